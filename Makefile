@@ -1,0 +1,80 @@
+# The ways to set up, run and check the project. `make` alone lists them.
+# The environment is .venv, made from requirements.lock the first time and again when the lock or pyproject.toml changes.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Python for .venv: PYTHON=/path/to/python3.12, else the first of these that is 3.11 to 3.13.
+PYTHON ?=
+CANDIDATES := $(or $(PYTHON),python3 python3.12 python3.13 python3.11)
+PROFILE ?= demo
+PORT ?= 3000
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+
+.PHONY: demo
+demo: $(VENV)/.installed ## Run every asset on the simulated market; ends with the picks and the report's path
+	@$(BIN)/quant demo
+
+.PHONY: ui
+ui: export DAGSTER_HOME := $(or $(DAGSTER_HOME),$(CURDIR)/storage/dagster/$(PROFILE))
+ui: $(VENV)/.installed ## Dagster's web UI on loopback (PROFILE=demo, PORT=3000)
+	@# Made by one process alone: two that meet an empty home corrupt its SQLite files, and `dagster dev` starts several.
+	@$(BIN)/python -c 'from quant_assets.running import execute; execute.dagster_home("$(PROFILE)"); execute.initialise_instance()'
+	QUANT_PROFILE=$(PROFILE) $(BIN)/dagster dev -m quant_assets.definitions -h 127.0.0.1 -p $(PORT)
+
+.PHONY: test
+test: lint ## Lint, then run the tests (PYTEST_ARGS='-k garch')
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.installed ## ruff, mypy and the import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(VENV)/.installed ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Keeps every pin that still fits; UPGRADE=1 takes the newest versions. Only the public index is asked, so that the lock is the same
+# wherever it is made.
+.PHONY: lock
+lock: $(VENV)/.installed ## Write requirements.lock from pyproject.toml (UPGRADE=1 for new versions)
+	env -u UV_FIND_LINKS -u UV_INDEX -u UV_EXTRA_INDEX_URL $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+		--no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove .venv and caches; storage/ is kept
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -path ./storage -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, and an installation that was interrupted leaves its marker: the next one then starts afresh, because
+# pip takes a half-written package for an installed one.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@set -e; \
+	python=''; \
+	for candidate in $(CANDIDATES); do \
+		if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "error: needs Python 3.11, 3.12 or 3.13, found $$({ $(firstword $(CANDIDATES)) --version || echo none; } 2>/dev/null); run make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi; \
+	if [ -e $(VENV)/.installing ]; then echo 'An earlier installation was interrupted: starting afresh.'; rm -rf $(VENV); fi; \
+	if [ ! -x $(BIN)/python ]; then "$$python" -m venv $(VENV); fi; \
+	touch $(VENV)/.installing; \
+	echo "Installing $$(grep -c == requirements.lock) packages into $(VENV) with $$($(BIN)/python --version): a few minutes the first time …"; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+	rm $(VENV)/.installing; \
+	touch $@

@@ -1,0 +1,107 @@
+"""How an asset is declared: its partitions, schema, owner, group and kinds from the registry, and the loop over sectors.
+
+No computation: the domain functions get one sector's frames at a time and return that sector's rows.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from quant_assets.partitions import RunPartitions
+from quant_assets.profile import Profile
+from quant_assets.schemas import DATASETS, Dataset
+
+OWNERS = ["team:quant-assets"]
+
+
+def column_schema(dataset: Dataset) -> dg.TableSchema:
+    """Column names, types and meanings for the web UI."""
+    columns = []
+    for name, column in dataset.columns.items():
+        unit = f" [{column.unit}]" if column.unit else ""
+        columns.append(
+            dg.TableColumn(
+                name=name,
+                type=str(column.dtype),
+                description=f"{column.meaning}{unit}",
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=False),
+            )
+        )
+    return dg.TableSchema(columns=columns)
+
+
+def describe_dataset(dataset: Dataset) -> str:
+    """Description of an asset: meaning, key and time contract."""
+    return (
+        f"{dataset.meaning}.\n\nKey: {', '.join(dataset.key)}. A row belongs to the month of `{dataset.dated_by}` "
+        f"and was known at `{dataset.known_at}`."
+    )
+
+
+def common(profile: Profile, name: str) -> dict[str, Any]:
+    """Arguments that `asset` and `AssetOut` share for a dataset."""
+    dataset = DATASETS[name]
+    return {
+        "description": describe_dataset(dataset),
+        "owners": OWNERS,
+        "io_manager_key": "parquet",
+        "metadata": {
+            "dagster/column_schema": column_schema(dataset),
+            "dagster/uri": f"{profile.store.url}/{name}",
+            "known_at": dataset.known_at,
+        },
+    }
+
+
+def dataset_asset(
+    profile: Profile, name: str, *, group: str, kinds: Sequence[str], ins: Mapping[str, dg.AssetIn] | None = None
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Decorator: the asset of a dataset at its grain, range runs in one run."""
+    months = profile.months
+    return dg.asset(
+        name=name,
+        group_name=group,
+        kinds={*kinds, "parquet"},
+        partitions_def=months.by_sector if DATASETS[name].grain == "sector" else months.monthly,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        ins=ins,
+        **common(profile, name),
+    )
+
+
+def read(mapping: dg.PartitionMapping | None = None, *, absent: str | None = None) -> dg.AssetIn:
+    """An input: the same partition, or those of a mapping. `absent` is explained at `ParquetIOManager`."""
+    return dg.AssetIn(partition_mapping=mapping, metadata={"absent": absent} if absent else None)
+
+
+def run_partitions(context: dg.AssetExecutionContext) -> RunPartitions:
+    """The partitions that this run materialises."""
+    return RunPartitions.from_keys(context.partition_keys)
+
+
+def for_each_sector(
+    run: RunPartitions, name: str, compute: Callable[..., pl.DataFrame], **inputs: pl.LazyFrame
+) -> pl.DataFrame:
+    """Call `compute(sector, **frames)` with each sector's rows and stack what it returns.
+
+    The frames come without `sector` and `month`; the result gets `sector` back.
+    """
+    results = [DATASETS[name].empty()]
+    for sector in run.sectors:
+        rows = compute(sector, **one_sector(sector, **inputs))
+        results.append(rows.with_columns(sector=pl.lit(sector)).select(results[0].columns))
+    return pl.concat(results)
+
+
+def one_sector(sector: str, **inputs: pl.LazyFrame) -> dict[str, pl.DataFrame]:
+    """The rows of one sector of each input."""
+    frames = {label: frame.filter(pl.col("sector") == sector).drop("sector", "month") for label, frame in inputs.items()}
+    return dict(zip(frames, pl.collect_all(list(frames.values())), strict=True))
+
+
+def record_rows_by_partition(context: dg.AssetExecutionContext, name: str, counts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Attach metadata to single partitions of a range run; every partition of the run must be a key."""
+    for partition_key, metadata in counts.items():
+        context.add_asset_metadata(metadata, asset_key=dg.AssetKey(name), partition_key=partition_key)

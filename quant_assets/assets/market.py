@@ -1,0 +1,118 @@
+"""Raw data by sector and month: universe, bars, quarantine, delistings, adjusted prices, statements, macro."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from quant_assets.assets.declare import common, dataset_asset, for_each_sector, run_partitions
+from quant_assets.features.ohlcv import peaks
+from quant_assets.market import fundamentals as statements
+from quant_assets.market import macro as observations
+from quant_assets.market import universe as membership
+from quant_assets.market.adjustment import adjust
+from quant_assets.market.bars import sector_bars
+from quant_assets.market.calendar import sessions
+from quant_assets.partitions import RunPartitions, key, month_start
+from quant_assets.profile import Profile
+from quant_assets.schemas import DATASETS
+
+GROUP = "market"
+_BAR_OUTPUTS = ("ohlcv", "quarantine", "price_peaks")
+
+
+def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the market group."""
+    settings = profile.settings
+    start = month_start(settings.partitions.start)
+
+    @dataset_asset(profile, "universe", group=GROUP, kinds=["polars"])
+    def universe(context: dg.AssetExecutionContext) -> pl.DataFrame:
+        run = run_partitions(context)
+        days = sessions(run.first_day, profile.through(run))
+        members = profile.source.membership(profile.through(run))
+        snapshots = profile.source.sector_snapshots(profile.through(run))
+        without = membership.unclassified(members, snapshots, days)
+        context.add_output_metadata(
+            {
+                "members_without_sector": len(without),
+                "members_without_sector_list": dg.MetadataValue.md(", ".join(without["ticker"].to_list()) or "none"),
+            }
+        )
+        return for_each_sector(run, "universe", lambda sector: membership.members(members, snapshots, sector, days))
+
+    @dg.multi_asset(
+        name="bars",
+        group_name=GROUP,
+        outs={name: dg.AssetOut(kinds={"polars", "parquet"}, **common(profile, name)) for name in _BAR_OUTPUTS},
+        partitions_def=profile.months.by_sector,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def bars(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pl.DataFrame]]:
+        # The factors and peaks are carried from the first bar, so one reading of the history feeds all three.
+        run = RunPartitions.from_keys(context.partition_keys)
+        through = profile.through(run)
+        days = sessions(start, through)
+        snapshots = profile.source.sector_snapshots(through)
+        collected: dict[str, list[pl.DataFrame]] = {name: [DATASETS[name].empty()] for name in _BAR_OUTPUTS}
+        refused: dict[str, dict[str, int]] = {}
+        for sector in run.sectors:
+            tickers = membership.panel_tickers(snapshots, sector, through)
+            given = profile.source.bars(tickers, start, through)
+            history, quarantine = sector_bars(given, snapshots, sector, days, settings.files)
+            peak_rows = peaks(adjust(history), days, profile.decision_sessions(run))
+            for name, rows in (("ohlcv", history), ("quarantine", quarantine), ("price_peaks", peak_rows)):
+                dated = pl.col(DATASETS[name].dated_by).is_between(run.first_day, run.last_day)
+                collected[name].append(rows.filter(dated).with_columns(sector=pl.lit(sector)).select(DATASETS[name].empty().columns))
+            counted = quarantine.group_by(month=pl.col("date").dt.strftime("%Y-%m"), reason="reason").len()
+            for month in run.months:
+                found = counted.filter(pl.col("month") == month)
+                refused[key(sector, month)] = dict(zip(found["reason"], found["len"], strict=True))
+        for partition_key, reasons in refused.items():
+            context.add_asset_metadata(
+                {"bars_refused": sum(reasons.values()), **{f"refused_{reason}": count for reason, count in sorted(reasons.items())}},
+                asset_key=dg.AssetKey("ohlcv"),
+                partition_key=partition_key,
+            )
+        for name in _BAR_OUTPUTS:
+            yield dg.Output(pl.concat(collected[name]), output_name=name)
+
+    @dataset_asset(profile, "delistings", group=GROUP, kinds=["polars"])
+    def delistings(context: dg.AssetExecutionContext) -> pl.DataFrame:
+        run = run_partitions(context)
+        through = profile.through(run)
+        snapshots = profile.source.sector_snapshots(through)
+
+        def of_sector(sector: str) -> pl.DataFrame:
+            known = profile.source.delistings(membership.panel_tickers(snapshots, sector, through), through)
+            return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
+
+        return for_each_sector(run, "delistings", of_sector)
+
+    @dataset_asset(profile, "prices", group=GROUP, kinds=["polars"])
+    def prices(context: dg.AssetExecutionContext, ohlcv: pl.LazyFrame) -> pl.DataFrame:
+        return for_each_sector(run_partitions(context), "prices", lambda sector, ohlcv: adjust(ohlcv), ohlcv=ohlcv)
+
+    @dataset_asset(profile, "fundamentals", group=GROUP, kinds=["polars"])
+    def fundamentals(context: dg.AssetExecutionContext) -> pl.DataFrame:
+        run = run_partitions(context)
+        through = profile.through(run)
+        snapshots = profile.source.sector_snapshots(through)
+
+        def of_sector(sector: str) -> pl.DataFrame:
+            given = profile.source.statements(membership.panel_tickers(snapshots, sector, through), through)
+            known = statements.as_known(given, snapshots, sector, settings.fundamentals, sessions(start, through))
+            return known.filter(pl.col("panel_from").is_between(run.first_day, run.last_day))
+
+        return for_each_sector(run, "fundamentals", of_sector)
+
+    @dataset_asset(profile, "macro", group=GROUP, kinds=["polars"])
+    def macro(context: dg.AssetExecutionContext) -> pl.DataFrame:
+        run = run_partitions(context)
+        through = profile.through(run)
+        known = observations.as_known(profile.source.macro(through), sessions(start, through))
+        return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
+
+    return [universe, bars, delistings, prices, fundamentals, macro]
+
+

@@ -1,0 +1,73 @@
+"""The operations report by sector and month: its figures as rows, its page as an artifact, its picture in the web UI."""
+
+import base64
+
+import dagster as dg
+import polars as pl
+
+from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
+from quant_assets.partitions import key, lookback, month_of
+from quant_assets.profile import Profile
+from quant_assets.reporting.ops_report import figures, preview_png, render
+from quant_assets.reporting.report_data import ReportFrames, gather
+from quant_assets.schemas import DATASETS
+
+GROUP = "operations"
+_HISTORY = ("candidates", "weights", "backtest", "predictions", "labels", "regime_state", "lightgbm_checkpoint", "quarantine")
+
+
+def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the operations group."""
+    settings = profile.settings
+    # The plots show the track that exists: months before the first run are not computed for the sake of a picture.
+    back = read(lookback(settings.report.history_months - 1 + settings.training.max_checkpoint_age_months), absent="before")
+
+    @dataset_asset(profile, "ops_report", group=GROUP, kinds=["html"], ins=dict.fromkeys(_HISTORY, back))
+    def ops_report(
+        context: dg.AssetExecutionContext,
+        candidates: pl.LazyFrame,
+        weights: pl.LazyFrame,
+        backtest: pl.LazyFrame,
+        predictions: pl.LazyFrame,
+        labels: pl.LazyFrame,
+        regime_state: pl.LazyFrame,
+        lightgbm_checkpoint: pl.LazyFrame,
+        quarantine: pl.LazyFrame,
+    ) -> pl.DataFrame:
+        run = run_partitions(context)
+        horizon = settings.weights.horizon
+
+        def of_sector(sector: str, **frames: pl.DataFrame) -> pl.DataFrame:
+            parts = [pl.DataFrame(schema=DATASETS["ops_report"].schema)]
+            content = ReportFrames(checkpoint=frames.pop("lightgbm_checkpoint"), **frames)
+            for as_of in profile.decision_sessions(run):
+                report = gather(sector, as_of, content, settings.report, horizon)
+                name = f"ops_report/{sector}/{month_of(as_of)}/report.html"
+                profile.store.write_artifact(name, render(report))
+                picture = base64.b64encode(preview_png(report)).decode()
+                context.add_asset_metadata(
+                    {
+                        "report": dg.MetadataValue.md(f"![equity against benchmark](data:image/png;base64,{picture})"),
+                        "page": profile.store.artifact_url(name),
+                    },
+                    partition_key=key(sector, month_of(as_of)),
+                )
+                rows = figures(report).with_columns(report_file=pl.lit(name))
+                parts.append(rows.select(parts[0].columns))
+            return pl.concat(parts)
+
+        return for_each_sector(
+            run,
+            "ops_report",
+            of_sector,
+            candidates=candidates,
+            weights=weights,
+            backtest=backtest,
+            predictions=predictions.filter(pl.col("horizon") == horizon),
+            labels=labels.filter(pl.col("horizon") == horizon),
+            regime_state=regime_state,
+            lightgbm_checkpoint=lightgbm_checkpoint,
+            quarantine=quarantine,
+        )
+
+    return [ops_report]

@@ -1,0 +1,174 @@
+"""Decisions and what came of them: regime, sector weights and backtest, and the total portfolio over the sectors by month."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+import polars as pl
+
+from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
+from quant_assets.assets.signals import panel_sessions
+from quant_assets.backtest.metrics import performance
+from quant_assets.backtest.simulation import lookback_months, simulate
+from quant_assets.market.calendar import sessions
+from quant_assets.partitions import (
+    RunPartitions,
+    all_sectors,
+    history,
+    key,
+    lookback,
+    month_range,
+    month_start,
+    months_covering,
+    shift_month,
+)
+from quant_assets.portfolio.allocation import total_portfolio
+from quant_assets.portfolio.weights import sector_weights
+from quant_assets.profile import Profile
+from quant_assets.risk.regimes import lookback_sessions
+from quant_assets.risk.regimes import regime_state as judge_regime
+from quant_assets.schemas import DATASETS
+from quant_assets.settings import SECTORS
+
+GROUP = "portfolio"
+
+
+def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the portfolio group."""
+    settings = profile.settings
+    regime_months = months_covering(lookback_sessions(settings.regime) + 1)
+    entry_lag = settings.labels.entry_lag
+    holding_months = lookback_months(entry_lag)
+
+    def held_through(run: RunPartitions) -> RunPartitions:
+        """The run's months and those whose decisions are still held in them."""
+        first = max(shift_month(run.months[0], -holding_months), profile.months.start)
+        return RunPartitions(run.sectors, tuple(month_range(first, run.months[-1])))
+
+    @dataset_asset(
+        profile,
+        "regime_state",
+        group=GROUP,
+        kinds=["polars"],
+        ins={"prices": read(lookback(regime_months)), "universe": read(lookback(regime_months))},
+    )
+    def regime_state(context: dg.AssetExecutionContext, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
+        run = run_partitions(context)
+        days = panel_sessions(profile, run, regime_months)
+
+        def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
+            return judge_regime(prices, universe, days, profile.decision_sessions(run), settings.regime)
+
+        return for_each_sector(run, "regime_state", of_sector, prices=prices, universe=universe)
+
+    @dataset_asset(profile, "weights", group=GROUP, kinds=["polars"])
+    def weights(
+        context: dg.AssetExecutionContext, candidates: pl.LazyFrame, predictions: pl.LazyFrame, indicators: pl.LazyFrame
+    ) -> pl.DataFrame:
+        run = run_partitions(context)
+
+        def of_sector(sector: str, candidates: pl.DataFrame, predictions: pl.DataFrame, indicators: pl.DataFrame) -> pl.DataFrame:
+            return sector_weights(candidates, predictions, indicators, profile.decision_sessions(run), settings.weights)
+
+        return for_each_sector(run, "weights", of_sector, candidates=candidates, predictions=predictions, indicators=indicators)
+
+    @dataset_asset(
+        profile,
+        "backtest",
+        group=GROUP,
+        kinds=["polars"],
+        ins={name: read(lookback(holding_months)) for name in ("weights", "prices", "delistings", "universe")},
+    )
+    def backtest(
+        context: dg.AssetExecutionContext,
+        weights: pl.LazyFrame,
+        prices: pl.LazyFrame,
+        delistings: pl.LazyFrame,
+        universe: pl.LazyFrame,
+    ) -> pl.DataFrame:
+        run = run_partitions(context)
+        days = panel_sessions(profile, run, holding_months)
+
+        def of_sector(
+            sector: str, weights: pl.DataFrame, prices: pl.DataFrame, delistings: pl.DataFrame, universe: pl.DataFrame
+        ) -> pl.DataFrame:
+            return simulate(
+                weights,
+                prices,
+                days,
+                profile.decision_sessions(held_through(run)),
+                run.first_day,
+                run.last_day,
+                entry_lag=entry_lag,
+                cost_bps=settings.backtest.cost_bps,
+                delistings=delistings,
+                benchmark_members=universe,
+            )
+
+        result = for_each_sector(
+            run, "backtest", of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe
+        )
+        context.add_output_metadata({sector: _figures(result.filter(pl.col("sector") == sector)) for sector in run.sectors})
+        return result
+
+    @dataset_asset(
+        profile,
+        "portfolio_weights",
+        group=GROUP,
+        kinds=["polars"],
+        ins={"weights": read(all_sectors(), absent="skip"), "regime_state": read(all_sectors(), absent="skip")},
+    )
+    def portfolio_weights(
+        context: dg.AssetExecutionContext, weights: pl.LazyFrame, regime_state: pl.LazyFrame
+    ) -> pl.DataFrame:
+        run = run_partitions(context)
+        sectors = weights.select("sector").unique().collect()["sector"].sort().to_list()
+        context.add_output_metadata({"sectors_with_weights": ", ".join(sectors) or "none"})
+        return total_portfolio(weights.collect(), regime_state.collect(), profile.decision_sessions(run), settings.portfolio)
+
+    @dataset_asset(
+        profile,
+        "portfolio_backtest",
+        group=GROUP,
+        kinds=["polars"],
+        ins={
+            "portfolio_weights": read(history(holding_months)),
+            "prices": read(all_sectors(), absent="skip"),
+            "delistings": read(all_sectors(), absent="skip"),
+        },
+    )
+    def portfolio_backtest(
+        context: dg.AssetExecutionContext, portfolio_weights: pl.LazyFrame, prices: pl.LazyFrame, delistings: pl.LazyFrame
+    ) -> pl.DataFrame:
+        run = run_partitions(context)
+        # No stock mapping leads from a month to all sectors of earlier months, so those are read from the store; in the lineage they
+        # stand behind portfolio_weights of the same months.
+        earlier = [month for month in held_through(run).months if month < run.months[0]]
+
+        def with_earlier(name: str, frame: pl.LazyFrame) -> pl.DataFrame:
+            dataset = DATASETS[name]
+            wanted = [key(sector, month) for sector in SECTORS for month in earlier]
+            gone = set(profile.store.missing(dataset, wanted))
+            before = profile.store.read(dataset, [item for item in wanted if item not in gone])
+            return pl.concat([before, frame]).collect()
+
+        result = simulate(
+            portfolio_weights.collect(),
+            with_earlier("prices", prices),
+            sessions(month_start(shift_month(run.months[0], -holding_months)), profile.through(run)),
+            profile.decision_sessions(held_through(run)),
+            run.first_day,
+            run.last_day,
+            entry_lag=entry_lag,
+            cost_bps=settings.backtest.cost_bps,
+            delistings=with_earlier("delistings", delistings),
+        )
+        context.add_output_metadata({"performance": _figures(result)})
+        return result
+
+    return [regime_state, weights, backtest, portfolio_weights, portfolio_backtest]
+
+
+def _figures(frame: pl.DataFrame) -> Mapping[str, float | None]:
+    """Performance figures for the web UI, rounded for reading."""
+    return {name: None if value is None else round(value, 6) for name, value in performance(frame).items()}
+

@@ -1,0 +1,122 @@
+"""From prices to model inputs by sector and month: indicators, candidates, features, labels."""
+
+from datetime import date
+
+import dagster as dg
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
+from quant_assets.features.features import features as compute_features
+from quant_assets.features.features import price_lookback_sessions
+from quant_assets.features.labels import forward_sessions
+from quant_assets.features.labels import labels as compute_labels
+from quant_assets.market.calendar import sessions
+from quant_assets.partitions import RunPartitions, forward, lag, lookback, month_end, month_start, months_covering, shift_month
+from quant_assets.profile import Profile
+from quant_assets.signals.candidates import candidates as select_candidates
+from quant_assets.signals.indicators import indicators as compute_indicators
+from quant_assets.signals.indicators import lookback_sessions
+
+GROUP = "signals"
+
+
+def panel_sessions(profile: Profile, run: RunPartitions, before: int, after: int = 0) -> NDArray[np.datetime64]:
+    """Closed sessions of the run's months, the `before` months before them and the `after` months after."""
+    first = shift_month(run.months[0], -before)
+    last: date = min(month_end(shift_month(run.months[-1], after)), profile.last_session())
+    return sessions(month_start(first), last)
+
+
+def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the signals group."""
+    settings = profile.settings
+    indicator_months = months_covering(lookback_sessions(settings.indicators))
+    feature_months = months_covering(price_lookback_sessions(settings.fundamentals))
+    label_months = months_covering(forward_sessions(settings.labels))
+
+    @dataset_asset(
+        profile,
+        "indicators",
+        group=GROUP,
+        kinds=["numba"],
+        ins={"prices": read(lookback(indicator_months)), "universe": read()},
+    )
+    def indicators(context: dg.AssetExecutionContext, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
+        run = run_partitions(context)
+        days = panel_sessions(profile, run, indicator_months)
+
+        def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
+            return compute_indicators(prices, universe, sector, settings.indicators, days, run.first_day, run.last_day)
+
+        return for_each_sector(run, "indicators", of_sector, prices=prices, universe=universe)
+
+    @dataset_asset(profile, "candidates", group=GROUP, kinds=["polars"], ins={"indicators": read(), "universe": read()})
+    def candidates(context: dg.AssetExecutionContext, indicators: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
+        run = run_partitions(context)
+        decisions = profile.decision_sessions(run)
+
+        def of_sector(sector: str, indicators: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
+            return select_candidates(indicators, universe, decisions, settings.candidates)
+
+        return for_each_sector(run, "candidates", of_sector, indicators=indicators, universe=universe)
+
+    @dataset_asset(
+        profile,
+        "features",
+        group=GROUP,
+        kinds=["numba"],
+        ins={
+            "prices": read(lookback(feature_months)),
+            "price_peaks": read(lag(1)),
+            "fundamentals": read(lookback(settings.fundamentals.lookback_months)),
+            "universe": read(),
+        },
+    )
+    def features(
+        context: dg.AssetExecutionContext,
+        prices: pl.LazyFrame,
+        price_peaks: pl.LazyFrame,
+        fundamentals: pl.LazyFrame,
+        universe: pl.LazyFrame,
+    ) -> pl.DataFrame:
+        run = run_partitions(context)
+        days = panel_sessions(profile, run, feature_months)
+
+        def of_sector(
+            sector: str, prices: pl.DataFrame, price_peaks: pl.DataFrame, fundamentals: pl.DataFrame, universe: pl.DataFrame
+        ) -> pl.DataFrame:
+            return compute_features(
+                prices, price_peaks, fundamentals, universe, settings.fundamentals, days, run.first_day, run.last_day
+            )
+
+        return for_each_sector(
+            run, "features", of_sector, prices=prices, price_peaks=price_peaks, fundamentals=fundamentals, universe=universe
+        )
+
+    @dataset_asset(
+        profile,
+        "labels",
+        group=GROUP,
+        kinds=["polars"],
+        ins={
+            "prices": read(forward(label_months), absent="future"),
+            "delistings": read(forward(label_months), absent="future"),
+            "universe": read(),
+        },
+    )
+    def labels(
+        context: dg.AssetExecutionContext, prices: pl.LazyFrame, delistings: pl.LazyFrame, universe: pl.LazyFrame
+    ) -> pl.DataFrame:
+        run = run_partitions(context)
+        days = panel_sessions(profile, run, 0, label_months)
+
+        def of_sector(sector: str, prices: pl.DataFrame, delistings: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
+            return compute_labels(
+                prices, delistings, universe, settings.labels, days, profile.last_session(), run.first_day, run.last_day
+            )
+
+        return for_each_sector(run, "labels", of_sector, prices=prices, delistings=delistings, universe=universe)
+
+    return [indicators, candidates, features, labels]

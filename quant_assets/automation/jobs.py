@@ -1,0 +1,29 @@
+"""Jobs: everything of a sector and month, and the total portfolio of a month."""
+
+from typing import Any
+
+import dagster as dg
+
+from quant_assets.profile import Profile
+from quant_assets.schemas import DATASETS
+
+
+def jobs(profile: Profile) -> list[Any]:
+    """`main` from raw bars to the report by sector and month; `total_portfolio` over the sectors by month."""
+    grains: dict[str, list[str]] = {"sector": [], "month": []}
+    for name, dataset in DATASETS.items():
+        grains[dataset.grain].append(name)
+    return [
+        dg.define_asset_job(
+            "main",
+            dg.AssetSelection.assets(*grains["sector"]),
+            description="Raw bars to weights, backtest and report of a sector and month.",
+            partitions_def=profile.months.by_sector,
+        ),
+        dg.define_asset_job(
+            "total_portfolio",
+            dg.AssetSelection.assets(*grains["month"]),
+            description="Macro, and the total portfolio over the sectors that are there.",
+            partitions_def=profile.months.monthly,
+        ),
+    ]

@@ -1,0 +1,147 @@
+"""Figures of a daily track record. Each is None where it is not defined; none is a default in disguise."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+SESSIONS_PER_YEAR = 252
+
+#: Below this, an annualised return says more about the exponent than about the portfolio.
+MIN_ANNUALISED_SESSIONS = 60
+
+#: Deviations and drawdowns below this are rounding, not risk.
+_NEGLIGIBLE = 1e-12
+
+#: Unit of each figure of `performance`.
+UNITS: Mapping[str, str] = {
+    "sessions": "sessions",
+    "total_return": "1",
+    "benchmark_return": "1",
+    "annualised_return": "1 per year",
+    "annualised_volatility": "1 per year",
+    "sharpe": "1",
+    "sortino": "1",
+    "max_drawdown": "1",
+    "calmar": "1",
+    "hit_rate": "1",
+    "turnover": "1",
+    "average_turnover": "1 per month",
+    "cost": "1",
+    "information_ratio": "1",
+}
+
+
+def compound(returns: Sequence[float]) -> float | None:
+    r"""Total return :math:`\prod_t (1 + r_t) - 1`; None without returns."""
+    return math.prod(1.0 + r for r in returns) - 1.0 if returns else None
+
+
+def annualised_return(returns: Sequence[float]) -> float | None:
+    r"""Geometric: :math:`(\prod_t (1 + r_t))^{252 / n} - 1`; None with fewer than `MIN_ANNUALISED_SESSIONS` returns."""
+    total = compound(returns)
+    if total is None or len(returns) < MIN_ANNUALISED_SESSIONS:
+        return None
+    return float((1.0 + total) ** (SESSIONS_PER_YEAR / len(returns)) - 1.0)
+
+
+def annualised_volatility(returns: Sequence[float]) -> float | None:
+    r"""Sample deviation :math:`\sqrt{252 \sum_t (r_t - \bar r)^2 / (n - 1)}`; None with fewer than two returns."""
+    if len(returns) < 2:
+        return None
+    mean = _mean(returns)
+    return math.sqrt(SESSIONS_PER_YEAR * math.fsum((r - mean) ** 2 for r in returns) / (len(returns) - 1))
+
+
+def sharpe(returns: Sequence[float]) -> float | None:
+    r"""Sharpe (1994) with a zero risk-free rate: :math:`252\,\bar r / \sigma`, sigma annualised; None where sigma is 0 or undefined."""
+    return _over(_mean(returns) * SESSIONS_PER_YEAR if returns else None, annualised_volatility(returns))
+
+
+def sortino(returns: Sequence[float]) -> float | None:
+    r"""Sortino and Price (1994), target 0: :math:`252\,\bar r / \sqrt{252 \sum_t \min(r_t, 0)^2 / n}`; None without a loss."""
+    if not returns:
+        return None
+    downside = math.sqrt(SESSIONS_PER_YEAR * math.fsum(min(r, 0.0) ** 2 for r in returns) / len(returns))
+    return _over(_mean(returns) * SESSIONS_PER_YEAR, downside)
+
+
+def drawdowns(returns: Sequence[float]) -> list[float]:
+    r"""Loss at each session against the highest equity so far: :math:`1 - E_t / \max_{s \le t} E_s`; :math:`E = 1` at the start."""
+    equity = peak = 1.0
+    losses = []
+    for r in returns:
+        equity *= 1.0 + r
+        peak = max(peak, equity)
+        losses.append(1.0 - equity / peak)
+    return losses
+
+
+def max_drawdown(returns: Sequence[float]) -> float | None:
+    """Largest of `drawdowns`, a positive fraction; None without returns."""
+    return max(drawdowns(returns)) if returns else None
+
+
+def calmar(returns: Sequence[float]) -> float | None:
+    """Annualised return over maximum drawdown (Young 1991); None without a drawdown or where the return is None."""
+    return _over(annualised_return(returns), max_drawdown(returns))
+
+
+def hit_rate(returns: Sequence[float]) -> float | None:
+    """Share of sessions with a positive return among those whose return is not 0; None where there is none."""
+    moved = [r for r in returns if r != 0.0]
+    return sum(r > 0.0 for r in moved) / len(moved) if moved else None
+
+
+def information_ratio(returns: Sequence[float], benchmark: Sequence[float | None]) -> float | None:
+    r"""With :math:`a_t = r_t - b_t`: :math:`\sqrt{252}\,\bar a / s_a` (sample deviation), over sessions whose benchmark is known.
+
+    None with fewer than two such sessions or without deviation.
+    """
+    return sharpe([r - b for r, b in zip(returns, benchmark, strict=True) if b is not None])
+
+
+def performance(frame: pl.DataFrame) -> dict[str, float | None]:
+    """Figures of a track record, net of costs; see the functions of this module for the formulae and `UNITS` for the units.
+
+    `turnover` and `cost` are totals, `average_turnover` is turnover over the number of calendar months touched.
+
+    Args:
+        frame: rows of dataset backtest or portfolio_backtest, each session once, in any order.
+
+    Returns:
+        Every key of `UNITS`, in its order; None where a figure is not defined.
+
+    """
+    frame = frame.sort("date")
+    returns = frame["net_return"].to_list()
+    benchmark: list[float | None] = frame["benchmark_return"].to_list() if "benchmark_return" in frame.columns else [None] * len(frame)
+    turnover = math.fsum(frame["turnover"].to_list())
+    months = frame["date"].dt.truncate("1mo").n_unique()
+    values: dict[str, float | None] = {
+        "sessions": float(len(returns)),
+        "total_return": compound(returns),
+        "benchmark_return": compound([b for b in benchmark if b is not None]),
+        "annualised_return": annualised_return(returns),
+        "annualised_volatility": annualised_volatility(returns),
+        "sharpe": sharpe(returns),
+        "sortino": sortino(returns),
+        "max_drawdown": max_drawdown(returns),
+        "calmar": calmar(returns),
+        "hit_rate": hit_rate(returns),
+        "turnover": turnover if returns else None,
+        "average_turnover": turnover / months if returns else None,
+        "cost": math.fsum(frame["cost"].to_list()) if returns else None,
+        "information_ratio": information_ratio(returns, benchmark),
+    }
+    return {name: values[name] for name in UNITS}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _over(numerator: float | None, denominator: float | None) -> float | None:
+    if numerator is None or denominator is None or denominator < _NEGLIGIBLE:
+        return None
+    return numerator / denominator

@@ -1,0 +1,236 @@
+"""What holding the decided weights would have earned, session by session. Figures over a track record are in metrics.py."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.errors import DatasetError, HistoryError, SettingsError
+from quant_assets.market.calendar import first_session_from
+from quant_assets.market.panel import FloatArray, Panel
+from quant_assets.risk.sector_return import as_known, equal_weight_returns
+from quant_assets.schemas import DATASETS
+
+_TOLERANCE = 1e-9
+
+
+def lookback_months(entry_lag: int) -> int:
+    """Months before a month whose weights, prices, members and delistings its rows need.
+
+    The decision whose holdings enter the month was executed before the month began, so its as_of lies far enough back
+    that `entry_lag` sessions fit in between; any m consecutive months since 1999 hold at least 20 m - 5 sessions.
+    """
+    return 1 + math.ceil((entry_lag + 5) / 20)
+
+
+def simulate(
+    weights: pl.DataFrame,
+    prices: pl.DataFrame,
+    sessions: NDArray[np.datetime64],
+    as_ofs: Iterable[date],
+    first_day: date,
+    last_day: date,
+    *,
+    entry_lag: int,
+    cost_bps: float,
+    delistings: pl.DataFrame | None = None,
+    benchmark_members: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    r"""Daily result of executing each month's decision at the close of the session `entry_lag` after its as_of.
+
+    With target weights :math:`w_i` executed at the close of session e, prices :math:`P` and :math:`c = 1 - \sum w_i` in cash (which earns
+    nothing), the value of 1 at a later session t, up to and including the next execution, is
+
+    .. math:: V_t = c + \sum_i w_i P_{i,t} / P_{i,e}, \qquad g_t = V_t / V_{t-1} - 1.
+
+    At the next execution the holdings, drifted to :math:`h_i = w_i P_{i,t} / (P_{i,e} V_t)`, are traded to the new targets:
+    turnover :math:`u = \sum_i |w'_i - h_i|` (buys plus sells over equity), cost :math:`k = u \cdot bps / 10^4` of the equity at
+    that close, net return :math:`g - k (1 + g)`. Costs are paid out of all holdings alike, so the targets hold exactly after them and
+    every row follows from the prices and the last two decisions alone: a range and its months give the same bytes.
+
+    Rules for what is not an ordinary trade:
+
+    - A decision at t is executed at the close of t + entry_lag, so it earns its first return one session later.
+    - An as_of without weights is a decision to hold nothing. Before the first execution everything is in cash.
+    - An as_of that is not its month's last session (the running month's provisional decision) is not executed.
+    - A name without a bar at the execution session is not bought: its weight stays in cash until the next execution. Where it was
+      held, it is sold at its last price.
+    - A holding without a bar keeps its last price. A delisted one becomes cash at its last price at the session on which the delisting
+      is known (no cost, no turnover).
+
+    Args:
+        weights: `ticker, as_of, weight` (dataset weights, or portfolio_weights of all sectors).
+        prices: dataset prices; the same bar may come from two sectors' panels, with the same close.
+        sessions: datetime64[D], every session from `lookback_months` before first_day's month to last_day (at least).
+        as_ofs: every decision session from `lookback_months` before first_day's month on, one for each month since the first that exists.
+        first_day: first calendar day of the rows.
+        last_day: last calendar day of the rows.
+        entry_lag: sessions from decision to execution; with 0 a decision trades at the close that decided it.
+        cost_bps: cost of trading 1 unit, in basis points.
+        delistings: dataset delistings.
+        benchmark_members: dataset universe; the benchmark is `equal_weight_returns` over it.
+
+    Returns:
+        Dataset backtest, or portfolio_backtest (no `benchmark_return`) where `benchmark_members` is None, sorted by date.
+        `equity` restarts at 1 with each month, so successive months compound.
+
+    Raises:
+        HistoryError: sessions or decisions do not reach far enough back, or a month's decision is missing in between.
+        DatasetError: weights of an undeclared as_of, of a name twice, or above 1 in total; two closes for one bar.
+        SettingsError: costs above 5000 basis points (a full rebalancing would cost more than everything).
+
+    """
+    if not 0 <= cost_bps <= 5000:
+        raise SettingsError(f"backtest.cost_bps is {cost_bps}; use 0 to 5000 basis points")
+    sessions = sessions[sessions <= np.datetime64(last_day)]
+    start = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
+    if start == 0:
+        raise HistoryError(f"a backtest from {first_day} needs sessions of the {lookback_months(entry_lag)} months before; pass them")
+    decided = _decisions(weights, sorted(set(as_ofs)), sessions)
+    closes = Panel.from_long(_one_bar_each(prices), sessions, ["close"])
+    executions = [
+        (at, decided[as_of])
+        for as_of in decided
+        if (at := int(np.searchsorted(sessions, np.datetime64(as_of))) + entry_lag) < len(sessions)
+        and first_session_from(as_of + timedelta(days=1)).month != as_of.month
+    ]
+    delisted: dict[str, list[date]] = {}
+    if delistings is not None:
+        for name, known_at in delistings.select("ticker", "known_at").iter_rows():
+            delisted.setdefault(name, []).append(known_at)
+    count = len(sessions)
+    gross, turnover, cash = np.zeros(count), np.zeros(count), np.ones(count)
+    positions = np.zeros(count, dtype=np.int32)
+    held: dict[str, float] = {}
+    for number, (at, targets) in enumerate(executions):
+        until = executions[number + 1][0] if number + 1 < len(executions) else count - 1
+        segment = _hold(targets, closes, at, until, delisted)
+        turnover[at] = math.fsum(abs(segment.executed.get(name, 0.0) - held.get(name, 0.0)) for name in {**held, **segment.executed})
+        gross[at + 1 : until + 1] = segment.value[1:] / segment.value[:-1] - 1.0
+        cash[at : until + 1] = segment.cash
+        positions[at : until + 1] = segment.positions
+        held = segment.drifted
+    cost = turnover * (cost_bps / 1e4)
+    net = gross - cost * (1.0 + gross)
+    rows = slice(start, count)
+    columns = {
+        "date": sessions[rows],
+        "gross_return": gross[rows],
+        "cost": cost[rows],
+        "net_return": net[rows],
+        "turnover": turnover[rows],
+        "equity": _restarting_equity(net[rows], sessions[rows]),
+        "positions": positions[rows],
+        "cash": cash[rows],
+    }
+    dataset = "portfolio_backtest"
+    if benchmark_members is not None:
+        dataset = "backtest"
+        columns["benchmark_return"] = equal_weight_returns(prices, benchmark_members, sessions[start - 1 :])[1:]
+    schema = DATASETS[dataset].schema
+    frame = pl.DataFrame({column: pl.Series(columns[column], nan_to_null=True).cast(dtype) for column, dtype in schema.items()})
+    return frame.filter(pl.col("date") >= first_day)
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """Holdings from an execution (index 0) to the next one (last index), both included.
+
+    Attributes:
+        executed: weight of each name that could be bought.
+        value: value of 1 at the execution, shape (n_sessions,).
+        cash: share of equity in cash after each close.
+        positions: names held after each close.
+        drifted: share of equity of each name still held at the last index.
+
+    """
+
+    executed: dict[str, float]
+    value: FloatArray
+    cash: FloatArray
+    positions: NDArray[np.int32]
+    drifted: dict[str, float]
+
+
+def _hold(targets: dict[str, float], closes: Panel, at: int, until: int, delisted: dict[str, list[date]]) -> _Segment:
+    """Carry target weights from session index `at` to `until` on the panel's closes."""
+    row = {name: i for i, name in enumerate(closes.tickers)}
+    executed = {name: weight for name, weight in targets.items() if name in row and np.isfinite(closes["close"][row[name], at])}
+    length = until - at + 1
+    block = closes["close"][[row[name] for name in executed], at : until + 1]
+    source = np.maximum.accumulate(np.where(np.isfinite(block), np.arange(length), 0), axis=1)
+    gone = np.zeros(block.shape, dtype=bool)
+    for i, name in enumerate(executed):
+        known = _delisted_at(delisted.get(name, []), closes.sessions[at : until + 1])
+        if known < length:
+            source[i, known:] = source[i, known]
+            gone[i, known:] = True
+    filled = np.take_along_axis(block, source, axis=1)
+    worth = np.array(list(executed.values())).reshape(-1, 1) * (filled / filled[:, :1])
+    idle = 1.0 - math.fsum(executed.values())
+    idle = 0.0 if abs(idle) <= _TOLERANCE else idle
+    value = np.array([math.fsum([idle, *column]) for column in worth.T.tolist()])
+    liquid = np.array([math.fsum([idle, *column]) for column in np.where(gone, worth, 0.0).T.tolist()])
+    drifted = {name: float(worth[i, -1] / value[-1]) for i, name in enumerate(executed) if not gone[i, -1]}
+    return _Segment(executed, value, liquid / value, (~gone).sum(axis=0).astype(np.int32), drifted)
+
+
+def _delisted_at(known_at: list[date], sessions: NDArray[np.datetime64]) -> int:
+    """Index of the first session after the execution (index 0) at which a delisting is known; the number of sessions where none is."""
+    later = [day for day in known_at if day > sessions[0].item()]
+    return int(np.searchsorted(sessions, np.datetime64(min(later)))) if later else len(sessions)
+
+
+def _decisions(weights: pl.DataFrame, as_ofs: list[date], sessions: NDArray[np.datetime64]) -> dict[date, dict[str, float]]:
+    """Target weights by as_of and ticker, both ascending."""
+    months = [day.year * 12 + day.month for day in as_ofs]
+    if months and months[0] + len(months) - 1 != months[-1]:
+        raise HistoryError(
+            f"decisions from {as_ofs[0]} to {as_ofs[-1]} have no or more than one as_of in some month; materialise weights for each"
+        )
+    calendar = set(sessions.tolist())
+    last = max(calendar)
+    if months and months[-1] < last.year * 12 + last.month - 1:
+        raise HistoryError(
+            f"the last decision is of {as_ofs[-1]}, but rows up to {last} were asked for; materialise weights of the month before"
+        )
+    if as_ofs and np.datetime64(as_ofs[0]) < sessions[0]:
+        raise HistoryError(
+            f"the decision of {as_ofs[0]} stands before the first session {sessions[0]}; pass the sessions from its month on"
+        )
+    for as_of in as_ofs:
+        if as_of <= last and as_of not in calendar:
+            raise DatasetError(f"decision session {as_of} is not among the sessions; materialise weights of that month again")
+    strange = sorted(set(weights["as_of"]) - set(as_ofs))
+    if strange:
+        raise DatasetError(f"weights of {strange[0]} do not belong to a declared decision; materialise weights of that month again")
+    decided: dict[date, dict[str, float]] = {as_of: {} for as_of in as_ofs}
+    for ticker, as_of, weight in weights.sort("as_of", "ticker").select("ticker", "as_of", "weight").iter_rows():
+        if ticker in decided[as_of]:
+            raise DatasetError(f"ticker {ticker} has two weights at {as_of}; a name belongs to one sector")
+        decided[as_of][ticker] = weight
+    for as_of, targets in decided.items():
+        if math.fsum(targets.values()) > 1.0 + _TOLERANCE:
+            raise DatasetError(f"weights of {as_of} sum to {math.fsum(targets.values())}, above 1; materialise them again")
+    return decided
+
+
+def _one_bar_each(prices: pl.DataFrame) -> pl.DataFrame:
+    """Closes with the repeats of tickers that are in two sectors' panels taken out."""
+    closes = as_known(prices).unique().sort("ticker", "date")
+    repeated = closes.filter(closes.select("ticker", "date").is_duplicated())
+    if len(repeated):
+        bar = repeated.row(0, named=True)
+        raise DatasetError(f"ticker {bar['ticker']} has two different closes on {bar['date']}; materialise prices of its sectors again")
+    return closes
+
+
+def _restarting_equity(net: FloatArray, sessions: NDArray[np.datetime64]) -> FloatArray:
+    """Running product of 1 + net return, from 1 at the start of each month."""
+    months = sessions.astype("datetime64[M]")
+    parts = [np.cumprod(1.0 + net[months == month]) for month in np.unique(months)]
+    return np.concatenate(parts) if parts else net

@@ -1,0 +1,130 @@
+"""Asset checks generated from the schemas (keys, dtypes, nulls, ranges, known), and how far data covers the universe."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import dagster as dg
+import polars as pl
+
+from quant_assets.errors import DatasetError
+from quant_assets.profile import Profile
+from quant_assets.schemas import DATASETS, Dataset
+
+#: Check name and what it says; all of them block what is downstream in the same run.
+CONTRACT = {
+    "dtypes": "columns and types are those of the schema",
+    "keys": "the key identifies a row",
+    "nulls": "columns that may not be missing are not",
+    "ranges": "values lie within the bounds of the schema",
+    "known": "no row was known later than the last closed session, and every row was known by its own date or later",
+}
+
+
+def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[str, list[str]]:
+    """What in a loaded frame breaks the dataset's contract.
+
+    Args:
+        dataset: the contract.
+        frame: rows with `sector` at sector grain.
+        last_session: the last closed session.
+
+    Returns:
+        For each check of `CONTRACT` the breaches, each naming column, rows and the first of them; empty lists where it holds.
+
+    """
+    found: dict[str, list[str]] = {name: [] for name in CONTRACT}
+    head = ["sector"] if dataset.grain == "sector" else []
+
+    def note(check: str, what: str, rows: pl.DataFrame) -> None:
+        if len(rows):
+            first = {name: value for name, value in rows.row(0, named=True).items() if name in {*head, *dataset.key, *what.split()}}
+            found[check].append(f"{what}: {len(rows)} rows, first {first}")
+
+    for name, column in dataset.columns.items():
+        if frame.schema.get(name) != column.dtype:
+            found["dtypes"].append(f"{name} is {frame.schema.get(name)}, not {column.dtype}")
+    if found["dtypes"]:
+        return found
+    note("keys", f"key {' '.join(dataset.key)} repeats", frame.filter(frame.select(*head, *dataset.key).is_duplicated()))
+    for name, column in dataset.columns.items():
+        value = pl.col(name)
+        if not column.nullable:
+            note("nulls", f"{name} is null", frame.filter(value.is_null()))
+        if column.dtype == pl.Float64:
+            note("ranges", f"{name} is not finite", frame.filter(~value.is_finite()))
+        if column.ge is not None:
+            note("ranges", f"{name} below {column.ge}", frame.filter(value < column.ge))
+        if column.gt is not None:
+            note("ranges", f"{name} not above {column.gt}", frame.filter(value <= column.gt))
+        if column.le is not None:
+            note("ranges", f"{name} above {column.le}", frame.filter(value > column.le))
+        if column.isin is not None:
+            note("ranges", f"{name} not one of {column.isin}", frame.filter(value.is_not_null() & ~value.is_in(column.isin)))
+    known = pl.col(dataset.known_at)
+    note("known", f"{dataset.known_at} later than {last_session}", frame.filter(known > last_session))
+    if dataset.known_at != dataset.dated_by:
+        note("known", f"{dataset.known_at} before {dataset.dated_by}", frame.filter(known < pl.col(dataset.dated_by)))
+    return found
+
+
+def contract_checks(profile: Profile, names: Sequence[str]) -> list[dg.AssetChecksDefinition]:
+    """One definition for each dataset, with the checks of `CONTRACT`."""
+    return [_contract_check(profile, DATASETS[name]) for name in names]
+
+
+def _contract_check(profile: Profile, dataset: Dataset) -> dg.AssetChecksDefinition:
+    months = profile.months
+    partitions = months.by_sector if dataset.grain == "sector" else months.monthly
+    specs = [
+        dg.AssetCheckSpec(name=name, asset=dataset.name, blocking=True, description=text, partitions_def=partitions)
+        for name, text in CONTRACT.items()
+    ]
+
+    @dg.multi_asset_check(name=f"{dataset.name}_contract", specs=specs)
+    def contract(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        try:
+            frame = profile.store.read(dataset, context.op_execution_context.partition_keys).collect()
+            found = breaches(dataset, frame, profile.last_session())
+            rows = len(frame)
+        except DatasetError as error:
+            found = {name: [str(error)] if name == "dtypes" else [] for name in CONTRACT}
+            rows = 0
+        for name in CONTRACT:
+            yield dg.AssetCheckResult(
+                passed=not found[name],
+                asset_key=dataset.name,
+                check_name=name,
+                description="; ".join(found[name]) or None,
+                metadata={"rows": rows, "breaches": len(found[name])},
+            )
+
+    return contract
+
+
+def coverage_check(profile: Profile) -> dg.AssetChecksDefinition:
+    """Which index members have no indicators at all in a month: a warning, since providers rarely have every ticker."""
+
+    @dg.asset_check(
+        name="covers_universe",
+        asset="indicators",
+        additional_deps=["universe"],
+        description="every index member has a bar, and with it indicators, in each month of its membership",
+        partitions_def=profile.months.by_sector,
+    )
+    def covers_universe(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        keys = context.op_execution_context.partition_keys
+        columns = ("sector", "ticker", "month")
+        met = profile.store.read(DATASETS["indicators"], keys).select(columns).unique()
+        members = profile.store.read(DATASETS["universe"], keys).select(columns).unique()
+        bare = members.join(met, on=columns, how="anti").sort(columns).collect()
+        total = members.select(pl.len()).collect().item()
+        names = bare.group_by("ticker", maintain_order=True).agg(pl.col("month").first())
+        listed = ", ".join(f"{ticker} ({month})" for ticker, month in names.head(40).iter_rows())
+        return dg.AssetCheckResult(
+            passed=not len(bare),
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{len(bare)} of {total} member-months have no bar; first month of each ticker: {listed}" if len(bare) else None,
+            metadata={"member_months": total, "without_bar": len(bare)},
+        )
+
+    return covers_universe

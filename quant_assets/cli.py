@@ -1,0 +1,264 @@
+"""The `quant` command: thin, over the same assets, store and plan as the web UI."""
+
+import os
+from typing import Annotated, Any, NoReturn
+
+import polars as pl
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from quant_assets.errors import MissingPartitionError, QuantError, SettingsError
+from quant_assets.settings import SECTORS, load_settings
+
+app = typer.Typer(
+    help="Stock selection and forecasting by sector and month: run the pipeline, look at picks and at what exists.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console()
+
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", "-p", help="Profile in conf/profiles, such as demo or files [default: QUANT_PROFILE, else demo].")
+]
+SectorOption = Annotated[list[str] | None, typer.Option("--sector", "-s", help="Sector slug; repeat for several [default: all eleven].")]
+FromOption = Annotated[str | None, typer.Option("--from", help="First month, YYYY-MM [default: the --to month].")]
+ToOption = Annotated[str | None, typer.Option("--to", help="Last month, YYYY-MM [default: the newest month].")]
+
+
+def main() -> None:
+    """Entry point: a QuantError is one line and exit status 1, not a traceback."""
+    try:
+        app(standalone_mode=True)
+    except QuantError as error:
+        fail(error)
+
+
+def fail(error: Exception) -> NoReturn:
+    """Print an error that the user can mend and leave."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_escaped(str(error))}")
+    raise SystemExit(1)
+
+
+@app.command()
+def run(
+    sector: SectorOption = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    select: Annotated[
+        str | None, typer.Option("--select", help="Dagster asset selection, such as 'group:signals' or 'ohlcv+' [default: every asset].")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors computed at the same time.")] = os.cpu_count() or 1,
+    profile: ProfileOption = None,
+) -> None:
+    """Materialise assets for sectors and months; earlier months that windows need are added where they are missing.
+
+    Examples:
+
+        quant run --sector healthcare --from 2024-01 --to 2024-12
+
+        quant run --profile files --sector it --sector healthcare --from 2015-01 --to 2016-12
+
+        quant run --sector energy --to 2024-06 --select 'group:signals'
+    """
+    session = _Session(profile)
+    months = session.months(first, last)
+    session.run(session.sectors(sector), *months, select=select, workers=workers)
+
+
+@app.command()
+def picks(
+    sector: SectorOption = None,
+    month: Annotated[str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show the candidates and weights of a month.
+
+    Examples:
+
+        quant picks --sector healthcare --month 2024-06
+
+        quant picks --profile files --sector it --month 2016-06
+    """
+    session = _Session(profile)
+    chosen = session.months(month, month)[1]
+    for name in session.sectors(sector) if sector else session.sectors_with("candidates", chosen):
+        session.show_picks(name, chosen)
+
+
+@app.command()
+def status(sector: SectorOption = None, profile: ProfileOption = None) -> None:
+    """Show which partitions exist, by asset and sector: first and last month, how many, and how many are missing between.
+
+    Examples:
+
+        quant status
+
+        quant status --profile files --sector healthcare
+    """
+    session = _Session(profile)
+    session.show_status(session.sectors(sector))
+
+
+@app.command()
+def demo(workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors at the same time.")] = os.cpu_count() or 1) -> None:
+    """Run every asset of two sectors over the last three years of the simulated market, then show picks and report.
+
+    Example:
+
+        quant demo
+    """
+    session = _Session("demo")
+    from quant_assets.partitions import shift_month
+
+    last = session.profile.last_month()
+    chosen = ["healthcare", "it"]
+    session.run(chosen, shift_month(last, -35), last, select=None, workers=workers)
+    for name in chosen:
+        session.show_picks(name, last)
+    for name in chosen:
+        console.print(f"report: {session.report_path(name, last)}", soft_wrap=True, highlight=False)
+    console.print("next: [bold]make ui[/] opens the web UI, [bold]quant --help[/] lists the commands")
+
+
+class _Session:
+    """A profile and its definitions, loaded once for a command."""
+
+    def __init__(self, profile: str | None) -> None:
+        self.settings = load_settings(profile)
+        # Workers and the definitions' own import read the profile from the environment.
+        os.environ["QUANT_PROFILE"] = self.settings.profile
+        from quant_assets.profile import Profile
+
+        self.profile = Profile(self.settings)
+
+    def sectors(self, given: list[str] | None) -> list[str]:
+        from quant_assets.partitions import check_sector
+
+        return [check_sector(name) for name in dict.fromkeys(given or SECTORS)]
+
+    def sectors_with(self, dataset: str, month: str) -> list[str]:
+        from quant_assets.schemas import DATASETS
+
+        found = {key.partition("|")[2] for key in self.profile.store.existing(DATASETS[dataset]) if key.startswith(month)}
+        if not found:
+            raise MissingPartitionError(
+                f"no sector has '{dataset}' for {month} in {self.profile.store.url}; run: quant run --to {month} --sector healthcare"
+            )
+        return [name for name in SECTORS if name in found]
+
+    def months(self, first: str | None, last: str | None) -> tuple[str, str]:
+        from quant_assets.partitions import check_month
+
+        last = check_month(last) if last else self.profile.months.clip("0000-00", self.profile.last_month(), self.profile.last_month())[1]
+        first = check_month(first) if first else last
+        self.profile.check_months(first, last)
+        return first, last
+
+    def run(self, sectors: list[str], first: str, last: str, *, select: str | None, workers: int) -> None:
+        from quant_assets.running.execute import dagster_home, execute
+        from quant_assets.running.plan import Planner, total_outputs
+        from quant_assets.definitions import build_defs
+
+        self.profile.source.membership(self.profile.last_session())  # a missing data folder is said before anything starts
+        dagster_home(self.settings.profile)
+        defs = build_defs(self.settings)
+        planner = Planner(defs, self.profile)
+        names = planner.select(select, defs)
+        chains = [planner.sector_phases(names, name, first, last) for name in sectors]
+        monthly = planner.month_phases(names, first, last)
+        phases = [phase for chain in [*chains, monthly] for phase in chain]
+        if not phases:
+            raise SettingsError(f"nothing to run for {first} to {last}")
+        earliest = min(phase.first for phase in phases)
+        if earliest < first:
+            console.print(f"warm-up: windows reach back to {earliest}; missing earlier partitions are computed first", highlight=False, soft_wrap=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("<"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("partitions", total=total_outputs(phases))
+
+            def advance(dataset: str, partitions: int) -> None:
+                progress.update(task, advance=partitions, description=f"{dataset:<20}")
+
+            execute(chains, self.settings.profile, workers, advance)
+            execute([monthly], self.settings.profile, 1, advance)
+            progress.update(task, description=f"{'done':<20}")
+
+    def frame(self, dataset: str, sector: str, month: str) -> pl.DataFrame:
+        from quant_assets.partitions import key
+        from quant_assets.schemas import DATASETS
+
+        return self.profile.store.read(DATASETS[dataset], [key(sector, month)]).collect()
+
+    def show_picks(self, sector: str, month: str) -> None:
+        candidates = self.frame("candidates", sector, month)
+        weights = self.frame("weights", sector, month)
+        if not len(candidates):
+            console.print(f"{sector} {month}: no candidates; no member passed the filters (candidates.* in conf/)", highlight=False)
+            return
+        joined = candidates.join(weights.select("ticker", "weight", "score", "score_source"), on="ticker", how="left")
+        joined = joined.sort("candidate_type", "selection_rank")
+        table = Table(title=f"{sector}, decided at the close of {candidates['as_of'][0]}", title_justify="left")
+        for name, justify in (("side", "left"), ("rank", "right"), ("ticker", "left"), ("composite", "right"), ("momentum", "right")):
+            table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        for name in ("slope", "low vol", "weight", "forecast"):
+            table.add_column(name, justify="right")
+        for row in joined.iter_rows(named=True):
+            forecast = row["score"] if row["score_source"] == "prediction" else None
+            table.add_row(
+                row["candidate_type"],
+                str(row["selection_rank"]),
+                _escaped(row["ticker"]),
+                *(_number(row[name], "+.2f") for name in ("composite_score", "momentum_score", "ma_slope_score", "volatility_score")),
+                _number(row["weight"], ".1%"),
+                _number(forecast, "+.2%"),
+            )
+        console.print(table)
+
+    def report_path(self, sector: str, month: str) -> str:
+        rows = self.frame("ops_report", sector, month)
+        return self.profile.store.artifact_url(rows["report_file"][0])
+
+    def show_status(self, sectors: list[str]) -> None:
+        from quant_assets.partitions import month_range
+        from quant_assets.schemas import DATASETS
+
+        table = Table(title=f"profile {self.settings.profile}, {self.profile.store.url}", title_justify="left")
+        for name in ("asset", "sector", "first", "last"):
+            table.add_column(name)
+        table.add_column("partitions", justify="right")
+        table.add_column("missing between", justify="right")
+        for name, dataset in DATASETS.items():
+            existing = self.profile.store.existing(dataset)
+            for sector in sectors if dataset.grain == "sector" else [""]:
+                months = sorted(key.partition("|")[0] for key in existing if key.partition("|")[2] == sector)
+                if months:
+                    gaps = len(month_range(months[0], months[-1])) - len(months)
+                    table.add_row(name, sector, months[0], months[-1], str(len(months)), str(gaps or ""))
+        if not table.row_count:
+            raise MissingPartitionError(f"nothing has been materialised in {self.profile.store.url}; start with: quant demo")
+        console.print(table)
+
+
+def _number(value: Any, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The single `Definitions` object, and `build_defs` that makes it for a profile."""
+
+import warnings
+from collections.abc import Callable
+
+import dagster as dg
+
+from quant_assets.assets.learning import learning_assets
+from quant_assets.assets.market import market_assets
+from quant_assets.assets.operations import operations_assets
+from quant_assets.assets.portfolio import portfolio_assets
+from quant_assets.assets.signals import signal_assets
+from quant_assets.assets.sql import sql_assets
+from quant_assets.automation.jobs import jobs
+from quant_assets.checks import contract_checks, coverage_check
+from quant_assets.io import ParquetIOManager
+from quant_assets.profile import Profile
+from quant_assets.schemas import DATASETS
+from quant_assets.settings import Settings, load_settings
+
+
+def build_defs(settings: Settings | None = None, on_written: Callable[[str, int], None] | None = None) -> dg.Definitions:
+    """Definitions of a profile.
+
+    Args:
+        settings: of the profile; by default those of `QUANT_PROFILE`.
+        on_written: called with dataset and number of partitions after each write, for progress bars.
+
+    """
+    profile = Profile(settings or load_settings())
+    with warnings.catch_warnings():
+        # The partition mappings and partitioned checks that we build on are marked beta or preview; the version is pinned.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return _definitions(profile, on_written)
+
+
+def _definitions(profile: Profile, on_written: Callable[[str, int], None] | None) -> dg.Definitions:
+    assets = [
+        *market_assets(profile),
+        *signal_assets(profile),
+        *learning_assets(profile),
+        *portfolio_assets(profile),
+        *operations_assets(profile),
+        *sql_assets(profile),
+    ]
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=[*contract_checks(profile, list(DATASETS)), coverage_check(profile)],
+        jobs=jobs(profile),
+        resources={"parquet": ParquetIOManager(profile.store, profile.last_session, on_written)},
+        # A step costs 0.07 s in process and seconds in a process of its own; runs, one per sector, are the parallelism.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

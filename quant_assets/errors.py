@@ -1,0 +1,28 @@
+"""Errors that a user can mend: each message is one line that names what is wrong, where, and the remedy.
+
+The command line prints them without a traceback. Anything else that is raised is a bug in this project.
+"""
+
+
+class QuantError(Exception):
+    """Base of every error whose message is written for the user."""
+
+
+class SettingsError(QuantError):
+    """A setting, profile, sector or month that does not exist or cannot be used."""
+
+
+class SourceError(QuantError):
+    """A provider's data is absent or unusable; names the file, the ticker or the column."""
+
+
+class MissingPartitionError(QuantError):
+    """An upstream partition has not been materialised; names the asset and the partitions."""
+
+
+class DatasetError(QuantError):
+    """Rows that break the dataset's schema or lie outside the partitions of the run."""
+
+
+class HistoryError(QuantError):
+    """A computation was asked for without the inputs that the time contract needs."""

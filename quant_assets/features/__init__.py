@@ -1,0 +1,1 @@
+"""Model inputs and labels."""

@@ -1,0 +1,148 @@
+"""The 25 OHLCV features: prices, volume and their means, each over the ticker's running maximum so far of that quantity.
+
+The running maxima are carried from month to month in dataset `price_peaks`. A maximum is exact whatever its parts,
+so the features need no more history than the longest mean.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.errors import HistoryError
+from quant_assets.market import calendar
+from quant_assets.market.panel import FloatArray, Panel
+from quant_assets.schemas import DATASETS, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
+from quant_assets.signals import windows
+
+#: Sessions before a row's own session that a quantity depends on.
+LOOKBACK = max(OHLCV_MEANS) - 1
+
+
+def quantities(panel: Panel) -> Iterator[tuple[str, FloatArray]]:
+    """Name and values of each of `OHLCV_QUANTITIES` over a panel of `OHLCV_FIELDS`, one at a time."""
+    for sessions in OHLCV_MEANS:
+        for field in OHLCV_FIELDS:
+            yield ohlcv_quantity(field, sessions), panel[field] if sessions == 1 else windows.mean(panel[field], sessions)
+
+
+def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequence[date]) -> pl.DataFrame:
+    """Highest value so far of each quantity at each `as_of`, from the whole history.
+
+    A ticker appears from the session on which it entered the sector's panel (the first `panel_from`), with all its bars up to then.
+
+    Args:
+        prices: dataset prices since the start of the profile, every row, in the sector or not.
+        sessions: sessions without a gap from the profile's start to the last `as_of`.
+        as_ofs: decision sessions, ascending.
+
+    Returns:
+        Dataset price_peaks without `sector`, sorted by ticker and as_of. A mean is null where no window was complete so far.
+
+    Raises:
+        HistoryError: an `as_of` is not among the sessions, or prices begin before them.
+
+    """
+    missing = [day for day in as_ofs if np.datetime64(day) not in sessions]
+    if missing:
+        raise HistoryError(f"price_peaks: {missing[0]} is not among the sessions; pass every session up to the last as_of")
+    early = prices.filter(pl.col("date") < sessions[0].item()) if len(sessions) else prices
+    if early.height:
+        raise HistoryError(f"price_peaks: {early['ticker'][0]} has bars before the first session; pass the sessions since the first bar")
+    panel = Panel.from_long(prices, sessions, OHLCV_FIELDS)
+    columns = np.searchsorted(sessions, np.array(as_ofs, dtype="datetime64[D]"))
+    entered = prices.group_by("ticker").agg(entered=pl.col("panel_from").min())
+    frame = pl.DataFrame(
+        {
+            "ticker": pl.Series(np.repeat(np.array(panel.tickers, dtype=object), len(as_ofs)), dtype=pl.String),
+            "as_of": pl.Series(list(as_ofs) * len(panel.tickers), dtype=pl.Date),
+        }
+        | {
+            name: pl.Series(np.fmax.accumulate(values, axis=1)[:, columns].ravel(), nan_to_null=True, dtype=pl.Float64)
+            for name, values in quantities(panel)
+        }
+    )
+    known = frame.join(entered, on="ticker").filter(pl.col("entered") <= pl.col("as_of"), pl.col(OHLCV_QUANTITIES[0]).is_not_null())
+    return known.select(list(DATASETS["price_peaks"].columns)).sort("ticker", "as_of")
+
+
+def to_peak(
+    panel: Panel, prices: pl.DataFrame, price_peaks: pl.DataFrame, members: NDArray[np.bool_], first_day: date, last_day: date
+) -> dict[str, FloatArray]:
+    """Each quantity over its running maximum so far: the carried one of the month before and what the panel adds since.
+
+    A ticker without a carried row entered the sector's panel in this very month (or the profile starts with it): `prices`
+    then hold all its bars, those before the panel's first session too, and its maximum is computed from them.
+
+    Args:
+        panel: `OHLCV_FIELDS`, `LOOKBACK` sessions before the month of `first_day`.
+        prices: the rows that the panel was made from, none left out.
+        price_peaks: dataset price_peaks of the month before `first_day` to the month before `last_day`.
+        members: bool of the panel's shape, the rows that are asked for.
+        first_day: first day of the range.
+        last_day: last day of the range.
+
+    Returns:
+        `<quantity>_to_peak` to float64 of the panel's shape, at most 1; NaN outside the range and where the quantity is missing or the
+        maximum is 0.
+
+    Raises:
+        HistoryError: a ticker has bars of earlier months and no carried maximum.
+
+    """
+    sessions = panel.sessions
+    month = sessions.astype("datetime64[M]")
+    inside = (sessions >= np.datetime64(first_day)) & (sessions <= np.datetime64(last_day))
+    parts = []
+    for this in np.unique(month[inside]):
+        start, stop = int(np.searchsorted(month, this)), int(np.searchsorted(month, this, side="right"))
+        asked = np.flatnonzero(members[:, start:stop].any(axis=1))
+        carried, begin = _carried(panel, prices, price_peaks, this.item(), start, asked)
+        parts.append((start, stop, carried, begin))
+    result = {}
+    for name, values in quantities(panel):
+        ratio = np.full(panel.shape, np.nan)
+        for start, stop, carried, begin in parts:
+            oldest = int(begin.min(initial=start))
+            since = np.where(np.arange(oldest, stop) >= begin[:, None], values[:, oldest:stop], np.nan)
+            peak = np.fmax(np.fmax.accumulate(since, axis=1), carried[name][:, None])[:, start - oldest :]
+            with np.errstate(invalid="ignore"):  # a volume of 0 over a peak of 0 is missing
+                ratio[:, start:stop] = values[:, start:stop] / peak
+        ratio[:, ~inside] = np.nan
+        result[f"{name}_to_peak"] = ratio
+    return result
+
+
+def _carried(
+    panel: Panel, prices: pl.DataFrame, price_peaks: pl.DataFrame, month_start: date, start: int, asked: NDArray[np.int64]
+) -> tuple[Mapping[str, FloatArray], NDArray[np.int64]]:
+    """Each ticker's maxima before the month, and the first session that they do not cover yet.
+
+    Returns:
+        quantity to float64 of shape (n_tickers,), NaN where there is none; int64 of shape (n_tickers,).
+
+    """
+    before = pl.DataFrame({"ticker": pl.Series(panel.tickers, dtype=pl.String)}).join(
+        price_peaks.filter(pl.col("as_of").dt.month_start().dt.offset_by("1mo") == month_start),
+        on="ticker",
+        how="left",
+        maintain_order="left",
+    )
+    without = before[asked].filter(pl.col("as_of").is_null())["ticker"]
+    history = prices.filter(pl.col("ticker").is_in(without.to_list()), pl.col("date") < month_start)
+    forgotten = history.filter(pl.col("panel_from") < month_start)
+    if forgotten.height:
+        raise HistoryError(
+            f"features: {forgotten['ticker'][0]} has bars before {month_start:%Y-%m} but no price_peaks at the end of the month before; "
+            "materialise price_peaks of that month"
+        )
+    maxima = {name: before[name].to_numpy().copy() for name in OHLCV_QUANTITIES}
+    if history.height:
+        moved = Panel.from_long(history, calendar.sessions(history["date"].sort()[0], month_start), OHLCV_FIELDS)
+        rows = np.searchsorted(np.array(panel.tickers), np.array(moved.tickers))
+        for name, values in quantities(moved):
+            maxima[name][rows] = np.fmax.reduce(values, axis=1)
+    since = np.searchsorted(panel.sessions, before["as_of"].to_numpy().astype("datetime64[D]"), side="right")
+    return maxima, np.where(before["as_of"].is_null().to_numpy(), start, since).astype(np.int64)

@@ -1,0 +1,255 @@
+"""The partitioned Parquet store and the Dagster IO manager over it: a local folder or any fsspec URL.
+
+A partition is one file, `<asset>/sector=<slug>/month=<YYYY-MM>/part-0.parquet`, replaced as a whole: a reader, or a
+machine that lost power, sees the old rows or the new ones. Files that are not rows (models, reports) stand under
+`artifacts/` and are named by a row, which is written after them. What the rows mean is in `schemas`.
+"""
+
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import fsspec
+import polars as pl
+
+from quant_assets.errors import DatasetError, MissingPartitionError
+from quant_assets.partitions import describe, month_of, parse_key
+from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.settings import SECTORS
+
+_PART = "part-0.parquet"
+_SECTOR_ORDER = {sector: position for position, sector in enumerate(SECTORS)}
+
+
+class DatasetStore:
+    """Partitions of datasets under one folder or URL.
+
+    Args:
+        url: absolute local folder, or an fsspec URL such as `s3://bucket/prefix`.
+        storage_options: handed to fsspec; credentials come from the environment.
+
+    """
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        self.url = url.rstrip("/")
+        self.local = "://" not in url
+        self._fs, self._root = fsspec.core.url_to_fs(self.url, **dict(storage_options or {}))
+
+    def path(self, dataset: Dataset, partition_key: str) -> str:
+        """File of a partition."""
+        sector, month = parse_key(partition_key)
+        folder = f"{dataset.name}/month={month}" if sector is None else f"{dataset.name}/sector={sector}/month={month}"
+        return f"{self._root}/{folder}/{_PART}"
+
+    def existing(self, dataset: Dataset) -> set[str]:
+        """Keys of the partitions that have been written."""
+        self._fs.invalidate_cache()
+        found = self._fs.glob(f"{self._root}/{dataset.name}/{'sector=*/' if dataset.grain == 'sector' else ''}month=*/{_PART}")
+        keys = set()
+        for path in found:
+            levels = dict(part.split("=", 1) for part in path.split("/") if "=" in part)
+            keys.add(f"{levels['month']}|{levels['sector']}" if dataset.grain == "sector" else levels["month"])
+        return keys
+
+    def missing(self, dataset: Dataset, keys: Iterable[str]) -> list[str]:
+        """Those of the keys that have not been written, in order."""
+        wanted = sorted_keys(keys)
+        if self.local:
+            return [key for key in wanted if not os.path.exists(self.path(dataset, key))]
+        existing = self.existing(dataset)
+        return [key for key in wanted if key not in existing]
+
+    def read(self, dataset: Dataset, keys: Iterable[str]) -> pl.LazyFrame:
+        """Partitions as one frame with `sector` (at sector grain) and `month`, in order of sector (GICS) and month.
+
+        Raises:
+            MissingPartitionError: a partition has not been written; names all of them.
+            DatasetError: a file cannot be read or was written with another schema; names the file.
+
+        """
+        wanted = sorted_keys(keys)
+        absent = self.missing(dataset, wanted)
+        if absent:
+            raise MissingPartitionError(
+                f"{len(absent)} of {len(wanted)} partitions of '{dataset.name}' are missing in {self.url}: {describe(absent)}; "
+                f"materialise them first (web UI, or: quant run {_run_arguments(absent)})"
+            )
+        if not wanted:
+            return pl.LazyFrame(schema=dataset.loaded_schema)
+        paths = [self.path(dataset, key) for key in wanted]
+        sources: list[Any] = paths if self.local else [io.BytesIO(self._fs.cat_file(path)) for path in paths]
+        for path, source in zip(paths, sources, strict=True):
+            self._check_file(dataset, path, source)
+        if self.local:
+            hive = {name: pl.String for name in (("sector", "month") if dataset.grain == "sector" else ("month",))}
+            frame = pl.scan_parquet(paths, hive_partitioning=True, hive_schema=hive)
+        else:
+            frames = []
+            for key, source in zip(wanted, sources, strict=True):
+                sector, month = parse_key(key)
+                labels = {"month": pl.lit(month)} if sector is None else {"sector": pl.lit(sector), "month": pl.lit(month)}
+                frames.append(pl.read_parquet(source).with_columns(**labels))
+            frame = pl.concat(frames).lazy()
+        return frame.select(list(dataset.loaded_schema))
+
+    def write(self, dataset: Dataset, frame: pl.DataFrame, keys: Iterable[str]) -> dict[str, int]:
+        """Replace the partitions `keys` by the rows of `frame`; a partition without rows becomes an empty file.
+
+        Returns:
+            Rows of each key.
+
+        Raises:
+            DatasetError: a column breaks the schema, or a row lies outside the keys; nothing has been written then.
+
+        """
+        wanted = sorted_keys(keys)
+        frame = dataset.conform(frame)
+        undated = frame.filter(pl.col(dataset.dated_by).is_null())
+        if len(undated):
+            raise DatasetError(f"dataset '{dataset.name}': {len(undated)} rows have no {dataset.dated_by}, first {undated.row(0, named=True)}")
+        month = pl.col(dataset.dated_by).dt.strftime("%Y-%m")
+        label = pl.format("{}|{}", month, "sector") if dataset.grain == "sector" else month
+        frame = frame.with_columns(__key=label)
+        outside = frame.filter(~pl.col("__key").is_in(wanted))
+        if len(outside):
+            first = outside.row(0, named=True)
+            raise DatasetError(
+                f"dataset '{dataset.name}': {len(outside)} rows lie outside the run's partitions {describe(wanted)}; the first is in "
+                f"{first['__key']}, ticker {first.get('ticker', '-')}, {dataset.dated_by} {first[dataset.dated_by]}"
+            )
+        by_key = {str(key[0]): rows for key, rows in frame.partition_by("__key", as_dict=True, maintain_order=True).items()}
+        encoded = {}
+        for key in wanted:
+            rows = by_key.get(key)
+            rows = pl.DataFrame(schema=dataset.schema) if rows is None else rows.select(list(dataset.schema))
+            buffer = io.BytesIO()
+            rows.write_parquet(buffer, compression="zstd", statistics=True)
+            encoded[key] = (buffer.getvalue(), len(rows))
+        for key, (content, _) in encoded.items():
+            self._replace(self.path(dataset, key), content)
+        return {key: count for key, (_, count) in encoded.items()}
+
+    def write_artifact(self, name: str, content: bytes) -> None:
+        """Replace the file `artifacts/<name>`."""
+        self._replace(f"{self._root}/artifacts/{name}", content)
+
+    def read_artifact(self, name: str) -> bytes:
+        """Content of the file `artifacts/<name>`.
+
+        Raises:
+            DatasetError: it is not there.
+
+        """
+        try:
+            content: bytes = self._fs.cat_file(f"{self._root}/artifacts/{name}")
+        except FileNotFoundError:
+            raise DatasetError(f"{self.artifact_url(name)} is missing; materialise the partition that names it again") from None
+        return content
+
+    def artifact_url(self, name: str) -> str:
+        """Where a person finds `artifacts/<name>`."""
+        return f"{self.url}/artifacts/{name}"
+
+    def _check_file(self, dataset: Dataset, path: str, source: Any) -> None:
+        try:
+            found = pl.read_parquet_schema(source)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise DatasetError(f"{path} cannot be read ({' '.join(str(error).split())[:120]}); delete it and materialise it again") from None
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        if dict(found) != dict(dataset.schema):
+            raise DatasetError(f"{path} was written with another schema than '{dataset.name}' has now; materialise it again")
+
+    def _replace(self, path: str, content: bytes) -> None:
+        if not self.local:
+            self._fs.pipe_file(path, content)  # an object store's put is atomic
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for stale in target.parent.glob(f".{target.name}.*.tmp"):
+            stale.unlink(missing_ok=True)  # left by a killed run; partitions have one writer at a time
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the rename itself must survive a power cut
+        finally:
+            os.close(folder)
+
+
+class ParquetIOManager(dg.IOManager):
+    """Writes a run's output split by partition and loads any set of partitions as one LazyFrame.
+
+    An input's metadata may say `{"absent": "skip"}`: partitions that do not exist are left out (the total portfolio over
+    the sectors that are there), `{"absent": "before"}`: so are those before the run's months (the history of a report), or
+    `{"absent": "future"}`: so are those of months that have not begun at the last closed session.
+    """
+
+    def __init__(
+        self, store: DatasetStore, last_session: Callable[[], date], on_written: Callable[[str, int], None] | None = None
+    ) -> None:
+        self.store = store
+        self._last_session = last_session
+        self._on_written = on_written
+
+    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame) -> None:
+        """Write the partitions of the run and record the rows of each."""
+        dataset = DATASETS[context.asset_key.path[-1]]
+        frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
+        rows = self.store.write(dataset, frame, context.asset_partition_keys)
+        context.add_output_metadata({"rows": sum(rows.values()), "partitions": len(rows), "path": f"{self.store.url}/{dataset.name}"})
+        if self._on_written is not None:
+            self._on_written(dataset.name, len(rows))
+
+    def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
+        """Load the mapped partitions."""
+        dataset = DATASETS[context.asset_key.path[-1]]
+        keys: Sequence[str] = context.asset_partition_keys if context.has_asset_partitions else []
+        absent = (context.definition_metadata or {}).get("absent")
+        if absent == "skip":
+            gone = set(self.store.missing(dataset, keys))
+            present = [key for key in keys if key not in gone]
+            if keys and not present:
+                self.store.read(dataset, keys)  # raises the error that names them
+            keys = present
+        elif absent is not None:
+            if absent == "future":
+                optional = [key for key in keys if parse_key(key)[1] > month_of(self._last_session())]
+            else:
+                first = parse_key(context.step_context.partition_key_range.start)[1]
+                optional = [key for key in keys if parse_key(key)[1] < first]
+            gone = set(self.store.missing(dataset, optional))
+            keys = [key for key in keys if key not in gone]
+        return self.store.read(dataset, keys)
+
+
+def sorted_keys(keys: Iterable[str]) -> list[str]:
+    """Partition keys in order of sector (GICS) and month, each once."""
+
+    def order(key: str) -> tuple[int, str]:
+        sector, month = parse_key(key)
+        return (_SECTOR_ORDER[sector] if sector else -1, month)
+
+    return sorted(set(keys), key=order)
+
+
+def _run_arguments(absent: Sequence[str]) -> str:
+    parsed = [parse_key(key) for key in absent]
+    months = sorted(month for _, month in parsed)
+    sectors = sorted({sector for sector, _ in parsed if sector}, key=lambda s: _SECTOR_ORDER[s])
+    chosen = " ".join(f"--sector {sector}" for sector in sectors)
+    return f"{chosen} --from {months[0]} --to {months[-1]}".strip()

@@ -1,0 +1,1 @@
+"""Learning: purged splits, training, validation metrics, and forecasts from stored checkpoints."""

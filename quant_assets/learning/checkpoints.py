@@ -1,0 +1,66 @@
+"""Which checkpoint a month uses: the training cadence and the choice by age. Loads no model library."""
+
+from datetime import date
+
+import polars as pl
+
+from quant_assets.errors import HistoryError
+from quant_assets.settings import TrainingSettings
+
+
+def is_training_month(month: date, cadence_months: int) -> bool:
+    """Whether a checkpoint is trained at the end of the month of `month`.
+
+    Counted in calendar months, not from the profile's first one: a cadence of 3 is March, June, September and December, 12 is December.
+    """
+    return _index(month) % cadence_months == 0
+
+
+def newest_checkpoint(
+    checkpoints: pl.DataFrame, month: date, settings: TrainingSettings, first_month: date, sector: str
+) -> pl.DataFrame | None:
+    """Rows of the checkpoint that the predictions of a month use.
+
+    Args:
+        checkpoints: rows of dataset `lightgbm_checkpoint` of one sector, from any months; those of `month` and later are ignored.
+        month: any day of the month to predict.
+        settings: cadence and greatest age.
+        first_month: any day of the profile's first month; no checkpoint can be older.
+        sector: slug, for the message.
+
+    Returns:
+        The trained horizons of the newest checkpoint of a month strictly before, sorted by horizon. None where there is no model yet:
+        no training month has passed, or the newest training found too little history for every horizon.
+
+    Raises:
+        HistoryError: a checkpoint should exist but there is none that is young enough; names the months to materialise.
+
+    """
+    target = _index(month)
+    oldest = target - settings.max_checkpoint_age_months
+    age_index = pl.col("as_of").dt.year().cast(pl.Int64) * 12 + pl.col("as_of").dt.month().cast(pl.Int64)
+    usable = checkpoints.filter(age_index.is_between(oldest, target - 1))
+    if len(usable):
+        trained = usable.filter((pl.col("as_of") == pl.col("as_of").max()) & (pl.col("status") == "trained"))
+        return trained.sort("horizon") if len(trained) else None
+    due = [index for index in range(_index(first_month), target) if index % settings.cadence_months == 0]
+    if not due:
+        return None
+    young = [index for index in due if index >= oldest]
+    if not young:
+        raise HistoryError(
+            f"sector {sector}: the last training month before {_name(target)} is {_name(due[-1])}, older than "
+            f"{settings.max_checkpoint_age_months} months; set training.max_checkpoint_age_months to at least training.cadence_months"
+        )
+    raise HistoryError(
+        f"sector {sector}: predictions of {_name(target)} need a checkpoint of at most {settings.max_checkpoint_age_months} months ago; "
+        f"materialise lightgbm_checkpoint for {', '.join(_name(index) for index in young)}"
+    )
+
+
+def _index(month: date) -> int:
+    return month.year * 12 + month.month
+
+
+def _name(index: int) -> str:
+    return f"{(index - 1) // 12:04d}-{(index - 1) % 12 + 1:02d}"

@@ -1,0 +1,155 @@
+"""How good a forecast was: errors, direction, and information coefficients with standard errors. Null where undefined."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.errors import DatasetError
+from quant_assets.market.calendar import session_number
+from quant_assets.market.panel import FloatArray
+
+#: A correlation across fewer names than this says nothing.
+MIN_NAMES = 3
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Metrics of a set of forecasts; None where undefined. Returns are ratios (0.01 is one percent).
+
+    Attributes:
+        rows: forecasts judged.
+        rmse: root mean squared error.
+        mae: mean absolute error.
+        r2: 1 - residual over total sum of squares about the mean outcome; below 0 where that mean would have been better.
+        direction_accuracy: share of rows with a non-zero outcome where the forecast has its sign.
+        ic_dates: dates on which a correlation is defined.
+        ic: mean over those dates of the Pearson correlation across names.
+        ic_standard_error: its standard error, see `standard_error`.
+        rank_ic: the same with Spearman's correlation.
+        rank_ic_standard_error: its standard error.
+
+    """
+
+    rows: int
+    rmse: float | None
+    mae: float | None
+    r2: float | None
+    direction_accuracy: float | None
+    ic_dates: int
+    ic: float | None
+    ic_standard_error: float | None
+    rank_ic: float | None
+    rank_ic_standard_error: float | None
+
+
+def evaluate(frame: pl.DataFrame, overlap_sessions: int = 1) -> Metrics:
+    """Judge forecasts against outcomes.
+
+    Args:
+        frame: `ticker`, `date`, `prediction`, `forward_return`, one row for each ticker and date, in any order.
+        overlap_sessions: sessions over which the outcomes of neighbouring dates overlap: the horizon.
+
+    Raises:
+        DatasetError: a prediction or outcome is missing.
+
+    """
+    frame = _checked(frame)
+    prediction, outcome = frame["prediction"].to_numpy(), frame["forward_return"].to_numpy()
+    residual = outcome - prediction
+    moved = outcome != 0
+    total = float(((outcome - outcome.mean()) ** 2).sum()) if len(outcome) else 0.0
+    daily = daily_ic(frame)
+    dates = daily["date"].to_numpy()
+    ic, rank_ic = daily["ic"].to_numpy(), daily["rank_ic"].to_numpy()
+    return Metrics(
+        rows=len(frame),
+        rmse=math.sqrt(float((residual**2).mean())) if len(frame) else None,
+        mae=float(np.abs(residual).mean()) if len(frame) else None,
+        r2=1 - float((residual**2).sum()) / total if total > 0 else None,
+        direction_accuracy=float((np.sign(prediction[moved]) == np.sign(outcome[moved])).mean()) if moved.any() else None,
+        ic_dates=len(daily),
+        ic=float(ic.mean()) if len(ic) else None,
+        ic_standard_error=standard_error(ic, dates, overlap_sessions),
+        rank_ic=float(rank_ic.mean()) if len(rank_ic) else None,
+        rank_ic_standard_error=standard_error(rank_ic, dates, overlap_sessions),
+    )
+
+
+def daily_ic(frame: pl.DataFrame) -> pl.DataFrame:
+    """Information coefficient of each date: correlation across names of prediction and outcome.
+
+    A date with fewer than three names, or on which the predictions or the outcomes are all equal, is left out.
+
+    Args:
+        frame: as in `evaluate`.
+
+    Returns:
+        `date`, `names`, `ic` (Pearson), `rank_ic` (Spearman, ties get their mean rank), sorted by date.
+
+    References:
+        Grinold and Kahn (2000), Active Portfolio Management, chapter 6.
+
+    """
+    frame = _checked(frame).with_columns(
+        prediction_rank=pl.col("prediction").rank("average").over("date"),
+        outcome_rank=pl.col("forward_return").rank("average").over("date"),
+    )
+    days, first, counts = np.unique(frame["date"].to_numpy(), return_index=True, return_counts=True)
+    columns = [frame[name].to_numpy() for name in ("prediction", "forward_return", "prediction_rank", "outcome_rank")]
+    rows = []
+    for day, start, count in zip(days, first, counts, strict=True):
+        prediction, outcome, prediction_rank, outcome_rank = (column[start : start + count] for column in columns)
+        if count >= MIN_NAMES and np.ptp(prediction) > 0 and np.ptp(outcome) > 0:
+            rows.append((day.item(), int(count), _correlation(prediction, outcome), _correlation(prediction_rank, outcome_rank)))
+    return pl.DataFrame(rows, schema={"date": pl.Date, "names": pl.Int32, "ic": pl.Float64, "rank_ic": pl.Float64}, orient="row")
+
+
+def standard_error(values: FloatArray, dates: NDArray[np.datetime64], overlap_sessions: int = 1) -> float | None:
+    """Standard error of the mean of a series whose neighbours may share part of their outcome.
+
+    Newey-West with Bartlett weights 1 - d / `overlap_sessions`, where d is the distance of two dates in sessions rather than in
+    observations, so that gaps and sampling need no care. With an overlap of 1 it is the usual s / sqrt(n).
+
+    Args:
+        values: shape (n_dates,).
+        dates: datetime64[D] of shape (n_dates,), ascending.
+        overlap_sessions: distance from which on two values share nothing.
+
+    Returns:
+        The standard error; None with fewer than two values.
+
+    References:
+        Newey and West (1987), Econometrica 55(3), equation 5.
+
+    """
+    count = len(values)
+    if count < 2:
+        return None
+    number = session_number(dates)
+    deviation = values - values.mean()
+    total = float((deviation**2).sum())
+    for step in range(1, count):
+        weight = 1 - (number[step:] - number[:-step]) / overlap_sessions
+        if (weight <= 0).all():
+            break
+        total += 2 * float((np.maximum(weight, 0) * deviation[step:] * deviation[:-step]).sum())
+    return math.sqrt(max(total, 0.0) / (count * (count - 1)))
+
+
+def _checked(frame: pl.DataFrame) -> pl.DataFrame:
+    """Sorted by date and ticker, so that sums run in one order; refuses missing values."""
+    frame = frame.select("ticker", "date", "prediction", "forward_return").sort("date", "ticker")
+    bad = frame.filter(~pl.col("prediction").is_finite().fill_null(False) | ~pl.col("forward_return").is_finite().fill_null(False))
+    if len(bad):
+        row = bad.row(0, named=True)
+        raise DatasetError(f"ticker {row['ticker']} has no finite prediction or forward return on {row['date']}; filter the rows first")
+    return frame
+
+
+def _correlation(left: FloatArray, right: FloatArray) -> float:
+    left, right = left - left.mean(), right - right.mean()
+    scale = math.sqrt(float((left**2).sum())) * math.sqrt(float((right**2).sum()))
+    return min(1.0, max(-1.0, float((left * right).sum()) / scale))

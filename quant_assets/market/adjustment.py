@@ -1,0 +1,260 @@
+"""One adjusted series for each ticker out of the bars of several providers, anchored at its first bar and carried forward.
+
+Nothing here looks ahead: a factor at t follows from the ticker's bars up to t alone, so a later split or dividend, another
+ticker, or the day on which the data ends changes none of them, not even in the last bit.
+
+Conventions
+-----------
+- *As traded* (`as_traded`): with closes c, new shares for one old s_t and dividend d_t, both with ex-date t, the total return is
+  r_t = s_t (c_t + d_t) / c_{t-1}. A dividend is paid on each share after a split of the same day (CRSP: 1 + RET with FACPR and
+  DIVAMT at the ex-date) and is reinvested at the close of the ex-date. Vendors' adjusted closes use c_{t-1} - d_t instead, which
+  differs by d_t (c_t + d_t - c_{t-1}) / c_{t-1}^2 at most and is the same where the price falls by the dividend.
+- *Total return* (`total_return`): r_t = c_t / c_{t-1}. Only ratios of these closes are used: their level knows later dividends.
+- Anchored close: P_t = P_first r_2 ... r_t, where P_first is the first close of a ticker that starts with as-traded bars, and 1
+  where it starts with adjusted ones. `price_factor` = P_t / c_t, for all four prices of the session.
+- Events of a refused bar count at the provider's next clean bar: shares multiply, cash is kept and reinvested there.
+
+Joining providers
+-----------------
+The best provider with a bar on a ticker's first day leads its series. On every session where both have a bar, another provider
+is aligned with the series (its close gets the series' anchored close) and its return since the session before is compared with
+the series'. It agrees when more than half of the last `splice_sessions` returns that could be compared, and at least
+`splice_min_sessions` of them, lie within `splice_tolerance`. A better provider that agrees takes over at the first session
+whose return both sides of the step have; when the leader has no bar, the best one that agrees continues from the last session it
+shared with the series. A provider that does not agree describes another company (symbols are handed on) or is faulty: where the
+series has no other bar, or it would have led, its bar is listed as `unjoined` and not used.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from quant_assets.settings import FilesSettings
+
+_SUPERSEDED, _JOINED, _UNJOINED = 0, 1, 2
+
+
+def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Choose one provider's bar for each ticker and session and carry the factors from the ticker's first bar.
+
+    Args:
+        judged: bars of `quarantine.judge`, the refused ones included for their dividends and splits, from the tickers' first
+            bar on.
+        settings: `splice_sessions`, `splice_min_sessions`, `splice_tolerance`.
+
+    Returns:
+        The bars of the series with `price_factor`, `volume_factor`, `split_factor` and `traded_factor` (dataset `ohlcv`), and
+        the bars that were left out because their provider does not agree with the series, with the reason `unjoined`.
+
+    """
+    bars = judged.sort("ticker", "date", "precedence", "row")
+
+    def floats(name: str) -> Any:
+        return bars[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+    status, factors = _compiled()(
+        bars["ticker"].rle_id().to_numpy(),
+        bars["date"].to_physical().to_numpy(),
+        bars["precedence"].rank("dense").cast(pl.Int64).to_numpy() - 1,
+        bars["reason"].is_null().to_numpy(),
+        (bars["adjustment"] == "as_traded").to_numpy(),
+        *(floats(name) for name in ("close", "volume", "dividend", "split_ratio")),
+        bars["precedence"].n_unique(),
+        settings.splice_sessions,
+        settings.splice_min_sessions,
+        settings.splice_tolerance,
+    )
+    names = ("price_factor", "volume_factor", "split_factor", "traded_factor")
+    carried = bars.with_columns(pl.Series(name, values, nan_to_null=True) for name, values in zip(names, factors, strict=True))
+    series = carried.filter(pl.Series(status == _JOINED)).drop("reason", "row", "precedence")
+    return series, bars.filter(pl.Series(status == _UNJOINED)).with_columns(reason=pl.lit("unjoined"))
+
+
+def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
+    """Adjusted bars (dataset `prices`) of bars with factors (dataset `ohlcv`); row by row, any part of the history.
+
+    Returns:
+        open to close times `price_factor`, volume times `volume_factor`, `close_unadjusted` = close as traded, null where it is
+        not known, `dollar_volume` = close times volume as given, `split_factor`, `in_sector`, `panel_from`.
+
+    """
+    return ohlcv.select(
+        "ticker",
+        "date",
+        *(pl.col(name) * pl.col("price_factor") for name in ("open", "high", "low", "close")),
+        pl.col("volume") * pl.col("volume_factor"),
+        (pl.col("close") * pl.col("traded_factor")).alias("close_unadjusted"),
+        (pl.col("close") * pl.col("volume")).alias("dollar_volume"),
+        "split_factor",
+        "in_sector",
+        "panel_from",
+    )
+
+
+@cache
+def _compiled() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    import numba  # half a second that only those who compute pay
+
+    compiled: Callable[..., tuple[np.ndarray, np.ndarray]] = numba.njit(cache=True)(_series)
+    return compiled
+
+
+def _series(  # type: ignore[no-untyped-def]
+    ticker, day, provider, clean, as_traded, close, volume, dividend, split, n_providers, window, minimum, tolerance
+):
+    """Factors of every bar; a slow reference is `quant_assets_tests/market/test_adjustment.py`.
+
+    Args:
+        ticker, day, provider: integer arrays of shape (n_bars,), sorted by all three; provider 0 is the best.
+        clean, as_traded: boolean arrays of shape (n_bars,).
+        close, volume, dividend, split: float64 arrays of shape (n_bars,), NaN where missing.
+        n_providers: number of different providers.
+        window, minimum, tolerance: see the settings.
+
+    Returns:
+        status of shape (n_bars,), and float64 factors of shape (4, n_bars): price, volume, split, traded.
+
+    """
+    n = len(ticker)
+    status = np.zeros(n, dtype=np.int8)
+    factors = np.full((4, n), np.nan)
+    every = np.arange(n_providers)
+
+    bar = np.full(n_providers, -1)  # the provider's clean bar of the day
+    last_close = np.full(n_providers, np.nan)
+    last_day = np.full(n_providers, -1)
+    shares_held = np.ones(n_providers)  # of one share at the provider's last clean bar
+    cash_held = np.zeros(n_providers)
+    split_day = np.full(n_providers, -1)  # a repeated row must not pay twice
+    dividend_day = np.full(n_providers, -1)
+    growth = np.full(n_providers, np.nan)
+    own_splits = np.ones(n_providers)  # since the provider's first bar, as far as its volume is not adjusted for them
+    price_factor = np.full(n_providers, np.nan)
+    split_factor = np.full(n_providers, np.nan)
+    traded_factor = np.full(n_providers, np.nan)
+    volume_base = np.full(n_providers, np.nan)
+    aligned_day = np.full(n_providers, -1)
+    compared = np.zeros(n_providers, dtype=np.int64)
+    differences = np.full((n_providers, window), np.nan)
+    volumes_met = np.zeros(n_providers, dtype=np.int64)
+    volume_ratios = np.full((n_providers, window), np.nan)
+    leader = -1
+    series_day = -1
+    series_close = np.nan
+    series_volume = 1.0  # volume factor times splits of the last bar, where a newcomer's volume cannot be compared
+
+    start = 0
+    while start < n:
+        if start == 0 or ticker[start] != ticker[start - 1]:
+            leader, series_day, series_close, series_volume = -1, -1, np.nan, 1.0
+            last_close[:], last_day[:], aligned_day[:] = np.nan, -1, -1
+            shares_held[:], cash_held[:], split_day[:], dividend_day[:] = 1.0, 0.0, -1, -1
+            own_splits[:], volume_base[:], compared[:], volumes_met[:] = 1.0, np.nan, 0, 0
+            price_factor[:], split_factor[:], traded_factor[:] = np.nan, np.nan, np.nan
+            differences[:], volume_ratios[:] = np.nan, np.nan
+        stop = start
+        today = day[start]
+        bar[:], growth[:] = -1, np.nan
+        while stop < n and ticker[stop] == ticker[start] and day[stop] == today:
+            k = provider[stop]
+            if split[stop] > 0.0 and np.isfinite(split[stop]) and split[stop] != 1.0 and split_day[k] != today:
+                split_day[k] = today
+                shares_held[k] *= split[stop]
+            if dividend[stop] > 0.0 and np.isfinite(dividend[stop]) and dividend_day[k] != today:
+                dividend_day[k] = today
+                cash_held[k] += dividend[stop] * (shares_held[k] if as_traded[stop] else 1.0)
+            if clean[stop]:
+                bar[k] = stop
+            stop += 1
+
+        # 1. Each provider's own step from its last bar to today's.
+        for k in every:
+            i = bar[k]
+            if i < 0:
+                continue
+            if last_day[k] >= 0:
+                growth[k] = close[i] / last_close[k]
+                if as_traded[i]:
+                    event = shares_held[k] + cash_held[k] / close[i]
+                    growth[k] *= event
+                    price_factor[k] *= event
+                    own_splits[k] *= shares_held[k]
+                else:
+                    left = 1.0 - cash_held[k] / last_close[k]
+                    traded_factor[k] = traded_factor[k] * left / shares_held[k] if left > 0.0 else np.nan
+                split_factor[k] *= shares_held[k]
+            if as_traded[i]:
+                traded_factor[k] = 1.0
+            elif np.isnan(dividend[i]) or np.isnan(split[i]):
+                traded_factor[k] = np.nan  # without its events the traded price cannot be carried
+            shares_held[k], cash_held[k] = 1.0, 0.0
+
+        # 2. Who leads today.
+        chosen = -1
+        if leader < 0:
+            for k in every:
+                if bar[k] >= 0:
+                    chosen = k
+                    price_factor[k] = 1.0 if as_traded[bar[k]] else 1.0 / close[bar[k]]
+                    split_factor[k] = 1.0
+                    volume_base[k] = 1.0
+                    break
+        else:
+            if bar[leader] >= 0:
+                chosen = leader
+            for k in every:
+                if bar[k] < 0 or k == leader or (chosen >= 0 and k > chosen):
+                    continue
+                seen = min(compared[k], window)
+                alike = 0
+                for j in range(seen):
+                    alike += differences[k, j] < tolerance
+                if seen >= minimum and 2 * alike > seen:
+                    if chosen < 0 or aligned_day[k] == series_day:
+                        chosen = k
+                        break
+                elif chosen < 0 or seen >= minimum:
+                    status[bar[k]] = _UNJOINED
+
+        # 3. The bar of the series, and everybody else aligned with it.
+        if chosen >= 0:
+            i = bar[chosen]
+            if chosen != leader and leader >= 0:
+                if np.isnan(volume_base[chosen]):
+                    met = min(volumes_met[chosen], window)
+                    volume_base[chosen] = np.median(volume_ratios[chosen, :met]) if met > 0 else series_volume
+                compared[leader] = compared[chosen]
+                differences[leader] = differences[chosen]
+            leader = chosen
+            anchored = price_factor[chosen] * close[i]
+            series_growth = anchored / series_close
+            volume_factor = volume_base[chosen] / own_splits[chosen]
+            status[i] = _JOINED
+            factors[0, i], factors[1, i] = price_factor[chosen], volume_factor
+            factors[2, i], factors[3, i] = split_factor[chosen], traded_factor[chosen]
+            for k in every:
+                other = bar[k]
+                if other < 0 or k == chosen:
+                    continue
+                if last_day[k] == series_day and series_day >= 0:
+                    differences[k, compared[k] % window] = abs(growth[k] - series_growth)
+                    compared[k] += 1
+                if volume[i] > 0.0 and volume[other] > 0.0:
+                    ratio = volume_factor * volume[i] / (volume[other] / own_splits[k])
+                    volume_ratios[k, volumes_met[k] % window] = ratio
+                    volumes_met[k] += 1
+                price_factor[k] = anchored / close[other]
+                split_factor[k] = split_factor[chosen]
+                if not as_traded[other] and not np.isnan(traded_factor[chosen]):
+                    traded_factor[k] = traded_factor[chosen] * close[i] / close[other]
+                aligned_day[k] = today
+            aligned_day[chosen] = today
+            series_day, series_close, series_volume = today, anchored, volume_base[chosen]
+        for k in every:
+            if bar[k] >= 0:
+                last_close[k], last_day[k] = close[bar[k]], today
+        start = stop
+    return status, factors

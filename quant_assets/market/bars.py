@@ -1,0 +1,48 @@
+"""From the providers' bars to a sector's panel: quarantine, one series for each ticker, placement."""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.market.adjustment import join_providers
+from quant_assets.market.placement import entries, place, sector_on
+from quant_assets.market.quarantine import judge
+from quant_assets.schemas import DATASETS
+from quant_assets.settings import FilesSettings
+
+
+def sector_bars(
+    bars: pl.DataFrame, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64], settings: FilesSettings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Bars of a sector's panel and the bars refused, for the whole history.
+
+    The panel holds every ticker that belongs to the sector or belonged to it before. `panel_from` is the row's own date;
+    for the bars before a ticker moved in it is the session at which it moved. Refused bars are listed from the session on
+    which the ticker is in the panel; those before are listed by the sector it came from.
+
+    Args:
+        bars: `sources.base.BARS` of the panel's tickers from the start of the profile on: the factors start at the first bar.
+        snapshots: `sources.base.SECTOR_SNAPSHOTS`.
+        sector: slug.
+        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile to the last session of the bars.
+        settings: how providers are joined.
+
+    Returns:
+        Rows of the datasets `ohlcv` and `quarantine`.
+
+    """
+    judged = judge(bars, sessions)
+    series, unjoined = join_providers(judged, settings)
+    placed = sector_on(place(series, snapshots, sector, sessions, "date"), snapshots, sessions)
+    refused = pl.concat([judged.filter(pl.col("reason").is_not_null()), unjoined])
+    listed = refused.join(entries(snapshots, sector, sessions), on="ticker").filter(pl.col("date") >= pl.col("entered"))
+    listed = listed.with_columns(pl.col("open", "high", "low", "close", "volume").fill_nan(None))
+    return (
+        _dataset("ohlcv", placed.with_columns(in_sector=pl.col("sector") == sector)),
+        _dataset("quarantine", listed),
+    )
+
+
+def _dataset(name: str, rows: pl.DataFrame) -> pl.DataFrame:
+    dataset = DATASETS[name]
+    return rows.select(list(dataset.columns)).sort(dataset.key)

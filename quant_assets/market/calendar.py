@@ -1,0 +1,45 @@
+"""The XNYS trading calendar as plain dates; the only module that imports exchange_calendars."""
+
+from datetime import date
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FIRST = date(1990, 1, 2)
+
+
+@lru_cache(maxsize=1)
+def _all_sessions() -> NDArray[np.datetime64]:
+    import exchange_calendars  # loads pandas; only those who need sessions pay for it
+
+    calendar = exchange_calendars.get_calendar("XNYS", start=_FIRST.isoformat())
+    return calendar.sessions.values.astype("datetime64[D]")
+
+
+def sessions(first: date, last: date) -> NDArray[np.datetime64]:
+    """XNYS sessions from `first` to `last`, both included.
+
+    Returns:
+        datetime64[D] array of shape (n_sessions,), ascending.
+
+    """
+    every = _all_sessions()
+    return every[np.searchsorted(every, np.datetime64(first)) : np.searchsorted(every, np.datetime64(last), side="right")]
+
+
+def first_session_from(day: date) -> date:
+    """The session on `day`, or the next one."""
+    every = _all_sessions()
+    return every[np.searchsorted(every, np.datetime64(day))].item()
+
+
+def last_session_to(day: date) -> date:
+    """The session on `day`, or the one before."""
+    every = _all_sessions()
+    return every[np.searchsorted(every, np.datetime64(day), side="right") - 1].item()
+
+
+def session_number(days: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """Position of each session in the whole calendar: the same for a date whatever range is computed."""
+    return np.searchsorted(_all_sessions(), days)

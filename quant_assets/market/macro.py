@@ -1,0 +1,33 @@
+"""Macroeconomic observations as they became known."""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.market.placement import session_from
+from quant_assets.schemas import DATASETS
+
+
+def as_known(macro: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
+    """Observations from the session on at whose close they may be used (dataset `macro`).
+
+    That is the first session on or after the release or, where it is not known, after the start of the period plus `lag_days`.
+    Of what was known before the first session only each series' newest period is kept, from that session on.
+
+    Args:
+        macro: `sources.base.MACRO`; observations without a value are left out.
+        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on; what is known later is left out.
+
+    """
+    dataset = DATASETS["macro"]
+    known = (
+        macro.drop_nulls("value")
+        .with_columns(usable=pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days")))
+        .with_columns(known_at=session_from("usable", sessions))
+        .drop_nulls("known_at")
+        .sort("series_id", "period", "usable")
+        .unique(["series_id", "period", "known_at"], keep="last", maintain_order=True)
+    )
+    before = pl.col("usable") < pl.lit(sessions[0].item() if len(sessions) else None, pl.Date)
+    newest = pl.col("period") == pl.col("period").filter(before).max().over("series_id")
+    return known.filter(~before | newest).select(list(dataset.columns)).sort(dataset.key)

@@ -1,0 +1,94 @@
+"""The dense panel (tickers x sessions) that kernels work on, and its way from and to long frames.
+
+Windows count sessions, not rows: a halted ticker has a missing session, so a value depends on the last w sessions
+alone and is the same whether one month or twenty years are computed. Missing is NaN inside a panel, null outside.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.errors import DatasetError
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A dense panel.
+
+    Attributes:
+        tickers: sorted symbols.
+        sessions: datetime64[D] of shape (n_sessions,), ascending, without a gap in the calendar.
+        fields: float64 arrays of shape (n_tickers, n_sessions), C-contiguous, NaN where there is no bar.
+
+    """
+
+    tickers: tuple[str, ...]
+    sessions: NDArray[np.datetime64]
+    fields: Mapping[str, FloatArray]
+
+    @classmethod
+    def from_long(cls, frame: pl.DataFrame, sessions: NDArray[np.datetime64], fields: Sequence[str]) -> "Panel":
+        """Spread a long frame (`ticker`, `date`, fields) over the sessions; rows before the first session are left out.
+
+        Raises:
+            DatasetError: a row's date is not a session, or two rows share a ticker and date.
+
+        """
+        if len(sessions):
+            frame = frame.filter(pl.col("date").is_between(sessions[0].item(), sessions[-1].item()))
+        else:
+            frame = frame.clear()
+        tickers = tuple(frame["ticker"].unique().sort().to_list())
+        row = frame["ticker"].cast(pl.Enum(tickers)).to_physical().to_numpy() if tickers else np.empty(0, dtype=np.int64)
+        days = frame["date"].to_numpy().astype("datetime64[D]")
+        column = np.searchsorted(sessions, days)
+        strange = sessions[column] != days if len(days) else np.empty(0, dtype=bool)
+        if strange.any():
+            bad = frame.row(int(np.flatnonzero(strange)[0]), named=True)
+            raise DatasetError(f"ticker {bad['ticker']}: {bad['date']} is not an XNYS session; quarantine the bar")
+        cell = row.astype(np.int64) * len(sessions) + column
+        if len(np.unique(cell)) != len(cell):
+            repeated = frame.filter(frame.select("ticker", "date").is_duplicated()).row(0, named=True)
+            raise DatasetError(f"ticker {repeated['ticker']} has two rows on {repeated['date']}; a panel needs one")
+        spread = {}
+        for name in fields:
+            values = np.full(len(tickers) * len(sessions), np.nan)
+            values[cell] = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+            spread[name] = values.reshape(len(tickers), len(sessions))
+        return cls(tickers, sessions, spread)
+
+    def __getitem__(self, name: str) -> FloatArray:
+        return self.fields[name]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_tickers, n_sessions)."""
+        return len(self.tickers), len(self.sessions)
+
+    def to_long(self, values: Mapping[str, FloatArray], first: date, last: date) -> pl.DataFrame:
+        """Long frame of arrays of this panel's shape for the sessions from `first` to `last`, NaN as null.
+
+        Returns:
+            `ticker`, `date` and the values as Float64, sorted by ticker and date; every ticker has every session.
+
+        """
+        keep = (self.sessions >= np.datetime64(first)) & (self.sessions <= np.datetime64(last))
+        count = int(keep.sum())
+        frame = pl.DataFrame(
+            {
+                "ticker": pl.Series(np.repeat(np.arange(len(self.tickers)), count)).cast(pl.UInt32),
+                "date": pl.Series(np.tile(self.sessions[keep], len(self.tickers)), dtype=pl.Date),
+            }
+            | {
+                name: pl.Series(np.ascontiguousarray(array[:, keep]).ravel(), nan_to_null=True, dtype=pl.Float64)
+                for name, array in values.items()
+            }
+        )
+        names = pl.Series(self.tickers, dtype=pl.String)
+        return frame.with_columns(ticker=names.gather(frame["ticker"]) if len(frame) else pl.lit(None, pl.String))

@@ -1,0 +1,98 @@
+"""In which sector's panel a row lies, and from when on: sector snapshots against sessions."""
+
+from datetime import date
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+
+def session_from(day: str, sessions: NDArray[np.datetime64]) -> pl.Expr:
+    """First of the sessions on or after a date column; null where it comes after the last."""
+    every = pl.Series(sessions, dtype=pl.Date)
+    return pl.col(day).map_batches(lambda days: _first_from(days, every), return_dtype=pl.Date)
+
+
+def _first_from(days: pl.Series, sessions: pl.Series) -> pl.Series:
+    position = sessions.search_sorted(days, side="left")
+    return sessions.gather(pl.select(pl.when(days.is_not_null() & (position < len(sessions))).then(position)).to_series())
+
+
+def spells(snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
+    """From which session on a ticker belongs to which sector.
+
+    The newest snapshot not after the date counts; one dated on a day without trading counts from the next session. A
+    ticker's first snapshot is assumed for the time before it, so its first spell starts at the first session.
+
+    Args:
+        snapshots: `ticker`, `sector`, `known_at` (`sources.base.SECTOR_SNAPSHOTS`).
+        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on.
+
+    Returns:
+        `ticker`, `sector`, `first` (session), `assumed_until` (Date of the first snapshot; only the ticker's first spell
+        has rows before it), sorted by ticker and first.
+
+    """
+    start = pl.lit(sessions[0].item() if len(sessions) else None, pl.Date)
+    known = snapshots.sort("ticker", "known_at", maintain_order=True)
+    return (
+        known.with_columns(
+            first=pl.when(pl.col("ticker").is_first_distinct()).then(start).otherwise(session_from("known_at", sessions)),
+            assumed_until=pl.col("known_at").first().over("ticker"),
+        )
+        .drop_nulls("first")
+        .unique(["ticker", "first"], keep="last", maintain_order=True)
+        .select("ticker", "sector", "first", "assumed_until")
+    )
+
+
+def entries(snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
+    """The session from which each ticker is in the sector's panel: the first on which it belonged to the sector.
+
+    A ticker that leaves the sector stays in its panel, so that labels and backtests see its prices.
+
+    Returns:
+        `ticker`, `entered`, sorted by ticker; tickers that never belonged are absent.
+
+    """
+    there = spells(snapshots, sessions).filter(pl.col("sector") == sector)
+    return there.group_by("ticker").agg(entered=pl.col("first").min()).sort("ticker")
+
+
+def place(rows: pl.DataFrame, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64], dated: str) -> pl.DataFrame:
+    """Keep the rows of the sector's panel and say from which session they are part of it.
+
+    Args:
+        rows: any frame with `ticker` and the date column `dated`.
+        snapshots: `ticker`, `sector`, `known_at`.
+        sector: slug of the panel's sector.
+        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on.
+        dated: the column that says when a row became known.
+
+    Returns:
+        The rows with `panel_from`: the row's own date, or the session at which the ticker entered the panel, if later.
+
+    """
+    inside = rows.join(entries(snapshots, sector, sessions), on="ticker", how="inner", maintain_order="left")
+    return inside.with_columns(panel_from=pl.max_horizontal(dated, "entered")).drop("entered")
+
+
+def sector_on(rows: pl.DataFrame, snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
+    """Add `sector`, the one that counts on the row's `date`, and `assumed_until`; null for tickers without any snapshot.
+
+    Args:
+        rows: a frame with `ticker` and `date`, sorted by both.
+        snapshots: `ticker`, `sector`, `known_at`.
+        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on.
+
+    """
+    return rows.join_asof(
+        spells(snapshots, sessions), left_on="date", right_on="first", by="ticker", strategy="backward", check_sortedness=False
+    ).drop("first")
+
+
+def panel_tickers(snapshots: pl.DataFrame, sector: str, through: date) -> list[str]:
+    """Tickers that belonged to the sector by `through`, sorted: those whose bars the sector's panel needs."""
+    known = pl.col("ticker").is_first_distinct() | (pl.col("known_at") <= through)
+    there = snapshots.sort("ticker", "known_at").filter(known).filter(pl.col("sector") == sector)
+    return there["ticker"].unique().sort().to_list()

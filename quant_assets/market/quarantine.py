@@ -1,0 +1,78 @@
+"""Which bars are refused, and why. Each rule looks at one bar (or the provider's repeats of it) and at nothing around it.
+
+What a bar says about its neighbours, such as an unlikely return, is not judged here: the real ones cannot be told from the
+faulty ones without looking ahead.
+"""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+PRICES = ("open", "high", "low", "close")
+
+#: Relative tolerance of the comparison of open, high, low and close: prices stored in 32 bits are exact to 6e-8.
+OHLC_TOLERANCE = 1e-6
+
+
+def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
+    """Number the repeats of each bar and say why it is refused.
+
+    The first rule that a bar breaks is its reason, in the order of the code below. Repeats are judged among the bars that
+    break no other rule: the first of several equal ones is kept; where they differ all are refused, since none can be
+    told to be the right one. A zero-volume bar is stale where its four prices are equal.
+
+    Args:
+        bars: rows of `sources.base.BARS` in any order; repeats of a bar keep theirs.
+        sessions: datetime64[D] of shape (n_sessions,) that cover the dates of the bars.
+
+    Returns:
+        The bars sorted by ticker, date and precedence, with `row` (Int32, number among the provider's rows of the ticker
+        and date, from 0) and `reason` (String, null where the bar is clean).
+
+    """
+    key = ["ticker", "date", "precedence"]
+    prices = pl.col(PRICES)
+    highest, lowest = pl.max_horizontal(PRICES), pl.min_horizontal(PRICES)
+    high, low = pl.col("high"), pl.col("low")
+    broken_range = (
+        (high * (1.0 + OHLC_TOLERANCE) < pl.max_horizontal("open", "close"))
+        | (low * (1.0 - OHLC_TOLERANCE) > pl.min_horizontal("open", "close"))
+        | (high * (1.0 + OHLC_TOLERANCE) < low)
+    )
+    rules = (
+        ("not_a_session", ~pl.col("date").is_in(pl.Series(sessions, dtype=pl.Date).implode())),
+        ("missing_price", ~pl.all_horizontal(prices.is_finite().fill_null(False))),
+        ("missing_volume", ~pl.col("volume").is_finite().fill_null(False)),
+        ("non_positive_price", lowest <= 0.0),
+        ("negative_volume", pl.col("volume") < 0.0),
+        ("ohlc_violation", broken_range),
+        ("stale_zero_volume", (pl.col("volume") == 0.0) & (highest == lowest)),
+    )
+    first_broken = pl.coalesce(pl.when(broken).then(pl.lit(name)) for name, broken in rules)
+    position = pl.int_range(pl.len(), dtype=pl.Int32)
+    new = pl.any_horizontal(pl.col(key) != pl.col(key).shift()).fill_null(True)
+    judged = bars.sort(key, maintain_order=True).with_columns(
+        row=position - pl.when(new).then(position).forward_fill(), reason=first_broken
+    )
+    repeated = judged.filter(pl.col("reason").is_null()).filter(pl.struct(key).is_duplicated())
+    if repeated.is_empty():
+        return judged
+    differs = pl.struct(pl.exclude(*key, "row")).n_unique().over(key) > 1
+    refused = repeated.filter(differs | ~pl.struct(key).is_first_distinct()).select(*key, "row", duplicate=pl.lit("duplicate"))
+    return (
+        judged.join(refused, on=[*key, "row"], how="left", maintain_order="left")
+        .with_columns(reason=pl.coalesce("reason", "duplicate"))
+        .drop("duplicate")
+    )
+
+
+def screen(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split bars into clean and refused; see `judge` for the rules. Nothing is lost: the two hold every row once.
+
+    Returns:
+        The clean bars with the columns of `bars`, and the refused ones with `row` and `reason` besides.
+
+    """
+    judged = judge(bars, sessions)
+    refused = pl.col("reason").is_not_null()
+    return judged.filter(~refused).select(bars.columns), judged.filter(refused)

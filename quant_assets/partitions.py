@@ -1,0 +1,196 @@
+"""The partition contract: sectors, months, keys, and the mappings from a partition to the partitions it reads.
+
+Nothing else in the project knows what a month key looks like or how far back an asset reads.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import dagster as dg
+
+from quant_assets.errors import SettingsError
+from quant_assets.settings import SECTORS, PartitionSettings
+
+MONTH_FORMAT = "%Y-%m"
+_MONTH = re.compile(r"^\d{4}-(0[1-9]|1[0-2])$")
+
+
+def check_sector(sector: str) -> str:
+    """Return the slug, or raise a SettingsError that lists the eleven."""
+    if sector not in SECTORS:
+        raise SettingsError(f"sector '{sector}' does not exist; choose one of {', '.join(SECTORS)}")
+    return sector
+
+
+def check_month(month: str) -> str:
+    """Return the month key, or raise a SettingsError."""
+    if not _MONTH.match(month):
+        raise SettingsError(f"month '{month}' is not a month; write it as YYYY-MM, for example 2024-06")
+    return month
+
+
+def key(sector: str, month: str) -> str:
+    """Partition key of a sector and month: `key("healthcare", "2024-06") == "2024-06|healthcare"`."""
+    return f"{check_month(month)}|{check_sector(sector)}"
+
+
+def parse_key(partition_key: str) -> tuple[str | None, str]:
+    """Sector (None for a month-grain key) and month of a partition key."""
+    month, _, sector = partition_key.partition("|")
+    return (check_sector(sector) if sector else None), check_month(month)
+
+
+def month_of(day: date) -> str:
+    """Month key of a date."""
+    return f"{day.year:04d}-{day.month:02d}"
+
+
+def shift_month(month: str, offset: int) -> str:
+    """The month `offset` calendar months later (earlier where negative)."""
+    index = int(month[:4]) * 12 + int(month[5:]) - 1 + offset
+    return f"{index // 12:04d}-{index % 12 + 1:02d}"
+
+
+def month_start(month: str) -> date:
+    """First calendar day of a month."""
+    return date(int(month[:4]), int(month[5:]), 1)
+
+
+def month_end(month: str) -> date:
+    """Last calendar day of a month."""
+    return month_start(shift_month(month, 1)) - timedelta(days=1)
+
+
+def month_range(first: str, last: str) -> list[str]:
+    """All months from `first` to `last`, both included; empty where first is later."""
+    months = []
+    while first <= last:
+        months.append(first)
+        first = shift_month(first, 1)
+    return months
+
+
+def months_covering(sessions: int) -> int:
+    """Months that hold at least `sessions` XNYS sessions wherever they lie.
+
+    Since 1999 any m consecutive months hold at least 20 m - 5 sessions (the worst is September 2001 with 15).
+    """
+    return math.ceil((sessions + 5) / 20)
+
+
+@dataclass(frozen=True)
+class Months:
+    """The months of a profile, and the Dagster definitions built from them.
+
+    Attributes:
+        start: first month.
+        end: last month, or None where the running month is the last.
+
+    """
+
+    start: str
+    end: str | None
+
+    @classmethod
+    def of(cls, settings: PartitionSettings, as_of: date | None) -> "Months":
+        """Months of a profile; a pinned `as_of` closes the set at its month."""
+        end = settings.end
+        if as_of is not None and (end is None or month_of(as_of) < end):
+            end = month_of(as_of)
+        return cls(settings.start, end)
+
+    @property
+    def monthly(self) -> dg.MonthlyPartitionsDefinition:
+        """Month-grain partitions."""
+        if self.end is None:
+            return dg.MonthlyPartitionsDefinition(start_date=self.start, fmt=MONTH_FORMAT, end_offset=1)
+        return dg.MonthlyPartitionsDefinition(start_date=self.start, end_date=shift_month(self.end, 1), fmt=MONTH_FORMAT)
+
+    @property
+    def by_sector(self) -> dg.MultiPartitionsDefinition:
+        """Sector x month partitions: the grain of the graph."""
+        return dg.MultiPartitionsDefinition({"month": self.monthly, "sector": dg.StaticPartitionsDefinition(list(SECTORS))})
+
+    def clip(self, first: str, last: str, latest: str) -> tuple[str, str]:
+        """The part of a range of months that exists; `latest` is the running month."""
+        return max(first, self.start), min(last, self.end or latest)
+
+
+def window(first_offset: int, last_offset: int) -> dg.MultiPartitionMapping:
+    """Same sector, months from `first_offset` to `last_offset` relative to the partition's month."""
+    return dg.MultiPartitionMapping(
+        {
+            "month": dg.DimensionPartitionMapping(
+                "month",
+                dg.TimeWindowPartitionMapping(
+                    start_offset=first_offset, end_offset=last_offset, allow_nonexistent_upstream_partitions=True
+                ),
+            ),
+            "sector": dg.DimensionPartitionMapping("sector", dg.IdentityPartitionMapping()),
+        }
+    )
+
+
+def lookback(months: int) -> dg.MultiPartitionMapping:
+    """The partition's month and the `months` before it."""
+    return window(-months, 0)
+
+
+def lag(first: int, last: int = 1) -> dg.MultiPartitionMapping:
+    """The months from `first` before to `last` before the partition's month, which itself is left out."""
+    return window(-first, -last)
+
+
+def forward(months: int) -> dg.MultiPartitionMapping:
+    """The partition's month and the `months` after it. Only labels look ahead."""
+    return window(0, months)
+
+
+def history(months: int) -> dg.TimeWindowPartitionMapping:
+    """Month grain on month grain: the month and the `months` before it."""
+    return dg.TimeWindowPartitionMapping(start_offset=-months, end_offset=0, allow_nonexistent_upstream_partitions=True)
+
+
+def all_sectors() -> dg.MultiToSingleDimensionPartitionMapping:
+    """Month grain on sector x month: every sector of the month."""
+    return dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name="month")
+
+
+@dataclass(frozen=True)
+class RunPartitions:
+    """The rectangle of partitions that a run materialises.
+
+    Attributes:
+        sectors: slugs in GICS order; empty for a month-grain run.
+        months: month keys, sorted and without a gap.
+
+    """
+
+    sectors: tuple[str, ...]
+    months: tuple[str, ...]
+
+    @classmethod
+    def from_keys(cls, keys: Iterable[str]) -> "RunPartitions":
+        """Build from the partition keys of a run."""
+        parsed = [parse_key(item) for item in keys]
+        found = {sector for sector, _ in parsed if sector}
+        return cls(tuple(s for s in SECTORS if s in found), tuple(sorted({month for _, month in parsed})))
+
+    @property
+    def first_day(self) -> date:
+        """First calendar day of the run."""
+        return month_start(self.months[0])
+
+    @property
+    def last_day(self) -> date:
+        """Last calendar day of the run."""
+        return month_end(self.months[-1])
+
+
+def describe(keys: Sequence[str], most: int = 6) -> str:
+    """A short list of partition keys for an error message."""
+    shown = ", ".join(keys[:most])
+    return shown if len(keys) <= most else f"{shown} … and {len(keys) - most} more"

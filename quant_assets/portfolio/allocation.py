@@ -1,0 +1,57 @@
+"""The sectors' shares of the total portfolio. Weights inside a sector are in weights.py."""
+
+from collections.abc import Iterable
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from quant_assets.errors import HistoryError
+from quant_assets.portfolio.weights import inverse_volatility, usable_volatility
+from quant_assets.schemas import DATASETS
+from quant_assets.settings import SECTORS, PortfolioSettings
+
+
+def total_portfolio(weights: pl.DataFrame, regime_state: pl.DataFrame, as_ofs: Iterable[date], settings: PortfolioSettings) -> pl.DataFrame:
+    """Every sector's weights times the sector's share, at each as_of.
+
+    A sector has a share where it has weights at that as_of: an equal one, or one inverse to the realised volatility of its
+    equal-weight return (a missing or zero volatility counts as the median of the others, all missing as equal shares).
+
+    Args:
+        weights: dataset weights of all sectors, with column `sector`.
+        regime_state: dataset regime_state of all sectors, with column `sector`; `volatility` is read for inverse volatility only.
+        as_ofs: decision sessions, at most one for each month.
+        settings: how shares are allocated.
+
+    Returns:
+        Dataset portfolio_weights, sorted by as_of, sector and ticker; weights of an as_of sum to 1.
+
+    Raises:
+        HistoryError: a sector's weights of the month were decided at another session than the others'.
+
+    """
+    schema = DATASETS["portfolio_weights"].schema
+    parts = [pl.DataFrame(schema=schema)]
+    for as_of in sorted(set(as_ofs)):
+        month = weights.filter((pl.col("as_of").dt.year() == as_of.year) & (pl.col("as_of").dt.month() == as_of.month))
+        other = month.filter(pl.col("as_of") != as_of)
+        if len(other):
+            sector, found = other.sort("sector", "as_of").select("sector", "as_of").row(0)
+            raise HistoryError(
+                f"weights of sector '{sector}' were decided at {found}, the portfolio's session is {as_of}; materialise them again"
+            )
+        present = set(month["sector"])
+        sectors = [sector for sector in SECTORS if sector in present]
+        if not sectors:
+            continue
+        if settings.allocation == "equal":
+            volatility = np.full(len(sectors), np.nan)
+        else:
+            known = dict(regime_state.filter(pl.col("as_of") == as_of).select("sector", "volatility").iter_rows())
+            volatility = np.array([np.nan if known.get(sector) is None else known[sector] for sector in sectors])
+        share = inverse_volatility(usable_volatility(volatility))
+        shares = pl.DataFrame({"sector": sectors, "sector_share": share})
+        joined = month.join(shares, on="sector", how="left", validate="m:1")
+        parts.append(joined.with_columns(weight=pl.col("weight") * pl.col("sector_share")).select(list(schema)).cast(schema))
+    return pl.concat(parts).sort("as_of", "sector", "ticker")

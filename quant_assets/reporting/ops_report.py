@@ -1,0 +1,101 @@
+"""The operations report of one sector and month: its figures, its HTML page and its small picture. Plots are drawn in plots.py."""
+
+import math
+
+import jinja2
+import polars as pl
+
+from quant_assets.backtest.metrics import UNITS, performance
+from quant_assets.reporting.report_data import ReportData
+from quant_assets.schemas import DATASETS
+
+#: Figures of `performance` that say something about a single month.
+_MONTH_FIGURES = ("sessions", "total_return", "benchmark_return", "annualised_volatility", "max_drawdown", "hit_rate", "turnover", "cost")
+
+_MISSING = "–"
+
+
+def figures(report: ReportData) -> pl.DataFrame:
+    """Figures of the report.
+
+    Window `month` is as_of's month up to as_of; window `history` goes from the first execution within the report's history to as_of.
+
+    Returns:
+        Dataset ops_report without `report_file`, sorted by metric and window; `value` is null where a figure is not defined.
+
+    """
+    month, history = performance(report.month), performance(report.track)
+    picks = report.picks["weight"].to_list()
+    regime = report.regime or {}
+    rows: list[tuple[str, str, object, str]] = [(name, "month", month[name], UNITS[name]) for name in _MONTH_FIGURES]
+    rows += [(name, "history", value, UNITS[name]) for name, value in history.items()]
+    rows += [
+        ("rank_ic", "history", report.rank_ic, "1"),
+        ("rank_ic_standard_error", "history", report.rank_ic_standard_error, "1"),
+        ("rank_ic_sessions", "history", len(report.ic), "sessions"),
+        ("members", "month", report.members, "names"),
+        ("eligible_members", "month", report.eligible, "names"),
+        ("long_candidates", "month", report.longs, "names"),
+        ("short_candidates", "month", len(report.shorts), "names"),
+        ("picks", "month", len(picks), "names"),
+        ("largest_weight", "month", max(picks, default=None), "1"),
+        ("effective_picks", "month", 1.0 / math.fsum(w * w for w in picks) if picks else None, "names"),
+        ("regime_volatility", "month", regime.get("volatility"), "1 per year"),
+        ("regime_drawdown", "month", regime.get("drawdown"), "1"),
+        ("quarantined_bars", "month", report.quarantined["bars"].sum(), "bars"),
+    ]
+    schema = {name: dtype for name, dtype in DATASETS["ops_report"].schema.items() if name != "report_file"}
+    content = [(report.as_of, name, window, None if value is None else float(value), unit) for name, window, value, unit in rows]  # type: ignore[arg-type]
+    return pl.DataFrame(content, schema=schema, orient="row").sort("metric", "window")
+
+
+def render(report: ReportData) -> bytes:
+    """The page: one self-contained HTML file (UTF-8) without scripts, below about 150 kB, the same bytes for the same data."""
+    from quant_assets.reporting.plots import report_svg  # matplotlib is loaded by those who draw only
+
+    values = {(name, window): value for name, window, value in figures(report).select("metric", "window", "value").iter_rows()}
+    page = _TEMPLATE.render(
+        report=report,
+        picks=report.picks.to_dicts(),
+        shorts=report.shorts.to_dicts(),
+        quarantined=report.quarantined.to_dicts(),
+        value=lambda name, window: values[name, window],
+        history_start=report.track["date"][0] if len(report.track) else None,
+        forecast=report.score_source == "prediction",
+        plots=report_svg(report),
+    )
+    return page.encode()
+
+
+def preview_png(report: ReportData) -> bytes:
+    """A picture of equity against the benchmark, below 40 kB, for the metadata of the web UI."""
+    from quant_assets.reporting.plots import preview_png as draw  # matplotlib is loaded by those who draw only
+
+    return draw(report)
+
+
+def percent(value: float | None, digits: int = 1, sign: bool = False) -> str:
+    """A ratio as a percentage with a typographic minus; a dash where it is missing."""
+    if value is None:
+        return _MISSING
+    return f"{100 * value:{'+' if sign else ''}.{digits}f}%".replace("-", "−")
+
+
+def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
+    """A number with thousands separators and a typographic minus; a dash where it is missing."""
+    return _MISSING if value is None else f"{value:{'+' if sign else ''},.{digits}f}".replace("-", "−")
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("quant_assets.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "number": number}
+    return environment
+
+
+_TEMPLATE = _environment().get_template("ops_report.html")

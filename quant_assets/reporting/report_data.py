@@ -1,0 +1,231 @@
+"""What a report of one sector and month shows, cut from datasets at what was known at its as_of. Layout is elsewhere."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from quant_assets.backtest.metrics import drawdowns
+from quant_assets.learning.metrics import daily_ic, standard_error
+from quant_assets.settings import ReportSettings
+
+#: Names of the sectors in GICS.
+SECTOR_NAMES: Mapping[str, str] = {
+    "energy": "Energy",
+    "materials": "Materials",
+    "industrials": "Industrials",
+    "cons_discretionary": "Consumer Discretionary",
+    "cons_staples": "Consumer Staples",
+    "healthcare": "Health Care",
+    "financials": "Financials",
+    "it": "Information Technology",
+    "telecoms": "Communication Services",
+    "utilities": "Utilities",
+    "re": "Real Estate",
+}
+
+#: A date's information coefficient counts once at least this share of its predictions has a known label.
+MIN_LABELLED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class ReportFrames:
+    """Datasets of one sector, each from `history_months` - 1 months before the report's month (or since they exist) on.
+
+    Rows after a report's as_of may be there (a range run holds them); they are not used.
+
+    Attributes:
+        candidates: dataset candidates.
+        weights: dataset weights.
+        backtest: dataset backtest.
+        predictions: dataset predictions.
+        labels: dataset labels.
+        regime_state: dataset regime_state.
+        checkpoint: dataset lightgbm_checkpoint, from before the checkpoints in use.
+        quarantine: dataset quarantine.
+
+    """
+
+    candidates: pl.DataFrame
+    weights: pl.DataFrame
+    backtest: pl.DataFrame
+    predictions: pl.DataFrame
+    labels: pl.DataFrame
+    regime_state: pl.DataFrame
+    checkpoint: pl.DataFrame
+    quarantine: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Content of one report.
+
+    Attributes:
+        sector: slug.
+        as_of: decision session.
+        horizon: sessions that the predictions used for ranking look ahead.
+        picks: one row for each name held, best first: `rank, ticker, weight, score, score_source, volatility`, the candidate's
+            `composite_score, momentum_score, ma_slope_score, volatility_score`, and `prediction, prediction_std, prob_up`
+            (null without a model).
+        shorts: short candidates, lowest score first; they are not held.
+        track: backtest rows from the first execution in the window to as_of, with `growth` and `benchmark_growth` (value of 1
+            invested before the first row) and `drawdown`.
+        month: backtest rows of as_of's month up to as_of.
+        ic: daily rank information coefficients known at as_of: `date, names, rank_ic`.
+        regime: row of regime_state at as_of, or None.
+        model: `model, model_version` of the predictions at as_of with the checkpoint's `as_of, rows, rank_ic` (null where not given),
+            or None.
+        quarantined: bars refused in the month up to as_of, by `reason`: `reason, bars`.
+        longs: number of long candidates.
+        members: members of the sector at as_of, None without candidates.
+        eligible: members that passed the filters, None without candidates.
+
+    """
+
+    sector: str
+    as_of: date
+    horizon: int
+    picks: pl.DataFrame
+    shorts: pl.DataFrame
+    track: pl.DataFrame
+    month: pl.DataFrame
+    ic: pl.DataFrame
+    regime: dict[str, object] | None
+    model: dict[str, object] | None
+    quarantined: pl.DataFrame
+    longs: int
+    members: int | None
+    eligible: int | None
+
+    @property
+    def sector_name(self) -> str:
+        """The sector's name in GICS."""
+        return SECTOR_NAMES[self.sector]
+
+    @property
+    def rank_ic(self) -> float | None:
+        """Mean of the daily rank information coefficients; None without one."""
+        values = self.ic["rank_ic"].to_list()
+        return math.fsum(values) / len(values) if values else None
+
+    @property
+    def rank_ic_standard_error(self) -> float | None:
+        """Standard error of `rank_ic`, which allows for the overlap of the labels (Newey-West)."""
+        return standard_error(self.ic["rank_ic"].to_numpy(), self.ic["date"].to_numpy().astype("datetime64[D]"), self.horizon)
+
+    @property
+    def score_source(self) -> str | None:
+        """What the names were ranked by; None where nothing is held."""
+        return str(self.picks["score_source"][0]) if len(self.picks) else None
+
+
+def gather(sector: str, as_of: date, frames: ReportFrames, settings: ReportSettings, horizon: int) -> ReportData:
+    """Cut the datasets at what was known at as_of, within the last `history_months` months.
+
+    Args:
+        sector: slug.
+        as_of: decision session.
+        frames: datasets of the sector.
+        settings: length of the history.
+        horizon: horizon of the predictions that names are ranked by.
+
+    """
+    first = _months_before(as_of, settings.history_months - 1)
+    start = as_of.replace(day=1)
+    in_month = pl.col("date").is_between(start, as_of)
+    at = pl.col("as_of") == as_of
+    candidates = frames.candidates.filter(at).sort("candidate_type", "selection_rank", "ticker")
+    parts = candidates.select("ticker", "composite_score", "momentum_score", "ma_slope_score", "volatility_score")
+    predictions = frames.predictions.filter((pl.col("horizon") == horizon) & pl.col("date").is_between(first, as_of))
+    forecasts = predictions.filter(pl.col("date") == as_of)
+    picks = (
+        frames.weights.filter(at)
+        .select("rank", "ticker", "weight", "score", "score_source", "volatility")
+        .join(parts, on="ticker", how="left", validate="1:1")
+        .join(forecasts.select("ticker", "prediction", "prediction_std", "prob_up"), on="ticker", how="left", validate="1:1")
+        .sort("rank")
+    )
+    backtest = frames.backtest.filter(pl.col("date").is_between(first, as_of)).sort("date")
+    regime = frames.regime_state.filter(at)
+    refused = frames.quarantine.filter(in_month).group_by("reason").agg(bars=pl.len()).sort("reason")
+    return ReportData(
+        sector=sector,
+        as_of=as_of,
+        horizon=horizon,
+        picks=picks,
+        shorts=candidates.filter(pl.col("candidate_type") == "short"),
+        track=_track(backtest),
+        month=backtest.filter(in_month),
+        ic=known_rank_ic(predictions, frames.labels, as_of),
+        regime=regime.row(0, named=True) if len(regime) else None,
+        model=_model(forecasts, frames.checkpoint, as_of),
+        quarantined=refused,
+        longs=candidates.filter(pl.col("candidate_type") == "long").height,
+        members=candidates["universe_count"][0] if len(candidates) else None,
+        eligible=candidates["eligible_count"][0] if len(candidates) else None,
+    )
+
+
+def known_rank_ic(predictions: pl.DataFrame, labels: pl.DataFrame, as_of: date) -> pl.DataFrame:
+    """Daily rank information coefficient of predictions of one horizon, from the labels known at as_of only.
+
+    A date counts once at least `MIN_LABELLED_SHARE` of its predictions has a known label: before that the few known ones are
+    delistings, which are no sample of the sector.
+
+    Args:
+        predictions: rows of dataset predictions of one horizon.
+        labels: dataset labels.
+        as_of: labels with a later `known_at` are left out.
+
+    Returns:
+        `date, names, rank_ic`, sorted by date.
+
+    """
+    known = labels.filter(pl.col("known_at") <= as_of).select("ticker", "date", "horizon", "forward_return")
+    joined = predictions.select("ticker", "date", "horizon", "prediction").join(known, on=["ticker", "date", "horizon"], how="left")
+    share = pl.col("forward_return").is_not_null().sum().over("date") / pl.len().over("date")
+    return daily_ic(joined.filter(share >= MIN_LABELLED_SHARE).drop_nulls("forward_return")).select("date", "names", "rank_ic")
+
+
+def _track(backtest: pl.DataFrame) -> pl.DataFrame:
+    """Rows from the first execution on, chained over the months."""
+    invested = ((backtest["positions"] > 0) | (backtest["turnover"] > 0)).arg_true()
+    track = backtest.slice(invested[0]) if len(invested) else backtest.clear()
+    growth, base, month, equity = [], 1.0, None, 1.0
+    for day, value in track.select("date", "equity").iter_rows():
+        if (day.year, day.month) != month:
+            base, month = base * equity, (day.year, day.month)
+        equity = value
+        growth.append(base * value)
+    # On the session of the very first execution nothing was held yet: comparing it with the benchmark's return would be unfair.
+    opening = len(track) > 0 and track["gross_return"][0] == 0.0 and track["turnover"][0] > 0.0
+    benchmark = [None if opening and i == 0 else value for i, value in enumerate(track["benchmark_return"].to_list())]
+    level, levels = 1.0, []
+    for value in benchmark:
+        level *= 1.0 + (value or 0.0)
+        levels.append(level)
+    return track.with_columns(
+        benchmark_return=pl.Series(benchmark, dtype=pl.Float64),
+        growth=pl.Series(growth, dtype=pl.Float64),
+        benchmark_growth=pl.Series(levels, dtype=pl.Float64),
+        drawdown=pl.Series(drawdowns(track["net_return"].to_list()), dtype=pl.Float64),
+    )
+
+
+def _model(forecasts: pl.DataFrame, checkpoint: pl.DataFrame, as_of: date) -> dict[str, object] | None:
+    """The model behind the predictions at as_of."""
+    if forecasts.is_empty():
+        return None
+    used = forecasts.sort("ticker").select("model", "model_version", "horizon").head(1)
+    rows = checkpoint.filter(pl.col("as_of") < as_of).sort("as_of").unique(["model_version", "horizon"], keep="first", maintain_order=True)
+    return used.join(rows.select("model_version", "horizon", "as_of", "rows", "rank_ic"), on=["model_version", "horizon"], how="left").row(
+        0, named=True
+    )
+
+
+def _months_before(day: date, months: int) -> date:
+    """First calendar day of the month `months` before that of `day`."""
+    index = day.year * 12 + day.month - 1 - months
+    return date(index // 12, index % 12 + 1, 1)

@@ -1,0 +1,1 @@
+"""Indicators, GARCH volatility and candidate selection."""

@@ -1,0 +1,87 @@
+"""How a column computed ticker by ticker is declared, and the way from a panel to the rows of the universe.
+
+Units and meanings of the columns are in `quant_assets.schemas`. A declared column is known at the close of its session.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.errors import HistoryError
+from quant_assets.market.panel import FloatArray, Panel
+
+Inputs = Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class PanelColumn:
+    """One indicator or feature.
+
+    Attributes:
+        name: column name in the dataset.
+        inputs: names of the arrays that `compute` reads.
+        lookback: sessions before a row's own session that its value may depend on.
+        compute: from the inputs to an array of the panel's shape.
+
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    lookback: int
+    compute: Callable[[Inputs], FloatArray]
+
+
+def evaluate(columns: Iterable[PanelColumn], inputs: Inputs) -> dict[str, FloatArray]:
+    """Values of the columns; each sees only the inputs that it declares."""
+    return {column.name: column.compute({name: inputs[name] for name in column.inputs}) for column in columns}
+
+
+def check_sessions(
+    what: str,
+    prices: pl.DataFrame,
+    universe: pl.DataFrame,
+    sessions: NDArray[np.datetime64],
+    first_day: date,
+    last_day: date,
+    lookback: int,
+) -> None:
+    """Tell sessions that a caller cut off from history that does not exist.
+
+    Raises:
+        HistoryError: `sessions` begin less than `lookback` sessions before the month of `first_day` although prices reach further back,
+            or end before the last row that is asked for.
+
+    """
+    before = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
+    if before < lookback and (not len(sessions) or not prices.filter(pl.col("date") < sessions[0].item()).is_empty()):
+        raise HistoryError(
+            f"{what}: {before} sessions before {first_day:%Y-%m} are in the panel, {lookback} are needed and prices have them; "
+            "load the declared lookback"
+        )
+    newest = universe.filter(pl.col("date").is_between(first_day, last_day))["date"].max()
+    if isinstance(newest, date) and newest > sessions[-1].item():
+        raise HistoryError(f"{what}: the universe has rows on {newest}, the sessions end on {sessions[-1]}; pass them up to the last row")
+
+
+def member_mask(panel: Panel, universe: pl.DataFrame, first_day: date, last_day: date) -> NDArray[np.bool_]:
+    """Bool array of the panel's shape: true at the (ticker, date) of the universe from `first_day` to `last_day`."""
+    order = pl.DataFrame({"ticker": pl.Series(panel.tickers, dtype=pl.String), "row": pl.Series(range(len(panel.tickers)), dtype=pl.Int64)})
+    members = universe.filter(pl.col("date").is_between(first_day, last_day)).join(order, on="ticker")
+    mask = np.zeros(panel.shape, dtype=np.bool_)
+    mask[members["row"].to_numpy(), np.searchsorted(panel.sessions, members["date"].to_numpy().astype("datetime64[D]"))] = True
+    return mask
+
+
+def member_rows(panel: Panel, values: Inputs, universe: pl.DataFrame, first_day: date, last_day: date) -> pl.DataFrame:
+    """Long frame of the values at the (ticker, date) of the universe that have a bar (a `close` in the panel).
+
+    Returns:
+        `ticker`, `date`, `close` and the values, NaN as null, sorted by ticker and date.
+
+    """
+    rows = panel.to_long({"close": panel["close"], **values}, first_day, last_day)
+    return rows.filter(pl.col("close").is_not_null()).join(universe, on=["ticker", "date"], how="semi").sort("ticker", "date")

@@ -1,0 +1,86 @@
+"""The Protocol that every provider of market data answers, and the frames that cross it. No provider's parsing here."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Protocol
+
+import polars as pl
+
+#: As-given daily bars. `adjustment` says what the provider already adjusted for; `dividend` and `split_ratio` are null where it has none.
+BARS = pl.Schema(
+    {
+        "ticker": pl.String,
+        "date": pl.Date,
+        "open": pl.Float64,
+        "high": pl.Float64,
+        "low": pl.Float64,
+        "close": pl.Float64,
+        "volume": pl.Float64,
+        "dividend": pl.Float64,
+        "split_ratio": pl.Float64,
+        "adjustment": pl.String,
+        "provider": pl.String,
+        "precedence": pl.Int32,
+    }
+)
+
+#: Sector snapshots: `ticker` belonged to `sector` (slug) according to a snapshot known from `known_at` on.
+SECTOR_SNAPSHOTS = pl.Schema({"ticker": pl.String, "sector": pl.String, "known_at": pl.Date})
+
+#: Index membership intervals, both ends included; `end_date` null while a member.
+MEMBERSHIP = pl.Schema({"ticker": pl.String, "start_date": pl.Date, "end_date": pl.Date})
+
+#: The last bar of tickers that stopped trading, and the session at which that was known.
+DELISTINGS = pl.Schema({"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date})
+
+#: Statements as given. `version` counts the versions of one period without a gap (0 is the first publication), each published
+#: no earlier than the one before. `shares` are counted as at publication: splits after it are not applied.
+STATEMENTS = pl.Schema(
+    {
+        "ticker": pl.String,
+        "period_end": pl.Date,
+        "frequency": pl.String,
+        "published": pl.Date,
+        "version": pl.Int32,
+        "provider": pl.String,
+        "revenue": pl.Float64,
+        "gross_profit": pl.Float64,
+        "operating_income": pl.Float64,
+        "net_income": pl.Float64,
+        "total_assets": pl.Float64,
+        "total_equity": pl.Float64,
+        "total_debt": pl.Float64,
+        "shares": pl.Float64,
+    }
+)
+
+#: Macro observations; `released` is null where the provider does not know it and `lag_days` after `period` (its start) is assumed.
+MACRO = pl.Schema({"series_id": pl.String, "period": pl.Date, "released": pl.Date, "lag_days": pl.Int32, "value": pl.Float64})
+
+
+class Source(Protocol):
+    """A provider of market data.
+
+    Every answer holds only what had become known by `through`, and a later `through` changes no earlier row: cutting
+    the answer for a late date at an early one gives the answer for the early one.
+    """
+
+    name: str
+
+    def sector_snapshots(self, through: date) -> pl.DataFrame:
+        """Sector snapshots (`SECTOR_SNAPSHOTS`). A ticker's first snapshot is given whatever `through` is: it is assumed for the time before."""
+
+    def membership(self, through: date) -> pl.DataFrame:
+        """Index membership (`MEMBERSHIP`); an end later than `through` is null."""
+
+    def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
+        """Daily bars (`BARS`) sorted by ticker, date, precedence; providers overlap, the lowest precedence wins downstream."""
+
+    def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
+        """Delistings (`DELISTINGS`) known by `through`."""
+
+    def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
+        """Statements (`STATEMENTS`) published by `through`; where `published` is null, with period_end by `through`."""
+
+    def macro(self, through: date) -> pl.DataFrame:
+        """Macro observations (`MACRO`) released (or assumed released) by `through`."""

@@ -1,0 +1,154 @@
+"""The `demo` provider: the simulated market of `demo_market` as the frames of the Protocol, cut at what was known."""
+
+from collections.abc import Sequence
+from datetime import date
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+
+from quant_assets.errors import SettingsError
+from quant_assets.settings import DemoSettings
+from quant_assets.sources.base import BARS, DELISTINGS, MEMBERSHIP, SECTOR_SNAPSHOTS
+from quant_assets.sources.demo_market import ORIGIN, IntArray, Market, market
+from quant_assets.sources.demo_reports import HISTORY, macro_observations, statements
+
+
+class DemoSource:
+    """A simulated market: every number is invented, the calendar is real.
+
+    Deterministic by `settings.seed` and append-only: a later `through` changes no earlier row. The answer for some
+    tickers holds the same rows as the answer for all.
+
+    `settings.signal_strength` is the planted signal: the daily expected log return of one standard deviation of a
+    characteristic of each ticker that moves slowly (half-life 252 sessions) and is known before the return it drives.
+    Nobody is given the characteristic itself. It shows, with noise, in the return on equity, the margins and the
+    earnings yield of the published statements, and a little in past returns. TODO figures
+
+    Total return of a bar: (close x split_ratio + dividend) / previous close - 1. A few bars are wrong on purpose
+    (`BAD_KINDS` in `demo_market`), never one with a dividend or a split.
+
+    Args:
+        settings: seed, tickers for each sector, strength of the signal.
+        start: first day with bars, not before 2018. It only cuts: the simulation itself always begins on the same day.
+
+    Raises:
+        SettingsError: `start` lies before 2018.
+
+    """
+
+    name = "demo"
+
+    def __init__(self, settings: DemoSettings, start: date) -> None:
+        if start < ORIGIN.replace(day=1):
+            raise SettingsError(f"the simulated market begins in {ORIGIN:%Y-%m}, not on {start}; set partitions.start of the profile to {ORIGIN:%Y-%m} or later")
+        self._settings = settings
+        self._start = start
+
+    def sector_snapshots(self, through: date) -> pl.DataFrame:
+        """Sector snapshots: one for each ticker, mostly at its listing, and one more for those that change the sector."""
+        world = market(self._settings)
+        moves = world.schedule.moves
+        frame = pl.DataFrame(
+            {
+                "ticker": [*world.tickers, *(world.tickers[move.ticker] for move in moves)],
+                "sector": [*world.sectors, *(move.sector for move in moves)],
+                "known_at": _days(world, np.concatenate([world.schedule.classified, [move.session for move in moves]])),
+            },
+            schema=SECTOR_SNAPSHOTS,
+        ).sort("ticker", "known_at")
+        return frame.filter(pl.col("ticker").is_first_distinct() | (pl.col("known_at") <= through))
+
+    def membership(self, through: date) -> pl.DataFrame:
+        """Index membership: from the listing or some weeks later to the delisting, with an absence for some."""
+        world = market(self._settings)
+        schedule = world.schedule
+        frame = pl.DataFrame(
+            {
+                "ticker": [*world.tickers, *world.tickers],
+                "start_date": _days(world, np.concatenate([schedule.joined, schedule.rejoined])),
+                "end_date": _days(world, np.concatenate([schedule.left, np.full(len(world.tickers), len(world.sessions))])),
+            },
+            schema=MEMBERSHIP,
+        )
+        ended = pl.when(pl.col("end_date") <= through).then("end_date")
+        return frame.filter(pl.col("start_date") <= through).with_columns(end_date=ended).sort("ticker", "start_date")
+
+    def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
+        """Daily bars as traded, prices in cents, with the dividend and split of each session."""
+        chosen = pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_between(max(start, self._start), through)
+        return _bars(self._settings).filter(chosen).with_columns(
+            adjustment=pl.lit("as_traded"), provider=pl.lit(self.name), precedence=pl.lit(0, pl.Int32)
+        ).select(list(BARS))
+
+    def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
+        """Delistings: takeovers, known at the session after the last bar, and crashes, known two sessions after it."""
+        world = market(self._settings)
+        frame = pl.DataFrame(
+            {
+                "ticker": world.tickers,
+                "last_session": _days(world, world.schedule.last),
+                "known_at": _days(world, world.schedule.delisting_known),
+            },
+            schema=DELISTINGS,
+        )
+        chosen = pl.col("ticker").is_in(list(tickers)) & (pl.col("known_at") <= through) & (pl.col("last_session") >= self._start)
+        return frame.filter(chosen).sort("ticker")
+
+    def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
+        """Quarterly statements, from about two years before `start` on."""
+        known = pl.coalesce("published", "period_end") <= through
+        chosen = pl.col("ticker").is_in(list(tickers)) & (pl.col("period_end") >= self._start - HISTORY)
+        return statements(self._settings).filter(known & chosen)
+
+    def macro(self, through: date) -> pl.DataFrame:
+        """Macro observations, from 2015 on."""
+        assumed = pl.col("period") + pl.duration(days="lag_days")
+        return macro_observations(self._settings).filter(pl.coalesce("released", assumed) <= through)
+
+
+def _days(world: Market, positions: IntArray) -> list[date | None]:
+    """Dates of positions of sessions; None for those past the calendar's end."""
+    days = world.sessions.tolist()
+    return [days[position] if position < len(days) else None for position in positions.tolist()]
+
+
+@lru_cache(maxsize=2)
+def _bars(settings: DemoSettings) -> pl.DataFrame:
+    """All bars of the simulation, future ones included, sorted by ticker and date, with the planted bad rows."""
+    world = market(settings)
+    prices = {name: np.round(array, 2) for name, array in (("open", world.open), ("high", world.high), ("low", world.low), ("close", world.close))}
+    volume, copies = world.volume.copy(), world.traded.astype(np.int64)
+    for bad in world.bad_rows:
+        cell = bad.session, bad.ticker
+        if bad.kind == "ohlc_violation":
+            prices["high"][cell] = round(0.98 * prices["low"][cell], 2)
+        elif bad.kind == "non_positive_price":
+            prices["low"][cell] = 0.0
+        elif bad.kind == "missing_price":
+            prices["open"][cell] = np.nan
+        elif bad.kind == "duplicate":
+            copies[cell] = 2
+        else:
+            volume[cell] = 0.0
+            for array in prices.values():
+                array[cell] = prices["close"][bad.session - 1, bad.ticker]
+    order = np.argsort(world.tickers)
+    # Row numbers of the ticker-major panel: none where there is no bar, two where a row is repeated.
+    row = np.repeat(np.arange(copies.size), copies.T[order].ravel())
+    count = len(world.sessions)
+
+    def column(array: np.ndarray) -> np.ndarray:
+        return array.T[order].ravel()[row]
+
+    names = pl.Series([world.tickers[ticker] for ticker in order])
+    return pl.DataFrame(
+        {
+            "ticker": names.gather(row // count),
+            "date": world.sessions[row % count],
+            **{name: pl.Series(column(array), nan_to_null=True) for name, array in prices.items()},
+            "volume": column(volume),
+            "dividend": column(world.dividend),
+            "split_ratio": column(world.split_ratio),
+        }
+    ).with_columns(pl.col("date").cast(pl.Date))

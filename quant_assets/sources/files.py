@@ -1,0 +1,351 @@
+"""The `files` provider: Parquet or CSV files of the folder that QUANT_DATA_DIR names, read by the mapping in the settings.
+
+How rows are read is here; which of them are good, and what follows from them, is decided in `quant_assets.market`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from quant_assets.errors import SourceError
+from quant_assets.market import calendar
+from quant_assets.settings import FilesSettings, FundamentalFile, MacroSeries, PriceFile
+from quant_assets.sources.base import BARS, DELISTINGS, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
+
+_MAPPING = "conf/profiles/files.yaml"
+_TEXT = ("ticker", "sector", "series_id", "form", "company")
+_DAYS = ("date", "start_date", "end_date", "known_at", "period", "released", "period_end", "published", "snapshot")
+_BAR = ("ticker", "date", "open", "high", "low", "close", "volume")
+_EVENTS = ("dividend", "split_ratio")
+_FIGURES = ("revenue", "gross_profit", "operating_income", "net_income", "total_assets", "total_equity", "total_debt", "shares")
+_PERIOD = ("ticker", "period_end", "frequency")
+
+Columns = Mapping[str, str | tuple[str, ...]]
+
+
+class FilesSource:
+    """Prices, membership, sectors, statements and macro series from files.
+
+    Small files are read once for each instance, prices lazily by ticker and date.
+
+    Args:
+        settings: which files there are and how they are read.
+        data_dir: their folder.
+        start: first day of the profile; delistings before it are left out.
+
+    Raises:
+        SourceError: the folder is not set, missing or empty; later a file or column is missing or cannot be read.
+
+    """
+
+    name = "files"
+
+    def __init__(self, settings: FilesSettings, data_dir: Path | None, start: date) -> None:
+        wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {_MAPPING}"
+        if data_dir is None:
+            raise SourceError(f"QUANT_DATA_DIR is not set; set it to the folder that holds {wanted}")
+        if not data_dir.is_dir():
+            raise SourceError(f"the data folder {data_dir} does not exist; set QUANT_DATA_DIR to the folder that holds {wanted}")
+        if not any(data_dir.iterdir()):
+            raise SourceError(f"the data folder {data_dir} is empty; put {wanted} there or set QUANT_DATA_DIR to another folder")
+        self._settings = settings
+        self._folder = data_dir
+        self._start = start
+        self._last_bars: dict[int, pl.DataFrame] = {}
+
+    def sector_snapshots(self, through: date) -> pl.DataFrame:
+        """Sector snapshots known by `through`, and each ticker's first one."""
+        known = pl.col("ticker").is_first_distinct() | (pl.col("known_at") <= through)
+        return self._snapshots.filter(known)
+
+    def membership(self, through: date) -> pl.DataFrame:
+        """Index membership; an end later than `through` is null."""
+        ended = pl.when(pl.col("end_date") <= through).then("end_date")
+        return self._membership.filter(pl.col("start_date") <= through).with_columns(end_date=ended)
+
+    def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
+        """Daily bars of all price files that have the tickers, as given.
+
+        A file's place in the settings is its precedence. Repeated rows keep the order of the file.
+        """
+        chosen = pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_between(start, through)
+        found = [BARS.to_frame()]
+        for precedence, file in enumerate(self._settings.prices):
+            self._last_bar(precedence)  # refuses rows that no filter would ever show
+            split = pl.col("split_ratio")
+            found.append(
+                _collect(self._scan_prices(file).filter(chosen), file.file)
+                .with_columns(pl.lit(None, pl.Float64).alias(name) for name in _EVENTS if name not in file.columns)
+                .with_columns(
+                    split_ratio=pl.when(split == file.no_split).then(1.0).otherwise(split),
+                    adjustment=pl.lit(file.adjustment),
+                    provider=pl.lit(file.provider),
+                    precedence=pl.lit(precedence, pl.Int32),
+                )
+                .select(list(BARS))
+            )
+        return pl.concat(found).sort("ticker", "date", "precedence", maintain_order=True)
+
+    def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
+        """Tickers without a bar for `delisted_after_sessions` sessions up to the day through which their file is complete.
+
+        The last bar is the last one in any file. A ticker that trades again later is therefore not delisted in the gap.
+        """
+        ends = [
+            self._last_bar(precedence).with_columns(complete=pl.coalesce(pl.lit(file.complete_through, pl.Date), pl.col("last").max()))
+            for precedence, file in enumerate(self._settings.prices)
+        ]
+        chosen = pl.concat(ends).filter(pl.col("ticker").is_in(list(tickers))) if ends else pl.DataFrame()
+        if chosen.is_empty():
+            return DELISTINGS.to_frame()
+        last = chosen.sort("ticker", "last", "complete").group_by("ticker", maintain_order=True).last()
+        first_day, last_day = last.select(pl.col("last").min(), end=pl.max_horizontal("last", "complete").max()).row(0)
+        sessions = calendar.sessions(calendar.last_session_to(first_day), last_day)
+        position = np.searchsorted(sessions, last["last"].to_numpy(), side="right") - 1
+        known = position + self._settings.delisted_after_sessions
+        every = pl.Series(sessions, dtype=pl.Date)
+        found = last.with_columns(
+            last_session=every.gather(position),
+            known_at=every.gather(pl.Series(known).clip(upper_bound=len(every) - 1)),
+        ).filter(pl.Series(known < len(every)) & (pl.col("known_at") <= pl.col("complete")))
+        return found.filter(pl.col("known_at").is_between(self._start, through)).select(list(DELISTINGS))
+
+    def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
+        """Statements of all files; see `_versions` for what counts as a version."""
+        known = pl.coalesce("published", "period_end") <= through
+        return self._statements.filter(pl.col("ticker").is_in(list(tickers)) & known)
+
+    def macro(self, through: date) -> pl.DataFrame:
+        """Observations of the series in the settings, each known its series' lag after the end of its period."""
+        assumed = pl.col("period") + pl.duration(days="lag_days")
+        return self._macro.filter(pl.coalesce("released", assumed) <= through)
+
+    @cached_property
+    def _snapshots(self) -> pl.DataFrame:
+        file = self._settings.securities
+        if file is None:
+            return SECTOR_SNAPSHOTS.to_frame()
+        frame = _collect(self._scan(file.file, _named(file.columns, SECTOR_SNAPSHOTS)), file.file).drop_nulls()
+        unknown = frame.filter(~pl.col("sector").is_in(list(file.sectors))).sort("ticker", "known_at")
+        if len(unknown):
+            row = unknown.row(0, named=True)
+            raise SourceError(f"{file.file}: ticker {row['ticker']} has the unknown sector '{row['sector']}'; map it in {_MAPPING}")
+        return frame.with_columns(pl.col("sector").replace_strict(file.sectors)).sort("ticker", "known_at", maintain_order=True)
+
+    @cached_property
+    def _membership(self) -> pl.DataFrame:
+        file = self._settings.membership
+        if file is None:
+            return MEMBERSHIP.to_frame()
+        frame = _collect(self._scan(file.file, _named(file.columns, MEMBERSHIP)), file.file).drop_nulls(["ticker", "start_date"])
+        if not file.end_is_member:
+            frame = frame.with_columns(pl.col("end_date").dt.offset_by("-1d"))
+        return frame.filter(pl.col("end_date").is_null() | (pl.col("end_date") >= pl.col("start_date"))).sort("ticker", "start_date")
+
+    @cached_property
+    def _statements(self) -> pl.DataFrame:
+        files = [self._versions(file) for file in self._settings.fundamentals]
+        return pl.concat([STATEMENTS.to_frame(), *files]).sort("ticker", "period_end", "frequency", "provider", "version")
+
+    @cached_property
+    def _macro(self) -> pl.DataFrame:
+        file = self._settings.macro
+        if file is None:
+            return MACRO.to_frame()
+        columns = _named(file.columns, ("series_id", "period", "value")) | _optional(file.columns, ("released",))
+        frame = _collect(self._scan(file.file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
+        absent = sorted(set(file.series) - set(frame["series_id"]))
+        if absent:
+            raise SourceError(f"{file.file} has no series '{absent[0]}'; add it to the file or remove it from {_MAPPING}")
+        frame = frame.drop_nulls(["period", "value"]).with_columns(
+            frequency=pl.col("series_id").replace_strict(_of_series(file.series, "frequency")),
+            lag=pl.col("series_id").replace_strict(_of_series(file.series, "lag_days")),
+            released=pl.col("released") if "released" in columns else pl.lit(None, pl.Date),
+        )
+        next_period = (
+            pl.when(pl.col("frequency") == "monthly")
+            .then(pl.col("period").dt.offset_by("1mo"))
+            .when(pl.col("frequency") == "quarterly")
+            .then(pl.col("period").dt.offset_by("3mo"))
+            .otherwise(pl.col("period").dt.offset_by("1d"))
+        )
+        lasts = (next_period - pl.col("period")).dt.total_days() - 1
+        return frame.with_columns(lag_days=(lasts + pl.col("lag")).cast(pl.Int32)).select(list(MACRO)).sort("series_id", "period")
+
+    def _versions(self, file: FundamentalFile) -> pl.DataFrame:
+        """Statements of one file with the versions of each period numbered.
+
+        - A day of publication on or before the end of the period is a mistake and counts as unknown.
+        - Of several companies under one ticker, the one whose own symbol is the ticker counts, else whichever is there.
+        - Of several statements of one period and vintage (a subsidiary files under its parent's ticker, a row is half empty), the
+          complete one with the largest balance sheet counts.
+        - A version is a vintage (the snapshot, else the filing) whose figures differ from the vintage before. The first keeps its
+          day of publication; a later one became known with its snapshot or filing.
+        - Share counts that reflect the splits up to the snapshot are taken back to the publication.
+        """
+        optional = _optional(file.columns, ("form", "snapshot", "company", *_FIGURES))
+        frame = _collect(self._scan(file.file, _named(file.columns, ("ticker", "period_end", "published")) | optional), file.file)
+        frame = frame.drop_nulls(["ticker", "period_end"]).with_columns(
+            *(pl.lit(None, pl.Float64).alias(name) for name in _FIGURES if name not in optional),
+            frequency=pl.col("form").replace_strict(file.forms, default=None) if file.forms else pl.lit(file.frequency),
+            vintage=pl.col("snapshot" if "snapshot" in optional else "published"),
+            own=pl.col("company") == pl.col("ticker") if "company" in optional else pl.lit(True),
+            published=pl.when(pl.col("published") > pl.col("period_end")).then("published"),
+        )
+        complete = pl.all_horizontal(pl.col("revenue", "net_income").is_not_null())
+        frame = (
+            frame.filter(pl.any_horizontal(pl.col(_FIGURES).is_not_null()) & pl.col("frequency").is_not_null())
+            .with_columns(shares=pl.when(pl.col("shares") > 0.0).then("shares"))
+            .filter(pl.col("own") | ~pl.col("own").any().over(_PERIOD))
+            .with_columns(complete=complete)
+            .sort(
+                *_PERIOD, "vintage", "complete", "total_assets", "published", descending=[False] * 4 + [True, True, False], nulls_last=True,
+                maintain_order=True,
+            )
+            .unique([*_PERIOD, "vintage"], keep="first", maintain_order=True)
+        )
+        splits = self._splits_between(frame, pl.coalesce("published", "period_end"), "vintage") if file.shares_as_of == "snapshot" else 1.0
+        frame = frame.with_columns(shares_then=pl.col("shares") / splits)
+        compared = [name for name in _FIGURES if name != "shares"]
+        same_shares = ((pl.col("shares_then") / pl.col("shares_then").shift()).over(_PERIOD) - 1.0).abs() < 1e-6
+        same = pl.all_horizontal(pl.col(compared).eq_missing(pl.col(compared).shift().over(_PERIOD))) & (
+            same_shares.fill_null(False) | (pl.col("shares_then").is_null() & pl.col("shares_then").shift().over(_PERIOD).is_null())
+        )
+        first = pl.struct(_PERIOD).is_first_distinct()
+        return (
+            frame.filter(first | ~same)
+            .with_columns(
+                published=pl.when(first).then("published").otherwise("vintage"),
+                shares=pl.when(first).then("shares_then").otherwise("shares"),
+                version=pl.int_range(pl.len(), dtype=pl.Int32).over(_PERIOD),
+                provider=pl.lit(file.provider),
+            )
+            .select(list(STATEMENTS))
+        )
+
+    def _splits_between(self, frame: pl.DataFrame, after: pl.Expr, through: str) -> pl.Series:
+        """New shares for one old by the price files' splits after one day and up to another.
+
+        A ticker's splits come from the file with events that follows it longest; without such a file the answer is 1.
+        """
+        found = [
+            _collect(self._scan_prices(file).filter(pl.col("split_ratio") != file.no_split), file.file)
+            .select("ticker", "date", "split_ratio", precedence=pl.lit(precedence))
+            .join(self._last_bar(precedence), on="ticker", how="right")
+            .with_columns(precedence=pl.lit(precedence))
+            for precedence, file in enumerate(self._settings.prices)
+            if "split_ratio" in file.columns
+        ]
+        if not found:
+            return pl.Series([1.0]).new_from_index(0, len(frame))
+        longest = pl.struct("last", -pl.col("precedence"))
+        splits = (
+            pl.concat(found)
+            .filter((longest == longest.max().over("ticker")) & (pl.col("split_ratio") > 0.0))
+            .sort("ticker", "date")
+            .select("ticker", day="date", so_far=pl.col("split_ratio").cum_prod().over("ticker"))
+        )
+        asked = frame.select("ticker", after=after, through=through).with_row_index()
+        for name in ("after", "through"):
+            asked = (
+                asked.sort("ticker", name)
+                .join_asof(splits, left_on=name, right_on="day", by="ticker", strategy="backward", check_sortedness=False)
+                .drop("day")
+                .rename({"so_far": f"splits_{name}"})
+            )
+        ratio = pl.col("splits_through").fill_null(1.0) / pl.col("splits_after").fill_null(1.0)
+        return asked.sort("index").select(ratio).to_series()
+
+    def _last_bar(self, precedence: int) -> pl.DataFrame:
+        """`ticker` and `last` (Date of its last bar) of a price file, read once."""
+        if precedence not in self._last_bars:
+            file = self._settings.prices[precedence]
+            ends = _collect(self._scan_prices(file).group_by("ticker").agg(last=pl.col("date").max(), lost=pl.col("date").null_count()), file.file)
+            lost = ends.filter(pl.col("ticker").is_null() | (pl.col("lost") > 0))
+            if len(lost):
+                raise SourceError(f"{file.file}: a row of ticker {lost['ticker'][0]} has no ticker or no date; remove it")
+            if ends.is_empty():
+                raise SourceError(f"{file.file} has no bars{f' where {file.where}' if file.where else ''}; mend the file or {_MAPPING}")
+            self._last_bars[precedence] = ends.select("ticker", "last")
+        return self._last_bars[precedence]
+
+    def _scan_prices(self, file: PriceFile) -> pl.LazyFrame:
+        columns = _named(file.columns, _BAR) | _optional(file.columns, _EVENTS)
+        return self._scan(file.file, columns, file.where)
+
+    def _scan(self, file: str, columns: Columns, where: Mapping[str, str] | None = None) -> pl.LazyFrame:
+        """Our columns of a file, lazily: texts, dates and Float64.
+
+        Raises:
+            SourceError: the file or a column is missing, or a column has another type; names it and the remedy.
+
+        """
+        path = self._folder / file
+        if not path.is_file():
+            raise SourceError(f"{path} is missing; put it there, set QUANT_DATA_DIR to the folder that has it, or remove it from {_MAPPING}")
+        if path.suffix not in (".parquet", ".csv"):
+            raise SourceError(f"{path} is neither .parquet nor .csv; convert it or mend {_MAPPING}")
+        scan = pl.scan_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.scan_parquet(path)
+        try:
+            schema = scan.collect_schema()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise SourceError(_unreadable(file, error)) from None
+        for name in [*(name for names in columns.values() for name in _several(names)), *(where or {})]:
+            if name not in schema:
+                raise SourceError(f"{file} has no column '{name}'; it has {', '.join(schema)}; mend the file or its columns in {_MAPPING}")
+        for name, value in (where or {}).items():
+            scan = scan.filter(pl.col(name) == value)
+        return scan.select(_column(file, ours, _several(theirs), schema) for ours, theirs in columns.items())
+
+
+def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> pl.Expr:
+    """A column of the file under our name and type; several are added up where any of them is there."""
+    wanted = "text" if ours in _TEXT else "a date" if ours in _DAYS else "a number"
+    for name in theirs:
+        dtype = schema[name]
+        fits = {"text": isinstance(dtype, pl.String | pl.Categorical | pl.Enum), "a date": dtype in (pl.Date, pl.Datetime), "a number": dtype.is_numeric()}
+        if not fits[wanted] and not (file.endswith(".csv") and dtype == pl.String):
+            raise SourceError(f"{file}: column '{name}' is {dtype}, but {ours} needs {wanted}; convert it or mend {_MAPPING}")
+    if wanted == "text":
+        return pl.col(theirs[0]).cast(pl.String).alias(ours)
+    if wanted == "a date":
+        day = pl.col(theirs[0])
+        return (day.str.to_date("%Y-%m-%d") if schema[theirs[0]] == pl.String else day.cast(pl.Date)).alias(ours)
+    numbers = [pl.col(name).cast(pl.Float64) for name in theirs]
+    if len(numbers) == 1:
+        return numbers[0].alias(ours)
+    there = pl.any_horizontal(number.is_not_null() for number in numbers)
+    return pl.when(there).then(pl.sum_horizontal(numbers)).alias(ours)
+
+
+def _named(columns: Columns, names: Iterable[str]) -> dict[str, str | tuple[str, ...]]:
+    """The file's names of columns that must be there: ours where the settings name no other."""
+    return {name: columns.get(name, name) for name in names}
+
+
+def _optional(columns: Columns, names: Iterable[str]) -> dict[str, str | tuple[str, ...]]:
+    """The file's names of columns that are read only if the settings name them."""
+    return {name: columns[name] for name in names if name in columns}
+
+
+def _several(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
+
+
+def _of_series(series: Mapping[str, MacroSeries], field: str) -> dict[str, str | int]:
+    return {name: getattr(setting, field) for name, setting in series.items()}
+
+
+def _collect(frame: pl.LazyFrame, file: str) -> pl.DataFrame:
+    try:
+        return frame.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise SourceError(_unreadable(file, error)) from None
+
+
+def _unreadable(file: str, error: Exception) -> str:
+    return f"{file} cannot be read: {str(error).strip().splitlines()[0]}; mend the file or its columns in {_MAPPING}"

@@ -1,0 +1,399 @@
+import math
+from collections.abc import Iterable
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quant_assets.backtest.simulation import lookback_months, simulate
+from quant_assets.errors import DatasetError, HistoryError, SettingsError
+from quant_assets.market.calendar import sessions
+from quant_assets.schemas import DATASETS
+
+DAYS = sessions(date(2015, 10, 1), date(2016, 12, 30))
+DATES: list[date] = DAYS.tolist()
+ENDS = [day for day, after in zip(DATES, DATES[1:], strict=False) if day.month != after.month] + [DATES[-1]]
+JAN, FEB, MAR = (next(day for day in ENDS if day.month == m and day.year == 2016) for m in (1, 2, 3))
+
+
+def after(day: date, count: int) -> date:
+    return DATES[DATES.index(day) + count]
+
+
+def prices_of(closes: dict[str, Iterable[float | None]], days: list[date] | None = None) -> pl.DataFrame:
+    rows = [(t, day, c, day) for t, values in closes.items() for day, c in zip(days or DATES, values, strict=True) if c is not None]
+    schema = {"ticker": pl.String, "date": pl.Date, "close": pl.Float64, "panel_from": pl.Date}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def weights_of(decisions: dict[date, dict[str, float]]) -> pl.DataFrame:
+    rows = [(t, as_of, w) for as_of, targets in decisions.items() for t, w in targets.items()]
+    return pl.DataFrame(rows, schema={"ticker": pl.String, "as_of": pl.Date, "weight": pl.Float64}, orient="row")
+
+
+def delistings_of(*rows: tuple[str, date, date]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema={"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date}, orient="row")
+
+
+def run(decisions: dict[date, dict[str, float]], prices: pl.DataFrame, first: date, last: date, **options: Any) -> pl.DataFrame:
+    options = {"entry_lag": 1, "cost_bps": 0.0, **options}
+    return simulate(weights_of(decisions), prices, DAYS, list(decisions), first, last, **options)
+
+
+def at(frame: pl.DataFrame, day: date) -> dict[str, Any]:
+    return frame.row(by_predicate=pl.col("date") == day, named=True)
+
+
+def steps(changes: dict[date, float], start: float = 100.0) -> list[float]:
+    """Closes that multiply on the given sessions and stand still otherwise."""
+    level, path = start, []
+    for day in DATES:
+        level *= changes.get(day, 1.0)
+        path.append(level)
+    return path
+
+
+def random_market(seed: int = 0, names: int = 12, missing: float = 0.0) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    closes = 40 * np.exp(np.cumsum(0.02 * rng.standard_normal((names, len(DATES))), axis=1))
+    holes = rng.random(closes.shape) < missing
+    return prices_of({f"N{i:02d}": [None if h else c for c, h in zip(closes[i], holes[i], strict=True)] for i in range(names)})
+
+
+def random_decisions(seed: int = 0, names: int = 12, full: float = 1.0) -> dict[date, dict[str, float]]:
+    rng = np.random.default_rng(seed)
+    decisions = {}
+    for as_of in ENDS:
+        chosen = rng.choice(names, size=5, replace=False)
+        raw = rng.random(5) + 0.1
+        decisions[as_of] = {f"N{i:02d}": float(w) for i, w in zip(chosen, full * raw / raw.sum(), strict=True)}
+    decisions[ENDS[6]] = {}  # a decision to hold nothing
+    return decisions
+
+
+def test_a_decision_at_t_trades_at_the_close_of_t_plus_one_and_earns_from_t_plus_two() -> None:
+    one, two, three = (after(JAN, n) for n in (1, 2, 3))
+    prices = prices_of({"A": steps({one: 2.0, two: 1.1, three: 1.5})})
+    frame = run({JAN: {"A": 1.0}}, prices, date(2016, 2, 1), date(2016, 2, 29))
+    assert at(frame, one)["gross_return"] == 0.0  # the doubling on t + 1 is not earned
+    assert at(frame, one)["turnover"] == 1.0
+    assert at(frame, two)["gross_return"] == pytest.approx(0.1, abs=1e-15)
+    assert at(frame, three)["gross_return"] == pytest.approx(0.5, abs=1e-15)
+
+
+@pytest.mark.parametrize(("entry_lag", "earned"), [(0, 1.0), (1, 0.1), (2, 0.5)])
+def test_the_entry_lag_moves_the_first_return(entry_lag: int, earned: float) -> None:
+    prices = prices_of({"A": steps({after(JAN, 1): 2.0, after(JAN, 2): 1.1, after(JAN, 3): 1.5})})
+    frame = run({JAN: {"A": 1.0}}, prices, date(2016, 2, 1), date(2016, 2, 29), entry_lag=entry_lag)
+    first = frame.filter(pl.col("gross_return") != 0).row(0, named=True)
+    assert first["date"] == after(JAN, entry_lag + 1)
+    assert first["gross_return"] == pytest.approx(earned, abs=1e-15)
+
+
+def test_hand_computed_drift_turnover_cost_and_equity() -> None:
+    one, two = after(JAN, 1), after(JAN, 2)
+    trade = after(FEB, 1)
+    prices = prices_of({"A": steps({two: 1.5}), "B": steps({two: 0.9, trade: 1.2})})
+    decisions = {JAN: {"A": 0.6, "B": 0.4}, FEB: {"A": 0.5, "B": 0.5}}
+    frame = run(decisions, prices, date(2016, 2, 1), date(2016, 3, 31), cost_bps=20)
+    assert at(frame, one)["cost"] == pytest.approx(0.002, abs=1e-15)
+    assert at(frame, one)["net_return"] == pytest.approx(-0.002, abs=1e-15)
+    # value 0.6 * 1.5 + 0.4 * 0.9 = 1.26
+    assert at(frame, two)["gross_return"] == pytest.approx(0.26, abs=1e-15)
+    assert at(frame, FEB)["equity"] == pytest.approx(0.998 * 1.26, abs=1e-15)
+    # then B gains 20 %: 0.9 + 0.432 = 1.332, held 0.9 / 1.332 and 0.432 / 1.332, traded to one half each
+    row = at(frame, trade)
+    assert row["gross_return"] == pytest.approx(1.332 / 1.26 - 1, abs=1e-15)
+    assert row["turnover"] == pytest.approx((0.9 / 1.332 - 0.5) + (0.5 - 0.432 / 1.332), abs=1e-15)
+    assert row["cost"] == pytest.approx(row["turnover"] * 0.002, abs=1e-15)
+    assert row["net_return"] == pytest.approx((1 + row["gross_return"]) * (1 - row["cost"]) - 1, abs=1e-15)
+    assert row["equity"] == pytest.approx(1 + row["net_return"], abs=1e-15)  # a new month: from 1
+    assert (row["positions"], row["cash"]) == (2, 0.0)
+    assert frame.schema == DATASETS["portfolio_backtest"].schema
+
+
+def test_before_the_first_decision_everything_is_cash() -> None:
+    frame = run({JAN: {"A": 1.0}}, random_market().with_columns(ticker=pl.lit("A")).unique("date"), date(2016, 1, 1), date(2016, 2, 29))
+    january = frame.filter(pl.col("date") <= JAN)
+    assert set(january["net_return"]) == {0.0}
+    assert set(january["cash"]) == {1.0}
+    assert set(january["positions"]) == {0}
+    assert set(january["equity"]) == {1.0}
+    none = simulate(weights_of({}), random_market(), DAYS, [], date(2016, 1, 1), JAN, entry_lag=1, cost_bps=5)
+    assert none.equals(january)
+
+
+def test_no_weights_at_an_as_of_is_a_decision_to_hold_nothing() -> None:
+    prices = prices_of({"A": steps({after(FEB, 2): 2.0})})
+    frame = run({JAN: {"A": 1.0}, FEB: {}}, prices, date(2016, 2, 1), date(2016, 3, 31), cost_bps=10)
+    sold = at(frame, after(FEB, 1))
+    assert (sold["turnover"], sold["positions"], sold["cash"]) == (1.0, 0, 1.0)
+    assert at(frame, after(FEB, 2))["gross_return"] == 0.0
+
+
+def test_a_name_without_a_bar_at_the_execution_stays_in_cash_until_the_next() -> None:
+    one, two = after(JAN, 1), after(JAN, 2)
+    path: list[float | None] = list(steps({two: 3.0}))
+    path[DATES.index(one)] = None  # halted on the session of the trade, trades again at three times the price that decided it
+    frame = run({JAN: {"A": 0.5, "B": 0.5}, FEB: {"A": 0.5, "B": 0.5}}, prices_of({"A": path, "B": steps({})}), date(2016, 2, 1), MAR)
+    february, march = frame.filter(pl.col("date") <= FEB), frame.filter(pl.col("date") > FEB)
+    assert set(february["gross_return"]) == {0.0}
+    assert set(february["cash"]) == {0.5}
+    assert set(february["positions"]) == {1}
+    assert set(march["cash"]) == {0.0}
+
+
+def test_a_holding_without_a_bar_keeps_its_last_price() -> None:
+    path: list[float | None] = list(steps({after(JAN, 6): 1.2}))
+    for n in (4, 5):
+        path[DATES.index(after(JAN, n))] = None
+    frame = run({JAN: {"A": 1.0}}, prices_of({"A": path}), date(2016, 2, 1), date(2016, 2, 29))
+    assert [at(frame, after(JAN, n))["gross_return"] for n in (3, 4, 5)] == [0.0, 0.0, 0.0]
+    assert at(frame, after(JAN, 6))["gross_return"] == pytest.approx(0.2, abs=1e-15)
+
+
+def test_a_delisted_holding_becomes_cash_at_its_last_price_once_that_is_known() -> None:
+    last, known = after(JAN, 4), after(JAN, 7)
+    path = [
+        c if day <= last or day > after(JAN, 12) else None
+        for day, c in zip(DATES, steps({after(JAN, 3): 0.5, after(JAN, 13): 9.0}), strict=True)
+    ]
+    prices = prices_of({"A": path, "B": steps({})})
+    decisions = {JAN: {"A": 0.5, "B": 0.5}, FEB: {"B": 1.0}}
+    frame = run(decisions, prices, date(2016, 2, 1), date(2016, 3, 31), delistings=delistings_of(("A", last, known)))
+    assert at(frame, after(JAN, 3))["gross_return"] == pytest.approx(-0.25, abs=1e-15)
+    assert [at(frame, after(JAN, n))["positions"] for n in (6, 7, 14)] == [2, 1, 1]
+    assert [at(frame, after(JAN, n))["cash"] for n in (6, 7, 14)] == pytest.approx([0.0, 1 / 3, 1 / 3], abs=1e-15)
+    assert at(frame, after(JAN, 13))["gross_return"] == 0.0  # another company under the old symbol is not held
+    assert at(frame, after(JAN, 7))["turnover"] == 0.0
+    # what is cash already need not be sold: only B is bought, from 2/3 to 1
+    assert at(frame, after(FEB, 1))["turnover"] == pytest.approx(1 / 3, abs=1e-15)
+
+
+def test_constant_weights_of_one_name_without_costs_compound_to_its_price() -> None:
+    prices = random_market()
+    frame = run({as_of: {"N03": 1.0} for as_of in ENDS}, prices, date(2015, 11, 1), DATES[-1])
+    close = dict(prices.filter(pl.col("ticker") == "N03").select("date", "close").iter_rows())
+    month_ends = frame.group_by(pl.col("date").dt.truncate("1mo"), maintain_order=True).agg(pl.col("equity").last())["equity"]
+    assert math.prod(month_ends) == pytest.approx(close[DATES[-1]] / close[after(ENDS[0], 1)], rel=1e-12)
+    assert frame["turnover"].sum() == pytest.approx(1.0, abs=1e-12)  # bought once, nothing to trade after
+    assert frame["net_return"].equals(frame["gross_return"])
+
+
+def test_a_cash_part_stays_idle() -> None:
+    prices = prices_of({"A": steps({after(JAN, 2): 2.0})})
+    frame = run({JAN: {"A": 0.25}}, prices, date(2016, 2, 1), FEB)
+    assert at(frame, after(JAN, 1))["cash"] == 0.75
+    assert at(frame, after(JAN, 2))["gross_return"] == pytest.approx(0.25, abs=1e-15)
+    assert at(frame, after(JAN, 2))["cash"] == pytest.approx(0.75 / 1.25, abs=1e-15)
+
+
+@given(st.floats(0, 100), st.floats(0.5, 100), st.integers(0, 3))
+@settings(max_examples=15, deadline=None)
+def test_higher_costs_cost_more_and_change_nothing_else(bps: float, extra: float, seed: int) -> None:
+    prices, decisions = random_market(seed, missing=0.05), random_decisions(seed)
+    low, high = (run(decisions, prices, date(2016, 1, 1), date(2016, 6, 30), cost_bps=c) for c in (bps, bps + extra))
+    same = ["date", "gross_return", "turnover", "positions", "cash"]
+    assert low.select(same).equals(high.select(same))
+    traded = low["turnover"] > 0
+    assert (high["cost"] > low["cost"]).filter(traded).all()
+    assert (high["net_return"] < low["net_return"]).filter(traded).all()
+    assert low["cost"].to_numpy() == pytest.approx(low["turnover"].to_numpy() * bps / 1e4, abs=1e-15)
+
+
+def test_relabelling_the_tickers_changes_nothing() -> None:
+    prices, decisions = random_market(missing=0.05), random_decisions()
+    label = {f"N{i:02d}": f"N{11 - i:02d}" for i in range(12)}
+    renamed = {as_of: {label[t]: w for t, w in targets.items()} for as_of, targets in decisions.items()}
+    plain = run(decisions, prices, date(2016, 1, 1), date(2016, 12, 31), cost_bps=7)
+    assert plain.equals(
+        run(renamed, prices.with_columns(pl.col("ticker").replace(label)), date(2016, 1, 1), date(2016, 12, 31), cost_bps=7)
+    )
+
+
+def share_counts(
+    decisions: dict[date, dict[str, float]], prices: pl.DataFrame, entry_lag: int, cost_bps: float, gone: dict[str, date]
+) -> pl.DataFrame:
+    """Slow reference: a book of share counts and cash that is carried from the first session to the last."""
+    close = {(t, day): c for t, day, c in prices.select("ticker", "date", "close").iter_rows()}
+    orders = {DATES[i + entry_lag]: decisions[day] for i, day in enumerate(DATES) if day in decisions and i + entry_lag < len(DATES)}
+    shares: dict[str, float] = {}
+    last: dict[str, float] = {}
+    cash, before, rows = 1.0, 1.0, []
+    for day in DATES:
+        last |= {t: close[t, day] for t in {name for name, _ in close} if (t, day) in close}
+        for t in [t for t in shares if t in gone and gone[t] <= day]:
+            cash += shares.pop(t) * last[t]
+        equity = cash + sum(n * last[t] for t, n in shares.items())
+        turnover = cost = 0.0
+        if day in orders:
+            worth = {t: n * last[t] for t, n in shares.items()}
+            target = {t: w for t, w in orders[day].items() if (t, day) in close}
+            turnover = sum(abs(target.get(t, 0) - worth.get(t, 0) / equity) for t in {*worth, *target})
+            cost = turnover * cost_bps / 1e4
+            equity *= 1 - cost
+            shares = {t: w * equity / last[t] for t, w in target.items()}
+            cash = equity - sum(n * last[t] for t, n in shares.items())
+        rows.append((day, equity / before - 1, turnover, cost, len(shares), cash / equity))
+        before = equity
+    return pl.DataFrame(rows, schema=["date", "net_return", "turnover", "cost", "positions", "cash"], orient="row")
+
+
+@pytest.mark.parametrize("entry_lag", [0, 1, 3])
+def test_equals_a_book_of_share_counts(entry_lag: int) -> None:
+    prices, decisions = random_market(4, missing=0.1), random_decisions(4, full=0.9)
+    known = after(FEB, 9)
+    prices = prices.filter((pl.col("ticker") != "N05") | (pl.col("date") < after(FEB, 5)))
+    for as_of in (JAN, FEB):
+        decisions[as_of] = {**dict.fromkeys(list(decisions[as_of])[:4], 0.15), "N05": 0.3}
+    gone = delistings_of(("N05", after(FEB, 4), known))
+    last = DATES[-2]  # without the last session, which with a lag of 0 would trade a decision that the reference knows as well
+    frame = run(decisions, prices, date(2015, 11, 1), last, entry_lag=entry_lag, cost_bps=15, delistings=gone)
+    book = share_counts(decisions, prices, entry_lag, 15, {"N05": known}).filter(pl.col("date").is_between(frame["date"][0], last))
+    for name in ("net_return", "turnover", "cost", "cash", "positions"):
+        assert frame[name].to_numpy() == pytest.approx(book[name].to_numpy(), abs=1e-12), name
+
+
+def cut(frame: pl.DataFrame, column: str, first: date, last: date) -> pl.DataFrame:
+    return frame.filter(pl.col(column).is_between(first, last))
+
+
+def month_by_month(frames: dict[str, pl.DataFrame], months: list[date], entry_lag: int) -> pl.DataFrame:
+    """Each month from the weights, prices, members and delistings of its declared lookback alone."""
+    parts = []
+    for first in months:
+        index = first.year * 12 + first.month - 1
+        since = date((index - lookback_months(entry_lag)) // 12, (index - lookback_months(entry_lag)) % 12 + 1, 1)
+        last = date((index + 1) // 12, (index + 1) % 12 + 1, 1) - timedelta(days=1)
+        parts.append(
+            simulate(
+                cut(frames["weights"], "as_of", since, last),
+                cut(frames["prices"], "panel_from", since, last).sample(fraction=1.0, shuffle=True, seed=1),
+                sessions(since, last),
+                [day for day in ENDS if since <= day <= last],
+                first,
+                last,
+                entry_lag=entry_lag,
+                cost_bps=12,
+                delistings=cut(frames["delistings"], "known_at", since, last),
+                benchmark_members=cut(frames["universe"], "date", since, last),
+            )
+        )
+    return pl.concat(parts)
+
+
+@pytest.mark.parametrize("entry_lag", [0, 1, 2, 20])
+def test_a_range_equals_its_months_bit_for_bit(entry_lag: int) -> None:
+    prices = random_market(7, missing=0.08)
+    moved = random_market(8, names=1).with_columns(ticker=pl.lit("N11"), panel_from=pl.lit(DATES[150]))  # earlier bars of one that moved in
+    prices = pl.concat(
+        [prices.filter((pl.col("ticker") != "N11") | (pl.col("date") >= DATES[150])), moved.filter(pl.col("date") < DATES[150])]
+    )
+    frames = {
+        "weights": weights_of(random_decisions(7)),
+        "prices": prices,
+        "delistings": delistings_of(("N02", DATES[120], DATES[126]), ("N04", DATES[200], DATES[206])),
+        "universe": prices.filter(pl.col("panel_from") == pl.col("date")).select("ticker", "date"),
+    }
+    months = [date(2016, m, 1) for m in range(1, 13)]
+    bulk = simulate(
+        frames["weights"],
+        prices,
+        DAYS,
+        ENDS,
+        months[0],
+        date(2016, 12, 31),
+        entry_lag=entry_lag,
+        cost_bps=12,
+        delistings=frames["delistings"],
+        benchmark_members=frames["universe"],
+    )
+    singles = month_by_month(frames, months, entry_lag)
+    assert len(bulk) == len(sessions(months[0], date(2016, 12, 31)))
+    for name in bulk.columns:
+        assert bulk[name].to_numpy().tobytes() == singles[name].to_numpy().tobytes(), name
+    assert bulk.schema == DATASETS["backtest"].schema
+
+
+@pytest.mark.parametrize("through", [JAN, after(JAN, 1), after(JAN, 9), MAR])
+def test_what_comes_later_changes_nothing(through: date) -> None:
+    prices, decisions = random_market(9, missing=0.05), random_decisions(9)
+    gone = delistings_of(("N02", after(JAN, 5), after(JAN, 8)), ("N03", after(MAR, 2), after(MAR, 4)))
+    universe = prices.select("ticker", "date")
+    options = {"entry_lag": 1, "cost_bps": 10.0}
+    whole = simulate(
+        weights_of(decisions), prices, DAYS, ENDS, date(2016, 1, 1), DATES[-1], delistings=gone, benchmark_members=universe, **options
+    )
+    kept = [day for day in ENDS if day <= through]
+    known = simulate(
+        weights_of({day: decisions[day] for day in kept}),
+        prices.filter(pl.col("date") <= through),
+        DAYS[np.datetime64(through) >= DAYS],
+        kept,
+        date(2016, 1, 1),
+        through,
+        delistings=gone.filter(pl.col("known_at") <= through),
+        benchmark_members=universe.filter(pl.col("date") <= through),
+        **options,
+    )
+    assert known.equals(whole.filter(pl.col("date") <= through))
+
+
+def test_the_running_months_provisional_decision_is_not_executed() -> None:
+    running = after(FEB, 5)
+    prices = random_market()
+    decisions = {JAN: {"N00": 1.0}, FEB: {"N01": 1.0}}
+    plain = run(decisions, prices, date(2016, 2, 1), after(FEB, 9))
+    assert plain.equals(run({**decisions, running: {"N02": 1.0}}, prices, date(2016, 2, 1), after(FEB, 9)))
+
+
+def test_the_benchmark_is_the_members_mean_of_the_session_before() -> None:
+    day = after(JAN, 3)
+    prices = prices_of({"A": steps({day: 1.2}), "B": steps({day: 1.1})})
+    members = prices.filter((pl.col("ticker") == "A") | (pl.col("date") < after(JAN, 2))).select("ticker", "date")
+    frame = run({JAN: {}}, prices, date(2016, 2, 1), FEB, benchmark_members=members)
+    assert at(frame, day)["benchmark_return"] == pytest.approx(0.2, abs=1e-15)
+    none = run({JAN: {}}, prices, date(2016, 2, 1), FEB, benchmark_members=members.clear())
+    assert none["benchmark_return"].null_count() == len(none)
+
+
+def test_the_bar_of_a_ticker_in_two_sectors_panels_counts_once() -> None:
+    prices, decisions = random_market(), random_decisions()
+    plain = run(decisions, prices, date(2016, 1, 1), JAN)
+    assert plain.equals(run(decisions, pl.concat([prices, prices.filter(pl.col("ticker") == "N01")]), date(2016, 1, 1), JAN))
+    other = prices.filter(pl.col("ticker") == "N01").with_columns(pl.col("close") * 2)
+    with pytest.raises(DatasetError, match="N01 has two different closes"):
+        run(decisions, pl.concat([prices, other]), date(2016, 1, 1), JAN)
+
+
+def test_errors_name_what_is_missing() -> None:
+    prices = random_market()
+    held = {"N00": 1.0}
+    with pytest.raises(HistoryError, match="in some month"):
+        run({JAN: held, MAR: held}, prices, date(2016, 2, 1), MAR)
+    with pytest.raises(HistoryError, match="last decision is of 2016-01-29.*month before"):
+        run({JAN: held}, prices, date(2016, 2, 1), date(2016, 3, 31))
+    with pytest.raises(HistoryError, match="months before"):
+        simulate(weights_of({}), prices, DAYS, [], date(2015, 10, 1), DATES[-1], entry_lag=1, cost_bps=0)
+    with pytest.raises(HistoryError, match="2015-08-31 stands before the first session"):
+        run({date(2015, 8, 31): held}, prices, date(2015, 11, 1), date(2015, 9, 30))
+    with pytest.raises(DatasetError, match="2016-01-30 is not among the sessions"):
+        run({date(2016, 1, 30): held}, prices, date(2016, 2, 1), FEB)
+    with pytest.raises(DatasetError, match="weights of 2016-02-29 do not belong"):
+        simulate(weights_of({FEB: held}), prices, DAYS, [JAN], date(2016, 2, 1), FEB, entry_lag=1, cost_bps=0)
+    with pytest.raises(DatasetError, match="sum to 1.2"):
+        run({JAN: {"N00": 0.6, "N01": 0.6}}, prices, date(2016, 2, 1), FEB)
+    with pytest.raises(DatasetError, match="N00 has two weights"):
+        simulate(
+            weights_of({JAN: held}).vstack(weights_of({JAN: held})), prices, DAYS, [JAN], date(2016, 2, 1), FEB, entry_lag=1, cost_bps=0
+        )
+    with pytest.raises(SettingsError, match="cost_bps"):
+        run({JAN: held}, prices, date(2016, 2, 1), FEB, cost_bps=6000)
+
+
+def test_lookback_grows_with_the_entry_lag() -> None:
+    assert [lookback_months(lag) for lag in (0, 1, 15, 16, 35, 36)] == [2, 2, 2, 3, 3, 4]

@@ -1,0 +1,25 @@
+"""Fixtures shared by every test: where the real market data is, and isolation from the developer's environment."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real market data beside the checkout (or `QUANT_TEST_DATA_DIR`); skips where it is absent."""
+    folder = Path(os.environ.get("QUANT_TEST_DATA_DIR") or PROJECT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"real market data is not in {folder}; set QUANT_TEST_DATA_DIR to run this test")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests start from the files in conf/, whatever the developer has exported."""
+    for name in list(os.environ):
+        if name.startswith("QUANT_"):
+            monkeypatch.delenv(name)

@@ -1,0 +1,117 @@
+"""Forecasts: what is verified on loading, the distribution, and bulk against single."""
+
+import json
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from quant_assets.errors import DatasetError
+from quant_assets.learning.boosting import TrainedModel, train_checkpoint
+from quant_assets.learning.forecast import Model, forecast, load_model
+from quant_assets.schemas import DATASETS, FEATURES
+from quant_assets.settings import PredictionSettings, TrainingSettings
+
+Market = tuple[pl.DataFrame, pl.DataFrame]
+SETTINGS = PredictionSettings()
+
+
+@pytest.fixture(scope="module")
+def trained(market: Market) -> list[TrainedModel]:
+    return train_checkpoint(*market, date(2021, 3, 31), TrainingSettings(), SETTINGS, (5, 20), "it")
+
+
+def load(item: TrainedModel, **changed: object) -> Model:
+    arguments = {
+        "model": item.model,
+        "model_sha256": item.model_sha256,
+        "manifest": item.manifest,
+        "manifest_sha256": item.manifest_sha256,
+        "name": item.model_name,
+    }
+    return load_model(**arguments | changed)
+
+
+@pytest.fixture(scope="module")
+def models(trained: list[TrainedModel]) -> dict[int, Model]:
+    return {item.horizon: load(item) for item in trained}
+
+
+@pytest.fixture(scope="module")
+def unseen(market: Market) -> pl.DataFrame:
+    return market[0].filter(pl.col("date").is_between(date(2021, 4, 1), date(2021, 9, 30)))
+
+
+def test_rows_of_the_dataset(unseen: pl.DataFrame, models: dict[int, Model]) -> None:
+    found = forecast(unseen, models, SETTINGS)
+    DATASETS["predictions"].conform(found.with_columns(sector=pl.lit("it")))
+    assert len(found) == 2 * len(unseen)
+    assert found.equals(found.sort("ticker", "date", "horizon"))
+    assert found["model"].unique().to_list() == ["lightgbm"]
+    assert found.group_by("horizon", "model_version").len().sort("horizon")["model_version"].to_list() == [
+        models[5].version,
+        models[20].version,
+    ]
+
+
+def test_bulk_equals_single_to_the_bit(unseen: pl.DataFrame, models: dict[int, Model]) -> None:
+    bulk = forecast(unseen, models, SETTINGS)
+    by_month = unseen.with_columns(month=pl.col("date").dt.month()).partition_by("month", include_key=False)
+    assert len(by_month) == 6
+    assert bulk.equals(pl.concat([forecast(part, models, SETTINGS) for part in by_month]).sort("ticker", "date", "horizon"))
+    assert bulk.equals(forecast(unseen.sample(fraction=1, shuffle=True, seed=5), models, SETTINGS))
+    one = unseen.filter((pl.col("ticker") == "T03") & (pl.col("date") == date(2021, 5, 3)))
+    assert forecast(one, models, SETTINGS).equals(bulk.filter((pl.col("ticker") == "T03") & (pl.col("date") == date(2021, 5, 3))))
+
+
+def test_distribution_follows_its_bucket(unseen: pl.DataFrame, models: dict[int, Model], trained: list[TrainedModel]) -> None:
+    found = forecast(unseen, models, SETTINGS).filter(pl.col("horizon") == 20)
+    residuals = json.loads(trained[1].manifest)["residuals"]
+    bucket = np.digitize(found["prediction"], residuals["edges"])
+    assert len(np.unique(bucket)) > 1
+    np.testing.assert_array_equal(found["prediction_std"], np.array(residuals["std"])[bucket])
+    expected = stats.norm.cdf(found["prediction"] / found["prediction_std"]).clip(0.01, 0.99)
+    np.testing.assert_allclose(found["prob_up"], expected, rtol=1e-12)
+    np.testing.assert_allclose(found["confidence"], np.abs(2 * expected - 1), atol=1e-12)
+
+
+def test_probability_is_clipped(unseen: pl.DataFrame, models: dict[int, Model]) -> None:
+    found = forecast(unseen, models, PredictionSettings(min_probability=0.49))
+    assert found["prob_up"].min() == 0.49
+    assert found["prob_up"].max() == 1 - 0.49
+
+
+def test_predictions_rank_unseen_returns(market: Market, unseen: pl.DataFrame, models: dict[int, Model]) -> None:
+    joined = forecast(unseen, models, SETTINGS).join(market[1], on=["ticker", "date", "horizon"]).filter(pl.col("horizon") == 20)
+    assert stats.spearmanr(joined["prediction"], joined["forward_return"]).statistic > 0.15
+
+
+def test_a_changed_file_is_refused(trained: list[TrainedModel]) -> None:
+    item = trained[0]
+    with pytest.raises(DatasetError, match=rf"model of checkpoint {item.model_name} has SHA-256 .* materialise lightgbm_checkpoint"):
+        load(item, model=item.model + b" ")
+    with pytest.raises(DatasetError, match="manifest of checkpoint"):
+        load(item, manifest=item.manifest.replace(b'"horizon": 5', b'"horizon": 6'))
+
+
+def test_another_models_manifest_is_refused(trained: list[TrainedModel]) -> None:
+    with pytest.raises(DatasetError, match="describes another model"):
+        load(trained[0], manifest=trained[1].manifest, manifest_sha256=trained[1].manifest_sha256)
+
+
+def test_other_features_are_refused(trained: list[TrainedModel], unseen: pl.DataFrame, models: dict[int, Model]) -> None:
+    with pytest.raises(DatasetError, match=r"trained on other features \(macd, sentiment\)"):
+        load(trained[0], features=[*(name for name in FEATURES if name != "macd"), "sentiment"])
+    with pytest.raises(DatasetError, match="the order"):
+        load(trained[0], features=FEATURES[::-1])
+    with pytest.raises(DatasetError, match="lack the columns macd of model"):
+        forecast(unseen.drop("macd"), models, SETTINGS)
+
+
+def test_no_models_and_no_rows_keep_the_schema(unseen: pl.DataFrame, models: dict[int, Model]) -> None:
+    schema = DATASETS["predictions"].schema
+    assert forecast(unseen, {}, SETTINGS).schema == schema
+    empty = forecast(unseen.clear(), models, SETTINGS)
+    assert (len(empty), empty.schema) == (0, schema)

@@ -1,0 +1,54 @@
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_assets.market.calendar import sessions
+from quant_assets.risk.sector_return import equal_weight_returns
+
+DAYS = sessions(date(2016, 6, 1), date(2016, 6, 6))  # four sessions
+
+
+def panel(closes: dict[str, list[float | None]]) -> pl.DataFrame:
+    rows = [(t, DAYS[i].item(), c, DAYS[i].item()) for t, values in closes.items() for i, c in enumerate(values) if c is not None]
+    schema = {"ticker": pl.String, "date": pl.Date, "close": pl.Float64, "panel_from": pl.Date}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def members(**spans: tuple[int, int]) -> pl.DataFrame:
+    rows = [(t, DAYS[i].item()) for t, (first, last) in spans.items() for i in range(first, last + 1)]
+    return pl.DataFrame(rows, schema={"ticker": pl.String, "date": pl.Date}, orient="row")
+
+
+def test_mean_over_the_members_of_the_session_before() -> None:
+    prices = panel({"A": [100, 110, 110, 121], "B": [50, 50, 60, 60], "C": [10, 10, 10, 30]})
+    found = equal_weight_returns(prices, members(A=(0, 3), B=(0, 1), C=(3, 3)), DAYS)
+    # session 1: A +10 %, B 0; session 2: A 0, B +20 % (still a member the day before); session 3: A alone, C joins too late for its +200 %
+    assert np.isnan(found[0])
+    assert found[1:] == pytest.approx([0.05, 0.1, 0.1], abs=1e-15)
+
+
+def test_a_name_without_one_of_the_bars_is_left_out_and_no_name_is_nan() -> None:
+    prices = panel({"A": [100, None, 150, 165], "B": [50, 55, None, None]})
+    found = equal_weight_returns(prices, members(A=(0, 3), B=(0, 3)), DAYS)
+    assert found[1] == pytest.approx(0.1)  # B alone
+    assert np.isnan(found[2])
+    assert found[3] == pytest.approx(0.1)
+
+
+def test_earlier_bars_of_a_ticker_that_moved_in_are_not_read() -> None:
+    prices = panel({"A": [100, 110, 121, 121], "B": [50, 100, 200, 400]})
+    moved = prices.with_columns(panel_from=pl.when(pl.col("ticker") == "B").then(pl.max_horizontal("date", DAYS[2])).otherwise("date"))
+    # a universe that wrongly knew B before it moved must not make its bars count
+    assert equal_weight_returns(moved, members(A=(0, 3), B=(0, 3)), DAYS)[1] == pytest.approx(0.1)
+
+
+def test_relabelling_and_other_tickers_change_nothing() -> None:
+    rng = np.random.default_rng(5)
+    closes = {f"N{i}": list(50 + rng.random(4)) for i in range(9)}
+    spans = {name: (0, 3) for name in closes}
+    plain = equal_weight_returns(panel(closes), members(**spans), DAYS)
+    renamed = equal_weight_returns(panel({f"N{8 - i}": v for i, v in enumerate(closes.values())}), members(**spans), DAYS)
+    more = equal_weight_returns(panel(closes | {"Z": [1, 2, 3, 4]}), members(**spans), DAYS)
+    assert plain.tobytes() == renamed.tobytes() == more.tobytes()

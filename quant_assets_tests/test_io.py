@@ -1,0 +1,214 @@
+"""The partitioned store: order, missing partitions, schema, atomic replacement under kill -9, and a real S3 API."""
+
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quant_assets.errors import DatasetError, MissingPartitionError
+from quant_assets.io import DatasetStore, sorted_keys
+from quant_assets.schemas import DATASETS
+
+DELISTINGS = DATASETS["delistings"]
+MACRO = DATASETS["macro"]
+
+
+def rows(sector: str, month: int, count: int = 3, year: int = 2024) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "sector": [sector] * count,
+            "ticker": [f"T{number:05d}" for number in range(count)],
+            "last_session": [date(year, month, 1)] * count,
+            "known_at": [date(year, month, 2)] * count,
+        }
+    )
+
+
+def write(store: DatasetStore, *parts: tuple[str, int]) -> None:
+    store.write(DELISTINGS, pl.concat([rows(*part) for part in parts]), [f"2024-{month:02d}|{sector}" for sector, month in parts])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DatasetStore:
+    return DatasetStore(str(tmp_path / "store"))
+
+
+def test_any_set_of_partitions_comes_back_in_one_order(store: DatasetStore) -> None:
+    write(store, ("it", 2), ("energy", 1), ("it", 1), ("energy", 2))
+    frame = store.read(DELISTINGS, ["2024-02|it", "2024-01|it", "2024-01|energy"]).collect()
+    assert dict(frame.schema) == dict(DELISTINGS.loaded_schema)
+    assert frame.select("sector", "month").unique(maintain_order=True).rows() == [("energy", "2024-01"), ("it", "2024-01"), ("it", "2024-02")]
+    assert sorted_keys(["2024-02|it", "2024-01|re", "2024-01|it", "2024-01|it"]) == ["2024-01|it", "2024-02|it", "2024-01|re"]
+    assert store.existing(DELISTINGS) == {"2024-01|energy", "2024-02|energy", "2024-01|it", "2024-02|it"}
+
+
+def test_no_partitions_is_an_empty_frame_with_the_schema(store: DatasetStore) -> None:
+    assert dict(store.read(DELISTINGS, []).collect().schema) == dict(DELISTINGS.loaded_schema)
+
+
+def test_missing_partitions_are_named_with_the_remedy(store: DatasetStore) -> None:
+    write(store, ("it", 1))
+    with pytest.raises(MissingPartitionError, match=r"2 of 3 partitions of 'delistings' are missing.*2024-02\|it, 2024-03\|it.*--sector it --from 2024-02 --to 2024-03"):
+        store.read(DELISTINGS, ["2024-01|it", "2024-02|it", "2024-03|it"])
+
+
+def test_a_partition_without_rows_is_written_empty(store: DatasetStore) -> None:
+    assert store.write(DELISTINGS, rows("it", 1), ["2024-01|it", "2024-02|it"]) == {"2024-01|it": 3, "2024-02|it": 0}
+    assert len(store.read(DELISTINGS, ["2024-02|it"]).collect()) == 0
+
+
+def test_month_grain(store: DatasetStore) -> None:
+    frame = pl.DataFrame({"series_id": ["X"], "period": [date(2024, 1, 1)], "known_at": [date(2024, 2, 15)], "value": [1.5]})
+    store.write(MACRO, frame, ["2024-02"])
+    assert store.existing(MACRO) == {"2024-02"}
+    assert store.read(MACRO, ["2024-02"]).collect().row(0) == ("2024-02", "X", date(2024, 1, 1), date(2024, 2, 15), 1.5)
+
+
+def test_rows_outside_the_run_are_rejected_and_nothing_is_written(store: DatasetStore) -> None:
+    frame = pl.concat([rows("it", 1), rows("it", 2, 1)])
+    with pytest.raises(DatasetError, match=r"1 rows lie outside the run's partitions 2024-01\|it; the first is in 2024-02\|it, ticker T00000, known_at 2024-02-02"):
+        store.write(DELISTINGS, frame, ["2024-01|it"])
+    with pytest.raises(DatasetError, match="have no known_at"):
+        store.write(DELISTINGS, rows("it", 1).with_columns(known_at=pl.lit(None, pl.Date)), ["2024-01|it"])
+    assert store.existing(DELISTINGS) == set()
+
+
+def test_rows_that_break_the_schema_are_rejected(store: DatasetStore) -> None:
+    with pytest.raises(DatasetError, match=r"missing columns \['ticker'\]"):
+        store.write(DELISTINGS, rows("it", 1).drop("ticker"), ["2024-01|it"])
+    with pytest.raises(DatasetError, match=r"unknown columns \['extra'\]"):
+        store.write(DELISTINGS, rows("it", 1).with_columns(extra=1), ["2024-01|it"])
+    with pytest.raises(DatasetError, match="column 'known_at' is String, the schema says Date"):
+        store.write(DELISTINGS, rows("it", 1).cast({"known_at": pl.String}), ["2024-01|it"])
+
+
+def test_files_of_another_schema_or_broken_files_are_named(store: DatasetStore) -> None:
+    write(store, ("it", 1))
+    path = store.path(DELISTINGS, "2024-01|it")
+    pl.DataFrame({"a": [1]}).write_parquet(path)
+    with pytest.raises(DatasetError, match=r"month=2024-01/part-0.parquet was written with another schema"):
+        store.read(DELISTINGS, ["2024-01|it"])
+    Path(path).write_bytes(b"PAR1 not really")
+    with pytest.raises(DatasetError, match=r"month=2024-01/part-0.parquet cannot be read"):
+        store.read(DELISTINGS, ["2024-01|it"])
+
+
+def test_the_folder_is_a_hive_data_set_for_other_tools(store: DatasetStore) -> None:
+    import duckdb
+
+    write(store, ("it", 1), ("energy", 1))
+    query = f"SELECT sector, month, count(*) FROM read_parquet('{store.url}/delistings/**/*.parquet', hive_partitioning=true) GROUP BY ALL ORDER BY ALL"
+    assert [(a, str(b)[:7], c) for a, b, c in duckdb.sql(query).fetchall()] == [("energy", "2024-01", 3), ("it", "2024-01", 3)]
+
+
+def test_artifacts_are_replaced_and_their_absence_is_named(store: DatasetStore) -> None:
+    store.write_artifact("reports/it/a.html", b"one")
+    store.write_artifact("reports/it/a.html", b"two")
+    assert store.read_artifact("reports/it/a.html") == b"two"
+    with pytest.raises(DatasetError, match=r"artifacts/reports/it/b.html is missing"):
+        store.read_artifact("reports/it/b.html")
+
+
+WRITER = """
+import sys
+from datetime import date
+import polars as pl
+from quant_assets.io import DatasetStore
+from quant_assets.schemas import DATASETS
+
+store, version = DatasetStore(sys.argv[1]), int(sys.argv[2])
+count = 20_000
+print("ready", flush=True)
+while True:
+    parts = [
+        pl.DataFrame({
+            "sector": ["it"] * count,
+            "ticker": [f"T{number:05d}" for number in range(count)],
+            "last_session": [date(1900 + version, 1, 1)] * count,
+            "known_at": [date(2024, month, 2)] * count,
+        })
+        for month in (1, 2, 3)
+    ]
+    store.write(DATASETS["delistings"], pl.concat(parts), ["2024-01|it", "2024-02|it", "2024-03|it"])
+    version += 1
+"""
+
+
+def test_kill_9_at_20_random_moments_leaves_old_or_new(store: DatasetStore) -> None:
+    """Each partition always holds one whole version, and a rerun completes and leaves no temporary file."""
+    keys = ["2024-01|it", "2024-02|it", "2024-03|it"]
+    write(store, ("it", 1), ("it", 2), ("it", 3))
+    moments = random.Random(11)
+    seen, interrupted = set(), 0
+    for attempt in range(20):
+        command = [sys.executable, "-c", WRITER, store.url, str(5 * attempt)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(moments.random() * 0.2)
+            process.send_signal(signal.SIGKILL)
+        for partition in keys:
+            frame = store.read(DELISTINGS, [partition]).collect()
+            assert frame["last_session"].n_unique() == 1
+            assert len(frame) in (3, 20_000)
+            seen.add((partition, frame["last_session"][0]))
+        interrupted += bool(list(Path(store.url).rglob("*.tmp")))
+    assert len(seen) > 20, "the writer never got to write: the test shows nothing"
+    assert interrupted, "no kill fell into a write: the test shows nothing"
+    write(store, ("it", 1), ("it", 2), ("it", 3))
+    assert len(store.read(DELISTINGS, keys).collect()) == 9
+    assert not list(Path(store.url).rglob("*.tmp"))
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    """A real S3 API on loopback."""
+    pytest.importorskip("moto", reason="the s3 and dev groups are not installed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(150):
+            with socket.socket() as client:
+                if client.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        else:
+            pytest.fail("moto's server did not start")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_an_object_store_gives_what_a_folder_gives(store: DatasetStore, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import boto3
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1").create_bucket(Bucket="quant")
+    options = {"client_kwargs": {"endpoint_url": s3_endpoint, "region_name": "us-east-1"}}
+    remote = DatasetStore("s3://quant/storage/demo", options)
+    for each in (store, remote):
+        write(each, ("it", 2), ("energy", 1), ("it", 1))
+        write(each, ("it", 2))
+        each.write_artifact("x/y.txt", b"content")
+    keys = ["2024-02|it", "2024-01|it", "2024-01|energy"]
+    assert remote.read(DELISTINGS, keys).collect().equals(store.read(DELISTINGS, keys).collect())
+    assert remote.existing(DELISTINGS) == store.existing(DELISTINGS) == set(keys)
+    assert remote.read_artifact("x/y.txt") == b"content"
+    with pytest.raises(MissingPartitionError, match=r"2024-03\|it"):
+        remote.read(DELISTINGS, [*keys, "2024-03|it"])
+    with pytest.raises(DatasetError, match="outside the run"):
+        remote.write(DELISTINGS, rows("it", 1), ["2024-02|it"])

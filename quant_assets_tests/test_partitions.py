@@ -1,0 +1,114 @@
+"""Partition keys, months, mappings and windows."""
+
+from datetime import date
+
+import dagster as dg
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quant_assets.errors import SettingsError
+from quant_assets.market.calendar import sessions
+from quant_assets.partitions import (
+    Months,
+    RunPartitions,
+    check_month,
+    forward,
+    key,
+    lag,
+    lookback,
+    month_end,
+    month_of,
+    month_range,
+    month_start,
+    months_covering,
+    parse_key,
+    shift_month,
+)
+from quant_assets.settings import SECTORS, PartitionSettings
+
+MONTHS = Months("2018-01", "2024-12")
+
+
+def test_key_is_month_then_sector_as_dagster_orders_dimensions() -> None:
+    assert key("healthcare", "2024-06") == "2024-06|healthcare"
+    assert parse_key("2024-06|healthcare") == ("healthcare", "2024-06")
+    assert parse_key("2024-06") == (None, "2024-06")
+    assert key("healthcare", "2024-06") in MONTHS.by_sector.get_partition_keys()
+
+
+def test_unknown_sector_and_month_say_what_exists() -> None:
+    with pytest.raises(SettingsError, match="'tech' does not exist; choose one of energy, .* re"):
+        key("tech", "2024-06")
+    for month in ("2024-6", "2024-13", "June", "2024-06-01"):
+        with pytest.raises(SettingsError, match="write it as YYYY-MM"):
+            check_month(month)
+
+
+@given(st.integers(1990, 2060), st.integers(1, 12), st.integers(-600, 600))
+def test_shift_month_is_calendar_arithmetic(year: int, month: int, offset: int) -> None:
+    start = f"{year:04d}-{month:02d}"
+    moved = shift_month(start, offset)
+    assert shift_month(moved, -offset) == start
+    assert np.datetime64(moved, "M") - np.datetime64(start, "M") == np.timedelta64(offset, "M")
+
+
+def test_month_boundaries() -> None:
+    assert month_start("2024-02") == date(2024, 2, 1)
+    assert month_end("2024-02") == date(2024, 2, 29)
+    assert month_of(date(2024, 2, 29)) == "2024-02"
+    assert month_range("2023-11", "2024-02") == ["2023-11", "2023-12", "2024-01", "2024-02"]
+    assert month_range("2024-03", "2024-02") == []
+
+
+def test_months_covering_holds_for_every_window_of_the_calendar() -> None:
+    days = sessions(date(1999, 1, 1), date(2026, 12, 31)).astype("datetime64[M]")
+    counts = np.unique(days, return_counts=True)[1]
+    totals = np.concatenate([[0], np.cumsum(counts)])
+    for wanted in (1, 5, 20, 21, 61, 120, 252, 253, 501, 750, 751, 1000):
+        months = months_covering(wanted)
+        assert (totals[months:] - totals[:-months]).min() >= wanted
+
+
+def test_running_month_exists_and_a_pinned_as_of_closes_the_set() -> None:
+    running = Months.of(PartitionSettings(start="2018-01"), None)
+    assert month_of(date.today()) in running.monthly.get_partition_keys()
+    pinned = Months.of(PartitionSettings(start="2018-01"), date(2020, 5, 7))
+    assert pinned.monthly.get_last_partition_key() == "2020-05"
+    assert Months.of(PartitionSettings(start="2018-01", end="2019-01"), date(2020, 5, 7)).end == "2019-01"
+
+
+def mapped(mapping: dg.PartitionMapping, *keys: str) -> set[str]:
+    definition = MONTHS.by_sector
+    subset = definition.subset_with_partition_keys(keys)
+    result = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, definition, definition)
+    return set(result.partitions_subset.get_partition_keys())
+
+
+def test_mappings_read_the_months_they_say_in_the_same_sector() -> None:
+    assert mapped(lookback(2), "2020-02|it") == {"2019-12|it", "2020-01|it", "2020-02|it"}
+    assert mapped(lag(3), "2020-02|it") == {"2019-11|it", "2019-12|it", "2020-01|it"}
+    assert mapped(lag(2, 2), "2020-02|it") == {"2019-12|it"}
+    assert mapped(forward(1), "2020-02|re") == {"2020-02|re", "2020-03|re"}
+    assert mapped(lookback(1), "2020-02|it", "2020-02|re") == {"2020-01|it", "2020-02|it", "2020-01|re", "2020-02|re"}
+
+
+def test_mappings_are_clipped_at_the_edges() -> None:
+    assert mapped(lookback(38), "2018-02|it") == {"2018-01|it", "2018-02|it"}
+    assert mapped(lag(6), "2018-01|it") == set()
+    assert mapped(forward(4), "2024-12|it") == {"2024-12|it"}
+
+
+def test_run_partitions_are_sorted_by_month_and_gics_order() -> None:
+    run = RunPartitions.from_keys(["2020-02|it", "2020-01|it", "2020-02|energy", "2020-01|energy"])
+    assert run == RunPartitions(("energy", "it"), ("2020-01", "2020-02"))
+    assert (run.first_day, run.last_day) == (date(2020, 1, 1), date(2020, 2, 29))
+    assert RunPartitions.from_keys(["2020-01"]).sectors == ()
+
+
+def test_sectors_are_the_eleven_of_gics() -> None:
+    assert len(SECTORS) == 11
+    assert list(SECTORS.values()) == sorted(SECTORS.values())
+    assert SECTORS["telecoms"] == 50
+    assert SECTORS["re"] == 60
