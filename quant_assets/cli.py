@@ -159,9 +159,9 @@ class _Session:
         return first, last
 
     def run(self, sectors: list[str], first: str, last: str, *, select: str | None, workers: int) -> None:
+        from quant_assets.definitions import build_defs
         from quant_assets.running.execute import dagster_home, execute
         from quant_assets.running.plan import Planner, total_outputs
-        from quant_assets.definitions import build_defs
 
         self.profile.source.membership(self.profile.last_session())  # a missing data folder is said before anything starts
         dagster_home(self.settings.profile)
@@ -175,7 +175,9 @@ class _Session:
             raise SettingsError(f"nothing to run for {first} to {last}")
         earliest = min(phase.first for phase in phases)
         if earliest < first:
-            console.print(f"warm-up: windows reach back to {earliest}; missing earlier partitions are computed first", highlight=False, soft_wrap=True)
+            console.print(
+                f"warm-up: windows reach back to {earliest}; missing earlier partitions are computed first", highlight=False, soft_wrap=True
+            )
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

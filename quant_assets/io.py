@@ -86,7 +86,7 @@ class DatasetStore:
         for path, source in zip(paths, sources, strict=True):
             self._check_file(dataset, path, source)
         if self.local:
-            hive = {name: pl.String for name in (("sector", "month") if dataset.grain == "sector" else ("month",))}
+            hive = dict.fromkeys(("sector", "month") if dataset.grain == "sector" else ("month",), pl.String())
             frame = pl.scan_parquet(paths, hive_partitioning=True, hive_schema=hive)
         else:
             frames = []
@@ -111,7 +111,8 @@ class DatasetStore:
         frame = dataset.conform(frame)
         undated = frame.filter(pl.col(dataset.dated_by).is_null())
         if len(undated):
-            raise DatasetError(f"dataset '{dataset.name}': {len(undated)} rows have no {dataset.dated_by}, first {undated.row(0, named=True)}")
+            first = undated.row(0, named=True)
+            raise DatasetError(f"dataset '{dataset.name}': {len(undated)} rows have no {dataset.dated_by}, first {first}")
         month = pl.col(dataset.dated_by).dt.strftime("%Y-%m")
         label = pl.format("{}|{}", month, "sector") if dataset.grain == "sector" else month
         frame = frame.with_columns(__key=label)
@@ -159,7 +160,8 @@ class DatasetStore:
         try:
             found = pl.read_parquet_schema(source)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise DatasetError(f"{path} cannot be read ({' '.join(str(error).split())[:120]}); delete it and materialise it again") from None
+            reason = " ".join(str(error).split())[:120]
+            raise DatasetError(f"{path} cannot be read ({reason}); delete it and materialise it again") from None
         if isinstance(source, io.BytesIO):
             source.seek(0)
         if dict(found) != dict(dataset.schema):
@@ -199,9 +201,7 @@ class ParquetIOManager(dg.IOManager):
     `{"absent": "future"}`: so are those of months that have not begun at the last closed session.
     """
 
-    def __init__(
-        self, store: DatasetStore, last_session: Callable[[], date], on_written: Callable[[str, int], None] | None = None
-    ) -> None:
+    def __init__(self, store: DatasetStore, last_session: Callable[[], date], on_written: Callable[[str, int], None] | None = None) -> None:
         self.store = store
         self._last_session = last_session
         self._on_written = on_written

@@ -6,7 +6,7 @@ model they need as an argument and never load settings themselves.
 
 import os
 from datetime import date
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -351,6 +351,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, the environment over the files."""
         return (init_settings, EnvSettingsSource(settings_cls), _YamlSource(settings_cls))
 
     @model_validator(mode="after")
@@ -397,7 +398,7 @@ def load_settings(profile: str | None = None, **overrides: Any) -> Settings:
         ) from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -45,7 +45,11 @@ def test_any_set_of_partitions_comes_back_in_one_order(store: DatasetStore) -> N
     write(store, ("it", 2), ("energy", 1), ("it", 1), ("energy", 2))
     frame = store.read(DELISTINGS, ["2024-02|it", "2024-01|it", "2024-01|energy"]).collect()
     assert dict(frame.schema) == dict(DELISTINGS.loaded_schema)
-    assert frame.select("sector", "month").unique(maintain_order=True).rows() == [("energy", "2024-01"), ("it", "2024-01"), ("it", "2024-02")]
+    assert frame.select("sector", "month").unique(maintain_order=True).rows() == [
+        ("energy", "2024-01"),
+        ("it", "2024-01"),
+        ("it", "2024-02"),
+    ]
     assert sorted_keys(["2024-02|it", "2024-01|re", "2024-01|it", "2024-01|it"]) == ["2024-01|it", "2024-02|it", "2024-01|re"]
     assert store.existing(DELISTINGS) == {"2024-01|energy", "2024-02|energy", "2024-01|it", "2024-02|it"}
 
@@ -56,7 +60,10 @@ def test_no_partitions_is_an_empty_frame_with_the_schema(store: DatasetStore) ->
 
 def test_missing_partitions_are_named_with_the_remedy(store: DatasetStore) -> None:
     write(store, ("it", 1))
-    with pytest.raises(MissingPartitionError, match=r"2 of 3 partitions of 'delistings' are missing.*2024-02\|it, 2024-03\|it.*--sector it --from 2024-02 --to 2024-03"):
+    with pytest.raises(
+        MissingPartitionError,
+        match=r"2 of 3 partitions of 'delistings' are missing.*2024-02\|it, 2024-03\|it.*--sector it --from 2024-02 --to 2024-03",
+    ):
         store.read(DELISTINGS, ["2024-01|it", "2024-02|it", "2024-03|it"])
 
 
@@ -74,7 +81,10 @@ def test_month_grain(store: DatasetStore) -> None:
 
 def test_rows_outside_the_run_are_rejected_and_nothing_is_written(store: DatasetStore) -> None:
     frame = pl.concat([rows("it", 1), rows("it", 2, 1)])
-    with pytest.raises(DatasetError, match=r"1 rows lie outside the run's partitions 2024-01\|it; the first is in 2024-02\|it, ticker T00000, known_at 2024-02-02"):
+    with pytest.raises(
+        DatasetError,
+        match=r"1 rows lie outside the run's partitions 2024-01\|it; the first is in 2024-02\|it, ticker T00000, known_at 2024-02-02",
+    ):
         store.write(DELISTINGS, frame, ["2024-01|it"])
     with pytest.raises(DatasetError, match="have no known_at"):
         store.write(DELISTINGS, rows("it", 1).with_columns(known_at=pl.lit(None, pl.Date)), ["2024-01|it"])

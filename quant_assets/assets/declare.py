@@ -60,7 +60,7 @@ def dataset_asset(
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Decorator: the asset of a dataset at its grain, range runs in one run."""
     months = profile.months
-    return dg.asset(
+    decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
         name=name,
         group_name=group,
         kinds={*kinds, "parquet"},
@@ -69,6 +69,7 @@ def dataset_asset(
         ins=ins,
         **common(profile, name),
     )
+    return decorate
 
 
 def read(mapping: dg.PartitionMapping | None = None, *, absent: str | None = None) -> dg.AssetIn:
@@ -81,9 +82,7 @@ def run_partitions(context: dg.AssetExecutionContext) -> RunPartitions:
     return RunPartitions.from_keys(context.partition_keys)
 
 
-def for_each_sector(
-    run: RunPartitions, name: str, compute: Callable[..., pl.DataFrame], **inputs: pl.LazyFrame
-) -> pl.DataFrame:
+def for_each_sector(run: RunPartitions, name: str, compute: Callable[..., pl.DataFrame], **inputs: pl.LazyFrame) -> pl.DataFrame:
     """Call `compute(sector, **frames)` with each sector's rows and stack what it returns.
 
     The frames come without `sector` and `month`; the result gets `sector` back.

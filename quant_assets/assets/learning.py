@@ -60,9 +60,7 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         kinds=["lightgbm"],
         ins={"features": read(), "lightgbm_checkpoint": read(lag(training.max_checkpoint_age_months))},
     )
-    def predictions(
-        context: dg.AssetExecutionContext, features: pl.LazyFrame, lightgbm_checkpoint: pl.LazyFrame
-    ) -> pl.DataFrame:
+    def predictions(context: dg.AssetExecutionContext, features: pl.LazyFrame, lightgbm_checkpoint: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
         loaded: dict[str, Model] = {}
 

@@ -114,5 +114,3 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
 
     return [universe, bars, delistings, prices, fundamentals, macro]
-
-

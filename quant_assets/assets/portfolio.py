@@ -104,9 +104,7 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 benchmark_members=universe,
             )
 
-        result = for_each_sector(
-            run, "backtest", of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe
-        )
+        result = for_each_sector(run, "backtest", of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe)
         context.add_output_metadata({sector: _figures(result.filter(pl.col("sector") == sector)) for sector in run.sectors})
         return result
 
@@ -117,9 +115,7 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         kinds=["polars"],
         ins={"weights": read(all_sectors(), absent="skip"), "regime_state": read(all_sectors(), absent="skip")},
     )
-    def portfolio_weights(
-        context: dg.AssetExecutionContext, weights: pl.LazyFrame, regime_state: pl.LazyFrame
-    ) -> pl.DataFrame:
+    def portfolio_weights(context: dg.AssetExecutionContext, weights: pl.LazyFrame, regime_state: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
         sectors = weights.select("sector").unique().collect()["sector"].sort().to_list()
         context.add_output_metadata({"sectors_with_weights": ", ".join(sectors) or "none"})
@@ -171,4 +167,3 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 def _figures(frame: pl.DataFrame) -> Mapping[str, float | None]:
     """Performance figures for the web UI, rounded for reading."""
     return {name: None if value is None else round(value, 6) for name, value in performance(frame).items()}
-

@@ -87,9 +87,7 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         def of_sector(
             sector: str, prices: pl.DataFrame, price_peaks: pl.DataFrame, fundamentals: pl.DataFrame, universe: pl.DataFrame
         ) -> pl.DataFrame:
-            return compute_features(
-                prices, price_peaks, fundamentals, universe, settings.fundamentals, days, run.first_day, run.last_day
-            )
+            return compute_features(prices, price_peaks, fundamentals, universe, settings.fundamentals, days, run.first_day, run.last_day)
 
         return for_each_sector(
             run, "features", of_sector, prices=prices, price_peaks=price_peaks, fundamentals=fundamentals, universe=universe
@@ -106,16 +104,12 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             "universe": read(),
         },
     )
-    def labels(
-        context: dg.AssetExecutionContext, prices: pl.LazyFrame, delistings: pl.LazyFrame, universe: pl.LazyFrame
-    ) -> pl.DataFrame:
+    def labels(context: dg.AssetExecutionContext, prices: pl.LazyFrame, delistings: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
         days = panel_sessions(profile, run, 0, label_months)
 
         def of_sector(sector: str, prices: pl.DataFrame, delistings: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            return compute_labels(
-                prices, delistings, universe, settings.labels, days, profile.last_session(), run.first_day, run.last_day
-            )
+            return compute_labels(prices, delistings, universe, settings.labels, days, profile.last_session(), run.first_day, run.last_day)
 
         return for_each_sector(run, "labels", of_sector, prices=prices, delistings=delistings, universe=universe)
 

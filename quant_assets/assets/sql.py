@@ -76,6 +76,6 @@ def _sql_asset(profile: Profile, model: SqlModel) -> dg.AssetsDefinition:
     @dataset_asset(profile, model.name, group=GROUP, kinds=["duckdb", "sql"], ins={name: read() for name in model.reads})
     def sql_model(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> pl.DataFrame:
         context.add_output_metadata({"sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```")})
-        return execute(model, **{name: frame.collect() for name, frame in inputs.items()}).cast(dict(dataset.empty().schema))
+        return execute(model, **{name: frame.collect() for name, frame in inputs.items()}).cast(dataset.empty().schema)
 
     return sql_model

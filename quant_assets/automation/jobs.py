@@ -18,12 +18,10 @@ def jobs(profile: Profile) -> list[Any]:
             "main",
             dg.AssetSelection.assets(*grains["sector"]),
             description="Raw bars to weights, backtest and report of a sector and month.",
-            partitions_def=profile.months.by_sector,
         ),
         dg.define_asset_job(
             "total_portfolio",
             dg.AssetSelection.assets(*grains["month"]),
             description="Macro, and the total portfolio over the sectors that are there.",
-            partitions_def=profile.months.monthly,
         ),
     ]

@@ -91,7 +91,9 @@ def simulate(
     if start == 0:
         raise HistoryError(f"a backtest from {first_day} needs sessions of the {lookback_months(entry_lag)} months before; pass them")
     decided = _decisions(weights, sorted(set(as_ofs)), sessions)
-    closes = Panel.from_long(_one_bar_each(prices), sessions, ["close"])
+    # Identical rows are the bar of a ticker that is in two sectors' panels; different ones are refused by the panel.
+    bars = as_known(prices.filter(pl.col("ticker").is_in(weights["ticker"].unique().implode()))).unique()
+    closes = Panel.from_long(bars, sessions, ["close"])
     executions = [
         (at, decided[as_of])
         for as_of in decided
@@ -217,16 +219,6 @@ def _decisions(weights: pl.DataFrame, as_ofs: list[date], sessions: NDArray[np.d
         if math.fsum(targets.values()) > 1.0 + _TOLERANCE:
             raise DatasetError(f"weights of {as_of} sum to {math.fsum(targets.values())}, above 1; materialise them again")
     return decided
-
-
-def _one_bar_each(prices: pl.DataFrame) -> pl.DataFrame:
-    """Closes with the repeats of tickers that are in two sectors' panels taken out."""
-    closes = as_known(prices).unique().sort("ticker", "date")
-    repeated = closes.filter(closes.select("ticker", "date").is_duplicated())
-    if len(repeated):
-        bar = repeated.row(0, named=True)
-        raise DatasetError(f"ticker {bar['ticker']} has two different closes on {bar['date']}; materialise prices of its sectors again")
-    return closes
 
 
 def _restarting_equity(net: FloatArray, sessions: NDArray[np.datetime64]) -> FloatArray:

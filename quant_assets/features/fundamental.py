@@ -161,17 +161,15 @@ def _balance_sheet() -> list[pl.Expr]:
     return [pl.when(quarter_is_newest).then(_at(name, 0)).otherwise(_at(f"{name}_annual", 0)).alias(name) for name in names]
 
 
-def _consecutive(first: int) -> pl.Expr:
-    """Whether the four quarters from place `first` on (newest first) follow each other: 52-week years have quarters of 12 to 17 weeks."""
-    gaps = [_at("period", place) - _at("period", place + 1) for place in range(first, first + 3)]
-    year = _at("period", first) - _at("period", first + 3)
-    return pl.all_horizontal(year.is_between(8, 10), *(gap.is_between(2, 4) for gap in gaps)).fill_null(False)
+def _consecutive(count: int) -> pl.Expr:
+    """Whether the newest `count` known quarters follow each other: years of 52 weeks have quarters of 12 to 17 weeks."""
+    gaps = (_at("period", place) - _at("period", place + 1) for place in range(count - 1))
+    return pl.all_horizontal(gap.is_between(2, 4) for gap in gaps).fill_null(False)
 
 
 def _flows() -> list[pl.Expr]:
     newest = _at("period", 0) >= _at("period_annual", 0).fill_null(0)
-    quarters = (_consecutive(0) & newest).fill_null(False)
-    quarters_before = _consecutive(4) & (_at("period", 0) - _at("period", 4)).is_between(11, 13)
+    quarters = (_consecutive(4) & newest).fill_null(False)
     year_before = (_at("period_annual", 0) - _at("period_annual", 1)).is_between(11, 13)
 
     def four(name: str, first: int) -> pl.Expr:
@@ -179,7 +177,7 @@ def _flows() -> list[pl.Expr]:
 
     now = [pl.when(quarters).then(four(name, 0)).otherwise(_at(f"{name}_annual", 0)).alias(name) for name in _FLOWS]
     before = [
-        pl.when(quarters & quarters_before)
+        pl.when(quarters & _consecutive(_QUARTERS))
         .then(four(name, 4))
         .when(~quarters & year_before)
         .then(_at(f"{name}_annual", 1))

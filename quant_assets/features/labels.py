@@ -80,7 +80,7 @@ def labels(
     entered = entry < count
     entered[entered] = ~np.isnan(close[row[entered], entry[entered]])
     tickers = np.array(panel.tickers, dtype=object)[row]
-    gone, heard = _next_delisting(tickers, entry, sessions, delistings.filter(pl.col("known_at") <= last_known))
+    gone, heard = _next_delisting(tickers, entry, sessions, delistings)
     final = np.where(gone >= 0, last[row, np.clip(gone, 0, count - 1)], -1)
     found = []
     for horizon in settings.horizons:

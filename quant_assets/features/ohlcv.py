@@ -17,8 +17,8 @@ from quant_assets.market.panel import FloatArray, Panel
 from quant_assets.schemas import DATASETS, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
 from quant_assets.signals import windows
 
-#: Sessions before a row's own session that a quantity depends on.
-LOOKBACK = max(OHLCV_MEANS) - 1
+#: Sessions before a month's first one that `to_peak` depends on: a mean's window, and a month in which no maximum was carried yet.
+LOOKBACK = max(OHLCV_MEANS) - 1 + 23
 
 
 def quantities(panel: Panel) -> Iterator[tuple[str, FloatArray]]:
@@ -99,15 +99,15 @@ def to_peak(
     for this in np.unique(month[inside]):
         start, stop = int(np.searchsorted(month, this)), int(np.searchsorted(month, this, side="right"))
         asked = np.flatnonzero(members[:, start:stop].any(axis=1))
-        carried, begin = _carried(panel, prices, price_peaks, this.item(), start, asked)
-        parts.append((start, stop, carried, begin))
+        as_of, carried = _carried(panel, prices, price_peaks, this.item(), asked)
+        # Usually the month's start; a carried maximum may be older where it was written while its month was running.
+        begin = start if as_of is None else int(np.searchsorted(sessions, np.datetime64(as_of), side="right"))
+        parts.append((start, stop, begin, carried))
     result = {}
     for name, values in quantities(panel):
         ratio = np.full(panel.shape, np.nan)
-        for start, stop, carried, begin in parts:
-            oldest = int(begin.min(initial=start))
-            since = np.where(np.arange(oldest, stop) >= begin[:, None], values[:, oldest:stop], np.nan)
-            peak = np.fmax(np.fmax.accumulate(since, axis=1), carried[name][:, None])[:, start - oldest :]
+        for start, stop, begin, carried in parts:
+            peak = np.fmax(np.fmax.accumulate(values[:, begin:stop], axis=1), carried[name][:, None])[:, start - begin :]
             with np.errstate(invalid="ignore"):  # a volume of 0 over a peak of 0 is missing
                 ratio[:, start:stop] = values[:, start:stop] / peak
         ratio[:, ~inside] = np.nan
@@ -116,21 +116,18 @@ def to_peak(
 
 
 def _carried(
-    panel: Panel, prices: pl.DataFrame, price_peaks: pl.DataFrame, month_start: date, start: int, asked: NDArray[np.int64]
-) -> tuple[Mapping[str, FloatArray], NDArray[np.int64]]:
-    """Each ticker's maxima before the month, and the first session that they do not cover yet.
+    panel: Panel, prices: pl.DataFrame, price_peaks: pl.DataFrame, month_start: date, asked: NDArray[np.int64]
+) -> tuple[date | None, Mapping[str, FloatArray]]:
+    """The `as_of` of the month before (None where nothing is carried), and each ticker's maxima before the month.
 
     Returns:
-        quantity to float64 of shape (n_tickers,), NaN where there is none; int64 of shape (n_tickers,).
+        The second part maps a quantity to float64 of shape (n_tickers,), NaN where there is none.
 
     """
-    before = pl.DataFrame({"ticker": pl.Series(panel.tickers, dtype=pl.String)}).join(
-        price_peaks.filter(pl.col("as_of").dt.month_start().dt.offset_by("1mo") == month_start),
-        on="ticker",
-        how="left",
-        maintain_order="left",
-    )
-    without = before[asked].filter(pl.col("as_of").is_null())["ticker"]
+    rows = price_peaks.filter(pl.col("as_of").dt.month_start().dt.offset_by("1mo") == month_start)
+    tickers = pl.DataFrame({"ticker": pl.Series(panel.tickers, dtype=pl.String)})
+    carried = tickers.join(rows, on="ticker", how="left", maintain_order="left")
+    without = carried[asked].filter(pl.col("as_of").is_null())["ticker"]
     history = prices.filter(pl.col("ticker").is_in(without.to_list()), pl.col("date") < month_start)
     forgotten = history.filter(pl.col("panel_from") < month_start)
     if forgotten.height:
@@ -138,11 +135,10 @@ def _carried(
             f"features: {forgotten['ticker'][0]} has bars before {month_start:%Y-%m} but no price_peaks at the end of the month before; "
             "materialise price_peaks of that month"
         )
-    maxima = {name: before[name].to_numpy().copy() for name in OHLCV_QUANTITIES}
+    maxima = {name: carried[name].to_numpy().copy() for name in OHLCV_QUANTITIES}
     if history.height:
         moved = Panel.from_long(history, calendar.sessions(history["date"].sort()[0], month_start), OHLCV_FIELDS)
-        rows = np.searchsorted(np.array(panel.tickers), np.array(moved.tickers))
+        places = np.searchsorted(np.array(panel.tickers), np.array(moved.tickers))
         for name, values in quantities(moved):
-            maxima[name][rows] = np.fmax.reduce(values, axis=1)
-    since = np.searchsorted(panel.sessions, before["as_of"].to_numpy().astype("datetime64[D]"), side="right")
-    return maxima, np.where(before["as_of"].is_null().to_numpy(), start, since).astype(np.int64)
+            maxima[name][places] = np.fmax.reduce(values, axis=1)
+    return (rows["as_of"][0] if rows.height else None), maxima

@@ -6,9 +6,9 @@ ticker, or the day on which the data ends changes none of them, not even in the 
 Conventions
 -----------
 - *As traded* (`as_traded`): with closes c, new shares for one old s_t and dividend d_t, both with ex-date t, the total return is
-  r_t = s_t (c_t + d_t) / c_{t-1}. A dividend is paid on each share after a split of the same day (CRSP: 1 + RET with FACPR and
-  DIVAMT at the ex-date) and is reinvested at the close of the ex-date. Vendors' adjusted closes use c_{t-1} - d_t instead, which
-  differs by d_t (c_t + d_t - c_{t-1}) / c_{t-1}^2 at most and is the same where the price falls by the dividend.
+  r_t = s_t (c_t + d_t) / c_{t-1}: a dividend is paid on each share that there is after a split of the same day, and is reinvested
+  at the close of the ex-date. Alpha Vantage's adjusted closes follow the same formula. Yahoo's follow c_t / (c_{t-1} - d_t), which
+  differs by d_t |c_t + d_t - c_{t-1}| / (c_{t-1} (c_{t-1} - d_t)).
 - *Total return* (`total_return`): r_t = c_t / c_{t-1}. Only ratios of these closes are used: their level knows later dividends.
 - Anchored close: P_t = P_first r_2 ... r_t, where P_first is the first close of a ticker that starts with as-traded bars, and 1
   where it starts with adjusted ones. `price_factor` = P_t / c_t, for all four prices of the session.
@@ -27,11 +27,12 @@ series has no other bar, or it would have led, its bar is listed as `unjoined` a
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from quant_assets.market.panel import FloatArray
 from quant_assets.settings import FilesSettings
 
 _SUPERSEDED, _JOINED, _UNJOINED = 0, 1, 2
@@ -52,16 +53,14 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
     """
     bars = judged.sort("ticker", "date", "precedence", "row")
 
-    def floats(name: str) -> Any:
-        return bars[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-
+    # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
     status, factors = _compiled()(
-        bars["ticker"].rle_id().to_numpy(),
-        bars["date"].to_physical().to_numpy(),
-        bars["precedence"].rank("dense").cast(pl.Int64).to_numpy() - 1,
-        bars["reason"].is_null().to_numpy(),
-        (bars["adjustment"] == "as_traded").to_numpy(),
-        *(floats(name) for name in ("close", "volume", "dividend", "split_ratio")),
+        np.array(bars["ticker"].rle_id(), dtype=np.int64),
+        np.array(bars["date"].to_physical(), dtype=np.int64),
+        np.array(bars["precedence"].rank("dense"), dtype=np.int64) - 1,
+        np.array(bars["reason"].is_null(), dtype=np.bool),
+        np.array(bars["adjustment"] == "as_traded", dtype=np.bool),
+        *(np.array(bars[name].cast(pl.Float64).fill_null(np.nan)) for name in ("close", "volume", "dividend", "split_ratio")),
         bars["precedence"].n_unique(),
         settings.splice_sessions,
         settings.splice_min_sessions,
@@ -95,33 +94,53 @@ def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
 
 
 @cache
-def _compiled() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+def _compiled() -> Callable[..., tuple[NDArray[np.int8], FloatArray]]:
     import numba  # half a second that only those who compute pay
 
-    compiled: Callable[..., tuple[np.ndarray, np.ndarray]] = numba.njit(cache=True)(_series)
+    compiled: Callable[..., tuple[NDArray[np.int8], FloatArray]] = numba.njit(cache=True)(_series)
     return compiled
 
 
-def _series(  # type: ignore[no-untyped-def]
-    ticker, day, provider, clean, as_traded, close, volume, dividend, split, n_providers, window, minimum, tolerance
-):
-    """Factors of every bar; a slow reference is `quant_assets_tests/market/test_adjustment.py`.
+def _series(
+    ticker: NDArray[np.int64],
+    day: NDArray[np.int64],
+    provider: NDArray[np.int64],
+    clean: NDArray[np.bool],
+    as_traded: NDArray[np.bool],
+    close: FloatArray,
+    volume: FloatArray,
+    dividend: FloatArray,
+    split: FloatArray,
+    n_providers: int,
+    window: int,
+    minimum: int,
+    tolerance: float,
+) -> tuple[NDArray[np.int8], FloatArray]:
+    """Status and factors of every bar; the kernel behind `join_providers`. The tests hold a slow reference.
 
     Args:
-        ticker, day, provider: integer arrays of shape (n_bars,), sorted by all three; provider 0 is the best.
-        clean, as_traded: boolean arrays of shape (n_bars,).
-        close, volume, dividend, split: float64 arrays of shape (n_bars,), NaN where missing.
-        n_providers: number of different providers.
-        window, minimum, tolerance: see the settings.
+        ticker: number of the ticker, of shape (n_bars,); bars are sorted by ticker, day, provider.
+        day: number of the day.
+        provider: number of the provider from 0, the best first.
+        clean: whether the bar is not refused; at most one for each ticker, day and provider.
+        as_traded: whether the provider gives prices as traded.
+        close: closes as given.
+        volume: volumes as given.
+        dividend: dividends, NaN where unknown.
+        split: new shares for one old, NaN where unknown.
+        n_providers: how many providers there are.
+        window: most returns that are compared.
+        minimum: fewest returns that are compared.
+        tolerance: largest difference of returns that are alike.
 
     Returns:
-        status of shape (n_bars,), and float64 factors of shape (4, n_bars): price, volume, split, traded.
+        Status of shape (n_bars,), and factors of shape (4, n_bars): price, volume, split, traded; NaN where not of the series.
 
     """
     n = len(ticker)
     status = np.zeros(n, dtype=np.int8)
     factors = np.full((4, n), np.nan)
-    every = np.arange(n_providers)
+    every = range(n_providers)
 
     bar = np.full(n_providers, -1)  # the provider's clean bar of the day
     last_close = np.full(n_providers, np.nan)
@@ -146,18 +165,20 @@ def _series(  # type: ignore[no-untyped-def]
     series_close = np.nan
     series_volume = 1.0  # volume factor times splits of the last bar, where a newcomer's volume cannot be compared
 
+    # Plain loops instead of slices and np.median: numba compiles them in less than half the time.
     start = 0
     while start < n:
         if start == 0 or ticker[start] != ticker[start - 1]:
             leader, series_day, series_close, series_volume = -1, -1, np.nan, 1.0
-            last_close[:], last_day[:], aligned_day[:] = np.nan, -1, -1
-            shares_held[:], cash_held[:], split_day[:], dividend_day[:] = 1.0, 0.0, -1, -1
-            own_splits[:], volume_base[:], compared[:], volumes_met[:] = 1.0, np.nan, 0, 0
-            price_factor[:], split_factor[:], traded_factor[:] = np.nan, np.nan, np.nan
-            differences[:], volume_ratios[:] = np.nan, np.nan
+            for k in every:
+                last_close[k], last_day[k], aligned_day[k] = np.nan, -1, -1
+                shares_held[k], cash_held[k], split_day[k], dividend_day[k] = 1.0, 0.0, -1, -1
+                own_splits[k], volume_base[k], compared[k], volumes_met[k] = 1.0, np.nan, 0, 0
+                price_factor[k], split_factor[k], traded_factor[k] = np.nan, np.nan, np.nan
         stop = start
         today = day[start]
-        bar[:], growth[:] = -1, np.nan
+        for k in every:
+            bar[k], growth[k] = -1, np.nan
         while stop < n and ticker[stop] == ticker[start] and day[stop] == today:
             k = provider[stop]
             if split[stop] > 0.0 and np.isfinite(split[stop]) and split[stop] != 1.0 and split_day[k] != today:
@@ -224,10 +245,19 @@ def _series(  # type: ignore[no-untyped-def]
             i = bar[chosen]
             if chosen != leader and leader >= 0:
                 if np.isnan(volume_base[chosen]):
+                    volume_base[chosen] = series_volume
                     met = min(volumes_met[chosen], window)
-                    volume_base[chosen] = np.median(volume_ratios[chosen, :met]) if met > 0 else series_volume
+                    for a in range(met):  # the middle one
+                        rank = 0
+                        for b in range(met):
+                            rank += volume_ratios[chosen, b] < volume_ratios[chosen, a] or (
+                                volume_ratios[chosen, b] == volume_ratios[chosen, a] and b < a
+                            )
+                        if rank == met // 2:
+                            volume_base[chosen] = volume_ratios[chosen, a]
                 compared[leader] = compared[chosen]
-                differences[leader] = differences[chosen]
+                for j in range(window):
+                    differences[leader, j] = differences[chosen, j]
             leader = chosen
             anchored = price_factor[chosen] * close[i]
             series_growth = anchored / series_close

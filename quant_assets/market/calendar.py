@@ -14,7 +14,8 @@ def _all_sessions() -> NDArray[np.datetime64]:
     import exchange_calendars  # loads pandas; only those who need sessions pay for it
 
     calendar = exchange_calendars.get_calendar("XNYS", start=_FIRST.isoformat())
-    return calendar.sessions.values.astype("datetime64[D]")
+    found: NDArray[np.datetime64] = calendar.sessions.values.astype("datetime64[D]")
+    return found
 
 
 def sessions(first: date, last: date) -> NDArray[np.datetime64]:
@@ -31,13 +32,15 @@ def sessions(first: date, last: date) -> NDArray[np.datetime64]:
 def first_session_from(day: date) -> date:
     """The session on `day`, or the next one."""
     every = _all_sessions()
-    return every[np.searchsorted(every, np.datetime64(day))].item()
+    found: date = every[np.searchsorted(every, np.datetime64(day))].item()
+    return found
 
 
 def last_session_to(day: date) -> date:
     """The session on `day`, or the one before."""
     every = _all_sessions()
-    return every[np.searchsorted(every, np.datetime64(day), side="right") - 1].item()
+    found: date = every[np.searchsorted(every, np.datetime64(day), side="right") - 1].item()
+    return found
 
 
 def session_number(days: NDArray[np.datetime64]) -> NDArray[np.int64]:

@@ -1,5 +1,7 @@
 """Who was in the index, session by session, and in which sector as known at the time."""
 
+from datetime import date
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -44,7 +46,7 @@ def _days(membership: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.Data
     """One row for each member and session, sorted by ticker and date."""
     every = pl.Series(sessions, dtype=pl.Date)
     first = pl.Series(every.search_sorted(membership["start_date"], side="left"))
-    after = every.search_sorted(membership["end_date"].fill_null(every.max() if len(every) else None), side="right")
+    after = every.search_sorted(membership["end_date"].fill_null(date.max), side="right")
     spread = membership.select("ticker", position=pl.int_ranges(first, pl.Series(after))).explode("position", empty_as_null=False)
     dates = every.gather(spread["position"])
     return spread.select("ticker", date=dates).unique().sort("ticker", "date")

@@ -13,8 +13,8 @@ from typing import Any
 
 import dagster as dg
 
-from quant_assets.running.plan import Phase
 from quant_assets.errors import QuantError
+from quant_assets.running.plan import Phase
 from quant_assets.settings import ROOT, conf_dir
 
 #: (dataset, partitions written)

@@ -42,7 +42,7 @@ class GarchVolatility(NamedTuple):
             for or has no bar, and through a whole month that has no fit.
         fitted: number of (ticker, month) pairs with parameters.
         too_short: pairs with fewer than `min_observations` returns in the window.
-        failed: pairs whose optimiser did not converge, or whose prices never moved.
+        failed: pairs whose optimiser did not converge, as where prices never moved.
 
     """
 
@@ -58,7 +58,7 @@ def fit(returns: FloatArray, distribution: str) -> GarchParameters | None:
     Starting values come from these returns alone, so the estimate does not depend on any other fit.
 
     Returns:
-        None where the returns do not vary or the optimiser did not converge.
+        None where the optimiser did not converge; it does not where the returns do not vary.
 
     """
     from arch.univariate import GARCH, ConstantMean, Normal, StudentsT  # a second that only those who fit pay
@@ -66,8 +66,6 @@ def fit(returns: FloatArray, distribution: str) -> GarchParameters | None:
     deviations = returns - returns.mean()
     weights = _BACKCAST_DECAY ** np.arange(min(_BACKCAST_SESSIONS, len(returns)))
     backcast = float(np.sum(deviations[: len(weights)] ** 2 * (weights / weights.sum())))
-    if returns.min() == returns.max() or not backcast > 0.0:
-        return None
     model = ConstantMean(
         returns, volatility=GARCH(p=1, o=0, q=1), distribution=StudentsT() if distribution == "t" else Normal(), rescale=False
     )

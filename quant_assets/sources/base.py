@@ -68,7 +68,7 @@ class Source(Protocol):
     name: str
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
-        """Sector snapshots (`SECTOR_SNAPSHOTS`). A ticker's first snapshot is given whatever `through` is: it is assumed for the time before."""
+        """Sector snapshots (`SECTOR_SNAPSHOTS`); a ticker's first is given whatever `through` is, being assumed for the time before."""
 
     def membership(self, through: date) -> pl.DataFrame:
         """Index membership (`MEMBERSHIP`); an end later than `through` is null."""

@@ -8,9 +8,12 @@ import numpy as np
 import polars as pl
 
 from quant_assets.errors import SettingsError
+from quant_assets.market.calendar import sessions
 from quant_assets.settings import DemoSettings
 from quant_assets.sources.base import BARS, DELISTINGS, MEMBERSHIP, SECTOR_SNAPSHOTS
-from quant_assets.sources.demo_market import ORIGIN, IntArray, Market, market
+from quant_assets.sources.demo_draws import FloatArray
+from quant_assets.sources.demo_events import ORIGIN, WARM_UP, IntArray
+from quant_assets.sources.demo_market import Market, simulate
 from quant_assets.sources.demo_reports import HISTORY, macro_observations, statements
 
 
@@ -22,11 +25,14 @@ class DemoSource:
 
     `settings.signal_strength` is the planted signal: the daily expected log return of one standard deviation of a
     characteristic of each ticker that moves slowly (half-life 252 sessions) and is known before the return it drives.
-    Nobody is given the characteristic itself. It shows, with noise, in the return on equity, the margins and the
-    earnings yield of the published statements, and a little in past returns. TODO figures
+    Nobody is given the characteristic itself. It shows, with noise, in the return on equity, the margins, the debt and
+    (less) the earnings yield of the published statements, and in past returns. Measured for the default settings
+    within each sector, every 20 sessions from 2018-01 to 2026-10, against the return from t+1 to t+21, the mean rank IC is
+    0.37 for the characteristic itself and 0.27 for the return on equity known at t (standard error 0.006); with
+    `signal_strength` 0 both lie within two standard errors of 0.
 
     Total return of a bar: (close x split_ratio + dividend) / previous close - 1. A few bars are wrong on purpose
-    (`BAD_KINDS` in `demo_market`), never one with a dividend or a split.
+    (`BAD_KINDS` in `demo_events`), never one with a dividend or a split.
 
     Args:
         settings: seed, tickers for each sector, strength of the signal.
@@ -41,13 +47,16 @@ class DemoSource:
 
     def __init__(self, settings: DemoSettings, start: date) -> None:
         if start < ORIGIN.replace(day=1):
-            raise SettingsError(f"the simulated market begins in {ORIGIN:%Y-%m}, not on {start}; set partitions.start of the profile to {ORIGIN:%Y-%m} or later")
+            first = f"{ORIGIN:%Y-%m}"
+            raise SettingsError(
+                f"the simulated market begins in {first}, not on {start}; set partitions.start of the profile to {first} or later"
+            )
         self._settings = settings
         self._start = start
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots: one for each ticker, mostly at its listing, and one more for those that change the sector."""
-        world = market(self._settings)
+        world = _market(self._settings)
         moves = world.schedule.moves
         frame = pl.DataFrame(
             {
@@ -61,7 +70,7 @@ class DemoSource:
 
     def membership(self, through: date) -> pl.DataFrame:
         """Index membership: from the listing or some weeks later to the delisting, with an absence for some."""
-        world = market(self._settings)
+        world = _market(self._settings)
         schedule = world.schedule
         frame = pl.DataFrame(
             {
@@ -77,13 +86,12 @@ class DemoSource:
     def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
         """Daily bars as traded, prices in cents, with the dividend and split of each session."""
         chosen = pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_between(max(start, self._start), through)
-        return _bars(self._settings).filter(chosen).with_columns(
-            adjustment=pl.lit("as_traded"), provider=pl.lit(self.name), precedence=pl.lit(0, pl.Int32)
-        ).select(list(BARS))
+        constant = {"adjustment": pl.lit("as_traded"), "provider": pl.lit(self.name), "precedence": pl.lit(0, pl.Int32)}
+        return _bars(self._settings).filter(chosen).with_columns(**constant).select(list(BARS))
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings: takeovers, known at the session after the last bar, and crashes, known two sessions after it."""
-        world = market(self._settings)
+        world = _market(self._settings)
         frame = pl.DataFrame(
             {
                 "ticker": world.tickers,
@@ -99,12 +107,12 @@ class DemoSource:
         """Quarterly statements, from about two years before `start` on."""
         known = pl.coalesce("published", "period_end") <= through
         chosen = pl.col("ticker").is_in(list(tickers)) & (pl.col("period_end") >= self._start - HISTORY)
-        return statements(self._settings).filter(known & chosen)
+        return _statements(self._settings).filter(known & chosen)
 
     def macro(self, through: date) -> pl.DataFrame:
         """Macro observations, from 2015 on."""
         assumed = pl.col("period") + pl.duration(days="lag_days")
-        return macro_observations(self._settings).filter(pl.coalesce("released", assumed) <= through)
+        return _macro(self._settings).filter(pl.coalesce("released", assumed) <= through)
 
 
 def _days(world: Market, positions: IntArray) -> list[date | None]:
@@ -114,10 +122,28 @@ def _days(world: Market, positions: IntArray) -> list[date | None]:
 
 
 @lru_cache(maxsize=2)
+def _market(settings: DemoSettings) -> Market:
+    """The market over the whole calendar, which ends a year from now; each answer is cut at what it may know."""
+    return simulate(settings, sessions(WARM_UP, date.max))
+
+
+@lru_cache(maxsize=2)
+def _statements(settings: DemoSettings) -> pl.DataFrame:
+    return statements(_market(settings))
+
+
+@lru_cache(maxsize=2)
+def _macro(settings: DemoSettings) -> pl.DataFrame:
+    return macro_observations(_market(settings))
+
+
+@lru_cache(maxsize=2)
 def _bars(settings: DemoSettings) -> pl.DataFrame:
     """All bars of the simulation, future ones included, sorted by ticker and date, with the planted bad rows."""
-    world = market(settings)
-    prices = {name: np.round(array, 2) for name, array in (("open", world.open), ("high", world.high), ("low", world.low), ("close", world.close))}
+    world = _market(settings)
+    prices = {
+        name: np.round(array, 2) for name, array in (("open", world.open), ("high", world.high), ("low", world.low), ("close", world.close))
+    }
     volume, copies = world.volume.copy(), world.traded.astype(np.int64)
     for bad in world.bad_rows:
         cell = bad.session, bad.ticker
@@ -138,7 +164,7 @@ def _bars(settings: DemoSettings) -> pl.DataFrame:
     row = np.repeat(np.arange(copies.size), copies.T[order].ravel())
     count = len(world.sessions)
 
-    def column(array: np.ndarray) -> np.ndarray:
+    def column(array: FloatArray) -> FloatArray:
         return array.T[order].ravel()[row]
 
     names = pl.Series([world.tickers[ticker] for ticker in order])

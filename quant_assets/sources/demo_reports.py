@@ -6,16 +6,9 @@ import numpy as np
 import polars as pl
 
 from quant_assets.sources.base import MACRO, STATEMENTS
-from quant_assets.sources.demo_market import (
-    WARM_UP,
-    BoolArray,
-    DateArray,
-    FloatArray,
-    Market,
-    Stream,
-    normals,
-    uniforms,
-)
+from quant_assets.sources.demo_draws import FloatArray, Stream, normals, traits, uniforms
+from quant_assets.sources.demo_events import WARM_UP, BoolArray, DateArray, IntArray
+from quant_assets.sources.demo_market import Market
 
 #: How long before a ticker's first bar its statements begin: growth over a year needs eight quarters, and the newest is not out yet.
 HISTORY = np.timedelta64(27 * 31, "D")
@@ -34,22 +27,21 @@ def statements(world: Market) -> pl.DataFrame:
     at = np.searchsorted(sessions, ends, side="right") - 1
     values = _figures(world, seed, at)
 
-    traits = np.random.default_rng([seed, Stream.STATEMENTS, 1])
-    usual_lag = traits.integers(25, 48, total)
-    luck = uniforms(seed, Stream.RESTATEMENTS, len(ends), 4 * total).reshape(len(ends), 4, total)
+    usual_lag = traits(seed, 3).integers(25, 48, total).astype("timedelta64[D]")
+    luck = uniforms(seed, Stream.PUBLICATIONS, len(ends), 4 * total).reshape(len(ends), 4, total)
     listed = _day(sessions, schedule.listed)
     founding = np.ones(total, dtype=bool)
     founding[schedule.late] = False
     last = _day(sessions, schedule.last)
 
     period = np.broadcast_to(ends[:, None], (len(ends), total))
-    published = _weekday(period + (usual_lag + (11 * luck[:, 0]).astype(np.int64)))
+    published = _weekday(period + (usual_lag + (11 * luck[:, 0]).astype("timedelta64[D]")))
     # A prospectus gives the statements of the two years before a listing, all on its day.
     published = np.where(founding, published, np.maximum(published, listed))
     undated = founding & (luck[:, 1] < _UNDATED)
     kept = (period >= listed - HISTORY) & (np.where(undated, period, published) <= last)
 
-    again = _weekday(published + (60 + 180 * luck[:, 2]).astype(np.int64))
+    again = _weekday(published + (60 + 180 * luck[:, 2]).astype("timedelta64[D]"))
     # Shares are those of the period's end; a restatement after a split would have to restate them, so there is none.
     splits = np.cumsum(world.split_ratio != 1, axis=0)
     until = np.searchsorted(sessions, again, side="right") - 1
@@ -75,19 +67,24 @@ def statements(world: Market) -> pl.DataFrame:
     return pl.concat([first, frame(restated, 1, again, factor)]).sort("ticker", "period_end", "version")
 
 
-def _figures(world: Market, seed: int, at: np.ndarray) -> dict[str, FloatArray]:
+def _figures(world: Market, seed: int, at: IntArray) -> dict[str, FloatArray]:
     """Figures of each fiscal quarter, arrays of shape (n_quarters, n_tickers); `at` is the last session of each.
 
     The book follows the market value slowly, so that book to market neither drifts off nor repeats the price. The
-    return on equity carries the characteristic at the end of the quarter; all other figures follow from the two.
+    return on equity carries the characteristic at the end of the quarter with noise, and with it net income, margins and
+    the earnings yield; tickers of high characteristic also have less debt.
     """
     total = len(world.tickers)
-    traits = np.random.default_rng([seed, Stream.STATEMENTS, 2])
-    price_to_book = np.exp(traits.normal(np.log(2.6), 0.2, total))
-    profitability = traits.normal(0.13, 0.015, total)
-    sales = traits.uniform(1.2, 1.8, total)
-    overhead = traits.uniform(0.12, 0.25, total)
-    leverage = np.exp(traits.normal(np.log(0.5), 0.2, total))
+    fixed = traits(seed, 4)
+    price_to_book = np.exp(fixed.normal(np.log(2.6), 0.2, total))
+    profitability = fixed.normal(0.13, 0.015, total)
+    sales = fixed.uniform(1.2, 1.8, total)
+    overhead = fixed.uniform(0.12, 0.25, total)
+    leverage = np.exp(fixed.normal(np.log(0.5), 0.2, total))
+    # Nobody sees a split before the first bar, so statements of that time count shares as they are at the first bar.
+    new_for_old = np.cumprod(world.split_ratio, axis=0)
+    listed = np.minimum(np.maximum(at[:, None], world.schedule.listed), len(world.sessions) - 1)
+    shares = world.shares[at] * np.take_along_axis(new_for_old, listed, axis=0) / new_for_old[at]
     noise = normals(seed, Stream.STATEMENTS, len(at), 4 * total).reshape(len(at), 4, total)
 
     value = np.log(world.close[at] * world.shares[at])
@@ -101,7 +98,7 @@ def _figures(world: Market, seed: int, at: np.ndarray) -> dict[str, FloatArray]:
     revenue = equity * sales / 4 * np.exp(0.05 * noise[:, 2])
     debt = equity * leverage * np.exp(-0.3 * world.characteristic[at] + 0.1 * noise[:, 3])
     operating_income = net_income / (1 - _TAX) + debt * _INTEREST / 4
-    gross_profit = np.minimum(operating_income + overhead * revenue, np.maximum(0.97 * revenue, operating_income))
+    gross_profit = operating_income + overhead * revenue
     return {
         "revenue": np.maximum(revenue, gross_profit),
         "gross_profit": gross_profit,
@@ -110,7 +107,7 @@ def _figures(world: Market, seed: int, at: np.ndarray) -> dict[str, FloatArray]:
         "total_assets": equity * 1.6 + debt,
         "total_equity": equity,
         "total_debt": debt,
-        "shares": world.shares[at],
+        "shares": shares,
     }
 
 
@@ -123,7 +120,7 @@ def macro_observations(world: Market) -> pl.DataFrame:
     seed, sessions = world.settings.seed, world.sessions
     months = np.arange(np.datetime64(WARM_UP, "M"), sessions[-1].astype("datetime64[M]") + 1)
     monthly = normals(seed, Stream.MACRO_MONTHLY, len(months), 5)
-    days = uniforms(seed, Stream.MACRO_MONTHLY, len(months), 4)
+    days = uniforms(seed, Stream.MACRO_RELEASES, len(months), 4)
     daily = normals(seed, Stream.MACRO_DAILY, len(sessions), 2)
 
     funds, jobless = np.empty(len(months)), np.empty(len(months))
@@ -146,7 +143,7 @@ def macro_observations(world: Market) -> pl.DataFrame:
     def monthly_series(name: str, values: FloatArray, release: tuple[int, int], stream: int, later: int = 1) -> pl.DataFrame:
         """Released on a weekday of the month `later` months after the period, between two days of that month."""
         first, last = release
-        day = (months + later).astype("datetime64[D]") + (first - 1 + (last - first + 1) * days[:, stream]).astype(np.int64)
+        day: DateArray = (months + later).astype("datetime64[D]") + (first - 1 + (last - first + 1) * days[:, stream]).astype(np.int64)
         return _series(name, months.astype("datetime64[D]"), _weekday(day), 30 * later + last, values)
 
     return pl.concat(
@@ -163,16 +160,20 @@ def macro_observations(world: Market) -> pl.DataFrame:
 
 
 def _series(name: str, period: DateArray, released: DateArray | None, lag_days: int, values: FloatArray) -> pl.DataFrame:
-    return pl.DataFrame({"period": period, "value": values}).select(
-        series_id=pl.lit(name),
-        period=pl.col("period").cast(pl.Date),
-        released=pl.lit(None, pl.Date) if released is None else pl.Series(released).cast(pl.Date),
-        lag_days=pl.lit(lag_days, pl.Int32),
-        value="value",
-    ).cast(MACRO)
+    return (
+        pl.DataFrame({"period": period, "value": values})
+        .select(
+            series_id=pl.lit(name),
+            period=pl.col("period").cast(pl.Date),
+            released=pl.lit(None, pl.Date) if released is None else pl.Series(released).cast(pl.Date),
+            lag_days=pl.lit(lag_days, pl.Int32),
+            value="value",
+        )
+        .cast(MACRO)
+    )
 
 
-def _day(sessions: DateArray, positions: np.ndarray) -> DateArray:
+def _day(sessions: DateArray, positions: IntArray) -> DateArray:
     """Dates of positions of sessions; those past the end lie in a far future."""
     known = sessions[np.minimum(positions, len(sessions) - 1)]
     return np.where(positions < len(sessions), known, np.datetime64(date(9999, 1, 1)))
@@ -180,4 +181,5 @@ def _day(sessions: DateArray, positions: np.ndarray) -> DateArray:
 
 def _weekday(days: DateArray) -> DateArray:
     """The day itself, or the Monday after a weekend."""
-    return np.busday_offset(days, 0, roll="forward")
+    weekday: DateArray = np.busday_offset(days, 0, roll="forward")
+    return weekday

@@ -203,13 +203,18 @@ class FilesSource:
             .filter(pl.col("own") | ~pl.col("own").any().over(_PERIOD))
             .with_columns(complete=complete)
             .sort(
-                *_PERIOD, "vintage", "complete", "total_assets", "published", descending=[False] * 4 + [True, True, False], nulls_last=True,
+                *_PERIOD,
+                "vintage",
+                "complete",
+                "total_assets",
+                "published",
+                descending=[False] * 4 + [True, True, False],
+                nulls_last=True,
                 maintain_order=True,
             )
             .unique([*_PERIOD, "vintage"], keep="first", maintain_order=True)
         )
-        splits = self._splits_between(frame, pl.coalesce("published", "period_end"), "vintage") if file.shares_as_of == "snapshot" else 1.0
-        frame = frame.with_columns(shares_then=pl.col("shares") / splits)
+        frame = frame.with_columns(shares_then=self._shares_at_publication(frame) if file.shares_as_of == "snapshot" else "shares")
         compared = [name for name in _FIGURES if name != "shares"]
         same_shares = ((pl.col("shares_then") / pl.col("shares_then").shift()).over(_PERIOD) - 1.0).abs() < 1e-6
         same = pl.all_horizontal(pl.col(compared).eq_missing(pl.col(compared).shift().over(_PERIOD))) & (
@@ -227,44 +232,69 @@ class FilesSource:
             .select(list(STATEMENTS))
         )
 
-    def _splits_between(self, frame: pl.DataFrame, after: pl.Expr, through: str) -> pl.Series:
-        """New shares for one old by the price files' splits after one day and up to another.
+    def _shares_at_publication(self, frame: pl.DataFrame) -> pl.Series:
+        """Share counts without the splits between the publication and the snapshot.
 
-        A ticker's splits come from the file with events that follows it longest; without such a file the answer is 1.
+        From a later snapshot back to the first: the median ratio of a ticker's counts of the periods that two snapshots share,
+        which needs no price file of the time in between; else the splits of the price files. From there to the publication:
+        the splits of the price files.
         """
-        found = [
-            _collect(self._scan_prices(file).filter(pl.col("split_ratio") != file.no_split), file.file)
-            .select("ticker", "date", "split_ratio", precedence=pl.lit(precedence))
-            .join(self._last_bar(precedence), on="ticker", how="right")
-            .with_columns(precedence=pl.lit(precedence))
-            for precedence, file in enumerate(self._settings.prices)
-            if "split_ratio" in file.columns
-        ]
-        if not found:
-            return pl.Series([1.0]).new_from_index(0, len(frame))
-        longest = pl.struct("last", -pl.col("precedence"))
-        splits = (
-            pl.concat(found)
-            .filter((longest == longest.max().over("ticker")) & (pl.col("split_ratio") > 0.0))
-            .sort("ticker", "date")
-            .select("ticker", day="date", so_far=pl.col("split_ratio").cum_prod().over("ticker"))
+        first = frame["vintage"].min()
+        ratio = pl.col("shares") / pl.col("shares").shift().over(_PERIOD)
+        steps = frame.with_columns(ratio=ratio).group_by("ticker", "vintage").agg(pl.col("ratio").median()).sort("ticker", "vintage")
+        steps = steps.with_columns(before=pl.col("vintage").shift().over("ticker").fill_null(first))
+        steps = steps.with_columns(step=pl.coalesce("ratio", self._splits_between(steps, "before", "vintage")))
+        basis = steps.select("ticker", "vintage", basis=pl.col("step").cum_prod().over("ticker"))
+        asked = frame.join(basis, on=["ticker", "vintage"], how="left", maintain_order="left").with_columns(
+            day=pl.coalesce("published", "period_end"), first=pl.lit(first)
         )
+        return asked.select(pl.col("shares") / pl.col("basis") / self._splits_between(asked, "day", "first")).to_series()
+
+    def _splits_between(self, frame: pl.DataFrame, after: str, through: str) -> pl.Series:
+        """New shares for one old by the splits after one day and up to another, which may be the earlier one."""
         asked = frame.select("ticker", after=after, through=through).with_row_index()
         for name in ("after", "through"):
             asked = (
                 asked.sort("ticker", name)
-                .join_asof(splits, left_on=name, right_on="day", by="ticker", strategy="backward", check_sortedness=False)
+                .join_asof(self._splits, left_on=name, right_on="day", by="ticker", strategy="backward", check_sortedness=False)
                 .drop("day")
                 .rename({"so_far": f"splits_{name}"})
             )
         ratio = pl.col("splits_through").fill_null(1.0) / pl.col("splits_after").fill_null(1.0)
         return asked.sort("index").select(ratio).to_series()
 
+    @cached_property
+    def _splits(self) -> pl.DataFrame:
+        """`ticker`, `day` of a split, `so_far` (product of its splits); from the file with events that follows a ticker longest."""
+        files = {place: file for place, file in enumerate(self._settings.prices) if "split_ratio" in file.columns}
+        schema = pl.Schema({"ticker": pl.String, "day": pl.Date, "so_far": pl.Float64})
+        if not files:
+            return schema.to_frame()
+        longest = (
+            pl.concat(self._last_bar(place).with_columns(place=pl.lit(place)) for place in files)
+            .sort("last", "place", descending=[True, False])
+            .unique("ticker", keep="first", maintain_order=True)
+        )
+        events = (
+            _collect(
+                self._scan_prices(file).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)), file.file
+            ).select("ticker", "date", "split_ratio", place=pl.lit(place))
+            for place, file in files.items()
+        )
+        return (
+            pl.concat(events)
+            .join(longest, on=["ticker", "place"], how="semi")
+            .sort("ticker", "date")
+            .select("ticker", day="date", so_far=pl.col("split_ratio").cum_prod().over("ticker"))
+        )
+
     def _last_bar(self, precedence: int) -> pl.DataFrame:
         """`ticker` and `last` (Date of its last bar) of a price file, read once."""
         if precedence not in self._last_bars:
             file = self._settings.prices[precedence]
-            ends = _collect(self._scan_prices(file).group_by("ticker").agg(last=pl.col("date").max(), lost=pl.col("date").null_count()), file.file)
+            ends = _collect(
+                self._scan_prices(file).group_by("ticker").agg(last=pl.col("date").max(), lost=pl.col("date").null_count()), file.file
+            )
             lost = ends.filter(pl.col("ticker").is_null() | (pl.col("lost") > 0))
             if len(lost):
                 raise SourceError(f"{file.file}: a row of ticker {lost['ticker'][0]} has no ticker or no date; remove it")
@@ -286,7 +316,9 @@ class FilesSource:
         """
         path = self._folder / file
         if not path.is_file():
-            raise SourceError(f"{path} is missing; put it there, set QUANT_DATA_DIR to the folder that has it, or remove it from {_MAPPING}")
+            raise SourceError(
+                f"{path} is missing; put it there, set QUANT_DATA_DIR to the folder that has it, or remove it from {_MAPPING}"
+            )
         if path.suffix not in (".parquet", ".csv"):
             raise SourceError(f"{path} is neither .parquet nor .csv; convert it or mend {_MAPPING}")
         scan = pl.scan_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.scan_parquet(path)
@@ -307,7 +339,11 @@ def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> p
     wanted = "text" if ours in _TEXT else "a date" if ours in _DAYS else "a number"
     for name in theirs:
         dtype = schema[name]
-        fits = {"text": isinstance(dtype, pl.String | pl.Categorical | pl.Enum), "a date": dtype in (pl.Date, pl.Datetime), "a number": dtype.is_numeric()}
+        fits = {
+            "text": isinstance(dtype, pl.String | pl.Categorical | pl.Enum),
+            "a date": dtype in (pl.Date, pl.Datetime),
+            "a number": dtype.is_numeric(),
+        }
         if not fits[wanted] and not (file.endswith(".csv") and dtype == pl.String):
             raise SourceError(f"{file}: column '{name}' is {dtype}, but {ours} needs {wanted}; convert it or mend {_MAPPING}")
     if wanted == "text":

@@ -77,6 +77,8 @@ def test_without_deviation_or_loss_the_ratios_are_not_defined() -> None:
     assert found["annualised_return"] == pytest.approx(1.001**252 - 1, rel=1e-12)
     assert found["hit_rate"] == 1.0
     assert metrics.performance(track(np.zeros(5)))["hit_rate"] is None
+    benchmark = 0.01 * np.random.default_rng(1).standard_normal(100)
+    assert metrics.performance(track(benchmark + 0.0006, benchmark))["information_ratio"] is None  # only rounding differs
 
 
 def test_sessions_without_benchmark_do_not_count_in_the_information_ratio() -> None:

@@ -1,6 +1,7 @@
 import math
 from collections.abc import Iterable
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from quant_assets.schemas import DATASETS
 
 DAYS = sessions(date(2015, 10, 1), date(2016, 12, 30))
 DATES: list[date] = DAYS.tolist()
-ENDS = [day for day, after in zip(DATES, DATES[1:], strict=False) if day.month != after.month] + [DATES[-1]]
+ENDS = [day for day, following in pairwise(DATES) if day.month != following.month] + [DATES[-1]]
 JAN, FEB, MAR = (next(day for day in ENDS if day.month == m and day.year == 2016) for m in (1, 2, 3))
 
 
@@ -366,7 +367,7 @@ def test_the_bar_of_a_ticker_in_two_sectors_panels_counts_once() -> None:
     plain = run(decisions, prices, date(2016, 1, 1), JAN)
     assert plain.equals(run(decisions, pl.concat([prices, prices.filter(pl.col("ticker") == "N01")]), date(2016, 1, 1), JAN))
     other = prices.filter(pl.col("ticker") == "N01").with_columns(pl.col("close") * 2)
-    with pytest.raises(DatasetError, match="N01 has two different closes"):
+    with pytest.raises(DatasetError, match="N01 has two rows on"):
         run(decisions, pl.concat([prices, other]), date(2016, 1, 1), JAN)
 
 
@@ -375,17 +376,17 @@ def test_errors_name_what_is_missing() -> None:
     held = {"N00": 1.0}
     with pytest.raises(HistoryError, match="in some month"):
         run({JAN: held, MAR: held}, prices, date(2016, 2, 1), MAR)
-    with pytest.raises(HistoryError, match="last decision is of 2016-01-29.*month before"):
+    with pytest.raises(HistoryError, match=r"last decision is of 2016-01-29.*month before"):
         run({JAN: held}, prices, date(2016, 2, 1), date(2016, 3, 31))
     with pytest.raises(HistoryError, match="months before"):
         simulate(weights_of({}), prices, DAYS, [], date(2015, 10, 1), DATES[-1], entry_lag=1, cost_bps=0)
     with pytest.raises(HistoryError, match="2015-08-31 stands before the first session"):
-        run({date(2015, 8, 31): held}, prices, date(2015, 11, 1), date(2015, 9, 30))
+        run({date(2015, 8, 31): held, date(2015, 9, 30): held, ENDS[0]: held}, prices, date(2015, 11, 1), ENDS[1])
     with pytest.raises(DatasetError, match="2016-01-30 is not among the sessions"):
         run({date(2016, 1, 30): held}, prices, date(2016, 2, 1), FEB)
     with pytest.raises(DatasetError, match="weights of 2016-02-29 do not belong"):
         simulate(weights_of({FEB: held}), prices, DAYS, [JAN], date(2016, 2, 1), FEB, entry_lag=1, cost_bps=0)
-    with pytest.raises(DatasetError, match="sum to 1.2"):
+    with pytest.raises(DatasetError, match=r"sum to 1\.2"):
         run({JAN: {"N00": 0.6, "N01": 0.6}}, prices, date(2016, 2, 1), FEB)
     with pytest.raises(DatasetError, match="N00 has two weights"):
         simulate(

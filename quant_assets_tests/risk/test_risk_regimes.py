@@ -1,5 +1,6 @@
 import math
 from datetime import date
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -13,9 +14,7 @@ from quant_assets.settings import RegimeSettings
 
 SHORT = RegimeSettings(volatility_sessions=3, drawdown_sessions=5, max_volatility=0.30, max_drawdown=0.15)
 DAYS = sessions(date(2015, 1, 2), date(2016, 6, 30))
-MONTH_ENDS = [day.item() for day, after in zip(DAYS[:-1], DAYS[1:], strict=True) if day.item().month != after.item().month] + [
-    DAYS[-1].item()
-]
+MONTH_ENDS = [day for day, after in pairwise(DAYS.tolist()) if day.month != after.month] + [DAYS[-1].item()]
 
 
 def sector(closes: np.ndarray, days: np.ndarray = DAYS) -> tuple[pl.DataFrame, pl.DataFrame]:

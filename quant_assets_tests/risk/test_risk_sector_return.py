@@ -44,11 +44,12 @@ def test_earlier_bars_of_a_ticker_that_moved_in_are_not_read() -> None:
     assert equal_weight_returns(moved, members(A=(0, 3), B=(0, 3)), DAYS)[1] == pytest.approx(0.1)
 
 
-def test_relabelling_and_other_tickers_change_nothing() -> None:
-    rng = np.random.default_rng(5)
-    closes = {f"N{i}": list(50 + rng.random(4)) for i in range(9)}
-    spans = {name: (0, 3) for name in closes}
+@pytest.mark.parametrize("seed", range(10))
+def test_relabelling_and_other_tickers_change_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    closes = {f"N{i}": list(50 * rng.random(4) + 1) for i in range(61)}
+    spans = dict.fromkeys(closes, (0, 3))
     plain = equal_weight_returns(panel(closes), members(**spans), DAYS)
-    renamed = equal_weight_returns(panel({f"N{8 - i}": v for i, v in enumerate(closes.values())}), members(**spans), DAYS)
+    renamed = equal_weight_returns(panel({f"N{60 - i}": v for i, v in enumerate(closes.values())}), members(**spans), DAYS)
     more = equal_weight_returns(panel(closes | {"Z": [1, 2, 3, 4]}), members(**spans), DAYS)
     assert plain.tobytes() == renamed.tobytes() == more.tobytes()

@@ -15,9 +15,9 @@ FIRST, LAST = date(2017, 1, 3), date(2021, 6, 30)
 
 #: What happens to the tickers besides missing bars: all sessions are places among those from FIRST to LAST.
 LISTED = 700  # LIST's first bar
-MOVED = 868  # MOVE enters the sector, 2020-06-15
-LEFT = 905  # LEFT leaves it, 2020-08-06
-GONE = 930  # GONE's last bar, 2020-09-11
+MOVED = 868  # MOVE enters the sector, 2020-06-16
+LEFT = 905  # LEFT leaves it, 2020-08-07
+GONE = 930  # GONE's last bar, 2020-09-14
 KNOWN_GONE = 936
 HALTED = range(880, 889)  # HALT has no bars
 

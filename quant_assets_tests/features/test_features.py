@@ -1,0 +1,101 @@
+from datetime import date
+
+import polars as pl
+import pytest
+
+from quant_assets.errors import HistoryError
+from quant_assets.features import fundamental, ohlcv, technical
+from quant_assets.features.features import features, price_lookback_sessions
+from quant_assets.partitions import month_end, month_range, month_start, shift_month
+from quant_assets.schemas import DATASETS, FEATURES
+from quant_assets.settings import FundamentalSettings
+
+SETTINGS = FundamentalSettings()
+MONTHS = month_range("2020-05", "2020-10")
+
+
+@pytest.fixture(scope="module")
+def compute(load):
+    def run(market, price_peaks, statements, first: str, last: str, shuffle: bool = False) -> pl.DataFrame:
+        prices, universe, days = load(market, first, last, price_lookback_sessions(SETTINGS))
+        carried = price_peaks.filter(pl.col("as_of").is_between(month_start(shift_month(first, -1)), month_end(shift_month(last, -1))))
+        oldest = month_start(shift_month(first, -SETTINGS.lookback_months))
+        known = statements.filter(pl.col("panel_from").is_between(oldest, month_end(last)))
+        if shuffle:
+            prices, carried, known, universe = (
+                frame.sample(fraction=1.0, shuffle=True, seed=1) for frame in (prices, carried, known, universe)
+            )
+        return features(prices, carried, known, universe, SETTINGS, days, month_start(first), month_end(last))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(compute, market, price_peaks, statements) -> pl.DataFrame:
+    return compute(market, price_peaks, statements, MONTHS[0], MONTHS[-1])
+
+
+def test_schema_and_rows(whole, market, nothing_infinite) -> None:
+    assert whole.schema == DATASETS["features"].schema
+    assert tuple(whole.columns[2:]) == FEATURES
+    assert tuple(column.name for column in technical.TECHNICAL) == FEATURES[25:40]
+    expected = market.universe.join(market.prices, on=["ticker", "date"], how="semi")
+    expected = expected.filter(pl.col("date").is_between(month_start(MONTHS[0]), month_end(MONTHS[-1])))
+    assert whole.select("ticker", "date").equals(expected.select("ticker", "date").sort("ticker", "date"))
+    nothing_infinite(whole)
+    for name, column in DATASETS["features"].columns.items():
+        values = whole[name].drop_nulls()
+        assert values.len() > 100, name
+        assert column.ge is None or values.min() >= column.ge, name
+        assert column.gt is None or values.min() > column.gt, name
+        assert column.le is None or values.max() <= column.le, name
+
+
+def test_range_equals_months(whole, compute, market, price_peaks, statements, identical) -> None:
+    months = [compute(market, price_peaks, statements, month, month) for month in MONTHS]
+    identical(pl.concat(months).sort("ticker", "date"), whole)
+
+
+def test_order_of_the_input_and_other_tickers_do_not_matter(whole, compute, market, price_peaks, statements, identical, only) -> None:
+    identical(compute(market, price_peaks, statements, MONTHS[0], MONTHS[-1], shuffle=True), whole)
+    kept = ["GONE", "LIST", "MOVE", "T01"]
+    few = compute(only(market, kept), price_peaks, statements, MONTHS[0], MONTHS[-1])
+    identical(few.drop("beta_120"), whole.filter(pl.col("ticker").is_in(kept)).drop("beta_120"))
+    assert not few["beta_120"].equals(whole.filter(pl.col("ticker").is_in(kept))["beta_120"])
+
+
+def test_nothing_from_the_future(whole, compute, market, price_peaks, statements, identical, cut) -> None:
+    day = date(2020, 8, 12)
+    early = compute(
+        cut(market, day),
+        price_peaks.filter(pl.col("as_of") <= day),
+        statements.filter(pl.col("panel_from") <= day),
+        MONTHS[0],
+        "2020-08",
+    )
+    identical(early, whole.filter(pl.col("date") <= day))
+
+
+def test_lookback_covers_every_part(market, price_peaks, statements) -> None:
+    lookback = price_lookback_sessions(SETTINGS)
+    assert lookback >= max(column.lookback for column in technical.TECHNICAL) > 252
+    assert lookback >= ohlcv.LOOKBACK
+    assert lookback >= fundamental.price_sessions(SETTINGS)
+    days = market.days[-399 - 22 :]
+    with pytest.raises(HistoryError, match=f"features: 399 sessions before 2021-06 are in the panel, {lookback} are needed"):
+        features(market.prices, price_peaks, statements, market.universe, SETTINGS, days, date(2021, 6, 1), date(2021, 6, 30))
+
+
+def test_an_empty_sector_gives_no_rows(market, price_peaks, statements) -> None:
+    empty = features(
+        market.prices.clear(),
+        price_peaks.clear(),
+        statements.clear(),
+        market.universe.clear(),
+        SETTINGS,
+        market.days,
+        date(2020, 6, 1),
+        date(2020, 6, 30),
+    )
+    assert empty.is_empty()
+    assert empty.schema == DATASETS["features"].schema

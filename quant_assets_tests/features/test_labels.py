@@ -1,0 +1,196 @@
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_assets.errors import HistoryError
+from quant_assets.features.labels import DELISTING_SESSIONS, forward_sessions, labels
+from quant_assets.market.calendar import sessions
+from quant_assets.partitions import month_end, month_of, month_range, month_start, months_covering, shift_month
+from quant_assets.schemas import DATASETS
+from quant_assets.settings import LabelSettings
+
+SETTINGS = LabelSettings()
+MONTHS = month_range("2020-05", "2020-10")
+DAYS = sessions(date(2024, 1, 2), date(2024, 12, 31))
+FAR = DAYS[-1].item()
+
+
+def day(place: int) -> date:
+    return DAYS[place].item()
+
+
+def ask(
+    closes: dict[int, float],
+    at: int = 0,
+    *,
+    gone: tuple[int, int] | list[tuple[int, int]] | None = None,
+    last_known: date = FAR,
+    settings: LabelSettings = SETTINGS,
+) -> dict[int, tuple[float, int, date, bool]]:
+    """Labels of session `at` for closes by place: horizon to (return, place of the exit, known_at, delisted)."""
+    prices = pl.DataFrame({"ticker": "A", "date": [day(place) for place in closes], "close": list(closes.values())})
+    events = [gone] if isinstance(gone, tuple) else gone or []
+    delistings = pl.DataFrame([("A", day(last), day(known)) for last, known in events], schema=DATASETS["delistings"].schema, orient="row")
+    universe = pl.DataFrame({"ticker": ["A"], "date": [day(at)]})
+    found = labels(prices, delistings, universe, settings, DAYS, last_known, day(at), day(at))
+    assert found.schema == DATASETS["labels"].schema
+    assert (found["entry_date"] == day(at + settings.entry_lag)).all()
+    places = {session: place for place, session in enumerate(DAYS.tolist())}
+    return {row["horizon"]: (row["forward_return"], places[row["exit_date"]], row["known_at"], row["delisted"]) for row in found.to_dicts()}
+
+
+def steady(*places: int, growth: float = 1.01) -> dict[int, float]:
+    return {place: 100.0 * growth**place for place in places}
+
+
+def test_return_from_entry_to_exit() -> None:
+    found = ask(steady(*range(100)))
+    assert {horizon: row[1:] for horizon, row in found.items()} == {
+        horizon: (1 + horizon, day(1 + horizon), False) for horizon in (1, 5, 20, 60)
+    }
+    for horizon, row in found.items():
+        assert row[0] == pytest.approx(1.01**horizon - 1)
+
+
+def test_entry_lag_is_a_setting() -> None:
+    same_close = LabelSettings(horizons=(5,), entry_lag=0)
+    assert ask(steady(*range(20)), 3, settings=same_close)[5][1:] == (8, day(8), False)
+    assert forward_sessions(same_close) == 5 + DELISTING_SESSIONS
+    assert forward_sessions(SETTINGS) == 61 + DELISTING_SESSIONS
+
+
+def test_no_bar_at_the_session_or_at_the_entry_no_label() -> None:
+    assert ask(steady(*range(1, 90))) == {}
+    assert ask(steady(0, *range(2, 90))) == {}
+
+
+def test_an_exit_without_a_bar_takes_the_last_one_unless_it_is_stale() -> None:
+    bars = steady(*range(2), 2, 3, 4, *range(10, 90))
+    # Horizon 5 exits at 6: bar 4 is two sessions old. It is known at 6, when it is clear that there is no bar.
+    assert ask(bars)[5] == (pytest.approx(1.01**3 - 1), 4, day(6), False)
+    only = LabelSettings(horizons=(8, 9, 12), entry_lag=1)
+    assert set(ask(steady(0, 1, 4, 20), settings=only)) == {8}  # exits at 9, 10 and 13: five, six and nine sessions after bar 4
+    # The entry itself is not an exit.
+    assert 1 not in ask(steady(0, 1, 3, *range(6, 90)))
+
+
+def test_a_delisting_ends_the_label_at_the_last_price() -> None:
+    found = ask(steady(*range(11)), gone=(10, 15))
+    assert found[5] == (pytest.approx(1.01**5 - 1), 6, day(6), False)
+    for horizon in (20, 60):
+        assert found[horizon] == (pytest.approx(1.01**9 - 1), 10, day(15), True)
+
+
+def test_a_label_that_is_known_does_not_change_when_a_delisting_is_heard_of_later() -> None:
+    settings = LabelSettings(horizons=(11, 14, 20))
+    bars = steady(*range(11))  # exits at 12, 15 and 21
+    assert ask(bars, last_known=day(13), settings=settings) == {11: (pytest.approx(1.01**9 - 1), 10, day(12), False)}
+    found = ask(bars, gone=(10, 14), settings=settings)
+    assert found[11][1:] == (10, day(12), False)  # known at 12, before anybody knew of the delisting at 14
+    assert found[14][1:] == (10, day(14), True)
+    assert found[20][1:] == (10, day(14), True)
+
+
+def test_a_delisting_known_after_the_exit_counts_only_without_a_price_and_for_a_while() -> None:
+    settings = LabelSettings(horizons=(11, 16))  # exits at 12 and 17, seven sessions after the last bar
+    bars = steady(*range(11))
+    assert set(ask(bars, settings=settings)) == {11}
+    assert ask(bars, gone=(10, 17 + DELISTING_SESSIONS), settings=settings)[16][1:] == (10, day(17 + DELISTING_SESSIONS), True)
+    assert set(ask(bars, gone=(10, 18 + DELISTING_SESSIONS), settings=settings)) == {11}
+
+
+def test_delisted_at_the_entry_gives_no_label() -> None:
+    assert ask(steady(0, 1), gone=(1, 6)) == {}
+    assert ask(steady(0, 1, 2), gone=(2, 6))[60] == (pytest.approx(0.01), 2, day(6), True)
+
+
+def test_a_delisting_announced_before_the_last_session_is_known_at_the_last_price() -> None:
+    assert ask(steady(*range(11)), gone=(10, 7))[20][1:] == (10, day(10), True)
+
+
+def test_the_first_delisting_after_the_entry_counts() -> None:
+    bars = steady(*range(6), *range(15, 31))
+    twice = [(5, 10), (30, 35)]
+    assert ask(bars, 0, gone=twice)[20][1:] == (5, day(10), True)
+    assert ask(bars, 15, gone=twice)[20][1:] == (30, day(35), True)
+    assert ask(bars, 4, gone=twice)[60][1:] == (30, day(35), True)  # entered at the last bar before the gap
+    assert ask(bars, 15, gone=twice[:1])[5][1:] == (21, day(21), False)
+
+
+def test_labels_mature() -> None:
+    bars = steady(*range(100))
+    assert set(ask(bars, last_known=day(5))) == {1}
+    assert set(ask(bars, last_known=day(6))) == {1, 5}
+    assert set(ask(bars, last_known=day(1))) == set()
+
+
+@pytest.fixture(scope="module")
+def compute():
+    def run(market, first: str, last: str, last_known: date, shuffle: bool = False) -> pl.DataFrame:
+        after = months_covering(forward_sessions(SETTINGS))
+        newest = month_end(shift_month(last, after))
+        days = market.days[(market.days >= np.datetime64(month_start(first))) & (market.days <= np.datetime64(min(newest, last_known)))]
+        prices = market.prices.filter(pl.col("panel_from").is_between(month_start(first), min(newest, last_known)))
+        delistings = market.delistings.filter(pl.col("known_at").is_between(month_start(first), min(newest, last_known)))
+        universe = market.universe.filter(pl.col("date").is_between(month_start(first), month_end(last)))
+        if shuffle:
+            prices, universe = prices.sample(fraction=1.0, shuffle=True, seed=1), universe.sample(fraction=1.0, shuffle=True, seed=2)
+        return labels(prices, delistings, universe, SETTINGS, days, last_known, month_start(first), month_end(last))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(compute, market) -> pl.DataFrame:
+    return compute(market, MONTHS[0], MONTHS[-1], date(2021, 6, 30))
+
+
+def test_range_equals_months(whole, compute, market, identical, nothing_infinite) -> None:
+    months = [compute(market, month, month, date(2021, 6, 30)) for month in MONTHS]
+    identical(pl.concat(months).sort("ticker", "date", "horizon"), whole)
+    nothing_infinite(whole)
+    assert set(whole.filter("delisted")["ticker"]) == {"GONE"}
+    assert whole["horizon"].value_counts()["count"].min() > 900
+
+
+def test_order_of_the_input_and_other_tickers_do_not_matter(whole, compute, market, identical, only) -> None:
+    identical(compute(market, MONTHS[0], MONTHS[-1], date(2021, 6, 30), shuffle=True), whole)
+    few = compute(only(market, ["GONE", "HALT", "LEFT"]), MONTHS[0], MONTHS[-1], date(2021, 6, 30))
+    identical(few, whole.filter(pl.col("ticker").is_in(["GONE", "HALT", "LEFT"])))
+
+
+@pytest.mark.parametrize("last_known", [date(2020, 6, 10), date(2020, 9, 15), date(2020, 9, 21), date(2020, 9, 22), date(2020, 10, 9)])
+def test_what_becomes_known_later_changes_no_label_known_before(last_known: date, whole, compute, market, identical, cut) -> None:
+    months = [month for month in MONTHS if month <= month_of(last_known)]
+    found = compute(cut(market, last_known), months[0], months[-1], last_known)
+    identical(found, whole.filter(pl.col("known_at") <= last_known))
+    assert found.height > 100
+
+
+def test_a_label_outlives_its_tickers_move_to_another_sector(whole, market) -> None:
+    rows = whole.filter(pl.col("ticker") == "LEFT")
+    assert rows["date"].max() == date(2020, 8, 6)
+    assert rows.filter(pl.col("date") == date(2020, 8, 6), pl.col("horizon") == 60)["exit_date"].item() == date(2020, 11, 2)
+
+
+def test_sessions_that_end_too_early_are_an_error(market) -> None:
+    days = market.days[market.days < np.datetime64("2020-07-01")]
+    with pytest.raises(HistoryError, match="sessions end on 2020-06-30, before the last exit session and before 2020-12-31"):
+        labels(market.prices, market.delistings, market.universe, SETTINGS, days, date(2020, 12, 31), date(2020, 6, 1), date(2020, 6, 30))
+
+
+def test_an_empty_sector_gives_no_rows(market) -> None:
+    empty = labels(
+        market.prices.clear(),
+        market.delistings.clear(),
+        market.universe.clear(),
+        SETTINGS,
+        market.days,
+        FAR,
+        date(2020, 6, 1),
+        date(2020, 6, 30),
+    )
+    assert empty.is_empty()
+    assert empty.schema == DATASETS["labels"].schema

@@ -1,0 +1,150 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_assets.features import technical
+from quant_assets.features.technical import TECHNICAL
+from quant_assets.market.panel import Panel
+from quant_assets.signals.columns import evaluate
+
+BY_NAME = {column.name: column for column in TECHNICAL}
+
+
+@pytest.fixture(scope="module")
+def panel(market) -> Panel:
+    return Panel.from_long(market.prices, market.days, technical.FIELDS)
+
+
+@pytest.fixture(scope="module")
+def values(panel) -> dict[str, np.ndarray]:
+    return evaluate(TECHNICAL, technical.inputs(panel))
+
+
+@pytest.fixture(scope="module")
+def closes(market) -> np.ndarray:
+    """GONE: a complete series of 931 bars."""
+    return market.prices.filter(pl.col("ticker") == "GONE").sort("date")["close"].to_numpy()
+
+
+def row(panel: Panel, ticker: str) -> int:
+    return panel.tickers.index(ticker)
+
+
+def talib_rsi(close: np.ndarray, span: int = 14) -> np.ndarray:
+    """TA-Lib's RSI: the mean of the first changes, then Wilder's recursion over the whole series."""
+    change = np.diff(close)
+    gain, loss = np.maximum(change, 0), np.maximum(-change, 0)
+    up, down = gain[:span].mean(), loss[:span].mean()
+    out = np.full(len(close), np.nan)
+    out[span] = 100 * up / (up + down)
+    for j in range(span, len(change)):
+        up, down = (up * (span - 1) + gain[j]) / span, (down * (span - 1) + loss[j]) / span
+        out[j + 1] = 100 * up / (up + down)
+    return out
+
+
+def talib_ema(values: np.ndarray, span: int) -> np.ndarray:
+    out = np.full(len(values), np.nan)
+    first = int(np.flatnonzero(~np.isnan(values))[0]) + span - 1
+    out[first] = values[first - span + 1 : first + 1].mean()
+    for j in range(first + 1, len(values)):
+        out[j] = out[j - 1] + (values[j] - out[j - 1]) * 2 / (span + 1)
+    return out
+
+
+def test_rsi_is_talibs(values, panel, closes) -> None:
+    found = values["rsi_14"][row(panel, "GONE"), : len(closes)]
+    expected = talib_rsi(closes)
+    np.testing.assert_allclose(found[14:], expected[14:], rtol=1e-8)
+    assert np.isnan(found[:14]).all()
+
+
+def test_rsi_of_a_price_that_never_moves_is_missing(values, panel) -> None:
+    assert np.isnan(values["rsi_14"][row(panel, "FLAT")]).all()
+
+
+def test_macd_is_talibs_away_from_the_start(values, panel, closes) -> None:
+    line = talib_ema(closes, 12) - talib_ema(closes, 26)
+    signal = talib_ema(line, 9)
+    found = {name: values[name][row(panel, "GONE"), : len(closes)] * closes for name in ("macd", "macd_signal", "macd_histogram")}
+    np.testing.assert_allclose(found["macd"][25:], line[25:], atol=1e-8 * closes.max())
+    np.testing.assert_allclose(found["macd_signal"][33:], signal[33:], atol=1e-8 * closes.max())
+    np.testing.assert_allclose(found["macd_histogram"][33:], (line - signal)[33:], atol=1e-8 * closes.max())
+    assert np.isnan(found["macd"][:25]).all()
+    assert np.isnan(found["macd_signal"][:33]).all()
+
+
+def test_returns_volatility_and_high_by_hand(values, panel, closes) -> None:
+    at, i = 600, row(panel, "GONE")
+    for lag in (1, 5, 20, 60, 120, 252):
+        assert values[f"return_{lag}"][i, at] == pytest.approx(closes[at] / closes[at - lag] - 1, rel=1e-12)
+    logs = np.diff(np.log(closes[: at + 1]))
+    for window in (20, 60):
+        assert values[f"realised_volatility_{window}"][i, at] == pytest.approx(logs[-window:].std(ddof=1) * np.sqrt(252), rel=1e-10)
+    assert values["high_52w_distance"][i, at] == pytest.approx(closes[at] / closes[at - 251 : at + 1].max() - 1, rel=1e-12)
+    assert np.nanmax(values["high_52w_distance"]) == 0.0
+    assert (values["realised_volatility_20"][row(panel, "FLAT"), 21:] == 0.0).all()
+
+
+def test_volume_zscore_by_hand(values, panel) -> None:
+    i = row(panel, "GONE")
+    sample = panel["volume"][i, 581:601]
+    assert values["volume_zscore_20"][i, 600] == pytest.approx((sample[-1] - sample.mean()) / sample.std(ddof=1), rel=1e-10)
+    steady = Panel(panel.tickers, panel.sessions, {**panel.fields, "volume": np.full(panel.shape, 0.1)})
+    assert np.isnan(evaluate([BY_NAME["volume_zscore_20"]], technical.inputs(steady))["volume_zscore_20"]).all()
+
+
+def test_beta_is_against_the_tickers_in_the_sector(values, panel, market) -> None:
+    close = panel["close"]
+    returns = np.full(close.shape, np.nan)
+    for j in range(1, close.shape[1]):
+        before = close[:, max(0, j - 6) : j]
+        for i in range(len(close)):
+            known = before[i][~np.isnan(before[i])]
+            if len(known):
+                returns[i, j] = close[i, j] / known[-1] - 1
+    inside = panel["in_sector"] == 1.0
+    sector = np.array(
+        [returns[inside[:, j], j][~np.isnan(returns[inside[:, j], j])].mean() if j else np.nan for j in range(close.shape[1])]
+    )
+    i, window = row(panel, "GONE"), slice(481, 601)
+    assert values["beta_120"][i, 600] == pytest.approx(np.polyfit(sector[window], returns[i, window], 1)[0], rel=1e-9)
+    # MOVE is not yet in the sector then: its returns must not count.
+    assert not inside[row(panel, "MOVE"), 600]
+    without = Panel.from_long(market.prices.filter(pl.col("ticker") != "MOVE"), market.days, technical.FIELDS)
+    alone = evaluate([BY_NAME["beta_120"]], technical.inputs(without))["beta_120"]
+    assert alone[row(without, "GONE"), 600] == values["beta_120"][i, 600]
+
+
+def test_a_halt_makes_returns_over_it_missing_but_not_those_around(values, panel, market) -> None:
+    i = row(panel, "HALT")
+    resumed = int(np.searchsorted(market.days, np.datetime64("2020-07-16")))
+    assert np.isnan(panel["close"][i, resumed - 9 : resumed]).all()
+    assert np.isnan(values["return_1"][i, resumed])  # the last bar is nine sessions old
+    assert np.isfinite(values["return_20"][i, resumed])
+    # Five sessions before is inside the halt; the last bar before it is just not stale.
+    assert values["return_5"][i, resumed] == panel["close"][i, resumed] / panel["close"][i, resumed - 10] - 1
+    assert np.isfinite(values["return_1"][i, resumed + 1])
+
+
+@pytest.mark.parametrize("column", TECHNICAL, ids=lambda column: column.name)
+def test_lookbacks_are_enough_and_nothing_comes_from_the_future(column, values, panel) -> None:
+    for at in (700, 905):
+        for start, stop in ((at - column.lookback, at + 1), (0, at + 1)):
+            part = Panel(
+                panel.tickers,
+                panel.sessions[start:stop],
+                {name: np.ascontiguousarray(array[:, start:stop]) for name, array in panel.fields.items()},
+            )
+            found = evaluate([column], technical.inputs(part))[column.name][:, -1]
+            np.testing.assert_array_equal(found.view(np.int64), np.ascontiguousarray(values[column.name][:, at]).view(np.int64))
+        assert np.isfinite(values[column.name][row(panel, "GONE"), at])
+
+
+@pytest.mark.parametrize("column", TECHNICAL, ids=lambda column: column.name)
+def test_only_beta_depends_on_other_tickers(column, values, panel) -> None:
+    i = row(panel, "GONE")
+    alone = Panel(("GONE",), panel.sessions, {name: array[i : i + 1].copy() for name, array in panel.fields.items()})
+    found = evaluate([column], technical.inputs(alone))[column.name][0]
+    same = np.array_equal(found.view(np.int64), values[column.name][i].copy().view(np.int64))
+    assert same is (column.name != "beta_120")

@@ -1,0 +1,118 @@
+from collections.abc import Callable
+from datetime import date
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from quant_assets.market import calendar
+from quant_assets.market.adjustment import adjust
+from quant_assets.market.bars import sector_bars
+from quant_assets.market.universe import panel_tickers
+from quant_assets.schemas import DATASETS
+from quant_assets.settings import FilesSettings
+
+Make = Callable[..., pl.DataFrame]
+DAYS = calendar.sessions(date(2020, 1, 1), date(2020, 3, 31))
+SETTINGS = FilesSettings()
+
+
+def _market(make_bars: Make, make_snapshots: Make) -> tuple[pl.DataFrame, pl.DataFrame]:
+    closes = [10.0 + 0.1 * k for k in range(len(DAYS))]
+    bars = pl.concat(
+        make_bars(DAYS, closes, ticker=ticker, split_ratio=[1.0] * 10 + [2.0] + [1.0] * (len(DAYS) - 11))
+        for ticker in ("MOVER", "STAYER", "LATER")
+    )
+    bad = (pl.col("date") == DAYS[5].item()) | (pl.col("date") == DAYS[40].item())
+    bars = bars.with_columns(high=pl.when(bad).then(0.5).otherwise("high"))
+    snapshots = make_snapshots(
+        ("MOVER", "it", date(2016, 12, 31)),
+        ("MOVER", "telecoms", date(2020, 2, 15)),  # a Saturday before a holiday: counts from Tuesday the 18th
+        ("STAYER", "telecoms", date(2016, 12, 31)),
+        ("LATER", "it", date(2016, 12, 31)),
+        ("LATER", "telecoms", date(2020, 4, 1)),
+    )
+    return bars, snapshots
+
+
+def test_a_ticker_that_moves_in_brings_its_earlier_bars_along(make_bars: Make, make_snapshots: Make) -> None:
+    bars, snapshots = _market(make_bars, make_snapshots)
+    ohlcv, quarantine = sector_bars(bars, snapshots, "telecoms", DAYS, SETTINGS)
+    assert ohlcv["ticker"].unique(maintain_order=True).to_list() == ["MOVER", "STAYER"]
+    moved = date(2020, 2, 18)
+    for row in ohlcv.filter(pl.col("ticker") == "MOVER").iter_rows(named=True):
+        assert row["panel_from"] == max(row["date"], moved)
+        assert row["in_sector"] == (row["date"] >= moved)
+    stayer = ohlcv.filter(pl.col("ticker") == "STAYER")
+    assert (stayer["panel_from"] == stayer["date"]).all()
+    assert stayer["in_sector"].all()
+    assert set(ohlcv.group_by("ticker").len()["len"]) == {len(DAYS) - 2}
+    # The earlier bars carry the factors of the whole history.
+    assert ohlcv.filter(pl.col("date") == DAYS[39].item())["split_factor"].to_list() == [2.0, 2.0]
+    # The refused bar of the time before the move is listed by the sector it came from.
+    assert quarantine.select("ticker", "date").rows() == [
+        ("MOVER", DAYS[40].item()),
+        ("STAYER", DAYS[5].item()),
+        ("STAYER", DAYS[40].item()),
+    ]
+    for name, frame in (("ohlcv", ohlcv), ("quarantine", quarantine), ("prices", adjust(ohlcv))):
+        assert frame.schema == DATASETS[name].schema
+
+
+def test_a_ticker_that_moves_out_stays_in_the_panel(make_bars: Make, make_snapshots: Make) -> None:
+    bars, snapshots = _market(make_bars, make_snapshots)
+    ohlcv, quarantine = sector_bars(bars, snapshots, "it", DAYS, SETTINGS)
+    assert ohlcv["ticker"].unique(maintain_order=True).to_list() == ["LATER", "MOVER"]
+    mover = ohlcv.filter(pl.col("ticker") == "MOVER")
+    assert (mover["panel_from"] == mover["date"]).all()
+    assert (mover["in_sector"] == (mover["date"] < date(2020, 2, 18))).all()
+    assert len(quarantine) == 4
+
+
+def test_a_sector_without_tickers_is_empty(make_bars: Make, make_snapshots: Make) -> None:
+    bars, snapshots = _market(make_bars, make_snapshots)
+    for given, days in ((bars, DAYS), (bars.clear(), DAYS), (bars.clear(), DAYS[:0])):
+        ohlcv, quarantine = sector_bars(given, snapshots, "re", days, SETTINGS)
+        assert ohlcv.is_empty()
+        assert quarantine.is_empty()
+        assert adjust(ohlcv).schema == DATASETS["prices"].schema
+
+
+@pytest.mark.parametrize("cut", [date(2014, 3, 31), date(2021, 5, 14)])
+def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # type: ignore[no-untyped-def]
+    ohlcv, quarantine = sector_bars(real.bars, real.snapshots, real.sector, real.sessions, real.settings.files)
+    snapshots = real.source.sector_snapshots(cut)
+    tickers = panel_tickers(snapshots, real.sector, cut)
+    days = calendar.sessions(date(2000, 1, 1), cut)
+    given = real.source.bars(tickers, date(2000, 1, 1), cut)
+    assert_frame_equal(given, real.bars.filter(pl.col("ticker").is_in(tickers) & (pl.col("date") <= cut)), check_exact=True)
+    early, early_quarantine = sector_bars(given, snapshots, real.sector, days, real.settings.files)
+    assert_frame_equal(early, ohlcv.filter(pl.col("panel_from") <= cut), check_exact=True)
+    assert_frame_equal(adjust(early), adjust(ohlcv).filter(pl.col("panel_from") <= cut), check_exact=True)
+    assert_frame_equal(early_quarantine, quarantine.filter(pl.col("date") <= cut), check_exact=True)
+    assert len(early) > 100_000
+
+
+def test_a_real_sector(real) -> None:  # type: ignore[no-untyped-def]
+    ohlcv, quarantine = sector_bars(real.bars, real.snapshots, real.sector, real.sessions, real.settings.files)
+    ohlcv = DATASETS["ohlcv"].conform(ohlcv.with_columns(sector=pl.lit(real.sector)))
+    assert not ohlcv.select("ticker", "date").is_duplicated().any()
+    assert set(quarantine["reason"]) == {"stale_zero_volume"}
+    moved = (
+        ohlcv.filter(pl.col("panel_from") > pl.col("date")).group_by("ticker").agg(pl.col("panel_from").unique(), pl.len()).sort("ticker")
+    )
+    assert moved["ticker"].to_list() == ["CVS", "DHR"]  # from staples and industrials, by the snapshot of 2021
+    assert moved["panel_from"].to_list() == [[date(2021, 4, 21)]] * 2
+    # Every ticker of both files changes over to adjusted prices when the raw file ends, without a jump.
+    switch = (
+        ohlcv.sort("ticker", "date")
+        .with_columns(
+            change=((pl.col("close") * pl.col("price_factor")) / (pl.col("close") * pl.col("price_factor")).shift() - 1.0).over("ticker"),
+            before=pl.col("provider").shift().over("ticker"),
+        )
+        .filter((pl.col("date") == date(2021, 4, 22)) & (pl.col("before") == "alpha_vantage"))
+    )
+    assert len(switch) == 50
+    assert switch["change"].abs().max() < 0.12
+    alone, _ = sector_bars(real.bars.filter(pl.col("ticker") == "PFE"), real.snapshots, real.sector, real.sessions, real.settings.files)
+    assert_frame_equal(alone, ohlcv.filter(pl.col("ticker") == "PFE").drop("sector"), check_exact=True)

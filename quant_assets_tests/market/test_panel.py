@@ -1,0 +1,61 @@
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from quant_assets.errors import DatasetError
+from quant_assets.market import calendar
+from quant_assets.market.panel import Panel
+
+DAYS = calendar.sessions(date(2024, 1, 2), date(2024, 1, 5))
+
+
+def _frame() -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "ticker": ["B", "A", "A", "B", "A"],
+            "date": [date(2024, 1, 3), date(2024, 1, 2), date(2024, 1, 4), date(2024, 1, 5), date(2023, 12, 29)],
+            "close": [20.0, 1.0, 3.0, None, 99.0],
+        }
+    )
+
+
+def test_spread_is_dense_with_nan_where_no_bar_is() -> None:
+    panel = Panel.from_long(_frame(), DAYS, ["close"])
+    assert panel.tickers == ("A", "B")
+    assert panel.shape == (2, 4)
+    np.testing.assert_array_equal(panel["close"], [[1.0, np.nan, 3.0, np.nan], [np.nan, 20.0, np.nan, np.nan]])
+    assert panel["close"].flags["C_CONTIGUOUS"]
+
+
+def test_there_and_back() -> None:
+    panel = Panel.from_long(_frame(), DAYS, ["close"])
+    back = panel.to_long({"close": panel["close"]}, date(2024, 1, 3), date(2024, 1, 4))
+    expected = pl.DataFrame(
+        {
+            "ticker": ["A", "A", "B", "B"],
+            "date": [date(2024, 1, 3), date(2024, 1, 4)] * 2,
+            "close": [None, 3.0, 20.0, None],
+        }
+    )
+    assert_frame_equal(back, expected)
+
+
+def test_a_frame_without_rows_gives_an_empty_panel() -> None:
+    panel = Panel.from_long(_frame().clear(), DAYS, ["close"])
+    assert panel.shape == (0, 4)
+    assert panel.to_long({"close": panel["close"]}, DAYS[0].item(), DAYS[-1].item()).schema == _frame().schema
+
+
+def test_a_day_that_is_no_session_is_refused() -> None:
+    frame = pl.DataFrame({"ticker": ["A", "A"], "date": [date(2024, 1, 2), date(2024, 1, 6)], "close": [1.0, 2.0]})
+    with pytest.raises(DatasetError, match="ticker A: 2024-01-06 is not an XNYS session"):
+        Panel.from_long(frame, calendar.sessions(date(2024, 1, 2), date(2024, 1, 8)), ["close"])
+
+
+def test_a_repeated_row_is_refused() -> None:
+    frame = pl.concat([_frame(), _frame()[:1]])
+    with pytest.raises(DatasetError, match="ticker B has two rows on 2024-01-03"):
+        Panel.from_long(frame, DAYS, ["close"])

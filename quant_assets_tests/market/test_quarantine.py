@@ -1,0 +1,97 @@
+from collections.abc import Callable
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_assets.market import calendar
+from quant_assets.market.quarantine import judge, screen
+
+DAYS = calendar.sessions(date(2024, 1, 2), date(2024, 1, 31))
+Make = Callable[..., pl.DataFrame]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, None),
+        ({"open": None}, "missing_price"),
+        ({"close": float("nan")}, "missing_price"),
+        ({"high": float("inf")}, "missing_price"),
+        ({"volume": None}, "missing_volume"),
+        ({"low": 0.0}, "non_positive_price"),
+        ({"low": -1.0}, "non_positive_price"),
+        ({"volume": -1.0}, "negative_volume"),
+        ({"high": 9.9}, "ohlc_violation"),
+        ({"low": 10.1}, "ohlc_violation"),
+        ({"open": 12.0}, "ohlc_violation"),
+        ({"high": 9.0, "low": 9.5}, "ohlc_violation"),
+        ({"high": 10.0 * (1 - 5e-8)}, None),  # rounding of 32-bit prices
+        ({"high": 10.0 * (1 - 5e-6)}, "ohlc_violation"),
+        ({"volume": 0.0}, None),  # no trade recorded, but a range: not stale
+        ({"volume": 0.0, "high": 10.0, "low": 10.0}, "stale_zero_volume"),
+        ({"high": 10.0, "low": 10.0}, None),
+        ({"date": date(2024, 1, 6)}, "not_a_session"),
+        ({"date": date(2024, 1, 6), "close": None}, "not_a_session"),  # the first rule that is broken is the reason
+    ],
+)
+def test_each_rule(make_bars: Make, change: dict[str, object], reason: str | None) -> None:
+    bar = make_bars([date(2024, 1, 3)], [10.0]).with_columns(pl.lit(value).alias(name) for name, value in change.items())
+    assert judge(bar, DAYS)["reason"].to_list() == [reason]
+
+
+def test_repeats(make_bars: Make) -> None:
+    same = make_bars([date(2024, 1, 3)] * 3, [10.0] * 3)
+    conflicting = make_bars([date(2024, 1, 4)] * 2, [10.0, 10.0], volume=[1.0, 2.0])
+    rescued = make_bars([date(2024, 1, 5)] * 2, [10.0, 10.0], high=[9.0, 11.0])
+    elsewhere = make_bars([date(2024, 1, 3)], [10.0], provider="other", precedence=1)
+    judged = judge(pl.concat([same, conflicting, rescued, elsewhere]), DAYS).sort("precedence", "date", "row")
+    assert judged["row"].to_list() == [0, 1, 2, 0, 1, 0, 1, 0]
+    assert judged["reason"].to_list() == [None, "duplicate", "duplicate", "duplicate", "duplicate", "ohlc_violation", None, None]
+
+
+def test_nothing_is_lost_and_the_order_of_repeats_is_kept(make_bars: Make) -> None:
+    rng = np.random.default_rng(1)
+    closes = rng.choice([10.0, 11.0, float("nan"), -1.0], 400, p=[0.6, 0.3, 0.05, 0.05]).tolist()
+    days = rng.choice(DAYS, 400).tolist()
+    bars = make_bars(days, closes, volume=rng.integers(0, 3, 400).astype(float).tolist()).with_columns(
+        ticker=pl.Series(rng.choice(["A", "B"], 400))
+    )
+    clean, refused = screen(bars, DAYS)
+    assert clean.schema == bars.schema
+    assert len(clean) + len(refused) == len(bars)
+    both = pl.concat([clean, refused.select(bars.columns)])
+    assert both.sort(pl.all()).equals(bars.sort(pl.all()))
+    assert not clean.select("ticker", "date").is_duplicated().any()
+    assert refused.select("ticker", "date", "provider", "row").is_unique().all()
+    assert set(refused["reason"]) == {"missing_price", "non_positive_price", "duplicate"}
+
+
+def test_bars_without_rows(make_bars: Make) -> None:
+    clean, refused = screen(make_bars([], []), DAYS)
+    assert clean.is_empty()
+    assert refused.schema["reason"] == pl.String
+
+
+def test_the_blemishes_of_the_real_files_are_found(real) -> None:  # type: ignore[no-untyped-def]
+    start = date(2000, 1, 1)
+    source, days = real.source, calendar.sessions(start, date(2025, 10, 8))
+
+    def refused(tickers: list[str], first: date, last: date) -> pl.DataFrame:
+        return judge(source.bars(tickers, first, last), days).filter(pl.col("reason").is_not_null())
+
+    stale = refused(["SW", "AMCR", "ODFL", "HWM", "DECK", "HUBB"], start, date(2025, 10, 7)).filter(pl.col("provider") == "yahoo_adjusted")
+    assert dict(stale.group_by("ticker").len().iter_rows()) == {
+        "SW": 2772,
+        "AMCR": 1371,
+        "ODFL": 67,
+        "DECK": 31,
+        "HUBB": 1,
+    }  # HWM's 35 have a range
+    assert stale.filter(pl.col("reason") == "ohlc_violation").select("ticker", "date").rows() == [("HUBB", date(2021, 5, 5))]
+
+    everyone = source.sector_snapshots(date(2025, 10, 8))["ticker"].unique().to_list()
+    provisional = refused(everyone, date(2025, 10, 8), date(2025, 10, 8))
+    assert provisional["reason"].to_list() == ["ohlc_violation"] * 28  # the reason for the profile's as_of
+    assert len(refused(everyone, date(2025, 10, 7), date(2025, 10, 7))) == 0

@@ -1,0 +1,256 @@
+import hashlib
+import html
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import date
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quant_assets.reporting.ops_report import figures, number, percent, preview_png, render
+from quant_assets.reporting.report_data import ReportData, ReportFrames, gather
+from quant_assets.schemas import DATASETS
+from quant_assets.settings import ReportSettings
+
+JUNE = date(2016, 6, 30)
+HOSTILE = "<script>alert('$x^2$')</script>"
+
+
+@pytest.fixture(scope="module")
+def report(frames: ReportFrames) -> ReportData:
+    return gather("healthcare", JUNE, frames, ReportSettings(), 20)
+
+
+@pytest.fixture(scope="module")
+def page(report: ReportData) -> str:
+    return render(report).decode()
+
+
+def value(frame: pl.DataFrame, metric: str, window: str) -> float | None:
+    return frame.row(by_predicate=(pl.col("metric") == metric) & (pl.col("window") == window), named=True)["value"]
+
+
+class Outline(HTMLParser):
+    """Tags that are opened and closed in order, and every attribute that could load something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.outside: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.outside += [v for k, v in attrs if k in ("src", "href", "xlink:href", "action") and v and not v.startswith("#")]
+        self.ids += [v for k, v in attrs if k == "id" and v]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag != "meta":
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "br":
+            while self.open and self.open[-1] == "br":
+                self.open.pop()
+            assert self.open.pop() == tag
+
+
+def outline(text: str) -> Outline:
+    parsed = Outline()
+    parsed.feed(text)
+    parsed.close()
+    return parsed
+
+
+def test_figures_follow_the_schema_and_the_frames(report: ReportData, frames: ReportFrames) -> None:
+    found = figures(report)
+    schema = {k: v for k, v in DATASETS["ops_report"].schema.items() if k != "report_file"}
+    assert dict(found.schema) == schema
+    assert not found.select("metric", "window").is_duplicated().any()
+    assert set(found["as_of"]) == {JUNE}
+    month = frames.backtest.filter(pl.col("date").is_between(date(2016, 6, 1), JUNE))
+    assert value(found, "total_return", "month") == pytest.approx(month["equity"][-1] - 1, abs=1e-12)
+    history = frames.backtest.filter(pl.col("date") >= date(2014, 7, 1))
+    chained = history.group_by(pl.col("date").dt.truncate("1mo")).agg(pl.col("equity").last())["equity"].product()
+    assert value(found, "total_return", "history") == pytest.approx(chained - 1, abs=1e-12)
+    assert report.track["growth"][-1] == pytest.approx(chained, rel=1e-12)
+    assert value(found, "sessions", "history") == len(history)
+    assert value(found, "quarantined_bars", "month") == 2  # the one of May is not counted
+    picks = frames.weights.filter(pl.col("as_of") == JUNE)["weight"]
+    assert value(found, "effective_picks", "month") == pytest.approx(1 / (picks**2).sum(), rel=1e-12)
+    assert value(found, "members", "month") == 24
+
+
+def test_the_planted_forecast_shows_in_the_rank_ic(report: ReportData) -> None:
+    mean, error = report.rank_ic, report.rank_ic_standard_error
+    assert mean is not None
+    assert error is not None
+    assert mean > 3 * error
+    assert report.ic["date"].max() < date(2016, 6, 2)  # 21 sessions of labels are not known yet
+
+
+def test_labels_known_later_and_everything_dated_later_change_nothing(frames: ReportFrames, empty_frames: ReportFrames) -> None:
+    as_of, settings = date(2016, 2, 29), ReportSettings()
+    dated = {"labels": "known_at", "backtest": "date", "predictions": "date", "quarantine": "date"}
+    cut = {
+        field.name: getattr(frames, field.name).filter(pl.col(dated.get(field.name, "as_of")) <= as_of) for field in fields(ReportFrames)
+    }
+    whole, known = (gather("it", as_of, f, settings, 20) for f in (frames, ReportFrames(**cut)))
+    assert whole.ic.equals(known.ic)
+    assert len(whole.ic) > 0
+    assert figures(whole).equals(figures(known))
+    assert render(whole) == render(known)
+    assert preview_png(whole) == preview_png(known)
+    assert gather("it", as_of, replace(frames, labels=empty_frames.labels), settings, 20).rank_ic is None
+
+
+def test_a_date_whose_only_known_labels_are_delistings_has_no_ic(frames: ReportFrames) -> None:
+    early = (pl.col("date") == JUNE) & pl.col("ticker").is_in(["T01", "T02", "T03", "T04"])
+    ahead = frames.predictions.filter(early).select("ticker", "date", "horizon", forward_return="prediction", known_at="date")
+    more = replace(frames, labels=pl.concat([frames.labels, ahead], how="diagonal"))
+    assert gather("it", JUNE, more, ReportSettings(), 20).ic.equals(gather("it", JUNE, frames, ReportSettings(), 20).ic)
+
+
+def test_history_months_bound_what_is_read(frames: ReportFrames) -> None:
+    settings = ReportSettings(history_months=3)
+    start = pl.col("date") >= date(2016, 4, 1)
+    cut = replace(
+        frames,
+        backtest=frames.backtest.filter(start),
+        predictions=frames.predictions.filter(start),
+        labels=frames.labels.filter(start),
+        weights=frames.weights.filter(pl.col("as_of") == JUNE),
+    )
+    assert render(gather("it", JUNE, frames, settings, 20)) == render(gather("it", JUNE, cut, settings, 20))
+    assert value(figures(gather("it", JUNE, frames, settings, 20)), "sessions", "history") == 64
+
+
+def test_the_track_starts_at_the_first_execution_and_the_benchmark_with_it(frames: ReportFrames) -> None:
+    early = gather("it", date(2014, 3, 31), frames, ReportSettings(), 20)
+    assert early.track["date"][0] == date(2014, 2, 3)  # decided on 31 January, nothing was held before
+    assert early.track["benchmark_return"][0] is None
+    assert early.track["benchmark_growth"][0] == 1.0
+    assert gather("it", JUNE, frames, ReportSettings(), 20).track["benchmark_return"].null_count() == 0
+
+
+def test_the_page_is_self_contained_well_formed_and_small(page: str) -> None:
+    parsed = outline(page)
+    assert parsed.open == []
+    assert parsed.outside == []
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert not parsed.tags & {"script", "link", "img", "iframe", "object"}
+    assert not re.search(r"url\((?!#)", page)
+    assert len(page.encode()) < 150_000
+    assert page.lstrip().startswith("<!doctype html>")
+
+
+def test_the_page_shows_the_picks_and_the_data_notes(page: str, report: ReportData) -> None:
+    text = html.unescape(re.sub(r"<[^>]+>", " ", page))
+    for pick in report.picks.to_dicts():
+        assert re.search(rf"{pick['ticker']}\s+{re.escape(percent(pick['weight']))}", text)
+    for note in (
+        "Health Care",
+        "June 2016",
+        "abcdef201606",
+        "2016-05-31",
+        "20-session forecast",
+        "2 × ohlc violation",
+        "24, of which 22 passed",
+    ):
+        assert note in text, note
+    assert report.regime is not None
+    assert str(report.regime["reason"]) in text
+
+
+def test_without_a_model_the_composite_score_is_named(make_frames: Callable[..., ReportFrames]) -> None:
+    text = render(gather("energy", JUNE, make_frames(with_model=False), ReportSettings(), 20)).decode()
+    assert "composite score (no forecast at this close)" in text
+    assert "no forecast has matured yet" in text
+    assert "P(up)" not in text
+
+
+def test_a_sector_in_which_nothing_has_happened_has_a_page(empty_frames: ReportFrames) -> None:
+    nothing = gather("re", JUNE, empty_frames, ReportSettings(), 20)
+    assert "no positions yet" in render(nothing).decode()
+    assert value(figures(nothing), "total_return", "history") is None
+    assert value(figures(nothing), "quarantined_bars", "month") == 0
+    assert preview_png(nothing).startswith(b"\x89PNG")
+
+
+def test_a_hostile_ticker_is_text(make_frames: Callable[..., ReportFrames]) -> None:
+    hostile = make_frames(names=[HOSTILE + str(i) for i in range(24)])
+    text = render(gather("it", JUNE, hostile, ReportSettings(), 20)).decode()
+    parsed = outline(text)
+    assert "script" not in parsed.tags
+    assert html.unescape(text).count(HOSTILE) == 4 + 4 + 3  # four picks in the table and in the picture, three shorts in their table
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", text)
+    assert sum(HOSTILE in html.unescape(label) for label in drawn) == 4  # whole, not as a formula
+
+
+def test_the_same_bytes_in_another_process_with_another_home_and_matplotlibrc(
+    frames: ReportFrames, page: str, report: ReportData, tmp_path: Path
+) -> None:
+    for field in fields(ReportFrames):
+        getattr(frames, field.name).sample(fraction=1.0, shuffle=True, seed=3).write_parquet(tmp_path / f"{field.name}.parquet")
+    (tmp_path / "matplotlibrc").write_text("axes.linewidth: 5\nlegend.fontsize: 20\nxtick.major.pad: 11\n", encoding="utf-8")
+    script = f"""
+import hashlib, sys, polars as pl
+from dataclasses import fields
+from datetime import date
+from quant_assets.reporting.report_data import ReportFrames, gather
+from quant_assets.reporting.ops_report import preview_png, render
+from quant_assets.settings import ReportSettings
+frames = ReportFrames(**{{f.name: pl.read_parquet(f"{tmp_path}/{{f.name}}.parquet") for f in fields(ReportFrames)}})
+assert "matplotlib" not in sys.modules
+report = gather("healthcare", date(2016, 6, 30), frames, ReportSettings(), 20)
+print(hashlib.sha256(render(report)).hexdigest(), hashlib.sha256(preview_png(report)).hexdigest())
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    environment = {**os.environ, "PYTHONHASHSEED": "77", "MPLCONFIGDIR": str(tmp_path), "TZ": "Asia/Tokyo", "SOURCE_DATE_EPOCH": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [hashlib.sha256(page.encode()).hexdigest(), hashlib.sha256(preview_png(report)).hexdigest()]
+
+
+def test_the_preview_is_a_small_png(report: ReportData) -> None:
+    from PIL import Image
+
+    data = preview_png(report)
+    with Image.open(BytesIO(data)) as picture:
+        assert picture.size == (520, 240)
+        assert picture.info == {}  # no date, no program
+        assert len(picture.convert("RGB").getcolors(1 << 16) or []) > 4  # lines were drawn
+    assert len(data) < 40_000
+
+
+def test_a_page_takes_a_fraction_of_a_second(report: ReportData) -> None:
+    render(report)
+    best = min(_seconds(render, report) for _ in range(3))
+    assert best < 1.0  # about 0.2 s on an idle core
+
+
+def _seconds(work: Callable[[ReportData], bytes], report: ReportData) -> float:
+    start = time.process_time()
+    work(report)
+    return time.process_time() - start
+
+
+def test_numbers_for_people() -> None:
+    assert percent(-0.1234) == "−12.3%"
+    assert percent(0.1234, 2, True) == "+12.34%"
+    assert number(-1234.5, 1) == "−1,234.5"
+    assert (percent(None), number(None)) == ("–", "–")

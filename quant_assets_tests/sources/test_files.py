@@ -1,0 +1,422 @@
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from quant_assets.errors import SettingsError, SourceError
+from quant_assets.settings import SECTORS, FilesSettings, load_settings
+from quant_assets.sources.base import BARS, DELISTINGS, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
+from quant_assets.sources.files import FilesSource
+
+START, THROUGH = date(2020, 1, 1), date(2020, 12, 31)
+ALL = ["A", "B", "C", "NA"]
+
+SETTINGS: dict[str, Any] = {
+    "prices": [
+        {
+            "file": "raw.parquet",
+            "provider": "raw",
+            "adjustment": "as_traded",
+            "columns": {"dividend": "div", "split_ratio": "split"},
+            "no_split": 0.0,
+        },
+        {"file": "other.parquet", "provider": "one", "adjustment": "total_return", "where": {"source": "one"}},
+        {
+            "file": "other.parquet",
+            "provider": "two",
+            "adjustment": "as_traded",
+            "where": {"source": "two"},
+            "complete_through": "2020-01-31",
+        },
+    ],
+    "membership": {"file": "members.parquet"},
+    "securities": {"file": "sectors.parquet", "columns": {"known_at": "as_of"}, "sectors": {"Tech": "it", "Phones": "telecoms"}},
+    "fundamentals": [
+        {
+            "file": "statements.parquet",
+            "provider": "vintages",
+            "frequency": "quarterly",
+            "shares_as_of": "snapshot",
+            "columns": {
+                "snapshot": "seen",
+                "company": "symbol",
+                "revenue": "sales",
+                "net_income": "profit",
+                "total_debt": ["short", "long"],
+                "shares": "count",
+            },
+        },
+        {
+            "file": "filings.parquet",
+            "provider": "filings",
+            "forms": {"10-K": "annual", "10-Q": "quarterly"},
+            "columns": {"published": "filed", "form": "form", "revenue": "sales", "total_assets": "assets"},
+        },
+    ],
+    "macro": {
+        "file": "macro.parquet",
+        "columns": {"period": "date"},
+        "series": {
+            "CPI": {"frequency": "monthly", "lag_days": 20},
+            "GDP": {"frequency": "quarterly", "lag_days": 30},
+            "RATE": {"frequency": "daily", "lag_days": 1},
+            "CLAIMS": {"frequency": "weekly", "lag_days": 5},
+        },
+    },
+}
+
+
+def _bars(ticker: str, days: list[date], close: float, **columns: Any) -> pl.DataFrame:
+    return pl.DataFrame({"ticker": ticker, "date": days}).with_columns(
+        *(pl.lit(close, pl.Float32).alias(name) for name in ("open", "high", "low", "close")),
+        volume=pl.lit(100),
+        **{name: pl.lit(value) for name, value in columns.items()},
+    )
+
+
+def _days(first: date, last: date) -> list[date]:
+    return pl.date_range(first, last, "1d", eager=True).to_list()
+
+
+def _tables() -> dict[str, pl.DataFrame]:
+    january, all_year = _days(date(2020, 1, 2), date(2020, 1, 31)), _days(date(2020, 1, 2), date(2020, 12, 31))
+    split = pl.col("ticker").eq("A") & pl.col("date").eq(date(2020, 6, 1))
+    raw = pl.concat([_bars("A", all_year, 10.5), _bars("B", january, 20.0), _bars("NA", _days(date(2020, 1, 2), date(2020, 12, 28)), 5.0)])
+    filings = ["ticker", "period_end", "filed", "form", "sales", "assets"]
+    statements = ["ticker", "symbol", "period_end", "published", "seen", "sales", "profit", "short", "long", "count"]
+    q1, q2, early, late = date(2020, 3, 31), date(2020, 6, 30), date(2020, 8, 1), date(2020, 11, 1)
+    return {
+        "raw": raw.with_columns(div=pl.lit(0.25), split=pl.when(split).then(2.0).otherwise(0.0)),
+        "other": pl.concat(
+            [_bars("B", _days(date(2020, 3, 2), date(2020, 3, 6)), 21.0, source="one"), _bars("C", january[:10], 7.0, source="two")]
+        ),
+        "members": pl.DataFrame(
+            [("A", date(2019, 1, 1), date(2020, 6, 22)), ("B", date(2020, 6, 22), None), ("C", date(2020, 2, 3), date(2020, 2, 3))],
+            schema=MEMBERSHIP,
+            orient="row",
+        ),
+        "sectors": pl.DataFrame(
+            [
+                ("A", "Tech", date(2020, 3, 1)),
+                ("A", "Phones", date(2020, 9, 1)),
+                ("B", "Tech", date(2021, 1, 1)),
+                ("B", "Phones", date(2022, 1, 1)),
+            ],
+            schema={"ticker": pl.String, "sector": pl.String, "as_of": pl.Date},
+            orient="row",
+        ),
+        "statements": pl.DataFrame(
+            [
+                # Counts reflect the split of June (2 for 1) in both snapshots, and one of 3 between them.
+                ("A", "A", q1, date(2020, 5, 1), early, 1.0, 0.5, None, 4.0, 200.0),
+                ("A", "A", q1, date(2020, 5, 1), late, 1.0, 0.5, None, 4.0, 600.0),  # the same again
+                ("A", "A", q2, date(2020, 7, 20), early, 2.0, 0.5, 1.0, 4.0, 210.0),
+                ("A", "A", q2, date(2020, 7, 20), late, 2.5, 0.5, 1.0, 4.0, 630.0),  # restated
+                ("A", "A", date(2019, 12, 31), date(2020, 3, 1), late, 3.0, 0.5, None, None, 606.0),  # in the later snapshot only
+                ("A", "A_old", q1, date(2020, 4, 1), early, 99.0, 9.0, None, None, 1.0),  # another company
+                ("B", "B_old", q1, date(2020, 3, 30), early, 5.0, None, None, None, -1.0),  # published before the period's end
+                ("B", "B", q2, date(2020, 7, 20), early, None, None, None, None, None),  # without any figure
+            ],
+            schema=dict(zip(statements, [pl.String] * 2 + [pl.Date] * 3 + [pl.Float64] * 5, strict=True)),
+            orient="row",
+        ),
+        "filings": pl.DataFrame(
+            [
+                ("A", q1, date(2020, 5, 5), "10-Q", 1.0, 10.0),
+                ("A", q1, date(2020, 5, 5), "10-Q", 0.1, 1.0),  # a subsidiary's
+                ("A", q1, date(2020, 6, 5), "10-Q", 1.0, 10.0),  # an amendment that changes nothing
+                ("A", q1, date(2020, 7, 5), "10-Q", 1.2, 10.0),
+                ("A", q1, date(2020, 5, 6), "10-K", 4.0, 10.0),
+                ("A", q1, date(2020, 5, 7), "8-K", 4.0, 10.0),
+            ],
+            schema=dict(zip(filings, [pl.String, pl.Date, pl.Date, pl.String, pl.Float64, pl.Float64], strict=True)),
+            orient="row",
+        ),
+        "macro": pl.DataFrame(
+            [
+                ("CPI", date(2020, 2, 1), 1.0),
+                ("CPI", date(2020, 3, 1), None),
+                ("GDP", date(2020, 1, 1), 2.0),
+                ("RATE", date(2020, 1, 2), 3.0),
+                ("CLAIMS", date(2020, 1, 4), 4.0),
+                ("UNUSED", date(2020, 1, 4), 5.0),
+            ],
+            schema={"series_id": pl.String, "date": pl.Date, "value": pl.Float64},
+            orient="row",
+        ),
+    }
+
+
+Write = Callable[..., FilesSource]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write the tables, with changes, and open them."""
+
+    def build(kind: str = "parquet", **changed: pl.DataFrame | None) -> FilesSource:
+        folder = tmp_path / kind
+        folder.mkdir()
+        for name, table in (_tables() | changed).items():
+            if table is not None:
+                table.write_parquet(folder / f"{name}.parquet") if kind == "parquet" else table.write_csv(folder / f"{name}.csv")
+        settings = FilesSettings.model_validate_json(
+            FilesSettings.model_validate(SETTINGS).model_dump_json().replace(".parquet", f".{kind}")
+        )
+        return FilesSource(settings, folder, START)
+
+    return build
+
+
+def test_bars_come_as_given_with_precedence(write: Write) -> None:
+    bars = write().bars(["A", "B"], date(2020, 1, 30), date(2020, 6, 2))
+    assert bars.schema == BARS
+    assert_frame_equal(bars, bars.sort("ticker", "date", "precedence", maintain_order=True))
+    assert bars.filter(pl.col("ticker") == "B").select("date", "provider", "precedence", "close").rows() == [
+        (date(2020, 1, 30), "raw", 0, 20.0),
+        (date(2020, 1, 31), "raw", 0, 20.0),
+        *((day, "one", 1, 21.0) for day in _days(date(2020, 3, 2), date(2020, 3, 6))),
+    ]
+    split = bars.filter(pl.col("ticker") == "A").filter(pl.col("split_ratio") != 1.0)
+    assert split.select("date", "split_ratio", "dividend", "adjustment").rows() == [(date(2020, 6, 1), 2.0, 0.25, "as_traded")]
+    assert bars.filter(pl.col("provider") == "one").select("dividend", "split_ratio", "adjustment").unique().rows() == [
+        (None, None, "total_return")
+    ]
+    assert write("csv").bars([], START, THROUGH).schema == BARS
+
+
+def test_csv_gives_what_parquet_gives(write: Write) -> None:
+    parquet, csv = write(), write("csv")
+    for answer in (
+        lambda source: source.bars(ALL, START, THROUGH),
+        lambda source: source.membership(THROUGH),
+        lambda source: source.sector_snapshots(THROUGH),
+        lambda source: source.delistings(ALL, THROUGH),
+        lambda source: source.statements(ALL, THROUGH),
+        lambda source: source.macro(THROUGH),
+    ):
+        assert_frame_equal(answer(csv), answer(parquet))
+        assert len(answer(csv)) > 0
+    assert "NA" in csv.bars(ALL, START, THROUGH)["ticker"]  # a symbol, not a missing value
+
+
+def test_repeated_rows_keep_the_order_of_the_file(write: Write) -> None:
+    raw = _tables()["raw"]
+    twice = pl.concat([raw, raw.filter(pl.col("ticker") == "B").with_columns(volume=pl.lit(200))])
+    bars = write(raw=twice).bars(["B"], START, date(2020, 1, 3))
+    assert bars["volume"].to_list() == [100.0, 200.0, 100.0, 200.0]
+
+
+def test_membership_ends_the_day_before_the_end_date(write: Write) -> None:
+    source = write()
+    assert source.membership(THROUGH).rows() == [("A", date(2019, 1, 1), date(2020, 6, 21)), ("B", date(2020, 6, 22), None)]
+    assert source.membership(date(2020, 6, 20)).rows() == [("A", date(2019, 1, 1), None)]
+    assert source.membership(THROUGH).schema == MEMBERSHIP
+
+
+def test_snapshots_are_shown_once_known_and_the_first_one_always(write: Write) -> None:
+    source = write()
+    assert source.sector_snapshots(date(2020, 8, 31)).rows() == [("A", "it", date(2020, 3, 1)), ("B", "it", date(2021, 1, 1))]
+    assert source.sector_snapshots(date(2022, 1, 1)).rows()[1] == ("A", "telecoms", date(2020, 9, 1))
+    assert source.sector_snapshots(THROUGH).schema == SECTOR_SNAPSHOTS
+
+
+def test_a_ticker_is_delisted_once_enough_sessions_lack_it(write: Write) -> None:
+    source = write()
+    expected = [
+        # B: the raw file ends in December, but another file has B in March. One does not know when that file would show it.
+        ("C", date(2020, 1, 10), date(2020, 1, 17)),  # by complete_through; five sessions after a Friday (the 11th is no session)
+    ]
+    found = source.delistings(ALL, THROUGH)
+    assert found.schema == DELISTINGS
+    assert found.rows() == expected  # NA ended three sessions before the file does, A did not end
+    assert source.delistings(ALL, date(2020, 1, 16)).is_empty()
+    assert source.delistings(["A"], THROUGH).is_empty()
+
+
+def test_statements_of_snapshots_and_filings(write: Write) -> None:
+    source = write()
+    found = source.statements(["A", "B"], THROUGH)
+    assert found.schema == STATEMENTS
+    columns = ("ticker", "period_end", "published", "version", "revenue", "total_debt", "shares")
+    vintages = found.filter(pl.col("provider") == "vintages").select(columns).rows()
+    assert vintages == [
+        ("A", date(2019, 12, 31), date(2020, 3, 1), 0, 3.0, None, 101.0),  # 606 less 3 for 1 (by the snapshots) less 2 for 1
+        ("A", date(2020, 3, 31), date(2020, 5, 1), 0, 1.0, 4.0, 100.0),  # published before the split
+        ("A", date(2020, 6, 30), date(2020, 7, 20), 0, 2.0, 5.0, 210.0),  # and after it
+        ("A", date(2020, 6, 30), date(2020, 11, 1), 1, 2.5, 5.0, 630.0),  # a restatement is counted as at its own day
+        ("B", date(2020, 3, 31), None, 0, 5.0, None, None),
+    ]
+    filings = found.filter(pl.col("provider") == "filings").select("frequency", "published", "version", "revenue", "total_assets").rows()
+    assert filings == [
+        ("annual", date(2020, 5, 6), 0, 4.0, 10.0),
+        ("quarterly", date(2020, 5, 5), 0, 1.0, 10.0),
+        ("quarterly", date(2020, 7, 5), 1, 1.2, 10.0),
+    ]
+    for cut in (date(2020, 3, 30), date(2020, 5, 5), date(2020, 10, 31)):
+        known = pl.coalesce("published", "period_end") <= cut
+        assert_frame_equal(source.statements(["A", "B"], cut), found.filter(known))
+
+
+def test_macro_lags_count_from_the_end_of_the_period(write: Write) -> None:
+    source = write()
+    found = source.macro(THROUGH)
+    assert found.schema == MACRO
+    assert found.select("series_id", "lag_days").rows() == [("CLAIMS", 5), ("CPI", 28 + 20), ("GDP", 90 + 30), ("RATE", 1)]
+    assert source.macro(date(2020, 3, 19))["series_id"].to_list() == ["CLAIMS", "RATE"]
+    assert source.macro(date(2020, 3, 20))["series_id"].to_list() == ["CLAIMS", "CPI", "RATE"]
+
+
+def test_a_source_without_files_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "anything").touch()
+    source = FilesSource(FilesSettings(), tmp_path, START)
+    for frame, schema in (
+        (source.bars(["A"], START, THROUGH), BARS),
+        (source.membership(THROUGH), MEMBERSHIP),
+        (source.sector_snapshots(THROUGH), SECTOR_SNAPSHOTS),
+        (source.delistings(["A"], THROUGH), DELISTINGS),
+        (source.statements(["A"], THROUGH), STATEMENTS),
+        (source.macro(THROUGH), MACRO),
+    ):
+        assert frame.is_empty()
+        assert frame.schema == schema
+
+
+def test_a_folder_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path) -> None:
+    settings = FilesSettings.model_validate(SETTINGS)
+    for folder, message in ((None, "QUANT_DATA_DIR is not set"), (tmp_path / "nowhere", "nowhere does not exist"), (tmp_path, "is empty")):
+        with pytest.raises(SourceError, match=message) as caught:
+            FilesSource(settings, folder, START)
+        assert "QUANT_DATA_DIR" in str(caught.value)
+        assert "raw.parquet" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize(
+    ("table", "change", "message"),
+    [
+        ("raw", None, r"raw\.\w+ is missing; put it there, set QUANT_DATA_DIR .* remove it from conf/profiles/files.yaml"),
+        ("raw", lambda t: t.drop("close"), r"raw\.\w+ has no column 'close'; it has ticker, date"),
+        ("raw", lambda t: t.drop("div"), r"raw\.\w+ has no column 'div'"),
+        ("other", lambda t: t.drop("source"), r"other\.\w+ has no column 'source'"),
+        ("other", lambda t: t.with_columns(source=pl.lit("three")), r"other\.\w+ has no bars where \{'source': 'one'\}"),
+        ("raw", lambda t: t.with_columns(close=pl.lit("much")), r"raw\.\w+.*close.*mend"),
+        ("raw", lambda t: t.with_columns(date=pl.lit("today")), r"raw\.\w+.*date.*mend"),
+        (
+            "raw",
+            lambda t: t.with_columns(ticker=pl.when(pl.col("ticker") != "B").then("ticker")),
+            r"raw\.\w+: a row of ticker None has no ticker or no date",
+        ),
+        ("raw", lambda t: t.clear(), r"raw\.\w+ has no bars"),
+    ],
+)
+def test_price_files_that_cannot_be_used(write: Write, kind: str, table: str, change: Any, message: str) -> None:
+    source = write(kind, **{table: None if change is None else change(_tables()[table])})
+    with pytest.raises(SourceError, match=message) as caught:
+        source.bars(["A"], START, THROUGH)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_files_that_cannot_be_used(write: Write, tmp_path: Path) -> None:
+    tables = _tables()
+    source = write(
+        sectors=tables["sectors"].with_columns(sector=pl.lit("Teck")),
+        macro=tables["macro"].filter(pl.col("series_id") != "GDP"),
+        members=tables["members"].with_columns(pl.col("start_date").cast(pl.String)),
+    )
+    with pytest.raises(SourceError, match=r"sectors.parquet: ticker A has the unknown sector 'Teck'; map it in conf/profiles/files.yaml"):
+        source.sector_snapshots(THROUGH)
+    with pytest.raises(SourceError, match=r"macro.parquet has no series 'GDP'"):
+        source.macro(THROUGH)
+    with pytest.raises(SourceError, match=r"members.parquet: column 'start_date' is String, but start_date needs a date"):
+        source.membership(THROUGH)
+    (tmp_path / "parquet" / "filings.parquet").write_bytes(b"not a table")
+    with pytest.raises(SourceError, match=r"filings.parquet cannot be read: .*mend the file") as caught:
+        source.statements(["A"], THROUGH)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mapping_that_cannot_be_used() -> None:
+    with pytest.raises(ValueError, match="'tech' is not a sector"):
+        FilesSettings.model_validate({"securities": {"file": "f", "sectors": {"Tech": "tech"}}})
+    with pytest.raises(ValueError, match="needs either frequency, or forms"):
+        FilesSettings.model_validate({"fundamentals": [{"file": "f", "provider": "p", "columns": {}}]})
+    with pytest.raises(ValueError, match="needs a column for snapshot"):
+        FilesSettings.model_validate(
+            {"fundamentals": [{"file": "f", "provider": "p", "frequency": "annual", "columns": {}, "shares_as_of": "snapshot"}]}
+        )
+    with pytest.raises(SettingsError, match=r"files\.macro"):
+        load_settings("files", files={"macro": {"serie": {}}})
+
+
+# --- The real files ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(shared_data: Path) -> FilesSource:
+    settings = load_settings("files", data_dir=shared_data)
+    return FilesSource(settings.files, shared_data, date(2000, 1, 1))
+
+
+def test_the_profile(shared_data: Path) -> None:
+    settings = load_settings("files", data_dir=shared_data)
+    assert (settings.partitions.start, settings.partitions.end, settings.as_of) == ("2000-01", "2025-10", date(2025, 10, 7))
+    assert settings.files.securities is not None
+    assert set(settings.files.securities.sectors.values()) == set(SECTORS)
+
+
+def test_real_delistings(real: FilesSource) -> None:
+    through = date(2025, 10, 7)
+    # VAR ends three sessions before its file does, WFM with its file, TWTR with the raw file (while it traded on); DTV came back.
+    asked = ["EMC", "LVLT", "LLTC", "VAR", "WFM", "TWTR", "DTV", "AAPL"]
+    assert real.delistings(asked, through).rows() == [
+        ("EMC", date(2016, 9, 6), date(2016, 9, 13)),
+        ("LLTC", date(2017, 3, 10), date(2017, 3, 17)),
+        ("LVLT", date(2017, 10, 31), date(2017, 11, 7)),
+    ]
+    assert real.delistings(asked, date(2016, 9, 12)).is_empty()
+    assert real.delistings(asked, date(2016, 9, 13))["ticker"].to_list() == ["EMC"]
+
+
+def test_real_statements(real: FilesSource, shared_data: Path) -> None:
+    simfin = [shared_data / f"fundamentals_simfin_{name}.parquet" for name in ("annual", "quarterly")]
+    everyone = pl.concat(pl.read_parquet(file, columns=["ticker"]) for file in simfin)["ticker"].unique().to_list()
+    found = real.statements(everyone, date(2026, 12, 31))
+    key = ["ticker", "period_end", "frequency", "provider"]
+    assert not found.select(*key, "version").is_duplicated().any()
+    assert (found["published"] > found["period_end"]).drop_nulls().all()
+    first, second = (found.filter(pl.col("version") == version) for version in (0, 1))
+    both = first.join(second, on=key, suffix="_later")
+    # The README counts 28 and 56, 34 and 9, 20 and 27 by fiscal year; two labels of one period make the small differences.
+    for frequency, counts in (("quarterly", (28, 34, 20)), ("annual", (57, 9, 27))):
+        changed = both.filter((pl.col("frequency") == frequency) & (pl.col("provider") == "simfin"))
+        for figure, count in zip(("revenue", "net_income", "total_equity"), counts, strict=True):
+            assert changed.filter(pl.col(figure).ne_missing(pl.col(f"{figure}_later"))).height == count
+    # Share counts as reported at the time, from files that had applied every split up to 2020, 2025 and 2026.
+    reported = {
+        ("AAPL", date(2012, 9, 30)): 945.355e6,
+        ("AAPL", date(2015, 9, 30)): 5793.069e6,
+        ("NVDA", date(2020, 1, 31)): 618e6,
+        ("TSLA", date(2015, 12, 31)): 128.202e6,
+    }
+    annual = first.filter((pl.col("frequency") == "annual") & (pl.col("provider") == "simfin"))
+    for (ticker, end), shares in reported.items():
+        given = annual.filter((pl.col("ticker") == ticker) & (pl.col("period_end") == end))["shares"].item()
+        assert given == pytest.approx(shares, rel=1e-3)
+    netflix = first.filter((pl.col("ticker") == "NFLX") & (pl.col("period_end") == date(2025, 3, 31)))["shares"].item()
+    assert netflix == pytest.approx(436.962e6, rel=1e-3)  # ten times that in the snapshot of 2026, after the split of November 2025
+
+
+def test_real_filings(real: FilesSource) -> None:
+    given = real.statements(["OI", "NRG", "ALXN"], date(2018, 1, 1)).filter(pl.col("provider") == "sec")
+    oi = given.filter((pl.col("ticker") == "OI") & (pl.col("period_end") == date(2015, 12, 31)))
+    assert oi.select("published", "version", "net_income").rows() == [(date(2016, 2, 16), 0, -7.4e7), (date(2016, 5, 12), 1, 1.35e8)]
+    nrg = given.filter((pl.col("ticker") == "NRG") & (pl.col("period_end") == date(2016, 12, 31)))
+    assert nrg.select("published", "version", "total_assets").rows() == [(date(2017, 2, 28), 0, 3.0355e10)]  # not NRG Yield's
+    alxn = given.filter((pl.col("ticker") == "ALXN") & (pl.col("period_end") == date(2015, 12, 31)))
+    assert alxn["version"].to_list() == [0]  # the amendment of January 2017 repeats the figures

@@ -1,0 +1,100 @@
+"""One partition materialised by clicking in Dagster's web UI, in a real Chromium; skipped where there is none."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quant_assets_tests.conftest import PROJECT
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+#: A browser that neither needs a sandbox (root) nor talks to anything but the loopback address.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+AS_OF = "2024-06-28"
+
+
+@pytest.fixture
+def web_ui(tmp_path: Path) -> Iterator[str]:
+    """`dagster dev` on a free port of the loopback address, after `dagster asset materialize` of the bars of June 2024."""
+    storage, home = tmp_path / "storage", tmp_path / "home"
+    home.mkdir()
+    shutil.copyfile(PROJECT / "conf" / "dagster.yaml", home / "dagster.yaml")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"DAGSTER_HOME": str(home), "QUANT__STORAGE": str(storage), "QUANT__AS_OF": AS_OF, "QUANT_PROFILE": "demo"}
+    dagster = str(Path(sys.executable).parent / "dagster")
+    bars = ["asset", "materialize", "-m", "quant_assets.definitions", "--select", "ohlcv,quarantine,price_peaks"]
+    subprocess.run([dagster, *bars, "--partition", "2024-06|healthcare"], env=environment, cwd=PROJECT, check=True, capture_output=True)
+    command = [dagster, "dev", "-m", "quant_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    log = (tmp_path / "log").open("wb")
+    # A session of its own, so that the daemon and the code server end with it.
+    server = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while not _answers(url):
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"dagster dev did not start:\n{(tmp_path / 'log').read_text()[-2000:]}")
+            time.sleep(0.5)
+        yield url
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+        log.close()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/server_info", timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on PATH")
+def test_a_partition_is_materialised_by_clicking(web_ui: str, tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="the dev group is not installed")
+    file = tmp_path / "storage" / "demo" / "prices" / "sector=healthcare" / "month=2024-06" / "part-0.parquet"
+    assert not file.exists()
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(30_000)
+        page.goto(f"{web_ui}/assets/prices?view=partitions")
+        page.get_by_text(re.compile(r"^\d+ Partitions Selected$")).wait_for()  # before that the button knows no partitions
+        page.get_by_role("button", name="Materialize").first.click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_placeholder(re.compile("2018-01")).fill("2024-06")
+        page.keyboard.press("Enter")
+        dialog.get_by_text("Select a partition or create one").click()
+        page.get_by_role("menuitem").filter(has_text="healthcare").click()
+        page.keyboard.press("Escape")
+        dialog.get_by_text("1 partition").first.wait_for()
+        dialog.get_by_role("button", name=re.compile("^Launch")).click()
+        page.get_by_role("dialog").wait_for(state="detached")
+        page.goto(f"{web_ui}/runs")
+        page.get_by_text("Success").first.wait_for(timeout=120_000)
+        page.goto(f"{web_ui}/assets/prices?view=partitions&partition=2024-06%7Chealthcare")
+        page.get_by_text("Materialized (1)").wait_for()
+        page.goto(f"{web_ui}/assets/prices?view=overview")
+        page.get_by_text("last price of the session").first.wait_for()
+        browser.close()
+    rows = pl.read_parquet(file)
+    assert len(rows) > 300
+    assert rows["close"].is_not_null().all()
