@@ -46,6 +46,10 @@ format: $(VENV)/.installed ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+.PHONY: docs
+docs: $(VENV)/.installed ## Write the table of datasets into README.md
+	$(BIN)/python -m quant_assets.schemas README.md
+
 # Keeps every pin that still fits; UPGRADE=1 takes the newest versions. Only the public index is asked, so that the lock is the same
 # wherever it is made.
 .PHONY: lock

@@ -15,6 +15,8 @@ from quant_assets.running.plan import Phase, Planner
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import Settings, load_settings
 
+PROJECT = Path(__file__).resolve().parents[1]
+
 #: Windows short enough for a test; everything else is as the profiles have it.
 SMALL: dict[str, Any] = {
     "indicators": {

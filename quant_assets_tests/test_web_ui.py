@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quant_assets_tests.conftest import PROJECT
+from quant_assets_tests.graph import PROJECT
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 #: A browser that neither needs a sandbox (root) nor talks to anything but the loopback address.

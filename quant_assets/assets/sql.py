@@ -50,7 +50,7 @@ def load_model(path: Path) -> SqlModel:
     if unknown:
         raise SettingsError(f"{path} reads {', '.join(unknown)}, which is not a dataset; datasets are {', '.join(DATASETS)}")
     if path.stem not in DATASETS:
-        raise SettingsError(f"{path}: declare dataset '{path.stem}' with its columns in quant_assets/schemas.py")
+        raise SettingsError(f"{path}: declare dataset '{path.stem}' with its columns in quant_assets/schemas")
     return SqlModel(path.stem, text, tuple(sorted(named)))
 
 

@@ -1,0 +1,37 @@
+"""Columns that several datasets share."""
+
+import polars as pl
+
+from quant_assets.schemas.dataset import Column
+
+HORIZON = Column(pl.Int32, "sessions from entry to exit", "sessions", ge=1)
+
+
+def ticker() -> Column:
+    """Symbol."""
+    return Column(pl.String, "symbol; a dot before the share class")
+
+
+def day(meaning: str = "session of the row") -> Column:
+    """A date."""
+    return Column(pl.Date, meaning)
+
+
+def as_of() -> Column:
+    """Session of a decision."""
+    return Column(pl.Date, "last session of the month (in the running month the latest closed one); the decision uses nothing later")
+
+
+def price(meaning: str) -> Column:
+    """A price: positive."""
+    return Column(pl.Float64, meaning, "USD", gt=0)
+
+
+def ratio(meaning: str, *, nullable: bool = True, ge: float | None = None, le: float | None = None, gt: float | None = None) -> Column:
+    """A pure number."""
+    return Column(pl.Float64, meaning, "1", nullable=nullable, ge=ge, le=le, gt=gt)
+
+
+def money(meaning: str) -> Column:
+    """An amount of money, which may be missing."""
+    return Column(pl.Float64, meaning, "USD", nullable=True)

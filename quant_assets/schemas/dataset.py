@@ -1,0 +1,96 @@
+"""What a dataset and a column are, and how a frame is held against them. The datasets themselves are in the other files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+from polars.datatypes import DataType, DataTypeClass
+
+from quant_assets.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        dtype: Polars type.
+        meaning: what a value says, for a reader who has only the file.
+        unit: for example "USD", "1" (a ratio), "shares", "sessions"; empty for labels and dates.
+        nullable: whether null (missing, not yet known, not enough history) is legal.
+        ge, gt, le: inclusive lower, exclusive lower and inclusive upper bound.
+        isin: the only legal values.
+
+    """
+
+    dtype: DataTypeClass | DataType
+    meaning: str
+    unit: str = ""
+    nullable: bool = False
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    isin: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset.
+
+    Attributes:
+        name: asset name and folder name.
+        meaning: one sentence.
+        key: columns that identify a row within its sector (or within the whole, at month grain).
+        dated_by: the date column whose month is the row's partition.
+        known_at: the date column that says when the row became known.
+        columns: in file order, without `sector` and `month`, which are in the path.
+        grain: "sector" for sector x month, "month" for month only.
+
+    """
+
+    name: str
+    meaning: str
+    key: tuple[str, ...]
+    dated_by: str
+    known_at: str
+    columns: Mapping[str, Column]
+    grain: Literal["sector", "month"] = "sector"
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Polars schema of a file."""
+        return pl.Schema({name: column.dtype for name, column in self.columns.items()})
+
+    @property
+    def loaded_schema(self) -> pl.Schema:
+        """Schema of a loaded frame: `sector` (at sector grain) and `month`, then the file's columns."""
+        head: dict[str, Any] = {"sector": pl.String, "month": pl.String} if self.grain == "sector" else {"month": pl.String}
+        return pl.Schema(head | dict(self.schema))
+
+    def empty(self) -> pl.DataFrame:
+        """A frame without rows, `sector` included at sector grain."""
+        head: dict[str, Any] = {"sector": pl.String} if self.grain == "sector" else {}
+        return pl.DataFrame(schema=head | dict(self.schema))
+
+    def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Select the columns in order and sort by sector and key.
+
+        Raises:
+            DatasetError: a column is missing, of another dtype, or unknown.
+
+        """
+        head = ["sector"] if self.grain == "sector" else []
+        expected = {**dict.fromkeys(head, pl.String), **dict(self.schema)}
+        missing = [name for name in expected if name not in frame.columns]
+        extra = [name for name in frame.columns if name not in expected and name != "month"]
+        if missing or extra:
+            raise DatasetError(
+                f"dataset '{self.name}': missing columns {missing or 'none'}, unknown columns {extra or 'none'}; "
+                "declare them in quant_assets/schemas or mend the asset"
+            )
+        wrong = {name: str(frame.schema[name]) for name, dtype in expected.items() if frame.schema[name] != dtype}
+        if wrong:
+            name, found = next(iter(wrong.items()))
+            raise DatasetError(f"dataset '{self.name}': column '{name}' is {found}, the schema says {expected[name]}")
+        return frame.select(list(expected)).sort([*head, *self.key])

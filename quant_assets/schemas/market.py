@@ -1,0 +1,210 @@
+"""Datasets of the market group: what providers deliver, screened, adjusted and dated."""
+
+import polars as pl
+
+from quant_assets.schemas.columns import as_of, day, money, price, ticker
+from quant_assets.schemas.dataset import Column, Dataset
+
+PANEL = {
+    "in_sector": Column(
+        pl.Boolean,
+        "whether the ticker belonged to this sector on the date; false for rows kept for tickers that left the sector, and for the "
+        "earlier bars of one that moved in. Filter on it for a panel without repeats across sectors",
+    ),
+    "panel_from": Column(
+        pl.Date,
+        "session from which the row is part of this sector's panel: its own date, or for the earlier bars of a ticker that moved in the "
+        "session it moved",
+    ),
+}
+
+BAR = {
+    "ticker": ticker(),
+    "date": day(),
+    "open": price("first price of the session"),
+    "high": price("highest price of the session"),
+    "low": price("lowest price of the session"),
+    "close": price("last price of the session"),
+    "volume": Column(pl.Float64, "shares traded", "shares", ge=0),
+}
+
+#: The OHLCV quantities and means whose running maximum is carried from month to month.
+OHLCV_FIELDS = ("open", "high", "low", "close", "volume")
+OHLCV_MEANS = (1, 5, 10, 20, 30)
+
+
+def ohlcv_quantity(name: str, sessions: int) -> str:
+    """Column name of a quantity: `close` for one session, `close_mean_5` for its 5-session mean."""
+    return name if sessions == 1 else f"{name}_mean_{sessions}"
+
+
+OHLCV_QUANTITIES = tuple(ohlcv_quantity(name, n) for n in OHLCV_MEANS for name in OHLCV_FIELDS)
+
+MARKET = (
+    Dataset(
+        "universe",
+        "Index members of each session with the sector known at the time",
+        ("ticker", "date"),
+        "date",
+        "date",
+        {
+            "ticker": ticker(),
+            "date": day(),
+            "sector_assumed": Column(pl.Boolean, "true before the ticker's first sector snapshot, which is then assumed"),
+        },
+    ),
+    Dataset(
+        "ohlcv",
+        "Daily bars as the provider gives them, with corporate actions and the factors carried from the first bar",
+        ("ticker", "date"),
+        "panel_from",
+        "panel_from",
+        {
+            **BAR,
+            "dividend": Column(
+                pl.Float64, "cash dividend with this ex-date; null where the provider has none", "USD per share", nullable=True, ge=0
+            ),
+            "split_ratio": Column(
+                pl.Float64, "new shares for one old on this ex-date, 1 without a split; null where unknown", "1", nullable=True, gt=0
+            ),
+            "adjustment": Column(pl.String, "what the provider already adjusted for", isin=("as_traded", "total_return")),
+            "provider": Column(pl.String, "which provider the bar comes from"),
+            "price_factor": Column(pl.Float64, "times a price: the forward-anchored adjusted price", "1", gt=0),
+            "volume_factor": Column(pl.Float64, "times the volume: the volume in shares of the first bar", "1", gt=0),
+            "split_factor": Column(pl.Float64, "shares now for one share at the first bar, by the splits known", "1", gt=0),
+            "traded_factor": Column(
+                pl.Float64,
+                "times a price: the price as traded. 1 for as-traded bars; for adjusted bars after them carried forward by the provider's "
+                "splits and dividends; null before the first as-traded bar",
+                "1",
+                nullable=True,
+                gt=0,
+            ),
+            **PANEL,
+        },
+    ),
+    Dataset(
+        "quarantine",
+        "Bars that were refused, each with the reason",
+        ("ticker", "date", "provider", "row"),
+        "date",
+        "date",
+        {
+            "ticker": ticker(),
+            "date": day(),
+            "provider": Column(pl.String, "which provider the bar comes from"),
+            "row": Column(pl.Int32, "number of the row among the provider's rows of this ticker and date, from 0", ge=0),
+            "reason": Column(
+                pl.String,
+                "the rule that the bar breaks",
+                isin=(
+                    "not_a_session",
+                    "missing_price",
+                    "missing_volume",
+                    "non_positive_price",
+                    "negative_volume",
+                    "ohlc_violation",
+                    "stale_zero_volume",
+                    "duplicate",
+                    "unjoined",
+                ),
+            ),
+            "open": Column(pl.Float64, "as given", "USD", nullable=True),
+            "high": Column(pl.Float64, "as given", "USD", nullable=True),
+            "low": Column(pl.Float64, "as given", "USD", nullable=True),
+            "close": Column(pl.Float64, "as given", "USD", nullable=True),
+            "volume": Column(pl.Float64, "as given", "shares", nullable=True),
+        },
+    ),
+    Dataset(
+        "delistings",
+        "Tickers that stopped trading, from the session on which that was known",
+        ("ticker", "last_session"),
+        "known_at",
+        "known_at",
+        {
+            "ticker": ticker(),
+            "last_session": day("session of the last bar"),
+            "known_at": day("session at which the delisting was known"),
+        },
+    ),
+    Dataset(
+        "price_peaks",
+        "Highest value so far of each OHLCV quantity, at the close of the month's last session",
+        ("ticker", "as_of"),
+        "as_of",
+        "as_of",
+        {"ticker": ticker(), "as_of": as_of()}
+        | {
+            name: Column(pl.Float64, f"highest {name.replace('_', ' ')} so far, forward-anchored", nullable="_mean_" in name, ge=0)
+            for name in OHLCV_QUANTITIES
+        },
+    ),
+    Dataset(
+        "prices",
+        "Split- and dividend-adjusted bars, anchored at the ticker's first bar and carried forward",
+        ("ticker", "date"),
+        "panel_from",
+        "panel_from",
+        {
+            **BAR,
+            "close_unadjusted": Column(
+                pl.Float64,
+                "close as traded; null where only adjusted prices are known (before the first as-traded bar)",
+                "USD",
+                nullable=True,
+                gt=0,
+            ),
+            "dollar_volume": Column(pl.Float64, "close times volume, both as the provider gives them", "USD", ge=0),
+            "split_factor": Column(pl.Float64, "shares now for one share at the first bar, by the splits known", "1", gt=0),
+            **PANEL,
+        },
+    ),
+    Dataset(
+        "fundamentals",
+        "Statements as they became known; a restatement is a new row",
+        ("ticker", "period_end", "frequency", "known_at", "provider"),
+        "panel_from",
+        "panel_from",
+        {
+            "ticker": ticker(),
+            "period_end": day("last day of the fiscal period"),
+            "frequency": Column(pl.String, "length of the period the flows cover", isin=("quarterly", "annual")),
+            "published": Column(
+                pl.Date, "day of publication; null where the provider has none and the default lag was used", nullable=True
+            ),
+            "known_at": day("first session at whose close the statement may be used"),
+            "provider": Column(pl.String, "which provider the statement comes from"),
+            "restated": Column(pl.Boolean, "true for a later version of a period already known"),
+            "revenue": money("revenue of the period"),
+            "gross_profit": money("gross profit of the period"),
+            "operating_income": money("operating income of the period"),
+            "net_income": money("net income of the period"),
+            "total_assets": money("total assets at period end"),
+            "total_equity": money("total equity at period end"),
+            "total_debt": money("short- and long-term debt at period end"),
+            "shares": Column(
+                pl.Float64,
+                "diluted shares outstanding, counted as at publication (later splits not applied)",
+                "shares",
+                nullable=True,
+                gt=0,
+            ),
+            "panel_from": PANEL["panel_from"],
+        },
+    ),
+    Dataset(
+        "macro",
+        "Macroeconomic observations as they became known",
+        ("series_id", "period", "known_at"),
+        "known_at",
+        "known_at",
+        {
+            "series_id": Column(pl.String, "FRED series"),
+            "period": day("start of the period observed"),
+            "known_at": day("first session at whose close the value may be used: the release, else period plus the series' documented lag"),
+            "value": Column(pl.Float64, "observation in the series' own unit"),
+        },
+        grain="month",
+    ),
+)

@@ -1,0 +1,57 @@
+"""Datasets of the operations and SQL groups: reports, scorecards and data quality."""
+
+import polars as pl
+
+from quant_assets.schemas.columns import as_of, ratio
+from quant_assets.schemas.dataset import Column, Dataset
+
+OPERATIONS = (
+    Dataset(
+        "ops_report",
+        "Figures of the sector's report; the page itself is the named HTML file",
+        ("as_of", "metric", "window"),
+        "as_of",
+        "as_of",
+        {
+            "as_of": as_of(),
+            "metric": Column(pl.String, "name of the figure"),
+            "window": Column(pl.String, "what the figure covers", isin=("month", "history")),
+            "value": Column(pl.Float64, "the figure; null where it is not defined", nullable=True),
+            "unit": Column(pl.String, "unit of the figure"),
+            "report_file": Column(pl.String, "HTML page, relative to the profile's storage"),
+        },
+    ),
+    Dataset(
+        "sector_scorecard",
+        "Breadth, momentum, volatility, candidates and regime of the sector at the decision (SQL)",
+        ("as_of",),
+        "as_of",
+        "as_of",
+        {
+            "as_of": as_of(),
+            "members": Column(pl.Int32, "members with a bar", ge=1),
+            "above_moving_average": ratio("share of members above their moving average", ge=0, le=1),
+            "median_momentum": ratio("median momentum of the members", gt=-1),
+            "median_volatility": ratio("median GARCH volatility of the members", ge=0),
+            "longs": Column(pl.Int32, "long candidates", ge=0),
+            "shorts": Column(pl.Int32, "short candidates", ge=0),
+            "best_long": Column(pl.String, "long candidate of rank 1", nullable=True),
+            "regime": Column(pl.String, "regime of the sector", nullable=True, isin=("risk_on", "risk_off")),
+        },
+    ),
+    Dataset(
+        "data_quality",
+        "What the provider delivered: bars, refused bars, member sessions with and without a bar (SQL)",
+        ("as_of",),
+        "as_of",
+        "as_of",
+        {
+            "as_of": as_of(),
+            "tickers": Column(pl.Int32, "tickers of the sector with a bar", ge=0),
+            "bars": Column(pl.Int32, "bars of tickers in the sector", ge=0),
+            "refused_bars": Column(pl.Int32, "bars in quarantine", ge=0),
+            "member_sessions": Column(pl.Int32, "sessions times members", ge=1),
+            "member_bars": Column(pl.Int32, "of those, with a bar", ge=0),
+        },
+    ),
+)

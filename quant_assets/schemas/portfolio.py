@@ -1,0 +1,91 @@
+"""Datasets of the portfolio group: regimes, weights and what came of them."""
+
+import polars as pl
+
+from quant_assets.schemas.columns import as_of, day, ratio, ticker
+from quant_assets.schemas.dataset import Column, Dataset
+from quant_assets.settings import SECTORS
+
+PORTFOLIO = (
+    Dataset(
+        "regime_state",
+        "Risk-on or risk-off of the sector at the month's last session",
+        ("as_of",),
+        "as_of",
+        "as_of",
+        {
+            "as_of": as_of(),
+            "regime": Column(pl.String, "state", isin=("risk_on", "risk_off")),
+            "volatility": ratio("annualised volatility of the sector's equal-weight return", ge=0),
+            "drawdown": ratio("sector's equal-weight index against its highest close of the window, as a positive fraction", ge=0, le=1),
+            "reason": Column(pl.String, "which thresholds were crossed, or that history is too short"),
+        },
+    ),
+    Dataset(
+        "weights",
+        "Long-only weights decided at the month's last session, executed from the next session on",
+        ("ticker", "as_of"),
+        "as_of",
+        "as_of",
+        {
+            "ticker": ticker(),
+            "as_of": as_of(),
+            "weight": ratio("share of the sector's capital", nullable=False, gt=0, le=1),
+            "rank": Column(pl.Int32, "1 is the best score", ge=1),
+            "score": Column(pl.Float64, "what the names were ranked by"),
+            "score_source": Column(pl.String, "what the score is", isin=("prediction", "composite_score")),
+            "volatility": ratio("annualised volatility that the weight is inverse to", gt=0),
+        },
+    ),
+    Dataset(
+        "backtest",
+        "Daily result of holding the weights of the months before",
+        ("date",),
+        "date",
+        "date",
+        {
+            "date": day(),
+            "gross_return": ratio("return of the holdings before costs", nullable=False, ge=-1),
+            "cost": ratio("costs over equity", nullable=False, ge=0),
+            "net_return": ratio("return after costs", nullable=False, ge=-1),
+            "turnover": ratio("traded value over equity, buys plus sells", nullable=False, ge=0),
+            "equity": ratio("value of 1 invested at the close of the previous month", nullable=False, ge=0),
+            "benchmark_return": ratio("equal-weight return of the sector's members", nullable=True, gt=-1),
+            "positions": Column(pl.Int32, "names held after the close", ge=0),
+            "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
+        },
+    ),
+    Dataset(
+        "portfolio_weights",
+        "The total portfolio: every sector's weights times the sector's share",
+        ("sector", "ticker", "as_of"),
+        "as_of",
+        "as_of",
+        {
+            "sector": Column(pl.String, "sector slug", isin=tuple(SECTORS)),
+            "ticker": ticker(),
+            "as_of": as_of(),
+            "weight": ratio("share of total capital", nullable=False, gt=0, le=1),
+            "sector_share": ratio("share of the sector", nullable=False, gt=0, le=1),
+        },
+        grain="month",
+    ),
+    Dataset(
+        "portfolio_backtest",
+        "Daily result of the total portfolio, rebalanced to the sector shares at each month's first execution",
+        ("date",),
+        "date",
+        "date",
+        {
+            "date": day(),
+            "gross_return": ratio("return before costs", nullable=False, ge=-1),
+            "cost": ratio("costs over equity", nullable=False, ge=0),
+            "net_return": ratio("return after costs", nullable=False, ge=-1),
+            "turnover": ratio("traded value over equity, buys plus sells", nullable=False, ge=0),
+            "equity": ratio("value of 1 invested at the close of the previous month", nullable=False, ge=0),
+            "positions": Column(pl.Int32, "names held after the close", ge=0),
+            "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
+        },
+        grain="month",
+    ),
+)
