@@ -38,8 +38,9 @@ def main() -> None:
 
 
 def fail(error: Exception) -> NoReturn:
-    """Print an error that the user can mend and leave."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_escaped(str(error))}")
+    """Print an error that the user can mend, each of its lines as one, and leave."""
+    for line in str(error).splitlines():
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_escaped(line)}")
     raise SystemExit(1)
 
 
@@ -49,7 +50,8 @@ def run(
     first: FromOption = None,
     last: ToOption = None,
     select: Annotated[
-        str | None, typer.Option("--select", help="Dagster asset selection, such as 'group:signals' or 'ohlcv+' [default: every asset].")
+        str | None,
+        typer.Option("--select", help="Dagster asset selection, such as 'group:signals' or 'ohlcv,prices' [default: every asset]."),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors computed at the same time.")] = os.cpu_count() or 1,
     profile: ProfileOption = None,
@@ -60,7 +62,7 @@ def run(
 
         quant run --sector healthcare --from 2024-01 --to 2024-12
 
-        quant run --profile files --sector it --sector healthcare --from 2015-01 --to 2016-12
+        quant run -p files -s it -s healthcare --from 2015-01 --to 2016-12
 
         quant run --sector energy --to 2024-06 --select 'group:signals'
     """
@@ -120,7 +122,7 @@ def demo(workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Se
     for name in chosen:
         session.show_picks(name, last)
     for name in chosen:
-        console.print(f"report: {session.report_path(name, last)}", soft_wrap=True, highlight=False)
+        _print(f"report: {session.report_path(name, last)}")
     console.print("next: [bold]make ui[/] opens the web UI, [bold]quant --help[/] lists the commands")
 
 
@@ -145,15 +147,13 @@ class _Session:
 
         found = {key.partition("|")[2] for key in self.profile.store.existing(DATASETS[dataset]) if key.startswith(month)}
         if not found:
-            raise MissingPartitionError(
-                f"no sector has '{dataset}' for {month} in {self.profile.store.url}; run: quant run --to {month} --sector healthcare"
-            )
+            raise MissingPartitionError(f"no sector has '{dataset}' for {month} in {self.profile.store.url}; run: {self.first_run(month)}")
         return [name for name in SECTORS if name in found]
 
     def months(self, first: str | None, last: str | None) -> tuple[str, str]:
         from quant_assets.partitions import check_month
 
-        last = check_month(last) if last else self.profile.months.clip("0000-00", self.profile.last_month(), self.profile.last_month())[1]
+        last = check_month(last) if last else self.profile.last_month()
         first = check_month(first) if first else last
         self.profile.check_months(first, last)
         return first, last
@@ -175,26 +175,14 @@ class _Session:
             raise SettingsError(f"nothing to run for {first} to {last}")
         earliest = min(phase.first for phase in phases)
         if earliest < first:
-            console.print(
-                f"warm-up: windows reach back to {earliest}; missing earlier partitions are computed first", highlight=False, soft_wrap=True
-            )
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("<"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task("partitions", total=total_outputs(phases))
+            _print(f"warm-up: windows reach back to {earliest}; earlier partitions that are missing or unfinished are computed first")
+        with _Counter(total_outputs(phases)) as counter:
+            execute(chains, self.settings.profile, workers, counter.advance)
+            execute([monthly], self.settings.profile, 1, counter.advance)
 
-            def advance(dataset: str, partitions: int) -> None:
-                progress.update(task, advance=partitions, description=f"{dataset:<20}")
-
-            execute(chains, self.settings.profile, workers, advance)
-            execute([monthly], self.settings.profile, 1, advance)
-            progress.update(task, description=f"{'done':<20}")
+    def first_run(self, month: str) -> str:
+        """The command to start with where nothing is there."""
+        return f"quant run --profile {self.settings.profile} --sector healthcare --to {month}"
 
     def frame(self, dataset: str, sector: str, month: str) -> pl.DataFrame:
         from quant_assets.partitions import key
@@ -206,15 +194,13 @@ class _Session:
         candidates = self.frame("candidates", sector, month)
         weights = self.frame("weights", sector, month)
         if not len(candidates):
-            console.print(f"{sector} {month}: no candidates; no member passed the filters (candidates.* in conf/)", highlight=False)
+            _print(f"{sector} {month}: no candidates; no member passed the filters (candidates.* in conf/)")
             return
         joined = candidates.join(weights.select("ticker", "weight", "score", "score_source"), on="ticker", how="left")
         joined = joined.sort("candidate_type", "selection_rank")
-        table = Table(title=f"{sector}, decided at the close of {candidates['as_of'][0]}", title_justify="left")
-        for name, justify in (("side", "left"), ("rank", "right"), ("ticker", "left"), ("composite", "right"), ("momentum", "right")):
-            table.add_column(name, justify=justify)  # type: ignore[arg-type]
-        for name in ("slope", "low vol", "weight", "forecast"):
-            table.add_column(name, justify="right")
+        table = Table()
+        for name in ("side", "rank", "ticker", "composite", "momentum", "slope", "low vol", "weight", "forecast"):
+            table.add_column(name, justify="left" if name in ("side", "ticker") else "right")
         for row in joined.iter_rows(named=True):
             forecast = row["score"] if row["score_source"] == "prediction" else None
             table.add_row(
@@ -225,7 +211,8 @@ class _Session:
                 _number(row["weight"], ".1%"),
                 _number(forecast, "+.2%"),
             )
-        console.print(table)
+        _print(f"{sector}, decided at the close of {candidates['as_of'][0]}")
+        _print_whole(table)
 
     def report_path(self, sector: str, month: str) -> str:
         rows = self.frame("ops_report", sector, month)
@@ -235,7 +222,7 @@ class _Session:
         from quant_assets.partitions import month_range
         from quant_assets.schemas import DATASETS
 
-        table = Table(title=f"profile {self.settings.profile}, {self.profile.store.url}", title_justify="left")
+        table = Table()
         for name in ("asset", "sector", "first", "last"):
             table.add_column(name)
         table.add_column("partitions", justify="right")
@@ -248,8 +235,54 @@ class _Session:
                     gaps = len(month_range(months[0], months[-1])) - len(months)
                     table.add_row(name, sector, months[0], months[-1], str(len(months)), str(gaps or ""))
         if not table.row_count:
-            raise MissingPartitionError(f"nothing has been materialised in {self.profile.store.url}; start with: quant demo")
-        console.print(table)
+            start = "quant demo" if self.settings.profile == "demo" else self.first_run(self.profile.last_month())
+            raise MissingPartitionError(f"nothing has been materialised in {self.profile.store.url}; start with: {start}")
+        _print(f"profile {self.settings.profile}, {self.profile.store.url}")
+        _print_whole(table)
+
+
+class _Counter:
+    """Partitions written so far: a bar in a terminal, elsewhere (a log, a pipe) a line for each tenth."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._written = 0
+        columns = (
+            TextColumn("{task.description:<20}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("<"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._bar.add_task("partitions", total=total)
+
+    def __enter__(self) -> "_Counter":
+        self._bar.start()
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        if failed is None:
+            self._bar.update(self._task, description="done")
+        self._bar.stop()
+
+    def advance(self, dataset: str, partitions: int) -> None:
+        before, self._written = self._written, self._written + partitions
+        self._bar.update(self._task, advance=partitions, description=dataset)
+        if self._bar.disable and 10 * self._written // self._total > 10 * before // self._total:
+            _print(f"{self._written} of {self._total} partitions, last {dataset}")
+
+
+def _print(text: str) -> None:
+    """Print a text as it is: not wrapped, not coloured."""
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _print_whole(table: Table) -> None:
+    """Print a table as wide as it is: a narrow window or a pipe must not cut off names or numbers."""
+    needed = console.measure(table, options=console.options.update(width=1_000)).maximum
+    Console(width=max(needed, console.width)).print(table)
 
 
 def _number(value: Any, form: str) -> str:

@@ -48,7 +48,7 @@ def _definitions(profile: Profile, on_written: Callable[[str, int], None] | None
         assets=assets,
         asset_checks=[*contract_checks(profile, list(DATASETS)), coverage_check(profile)],
         jobs=jobs(profile),
-        resources={"parquet": ParquetIOManager(profile.store, profile.last_session, on_written)},
+        resources={"parquet": ParquetIOManager(profile.store, profile.last_session, profile.known_through, on_written)},
         # A step costs 0.07 s in process and seconds in a process of its own; runs, one per sector, are the parallelism.
         executor=dg.in_process_executor,
     )

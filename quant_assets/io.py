@@ -23,6 +23,7 @@ from quant_assets.schemas import DATASETS, Dataset
 from quant_assets.settings import SECTORS
 
 _PART = "part-0.parquet"
+_KNOWN_THROUGH = "known_through"
 _SECTOR_ORDER = {sector: position for position, sector in enumerate(SECTORS)}
 
 
@@ -32,11 +33,13 @@ class DatasetStore:
     Args:
         url: absolute local folder, or an fsspec URL such as `s3://bucket/prefix`.
         storage_options: handed to fsspec; credentials come from the environment.
+        command: the shell command that an error about missing partitions names.
 
     """
 
-    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None, command: str = "quant run") -> None:
         self.url = url.rstrip("/")
+        self._command = command
         self.local = "://" not in url
         self._fs, self._root = fsspec.core.url_to_fs(self.url, **dict(storage_options or {}))
 
@@ -77,7 +80,7 @@ class DatasetStore:
         if absent:
             raise MissingPartitionError(
                 f"{len(absent)} of {len(wanted)} partitions of '{dataset.name}' are missing in {self.url}: {describe(absent)}; "
-                f"materialise them first (web UI, or: quant run {_run_arguments(absent)})"
+                f"materialise them first (web UI, or: {self._command} {_run_arguments(absent)})"
             )
         if not wanted:
             return pl.LazyFrame(schema=dataset.loaded_schema)
@@ -97,8 +100,23 @@ class DatasetStore:
             frame = pl.concat(frames).lazy()
         return frame.select(list(dataset.loaded_schema))
 
-    def write(self, dataset: Dataset, frame: pl.DataFrame, keys: Iterable[str]) -> dict[str, int]:
+    def known_through(self, dataset: Dataset, partition_key: str) -> date | None:
+        """Last session that a partition takes account of, as `write` recorded it; None where it was not told."""
+        with self._fs.open(self.path(dataset, partition_key)) as file:
+            found = pl.read_parquet_metadata(file).get(_KNOWN_THROUGH)
+        return date.fromisoformat(found) if found else None
+
+    def write(
+        self, dataset: Dataset, frame: pl.DataFrame, keys: Iterable[str], known_through: Callable[[str], date] | None = None
+    ) -> dict[str, int]:
         """Replace the partitions `keys` by the rows of `frame`; a partition without rows becomes an empty file.
+
+        Args:
+            dataset: what is written.
+            frame: rows with `sector` at sector grain.
+            keys: partitions to replace.
+            known_through: gives for a key the last session that its rows take account of. It is recorded in the file, so that a
+                month written before it was over is told from a finished one.
 
         Returns:
             Rows of each key.
@@ -129,7 +147,8 @@ class DatasetStore:
             rows = by_key.get(key)
             rows = pl.DataFrame(schema=dataset.schema) if rows is None else rows.select(list(dataset.schema))
             buffer = io.BytesIO()
-            rows.write_parquet(buffer, compression="zstd", statistics=True)
+            recorded = None if known_through is None else {_KNOWN_THROUGH: known_through(key).isoformat()}
+            rows.write_parquet(buffer, compression="zstd", statistics=True, metadata=recorded)
             encoded[key] = (buffer.getvalue(), len(rows))
         for key, (content, _) in encoded.items():
             self._replace(self.path(dataset, key), content)
@@ -201,16 +220,24 @@ class ParquetIOManager(dg.IOManager):
     `{"absent": "future"}`: so are those of months that have not begun at the last closed session.
     """
 
-    def __init__(self, store: DatasetStore, last_session: Callable[[], date], on_written: Callable[[str, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        store: DatasetStore,
+        last_session: Callable[[], date],
+        known_through: Callable[[str, int], date],
+        on_written: Callable[[str, int], None] | None = None,
+    ) -> None:
         self.store = store
         self._last_session = last_session
+        self._known_through = known_through
         self._on_written = on_written
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame) -> None:
         """Write the partitions of the run and record the rows of each."""
         dataset = DATASETS[context.asset_key.path[-1]]
         frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
-        rows = self.store.write(dataset, frame, context.asset_partition_keys)
+        matures = int((context.definition_metadata or {}).get("matures_months", 0))
+        rows = self.store.write(dataset, frame, context.asset_partition_keys, lambda key: self._known_through(parse_key(key)[1], matures))
         context.add_output_metadata({"rows": sum(rows.values()), "partitions": len(rows), "path": f"{self.store.url}/{dataset.name}"})
         if self._on_written is not None:
             self._on_written(dataset.name, len(rows))

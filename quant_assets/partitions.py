@@ -104,10 +104,9 @@ class Months:
 
     @property
     def monthly(self) -> dg.MonthlyPartitionsDefinition:
-        """Month-grain partitions."""
-        if self.end is None:
-            return dg.MonthlyPartitionsDefinition(start_date=self.start, fmt=MONTH_FORMAT, end_offset=1)
-        return dg.MonthlyPartitionsDefinition(start_date=self.start, end_date=shift_month(self.end, 1), fmt=MONTH_FORMAT)
+        """Month-grain partitions; the offset makes the running month one of them, also where it is the last by `end`."""
+        after = None if self.end is None else shift_month(self.end, 1)
+        return dg.MonthlyPartitionsDefinition(start_date=self.start, end_date=after, fmt=MONTH_FORMAT, end_offset=1)
 
     @property
     def by_sector(self) -> dg.MultiPartitionsDefinition:
@@ -157,6 +156,15 @@ def history(months: int) -> dg.TimeWindowPartitionMapping:
 def all_sectors() -> dg.MultiToSingleDimensionPartitionMapping:
     """Month grain on sector x month: every sector of the month."""
     return dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name="month")
+
+
+def month_offsets(mapping: dg.PartitionMapping | None) -> tuple[int, int]:
+    """First and last month that a mapping reads, relative to the partition's month; (0, 0) for the same month."""
+    if isinstance(mapping, dg.MultiPartitionMapping):
+        mapping = mapping.downstream_mappings_by_upstream_dimension["month"].partition_mapping
+    if isinstance(mapping, dg.TimeWindowPartitionMapping):
+        return mapping.start_offset, mapping.end_offset
+    return 0, 0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from quant_assets.errors import SettingsError
 from quant_assets.io import DatasetStore
 from quant_assets.market.calendar import last_session_to, sessions
-from quant_assets.partitions import Months, RunPartitions, month_of, month_start, shift_month
+from quant_assets.partitions import Months, RunPartitions, month_end, month_of, month_start, shift_month
 from quant_assets.settings import Settings
 from quant_assets.sources.base import Source
 
@@ -30,7 +30,7 @@ class Profile:
     @cached_property
     def store(self) -> DatasetStore:
         """Where the partitions are."""
-        return DatasetStore(self.settings.storage_url)
+        return DatasetStore(self.settings.storage_url, command=f"quant run --profile {self.settings.profile}")
 
     @cached_property
     def source(self) -> Source:
@@ -45,15 +45,25 @@ class Profile:
         return FilesSource(self.settings.files, self.settings.data_dir, start)
 
     def last_session(self) -> date:
-        """The last closed session: up to the pinned `as_of`, else by the clock of New York."""
-        if self.settings.as_of is not None:
-            return last_session_to(self.settings.as_of)
+        """The last closed session by the clock of New York, or up to the pinned `as_of` where that is earlier."""
         now = datetime.now(ZoneInfo("America/New_York"))
-        return last_session_to(now.date() if now.time() >= _PUBLISHED else now.date() - timedelta(days=1))
+        closed = now.date() if now.time() >= _PUBLISHED else now.date() - timedelta(days=1)
+        return last_session_to(min(closed, self.settings.as_of or closed))
 
     def last_month(self) -> str:
-        """The newest month that holds a closed session."""
-        return month_of(self.last_session())
+        """The newest month of the profile that holds a closed session."""
+        newest = month_of(self.last_session())
+        return min(newest, self.months.end or newest)
+
+    def known_through(self, month: str, matures_months: int = 0) -> date:
+        """Last closed session that a partition takes account of, were it written now.
+
+        Args:
+            month: of the partition.
+            matures_months: how far ahead it looks; nothing that becomes known later changes it.
+
+        """
+        return min(last_session_to(month_end(shift_month(month, matures_months))), self.last_session())
 
     def through(self, run: RunPartitions) -> date:
         """Last closed session of a run's months."""
@@ -67,18 +77,13 @@ class Profile:
         return list(found.values())
 
     def check_months(self, first: str, last: str) -> None:
-        """Raise a SettingsError unless both months exist and are in order."""
-        newest = self.months.end or self.last_month()
-        if first > last:
-            raise SettingsError(f"--from {first} is later than --to {last}")
+        """Raise a SettingsError unless both months hold a closed session and are in order."""
+        newest = self.last_month()
         for month in (first, last):
             if not self.months.start <= month <= newest:
                 raise SettingsError(
                     f"month {month} is outside the range of profile '{self.settings.profile}', {self.months.start} to {newest}; "
                     f"choose a month inside it or set partitions.start and partitions.end in conf/profiles/{self.settings.profile}.yaml"
                 )
-
-    def month_before(self, month: str) -> str | None:
-        """The month before, or None at the start of the profile."""
-        earlier = shift_month(month, -1)
-        return earlier if earlier >= self.months.start else None
+        if first > last:
+            raise SettingsError(f"the first month {first} is later than the last month {last}; exchange --from and --to")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as PydanticSettingsError
 
 from quant_assets.errors import SettingsError
 
@@ -45,6 +46,12 @@ class PartitionSettings(Model):
 
     start: str = Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
     end: str | None = Field(default=None, pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "PartitionSettings":
+        if self.end is not None and self.start > self.end:
+            raise ValueError(f"start {self.start} is later than end {self.end}")
+        return self
 
 
 class SectorWindows(Model):
@@ -297,6 +304,25 @@ class FilesSettings(Model):
     splice_tolerance: float = Field(default=0.001, gt=0)
 
 
+class _EnvironmentSource(EnvSettingsSource):
+    """`QUANT__…` variables; one that names no setting is an error rather than a typo that is ignored."""
+
+    def __call__(self) -> dict[str, Any]:
+        known = [name for name in self.settings_cls.model_fields if name != "profile"]
+        for variable in self.env_vars:
+            if variable.startswith("quant__") and variable.split("__")[1] not in known:
+                raise SettingsError(
+                    f"environment variable {variable.upper()} names no setting; settings are {', '.join(known)}, written as "
+                    "QUANT__GROUP__NAME; QUANT_PROFILE chooses the profile"
+                )
+        try:
+            return super().__call__()
+        except PydanticSettingsError as error:
+            raise SettingsError(
+                f"{str(error).partition(' from source')[0]}: the environment needs QUANT__GROUP__NAME=value, or JSON for a group or list"
+            ) from None
+
+
 class _YamlSource(PydanticBaseSettingsSource):
     """`conf/base.yaml` overlaid with the profile's file."""
 
@@ -319,7 +345,12 @@ class Settings(BaseSettings):
     """Everything that can be set. See `conf/base.yaml` for the values and their meaning."""
 
     model_config = SettingsConfigDict(
-        env_prefix="QUANT__", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix="QUANT__",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
 
     profile: str
@@ -352,12 +383,18 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, the environment over the files."""
-        return (init_settings, EnvSettingsSource(settings_cls), _YamlSource(settings_cls))
+        return (init_settings, _EnvironmentSource(settings_cls), _YamlSource(settings_cls))
 
     @model_validator(mode="after")
     def _horizon_has_labels(self) -> "Settings":
         if self.weights.horizon not in self.labels.horizons:
             raise ValueError(f"weights.horizon {self.weights.horizon} is not one of labels.horizons {self.labels.horizons}")
+        return self
+
+    @model_validator(mode="after")
+    def _as_of_has_months(self) -> "Settings":
+        if self.as_of is not None and f"{self.as_of:%Y-%m}" < self.partitions.start:
+            raise ValueError(f"as_of {self.as_of} lies before partitions.start {self.partitions.start}")
         return self
 
     @property
@@ -391,11 +428,11 @@ def load_settings(profile: str | None = None, **overrides: Any) -> Settings:
         return Settings(profile=name, **overrides)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise SettingsError(
-            f"setting {where} of profile '{name}' is not valid: {first['msg']}; "
-            f"mend it in {conf_dir()} or in the environment (QUANT__{where.upper().replace('.', '__')})"
-        ) from None
+        where = ".".join(str(part) for part in first["loc"])
+        what = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        subject = f"setting {where} of profile '{name}'" if where else f"profile '{name}'"
+        variable = f" (QUANT__{where.upper().replace('.', '__')})" if where else ""
+        raise SettingsError(f"{subject} is not valid: {what}; mend it in {conf_dir()} or in the environment{variable}") from None
 
 
 @cache

@@ -77,6 +77,8 @@ def test_running_month_exists_and_a_pinned_as_of_closes_the_set() -> None:
     pinned = Months.of(PartitionSettings(start="2018-01"), date(2020, 5, 7))
     assert pinned.monthly.get_last_partition_key() == "2020-05"
     assert Months.of(PartitionSettings(start="2018-01", end="2019-01"), date(2020, 5, 7)).end == "2019-01"
+    today = datetime.now(UTC).date()
+    assert Months.of(PartitionSettings(start="2018-01"), today).monthly.get_last_partition_key() == month_of(today)
 
 
 def mapped(mapping: dg.PartitionMapping, *keys: str) -> set[str]:

@@ -4,16 +4,19 @@ No computation: the domain functions get one sector's frames at a time and retur
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 import polars as pl
 
-from quant_assets.partitions import RunPartitions
+from quant_assets.partitions import RunPartitions, month_offsets
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS, Dataset
 
 OWNERS = ["team:quant-assets"]
+
+#: Group of the month-grain assets: one Dagster command cannot mix the grains, so no other group does.
+ACROSS_SECTORS = "across_sectors"
 
 
 def column_schema(dataset: Dataset) -> dg.TableSchema:
@@ -40,8 +43,8 @@ def describe_dataset(dataset: Dataset) -> str:
     )
 
 
-def common(profile: Profile, name: str) -> dict[str, Any]:
-    """Arguments that `asset` and `AssetOut` share for a dataset."""
+def common(profile: Profile, name: str, matures_months: int = 0) -> dict[str, Any]:
+    """Arguments that `asset` and `AssetOut` share for a dataset; `matures_months` is how far ahead it looks."""
     dataset = DATASETS[name]
     return {
         "description": describe_dataset(dataset),
@@ -51,6 +54,7 @@ def common(profile: Profile, name: str) -> dict[str, Any]:
             "dagster/column_schema": column_schema(dataset),
             "dagster/uri": f"{profile.store.url}/{name}",
             "known_at": dataset.known_at,
+            "matures_months": matures_months,
         },
     }
 
@@ -60,6 +64,7 @@ def dataset_asset(
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Decorator: the asset of a dataset at its grain, range runs in one run."""
     months = profile.months
+    matures = max((month_offsets(each.partition_mapping)[1] for each in (ins or {}).values()), default=0)
     decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
         name=name,
         group_name=group,
@@ -67,12 +72,12 @@ def dataset_asset(
         partitions_def=months.by_sector if DATASETS[name].grain == "sector" else months.monthly,
         backfill_policy=dg.BackfillPolicy.single_run(),
         ins=ins,
-        **common(profile, name),
+        **common(profile, name, max(matures, 0)),
     )
     return decorate
 
 
-def read(mapping: dg.PartitionMapping | None = None, *, absent: str | None = None) -> dg.AssetIn:
+def read(mapping: dg.PartitionMapping | None = None, *, absent: Literal["skip", "before", "future"] | None = None) -> dg.AssetIn:
     """An input: the same partition, or those of a mapping. `absent` is explained at `ParquetIOManager`."""
     return dg.AssetIn(partition_mapping=mapping, metadata={"absent": absent} if absent else None)
 
@@ -98,9 +103,3 @@ def one_sector(sector: str, **inputs: pl.LazyFrame) -> dict[str, pl.DataFrame]:
     """The rows of one sector of each input."""
     frames = {label: frame.filter(pl.col("sector") == sector).drop("sector", "month") for label, frame in inputs.items()}
     return dict(zip(frames, pl.collect_all(list(frames.values())), strict=True))
-
-
-def record_rows_by_partition(context: dg.AssetExecutionContext, name: str, counts: Mapping[str, Mapping[str, Any]]) -> None:
-    """Attach metadata to single partitions of a range run; every partition of the run must be a key."""
-    for partition_key, metadata in counts.items():
-        context.add_asset_metadata(metadata, asset_key=dg.AssetKey(name), partition_key=partition_key)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.declare import common, dataset_asset, for_each_sector, run_partitions
+from quant_assets.assets.declare import ACROSS_SECTORS, common, dataset_asset, for_each_sector, run_partitions
 from quant_assets.features.ohlcv import peaks
 from quant_assets.market import fundamentals as statements
 from quant_assets.market import macro as observations
@@ -106,7 +106,7 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 
         return for_each_sector(run, "fundamentals", of_sector)
 
-    @dataset_asset(profile, "macro", group=GROUP, kinds=["polars"])
+    @dataset_asset(profile, "macro", group=ACROSS_SECTORS, kinds=["polars"])
     def macro(context: dg.AssetExecutionContext) -> pl.DataFrame:
         run = run_partitions(context)
         through = profile.through(run)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
+from quant_assets.assets.declare import ACROSS_SECTORS, dataset_asset, for_each_sector, read, run_partitions
 from quant_assets.assets.signals import panel_sessions
 from quant_assets.backtest.metrics import performance
 from quant_assets.backtest.simulation import lookback_months, simulate
@@ -111,7 +111,7 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     @dataset_asset(
         profile,
         "portfolio_weights",
-        group=GROUP,
+        group=ACROSS_SECTORS,
         kinds=["polars"],
         ins={"weights": read(all_sectors(), absent="skip"), "regime_state": read(all_sectors(), absent="skip")},
     )
@@ -124,7 +124,7 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     @dataset_asset(
         profile,
         "portfolio_backtest",
-        group=GROUP,
+        group=ACROSS_SECTORS,
         kinds=["polars"],
         ins={
             "portfolio_weights": read(history(holding_months)),

@@ -50,7 +50,11 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
             return compute_indicators(prices, universe, sector, settings.indicators, days, run.first_day, run.last_day)
 
-        return for_each_sector(run, "indicators", of_sector, prices=prices, universe=universe)
+        result = for_each_sector(run, "indicators", of_sector, prices=prices, universe=universe)
+        fits = result.select("sector", "ticker", pl.col("date").dt.month_start(), "garch_fitted_on").unique()
+        without = int(fits["garch_fitted_on"].is_null().sum())  # too little history, or a fit that did not converge
+        context.add_output_metadata({"garch_ticker_months": len(fits), "garch_ticker_months_without_fit": without})
+        return result
 
     @dataset_asset(profile, "candidates", group=GROUP, kinds=["polars"], ins={"indicators": read(), "universe": read()})
     def candidates(context: dg.AssetExecutionContext, indicators: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:

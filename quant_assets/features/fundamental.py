@@ -2,22 +2,23 @@
 
 What is known at session t: the rows of dataset `fundamentals` with `known_at` at or before t and not earlier than
 `lookback_months` calendar months before t's month. The second bound makes the answer a function of t alone, however
-much has been loaded. Then
+much has been loaded. Providers differ in what they give (SEC extracts have no shares and no debt), so each figure is chosen by itself:
 
 - Rows of one frequency whose `period_end` less `_PERIOD_SLACK` days lies in the same month are versions of one period:
-  providers and 52-week years name its last day differently. The version that became known last counts (of several at
-  once, the provider first in the alphabet).
-- The newest period wins, not the newest announcement: a late restatement of an old quarter changes no balance sheet.
-- Flows cover four quarters where the four newest known ones follow each other, and otherwise, or where an annual period
-  ends later, the newest annual statement. Growth compares with the four quarters, or the annual statement, a year before.
-  A figure missing in one of them makes the feature missing.
-- Balance-sheet figures and shares are those of the newest period of either frequency; a quarter wins against a year that ends with it.
+  providers and 52-week years name its last day differently. Of the versions that have the figure, the one that became known last
+  gives it (of several at once, the provider first in the alphabet).
+- The newest period that has the figure wins, not the newest announcement: a late restatement of an old quarter changes no
+  balance sheet. A quarter wins against a year that ends with it. A period that ends more than `_OLDEST_PERIOD` months before
+  the newest known one gives nothing.
+- Flows cover a year: four quarters that follow each other and all have the figure, or an annual statement. The two figures of a
+  margin belong to one year, and growth compares a year with the one 11 to 13 months before it, made up in the same way.
 
-Market value is the unadjusted close times the shares times the splits since the shares were stated. A statement gives shares on the basis
+Market value is `close_unadjusted` times the shares times the splits since the shares were stated. A statement gives shares on the basis
 of the day it is published (earlier splits are restated, US GAAP ASC 260-10-55-12), so the splits since are `split_factor` at t over
-`split_factor` at `known_at`. Two approximations remain. Where the provider's prices are already adjusted (`adjustment` is not `as_traded`),
-`close_unadjusted` is not what was paid, and market value is off by the later splits and dividends. Where a provider gives shares as
-restated later, they may already contain a later split.
+`split_factor` at `known_at` of the statement that gives the shares. Before the ticker's first as-traded bar `close_unadjusted`, and with
+it market value, is null. Approximations that remain: shares are diluted averages of a year or quarter, up to `_OLDEST_PERIOD` months old;
+splits, and closes carried on after the last as-traded bar, are as good as the provider's events (some list spin-offs as splits); shares
+that a provider restated may already contain a later split.
 """
 
 from datetime import date
@@ -30,12 +31,15 @@ from quant_assets.signals.windows import STALE_SESSIONS
 #: Fiscal periods that end in the first days of a month belong to the month before.
 _PERIOD_SLACK = 10
 
+#: Months by which a period that gives a figure may end before the newest known one: a year and the quarter in which its report is late.
+_OLDEST_PERIOD = 15
+
 #: Calendar days before `known_at` in which the bar may lie whose split factor belongs to the statement.
 _SPLIT_DAYS = STALE_SESSIONS + 2
 
 _FLOWS = ("revenue", "gross_profit", "operating_income", "net_income")
 _STOCKS = ("total_equity", "total_debt", "shares")
-_QUARTERS = 8
+_OF_A_YEAR = ("gross_margin", "operating_margin", "net_margin", "revenue_growth", "earnings_growth")
 
 
 def price_sessions(settings: FundamentalSettings) -> int:
@@ -67,29 +71,26 @@ def fundamental(
     joined = bars.sort("date", "ticker").join_asof(
         known.sort("state", "ticker"), left_on="date", right_on="state", by="ticker", strategy="backward", check_sortedness=False
     )
-    market_value = pl.col("close_unadjusted") * pl.col("shares") * (pl.col("split_factor") / pl.col("stated_factor"))
+    market_value = pl.col("close_unadjusted") * pl.col("split_factor") * pl.col("shares")
     return joined.select(
         "ticker",
         "date",
+        *_OF_A_YEAR,
         earnings_yield=_over(pl.col("net_income"), market_value),
         book_to_market=_over(pl.col("total_equity"), market_value),
         return_on_equity=_over(pl.col("net_income"), pl.col("total_equity")),
         debt_to_equity=_over(pl.col("total_debt"), pl.col("total_equity")),
-        gross_margin=_over(pl.col("gross_profit"), pl.col("revenue")),
-        operating_margin=_over(pl.col("operating_income"), pl.col("revenue")),
-        net_margin=_over(pl.col("net_income"), pl.col("revenue")),
-        revenue_growth=_over(pl.col("revenue"), pl.col("revenue_before")) - 1.0,
-        earnings_growth=_over(pl.col("net_income") - pl.col("net_income_before"), pl.col("net_income_before").abs()),
         statement_age_days=(pl.col("date") - pl.col("published")).dt.total_days().cast(pl.Float64),
-    )
+    ).with_columns(pl.selectors.float().fill_nan(None))
 
 
 def _over(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
-    return pl.when(denominator > 0.0).then(numerator / denominator)
+    """A ratio: null where a figure is missing, NaN where the denominator is not positive (and no older period is asked instead)."""
+    return numerator / pl.when(denominator > 0.0).then(denominator).when(denominator.is_not_null()).then(float("nan"))
 
 
 def _statements(prices: pl.DataFrame, fundamentals: pl.DataFrame) -> pl.DataFrame:
-    """Statements with `usable` (known and in the panel), `period` (months since year 0) and `stated_factor` (split factor when known)."""
+    """Statements, versions in the order in which they count, with `period` (months since year 0) and shares at the split factor 1."""
     factors = prices.select("ticker", "split_factor", known_at="date").sort("known_at", "ticker")
     statements = fundamentals.sort("known_at", "ticker")
     # Bars exist from a few days before, or, for a listing or the start of the profile, only from later on.
@@ -103,85 +104,79 @@ def _statements(prices: pl.DataFrame, fundamentals: pl.DataFrame) -> pl.DataFram
             check_sortedness=False,
         )
     closing = pl.col("period_end").dt.offset_by(f"-{_PERIOD_SLACK}d")
-    return statements.select(
-        "ticker",
-        "frequency",
-        "known_at",
-        "period_end",
-        "provider",
-        *_FLOWS,
-        *_STOCKS,
-        usable=pl.max_horizontal("known_at", "panel_from"),
+    return statements.with_columns(
         period=12 * closing.dt.year() + closing.dt.month().cast(pl.Int32),
         published=pl.coalesce("published", "known_at"),
-        stated_factor=pl.coalesce("_before", "_after"),
-    )
+        shares=pl.col("shares") / pl.coalesce("_before", "_after"),
+    ).sort("ticker", "period", "frequency", "known_at", "provider", "period_end", descending=[False] * 4 + [True, False])
 
 
 def _known(rows: pl.DataFrame, statements: pl.DataFrame, settings: FundamentalSettings, first_day: date, last_day: date) -> pl.DataFrame:
     """What is known of each ticker, at every day on which that changes.
 
     Returns:
-        `ticker`, `state` (the first day on which the row holds, until the next one), flows of a year and of the year before, balance sheet.
+        `ticker`, `state` (the first day on which the row holds, until the next one), `published` of the newest period, the
+        balance sheet, `net_income` of a year and the ratios of a year.
 
     """
     tickers = rows.select("ticker").unique()
     start = first_day.replace(day=1)
-    # Knowledge changes when a statement becomes usable, and at the start of a month, when old ones fall out.
+    # Knowledge changes when a statement enters the panel, and at the start of a month, when old ones fall out.
     month_starts = pl.DataFrame({"state": pl.date_range(start, last_day, "1mo", eager=True)})
-    announced = statements.select("ticker", state="usable").filter(pl.col("state").is_between(start, last_day))
-    states = pl.concat([tickers.join(month_starts, how="cross"), announced.join(tickers, on="ticker", how="semi")]).unique()
+    announced = statements.select("ticker", state="panel_from").filter(pl.col("state").is_between(start, last_day))
+    states = pl.concat([tickers.join(month_starts, how="cross"), announced.join(tickers, on="ticker", how="semi")])
+    states = states.unique().sort("ticker", "state").with_row_index("id")
     oldest = pl.col("state").dt.month_start().dt.offset_by(f"-{settings.lookback_months}mo")
-    numbered = statements.with_row_index()
-    versions = (
-        states.join(numbered.select("index", "ticker", "usable", "known_at"), on="ticker")  # large, so without the figures
-        .filter(pl.col("usable") <= pl.col("state"), pl.col("known_at") >= oldest)
-        .select("state", "index")
-        .join(numbered, on="index")
-        .sort("ticker", "state", "frequency", "period", "known_at", "provider", "period_end", descending=[False] * 5 + [True, False])
+    days = statements.select("ticker", "panel_from", "known_at", row=pl.int_range(pl.len()))
+    known = states.join(days, on="ticker", maintain_order="left_right").filter(  # large, so without the figures
+        pl.col("panel_from") <= pl.col("state"), pl.col("known_at") >= oldest
     )
-    newest_first = (
-        versions.unique(["ticker", "state", "frequency", "period"], keep="last", maintain_order=True)
-        .sort("ticker", "state", "frequency", "period", descending=[False, False, False, True])
-        .group_by("ticker", "state", "frequency", maintain_order=True)
-        .agg(pl.col("period", "published", "stated_factor", *_FLOWS, *_STOCKS).head(_QUARTERS))
+    periods = (
+        statements[known["row"]]
+        .with_columns(known["id"])
+        .group_by("id", "period", "frequency", maintain_order=True)
+        .agg(pl.col("published", *_STOCKS, *_FLOWS).last(ignore_nulls=True))
     )
-    quarterly, annual = (newest_first.filter(pl.col("frequency") == frequency).drop("frequency") for frequency in ("quarterly", "annual"))
-    both = states.join(quarterly, on=["ticker", "state"], how="left").join(annual, on=["ticker", "state"], how="left", suffix="_annual")
-    return both.select("ticker", "state", *_balance_sheet(), *_flows())
+    recent = pl.col("period") >= pl.col("period").max().over("id") - _OLDEST_PERIOD
+    newest = pl.col("published", *_STOCKS, "net_income", *_OF_A_YEAR).last(ignore_nulls=True)
+    return states.join(_years(periods).filter(recent).group_by("id", maintain_order=True).agg(newest), on="id", how="left")
 
 
-def _at(name: str, place: int) -> pl.Expr:
-    return pl.col(name).list.get(place, null_on_oob=True)
+def _years(periods: pl.DataFrame) -> pl.DataFrame:
+    """Periods with the flows of the year that ends with them and the ratios of these.
 
+    Args:
+        periods: one row for each `id`, `period` and `frequency`, sorted by them.
 
-def _balance_sheet() -> list[pl.Expr]:
-    quarter_is_newest = _at("period", 0).fill_null(0) >= _at("period_annual", 0).fill_null(0)
-    names = ("published", "stated_factor", *_STOCKS)
-    return [pl.when(quarter_is_newest).then(_at(name, 0)).otherwise(_at(f"{name}_annual", 0)).alias(name) for name in names]
+    Returns:
+        The same rows, sorted likewise; a quarter that does not follow on three others has no flows.
 
-
-def _consecutive(count: int) -> pl.Expr:
-    """Whether the newest `count` known quarters follow each other: years of 52 weeks have quarters of 12 to 17 weeks."""
-    gaps = (_at("period", place) - _at("period", place + 1) for place in range(count - 1))
-    return pl.all_horizontal(gap.is_between(2, 4) for gap in gaps).fill_null(False)
-
-
-def _flows() -> list[pl.Expr]:
-    newest = _at("period", 0) >= _at("period_annual", 0).fill_null(0)
-    quarters = (_consecutive(4) & newest).fill_null(False)
-    year_before = (_at("period_annual", 0) - _at("period_annual", 1)).is_between(11, 13)
-
-    def four(name: str, first: int) -> pl.Expr:
-        return _at(name, first) + _at(name, first + 1) + _at(name, first + 2) + _at(name, first + 3)
-
-    now = [pl.when(quarters).then(four(name, 0)).otherwise(_at(f"{name}_annual", 0)).alias(name) for name in _FLOWS]
-    before = [
-        pl.when(quarters & _consecutive(_QUARTERS))
-        .then(four(name, 4))
-        .when(~quarters & year_before)
-        .then(_at(f"{name}_annual", 1))
-        .alias(f"{name}_before")
-        for name in ("revenue", "net_income")
-    ]
-    return now + before
+    """
+    quarters = periods.filter(pl.col("frequency") == "quarterly")
+    gap = pl.col("period").diff()
+    # Years of 52 weeks have quarters of 12 to 17 weeks.
+    follow = pl.all_horizontal(pl.col("id") == pl.col("id").shift(3), *(gap.shift(k).is_between(2, 4) for k in range(3)))
+    of_a_year = (pl.when(follow).then(sum((pl.col(name).shift(k) for k in range(1, 4)), pl.col(name))) for name in _FLOWS)
+    annual = periods.filter(pl.col("frequency") == "annual")
+    years = pl.concat([annual, quarters.with_columns(of_a_year)]).sort("id", "period", "frequency")
+    before = years.select("id", "frequency", year_before="period", revenue_before="revenue", net_income_before="net_income")
+    revenue, net_income, income_before = pl.col("revenue"), pl.col("net_income"), pl.col("net_income_before")
+    return (
+        years.with_columns(sought=pl.col("period") - 12)
+        .join_asof(
+            before,
+            left_on="sought",
+            right_on="year_before",
+            by=["id", "frequency"],
+            strategy="nearest",
+            tolerance=1,
+            check_sortedness=False,
+        )
+        .with_columns(
+            gross_margin=_over(pl.col("gross_profit"), revenue),
+            operating_margin=_over(pl.col("operating_income"), revenue),
+            net_margin=_over(net_income, revenue),
+            revenue_growth=_over(revenue, pl.col("revenue_before")) - 1.0,
+            earnings_growth=_over(net_income - income_before, income_before.abs()),
+        )
+    )

@@ -1,11 +1,13 @@
 """Executing a plan: one process for each sector, runs recorded in the profile's Dagster instance, progress on the way."""
 
+import fcntl
 import logging
 import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
@@ -14,6 +16,7 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.errors import QuantError
+from quant_assets.running.bookkeeping import relax
 from quant_assets.running.plan import Phase
 from quant_assets.settings import ROOT, conf_dir
 
@@ -22,7 +25,7 @@ Progress = Callable[[str, int], None]
 
 
 class RunFailedError(QuantError):
-    """A run failed; the message is that of the first failing step."""
+    """Runs failed; one line for each chain, with its first failing step."""
 
 
 def dagster_home(profile: str) -> Path:
@@ -34,16 +37,20 @@ def dagster_home(profile: str) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
-        shutil.copyfile(conf_dir() / "dagster.yaml", config)
+        unfinished = config.with_suffix(f".{os.getpid()}")
+        shutil.copyfile(conf_dir() / "dagster.yaml", unfinished)
+        unfinished.replace(config)
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 
 
 def initialise_instance() -> None:
-    """Create the instance's tables: two first processes at once on an empty SQLite home would corrupt it."""
-    with dg.DagsterInstance.get() as instance:
-        instance.get_run_records(limit=1)
-        instance.all_asset_keys()
+    """Create the instance's tables, one process at a time: two at once on an empty SQLite home make each other fail."""
+    with (Path(os.environ["DAGSTER_HOME"]) / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with dg.DagsterInstance.get() as instance:
+            instance.get_run_records(limit=1)
+            instance.all_asset_keys()
 
 
 def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> None:
@@ -56,31 +63,39 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
         progress: called in this process for each dataset written.
 
     Raises:
-        RunFailedError: a run failed. Chains that had begun are finished first; what they wrote stays.
+        RunFailedError: a run failed. It ends its chain; the other chains are finished first, and what was written stays.
 
     """
     chains = [list(chain) for chain in plan if chain]
     if not chains:
         return
     initialise_instance()
-    if workers == 1 or len(chains) == 1:
-        for chain in chains:
-            _execute_chain(chain, profile, progress)
-        return
+    beside = workers > 1 and len(chains) > 1
+    failed = _execute_beside(chains, profile, workers, progress) if beside else [_outcome(each, profile, progress) for each in chains]
+    reasons = [reason for reason in failed if reason]
+    if reasons:
+        raise RunFailedError("\n".join(reasons))
+
+
+def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> list[str | None]:
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(min(workers, len(chains)), mp_context=context) as pool:
         written: Any = manager.Queue()
-        futures = [pool.submit(_execute_in_worker, chain, profile, written) for chain in chains]
-        pending = set(futures)
-        while pending:
+        interrupted: Any = manager.Event()
+        try:
+            futures = [pool.submit(_outcome_in_worker, chain, profile, written, interrupted) for chain in chains]
+            while not all(future.done() for future in futures):
+                _drain(written, progress)
             _drain(written, progress)
-            pending = {future for future in pending if not future.done()}
-        for future in as_completed(futures):
-            error = future.exception()
-            if error is not None:
-                pool.shutdown(cancel_futures=True)
-                raise error
-        _drain(written, progress)
+            return [future.result() for future in futures]
+        except BrokenProcessPool:
+            raise RunFailedError(
+                "a worker process was killed, perhaps for want of memory; what was written stays: run again with fewer --workers"
+            ) from None
+        except KeyboardInterrupt:
+            interrupted.set()  # cancelling is not enough: the pool hands out one chain more than it has workers
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _drain(written: "Queue[tuple[str, int]]", progress: Progress) -> None:
@@ -92,14 +107,18 @@ def _drain(written: "Queue[tuple[str, int]]", progress: Progress) -> None:
         progress(dataset, partitions)
 
 
-def _execute_in_worker(chain: Sequence[Phase], profile: str, written: "Queue[tuple[str, int]]") -> None:
-    _execute_chain(chain, profile, lambda dataset, partitions: written.put((dataset, partitions)))
+def _outcome_in_worker(chain: Sequence[Phase], profile: str, written: "Queue[tuple[str, int]]", interrupted: Any) -> str | None:
+    if interrupted.is_set():
+        return "interrupted"
+    return _outcome(chain, profile, lambda dataset, partitions: written.put((dataset, partitions)))
 
 
-def _execute_chain(chain: Sequence[Phase], profile: str, progress: Progress) -> None:
+def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | None:
+    """Execute a chain up to its first failing run; the reason of that, or None."""
     from quant_assets.definitions import build_defs
     from quant_assets.settings import load_settings
 
+    relax()
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     job = build_defs(load_settings(profile), progress).resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance:
@@ -112,21 +131,29 @@ def _execute_chain(chain: Sequence[Phase], profile: str, progress: Progress) -> 
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
             if not result.success:
-                raise RunFailedError(_reason(result, phase))
+                return _reason(run, result, phase)
+    return None
 
 
-def _reason(result: dg.ExecuteInProcessResult, phase: Phase) -> str:
-    """The message of the first step that failed, or of the check that blocked."""
-    where = f"{phase.sector or 'month'} {phase.first} to {phase.last}"
+def _reason(job: dg.JobDefinition, result: dg.ExecuteInProcessResult, phase: Phase) -> str:
+    """What the first step that failed said, or the check that blocked, with assets, sector and months."""
+    months = phase.first if phase.first == phase.last else f"{phase.first} to {phase.last}"
+    where = f"{phase.sector}, {months}" if phase.sector else months
+    unexpected = f"unexpected; see run {result.run_id} in the web UI"
     for event in result.all_events:
         checked = event.asset_check_evaluation_data if event.event_type_value == "ASSET_CHECK_EVALUATION" else None
         if checked is not None and not checked.passed and checked.severity == dg.AssetCheckSeverity.ERROR:
-            return f"check '{checked.check_name}' of '{checked.asset_key.path[-1]}' failed ({where}): {checked.description}"
-        if event.is_step_failure:
-            error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
-            message = " ".join((error.message if error else "unknown error").split())
-            message = message.split(": ", 1)[1] if message.startswith("quant_assets.errors.") else message
-            return f"{event.step_key} ({where}): {message}"
-    return f"run failed ({where}); see it in the web UI, run {result.run_id}"
+            return (
+                f"{checked.asset_key.path[-1]} ({where}): check '{checked.check_name}' failed, so nothing downstream was computed; "
+                f"mend the cause and run again: {checked.description}"
+            )
+        if event.is_step_failure and event.node_handle is not None:
+            chain = [event.step_failure_data.error]
+            while chain[-1] is not None:
+                chain.append(chain[-1].cause)
+            messages = [" ".join(error.message.split()) for error in chain if error is not None]
+            ours = [message.partition(": ")[2] for message in messages if message.startswith("quant_assets.errors.")]
+            keys = job.asset_layer.get_selected_entity_keys_for_node(event.node_handle)
+            assets = ", ".join(sorted(each.path[-1] for each in keys if isinstance(each, dg.AssetKey))) or event.step_key
+            return f"{assets} ({where}): {ours[0] if ours else f'{messages[-1]} ({unexpected})'}"
+    return f"{', '.join(phase.assets)} ({where}): {unexpected}"

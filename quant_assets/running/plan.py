@@ -1,12 +1,13 @@
 """Which runs bring a request about: the warm-up that each asset's windows need, and one range run per sector and phase."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
 from quant_assets.errors import SettingsError
-from quant_assets.partitions import key, month_range, shift_month
+from quant_assets.partitions import key, month_offsets, month_range, shift_month
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
 
@@ -48,20 +49,24 @@ class Planner:
         self._profile = profile
         self._together: dict[str, tuple[str, ...]] = {}
         self._reads: dict[str, dict[str, tuple[int, int]]] = {}
+        self._history: dict[str, dict[str, tuple[int, int]]] = {}
+        self._matures: dict[str, int] = {}
         for definition in defs.assets or ():
             if not isinstance(definition, dg.AssetsDefinition):
                 continue
             names = tuple(sorted(asset_key.path[-1] for asset_key in definition.keys))
             optional = _optional_history(definition)
             for spec in definition.specs:
-                self._together[spec.key.path[-1]] = names
-                self._reads[spec.key.path[-1]] = {
-                    dep.asset_key.path[-1]: (0, 0) if dep.asset_key in optional else _offsets(dep.partition_mapping) for dep in spec.deps
-                }
+                name = spec.key.path[-1]
+                offsets = {dep.asset_key.path[-1]: month_offsets(dep.partition_mapping) for dep in spec.deps}
+                self._together[name] = names
+                self._reads[name] = {upstream: (0, 0) if upstream in optional else both for upstream, both in offsets.items()}
+                self._history[name] = {upstream: both for upstream, both in offsets.items() if upstream in optional}
+                self._matures[name] = spec.metadata["matures_months"]
         self.order = self._sorted()
 
     def select(self, selection: str | None, defs: dg.Definitions) -> list[str]:
-        """Names of a Dagster asset selection (`group:signals`, `ohlcv+`), or of every asset.
+        """Names of a Dagster asset selection (`group:signals`, `ohlcv+`; several separated by commas), or of every asset.
 
         Raises:
             SettingsError: the selection cannot be parsed or selects nothing.
@@ -70,16 +75,21 @@ class Planner:
         if selection is None:
             return list(self.order)
         try:
-            found = dg.AssetSelection.from_string(selection).resolve(defs.resolve_asset_graph())
-        except (dg.DagsterError, ValueError) as error:
-            raise SettingsError(f"selection '{selection}' is not valid: {' '.join(str(error).split())[:200]}") from None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", dg.BetaWarning)  # Dagster's own code for `group:` uses a parameter that is beta
+                found = dg.AssetSelection.from_coercible(selection.split(",")).resolve(defs.resolve_asset_graph())
+        except (dg.DagsterError, ValueError, NotImplementedError):
+            found = set()
         names = [name for name in self.order if dg.AssetKey(name) in found]
         if not names:
-            raise SettingsError(f"selection '{selection}' selects no asset; assets are {', '.join(self.order)}")
+            raise SettingsError(
+                f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'indicators+', 'group:signals' or "
+                f"'group:signals and not key:labels'; assets are {', '.join(self.order)}"
+            )
         return names
 
     def sector_phases(self, names: Sequence[str], sector: str, first: str, last: str) -> list[Phase]:
-        """Runs of one sector, warm-up included; partitions of the warm-up that exist are not computed again."""
+        """Runs of one sector, warm-up included; finished partitions of the warm-up are not computed again."""
         return self._phases([name for name in names if DATASETS[name].grain == "sector"], sector, first, last)
 
     def month_phases(self, names: Sequence[str], first: str, last: str) -> list[Phase]:
@@ -88,29 +98,41 @@ class Planner:
 
     def _phases(self, names: Sequence[str], sector: str | None, first: str, last: str) -> list[Phase]:
         grain = "sector" if sector else "month"
-        needed: dict[str, Range] = dict.fromkeys(names, (first, last))
+        needed: dict[str, Range | None] = dict.fromkeys(names, (first, last))
         for name in reversed(self.order):
             if name not in needed:
                 continue
             for upstream, (start, end) in self._reads[name].items():
-                if DATASETS[upstream].grain != grain:
-                    continue
-                wanted = self._clip(shift_month(needed[name][0], start), shift_month(needed[name][1], end))
-                needed[upstream] = _hull(needed.get(upstream), wanted)
+                if DATASETS[upstream].grain == grain:
+                    needed[upstream] = _hull(needed.get(upstream), self._clip(needed[name], start, end))
+            for upstream, (start, end) in self._history[name].items():
+                if DATASETS[upstream].grain == grain:
+                    _, unfinished = self._lacking(upstream, sector, self._clip(needed[name], start, end))
+                    needed[upstream] = _hull(needed[upstream], _span(unfinished))
         todo: dict[str, Range] = {}
-        for name, (begin, finish) in needed.items():
-            months = set(month_range(first, last)) if name in names else set()
-            keys = {(key(sector, month) if sector else month): month for month in month_range(begin, finish)}
-            months |= {keys[absent] for absent in self._profile.store.missing(DATASETS[name], keys)}
-            if months:
-                todo[name] = (min(months), max(months))
+        for name, wanted in needed.items():
+            if wanted is not None:
+                absent, unfinished = self._lacking(name, sector, wanted)
+                span = _span(absent | unfinished | (set(month_range(first, last)) if name in names else set()))
+                if span is not None:
+                    todo[name] = span
         for group in {self._together[name] for name in todo}:
-            span: Range | None = None
-            for name in group:
-                span = _hull(span, todo[name]) if name in todo else span
-            if span is not None:
-                todo.update(dict.fromkeys(group, span))
+            together = _span({month for name in group if name in todo for month in todo[name]})
+            if together is not None:
+                todo.update(dict.fromkeys(group, together))
         return self._grouped(todo, sector)
+
+    def _lacking(self, name: str, sector: str | None, wanted: Range | None) -> tuple[set[str], set[str]]:
+        """Months without a partition, and months whose partition was written when less (or more) was known of them than now."""
+        dataset, store = DATASETS[name], self._profile.store
+        keys = {(key(sector, month) if sector else month): month for month in (month_range(*wanted) if wanted else ())}
+        absent = set(store.missing(dataset, keys))
+        unfinished = set()
+        for each in keys.keys() - absent:
+            known = store.known_through(dataset, each)
+            if known is not None and known != self._profile.known_through(keys[each], self._matures[name]):
+                unfinished.add(keys[each])
+        return {keys[each] for each in absent}, unfinished
 
     def _grouped(self, todo: Mapping[str, Range], sector: str | None) -> list[Phase]:
         phases: list[Phase] = []
@@ -129,9 +151,13 @@ class Planner:
             waiting = [name for name in waiting if name not in done]
         return phases
 
-    def _clip(self, first: str, last: str) -> Range:
-        begin, finish = self._profile.months.clip(first, last, self._profile.last_month())
-        return (begin, max(begin, finish))
+    def _clip(self, wanted: Range | None, start: int, end: int) -> Range | None:
+        """The months that the offsets lead to, as far as they exist."""
+        if wanted is None:
+            return None
+        begin = max(shift_month(wanted[0], start), self._profile.months.start)
+        finish = min(shift_month(wanted[1], end), self._profile.last_month())
+        return (begin, finish) if begin <= finish else None
 
     def _sorted(self) -> tuple[str, ...]:
         order: list[str] = []
@@ -151,24 +177,22 @@ class Planner:
         return tuple(order)
 
 
-def _offsets(mapping: dg.PartitionMapping | None) -> tuple[int, int]:
-    """Month offsets that a mapping reads; (0, 0) for the same partition."""
-    if isinstance(mapping, dg.MultiPartitionMapping):
-        mapping = mapping.downstream_mappings_by_upstream_dimension["month"].partition_mapping
-    if isinstance(mapping, dg.TimeWindowPartitionMapping):
-        return mapping.start_offset, mapping.end_offset
-    return 0, 0
-
-
-def _optional_history(definition: dg.AssetsDefinition) -> set[dg.AssetKey]:
-    """Inputs whose earlier partitions may be absent: no run is made for their sake."""
+def _optional_history(definition: dg.AssetsDefinition) -> set[str]:
+    """Inputs whose earlier partitions may be absent: no run is made for their sake, unless what is there is unfinished."""
     inputs = definition.node_def.input_dict if definition.is_executable else {}
     found = {name for name, each in inputs.items() if (each.metadata or {}).get("absent") in ("before", "skip")}
-    return {asset_key for name, asset_key in definition.keys_by_input_name.items() if name in found}
+    return {asset_key.path[-1] for name, asset_key in definition.keys_by_input_name.items() if name in found}
 
 
-def _hull(one: Range | None, other: Range) -> Range:
-    return other if one is None else (min(one[0], other[0]), max(one[1], other[1]))
+def _hull(one: Range | None, other: Range | None) -> Range | None:
+    """The shortest range that holds both."""
+    return _span({month for each in (one, other) if each for month in each})
+
+
+def _span(months: Iterable[str]) -> Range | None:
+    """First and last of the months, or None where there are none."""
+    ordered = sorted(months)
+    return (ordered[0], ordered[-1]) if ordered else None
 
 
 def total_outputs(phases: Iterable[Phase]) -> int:

@@ -25,15 +25,17 @@ _TECHNICAL = {
 }
 
 _FUNDAMENTAL = {
-    "earnings_yield": ratio("net income of the last four quarters over market value"),
-    "book_to_market": ratio("total equity over market value"),
-    "return_on_equity": ratio("net income of the last four quarters over total equity"),
-    "debt_to_equity": ratio("total debt over total equity"),
-    "gross_margin": ratio("gross profit over revenue, last four quarters"),
-    "operating_margin": ratio("operating income over revenue, last four quarters"),
-    "net_margin": ratio("net income over revenue, last four quarters"),
-    "revenue_growth": ratio("revenue of the last four quarters against the four before, less 1"),
-    "earnings_growth": ratio("change of net income of the last four quarters against the four before, over its absolute value"),
+    "earnings_yield": ratio("net income of the newest known year (four quarters or an annual statement) over market value"),
+    "book_to_market": ratio("newest known total equity over market value"),
+    "return_on_equity": ratio("net income of the newest known year over total equity"),
+    "debt_to_equity": ratio("newest known total debt over newest known total equity"),
+    "gross_margin": ratio("gross profit over revenue of the newest year with both"),
+    "operating_margin": ratio("operating income over revenue of the newest year with both"),
+    "net_margin": ratio("net income over revenue of the newest year with both"),
+    "revenue_growth": ratio("revenue of the newest year whose year before is known, over that of the year before, less 1"),
+    "earnings_growth": ratio(
+        "net income of the newest year whose year before is known, less that of the year before, over its absolute value"
+    ),
     "statement_age_days": Column(pl.Float64, "calendar days since the newest known statement was published", "days", nullable=True, ge=0),
 }
 

@@ -55,7 +55,7 @@ class FilesSource:
         self._settings = settings
         self._folder = data_dir
         self._start = start
-        self._last_bars: dict[int, pl.DataFrame] = {}
+        self._read: dict[int, pl.DataFrame] = {}
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots known by `through`, and each ticker's first one."""
@@ -75,7 +75,7 @@ class FilesSource:
         chosen = pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_between(start, through)
         found = [BARS.to_frame()]
         for precedence, file in enumerate(self._settings.prices):
-            self._last_bar(precedence)  # refuses rows that no filter would ever show
+            self._spans(precedence)  # refuses rows that no filter would ever show
             split = pl.col("split_ratio")
             found.append(
                 _collect(self._scan_prices(file).filter(chosen), file.file)
@@ -91,28 +91,29 @@ class FilesSource:
         return pl.concat(found).sort("ticker", "date", "precedence", maintain_order=True)
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
-        """Tickers without a bar for `delisted_after_sessions` sessions up to the day through which their file is complete.
+        """Tickers without a bar in any file for `delisted_after_sessions` sessions, while a file that had the last one is complete.
 
-        The last bar is the last one in any file. A ticker that trades again later is therefore not delisted in the gap.
+        A ticker that trades again after such a gap counts as delisted in it all the same: at the time, nobody knew that it would.
         """
-        ends = [
-            self._last_bar(precedence).with_columns(complete=pl.coalesce(pl.lit(file.complete_through, pl.Date), pl.col("last").max()))
-            for precedence, file in enumerate(self._settings.prices)
-        ]
-        chosen = pl.concat(ends).filter(pl.col("ticker").is_in(list(tickers))) if ends else pl.DataFrame()
-        if chosen.is_empty():
+        found = []
+        for precedence, file in enumerate(self._settings.prices):
+            complete = file.complete_through or self._last_day(precedence)
+            chosen = self._scan_prices(file).filter(pl.col("ticker").is_in(list(tickers)))
+            found.append(_collect(chosen.select("ticker", "date", complete=pl.lit(complete, pl.Date)), file.file))
+        bars = pl.concat(found) if found else pl.DataFrame()
+        if bars.is_empty():
             return DELISTINGS.to_frame()
-        last = chosen.sort("ticker", "last", "complete").group_by("ticker", maintain_order=True).last()
-        first_day, last_day = last.select(pl.col("last").min(), end=pl.max_horizontal("last", "complete").max()).row(0)
+        bars = bars.group_by("ticker", "date").agg(pl.col("complete").max()).sort("ticker", "date")
+        first_day, last_day = bars.select(pl.col("date").min(), end=pl.max_horizontal("date", "complete").max()).row(0)
         sessions = calendar.sessions(calendar.last_session_to(first_day), last_day)
-        position = np.searchsorted(sessions, last["last"].to_numpy(), side="right") - 1
-        known = position + self._settings.delisted_after_sessions
+        bars = bars.with_columns(position=pl.Series(np.searchsorted(sessions, bars["date"].to_numpy(), side="right") - 1))
+        known = pl.col("position") + self._settings.delisted_after_sessions
+        bar_after = pl.col("position").shift(-1).over("ticker")
+        gaps = bars.filter((bar_after.is_null() | (bar_after > known)) & (known < len(sessions))).with_columns(known=known)
         every = pl.Series(sessions, dtype=pl.Date)
-        found = last.with_columns(
-            last_session=every.gather(position),
-            known_at=every.gather(pl.Series(known).clip(upper_bound=len(every) - 1)),
-        ).filter(pl.Series(known < len(every)) & (pl.col("known_at") <= pl.col("complete")))
-        return found.filter(pl.col("known_at").is_between(self._start, through)).select(list(DELISTINGS))
+        gaps = gaps.with_columns(last_session=every.gather(gaps["position"]), known_at=every.gather(gaps["known"]))
+        heard = (pl.col("known_at") <= pl.col("complete")) & pl.col("known_at").is_between(self._start, through)
+        return gaps.filter(heard).select(list(DELISTINGS))
 
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Statements of all files; see `_versions` for what counts as a version."""
@@ -239,14 +240,14 @@ class FilesSource:
         which needs no price file of the time in between; else the splits of the price files. From there to the publication:
         the splits of the price files.
         """
-        first = frame["vintage"].min()
+        first = pl.lit(frame["vintage"].min(), pl.Date)  # null in a file without statements
         ratio = pl.col("shares") / pl.col("shares").shift().over(_PERIOD)
         steps = frame.with_columns(ratio=ratio).group_by("ticker", "vintage").agg(pl.col("ratio").median()).sort("ticker", "vintage")
-        steps = steps.with_columns(before=pl.col("vintage").shift().over("ticker").fill_null(first))
+        steps = steps.with_columns(before=pl.coalesce(pl.col("vintage").shift().over("ticker"), first))
         steps = steps.with_columns(step=pl.coalesce("ratio", self._splits_between(steps, "before", "vintage")))
         basis = steps.select("ticker", "vintage", basis=pl.col("step").cum_prod().over("ticker"))
         asked = frame.join(basis, on=["ticker", "vintage"], how="left", maintain_order="left").with_columns(
-            day=pl.coalesce("published", "period_end"), first=pl.lit(first)
+            day=pl.coalesce("published", "period_end"), first=first
         )
         return asked.select(pl.col("shares") / pl.col("basis") / self._splits_between(asked, "day", "first")).to_series()
 
@@ -265,43 +266,51 @@ class FilesSource:
 
     @cached_property
     def _splits(self) -> pl.DataFrame:
-        """`ticker`, `day` of a split, `so_far` (product of its splits); from the file with events that follows a ticker longest."""
+        """`ticker`, `day` of a split, `so_far` (product of its splits); each day's from the best file that has the ticker then.
+
+        Best by precedence, not the longest: what a file goes on to say later must not change what is known of an earlier day, and
+        files of adjusted prices give spin-offs as splits, which share counts do not reflect.
+        """
         files = {place: file for place, file in enumerate(self._settings.prices) if "split_ratio" in file.columns}
         schema = pl.Schema({"ticker": pl.String, "day": pl.Date, "so_far": pl.Float64})
         if not files:
             return schema.to_frame()
-        longest = (
-            pl.concat(self._last_bar(place).with_columns(place=pl.lit(place)) for place in files)
-            .sort("last", "place", descending=[True, False])
-            .unique("ticker", keep="first", maintain_order=True)
-        )
-        events = (
+        spans = pl.concat(self._spans(place).with_columns(better=pl.lit(place)) for place in files)
+        events = pl.concat(
             _collect(
                 self._scan_prices(file).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)), file.file
             ).select("ticker", "date", "split_ratio", place=pl.lit(place))
             for place, file in files.items()
         )
+        told_better = events.join(spans, on="ticker").filter(
+            (pl.col("better") < pl.col("place")) & pl.col("date").is_between("first", "last")
+        )
         return (
-            pl.concat(events)
-            .join(longest, on=["ticker", "place"], how="semi")
+            events.join(told_better, on=["ticker", "date", "place"], how="anti")
             .sort("ticker", "date")
             .select("ticker", day="date", so_far=pl.col("split_ratio").cum_prod().over("ticker"))
         )
 
-    def _last_bar(self, precedence: int) -> pl.DataFrame:
-        """`ticker` and `last` (Date of its last bar) of a price file, read once."""
-        if precedence not in self._last_bars:
+    def _last_day(self, precedence: int) -> date:
+        """Last day on which a price file has any bar."""
+        last: date = self._spans(precedence)["last"].max()  # type: ignore[assignment]
+        return last
+
+    def _spans(self, precedence: int) -> pl.DataFrame:
+        """`ticker`, `first` and `last` (Dates of its bars) of a price file, read once."""
+        if precedence not in self._read:
             file = self._settings.prices[precedence]
+            days = pl.col("date")
             ends = _collect(
-                self._scan_prices(file).group_by("ticker").agg(last=pl.col("date").max(), lost=pl.col("date").null_count()), file.file
+                self._scan_prices(file).group_by("ticker").agg(first=days.min(), last=days.max(), lost=days.null_count()), file.file
             )
             lost = ends.filter(pl.col("ticker").is_null() | (pl.col("lost") > 0))
             if len(lost):
                 raise SourceError(f"{file.file}: a row of ticker {lost['ticker'][0]} has no ticker or no date; remove it")
             if ends.is_empty():
                 raise SourceError(f"{file.file} has no bars{f' where {file.where}' if file.where else ''}; mend the file or {_MAPPING}")
-            self._last_bars[precedence] = ends.select("ticker", "last")
-        return self._last_bars[precedence]
+            self._read[precedence] = ends.select("ticker", "first", "last")
+        return self._read[precedence]
 
     def _scan_prices(self, file: PriceFile) -> pl.LazyFrame:
         columns = _named(file.columns, _BAR) | _optional(file.columns, _EVENTS)

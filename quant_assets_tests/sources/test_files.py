@@ -160,7 +160,7 @@ def write(tmp_path: Path) -> Write:
 
     def build(kind: str = "parquet", **changed: pl.DataFrame | None) -> FilesSource:
         folder = tmp_path / kind
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for name, table in (_tables() | changed).items():
             if table is not None:
                 table.write_parquet(folder / f"{name}.parquet") if kind == "parquet" else table.write_csv(folder / f"{name}.csv")
@@ -228,14 +228,19 @@ def test_snapshots_are_shown_once_known_and_the_first_one_always(write: Write) -
 def test_a_ticker_is_delisted_once_enough_sessions_lack_it(write: Write) -> None:
     source = write()
     expected = [
-        # B: the raw file ends in December, but another file has B in March. One does not know when that file would show it.
+        # B: not in the raw file from February on. Another file has it in March, but nobody knew that in February.
+        ("B", date(2020, 1, 31), date(2020, 2, 7)),
         ("C", date(2020, 1, 10), date(2020, 1, 17)),  # by complete_through; five sessions after a Friday (the 11th is no session)
     ]
     found = source.delistings(ALL, THROUGH)
     assert found.schema == DELISTINGS
     assert found.rows() == expected  # NA ended three sessions before the file does, A did not end
     assert source.delistings(ALL, date(2020, 1, 16)).is_empty()
+    assert source.delistings(ALL, date(2020, 2, 6))["ticker"].to_list() == ["C"]
     assert source.delistings(["A"], THROUGH).is_empty()
+    four_lacking = [day for day in _days(date(2020, 1, 2), date(2020, 1, 31)) if not 13 <= day.day <= 16]
+    back_in_time = write(other=pl.concat([_tables()["other"], _bars("C", four_lacking, 7.0, source="two")]).unique(["ticker", "date"]))
+    assert back_in_time.delistings(["C"], THROUGH).is_empty()
 
 
 def test_statements_of_snapshots_and_filings(write: Write) -> None:
@@ -372,15 +377,16 @@ def test_the_profile(shared_data: Path) -> None:
 
 def test_real_delistings(real: FilesSource) -> None:
     through = date(2025, 10, 7)
-    # VAR ends three sessions before its file does, WFM with its file, TWTR with the raw file (while it traded on); DTV came back.
+    # VAR ends three sessions before its file does, WFM with its file, TWTR with the raw file (while it traded on); DTV came back in 2016.
     asked = ["EMC", "LVLT", "LLTC", "VAR", "WFM", "TWTR", "DTV", "AAPL"]
     assert real.delistings(asked, through).rows() == [
+        ("DTV", date(2015, 7, 24), date(2015, 7, 31)),
         ("EMC", date(2016, 9, 6), date(2016, 9, 13)),
         ("LLTC", date(2017, 3, 10), date(2017, 3, 17)),
         ("LVLT", date(2017, 10, 31), date(2017, 11, 7)),
     ]
-    assert real.delistings(asked, date(2016, 9, 12)).is_empty()
-    assert real.delistings(asked, date(2016, 9, 13))["ticker"].to_list() == ["EMC"]
+    assert real.delistings(asked, date(2016, 9, 12))["ticker"].to_list() == ["DTV"]
+    assert real.delistings(asked, date(2016, 9, 13))["ticker"].to_list() == ["DTV", "EMC"]
 
 
 def test_real_statements(real: FilesSource, shared_data: Path) -> None:
@@ -403,6 +409,7 @@ def test_real_statements(real: FilesSource, shared_data: Path) -> None:
         ("AAPL", date(2015, 9, 30)): 5793.069e6,
         ("NVDA", date(2020, 1, 31)): 618e6,
         ("TSLA", date(2015, 12, 31)): 128.202e6,
+        ("BAX", date(2012, 12, 31)): 556e6,  # the adjusted prices give the spin-off of 2015 as a split of 1.841
     }
     annual = first.filter((pl.col("frequency") == "annual") & (pl.col("provider") == "simfin"))
     for (ticker, end), shares in reported.items():

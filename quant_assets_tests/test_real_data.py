@@ -1,0 +1,217 @@
+"""The whole graph on real prices, some tickers over some months: nothing depends on what became known later, and a range equals its months.
+
+What became known later is not asked for with an earlier date; it is deleted from the files.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from quant_assets.schemas import DATASETS
+from quant_assets.settings import FilesSettings, MacroFile, Settings
+from quant_assets.sources.files import FilesSource
+from quant_assets_tests.graph import Graph, compare_known_by
+
+IT = ["AAPL", "APH", "CSCO", "IBM", "MSFT", "NVDA", "GEN"]
+#: EBAY moves to consumer discretionary, the others from "it" to "telecoms"; all by the snapshot of 2021-04-21.
+MOVES = ["ATVI", "EA", "EBAY", "FB", "GOOG", "GOOGL", "NFLX"]
+#: CMCSA and DIS come from consumer discretionary on that day; CTL becomes LUMN, FB becomes META in another file.
+TELECOMS = ["CMCSA", "CTL", "DIS", "LUMN", "META", "T", "TMUS", "TTWO", "TWTR", "VIAC", "VZ"]
+#: LLTC was bought on 2017-03-10, LVLT on 2017-10-31, VAR on 2021-04-16; FLIR and XRX left the index; DTV has a gap of a year; MJN
+#: shows that the file of LLTC goes on after it.
+LEAVE = ["DTV", "FLIR", "LLTC", "LVLT", "MJN", "VAR", "XRX"]
+TICKERS = sorted([*IT, *MOVES, *TELECOMS, *LEAVE])
+
+PRICES = ("prices_sp500_raw", "prices_sp500_adjusted", "prices_former_members")
+STATEMENTS = ("fundamentals_simfin_quarterly", "fundamentals_simfin_annual", "fundamentals_sec_filings_2015_2017")
+FILES = (*PRICES, "sp500_membership", "securities", *STATEMENTS)
+
+_WINDOWS = {"moving_average": 10, "momentum_lag": 20}
+SMALL: dict[str, Any] = {
+    "indicators": {
+        "windows": {"it": _WINDOWS, "telecoms": _WINDOWS},
+        "garch": {"window": 120, "min_observations": 100},
+        "history_sessions": 120,
+    },
+    "candidates": {"long_fraction": 0.5},
+    "labels": {"horizons": (5, 20)},
+    "training": {"window_months": 9, "min_rows": 150, "cadence_months": 2, "lightgbm": {"min_data_in_leaf": 10}},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Months in which something happens."""
+
+    sectors: tuple[str, ...]
+    start: str
+    first: str
+    last: str
+    as_of: date
+
+    def graph(self, storage: Path, data: Path, as_of: date) -> Graph:
+        """The graph on a folder of files."""
+        return Graph.at(storage, "files", **SMALL, data_dir=data, as_of=as_of, partitions={"start": self.start})
+
+
+#: Tickers change their sector on 2021-04-21; the raw price file ends on that day.
+MOVE = Case(("telecoms", "it"), "2019-10", "2021-03", "2021-05", as_of=date(2021, 12, 31))
+#: A takeover that is known on 2017-03-17.
+TAKEOVER = Case(("it",), "2016-02", "2017-02", "2017-03", as_of=date(2017, 12, 29))
+
+
+@pytest.fixture(scope="module")
+def everything(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files with the chosen tickers alone."""
+    folder = tmp_path_factory.mktemp("everything")
+    for name in FILES:
+        chosen = pl.scan_parquet(shared_data / f"{name}.parquet").filter(pl.col("ticker").is_in(TICKERS))
+        chosen.collect().write_parquet(folder / f"{name}.parquet")
+    shutil.copyfile(shared_data / "macro_fred.parquet", folder / "macro_fred.parquet")
+    return folder
+
+
+def _known_by(cut: date, everything: Path, folder: Path, settings: FilesSettings) -> Path:
+    """Copy the files without what became known after `cut`."""
+    folder.mkdir()
+
+    def copy(name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+        change(pl.read_parquet(everything / f"{name}.parquet")).write_parquet(folder / f"{name}.parquet")
+
+    for name in PRICES:
+        copy(name, lambda bars: bars.filter(pl.col("date") <= cut))
+    ended = pl.when(pl.col("end_date") <= cut).then("end_date")
+    copy("sp500_membership", lambda members: members.filter(pl.col("start_date") <= cut).with_columns(end_date=ended))
+    # A ticker's first snapshot stands for the time before it.
+    first = pl.col("as_of") == pl.col("as_of").min().over("ticker")
+    copy("securities", lambda snapshots: snapshots.filter((pl.col("as_of") <= cut) | first))
+    for name in STATEMENTS:
+        copy(name, (lambda filings: filings.filter(_published("filed_date") <= cut)) if "sec" in name else _simfin(cut, everything))
+    assert settings.macro is not None
+    released = _released(settings.macro)
+    copy("macro_fred", lambda observations: observations.filter(released <= cut))
+    return folder
+
+
+def _published(day: str) -> pl.Expr:
+    """Day of publication; one not after the end of the period is a mistake, and 90 days are assumed."""
+    return pl.when(pl.col(day) > pl.col("period_end")).then(day).otherwise(pl.col("period_end").dt.offset_by("90d"))
+
+
+def _simfin(cut: date, everything: Path) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Cut a file of two snapshots, both of which may be later.
+
+    By the contract of the source a period's figures were known when they were published, whatever snapshot has them first; what the later
+    snapshot says differently was known with that. Share counts reflect the splits up to the snapshot: those after the cut are taken out.
+    """
+    raw, adjusted = (pl.read_parquet(everything / f"{name}.parquet", columns=["ticker", "date", "split_ratio"]) for name in PRICES[:2])
+    splits = pl.concat([raw, adjusted.join(raw, on=["ticker", "date"], how="anti")])
+    splits = splits.filter(pl.col("date") > cut, ~pl.col("split_ratio").is_in([0.0, 1.0]))
+
+    def change(statements: pl.DataFrame) -> pl.DataFrame:
+        first = pl.col("snapshot_date") == pl.col("snapshot_date").min().over("ticker", "period_end")
+        kept = statements.with_row_index().filter(pl.when(first).then(_published("publish_date")).otherwise("snapshot_date") <= cut)
+        later = kept.join(splits, on="ticker").filter(pl.col("date") <= pl.col("snapshot_date"))
+        ratios = later.group_by("index").agg(ratio=pl.col("split_ratio").cast(pl.Float64).product())
+        restated = kept.join(ratios, on="index", how="left", maintain_order="left")
+        return restated.with_columns(pl.col("shares_diluted") / pl.col("ratio").fill_null(1.0)).drop("index", "ratio")
+
+    return change
+
+
+def _released(macro: MacroFile) -> pl.Expr:
+    """The series' lag after the last day of the period; a series that is not read counts as released on the day."""
+    name = pl.col("series_id")
+    lengths = {"daily": "1d", "weekly": "1d", "monthly": "1mo", "quarterly": "1q"}
+    length = name.replace_strict({series: lengths[each.frequency] for series, each in macro.series.items()}, default="1d")
+    lag = name.replace_strict({series: each.lag_days for series, each in macro.series.items()}, default=0)
+    return pl.col("date").dt.offset_by(length).dt.offset_by("-1d") + pl.duration(days=lag)
+
+
+def _settings(data: Path) -> Settings:
+    return MOVE.graph(data, data, MOVE.as_of).settings
+
+
+@pytest.mark.parametrize("cut", [date(2016, 2, 5), date(2017, 3, 24), date(2021, 4, 20), date(2021, 5, 14)], ids=str)
+def test_what_files_say_later_changes_no_earlier_answer(everything: Path, tmp_path: Path, cut: date) -> None:
+    """Share counts go through one more division in one of the two; everything else is equal."""
+    settings, start = _settings(everything).files, date(2000, 1, 1)
+    late = date(2026, 12, 31)
+    whole, part = (FilesSource(settings, data, start) for data in (everything, _known_by(cut, everything, tmp_path / "cut", settings)))
+    assert_frame_equal(part.sector_snapshots(late), whole.sector_snapshots(cut))
+    assert_frame_equal(part.membership(late), whole.membership(cut))
+    assert_frame_equal(part.bars(TICKERS, start, late), whole.bars(TICKERS, start, cut))
+    assert_frame_equal(part.macro(late), whole.macro(cut))
+    assert_frame_equal(part.delistings(TICKERS, late), whole.delistings(TICKERS, cut))
+    known = whole.statements(TICKERS, cut).filter(pl.coalesce("published", pl.col("period_end").dt.offset_by("90d")) <= cut)
+    assert_frame_equal(part.statements(TICKERS, late), known, rel_tol=1e-15)
+    assert all(len(frame) for frame in (whole.delistings(TICKERS, cut), known))
+    assert len(whole.bars(TICKERS, start, late)) > len(whole.bars(TICKERS, start, cut)) > 100_000
+
+
+@pytest.fixture(scope="module")
+def truth(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Graph]:
+    """Every asset of a case in range runs on all files, run once."""
+    done: dict[Case, Graph] = {}
+
+    def run(case: Case) -> Graph:
+        if case not in done:
+            done[case] = case.graph(tmp_path_factory.mktemp("truth"), everything, case.as_of)
+            done[case].run(case.sectors, case.first, case.last)
+        return done[case]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("case", "cut"),
+    [(MOVE, date(2021, 4, 20)), (MOVE, date(2021, 5, 14)), (TAKEOVER, date(2017, 3, 24))],
+    ids=["before the move", "after the move", "after the takeover"],
+)
+def test_what_became_known_later_changes_no_row_known_before(
+    truth: Callable[[Case], Graph], case: Case, cut: date, everything: Path, tmp_path: Path
+) -> None:
+    data = _known_by(cut, everything, tmp_path / "cut", _settings(everything).files)
+    earlier = case.graph(tmp_path / "storage", data, cut)
+    earlier.run(case.sectors, case.first, cut.strftime("%Y-%m"))
+    compared = compare_known_by(cut, truth(case), earlier)
+    # No bar of these tickers is refused in the takeover's months, none is delisted in those of the move.
+    assert {name for name, rows in compared.items() if not rows} == ({"delistings"} if case is MOVE else {"quarantine"})
+    assert sum(compared.values()) > 20_000
+
+
+def test_the_cases_show_what_they_are_for(truth: Callable[[Case], Graph]) -> None:
+    move, takeover = truth(MOVE), truth(TAKEOVER)
+    moved = date(2021, 4, 21)
+    members = move.read("universe").filter(pl.col("ticker").is_in(MOVES))
+    assert set(members.filter(pl.col("date") < moved)["sector"]) == {"it"}
+    assert set(members.filter(pl.col("date") >= moved)["sector"]) == {"telecoms"}
+    prices = move.read("prices").filter(pl.col("ticker") == "GOOGL")
+    assert prices.filter(pl.col("sector") == "telecoms")["panel_from"].min() == moved
+    assert prices.filter((pl.col("sector") == "telecoms") & (pl.col("panel_from") == moved))["date"].min() == date(2019, 10, 1)
+    left = pl.col("ticker").is_in(MOVES) & (pl.col("sector") == "it")
+    # Labels of the last days in the old sector end after the move, and holdings bought before it are carried through it.
+    assert move.read("labels").filter(left & (pl.col("exit_date") > moved))["date"].max() == date(2021, 4, 20)
+    held = move.read("weights").filter(left & (pl.col("as_of") == date(2021, 3, 31)))
+    assert len(held) >= 2
+    assert set(move.read("weights")["score_source"]) == {"prediction"}
+    lost = takeover.read("labels").filter("delisted")
+    assert set(lost["ticker"]) == {"LLTC"}
+    assert lost["exit_date"].max() == date(2017, 3, 10)
+    assert "LLTC" in takeover.read("weights").filter(pl.col("as_of") == date(2017, 2, 28))["ticker"]
+
+
+def test_a_range_run_equals_single_runs_byte_for_byte(truth: Callable[[Case], Graph], everything: Path, tmp_path: Path) -> None:
+    single = MOVE.graph(tmp_path, everything, MOVE.as_of)
+    shutil.copytree(truth(MOVE).profile.store.url, single.profile.store.url)
+    assert single.again_month_by_month("telecoms", MOVE.first, MOVE.last) == 3 * len(DATASETS)
+    expected, found = truth(MOVE).files(), single.files()
+    assert sorted(found) == sorted(expected)
+    assert [path for path, content in expected.items() if found[path] != content] == []
