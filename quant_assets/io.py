@@ -9,6 +9,7 @@ import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from quant_assets.settings import SECTORS
 
 _PART = "part-0.parquet"
 _KNOWN_THROUGH = "known_through"
+_WRITERS = 8  # the disk flushes the files of several writers together: 0.5 instead of 5 ms each
 _SECTOR_ORDER = {sector: position for position, sector in enumerate(SECTORS)}
 
 
@@ -150,8 +152,8 @@ class DatasetStore:
             recorded = None if known_through is None else {_KNOWN_THROUGH: known_through(key).isoformat()}
             rows.write_parquet(buffer, compression="zstd", statistics=True, metadata=recorded)
             encoded[key] = (buffer.getvalue(), len(rows))
-        for key, (content, _) in encoded.items():
-            self._replace(self.path(dataset, key), content)
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            list(pool.map(lambda key: self._replace(self.path(dataset, key), encoded[key][0]), wanted))
         return {key: count for key, (_, count) in encoded.items()}
 
     def write_artifact(self, name: str, content: bytes) -> None:

@@ -8,11 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import polars as pl
 import pytest
 
@@ -61,9 +60,8 @@ def web_ui(tmp_path: Path) -> Iterator[str]:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/server_info", timeout=2):
-            return True
-    except (urllib.error.URLError, OSError):
+        return httpx.get(f"{url}/server_info", timeout=2).is_success
+    except httpx.TransportError:
         return False
 
 
