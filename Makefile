@@ -19,6 +19,9 @@ BIN := $(VENV)/bin
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
 
+.PHONY: setup
+setup: $(VENV)/.installed ## Install into .venv and nothing else
+
 .PHONY: demo
 demo: $(VENV)/.installed ## Run every asset on the simulated market; ends with the picks and the report's path
 	@$(BIN)/quant demo

@@ -7,10 +7,11 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.errors import DatasetError
+from quant_assets.partitions import parse_key
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS, Dataset
 
-#: Check name and what it says; all of them block what is downstream in the same run.
+#: Check name and what it says; all of them block what is downstream, in the same run and, the partition being set aside, in later ones.
 CONTRACT = {
     "dtypes": "columns and types are those of the schema",
     "keys": "the key identifies a row",
@@ -73,19 +74,18 @@ def contract_checks(profile: Profile, names: Sequence[str]) -> list[dg.AssetChec
 
 
 def _contract_check(profile: Profile, dataset: Dataset) -> dg.AssetChecksDefinition:
-    months = profile.months
-    partitions = months.by_sector if dataset.grain == "sector" else months.monthly
-    specs = [
-        dg.AssetCheckSpec(name=name, asset=dataset.name, blocking=True, description=text, partitions_def=partitions)
-        for name, text in CONTRACT.items()
-    ]
+    # Without partitions of their own, which are a preview: the web UI then shows the last result rather than "skipped".
+    specs = [dg.AssetCheckSpec(name=name, asset=dataset.name, blocking=True, description=text) for name, text in CONTRACT.items()]
 
     @dg.multi_asset_check(name=f"{dataset.name}_contract", specs=specs)
     def contract(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        keys = context.op_execution_context.partition_keys
         try:
-            frame = profile.store.read(dataset, context.op_execution_context.partition_keys).collect()
+            frame = profile.store.read(dataset, keys).collect()
             found = breaches(dataset, frame, profile.last_session())
             rows = len(frame)
+            if any(found.values()):
+                profile.store.refuse(dataset, _refused(dataset, frame, keys, profile.last_session()))
         except DatasetError as error:
             found = {name: [str(error)] if name == "dtypes" else [] for name in CONTRACT}
             rows = 0
@@ -101,6 +101,17 @@ def _contract_check(profile: Profile, dataset: Dataset) -> dg.AssetChecksDefinit
     return contract
 
 
+def _refused(dataset: Dataset, frame: pl.DataFrame, keys: Sequence[str], last_session: date) -> list[str]:
+    """Partitions with breaches; all of them where each is sound alone (a key that repeats across partitions)."""
+    found = []
+    for key in keys:
+        sector, month = parse_key(key)
+        part = frame.filter((pl.col("month") == month) & ((pl.col("sector") == sector) if sector else True))
+        if any(breaches(dataset, part, last_session).values()):
+            found.append(key)
+    return found or list(keys)
+
+
 def coverage_check(profile: Profile) -> dg.AssetChecksDefinition:
     """Which index members have no indicators at all in a month: a warning, since providers rarely have every ticker."""
 
@@ -109,7 +120,6 @@ def coverage_check(profile: Profile) -> dg.AssetChecksDefinition:
         asset="indicators",
         additional_deps=["universe"],
         description="every index member has a bar, and with it indicators, in each month of its membership",
-        partitions_def=profile.months.by_sector,
     )
     def covers_universe(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         keys = context.op_execution_context.partition_keys

@@ -29,9 +29,8 @@ def build_defs(settings: Settings | None = None, on_written: Callable[[str, int]
     """
     profile = Profile(settings or load_settings())
     with warnings.catch_warnings():
-        # The partition mappings and partitioned checks that we build on are marked beta or preview; the version is pinned.
+        # The partition mappings that we build on are marked beta; the version is pinned.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        warnings.simplefilter("ignore", dg.PreviewWarning)
         return _definitions(profile, on_written)
 
 

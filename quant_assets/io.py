@@ -5,9 +5,12 @@ machine that lost power, sees the old rows or the new ones. Files that are not r
 `artifacts/` and are named by a row, which is written after them. What the rows mean is in `schemas`.
 """
 
+import contextlib
+import glob
 import io
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -17,6 +20,7 @@ from typing import Any
 import dagster as dg
 import fsspec
 import polars as pl
+from fsspec.implementations.local import LocalFileSystem
 
 from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.partitions import describe, month_of, parse_key
@@ -25,6 +29,7 @@ from quant_assets.settings import SECTORS
 
 _PART = "part-0.parquet"
 _KNOWN_THROUGH = "known_through"
+_STALE_SECONDS = 3600
 _WRITERS = 8  # the disk flushes the files of several writers together: 0.5 instead of 5 ms each
 _SECTOR_ORDER = {sector: position for position, sector in enumerate(SECTORS)}
 
@@ -42,8 +47,8 @@ class DatasetStore:
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None, command: str = "quant run") -> None:
         self.url = url.rstrip("/")
         self._command = command
-        self.local = "://" not in url
         self._fs, self._root = fsspec.core.url_to_fs(self.url, **dict(storage_options or {}))
+        self.local = isinstance(self._fs, LocalFileSystem)
 
     def path(self, dataset: Dataset, partition_key: str) -> str:
         """File of a partition."""
@@ -54,7 +59,8 @@ class DatasetStore:
     def existing(self, dataset: Dataset) -> set[str]:
         """Keys of the partitions that have been written."""
         self._fs.invalidate_cache()
-        found = self._fs.glob(f"{self._root}/{dataset.name}/{'sector=*/' if dataset.grain == 'sector' else ''}month=*/{_PART}")
+        root = glob.escape(f"{self._root}/{dataset.name}")
+        found = self._fs.glob(f"{root}/{'sector=*/' if dataset.grain == 'sector' else ''}month=*/{_PART}")
         keys = set()
         for path in found:
             levels = dict(part.split("=", 1) for part in path.split("/") if "=" in part)
@@ -69,11 +75,16 @@ class DatasetStore:
         existing = self.existing(dataset)
         return [key for key in wanted if key not in existing]
 
-    def read(self, dataset: Dataset, keys: Iterable[str]) -> pl.LazyFrame:
+    def read(self, dataset: Dataset, keys: Iterable[str], known_through: Callable[[str], date] | None = None) -> pl.LazyFrame:
         """Partitions as one frame with `sector` (at sector grain) and `month`, in order of sector (GICS) and month.
 
+        Args:
+            dataset: what is read.
+            keys: partitions to read.
+            known_through: gives for a key the session that its rows must take account of at least; None where any will do.
+
         Raises:
-            MissingPartitionError: a partition has not been written; names all of them.
+            MissingPartitionError: a partition has not been written, or was written too early; names all of them.
             DatasetError: a file cannot be read or was written with another schema; names the file.
 
         """
@@ -88,11 +99,20 @@ class DatasetStore:
             return pl.LazyFrame(schema=dataset.loaded_schema)
         paths = [self.path(dataset, key) for key in wanted]
         sources: list[Any] = paths if self.local else [io.BytesIO(self._fs.cat_file(path)) for path in paths]
-        for path, source in zip(paths, sources, strict=True):
-            self._check_file(dataset, path, source)
+        recorded = [self._check_file(dataset, path, source) for path, source in zip(paths, sources, strict=True)]
+        if known_through is not None:
+            found = zip(wanted, recorded, strict=True)
+            early = {key: day for key, day in found if day is not None and day < known_through(key)}
+            if early:
+                first = next(iter(early))
+                raise MissingPartitionError(
+                    f"{len(early)} of {len(wanted)} partitions of '{dataset.name}' were written before all was known that is needed now: "
+                    f"{describe(list(early))}; the first knows until {early[first]}, {known_through(first)} is needed; "
+                    f"materialise them again (web UI, or: {self._command} {_run_arguments(list(early))})"
+                )
         if self.local:
             hive = dict.fromkeys(("sector", "month") if dataset.grain == "sector" else ("month",), pl.String())
-            frame = pl.scan_parquet(paths, hive_partitioning=True, hive_schema=hive)
+            frame = pl.scan_parquet(paths, glob=False, hive_partitioning=True, hive_schema=hive)
         else:
             frames = []
             for key, source in zip(wanted, sources, strict=True):
@@ -103,9 +123,18 @@ class DatasetStore:
         return frame.select(list(dataset.loaded_schema))
 
     def known_through(self, dataset: Dataset, partition_key: str) -> date | None:
-        """Last session that a partition takes account of, as `write` recorded it; None where it was not told."""
-        with self._fs.open(self.path(dataset, partition_key)) as file:
-            found = pl.read_parquet_metadata(file).get(_KNOWN_THROUGH)
+        """Last session that a partition takes account of, as `write` recorded it; None where it was not told.
+
+        Raises:
+            DatasetError: the file cannot be read; names it.
+
+        """
+        path = self.path(dataset, partition_key)
+        try:
+            with self._fs.open(path) as file:
+                found = pl.read_parquet_metadata(file).get(_KNOWN_THROUGH)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _unreadable(path, error) from None
         return date.fromisoformat(found) if found else None
 
     def write(
@@ -124,7 +153,8 @@ class DatasetStore:
             Rows of each key.
 
         Raises:
-            DatasetError: a column breaks the schema, or a row lies outside the keys; nothing has been written then.
+            DatasetError: a column breaks the schema, a row lies outside the keys, or a partition already takes account of later
+                sessions; nothing has been written then.
 
         """
         wanted = sorted_keys(keys)
@@ -152,9 +182,27 @@ class DatasetStore:
             recorded = None if known_through is None else {_KNOWN_THROUGH: known_through(key).isoformat()}
             rows.write_parquet(buffer, compression="zstd", statistics=True, metadata=recorded)
             encoded[key] = (buffer.getvalue(), len(rows))
+        if known_through is not None:
+            self._keep_what_knows_more(dataset, wanted, known_through)
         with ThreadPoolExecutor(_WRITERS) as pool:
             list(pool.map(lambda key: self._replace(self.path(dataset, key), encoded[key][0]), wanted))
         return {key: count for key, (_, count) in encoded.items()}
+
+    def _keep_what_knows_more(self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]) -> None:
+        gone = set(self.missing(dataset, keys))
+        for key in keys:
+            known = None if key in gone else self.known_through(dataset, key)
+            if known is not None and known > known_through(key):
+                raise DatasetError(
+                    f"partition {key} of '{dataset.name}' takes account of {known}, and this run only of {known_through(key)}: "
+                    "rows would be lost; set QUANT__STORAGE to another folder for a view of the past (QUANT__AS_OF)"
+                )
+
+    def refuse(self, dataset: Dataset, keys: Iterable[str]) -> None:
+        """Set partitions aside whose rows break the contract: readers find them missing, a person finds `part-0.refused`."""
+        for key in keys:
+            path = self.path(dataset, key)
+            self._fs.mv(path, path.removesuffix(".parquet") + ".refused")
 
     def write_artifact(self, name: str, content: bytes) -> None:
         """Replace the file `artifacts/<name>`."""
@@ -177,16 +225,19 @@ class DatasetStore:
         """Where a person finds `artifacts/<name>`."""
         return f"{self.url}/artifacts/{name}"
 
-    def _check_file(self, dataset: Dataset, path: str, source: Any) -> None:
+    def _check_file(self, dataset: Dataset, path: str, source: Any) -> date | None:
+        """Hold a file against the schema; the last session that it takes account of, where that was recorded."""
         try:
-            found = pl.read_parquet_schema(source)
+            with open(path, "rb") if self.local else contextlib.nullcontext(source) as file:
+                found = pl.read_parquet_schema(file)
+                file.seek(0)
+                recorded = pl.read_parquet_metadata(file).get(_KNOWN_THROUGH)
+                file.seek(0)
         except (pl.exceptions.PolarsError, OSError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise DatasetError(f"{path} cannot be read ({reason}); delete it and materialise it again") from None
-        if isinstance(source, io.BytesIO):
-            source.seek(0)
+            raise _unreadable(path, error) from None
         if dict(found) != dict(dataset.schema):
             raise DatasetError(f"{path} was written with another schema than '{dataset.name}' has now; materialise it again")
+        return date.fromisoformat(recorded) if recorded else None
 
     def _replace(self, path: str, content: bytes) -> None:
         if not self.local:
@@ -194,8 +245,10 @@ class DatasetStore:
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        for stale in target.parent.glob(f".{target.name}.*.tmp"):
-            stale.unlink(missing_ok=True)  # left by a killed run; partitions have one writer at a time
+        for stale in target.parent.glob(".*.tmp"):
+            with contextlib.suppress(FileNotFoundError):  # another writer of the partition may be quicker
+                if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
+                    stale.unlink()  # left by a killed run; a younger one may be another run's
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -240,7 +293,7 @@ class ParquetIOManager(dg.IOManager):
         frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
         matures = int((context.definition_metadata or {}).get("matures_months", 0))
         rows = self.store.write(dataset, frame, context.asset_partition_keys, lambda key: self._known_through(parse_key(key)[1], matures))
-        context.add_output_metadata({"rows": sum(rows.values()), "partitions": len(rows), "path": f"{self.store.url}/{dataset.name}"})
+        context.add_output_metadata({"rows_of_run": sum(rows.values()), "partitions_of_run": len(rows)})
         if self._on_written is not None:
             self._on_written(dataset.name, len(rows))
 
@@ -249,12 +302,12 @@ class ParquetIOManager(dg.IOManager):
         dataset = DATASETS[context.asset_key.path[-1]]
         keys: Sequence[str] = context.asset_partition_keys if context.has_asset_partitions else []
         absent = (context.definition_metadata or {}).get("absent")
+        last = max([parse_key(context.step_context.partition_key_range.end)[1], *(parse_key(key)[1] for key in keys)])
         if absent == "skip":
             gone = set(self.store.missing(dataset, keys))
-            present = [key for key in keys if key not in gone]
-            if keys and not present:
-                self.store.read(dataset, keys)  # raises the error that names them
-            keys = present
+            months = {parse_key(key)[1] for key in keys} - {parse_key(key)[1] for key in keys if key not in gone}
+            # A month without any sector stays among the keys: reading it raises the error that names it.
+            keys = [key for key in keys if key not in gone or parse_key(key)[1] in months]
         elif absent is not None:
             if absent == "future":
                 optional = [key for key in keys if parse_key(key)[1] > month_of(self._last_session())]
@@ -263,7 +316,14 @@ class ParquetIOManager(dg.IOManager):
                 optional = [key for key in keys if parse_key(key)[1] < first]
             gone = set(self.store.missing(dataset, optional))
             keys = [key for key in keys if key not in gone]
-        return self.store.read(dataset, keys)
+        upstream = context.upstream_output
+        matures = int((upstream.definition_metadata or {}).get("matures_months", 0)) if upstream is not None else 0
+
+        def needed(key: str) -> date:
+            # Of what matures, no more is needed than the run itself takes account of.
+            return min(self._known_through(parse_key(key)[1], matures), self._known_through(last, 0))
+
+        return self.store.read(dataset, keys, needed)
 
 
 def sorted_keys(keys: Iterable[str]) -> list[str]:
@@ -274,6 +334,10 @@ def sorted_keys(keys: Iterable[str]) -> list[str]:
         return (_SECTOR_ORDER[sector] if sector else -1, month)
 
     return sorted(set(keys), key=order)
+
+
+def _unreadable(path: str, error: Exception) -> DatasetError:
+    return DatasetError(f"{path} cannot be read ({' '.join(str(error).split())[:120]}); delete it and materialise it again")
 
 
 def _run_arguments(absent: Sequence[str]) -> str:

@@ -45,7 +45,14 @@ class Profile:
         return FilesSource(self.settings.files, self.settings.data_dir, start)
 
     def last_session(self) -> date:
-        """The last closed session by the clock of New York, or up to the pinned `as_of` where that is earlier."""
+        """The last closed session by the clock of New York, or up to the pinned `as_of` where that is earlier.
+
+        The clock is read once: all assets of a run see the same market, also where it closes meanwhile.
+        """
+        return self._last_session
+
+    @cached_property
+    def _last_session(self) -> date:
         now = datetime.now(ZoneInfo("America/New_York"))
         closed = now.date() if now.time() >= _PUBLISHED else now.date() - timedelta(days=1)
         return last_session_to(min(closed, self.settings.as_of or closed))
@@ -81,6 +88,11 @@ class Profile:
         newest = self.last_month()
         for month in (first, last):
             if not self.months.start <= month <= newest:
+                pinned = self.settings.as_of
+                if pinned is not None and month > newest and month <= (self.settings.partitions.end or month):
+                    raise SettingsError(
+                        f"month {month} has no closed session at as_of {pinned}; choose an earlier one or change QUANT__AS_OF"
+                    )
                 raise SettingsError(
                     f"month {month} is outside the range of profile '{self.settings.profile}', {self.months.start} to {newest}; "
                     f"choose a month inside it or set partitions.start and partitions.end in conf/profiles/{self.settings.profile}.yaml"

@@ -19,6 +19,9 @@ from quant_assets.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parents[1]
 
+#: Environment variables besides the settings themselves.
+VARIABLES = ("QUANT_PROFILE", "QUANT_DATA_DIR", "QUANT_CONF_DIR", "QUANT_TEST_DATA_DIR")
+
 #: GICS sector slugs and their two-digit codes, in GICS order (MSCI/S&P GICS structure of 2018).
 SECTORS: dict[str, int] = {
     "energy": 10,
@@ -87,7 +90,11 @@ class IndicatorSettings(Model):
 
 
 class CandidateSettings(Model):
-    """Composite score and selection. The three weights are relative to standardised parts."""
+    """Composite score and selection. The three weights are relative to standardised parts.
+
+    A name whose median dollar volume is unknown passes `min_dollar_volume`, and one without a GARCH volatility passes its band:
+    unknown is not illiquid.
+    """
 
     momentum_weight: float = Field(default=0.5, ge=0)
     moving_average_weight: float = Field(default=0.3, ge=0)
@@ -315,6 +322,8 @@ class _EnvironmentSource(EnvSettingsSource):
                     f"environment variable {variable.upper()} names no setting; settings are {', '.join(known)}, written as "
                     "QUANT__GROUP__NAME; QUANT_PROFILE chooses the profile"
                 )
+            if variable.startswith("quant_") and "__" not in variable and variable.upper() not in VARIABLES:
+                raise SettingsError(f"environment variable {variable.upper()} is unknown; did you mean one of {', '.join(VARIABLES)}?")
         try:
             return super().__call__()
         except PydanticSettingsError as error:

@@ -1,5 +1,6 @@
 """The partitioned store: order, missing partitions, schema, atomic replacement under kill -9, and a real S3 API."""
 
+import os
 import random
 import signal
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -135,20 +137,14 @@ import polars as pl
 from quant_assets.io import DatasetStore
 from quant_assets.schemas import DATASETS
 
-store, version = DatasetStore(sys.argv[1]), int(sys.argv[2])
-count = 20_000
-print("ready", flush=True)
+store, version, count = DatasetStore(sys.argv[1]), int(sys.argv[2]), 20_000
+frame = pl.DataFrame({"sector": "it", "ticker": [f"T{number:05d}" for number in range(count)]})
+months = pl.DataFrame({"known_at": [date(2024, month, 2) for month in (1, 2, 3)]})
+frame = frame.join(months, how="cross")
 while True:
-    parts = [
-        pl.DataFrame({
-            "sector": ["it"] * count,
-            "ticker": [f"T{number:05d}" for number in range(count)],
-            "last_session": [date(1900 + version, 1, 1)] * count,
-            "known_at": [date(2024, month, 2)] * count,
-        })
-        for month in (1, 2, 3)
-    ]
-    store.write(DATASETS["delistings"], pl.concat(parts), ["2024-01|it", "2024-02|it", "2024-03|it"])
+    rows = frame.with_columns(last_session=pl.lit(date(1900 + version, 1, 1)))
+    store.write(DATASETS["delistings"], rows, ["2024-01|it", "2024-02|it", "2024-03|it"])
+    print("written", flush=True)
     version += 1
 """
 
@@ -160,11 +156,11 @@ def test_kill_9_at_20_random_moments_leaves_old_or_new(store: DatasetStore) -> N
     moments = random.Random(11)
     seen, interrupted = set(), 0
     for attempt in range(20):
-        command = [sys.executable, "-c", WRITER, store.url, str(5 * attempt)]
+        command = [sys.executable, "-c", WRITER, store.url, str(100 * attempt)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            time.sleep(moments.random() * 0.2)
+            assert process.stdout.readline() == b"written\n"
+            time.sleep(moments.random() * 0.1)
             process.send_signal(signal.SIGKILL)
         for partition in keys:
             frame = store.read(DELISTINGS, [partition]).collect()
@@ -174,9 +170,44 @@ def test_kill_9_at_20_random_moments_leaves_old_or_new(store: DatasetStore) -> N
         interrupted += bool(list(Path(store.url).rglob("*.tmp")))
     assert len(seen) > 20, "the writer never got to write: the test shows nothing"
     assert interrupted, "no kill fell into a write: the test shows nothing"
+    for left in Path(store.url).rglob("*.tmp"):
+        os.utime(left, (0, 0))  # a younger one could be another writer's, which must not be disturbed
     write(store, ("it", 1), ("it", 2), ("it", 3))
     assert len(store.read(DELISTINGS, keys).collect()) == 9
     assert not list(Path(store.url).rglob("*.tmp"))
+
+
+def test_two_writers_of_a_partition_do_not_disturb_each_other(store: DatasetStore) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: write(store, ("it", 1), ("it", 2)), range(40)))
+    assert len(store.read(DELISTINGS, ["2024-01|it", "2024-02|it"]).collect()) == 6
+
+
+def test_a_partition_written_too_early_is_named(store: DatasetStore) -> None:
+    known = {"2024-01|it": date(2024, 1, 31), "2024-02|it": date(2024, 2, 13)}
+    store.write(DELISTINGS, pl.concat([rows("it", 1), rows("it", 2)]), known, known.__getitem__)
+    assert len(store.read(DELISTINGS, known, lambda _: date(2024, 1, 31)).collect()) == 6
+    message = r"1 of 2 .* written before all .*: 2024-02\|it; the first knows until 2024-02-13, 2024-02-29 is needed; .*--from 2024-02"
+    with pytest.raises(MissingPartitionError, match=message):
+        store.read(DELISTINGS, known, (known | {"2024-02|it": date(2024, 2, 29)}).__getitem__)
+
+
+def test_a_refused_partition_is_missing_but_not_lost(store: DatasetStore) -> None:
+    write(store, ("it", 1), ("it", 2))
+    store.refuse(DELISTINGS, ["2024-01|it"])
+    assert store.missing(DELISTINGS, ["2024-01|it", "2024-02|it"]) == ["2024-01|it"]
+    assert len(pl.read_parquet(store.path(DELISTINGS, "2024-01|it").replace(".parquet", ".refused"))) == 3
+    write(store, ("it", 1))
+    assert store.missing(DELISTINGS, ["2024-01|it"]) == []
+
+
+@pytest.mark.parametrize("shape", ["file://{}", "{}"])
+def test_strange_folders_and_file_urls_are_local(tmp_path: Path, shape: str) -> None:
+    strange = DatasetStore(shape.format(tmp_path / "with [brackets] and space"))
+    write(strange, ("it", 1))
+    assert strange.local
+    assert strange.existing(DELISTINGS) == {"2024-01|it"}
+    assert len(strange.read(DELISTINGS, ["2024-01|it"]).collect()) == 3
 
 
 @pytest.fixture(scope="module")
@@ -223,3 +254,13 @@ def test_an_object_store_gives_what_a_folder_gives(store: DatasetStore, s3_endpo
         remote.read(DELISTINGS, [*keys, "2024-03|it"])
     with pytest.raises(DatasetError, match="outside the run"):
         remote.write(DELISTINGS, rows("it", 1), ["2024-02|it"])
+
+
+def test_a_view_of_the_past_does_not_replace_a_partition_that_knows_more(store: DatasetStore) -> None:
+    keys = ["2024-01|it"]
+    store.write(DELISTINGS, rows("it", 1), keys, lambda _: date(2024, 1, 31))
+    with pytest.raises(DatasetError, match=r"2024-01\|it of 'delistings' takes account of 2024-01-31, and this run only of 2024-01-12"):
+        store.write(DELISTINGS, rows("it", 1, 1), keys, lambda _: date(2024, 1, 12))
+    assert len(store.read(DELISTINGS, keys).collect()) == 3
+    store.write(DELISTINGS, rows("it", 1, 1), keys, lambda _: date(2024, 1, 31))
+    assert len(store.read(DELISTINGS, keys).collect()) == 1

@@ -60,7 +60,13 @@ def common(profile: Profile, name: str, matures_months: int = 0) -> dict[str, An
 
 
 def dataset_asset(
-    profile: Profile, name: str, *, group: str, kinds: Sequence[str], ins: Mapping[str, dg.AssetIn] | None = None
+    profile: Profile,
+    name: str,
+    *,
+    group: str,
+    kinds: Sequence[str],
+    ins: Mapping[str, dg.AssetIn] | None = None,
+    deps: Sequence[dg.AssetDep] = (),
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Decorator: the asset of a dataset at its grain, range runs in one run."""
     months = profile.months
@@ -72,6 +78,7 @@ def dataset_asset(
         partitions_def=months.by_sector if DATASETS[name].grain == "sector" else months.monthly,
         backfill_policy=dg.BackfillPolicy.single_run(),
         ins=ins,
+        deps=deps,
         **common(profile, name, max(matures, 0)),
     )
     return decorate

@@ -36,6 +36,7 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     ) -> pl.DataFrame:
         run = run_partitions(context)
         horizon = settings.weights.horizon
+        market = "Simulated market" if settings.source == "demo" else None
 
         def of_sector(sector: str, **frames: pl.DataFrame) -> pl.DataFrame:
             parts = [pl.DataFrame(schema=DATASETS["ops_report"].schema)]
@@ -43,7 +44,7 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             for as_of in profile.decision_sessions(run):
                 report = gather(sector, as_of, content, settings.report, horizon)
                 name = f"ops_report/{sector}/{month_of(as_of)}/report.html"
-                profile.store.write_artifact(name, render(report))
+                profile.store.write_artifact(name, render(report, market))
                 picture = base64.b64encode(preview_png(report)).decode()
                 context.add_asset_metadata(
                     {

@@ -19,6 +19,7 @@ from quant_assets.partitions import (
     month_range,
     month_start,
     months_covering,
+    parse_key,
     shift_month,
 )
 from quant_assets.portfolio.allocation import total_portfolio
@@ -27,7 +28,6 @@ from quant_assets.profile import Profile
 from quant_assets.risk.regimes import lookback_sessions
 from quant_assets.risk.regimes import regime_state as judge_regime
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import SECTORS
 
 GROUP = "portfolio"
 
@@ -126,37 +126,33 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         "portfolio_backtest",
         group=ACROSS_SECTORS,
         kinds=["polars"],
-        ins={
-            "portfolio_weights": read(history(holding_months)),
-            "prices": read(all_sectors(), absent="skip"),
-            "delistings": read(all_sectors(), absent="skip"),
-        },
+        ins={"portfolio_weights": read(history(holding_months))},
+        deps=[dg.AssetDep(name, partition_mapping=all_sectors()) for name in ("prices", "delistings")],
     )
-    def portfolio_backtest(
-        context: dg.AssetExecutionContext, portfolio_weights: pl.LazyFrame, prices: pl.LazyFrame, delistings: pl.LazyFrame
-    ) -> pl.DataFrame:
+    def portfolio_backtest(context: dg.AssetExecutionContext, portfolio_weights: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
-        # No stock mapping leads from a month to all sectors of earlier months, so those are read from the store; in the lineage they
-        # stand behind portfolio_weights of the same months.
-        earlier = [month for month in held_through(run).months if month < run.months[0]]
+        held = portfolio_weights.select("sector", "month").unique().sort("sector", "month").collect()
+        # Which sectors' bars are needed follows from what is held, and no stock mapping leads from a month to earlier months of all
+        # sectors: so the bars are read from the store. A sector that is held and has none is an error, not cash.
+        keys = {
+            key(sector, month)
+            for sector, decided in held.iter_rows()
+            for month in month_range(decided, min(shift_month(decided, holding_months), run.months[-1]))
+        }
 
-        def with_earlier(name: str, frame: pl.LazyFrame) -> pl.DataFrame:
-            dataset = DATASETS[name]
-            wanted = [key(sector, month) for sector in SECTORS for month in earlier]
-            gone = set(profile.store.missing(dataset, wanted))
-            before = profile.store.read(dataset, [item for item in wanted if item not in gone])
-            return pl.concat([before, frame]).collect()
+        def bars(name: str) -> pl.DataFrame:
+            return profile.store.read(DATASETS[name], keys, lambda each: profile.known_through(str(parse_key(each)[1]))).collect()
 
         result = simulate(
             portfolio_weights.collect(),
-            with_earlier("prices", prices),
+            bars("prices"),
             sessions(month_start(shift_month(run.months[0], -holding_months)), profile.through(run)),
             profile.decision_sessions(held_through(run)),
             run.first_day,
             run.last_day,
             entry_lag=entry_lag,
             cost_bps=settings.backtest.cost_bps,
-            delistings=with_earlier("delistings", delistings),
+            delistings=bars("delistings"),
         )
         context.add_output_metadata({"performance": _figures(result)})
         return result

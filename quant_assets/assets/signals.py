@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
 from quant_assets.features.features import features as compute_features
-from quant_assets.features.features import price_lookback_sessions
+from quant_assets.features.features import price_lookback_sessions, universe_lookback_sessions
 from quant_assets.features.labels import forward_sessions
 from quant_assets.features.labels import labels as compute_labels
 from quant_assets.market.calendar import sessions
@@ -34,6 +34,7 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     settings = profile.settings
     indicator_months = months_covering(lookback_sessions(settings.indicators))
     feature_months = months_covering(price_lookback_sessions(settings.fundamentals))
+    beta_months = months_covering(universe_lookback_sessions())
     label_months = months_covering(forward_sessions(settings.labels))
 
     @dataset_asset(
@@ -75,7 +76,7 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             "prices": read(lookback(feature_months)),
             "price_peaks": read(lag(1)),
             "fundamentals": read(lookback(settings.fundamentals.lookback_months)),
-            "universe": read(),
+            "universe": read(lookback(beta_months)),
         },
     )
     def features(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quant_assets.errors import DatasetError, HistoryError, SettingsError
 from quant_assets.market.calendar import first_session_from
 from quant_assets.market.panel import FloatArray, Panel
-from quant_assets.risk.sector_return import as_known, equal_weight_returns
+from quant_assets.market.sector_return import LOOKBACK, as_known, equal_weight_returns
 from quant_assets.schemas import DATASETS
 
 _TOLERANCE = 1e-9
@@ -132,7 +132,8 @@ def simulate(
     dataset = "portfolio_backtest"
     if benchmark_members is not None:
         dataset = "backtest"
-        columns["benchmark_return"] = equal_weight_returns(prices, benchmark_members, sessions[start - 1 :])[1:]
+        before = min(start, LOOKBACK)
+        columns["benchmark_return"] = equal_weight_returns(prices, benchmark_members, sessions[start - before :])[before:]
     schema = DATASETS[dataset].schema
     frame = pl.DataFrame({column: pl.Series(columns[column], nan_to_null=True).cast(dtype) for column, dtype in schema.items()})
     return frame.filter(pl.col("date") >= first_day)

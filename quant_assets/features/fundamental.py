@@ -25,8 +25,8 @@ from datetime import date
 
 import polars as pl
 
+from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.settings import FundamentalSettings
-from quant_assets.signals.windows import STALE_SESSIONS
 
 #: Fiscal periods that end in the first days of a month belong to the month before.
 _PERIOD_SLACK = 10

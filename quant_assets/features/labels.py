@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 from quant_assets.market.calendar import last_session_to, session_number
-from quant_assets.market.panel import Panel
+from quant_assets.market.panel import STALE_SESSIONS, Panel
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import LabelSettings
 from quant_assets.signals.columns import member_mask
-from quant_assets.signals.windows import STALE_SESSIONS
 
 #: A delisting that became known this many sessions after the exit session still ends a label that has no price there.
 DELISTING_SESSIONS = 10

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quant_assets.market.panel import FloatArray, Panel
+from quant_assets.market.panel import STALE_SESSIONS, FloatArray, Panel
 from quant_assets.signals import windows
 from quant_assets.signals.columns import Inputs, PanelColumn
 
 SESSIONS_PER_YEAR = 252
 
-FIELDS = ("close", "volume", "in_sector")
+FIELDS = ("close", "volume")
 RSI_SPAN = 14
 MACD_FAST, MACD_SLOW, MACD_SIGNAL = 12, 26, 9
 RETURN_LAGS = (1, 5, 20, 60, 120, 252)
@@ -21,17 +21,26 @@ VOLUME_WINDOW = 20
 BETA_WINDOW = 120
 
 #: Sessions before its own that a daily return and the two MACD lines depend on.
-_RETURN_LOOKBACK = 1 + windows.STALE_SESSIONS
+_RETURN_LOOKBACK = 1 + STALE_SESSIONS
 _LINE_LOOKBACK = windows.ema_memory(MACD_SLOW) - 1
 _SIGNAL_LOOKBACK = _LINE_LOOKBACK + windows.ema_memory(MACD_SIGNAL) - 1
 
 
-def inputs(panel: Panel) -> dict[str, FloatArray]:
+def universe_sessions() -> int:
+    """Sessions before a row's own whose members the features read: a return of beta's window is over the members of the session before."""
+    return BETA_WINDOW
+
+
+def inputs(panel: Panel, sector_return: FloatArray) -> dict[str, FloatArray]:
     """The arrays that the features read: the panel's fields and what several of them share.
+
+    Args:
+        panel: the sector's panel of `FIELDS`.
+        sector_return: `market.sector_return.equal_weight_returns` over the panel's sessions, of shape (n_sessions,).
 
     Returns:
         `close, volume`; `change` of the close in USD, `daily_return` and `log_return`, each against the last bar before;
-        `macd_line` and `signal_line` in USD; `sector_return`, of shape (n_sessions,): the mean daily return of the tickers in the sector.
+        `macd_line` and `signal_line` in USD; `sector_return` as given.
 
     """
     close = panel["close"]
@@ -45,7 +54,7 @@ def inputs(panel: Panel) -> dict[str, FloatArray]:
         "log_return": windows.log(ratio),
         "macd_line": line,
         "signal_line": windows.ema(line, MACD_SIGNAL),
-        "sector_return": windows.cross_mean(ratio - 1.0, panel["in_sector"]),
+        "sector_return": sector_return,
     }
 
 
@@ -58,7 +67,7 @@ def _rsi(x: Inputs) -> FloatArray:
 
 
 def _return(lag: int) -> PanelColumn:
-    return PanelColumn(f"return_{lag}", ("close",), lag + windows.STALE_SESSIONS, lambda x: windows.lagged_ratio(x["close"], lag) - 1.0)
+    return PanelColumn(f"return_{lag}", ("close",), lag + STALE_SESSIONS, lambda x: windows.lagged_ratio(x["close"], lag) - 1.0)
 
 
 def _volatility(window: int) -> PanelColumn:

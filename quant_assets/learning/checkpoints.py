@@ -30,7 +30,7 @@ def newest_checkpoint(
 
     Returns:
         The trained horizons of the newest checkpoint of a month strictly before, sorted by horizon. None where there is no model yet:
-        no training month has passed, or the newest training found too little history for every horizon.
+        no training month has passed, or every training that is young enough found too little history.
 
     Raises:
         HistoryError: a checkpoint should exist but there is none that is young enough; names the months to materialise.
@@ -41,8 +41,8 @@ def newest_checkpoint(
     age_index = pl.col("as_of").dt.year().cast(pl.Int64) * 12 + pl.col("as_of").dt.month().cast(pl.Int64)
     usable = checkpoints.filter(age_index.is_between(oldest, target - 1))
     if len(usable):
-        trained = usable.filter((pl.col("as_of") == pl.col("as_of").max()) & (pl.col("status") == "trained"))
-        return trained.sort("horizon") if len(trained) else None
+        trained = usable.filter(pl.col("status") == "trained")
+        return trained.filter(pl.col("as_of") == pl.col("as_of").max()).sort("horizon") if len(trained) else None
     due = [index for index in range(_index(first_month), target) if index % settings.cadence_months == 0]
     if not due:
         return None

@@ -108,10 +108,12 @@ def daily_ic(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def standard_error(values: FloatArray, dates: NDArray[np.datetime64], overlap_sessions: int = 1) -> float | None:
-    """Standard error of the mean of a series whose neighbours may share part of their outcome.
+    r"""Standard error of the mean of a series whose neighbours may share part of their outcome.
 
-    Newey-West with Bartlett weights 1 - d / `overlap_sessions`, where d is the distance of two dates in sessions rather than in
-    observations, so that gaps and sampling need no care. With an overlap of 1 it is the usual s / sqrt(n).
+    Two outcomes that lie d sessions apart share :math:`w = \max(0, 1 - d / h)` of their returns, h being `overlap_sessions`, so the
+    mean has the variance :math:`s^2 / n^2 \sum_{ij} w_{ij}`. Newey-West with these weights would weigh the overlap a second time, by the
+    series' own autocorrelation, and is 20 to 30 % too small. Distances are in sessions rather than observations, so that gaps and
+    sampling need no care. With an overlap of 1 it is the usual s / sqrt(n).
 
     Args:
         values: shape (n_dates,).
@@ -122,21 +124,20 @@ def standard_error(values: FloatArray, dates: NDArray[np.datetime64], overlap_se
         The standard error; None with fewer than two values.
 
     References:
-        Newey and West (1987), Econometrica 55(3), equation 5.
+        Hansen and Hodrick (1980), Journal of Political Economy 88(5), section 2.
 
     """
     count = len(values)
     if count < 2:
         return None
     number = session_number(dates)
-    deviation = values - values.mean()
-    total = float((deviation**2).sum())
+    shared = float(count)
     for step in range(1, count):
-        weight = 1 - (number[step:] - number[:-step]) / overlap_sessions
-        if (weight <= 0).all():
+        weight = np.maximum(1 - (number[step:] - number[:-step]) / overlap_sessions, 0)
+        if not weight.any():
             break
-        total += 2 * float((np.maximum(weight, 0) * deviation[step:] * deviation[:-step]).sum())
-    return math.sqrt(max(total, 0.0) / (count * (count - 1)))
+        shared += 2 * float(weight.sum())
+    return math.sqrt(float(((values - values.mean()) ** 2).sum()) / (count - 1) * shared) / count
 
 
 def _checked(frame: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,8 @@ Conventions
 - *Total return* (`total_return`): r_t = c_t / c_{t-1}. Only ratios of these closes are used: their level knows later dividends.
 - Anchored close: P_t = P_first r_2 ... r_t, where P_first is the first close of a ticker that starts with as-traded bars, and 1
   where it starts with adjusted ones. `price_factor` = P_t / c_t, for all four prices of the session.
+- As traded again: the levels of adjusted prices and volumes know later events, so they are told only from the last as-traded bar of
+  the series on, whose level the provider's dividends and splits carry forward (`traded_factor`, `traded_volume_factor`).
 - Events of a refused bar count at the provider's next clean bar: shares multiply, cash is kept and reinvested there.
 
 Joining providers
@@ -47,8 +49,8 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
         settings: `splice_sessions`, `splice_min_sessions`, `splice_tolerance`.
 
     Returns:
-        The bars of the series with `price_factor`, `volume_factor`, `split_factor` and `traded_factor` (dataset `ohlcv`), and
-        the bars that were left out because their provider does not agree with the series, with the reason `unjoined`.
+        The bars of the series with `price_factor`, `volume_factor`, `split_factor`, `traded_factor` and `traded_volume_factor` (dataset
+        `ohlcv`), and the bars that were left out because their provider does not agree with the series, with the reason `unjoined`.
 
     """
     bars = judged.sort("ticker", "date", "precedence", "row")
@@ -66,7 +68,7 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
         settings.splice_min_sessions,
         settings.splice_tolerance,
     )
-    names = ("price_factor", "volume_factor", "split_factor", "traded_factor")
+    names = ("price_factor", "volume_factor", "split_factor", "traded_factor", "traded_volume_factor")
     carried = bars.with_columns(pl.Series(name, values, nan_to_null=True) for name, values in zip(names, factors, strict=True))
     series = carried.filter(pl.Series(status == _JOINED)).drop("reason", "row", "precedence")
     return series, bars.filter(pl.Series(status == _UNJOINED)).with_columns(reason=pl.lit("unjoined"))
@@ -76,8 +78,8 @@ def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
     """Adjusted bars (dataset `prices`) of bars with factors (dataset `ohlcv`); row by row, any part of the history.
 
     Returns:
-        open to close times `price_factor`, volume times `volume_factor`, `close_unadjusted` = close as traded, null where it is
-        not known, `dollar_volume` = close times volume as given, `split_factor`, `in_sector`, `panel_from`.
+        open to close times `price_factor`, volume times `volume_factor`, `close_unadjusted` = close as traded and
+        `dollar_volume` = close times volume, both as traded, null where they are not known, `split_factor`, `in_sector`, `panel_from`.
 
     """
     return ohlcv.select(
@@ -86,7 +88,7 @@ def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
         *(pl.col(name) * pl.col("price_factor") for name in ("open", "high", "low", "close")),
         pl.col("volume") * pl.col("volume_factor"),
         (pl.col("close") * pl.col("traded_factor")).alias("close_unadjusted"),
-        (pl.col("close") * pl.col("volume")).alias("dollar_volume"),
+        (pl.col("close") * pl.col("traded_factor") * (pl.col("volume") * pl.col("traded_volume_factor"))).alias("dollar_volume"),
         "split_factor",
         "in_sector",
         "panel_from",
@@ -134,12 +136,13 @@ def _series(
         tolerance: largest difference of returns that are alike.
 
     Returns:
-        Status of shape (n_bars,), and factors of shape (4, n_bars): price, volume, split, traded; NaN where not of the series.
+        Status of shape (n_bars,), and factors of shape (5, n_bars): price, volume, split, traded, traded volume; NaN where
+        not of the series.
 
     """
     n = len(ticker)
     status = np.zeros(n, dtype=np.int8)
-    factors = np.full((4, n), np.nan)
+    factors = np.full((5, n), np.nan)
     every = range(n_providers)
 
     bar = np.full(n_providers, -1)  # the provider's clean bar of the day
@@ -164,12 +167,13 @@ def _series(
     series_day = -1
     series_close = np.nan
     series_volume = 1.0  # volume factor times splits of the last bar, where a newcomer's volume cannot be compared
+    traded_shares = np.nan  # volume factor times split factor of the last as-traded bar
 
     # Plain loops instead of slices and np.median: numba compiles them in less than half the time.
     start = 0
     while start < n:
         if start == 0 or ticker[start] != ticker[start - 1]:
-            leader, series_day, series_close, series_volume = -1, -1, np.nan, 1.0
+            leader, series_day, series_close, series_volume, traded_shares = -1, -1, np.nan, 1.0, np.nan
             for k in every:
                 last_close[k], last_day[k], aligned_day[k] = np.nan, -1, -1
                 shares_held[k], cash_held[k], split_day[k], dividend_day[k] = 1.0, 0.0, -1, -1
@@ -244,9 +248,12 @@ def _series(
         if chosen >= 0:
             i = bar[chosen]
             if chosen != leader and leader >= 0:
-                if np.isnan(volume_base[chosen]):
+                # Anew each time for adjusted volumes: a spin-off that is listed as a split moves their level against the traded one.
+                if np.isnan(volume_base[chosen]) or not as_traded[i]:
                     volume_base[chosen] = series_volume
                     met = min(volumes_met[chosen], window)
+                    if met == 0:
+                        traded_shares = np.nan
                     for a in range(met):  # the middle one
                         rank = 0
                         for b in range(met):
@@ -262,9 +269,12 @@ def _series(
             anchored = price_factor[chosen] * close[i]
             series_growth = anchored / series_close
             volume_factor = volume_base[chosen] / own_splits[chosen]
+            shares = volume_factor * split_factor[chosen]
+            if as_traded[i]:
+                traded_shares = shares
             status[i] = _JOINED
             factors[0, i], factors[1, i] = price_factor[chosen], volume_factor
-            factors[2, i], factors[3, i] = split_factor[chosen], traded_factor[chosen]
+            factors[2, i], factors[3, i], factors[4, i] = split_factor[chosen], traded_factor[chosen], shares / traded_shares
             for k in every:
                 other = bar[k]
                 if other < 0 or k == chosen:

@@ -16,6 +16,9 @@ from quant_assets.errors import DatasetError
 
 FloatArray = NDArray[np.float64]
 
+#: Where a session has no bar, a close of up to this many sessions before it may stand in.
+STALE_SESSIONS = 5
+
 
 @dataclass(frozen=True)
 class Panel:

@@ -49,13 +49,17 @@ def figures(report: ReportData) -> pl.DataFrame:
     return pl.DataFrame(content, schema=schema, orient="row").sort("metric", "window")
 
 
-def render(report: ReportData) -> bytes:
-    """The page: one self-contained HTML file (UTF-8) without scripts, below about 150 kB, the same bytes for the same data."""
+def render(report: ReportData, market: str | None = None) -> bytes:
+    """The page: one self-contained HTML file (UTF-8) without scripts, below about 150 kB, the same bytes for the same data.
+
+    `market` is a word of warning beside the title, for a market that is not a real one.
+    """
     from quant_assets.reporting.plots import report_svg  # matplotlib is loaded by those who draw only
 
     values = {(name, window): value for name, window, value in figures(report).select("metric", "window", "value").iter_rows()}
     page = _TEMPLATE.render(
         report=report,
+        market=market,
         picks=report.picks.to_dicts(),
         shorts=report.shorts.to_dicts(),
         quarantined=report.quarantined.to_dicts(),

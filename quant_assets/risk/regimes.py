@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 from quant_assets.market.panel import FloatArray
-from quant_assets.risk.sector_return import equal_weight_returns
+from quant_assets.market.sector_return import LOOKBACK, equal_weight_returns
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import RegimeSettings
 
@@ -19,7 +19,7 @@ SESSIONS_PER_YEAR = 252
 
 def lookback_sessions(settings: RegimeSettings) -> int:
     """Sessions before as_of that a regime reads (prices and members)."""
-    return max(settings.volatility_sessions, settings.drawdown_sessions - 1)
+    return max(settings.volatility_sessions, settings.drawdown_sessions - 1) - 1 + LOOKBACK
 
 
 def realised_volatility(returns: FloatArray) -> float | None:

@@ -153,7 +153,8 @@ def _reason(job: dg.JobDefinition, result: dg.ExecuteInProcessResult, phase: Pha
                 chain.append(chain[-1].cause)
             messages = [" ".join(error.message.split()) for error in chain if error is not None]
             ours = [message.partition(": ")[2] for message in messages if message.startswith("quant_assets.errors.")]
+            theirs = [message for message in messages if not message.startswith("dagster.")] or messages
             keys = job.asset_layer.get_selected_entity_keys_for_node(event.node_handle)
             assets = ", ".join(sorted(each.path[-1] for each in keys if isinstance(each, dg.AssetKey))) or event.step_key
-            return f"{assets} ({where}): {ours[0] if ours else f'{messages[-1]} ({unexpected})'}"
+            return f"{assets} ({where}): {ours[0] if ours else f'{theirs[0]} ({unexpected})'}"
     return f"{', '.join(phase.assets)} ({where}): {unexpected}"

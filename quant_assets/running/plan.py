@@ -89,38 +89,52 @@ class Planner:
         return names
 
     def sector_phases(self, names: Sequence[str], sector: str, first: str, last: str) -> list[Phase]:
-        """Runs of one sector, warm-up included; finished partitions of the warm-up are not computed again."""
-        return self._phases([name for name in names if DATASETS[name].grain == "sector"], sector, first, last)
+        """Runs of one sector, warm-up included; finished partitions of the warm-up are not computed again.
+
+        Where month-grain assets are among the names, the warm-up holds what these read in months before the first.
+        """
+        needed = self._asked(names, "sector", (first, last))
+        for name, span in self._todo(self._asked(names, "month", (first, last)), None, (first, last)).items():
+            for upstream, (start, end) in self._reads[name].items():
+                if upstream in needed:
+                    needed[upstream] = _hull(needed[upstream], self._clip(span, start, end))
+        return self._grouped(self._todo(needed, sector, (first, last)), sector)
 
     def month_phases(self, names: Sequence[str], first: str, last: str) -> list[Phase]:
         """Runs of the month-grain assets; they read the sectors that are there."""
-        return self._phases([name for name in names if DATASETS[name].grain == "month"], None, first, last)
+        return self._grouped(self._todo(self._asked(names, "month", (first, last)), None, (first, last)), None)
 
-    def _phases(self, names: Sequence[str], sector: str | None, first: str, last: str) -> list[Phase]:
-        grain = "sector" if sector else "month"
-        needed: dict[str, Range | None] = dict.fromkeys(names, (first, last))
-        for name in reversed(self.order):
-            if name not in needed:
-                continue
-            for upstream, (start, end) in self._reads[name].items():
-                if DATASETS[upstream].grain == grain:
-                    needed[upstream] = _hull(needed.get(upstream), self._clip(needed[name], start, end))
-            for upstream, (start, end) in self._history[name].items():
-                if DATASETS[upstream].grain == grain:
-                    _, unfinished = self._lacking(upstream, sector, self._clip(needed[name], start, end))
-                    needed[upstream] = _hull(needed[upstream], _span(unfinished))
+    def _asked(self, names: Iterable[str], grain: str, asked: Range) -> dict[str, Range | None]:
+        return {name: asked for name in names if DATASETS[name].grain == grain}
+
+    def _todo(self, needed: Mapping[str, Range | None], sector: str | None, asked: Range) -> dict[str, Range]:
+        """Months to compute of each asset.
+
+        Args:
+            needed: months that must be there when the runs are over, for the assets that are computed for the asked months in any case.
+            sector: None for month-grain assets.
+            asked: first and last month.
+
+        """
+        grain, names = "sector" if sector else "month", set(needed)
+        needed = dict(needed)
         todo: dict[str, Range] = {}
-        for name, wanted in needed.items():
-            if wanted is not None:
-                absent, unfinished = self._lacking(name, sector, wanted)
-                span = _span(absent | unfinished | (set(month_range(first, last)) if name in names else set()))
-                if span is not None:
-                    todo[name] = span
-        for group in {self._together[name] for name in todo}:
-            together = _span({month for name in group if name in todo for month in todo[name]})
-            if together is not None:
-                todo.update(dict.fromkeys(group, together))
-        return self._grouped(todo, sector)
+        for together in dict.fromkeys(self._together[name] for name in reversed(self.order)):
+            months = set() if names.isdisjoint(together) else set(month_range(*asked))
+            months = months.union(*(each for name in together for each in self._lacking(name, sector, needed.get(name))))
+            span = _span(months)
+            if span is None:
+                continue
+            for name in together:
+                todo[name] = span
+                for upstream, (start, end) in self._reads[name].items():
+                    if DATASETS[upstream].grain == grain:
+                        needed[upstream] = _hull(needed.get(upstream), self._clip(span, start, end))
+                for upstream, (start, end) in self._history[name].items():
+                    if DATASETS[upstream].grain == grain:
+                        _, unfinished = self._lacking(upstream, sector, self._clip(span, start, end))
+                        needed[upstream] = _hull(needed[upstream], _span(unfinished))
+        return todo
 
     def _lacking(self, name: str, sector: str | None, wanted: Range | None) -> tuple[set[str], set[str]]:
         """Months without a partition, and months whose partition was written when less (or more) was known of them than now."""
@@ -151,12 +165,10 @@ class Planner:
             waiting = [name for name in waiting if name not in done]
         return phases
 
-    def _clip(self, wanted: Range | None, start: int, end: int) -> Range | None:
+    def _clip(self, span: Range, start: int, end: int) -> Range | None:
         """The months that the offsets lead to, as far as they exist."""
-        if wanted is None:
-            return None
-        begin = max(shift_month(wanted[0], start), self._profile.months.start)
-        finish = min(shift_month(wanted[1], end), self._profile.last_month())
+        begin = max(shift_month(span[0], start), self._profile.months.start)
+        finish = min(shift_month(span[1], end), self._profile.last_month())
         return (begin, finish) if begin <= finish else None
 
     def _sorted(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ _TECHNICAL = {
     "realised_volatility_60": ratio("annualised standard deviation of daily log returns over 60 sessions", ge=0),
     "high_52w_distance": ratio("close over the highest close of 252 sessions, less 1", le=0),
     "volume_zscore_20": ratio("volume against mean and standard deviation of 20 sessions"),
-    "beta_120": ratio("slope of the daily return on the sector's equal-weight return over 120 sessions"),
+    "beta_120": ratio("slope of the daily return on the equal-weight return of the sector's members at the time, over 120 sessions"),
 }
 
 _FUNDAMENTAL = {
@@ -53,13 +53,19 @@ SIGNALS = (
             "ticker": ticker(),
             "date": day(),
             "close": price("adjusted close"),
-            "moving_average": Column(pl.Float64, "mean adjusted close over the sector's window", "USD", nullable=True, gt=0),
-            "ma_slope": ratio("moving average over itself 5 sessions before, less 1"),
-            "momentum": ratio("return over the sector's momentum lag", gt=-1),
+            "moving_average": Column(pl.Float64, "mean adjusted close over the `moving_average` of the sector", "USD", nullable=True, gt=0),
+            "ma_slope": ratio("moving average over itself `slope_sessions` before, less 1"),
+            "momentum": ratio("return over the sector's `momentum_lag` sessions", gt=-1),
             "garch_volatility": ratio("annualised one-step-ahead GARCH(1,1) volatility", ge=0),
             "garch_fitted_on": Column(pl.Date, "last session of the window that the GARCH parameters were fitted on", nullable=True),
-            "dollar_volume": Column(pl.Float64, "median dollar volume over 20 sessions", "USD", nullable=True, ge=0),
-            "history_sessions": Column(pl.Int32, "sessions with a bar among the last 252", "sessions", ge=1),
+            "dollar_volume": Column(
+                pl.Float64,
+                "median as-traded dollar volume over `liquidity_sessions`; null where it is not known, which is not illiquid",
+                "USD",
+                nullable=True,
+                ge=0,
+            ),
+            "history_sessions": Column(pl.Int32, "sessions with a bar among the last `history_sessions` of the settings", "sessions", ge=1),
         },
     ),
     Dataset(

@@ -44,7 +44,7 @@ def candidates(indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequenc
     composite = momentum_weight * momentum + moving_average_weight * slope + volatility_weight * (low volatility), each part
     standardised across the eligible names of the sector on that session, so that a weight means the same for every part.
 
-    Eligible: enough history and dollar volume (unknown fails), momentum and slope known, GARCH volatility inside the band or
+    Eligible: enough history, momentum and slope known, dollar volume large enough or unknown, GARCH volatility inside the band or
     unknown. The best `long_fraction` of the eligible names (rounded down, at least one) are long. As many of `short_fraction`
     are short, the worst of those that are left; none where only one name is eligible. Ties go to the ticker that comes first
     in the alphabet.
@@ -67,7 +67,7 @@ def candidates(indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequenc
 def _decide(rows: pl.DataFrame, members: int, settings: CandidateSettings) -> pl.DataFrame:
     eligible = rows.filter(
         pl.col("history_sessions") >= settings.min_history_sessions,
-        pl.col("dollar_volume") >= settings.min_dollar_volume,
+        (pl.col("dollar_volume") >= settings.min_dollar_volume).fill_null(True),
         pl.col("momentum").is_not_null(),
         pl.col("ma_slope").is_not_null(),
         pl.col("garch_volatility").is_between(settings.min_volatility, settings.max_volatility).fill_null(True),

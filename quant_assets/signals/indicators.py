@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from quant_assets.market.panel import Panel
+from quant_assets.market.panel import STALE_SESSIONS, Panel
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import IndicatorSettings, SectorWindows
 from quant_assets.signals import windows
@@ -19,16 +19,15 @@ def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> tupl
     """The indicators that are windows over the panel; GARCH has a calendar of its own."""
     average, slope, lag = sector_windows.moving_average, settings.slope_sessions, sector_windows.momentum_lag
     liquidity, history = settings.liquidity_sessions, settings.history_sessions
-    stale = windows.STALE_SESSIONS
     return (
         PanelColumn("moving_average", ("close",), average - 1, lambda x: windows.mean(x["close"], average)),
         PanelColumn(
             "ma_slope",
             ("close",),
-            average - 1 + slope + stale,
+            average - 1 + slope + STALE_SESSIONS,
             lambda x: windows.lagged_ratio(windows.mean(x["close"], average), slope) - 1.0,
         ),
-        PanelColumn("momentum", ("close",), lag + stale, lambda x: windows.lagged_ratio(x["close"], lag) - 1.0),
+        PanelColumn("momentum", ("close",), lag + STALE_SESSIONS, lambda x: windows.lagged_ratio(x["close"], lag) - 1.0),
         PanelColumn("dollar_volume", ("dollar_volume",), liquidity - 1, lambda x: windows.median(x["dollar_volume"], liquidity)),
         PanelColumn("history_sessions", ("close",), history - 1, lambda x: windows.observed_sessions(x["close"], history)),
     )

@@ -19,14 +19,11 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from quant_assets.market.panel import FloatArray
+from quant_assets.market.panel import STALE_SESSIONS, FloatArray
 
 #: Share of a window's sessions that need a bar, as (numerator, denominator): 80 %.
 MIN_OBSERVED = (4, 5)
 _PARTS, _WHOLE = MIN_OBSERVED
-
-#: A value of `lag` sessions ago may be this many sessions older where that session has no bar.
-STALE_SESSIONS = 5
 
 #: Weight that the restart of a finite-memory average may have.
 RESTART_WEIGHT = 1e-10
@@ -276,29 +273,4 @@ def slope(values: FloatArray, factor: FloatArray, window: int) -> FloatArray:
                     products += (factor[k] - x_mean) * (values[i, k] - y_mean)
                     squares += (factor[k] - x_mean) ** 2
             out[i, j] = products / squares
-    return out
-
-
-@kernel
-def cross_mean(values: FloatArray, included: FloatArray) -> FloatArray:
-    """Mean of each session over the tickers in ticker order.
-
-    Args:
-        values: float64 of shape (n_tickers, n_sessions).
-        included: same shape; a ticker counts at the sessions where it is 1.
-
-    Returns:
-        float64 of shape (n_sessions,); NaN where no ticker counts.
-
-    """
-    tickers, sessions = values.shape
-    out = np.full(sessions, np.nan)
-    for j in range(sessions):
-        total, count = 0.0, 0
-        for i in range(tickers):
-            if included[i, j] == 1.0 and not np.isnan(values[i, j]):
-                total += values[i, j]
-                count += 1
-        if count > 0:
-            out[j] = total / count
     return out

@@ -181,7 +181,8 @@ class FilesSource:
         """Statements of one file with the versions of each period numbered.
 
         - A day of publication on or before the end of the period is a mistake and counts as unknown.
-        - Of several companies under one ticker, the one whose own symbol is the ticker counts, else whichever is there.
+        - Of several companies under one ticker, the one whose own symbol is the ticker counts from its first vintage on, until then
+          whichever is there.
         - Of several statements of one period and vintage (a subsidiary files under its parent's ticker, a row is half empty), the
           complete one with the largest balance sheet counts.
         - A version is a vintage (the snapshot, else the filing) whose figures differ from the vintage before. The first keeps its
@@ -194,14 +195,16 @@ class FilesSource:
             *(pl.lit(None, pl.Float64).alias(name) for name in _FIGURES if name not in optional),
             frequency=pl.col("form").replace_strict(file.forms, default=None) if file.forms else pl.lit(file.frequency),
             vintage=pl.col("snapshot" if "snapshot" in optional else "published"),
-            own=pl.col("company") == pl.col("ticker") if "company" in optional else pl.lit(True),
+            company="company" if "company" in optional else "ticker",
             published=pl.when(pl.col("published") > pl.col("period_end")).then("published"),
         )
         complete = pl.all_horizontal(pl.col("revenue", "net_income").is_not_null())
         frame = (
             frame.filter(pl.any_horizontal(pl.col(_FIGURES).is_not_null()) & pl.col("frequency").is_not_null())
             .with_columns(shares=pl.when(pl.col("shares") > 0.0).then("shares"))
-            .filter(pl.col("own") | ~pl.col("own").any().over(_PERIOD))
+            .with_columns(own=pl.col("company") == pl.col("ticker"))
+            .with_columns(own_since=pl.when("own").then("vintage").min().over(_PERIOD))
+            .filter(pl.col("own") | pl.col("own_since").is_null() | (pl.col("vintage") < pl.col("own_since")))
             .with_columns(complete=complete)
             .sort(
                 *_PERIOD,
@@ -236,12 +239,13 @@ class FilesSource:
     def _shares_at_publication(self, frame: pl.DataFrame) -> pl.Series:
         """Share counts without the splits between the publication and the snapshot.
 
-        From a later snapshot back to the first: the median ratio of a ticker's counts of the periods that two snapshots share,
+        From a later snapshot back to the first: the median ratio of a company's counts of the periods that two snapshots share,
         which needs no price file of the time in between; else the splits of the price files. From there to the publication:
         the splits of the price files.
         """
         first = pl.lit(frame["vintage"].min(), pl.Date)  # null in a file without statements
-        ratio = pl.col("shares") / pl.col("shares").shift().over(_PERIOD)
+        same_company = (pl.col("company") == pl.col("company").shift()).over(_PERIOD)
+        ratio = pl.when(same_company).then(pl.col("shares") / pl.col("shares").shift().over(_PERIOD))
         steps = frame.with_columns(ratio=ratio).group_by("ticker", "vintage").agg(pl.col("ratio").median()).sort("ticker", "vintage")
         steps = steps.with_columns(before=pl.coalesce(pl.col("vintage").shift().over("ticker"), first))
         steps = steps.with_columns(step=pl.coalesce("ratio", self._splits_between(steps, "before", "vintage")))
@@ -266,7 +270,7 @@ class FilesSource:
 
     @cached_property
     def _splits(self) -> pl.DataFrame:
-        """`ticker`, `day` of a split, `so_far` (product of its splits); each day's from the best file that has the ticker then.
+        """`ticker`, `day` of a split, `so_far` (product of its splits); each day's from the best file with a bar of it.
 
         Best by precedence, not the longest: what a file goes on to say later must not change what is known of an earlier day, and
         files of adjusted prices give spin-offs as splits, which share counts do not reflect.
@@ -275,18 +279,20 @@ class FilesSource:
         schema = pl.Schema({"ticker": pl.String, "day": pl.Date, "so_far": pl.Float64})
         if not files:
             return schema.to_frame()
-        spans = pl.concat(self._spans(place).with_columns(better=pl.lit(place)) for place in files)
         events = pl.concat(
             _collect(
                 self._scan_prices(file).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)), file.file
             ).select("ticker", "date", "split_ratio", place=pl.lit(place))
             for place, file in files.items()
         )
-        told_better = events.join(spans, on="ticker").filter(
-            (pl.col("better") < pl.col("place")) & pl.col("date").is_between("first", "last")
+        days = events.lazy().select("ticker", "date").unique()
+        there = pl.concat(
+            _collect(self._scan_prices(file).join(days, on=["ticker", "date"]).select("ticker", "date", place=pl.lit(place)), file.file)
+            for place, file in files.items()
         )
+        best = there.group_by("ticker", "date").agg(pl.col("place").min())
         return (
-            events.join(told_better, on=["ticker", "date", "place"], how="anti")
+            events.join(best, on=["ticker", "date", "place"], how="semi")
             .sort("ticker", "date")
             .select("ticker", day="date", so_far=pl.col("split_ratio").cum_prod().over("ticker"))
         )
@@ -297,19 +303,17 @@ class FilesSource:
         return last
 
     def _spans(self, precedence: int) -> pl.DataFrame:
-        """`ticker`, `first` and `last` (Dates of its bars) of a price file, read once."""
+        """`ticker` and `last` (Date of its last bar) of a price file, read once."""
         if precedence not in self._read:
             file = self._settings.prices[precedence]
             days = pl.col("date")
-            ends = _collect(
-                self._scan_prices(file).group_by("ticker").agg(first=days.min(), last=days.max(), lost=days.null_count()), file.file
-            )
+            ends = _collect(self._scan_prices(file).group_by("ticker").agg(last=days.max(), lost=days.null_count()), file.file)
             lost = ends.filter(pl.col("ticker").is_null() | (pl.col("lost") > 0))
             if len(lost):
                 raise SourceError(f"{file.file}: a row of ticker {lost['ticker'][0]} has no ticker or no date; remove it")
             if ends.is_empty():
                 raise SourceError(f"{file.file} has no bars{f' where {file.where}' if file.where else ''}; mend the file or {_MAPPING}")
-            self._read[precedence] = ends.select("ticker", "first", "last")
+            self._read[precedence] = ends.select("ticker", "last")
         return self._read[precedence]
 
     def _scan_prices(self, file: PriceFile) -> pl.LazyFrame:

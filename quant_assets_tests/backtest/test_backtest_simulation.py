@@ -298,7 +298,7 @@ def test_a_range_equals_its_months_bit_for_bit(entry_lag: int) -> None:
         "weights": weights_of(random_decisions(7)),
         "prices": prices,
         "delistings": delistings_of(("N02", DATES[120], DATES[126]), ("N04", DATES[200], DATES[206])),
-        "universe": prices.filter(pl.col("panel_from") == pl.col("date")).select("ticker", "date"),
+        "universe": prices.select("ticker").unique().join(pl.DataFrame({"date": DATES}), how="cross"),  # members while they are halted too
     }
     months = [date(2016, m, 1) for m in range(1, 13)]
     bulk = simulate(

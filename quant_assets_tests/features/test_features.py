@@ -5,7 +5,7 @@ import pytest
 
 from quant_assets.errors import HistoryError
 from quant_assets.features import fundamental, ohlcv, technical
-from quant_assets.features.features import features, price_lookback_sessions
+from quant_assets.features.features import features, price_lookback_sessions, universe_lookback_sessions
 from quant_assets.partitions import month_end, month_range, month_start, shift_month
 from quant_assets.schemas import DATASETS, FEATURES
 from quant_assets.settings import FundamentalSettings
@@ -17,7 +17,7 @@ MONTHS = month_range("2020-05", "2020-10")
 @pytest.fixture(scope="module")
 def compute(load):
     def run(market, price_peaks, statements, first: str, last: str, shuffle: bool = False) -> pl.DataFrame:
-        prices, universe, days = load(market, first, last, price_lookback_sessions(SETTINGS))
+        prices, universe, days = load(market, first, last, price_lookback_sessions(SETTINGS), universe_lookback_sessions())
         carried = price_peaks.filter(pl.col("as_of").is_between(month_start(shift_month(first, -1)), month_end(shift_month(last, -1))))
         oldest = month_start(shift_month(first, -SETTINGS.lookback_months))
         known = statements.filter(pl.col("panel_from").is_between(oldest, month_end(last)))
@@ -62,6 +62,19 @@ def test_order_of_the_input_and_other_tickers_do_not_matter(whole, compute, mark
     few = compute(only(market, kept), price_peaks, statements, MONTHS[0], MONTHS[-1])
     identical(few.drop("beta_120"), whole.filter(pl.col("ticker").is_in(kept)).drop("beta_120"))
     assert not few["beta_120"].equals(whole.filter(pl.col("ticker").is_in(kept))["beta_120"])
+
+
+def test_betas_take_no_notice_of_names_before_they_are_members(whole, compute, market, price_peaks, statements, identical) -> None:
+    """T01 has bars in the sector throughout, but joins the index on a day of the range."""
+    day = date(2020, 8, 12)
+    joins = market._replace(universe=market.universe.filter((pl.col("ticker") != "T01") | (pl.col("date") >= day)))
+    found = compute(joins, price_peaks, statements, MONTHS[0], MONTHS[-1])
+    others = found.filter(pl.col("ticker") != "T01")
+    never = joins._replace(prices=market.prices.filter((pl.col("ticker") != "T01") | (pl.col("date") >= day)))
+    without = compute(never, price_peaks, statements, MONTHS[0], MONTHS[-1]).filter(pl.col("ticker") != "T01")
+    identical(others, without)
+    assert not others["beta_120"].equals(whole.filter(pl.col("ticker") != "T01")["beta_120"])
+    identical(pl.concat([compute(joins, price_peaks, statements, month, month) for month in MONTHS]).sort("ticker", "date"), found)
 
 
 def test_nothing_from_the_future(whole, compute, market, price_peaks, statements, identical, cut) -> None:

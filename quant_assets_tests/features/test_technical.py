@@ -3,8 +3,9 @@ import polars as pl
 import pytest
 
 from quant_assets.features import technical
-from quant_assets.features.technical import TECHNICAL
+from quant_assets.features.technical import TECHNICAL, universe_sessions
 from quant_assets.market.panel import Panel
+from quant_assets.market.sector_return import equal_weight_returns
 from quant_assets.signals.columns import evaluate
 
 BY_NAME = {column.name: column for column in TECHNICAL}
@@ -16,8 +17,13 @@ def panel(market) -> Panel:
 
 
 @pytest.fixture(scope="module")
-def values(panel) -> dict[str, np.ndarray]:
-    return evaluate(TECHNICAL, technical.inputs(panel))
+def sector_return(market) -> np.ndarray:
+    return equal_weight_returns(market.prices, market.universe, market.days)
+
+
+@pytest.fixture(scope="module")
+def values(panel, sector_return) -> dict[str, np.ndarray]:
+    return evaluate(TECHNICAL, technical.inputs(panel, sector_return))
 
 
 @pytest.fixture(scope="module")
@@ -86,34 +92,34 @@ def test_returns_volatility_and_high_by_hand(values, panel, closes) -> None:
     assert (values["realised_volatility_20"][row(panel, "FLAT"), 21:] == 0.0).all()
 
 
-def test_volume_zscore_by_hand(values, panel) -> None:
+def test_volume_zscore_by_hand(values, panel, sector_return) -> None:
     i = row(panel, "GONE")
     sample = panel["volume"][i, 581:601]
     assert values["volume_zscore_20"][i, 600] == pytest.approx((sample[-1] - sample.mean()) / sample.std(ddof=1), rel=1e-10)
     steady = Panel(panel.tickers, panel.sessions, {**panel.fields, "volume": np.full(panel.shape, 0.1)})
-    assert np.isnan(evaluate([BY_NAME["volume_zscore_20"]], technical.inputs(steady))["volume_zscore_20"]).all()
+    assert np.isnan(evaluate([BY_NAME["volume_zscore_20"]], technical.inputs(steady, sector_return))["volume_zscore_20"]).all()
 
 
-def test_beta_is_against_the_tickers_in_the_sector(values, panel, market) -> None:
+def test_beta_is_against_the_members_of_the_session_before(values, panel, market) -> None:
     close = panel["close"]
-    returns = np.full(close.shape, np.nan)
+    member = Panel.from_long(market.universe.with_columns(member=1.0), market.days, ["member"])
+    assert member.tickers == panel.tickers
+    sector = np.full(close.shape[1], np.nan)
     for j in range(1, close.shape[1]):
-        before = close[:, max(0, j - 6) : j]
-        for i in range(len(close)):
-            known = before[i][~np.isnan(before[i])]
-            if len(known):
-                returns[i, j] = close[i, j] / known[-1] - 1
-    inside = panel["in_sector"] == 1.0
-    sector = np.array(
-        [returns[inside[:, j], j][~np.isnan(returns[inside[:, j], j])].mean() if j else np.nan for j in range(close.shape[1])]
-    )
+        returns = []
+        for i in np.flatnonzero(member["member"][:, j - 1] == 1.0):
+            before = close[i, max(0, j - 6) : j][~np.isnan(close[i, max(0, j - 6) : j])]
+            if len(before) and not np.isnan(close[i, j]):
+                returns.append(close[i, j] / before[-1] - 1)
+        sector[j] = np.mean(returns)
     i, window = row(panel, "GONE"), slice(481, 601)
-    assert values["beta_120"][i, 600] == pytest.approx(np.polyfit(sector[window], returns[i, window], 1)[0], rel=1e-9)
-    # MOVE is not yet in the sector then: its returns must not count.
-    assert not inside[row(panel, "MOVE"), 600]
-    without = Panel.from_long(market.prices.filter(pl.col("ticker") != "MOVE"), market.days, technical.FIELDS)
-    alone = evaluate([BY_NAME["beta_120"]], technical.inputs(without))["beta_120"]
-    assert alone[row(without, "GONE"), 600] == values["beta_120"][i, 600]
+    own = close[i, window] / close[i, 480:600] - 1
+    assert values["beta_120"][i, 600] == pytest.approx(np.polyfit(sector[window], own, 1)[0], rel=1e-9)
+    # MOVE is not yet a member then: its returns must not count.
+    assert np.isnan(member["member"][row(panel, "MOVE"), 600])
+    without = equal_weight_returns(market.prices.filter(pl.col("ticker") != "MOVE"), market.universe, market.days)
+    alone = evaluate([BY_NAME["beta_120"]], technical.inputs(panel, without))["beta_120"]
+    assert alone[i, 600] == values["beta_120"][i, 600]
 
 
 def test_a_halt_makes_returns_over_it_missing_but_not_those_around(values, panel, market) -> None:
@@ -128,7 +134,7 @@ def test_a_halt_makes_returns_over_it_missing_but_not_those_around(values, panel
 
 
 @pytest.mark.parametrize("column", TECHNICAL, ids=lambda column: column.name)
-def test_lookbacks_are_enough_and_nothing_comes_from_the_future(column, values, panel) -> None:
+def test_lookbacks_are_enough_and_nothing_comes_from_the_future(column, values, panel, market) -> None:
     for at in (700, 905):
         for start, stop in ((at - column.lookback, at + 1), (0, at + 1)):
             part = Panel(
@@ -136,15 +142,19 @@ def test_lookbacks_are_enough_and_nothing_comes_from_the_future(column, values, 
                 panel.sessions[start:stop],
                 {name: np.ascontiguousarray(array[:, start:stop]) for name, array in panel.fields.items()},
             )
-            found = evaluate([column], technical.inputs(part))[column.name][:, -1]
+            days = part.sessions
+            members = market.universe.filter(pl.col("date").is_between(panel.sessions[at - universe_sessions()], days[-1]))
+            returns = equal_weight_returns(market.prices.filter(pl.col("date").is_between(days[0], days[-1])), members, days)
+            found = evaluate([column], technical.inputs(part, returns))[column.name][:, -1]
             np.testing.assert_array_equal(found.view(np.int64), np.ascontiguousarray(values[column.name][:, at]).view(np.int64))
         assert np.isfinite(values[column.name][row(panel, "GONE"), at])
 
 
 @pytest.mark.parametrize("column", TECHNICAL, ids=lambda column: column.name)
-def test_only_beta_depends_on_other_tickers(column, values, panel) -> None:
+def test_only_beta_depends_on_other_tickers(column, values, panel, market) -> None:
     i = row(panel, "GONE")
     alone = Panel(("GONE",), panel.sessions, {name: array[i : i + 1].copy() for name, array in panel.fields.items()})
-    found = evaluate([column], technical.inputs(alone))[column.name][0]
+    returns = equal_weight_returns(market.prices, market.universe.filter(pl.col("ticker") == "GONE"), panel.sessions)
+    found = evaluate([column], technical.inputs(alone, returns))[column.name][0]
     same = np.array_equal(found.view(np.int64), values[column.name][i].copy().view(np.int64))
     assert same is (column.name != "beta_120")

@@ -49,6 +49,8 @@ def test_the_newest_of_an_earlier_month_is_chosen() -> None:
 def test_too_little_history_is_no_model_yet() -> None:
     young = rows((date(2018, 3, 29), 5, "too_little_history"), (date(2018, 3, 29), 20, "too_little_history"))
     assert newest_checkpoint(young, date(2018, 5, 1), SETTINGS, FIRST, "it") is None
+    older = rows((date(2018, 3, 29), 20, "trained"), (date(2018, 6, 29), 20, "too_little_history"))
+    assert newest_checkpoint(older, date(2018, 7, 1), SETTINGS, FIRST, "it")["as_of"].to_list() == [date(2018, 3, 29)]
     mixed = rows((date(2018, 3, 29), 5, "trained"), (date(2018, 3, 29), 60, "too_little_history"))
     assert newest_checkpoint(mixed, date(2018, 5, 1), SETTINGS, FIRST, "it")["horizon"].to_list() == [5]
 

@@ -16,7 +16,7 @@ from quant_assets.settings import FilesSettings
 Make = Callable[..., pl.DataFrame]
 DAYS = calendar.sessions(date(2020, 1, 1), date(2020, 12, 31))
 SETTINGS = FilesSettings(splice_sessions=6, splice_min_sessions=3, splice_tolerance=0.001)
-FACTORS = ("price_factor", "volume_factor", "split_factor", "traded_factor")
+FACTORS = ("price_factor", "volume_factor", "split_factor", "traded_factor", "traded_volume_factor")
 
 
 def _join(bars: pl.DataFrame, settings: FilesSettings = SETTINGS) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -42,7 +42,7 @@ def _walk(n: int, seed: int = 3) -> list[float]:
 
 def test_without_events_nothing_changes(make_bars: Make) -> None:
     series, unjoined = _join(make_bars(DAYS[:4], [10.0, 11.0, 9.0, 9.5]))
-    assert _factors(series) == [(1.0, 1.0, 1.0, 1.0)] * 4  # exactly
+    assert _factors(series) == [(1.0, 1.0, 1.0, 1.0, 1.0)] * 4  # exactly
     assert unjoined.is_empty()
 
 
@@ -64,12 +64,13 @@ def test_adjusted_prices_are_scaled_to_one_and_never_by_what_follows(make_bars: 
     np.testing.assert_allclose(series["close"] * series["price_factor"], [1.0, 1.25, 1.125], rtol=1e-15)
     assert series["volume_factor"].to_list() == [1.0] * 3
     assert series["split_factor"].to_list() == [1.0, 4.0, 4.0]
-    assert series["traded_factor"].to_list() == [None] * 3
+    assert series["traded_factor"].to_list() == series["traded_volume_factor"].to_list() == [None] * 3
+    assert adjust(series.with_columns(in_sector=True, panel_from="date"))["dollar_volume"].to_list() == [None] * 3
 
 
 def test_events_of_the_first_bar_have_no_earlier_holder(make_bars: Make) -> None:
     series, _ = _join(make_bars(DAYS[:2], [10.0, 11.0], split_ratio=[2.0, 1.0], dividend=[1.0, 0.0]))
-    assert _factors(series) == [(1.0, 1.0, 1.0, 1.0)] * 2
+    assert _factors(series) == [(1.0, 1.0, 1.0, 1.0, 1.0)] * 2
 
 
 def test_events_of_a_refused_bar_are_kept_for_the_next(make_bars: Make) -> None:
@@ -133,6 +134,32 @@ def test_the_series_goes_on_with_adjusted_prices_where_the_raw_ones_end(make_bar
     expected[16:] *= 1.0 / 0.99 * (1.0 - 0.01)
     np.testing.assert_allclose(series["close"] * series["traded_factor"], expected, rtol=1e-13)
     assert dividend > 0.0
+
+
+def test_dollar_volume_is_as_traded_whatever_the_level_of_the_adjusted_bars(make_bars: Make) -> None:
+    closes = _walk(20)
+    raw = make_bars(DAYS[:20], closes, volume=(1000.0 + 10.0 * np.arange(20)).tolist())
+    halves = pl.when(pl.col("date") >= DAYS[14].item())  # from session 14 on a split of 2, which the adjusted bars know throughout
+    traded = raw.with_columns(
+        close=halves.then(pl.col("close") / 2.0).otherwise("close"), volume=halves.then(pl.col("volume") * 2.0).otherwise("volume")
+    )
+    expected = (traded["close"] * traded["volume"]).to_list()
+    split = [1.0] * 14 + [2.0] + [1.0] * 5
+    found = {}
+    for name, price, volume in (("today", 0.5, 2.0), ("after a dividend of 20 % and a split of 4", 0.1, 8.0)):
+        levels = raw.with_columns(pl.col("open", "high", "low", "close") * price, pl.col("volume") * volume, split_ratio=pl.Series(split))
+        adjusted = levels.with_columns(adjustment=pl.lit("total_return"), provider=pl.lit("adjusted"), precedence=pl.lit(1, pl.Int32))
+        parts = {"first": pl.concat([raw[3:10], adjusted]), "last": pl.concat([raw[:10], adjusted])}
+        found[name] = {key: adjust(_join(bars)[0].with_columns(in_sector=True, panel_from="date")) for key, bars in parts.items()}
+        last = found[name]["last"]["dollar_volume"]
+        assert last.to_list()[:10] == expected[:10]
+        np.testing.assert_allclose(last, expected, rtol=1e-13)
+        # Where the adjusted bars come first, nothing is known before the first as-traded bar of the series, and the rest all the same.
+        first = found[name]["first"]["dollar_volume"].to_list()
+        assert first[:7] == [None] * 7
+        np.testing.assert_allclose(first[7:], expected[7:], rtol=1e-13)
+        silent = _join(pl.concat([raw[:10].with_columns(volume=0.0), adjusted]))[0]  # no volume to compare the levels by
+        assert silent["traded_volume_factor"].to_list() == [1.0] * 10 + [None] * 10
 
 
 def test_without_its_events_a_provider_cannot_carry_the_traded_price(make_bars: Make) -> None:
@@ -319,6 +346,18 @@ def test_volume_of_a_newcomer_follows_the_middle_ratio(make_bars: Make) -> None:
     seventh = raw["volume"].to_list()[1] / 1000.0  # the window counts sessions with volume
     middle = sorted([*ratios, seventh])[3]
     assert series["volume_factor"].to_list()[8:] == [middle] * 4
+
+
+def test_the_level_of_adjusted_volumes_is_taken_at_each_handover(make_bars: Make) -> None:
+    """The adjusted bars fill a hole, then count a spin-off as a split of 2 that the raw volumes do not know, then go on alone."""
+    raw = make_bars(DAYS[:30], _walk(30))
+    adjusted = _total_return(raw).with_columns(
+        volume=pl.Series([2000.0] * 16 + [1000.0] * 14), split_ratio=pl.Series([1.0] * 16 + [2.0] + [1.0] * 13)
+    )
+    series, _ = _join(pl.concat([raw[:8], raw[10:24], adjusted]))
+    assert series["provider"].to_list() == ["raw"] * 8 + ["adjusted"] * 3 + ["raw"] * 13 + ["adjusted"] * 6
+    np.testing.assert_allclose(series["volume"] * series["volume_factor"], 1000.0, rtol=1e-14)
+    np.testing.assert_allclose(series["volume"] * series["traded_volume_factor"], 1000.0, rtol=1e-14)
 
 
 def test_real_returns_equal_the_vendors(real, shared_data) -> None:  # type: ignore[no-untyped-def]

@@ -139,17 +139,21 @@ def nothing_infinite() -> Callable[[pl.DataFrame], None]:
     return assert_nothing_infinite
 
 
-Loader = Callable[[Market, str, str, int], tuple[pl.DataFrame, pl.DataFrame, np.ndarray]]
+Loader = Callable[..., tuple[pl.DataFrame, pl.DataFrame, np.ndarray]]
 
 
 @pytest.fixture(scope="session")
 def load() -> Loader:
     """Prices, universe and sessions as an asset with a lookback loads them for a range of months."""
 
-    def loaded(market: Market, first: str, last: str, lookback: int) -> tuple[pl.DataFrame, pl.DataFrame, np.ndarray]:
+    def loaded(
+        market: Market, first: str, last: str, lookback: int, universe_lookback: int = 0
+    ) -> tuple[pl.DataFrame, pl.DataFrame, np.ndarray]:
         before = months_covering(lookback)
         prices = partitions(market.prices, "panel_from", shift_month(first, -before), last)
-        return prices, partitions(market.universe, "date", first, last), panel_days(market.days, first, last, before)
+        earlier = months_covering(universe_lookback) if universe_lookback else 0
+        universe = partitions(market.universe, "date", shift_month(first, -earlier), last)
+        return prices, universe, panel_days(market.days, first, last, before)
 
     return loaded
 

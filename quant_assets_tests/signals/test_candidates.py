@@ -96,7 +96,6 @@ def test_missing_volatility_is_neutral_and_eligible() -> None:
     [
         {"history_sessions": 119},
         {"dollar_volume": 999_999.0},
-        {"dollar_volume": None},
         {"garch_volatility": 0.019},
         {"garch_volatility": 1.51},
         {"momentum": None},
@@ -114,6 +113,12 @@ def test_filters(bad: dict[str, object]) -> None:
     # The others are scored as if the refused name did not exist.
     without = choose(changed.filter(pl.col("ticker") != "T00"), ALL)
     assert without.drop("universe_count").equals(chosen.drop("universe_count"))
+
+
+def test_an_unknown_dollar_volume_is_not_illiquid() -> None:
+    rows = frame()
+    unknown = choose(frame(dollar_volume=[None, *rows["dollar_volume"].to_list()[1:]]), ALL)
+    assert unknown.equals(choose(rows, ALL))
 
 
 def test_edges_of_the_filters_pass() -> None:

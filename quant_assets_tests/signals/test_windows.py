@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.signals import windows
 
 Array = np.ndarray
@@ -43,8 +44,8 @@ REFERENCES: dict[str, tuple[Callable[[Array, int], Array], Callable[[Array], flo
 
 KERNELS: dict[str, tuple[Callable[[Array], Array], int]] = {
     **{f"{name}_20": (lambda x, f=kernel: f(x, 20), 19) for name, (kernel, _, _) in REFERENCES.items()},
-    "lagged_30": (lambda x: windows.lagged(x, 30), 30 + windows.STALE_SESSIONS),
-    "lagged_ratio_30": (lambda x: windows.lagged_ratio(x, 30), 30 + windows.STALE_SESSIONS),
+    "lagged_30": (lambda x: windows.lagged(x, 30), 30 + STALE_SESSIONS),
+    "lagged_ratio_30": (lambda x: windows.lagged_ratio(x, 30), 30 + STALE_SESSIONS),
     "log": (windows.log, 0),
     "ema_12": (lambda x: windows.ema(x, 12), windows.ema_memory(12) - 1),
     "wilder_14": (lambda x: windows.wilder(x, 14), windows.wilder_memory(14) - 1),
@@ -94,7 +95,7 @@ def test_lagged_takes_an_older_bar_but_not_a_stale_one() -> None:
     row[0, 2] = 8.0
     found = windows.lagged(row, 3)
     expected = np.full((1, 12), np.nan)
-    expected[0, 5 : 5 + windows.STALE_SESSIONS + 1] = 8.0
+    expected[0, 5 : 5 + STALE_SESSIONS + 1] = 8.0
     np.testing.assert_array_equal(found, expected)
     row[0, 9], row[0, 4] = 2.0, 0.5
     assert windows.lagged_ratio(row, 3)[0, 9] == 4.0
@@ -146,12 +147,6 @@ def test_slope_agrees_with_least_squares(values: Array) -> None:
         checked += 1
     assert checked > 100
     assert np.isnan(windows.slope(returns, np.ones(returns.shape[1]), 60)).all()
-
-
-def test_cross_mean_counts_the_included() -> None:
-    values = np.array([[1.0, np.nan, 5.0], [2.0, 4.0, np.nan], [9.0, 8.0, np.nan]])
-    included = np.array([[1.0, 1.0, np.nan], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
-    np.testing.assert_array_equal(windows.cross_mean(values, included), [1.5, 6.0, np.nan])
 
 
 def test_importing_the_declarations_loads_nothing_heavy() -> None:

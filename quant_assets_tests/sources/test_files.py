@@ -267,6 +267,43 @@ def test_statements_of_snapshots_and_filings(write: Write) -> None:
         assert_frame_equal(source.statements(["A", "B"], cut), found.filter(known))
 
 
+def test_a_statement_known_from_one_snapshot_does_not_change_with_the_next(write: Write) -> None:
+    """The first snapshot has another company under the ticker; the ticker's own comes with the second, with other share counts."""
+    table = _tables()["statements"]
+    q1, early, late = date(2020, 3, 31), date(2020, 8, 1), date(2020, 11, 1)
+    rows = [
+        ("B", "B_old", q1, date(2020, 5, 1), early, 5.0, 0.5, None, None, 100.0),
+        ("B", "B", q1, date(2020, 5, 2), late, 7.0, 0.5, None, None, 300.0),
+        ("B", "B", date(2020, 9, 30), date(2020, 10, 20), late, 8.0, 0.5, None, None, 303.0),
+        ("B", "B_old", q1, date(2020, 5, 1), date(2020, 12, 1), 6.0, 0.5, None, None, 100.0),  # alone again, and no restatement of B's
+    ]
+    first, both = (pl.DataFrame(rows[:count], schema=table.schema, orient="row") for count in (1, 4))
+    shown = [
+        write(statements=frame).statements(["B"], THROUGH).select("published", "version", "revenue", "shares") for frame in (first, both)
+    ]
+    assert shown[0].rows() == [(date(2020, 5, 1), 0, 5.0, 100.0)]
+    # The other company's count is no measure of a split.
+    assert shown[1].rows() == [*shown[0].rows(), (late, 1, 7.0, 300.0), (date(2020, 10, 20), 0, 8.0, 303.0)]
+
+
+def test_a_split_in_a_hole_of_the_better_file_stays_when_that_goes_on(tmp_path: Path) -> None:
+    columns = {"split_ratio": "split"}
+    prices = [
+        {"file": "best.parquet", "provider": "best", "adjustment": "as_traded", "columns": columns},
+        {"file": "rest.parquet", "provider": "rest", "adjustment": "total_return", "columns": columns},
+    ]
+    settings = FilesSettings.model_validate({"prices": prices, "fundamentals": SETTINGS["fundamentals"][:1]})
+    split = {date(2020, 1, 15): 3.0, date(2020, 6, 1): 2.0}  # the best file has bars in January, and no split then
+    days = _days(date(2020, 1, 2), date(2020, 12, 31))
+    rest = _bars("A", days, 10.0).with_columns(split=pl.col("date").replace_strict(split, default=1.0))
+    rest.write_parquet(tmp_path / "rest.parquet")
+    row = ("A", "A", date(2019, 12, 31), date(2020, 1, 10), date(2020, 8, 1), 1.0, 0.5, None, None, 200.0)
+    pl.DataFrame([row], schema=_tables()["statements"].schema, orient="row").write_parquet(tmp_path / "statements.parquet")
+    for best in (days[:30], days[:30] + days[-30:]):
+        _bars("A", best, 10.0, split=1.0).write_parquet(tmp_path / "best.parquet")
+        assert FilesSource(settings, tmp_path, START).statements(["A"], THROUGH)["shares"].to_list() == [100.0]
+
+
 def test_macro_lags_count_from_the_end_of_the_period(write: Write) -> None:
     source = write()
     found = source.macro(THROUGH)

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from quant_assets.market.calendar import sessions
-from quant_assets.risk.sector_return import equal_weight_returns
+from quant_assets.market.sector_return import LOOKBACK, equal_weight_returns
 
 DAYS = sessions(date(2016, 6, 1), date(2016, 6, 6))  # four sessions
 
@@ -29,12 +29,28 @@ def test_mean_over_the_members_of_the_session_before() -> None:
     assert found[1:] == pytest.approx([0.05, 0.1, 0.1], abs=1e-15)
 
 
-def test_a_name_without_one_of_the_bars_is_left_out_and_no_name_is_nan() -> None:
-    prices = panel({"A": [100, None, 150, 165], "B": [50, 55, None, None]})
+def test_a_name_without_a_bar_is_left_out_and_no_name_is_nan() -> None:
+    prices = panel({"A": [100, None, None, 165], "B": [50, 55, None, None]})
     found = equal_weight_returns(prices, members(A=(0, 3), B=(0, 3)), DAYS)
     assert found[1] == pytest.approx(0.1)  # B alone
     assert np.isnan(found[2])
-    assert found[3] == pytest.approx(0.1)
+    assert found[3] == pytest.approx(0.65)  # A alone
+
+
+def test_a_halted_name_counts_its_return_over_the_halt_when_it_trades_again() -> None:
+    days = sessions(date(2016, 6, 1), date(2016, 6, 13))  # nine sessions
+    short, long = [100.0, *[None] * 5, 80.0, 80.0, 80.0], [100.0, *[None] * 6, 80.0, 88.0]
+    rows = [(t, days[i].item(), c, days[i].item()) for t, path in (("S", short), ("L", long)) for i, c in enumerate(path) if c]
+    prices = pl.DataFrame(rows, schema={"ticker": pl.String, "date": pl.Date, "close": pl.Float64, "panel_from": pl.Date}, orient="row")
+    universe = pl.DataFrame({"ticker": np.repeat(["S", "L"], 9), "date": np.tile(days, 2)})
+    found = equal_weight_returns(prices, universe, days)
+    assert np.isnan(found[:6]).all()
+    # S: the close before the halt lies five sessions before the session before. L's would be six, so its first return is the day's after.
+    assert found[6:] == pytest.approx([-0.2, 0.0, 0.05], abs=1e-15)
+    for t in range(LOOKBACK, 9):
+        assert equal_weight_returns(prices, universe, days[t - LOOKBACK : t + 1])[-1].tobytes() == found[t].tobytes()
+    left = universe.filter((pl.col("ticker") != "S") | (pl.col("date") < days[5].item()))  # no member when it trades again
+    assert np.isnan(equal_weight_returns(prices, left, days)[6])
 
 
 def test_earlier_bars_of_a_ticker_that_moved_in_are_not_read() -> None:

@@ -1,4 +1,4 @@
-"""The sector's equal-weight daily return: the benchmark of its backtest and the input of its regime."""
+"""The sector's equal-weight daily return: the benchmark of its backtest, and what its regime and its members' betas are measured on."""
 
 import math
 
@@ -6,7 +6,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from quant_assets.market.panel import FloatArray, Panel
+from quant_assets.market.panel import STALE_SESSIONS, FloatArray, Panel
+
+#: Sessions before its own that a return depends on.
+LOOKBACK = 1 + STALE_SESSIONS
 
 
 def as_known(prices: pl.DataFrame) -> pl.DataFrame:
@@ -21,23 +24,28 @@ def as_known(prices: pl.DataFrame) -> pl.DataFrame:
 def equal_weight_returns(prices: pl.DataFrame, universe: pl.DataFrame, sessions: NDArray[np.datetime64]) -> FloatArray:
     """Mean return of the sector's members, each with the same weight at the previous close.
 
-    r_t = mean over i of close_{i,t} / close_{i,t-1} - 1, over the members of session t-1 that have a bar at both sessions. A name
-    without one of the bars is left out of that session. Sums are exactly rounded (`math.fsum`).
+    r_t = mean over i of close_{i,t} / c_i - 1, over the members of session t-1 with a bar at t, where c_i is the close at t-1 or, of a
+    name that was halted then, its last one of the `STALE_SESSIONS` sessions before. So the session on which a halted name trades again
+    counts its whole return since; until then, and after a longer halt, it is left out. Sums are exactly rounded (`math.fsum`).
 
     Args:
         prices: dataset prices.
         universe: dataset universe (`ticker, date`).
-        sessions: datetime64[D] of shape (n_sessions,), ascending, without a gap in the calendar.
+        sessions: datetime64[D] of shape (n_sessions,), ascending, without a gap in the calendar, from `LOOKBACK` before the first return
+            that is wanted (or from where history begins).
 
     Returns:
-        float64 array of shape (n_sessions,); NaN at the first session and where no member has both bars.
+        float64 array of shape (n_sessions,); NaN at the first session and where no member counts.
 
     """
     members = universe.select("ticker", "date", member=pl.lit(1.0))
     frame = as_known(prices).join(members, on=["ticker", "date"], how="full", coalesce=True)
     panel = Panel.from_long(frame, sessions, ["close", "member"])
     close, member = panel["close"].T, panel["member"].T  # sessions x tickers
-    change = close[1:] / close[:-1] - 1.0
+    every = np.arange(len(sessions))[:, None]
+    last = np.maximum.accumulate(np.where(np.isnan(close), -1, every), axis=0)[:-1]
+    base = np.where((last >= 0) & (every[:-1] - last <= STALE_SESSIONS), np.take_along_axis(close, np.maximum(last, 0), axis=0), np.nan)
+    change = close[1:] / base - 1.0
     counted = (member[:-1] == 1.0) & np.isfinite(change)
     result = np.full(len(sessions), np.nan)
     for t in np.flatnonzero(counted.any(axis=1)):

@@ -1,0 +1,243 @@
+"""Plans against Dagster's own resolution of the mappings: what is read is planned, in order, and nothing else."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from quant_assets.errors import SettingsError
+from quant_assets.partitions import key, month_range
+from quant_assets.running.plan import Phase, total_outputs
+from quant_assets.schemas import DATASETS
+from quant_assets_tests.graph import Graph
+
+START, AS_OF, LATEST = "2021-03", date(2024, 6, 12), "2024-06"
+BARS = {"ohlcv", "quarantine", "price_peaks"}
+#: Their history is shown as far as it exists; they need the run's own months only.
+SHOWS_HISTORY = {"ops_report"}
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    """The assets over an empty store."""
+    return Graph.at(tmp_path_factory.mktemp("empty"), as_of=AS_OF, partitions={"start": START})
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Graph:
+    """Every partition of one sector and of the month grain, without rows."""
+    found = Graph.at(tmp_path, as_of=AS_OF, partitions={"start": "2023-06"})
+    for name in DATASETS:
+        write(found, name, month_range("2023-06", LATEST))
+    return found
+
+
+def write(graph: Graph, name: str, months: Iterable[str], known: date | None = None) -> None:
+    """Empty partitions of a dataset, as if written when `known` was the last closed session; by default now."""
+    dataset, profile = DATASETS[name], graph.profile
+    matures = graph.defs.resolve_asset_graph().get(dg.AssetKey(name)).metadata["matures_months"]
+    keys = {(key("it", month) if dataset.grain == "sector" else month): month for month in months}
+    for each in profile.store.existing(dataset) & keys.keys():
+        Path(profile.store.path(dataset, each)).unlink()
+    profile.store.write(
+        dataset, dataset.empty(), keys, lambda each: min(profile.known_through(keys[each], matures), known or profile.last_session())
+    )
+
+
+def ranges(phases: Sequence[Phase]) -> dict[str, tuple[str, str]]:
+    """Months planned for each asset, each once."""
+    names = [name for phase in phases for name in phase.assets]
+    assert len(names) == len(set(names))
+    return {name: (phase.first, phase.last) for phase in phases for name in phase.assets}
+
+
+def months_read(graph: Graph, name: str, first: str, last: str) -> dict[str, set[str]]:
+    """Months of every asset of the same grain behind the months of one asset, by Dagster's mappings alone."""
+    assets = graph.defs.resolve_asset_graph()
+    found = {name: set(month_range(first, last))}
+    for each in reversed(assets.toposorted_asset_keys):
+        downstream = each.path[-1]
+        if downstream not in found:
+            continue
+        dataset, definition = DATASETS[downstream], assets.get(each).partitions_def
+        # A hole is filled: a run is one range of months.
+        wanted = month_range(min(found[downstream]), max(found[downstream])) if found[downstream] else []
+        subset = definition.subset_with_partition_keys([key("it", month) if dataset.grain == "sector" else month for month in wanted])
+        for parent in assets.get(each).parent_keys:
+            upstream = parent.path[-1]
+            if DATASETS[upstream].grain != dataset.grain:
+                continue
+            mapping = assets.get_partition_mapping(each, parent)
+            result = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, definition, assets.get(parent).partitions_def)
+            months = {each_key.partition("|")[0] for each_key in result.partitions_subset.get_partition_keys()}
+            found.setdefault(upstream, set()).update(months & set(wanted) if downstream in SHOWS_HISTORY else months)
+    return {each: months for each, months in found.items() if months}
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [("2024-01", "2024-02"), (START, "2021-04"), (LATEST, LATEST)], ids=["middle", "first", "running"]
+)
+def test_every_asset_gets_the_months_that_it_reads_and_no_others(graph: Graph, first: str, last: str) -> None:
+    for name, dataset in DATASETS.items():
+        plan = (
+            graph.planner.sector_phases([name], "it", first, last)
+            if dataset.grain == "sector"
+            else graph.planner.month_phases([name], first, last)
+        )
+        expected = months_read(graph, name, first, last)
+        if BARS & set(expected):
+            together = set().union(*(expected.get(each, set()) for each in BARS))
+            expected |= dict.fromkeys(BARS, together)  # one step writes all three
+        assert ranges(plan) == {each: (min(months), max(months)) for each, months in expected.items()}, name
+        assert {phase.sector for phase in plan} == {"it" if dataset.grain == "sector" else None}
+
+
+def test_windows_end_where_the_profile_does(graph: Graph) -> None:
+    planned = ranges(graph.planner.sector_phases(["labels", "predictions"], "it", START, START))
+    assert planned["labels"] == (START, START)
+    assert planned["prices"] == (START, "2021-07"), "labels look four months ahead"
+    assert "lightgbm_checkpoint" not in planned, "there is no month before the first"
+    planned = ranges(graph.planner.sector_phases(["labels"], "it", LATEST, LATEST))
+    assert planned["prices"] == (LATEST, LATEST), "the months to come do not exist"
+
+
+def test_a_month_without_a_closed_session_is_not_planned(tmp_path: Path) -> None:
+    weekend = Graph.at(tmp_path, as_of=date(2024, 6, 2), partitions={"start": START})
+    assert ranges(weekend.planner.sector_phases(["labels"], "it", "2024-05", "2024-05"))["prices"] == ("2024-05", "2024-05")
+
+
+def test_whatever_is_read_comes_first(graph: Graph) -> None:
+    parents = {
+        each.path[-1]: {up.path[-1] for up in graph.defs.resolve_asset_graph().get(each).parent_keys} for each in map(dg.AssetKey, DATASETS)
+    }
+    order = graph.planner.order
+    assert sorted(order) == sorted(DATASETS)
+    assert all(order.index(up) < order.index(name) for name, ups in parents.items() for up in ups)
+    for phases in (graph.planner.sector_phases(order, "it", "2024-01", "2024-03"), graph.planner.month_phases(order, "2024-01", "2024-03")):
+        assert len(phases) > 1
+        done: set[str] = set()
+        for phase in phases:
+            for name in phase.assets:
+                assert parents[name] & set(ranges(phases)) <= done | set(phase.assets[: phase.assets.index(name)]), name
+            done |= set(phase.assets)
+    asked = {name for name in order if DATASETS[name].grain == "sector"}
+    assert {
+        name for name, span in ranges(graph.planner.sector_phases(order, "it", "2024-01", "2024-03")).items() if span[1] >= "2024-03"
+    } == asked
+
+
+def test_month_grain_assets_have_phases_of_their_own(graph: Graph) -> None:
+    assert graph.planner.sector_phases(["macro", "portfolio_weights"], "it", "2024-01", "2024-02") == []
+    assert graph.planner.month_phases(["prices"], "2024-01", "2024-02") == []
+    assert graph.planner.month_phases(["prices", "portfolio_backtest"], "2024-01", "2024-02") == [
+        Phase(("portfolio_weights",), "2023-11", "2024-02", None),
+        Phase(("portfolio_backtest",), "2024-01", "2024-02", None),
+    ]
+
+
+def test_a_sectors_warm_up_holds_what_the_total_portfolio_reads_before_the_first_month(graph: Graph) -> None:
+    """The portfolio's backtest starts with what was held two months earlier, so each sector decides then too."""
+    names = ["weights", "regime_state", "portfolio_backtest"]
+    plan = ranges(graph.planner.sector_phases(names, "it", "2024-01", "2024-02"))
+    assert plan["weights"] == plan["regime_state"] == ("2023-11", "2024-02")
+    assert ranges(graph.planner.month_phases(names, "2024-01", "2024-02"))["portfolio_weights"] == ("2023-11", "2024-02")
+    alone = ranges(graph.planner.sector_phases(names[:2], "it", "2024-01", "2024-02"))
+    assert alone["weights"] == alone["regime_state"] == ("2024-01", "2024-02")
+    assert graph.planner.sector_phases(["portfolio_backtest"], "it", "2024-01", "2024-02") == [], "it reads the sectors that are there"
+
+
+def test_a_phase_says_its_range_and_what_it_writes() -> None:
+    phase = Phase(("universe", "delistings"), "2024-01", "2024-03", "it")
+    assert phase.range_tags == {
+        "dagster/asset_partition_range_start": "2024-01|it",
+        "dagster/asset_partition_range_end": "2024-03|it",
+    }
+    monthly = Phase(("macro",), "2024-01", "2024-02", None)
+    assert monthly.range_tags == {"dagster/asset_partition_range_start": "2024-01", "dagster/asset_partition_range_end": "2024-02"}
+    assert phase.outputs == 6
+    assert total_outputs([phase, monthly]) == 8
+
+
+def test_a_finished_warm_up_is_not_computed_again_and_what_is_asked_is(filled: Graph) -> None:
+    plan = filled.planner.sector_phases(filled.planner.order, "it", "2024-03", "2024-04")
+    assert set(ranges(plan).values()) == {("2024-03", "2024-04")}
+    assert ranges(filled.planner.sector_phases(["weights"], "it", "2024-04", "2024-04")) == {"weights": ("2024-04", "2024-04")}
+    assert ranges(filled.planner.month_phases(["portfolio_backtest"], "2024-04", "2024-04")) == {
+        "portfolio_backtest": ("2024-04", "2024-04")
+    }
+
+
+def test_a_warm_up_is_computed_from_its_first_missing_month(filled: Graph) -> None:
+    for month in ("2024-01", "2024-02"):
+        Path(filled.profile.store.path(DATASETS["prices"], key("it", month))).unlink()
+    Path(filled.profile.store.path(DATASETS["price_peaks"], key("it", "2024-03"))).unlink()
+    plan = ranges(filled.planner.sector_phases(["features"], "it", "2024-04", "2024-04"))
+    assert plan == {"prices": ("2024-01", "2024-02"), "features": ("2024-04", "2024-04")} | dict.fromkeys(BARS, ("2024-03", "2024-03"))
+    assert ranges(filled.planner.sector_phases(["features"], "energy", "2024-04", "2024-04"))["prices"][0] < "2024-01", "another sector"
+
+
+def test_a_month_that_was_written_before_it_was_over_is_computed_again(filled: Graph) -> None:
+    """Else the windows of June would miss the second half of May."""
+    asked = (["indicators"], "it", LATEST, LATEST)
+    assert ranges(filled.planner.sector_phases(*asked)) == {"indicators": (LATEST, LATEST)}
+    for name in ("prices", "universe", *BARS):
+        write(filled, name, ["2024-05"], known=date(2024, 5, 15))
+    again = dict.fromkeys(("prices", *BARS), ("2024-05", "2024-05"))  # nothing that June reads is in May's universe
+    assert ranges(filled.planner.sector_phases(*asked)) == again | {"indicators": (LATEST, LATEST)}
+
+
+def test_what_knows_more_than_a_pinned_day_is_computed_again(filled: Graph) -> None:
+    earlier = Graph(filled.settings.model_copy(update={"as_of": date(2024, 4, 10)}))
+    plan = ranges(earlier.planner.sector_phases(["weights"], "it", "2024-04", "2024-04"))
+    assert plan["prices"] == ("2024-04", "2024-04"), "it holds the second half of April"
+
+
+def test_labels_are_computed_again_until_they_have_matured(filled: Graph) -> None:
+    assert ranges(filled.planner.sector_phases(["lightgbm_checkpoint"], "it", "2024-04", "2024-04")) == {
+        "lightgbm_checkpoint": ("2024-04", "2024-04")
+    }
+    write(filled, "labels", month_range("2023-06", "2024-04"), known=date(2024, 4, 30))
+    plan = ranges(filled.planner.sector_phases(["lightgbm_checkpoint"], "it", "2024-04", "2024-04"))
+    assert plan["labels"] == ("2024-01", "2024-04"), "those of December look ahead to April and are complete"
+
+
+def test_shown_history_is_not_made_but_mended(filled: Graph) -> None:
+    for name in ("backtest", "weights"):
+        Path(filled.profile.store.path(DATASETS[name], key("it", "2024-02"))).unlink()
+    assert ranges(filled.planner.sector_phases(["ops_report"], "it", "2024-04", "2024-04")) == {"ops_report": ("2024-04", "2024-04")}
+    write(filled, "regime_state", ["2024-03"], known=date(2024, 3, 8))
+    assert ranges(filled.planner.sector_phases(["ops_report"], "it", "2024-04", "2024-04")) == {
+        "regime_state": ("2024-03", "2024-03"),
+        "ops_report": ("2024-04", "2024-04"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("selection", "names"),
+    [
+        ("prices", ["prices"]),
+        ("prices,macro", ["macro", "prices"]),
+        ("group:signals", ["candidates", "features", "indicators", "labels"]),
+        ("group:signals and not key:labels", ["candidates", "features", "indicators"]),
+        ("candidates+", ["candidates", "ops_report", "sector_scorecard", "weights"]),
+    ],
+)
+def test_a_selection_is_dagsters(graph: Graph, selection: str, names: list[str], recwarn: pytest.WarningsRecorder) -> None:
+    found = graph.planner.select(selection, graph.defs)
+    assert sorted(found) == names
+    assert found == [name for name in graph.planner.order if name in names]
+    assert not recwarn.list
+    assert graph.planner.select(None, graph.defs) == list(graph.planner.order)
+
+
+@pytest.mark.parametrize("selection", ["nosuch", "prices,nosuch", "group:nosuch", "group:((", "", ",", "column:x"])
+def test_a_selection_of_nothing_says_how_to_write_one(graph: Graph, selection: str, recwarn: pytest.WarningsRecorder) -> None:
+    with pytest.raises(SettingsError) as caught:
+        graph.planner.select(selection, graph.defs)
+    message = str(caught.value)
+    assert message.startswith(f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices'")
+    assert "lightgbm_checkpoint" in message
+    assert "\n" not in message
+    assert not recwarn.list

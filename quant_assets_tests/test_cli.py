@@ -1,0 +1,337 @@
+"""The `quant` command as a person meets it: a real run, what it shows, and mistakes as one line that says what to do."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import typer
+
+from quant_assets.cli import app, main
+from quant_assets.io import DatasetStore
+from quant_assets.schemas import DATASETS
+from quant_assets.settings import SECTORS
+from quant_assets_tests.graph import PROJECT, SMALL
+
+SECTOR, FIRST, LAST, AS_OF = "cons_staples", "2024-05", "2024-06", date(2024, 6, 28)
+GROUP = typer.main.get_command(app)
+COMMANDS: dict[str, Any] = GROUP.commands  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left on the screen."""
+
+    status: int
+    out: str
+    err: str
+
+
+Quant = Callable[..., Outcome]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Storage and instance of their own, a pinned day, and the small windows of the tests."""
+    fixed = {
+        "QUANT__STORAGE": str(folder / "storage"),
+        "DAGSTER_HOME": str(folder / "home"),
+        "QUANT__AS_OF": str(AS_OF),
+        "QUANT__PARTITIONS__START": "2024-03",
+        "QUANT__CANDIDATES__MIN_HISTORY_SESSIONS": "20",
+    }
+    return dict(_variables("QUANT", SMALL)) | fixed
+
+
+def _variables(prefix: str, settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _variables(f"{prefix}__{name.upper()}", value)
+        else:
+            yield f"{prefix}__{name.upper()}", str(value)
+
+
+def in_a_shell(*arguments: str, **variables: str) -> Outcome:
+    """The real command, in a process of its own."""
+    command = [str(Path(sys.executable).parent / "quant"), *arguments]
+    done = subprocess.run(command, env=os.environ | variables, cwd=PROJECT, capture_output=True, text=True, check=False)
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Quant:
+    """The command in this process, on an empty storage."""
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("QUANT_PROFILE", "demo")  # the command writes it for its workers: put back afterwards
+
+    def call(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["quant", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+def refusal(outcome: Outcome) -> str:
+    """The message of a command that refused: one line on stderr, nothing else anywhere."""
+    assert outcome.status == 1
+    assert outcome.out == ""
+    assert re.fullmatch(r"error: [^\n]+\n", outcome.err), outcome.err
+    return outcome.err
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """Every asset of one sector and two months, by the real command on a fresh instance."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, in_a_shell("run", "--sector", SECTOR, "--from", FIRST, "--to", LAST, **environment(folder))
+
+
+@pytest.fixture
+def again(finished: tuple[Path, Outcome], quant: Quant, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Quant]:
+    """The command in this process, on the storage of the finished run."""
+    for name, value in environment(finished[0]).items():
+        monkeypatch.setenv(name, value)
+    return finished[0] / "storage" / "demo", quant
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each partition was written last, by its path."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+
+
+def test_a_run_writes_every_asset_with_its_warm_up_and_says_so_sparsely(finished: tuple[Path, Outcome]) -> None:
+    folder, outcome = finished
+    assert outcome.status == 0, outcome.err
+    assert outcome.err == ""
+    store = DatasetStore(str(folder / "storage" / "demo"))
+    for name, dataset in DATASETS.items():
+        wanted = {f"{month}|{SECTOR}" if dataset.grain == "sector" else month for month in (FIRST, LAST)}
+        assert wanted <= store.existing(dataset), name
+        assert {key.partition("|")[2] for key in store.existing(dataset)} == {SECTOR if dataset.grain == "sector" else ""}
+    assert f"2024-03|{SECTOR}" in store.existing(DATASETS["prices"]), "warm-up"
+    for name, month, known in (("prices", "2024-03", date(2024, 3, 28)), ("prices", LAST, AS_OF), ("labels", FIRST, AS_OF)):
+        assert store.known_through(DATASETS[name], f"{month}|{SECTOR}") == known, "labels of May look ahead to what June knows"
+    first, *progress = outcome.out.splitlines()
+    assert first == "warm-up: windows reach back to 2024-03; earlier partitions that are missing or unfinished are computed first"
+    counts = [re.fullmatch(r"(\d+) of (\d+) partitions, last \w+", line) for line in progress]
+    assert all(counts), outcome.out
+    assert 5 <= len(counts) <= 10, "a line for each tenth, whatever the length of the run"
+    assert counts[-1] is not None
+    total = sum(len(store.existing(dataset)) for dataset in DATASETS.values())
+    assert counts[-1].groups() == (str(total), str(total))
+    assert not re.search(r"[\x1b\r]", outcome.out), "no control characters in a log"
+
+
+def test_a_second_run_computes_what_is_asked_and_no_warm_up(again: tuple[Path, Quant]) -> None:
+    folder, quant = again
+    before = written(folder)
+    outcome = quant("run", "--sector", SECTOR, "--to", LAST, "--select", "candidates,data_quality,macro")
+    assert (outcome.status, outcome.err) == (0, "")
+    changed = {path for path, when in written(folder).items() if before.get(path) != when}
+    part = f"month={LAST}/part-0.parquet"
+    assert changed == {f"candidates/sector={SECTOR}/{part}", f"data_quality/sector={SECTOR}/{part}", f"macro/{part}"}
+    assert outcome.out.splitlines()[-1] == "3 of 3 partitions, last macro"
+    assert "warm-up" not in outcome.out
+
+
+def test_picks_show_the_decision_of_a_run(again: tuple[Path, Quant]) -> None:
+    folder, quant = again
+    candidates = pl.read_parquet(folder / "candidates" / f"sector={SECTOR}" / f"month={LAST}" / "part-0.parquet")
+    assert len(candidates) > 1
+    for outcome in (quant("picks", "--sector", SECTOR, "--month", LAST), quant("picks")):
+        assert (outcome.status, outcome.err) == (0, "")
+        assert outcome.out.startswith(f"{SECTOR}, decided at the close of {AS_OF}\n")
+        for ticker, kind, score in candidates.select("ticker", "candidate_type", "composite_score").iter_rows():
+            assert re.search(rf"{kind} .*{ticker} .*{score:+.2f}".replace("+", r"\+"), outcome.out)
+
+
+def test_status_shows_every_asset_whole_in_a_narrow_pipe(again: tuple[Path, Quant]) -> None:
+    folder, quant = again
+    outcome = quant("status")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith(f"profile demo, {folder}\n")
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in outcome.out.splitlines() if line.startswith("│")]
+    assert [row[0] for row in rows] == list(DATASETS)
+    assert {row[1] for row in rows} == {SECTOR, ""}
+    store = DatasetStore(str(folder))
+    for name, sector, first, last, count, gaps in rows:
+        months = sorted(key.partition("|")[0] for key in store.existing(DATASETS[name]))
+        assert (first, last, count, gaps) == (months[0], months[-1], str(len(months)), ""), name
+        assert sector == (SECTOR if DATASETS[name].grain == "sector" else "")
+    assert "…" not in outcome.out
+
+
+def test_status_counts_the_months_missing_between(quant: Quant, tmp_path: Path) -> None:
+    store = DatasetStore(str(tmp_path / "storage" / "demo"))
+    store.write(DATASETS["prices"], DATASETS["prices"].empty(), ["2024-03|cons_discretionary", "2024-06|cons_discretionary", "2024-06|it"])
+    outcome = quant("status", "--sector", "cons_discretionary")
+    assert re.search(r"│ prices +│ cons_discretionary +│ 2024-03 +│ 2024-06 +│ +2 +│ +2 +│", outcome.out)
+    assert "it " not in outcome.out.replace("cons", "")
+    assert "…" not in outcome.out
+
+
+def picks_written(folder: Path, candidates: int) -> None:
+    store = DatasetStore(str(folder / "storage" / "demo"))
+    rows = [
+        {
+            "sector": "it",
+            "ticker": ticker,
+            "as_of": AS_OF,
+            "candidate_type": kind,
+            "selection_rank": rank,
+            "composite_score": 1234.567,
+            "momentum_score": -0.5,
+            "ma_slope_score": 0.25,
+        }
+        for ticker, kind, rank in [("AAA", "short", 1), ("BRK.B", "long", 2), ("[bold]", "long", 1)][:candidates]
+    ]
+    weights = [
+        {"sector": "it", "ticker": "BRK.B", "as_of": AS_OF, "weight": 0.35, "score": 0.0123, "score_source": "prediction"},
+        {"sector": "it", "ticker": "[bold]", "as_of": AS_OF, "weight": 0.65, "score": 2.0, "score_source": "composite_score"},
+    ][:candidates]
+    for name, content in (("candidates", rows), ("weights", weights)):
+        store.write(DATASETS[name], pl.DataFrame(content, schema=DATASETS[name].empty().schema), [f"{LAST}|it"])
+
+
+def test_picks_show_weights_and_forecasts_and_cut_off_nothing(quant: Quant, tmp_path: Path) -> None:
+    picks_written(tmp_path, 3)
+    outcome = quant("picks", "--sector", "it", "--month", LAST)
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in outcome.out.splitlines() if line.startswith("│")]
+    assert rows == [
+        ["long", "1", "[bold]", "+1234.57", "-0.50", "+0.25", "", "65.0%", ""],
+        ["long", "2", "BRK.B", "+1234.57", "-0.50", "+0.25", "", "35.0%", "+1.23%"],
+        ["short", "1", "AAA", "+1234.57", "-0.50", "+0.25", "", "", ""],
+    ]
+    assert all(name in outcome.out for name in ("composite", "momentum", "low vol", "forecast"))
+
+
+def test_picks_of_a_month_without_candidates_say_why(quant: Quant, tmp_path: Path) -> None:
+    picks_written(tmp_path, 0)
+    assert quant("picks").out == f"it {LAST}: no candidates; no member passed the filters (candidates.* in conf/)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("run --sector tech", r"sector 'tech' does not exist; choose one of energy, .*, re$"),
+        ("picks --sector tech", r"sector 'tech' does not exist"),
+        ("status --sector tech", r"sector 'tech' does not exist"),
+        ("run --sector it --to 2024-6", r"month '2024-6' is not a month; write it as YYYY-MM, for example 2024-06"),
+        ("picks --month June", r"month 'June' is not a month; write it as YYYY-MM"),
+        (
+            "run --from 2023-12 --to 2024-06",
+            r"month 2023-12 is outside the range of profile 'demo', 2024-03 to 2024-06; choose a month inside",
+        ),
+        ("run --from 2024-07", r"month 2024-07 has no closed session at as_of 2024-06-28; .*QUANT__AS_OF"),
+        ("picks --month 2024-07", r"month 2024-07 has no closed session"),
+        ("picks --month 2024-02", r"month 2024-02 is outside the range of profile 'demo', 2024-03 to 2024-06"),
+        ("run --from 2024-06 --to 2024-05", r"the first month 2024-06 is later than the last month 2024-05; exchange --from and --to"),
+        ("status --profile nosuch", r"profile 'nosuch' does not exist; choose one of demo, files with --profile or QUANT_PROFILE, or add "),
+        (
+            "run --sector it --select nosuch",
+            r"selection 'nosuch' is not valid or selects nothing; write 'ohlcv,prices'.*assets are universe,",
+        ),
+        ("run --sector it --select group:nosuch", r"selection 'group:nosuch' is not valid or selects nothing"),
+        ("run --profile files --to 2024-06", r"QUANT_DATA_DIR is not set; set it to the folder that holds .*prices_sp500_raw\.parquet"),
+        ("status", r"nothing has been materialised in .*/storage/demo; start with: quant demo"),
+        (
+            "status --profile files",
+            r"nothing has been .*/storage/files; start with: quant run --profile files --sector healthcare --to 2024-06",
+        ),
+        (
+            "picks --sector it",
+            r"1 of 1 partitions of 'candidates' are missing .*2024-06\|it; .*quant run --profile demo --sector it --from 2024-06",
+        ),
+        (
+            "picks --month 2024-05",
+            r"no sector has 'candidates' for 2024-05 in .*; run: quant run --profile demo --sector healthcare --to 2024-05",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(arguments: str, message: str, quant: Quant) -> None:
+    assert re.search(message, refusal(quant(*arguments.split()))), message
+
+
+def test_a_missing_or_empty_data_folder_is_one_line(quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANT_DATA_DIR", str(tmp_path / "absent"))
+    assert f"the data folder {tmp_path / 'absent'} does not exist; set QUANT_DATA_DIR" in refusal(quant("run", "-p", "files"))
+    (tmp_path / "absent").mkdir()
+    assert f"the data folder {tmp_path / 'absent'} is empty; put " in refusal(quant("run", "-p", "files"))
+    assert not (tmp_path / "home").exists(), "nothing was started"
+
+
+def test_a_missing_upstream_partition_is_one_line(quant: Quant) -> None:
+    """The total portfolio reads the sectors that are there; here is none."""
+    message = refusal(quant("run", "--to", LAST, "--select", "portfolio_weights"))
+    assert re.match(
+        rf"error: portfolio_weights \({LAST}\): 11 of 11 partitions of '(weights|regime_state)' are missing in .*/storage/demo: ", message
+    )
+    assert "materialise them first (web UI, or: quant run --profile demo --sector energy" in message
+    assert message.endswith(f"--sector re --from {LAST} --to {LAST})\n")
+
+
+def test_a_sector_that_fails_is_named_and_the_others_are_finished(quant: Quant, tmp_path: Path) -> None:
+    store = DatasetStore(str(tmp_path / "storage" / "demo"))
+    path = Path(store.path(DATASETS["ohlcv"], f"{LAST}|energy"))
+    for sector in ("energy", "it"):
+        store.write(DATASETS["ohlcv"], DATASETS["ohlcv"].empty(), [f"{LAST}|{sector}"])
+    command = ("run", "-s", "energy", "-s", "it", "--to", LAST, "--select", "prices", "--workers", "1")
+    path.write_bytes(b"PAR1 cut short")
+    assert refusal(quant(*command)).startswith(f"error: {path} cannot be read"), "said before anything starts"
+    assert store.existing(DATASETS["prices"]) == set()
+    pl.DataFrame({"ticker": ["A"]}).write_parquet(path)
+    outcome = quant(*command)
+    assert outcome.status == 1
+    assert (
+        outcome.err
+        == f"error: prices (energy, {LAST}): {path} was written with another schema than 'ohlcv' has now; materialise it again\n"
+    )
+    assert store.existing(DATASETS["prices"]) == {f"{LAST}|it"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "message"),
+    [
+        ("run --sector tech", {}, "sector 'tech' does not exist; choose one of energy"),
+        ("status", {"QUANT__NO__SUCH": "1"}, "environment variable QUANT__NO__SUCH names no setting"),
+        ("run --to 2016-01", {"QUANT_PROFILE": "files", "QUANT_DATA_DIR": "/nowhere"}, "the data folder /nowhere does not exist"),
+    ],
+)
+def test_the_real_command_refuses_in_the_same_way(arguments: str, variables: dict[str, str], message: str) -> None:
+    assert message in refusal(in_a_shell(*arguments.split(), **variables))
+
+
+def test_a_wrong_option_is_the_usual_message(quant: Quant) -> None:
+    outcome = quant("run", "--workers", "0")
+    assert outcome.status == 2
+    assert "greater than or equal" in outcome.err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples_that_work_and_fit_the_window(name: str, quant: Quant) -> None:
+    outcome = quant(name, "--help")
+    assert outcome.status == 0
+    assert re.search(r"^ Examples?:", outcome.out, re.MULTILINE)
+    examples = [line.strip() for line in (COMMANDS[name].help or "").splitlines() if line.strip().startswith("quant ")]
+    assert examples
+    for example in examples:
+        assert f" {example} " in outcome.out, "an example that is broken into two lines cannot be copied"
+        program, command, *arguments = shlex.split(example)
+        assert (program, command) == ("quant", name)
+        given = COMMANDS[name].make_context(name, arguments).params
+        assert set(given.get("sector") or ()) <= set(SECTORS)
+    for option in COMMANDS[name].params:
+        assert option.opts[0] in outcome.out
+        assert option.help or option.name == "help", f"{option.name} says nothing"
+    assert name in quant("--help").out

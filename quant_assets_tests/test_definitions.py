@@ -1,0 +1,108 @@
+"""What the web UI shows of every asset comes from the registry and is complete; jobs and checks cover all of them."""
+
+import os
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from quant_assets.checks import CONTRACT
+from quant_assets.definitions import build_defs
+from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.settings import SECTORS, load_settings
+from quant_assets_tests.graph import PROJECT
+
+DEFS = build_defs(load_settings("demo"))
+GRAPH = DEFS.resolve_asset_graph()
+EVERY = pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
+
+
+def test_every_dataset_is_an_asset_and_nothing_else_is() -> None:
+    assert {key.to_user_string() for key in GRAPH.get_all_asset_keys()} == set(DATASETS)
+
+
+@EVERY
+def test_an_asset_says_what_it_is(dataset: Dataset) -> None:
+    node = GRAPH.get(dg.AssetKey(dataset.name))
+    assert node.owners == ["team:quant-assets"]
+    assert node.group_name in {"market", "signals", "learning", "portfolio", "operations", "sql", "across_sectors"}
+    assert {"parquet"} < node.kinds
+    assert node.description
+    assert dataset.meaning in node.description
+    assert dataset.known_at in node.description
+    assert all(name in node.description for name in dataset.key)
+
+
+@EVERY
+def test_an_asset_shows_type_unit_and_meaning_of_each_column(dataset: Dataset) -> None:
+    schema = GRAPH.get(dg.AssetKey(dataset.name)).metadata["dagster/column_schema"]
+    shown = {column.name: column for column in getattr(schema, "value", schema).columns}
+    assert list(shown) == list(dataset.columns)
+    for name, column in dataset.columns.items():
+        assert shown[name].type == str(column.dtype)
+        assert shown[name].description is not None
+        assert shown[name].description.startswith(column.meaning)
+        assert column.unit in shown[name].description
+        assert shown[name].constraints.nullable == column.nullable
+
+
+@EVERY
+def test_an_asset_has_its_grain_and_runs_ranges_in_one_run(dataset: Dataset) -> None:
+    node = GRAPH.get(dg.AssetKey(dataset.name))
+    assert node.backfill_policy == dg.BackfillPolicy.single_run()
+    if dataset.grain == "month":
+        assert isinstance(node.partitions_def, dg.MonthlyPartitionsDefinition)
+        return
+    assert isinstance(node.partitions_def, dg.MultiPartitionsDefinition)
+    dimensions = {each.name: each.partitions_def for each in node.partitions_def.partitions_defs}
+    assert list(dimensions) == ["month", "sector"]
+    assert dimensions["sector"].get_partition_keys() == list(SECTORS)
+    assert dimensions["month"] == GRAPH.get(dg.AssetKey("macro")).partitions_def
+
+
+@EVERY
+def test_an_asset_has_the_contracts_checks_and_they_block(dataset: Dataset) -> None:
+    specs = {each.name: GRAPH.get_check_spec(each) for each in GRAPH.get_check_keys_for_assets({dg.AssetKey(dataset.name)})}
+    blocking = {name for name, spec in specs.items() if spec.blocking}
+    assert blocking == {"dtypes", "keys", "nulls", "ranges", "known"} == set(CONTRACT)
+    assert set(specs) - blocking == ({"covers_universe"} if dataset.name == "indicators" else set())
+    assert all(spec.description for spec in specs.values())
+
+
+def test_only_labels_look_ahead() -> None:
+    ahead = {name: GRAPH.get(dg.AssetKey(name)).metadata["matures_months"] for name in DATASETS}
+    # 61 sessions (horizon 60, entry a session later), at least 20 m - 5 in any m months.
+    assert {name: months for name, months in ahead.items() if months} == {"labels": 4}
+
+
+def test_every_group_is_of_one_grain_so_that_one_command_can_run_it() -> None:
+    grains: dict[str, set[str]] = {}
+    for name, dataset in DATASETS.items():
+        grains.setdefault(GRAPH.get(dg.AssetKey(name)).group_name, set()).add(dataset.grain)
+    assert all(len(found) == 1 for found in grains.values()), grains
+
+
+def test_the_jobs_hold_every_asset_of_their_grain_with_its_checks() -> None:
+    for name, grain in (("main", "sector"), ("total_portfolio", "month")):
+        job = DEFS.resolve_job_def(name)
+        expected = {dg.AssetKey(each) for each, dataset in DATASETS.items() if dataset.grain == grain}
+        assert job.asset_layer.selected_asset_keys == expected
+        assert job.partitions_def == GRAPH.get(next(iter(expected))).partitions_def
+        checked = {key.asset_key for key in job.asset_layer.asset_graph.asset_check_keys}
+        assert checked == expected
+        assert job.executor_def is dg.in_process_executor
+        assert job.description
+
+
+def test_a_profile_without_its_data_still_has_its_definitions() -> None:
+    """The web UI opens, and says what is missing when something is run."""
+    code = (
+        "from quant_assets.definitions import defs; "
+        "months = defs.resolve_job_def('total_portfolio').partitions_def.get_partition_keys(); print(months[0], months[-1])"
+    )
+    environment = os.environ | {"QUANT_PROFILE": "files"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2000-01", "2025-10"]
+    assert done.stderr == "", "no warning on the way"
