@@ -1,6 +1,7 @@
 """The `quant` command: thin, over the same assets, store and plan as the web UI."""
 
 import os
+from datetime import date
 from typing import Annotated, Any, NoReturn
 
 import polars as pl
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from quant_assets.errors import MissingPartitionError, QuantError, SettingsError
+from quant_assets.errors import InterruptedRunError, MissingPartitionError, QuantError, SettingsError
 from quant_assets.settings import SECTORS, load_settings
 
 app = typer.Typer(
@@ -24,7 +25,9 @@ console = Console()
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", "-p", help="Profile in conf/profiles, such as demo or files [default: QUANT_PROFILE, else demo].")
 ]
-SectorOption = Annotated[list[str] | None, typer.Option("--sector", "-s", help="Sector slug; repeat for several [default: all eleven].")]
+SectorOption = Annotated[
+    list[str] | None, typer.Option("--sector", "-s", help="Sector slug; several by commas or repeated [default: all eleven].")
+]
 FromOption = Annotated[str | None, typer.Option("--from", help="First month, YYYY-MM [default: the --to month].")]
 ToOption = Annotated[str | None, typer.Option("--to", help="Last month, YYYY-MM [default: the newest month].")]
 
@@ -41,7 +44,7 @@ def fail(error: Exception) -> NoReturn:
     """Print an error that the user can mend, each of its lines as one, and leave."""
     for line in str(error).splitlines():
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_escaped(line)}")
-    raise SystemExit(1)
+    raise SystemExit(130 if isinstance(error, InterruptedRunError) else 1)
 
 
 @app.command()
@@ -140,7 +143,8 @@ class _Session:
     def sectors(self, given: list[str] | None) -> list[str]:
         from quant_assets.partitions import check_sector
 
-        return [check_sector(name) for name in dict.fromkeys(given or SECTORS)]
+        named = [name for each in given or SECTORS for name in each.split(",")]
+        return [check_sector(name) for name in dict.fromkeys(named)]
 
     def sectors_with(self, dataset: str, month: str) -> list[str]:
         from quant_assets.schemas import DATASETS
@@ -176,9 +180,15 @@ class _Session:
         earliest = min(phase.first for phase in phases)
         if earliest < first:
             _print(f"warm-up: windows reach back to {earliest}; earlier partitions that are missing or unfinished are computed first")
-        with _Counter(total_outputs(phases)) as counter:
-            execute(chains, self.settings.profile, workers, counter.advance)
-            execute([monthly], self.settings.profile, 1, counter.advance)
+        latest = max(phase.last for phase in phases)
+        if latest > last:
+            _print(f"labels reach ahead: prices up to {latest} are computed too")
+        try:
+            with _Counter(total_outputs(phases)) as counter:
+                execute(chains, self.settings.profile, workers, counter.advance)
+                execute([monthly], self.settings.profile, 1, counter.advance)
+        except KeyboardInterrupt:
+            raise InterruptedRunError("interrupted; what was written stays, and the same command goes on from there") from None
 
     def first_run(self, month: str) -> str:
         """The command to start with where nothing is there."""
@@ -193,13 +203,20 @@ class _Session:
     def show_picks(self, sector: str, month: str) -> None:
         candidates = self.frame("candidates", sector, month)
         weights = self.frame("weights", sector, month)
+        as_of: date | None = candidates["as_of"][0] if len(candidates) else None
+        if as_of is not None and as_of > self.profile.last_session():
+            raise SettingsError(
+                f"the stored decision of {sector} {month} was taken at {as_of}, after as_of {self.settings.as_of}; "
+                "set QUANT__STORAGE to another folder for a view of the past and run the month there"
+            )
         if not len(candidates):
             _print(f"{sector} {month}: no candidates; no member passed the filters (candidates.* in conf/)")
             return
         joined = candidates.join(weights.select("ticker", "weight", "score", "score_source"), on="ticker", how="left")
         joined = joined.sort("candidate_type", "selection_rank")
         table = Table()
-        for name in ("side", "rank", "ticker", "composite", "momentum", "slope", "low vol", "weight", "forecast"):
+        forecast_name = f"{self.settings.weights.horizon}-day forecast"
+        for name in ("side", "rank", "ticker", "composite", "momentum", "slope", "low vol", "weight", forecast_name):
             table.add_column(name, justify="left" if name in ("side", "ticker") else "right")
         for row in joined.iter_rows(named=True):
             forecast = row["score"] if row["score_source"] == "prediction" else None

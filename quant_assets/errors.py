@@ -16,6 +16,10 @@ class SourceError(QuantError):
     """A provider's data is absent or unusable; names the file, the ticker or the column."""
 
 
+class InterruptedRunError(QuantError):
+    """The user ended a run; what it had written stays."""
+
+
 class MissingPartitionError(QuantError):
     """An upstream partition has not been materialised; names the asset and the partitions."""
 

@@ -113,10 +113,6 @@ class Months:
         """Sector x month partitions: the grain of the graph."""
         return dg.MultiPartitionsDefinition({"month": self.monthly, "sector": dg.StaticPartitionsDefinition(list(SECTORS))})
 
-    def clip(self, first: str, last: str, latest: str) -> tuple[str, str]:
-        """The part of a range of months that exists; `latest` is the running month."""
-        return max(first, self.start), min(last, self.end or latest)
-
 
 def window(first_offset: int, last_offset: int) -> dg.MultiPartitionMapping:
     """Same sector, months from `first_offset` to `last_offset` relative to the partition's month."""

@@ -5,9 +5,12 @@ import logging
 import multiprocessing
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import SpawnContext
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
@@ -79,7 +82,7 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
 
 def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> list[str | None]:
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(min(workers, len(chains)), mp_context=context) as pool:
+    with context.Manager() as manager, _pool(min(workers, len(chains)), context) as pool:
         written: Any = manager.Queue()
         interrupted: Any = manager.Event()
         try:
@@ -96,6 +99,21 @@ def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: in
             interrupted.set()  # cancelling is not enough: the pool hands out one chain more than it has workers
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _pool(workers: int, context: SpawnContext) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),))
+
+
+def _end_with(parent: int) -> None:
+    """End this worker soon after its parent: one that was killed must not leave workers that go on writing."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _drain(written: "Queue[tuple[str, int]]", progress: Progress) -> None:
@@ -153,6 +171,8 @@ def _reason(job: dg.JobDefinition, result: dg.ExecuteInProcessResult, phase: Pha
                 chain.append(chain[-1].cause)
             messages = [" ".join(error.message.split()) for error in chain if error is not None]
             ours = [message.partition(": ")[2] for message in messages if message.startswith("quant_assets.errors.")]
+            if any(message.startswith("dagster._core.errors.DagsterExecutionInterruptedError") for message in messages):
+                raise KeyboardInterrupt
             theirs = [message for message in messages if not message.startswith("dagster.")] or messages
             keys = job.asset_layer.get_selected_entity_keys_for_node(event.node_handle)
             assets = ", ".join(sorted(each.path[-1] for each in keys if isinstance(each, dg.AssetKey))) or event.step_key

@@ -51,6 +51,7 @@ class Planner:
         self._reads: dict[str, dict[str, tuple[int, int]]] = {}
         self._history: dict[str, dict[str, tuple[int, int]]] = {}
         self._matures: dict[str, int] = {}
+        self._groups: dict[str, None] = {}
         for definition in defs.assets or ():
             if not isinstance(definition, dg.AssetsDefinition):
                 continue
@@ -60,6 +61,7 @@ class Planner:
                 name = spec.key.path[-1]
                 offsets = {dep.asset_key.path[-1]: month_offsets(dep.partition_mapping) for dep in spec.deps}
                 self._together[name] = names
+                self._groups[spec.group_name or "default"] = None
                 self._reads[name] = {upstream: (0, 0) if upstream in optional else both for upstream, both in offsets.items()}
                 self._history[name] = {upstream: both for upstream, both in offsets.items() if upstream in optional}
                 self._matures[name] = spec.metadata["matures_months"]
@@ -84,7 +86,7 @@ class Planner:
         if not names:
             raise SettingsError(
                 f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'indicators+', 'group:signals' or "
-                f"'group:signals and not key:labels'; assets are {', '.join(self.order)}"
+                f"'group:signals and not key:labels'; groups are {', '.join(self._groups)}; assets are {', '.join(self.order)}"
             )
         return names
 
