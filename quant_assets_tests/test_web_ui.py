@@ -77,7 +77,7 @@ def test_a_partition_is_materialised_by_clicking(web_ui: str, tmp_path: Path) ->
         page.goto(f"{web_ui}/assets/prices?view=partitions")
         page.get_by_text(re.compile(r"^\d+ Partitions Selected$")).wait_for()  # before that the button knows no partitions
         page.get_by_role("button", name="Materialize").first.click()
-        dialog = page.get_by_role("dialog")
+        dialog = page.locator("[role=dialog][aria-modal=true]")  # menus inside it are dialogs too
         dialog.get_by_placeholder(re.compile("2018-01")).fill("2024-06")
         page.keyboard.press("Enter")
         dialog.get_by_text("Select a partition or create one").click()
@@ -85,7 +85,7 @@ def test_a_partition_is_materialised_by_clicking(web_ui: str, tmp_path: Path) ->
         page.keyboard.press("Escape")
         dialog.get_by_text("1 partition").first.wait_for()
         dialog.get_by_role("button", name=re.compile("^Launch")).click()
-        page.get_by_role("dialog").wait_for(state="detached")
+        dialog.wait_for(state="detached")
         page.goto(f"{web_ui}/runs")
         page.get_by_text("Success").first.wait_for(timeout=120_000)
         page.goto(f"{web_ui}/assets/prices?view=partitions&partition=2024-06%7Chealthcare")

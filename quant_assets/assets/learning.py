@@ -94,7 +94,7 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 
 
 def _metrics_table(rows: pl.DataFrame) -> str:
-    """Validation metrics by horizon as Markdown."""
+    """Metrics over the test folds by horizon as Markdown."""
     names = ("rmse", "mae", "r2", "direction_accuracy", "ic", "rank_ic")
     lines = ["| horizon | status | rows | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 3)]
     for row in rows.iter_rows(named=True):

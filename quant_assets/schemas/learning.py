@@ -8,7 +8,7 @@ from quant_assets.schemas.dataset import Column, Dataset
 LEARNING = (
     Dataset(
         "lightgbm_checkpoint",
-        "One row per horizon and training: the model's file, hash, data span and validation metrics",
+        "One row per horizon and training: the model's file, hash, data span and metrics over the test folds",
         ("as_of", "horizon"),
         "as_of",
         "as_of",
