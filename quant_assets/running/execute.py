@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import SpawnContext
+from multiprocessing.managers import SyncManager
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
@@ -82,7 +83,9 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
 
 def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> list[str | None]:
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, _pool(min(workers, len(chains)), context) as pool:
+    manager = SyncManager(ctx=context)
+    manager.start(_end_with, (os.getpid(),))
+    with manager, _pool(min(workers, len(chains)), context) as pool:
         written: Any = manager.Queue()
         interrupted: Any = manager.Event()
         try:
