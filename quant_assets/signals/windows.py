@@ -18,12 +18,16 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray
 
 #: Share of a window's sessions that need a bar, as (numerator, denominator): 80 %.
 MIN_OBSERVED = (4, 5)
 _PARTS, _WHOLE = MIN_OBSERVED
+
+#: Most sessions that a month has.
+MONTH_SESSIONS = 23
 
 #: Weight that the restart of a finite-memory average may have.
 RESTART_WEIGHT = 1e-10
@@ -274,3 +278,70 @@ def slope(values: FloatArray, factor: FloatArray, window: int) -> FloatArray:
                     squares += (factor[k] - x_mean) ** 2
             out[i, j] = products / squares
     return out
+
+
+class Windows:
+    """The kernels over a panel's sessions, as declared features call them: `w.mean(x["close"], 20)`.
+
+    Args:
+        sessions: datetime64[D] of shape (n_sessions,), ascending, without a gap in the calendar.
+
+    Attributes:
+        starts: int64 of shape (n_sessions,): position of the first of the panel's sessions in the session's own month. A kernel that updates
+            its window from session to session starts afresh there, so that a value is a function of its month.
+
+    """
+
+    def __init__(self, sessions: NDArray[np.datetime64]) -> None:
+        month = sessions.astype("datetime64[M]")
+        self.starts = np.searchsorted(month, month).astype(np.int64)
+
+    def mean(self, values: FloatArray, window: int) -> FloatArray:
+        """Mean of the last `window` sessions."""
+        return mean(values, window)
+
+    def median(self, values: FloatArray, window: int) -> FloatArray:
+        """Median of the last `window` sessions."""
+        return median(values, window)
+
+    def std(self, values: FloatArray, window: int) -> FloatArray:
+        """Standard deviation (ddof 1) of the last `window` sessions."""
+        return std(values, window)
+
+    def highest(self, values: FloatArray, window: int) -> FloatArray:
+        """Maximum of the last `window` sessions."""
+        return highest(values, window)
+
+    def observed(self, values: FloatArray, window: int) -> FloatArray:
+        """Sessions of the last `window` with a value."""
+        return observed_sessions(values, window)
+
+    def lagged(self, values: FloatArray, lag: int) -> FloatArray:
+        """Value `lag` sessions before, or the last one observed in the `STALE_SESSIONS` before that."""
+        return lagged(values, lag)
+
+    def ratio(self, values: FloatArray, lag: int) -> FloatArray:
+        """Positive values over their `lagged`; looks back `lag + STALE_SESSIONS` sessions."""
+        return lagged_ratio(values, lag)
+
+    def log(self, values: FloatArray) -> FloatArray:
+        """Natural logarithm."""
+        return log(values)
+
+    def ema(self, values: FloatArray, span: int) -> FloatArray:
+        """Exponential average, weight 2 / (span + 1); looks back `ema_memory(span) - 1` sessions."""
+        return ema(values, span)
+
+    def wilder(self, values: FloatArray, span: int) -> FloatArray:
+        """Wilder's average, weight 1 / span; looks back `wilder_memory(span) - 1` sessions."""
+        return wilder(values, span)
+
+    def slope(self, values: FloatArray, factor: FloatArray, window: int) -> FloatArray:
+        """Least-squares slope on one factor, of shape (n_sessions,), over the last `window` sessions."""
+        return slope(values, factor, window)
+
+    def delayed(self, values: FloatArray, sessions: int) -> FloatArray:
+        """Exactly the value `sessions` before, NaN where there was none."""
+        out = np.full_like(values, np.nan)
+        out[..., sessions:] = values[..., : values.shape[-1] - sessions]
+        return out

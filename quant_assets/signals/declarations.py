@@ -1,0 +1,140 @@
+"""What a declared indicator or feature is: one object from which lookbacks, warm-up, schema and documentation are derived.
+
+Declarations stand in `signals.indicators` and in `features`; how a window is computed is in `signals.windows`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from quant_assets.errors import SettingsError
+from quant_assets.market.panel import STALE_SESSIONS, FloatArray
+from quant_assets.schemas import Column
+from quant_assets.signals.windows import MONTH_SESSIONS, Windows
+
+Inputs = Mapping[str, FloatArray]
+Compute = Callable[[Inputs, Windows], FloatArray]
+
+#: What a panel gives by itself, and how many sessions before its own session a value of it may depend on. Prices are adjusted and
+#: in USD; `dollar_volume` is as traded; `sector_return` is the equal-weight return of the sector's members, of shape (n_sessions,).
+FIELDS: dict[str, int] = {
+    "open": 0,
+    "high": 0,
+    "low": 0,
+    "close": 0,
+    "volume": 0,
+    "dollar_volume": 0,
+    "sector_return": 1 + STALE_SESSIONS,
+}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column that is computed ticker by ticker over a panel.
+
+    Attributes:
+        name: column name.
+        inputs: `FIELDS` and other features that `compute` reads; it is handed nothing else.
+        lookback: sessions before the first session of a row's month whose *inputs* the row may depend on (a window of w sessions
+            looks back w - 1). What the inputs themselves look back is added by `total_lookback`.
+        compute: from the inputs, float64 of shape (n_tickers, n_sessions) with NaN where missing, and the window kernels over them to
+            an array of the same shape. Its value at a session may depend on that session and earlier ones only.
+        meaning: what a value says, for a reader who has only the file.
+        unit: for example "USD", "percent", "sessions"; "1" for a pure number.
+        lag: sessions after its own at which a value becomes known; the row at t then holds the value of t - lag.
+        source: paper or book, and equation or page.
+        ge, gt, le: inclusive lower, exclusive lower and inclusive upper bound.
+        hidden: an intermediate result that others read and no dataset holds.
+
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    lookback: int
+    compute: Compute = field(repr=False)
+    meaning: str
+    unit: str = "1"
+    lag: int = 0
+    source: str = ""
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    hidden: bool = False
+
+    @property
+    def column(self) -> Column:
+        """The column of a dataset; null where history is too short or the value is not defined."""
+        return Column(pl.Float64, self.meaning, self.unit, nullable=True, ge=self.ge, gt=self.gt, le=self.le)
+
+
+class FeatureSet:
+    """Features that may read each other, in the order of their declaration.
+
+    Args:
+        features: any order of dependence; names are unique.
+
+    Raises:
+        SettingsError: a name is taken twice, an input is neither a field nor a feature, or features read each other in a circle.
+
+    """
+
+    def __init__(self, features: Iterable[Feature]) -> None:
+        self._all: dict[str, Feature] = {}
+        for feature in features:
+            if feature.name in self._all or feature.name in FIELDS:
+                raise SettingsError(f"feature '{feature.name}' is declared twice; rename one of the two")
+            self._all[feature.name] = feature
+        self._lookbacks: dict[str, int] = {}
+        for name in self._all:
+            self._total(name, ())
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """Those that a dataset holds."""
+        return tuple(feature for feature in self._all.values() if not feature.hidden)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names, in order."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The `FIELDS` that are read, in their order."""
+        read = {name for feature in self._all.values() for name in feature.inputs}
+        return tuple(name for name in FIELDS if name in read)
+
+    def total_lookback(self, name: str | None = None) -> int:
+        """Sessions before the first session of a row's month that a feature (or the greediest of all) may depend on."""
+        return max(self._lookbacks.values(), default=0) if name is None else self._lookbacks[name]
+
+    def evaluate(self, fields: Inputs, windows: Windows) -> dict[str, FloatArray]:
+        """Values of the features that a dataset holds; each computes from the inputs that it declares and sees no other.
+
+        Args:
+            fields: the `FIELDS` that are read, float64 of shape (n_tickers, n_sessions) except `sector_return`.
+            windows: the kernels over the same sessions.
+
+        """
+        values: dict[str, FloatArray] = dict(fields)
+        for name in self._lookbacks:  # inputs first
+            feature = self._all[name]
+            value = feature.compute({each: values[each] for each in feature.inputs}, windows)
+            values[name] = windows.delayed(value, feature.lag) if feature.lag else value
+        return {name: values[name] for name in self.names}
+
+    def _total(self, name: str, readers: tuple[str, ...]) -> int:
+        if name in self._lookbacks:
+            return self._lookbacks[name]
+        feature = self._all[name]
+        if name in readers:
+            raise SettingsError(f"features read each other in a circle: {' <- '.join((*readers, name))}; break it")
+        deepest = 0
+        for each in feature.inputs:
+            if each not in self._all and each not in FIELDS:
+                raise SettingsError(f"feature '{name}' reads '{each}', which is neither a field ({', '.join(FIELDS)}) nor a feature")
+            # A row of an input may stand at the end of its own month, whose first session the input's lookback counts from.
+            deepest = max(deepest, FIELDS[each] if each in FIELDS else self._total(each, (*readers, name)) + MONTH_SESSIONS - 1)
+        self._lookbacks[name] = feature.lookback + feature.lag + deepest
+        return self._lookbacks[name]
