@@ -287,7 +287,7 @@ class Windows:
         sessions: datetime64[D] of shape (n_sessions,), ascending, without a gap in the calendar.
 
     Attributes:
-        starts: int64 of shape (n_sessions,): position of the first of the panel's sessions in the session's own month. A kernel that updates
+        starts: int64 of shape (n_sessions,): position of the first of the panel's sessions in its own month. A kernel that updates
             its window from session to session starts afresh there, so that a value is a function of its month.
 
     """
