@@ -50,7 +50,7 @@ _START_ETA, _DRIFT_BETA = 0.15, 0.997
 STARTS = 4
 
 #: A search ends where the model expects less gain in log-likelihood than this,
-_GAIN = 1e-10
+_GAIN = 1e-13
 #: less than this where it only explores,
 _EXPLORED_GAIN = 1e-3
 #: and has converged where the information matrix of that very point expects less than this.
@@ -99,9 +99,16 @@ def _trigamma(x: float) -> float:
 
 @_compiled
 def evaluate(
-    y: FloatArray, x: FloatArray, student: bool, mean_square: bool, backcast: float, score: FloatArray, information: FloatArray, informed: bool
+    y: FloatArray,
+    x: FloatArray,
+    student: bool,
+    mean_square: bool,
+    backcast: float,
+    score: FloatArray,
+    information: FloatArray,
+    informed: bool,
 ) -> tuple[float, float]:
-    """Log-likelihood and variance forecast at the last observation; writes the score and the expected information.
+    """Log-likelihood and variance forecast at the last observation; writes score and expected information.
 
     Args:
         y: observations, shape (n,).
@@ -519,11 +526,37 @@ def fit_windows(returns: FloatArray, starts: IntArray, stops: IntArray, student:
 
     Returns:
         Shape (n_windows, 10): mu, omega, alpha, beta, nu, presample variance, log-likelihood, variance forecast at the window's last
-        return, converged (0 or 1), which start won. NaN, and converged 0, where the returns do not vary.
+        return, converged (0 or 1), which start won. NaN, converged 0 and start -1 where the returns do not vary.
 
     """
     out = np.full((len(starts), 10), np.nan)
     for i in prange(len(starts)):
-        out[i, 8] = 0.0
+        out[i, 8], out[i, 9] = 0.0, -1.0
         _fit(returns[starts[i] : stops[i]], student, mean_square, out[i])
+    return out
+
+
+@_parallel
+def forecasts(returns: FloatArray, starts: IntArray, stops: IntArray, ends: IntArray, parameters: FloatArray) -> FloatArray:
+    """Filter each window from its start to returns[ends[i]] with given parameters.
+
+    Args:
+        returns: shape (n_returns,).
+        starts: first return of each window, shape (n_windows,).
+        stops: first return whose forecast is given.
+        ends: one past the last; the ranges from `stops` to `ends` do not overlap.
+        parameters: mu, omega, alpha, beta and presample variance, shape (n_windows, 5).
+
+    Returns:
+        Shape (n_returns,): at each return the variance that is forecast from it for the next one, NaN outside the ranges.
+
+    """
+    out = np.full(len(returns), np.nan)
+    for i in prange(len(starts)):
+        mu, omega, alpha, beta, before = parameters[i]
+        variance = omega + (alpha + beta) * before
+        for t in range(starts[i], ends[i]):
+            variance = omega + alpha * (returns[t] - mu) ** 2 + beta * variance
+            if t >= stops[i]:
+                out[t] = variance
     return out
