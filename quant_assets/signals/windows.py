@@ -21,8 +21,8 @@ from quant_assets.signals.compiled import kernel as kernel
 #: Most sessions that a month has.
 MONTH_SESSIONS = 23
 
-#: Weight that the restart of a finite-memory average may have.
-RESTART_WEIGHT = 1e-10
+#: Weight that the restart of a finite-memory average may have: RSI, ATR, MACD and ADX are then TA-Lib's to 1e-9 in their own units.
+RESTART_WEIGHT = 1e-13
 
 
 def ema_memory(span: int) -> int:
