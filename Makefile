@@ -51,7 +51,7 @@ format: $(VENV)/.installed ## Format the code and mend what ruff can mend
 
 .PHONY: docs
 docs: $(VENV)/.installed ## Write the table of datasets into README.md
-	$(BIN)/python -m quant_assets.schemas README.md
+	$(BIN)/python -m quant_assets.catalogue README.md
 
 # Keeps every pin that still fits; UPGRADE=1 takes the newest versions. Only the public index is asked, so that the lock is the same
 # wherever it is made.
