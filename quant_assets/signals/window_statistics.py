@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_assets.market.panel import FloatArray
-from quant_assets.signals.windows import MIN_OBSERVED, kernel
+from quant_assets.signals.compiled import kernel
+from quant_assets.signals.kernels import MIN_OBSERVED
 
 _PARTS, _WHOLE = MIN_OBSERVED
 
