@@ -9,7 +9,7 @@ import polars as pl
 from quant_assets.errors import DatasetError
 from quant_assets.partitions import parse_key
 from quant_assets.profile import Profile
-from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.schemas import Dataset
 
 #: Check name and what it says; all of them block what is downstream, in the same run and, the partition being set aside, in later ones.
 CONTRACT = {
@@ -70,7 +70,7 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
 
 def contract_checks(profile: Profile, names: Sequence[str]) -> list[dg.AssetChecksDefinition]:
     """One definition for each dataset, with the checks of `CONTRACT`."""
-    return [_contract_check(profile, DATASETS[name]) for name in names]
+    return [_contract_check(profile, profile.datasets[name]) for name in names]
 
 
 def _contract_check(profile: Profile, dataset: Dataset) -> dg.AssetChecksDefinition:
@@ -124,8 +124,8 @@ def coverage_check(profile: Profile) -> dg.AssetChecksDefinition:
     def covers_universe(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         keys = context.op_execution_context.partition_keys
         columns = ("sector", "ticker", "month")
-        met = profile.store.read(DATASETS["indicators"], keys).select(columns).unique()
-        members = profile.store.read(DATASETS["universe"], keys).select(columns).unique()
+        met = profile.store.read(profile.datasets["indicators"], keys).select(columns).unique()
+        members = profile.store.read(profile.datasets["universe"], keys).select(columns).unique()
         bare = members.join(met, on=columns, how="anti").sort(columns).collect()
         total = members.select(pl.len()).collect().item()
         names = bare.group_by("ticker", maintain_order=True).agg(pl.col("month").first())

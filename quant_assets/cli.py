@@ -147,9 +147,8 @@ class _Session:
         return [check_sector(name) for name in dict.fromkeys(named)]
 
     def sectors_with(self, dataset: str, month: str) -> list[str]:
-        from quant_assets.schemas import DATASETS
-
-        found = {key.partition("|")[2] for key in self.profile.store.existing(DATASETS[dataset]) if key.startswith(month)}
+        existing = self.profile.store.existing(self.profile.datasets[dataset])
+        found = {key.partition("|")[2] for key in existing if key.startswith(month)}
         if not found:
             raise MissingPartitionError(f"no sector has '{dataset}' for {month} in {self.profile.store.url}; run: {self.first_run(month)}")
         return [name for name in SECTORS if name in found]
@@ -196,9 +195,8 @@ class _Session:
 
     def frame(self, dataset: str, sector: str, month: str) -> pl.DataFrame:
         from quant_assets.partitions import key
-        from quant_assets.schemas import DATASETS
 
-        return self.profile.store.read(DATASETS[dataset], [key(sector, month)]).collect()
+        return self.profile.store.read(self.profile.datasets[dataset], [key(sector, month)]).collect()
 
     def show_picks(self, sector: str, month: str) -> None:
         candidates = self.frame("candidates", sector, month)
@@ -237,14 +235,13 @@ class _Session:
 
     def show_status(self, sectors: list[str]) -> None:
         from quant_assets.partitions import month_range
-        from quant_assets.schemas import DATASETS
 
         table = Table()
         for name in ("asset", "sector", "first", "last"):
             table.add_column(name)
         table.add_column("partitions", justify="right")
         table.add_column("missing between", justify="right")
-        for name, dataset in DATASETS.items():
+        for name, dataset in self.profile.datasets.items():
             existing = self.profile.store.existing(dataset)
             for sector in sectors if dataset.grain == "sector" else [""]:
                 months = sorted(key.partition("|")[0] for key in existing if key.partition("|")[2] == sector)

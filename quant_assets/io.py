@@ -24,7 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.partitions import describe, month_of, parse_key
-from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.schemas import Dataset
 from quant_assets.settings import SECTORS
 
 _PART = "part-0.parquet"
@@ -278,18 +278,20 @@ class ParquetIOManager(dg.IOManager):
     def __init__(
         self,
         store: DatasetStore,
+        datasets: Mapping[str, Dataset],
         last_session: Callable[[], date],
         known_through: Callable[[str, int], date],
         on_written: Callable[[str, int], None] | None = None,
     ) -> None:
         self.store = store
+        self._datasets = datasets
         self._last_session = last_session
         self._known_through = known_through
         self._on_written = on_written
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame) -> None:
         """Write the partitions of the run and record the rows of each."""
-        dataset = DATASETS[context.asset_key.path[-1]]
+        dataset = self._datasets[context.asset_key.path[-1]]
         frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
         matures = int((context.definition_metadata or {}).get("matures_months", 0))
         rows = self.store.write(dataset, frame, context.asset_partition_keys, lambda key: self._known_through(parse_key(key)[1], matures))
@@ -299,7 +301,7 @@ class ParquetIOManager(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
         """Load the mapped partitions."""
-        dataset = DATASETS[context.asset_key.path[-1]]
+        dataset = self._datasets[context.asset_key.path[-1]]
         keys: Sequence[str] = context.asset_partition_keys if context.has_asset_partitions else []
         absent = (context.definition_metadata or {}).get("absent")
         last = max([parse_key(context.step_context.partition_key_range.end)[1], *(parse_key(key)[1] for key in keys)])

@@ -119,6 +119,16 @@ class FundamentalSettings(Model):
     lookback_months: int = Field(default=27, ge=15)
 
 
+class FeatureSettings(Model):
+    """Which features models see: ready-made sets, then modules of your own, each with a list `FEATURES`.
+
+    A module is a file of the settings' folder (`my_features` is `conf/my_features.py`), or else importable from PYTHONPATH.
+    """
+
+    sets: tuple[str, ...] = ("core",)
+    modules: tuple[str, ...] = ()
+
+
 class LabelSettings(Model):
     """Forward returns: signal at the close of t, entry at the close of t + entry_lag, exit `horizon` sessions later."""
 
@@ -384,6 +394,7 @@ class Settings(BaseSettings):
     indicators: IndicatorSettings
     candidates: CandidateSettings = CandidateSettings()
     fundamentals: FundamentalSettings = FundamentalSettings()
+    features: FeatureSettings = FeatureSettings()
     labels: LabelSettings = LabelSettings()
     training: TrainingSettings = TrainingSettings()
     predictions: PredictionSettings = PredictionSettings()

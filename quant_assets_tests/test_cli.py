@@ -17,10 +17,10 @@ import typer
 
 from quant_assets.cli import app, main
 from quant_assets.io import DatasetStore
-from quant_assets.schemas import DATASETS
 from quant_assets.settings import SECTORS
-from quant_assets_tests.graph import PROJECT, SMALL
+from quant_assets_tests.graph import PROJECT, SMALL, demo_datasets
 
+DATASETS = demo_datasets()
 SECTOR, FIRST, LAST, AS_OF = "cons_staples", "2024-05", "2024-06", date(2024, 6, 28)
 GROUP = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands  # type: ignore[attr-defined]

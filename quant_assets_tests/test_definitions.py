@@ -9,11 +9,12 @@ import pytest
 
 from quant_assets.checks import CONTRACT
 from quant_assets.definitions import build_defs
-from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.schemas import Dataset
 from quant_assets.settings import SECTORS, load_settings
-from quant_assets_tests.graph import PROJECT
+from quant_assets_tests.graph import PROJECT, demo_datasets
 
 DEFS = build_defs(load_settings("demo"))
+DATASETS = demo_datasets()
 GRAPH = DEFS.resolve_asset_graph()
 EVERY = pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
 

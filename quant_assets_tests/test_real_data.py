@@ -14,7 +14,6 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from quant_assets.schemas import DATASETS
 from quant_assets.settings import FilesSettings, MacroFile, Settings
 from quant_assets.sources.files import FilesSource
 from quant_assets_tests.graph import Graph, compare_known_by
@@ -223,7 +222,7 @@ def test_the_cases_show_what_they_are_for(truth: Callable[[Case], Graph]) -> Non
 def test_a_range_run_equals_single_runs_byte_for_byte(truth: Callable[[Case], Graph], everything: Path, tmp_path: Path) -> None:
     single = MOVE.graph(tmp_path, everything, MOVE.as_of)
     shutil.copytree(truth(MOVE).profile.store.url, single.profile.store.url)
-    assert single.again_month_by_month("telecoms", MOVE.first, MOVE.last) == 3 * len(DATASETS)
+    assert single.again_month_by_month("telecoms", MOVE.first, MOVE.last) == 3 * len(single.datasets)
     expected, found = truth(MOVE).files(), single.files()
     assert sorted(found) == sorted(expected)
     assert [path for path, content in expected.items() if found[path] != content] == []

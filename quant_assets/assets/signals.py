@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
 from quant_assets.features.features import features as compute_features
-from quant_assets.features.features import price_lookback_sessions, universe_lookback_sessions
 from quant_assets.features.labels import forward_sessions
 from quant_assets.features.labels import labels as compute_labels
 from quant_assets.market.calendar import sessions
@@ -33,8 +32,8 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the signals group."""
     settings = profile.settings
     indicator_months = months_covering(lookback_sessions(settings.indicators))
-    feature_months = months_covering(price_lookback_sessions(settings.fundamentals))
-    beta_months = months_covering(universe_lookback_sessions())
+    feature_months = months_covering(profile.features.price_lookback(settings.fundamentals))
+    beta_months = months_covering(profile.features.universe_lookback)
     label_months = months_covering(forward_sessions(settings.labels))
 
     @dataset_asset(
@@ -92,7 +91,9 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         def of_sector(
             sector: str, prices: pl.DataFrame, price_peaks: pl.DataFrame, fundamentals: pl.DataFrame, universe: pl.DataFrame
         ) -> pl.DataFrame:
-            return compute_features(prices, price_peaks, fundamentals, universe, settings.fundamentals, days, run.first_day, run.last_day)
+            return compute_features(
+                prices, price_peaks, fundamentals, universe, profile.features, settings.fundamentals, days, run.first_day, run.last_day
+            )
 
         return for_each_sector(
             run, "features", of_sector, prices=prices, price_peaks=price_peaks, fundamentals=fundamentals, universe=universe

@@ -1,5 +1,6 @@
 """SQL models of `dbt_like_sql/`: SELECT only, run by DuckDB, one asset each, dependencies read from the SQL itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sqlglot import exp
 from quant_assets.assets.declare import dataset_asset, read
 from quant_assets.errors import SettingsError
 from quant_assets.profile import Profile
-from quant_assets.schemas import DATASETS
+from quant_assets.schemas import Dataset
 from quant_assets.settings import ROOT
 
 GROUP = "sql"
@@ -28,7 +29,7 @@ class SqlModel:
     reads: tuple[str, ...]
 
 
-def load_model(path: Path) -> SqlModel:
+def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
     """Parse a SQL model.
 
     Raises:
@@ -46,10 +47,10 @@ def load_model(path: Path) -> SqlModel:
     local = {cte.alias_or_name for cte in tree.find_all(exp.CTE)}
     named = {table.name for table in tree.find_all(exp.Table) if table.name not in local}
     files = [table.sql() for table in tree.find_all(exp.Table) if not isinstance(table.this, exp.Identifier)]
-    unknown = sorted(named - set(DATASETS)) + files
+    unknown = sorted(named - set(datasets)) + files
     if unknown:
-        raise SettingsError(f"{path} reads {', '.join(unknown)}, which is not a dataset; datasets are {', '.join(DATASETS)}")
-    if path.stem not in DATASETS:
+        raise SettingsError(f"{path} reads {', '.join(unknown)}, which is not a dataset; datasets are {', '.join(datasets)}")
+    if path.stem not in datasets:
         raise SettingsError(f"{path}: declare dataset '{path.stem}' with its columns in quant_assets/schemas")
     return SqlModel(path.stem, text, tuple(sorted(named)))
 
@@ -67,11 +68,11 @@ def execute(model: SqlModel, **inputs: pl.DataFrame) -> pl.DataFrame:
 
 def sql_assets(profile: Profile, folder: Path = SQL_DIR) -> list[dg.AssetsDefinition]:
     """One asset for each `*.sql` in the folder, each partition from the same partition of what it reads."""
-    return [_sql_asset(profile, load_model(path)) for path in sorted(folder.glob("*.sql"))]
+    return [_sql_asset(profile, load_model(path, profile.datasets)) for path in sorted(folder.glob("*.sql"))]
 
 
 def _sql_asset(profile: Profile, model: SqlModel) -> dg.AssetsDefinition:
-    dataset = DATASETS[model.name]
+    dataset = profile.datasets[model.name]
 
     @dataset_asset(profile, model.name, group=GROUP, kinds=["duckdb", "sql"], ins={name: read() for name in model.reads})
     def sql_model(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> pl.DataFrame:

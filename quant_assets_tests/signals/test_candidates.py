@@ -5,8 +5,9 @@ import polars as pl
 import pytest
 
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import CandidateSettings
+from quant_assets.settings import CandidateSettings, load_settings
 from quant_assets.signals.candidates import candidates, standardise
+from quant_assets.signals.indicators import dataset
 
 DAY, LATER = date(2024, 6, 28), date(2024, 7, 31)
 SETTINGS = CandidateSettings()
@@ -30,7 +31,7 @@ def frame(count: int = 20, day: date = DAY, seed: int = 1, **columns: list[objec
         "history_sessions": [252] * count,
         **columns,
     }
-    return pl.DataFrame(made, schema=DATASETS["indicators"].schema)
+    return pl.DataFrame(made, schema=dataset(load_settings("demo").indicators).schema)
 
 
 def universe(indicators: pl.DataFrame) -> pl.DataFrame:

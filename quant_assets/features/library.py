@@ -1,0 +1,112 @@
+"""Which features a profile has: ready-made sets and the user's own, as one dataset and one list of model inputs.
+
+A ready-made set is a module with `FEATURES`, named in `SETS`; how a user's module is found is not decided here.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+from quant_assets.errors import SettingsError
+from quant_assets.features import fundamental
+from quant_assets.features.fundamental import StatementFeature
+from quant_assets.features.ohlcv import PeakFeature
+from quant_assets.schemas import Dataset
+from quant_assets.schemas.columns import day, ticker
+from quant_assets.settings import FundamentalSettings
+from quant_assets.signals.declarations import FIELDS, Declared, Feature, FeatureSet
+
+#: Ready-made sets and the modules that hold them, which are loaded only where a profile names the set.
+SETS = {"core": "quant_assets.features.core"}
+
+#: Names that a column cannot have: they mean something else in the dataset, or beside it in training.
+RESERVED = frozenset({"ticker", "date", "sector", "month", "horizon", "forward_return", "known_at", *FIELDS})
+
+
+def ready_made(name: str) -> tuple[Declared[object], ...]:
+    """The features of a ready-made set.
+
+    Raises:
+        SettingsError: there is no such set.
+
+    """
+    if name not in SETS:
+        raise SettingsError(f"features.sets: set '{name}' does not exist; choose among {', '.join(SETS)}")
+    return tuple(import_module(SETS[name]).FEATURES)
+
+
+class FeatureLibrary:
+    """The features of a profile.
+
+    Args:
+        groups: name of each ready-made set or user's module to its features, in the order of the columns. A feature may read those
+            of its own group and of the groups before it.
+
+    Attributes:
+        windows: those that are windows over the panel, and what they read.
+        peaks: OHLCV quantities over their running maxima.
+        statements: ratios of statements.
+
+    Raises:
+        SettingsError: a name is taken twice or cannot be a column's, a feature reads what does not exist or itself in a circle, or
+            there is no feature at all; names the group.
+
+    """
+
+    def __init__(self, groups: Mapping[str, Sequence[Declared[object]]]) -> None:
+        self._groups: dict[str, str] = {}
+        declared: dict[str, Declared[object]] = {}
+        for group, features in groups.items():
+            for feature in features:
+                if feature.name in RESERVED or not feature.name.isidentifier():
+                    raise SettingsError(f"features of {group}: '{feature.name}' cannot be the name of a feature; rename it")
+                if declared.setdefault(feature.name, feature) is not feature:
+                    where = self._groups[feature.name]
+                    raise SettingsError(f"features of {group}: '{feature.name}' is declared a second time, first by {where}; rename it")
+                self._groups.setdefault(feature.name, group)
+            try:
+                self.windows = FeatureSet(feature for feature in declared.values() if isinstance(feature, Feature))
+            except SettingsError as error:
+                raise SettingsError(f"features of {group}: {error}") from None
+        self.peaks = tuple(feature for feature in declared.values() if isinstance(feature, PeakFeature))
+        self.statements = tuple(feature for feature in declared.values() if isinstance(feature, StatementFeature))
+        self.features = tuple(feature for feature in declared.values() if not (isinstance(feature, Feature) and feature.hidden))
+        if not self.features:
+            raise SettingsError("features.sets and features.modules name no feature; name a set or a module with features")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Columns of dataset `features`, in the order in which models see them."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def dataset(self) -> Dataset:
+        """Dataset `features`: its columns are the declared ones."""
+        return Dataset(
+            "features",
+            "Model inputs of each member and session",
+            ("ticker", "date"),
+            "date",
+            "date",
+            {"ticker": ticker(), "date": day()} | {feature.name: feature.column for feature in self.features},
+        )
+
+    def group(self, feature: Declared[object]) -> str:
+        """The ready-made set or module that a feature comes from."""
+        return self._groups[feature.name]
+
+    def lookback(self, feature: Declared[object], settings: FundamentalSettings) -> int:
+        """Sessions before a month's first one whose prices a feature may depend on."""
+        if isinstance(feature, StatementFeature):
+            return fundamental.price_sessions(settings)
+        return self.windows.total_lookback(feature.name) if isinstance(feature, Feature) else feature.lookback
+
+    def price_lookback(self, settings: FundamentalSettings) -> int:
+        """Sessions before a month's first one whose prices the features may depend on."""
+        return max(self.lookback(feature, settings) for feature in self.features)
+
+    @property
+    def universe_lookback(self) -> int:
+        """Sessions before a month's first one whose members the features may depend on."""
+        # The sector's return of a session is over the members of the session before.
+        reach = self.windows.reach("sector_return")
+        return 0 if reach is None else reach + 1
