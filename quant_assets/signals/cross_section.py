@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_assets.market.panel import FloatArray
-from quant_assets.signals.windows import kernel
+from quant_assets.signals.compiled import kernel
 
 
 def rank(values: FloatArray, among: NDArray[np.bool_]) -> FloatArray:
