@@ -17,6 +17,7 @@ from quant_assets.market.calendar import sessions
 from quant_assets.partitions import RunPartitions, all_sectors, forward, lag, lookback, month_end, month_start, months_covering, shift_month
 from quant_assets.profile import Profile
 from quant_assets.signals.candidates import candidates as select_candidates
+from quant_assets.signals.garch import GarchCounts
 from quant_assets.signals.indicators import indicators as compute_indicators
 from quant_assets.signals.indicators import lookback_sessions
 
@@ -48,14 +49,16 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     def indicators(context: dg.AssetExecutionContext, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
         days = panel_sessions(profile, run, indicator_months)
+        fits: list[GarchCounts] = []
 
         def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            return compute_indicators(prices, universe, sector, settings.indicators, days, run.first_day, run.last_day)
+            made = compute_indicators(prices, universe, sector, settings.indicators, days, run.first_day, run.last_day)
+            fits.append(made.garch)
+            return made.rows
 
         result = for_each_sector(run, "indicators", of_sector, prices=prices, universe=universe)
-        fits = result.select("sector", "ticker", pl.col("date").dt.month_start(), "garch_fitted_on").unique()
-        without = int(fits["garch_fitted_on"].is_null().sum())  # too little history, or a fit that did not converge
-        context.add_output_metadata({"garch_ticker_months": len(fits), "garch_ticker_months_without_fit": without})
+        totals = (sum(counts) for counts in zip(*fits, strict=True))
+        context.add_output_metadata({f"garch_ticker_months_{name}": total for name, total in zip(GarchCounts._fields, totals, strict=True)})
         return result
 
     @dataset_asset(profile, "candidates", group=GROUP, kinds=["polars"], ins={"indicators": read(), "universe": read()})
