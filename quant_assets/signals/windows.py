@@ -277,12 +277,12 @@ class Windows:
         self.starts = np.searchsorted(month, month).astype(np.int64)
 
     def mean(self, values: FloatArray, window: int) -> FloatArray:
-        """Mean of the last `window` sessions."""
-        return kernels.sums(values, self.starts, window, True)
+        """Mean of the last `window` sessions; exactly their value where all are the same."""
+        return kernels.moments(values, self.starts, window)[0]
 
     def sum(self, values: FloatArray, window: int) -> FloatArray:
         """Sum of what was observed in the last `window` sessions."""
-        return kernels.sums(values, self.starts, window, False)
+        return kernels.sums(values, self.starts, window)
 
     def median(self, values: FloatArray, window: int) -> FloatArray:
         """Median of the last `window` sessions."""
@@ -290,7 +290,7 @@ class Windows:
 
     def std(self, values: FloatArray, window: int) -> FloatArray:
         """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 where all values are the same."""
-        return kernels.deviations(values, self.starts, window)
+        return kernels.moments(values, self.starts, window)[1]
 
     def mean_deviation(self, values: FloatArray, window: int) -> FloatArray:
         """Mean distance from the mean over the last `window` sessions."""
