@@ -16,7 +16,7 @@ from quant_assets.settings import FundamentalSettings
 from quant_assets.signals.declarations import FIELDS, Declared, Feature, FeatureSet
 
 #: Ready-made sets and the modules that hold them, which are loaded only where a profile names the set.
-SETS = {"core": "quant_assets.features.core"}
+SETS = {"core": "quant_assets.features.core", "extended": "quant_assets.features.extended"}
 
 #: Names that a column cannot have: they mean something else in the dataset, or beside it in training.
 RESERVED = frozenset({"ticker", "date", "sector", "month", "horizon", "forward_return", "known_at", *FIELDS})

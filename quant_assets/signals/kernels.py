@@ -153,7 +153,7 @@ def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: 
             xy += x_apart * (y - y_mean)
             n = window - 1 - (j - anchor)
             observed = seen[n] + count
-            if observed < 3 or _WHOLE * observed < _PARTS * window:
+            if observed < 2 or _WHOLE * observed < _PARTS * window:
                 continue
             xs, ys, products = xx, yy, xy
             if seen[n] > 0:
@@ -164,7 +164,8 @@ def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: 
                 products += tail[n, 4] + x_apart * y_apart * weight
             if xs > 0.0:
                 slope[i, j] = products / xs
-                residual[i, j] = math.sqrt(max(0.0, ys - products * (products / xs)) / (observed - 2))
+                if observed > 2:
+                    residual[i, j] = math.sqrt(max(0.0, ys - products * (products / xs)) / (observed - 2))
                 if ys > 0.0:
                     correlation[i, j] = min(1.0, max(-1.0, products / (math.sqrt(xs) * math.sqrt(ys))))
     return slope, correlation, residual
