@@ -32,10 +32,13 @@ def library(settings: Settings) -> FeatureLibrary:
 
 def datasets(settings: Settings, features: FeatureLibrary) -> dict[str, Dataset]:
     """Every dataset of a profile by name, in the order of the flow."""
-    declared = {_INDICATORS_BEFORE: indicators.dataset(settings.indicators), _FEATURES_BEFORE: features.dataset}
+    declared = {
+        _INDICATORS_BEFORE: (indicators.dataset(settings.indicators),),
+        _FEATURES_BEFORE: (features.dataset, *features.market_datasets),
+    }
     ordered: list[Dataset] = []
     for dataset in DATASETS.values():
-        ordered += [declared[dataset.name]] if dataset.name in declared else []
+        ordered += declared.get(dataset.name, ())
         ordered.append(dataset)
     return {dataset.name: dataset for dataset in ordered}
 

@@ -125,7 +125,7 @@ class FeatureSettings(Model):
     A module is a file of the settings' folder (`my_features` is `conf/my_features.py`), or else importable from PYTHONPATH.
     """
 
-    sets: tuple[str, ...] = ("core",)
+    sets: tuple[str, ...] = ("core", "cross_section")
     modules: tuple[str, ...] = ()
 
 

@@ -7,12 +7,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
+from quant_assets.assets.declare import ACROSS_SECTORS, dataset_asset, for_each_sector, read, run_partitions
+from quant_assets.features.cross_section import market_breadth as compute_market_breadth
+from quant_assets.features.cross_section import market_features as compute_market_features
 from quant_assets.features.features import features as compute_features
 from quant_assets.features.labels import forward_sessions
 from quant_assets.features.labels import labels as compute_labels
 from quant_assets.market.calendar import sessions
-from quant_assets.partitions import RunPartitions, forward, lag, lookback, month_end, month_start, months_covering, shift_month
+from quant_assets.partitions import RunPartitions, all_sectors, forward, lag, lookback, month_end, month_start, months_covering, shift_month
 from quant_assets.profile import Profile
 from quant_assets.signals.candidates import candidates as select_candidates
 from quant_assets.signals.indicators import indicators as compute_indicators
@@ -119,4 +121,27 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 
         return for_each_sector(run, "labels", of_sector, prices=prices, delistings=delistings, universe=universe)
 
-    return [indicators, candidates, features, labels]
+    return [indicators, candidates, features, labels, *_market_assets(profile)]
+
+
+def _market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
+    """What compares and counts over every sector whose features are there."""
+    library, every = profile.features, {"features": read(all_sectors(), absent="skip")}
+    assets = []
+    if library.market:
+
+        @dataset_asset(profile, "market_features", group=ACROSS_SECTORS, kinds=["numba"], ins=every)
+        def market_features(context: dg.AssetExecutionContext, features: pl.LazyFrame) -> pl.DataFrame:
+            names = dict.fromkeys(each.inputs[0] for each in library.market)
+            return compute_market_features(features.select("sector", "ticker", "date", *names).collect(), library.market)
+
+        assets.append(market_features)
+    if library.breadth:
+
+        @dataset_asset(profile, "market_breadth", group=ACROSS_SECTORS, kinds=["polars"], ins=every)
+        def market_breadth(context: dg.AssetExecutionContext, features: pl.LazyFrame) -> pl.DataFrame:
+            names = dict.fromkeys(each.inputs[0] for each in library.breadth)
+            return compute_market_breadth(features.select("date", *names).collect(), library.breadth)
+
+        assets.append(market_breadth)
+    return assets

@@ -271,7 +271,7 @@ def _windowed(d: int) -> tuple[Feature, ...]:
 
 
 #: The 158 in Qlib's order, after the intermediate results that they read.
-ALPHA158: tuple[Feature, ...] = (
+FEATURES: tuple[Feature, ...] = (
     *_shared(),
     *(feature for d in WINDOWS for feature in _window_shared(d)),
     *_bar(),

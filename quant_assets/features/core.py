@@ -1,6 +1,12 @@
 """The ready-made set `core`: prices over their peaks, technical features and statements."""
 
-from quant_assets.features import fundamental, ohlcv, technical
+from quant_assets.features import bars, fundamental, gaps, ohlcv, oscillators, technical, trend, volatility, volume
 from quant_assets.signals.declarations import Declared
 
-FEATURES: tuple[Declared[object], ...] = (*ohlcv.FEATURES, *technical.FEATURES, *fundamental.FEATURES)
+_WINDOWS = (bars, technical, trend, oscillators, volatility, volume, gaps)
+
+FEATURES: tuple[Declared[object], ...] = (
+    *ohlcv.FEATURES,
+    *(feature for module in _WINDOWS for feature in module.FEATURES),
+    *fundamental.FEATURES,
+)

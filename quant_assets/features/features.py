@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.features import fundamental, ohlcv
+from quant_assets.features.cross_section import cross_sections
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.market.panel import FloatArray, Panel
 from quant_assets.market.sector_return import equal_weight_returns
@@ -29,8 +30,8 @@ def features(
 ) -> pl.DataFrame:
     """Features of the sector's members at each session with a bar.
 
-    A feature is null where its history is too short, or where it is not defined. Only features that read `sector_return` depend on
-    other tickers: on those that were members of the sector at the time.
+    A feature is null where its history is too short, or where it is not defined. Only features that read `sector_return` and those of
+    `library.cross_sections` depend on other tickers: on those that were members of the sector at the time.
 
     Args:
         prices: dataset prices of the sector, every row: the earlier bars of a ticker that moved in may lie before `sessions`.
@@ -66,4 +67,7 @@ def features(
     if library.statements:
         statements = fundamental.fundamental(rows.select("ticker", "date"), prices, fundamentals, settings, first_day, last_day)
         rows = rows.join(statements, on=["ticker", "date"], how="left")
+    if library.cross_sections:
+        against = cross_sections(rows, library.cross_sections)
+        rows = rows.join(against, on=["ticker", "date"], how="left")
     return rows.select(list(library.dataset.columns)).sort("ticker", "date")

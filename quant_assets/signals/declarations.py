@@ -77,7 +77,7 @@ class Feature(Declared[Compute]):
     session may depend on that session and earlier ones only.
 
     Attributes:
-        hidden: an intermediate result that others read and no dataset holds.
+        hidden: an intermediate result that others read and no dataset holds; it may have layers, shape (k, n_tickers, n_sessions).
 
     """
 
@@ -192,7 +192,9 @@ def _month_of_input(feature: Feature) -> int:
 
 
 def _check_array(feature: Feature, value: object, inputs: Inputs) -> None:
-    shape = next((array.shape for array in inputs.values() if array.ndim == 2), None)
-    if not isinstance(value, np.ndarray) or value.dtype != np.float64 or value.shape != shape:
+    shape = next((array.shape[-2:] for array in inputs.values() if array.ndim > 1), None)
+    # A hidden one may have several layers, as where one pass over the window gives several statistics.
+    given_shape = value.shape[-2:] if isinstance(value, np.ndarray) and feature.hidden else getattr(value, "shape", None)
+    if not isinstance(value, np.ndarray) or value.dtype != np.float64 or given_shape != shape:
         given = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
         raise SettingsError(f"feature '{feature.name}' gives {given}, not float64 of its inputs' shape {shape}; mend its compute")

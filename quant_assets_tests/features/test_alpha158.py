@@ -7,13 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.features.alpha158 import ALPHA158, PREFIX
+from quant_assets.features.alpha158 import FEATURES, PREFIX
 from quant_assets.market.panel import Panel
 from quant_assets.signals.declarations import FeatureSet
 from quant_assets.signals.windows import Windows
 
 EXPECTED = Path(__file__).parents[1] / "reference" / "alpha158.parquet"
-SET = FeatureSet(ALPHA158)
+SET = FeatureSet(FEATURES)
 BARS = ("open", "high", "low", "close", "volume")
 
 

@@ -15,14 +15,14 @@ def own(name: str, *inputs: str) -> Feature:
 
 @pytest.mark.parametrize("name", SETS)
 def test_every_feature_depends_on_its_declared_lookback_and_nothing_later(name: str) -> None:
-    library = FeatureLibrary({name: ready_made(name)})
+    library = FeatureLibrary({"core": ready_made("core"), name: ready_made(name)})
     for feature, values in audit(library.windows).items():
         assert np.isfinite(values[0]).any(), f"{feature} has no value with a complete history"
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_every_feature_says_what_it_is(name: str) -> None:
-    for feature in FeatureLibrary({name: ready_made(name)}).features:
+    for feature in FeatureLibrary({"core": ready_made("core"), name: ready_made(name)}).features:
         assert feature.meaning, feature.name
         assert feature.unit, feature.name
         assert feature.inputs, feature.name
