@@ -16,8 +16,8 @@ from quant_assets.errors import HistoryError
 from quant_assets.market import calendar
 from quant_assets.market.panel import FloatArray, Panel
 from quant_assets.schemas import DATASETS, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
-from quant_assets.signals import windows
 from quant_assets.signals.declarations import Declared
+from quant_assets.signals.windows import MONTH_SESSIONS, Windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ FEATURES: tuple[PeakFeature, ...] = tuple(
     PeakFeature(
         f"{ohlcv_quantity(field, sessions)}_to_peak",
         (field,),
-        sessions - 1 + windows.MONTH_SESSIONS,
+        sessions - 1 + MONTH_SESSIONS,
         ohlcv_quantity(field, sessions),
         f"{ohlcv_quantity(field, sessions).replace('_', ' ')} over its running maximum so far",
         ge=0,
@@ -45,6 +45,7 @@ FEATURES: tuple[PeakFeature, ...] = tuple(
 
 def quantities(panel: Panel) -> Iterator[tuple[str, FloatArray]]:
     """Name and values of each of `OHLCV_QUANTITIES` over a panel of `OHLCV_FIELDS`, one at a time."""
+    windows = Windows(panel.sessions)
     for sessions in OHLCV_MEANS:
         for field in OHLCV_FIELDS:
             yield ohlcv_quantity(field, sessions), panel[field] if sessions == 1 else windows.mean(panel[field], sessions)
@@ -160,7 +161,8 @@ def _carried(
         )
     maxima = {name: carried[name].to_numpy().copy() for name in OHLCV_QUANTITIES}
     if history.height:
-        moved = Panel.from_long(history, calendar.sessions(history["date"].sort()[0], month_start), OHLCV_FIELDS)
+        first = history["date"].sort()[0].replace(day=1)  # a mean is a function of its whole month
+        moved = Panel.from_long(history, calendar.sessions(first, month_start), OHLCV_FIELDS)
         places = np.searchsorted(np.array(panel.tickers), np.array(moved.tickers))
         for name, values in quantities(moved):
             maxima[name][places] = np.fmax.reduce(values, axis=1)

@@ -131,7 +131,8 @@ class FeatureSet:
         found: dict[str, int] = {}
         for name in self._lookbacks:  # inputs first
             feature = self._all[name]
-            read = [0 if each == field else found[each] + MONTH_SESSIONS - 1 for each in feature.inputs if each == field or each in found]
+            earlier = _month_of_input(feature)
+            read = [0 if each == field else found[each] + earlier for each in feature.inputs if each == field or each in found]
             if read:
                 found[name] = feature.lookback + feature.lag + max(read)
         return max(found.values(), default=None)
@@ -180,10 +181,14 @@ class FeatureSet:
         for each in feature.inputs:
             if each not in self._all and each not in FIELDS:
                 raise SettingsError(f"feature '{name}' reads '{each}', which is neither a field ({', '.join(FIELDS)}) nor a feature")
-            # A row of an input may stand at the end of its own month, whose first session the input's lookback counts from.
-            deepest = max(deepest, FIELDS[each] if each in FIELDS else self._total(each, (*readers, name)) + MONTH_SESSIONS - 1)
+            deepest = max(deepest, FIELDS[each] if each in FIELDS else self._total(each, (*readers, name)) + _month_of_input(feature))
         self._lookbacks[name] = feature.lookback + feature.lag + deepest
         return self._lookbacks[name]
+
+
+def _month_of_input(feature: Feature) -> int:
+    # An earlier row of an input may stand at the end of an earlier month, whose first session the input's lookback counts from.
+    return MONTH_SESSIONS - 1 if feature.lookback + feature.lag else 0
 
 
 def _check_array(feature: Feature, value: object, inputs: Inputs) -> None:

@@ -26,8 +26,8 @@ Starts = NDArray[np.int64]
 
 
 @kernel
-def sums(values: FloatArray, starts: Starts, window: int, average: bool) -> FloatArray:
-    """Sum, or mean, of the observed values of the last `window` sessions."""
+def sums(values: FloatArray, starts: Starts, window: int) -> FloatArray:
+    """Sum of the observed values of the last `window` sessions."""
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
     tail, seen = np.zeros(window), np.zeros(window, np.int64)
@@ -47,21 +47,20 @@ def sums(values: FloatArray, starts: Starts, window: int, average: bool) -> Floa
             head += values[i, j]
             count += 1
             n = window - 1 - (j - anchor)
-            observed = seen[n] + count
-            if _WHOLE * observed >= _PARTS * window:
-                out[i, j] = (tail[n] + head) / observed if average else tail[n] + head
+            if _WHOLE * (seen[n] + count) >= _PARTS * window:
+                out[i, j] = tail[n] + head
     return out
 
 
 @kernel
-def deviations(values: FloatArray, starts: Starts, window: int) -> FloatArray:
-    """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 where all values are the same.
+def moments(values: FloatArray, starts: Starts, window: int) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation (ddof 1) of the last `window` sessions.
 
-    Means and squared deviations are updated by Welford's method and those of tail and head joined by that of Chan, Golub and LeVeque
-    (1979), which add what is positive only.
+    Both are updated by Welford's method and those of tail and head joined by that of Chan, Golub and LeVeque (1979), which add what is
+    positive only. Where all values are the same, the mean is exactly that value and the deviation exactly 0.
     """
     tickers, sessions = values.shape
-    out = np.full((tickers, sessions), np.nan)
+    means, deviations = np.full((tickers, sessions), np.nan), np.full((tickers, sessions), np.nan)
     inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
     tail_mean, tail_squares, seen = np.zeros(window), np.zeros(window), np.zeros(window, np.int64)
     for i in range(tickers):
@@ -85,14 +84,17 @@ def deviations(values: FloatArray, starts: Starts, window: int) -> FloatArray:
             squares += apart * (values[i, j] - mean)
             n = window - 1 - (j - anchor)
             observed = seen[n] + count
-            if observed < 2 or _WHOLE * observed < _PARTS * window:
+            if _WHOLE * observed < _PARTS * window:
                 continue
-            total = squares
+            average, total = mean, squares
             if seen[n] > 0:
-                apart = mean - tail_mean[n]
+                apart = tail_mean[n] - mean
+                average += apart * (seen[n] * inverse[observed])
                 total += tail_squares[n] + apart * apart * (seen[n] * count * inverse[observed])
-            out[i, j] = math.sqrt(total / (observed - 1))
-    return out
+            means[i, j] = average
+            if observed > 1:
+                deviations[i, j] = math.sqrt(total / (observed - 1))
+    return means, deviations
 
 
 @kernel
@@ -114,7 +116,7 @@ def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: 
     slope, correlation = np.full((tickers, sessions), np.nan), np.full((tickers, sessions), np.nan)
     residual = np.full((tickers, sessions), np.nan)
     inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
-    # Of x the factor and y the value: means, sums of squares and of products, as in `deviations`.
+    # Of x the factor and y the value: means, sums of squares and of products, as in `moments`.
     tail = np.zeros((window, 5))
     seen = np.zeros(window, np.int64)
     for i in range(tickers):
@@ -151,7 +153,7 @@ def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: 
             xy += x_apart * (y - y_mean)
             n = window - 1 - (j - anchor)
             observed = seen[n] + count
-            if observed < 3 or _WHOLE * observed < _PARTS * window:
+            if observed < 2 or _WHOLE * observed < _PARTS * window:
                 continue
             xs, ys, products = xx, yy, xy
             if seen[n] > 0:
@@ -162,7 +164,8 @@ def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: 
                 products += tail[n, 4] + x_apart * y_apart * weight
             if xs > 0.0:
                 slope[i, j] = products / xs
-                residual[i, j] = math.sqrt(max(0.0, ys - products * (products / xs)) / (observed - 2))
+                if observed > 2:
+                    residual[i, j] = math.sqrt(max(0.0, ys - products * (products / xs)) / (observed - 2))
                 if ys > 0.0:
                     correlation[i, j] = min(1.0, max(-1.0, products / (math.sqrt(xs) * math.sqrt(ys))))
     return slope, correlation, residual
@@ -235,11 +238,11 @@ def absolute_deviations(values: FloatArray, window: int) -> FloatArray:
             total, count = 0.0, 0
             for k in range(max(0, j - window + 1), j + 1):
                 if not math.isnan(values[i, k]):
-                    total += values[i, k]
+                    total += values[i, k] - values[i, j]  # exactly 0 where all values are the same
                     count += 1
             if _WHOLE * count < _PARTS * window:
                 continue
-            mean, distance = total / count, 0.0
+            mean, distance = values[i, j] + total / count, 0.0
             for k in range(max(0, j - window + 1), j + 1):
                 if not math.isnan(values[i, k]):
                     distance += abs(values[i, k] - mean)

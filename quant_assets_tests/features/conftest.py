@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.features import bars, gaps, oscillators, technical, trend, volatility, volume
+from quant_assets.features import extended
 from quant_assets.features.ohlcv import peaks
 from quant_assets.market.calendar import first_session_from, sessions
 from quant_assets.market.panel import STALE_SESSIONS, Panel
@@ -136,8 +136,7 @@ def _bar_panel(rng: np.random.Generator, tickers: int, days: np.ndarray, steps: 
 
 def _evaluator(panel: Panel) -> Callable[[str], np.ndarray]:
     """Values of one feature, hidden or not, over a panel."""
-    modules = (technical, bars, trend, oscillators, volatility, volume, gaps)
-    library = FeatureSet(feature for module in modules for feature in module.FEATURES)
+    library = FeatureSet(extended.FEATURES)
     windows, known = Windows(panel.sessions), {}
 
     def values(name: str) -> np.ndarray:

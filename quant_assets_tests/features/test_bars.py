@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from quant_assets.features import bars, gaps, oscillators, technical, trend, volatility, volume
+from quant_assets.features import extended
 from quant_assets.features.bars import over
 from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.signals.declarations import FeatureSet
 from quant_assets.signals.windows import Windows
 
-LIBRARY = FeatureSet(feature for module in (technical, bars, trend, oscillators, volatility, volume, gaps) for feature in module.FEATURES)
+LIBRARY = FeatureSet(extended.FEATURES)
 
 
 def cut(panel, first: int, last: int) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from quant_assets.signals.windows import Windows
 
 def test_averages_are_talibs(compacted, bar_values, real_values) -> None:
     for each in (bar_values, real_values):
-        for i, bars, at in compacted(each):
+        for i, bars, at in compacted(each, full=True):
             for window in (5, 10, 20, 50, 100, 200):
                 expected = bars.close / talib.SMA(bars.close, window) - 1
                 np.testing.assert_allclose(at(f"sma_distance_{window}")[window:], expected[window:], atol=1e-9, err_msg=f"{i} {window}")
