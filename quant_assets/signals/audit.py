@@ -3,6 +3,7 @@
 The panel is made up and small, so this costs a fraction of a second once the kernels are compiled.
 """
 
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -95,7 +96,8 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
 
 def _values(features: FeatureSet, name: str, days: NDArray[np.datetime64], fields: Inputs) -> FloatArray:
     try:
-        with np.errstate(all="ignore"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy warns of rows and windows without a value, which are meant to be there
             return features.evaluate(fields, Windows(days), [name])[name]
     except SettingsError:
         raise
