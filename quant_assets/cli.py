@@ -120,7 +120,7 @@ def features(
 
         quant features --set core
 
-        quant features --profile files --markdown > features.md
+        quant features --profile files --markdown
     """
     from quant_assets.documentation import as_markdown, as_table, documented
 
