@@ -109,6 +109,31 @@ def status(sector: SectorOption = None, profile: ProfileOption = None) -> None:
 
 
 @app.command()
+def features(
+    only: Annotated[str | None, typer.Option("--set", help="One ready-made set, module of yours, or 'indicators' [default: all].")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Show every declared indicator and feature: inputs, lookback in sessions, unit, lag, meaning and source.
+
+    Examples:
+
+        quant features --set core
+
+        quant features --profile files --markdown
+    """
+    from quant_assets.documentation import as_markdown, as_table, documented
+
+    lines = documented(load_settings(profile), only)
+    if markdown:
+        _print(as_markdown(lines))
+    elif console.is_terminal:
+        console.print(as_table(lines))  # folded to the window
+    else:
+        _print_whole(as_table(lines))
+
+
+@app.command()
 def demo(workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors at the same time.")] = os.cpu_count() or 1) -> None:
     """Run every asset of two sectors over the last three years of the simulated market, then show picks and report.
 

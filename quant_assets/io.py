@@ -137,6 +137,20 @@ class DatasetStore:
             raise _unreadable(path, error) from None
         return date.fromisoformat(found) if found else None
 
+    def has_schema(self, dataset: Dataset, partition_key: str) -> bool:
+        """Whether a partition was written with the columns that the dataset has now.
+
+        Raises:
+            DatasetError: the file cannot be read; names it.
+
+        """
+        path = self.path(dataset, partition_key)
+        try:
+            with self._fs.open(path) as file:
+                return _same_schema(pl.read_parquet_schema(file), dataset)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _unreadable(path, error) from None
+
     def write(
         self, dataset: Dataset, frame: pl.DataFrame, keys: Iterable[str], known_through: Callable[[str], date] | None = None
     ) -> dict[str, int]:
@@ -235,7 +249,7 @@ class DatasetStore:
                 file.seek(0)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(path, error) from None
-        if dict(found) != dict(dataset.schema):
+        if not _same_schema(found, dataset):
             raise DatasetError(f"{path} was written with another schema than '{dataset.name}' has now; materialise it again")
         return date.fromisoformat(recorded) if recorded else None
 
@@ -336,6 +350,10 @@ def sorted_keys(keys: Iterable[str]) -> list[str]:
         return (_SECTOR_ORDER[sector] if sector else -1, month)
 
     return sorted(set(keys), key=order)
+
+
+def _same_schema(found: Mapping[str, Any], dataset: Dataset) -> bool:
+    return list(found.items()) == list(dataset.schema.items())  # the order too: files are read side by side
 
 
 def _unreadable(path: str, error: Exception) -> DatasetError:

@@ -312,6 +312,20 @@ def test_the_real_command_refuses_in_the_same_way(arguments: str, variables: dic
     assert message in refusal(in_a_shell(*arguments.split(), **variables))
 
 
+def test_features_show_what_was_declared(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = quant("features", "--set", "core")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert re.search(
+        r"│ rsi_14 +│ core +│ change +│ +\d{3} │ percent +│ +0 │ relative strength index over 14 sessions +│ Wilder", outcome.out
+    )
+    lines = quant("features", "--markdown").out.splitlines()
+    assert lines[0] == "| name | set | inputs | lookback | unit | lag | meaning | source |"
+    assert "| garch_volatility | indicators | close | " in "\n".join(lines)
+    assert "nosuch" in refusal(quant("features", "--set", "nosuch"))
+    monkeypatch.setenv("QUANT__FEATURES__MODULES", '["nosuch"]')
+    assert "module 'nosuch' is neither" in refusal(quant("features"))
+
+
 def test_a_wrong_option_is_the_usual_message(quant: Quant) -> None:
     outcome = quant("run", "--workers", "0")
     assert outcome.status == 2

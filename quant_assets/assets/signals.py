@@ -90,6 +90,7 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         fundamentals: pl.LazyFrame,
         universe: pl.LazyFrame,
     ) -> pl.DataFrame:
+        profile.features.audit_own()
         run = run_partitions(context)
         days = panel_sessions(profile, run, feature_months)
 

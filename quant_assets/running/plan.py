@@ -139,14 +139,15 @@ class Planner:
         return todo
 
     def _lacking(self, name: str, sector: str | None, wanted: Range | None) -> tuple[set[str], set[str]]:
-        """Months without a partition, and months whose partition was written when less (or more) was known of them than now."""
+        """Months without a partition, and months whose partition was written with other columns or when less (or more) was known."""
         dataset, store = self._datasets[name], self._profile.store
         keys = {(key(sector, month) if sector else month): month for month in (month_range(*wanted) if wanted else ())}
         absent = set(store.missing(dataset, keys))
         unfinished = set()
         for each in keys.keys() - absent:
             known = store.known_through(dataset, each)
-            if known is not None and known != self._profile.known_through(keys[each], self._matures[name]):
+            timely = known is None or known == self._profile.known_through(keys[each], self._matures[name])
+            if not timely or not store.has_schema(dataset, each):
                 unfinished.add(keys[each])
         return {keys[each] for each in absent}, unfinished
 

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from quant_assets.errors import SettingsError
@@ -184,6 +185,14 @@ def test_a_month_that_was_written_before_it_was_over_is_computed_again(filled: G
         write(filled, name, ["2024-05"], known=date(2024, 5, 15))
     again = dict.fromkeys(("prices", *BARS), ("2024-05", "2024-05"))  # nothing that June reads is in May's universe
     assert ranges(filled.planner.sector_phases(*asked)) == again | {"indicators": (LATEST, LATEST)}
+
+
+def test_a_month_that_was_written_with_other_columns_is_computed_again(filled: Graph) -> None:
+    """As after a feature has been added: models of the months before would not fit the new ones."""
+    path = Path(filled.profile.store.path(filled.datasets["features"], key("it", "2024-02")))
+    pl.read_parquet(path).with_columns(added=pl.lit(1.0)).write_parquet(path)
+    plan = ranges(filled.planner.sector_phases(["lightgbm_checkpoint"], "it", "2024-04", "2024-04"))
+    assert plan == {"features": ("2024-02", "2024-02"), "lightgbm_checkpoint": ("2024-04", "2024-04")}
 
 
 def test_what_knows_more_than_a_pinned_day_is_computed_again(filled: Graph) -> None:
