@@ -21,7 +21,21 @@ EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 DIRECT = [Requirement(line) for group in (PYPROJECT["project"]["dependencies"], *EXTRAS.values()) for line in group]
 
 #: Loaded only inside the modules that need them.
-HEAVY = {"arch", "fredapi", "lightgbm", "lightning", "matplotlib", "numba", "s3fs", "scipy", "sklearn", "statsmodels", "torch", "yfinance"}
+HEAVY = {
+    "arch",
+    "fredapi",
+    "lightgbm",
+    "lightning",
+    "matplotlib",
+    "numba",
+    "s3fs",
+    "scipy",
+    "sklearn",
+    "sqlglot",
+    "statsmodels",
+    "torch",
+    "yfinance",
+}
 #: What torch's CUDA builds depend on; pip resolves it on the machine where it is needed.
 CUDA = re.compile(r"^(nvidia|triton|cuda)\b")
 
