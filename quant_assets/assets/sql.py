@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ import polars as pl
 from pydantic import BaseModel
 
 from quant_assets.assets.column_lineage import column_lineage, lineage_table
-from quant_assets.assets.declare import dataset_asset, read, run_partitions
+from quant_assets.assets.declare import dataset_asset, newest_keys, read, run_partitions
 from quant_assets.declared_tests import DeclaredTest, declared_tests
 from quant_assets.errors import SettingsError
-from quant_assets.partitions import key
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import ROOT, Settings
@@ -63,7 +61,9 @@ def load_model(path: Path) -> SqlModel:
 
     """
     text = path.read_text(encoding="utf-8")
-    tree: dict[str, Any] = json.loads(_parser().execute("SELECT json_serialize_sql(?)", [text]).fetchall()[0][0])
+    with duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False}) as connection:
+        serialised = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()[0][0]
+    tree: dict[str, Any] = json.loads(serialised)
     if tree["error"] and tree["error_type"] == "parser":
         raise SettingsError(f"{path} cannot be parsed: {' '.join(tree['error_message'].split())[:200]}")
     if tree["error"] or len(tree["statements"]) != 1:
@@ -127,20 +127,12 @@ def _sql_asset(profile: Profile, model: SqlModel) -> dg.AssetsDefinition:
         else:
             # The open-source web UI does not draw the first, so the second says it in words.
             shown |= {"dagster/column_lineage": lineage, "columns_from": dg.MetadataValue.md(lineage_table(lineage))}
-        # The same for every partition, so it is recorded with the run's last one of each sector and not hundreds of times.
-        last = run.months[-1]
-        for partition_key in [key(sector, last) for sector in run.sectors] or [last]:
+        for partition_key in newest_keys(run):
             context.add_asset_metadata(shown, partition_key=partition_key)
         values = parameter_values(model, profile.settings, profile.decision_sessions(run))
         return execute(model, values, **{name: frame.collect() for name, frame in inputs.items()}).cast(dataset.empty().schema)
 
     return sql_model
-
-
-@cache
-def _parser() -> duckdb.DuckDBPyConnection:
-    """One for all models: opening it takes longer than parsing."""
-    return duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False})
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

@@ -114,11 +114,11 @@ def preview_png(report: ReportData) -> bytes:
         return png(figure)
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: Figure, colours: int = _PNG_COLORS) -> bytes:
     """A figure as a small PNG: few colours, no metadata."""
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(_PNG_COLORS)
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(colours)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

@@ -1,6 +1,8 @@
 """Picture of a run's candidates for the web UI: scores, coverage and turnover. Loaded by those who draw only, with matplotlib."""
 
 from collections.abc import Mapping
+from datetime import date
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,7 +16,9 @@ from quant_assets.signals.selection import Selection
 
 _LONG, _SHORT = "#0f8a5f", "#c4432b"
 #: One for each of eleven sectors.
-_SECTORS = mpl.colormaps["tab20"].colors[::2] + ("#101828",)  # type: ignore[attr-defined]
+_SECTORS = (*mpl.colormaps["tab20"].colors[::2], "#101828")  # type: ignore[attr-defined]
+#: So many that the two sides keep their colours.
+_COLOURS = 128
 _PARTS = {"composite_score": "composite", "momentum_score": "momentum", "ma_slope_score": "slope", "volatility_score": "low volatility"}
 
 
@@ -39,13 +43,17 @@ def selection_png(selections: Mapping[str, Selection], turnovers: Mapping[str, p
         bottom = 0.13 if len(selections) > 1 else 0.06
         grid = figure.add_gridspec(2, 2, left=0.09, right=0.985, top=0.945, bottom=bottom, hspace=0.33, wspace=0.14)
         _last_scores(figure.add_subplot(grid[0, 0]), selections)
-        _by_decision(figure, [figure.add_subplot(grid[place]) for place in ((0, 1), (1, 0), (1, 1))], selections, turnovers)
-        return png(figure)
+        panels = [figure.add_subplot(grid[place]) for place in ((0, 1), (1, 0), (1, 1))]
+        _by_decision(panels, selections, turnovers)
+        if len(selections) > 1:
+            handles, labels = panels[1].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="lower center", ncols=6, fontsize=7.5, labelcolor=PNG_MUTED, frameon=False)
+        return png(figure, _COLOURS)
 
 
 def _last_scores(axes: Axes, selections: Mapping[str, Selection]) -> None:
     names = pl.concat([each.names for each in selections.values()])
-    last = max(each.coverage["as_of"].max() for each in selections.values())  # type: ignore[type-var]
+    last: date = max(each.coverage["as_of"].to_list()[-1] for each in selections.values())
     names = names.filter(pl.col("as_of") == last)
     light(axes, f"Scores of {len(names)} eligible names, {last}")
     axes.set_yticks(range(len(_PARTS)), list(_PARTS.values()), color=PNG_INK)
@@ -62,51 +70,48 @@ def _last_scores(axes: Axes, selections: Mapping[str, Selection]) -> None:
         axes.scatter(values, np.full(len(values), row - 0.08), c=colours, s=13, alpha=0.75, linewidths=0)
 
 
-def _by_decision(figure: Figure, axes: list[Axes], selections: Mapping[str, Selection], turnovers: Mapping[str, pl.DataFrame]) -> None:
+def _by_decision(axes: list[Axes], selections: Mapping[str, Selection], turnovers: Mapping[str, pl.DataFrame]) -> None:
     several = len(selections) > 1
     spread, coverage, turnover = axes
     light(spread, "Composite score: 10th, 50th and 90th percentile")
-    light(coverage, "Eligible of the members" if several else "Of the members")
+    light(coverage, "Eligible among the members" if several else "Among the members")
     light(turnover, "New among longs and shorts" if several else "New among the longs and among the shorts")
-    for share in (coverage, turnover):
-        share.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        share.set_ylim(0, 1.04)
-    days: list[int] = []
+    days = pl.concat([each.coverage["as_of"] for each in selections.values()]).unique().sort().to_physical().to_list()
+    style: dict[str, Any] = {"marker": "o", "markersize": 3.0 if len(days) <= 36 else 0.0, "linewidth": 1.0}
+    levels = pl.concat([each.scored for each in selections.values()]).sort("as_of").group_by("as_of", maintain_order=True)
+    scores = levels.agg("composite_score")
+    cuts = np.array([np.percentile(values, (10, 50, 90)) for values in scores["composite_score"]]).reshape(-1, 3)
+    times = scores["as_of"].to_physical().to_numpy()
+    spread.fill_between(times, cuts[:, 0], cuts[:, 2], color=PNG_ACCENT, alpha=0.15, linewidth=0)
+    for column, width in enumerate((0.6, 1.2, 0.6)):
+        spread.plot(times, cuts[:, column], color=PNG_ACCENT, **style | {"linewidth": width})
     for place, (sector, chosen) in enumerate(selections.items()):
-        colour = _SECTORS[place] if several else PNG_ACCENT
-        counts = chosen.coverage.filter(pl.col("members") > 0)
-        days += chosen.coverage["as_of"].to_physical().to_list()
-        style = {"marker": "o", "markersize": 3.0 if len(counts) <= 36 else 0.0, "linewidth": 1.0}
-        levels = chosen.scored.sort("as_of").group_by("as_of", maintain_order=True).agg("composite_score")
-        cuts = np.array([np.percentile(values, (10, 50, 90)) for values in levels["composite_score"]]).reshape(-1, 3)
-        times = levels["as_of"].to_physical().to_numpy()
-        for column in range(3):
-            spread.plot(times, cuts[:, column], color=colour, **style | ({} if column == 1 else {"marker": "", "linewidth": 0.6}))
-        if not several:
-            spread.fill_between(times, cuts[:, 0], cuts[:, 2], color=colour, alpha=0.15, linewidth=0)
-        times = counts["as_of"].to_physical().to_numpy()
-        coverage.plot(
-            times, (counts["eligible"] / counts["members"]).to_numpy(), color=colour, label=sector if several else "eligible", **style
+        shares = chosen.coverage.filter(pl.col("members") > 0).select(
+            pl.col("as_of").to_physical(), pl.col("eligible", "with_garch_volatility") / pl.col("members")
         )
-        moves = turnovers[sector]
-        when = moves["as_of"].to_physical().to_numpy()
+        moves = turnovers[sector].select(
+            pl.col("as_of").to_physical(),
+            pl.col("long_turnover", "short_turnover").cast(pl.Float64),
+            both=pl.mean_horizontal("long_turnover", "short_turnover"),
+        )
         if several:
-            turnover.plot(
-                when, moves.select(pl.mean_horizontal("long_turnover", "short_turnover")).to_series().to_numpy(), color=colour, **style
-            )
-            continue
-        coverage.plot(
-            times, (counts["with_garch_volatility"] / counts["members"]).to_numpy(), color=PNG_BENCHMARK, label="GARCH volatility", **style
-        )
-        for side, line in (("long", _LONG), ("short", _SHORT)):
-            turnover.plot(when, moves[f"{side}_turnover"].cast(pl.Float64).to_numpy(), color=line, label=side, **style)
-        if len(when):
-            turnover.legend(loc="upper left", fontsize=7.5, labelcolor=PNG_MUTED, ncols=2)
-        coverage.legend(loc="lower left", fontsize=7.5, labelcolor=PNG_MUTED, ncols=2)
+            lines = [(coverage, shares, "eligible", sector, _SECTORS[place]), (turnover, moves, "both", sector, _SECTORS[place])]
+        else:
+            lines = [
+                (coverage, shares, "with_garch_volatility", "with a GARCH volatility", PNG_BENCHMARK),
+                (coverage, shares, "eligible", "eligible", PNG_ACCENT),
+                (turnover, moves, "long_turnover", "long", _LONG),
+                (turnover, moves, "short_turnover", "short", _SHORT),
+            ]
+        for each, frame, column_name, label, colour in lines:
+            each.plot(frame["as_of"].to_numpy(), frame[column_name].to_numpy(), color=colour, label=label, **style)
+    for each in axes:
+        month_ticks(each, (days[0], days[-1]) if len(days) > 1 else (days[0] - 15, days[0] + 15))
+    for each in (coverage, turnover):
+        each.set_ylim(0, 1.04 if several else 1.2)  # room for the legend
+        each.set_yticks(np.linspace(0, 1, 5))
+        each.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        if not several and (each is coverage or len(days) > 1):
+            each.legend(loc="upper left", fontsize=7.5, labelcolor=PNG_MUTED, ncols=2, borderaxespad=0.1)
     if not any(len(each) for each in turnovers.values()):
         nothing(turnover, "no month before", PNG_MUTED)
-    span = (min(days), max(days)) if min(days) < max(days) else (min(days) - 15, max(days) + 15)
-    for each in axes:
-        month_ticks(each, span)
-    if several:
-        figure.legend(*coverage.get_legend_handles_labels(), loc="lower center", ncols=6, fontsize=7.5, labelcolor=PNG_MUTED, frameon=False)
