@@ -62,7 +62,7 @@ def test_importing_the_definitions_loads_no_heavy_library() -> None:
 def test_the_command_shows_its_help_without_the_orchestrator() -> None:
     module, _, function = PYPROJECT["project"]["scripts"]["quant"].partition(":")
     loaded, printed = loaded_by(f"sys.argv = ['quant', '--help']; from {module} import {function}; {function}()")
-    assert all(command in printed for command in ("run", "picks", "status", "demo"))
+    assert all(command in printed for command in ("run", "picks", "candidates", "status", "demo"))
     assert loaded & (HEAVY | {"dagster", "pandas"}) == set()
 
 
