@@ -95,6 +95,51 @@ def picks(
 
 
 @app.command()
+def candidates(
+    sector: SectorOption = None,
+    month: Annotated[str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: --from and --to].")] = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Two selections side by side.")] = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--with", help="Select with candidates.NAME=VALUE from the stored indicators; may be repeated.")
+    ] = None,
+    export: Annotated[
+        str | None, typer.Option("--export", help="Write year=YYYY/month=M with Parquet and JSON for each sector into this folder.")
+    ] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show candidates, compare selections under changed settings, or export them; nothing in the storage changes.
+
+    `--compare` alone sets the stored candidates against the selection under the present settings, with `--with` the present settings
+    against changed ones.
+
+    Examples:
+
+        quant candidates --sector healthcare --month 2024-06
+
+        quant candidates -s it --compare --with candidates.momentum_weight=0.6
+
+        quant candidates --from 2024-01 --compare --with candidates.long_fraction=0.2
+
+        quant candidates -s it --from 2024-01 --to 2024-06 --export exported
+    """
+    if month is not None and (first is not None or last is not None):
+        raise SettingsError("--month is one month and --from with --to a range; give one of the two")
+    session = _Session(profile)
+    months = session.months(month or first, month or last)
+    from quant_assets.cli_candidates import Shown, output
+
+    read = "indicators" if changes else "candidates"
+    chosen = session.sectors(sector) if sector else session.sectors_with(read, months[1])
+    for each in output(Shown(session.profile, chosen, *months), changes or [], comparing=compare, export=export):
+        if isinstance(each, Table):
+            _print_whole(each)
+        else:
+            _print(each)
+
+
+@app.command()
 def status(sector: SectorOption = None, profile: ProfileOption = None) -> None:
     """Show which partitions exist, by asset and sector: first and last month, how many, and how many are missing between.
 

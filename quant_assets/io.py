@@ -220,7 +220,11 @@ class DatasetStore:
 
     def write_artifact(self, name: str, content: bytes) -> None:
         """Replace the file `artifacts/<name>`."""
-        self._replace(f"{self._root}/artifacts/{name}", content)
+        self.write_file(f"artifacts/{name}", content)
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Replace a file below the store's folder as a whole."""
+        self._replace(f"{self._root}/{name}", content)
 
     def read_artifact(self, name: str) -> bytes:
         """Content of the file `artifacts/<name>`.

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from quant_assets.assets.candidate_metadata import describe_selections
 from quant_assets.assets.declare import ACROSS_SECTORS, dataset_asset, for_each_sector, read, run_partitions
 from quant_assets.features.cross_section import market_breadth as compute_market_breadth
 from quant_assets.features.cross_section import market_features as compute_market_features
@@ -16,10 +17,10 @@ from quant_assets.features.labels import labels as compute_labels
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import RunPartitions, all_sectors, forward, lag, lookback, month_end, month_start, months_covering, shift_month
 from quant_assets.profile import Profile
-from quant_assets.signals.candidates import candidates as select_candidates
 from quant_assets.signals.garch import GarchCounts
 from quant_assets.signals.indicators import indicators as compute_indicators
 from quant_assets.signals.indicators import lookback_sessions
+from quant_assets.signals.selection import Selection, selection
 
 GROUP = "signals"
 
@@ -65,11 +66,15 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     def candidates(context: dg.AssetExecutionContext, indicators: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
         decisions = profile.decision_sessions(run)
+        selections: dict[str, Selection] = {}
 
         def of_sector(sector: str, indicators: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            return select_candidates(indicators, universe, decisions, settings.candidates)
+            selections[sector] = selection(indicators, universe, decisions, settings.candidates)
+            return selections[sector].candidates
 
-        return for_each_sector(run, "candidates", of_sector, indicators=indicators, universe=universe)
+        result = for_each_sector(run, "candidates", of_sector, indicators=indicators, universe=universe)
+        describe_selections(context, profile, run, selections)
+        return result
 
     @dataset_asset(
         profile,
