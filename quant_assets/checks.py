@@ -1,15 +1,20 @@
-"""Asset checks generated from the schemas (keys, dtypes, nulls, ranges, known), and how far data covers the universe."""
+"""Asset checks: from the schemas (keys, dtypes, nulls, ranges, known), from the headers of SQL models, and across datasets.
 
-from collections.abc import Iterator, Sequence
+Across datasets: how far data covers the universe, and whether the selection in SQL is the selection.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import cache
 
 import dagster as dg
 import polars as pl
 
-from quant_assets.errors import DatasetError
+from quant_assets.declared_tests import DeclaredTest
+from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.partitions import parse_key
 from quant_assets.profile import Profile
-from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.schemas import Dataset
 
 #: Check name and what it says; all of them block what is downstream, in the same run and, the partition being set aside, in later ones.
 CONTRACT = {
@@ -68,46 +73,62 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
     return found
 
 
-def contract_checks(profile: Profile, names: Sequence[str]) -> list[dg.AssetChecksDefinition]:
-    """One definition for each dataset, with the checks of `CONTRACT`."""
-    return [_contract_check(profile, DATASETS[name]) for name in names]
+def contract_checks(
+    profile: Profile, names: Sequence[str], declared: Mapping[str, Sequence[DeclaredTest]] | None = None
+) -> list[dg.AssetChecksDefinition]:
+    """One definition for each dataset, with the checks of `CONTRACT` and the tests that its SQL model declares."""
+    return [_contract_check(profile, profile.datasets[name], (declared or {}).get(name, ())) for name in names]
 
 
-def _contract_check(profile: Profile, dataset: Dataset) -> dg.AssetChecksDefinition:
+def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[DeclaredTest]) -> dg.AssetChecksDefinition:
     # Without partitions of their own, which are a preview: the web UI then shows the last result rather than "skipped".
     specs = [dg.AssetCheckSpec(name=name, asset=dataset.name, blocking=True, description=text) for name, text in CONTRACT.items()]
+    specs += [dg.AssetCheckSpec(test.name, asset=dataset.name, blocking=test.blocking, description=test.description) for test in declared]
+    blocking = {spec.name for spec in specs if spec.blocking}
 
     @dg.multi_asset_check(name=f"{dataset.name}_contract", specs=specs)
     def contract(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         keys = context.op_execution_context.partition_keys
+
+        @cache
+        def related(name: str) -> pl.DataFrame:
+            return profile.store.read(profile.datasets[name], keys).collect()
+
+        def found_in(frame: pl.DataFrame) -> dict[str, list[str]]:
+            return breaches(dataset, frame, profile.last_session()) | {test.name: test.breaches(frame, related) for test in declared}
+
+        def breaks(frame: pl.DataFrame) -> bool:
+            return any(messages for name, messages in found_in(frame).items() if name in blocking)
+
         try:
             frame = profile.store.read(dataset, keys).collect()
-            found = breaches(dataset, frame, profile.last_session())
+            found = found_in(frame)
             rows = len(frame)
-            if any(found.values()):
-                profile.store.refuse(dataset, _refused(dataset, frame, keys, profile.last_session()))
+            if any(found[name] for name in blocking):
+                profile.store.refuse(dataset, _refused(frame, keys, breaks))
         except DatasetError as error:
-            found = {name: [str(error)] if name == "dtypes" else [] for name in CONTRACT}
+            found = {spec.name: [str(error)] if spec.name == "dtypes" else [] for spec in specs}
             rows = 0
-        for name in CONTRACT:
+        for spec in specs:
             yield dg.AssetCheckResult(
-                passed=not found[name],
+                passed=not found[spec.name],
                 asset_key=dataset.name,
-                check_name=name,
-                description="; ".join(found[name]) or None,
-                metadata={"rows": rows, "breaches": len(found[name])},
+                check_name=spec.name,
+                severity=dg.AssetCheckSeverity.ERROR if spec.blocking else dg.AssetCheckSeverity.WARN,
+                description="; ".join(found[spec.name]) or None,
+                metadata={"rows": rows, "breaches": len(found[spec.name])},
             )
 
     return contract
 
 
-def _refused(dataset: Dataset, frame: pl.DataFrame, keys: Sequence[str], last_session: date) -> list[str]:
+def _refused(frame: pl.DataFrame, keys: Sequence[str], breaks: Callable[[pl.DataFrame], bool]) -> list[str]:
     """Partitions with breaches; all of them where each is sound alone (a key that repeats across partitions)."""
     found = []
     for key in keys:
         sector, month = parse_key(key)
         part = frame.filter((pl.col("month") == month) & ((pl.col("sector") == sector) if sector else True))
-        if any(breaches(dataset, part, last_session).values()):
+        if breaks(part):
             found.append(key)
     return found or list(keys)
 
@@ -124,8 +145,8 @@ def coverage_check(profile: Profile) -> dg.AssetChecksDefinition:
     def covers_universe(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         keys = context.op_execution_context.partition_keys
         columns = ("sector", "ticker", "month")
-        met = profile.store.read(DATASETS["indicators"], keys).select(columns).unique()
-        members = profile.store.read(DATASETS["universe"], keys).select(columns).unique()
+        met = profile.store.read(profile.datasets["indicators"], keys).select(columns).unique()
+        members = profile.store.read(profile.datasets["universe"], keys).select(columns).unique()
         bare = members.join(met, on=columns, how="anti").sort(columns).collect()
         total = members.select(pl.len()).collect().item()
         names = bare.group_by("ticker", maintain_order=True).agg(pl.col("month").first())
@@ -138,3 +159,58 @@ def coverage_check(profile: Profile) -> dg.AssetChecksDefinition:
         )
 
     return covers_universe
+
+
+#: How far scores that are rounded to nine decimals may lie apart where their sums were added up in another order.
+_SAME_SCORE = 1.5e-9
+
+
+def selection_differences(candidates: pl.DataFrame, candidates_sql: pl.DataFrame) -> list[str]:
+    """Where two selections differ in names, sides, ranks or scores: a line for each sector and month, with its tickers."""
+    place, values = ["sector", "month", "ticker"], ["candidate_type", "selection_rank", "composite_score"]
+    both = candidates.select(*place, *values).join(
+        candidates_sql.select(*place, *values), on=place, how="full", coalesce=True, suffix="_sql", nulls_equal=True
+    )
+    different = both.filter(
+        pl.col("candidate_type").ne_missing(pl.col("candidate_type_sql"))
+        | pl.col("selection_rank").ne_missing(pl.col("selection_rank_sql"))
+        | ((pl.col("composite_score") - pl.col("composite_score_sql")).abs() > _SAME_SCORE)
+    )
+
+    def said(row: dict[str, object], suffix: str) -> str:
+        kind = row[f"candidate_type{suffix}"]
+        return "not chosen" if kind is None else f"{kind} {row[f'selection_rank{suffix}']} ({row[f'composite_score{suffix}']:+.9f})"
+
+    found = []
+    for (sector, month), rows in different.sort(place).group_by("sector", "month", maintain_order=True):
+        names = [f"{row['ticker']} {said(row, '')}, in SQL {said(row, '_sql')}" for row in rows.head(10).rows(named=True)]
+        found.append(f"{sector} {month}, {len(rows)} names: {'; '.join(names)}")
+    return found
+
+
+def same_selection_check(profile: Profile) -> dg.AssetChecksDefinition:
+    """Whether `candidates` and its second version in SQL have the same tickers."""
+
+    @dg.asset_check(
+        name="same_selection",
+        asset="candidates_sql",
+        additional_deps=["candidates"],
+        blocking=True,
+        description="the selection in SQL has the tickers, sides, ranks and scores of dataset candidates",
+    )
+    def same_selection(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        keys = context.op_execution_context.partition_keys
+        try:
+            ours, theirs = (profile.store.read(profile.datasets[name], keys).collect() for name in ("candidates", "candidates_sql"))
+        except MissingPartitionError as error:
+            return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=f"nothing to compare with: {error}")
+        found = selection_differences(ours, theirs)
+        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        remedy = ". Materialise candidates again if candidates.* has changed since; else one of the two is wrong"
+        return dg.AssetCheckResult(
+            passed=not found,
+            description=f"{' | '.join(found[:5])}{more}{remedy}" if found else None,
+            metadata={"names": len(ours), "sector_months_that_differ": len(found)},
+        )
+
+    return same_selection

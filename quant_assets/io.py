@@ -24,7 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.partitions import describe, month_of, parse_key
-from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.schemas import Dataset
 from quant_assets.settings import SECTORS
 
 _PART = "part-0.parquet"
@@ -137,6 +137,20 @@ class DatasetStore:
             raise _unreadable(path, error) from None
         return date.fromisoformat(found) if found else None
 
+    def has_schema(self, dataset: Dataset, partition_key: str) -> bool:
+        """Whether a partition was written with the columns that the dataset has now.
+
+        Raises:
+            DatasetError: the file cannot be read; names it.
+
+        """
+        path = self.path(dataset, partition_key)
+        try:
+            with self._fs.open(path) as file:
+                return _same_schema(pl.read_parquet_schema(file), dataset)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _unreadable(path, error) from None
+
     def write(
         self, dataset: Dataset, frame: pl.DataFrame, keys: Iterable[str], known_through: Callable[[str], date] | None = None
     ) -> dict[str, int]:
@@ -206,7 +220,11 @@ class DatasetStore:
 
     def write_artifact(self, name: str, content: bytes) -> None:
         """Replace the file `artifacts/<name>`."""
-        self._replace(f"{self._root}/artifacts/{name}", content)
+        self.write_file(f"artifacts/{name}", content)
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Replace a file below the store's folder as a whole."""
+        self._replace(f"{self._root}/{name}", content)
 
     def read_artifact(self, name: str) -> bytes:
         """Content of the file `artifacts/<name>`.
@@ -235,7 +253,7 @@ class DatasetStore:
                 file.seek(0)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(path, error) from None
-        if dict(found) != dict(dataset.schema):
+        if not _same_schema(found, dataset):
             raise DatasetError(f"{path} was written with another schema than '{dataset.name}' has now; materialise it again")
         return date.fromisoformat(recorded) if recorded else None
 
@@ -278,18 +296,20 @@ class ParquetIOManager(dg.IOManager):
     def __init__(
         self,
         store: DatasetStore,
+        datasets: Mapping[str, Dataset],
         last_session: Callable[[], date],
         known_through: Callable[[str, int], date],
         on_written: Callable[[str, int], None] | None = None,
     ) -> None:
         self.store = store
+        self._datasets = datasets
         self._last_session = last_session
         self._known_through = known_through
         self._on_written = on_written
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame) -> None:
         """Write the partitions of the run and record the rows of each."""
-        dataset = DATASETS[context.asset_key.path[-1]]
+        dataset = self._datasets[context.asset_key.path[-1]]
         frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
         matures = int((context.definition_metadata or {}).get("matures_months", 0))
         rows = self.store.write(dataset, frame, context.asset_partition_keys, lambda key: self._known_through(parse_key(key)[1], matures))
@@ -299,7 +319,7 @@ class ParquetIOManager(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
         """Load the mapped partitions."""
-        dataset = DATASETS[context.asset_key.path[-1]]
+        dataset = self._datasets[context.asset_key.path[-1]]
         keys: Sequence[str] = context.asset_partition_keys if context.has_asset_partitions else []
         absent = (context.definition_metadata or {}).get("absent")
         last = max([parse_key(context.step_context.partition_key_range.end)[1], *(parse_key(key)[1] for key in keys)])
@@ -334,6 +354,10 @@ def sorted_keys(keys: Iterable[str]) -> list[str]:
         return (_SECTOR_ORDER[sector] if sector else -1, month)
 
     return sorted(set(keys), key=order)
+
+
+def _same_schema(found: Mapping[str, Any], dataset: Dataset) -> bool:
+    return list(found.items()) == list(dataset.schema.items())  # the order too: files are read side by side
 
 
 def _unreadable(path: str, error: Exception) -> DatasetError:

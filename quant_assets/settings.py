@@ -113,7 +113,20 @@ class FundamentalSettings(Model):
 
     min_lag_days: int = Field(default=1, ge=0)
     default_publication_lag_days: int = Field(default=90, ge=1)
+    #: Use figures that the provider restated only from the restatement on. Strictly point in time, and a year late where a provider
+    #: counts the comparative figures of the next report as a restatement.
+    from_restatement: bool = False
     lookback_months: int = Field(default=27, ge=15)
+
+
+class FeatureSettings(Model):
+    """Which features models see: ready-made sets, then modules of your own, each with a list `FEATURES`.
+
+    A module is a file of the settings' folder (`my_features` is `conf/my_features.py`), or else importable from PYTHONPATH.
+    """
+
+    sets: tuple[str, ...] = ("core", "cross_section")
+    modules: tuple[str, ...] = ()
 
 
 class LabelSettings(Model):
@@ -257,8 +270,8 @@ class FundamentalFile(Model):
         frequency: what every row covers; null where the column `form` tells.
         forms: value of the column `form` to what the row covers.
         columns: our name to the file's, or to several that are added up (null only where all of them are).
-            `form`, `snapshot` (the day a vintage was downloaded) and `company` (a symbol that tells the companies of one
-            ticker apart) are read only if they are named.
+            `form`, `snapshot` (the day a vintage was downloaded), `company` (a symbol that tells the companies of one
+            ticker apart) and `restated_on` (of several, the latest day counts) are read only if they are named.
         shares_as_of: the day whose splits the share counts reflect: their publication, or the snapshot. In the second case
             the splits in between are taken out again with the price files' events, else they would tell the future.
 
@@ -288,10 +301,20 @@ class MacroSeries(Model):
 
 
 class MacroFile(Model):
-    """Macro series; those that `series` does not name are not read."""
+    """Macro series; those that `series` does not name are not read.
+
+    Attributes:
+        file: name in the folder of `QUANT_DATA_DIR`, Parquet or CSV.
+        columns: our name to the file's, where they differ; `released` (the day of a value's release, or the first day of the
+            period in which its vintage was current) is read only if it is named, and the series' lags do not count then.
+        vintage: what a day in `released` stands for. A vintage of a month or quarter counts as known at its end.
+        series: the series to read.
+
+    """
 
     file: str
     columns: dict[str, str] = {}
+    vintage: Literal["daily", "monthly", "quarterly"] = "daily"
     series: dict[str, MacroSeries]
 
 
@@ -302,7 +325,7 @@ class FilesSettings(Model):
     membership: MembershipFile | None = None
     securities: SecuritiesFile | None = None
     fundamentals: tuple[FundamentalFile, ...] = ()
-    macro: MacroFile | None = None
+    macro: tuple[MacroFile, ...] = ()
     delisted_after_sessions: int = Field(default=5, ge=1)
     #: A provider joins a ticker's series when most of its last returns (at most `splice_sessions`, at least
     #: `splice_min_sessions`) lie within `splice_tolerance` of the series'.
@@ -371,6 +394,7 @@ class Settings(BaseSettings):
     indicators: IndicatorSettings
     candidates: CandidateSettings = CandidateSettings()
     fundamentals: FundamentalSettings = FundamentalSettings()
+    features: FeatureSettings = FeatureSettings()
     labels: LabelSettings = LabelSettings()
     training: TrainingSettings = TrainingSettings()
     predictions: PredictionSettings = PredictionSettings()

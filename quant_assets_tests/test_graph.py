@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from quant_assets.schemas import DATASETS
 from quant_assets_tests.graph import Graph, compare_known_by
 
 # A sector and months with a delisting (March 2024), a ticker that moves in (April 2024), and the first models (from October 2023).
@@ -23,7 +22,7 @@ def ranged(tmp_path_factory: pytest.TempPathFactory) -> Graph:
 
 
 def test_every_asset_has_rows(ranged: Graph) -> None:
-    for name in DATASETS:
+    for name in ranged.datasets:
         assert len(ranged.read(name)), f"{name} is empty: the tests below would show nothing for it"
     assert set(ranged.read("weights")["score_source"]) == {"composite_score", "prediction"}
     assert ranged.read("labels")["delisted"].any()
@@ -34,7 +33,7 @@ def test_a_range_run_equals_twelve_single_runs_byte_for_byte(ranged: Graph, tmp_
     """Every partition of the twelve months is deleted and computed again, one month at a time."""
     single = Graph.at(tmp_path, as_of=AS_OF, partitions=START)
     shutil.copytree(ranged.profile.store.url, single.profile.store.url)
-    assert single.again_month_by_month(SECTOR, FIRST, LAST) == 12 * len(DATASETS)
+    assert single.again_month_by_month(SECTOR, FIRST, LAST) == 12 * len(single.datasets)
     expected, found = ranged.files(), single.files()
     assert sorted(found) == sorted(expected)
     assert [path for path, content in expected.items() if found[path] != content] == []

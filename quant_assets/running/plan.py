@@ -9,7 +9,6 @@ import dagster as dg
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import key, month_offsets, month_range, shift_month
 from quant_assets.profile import Profile
-from quant_assets.schemas import DATASETS
 
 Range = tuple[str, str]
 
@@ -47,6 +46,7 @@ class Planner:
 
     def __init__(self, defs: dg.Definitions, profile: Profile) -> None:
         self._profile = profile
+        self._datasets = profile.datasets
         self._together: dict[str, tuple[str, ...]] = {}
         self._reads: dict[str, dict[str, tuple[int, int]]] = {}
         self._history: dict[str, dict[str, tuple[int, int]]] = {}
@@ -107,7 +107,7 @@ class Planner:
         return self._grouped(self._todo(self._asked(names, "month", (first, last)), None, (first, last)), None)
 
     def _asked(self, names: Iterable[str], grain: str, asked: Range) -> dict[str, Range | None]:
-        return {name: asked for name in names if DATASETS[name].grain == grain}
+        return {name: asked for name in names if self._datasets[name].grain == grain}
 
     def _todo(self, needed: Mapping[str, Range | None], sector: str | None, asked: Range) -> dict[str, Range]:
         """Months to compute of each asset.
@@ -130,23 +130,24 @@ class Planner:
             for name in together:
                 todo[name] = span
                 for upstream, (start, end) in self._reads[name].items():
-                    if DATASETS[upstream].grain == grain:
+                    if self._datasets[upstream].grain == grain:
                         needed[upstream] = _hull(needed.get(upstream), self._clip(span, start, end))
                 for upstream, (start, end) in self._history[name].items():
-                    if DATASETS[upstream].grain == grain:
+                    if self._datasets[upstream].grain == grain:
                         _, unfinished = self._lacking(upstream, sector, self._clip(span, start, end))
                         needed[upstream] = _hull(needed[upstream], _span(unfinished))
         return todo
 
     def _lacking(self, name: str, sector: str | None, wanted: Range | None) -> tuple[set[str], set[str]]:
-        """Months without a partition, and months whose partition was written when less (or more) was known of them than now."""
-        dataset, store = DATASETS[name], self._profile.store
+        """Months without a partition, and months whose partition was written with other columns or when less (or more) was known."""
+        dataset, store = self._datasets[name], self._profile.store
         keys = {(key(sector, month) if sector else month): month for month in (month_range(*wanted) if wanted else ())}
         absent = set(store.missing(dataset, keys))
         unfinished = set()
         for each in keys.keys() - absent:
             known = store.known_through(dataset, each)
-            if known is not None and known != self._profile.known_through(keys[each], self._matures[name]):
+            timely = known is None or known == self._profile.known_through(keys[each], self._matures[name])
+            if not timely or not store.has_schema(dataset, each):
                 unfinished.add(keys[each])
         return {keys[each] for each in absent}, unfinished
 
@@ -185,7 +186,7 @@ class Planner:
                         visit(upstream)
             order.extend(self._together[name])
 
-        for name in DATASETS:
+        for name in self._datasets:
             if name in self._together:
                 visit(name)
         return tuple(order)

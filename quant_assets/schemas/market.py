@@ -190,6 +190,12 @@ MARKET = (
             "known_at": day("first session at whose close the statement may be used"),
             "provider": Column(pl.String, "which provider the statement comes from"),
             "restated": Column(pl.Boolean, "true for a later version of a period already known"),
+            "restated_on": Column(
+                pl.Date,
+                "day after publication on which the provider last changed these figures, which may be what became known then; null "
+                "where it tells none",
+                nullable=True,
+            ),
             "revenue": money("revenue of the period"),
             "gross_profit": money("gross profit of the period"),
             "operating_income": money("operating income of the period"),

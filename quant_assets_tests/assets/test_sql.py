@@ -8,18 +8,20 @@ import pytest
 
 from quant_assets.assets.sql import SQL_DIR, SqlModel, execute, load_model
 from quant_assets.errors import SettingsError
-from quant_assets.schemas import DATASETS
+from quant_assets_tests.graph import demo_datasets
+
+DATASETS = demo_datasets()
 
 
 def model(tmp_path: Path, sql: str, name: str = "data_quality") -> SqlModel:
     path = tmp_path / f"{name}.sql"
     path.write_text(sql)
-    return load_model(path)
+    return load_model(path, DATASETS)
 
 
 def test_dependencies_are_the_datasets_that_the_sql_reads() -> None:
-    assert load_model(SQL_DIR / "sector_scorecard.sql").reads == ("candidates", "indicators", "regime_state")
-    assert load_model(SQL_DIR / "data_quality.sql").reads == ("ohlcv", "quarantine", "universe")
+    assert load_model(SQL_DIR / "sector_scorecard.sql", DATASETS).reads == ("candidates", "indicators", "regime_state")
+    assert load_model(SQL_DIR / "data_quality.sql", DATASETS).reads == ("ohlcv", "quarantine", "universe")
 
 
 def test_a_cte_is_not_a_dependency(tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_scorecard_counts_the_last_session_only() -> None:
         "candidates": DATASETS["candidates"].empty().with_columns(month=pl.lit("")),
         "regime_state": DATASETS["regime_state"].empty().with_columns(month=pl.lit("")),
     }
-    (row,) = execute(load_model(SQL_DIR / "sector_scorecard.sql"), **inputs).rows(named=True)
+    (row,) = execute(load_model(SQL_DIR / "sector_scorecard.sql", DATASETS), **inputs).rows(named=True)
     assert (row["as_of"], row["members"], row["longs"], row["regime"]) == (days[1], 4, 0, None)
     assert row["above_moving_average"] == pytest.approx(2 / 3)
     assert row["median_momentum"] == pytest.approx(0.2)

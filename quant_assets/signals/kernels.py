@@ -1,0 +1,373 @@
+"""Compiled loops over a panel (tickers x sessions), called through `signals.windows.Windows`, which says what each computes.
+
+A value must be a function of its month and its window alone, bit for bit, and a long window must not be read again for each session. So a
+kernel stands on an *anchor*: the month's first session (`starts`), and again each session at which the window has left the anchor behind.
+There it reads the sessions before the anchor backwards, once: `tail[n]` covers the n sessions before it. The *head* covers the
+anchor and what follows, and grows from session to session. Every window is a tail and the head. Nothing is ever subtracted, so no rounding
+is carried along, and a spike that leaves the window leaves nothing behind. A session costs about window / 21 + 1 steps.
+
+Arrays are float64 of shape (n_tickers, n_sessions), C-contiguous, NaN where missing, unless stated; `starts` is `Windows.starts`.
+A value exists at a session with a value only, and where `MIN_OBSERVED` of the window's sessions have one.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_assets.market.panel import STALE_SESSIONS, FloatArray
+from quant_assets.signals.compiled import kernel
+
+#: Share of a window's sessions that need a bar, as (numerator, denominator): 80 %.
+MIN_OBSERVED = (4, 5)
+_PARTS, _WHOLE = MIN_OBSERVED
+
+Starts = NDArray[np.int64]
+
+
+@kernel
+def sums(values: FloatArray, starts: Starts, window: int) -> FloatArray:
+    """Sum of the observed values of the last `window` sessions."""
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    tail, seen = np.zeros(window), np.zeros(window, np.int64)
+    for i in range(tickers):
+        anchor, head, count = 0, 0.0, 0
+        for j in range(sessions):
+            if starts[j] == j or j - anchor == window:
+                anchor, head, count = j, 0.0, 0
+                for n in range(1, window):
+                    if j >= n and not math.isnan(values[i, j - n]):
+                        head += values[i, j - n]
+                        count += 1
+                    tail[n], seen[n] = head, count
+                head, count = 0.0, 0
+            if math.isnan(values[i, j]):
+                continue
+            head += values[i, j]
+            count += 1
+            n = window - 1 - (j - anchor)
+            if _WHOLE * (seen[n] + count) >= _PARTS * window:
+                out[i, j] = tail[n] + head
+    return out
+
+
+@kernel
+def moments(values: FloatArray, starts: Starts, window: int) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation (ddof 1) of the last `window` sessions.
+
+    Both are updated by Welford's method and those of tail and head joined by that of Chan, Golub and LeVeque (1979), which add what is
+    positive only. Where all values are the same, the mean is exactly that value and the deviation exactly 0.
+    """
+    tickers, sessions = values.shape
+    means, deviations = np.full((tickers, sessions), np.nan), np.full((tickers, sessions), np.nan)
+    inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
+    tail_mean, tail_squares, seen = np.zeros(window), np.zeros(window), np.zeros(window, np.int64)
+    for i in range(tickers):
+        anchor, mean, squares, count = 0, 0.0, 0.0, 0
+        for j in range(sessions):
+            if starts[j] == j or j - anchor == window:
+                anchor, mean, squares, count = j, 0.0, 0.0, 0
+                for n in range(1, window):
+                    if j >= n and not math.isnan(values[i, j - n]):
+                        count += 1
+                        apart = values[i, j - n] - mean
+                        mean += apart * inverse[count]
+                        squares += apart * (values[i, j - n] - mean)
+                    tail_mean[n], tail_squares[n], seen[n] = mean, squares, count
+                mean, squares, count = 0.0, 0.0, 0
+            if math.isnan(values[i, j]):
+                continue
+            count += 1
+            apart = values[i, j] - mean
+            mean += apart * inverse[count]
+            squares += apart * (values[i, j] - mean)
+            n = window - 1 - (j - anchor)
+            observed = seen[n] + count
+            if _WHOLE * observed < _PARTS * window:
+                continue
+            average, total = mean, squares
+            if seen[n] > 0:
+                apart = tail_mean[n] - mean
+                average += apart * (seen[n] * inverse[observed])
+                total += tail_squares[n] + apart * apart * (seen[n] * count * inverse[observed])
+            means[i, j] = average
+            if observed > 1:
+                deviations[i, j] = math.sqrt(total / (observed - 1))
+    return means, deviations
+
+
+@kernel
+def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Least squares of each ticker on a factor over the pairs of the last `window` sessions in which both are observed.
+
+    Args:
+        values: the dependent variable.
+        factor: one row for all tickers, or one for each: shape (1, n_sessions) or (n_tickers, n_sessions).
+        starts: `Windows.starts`.
+        window: sessions; `MIN_OBSERVED` is asked of the pairs.
+
+    Returns:
+        Slope (NaN where the factor does not vary), correlation (NaN where one of the two does not), and the standard deviation of the
+        residuals, of which two degrees of freedom are taken.
+
+    """
+    tickers, sessions = values.shape
+    slope, correlation = np.full((tickers, sessions), np.nan), np.full((tickers, sessions), np.nan)
+    residual = np.full((tickers, sessions), np.nan)
+    inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
+    # Of x the factor and y the value: means, sums of squares and of products, as in `moments`.
+    tail = np.zeros((window, 5))
+    seen = np.zeros(window, np.int64)
+    for i in range(tickers):
+        f = i if len(factor) > 1 else 0
+        anchor, base, count = 0, 0.0, 0
+        x_mean, y_mean, xx, yy, xy = 0.0, 0.0, 0.0, 0.0, 0.0
+        for j in range(sessions):
+            if starts[j] == j or j - anchor == window:
+                # Counted from the anchor, a number of sessions is the same wherever the panel starts.
+                anchor, base = j, 0.0 if math.isnan(factor[f, j]) else factor[f, j]
+                count, x_mean, y_mean, xx, yy, xy = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+                for n in range(1, window):
+                    if j >= n and not math.isnan(values[i, j - n] + factor[f, j - n]):
+                        count += 1
+                        x, y = factor[f, j - n] - base, values[i, j - n]
+                        x_apart, y_apart = x - x_mean, y - y_mean
+                        x_mean += x_apart * inverse[count]
+                        y_mean += y_apart * inverse[count]
+                        xx += x_apart * (x - x_mean)
+                        yy += y_apart * (y - y_mean)
+                        xy += x_apart * (y - y_mean)
+                    seen[n] = count
+                    tail[n, 0], tail[n, 1], tail[n, 2], tail[n, 3], tail[n, 4] = x_mean, y_mean, xx, yy, xy
+                count, x_mean, y_mean, xx, yy, xy = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+            if math.isnan(values[i, j] + factor[f, j]):
+                continue
+            count += 1
+            x, y = factor[f, j] - base, values[i, j]
+            x_apart, y_apart = x - x_mean, y - y_mean
+            x_mean += x_apart * inverse[count]
+            y_mean += y_apart * inverse[count]
+            xx += x_apart * (x - x_mean)
+            yy += y_apart * (y - y_mean)
+            xy += x_apart * (y - y_mean)
+            n = window - 1 - (j - anchor)
+            observed = seen[n] + count
+            if observed < 2 or _WHOLE * observed < _PARTS * window:
+                continue
+            xs, ys, products = xx, yy, xy
+            if seen[n] > 0:
+                x_apart, y_apart = x_mean - tail[n, 0], y_mean - tail[n, 1]
+                weight = seen[n] * count * inverse[observed]
+                xs += tail[n, 2] + x_apart * x_apart * weight
+                ys += tail[n, 3] + y_apart * y_apart * weight
+                products += tail[n, 4] + x_apart * y_apart * weight
+            if xs > 0.0:
+                slope[i, j] = products / xs
+                if observed > 2:
+                    residual[i, j] = math.sqrt(max(0.0, ys - products * (products / xs)) / (observed - 2))
+                if ys > 0.0:
+                    correlation[i, j] = min(1.0, max(-1.0, products / (math.sqrt(xs) * math.sqrt(ys))))
+    return slope, correlation, residual
+
+
+@kernel
+def maxima(values: FloatArray, starts: Starts, window: int) -> FloatArray:
+    """Maximum of the last `window` sessions."""
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    tail, seen = np.full(window, -np.inf), np.zeros(window, np.int64)
+    for i in range(tickers):
+        anchor, head, count = 0, -np.inf, 0
+        for j in range(sessions):
+            if starts[j] == j or j - anchor == window:
+                anchor, head, count = j, -np.inf, 0
+                for n in range(1, window):
+                    if j >= n and not math.isnan(values[i, j - n]):
+                        head = max(head, values[i, j - n])
+                        count += 1
+                    tail[n], seen[n] = head, count
+                head, count = -np.inf, 0
+            if math.isnan(values[i, j]):
+                continue
+            head = max(head, values[i, j])
+            count += 1
+            n = window - 1 - (j - anchor)
+            if _WHOLE * (seen[n] + count) >= _PARTS * window:
+                out[i, j] = max(tail[n], head)
+    return out
+
+
+@kernel
+def medians(values: FloatArray, window: int) -> FloatArray:
+    """Median of the last `window` sessions. The observed values are kept in order from session to session, which rounds nothing."""
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    ordered = np.empty(window + 1)
+    for i in range(tickers):
+        count = 0
+        for j in range(sessions):
+            if j >= window and not math.isnan(values[i, j - window]):
+                at = np.searchsorted(ordered[:count], values[i, j - window])
+                count -= 1
+                for k in range(at, count):
+                    ordered[k] = ordered[k + 1]
+            if math.isnan(values[i, j]):
+                continue
+            at = count
+            while at > 0 and ordered[at - 1] > values[i, j]:
+                ordered[at] = ordered[at - 1]
+                at -= 1
+            ordered[at] = values[i, j] + 0.0  # 0, not -0, which would be equal to it and stand anywhere
+            count += 1
+            if _WHOLE * count >= _PARTS * window:
+                middle = count // 2
+                out[i, j] = ordered[middle] if count % 2 == 1 else 0.5 * (ordered[middle - 1] + ordered[middle])
+    return out
+
+
+@kernel
+def absolute_deviations(values: FloatArray, window: int) -> FloatArray:
+    """Mean distance of the last `window` sessions' values from their mean, each window by itself: meant for short ones."""
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    for i in range(tickers):
+        for j in range(sessions):
+            if math.isnan(values[i, j]):
+                continue
+            total, count = 0.0, 0
+            for k in range(max(0, j - window + 1), j + 1):
+                if not math.isnan(values[i, k]):
+                    total += values[i, k] - values[i, j]  # exactly 0 where all values are the same
+                    count += 1
+            if _WHOLE * count < _PARTS * window:
+                continue
+            mean, distance = values[i, j] + total / count, 0.0
+            for k in range(max(0, j - window + 1), j + 1):
+                if not math.isnan(values[i, k]):
+                    distance += abs(values[i, k] - mean)
+            out[i, j] = distance / count
+    return out
+
+
+@kernel
+def lagged(values: FloatArray, lag: int) -> FloatArray:
+    """Value `lag` sessions before, or the last one observed in the `STALE_SESSIONS` before that session."""
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    for i in range(tickers):
+        for j in range(sessions):
+            for k in range(j - lag, max(-1, j - lag - STALE_SESSIONS - 1), -1):
+                if not math.isnan(values[i, k]):
+                    out[i, j] = values[i, k]
+                    break
+    return out
+
+
+@kernel
+def logarithms(values: FloatArray) -> FloatArray:
+    """Natural logarithm, one element after the other: NumPy's vector code may round differently by array layout."""
+    tickers, sessions = values.shape
+    out = np.empty((tickers, sessions))
+    for i in range(tickers):
+        for j in range(sessions):
+            out[i, j] = math.log(values[i, j])
+    return out
+
+
+@kernel
+def smoothed(values: FloatArray, starts: Starts, span: int, decay: float, memory: int, first: int, seeds: int) -> FloatArray:
+    """Exponential average that begins anew `memory` - 1 sessions before each month.
+
+    Args:
+        values: what is averaged; a session without a value is skipped.
+        starts: `Windows.starts`.
+        span: sessions of which `MIN_OBSERVED` must have a value.
+        decay: weight of the average so far at each new value.
+        memory: sessions before the month's second one that are read.
+        first: observed values up to and including the seed.
+        seeds: how many of them, the newest, make the seed: their sum over `span`.
+
+    """
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    for i in range(tickers):
+        total, average, count, recent = 0.0, np.nan, 0, 0
+        for j in range(sessions):
+            begin = j
+            if starts[j] == j:
+                begin = max(0, j - memory + 1)
+                total, average, count = 0.0, np.nan, 0
+            for k in range(begin, j + 1):
+                if math.isnan(values[i, k]):
+                    continue
+                count += 1
+                if count > first:
+                    average = decay * average + (1.0 - decay) * values[i, k]
+                elif count > first - seeds:
+                    total += values[i, k]
+                    if count == first:
+                        average = total / span
+            if j >= span and not math.isnan(values[i, j - span]):
+                recent -= 1
+            if math.isnan(values[i, j]):
+                continue
+            recent += 1
+            if _WHOLE * recent >= _PARTS * span:
+                out[i, j] = average
+    return out
+
+
+@kernel
+def directional(plus: FloatArray, minus: FloatArray, reach: FloatArray, starts: Starts, span: int, memory: int) -> FloatArray:
+    """Wilder's average directional movement index, begun anew `memory` - 1 sessions before each month.
+
+    One loop smooths the movements and their index: two averages on top of each other would each have to look back by itself. Seeds are
+    TA-Lib's: sums of the first span - 1 movements, the mean of the first `span` indices; an index that is not defined counts 0 in the seed
+    and leaves the average as it is afterwards.
+
+    Args:
+        plus: upward movement.
+        minus: downward movement.
+        reach: true range.
+        starts: `Windows.starts`.
+        span: Wilder's 14.
+        memory: sessions before the month's second one that are read.
+
+    """
+    tickers, sessions = plus.shape
+    out = np.full((tickers, sessions), np.nan)
+    for i in range(tickers):
+        up, down, ranges, total, average, count, recent = 0.0, 0.0, 0.0, 0.0, np.nan, 0, 0
+        for j in range(sessions):
+            begin = j
+            if starts[j] == j:
+                begin = max(0, j - memory + 1)
+                up, down, ranges, total, average, count = 0.0, 0.0, 0.0, 0.0, np.nan, 0
+            for k in range(begin, j + 1):
+                if math.isnan(plus[i, k] + minus[i, k] + reach[i, k]):
+                    continue
+                count += 1
+                if count >= span:
+                    up -= up / span
+                    down -= down / span
+                    ranges -= ranges / span
+                up += plus[i, k]
+                down += minus[i, k]
+                ranges += reach[i, k]
+                defined = ranges > 0.0 and up + down > 0.0
+                index = 100.0 * abs(up - down) / (up + down) if defined else 0.0
+                if span <= count < 2 * span:
+                    total += index
+                    if count == 2 * span - 1:
+                        average = total / span
+                elif count >= 2 * span and defined:
+                    average = (average * (span - 1) + index) / span
+            if j >= span and not math.isnan(plus[i, j - span] + minus[i, j - span] + reach[i, j - span]):
+                recent -= 1
+            if math.isnan(plus[i, j] + minus[i, j] + reach[i, j]):
+                continue
+            recent += 1
+            if _WHOLE * recent >= _PARTS * span:
+                out[i, j] = average
+    return out
