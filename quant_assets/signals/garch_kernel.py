@@ -55,6 +55,8 @@ _GAIN = 1e-13
 _EXPLORED_GAIN = 1e-3
 #: and has converged where the information matrix of that very point expects less than this.
 _CONVERGED_GAIN = 1e-6
+#: A parameter this near to its bound is at it.
+_AT_BOUND = 1e-12
 _MAX_EVALUATIONS, _LEAST_LENGTH = 500, 1e-9
 
 #: Observations whose variances are multiplied before one logarithm is taken: 16 values of 1e-8 to 1e12 stay inside a float.
@@ -267,7 +269,7 @@ def _step(x: FloatArray, score: FloatArray, curvature: FloatArray, step: FloatAr
         for i in range(k):
             room[r] += _NORMALS[r, i] * x[i]
         room[r] = max(room[r], 0.0)
-        active[r] = room[r] <= 1e-12
+        active[r] = room[r] <= _AT_BOUND
     d = np.zeros(k)
     system = np.empty((k + rows, k + rows))
     right = np.empty(k + rows)
@@ -334,8 +336,9 @@ def _moved(x: FloatArray, step: FloatArray, length: float, to: FloatArray) -> No
     for i in range(len(x)):
         to[i] = x[i] + length * step[i]
     to[OMEGA] = min(max(to[OMEGA], _LIMITS[0]), -_LIMITS[1])
-    to[ALPHA] = max(to[ALPHA], 0.0)
-    to[BETA] = max(to[BETA], 0.0)
+    for i in (ALPHA, BETA):
+        if to[i] <= _AT_BOUND:
+            to[i] = 0.0
     if to[ALPHA] + to[BETA] > -_LIMITS[4]:
         to[BETA] = max(-_LIMITS[4] - to[ALPHA], 0.0)
         to[ALPHA] = min(to[ALPHA], -_LIMITS[4])

@@ -134,3 +134,14 @@ def test_the_selection_in_sql_is_the_selection_until_one_of_them_changes(graph: 
     nothing = checks(alone)["candidates_sql", "same_selection"]
     assert (nothing.passed, nothing.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert str(nothing.description).startswith("nothing to compare with: 1 of 1 partitions of 'candidates' are missing")
+
+
+def test_indicators_count_their_garch_fits(graph: Graph) -> None:
+    result = run(graph, ["indicators"], FIRST, LAST)
+    assert result.success
+    found = shown(result, "indicators")[FIRST]
+    counted = {name: found[f"garch_ticker_months_{name}"] for name in ("fitted", "too_short", "failed")}
+    rows = graph.read("indicators").filter(pl.col("month").is_between(pl.lit(FIRST), pl.lit(LAST)))
+    pairs = rows.group_by("ticker", "month").agg(pl.col("garch_fitted_on").is_not_null().any())
+    assert counted["fitted"] == pairs["garch_fitted_on"].sum() > 0
+    assert sum(counted.values()) == len(pairs)
