@@ -20,7 +20,7 @@ from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
 
 GROUP = "market"
-_BAR_OUTPUTS = ("ohlcv", "quarantine", "price_peaks", "delistings", "absences")
+_BAR_OUTPUTS = ("ohlcv", "quarantine", "price_peaks", "absences")
 
 
 def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
@@ -71,7 +71,6 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 "ohlcv": history,
                 "quarantine": quarantine,
                 "price_peaks": peaks(adjust(history), days, decisions),
-                "delistings": with_returns(ended, history, settings.delistings),
                 "absences": absences(expected, history, given, quarantine, ended, decisions),
             }
             for name, rows in rows_of.items():
@@ -101,6 +100,24 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             run, "universe_coverage", lambda sector: membership.coverage(members, snapshots, held, sector, days, decisions)
         )
 
+    @dataset_asset(profile, "delistings", group=GROUP, kinds=["polars"])
+    def delistings(context: dg.AssetExecutionContext) -> pl.DataFrame:
+        run = run_partitions(context)
+        through = profile.through(run)
+        snapshots = profile.source.sector_snapshots(through)
+
+        def of_sector(sector: str) -> pl.DataFrame:
+            ended = profile.source.delistings(membership.panel_tickers(snapshots, sector, through), through)
+            known = ended.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
+            gone = known["ticker"].unique().to_list()
+            if not gone:
+                return DATASETS["delistings"].empty().drop("sector")
+            given = profile.source.bars(gone, start, through)
+            history, _ = sector_bars(given, ended, snapshots, sector, sessions(start, through), settings.files)
+            return with_returns(known, history, settings.delistings)
+
+        return for_each_sector(run, "delistings", of_sector)
+
     @dataset_asset(profile, "prices", group=GROUP, kinds=["polars"])
     def prices(context: dg.AssetExecutionContext, ohlcv: pl.LazyFrame) -> pl.DataFrame:
         return for_each_sector(run_partitions(context), "prices", lambda sector, ohlcv: adjust(ohlcv), ohlcv=ohlcv)
@@ -125,4 +142,4 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         known = observations.as_known(profile.source.macro(through), sessions(start, through))
         return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
 
-    return [universe, bars, universe_coverage, prices, fundamentals, macro]
+    return [universe, bars, universe_coverage, delistings, prices, fundamentals, macro]

@@ -146,9 +146,7 @@ def _carried(
     if history.height:
         moved = Panel.from_long(history, calendar.sessions(history["date"].sort()[0], month_start), OHLCV_FIELDS)
         row_of = {company: row for row, company in enumerate(companies.iter_rows())}
-        places = [
-            row_of[company] for company in zip(moved.tickers, (moved.listed if moved.listed is not None else []).tolist(), strict=True)
-        ]
+        places = [row_of[company] for company in moved.companies()]
         for name, values in quantities(moved):
             maxima[name][places] = np.fmax.reduce(values, axis=1)
     return (rows["as_of"][0] if rows.height else None), maxima

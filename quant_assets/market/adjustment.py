@@ -44,8 +44,8 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
     """Choose one provider's bar for each ticker and session and carry the factors from the ticker's first bar.
 
     Args:
-        judged: bars of `quarantine.judge` with `listed`, the refused ones included for their dividends and splits, from the tickers'
-            first bar on.
+        judged: bars of `quarantine.judge`, the refused ones included for their dividends and splits, from the tickers' first
+            bar on; with `listed` (`delistings.with_listing`), where a symbol may have passed from one company to another.
         settings: `splice_sessions`, `splice_min_sessions`, `splice_tolerance`.
 
     Returns:
@@ -54,7 +54,7 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
 
     """
     bars = judged.sort("ticker", "date", "precedence", "row")
-    company = pl.struct("ticker", "listed")  # a symbol's next company has its own anchor and owes nothing to the one before
+    company = pl.struct(pl.selectors.by_name("ticker", "listed", require_all=False))  # a symbol's next company has its own anchor
 
     # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
     status, factors = _compiled()(

@@ -37,7 +37,8 @@ def weights_of(decisions: dict[date, dict[str, float]]) -> pl.DataFrame:
 
 
 def delistings_of(*rows: tuple[str, date, date]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema={"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date}, orient="row")
+    frame = pl.DataFrame(rows, schema={"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date}, orient="row")
+    return frame.with_columns(delisting_return=pl.lit(None, pl.Float64))
 
 
 def run(decisions: dict[date, dict[str, float]], prices: pl.DataFrame, first: date, last: date, **options: Any) -> pl.DataFrame:
