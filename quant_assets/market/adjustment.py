@@ -54,7 +54,9 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
 
     """
     bars = judged.sort("ticker", "date", "precedence", "row")
-    company = pl.struct(pl.selectors.by_name("ticker", "listed", require_all=False))  # a symbol's next company has its own anchor
+    if "listed" not in bars.columns:
+        bars = bars.with_columns(listed=pl.col("date").min().over("ticker"))
+    company = pl.struct("ticker", "listed")  # a symbol's next company has its own anchor
 
     # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
     status, factors = _compiled()(
