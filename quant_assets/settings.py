@@ -322,15 +322,15 @@ class MacroFile(Model):
 
 
 class Rename(Model):
-    """A company that changed its symbol: from the session `on` it trades as `new`.
+    """A company that changed its symbol: from the day `since` it trades as `new`.
 
-    Files name a whole series by the symbol of the day on which they were collected. With the rename declared, bars before `on` under
-    either symbol are `old`'s, and `new` brings them along from `on` on. `old` ends there (a delisting `renamed`, without a loss).
+    Files name a whole series by the symbol of the day on which they were collected. With the rename declared, bars before it under
+    either symbol are `old`'s, and `new` brings them along from then on. `old` ends there (a delisting `renamed`, without a loss).
     """
 
     old: str
     new: str
-    on: date
+    since: date
 
 
 class FilesSettings(Model):
@@ -357,10 +357,10 @@ class FilesSettings(Model):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"'{twice[0]}' stands twice on the same side; one symbol becomes one other")
-        begun = {each.new: each.on for each in value}
+        begun = {each.new: each.since for each in value}
         for each in value:
-            if begun.get(each.old, date.min) >= each.on:
-                raise ValueError(f"'{each.old}' ends on {each.on}, before it began on {begun[each.old]}; put the renames in order")
+            if begun.get(each.old, date.min) >= each.since:
+                raise ValueError(f"'{each.old}' ends on {each.since}, before it began on {begun[each.old]}; put the renames in order")
         return value
 
 

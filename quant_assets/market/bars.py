@@ -54,7 +54,7 @@ def sector_bars(
 
 def _from_rename(rows: pl.DataFrame, settings: FilesSettings, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
     """A symbol's rows from before its company took it are part of the panel from that session on; none where that has not come yet."""
-    begins = pl.DataFrame([(each.new, each.on) for each in settings.renames], {"ticker": pl.String, "on": pl.Date}, orient="row")
+    begins = pl.DataFrame([(each.new, each.since) for each in settings.renames], {"ticker": pl.String, "on": pl.Date}, orient="row")
     begins = begins.with_columns(took=session_from("on", sessions))
     joined = rows.join(begins, on="ticker", how="left", maintain_order="left").filter(pl.col("on").is_null() | pl.col("took").is_not_null())
     return joined.with_columns(

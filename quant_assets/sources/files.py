@@ -117,7 +117,7 @@ class FilesSource:
         bars = bars.with_columns(position=pl.Series(np.searchsorted(sessions, bars["date"].to_numpy(), side="right") - 1))
         known = pl.col("position") + self._settings.delisted_after_sessions
         bar_after = pl.col("position").shift(-1).over("ticker")
-        ends = pl.DataFrame([(each.old, each.on) for each in self._settings.renames], {"ticker": pl.String, "on": pl.Date}, orient="row")
+        ends = pl.DataFrame([(each.old, each.since) for each in self._settings.renames], {"ticker": pl.String, "on": pl.Date}, orient="row")
         given_up = pl.Series(np.searchsorted(sessions, ends["on"].to_numpy().astype("datetime64[D]")))
         bars = bars.join(ends.with_columns(given_up=given_up), on="ticker", how="left", maintain_order="left")
         renamed = (
@@ -377,9 +377,9 @@ class FilesSource:
                 chain.insert(0, before[chain[0]].old)
             while chain[-1] in after:
                 chain.append(after[chain[-1]].new)
-            end = after[asked].on if asked in after else None
+            end = after[asked].since if asked in after else None
             for place, symbol in enumerate(chain):
-                ends = [day for day in (end, after[symbol].on if symbol in after else None) if day]
+                ends = [day for day in (end, after[symbol].since if symbol in after else None) if day]
                 rows.append((asked, symbol, date.min, min(ends) - timedelta(days=1) if ends else date.max, place))
             if end:
                 later = calendar.sessions(end, date.max)[self._settings.delisted_after_sessions :]
