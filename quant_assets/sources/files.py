@@ -339,7 +339,8 @@ class FilesSource:
         columns = _named(file.columns, _BAR) | _optional(file.columns, _EVENTS)
         scan = self._scan(file.file, columns, file.where)
         for symbol, span in file.not_the_member.items():
-            scan = scan.filter((pl.col("ticker") != symbol) | ~pl.col("date").is_between(span.first, span.last))
+            strange = (pl.col("ticker") == symbol) & pl.col("date").is_between(span.first, span.last)
+            scan = scan.filter(~strange.fill_null(False))  # a row without ticker or date is refused elsewhere
         return scan
 
     def _scan_companies(self, file: PriceFile, tickers: Sequence[str]) -> pl.LazyFrame:
