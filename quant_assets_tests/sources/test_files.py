@@ -243,14 +243,15 @@ def test_a_ticker_is_delisted_once_enough_sessions_lack_it(write: Write) -> None
     assert back_in_time.delistings(["C"], THROUGH).is_empty()
 
 
-RENAMED = {
+RENAMED: dict[str, Any] = {
     **SETTINGS,
+    "prices": SETTINGS["prices"][:2],
     "renames": [{"old": "OLD", "new": "MID", "since": "2020-03-02"}, {"old": "MID", "new": "NEW", "since": "2020-06-01"}],
 }
 
 
 def _renamed(folder: Path) -> FilesSource:
-    """OLD becomes MID in March and NEW in June. One file was collected in between, one afterwards; OLD has another owner from September on."""
+    """OLD becomes MID in March and NEW in June; it has another owner from September on. One file was collected afterwards."""
     early, late = _days(date(2020, 1, 2), date(2020, 2, 29)), _days(date(2020, 3, 1), date(2020, 4, 30))
     stranger = _bars("NEW", early[:3], 99.0, div=0.0, split=0.0)
     raw = [
@@ -260,9 +261,7 @@ def _renamed(folder: Path) -> FilesSource:
         _bars("OLD", _days(date(2020, 9, 1), date(2020, 12, 31)), 50.0, div=0.0, split=0.0),
     ]
     pl.concat(raw).write_parquet(folder / "raw.parquet")
-    pl.concat([_bars("NEW", early + late + _days(date(2020, 5, 1), date(2020, 12, 31)), 3.0, source="one")]).write_parquet(
-        folder / "other.parquet"
-    )
+    _bars("NEW", _days(date(2020, 1, 2), date(2020, 12, 31)), 3.0, source="one").write_parquet(folder / "other.parquet")
     return FilesSource(FilesSettings.model_validate(RENAMED), folder, START)
 
 
@@ -278,6 +277,7 @@ def test_a_renamed_companys_bars_are_found_under_each_of_its_symbols(tmp_path: P
     # A symbol's bars end where its company gave it up; the raw file's NEW of January is a stranger and not its bar.
     assert spans("OLD") == [
         ("raw", 1.0, begun, date(2020, 2, 29)),
+        ("raw", 2.0, march, march),  # a day early in the file
         ("one", 3.0, begun, march),
         ("raw", 50.0, date(2020, 9, 1), date(2020, 12, 31)),
     ]
@@ -302,8 +302,8 @@ def test_a_rename_ends_the_old_symbol_on_its_day(tmp_path: Path) -> None:
     source = _renamed(tmp_path)
     found = source.delistings(["OLD", "MID", "NEW"], THROUGH)
     assert found.rows() == [
-        ("MID", date(2020, 5, 31), date(2020, 6, 1), "renamed"),
-        ("OLD", date(2020, 3, 1), date(2020, 3, 2), "renamed"),
+        ("MID", date(2020, 5, 29), date(2020, 6, 1), "renamed"),
+        ("OLD", date(2020, 2, 28), date(2020, 3, 2), "renamed"),
     ]
     assert source.delistings(["OLD", "MID"], date(2020, 5, 31))["ticker"].to_list() == ["OLD"]
 
