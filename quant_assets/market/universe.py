@@ -70,7 +70,7 @@ def coverage(
         as_ofs: decision sessions.
 
     Returns:
-        Dataset universe_coverage without `sector`, sorted by key. Every provider that `held` knows has a row, also where it has no bar.
+        Dataset universe_coverage without `sector`, sorted by key. A provider with a bar on one session of a decision has a row on each.
 
     """
     counted = coverage_sessions(sessions, as_ofs)
@@ -88,12 +88,11 @@ def coverage(
     yearly = coverage_sessions(sessions, [])
     decided = pl.DataFrame({"as_of": pl.Series(list(as_ofs), dtype=pl.Date)})
     shown = (pl.col("date") == pl.col("as_of")) | (pl.col("date").is_in(yearly) & (pl.col("date") < pl.col("as_of")))
-    return (
-        decided.join(counts, how="cross")
-        .filter(shown)
-        .select(list(DATASETS["universe_coverage"].columns))
-        .sort("as_of", "scope", "date", "provider")
-    )
+    rows = decided.join(counts, how="cross").filter(shown)
+    # Of the sessions of one decision alone: a provider of other months says nothing here.
+    there = rows.filter((pl.col("scope") == "index") & ((pl.col("with_bar") > 0) | (pl.col("provider") == "any")))
+    rows = rows.join(there, on=["as_of", "provider"], how="semi")
+    return rows.select(list(DATASETS["universe_coverage"].columns)).sort("as_of", "scope", "date", "provider")
 
 
 def _days(membership: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
