@@ -27,7 +27,7 @@ def model(tmp_path: Path, sql: str, name: str = "data_quality") -> SqlModel:
 def test_dependencies_are_the_datasets_that_the_sql_reads() -> None:
     assert load_model(SQL_DIR / "candidates_sql.sql", DATASETS).reads == ("indicators", "universe")
     assert load_model(SQL_DIR / "sector_scorecard.sql", DATASETS).reads == ("candidates", "indicators", "regime_state")
-    assert load_model(SQL_DIR / "data_quality.sql", DATASETS).reads == ("ohlcv", "quarantine", "universe")
+    assert load_model(SQL_DIR / "data_quality.sql", DATASETS).reads == ("absences", "ohlcv", "quarantine", "universe")
 
 
 def test_a_cte_is_not_a_dependency(tmp_path: Path) -> None:
