@@ -12,7 +12,7 @@ from quant_assets.assets.portfolio import portfolio_assets
 from quant_assets.assets.signals import signal_assets
 from quant_assets.assets.sql import sql_assets
 from quant_assets.automation.jobs import jobs
-from quant_assets.checks import contract_checks, coverage_check
+from quant_assets.checks import agreement_check, contract_checks, coverage_check
 from quant_assets.io import ParquetIOManager
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
@@ -45,7 +45,7 @@ def _definitions(profile: Profile, on_written: Callable[[str, int], None] | None
     ]
     return dg.Definitions(
         assets=assets,
-        asset_checks=[*contract_checks(profile, list(DATASETS)), coverage_check(profile)],
+        asset_checks=[*contract_checks(profile, list(DATASETS)), coverage_check(profile), agreement_check(profile)],
         jobs=jobs(profile),
         resources={"parquet": ParquetIOManager(profile.store, profile.last_session, profile.known_through, on_written)},
         # A step costs 0.07 s in process and seconds in a process of its own; runs, one per sector, are the parallelism.

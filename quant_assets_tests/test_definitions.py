@@ -66,7 +66,8 @@ def test_an_asset_has_the_contracts_checks_and_they_block(dataset: Dataset) -> N
     specs = {each.name: GRAPH.get_check_spec(each) for each in GRAPH.get_check_keys_for_assets({dg.AssetKey(dataset.name)})}
     blocking = {name for name, spec in specs.items() if spec.blocking}
     assert blocking == {"dtypes", "keys", "nulls", "ranges", "known"} == set(CONTRACT)
-    assert set(specs) - blocking == ({"covers_universe"} if dataset.name == "indicators" else set())
+    warnings = {"indicators": {"covers_universe"}, "price_disagreements": {"providers_agree"}}
+    assert set(specs) - blocking == warnings.get(dataset.name, set())
     assert all(spec.description for spec in specs.values())
 
 

@@ -34,7 +34,7 @@ def _judged_forecasts(sector: str, settings: Settings) -> pl.DataFrame:
     source, days = DemoSource(settings.demo, first), sessions(first, LAST)
     snapshots = source.sector_snapshots(LAST)
     tickers = universe.panel_tickers(snapshots, sector, LAST)
-    ohlcv, _ = sector_bars(source.bars(tickers, first, LAST), snapshots, sector, days, settings.files)
+    ohlcv, _, *_ = sector_bars(source.bars(tickers, first, LAST), snapshots, sector, days, settings.files)
     prices = adjust(ohlcv)
     members = universe.members(source.membership(LAST), snapshots, sector, days)
     statements = fundamentals.as_known(source.statements(tickers, LAST), snapshots, sector, settings.fundamentals, days)

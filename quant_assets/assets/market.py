@@ -13,12 +13,30 @@ from quant_assets.market import universe as membership
 from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import sector_bars
 from quant_assets.market.calendar import sessions
+from quant_assets.market.reconciliation import by_ticker
 from quant_assets.partitions import RunPartitions, key, month_start
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
 
 GROUP = "market"
-_BAR_OUTPUTS = ("ohlcv", "quarantine", "price_peaks")
+_BAR_OUTPUTS = ("ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks")
+
+
+def reconciled(compared: pl.DataFrame) -> dict[str, dg.MetadataValue]:
+    """How far the providers agree: bars compared and disagreements in all, and by ticker, the worst forty."""
+    tickers = by_ticker(compared)
+    rows = [
+        f"| {row['ticker']} | {row['provider']} | {row['other_provider']} | {row['compared']} | {row['disagreements']} "
+        f"| {100.0 * row['worst']:+.2f} | {row['worst_date']} |"
+        for row in tickers.head(40).iter_rows(named=True)
+    ]
+    head = ["| ticker | provider | other provider | bars | disagreements | worst, points | on |", "|---|---|---|---|---|---|---|"]
+    return {
+        "bars_compared": dg.MetadataValue.int(len(compared)),
+        "disagreements": dg.MetadataValue.int(int(tickers["disagreements"].sum())),
+        "tickers": dg.MetadataValue.int(len(tickers)),
+        "by_ticker": dg.MetadataValue.md("\n".join([*head, *rows]) if rows else "none"),
+    }
 
 
 def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
@@ -49,19 +67,22 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def bars(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pl.DataFrame]]:
-        # The factors and peaks are carried from the first bar, so one reading of the history feeds all three.
+        # The factors and peaks are carried from the first bar, so one reading of the history feeds all of them.
         run = RunPartitions.from_keys(context.partition_keys)
         through = profile.through(run)
         days = sessions(start, through)
         snapshots = profile.source.sector_snapshots(through)
         collected: dict[str, list[pl.DataFrame]] = {name: [DATASETS[name].empty()] for name in _BAR_OUTPUTS}
         refused: dict[str, dict[str, int]] = {}
+        compared: list[pl.DataFrame] = []
         for sector in run.sectors:
             tickers = membership.panel_tickers(snapshots, sector, through)
             given = profile.source.bars(tickers, start, through)
-            history, quarantine = sector_bars(given, snapshots, sector, days, settings.files)
+            found_bars = sector_bars(given, snapshots, sector, days, settings.files)
+            history, quarantine = found_bars.ohlcv, found_bars.quarantine
+            compared.append(found_bars.compared.filter(pl.col("date").is_between(run.first_day, run.last_day)))
             peak_rows = peaks(adjust(history), days, profile.decision_sessions(run))
-            for name, rows in (("ohlcv", history), ("quarantine", quarantine), ("price_peaks", peak_rows)):
+            for name, rows in (*((name, getattr(found_bars, name)) for name in _BAR_OUTPUTS[:-1]), ("price_peaks", peak_rows)):
                 dated = pl.col(DATASETS[name].dated_by).is_between(run.first_day, run.last_day)
                 collected[name].append(rows.filter(dated).with_columns(sector=pl.lit(sector)).select(DATASETS[name].empty().columns))
             counted = quarantine.group_by(month=pl.col("date").dt.strftime("%Y-%m"), reason="reason").len()
@@ -74,8 +95,9 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 asset_key=dg.AssetKey("ohlcv"),
                 partition_key=partition_key,
             )
+        about = {"price_disagreements": reconciled(pl.concat(compared))}
         for name in _BAR_OUTPUTS:
-            yield dg.Output(pl.concat(collected[name]), output_name=name)
+            yield dg.Output(pl.concat(collected[name]), output_name=name, metadata=about.get(name))
 
     @dataset_asset(profile, "delistings", group=GROUP, kinds=["polars"])
     def delistings(context: dg.AssetExecutionContext) -> pl.DataFrame:

@@ -51,17 +51,18 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
     """
     bars = with_steps(judged)
 
+    places = bars["precedence"].unique().sort().to_numpy()
     # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
     status, factors = _compiled()(
         np.array(bars["ticker"].rle_id(), dtype=np.int64),
         np.array(bars["date"].to_physical(), dtype=np.int64),
-        np.array(bars["precedence"].rank("dense"), dtype=np.int64) - 1,
+        np.searchsorted(places, bars["precedence"].to_numpy()),
         np.array(bars["reason"].is_null(), dtype=np.bool),
         np.array(bars["adjustment"] == "as_traded", dtype=np.bool),
         np.array(bars["dividend"].is_not_null() & bars["split_ratio"].is_not_null(), dtype=np.bool),
         np.array(bars["previous"], dtype=np.int64),
         *(np.array(bars[name].cast(pl.Float64).fill_null(np.nan)) for name in ("close", "volume", "shares", "cash", "growth")),
-        bars["precedence"].n_unique(),
+        len(places),
         settings.splice_sessions,
         settings.splice_min_sessions,
         settings.splice_tolerance,

@@ -9,9 +9,9 @@ written before stays. An error of the price of one day is thus an unflagged spli
 Rules
 -----
 With closes c0 and c of the step, p = c / c0, the reported split s and dividend d, g = s p (1 + d / c) and the growth y of the best other
-provider with the same step. y *disputes* g beyond `disagreement` and *confirms* an x within `agreement` of it. The yield is d s / c0. A *share
-ratio* is a simple fraction (2, 3/2, 1.05); providers write spin-offs as ratios like 1.289. A *jump* is larger than `jump`. The first
-rule that a bar of an as-traded provider meets counts:
+provider with the same step: y *disputes* g beyond `disagreement` and else upholds it; y *confirms* an x within `agreement` of it where it
+disputes g. The yield is d s / c0. A *share ratio* is a simple fraction (2, 3/2, 1.05); providers write spin-offs as ratios like 1.289. A
+*jump* is larger than `jump`. The first rule that a bar of an as-traded provider meets counts:
 
 - `split_in_dividend`: the yield is at least `spin_off_yield`, g does not jump, and 1 + d / c is within `agreement` of a split ratio, which
   the other provider flags, if there is one: used as a split.
@@ -38,19 +38,6 @@ import polars as pl
 
 from quant_assets.settings import EventSettings
 
-KINDS = (
-    "split_in_dividend",
-    "double_event",
-    "dividend_not_taken",
-    "split_not_taken",
-    "split_unflagged",
-    "spin_off_unflagged",
-    "spin_off_in_split",
-    "spin_off",
-    "split_disputed",
-    "adjustment_error",
-)
-
 #: Ratios that an unflagged split may have; with their inverses.
 _WHOLE = np.array([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0])
 _LONE_RATIOS = np.concatenate([_WHOLE, 1.0 / _WHOLE])
@@ -66,8 +53,8 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         settings: thresholds.
 
     Returns:
-        `ticker`, `date`, `provider`, `kind`, `action` (`kept`, `repaired` or `listed`), `split_reported`, `dividend_reported` (null where the
-        provider has none), `split_used`, `dividend_used`, `price_return`, `reported_return`, `used_return`, `other_provider` and
+        `ticker`, `date`, `provider`, `kind`, `action` (`kept`, `repaired` or `listed`), `split_reported` and `dividend_reported` (null
+        where the provider has none), `split_used`, `dividend_used`, `price_return`, `reported_return`, `used_return`, `other_provider` and
         `other_return` (null where no other has the step), sorted by ticker, date and provider.
 
     """
@@ -130,7 +117,11 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         "spin_off": given >= settings.spin_off_yield,
         "split_disputed": disputed & (x != 1.0) & ((_shares(s) & (s != 1.0)) | (_shares(other_split) & (other_split != 1.0))),
     }
-    adjusted = ~upheld & (moved(g) >= jump) & ((s != 1.0) | (d >= settings.event_yield * c0) | (jumps_alone & (ordinary | (moved(alone) >= math.log(5.0)))))
+    adjusted = (
+        ~upheld
+        & (moved(g) >= jump)
+        & ((s != 1.0) | (d >= settings.event_yield * c0) | (jumps_alone & (ordinary | (moved(alone) >= math.log(5.0)))))
+    )
     kind = pl.coalesce(
         *(pl.when(as_traded & rule).then(pl.lit(name)) for name, rule in rules.items()),
         pl.when(~as_traded & adjusted).then(pl.lit("adjustment_error")),
@@ -185,14 +176,16 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
 
 def repair(judged: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """The bars of `quarantine.judge` with the events that are used instead of the reported ones."""
-    used = events.filter(pl.col("action") == "repaired").select("ticker", "date", "provider", "split_used", "dividend_used", there=True)
+    used = events.filter(pl.col("action") == "repaired").select("ticker", "date", "provider", "split_used", "dividend_used")
     if used.is_empty():
         return judged
-    joined = judged.join(used, on=["ticker", "date", "provider"], how="left", maintain_order="left")
-    return joined.with_columns(
-        pl.when("there").then(after).otherwise(before).alias(before)
-        for before, after in (("split_ratio", "split_used"), ("dividend", "dividend_used"))
-    ).select(judged.columns)
+    key = ["ticker", "date", "provider"]
+    near = np.flatnonzero(judged["date"].is_in(used["date"].implode()))  # a few days, so that the whole history need not be joined
+    there = judged[near].select(*key, row=pl.Series(near)).join(used, on=key)
+    return judged.with_columns(
+        judged[name].clone().scatter(there["row"], there[f"{after}_used"])
+        for name, after in (("split_ratio", "split"), ("dividend", "dividend"))
+    )
 
 
 def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:

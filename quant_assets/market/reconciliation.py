@@ -2,9 +2,24 @@
 
 from itertools import combinations
 
+import numpy as np
 import polars as pl
 
 from quant_assets.settings import EventSettings
+
+COMPARED = pl.Schema(
+    {
+        "ticker": pl.String,
+        "date": pl.Date,
+        "provider": pl.String,
+        "other_provider": pl.String,
+        "since": pl.Date,
+        "total_return": pl.Float64,
+        "other_return": pl.Float64,
+        "difference": pl.Float64,
+        "explanation": pl.String,
+    }
+)
 
 
 def compare(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
@@ -16,55 +31,52 @@ def compare(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
 
     Returns:
         `ticker`, `date`, `provider` and `other_provider` (the better one first), `since` (Date of the common bar before), `total_return`,
-        `other_return`, `difference` (the first less the second, as a ratio: 0.02 are 2 points) and `explanation`, sorted by ticker, date and
-        providers. `explanation` is null where they agree, else `event` (either has a split or dividend), `stale_close` (one close
-        repeats the one before) or `price`. A ticker's first common bar is absent.
+        `other_return`, `difference` (the first less the second, as a ratio: 0.02 are 2 points) and `explanation` (null where they agree,
+        else `event`: either has a split or dividend; `stale_close`: one close repeats the one before; or `price`), sorted by pair,
+        ticker and date. A ticker's first common bar is absent.
 
     """
-    event = (pl.col("shares") != 1.0) | (pl.col("cash") > 0.0)
-    bars = stepped.select(
-        "ticker",
-        "date",
+    steps = stepped.select(
         "precedence",
-        "provider",
         "level",
-        key=pl.col("ticker").rle_id().cast(pl.Int64) * 2**24 + pl.col("date").to_physical(),  # joins four times faster than two columns
-        event=event & pl.col("shares").is_not_nan(),
-        stale=pl.when(pl.col("previous") >= 0).then(pl.col("close") == pl.col("close").gather(pl.col("previous").clip(0))),
-    ).filter(pl.col("level").is_not_nan())
-    found = [_between(bars, one, other, settings.disagreement) for one, other in combinations(bars["precedence"].unique().sort(), 2)]
-    none = _between(bars.clear(), 0, 0, settings.disagreement)
-    return pl.concat([none, *found]).sort("ticker", "date", "provider", "other_provider")
-
-
-def _between(bars: pl.DataFrame, one: int, other: int, points: float) -> pl.DataFrame:
-    first, second = (bars.filter(pl.col("precedence") == each).drop("precedence") for each in (one, other))
-    both = first.join(second.drop("ticker", "date"), on="key", suffix="_2", maintain_order="left")
-    explanation = (
-        pl.when(pl.col("difference").abs() <= points)
-        .then(None)
-        .when(pl.col("event") | pl.col("event_2"))
-        .then(pl.lit("event"))
-        .when(pl.col("stale").fill_null(False) | pl.col("stale_2").fill_null(False))
-        .then(pl.lit("stale_close"))
-        .otherwise(pl.lit("price"))
+        day=pl.col("ticker").rle_id().cast(pl.Int64) * 2**24 + pl.col("date").to_physical(),
+        event=((pl.col("shares") != 1.0) | (pl.col("cash") > 0.0)) & pl.col("shares").is_not_nan(),
+        stale=(pl.col("previous") >= 0) & (pl.col("close") == pl.col("close").gather(pl.col("previous").clip(0))),
     )
-    returns = both.with_columns(
-        since=pl.when(pl.col("ticker") == pl.col("ticker").shift()).then(pl.col("date").shift()),
-        total_return=pl.col("level") / pl.col("level").shift() - 1.0,
-        other_return=pl.col("level_2") / pl.col("level_2").shift() - 1.0,
-    ).drop_nulls("since")
-    return returns.with_columns(difference=pl.col("total_return") - pl.col("other_return")).select(
-        "ticker",
-        "date",
-        "provider",
-        pl.col("provider_2").alias("other_provider"),
-        "since",
-        "total_return",
-        "other_return",
-        "difference",
-        explanation.alias("explanation"),
-    )
+    precedence, day, level = (steps[name].to_numpy() for name in ("precedence", "day", "level"))
+    explained = steps.select("event", "stale").to_numpy()
+    clean = ~np.isnan(level)
+    places = steps["precedence"].unique().sort().to_list()
+    found = []
+    for pair in combinations(places, 2):
+        one, other = (np.flatnonzero(clean & (precedence == place)) for place in pair)
+        _, first, second = np.intersect1d(day[one], day[other], assume_unique=True, return_indices=True)
+        one, other = one[first], other[second]
+        same = np.flatnonzero(day[one[1:]] >> 24 == day[one[:-1]] >> 24)
+        before, other_before, one, other = one[same], other[same], one[same + 1], other[same + 1]
+        returns = level[one] / level[before] - 1.0
+        other_returns = level[other] / level[other_before] - 1.0
+        event, stale = (explained[one] | explained[other]).T
+        why = pl.when("event").then(pl.lit("event")).when("stale").then(pl.lit("stale_close")).otherwise(pl.lit("price"))
+        found.append(
+            pl.DataFrame(
+                {
+                    "ticker": stepped["ticker"][one],
+                    "date": stepped["date"][one],
+                    "provider": stepped["provider"][one],
+                    "other_provider": stepped["provider"][other],
+                    "since": stepped["date"][before],
+                    "total_return": returns,
+                    "other_return": other_returns,
+                    "difference": returns - other_returns,
+                    "event": event,
+                    "stale": stale,
+                }
+            )
+            .with_columns(explanation=pl.when(pl.col("difference").abs() > settings.disagreement).then(why))
+            .drop("event", "stale")
+        )
+    return pl.concat([pl.DataFrame(schema=COMPARED), *found])
 
 
 def by_ticker(compared: pl.DataFrame) -> pl.DataFrame:
@@ -82,8 +94,6 @@ def by_ticker(compared: pl.DataFrame) -> pl.DataFrame:
     counted = compared.group_by(key).agg(compared=pl.len())
     apart = compared.drop_nulls("explanation")
     worst = pl.col("difference").abs().arg_max()
-    found = apart.group_by(key).agg(
-        disagreements=pl.len(), worst=pl.col("difference").get(worst), worst_date=pl.col("date").get(worst)
-    )
+    found = apart.group_by(key).agg(disagreements=pl.len(), worst=pl.col("difference").get(worst), worst_date=pl.col("date").get(worst))
     ordered = counted.join(found, on=key).sort("disagreements", *key, descending=[True, False, False, False])
     return ordered.select(*key, "compared", "disagreements", "worst", "worst_date")

@@ -38,15 +38,17 @@ def with_steps(judged: pl.DataFrame) -> pl.DataFrame:
         of the growths so far); NaN where there is none, that is at refused bars and, but for `level`, at a provider's first bar.
 
     """
+    precedence = judged["precedence"].to_numpy()
+    places = judged["precedence"].unique().sort().to_numpy()
     # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
     previous, values = _compiled()(
         np.array(judged["ticker"].rle_id(), dtype=np.int64),
         np.array(judged["date"].to_physical(), dtype=np.int64),
-        np.array(judged["precedence"].rank("dense"), dtype=np.int64) - 1,
+        np.searchsorted(places, precedence),
         np.array(judged["reason"].is_null(), dtype=np.bool),
         np.array(judged["adjustment"] == "as_traded", dtype=np.bool),
         *(np.array(judged[name].cast(pl.Float64).fill_null(np.nan)) for name in ("close", "dividend", "split_ratio")),
-        judged["precedence"].n_unique(),
+        len(places),
     )
     columns = zip(STEP, (previous, *values), strict=True)
     return judged.with_columns(pl.Series(name, column) for name, column in columns)
