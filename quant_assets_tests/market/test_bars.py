@@ -64,7 +64,7 @@ def test_events_are_repaired_and_listed_with_the_disagreements(make_bars: Make, 
     bars = bars.filter(pl.col("ticker") == "MOVER")
     unflagged = bars.with_columns(split_ratio=1.0, volume=pl.when(pl.col("date") >= DAYS[10].item()).then(2000.0).otherwise(1000.0))
     other = bars.with_columns(close=1.0, provider=pl.lit("other"), precedence=pl.lit(1, pl.Int32), adjustment=pl.lit("total_return"))
-    other = other.with_columns(open=1.0, high=1.0, low=1.0)
+    other = other.with_columns(open=1.0, high=1.0, low=1.0, split_ratio=1.0)
     found = sector_bars(pl.concat([unflagged, other]), snapshots, "telecoms", DAYS, SETTINGS)
     moved = date(2020, 2, 18)
     split = DAYS[10].item()
