@@ -245,3 +245,30 @@ def same_selection_check(profile: Profile) -> dg.AssetChecksDefinition:
         )
 
     return same_selection
+
+
+def agreement_check(profile: Profile) -> dg.AssetChecksDefinition:
+    """`providers_agree`: no two providers disagree on a bar; a warning that names the worst."""
+
+    @dg.asset_check(
+        asset="price_disagreements",
+        name="providers_agree",
+        description="no two providers' total returns differ by more than files.events.disagreement; lists the ten largest differences",
+    )
+    def providers_agree(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        dataset = profile.datasets["price_disagreements"]
+        rows = profile.store.read(dataset, context.op_execution_context.partition_keys).collect()
+        rows = rows.filter(pl.col("panel_from") == pl.col("date"))  # a bar that a ticker brought along is its old sector's
+        worst = rows.sort(pl.col("difference").abs(), "ticker", "date", descending=[True, False, False]).head(10)
+        columns = ("ticker", "date", "provider", "total_return", "other_provider", "other_return")
+        named = (
+            f"{ticker} {day} ({one} {mine:+.1%}, {other} {its:+.1%})" for ticker, day, one, mine, other, its in worst.select(columns).rows()
+        )
+        return dg.AssetCheckResult(
+            passed=rows.is_empty(),
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{len(rows)} bars of {rows['ticker'].n_unique()} tickers: {', '.join(named)}" if len(rows) else None,
+            metadata={"disagreements": len(rows), "tickers": rows["ticker"].n_unique()},
+        )
+
+    return providers_agree

@@ -38,7 +38,7 @@ def _judged_forecasts(sector: str, settings: Settings) -> pl.DataFrame:
     snapshots = source.sector_snapshots(LAST)
     tickers = universe.panel_tickers(snapshots, sector, LAST)
     gone = source.delistings(tickers, LAST)
-    ohlcv, _ = sector_bars(source.bars(tickers, first, LAST), gone, snapshots, sector, days, settings.files)
+    ohlcv, *_ = sector_bars(source.bars(tickers, first, LAST), gone, snapshots, sector, days, settings.files)
     prices = adjust(ohlcv)
     members = universe.members(source.membership(LAST), snapshots, sector, days)
     statements = fundamentals.as_known(source.statements(tickers, LAST), snapshots, sector, settings.fundamentals, days)

@@ -34,7 +34,14 @@ def web_ui(tmp_path: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     environment = os.environ | {"DAGSTER_HOME": str(home), "QUANT__STORAGE": str(storage), "QUANT__AS_OF": AS_OF, "QUANT_PROFILE": "demo"}
     dagster = str(Path(sys.executable).parent / "dagster")
-    bars = ["asset", "materialize", "-m", "quant_assets.definitions", "--select", "ohlcv,quarantine,price_peaks"]
+    bars = [
+        "asset",
+        "materialize",
+        "-m",
+        "quant_assets.definitions",
+        "--select",
+        "ohlcv,quarantine,price_events,price_disagreements,price_peaks",
+    ]
     subprocess.run([dagster, *bars, "--partition", "2024-06|healthcare"], env=environment, cwd=PROJECT, check=True, capture_output=True)
     command = [dagster, "dev", "-m", "quant_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
     log = (tmp_path / "log").open("wb")

@@ -45,7 +45,7 @@ def test_a_company_owes_nothing_to_the_one_that_had_its_symbol_before(make_bars:
     assert_frame_equal(second, alone, check_exact=True)
     for cut in (29, 34, 50, 70):
         known = gone.filter(pl.col("known_at") <= DATES[cut])
-        part, _ = sector_bars(bars.filter(pl.col("date") <= DATES[cut]), known, snapshots, "it", DAYS[: cut + 1], FilesSettings())
+        part, *_ = sector_bars(bars.filter(pl.col("date") <= DATES[cut]), known, snapshots, "it", DAYS[: cut + 1], FilesSettings())
         assert_frame_equal(part, whole.filter(pl.col("date") <= DATES[cut]), check_exact=True)
 
 
