@@ -164,11 +164,15 @@ class _Session:
 
     def run(self, sectors: list[str], first: str, last: str, *, select: str | None, workers: int) -> None:
         from quant_assets.definitions import build_defs
-        from quant_assets.running.execute import dagster_home, execute
+        from quant_assets.running.execute import execute
+        from quant_assets.running.instance import dagster_home, records
         from quant_assets.running.plan import Planner, total_outputs
 
         self.profile.source.membership(self.profile.last_session())  # a missing data folder is said before anything starts
-        dagster_home(self.settings.profile)
+        home = dagster_home(self.settings.profile)
+        found, wanted = records(home), self.settings.dagster.storage
+        if found is not None and found != wanted:
+            _print(f"Dagster's records stay in {found}, where {home} has them, not in {wanted} (dagster.storage): move that folder away to change")
         defs = build_defs(self.settings)
         planner = Planner(defs, self.profile)
         names = planner.select(select, defs)

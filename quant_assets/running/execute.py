@@ -1,10 +1,8 @@
 """Executing a plan: one process for each sector, runs recorded in the profile's Dagster instance, progress on the way."""
 
-import fcntl
 import logging
 import multiprocessing
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +11,6 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import SpawnContext
 from multiprocessing.managers import SyncManager
 from multiprocessing.queues import Queue
-from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -21,8 +18,8 @@ import dagster as dg
 
 from quant_assets.errors import QuantError
 from quant_assets.running.bookkeeping import relax
+from quant_assets.running.instance import initialise_instance
 from quant_assets.running.plan import Phase
-from quant_assets.settings import ROOT, conf_dir
 
 #: (dataset, partitions written)
 Progress = Callable[[str, int], None]
@@ -30,31 +27,6 @@ Progress = Callable[[str, int], None]
 
 class RunFailedError(QuantError):
     """Runs failed; one line for each chain, with its first failing step."""
-
-
-def dagster_home(profile: str) -> Path:
-    """Folder of the Dagster instance: `DAGSTER_HOME`, else `storage/dagster/<profile>`, made from `conf/dagster.yaml`.
-
-    Profiles have partitions of their own, so each has an instance of its own.
-    """
-    home = Path(os.environ.get("DAGSTER_HOME") or ROOT / "storage" / "dagster" / profile).absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists():
-        unfinished = config.with_suffix(f".{os.getpid()}")
-        shutil.copyfile(conf_dir() / "dagster.yaml", unfinished)
-        unfinished.replace(config)
-    os.environ["DAGSTER_HOME"] = str(home)
-    return home
-
-
-def initialise_instance() -> None:
-    """Create the instance's tables, one process at a time: two at once on an empty SQLite home make each other fail."""
-    with (Path(os.environ["DAGSTER_HOME"]) / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with dg.DagsterInstance.get() as instance:
-            instance.get_run_records(limit=1)
-            instance.all_asset_keys()
 
 
 def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> None:

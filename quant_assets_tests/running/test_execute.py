@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 
 from quant_assets.profile import Profile
-from quant_assets.running.execute import RunFailedError, dagster_home, execute
+from quant_assets.running.execute import RunFailedError, execute
+from quant_assets.running.instance import dagster_home
 from quant_assets.running.plan import Phase
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import conf_dir, load_settings
@@ -189,7 +190,7 @@ def test_the_instance_has_a_folder_for_each_profile_and_its_configuration_is_nev
 
 def test_commands_that_start_together_make_the_instance_once(tmp_path: Path) -> None:
     code = (
-        "from quant_assets.running.execute import dagster_home, initialise_instance\n"
+        "from quant_assets.running.instance import dagster_home, initialise_instance\n"
         "print('ready', flush=True); input(); dagster_home('demo'); initialise_instance(); print('made')"
     )
     environment = os.environ | {"DAGSTER_HOME": str(tmp_path)}
