@@ -172,7 +172,7 @@ class _Session:
         home = dagster_home(self.settings.profile)
         found, wanted = records(home), self.settings.dagster.storage
         if found is not None and found != wanted:
-            _print(f"Dagster's records stay in {found}, where {home} has them, not in {wanted} (dagster.storage): move that folder away to change")
+            _print(f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); move that folder to change")
         defs = build_defs(self.settings)
         planner = Planner(defs, self.profile)
         names = planner.select(select, defs)

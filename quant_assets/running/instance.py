@@ -68,7 +68,7 @@ def dagster_home(profile: str) -> Path:
 
 
 def records(home: Path) -> Records | None:
-    """Where an instance keeps its records: `postgres` (the embedded one), `sqlite`, or None where its dagster.yaml names a place of its own."""
+    """Where an instance keeps its records: `postgres` (the embedded one), `sqlite`, or None for a place that its dagster.yaml names."""
     config = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
     if "storage" not in config:
         return "sqlite"

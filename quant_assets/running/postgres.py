@@ -181,7 +181,9 @@ def _end_orphans(cluster: Path) -> None:
     """End what a killed keeper or server left: processes of this cluster, and a record of one whose number is somebody else's by now."""
     import psutil
 
-    orphans = [each for each in psutil.process_iter(["name", "cwd"]) if each.info["name"] == "postgres" and each.info["cwd"] == str(cluster)]
+    orphans = [
+        each for each in psutil.process_iter(["name", "cwd"]) if each.info["name"] == "postgres" and each.info["cwd"] == str(cluster)
+    ]
     for process in orphans:
         process.send_signal(signal.SIGQUIT)
     _, alive = psutil.wait_procs(orphans, timeout=_STOP_SECONDS)
