@@ -187,7 +187,7 @@ class DatasetStore:
 
         def write_one(key: str) -> int:
             rows, path = by_key.get(key), self.path(dataset, key)
-            rows = empty if rows is None else rows.drop("__key", "sector", strict=False)
+            rows = empty if rows is None else rows.select(list(dataset.schema))
             known = None if known_through is None else known_through(key)
             buffer = io.BytesIO()
             rows.write_parquet(

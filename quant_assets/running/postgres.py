@@ -8,6 +8,7 @@ listens on a Unix socket that only its own user may open, never on a network add
 import fcntl
 import hashlib
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -149,7 +150,7 @@ def keep(folder: Path) -> None:
     with keeper:
         programs: Path = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
         cluster, socket = folder / f"data-{TARGET_POSTGRES_VERSION}", _socket_folder(folder)
-        user = _Account.of_server()
+        user = _Account()
         for place in (folder, programs):
             user.check_may_enter(place)
         user.own(socket)
@@ -159,14 +160,25 @@ def keep(folder: Path) -> None:
             shutil.rmtree(unfinished, ignore_errors=True)
             user.own(unfinished)
             arguments = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--username=postgres", "-D", str(unfinished)]
-            done = subprocess.run([programs / "initdb", *arguments], **user.process, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [programs / "initdb", *arguments],
+                cwd="/",
+                user=user.uid,
+                group=user.gid,
+                extra_groups=user.groups,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             if done.returncode:
                 raise ServerError(" ".join(done.stderr.split()) or f"initdb ended with status {done.returncode}")
             unfinished.rename(cluster)
         _end_orphans(cluster)
         settings = _SERVER_SETTINGS | {"unix_socket_directories": str(socket)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        server = subprocess.Popen([programs / "postgres", "-D", str(cluster), *options], **user.process)
+        server = subprocess.Popen(
+            [programs / "postgres", "-D", str(cluster), *options], cwd="/", user=user.uid, group=user.gid, extra_groups=user.groups
+        )
         signal.signal(signal.SIGTERM, lambda *_: server.send_signal(signal.SIGINT))
         # Where the server ends by itself, nobody may wait for its users to go.
         threading.Thread(target=lambda: os._exit(1 if server.wait() else 0), daemon=True).start()
@@ -196,30 +208,26 @@ def _end_orphans(cluster: Path) -> None:
 class _Account:
     """The user that the server runs as: this process's own, or for root the one without rights."""
 
-    def __init__(self, uid: int, gid: int, *, root: bool) -> None:
-        self._uid, self._root = uid, root
-        self.process: dict[str, object] = {"cwd": "/"} | ({"user": uid, "group": gid, "extra_groups": []} if root else {})
-
-    @classmethod
-    def of_server(cls) -> "_Account":
-        if os.geteuid():
-            return cls(os.geteuid(), os.getegid(), root=False)
-        import pwd
-
-        entry = pwd.getpwnam(_ROOTS_USER)
-        return cls(entry.pw_uid, entry.pw_gid, root=True)
+    def __init__(self) -> None:
+        #: What a process of the server is started with; None for what this process is.
+        self.uid: int | None = None
+        self.gid: int | None = None
+        self.groups: list[int] | None = None
+        if os.geteuid() == 0:
+            entry = pwd.getpwnam(_ROOTS_USER)
+            self.uid, self.gid, self.groups = entry.pw_uid, entry.pw_gid, []
 
     def own(self, folder: Path) -> None:
         """Make a folder that only the server's user may enter."""
         folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), self._uid):
+        if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), self.uid):
             raise ServerError(f"{folder} belongs to another user; remove it")
-        os.chown(folder, self._uid, -1)
+        os.chown(folder, -1 if self.uid is None else self.uid, -1)
         folder.chmod(0o700)
 
     def check_may_enter(self, place: Path) -> None:
         """Refuse folders that root's server could not reach; opening them is the user's decision."""
-        for folder in (place, *place.parents) if self._root else ():
+        for folder in () if self.uid is None else (place, *place.parents):
             if not folder.stat().st_mode & 0o001:
                 raise ServerError(f"started by root it runs as '{_ROOTS_USER}', who may not enter {folder}; chmod o+x {folder}")
 

@@ -42,7 +42,7 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
 
 
 def chain(sector: str, *steps: Sequence[str]) -> list[Phase]:
-    return [Phase(tuple(names), FIRST, LAST, sector) for names in steps]
+    return [Phase(tuple(names), FIRST, LAST, (sector,)) for names in steps]
 
 
 def empty_ohlcv(profile: Profile, *sectors: str) -> None:
@@ -93,7 +93,7 @@ def test_every_chain_that_fails_is_named_and_the_others_are_finished_in_one_proc
     empty_ohlcv(profile, "energy", "it", "utilities")
     for sector in ("energy", "utilities"):
         spoil(profile, "ohlcv", f"{LAST}|{sector}")
-    plan = [[Phase(("prices",), LAST, LAST, sector)] for sector in ("energy", "it", "utilities")]
+    plan = [[Phase(("prices",), LAST, LAST, (sector,))] for sector in ("energy", "it", "utilities")]
     with pytest.raises(RunFailedError) as caught:
         execute(plan, "demo", 1, lambda *_: None)
     lines = str(caught.value).splitlines()
@@ -124,7 +124,7 @@ def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(profile: Pr
     for name in ("prices", "universe"):
         profile.store.write(DATASETS[name], DATASETS[name].empty(), [f"{LAST}|it"])
     with pytest.raises(RunFailedError) as caught:
-        execute([[Phase(("delistings", "labels"), LAST, LAST, "it")]], "demo", 1, lambda *_: None)
+        execute([[Phase(("delistings", "labels"), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
     message = str(caught.value)
     assert message.startswith(
         f"delistings (it, {LAST}): check 'keys' failed, so nothing downstream was computed; mend the cause and run again: "
@@ -138,7 +138,7 @@ def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(profile: Pr
 def test_a_bug_is_named_with_its_run(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quant_assets.sources.demo.DemoSource", Crashes)
     with pytest.raises(RunFailedError) as caught:
-        execute([[Phase(("delistings",), LAST, LAST, "it")]], "demo", 1, lambda *_: None)
+        execute([[Phase(("delistings",), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
     with dg.DagsterInstance.get() as instance:
         (run,) = instance.get_runs()
     assert str(caught.value) == f"delistings (it, {LAST}): ValueError: a bug of two lines (unexpected; see run {run.run_id} in the web UI)"
@@ -147,7 +147,7 @@ def test_a_bug_is_named_with_its_run(profile: Profile, monkeypatch: pytest.Monke
 def test_a_step_of_several_assets_names_them_all(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DemoSource, "bars", lambda *_: 1 / 0)
     with pytest.raises(RunFailedError, match=rf"^ohlcv, price_peaks, quarantine \(it, {LAST}\): ZeroDivisionError: division by zero "):
-        execute([[Phase(("ohlcv", "price_peaks", "quarantine"), LAST, LAST, "it")]], "demo", 1, lambda *_: None)
+        execute([[Phase(("ohlcv", "price_peaks", "quarantine"), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
 
 
 def test_a_killed_worker_is_said(profile: Profile) -> None:

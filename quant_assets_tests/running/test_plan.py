@@ -91,7 +91,7 @@ def test_every_asset_gets_the_months_that_it_reads_and_no_others(graph: Graph, f
             together = set().union(*(expected.get(each, set()) for each in BARS))
             expected |= dict.fromkeys(BARS, together)  # one step writes all three
         assert ranges(plan) == {each: (min(months), max(months)) for each, months in expected.items()}, name
-        assert {phase.sector for phase in plan} == {"it" if dataset.grain == "sector" else None}
+        assert {phase.sectors for phase in plan} == {("it",) if dataset.grain == "sector" else ()}
 
 
 def test_windows_end_where_the_profile_does(graph: Graph) -> None:
@@ -132,8 +132,8 @@ def test_month_grain_assets_have_phases_of_their_own(graph: Graph) -> None:
     assert graph.planner.sector_phases(["macro", "portfolio_weights"], "it", "2024-01", "2024-02") == []
     assert graph.planner.month_phases(["prices"], "2024-01", "2024-02") == []
     assert graph.planner.month_phases(["prices", "portfolio_backtest"], "2024-01", "2024-02") == [
-        Phase(("portfolio_weights",), "2023-11", "2024-02", None),
-        Phase(("portfolio_backtest",), "2024-01", "2024-02", None),
+        Phase(("portfolio_weights",), "2023-11", "2024-02"),
+        Phase(("portfolio_backtest",), "2024-01", "2024-02"),
     ]
 
 
@@ -149,12 +149,12 @@ def test_a_sectors_warm_up_holds_what_the_total_portfolio_reads_before_the_first
 
 
 def test_a_phase_says_its_range_and_what_it_writes() -> None:
-    phase = Phase(("universe", "delistings"), "2024-01", "2024-03", "it")
+    phase = Phase(("universe", "delistings"), "2024-01", "2024-03", ("it",))
     assert phase.range_tags == {
         "dagster/asset_partition_range_start": "2024-01|it",
         "dagster/asset_partition_range_end": "2024-03|it",
     }
-    monthly = Phase(("macro",), "2024-01", "2024-02", None)
+    monthly = Phase(("macro",), "2024-01", "2024-02")
     assert monthly.range_tags == {"dagster/asset_partition_range_start": "2024-01", "dagster/asset_partition_range_end": "2024-02"}
     assert phase.outputs == 6
     assert total_outputs([phase, monthly]) == 8
@@ -237,7 +237,7 @@ def test_a_selection_of_nothing_says_how_to_write_one(graph: Graph, selection: s
     with pytest.raises(SettingsError) as caught:
         graph.planner.select(selection, graph.defs)
     message = str(caught.value)
-    assert message.startswith(f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices'")
+    assert message.startswith(f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'ohlcv..labels'")
     assert "lightgbm_checkpoint" in message
     assert "\n" not in message
     assert not recwarn.list
