@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,7 +14,7 @@ from dagster._config.config_schema import UserConfigSchema
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
-from quant_assets.running.postgres import serve
+from quant_assets.running.postgres import ServerError, serve
 from quant_assets.settings import ROOT, conf_dir, load_settings
 
 Records = Literal["postgres", "sqlite"]
@@ -45,13 +46,18 @@ class EmbeddedPostgresStorage(DagsterPostgresStorage):
             ServerError: it does not start.
 
         """
-        return cls(serve(Path(config_value["home"])), inst_data=inst_data)
+        home = Path(config_value["home"])
+        try:
+            return cls(serve(home), inst_data=inst_data)
+        except ServerError as error:
+            raise ServerError(f"{error}; mend that, or move {home} away: the next run makes a new one with what can be had") from None
 
 
 def dagster_home(profile: str) -> Path:
     """Folder of the Dagster instance: `DAGSTER_HOME`, else `storage/dagster/<profile>`, made from `conf/dagster.yaml`.
 
-    Profiles have partitions of their own, so each has an instance of its own. An existing dagster.yaml is never changed.
+    Profiles have partitions of their own, so each has an instance of its own. An existing dagster.yaml is never changed. Where a new
+    one should name PostgreSQL and that does not start, it is said on standard error and SQLite is used.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or ROOT / "storage" / "dagster" / profile).absolute()
     home.mkdir(parents=True, exist_ok=True)
@@ -59,12 +65,21 @@ def dagster_home(profile: str) -> Path:
     if not config.exists():
         unfinished = config.with_suffix(f".{os.getpid()}")
         shutil.copyfile(conf_dir() / "dagster.yaml", unfinished)
-        if load_settings(profile).dagster.storage == "postgres":
+        if load_settings(profile).dagster.storage == "postgres" and _starts(home):
             with unfinished.open("a", encoding="utf-8") as file:
                 file.write(_EMBEDDED)
         unfinished.replace(config)
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+def _starts(home: Path) -> bool:
+    try:
+        serve(home)
+    except ServerError as error:
+        sys.stderr.write(f"note: {error}; Dagster's records are kept in SQLite, which takes longer where months are many\n")
+        return False
+    return True
 
 
 def records(home: Path) -> Records | None:

@@ -40,7 +40,7 @@ _SERVER_SETTINGS = {
 
 
 class ServerError(QuantError):
-    """The embedded PostgreSQL does not start or does not answer; names its folder, the reason and the remedy."""
+    """The embedded PostgreSQL does not start or does not answer; names its folder and the reason."""
 
 
 @cache
@@ -70,10 +70,7 @@ def serve(home: Path) -> str:
                 keeper = _start_keeper(folder)
             time.sleep(0.05)
             continue
-        raise ServerError(
-            f"PostgreSQL for Dagster's records does not start in {folder}: {reason} (see {folder / 'log'}); mend that, or keep the "
-            f"records in SQLite: move {home} away and set dagster.storage to sqlite (QUANT__DAGSTER__STORAGE)"
-        )
+        raise ServerError(f"PostgreSQL for Dagster's records does not start in {folder}: {reason} (see {folder / 'log'})")
     return f"postgresql+psycopg2://postgres@/postgres?host={quote(str(socket), safe='')}"
 
 

@@ -31,6 +31,7 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
     """The demo profile with a storage and an instance of its own, through the environment as workers see it."""
     for name, value in {
         "QUANT__STORAGE": str(tmp_path / "storage"),
+        "QUANT__DAGSTER__STORAGE": "sqlite",
         "QUANT__AS_OF": "2024-06-28",
         "QUANT__PARTITIONS__START": FIRST,
         "QUANT_PROFILE": "demo",
@@ -99,6 +100,24 @@ def test_every_chain_that_fails_is_named_and_the_others_are_finished_in_one_proc
     lines = str(caught.value).splitlines()
     assert [line.partition(": ")[0] for line in lines] == [f"prices (energy, {LAST})", f"prices (utilities, {LAST})"]
     assert existing(profile, "prices") == {f"{LAST}|it"}
+
+
+def test_a_sector_that_fails_in_a_run_with_its_neighbours_is_named_and_they_are_finished(profile: Profile) -> None:
+    sectors = ("healthcare", "financials", "it")
+    empty_ohlcv(profile, *sectors)
+    spoil(profile, "ohlcv", f"{LAST}|financials")
+    plan = [
+        [Phase(("delistings",), FIRST, LAST, sectors), Phase(("prices",), FIRST, LAST, sectors), Phase(("universe",), LAST, LAST, sectors)]
+    ]
+    with pytest.raises(RunFailedError) as caught:
+        execute(plan, "demo", 1, lambda *_: None)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"prices (financials, {FIRST} to {LAST}): ")
+    assert existing(profile, "delistings") == {f"{month}|{sector}" for month in (FIRST, LAST) for sector in sectors}
+    assert existing(profile, "prices") == {f"{month}|{sector}" for month in (FIRST, LAST) for sector in ("healthcare", "it")}
+    assert existing(profile, "universe") == {f"{LAST}|healthcare", f"{LAST}|it"}
+    with dg.DagsterInstance.get() as instance:
+        assert len(instance.get_runs()) == 2 + 3 + 2, "one for each step together, and from the failure on one for each sector"
 
 
 class RepeatsDelistings(DemoSource):
@@ -175,6 +194,7 @@ def test_the_instance_has_a_folder_for_each_profile_and_its_configuration_is_nev
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("QUANT__DAGSTER__STORAGE", "sqlite")
     home = dagster_home("demo")
     assert home == tmp_path / "home"
     assert [path.name for path in home.iterdir()] == ["dagster.yaml"]
@@ -193,7 +213,7 @@ def test_commands_that_start_together_make_the_instance_once(tmp_path: Path) -> 
         "from quant_assets.running.instance import dagster_home, initialise_instance\n"
         "print('ready', flush=True); input(); dagster_home('demo'); initialise_instance(); print('made')"
     )
-    environment = os.environ | {"DAGSTER_HOME": str(tmp_path)}
+    environment = os.environ | {"DAGSTER_HOME": str(tmp_path), "QUANT__DAGSTER__STORAGE": "sqlite"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     together = [subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=PROJECT, text=True, **pipes) for _ in range(3)]
     for each in together:
