@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+import psutil
+
 from quant_assets.errors import QuantError
 
 _START_SECONDS, _STOP_SECONDS = 60.0, 20.0
@@ -60,17 +62,18 @@ def serve(home: Path) -> str:
     folder = home.absolute() / "postgres"
     folder.mkdir(parents=True, exist_ok=True)
     _HELD.append(_lock(folder / "users.lock", fcntl.LOCK_SH))  # waits where a keeper is just stopping the server
-    socket, keeper, reason = _socket_folder(folder), None, "it does not answer"
+    socket, log, keeper = _socket_folder(folder), folder / "log", None
+    said = log.stat().st_size if log.exists() else 0
     deadline = time.monotonic() + _START_SECONDS
-    while not _answers(socket):
-        if keeper is not None and keeper.poll():
-            reason = _last_line(folder / "log")
-        elif time.monotonic() < deadline:
-            if (keeper is None or keeper.poll() is not None) and _is_free(folder / "keeper.lock"):
-                keeper = _start_keeper(folder)
-            time.sleep(0.05)
-            continue
-        raise ServerError(f"PostgreSQL for Dagster's records does not start in {folder}: {reason} (see {folder / 'log'})")
+    # One that answers and has no keeper was left by a killed one, and would never end.
+    while (unkept := _is_free(folder / "keeper.lock")) or not _answers(socket):
+        failed = keeper is not None and keeper.poll()
+        if failed or time.monotonic() > deadline:
+            reason = _reason(log, said) if failed else "it does not answer"
+            raise ServerError(f"PostgreSQL for Dagster's records does not start in {folder}: {reason} (see {log})")
+        if unkept and (keeper is None or keeper.poll() is not None):
+            keeper = _start_keeper(folder)
+        time.sleep(0.05)
     return f"postgresql+psycopg2://postgres@/postgres?host={quote(str(socket), safe='')}"
 
 
@@ -131,9 +134,11 @@ def _answers(socket: Path) -> bool:
     return True
 
 
-def _last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    return next((line for line in reversed(lines) if line), "no reason was given")
+def _reason(log: Path, since: int) -> str:
+    """The last error that was written after the first `since` bytes, else the last line."""
+    lines = [line.strip() for line in log.read_bytes()[since:].decode(errors="replace").splitlines() if line.strip()]
+    errors = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line]
+    return (errors or lines or ["no reason was given"])[-1]
 
 
 def keep(folder: Path) -> None:
@@ -170,12 +175,12 @@ def keep(folder: Path) -> None:
             if done.returncode:
                 raise ServerError(" ".join(done.stderr.split()) or f"initdb ended with status {done.returncode}")
             unfinished.rename(cluster)
-        _end_orphans(cluster)
-        settings = _SERVER_SETTINGS | {"unix_socket_directories": str(socket)}
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", str(cluster), *options], cwd="/", user=user.uid, group=user.gid, extra_groups=user.groups
-        )
+        server = _left_running(cluster, socket)
+        if server is None:
+            settings = _SERVER_SETTINGS | {"unix_socket_directories": str(socket)}
+            options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+            command = [str(programs / "postgres"), "-D", str(cluster), *options]
+            server = psutil.Popen(command, cwd="/", user=user.uid, group=user.gid, extra_groups=user.groups)
         signal.signal(signal.SIGTERM, lambda *_: server.send_signal(signal.SIGINT))
         # Where the server ends by itself, nobody may wait for its users to go.
         threading.Thread(target=lambda: os._exit(1 if server.wait() else 0), daemon=True).start()
@@ -186,20 +191,24 @@ def keep(folder: Path) -> None:
             time.sleep(_STOP_SECONDS)
 
 
-def _end_orphans(cluster: Path) -> None:
-    """End what a killed keeper or server left: processes of this cluster, and a record of one whose number is somebody else's by now."""
-    import psutil
+def _left_running(cluster: Path, socket: Path) -> psutil.Process | None:
+    """The server that a killed keeper left. Where there is none, the way is cleared of what a killed server left.
 
-    orphans = [
-        each for each in psutil.process_iter(["name", "cwd"]) if each.info["name"] == "postgres" and each.info["cwd"] == str(cluster)
-    ]
-    for process in orphans:
-        process.send_signal(signal.SIGQUIT)
-    _, alive = psutil.wait_procs(orphans, timeout=_STOP_SECONDS)
-    for process in alive:
+    The keeper's lock is held, so nobody else starts one. A record may name a process that is no server: numbers are given anew after
+    a restart of the machine.
+    """
+    ours = {each.pid: each for each in psutil.process_iter(["name", "cwd"]) if each.info["cwd"] == str(cluster)}
+    record = cluster / "postmaster.pid"
+    if record.exists():
+        number = record.read_text(encoding="utf-8").partition("\n")[0]
+        if number.isdecimal() and int(number) in ours:
+            return ours[int(number)]
+    for process in ours.values():
         process.kill()
-    psutil.wait_procs(alive)
-    (cluster / "postmaster.pid").unlink(missing_ok=True)
+    psutil.wait_procs(list(ours.values()), timeout=_STOP_SECONDS)
+    for left in (record, *socket.glob(".s.PGSQL.*")):
+        left.unlink(missing_ok=True)
+    return None
 
 
 class _Account:
