@@ -15,6 +15,7 @@ from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.partitions import parse_key
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
+from quant_assets.schemas.dataset import rises
 
 #: Check name and what it says; all of them block what is downstream, in the same run and, the partition being set aside, in later ones.
 CONTRACT = {
@@ -40,37 +41,52 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
     """
     found: dict[str, list[str]] = {name: [] for name in CONTRACT}
     head = ["sector"] if dataset.grain == "sector" else []
-
-    def note(check: str, what: str, rows: pl.DataFrame) -> None:
-        if len(rows):
-            first = {name: value for name, value in rows.row(0, named=True).items() if name in {*head, *dataset.key, *what.split()}}
-            found[check].append(f"{what}: {len(rows)} rows, first {first}")
-
     for name, column in dataset.columns.items():
         if frame.schema.get(name) != column.dtype:
             found["dtypes"].append(f"{name} is {frame.schema.get(name)}, not {column.dtype}")
     if found["dtypes"]:
         return found
-    note("keys", f"key {' '.join(dataset.key)} repeats", frame.filter(frame.select(*head, *dataset.key).is_duplicated()))
+    rules: list[tuple[str, str, pl.Expr]] = []
     for name, column in dataset.columns.items():
         value = pl.col(name)
         if not column.nullable:
-            note("nulls", f"{name} is null", frame.filter(value.is_null()))
+            rules.append(("nulls", f"{name} is null", value.is_null()))
         if column.dtype == pl.Float64:
-            note("ranges", f"{name} is not finite", frame.filter(~value.is_finite()))
+            rules.append(("ranges", f"{name} is not finite", ~value.is_finite()))
         if column.ge is not None:
-            note("ranges", f"{name} below {column.ge}", frame.filter(value < column.ge))
+            rules.append(("ranges", f"{name} below {column.ge}", value < column.ge))
         if column.gt is not None:
-            note("ranges", f"{name} not above {column.gt}", frame.filter(value <= column.gt))
+            rules.append(("ranges", f"{name} not above {column.gt}", value <= column.gt))
         if column.le is not None:
-            note("ranges", f"{name} above {column.le}", frame.filter(value > column.le))
+            rules.append(("ranges", f"{name} above {column.le}", value > column.le))
         if column.isin is not None:
-            note("ranges", f"{name} not one of {column.isin}", frame.filter(value.is_not_null() & ~value.is_in(column.isin)))
+            rules.append(("ranges", f"{name} not one of {column.isin}", value.is_not_null() & ~value.is_in(column.isin)))
     known = pl.col(dataset.known_at)
-    note("known", f"{dataset.known_at} later than {last_session}", frame.filter(known > last_session))
+    rules.append(("known", f"{dataset.known_at} later than {last_session}", known > last_session))
     if dataset.known_at != dataset.dated_by:
-        note("known", f"{dataset.known_at} before {dataset.dated_by}", frame.filter(known < pl.col(dataset.dated_by)))
+        rules.append(("known", f"{dataset.known_at} before {dataset.dated_by}", known < pl.col(dataset.dated_by)))
+    if not _keys_differ(dataset, frame):
+        rules.insert(0, ("keys", f"key {' '.join(dataset.key)} repeats", pl.struct(*head, *dataset.key).is_duplicated()))
+    # One pass over the frame counts the breaches of every rule; rows are looked up only where there are any.
+    counts = frame.lazy().select(rule.sum().alias(str(number)) for number, (_, _, rule) in enumerate(rules)).collect().row(0)
+    for count, (check, what, rule) in zip(counts, rules, strict=True):
+        if count:
+            row = frame.filter(rule).row(0, named=True)
+            first = {name: value for name, value in row.items() if name in {*head, *dataset.key, *what.split()}}
+            found[check].append(f"{what}: {count} rows, first {first}")
     return found
+
+
+def _keys_differ(dataset: Dataset, frame: pl.DataFrame) -> bool:
+    """Whether the rows' order shows that no key repeats: the quick answer, since the store keeps partitions sorted.
+
+    A key that holds the date lies in one partition only.
+    """
+    partition = ["sector", "month"] if dataset.grain == "sector" else ["month"]
+    if dataset.dated_by not in dataset.key or not set(partition) <= set(frame.columns):
+        return False
+    places = frame.select(pl.struct(partition).rle_id().alias("place"), *dataset.key)
+    return places["place"].n_unique() == frame.select(pl.struct(partition).n_unique()).item() and rises(places, ["place", *dataset.key])
 
 
 def contract_checks(

@@ -44,6 +44,12 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class DagsterSettings(Model):
+    """Where a new Dagster instance keeps its records: the embedded PostgreSQL (for long histories), or SQLite files."""
+
+    storage: Literal["postgres", "sqlite"] = "postgres"
+
+
 class PartitionSettings(Model):
     """The months that exist. `end` (inclusive) is null where the running month is the last one."""
 
@@ -469,6 +475,7 @@ class Settings(BaseSettings):
     data_dir: Path | None = None
     storage: str = "storage"
     as_of: date | None = None
+    dagster: DagsterSettings = DagsterSettings()
     partitions: PartitionSettings
     indicators: IndicatorSettings
     candidates: CandidateSettings = CandidateSettings()

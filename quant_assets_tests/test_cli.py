@@ -43,6 +43,7 @@ def environment(folder: Path) -> dict[str, str]:
     fixed = {
         "QUANT__STORAGE": str(folder / "storage"),
         "DAGSTER_HOME": str(folder / "home"),
+        "QUANT__DAGSTER__STORAGE": "sqlite",
         "QUANT__AS_OF": str(AS_OF),
         "QUANT__PARTITIONS__START": "2024-03",
         "QUANT__CANDIDATES__MIN_HISTORY_SESSIONS": "20",
