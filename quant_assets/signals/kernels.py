@@ -26,13 +26,14 @@ Starts = NDArray[np.int64]
 
 
 @kernel
-def sums(values: FloatArray, starts: Starts, window: int) -> FloatArray:
-    """Sum of the observed values of the last `window` sessions."""
+def sums(values: FloatArray, starts: Starts, window: int, average: bool) -> FloatArray:
+    """Sum, or mean, of the observed values of the last `window` sessions; the mean of equal values is exactly that value."""
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
     tail, seen = np.zeros(window), np.zeros(window, np.int64)
     for i in range(tickers):
         anchor, head, count = 0, 0.0, 0
+        last, other = -1, -1  # the newest observed session, and the newest whose value is another one
         for j in range(sessions):
             if starts[j] == j or j - anchor == window:
                 anchor, head, count = j, 0.0, 0
@@ -44,23 +45,31 @@ def sums(values: FloatArray, starts: Starts, window: int) -> FloatArray:
                 head, count = 0.0, 0
             if math.isnan(values[i, j]):
                 continue
+            if last >= 0 and values[i, last] != values[i, j]:
+                other = last
+            last = j
             head += values[i, j]
             count += 1
             n = window - 1 - (j - anchor)
-            if _WHOLE * (seen[n] + count) >= _PARTS * window:
+            observed = seen[n] + count
+            if _WHOLE * observed < _PARTS * window:
+                continue
+            if average:
+                out[i, j] = (tail[n] + head) / observed if other > j - window else values[i, j]
+            else:
                 out[i, j] = tail[n] + head
     return out
 
 
 @kernel
-def moments(values: FloatArray, starts: Starts, window: int) -> tuple[FloatArray, FloatArray]:
-    """Mean and standard deviation (ddof 1) of the last `window` sessions.
+def deviations(values: FloatArray, starts: Starts, window: int) -> FloatArray:
+    """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 where all values are the same.
 
-    Both are updated by Welford's method and those of tail and head joined by that of Chan, Golub and LeVeque (1979), which add what is
-    positive only. Where all values are the same, the mean is exactly that value and the deviation exactly 0.
+    Means and squared deviations are updated by Welford's method and those of tail and head joined by that of Chan, Golub and LeVeque
+    (1979), which add what is positive only.
     """
     tickers, sessions = values.shape
-    means, deviations = np.full((tickers, sessions), np.nan), np.full((tickers, sessions), np.nan)
+    out = np.full((tickers, sessions), np.nan)
     inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
     tail_mean, tail_squares, seen = np.zeros(window), np.zeros(window), np.zeros(window, np.int64)
     for i in range(tickers):
@@ -84,17 +93,12 @@ def moments(values: FloatArray, starts: Starts, window: int) -> tuple[FloatArray
             squares += apart * (values[i, j] - mean)
             n = window - 1 - (j - anchor)
             observed = seen[n] + count
-            if _WHOLE * observed < _PARTS * window:
+            if observed < 2 or _WHOLE * observed < _PARTS * window:
                 continue
-            average, total = mean, squares
-            if seen[n] > 0:
-                apart = tail_mean[n] - mean
-                average += apart * (seen[n] * inverse[observed])
-                total += tail_squares[n] + apart * apart * (seen[n] * count * inverse[observed])
-            means[i, j] = average
-            if observed > 1:
-                deviations[i, j] = math.sqrt(total / (observed - 1))
-    return means, deviations
+            apart = tail_mean[n] - mean
+            total = squares + tail_squares[n] + apart * apart * (seen[n] * count * inverse[observed])
+            out[i, j] = math.sqrt(total / (observed - 1))
+    return out
 
 
 @kernel
@@ -116,7 +120,7 @@ def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: 
     slope, correlation = np.full((tickers, sessions), np.nan), np.full((tickers, sessions), np.nan)
     residual = np.full((tickers, sessions), np.nan)
     inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
-    # Of x the factor and y the value: means, sums of squares and of products, as in `moments`.
+    # Of x the factor and y the value: means, sums of squares and of products, as in `deviations`.
     tail = np.zeros((window, 5))
     seen = np.zeros(window, np.int64)
     for i in range(tickers):
