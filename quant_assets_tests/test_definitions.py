@@ -66,7 +66,7 @@ def test_an_asset_has_the_contracts_checks_and_they_block(dataset: Dataset) -> N
     specs = {each.name: GRAPH.get_check_spec(each) for each in GRAPH.get_check_keys_for_assets({dg.AssetKey(dataset.name)})}
     blocking = {name for name, spec in specs.items() if spec.blocking}
     assert blocking == {"dtypes", "keys", "nulls", "ranges", "known"} == set(CONTRACT)
-    assert set(specs) - blocking == ({"sessions_explained"} if dataset.name == "absences" else set())
+    assert set(specs) - blocking == ({"sessions_explained"} if dataset.name == "data_quality" else set())
     assert all(spec.description for spec in specs.values())
 
 

@@ -145,8 +145,10 @@ def test_a_bug_is_named_with_its_run(profile: Profile, monkeypatch: pytest.Monke
 
 def test_a_step_of_several_assets_names_them_all(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DemoSource, "bars", lambda *_: 1 / 0)
-    with pytest.raises(RunFailedError, match=rf"^ohlcv, price_peaks, quarantine \(it, {LAST}\): ZeroDivisionError: division by zero "):
-        execute([[Phase(("ohlcv", "price_peaks", "quarantine"), LAST, LAST, "it")]], "demo", 1, lambda *_: None)
+    with pytest.raises(
+        RunFailedError, match=rf"^absences, ohlcv, price_peaks, quarantine \(it, {LAST}\): ZeroDivisionError: division by zero "
+    ):
+        execute([[Phase(("absences", "ohlcv", "price_peaks", "quarantine"), LAST, LAST, "it")]], "demo", 1, lambda *_: None)
 
 
 def test_a_killed_worker_is_said(profile: Profile) -> None:

@@ -14,7 +14,7 @@ from quant_assets.schemas import DATASETS
 from quant_assets_tests.graph import Graph
 
 START, AS_OF, LATEST = "2021-03", date(2024, 6, 12), "2024-06"
-BARS = {"ohlcv", "quarantine", "price_peaks"}
+BARS = {"ohlcv", "quarantine", "price_peaks", "absences"}
 #: Their history is shown as far as it exists; they need the run's own months only.
 SHOWS_HISTORY = {"ops_report"}
 
@@ -89,7 +89,7 @@ def test_every_asset_gets_the_months_that_it_reads_and_no_others(graph: Graph, f
         expected = months_read(graph, name, first, last)
         if BARS & set(expected):
             together = set().union(*(expected.get(each, set()) for each in BARS))
-            expected |= dict.fromkeys(BARS, together)  # one step writes all three
+            expected |= dict.fromkeys(BARS, together)  # one step writes all four
         assert ranges(plan) == {each: (min(months), max(months)) for each, months in expected.items()}, name
         assert {phase.sector for phase in plan} == {"it" if dataset.grain == "sector" else None}
 
