@@ -182,8 +182,8 @@ def presence_check(profile: Profile) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         name="sessions_explained",
-        asset="absences",
-        additional_deps=["universe", "ohlcv"],
+        asset="data_quality",  # downstream of all three: bars are also made for months whose universe nobody asked for
+        additional_deps=["universe", "ohlcv", "absences"],
         description="every session of an index member has a bar in ohlcv or a reason in absences",
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:

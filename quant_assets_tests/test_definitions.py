@@ -69,7 +69,7 @@ def test_an_asset_has_the_contracts_checks_and_they_block(dataset: Dataset) -> N
     assert set(CONTRACT) == {"dtypes", "keys", "nulls", "ranges", "known"}
     # Beyond the contract: what the header of a SQL model declares, and the comparisons of datasets.
     tests = {test.name: test.blocking for model in load_models(DATASETS) if model.name == dataset.name for test in model.tests}
-    comparisons = {"sessions_explained": "absences", "providers_agree": "price_disagreements", "same_selection": "candidates_sql"}
+    comparisons = {"sessions_explained": "data_quality", "providers_agree": "price_disagreements", "same_selection": "candidates_sql"}
     across = {name: name == "same_selection" for name, asset in comparisons.items() if asset == dataset.name}
     assert {name: spec.blocking for name, spec in specs.items()} == dict.fromkeys(CONTRACT, True) | tests | across
     assert all(spec.description for spec in specs.values())
