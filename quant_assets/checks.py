@@ -133,32 +133,63 @@ def _refused(frame: pl.DataFrame, keys: Sequence[str], breaks: Callable[[pl.Data
     return found or list(keys)
 
 
-def coverage_check(profile: Profile) -> dg.AssetChecksDefinition:
-    """Which index members have no indicators at all in a month: a warning, since providers rarely have every ticker."""
+def sessions_explained(universe: pl.DataFrame, ohlcv: pl.DataFrame, absences: pl.DataFrame) -> list[str]:
+    """Member sessions that have neither a bar nor a reason, and reasons given for sessions that have a bar.
+
+    Args:
+        universe: dataset universe, `sector, ticker, date`.
+        ohlcv: dataset ohlcv of the same partitions.
+        absences: dataset absences of the same partitions.
+
+    Returns:
+        What is wrong, one line for each sector and ticker, sorted; empty where every session is present or explained.
+
+    """
+    last = pl.col("last_session")
+    spells = absences.select("sector", "ticker", pl.col("first_session").alias("date"), last)
+    explained = pl.col("date") <= last
+    missing = universe.select("sector", "ticker", "date").join(ohlcv, on=["sector", "ticker", "date"], how="anti").sort("date")
+    matched = missing.join_asof(spells.sort("date"), on="date", by=["sector", "ticker"], check_sortedness=False)
+    bare = matched.filter(~explained.fill_null(False)).group_by("sector", "ticker").agg(pl.len(), pl.col("date").min())
+    counted = matched.filter(explained).group_by("sector", "ticker").len("met")
+    given = absences.group_by("sector", "ticker").agg(pl.col("sessions").sum())
+    strange = given.join(counted, on=["sector", "ticker"], how="left").filter(pl.col("sessions") != pl.col("met").fill_null(0))
+    wrong = [f"{sector} {ticker}: {count} sessions without bar and reason, first {day}" for sector, ticker, count, day in bare.iter_rows()]
+    wrong += [
+        f"{sector} {ticker}: a reason for sessions that have a bar" for sector, ticker in strange.select("sector", "ticker").iter_rows()
+    ]
+    return sorted(wrong)
+
+
+def presence_check(profile: Profile) -> dg.AssetChecksDefinition:
+    """Every session of an index member has a bar or a reason; how many have which reason is in the metadata."""
 
     @dg.asset_check(
-        name="covers_universe",
-        asset="indicators",
-        additional_deps=["universe"],
-        description="every index member has a bar, and with it indicators, in each month of its membership",
+        name="sessions_explained",
+        asset="absences",
+        additional_deps=["universe", "ohlcv"],
+        description="every session of an index member has a bar in ohlcv or a reason in absences",
     )
-    def covers_universe(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         keys = context.op_execution_context.partition_keys
-        columns = ("sector", "ticker", "month")
-        met = profile.store.read(profile.datasets["indicators"], keys).select(columns).unique()
-        members = profile.store.read(profile.datasets["universe"], keys).select(columns).unique()
-        bare = members.join(met, on=columns, how="anti").sort(columns).collect()
-        total = members.select(pl.len()).collect().item()
-        names = bare.group_by("ticker", maintain_order=True).agg(pl.col("month").first())
-        listed = ", ".join(f"{ticker} ({month})" for ticker, month in names.head(40).iter_rows())
+        columns = ("sector", "ticker", "date")
+        members = profile.store.read(profile.datasets["universe"], keys).select(columns).collect()
+        bars = profile.store.read(profile.datasets["ohlcv"], keys).select(columns).collect()
+        absences = profile.store.read(profile.datasets["absences"], keys).collect()
+        wrong = sessions_explained(members, bars, absences)
+        reasons = absences.group_by("reason").agg(pl.col("sessions").sum()).sort("reason")
+        never = absences.filter(pl.col("reason") == "no_bar_yet")["ticker"].unique().sort().to_list()
         return dg.AssetCheckResult(
-            passed=not len(bare),
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"{len(bare)} of {total} member-months have no bar; first month of each ticker: {listed}" if len(bare) else None,
-            metadata={"member_months": total, "without_bar": len(bare)},
+            passed=not wrong,
+            description="; ".join(wrong[:20]) or None,
+            metadata={
+                "member_sessions": len(members),
+                **{f"sessions_{reason}": count for reason, count in reasons.iter_rows()},
+                "tickers_without_any_bar_yet": dg.MetadataValue.md(", ".join(never) or "none"),
+            },
         )
 
-    return covers_universe
+    return check
 
 
 #: How far scores that are rounded to nine decimals may lie apart where their sums were added up in another order.

@@ -120,7 +120,7 @@ def candidates(
 
         quant candidates -s it --compare --with candidates.momentum_weight=0.6
 
-        quant candidates --from 2024-01 --compare --with candidates.long_fraction=0.2
+        quant candidates --from 2024-01 --compare
 
         quant candidates -s it --from 2024-01 --to 2024-06 --export exported
     """

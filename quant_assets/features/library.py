@@ -22,7 +22,6 @@ from quant_assets.signals.declarations import FIELDS, Declared, Feature, Feature
 #: Ready-made sets and the modules that hold them, which are loaded only where a profile names the set.
 SETS = {
     "core": "quant_assets.features.core",
-    "extended": "quant_assets.features.extended",
     "cross_section": "quant_assets.features.cross_section",
     "alpha158": "quant_assets.features.alpha158",
 }

@@ -45,7 +45,7 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
 
     Args:
         judged: bars of `quarantine.judge`, the refused ones included for their dividends and splits, from the tickers' first
-            bar on.
+            bar on; with `listed` (`delistings.with_listing`), where a symbol may have passed from one company to another.
         settings: `splice_sessions`, `splice_min_sessions`, `splice_tolerance`.
 
     Returns:
@@ -54,10 +54,13 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
 
     """
     bars = judged.sort("ticker", "date", "precedence", "row")
+    if "listed" not in bars.columns:
+        bars = bars.with_columns(listed=pl.col("date").min().over("ticker"))
+    company = pl.struct("ticker", "listed")  # a symbol's next company has its own anchor
 
     # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
     status, factors = _compiled()(
-        np.array(bars["ticker"].rle_id(), dtype=np.int64),
+        np.array(bars.select(company.rle_id()).to_series(), dtype=np.int64),
         np.array(bars["date"].to_physical(), dtype=np.int64),
         np.array(bars["precedence"].rank("dense"), dtype=np.int64) - 1,
         np.array(bars["reason"].is_null(), dtype=np.bool),
@@ -85,6 +88,7 @@ def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
     return ohlcv.select(
         "ticker",
         "date",
+        "listed",
         *(pl.col(name) * pl.col("price_factor") for name in ("open", "high", "low", "close")),
         pl.col("volume") * pl.col("volume_factor"),
         (pl.col("close") * pl.col("traded_factor")).alias("close_unadjusted"),

@@ -18,9 +18,14 @@ PANEL = {
     ),
 }
 
+LISTED = day(
+    "first session of the company's bars: a symbol that trades again after a delisting is another company's, and its history starts anew"
+)
+
 BAR = {
     "ticker": ticker(),
     "date": day(),
+    "listed": LISTED,
     "open": price("first price of the session"),
     "high": price("highest price of the session"),
     "low": price("lowest price of the session"),
@@ -134,6 +139,60 @@ MARKET = (
             "ticker": ticker(),
             "last_session": day("session of the last bar"),
             "known_at": day("session at which the delisting was known"),
+            "rule": Column(
+                pl.String,
+                "how `delisting_return` was found: the provider says takeover, failure or renamed; collapse: no reason given, but the "
+                "price had collapsed; unknown",
+                isin=("takeover", "failure", "renamed", "collapse", "unknown"),
+            ),
+            "delisting_return": Column(
+                pl.Float64,
+                "return of a holder from the last price to what was paid out, by the rule; null where unknown, and the last price is taken",
+                "1",
+                nullable=True,
+                ge=-1,
+            ),
+        },
+    ),
+    Dataset(
+        "absences",
+        "Sessions of index members without a bar in `ohlcv`, each with the reason as known at the month's last session",
+        ("as_of", "ticker", "first_session"),
+        "as_of",
+        "as_of",
+        {
+            "as_of": as_of(),
+            "ticker": ticker(),
+            "first_session": day("first of the sessions in a row, within the month"),
+            "last_session": day("last of them"),
+            "sessions": Column(pl.Int32, "how many they are", "sessions", ge=1),
+            "reason": Column(
+                pl.String,
+                "quarantined: the bars were refused. no_bar_yet: no provider has had a bar of this symbol so far (not listed yet, or not "
+                "covered). delisted: it had stopped trading. provider_ended: the providers that had it have no bars of anybody any "
+                "more. provider_gap: the provider lacks the session for many. halt: others have it; no trade, or lost by the provider",
+                isin=("quarantined", "no_bar_yet", "delisted", "provider_ended", "provider_gap", "halt"),
+            ),
+        },
+    ),
+    Dataset(
+        "universe_coverage",
+        "How many index members had a sector and a bar, on the first session of each June up to the month and at its last session",
+        ("as_of", "scope", "date", "provider"),
+        "as_of",
+        "as_of",
+        {
+            "as_of": as_of(),
+            "scope": Column(
+                pl.String, "members of the whole index, those without a sector too, or of this sector", isin=("index", "sector")
+            ),
+            "date": day("session on which members and bars are counted"),
+            "provider": Column(
+                pl.String, "provider of the bars, by its own symbols; `any` for all of them together, `ohlcv` for the panels"
+            ),
+            "members": Column(pl.Int32, "index members", "names", ge=0),
+            "with_sector": Column(pl.Int32, "of those, with a sector: the others are in no sector's universe", "names", ge=0),
+            "with_bar": Column(pl.Int32, "members with a bar of the provider", "names", ge=0),
         },
     ),
     Dataset(
@@ -142,7 +201,7 @@ MARKET = (
         ("ticker", "as_of"),
         "as_of",
         "as_of",
-        {"ticker": ticker(), "as_of": as_of()}
+        {"ticker": ticker(), "as_of": as_of(), "listed": LISTED}
         | {
             name: Column(pl.Float64, f"highest {name.replace('_', ' ')} so far, forward-anchored", nullable="_mean_" in name, ge=0)
             for name in OHLCV_QUANTITIES

@@ -55,7 +55,7 @@ _GAIN = 1e-13
 _EXPLORED_GAIN = 1e-3
 #: and has converged where the information matrix of that very point expects less than this.
 _CONVERGED_GAIN = 1e-6
-_MAX_STEPS, _MAX_HALVINGS = 200, 30
+_MAX_EVALUATIONS, _LEAST_LENGTH = 500, 1e-9
 
 #: Observations whose variances are multiplied before one logarithm is taken: 16 values of 1e-8 to 1e12 stay inside a float.
 _LOG_BLOCK = 16
@@ -68,12 +68,12 @@ _BACKCAST_DECAY, _BACKCAST_SESSIONS = 0.94, 75
 
 
 def _compiled(function: Callable[P, R]) -> Callable[P, R]:
-    compiled: Callable[P, R] = numba.njit(cache=True)(function)
+    compiled: Callable[P, R] = numba.njit(cache=True, error_model="numpy")(function)
     return compiled
 
 
 def _parallel(function: Callable[P, R]) -> Callable[P, R]:
-    compiled: Callable[P, R] = numba.njit(cache=True, parallel=True)(function)
+    compiled: Callable[P, R] = numba.njit(cache=True, error_model="numpy", parallel=True)(function)
     return compiled
 
 
@@ -345,88 +345,72 @@ def _moved(x: FloatArray, step: FloatArray, length: float, to: FloatArray) -> No
 
 @_compiled
 def _search(
-    y: FloatArray,
-    x: FloatArray,
-    curvature: FloatArray,
-    fresh: bool,
-    enough: float,
-    student: bool,
-    mean_square: bool,
-    backcast: float,
+    y: FloatArray, x: FloatArray, curvature: FloatArray, final: bool, student: bool, mean_square: bool, backcast: float
 ) -> tuple[float, float, bool]:
     """Climb from x, which becomes the maximum; gives log-likelihood, variance forecast and convergence.
 
-    Args:
-        y: standardised returns, shape (n,).
-        x: where to begin; written.
-        curvature: model of the negative second derivatives; written.
-        fresh: begin with the expected information instead of what `curvature` holds.
-        enough: end where the model expects less gain than this.
-        student: Student-t errors.
-        mean_square: presample convention.
-        backcast: presample variance of the other convention.
-
+    `final` goes on with the `curvature` that a search to `_EXPLORED_GAIN` left, ends at `_GAIN`, and then checks convergence with the
+    information of that very point, because the updates may have lost sight of a direction.
     """
     k = len(x)
-    score, new_score, step, new_x, push = np.empty(k), np.empty(k), np.empty(k), np.empty(k), np.empty(k)
+    score, new_score, step, trial, push = np.zeros(k), np.empty(k), np.empty(k), x.copy(), np.empty(k)
     information = np.empty((k, k))
-    level, ahead = evaluate(y, x, student, mean_square, backcast, score, information, fresh)
-    if fresh:
-        curvature[:, :] = information
-    for _ in range(_MAX_STEPS):
-        gain = _step(x, score, curvature, step)
-        if gain <= enough and not fresh:
-            # The updates may have lost sight of a direction; the information of this very point has not.
-            level, ahead = evaluate(y, x, student, mean_square, backcast, score, information, True)
+    enough = _GAIN if final else _EXPLORED_GAIN
+    level, ahead, rise, length, gain = -math.inf, 0.0, 0.0, 0.0, math.inf
+    informed, fresh, checking = not final, False, False
+    for _ in range(_MAX_EVALUATIONS):
+        # One call for all purposes: compiled code is inlined at every call.
+        new_level, new_ahead = evaluate(y, trial, student, mean_square, backcast, new_score, information, informed)
+        if informed:
             curvature[:, :] = information
             fresh = True
-            gain = _step(x, score, curvature, step)
-            if gain <= max(enough, _CONVERGED_GAIN):
+        # Rounding may hide the last gains.
+        elif length > 0.0 and not new_level >= level + 1e-4 * length * rise - 1e-13 * abs(level):
+            if length > _LEAST_LENGTH:
+                bend = rise * length - (new_level - level)
+                length *= min(max(0.5 * rise * length / bend, 0.1), 0.5)
+                _moved(x, step, length, trial)
+                continue
+            if fresh:
+                return level, ahead, gain <= _CONVERGED_GAIN
+            trial[:] = x
+            informed = checking = True
+            continue
+        elif length > 0.0:
+            # Powell's damped BFGS update, which keeps the curvature positive definite.
+            along = bent = 0.0
+            for i in range(k):
+                step[i] = trial[i] - x[i]
+            for i in range(k):
+                push[i] = 0.0
+                for j in range(k):
+                    push[i] += curvature[i, j] * step[j]
+                bent += step[i] * push[i]
+                along += step[i] * (score[i] - new_score[i])
+            if bent > 0.0:
+                share = 1.0 if along >= 0.2 * bent else 0.8 * bent / (bent - along)
+                mixed = share * along + (1.0 - share) * bent
+                for i in range(k):
+                    score[i] = share * (score[i] - new_score[i]) + (1.0 - share) * push[i]
+                for i in range(k):
+                    for j in range(k):
+                        curvature[i, j] += score[i] * score[j] / mixed - push[i] * push[j] / bent
+                fresh = False
+        level, ahead = new_level, new_ahead
+        x[:] = trial
+        score[:] = new_score
+        gain = _step(x, score, curvature, step)
+        if gain <= enough or (checking and gain <= _CONVERGED_GAIN):
+            if fresh or not final:
                 return level, ahead, True
-        if gain <= enough:
-            return level, ahead, True
+            informed = checking = True
+            continue
+        informed = checking = False
         rise = 0.0
         for i in range(k):
             rise += score[i] * step[i]
-        length, climbed = 1.0, False
-        new_level, new_ahead = level, ahead
-        for _ in range(_MAX_HALVINGS):
-            _moved(x, step, length, new_x)
-            new_level, new_ahead = evaluate(y, new_x, student, mean_square, backcast, new_score, information, False)
-            climbed = new_level >= level + 1e-4 * length * rise - 1e-13 * abs(level)  # rounding may hide the last gains
-            if climbed:
-                break
-            bend = rise * length - (new_level - level)
-            length *= min(max(0.5 * rise * length / bend, 0.1), 0.5)
-        if not climbed:
-            if fresh:
-                return level, ahead, gain <= _CONVERGED_GAIN
-            evaluate(y, x, student, mean_square, backcast, score, information, True)
-            curvature[:, :] = information
-            fresh = True
-            continue
-        # Powell's damped BFGS update, which keeps the curvature positive definite.
-        along = bent = 0.0
-        for i in range(k):
-            step[i] = new_x[i] - x[i]
-        for i in range(k):
-            push[i] = 0.0
-            for j in range(k):
-                push[i] += curvature[i, j] * step[j]
-            bent += step[i] * push[i]
-            along += step[i] * (score[i] - new_score[i])
-        if bent > 0.0:
-            share = 1.0 if along >= 0.2 * bent else 0.8 * bent / (bent - along)
-            mixed = share * along + (1.0 - share) * bent
-            for i in range(k):
-                score[i] = share * (score[i] - new_score[i]) + (1.0 - share) * push[i]
-            for i in range(k):
-                for j in range(k):
-                    curvature[i, j] += score[i] * score[j] / mixed - push[i] * push[j] / bent
-            fresh = False
-        level, ahead = new_level, new_ahead
-        x[:] = new_x
-        score[:] = new_score
+        length = 1.0
+        _moved(x, step, length, trial)
     return level, ahead, False
 
 
@@ -500,14 +484,22 @@ def _fit(returns: FloatArray, student: bool, mean_square: bool, out: FloatArray)
     k = 5 if student else 4
     x, best, curvature, best_curvature = np.empty(k), np.empty(k), np.empty((k, k)), np.empty((k, k))
     level, winner = -math.inf, 0
-    for which in range(STARTS):
-        _start(which, y, backcast, x)
-        found, _, _ = _search(y, x, curvature, True, _EXPLORED_GAIN, student, mean_square, backcast)
-        if found > level:
+    ahead, converged = 0.0, False
+    for which in range(STARTS + 1):
+        final = which == STARTS
+        if final:
+            x[:] = best
+            curvature[:, :] = best_curvature
+        else:
+            _start(which, y, backcast, x)
+        found, ahead, converged = _search(y, x, curvature, final, student, mean_square, backcast)
+        if final:
+            level = found
+            best[:] = x
+        elif found > level:
             level, winner = found, which
             best[:] = x
             best_curvature[:, :] = curvature
-    level, ahead, converged = _search(y, best, best_curvature, False, _GAIN, student, mean_square, backcast)
     if mean_square:
         backcast = 1.0 + best[MU] * best[MU]
     scale = deviation * deviation

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from quant_assets.features import extended
+from quant_assets.features import core
 from quant_assets.features.bars import over
 from quant_assets.market.panel import STALE_SESSIONS
-from quant_assets.signals.declarations import FeatureSet
+from quant_assets.signals.declarations import Feature, FeatureSet
 from quant_assets.signals.windows import Windows
 
-LIBRARY = FeatureSet(extended.FEATURES)
+LIBRARY = FeatureSet(feature for feature in core.FEATURES if isinstance(feature, Feature))
 
 
 def cut(panel, first: int, last: int) -> dict[str, np.ndarray]:

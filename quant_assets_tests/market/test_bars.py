@@ -11,10 +11,12 @@ from quant_assets.market.bars import sector_bars
 from quant_assets.market.universe import panel_tickers
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import FilesSettings
+from quant_assets.sources.base import DELISTINGS
 
 Make = Callable[..., pl.DataFrame]
 DAYS = calendar.sessions(date(2020, 1, 1), date(2020, 3, 31))
 SETTINGS = FilesSettings()
+NONE = DELISTINGS.to_frame()
 
 
 def _market(make_bars: Make, make_snapshots: Make) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -37,7 +39,7 @@ def _market(make_bars: Make, make_snapshots: Make) -> tuple[pl.DataFrame, pl.Dat
 
 def test_a_ticker_that_moves_in_brings_its_earlier_bars_along(make_bars: Make, make_snapshots: Make) -> None:
     bars, snapshots = _market(make_bars, make_snapshots)
-    ohlcv, quarantine = sector_bars(bars, snapshots, "telecoms", DAYS, SETTINGS)
+    ohlcv, quarantine = sector_bars(bars, NONE, snapshots, "telecoms", DAYS, SETTINGS)
     assert ohlcv["ticker"].unique(maintain_order=True).to_list() == ["MOVER", "STAYER"]
     moved = date(2020, 2, 18)
     for row in ohlcv.filter(pl.col("ticker") == "MOVER").iter_rows(named=True):
@@ -61,7 +63,7 @@ def test_a_ticker_that_moves_in_brings_its_earlier_bars_along(make_bars: Make, m
 
 def test_a_ticker_that_moves_out_stays_in_the_panel(make_bars: Make, make_snapshots: Make) -> None:
     bars, snapshots = _market(make_bars, make_snapshots)
-    ohlcv, quarantine = sector_bars(bars, snapshots, "it", DAYS, SETTINGS)
+    ohlcv, quarantine = sector_bars(bars, NONE, snapshots, "it", DAYS, SETTINGS)
     assert ohlcv["ticker"].unique(maintain_order=True).to_list() == ["LATER", "MOVER"]
     mover = ohlcv.filter(pl.col("ticker") == "MOVER")
     assert (mover["panel_from"] == mover["date"]).all()
@@ -72,7 +74,7 @@ def test_a_ticker_that_moves_out_stays_in_the_panel(make_bars: Make, make_snapsh
 def test_a_sector_without_tickers_is_empty(make_bars: Make, make_snapshots: Make) -> None:
     bars, snapshots = _market(make_bars, make_snapshots)
     for given, days in ((bars, DAYS), (bars.clear(), DAYS), (bars.clear(), DAYS[:0])):
-        ohlcv, quarantine = sector_bars(given, snapshots, "re", days, SETTINGS)
+        ohlcv, quarantine = sector_bars(given, NONE, snapshots, "re", days, SETTINGS)
         assert ohlcv.is_empty()
         assert quarantine.is_empty()
         assert adjust(ohlcv).schema == DATASETS["prices"].schema
@@ -80,13 +82,13 @@ def test_a_sector_without_tickers_is_empty(make_bars: Make, make_snapshots: Make
 
 @pytest.mark.parametrize("cut", [date(2014, 3, 31), date(2021, 5, 14)])
 def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # type: ignore[no-untyped-def]
-    ohlcv, quarantine = sector_bars(real.bars, real.snapshots, real.sector, real.sessions, real.settings.files)
+    ohlcv, quarantine = sector_bars(real.bars, NONE, real.snapshots, real.sector, real.sessions, real.settings.files)
     snapshots = real.source.sector_snapshots(cut)
     tickers = panel_tickers(snapshots, real.sector, cut)
     days = calendar.sessions(date(2000, 1, 1), cut)
     given = real.source.bars(tickers, date(2000, 1, 1), cut)
     assert_frame_equal(given, real.bars.filter(pl.col("ticker").is_in(tickers) & (pl.col("date") <= cut)), check_exact=True)
-    early, early_quarantine = sector_bars(given, snapshots, real.sector, days, real.settings.files)
+    early, early_quarantine = sector_bars(given, NONE, snapshots, real.sector, days, real.settings.files)
     assert_frame_equal(early, ohlcv.filter(pl.col("panel_from") <= cut), check_exact=True)
     assert_frame_equal(adjust(early), adjust(ohlcv).filter(pl.col("panel_from") <= cut), check_exact=True)
     assert_frame_equal(early_quarantine, quarantine.filter(pl.col("date") <= cut), check_exact=True)
@@ -94,7 +96,7 @@ def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # 
 
 
 def test_a_real_sector(real) -> None:  # type: ignore[no-untyped-def]
-    ohlcv, quarantine = sector_bars(real.bars, real.snapshots, real.sector, real.sessions, real.settings.files)
+    ohlcv, quarantine = sector_bars(real.bars, NONE, real.snapshots, real.sector, real.sessions, real.settings.files)
     ohlcv = DATASETS["ohlcv"].conform(ohlcv.with_columns(sector=pl.lit(real.sector)))
     assert not ohlcv.select("ticker", "date").is_duplicated().any()
     assert set(quarantine["reason"]) == {"stale_zero_volume"}
@@ -114,5 +116,7 @@ def test_a_real_sector(real) -> None:  # type: ignore[no-untyped-def]
     )
     assert len(switch) == 50
     assert switch["change"].abs().max() < 0.12
-    alone, _ = sector_bars(real.bars.filter(pl.col("ticker") == "PFE"), real.snapshots, real.sector, real.sessions, real.settings.files)
+    alone, _ = sector_bars(
+        real.bars.filter(pl.col("ticker") == "PFE"), NONE, real.snapshots, real.sector, real.sessions, real.settings.files
+    )
     assert_frame_equal(alone, ohlcv.filter(pl.col("ticker") == "PFE").drop("sector"), check_exact=True)

@@ -104,7 +104,7 @@ class RepeatsDelistings(DemoSource):
     """A provider that gives a delisting twice."""
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
-        one = pl.DataFrame({"ticker": tickers[:1], "last_session": [through], "known_at": [through]})
+        one = pl.DataFrame({"ticker": tickers[:1], "last_session": [through], "known_at": [through], "reason": ["takeover"]})
         return pl.concat([one, one])
 
 
