@@ -17,8 +17,7 @@ import polars as pl
 import pytest
 
 from quant_assets.io import DatasetStore
-from quant_assets.schemas import DATASETS
-from quant_assets_tests.graph import PROJECT
+from quant_assets_tests.graph import PROJECT, demo_datasets
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 #: A browser that neither needs a sandbox (root) nor talks to anything but the loopback address.
@@ -80,13 +79,13 @@ def indicators_written(storage: Path) -> None:
     )
     store = DatasetStore(str(storage / "demo"))
     for name, extra in (("indicators", {}), ("universe", {"sector_assumed": [False] * 20})):
-        columns = DATASETS[name].empty().schema
+        columns = demo_datasets()[name].empty().schema
         given = rows.with_columns(**{column: pl.Series(values) for column, values in extra.items()})
         given = given.select(
             pl.col(column).cast(dtype) if column in given.columns else pl.lit(None, dtype).alias(column)
             for column, dtype in columns.items()
         )
-        store.write(DATASETS[name], given, ["2024-06|healthcare"], lambda _: day)
+        store.write(demo_datasets()[name], given, ["2024-06|healthcare"], lambda _: day)
 
 
 def _answers(url: str) -> bool:

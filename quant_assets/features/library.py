@@ -171,5 +171,4 @@ class FeatureLibrary:
     def universe_lookback(self) -> int:
         """Sessions before a month's first one whose members the features may depend on."""
         # The sector's return of a session is over the members of the session before.
-        reach = self.windows.reach("sector_return")
-        return 0 if reach is None else reach + 1
+        return max((sessions + 1 for sessions in self.windows.reach("sector_return").values()), default=0)
