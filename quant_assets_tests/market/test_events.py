@@ -79,7 +79,7 @@ CASES: dict[str, tuple[dict[str, float], dict[str, float] | None, tuple[str, flo
         {"growth": 1.0, "split_ratio": 1.998},
         ("split_in_dividend", 2.0, 0.0),
     ),
-    "a ratio by chance, on a rise": ({"growth": 1.4, "dividend": 70.0}, None, ("dividend_not_taken", 1.0, 0.0)),
+    "a ratio by chance, on a rise": ({"growth": 1.4, "dividend": 70.0}, None, ("spin_off", 1.0, 70.0)),
     "half of the company spun off": ({"growth": 0.5, "dividend": 50.0}, {"growth": 1.0, "split_ratio": 2.08}, ("spin_off", 1.0, 50.0)),
     "a spin-off": ({"growth": 0.8, "dividend": 21.0}, None, ("spin_off", 1.0, 21.0)),
     "a spin-off with a reverse split": ({"growth": 2.1, "split_ratio": 1 / 3, "dividend": 90.0}, None, ("spin_off", 1 / 3, 90.0)),
