@@ -18,7 +18,7 @@ disputes g. The yield is d s / c0. A *share ratio* is a simple fraction (2, 3/2,
 - `double_event`: a spin-off both as a ratio and as a dividend; y confirms g without the dividend, which is dropped.
 - `dividend_not_taken`: the yield is at least `event_yield` and y confirms g without the dividend, which is dropped. Also where y
   does not uphold g, and the dividend is s or s - 1 dollars on the day of a split, or the yield is at least `spin_off_yield` and the price
-  fell by less than a quarter of it.
+  fell by less than a quarter of it, without a jump.
 - `split_not_taken`: y confirms g without the split, or, if y does not uphold g, g jumps and p does not move with s: dropped.
 - `split_unflagged`: g times a ratio is confirmed: by y, if g jumps and y does not; by the split that the other provider flags; by the day
   itself if y does not uphold g: close and open jump by n or 1/n, and the dollar volume is ordinary. The ratio is added.
@@ -94,7 +94,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         & (
             confirmed(s * p)
             | (~upheld & (s != 1.0) & ((d == s) | (d == s - 1.0)))
-            | (y.is_null() & (given >= settings.spin_off_yield) & (s * p >= 1.0 - 0.25 * given))
+            | (y.is_null() & (given >= settings.spin_off_yield) & (s * p >= 1.0 - 0.25 * given) & (moved(s * p) < jump))
         ),
         "split_not_taken": (s != 1.0)
         & (confirmed(without_split) | (~upheld & (moved(g) >= jump) & (moved(without_split) <= 0.25 * moved(s)))),

@@ -79,6 +79,7 @@ CASES: dict[str, tuple[dict[str, float], dict[str, float] | None, tuple[str, flo
         {"growth": 1.0, "split_ratio": 1.998},
         ("split_in_dividend", 2.0, 0.0),
     ),
+    "a ratio by chance, on a rise": ({"growth": 1.4, "dividend": 70.0}, None, ("spin_off", 1.0, 70.0)),
     "half of the company spun off": ({"growth": 0.5, "dividend": 50.0}, {"growth": 1.0, "split_ratio": 2.08}, ("spin_off", 1.0, 50.0)),
     "a spin-off": ({"growth": 0.8, "dividend": 21.0}, None, ("spin_off", 1.0, 21.0)),
     "a spin-off with a reverse split": ({"growth": 2.1, "split_ratio": 1 / 3, "dividend": 90.0}, None, ("spin_off", 1 / 3, 90.0)),
@@ -152,6 +153,10 @@ def test_a_bar_with_the_event_of_a_refused_one_is_not_judged(make_bars: Make) ->
         split_ratio=pl.Series([1.0, 1.0, 2.0, 1.0, 1.0, 1.0]), high=pl.Series([102.0, 102.0, 1.0, 51.0, 51.0, 51.0])
     )
     assert _detect(bars).is_empty()
+    steady = bars.with_columns(open=100.0, high=pl.Series([102.0, 102.0, 1.0, 102.0, 102.0, 102.0]), low=99.0, close=100.0)
+    assert _detect(
+        steady, _other(make_bars, 1.0).filter(pl.col("date") != DAYS[2].item())
+    ).is_empty()  # nor is its own fault blamed on the day after
     assert join_providers(judge(bars, DAYS), FilesSettings())[0]["split_factor"].to_list() == [1.0, 1.0, 2.0, 2.0, 2.0]
 
 
