@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.errors import DatasetError
-from quant_assets.partitions import RunPartitions, month_offsets
+from quant_assets.partitions import RunPartitions, key, month_offsets
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 
@@ -93,6 +93,16 @@ def read(mapping: dg.PartitionMapping | None = None, *, absent: Literal["skip", 
 def run_partitions(context: dg.AssetExecutionContext) -> RunPartitions:
     """The partitions that this run materialises."""
     return RunPartitions.from_keys(context.partition_keys)
+
+
+def newest_keys(run: RunPartitions) -> list[str]:
+    """Keys of the run's last twelve months.
+
+    What is the same for all of a run is recorded with these: once would not do, because the web UI's overview shows any one of a run's
+    partitions, and with each of hundreds it would fill the event log.
+    """
+    months = run.months[-12:]
+    return [key(sector, month) for sector in run.sectors for month in months] or list(months)
 
 
 def for_each_sector(run: RunPartitions, name: str, compute: Callable[..., pl.DataFrame], **inputs: pl.LazyFrame) -> pl.DataFrame:

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from quant_assets.assets.candidate_metadata import describe_selections
 from quant_assets.assets.declare import ACROSS_SECTORS, dataset_asset, for_each_sector, read, run_partitions
 from quant_assets.features.cross_section import market_breadth as compute_market_breadth
 from quant_assets.features.cross_section import market_features as compute_market_features
@@ -16,9 +17,10 @@ from quant_assets.features.labels import labels as compute_labels
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import RunPartitions, all_sectors, forward, lag, lookback, month_end, month_start, months_covering, shift_month
 from quant_assets.profile import Profile
-from quant_assets.signals.candidates import candidates as select_candidates
+from quant_assets.signals.garch import GarchCounts
 from quant_assets.signals.indicators import indicators as compute_indicators
 from quant_assets.signals.indicators import lookback_sessions
+from quant_assets.signals.selection import Selection, selection
 
 GROUP = "signals"
 
@@ -48,25 +50,31 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     def indicators(context: dg.AssetExecutionContext, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
         days = panel_sessions(profile, run, indicator_months)
+        fits: list[GarchCounts] = []
 
         def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            return compute_indicators(prices, universe, sector, settings.indicators, days, run.first_day, run.last_day)
+            made = compute_indicators(prices, universe, sector, settings.indicators, days, run.first_day, run.last_day)
+            fits.append(made.garch)
+            return made.rows
 
         result = for_each_sector(run, "indicators", of_sector, prices=prices, universe=universe)
-        fits = result.select("sector", "ticker", pl.col("date").dt.month_start(), "garch_fitted_on").unique()
-        without = int(fits["garch_fitted_on"].is_null().sum())  # too little history, or a fit that did not converge
-        context.add_output_metadata({"garch_ticker_months": len(fits), "garch_ticker_months_without_fit": without})
+        totals = (sum(counts) for counts in zip(*fits, strict=True))
+        context.add_output_metadata({f"garch_ticker_months_{name}": total for name, total in zip(GarchCounts._fields, totals, strict=True)})
         return result
 
     @dataset_asset(profile, "candidates", group=GROUP, kinds=["polars"], ins={"indicators": read(), "universe": read()})
     def candidates(context: dg.AssetExecutionContext, indicators: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
         decisions = profile.decision_sessions(run)
+        selections: dict[str, Selection] = {}
 
         def of_sector(sector: str, indicators: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            return select_candidates(indicators, universe, decisions, settings.candidates)
+            selections[sector] = selection(indicators, universe, decisions, settings.candidates)
+            return selections[sector].candidates
 
-        return for_each_sector(run, "candidates", of_sector, indicators=indicators, universe=universe)
+        result = for_each_sector(run, "candidates", of_sector, indicators=indicators, universe=universe)
+        describe_selections(context, profile, run, selections)
+        return result
 
     @dataset_asset(
         profile,
@@ -87,6 +95,7 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         fundamentals: pl.LazyFrame,
         universe: pl.LazyFrame,
     ) -> pl.DataFrame:
+        profile.features.audit_own()
         run = run_partitions(context)
         days = panel_sessions(profile, run, feature_months)
 

@@ -16,6 +16,7 @@ from quant_assets.features.ohlcv import PeakFeature
 from quant_assets.schemas import Column, Dataset
 from quant_assets.schemas.columns import day, ticker
 from quant_assets.settings import FundamentalSettings
+from quant_assets.signals.audit import audit
 from quant_assets.signals.declarations import FIELDS, Declared, Feature, FeatureSet
 
 #: Ready-made sets and the modules that hold them, which are loaded only where a profile names the set.
@@ -140,6 +141,20 @@ class FeatureLibrary:
         """The ready-made set or module that a feature comes from."""
         return self._groups[feature.name]
 
+    def audit_own(self) -> None:
+        """Compute the features that are not ready-made on a made-up panel; the tests do so for the ready-made ones.
+
+        Raises:
+            SettingsError: one cannot be computed, or depends on more than it declares; names module, feature and remedy.
+
+        """
+        for feature in self.windows.features:
+            if self.group(feature) not in SETS:
+                try:
+                    audit(self.windows, [feature.name])
+                except SettingsError as error:
+                    raise SettingsError(f"features of {self.group(feature)}: {error}") from error
+
     def lookback(self, feature: Declared[object], settings: FundamentalSettings) -> int:
         """Sessions before a month's first one whose prices a feature may depend on."""
         if isinstance(feature, StatementFeature):
@@ -156,5 +171,4 @@ class FeatureLibrary:
     def universe_lookback(self) -> int:
         """Sessions before a month's first one whose members the features may depend on."""
         # The sector's return of a session is over the members of the session before.
-        reach = self.windows.reach("sector_return")
-        return 0 if reach is None else reach + 1
+        return max((sessions + 1 for sessions in self.windows.reach("sector_return").values()), default=0)

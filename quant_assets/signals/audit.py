@@ -3,7 +3,8 @@
 The panel is made up and small, so this costs a fraction of a second once the kernels are compiled.
 """
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,18 +75,21 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
     found = {}
     for name in chosen:
         whole = _values(features, name, days, fields)[:, start:stop]
-        first = start - features.total_lookback(name)
+        lookback = features.total_lookback(name)
         for end in (start + 7, stop):
-            if not _same(_values(features, name, *_part(days, fields, 0, end))[:, start:], whole[:, : end - start]):
-                raise SettingsError(
-                    f"feature '{name}' depends on later sessions: a value changes when they are added; use the windows' functions "
-                    "(w.mean, w.delayed …), no negative shift and no figure over the whole array"
-                )
-            if not _same(_values(features, name, *_part(days, fields, first, end))[:, start - first :], whole[:, : end - start]):
-                raise SettingsError(
-                    f"feature '{name}' depends on sessions more than {features.total_lookback(name)} before its month, which is what its "
-                    "lookback and those of its inputs come to; declare the sessions it needs, or compute every window from its own sessions"
-                )
+            for first in (0, start - lookback):
+                for part, panel, offset in _less(days, fields, first, end):
+                    if _same(_values(features, name, part, panel)[:, start - offset : end - offset], whole[:, : end - start]):
+                        continue
+                    if first:
+                        raise SettingsError(
+                            f"feature '{name}' depends on sessions more than {lookback} before its month, which is what its lookback and "
+                            "those of its inputs come to; declare the sessions it needs, or compute each value from a window alone"
+                        )
+                    raise SettingsError(
+                        f"feature '{name}' depends on later sessions: a value changes with them; use the windows (w.mean, w.delayed …), "
+                        "no negative shift and no figure over the whole array"
+                    )
         alone = {each: values[:1] if values.ndim == 2 else values for each, values in fields.items()}
         if not _same(_values(features, name, days, alone)[:, start:stop], whole[:1]):
             raise SettingsError(f"feature '{name}' depends on other tickers; compute each row of the arrays from itself")
@@ -93,9 +97,32 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
     return found
 
 
+def _less(
+    days: NDArray[np.datetime64], fields: Inputs, first: int, end: int
+) -> Iterator[tuple[NDArray[np.datetime64], dict[str, FloatArray], int]]:
+    """The panel without what lies before `first` and from `end` on, and with that made wild: a maximum may not miss what is gone.
+
+    A field that itself looks back is not known in the first sessions of a panel that was cut.
+
+    Yields:
+        Sessions, fields, and how many sessions are gone at the start.
+
+    """
+    known = {name: first + back if first else 0 for name, back in FIELDS.items()}
+    cut = {name: np.where(np.arange(len(days)) < known[name], np.nan, values)[..., first:end].copy() for name, values in fields.items()}
+    yield days[first:end], cut, first
+    for factor in (1e3, 1e-3):
+        wild = {name: values.copy() for name, values in fields.items()}
+        for name, values in wild.items():
+            values[..., : known[name]] *= factor
+            values[..., end:] *= factor
+        yield days, wild, 0
+
+
 def _values(features: FeatureSet, name: str, days: NDArray[np.datetime64], fields: Inputs) -> FloatArray:
     try:
-        with np.errstate(all="ignore"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy warns of rows and windows without a value, which are meant to be there
             return features.evaluate(fields, Windows(days), [name])[name]
     except SettingsError:
         raise
@@ -104,14 +131,6 @@ def _values(features: FeatureSet, name: str, days: NDArray[np.datetime64], field
         raise SettingsError(
             f"feature '{name}' cannot be computed ({what}); mend its compute, or declare the inputs that it reads"
         ) from error
-
-
-def _part(days: NDArray[np.datetime64], fields: Inputs, start: int, stop: int) -> tuple[NDArray[np.datetime64], dict[str, FloatArray]]:
-    """The panel from one session to another; a field that itself looks back is not known in its first sessions."""
-    part = {name: values[..., start:stop].copy() for name, values in fields.items()}
-    for name, values in part.items():
-        values[..., : FIELDS[name] if start else 0] = np.nan
-    return days[start:stop], part
 
 
 def _same(one: FloatArray, other: FloatArray) -> bool:

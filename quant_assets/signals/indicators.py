@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -14,8 +15,15 @@ from quant_assets.schemas.columns import day, price, ticker
 from quant_assets.settings import GarchSettings, IndicatorSettings, SectorWindows
 from quant_assets.signals.columns import check_sessions, member_mask, member_rows
 from quant_assets.signals.declarations import Declared, Feature, FeatureSet
-from quant_assets.signals.garch import garch_volatility
+from quant_assets.signals.garch import GarchCounts, garch_volatility
 from quant_assets.signals.windows import Windows
+
+
+class Indicators(NamedTuple):
+    """Rows of dataset indicators without `sector`, sorted by ticker and date, and how many GARCH fits they took."""
+
+    rows: pl.DataFrame
+    garch: GarchCounts
 
 
 def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> FeatureSet:
@@ -121,13 +129,12 @@ def indicators(
     sessions: NDArray[np.datetime64],
     first_day: date,
     last_day: date,
-) -> pl.DataFrame:
+) -> Indicators:
     """Indicators of the sector's members at each session with a bar.
 
     Null where history is too short or too many bars are missing (the rules of `quant_assets.signals.windows`). `garch_volatility` and
     `garch_fitted_on` are null together, through the whole month: fewer than `garch.min_observations` returns in the window, prices
-    that never moved, or an optimiser that did not converge. The distinct (ticker, month) pairs with a null `garch_fitted_on`
-    are therefore the fits that were not made.
+    that never moved, or a search that did not converge.
 
     Args:
         prices: dataset prices of the sector; every row serves as history, in the sector or not.
@@ -138,9 +145,6 @@ def indicators(
             begins) to `last_day`.
         first_day: first day to give rows for.
         last_day: last day to give rows for.
-
-    Returns:
-        Dataset indicators without `sector`, sorted by ticker and date.
 
     Raises:
         HistoryError: `sessions` leave out history that prices have.
@@ -155,7 +159,8 @@ def indicators(
     rows = member_rows(panel, values | {"garch_volatility": garch.volatility}, universe, first_day, last_day)
     month_starts = rows["date"].dt.month_start().to_numpy().astype("datetime64[D]")
     window_ends = pl.Series(sessions[np.searchsorted(sessions, month_starts) - 1], dtype=pl.Date)
-    return rows.with_columns(
+    rows = rows.with_columns(
         garch_fitted_on=pl.when(pl.col("garch_volatility").is_not_null()).then(window_ends),
         history_sessions=pl.col("history_sessions").cast(pl.Int32),
     ).select(list(dataset(settings).columns))
+    return Indicators(rows, garch.counts)

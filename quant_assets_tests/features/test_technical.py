@@ -121,4 +121,4 @@ def test_a_halt_makes_returns_over_it_missing_but_not_those_around(values, panel
 
 
 def test_betas_members_are_those_of_120_sessions() -> None:
-    assert TECHNICAL.reach("sector_return") == 119
+    assert TECHNICAL.reach("sector_return") == {"beta_120": 119}

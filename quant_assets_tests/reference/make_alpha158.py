@@ -5,7 +5,7 @@
 
 Prices are multiples of 1/64 and volumes whole numbers below 2^24: exact in float32, in which Qlib stores them, and so are their
 differences. Qlib also rounds ratios of prices and logarithms of volume to float32. Days move by 20 percent and volumes by more, so that
-this rounding stays below 1e-6 of the correlations and deviations that are made of them; on real prices it reaches 1e-5.
+this rounding stays below 1e-6 of the correlations and deviations that are made of them; on real prices it reaches 4e-5.
 """
 
 import tempfile

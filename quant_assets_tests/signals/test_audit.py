@@ -26,6 +26,7 @@ def test_what_declares_what_it_reads_passes() -> None:
         (18, lambda x, w: w.mean(x["close"], 50), "more than 24 before its month"),
         (30, lambda x, w: np.nancumsum(x["close"], axis=1), "depends on sessions more than 36 before its month"),
         (0, lambda x, w: w.slope(x["close"], x["sector_return"], 2), "depends on sessions more than 6 before its month"),
+        (18, lambda x, w: w.highest(x["close"], 26), "more than 24 before its month"),
         (0, lambda x, w: x["close"] - np.nanmean(x["close"], axis=0), "depends on other tickers"),
         (0, lambda x, w: x["volume"], r"cannot be computed \(KeyError: 'volume'\)"),
         (0, lambda x, w: x["close"][:, :3], "gives float64 of shape"),

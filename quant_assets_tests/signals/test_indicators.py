@@ -26,7 +26,7 @@ def compute(load, settings):
         prices, universe, days = load(market, first, last, lookback_sessions(settings, SECTOR))
         if shuffle:
             prices, universe = prices.sample(fraction=1.0, shuffle=True, seed=1), universe.sample(fraction=1.0, shuffle=True, seed=2)
-        return indicators(prices, universe, SECTOR, settings, days, month_start(first), month_end(last))
+        return indicators(prices, universe, SECTOR, settings, days, month_start(first), month_end(last)).rows
 
     return run
 
@@ -114,6 +114,6 @@ def test_cut_off_history_is_an_error(market, settings) -> None:
 def test_an_empty_sector_gives_no_rows(market, settings) -> None:
     empty = indicators(
         market.prices.clear(), market.universe.clear(), SECTOR, settings, market.days, month_start("2020-05"), month_end("2020-05")
-    )
+    ).rows
     assert empty.is_empty()
     assert empty.schema == dataset(settings).schema
