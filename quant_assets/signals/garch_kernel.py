@@ -68,12 +68,12 @@ _BACKCAST_DECAY, _BACKCAST_SESSIONS = 0.94, 75
 
 
 def _compiled(function: Callable[P, R]) -> Callable[P, R]:
-    compiled: Callable[P, R] = numba.njit(cache=True, error_model="numpy")(function)
+    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     return compiled
 
 
 def _parallel(function: Callable[P, R]) -> Callable[P, R]:
-    compiled: Callable[P, R] = numba.njit(cache=True, error_model="numpy", parallel=True)(function)
+    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)(function)
     return compiled
 
 
