@@ -146,6 +146,8 @@ def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | 
         _MADE[:] = [_Assets.of(settings)]
     _MADE[0].progress = progress
     with dg.DagsterInstance.get() as instance:
+        # Connections are kept, where the records are in PostgreSQL: one for each of a run's 200 queries takes longer than they do.
+        instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
         return _executed(chain, _MADE[0].job, instance)
 
 
