@@ -11,6 +11,7 @@ CANDIDATES := $(or $(PYTHON),python3 python3.12 python3.13 python3.11)
 PROFILE ?= demo
 PORT ?= 3000
 PYTEST_ARGS ?=
+TOPIC ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,12 +31,22 @@ demo: $(VENV)/.installed ## Run every asset on the simulated market; ends with t
 ui: export DAGSTER_HOME := $(or $(DAGSTER_HOME),$(CURDIR)/storage/dagster/$(PROFILE))
 ui: $(VENV)/.installed ## Dagster's web UI on loopback (PROFILE=demo, PORT=3000)
 	@# Made by one process alone: two that meet an empty home corrupt its SQLite files, and `dagster dev` starts several.
-	@$(BIN)/python -c 'from quant_assets.running import execute; execute.dagster_home("$(PROFILE)"); execute.initialise_instance()'
+	@$(BIN)/python -c 'from quant_assets.running import instance; instance.dagster_home("$(PROFILE)"); instance.initialise_instance()'
 	QUANT_PROFILE=$(PROFILE) $(BIN)/dagster dev -m quant_assets.definitions -h 127.0.0.1 -p $(PORT)
 
 .PHONY: test
 test: lint ## Lint, then run the tests (PYTEST_ARGS='-k garch')
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.installed ## Ratios against peers (TOPIC='alpha158'); those that need it are measured after make peers
+	$(BIN)/python -m benchmarks $(TOPIC)
+
+# Peers whose dependencies do not fit ours. --no-deps: the file lists what they need to compute, which is a small part of what they ask for.
+.PHONY: peers
+peers: $(VENV)/.installed ## Install the benchmarks' peers into .venv-peers (Qlib; Python 3.11 or 3.12)
+	$(BIN)/python -m venv --clear .venv-peers
+	.venv-peers/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r benchmarks/peers.txt
 
 .PHONY: lint
 lint: $(VENV)/.installed ## ruff, mypy and the import contracts
@@ -51,7 +62,7 @@ format: $(VENV)/.installed ## Format the code and mend what ruff can mend
 
 .PHONY: docs
 docs: $(VENV)/.installed ## Write the table of datasets into README.md
-	$(BIN)/python -m quant_assets.schemas README.md
+	$(BIN)/python -m quant_assets.catalogue README.md
 
 # Keeps every pin that still fits; UPGRADE=1 takes the newest versions. Only the public index is asked, so that the lock is the same
 # wherever it is made.
@@ -61,8 +72,8 @@ lock: $(VENV)/.installed ## Write requirements.lock from pyproject.toml (UPGRADE
 		--no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements.lock
 
 .PHONY: clean
-clean: ## Remove .venv and caches; storage/ is kept
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## Remove .venv, .venv-peers and caches; storage/ is kept
+	rm -rf $(VENV) .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -path ./storage -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, and an installation that was interrupted leaves its marker: the next one then starts afresh, because

@@ -1,15 +1,21 @@
-"""Asset checks generated from the schemas (keys, dtypes, nulls, ranges, known), and how far data covers the universe."""
+"""Asset checks: from the schemas (keys, dtypes, nulls, ranges, known), from the headers of SQL models, and across datasets.
 
-from collections.abc import Iterator, Sequence
+Across datasets: how far data covers the universe, and whether the selection in SQL is the selection.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import cache
 
 import dagster as dg
 import polars as pl
 
-from quant_assets.errors import DatasetError
+from quant_assets.declared_tests import DeclaredTest
+from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.partitions import parse_key
 from quant_assets.profile import Profile
-from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.schemas import Dataset
+from quant_assets.schemas.dataset import rises
 
 #: Check name and what it says; all of them block what is downstream, in the same run and, the partition being set aside, in later ones.
 CONTRACT = {
@@ -35,79 +41,110 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
     """
     found: dict[str, list[str]] = {name: [] for name in CONTRACT}
     head = ["sector"] if dataset.grain == "sector" else []
-
-    def note(check: str, what: str, rows: pl.DataFrame) -> None:
-        if len(rows):
-            first = {name: value for name, value in rows.row(0, named=True).items() if name in {*head, *dataset.key, *what.split()}}
-            found[check].append(f"{what}: {len(rows)} rows, first {first}")
-
     for name, column in dataset.columns.items():
         if frame.schema.get(name) != column.dtype:
             found["dtypes"].append(f"{name} is {frame.schema.get(name)}, not {column.dtype}")
     if found["dtypes"]:
         return found
-    note("keys", f"key {' '.join(dataset.key)} repeats", frame.filter(frame.select(*head, *dataset.key).is_duplicated()))
+    rules: list[tuple[str, str, pl.Expr]] = []
     for name, column in dataset.columns.items():
         value = pl.col(name)
         if not column.nullable:
-            note("nulls", f"{name} is null", frame.filter(value.is_null()))
+            rules.append(("nulls", f"{name} is null", value.is_null()))
         if column.dtype == pl.Float64:
-            note("ranges", f"{name} is not finite", frame.filter(~value.is_finite()))
+            rules.append(("ranges", f"{name} is not finite", ~value.is_finite()))
         if column.ge is not None:
-            note("ranges", f"{name} below {column.ge}", frame.filter(value < column.ge))
+            rules.append(("ranges", f"{name} below {column.ge}", value < column.ge))
         if column.gt is not None:
-            note("ranges", f"{name} not above {column.gt}", frame.filter(value <= column.gt))
+            rules.append(("ranges", f"{name} not above {column.gt}", value <= column.gt))
         if column.le is not None:
-            note("ranges", f"{name} above {column.le}", frame.filter(value > column.le))
+            rules.append(("ranges", f"{name} above {column.le}", value > column.le))
         if column.isin is not None:
-            note("ranges", f"{name} not one of {column.isin}", frame.filter(value.is_not_null() & ~value.is_in(column.isin)))
+            rules.append(("ranges", f"{name} not one of {column.isin}", value.is_not_null() & ~value.is_in(column.isin)))
     known = pl.col(dataset.known_at)
-    note("known", f"{dataset.known_at} later than {last_session}", frame.filter(known > last_session))
+    rules.append(("known", f"{dataset.known_at} later than {last_session}", known > last_session))
     if dataset.known_at != dataset.dated_by:
-        note("known", f"{dataset.known_at} before {dataset.dated_by}", frame.filter(known < pl.col(dataset.dated_by)))
+        rules.append(("known", f"{dataset.known_at} before {dataset.dated_by}", known < pl.col(dataset.dated_by)))
+    if not _keys_differ(dataset, frame):
+        rules.insert(0, ("keys", f"key {' '.join(dataset.key)} repeats", pl.struct(*head, *dataset.key).is_duplicated()))
+    # One pass over the frame counts the breaches of every rule; rows are looked up only where there are any.
+    counts = frame.lazy().select(rule.sum().alias(str(number)) for number, (_, _, rule) in enumerate(rules)).collect().row(0)
+    for count, (check, what, rule) in zip(counts, rules, strict=True):
+        if count:
+            row = frame.filter(rule).row(0, named=True)
+            first = {name: value for name, value in row.items() if name in {*head, *dataset.key, *what.split()}}
+            found[check].append(f"{what}: {count} rows, first {first}")
     return found
 
 
-def contract_checks(profile: Profile, names: Sequence[str]) -> list[dg.AssetChecksDefinition]:
-    """One definition for each dataset, with the checks of `CONTRACT`."""
-    return [_contract_check(profile, DATASETS[name]) for name in names]
+def _keys_differ(dataset: Dataset, frame: pl.DataFrame) -> bool:
+    """Whether the rows' order shows that no key repeats: the quick answer, since the store keeps partitions sorted.
+
+    A key that holds the date lies in one partition only.
+    """
+    partition = ["sector", "month"] if dataset.grain == "sector" else ["month"]
+    if dataset.dated_by not in dataset.key or not set(partition) <= set(frame.columns):
+        return False
+    places = frame.select(pl.struct(partition).rle_id().alias("place"), *dataset.key)
+    return places["place"].n_unique() == frame.select(pl.struct(partition).n_unique()).item() and rises(places, ["place", *dataset.key])
 
 
-def _contract_check(profile: Profile, dataset: Dataset) -> dg.AssetChecksDefinition:
+def contract_checks(
+    profile: Profile, names: Sequence[str], declared: Mapping[str, Sequence[DeclaredTest]] | None = None
+) -> list[dg.AssetChecksDefinition]:
+    """One definition for each dataset, with the checks of `CONTRACT` and the tests that its SQL model declares."""
+    return [_contract_check(profile, profile.datasets[name], (declared or {}).get(name, ())) for name in names]
+
+
+def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[DeclaredTest]) -> dg.AssetChecksDefinition:
     # Without partitions of their own, which are a preview: the web UI then shows the last result rather than "skipped".
     specs = [dg.AssetCheckSpec(name=name, asset=dataset.name, blocking=True, description=text) for name, text in CONTRACT.items()]
+    specs += [dg.AssetCheckSpec(test.name, asset=dataset.name, blocking=test.blocking, description=test.description) for test in declared]
+    blocking = {spec.name for spec in specs if spec.blocking}
 
     @dg.multi_asset_check(name=f"{dataset.name}_contract", specs=specs)
     def contract(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         keys = context.op_execution_context.partition_keys
+
+        @cache
+        def related(name: str) -> pl.DataFrame:
+            return profile.store.read(profile.datasets[name], keys).collect()
+
+        def found_in(frame: pl.DataFrame) -> dict[str, list[str]]:
+            return breaches(dataset, frame, profile.last_session()) | {test.name: test.breaches(frame, related) for test in declared}
+
+        def breaks(frame: pl.DataFrame) -> bool:
+            return any(messages for name, messages in found_in(frame).items() if name in blocking)
+
         try:
             frame = profile.store.read(dataset, keys).collect()
-            found = breaches(dataset, frame, profile.last_session())
+            found = found_in(frame)
             rows = len(frame)
-            if any(found.values()):
-                profile.store.refuse(dataset, _refused(dataset, frame, keys, profile.last_session()))
+            if any(found[name] for name in blocking):
+                profile.store.refuse(dataset, _refused(frame, keys, breaks))
         except DatasetError as error:
-            found = {name: [str(error)] if name == "dtypes" else [] for name in CONTRACT}
+            found = {spec.name: [str(error)] if spec.name == "dtypes" else [] for spec in specs}
             rows = 0
-        for name in CONTRACT:
+        for spec in specs:
             yield dg.AssetCheckResult(
-                passed=not found[name],
+                passed=not found[spec.name],
                 asset_key=dataset.name,
-                check_name=name,
-                description="; ".join(found[name]) or None,
-                metadata={"rows": rows, "breaches": len(found[name])},
+                check_name=spec.name,
+                severity=dg.AssetCheckSeverity.ERROR if spec.blocking else dg.AssetCheckSeverity.WARN,
+                description="; ".join(found[spec.name]) or None,
+                metadata={"rows": rows, "breaches": len(found[spec.name])},
             )
 
     return contract
 
 
-def _refused(dataset: Dataset, frame: pl.DataFrame, keys: Sequence[str], last_session: date) -> list[str]:
+def _refused(frame: pl.DataFrame, keys: Sequence[str], breaks: Callable[[pl.DataFrame], bool]) -> list[str]:
     """Partitions with breaches; all of them where each is sound alone (a key that repeats across partitions)."""
     found = []
     for key in keys:
         sector, month = parse_key(key)
         part = frame.filter((pl.col("month") == month) & ((pl.col("sector") == sector) if sector else True))
-        if any(breaches(dataset, part, last_session).values()):
+        if breaks(part):
             found.append(key)
     return found or list(keys)
 
@@ -152,9 +189,9 @@ def presence_check(profile: Profile) -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         keys = context.op_execution_context.partition_keys
         columns = ("sector", "ticker", "date")
-        members = profile.store.read(DATASETS["universe"], keys).select(columns).collect()
-        bars = profile.store.read(DATASETS["ohlcv"], keys).select(columns).collect()
-        absences = profile.store.read(DATASETS["absences"], keys).collect()
+        members = profile.store.read(profile.datasets["universe"], keys).select(columns).collect()
+        bars = profile.store.read(profile.datasets["ohlcv"], keys).select(columns).collect()
+        absences = profile.store.read(profile.datasets["absences"], keys).collect()
         wrong = sessions_explained(members, bars, absences)
         reasons = absences.group_by("reason").agg(pl.col("sessions").sum()).sort("reason")
         never = absences.filter(pl.col("reason") == "no_bar_yet")["ticker"].unique().sort().to_list()
@@ -169,3 +206,85 @@ def presence_check(profile: Profile) -> dg.AssetChecksDefinition:
         )
 
     return check
+
+
+#: How far scores that are rounded to nine decimals may lie apart where their sums were added up in another order.
+_SAME_SCORE = 1.5e-9
+
+
+def selection_differences(candidates: pl.DataFrame, candidates_sql: pl.DataFrame) -> list[str]:
+    """Where two selections differ in names, sides, ranks or scores: a line for each sector and month, with its tickers."""
+    place, values = ["sector", "month", "ticker"], ["candidate_type", "selection_rank", "composite_score"]
+    both = candidates.select(*place, *values).join(
+        candidates_sql.select(*place, *values), on=place, how="full", coalesce=True, suffix="_sql", nulls_equal=True
+    )
+    different = both.filter(
+        pl.col("candidate_type").ne_missing(pl.col("candidate_type_sql"))
+        | pl.col("selection_rank").ne_missing(pl.col("selection_rank_sql"))
+        | ((pl.col("composite_score") - pl.col("composite_score_sql")).abs() > _SAME_SCORE)
+    )
+
+    def said(row: dict[str, object], suffix: str) -> str:
+        kind = row[f"candidate_type{suffix}"]
+        return "not chosen" if kind is None else f"{kind} {row[f'selection_rank{suffix}']} ({row[f'composite_score{suffix}']:+.9f})"
+
+    found = []
+    for (sector, month), rows in different.sort(place).group_by("sector", "month", maintain_order=True):
+        names = [f"{row['ticker']} {said(row, '')}, in SQL {said(row, '_sql')}" for row in rows.head(10).rows(named=True)]
+        found.append(f"{sector} {month}, {len(rows)} names: {'; '.join(names)}")
+    return found
+
+
+def same_selection_check(profile: Profile) -> dg.AssetChecksDefinition:
+    """Whether `candidates` and its second version in SQL have the same tickers."""
+
+    @dg.asset_check(
+        name="same_selection",
+        asset="candidates_sql",
+        additional_deps=["candidates"],
+        blocking=True,
+        description="the selection in SQL has the tickers, sides, ranks and scores of dataset candidates",
+    )
+    def same_selection(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        keys = context.op_execution_context.partition_keys
+        try:
+            ours, theirs = (profile.store.read(profile.datasets[name], keys).collect() for name in ("candidates", "candidates_sql"))
+        except MissingPartitionError as error:
+            return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=f"nothing to compare with: {error}")
+        found = selection_differences(ours, theirs)
+        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        remedy = ". Materialise candidates again if candidates.* has changed since; else one of the two is wrong"
+        return dg.AssetCheckResult(
+            passed=not found,
+            description=f"{' | '.join(found[:5])}{more}{remedy}" if found else None,
+            metadata={"names": len(ours), "sector_months_that_differ": len(found)},
+        )
+
+    return same_selection
+
+
+def agreement_check(profile: Profile) -> dg.AssetChecksDefinition:
+    """`providers_agree`: no two providers disagree on a bar; a warning that names the worst."""
+
+    @dg.asset_check(
+        asset="price_disagreements",
+        name="providers_agree",
+        description="no two providers' total returns differ by more than files.events.disagreement; lists the ten largest differences",
+    )
+    def providers_agree(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        dataset = profile.datasets["price_disagreements"]
+        rows = profile.store.read(dataset, context.op_execution_context.partition_keys).collect()
+        rows = rows.filter(pl.col("panel_from") == pl.col("date"))  # a bar that a ticker brought along is its old sector's
+        worst = rows.sort(pl.col("difference").abs(), "ticker", "date", descending=[True, False, False]).head(10)
+        columns = ("ticker", "date", "provider", "total_return", "other_provider", "other_return")
+        named = (
+            f"{ticker} {day} ({one} {mine:+.1%}, {other} {its:+.1%})" for ticker, day, one, mine, other, its in worst.select(columns).rows()
+        )
+        return dg.AssetCheckResult(
+            passed=rows.is_empty(),
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{len(rows)} bars of {rows['ticker'].n_unique()} tickers: {', '.join(named)}" if len(rows) else None,
+            metadata={"disagreements": len(rows), "tickers": rows["ticker"].n_unique()},
+        )
+
+    return providers_agree

@@ -54,7 +54,10 @@ def run(
     last: ToOption = None,
     select: Annotated[
         str | None,
-        typer.Option("--select", help="Dagster asset selection, such as 'group:signals' or 'ohlcv,prices' [default: every asset]."),
+        typer.Option(
+            "--select",
+            help="Assets: 'ohlcv..labels', 'ohlcv,prices', or a Dagster selection such as 'group:signals' [default: every asset].",
+        ),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors computed at the same time.")] = os.cpu_count() or 1,
     profile: ProfileOption = None,
@@ -95,6 +98,51 @@ def picks(
 
 
 @app.command()
+def candidates(
+    sector: SectorOption = None,
+    month: Annotated[str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: --from and --to].")] = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Two selections side by side.")] = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--with", help="Select with candidates.NAME=VALUE from the stored indicators; may be repeated.")
+    ] = None,
+    export: Annotated[
+        str | None, typer.Option("--export", help="Write year=YYYY/month=M with Parquet and JSON for each sector into this folder.")
+    ] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show candidates, compare selections under changed settings, or export them; nothing in the storage changes.
+
+    `--compare` alone sets the stored candidates against the selection under the present settings, with `--with` the present settings
+    against changed ones.
+
+    Examples:
+
+        quant candidates --sector healthcare --month 2024-06
+
+        quant candidates -s it --compare --with candidates.momentum_weight=0.6
+
+        quant candidates --from 2024-01 --compare
+
+        quant candidates -s it --from 2024-01 --to 2024-06 --export exported
+    """
+    if month is not None and (first is not None or last is not None):
+        raise SettingsError("--month is one month and --from with --to a range; give one of the two")
+    session = _Session(profile)
+    months = session.months(month or first, month or last)
+    from quant_assets.cli_candidates import Shown, output
+
+    read = "indicators" if changes else "candidates"
+    chosen = session.sectors(sector) if sector else session.sectors_with(read, months[1])
+    for each in output(Shown(session.profile, chosen, *months), changes or [], comparing=compare, export=export):
+        if isinstance(each, Table):
+            _print_whole(each)
+        else:
+            _print(each)
+
+
+@app.command()
 def status(sector: SectorOption = None, profile: ProfileOption = None) -> None:
     """Show which partitions exist, by asset and sector: first and last month, how many, and how many are missing between.
 
@@ -106,6 +154,31 @@ def status(sector: SectorOption = None, profile: ProfileOption = None) -> None:
     """
     session = _Session(profile)
     session.show_status(session.sectors(sector))
+
+
+@app.command()
+def features(
+    only: Annotated[str | None, typer.Option("--set", help="One ready-made set, module of yours, or 'indicators' [default: all].")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Show every declared indicator and feature: inputs, lookback in sessions, unit, lag, meaning and source.
+
+    Examples:
+
+        quant features --set core
+
+        quant features --profile files --markdown
+    """
+    from quant_assets.documentation import as_markdown, as_table, documented
+
+    lines = documented(load_settings(profile), only)
+    if markdown:
+        _print(as_markdown(lines))
+    elif console.is_terminal:
+        console.print(as_table(lines))  # folded to the window
+    else:
+        _print_whole(as_table(lines))
 
 
 @app.command()
@@ -147,9 +220,8 @@ class _Session:
         return [check_sector(name) for name in dict.fromkeys(named)]
 
     def sectors_with(self, dataset: str, month: str) -> list[str]:
-        from quant_assets.schemas import DATASETS
-
-        found = {key.partition("|")[2] for key in self.profile.store.existing(DATASETS[dataset]) if key.startswith(month)}
+        existing = self.profile.store.existing(self.profile.datasets[dataset])
+        found = {key.partition("|")[2] for key in existing if key.startswith(month)}
         if not found:
             raise MissingPartitionError(f"no sector has '{dataset}' for {month} in {self.profile.store.url}; run: {self.first_run(month)}")
         return [name for name in SECTORS if name in found]
@@ -164,15 +236,22 @@ class _Session:
 
     def run(self, sectors: list[str], first: str, last: str, *, select: str | None, workers: int) -> None:
         from quant_assets.definitions import build_defs
-        from quant_assets.running.execute import dagster_home, execute
-        from quant_assets.running.plan import Planner, total_outputs
+        from quant_assets.running.execute import execute
+        from quant_assets.running.instance import dagster_home, records
+        from quant_assets.running.plan import Planner, joined, total_outputs
 
         self.profile.source.membership(self.profile.last_session())  # a missing data folder is said before anything starts
-        dagster_home(self.settings.profile)
+        home = dagster_home(self.settings.profile)
+        found, wanted = records(home), self.settings.dagster.storage
+        if found is not None and found != wanted:
+            _print(f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); move that folder to change")
         defs = build_defs(self.settings)
         planner = Planner(defs, self.profile)
         names = planner.select(select, defs)
-        chains = [planner.sector_phases(names, name, first, last) for name in sectors]
+        # Neighbours one after the other may become one run; the sectors with most tickers start first, so that no core is left waiting.
+        chains = joined(planner.sector_phases(names, name, first, last) for name in sorted(sectors, key=list(SECTORS).index))
+        tickers = dict(self.profile.source.sector_snapshots(self.profile.last_session()).group_by("sector").len().iter_rows())
+        chains.sort(key=lambda chain: -max(phase.outputs * sum(tickers.get(name, 0) for name in phase.sectors) for phase in chain))
         monthly = planner.month_phases(names, first, last)
         phases = [phase for chain in [*chains, monthly] for phase in chain]
         if not phases:
@@ -196,9 +275,8 @@ class _Session:
 
     def frame(self, dataset: str, sector: str, month: str) -> pl.DataFrame:
         from quant_assets.partitions import key
-        from quant_assets.schemas import DATASETS
 
-        return self.profile.store.read(DATASETS[dataset], [key(sector, month)]).collect()
+        return self.profile.store.read(self.profile.datasets[dataset], [key(sector, month)]).collect()
 
     def show_picks(self, sector: str, month: str) -> None:
         candidates = self.frame("candidates", sector, month)
@@ -237,14 +315,13 @@ class _Session:
 
     def show_status(self, sectors: list[str]) -> None:
         from quant_assets.partitions import month_range
-        from quant_assets.schemas import DATASETS
 
         table = Table()
         for name in ("asset", "sector", "first", "last"):
             table.add_column(name)
         table.add_column("partitions", justify="right")
         table.add_column("missing between", justify="right")
-        for name, dataset in DATASETS.items():
+        for name, dataset in self.profile.datasets.items():
             existing = self.profile.store.existing(dataset)
             for sector in sectors if dataset.grain == "sector" else [""]:
                 months = sorted(key.partition("|")[0] for key in existing if key.partition("|")[2] == sector)

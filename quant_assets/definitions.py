@@ -10,12 +10,11 @@ from quant_assets.assets.market import market_assets
 from quant_assets.assets.operations import operations_assets
 from quant_assets.assets.portfolio import portfolio_assets
 from quant_assets.assets.signals import signal_assets
-from quant_assets.assets.sql import sql_assets
+from quant_assets.assets.sql import load_models, sql_assets
 from quant_assets.automation.jobs import jobs
-from quant_assets.checks import contract_checks, presence_check
+from quant_assets.checks import agreement_check, contract_checks, presence_check, same_selection_check
 from quant_assets.io import ParquetIOManager
 from quant_assets.profile import Profile
-from quant_assets.schemas import DATASETS
 from quant_assets.settings import Settings, load_settings
 
 
@@ -35,19 +34,25 @@ def build_defs(settings: Settings | None = None, on_written: Callable[[str, int]
 
 
 def _definitions(profile: Profile, on_written: Callable[[str, int], None] | None) -> dg.Definitions:
+    models = load_models(profile.datasets)
     assets = [
         *market_assets(profile),
         *signal_assets(profile),
         *learning_assets(profile),
         *portfolio_assets(profile),
         *operations_assets(profile),
-        *sql_assets(profile),
+        *sql_assets(profile, models),
     ]
     return dg.Definitions(
         assets=assets,
-        asset_checks=[*contract_checks(profile, list(DATASETS)), presence_check(profile)],
+        asset_checks=[
+            *contract_checks(profile, list(profile.datasets), {model.name: model.tests for model in models}),
+            presence_check(profile),
+            agreement_check(profile),
+            same_selection_check(profile),
+        ],
         jobs=jobs(profile),
-        resources={"parquet": ParquetIOManager(profile.store, profile.last_session, profile.known_through, on_written)},
+        resources={"parquet": ParquetIOManager(profile.store, profile.datasets, profile.last_session, profile.known_through, on_written)},
         # A step costs 0.07 s in process and seconds in a process of its own; runs, one per sector, are the parallelism.
         executor=dg.in_process_executor,
     )

@@ -5,10 +5,13 @@ from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+from quant_assets import catalogue
 from quant_assets.errors import SettingsError
+from quant_assets.features.library import FeatureLibrary
 from quant_assets.io import DatasetStore
 from quant_assets.market.calendar import last_session_to, sessions
 from quant_assets.partitions import Months, RunPartitions, month_end, month_of, month_start, shift_month
+from quant_assets.schemas import Dataset
 from quant_assets.settings import Settings
 from quant_assets.sources.base import Source
 
@@ -26,6 +29,16 @@ class Profile:
     def months(self) -> Months:
         """Months that exist as partitions."""
         return Months.of(self.settings.partitions, self.settings.as_of)
+
+    @cached_property
+    def features(self) -> FeatureLibrary:
+        """The model inputs."""
+        return catalogue.library(self.settings)
+
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """Every dataset by name, in the order of the flow."""
+        return catalogue.datasets(self.settings, self.features)
 
     @cached_property
     def store(self) -> DatasetStore:

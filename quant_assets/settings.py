@@ -44,6 +44,12 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class DagsterSettings(Model):
+    """Where a new Dagster instance keeps its records: the embedded PostgreSQL (for long histories), or SQLite files."""
+
+    storage: Literal["postgres", "sqlite"] = "postgres"
+
+
 class PartitionSettings(Model):
     """The months that exist. `end` (inclusive) is null where the running month is the last one."""
 
@@ -113,7 +119,20 @@ class FundamentalSettings(Model):
 
     min_lag_days: int = Field(default=1, ge=0)
     default_publication_lag_days: int = Field(default=90, ge=1)
+    #: Use figures that the provider restated only from the restatement on. Strictly point in time, and a year late where a provider
+    #: counts the comparative figures of the next report as a restatement.
+    from_restatement: bool = False
     lookback_months: int = Field(default=27, ge=15)
+
+
+class FeatureSettings(Model):
+    """Which features models see: ready-made sets, then modules of your own, each with a list `FEATURES`.
+
+    A module is a file of the settings' folder (`my_features` is `conf/my_features.py`), or else importable from PYTHONPATH.
+    """
+
+    sets: tuple[str, ...] = ("core", "cross_section")
+    modules: tuple[str, ...] = ()
 
 
 class LabelSettings(Model):
@@ -283,8 +302,8 @@ class FundamentalFile(Model):
         frequency: what every row covers; null where the column `form` tells.
         forms: value of the column `form` to what the row covers.
         columns: our name to the file's, or to several that are added up (null only where all of them are).
-            `form`, `snapshot` (the day a vintage was downloaded) and `company` (a symbol that tells the companies of one
-            ticker apart) are read only if they are named.
+            `form`, `snapshot` (the day a vintage was downloaded), `company` (a symbol that tells the companies of one
+            ticker apart) and `restated_on` (of several, the latest day counts) are read only if they are named.
         shares_as_of: the day whose splits the share counts reflect: their publication, or the snapshot. In the second case
             the splits in between are taken out again with the price files' events, else they would tell the future.
 
@@ -314,10 +333,20 @@ class MacroSeries(Model):
 
 
 class MacroFile(Model):
-    """Macro series; those that `series` does not name are not read."""
+    """Macro series; those that `series` does not name are not read.
+
+    Attributes:
+        file: name in the folder of `QUANT_DATA_DIR`, Parquet or CSV.
+        columns: our name to the file's, where they differ; `released` (the day of a value's release, or the first day of the
+            period in which its vintage was current) is read only if it is named, and the series' lags do not count then.
+        vintage: what a day in `released` stands for. A vintage of a month or quarter counts as known at its end.
+        series: the series to read.
+
+    """
 
     file: str
     columns: dict[str, str] = {}
+    vintage: Literal["daily", "monthly", "quarterly"] = "daily"
     series: dict[str, MacroSeries]
 
 
@@ -333,6 +362,31 @@ class Rename(Model):
     since: date
 
 
+class EventSettings(Model):
+    """When a corporate action is taken for faulty, and when two providers disagree. Ratios: 0.02 are 2 points or 2 %.
+
+    Attributes:
+        disagreement: difference of two providers' total returns beyond which they disagree.
+        agreement: difference within which another provider's return confirms an explanation.
+        jump: least total return, up or down, that an event may have to explain.
+        event_yield: least dividend over the close before that is doubted.
+        spin_off_yield: the same for a dividend that is marked as a spin-off.
+        ratio_tolerance: how far a jump may lie from a split ratio, with another provider's return to confirm it.
+        lone_tolerance: the same for close and open without another provider.
+        turnover: most times by which the dollar volume of such a split day may differ from the day before.
+
+    """
+
+    disagreement: float = Field(default=0.02, gt=0)
+    agreement: float = Field(default=0.005, gt=0)
+    jump: float = Field(default=0.25, gt=0)
+    event_yield: float = Field(default=0.04, gt=0)
+    spin_off_yield: float = Field(default=0.10, gt=0)
+    ratio_tolerance: float = Field(default=0.015, gt=0)
+    lone_tolerance: float = Field(default=0.03, gt=0)
+    turnover: float = Field(default=3.0, gt=1)
+
+
 class FilesSettings(Model):
     """The files of the folder that `QUANT_DATA_DIR` names, and how bars of several providers become one series."""
 
@@ -340,7 +394,7 @@ class FilesSettings(Model):
     membership: MembershipFile | None = None
     securities: SecuritiesFile | None = None
     fundamentals: tuple[FundamentalFile, ...] = ()
-    macro: MacroFile | None = None
+    macro: tuple[MacroFile, ...] = ()
     renames: tuple[Rename, ...] = ()
     #: Without a bar for so many sessions a ticker counts as delisted. If the symbol trades again, another company has it.
     delisted_after_sessions: int = Field(default=5, ge=1)
@@ -349,6 +403,7 @@ class FilesSettings(Model):
     splice_sessions: int = Field(default=20, ge=2)
     splice_min_sessions: int = Field(default=5, ge=2)
     splice_tolerance: float = Field(default=0.001, gt=0)
+    events: EventSettings = EventSettings()
 
     @field_validator("renames")
     @classmethod
@@ -420,10 +475,12 @@ class Settings(BaseSettings):
     data_dir: Path | None = None
     storage: str = "storage"
     as_of: date | None = None
+    dagster: DagsterSettings = DagsterSettings()
     partitions: PartitionSettings
     indicators: IndicatorSettings
     candidates: CandidateSettings = CandidateSettings()
     fundamentals: FundamentalSettings = FundamentalSettings()
+    features: FeatureSettings = FeatureSettings()
     delistings: DelistingSettings = DelistingSettings()
     labels: LabelSettings = LabelSettings()
     training: TrainingSettings = TrainingSettings()

@@ -15,7 +15,7 @@ from quant_assets.definitions import build_defs
 from quant_assets.partitions import key, month_range
 from quant_assets.profile import Profile
 from quant_assets.running.plan import Phase, Planner
-from quant_assets.schemas import DATASETS
+from quant_assets.schemas import Dataset
 from quant_assets.settings import Settings, load_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -35,6 +35,11 @@ SMALL: dict[str, Any] = {
 }
 
 
+def demo_datasets() -> dict[str, Dataset]:
+    """Every dataset as the settings in conf/ make it."""
+    return Profile(load_settings("demo")).datasets
+
+
 @dataclass(frozen=True)
 class Graph:
     """The assets of a profile."""
@@ -48,6 +53,10 @@ class Graph:
     @cached_property
     def profile(self) -> Profile:
         return Profile(self.settings)
+
+    @property
+    def datasets(self) -> dict[str, Dataset]:
+        return self.profile.datasets
 
     @cached_property
     def defs(self) -> dg.Definitions:
@@ -75,13 +84,13 @@ class Graph:
     def again_month_by_month(self, sector: str, first: str, last: str) -> int:
         """Delete every partition of a sector's months and compute each in a run of its own; returns how many were deleted."""
         root, months, deleted = Path(self.profile.store.url), month_range(first, last), 0
-        for name, dataset in DATASETS.items():
+        for name, dataset in self.datasets.items():
             for month in months:
                 Path(self.profile.store.path(dataset, key(sector, month) if dataset.grain == "sector" else month)).unlink()
                 shutil.rmtree(root / "artifacts" / name / sector / month, ignore_errors=True)
                 deleted += 1
         # Labels read later months' prices, so the market comes first; the months go backwards to show that their order is of no matter.
-        by_sector = [name for name in self.planner.order if DATASETS[name].grain == "sector"]
+        by_sector = [name for name in self.planner.order if self.datasets[name].grain == "sector"]
         assets = self.defs.resolve_asset_graph()
         early = [[name for name in by_sector if assets.get(dg.AssetKey(name)).group_name == group] for group in ("market", "signals")]
         early.append(["lightgbm_checkpoint"])
@@ -89,7 +98,7 @@ class Graph:
         for names in early:
             for month in reversed(months):
                 self.materialise(names, partition_key=key(sector, month))
-        by_month = [name for name in self.planner.order if DATASETS[name].grain == "month"]
+        by_month = [name for name in self.planner.order if self.datasets[name].grain == "month"]
         for month in months:
             self.materialise(rest, partition_key=key(sector, month))
         for month in months:
@@ -103,7 +112,7 @@ class Graph:
 
     def read(self, name: str) -> pl.DataFrame:
         """Every partition of a dataset."""
-        dataset = DATASETS[name]
+        dataset = self.datasets[name]
         return self.profile.store.read(dataset, self.profile.store.existing(dataset)).collect()
 
 
@@ -115,7 +124,7 @@ def compare_known_by(cut: date, truth: Graph, found: Graph) -> dict[str, int]:
 
     """
     compared = {}
-    for name, dataset in DATASETS.items():
+    for name, dataset in truth.datasets.items():
         known = pl.col(dataset.known_at) <= cut
         expected, given = truth.read(name).filter(known), found.read(name).filter(known)
         months = sorted(set(expected["month"]) & set(given["month"]))

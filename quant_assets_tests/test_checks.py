@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 
 from quant_assets.checks import CONTRACT, breaches
-from quant_assets.schemas import DATASETS
+from quant_assets_tests.graph import demo_datasets
 
+DATASETS = demo_datasets()
 LAST = date(2024, 6, 28)
 
 

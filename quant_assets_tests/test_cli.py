@@ -17,10 +17,10 @@ import typer
 
 from quant_assets.cli import app, main
 from quant_assets.io import DatasetStore
-from quant_assets.schemas import DATASETS
 from quant_assets.settings import SECTORS
-from quant_assets_tests.graph import PROJECT, SMALL
+from quant_assets_tests.graph import PROJECT, SMALL, demo_datasets
 
+DATASETS = demo_datasets()
 SECTOR, FIRST, LAST, AS_OF = "cons_staples", "2024-05", "2024-06", date(2024, 6, 28)
 GROUP = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands  # type: ignore[attr-defined]
@@ -43,6 +43,7 @@ def environment(folder: Path) -> dict[str, str]:
     fixed = {
         "QUANT__STORAGE": str(folder / "storage"),
         "DAGSTER_HOME": str(folder / "home"),
+        "QUANT__DAGSTER__STORAGE": "sqlite",
         "QUANT__AS_OF": str(AS_OF),
         "QUANT__PARTITIONS__START": "2024-03",
         "QUANT__CANDIDATES__MIN_HISTORY_SESSIONS": "20",
@@ -290,13 +291,13 @@ def test_a_sector_that_fails_is_named_and_the_others_are_finished(quant: Quant, 
     path.write_bytes(b"PAR1 cut short")
     assert refusal(quant(*command)).startswith(f"error: {path} cannot be read"), "said before anything starts"
     assert store.existing(DATASETS["prices"]) == set()
-    pl.DataFrame({"ticker": ["A"]}).write_parquet(path)
+    stray = {"ticker": "A", "date": date(2024, 5, 2), "panel_from": date(2024, 5, 2), "adjustment": "as_traded", "provider": "p"}
+    numbers = {name: 1.0 for name, dtype in DATASETS["ohlcv"].schema.items() if dtype == pl.Float64}
+    pl.DataFrame([stray | numbers | {"in_sector": True}], schema=DATASETS["ohlcv"].schema).write_parquet(path)
     outcome = quant(*command)
     assert outcome.status == 1
-    assert (
-        outcome.err
-        == f"error: prices (energy, {LAST}): {path} was written with another schema than 'ohlcv' has now; materialise it again\n"
-    )
+    assert outcome.err.startswith(f"error: prices (energy, {LAST}): dataset 'prices': 1 rows lie outside the run's partitions")
+    assert outcome.err.count("\n") == 1
     assert store.existing(DATASETS["prices"]) == {f"{LAST}|it"}
 
 
@@ -310,6 +311,20 @@ def test_a_sector_that_fails_is_named_and_the_others_are_finished(quant: Quant, 
 )
 def test_the_real_command_refuses_in_the_same_way(arguments: str, variables: dict[str, str], message: str) -> None:
     assert message in refusal(in_a_shell(*arguments.split(), **variables))
+
+
+def test_features_show_what_was_declared(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = quant("features", "--set", "core")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert re.search(
+        r"│ rsi_14 +│ core +│ change +│ +\d{3} │ percent +│ +0 │ relative strength index over 14 sessions +│ Wilder", outcome.out
+    )
+    lines = quant("features", "--markdown").out.splitlines()
+    assert lines[0] == "| name | set | inputs | lookback | unit | lag | meaning | source |"
+    assert "| garch_volatility | indicators | close | " in "\n".join(lines)
+    assert "nosuch" in refusal(quant("features", "--set", "nosuch"))
+    monkeypatch.setenv("QUANT__FEATURES__MODULES", '["nosuch"]')
+    assert "module 'nosuch' is neither" in refusal(quant("features"))
 
 
 def test_a_wrong_option_is_the_usual_message(quant: Quant) -> None:

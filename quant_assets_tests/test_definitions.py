@@ -7,13 +7,15 @@ import sys
 import dagster as dg
 import pytest
 
+from quant_assets.assets.sql import load_models
 from quant_assets.checks import CONTRACT
 from quant_assets.definitions import build_defs
-from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.schemas import Dataset
 from quant_assets.settings import SECTORS, load_settings
-from quant_assets_tests.graph import PROJECT
+from quant_assets_tests.graph import PROJECT, demo_datasets
 
 DEFS = build_defs(load_settings("demo"))
+DATASETS = demo_datasets()
 GRAPH = DEFS.resolve_asset_graph()
 EVERY = pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
 
@@ -64,9 +66,12 @@ def test_an_asset_has_its_grain_and_runs_ranges_in_one_run(dataset: Dataset) -> 
 @EVERY
 def test_an_asset_has_the_contracts_checks_and_they_block(dataset: Dataset) -> None:
     specs = {each.name: GRAPH.get_check_spec(each) for each in GRAPH.get_check_keys_for_assets({dg.AssetKey(dataset.name)})}
-    blocking = {name for name, spec in specs.items() if spec.blocking}
-    assert blocking == {"dtypes", "keys", "nulls", "ranges", "known"} == set(CONTRACT)
-    assert set(specs) - blocking == ({"sessions_explained"} if dataset.name == "data_quality" else set())
+    assert set(CONTRACT) == {"dtypes", "keys", "nulls", "ranges", "known"}
+    # Beyond the contract: what the header of a SQL model declares, and the comparisons of datasets.
+    tests = {test.name: test.blocking for model in load_models(DATASETS) if model.name == dataset.name for test in model.tests}
+    comparisons = {"sessions_explained": "data_quality", "providers_agree": "price_disagreements", "same_selection": "candidates_sql"}
+    across = {name: name == "same_selection" for name, asset in comparisons.items() if asset == dataset.name}
+    assert {name: spec.blocking for name, spec in specs.items()} == dict.fromkeys(CONTRACT, True) | tests | across
     assert all(spec.description for spec in specs.values())
 
 

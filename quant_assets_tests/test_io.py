@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -111,6 +112,17 @@ def test_files_of_another_schema_or_broken_files_are_named(store: DatasetStore) 
     Path(path).write_bytes(b"PAR1 not really")
     with pytest.raises(DatasetError, match=r"month=2024-01/part-0.parquet cannot be read"):
         store.read(DELISTINGS, ["2024-01|it"])
+
+
+def test_a_partition_tells_whether_it_has_the_columns_of_now(store: DatasetStore) -> None:
+    write(store, ("it", 1))
+    assert store.has_schema(DELISTINGS, "2024-01|it")
+    columns = dict(DELISTINGS.columns)
+    for other in (dict(list(columns.items())[:-1]), dict(reversed(columns.items())), columns | {"added": columns["ticker"]}):
+        assert not store.has_schema(replace(DELISTINGS, columns=other), "2024-01|it")
+    Path(store.path(DELISTINGS, "2024-01|it")).write_bytes(b"PAR1 cut short")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        store.has_schema(DELISTINGS, "2024-01|it")
 
 
 def test_the_folder_is_a_hive_data_set_for_other_tools(store: DatasetStore) -> None:

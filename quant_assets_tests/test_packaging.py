@@ -21,7 +21,21 @@ EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 DIRECT = [Requirement(line) for group in (PYPROJECT["project"]["dependencies"], *EXTRAS.values()) for line in group]
 
 #: Loaded only inside the modules that need them.
-HEAVY = {"arch", "fredapi", "lightgbm", "lightning", "matplotlib", "numba", "s3fs", "scipy", "sklearn", "statsmodels", "torch", "yfinance"}
+HEAVY = {
+    "arch",
+    "fredapi",
+    "lightgbm",
+    "lightning",
+    "matplotlib",
+    "numba",
+    "s3fs",
+    "scipy",
+    "sklearn",
+    "sqlglot",
+    "statsmodels",
+    "torch",
+    "yfinance",
+}
 #: What torch's CUDA builds depend on; pip resolves it on the machine where it is needed.
 CUDA = re.compile(r"^(nvidia|triton|cuda)\b")
 
@@ -48,7 +62,7 @@ def test_importing_the_definitions_loads_no_heavy_library() -> None:
 def test_the_command_shows_its_help_without_the_orchestrator() -> None:
     module, _, function = PYPROJECT["project"]["scripts"]["quant"].partition(":")
     loaded, printed = loaded_by(f"sys.argv = ['quant', '--help']; from {module} import {function}; {function}()")
-    assert all(command in printed for command in ("run", "picks", "status", "demo"))
+    assert all(command in printed for command in ("run", "picks", "candidates", "status", "demo"))
     assert loaded & (HEAVY | {"dagster", "pandas"}) == set()
 
 

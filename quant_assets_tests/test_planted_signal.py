@@ -12,6 +12,7 @@ import polars as pl
 
 from quant_assets.features.features import features
 from quant_assets.features.labels import labels
+from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.features.ohlcv import peaks
 from quant_assets.learning.boosting import train_checkpoint
 from quant_assets.learning.checkpoints import is_training_month
@@ -26,6 +27,7 @@ from quant_assets.partitions import month_of, month_start
 from quant_assets.settings import Settings, load_settings
 from quant_assets.sources.demo import DemoSource
 
+FEATURES = FeatureLibrary({"core": ready_made("core")})
 SECTORS, HORIZON, LAST = ("healthcare", "it"), 20, date(2023, 12, 29)
 
 
@@ -36,21 +38,23 @@ def _judged_forecasts(sector: str, settings: Settings) -> pl.DataFrame:
     snapshots = source.sector_snapshots(LAST)
     tickers = universe.panel_tickers(snapshots, sector, LAST)
     gone = source.delistings(tickers, LAST)
-    ohlcv, _ = sector_bars(source.bars(tickers, first, LAST), gone, snapshots, sector, days, settings.files)
+    ohlcv, *_ = sector_bars(source.bars(tickers, first, LAST), gone, snapshots, sector, days, settings.files)
     prices = adjust(ohlcv)
     members = universe.members(source.membership(LAST), snapshots, sector, days)
     statements = fundamentals.as_known(source.statements(tickers, LAST), snapshots, sector, settings.fundamentals, days)
     decisions = list({month_of(day): day for day in days.tolist()}.values())
-    inputs = features(prices, peaks(prices, days, decisions), statements, members, settings.fundamentals, days, first, LAST)
+    inputs = features(prices, peaks(prices, days, decisions), statements, members, FEATURES, settings.fundamentals, days, first, LAST)
     horizon = settings.labels.model_copy(update={"horizons": (HORIZON,)})
     outcomes = labels(prices, with_returns(gone, ohlcv, settings.delistings), members, horizon, days, LAST, first, LAST)
 
     trainings = [day for day in decisions if is_training_month(day, settings.training.cadence_months)]
     parts = []
     for as_of, until in pairwise(trainings):
-        [trained] = train_checkpoint(inputs, outcomes, as_of, settings.training, settings.predictions, [HORIZON], sector)
+        [trained] = train_checkpoint(inputs, outcomes, as_of, settings.training, settings.predictions, [HORIZON], sector, FEATURES.names)
         if trained.model and trained.manifest and trained.model_sha256 and trained.manifest_sha256:
-            model = load_model(trained.model, trained.model_sha256, trained.manifest, trained.manifest_sha256, f"{sector} {as_of}")
+            model = load_model(
+                trained.model, trained.model_sha256, trained.manifest, trained.manifest_sha256, f"{sector} {as_of}", FEATURES.names
+            )
             rows = inputs.filter(pl.col("date").is_between(as_of, until, closed="right"))
             parts.append(forecast(rows, {HORIZON: model}, settings.predictions))
     return pl.concat(parts).join(outcomes, on=["ticker", "date", "horizon"])

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import dagster as dg
 import polars as pl
 
-from quant_assets.partitions import RunPartitions, month_offsets
+from quant_assets.errors import DatasetError
+from quant_assets.partitions import RunPartitions, key, month_offsets
 from quant_assets.profile import Profile
-from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.schemas import Dataset
 
 OWNERS = ["team:quant-assets"]
 
@@ -45,7 +46,7 @@ def describe_dataset(dataset: Dataset) -> str:
 
 def common(profile: Profile, name: str, matures_months: int = 0) -> dict[str, Any]:
     """Arguments that `asset` and `AssetOut` share for a dataset; `matures_months` is how far ahead it looks."""
-    dataset = DATASETS[name]
+    dataset = profile.datasets[name]
     return {
         "description": describe_dataset(dataset),
         "owners": OWNERS,
@@ -75,7 +76,7 @@ def dataset_asset(
         name=name,
         group_name=group,
         kinds={*kinds, "parquet"},
-        partitions_def=months.by_sector if DATASETS[name].grain == "sector" else months.monthly,
+        partitions_def=months.by_sector if profile.datasets[name].grain == "sector" else months.monthly,
         backfill_policy=dg.BackfillPolicy.single_run(),
         ins=ins,
         deps=deps,
@@ -94,15 +95,30 @@ def run_partitions(context: dg.AssetExecutionContext) -> RunPartitions:
     return RunPartitions.from_keys(context.partition_keys)
 
 
+def newest_keys(run: RunPartitions) -> list[str]:
+    """Keys of the run's last twelve months.
+
+    What is the same for all of a run is recorded with these: once would not do, because the web UI's overview shows any one of a run's
+    partitions, and with each of hundreds it would fill the event log.
+    """
+    months = run.months[-12:]
+    return [key(sector, month) for sector in run.sectors for month in months] or list(months)
+
+
 def for_each_sector(run: RunPartitions, name: str, compute: Callable[..., pl.DataFrame], **inputs: pl.LazyFrame) -> pl.DataFrame:
     """Call `compute(sector, **frames)` with each sector's rows and stack what it returns.
 
     The frames come without `sector` and `month`; the result gets `sector` back.
+
+    Raises:
+        DatasetError: sectors give other columns or types.
+
     """
-    results = [DATASETS[name].empty()]
+    results: list[pl.DataFrame] = []
     for sector in run.sectors:
-        rows = compute(sector, **one_sector(sector, **inputs))
-        results.append(rows.with_columns(sector=pl.lit(sector)).select(results[0].columns))
+        results.append(compute(sector, **one_sector(sector, **inputs)).with_columns(sector=pl.lit(sector)))
+        if results[-1].schema != results[0].schema:
+            raise DatasetError(f"dataset '{name}': {sector} gives {results[-1].schema}, the sectors before {results[0].schema}")
     return pl.concat(results)
 
 

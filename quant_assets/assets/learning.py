@@ -34,7 +34,9 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         def of_sector(sector: str, features: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
             parts = [pl.DataFrame(schema=DATASETS["lightgbm_checkpoint"].schema)]
             for as_of in decisions:
-                trained = train_checkpoint(features, labels, as_of, training, settings.predictions, settings.labels.horizons, sector)
+                trained = train_checkpoint(
+                    features, labels, as_of, training, settings.predictions, settings.labels.horizons, sector, profile.features.names
+                )
                 folder = f"lightgbm_checkpoint/{sector}/{month_of(as_of)}"
                 for item in trained:
                     # The files first, the rows that name them when all of them are there.
@@ -73,6 +75,7 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                     profile.store.read_artifact(row["manifest_file"]),
                     row["manifest_sha256"],
                     name,
+                    profile.features.names,
                 )
             return loaded[name]
 

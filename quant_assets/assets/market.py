@@ -15,12 +15,30 @@ from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import sector_bars
 from quant_assets.market.calendar import sessions
 from quant_assets.market.delistings import with_returns
+from quant_assets.market.reconciliation import by_ticker
 from quant_assets.partitions import RunPartitions, key, month_start
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
 
 GROUP = "market"
-_BAR_OUTPUTS = ("ohlcv", "quarantine", "price_peaks", "absences")
+_BAR_OUTPUTS = ("ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences")
+
+
+def reconciled(compared: pl.DataFrame) -> dict[str, dg.MetadataValue]:
+    """How far the providers agree: bars compared and disagreements in all, and by ticker, the worst forty."""
+    tickers = by_ticker(compared)
+    rows = [
+        f"| {row['ticker']} | {row['provider']} | {row['other_provider']} | {row['compared']} | {row['disagreements']} "
+        f"| {100.0 * row['worst']:+.2f} | {row['worst_date']} |"
+        for row in tickers.head(40).iter_rows(named=True)
+    ]
+    head = ["| ticker | provider | other provider | bars | disagreements | worst, points | on |", "|---|---|---|---|---|---|---|"]
+    return {
+        "bars_compared": dg.MetadataValue.int(len(compared)),
+        "disagreements": dg.MetadataValue.int(int(tickers["disagreements"].sum())),
+        "tickers": dg.MetadataValue.int(len(tickers)),
+        "by_ticker": dg.MetadataValue.md("\n".join([*head, *rows]) if rows else "none"),
+    }
 
 
 def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
@@ -60,16 +78,21 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         asked = sessions(run.first_day, through)
         collected: dict[str, list[pl.DataFrame]] = {name: [DATASETS[name].empty()] for name in _BAR_OUTPUTS}
         refused: dict[str, dict[str, int]] = {}
+        compared: list[pl.DataFrame] = []
         for sector in run.sectors:
             tickers = membership.panel_tickers(snapshots, sector, through)
             given = profile.source.bars(tickers, start, through)
             ended = profile.source.delistings(tickers, through)
-            history, quarantine = sector_bars(given, ended, snapshots, sector, days, settings.files)
+            panel = sector_bars(given, ended, snapshots, sector, days, settings.files)
+            compared.append(panel.compared.filter(pl.col("date").is_between(run.first_day, run.last_day)))
             expected = membership.members(members, snapshots, sector, asked)
             decisions = profile.decision_sessions(run)
+            history, quarantine = panel.ohlcv, panel.quarantine
             rows_of = {
                 "ohlcv": history,
                 "quarantine": quarantine,
+                "price_events": panel.price_events,
+                "price_disagreements": panel.price_disagreements,
                 "price_peaks": peaks(adjust(history), days, decisions),
                 "absences": absences(expected, history, given, quarantine, ended, decisions),
             }
@@ -86,8 +109,9 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 asset_key=dg.AssetKey("ohlcv"),
                 partition_key=partition_key,
             )
+        about = {"price_disagreements": reconciled(pl.concat(compared))}
         for name in _BAR_OUTPUTS:
-            yield dg.Output(pl.concat(collected[name]), output_name=name)
+            yield dg.Output(pl.concat(collected[name]), output_name=name, metadata=about.get(name))
 
     @dataset_asset(profile, "universe_coverage", group=GROUP, kinds=["polars"])
     def universe_coverage(context: dg.AssetExecutionContext) -> pl.DataFrame:
@@ -113,7 +137,7 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             if not gone:
                 return DATASETS["delistings"].empty().drop("sector")
             given = profile.source.bars(gone, start, through)
-            history, _ = sector_bars(given, ended, snapshots, sector, sessions(start, through), settings.files)
+            history = sector_bars(given, ended, snapshots, sector, sessions(start, through), settings.files).ohlcv
             return with_returns(known, history, settings.delistings)
 
         return for_each_sector(run, "delistings", of_sector)

@@ -7,17 +7,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
+from quant_assets.assets.candidate_metadata import describe_selections
+from quant_assets.assets.declare import ACROSS_SECTORS, dataset_asset, for_each_sector, read, run_partitions
+from quant_assets.features.cross_section import market_breadth as compute_market_breadth
+from quant_assets.features.cross_section import market_features as compute_market_features
 from quant_assets.features.features import features as compute_features
-from quant_assets.features.features import price_lookback_sessions, universe_lookback_sessions
 from quant_assets.features.labels import forward_sessions
 from quant_assets.features.labels import labels as compute_labels
 from quant_assets.market.calendar import sessions
-from quant_assets.partitions import RunPartitions, forward, lag, lookback, month_end, month_start, months_covering, shift_month
+from quant_assets.partitions import RunPartitions, all_sectors, forward, lag, lookback, month_end, month_start, months_covering, shift_month
 from quant_assets.profile import Profile
-from quant_assets.signals.candidates import candidates as select_candidates
+from quant_assets.signals.garch import GarchCounts
 from quant_assets.signals.indicators import indicators as compute_indicators
 from quant_assets.signals.indicators import lookback_sessions
+from quant_assets.signals.selection import Selection, selection
 
 GROUP = "signals"
 
@@ -33,8 +36,8 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the signals group."""
     settings = profile.settings
     indicator_months = months_covering(lookback_sessions(settings.indicators))
-    feature_months = months_covering(price_lookback_sessions(settings.fundamentals))
-    beta_months = months_covering(universe_lookback_sessions())
+    feature_months = months_covering(profile.features.price_lookback(settings.fundamentals))
+    beta_months = months_covering(profile.features.universe_lookback)
     label_months = months_covering(forward_sessions(settings.labels))
 
     @dataset_asset(
@@ -47,25 +50,31 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     def indicators(context: dg.AssetExecutionContext, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
         days = panel_sessions(profile, run, indicator_months)
+        fits: list[GarchCounts] = []
 
         def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            return compute_indicators(prices, universe, sector, settings.indicators, days, run.first_day, run.last_day)
+            made = compute_indicators(prices, universe, sector, settings.indicators, days, run.first_day, run.last_day)
+            fits.append(made.garch)
+            return made.rows
 
         result = for_each_sector(run, "indicators", of_sector, prices=prices, universe=universe)
-        fits = result.select("sector", "ticker", pl.col("date").dt.month_start(), "garch_fitted_on").unique()
-        without = int(fits["garch_fitted_on"].is_null().sum())  # too little history, or a fit that did not converge
-        context.add_output_metadata({"garch_ticker_months": len(fits), "garch_ticker_months_without_fit": without})
+        totals = (sum(counts) for counts in zip(*fits, strict=True))
+        context.add_output_metadata({f"garch_ticker_months_{name}": total for name, total in zip(GarchCounts._fields, totals, strict=True)})
         return result
 
     @dataset_asset(profile, "candidates", group=GROUP, kinds=["polars"], ins={"indicators": read(), "universe": read()})
     def candidates(context: dg.AssetExecutionContext, indicators: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
         decisions = profile.decision_sessions(run)
+        selections: dict[str, Selection] = {}
 
         def of_sector(sector: str, indicators: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            return select_candidates(indicators, universe, decisions, settings.candidates)
+            selections[sector] = selection(indicators, universe, decisions, settings.candidates)
+            return selections[sector].candidates
 
-        return for_each_sector(run, "candidates", of_sector, indicators=indicators, universe=universe)
+        result = for_each_sector(run, "candidates", of_sector, indicators=indicators, universe=universe)
+        describe_selections(context, profile, run, selections)
+        return result
 
     @dataset_asset(
         profile,
@@ -86,13 +95,16 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         fundamentals: pl.LazyFrame,
         universe: pl.LazyFrame,
     ) -> pl.DataFrame:
+        profile.features.audit_own()
         run = run_partitions(context)
         days = panel_sessions(profile, run, feature_months)
 
         def of_sector(
             sector: str, prices: pl.DataFrame, price_peaks: pl.DataFrame, fundamentals: pl.DataFrame, universe: pl.DataFrame
         ) -> pl.DataFrame:
-            return compute_features(prices, price_peaks, fundamentals, universe, settings.fundamentals, days, run.first_day, run.last_day)
+            return compute_features(
+                prices, price_peaks, fundamentals, universe, profile.features, settings.fundamentals, days, run.first_day, run.last_day
+            )
 
         return for_each_sector(
             run, "features", of_sector, prices=prices, price_peaks=price_peaks, fundamentals=fundamentals, universe=universe
@@ -118,4 +130,27 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 
         return for_each_sector(run, "labels", of_sector, prices=prices, delistings=delistings, universe=universe)
 
-    return [indicators, candidates, features, labels]
+    return [indicators, candidates, features, labels, *_market_assets(profile)]
+
+
+def _market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
+    """What compares and counts over every sector whose features are there."""
+    library, every = profile.features, {"features": read(all_sectors(), absent="skip")}
+    assets = []
+    if library.market:
+
+        @dataset_asset(profile, "market_features", group=ACROSS_SECTORS, kinds=["numba"], ins=every)
+        def market_features(context: dg.AssetExecutionContext, features: pl.LazyFrame) -> pl.DataFrame:
+            names = dict.fromkeys(each.inputs[0] for each in library.market)
+            return compute_market_features(features.select("sector", "ticker", "date", *names).collect(), library.market)
+
+        assets.append(market_features)
+    if library.breadth:
+
+        @dataset_asset(profile, "market_breadth", group=ACROSS_SECTORS, kinds=["polars"], ins=every)
+        def market_breadth(context: dg.AssetExecutionContext, features: pl.LazyFrame) -> pl.DataFrame:
+            names = dict.fromkeys(each.inputs[0] for each in library.breadth)
+            return compute_market_breadth(features.select("date", *names).collect(), library.breadth)
+
+        assets.append(market_breadth)
+    return assets

@@ -1,60 +1,96 @@
-"""SQL models of `dbt_like_sql/`: SELECT only, run by DuckDB, one asset each, dependencies read from the SQL itself."""
+"""SQL models of `dbt_like_sql/`: SELECT only, run by DuckDB, one asset each, dependencies read from the SQL itself.
 
+A model may take parameters: `$decision_sessions`, a list of the run's decision sessions, and settings as `$group__name`, for example
+`$candidates__long_fraction`. The tests in its header are in `declared_tests`, the lineage of its columns in `column_lineage`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
 import polars as pl
-import sqlglot
-from sqlglot import exp
+from pydantic import BaseModel
 
-from quant_assets.assets.declare import dataset_asset, read
+from quant_assets.assets.column_lineage import column_lineage, lineage_table
+from quant_assets.assets.declare import dataset_asset, newest_keys, read, run_partitions
+from quant_assets.declared_tests import DeclaredTest, declared_tests
 from quant_assets.errors import SettingsError
 from quant_assets.profile import Profile
-from quant_assets.schemas import DATASETS
-from quant_assets.settings import ROOT
+from quant_assets.schemas import Dataset
+from quant_assets.settings import ROOT, Settings
 
 GROUP = "sql"
 SQL_DIR = ROOT / "dbt_like_sql"
 
+#: Parameter that holds the decision sessions of the run.
+DECISION_SESSIONS = "decision_sessions"
+#: Table functions that read nothing from outside.
+_PURE = {"generate_series", "range", "unnest"}
+
 
 @dataclass(frozen=True)
 class SqlModel:
-    """A SQL file: its name is the dataset that it fills, `reads` the datasets that it selects from."""
+    """A SQL file: its name is the dataset that it fills.
+
+    Attributes:
+        name: of the file and the dataset.
+        sql: its text.
+        reads: datasets that it selects from.
+        parameters: names after `$`.
+        tests: declared in the header.
+
+    """
 
     name: str
     sql: str
     reads: tuple[str, ...]
+    parameters: tuple[str, ...] = ()
+    tests: tuple[DeclaredTest, ...] = ()
 
 
-def load_model(path: Path) -> SqlModel:
-    """Parse a SQL model.
+def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
+    """Parse a SQL model with DuckDB's own parser.
 
     Raises:
-        SettingsError: the file is not one SELECT, reads something that is not a dataset, or fills none.
+        SettingsError: the file is not one SELECT, reads something that is not a dataset, fills none, or has a test that is none.
 
     """
     text = path.read_text(encoding="utf-8")
-    try:
-        statements = [statement for statement in sqlglot.parse(text, dialect="duckdb") if statement is not None]
-    except sqlglot.errors.ParseError as error:
-        raise SettingsError(f"{path} cannot be parsed: {' '.join(str(error).split())[:200]}") from None
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+    with duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False}) as connection:
+        serialised = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()[0][0]
+    tree: dict[str, Any] = json.loads(serialised)
+    if tree["error"] and tree["error_type"] == "parser":
+        raise SettingsError(f"{path} cannot be parsed: {' '.join(tree['error_message'].split())[:200]}")
+    if tree["error"] or len(tree["statements"]) != 1:
         raise SettingsError(f"{path} must hold exactly one SELECT statement")
-    tree = statements[0]
-    local = {cte.alias_or_name for cte in tree.find_all(exp.CTE)}
-    named = {table.name for table in tree.find_all(exp.Table) if table.name not in local}
-    files = [table.sql() for table in tree.find_all(exp.Table) if not isinstance(table.this, exp.Identifier)]
-    unknown = sorted(named - set(DATASETS)) + files
+    nodes = list(_nodes(tree))
+    local = {entry["key"] for node in nodes if "cte_map" in node for entry in node["cte_map"]["map"]}
+    named = {node["table_name"] for node in nodes if node.get("type") == "BASE_TABLE"} - local
+    functions = {node["function"]["function_name"] for node in nodes if node.get("type") == "TABLE_FUNCTION"} - _PURE
+    unknown = sorted(named - set(datasets)) + sorted(f"{name}()" for name in functions)
     if unknown:
-        raise SettingsError(f"{path} reads {', '.join(unknown)}, which is not a dataset; datasets are {', '.join(DATASETS)}")
-    if path.stem not in DATASETS:
+        raise SettingsError(f"{path} reads {', '.join(unknown)}, which is not a dataset; datasets are {', '.join(datasets)}")
+    if path.stem not in datasets:
         raise SettingsError(f"{path}: declare dataset '{path.stem}' with its columns in quant_assets/schemas")
-    return SqlModel(path.stem, text, tuple(sorted(named)))
+    parameters = tuple(sorted(duckdb.extract_statements(text)[0].named_parameters))
+    wrong = [name for name in parameters if name != DECISION_SESSIONS and not _is_setting(name)]
+    if wrong:
+        raise SettingsError(
+            f"{path}: parameter ${wrong[0]} is neither ${DECISION_SESSIONS} nor a setting; write one as $group__name, for example "
+            "$candidates__long_fraction"
+        )
+    reads = tuple(sorted(named))
+    return SqlModel(
+        path.stem, text, reads, parameters, declared_tests(path, text, datasets[path.stem], {each: datasets[each] for each in reads})
+    )
 
 
-def execute(model: SqlModel, **inputs: pl.DataFrame) -> pl.DataFrame:
+def execute(model: SqlModel, parameters: Mapping[str, Any] | None = None, **inputs: pl.DataFrame) -> pl.DataFrame:
     """Run a model over frames named like the datasets it reads.
 
     One thread: the order in which floats are added, and with it the last bit, does not depend on the machine.
@@ -62,20 +98,65 @@ def execute(model: SqlModel, **inputs: pl.DataFrame) -> pl.DataFrame:
     with duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False}) as connection:
         for name, frame in inputs.items():
             connection.register(name, frame.to_arrow())
-        return pl.DataFrame(connection.sql(model.sql).to_arrow_table())
+        return pl.DataFrame(connection.sql(model.sql, params=dict(parameters or {})).to_arrow_table())
 
 
-def sql_assets(profile: Profile, folder: Path = SQL_DIR) -> list[dg.AssetsDefinition]:
-    """One asset for each `*.sql` in the folder, each partition from the same partition of what it reads."""
-    return [_sql_asset(profile, load_model(path)) for path in sorted(folder.glob("*.sql"))]
+def parameter_values(model: SqlModel, settings: Settings, decisions: list[date]) -> dict[str, Any]:
+    """Values of a model's parameters."""
+    return {name: decisions if name == DECISION_SESSIONS else _setting(settings, name) for name in model.parameters}
+
+
+def load_models(datasets: Mapping[str, Dataset], folder: Path = SQL_DIR) -> list[SqlModel]:
+    """The model of each `*.sql` in the folder."""
+    return [load_model(path, datasets) for path in sorted(folder.glob("*.sql"))]
+
+
+def sql_assets(profile: Profile, models: list[SqlModel]) -> list[dg.AssetsDefinition]:
+    """One asset for each model, each partition from the same partition of what it reads."""
+    return [_sql_asset(profile, model) for model in models]
 
 
 def _sql_asset(profile: Profile, model: SqlModel) -> dg.AssetsDefinition:
-    dataset = DATASETS[model.name]
+    dataset = profile.datasets[model.name]
 
     @dataset_asset(profile, model.name, group=GROUP, kinds=["duckdb", "sql"], ins={name: read() for name in model.reads})
     def sql_model(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> pl.DataFrame:
-        context.add_output_metadata({"sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```")})
-        return execute(model, **{name: frame.collect() for name, frame in inputs.items()}).cast(dataset.empty().schema)
+        run = run_partitions(context)
+        shown: dict[str, Any] = {"sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```")}
+        lineage = column_lineage(model.name, model.sql, profile.datasets)
+        if lineage is None:
+            context.log.warning("sqlglot does not understand this SQL, which DuckDB does: the run goes on without lineage of columns")
+        else:
+            # The open-source web UI does not draw the first, so the second says it in words.
+            shown |= {"dagster/column_lineage": lineage, "columns_from": dg.MetadataValue.md(lineage_table(lineage))}
+        for partition_key in newest_keys(run):
+            context.add_asset_metadata(shown, partition_key=partition_key)
+        values = parameter_values(model, profile.settings, profile.decision_sessions(run))
+        return execute(model, values, **{name: frame.collect() for name, frame in inputs.items()}).cast(dataset.empty().schema)
 
     return sql_model
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a serialised statement."""
+    if isinstance(tree, dict):
+        yield tree
+    for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _nodes(child)
+
+
+def _is_setting(name: str) -> bool:
+    """Whether `group__name` is one value among the settings."""
+    found: Any = Settings
+    for part in name.split("__"):
+        if not (isinstance(found, type) and issubclass(found, BaseModel)) or part not in found.model_fields:
+            return False
+        found = found.model_fields[part].annotation
+    return not (isinstance(found, type) and issubclass(found, BaseModel))
+
+
+def _setting(settings: Settings, name: str) -> Any:
+    found: Any = settings
+    for part in name.split("__"):
+        found = getattr(found, part)
+    return found

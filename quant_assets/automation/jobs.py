@@ -5,13 +5,12 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.profile import Profile
-from quant_assets.schemas import DATASETS
 
 
 def jobs(profile: Profile) -> list[Any]:
     """`main` from raw bars to the report by sector and month; `total_portfolio` over the sectors by month."""
     grains: dict[str, list[str]] = {"sector": [], "month": []}
-    for name, dataset in DATASETS.items():
+    for name, dataset in profile.datasets.items():
         grains[dataset.grain].append(name)
     return [
         dg.define_asset_job(

@@ -21,12 +21,14 @@ splits, and closes carried on after the last as-traded bar, are as good as the p
 that a provider restated may already contain a later split.
 """
 
+from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
 from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.settings import FundamentalSettings
+from quant_assets.signals.declarations import Declared
 
 #: Fiscal periods that end in the first days of a month belong to the month before.
 _PERIOD_SLACK = 10
@@ -39,7 +41,115 @@ _SPLIT_DAYS = STALE_SESSIONS + 2
 
 _FLOWS = ("revenue", "gross_profit", "operating_income", "net_income")
 _STOCKS = ("total_equity", "total_debt", "shares")
-_OF_A_YEAR = ("gross_margin", "operating_margin", "net_margin", "revenue_growth", "earnings_growth")
+
+
+@dataclass(frozen=True, eq=False)
+class StatementFeature(Declared[pl.Expr]):
+    """A ratio of figures that are known at a session; `compute` is the expression over them.
+
+    The figures are the newest known ones, or, `of_a_year`, those of one year; the ratio is then that of the newest year that has it.
+    Figures and bars of the past are found by `price_sessions` and the lookback of the settings, so `lookback` is 0.
+
+    Attributes:
+        of_a_year: whether the figures must belong to the same year (with `…_before` those of the year before it).
+
+    """
+
+    of_a_year: bool = False
+
+
+def _over(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
+    """A ratio: null where a figure is missing, NaN where the denominator is not positive (and no older period is asked instead)."""
+    return numerator / pl.when(denominator > 0.0).then(denominator).when(denominator.is_not_null()).then(float("nan"))
+
+
+_REVENUE, _NET_INCOME, _EQUITY = pl.col("revenue"), pl.col("net_income"), pl.col("total_equity")
+_MARKET_VALUE = pl.col("close_unadjusted") * pl.col("split_factor") * pl.col("shares")
+_VALUED = ("shares", "close_unadjusted", "split_factor")
+
+FEATURES: tuple[StatementFeature, ...] = (
+    StatementFeature(
+        "earnings_yield",
+        ("net_income", *_VALUED),
+        0,
+        _over(_NET_INCOME, _MARKET_VALUE),
+        "net income of the newest known year (four quarters or an annual statement) over market value",
+        source="Basu (1977), Journal of Finance 32",
+    ),
+    StatementFeature(
+        "book_to_market",
+        ("total_equity", *_VALUED),
+        0,
+        _over(_EQUITY, _MARKET_VALUE),
+        "newest known total equity over market value",
+        source="Fama and French (1992), Journal of Finance 47",
+    ),
+    StatementFeature(
+        "return_on_equity",
+        ("net_income", "total_equity"),
+        0,
+        _over(_NET_INCOME, _EQUITY),
+        "net income of the newest known year over total equity",
+    ),
+    StatementFeature(
+        "debt_to_equity",
+        ("total_debt", "total_equity"),
+        0,
+        _over(pl.col("total_debt"), _EQUITY),
+        "newest known total debt over newest known total equity",
+    ),
+    StatementFeature(
+        "gross_margin",
+        ("gross_profit", "revenue"),
+        0,
+        _over(pl.col("gross_profit"), _REVENUE),
+        "gross profit over revenue of the newest year with both",
+        of_a_year=True,
+    ),
+    StatementFeature(
+        "operating_margin",
+        ("operating_income", "revenue"),
+        0,
+        _over(pl.col("operating_income"), _REVENUE),
+        "operating income over revenue of the newest year with both",
+        of_a_year=True,
+    ),
+    StatementFeature(
+        "net_margin",
+        ("net_income", "revenue"),
+        0,
+        _over(_NET_INCOME, _REVENUE),
+        "net income over revenue of the newest year with both",
+        of_a_year=True,
+    ),
+    StatementFeature(
+        "revenue_growth",
+        ("revenue", "revenue_before"),
+        0,
+        _over(_REVENUE, pl.col("revenue_before")) - 1.0,
+        "revenue of the newest year whose year before is known, over that of the year before, less 1",
+        of_a_year=True,
+    ),
+    StatementFeature(
+        "earnings_growth",
+        ("net_income", "net_income_before"),
+        0,
+        _over(_NET_INCOME - pl.col("net_income_before"), pl.col("net_income_before").abs()),
+        "net income of the newest year whose year before is known, less that of the year before, over its absolute value",
+        of_a_year=True,
+    ),
+    StatementFeature(
+        "statement_age_days",
+        ("published",),
+        0,
+        (pl.col("date") - pl.col("published")).dt.total_days().cast(pl.Float64),
+        "calendar days since the newest known statement was published",
+        "days",
+        ge=0,
+    ),
+)
+_OF_A_YEAR = {feature.name: feature.compute for feature in FEATURES if feature.of_a_year}
+_OF_NOW = {feature.name: feature.compute for feature in FEATURES if not feature.of_a_year}
 
 
 def price_sessions(settings: FundamentalSettings) -> int:
@@ -71,22 +181,8 @@ def fundamental(
     joined = bars.sort("date", "ticker").join_asof(
         known.sort("state", "ticker"), left_on="date", right_on="state", by="ticker", strategy="backward", check_sortedness=False
     )
-    market_value = pl.col("close_unadjusted") * pl.col("split_factor") * pl.col("shares")
-    return joined.select(
-        "ticker",
-        "date",
-        *_OF_A_YEAR,
-        earnings_yield=_over(pl.col("net_income"), market_value),
-        book_to_market=_over(pl.col("total_equity"), market_value),
-        return_on_equity=_over(pl.col("net_income"), pl.col("total_equity")),
-        debt_to_equity=_over(pl.col("total_debt"), pl.col("total_equity")),
-        statement_age_days=(pl.col("date") - pl.col("published")).dt.total_days().cast(pl.Float64),
-    ).with_columns(pl.selectors.float().fill_nan(None))
-
-
-def _over(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
-    """A ratio: null where a figure is missing, NaN where the denominator is not positive (and no older period is asked instead)."""
-    return numerator / pl.when(denominator > 0.0).then(denominator).when(denominator.is_not_null()).then(float("nan"))
+    found = joined.select("ticker", "date", *_OF_A_YEAR, **_OF_NOW)
+    return found.with_columns(pl.selectors.float().fill_nan(None))
 
 
 def _statements(prices: pl.DataFrame, fundamentals: pl.DataFrame) -> pl.DataFrame:
@@ -160,7 +256,6 @@ def _years(periods: pl.DataFrame) -> pl.DataFrame:
     annual = periods.filter(pl.col("frequency") == "annual")
     years = pl.concat([annual, quarters.with_columns(of_a_year)]).sort("id", "period", "frequency")
     before = years.select("id", "frequency", year_before="period", revenue_before="revenue", net_income_before="net_income")
-    revenue, net_income, income_before = pl.col("revenue"), pl.col("net_income"), pl.col("net_income_before")
     return (
         years.with_columns(sought=pl.col("period") - 12)
         .join_asof(
@@ -172,11 +267,5 @@ def _years(periods: pl.DataFrame) -> pl.DataFrame:
             tolerance=1,
             check_sortedness=False,
         )
-        .with_columns(
-            gross_margin=_over(pl.col("gross_profit"), revenue),
-            operating_margin=_over(pl.col("operating_income"), revenue),
-            net_margin=_over(net_income, revenue),
-            revenue_growth=_over(revenue, pl.col("revenue_before")) - 1.0,
-            earnings_growth=_over(net_income - income_before, income_before.abs()),
-        )
+        .with_columns(**_OF_A_YEAR)
     )

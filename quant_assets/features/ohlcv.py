@@ -5,6 +5,7 @@ so the features need no more history than the longest mean.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -15,14 +16,36 @@ from quant_assets.errors import HistoryError
 from quant_assets.market import calendar
 from quant_assets.market.panel import FloatArray, Panel
 from quant_assets.schemas import DATASETS, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
-from quant_assets.signals import windows
+from quant_assets.signals.declarations import Declared
+from quant_assets.signals.windows import MONTH_SESSIONS, Windows
 
-#: Sessions before a month's first one that `to_peak` depends on: a mean's window, and a month in which no maximum was carried yet.
-LOOKBACK = max(OHLCV_MEANS) - 1 + 23
+
+@dataclass(frozen=True, eq=False)
+class PeakFeature(Declared[str]):
+    """One of `OHLCV_QUANTITIES`, named by `compute`, over its running maximum so far.
+
+    `lookback` is a mean's window and a month in which no maximum was carried yet.
+    """
+
+
+FEATURES: tuple[PeakFeature, ...] = tuple(
+    PeakFeature(
+        f"{ohlcv_quantity(field, sessions)}_to_peak",
+        (field,),
+        sessions - 1 + MONTH_SESSIONS,
+        ohlcv_quantity(field, sessions),
+        f"{ohlcv_quantity(field, sessions).replace('_', ' ')} over its running maximum so far",
+        ge=0,
+        le=1,
+    )
+    for sessions in OHLCV_MEANS
+    for field in OHLCV_FIELDS
+)
 
 
 def quantities(panel: Panel) -> Iterator[tuple[str, FloatArray]]:
     """Name and values of each of `OHLCV_QUANTITIES` over a panel of `OHLCV_FIELDS`, one at a time."""
+    windows = Windows(panel.sessions)
     for sessions in OHLCV_MEANS:
         for field in OHLCV_FIELDS:
             yield ohlcv_quantity(field, sessions), panel[field] if sessions == 1 else windows.mean(panel[field], sessions)
@@ -84,7 +107,7 @@ def to_peak(
     then hold all its bars, those before the panel's first session too, and its maximum is computed from them.
 
     Args:
-        panel: `OHLCV_FIELDS`, `LOOKBACK` sessions before the month of `first_day`.
+        panel: `OHLCV_FIELDS`, the longest `lookback` of `FEATURES` before the month of `first_day`.
         prices: the rows that the panel was made from, none left out.
         price_peaks: dataset price_peaks of the month before `first_day` to the month before `last_day`.
         members: bool of the panel's shape, the rows that are asked for.
@@ -92,8 +115,8 @@ def to_peak(
         last_day: last day of the range.
 
     Returns:
-        `<quantity>_to_peak` to float64 of the panel's shape, at most 1; NaN outside the range and where the quantity is missing or the
-        maximum is 0.
+        Name of each of `FEATURES` to float64 of the panel's shape, at most 1; NaN outside the range, where the quantity is missing and
+        where the maximum is 0.
 
     Raises:
         HistoryError: a ticker has bars of earlier months and no carried maximum.
@@ -110,6 +133,7 @@ def to_peak(
         # Usually the month's start; a carried maximum may be older where it was written while its month was running.
         begin = start if as_of is None else int(np.searchsorted(sessions, np.datetime64(as_of), side="right"))
         parts.append((start, stop, begin, carried))
+    names = {feature.compute: feature.name for feature in FEATURES}
     result = {}
     for name, values in quantities(panel):
         ratio = np.full(panel.shape, np.nan)
@@ -118,7 +142,7 @@ def to_peak(
             with np.errstate(invalid="ignore"):  # a volume of 0 over a peak of 0 is missing
                 ratio[:, start:stop] = values[:, start:stop] / peak
         ratio[:, ~inside] = np.nan
-        result[f"{name}_to_peak"] = ratio
+        result[names[name]] = ratio
     return result
 
 
@@ -144,7 +168,8 @@ def _carried(
         )
     maxima = {name: carried[name].to_numpy().copy() for name in OHLCV_QUANTITIES}
     if history.height:
-        moved = Panel.from_long(history, calendar.sessions(history["date"].sort()[0], month_start), OHLCV_FIELDS)
+        first = history["date"].sort()[0].replace(day=1)  # a mean is a function of its whole month
+        moved = Panel.from_long(history, calendar.sessions(first, month_start), OHLCV_FIELDS)
         row_of = {company: row for row, company in enumerate(companies.iter_rows())}
         places = [row_of[company] for company in moved.companies()]
         for name, values in quantities(moved):

@@ -22,7 +22,7 @@ from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward
 from quant_assets.market.calendar import last_session_to, session_number
 from quant_assets.market.panel import FloatArray
-from quant_assets.schemas import DATASETS, FEATURES
+from quant_assets.schemas import DATASETS
 from quant_assets.settings import LightGBMSettings, PredictionSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def train_checkpoint(
     prediction_settings: PredictionSettings,
     horizons: Sequence[int],
     sector: str,
+    names: Sequence[str],
 ) -> list[TrainedModel]:
     """Train one model for each horizon on what was known at `as_of` minus the embargo.
 
@@ -106,6 +107,7 @@ def train_checkpoint(
         prediction_settings: buckets of the residuals.
         horizons: sessions from entry to exit.
         sector: slug; part of the seed and of the manifest.
+        names: the columns of `features` that the model sees, in order; part of the manifest.
 
     Returns:
         One result for each horizon, in the order given; without a model where the rows are fewer than `min_rows` or too short to split.
@@ -114,7 +116,10 @@ def train_checkpoint(
         Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree, NeurIPS 30.
 
     """
-    return [_train(training_rows(features, labels, as_of, settings, h), as_of, settings, prediction_settings, h, sector) for h in horizons]
+    return [
+        _train(training_rows(features, labels, as_of, settings, h, names), as_of, settings, prediction_settings, h, sector, names)
+        for h in horizons
+    ]
 
 
 def training_start(as_of: date, window_months: int) -> date:
@@ -123,7 +128,9 @@ def training_start(as_of: date, window_months: int) -> date:
     return date(index // 12, index % 12 + 1, 1)
 
 
-def training_rows(features: pl.DataFrame, labels: pl.DataFrame, as_of: date, settings: TrainingSettings, horizon: int) -> pl.DataFrame:
+def training_rows(
+    features: pl.DataFrame, labels: pl.DataFrame, as_of: date, settings: TrainingSettings, horizon: int, names: Sequence[str]
+) -> pl.DataFrame:
     """Rows that a training at `as_of` may use.
 
     Sessions are sampled by their number in the calendar, so the choice is the same whatever range of months is loaded.
@@ -140,7 +147,7 @@ def training_rows(features: pl.DataFrame, labels: pl.DataFrame, as_of: date, set
     return (
         wanted.filter(pl.Series(sampled & known, dtype=pl.Boolean))
         .select("ticker", "date", "forward_return", "known_at")
-        .join(features.select("ticker", "date", *FEATURES), on=["ticker", "date"], how="inner", validate="1:1")
+        .join(features.select("ticker", "date", *names), on=["ticker", "date"], how="inner", validate="1:1")
         .sort("date", "ticker")
     )
 
@@ -174,7 +181,13 @@ def checkpoint_rows(trained: Sequence[TrainedModel], folder: str) -> pl.DataFram
 
 
 def _train(
-    rows: pl.DataFrame, as_of: date, settings: TrainingSettings, prediction_settings: PredictionSettings, horizon: int, sector: str
+    rows: pl.DataFrame,
+    as_of: date,
+    settings: TrainingSettings,
+    prediction_settings: PredictionSettings,
+    horizon: int,
+    sector: str,
+    names: Sequence[str],
 ) -> TrainedModel:
     dates, known_at = rows["date"].to_numpy(), rows["known_at"].to_numpy()
     span = _span(rows)
@@ -185,12 +198,12 @@ def _train(
         folds = purged_walk_forward(dates, known_at, settings.folds, settings.embargo_sessions)
     except HistoryError:  # a documented outcome of a checkpoint: its status says so
         return result
-    matrix, target = feature_matrix(rows), rows["forward_return"].to_numpy()
+    matrix, target = feature_matrix(rows, names), rows["forward_return"].to_numpy()
     seed = _seed(settings.seed, sector, as_of, horizon)
     entries: list[dict[str, Any]] = []
     judged: list[pl.DataFrame] = []
     for fold in folds[:-1]:
-        booster = _fit(matrix, target, fold, settings.lightgbm, seed)
+        booster = _fit(matrix, target, fold, settings.lightgbm, seed, names)
         test = rows.filter(pl.Series(fold.test)).select(
             "ticker", "date", "forward_return", prediction=pl.Series(predict(booster, matrix[fold.test]))
         )
@@ -204,7 +217,7 @@ def _train(
         prediction_settings.buckets,
         prediction_settings.min_bucket_rows,
     )
-    booster = _fit(matrix, target, folds[-1], settings.lightgbm, seed)
+    booster = _fit(matrix, target, folds[-1], settings.lightgbm, seed, names)
     model = booster.model_to_string(num_iteration=booster.best_iteration).encode()
     manifest = {
         "sector": sector,
@@ -213,9 +226,9 @@ def _train(
         "model_sha256": _sha256(model),
         "model_format": "LightGBM text",
         "target": "forward_return",
-        "features": list(FEATURES),
+        "features": list(names),
         "feature_importance": {
-            kind: dict(zip(FEATURES, booster.feature_importance(kind, iteration=booster.best_iteration).tolist(), strict=True))
+            kind: dict(zip(names, booster.feature_importance(kind, iteration=booster.best_iteration).tolist(), strict=True))
             for kind in ("gain", "split")
         },
         "settings": settings.model_dump(mode="json"),
@@ -232,7 +245,7 @@ def _train(
     return TrainedModel(as_of, horizon, result.rows, result.first_date, result.last_known_at, model, text.encode(), metrics)
 
 
-def feature_matrix(frame: pl.DataFrame, features: Sequence[str] = FEATURES) -> FloatArray:
+def feature_matrix(frame: pl.DataFrame, features: Sequence[str]) -> FloatArray:
     """Model input of shape (n_rows, n_features), C-contiguous, NaN where a feature is null."""
     return np.ascontiguousarray(frame.select(pl.col(list(features)).cast(pl.Float64)).to_numpy())
 
@@ -244,7 +257,7 @@ def predict(booster: lgb.Booster, matrix: FloatArray) -> FloatArray:
     return np.asarray(booster.predict(matrix, num_threads=1), dtype=np.float64)
 
 
-def _fit(matrix: FloatArray, target: FloatArray, fold: Fold, settings: LightGBMSettings, seed: int) -> lgb.Booster:
+def _fit(matrix: FloatArray, target: FloatArray, fold: Fold, settings: LightGBMSettings, seed: int, names: Sequence[str]) -> lgb.Booster:
     import lightgbm as lgb
 
     parameters = {
@@ -262,7 +275,7 @@ def _fit(matrix: FloatArray, target: FloatArray, fold: Fold, settings: LightGBMS
         "verbosity": -1,
     }
     # One Dataset for each fold: bin edges, too, come from the training rows alone.
-    train = lgb.Dataset(matrix[fold.train], target[fold.train], feature_name=list(FEATURES), params=parameters)
+    train = lgb.Dataset(matrix[fold.train], target[fold.train], feature_name=list(names), params=parameters)
     validation = lgb.Dataset(matrix[fold.validation], target[fold.validation], reference=train, params=parameters)
     stop = lgb.early_stopping(settings.early_stopping_rounds, verbose=False)
     return lgb.train(parameters, train, settings.num_trees, valid_sets=[validation], callbacks=[stop])

@@ -14,7 +14,7 @@ import polars as pl
 from quant_assets.errors import DatasetError
 from quant_assets.learning.boosting import VERSION_LENGTH, feature_matrix, predict
 from quant_assets.learning.residuals import ResidualBuckets
-from quant_assets.schemas import DATASETS, FEATURES
+from quant_assets.schemas import DATASETS
 from quant_assets.settings import PredictionSettings
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ class Model:
     residuals: ResidualBuckets
 
 
-def load_model(
-    model: bytes, model_sha256: str, manifest: bytes, manifest_sha256: str, name: str, features: Sequence[str] = FEATURES
-) -> Model:
+def load_model(model: bytes, model_sha256: str, manifest: bytes, manifest_sha256: str, name: str, features: Sequence[str]) -> Model:
     """Read a checkpoint's files after verifying that they are the ones the dataset names.
 
     Args:
@@ -69,13 +67,20 @@ def load_model(
     if described["model_sha256"] != model_sha256:
         raise DatasetError(f"the manifest of checkpoint {name} describes another model; materialise lightgbm_checkpoint of its month again")
     booster = lgb.Booster(model_str=model.decode())
-    if not list(features) == described["features"] == booster.feature_name():
-        strange = sorted(set(features).symmetric_difference(described["features"])) or ["the order"]
+    trained = booster.feature_name()
+    if not list(features) == described["features"] == trained:
         raise DatasetError(
-            f"checkpoint {name} was trained on other features ({', '.join(strange[:5])}); "
-            "materialise lightgbm_checkpoint of its month again"
+            f"checkpoint {name} was trained on {_listed(trained, features)}, the features are {_listed(features, trained)}; "
+            "materialise lightgbm_checkpoint of its month again, or set features.sets and features.modules as they were"
         )
     return Model(booster, model_sha256[:VERSION_LENGTH], tuple(features), ResidualBuckets.from_manifest(described["residuals"]))
+
+
+def _listed(names: Sequence[str], others: Sequence[str]) -> str:
+    """How many features there are, and which of them the others do not have."""
+    own = [name for name in names if name not in set(others)]
+    shown = ", ".join(own[:5]) + (f" … and {len(own) - 5} more" if len(own) > 5 else "")
+    return f"{len(names)} ({shown or ('none of its own' if len(names) != len(others) else 'in another order')})"
 
 
 def forecast(features: pl.DataFrame, models: Mapping[int, Model], settings: PredictionSettings) -> pl.DataFrame:

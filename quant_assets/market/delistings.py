@@ -28,6 +28,12 @@ def with_listing(bars: pl.DataFrame, delistings: pl.DataFrame) -> pl.DataFrame:
     return numbered.sort("index").with_columns(listed=pl.col("date").min().over("ticker", "ended")).drop("index", "ended")
 
 
+def company(bars: pl.DataFrame) -> pl.Series:
+    """Number of each bar's company (Int64), from bars sorted by ticker and date; the ticker's where there is no `listed`."""
+    key = pl.struct("ticker", "listed") if "listed" in bars.columns else pl.col("ticker")
+    return bars.select(key.rle_id().cast(pl.Int64)).to_series()
+
+
 def with_returns(delistings: pl.DataFrame, prices: pl.DataFrame, settings: DelistingSettings) -> pl.DataFrame:
     """Say what each delisting did to its holders, by what was known when it became known (dataset `delistings`).
 

@@ -15,14 +15,15 @@ def as_known(
     """Statements of a sector's panel from the session on at whose close they may be used (dataset `fundamentals`).
 
     A version is known at the first session on or after its publication plus `min_lag_days`, or, where the day of publication is
-    not known, after the end of the period plus `default_publication_lag_days`; never before an earlier version, and never before
-    the first session. Of several versions known from the same session on, the last one counts.
+    not known, after the end of the period plus `default_publication_lag_days`; with `from_restatement`, not before the day on which
+    the provider last restated its figures; never before an earlier version, and never before the first session. Of several
+    versions known from the same session on, the last one counts.
 
     Args:
         statements: `sources.base.STATEMENTS` of the panel's tickers.
         snapshots: `sources.base.SECTOR_SNAPSHOTS`.
         sector: slug.
-        settings: the two lags.
+        settings: the lags, and whether restated figures wait for the restatement.
         sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on; statements known later are left out.
 
     Returns:
@@ -32,11 +33,13 @@ def as_known(
     period = ["ticker", "period_end", "frequency", "provider"]
     published = pl.col("published") + pl.duration(days=settings.min_lag_days)
     assumed = pl.col("period_end") + pl.duration(days=settings.default_publication_lag_days)
+    first = pl.coalesce(published, assumed)
+    restated = pl.col("restated_on") + pl.duration(days=settings.min_lag_days)
     known = (
         statements.sort(*period, "version")
         # A version whose predecessor is not given yet is not known either.
         .filter(pl.col("version") == pl.int_range(pl.len()).over(period))
-        .with_columns(usable=pl.coalesce(published, assumed))
+        .with_columns(usable=pl.max_horizontal(first, restated) if settings.from_restatement else first)
         .with_columns(usable=pl.col("usable").cum_max().over(period))
         .with_columns(known_at=session_from("usable", sessions))
         .drop_nulls("known_at")

@@ -1,4 +1,4 @@
-"""Pictures of a report: one static SVG for the page and a small PNG for the web UI. The only module here that loads matplotlib.
+"""Pictures of a report: one static SVG for the page and a small PNG for the web UI. Loaded by those who draw only, with matplotlib.
 
 Figures are built through matplotlib's object interface inside an `rc_context` of its defaults, so that neither pyplot's global state
 nor a user's matplotlibrc changes a byte. Text stays text (no font is embedded), and colours are stand-ins that become CSS
@@ -30,7 +30,7 @@ _MOST_PICKS = 15
 #: Months of the monthly returns.
 _MOST_MONTHS = 12
 #: Colours of the PNG, which has a white background.
-_PNG_INK, _PNG_MUTED, _PNG_ACCENT, _PNG_BENCHMARK = "#1c2430", "#667085", "#1f5fd0", "#98a2b3"
+PNG_INK, PNG_MUTED, PNG_ACCENT, PNG_BENCHMARK = "#1c2430", "#667085", "#1f5fd0", "#98a2b3"
 
 _PNG_COLORS = 32
 
@@ -66,7 +66,7 @@ _STYLE: dict[str, Any] = {
     "legend.frameon": False,
 }
 _DEFAULTS = {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith(("backend", "_"))}
-_RC: dict[Any, Any] = {**_DEFAULTS, **_STYLE}
+RC: dict[Any, Any] = {**_DEFAULTS, **_STYLE}
 
 
 def report_svg(report: ReportData) -> str:
@@ -77,7 +77,7 @@ def report_svg(report: ReportData) -> str:
         `--line`, `--accent`, `--benchmark` and `--loss`.
 
     """
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(RC):
         figure = Figure(figsize=(11.0, 6.6))
         canvas: Any = FigureCanvasSVG(figure)
         margins = {"left": 0.048, "right": 0.985, "top": 0.955, "bottom": 0.045, "hspace": 0.36, "wspace": 0.17}
@@ -88,7 +88,7 @@ def report_svg(report: ReportData) -> str:
         _information_coefficient(figure.add_subplot(grid[2, 0], sharex=equity), report.ic, report.horizon)
         _picks(figure.add_subplot(grid[0, 1]), report)
         _months(figure.add_subplot(grid[1:, 1]), report.track)
-        _month_ticks(equity, _span(report))
+        month_ticks(equity, _span(report))
         buffer = io.StringIO()
         canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inline(buffer.getvalue())
@@ -96,37 +96,47 @@ def report_svg(report: ReportData) -> str:
 
 def preview_png(report: ReportData) -> bytes:
     """A picture of 520 x 240 pixels of equity against the benchmark, for the metadata of the web UI."""
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(RC):
         figure = Figure(figsize=(5.2, 2.4), dpi=100, facecolor="white")
-        canvas: Any = FigureCanvasAgg(figure)
         axes = figure.add_axes((0.09, 0.12, 0.89, 0.75))
-        axes.set_title(f"{report.sector_name}, {report.as_of:%Y-%m}: growth of 100, net of costs", color=_PNG_INK, fontsize=8.5)
-        axes.grid(color="#eaecf0")
-        axes.tick_params(colors=_PNG_MUTED, labelcolor=_PNG_MUTED, labelsize=7.5)
-        axes.spines["bottom"].set_color("#d0d5dd")
+        light(axes, f"{report.sector_name}, {report.as_of:%Y-%m}: growth of 100, net of costs")
         if len(report.track):
             days = _days(report.track["date"])
             axes.plot(
-                days, 100 * report.track["benchmark_growth"].to_numpy(), color=_PNG_BENCHMARK, linewidth=1.2, label="sector, equal weight"
+                days, 100 * report.track["benchmark_growth"].to_numpy(), color=PNG_BENCHMARK, linewidth=1.2, label="sector, equal weight"
             )
-            axes.plot(days, 100 * report.track["growth"].to_numpy(), color=_PNG_ACCENT, label="portfolio")
+            axes.plot(days, 100 * report.track["growth"].to_numpy(), color=PNG_ACCENT, label="portfolio")
             axes.margins(y=0.14)
-            axes.legend(loc="upper left", fontsize=7.5, labelcolor=_PNG_MUTED, ncols=2)
-            _month_ticks(axes, (int(days[0]), int(days[-1])))
+            axes.legend(loc="upper left", fontsize=7.5, labelcolor=PNG_MUTED, ncols=2)
+            month_ticks(axes, (int(days[0]), int(days[-1])))
         else:
-            _nothing(axes, "no positions yet", _PNG_MUTED)
-        canvas.draw()
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(_PNG_COLORS)
+            nothing(axes, "no positions yet", PNG_MUTED)
+        return png(figure)
+
+
+def png(figure: Figure, colours: int = _PNG_COLORS) -> bytes:
+    """A figure as a small PNG: few colours, no metadata."""
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(colours)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
+
+
+def light(axes: Axes, title: str) -> None:
+    """Title and colours of a PNG's axes."""
+    axes.set_title(title, color=PNG_INK, fontsize=8.5)
+    axes.grid(color="#eaecf0")
+    axes.tick_params(colors=PNG_MUTED, labelcolor=PNG_MUTED, labelsize=7.5)
+    axes.spines["bottom"].set_color("#d0d5dd")
 
 
 def _equity(axes: Axes, track: pl.DataFrame) -> None:
     axes.set_title("Growth of 100, net of costs")
     axes.tick_params(labelbottom=False)
     if track.is_empty():
-        _nothing(axes, "no positions yet")
+        nothing(axes, "no positions yet")
         return
     days = _days(track["date"])
     axes.plot(days, 100 * track["benchmark_growth"].to_numpy(), color=_BENCHMARK, linewidth=1.3, label="Sector, equal weight")
@@ -142,7 +152,7 @@ def _drawdown(axes: Axes, track: pl.DataFrame) -> None:
     axes.set_title("Drawdown")
     axes.tick_params(labelbottom=False)
     if track.is_empty():
-        _nothing(axes, "no positions yet")
+        nothing(axes, "no positions yet")
         return
     days, loss = _days(track["date"]), -100 * track["drawdown"].to_numpy()
     axes.fill_between(days, loss, 0, color=_LOSS, alpha=0.25, linewidth=0)
@@ -155,7 +165,7 @@ def _drawdown(axes: Axes, track: pl.DataFrame) -> None:
 def _information_coefficient(axes: Axes, ic: pl.DataFrame, horizon: int) -> None:
     axes.set_title(f"Rank IC of the {horizon}-session forecast, mean by month (labels known by now)")
     if ic.is_empty():
-        _nothing(axes, "no forecast has matured yet")
+        nothing(axes, "no forecast has matured yet")
         return
     dates, values = ic["date"].to_list(), ic["rank_ic"].to_list()
     months = sorted({day.replace(day=1) for day in dates})
@@ -177,7 +187,7 @@ def _picks(axes: Axes, report: ReportData) -> None:
     axes.set_title(f"{which} ({'forecast return' if forecast else 'composite score'})")
     axes.grid(visible=False)
     if picks.is_empty():
-        _nothing(axes, "nothing is held")
+        nothing(axes, "nothing is held")
         axes.set_axis_off()
         return
     shown = picks.head(_MOST_PICKS)
@@ -200,7 +210,7 @@ def _picks(axes: Axes, report: ReportData) -> None:
 def _months(axes: Axes, track: pl.DataFrame) -> None:
     axes.set_title(f"Return by month, last {_MOST_MONTHS}")
     if track.is_empty():
-        _nothing(axes, "no positions yet")
+        nothing(axes, "no positions yet")
         axes.set_axis_off()
         return
     days = track["date"].to_list()
@@ -221,12 +231,13 @@ def _months(axes: Axes, track: pl.DataFrame) -> None:
     axes.legend(loc="upper left", ncols=2, labelcolor=_MUTED, borderaxespad=0.1, fontsize=8)
 
 
-def _nothing(axes: Axes, message: str, color: str = _MUTED) -> None:
+def nothing(axes: Axes, message: str, color: str = _MUTED) -> None:
+    """A message where there is nothing to draw."""
     axes.set_yticks([])
     axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", va="center", color=color)
 
 
-def _month_ticks(axes: Axes, span: tuple[int, int]) -> None:
+def month_ticks(axes: Axes, span: tuple[int, int]) -> None:
     """Ticks at month starts, at most about nine of them, on an axis in days since 1970."""
     first, last = (np.datetime64(day, "D").astype("datetime64[M]").astype(int) for day in span)
     step = next(step for step in (1, 2, 3, 6, 12, 24, 60, 120) if (last - first) / step <= 9 or step == 120)

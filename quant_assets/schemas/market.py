@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quant_assets.schemas.columns import as_of, day, money, price, ticker
+from quant_assets.schemas.columns import as_of, day, money, price, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset
 
 PANEL = {
@@ -33,6 +33,20 @@ BAR = {
     "volume": Column(pl.Float64, "shares traded", "shares", ge=0),
 }
 
+#: What `market.events` finds.
+KINDS = (
+    "split_in_dividend",
+    "double_event",
+    "dividend_not_taken",
+    "split_not_taken",
+    "split_unflagged",
+    "spin_off_unflagged",
+    "spin_off_in_split",
+    "spin_off",
+    "split_disputed",
+    "adjustment_error",
+)
+
 #: The OHLCV quantities and means whose running maximum is carried from month to month.
 OHLCV_FIELDS = ("open", "high", "low", "close", "volume")
 OHLCV_MEANS = (1, 5, 10, 20, 30)
@@ -60,17 +74,25 @@ MARKET = (
     ),
     Dataset(
         "ohlcv",
-        "Daily bars as the provider gives them, with corporate actions and the factors carried from the first bar",
+        "Daily bars as the provider gives them, with the corporate actions used and the factors carried from the first bar",
         ("ticker", "date"),
         "panel_from",
         "panel_from",
         {
             **BAR,
             "dividend": Column(
-                pl.Float64, "cash dividend with this ex-date; null where the provider has none", "USD per share", nullable=True, ge=0
+                pl.Float64,
+                "cash dividend with this ex-date, as used (see `price_events`); null where the provider has none",
+                "USD per share",
+                nullable=True,
+                ge=0,
             ),
             "split_ratio": Column(
-                pl.Float64, "new shares for one old on this ex-date, 1 without a split; null where unknown", "1", nullable=True, gt=0
+                pl.Float64,
+                "new shares for one old on this ex-date, as used (see `price_events`), 1 without a split; null where unknown",
+                "1",
+                nullable=True,
+                gt=0,
             ),
             "adjustment": Column(pl.String, "what the provider already adjusted for", isin=("as_traded", "total_return")),
             "provider": Column(pl.String, "which provider the bar comes from"),
@@ -127,6 +149,55 @@ MARKET = (
             "low": Column(pl.Float64, "as given", "USD", nullable=True),
             "close": Column(pl.Float64, "as given", "USD", nullable=True),
             "volume": Column(pl.Float64, "as given", "shares", nullable=True),
+        },
+    ),
+    Dataset(
+        "price_events",
+        "Splits, dividends and jumps that do not fit the prices: marked, repaired or only listed, by the rules of `market.events`",
+        ("ticker", "date", "provider"),
+        "panel_from",
+        "panel_from",
+        {
+            "ticker": ticker(),
+            "date": day("session of the bar, at whose close the event was judged"),
+            "provider": Column(pl.String, "which provider the bar comes from"),
+            "kind": Column(pl.String, "the first rule that the bar meets", isin=KINDS),
+            "action": Column(pl.String, "what was done about it", isin=("kept", "repaired", "listed")),
+            "split_reported": Column(pl.Float64, "new shares for one old, as given", "1", nullable=True),
+            "dividend_reported": Column(pl.Float64, "as given", "USD per share", nullable=True),
+            "split_used": Column(pl.Float64, "the split instead; null where none was given and none is used", "1", nullable=True),
+            "dividend_used": Column(
+                pl.Float64, "the dividend instead, the value of shares of a spin-off included", "USD per share", nullable=True
+            ),
+            "price_return": ratio("close over the provider's close before, less 1", nullable=False),
+            "reported_return": ratio("total return since then with the events as given", nullable=False),
+            "used_return": ratio("total return since then with the events used", nullable=False),
+            "other_provider": Column(pl.String, "the best other provider with bars on the same two sessions", nullable=True),
+            "other_return": ratio("its total return, as given"),
+            "panel_from": PANEL["panel_from"],
+        },
+    ),
+    Dataset(
+        "price_disagreements",
+        "Bars on which two providers' total returns, as given, differ by more than `files.events.disagreement`",
+        ("ticker", "date", "provider", "other_provider"),
+        "panel_from",
+        "panel_from",
+        {
+            "ticker": ticker(),
+            "date": day("session on which both have a bar"),
+            "provider": Column(pl.String, "the better provider"),
+            "other_provider": Column(pl.String, "the other one"),
+            "since": day("the session before on which both have a bar: the returns start there"),
+            "total_return": ratio("of the better provider", nullable=False),
+            "other_return": ratio("of the other one", nullable=False),
+            "difference": ratio("the first less the second", nullable=False),
+            "explanation": Column(
+                pl.String,
+                "`event`: one of them has a split or dividend; `stale_close`: a close repeats the one before; else `price`",
+                isin=("event", "stale_close", "price"),
+            ),
+            "panel_from": PANEL["panel_from"],
         },
     ),
     Dataset(
@@ -249,6 +320,12 @@ MARKET = (
             "known_at": day("first session at whose close the statement may be used"),
             "provider": Column(pl.String, "which provider the statement comes from"),
             "restated": Column(pl.Boolean, "true for a later version of a period already known"),
+            "restated_on": Column(
+                pl.Date,
+                "day after publication on which the provider last changed these figures, which may be what became known then; null "
+                "where it tells none",
+                nullable=True,
+            ),
             "revenue": money("revenue of the period"),
             "gross_profit": money("gross profit of the period"),
             "operating_income": money("operating income of the period"),

@@ -4,6 +4,7 @@ import polars as pl
 
 from quant_assets.schemas.columns import as_of, ratio
 from quant_assets.schemas.dataset import Column, Dataset
+from quant_assets.schemas.signals import SIGNALS
 
 OPERATIONS = (
     Dataset(
@@ -53,5 +54,13 @@ OPERATIONS = (
             "member_sessions": Column(pl.Int32, "sessions times members", ge=1),
             "member_bars": Column(pl.Int32, "of those, with a bar", ge=0),
         },
+    ),
+    Dataset(
+        "candidates_sql",
+        "The candidates selected a second time, in SQL, to check the first (SQL)",
+        ("ticker", "as_of"),
+        "as_of",
+        "as_of",
+        next(dataset.columns for dataset in SIGNALS if dataset.name == "candidates"),
     ),
 )

@@ -11,6 +11,9 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import CandidateSettings
 
+#: Decimals of a composite score, in standard deviations: far above the rounding errors of its sums, far below what means anything.
+_DECIMALS = 9
+
 
 def standardise(values: FloatArray, method: str) -> FloatArray:
     """Cross-sectional scores with mean 0 and standard deviation 1 (ddof 1) over the observed values.
@@ -38,64 +41,91 @@ def standardise(values: FloatArray, method: str) -> FloatArray:
     return scores
 
 
-def candidates(indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings) -> pl.DataFrame:
-    """Best and worst names by composite score among those that pass the filters.
+def scores(indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings) -> pl.DataFrame:
+    """Composite score and its parts of every name that passes the filters, at each decision session.
 
     composite = momentum_weight * momentum + moving_average_weight * slope + volatility_weight * (low volatility), each part
-    standardised across the eligible names of the sector on that session, so that a weight means the same for every part.
+    standardised across the eligible names of the sector on that session, so that a weight means the same for every part. It is
+    rounded to 9 decimals: names that differ by the rounding errors of a sum only (common with ranks) are tied.
 
     Eligible: enough history, momentum and slope known, dollar volume large enough or unknown, GARCH volatility inside the band or
-    unknown. The best `long_fraction` of the eligible names (rounded down, at least one) are long. As many of `short_fraction`
-    are short, the worst of those that are left; none where only one name is eligible. Ties go to the ticker that comes first
-    in the alphabet.
+    unknown.
 
     Args:
         indicators: dataset indicators.
         universe: dataset universe.
         as_ofs: decision sessions. One without an eligible name gives no rows.
-        settings: weights, filters, fractions.
+        settings: weights, filters.
+
+    Returns:
+        The columns of dataset candidates without side and rank, sorted by as_of and ticker.
+
+    """
+    decided = pl.col("date").is_in(list(as_ofs))
+    members = universe.filter(decided).group_by(as_of="date").agg(universe_count=pl.len().cast(pl.Int32))
+    eligible = (
+        indicators.filter(
+            decided,
+            pl.col("history_sessions") >= settings.min_history_sessions,
+            (pl.col("dollar_volume") >= settings.min_dollar_volume).fill_null(True),
+            pl.col("momentum").is_not_null(),
+            pl.col("ma_slope").is_not_null(),
+            pl.col("garch_volatility").is_between(settings.min_volatility, settings.max_volatility).fill_null(True),
+        )
+        .select("ticker", "momentum", "ma_slope", -pl.col("garch_volatility"), as_of="date")
+        .join(members, on="as_of", how="left")
+        .sort("as_of", "ticker")
+    )
+    ends = np.cumsum(eligible["as_of"].rle().struct.field("len").to_numpy())
+    parts = {
+        "momentum_score": ("momentum", settings.momentum_weight),
+        "ma_slope_score": ("ma_slope", settings.moving_average_weight),
+        "volatility_score": ("garch_volatility", settings.volatility_weight),
+    }
+    composite, columns = np.zeros(eligible.height), {}
+    for name, (source, weight) in parts.items():
+        sessions = np.split(eligible[source].fill_null(np.nan).to_numpy(), ends)
+        columns[name] = np.concatenate([standardise(values, settings.standardise) for values in sessions])
+        composite += weight * columns[name]
+    return eligible.select(
+        "ticker",
+        "as_of",
+        pl.Series("composite_score", np.round(composite, _DECIMALS) + 0.0),  # minus zero becomes zero
+        *(pl.Series(name, values) for name, values in columns.items()),
+        pl.col("universe_count").fill_null(0),
+        eligible_count=pl.len().over("as_of").cast(pl.Int32),
+    )
+
+
+def select(scored: pl.DataFrame, settings: CandidateSettings) -> pl.DataFrame:
+    """Best and worst names of each decision session by composite score.
+
+    The best `long_fraction` of the eligible names (rounded down, at least one) are long. As many of `short_fraction` are short, the
+    worst of those that are left; none where only one name is eligible. Ties go to the ticker that comes first in the alphabet.
+
+    Args:
+        scored: what `scores` returns.
+        settings: fractions.
 
     Returns:
         Dataset candidates without `sector`, sorted by ticker and as_of.
 
     """
-    columns = DATASETS["candidates"].schema
-    decided = [_decide(indicators.filter(pl.col("date") == day), universe.filter(pl.col("date") == day).height, settings) for day in as_ofs]
-    return pl.concat([pl.DataFrame(schema=columns), *(rows.select(list(columns)) for rows in decided)]).sort("ticker", "as_of")
+    longs = _first(scored.sort("as_of", "composite_score", "ticker", descending=[False, True, False]), settings.long_fraction)
+    rest = scored.join(longs, on=["as_of", "ticker"], how="anti")
+    shorts = _first(rest.sort("as_of", "composite_score", "ticker"), settings.short_fraction)
+    sides = [side.with_columns(candidate_type=pl.lit(name)) for name, side in (("long", longs), ("short", shorts))]
+    return pl.concat(sides).select(list(DATASETS["candidates"].schema)).sort("ticker", "as_of")
 
 
-def _decide(rows: pl.DataFrame, members: int, settings: CandidateSettings) -> pl.DataFrame:
-    eligible = rows.filter(
-        pl.col("history_sessions") >= settings.min_history_sessions,
-        (pl.col("dollar_volume") >= settings.min_dollar_volume).fill_null(True),
-        pl.col("momentum").is_not_null(),
-        pl.col("ma_slope").is_not_null(),
-        pl.col("garch_volatility").is_between(settings.min_volatility, settings.max_volatility).fill_null(True),
-    ).sort("ticker")
-    parts = {
-        "momentum_score": (eligible["momentum"], settings.momentum_weight),
-        "ma_slope_score": (eligible["ma_slope"], settings.moving_average_weight),
-        "volatility_score": (-eligible["garch_volatility"], settings.volatility_weight),
-    }
-    scores = {name: standardise(part.fill_null(np.nan).to_numpy(), settings.standardise) for name, (part, _) in parts.items()}
-    composite = np.zeros(eligible.height)
-    for name, (_, weight) in parts.items():
-        composite += weight * scores[name]
-    scored = eligible.select("ticker", as_of="date").with_columns(
-        composite_score=pl.Series(composite, dtype=pl.Float64),
-        universe_count=pl.lit(members, pl.Int32),
-        eligible_count=pl.lit(eligible.height, pl.Int32),
-        **{name: pl.Series(values, dtype=pl.Float64) for name, values in scores.items()},
-    )
-    longs = scored.sort("composite_score", "ticker", descending=[True, False]).head(_count(settings.long_fraction, eligible.height))
-    rest = scored.join(longs, on="ticker", how="anti")
-    shorts = rest.sort("composite_score", "ticker").head(_count(settings.short_fraction, eligible.height))
-    return pl.concat(
-        side.with_columns(candidate_type=pl.lit(name), selection_rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32))
-        for name, side in (("long", longs), ("short", shorts))
-    )
+def candidates(indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings) -> pl.DataFrame:
+    """Dataset candidates without `sector`: `select` of `scores`."""
+    return select(scores(indicators, universe, as_ofs, settings), settings)
 
 
-def _count(fraction: float, eligible: int) -> int:
+def _first(ordered: pl.DataFrame, fraction: float) -> pl.DataFrame:
+    """The first names of each session with their rank, as many as the fraction of the eligible ones says."""
     # 0.29 * 100 is 28.999999999999996: what is a whole number up to rounding must not lose a name.
-    return max(1, math.floor(fraction * eligible + 1e-9))
+    count = (fraction * pl.col("eligible_count") + 1e-9).floor().clip(lower_bound=1.0)
+    ranked = ordered.with_columns(selection_rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("as_of"))
+    return ranked.filter(pl.col("selection_rank") <= count)

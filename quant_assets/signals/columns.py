@@ -1,10 +1,5 @@
-"""How a column computed ticker by ticker is declared, and the way from a panel to the rows of the universe.
+"""The way from a panel to the rows of the universe, and the check that the panel holds the history that is needed."""
 
-Units and meanings of the columns are in `quant_assets.schemas`. A declared column is known at the close of its session.
-"""
-
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -12,32 +7,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
-from quant_assets.market.panel import FloatArray, Panel
-
-Inputs = Mapping[str, FloatArray]
-
-
-@dataclass(frozen=True)
-class PanelColumn:
-    """One indicator or feature.
-
-    Attributes:
-        name: column name in the dataset.
-        inputs: names of the arrays that `compute` reads.
-        lookback: sessions before a row's own session that its value may depend on.
-        compute: from the inputs to an array of the panel's shape.
-
-    """
-
-    name: str
-    inputs: tuple[str, ...]
-    lookback: int
-    compute: Callable[[Inputs], FloatArray]
-
-
-def evaluate(columns: Iterable[PanelColumn], inputs: Inputs) -> dict[str, FloatArray]:
-    """Values of the columns; each sees only the inputs that it declares."""
-    return {column.name: column.compute({name: inputs[name] for name in column.inputs}) for column in columns}
+from quant_assets.market.panel import Panel
+from quant_assets.signals.declarations import Inputs
 
 
 def check_sessions(

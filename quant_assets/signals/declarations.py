@@ -5,7 +5,9 @@ Declarations stand in `signals.indicators` and in `features`; how a window is co
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
+import numpy as np
 import polars as pl
 
 from quant_assets.errors import SettingsError
@@ -15,6 +17,7 @@ from quant_assets.signals.windows import MONTH_SESSIONS, Windows
 
 Inputs = Mapping[str, FloatArray]
 Compute = Callable[[Inputs, Windows], FloatArray]
+How_co = TypeVar("How_co", covariant=True)
 
 #: What a panel gives by itself, and how many sessions before its own session a value of it may depend on. Prices are adjusted and
 #: in USD; `dollar_volume` is as traded; `sector_return` is the equal-weight return of the sector's members, of shape (n_sessions,).
@@ -29,30 +32,28 @@ FIELDS: dict[str, int] = {
 }
 
 
-@dataclass(frozen=True)
-class Feature:
-    """One column that is computed ticker by ticker over a panel.
+@dataclass(frozen=True, eq=False)
+class Declared(Generic[How_co]):
+    """One column and how it comes about. The kinds of columns differ in what `compute` is.
 
     Attributes:
         name: column name.
-        inputs: `FIELDS` and other features that `compute` reads; it is handed nothing else.
+        inputs: what it is computed from.
         lookback: sessions before the first session of a row's month whose *inputs* the row may depend on (a window of w sessions
-            looks back w - 1). What the inputs themselves look back is added by `total_lookback`.
-        compute: from the inputs, float64 of shape (n_tickers, n_sessions) with NaN where missing, and the window kernels over them to
-            an array of the same shape. Its value at a session may depend on that session and earlier ones only.
+            looks back w - 1). What the inputs themselves look back is added by who computes them.
+        compute: how it is computed.
         meaning: what a value says, for a reader who has only the file.
         unit: for example "USD", "percent", "sessions"; "1" for a pure number.
         lag: sessions after its own at which a value becomes known; the row at t then holds the value of t - lag.
         source: paper or book, and equation or page.
         ge, gt, le: inclusive lower, exclusive lower and inclusive upper bound.
-        hidden: an intermediate result that others read and no dataset holds.
 
     """
 
     name: str
     inputs: tuple[str, ...]
     lookback: int
-    compute: Compute = field(repr=False)
+    compute: How_co = field(repr=False)
     meaning: str
     unit: str = "1"
     lag: int = 0
@@ -60,7 +61,6 @@ class Feature:
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
-    hidden: bool = False
 
     @property
     def column(self) -> Column:
@@ -68,11 +68,29 @@ class Feature:
         return Column(pl.Float64, self.meaning, self.unit, nullable=True, ge=self.ge, gt=self.gt, le=self.le)
 
 
+@dataclass(frozen=True, eq=False)
+class Feature(Declared[Compute]):
+    """One column that is computed ticker by ticker over a panel.
+
+    `inputs` are `FIELDS` and other features; `compute` is handed nothing else. It goes from the inputs, float64 of shape
+    (n_tickers, n_sessions) with NaN where missing, and the window kernels over them to an array of the same shape. Its value at a
+    session may depend on that session and earlier ones only.
+
+    Attributes:
+        hidden: an intermediate result that others read and no dataset holds; it may have layers, shape (k, n_tickers, n_sessions).
+
+    """
+
+    hidden: bool = False
+
+
 class FeatureSet:
     """Features that may read each other, in the order of their declaration.
 
+    An input is the field of that name where there is one, else the feature.
+
     Args:
-        features: any order of dependence; names are unique.
+        features: any order of dependence; names are unique, but the same object may come several times.
 
     Raises:
         SettingsError: a name is taken twice, an input is neither a field nor a feature, or features read each other in a circle.
@@ -82,9 +100,8 @@ class FeatureSet:
     def __init__(self, features: Iterable[Feature]) -> None:
         self._all: dict[str, Feature] = {}
         for feature in features:
-            if feature.name in self._all or feature.name in FIELDS:
+            if self._all.setdefault(feature.name, feature) is not feature:
                 raise SettingsError(f"feature '{feature.name}' is declared twice; rename one of the two")
-            self._all[feature.name] = feature
         self._lookbacks: dict[str, int] = {}
         for name in self._all:
             self._total(name, ())
@@ -109,20 +126,50 @@ class FeatureSet:
         """Sessions before the first session of a row's month that a feature (or the greediest of all) may depend on."""
         return max(self._lookbacks.values(), default=0) if name is None else self._lookbacks[name]
 
-    def evaluate(self, fields: Inputs, windows: Windows) -> dict[str, FloatArray]:
+    def reach(self, field: str) -> dict[str, int]:
+        """For each feature that reads a field, itself or through others, the sessions before its month whose values it reads."""
+        found: dict[str, int] = {}
+        for name in self._lookbacks:  # inputs first
+            feature = self._all[name]
+            earlier = _month_of_input(feature)
+            read = [0 if each == field else found[each] + earlier for each in feature.inputs if each == field or each in found]
+            if read:
+                found[name] = feature.lookback + feature.lag + max(read)
+        return found
+
+    def evaluate(self, fields: Inputs, windows: Windows, names: Iterable[str] | None = None) -> dict[str, FloatArray]:
         """Values of the features that a dataset holds; each computes from the inputs that it declares and sees no other.
 
         Args:
             fields: the `FIELDS` that are read, float64 of shape (n_tickers, n_sessions) except `sector_return`.
             windows: the kernels over the same sessions.
+            names: the features that are wanted; nothing is computed that they do not read.
+
+        Raises:
+            SettingsError: a feature gives something else than float64 of its inputs' shape; names it.
 
         """
-        values: dict[str, FloatArray] = dict(fields)
+        wanted = list(self.names if names is None else names)
+        needed = self._needed(wanted)
+        values: dict[str, FloatArray] = {}
         for name in self._lookbacks:  # inputs first
-            feature = self._all[name]
-            value = feature.compute({each: values[each] for each in feature.inputs}, windows)
-            values[name] = windows.delayed(value, feature.lag) if feature.lag else value
-        return {name: values[name] for name in self.names}
+            if name in needed:
+                feature = self._all[name]
+                inputs = {each: fields[each] if each in FIELDS else values[each] for each in feature.inputs}
+                value = feature.compute(inputs, windows)
+                _check_array(feature, value, inputs)
+                values[name] = windows.delayed(value, feature.lag) if feature.lag else value
+        return {name: values[name] for name in wanted}
+
+    def _needed(self, names: Iterable[str]) -> set[str]:
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += [each for each in self._all[name].inputs if each not in FIELDS]
+        return found
 
     def _total(self, name: str, readers: tuple[str, ...]) -> int:
         if name in self._lookbacks:
@@ -134,7 +181,20 @@ class FeatureSet:
         for each in feature.inputs:
             if each not in self._all and each not in FIELDS:
                 raise SettingsError(f"feature '{name}' reads '{each}', which is neither a field ({', '.join(FIELDS)}) nor a feature")
-            # A row of an input may stand at the end of its own month, whose first session the input's lookback counts from.
-            deepest = max(deepest, FIELDS[each] if each in FIELDS else self._total(each, (*readers, name)) + MONTH_SESSIONS - 1)
+            deepest = max(deepest, FIELDS[each] if each in FIELDS else self._total(each, (*readers, name)) + _month_of_input(feature))
         self._lookbacks[name] = feature.lookback + feature.lag + deepest
         return self._lookbacks[name]
+
+
+def _month_of_input(feature: Feature) -> int:
+    # An earlier row of an input may stand at the end of an earlier month, whose first session the input's lookback counts from.
+    return MONTH_SESSIONS - 1 if feature.lookback + feature.lag else 0
+
+
+def _check_array(feature: Feature, value: object, inputs: Inputs) -> None:
+    shape = next((array.shape[-2:] for array in inputs.values() if array.ndim > 1), None)
+    # A hidden one may have several layers, as where one pass over the window gives several statistics.
+    given_shape = value.shape[-2:] if isinstance(value, np.ndarray) and feature.hidden else getattr(value, "shape", None)
+    if not isinstance(value, np.ndarray) or value.dtype != np.float64 or given_shape != shape:
+        given = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise SettingsError(f"feature '{feature.name}' gives {given}, not float64 of its inputs' shape {shape}; mend its compute")

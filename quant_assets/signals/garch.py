@@ -1,37 +1,74 @@
 """GARCH(1,1) with constant mean: fitted at each month's end, applied day by day through the next month.
 
-Model (Bollerslev 1986), on returns in percent: r_t = mu + e_t, e_t = sigma_t z_t, sigma²_{t+1} = omega + alpha e_t² + beta sigma²_t,
-with z_t standard normal or standardised Student-t. The estimation is arch's (Kevin Sheppard, `arch` 8); the filter is ours.
+Model (Bollerslev 1986): r_t = mu + e_t, e_t = sigma_t z_t, sigma²_{t+1} = omega + alpha e_t² + beta sigma²_t, with z_t standard
+normal or standardised Student-t. What is compiled stands in `quant_assets.signals.garch_kernel`; which windows are fitted, here.
 """
 
-import math
-import warnings
+import threading
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant_assets.market.panel import FloatArray
 from quant_assets.settings import GarchSettings
-from quant_assets.signals.windows import kernel, log
+from quant_assets.signals.windows import log
 
 SESSIONS_PER_YEAR = 252
 
-#: How arch weighs the first squared residuals into the variance before the first return.
-_BACKCAST_DECAY, _BACKCAST_SESSIONS = 0.94, 75
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+#: numba's portable threading layer ends the process when two threads enter parallel kernels at once.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
-class GarchParameters:
-    """Parameters for returns in percent; `backcast` is the variance before the first return."""
+class GarchFits:
+    """Estimates of many windows, each array of shape (n_windows,), in the unit of the returns; NaN where the returns do not vary.
 
-    mu: float
-    omega: float
-    alpha: float
-    beta: float
-    backcast: float
+    Attributes:
+        mu: mean.
+        omega: constant of the variance.
+        alpha: weight of the last squared residual.
+        beta: weight of the last variance.
+        nu: degrees of freedom; infinite for normal errors.
+        presample: variance and squared residual before the first return.
+        loglikelihood: at the estimates.
+        variance: forecast at the window's last return for the next one.
+        converged: whether the Karush-Kuhn-Tucker conditions hold: with the information matrix of the estimate, no feasible step
+            promises 1e-6 of log-likelihood.
+        start: which of the starting values led there, 0 to 3; -1 where the returns do not vary. All are tried for every window.
+
+    """
+
+    mu: FloatArray
+    omega: FloatArray
+    alpha: FloatArray
+    beta: FloatArray
+    nu: FloatArray
+    presample: FloatArray
+    loglikelihood: FloatArray
+    variance: FloatArray
+    converged: BoolArray
+    start: IntArray
+
+
+class GarchCounts(NamedTuple):
+    """How the fits of (ticker, month) pairs went.
+
+    Attributes:
+        fitted: pairs with parameters.
+        too_short: pairs with fewer than `min_observations` returns in the window.
+        failed: pairs whose search did not converge or whose prices never moved.
+
+    """
+
+    fitted: int = 0
+    too_short: int = 0
+    failed: int = 0
 
 
 class GarchVolatility(NamedTuple):
@@ -40,67 +77,60 @@ class GarchVolatility(NamedTuple):
     Attributes:
         volatility: float64 of shape (n_tickers, n_sessions), annualised (square root of 252); NaN at a session that was not asked
             for or has no bar, and through a whole month that has no fit.
-        fitted: number of (ticker, month) pairs with parameters.
-        too_short: pairs with fewer than `min_observations` returns in the window.
-        failed: pairs whose optimiser did not converge, as where prices never moved.
+        counts: of the (ticker, month) pairs.
 
     """
 
     volatility: FloatArray
-    fitted: int
-    too_short: int
-    failed: int
+    counts: GarchCounts
 
 
-def fit(returns: FloatArray, distribution: str) -> GarchParameters | None:
-    """Maximum-likelihood estimate for returns in percent, shape (n_returns,).
+def fit(
+    returns: FloatArray,
+    starts: IntArray,
+    stops: IntArray,
+    distribution: Literal["normal", "t"],
+    presample: Literal["backcast", "mean_square"] = "backcast",
+) -> GarchFits:
+    """Maximum-likelihood estimates of the windows returns[starts[i]:stops[i]], which may overlap.
 
-    Starting values come from these returns alone, so the estimate does not depend on any other fit.
+    A window's estimate is the same, bit for bit, alone and among others, whatever the number of threads (numba's:
+    `NUMBA_NUM_THREADS` or `numba.set_num_threads`). The unit of the returns does not matter: every window is standardised first.
+    The parameters lie in the set that arch allows: omega > 0, alpha and beta >= 0, alpha + beta < 1, nu from 2.05 to 500.
 
-    Returns:
-        None where the optimiser did not converge; it does not where the returns do not vary.
+    Args:
+        returns: float64 of shape (n_returns,), finite.
+        starts: int64 of shape (n_windows,), first return of each window.
+        stops: int64 of shape (n_windows,), one past its last.
+        distribution: of the errors.
+        presample: variance and squared residual before the first return. `backcast`: exponentially weighted (0.94) mean of the
+            first 75 squared deviations, as arch. `mean_square`: mean squared residual of the window, a function of mu, as
+            Fiorentini, Calzolari and Panattoni (1996).
 
-    """
-    from arch.univariate import GARCH, ConstantMean, Normal, StudentsT  # a second that only those who fit pay
-
-    deviations = returns - returns.mean()
-    weights = _BACKCAST_DECAY ** np.arange(min(_BACKCAST_SESSIONS, len(returns)))
-    backcast = float(np.sum(deviations[: len(weights)] ** 2 * (weights / weights.sum())))
-    model = ConstantMean(
-        returns, volatility=GARCH(p=1, o=0, q=1), distribution=StudentsT() if distribution == "t" else Normal(), rescale=False
-    )
-    # Degenerate windows make arch and SciPy warn and, rarely, raise; either way the outcome is judged below.
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        try:
-            result = model.fit(disp="off", show_warning=False, backcast=backcast)
-        except (ValueError, FloatingPointError, ZeroDivisionError, np.linalg.LinAlgError):
-            return None
-    mu, omega, alpha, beta = (float(value) for value in np.asarray(result.params)[:4])
-    if result.convergence_flag != 0 or not all(map(math.isfinite, (mu, omega, alpha, beta, result.loglikelihood))):
-        return None
-    return GarchParameters(mu, omega, alpha, beta, backcast)
-
-
-@kernel
-def variances(returns: FloatArray, mu: float, omega: float, alpha: float, beta: float, backcast: float) -> FloatArray:
-    """Conditional variances of returns of shape (n,): element t + 1 is what is forecast at the close of return t.
-
-    Returns:
-        float64 of shape (n + 1,): element 0 is the variance before any return is seen.
+    Raises:
+        ValueError: `starts` and `stops` do not lie in the returns.
 
     """
-    out = np.empty(len(returns) + 1)
-    out[0] = omega + alpha * backcast + beta * backcast
-    for t in range(len(returns)):
-        out[t + 1] = omega + alpha * (returns[t] - mu) ** 2 + beta * out[t]
-    return out
+    if len(starts) != len(stops) or np.any(starts < 0) or np.any(stops < starts) or np.any(stops > len(returns)):
+        raise ValueError(f"windows must lie in the {len(returns)} returns and have as many starts as stops")
+    from quant_assets.signals import garch_kernel  # numba is half a second that only those who fit pay
+
+    with _ONE_AT_A_TIME:
+        found = garch_kernel.fit_windows(
+            np.ascontiguousarray(returns, dtype=np.float64),
+            np.ascontiguousarray(starts, dtype=np.int64),
+            np.ascontiguousarray(stops, dtype=np.int64),
+            distribution == "t",
+            presample == "mean_square",
+        )
+    mu, omega, alpha, beta, nu, before, loglikelihood, variance, converged, start = np.ascontiguousarray(found.T)
+    return GarchFits(mu, omega, alpha, beta, nu, before, loglikelihood, variance, converged == 1.0, start.astype(np.int64))
 
 
 def garch_volatility(
     close: FloatArray,
     sessions: NDArray[np.datetime64],
-    wanted: NDArray[np.bool_],
+    wanted: BoolArray,
     settings: GarchSettings,
     first_day: date,
     last_day: date,
@@ -121,30 +151,40 @@ def garch_volatility(
         last_day: last day of the range.
 
     """
-    logs = log(close)
     volatility = np.full(close.shape, np.nan)
+    there = ~np.isnan(close)
     month = sessions.astype("datetime64[M]")
-    inside = (sessions >= np.datetime64(first_day)) & (sessions <= np.datetime64(last_day))
-    fitted = too_short = failed = 0
-    for this in np.unique(month[inside]):
-        start, stop = int(np.searchsorted(month, this)), int(np.flatnonzero(inside & (month == this))[-1]) + 1
-        oldest = max(0, start - settings.window - 1)
-        rows = wanted & inside & (month == this) & ~np.isnan(close)
-        for ticker in np.flatnonzero(rows.any(axis=1)):
-            bars = oldest + np.flatnonzero(~np.isnan(logs[ticker, oldest:stop]))
-            returns = 100.0 * np.diff(logs[ticker, bars])
-            known = int(np.searchsorted(bars, start)) - 1  # returns whose both bars lie in the window
-            if known < settings.min_observations:
-                too_short += 1
-                continue
-            parameters = fit(returns[:known].copy(), settings.distribution)
-            if parameters is None:
-                failed += 1
-                continue
-            fitted += 1
-            path = variances(returns, parameters.mu, parameters.omega, parameters.alpha, parameters.beta, parameters.backcast)
-            # Element t of the path belongs to bar t: the forecast made at its close.
-            ahead = np.full(close.shape[1], np.nan)
-            ahead[bars] = np.sqrt(path * SESSIONS_PER_YEAR) / 100.0
-            volatility[ticker, rows[ticker]] = ahead[rows[ticker]]
-    return GarchVolatility(volatility, fitted, too_short, failed)
+    first, end = (int(place) for place in np.searchsorted(sessions, [np.datetime64(first_day), np.datetime64(last_day) + 1]))
+    rows = np.zeros(close.shape, dtype=bool)
+    rows[:, first:end] = wanted[:, first:end] & there[:, first:end]
+    if not rows.any():
+        return GarchVolatility(volatility, GarchCounts())
+    # All bars in one line, ticker after ticker; the return of a bar leads to it from the ticker's bar before.
+    logs = log(close)[there]
+    returns = np.diff(logs, prepend=logs[0])
+    before = np.concatenate([[0], np.cumsum(there)])  # bars before each place of the panel, in the line's order
+
+    def bars_before(ticker: IntArray, session: IntArray) -> IntArray:
+        counted: IntArray = before[ticker * close.shape[1] + session]
+        return counted
+
+    months = np.unique(month[first:end])
+    begins = np.searchsorted(month, months)  # of whole months: the range may start inside one
+    ends = np.minimum(np.searchsorted(month, months, side="right"), end)
+    ticker, which = np.nonzero(np.logical_or.reduceat(rows, np.maximum(begins, first), axis=1))
+    # The oldest bar in the window is only the base of the first return.
+    starts = bars_before(ticker, np.maximum(0, begins - settings.window - 1)[which]) + 1
+    stops = bars_before(ticker, begins[which])
+    long_enough = stops - starts >= settings.min_observations
+    ticker, which, starts, stops = (array[long_enough] for array in (ticker, which, starts, stops))
+    fits = fit(returns, starts, stops, settings.distribution)
+    good = fits.converged
+    parameters = np.stack([fits.mu, fits.omega, fits.alpha, fits.beta, fits.presample], axis=1)[good]
+    from quant_assets.signals import garch_kernel
+
+    with _ONE_AT_A_TIME:
+        ahead = garch_kernel.forecasts(returns, starts[good], stops[good], bars_before(ticker, ends[which])[good], parameters)
+    annual = np.full(close.shape, np.nan)
+    annual[there] = np.sqrt(ahead * SESSIONS_PER_YEAR)
+    volatility[rows] = annual[rows]
+    return GarchVolatility(volatility, GarchCounts(int(good.sum()), int((~long_enough).sum()), int((~good).sum())))

@@ -1,43 +1,124 @@
 """Dataset `indicators`: moving average, slope, momentum, GARCH volatility and liquidity with the sector's windows."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.market.panel import STALE_SESSIONS, Panel
-from quant_assets.schemas import DATASETS
-from quant_assets.settings import IndicatorSettings, SectorWindows
-from quant_assets.signals import windows
-from quant_assets.signals.columns import PanelColumn, check_sessions, evaluate, member_mask, member_rows
-from quant_assets.signals.garch import garch_volatility
+from quant_assets.schemas import Column, Dataset
+from quant_assets.schemas.columns import day, price, ticker
+from quant_assets.settings import GarchSettings, IndicatorSettings, SectorWindows
+from quant_assets.signals.columns import check_sessions, member_mask, member_rows
+from quant_assets.signals.declarations import Declared, Feature, FeatureSet
+from quant_assets.signals.garch import GarchCounts, garch_volatility
+from quant_assets.signals.windows import Windows
 
 
-def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> tuple[PanelColumn, ...]:
+class Indicators(NamedTuple):
+    """Rows of dataset indicators without `sector`, sorted by ticker and date, and how many GARCH fits they took."""
+
+    rows: pl.DataFrame
+    garch: GarchCounts
+
+
+def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> FeatureSet:
     """The indicators that are windows over the panel; GARCH has a calendar of its own."""
     average, slope, lag = sector_windows.moving_average, settings.slope_sessions, sector_windows.momentum_lag
     liquidity, history = settings.liquidity_sessions, settings.history_sessions
-    return (
-        PanelColumn("moving_average", ("close",), average - 1, lambda x: windows.mean(x["close"], average)),
-        PanelColumn(
-            "ma_slope",
-            ("close",),
-            average - 1 + slope + STALE_SESSIONS,
-            lambda x: windows.lagged_ratio(windows.mean(x["close"], average), slope) - 1.0,
-        ),
-        PanelColumn("momentum", ("close",), lag + STALE_SESSIONS, lambda x: windows.lagged_ratio(x["close"], lag) - 1.0),
-        PanelColumn("dollar_volume", ("dollar_volume",), liquidity - 1, lambda x: windows.median(x["dollar_volume"], liquidity)),
-        PanelColumn("history_sessions", ("close",), history - 1, lambda x: windows.observed_sessions(x["close"], history)),
+    return FeatureSet(
+        [
+            Feature(
+                "moving_average",
+                ("close",),
+                average - 1,
+                lambda x, w: w.mean(x["close"], average),
+                "mean adjusted close over the `moving_average` of the sector",
+                "USD",
+                gt=0,
+            ),
+            Feature(
+                "ma_slope",
+                ("moving_average",),
+                slope + STALE_SESSIONS,
+                lambda x, w: w.ratio(x["moving_average"], slope) - 1.0,
+                "moving average over itself `slope_sessions` before, less 1",
+            ),
+            Feature(
+                "momentum",
+                ("close",),
+                lag + STALE_SESSIONS,
+                lambda x, w: w.ratio(x["close"], lag) - 1.0,
+                "return over the sector's `momentum_lag` sessions",
+                gt=-1,
+            ),
+            Feature(
+                "dollar_volume",
+                ("dollar_volume",),
+                liquidity - 1,
+                lambda x, w: w.median(x["dollar_volume"], liquidity),
+                "median as-traded dollar volume over `liquidity_sessions`; null where it is not known, which is not illiquid",
+                "USD",
+                ge=0,
+            ),
+            Feature(
+                "history_sessions",
+                ("close",),
+                history - 1,
+                lambda x, w: w.observed(x["close"], history),
+                "sessions with a bar among the last `history_sessions` of the settings",
+                "sessions",
+                ge=1,
+            ),
+        ]
     )
+
+
+def garch_indicator(settings: GarchSettings) -> Declared[GarchSettings]:
+    """GARCH volatility, fitted in every month on the window that ends before the month begins."""
+    return Declared(
+        "garch_volatility",
+        ("close",),
+        settings.window + 1,  # one session more for the base of its first return
+        settings,
+        "annualised one-step-ahead GARCH(1,1) volatility",
+        source="Bollerslev (1986)",
+        ge=0,
+    )
+
+
+def all_declared(settings: IndicatorSettings, sector: str | None = None) -> tuple[tuple[Declared[object], int], ...]:
+    """Every indicator with the sessions before a month's first one that it may depend on; the most over all sectors without `sector`."""
+    chosen: Iterable[SectorWindows] = settings.windows.values() if sector is None else (settings.windows[sector],)
+    sets = [declared(each, settings) for each in chosen]
+    garch = garch_indicator(settings.garch)
+    windows = [(feature, max(each.total_lookback(feature.name) for each in sets)) for feature in sets[0].features]
+    return (*windows, (garch, garch.lookback))
 
 
 def lookback_sessions(settings: IndicatorSettings, sector: str | None = None) -> int:
     """Sessions before a month's first one that its indicators may depend on; the most over all sectors without `sector`."""
-    chosen: Iterable[SectorWindows] = settings.windows.values() if sector is None else (settings.windows[sector],)
-    # The GARCH window ends before the month begins and takes one session more for the base of its first return.
-    return max([settings.garch.window + 1, *(column.lookback for each in chosen for column in declared(each, settings))])
+    return max(lookback for _, lookback in all_declared(settings, sector))
+
+
+def dataset(settings: IndicatorSettings) -> Dataset:
+    """Dataset `indicators`: its columns are the declared ones."""
+    columns = {each.name: each.column for each, _ in all_declared(settings)}
+    fitted_on = Column(pl.Date, "last session of the window that the GARCH parameters were fitted on", nullable=True)
+    return Dataset(
+        "indicators",
+        "Moving average and slope, momentum and GARCH volatility with the sector's windows",
+        ("ticker", "date"),
+        "date",
+        "date",
+        {"ticker": ticker(), "date": day(), "close": price("adjusted close")}
+        | columns
+        | {"history_sessions": replace(columns["history_sessions"], dtype=pl.Int32, nullable=False), "garch_fitted_on": fitted_on},
+    )
 
 
 def indicators(
@@ -48,13 +129,12 @@ def indicators(
     sessions: NDArray[np.datetime64],
     first_day: date,
     last_day: date,
-) -> pl.DataFrame:
+) -> Indicators:
     """Indicators of the sector's members at each session with a bar.
 
     Null where history is too short or too many bars are missing (the rules of `quant_assets.signals.windows`). `garch_volatility` and
     `garch_fitted_on` are null together, through the whole month: fewer than `garch.min_observations` returns in the window, prices
-    that never moved, or an optimiser that did not converge. The distinct (ticker, month) pairs with a null `garch_fitted_on`
-    are therefore the fits that were not made.
+    that never moved, or a search that did not converge.
 
     Args:
         prices: dataset prices of the sector; every row serves as history, in the sector or not.
@@ -66,23 +146,21 @@ def indicators(
         first_day: first day to give rows for.
         last_day: last day to give rows for.
 
-    Returns:
-        Dataset indicators without `sector`, sorted by ticker and date.
-
     Raises:
         HistoryError: `sessions` leave out history that prices have.
 
     """
     check_sessions("indicators", prices, universe, sessions, first_day, last_day, lookback_sessions(settings, sector))
     panel = Panel.from_long(prices, sessions, ["close", "dollar_volume"])
-    values = evaluate(declared(settings.windows[sector], settings), panel.fields)
+    values = declared(settings.windows[sector], settings).evaluate(panel.fields, Windows(sessions))
     garch = garch_volatility(
         panel["close"], sessions, member_mask(panel, universe, first_day, last_day), settings.garch, first_day, last_day
     )
     rows = member_rows(panel, values | {"garch_volatility": garch.volatility}, universe, first_day, last_day)
     month_starts = rows["date"].dt.month_start().to_numpy().astype("datetime64[D]")
     window_ends = pl.Series(sessions[np.searchsorted(sessions, month_starts) - 1], dtype=pl.Date)
-    return rows.with_columns(
+    rows = rows.with_columns(
         garch_fitted_on=pl.when(pl.col("garch_volatility").is_not_null()).then(window_ends),
         history_sessions=pl.col("history_sessions").cast(pl.Int32),
-    ).select(list(DATASETS["indicators"].columns))
+    ).select(list(dataset(settings).columns))
+    return Indicators(rows, garch.counts)

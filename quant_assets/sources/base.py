@@ -38,7 +38,8 @@ DELISTINGS = pl.Schema({"ticker": pl.String, "last_session": pl.Date, "known_at"
 HELD = pl.Schema({"ticker": pl.String, "date": pl.Date, "provider": pl.String})
 
 #: Statements as given. `version` counts the versions of one period without a gap (0 is the first publication), each published
-#: no earlier than the one before. `shares` are counted as at publication: splits after it are not applied.
+#: no earlier than the one before. `shares` are counted as at publication: splits after it are not applied. `restated_on` is the day on
+#: which the provider last changed these figures, null where it does not tell or where that is not after the publication.
 STATEMENTS = pl.Schema(
     {
         "ticker": pl.String,
@@ -46,6 +47,7 @@ STATEMENTS = pl.Schema(
         "frequency": pl.String,
         "published": pl.Date,
         "version": pl.Int32,
+        "restated_on": pl.Date,
         "provider": pl.String,
         "revenue": pl.Float64,
         "gross_profit": pl.Float64,
@@ -58,7 +60,8 @@ STATEMENTS = pl.Schema(
     }
 )
 
-#: Macro observations; `released` is null where the provider does not know it and `lag_days` after `period` (its start) is assumed.
+#: Macro observations, one row for each value that a period was given; `released` is null where the provider does not know it and `lag_days`
+#: after `period` (its start) is assumed.
 MACRO = pl.Schema({"series_id": pl.String, "period": pl.Date, "released": pl.Date, "lag_days": pl.Int32, "value": pl.Float64})
 
 

@@ -57,6 +57,7 @@ def statements(world: Market) -> pl.DataFrame:
                 "frequency": ["quarterly"] * int(mask.sum()),
                 "published": known[mask],
                 "version": np.full(int(mask.sum()), version, dtype=np.int32),
+                "restated_on": [None] * int(mask.sum()),
                 "provider": ["demo"] * int(mask.sum()),
             }
             | {name: np.round((array * scale if name in _FLOWS else array)[mask]) for name, array in values.items()},

@@ -13,12 +13,12 @@ import polars as pl
 
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
-from quant_assets.settings import FilesSettings, FundamentalFile, MacroSeries, PriceFile
+from quant_assets.settings import FilesSettings, FundamentalFile, MacroFile, MacroSeries, PriceFile
 from quant_assets.sources.base import BARS, DELISTINGS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
 
 _MAPPING = "conf/profiles/files.yaml"
 _TEXT = ("ticker", "sector", "series_id", "form", "company")
-_DAYS = ("date", "start_date", "end_date", "known_at", "period", "released", "period_end", "published", "snapshot")
+_DAYS = ("date", "start_date", "end_date", "known_at", "period", "released", "period_end", "published", "snapshot", "restated_on")
 _BAR = ("ticker", "date", "open", "high", "low", "close", "volume")
 _EVENTS = ("dividend", "split_ratio")
 _FIGURES = ("revenue", "gross_profit", "operating_income", "net_income", "total_assets", "total_equity", "total_debt", "shares")
@@ -172,9 +172,10 @@ class FilesSource:
 
     @cached_property
     def _macro(self) -> pl.DataFrame:
-        file = self._settings.macro
-        if file is None:
-            return MACRO.to_frame()
+        return pl.concat([MACRO.to_frame(), *map(self._observations, self._settings.macro)]).sort("series_id", "period", "released")
+
+    def _observations(self, file: MacroFile) -> pl.DataFrame:
+        """Observations of one file; of several releases of a period, those that changed its value."""
         columns = _named(file.columns, ("series_id", "period", "value")) | _optional(file.columns, ("released",))
         frame = _collect(self._scan(file.file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
         absent = sorted(set(file.series) - set(frame["series_id"]))
@@ -185,15 +186,15 @@ class FilesSource:
             lag=pl.col("series_id").replace_strict(_of_series(file.series, "lag_days")),
             released=pl.col("released") if "released" in columns else pl.lit(None, pl.Date),
         )
-        next_period = (
-            pl.when(pl.col("frequency") == "monthly")
-            .then(pl.col("period").dt.offset_by("1mo"))
-            .when(pl.col("frequency") == "quarterly")
-            .then(pl.col("period").dt.offset_by("3mo"))
-            .otherwise(pl.col("period").dt.offset_by("1d"))
+        lasts = (_last_day_of("period", pl.col("frequency")) - pl.col("period")).dt.total_days()
+        return (
+            frame.with_columns(
+                lag_days=(lasts + pl.col("lag")).cast(pl.Int32), released=_last_day_of("released", pl.lit(file.vintage)).cast(pl.Date)
+            )
+            .sort("series_id", "period", "released")
+            .filter(pl.col("value").ne_missing(pl.col("value").shift().over("series_id", "period")))
+            .select(list(MACRO))
         )
-        lasts = (next_period - pl.col("period")).dt.total_days() - 1
-        return frame.with_columns(lag_days=(lasts + pl.col("lag")).cast(pl.Int32)).select(list(MACRO)).sort("series_id", "period")
 
     def _versions(self, file: FundamentalFile) -> pl.DataFrame:
         """Statements of one file with the versions of each period numbered.
@@ -207,7 +208,7 @@ class FilesSource:
           day of publication; a later one became known with its snapshot or filing.
         - Share counts that reflect the splits up to the snapshot are taken back to the publication.
         """
-        optional = _optional(file.columns, ("form", "snapshot", "company", *_FIGURES))
+        optional = _optional(file.columns, ("form", "snapshot", "company", "restated_on", *_FIGURES))
         frame = _collect(self._scan(file.file, _named(file.columns, ("ticker", "period_end", "published")) | optional), file.file)
         frame = frame.drop_nulls(["ticker", "period_end"]).with_columns(
             *(pl.lit(None, pl.Float64).alias(name) for name in _FIGURES if name not in optional),
@@ -215,6 +216,7 @@ class FilesSource:
             vintage=pl.col("snapshot" if "snapshot" in optional else "published"),
             company="company" if "company" in optional else "ticker",
             published=pl.when(pl.col("published") > pl.col("period_end")).then("published"),
+            restated_on=pl.col("restated_on") if "restated_on" in optional else pl.lit(None, pl.Date),
         )
         complete = pl.all_horizontal(pl.col("revenue", "net_income").is_not_null())
         frame = (
@@ -251,6 +253,7 @@ class FilesSource:
                 version=pl.int_range(pl.len(), dtype=pl.Int32).over(_PERIOD),
                 provider=pl.lit(file.provider),
             )
+            .with_columns(restated_on=pl.when(pl.col("restated_on") > pl.coalesce("published", "period_end")).then("restated_on"))
             .select(list(STATEMENTS))
         )
 
@@ -416,7 +419,7 @@ class FilesSource:
 
 
 def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> pl.Expr:
-    """A column of the file under our name and type; several are added up where any of them is there."""
+    """A column of the file under our name and type; of several, the latest day, or the sum where any of them is there."""
     wanted = "text" if ours in _TEXT else "a date" if ours in _DAYS else "a number"
     for name in theirs:
         dtype = schema[name]
@@ -430,13 +433,19 @@ def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> p
     if wanted == "text":
         return pl.col(theirs[0]).cast(pl.String).alias(ours)
     if wanted == "a date":
-        day = pl.col(theirs[0])
-        return (day.str.to_date("%Y-%m-%d") if schema[theirs[0]] == pl.String else day.cast(pl.Date)).alias(ours)
+        days = (pl.col(name).str.to_date("%Y-%m-%d") if schema[name] == pl.String else pl.col(name).cast(pl.Date) for name in theirs)
+        return pl.max_horizontal(days).alias(ours)
     numbers = [pl.col(name).cast(pl.Float64) for name in theirs]
     if len(numbers) == 1:
         return numbers[0].alias(ours)
     there = pl.any_horizontal(number.is_not_null() for number in numbers)
     return pl.when(there).then(pl.sum_horizontal(numbers)).alias(ours)
+
+
+def _last_day_of(start: str, frequency: pl.Expr) -> pl.Expr:
+    """Last day of the period that starts on a day: the day itself where the frequency is neither monthly nor quarterly."""
+    months = frequency.replace_strict({"monthly": "1mo", "quarterly": "3mo"}, default="1d", return_dtype=pl.String)
+    return pl.col(start).dt.offset_by(months).dt.offset_by("-1d")
 
 
 def _named(columns: Columns, names: Iterable[str]) -> dict[str, str | tuple[str, ...]]:

@@ -4,21 +4,22 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import HistoryError
-from quant_assets.features import fundamental, ohlcv, technical
-from quant_assets.features.features import features, price_lookback_sessions, universe_lookback_sessions
+from quant_assets.features import fundamental, technical
+from quant_assets.features.features import features
+from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.features.ohlcv import peaks
 from quant_assets.partitions import month_end, month_range, month_start, shift_month
-from quant_assets.schemas import DATASETS, FEATURES
 from quant_assets.settings import FundamentalSettings
 
 SETTINGS = FundamentalSettings()
+LIBRARY = FeatureLibrary({"core": ready_made("core")})
 MONTHS = month_range("2020-05", "2020-10")
 
 
 @pytest.fixture(scope="module")
 def compute(load):
     def run(market, price_peaks, statements, first: str, last: str, shuffle: bool = False) -> pl.DataFrame:
-        prices, universe, days = load(market, first, last, price_lookback_sessions(SETTINGS), universe_lookback_sessions())
+        prices, universe, days = load(market, first, last, LIBRARY.price_lookback(SETTINGS), LIBRARY.universe_lookback)
         carried = price_peaks.filter(pl.col("as_of").is_between(month_start(shift_month(first, -1)), month_end(shift_month(last, -1))))
         oldest = month_start(shift_month(first, -SETTINGS.lookback_months))
         known = statements.filter(pl.col("panel_from").is_between(oldest, month_end(last)))
@@ -26,7 +27,7 @@ def compute(load):
             prices, carried, known, universe = (
                 frame.sample(fraction=1.0, shuffle=True, seed=1) for frame in (prices, carried, known, universe)
             )
-        return features(prices, carried, known, universe, SETTINGS, days, month_start(first), month_end(last))
+        return features(prices, carried, known, universe, LIBRARY, SETTINGS, days, month_start(first), month_end(last))
 
     return run
 
@@ -37,14 +38,13 @@ def whole(compute, market, price_peaks, statements) -> pl.DataFrame:
 
 
 def test_schema_and_rows(whole, market, nothing_infinite) -> None:
-    assert whole.schema == DATASETS["features"].schema
-    assert tuple(whole.columns[2:]) == FEATURES
-    assert tuple(column.name for column in technical.TECHNICAL) == FEATURES[25:40]
+    assert whole.schema == LIBRARY.dataset.schema
+    assert tuple(whole.columns[2:]) == LIBRARY.names
     expected = market.universe.join(market.prices, on=["ticker", "date"], how="semi")
     expected = expected.filter(pl.col("date").is_between(month_start(MONTHS[0]), month_end(MONTHS[-1])))
     assert whole.select("ticker", "date").equals(expected.select("ticker", "date").sort("ticker", "date"))
     nothing_infinite(whole)
-    for name, column in DATASETS["features"].columns.items():
+    for name, column in LIBRARY.dataset.columns.items():
         values = whole[name].drop_nulls()
         assert values.len() > 100, name
         assert column.ge is None or values.min() >= column.ge, name
@@ -61,8 +61,11 @@ def test_order_of_the_input_and_other_tickers_do_not_matter(whole, compute, mark
     identical(compute(market, price_peaks, statements, MONTHS[0], MONTHS[-1], shuffle=True), whole)
     kept = ["GONE", "LIST", "MOVE", "T01"]
     few = compute(only(market, kept), price_peaks, statements, MONTHS[0], MONTHS[-1])
-    identical(few.drop("beta_120"), whole.filter(pl.col("ticker").is_in(kept)).drop("beta_120"))
-    assert not few["beta_120"].equals(whole.filter(pl.col("ticker").is_in(kept))["beta_120"])
+    relative = [name for name in LIBRARY.windows.reach("sector_return") if name in LIBRARY.names]
+    same = whole.filter(pl.col("ticker").is_in(kept))
+    identical(few.drop(relative), same.drop(relative))
+    assert "beta_120" in relative
+    assert [name for name in relative if few[name].equals(same[name])] == []
 
 
 def test_betas_take_no_notice_of_names_before_they_are_members(whole, compute, market, price_peaks, statements, identical) -> None:
@@ -91,13 +94,13 @@ def test_nothing_from_the_future(whole, compute, market, price_peaks, statements
 
 
 def test_lookback_covers_every_part(market, price_peaks, statements) -> None:
-    lookback = price_lookback_sessions(SETTINGS)
-    assert lookback >= max(column.lookback for column in technical.TECHNICAL) > 252
-    assert lookback >= ohlcv.LOOKBACK
-    assert lookback >= fundamental.price_sessions(SETTINGS)
+    lookback = LIBRARY.price_lookback(SETTINGS)
+    assert lookback == fundamental.price_sessions(SETTINGS)
+    assert lookback > LIBRARY.windows.total_lookback() > 252
+    assert FeatureLibrary({"technical": technical.FEATURES}).price_lookback(SETTINGS) < lookback
     days = market.days[-399 - 22 :]
     with pytest.raises(HistoryError, match=f"features: 399 sessions before 2021-06 are in the panel, {lookback} are needed"):
-        features(market.prices, price_peaks, statements, market.universe, SETTINGS, days, date(2021, 6, 1), date(2021, 6, 30))
+        features(market.prices, price_peaks, statements, market.universe, LIBRARY, SETTINGS, days, date(2021, 6, 1), date(2021, 6, 30))
 
 
 def test_an_empty_sector_gives_no_rows(market, price_peaks, statements) -> None:
@@ -106,13 +109,14 @@ def test_an_empty_sector_gives_no_rows(market, price_peaks, statements) -> None:
         price_peaks.clear(),
         statements.clear(),
         market.universe.clear(),
+        LIBRARY,
         SETTINGS,
         market.days,
         date(2020, 6, 1),
         date(2020, 6, 30),
     )
     assert empty.is_empty()
-    assert empty.schema == DATASETS["features"].schema
+    assert empty.schema == LIBRARY.dataset.schema
 
 
 def test_a_symbols_next_company_owes_nothing_to_the_one_before(compute, market, statements, month_ends, identical) -> None:

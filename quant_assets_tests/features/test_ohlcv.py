@@ -5,13 +5,15 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import HistoryError
-from quant_assets.features.ohlcv import LOOKBACK, peaks, quantities, to_peak
+from quant_assets.features.ohlcv import FEATURES, peaks, quantities, to_peak
 from quant_assets.market.panel import Panel
 from quant_assets.partitions import month_end, month_range, month_start, shift_month
 from quant_assets.schemas import DATASETS, OHLCV_FIELDS, OHLCV_QUANTITIES
 from quant_assets.signals.columns import member_mask, member_rows
 
 MONTHS = month_range("2020-05", "2020-10")
+
+LOOKBACK = max(feature.lookback for feature in FEATURES)
 
 
 def ratios(prices, price_peaks, universe, days, first: str, last: str) -> pl.DataFrame:

@@ -12,19 +12,21 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.learning.boosting import TrainedModel, checkpoint_rows, train_checkpoint, training_rows, training_start
 from quant_assets.market.calendar import session_number
-from quant_assets.schemas import DATASETS, FEATURES
+from quant_assets.schemas import DATASETS
 from quant_assets.settings import PredictionSettings, TrainingSettings
 
 Market = tuple[pl.DataFrame, pl.DataFrame]
 AS_OF = date(2021, 6, 30)
 SETTINGS, PREDICTIONS = TrainingSettings(), PredictionSettings()
 PLANTED = "return_20"
+FEATURES = FeatureLibrary({"core": ready_made("core")}).names
 
 
 def train(market: Market, *horizons: int, settings: TrainingSettings = SETTINGS, sector: str = "it") -> list[TrainedModel]:
-    return train_checkpoint(*market, AS_OF, settings, PREDICTIONS, horizons, sector)
+    return train_checkpoint(*market, AS_OF, settings, PREDICTIONS, horizons, sector, FEATURES)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def test_what_came_later_changes_no_byte(market: Market, trained: TrainedModel) 
 def test_what_was_known_in_time_does_change_it(market: Market, trained: TrainedModel) -> None:
     """The last label that may be used is used, and the returns of one date decide the model's bytes."""
     features, labels = market
-    last = training_rows(features, labels, AS_OF, SETTINGS, 20)["known_at"].max()
+    last = training_rows(features, labels, AS_OF, SETTINGS, 20, FEATURES)["known_at"].max()
     without = train((features, labels.filter(pl.col("known_at") < last)), 20)[0]
     assert without.rows == trained.rows - 22
     assert without.last_known_at < last
@@ -102,7 +104,7 @@ def test_same_bytes_in_another_process(trained: TrainedModel) -> None:
         "from quant_assets.settings import PredictionSettings, TrainingSettings;"
         f"market = runpy.run_path({str(Path(__file__).with_name('conftest.py'))!r})['simulate']();"
         f"as_of = date.fromisoformat('{AS_OF}');"
-        "found = train_checkpoint(*market, as_of, TrainingSettings(), PredictionSettings(), (20,), 'it');"
+        f"found = train_checkpoint(*market, as_of, TrainingSettings(), PredictionSettings(), (20,), 'it', {FEATURES!r});"
         "print(found[0].model_sha256, found[0].manifest_sha256)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -117,7 +119,7 @@ def test_nothing_is_printed(market: Market, capfd: pytest.CaptureFixture[str]) -
 
 def test_rows_obey_window_sampling_and_embargo(market: Market) -> None:
     features, labels = market
-    rows = training_rows(features, labels, AS_OF, SETTINGS, 60)
+    rows = training_rows(features, labels, AS_OF, SETTINGS, 60, FEATURES)
     assert training_start(AS_OF, 36) == date(2018, 6, 1)
     assert training_start(date(2020, 2, 28), 14) == date(2018, 12, 1)
     number = session_number(rows["date"].to_numpy())
@@ -126,14 +128,14 @@ def test_rows_obey_window_sampling_and_embargo(market: Market) -> None:
     as_of = session_number(np.array([AS_OF], dtype="datetime64[D]"))[0]
     assert session_number(rows["known_at"].to_numpy()).max() in range(as_of - 9, as_of - 4)
     assert rows.equals(rows.sort("date", "ticker"))
-    every = training_rows(features, labels, AS_OF, SETTINGS.model_copy(update={"sample_every_sessions": 1}), 60)
+    every = training_rows(features, labels, AS_OF, SETTINGS.model_copy(update={"sample_every_sessions": 1}), 60, FEATURES)
     known = session_number(every["known_at"].to_numpy())
     assert known.max() == as_of - SETTINGS.embargo_sessions
 
 
 def test_a_weekend_counts_as_the_session_before(market: Market) -> None:
     settings = SETTINGS.model_copy(update={"embargo_sessions": 0, "sample_every_sessions": 1})
-    assert training_rows(*market, date(2021, 6, 27), settings, 5)["known_at"].max() == date(2021, 6, 25)
+    assert training_rows(*market, date(2021, 6, 27), settings, 5, FEATURES)["known_at"].max() == date(2021, 6, 25)
 
 
 def test_early_stopping_never_sees_the_test_slice(market: Market, manifest: dict) -> None:

@@ -9,18 +9,20 @@ import pytest
 from scipy import stats
 
 from quant_assets.errors import DatasetError
+from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.learning.boosting import TrainedModel, train_checkpoint
 from quant_assets.learning.forecast import Model, forecast, load_model
-from quant_assets.schemas import DATASETS, FEATURES
+from quant_assets.schemas import DATASETS
 from quant_assets.settings import PredictionSettings, TrainingSettings
 
 Market = tuple[pl.DataFrame, pl.DataFrame]
 SETTINGS = PredictionSettings()
+FEATURES = FeatureLibrary({"core": ready_made("core")}).names
 
 
 @pytest.fixture(scope="module")
 def trained(market: Market) -> list[TrainedModel]:
-    return train_checkpoint(*market, date(2021, 3, 31), TrainingSettings(), SETTINGS, (5, 20), "it")
+    return train_checkpoint(*market, date(2021, 3, 31), TrainingSettings(), SETTINGS, (5, 20), "it", FEATURES)
 
 
 def load(item: TrainedModel, **changed: object) -> Model:
@@ -30,6 +32,7 @@ def load(item: TrainedModel, **changed: object) -> Model:
         "manifest": item.manifest,
         "manifest_sha256": item.manifest_sha256,
         "name": item.model_name,
+        "features": FEATURES,
     }
     return load_model(**arguments | changed)
 
@@ -102,9 +105,11 @@ def test_another_models_manifest_is_refused(trained: list[TrainedModel]) -> None
 
 
 def test_other_features_are_refused(trained: list[TrainedModel], unseen: pl.DataFrame, models: dict[int, Model]) -> None:
-    with pytest.raises(DatasetError, match=r"trained on other features \(macd, sentiment\)"):
+    with pytest.raises(
+        DatasetError, match=r"trained on (\d+) \(macd\), the features are \1 \(sentiment\); .* features.modules as they were"
+    ):
         load(trained[0], features=[*(name for name in FEATURES if name != "macd"), "sentiment"])
-    with pytest.raises(DatasetError, match="the order"):
+    with pytest.raises(DatasetError, match="in another order"):
         load(trained[0], features=FEATURES[::-1])
     with pytest.raises(DatasetError, match="lack the columns macd of model"):
         forecast(unseen.drop("macd"), models, SETTINGS)

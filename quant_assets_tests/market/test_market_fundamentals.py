@@ -44,6 +44,16 @@ def test_known_from(make_snapshots: Make, published: date | None, known: date) -
     assert found.schema == DATASETS["fundamentals"].schema
 
 
+def test_restated_figures_wait_for_the_restatement_where_that_is_asked(make_snapshots: Make) -> None:
+    rows = ({"published": date(2020, 5, 4), "restated_on": date(2020, 8, 3)}, {"ticker": "M", "published": date(2020, 8, 4)})
+    snapshots = make_snapshots(("A", "it", date(2016, 1, 1)), ("M", "it", date(2016, 1, 1)))
+    strict = SETTINGS.model_copy(update={"from_restatement": True})
+    for settings, days in ((SETTINGS, [date(2020, 5, 5), date(2020, 8, 5)]), (strict, [date(2020, 8, 4), date(2020, 8, 5)])):
+        found = as_known(_statements(*rows), snapshots, "it", settings, DAYS)
+        assert found["known_at"].to_list() == days
+        assert found["restated_on"].to_list() == [date(2020, 8, 3), None]
+
+
 def test_what_is_known_after_the_last_session_is_left_out(make_snapshots: Make) -> None:
     assert _known(make_snapshots, {"published": date(2020, 12, 31)}).is_empty()
     assert len(_known(make_snapshots, {"published": date(2020, 12, 30)})) == 1

@@ -5,16 +5,17 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import key, month_range
-from quant_assets.running.plan import Phase, total_outputs
-from quant_assets.schemas import DATASETS
+from quant_assets.running.plan import Phase, joined, total_outputs
+from quant_assets.settings import SECTORS
 from quant_assets_tests.graph import Graph
 
 START, AS_OF, LATEST = "2021-03", date(2024, 6, 12), "2024-06"
-BARS = {"ohlcv", "quarantine", "price_peaks", "absences"}
+BARS = {"ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences"}
 #: Their history is shown as far as it exists; they need the run's own months only.
 SHOWS_HISTORY = {"ops_report"}
 
@@ -29,14 +30,14 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
 def filled(tmp_path: Path) -> Graph:
     """Every partition of one sector and of the month grain, without rows."""
     found = Graph.at(tmp_path, as_of=AS_OF, partitions={"start": "2023-06"})
-    for name in DATASETS:
+    for name in found.datasets:
         write(found, name, month_range("2023-06", LATEST))
     return found
 
 
 def write(graph: Graph, name: str, months: Iterable[str], known: date | None = None) -> None:
     """Empty partitions of a dataset, as if written when `known` was the last closed session; by default now."""
-    dataset, profile = DATASETS[name], graph.profile
+    dataset, profile = graph.datasets[name], graph.profile
     matures = graph.defs.resolve_asset_graph().get(dg.AssetKey(name)).metadata["matures_months"]
     keys = {(key("it", month) if dataset.grain == "sector" else month): month for month in months}
     for each in profile.store.existing(dataset) & keys.keys():
@@ -61,13 +62,13 @@ def months_read(graph: Graph, name: str, first: str, last: str) -> dict[str, set
         downstream = each.path[-1]
         if downstream not in found:
             continue
-        dataset, definition = DATASETS[downstream], assets.get(each).partitions_def
+        dataset, definition = graph.datasets[downstream], assets.get(each).partitions_def
         # A hole is filled: a run is one range of months.
         wanted = month_range(min(found[downstream]), max(found[downstream])) if found[downstream] else []
         subset = definition.subset_with_partition_keys([key("it", month) if dataset.grain == "sector" else month for month in wanted])
         for parent in assets.get(each).parent_keys:
             upstream = parent.path[-1]
-            if DATASETS[upstream].grain != dataset.grain:
+            if graph.datasets[upstream].grain != dataset.grain:
                 continue
             mapping = assets.get_partition_mapping(each, parent)
             result = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, definition, assets.get(parent).partitions_def)
@@ -80,7 +81,7 @@ def months_read(graph: Graph, name: str, first: str, last: str) -> dict[str, set
     ("first", "last"), [("2024-01", "2024-02"), (START, "2021-04"), (LATEST, LATEST)], ids=["middle", "first", "running"]
 )
 def test_every_asset_gets_the_months_that_it_reads_and_no_others(graph: Graph, first: str, last: str) -> None:
-    for name, dataset in DATASETS.items():
+    for name, dataset in graph.datasets.items():
         plan = (
             graph.planner.sector_phases([name], "it", first, last)
             if dataset.grain == "sector"
@@ -89,9 +90,9 @@ def test_every_asset_gets_the_months_that_it_reads_and_no_others(graph: Graph, f
         expected = months_read(graph, name, first, last)
         if BARS & set(expected):
             together = set().union(*(expected.get(each, set()) for each in BARS))
-            expected |= dict.fromkeys(BARS, together)  # one step writes all four
+            expected |= dict.fromkeys(BARS, together)  # one step writes all of them
         assert ranges(plan) == {each: (min(months), max(months)) for each, months in expected.items()}, name
-        assert {phase.sector for phase in plan} == {"it" if dataset.grain == "sector" else None}
+        assert {phase.sectors for phase in plan} == {("it",) if dataset.grain == "sector" else ()}
 
 
 def test_windows_end_where_the_profile_does(graph: Graph) -> None:
@@ -109,11 +110,10 @@ def test_a_month_without_a_closed_session_is_not_planned(tmp_path: Path) -> None
 
 
 def test_whatever_is_read_comes_first(graph: Graph) -> None:
-    parents = {
-        each.path[-1]: {up.path[-1] for up in graph.defs.resolve_asset_graph().get(each).parent_keys} for each in map(dg.AssetKey, DATASETS)
-    }
+    assets = graph.defs.resolve_asset_graph()
+    parents = {each: {up.path[-1] for up in assets.get(dg.AssetKey(each)).parent_keys} for each in graph.datasets}
     order = graph.planner.order
-    assert sorted(order) == sorted(DATASETS)
+    assert sorted(order) == sorted(graph.datasets)
     assert all(order.index(up) < order.index(name) for name, ups in parents.items() for up in ups)
     for phases in (graph.planner.sector_phases(order, "it", "2024-01", "2024-03"), graph.planner.month_phases(order, "2024-01", "2024-03")):
         assert len(phases) > 1
@@ -122,7 +122,7 @@ def test_whatever_is_read_comes_first(graph: Graph) -> None:
             for name in phase.assets:
                 assert parents[name] & set(ranges(phases)) <= done | set(phase.assets[: phase.assets.index(name)]), name
             done |= set(phase.assets)
-    asked = {name for name in order if DATASETS[name].grain == "sector"}
+    asked = {name for name in order if graph.datasets[name].grain == "sector"}
     assert {
         name for name, span in ranges(graph.planner.sector_phases(order, "it", "2024-01", "2024-03")).items() if span[1] >= "2024-03"
     } == asked
@@ -132,8 +132,8 @@ def test_month_grain_assets_have_phases_of_their_own(graph: Graph) -> None:
     assert graph.planner.sector_phases(["macro", "portfolio_weights"], "it", "2024-01", "2024-02") == []
     assert graph.planner.month_phases(["prices"], "2024-01", "2024-02") == []
     assert graph.planner.month_phases(["prices", "portfolio_backtest"], "2024-01", "2024-02") == [
-        Phase(("portfolio_weights",), "2023-11", "2024-02", None),
-        Phase(("portfolio_backtest",), "2024-01", "2024-02", None),
+        Phase(("portfolio_weights",), "2023-11", "2024-02"),
+        Phase(("portfolio_backtest",), "2024-01", "2024-02"),
     ]
 
 
@@ -149,12 +149,12 @@ def test_a_sectors_warm_up_holds_what_the_total_portfolio_reads_before_the_first
 
 
 def test_a_phase_says_its_range_and_what_it_writes() -> None:
-    phase = Phase(("universe", "delistings"), "2024-01", "2024-03", "it")
+    phase = Phase(("universe", "delistings"), "2024-01", "2024-03", ("it",))
     assert phase.range_tags == {
         "dagster/asset_partition_range_start": "2024-01|it",
         "dagster/asset_partition_range_end": "2024-03|it",
     }
-    monthly = Phase(("macro",), "2024-01", "2024-02", None)
+    monthly = Phase(("macro",), "2024-01", "2024-02")
     assert monthly.range_tags == {"dagster/asset_partition_range_start": "2024-01", "dagster/asset_partition_range_end": "2024-02"}
     assert phase.outputs == 6
     assert total_outputs([phase, monthly]) == 8
@@ -171,8 +171,8 @@ def test_a_finished_warm_up_is_not_computed_again_and_what_is_asked_is(filled: G
 
 def test_a_warm_up_is_computed_from_its_first_missing_month(filled: Graph) -> None:
     for month in ("2024-01", "2024-02"):
-        Path(filled.profile.store.path(DATASETS["prices"], key("it", month))).unlink()
-    Path(filled.profile.store.path(DATASETS["price_peaks"], key("it", "2024-03"))).unlink()
+        Path(filled.profile.store.path(filled.datasets["prices"], key("it", month))).unlink()
+    Path(filled.profile.store.path(filled.datasets["price_peaks"], key("it", "2024-03"))).unlink()
     plan = ranges(filled.planner.sector_phases(["features"], "it", "2024-04", "2024-04"))
     assert plan == {"prices": ("2024-01", "2024-02"), "features": ("2024-04", "2024-04")} | dict.fromkeys(BARS, ("2024-03", "2024-03"))
     assert ranges(filled.planner.sector_phases(["features"], "energy", "2024-04", "2024-04"))["prices"][0] < "2024-01", "another sector"
@@ -186,6 +186,14 @@ def test_a_month_that_was_written_before_it_was_over_is_computed_again(filled: G
         write(filled, name, ["2024-05"], known=date(2024, 5, 15))
     again = dict.fromkeys(("prices", *BARS), ("2024-05", "2024-05"))  # nothing that June reads is in May's universe
     assert ranges(filled.planner.sector_phases(*asked)) == again | {"indicators": (LATEST, LATEST)}
+
+
+def test_a_month_that_was_written_with_other_columns_is_computed_again(filled: Graph) -> None:
+    """As after a feature has been added: models of the months before would not fit the new ones."""
+    path = Path(filled.profile.store.path(filled.datasets["features"], key("it", "2024-02")))
+    pl.read_parquet(path).with_columns(added=pl.lit(1.0)).write_parquet(path)
+    plan = ranges(filled.planner.sector_phases(["lightgbm_checkpoint"], "it", "2024-04", "2024-04"))
+    assert plan == {"features": ("2024-02", "2024-02"), "lightgbm_checkpoint": ("2024-04", "2024-04")}
 
 
 def test_what_knows_more_than_a_pinned_day_is_computed_again(filled: Graph) -> None:
@@ -205,7 +213,7 @@ def test_labels_are_computed_again_until_they_have_matured(filled: Graph) -> Non
 
 def test_shown_history_is_not_made_but_mended(filled: Graph) -> None:
     for name in ("backtest", "weights"):
-        Path(filled.profile.store.path(DATASETS[name], key("it", "2024-02"))).unlink()
+        Path(filled.profile.store.path(filled.datasets[name], key("it", "2024-02"))).unlink()
     assert ranges(filled.planner.sector_phases(["ops_report"], "it", "2024-04", "2024-04")) == {"ops_report": ("2024-04", "2024-04")}
     write(filled, "regime_state", ["2024-03"], known=date(2024, 3, 8))
     assert ranges(filled.planner.sector_phases(["ops_report"], "it", "2024-04", "2024-04")) == {
@@ -232,12 +240,69 @@ def test_a_selection_is_dagsters(graph: Graph, selection: str, names: list[str],
     assert graph.planner.select(None, graph.defs) == list(graph.planner.order)
 
 
+@pytest.mark.parametrize(
+    ("selection", "names"),
+    [
+        ("prices..prices", ["prices"]),
+        ("indicators..labels", ["indicators", "candidates", "features", "labels"]),
+        ("candidates .. features,universe", ["universe", "candidates", "features"]),
+        ("fundamentals..indicators,key:weights", ["fundamentals", "macro", "indicators", "weights"]),
+    ],
+)
+def test_two_assets_stand_for_what_lies_between_them(graph: Graph, selection: str, names: list[str]) -> None:
+    assert graph.planner.select(selection, graph.defs) == names
+
+
+def test_from_bars_to_labels_is_the_whole_path_from_prices_to_model_inputs(graph: Graph) -> None:
+    found = graph.planner.select("ohlcv..labels", graph.defs)
+    assert set(found) >= {*BARS, "delistings", "prices", "fundamentals", "macro", "indicators", "candidates", "features", "labels"}
+    assert not {"universe", "lightgbm_checkpoint", "predictions"} & set(found)
+    assert "universe" in ranges(graph.planner.sector_phases(found, "it", "2024-01", "2024-01")), "what it reads is added"
+
+
+@pytest.mark.parametrize(
+    ("selection", "says"),
+    [
+        ("labels..ohlcv", r"selection 'labels..ohlcv': labels comes after ohlcv; write 'ohlcv..labels'"),
+        ("ohlcv..nosuch", r"there is no asset 'nosuch'; write 'ohlcv..labels'; assets in order are universe, ohlcv, "),
+        ("prices,..labels", r"selection '..labels': there is no asset ''"),
+        ("ohlcv..prices..labels", r"it needs two assets"),
+    ],
+)
+def test_a_stretch_without_its_ends_says_how_to_write_one(graph: Graph, selection: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        graph.planner.select(selection, graph.defs)
+
+
+def test_neighbouring_sectors_with_few_months_become_one_run(graph: Graph) -> None:
+    def chains(*sectors: str, last: str) -> list[list[Phase]]:
+        return joined(graph.planner.sector_phases(["universe", "ohlcv"], sector, "2024-01", last) for sector in sectors)
+
+    (chain,) = chains(*SECTORS, last="2024-01")
+    assert [phase.sectors for phase in chain] == [tuple(SECTORS)]
+    assert chain[0].range_tags["dagster/asset_partition_range_end"] == "2024-01|re"
+    assert chain[0].outputs == 4 * 11
+    assert [phase.sectors for phase in chain[0].alone()] == [(sector,) for sector in SECTORS]
+    assert [chain[0].sectors for chain in chains(*SECTORS, last="2024-06")] == [
+        tuple(list(SECTORS)[:6]),
+        tuple(list(SECTORS)[6:]),
+    ], "36 partitions at most"
+    apart = chains("energy", "industrials", "cons_discretionary", last="2024-01")
+    assert [chain[0].sectors for chain in apart] == [("energy",), ("industrials", "cons_discretionary")], "a run is a rectangle"
+
+
+def test_sectors_that_lack_other_months_are_not_joined(filled: Graph) -> None:
+    chains = [filled.planner.sector_phases(["indicators"], sector, "2024-04", "2024-04") for sector in ("it", "telecoms")]
+    assert [[phase.sectors for phase in chain] for chain in joined(chains)] == [[("it",)], [("telecoms",)] * len(chains[1])]
+    assert joined([[], chains[0], []]) == [chains[0]]
+
+
 @pytest.mark.parametrize("selection", ["nosuch", "prices,nosuch", "group:nosuch", "group:((", "", ",", "column:x"])
 def test_a_selection_of_nothing_says_how_to_write_one(graph: Graph, selection: str, recwarn: pytest.WarningsRecorder) -> None:
     with pytest.raises(SettingsError) as caught:
         graph.planner.select(selection, graph.defs)
     message = str(caught.value)
-    assert message.startswith(f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices'")
+    assert message.startswith(f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'ohlcv..labels'")
     assert "lightgbm_checkpoint" in message
     assert "\n" not in message
     assert not recwarn.list

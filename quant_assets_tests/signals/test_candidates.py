@@ -5,8 +5,9 @@ import polars as pl
 import pytest
 
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import CandidateSettings
+from quant_assets.settings import CandidateSettings, load_settings
 from quant_assets.signals.candidates import candidates, standardise
+from quant_assets.signals.indicators import dataset
 
 DAY, LATER = date(2024, 6, 28), date(2024, 7, 31)
 SETTINGS = CandidateSettings()
@@ -30,7 +31,7 @@ def frame(count: int = 20, day: date = DAY, seed: int = 1, **columns: list[objec
         "history_sessions": [252] * count,
         **columns,
     }
-    return pl.DataFrame(made, schema=DATASETS["indicators"].schema)
+    return pl.DataFrame(made, schema=dataset(load_settings("demo").indicators).schema)
 
 
 def universe(indicators: pl.DataFrame) -> pl.DataFrame:
@@ -49,7 +50,7 @@ def test_parts_have_unit_variance_so_weights_mean_what_they_say(method: str) -> 
         assert chosen[part].std() == pytest.approx(1.0, rel=1e-12)
         assert chosen[part].mean() == pytest.approx(0.0, abs=1e-12)
     expected = 0.5 * chosen["momentum_score"] + 0.3 * chosen["ma_slope_score"] + 0.2 * chosen["volatility_score"]
-    np.testing.assert_allclose(chosen["composite_score"], expected, rtol=1e-12)
+    np.testing.assert_allclose(chosen["composite_score"], expected, rtol=0, atol=6e-10)  # rounded to 9 decimals
 
 
 def test_scores_by_hand() -> None:
@@ -157,6 +158,24 @@ def test_ties_go_to_the_first_ticker_and_nobody_is_on_both_sides() -> None:
         ("T02", "short", 1),
         ("T03", "short", 2),
     ]
+
+
+def test_a_tie_but_for_rounding_errors_is_a_tie() -> None:
+    """Ranks (1, 2, 4) and (2, 1, 3) with weights 0.5, 0.3 and 0.2 both weigh 1.9; their sums of floats differ by 2e-16."""
+    rest = [float(rank) for rank in range(3, 21)]
+    rows = frame(
+        20, momentum=[1.0, 2.0, *rest], ma_slope=[2.0, 1.0, *rest], garch_volatility=[0.8, 0.9, 1.1, 1.0, *np.arange(0.7, 0.05, -0.04)[:16]]
+    )
+    settings = ALL.model_copy(update={"standardise": "rank"})
+    for names in (["T00", "T01"], ["T01", "T00"]):  # whoever has which ranks, the alphabet decides
+        renamed = rows.with_columns(ticker=pl.col("ticker").replace(dict(zip(["T00", "T01"], names, strict=True))))
+        found = {row["ticker"]: row for row in choose(renamed, settings).to_dicts()}
+        parts = [[found[name][part] for part in ("momentum_score", "ma_slope_score", "volatility_score")] for name in ("T00", "T01")]
+        sums = [0.5 * momentum + 0.3 * slope + 0.2 * volatility for momentum, slope, volatility in parts]
+        assert sums[0] != sums[1]
+        assert found["T00"]["composite_score"] == found["T01"]["composite_score"] == pytest.approx(sums[0])
+        assert [found[name]["selection_rank"] for name in ("T00", "T01")] == [1, 2]
+        assert found["T00"]["candidate_type"] == "short"
 
 
 def test_range_equals_months_whatever_the_order(identical) -> None:

@@ -7,19 +7,13 @@ import pytest
 from quant_assets.errors import HistoryError
 from quant_assets.market.calendar import sessions
 from quant_assets.market.panel import Panel
-from quant_assets.signals.columns import PanelColumn, check_sessions, evaluate, member_mask, member_rows
+from quant_assets.signals.columns import check_sessions, member_mask, member_rows
 
 DAYS = sessions(date(2020, 3, 2), date(2020, 5, 29))
 
 
 def frame(*rows: tuple[str, date]) -> pl.DataFrame:
     return pl.DataFrame({"ticker": [t for t, _ in rows], "date": [d for _, d in rows], "close": [10.0 + i for i in range(len(rows))]})
-
-
-def test_a_column_sees_only_the_inputs_it_declares() -> None:
-    greedy = PanelColumn("greedy", ("a",), 0, lambda x: x["a"] + x["b"])
-    with pytest.raises(KeyError, match="b"):
-        evaluate([greedy], {"a": np.zeros((1, 1)), "b": np.zeros((1, 1))})
 
 
 def test_rows_are_members_with_a_bar() -> None:

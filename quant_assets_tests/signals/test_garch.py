@@ -1,58 +1,360 @@
 import math
+import os
+import subprocess
+import sys
 import warnings
 from datetime import date
 from pathlib import Path
 
+import numba
 import numpy as np
 import polars as pl
 import pytest
-from arch.univariate import GARCH, ConstantMean, StudentsT
+from arch.univariate import GARCH, ConstantMean, Normal, StudentsT
+from scipy.optimize import minimize
+from scipy.special import gammaln
 
 from quant_assets.market.calendar import sessions
 from quant_assets.settings import GarchSettings
-from quant_assets.signals import garch
+from quant_assets.signals import garch, garch_kernel
 
 DAYS = sessions(date(2017, 1, 3), date(2020, 12, 31))
 SETTINGS = GarchSettings()
+DISTRIBUTIONS = ["normal", "t"]
+PRESAMPLES = ["backcast", "mean_square"]
+
+
+def simulated(seed: int, count: int, omega: float = 0.06, alpha: float = 0.09, beta: float = 0.88, nu: float = 6.0) -> np.ndarray:
+    """Returns in percent of a GARCH process with Student-t errors."""
+    rng = np.random.default_rng(seed)
+    errors = rng.standard_t(nu, count) * math.sqrt((nu - 2) / nu)
+    returns, variance = np.empty(count), omega / max(1.0 - alpha - beta, 0.02)
+    for t in range(count):
+        residual = math.sqrt(variance) * errors[t]
+        returns[t] = 0.03 + residual
+        variance = omega + alpha * residual**2 + beta * variance
+    return returns
 
 
 @pytest.fixture(scope="module")
 def close() -> np.ndarray:
     """Closes of 3 tickers with GARCH volatility: complete, with gaps, never moving."""
-    rng = np.random.default_rng(2)
     closes = np.full((3, len(DAYS)), 12.5)
     for i in range(2):
-        variance, level = 2.0, 0.0
-        for t in range(len(DAYS)):
-            step = 0.03 + math.sqrt(variance) * rng.standard_t(6) * math.sqrt(4 / 6)
-            variance = 0.06 + 0.09 * (step - 0.03) ** 2 + 0.88 * variance
-            level += step
-            closes[i, t] = 40.0 * math.exp(level / 100.0)
-    closes[1, rng.uniform(size=len(DAYS)) < 0.05] = np.nan
+        closes[i] = 40.0 * np.exp(np.cumsum(simulated(2 + i, len(DAYS))) / 100.0)
+    closes[1, np.random.default_rng(2).uniform(size=len(DAYS)) < 0.05] = np.nan
     return closes
 
 
-def plain_path(returns: np.ndarray, p: garch.GarchParameters) -> list[float]:
-    """Readable reference of the recursion."""
-    path = [p.omega + p.alpha * p.backcast + p.beta * p.backcast]
-    for value in returns:
-        path.append(p.omega + p.alpha * (value - p.mu) ** 2 + p.beta * path[-1])
-    return path
+def fit_one(returns: np.ndarray, distribution: str, presample: str = "backcast") -> garch.GarchFits:
+    return garch.fit(returns, np.array([0]), np.array([len(returns)]), distribution, presample)
 
 
-def arch_fit(returns: np.ndarray):
-    return ConstantMean(returns, volatility=GARCH(1, 0, 1), distribution=StudentsT(), rescale=False).fit(disp="off", show_warning=False)
+def arch_fit(returns: np.ndarray, distribution: str = "t"):
+    errors = StudentsT() if distribution == "t" else Normal()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ConstantMean(returns, volatility=GARCH(1, 0, 1), distribution=errors, rescale=False).fit(disp="off", show_warning=False)
 
 
-def test_filter_equals_arch(close: np.ndarray) -> None:
-    returns = 100.0 * np.diff(np.log(close[0]))
-    result = arch_fit(returns[:750])
-    parameters = garch.fit(returns[:750], "t")
-    assert parameters is not None
-    found = garch.variances(returns[:750], parameters.mu, parameters.omega, parameters.alpha, parameters.beta, parameters.backcast)
-    np.testing.assert_allclose(np.sqrt(found[:-1]), result.conditional_volatility, rtol=1e-10)
-    np.testing.assert_allclose(found[-1], result.forecast(horizon=1).variance.to_numpy()[-1, 0], rtol=1e-10)
-    np.testing.assert_allclose(found, plain_path(returns[:750], parameters), rtol=1e-12)
+def plain_likelihood(returns: np.ndarray, parameters: np.ndarray, presample: str) -> tuple[float, float]:
+    """Readable reference: log-likelihood and variance forecast; normal errors with four parameters, Student-t with nu as the fifth."""
+    mu, omega, alpha, beta, *rest = parameters
+    residuals = returns - mu
+    if presample == "mean_square":
+        before = np.mean(residuals**2)
+    else:
+        weights = 0.94 ** np.arange(min(75, len(returns)))
+        before = np.sum(weights / weights.sum() * ((returns - returns.mean()) ** 2)[:75])
+    variances = [omega + alpha * before + beta * before]
+    for residual in residuals:
+        variances.append(omega + alpha * residual**2 + beta * variances[-1])
+    variance = np.array(variances[:-1])
+    squares = residuals**2 / variance
+    if not rest:
+        return -0.5 * float(np.sum(np.log(2 * np.pi * variance) + squares)), variances[-1]
+    nu = rest[0]
+    constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(np.pi * (nu - 2))
+    return float(np.sum(constant - 0.5 * np.log(variance) - (nu + 1) / 2 * np.log1p(squares / (nu - 2)))), variances[-1]
+
+
+def values(fits: garch.GarchFits, i: int = 0) -> np.ndarray:
+    """Parameters of a window as `plain_likelihood` takes them."""
+    four = [fits.mu[i], fits.omega[i], fits.alpha[i], fits.beta[i]]
+    return np.array(four if np.isinf(fits.nu[i]) else [*four, fits.nu[i]])
+
+
+def same_bits(left: garch.GarchFits, right: garch.GarchFits, rows: np.ndarray | slice = slice(None)) -> bool:
+    return all(np.array_equal(getattr(left, name)[rows], getattr(right, name), equal_nan=True) for name in vars(left))
+
+
+# --- The likelihood and its derivatives -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("presample", PRESAMPLES)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize(("alpha", "beta", "nu"), [(0.08, 0.86, 5.0), (0.0, 0.97, 2.3), (0.4, 0.0, 40.0), (0.03, 0.97, 400.0)])
+def test_score_equals_finite_differences(distribution: str, presample: str, alpha: float, beta: float, nu: float) -> None:
+    y = simulated(5, 400)
+    y = (y - y.mean()) / y.std()
+    x = np.array([0.03, 0.05, alpha, beta, 1.0 / nu])[: 5 if distribution == "t" else 4]
+    k = len(x)
+
+    def evaluate(x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, float]:
+        score, information = np.empty(k), np.empty((k, k))
+        level, ahead = garch_kernel.evaluate(y, x, k == 5, presample == "mean_square", 0.7, score, information, True)
+        return level, score, information, ahead
+
+    level, score, information, ahead = evaluate(x)
+    if presample == "mean_square":
+        expected = plain_likelihood(y, np.array([*x[:4], *([nu] if k == 5 else [])]), presample)
+        assert (level, ahead) == pytest.approx(expected, rel=1e-11)
+    for i in range(k):
+        h = 1e-3 * x[i] if i == 4 else 1e-5  # a fourth-order difference; the likelihood may be evaluated beyond its bounds
+        points = [evaluate(np.where(np.arange(k) == i, x + step * h, x))[0] for step in (-2, -1, 1, 2)]
+        slope = (points[0] - 8 * points[1] + 8 * points[2] - points[3]) / (12 * h)
+        assert score[i] == pytest.approx(slope, rel=1e-6, abs=1e-5)
+    np.testing.assert_array_equal(information, information.T)
+    assert np.linalg.eigvalsh(information).min() > 0
+
+
+def test_information_is_the_variance_of_the_score() -> None:
+    # Over samples drawn from the model itself, the mean information equals the covariance of the score.
+    truth = np.array([0.1, 0.1, 0.15, 0.75, 1.0 / 7.0])
+    rng = np.random.default_rng(8)
+    scores, informations = [], []
+    for _ in range(1500):
+        score, information = np.empty(5), np.empty((5, 5))
+        errors = rng.standard_t(7, 300) * math.sqrt(5 / 7)
+        variance, y = 0.1 + 0.9 * 0.8, np.empty(300)
+        for t in range(300):
+            y[t] = truth[0] + math.sqrt(variance) * errors[t]
+            variance = truth[1] + truth[2] * (y[t] - truth[0]) ** 2 + truth[3] * variance
+        garch_kernel.evaluate(y, truth, True, False, 0.8, score, information, True)
+        scores.append(score)
+        informations.append(information)
+    expected = np.mean(informations, axis=0)
+    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+    np.testing.assert_allclose(np.cov(np.array(scores).T) / scale, expected / scale, atol=0.12)
+
+
+@pytest.mark.parametrize("presample", PRESAMPLES)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_maximum_equals_the_reference_optimised_by_scipy(distribution: str, presample: str) -> None:
+    returns = simulated(11, 750)
+    found = fit_one(returns, distribution, presample)
+    assert found.converged[0]
+    level, ahead = plain_likelihood(returns, values(found), presample)
+    assert found.loglikelihood[0] == pytest.approx(level, rel=1e-12)
+    assert found.variance[0] == pytest.approx(ahead, rel=1e-10)
+    bounds = [(None, None), (1e-6, 10.0), (0.0, 0.5), (0.0, 0.999), (2.05, 500.0)][: len(values(found))]
+    start = np.array([0.0, 0.1, 0.1, 0.8, 8.0])[: len(bounds)]
+    best = minimize(lambda p: -plain_likelihood(returns, p, presample)[0], start, method="L-BFGS-B", bounds=bounds)
+    best = minimize(
+        lambda p: -plain_likelihood(returns, p, presample)[0], best.x, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-11}
+    )
+    assert -best.fun <= level + 1e-9
+    np.testing.assert_allclose(values(found), best.x, rtol=2e-4, atol=1e-6)
+
+
+# --- Published and peer estimates -------------------------------------------------------------------------------------
+
+
+def test_fiorentini_calzolari_panattoni_benchmark(shared_data: Path) -> None:
+    # Normal errors, presample variance and squared residual equal to the mean squared residual as a function of mu; returns of Bollerslev
+    # and Ghysels (1996). In long double the maximum is omega = 0.010761398: the published digit is cut, the others are rounded.
+    returns = pl.read_parquet(shared_data / "reference" / "dem2gbp.parquet")["return_pct"].to_numpy()
+    found = fit_one(returns, "normal", "mean_square")
+    assert found.converged[0]
+    assert f"{found.mu[0]:.6g} {found.alpha[0]:.6g} {found.beta[0]:.6g}" == "-0.00619041 0.153134 0.805974"
+    assert math.floor(found.omega[0] * 1e7) == 107613
+    assert found.omega[0] == pytest.approx(0.010761398, abs=1e-9)
+    assert found.loglikelihood[0] == pytest.approx(-1106.608, abs=5e-4)
+
+
+def test_arch_on_its_sp500_data() -> None:
+    from arch.data import sp500
+
+    returns = 100.0 * sp500.load()["Adj Close"].pct_change().dropna().to_numpy()
+    assert len(returns) == 5030
+    normal = fit_one(returns, "normal")
+    assert f"{normal.mu[0]:.6f} {normal.omega[0]:.6f} {normal.alpha[0]:.5f} {normal.beta[0]:.5f}" == "0.056353 0.017507 0.10215 0.88521"
+    np.testing.assert_allclose(values(normal), [0.0563531, 0.0175068, 0.1021500, 0.8852056], rtol=1e-5)
+    assert normal.loglikelihood[0] == pytest.approx(-6936.7185, abs=5e-5)
+    student = fit_one(returns, "t")
+    assert student.loglikelihood[0] == pytest.approx(-6834.7356, abs=5e-5)
+    np.testing.assert_allclose(values(student), arch_fit(returns, "t").params, rtol=1e-3)
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_arch_on_windows_of_real_prices(shared_data: Path, distribution: str) -> None:
+    # benchmarks/garch_study.py does the same with 3,300 windows.
+    prices = pl.scan_parquet(shared_data / "prices_sp500_adjusted.parquet")
+    names = ["AAPL", "XOM", "JPM", "JNJ", "DUK"]
+    rng = np.random.default_rng(6)
+    windows = []
+    for name in names:
+        rows = prices.filter(pl.col("ticker") == name).sort("date").select("date", pl.col("close").cast(pl.Float64)).collect()
+        returns = 100.0 * np.diff(np.log(rows["close"].to_numpy()))
+        crises = [int(np.searchsorted(rows["date"].to_numpy(), np.datetime64(day))) for day in ("2008-11-28", "2020-04-30")]
+        windows += [returns[end - 750 : end] for end in (*crises, *rng.integers(750, len(returns), 6))]
+    found = garch.fit(np.concatenate(windows), 750 * np.arange(len(windows)), 750 * np.arange(1, len(windows) + 1), distribution)
+    assert found.converged.all()
+    agreed = 0
+    for i, returns in enumerate(windows):
+        oracle = arch_fit(returns, distribution)
+        gain = found.loglikelihood[i] - oracle.loglikelihood
+        assert gain > -1e-3
+        if gain < 1e-3:
+            agreed += 1
+            assert math.sqrt(found.variance[i]) == pytest.approx(math.sqrt(oracle.forecast().variance.to_numpy()[-1, 0]), rel=5e-3)
+    assert agreed > 0.8 * len(windows)
+
+
+# --- A window alone decides -------------------------------------------------------------------------------------------
+
+
+def ragged() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Windows of several lengths that overlap, among them one that does not vary and an empty one."""
+    returns = np.concatenate([simulated(seed, 800) for seed in range(6)] + [np.zeros(300)])
+    starts = np.array([0, 30, 900, 1600, 1700, 2400, 3100, 4000, 4500, 4850, 700, 5])
+    lengths = np.array([750, 750, 500, 750, 60, 751, 300, 750, 17, 200, 0, 2])
+    return returns, starts, starts + lengths
+
+
+@pytest.mark.parametrize("presample", PRESAMPLES)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_alone_in_a_batch_in_any_order_and_with_any_threads(distribution: str, presample: str) -> None:
+    returns, starts, stops = ragged()
+    batch = garch.fit(returns, starts, stops, distribution, presample)
+    assert same_bits(batch, garch.fit(returns, starts, stops, distribution, presample))
+    order = np.random.default_rng(0).permutation(len(starts))
+    assert same_bits(batch, garch.fit(returns, starts[order], stops[order], distribution, presample), order)
+    for i in range(len(starts)):
+        alone = returns[starts[i] : stops[i]].copy()
+        assert same_bits(batch, fit_one(alone, distribution, presample), np.array([i]))
+    threads = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        assert same_bits(batch, garch.fit(returns, starts, stops, distribution, presample))
+    finally:
+        numba.set_num_threads(threads)
+
+
+def test_another_process_with_more_threads_and_another_threading_layer_gives_the_same_bits() -> None:
+    returns, starts, stops = ragged()
+    code = (
+        "import sys, numpy as np; from quant_assets.signals import garch; returns = np.frombuffer(sys.stdin.buffer.read());"
+        f"fits = garch.fit(returns, np.array({starts.tolist()}), np.array({stops.tolist()}), 't');"
+        "sys.stdout.buffer.write(np.stack([fits.mu, fits.omega, fits.alpha, fits.beta, fits.nu, fits.variance]).tobytes())"
+    )
+    environment = os.environ | {"NUMBA_NUM_THREADS": "5", "NUMBA_THREADING_LAYER": "workqueue"}
+    out = subprocess.run([sys.executable, "-c", code], input=returns.tobytes(), capture_output=True, check=True, env=environment).stdout
+    here = garch.fit(returns, starts, stops, "t")
+    assert out == np.stack([here.mu, here.omega, here.alpha, here.beta, here.nu, here.variance]).tobytes()
+
+
+@pytest.mark.parametrize("factor", [0.01, 1e-9, 1e6, 1024.0])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_the_unit_of_the_returns_does_not_matter(distribution: str, factor: float) -> None:
+    returns = simulated(21, 750)
+    percent, other = fit_one(returns, distribution), fit_one(factor * returns, distribution)
+    assert other.loglikelihood[0] == pytest.approx(percent.loglikelihood[0] - 750 * math.log(factor), abs=1e-7)
+    for name, power in {"mu": 1, "omega": 2, "alpha": 0, "beta": 0, "presample": 2, "variance": 2}.items():
+        assert getattr(other, name)[0] == pytest.approx(getattr(percent, name)[0] * factor**power, rel=1e-5)
+
+
+def test_windows_outside_the_returns_are_refused() -> None:
+    for starts, stops in (([-1], [5]), ([0], [11]), ([5], [4]), ([0, 1], [5])):
+        with pytest.raises(ValueError, match="windows must lie in the 10 returns"):
+            garch.fit(np.zeros(10), np.array(starts), np.array(stops), "t")
+
+
+# --- Boundaries -------------------------------------------------------------------------------------------------------
+
+
+def check_maximum(returns: np.ndarray, found: garch.GarchFits, presample: str = "backcast") -> None:
+    """Inside the constraints, and nowhere near does the reference find more."""
+    parameters = values(found)
+    mu, omega, alpha, beta, *_ = parameters
+    assert omega > 0
+    assert alpha >= 0
+    assert beta >= 0
+    assert alpha + beta < 1
+    level, _ = plain_likelihood(returns, parameters, presample)
+    assert level == pytest.approx(found.loglikelihood[0], abs=1e-6)
+    rng = np.random.default_rng(0)
+    for size in (1e-4, 1e-2):
+        for _ in range(100):
+            near = parameters * (1.0 + size * rng.normal(size=len(parameters)))
+            near[0] = mu + size * returns.std() * rng.normal()
+            near[2:4] = np.abs(parameters[2:4] + size * rng.normal(size=2))
+            near[1] = max(near[1], 1e-8 * returns.var())
+            if near[2] + near[3] < 1 and (len(near) == 4 or 2.05 <= near[4] <= 500):
+                assert plain_likelihood(returns, near, presample)[0] <= level + 1e-6
+
+
+@pytest.mark.parametrize("presample", PRESAMPLES)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("kind", ["white", "uniform", "integrated", "explosive", "outlier", "arch", "short", "rising"])
+def test_boundaries(kind: str, distribution: str, presample: str) -> None:
+    rng = np.random.default_rng(14)
+    returns = {
+        "white": rng.normal(size=750),
+        "uniform": rng.uniform(-1, 1, 750),
+        "integrated": simulated(3, 750, omega=0.001, alpha=0.08, beta=0.92),
+        "explosive": simulated(4, 400, omega=0.01, alpha=0.5, beta=0.6),
+        "outlier": np.where(np.arange(750) == 300, 80.0, simulated(5, 750)),
+        "arch": simulated(6, 750, omega=0.5, alpha=0.6, beta=0.0),
+        "short": simulated(7, 40),
+        "rising": np.linspace(0.5, 2.0, 750) * rng.normal(size=750),
+    }[kind]
+    found = fit_one(returns, distribution, presample)
+    assert found.converged[0]
+    check_maximum(returns, found, presample)
+    if kind == "uniform":
+        assert found.alpha[0] == 0.0
+        assert distribution == "normal" or found.nu[0] == pytest.approx(500.0)
+    if kind == "explosive":
+        assert found.alpha[0] + found.beta[0] == pytest.approx(1.0, abs=1e-8)
+    if kind == "arch":
+        assert found.beta[0] < 0.1
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize(
+    "kind",
+    ["flat", "growth", "subnormal", "infinite", "one_jump", "alternating", "line", "mostly_flat", "one_crash", "one", "two", "empty"],
+)
+def test_degenerate_windows_neither_crash_nor_warn(kind: str, distribution: str) -> None:
+    rng = np.random.default_rng(4)
+    returns = {
+        "flat": np.zeros(750),
+        "growth": np.diff(np.log(40.0 * 1.005 ** np.arange(751))),
+        "subnormal": 1e-200 * rng.normal(size=750),
+        "infinite": np.where(np.arange(750) == 20, np.inf, rng.normal(size=750)),
+        "one_jump": np.where(np.arange(750) == 400, 8.0, 0.0),
+        "alternating": np.where(np.arange(750) % 2 == 0, 1.0, -1.0),
+        "line": np.linspace(-1.0, 1.0, 750),
+        "mostly_flat": np.where(rng.uniform(size=750) < 0.02, rng.normal(size=750), 0.0),
+        "one_crash": np.where(np.arange(750) == 100, -900.0, rng.normal(size=750)),
+        "one": np.array([0.3]),
+        "two": np.array([0.3, -0.2]),
+        "empty": np.array([]),
+    }[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = fit_one(returns, distribution)
+    if kind in ("flat", "growth", "subnormal", "infinite", "one", "empty"):
+        assert not found.converged[0]
+        assert found.start[0] == -1
+        assert np.isnan([*values(found), found.loglikelihood[0], found.variance[0]]).all()
+    else:
+        assert np.isfinite([*values(found), found.loglikelihood[0], found.variance[0]]).all()
+        assert found.alpha[0] + found.beta[0] < 1
+
+
+# --- Months -----------------------------------------------------------------------------------------------------------
 
 
 def test_month_equals_a_month_made_by_hand(close: np.ndarray) -> None:
@@ -72,9 +374,42 @@ def test_month_equals_a_month_made_by_hand(close: np.ndarray) -> None:
             # The return of today and the variance that was forecast for today give tomorrow's.
             variance = omega + alpha * (100.0 * math.log(close[ticker, j] / last) - mu) ** 2 + beta * variance
             last = close[ticker, j]
-            assert made.volatility[ticker, j] == pytest.approx(math.sqrt(252 * variance) / 100.0, rel=1e-10)
-    assert (made.fitted, made.too_short, made.failed) == (2, 0, 1)
+            assert made.volatility[ticker, j] == pytest.approx(math.sqrt(252 * variance) / 100.0, rel=1e-3)
+    assert made.counts == (2, 0, 1)
     assert np.isfinite(made.volatility).sum() == np.isfinite(close[:2][:, july]).sum()
+
+
+def test_filter_equals_the_recursion(close: np.ndarray) -> None:
+    wanted = np.ones(close.shape, dtype=bool)
+    made = garch.garch_volatility(close, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 7, 31)).volatility
+    july = np.flatnonzero(DAYS.astype("datetime64[M]") == np.datetime64("2020-07"))
+    bars = close[1, july[0] - 751 : july[-1] + 1]
+    returns = np.diff(np.log(bars[~np.isnan(bars)]))
+    new = int(np.sum(~np.isnan(close[1, july])))
+    fits = fit_one(returns[:-new], "t")
+    variance = fits.variance[0]
+    expected = []
+    for value in returns[-new:]:
+        variance = fits.omega[0] + fits.alpha[0] * (value - fits.mu[0]) ** 2 + fits.beta[0] * variance
+        expected.append(math.sqrt(252 * variance))
+    np.testing.assert_allclose(made[1, july][~np.isnan(close[1, july])], expected, rtol=1e-10)
+
+
+def test_a_range_equals_its_months_bit_for_bit(close: np.ndarray) -> None:
+    wanted = np.random.default_rng(9).uniform(size=close.shape) < 0.9
+    whole = garch.garch_volatility(close, DAYS, wanted, SETTINGS, date(2020, 6, 10), date(2020, 9, 15))
+    total = np.zeros(3, dtype=int)
+    for first, last in (("06-10", "06-30"), ("07-01", "07-31"), ("08-01", "08-31"), ("09-01", "09-15")):
+        begin, end = date.fromisoformat(f"2020-{first}"), date.fromisoformat(f"2020-{last}")
+        month = int(np.searchsorted(DAYS, np.datetime64(begin.replace(day=1))))
+        stop = int(np.searchsorted(DAYS, np.datetime64(end), side="right"))
+        part = slice(month - 751, stop)  # only the declared lookback
+        # The tickers in another order: none depends on another.
+        made = garch.garch_volatility(close[::-1, part].copy(), DAYS[part], wanted[::-1, part].copy(), SETTINGS, begin, end)
+        inside = slice(int(np.searchsorted(DAYS, np.datetime64(begin))), stop)
+        np.testing.assert_array_equal(made.volatility[::-1, inside.start - part.start :], whole.volatility[:, inside])
+        total += made.counts
+    assert tuple(total) == whole.counts == (8, 0, 4)
 
 
 def test_only_tickers_with_a_row_are_fitted(close: np.ndarray) -> None:
@@ -82,8 +417,11 @@ def test_only_tickers_with_a_row_are_fitted(close: np.ndarray) -> None:
     day = int(np.flatnonzero(np.datetime64("2020-08-05") == DAYS)[0])
     wanted[0, day] = True
     made = garch.garch_volatility(close, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 9, 30))
-    assert (made.fitted, made.too_short, made.failed) == (1, 0, 0)
+    assert made.counts == (1, 0, 0)
     assert np.argwhere(np.isfinite(made.volatility)).tolist() == [[0, day]]
+    nobody = garch.garch_volatility(close, DAYS, np.zeros_like(wanted), SETTINGS, date(2020, 7, 1), date(2020, 9, 30))
+    assert nobody.counts == (0, 0, 0)
+    assert np.isnan(nobody.volatility).all()
 
 
 def test_a_short_history_has_no_volatility(close: np.ndarray) -> None:
@@ -92,49 +430,14 @@ def test_a_short_history_has_no_volatility(close: np.ndarray) -> None:
     young[0, : start - 500] = np.nan  # 500 bars give 499 returns
     wanted = np.ones(young.shape, dtype=bool)
     made = garch.garch_volatility(young, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 8, 31))
-    assert (made.fitted, made.too_short) == (1, 1)
+    assert made.counts == (1, 1, 0)
     assert np.isnan(made.volatility[0, start : start + 22]).all()
     assert np.isfinite(made.volatility[0, start + 22 : start + 43]).all()
 
 
-@pytest.mark.parametrize(
-    "kind", ["flat", "growth", "one_jump", "alternating", "line", "tiny", "huge", "mostly_flat", "one_crash", "subnormal"]
-)
-def test_degenerate_windows_neither_crash_nor_warn(kind: str) -> None:
-    rng = np.random.default_rng(4)
-    returns = {
-        "flat": np.zeros(750),
-        "growth": np.full(750, 0.5),
-        "one_jump": np.where(np.arange(750) == 400, 8.0, 0.0),
-        "alternating": np.where(np.arange(750) % 2 == 0, 1.0, -1.0),
-        "line": np.linspace(-1.0, 1.0, 750),
-        "tiny": 1e-9 * rng.normal(size=750),
-        "huge": 1e6 * rng.normal(size=750),
-        "mostly_flat": np.where(rng.uniform(size=750) < 0.02, rng.normal(size=750), 0.0),
-        "one_crash": np.where(np.arange(750) == 100, -900.0, rng.normal(size=750)),
-        "subnormal": 1e-200 * rng.normal(size=750),
-    }[kind]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = garch.fit(returns, "t")
-    assert found is None or all(math.isfinite(value) for value in (found.mu, found.omega, found.alpha, found.beta))
-    assert found is None or kind not in ("flat", "growth", "tiny", "subnormal")
-
-
-def test_published_benchmark(shared_data: Path) -> None:
-    # Fiorentini, Calzolari, Panattoni (1996): GARCH(1,1) with normal errors on the returns of Bollerslev and Ghysels (1996).
-    returns = pl.read_parquet(shared_data / "reference" / "dem2gbp.parquet")["return_pct"].to_numpy()
-    mu, omega, alpha, beta = -0.00619041, 0.0107613, 0.153134, 0.805974
-
-    def likelihood(mu: float, omega: float, alpha: float, beta: float, before: float) -> float:
-        path = garch.variances(returns, mu, omega, alpha, beta, before)[:-1]
-        return -0.5 * float(np.sum(np.log(2 * np.pi * path) + (returns - mu) ** 2 / path))
-
-    published = (mu, omega, alpha, beta)
-    assert likelihood(*published, float(np.mean((returns - mu) ** 2))) == pytest.approx(-1106.608, abs=5e-4)
-    # arch starts from a backcast instead of the mean squared residual, so its maximum lies a little off.
-    fitted = garch.fit(returns, "normal")
-    assert fitted is not None
-    found = (fitted.mu, fitted.omega, fitted.alpha, fitted.beta)
-    np.testing.assert_allclose(found, published, rtol=0.1)
-    assert likelihood(*published, fitted.backcast) < likelihood(*found, fitted.backcast)
+def test_arch_is_not_needed_at_run_time() -> None:
+    code = (
+        "import sys, numpy as np; sys.modules['arch'] = None; from quant_assets.signals import garch;"
+        "assert garch.fit(np.random.default_rng(0).normal(size=200), np.array([0]), np.array([200]), 't').converged[0]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -57,16 +57,18 @@ SETTINGS: dict[str, Any] = {
             "columns": {"published": "filed", "form": "form", "revenue": "sales", "total_assets": "assets"},
         },
     ],
-    "macro": {
-        "file": "macro.parquet",
-        "columns": {"period": "date"},
-        "series": {
-            "CPI": {"frequency": "monthly", "lag_days": 20},
-            "GDP": {"frequency": "quarterly", "lag_days": 30},
-            "RATE": {"frequency": "daily", "lag_days": 1},
-            "CLAIMS": {"frequency": "weekly", "lag_days": 5},
-        },
-    },
+    "macro": [
+        {
+            "file": "macro.parquet",
+            "columns": {"period": "date"},
+            "series": {
+                "CPI": {"frequency": "monthly", "lag_days": 20},
+                "GDP": {"frequency": "quarterly", "lag_days": 30},
+                "RATE": {"frequency": "daily", "lag_days": 1},
+                "CLAIMS": {"frequency": "weekly", "lag_days": 5},
+            },
+        }
+    ],
 }
 
 
@@ -401,6 +403,31 @@ def test_macro_lags_count_from_the_end_of_the_period(write: Write) -> None:
     assert source.macro(date(2020, 3, 20))["series_id"].to_list() == ["CLAIMS", "CPI", "RATE"]
 
 
+def test_vintages_count_from_the_end_of_their_quarter_and_only_where_the_value_changes(tmp_path: Path) -> None:
+    rows = [
+        (date(2020, 1, 1), date(2020, 4, 1), 1.0),
+        (date(2020, 1, 1), date(2020, 7, 1), 1.0),
+        (date(2020, 1, 1), date(2020, 10, 1), 1.5),
+        (date(2020, 4, 1), date(2020, 7, 1), 2.0),
+    ]
+    table = pl.DataFrame(rows, schema=["period", "vintage", "value"], orient="row").with_columns(series_id=pl.lit("GDP"))
+    table.write_parquet(tmp_path / "vintages.parquet")
+    file = {
+        "file": "vintages.parquet",
+        "columns": {"released": "vintage"},
+        "vintage": "quarterly",
+        "series": {"GDP": {"frequency": "quarterly", "lag_days": 0}},
+    }
+    source = FilesSource(FilesSettings.model_validate({"macro": [file]}), tmp_path, START)
+    kept = [
+        (date(2020, 1, 1), date(2020, 6, 30), 1.0),
+        (date(2020, 1, 1), date(2020, 12, 31), 1.5),
+        (date(2020, 4, 1), date(2020, 9, 30), 2.0),
+    ]
+    assert source.macro(date(2020, 12, 31)).select("period", "released", "value").rows() == kept
+    assert source.macro(date(2020, 12, 30)).select("period", "released", "value").rows() == [kept[0], kept[2]]
+
+
 def test_a_source_without_files_is_empty(tmp_path: Path) -> None:
     (tmp_path / "anything").touch()
     source = FilesSource(FilesSettings(), tmp_path, START)
@@ -481,7 +508,7 @@ def test_a_mapping_that_cannot_be_used() -> None:
             {"fundamentals": [{"file": "f", "provider": "p", "frequency": "annual", "columns": {}, "shares_as_of": "snapshot"}]}
         )
     with pytest.raises(SettingsError, match=r"files\.macro"):
-        load_settings("files", files={"macro": {"serie": {}}})
+        load_settings("files", files={"macro": [{"serie": {}}]})
 
 
 # --- The real files ---------------------------------------------------------------------------------------------------

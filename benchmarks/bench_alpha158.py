@@ -1,0 +1,84 @@
+"""Qlib's 158 features over the same simulated panel: ours on one thread, Qlib's own engine in the peers' environment.
+
+Both start from prices that are at hand and end with 158 columns in memory. Ours are arrays of a panel; Qlib reads its binary files, whose
+pages are in the system's cache, and gives a pandas frame. Neither writes anything.
+"""
+
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from benchmarks.ratio import PEERS_PYTHON, Ratio, peer_imports
+from quant_assets.features.alpha158 import FEATURES
+from quant_assets.signals.declarations import FeatureSet
+from quant_assets.signals.windows import Windows
+
+TICKERS, SESSIONS = 100, 2500
+REPETITIONS = 3
+
+
+def measure() -> list[Ratio]:
+    """Against one process of Qlib's and one for each core (its default is two less than the cores, at least one)."""
+    days, fields = panel()
+    processes = sorted({1, os.cpu_count() or 1})
+    theirs: dict[int, list[float]] = {count: [] for count in processes}
+    ours = our_seconds(days, fields)
+    if peer_imports("qlib"):
+        with tempfile.TemporaryDirectory() as folder:
+            arrays = Path(folder) / "bars.npz"
+            np.savez(arrays, allow_pickle=False, tickers=np.array([f"T{i:03d}" for i in range(TICKERS)]), days=days, **fields)
+            for _ in range(REPETITIONS):  # in turns, so that a slow spell of the machine meets both
+                for count in processes:
+                    theirs[count].append(qlib_seconds(arrays, count))
+                    ours += our_seconds(days, fields)
+    what = f"158 features, {TICKERS} tickers x {SESSIONS} sessions"
+    return [
+        Ratio(
+            "alpha158",
+            what,
+            median(ours),
+            f"Qlib, {count} process{'es' * (count > 1)}",
+            median(taken) if taken else None,
+            "ours on 1 thread",
+        )
+        for count, taken in theirs.items()
+    ]
+
+
+def panel() -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Days and bars of shape (n_tickers, n_sessions)."""
+    rng = np.random.default_rng(158)
+    shape = (TICKERS, SESSIONS)
+    days = np.busday_offset("2015-01-01", np.arange(SESSIONS), roll="forward")
+    close = 50.0 * np.exp(np.cumsum(0.015 * rng.standard_t(5, shape), axis=1))
+    open_ = close * np.exp(0.005 * rng.normal(size=shape))
+    high = np.maximum(open_, close) * np.exp(np.abs(0.005 * rng.normal(size=shape)))
+    low = np.minimum(open_, close) / np.exp(np.abs(0.005 * rng.normal(size=shape)))
+    volume = np.round(rng.lognormal(13.0, 0.5, shape))
+    return days, {"open": open_, "high": high, "low": low, "close": close, "volume": volume, "vwap": (high + low + close) / 3.0}
+
+
+def our_seconds(days: np.ndarray, fields: dict[str, np.ndarray]) -> list[float]:
+    """Two computations of ours, after one that may compile."""
+    features = FeatureSet(FEATURES)
+    given = {name: fields[name] for name in features.fields}
+    taken = []
+    for _ in range(3):
+        start = time.perf_counter()
+        features.evaluate(given, Windows(days))
+        taken.append(time.perf_counter() - start)
+    return taken[1:]
+
+
+def qlib_seconds(arrays: Path, processes: int) -> float:
+    """Qlib's, started from a process of its own."""
+    command = [str(PEERS_PYTHON), "-m", "benchmarks.qlib_alpha158", str(arrays), str(processes)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    if done.returncode != 0:
+        raise RuntimeError(f"Qlib's run failed: {done.stderr.strip()[-300:]}")
+    return float(done.stdout.split()[-1])

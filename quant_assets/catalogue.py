@@ -1,0 +1,105 @@
+"""The catalogue of a profile: its features, the user's own among them, and its datasets, from the settings.
+
+The IO manager, the asset checks, the column schemas and descriptions in the web UI and the README's table are all derived from it.
+`python -m quant_assets.catalogue README.md` writes the table of datasets into a Markdown file, between its two marks.
+"""
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+
+from quant_assets.errors import SettingsError
+from quant_assets.features.library import SETS, FeatureLibrary, ready_made
+from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.settings import Settings, conf_dir, load_settings
+from quant_assets.signals import indicators
+from quant_assets.signals.declarations import Feature
+
+#: Datasets before which those with declared columns stand: the order is that of the flow.
+_INDICATORS_BEFORE, _FEATURES_BEFORE = "candidates", "labels"
+
+START, END = "<!-- datasets: written by `make docs` -->", "<!-- /datasets -->"
+
+
+def library(settings: Settings) -> FeatureLibrary:
+    """The features of a profile.
+
+    Raises:
+        SettingsError: a set or module does not exist, cannot be loaded, or its features do not fit together; names it and the remedy.
+
+    """
+    groups = {name: ready_made(name) for name in settings.features.sets}
+    for name in settings.features.modules:
+        if name in SETS:
+            raise SettingsError(f"features.modules: '{name}' is the name of a ready-made set; rename the module")
+        groups[name] = own_features(name)
+    return FeatureLibrary(groups)
+
+
+def own_features(name: str) -> tuple[Feature, ...]:
+    """`FEATURES` of a user's module: `<name>.py` in the settings' folder, else a module of that name on PYTHONPATH.
+
+    Raises:
+        SettingsError: the module is not there, cannot be imported, or has no list `FEATURES` of features.
+
+    """
+    path = conf_dir() / f"{name.replace('.', '/')}.py"
+    try:
+        module = _module_at(path) if path.is_file() else importlib.import_module(name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            what = f"is neither {path} nor importable from PYTHONPATH; add the file, or mend features.modules in {conf_dir()}"
+        else:
+            what = f"({path if path.is_file() else 'from PYTHONPATH'}) cannot be imported ({type(error).__name__}: {error}); mend it"
+        raise SettingsError(f"features.modules: module '{name}' {' '.join(what.split())}") from error
+    features = getattr(module, "FEATURES", None)
+    if not isinstance(features, list | tuple) or not features or not all(isinstance(each, Feature) for each in features):
+        raise SettingsError(
+            f"features.modules: module '{name}' ({module.__file__}) needs FEATURES, a list of quant_assets.signals.declarations.Feature"
+        )
+    return tuple(features)
+
+
+def _module_at(path: Path) -> ModuleType:
+    """A module from its file: the folders of two profiles may each have one of the same name."""
+    spec = importlib.util.spec_from_file_location(f"quant_conf_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python module")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def datasets(settings: Settings, features: FeatureLibrary) -> dict[str, Dataset]:
+    """Every dataset of a profile by name, in the order of the flow."""
+    declared = {
+        _INDICATORS_BEFORE: (indicators.dataset(settings.indicators),),
+        _FEATURES_BEFORE: (features.dataset, *features.market_datasets),
+    }
+    ordered: list[Dataset] = []
+    for dataset in DATASETS.values():
+        ordered += declared.get(dataset.name, ())
+        ordered.append(dataset)
+    return {dataset.name: dataset for dataset in ordered}
+
+
+def markdown_table(shown: Iterable[Dataset]) -> str:
+    """The README's table of datasets (`make docs` puts it there)."""
+    lines = ["| dataset | grain | what it holds | key | known at |", "|---|---|---|---|---|"]
+    for dataset in shown:
+        grain = "sector × month" if dataset.grain == "sector" else "month"
+        lines.append(f"| `{dataset.name}` | {grain} | {dataset.meaning} | {', '.join(dataset.key)} | `{dataset.known_at}` |")
+    return "\n".join(lines)
+
+
+def with_table(text: str, shown: Mapping[str, Dataset]) -> str:
+    """The text with the table of datasets between the marks."""
+    return re.sub(f"{START}.*{END}", lambda _: f"{START}\n{markdown_table(shown.values())}\n{END}", text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    page, chosen = Path(sys.argv[1]), load_settings("demo")
+    page.write_text(with_table(page.read_text(encoding="utf-8"), datasets(chosen, library(chosen))), encoding="utf-8")

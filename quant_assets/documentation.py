@@ -1,0 +1,81 @@
+"""What `quant features` prints: every declared indicator and feature of a profile, as a table for the screen or in Markdown."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.markup import escape
+from rich.table import Table
+
+from quant_assets.catalogue import library
+from quant_assets.errors import SettingsError
+from quant_assets.features.library import SETS, FeatureLibrary
+from quant_assets.settings import Settings
+from quant_assets.signals.declarations import Declared
+from quant_assets.signals.indicators import all_declared
+
+#: Name under which the indicators stand among the sets.
+INDICATORS = "indicators"
+
+
+class Line(NamedTuple):
+    """One indicator or feature; `lookback` and `lag` are in sessions, the first before the first session of a row's month."""
+
+    name: str
+    set: str
+    inputs: str
+    lookback: int
+    unit: str
+    lag: int
+    meaning: str
+    source: str
+
+
+def documented(settings: Settings, only: str | None = None) -> list[Line]:
+    """The indicators and features of a profile, those of a user's modules after they have passed the audit.
+
+    Args:
+        settings: of the profile.
+        only: one set or module; a ready-made set may be looked at before a profile names it.
+
+    Raises:
+        SettingsError: there is no such set, or a feature does not fit.
+
+    """
+    features = library(settings)
+    features.audit_own()
+    lines = [_line(each, INDICATORS, lookback) for each, lookback in all_declared(settings.indicators)]
+    lines += _lines(features, settings)
+    if only is None:
+        return lines
+    known = dict.fromkeys((*(line.set for line in lines), *SETS))
+    if only not in known:
+        raise SettingsError(f"set '{only}' does not exist; choose one of {', '.join(known)}")
+    if only not in {line.set for line in lines}:  # a ready-made set that the profile does not name may read those that it does
+        added = settings.features.model_copy(update={"sets": (*settings.features.sets, only)})
+        lines = _lines(library(settings.model_copy(update={"features": added})), settings)
+    return [line for line in lines if line.set == only]
+
+
+def _lines(features: FeatureLibrary, settings: Settings) -> list[Line]:
+    return [_line(each, features.group(each), features.lookback(each, settings.fundamentals)) for each in features.features]
+
+
+def _line(declared: Declared[object], group: str, lookback: int) -> Line:
+    inputs = ", ".join(declared.inputs)
+    return Line(declared.name, group, inputs, lookback, declared.unit, declared.lag, declared.meaning, declared.source)
+
+
+def as_markdown(lines: Sequence[Line]) -> str:
+    """The lines as a Markdown table."""
+    rows = [Line._fields, ["---"] * len(Line._fields), *([str(value).replace("|", "\\|") for value in line] for line in lines)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def as_table(lines: Sequence[Line]) -> Table:
+    """The lines as a table for the screen; long texts are folded."""
+    table = Table()
+    for name, kind in Line.__annotations__.items():
+        table.add_column(name, justify="right" if kind is int else "left", overflow="fold")
+    for line in lines:
+        table.add_row(*(escape(str(value)) for value in line))
+    return table

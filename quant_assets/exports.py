@@ -1,0 +1,69 @@
+"""Files in the layouts that other tools expect, made from stored datasets. What the project itself reads back is in `io`."""
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from datetime import date
+
+import polars as pl
+
+from quant_assets.io import DatasetStore
+from quant_assets.signals.selection import SIDES
+
+
+def candidates_document(candidates: pl.DataFrame, sector: str, as_of: date) -> dict[str, object]:
+    """The candidates of a sector and decision as a dictionary.
+
+    Args:
+        candidates: rows of dataset candidates.
+        sector: slug.
+        as_of: the decision session; without a row at it the lists are empty.
+
+    Returns:
+        `tickers` (longs, then shorts, each by rank), `selection_date` (ISO), `sector`, `composite_scores` and `candidate_types`
+        (long or short), both by ticker.
+
+    """
+    rows = candidates.filter((pl.col("sector") == sector) & (pl.col("as_of") == as_of))
+    rows = rows.sort(pl.col("candidate_type").cast(pl.Enum(SIDES)), "selection_rank")
+    return {
+        "tickers": rows["ticker"].to_list(),
+        "selection_date": as_of.isoformat(),
+        "sector": sector,
+        "composite_scores": dict(rows.select("ticker", "composite_score").rows()),
+        "candidate_types": dict(rows.select("ticker", "candidate_type").rows()),
+    }
+
+
+def export_candidates(
+    candidates: pl.DataFrame, folder: str, decisions: Mapping[str, Iterable[date]], storage_options: Mapping[str, object] | None = None
+) -> list[str]:
+    """Write candidates as `year=YYYY/month=M/candidates_<sector>.parquet` (the rows) and `_candidates_<sector>.json` (the dictionary).
+
+    The month is not padded with a zero. The underscore hides the dictionary from readers of the whole folder (Spark, pyarrow, pandas).
+    Each file is replaced as a whole, so a reader sees the old one or the new one.
+
+    Args:
+        candidates: rows of dataset candidates with `sector`.
+        folder: absolute local folder, or an fsspec URL.
+        decisions: decision sessions of each sector, one for each month to write, also where nobody was chosen.
+        storage_options: handed to fsspec.
+
+    Returns:
+        Names of the files, relative to the folder.
+
+    """
+    store = DatasetStore(folder, storage_options)
+    written: list[str] = []
+    for sector, as_ofs in decisions.items():
+        for as_of in as_ofs:
+            rows = candidates.filter((pl.col("sector") == sector) & (pl.col("as_of") == as_of))
+            content = io.BytesIO()
+            rows.drop("month", strict=False).sort("candidate_type", "selection_rank").write_parquet(content, compression="zstd")
+            document = json.dumps(candidates_document(rows, sector, as_of), indent=2, ensure_ascii=False) + "\n"
+            month = f"year={as_of.year}/month={as_of.month}"
+            files = {f"{month}/candidates_{sector}.parquet": content.getvalue(), f"{month}/_candidates_{sector}.json": document.encode()}
+            for name, written_bytes in files.items():
+                store.write_file(name, written_bytes)
+            written += files
+    return written

@@ -1,0 +1,137 @@
+"""The set `cross_section`: features against those of the other members on the same session, within the sector and within the market.
+
+Those within the sector are columns of dataset `features`; those within the market are dataset `market_features`, because they need
+every sector. `market_breadth` counts over the market. All three are computed from rows of `features`, session by session.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.market.panel import FloatArray
+from quant_assets.signals.cross_section import rank, zscore
+from quant_assets.signals.declarations import Declared
+
+Within = Literal["sector", "market"]
+How = Literal["rank", "zscore"]
+Compare = Callable[[FloatArray, NDArray[np.bool_]], FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class CrossSection(Declared[Compare]):
+    """A feature of each member against the other members' on the same session; `inputs` is that feature.
+
+    Attributes:
+        within: whom a member is compared with.
+
+    """
+
+    within: Within = "sector"
+
+
+@dataclass(frozen=True, eq=False)
+class Breadth(Declared[pl.Expr]):
+    """Share of the members with a value of `inputs` for which `compute`, a condition on it, holds."""
+
+
+def compared(feature: str, within: Within, how: How) -> CrossSection:
+    """Declare a feature's rank (0 lowest, 1 highest) or z-score among the members of a session; its name is `<feature>_<within>_<how>`."""
+    members = "the sector's members" if within == "sector" else "all members"
+    if how == "rank":
+        meaning = f"rank of {feature} among {members} on the session, 0 lowest and 1 highest"
+        return CrossSection(f"{feature}_{within}_rank", (feature,), 0, rank, meaning, ge=0, le=1, within=within)
+    meaning = f"{feature} less its mean over {members} on the session, in standard deviations"
+    return CrossSection(f"{feature}_{within}_zscore", (feature,), 0, zscore, meaning, "standard deviations", within=within)
+
+
+#: Features whose levels differ between sectors and years, so that they say more against the others.
+COMPARED = (
+    "momentum_12_1",
+    "return_20",
+    "realised_volatility_60",
+    "high_52w_distance",
+    "amihud_20",
+    "volume_ratio_5_60",
+    "earnings_yield",
+    "book_to_market",
+    "return_on_equity",
+)
+
+FEATURES: tuple[CrossSection, ...] = tuple(
+    compared(feature, within, how) for within in ("sector", "market") for feature in COMPARED for how in ("rank", "zscore")
+)
+
+BREADTH: tuple[Breadth, ...] = tuple(
+    Breadth(name, (feature,), 0, condition, f"share of members {what}", ge=0, le=1)
+    for name, feature, condition, what in (
+        ("above_sma_50", "sma_distance_50", pl.col("sma_distance_50") > 0, "whose close is above its mean of 50 sessions"),
+        ("above_sma_200", "sma_distance_200", pl.col("sma_distance_200") > 0, "whose close is above its mean of 200 sessions"),
+        ("advancing", "return_1", pl.col("return_1") > 0, "that rose on the session"),
+        ("at_high_52w", "high_52w_distance", pl.col("high_52w_distance") == 0, "that closed at their highest of 252 sessions"),
+        ("at_low_52w", "low_52w_distance", pl.col("low_52w_distance") == 0, "that closed at their lowest of 252 sessions"),
+    )
+)
+
+
+def cross_sections(rows: pl.DataFrame, declared: Sequence[CrossSection]) -> pl.DataFrame:
+    """Values of the declared features against those of the other rows of the same session.
+
+    Args:
+        rows: `ticker`, `date` and the features that are compared, null where missing; one row for each ticker and date. Every row of a
+            session is compared, so the caller passes one sector's rows or the whole market's.
+        declared: what is computed.
+
+    Returns:
+        `ticker`, `date` and the declared features in the order of `rows`; null where the value is missing or has nothing to be
+        compared with.
+
+    """
+    names, days = rows["ticker"].unique().sort(), rows["date"].unique().sort()
+    place = (names.search_sorted(rows["ticker"]).to_numpy(), days.search_sorted(rows["date"]).to_numpy())
+    among = np.zeros((len(names), len(days)), dtype=np.bool_)
+    among[place] = True
+    values = {}
+    for each in declared:
+        panel = np.full(among.shape, np.nan)
+        panel[place] = rows[each.inputs[0]].fill_null(np.nan).to_numpy()
+        values[each.name] = pl.Series(each.compute(panel, among)[place], nan_to_null=True, dtype=pl.Float64)
+    return rows.select("ticker", "date").with_columns(**values)
+
+
+def market_features(features: pl.DataFrame, declared: Sequence[CrossSection]) -> pl.DataFrame:
+    """Dataset `market_features`: features against those of all members of the market.
+
+    Args:
+        features: dataset features of every sector, with `sector`.
+        declared: what is computed.
+
+    Returns:
+        `sector`, `ticker`, `date` and the declared features, sorted by them.
+
+    """
+    rows = features.sort("ticker", "date")
+    return (
+        rows.select("sector", "ticker", "date")
+        .with_columns(cross_sections(rows, declared).drop("ticker", "date"))
+        .sort("sector", "ticker", "date")
+    )
+
+
+def market_breadth(features: pl.DataFrame, declared: Sequence[Breadth]) -> pl.DataFrame:
+    """Dataset `market_breadth`: how many members, and the share of those with a value for which each condition holds.
+
+    Args:
+        features: dataset features of every sector.
+        declared: what is counted.
+
+    Returns:
+        `date`, `members` and the declared shares, null where no member has a value; sorted by date.
+
+    """
+    shares = {each.name: each.compute.sum().cast(pl.Float64) / pl.col(each.inputs[0]).count() for each in declared}
+    counted = features.group_by("date").agg(members=pl.len().cast(pl.Int32), **shares)
+    return counted.with_columns(pl.selectors.float().fill_nan(None)).sort("date")

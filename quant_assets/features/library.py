@@ -1,0 +1,174 @@
+"""Which features a profile has: ready-made sets and the user's own, as one dataset and one list of model inputs.
+
+A ready-made set is a module with `FEATURES`, named in `SETS`; how a user's module is found is not decided here.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+import polars as pl
+
+from quant_assets.errors import SettingsError
+from quant_assets.features import cross_section, fundamental
+from quant_assets.features.cross_section import CrossSection
+from quant_assets.features.fundamental import StatementFeature
+from quant_assets.features.ohlcv import PeakFeature
+from quant_assets.schemas import Column, Dataset
+from quant_assets.schemas.columns import day, ticker
+from quant_assets.settings import FundamentalSettings
+from quant_assets.signals.audit import audit
+from quant_assets.signals.declarations import FIELDS, Declared, Feature, FeatureSet
+
+#: Ready-made sets and the modules that hold them, which are loaded only where a profile names the set.
+SETS = {
+    "core": "quant_assets.features.core",
+    "cross_section": "quant_assets.features.cross_section",
+    "alpha158": "quant_assets.features.alpha158",
+}
+
+#: Names that a column cannot have: they mean something else in the dataset, or beside it in training.
+RESERVED = frozenset({"ticker", "date", "sector", "month", "horizon", "forward_return", "known_at", *FIELDS})
+
+
+def ready_made(name: str) -> tuple[Declared[object], ...]:
+    """The features of a ready-made set.
+
+    Raises:
+        SettingsError: there is no such set.
+
+    """
+    if name not in SETS:
+        raise SettingsError(f"features.sets: set '{name}' does not exist; choose among {', '.join(SETS)}")
+    return tuple(import_module(SETS[name]).FEATURES)
+
+
+class FeatureLibrary:
+    """The features of a profile.
+
+    Args:
+        groups: name of each ready-made set or user's module to its features, in the order of the columns. A feature may read those
+            of its own group and of the groups before it.
+
+    Attributes:
+        windows: those that are windows over the panel, and what they read.
+        peaks: OHLCV quantities over their running maxima.
+        statements: ratios of statements.
+        cross_sections: features against those of the sector's other members.
+        market: features against those of the whole market (dataset `market_features`).
+        breadth: what dataset `market_breadth` counts, as far as the features for it are there.
+
+    Raises:
+        SettingsError: a name is taken twice or cannot be a column's, a feature reads what does not exist or itself in a circle, or
+            there is no feature at all; names the group.
+
+    """
+
+    def __init__(self, groups: Mapping[str, Sequence[Declared[object]]]) -> None:
+        self._groups: dict[str, str] = {}
+        declared: dict[str, Declared[object]] = {}
+        for group, features in groups.items():
+            for feature in features:
+                if feature.name in RESERVED or not feature.name.isidentifier():
+                    raise SettingsError(f"features of {group}: '{feature.name}' cannot be the name of a feature; rename it")
+                if declared.setdefault(feature.name, feature) is not feature:
+                    where = self._groups[feature.name]
+                    raise SettingsError(f"features of {group}: '{feature.name}' is declared a second time, first by {where}; rename it")
+                self._groups.setdefault(feature.name, group)
+            try:
+                self.windows = FeatureSet(feature for feature in declared.values() if isinstance(feature, Feature))
+            except SettingsError as error:
+                raise SettingsError(f"features of {group}: {error}") from None
+        self.peaks = tuple(feature for feature in declared.values() if isinstance(feature, PeakFeature))
+        self.statements = tuple(feature for feature in declared.values() if isinstance(feature, StatementFeature))
+        against = [feature for feature in declared.values() if isinstance(feature, CrossSection)]
+        self.cross_sections = tuple(feature for feature in against if feature.within == "sector")
+        self.market = tuple(feature for feature in against if feature.within == "market")
+        hidden = {feature.name for feature in declared.values() if isinstance(feature, Feature) and feature.hidden}
+        self.features = tuple(feature for name, feature in declared.items() if name not in hidden and feature not in self.market)
+        for feature in against:
+            if feature.inputs[0] not in self.names or isinstance(declared[feature.inputs[0]], CrossSection):
+                raise SettingsError(
+                    f"features of {self.group(feature)}: '{feature.name}' compares '{feature.inputs[0]}', which is no column of dataset "
+                    "features that one ticker has by itself; add the set or module that declares it"
+                )
+        self.breadth = tuple(each for each in cross_section.BREADTH if each.inputs[0] in self.names)
+        if not self.features:
+            raise SettingsError("features.sets and features.modules name no feature; name a set or a module with features")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Columns of dataset `features`, in the order in which models see them."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def dataset(self) -> Dataset:
+        """Dataset `features`: its columns are the declared ones."""
+        return Dataset(
+            "features",
+            "Model inputs of each member and session",
+            ("ticker", "date"),
+            "date",
+            "date",
+            {"ticker": ticker(), "date": day()} | {feature.name: feature.column for feature in self.features},
+        )
+
+    @property
+    def market_datasets(self) -> tuple[Dataset, ...]:
+        """Datasets over the whole market, by month: those of which something is declared."""
+        compared = Dataset(
+            "market_features",
+            "Features of each member against those of all sectors' members; the market is the sectors whose features are there",
+            ("sector", "ticker", "date"),
+            "date",
+            "date",
+            {"sector": Column(pl.String, "sector of the member"), "ticker": ticker(), "date": day()}
+            | {feature.name: feature.column for feature in self.market},
+            grain="month",
+        )
+        counted = Dataset(
+            "market_breadth",
+            "How many members of the market there are and what share of them rises, trends or stands at an extreme",
+            ("date",),
+            "date",
+            "date",
+            {"date": day(), "members": Column(pl.Int32, "members with features", "tickers", ge=1)}
+            | {each.name: each.column for each in self.breadth},
+            grain="month",
+        )
+        return (*((compared,) if self.market else ()), *((counted,) if self.breadth else ()))
+
+    def group(self, feature: Declared[object]) -> str:
+        """The ready-made set or module that a feature comes from."""
+        return self._groups[feature.name]
+
+    def audit_own(self) -> None:
+        """Compute the features that are not ready-made on a made-up panel; the tests do so for the ready-made ones.
+
+        Raises:
+            SettingsError: one cannot be computed, or depends on more than it declares; names module, feature and remedy.
+
+        """
+        for feature in self.windows.features:
+            if self.group(feature) not in SETS:
+                try:
+                    audit(self.windows, [feature.name])
+                except SettingsError as error:
+                    raise SettingsError(f"features of {self.group(feature)}: {error}") from error
+
+    def lookback(self, feature: Declared[object], settings: FundamentalSettings) -> int:
+        """Sessions before a month's first one whose prices a feature may depend on."""
+        if isinstance(feature, StatementFeature):
+            return fundamental.price_sessions(settings)
+        if isinstance(feature, CrossSection):
+            return self.lookback(next(each for each in self.features if each.name == feature.inputs[0]), settings)
+        return self.windows.total_lookback(feature.name) if isinstance(feature, Feature) else feature.lookback
+
+    def price_lookback(self, settings: FundamentalSettings) -> int:
+        """Sessions before a month's first one whose prices the features may depend on."""
+        return max(self.lookback(feature, settings) for feature in self.features)
+
+    @property
+    def universe_lookback(self) -> int:
+        """Sessions before a month's first one whose members the features may depend on."""
+        # The sector's return of a session is over the members of the session before.
+        return max((sessions + 1 for sessions in self.windows.reach("sector_return").values()), default=0)

@@ -1,0 +1,109 @@
+"""Features that swing between bounds: where the close stands in its recent range."""
+
+import numpy as np
+
+from quant_assets.features.bars import over
+from quant_assets.market.panel import FloatArray
+from quant_assets.signals.declarations import Feature, Inputs
+from quant_assets.signals.windows import Windows
+
+_RANGE, _SMOOTH, _BANDS, _CHANNEL = 14, 3, 20, 20
+
+_BOLLINGER = "Bollinger (2002), Bollinger on Bollinger Bands"
+
+
+def _fast_k(x: Inputs, w: Windows) -> FloatArray:
+    low = w.lowest(x["low"], _RANGE)
+    place = over(x["close"] - low, w.highest(x["high"], _RANGE) - low)
+    return 100.0 * np.clip(place, 0.0, 1.0)  # prices of 32 bits may stand a rounding error outside the range
+
+
+def _deviation(x: Inputs, w: Windows) -> FloatArray:
+    count = w.observed(x["close"], _BANDS)
+    population: FloatArray = w.std(x["close"], _BANDS) * np.sqrt((count - 1.0) / count)
+    return population
+
+
+def _cci(x: Inputs, w: Windows) -> FloatArray:
+    price = x["typical_price"]
+    return over(price - w.mean(price, _CHANNEL), 0.015 * w.mean_deviation(price, _CHANNEL))
+
+
+FEATURES: tuple[Feature, ...] = (
+    Feature(
+        "fast_k_14",
+        ("high", "low", "close"),
+        _RANGE - 1,
+        _fast_k,
+        "close in the range of highs and lows of 14 sessions",
+        "percent",
+        hidden=True,
+    ),
+    Feature(
+        "stochastic_k_14",
+        ("fast_k_14",),
+        _SMOOTH - 1,
+        lambda x, w: w.mean(x["fast_k_14"], _SMOOTH),
+        "slow stochastic %K: close in the range of highs and lows of 14 sessions, mean of 3",
+        "percent",
+        source="Lane (1984), Technical Analysis of Stocks & Commodities 2:3",
+        ge=0,
+        le=100,
+    ),
+    Feature(
+        "stochastic_d_14",
+        ("stochastic_k_14",),
+        _SMOOTH - 1,
+        lambda x, w: w.mean(x["stochastic_k_14"], _SMOOTH),
+        "slow stochastic %D: mean of 3 sessions of %K",
+        "percent",
+        source="Lane (1984), Technical Analysis of Stocks & Commodities 2:3",
+        ge=0,
+        le=100,
+    ),
+    Feature(
+        "williams_r_14",
+        ("fast_k_14",),
+        0,
+        lambda x, w: x["fast_k_14"] - 100.0,
+        "close below the highest high of 14 sessions, in the range of highs and lows",
+        "percent",
+        source="Williams (1979), How I Made One Million Dollars Last Year Trading Commodities",
+        ge=-100,
+        le=0,
+    ),
+    Feature(
+        "bollinger_deviation_20",
+        ("close",),
+        _BANDS - 1,
+        _deviation,
+        "standard deviation of the close of 20 sessions (population)",
+        "USD",
+        hidden=True,
+    ),
+    Feature(
+        "bollinger_width_20",
+        ("close", "bollinger_deviation_20"),
+        _BANDS - 1,
+        lambda x, w: 4.0 * x["bollinger_deviation_20"] / w.mean(x["close"], _BANDS),
+        "distance of the bands, two standard deviations above and below the mean of 20 sessions, over that mean",
+        source=_BOLLINGER,
+        ge=0,
+    ),
+    Feature(
+        "bollinger_position_20",
+        ("close", "bollinger_deviation_20"),
+        _BANDS - 1,
+        lambda x, w: 0.5 + over(x["close"] - w.mean(x["close"], _BANDS), 4.0 * x["bollinger_deviation_20"]),
+        "%b: close between the Bollinger bands, 0 at the lower and 1 at the upper one",
+        source=_BOLLINGER,
+    ),
+    Feature(
+        "cci_20",
+        ("typical_price",),
+        _CHANNEL - 1,
+        _cci,
+        "commodity channel index: typical price less its mean of 20 sessions, over 0.015 times the mean deviation",
+        source="Lambert (1980), Commodities 9:10, 40-41",
+    ),
+)

@@ -1,0 +1,203 @@
+"""Features of trend: averages, regression on time, momentum, directional movement."""
+
+import math
+
+import numpy as np
+
+from quant_assets.features.bars import BAR_BEFORE, over
+from quant_assets.market.panel import STALE_SESSIONS, FloatArray
+from quant_assets.signals.declarations import Feature, Inputs
+from quant_assets.signals.windows import Windows, adx_memory, ema_memory, wilder_memory
+
+SESSIONS_PER_YEAR, SESSIONS_PER_MONTH = 252, 21
+
+_WILDER = "Wilder (1978), New Concepts in Technical Trading Systems, The Directional Movement System"
+_AVERAGES = "Brock, Lakonishok & LeBaron (1992), Journal of Finance 47, 1731-1764"
+_SPAN = 14
+
+
+def _sma_distance(window: int) -> Feature:
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        return x["close"] / w.mean(x["close"], window) - 1.0
+
+    meaning = f"close over its mean of {window} sessions, less 1"
+    return Feature(f"sma_distance_{window}", ("close",), window - 1, compute, meaning, source=_AVERAGES, gt=-1)
+
+
+def _sma(window: int) -> Feature:
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        return w.mean(x["close"], window)
+
+    return Feature(f"sma_{window}", ("close",), window - 1, compute, f"mean close of {window} sessions", "USD", hidden=True)
+
+
+def _sma_slope(window: int, lag: int) -> Feature:
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        return w.ratio(x[f"sma_{window}"], lag) - 1.0
+
+    meaning = f"mean close of {window} sessions over that of {lag} sessions before, less 1"
+    return Feature(f"sma_slope_{window}", (f"sma_{window}",), lag + STALE_SESSIONS, compute, meaning, gt=-1)
+
+
+def _ema_distance(span: int) -> Feature:
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        return x["close"] / w.ema(x["close"], span) - 1.0
+
+    meaning = f"close over its exponential average of span {span}, less 1"
+    return Feature(
+        f"ema_distance_{span}",
+        ("close",),
+        ema_memory(span) - 1,
+        compute,
+        meaning,
+        source="after Appel (2005), Technical Analysis: Power Tools for Active Investors",
+        gt=-1,
+    )
+
+
+def _trend(window: int) -> tuple[Feature, Feature]:
+    def slope(x: Inputs, w: Windows) -> FloatArray:
+        return w.slope(x["log_close"], w.time, window) * SESSIONS_PER_YEAR
+
+    def fit(x: Inputs, w: Windows) -> FloatArray:
+        correlation = w.correlation(x["log_close"], w.time, window)
+        return correlation * correlation
+
+    line = f"least-squares line through the log close of {window} sessions"
+    source = "Clenow (2015), Stocks on the Move"
+    return (
+        Feature(f"trend_slope_{window}", ("log_close",), window - 1, slope, f"slope of the {line}, times 252", "1 / year", source=source),
+        Feature(f"trend_fit_{window}", ("log_close",), window - 1, fit, f"R squared of the {line}", source=source, ge=0, le=1),
+    )
+
+
+def _momentum(months: int, skipped: int, source: str) -> Feature:
+    far, near = months * SESSIONS_PER_MONTH, skipped * SESSIONS_PER_MONTH
+
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        return w.lagged(x["close"], near) / w.lagged(x["close"], far) - 1.0
+
+    meaning = f"return from {far} to {near} sessions before ({months} months without the last {skipped})"
+    return Feature(f"momentum_{months}_{skipped}", ("close",), far + STALE_SESSIONS, compute, meaning, source=source, gt=-1)
+
+
+def _discreteness(x: Inputs, w: Windows) -> FloatArray:
+    rises: FloatArray = w.mean(np.sign(x["daily_return"]), SESSIONS_PER_YEAR)
+    discreteness: FloatArray = -np.sign(w.ratio(x["close"], SESSIONS_PER_YEAR) - 1.0) * rises
+    return discreteness
+
+
+def _risk_adjusted(x: Inputs, w: Windows) -> FloatArray:
+    window = SESSIONS_PER_YEAR
+    return over(w.mean(x["log_return"], window), w.std(x["log_return"], window)) * math.sqrt(SESSIONS_PER_YEAR)
+
+
+def _efficiency(x: Inputs, w: Windows) -> FloatArray:
+    way: FloatArray = over(np.abs(w.sum(x["change"], 20)), w.sum(np.abs(x["change"]), 20))
+    return np.minimum(way, 1.0)  # a price that only rose may come to 1 and a rounding error
+
+
+def _movement(name: str, rising: bool, meaning: str) -> Feature:
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        up, down = x["high"] - w.lagged(x["high"], 1), w.lagged(x["low"], 1) - x["low"]
+        one, other = (up, down) if rising else (down, up)
+        movement: FloatArray = np.where((one > 0.0) & (one > other), one, 0.0 * (one + other))  # 0, or missing where one is
+        return movement
+
+    return Feature(name, ("high", "low"), BAR_BEFORE, compute, meaning, "USD", source=_WILDER, hidden=True)
+
+
+def _smoothed(name: str, of: str) -> Feature:
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        return w.wilder(x[of], _SPAN, _SPAN - 1)
+
+    return Feature(name, (of,), wilder_memory(_SPAN) - 1, compute, f"Wilder's average of {of}", "USD", source=_WILDER, hidden=True)
+
+
+def _directional_indicator(name: str, smoothed: str, meaning: str) -> Feature:
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        return 100.0 * over(x[smoothed], x["smoothed_range_14"])
+
+    return Feature(name, (smoothed, "smoothed_range_14"), 0, compute, meaning, "percent", source=_WILDER, ge=0)
+
+
+FEATURES: tuple[Feature, ...] = (
+    *(_sma_distance(window) for window in (5, 10, 20, 50, 100, 200)),
+    *(_ema_distance(span) for span in (10, 20)),  # longer spans would look back for years: 100 needs 1,250 sessions
+    *(_sma(window) for window in (20, 50, 200)),
+    _sma_slope(20, 5),
+    _sma_slope(50, 20),
+    _sma_slope(200, 20),
+    Feature(
+        "sma_cross_50_200",
+        ("sma_50", "sma_200"),
+        0,
+        lambda x, w: x["sma_50"] / x["sma_200"] - 1.0,
+        "mean close of 50 sessions over that of 200, less 1",
+        source=_AVERAGES,
+        gt=-1,
+    ),
+    *_trend(20),
+    *_trend(60),
+    *_trend(120),
+    _momentum(6, 1, "Jegadeesh & Titman (1993), Journal of Finance 48, 65-91"),
+    _momentum(12, 1, "Jegadeesh & Titman (1993), Journal of Finance 48, 65-91; Carhart (1997)"),
+    _momentum(12, 6, "Novy-Marx (2012), Journal of Financial Economics 103, 429-453"),
+    Feature(
+        "momentum_discreteness_252",
+        ("close", "daily_return"),
+        SESSIONS_PER_YEAR + STALE_SESSIONS,
+        _discreteness,
+        "share of falling less share of rising sessions, of 252, with the sign of the return over them: low where many small moves made it",
+        source="Da, Gurun & Warachka (2014), Review of Financial Studies 27, 2171-2218 (who skip a month)",
+        ge=-1,
+        le=1,
+    ),
+    Feature(
+        "risk_adjusted_momentum_252",
+        ("log_return",),
+        SESSIONS_PER_YEAR - 1,
+        _risk_adjusted,
+        "annualised mean over annualised standard deviation of the daily log returns of 252 sessions",
+        source="after Rachev, Jasic, Stoyanov & Fabozzi (2007), Journal of Banking & Finance 31, 2325-2346",
+    ),
+    Feature(
+        "efficiency_ratio_20",
+        ("change",),
+        19,
+        _efficiency,
+        "change of the close over 20 sessions over the sum of its daily changes, both absolute",
+        source="Kaufman (1995), Smarter Trading",
+        ge=0,
+        le=1,
+    ),
+    Feature(
+        "low_52w_distance",
+        ("close",),
+        SESSIONS_PER_YEAR - 1,
+        lambda x, w: x["close"] / w.lowest(x["close"], SESSIONS_PER_YEAR) - 1.0,
+        "close over the lowest close of 252 sessions, less 1",
+        source="after George & Hwang (2004), Journal of Finance 59, 2145-2176",
+        ge=0,
+    ),
+    _movement("plus_movement", True, "upward directional movement"),
+    _movement("minus_movement", False, "downward directional movement"),
+    _smoothed("smoothed_plus_14", "plus_movement"),
+    _smoothed("smoothed_minus_14", "minus_movement"),
+    _smoothed("smoothed_range_14", "true_range"),
+    _directional_indicator("plus_di_14", "smoothed_plus_14", "Wilder's +DI: average upward movement over average true range"),
+    _directional_indicator(
+        "minus_di_14", "smoothed_minus_14", "Wilder's -DI: average downward movement over average true range, 14 sessions"
+    ),
+    Feature(
+        "adx_14",
+        ("plus_movement", "minus_movement", "true_range"),
+        adx_memory(_SPAN) - 1,
+        lambda x, w: w.adx(x["plus_movement"], x["minus_movement"], x["true_range"], _SPAN),
+        "average directional movement index over 14 sessions: strength of a trend in either direction",
+        "percent",
+        source=_WILDER,
+        ge=0,
+        le=100,
+    ),
+)

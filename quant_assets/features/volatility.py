@@ -1,0 +1,177 @@
+"""Features of volatility and of the shape of returns. Volatilities are annualised with 252 sessions."""
+
+import math
+
+import numpy as np
+
+from quant_assets.features.bars import over
+from quant_assets.market.panel import FloatArray
+from quant_assets.signals.declarations import Compute, Feature, Inputs
+from quant_assets.signals.windows import Windows, wilder_memory
+
+SESSIONS_PER_YEAR = 252
+
+_ANNUAL = math.sqrt(SESSIONS_PER_YEAR)
+_SPAN, _SECTOR, _MOMENTS = 14, 120, 60
+
+
+def _annualised(variance: FloatArray) -> FloatArray:
+    volatility: FloatArray = np.sqrt(np.maximum(variance, 0.0)) * _ANNUAL
+    return volatility
+
+
+def _parkinson(window: int) -> Feature:
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        return _annualised(w.mean(x["log_range"] * x["log_range"], window) / (4.0 * math.log(2.0)))
+
+    meaning = f"annualised volatility from the ranges of {window} sessions, without the overnight part"
+    source = "Parkinson (1980), Journal of Business 53, 61-65"
+    return Feature(f"parkinson_volatility_{window}", ("log_range",), window - 1, compute, meaning, source=source, ge=0)
+
+
+def _garman_klass(window: int) -> Feature:
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        ranges, moves = x["log_range"], x["log_intraday"]
+        return _annualised(w.mean(0.5 * ranges * ranges - (2.0 * math.log(2.0) - 1.0) * moves * moves, window))
+
+    meaning = f"annualised volatility from open, high, low and close of {window} sessions, without the overnight part"
+    source = "Garman & Klass (1980), Journal of Business 53, 67-78"
+    return Feature(f"garman_klass_volatility_{window}", ("log_range", "log_intraday"), window - 1, compute, meaning, source=source, ge=0)
+
+
+def _rogers_satchell(x: Inputs) -> FloatArray:
+    close = x["log_intraday"]
+    return x["log_high"] * (x["log_high"] - close) + x["log_low"] * (x["log_low"] - close)
+
+
+def _yang_zhang(window: int) -> Compute:
+    weight = 0.34 / (1.34 + (window + 1) / (window - 1))
+
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        overnight, intraday = w.std(x["log_overnight"], window), w.std(x["log_intraday"], window)
+        inside = w.mean(_rogers_satchell(x), window)
+        return _annualised(overnight * overnight + weight * intraday * intraday + (1.0 - weight) * inside)
+
+    return compute
+
+
+def _downside(x: Inputs, w: Windows) -> FloatArray:
+    losses = np.minimum(x["log_return"], 0.0)
+    return _annualised(w.mean(losses * losses, _MOMENTS))
+
+
+def _skewness(x: Inputs, w: Windows) -> FloatArray:
+    returns = x["daily_return"]
+    square = w.mean(returns * returns, _MOMENTS)
+    return over(w.mean(returns * returns * returns, _MOMENTS), square * np.sqrt(square))
+
+
+def _kurtosis(x: Inputs, w: Windows) -> FloatArray:
+    squares = x["daily_return"] * x["daily_return"]
+    square = w.mean(squares, _MOMENTS)
+    return over(w.mean(squares * squares, _MOMENTS), square * square)
+
+
+FEATURES: tuple[Feature, ...] = (
+    Feature(
+        "average_true_range_14",
+        ("true_range",),
+        wilder_memory(_SPAN) - 1,
+        lambda x, w: w.wilder(x["true_range"], _SPAN),
+        "Wilder's average of the true range over 14 sessions",
+        "USD",
+        hidden=True,
+    ),
+    Feature(
+        "atr_14",
+        ("average_true_range_14", "close"),
+        0,
+        lambda x, w: x["average_true_range_14"] / x["close"],
+        "average true range over 14 sessions, over the close",
+        source="Wilder (1978), New Concepts in Technical Trading Systems, The Volatility System",
+        ge=0,
+    ),
+    _parkinson(20),
+    _parkinson(60),
+    _garman_klass(20),
+    _garman_klass(60),
+    Feature(
+        "rogers_satchell_volatility_20",
+        ("log_high", "log_low", "log_intraday"),
+        19,
+        lambda x, w: _annualised(w.mean(_rogers_satchell(x), 20)),
+        "annualised volatility from open, high, low and close of 20 sessions, whatever the drift, without the overnight part",
+        source="Rogers & Satchell (1991), Annals of Applied Probability 1, 504-512",
+        ge=0,
+    ),
+    Feature(
+        "yang_zhang_volatility_20",
+        ("log_overnight", "log_high", "log_low", "log_intraday"),
+        19,
+        _yang_zhang(20),
+        "annualised volatility from open, high, low and close of 20 sessions, whatever the drift, with the overnight part",
+        source="Yang & Zhang (2000), Journal of Business 73, 477-492",
+        ge=0,
+    ),
+    Feature(
+        "downside_volatility_60",
+        ("log_return",),
+        _MOMENTS - 1,
+        _downside,
+        "annualised root mean square of the negative daily log returns, over all 60 sessions",
+        source="Sortino & Price (1994), Journal of Investing 3, 59-64",
+        ge=0,
+    ),
+    Feature(
+        "residual_volatility_120",
+        ("daily_return", "sector_return"),
+        _SECTOR - 1,
+        lambda x, w: w.residual(x["daily_return"], x["sector_return"], _SECTOR) * _ANNUAL,
+        "annualised standard deviation of what the sector's return does not explain of the daily return, over 120 sessions",
+        source="after Ang, Hodrick, Xing & Zhang (2006), Journal of Finance 61, 259-299",
+        ge=0,
+    ),
+    Feature(
+        "sector_correlation_120",
+        ("daily_return", "sector_return"),
+        _SECTOR - 1,
+        lambda x, w: w.correlation(x["daily_return"], x["sector_return"], _SECTOR),
+        "correlation of the daily return with the sector's, over 120 sessions",
+        ge=-1,
+        le=1,
+    ),
+    Feature(
+        "volatility_ratio_20_120",
+        ("log_return",),
+        119,
+        lambda x, w: over(w.std(x["log_return"], 20), w.std(x["log_return"], 120)),
+        "standard deviation of the daily log returns of 20 sessions over that of 120",
+        ge=0,
+    ),
+    Feature(
+        "max_return_20",
+        ("daily_return",),
+        19,
+        lambda x, w: w.highest(x["daily_return"], 20),
+        "highest daily return of 20 sessions",
+        source="Bali, Cakici & Whitelaw (2011), Journal of Financial Economics 99, 427-446",
+        gt=-1,
+    ),
+    Feature(
+        "realised_skewness_60",
+        ("daily_return",),
+        _MOMENTS - 1,
+        _skewness,
+        "mean cube of the daily returns of 60 sessions over the 3/2 power of their mean square",
+        source="after Amaya, Christoffersen, Jacobs & Vasquez (2015), Journal of Financial Economics 118, 135-167",
+    ),
+    Feature(
+        "realised_kurtosis_60",
+        ("daily_return",),
+        _MOMENTS - 1,
+        _kurtosis,
+        "mean fourth power of the daily returns of 60 sessions over their squared mean square",
+        source="after Amaya, Christoffersen, Jacobs & Vasquez (2015), Journal of Financial Economics 118, 135-167",
+        ge=0,
+    ),
+)

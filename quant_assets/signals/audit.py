@@ -1,0 +1,139 @@
+"""What declared features depend on, found out by computing them again from less: nothing later, nothing before their lookback.
+
+The panel is made up and small, so this costs a fraction of a second once the kernels are compiled.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_assets.errors import SettingsError
+from quant_assets.market.panel import FloatArray
+from quant_assets.signals.declarations import FIELDS, FeatureSet, Inputs
+from quant_assets.signals.windows import Windows
+
+#: Months of the made-up panel after the longest lookback: the one that is looked at, and one that is its future.
+_MONTHS = 3
+_TICKERS = 4
+
+
+def made_up(lookback: int) -> tuple[NDArray[np.datetime64], dict[str, FloatArray]]:
+    """Sessions and `FIELDS` of four tickers: one complete, one with gaps, one listed late, and one that is halted and stands still.
+
+    Returns:
+        At least `lookback` sessions and `_MONTHS` months, every weekday; the arrays are float64 of shape (n_tickers, n_sessions), except
+        `sector_return`.
+
+    """
+    rng = np.random.default_rng(20_240_601)
+    days = np.arange(np.datetime64("2000-01-01"), np.datetime64("2000-01-01") + 2 * (lookback + 25 * _MONTHS))
+    months = days.astype("datetime64[M]")
+    days = days[np.is_busday(days) & (months < months[-1])]  # whole months
+    count = len(days)
+    close = 50.0 * np.exp(np.cumsum(rng.normal(0.0, 0.02, (_TICKERS, count)), axis=1))
+    close[3, count // 3 : count // 2] = close[3, count // 3]
+    open_ = close * np.exp(rng.normal(0.0, 0.005, close.shape))
+    volume = np.round(rng.lognormal(13.0, 0.5, close.shape))
+    fields = {
+        "open": open_,
+        "high": np.maximum(open_, close) * np.exp(np.abs(rng.normal(0.0, 0.005, close.shape))),
+        "low": np.minimum(open_, close) * np.exp(-np.abs(rng.normal(0.0, 0.005, close.shape))),
+        "close": close,
+        "volume": volume,
+        "dollar_volume": close * volume,
+    }
+    absent = np.zeros(close.shape, dtype=np.bool_)
+    absent[1] = rng.uniform(size=count) < 0.03
+    absent[2, : count - 30] = True
+    absent[3, -45:-38] = True
+    for values in fields.values():
+        values[absent] = np.nan
+    return days, fields | {"sector_return": rng.normal(0.0, 0.01, count)}
+
+
+def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str, FloatArray]:
+    """Compute features on a made-up panel, and again from less of it.
+
+    Args:
+        features: the set, whose other features may be inputs.
+        names: which of them to look at; by default those that a dataset holds.
+
+    Returns:
+        Values of each at the sessions of the month that was looked at.
+
+    Raises:
+        SettingsError: a feature cannot be computed, depends on later sessions, on sessions before its declared lookback, or on other
+            tickers; names the feature and the remedy.
+
+    """
+    chosen = list(features.names if names is None else names)
+    days, fields = made_up(features.total_lookback())
+    month = days.astype("datetime64[M]")
+    start, stop = np.searchsorted(month, np.unique(month)[-2:]).tolist()
+    found = {}
+    for name in chosen:
+        whole = _values(features, name, days, fields)[:, start:stop]
+        lookback = features.total_lookback(name)
+        for end in (start + 7, stop):
+            for first in (0, start - lookback):
+                for part, panel, offset in _less(days, fields, first, end):
+                    if _same(_values(features, name, part, panel)[:, start - offset : end - offset], whole[:, : end - start]):
+                        continue
+                    if first:
+                        raise SettingsError(
+                            f"feature '{name}' depends on sessions more than {lookback} before its month, which is what its lookback and "
+                            "those of its inputs come to; declare the sessions it needs, or compute each value from a window alone"
+                        )
+                    raise SettingsError(
+                        f"feature '{name}' depends on later sessions: a value changes with them; use the windows (w.mean, w.delayed …), "
+                        "no negative shift and no figure over the whole array"
+                    )
+        alone = {each: values[:1] if values.ndim == 2 else values for each, values in fields.items()}
+        if not _same(_values(features, name, days, alone)[:, start:stop], whole[:1]):
+            raise SettingsError(f"feature '{name}' depends on other tickers; compute each row of the arrays from itself")
+        found[name] = whole
+    return found
+
+
+def _less(
+    days: NDArray[np.datetime64], fields: Inputs, first: int, end: int
+) -> Iterator[tuple[NDArray[np.datetime64], dict[str, FloatArray], int]]:
+    """The panel without what lies before `first` and from `end` on, and with that made wild: a maximum may not miss what is gone.
+
+    A field that itself looks back is not known in the first sessions of a panel that was cut.
+
+    Yields:
+        Sessions, fields, and how many sessions are gone at the start.
+
+    """
+    known = {name: first + back if first else 0 for name, back in FIELDS.items()}
+    cut = {name: np.where(np.arange(len(days)) < known[name], np.nan, values)[..., first:end].copy() for name, values in fields.items()}
+    yield days[first:end], cut, first
+    for factor in (1e3, 1e-3):
+        wild = {name: values.copy() for name, values in fields.items()}
+        for name, values in wild.items():
+            values[..., : known[name]] *= factor
+            values[..., end:] *= factor
+        yield days, wild, 0
+
+
+def _values(features: FeatureSet, name: str, days: NDArray[np.datetime64], fields: Inputs) -> FloatArray:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy warns of rows and windows without a value, which are meant to be there
+            return features.evaluate(fields, Windows(days), [name])[name]
+    except SettingsError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise SettingsError(
+            f"feature '{name}' cannot be computed ({what}); mend its compute, or declare the inputs that it reads"
+        ) from error
+
+
+def _same(one: FloatArray, other: FloatArray) -> bool:
+    """Whether the bits agree wherever there is a value."""
+    a, b = np.ascontiguousarray(one), np.ascontiguousarray(other)
+    return a.shape == b.shape and bool(np.all((a.view(np.int64) == b.view(np.int64)) | (np.isnan(a) & np.isnan(b))))

@@ -1,0 +1,27 @@
+"""How a loop becomes machine code. What the loops compute is in `signals.kernels` and beside those who need one of their own."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile with numba at the first call and keep the result on disk; importing a module of kernels does not load numba.
+
+    A kernel cannot call another one; `__wrapped__` is the Python function. It releases the interpreter lock.
+    """
+    compiled: Callable[P, R] | None = None
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        nonlocal compiled
+        if compiled is None:
+            import numba  # half a second that only those who compute pay
+
+            compiled = numba.njit(cache=True, nogil=True)(function)
+        return compiled(*args, **kwargs)
+
+    return call

@@ -1,0 +1,82 @@
+"""Cross-sections: a value against those of the other names on the same session. Which names and values is not decided here."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_assets.market.panel import FloatArray
+from quant_assets.signals.compiled import kernel
+
+
+def rank(values: FloatArray, among: NDArray[np.bool_]) -> FloatArray:
+    """Percentile rank by session: 0 for the lowest value, 1 for the highest, ties share their mean rank.
+
+    Args:
+        values: float64 of shape (n_tickers, n_sessions), NaN where missing.
+        among: bool of the same shape: the names that are compared.
+
+    Returns:
+        float64 of the same shape; NaN where the value is missing, the name is not among those compared, or fewer than two are.
+
+    """
+    return _rank(np.where(among, values, np.nan))
+
+
+def zscore(values: FloatArray, among: NDArray[np.bool_]) -> FloatArray:
+    """Deviation from the session's mean in standard deviations (ddof 1); arguments and missing values as for `rank`.
+
+    Names are added up in the order of the panel, so a name that is not compared changes no bit. NaN where the values do not vary.
+    """
+    return _zscore(np.where(among, values, np.nan))
+
+
+@kernel
+def _rank(values: FloatArray) -> FloatArray:
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    names = np.empty(tickers, dtype=np.int64)
+    observed = np.empty(tickers)
+    for j in range(sessions):
+        count = 0
+        for i in range(tickers):
+            if not np.isnan(values[i, j]):
+                names[count] = i
+                observed[count] = values[i, j]
+                count += 1
+        if count < 2:
+            continue
+        order = np.argsort(observed[:count])
+        first = 0
+        while first < count:
+            last = first
+            while last + 1 < count and observed[order[last + 1]] == observed[order[first]]:
+                last += 1
+            for k in range(first, last + 1):
+                out[names[order[k]], j] = 0.5 * (first + last) / (count - 1)
+            first = last + 1
+    return out
+
+
+@kernel
+def _zscore(values: FloatArray) -> FloatArray:
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    for j in range(sessions):
+        total, count, low, high = 0.0, 0, np.inf, -np.inf
+        for i in range(tickers):
+            if not np.isnan(values[i, j]):
+                total += values[i, j]
+                count += 1
+                low, high = min(low, values[i, j]), max(high, values[i, j])
+        if count < 2 or low == high:
+            continue
+        mean, squares = total / count, 0.0
+        for i in range(tickers):
+            if not np.isnan(values[i, j]):
+                squares += (values[i, j] - mean) ** 2
+        deviation = np.sqrt(squares / (count - 1))
+        if deviation == 0.0:  # values so small that their squares vanish
+            continue
+        for i in range(tickers):
+            if not np.isnan(values[i, j]):
+                out[i, j] = (values[i, j] - mean) / deviation
+    return out

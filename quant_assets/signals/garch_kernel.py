@@ -1,0 +1,554 @@
+"""Compiled estimation of GARCH(1,1) with constant mean on many windows. Importing it loads numba; `signals.garch` does so when it fits.
+
+Each window is standardised (mean 0, variance 1) and estimated by maximum likelihood in x = (mu, omega, alpha, beta) and, for Student-t
+errors, eta = 1 / nu, in which the likelihood is nearly quadratic. The search is sequential quadratic programming: a quadratic model of the
+log-likelihood, at first with the expected information, then with BFGS updates from the analytic score, is maximised exactly over the
+linear constraints (`_step`), so a parameter at its bound is at its bound and no transformation flattens the likelihood there.
+
+Everything about a window is computed from its own returns in one fixed order: no fastmath, no sum across windows.
+
+References:
+    Bollerslev (1986), Generalized autoregressive conditional heteroskedasticity.
+    Fiorentini, Calzolari, Panattoni (1996), Analytic derivatives and the computation of GARCH estimates: score and information.
+    Lange, Little, Taylor (1989), Robust statistical modeling using the t distribution: information of the degrees of freedom.
+    Nocedal, Wright (2006), Numerical Optimization: active sets (16.5), damped BFGS (18.3).
+
+"""
+
+import math
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import numba
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from quant_assets.market.panel import FloatArray
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+IntArray = NDArray[np.int64]
+
+MU, OMEGA, ALPHA, BETA, ETA = range(5)
+
+#: The constraints of arch on standardised returns, rows of _NORMALS @ x >= _LIMITS: omega in [1e-8, 10], alpha, beta >= 0,
+#: alpha + beta < 1, nu in [2.05, 500]. The last two are for Student-t errors only.
+_NORMALS = np.array(
+    [[0, 1, 0, 0, 0], [0, -1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, -1, -1, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, -1]],
+    dtype=np.float64,
+)
+_LIMITS = np.array([1e-8, -10.0, 0.0, 0.0, -(1.0 - 1e-9), 1.0 / 500.0, -1.0 / 2.05])
+
+#: Starting values compared before each search: every pair of alpha and alpha + beta, with omega for unit variance.
+_START_ALPHA = np.array([0.01, 0.05, 0.1, 0.2])
+_START_PERSISTENCE = np.array([0.5, 0.7, 0.9, 0.98])
+_START_ETA, _DRIFT_BETA = 0.15, 0.997
+
+#: Searches from different starting values for each window.
+STARTS = 4
+
+#: A search ends where the model expects less gain in log-likelihood than this,
+_GAIN = 1e-13
+#: less than this where it only explores,
+_EXPLORED_GAIN = 1e-3
+#: and has converged where the information matrix of that very point expects less than this.
+_CONVERGED_GAIN = 1e-6
+_MAX_EVALUATIONS, _LEAST_LENGTH = 500, 1e-9
+
+#: Observations whose variances are multiplied before one logarithm is taken: 16 values of 1e-8 to 1e12 stay inside a float.
+_LOG_BLOCK = 16
+
+#: Returns whose deviation is below this share of their largest value are rounding, not variation.
+_LEAST_DEVIATION = 1e-10
+
+#: How arch weighs the first squared deviations into the variance before the first return.
+_BACKCAST_DECAY, _BACKCAST_SESSIONS = 0.94, 75
+
+
+def _compiled(function: Callable[P, R]) -> Callable[P, R]:
+    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return compiled
+
+
+def _parallel(function: Callable[P, R]) -> Callable[P, R]:
+    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)(function)
+    return compiled
+
+
+@_compiled
+def _digamma(x: float) -> float:
+    total = 0.0
+    while x < 8.0:
+        total -= 1.0 / x
+        x += 1.0
+    r = 1.0 / (x * x)
+    return total + math.log(x) - 0.5 / x - r * (1 / 12 - r * (1 / 120 - r * (1 / 252 - r * (1 / 240 - r * (1 / 132 - r * 691 / 32760)))))
+
+
+@_compiled
+def _trigamma(x: float) -> float:
+    total = 0.0
+    while x < 8.0:
+        total += 1.0 / (x * x)
+        x += 1.0
+    r = 1.0 / (x * x)
+    return total + 1.0 / x + 0.5 * r + r / x * (1 / 6 - r * (1 / 30 - r * (1 / 42 - r * (1 / 30 - r * (5 / 66 - r * 691 / 2730)))))
+
+
+@_compiled
+def evaluate(
+    y: FloatArray,
+    x: FloatArray,
+    student: bool,
+    mean_square: bool,
+    backcast: float,
+    score: FloatArray,
+    information: FloatArray,
+    informed: bool,
+) -> tuple[float, float]:
+    """Log-likelihood and variance forecast at the last observation; writes score and expected information.
+
+    Args:
+        y: observations, shape (n,).
+        x: mu, omega, alpha, beta and, if `student`, eta = 1 / nu.
+        student: standardised Student-t errors instead of normal ones.
+        mean_square: take the mean of (y - mu)² for the variance before the first observation, a function of mu.
+        backcast: that variance where it is not a function of mu.
+        score: derivatives of the log-likelihood by x; written.
+        information: their expected negative second derivatives, both triangles; written if `informed`.
+        informed: compute the information, which costs as much as the rest.
+
+    """
+    n = len(y)
+    mu, omega, alpha, beta = x[MU], x[OMEGA], x[ALPHA], x[BETA]
+    before, before_slope = backcast, 0.0
+    if mean_square:
+        before = 0.0
+        for t in range(n):
+            before += (y[t] - mu) ** 2
+            before_slope -= 2.0 * (y[t] - mu)
+        before /= n
+        before_slope /= n
+    nu, inverse = math.inf, 0.0
+    if student:
+        nu = 1.0 / x[ETA]
+        inverse = 1.0 / (nu - 2.0)
+    # The variance of the coming observation and its derivatives by mu, omega, alpha and beta.
+    variance = omega + (alpha + beta) * before
+    d_mu, d_omega, d_alpha, d_beta = (alpha + beta) * before_slope, 1.0, before, before
+    s_mu = s_omega = s_alpha = s_beta = 0.0
+    i_mu = i_direct = i_oo = i_oa = i_ob = i_aa = i_ab = i_bb = 0.0
+    m_omega = m_alpha = m_beta = m_mu = 0.0
+    log_variance = log_tail = squares = 0.0
+    block = 0
+    while block < n:
+        product = tail_product = 1.0
+        for t in range(block, min(block + _LOG_BLOCK, n)):
+            e = y[t] - mu
+            e2 = e * e
+            product *= variance
+            precision = 1.0 / variance
+            z2 = e2 * precision
+            if student:
+                tail = 1.0 + z2 * inverse
+                tail_product *= tail
+                weight = (nu + 1.0) * inverse / tail
+                squares += z2 / tail
+            else:
+                weight = 1.0
+                squares += z2
+            slope = 0.5 * precision * (weight * z2 - 1.0)
+            s_mu += weight * e * precision + slope * d_mu
+            s_omega += slope * d_omega
+            s_alpha += slope * d_alpha
+            s_beta += slope * d_beta
+            if informed:
+                r_mu, r_omega, r_alpha, r_beta = precision * d_mu, precision * d_omega, precision * d_alpha, precision * d_beta
+                i_direct += precision
+                i_mu += r_mu * r_mu
+                i_oo += r_omega * r_omega
+                i_oa += r_omega * r_alpha
+                i_ob += r_omega * r_beta
+                i_aa += r_alpha * r_alpha
+                i_ab += r_alpha * r_beta
+                i_bb += r_beta * r_beta
+                if student:
+                    m_mu += r_mu
+                    m_omega += r_omega
+                    m_alpha += r_alpha
+                    m_beta += r_beta
+            d_mu = beta * d_mu - 2.0 * alpha * e
+            d_omega = beta * d_omega + 1.0
+            d_alpha = beta * d_alpha + e2
+            d_beta = beta * d_beta + variance
+            variance = omega + alpha * e2 + beta * variance
+        log_variance += math.log(product)
+        if student:
+            log_tail += math.log(tail_product)
+        block += _LOG_BLOCK
+    direct, by_variance = 1.0, 0.5
+    if student:
+        direct = nu * (nu + 1.0) / ((nu - 2.0) * (nu + 3.0))
+        by_variance = nu / (2.0 * (nu + 3.0))
+    score[MU], score[OMEGA], score[ALPHA], score[BETA] = s_mu, s_omega, s_alpha, s_beta
+    information[:, :] = 0.0
+    information[MU, MU] = direct * i_direct + by_variance * i_mu
+    information[OMEGA, OMEGA] = by_variance * i_oo
+    information[ALPHA, ALPHA] = by_variance * i_aa
+    information[BETA, BETA] = by_variance * i_bb
+    information[OMEGA, ALPHA] = information[ALPHA, OMEGA] = by_variance * i_oa
+    information[OMEGA, BETA] = information[BETA, OMEGA] = by_variance * i_ob
+    information[ALPHA, BETA] = information[BETA, ALPHA] = by_variance * i_ab
+    if not student:
+        return -0.5 * (n * math.log(2.0 * math.pi) + log_variance + squares), variance
+    half, whole = 0.5 * (nu + 1.0), 0.5 * nu
+    level = math.lgamma(half) - math.lgamma(whole) - 0.5 * math.log(math.pi * (nu - 2.0))
+    level_slope = 0.5 * (_digamma(half) - _digamma(whole) - inverse)
+    to_eta = -nu * nu  # d nu / d eta
+    score[ETA] = to_eta * (n * level_slope - 0.5 * log_tail + half * inverse * inverse * squares)
+    ratio = 2.0 * inverse / nu  # d log(squared scale) / d nu at a given variance
+    by_nu = (
+        0.25 * (_trigamma(whole) - _trigamma(half))
+        - (nu + 5.0) / (2.0 * nu * (nu + 1.0) * (nu + 3.0))
+        - 2.0 * ratio / ((nu + 1.0) * (nu + 3.0))
+        + by_variance * ratio * ratio
+    )
+    information[ETA, ETA] = to_eta * to_eta * n * by_nu
+    cross = to_eta * 3.0 * inverse / ((nu + 1.0) * (nu + 3.0))
+    information[MU, ETA] = information[ETA, MU] = cross * m_mu
+    information[OMEGA, ETA] = information[ETA, OMEGA] = cross * m_omega
+    information[ALPHA, ETA] = information[ETA, ALPHA] = cross * m_alpha
+    information[BETA, ETA] = information[ETA, BETA] = cross * m_beta
+    return n * level - 0.5 * log_variance - half * log_tail, variance
+
+
+@_compiled
+def _solve(matrix: FloatArray, right: FloatArray, size: int) -> None:
+    """Gaussian elimination with partial pivoting, in place: `right` becomes the solution."""
+    for k in range(size):
+        pivot = k
+        for i in range(k + 1, size):
+            if abs(matrix[i, k]) > abs(matrix[pivot, k]):
+                pivot = i
+        if pivot != k:
+            for j in range(k, size):
+                matrix[k, j], matrix[pivot, j] = matrix[pivot, j], matrix[k, j]
+            right[k], right[pivot] = right[pivot], right[k]
+        scale = 1.0 / matrix[k, k]
+        for i in range(k + 1, size):
+            factor = matrix[i, k] * scale
+            if factor != 0.0:
+                for j in range(k + 1, size):
+                    matrix[i, j] -= factor * matrix[k, j]
+                right[i] -= factor * right[k]
+    for k in range(size - 1, -1, -1):
+        for j in range(k + 1, size):
+            right[k] -= matrix[k, j] * right[j]
+        right[k] /= matrix[k, k]
+
+
+@_compiled
+def _step(x: FloatArray, score: FloatArray, curvature: FloatArray, step: FloatArray) -> float:
+    """Maximise score'd - d'curvature d / 2 over feasible x + d by active sets; writes d, returns the maximum.
+
+    The multipliers of the last active set are the Karush-Kuhn-Tucker conditions: a maximum of 0 is a stationary point.
+    """
+    k = len(x)
+    rows = 7 if k == 5 else 5
+    scale = np.empty(k)  # to unit diagonal
+    for i in range(k):
+        scale[i] = 1.0 / math.sqrt(curvature[i, i])
+    active = np.zeros(rows, dtype=np.bool_)
+    room = np.empty(rows)  # how far each constraint is
+    for r in range(rows):
+        room[r] = -_LIMITS[r]
+        for i in range(k):
+            room[r] += _NORMALS[r, i] * x[i]
+        room[r] = max(room[r], 0.0)
+        active[r] = room[r] <= 1e-12
+    d = np.zeros(k)
+    system = np.empty((k + rows, k + rows))
+    right = np.empty(k + rows)
+    for _ in range(4 * rows):
+        size = k
+        for i in range(k):
+            right[i] = score[i] * scale[i]
+            for j in range(k):
+                system[i, j] = curvature[i, j] * scale[i] * scale[j]
+                right[i] -= system[i, j] * d[j]
+            system[i, i] += 1e-10
+        for r in range(rows):
+            if active[r]:
+                for i in range(k):
+                    system[i, size] = -_NORMALS[r, i] * scale[i]
+                    system[size, i] = _NORMALS[r, i] * scale[i]
+                for j in range(k, size + 1):
+                    system[j, size] = system[size, j] = 0.0
+                right[size] = 0.0
+                size += 1
+        _solve(system, right, size)
+        length, blocking = 1.0, -1
+        for r in range(rows):
+            if not active[r]:
+                towards = 0.0
+                for i in range(k):
+                    towards -= _NORMALS[r, i] * scale[i] * right[i]
+                if towards > 0.0 and room[r] < length * towards:
+                    length, blocking = room[r] / towards, r
+        for i in range(k):
+            d[i] += length * right[i]
+        for r in range(rows):
+            if not active[r]:
+                for i in range(k):
+                    room[r] += length * _NORMALS[r, i] * scale[i] * right[i]
+                room[r] = max(room[r], 0.0)
+        if blocking >= 0:
+            active[blocking] = True
+            room[blocking] = 0.0
+            continue
+        # The maximum on the active set: let go of the constraint that pulls hardest the wrong way.
+        worst, release, place = -1e-7, -1, k
+        for r in range(rows):
+            if active[r]:
+                if right[place] < worst:
+                    worst, release = right[place], r
+                place += 1
+        if release < 0:
+            break
+        active[release] = False
+    gain = 0.0
+    for i in range(k):
+        step[i] = d[i] * scale[i]
+    for i in range(k):
+        gain += score[i] * step[i]
+        for j in range(k):
+            gain -= 0.5 * step[i] * curvature[i, j] * step[j]
+    return gain
+
+
+@_compiled
+def _moved(x: FloatArray, step: FloatArray, length: float, to: FloatArray) -> None:
+    """Write x + length * step, with what rounding left outside a constraint put back on it."""
+    for i in range(len(x)):
+        to[i] = x[i] + length * step[i]
+    to[OMEGA] = min(max(to[OMEGA], _LIMITS[0]), -_LIMITS[1])
+    to[ALPHA] = max(to[ALPHA], 0.0)
+    to[BETA] = max(to[BETA], 0.0)
+    if to[ALPHA] + to[BETA] > -_LIMITS[4]:
+        to[BETA] = max(-_LIMITS[4] - to[ALPHA], 0.0)
+        to[ALPHA] = min(to[ALPHA], -_LIMITS[4])
+    if len(x) == 5:
+        to[ETA] = min(max(to[ETA], _LIMITS[5]), -_LIMITS[6])
+
+
+@_compiled
+def _search(
+    y: FloatArray, x: FloatArray, curvature: FloatArray, final: bool, student: bool, mean_square: bool, backcast: float
+) -> tuple[float, float, bool]:
+    """Climb from x, which becomes the maximum; gives log-likelihood, variance forecast and convergence.
+
+    `final` goes on with the `curvature` that a search to `_EXPLORED_GAIN` left, ends at `_GAIN`, and then checks convergence with the
+    information of that very point, because the updates may have lost sight of a direction.
+    """
+    k = len(x)
+    score, new_score, step, trial, push = np.zeros(k), np.empty(k), np.empty(k), x.copy(), np.empty(k)
+    information = np.empty((k, k))
+    enough = _GAIN if final else _EXPLORED_GAIN
+    level, ahead, rise, length, gain = -math.inf, 0.0, 0.0, 0.0, math.inf
+    informed, fresh, checking = not final, False, False
+    for _ in range(_MAX_EVALUATIONS):
+        # One call for all purposes: compiled code is inlined at every call.
+        new_level, new_ahead = evaluate(y, trial, student, mean_square, backcast, new_score, information, informed)
+        if informed:
+            curvature[:, :] = information
+            fresh = True
+        # Rounding may hide the last gains.
+        elif length > 0.0 and not new_level >= level + 1e-4 * length * rise - 1e-13 * abs(level):
+            if length > _LEAST_LENGTH:
+                bend = rise * length - (new_level - level)
+                length *= min(max(0.5 * rise * length / bend, 0.1), 0.5)
+                _moved(x, step, length, trial)
+                continue
+            if fresh:
+                return level, ahead, gain <= _CONVERGED_GAIN
+            trial[:] = x
+            informed = checking = True
+            continue
+        elif length > 0.0:
+            # Powell's damped BFGS update, which keeps the curvature positive definite.
+            along = bent = 0.0
+            for i in range(k):
+                step[i] = trial[i] - x[i]
+            for i in range(k):
+                push[i] = 0.0
+                for j in range(k):
+                    push[i] += curvature[i, j] * step[j]
+                bent += step[i] * push[i]
+                along += step[i] * (score[i] - new_score[i])
+            if bent > 0.0:
+                share = 1.0 if along >= 0.2 * bent else 0.8 * bent / (bent - along)
+                mixed = share * along + (1.0 - share) * bent
+                for i in range(k):
+                    score[i] = share * (score[i] - new_score[i]) + (1.0 - share) * push[i]
+                for i in range(k):
+                    for j in range(k):
+                        curvature[i, j] += score[i] * score[j] / mixed - push[i] * push[j] / bent
+                fresh = False
+        level, ahead = new_level, new_ahead
+        x[:] = trial
+        score[:] = new_score
+        gain = _step(x, score, curvature, step)
+        if gain <= enough or (checking and gain <= _CONVERGED_GAIN):
+            if fresh or not final:
+                return level, ahead, True
+            informed = checking = True
+            continue
+        informed = checking = False
+        rise = 0.0
+        for i in range(k):
+            rise += score[i] * step[i]
+        length = 1.0
+        _moved(x, step, length, trial)
+    return level, ahead, False
+
+
+@_compiled
+def _grid_start(y: FloatArray, backcast: float, x: FloatArray) -> None:
+    """Write the pair of the grid with the highest normal likelihood, with mean 0 and unit variance."""
+    pairs = len(_START_ALPHA) * len(_START_PERSISTENCE)
+    omega, alpha, beta, variance = np.empty(pairs), np.empty(pairs), np.empty(pairs), np.empty(pairs)
+    product, loss = np.ones(pairs), np.zeros(pairs)
+    for p in range(pairs):
+        alpha[p] = _START_ALPHA[p // len(_START_PERSISTENCE)]
+        persistence = _START_PERSISTENCE[p % len(_START_PERSISTENCE)]
+        omega[p], beta[p] = 1.0 - persistence, persistence - alpha[p]
+        variance[p] = omega[p] + persistence * backcast
+    for t in range(len(y)):
+        e2 = y[t] * y[t]
+        for p in range(pairs):
+            product[p] *= variance[p]
+            loss[p] += e2 / variance[p]
+            variance[p] = omega[p] + alpha[p] * e2 + beta[p] * variance[p]
+        if t % _LOG_BLOCK == _LOG_BLOCK - 1 or t == len(y) - 1:
+            for p in range(pairs):
+                loss[p] += math.log(product[p])
+                product[p] = 1.0
+    best = np.argmin(loss)
+    x[OMEGA], x[ALPHA], x[BETA] = omega[best], alpha[best], beta[best]
+
+
+@_compiled
+def _start(which: int, y: FloatArray, backcast: float, x: FloatArray) -> None:
+    """Write the starting values number `which`; all are functions of the window alone."""
+    x[MU] = 0.0
+    if len(x) == 5:
+        x[ETA] = _START_ETA
+    if which == 0:
+        _grid_start(y, backcast, x)
+    elif which == 1:  # slow and persistent
+        x[OMEGA], x[ALPHA], x[BETA] = 0.005, 0.02, 0.975
+    elif which == 2:  # hardly any memory
+        x[OMEGA], x[ALPHA], x[BETA] = 0.8, 0.1, 0.1
+    else:  # a variance that drifts from the backcast whatever the returns, with mean 1 over the window
+        beta = _DRIFT_BETA
+        share = (1.0 - beta ** len(y)) / (len(y) * (1.0 - beta))
+        x[OMEGA] = max((1.0 - beta) * (1.0 - share * backcast) / (1.0 - share), 1e-4)
+        x[ALPHA], x[BETA] = 0.0, beta
+
+
+@_compiled
+def _fit(returns: FloatArray, student: bool, mean_square: bool, out: FloatArray) -> None:
+    """Fit one window; writes a row of `fit_windows`."""
+    n = len(returns)
+    mean = largest = 0.0
+    for t in range(n):
+        mean += returns[t]
+        largest = max(largest, abs(returns[t]))
+    mean /= n
+    square = 0.0
+    for t in range(n):
+        square += (returns[t] - mean) ** 2
+    deviation = math.sqrt(square / n)
+    if not (n > 0 and deviation > _LEAST_DEVIATION * largest and math.isfinite(deviation)):
+        return
+    y = np.empty(n)
+    for t in range(n):
+        y[t] = (returns[t] - mean) / deviation
+    backcast = weight = 0.0
+    for t in range(min(_BACKCAST_SESSIONS, n) - 1, -1, -1):
+        backcast = _BACKCAST_DECAY * backcast + y[t] * y[t]
+        weight = _BACKCAST_DECAY * weight + 1.0
+    backcast = 1.0 if mean_square else backcast / weight
+    k = 5 if student else 4
+    x, best, curvature, best_curvature = np.empty(k), np.empty(k), np.empty((k, k)), np.empty((k, k))
+    level, winner = -math.inf, 0
+    ahead, converged = 0.0, False
+    for which in range(STARTS + 1):
+        final = which == STARTS
+        if final:
+            x[:] = best
+            curvature[:, :] = best_curvature
+        else:
+            _start(which, y, backcast, x)
+        found, ahead, converged = _search(y, x, curvature, final, student, mean_square, backcast)
+        if final:
+            level = found
+            best[:] = x
+        elif found > level:
+            level, winner = found, which
+            best[:] = x
+            best_curvature[:, :] = curvature
+    if mean_square:
+        backcast = 1.0 + best[MU] * best[MU]
+    scale = deviation * deviation
+    out[0], out[1], out[2], out[3] = mean + deviation * best[MU], scale * best[OMEGA], best[ALPHA], best[BETA]
+    out[4] = 1.0 / best[ETA] if student else math.inf
+    out[5] = scale * backcast
+    out[6] = level - n * math.log(deviation)
+    out[7] = scale * ahead
+    out[8] = 1.0 if converged else 0.0
+    out[9] = winner
+
+
+@_parallel
+def fit_windows(returns: FloatArray, starts: IntArray, stops: IntArray, student: bool, mean_square: bool) -> FloatArray:
+    """Fit every window returns[starts[i]:stops[i]].
+
+    Returns:
+        Shape (n_windows, 10): mu, omega, alpha, beta, nu, presample variance, log-likelihood, variance forecast at the window's last
+        return, converged (0 or 1), which start won. NaN, converged 0 and start -1 where the returns do not vary.
+
+    """
+    out = np.full((len(starts), 10), np.nan)
+    for i in prange(len(starts)):
+        out[i, 8], out[i, 9] = 0.0, -1.0
+        _fit(returns[starts[i] : stops[i]], student, mean_square, out[i])
+    return out
+
+
+@_parallel
+def forecasts(returns: FloatArray, starts: IntArray, stops: IntArray, ends: IntArray, parameters: FloatArray) -> FloatArray:
+    """Filter each window from its start to returns[ends[i]] with given parameters.
+
+    Args:
+        returns: shape (n_returns,).
+        starts: first return of each window, shape (n_windows,).
+        stops: first return whose forecast is given.
+        ends: one past the last; the ranges from `stops` to `ends` do not overlap.
+        parameters: mu, omega, alpha, beta and presample variance, shape (n_windows, 5).
+
+    Returns:
+        Shape (n_returns,): at each return the variance that is forecast from it for the next one, NaN outside the ranges.
+
+    """
+    out = np.full(len(returns), np.nan)
+    for i in prange(len(starts)):
+        mu, omega, alpha, beta, before = parameters[i]
+        variance = omega + (alpha + beta) * before
+        for t in range(starts[i], ends[i]):
+            variance = omega + alpha * (returns[t] - mu) ** 2 + beta * variance
+            if t >= stops[i]:
+                out[t] = variance
+    return out

@@ -1,0 +1,398 @@
+"""Compiled loops over a panel (tickers x sessions), called through `signals.windows.Windows`, which says what each computes.
+
+A value must be a function of its month and its window alone, bit for bit, and a long window must not be read again for each session. So a
+kernel stands on an *anchor*: the month's first session (`starts`), and again each session at which the window has left the anchor behind.
+There it reads the sessions before the anchor backwards, once: `tail[n]` covers the n sessions before it. The *head* covers the
+anchor and what follows, and grows from session to session. Every window is a tail and the head. Nothing is ever subtracted, so no rounding
+is carried along, and a spike that leaves the window leaves nothing behind. A session costs about window / 21 + 1 steps.
+
+Arrays are float64 of shape (n_tickers, n_sessions), C-contiguous, NaN where missing, unless stated; `starts` is `Windows.starts`.
+A value exists at a session with a value only, and where `MIN_OBSERVED` of the window's sessions have one.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_assets.market.panel import STALE_SESSIONS, FloatArray
+from quant_assets.signals.compiled import kernel
+
+#: Share of a window's sessions that need a bar, as (numerator, denominator): 80 %.
+MIN_OBSERVED = (4, 5)
+_PARTS, _WHOLE = MIN_OBSERVED
+
+Starts = NDArray[np.int64]
+
+
+@kernel
+def sums(values: FloatArray, starts: Starts, window: int, average: bool) -> FloatArray:
+    """Sum, or mean, of the observed values of the last `window` sessions; the mean of equal values is exactly that value."""
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    tail, seen = np.zeros(window), np.zeros(window, np.int64)
+    for i in range(tickers):
+        anchor, head, count = 0, 0.0, 0
+        last, other = -1, -1  # the newest observed session, and the newest whose value is another one
+        for j in range(sessions):
+            if starts[j] == j or j - anchor == window:
+                anchor, head, count = j, 0.0, 0
+                for n in range(1, window):
+                    if j >= n and not math.isnan(values[i, j - n]):
+                        head += values[i, j - n]
+                        count += 1
+                    tail[n], seen[n] = head, count
+                head, count = 0.0, 0
+            if math.isnan(values[i, j]):
+                continue
+            if last >= 0 and values[i, last] != values[i, j]:
+                other = last
+            last = j
+            head += values[i, j]
+            count += 1
+            n = window - 1 - (j - anchor)
+            observed = seen[n] + count
+            if _WHOLE * observed < _PARTS * window:
+                continue
+            if average:
+                out[i, j] = (tail[n] + head) / observed if other > j - window else values[i, j]
+            else:
+                out[i, j] = tail[n] + head
+    return out
+
+
+@kernel
+def deviations(values: FloatArray, starts: Starts, window: int) -> FloatArray:
+    """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 where all values are the same.
+
+    Means and squared deviations are updated by Welford's method and those of tail and head joined by that of Chan, Golub and LeVeque
+    (1979), which add what is positive only.
+    """
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
+    tail_mean, tail_squares, seen = np.zeros(window), np.zeros(window), np.zeros(window, np.int64)
+    for i in range(tickers):
+        anchor, mean, squares, count = 0, 0.0, 0.0, 0
+        for j in range(sessions):
+            if starts[j] == j or j - anchor == window:
+                anchor, mean, squares, count = j, 0.0, 0.0, 0
+                for n in range(1, window):
+                    if j >= n and not math.isnan(values[i, j - n]):
+                        count += 1
+                        apart = values[i, j - n] - mean
+                        mean += apart * inverse[count]
+                        squares += apart * (values[i, j - n] - mean)
+                    tail_mean[n], tail_squares[n], seen[n] = mean, squares, count
+                mean, squares, count = 0.0, 0.0, 0
+            if math.isnan(values[i, j]):
+                continue
+            count += 1
+            apart = values[i, j] - mean
+            mean += apart * inverse[count]
+            squares += apart * (values[i, j] - mean)
+            n = window - 1 - (j - anchor)
+            observed = seen[n] + count
+            if observed < 2 or _WHOLE * observed < _PARTS * window:
+                continue
+            apart = tail_mean[n] - mean
+            total = squares + tail_squares[n] + apart * apart * (seen[n] * count * inverse[observed])
+            out[i, j] = math.sqrt(total / (observed - 1))
+    return out
+
+
+@kernel
+def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Least squares of each ticker on a factor over the pairs of the last `window` sessions in which both are observed.
+
+    Args:
+        values: the dependent variable.
+        factor: one row for all tickers, or one for each: shape (1, n_sessions) or (n_tickers, n_sessions).
+        starts: `Windows.starts`.
+        window: sessions; `MIN_OBSERVED` is asked of the pairs.
+
+    Returns:
+        Slope (NaN where the factor does not vary), correlation (NaN where one of the two does not), and the standard deviation of the
+        residuals, of which two degrees of freedom are taken.
+
+    """
+    tickers, sessions = values.shape
+    slope, correlation = np.full((tickers, sessions), np.nan), np.full((tickers, sessions), np.nan)
+    residual = np.full((tickers, sessions), np.nan)
+    inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
+    # Of x the factor and y the value: means, sums of squares and of products, as in `deviations`.
+    tail = np.zeros((window, 5))
+    seen = np.zeros(window, np.int64)
+    for i in range(tickers):
+        f = i if len(factor) > 1 else 0
+        anchor, base, count = 0, 0.0, 0
+        x_mean, y_mean, xx, yy, xy = 0.0, 0.0, 0.0, 0.0, 0.0
+        for j in range(sessions):
+            if starts[j] == j or j - anchor == window:
+                # Counted from the anchor, a number of sessions is the same wherever the panel starts.
+                anchor, base = j, 0.0 if math.isnan(factor[f, j]) else factor[f, j]
+                count, x_mean, y_mean, xx, yy, xy = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+                for n in range(1, window):
+                    if j >= n and not math.isnan(values[i, j - n] + factor[f, j - n]):
+                        count += 1
+                        x, y = factor[f, j - n] - base, values[i, j - n]
+                        x_apart, y_apart = x - x_mean, y - y_mean
+                        x_mean += x_apart * inverse[count]
+                        y_mean += y_apart * inverse[count]
+                        xx += x_apart * (x - x_mean)
+                        yy += y_apart * (y - y_mean)
+                        xy += x_apart * (y - y_mean)
+                    seen[n] = count
+                    tail[n, 0], tail[n, 1], tail[n, 2], tail[n, 3], tail[n, 4] = x_mean, y_mean, xx, yy, xy
+                count, x_mean, y_mean, xx, yy, xy = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+            if math.isnan(values[i, j] + factor[f, j]):
+                continue
+            count += 1
+            x, y = factor[f, j] - base, values[i, j]
+            x_apart, y_apart = x - x_mean, y - y_mean
+            x_mean += x_apart * inverse[count]
+            y_mean += y_apart * inverse[count]
+            xx += x_apart * (x - x_mean)
+            yy += y_apart * (y - y_mean)
+            xy += x_apart * (y - y_mean)
+            n = window - 1 - (j - anchor)
+            observed = seen[n] + count
+            if observed < 2 or _WHOLE * observed < _PARTS * window:
+                continue
+            xs, ys, products = xx, yy, xy
+            if seen[n] > 0:
+                x_apart, y_apart = x_mean - tail[n, 0], y_mean - tail[n, 1]
+                weight = seen[n] * count * inverse[observed]
+                xs += tail[n, 2] + x_apart * x_apart * weight
+                ys += tail[n, 3] + y_apart * y_apart * weight
+                products += tail[n, 4] + x_apart * y_apart * weight
+            if xs > 0.0:
+                slope[i, j] = products / xs
+                if observed > 2:
+                    residual[i, j] = math.sqrt(max(0.0, ys - products * (products / xs)) / (observed - 2))
+                if ys > 0.0:
+                    correlation[i, j] = min(1.0, max(-1.0, products / (math.sqrt(xs) * math.sqrt(ys))))
+    return slope, correlation, residual
+
+
+@kernel
+def maxima(values: FloatArray, starts: Starts, window: int) -> FloatArray:
+    """Maximum of the last `window` sessions."""
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    tail, seen = np.full(window, -np.inf), np.zeros(window, np.int64)
+    for i in range(tickers):
+        anchor, head, count = 0, -np.inf, 0
+        for j in range(sessions):
+            if starts[j] == j or j - anchor == window:
+                anchor, head, count = j, -np.inf, 0
+                for n in range(1, window):
+                    if j >= n and not math.isnan(values[i, j - n]):
+                        head = max(head, values[i, j - n])
+                        count += 1
+                    tail[n], seen[n] = head, count
+                head, count = -np.inf, 0
+            if math.isnan(values[i, j]):
+                continue
+            head = max(head, values[i, j])
+            count += 1
+            n = window - 1 - (j - anchor)
+            if _WHOLE * (seen[n] + count) >= _PARTS * window:
+                out[i, j] = max(tail[n], head)
+    return out
+
+
+@kernel
+def medians(values: FloatArray, window: int) -> FloatArray:
+    """Median of the last `window` sessions. The observed values are kept in order from session to session, which rounds nothing."""
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    ordered = np.empty(window + 1)
+    for i in range(tickers):
+        count = 0
+        for j in range(sessions):
+            if j >= window and not math.isnan(values[i, j - window]):
+                at = np.searchsorted(ordered[:count], values[i, j - window])
+                count -= 1
+                for k in range(at, count):
+                    ordered[k] = ordered[k + 1]
+            if math.isnan(values[i, j]):
+                continue
+            at = count
+            while at > 0 and ordered[at - 1] > values[i, j]:
+                ordered[at] = ordered[at - 1]
+                at -= 1
+            ordered[at] = values[i, j] + 0.0  # 0, not -0, which would be equal to it and stand anywhere
+            count += 1
+            if _WHOLE * count >= _PARTS * window:
+                middle = count // 2
+                out[i, j] = ordered[middle] if count % 2 == 1 else 0.5 * (ordered[middle - 1] + ordered[middle])
+    return out
+
+
+@kernel
+def absolute_deviations(values: FloatArray, window: int) -> FloatArray:
+    """Mean distance of the last `window` sessions' values from their mean, each window by itself: meant for short ones."""
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    for i in range(tickers):
+        for j in range(sessions):
+            if math.isnan(values[i, j]):
+                continue
+            total, count = 0.0, 0
+            for k in range(max(0, j - window + 1), j + 1):
+                if not math.isnan(values[i, k]):
+                    total += values[i, k] - values[i, j]  # exactly 0 where all values are the same
+                    count += 1
+            if _WHOLE * count < _PARTS * window:
+                continue
+            mean, distance = values[i, j] + total / count, 0.0
+            for k in range(max(0, j - window + 1), j + 1):
+                if not math.isnan(values[i, k]):
+                    distance += abs(values[i, k] - mean)
+            out[i, j] = distance / count
+    return out
+
+
+@kernel
+def lagged(values: FloatArray, lag: int) -> FloatArray:
+    """Value `lag` sessions before, or the last one observed in the `STALE_SESSIONS` before that session."""
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    for i in range(tickers):
+        for j in range(sessions):
+            for k in range(j - lag, max(-1, j - lag - STALE_SESSIONS - 1), -1):
+                if not math.isnan(values[i, k]):
+                    out[i, j] = values[i, k]
+                    break
+    return out
+
+
+@kernel
+def logarithms(values: FloatArray) -> FloatArray:
+    """Natural logarithm, one element after the other: NumPy's vector code may round differently by array layout."""
+    tickers, sessions = values.shape
+    out = np.empty((tickers, sessions))
+    for i in range(tickers):
+        for j in range(sessions):
+            out[i, j] = math.log(values[i, j])
+    return out
+
+
+@kernel
+def smoothed(values: FloatArray, starts: Starts, span: int, decay: float, memory: int, first: int, seeds: int) -> FloatArray:
+    """Exponential average that begins anew `memory` - 1 sessions before each month.
+
+    At a month's first session it is a weighted sum (its terms in four running sums, which do not wait for each other); from there on a
+    recursion.
+
+    Args:
+        values: what is averaged; a session without a value is skipped.
+        starts: `Windows.starts`.
+        span: sessions of which `MIN_OBSERVED` must have a value.
+        decay: weight of the average so far at each new value.
+        memory: sessions before the month's second one that are read.
+        first: observed values up to and including the seed.
+        seeds: how many of them, the newest, make the seed: their sum over `span`.
+
+    """
+    tickers, sessions = values.shape
+    out = np.full((tickers, sessions), np.nan)
+    weights, fading = np.empty(memory), np.empty(memory)  # of the newest value last, and of the seed after k values
+    fading[0] = 1.0
+    for k in range(1, memory):
+        fading[k] = fading[k - 1] * decay
+    for k in range(memory):
+        weights[memory - 1 - k] = (1.0 - decay) * fading[k]
+    seen, before = np.empty(sessions), np.empty(sessions + 1, np.int64)  # observed values, and how many before a session
+    for i in range(tickers):
+        before[0] = 0
+        for j in range(sessions):
+            before[j + 1] = before[j]
+            if not math.isnan(values[i, j]):
+                seen[before[j]] = values[i, j]
+                before[j + 1] += 1
+        average, begin = np.nan, 0
+        for j in range(sessions):
+            end = before[j + 1]
+            new_month = starts[j] == j
+            if new_month:
+                average, begin = np.nan, before[max(0, j - memory + 1)]
+            start = begin + first
+            if end < start or (end == before[j] and not new_month):
+                continue
+            if end == start or new_month:
+                average = 0.0
+                for k in range(start - seeds, start):
+                    average += seen[k]
+                average = average / span * fading[end - start]
+                a, b, c, d = 0.0, 0.0, 0.0, 0.0
+                shift = memory - end
+                for k in range(start, end - 3, 4):
+                    a += weights[shift + k] * seen[k]
+                    b += weights[shift + k + 1] * seen[k + 1]
+                    c += weights[shift + k + 2] * seen[k + 2]
+                    d += weights[shift + k + 3] * seen[k + 3]
+                for k in range(end - (end - start) % 4, end):
+                    a += weights[shift + k] * seen[k]
+                average += (a + b) + (c + d)
+            else:
+                average = decay * average + (1.0 - decay) * values[i, j]
+            if end > before[j] and _WHOLE * (end - before[max(0, j - span + 1)]) >= _PARTS * span:
+                out[i, j] = average
+    return out
+
+
+@kernel
+def directional(plus: FloatArray, minus: FloatArray, reach: FloatArray, starts: Starts, span: int, memory: int) -> FloatArray:
+    """Wilder's average directional movement index, begun anew `memory` - 1 sessions before each month.
+
+    One loop smooths the movements and their index: two averages on top of each other would each have to look back by itself. Seeds are
+    TA-Lib's: sums of the first span - 1 movements, the mean of the first `span` indices; an index that is not defined counts 0 in the seed
+    and leaves the average as it is afterwards.
+
+    Args:
+        plus: upward movement.
+        minus: downward movement.
+        reach: true range.
+        starts: `Windows.starts`.
+        span: Wilder's 14.
+        memory: sessions before the month's second one that are read.
+
+    """
+    tickers, sessions = plus.shape
+    out = np.full((tickers, sessions), np.nan)
+    decay, weight = 1.0 - 1.0 / span, 1.0 / span
+    seen, before = np.empty((sessions, 3)), np.empty(sessions + 1, np.int64)  # as in `smoothed`
+    for i in range(tickers):
+        before[0] = 0
+        for j in range(sessions):
+            before[j + 1] = before[j]
+            if not math.isnan(plus[i, j] + minus[i, j] + reach[i, j]):
+                seen[before[j], 0], seen[before[j], 1], seen[before[j], 2] = plus[i, j], minus[i, j], reach[i, j]
+                before[j + 1] += 1
+        up, down, ranges, average, begin, done = 0.0, 0.0, 0.0, 0.0, 0, 0
+        for j in range(sessions):
+            if starts[j] == j:
+                up, down, ranges, average = 0.0, 0.0, 0.0, 0.0
+                begin = done = before[max(0, j - memory + 1)]
+            for k in range(done, before[j + 1]):
+                count = k - begin + 1
+                keep = decay if count >= span else 1.0
+                up = keep * up + seen[k, 0]
+                down = keep * down + seen[k, 1]
+                ranges = keep * ranges + seen[k, 2]
+                if count < span:
+                    continue
+                moved = up + down
+                defined = ranges > 0.0 and moved > 0.0
+                if count < 2 * span:  # the seed: a mean
+                    average += weight * (100.0 * abs(up - down) / moved if defined else 0.0)
+                elif defined:
+                    average = decay * average + weight * (100.0 * abs(up - down) / moved)
+            done = before[j + 1]
+            if done - begin < 2 * span - 1 or done == before[j]:
+                continue
+            if _WHOLE * (done - before[max(0, j - span + 1)]) >= _PARTS * span:
+                out[i, j] = min(average, 100.0)  # weights of 1 may come to 1 and a rounding error
+    return out

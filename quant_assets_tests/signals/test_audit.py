@@ -1,0 +1,48 @@
+"""The audit finds what it is there for."""
+
+import numpy as np
+import pytest
+
+from quant_assets.errors import SettingsError
+from quant_assets.signals.audit import audit, made_up
+from quant_assets.signals.declarations import Compute, Feature, FeatureSet
+
+
+def found(lookback: int, compute: Compute) -> np.ndarray:
+    return audit(FeatureSet([Feature("odd", ("close", "sector_return"), lookback, compute, "")]))["odd"]
+
+
+def test_what_declares_what_it_reads_passes() -> None:
+    values = found(19, lambda x, w: w.mean(x["close"], 20))
+    assert np.isfinite(values[0]).all()
+    assert values.shape[1] > 18, "a whole month"
+
+
+@pytest.mark.parametrize(
+    ("lookback", "compute", "message"),
+    [
+        (0, lambda x, w: np.roll(x["close"], -1, axis=1), "depends on later sessions"),
+        (0, lambda x, w: x["close"] / np.nanmax(x["close"], axis=1, keepdims=True), "depends on"),
+        (18, lambda x, w: w.mean(x["close"], 50), "more than 24 before its month"),
+        (30, lambda x, w: np.nancumsum(x["close"], axis=1), "depends on sessions more than 36 before its month"),
+        (0, lambda x, w: w.slope(x["close"], x["sector_return"], 2), "depends on sessions more than 6 before its month"),
+        (18, lambda x, w: w.highest(x["close"], 26), "more than 24 before its month"),
+        (0, lambda x, w: x["close"] - np.nanmean(x["close"], axis=0), "depends on other tickers"),
+        (0, lambda x, w: x["volume"], r"cannot be computed \(KeyError: 'volume'\)"),
+        (0, lambda x, w: x["close"][:, :3], "gives float64 of shape"),
+    ],
+)
+def test_what_depends_on_more_is_found(lookback: int, compute: Compute, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"feature 'odd' .*{message}|feature 'odd' {message}"):
+        found(lookback, compute)
+
+
+def test_the_made_up_panel_has_what_happens_to_tickers() -> None:
+    days, fields = made_up(400)
+    close = fields["close"]
+    assert close.shape == (4, len(days))
+    assert len(days) > 400 + 60
+    assert np.isfinite(close[0]).all()
+    assert 0 < np.isnan(close[1]).mean() < 0.1
+    assert np.isnan(close[2, :400]).all()
+    assert (np.diff(close[3]) == 0.0).sum() > 50

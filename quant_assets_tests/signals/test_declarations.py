@@ -1,0 +1,97 @@
+"""Declared features: what is derived from them, and what a set refuses."""
+
+import numpy as np
+import pytest
+
+from quant_assets.errors import SettingsError
+from quant_assets.market.calendar import sessions
+from quant_assets.market.panel import STALE_SESSIONS
+from quant_assets.signals.declarations import Compute, Feature, FeatureSet
+from quant_assets.signals.windows import MONTH_SESSIONS, Windows
+
+DAYS = sessions(np.datetime64("2020-03-02").item(), np.datetime64("2020-05-29").item())
+CLOSE = np.arange(2.0 * len(DAYS)).reshape(2, len(DAYS)) + 1.0
+
+
+def feature(name: str, *inputs: str, lookback: int = 0, compute: Compute | None = None, lag: int = 0, hidden: bool = False) -> Feature:
+    read = inputs or ("close",)
+    return Feature(name, read, lookback, compute or (lambda x, w: x[read[0]]), "", lag=lag, hidden=hidden)
+
+
+def evaluate(*features: Feature) -> dict[str, np.ndarray]:
+    return FeatureSet(features).evaluate({"close": CLOSE}, Windows(DAYS))
+
+
+def test_a_column_has_what_was_declared() -> None:
+    column = Feature("x", ("close",), 3, lambda x, w: x["close"], "what it says", "USD", ge=0, le=5).column
+    assert (column.meaning, column.unit, column.nullable, column.ge, column.gt, column.le) == ("what it says", "USD", True, 0, None, 5)
+
+
+def test_features_read_each_other_whatever_their_order_and_hidden_ones_are_not_given() -> None:
+    double = feature("double", "half", compute=lambda x, w: 4.0 * x["half"])
+    half = feature("half", compute=lambda x, w: x["close"] / 2.0, hidden=True)
+    found = evaluate(double, half)
+    assert list(found) == ["double"]
+    np.testing.assert_array_equal(found["double"], 2.0 * CLOSE)
+    features = FeatureSet([double, half])
+    assert (features.names, features.fields) == (("double",), ("close",))
+    assert list(features.evaluate({"close": CLOSE}, Windows(DAYS), ["half"])) == ["half"]
+
+
+def test_lookbacks_add_up_over_the_inputs() -> None:
+    chain = FeatureSet(
+        [feature("a", lookback=4), feature("b", "a", lookback=10, lag=2), feature("c", "sector_return", lookback=7), feature("d", "c", "b")]
+    )
+    month = MONTH_SESSIONS - 1
+    assert chain.total_lookback("a") == 4
+    assert chain.total_lookback("b") == 10 + 2 + month + 4
+    assert chain.total_lookback("c") == 7 + 1 + STALE_SESSIONS
+    # Without a lookback of its own, d reads rows of its own month only.
+    assert chain.total_lookback() == chain.total_lookback("d") == chain.total_lookback("b")
+    assert chain.reach("sector_return") == {"c": 7, "d": 7}
+    assert chain.reach("close")["d"] == chain.total_lookback("d")
+    assert chain.reach("volume") == {}
+
+
+def test_a_lagged_feature_holds_the_value_of_an_earlier_session() -> None:
+    found = evaluate(feature("late", lag=3))["late"]
+    assert np.isnan(found[:, :3]).all()
+    np.testing.assert_array_equal(found[:, 3:], CLOSE[:, :-3])
+
+
+def test_a_feature_sees_only_the_inputs_it_declares() -> None:
+    with pytest.raises(KeyError, match="other"):
+        evaluate(feature("other"), feature("greedy", compute=lambda x, w: x["close"] + x["other"]))
+
+
+def test_an_input_is_the_field_of_that_name_where_there_is_one() -> None:
+    found = evaluate(feature("close", compute=lambda x, w: -x["close"]), feature("reader", "close"))
+    np.testing.assert_array_equal(found["close"], -CLOSE)
+    np.testing.assert_array_equal(found["reader"], CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ([feature("a"), feature("a")], "feature 'a' is declared twice"),
+        ([feature("a", "b")], "feature 'a' reads 'b', which is neither a field .* nor a feature"),
+        ([feature("a", "b"), feature("b", "c"), feature("c", "a")], "in a circle: a <- b <- c <- a"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(features: list[Feature], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        FeatureSet(features)
+    FeatureSet([features[0], features[0]] if features[0].inputs == ("close",) else [])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.zeros(3), r"float64 of shape \(3,\), not float64 of its inputs' shape \(2, 63\)"),
+        (CLOSE.astype(np.float32), "float32 of shape"),
+        (None, "NoneType"),
+    ],
+)
+def test_another_shape_or_type_is_an_error_that_names_the_feature(value: object, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"feature 'odd' gives {message}"):
+        evaluate(feature("odd", compute=lambda x, w: value))  # type: ignore[arg-type,return-value]

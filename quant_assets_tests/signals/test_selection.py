@@ -1,0 +1,100 @@
+"""Coverage, turnover and comparison of selections, by hand."""
+
+from datetime import date
+
+import polars as pl
+import pytest
+
+from quant_assets.schemas import DATASETS
+from quant_assets.settings import CandidateSettings
+from quant_assets.signals.selection import compare, coverage, selection, turnover
+
+MAY, JUNE, JULY = date(2024, 5, 31), date(2024, 6, 28), date(2024, 7, 31)
+
+
+def rows(*chosen: tuple[date, str, str, int, float]) -> pl.DataFrame:
+    schema = {"as_of": pl.Date, "ticker": pl.String, "candidate_type": pl.String, "selection_rank": pl.Int32, "composite_score": pl.Float64}
+    return pl.DataFrame(chosen, schema=schema, orient="row")
+
+
+def side(day: date, kind: str, tickers: str) -> list[tuple[date, str, str, int, float]]:
+    return [(day, ticker, kind, rank + 1, 1.0 - rank) for rank, ticker in enumerate(tickers)]
+
+
+def test_turnover_is_the_share_of_new_names_of_a_side() -> None:
+    chosen = rows(*side(MAY, "long", "ABCD"), *side(MAY, "short", "XY"), *side(JUNE, "long", "ABXE"), *side(JUNE, "short", "YX"))
+    (june,) = turnover(chosen, [MAY, JUNE]).rows(named=True)
+    assert june == {"as_of": JUNE, "long_turnover": 0.5, "short_turnover": 0.0}, "X was not long before, though it was chosen"
+
+
+def test_turnover_against_nothing_or_of_nothing_is_unknown() -> None:
+    chosen = rows(*side(MAY, "long", "A"), *side(JULY, "long", "A"), *side(JULY, "short", "B"))
+    assert turnover(chosen, [MAY, JUNE, JULY]).rows() == [(JUNE, None, None), (JULY, None, None)]
+    assert turnover(chosen, [MAY, JULY]).rows() == [(JULY, 0.0, None)]
+    assert turnover(chosen, [JULY]).is_empty()
+    assert turnover(chosen.clear(), []).is_empty()
+
+
+def test_comparison_names_what_enters_leaves_moves_and_stays() -> None:
+    before = rows(*side(JUNE, "long", "ABC"), *side(JUNE, "short", "XYZ"), *side(MAY, "long", "Q"))
+    after = rows(*side(JUNE, "long", "BDX"), *side(JUNE, "short", "ZY"), *side(MAY, "long", "Q"))
+    found = compare(before, after)
+    assert found.select("as_of", "ticker", "change", "selection_rank_before", "selection_rank_after").rows() == [
+        (MAY, "Q", "stays", 1, 1),
+        (JUNE, "B", "stays", 2, 1),
+        (JUNE, "D", "enters", None, 2),
+        (JUNE, "X", "moves", 1, 3),
+        (JUNE, "Z", "stays", 3, 1),
+        (JUNE, "Y", "stays", 2, 2),
+        (JUNE, "A", "leaves", 1, None),
+        (JUNE, "C", "leaves", 3, None),
+    ]
+    moved = found.row(by_predicate=pl.col("ticker") == "X", named=True)
+    assert (moved["candidate_type_before"], moved["candidate_type_after"]) == ("short", "long")
+    assert (moved["composite_score_before"], moved["composite_score_after"]) == (1.0, -1.0)
+    assert compare(before.clear(), after.clear()).is_empty()
+
+
+def indicators(count: int) -> pl.DataFrame:
+    made = [
+        {
+            "ticker": f"T{i}",
+            "date": day,
+            "close": 10.0,
+            "momentum": 0.01 * i * i,
+            "ma_slope": -0.001 * i,
+            "garch_volatility": None if i == 0 else 0.2 + 0.01 * i,
+            "dollar_volume": 0.0 if i == 1 else 1e8,
+            "history_sessions": 252,
+        }
+        for day in (MAY, JUNE)
+        for i in range(count)
+    ]
+    return pl.DataFrame(made, schema=DATASETS["indicators"].schema)
+
+
+def test_coverage_counts_members_bars_volatilities_and_eligible_names() -> None:
+    given = indicators(6)
+    members = pl.concat([given.select("ticker", "date"), pl.DataFrame({"ticker": ["NOBAR"], "date": [JUNE]})])
+    found = selection(given, members, [JUNE, MAY, JULY], CandidateSettings())
+    assert found.coverage.rows(named=True) == [
+        {"as_of": MAY, "members": 6, "with_bar": 6, "with_garch_volatility": 5, "eligible": 5},
+        {"as_of": JUNE, "members": 7, "with_bar": 6, "with_garch_volatility": 5, "eligible": 5},
+        {"as_of": JULY, "members": 0, "with_bar": 0, "with_garch_volatility": 0, "eligible": 0},
+    ]
+    assert coverage(given.clear(), members.clear(), found.scored.clear(), []).is_empty()
+
+
+def test_names_have_the_scores_of_those_that_are_not_chosen_too() -> None:
+    given = indicators(9)
+    one = selection(given, given, [JUNE], CandidateSettings())
+    other = selection(given, given, [JUNE], CandidateSettings(momentum_weight=0.0, moving_average_weight=1.0, volatility_weight=0.0))
+    assert one.names.drop("candidate_type", "selection_rank").equals(one.scored)
+    assert one.names.filter(pl.col("candidate_type").is_not_null()).height == one.candidates.height < one.scored.height
+    found = compare(one.names, other.names)
+    assert set(found["ticker"]) == set(one.candidates["ticker"]) | set(other.candidates["ticker"])
+    assert found["composite_score_before"].null_count() == found["composite_score_after"].null_count() == 0
+    left = found.row(by_predicate=pl.col("change") == "leaves", named=True)
+    assert left["composite_score_after"] == pytest.approx(
+        dict(other.scored.select("ticker", "composite_score").rows())[left["ticker"]], abs=0
+    )

@@ -1,0 +1,40 @@
+"""The table of `quant features`: every declared indicator and feature with what was declared of it."""
+
+import pytest
+
+from quant_assets.documentation import Line, as_markdown, documented
+from quant_assets.errors import SettingsError
+from quant_assets.features import fundamental
+from quant_assets.settings import load_settings
+from quant_assets_tests.graph import demo_datasets
+
+SETTINGS = load_settings("demo")
+LINES = {line.name: line for line in documented(SETTINGS) if line.set != "indicators"}
+
+
+def test_every_column_of_the_two_datasets_has_a_line() -> None:
+    datasets = demo_datasets()
+    assert ["ticker", "date", *LINES] == list(datasets["features"].columns)
+    shown = {line.name: line for line in documented(SETTINGS, "indicators")}
+    assert set(shown) == set(datasets["indicators"].columns) - {"ticker", "date", "close", "garch_fitted_on"}
+    assert (shown["garch_volatility"].lookback, shown["momentum"].lookback) == (751, 125)
+
+
+def test_a_line_says_what_was_declared() -> None:
+    line = LINES["rsi_14"]
+    assert (line.inputs, line.unit, line.lag, line.meaning) == ("change", "percent", 0, "relative strength index over 14 sessions")
+    assert "Wilder (1978)" in line.source
+    assert line.lookback > 300, "with what its inputs look back"
+    assert LINES["book_to_market"].lookback == fundamental.price_sessions(SETTINGS.fundamentals)
+
+
+def test_one_set_may_be_asked_for() -> None:
+    assert {line.set for line in documented(SETTINGS, "core")} == {"core"}
+    none = SETTINGS.model_copy(update={"features": SETTINGS.features.model_copy(update={"sets": ("core",)})})
+    with pytest.raises(SettingsError, match="set 'nosuch' does not exist; choose one of indicators, core"):
+        documented(none, "nosuch")
+
+
+def test_markdown_keeps_its_columns() -> None:
+    text = as_markdown([Line("a", "core", "x, y", 3, "1", 0, "one | other", "")])
+    assert text.splitlines()[2] == "| a | core | x, y | 3 | 1 | 0 | one \\| other |  |"
