@@ -176,8 +176,8 @@ def truth(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 @pytest.mark.parametrize(
     ("case", "cut", "empty"),
     [
-        (MOVE, date(2021, 4, 20), {"delistings"}),
-        (MOVE, date(2021, 5, 14), {"delistings"}),
+        (MOVE, date(2021, 4, 20), {"quarantine"}),
+        (MOVE, date(2021, 5, 14), {"quarantine"}),
         (
             TAKEOVER,
             date(2017, 3, 15),
