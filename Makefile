@@ -31,7 +31,7 @@ demo: $(VENV)/.installed ## Run every asset on the simulated market; ends with t
 ui: export DAGSTER_HOME := $(or $(DAGSTER_HOME),$(CURDIR)/storage/dagster/$(PROFILE))
 ui: $(VENV)/.installed ## Dagster's web UI on loopback (PROFILE=demo, PORT=3000)
 	@# Made by one process alone: two that meet an empty home corrupt its SQLite files, and `dagster dev` starts several.
-	@$(BIN)/python -c 'from quant_assets.running import execute; execute.dagster_home("$(PROFILE)"); execute.initialise_instance()'
+	@$(BIN)/python -c 'from quant_assets.running import instance; instance.dagster_home("$(PROFILE)"); instance.initialise_instance()'
 	QUANT_PROFILE=$(PROFILE) $(BIN)/dagster dev -m quant_assets.definitions -h 127.0.0.1 -p $(PORT)
 
 .PHONY: test

@@ -14,7 +14,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.ratio import PEERS_PYTHON, Ratio, peer_imports
-from quant_assets.features.alpha158 import ALPHA158
+from quant_assets.features.alpha158 import FEATURES
 from quant_assets.signals.declarations import FeatureSet
 from quant_assets.signals.windows import Windows
 
@@ -65,7 +65,7 @@ def panel() -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 def our_seconds(days: np.ndarray, fields: dict[str, np.ndarray]) -> list[float]:
     """Two computations of ours, after one that may compile."""
-    features = FeatureSet(ALPHA158)
+    features = FeatureSet(FEATURES)
     given = {name: fields[name] for name in features.fields}
     taken = []
     for _ in range(3):

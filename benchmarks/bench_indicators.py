@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.ratio import Ratio, alternating
-from quant_assets.features import extended
-from quant_assets.signals.declarations import FeatureSet
+from quant_assets.features import core
+from quant_assets.signals.declarations import Feature, FeatureSet
 from quant_assets.signals.windows import Windows
 
 TICKERS, SESSIONS = 500, 2_500
@@ -43,9 +43,9 @@ Bars = dict[str, np.ndarray]
 
 
 def measure() -> list[Ratio]:
-    """Times of the common indicators against each peer, of those that only TA-Lib has, and of the whole set `extended`."""
+    """Times of the common indicators against each peer, of those that only TA-Lib has, and of the whole set `core`."""
     days, bars = panel()
-    library, windows = FeatureSet(extended.FEATURES), Windows(days)
+    library, windows = FeatureSet(feature for feature in core.FEATURES if isinstance(feature, Feature)), Windows(days)
     frame = long_frame(days, bars)
 
     def ours(names: tuple[str, ...]) -> Callable[[], object]:
@@ -67,7 +67,7 @@ def measure() -> list[Ratio]:
     return [
         Ratio("indicators", f"{len(SAME)} indicators, {size}", same, "pandas group-by", pandas_seconds, "rolling and ewm by ticker"),
         Ratio("indicators", more, ours_with_directional, "TA-Lib, ticker by ticker", talib_seconds, "the former, DI, ADX and CCI"),
-        Ratio("indicators", f"all {len(library.names)} of set extended, {size}", whole, "none", None, "our time by itself"),
+        Ratio("indicators", f"all {len(library.names)} windows of set core, {size}", whole, "none", None, "our time by itself"),
     ]
 
 

@@ -14,11 +14,8 @@ refused AS (
 expected AS (
     SELECT sector, month, max(date) AS as_of, count(*) AS member_sessions FROM universe GROUP BY sector, month
 ),
-met AS (
-    SELECT u.sector, u.month, count(*) AS member_bars
-    FROM universe AS u
-    JOIN ohlcv AS o ON u.sector = o.sector AND u.ticker = o.ticker AND u.date = o.date
-    GROUP BY u.sector, u.month
+absent AS (
+    SELECT sector, month, sum(sessions) AS sessions FROM absences GROUP BY sector, month
 )
 SELECT
     e.sector,
@@ -27,8 +24,8 @@ SELECT
     coalesce(b.bars, 0)::INTEGER AS bars,
     coalesce(r.refused, 0)::INTEGER AS refused_bars,
     e.member_sessions::INTEGER AS member_sessions,
-    coalesce(m.member_bars, 0)::INTEGER AS member_bars
+    (e.member_sessions - coalesce(a.sessions, 0))::INTEGER AS member_bars
 FROM expected AS e
 LEFT JOIN bars AS b ON e.sector = b.sector AND e.month = b.month
 LEFT JOIN refused AS r ON e.sector = r.sector AND e.month = r.month
-LEFT JOIN met AS m ON e.sector = m.sector AND e.month = m.month
+LEFT JOIN absent AS a ON e.sector = a.sector AND e.month = a.month

@@ -15,6 +15,7 @@ from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.partitions import parse_key
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
+from quant_assets.schemas.dataset import rises
 
 #: Check name and what it says; all of them block what is downstream, in the same run and, the partition being set aside, in later ones.
 CONTRACT = {
@@ -40,37 +41,52 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
     """
     found: dict[str, list[str]] = {name: [] for name in CONTRACT}
     head = ["sector"] if dataset.grain == "sector" else []
-
-    def note(check: str, what: str, rows: pl.DataFrame) -> None:
-        if len(rows):
-            first = {name: value for name, value in rows.row(0, named=True).items() if name in {*head, *dataset.key, *what.split()}}
-            found[check].append(f"{what}: {len(rows)} rows, first {first}")
-
     for name, column in dataset.columns.items():
         if frame.schema.get(name) != column.dtype:
             found["dtypes"].append(f"{name} is {frame.schema.get(name)}, not {column.dtype}")
     if found["dtypes"]:
         return found
-    note("keys", f"key {' '.join(dataset.key)} repeats", frame.filter(frame.select(*head, *dataset.key).is_duplicated()))
+    rules: list[tuple[str, str, pl.Expr]] = []
     for name, column in dataset.columns.items():
         value = pl.col(name)
         if not column.nullable:
-            note("nulls", f"{name} is null", frame.filter(value.is_null()))
+            rules.append(("nulls", f"{name} is null", value.is_null()))
         if column.dtype == pl.Float64:
-            note("ranges", f"{name} is not finite", frame.filter(~value.is_finite()))
+            rules.append(("ranges", f"{name} is not finite", ~value.is_finite()))
         if column.ge is not None:
-            note("ranges", f"{name} below {column.ge}", frame.filter(value < column.ge))
+            rules.append(("ranges", f"{name} below {column.ge}", value < column.ge))
         if column.gt is not None:
-            note("ranges", f"{name} not above {column.gt}", frame.filter(value <= column.gt))
+            rules.append(("ranges", f"{name} not above {column.gt}", value <= column.gt))
         if column.le is not None:
-            note("ranges", f"{name} above {column.le}", frame.filter(value > column.le))
+            rules.append(("ranges", f"{name} above {column.le}", value > column.le))
         if column.isin is not None:
-            note("ranges", f"{name} not one of {column.isin}", frame.filter(value.is_not_null() & ~value.is_in(column.isin)))
+            rules.append(("ranges", f"{name} not one of {column.isin}", value.is_not_null() & ~value.is_in(column.isin)))
     known = pl.col(dataset.known_at)
-    note("known", f"{dataset.known_at} later than {last_session}", frame.filter(known > last_session))
+    rules.append(("known", f"{dataset.known_at} later than {last_session}", known > last_session))
     if dataset.known_at != dataset.dated_by:
-        note("known", f"{dataset.known_at} before {dataset.dated_by}", frame.filter(known < pl.col(dataset.dated_by)))
+        rules.append(("known", f"{dataset.known_at} before {dataset.dated_by}", known < pl.col(dataset.dated_by)))
+    if not _keys_differ(dataset, frame):
+        rules.insert(0, ("keys", f"key {' '.join(dataset.key)} repeats", pl.struct(*head, *dataset.key).is_duplicated()))
+    # One pass over the frame counts the breaches of every rule; rows are looked up only where there are any.
+    counts = frame.lazy().select(rule.sum().alias(str(number)) for number, (_, _, rule) in enumerate(rules)).collect().row(0)
+    for count, (check, what, rule) in zip(counts, rules, strict=True):
+        if count:
+            row = frame.filter(rule).row(0, named=True)
+            first = {name: value for name, value in row.items() if name in {*head, *dataset.key, *what.split()}}
+            found[check].append(f"{what}: {count} rows, first {first}")
     return found
+
+
+def _keys_differ(dataset: Dataset, frame: pl.DataFrame) -> bool:
+    """Whether the rows' order shows that no key repeats: the quick answer, since the store keeps partitions sorted.
+
+    A key that holds the date lies in one partition only.
+    """
+    partition = ["sector", "month"] if dataset.grain == "sector" else ["month"]
+    if dataset.dated_by not in dataset.key or not set(partition) <= set(frame.columns):
+        return False
+    places = frame.select(pl.struct(partition).rle_id().alias("place"), *dataset.key)
+    return places["place"].n_unique() == frame.select(pl.struct(partition).n_unique()).item() and rises(places, ["place", *dataset.key])
 
 
 def contract_checks(
@@ -133,32 +149,63 @@ def _refused(frame: pl.DataFrame, keys: Sequence[str], breaks: Callable[[pl.Data
     return found or list(keys)
 
 
-def coverage_check(profile: Profile) -> dg.AssetChecksDefinition:
-    """Which index members have no indicators at all in a month: a warning, since providers rarely have every ticker."""
+def sessions_explained(universe: pl.DataFrame, ohlcv: pl.DataFrame, absences: pl.DataFrame) -> list[str]:
+    """Member sessions that have neither a bar nor a reason, and reasons given for sessions that have a bar.
+
+    Args:
+        universe: dataset universe, `sector, ticker, date`.
+        ohlcv: dataset ohlcv of the same partitions.
+        absences: dataset absences of the same partitions.
+
+    Returns:
+        What is wrong, one line for each sector and ticker, sorted; empty where every session is present or explained.
+
+    """
+    last = pl.col("last_session")
+    spells = absences.select("sector", "ticker", pl.col("first_session").alias("date"), last)
+    explained = pl.col("date") <= last
+    missing = universe.select("sector", "ticker", "date").join(ohlcv, on=["sector", "ticker", "date"], how="anti").sort("date")
+    matched = missing.join_asof(spells.sort("date"), on="date", by=["sector", "ticker"], check_sortedness=False)
+    bare = matched.filter(~explained.fill_null(False)).group_by("sector", "ticker").agg(pl.len(), pl.col("date").min())
+    counted = matched.filter(explained).group_by("sector", "ticker").len("met")
+    given = absences.group_by("sector", "ticker").agg(pl.col("sessions").sum())
+    strange = given.join(counted, on=["sector", "ticker"], how="left").filter(pl.col("sessions") != pl.col("met").fill_null(0))
+    wrong = [f"{sector} {ticker}: {count} sessions without bar and reason, first {day}" for sector, ticker, count, day in bare.iter_rows()]
+    wrong += [
+        f"{sector} {ticker}: a reason for sessions that have a bar" for sector, ticker in strange.select("sector", "ticker").iter_rows()
+    ]
+    return sorted(wrong)
+
+
+def presence_check(profile: Profile) -> dg.AssetChecksDefinition:
+    """Every session of an index member has a bar or a reason; how many have which reason is in the metadata."""
 
     @dg.asset_check(
-        name="covers_universe",
-        asset="indicators",
-        additional_deps=["universe"],
-        description="every index member has a bar, and with it indicators, in each month of its membership",
+        name="sessions_explained",
+        asset="data_quality",  # downstream of all three: bars are also made for months whose universe nobody asked for
+        additional_deps=["universe", "ohlcv", "absences"],
+        description="every session of an index member has a bar in ohlcv or a reason in absences",
     )
-    def covers_universe(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         keys = context.op_execution_context.partition_keys
-        columns = ("sector", "ticker", "month")
-        met = profile.store.read(profile.datasets["indicators"], keys).select(columns).unique()
-        members = profile.store.read(profile.datasets["universe"], keys).select(columns).unique()
-        bare = members.join(met, on=columns, how="anti").sort(columns).collect()
-        total = members.select(pl.len()).collect().item()
-        names = bare.group_by("ticker", maintain_order=True).agg(pl.col("month").first())
-        listed = ", ".join(f"{ticker} ({month})" for ticker, month in names.head(40).iter_rows())
+        columns = ("sector", "ticker", "date")
+        members = profile.store.read(profile.datasets["universe"], keys).select(columns).collect()
+        bars = profile.store.read(profile.datasets["ohlcv"], keys).select(columns).collect()
+        absences = profile.store.read(profile.datasets["absences"], keys).collect()
+        wrong = sessions_explained(members, bars, absences)
+        reasons = absences.group_by("reason").agg(pl.col("sessions").sum()).sort("reason")
+        never = absences.filter(pl.col("reason") == "no_bar_yet")["ticker"].unique().sort().to_list()
         return dg.AssetCheckResult(
-            passed=not len(bare),
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"{len(bare)} of {total} member-months have no bar; first month of each ticker: {listed}" if len(bare) else None,
-            metadata={"member_months": total, "without_bar": len(bare)},
+            passed=not wrong,
+            description="; ".join(wrong[:20]) or None,
+            metadata={
+                "member_sessions": len(members),
+                **{f"sessions_{reason}": count for reason, count in reasons.iter_rows()},
+                "tickers_without_any_bar_yet": dg.MetadataValue.md(", ".join(never) or "none"),
+            },
         )
 
-    return covers_universe
+    return check
 
 
 #: How far scores that are rounded to nine decimals may lie apart where their sums were added up in another order.
@@ -214,3 +261,30 @@ def same_selection_check(profile: Profile) -> dg.AssetChecksDefinition:
         )
 
     return same_selection
+
+
+def agreement_check(profile: Profile) -> dg.AssetChecksDefinition:
+    """`providers_agree`: no two providers disagree on a bar; a warning that names the worst."""
+
+    @dg.asset_check(
+        asset="price_disagreements",
+        name="providers_agree",
+        description="no two providers' total returns differ by more than files.events.disagreement; lists the ten largest differences",
+    )
+    def providers_agree(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        dataset = profile.datasets["price_disagreements"]
+        rows = profile.store.read(dataset, context.op_execution_context.partition_keys).collect()
+        rows = rows.filter(pl.col("panel_from") == pl.col("date"))  # a bar that a ticker brought along is its old sector's
+        worst = rows.sort(pl.col("difference").abs(), "ticker", "date", descending=[True, False, False]).head(10)
+        columns = ("ticker", "date", "provider", "total_return", "other_provider", "other_return")
+        named = (
+            f"{ticker} {day} ({one} {mine:+.1%}, {other} {its:+.1%})" for ticker, day, one, mine, other, its in worst.select(columns).rows()
+        )
+        return dg.AssetCheckResult(
+            passed=rows.is_empty(),
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{len(rows)} bars of {rows['ticker'].n_unique()} tickers: {', '.join(named)}" if len(rows) else None,
+            metadata={"disagreements": len(rows), "tickers": rows["ticker"].n_unique()},
+        )
+
+    return providers_agree

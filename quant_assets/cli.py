@@ -54,7 +54,10 @@ def run(
     last: ToOption = None,
     select: Annotated[
         str | None,
-        typer.Option("--select", help="Dagster asset selection, such as 'group:signals' or 'ohlcv,prices' [default: every asset]."),
+        typer.Option(
+            "--select",
+            help="Assets: 'ohlcv..labels', 'ohlcv,prices', or a Dagster selection such as 'group:signals' [default: every asset].",
+        ),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors computed at the same time.")] = os.cpu_count() or 1,
     profile: ProfileOption = None,
@@ -120,7 +123,7 @@ def candidates(
 
         quant candidates -s it --compare --with candidates.momentum_weight=0.6
 
-        quant candidates --from 2024-01 --compare --with candidates.long_fraction=0.2
+        quant candidates --from 2024-01 --compare
 
         quant candidates -s it --from 2024-01 --to 2024-06 --export exported
     """
@@ -233,15 +236,22 @@ class _Session:
 
     def run(self, sectors: list[str], first: str, last: str, *, select: str | None, workers: int) -> None:
         from quant_assets.definitions import build_defs
-        from quant_assets.running.execute import dagster_home, execute
-        from quant_assets.running.plan import Planner, total_outputs
+        from quant_assets.running.execute import execute
+        from quant_assets.running.instance import dagster_home, records
+        from quant_assets.running.plan import Planner, joined, total_outputs
 
         self.profile.source.membership(self.profile.last_session())  # a missing data folder is said before anything starts
-        dagster_home(self.settings.profile)
+        home = dagster_home(self.settings.profile)
+        found, wanted = records(home), self.settings.dagster.storage
+        if found is not None and found != wanted:
+            _print(f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); move that folder to change")
         defs = build_defs(self.settings)
         planner = Planner(defs, self.profile)
         names = planner.select(select, defs)
-        chains = [planner.sector_phases(names, name, first, last) for name in sectors]
+        # Neighbours one after the other may become one run; the sectors with most tickers start first, so that no core is left waiting.
+        chains = joined(planner.sector_phases(names, name, first, last) for name in sorted(sectors, key=list(SECTORS).index))
+        tickers = dict(self.profile.source.sector_snapshots(self.profile.last_session()).group_by("sector").len().iter_rows())
+        chains.sort(key=lambda chain: -max(phase.outputs * sum(tickers.get(name, 0) for name in phase.sectors) for phase in chain))
         monthly = planner.month_phases(names, first, last)
         phases = [phase for chain in [*chains, monthly] for phase in chain]
         if not phases:

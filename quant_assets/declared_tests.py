@@ -143,7 +143,8 @@ def _parse(line: str) -> DeclaredTest:
     others = to[1] if to else values
     one_column = kind == "accepted_values" and len(columns) > 1
     uneven = kind == "relationships" and len(columns) != len(others)
-    if not columns or one_column or uneven or bool(arrow) != bool(others):
+    incomplete = kind in ("accepted_values", "relationships") and not others
+    if not columns or one_column or uneven or incomplete or bool(arrow) != bool(others):
         raise ValueError(f"'{line}' is not a test; write it as {_FORMS[kind]}")
     return DeclaredTest(kind, columns, severity == "test", values, to)
 

@@ -12,7 +12,7 @@ from quant_assets.assets.portfolio import portfolio_assets
 from quant_assets.assets.signals import signal_assets
 from quant_assets.assets.sql import load_models, sql_assets
 from quant_assets.automation.jobs import jobs
-from quant_assets.checks import contract_checks, coverage_check, same_selection_check
+from quant_assets.checks import agreement_check, contract_checks, presence_check, same_selection_check
 from quant_assets.io import ParquetIOManager
 from quant_assets.profile import Profile
 from quant_assets.settings import Settings, load_settings
@@ -47,7 +47,8 @@ def _definitions(profile: Profile, on_written: Callable[[str, int], None] | None
         assets=assets,
         asset_checks=[
             *contract_checks(profile, list(profile.datasets), {model.name: model.tests for model in models}),
-            coverage_check(profile),
+            presence_check(profile),
+            agreement_check(profile),
             same_selection_check(profile),
         ],
         jobs=jobs(profile),

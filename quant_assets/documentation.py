@@ -8,7 +8,7 @@ from rich.table import Table
 
 from quant_assets.catalogue import library
 from quant_assets.errors import SettingsError
-from quant_assets.features.library import SETS, FeatureLibrary, ready_made
+from quant_assets.features.library import SETS, FeatureLibrary
 from quant_assets.settings import Settings
 from quant_assets.signals.declarations import Declared
 from quant_assets.signals.indicators import all_declared
@@ -50,8 +50,10 @@ def documented(settings: Settings, only: str | None = None) -> list[Line]:
     known = dict.fromkeys((*(line.set for line in lines), *SETS))
     if only not in known:
         raise SettingsError(f"set '{only}' does not exist; choose one of {', '.join(known)}")
-    chosen = [line for line in lines if line.set == only]
-    return chosen or _lines(FeatureLibrary({only: ready_made(only)}), settings)
+    if only not in {line.set for line in lines}:  # a ready-made set that the profile does not name may read those that it does
+        added = settings.features.model_copy(update={"sets": (*settings.features.sets, only)})
+        lines = _lines(library(settings.model_copy(update={"features": added})), settings)
+    return [line for line in lines if line.set == only]
 
 
 def _lines(features: FeatureLibrary, settings: Settings) -> list[Line]:

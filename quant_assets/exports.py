@@ -38,9 +38,10 @@ def candidates_document(candidates: pl.DataFrame, sector: str, as_of: date) -> d
 def export_candidates(
     candidates: pl.DataFrame, folder: str, decisions: Mapping[str, Iterable[date]], storage_options: Mapping[str, object] | None = None
 ) -> list[str]:
-    """Write candidates as `year=YYYY/month=M/candidates_<sector>.parquet` (the rows) and `.json` (`candidates_document`).
+    """Write candidates as `year=YYYY/month=M/candidates_<sector>.parquet` (the rows) and `_candidates_<sector>.json` (the dictionary).
 
-    The month is not padded with a zero. Each file is replaced as a whole, so a reader sees the old one or the new one.
+    The month is not padded with a zero. The underscore hides the dictionary from readers of the whole folder (Spark, pyarrow, pandas).
+    Each file is replaced as a whole, so a reader sees the old one or the new one.
 
     Args:
         candidates: rows of dataset candidates with `sector`.
@@ -52,15 +53,17 @@ def export_candidates(
         Names of the files, relative to the folder.
 
     """
-    store, written = DatasetStore(folder, storage_options), []
+    store = DatasetStore(folder, storage_options)
+    written: list[str] = []
     for sector, as_ofs in decisions.items():
         for as_of in as_ofs:
             rows = candidates.filter((pl.col("sector") == sector) & (pl.col("as_of") == as_of))
             content = io.BytesIO()
             rows.drop("month", strict=False).sort("candidate_type", "selection_rank").write_parquet(content, compression="zstd")
-            document = json.dumps(candidates_document(rows, sector, as_of), indent=2, ensure_ascii=False)
-            name = f"year={as_of.year}/month={as_of.month}/candidates_{sector}"
-            for suffix, written_bytes in (("parquet", content.getvalue()), ("json", f"{document}\n".encode())):
-                store.write_file(f"{name}.{suffix}", written_bytes)
-                written.append(f"{name}.{suffix}")
+            document = json.dumps(candidates_document(rows, sector, as_of), indent=2, ensure_ascii=False) + "\n"
+            month = f"year={as_of.year}/month={as_of.month}"
+            files = {f"{month}/candidates_{sector}.parquet": content.getvalue(), f"{month}/_candidates_{sector}.json": document.encode()}
+            for name, written_bytes in files.items():
+                store.write_file(name, written_bytes)
+            written += files
     return written

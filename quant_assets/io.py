@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ from quant_assets.settings import SECTORS
 
 _PART = "part-0.parquet"
 _KNOWN_THROUGH = "known_through"
+_SCHEMA = "ARROW:schema"  # where Arrow's writers keep the schema as text
 _STALE_SECONDS = 3600
 _WRITERS = 8  # the disk flushes the files of several writers together: 0.5 instead of 5 ms each
+_State = tuple[int, int, int]  # inode, time of change in nanoseconds, size: a file that was replaced has another
 _SECTOR_ORDER = {sector: position for position, sector in enumerate(SECTORS)}
 
 
@@ -49,6 +52,8 @@ class DatasetStore:
         self._command = command
         self._fs, self._root = fsspec.core.url_to_fs(self.url, **dict(storage_options or {}))
         self.local = isinstance(self._fs, LocalFileSystem)
+        #: Local files that this process has written or held against the schema: their state on disk then, and what they take account of.
+        self._checked: dict[str, tuple[_State, date | None]] = {}
 
     def path(self, dataset: Dataset, partition_key: str) -> str:
         """File of a partition."""
@@ -131,6 +136,8 @@ class DatasetStore:
         """
         path = self.path(dataset, partition_key)
         try:
+            if self.local and path in self._checked and self._checked[path][0] == _state(os.stat(path)):
+                return self._checked[path][1]
             with self._fs.open(path) as file:
                 found = pl.read_parquet_metadata(file).get(_KNOWN_THROUGH)
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -187,20 +194,26 @@ class DatasetStore:
                 f"dataset '{dataset.name}': {len(outside)} rows lie outside the run's partitions {describe(wanted)}; the first is in "
                 f"{first['__key']}, ticker {first.get('ticker', '-')}, {dataset.dated_by} {first[dataset.dated_by]}"
             )
-        by_key = {str(key[0]): rows for key, rows in frame.partition_by("__key", as_dict=True, maintain_order=True).items()}
-        encoded = {}
-        for key in wanted:
-            rows = by_key.get(key)
-            rows = pl.DataFrame(schema=dataset.schema) if rows is None else rows.select(list(dataset.schema))
-            buffer = io.BytesIO()
-            recorded = None if known_through is None else {_KNOWN_THROUGH: known_through(key).isoformat()}
-            rows.write_parquet(buffer, compression="zstd", statistics=True, metadata=recorded)
-            encoded[key] = (buffer.getvalue(), len(rows))
         if known_through is not None:
             self._keep_what_knows_more(dataset, wanted, known_through)
+        by_key = {str(key[0]): rows for key, rows in frame.partition_by("__key", as_dict=True, maintain_order=True).items()}
+        empty = pl.DataFrame(schema=dataset.schema)
+
+        def write_one(key: str) -> int:
+            rows, path = by_key.get(key), self.path(dataset, key)
+            rows = empty if rows is None else rows.select(list(dataset.schema))
+            known = None if known_through is None else known_through(key)
+            buffer = io.BytesIO()
+            rows.write_parquet(
+                buffer, compression="zstd", statistics=True, metadata=None if known is None else {_KNOWN_THROUGH: known.isoformat()}
+            )
+            state = self._replace(path, buffer.getvalue())
+            if state is not None:
+                self._checked[path] = (state, known)
+            return len(rows)
+
         with ThreadPoolExecutor(_WRITERS) as pool:
-            list(pool.map(lambda key: self._replace(self.path(dataset, key), encoded[key][0]), wanted))
-        return {key: count for key, (_, count) in encoded.items()}
+            return dict(zip(wanted, pool.map(write_one, wanted), strict=True))
 
     def _keep_what_knows_more(self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]) -> None:
         gone = set(self.missing(dataset, keys))
@@ -245,22 +258,32 @@ class DatasetStore:
 
     def _check_file(self, dataset: Dataset, path: str, source: Any) -> date | None:
         """Hold a file against the schema; the last session that it takes account of, where that was recorded."""
+        state = _state(os.stat(path)) if self.local else None
+        checked = self._checked.get(path)
+        if state is not None and checked is not None and checked[0] == state:
+            return checked[1]
         try:
             with open(path, "rb") if self.local else contextlib.nullcontext(source) as file:
-                found = pl.read_parquet_schema(file)
+                recorded = pl.read_parquet_metadata(file)
                 file.seek(0)
-                recorded = pl.read_parquet_metadata(file).get(_KNOWN_THROUGH)
+                same = recorded.get(_SCHEMA) == _recorded_schema(tuple(dataset.schema.items()))
+                if not same:  # another writer's text; reading the schema takes three times as long as reading the metadata
+                    same = _same_schema(pl.read_parquet_schema(file), dataset)
                 file.seek(0)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(path, error) from None
-        if not _same_schema(found, dataset):
+        if not same:
             raise DatasetError(f"{path} was written with another schema than '{dataset.name}' has now; materialise it again")
-        return date.fromisoformat(recorded) if recorded else None
+        known = date.fromisoformat(recorded[_KNOWN_THROUGH]) if recorded.get(_KNOWN_THROUGH) else None
+        if state is not None:
+            self._checked[path] = (state, known)
+        return known
 
-    def _replace(self, path: str, content: bytes) -> None:
+    def _replace(self, path: str, content: bytes) -> _State | None:
+        """Replace a file as a whole; its state on disk where it is local."""
         if not self.local:
             self._fs.pipe_file(path, content)  # an object store's put is atomic
-            return
+            return None
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         for stale in target.parent.glob(".*.tmp"):
@@ -273,7 +296,8 @@ class DatasetStore:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
+                os.fchmod(file.fileno(), 0o644)
+                state = _state(os.fstat(file.fileno()))
             os.replace(temporary, target)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -283,6 +307,7 @@ class DatasetStore:
             os.fsync(folder)  # the rename itself must survive a power cut
         finally:
             os.close(folder)
+        return state
 
 
 class ParquetIOManager(dg.IOManager):
@@ -358,6 +383,19 @@ def sorted_keys(keys: Iterable[str]) -> list[str]:
 
 def _same_schema(found: Mapping[str, Any], dataset: Dataset) -> bool:
     return list(found.items()) == list(dataset.schema.items())  # the order too: files are read side by side
+
+
+def _state(found: os.stat_result) -> _State:
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@cache
+def _recorded_schema(columns: tuple[tuple[str, Any], ...]) -> str | None:
+    """The text by which a file that is written now records these columns."""
+    buffer = io.BytesIO()
+    pl.DataFrame(schema=pl.Schema(columns)).write_parquet(buffer)
+    buffer.seek(0)
+    return pl.read_parquet_metadata(buffer).get(_SCHEMA)
 
 
 def _unreadable(path: str, error: Exception) -> DatasetError:

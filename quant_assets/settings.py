@@ -44,6 +44,12 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class DagsterSettings(Model):
+    """Where a new Dagster instance keeps its records: the embedded PostgreSQL (for long histories), or SQLite files."""
+
+    storage: Literal["postgres", "sqlite"] = "postgres"
+
+
 class PartitionSettings(Model):
     """The months that exist. `end` (inclusive) is null where the running month is the last one."""
 
@@ -136,6 +142,23 @@ class LabelSettings(Model):
     entry_lag: int = Field(default=1, ge=0)
 
 
+class DelistingSettings(Model):
+    """What a delisting did to its holders, beyond the last price, as far as it can be told when it becomes known.
+
+    A provider may say why a ticker stopped trading. Where none does, a price that had collapsed stands for a failure: a last close below
+    `collapse_price` USD as traded (the exchanges' minimum bid), or a fall of `collapse_fall` or more from the highest close of the last
+    `collapse_sessions` sessions. Everything else is unknown, and holders are assumed to have got the last price.
+
+    `failure_return` is Shumway's mean return of performance-related delistings from NYSE and AMEX (1997, "The delisting bias in CRSP
+    data", Journal of Finance 52(1)); for Nasdaq, Shumway and Warther (1999, Journal of Finance 54(6)) find -0.55.
+    """
+
+    failure_return: float = Field(default=-0.30, ge=-1, le=0)
+    collapse_price: float = Field(default=1.0, ge=0)
+    collapse_fall: float = Field(default=0.8, gt=0, le=1)
+    collapse_sessions: int = Field(default=252, ge=1)
+
+
 class LightGBMSettings(Model):
     """Parameters handed to LightGBM."""
 
@@ -214,6 +237,13 @@ class DemoSettings(Model):
     signal_strength: float = Field(default=0.001, ge=0)
 
 
+class Span(Model):
+    """Days from `first` to `last`, both included; without a limit where null."""
+
+    first: date = date.min
+    last: date = date.max
+
+
 class PriceFile(Model):
     """One price file and how to read it. Files are listed in order of precedence, the best first.
 
@@ -225,6 +255,7 @@ class PriceFile(Model):
         where: columns of the file and the value that a row must have.
         no_split: what the file writes on days without a split.
         complete_through: last day on which the file has every ticker that traded; its own last day where null.
+        not_the_member: symbols under which the file has another company than the index had, and when; those bars are not read.
 
     """
 
@@ -235,6 +266,7 @@ class PriceFile(Model):
     where: dict[str, str] = {}
     no_split: float = 1.0
     complete_through: date | None = None
+    not_the_member: dict[str, Span] = {}
 
 
 class MembershipFile(Model):
@@ -318,6 +350,43 @@ class MacroFile(Model):
     series: dict[str, MacroSeries]
 
 
+class Rename(Model):
+    """A company that changed its symbol: from the day `since` it trades as `new`.
+
+    Files name a whole series by the symbol of the day on which they were collected. With the rename declared, bars before it under
+    either symbol are `old`'s, and `new` brings them along from then on. `old` ends there (a delisting `renamed`, without a loss).
+    """
+
+    old: str
+    new: str
+    since: date
+
+
+class EventSettings(Model):
+    """When a corporate action is taken for faulty, and when two providers disagree. Ratios: 0.02 are 2 points or 2 %.
+
+    Attributes:
+        disagreement: difference of two providers' total returns beyond which they disagree.
+        agreement: difference within which another provider's return confirms an explanation.
+        jump: least total return, up or down, that an event may have to explain.
+        event_yield: least dividend over the close before that is doubted.
+        spin_off_yield: the same for a dividend that is marked as a spin-off.
+        ratio_tolerance: how far a jump may lie from a split ratio, with another provider's return to confirm it.
+        lone_tolerance: the same for close and open without another provider.
+        turnover: most times by which the dollar volume of such a split day may differ from the day before.
+
+    """
+
+    disagreement: float = Field(default=0.02, gt=0)
+    agreement: float = Field(default=0.005, gt=0)
+    jump: float = Field(default=0.25, gt=0)
+    event_yield: float = Field(default=0.04, gt=0)
+    spin_off_yield: float = Field(default=0.10, gt=0)
+    ratio_tolerance: float = Field(default=0.015, gt=0)
+    lone_tolerance: float = Field(default=0.03, gt=0)
+    turnover: float = Field(default=3.0, gt=1)
+
+
 class FilesSettings(Model):
     """The files of the folder that `QUANT_DATA_DIR` names, and how bars of several providers become one series."""
 
@@ -326,12 +395,28 @@ class FilesSettings(Model):
     securities: SecuritiesFile | None = None
     fundamentals: tuple[FundamentalFile, ...] = ()
     macro: tuple[MacroFile, ...] = ()
+    renames: tuple[Rename, ...] = ()
+    #: Without a bar for so many sessions a ticker counts as delisted. If the symbol trades again, another company has it.
     delisted_after_sessions: int = Field(default=5, ge=1)
     #: A provider joins a ticker's series when most of its last returns (at most `splice_sessions`, at least
     #: `splice_min_sessions`) lie within `splice_tolerance` of the series'.
     splice_sessions: int = Field(default=20, ge=2)
     splice_min_sessions: int = Field(default=5, ge=2)
     splice_tolerance: float = Field(default=0.001, gt=0)
+    events: EventSettings = EventSettings()
+
+    @field_validator("renames")
+    @classmethod
+    def _one_after_the_other(cls, value: tuple[Rename, ...]) -> tuple[Rename, ...]:
+        for names in ([each.old for each in value], [each.new for each in value]):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"'{twice[0]}' stands twice on the same side; one symbol becomes one other")
+        begun = {each.new: each.since for each in value}
+        for each in value:
+            if begun.get(each.old, date.min) >= each.since:
+                raise ValueError(f"'{each.old}' ends on {each.since}, before it began on {begun[each.old]}; put the renames in order")
+        return value
 
 
 class _EnvironmentSource(EnvSettingsSource):
@@ -390,11 +475,13 @@ class Settings(BaseSettings):
     data_dir: Path | None = None
     storage: str = "storage"
     as_of: date | None = None
+    dagster: DagsterSettings = DagsterSettings()
     partitions: PartitionSettings
     indicators: IndicatorSettings
     candidates: CandidateSettings = CandidateSettings()
     fundamentals: FundamentalSettings = FundamentalSettings()
     features: FeatureSettings = FeatureSettings()
+    delistings: DelistingSettings = DelistingSettings()
     labels: LabelSettings = LabelSettings()
     training: TrainingSettings = TrainingSettings()
     predictions: PredictionSettings = PredictionSettings()

@@ -43,6 +43,7 @@ def environment(folder: Path) -> dict[str, str]:
     fixed = {
         "QUANT__STORAGE": str(folder / "storage"),
         "DAGSTER_HOME": str(folder / "home"),
+        "QUANT__DAGSTER__STORAGE": "sqlite",
         "QUANT__AS_OF": str(AS_OF),
         "QUANT__PARTITIONS__START": "2024-03",
         "QUANT__CANDIDATES__MIN_HISTORY_SESSIONS": "20",
@@ -290,13 +291,13 @@ def test_a_sector_that_fails_is_named_and_the_others_are_finished(quant: Quant, 
     path.write_bytes(b"PAR1 cut short")
     assert refusal(quant(*command)).startswith(f"error: {path} cannot be read"), "said before anything starts"
     assert store.existing(DATASETS["prices"]) == set()
-    pl.DataFrame({"ticker": ["A"]}).write_parquet(path)
+    stray = {"ticker": "A", "date": date(2024, 5, 2), "panel_from": date(2024, 5, 2), "adjustment": "as_traded", "provider": "p"}
+    numbers = {name: 1.0 for name, dtype in DATASETS["ohlcv"].schema.items() if dtype == pl.Float64}
+    pl.DataFrame([stray | numbers | {"in_sector": True}], schema=DATASETS["ohlcv"].schema).write_parquet(path)
     outcome = quant(*command)
     assert outcome.status == 1
-    assert (
-        outcome.err
-        == f"error: prices (energy, {LAST}): {path} was written with another schema than 'ohlcv' has now; materialise it again\n"
-    )
+    assert outcome.err.startswith(f"error: prices (energy, {LAST}): dataset 'prices': 1 rows lie outside the run's partitions")
+    assert outcome.err.count("\n") == 1
     assert store.existing(DATASETS["prices"]) == {f"{LAST}|it"}
 
 

@@ -67,9 +67,10 @@ def test_an_asset_has_its_grain_and_runs_ranges_in_one_run(dataset: Dataset) -> 
 def test_an_asset_has_the_contracts_checks_and_they_block(dataset: Dataset) -> None:
     specs = {each.name: GRAPH.get_check_spec(each) for each in GRAPH.get_check_keys_for_assets({dg.AssetKey(dataset.name)})}
     assert set(CONTRACT) == {"dtypes", "keys", "nulls", "ranges", "known"}
-    # Beyond the contract: what the header of a SQL model declares, and the comparisons of two datasets.
+    # Beyond the contract: what the header of a SQL model declares, and the comparisons of datasets.
     tests = {test.name: test.blocking for model in load_models(DATASETS) if model.name == dataset.name for test in model.tests}
-    across = {"indicators": {"covers_universe": False}, "candidates_sql": {"same_selection": True}}.get(dataset.name, {})
+    comparisons = {"sessions_explained": "data_quality", "providers_agree": "price_disagreements", "same_selection": "candidates_sql"}
+    across = {name: name == "same_selection" for name, asset in comparisons.items() if asset == dataset.name}
     assert {name: spec.blocking for name, spec in specs.items()} == dict.fromkeys(CONTRACT, True) | tests | across
     assert all(spec.description for spec in specs.values())
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from quant_assets.running.plan import joined
 from quant_assets_tests.graph import Graph, compare_known_by
 
 # A sector and months with a delisting (March 2024), a ticker that moves in (April 2024), and the first models (from October 2023).
@@ -37,6 +38,22 @@ def test_a_range_run_equals_twelve_single_runs_byte_for_byte(ranged: Graph, tmp_
     expected, found = ranged.files(), single.files()
     assert sorted(found) == sorted(expected)
     assert [path for path, content in expected.items() if found[path] != content] == []
+
+
+def test_neighbouring_sectors_in_one_run_equal_one_run_each_byte_for_byte(tmp_path: Path) -> None:
+    together, alone = (Graph.at(tmp_path / name, as_of=AS_OF, partitions={"start": "2023-03"}) for name in ("together", "alone"))
+    names = together.planner.select("universe..labels", together.defs)
+    chains = [together.planner.sector_phases(names, sector, "2024-04", "2024-04") for sector in (SECTOR, "healthcare")]
+    for phase in (phase for chain in chains for phase in chain):
+        alone.materialise(phase.assets, tags=phase.range_tags)
+    (chain,) = joined(chains)
+    for phase in chain:
+        assert phase.sectors == (SECTOR, "healthcare")
+        together.materialise(phase.assets, tags=phase.range_tags)
+    expected, found = alone.files(), together.files()
+    assert {path.split("/")[1] for path in expected} == {f"sector={SECTOR}", "sector=healthcare"}
+    assert len(expected) == sum(phase.outputs for phase in chain)
+    assert found == expected
 
 
 @pytest.mark.parametrize("cut", [date(2024, 4, 30), date(2024, 3, 20)], ids=["month-end", "mid-month"])

@@ -72,7 +72,7 @@ def test_own_features_appear_everywhere_and_go_cleanly(conf: Path, tmp_path: Pat
 
     (conf / "base.yaml").write_text((PROJECT / "conf" / "base.yaml").read_text(encoding="utf-8") + "\n", encoding="utf-8")
     without = Graph(graph.settings.model_copy(update={"features": graph.settings.features.model_copy(update={"modules": ()})}))
-    with pytest.raises(DatasetError, match=r"trained on 52 \(range_20, jump_60\), the features are 50 \(none of its own\)"):
+    with pytest.raises(DatasetError, match=r"trained on \d+ \(range_20, jump_60\), the features are \d+ \(none of its own\)"):
         load_model(*files, "here", without.profile.features.names)
     with pytest.raises(DatasetError, match="was written with another schema than 'features' has now"):
         without.read("features")

@@ -22,6 +22,7 @@ from quant_assets.market import fundamentals, universe
 from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import sector_bars
 from quant_assets.market.calendar import sessions
+from quant_assets.market.delistings import with_returns
 from quant_assets.partitions import month_of, month_start
 from quant_assets.settings import Settings, load_settings
 from quant_assets.sources.demo import DemoSource
@@ -36,14 +37,15 @@ def _judged_forecasts(sector: str, settings: Settings) -> pl.DataFrame:
     source, days = DemoSource(settings.demo, first), sessions(first, LAST)
     snapshots = source.sector_snapshots(LAST)
     tickers = universe.panel_tickers(snapshots, sector, LAST)
-    ohlcv, _ = sector_bars(source.bars(tickers, first, LAST), snapshots, sector, days, settings.files)
+    gone = source.delistings(tickers, LAST)
+    ohlcv, *_ = sector_bars(source.bars(tickers, first, LAST), gone, snapshots, sector, days, settings.files)
     prices = adjust(ohlcv)
     members = universe.members(source.membership(LAST), snapshots, sector, days)
     statements = fundamentals.as_known(source.statements(tickers, LAST), snapshots, sector, settings.fundamentals, days)
     decisions = list({month_of(day): day for day in days.tolist()}.values())
     inputs = features(prices, peaks(prices, days, decisions), statements, members, FEATURES, settings.fundamentals, days, first, LAST)
     horizon = settings.labels.model_copy(update={"horizons": (HORIZON,)})
-    outcomes = labels(prices, source.delistings(tickers, LAST), members, horizon, days, LAST, first, LAST)
+    outcomes = labels(prices, with_returns(gone, ohlcv, settings.delistings), members, horizon, days, LAST, first, LAST)
 
     trainings = [day for day in decisions if is_training_month(day, settings.training.cadence_months)]
     parts = []

@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import httpx
 import polars as pl
 import pytest
 
-from quant_assets_tests.graph import PROJECT
+from quant_assets.io import DatasetStore
+from quant_assets_tests.graph import PROJECT, demo_datasets
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 #: A browser that neither needs a sandbox (root) nor talks to anything but the loopback address.
@@ -25,7 +27,7 @@ AS_OF = "2024-06-28"
 
 @pytest.fixture
 def web_ui(tmp_path: Path) -> Iterator[str]:
-    """`dagster dev` on a free port of the loopback address, after `dagster asset materialize` of the bars of June 2024."""
+    """`dagster dev` on a free port of the loopback address, after `dagster asset materialize` of the bars and candidates of June 2024."""
     storage, home = tmp_path / "storage", tmp_path / "home"
     home.mkdir()
     shutil.copyfile(PROJECT / "conf" / "dagster.yaml", home / "dagster.yaml")
@@ -34,8 +36,10 @@ def web_ui(tmp_path: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     environment = os.environ | {"DAGSTER_HOME": str(home), "QUANT__STORAGE": str(storage), "QUANT__AS_OF": AS_OF, "QUANT_PROFILE": "demo"}
     dagster = str(Path(sys.executable).parent / "dagster")
-    bars = ["asset", "materialize", "-m", "quant_assets.definitions", "--select", "ohlcv,quarantine,price_peaks"]
-    subprocess.run([dagster, *bars, "--partition", "2024-06|healthcare"], env=environment, cwd=PROJECT, check=True, capture_output=True)
+    indicators_written(storage)
+    chosen = "ohlcv,quarantine,price_events,price_disagreements,price_peaks,absences,candidates"
+    first = ["asset", "materialize", "-m", "quant_assets.definitions", "--select", chosen]
+    subprocess.run([dagster, *first, "--partition", "2024-06|healthcare"], env=environment, cwd=PROJECT, check=True, capture_output=True)
     command = [dagster, "dev", "-m", "quant_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
     log = (tmp_path / "log").open("wb")
     # A session of its own, so that the daemon and the code server end with it.
@@ -56,6 +60,32 @@ def web_ui(tmp_path: Path) -> Iterator[str]:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
         log.close()
+
+
+def indicators_written(storage: Path) -> None:
+    """What candidates read, made by hand: three years of prices would take long."""
+    day = date.fromisoformat(AS_OF)
+    rows = pl.DataFrame(
+        {
+            "sector": ["healthcare"] * 20,
+            "ticker": [f"T{place:02d}" for place in range(20)],
+            "date": [day] * 20,
+            "close": [10.0] * 20,
+            "momentum": [0.01 * place for place in range(20)],
+            "ma_slope": [0.001 * (place % 7) for place in range(20)],
+            "garch_volatility": [0.2 + 0.01 * (place % 5) for place in range(20)],
+            "history_sessions": [252] * 20,
+        }
+    )
+    store = DatasetStore(str(storage / "demo"))
+    for name, extra in (("indicators", {}), ("universe", {"sector_assumed": [False] * 20})):
+        columns = demo_datasets()[name].empty().schema
+        given = rows.with_columns(**{column: pl.Series(values) for column, values in extra.items()})
+        given = given.select(
+            pl.col(column).cast(dtype) if column in given.columns else pl.lit(None, dtype).alias(column)
+            for column, dtype in columns.items()
+        )
+        store.write(demo_datasets()[name], given, ["2024-06|healthcare"], lambda _: day)
 
 
 def _answers(url: str) -> bool:
@@ -92,6 +122,12 @@ def test_a_partition_is_materialised_by_clicking(web_ui: str, tmp_path: Path) ->
         page.get_by_text("Materialized (1)").wait_for()
         page.goto(f"{web_ui}/assets/prices?view=overview")
         page.get_by_text("last price of the session").first.wait_for()
+        page.goto(f"{web_ui}/assets/candidates?view=partitions&partition=2024-06%7Chealthcare")
+        page.get_by_text("eligible_share").wait_for()
+        page.get_by_text("Show Markdown").click()
+        picture = page.locator("img[alt='scores, coverage and turnover']")
+        picture.wait_for()
+        assert picture.evaluate("image => [image.complete, image.naturalWidth, image.clientWidth]") == [True, 860, 860]
         browser.close()
     rows = pl.read_parquet(file)
     assert len(rows) > 300

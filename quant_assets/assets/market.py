@@ -1,4 +1,4 @@
-"""Raw data by sector and month: universe, bars, quarantine, delistings, adjusted prices, statements, macro."""
+"""Raw data by sector and month: universe and its coverage, bars and what is missing or refused, adjusted prices, statements, macro."""
 
 from collections.abc import Iterator
 
@@ -10,15 +10,35 @@ from quant_assets.features.ohlcv import peaks
 from quant_assets.market import fundamentals as statements
 from quant_assets.market import macro as observations
 from quant_assets.market import universe as membership
+from quant_assets.market.absences import absences
 from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import sector_bars
 from quant_assets.market.calendar import sessions
+from quant_assets.market.delistings import with_returns
+from quant_assets.market.reconciliation import by_ticker
 from quant_assets.partitions import RunPartitions, key, month_start
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
 
 GROUP = "market"
-_BAR_OUTPUTS = ("ohlcv", "quarantine", "price_peaks")
+_BAR_OUTPUTS = ("ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences")
+
+
+def reconciled(compared: pl.DataFrame) -> dict[str, dg.MetadataValue]:
+    """How far the providers agree: bars compared and disagreements in all, and by ticker, the worst forty."""
+    tickers = by_ticker(compared)
+    rows = [
+        f"| {row['ticker']} | {row['provider']} | {row['other_provider']} | {row['compared']} | {row['disagreements']} "
+        f"| {100.0 * row['worst']:+.2f} | {row['worst_date']} |"
+        for row in tickers.head(40).iter_rows(named=True)
+    ]
+    head = ["| ticker | provider | other provider | bars | disagreements | worst, points | on |", "|---|---|---|---|---|---|---|"]
+    return {
+        "bars_compared": dg.MetadataValue.int(len(compared)),
+        "disagreements": dg.MetadataValue.int(int(tickers["disagreements"].sum())),
+        "tickers": dg.MetadataValue.int(len(tickers)),
+        "by_ticker": dg.MetadataValue.md("\n".join([*head, *rows]) if rows else "none"),
+    }
 
 
 def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
@@ -49,19 +69,34 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def bars(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pl.DataFrame]]:
-        # The factors and peaks are carried from the first bar, so one reading of the history feeds all three.
+        # The factors, peaks and last bars are carried from the first bar, so one reading of the history feeds all of them.
         run = RunPartitions.from_keys(context.partition_keys)
         through = profile.through(run)
         days = sessions(start, through)
         snapshots = profile.source.sector_snapshots(through)
+        members = profile.source.membership(through)
+        asked = sessions(run.first_day, through)
         collected: dict[str, list[pl.DataFrame]] = {name: [DATASETS[name].empty()] for name in _BAR_OUTPUTS}
         refused: dict[str, dict[str, int]] = {}
+        compared: list[pl.DataFrame] = []
         for sector in run.sectors:
             tickers = membership.panel_tickers(snapshots, sector, through)
             given = profile.source.bars(tickers, start, through)
-            history, quarantine = sector_bars(given, snapshots, sector, days, settings.files)
-            peak_rows = peaks(adjust(history), days, profile.decision_sessions(run))
-            for name, rows in (("ohlcv", history), ("quarantine", quarantine), ("price_peaks", peak_rows)):
+            ended = profile.source.delistings(tickers, through)
+            panel = sector_bars(given, ended, snapshots, sector, days, settings.files)
+            compared.append(panel.compared.filter(pl.col("date").is_between(run.first_day, run.last_day)))
+            expected = membership.members(members, snapshots, sector, asked)
+            decisions = profile.decision_sessions(run)
+            history, quarantine = panel.ohlcv, panel.quarantine
+            rows_of = {
+                "ohlcv": history,
+                "quarantine": quarantine,
+                "price_events": panel.price_events,
+                "price_disagreements": panel.price_disagreements,
+                "price_peaks": peaks(adjust(history), days, decisions),
+                "absences": absences(expected, history, given, quarantine, ended, decisions),
+            }
+            for name, rows in rows_of.items():
                 dated = pl.col(DATASETS[name].dated_by).is_between(run.first_day, run.last_day)
                 collected[name].append(rows.filter(dated).with_columns(sector=pl.lit(sector)).select(DATASETS[name].empty().columns))
             counted = quarantine.group_by(month=pl.col("date").dt.strftime("%Y-%m"), reason="reason").len()
@@ -74,8 +109,20 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 asset_key=dg.AssetKey("ohlcv"),
                 partition_key=partition_key,
             )
+        about = {"price_disagreements": reconciled(pl.concat(compared))}
         for name in _BAR_OUTPUTS:
-            yield dg.Output(pl.concat(collected[name]), output_name=name)
+            yield dg.Output(pl.concat(collected[name]), output_name=name, metadata=about.get(name))
+
+    @dataset_asset(profile, "universe_coverage", group=GROUP, kinds=["polars"])
+    def universe_coverage(context: dg.AssetExecutionContext) -> pl.DataFrame:
+        run = run_partitions(context)
+        through, decisions = profile.through(run), profile.decision_sessions(run)
+        members, snapshots, days = profile.source.membership(through), profile.source.sector_snapshots(through), sessions(start, through)
+        counted = membership.coverage_sessions(days, decisions)
+        held = profile.source.held(members["ticker"].unique().to_list(), counted)
+        return for_each_sector(
+            run, "universe_coverage", lambda sector: membership.coverage(members, snapshots, held, sector, days, decisions)
+        )
 
     @dataset_asset(profile, "delistings", group=GROUP, kinds=["polars"])
     def delistings(context: dg.AssetExecutionContext) -> pl.DataFrame:
@@ -84,8 +131,14 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         snapshots = profile.source.sector_snapshots(through)
 
         def of_sector(sector: str) -> pl.DataFrame:
-            known = profile.source.delistings(membership.panel_tickers(snapshots, sector, through), through)
-            return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
+            ended = profile.source.delistings(membership.panel_tickers(snapshots, sector, through), through)
+            known = ended.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
+            gone = known["ticker"].unique().to_list()
+            if not gone:
+                return DATASETS["delistings"].empty().drop("sector")
+            given = profile.source.bars(gone, start, through)
+            history = sector_bars(given, ended, snapshots, sector, sessions(start, through), settings.files).ohlcv
+            return with_returns(known, history, settings.delistings)
 
         return for_each_sector(run, "delistings", of_sector)
 
@@ -113,4 +166,4 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         known = observations.as_known(profile.source.macro(through), sessions(start, through))
         return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
 
-    return [universe, bars, delistings, prices, fundamentals, macro]
+    return [universe, bars, universe_coverage, delistings, prices, fundamentals, macro]

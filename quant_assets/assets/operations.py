@@ -14,6 +14,7 @@ from quant_assets.schemas import DATASETS
 
 GROUP = "operations"
 _HISTORY = ("candidates", "weights", "backtest", "predictions", "labels", "regime_state", "lightgbm_checkpoint", "quarantine")
+_OF_THE_MONTH = ("absences", "universe_coverage")
 
 
 def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
@@ -22,7 +23,9 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     # The plots show the track that exists: months before the first run are not computed for the sake of a picture.
     back = read(lookback(settings.report.history_months - 1 + settings.training.max_checkpoint_age_months), absent="before")
 
-    @dataset_asset(profile, "ops_report", group=GROUP, kinds=["html"], ins=dict.fromkeys(_HISTORY, back))
+    @dataset_asset(
+        profile, "ops_report", group=GROUP, kinds=["html"], ins=dict.fromkeys(_HISTORY, back) | dict.fromkeys(_OF_THE_MONTH, read())
+    )
     def ops_report(
         context: dg.AssetExecutionContext,
         candidates: pl.LazyFrame,
@@ -33,6 +36,8 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         regime_state: pl.LazyFrame,
         lightgbm_checkpoint: pl.LazyFrame,
         quarantine: pl.LazyFrame,
+        absences: pl.LazyFrame,
+        universe_coverage: pl.LazyFrame,
     ) -> pl.DataFrame:
         run = run_partitions(context)
         horizon = settings.weights.horizon
@@ -40,7 +45,7 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 
         def of_sector(sector: str, **frames: pl.DataFrame) -> pl.DataFrame:
             parts = [pl.DataFrame(schema=DATASETS["ops_report"].schema)]
-            content = ReportFrames(checkpoint=frames.pop("lightgbm_checkpoint"), **frames)
+            content = ReportFrames(checkpoint=frames.pop("lightgbm_checkpoint"), coverage=frames.pop("universe_coverage"), **frames)
             for as_of in profile.decision_sessions(run):
                 report = gather(sector, as_of, content, settings.report, horizon)
                 name = f"ops_report/{sector}/{month_of(as_of)}/report.html"
@@ -69,6 +74,8 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             regime_state=regime_state,
             lightgbm_checkpoint=lightgbm_checkpoint,
             quarantine=quarantine,
+            absences=absences,
+            universe_coverage=universe_coverage,
         )
 
     return [ops_report]

@@ -59,8 +59,9 @@ def simulate(
     - An as_of that is not its month's last session (the running month's provisional decision) is not executed.
     - A name without a bar at the execution session is not bought: its weight stays in cash until the next execution. Where it was
       held, it is sold at its last price.
-    - A holding without a bar keeps its last price. A delisted one becomes cash at its last price at the session on which the delisting
-      is known (no cost, no turnover).
+    - A holding without a bar keeps its last price. A delisted one becomes cash at its last price and `delisting_return` (0 where unknown)
+      at the session on which the delisting is known (no cost, no turnover).
+    - A symbol that passed to another company is bought and held as the company that has it at the execution.
 
     Args:
         weights: `ticker, as_of, weight` (dataset weights, or portfolio_weights of all sectors).
@@ -100,10 +101,10 @@ def simulate(
         if (at := int(np.searchsorted(sessions, np.datetime64(as_of))) + entry_lag) < len(sessions)
         and first_session_from(as_of + timedelta(days=1)).month != as_of.month
     ]
-    delisted: dict[str, list[date]] = {}
+    delisted: dict[str, list[tuple[date, float]]] = {}
     if delistings is not None:
-        for name, known_at in delistings.select("ticker", "known_at").iter_rows():
-            delisted.setdefault(name, []).append(known_at)
+        for name, known_at, loss in delistings.select("ticker", "known_at", pl.col("delisting_return").fill_null(0.0)).iter_rows():
+            delisted.setdefault(name, []).append((known_at, loss))
     count = len(sessions)
     gross, turnover, cash = np.zeros(count), np.zeros(count), np.ones(count)
     positions = np.zeros(count, dtype=np.int32)
@@ -159,20 +160,23 @@ class _Segment:
     drifted: dict[str, float]
 
 
-def _hold(targets: dict[str, float], closes: Panel, at: int, until: int, delisted: dict[str, list[date]]) -> _Segment:
+def _hold(targets: dict[str, float], closes: Panel, at: int, until: int, delisted: dict[str, list[tuple[date, float]]]) -> _Segment:
     """Carry target weights from session index `at` to `until` on the panel's closes."""
-    row = {name: i for i, name in enumerate(closes.tickers)}
-    executed = {name: weight for name, weight in targets.items() if name in row and np.isfinite(closes["close"][row[name], at])}
+    asked = pl.DataFrame({"ticker": pl.Series(list(targets), dtype=pl.String), "date": [closes.sessions[at].item()] * len(targets)})
+    row = dict(zip(targets, closes.rows(asked).tolist(), strict=True))
+    executed = {name: weight for name, weight in targets.items() if row[name] >= 0 and np.isfinite(closes["close"][row[name], at])}
     length = until - at + 1
     block = closes["close"][[row[name] for name in executed], at : until + 1]
     source = np.maximum.accumulate(np.where(np.isfinite(block), np.arange(length), 0), axis=1)
     gone = np.zeros(block.shape, dtype=bool)
+    left = np.ones(block.shape)
     for i, name in enumerate(executed):
-        known = _delisted_at(delisted.get(name, []), closes.sessions[at : until + 1])
+        known, loss = _delisted_at(delisted.get(name, []), closes.sessions[at : until + 1])
         if known < length:
             source[i, known:] = source[i, known]
             gone[i, known:] = True
-    filled = np.take_along_axis(block, source, axis=1)
+            left[i, known:] = 1.0 + loss
+    filled = np.take_along_axis(block, source, axis=1) * left
     worth = np.array(list(executed.values())).reshape(-1, 1) * (filled / filled[:, :1])
     idle = 1.0 - math.fsum(executed.values())
     idle = 0.0 if abs(idle) <= _TOLERANCE else idle
@@ -182,10 +186,13 @@ def _hold(targets: dict[str, float], closes: Panel, at: int, until: int, deliste
     return _Segment(executed, value, liquid / value, (~gone).sum(axis=0).astype(np.int32), drifted)
 
 
-def _delisted_at(known_at: list[date], sessions: NDArray[np.datetime64]) -> int:
-    """Index of the first session after the execution (index 0) at which a delisting is known; the number of sessions where none is."""
-    later = [day for day in known_at if day > sessions[0].item()]
-    return int(np.searchsorted(sessions, np.datetime64(min(later)))) if later else len(sessions)
+def _delisted_at(delistings: list[tuple[date, float]], sessions: NDArray[np.datetime64]) -> tuple[int, float]:
+    """Index of the first session after the execution (index 0) at which a delisting is known, and its return; else how many there are."""
+    later = [each for each in delistings if each[0] > sessions[0].item()]
+    if not later:
+        return len(sessions), 0.0
+    known_at, loss = min(later)
+    return int(np.searchsorted(sessions, np.datetime64(known_at))), loss
 
 
 def _decisions(weights: pl.DataFrame, as_ofs: list[date], sessions: NDArray[np.datetime64]) -> dict[date, dict[str, float]]:

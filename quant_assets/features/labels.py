@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 from quant_assets.market.calendar import last_session_to, session_number
-from quant_assets.market.panel import STALE_SESSIONS, Panel
+from quant_assets.market.panel import STALE_SESSIONS, FloatArray, Panel
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import LabelSettings
 from quant_assets.signals.columns import member_mask
@@ -38,8 +38,9 @@ def labels(
     session is `horizon` sessions after the entry. A label ends in one of two ways, and never changes once it is known:
 
     - At the last close at or before the exit session, at most `STALE_SESSIONS` older and after the entry; known at the exit session.
-    - At the last price of a delisted ticker (`delisted`), if the delisting became known by the exit session. One that became known up to
-      `DELISTING_SESSIONS` later counts only where there is no price for the first way. Known when the delisting was.
+    - At the last price of a delisted ticker (`delisted`) and the `delisting_return` from there on (0 where unknown), if the delisting
+      became known by the exit session. One that became known up to `DELISTING_SESSIONS` later counts only where there is no price for
+      the first way. Known when the delisting was.
 
     Args:
         prices: dataset prices of the sector from `first_day` to `forward_sessions` after `last_day`, in the sector or not.
@@ -79,7 +80,7 @@ def labels(
     entered = entry < count
     entered[entered] = ~np.isnan(close[row[entered], entry[entered]])
     tickers = np.array(panel.tickers, dtype=object)[row]
-    gone, heard = _next_delisting(tickers, entry, sessions, delistings)
+    gone, heard, payout = _next_delisting(tickers, entry, sessions, delistings)
     final = np.where(gone >= 0, last[row, np.clip(gone, 0, count - 1)], -1)
     found = []
     for horizon in settings.horizons:
@@ -92,13 +93,14 @@ def labels(
         known = np.where(delisted, np.maximum(heard, final), exit_session)
         keep = entered & (last_price >= 0)
         i, start, stop = row[keep], entry[keep], last_price[keep]
+        left = np.where(delisted, payout, 1.0)[keep]
         found.append(
             pl.DataFrame(
                 {
                     "ticker": pl.Series(tickers[keep], dtype=pl.String),
                     "date": pl.Series(sessions[at[keep]], dtype=pl.Date),
                     "horizon": pl.Series(np.full(len(i), horizon), dtype=pl.Int32),
-                    "forward_return": close[i, stop] / close[i, start] - 1.0,
+                    "forward_return": close[i, stop] / close[i, start] * left - 1.0,
                     "entry_date": pl.Series(sessions[start], dtype=pl.Date),
                     "exit_date": pl.Series(sessions[stop], dtype=pl.Date),
                     "known_at": pl.Series(sessions[known[keep]], dtype=pl.Date),
@@ -111,18 +113,20 @@ def labels(
 
 def _next_delisting(
     tickers: NDArray[np.object_], entry: NDArray[np.int64], sessions: NDArray[np.datetime64], delistings: pl.DataFrame
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Place among the sessions of the last bar of each row's first delisting after its entry, and of when that was known.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+    """Place among the sessions of the last bar of each row's first delisting after its entry, of when that was known, and what it left.
 
     A ticker may be delisted twice: a provider's long gap counts as a delisting until the ticker trades again.
 
     Returns:
-        Two int64 arrays of shape (n_rows,); -1 where no delisting follows. A place may lie after the last of the sessions.
+        Two int64 arrays of shape (n_rows,), -1 where no delisting follows; a place may lie after the last of the sessions. A float64 array
+        of that shape: 1 plus the delisting return, 1 where that is unknown.
 
     """
     origin = session_number(sessions[:1])[0]
     known = delistings.select(
         "ticker",
+        (1.0 + pl.col("delisting_return").fill_null(0.0)).alias("left"),
         *(
             pl.Series(name, session_number(delistings[name].to_numpy().astype("datetime64[D]")) - origin)
             for name in ("last_session", "known_at")
@@ -139,5 +143,5 @@ def _next_delisting(
         coalesce=False,
         check_sortedness=False,
     )
-    matched = matched.sort("index").with_columns(pl.col("last_session", "known_at").fill_null(-1))
-    return matched["last_session"].to_numpy(), matched["known_at"].to_numpy()
+    matched = matched.sort("index").with_columns(pl.col("last_session", "known_at").fill_null(-1), pl.col("left").fill_null(1.0))
+    return matched["last_session"].to_numpy(), matched["known_at"].to_numpy(), matched["left"].to_numpy()

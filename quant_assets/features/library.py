@@ -22,7 +22,6 @@ from quant_assets.signals.declarations import FIELDS, Declared, Feature, Feature
 #: Ready-made sets and the modules that hold them, which are loaded only where a profile names the set.
 SETS = {
     "core": "quant_assets.features.core",
-    "extended": "quant_assets.features.extended",
     "cross_section": "quant_assets.features.cross_section",
     "alpha158": "quant_assets.features.alpha158",
 }
@@ -172,5 +171,4 @@ class FeatureLibrary:
     def universe_lookback(self) -> int:
         """Sessions before a month's first one whose members the features may depend on."""
         # The sector's return of a session is over the members of the session before.
-        reach = self.windows.reach("sector_return")
-        return 0 if reach is None else reach + 1
+        return max((sessions + 1 for sessions in self.windows.reach("sector_return").values()), default=0)

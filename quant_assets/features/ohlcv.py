@@ -76,18 +76,25 @@ def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequen
         raise HistoryError(f"price_peaks: {early['ticker'][0]} has bars before the first session; pass the sessions since the first bar")
     panel = Panel.from_long(prices, sessions, OHLCV_FIELDS)
     columns = np.searchsorted(sessions, np.array(as_ofs, dtype="datetime64[D]"))
-    entered = prices.group_by("ticker").agg(entered=pl.col("panel_from").min())
+    entered = prices.group_by("ticker", "listed").agg(entered=pl.col("panel_from").min())
     frame = pl.DataFrame(
         {
             "ticker": pl.Series(np.repeat(np.array(panel.tickers, dtype=object), len(as_ofs)), dtype=pl.String),
             "as_of": pl.Series(list(as_ofs) * len(panel.tickers), dtype=pl.Date),
+            "listed": pl.Series([listed for _, listed in panel.companies() for _ in as_ofs], dtype=pl.Date),
+            "row": pl.Series(np.repeat(np.arange(len(panel.tickers)), len(as_ofs)), dtype=pl.Int64),
         }
         | {
             name: pl.Series(np.fmax.accumulate(values, axis=1)[:, columns].ravel(), nan_to_null=True, dtype=pl.Float64)
             for name, values in quantities(panel)
         }
     )
-    known = frame.join(entered, on="ticker").filter(pl.col("entered") <= pl.col("as_of"), pl.col(OHLCV_QUANTITIES[0]).is_not_null())
+    newest = pl.Series(panel.rows(frame.select("ticker", date="as_of"))) == frame["row"]
+    known = (
+        frame.filter(newest)
+        .join(entered, on=["ticker", "listed"])
+        .filter(pl.col("entered") <= pl.col("as_of"), pl.col(OHLCV_QUANTITIES[0]).is_not_null())
+    )
     return known.select(list(DATASETS["price_peaks"].columns)).sort("ticker", "as_of")
 
 
@@ -149,10 +156,10 @@ def _carried(
 
     """
     rows = price_peaks.filter(pl.col("as_of").dt.month_start().dt.offset_by("1mo") == month_start)
-    tickers = pl.DataFrame({"ticker": pl.Series(panel.tickers, dtype=pl.String)})
-    carried = tickers.join(rows, on="ticker", how="left", maintain_order="left")
-    without = carried[asked].filter(pl.col("as_of").is_null())["ticker"]
-    history = prices.filter(pl.col("ticker").is_in(without.to_list()), pl.col("date") < month_start)
+    companies = pl.DataFrame(panel.companies(), {"ticker": pl.String, "listed": pl.Date}, orient="row")
+    carried = companies.join(rows, on=["ticker", "listed"], how="left", maintain_order="left")
+    without = carried[asked].filter(pl.col("as_of").is_null()).select("ticker", "listed")
+    history = prices.filter(pl.col("date") < month_start).join(without, on=["ticker", "listed"], how="semi", maintain_order="left")
     forgotten = history.filter(pl.col("panel_from") < month_start)
     if forgotten.height:
         raise HistoryError(
@@ -163,7 +170,8 @@ def _carried(
     if history.height:
         first = history["date"].sort()[0].replace(day=1)  # a mean is a function of its whole month
         moved = Panel.from_long(history, calendar.sessions(first, month_start), OHLCV_FIELDS)
-        places = np.searchsorted(np.array(panel.tickers), np.array(moved.tickers))
+        row_of = {company: row for row, company in enumerate(companies.iter_rows())}
+        places = [row_of[company] for company in moved.companies()]
         for name, values in quantities(moved):
             maxima[name][places] = np.fmax.reduce(values, axis=1)
     return (rows["as_of"][0] if rows.height else None), maxima

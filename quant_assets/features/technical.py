@@ -37,7 +37,7 @@ MACD_LINE = Feature(
     "macd_line",
     ("close",),
     ema_memory(26) - 1,
-    lambda x, w: w.ema(x["close"], 12) - w.ema(x["close"], 26),
+    lambda x, w: w.ema(x["close"], 12, skip=14) - w.ema(x["close"], 26),  # both have their seeds where the slow one has its own
     "EMA 12 - EMA 26 of the close",
     "USD",
     source=_APPEL,

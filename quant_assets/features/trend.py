@@ -107,12 +107,18 @@ def _movement(name: str, rising: bool, meaning: str) -> Feature:
     return Feature(name, ("high", "low"), BAR_BEFORE, compute, meaning, "USD", source=_WILDER, hidden=True)
 
 
-def _directional_indicator(name: str, movement: str, meaning: str) -> Feature:
+def _smoothed(name: str, of: str) -> Feature:
     def compute(x: Inputs, w: Windows) -> FloatArray:
-        return 100.0 * over(w.wilder(x[movement], _SPAN, _SPAN - 1), w.wilder(x["true_range"], _SPAN, _SPAN - 1))
+        return w.wilder(x[of], _SPAN, _SPAN - 1)
 
-    lookback = wilder_memory(_SPAN) - 1
-    return Feature(name, (movement, "true_range"), lookback, compute, meaning, "percent", source=_WILDER, ge=0)
+    return Feature(name, (of,), wilder_memory(_SPAN) - 1, compute, f"Wilder's average of {of}", "USD", source=_WILDER, hidden=True)
+
+
+def _directional_indicator(name: str, smoothed: str, meaning: str) -> Feature:
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        return 100.0 * over(x[smoothed], x["smoothed_range_14"])
+
+    return Feature(name, (smoothed, "smoothed_range_14"), 0, compute, meaning, "percent", source=_WILDER, ge=0)
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -176,8 +182,13 @@ FEATURES: tuple[Feature, ...] = (
     ),
     _movement("plus_movement", True, "upward directional movement"),
     _movement("minus_movement", False, "downward directional movement"),
-    _directional_indicator("plus_di_14", "plus_movement", "Wilder's +DI: average upward movement over average true range, 14 sessions"),
-    _directional_indicator("minus_di_14", "minus_movement", "Wilder's -DI: average downward movement over average true range, 14 sessions"),
+    _smoothed("smoothed_plus_14", "plus_movement"),
+    _smoothed("smoothed_minus_14", "minus_movement"),
+    _smoothed("smoothed_range_14", "true_range"),
+    _directional_indicator("plus_di_14", "smoothed_plus_14", "Wilder's +DI: average upward movement over average true range"),
+    _directional_indicator(
+        "minus_di_14", "smoothed_minus_14", "Wilder's -DI: average downward movement over average true range, 14 sessions"
+    ),
     Feature(
         "adx_14",
         ("plus_movement", "minus_movement", "true_range"),

@@ -5,16 +5,11 @@ ticker, or the day on which the data ends changes none of them, not even in the 
 
 Conventions
 -----------
-- *As traded* (`as_traded`): with closes c, new shares for one old s_t and dividend d_t, both with ex-date t, the total return is
-  r_t = s_t (c_t + d_t) / c_{t-1}: a dividend is paid on each share that there is after a split of the same day, and is reinvested
-  at the close of the ex-date. Alpha Vantage's adjusted closes follow the same formula. Yahoo's follow c_t / (c_{t-1} - d_t), which
-  differs by d_t |c_t + d_t - c_{t-1}| / (c_{t-1} (c_{t-1} - d_t)).
-- *Total return* (`total_return`): r_t = c_t / c_{t-1}. Only ratios of these closes are used: their level knows later dividends.
+- The return r_t of a session, as traded or as adjusted, is `market.steps`'.
 - Anchored close: P_t = P_first r_2 ... r_t, where P_first is the first close of a ticker that starts with as-traded bars, and 1
   where it starts with adjusted ones. `price_factor` = P_t / c_t, for all four prices of the session.
 - As traded again: the levels of adjusted prices and volumes know later events, so they are told only from the last as-traded bar of
   the series on, whose level the provider's dividends and splits carry forward (`traded_factor`, `traded_volume_factor`).
-- Events of a refused bar count at the provider's next clean bar: shares multiply, cash is kept and reinvested there.
 
 Joining providers
 -----------------
@@ -34,7 +29,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from quant_assets.market.delistings import company
 from quant_assets.market.panel import FloatArray
+from quant_assets.market.steps import STEP, with_steps
 from quant_assets.settings import FilesSettings
 
 _SUPERSEDED, _JOINED, _UNJOINED = 0, 1, 2
@@ -44,8 +41,9 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
     """Choose one provider's bar for each ticker and session and carry the factors from the ticker's first bar.
 
     Args:
-        judged: bars of `quarantine.judge`, the refused ones included for their dividends and splits, from the tickers' first
-            bar on.
+        judged: bars of `quarantine.judge`, sorted as there, the refused ones included for their dividends and splits, from the tickers'
+            first bar on; with the events that are to be used (`events.repair`), and with `listed` (`delistings.with_listing`) where a
+            symbol may have passed from one company to another.
         settings: `splice_sessions`, `splice_min_sessions`, `splice_tolerance`.
 
     Returns:
@@ -53,25 +51,27 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
         `ohlcv`), and the bars that were left out because their provider does not agree with the series, with the reason `unjoined`.
 
     """
-    bars = judged.sort("ticker", "date", "precedence", "row")
-
+    bars = with_steps(judged)
+    places = bars["precedence"].unique().sort().to_numpy()
     # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
     status, factors = _compiled()(
-        np.array(bars["ticker"].rle_id(), dtype=np.int64),
+        company(bars).to_numpy().copy(),
         np.array(bars["date"].to_physical(), dtype=np.int64),
-        np.array(bars["precedence"].rank("dense"), dtype=np.int64) - 1,
+        np.searchsorted(places, bars["precedence"].to_numpy()),
         np.array(bars["reason"].is_null(), dtype=np.bool),
         np.array(bars["adjustment"] == "as_traded", dtype=np.bool),
-        *(np.array(bars[name].cast(pl.Float64).fill_null(np.nan)) for name in ("close", "volume", "dividend", "split_ratio")),
-        bars["precedence"].n_unique(),
+        np.array(bars["dividend"].is_not_null() & bars["split_ratio"].is_not_null(), dtype=np.bool),
+        np.array(bars["previous"], dtype=np.int64),
+        *(np.array(bars[name].cast(pl.Float64).fill_null(np.nan)) for name in ("close", "volume", "shares", "cash", "growth")),
+        len(places),
         settings.splice_sessions,
         settings.splice_min_sessions,
         settings.splice_tolerance,
     )
     names = ("price_factor", "volume_factor", "split_factor", "traded_factor", "traded_volume_factor")
     carried = bars.with_columns(pl.Series(name, values, nan_to_null=True) for name, values in zip(names, factors, strict=True))
-    series = carried.filter(pl.Series(status == _JOINED)).drop("reason", "row", "precedence")
-    return series, bars.filter(pl.Series(status == _UNJOINED)).with_columns(reason=pl.lit("unjoined"))
+    series = carried.filter(pl.Series(status == _JOINED)).drop("reason", "row", "precedence", *STEP)
+    return series, bars.drop(STEP).filter(pl.Series(status == _UNJOINED)).with_columns(reason=pl.lit("unjoined"))
 
 
 def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
@@ -85,6 +85,7 @@ def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
     return ohlcv.select(
         "ticker",
         "date",
+        "listed",
         *(pl.col(name) * pl.col("price_factor") for name in ("open", "high", "low", "close")),
         pl.col("volume") * pl.col("volume_factor"),
         (pl.col("close") * pl.col("traded_factor")).alias("close_unadjusted"),
@@ -109,10 +110,13 @@ def _series(
     provider: NDArray[np.int64],
     clean: NDArray[np.bool],
     as_traded: NDArray[np.bool],
+    informed: NDArray[np.bool],
+    previous: NDArray[np.int64],
     close: FloatArray,
     volume: FloatArray,
-    dividend: FloatArray,
-    split: FloatArray,
+    shares: FloatArray,
+    cash: FloatArray,
+    growth: FloatArray,
     n_providers: int,
     window: int,
     minimum: int,
@@ -126,10 +130,13 @@ def _series(
         provider: number of the provider from 0, the best first.
         clean: whether the bar is not refused; at most one for each ticker, day and provider.
         as_traded: whether the provider gives prices as traded.
+        informed: whether the provider gives dividends and splits.
+        previous: position of the provider's clean bar before, -1 where there is none.
         close: closes as given.
         volume: volumes as given.
-        dividend: dividends, NaN where unknown.
-        split: new shares for one old, NaN where unknown.
+        shares: of one share at the bar before.
+        cash: of one share at the bar before.
+        growth: 1 + the provider's own total return since the bar before.
         n_providers: how many providers there are.
         window: most returns that are compared.
         minimum: fewest returns that are compared.
@@ -146,13 +153,6 @@ def _series(
     every = range(n_providers)
 
     bar = np.full(n_providers, -1)  # the provider's clean bar of the day
-    last_close = np.full(n_providers, np.nan)
-    last_day = np.full(n_providers, -1)
-    shares_held = np.ones(n_providers)  # of one share at the provider's last clean bar
-    cash_held = np.zeros(n_providers)
-    split_day = np.full(n_providers, -1)  # a repeated row must not pay twice
-    dividend_day = np.full(n_providers, -1)
-    growth = np.full(n_providers, np.nan)
     own_splits = np.ones(n_providers)  # since the provider's first bar, as far as its volume is not adjusted for them
     price_factor = np.full(n_providers, np.nan)
     split_factor = np.full(n_providers, np.nan)
@@ -175,47 +175,34 @@ def _series(
         if start == 0 or ticker[start] != ticker[start - 1]:
             leader, series_day, series_close, series_volume, traded_shares = -1, -1, np.nan, 1.0, np.nan
             for k in every:
-                last_close[k], last_day[k], aligned_day[k] = np.nan, -1, -1
-                shares_held[k], cash_held[k], split_day[k], dividend_day[k] = 1.0, 0.0, -1, -1
-                own_splits[k], volume_base[k], compared[k], volumes_met[k] = 1.0, np.nan, 0, 0
+                aligned_day[k], own_splits[k], volume_base[k], compared[k], volumes_met[k] = -1, 1.0, np.nan, 0, 0
                 price_factor[k], split_factor[k], traded_factor[k] = np.nan, np.nan, np.nan
         stop = start
         today = day[start]
         for k in every:
-            bar[k], growth[k] = -1, np.nan
+            bar[k] = -1
         while stop < n and ticker[stop] == ticker[start] and day[stop] == today:
-            k = provider[stop]
-            if split[stop] > 0.0 and np.isfinite(split[stop]) and split[stop] != 1.0 and split_day[k] != today:
-                split_day[k] = today
-                shares_held[k] *= split[stop]
-            if dividend[stop] > 0.0 and np.isfinite(dividend[stop]) and dividend_day[k] != today:
-                dividend_day[k] = today
-                cash_held[k] += dividend[stop] * (shares_held[k] if as_traded[stop] else 1.0)
             if clean[stop]:
-                bar[k] = stop
+                bar[provider[stop]] = stop
             stop += 1
 
-        # 1. Each provider's own step from its last bar to today's.
+        # 1. Carry each provider's factors over its own step to today's bar.
         for k in every:
             i = bar[k]
             if i < 0:
                 continue
-            if last_day[k] >= 0:
-                growth[k] = close[i] / last_close[k]
+            if previous[i] >= 0:
                 if as_traded[i]:
-                    event = shares_held[k] + cash_held[k] / close[i]
-                    growth[k] *= event
-                    price_factor[k] *= event
-                    own_splits[k] *= shares_held[k]
+                    price_factor[k] *= shares[i] + cash[i] / close[i]
+                    own_splits[k] *= shares[i]
                 else:
-                    left = 1.0 - cash_held[k] / last_close[k]
-                    traded_factor[k] = traded_factor[k] * left / shares_held[k] if left > 0.0 else np.nan
-                split_factor[k] *= shares_held[k]
+                    left = 1.0 - cash[i] / close[previous[i]]
+                    traded_factor[k] = traded_factor[k] * left / shares[i] if left > 0.0 else np.nan
+                split_factor[k] *= shares[i]
             if as_traded[i]:
                 traded_factor[k] = 1.0
-            elif np.isnan(dividend[i]) or np.isnan(split[i]):
+            elif not informed[i]:
                 traded_factor[k] = np.nan  # without its events the traded price cannot be carried
-            shares_held[k], cash_held[k] = 1.0, 0.0
 
         # 2. Who leads today.
         chosen = -1
@@ -269,18 +256,18 @@ def _series(
             anchored = price_factor[chosen] * close[i]
             series_growth = anchored / series_close
             volume_factor = volume_base[chosen] / own_splits[chosen]
-            shares = volume_factor * split_factor[chosen]
+            shares_now = volume_factor * split_factor[chosen]
             if as_traded[i]:
-                traded_shares = shares
+                traded_shares = shares_now
             status[i] = _JOINED
             factors[0, i], factors[1, i] = price_factor[chosen], volume_factor
-            factors[2, i], factors[3, i], factors[4, i] = split_factor[chosen], traded_factor[chosen], shares / traded_shares
+            factors[2, i], factors[3, i], factors[4, i] = split_factor[chosen], traded_factor[chosen], shares_now / traded_shares
             for k in every:
                 other = bar[k]
                 if other < 0 or k == chosen:
                     continue
-                if last_day[k] == series_day and series_day >= 0:
-                    differences[k, compared[k] % window] = abs(growth[k] - series_growth)
+                if series_day >= 0 and previous[other] >= 0 and day[previous[other]] == series_day:
+                    differences[k, compared[k] % window] = abs(growth[other] - series_growth)
                     compared[k] += 1
                 if volume[i] > 0.0 and volume[other] > 0.0:
                     ratio = volume_factor * volume[i] / (volume[other] / own_splits[k])
@@ -293,8 +280,5 @@ def _series(
                 aligned_day[k] = today
             aligned_day[chosen] = today
             series_day, series_close, series_volume = today, anchored, volume_base[chosen]
-        for k in every:
-            if bar[k] >= 0:
-                last_close[k], last_day[k] = close[bar[k]], today
         start = stop
     return status, factors

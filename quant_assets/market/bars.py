@@ -1,20 +1,41 @@
-"""From the providers' bars to a sector's panel: quarantine, one series for each ticker, placement."""
+"""From the providers' bars to a sector's panel: quarantine, faulty events, one series for each ticker, placement."""
+
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.market.adjustment import join_providers
-from quant_assets.market.placement import entries, place, sector_on
+from quant_assets.market.delistings import with_listing
+from quant_assets.market.events import detect, repair
+from quant_assets.market.placement import entries, place, sector_on, session_from
 from quant_assets.market.quarantine import judge
+from quant_assets.market.reconciliation import compare
+from quant_assets.market.steps import with_steps
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import FilesSettings
 
 
+class SectorBars(NamedTuple):
+    """Rows of the datasets of the same names, and `compared`: all of `reconciliation.compare`, for a summary."""
+
+    ohlcv: pl.DataFrame
+    quarantine: pl.DataFrame
+    price_events: pl.DataFrame
+    price_disagreements: pl.DataFrame
+    compared: pl.DataFrame
+
+
 def sector_bars(
-    bars: pl.DataFrame, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64], settings: FilesSettings
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Bars of a sector's panel and the bars refused, for the whole history.
+    bars: pl.DataFrame,
+    delistings: pl.DataFrame,
+    snapshots: pl.DataFrame,
+    sector: str,
+    sessions: NDArray[np.datetime64],
+    settings: FilesSettings,
+) -> SectorBars:
+    """Bars of a sector's panel, the bars refused, the events doubted and the providers' disagreements, for the whole history.
 
     The panel holds every ticker that belongs to the sector or belonged to it before. `panel_from` is the row's own date;
     for the bars before a ticker moved in it is the session at which it moved. Refused bars are listed from the session on
@@ -22,25 +43,43 @@ def sector_bars(
 
     Args:
         bars: `sources.base.BARS` of the panel's tickers from the start of the profile on: the factors start at the first bar.
+        delistings: `sources.base.DELISTINGS` of those tickers: after one, a symbol's bars are another company's.
         snapshots: `sources.base.SECTOR_SNAPSHOTS`.
         sector: slug.
         sessions: datetime64[D] of shape (n_sessions,) from the start of the profile to the last session of the bars.
-        settings: how providers are joined.
-
-    Returns:
-        Rows of the datasets `ohlcv` and `quarantine`.
+        settings: how providers are joined, and which symbols were renamed: the new one brings the old one's bars along from that session.
 
     """
-    judged = judge(bars, sessions)
-    series, unjoined = join_providers(judged, settings)
+    judged = with_listing(judge(bars, sessions), delistings)
+    reported = with_steps(judged)
+    events = detect(reported, settings.events)
+    compared = compare(reported, settings.events)
+    series, unjoined = join_providers(repair(judged, events), settings)
     placed = sector_on(place(series, snapshots, sector, sessions, "date"), snapshots, sessions)
+    placed = _from_rename(placed, settings, sessions)
     refused = pl.concat([judged.filter(pl.col("reason").is_not_null()), unjoined])
     listed = refused.join(entries(snapshots, sector, sessions), on="ticker").filter(pl.col("date") >= pl.col("entered"))
+    listed = _from_rename(listed.with_columns(panel_from="date"), settings, sessions).filter(pl.col("panel_from") == pl.col("date"))
     listed = listed.with_columns(pl.col("open", "high", "low", "close", "volume").fill_nan(None))
-    return (
-        _dataset("ohlcv", placed.with_columns(in_sector=pl.col("sector") == sector)),
+    apart = compared.drop_nulls("explanation")
+    return SectorBars(
+        _dataset("ohlcv", placed.with_columns(in_sector=(pl.col("sector") == sector) & pl.col("in_sector_then"))),
         _dataset("quarantine", listed),
+        _dataset("price_events", _from_rename(place(events, snapshots, sector, sessions, "date"), settings, sessions)),
+        _dataset("price_disagreements", _from_rename(place(apart, snapshots, sector, sessions, "date"), settings, sessions)),
+        compared,
     )
+
+
+def _from_rename(rows: pl.DataFrame, settings: FilesSettings, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
+    """A symbol's rows from before its company took it are part of the panel from that session on; none where that has not come yet."""
+    begins = pl.DataFrame([(each.new, each.since) for each in settings.renames], {"ticker": pl.String, "on": pl.Date}, orient="row")
+    begins = begins.with_columns(took=session_from("on", sessions))
+    joined = rows.join(begins, on="ticker", how="left", maintain_order="left").filter(pl.col("on").is_null() | pl.col("took").is_not_null())
+    return joined.with_columns(
+        panel_from=pl.max_horizontal("panel_from", "took"),
+        in_sector_then=pl.col("took").is_null() | (pl.col("date") >= pl.col("took")),
+    ).drop("on", "took")
 
 
 def _dataset(name: str, rows: pl.DataFrame) -> pl.DataFrame:

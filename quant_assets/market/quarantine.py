@@ -64,15 +64,3 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
         .with_columns(reason=pl.coalesce("reason", "duplicate"))
         .drop("duplicate")
     )
-
-
-def screen(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split bars into clean and refused; see `judge` for the rules. Nothing is lost: the two hold every row once.
-
-    Returns:
-        The clean bars with the columns of `bars`, and the refused ones with `row` and `reason` besides.
-
-    """
-    judged = judge(bars, sessions)
-    refused = pl.col("reason").is_not_null()
-    return judged.filter(~refused).select(bars.columns), judged.filter(refused)

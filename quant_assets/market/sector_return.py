@@ -13,12 +13,14 @@ LOOKBACK = 1 + STALE_SESSIONS
 
 
 def as_known(prices: pl.DataFrame) -> pl.DataFrame:
-    """Closes of dataset prices that were part of the panel on their own date: `ticker, date, close`.
+    """Closes of dataset prices that were part of the panel on their own date: `ticker, date, close`, and `listed` where it is there.
 
     The earlier bars of a ticker that moved into the sector are left out, so that a range run and the run of an earlier
     month see the same rows.
     """
-    return prices.filter(pl.col("panel_from") <= pl.col("date")).select("ticker", "date", "close")
+    return prices.filter(pl.col("panel_from") <= pl.col("date")).select(
+        pl.col("ticker", "date", "close"), pl.selectors.by_name("listed", require_all=False)
+    )
 
 
 def equal_weight_returns(prices: pl.DataFrame, universe: pl.DataFrame, sessions: NDArray[np.datetime64]) -> FloatArray:
@@ -39,7 +41,7 @@ def equal_weight_returns(prices: pl.DataFrame, universe: pl.DataFrame, sessions:
 
     """
     members = universe.select("ticker", "date", member=pl.lit(1.0))
-    frame = as_known(prices).join(members, on=["ticker", "date"], how="full", coalesce=True)
+    frame = as_known(prices).select("ticker", "date", "close").join(members, on=["ticker", "date"], how="full", coalesce=True)
     panel = Panel.from_long(frame, sessions, ["close", "member"])
     close, member = panel["close"].T, panel["member"].T  # sessions x tickers
     every = np.arange(len(sessions))[:, None]

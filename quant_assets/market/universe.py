@@ -1,5 +1,6 @@
 """Who was in the index, session by session, and in which sector as known at the time."""
 
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
@@ -7,8 +8,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.market.placement import panel_tickers, sector_on
+from quant_assets.schemas import DATASETS
 
-__all__ = ["members", "panel_tickers", "unclassified"]
+__all__ = ["coverage", "coverage_sessions", "members", "panel_tickers", "unclassified"]
 
 
 def members(membership: pl.DataFrame, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
@@ -40,6 +42,57 @@ def unclassified(membership: pl.DataFrame, snapshots: pl.DataFrame, sessions: ND
     without = membership.filter(~pl.col("ticker").is_in(snapshots["ticker"].implode()))
     found = _days(without, sessions).group_by("ticker").agg(first_date=pl.col("date").min(), last_date=pl.col("date").max())
     return found.sort("ticker")
+
+
+def coverage_sessions(sessions: NDArray[np.datetime64], as_ofs: Sequence[date]) -> list[date]:
+    """The first session of each June among the sessions, and the decision sessions, ascending."""
+    june = sessions[sessions.astype("datetime64[M]").astype(int) % 12 == 5]
+    _, first = np.unique(june.astype("datetime64[Y]"), return_index=True)
+    return sorted({*june[first].tolist(), *as_ofs})
+
+
+def coverage(
+    membership: pl.DataFrame,
+    snapshots: pl.DataFrame,
+    held: pl.DataFrame,
+    sector: str,
+    sessions: NDArray[np.datetime64],
+    as_ofs: Sequence[date],
+) -> pl.DataFrame:
+    """How many members had a sector and a bar, over the whole index and in one sector (dataset `universe_coverage`).
+
+    Args:
+        membership: `ticker`, `start_date`, `end_date`.
+        snapshots: `ticker`, `sector`, `known_at`.
+        held: `sources.base.HELD` of all members on `coverage_sessions`.
+        sector: slug.
+        sessions: datetime64[D] from the start of the profile to the last of `as_ofs`.
+        as_ofs: decision sessions.
+
+    Returns:
+        Dataset universe_coverage without `sector`, sorted by key. A provider with a bar on one session of a decision has a row on each.
+
+    """
+    counted = coverage_sessions(sessions, as_ofs)
+    there = sector_on(_days(membership, np.array(counted, dtype="datetime64[D]")), snapshots, sessions)
+    bars = pl.concat([held, held.with_columns(provider=pl.lit("any"))]).unique()
+    providers = pl.DataFrame({"provider": sorted({*held["provider"], "any"})})
+    marked = there.join(providers, how="cross").join(bars.with_columns(bar=pl.lit(True)), on=["ticker", "date", "provider"], how="left")
+    scopes = {"index": marked, "sector": marked.filter(pl.col("sector") == sector)}
+    counts = pl.concat(
+        rows.group_by("date", "provider")
+        .agg(members=pl.len(), with_sector=pl.col("sector").count(), with_bar=pl.col("bar").count())
+        .with_columns(pl.col("members", "with_sector", "with_bar").cast(pl.Int32), scope=pl.lit(scope))
+        for scope, rows in scopes.items()
+    )
+    yearly = coverage_sessions(sessions, [])
+    decided = pl.DataFrame({"as_of": pl.Series(list(as_ofs), dtype=pl.Date)})
+    shown = (pl.col("date") == pl.col("as_of")) | (pl.col("date").is_in(yearly) & (pl.col("date") < pl.col("as_of")))
+    rows = decided.join(counts, how="cross").filter(shown)
+    # Of the sessions of one decision alone: a provider of other months says nothing here.
+    there = rows.filter((pl.col("scope") == "index") & ((pl.col("with_bar") > 0) | (pl.col("provider") == "any")))
+    rows = rows.join(there, on=["as_of", "provider"], how="semi")
+    return rows.select(list(DATASETS["universe_coverage"].columns)).sort("as_of", "scope", "date", "provider")
 
 
 def _days(membership: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:

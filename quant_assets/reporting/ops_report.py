@@ -43,6 +43,7 @@ def figures(report: ReportData) -> pl.DataFrame:
         ("regime_volatility", "month", regime.get("volatility"), "1 per year"),
         ("regime_drawdown", "month", regime.get("drawdown"), "1"),
         ("quarantined_bars", "month", report.quarantined["bars"].sum(), "bars"),
+        ("absent_sessions", "month", report.absent["sessions"].sum(), "sessions"),
     ]
     schema = {name: dtype for name, dtype in DATASETS["ops_report"].schema.items() if name != "report_file"}
     content = [(report.as_of, name, window, None if value is None else float(value), unit) for name, window, value, unit in rows]  # type: ignore[arg-type]
@@ -63,6 +64,8 @@ def render(report: ReportData, market: str | None = None) -> bytes:
         picks=report.picks.to_dicts(),
         shorts=report.shorts.to_dicts(),
         quarantined=report.quarantined.to_dicts(),
+        absent=report.absent.to_dicts(),
+        coverage=report.coverage.to_dicts(),
         value=lambda name, window: values[name, window],
         history_start=report.track["date"][0] if len(report.track) else None,
         forecast=report.score_source == "prediction",

@@ -45,6 +45,8 @@ class ReportFrames:
         regime_state: dataset regime_state.
         checkpoint: dataset lightgbm_checkpoint, from before the checkpoints in use.
         quarantine: dataset quarantine.
+        absences: dataset absences.
+        coverage: dataset universe_coverage.
 
     """
 
@@ -56,6 +58,8 @@ class ReportFrames:
     regime_state: pl.DataFrame
     checkpoint: pl.DataFrame
     quarantine: pl.DataFrame
+    absences: pl.DataFrame
+    coverage: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,10 @@ class ReportData:
         model: `model, model_version` of the predictions at as_of with the checkpoint's `as_of, rows, rank_ic` (null where not given),
             or None.
         quarantined: bars refused in the month up to as_of, by `reason`: `reason, bars`.
+        absent: sessions of members without a bar in the month, by `reason`: `reason, sessions, names`.
+        coverage: one row for each session counted, by date: `date`, of the whole index `members`, `without_sector`, `with_bar`, and
+            `of_provider` (list of members with a bar, in the order of `providers`), of the sector `sector_members` and `sector_with_bar`.
+        providers: names of the providers of `coverage`.
         longs: number of long candidates.
         members: members of the sector at as_of, None without candidates.
         eligible: members that passed the filters, None without candidates.
@@ -95,6 +103,9 @@ class ReportData:
     regime: dict[str, object] | None
     model: dict[str, object] | None
     quarantined: pl.DataFrame
+    absent: pl.DataFrame
+    coverage: pl.DataFrame
+    providers: list[str]
     longs: int
     members: int | None
     eligible: int | None
@@ -150,6 +161,8 @@ def gather(sector: str, as_of: date, frames: ReportFrames, settings: ReportSetti
     backtest = frames.backtest.filter(pl.col("date").is_between(first, as_of)).sort("date")
     regime = frames.regime_state.filter(at)
     refused = frames.quarantine.filter(in_month).group_by("reason").agg(bars=pl.len()).sort("reason")
+    absent = frames.absences.filter(at).group_by("reason").agg(pl.col("sessions").sum(), names=pl.col("ticker").n_unique()).sort("reason")
+    coverage = frames.coverage.filter(at)
     return ReportData(
         sector=sector,
         as_of=as_of,
@@ -162,6 +175,9 @@ def gather(sector: str, as_of: date, frames: ReportFrames, settings: ReportSetti
         regime=regime.row(0, named=True) if len(regime) else None,
         model=_model(forecasts, frames.checkpoint, as_of),
         quarantined=refused,
+        absent=absent,
+        coverage=_coverage(coverage),
+        providers=coverage.filter(pl.col("provider") != "any")["provider"].unique().sort().to_list(),
         longs=candidates.filter(pl.col("candidate_type") == "long").height,
         members=candidates["universe_count"][0] if len(candidates) else None,
         eligible=candidates["eligible_count"][0] if len(candidates) else None,
@@ -187,6 +203,21 @@ def known_rank_ic(predictions: pl.DataFrame, labels: pl.DataFrame, as_of: date) 
     joined = predictions.select("ticker", "date", "horizon", "prediction").join(known, on=["ticker", "date", "horizon"], how="left")
     share = pl.col("forward_return").is_not_null().sum().over("date") / pl.len().over("date")
     return daily_ic(joined.filter(share >= MIN_LABELLED_SHARE).drop_nulls("forward_return")).select("date", "names", "rank_ic")
+
+
+def _coverage(coverage: pl.DataFrame) -> pl.DataFrame:
+    """The rows of one `as_of` side by side."""
+    index = coverage.filter(pl.col("scope") == "index").sort("date", "provider")
+    together, single = pl.col("provider") == "any", pl.col("provider") != "any"
+    own = coverage.filter((pl.col("scope") == "sector") & together).select("date", sector_members="members", sector_with_bar="with_bar")
+    return (
+        index.filter(together)
+        .select("date", "members", "with_bar", without_sector=pl.col("members") - pl.col("with_sector"))
+        .join(index.filter(single).group_by("date").agg(of_provider="with_bar"), on="date", how="left")
+        .join(own, on="date", how="left")
+        .with_columns(pl.col("sector_members", "sector_with_bar").fill_null(0))
+        .sort("date")
+    )
 
 
 def _track(backtest: pl.DataFrame) -> pl.DataFrame:

@@ -1,19 +1,17 @@
 """Executing a plan: one process for each sector, runs recorded in the profile's Dagster instance, progress on the way."""
 
-import fcntl
 import logging
 import multiprocessing
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.context import SpawnContext
 from multiprocessing.managers import SyncManager
 from multiprocessing.queues import Queue
-from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -21,8 +19,9 @@ import dagster as dg
 
 from quant_assets.errors import QuantError
 from quant_assets.running.bookkeeping import relax
+from quant_assets.running.instance import initialise_instance
 from quant_assets.running.plan import Phase
-from quant_assets.settings import ROOT, conf_dir
+from quant_assets.settings import Settings, load_settings
 
 #: (dataset, partitions written)
 Progress = Callable[[str, int], None]
@@ -32,36 +31,11 @@ class RunFailedError(QuantError):
     """Runs failed; one line for each chain, with its first failing step."""
 
 
-def dagster_home(profile: str) -> Path:
-    """Folder of the Dagster instance: `DAGSTER_HOME`, else `storage/dagster/<profile>`, made from `conf/dagster.yaml`.
-
-    Profiles have partitions of their own, so each has an instance of its own.
-    """
-    home = Path(os.environ.get("DAGSTER_HOME") or ROOT / "storage" / "dagster" / profile).absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists():
-        unfinished = config.with_suffix(f".{os.getpid()}")
-        shutil.copyfile(conf_dir() / "dagster.yaml", unfinished)
-        unfinished.replace(config)
-    os.environ["DAGSTER_HOME"] = str(home)
-    return home
-
-
-def initialise_instance() -> None:
-    """Create the instance's tables, one process at a time: two at once on an empty SQLite home make each other fail."""
-    with (Path(os.environ["DAGSTER_HOME"]) / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with dg.DagsterInstance.get() as instance:
-            instance.get_run_records(limit=1)
-            instance.all_asset_keys()
-
-
 def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> None:
     """Execute chains of phases, each chain in order, chains beside each other.
 
     Args:
-        plan: one chain per sector.
+        plan: one chain per sector, or per block of sectors; those that take longest come first.
         profile: name of the profile.
         workers: processes at a time; with 1 everything runs in this process.
         progress: called in this process for each dataset written.
@@ -83,6 +57,7 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
 
 def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> list[str | None]:
     context = multiprocessing.get_context("spawn")
+    _share_cores(min(workers, len(chains)))
     manager = SyncManager(ctx=context)
     manager.start(_end_with, (os.getpid(),))
     with manager, _pool(min(workers, len(chains)), context) as pool:
@@ -102,6 +77,13 @@ def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: in
             interrupted.set()  # cancelling is not enough: the pool hands out one chain more than it has workers
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _share_cores(workers: int) -> None:
+    """Let the threads of all workers together be as many as there are cores; what the user has set is kept."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for variable in ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, str(max(1, cores // workers)))
 
 
 def _pool(workers: int, context: SpawnContext) -> ProcessPoolExecutor:
@@ -134,32 +116,65 @@ def _outcome_in_worker(chain: Sequence[Phase], profile: str, written: "Queue[tup
     return _outcome(chain, profile, lambda dataset, partitions: written.put((dataset, partitions)))
 
 
+@dataclass
+class _Assets:
+    """The job of a process, made once: what its source has read serves every chain."""
+
+    settings: Settings
+    job: dg.JobDefinition
+    progress: Progress
+
+    @classmethod
+    def of(cls, settings: Settings) -> "_Assets":
+        from quant_assets.definitions import build_defs
+
+        defs = build_defs(settings, lambda dataset, partitions: made.progress(dataset, partitions))
+        made = cls(settings, defs.resolve_implicit_global_asset_job_def(), lambda *_: None)
+        return made
+
+
+#: The newest one of this process.
+_MADE: list[_Assets] = []
+
+
 def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | None:
     """Execute a chain up to its first failing run; the reason of that, or None."""
-    from quant_assets.definitions import build_defs
-    from quant_assets.settings import load_settings
-
     relax()
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
-    job = build_defs(load_settings(profile), progress).resolve_implicit_global_asset_job_def()
+    settings = load_settings(profile)
+    if not _MADE or _MADE[0].settings != settings:
+        _MADE[:] = [_Assets.of(settings)]
+    _MADE[0].progress = progress
     with dg.DagsterInstance.get() as instance:
-        for phase in chain:
-            run = job.get_subset(asset_selection={dg.AssetKey(name) for name in phase.assets})
-            result = run.execute_in_process(
-                instance=instance,
-                tags=phase.range_tags,
-                raise_on_error=False,
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            )
-            if not result.success:
-                return _reason(run, result, phase)
+        # Connections are kept, where the records are in PostgreSQL: one for each of a run's 200 queries takes longer than they do.
+        instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
+        return _executed(chain, _MADE[0].job, instance)
+
+
+def _executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance) -> str | None:
+    for number, phase in enumerate(chain):
+        run = job.get_subset(asset_selection={dg.AssetKey(name) for name in phase.assets})
+        result = run.execute_in_process(
+            instance=instance,
+            tags=phase.range_tags,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+        if result.success:
+            continue
+        reason = _reason(run, result, phase)  # an interruption is raised here
+        if len(phase.sectors) < 2:
+            return reason
+        # One sector's failure is not another's: each goes on alone from here.
+        reasons = [_executed(rest, job, instance) for rest in zip(*(each.alone() for each in chain[number:]), strict=True)]
+        return "\n".join(each for each in reasons if each) or None
     return None
 
 
 def _reason(job: dg.JobDefinition, result: dg.ExecuteInProcessResult, phase: Phase) -> str:
     """What the first step that failed said, or the check that blocked, with assets, sector and months."""
     months = phase.first if phase.first == phase.last else f"{phase.first} to {phase.last}"
-    where = f"{phase.sector}, {months}" if phase.sector else months
+    where = ", ".join([*phase.sectors, months])
     unexpected = f"unexpected; see run {result.run_id} in the web UI"
     for event in result.all_events:
         checked = event.asset_check_evaluation_data if event.event_type_value == "ASSET_CHECK_EVALUATION" else None

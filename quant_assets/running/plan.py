@@ -1,16 +1,20 @@
 """Which runs bring a request about: the warm-up that each asset's windows need, and one range run per sector and phase."""
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import dagster as dg
 
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import key, month_offsets, month_range, shift_month
 from quant_assets.profile import Profile
+from quant_assets.settings import SECTORS
 
 Range = tuple[str, str]
+
+#: Most sectors times months of a run over several sectors: where months are few, a run's own costs outweigh its work.
+_JOINED_PARTITIONS = 36
 
 
 @dataclass(frozen=True)
@@ -20,25 +24,34 @@ class Phase:
     Attributes:
         assets: names, upstream first.
         first, last: months.
-        sector: slug, or None for month-grain assets.
+        sectors: neighbouring slugs in GICS order, or none for month-grain assets.
 
     """
 
     assets: tuple[str, ...]
     first: str
     last: str
-    sector: str | None
+    sectors: tuple[str, ...] = ()
 
     @property
     def range_tags(self) -> dict[str, str]:
         """Run tags of the range."""
-        ends = [month if self.sector is None else key(self.sector, month) for month in (self.first, self.last)]
-        return {"dagster/asset_partition_range_start": ends[0], "dagster/asset_partition_range_end": ends[1]}
+        start, end = (key(self.sectors[0], self.first), key(self.sectors[-1], self.last)) if self.sectors else (self.first, self.last)
+        return {"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end}
 
     @property
     def outputs(self) -> int:
-        """Datasets times months that the run writes."""
-        return len(self.assets) * len(month_range(self.first, self.last))
+        """Partitions that the run writes."""
+        return len(self.assets) * self.partitions
+
+    @property
+    def partitions(self) -> int:
+        """Sectors times months."""
+        return max(1, len(self.sectors)) * len(month_range(self.first, self.last))
+
+    def alone(self) -> "list[Phase]":
+        """The same for each sector in a run of its own."""
+        return [replace(self, sectors=(sector,)) for sector in self.sectors]
 
 
 class Planner:
@@ -68,7 +81,12 @@ class Planner:
         self.order = self._sorted()
 
     def select(self, selection: str | None, defs: dg.Definitions) -> list[str]:
-        """Names of a Dagster asset selection (`group:signals`, `ohlcv+`; several separated by commas), or of every asset.
+        """Names of an asset selection, or of every asset.
+
+        Args:
+            selection: Dagster's own (`group:signals`, `ohlcv+`), or `ohlcv..labels`: from one asset to another in the order of the flow,
+                both included; several separated by commas.
+            defs: the definitions of this planner.
 
         Raises:
             SettingsError: the selection cannot be parsed or selects nothing.
@@ -76,19 +94,35 @@ class Planner:
         """
         if selection is None:
             return list(self.order)
+        parts = selection.split(",")
+        stretches, others = [part for part in parts if ".." in part], [part for part in parts if ".." not in part]
+        chosen = {name for part in stretches for name in self._stretch(part)}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", dg.BetaWarning)  # Dagster's own code for `group:` uses a parameter that is beta
-                found = dg.AssetSelection.from_coercible(selection.split(",")).resolve(defs.resolve_asset_graph())
+                found = dg.AssetSelection.from_coercible(others).resolve(defs.resolve_asset_graph()) if others else set()
         except (dg.DagsterError, ValueError, NotImplementedError):
-            found = set()
-        names = [name for name in self.order if dg.AssetKey(name) in found]
+            found, chosen = set(), set()
+        names = [name for name in self.order if name in chosen or dg.AssetKey(name) in found]
         if not names:
             raise SettingsError(
-                f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'indicators+', 'group:signals' or "
-                f"'group:signals and not key:labels'; groups are {', '.join(self._groups)}; assets are {', '.join(self.order)}"
+                f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'ohlcv..labels', 'indicators+', "
+                f"'group:signals' or 'group:signals and not key:labels'; groups are {', '.join(self._groups)}; "
+                f"assets are {', '.join(self.order)}"
             )
         return names
+
+    def _stretch(self, part: str) -> tuple[str, ...]:
+        """The assets from the first that `first..last` names to the last."""
+        ends = [name.strip() for name in part.split("..")]
+        unknown = [name for name in ends if name not in self.order]
+        if len(ends) != 2 or unknown:
+            what = f"there is no asset '{unknown[0]}'" if unknown and len(ends) == 2 else "it needs two assets"
+            raise SettingsError(f"selection '{part}': {what}; write 'ohlcv..labels'; assets in order are {', '.join(self.order)}")
+        start, stop = (self.order.index(name) for name in ends)
+        if start > stop:
+            raise SettingsError(f"selection '{part}': {ends[0]} comes after {ends[1]}; write '{ends[1]}..{ends[0]}'")
+        return self.order[start : stop + 1]
 
     def sector_phases(self, names: Sequence[str], sector: str, first: str, last: str) -> list[Phase]:
         """Runs of one sector, warm-up included; finished partitions of the warm-up are not computed again.
@@ -119,11 +153,11 @@ class Planner:
 
         """
         grain, names = "sector" if sector else "month", set(needed)
-        needed = dict(needed)
+        needed, computed = dict(needed), set(month_range(*asked))
         todo: dict[str, Range] = {}
         for together in dict.fromkeys(self._together[name] for name in reversed(self.order)):
-            months = set() if names.isdisjoint(together) else set(month_range(*asked))
-            months = months.union(*(each for name in together for each in self._lacking(name, sector, needed.get(name))))
+            months = set() if names.isdisjoint(together) else computed
+            months = months.union(*(each for name in together for each in self._lacking(name, sector, needed.get(name), months)))
             span = _span(months)
             if span is None:
                 continue
@@ -138,10 +172,14 @@ class Planner:
                         needed[upstream] = _hull(needed[upstream], _span(unfinished))
         return todo
 
-    def _lacking(self, name: str, sector: str | None, wanted: Range | None) -> tuple[set[str], set[str]]:
-        """Months without a partition, and months whose partition was written with other columns or when less (or more) was known."""
+    def _lacking(self, name: str, sector: str | None, wanted: Range | None, computed: Collection[str] = ()) -> tuple[set[str], set[str]]:
+        """Months without a partition, and months whose partition was written with other columns or when less (or more) was known.
+
+        Months that are computed in any case are left out: looking into 30 thousand files takes as long as some of the work.
+        """
         dataset, store = self._datasets[name], self._profile.store
-        keys = {(key(sector, month) if sector else month): month for month in (month_range(*wanted) if wanted else ())}
+        months = [month for month in (month_range(*wanted) if wanted else ()) if month not in computed]
+        keys = {(key(sector, month) if sector else month): month for month in months}
         absent = set(store.missing(dataset, keys))
         unfinished = set()
         for each in keys.keys() - absent:
@@ -163,7 +201,7 @@ class Planner:
                 upstream = {other for member in members for other in self._reads[member] if other in todo} - members
                 if todo[name] == span and upstream <= done | set(group):
                     group.append(name)
-            phases.append(Phase(tuple(group), *span, sector))
+            phases.append(Phase(tuple(group), *span, (sector,) if sector else ()))
             done |= set(group)
             waiting = [name for name in waiting if name not in done]
         return phases
@@ -208,6 +246,33 @@ def _span(months: Iterable[str]) -> Range | None:
     """First and last of the months, or None where there are none."""
     ordered = sorted(months)
     return (ordered[0], ordered[-1]) if ordered else None
+
+
+def joined(chains: Iterable[Sequence[Phase]]) -> list[list[Phase]]:
+    """Chains of one sector each, with those of neighbouring sectors made one where they are alike and their months are few."""
+    found: list[list[Phase]] = []
+    for chain in chains:
+        before = found[-1] if found else []
+        alike = [(each.assets, each.first, each.last) for each in before] == [(each.assets, each.first, each.last) for each in chain]
+        if (
+            before
+            and alike
+            and _neighbours(before[0].sectors, chain[0].sectors)
+            and _together(before) + _together(chain) <= _JOINED_PARTITIONS
+        ):
+            found[-1] = [replace(one, sectors=one.sectors + other.sectors) for one, other in zip(before, chain, strict=True)]
+        elif chain:
+            found.append(list(chain))
+    return found
+
+
+def _neighbours(before: Sequence[str], after: Sequence[str]) -> bool:
+    order = list(SECTORS)
+    return order.index(before[-1]) + 1 == order.index(after[0])
+
+
+def _together(chain: Sequence[Phase]) -> int:
+    return max(phase.partitions for phase in chain)
 
 
 def total_outputs(phases: Iterable[Phase]) -> int:

@@ -1,7 +1,8 @@
 """What a dataset and a column are, and how a frame is held against them. The datasets themselves are in the other files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import polars as pl
@@ -57,12 +58,12 @@ class Dataset:
     columns: Mapping[str, Column]
     grain: Literal["sector", "month"] = "sector"
 
-    @property
+    @cached_property
     def schema(self) -> pl.Schema:
         """Polars schema of a file."""
         return pl.Schema({name: column.dtype for name, column in self.columns.items()})
 
-    @property
+    @cached_property
     def loaded_schema(self) -> pl.Schema:
         """Schema of a loaded frame: `sector` (at sector grain) and `month`, then the file's columns."""
         head: dict[str, Any] = {"sector": pl.String, "month": pl.String} if self.grain == "sector" else {"month": pl.String}
@@ -93,4 +94,14 @@ class Dataset:
         if wrong:
             name, found = next(iter(wrong.items()))
             raise DatasetError(f"dataset '{self.name}': column '{name}' is {found}, the schema says {expected[name]}")
-        return frame.select(list(expected)).sort([*head, *self.key])
+        frame, order = frame.select(list(expected)), [*head, *self.key]
+        return frame if rises(frame, order) else frame.sort(order)  # a second of CPU time for a million rows is saved where it can be
+
+
+def rises(frame: pl.DataFrame, by: Sequence[str]) -> bool:
+    """Whether each row's key, compared column by column, is greater than that of the row before; then no key repeats either."""
+    greater = pl.lit(False)
+    for name in reversed(by):
+        value, before = pl.col(name), pl.col(name).shift()
+        greater = (value > before) | ((value == before) & greater)
+    return bool(frame.lazy().select(greater.slice(1).fill_null(False).all()).collect().item())

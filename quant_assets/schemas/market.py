@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quant_assets.schemas.columns import as_of, day, money, price, ticker
+from quant_assets.schemas.columns import as_of, day, money, price, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset
 
 PANEL = {
@@ -18,15 +18,34 @@ PANEL = {
     ),
 }
 
+LISTED = day(
+    "first session of the company's bars: a symbol that trades again after a delisting is another company's, and its history starts anew"
+)
+
 BAR = {
     "ticker": ticker(),
     "date": day(),
+    "listed": LISTED,
     "open": price("first price of the session"),
     "high": price("highest price of the session"),
     "low": price("lowest price of the session"),
     "close": price("last price of the session"),
     "volume": Column(pl.Float64, "shares traded", "shares", ge=0),
 }
+
+#: What `market.events` finds.
+KINDS = (
+    "split_in_dividend",
+    "double_event",
+    "dividend_not_taken",
+    "split_not_taken",
+    "split_unflagged",
+    "spin_off_unflagged",
+    "spin_off_in_split",
+    "spin_off",
+    "split_disputed",
+    "adjustment_error",
+)
 
 #: The OHLCV quantities and means whose running maximum is carried from month to month.
 OHLCV_FIELDS = ("open", "high", "low", "close", "volume")
@@ -55,17 +74,25 @@ MARKET = (
     ),
     Dataset(
         "ohlcv",
-        "Daily bars as the provider gives them, with corporate actions and the factors carried from the first bar",
+        "Daily bars as the provider gives them, with the corporate actions used and the factors carried from the first bar",
         ("ticker", "date"),
         "panel_from",
         "panel_from",
         {
             **BAR,
             "dividend": Column(
-                pl.Float64, "cash dividend with this ex-date; null where the provider has none", "USD per share", nullable=True, ge=0
+                pl.Float64,
+                "cash dividend with this ex-date, as used (see `price_events`); null where the provider has none",
+                "USD per share",
+                nullable=True,
+                ge=0,
             ),
             "split_ratio": Column(
-                pl.Float64, "new shares for one old on this ex-date, 1 without a split; null where unknown", "1", nullable=True, gt=0
+                pl.Float64,
+                "new shares for one old on this ex-date, as used (see `price_events`), 1 without a split; null where unknown",
+                "1",
+                nullable=True,
+                gt=0,
             ),
             "adjustment": Column(pl.String, "what the provider already adjusted for", isin=("as_traded", "total_return")),
             "provider": Column(pl.String, "which provider the bar comes from"),
@@ -125,6 +152,55 @@ MARKET = (
         },
     ),
     Dataset(
+        "price_events",
+        "Splits, dividends and jumps that do not fit the prices: marked, repaired or only listed, by the rules of `market.events`",
+        ("ticker", "date", "provider"),
+        "panel_from",
+        "panel_from",
+        {
+            "ticker": ticker(),
+            "date": day("session of the bar, at whose close the event was judged"),
+            "provider": Column(pl.String, "which provider the bar comes from"),
+            "kind": Column(pl.String, "the first rule that the bar meets", isin=KINDS),
+            "action": Column(pl.String, "what was done about it", isin=("kept", "repaired", "listed")),
+            "split_reported": Column(pl.Float64, "new shares for one old, as given", "1", nullable=True),
+            "dividend_reported": Column(pl.Float64, "as given", "USD per share", nullable=True),
+            "split_used": Column(pl.Float64, "the split instead; null where none was given and none is used", "1", nullable=True),
+            "dividend_used": Column(
+                pl.Float64, "the dividend instead, the value of shares of a spin-off included", "USD per share", nullable=True
+            ),
+            "price_return": ratio("close over the provider's close before, less 1", nullable=False),
+            "reported_return": ratio("total return since then with the events as given", nullable=False),
+            "used_return": ratio("total return since then with the events used", nullable=False),
+            "other_provider": Column(pl.String, "the best other provider with bars on the same two sessions", nullable=True),
+            "other_return": ratio("its total return, as given"),
+            "panel_from": PANEL["panel_from"],
+        },
+    ),
+    Dataset(
+        "price_disagreements",
+        "Bars on which two providers' total returns, as given, differ by more than `files.events.disagreement`",
+        ("ticker", "date", "provider", "other_provider"),
+        "panel_from",
+        "panel_from",
+        {
+            "ticker": ticker(),
+            "date": day("session on which both have a bar"),
+            "provider": Column(pl.String, "the better provider"),
+            "other_provider": Column(pl.String, "the other one"),
+            "since": day("the session before on which both have a bar: the returns start there"),
+            "total_return": ratio("of the better provider", nullable=False),
+            "other_return": ratio("of the other one", nullable=False),
+            "difference": ratio("the first less the second", nullable=False),
+            "explanation": Column(
+                pl.String,
+                "`event`: one of them has a split or dividend; `stale_close`: a close repeats the one before; else `price`",
+                isin=("event", "stale_close", "price"),
+            ),
+            "panel_from": PANEL["panel_from"],
+        },
+    ),
+    Dataset(
         "delistings",
         "Tickers that stopped trading, from the session on which that was known",
         ("ticker", "last_session"),
@@ -134,6 +210,60 @@ MARKET = (
             "ticker": ticker(),
             "last_session": day("session of the last bar"),
             "known_at": day("session at which the delisting was known"),
+            "rule": Column(
+                pl.String,
+                "how `delisting_return` was found: the provider says takeover, failure or renamed; collapse: no reason given, but the "
+                "price had collapsed; unknown",
+                isin=("takeover", "failure", "renamed", "collapse", "unknown"),
+            ),
+            "delisting_return": Column(
+                pl.Float64,
+                "return of a holder from the last price to what was paid out, by the rule; null where unknown, and the last price is taken",
+                "1",
+                nullable=True,
+                ge=-1,
+            ),
+        },
+    ),
+    Dataset(
+        "absences",
+        "Sessions of index members without a bar in `ohlcv`, each with the reason as known at the month's last session",
+        ("as_of", "ticker", "first_session"),
+        "as_of",
+        "as_of",
+        {
+            "as_of": as_of(),
+            "ticker": ticker(),
+            "first_session": day("first of the sessions in a row, within the month"),
+            "last_session": day("last of them"),
+            "sessions": Column(pl.Int32, "how many they are", "sessions", ge=1),
+            "reason": Column(
+                pl.String,
+                "quarantined: the bars were refused. no_bar_yet: no provider has had a bar of this symbol so far (not listed yet, or not "
+                "covered). delisted: it had stopped trading. provider_ended: the providers that had it have no bars of anybody any "
+                "more. provider_gap: the provider lacks the session for many. halt: others have it; no trade, or lost by the provider",
+                isin=("quarantined", "no_bar_yet", "delisted", "provider_ended", "provider_gap", "halt"),
+            ),
+        },
+    ),
+    Dataset(
+        "universe_coverage",
+        "How many index members had a sector and a bar, on the first session of each June up to the month and at its last session",
+        ("as_of", "scope", "date", "provider"),
+        "as_of",
+        "as_of",
+        {
+            "as_of": as_of(),
+            "scope": Column(
+                pl.String, "members of the whole index, those without a sector too, or of this sector", isin=("index", "sector")
+            ),
+            "date": day("session on which members and bars are counted"),
+            "provider": Column(
+                pl.String, "provider of the bars, by its own symbols; `any` for all of them together, `ohlcv` for the panels"
+            ),
+            "members": Column(pl.Int32, "index members", "names", ge=0),
+            "with_sector": Column(pl.Int32, "of those, with a sector: the others are in no sector's universe", "names", ge=0),
+            "with_bar": Column(pl.Int32, "members with a bar of the provider", "names", ge=0),
         },
     ),
     Dataset(
@@ -142,7 +272,7 @@ MARKET = (
         ("ticker", "as_of"),
         "as_of",
         "as_of",
-        {"ticker": ticker(), "as_of": as_of()}
+        {"ticker": ticker(), "as_of": as_of(), "listed": LISTED}
         | {
             name: Column(pl.Float64, f"highest {name.replace('_', ' ')} so far, forward-anchored", nullable="_mean_" in name, ge=0)
             for name in OHLCV_QUANTITIES

@@ -40,10 +40,10 @@ def check_sessions(
 
 def member_mask(panel: Panel, universe: pl.DataFrame, first_day: date, last_day: date) -> NDArray[np.bool_]:
     """Bool array of the panel's shape: true at the (ticker, date) of the universe from `first_day` to `last_day`."""
-    order = pl.DataFrame({"ticker": pl.Series(panel.tickers, dtype=pl.String), "row": pl.Series(range(len(panel.tickers)), dtype=pl.Int64)})
-    members = universe.filter(pl.col("date").is_between(first_day, last_day)).join(order, on="ticker")
+    members = universe.filter(pl.col("date").is_between(first_day, last_day))
+    row, column = panel.rows(members), np.searchsorted(panel.sessions, members["date"].to_numpy().astype("datetime64[D]"))
     mask = np.zeros(panel.shape, dtype=np.bool_)
-    mask[members["row"].to_numpy(), np.searchsorted(panel.sessions, members["date"].to_numpy().astype("datetime64[D]"))] = True
+    mask[row[row >= 0], column[row >= 0]] = True
     return mask
 
 

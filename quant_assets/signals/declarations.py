@@ -126,8 +126,8 @@ class FeatureSet:
         """Sessions before the first session of a row's month that a feature (or the greediest of all) may depend on."""
         return max(self._lookbacks.values(), default=0) if name is None else self._lookbacks[name]
 
-    def reach(self, field: str) -> int | None:
-        """Sessions before the first session of a row's month whose values of a field are read; None where nobody reads it."""
+    def reach(self, field: str) -> dict[str, int]:
+        """For each feature that reads a field, itself or through others, the sessions before its month whose values it reads."""
         found: dict[str, int] = {}
         for name in self._lookbacks:  # inputs first
             feature = self._all[name]
@@ -135,7 +135,7 @@ class FeatureSet:
             read = [0 if each == field else found[each] + earlier for each in feature.inputs if each == field or each in found]
             if read:
                 found[name] = feature.lookback + feature.lag + max(read)
-        return max(found.values(), default=None)
+        return found
 
     def evaluate(self, fields: Inputs, windows: Windows, names: Iterable[str] | None = None) -> dict[str, FloatArray]:
         """Values of the features that a dataset holds; each computes from the inputs that it declares and sees no other.

@@ -26,13 +26,14 @@ Starts = NDArray[np.int64]
 
 
 @kernel
-def sums(values: FloatArray, starts: Starts, window: int) -> FloatArray:
-    """Sum of the observed values of the last `window` sessions."""
+def sums(values: FloatArray, starts: Starts, window: int, average: bool) -> FloatArray:
+    """Sum, or mean, of the observed values of the last `window` sessions; the mean of equal values is exactly that value."""
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
     tail, seen = np.zeros(window), np.zeros(window, np.int64)
     for i in range(tickers):
         anchor, head, count = 0, 0.0, 0
+        last, other = -1, -1  # the newest observed session, and the newest whose value is another one
         for j in range(sessions):
             if starts[j] == j or j - anchor == window:
                 anchor, head, count = j, 0.0, 0
@@ -44,23 +45,31 @@ def sums(values: FloatArray, starts: Starts, window: int) -> FloatArray:
                 head, count = 0.0, 0
             if math.isnan(values[i, j]):
                 continue
+            if last >= 0 and values[i, last] != values[i, j]:
+                other = last
+            last = j
             head += values[i, j]
             count += 1
             n = window - 1 - (j - anchor)
-            if _WHOLE * (seen[n] + count) >= _PARTS * window:
+            observed = seen[n] + count
+            if _WHOLE * observed < _PARTS * window:
+                continue
+            if average:
+                out[i, j] = (tail[n] + head) / observed if other > j - window else values[i, j]
+            else:
                 out[i, j] = tail[n] + head
     return out
 
 
 @kernel
-def moments(values: FloatArray, starts: Starts, window: int) -> tuple[FloatArray, FloatArray]:
-    """Mean and standard deviation (ddof 1) of the last `window` sessions.
+def deviations(values: FloatArray, starts: Starts, window: int) -> FloatArray:
+    """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 where all values are the same.
 
-    Both are updated by Welford's method and those of tail and head joined by that of Chan, Golub and LeVeque (1979), which add what is
-    positive only. Where all values are the same, the mean is exactly that value and the deviation exactly 0.
+    Means and squared deviations are updated by Welford's method and those of tail and head joined by that of Chan, Golub and LeVeque
+    (1979), which add what is positive only.
     """
     tickers, sessions = values.shape
-    means, deviations = np.full((tickers, sessions), np.nan), np.full((tickers, sessions), np.nan)
+    out = np.full((tickers, sessions), np.nan)
     inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
     tail_mean, tail_squares, seen = np.zeros(window), np.zeros(window), np.zeros(window, np.int64)
     for i in range(tickers):
@@ -84,17 +93,12 @@ def moments(values: FloatArray, starts: Starts, window: int) -> tuple[FloatArray
             squares += apart * (values[i, j] - mean)
             n = window - 1 - (j - anchor)
             observed = seen[n] + count
-            if _WHOLE * observed < _PARTS * window:
+            if observed < 2 or _WHOLE * observed < _PARTS * window:
                 continue
-            average, total = mean, squares
-            if seen[n] > 0:
-                apart = tail_mean[n] - mean
-                average += apart * (seen[n] * inverse[observed])
-                total += tail_squares[n] + apart * apart * (seen[n] * count * inverse[observed])
-            means[i, j] = average
-            if observed > 1:
-                deviations[i, j] = math.sqrt(total / (observed - 1))
-    return means, deviations
+            apart = tail_mean[n] - mean
+            total = squares + tail_squares[n] + apart * apart * (seen[n] * count * inverse[observed])
+            out[i, j] = math.sqrt(total / (observed - 1))
+    return out
 
 
 @kernel
@@ -116,7 +120,7 @@ def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: 
     slope, correlation = np.full((tickers, sessions), np.nan), np.full((tickers, sessions), np.nan)
     residual = np.full((tickers, sessions), np.nan)
     inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
-    # Of x the factor and y the value: means, sums of squares and of products, as in `moments`.
+    # Of x the factor and y the value: means, sums of squares and of products, as in `deviations`.
     tail = np.zeros((window, 5))
     seen = np.zeros(window, np.int64)
     for i in range(tickers):
@@ -279,6 +283,9 @@ def logarithms(values: FloatArray) -> FloatArray:
 def smoothed(values: FloatArray, starts: Starts, span: int, decay: float, memory: int, first: int, seeds: int) -> FloatArray:
     """Exponential average that begins anew `memory` - 1 sessions before each month.
 
+    At a month's first session it is a weighted sum (its terms in four running sums, which do not wait for each other); from there on a
+    recursion.
+
     Args:
         values: what is averaged; a session without a value is skipped.
         starts: `Windows.starts`.
@@ -291,29 +298,47 @@ def smoothed(values: FloatArray, starts: Starts, span: int, decay: float, memory
     """
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
+    weights, fading = np.empty(memory), np.empty(memory)  # of the newest value last, and of the seed after k values
+    fading[0] = 1.0
+    for k in range(1, memory):
+        fading[k] = fading[k - 1] * decay
+    for k in range(memory):
+        weights[memory - 1 - k] = (1.0 - decay) * fading[k]
+    seen, before = np.empty(sessions), np.empty(sessions + 1, np.int64)  # observed values, and how many before a session
     for i in range(tickers):
-        total, average, count, recent = 0.0, np.nan, 0, 0
+        before[0] = 0
         for j in range(sessions):
-            begin = j
-            if starts[j] == j:
-                begin = max(0, j - memory + 1)
-                total, average, count = 0.0, np.nan, 0
-            for k in range(begin, j + 1):
-                if math.isnan(values[i, k]):
-                    continue
-                count += 1
-                if count > first:
-                    average = decay * average + (1.0 - decay) * values[i, k]
-                elif count > first - seeds:
-                    total += values[i, k]
-                    if count == first:
-                        average = total / span
-            if j >= span and not math.isnan(values[i, j - span]):
-                recent -= 1
-            if math.isnan(values[i, j]):
+            before[j + 1] = before[j]
+            if not math.isnan(values[i, j]):
+                seen[before[j]] = values[i, j]
+                before[j + 1] += 1
+        average, begin = np.nan, 0
+        for j in range(sessions):
+            end = before[j + 1]
+            new_month = starts[j] == j
+            if new_month:
+                average, begin = np.nan, before[max(0, j - memory + 1)]
+            start = begin + first
+            if end < start or (end == before[j] and not new_month):
                 continue
-            recent += 1
-            if _WHOLE * recent >= _PARTS * span:
+            if end == start or new_month:
+                average = 0.0
+                for k in range(start - seeds, start):
+                    average += seen[k]
+                average = average / span * fading[end - start]
+                a, b, c, d = 0.0, 0.0, 0.0, 0.0
+                shift = memory - end
+                for k in range(start, end - 3, 4):
+                    a += weights[shift + k] * seen[k]
+                    b += weights[shift + k + 1] * seen[k + 1]
+                    c += weights[shift + k + 2] * seen[k + 2]
+                    d += weights[shift + k + 3] * seen[k + 3]
+                for k in range(end - (end - start) % 4, end):
+                    a += weights[shift + k] * seen[k]
+                average += (a + b) + (c + d)
+            else:
+                average = decay * average + (1.0 - decay) * values[i, j]
+            if end > before[j] and _WHOLE * (end - before[max(0, j - span + 1)]) >= _PARTS * span:
                 out[i, j] = average
     return out
 
@@ -337,37 +362,37 @@ def directional(plus: FloatArray, minus: FloatArray, reach: FloatArray, starts: 
     """
     tickers, sessions = plus.shape
     out = np.full((tickers, sessions), np.nan)
+    decay, weight = 1.0 - 1.0 / span, 1.0 / span
+    seen, before = np.empty((sessions, 3)), np.empty(sessions + 1, np.int64)  # as in `smoothed`
     for i in range(tickers):
-        up, down, ranges, total, average, count, recent = 0.0, 0.0, 0.0, 0.0, np.nan, 0, 0
+        before[0] = 0
         for j in range(sessions):
-            begin = j
+            before[j + 1] = before[j]
+            if not math.isnan(plus[i, j] + minus[i, j] + reach[i, j]):
+                seen[before[j], 0], seen[before[j], 1], seen[before[j], 2] = plus[i, j], minus[i, j], reach[i, j]
+                before[j + 1] += 1
+        up, down, ranges, average, begin, done = 0.0, 0.0, 0.0, 0.0, 0, 0
+        for j in range(sessions):
             if starts[j] == j:
-                begin = max(0, j - memory + 1)
-                up, down, ranges, total, average, count = 0.0, 0.0, 0.0, 0.0, np.nan, 0
-            for k in range(begin, j + 1):
-                if math.isnan(plus[i, k] + minus[i, k] + reach[i, k]):
+                up, down, ranges, average = 0.0, 0.0, 0.0, 0.0
+                begin = done = before[max(0, j - memory + 1)]
+            for k in range(done, before[j + 1]):
+                count = k - begin + 1
+                keep = decay if count >= span else 1.0
+                up = keep * up + seen[k, 0]
+                down = keep * down + seen[k, 1]
+                ranges = keep * ranges + seen[k, 2]
+                if count < span:
                     continue
-                count += 1
-                if count >= span:
-                    up -= up / span
-                    down -= down / span
-                    ranges -= ranges / span
-                up += plus[i, k]
-                down += minus[i, k]
-                ranges += reach[i, k]
-                defined = ranges > 0.0 and up + down > 0.0
-                index = 100.0 * abs(up - down) / (up + down) if defined else 0.0
-                if span <= count < 2 * span:
-                    total += index
-                    if count == 2 * span - 1:
-                        average = total / span
-                elif count >= 2 * span and defined:
-                    average = (average * (span - 1) + index) / span
-            if j >= span and not math.isnan(plus[i, j - span] + minus[i, j - span] + reach[i, j - span]):
-                recent -= 1
-            if math.isnan(plus[i, j] + minus[i, j] + reach[i, j]):
+                moved = up + down
+                defined = ranges > 0.0 and moved > 0.0
+                if count < 2 * span:  # the seed: a mean
+                    average += weight * (100.0 * abs(up - down) / moved if defined else 0.0)
+                elif defined:
+                    average = decay * average + weight * (100.0 * abs(up - down) / moved)
+            done = before[j + 1]
+            if done - begin < 2 * span - 1 or done == before[j]:
                 continue
-            recent += 1
-            if _WHOLE * recent >= _PARTS * span:
-                out[i, j] = average
+            if _WHOLE * (done - before[max(0, j - span + 1)]) >= _PARTS * span:
+                out[i, j] = min(average, 100.0)  # weights of 1 may come to 1 and a rounding error
     return out

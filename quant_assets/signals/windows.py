@@ -68,11 +68,11 @@ class Windows:
 
     def mean(self, values: FloatArray, window: int) -> FloatArray:
         """Mean of the last `window` sessions; exactly their value where all are the same."""
-        return kernels.moments(values, self.starts, window)[0]
+        return kernels.sums(values, self.starts, window, True)
 
     def sum(self, values: FloatArray, window: int) -> FloatArray:
         """Sum of what was observed in the last `window` sessions."""
-        return kernels.sums(values, self.starts, window)
+        return kernels.sums(values, self.starts, window, False)
 
     def median(self, values: FloatArray, window: int) -> FloatArray:
         """Median of the last `window` sessions."""
@@ -80,7 +80,7 @@ class Windows:
 
     def std(self, values: FloatArray, window: int) -> FloatArray:
         """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 where all values are the same."""
-        return kernels.moments(values, self.starts, window)[1]
+        return kernels.deviations(values, self.starts, window)
 
     def mean_deviation(self, values: FloatArray, window: int) -> FloatArray:
         """Mean distance from the mean over the last `window` sessions."""

@@ -30,8 +30,12 @@ SECTOR_SNAPSHOTS = pl.Schema({"ticker": pl.String, "sector": pl.String, "known_a
 #: Index membership intervals, both ends included; `end_date` null while a member.
 MEMBERSHIP = pl.Schema({"ticker": pl.String, "start_date": pl.Date, "end_date": pl.Date})
 
-#: The last bar of tickers that stopped trading, and the session at which that was known.
-DELISTINGS = pl.Schema({"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date})
+#: The last bar of tickers that stopped trading, and the session at which that was known. `reason` is takeover, failure, renamed, or null
+#: where the provider does not say. A ticker that trades again after its `last_session` is another company.
+DELISTINGS = pl.Schema({"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date, "reason": pl.String})
+
+#: Which provider has a bar of which company on a day, under the symbol it had or got, whatever the bar is worth.
+HELD = pl.Schema({"ticker": pl.String, "date": pl.Date, "provider": pl.String})
 
 #: Statements as given. `version` counts the versions of one period without a gap (0 is the first publication), each published
 #: no earlier than the one before. `shares` are counted as at publication: splits after it are not applied. `restated_on` is the day on
@@ -78,6 +82,9 @@ class Source(Protocol):
 
     def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
         """Daily bars (`BARS`) sorted by ticker, date, precedence; providers overlap, the lowest precedence wins downstream."""
+
+    def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
+        """Which of the tickers have a bar on these days (`HELD`), sorted."""
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings (`DELISTINGS`) known by `through`."""

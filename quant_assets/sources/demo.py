@@ -89,6 +89,11 @@ class DemoSource:
         constant = {"adjustment": pl.lit("as_traded"), "provider": pl.lit(self.name), "precedence": pl.lit(0, pl.Int32)}
         return _bars(self._settings).filter(chosen).with_columns(**constant).select(list(BARS))
 
+    def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
+        """Which of the tickers have a bar on these days."""
+        asked = pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_in(list(days)) & (pl.col("date") >= self._start)
+        return _bars(self._settings).filter(asked).select("ticker", "date", provider=pl.lit(self.name)).unique().sort("ticker", "date")
+
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings: takeovers, known at the session after the last bar, and crashes, known two sessions after it."""
         world = _market(self._settings)
@@ -97,6 +102,7 @@ class DemoSource:
                 "ticker": world.tickers,
                 "last_session": _days(world, world.schedule.last),
                 "known_at": _days(world, world.schedule.delisting_known),
+                "reason": np.where(world.schedule.crash < world.schedule.last, "failure", "takeover").tolist(),
             },
             schema=DELISTINGS,
         )

@@ -4,7 +4,7 @@ How rows are read is here; which of them are good, and what follows from them, i
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import polars as pl
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
 from quant_assets.settings import FilesSettings, FundamentalFile, MacroFile, MacroSeries, PriceFile
-from quant_assets.sources.base import BARS, DELISTINGS, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
+from quant_assets.sources.base import BARS, DELISTINGS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
 
 _MAPPING = "conf/profiles/files.yaml"
 _TEXT = ("ticker", "sector", "series_id", "form", "company")
@@ -72,13 +72,12 @@ class FilesSource:
 
         A file's place in the settings is its precedence. Repeated rows keep the order of the file.
         """
-        chosen = pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_between(start, through)
         found = [BARS.to_frame()]
         for precedence, file in enumerate(self._settings.prices):
             self._spans(precedence)  # refuses rows that no filter would ever show
             split = pl.col("split_ratio")
             found.append(
-                _collect(self._scan_prices(file).filter(chosen), file.file)
+                _collect(self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through)), file.file)
                 .with_columns(pl.lit(None, pl.Float64).alias(name) for name in _EVENTS if name not in file.columns)
                 .with_columns(
                     split_ratio=pl.when(split == file.no_split).then(1.0).otherwise(split),
@@ -90,15 +89,24 @@ class FilesSource:
             )
         return pl.concat(found).sort("ticker", "date", "precedence", maintain_order=True)
 
+    def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
+        """Which of the tickers have a bar on these days, by file."""
+        found = [HELD.to_frame()]
+        for file in self._settings.prices:
+            there = self._scan_companies(file, tickers).filter(pl.col("date").is_in(list(days)))
+            found.append(_collect(there.select("ticker", "date", provider=pl.lit(file.provider)), file.file))
+        return pl.concat(found).unique().sort(list(HELD))
+
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Tickers without a bar in any file for `delisted_after_sessions` sessions, while a file that had the last one is complete.
 
         A ticker that trades again after such a gap counts as delisted in it all the same: at the time, nobody knew that it would.
+        A symbol that its company gave up ends with the rename, and is known to from then on.
         """
         found = []
         for precedence, file in enumerate(self._settings.prices):
             complete = file.complete_through or self._last_day(precedence)
-            chosen = self._scan_prices(file).filter(pl.col("ticker").is_in(list(tickers)))
+            chosen = self._scan_companies(file, tickers)
             found.append(_collect(chosen.select("ticker", "date", complete=pl.lit(complete, pl.Date)), file.file))
         bars = pl.concat(found) if found else pl.DataFrame()
         if bars.is_empty():
@@ -109,11 +117,21 @@ class FilesSource:
         bars = bars.with_columns(position=pl.Series(np.searchsorted(sessions, bars["date"].to_numpy(), side="right") - 1))
         known = pl.col("position") + self._settings.delisted_after_sessions
         bar_after = pl.col("position").shift(-1).over("ticker")
-        gaps = bars.filter((bar_after.is_null() | (bar_after > known)) & (known < len(sessions))).with_columns(known=known)
+        ends = pl.DataFrame([(each.old, each.since) for each in self._settings.renames], {"ticker": pl.String, "on": pl.Date}, orient="row")
+        given_up = pl.Series(np.searchsorted(sessions, ends["on"].to_numpy().astype("datetime64[D]")))
+        bars = bars.join(ends.with_columns(given_up=given_up), on="ticker", how="left", maintain_order="left")
+        renamed = (
+            (pl.col("date") < pl.col("on")) & (pl.col("given_up") <= known) & (bar_after.is_null() | (bar_after >= pl.col("given_up")))
+        )
+        renamed = renamed.fill_null(False)
+        silent = (bar_after.is_null() | (bar_after > known)) & ~renamed
+        gaps = bars.with_columns(
+            known=pl.when(renamed).then("given_up").when(silent).then(known), reason=pl.when(renamed).then(pl.lit("renamed"))
+        ).filter(pl.col("known") < len(sessions))
         every = pl.Series(sessions, dtype=pl.Date)
         gaps = gaps.with_columns(last_session=every.gather(gaps["position"]), known_at=every.gather(gaps["known"]))
-        heard = (pl.col("known_at") <= pl.col("complete")) & pl.col("known_at").is_between(self._start, through)
-        return gaps.filter(heard).select(list(DELISTINGS))
+        heard = (pl.col("known_at") <= pl.col("complete")) | pl.col("reason").is_not_null()
+        return gaps.filter(heard & pl.col("known_at").is_between(self._start, through)).select(list(DELISTINGS))
 
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Statements of all files; see `_versions` for what counts as a version."""
@@ -320,8 +338,58 @@ class FilesSource:
         return self._read[precedence]
 
     def _scan_prices(self, file: PriceFile) -> pl.LazyFrame:
+        """Bars of a file, by its own symbols, without those of `not_the_member`."""
         columns = _named(file.columns, _BAR) | _optional(file.columns, _EVENTS)
-        return self._scan(file.file, columns, file.where)
+        scan = self._scan(file.file, columns, file.where)
+        for symbol, span in file.not_the_member.items():
+            strange = (pl.col("ticker") == symbol) & pl.col("date").is_between(span.first, span.last)
+            scan = scan.filter(~strange.fill_null(False))  # a row without ticker or date is refused elsewhere
+        return scan
+
+    def _scan_companies(self, file: PriceFile, tickers: Sequence[str]) -> pl.LazyFrame:
+        """Bars of a file for these tickers: each company's under all its symbols up to the day on which it gave the asked one up.
+
+        Where a file has several of them on one day, the earliest one counts, which was the symbol then.
+        """
+        symbols = self._symbols.filter(pl.col("asked").is_in(list(tickers)))
+        scan = self._scan_prices(file)
+        plain = scan.filter(pl.col("ticker").is_in(list(set(tickers) - set(symbols["asked"]))))
+        if symbols.is_empty():
+            return plain
+        companies = (
+            scan.filter(pl.col("ticker").is_in(symbols["ticker"].unique().to_list()))
+            .join(symbols.lazy(), on="ticker", maintain_order="left")
+            .filter(pl.col("date").is_between("first", "last"))
+            .filter(pl.col("place") == pl.col("place").min().over("asked", "date"))
+            .with_columns(ticker="asked")
+            .drop("asked", "first", "last", "place")
+        )
+        return pl.concat([plain, companies])
+
+    @cached_property
+    def _symbols(self) -> pl.DataFrame:
+        """Which symbols' bars are those of a ticker that was renamed or that a rename led to: `asked, ticker, first, last, place`.
+
+        A symbol that was given up is another company's once nothing of the old one can be confused with it.
+        """
+        after = {each.old: each for each in self._settings.renames}
+        before = {each.new: each for each in self._settings.renames}
+        rows = []
+        for asked in sorted({*after, *before}):
+            chain = [asked]
+            while chain[0] in before:
+                chain.insert(0, before[chain[0]].old)
+            while chain[-1] in after:
+                chain.append(after[chain[-1]].new)
+            end = after[asked].since if asked in after else None
+            for place, symbol in enumerate(chain):
+                ends = [day for day in (end, after[symbol].since if symbol in after else None) if day]
+                rows.append((asked, symbol, date.min, min(ends) - timedelta(days=1) if ends else date.max, place))
+            if end:
+                later = calendar.sessions(end, date.max)[self._settings.delisted_after_sessions :]
+                rows += [(asked, asked, day, date.max, 0) for day in later[:1].tolist()]
+        schema = {"asked": pl.String, "ticker": pl.String, "first": pl.Date, "last": pl.Date, "place": pl.Int64}
+        return pl.DataFrame(rows, schema, orient="row")
 
     def _scan(self, file: str, columns: Columns, where: Mapping[str, str] | None = None) -> pl.LazyFrame:
         """Our columns of a file, lazily: texts, dates and Float64.

@@ -79,6 +79,16 @@ def test_a_run_records_figures_of_each_month_and_one_picture(graph: Graph) -> No
     assert 0.0 <= alone["long_turnover"] <= 1.0, "against the stored month before"
 
 
+def test_a_range_writes_what_its_months_write_one_at_a_time(graph: Graph) -> None:
+    names = ["candidates", "candidates_sql"]
+    paths = [Path(graph.profile.store.path(DATASETS[name], key(SECTOR, month))) for name in names for month in month_range(FIRST, LAST)]
+    assert run(graph, names, FIRST, LAST).success
+    ranged = [path.read_bytes() for path in paths]
+    for month in reversed(month_range(FIRST, LAST)):
+        assert run(graph, names, month, month).success
+    assert [path.read_bytes() for path in paths] == ranged
+
+
 def test_a_broken_month_before_costs_its_turnover_only(graph: Graph) -> None:
     before = Path(graph.profile.store.path(DATASETS["candidates"], key(SECTOR, shift_month(FIRST, -1))))
     before.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +132,7 @@ def test_the_selection_in_sql_is_the_selection_until_one_of_them_changes(graph: 
     failed = checks(stale)["candidates_sql", "same_selection"]
     assert not failed.passed
     assert failed.description is not None
-    assert re.match(rf"{SECTOR} {FIRST}, \d+ names: [A-Z]+ (not chosen|long|short)", failed.description)
+    assert re.match(rf"{SECTOR} {FIRST}, \d+ names: \w+ (not chosen|long|short)", failed.description)
     assert "Materialise candidates again" in failed.description
     both = run(other, ["candidates", "candidates_sql"], FIRST, LAST)
     assert both.success, "the settings reach both"

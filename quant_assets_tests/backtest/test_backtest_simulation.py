@@ -37,7 +37,8 @@ def weights_of(decisions: dict[date, dict[str, float]]) -> pl.DataFrame:
 
 
 def delistings_of(*rows: tuple[str, date, date]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema={"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date}, orient="row")
+    frame = pl.DataFrame(rows, schema={"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date}, orient="row")
+    return frame.with_columns(delisting_return=pl.lit(None, pl.Float64))
 
 
 def run(decisions: dict[date, dict[str, float]], prices: pl.DataFrame, first: date, last: date, **options: Any) -> pl.DataFrame:
@@ -173,6 +174,32 @@ def test_a_delisted_holding_becomes_cash_at_its_last_price_once_that_is_known() 
     assert at(frame, after(JAN, 7))["turnover"] == 0.0
     # what is cash already need not be sold: only B is bought, from 2/3 to 1
     assert at(frame, after(FEB, 1))["turnover"] == pytest.approx(1 / 3, abs=1e-15)
+
+
+def test_a_delisting_return_is_lost_when_the_delisting_is_known() -> None:
+    decisions = {JAN: {"A": 0.5, "B": 0.5}}
+    last, known = after(JAN, 5), after(JAN, 8)
+    flat = steps({})
+    rows = [(name, day, 100.0, day) for name in ("A", "B") for day, _ in zip(DATES, flat, strict=True) if name == "B" or day <= last]
+    schema = {"ticker": pl.String, "date": pl.Date, "close": pl.Float64, "panel_from": pl.Date}
+    prices = pl.DataFrame(rows, schema=schema, orient="row")
+    gone = delistings_of(("A", last, known)).with_columns(delisting_return=pl.lit(-0.4))
+    frame = run(decisions | {FEB: {}}, prices, date(2016, 2, 1), date(2016, 2, 29), delistings=gone)
+    assert at(frame, known)["gross_return"] == pytest.approx(-0.2)
+    assert frame.filter(pl.col("date") != known)["gross_return"].abs().max() == pytest.approx(0.0)
+    assert at(frame, known)["cash"] == pytest.approx(0.3 / 0.8)
+    whole = run(decisions | {FEB: {}}, prices, date(2016, 2, 1), date(2016, 2, 29), delistings=delistings_of(("A", last, known)))
+    assert whole["gross_return"].abs().max() == pytest.approx(0.0)
+
+
+def test_a_symbol_is_held_as_the_company_that_has_it_at_the_execution() -> None:
+    """A's next company trades at ten times the price from the middle of February on."""
+    change = after(JAN, 12)
+    rows = [("A", day, 100.0 if day < change else 1000.0, DATES[0] if day < change else change, day) for day in DATES]
+    schema = {"ticker": pl.String, "date": pl.Date, "close": pl.Float64, "listed": pl.Date, "panel_from": pl.Date}
+    prices = pl.DataFrame(rows, schema=schema, orient="row")
+    frame = run({JAN: {"A": 1.0}, FEB: {"A": 1.0}}, prices, date(2016, 2, 1), date(2016, 3, 31))
+    assert frame["gross_return"].abs().max() == pytest.approx(0.0)
 
 
 def test_constant_weights_of_one_name_without_costs_compound_to_its_price() -> None:

@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.features import extended
+from quant_assets.features import core
 from quant_assets.features.ohlcv import peaks
 from quant_assets.market.calendar import first_session_from, sessions
 from quant_assets.market.panel import STALE_SESSIONS, Panel
 from quant_assets.partitions import month_of
 from quant_assets.schemas import DATASETS
-from quant_assets.signals.declarations import FeatureSet
+from quant_assets.signals.declarations import Feature, FeatureSet
 from quant_assets.signals.windows import Windows
 
 
@@ -136,7 +136,7 @@ def _bar_panel(rng: np.random.Generator, tickers: int, days: np.ndarray, steps: 
 
 def _evaluator(panel: Panel) -> Callable[[str], np.ndarray]:
     """Values of one feature, hidden or not, over a panel."""
-    library = FeatureSet(extended.FEATURES)
+    library = FeatureSet(feature for feature in core.FEATURES if isinstance(feature, Feature))
     windows, known = Windows(panel.sessions), {}
 
     def values(name: str) -> np.ndarray:

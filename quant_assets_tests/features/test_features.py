@@ -7,6 +7,7 @@ from quant_assets.errors import HistoryError
 from quant_assets.features import fundamental, technical
 from quant_assets.features.features import features
 from quant_assets.features.library import FeatureLibrary, ready_made
+from quant_assets.features.ohlcv import peaks
 from quant_assets.partitions import month_end, month_range, month_start, shift_month
 from quant_assets.settings import FundamentalSettings
 
@@ -60,8 +61,11 @@ def test_order_of_the_input_and_other_tickers_do_not_matter(whole, compute, mark
     identical(compute(market, price_peaks, statements, MONTHS[0], MONTHS[-1], shuffle=True), whole)
     kept = ["GONE", "LIST", "MOVE", "T01"]
     few = compute(only(market, kept), price_peaks, statements, MONTHS[0], MONTHS[-1])
-    identical(few.drop("beta_120"), whole.filter(pl.col("ticker").is_in(kept)).drop("beta_120"))
-    assert not few["beta_120"].equals(whole.filter(pl.col("ticker").is_in(kept))["beta_120"])
+    relative = [name for name in LIBRARY.windows.reach("sector_return") if name in LIBRARY.names]
+    same = whole.filter(pl.col("ticker").is_in(kept))
+    identical(few.drop(relative), same.drop(relative))
+    assert "beta_120" in relative
+    assert [name for name in relative if few[name].equals(same[name])] == []
 
 
 def test_betas_take_no_notice_of_names_before_they_are_members(whole, compute, market, price_peaks, statements, identical) -> None:
@@ -113,3 +117,28 @@ def test_an_empty_sector_gives_no_rows(market, price_peaks, statements) -> None:
     )
     assert empty.is_empty()
     assert empty.schema == LIBRARY.dataset.schema
+
+
+def test_a_symbols_next_company_owes_nothing_to_the_one_before(compute, market, statements, month_ends, identical) -> None:
+    """Its features are those of a ticker that begins on that session, bit for bit; the first company's are as if the other never came."""
+    handed_on, begins = date(2020, 7, 9), date(2020, 7, 22)
+    day = pl.col("date")
+    own = pl.col("ticker") == "T01"
+    late = own & (day >= begins)
+    prices = market.prices.filter(~own | (day <= handed_on) | (day >= begins))
+    prices = prices.with_columns(pl.when(late).then(pl.lit(begins)).otherwise("listed").alias("listed"))
+    both = market._replace(prices=prices)
+    before, after = both._replace(prices=prices.filter(~late)), both._replace(prices=prices.filter(~own | late))
+    with_own = [
+        compute(each, peaks(each.prices, each.days, month_ends(each.days)), statements, MONTHS[0], MONTHS[-1])
+        .filter(pl.col("ticker") == "T01")
+        .drop("beta_120")  # the sector's return has both companies in it
+        for each in (both, before, after)
+    ]
+    whole, first, second = with_own
+    identical(whole, pl.concat([first, second]))
+    assert second["date"].min() == begins
+    assert second["return_1"][0] is None
+    assert (second["close_to_peak"][0], first["close_to_peak"].is_null().any()) == (1.0, False)
+    months = [compute(both, peaks(both.prices, both.days, month_ends(both.days)), statements, month, month) for month in MONTHS]
+    identical(pl.concat(months).filter(pl.col("ticker") == "T01").drop("beta_120").sort("date"), whole)

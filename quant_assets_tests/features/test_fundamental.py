@@ -12,6 +12,7 @@ from quant_assets.market.calendar import first_session_from, sessions
 from quant_assets.market.fundamentals import as_known
 from quant_assets.partitions import month_end, month_range, month_start, shift_month
 from quant_assets.settings import FundamentalSettings, load_settings
+from quant_assets.sources.base import DELISTINGS
 from quant_assets.sources.files import FilesSource
 
 SETTINGS = FundamentalSettings()
@@ -386,7 +387,7 @@ def test_values_of_june_2016(shared_data: Path) -> None:
     settings = load_settings("files", data_dir=shared_data)
     source = FilesSource(settings.files, shared_data, start)
     days, snapshots = sessions(start, day), source.sector_snapshots(day)
-    prices = adjust(sector_bars(source.bars(list(world), start, day), snapshots, "it", days, settings.files)[0])
+    prices = adjust(sector_bars(source.bars(list(world), start, day), DELISTINGS.to_frame(), snapshots, "it", days, settings.files)[0])
     known = as_known(source.statements(list(world), day), snapshots, "it", settings.fundamentals, days)
     rows = prices.select("ticker", "date").filter(pl.col("date") == day)
     found = {row["ticker"]: row for row in fundamental(rows, prices, known, settings.fundamentals, day, day).to_dicts()}

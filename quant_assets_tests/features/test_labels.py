@@ -26,13 +26,16 @@ def ask(
     at: int = 0,
     *,
     gone: tuple[int, int] | list[tuple[int, int]] | None = None,
+    loss: float | None = None,
     last_known: date = FAR,
     settings: LabelSettings = SETTINGS,
 ) -> dict[int, tuple[float, int, date, bool]]:
     """Labels of session `at` for closes by place: horizon to (return, place of the exit, known_at, delisted)."""
     prices = pl.DataFrame({"ticker": "A", "date": [day(place) for place in closes], "close": list(closes.values())})
     events = [gone] if isinstance(gone, tuple) else gone or []
-    delistings = pl.DataFrame([("A", day(last), day(known)) for last, known in events], schema=DATASETS["delistings"].schema, orient="row")
+    delistings = pl.DataFrame(
+        [("A", day(last), day(known), "unknown", loss) for last, known in events], schema=DATASETS["delistings"].schema, orient="row"
+    )
     universe = pl.DataFrame({"ticker": ["A"], "date": [day(at)]})
     found = labels(prices, delistings, universe, settings, DAYS, last_known, day(at), day(at))
     assert found.schema == DATASETS["labels"].schema
@@ -81,6 +84,31 @@ def test_a_delisting_ends_the_label_at_the_last_price() -> None:
     assert found[5] == (pytest.approx(1.01**5 - 1), 6, day(6), False)
     for horizon in (20, 60):
         assert found[horizon] == (pytest.approx(1.01**9 - 1), 10, day(15), True)
+
+
+def test_the_delisting_return_counts_from_the_last_price_on() -> None:
+    bars = steady(*range(11))
+    found = ask(bars, gone=(10, 15), loss=-0.3)
+    assert found[5][0] == pytest.approx(1.01**5 - 1)  # over before the last price
+    for horizon in (20, 60):
+        assert found[horizon][0] == pytest.approx(0.7 * 1.01**9 - 1)
+    settings = LabelSettings(horizons=(11, 14))  # exits at 12, before anybody knew, and at 15
+    assert [row[0] for row in ask(bars, gone=(10, 14), loss=-1.0, settings=settings).values()] == pytest.approx([1.01**9 - 1, -1.0])
+
+
+def test_a_label_ends_with_its_company_also_where_the_symbol_trades_again() -> None:
+    bars = steady(*range(6), *range(15, 90))
+    prices = pl.DataFrame({"ticker": "A", "date": [day(place) for place in bars], "close": list(bars.values())})
+    prices = prices.with_columns(listed=pl.when(pl.col("date") < day(10)).then(pl.lit(day(0))).otherwise(pl.lit(day(15))))
+    gone = pl.DataFrame([("A", day(5), day(10), "unknown", None)], schema=DATASETS["delistings"].schema, orient="row")
+    universe = pl.DataFrame({"ticker": ["A"] * 2, "date": [day(3), day(20)]})
+    found = labels(prices, gone, universe, LabelSettings(horizons=(4, 20)), DAYS, FAR, day(0), day(30))
+    assert found.select("date", "horizon", "exit_date", "delisted").rows() == [
+        (day(3), 4, day(5), False),  # exits at 8, when nobody knew yet
+        (day(3), 20, day(5), True),
+        (day(20), 4, day(25), False),
+        (day(20), 20, day(41), False),
+    ]
 
 
 def test_a_label_that_is_known_does_not_change_when_a_delisting_is_heard_of_later() -> None:

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from datetime import date
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -360,17 +361,28 @@ def test_the_level_of_adjusted_volumes_is_taken_at_each_handover(make_bars: Make
     np.testing.assert_allclose(series["volume"] * series["traded_volume_factor"], 1000.0, rtol=1e-14)
 
 
-def test_real_returns_equal_the_vendors(real, shared_data) -> None:  # type: ignore[no-untyped-def]
-    series, _ = join_providers(judge(real.bars.filter(pl.col("provider") == "alpha_vantage"), real.sessions), real.settings.files)
-    vendor = pl.read_parquet(shared_data / "prices_sp500_raw.parquet", columns=["ticker", "date", "adj_close"])
+#: Bars of the real file whose total return by its own closes and events is not that of its adjusted close.
+APART = {
+    ("TMUS", date(2013, 5, 1)),  # the reverse split 1:2 is in the adjusted close only; repaired by `market.events`
+    ("TRMB", date(2007, 2, 23)),  # the split 2:1 is in the adjusted close of the ex-date, whose close is that of the day before
+    ("WDC", date(2020, 7, 17)),  # the adjusted close of this day is half a cent above the close
+    ("WDC", date(2020, 7, 20)),
+}
+
+
+def test_real_returns_equal_the_vendors(shared_data: Path) -> None:
+    """Over the whole file: within 1e-5, which 32-bit prices need (two roundings of 6e-8 each, more on dividends of adjusted prices)."""
+    vendor = pl.read_parquet(shared_data / "prices_sp500_raw.parquet").with_columns(pl.col(pl.Float32).cast(pl.Float64))
+    constant = {"adjustment": pl.lit("as_traded"), "provider": pl.lit("raw"), "precedence": pl.lit(0, pl.Int32), "row": pl.lit(0, pl.Int32)}
+    bars = vendor.with_columns(pl.col("volume").cast(pl.Float64), **constant, reason=pl.lit(None, pl.String)).sort("ticker", "date")
+    series, _ = join_providers(bars, SETTINGS)
+    same = series["ticker"] == series["ticker"].shift()
 
     def returns(price: pl.Expr) -> pl.Expr:
-        return (price / price.shift() - 1.0).over("ticker")
+        return pl.when(same).then(price / price.shift() - 1.0)
 
-    ours = series.with_columns(ours=returns(pl.col("close") * pl.col("price_factor")))
-    both = (
-        ours.join(vendor, on=["ticker", "date"]).sort("ticker", "date").with_columns(theirs=returns(pl.col("adj_close").cast(pl.Float64)))
-    )
-    gap = (both["ours"] - both["theirs"]).abs().drop_nulls()
-    assert len(gap) > 240_000
-    assert gap.max() < 2e-5  # 32-bit rounding; the faulty days (TRMB, TMUS) are in other sectors
+    both = series.select("ticker", "date", ours=returns(pl.col("close") * pl.col("price_factor")), theirs=returns(pl.col("adj_close")))
+    compared = both.drop_nulls()
+    assert len(compared) == len(vendor) - vendor["ticker"].n_unique() == 1_899_303
+    apart = compared.filter((pl.col("ours") - pl.col("theirs")).abs() >= 1e-5)
+    assert set(apart.select("ticker", "date").rows()) == APART

@@ -11,14 +11,16 @@ from quant_assets.market.bars import sector_bars
 from quant_assets.market.universe import panel_tickers
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import FilesSettings
+from quant_assets.sources.base import DELISTINGS
 
 Make = Callable[..., pl.DataFrame]
 DAYS = calendar.sessions(date(2020, 1, 1), date(2020, 3, 31))
 SETTINGS = FilesSettings()
+NONE = DELISTINGS.to_frame()
 
 
 def _market(make_bars: Make, make_snapshots: Make) -> tuple[pl.DataFrame, pl.DataFrame]:
-    closes = [10.0 + 0.1 * k for k in range(len(DAYS))]
+    closes = [(10.0 + 0.1 * k) / (1 if k < 10 else 2) for k in range(len(DAYS))]
     bars = pl.concat(
         make_bars(DAYS, closes, ticker=ticker, split_ratio=[1.0] * 10 + [2.0] + [1.0] * (len(DAYS) - 11))
         for ticker in ("MOVER", "STAYER", "LATER")
@@ -37,7 +39,7 @@ def _market(make_bars: Make, make_snapshots: Make) -> tuple[pl.DataFrame, pl.Dat
 
 def test_a_ticker_that_moves_in_brings_its_earlier_bars_along(make_bars: Make, make_snapshots: Make) -> None:
     bars, snapshots = _market(make_bars, make_snapshots)
-    ohlcv, quarantine = sector_bars(bars, snapshots, "telecoms", DAYS, SETTINGS)
+    ohlcv, quarantine, *_ = sector_bars(bars, NONE, snapshots, "telecoms", DAYS, SETTINGS)
     assert ohlcv["ticker"].unique(maintain_order=True).to_list() == ["MOVER", "STAYER"]
     moved = date(2020, 2, 18)
     for row in ohlcv.filter(pl.col("ticker") == "MOVER").iter_rows(named=True):
@@ -59,9 +61,27 @@ def test_a_ticker_that_moves_in_brings_its_earlier_bars_along(make_bars: Make, m
         assert frame.schema == DATASETS[name].schema
 
 
+def test_events_are_repaired_and_listed_with_the_disagreements(make_bars: Make, make_snapshots: Make) -> None:
+    bars, snapshots = _market(make_bars, make_snapshots)
+    bars = bars.filter(pl.col("ticker") == "MOVER")
+    unflagged = bars.with_columns(split_ratio=1.0, volume=pl.when(pl.col("date") >= DAYS[10].item()).then(2000.0).otherwise(1000.0))
+    other = bars.with_columns(close=1.0, provider=pl.lit("other"), precedence=pl.lit(1, pl.Int32), adjustment=pl.lit("total_return"))
+    other = other.with_columns(open=1.0, high=1.0, low=1.0, split_ratio=1.0)
+    found = sector_bars(pl.concat([unflagged, other]), NONE, snapshots, "telecoms", DAYS, SETTINGS)
+    moved = date(2020, 2, 18)
+    split = DAYS[10].item()
+    assert found.price_events.select("date", "kind", "split_used", "panel_from").rows() == [(split, "split_unflagged", 2.0, moved)]
+    assert found.ohlcv.filter(pl.col("split_ratio") != 1.0).select("date", "split_ratio", "split_factor").rows() == [(split, 2.0, 2.0)]
+    apart = found.price_disagreements
+    assert apart.select("date", "panel_from", "explanation").rows() == [(split, moved, "stale_close")]  # of the returns as given
+    assert apart["difference"][0] == pytest.approx(11.0 / 2 / 10.9 - 1.0)
+    for name in ("price_events", "price_disagreements"):
+        assert getattr(found, name).schema == DATASETS[name].schema
+
+
 def test_a_ticker_that_moves_out_stays_in_the_panel(make_bars: Make, make_snapshots: Make) -> None:
     bars, snapshots = _market(make_bars, make_snapshots)
-    ohlcv, quarantine = sector_bars(bars, snapshots, "it", DAYS, SETTINGS)
+    ohlcv, quarantine, *_ = sector_bars(bars, NONE, snapshots, "it", DAYS, SETTINGS)
     assert ohlcv["ticker"].unique(maintain_order=True).to_list() == ["LATER", "MOVER"]
     mover = ohlcv.filter(pl.col("ticker") == "MOVER")
     assert (mover["panel_from"] == mover["date"]).all()
@@ -72,7 +92,7 @@ def test_a_ticker_that_moves_out_stays_in_the_panel(make_bars: Make, make_snapsh
 def test_a_sector_without_tickers_is_empty(make_bars: Make, make_snapshots: Make) -> None:
     bars, snapshots = _market(make_bars, make_snapshots)
     for given, days in ((bars, DAYS), (bars.clear(), DAYS), (bars.clear(), DAYS[:0])):
-        ohlcv, quarantine = sector_bars(given, snapshots, "re", days, SETTINGS)
+        ohlcv, quarantine, *_ = sector_bars(given, NONE, snapshots, "re", days, SETTINGS)
         assert ohlcv.is_empty()
         assert quarantine.is_empty()
         assert adjust(ohlcv).schema == DATASETS["prices"].schema
@@ -80,21 +100,24 @@ def test_a_sector_without_tickers_is_empty(make_bars: Make, make_snapshots: Make
 
 @pytest.mark.parametrize("cut", [date(2014, 3, 31), date(2021, 5, 14)])
 def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # type: ignore[no-untyped-def]
-    ohlcv, quarantine = sector_bars(real.bars, real.snapshots, real.sector, real.sessions, real.settings.files)
+    ohlcv, quarantine, *about, _ = sector_bars(real.bars, NONE, real.snapshots, real.sector, real.sessions, real.settings.files)
     snapshots = real.source.sector_snapshots(cut)
     tickers = panel_tickers(snapshots, real.sector, cut)
     days = calendar.sessions(date(2000, 1, 1), cut)
     given = real.source.bars(tickers, date(2000, 1, 1), cut)
     assert_frame_equal(given, real.bars.filter(pl.col("ticker").is_in(tickers) & (pl.col("date") <= cut)), check_exact=True)
-    early, early_quarantine = sector_bars(given, snapshots, real.sector, days, real.settings.files)
+    early, early_quarantine, *early_about, _ = sector_bars(given, NONE, snapshots, real.sector, days, real.settings.files)
     assert_frame_equal(early, ohlcv.filter(pl.col("panel_from") <= cut), check_exact=True)
     assert_frame_equal(adjust(early), adjust(ohlcv).filter(pl.col("panel_from") <= cut), check_exact=True)
     assert_frame_equal(early_quarantine, quarantine.filter(pl.col("date") <= cut), check_exact=True)
     assert len(early) > 100_000
+    for mine, all_of_them in zip(early_about, about, strict=True):  # price_events, price_disagreements
+        assert_frame_equal(mine, all_of_them.filter(pl.col("panel_from") <= cut), check_exact=True)
+        assert len(mine) > 3
 
 
 def test_a_real_sector(real) -> None:  # type: ignore[no-untyped-def]
-    ohlcv, quarantine = sector_bars(real.bars, real.snapshots, real.sector, real.sessions, real.settings.files)
+    ohlcv, quarantine, *_ = sector_bars(real.bars, NONE, real.snapshots, real.sector, real.sessions, real.settings.files)
     ohlcv = DATASETS["ohlcv"].conform(ohlcv.with_columns(sector=pl.lit(real.sector)))
     assert not ohlcv.select("ticker", "date").is_duplicated().any()
     assert set(quarantine["reason"]) == {"stale_zero_volume"}
@@ -114,5 +137,7 @@ def test_a_real_sector(real) -> None:  # type: ignore[no-untyped-def]
     )
     assert len(switch) == 50
     assert switch["change"].abs().max() < 0.12
-    alone, _ = sector_bars(real.bars.filter(pl.col("ticker") == "PFE"), real.snapshots, real.sector, real.sessions, real.settings.files)
+    alone, *_ = sector_bars(
+        real.bars.filter(pl.col("ticker") == "PFE"), NONE, real.snapshots, real.sector, real.sessions, real.settings.files
+    )
     assert_frame_equal(alone, ohlcv.filter(pl.col("ticker") == "PFE").drop("sector"), check_exact=True)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from quant_assets.market import calendar
-from quant_assets.market.quarantine import judge, screen
+from quant_assets.market.quarantine import judge
 
 DAYS = calendar.sessions(date(2024, 1, 2), date(2024, 1, 31))
 Make = Callable[..., pl.DataFrame]
@@ -58,20 +58,18 @@ def test_nothing_is_lost_and_the_order_of_repeats_is_kept(make_bars: Make) -> No
     bars = make_bars(days, closes, volume=rng.integers(0, 3, 400).astype(float).tolist()).with_columns(
         ticker=pl.Series(rng.choice(["A", "B"], 400))
     )
-    clean, refused = screen(bars, DAYS)
-    assert clean.schema == bars.schema
-    assert len(clean) + len(refused) == len(bars)
-    both = pl.concat([clean, refused.select(bars.columns)])
-    assert both.sort(pl.all()).equals(bars.sort(pl.all()))
+    judged = judge(bars, DAYS)
+    assert judged.select(bars.columns).sort(pl.all()).equals(bars.sort(pl.all()))
+    clean, refused = judged.filter(pl.col("reason").is_null()), judged.filter(pl.col("reason").is_not_null())
     assert not clean.select("ticker", "date").is_duplicated().any()
     assert refused.select("ticker", "date", "provider", "row").is_unique().all()
     assert set(refused["reason"]) == {"missing_price", "non_positive_price", "duplicate"}
 
 
 def test_bars_without_rows(make_bars: Make) -> None:
-    clean, refused = screen(make_bars([], []), DAYS)
-    assert clean.is_empty()
-    assert refused.schema["reason"] == pl.String
+    judged = judge(make_bars([], []), DAYS)
+    assert judged.is_empty()
+    assert judged.schema["reason"] == pl.String
 
 
 def test_the_blemishes_of_the_real_files_are_found(real) -> None:  # type: ignore[no-untyped-def]

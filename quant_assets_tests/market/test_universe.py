@@ -1,14 +1,16 @@
 from collections.abc import Callable
 from datetime import date
 
+import numpy as np
 import polars as pl
 from polars.testing import assert_frame_equal
 
 from quant_assets.market import calendar
-from quant_assets.market.universe import members, unclassified
+from quant_assets.market.universe import coverage, coverage_sessions, members, unclassified
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import SECTORS
-from quant_assets.sources.base import MEMBERSHIP
+from quant_assets.settings import SECTORS, FilesSettings
+from quant_assets.sources.base import HELD, MEMBERSHIP
+from quant_assets.sources.files import FilesSource
 
 Make = Callable[..., pl.DataFrame]
 DAYS = calendar.sessions(date(2017, 1, 1), date(2017, 3, 31))
@@ -79,9 +81,96 @@ def test_real_moves_between_sectors(real) -> None:  # type: ignore[no-untyped-de
     assert lacking["ticker"].to_list() == []
 
 
-def test_real_index_coverage(real) -> None:  # type: ignore[no-untyped-def]
-    for day, expected, with_bar in ((date(2005, 6, 1), 496, 328), (date(2016, 6, 1), 505, 496), (date(2022, 6, 1), 504, 438)):
-        interval = pl.lit(day).is_between("start_date", pl.col("end_date").fill_null(day))
-        tickers = real.source.membership(day).filter(interval)["ticker"].to_list()
-        assert len(tickers) == len(set(tickers)) == expected
-        assert real.source.bars(tickers, day, day)["ticker"].n_unique() == with_bar
+def test_coverage_of_the_index_and_of_a_sector(make_snapshots: Make) -> None:
+    days = calendar.sessions(date(2016, 1, 1), date(2017, 3, 31))
+    as_ofs = [date(2016, 12, 30), date(2017, 2, 28)]
+    membership = pl.concat([_membership(), pl.DataFrame([("D", date(2016, 1, 1), None)], schema=MEMBERSHIP, orient="row")])
+    snapshots = make_snapshots(("A", "it", date(2016, 3, 1)), ("C", "re", date(2016, 3, 1)), ("C", "it", date(2016, 12, 1)))
+    june = date(2016, 6, 1)
+    assert coverage_sessions(days, as_ofs) == [june, *as_ofs]
+    bars = [("A", june, "one"), ("A", june, "two"), ("C", june, "one"), ("D", as_ofs[1], "late"), ("B", june, "one")]
+    held = pl.DataFrame(bars, schema=HELD, orient="row")
+    found = coverage(membership, snapshots, held, "it", days, as_ofs)
+    assert found.schema == DATASETS["universe_coverage"].schema
+    first = [row[1:] for row in found.filter(pl.col("as_of") == as_ofs[0]).rows()]
+    assert first == [
+        ("index", june, "any", 3, 2, 2),  # A, C and D; B is no member then
+        ("index", june, "one", 3, 2, 2),
+        ("index", june, "two", 3, 2, 1),
+        ("index", as_ofs[0], "any", 3, 2, 0),
+        ("index", as_ofs[0], "one", 3, 2, 0),
+        ("index", as_ofs[0], "two", 3, 2, 0),
+        ("sector", june, "any", 1, 1, 1),
+        ("sector", june, "one", 1, 1, 1),
+        ("sector", june, "two", 1, 1, 1),
+        ("sector", as_ofs[0], "any", 2, 2, 0),  # C has come
+        ("sector", as_ofs[0], "one", 2, 2, 0),
+        ("sector", as_ofs[0], "two", 2, 2, 0),
+    ]
+    # The year's row stays as it was; a decision is computed alone as in a range.
+    second = found.filter(pl.col("as_of") == as_ofs[1])
+    again = second.filter((pl.col("date") == june) & (pl.col("provider") != "late"))
+    assert [row[1:] for row in again.rows()] == [row for row in first if row[1] == june]
+    newest = second.filter(pl.col("date") == as_ofs[1], pl.col("scope") == "index", pl.col("with_bar") > 0)
+    assert [row[3:] for row in newest.rows()] == [("any", 1, 0, 1), ("late", 1, 0, 1)]  # A and C have left; D has no sector
+    for as_of in as_ofs:
+        until = pl.col("date") <= as_of
+        alone = coverage(membership, snapshots, held.filter(until), "it", days[days <= np.datetime64(as_of)], [as_of])
+        assert_frame_equal(alone, found.filter(pl.col("as_of") == as_of))
+
+
+#: The table of the data's README: first session of June, members, and those in the adjusted, the raw, the former members' file and any.
+COVERAGE = {
+    2000: (493, 189, 0, 57, 246),
+    2005: (496, 219, 239, 85, 328),
+    2010: (499, 279, 309, 99, 414),
+    2015: (500, 320, 362, 125, 492),
+    2016: (505, 341, 391, 100, 496),
+    2017: (506, 358, 412, 79, 495),
+    2018: (506, 370, 431, 0, 435),
+    2020: (505, 412, 487, 0, 488),
+    2022: (504, 438, 0, 0, 438),
+    2025: (503, 495, 0, 0, 495),
+}
+
+
+def _coverage(real, settings: FilesSettings) -> dict[int, dict[str, tuple[int, ...]]]:  # type: ignore[no-untyped-def]
+    through = real.sessions[-1].item()
+    source = FilesSource(settings, real.settings.data_dir, date(2000, 1, 1))
+    membership = source.membership(through)
+    held = source.held(membership["ticker"].unique().to_list(), coverage_sessions(real.sessions, [through]))
+    found = coverage(membership, source.sector_snapshots(through), held, "healthcare", real.sessions, [through])
+    years: dict[int, dict[str, tuple[int, ...]]] = {}
+    for _, scope, day, provider, *counts in found.filter(pl.col("date") < through).rows():
+        years.setdefault(day.year, {})[provider if scope == "index" else f"sector {provider}"] = tuple(counts)
+    return years
+
+
+def test_real_index_coverage_by_symbol_alone(real) -> None:  # type: ignore[no-untyped-def]
+    plain = tuple(file.model_copy(update={"not_the_member": {}}) for file in real.settings.files.prices)
+    years = _coverage(real, real.settings.files.model_copy(update={"prices": plain, "renames": ()}))
+    files = [["yahoo_adjusted"], ["alpha_vantage"], ["stooq_2017", "yahoo_2015_2017"]]
+    found = {}
+    for year in COVERAGE:
+        members, _, covered = years[year]["any"]
+        found[year] = (members, *(sum(years[year][name][2] for name in names) for names in files), covered)
+    assert found == COVERAGE
+
+
+def test_real_index_coverage_with_renames_and_without_strangers(real) -> None:  # type: ignore[no-untyped-def]
+    years = _coverage(real, real.settings.files)
+    assert {year: years[year]["any"][2] for year in COVERAGE} == {
+        2000: 248,
+        2005: 328,
+        2010: 416,
+        2015: 494,
+        2016: 498,
+        2017: 496,
+        2018: 447,
+        2020: 490,
+        2022: 447,
+        2025: 495,
+    }
+    # Half of the members of 2000 have no sector in any snapshot: they are in no sector's universe, but they are counted.
+    assert {year: years[year]["any"][:2] for year in (2000, 2010, 2020)} == {2000: (493, 249), 2010: (499, 389), 2020: (505, 505)}
+    assert years[2020]["sector any"][0] == 59

@@ -81,8 +81,24 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
     quarantine = pl.DataFrame(
         {"ticker": ["T01"] * 3, "date": [date(2016, 6, 2), date(2016, 6, 3), date(2016, 5, 3)], "reason": ["ohlc_violation"] * 3}
     )
+    spell = {"as_of": [date(2016, 6, 30), date(2016, 5, 31)], "ticker": ["T02", "T02"], "reason": ["halt", "halt"]}
+    absences = pl.DataFrame(spell | {"sessions": pl.Series([3, 1], dtype=pl.Int32)})
+    counts = [
+        (as_of, scope, day, provider, *counted)
+        for as_of in (date(2016, 2, 29), date(2016, 6, 30))
+        for day in (date(2015, 6, 1), as_of)
+        for scope, provider, counted in (
+            ("index", "any", (500, 490, 480)),
+            ("index", "first", (500, 490, 300)),
+            ("index", "second", (500, 490, 250)),
+            ("sector", "any", (60, 60, 57)),
+            ("sector", "first", (60, 60, 40)),
+            ("sector", "second", (60, 60, 20)),
+        )
+    ]
+    coverage = pl.DataFrame(counts, schema=DATASETS["universe_coverage"].schema, orient="row")
     regimes = regime_state(prices, universe, days, as_ofs.filter(as_ofs > date(2014, 3, 1)), RegimeSettings())
-    return ReportFrames(candidates, weights, backtest, predictions, labels, regimes, checkpoint, quarantine)
+    return ReportFrames(candidates, weights, backtest, predictions, labels, regimes, checkpoint, quarantine, absences, coverage)
 
 
 @pytest.fixture(scope="session")
@@ -98,5 +114,16 @@ def frames() -> ReportFrames:
 @pytest.fixture(scope="session")
 def empty_frames() -> ReportFrames:
     """Nothing has happened yet in this sector."""
-    names = ("candidates", "weights", "backtest", "predictions", "labels", "regime_state", "lightgbm_checkpoint", "quarantine")
+    names = (
+        "candidates",
+        "weights",
+        "backtest",
+        "predictions",
+        "labels",
+        "regime_state",
+        "lightgbm_checkpoint",
+        "quarantine",
+        "absences",
+        "universe_coverage",
+    )
     return ReportFrames(*(DATASETS[name].empty() for name in names))

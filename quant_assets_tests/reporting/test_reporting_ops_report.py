@@ -254,3 +254,12 @@ def test_numbers_for_people() -> None:
     assert percent(0.1234, 2, True) == "+12.34%"
     assert number(-1234.5, 1) == "−1,234.5"
     assert (percent(None), number(None)) == ("–", "–")
+
+
+def test_coverage_of_the_index_and_missing_bars_are_shown(report: ReportData, page: str) -> None:
+    assert report.providers == ["first", "second"]
+    assert report.coverage.rows() == [(day, 500, 480, 10, [300, 250], 60, 57) for day in (date(2015, 6, 1), JUNE)]
+    assert report.absent.rows() == [("halt", 3, 1)]  # May's is not counted
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    assert "2015-06-01 500 10 300 250 480 96% 60 57" in text
+    assert "3 sessions of 1 members: halt" in text

@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 
 from quant_assets.profile import Profile
-from quant_assets.running.execute import RunFailedError, dagster_home, execute
+from quant_assets.running.execute import RunFailedError, execute
+from quant_assets.running.instance import dagster_home
 from quant_assets.running.plan import Phase
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import conf_dir, load_settings
@@ -30,6 +31,7 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
     """The demo profile with a storage and an instance of its own, through the environment as workers see it."""
     for name, value in {
         "QUANT__STORAGE": str(tmp_path / "storage"),
+        "QUANT__DAGSTER__STORAGE": "sqlite",
         "QUANT__AS_OF": "2024-06-28",
         "QUANT__PARTITIONS__START": FIRST,
         "QUANT_PROFILE": "demo",
@@ -41,7 +43,7 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
 
 
 def chain(sector: str, *steps: Sequence[str]) -> list[Phase]:
-    return [Phase(tuple(names), FIRST, LAST, sector) for names in steps]
+    return [Phase(tuple(names), FIRST, LAST, (sector,)) for names in steps]
 
 
 def empty_ohlcv(profile: Profile, *sectors: str) -> None:
@@ -92,7 +94,7 @@ def test_every_chain_that_fails_is_named_and_the_others_are_finished_in_one_proc
     empty_ohlcv(profile, "energy", "it", "utilities")
     for sector in ("energy", "utilities"):
         spoil(profile, "ohlcv", f"{LAST}|{sector}")
-    plan = [[Phase(("prices",), LAST, LAST, sector)] for sector in ("energy", "it", "utilities")]
+    plan = [[Phase(("prices",), LAST, LAST, (sector,))] for sector in ("energy", "it", "utilities")]
     with pytest.raises(RunFailedError) as caught:
         execute(plan, "demo", 1, lambda *_: None)
     lines = str(caught.value).splitlines()
@@ -100,11 +102,29 @@ def test_every_chain_that_fails_is_named_and_the_others_are_finished_in_one_proc
     assert existing(profile, "prices") == {f"{LAST}|it"}
 
 
+def test_a_sector_that_fails_in_a_run_with_its_neighbours_is_named_and_they_are_finished(profile: Profile) -> None:
+    sectors = ("healthcare", "financials", "it")
+    empty_ohlcv(profile, *sectors)
+    spoil(profile, "ohlcv", f"{LAST}|financials")
+    plan = [
+        [Phase(("delistings",), FIRST, LAST, sectors), Phase(("prices",), FIRST, LAST, sectors), Phase(("universe",), LAST, LAST, sectors)]
+    ]
+    with pytest.raises(RunFailedError) as caught:
+        execute(plan, "demo", 1, lambda *_: None)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"prices (financials, {FIRST} to {LAST}): ")
+    assert existing(profile, "delistings") == {f"{month}|{sector}" for month in (FIRST, LAST) for sector in sectors}
+    assert existing(profile, "prices") == {f"{month}|{sector}" for month in (FIRST, LAST) for sector in ("healthcare", "it")}
+    assert existing(profile, "universe") == {f"{LAST}|healthcare", f"{LAST}|it"}
+    with dg.DagsterInstance.get() as instance:
+        assert len(instance.get_runs()) == 2 + 3 + 2, "one for each step together, and from the failure on one for each sector"
+
+
 class RepeatsDelistings(DemoSource):
     """A provider that gives a delisting twice."""
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
-        one = pl.DataFrame({"ticker": tickers[:1], "last_session": [through], "known_at": [through]})
+        one = pl.DataFrame({"ticker": tickers[:1], "last_session": [through], "known_at": [through], "reason": ["takeover"]})
         return pl.concat([one, one])
 
 
@@ -123,7 +143,7 @@ def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(profile: Pr
     for name in ("prices", "universe"):
         profile.store.write(DATASETS[name], DATASETS[name].empty(), [f"{LAST}|it"])
     with pytest.raises(RunFailedError) as caught:
-        execute([[Phase(("delistings", "labels"), LAST, LAST, "it")]], "demo", 1, lambda *_: None)
+        execute([[Phase(("delistings", "labels"), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
     message = str(caught.value)
     assert message.startswith(
         f"delistings (it, {LAST}): check 'keys' failed, so nothing downstream was computed; mend the cause and run again: "
@@ -137,16 +157,19 @@ def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(profile: Pr
 def test_a_bug_is_named_with_its_run(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quant_assets.sources.demo.DemoSource", Crashes)
     with pytest.raises(RunFailedError) as caught:
-        execute([[Phase(("delistings",), LAST, LAST, "it")]], "demo", 1, lambda *_: None)
+        execute([[Phase(("delistings",), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
     with dg.DagsterInstance.get() as instance:
         (run,) = instance.get_runs()
     assert str(caught.value) == f"delistings (it, {LAST}): ValueError: a bug of two lines (unexpected; see run {run.run_id} in the web UI)"
 
 
+BARS = ("absences", "ohlcv", "price_disagreements", "price_events", "price_peaks", "quarantine")
+
+
 def test_a_step_of_several_assets_names_them_all(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DemoSource, "bars", lambda *_: 1 / 0)
-    with pytest.raises(RunFailedError, match=rf"^ohlcv, price_peaks, quarantine \(it, {LAST}\): ZeroDivisionError: division by zero "):
-        execute([[Phase(("ohlcv", "price_peaks", "quarantine"), LAST, LAST, "it")]], "demo", 1, lambda *_: None)
+    with pytest.raises(RunFailedError, match=rf"^{', '.join(BARS)} \(it, {LAST}\): ZeroDivisionError: division by zero "):
+        execute([[Phase(BARS, LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
 
 
 def test_a_killed_worker_is_said(profile: Profile) -> None:
@@ -174,6 +197,7 @@ def test_the_instance_has_a_folder_for_each_profile_and_its_configuration_is_nev
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("QUANT__DAGSTER__STORAGE", "sqlite")
     home = dagster_home("demo")
     assert home == tmp_path / "home"
     assert [path.name for path in home.iterdir()] == ["dagster.yaml"]
@@ -189,10 +213,10 @@ def test_the_instance_has_a_folder_for_each_profile_and_its_configuration_is_nev
 
 def test_commands_that_start_together_make_the_instance_once(tmp_path: Path) -> None:
     code = (
-        "from quant_assets.running.execute import dagster_home, initialise_instance\n"
+        "from quant_assets.running.instance import dagster_home, initialise_instance\n"
         "print('ready', flush=True); input(); dagster_home('demo'); initialise_instance(); print('made')"
     )
-    environment = os.environ | {"DAGSTER_HOME": str(tmp_path)}
+    environment = os.environ | {"DAGSTER_HOME": str(tmp_path), "QUANT__DAGSTER__STORAGE": "sqlite"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     together = [subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=PROJECT, text=True, **pipes) for _ in range(3)]
     for each in together:

@@ -10,11 +10,12 @@ import pytest
 
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import key, month_range
-from quant_assets.running.plan import Phase, total_outputs
+from quant_assets.running.plan import Phase, joined, total_outputs
+from quant_assets.settings import SECTORS
 from quant_assets_tests.graph import Graph
 
 START, AS_OF, LATEST = "2021-03", date(2024, 6, 12), "2024-06"
-BARS = {"ohlcv", "quarantine", "price_peaks"}
+BARS = {"ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences"}
 #: Their history is shown as far as it exists; they need the run's own months only.
 SHOWS_HISTORY = {"ops_report"}
 
@@ -89,9 +90,9 @@ def test_every_asset_gets_the_months_that_it_reads_and_no_others(graph: Graph, f
         expected = months_read(graph, name, first, last)
         if BARS & set(expected):
             together = set().union(*(expected.get(each, set()) for each in BARS))
-            expected |= dict.fromkeys(BARS, together)  # one step writes all three
+            expected |= dict.fromkeys(BARS, together)  # one step writes all of them
         assert ranges(plan) == {each: (min(months), max(months)) for each, months in expected.items()}, name
-        assert {phase.sector for phase in plan} == {"it" if dataset.grain == "sector" else None}
+        assert {phase.sectors for phase in plan} == {("it",) if dataset.grain == "sector" else ()}
 
 
 def test_windows_end_where_the_profile_does(graph: Graph) -> None:
@@ -131,8 +132,8 @@ def test_month_grain_assets_have_phases_of_their_own(graph: Graph) -> None:
     assert graph.planner.sector_phases(["macro", "portfolio_weights"], "it", "2024-01", "2024-02") == []
     assert graph.planner.month_phases(["prices"], "2024-01", "2024-02") == []
     assert graph.planner.month_phases(["prices", "portfolio_backtest"], "2024-01", "2024-02") == [
-        Phase(("portfolio_weights",), "2023-11", "2024-02", None),
-        Phase(("portfolio_backtest",), "2024-01", "2024-02", None),
+        Phase(("portfolio_weights",), "2023-11", "2024-02"),
+        Phase(("portfolio_backtest",), "2024-01", "2024-02"),
     ]
 
 
@@ -148,12 +149,12 @@ def test_a_sectors_warm_up_holds_what_the_total_portfolio_reads_before_the_first
 
 
 def test_a_phase_says_its_range_and_what_it_writes() -> None:
-    phase = Phase(("universe", "delistings"), "2024-01", "2024-03", "it")
+    phase = Phase(("universe", "delistings"), "2024-01", "2024-03", ("it",))
     assert phase.range_tags == {
         "dagster/asset_partition_range_start": "2024-01|it",
         "dagster/asset_partition_range_end": "2024-03|it",
     }
-    monthly = Phase(("macro",), "2024-01", "2024-02", None)
+    monthly = Phase(("macro",), "2024-01", "2024-02")
     assert monthly.range_tags == {"dagster/asset_partition_range_start": "2024-01", "dagster/asset_partition_range_end": "2024-02"}
     assert phase.outputs == 6
     assert total_outputs([phase, monthly]) == 8
@@ -239,12 +240,69 @@ def test_a_selection_is_dagsters(graph: Graph, selection: str, names: list[str],
     assert graph.planner.select(None, graph.defs) == list(graph.planner.order)
 
 
+@pytest.mark.parametrize(
+    ("selection", "names"),
+    [
+        ("prices..prices", ["prices"]),
+        ("indicators..labels", ["indicators", "candidates", "features", "labels"]),
+        ("candidates .. features,universe", ["universe", "candidates", "features"]),
+        ("fundamentals..indicators,key:weights", ["fundamentals", "macro", "indicators", "weights"]),
+    ],
+)
+def test_two_assets_stand_for_what_lies_between_them(graph: Graph, selection: str, names: list[str]) -> None:
+    assert graph.planner.select(selection, graph.defs) == names
+
+
+def test_from_bars_to_labels_is_the_whole_path_from_prices_to_model_inputs(graph: Graph) -> None:
+    found = graph.planner.select("ohlcv..labels", graph.defs)
+    assert set(found) >= {*BARS, "delistings", "prices", "fundamentals", "macro", "indicators", "candidates", "features", "labels"}
+    assert not {"universe", "lightgbm_checkpoint", "predictions"} & set(found)
+    assert "universe" in ranges(graph.planner.sector_phases(found, "it", "2024-01", "2024-01")), "what it reads is added"
+
+
+@pytest.mark.parametrize(
+    ("selection", "says"),
+    [
+        ("labels..ohlcv", r"selection 'labels..ohlcv': labels comes after ohlcv; write 'ohlcv..labels'"),
+        ("ohlcv..nosuch", r"there is no asset 'nosuch'; write 'ohlcv..labels'; assets in order are universe, ohlcv, "),
+        ("prices,..labels", r"selection '..labels': there is no asset ''"),
+        ("ohlcv..prices..labels", r"it needs two assets"),
+    ],
+)
+def test_a_stretch_without_its_ends_says_how_to_write_one(graph: Graph, selection: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        graph.planner.select(selection, graph.defs)
+
+
+def test_neighbouring_sectors_with_few_months_become_one_run(graph: Graph) -> None:
+    def chains(*sectors: str, last: str) -> list[list[Phase]]:
+        return joined(graph.planner.sector_phases(["universe", "ohlcv"], sector, "2024-01", last) for sector in sectors)
+
+    (chain,) = chains(*SECTORS, last="2024-01")
+    assert [phase.sectors for phase in chain] == [tuple(SECTORS)]
+    assert chain[0].range_tags["dagster/asset_partition_range_end"] == "2024-01|re"
+    assert chain[0].outputs == 4 * 11
+    assert [phase.sectors for phase in chain[0].alone()] == [(sector,) for sector in SECTORS]
+    assert [chain[0].sectors for chain in chains(*SECTORS, last="2024-06")] == [
+        tuple(list(SECTORS)[:6]),
+        tuple(list(SECTORS)[6:]),
+    ], "36 partitions at most"
+    apart = chains("energy", "industrials", "cons_discretionary", last="2024-01")
+    assert [chain[0].sectors for chain in apart] == [("energy",), ("industrials", "cons_discretionary")], "a run is a rectangle"
+
+
+def test_sectors_that_lack_other_months_are_not_joined(filled: Graph) -> None:
+    chains = [filled.planner.sector_phases(["indicators"], sector, "2024-04", "2024-04") for sector in ("it", "telecoms")]
+    assert [[phase.sectors for phase in chain] for chain in joined(chains)] == [[("it",)], [("telecoms",)] * len(chains[1])]
+    assert joined([[], chains[0], []]) == [chains[0]]
+
+
 @pytest.mark.parametrize("selection", ["nosuch", "prices,nosuch", "group:nosuch", "group:((", "", ",", "column:x"])
 def test_a_selection_of_nothing_says_how_to_write_one(graph: Graph, selection: str, recwarn: pytest.WarningsRecorder) -> None:
     with pytest.raises(SettingsError) as caught:
         graph.planner.select(selection, graph.defs)
     message = str(caught.value)
-    assert message.startswith(f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices'")
+    assert message.startswith(f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'ohlcv..labels'")
     assert "lightgbm_checkpoint" in message
     assert "\n" not in message
     assert not recwarn.list

@@ -82,13 +82,16 @@ def simulate(seed: int = 3, extra: int = 3) -> Market:
                     "in_sector": inside,
                     "panel_from": pl.Series(panel_from, dtype=pl.Date),
                 }
-            ).filter(pl.Series(there))
+            )
+            .filter(pl.Series(there))
+            .select("ticker", "date", pl.col("date").min().alias("listed"), pl.exclude("ticker", "date"))
         )
         members.append(frames[-1].filter("in_sector").select("ticker", "date", sector_assumed=pl.lit(False)))
         if name == "HALT":  # a member stays one while it does not trade
             halted = pl.Series(days[list(HALTED)], dtype=pl.Date)
             members.append(pl.DataFrame({"ticker": [name] * len(halted), "date": halted, "sector_assumed": [False] * len(halted)}))
     gone = pl.DataFrame({"ticker": ["GONE"], "last_session": [days[GONE].item()], "known_at": [days[KNOWN_GONE].item()]})
+    gone = gone.with_columns(rule=pl.lit("unknown"), delisting_return=pl.lit(None, pl.Float64))
     universe = pl.concat(members).sort("ticker", "date")
     return Market(days, pl.concat(frames).sort("ticker", "date"), universe, gone)
 

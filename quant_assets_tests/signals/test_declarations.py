@@ -48,9 +48,9 @@ def test_lookbacks_add_up_over_the_inputs() -> None:
     assert chain.total_lookback("c") == 7 + 1 + STALE_SESSIONS
     # Without a lookback of its own, d reads rows of its own month only.
     assert chain.total_lookback() == chain.total_lookback("d") == chain.total_lookback("b")
-    assert chain.reach("sector_return") == 7
-    assert chain.reach("close") == chain.total_lookback("d")
-    assert chain.reach("volume") is None
+    assert chain.reach("sector_return") == {"c": 7, "d": 7}
+    assert chain.reach("close")["d"] == chain.total_lookback("d")
+    assert chain.reach("volume") == {}
 
 
 def test_a_lagged_feature_holds_the_value_of_an_earlier_session() -> None:

@@ -109,3 +109,15 @@ def test_nothing_is_left_behind_by_what_has_gone_out_of_the_window() -> None:
     np.testing.assert_allclose(mean[209:], 0.1, rtol=1e-15)
     rises, falls, ups, downs = window_statistics.moves(values, 10, STARTS)[:, 0]
     assert all((part[210:] == 0.0).all() for part in (rises, falls, ups, downs))
+
+
+def test_what_hardly_varies_has_no_correlation(pair: tuple[Array, Array]) -> None:
+    y = pair[1][:1].copy()
+    still = 50.0 + 1e-5 * np.random.default_rng(2).uniform(size=y.shape)
+    for first, second in ((still, y), (y, still)):
+        assert np.isfinite(window_statistics.line(first, second, 20, STARTS, False, 0.0)[:, 0, 19:]).all()
+        _, deviation, slope, correlation, residual = window_statistics.line(first, second, 20, STARTS, False, 2e-5)[:, 0, 19:]
+        assert np.isnan(correlation).all()
+        assert (deviation > 0.0).all()
+        assert np.isfinite(slope).all()
+        assert np.isfinite(residual).all()

@@ -70,9 +70,11 @@ def answers(source: DemoSource, tickers: list[str], through: date) -> dict[str, 
         "macro": source.macro(through),
         "membership": source.membership(through),
         "snapshots": source.sector_snapshots(through),
+        "held": source.held(tickers, [day for day in HELD_ON if day <= through]),
     }
 
 
+HELD_ON = (START, CUTS[1], END)
 SCHEMAS = {
     "bars": base.BARS,
     "delistings": base.DELISTINGS,
@@ -80,6 +82,7 @@ SCHEMAS = {
     "macro": base.MACRO,
     "membership": base.MEMBERSHIP,
     "snapshots": base.SECTOR_SNAPSHOTS,
+    "held": base.HELD,
 }
 
 
@@ -94,6 +97,7 @@ def as_of(answer: dict[str, pl.DataFrame], cut: date) -> dict[str, pl.DataFrame]
         "membership": answer["membership"]
         .filter(pl.col("start_date") <= cut)
         .with_columns(end_date=pl.when(pl.col("end_date") <= cut).then("end_date")),
+        "held": answer["held"].filter(pl.col("date") <= cut),
         "snapshots": answer["snapshots"].filter(pl.col("ticker").is_first_distinct() | (pl.col("known_at") <= cut)),
     }
 
@@ -290,7 +294,7 @@ def test_delisted_tickers_stop_and_some_crash(source: DemoSource, bars: pl.DataF
 
 
 def test_delisting_is_not_known_before_its_day(source: DemoSource, world: Market) -> None:
-    for ticker, last, known in source.delistings(world.tickers, END).rows():
+    for ticker, last, known, _ in source.delistings(world.tickers, END).rows():
         assert last < known
         assert source.delistings([ticker], known - timedelta(days=1)).is_empty()
         assert len(source.delistings([ticker], known)) == 1

@@ -231,8 +231,8 @@ def test_a_ticker_is_delisted_once_enough_sessions_lack_it(write: Write) -> None
     source = write()
     expected = [
         # B: not in the raw file from February on. Another file has it in March, but nobody knew that in February.
-        ("B", date(2020, 1, 31), date(2020, 2, 7)),
-        ("C", date(2020, 1, 10), date(2020, 1, 17)),  # by complete_through; five sessions after a Friday (the 11th is no session)
+        ("B", date(2020, 1, 31), date(2020, 2, 7), None),
+        ("C", date(2020, 1, 10), date(2020, 1, 17), None),  # by complete_through; five sessions after a Friday (the 11th is no session)
     ]
     found = source.delistings(ALL, THROUGH)
     assert found.schema == DELISTINGS
@@ -243,6 +243,94 @@ def test_a_ticker_is_delisted_once_enough_sessions_lack_it(write: Write) -> None
     four_lacking = [day for day in _days(date(2020, 1, 2), date(2020, 1, 31)) if not 13 <= day.day <= 16]
     back_in_time = write(other=pl.concat([_tables()["other"], _bars("C", four_lacking, 7.0, source="two")]).unique(["ticker", "date"]))
     assert back_in_time.delistings(["C"], THROUGH).is_empty()
+
+
+RENAMED: dict[str, Any] = {
+    **SETTINGS,
+    "prices": SETTINGS["prices"][:2],
+    "renames": [{"old": "OLD", "new": "MID", "since": "2020-03-02"}, {"old": "MID", "new": "NEW", "since": "2020-06-01"}],
+}
+
+
+def _renamed(folder: Path) -> FilesSource:
+    """OLD becomes MID in March and NEW in June; it has another owner from September on. One file was collected afterwards."""
+    early, late = _days(date(2020, 1, 2), date(2020, 2, 29)), _days(date(2020, 3, 1), date(2020, 4, 30))
+    stranger = _bars("NEW", early[:3], 99.0, div=0.0, split=0.0)
+    raw = [
+        _bars("OLD", early, 1.0, div=0.0, split=0.0),
+        _bars("MID", late, 2.0, div=0.0, split=0.0),
+        stranger,
+        _bars("OLD", _days(date(2020, 9, 1), date(2020, 12, 31)), 50.0, div=0.0, split=0.0),
+    ]
+    pl.concat(raw).write_parquet(folder / "raw.parquet")
+    _bars("NEW", _days(date(2020, 1, 2), date(2020, 12, 31)), 3.0, source="one").write_parquet(folder / "other.parquet")
+    return FilesSource(FilesSettings.model_validate(RENAMED), folder, START)
+
+
+def test_a_renamed_companys_bars_are_found_under_each_of_its_symbols(tmp_path: Path) -> None:
+    source = _renamed(tmp_path)
+    bars = source.bars(["OLD", "MID", "NEW"], START, THROUGH)
+
+    def spans(ticker: str) -> list[tuple[object, ...]]:
+        rows = bars.filter(pl.col("ticker") == ticker).group_by("provider", "close", maintain_order=True)
+        return rows.agg(first=pl.col("date").min(), last=pl.col("date").max()).sort("close").rows()
+
+    begun, march, june = date(2020, 1, 2), date(2020, 3, 1), date(2020, 6, 1)
+    # A symbol's bars end where its company gave it up; the raw file's NEW of January is a stranger and not its bar.
+    assert spans("OLD") == [
+        ("raw", 1.0, begun, date(2020, 2, 29)),
+        ("raw", 2.0, march, march),  # a day early in the file
+        ("one", 3.0, begun, march),
+        ("raw", 50.0, date(2020, 9, 1), date(2020, 12, 31)),
+    ]
+    assert spans("MID") == [
+        ("raw", 1.0, begun, date(2020, 2, 29)),
+        ("raw", 2.0, march, date(2020, 4, 30)),
+        ("one", 3.0, begun, date(2020, 5, 31)),
+    ]
+    assert spans("NEW")[-1] == ("one", 3.0, begun, date(2020, 12, 31))
+    alone = source.bars(["MID"], START, THROUGH)
+    assert_frame_equal(alone, bars.filter(pl.col("ticker") == "MID"))
+    assert source.held(["OLD", "NEW"], [june, begun]).rows() == [
+        ("NEW", begun, "one"),
+        ("NEW", begun, "raw"),
+        ("NEW", june, "one"),
+        ("OLD", begun, "one"),
+        ("OLD", begun, "raw"),
+    ]
+
+
+def test_a_rename_ends_the_old_symbol_on_its_day(tmp_path: Path) -> None:
+    source = _renamed(tmp_path)
+    found = source.delistings(["OLD", "MID", "NEW"], THROUGH)
+    assert found.rows() == [
+        ("MID", date(2020, 5, 29), date(2020, 6, 1), "renamed"),
+        ("OLD", date(2020, 2, 28), date(2020, 3, 2), "renamed"),
+    ]
+    assert source.delistings(["OLD", "MID"], date(2020, 5, 31))["ticker"].to_list() == ["OLD"]
+
+
+@pytest.mark.parametrize(
+    ("renames", "message"),
+    [
+        ([("A", "B", "2020-01-01"), ("A", "C", "2020-01-01")], "'A' stands twice on the same side"),
+        ([("A", "B", "2020-01-01"), ("B", "C", "2019-01-01")], "'B' ends on 2019-01-01, before it began on 2020-01-01"),
+    ],
+)
+def test_renames_that_cannot_be(renames: list[tuple[str, str, str]], message: str) -> None:
+    given = [{"old": old, "new": new, "since": since} for old, new, since in renames]
+    with pytest.raises(SettingsError, match=message):
+        load_settings("files", files={"renames": given})
+
+
+def test_another_companys_bars_are_not_read(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {**SETTINGS, "prices": [dict(SETTINGS["prices"][0], not_the_member={"A": {"last": "2020-06-30"}, "B": {}})]}
+    _tables()["raw"].write_parquet(tmp_path / "raw.parquet")
+    source = FilesSource(FilesSettings.model_validate(settings), tmp_path, START)
+    bars = source.bars(["A", "B", "NA"], START, THROUGH)
+    assert bars.group_by("ticker").agg(pl.col("date").min()).sort("ticker").rows() == [("A", date(2020, 7, 1)), ("NA", date(2020, 1, 2))]
+    assert source.held(["A", "B"], [date(2020, 1, 2)]).is_empty()
+    assert source.delistings(["B"], THROUGH).is_empty()
 
 
 def test_statements_of_snapshots_and_filings(write: Write) -> None:
@@ -444,13 +532,35 @@ def test_real_delistings(real: FilesSource) -> None:
     # VAR ends three sessions before its file does, WFM with its file, TWTR with the raw file (while it traded on); DTV came back in 2016.
     asked = ["EMC", "LVLT", "LLTC", "VAR", "WFM", "TWTR", "DTV", "AAPL"]
     assert real.delistings(asked, through).rows() == [
-        ("DTV", date(2015, 7, 24), date(2015, 7, 31)),
-        ("EMC", date(2016, 9, 6), date(2016, 9, 13)),
-        ("LLTC", date(2017, 3, 10), date(2017, 3, 17)),
-        ("LVLT", date(2017, 10, 31), date(2017, 11, 7)),
+        ("DTV", date(2015, 7, 24), date(2015, 7, 31), None),
+        ("EMC", date(2016, 9, 6), date(2016, 9, 13), None),
+        ("LLTC", date(2017, 3, 10), date(2017, 3, 17), None),
+        ("LVLT", date(2017, 10, 31), date(2017, 11, 7), None),
     ]
     assert real.delistings(asked, date(2016, 9, 12))["ticker"].to_list() == ["DTV"]
     assert real.delistings(asked, date(2016, 9, 13))["ticker"].to_list() == ["DTV", "EMC"]
+
+
+def test_real_renames_agree_with_the_bars_and_the_membership(real: FilesSource, shared_data: Path) -> None:
+    renames = load_settings("files", data_dir=shared_data).files.renames
+    assert len(renames) == 25
+    membership = pl.read_parquet(shared_data / "sp500_membership.parquet")
+    columns = {"prices_sp500_raw": "adj_close", "prices_sp500_adjusted": "close", "prices_former_members": "close"}
+    returns = pl.concat(
+        pl.scan_parquet(shared_data / f"{name}.parquet")
+        .filter(pl.col("ticker").is_in([symbol for each in renames for symbol in (each.old, each.new)]))
+        .sort("ticker", "date")
+        .select("ticker", "date", file=pl.lit(name), change=(pl.col(close) / pl.col(close).shift() - 1.0).over("ticker"))
+        for name, close in columns.items()
+    ).collect()
+    for each in renames:
+        assert each.since in membership.filter(pl.col("ticker") == each.old)["end_date"]
+        assert each.since in membership.filter(pl.col("ticker") == each.new)["start_date"]
+        old, new = (returns.filter(pl.col("ticker") == symbol, pl.col("date") < each.since) for symbol in (each.old, each.new))
+        both = old.join(new, on="date").filter(pl.col("file") != pl.col("file_right"))
+        agree = ((both["change"] - both["change_right"]).abs() < 0.002).mean()
+        assert len(both) >= 150, each
+        assert agree >= 0.98, each  # type: ignore[operator]
 
 
 def test_real_statements(real: FilesSource, shared_data: Path) -> None:

@@ -1,0 +1,138 @@
+"""The whole history at one, two and four times the tickers: seconds and peak memory, to see that both grow with the rows.
+
+    python -m benchmarks.scale --data DIR [--times 1 2 4] [--select ohlcv..labels] [--from 2000-01] [--to 2025-09] [--sector it,energy]
+
+The profile `files` is run over copies of DIR in a temporary folder; each further copy of a ticker has a name of its own and otherwise
+the same bars, memberships, sectors and statements. Settings come from the environment as always, storage and instance are temporary too.
+After each run over the whole range its last month is run again: what adding a month to a full history takes.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import psutil
+
+from quant_assets.settings import load_settings
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a command took: seconds by the wall clock and of its processors, and the most memory of all its processes together."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_gib: float
+
+
+def replicate(source: Path, target: Path, times: int) -> int:
+    """Copy the files of the profile with `times` tickers for one; returns the rows of all price files."""
+    files = load_settings("files", data_dir=source).files
+    names = {each.file for each in (*files.prices, *files.fundamentals)}
+    names |= {each.file for each in (files.membership, files.securities, files.macro) if each is not None}
+    rows = 0
+    for name in sorted(names):
+        frame = pl.read_parquet(source / name)
+        if name in {each.file for each in files.prices}:
+            rows += len(frame) * times
+        if "ticker" in frame.columns and times > 1:
+            copies = [frame.with_columns(_renamed(column, number) for column in _symbols(frame)) for number in range(1, times)]
+            frame = pl.concat([frame, *copies])
+            if name in {each.file for each in files.prices}:
+                frame = frame.sort("ticker", "date", maintain_order=True)
+        frame.write_parquet(target / name)
+    return rows
+
+
+def _symbols(frame: pl.DataFrame) -> list[str]:
+    return [name for name in ("ticker", "ticker_source") if name in frame.columns]
+
+
+def _renamed(column: str, number: int) -> pl.Expr:
+    return pl.format("{}~{}", pl.col(column).cast(pl.String), pl.lit(number)).alias(column)
+
+
+def measure(command: list[str], environment: dict[str, str], mark: str) -> Measured:
+    """Run a command and watch its processes, with those whose command line names `mark` (the database server).
+
+    Memory is the proportional set size where the system tells it: pages that processes share count once.
+    """
+    started, before = time.monotonic(), os.times()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=output, stderr=output)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, sum(map(_memory, _processes(process.pid, mark))))
+            time.sleep(0.5)
+        if process.returncode:
+            output.seek(0)
+            raise SystemExit(f"{' '.join(command)} failed:\n{output.read()[-3000:]}")
+    after = os.times()
+    cpu = after.children_user - before.children_user + after.children_system - before.children_system
+    return Measured(time.monotonic() - started, cpu, peak / 2**30)
+
+
+def _processes(root: int, mark: str) -> list[psutil.Process]:
+    found: dict[int, psutil.Process] = {}
+    try:
+        parent = psutil.Process(root)
+        found = {each.pid: each for each in (parent, *parent.children(recursive=True))}
+    except psutil.NoSuchProcess:
+        return []
+    for each in psutil.process_iter(["name", "cmdline"]):
+        if each.info["name"] == "postgres" and mark in " ".join(each.info["cmdline"] or []):
+            found |= {one.pid: one for one in (each, *each.children(recursive=True))}
+    return list(found.values())
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+        return int(process.memory_info().rss)
+    except (OSError, psutil.Error):
+        return 0
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--times", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--select", default="ohlcv..labels")
+    parser.add_argument("--from", dest="first", default="2000-01")
+    parser.add_argument("--to", dest="last", default="2025-09")
+    parser.add_argument("--sector")
+    arguments = parser.parse_args()
+    print(f"{'tickers':>8} {'price rows':>12} {'run':>8} {'seconds':>8} {'CPU s':>8} {'peak GiB':>9} {'rows/s':>9}")  # noqa: T201
+    for times in arguments.times:
+        with tempfile.TemporaryDirectory(prefix="quant-scale-") as folder:
+            root = Path(folder)
+            root.chmod(0o711)  # root's database server runs as another user
+            (root / "data").mkdir()
+            rows = replicate(arguments.data, root / "data", times)
+            home = root / "home"
+            environment = os.environ | {"QUANT_DATA_DIR": str(root / "data"), "QUANT__STORAGE": str(root / "storage")}
+            environment |= {"DAGSTER_HOME": str(home), "PYTHONPATH": str(PROJECT)}
+            for what, first in (("history", arguments.first), ("month", arguments.last)):
+                command = [sys.executable, "-m", "quant_assets.cli", "run", "--profile", "files", "--select", arguments.select]
+                command += ["--from", first, "--to", arguments.last, *(["--sector", arguments.sector] if arguments.sector else [])]
+                found = measure(command, environment, str(home))
+                speed = f"{rows / found.seconds:9,.0f}" if what == "history" else ""
+                print(  # noqa: T201
+                    f"{times:>7}x {rows:>12,} {what:>8} {found.seconds:>8.1f} {found.cpu_seconds:>8.1f} {found.peak_gib:>9.2f} {speed}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

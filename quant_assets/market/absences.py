@@ -1,0 +1,107 @@
+"""Why an index member has no bar on a session, as far as it can be told by the end of the month."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from quant_assets.market.calendar import session_number
+from quant_assets.schemas import DATASETS
+
+#: A provider lacks a session if it has fewer tickers than on the best of the sessions before, by so many and by this share.
+GAP_SESSIONS = 5
+GAP_TICKERS = 2
+GAP_SHARE = 0.1
+
+
+def absences(
+    members: pl.DataFrame,
+    series: pl.DataFrame,
+    bars: pl.DataFrame,
+    quarantine: pl.DataFrame,
+    delistings: pl.DataFrame,
+    as_ofs: Sequence[date],
+) -> pl.DataFrame:
+    """Sessions of members without a bar, in spells of one reason, each as known at its month's decision session.
+
+    The first reason that holds counts, in the order of the schema. Which sessions a provider lacks is judged on the tickers that are given:
+    this is declared to depend on other tickers.
+
+    Args:
+        members: `ticker, date`, the sessions that are expected to have a bar.
+        series: `ticker, date` of the bars that there are (dataset ohlcv, all of it).
+        bars: `ticker, date, provider` as given, from the start of the profile on.
+        quarantine: `ticker, date` of the refused bars.
+        delistings: `ticker, last_session, known_at`.
+        as_ofs: decision sessions, ascending; members after the last one are left out.
+
+    Returns:
+        Dataset absences without `sector`, sorted by key.
+
+    """
+    decided = pl.DataFrame({"as_of": pl.Series(as_ofs, dtype=pl.Date)})
+    missing = members.select("ticker", "date").join(series, on=["ticker", "date"], how="anti").sort("date", "ticker")
+    missing = missing.join_asof(decided, left_on="date", right_on="as_of", strategy="forward", coalesce=False).drop_nulls("as_of")
+    known = series.select("ticker", "date").sort("date")
+    missing = missing.join_asof(
+        known.with_columns(last_bar="date"), on="date", by="ticker", strategy="backward", allow_exact_matches=False, check_sortedness=False
+    )
+    ended = delistings.select("ticker", "known_at", gone="last_session").sort("gone")
+    missing = missing.join_asof(ended, left_on="date", right_on="gone", by="ticker", allow_exact_matches=False, check_sortedness=False)
+    refused = quarantine.select("ticker", "date", refused=pl.lit(True)).unique()
+    missing = missing.join(refused, on=["ticker", "date"], how="left", maintain_order="left")
+    missing = missing.join(_providers(missing, bars), on=["ticker", "date"], how="left", maintain_order="left")
+    reasons = (
+        ("quarantined", pl.col("refused")),
+        ("no_bar_yet", pl.col("last_bar").is_null()),
+        ("delisted", (pl.col("gone") >= pl.col("last_bar")) & (pl.col("known_at") <= pl.col("as_of"))),
+        ("provider_ended", pl.col("open").is_null() | ~pl.col("open")),
+        ("provider_gap", ~pl.col("has_day")),
+    )
+    reason = pl.coalesce(*(pl.when(holds.fill_null(False)).then(pl.lit(name)) for name, holds in reasons), pl.lit("halt"))
+    number = pl.Series(session_number(missing["date"].to_numpy().astype("datetime64[D]")), dtype=pl.Int64)
+    rows = missing.with_columns(reason=reason, number=number).sort("ticker", "date")
+    same = (pl.col("number") == pl.col("number").shift() + 1) & pl.all_horizontal(
+        pl.col(name) == pl.col(name).shift() for name in ("ticker", "as_of", "reason")
+    )
+    return (
+        rows.with_columns(spell=(~same.fill_null(False)).cum_sum())
+        .group_by("spell", maintain_order=True)
+        .agg(
+            pl.col("as_of", "ticker", "reason").first(),
+            first_session=pl.col("date").first(),
+            last_session=pl.col("date").last(),
+            sessions=pl.len().cast(pl.Int32),
+        )
+        .select(list(DATASETS["absences"].columns))
+        .sort("as_of", "ticker", "first_session")
+    )
+
+
+def _providers(missing: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
+    """Of the providers that have had a bar of the ticker: whether one still has bars of anybody by `as_of`, and has the session.
+
+    Returns:
+        `ticker, date, open, has_day`; no row where no provider has had the ticker.
+
+    """
+    days = bars.group_by("provider", "date").agg(tickers=pl.len().cast(pl.Int64)).sort("provider", "date")
+    usual = pl.col("tickers").shift().rolling_max(GAP_SESSIONS, min_samples=1).over("provider")
+    lacking = usual - pl.col("tickers")
+    gaps = days.filter((lacking >= GAP_TICKERS) & (lacking >= GAP_SHARE * usual))
+    had = bars.group_by("ticker", "provider").agg(begun=pl.col("date").min())
+    asked = missing.select("ticker", "date", "as_of").join(had, on="ticker").filter(pl.col("begun") < pl.col("date")).sort("date")
+    asked = asked.join_asof(
+        days.select("provider", next_day="date").sort("next_day"),
+        left_on="date",
+        right_on="next_day",
+        by="provider",
+        strategy="forward",
+        check_sortedness=False,
+    )
+    asked = asked.join(gaps.select("provider", "date", gap=pl.lit(True)), on=["provider", "date"], how="left")
+    open_then = pl.col("next_day") <= pl.col("as_of")
+    return asked.group_by("ticker", "date").agg(
+        open=open_then.fill_null(False).any(),
+        has_day=(open_then.fill_null(False) & (pl.col("next_day") == pl.col("date")) & pl.col("gap").is_null()).any(),
+    )

@@ -1,0 +1,83 @@
+"""What a delisting means: where a symbol's next company begins, and what holders got beyond the last price."""
+
+import polars as pl
+
+from quant_assets.schemas import DATASETS
+from quant_assets.settings import DelistingSettings
+
+
+def with_listing(bars: pl.DataFrame, delistings: pl.DataFrame) -> pl.DataFrame:
+    """Tell the companies apart that had a symbol one after the other.
+
+    A bar after a delisting's last session belongs to another company: the symbol was handed on, or new shares replaced the old ones.
+    A bar's company follows from the bars and delistings up to its own session alone.
+
+    Args:
+        bars: `ticker`, `date`, from each ticker's first bar on.
+        delistings: `ticker`, `last_session` of all delistings known at the last bar.
+
+    Returns:
+        The bars in their order with `listed`, the first session of the company's bars.
+
+    """
+    ends = delistings.select("ticker", ended="last_session").sort("ended")
+    numbered = bars.with_row_index().sort("date", maintain_order=True)
+    numbered = numbered.join_asof(
+        ends, left_on="date", right_on="ended", by="ticker", strategy="backward", allow_exact_matches=False, check_sortedness=False
+    )
+    return numbered.sort("index").with_columns(listed=pl.col("date").min().over("ticker", "ended")).drop("index", "ended")
+
+
+def company(bars: pl.DataFrame) -> pl.Series:
+    """Number of each bar's company (Int64), from bars sorted by ticker and date; the ticker's where there is no `listed`."""
+    key = pl.struct("ticker", "listed") if "listed" in bars.columns else pl.col("ticker")
+    return bars.select(key.rle_id().cast(pl.Int64)).to_series()
+
+
+def with_returns(delistings: pl.DataFrame, prices: pl.DataFrame, settings: DelistingSettings) -> pl.DataFrame:
+    """Say what each delisting did to its holders, by what was known when it became known (dataset `delistings`).
+
+    The rules, in their order:
+
+    - `takeover`, `renamed`: the provider says so. Holders got what the last price says: 0.
+    - `failure`: the provider says so. `failure_return`.
+    - `collapse`: the provider gives no reason, and the price had collapsed (see `DelistingSettings`). `failure_return`.
+    - `unknown`: the return is null, and whoever needs one takes the last price. Nothing is inferred from what happened later, and
+      leaving the index is no sign: it ends for takeovers and failures alike.
+
+    Args:
+        delistings: `sources.base.DELISTINGS`.
+        prices: `ticker, date, listed, close, price_factor, traded_factor` of the whole history (dataset ohlcv, any order).
+        settings: the convention.
+
+    Returns:
+        Dataset delistings without `sector`, sorted by ticker and last_session.
+
+    """
+    bars = prices.join(delistings.select("ticker", "last_session"), on="ticker").filter(pl.col("date") <= pl.col("last_session"))
+    newest = pl.col("listed") == pl.col("listed").max().over("ticker", "last_session")
+    found = (
+        bars.filter(newest)
+        .sort("ticker", "last_session", "date")
+        .select(
+            "ticker",
+            "last_session",
+            adjusted=pl.col("close") * pl.col("price_factor"),
+            traded=pl.col("close") * pl.col("traded_factor"),
+        )
+        .group_by("ticker", "last_session", maintain_order=True)
+        .agg(
+            fall=1.0 - pl.col("adjusted").last() / pl.col("adjusted").tail(settings.collapse_sessions).max(),
+            traded=pl.col("traded").last(),
+        )
+    )
+    collapsed = (pl.col("traded") < settings.collapse_price) | (pl.col("fall") >= settings.collapse_fall)
+    rule = pl.coalesce("reason", pl.when(collapsed.fill_null(False)).then(pl.lit("collapse")), pl.lit("unknown"))
+    loss = {"takeover": 0.0, "renamed": 0.0, "failure": settings.failure_return, "collapse": settings.failure_return, "unknown": None}
+    return (
+        delistings.join(found, on=["ticker", "last_session"], how="left")
+        .with_columns(rule=rule)
+        .with_columns(delisting_return=pl.col("rule").replace_strict(loss, return_dtype=pl.Float64))
+        .select(list(DATASETS["delistings"].columns))
+        .sort("ticker", "last_session")
+    )

@@ -1,0 +1,255 @@
+"""Corporate actions that do not fit the prices: found by rules, repaired where the day itself tells how, else listed.
+
+Point in time
+-------------
+A bar is judged at its own close, once, by what every provider says of that session and the one before; nothing later confirms or
+revokes it. Where a fault shows only later (a stale close of the ex-date, say), it is judged on the day on which it shows, and what was
+written before stays. An error of the price of one day is thus an unflagged split there and the inverse on the day after.
+
+Rules
+-----
+With closes c0 and c of the step, p = c / c0, the reported split s and dividend d, g = s p (1 + d / c) and the growth y of the best other
+provider with the same step: y *disputes* g beyond `disagreement` and else upholds it; y *confirms* an x within `agreement` of it where it
+disputes g. The yield is d s / c0. A *share ratio* is a simple fraction (2, 3/2, 1.05); providers write spin-offs as ratios like 1.289. A
+*jump* is larger than `jump`. The first rule that a bar of an as-traded provider meets counts:
+
+- `split_in_dividend`: the yield is at least `spin_off_yield`, g does not jump, and 1 + d / c is within `agreement` of a split ratio, which
+  the other provider flags, if there is one: used as a split.
+- `double_event`: a spin-off both as a ratio and as a dividend; y confirms g without the dividend, which is dropped.
+- `dividend_not_taken`: the yield is at least `event_yield` and y confirms g without the dividend, which is dropped. Also where y
+  does not uphold g, and the dividend is s or s - 1 dollars on the day of a split, or the yield is at least `spin_off_yield` and the price
+  fell by less than a quarter of it, without a jump.
+- `split_not_taken`: y confirms g without the split, or, if y does not uphold g, g jumps and p does not move with s: dropped.
+- `split_unflagged`: g times a ratio is confirmed: by y, if g jumps and y does not; by the split that the other provider flags; by the day
+  itself if y does not uphold g: close and open jump by n or 1/n, and the dollar volume is ordinary. The ratio is added.
+- `spin_off_unflagged`: the other provider flags a ratio or a dividend that explains the difference: a dividend that gives y is added.
+- `spin_off_in_split`: a ratio that is none of shares: used as a dividend of the same return, so that share counts stay.
+- `spin_off`: the yield is at least `spin_off_yield`: the return is right and kept. Special dividends of that size are among them.
+- `split_disputed`: one provider flags a split of shares, the other none or another, they disagree, and no rule explains it: listed.
+
+Bars of a provider of adjusted prices cannot be repaired: `adjustment_error` lists those that jump, on the day of an event or by a split
+ratio, without another provider that upholds it. A real crash meets no rule: its dollar volume multiplies, or another provider upholds it.
+"""
+
+import math
+
+import numpy as np
+import polars as pl
+
+from quant_assets.market.delistings import company
+from quant_assets.settings import EventSettings
+
+#: Ratios that an unflagged split may have; with their inverses.
+_WHOLE = np.array([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0])
+_LONE_RATIOS = np.concatenate([_WHOLE, 1.0 / _WHOLE])
+_RATIOS = np.concatenate([_LONE_RATIOS, [1.5, 1.0 / 1.5]])
+_SHARE_TOLERANCE = 5e-4
+
+
+def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
+    """The bars whose events are doubted, repaired or worth a mark; see the rules above.
+
+    Args:
+        stepped: of `steps.with_steps`.
+        settings: thresholds.
+
+    Returns:
+        `ticker`, `date`, `provider`, `kind`, `action` (`kept`, `repaired` or `listed`), `split_reported` and `dividend_reported` (null
+        where the provider has none), `split_used`, `dividend_used`, `price_return`, `reported_return`, `used_return`, `other_provider` and
+        `other_return` (null where no other has the step), sorted by ticker, date and provider.
+
+    """
+    jump = math.log1p(settings.jump)
+    s, d, c, c0 = pl.col("split"), pl.col("paid"), pl.col("close"), pl.col("close_before")
+    g, p, y = pl.col("growth"), pl.col("close") / pl.col("close_before"), pl.col("other_growth")
+    other_split, x = pl.col("other_split"), pl.col("other_split") / pl.col("split")
+    given, other_yield = d * s / c0, pl.col("other_yield")
+    disputed = ((g - y).abs() > settings.disagreement).fill_null(False)
+    upheld = y.is_not_null() & ~disputed
+
+    def confirmed(growth: pl.Expr) -> pl.Expr:
+        return disputed & ((growth - y).abs() <= settings.agreement)
+
+    def moved(growth: pl.Expr) -> pl.Expr:
+        return growth.log().abs()
+
+    without_split = p * (1.0 + d / c)
+    in_dividend, by_other, alone = (pl.col(name) for name in ("ratio_in_dividend", "ratio_by_other", "ratio_alone"))
+    is_spin_off = (s > 1.0) & ~_shares(s)
+    split_by_other = (s == 1.0) & _shares(other_split) & (other_split != 1.0) & ~upheld & (moved(g) >= jump)
+    split_by_other &= moved(g * other_split) <= 0.25 * moved(g)
+    turnover = (c * pl.col("volume")) / (c0 * pl.col("volume_before"))
+    opened = (pl.col("open") / c0 * alone - 1.0).abs() <= settings.lone_tolerance
+    ordinary = turnover.is_between(1.0 / settings.turnover, settings.turnover)
+    jumps_alone = ~upheld & (moved(g) >= jump) & ((g * alone - 1.0).abs() <= settings.lone_tolerance) & opened
+    as_traded = pl.col("adjustment") == "as_traded"
+    rules = {
+        "split_in_dividend": (s == 1.0)
+        & (given >= settings.spin_off_yield)
+        & (moved(g) < jump)
+        & (((1.0 + d / c) / in_dividend - 1.0).abs() <= settings.agreement)
+        & (y.is_null() | ((other_split / in_dividend - 1.0).abs() <= settings.agreement)),
+        "double_event": is_spin_off & (given >= settings.event_yield) & confirmed(s * p),
+        "dividend_not_taken": (given >= settings.event_yield)
+        & (
+            confirmed(s * p)
+            | (~upheld & (s != 1.0) & ((d == s) | (d == s - 1.0)))
+            | (y.is_null() & (given >= settings.spin_off_yield) & (s * p >= 1.0 - 0.25 * given) & (moved(s * p) < jump))
+        ),
+        "split_not_taken": (s != 1.0)
+        & (confirmed(without_split) | (~upheld & (moved(g) >= jump) & (moved(without_split) <= 0.25 * moved(s)))),
+        "split_unflagged": (
+            disputed & (moved(g) >= jump) & (moved(y) <= 0.5 * moved(g)) & ((g * by_other / y - 1.0).abs() <= settings.ratio_tolerance)
+        )
+        | split_by_other
+        | ((d == 0.0) & (x != 1.0) & (_shares(x) | (x < 1.0)) & confirmed(g * x))
+        | ((s == 1.0) & (given < settings.event_yield) & jumps_alone & ordinary),
+        "spin_off_unflagged": (d == 0.0)
+        & (
+            ((x > 1.0) & confirmed(g * x))
+            | (
+                disputed
+                & (other_yield >= settings.event_yield)
+                & (y - g).is_between(0.5 * other_yield, 1.1 * other_yield)
+                & (moved(y) < moved(g))
+            )
+        ),
+        "spin_off_in_split": is_spin_off,
+        "spin_off": given >= settings.spin_off_yield,
+        "split_disputed": disputed & (x != 1.0) & ((_shares(s) & (s != 1.0)) | (_shares(other_split) & (other_split != 1.0))),
+    }
+    adjusted = (
+        ~upheld
+        & (moved(g) >= jump)
+        & ((s != 1.0) | (d >= settings.event_yield * c0) | (jumps_alone & (ordinary | (moved(alone) >= math.log(5.0)))))
+    )
+    kind = pl.coalesce(
+        *(pl.when(as_traded & rule).then(pl.lit(name)) for name, rule in rules.items()),
+        pl.when(~as_traded & adjusted).then(pl.lit("adjustment_error")),
+    )
+    listed = pl.col("kind").is_in(["split_disputed", "adjustment_error"])
+    ratio = pl.when(split_by_other).then(other_split).when(confirmed(g * x)).then(x).when(disputed).then(by_other).otherwise(alone)
+    used_split = (
+        pl.when(listed)
+        .then(s)
+        .when(pl.col("kind") == "split_in_dividend")
+        .then(in_dividend)
+        .when(pl.col("kind").is_in(["double_event", "split_not_taken", "spin_off_in_split"]))
+        .then(1.0)
+        .when(pl.col("kind") == "split_unflagged")
+        .then(s * ratio)
+        .otherwise(s)
+    )
+    used_dividend = (
+        pl.when(listed)
+        .then(d)
+        .when(pl.col("kind").is_in(["split_in_dividend", "dividend_not_taken"]))
+        .then(0.0)
+        .when(pl.col("kind") == "double_event")
+        .then((s - 1.0) * c)
+        .when(pl.col("kind") == "spin_off_in_split")
+        .then((s - 1.0) * c + s * d)
+        .when(pl.col("kind") == "spin_off_unflagged")
+        .then(c0 * y / s - c)
+        .otherwise(d)
+    )
+    found = _doubtful(stepped, settings).with_columns(kind=kind).drop_nulls("kind")
+    found = found.with_columns(split_used=used_split, dividend_used=used_dividend)
+    used_growth = pl.col("split_used") * p * (1.0 + pl.col("dividend_used") / c)
+    same = (pl.col("split_used") == s) & (pl.col("dividend_used") == d)
+    return found.select(
+        "ticker",
+        "date",
+        "provider",
+        "kind",
+        pl.when(listed).then(pl.lit("listed")).when(same).then(pl.lit("kept")).otherwise(pl.lit("repaired")).alias("action"),
+        split_reported="split_ratio",
+        dividend_reported="dividend",
+        split_used=pl.when(same).then("split_ratio").otherwise("split_used"),
+        dividend_used=pl.when(same).then("dividend").otherwise("dividend_used"),
+        price_return=p - 1.0,
+        reported_return=g - 1.0,
+        used_return=pl.when(same | ~as_traded).then(g).otherwise(used_growth) - 1.0,
+        other_provider="other_provider",
+        other_return=y - 1.0,
+    ).sort("ticker", "date", "provider")
+
+
+def repair(judged: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """The bars of `quarantine.judge` with the events that are used instead of the reported ones."""
+    used = events.filter(pl.col("action") == "repaired").select("ticker", "date", "provider", "split_used", "dividend_used")
+    if used.is_empty():
+        return judged
+    key = ["ticker", "date", "provider"]
+    near = np.flatnonzero(judged["date"].is_in(used["date"].implode()))  # a few days, so that the whole history need not be joined
+    there = judged[near].select(*key, row=pl.Series(near)).join(used, on=key)
+    return judged.with_columns(
+        judged[name].clone().scatter(there["row"], there[f"{after}_used"])
+        for name, after in (("split_ratio", "split"), ("dividend", "dividend"))
+    )
+
+
+def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
+    """The steps on a date for which any provider of the ticker has a jump, a split or a large dividend; each beside the best other's step.
+
+    A step to which the event of a refused bar is carried is left out: which of its days the events belong to is not known.
+    """
+    before = pl.col("previous").clip(0)
+    large = pl.col("growth").log().abs() >= math.log1p(settings.jump)
+    remarkable = large | (pl.col("shares") != 1.0) | (pl.col("cash") >= settings.event_yield * pl.col("close").gather(before))
+    day = company(stepped) * 2**24 + stepped["date"].to_physical()
+    marked = stepped.select(day=day, chosen=remarkable & (pl.col("previous") >= 0))
+    chosen = marked["day"].is_in(marked.filter("chosen")["day"].unique().implode())
+    where = pl.Series(np.flatnonzero(chosen.to_numpy() & (stepped["previous"].to_numpy() >= 0)))
+    rows = stepped[where]
+    earlier = stepped[rows["previous"]]
+    rows = rows.with_columns(
+        split=pl.col("split_ratio").fill_null(1.0),
+        paid=pl.col("dividend").fill_null(0.0),
+        since=earlier["date"],
+        close_before=earlier["close"],
+        volume_before=earlier["volume"],
+    )
+    alone = (pl.col("shares") == pl.col("split")) & (
+        pl.col("cash") == pl.col("paid") * pl.when(pl.col("adjustment") == "as_traded").then("split").otherwise(1.0)
+    )
+    rows = rows.filter(alone)
+    others = rows.select(
+        "ticker",
+        "date",
+        "since",
+        "precedence",
+        other_provider="provider",
+        other_growth="growth",
+        other_split="split",
+        other_yield=pl.col("paid") / pl.col("close_before"),
+    )
+    best = (
+        rows.select("ticker", "date", "since", "provider", own="precedence")
+        .join(others, on=["ticker", "date", "since"])
+        .filter(pl.col("precedence") != pl.col("own"))
+        .sort("precedence")
+        .unique(["ticker", "date", "provider"], keep="first")
+        .drop("since", "own", "precedence")
+    )
+    rows = rows.join(best, on=["ticker", "date", "provider"], how="left", maintain_order="left")
+    growth = rows["growth"].to_numpy()
+    with np.errstate(divide="ignore"):
+        return rows.with_columns(
+            ratio_in_dividend=_nearest(1.0 + rows["paid"].to_numpy() / rows["close"].to_numpy(), _RATIOS),
+            ratio_by_other=_nearest(rows["other_growth"].fill_null(1.0).to_numpy() / growth, _RATIOS),
+            ratio_alone=_nearest(1.0 / growth, _LONE_RATIOS),
+        )
+
+
+def _nearest(values: np.ndarray, ratios: np.ndarray) -> pl.Series:
+    """The ratio that is nearest to each value."""
+    return pl.Series(ratios[np.abs(np.log(values)[:, None] - np.log(ratios)).argmin(axis=1)])
+
+
+def _shares(ratio: pl.Expr) -> pl.Expr:
+    """Whether a split ratio is one of shares: a/b with b (or, of a reverse split, a) one of 1 to 5, 10 and 20."""
+    larger = pl.max_horizontal(ratio, 1.0 / ratio)
+    return pl.any_horizontal(
+        ((larger * b - (larger * b).round()) / (larger * b)).abs() <= _SHARE_TOLERANCE for b in (1, 2, 3, 4, 5, 10, 20)
+    ).fill_null(False)

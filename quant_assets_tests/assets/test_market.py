@@ -1,0 +1,84 @@
+"""The assets of the market group on two small price files that contradict each other."""
+
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_assets.market.calendar import sessions
+from quant_assets_tests.graph import Graph
+
+DAYS = sessions(date(2020, 1, 1), date(2020, 2, 28))
+BARS = ("ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks")
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Graph:
+    """One file forgets a split of A on the tenth session, the other has a wrong price of B on the fifth."""
+    count = len(DAYS)
+    steady = pl.Series(np.full(count, 100.0)) + pl.Series(np.arange(count) % 3)
+    halved = pl.Series(np.where(np.arange(count) < 10, 1.0, 0.5))
+    wrong = pl.Series(np.where(np.arange(count) == 5, 1.1, 1.0))
+
+    def file(name: str, **closes: pl.Series) -> dict[str, object]:
+        bars = [
+            pl.DataFrame({"ticker": [ticker] * count, "date": DAYS, "close": close}).with_columns(
+                open="close", high="close", low="close", volume=100.0 / pl.col("close")
+            )
+            for ticker, close in closes.items()
+        ]
+        frame = pl.concat(bars).with_columns(dividend=0.0, split_ratio=1.0)
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+        columns = {"dividend": "dividend", "split_ratio": "split_ratio"}
+        return {
+            "file": f"{name}.parquet",
+            "provider": name,
+            "adjustment": "as_traded" if name == "first" else "total_return",
+            "columns": columns,
+        }
+
+    prices = [file("first", A=steady * halved, B=steady), file("second", A=steady, B=steady * wrong)]
+    snapshots = pl.DataFrame({"ticker": ["A", "B"], "sector": ["Energy"] * 2, "as_of": [date(2019, 12, 31)] * 2})
+    snapshots.write_parquet(tmp_path / "securities.parquet")
+    return Graph.at(
+        tmp_path / "storage", "files", data_dir=tmp_path, files={"prices": prices}, partitions={"start": "2020-01"}, as_of=date(2020, 2, 28)
+    )
+
+
+def test_disagreements_are_listed_summed_up_and_warned_about(graph: Graph) -> None:
+    keys = {dg.AssetKey(name) for name in BARS}
+    job = graph.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, partition_key="2020-01|energy", run_config=quiet)
+    assert graph.read("price_events").select("ticker", "date", "kind", "action").rows() == [
+        ("A", DAYS[10].item(), "split_unflagged", "repaired")
+    ]
+    apart = graph.read("price_disagreements")
+    assert apart.select("ticker", "date").rows() == [("A", DAYS[10].item()), ("B", DAYS[5].item()), ("B", DAYS[6].item())]
+    (event,) = (each for each in result.asset_materializations_for_node("bars") if each.asset_key.path == ["price_disagreements"])
+    months = len(graph.read("ohlcv")) // 2
+    assert event.metadata["bars_compared"].value == 2 * (months - 1)
+    assert event.metadata["disagreements"].value == 3
+    rows = str(event.metadata["by_ticker"].value).splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in rows] == ["B", "A"]
+    assert rows[0].split("|")[4:7] == [f" {months - 1} ", " 2 ", f" {apart['difference'][1] * 100:+.2f} "]
+    (check,) = (each for each in result.get_asset_check_evaluations() if each.check_name == "providers_agree")
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert str(check.description).startswith(f"3 bars of 2 tickers: A {DAYS[10]} (first -4")
+    assert check.metadata["disagreements"].value == 3
+    series = graph.read("ohlcv").filter(pl.col("ticker") == "A").sort("date")
+    np.testing.assert_allclose(series["close"] * series["price_factor"], 100.0 + np.arange(months) % 3)
+
+
+def test_a_month_without_disagreement_passes(graph: Graph) -> None:
+    keys = {dg.AssetKey(name) for name in BARS}
+    job = graph.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, partition_key="2020-02|energy")
+    (check,) = (each for each in result.get_asset_check_evaluations() if each.check_name == "providers_agree")
+    assert check.passed
+    assert check.description is None
