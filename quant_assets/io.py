@@ -286,7 +286,10 @@ class DatasetStore:
             return None
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        for stale in target.parent.glob(".*.tmp"):
+        for name in os.listdir(target.parent):
+            if not (name.startswith(".") and name.endswith(".tmp")):
+                continue
+            stale = target.parent / name
             with contextlib.suppress(FileNotFoundError):  # another writer of the partition may be quicker
                 if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
                     stale.unlink()  # left by a killed run; a younger one may be another run's

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 import numpy as np
 import pytest
+from dagster._serdes import deserialize_value, serialize_value
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,6 +101,24 @@ def test_mappings_are_clipped_at_the_edges() -> None:
     assert mapped(lookback(38), "2018-02|it") == {"2018-01|it", "2018-02|it"}
     assert mapped(lag(6), "2018-01|it") == set()
     assert mapped(forward(4), "2024-12|it") == {"2024-12|it"}
+
+
+@pytest.mark.parametrize("mapping", [lookback(5), lag(3), lag(2, 2), forward(4)])
+def test_mappings_say_what_dagsters_own_say(mapping: dg.MultiPartitionMapping) -> None:
+    own = dg.MultiPartitionMapping(mapping.downstream_mappings_by_upstream_dimension)
+    runs = (
+        ["2018-01|it"],
+        ["2024-12|re", "2024-11|re"],
+        [key(sector, month) for sector in ("it", "re") for month in month_range("2018-02", "2018-09")],
+    )
+    for keys in runs:
+        assert mapped(mapping, *keys) == mapped(own, *keys)
+
+
+def test_mappings_are_told_to_other_processes_as_dagsters_own() -> None:
+    told = deserialize_value(serialize_value(lookback(2)))
+    assert type(told) is dg.MultiPartitionMapping
+    assert told == lookback(2)
 
 
 def test_run_partitions_are_sorted_by_month_and_gics_order() -> None:
