@@ -176,7 +176,7 @@ def truth(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 @pytest.mark.parametrize(
     ("case", "cut", "empty"),
     [
-        (MOVE, date(2021, 4, 20), {"quarantine"}),
+        (MOVE, date(2021, 4, 20), {"quarantine", "absences"}),
         (MOVE, date(2021, 5, 14), {"quarantine"}),
         (
             TAKEOVER,
