@@ -120,9 +120,7 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         members, snapshots, days = profile.source.membership(through), profile.source.sector_snapshots(through), sessions(start, through)
         counted = membership.coverage_sessions(days, decisions)
         held = profile.source.held(members["ticker"].unique().to_list(), counted)
-        return for_each_sector(
-            run, "universe_coverage", lambda sector: membership.coverage(members, snapshots, held, sector, days, decisions)
-        )
+        return membership.coverage(members, snapshots, held, run.sectors, days, decisions)
 
     @dataset_asset(profile, "delistings", group=GROUP, kinds=["polars"])
     def delistings(context: dg.AssetExecutionContext) -> pl.DataFrame:

@@ -44,6 +44,9 @@ def unclassified(membership: pl.DataFrame, snapshots: pl.DataFrame, sessions: ND
     return found.sort("ticker")
 
 
+_SHOWN = {"as_of": pl.Date, "date": pl.Date}
+
+
 def coverage_sessions(sessions: NDArray[np.datetime64], as_ofs: Sequence[date]) -> list[date]:
     """The first session of each June among the sessions, and the decision sessions, ascending."""
     june = sessions[sessions.astype("datetime64[M]").astype(int) % 12 == 5]
@@ -55,44 +58,43 @@ def coverage(
     membership: pl.DataFrame,
     snapshots: pl.DataFrame,
     held: pl.DataFrame,
-    sector: str,
+    sectors: Sequence[str],
     sessions: NDArray[np.datetime64],
     as_ofs: Sequence[date],
 ) -> pl.DataFrame:
-    """How many members had a sector and a bar, over the whole index and in one sector (dataset `universe_coverage`).
+    """How many members had a sector and a bar, over the whole index and in each sector (dataset `universe_coverage`).
 
     Args:
         membership: `ticker`, `start_date`, `end_date`.
         snapshots: `ticker`, `sector`, `known_at`.
         held: `sources.base.HELD` of all members on `coverage_sessions`.
-        sector: slug.
+        sectors: slugs.
         sessions: datetime64[D] from the start of the profile to the last of `as_ofs`.
         as_ofs: decision sessions.
 
     Returns:
-        Dataset universe_coverage without `sector`, sorted by key. A provider with a bar on one session of a decision has a row on each.
+        Dataset universe_coverage, sorted by sector and key. A provider with a bar on one session of a decision has a row on each.
 
     """
     counted = coverage_sessions(sessions, as_ofs)
-    there = sector_on(_days(membership, np.array(counted, dtype="datetime64[D]")), snapshots, sessions)
-    bars = pl.concat([held, held.with_columns(provider=pl.lit("any"))]).unique()
+    there = sector_on(_days(membership, np.array(counted, dtype="datetime64[D]")), snapshots, sessions).drop("assumed_until")
+    bars = pl.concat([held, held.with_columns(provider=pl.lit("any"))]).unique().join(there, on=["ticker", "date"])
     providers = pl.DataFrame({"provider": sorted({*held["provider"], "any"})})
-    marked = there.join(providers, how="cross").join(bars.with_columns(bar=pl.lit(True)), on=["ticker", "date", "provider"], how="left")
-    scopes = {"index": marked, "sector": marked.filter(pl.col("sector") == sector)}
-    counts = pl.concat(
-        rows.group_by("date", "provider")
-        .agg(members=pl.len(), with_sector=pl.col("sector").count(), with_bar=pl.col("bar").count())
-        .with_columns(pl.col("members", "with_sector", "with_bar").cast(pl.Int32), scope=pl.lit(scope))
-        for scope, rows in scopes.items()
-    )
+    names = pl.DataFrame({"sector": pl.Series(list(sectors), dtype=pl.String)})
+    counts = []
+    for scope, group in (("index", ["date"]), ("sector", ["sector", "date"])):
+        size = there.group_by(group).agg(members=pl.len(), with_sector=pl.col("sector").is_not_null().sum())
+        size = size.join(names, on="sector") if scope == "sector" else size.join(names, how="cross")
+        met = bars.group_by(*group, "provider").agg(with_bar=pl.len())
+        both = size.join(providers, how="cross").join(met, on=[*group, "provider"], how="left").with_columns(scope=pl.lit(scope))
+        counts.append(both.select("sector", "scope", "date", "provider", "members", "with_sector", "with_bar"))
     yearly = coverage_sessions(sessions, [])
-    decided = pl.DataFrame({"as_of": pl.Series(list(as_ofs), dtype=pl.Date)})
-    shown = (pl.col("date") == pl.col("as_of")) | (pl.col("date").is_in(yearly) & (pl.col("date") < pl.col("as_of")))
-    rows = decided.join(counts, how="cross").filter(shown)
+    shown = pl.DataFrame([(at, day) for at in as_ofs for day in (*yearly, at) if day <= at], _SHOWN, orient="row").unique()
+    rows = shown.join(pl.concat(counts), on="date").with_columns(pl.col("members", "with_sector", "with_bar").fill_null(0).cast(pl.Int32))
     # Of the sessions of one decision alone: a provider of other months says nothing here.
-    there = rows.filter((pl.col("scope") == "index") & ((pl.col("with_bar") > 0) | (pl.col("provider") == "any")))
-    rows = rows.join(there, on=["as_of", "provider"], how="semi")
-    return rows.select(list(DATASETS["universe_coverage"].columns)).sort("as_of", "scope", "date", "provider")
+    used = rows.filter((pl.col("scope") == "index") & ((pl.col("with_bar") > 0) | (pl.col("provider") == "any")))
+    rows = rows.join(used, on=["as_of", "provider"], how="semi")
+    return rows.select("sector", *DATASETS["universe_coverage"].columns).sort("sector", "as_of", "scope", "date", "provider")
 
 
 def _days(membership: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:

@@ -83,14 +83,14 @@ def test_real_moves_between_sectors(real) -> None:  # type: ignore[no-untyped-de
 
 def test_coverage_of_the_index_and_of_a_sector(make_snapshots: Make) -> None:
     days = calendar.sessions(date(2016, 1, 1), date(2017, 3, 31))
-    as_ofs = [date(2016, 12, 30), date(2017, 2, 28)]
+    early, *as_ofs = [date(2016, 3, 31), date(2016, 12, 30), date(2017, 2, 28)]
     membership = pl.concat([_membership(), pl.DataFrame([("D", date(2016, 1, 1), None)], schema=MEMBERSHIP, orient="row")])
     snapshots = make_snapshots(("A", "it", date(2016, 3, 1)), ("C", "re", date(2016, 3, 1)), ("C", "it", date(2016, 12, 1)))
     june = date(2016, 6, 1)
     assert coverage_sessions(days, as_ofs) == [june, *as_ofs]
     bars = [("A", june, "one"), ("A", june, "two"), ("C", june, "one"), ("D", as_ofs[1], "late"), ("B", june, "one")]
     held = pl.DataFrame(bars, schema=HELD, orient="row")
-    found = coverage(membership, snapshots, held, "it", days, as_ofs)
+    found = coverage(membership, snapshots, held, ["it"], days, [early, *as_ofs]).drop("sector")
     assert found.schema == DATASETS["universe_coverage"].schema
     first = [row[1:] for row in found.filter(pl.col("as_of") == as_ofs[0]).rows()]
     assert first == [
@@ -113,9 +113,11 @@ def test_coverage_of_the_index_and_of_a_sector(make_snapshots: Make) -> None:
     assert [row[1:] for row in again.rows()] == [row for row in first if row[1] == june]
     newest = second.filter(pl.col("date") == as_ofs[1], pl.col("scope") == "index", pl.col("with_bar") > 0)
     assert [row[3:] for row in newest.rows()] == [("any", 1, 0, 1), ("late", 1, 0, 1)]  # A and C have left; D has no sector
-    for as_of in as_ofs:
+    assert set(found.filter(pl.col("as_of") == early)["date"]) == {early}
+    for as_of in (early, *as_ofs):
         until = pl.col("date") <= as_of
-        alone = coverage(membership, snapshots, held.filter(until), "it", days[days <= np.datetime64(as_of)], [as_of])
+        alone = coverage(membership, snapshots, held.filter(until), ["re", "it"], days[days <= np.datetime64(as_of)], [as_of])
+        alone = alone.filter(pl.col("sector") == "it").drop("sector")
         assert_frame_equal(alone, found.filter(pl.col("as_of") == as_of))
 
 
@@ -139,9 +141,9 @@ def _coverage(real, settings: FilesSettings) -> dict[int, dict[str, tuple[int, .
     source = FilesSource(settings, real.settings.data_dir, date(2000, 1, 1))
     membership = source.membership(through)
     held = source.held(membership["ticker"].unique().to_list(), coverage_sessions(real.sessions, [through]))
-    found = coverage(membership, source.sector_snapshots(through), held, "healthcare", real.sessions, [through])
+    found = coverage(membership, source.sector_snapshots(through), held, ["healthcare"], real.sessions, [through])
     years: dict[int, dict[str, tuple[int, ...]]] = {}
-    for _, scope, day, provider, *counts in found.filter(pl.col("date") < through).rows():
+    for _, _, scope, day, provider, *counts in found.filter(pl.col("date") < through).rows():
         years.setdefault(day.year, {})[provider if scope == "index" else f"sector {provider}"] = tuple(counts)
     return years
 
