@@ -56,16 +56,16 @@ standardised AS (
     FROM centred
     WINDOW session AS (PARTITION BY sector, as_of, part)
 ),
--- Nine decimals, as there: sums that differ by rounding errors only are ties.
+-- Nine decimals, as there: sums that differ by rounding errors only are ties. DuckDB adds in no fixed order, so the parts are rounded too.
 scored AS (
     SELECT
         sector,
         ticker,
         as_of,
         round(fsum(weight * score), 9) AS composite_score,
-        max(score) FILTER (WHERE part = 'momentum') AS momentum_score,
-        max(score) FILTER (WHERE part = 'ma_slope') AS ma_slope_score,
-        coalesce(max(score) FILTER (WHERE part = 'volatility'), 0.0) AS volatility_score,
+        round(max(score) FILTER (WHERE part = 'momentum'), 9) AS momentum_score,
+        round(max(score) FILTER (WHERE part = 'ma_slope'), 9) AS ma_slope_score,
+        round(coalesce(max(score) FILTER (WHERE part = 'volatility'), 0.0), 9) AS volatility_score,
         count(*) OVER (PARTITION BY sector, as_of) AS eligible_count
     FROM standardised
     GROUP BY sector, ticker, as_of

@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from quant_assets.reporting.selection_plot import selection_png
-from quant_assets.schemas import DATASETS
 from quant_assets.settings import CandidateSettings
 from quant_assets.signals.selection import Selection, selection, turnover
-from quant_assets_tests.graph import PROJECT
+from quant_assets_tests.graph import PROJECT, demo_datasets
+
+DATASETS = demo_datasets()
 
 DAYS = [date(2023 + month // 12, month % 12 + 1, 15) for month in range(18)]
 

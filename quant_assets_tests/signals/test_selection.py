@@ -5,9 +5,11 @@ from datetime import date
 import polars as pl
 import pytest
 
-from quant_assets.schemas import DATASETS
 from quant_assets.settings import CandidateSettings
 from quant_assets.signals.selection import compare, coverage, selection, turnover
+from quant_assets_tests.graph import demo_datasets
+
+DATASETS = demo_datasets()
 
 MAY, JUNE, JULY = date(2024, 5, 31), date(2024, 6, 28), date(2024, 7, 31)
 
