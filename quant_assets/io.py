@@ -25,7 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.partitions import describe, month_of, parse_key
-from quant_assets.schemas import Dataset
+from quant_assets.schemas import Column, Dataset
 from quant_assets.settings import SECTORS
 
 _PART = "part-0.parquet"
@@ -53,7 +53,8 @@ class DatasetStore:
         self._fs, self._root = fsspec.core.url_to_fs(self.url, **dict(storage_options or {}))
         self.local = isinstance(self._fs, LocalFileSystem)
         #: Local files that this process has written or held against the schema: their state on disk then, and what they take account of.
-        self._checked: dict[str, tuple[_State, date | None]] = {}
+        #: Of each local file: its state on disk, what it records, and the columns that it was held against.
+        self._checked: dict[str, tuple[_State, date | None, bool, Mapping[str, Column]]] = {}
 
     def path(self, dataset: Dataset, partition_key: str) -> str:
         """File of a partition."""
@@ -104,7 +105,12 @@ class DatasetStore:
             return pl.LazyFrame(schema=dataset.loaded_schema)
         paths = [self.path(dataset, key) for key in wanted]
         sources: list[Any] = paths if self.local else [io.BytesIO(self._fs.cat_file(path)) for path in paths]
-        recorded = [self._check_file(dataset, path, source) for path, source in zip(paths, sources, strict=True)]
+        recorded = []
+        for path, source in zip(paths, sources, strict=True):
+            known, same = self._recorded(dataset, path, source)
+            if not same:
+                raise DatasetError(f"{path} was written with another schema than '{dataset.name}' has now; materialise it again")
+            recorded.append(known)
         if known_through is not None:
             found = zip(wanted, recorded, strict=True)
             early = {key: day for key, day in found if day is not None and day < known_through(key)}
@@ -134,29 +140,17 @@ class DatasetStore:
             DatasetError: the file cannot be read; names it.
 
         """
-        path = self.path(dataset, partition_key)
-        try:
-            if self.local and path in self._checked and self._checked[path][0] == _state(os.stat(path)):
-                return self._checked[path][1]
-            with self._fs.open(path) as file:
-                found = pl.read_parquet_metadata(file).get(_KNOWN_THROUGH)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise _unreadable(path, error) from None
-        return date.fromisoformat(found) if found else None
+        return self.recorded(dataset, partition_key)[0]
 
-    def has_schema(self, dataset: Dataset, partition_key: str) -> bool:
-        """Whether a partition was written with the columns that the dataset has now.
+    def recorded(self, dataset: Dataset, partition_key: str) -> tuple[date | None, bool]:
+        """What `known_through` gives, and whether the partition was written with the columns that the dataset has now.
 
         Raises:
             DatasetError: the file cannot be read; names it.
 
         """
         path = self.path(dataset, partition_key)
-        try:
-            with self._fs.open(path) as file:
-                return _same_schema(pl.read_parquet_schema(file), dataset)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise _unreadable(path, error) from None
+        return self._recorded(dataset, path, path if self.local else io.BytesIO(self._fs.cat_file(path)))
 
     def write(
         self, dataset: Dataset, frame: pl.DataFrame, keys: Iterable[str], known_through: Callable[[str], date] | None = None
@@ -209,7 +203,7 @@ class DatasetStore:
             )
             state = self._replace(path, buffer.getvalue())
             if state is not None:
-                self._checked[path] = (state, known)
+                self._checked[path] = (state, known, True, dataset.columns)
             return len(rows)
 
         with ThreadPoolExecutor(_WRITERS) as pool:
@@ -256,13 +250,14 @@ class DatasetStore:
         """Where a person finds `artifacts/<name>`."""
         return f"{self.url}/artifacts/{name}"
 
-    def _check_file(self, dataset: Dataset, path: str, source: Any) -> date | None:
-        """Hold a file against the schema; the last session that it takes account of, where that was recorded."""
-        state = _state(os.stat(path)) if self.local else None
-        checked = self._checked.get(path)
-        if state is not None and checked is not None and checked[0] == state:
-            return checked[1]
+    def _recorded(self, dataset: Dataset, path: str, source: Any) -> tuple[date | None, bool]:
+        """What a file records; it is looked into once, as long as it is the same file."""
         try:
+            state = _state(os.stat(path)) if self.local else None
+            if state is not None and path in self._checked:
+                before, known, same, columns = self._checked[path]
+                if before == state and columns is dataset.columns:
+                    return known, same
             with open(path, "rb") if self.local else contextlib.nullcontext(source) as file:
                 recorded = pl.read_parquet_metadata(file)
                 file.seek(0)
@@ -272,12 +267,10 @@ class DatasetStore:
                 file.seek(0)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(path, error) from None
-        if not same:
-            raise DatasetError(f"{path} was written with another schema than '{dataset.name}' has now; materialise it again")
         known = date.fromisoformat(recorded[_KNOWN_THROUGH]) if recorded.get(_KNOWN_THROUGH) else None
         if state is not None:
-            self._checked[path] = (state, known)
-        return known
+            self._checked[path] = (state, known, same, dataset.columns)
+        return known, same
 
     def _replace(self, path: str, content: bytes) -> _State | None:
         """Replace a file as a whole; its state on disk where it is local."""

@@ -31,8 +31,9 @@ def rows(sector: str, month: int, count: int = 3, year: int = 2024) -> pl.DataFr
             "ticker": [f"T{number:05d}" for number in range(count)],
             "last_session": [date(year, month, 1)] * count,
             "known_at": [date(year, month, 2)] * count,
+            "rule": ["unknown"] * count,
         }
-    )
+    ).with_columns(delisting_return=pl.lit(None, pl.Float64))
 
 
 def write(store: DatasetStore, *parts: tuple[str, int]) -> None:
@@ -116,13 +117,24 @@ def test_files_of_another_schema_or_broken_files_are_named(store: DatasetStore) 
 
 def test_a_partition_tells_whether_it_has_the_columns_of_now(store: DatasetStore) -> None:
     write(store, ("it", 1))
-    assert store.has_schema(DELISTINGS, "2024-01|it")
+    assert store.recorded(DELISTINGS, "2024-01|it")[1]
     columns = dict(DELISTINGS.columns)
     for other in (dict(list(columns.items())[:-1]), dict(reversed(columns.items())), columns | {"added": columns["ticker"]}):
-        assert not store.has_schema(replace(DELISTINGS, columns=other), "2024-01|it")
+        assert not store.recorded(replace(DELISTINGS, columns=other), "2024-01|it")[1]
     Path(store.path(DELISTINGS, "2024-01|it")).write_bytes(b"PAR1 cut short")
     with pytest.raises(DatasetError, match="cannot be read"):
-        store.has_schema(DELISTINGS, "2024-01|it")
+        store.recorded(DELISTINGS, "2024-01|it")
+
+
+def test_what_another_process_replaced_is_seen(store: DatasetStore) -> None:
+    """A file is looked into once, but never taken for the one that stood there before."""
+    other = DatasetStore(store.url)
+    days = [date(2024, 1, 10), date(2024, 1, 31)]
+    for day in days:
+        other.write(DELISTINGS, rows("it", 1), ["2024-01|it"], lambda _, day=day: day)
+        assert store.known_through(DELISTINGS, "2024-01|it") == day
+    pl.DataFrame({"a": [1]}).write_parquet(store.path(DELISTINGS, "2024-01|it"))
+    assert not store.recorded(DELISTINGS, "2024-01|it")[1]
 
 
 def test_the_folder_is_a_hive_data_set_for_other_tools(store: DatasetStore) -> None:
@@ -154,7 +166,9 @@ frame = pl.DataFrame({"sector": "it", "ticker": [f"T{number:05d}" for number in 
 months = pl.DataFrame({"known_at": [date(2024, month, 2) for month in (1, 2, 3)]})
 frame = frame.join(months, how="cross")
 while True:
-    rows = frame.with_columns(last_session=pl.lit(date(1900 + version, 1, 1)))
+    rows = frame.with_columns(
+        last_session=pl.lit(date(1900 + version, 1, 1)), rule=pl.lit("unknown"), delisting_return=pl.lit(None, pl.Float64)
+    )
     store.write(DATASETS["delistings"], rows, ["2024-01|it", "2024-02|it", "2024-03|it"])
     print("written", flush=True)
     version += 1

@@ -39,7 +39,7 @@ def column_lineage(name: str, sql: str, datasets: Mapping[str, Dataset]) -> dg.T
             found[column] = [
                 dg.TableColumnDep(asset_key=dg.AssetKey(table), column_name=source)
                 for table, source in sorted(leaves)
-                if source in datasets[table].columns  # not sector and month, which are in the path
+                if table in datasets and source in datasets[table].columns  # not functions, nor sector and month, which are in the path
             ]
     except SqlglotError:
         return None

@@ -59,7 +59,7 @@ def dagster_home(profile: str) -> Path:
     Profiles have partitions of their own, so each has an instance of its own. An existing dagster.yaml is never changed. Where a new
     one should name PostgreSQL and that does not start, it is said on standard error and SQLite is used.
     """
-    home = Path(os.environ.get("DAGSTER_HOME") or ROOT / "storage" / "dagster" / profile).absolute()
+    home = Path(os.environ.get("DAGSTER_HOME") or ROOT / "storage" / "dagster" / profile).resolve()
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():

@@ -68,7 +68,7 @@ class Planner:
         for definition in defs.assets or ():
             if not isinstance(definition, dg.AssetsDefinition):
                 continue
-            names = tuple(sorted(asset_key.path[-1] for asset_key in definition.keys))
+            names = tuple(sorted((asset_key.path[-1] for asset_key in definition.keys), key=list(profile.datasets).index))
             optional = _optional_history(definition)
             for spec in definition.specs:
                 name = spec.key.path[-1]
@@ -183,9 +183,9 @@ class Planner:
         absent = set(store.missing(dataset, keys))
         unfinished = set()
         for each in keys.keys() - absent:
-            known = store.known_through(dataset, each)
+            known, same_columns = store.recorded(dataset, each)
             timely = known is None or known == self._profile.known_through(keys[each], self._matures[name])
-            if not timely or not store.has_schema(dataset, each):
+            if not timely or not same_columns:
                 unfinished.add(keys[each])
         return {keys[each] for each in absent}, unfinished
 

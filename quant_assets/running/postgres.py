@@ -59,7 +59,7 @@ def serve(home: Path) -> str:
         ServerError: it does not start.
 
     """
-    folder = home.absolute() / "postgres"
+    folder = home.resolve() / "postgres"  # one name for the folder, also where a link leads to it
     folder.mkdir(parents=True, exist_ok=True)
     _HELD.append(_lock(folder / "users.lock", fcntl.LOCK_SH))  # waits where a keeper is just stopping the server
     socket, log, keeper = _socket_folder(folder), folder / "log", None
@@ -175,6 +175,9 @@ def keep(folder: Path) -> None:
             if done.returncode:
                 raise ServerError(" ".join(done.stderr.split()) or f"initdb ended with status {done.returncode}")
             unfinished.rename(cluster)
+            for older in sorted(folder.glob("data-*")):
+                if older != cluster:
+                    sys.stderr.write(f"note: {older} is of another version of PostgreSQL; its history of runs is not shown any more\n")
         server = _left_running(cluster, socket)
         if server is None:
             settings = _SERVER_SETTINGS | {"unix_socket_directories": str(socket)}
@@ -196,13 +199,20 @@ def _left_running(cluster: Path, socket: Path) -> psutil.Process | None:
 
     The keeper's lock is held, so nobody else starts one. A record may name a process that is no server: numbers are given anew after
     a restart of the machine.
+
+    Raises:
+        ServerError: a server answers whose process is not to be seen, as from another container.
+
     """
-    ours = {each.pid: each for each in psutil.process_iter(["name", "cwd"]) if each.info["cwd"] == str(cluster)}
+    running = psutil.process_iter(["name", "cwd"])
+    ours = {each.pid: each for each in running if each.info["name"] == "postgres" and each.info["cwd"] == str(cluster)}
     record = cluster / "postmaster.pid"
     if record.exists():
         number = record.read_text(encoding="utf-8").partition("\n")[0]
         if number.isdecimal() and int(number) in ours:
             return ours[int(number)]
+    if not ours and _answers(socket):
+        raise ServerError(f"a server of another container or machine uses {cluster}; stop it, or set DAGSTER_HOME to another folder")
     for process in ours.values():
         process.kill()
     psutil.wait_procs(list(ours.values()), timeout=_STOP_SECONDS)

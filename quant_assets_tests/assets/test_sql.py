@@ -1,5 +1,6 @@
 """SQL models: SELECT only, dependencies read from the SQL, results against the same query in Polars."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -200,6 +201,17 @@ def test_lineage_of_every_model_names_columns_that_exist() -> None:
         for dep in deps:
             assert dep.column_name in DATASETS[dep.asset_key.path[-1]].columns
             assert dep.asset_key.path[-1] in each.reads
+
+
+@pytest.mark.parametrize("function", ["range(3)", "generate_series(1, 3)"])
+def test_a_function_is_no_source_of_a_column(function: str) -> None:
+    sql = f"SELECT weights.as_of, r.i AS bars FROM weights, {function} AS r(i)"
+    weights = DATASETS["weights"]
+    two = replace(weights, name="two", columns={"as_of": weights.columns["as_of"], "bars": weights.columns["weight"]})
+    lineage = column_lineage("two", sql, {"weights": weights, "two": two})
+    assert lineage is not None
+    assert [dep.column_name for dep in lineage.deps_by_column["as_of"]] == ["as_of"]
+    assert lineage.deps_by_column["bars"] == []
 
 
 def test_sql_that_only_duckdb_understands_has_no_lineage() -> None:

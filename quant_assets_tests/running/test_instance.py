@@ -147,6 +147,31 @@ def test_after_kill_9_the_next_user_has_a_server(home: Path, killed: str) -> Non
     end(again)
 
 
+def test_a_home_behind_a_link_is_the_same_home(home: Path) -> None:
+    link = home / "link"
+    link.symlink_to(home)
+    user = use(link)
+    (server,) = servers(home)
+    keeper(home).send_signal(signal.SIGKILL)
+    again = use(link)
+    assert servers(home) == [server], "it went on"
+    end(user)
+    end(again)
+
+
+def test_who_only_stands_in_the_servers_folder_lives_on(home: Path) -> None:
+    end(use(home))
+    wait_until(lambda: not servers(home))
+    (cluster,) = (home / "postgres").glob("data-*")
+    bystander = subprocess.Popen(["sleep", "60"], cwd=cluster)
+    try:
+        end(use(home))
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
 def test_a_record_of_a_process_number_that_is_somebody_elses_by_now_does_not_keep_it_from_starting(home: Path) -> None:
     end(use(home))
     wait_until(lambda: not servers(home))

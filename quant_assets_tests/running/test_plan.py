@@ -244,7 +244,7 @@ def test_a_selection_is_dagsters(graph: Graph, selection: str, names: list[str],
     ("selection", "names"),
     [
         ("prices..prices", ["prices"]),
-        ("indicators..labels", ["indicators", "candidates", "features", "labels"]),
+        ("indicators..labels", ["indicators", "candidates", "features", "market_features", "market_breadth", "labels"]),
         ("candidates .. features,universe", ["universe", "candidates", "features"]),
         ("fundamentals..indicators,key:weights", ["fundamentals", "macro", "indicators", "weights"]),
     ],
@@ -281,7 +281,7 @@ def test_neighbouring_sectors_with_few_months_become_one_run(graph: Graph) -> No
     (chain,) = chains(*SECTORS, last="2024-01")
     assert [phase.sectors for phase in chain] == [tuple(SECTORS)]
     assert chain[0].range_tags["dagster/asset_partition_range_end"] == "2024-01|re"
-    assert chain[0].outputs == 4 * 11
+    assert chain[0].outputs == len({"universe", *BARS}) * 11
     assert [phase.sectors for phase in chain[0].alone()] == [(sector,) for sector in SECTORS]
     assert [chain[0].sectors for chain in chains(*SECTORS, last="2024-06")] == [
         tuple(list(SECTORS)[:6]),
