@@ -20,8 +20,8 @@ def test_what_declares_what_it_reads_passes() -> None:
 
 def test_lagged_windows_over_others_pass() -> None:
     """The value of a session before stands in an earlier month, and was computed there."""
-    mean = Feature("mean", ("close",), 19, lambda x, w: w.mean(x["close"], 20), "")
-    late = Feature("late", ("close",), 19, lambda x, w: w.mean(x["close"], 20), "", lag=9)
+    mean = Feature("mean", ("close",), 6, lambda x, w: w.mean(x["close"], 7), "")
+    late = Feature("late", ("close",), 6, lambda x, w: w.mean(x["close"], 7), "", lag=3)
     same = Feature("same", ("mean",), 0, lambda x, w: x["mean"], "", lag=5)
     wide = Feature("wide", ("late",), 9, lambda x, w: w.std(x["late"], 10), "", lag=30)
     assert np.isfinite([values[0] for values in audit(FeatureSet([mean, late, same, wide])).values()]).all()
