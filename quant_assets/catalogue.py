@@ -12,11 +12,12 @@ from pathlib import Path
 from types import ModuleType
 
 from quant_assets.errors import SettingsError
+from quant_assets.features.cross_section import CrossSection
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.schemas import DATASETS, Dataset
 from quant_assets.settings import Settings, conf_dir, load_settings
 from quant_assets.signals import indicators
-from quant_assets.signals.declarations import Feature
+from quant_assets.signals.declarations import Declared, Feature
 
 #: Datasets before which those with declared columns stand: the order is that of the flow.
 _INDICATORS_BEFORE, _FEATURES_BEFORE = "candidates", "labels"
@@ -39,7 +40,7 @@ def library(settings: Settings) -> FeatureLibrary:
     return FeatureLibrary(groups)
 
 
-def own_features(name: str) -> tuple[Feature, ...]:
+def own_features(name: str) -> tuple[Declared[object], ...]:
     """`FEATURES` of a user's module: `<name>.py` in the settings' folder, else a module of that name on PYTHONPATH.
 
     Raises:
@@ -56,9 +57,10 @@ def own_features(name: str) -> tuple[Feature, ...]:
             what = f"({path if path.is_file() else 'from PYTHONPATH'}) cannot be imported ({type(error).__name__}: {error}); mend it"
         raise SettingsError(f"features.modules: module '{name}' {' '.join(what.split())}") from error
     features = getattr(module, "FEATURES", None)
-    if not isinstance(features, list | tuple) or not features or not all(isinstance(each, Feature) for each in features):
+    if not isinstance(features, list | tuple) or not features or not all(isinstance(each, Feature | CrossSection) for each in features):
         raise SettingsError(
-            f"features.modules: module '{name}' ({module.__file__}) needs FEATURES, a list of quant_assets.signals.declarations.Feature"
+            f"features.modules: module '{name}' ({module.__file__}) needs FEATURES, a list of quant_assets.signals.declarations.Feature "
+            "or of what quant_assets.features.cross_section.compared gives"
         )
     return tuple(features)
 

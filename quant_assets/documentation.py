@@ -57,7 +57,8 @@ def documented(settings: Settings, only: str | None = None) -> list[Line]:
 
 
 def _lines(features: FeatureLibrary, settings: Settings) -> list[Line]:
-    return [_line(each, features.group(each), features.lookback(each, settings.fundamentals)) for each in features.features]
+    shown = (*features.features, *features.market, *features.breadth)
+    return [_line(each, features.group(each), features.lookback(each, settings.fundamentals)) for each in shown]
 
 
 def _line(declared: Declared[object], group: str, lookback: int) -> Line:

@@ -49,6 +49,15 @@ def test_a_module_is_a_file_of_the_settings_or_on_the_path(folder: Path, tmp_pat
     assert library(settings("mine", sets=())).names == ("mine",)
 
 
+def test_a_module_may_compare_its_features_with_those_of_others(folder: Path) -> None:
+    compared = "from quant_assets.features.cross_section import compared\n" + FEATURE
+    (folder / "mine.py").write_text(compared + "FEATURES += [compared('mine', 'sector', 'rank'), compared('mine', 'market', 'zscore')]\n")
+    features = library(settings("mine"))
+    features.audit_own()
+    assert features.names[-2:] == ("mine", "mine_sector_rank")
+    assert [each.name for each in features.market] == ["mine_market_zscore"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

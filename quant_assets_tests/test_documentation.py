@@ -12,9 +12,12 @@ SETTINGS = load_settings("demo")
 LINES = {line.name: line for line in documented(SETTINGS) if line.set != "indicators"}
 
 
-def test_every_column_of_the_two_datasets_has_a_line() -> None:
+def test_every_declared_column_has_a_line() -> None:
     datasets = demo_datasets()
-    assert ["ticker", "date", *LINES] == list(datasets["features"].columns)
+    columns = [name for each in ("features", "market_features", "market_breadth") for name in datasets[each].columns]
+    assert list(LINES) == [name for name in columns if name not in ("sector", "ticker", "date", "members")]
+    assert {LINES[name].set for name in datasets["market_breadth"].columns if name in LINES} == {"cross_section"}
+    assert LINES["above_sma_50"].lookback == LINES["sma_distance_50"].lookback == 49
     shown = {line.name: line for line in documented(SETTINGS, "indicators")}
     assert set(shown) == set(datasets["indicators"].columns) - {"ticker", "date", "close", "garch_fitted_on"}
     assert (shown["garch_volatility"].lookback, shown["momentum"].lookback) == (751, 125)

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from quant_assets.market.panel import FloatArray
-from quant_assets.signals import window_statistics as statistics
 from quant_assets.signals.declarations import Compute, Feature, Inputs
 from quant_assets.signals.windows import Windows
 
@@ -47,14 +46,6 @@ def _feature(qlib: str, inputs: str, lookback: int, compute: Compute, meaning: s
 def _hidden(name: str, inputs: str, lookback: int, compute: Compute, meaning: str) -> Feature:
     """What several of them share."""
     return Feature(name, tuple(inputs.split()), lookback, compute, meaning, hidden=True)
-
-
-def _before(values: FloatArray, sessions: int) -> FloatArray:
-    """Value exactly `sessions` before; NaN where there is none."""
-    out = np.full_like(values, np.nan)
-    if sessions < values.shape[1]:
-        out[:, sessions:] = values[:, :-sessions]
-    return out
 
 
 def _positive(values: FloatArray) -> FloatArray:
@@ -116,11 +107,11 @@ def _shared() -> tuple[Feature, ...]:
         return product
 
     def log_volume_ratio(x: Inputs, w: Windows) -> FloatArray:
-        ratio: FloatArray = x["volume"] / _positive(_before(x["volume"], 1))
+        ratio: FloatArray = x["volume"] / _positive(w.delayed(x["volume"], 1))
         return w.log(ratio + 1.0)
 
     return (
-        _hidden(_RATIO, "close", 1, lambda x, w: x["close"] / _before(x["close"], 1), "Close over the close of the session before"),
+        _hidden(_RATIO, "close", 1, lambda x, w: x["close"] / w.delayed(x["close"], 1), "Close over the close of the session before"),
         _hidden(_LOG_VOLUME, "volume", 0, lambda x, w: w.log(x["volume"] + 1.0), "Logarithm of volume + 1"),
         _hidden(_LOG_VOLUME_RATIO, "volume", 1, log_volume_ratio, "Logarithm of 1 + volume over that of the session before"),
         _hidden(_WEIGHTED_MOVE, f"{_RATIO} volume", 0, weighted_move, "Absolute return times volume"),
@@ -131,36 +122,37 @@ def _window_shared(d: int) -> tuple[Feature, ...]:
     """Intermediate results of one window, each of shape (k, n_tickers, n_sessions)."""
 
     def lowest(x: Inputs, w: Windows) -> FloatArray:
-        mirrored = statistics.peak(-x["low"], d)
+        mirrored = w.peak(-x["low"], d)
         mirrored[0] = -mirrored[0]
         return mirrored
 
     return (
-        _hidden(f"{PREFIX}line{d}", "close", d - 1, lambda x, w: _line(x["close"], d, w), "Line through the closes"),
         _hidden(
-            f"{PREFIX}order{d}", "close", d - 1, lambda x, w: statistics.order(x["close"], d, 0.2, 0.8), "Rank and quantiles of the closes"
+            f"{PREFIX}line{d}", "close", d - 1, lambda x, w: w.line(x["close"], w.time, d, _LEAST_DEVIATION), "Line through the closes"
         ),
-        _hidden(f"{PREFIX}top{d}", "high", d - 1, lambda x, w: statistics.peak(x["high"], d), "Highest high and its place"),
+        _hidden(f"{PREFIX}order{d}", "close", d - 1, lambda x, w: w.order(x["close"], d, 0.2, 0.8), "Rank and quantiles of the closes"),
+        _hidden(f"{PREFIX}top{d}", "high", d - 1, lambda x, w: w.peak(x["high"], d), "Highest high and its place"),
         _hidden(f"{PREFIX}bottom{d}", "low", d - 1, lowest, "Lowest low and its place"),
-        _hidden(f"{PREFIX}moves{d}", "close", d, lambda x, w: statistics.moves(x["close"], d, w.starts), "Rises and falls of the close"),
-        _hidden(f"{PREFIX}flows{d}", "volume", d, lambda x, w: statistics.moves(x["volume"], d, w.starts), "Rises and falls of the volume"),
-        _hidden(f"{PREFIX}volume{d}", "volume", d - 1, lambda x, w: _line(x["volume"], d, w), "Mean and deviation of the volume"),
+        _hidden(f"{PREFIX}moves{d}", "close", d, lambda x, w: w.moves(x["close"], d), "Rises and falls of the close"),
+        _hidden(f"{PREFIX}flows{d}", "volume", d, lambda x, w: w.moves(x["volume"], d), "Rises and falls of the volume"),
+        _hidden(f"{PREFIX}volume{d}", "volume", d - 1, lambda x, w: _spread(x["volume"], d, w), "Mean and deviation of the volume"),
         _hidden(
             f"{PREFIX}weighted{d}",
             _WEIGHTED_MOVE,
             d - 1,
-            lambda x, w: _line(x[_WEIGHTED_MOVE], d, w),
+            lambda x, w: _spread(x[_WEIGHTED_MOVE], d, w),
             "Mean and deviation of absolute returns times volume",
         ),
     )
 
 
-def _line(values: FloatArray, d: int, w: Windows) -> FloatArray:
-    return statistics.line(values, values, d, w.starts, True, _LEAST_DEVIATION)
+def _spread(values: FloatArray, d: int, w: Windows) -> FloatArray:
+    """Mean and standard deviation."""
+    return np.stack((w.mean(values, d), w.std(values, d)))
 
 
 def _correlation(x: FloatArray, y: FloatArray, d: int, w: Windows) -> FloatArray:
-    correlation: FloatArray = statistics.line(x, y, d, w.starts, False, _LEAST_DEVIATION)[3].copy()
+    correlation: FloatArray = w.line(y, x, d, _LEAST_DEVIATION)[1].copy()
     return correlation
 
 
@@ -199,17 +191,19 @@ def _windowed(d: int) -> tuple[Feature, ...]:
     )
     more, less = f"rises of the volume in the last {d} sessions", f"falls of the volume in the last {d} sessions"
     return (
-        of("ROC", "close", lambda x, w: _before(x["close"], d) / x["close"], f"Close {d} sessions before, over the close", d, gt=0.0),
-        of("MA", f"{line} close", lambda x, w: x[line][0] / x["close"], f"Mean of {closes}, over the close", gt=0.0),
-        of("STD", f"{line} close", lambda x, w: x[line][1] / x["close"], f"Standard deviation of {closes}, over the close", ge=0.0),
+        of("ROC", "close", lambda x, w: w.delayed(x["close"], d) / x["close"], f"Close {d} sessions before, over the close", d, gt=0.0),
+        of("MA", "close", lambda x, w: w.mean(x["close"], d) / x["close"], f"Mean of {closes}, over the close", d - 1, gt=0.0),
+        of(
+            "STD", "close", lambda x, w: w.std(x["close"], d) / x["close"], f"Standard deviation of {closes}, over the close", d - 1, ge=0.0
+        ),
         of(
             "BETA",
             f"{line} close",
-            lambda x, w: x[line][2] / x["close"],
+            lambda x, w: x[line][0] / x["close"],
             f"Slope for each session of a line through {closes}, over the close",
         ),
-        of("RSQR", line, lambda x, w: x[line][3] * x[line][3], f"R² of a line through {closes}", **share),
-        of("RESI", f"{line} close", lambda x, w: x[line][4] / x["close"], f"Close less the end of a line through {closes}, over the close"),
+        of("RSQR", line, lambda x, w: x[line][1] * x[line][1], f"R² of a line through {closes}", **share),
+        of("RESI", f"{line} close", lambda x, w: x[line][3] / x["close"], f"Close less the end of a line through {closes}, over the close"),
         of("MAX", f"{top} close", lambda x, w: x[top][0] / x["close"], f"Highest high {last}, over the close", gt=0.0),
         of("MIN", f"{bottom} close", lambda x, w: x[bottom][0] / x["close"], f"Lowest low {last}, over the close", gt=0.0),
         of("QTLU", f"{order} close", lambda x, w: x[order][2] / x["close"], f"80 % quantile of {closes}, over the close", gt=0.0),

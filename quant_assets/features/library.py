@@ -10,7 +10,7 @@ import polars as pl
 
 from quant_assets.errors import SettingsError
 from quant_assets.features import cross_section, fundamental
-from quant_assets.features.cross_section import CrossSection
+from quant_assets.features.cross_section import Breadth, CrossSection
 from quant_assets.features.fundamental import StatementFeature
 from quant_assets.features.ohlcv import PeakFeature
 from quant_assets.schemas import Column, Dataset
@@ -138,8 +138,8 @@ class FeatureLibrary:
         return (*((compared,) if self.market else ()), *((counted,) if self.breadth else ()))
 
     def group(self, feature: Declared[object]) -> str:
-        """The ready-made set or module that a feature comes from."""
-        return self._groups[feature.name]
+        """The ready-made set or module that a feature comes from; what is counted of the market belongs to the set `cross_section`."""
+        return "cross_section" if isinstance(feature, Breadth) else self._groups[feature.name]
 
     def audit_own(self) -> None:
         """Compute the features that are not ready-made on a made-up panel; the tests do so for the ready-made ones.
@@ -159,7 +159,7 @@ class FeatureLibrary:
         """Sessions before a month's first one whose prices a feature may depend on."""
         if isinstance(feature, StatementFeature):
             return fundamental.price_sessions(settings)
-        if isinstance(feature, CrossSection):
+        if isinstance(feature, CrossSection | Breadth):
             return self.lookback(next(each for each in self.features if each.name == feature.inputs[0]), settings)
         return self.windows.total_lookback(feature.name) if isinstance(feature, Feature) else feature.lookback
 

@@ -90,9 +90,10 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
                         f"feature '{name}' depends on later sessions: a value changes with them; use the windows (w.mean, w.delayed …), "
                         "no negative shift and no figure over the whole array"
                     )
-        alone = {each: values[:1] if values.ndim == 2 else values for each, values in fields.items()}
-        if not _same(_values(features, name, days, alone)[:, start:stop], whole[:1]):
-            raise SettingsError(f"feature '{name}' depends on other tickers; compute each row of the arrays from itself")
+        for i in range(_TICKERS):
+            alone = {each: values[i : i + 1] if values.ndim == 2 else values for each, values in fields.items()}
+            if not _same(_values(features, name, days, alone)[:, start:stop], whole[i : i + 1]):
+                raise SettingsError(f"feature '{name}' depends on other tickers; compute each row of the arrays from itself")
         found[name] = whole
     return found
 

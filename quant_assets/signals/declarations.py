@@ -134,7 +134,7 @@ class FeatureSet:
             earlier = _month_of_input(feature)
             read = [0 if each == field else found[each] + earlier for each in feature.inputs if each == field or each in found]
             if read:
-                found[name] = feature.lookback + feature.lag + max(read)
+                found[name] = _own(feature) + max(read)
         return found
 
     def evaluate(self, fields: Inputs, windows: Windows, names: Iterable[str] | None = None) -> dict[str, FloatArray]:
@@ -182,13 +182,18 @@ class FeatureSet:
             if each not in self._all and each not in FIELDS:
                 raise SettingsError(f"feature '{name}' reads '{each}', which is neither a field ({', '.join(FIELDS)}) nor a feature")
             deepest = max(deepest, FIELDS[each] if each in FIELDS else self._total(each, (*readers, name)) + _month_of_input(feature))
-        self._lookbacks[name] = feature.lookback + feature.lag + deepest
+        self._lookbacks[name] = _own(feature) + deepest
         return self._lookbacks[name]
 
 
+def _own(feature: Feature) -> int:
+    # A value of `lag` sessions before may stand at the end of an earlier month, whose first session its lookback counts from.
+    return feature.lookback + (feature.lag + MONTH_SESSIONS - 1 if feature.lag else 0)
+
+
 def _month_of_input(feature: Feature) -> int:
-    # An earlier row of an input may stand at the end of an earlier month, whose first session the input's lookback counts from.
-    return MONTH_SESSIONS - 1 if feature.lookback + feature.lag else 0
+    # And so may an earlier row of an input.
+    return MONTH_SESSIONS - 1 if feature.lookback else 0
 
 
 def _check_array(feature: Feature, value: object, inputs: Inputs) -> None:

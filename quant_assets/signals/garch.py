@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from quant_assets.market.panel import FloatArray
 from quant_assets.settings import GarchSettings
-from quant_assets.signals.windows import log
+from quant_assets.signals.kernels import logarithms as log
 
 SESSIONS_PER_YEAR = 252
 

@@ -15,7 +15,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_assets.market.panel import STALE_SESSIONS, FloatArray
+from quant_assets.market.panel import FloatArray
 from quant_assets.signals.compiled import kernel
 
 #: Share of a window's sessions that need a bar, as (numerator, denominator): 80 %.
@@ -23,6 +23,11 @@ MIN_OBSERVED = (4, 5)
 _PARTS, _WHOLE = MIN_OBSERVED
 
 Starts = NDArray[np.int64]
+
+
+def fewest(window: int) -> int:
+    """The fewest observed sessions that satisfy `MIN_OBSERVED`, for kernels of other files."""
+    return -(-_PARTS * window // _WHOLE)
 
 
 @kernel
@@ -33,7 +38,7 @@ def sums(values: FloatArray, starts: Starts, window: int, average: bool) -> Floa
     tail, seen = np.zeros(window), np.zeros(window, np.int64)
     for i in range(tickers):
         anchor, head, count = 0, 0.0, 0
-        last, other = -1, -1  # the newest observed session, and the newest whose value is another one
+        last, other = -1, -window  # the newest observed session, and the newest whose value is another one
         for j in range(sessions):
             if starts[j] == j or j - anchor == window:
                 anchor, head, count = j, 0.0, 0
@@ -102,7 +107,7 @@ def deviations(values: FloatArray, starts: Starts, window: int) -> FloatArray:
 
 
 @kernel
-def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: int, least: float) -> FloatArray:
     """Least squares of each ticker on a factor over the pairs of the last `window` sessions in which both are observed.
 
     Args:
@@ -110,15 +115,15 @@ def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: 
         factor: one row for all tickers, or one for each: shape (1, n_sessions) or (n_tickers, n_sessions).
         starts: `Windows.starts`.
         window: sessions; `MIN_OBSERVED` is asked of the pairs.
+        least: up to this standard deviation (ddof 1) of either of the two there is no correlation.
 
     Returns:
-        Slope (NaN where the factor does not vary), correlation (NaN where one of the two does not), and the standard deviation of the
-        residuals, of which two degrees of freedom are taken.
+        Shape (4, n_tickers, n_sessions): slope (NaN where the factor does not vary), correlation (NaN where one of the two does not),
+        standard deviation of the residuals, of which two degrees of freedom are taken, and the newest residual.
 
     """
     tickers, sessions = values.shape
-    slope, correlation = np.full((tickers, sessions), np.nan), np.full((tickers, sessions), np.nan)
-    residual = np.full((tickers, sessions), np.nan)
+    out = np.full((4, tickers, sessions), np.nan)
     inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
     # Of x the factor and y the value: means, sums of squares and of products, as in `deviations`.
     tail = np.zeros((window, 5))
@@ -159,20 +164,21 @@ def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: 
             observed = seen[n] + count
             if observed < 2 or _WHOLE * observed < _PARTS * window:
                 continue
-            xs, ys, products = xx, yy, xy
-            if seen[n] > 0:
-                x_apart, y_apart = x_mean - tail[n, 0], y_mean - tail[n, 1]
-                weight = seen[n] * count * inverse[observed]
-                xs += tail[n, 2] + x_apart * x_apart * weight
-                ys += tail[n, 3] + y_apart * y_apart * weight
-                products += tail[n, 4] + x_apart * y_apart * weight
+            x_apart, y_apart = x_mean - tail[n, 0], y_mean - tail[n, 1]
+            share = seen[n] * inverse[observed]
+            weight = seen[n] * count * inverse[observed]
+            xs = xx + (tail[n, 2] + x_apart * x_apart * weight)
+            ys = yy + (tail[n, 3] + y_apart * y_apart * weight)
+            products = xy + (tail[n, 4] + x_apart * y_apart * weight)
             if xs > 0.0:
-                slope[i, j] = products / xs
+                slope = products / xs
+                out[0, i, j] = slope
                 if observed > 2:
-                    residual[i, j] = math.sqrt(max(0.0, ys - products * (products / xs)) / (observed - 2))
-                if ys > 0.0:
-                    correlation[i, j] = min(1.0, max(-1.0, products / (math.sqrt(xs) * math.sqrt(ys))))
-    return slope, correlation, residual
+                    out[2, i, j] = math.sqrt(max(0.0, ys - products * slope) / (observed - 2))
+                out[3, i, j] = (y - y_mean + y_apart * share) - slope * (x - x_mean + x_apart * share)
+                if min(xs, ys) > least * least * (observed - 1):
+                    out[1, i, j] = min(1.0, max(-1.0, products / (math.sqrt(xs) * math.sqrt(ys))))
+    return out
 
 
 @kernel
@@ -203,34 +209,6 @@ def maxima(values: FloatArray, starts: Starts, window: int) -> FloatArray:
 
 
 @kernel
-def medians(values: FloatArray, window: int) -> FloatArray:
-    """Median of the last `window` sessions. The observed values are kept in order from session to session, which rounds nothing."""
-    tickers, sessions = values.shape
-    out = np.full((tickers, sessions), np.nan)
-    ordered = np.empty(window + 1)
-    for i in range(tickers):
-        count = 0
-        for j in range(sessions):
-            if j >= window and not math.isnan(values[i, j - window]):
-                at = np.searchsorted(ordered[:count], values[i, j - window])
-                count -= 1
-                for k in range(at, count):
-                    ordered[k] = ordered[k + 1]
-            if math.isnan(values[i, j]):
-                continue
-            at = count
-            while at > 0 and ordered[at - 1] > values[i, j]:
-                ordered[at] = ordered[at - 1]
-                at -= 1
-            ordered[at] = values[i, j] + 0.0  # 0, not -0, which would be equal to it and stand anywhere
-            count += 1
-            if _WHOLE * count >= _PARTS * window:
-                middle = count // 2
-                out[i, j] = ordered[middle] if count % 2 == 1 else 0.5 * (ordered[middle - 1] + ordered[middle])
-    return out
-
-
-@kernel
 def absolute_deviations(values: FloatArray, window: int) -> FloatArray:
     """Mean distance of the last `window` sessions' values from their mean, each window by itself: meant for short ones."""
     tickers, sessions = values.shape
@@ -255,13 +233,13 @@ def absolute_deviations(values: FloatArray, window: int) -> FloatArray:
 
 
 @kernel
-def lagged(values: FloatArray, lag: int) -> FloatArray:
-    """Value `lag` sessions before, or the last one observed in the `STALE_SESSIONS` before that session."""
+def lagged(values: FloatArray, lag: int, stale: int) -> FloatArray:
+    """Value `lag` sessions before, or the last one observed in the `stale` sessions before that one."""
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
     for i in range(tickers):
         for j in range(sessions):
-            for k in range(j - lag, max(-1, j - lag - STALE_SESSIONS - 1), -1):
+            for k in range(j - lag, max(-1, j - lag - stale - 1), -1):
                 if not math.isnan(values[i, k]):
                     out[i, j] = values[i, k]
                     break

@@ -14,12 +14,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_assets.market.panel import FloatArray
-from quant_assets.signals import kernels
-from quant_assets.signals.compiled import kernel as kernel  # `signals.garch` takes both from here
-from quant_assets.signals.kernels import logarithms as log
-
-__all__ = ["MONTH_SESSIONS", "RESTART_WEIGHT", "Windows", "adx_memory", "ema_memory", "kernel", "log", "wilder_memory"]
+from quant_assets.market.panel import STALE_SESSIONS, FloatArray
+from quant_assets.signals import kernels, window_statistics
 
 #: Most sessions that a month has.
 MONTH_SESSIONS = 23
@@ -50,6 +46,12 @@ def _forgotten(decay: float) -> int:
     return math.ceil(math.log(RESTART_WEIGHT) / math.log(decay)) if decay > 0.0 else 0
 
 
+def _layer(values: FloatArray, number: int) -> FloatArray:
+    """One of several layers, without keeping the others in memory."""
+    layer: FloatArray = values[number].copy()
+    return layer
+
+
 class Windows:
     """The windows over a panel's sessions, as declared features call them: `w.mean(x["close"], 20)`.
 
@@ -76,7 +78,7 @@ class Windows:
 
     def median(self, values: FloatArray, window: int) -> FloatArray:
         """Median of the last `window` sessions."""
-        return kernels.medians(values, window)
+        return _layer(self.order(values, window, 0.5, 0.5), 1)
 
     def std(self, values: FloatArray, window: int) -> FloatArray:
         """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 where all values are the same."""
@@ -101,24 +103,60 @@ class Windows:
         count[:, window:] -= count[:, :-window].copy()
         return np.where(seen, count, np.nan)
 
-    def slope(self, values: FloatArray, factor: FloatArray, window: int) -> FloatArray:
-        """Least-squares slope on a factor over the last `window` sessions; NaN where the factor does not vary.
+    def line(self, values: FloatArray, factor: FloatArray, window: int, least: float = 0.0) -> FloatArray:
+        """The least-squares line on a factor through the last `window` sessions.
 
         Args:
             values: float64 of shape (n_tickers, n_sessions).
-            factor: the same shape, or (n_sessions,) for one that all tickers share.
+            factor: the same shape, or (n_sessions,) for one that all tickers share, such as `time`.
             window: sessions; a pair counts where both are observed, and `MIN_OBSERVED` is asked of the pairs.
+            least: up to this standard deviation (ddof 1) of either of the two there is no correlation.
+
+        Returns:
+            Shape (4, n_tickers, n_sessions): slope, NaN where the factor does not vary; correlation, NaN where one of the two does not;
+            standard deviation of the residuals (two degrees of freedom are taken); the newest value less the line's there.
 
         """
-        return kernels.regressions(values, np.atleast_2d(factor), self.starts, window)[0]
+        return kernels.regressions(values, np.atleast_2d(factor), self.starts, window, least)
+
+    def slope(self, values: FloatArray, factor: FloatArray, window: int) -> FloatArray:
+        """Slope of the `line` on a factor."""
+        return _layer(self.line(values, factor, window), 0)
 
     def correlation(self, values: FloatArray, factor: FloatArray, window: int) -> FloatArray:
-        """Correlation with a factor, as in `slope`; NaN where one of the two does not vary."""
-        return kernels.regressions(values, np.atleast_2d(factor), self.starts, window)[1]
+        """Correlation with a factor, that of `line`."""
+        return _layer(self.line(values, factor, window), 1)
 
     def residual(self, values: FloatArray, factor: FloatArray, window: int) -> FloatArray:
-        """Standard deviation of the residuals of the regression of `slope` (two degrees of freedom are taken)."""
-        return kernels.regressions(values, np.atleast_2d(factor), self.starts, window)[2]
+        """Standard deviation of the residuals of the `line` on a factor."""
+        return _layer(self.line(values, factor, window), 2)
+
+    def order(self, values: FloatArray, window: int, lower: float, upper: float) -> FloatArray:
+        """Rank of the newest of the last `window` sessions' values among them, and two of their quantiles.
+
+        Args:
+            values: float64 of shape (n_tickers, n_sessions).
+            window: sessions.
+            lower: first quantile, from 0 to 1.
+            upper: second quantile.
+
+        Returns:
+            Shape (3, n_tickers, n_sessions): rank from 1 / n to 1 (the mean rank where values are equal), and the quantiles,
+            interpolated linearly.
+
+        """
+        return window_statistics.order(values, window, kernels.fewest(window), lower, upper)
+
+    def peak(self, values: FloatArray, window: int) -> FloatArray:
+        """Maximum of the last `window` sessions and the place of its first occurrence, 1 for the oldest session to `window`: two layers."""
+        return window_statistics.peak(values, window, kernels.fewest(window))
+
+    def moves(self, values: FloatArray, window: int) -> FloatArray:
+        """Sum of the rises, sum of the falls (positive) and their numbers, of the last `window` sessions: four layers.
+
+        A change is against the session before, and not observed where that one has no value; looks back `window` sessions.
+        """
+        return window_statistics.moves(values, self.starts, window, kernels.fewest(window))
 
     @property
     def time(self) -> FloatArray:
@@ -127,11 +165,11 @@ class Windows:
 
     def lagged(self, values: FloatArray, lag: int) -> FloatArray:
         """Value `lag` sessions before, or the last one observed in the `STALE_SESSIONS` before that."""
-        return kernels.lagged(values, lag)
+        return kernels.lagged(values, lag, STALE_SESSIONS)
 
     def ratio(self, values: FloatArray, lag: int) -> FloatArray:
         """Positive values over their `lagged`; looks back `lag + STALE_SESSIONS` sessions."""
-        ratio: FloatArray = values / kernels.lagged(values, lag)
+        ratio: FloatArray = values / self.lagged(values, lag)
         return ratio
 
     def log(self, values: FloatArray) -> FloatArray:
@@ -174,5 +212,6 @@ class Windows:
     def delayed(self, values: FloatArray, sessions: int) -> FloatArray:
         """Exactly the value `sessions` before, NaN where there was none."""
         out = np.full_like(values, np.nan)
-        out[..., sessions:] = values[..., : values.shape[-1] - sessions]
+        if sessions < values.shape[-1]:
+            out[..., sessions:] = values[..., : values.shape[-1] - sessions]
         return out

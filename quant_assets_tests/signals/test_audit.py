@@ -18,6 +18,15 @@ def test_what_declares_what_it_reads_passes() -> None:
     assert values.shape[1] > 18, "a whole month"
 
 
+def test_lagged_windows_over_others_pass() -> None:
+    """The value of a session before stands in an earlier month, and was computed there."""
+    mean = Feature("mean", ("close",), 6, lambda x, w: w.mean(x["close"], 7), "")
+    late = Feature("late", ("close",), 6, lambda x, w: w.mean(x["close"], 7), "", lag=3)
+    same = Feature("same", ("mean",), 0, lambda x, w: x["mean"], "", lag=5)
+    wide = Feature("wide", ("late",), 9, lambda x, w: w.std(x["late"], 10), "", lag=30)
+    assert np.isfinite([values[0] for values in audit(FeatureSet([mean, late, same, wide])).values()]).all()
+
+
 @pytest.mark.parametrize(
     ("lookback", "compute", "message"),
     [
@@ -28,6 +37,8 @@ def test_what_declares_what_it_reads_passes() -> None:
         (0, lambda x, w: w.slope(x["close"], x["sector_return"], 2), "depends on sessions more than 6 before its month"),
         (18, lambda x, w: w.highest(x["close"], 26), "more than 24 before its month"),
         (0, lambda x, w: x["close"] - np.nanmean(x["close"], axis=0), "depends on other tickers"),
+        (0, lambda x, w: x["close"] / x["close"][:1], "depends on other tickers"),
+        (0, lambda x, w: np.nancumsum(x["close"], axis=0), "depends on other tickers"),
         (0, lambda x, w: x["volume"], r"cannot be computed \(KeyError: 'volume'\)"),
         (0, lambda x, w: x["close"][:, :3], "gives float64 of shape"),
     ],

@@ -44,7 +44,7 @@ def test_lookbacks_add_up_over_the_inputs() -> None:
     )
     month = MONTH_SESSIONS - 1
     assert chain.total_lookback("a") == 4
-    assert chain.total_lookback("b") == 10 + 2 + month + 4
+    assert chain.total_lookback("b") == 10 + (2 + month) + month + 4  # a lag leads into an earlier month, and so does the window
     assert chain.total_lookback("c") == 7 + 1 + STALE_SESSIONS
     # Without a lookback of its own, d reads rows of its own month only.
     assert chain.total_lookback() == chain.total_lookback("d") == chain.total_lookback("b")

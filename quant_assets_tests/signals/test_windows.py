@@ -165,6 +165,27 @@ def test_deviation_of_equal_values_is_exactly_zero() -> None:
     assert np.isnan(WINDOWS.slope(FACTOR[None, :], row, 60)).all()
 
 
+def test_the_mean_of_equal_values_is_that_value_wherever_the_panel_starts() -> None:
+    row = np.full((1, 40), 0.1)
+    row[0, :9] = np.nan
+    whole = Windows(DAYS[:40]).mean(row, 20)[:, 9:]
+    assert np.isfinite(whole).sum() == 40 - 9 - 15
+    assert (whole[np.isfinite(whole)] == 0.1).all()
+    identical(Windows(DAYS[9:40]).mean(row[:, 9:].copy(), 20), whole)
+
+
+def test_a_delay_longer_than_the_panel_leaves_nothing(values: Array) -> None:
+    for sessions in (3, 4, 5, 6, 100):
+        found = WINDOWS.delayed(values[:, 600:604], sessions)
+        np.testing.assert_array_equal(found, np.full((4, 4), np.nan) if sessions > 3 else [[*[np.nan] * 3, row[600]] for row in values])
+
+
+def test_equal_values_of_either_sign_of_zero_have_one_median() -> None:
+    row = np.array([[0.0, -0.0, -0.0, 0.0, -0.0, -0.0]])
+    found = Windows(DAYS[:6]).median(row, 3)[0, 2:]
+    assert not np.signbit(found).any()
+
+
 def test_averages_agree_with_the_reference(values: Array) -> None:
     for span in (2, 9, 26):
         decay = 1 - 2 / (span + 1)
