@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 
 from quant_assets.market.panel import FloatArray
 from quant_assets.signals import kernels
-from quant_assets.signals.compiled import kernel as kernel  # `signals.garch` takes both from here
-from quant_assets.signals.kernels import logarithms as log
 
-__all__ = ["MONTH_SESSIONS", "RESTART_WEIGHT", "Windows", "adx_memory", "ema_memory", "kernel", "log", "wilder_memory"]
+__all__ = ["MONTH_SESSIONS", "RESTART_WEIGHT", "Windows", "adx_memory", "ema_memory", "wilder_memory"]
 
 #: Most sessions that a month has.
 MONTH_SESSIONS = 23
