@@ -44,14 +44,14 @@ _LIMITS = np.array([1e-8, -10.0, 0.0, 0.0, -(1.0 - 1e-9), 1.0 / 500.0, -1.0 / 2.
 #: Starting values, alpha and alpha + beta, with omega for unit variance: the best pair of a grid, slow and persistent, hardly any memory, a
 #: variance that drifts from its first value whatever the returns; and, where searches from these end on different hills, some between.
 #: On 3,432 windows of real prices all of them together miss the best of 29 by more than 1e-3 on XXX.
-_STARTS = np.array([[0.0, 0.0], [0.02, 0.995], [0.1, 0.2], [0.0, 0.997], [0.2, 0.9], [0.02, 0.9], [0.1, 0.995], [0.01, 0.98]])
-_GRID, _DRIFT, _FIRST_STARTS = 0, 3, 4
+_STARTS = np.array([[0.0, 0.0], [0.02, 0.995], [0.1, 0.2], [0.0, 0.997], [0.02, 0.9], [0.2, 0.9], [0.1, 0.995], [0.01, 0.98]])
+_GRID, _DRIFT, _FIRST_STARTS = 0, 3, 5
 _GRID_ALPHA = np.array([0.01, 0.05, 0.1, 0.2])
 _GRID_PERSISTENCE = np.array([0.5, 0.7, 0.9, 0.98])
 _START_ETA = 0.15
 
-#: Log-likelihoods that differ by less are taken for one hill.
-_SAME_HILL = 0.01
+#: Log-likelihoods that differ by less, and points that the curvature puts nearer to each other (in squared standard errors), are taken for one hill.
+_SAME_HILL, _SAME_HILL_DISTANCE = 0.01, 0.1
 
 #: A search ends where the model expects less gain in log-likelihood than this,
 _GAIN = 1e-13
@@ -355,11 +355,21 @@ def _moved(x: FloatArray, step: FloatArray, length: float, to: FloatArray) -> No
 
 @_compiled
 def _search(
-    y: FloatArray, x: FloatArray, curvature: FloatArray, final: bool, student: bool, mean_square: bool, backcast: float
+    y: FloatArray,
+    x: FloatArray,
+    curvature: FloatArray,
+    final: bool,
+    student: bool,
+    mean_square: bool,
+    backcast: float,
+    known: FloatArray,
+    known_curvature: FloatArray,
+    known_level: float,
 ) -> tuple[float, float, bool]:
     """Climb from x, which becomes the maximum; gives log-likelihood, variance forecast and convergence.
 
-    `final` goes on with the `curvature` that a search to `_EXPLORED_GAIN` left, ends at `_GAIN`, and then checks convergence with the
+    A search that explores gives up with `known_level` where it comes as near to the `known` maximum as that one's curvature calls the same
+    hill. The `final` one goes on with the `curvature` that exploring left, ends at `_GAIN`, and then checks convergence with the
     information of that very point, because the updates may have lost sight of a direction.
     """
     k = len(x)
@@ -409,6 +419,13 @@ def _search(
         level, ahead = new_level, new_ahead
         x[:] = trial
         score[:] = new_score
+        if not final and level < known_level:
+            apart = 0.0
+            for i in range(k):
+                for j in range(k):
+                    apart += (x[i] - known[i]) * known_curvature[i, j] * (x[j] - known[j])
+            if apart < _SAME_HILL_DISTANCE:
+                return known_level, ahead, True
         gain = _step(x, score, curvature, step)
         if math.isnan(gain) and fresh:
             return level, ahead, False
@@ -495,7 +512,7 @@ def _fit(returns: FloatArray, student: bool, mean_square: bool, out: FloatArray)
         weight = _BACKCAST_DECAY * weight + 1.0
     backcast = 1.0 if mean_square else backcast / weight
     k = 5 if student else 4
-    x, best, curvature, best_curvature = np.empty(k), np.empty(k), np.empty((k, k)), np.empty((k, k))
+    x, best, curvature, best_curvature = np.empty(k), np.zeros(k), np.empty((k, k)), np.zeros((k, k))
     level, ahead, converged = -math.inf, 0.0, False
     starts, reached, final = 0, 0, False
     while True:
@@ -505,7 +522,7 @@ def _fit(returns: FloatArray, student: bool, mean_square: bool, out: FloatArray)
         else:
             _start(starts, y, backcast, x)
             starts += 1
-        found, ahead, converged = _search(y, x, curvature, final, student, mean_square, backcast)
+        found, ahead, converged = _search(y, x, curvature, final, student, mean_square, backcast, best, best_curvature, level)
         if final:
             level = found
             best[:] = x
@@ -519,7 +536,7 @@ def _fit(returns: FloatArray, student: bool, mean_square: bool, out: FloatArray)
             best[:] = x
             best_curvature[:, :] = curvature
         # A hill that two searches found from so different places is hardly overlooked by the others' being lower.
-        final = starts == len(_STARTS) or (starts >= _FIRST_STARTS and reached > 1)
+        final = starts == len(_STARTS) or (starts >= _FIRST_STARTS and reached > 2)
     if mean_square:
         backcast = 1.0 + best[MU] * best[MU]
     scale = deviation * deviation
