@@ -42,6 +42,14 @@ test: lint ## Lint, then run the tests (PYTEST_ARGS='-k garch')
 bench: $(VENV)/.installed ## Ratios against peers (TOPIC='alpha158'); those that need it are measured after make peers
 	$(BIN)/python -m benchmarks $(TOPIC)
 
+.PHONY: scale
+scale: $(VENV)/.installed ## The whole history at 1, 2 and 4 times the tickers of QUANT_DATA_DIR: seconds and memory
+	$(BIN)/python -m benchmarks.scale --data $(QUANT_DATA_DIR)
+
+.PHONY: study
+study: $(VENV)/.installed ## GARCH against arch on thousands of windows of the prices in QUANT_DATA_DIR
+	$(BIN)/python -m benchmarks.garch_study $(QUANT_DATA_DIR)
+
 # Peers whose dependencies do not fit ours. --no-deps: the file lists what they need to compute, which is a small part of what they ask for.
 .PHONY: peers
 peers: $(VENV)/.installed ## Install the benchmarks' peers into .venv-peers (Qlib; Python 3.11 or 3.12)

@@ -21,7 +21,7 @@ class Ratio:
         topic: of the benchmark file.
         what: the work, with its size.
         ours_seconds: our time.
-        peer: who else does it, and how many processes or threads it takes.
+        peer: who else does it, and how many processes or threads it takes; empty where our time stands by itself.
         peer_seconds: its time; None where it is not installed.
         note: what the two times contain, where that is not the same or not plain.
 
@@ -70,7 +70,8 @@ def table(ratios: Iterable[Ratio]) -> Table:
     for heading in ("topic", "what", "ours", "peer", "peer's time", "ratio", "note"):
         shown.add_column(heading, justify="right" if heading in ("ours", "peer's time", "ratio") else "left", overflow="fold")
     for each in ratios:
-        theirs = "not installed" if each.peer_seconds is None else seconds_text(each.peer_seconds)
+        absent = "not installed" if each.peer else "-"
+        theirs = absent if each.peer_seconds is None else seconds_text(each.peer_seconds)
         ratio = "-" if each.ratio is None else f"{each.ratio:.3g}"
         shown.add_row(each.topic, each.what, seconds_text(each.ours_seconds), each.peer, theirs, ratio, each.note)
     return shown

@@ -36,8 +36,8 @@ class Measured:
 def replicate(source: Path, target: Path, times: int) -> int:
     """Copy the files of the profile with `times` tickers for one; returns the rows of all price files."""
     files = load_settings("files", data_dir=source).files
-    names = {each.file for each in (*files.prices, *files.fundamentals)}
-    names |= {each.file for each in (files.membership, files.securities, files.macro) if each is not None}
+    names = {each.file for each in (*files.prices, *files.fundamentals, *files.macro)}
+    names |= {each.file for each in (files.membership, files.securities) if each is not None}
     rows = 0
     for name in sorted(names):
         frame = pl.read_parquet(source / name)
