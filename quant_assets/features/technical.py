@@ -5,11 +5,10 @@ import math
 import numpy as np
 
 from quant_assets.features.bars import deviation, over
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
 from quant_assets.signals.declarations import Feature, Inputs
 from quant_assets.signals.windows import Windows, ema_memory, wilder_memory
-
-SESSIONS_PER_YEAR = 252
 
 _APPEL = "Appel (1979), The moving average convergence-divergence method"
 

@@ -5,11 +5,12 @@ import math
 import numpy as np
 
 from quant_assets.features.bars import BAR_BEFORE, over
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray
 from quant_assets.signals.declarations import Feature, Inputs
 from quant_assets.signals.windows import Windows, adx_memory, ema_memory, wilder_memory
 
-SESSIONS_PER_YEAR, SESSIONS_PER_MONTH = 252, 21
+SESSIONS_PER_MONTH = 21
 
 _WILDER = "Wilder (1978), New Concepts in Technical Trading Systems, The Directional Movement System"
 _AVERAGES = "Brock, Lakonishok & LeBaron (1992), Journal of Finance 47, 1731-1764"

@@ -5,11 +5,10 @@ import math
 import numpy as np
 
 from quant_assets.features.bars import over
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
 from quant_assets.signals.declarations import Feature, Inputs
 from quant_assets.signals.windows import Windows, wilder_memory
-
-SESSIONS_PER_YEAR = 252
 
 _ANNUAL = math.sqrt(SESSIONS_PER_YEAR)
 _SPAN, _MOMENTS = 14, 60
