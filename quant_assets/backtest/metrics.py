@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-SESSIONS_PER_YEAR = 252
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
 
 #: Below this, an annualised return says more about the exponent than about the portfolio.
 MIN_ANNUALISED_SESSIONS = 60

@@ -16,10 +16,23 @@ def over(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     return quotient
 
 
+def deviation(of: str, window: int) -> Feature:
+    """A hidden standard deviation, `<of>_deviation_<window>`, that several features read."""
+    meaning = f"standard deviation of {of} of {window} sessions"
+    return Feature(f"{of}_deviation_{window}", (of,), window - 1, lambda x, w: w.std(x[of], window), meaning, hidden=True)
+
+
 def _true_range(x: Inputs, w: Windows) -> FloatArray:
-    before = w.lagged(x["close"], 1)
+    before = x["close_before_1"]
     reach: FloatArray = np.maximum(x["high"], before) - np.minimum(x["low"], before)
     return reach
+
+
+def _close_before(lag: int) -> Feature:
+    meaning = f"close of {lag} session{'s' if lag > 1 else ''} before"
+    return Feature(
+        f"close_before_{lag}", ("close",), lag + STALE_SESSIONS, lambda x, w: w.lagged(x["close"], lag), meaning, "USD", hidden=True
+    )
 
 
 def _log_of(name: str, numerator: str, denominator: str, meaning: str) -> Feature:
@@ -30,10 +43,11 @@ def _log_of(name: str, numerator: str, denominator: str, meaning: str) -> Featur
 
 
 FEATURES: tuple[Feature, ...] = (
+    *(_close_before(lag) for lag in (1, 5, 20, 21, 60, 120, 126, 252)),
     Feature(
         "true_range",
-        ("high", "low", "close"),
-        BAR_BEFORE,
+        ("high", "low", "close_before_1"),
+        0,
         _true_range,
         "range of the session and the close before",
         "USD",
@@ -52,12 +66,14 @@ FEATURES: tuple[Feature, ...] = (
     Feature("log_close", ("close",), 0, lambda x, w: w.log(x["close"]), "logarithm of the close", hidden=True),
     Feature(
         "log_overnight",
-        ("open", "close"),
-        BAR_BEFORE,
-        lambda x, w: w.log(x["open"] / w.lagged(x["close"], 1)),
+        ("open", "close_before_1"),
+        0,
+        lambda x, w: w.log(x["open"] / x["close_before_1"]),
         "log return from the close before to the open",
         hidden=True,
     ),
+    deviation("log_overnight", 20),
+    deviation("log_intraday", 20),
     _log_of("log_intraday", "close", "open", "log return from open to close"),
     _log_of("log_range", "high", "low", "logarithm of high over low"),
     _log_of("log_high", "high", "open", "logarithm of high over open"),

@@ -10,15 +10,14 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from quant_assets.market.panel import FloatArray
+from quant_assets.market.panel import BoolArray, FloatArray
 from quant_assets.signals.cross_section import rank, zscore
 from quant_assets.signals.declarations import Declared
 
 Within = Literal["sector", "market"]
 How = Literal["rank", "zscore"]
-Compare = Callable[[FloatArray, NDArray[np.bool_]], FloatArray]
+Compare = Callable[[FloatArray, BoolArray], FloatArray]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quant_assets.features.bars import BAR_BEFORE, over
+from quant_assets.features.bars import over
 from quant_assets.market.panel import FloatArray
 from quant_assets.signals.declarations import Feature, Inputs
 from quant_assets.signals.windows import Windows
@@ -13,16 +13,16 @@ _TUG = "Lou, Polk & Skouras (2019), Journal of Financial Economics 134, 192-213"
 
 
 def _overnight_share(x: Inputs, w: Windows) -> FloatArray:
-    overnight, intraday = w.std(x["log_overnight"], _WINDOW), w.std(x["log_intraday"], _WINDOW)
+    overnight, intraday = x["log_overnight_deviation_20"], x["log_intraday_deviation_20"]
     return over(overnight * overnight, overnight * overnight + intraday * intraday)
 
 
 FEATURES: tuple[Feature, ...] = (
     Feature(
         "overnight_return",
-        ("open", "close"),
-        BAR_BEFORE,
-        lambda x, w: x["open"] / w.lagged(x["close"], 1) - 1.0,
+        ("open", "close_before_1"),
+        0,
+        lambda x, w: x["open"] / x["close_before_1"] - 1.0,
         "gap: return from the close before to the open",
         source=_TUG,
         gt=-1,
@@ -54,8 +54,8 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "overnight_variance_share_20",
-        ("log_overnight", "log_intraday"),
-        _WINDOW - 1,
+        ("log_overnight_deviation_20", "log_intraday_deviation_20"),
+        0,
         _overnight_share,
         "variance of the overnight log returns of 20 sessions over that variance plus the intraday one",
         source="after French & Roll (1986), Journal of Financial Economics 17, 5-26",
@@ -64,9 +64,9 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "gap_over_atr_14",
-        ("open", "close", "average_true_range_14"),
-        BAR_BEFORE,
-        lambda x, w: over(x["open"] - w.lagged(x["close"], 1), x["average_true_range_14"]),
+        ("open", "close_before_1", "average_true_range_14"),
+        0,
+        lambda x, w: over(x["open"] - x["close_before_1"], x["average_true_range_14"]),
         "gap from the close before to the open, over the average true range of 14 sessions",
     ),
     Feature(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 from quant_assets.market.calendar import last_session_to, session_number
-from quant_assets.market.panel import STALE_SESSIONS, FloatArray, Panel
+from quant_assets.market.panel import STALE_SESSIONS, FloatArray, IntArray, Panel
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import LabelSettings
 from quant_assets.signals.columns import member_mask
@@ -112,8 +112,8 @@ def labels(
 
 
 def _next_delisting(
-    tickers: NDArray[np.object_], entry: NDArray[np.int64], sessions: NDArray[np.datetime64], delistings: pl.DataFrame
-) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+    tickers: NDArray[np.object_], entry: IntArray, sessions: NDArray[np.datetime64], delistings: pl.DataFrame
+) -> tuple[IntArray, IntArray, FloatArray]:
     """Place among the sessions of the last bar of each row's first delisting after its entry, of when that was known, and what it left.
 
     A ticker may be delisted twice: a provider's long gap counts as a delisting until the ticker trades again.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 from quant_assets.market import calendar
-from quant_assets.market.panel import FloatArray, Panel
+from quant_assets.market.panel import BoolArray, FloatArray, IntArray, Panel
 from quant_assets.schemas import DATASETS, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
 from quant_assets.signals.declarations import Declared
 from quant_assets.signals.windows import MONTH_SESSIONS, Windows
@@ -99,7 +99,7 @@ def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequen
 
 
 def to_peak(
-    panel: Panel, prices: pl.DataFrame, price_peaks: pl.DataFrame, members: NDArray[np.bool_], first_day: date, last_day: date
+    panel: Panel, prices: pl.DataFrame, price_peaks: pl.DataFrame, members: BoolArray, first_day: date, last_day: date
 ) -> dict[str, FloatArray]:
     """Each quantity over its running maximum so far: the carried one of the month before and what the panel adds since.
 
@@ -147,7 +147,7 @@ def to_peak(
 
 
 def _carried(
-    panel: Panel, prices: pl.DataFrame, price_peaks: pl.DataFrame, month_start: date, asked: NDArray[np.int64]
+    panel: Panel, prices: pl.DataFrame, price_peaks: pl.DataFrame, month_start: date, asked: IntArray
 ) -> tuple[date | None, Mapping[str, FloatArray]]:
     """The `as_of` of the month before (None where nothing is carried), and each ticker's maxima before the month.
 

@@ -4,28 +4,28 @@ import math
 
 import numpy as np
 
-from quant_assets.market.panel import STALE_SESSIONS, FloatArray
+from quant_assets.features.bars import deviation, over
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
+from quant_assets.market.panel import FloatArray
 from quant_assets.signals.declarations import Feature, Inputs
 from quant_assets.signals.windows import Windows, ema_memory, wilder_memory
-
-SESSIONS_PER_YEAR = 252
 
 _APPEL = "Appel (1979), The moving average convergence-divergence method"
 
 CHANGE = Feature(
     "change",
-    ("close",),
-    1 + STALE_SESSIONS,
-    lambda x, w: x["close"] - w.lagged(x["close"], 1),
+    ("close", "close_before_1"),
+    0,
+    lambda x, w: x["close"] - x["close_before_1"],
     "close less the last one before",
     "USD",
     hidden=True,
 )
 DAILY_RATIO = Feature(
     "daily_ratio",
-    ("close",),
-    1 + STALE_SESSIONS,
-    lambda x, w: w.ratio(x["close"], 1),
+    ("close", "close_before_1"),
+    0,
+    lambda x, w: x["close"] / x["close_before_1"],
     "close over the last one before",
     hidden=True,
 )
@@ -59,15 +59,15 @@ def _rsi(x: Inputs, w: Windows) -> FloatArray:
     """100 times the average gain over the average gain plus loss; missing where the close never moved."""
     gain = w.wilder(np.maximum(x["change"], 0.0), 14)
     moved = gain + w.wilder(np.maximum(-x["change"], 0.0), 14)
-    return 100.0 * (gain / np.where(moved > 0.0, moved, np.nan))
+    return 100.0 * over(gain, moved)
 
 
 def _return(lag: int) -> Feature:
     return Feature(
         f"return_{lag}",
-        ("close",),
-        lag + STALE_SESSIONS,
-        lambda x, w: w.ratio(x["close"], lag) - 1.0,
+        ("close", f"close_before_{lag}"),
+        0,
+        lambda x, w: x["close"] / x[f"close_before_{lag}"] - 1.0,
         f"return over {lag} session{'s' if lag > 1 else ''}",
         gt=-1,
     )
@@ -76,17 +76,16 @@ def _return(lag: int) -> Feature:
 def _volatility(window: int) -> Feature:
     return Feature(
         f"realised_volatility_{window}",
-        ("log_return",),
-        window - 1,
-        lambda x, w: w.std(x["log_return"], window) * math.sqrt(SESSIONS_PER_YEAR),
+        (f"log_return_deviation_{window}",),
+        0,
+        lambda x, w: x[f"log_return_deviation_{window}"] * math.sqrt(SESSIONS_PER_YEAR),
         f"annualised standard deviation of daily log returns over {window} sessions",
         ge=0,
     )
 
 
 def _volume_zscore(x: Inputs, w: Windows) -> FloatArray:
-    deviation = w.std(x["volume"], 20)
-    return (x["volume"] - w.mean(x["volume"], 20)) / np.where(deviation > 0.0, deviation, np.nan)
+    return over(x["volume"] - w.mean(x["volume"], 20), w.std(x["volume"], 20))
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -132,6 +131,7 @@ FEATURES: tuple[Feature, ...] = (
         source=_APPEL,
     ),
     *(_return(lag) for lag in (1, 5, 20, 60, 120, 252)),
+    *(deviation("log_return", window) for window in (20, 60, 120)),
     *(_volatility(window) for window in (20, 60)),
     Feature(
         "high_52w_distance",
@@ -144,10 +144,18 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature("volume_zscore_20", ("volume",), 19, _volume_zscore, "volume against mean and standard deviation of 20 sessions"),
     Feature(
-        "beta_120",
+        "sector_line_120",
         ("daily_return", "sector_return"),
         119,
-        lambda x, w: w.slope(x["daily_return"], x["sector_return"], 120),
+        lambda x, w: w.line(x["daily_return"], x["sector_return"], 120),
+        "line of the daily return on the equal-weight return of the sector's members at the time, over 120 sessions",
+        hidden=True,
+    ),
+    Feature(
+        "beta_120",
+        ("sector_line_120",),
+        0,
+        lambda x, w: x["sector_line_120"][0],
         "slope of the daily return on the equal-weight return of the sector's members at the time, over 120 sessions",
     ),
 )

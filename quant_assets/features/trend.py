@@ -5,11 +5,12 @@ import math
 import numpy as np
 
 from quant_assets.features.bars import BAR_BEFORE, over
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray
 from quant_assets.signals.declarations import Feature, Inputs
 from quant_assets.signals.windows import Windows, adx_memory, ema_memory, wilder_memory
 
-SESSIONS_PER_YEAR, SESSIONS_PER_MONTH = 252, 21
+SESSIONS_PER_MONTH = 21
 
 _WILDER = "Wilder (1978), New Concepts in Technical Trading Systems, The Directional Movement System"
 _AVERAGES = "Brock, Lakonishok & LeBaron (1992), Journal of Finance 47, 1731-1764"
@@ -18,10 +19,10 @@ _SPAN = 14
 
 def _sma_distance(window: int) -> Feature:
     def compute(x: Inputs, w: Windows) -> FloatArray:
-        return x["close"] / w.mean(x["close"], window) - 1.0
+        return x["close"] / x[f"sma_{window}"] - 1.0
 
     meaning = f"close over its mean of {window} sessions, less 1"
-    return Feature(f"sma_distance_{window}", ("close",), window - 1, compute, meaning, source=_AVERAGES, gt=-1)
+    return Feature(f"sma_distance_{window}", ("close", f"sma_{window}"), 0, compute, meaning, source=_AVERAGES, gt=-1)
 
 
 def _sma(window: int) -> Feature:
@@ -55,35 +56,43 @@ def _ema_distance(span: int) -> Feature:
     )
 
 
-def _trend(window: int) -> tuple[Feature, Feature]:
+def _trend(window: int) -> tuple[Feature, ...]:
+    through = f"trend_line_{window}"
+
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        return w.line(x["log_close"], w.time, window)
+
     def slope(x: Inputs, w: Windows) -> FloatArray:
-        return w.slope(x["log_close"], w.time, window) * SESSIONS_PER_YEAR
+        annual: FloatArray = x[through][0] * SESSIONS_PER_YEAR
+        return annual
 
     def fit(x: Inputs, w: Windows) -> FloatArray:
-        correlation = w.correlation(x["log_close"], w.time, window)
-        return correlation * correlation
+        square: FloatArray = x[through][1] * x[through][1]
+        return square
 
     line = f"least-squares line through the log close of {window} sessions"
     source = "Clenow (2015), Stocks on the Move"
     return (
-        Feature(f"trend_slope_{window}", ("log_close",), window - 1, slope, f"slope of the {line}, times 252", "1 / year", source=source),
-        Feature(f"trend_fit_{window}", ("log_close",), window - 1, fit, f"R squared of the {line}", source=source, ge=0, le=1),
+        Feature(through, ("log_close",), window - 1, compute, line, hidden=True),
+        Feature(f"trend_slope_{window}", (through,), 0, slope, f"slope of the {line}, times 252", "1 / year", source=source),
+        Feature(f"trend_fit_{window}", (through,), 0, fit, f"R squared of the {line}", source=source, ge=0, le=1),
     )
 
 
 def _momentum(months: int, skipped: int, source: str) -> Feature:
     far, near = months * SESSIONS_PER_MONTH, skipped * SESSIONS_PER_MONTH
 
+    inputs = f"close_before_{near}", f"close_before_{far}"
+
     def compute(x: Inputs, w: Windows) -> FloatArray:
-        return w.lagged(x["close"], near) / w.lagged(x["close"], far) - 1.0
+        return x[inputs[0]] / x[inputs[1]] - 1.0
 
     meaning = f"return from {far} to {near} sessions before ({months} months without the last {skipped})"
-    return Feature(f"momentum_{months}_{skipped}", ("close",), far + STALE_SESSIONS, compute, meaning, source=source, gt=-1)
+    return Feature(f"momentum_{months}_{skipped}", inputs, 0, compute, meaning, source=source, gt=-1)
 
 
 def _discreteness(x: Inputs, w: Windows) -> FloatArray:
-    rises: FloatArray = w.mean(np.sign(x["daily_return"]), SESSIONS_PER_YEAR)
-    discreteness: FloatArray = -np.sign(w.ratio(x["close"], SESSIONS_PER_YEAR) - 1.0) * rises
+    discreteness: FloatArray = -np.sign(x["return_252"]) * x["rising_less_falling_252"]
     return discreteness
 
 
@@ -99,12 +108,11 @@ def _efficiency(x: Inputs, w: Windows) -> FloatArray:
 
 def _movement(name: str, rising: bool, meaning: str) -> Feature:
     def compute(x: Inputs, w: Windows) -> FloatArray:
-        up, down = x["high"] - w.lagged(x["high"], 1), w.lagged(x["low"], 1) - x["low"]
-        one, other = (up, down) if rising else (down, up)
+        one, other = (x["up_move"], x["down_move"]) if rising else (x["down_move"], x["up_move"])
         movement: FloatArray = np.where((one > 0.0) & (one > other), one, 0.0 * (one + other))  # 0, or missing where one is
         return movement
 
-    return Feature(name, ("high", "low"), BAR_BEFORE, compute, meaning, "USD", source=_WILDER, hidden=True)
+    return Feature(name, ("up_move", "down_move"), 0, compute, meaning, "USD", source=_WILDER, hidden=True)
 
 
 def _smoothed(name: str, of: str) -> Feature:
@@ -124,7 +132,7 @@ def _directional_indicator(name: str, smoothed: str, meaning: str) -> Feature:
 FEATURES: tuple[Feature, ...] = (
     *(_sma_distance(window) for window in (5, 10, 20, 50, 100, 200)),
     *(_ema_distance(span) for span in (10, 20)),  # longer spans would look back for years: 100 needs 1,250 sessions
-    *(_sma(window) for window in (20, 50, 200)),
+    *(_sma(window) for window in (5, 10, 20, 50, 100, 200)),
     _sma_slope(20, 5),
     _sma_slope(50, 20),
     _sma_slope(200, 20),
@@ -144,9 +152,17 @@ FEATURES: tuple[Feature, ...] = (
     _momentum(12, 1, "Jegadeesh & Titman (1993), Journal of Finance 48, 65-91; Carhart (1997)"),
     _momentum(12, 6, "Novy-Marx (2012), Journal of Financial Economics 103, 429-453"),
     Feature(
+        "rising_less_falling_252",
+        ("daily_return",),
+        SESSIONS_PER_YEAR - 1,
+        lambda x, w: w.mean(np.sign(x["daily_return"]), SESSIONS_PER_YEAR),
+        "share of rising less share of falling sessions, of 252",
+        hidden=True,
+    ),
+    Feature(
         "momentum_discreteness_252",
-        ("close", "daily_return"),
-        SESSIONS_PER_YEAR + STALE_SESSIONS,
+        ("return_252", "rising_less_falling_252"),
+        0,
         _discreteness,
         "share of falling less share of rising sessions, of 252, with the sign of the return over them: low where many small moves made it",
         source="Da, Gurun & Warachka (2014), Review of Financial Studies 27, 2171-2218 (who skip a month)",
@@ -180,6 +196,8 @@ FEATURES: tuple[Feature, ...] = (
         source="after George & Hwang (2004), Journal of Finance 59, 2145-2176",
         ge=0,
     ),
+    Feature("up_move", ("high",), BAR_BEFORE, lambda x, w: x["high"] - w.lagged(x["high"], 1), "rise of the high", "USD", hidden=True),
+    Feature("down_move", ("low",), BAR_BEFORE, lambda x, w: w.lagged(x["low"], 1) - x["low"], "fall of the low", "USD", hidden=True),
     _movement("plus_movement", True, "upward directional movement"),
     _movement("minus_movement", False, "downward directional movement"),
     _smoothed("smoothed_plus_14", "plus_movement"),

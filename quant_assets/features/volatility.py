@@ -5,14 +5,13 @@ import math
 import numpy as np
 
 from quant_assets.features.bars import over
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
-from quant_assets.signals.declarations import Compute, Feature, Inputs
+from quant_assets.signals.declarations import Feature, Inputs
 from quant_assets.signals.windows import Windows, wilder_memory
 
-SESSIONS_PER_YEAR = 252
-
 _ANNUAL = math.sqrt(SESSIONS_PER_YEAR)
-_SPAN, _SECTOR, _MOMENTS = 14, 120, 60
+_SPAN, _MOMENTS = 14, 60
 
 
 def _annualised(variance: FloatArray) -> FloatArray:
@@ -44,15 +43,13 @@ def _rogers_satchell(x: Inputs) -> FloatArray:
     return x["log_high"] * (x["log_high"] - close) + x["log_low"] * (x["log_low"] - close)
 
 
-def _yang_zhang(window: int) -> Compute:
-    weight = 0.34 / (1.34 + (window + 1) / (window - 1))
+_YANG_ZHANG = ("log_overnight_deviation_20", "log_intraday_deviation_20", "rogers_satchell_20")
 
-    def compute(x: Inputs, w: Windows) -> FloatArray:
-        overnight, intraday = w.std(x["log_overnight"], window), w.std(x["log_intraday"], window)
-        inside = w.mean(_rogers_satchell(x), window)
-        return _annualised(overnight * overnight + weight * intraday * intraday + (1.0 - weight) * inside)
 
-    return compute
+def _yang_zhang(x: Inputs, w: Windows) -> FloatArray:
+    weight = 0.34 / (1.34 + 21 / 19)  # of 20 sessions
+    overnight, intraday, inside = (x[name] for name in _YANG_ZHANG)
+    return _annualised(overnight * overnight + weight * intraday * intraday + (1.0 - weight) * inside)
 
 
 def _downside(x: Inputs, w: Windows) -> FloatArray:
@@ -60,16 +57,20 @@ def _downside(x: Inputs, w: Windows) -> FloatArray:
     return _annualised(w.mean(losses * losses, _MOMENTS))
 
 
-def _skewness(x: Inputs, w: Windows) -> FloatArray:
+def _moments(x: Inputs, w: Windows) -> FloatArray:
     returns = x["daily_return"]
-    square = w.mean(returns * returns, _MOMENTS)
-    return over(w.mean(returns * returns * returns, _MOMENTS), square * np.sqrt(square))
+    squares = returns * returns
+    return np.stack([w.mean(power, _MOMENTS) for power in (squares, squares * returns, squares * squares)])
+
+
+def _skewness(x: Inputs, w: Windows) -> FloatArray:
+    square, cube, _ = x["moments_60"]
+    return over(cube, square * np.sqrt(square))
 
 
 def _kurtosis(x: Inputs, w: Windows) -> FloatArray:
-    squares = x["daily_return"] * x["daily_return"]
-    square = w.mean(squares, _MOMENTS)
-    return over(w.mean(squares * squares, _MOMENTS), square * square)
+    square, _, fourth = x["moments_60"]
+    return over(fourth, square * square)
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -96,19 +97,27 @@ FEATURES: tuple[Feature, ...] = (
     _garman_klass(20),
     _garman_klass(60),
     Feature(
-        "rogers_satchell_volatility_20",
+        "rogers_satchell_20",
         ("log_high", "log_low", "log_intraday"),
         19,
-        lambda x, w: _annualised(w.mean(_rogers_satchell(x), 20)),
+        lambda x, w: w.mean(_rogers_satchell(x), 20),
+        "variance of a session from open, high, low and close, mean of 20 sessions",
+        hidden=True,
+    ),
+    Feature(
+        "rogers_satchell_volatility_20",
+        ("rogers_satchell_20",),
+        0,
+        lambda x, w: _annualised(x["rogers_satchell_20"]),
         "annualised volatility from open, high, low and close of 20 sessions, whatever the drift, without the overnight part",
         source="Rogers & Satchell (1991), Annals of Applied Probability 1, 504-512",
         ge=0,
     ),
     Feature(
         "yang_zhang_volatility_20",
-        ("log_overnight", "log_high", "log_low", "log_intraday"),
-        19,
-        _yang_zhang(20),
+        _YANG_ZHANG,
+        0,
+        _yang_zhang,
         "annualised volatility from open, high, low and close of 20 sessions, whatever the drift, with the overnight part",
         source="Yang & Zhang (2000), Journal of Business 73, 477-492",
         ge=0,
@@ -124,27 +133,27 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "residual_volatility_120",
-        ("daily_return", "sector_return"),
-        _SECTOR - 1,
-        lambda x, w: w.residual(x["daily_return"], x["sector_return"], _SECTOR) * _ANNUAL,
+        ("sector_line_120",),
+        0,
+        lambda x, w: x["sector_line_120"][2] * _ANNUAL,
         "annualised standard deviation of what the sector's return does not explain of the daily return, over 120 sessions",
         source="after Ang, Hodrick, Xing & Zhang (2006), Journal of Finance 61, 259-299",
         ge=0,
     ),
     Feature(
         "sector_correlation_120",
-        ("daily_return", "sector_return"),
-        _SECTOR - 1,
-        lambda x, w: w.correlation(x["daily_return"], x["sector_return"], _SECTOR),
+        ("sector_line_120",),
+        0,
+        lambda x, w: x["sector_line_120"][1],
         "correlation of the daily return with the sector's, over 120 sessions",
         ge=-1,
         le=1,
     ),
     Feature(
         "volatility_ratio_20_120",
-        ("log_return",),
-        119,
-        lambda x, w: over(w.std(x["log_return"], 20), w.std(x["log_return"], 120)),
+        ("log_return_deviation_20", "log_return_deviation_120"),
+        0,
+        lambda x, w: over(x["log_return_deviation_20"], x["log_return_deviation_120"]),
         "standard deviation of the daily log returns of 20 sessions over that of 120",
         ge=0,
     ),
@@ -158,17 +167,25 @@ FEATURES: tuple[Feature, ...] = (
         gt=-1,
     ),
     Feature(
-        "realised_skewness_60",
+        "moments_60",
         ("daily_return",),
         _MOMENTS - 1,
+        _moments,
+        "mean square, cube and fourth power of the daily returns of 60 sessions",
+        hidden=True,
+    ),
+    Feature(
+        "realised_skewness_60",
+        ("moments_60",),
+        0,
         _skewness,
         "mean cube of the daily returns of 60 sessions over the 3/2 power of their mean square",
         source="after Amaya, Christoffersen, Jacobs & Vasquez (2015), Journal of Financial Economics 118, 135-167",
     ),
     Feature(
         "realised_kurtosis_60",
-        ("daily_return",),
-        _MOMENTS - 1,
+        ("moments_60",),
+        0,
         _kurtosis,
         "mean fourth power of the daily returns of 60 sessions over their squared mean square",
         source="after Amaya, Christoffersen, Jacobs & Vasquez (2015), Journal of Financial Economics 118, 135-167",

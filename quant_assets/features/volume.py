@@ -4,34 +4,34 @@ import numpy as np
 
 from quant_assets.features.bars import BAR_BEFORE, over
 from quant_assets.market.panel import FloatArray
-from quant_assets.signals.declarations import Compute, Feature, Inputs
+from quant_assets.signals.declarations import Feature, Inputs
 from quant_assets.signals.windows import Windows
 
-_FLOW, _MONEY, _LONG = 20, 14, 60
+_MONEY, _LONG = 14, 60
 
 _AMIHUD = "Amihud (2002), Journal of Financial Markets 5, 31-56, eq. 1"
 
 
-def _share_of_volume(name: str, window: int) -> Compute:
+def _sum(of: str, window: int, unit: str = "shares") -> Feature:
+    def compute(x: Inputs, w: Windows) -> FloatArray:
+        return w.sum(x[of], window)
+
+    return Feature(f"{of}_sum_{window}", (of,), window - 1, compute, f"sum of {of} of {window} sessions", unit, hidden=True)
+
+
+def _share_of_volume(name: str, part: str, window: int, meaning: str, source: str) -> Feature:
     """Sum of a part of the volume over the whole volume."""
+    inputs = f"{part}_sum_{window}", f"volume_sum_{window}"
 
     def compute(x: Inputs, w: Windows) -> FloatArray:
-        return np.clip(over(w.sum(x[name], window), w.sum(x["volume"], window)), -1.0, 1.0)  # the sums are rounded
+        return np.clip(over(x[inputs[0]], x[inputs[1]]), -1.0, 1.0)  # the sums are rounded
 
-    return compute
+    return Feature(f"{name}_{window}", inputs, 0, compute, meaning, source=source, ge=-1, le=1)
 
 
 def _obv_change(window: int) -> Feature:
-    return Feature(
-        f"obv_change_{window}",
-        ("signed_volume", "volume"),
-        window - 1,
-        _share_of_volume("signed_volume", window),
-        f"change of on-balance volume over {window} sessions, over their whole volume",
-        source="Granville (1963), New Key to Stock Market Profits",
-        ge=-1,
-        le=1,
-    )
+    meaning = f"change of on-balance volume over {window} sessions, over their whole volume"
+    return _share_of_volume("obv_change", "signed_volume", window, meaning, "Granville (1963), New Key to Stock Market Profits")
 
 
 def _money_flow_volume(x: Inputs, w: Windows) -> FloatArray:
@@ -54,12 +54,11 @@ def _money_flow(x: Inputs, w: Windows) -> FloatArray:
 
 
 def _vwap_distance(x: Inputs, w: Windows) -> FloatArray:
-    paid = over(w.sum(x["typical_price"] * x["volume"], _FLOW), w.sum(x["volume"], _FLOW))
-    return over(x["close"], paid) - 1.0
+    return over(x["close"], over(x["typical_turnover_sum_20"], x["volume_sum_20"])) - 1.0
 
 
 def _zscore(x: Inputs, w: Windows) -> FloatArray:
-    return over(x["dollar_volume"] - w.mean(x["dollar_volume"], _LONG), w.std(x["dollar_volume"], _LONG))
+    return over(x["dollar_volume"] - x["turnover_60"], x["turnover_deviation_60"])
 
 
 def _illiquidity(window: int) -> Feature:
@@ -87,6 +86,7 @@ FEATURES: tuple[Feature, ...] = (
         "shares",
         hidden=True,
     ),
+    *(_sum(of, window) for of in ("volume", "signed_volume") for window in (20, 60)),
     _obv_change(20),
     _obv_change(60),
     Feature(
@@ -98,15 +98,13 @@ FEATURES: tuple[Feature, ...] = (
         "shares",
         hidden=True,
     ),
-    Feature(
-        "chaikin_money_flow_20",
-        ("money_flow_volume", "volume"),
-        _FLOW - 1,
-        _share_of_volume("money_flow_volume", _FLOW),
+    _sum("money_flow_volume", 20),
+    _share_of_volume(
+        "chaikin_money_flow",
+        "money_flow_volume",
+        20,
         "volume times where the close stands in the session's range, from -1 to 1, over the volume, both summed over 20 sessions",
-        source="Chaikin, in Colby (2003), The Encyclopedia of Technical Market Indicators",
-        ge=-1,
-        le=1,
+        "Chaikin, in Colby (2003), The Encyclopedia of Technical Market Indicators",
     ),
     Feature(
         "money_flow",
@@ -129,18 +127,46 @@ FEATURES: tuple[Feature, ...] = (
         le=100,
     ),
     Feature(
+        "typical_turnover",
+        ("typical_price", "volume"),
+        0,
+        lambda x, w: x["typical_price"] * x["volume"],
+        "typical price times volume",
+        "USD",
+        hidden=True,
+    ),
+    _sum("typical_turnover", 20, "USD"),
+    Feature(
         "vwap_distance_20",
-        ("close", "typical_price", "volume"),
-        _FLOW - 1,
+        ("close", "typical_turnover_sum_20", "volume_sum_20"),
+        0,
         _vwap_distance,
         "close over the volume-weighted typical price of 20 sessions, less 1",
         source="Berkowitz, Logue & Noser (1988), Journal of Finance 43, 97-112",
         gt=-1,
     ),
     Feature(
-        "turnover_zscore_60",
+        "turnover_60",
         ("dollar_volume",),
         _LONG - 1,
+        lambda x, w: w.mean(x["dollar_volume"], _LONG),
+        "mean dollar volume of 60 sessions",
+        "USD",
+        hidden=True,
+    ),
+    Feature(
+        "turnover_deviation_60",
+        ("dollar_volume",),
+        _LONG - 1,
+        lambda x, w: w.std(x["dollar_volume"], _LONG),
+        "standard deviation of the dollar volume of 60 sessions",
+        "USD",
+        hidden=True,
+    ),
+    Feature(
+        "turnover_zscore_60",
+        ("dollar_volume", "turnover_60", "turnover_deviation_60"),
+        0,
         _zscore,
         "dollar volume against mean and standard deviation of 60 sessions",
         source="after Gervais, Kaniel & Mingelgrin (2001), Journal of Finance 56, 877-919",
@@ -155,9 +181,9 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "turnover_variation_60",
-        ("dollar_volume",),
-        _LONG - 1,
-        lambda x, w: over(w.std(x["dollar_volume"], _LONG), w.mean(x["dollar_volume"], _LONG)),
+        ("turnover_60", "turnover_deviation_60"),
+        0,
+        lambda x, w: over(x["turnover_deviation_60"], x["turnover_60"]),
         "standard deviation over mean of the dollar volume of 60 sessions",
         source="after Chordia, Subrahmanyam & Anshuman (2001), Journal of Financial Economics 59, 3-32",
         ge=0,

@@ -6,6 +6,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+#: Sessions that a year is taken to have where a figure is annualised.
+SESSIONS_PER_YEAR = 252
+
 _FIRST = date(1990, 1, 2)
 
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from quant_assets.errors import DatasetError
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 #: Where a session has no bar, a close of up to this many sessions before it may stand in.
 STALE_SESSIONS = 5

@@ -6,12 +6,10 @@ from datetime import date
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import WeightSettings
-
-FloatArray = NDArray[np.float64]
 
 
 def usable_volatility(volatility: FloatArray) -> FloatArray:

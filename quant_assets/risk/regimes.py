@@ -9,12 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
 from quant_assets.market.sector_return import LOOKBACK, equal_weight_returns
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import RegimeSettings
-
-SESSIONS_PER_YEAR = 252
 
 
 def lookback_sessions(settings: RegimeSettings) -> int:

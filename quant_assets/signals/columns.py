@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
-from quant_assets.market.panel import Panel
+from quant_assets.market.panel import BoolArray, Panel
 from quant_assets.signals.declarations import Inputs
 
 
@@ -38,7 +38,7 @@ def check_sessions(
         raise HistoryError(f"{what}: the universe has rows on {newest}, the sessions end on {sessions[-1]}; pass them up to the last row")
 
 
-def member_mask(panel: Panel, universe: pl.DataFrame, first_day: date, last_day: date) -> NDArray[np.bool_]:
+def member_mask(panel: Panel, universe: pl.DataFrame, first_day: date, last_day: date) -> BoolArray:
     """Bool array of the panel's shape: true at the (ticker, date) of the universe from `first_day` to `last_day`."""
     members = universe.filter(pl.col("date").is_between(first_day, last_day))
     row, column = panel.rows(members), np.searchsorted(panel.sessions, members["date"].to_numpy().astype("datetime64[D]"))

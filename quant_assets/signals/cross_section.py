@@ -1,13 +1,12 @@
 """Cross-sections: a value against those of the other names on the same session. Which names and values is not decided here."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from quant_assets.market.panel import FloatArray
+from quant_assets.market.panel import BoolArray, FloatArray
 from quant_assets.signals.compiled import kernel
 
 
-def rank(values: FloatArray, among: NDArray[np.bool_]) -> FloatArray:
+def rank(values: FloatArray, among: BoolArray) -> FloatArray:
     """Percentile rank by session: 0 for the lowest value, 1 for the highest, ties share their mean rank.
 
     Args:
@@ -21,7 +20,7 @@ def rank(values: FloatArray, among: NDArray[np.bool_]) -> FloatArray:
     return _rank(np.where(among, values, np.nan))
 
 
-def zscore(values: FloatArray, among: NDArray[np.bool_]) -> FloatArray:
+def zscore(values: FloatArray, among: BoolArray) -> FloatArray:
     """Deviation from the session's mean in standard deviations (ddof 1); arguments and missing values as for `rank`.
 
     Names are added up in the order of the panel, so a name that is not compared changes no bit. NaN where the values do not vary.

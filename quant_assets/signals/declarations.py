@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from quant_assets.errors import SettingsError
-from quant_assets.market.panel import STALE_SESSIONS, FloatArray
+from quant_assets.market import sector_return
+from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import Column
 from quant_assets.signals.windows import MONTH_SESSIONS, Windows
 
@@ -28,7 +29,7 @@ FIELDS: dict[str, int] = {
     "close": 0,
     "volume": 0,
     "dollar_volume": 0,
-    "sector_return": 1 + STALE_SESSIONS,
+    "sector_return": sector_return.LOOKBACK,
 }
 
 

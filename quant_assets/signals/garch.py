@@ -12,14 +12,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_assets.market.panel import FloatArray
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
+from quant_assets.market.panel import BoolArray, FloatArray, IntArray
 from quant_assets.settings import GarchSettings
 from quant_assets.signals.kernels import logarithms
-
-SESSIONS_PER_YEAR = 252
-
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 #: numba's portable threading layer ends the process when two threads enter parallel kernels at once.
 _ONE_AT_A_TIME = threading.Lock()

@@ -22,14 +22,11 @@ from typing import ParamSpec, TypeVar
 import numba
 import numpy as np
 from numba import prange
-from numpy.typing import NDArray
 
-from quant_assets.market.panel import FloatArray
+from quant_assets.market.panel import FloatArray, IntArray
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-IntArray = NDArray[np.int64]
 
 MU, OMEGA, ALPHA, BETA, ETA = range(5)
 

@@ -13,16 +13,13 @@ A value exists at a session with a value only, and where `MIN_OBSERVED` of the w
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from quant_assets.market.panel import FloatArray
+from quant_assets.market.panel import FloatArray, IntArray
 from quant_assets.signals.compiled import kernel
 
 #: Share of a window's sessions that need a bar, as (numerator, denominator): 80 %.
 MIN_OBSERVED = (4, 5)
 _PARTS, _WHOLE = MIN_OBSERVED
-
-Starts = NDArray[np.int64]
 
 
 def fewest(window: int) -> int:
@@ -31,7 +28,7 @@ def fewest(window: int) -> int:
 
 
 @kernel
-def sums(values: FloatArray, starts: Starts, window: int, average: bool) -> FloatArray:
+def sums(values: FloatArray, starts: IntArray, window: int, average: bool) -> FloatArray:
     """Sum, or mean, of the observed values of the last `window` sessions; the mean of equal values is exactly that value."""
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
@@ -67,7 +64,7 @@ def sums(values: FloatArray, starts: Starts, window: int, average: bool) -> Floa
 
 
 @kernel
-def deviations(values: FloatArray, starts: Starts, window: int) -> FloatArray:
+def deviations(values: FloatArray, starts: IntArray, window: int) -> FloatArray:
     """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 where all values are the same.
 
     Means and squared deviations are updated by Welford's method and those of tail and head joined by that of Chan, Golub and LeVeque
@@ -107,7 +104,7 @@ def deviations(values: FloatArray, starts: Starts, window: int) -> FloatArray:
 
 
 @kernel
-def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: int, least: float) -> FloatArray:
+def regressions(values: FloatArray, factor: FloatArray, starts: IntArray, window: int, least: float) -> FloatArray:
     """Least squares of each ticker on a factor over the pairs of the last `window` sessions in which both are observed.
 
     Args:
@@ -182,7 +179,7 @@ def regressions(values: FloatArray, factor: FloatArray, starts: Starts, window: 
 
 
 @kernel
-def maxima(values: FloatArray, starts: Starts, window: int) -> FloatArray:
+def maxima(values: FloatArray, starts: IntArray, window: int) -> FloatArray:
     """Maximum of the last `window` sessions."""
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
@@ -258,7 +255,7 @@ def logarithms(values: FloatArray) -> FloatArray:
 
 
 @kernel
-def smoothed(values: FloatArray, starts: Starts, span: int, decay: float, memory: int, first: int, seeds: int) -> FloatArray:
+def smoothed(values: FloatArray, starts: IntArray, span: int, decay: float, memory: int, first: int, seeds: int) -> FloatArray:
     """Exponential average that begins anew `memory` - 1 sessions before each month.
 
     At a month's first session it is a weighted sum (its terms in four running sums, which do not wait for each other); from there on a
@@ -322,7 +319,7 @@ def smoothed(values: FloatArray, starts: Starts, span: int, decay: float, memory
 
 
 @kernel
-def directional(plus: FloatArray, minus: FloatArray, reach: FloatArray, starts: Starts, span: int, memory: int) -> FloatArray:
+def directional(plus: FloatArray, minus: FloatArray, reach: FloatArray, starts: IntArray, span: int, memory: int) -> FloatArray:
     """Wilder's average directional movement index, begun anew `memory` - 1 sessions before each month.
 
     One loop smooths the movements and their index: two averages on top of each other would each have to look back by itself. Seeds are

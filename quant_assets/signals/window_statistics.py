@@ -11,9 +11,8 @@ Results have shape (k, n_tickers, n_sessions), one layer for each statistic.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from quant_assets.market.panel import FloatArray
+from quant_assets.market.panel import FloatArray, IntArray
 from quant_assets.signals.compiled import kernel
 
 
@@ -92,7 +91,7 @@ def peak(values: FloatArray, window: int, fewest: int) -> FloatArray:
 
 
 @kernel
-def moves(values: FloatArray, starts: NDArray[np.int64], window: int, fewest: int) -> FloatArray:
+def moves(values: FloatArray, starts: IntArray, window: int, fewest: int) -> FloatArray:
     """Changes of the values between adjacent sessions, over the last `window` sessions.
 
     Args:

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import HistoryError
-from quant_assets.features import fundamental, technical
+from quant_assets.features import bars, fundamental, technical
 from quant_assets.features.features import features
 from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.features.ohlcv import peaks
@@ -97,7 +97,7 @@ def test_lookback_covers_every_part(market, price_peaks, statements) -> None:
     lookback = LIBRARY.price_lookback(SETTINGS)
     assert lookback == fundamental.price_sessions(SETTINGS)
     assert lookback > LIBRARY.windows.total_lookback() > 252
-    assert FeatureLibrary({"technical": technical.FEATURES}).price_lookback(SETTINGS) < lookback
+    assert FeatureLibrary({"bars": bars.FEATURES, "technical": technical.FEATURES}).price_lookback(SETTINGS) < lookback
     days = market.days[-399 - 22 :]
     with pytest.raises(HistoryError, match=f"features: 399 sessions before 2021-06 are in the panel, {lookback} are needed"):
         features(market.prices, price_peaks, statements, market.universe, LIBRARY, SETTINGS, days, date(2021, 6, 1), date(2021, 6, 30))

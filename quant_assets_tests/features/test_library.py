@@ -1,23 +1,69 @@
-"""Ready-made sets and the user's features side by side, and the test that every feature of every set passes without a line of its own."""
+"""Ready-made sets and the user's features side by side, and the tests that every feature of every set passes without a line of its own."""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import date
 
 import numpy as np
+import polars as pl
 import pytest
 
 from quant_assets.errors import SettingsError
+from quant_assets.features.cross_section import CrossSection, cross_sections
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
-from quant_assets.signals.audit import audit
+from quant_assets.signals import kernels, window_statistics
+from quant_assets.signals.audit import audit, made_up
 from quant_assets.signals.declarations import Declared, Feature
+from quant_assets.signals.windows import Windows
+
+COMPARED = [each for each in ready_made("cross_section") if isinstance(each, CrossSection)]
 
 
 def own(name: str, *inputs: str) -> Feature:
     return Feature(name, inputs or ("close",), 0, lambda x, w: x["close"], "")
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", ["core", "alpha158"])
 def test_every_feature_depends_on_its_declared_lookback_and_nothing_later(name: str) -> None:
-    library = FeatureLibrary({"core": ready_made("core"), name: ready_made(name)})
-    for feature, values in audit(library.windows).items():
+    for feature, values in audit(FeatureLibrary({name: ready_made(name)}).windows).items():
         assert np.isfinite(values[0]).any(), f"{feature} has no value with a complete history"
+
+
+@pytest.mark.parametrize("declared", COMPARED, ids=lambda each: each.name)
+def test_every_comparison_depends_on_its_input_and_session_alone(declared: CrossSection) -> None:
+    rng = np.random.default_rng(9)
+    days = [date(2024, 6, 3), date(2024, 6, 4), date(2024, 6, 5)]
+    rows = pl.DataFrame({"ticker": [f"T{i}" for i in range(6) for _ in days], "date": days * 6})
+    rows = rows.with_columns(pl.Series(declared.inputs[0], rng.normal(size=18)), other=pl.Series(rng.normal(size=18)))
+    whole = cross_sections(rows, [declared])
+    assert whole[declared.name].is_finite().all()
+    for day in days:
+        here = pl.col("date") == day
+        assert cross_sections(rows.filter(here).drop("other"), [declared]).equals(whole.filter(here))
+    changed = rows.with_columns(pl.when(here).then(declared.inputs[0]).otherwise(1e3 * pl.col(declared.inputs[0]) + 1.0))
+    assert cross_sections(changed, [declared]).filter(here).equals(whole.filter(here))
+
+
+@pytest.mark.parametrize("name", ["core", "alpha158"])
+def test_no_kernel_is_called_twice_for_one_result(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Counter[tuple[object, ...]] = Counter()
+
+    def counted(kernel: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        def call(*arguments: object) -> np.ndarray:
+            calls[kernel.__name__, *(each.tobytes() if isinstance(each, np.ndarray) else each for each in arguments)] += 1
+            return kernel(*arguments)
+
+        return call
+
+    for module in (kernels, window_statistics):
+        for called, kernel in list(vars(module).items()):
+            if hasattr(kernel, "__wrapped__"):
+                monkeypatch.setattr(module, called, counted(kernel))
+    features = FeatureLibrary({name: ready_made(name)}).windows
+    days, fields = made_up(features.total_lookback())
+    features.evaluate(fields, Windows(days))
+    assert sum(calls.values()) > 50
+    assert [call[0] for call, times in calls.items() if times > 1] == []
 
 
 @pytest.mark.parametrize("name", SETS)

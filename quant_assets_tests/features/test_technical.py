@@ -3,13 +3,14 @@ import polars as pl
 import pytest
 import talib
 
+from quant_assets.features.bars import FEATURES as OF_BARS
 from quant_assets.features.technical import FEATURES
 from quant_assets.market.panel import Panel
 from quant_assets.market.sector_return import equal_weight_returns
 from quant_assets.signals.declarations import FeatureSet
 from quant_assets.signals.windows import Windows
 
-TECHNICAL = FeatureSet(FEATURES)
+TECHNICAL = FeatureSet((*OF_BARS, *FEATURES))
 
 
 @pytest.fixture(scope="module")
@@ -121,4 +122,4 @@ def test_a_halt_makes_returns_over_it_missing_but_not_those_around(values, panel
 
 
 def test_betas_members_are_those_of_120_sessions() -> None:
-    assert TECHNICAL.reach("sector_return") == {"beta_120": 119}
+    assert TECHNICAL.reach("sector_return") == {"sector_line_120": 119, "beta_120": 119}

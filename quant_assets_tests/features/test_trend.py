@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import talib
 
-from quant_assets.features.trend import FEATURES
+from quant_assets.features.core import FEATURES
+from quant_assets.signals.declarations import Feature, FeatureSet
 from quant_assets.signals.windows import Windows
 
 
@@ -46,7 +47,8 @@ def test_a_gap_shifts_the_line_in_time_not_in_order() -> None:
     sessions = np.arange(np.datetime64("2018-01-01"), np.datetime64("2018-12-31"))
     log_close = 0.001 * np.arange(len(sessions))[None, :]
     log_close[0, 100::9] = np.nan
-    slope = {feature.name: feature for feature in FEATURES}["trend_slope_60"].compute({"log_close": log_close}, Windows(sessions))
+    core = FeatureSet(feature for feature in FEATURES if isinstance(feature, Feature))
+    slope = core.evaluate({"close": np.exp(log_close)}, Windows(sessions), ["trend_slope_60"])["trend_slope_60"]
     np.testing.assert_allclose(slope[np.isfinite(slope)], 0.252, rtol=1e-9)
     assert np.isfinite(slope).sum() > 200
 
