@@ -24,8 +24,9 @@ BARS = pl.Schema(
     }
 )
 
-#: Sector snapshots: `ticker` belonged to `sector` (slug) according to a snapshot known from `known_at` on.
-SECTOR_SNAPSHOTS = pl.Schema({"ticker": pl.String, "sector": pl.String, "known_at": pl.Date})
+#: Sector snapshots: `ticker` belonged to `sector` (slug) according to a snapshot known from `known_at` on. A symbol that its company took
+#: over with a rename begins on that day (`since`, else null); the company's earlier snapshots are given with it.
+SECTOR_SNAPSHOTS = pl.Schema({"ticker": pl.String, "sector": pl.String, "known_at": pl.Date, "since": pl.Date})
 
 #: Index membership intervals, both ends included; `end_date` null while a member.
 MEMBERSHIP = pl.Schema({"ticker": pl.String, "start_date": pl.Date, "end_date": pl.Date})

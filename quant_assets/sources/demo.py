@@ -63,6 +63,7 @@ class DemoSource:
                 "ticker": [*world.tickers, *(world.tickers[move.ticker] for move in moves)],
                 "sector": [*world.sectors, *(move.sector for move in moves)],
                 "known_at": _days(world, np.concatenate([world.schedule.classified, [move.session for move in moves]])),
+                "since": None,
             },
             schema=SECTOR_SNAPSHOTS,
         ).sort("ticker", "known_at")
