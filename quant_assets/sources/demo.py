@@ -104,6 +104,7 @@ class DemoSource:
                 "last_session": _days(world, world.schedule.last),
                 "known_at": _days(world, world.schedule.delisting_known),
                 "reason": np.where(world.schedule.crash < world.schedule.last, "failure", "takeover").tolist(),
+                "successor": None,
             },
             schema=DELISTINGS,
         )

@@ -117,7 +117,11 @@ class FilesSource:
         bars = bars.with_columns(position=pl.Series(np.searchsorted(sessions, bars["date"].to_numpy(), side="right") - 1))
         known = pl.col("position") + self._settings.delisted_after_sessions
         bar_after = pl.col("position").shift(-1).over("ticker")
-        ends = pl.DataFrame([(each.old, each.since) for each in self._settings.renames], {"ticker": pl.String, "on": pl.Date}, orient="row")
+        ends = pl.DataFrame(
+            [(each.old, each.since, each.new) for each in self._settings.renames],
+            {"ticker": pl.String, "on": pl.Date, "new": pl.String},
+            orient="row",
+        )
         given_up = pl.Series(np.searchsorted(sessions, ends["on"].to_numpy().astype("datetime64[D]")))
         bars = bars.join(ends.with_columns(given_up=given_up), on="ticker", how="left", maintain_order="left")
         renamed = (
@@ -126,7 +130,9 @@ class FilesSource:
         renamed = renamed.fill_null(False)
         silent = (bar_after.is_null() | (bar_after > known)) & ~renamed
         gaps = bars.with_columns(
-            known=pl.when(renamed).then("given_up").when(silent).then(known), reason=pl.when(renamed).then(pl.lit("renamed"))
+            known=pl.when(renamed).then("given_up").when(silent).then(known),
+            reason=pl.when(renamed).then(pl.lit("renamed")),
+            successor=pl.when(renamed).then("new"),
         ).filter(pl.col("known") < len(sessions))
         every = pl.Series(sessions, dtype=pl.Date)
         gaps = gaps.with_columns(last_session=every.gather(gaps["position"]), known_at=every.gather(gaps["known"]))

@@ -22,7 +22,9 @@ SETTINGS = DelistingSettings()
 
 def ended(*rows: tuple[str, int, int, str | None]) -> pl.DataFrame:
     """Delistings by the places of the last session and of the session on which they were known."""
-    return pl.DataFrame([(ticker, DATES[last], DATES[known], why) for ticker, last, known, why in rows], schema=DELISTINGS, orient="row")
+    return pl.DataFrame(
+        [(ticker, DATES[last], DATES[known], why, None) for ticker, last, known, why in rows], schema=DELISTINGS, orient="row"
+    )
 
 
 def test_bars_after_a_delisting_are_another_companys(make_bars: Make) -> None:
@@ -89,7 +91,7 @@ def test_a_new_symbol_brings_its_companys_bars_along_from_the_rename_on(make_bar
 def test_rules(make_bars: Make, closes: list[float], reason: str | None, rule: str, value: float | None) -> None:
     bars = _history(make_bars(DAYS[:20], closes))
     found = with_returns(ended(("A", 19, 24, reason)), bars, SETTINGS)
-    assert found.rows() == [("A", DATES[19], DATES[24], rule, value)]
+    assert found.rows() == [("A", DATES[19], DATES[24], rule, value, None)]
     assert found.schema == DATASETS["delistings"].schema
 
 

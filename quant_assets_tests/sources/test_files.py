@@ -231,8 +231,14 @@ def test_a_ticker_is_delisted_once_enough_sessions_lack_it(write: Write) -> None
     source = write()
     expected = [
         # B: not in the raw file from February on. Another file has it in March, but nobody knew that in February.
-        ("B", date(2020, 1, 31), date(2020, 2, 7), None),
-        ("C", date(2020, 1, 10), date(2020, 1, 17), None),  # by complete_through; five sessions after a Friday (the 11th is no session)
+        ("B", date(2020, 1, 31), date(2020, 2, 7), None, None),
+        (
+            "C",
+            date(2020, 1, 10),
+            date(2020, 1, 17),
+            None,
+            None,
+        ),  # by complete_through; five sessions after a Friday (the 11th is no session)
     ]
     found = source.delistings(ALL, THROUGH)
     assert found.schema == DELISTINGS
@@ -348,8 +354,8 @@ def test_a_rename_ends_the_old_symbol_on_its_day(tmp_path: Path) -> None:
     source = _renamed(tmp_path)
     found = source.delistings(["OLD", "MID", "NEW"], THROUGH)
     assert found.rows() == [
-        ("MID", date(2020, 5, 29), date(2020, 6, 1), "renamed"),
-        ("OLD", date(2020, 2, 28), date(2020, 3, 2), "renamed"),
+        ("MID", date(2020, 5, 29), date(2020, 6, 1), "renamed", "NEW"),
+        ("OLD", date(2020, 2, 28), date(2020, 3, 2), "renamed", "MID"),
     ]
     assert source.delistings(["OLD", "MID"], date(2020, 5, 31))["ticker"].to_list() == ["OLD"]
 
@@ -576,10 +582,10 @@ def test_real_delistings(real: FilesSource) -> None:
     # VAR ends three sessions before its file does, WFM with its file, TWTR with the raw file (while it traded on); DTV came back in 2016.
     asked = ["EMC", "LVLT", "LLTC", "VAR", "WFM", "TWTR", "DTV", "AAPL"]
     assert real.delistings(asked, through).rows() == [
-        ("DTV", date(2015, 7, 24), date(2015, 7, 31), None),
-        ("EMC", date(2016, 9, 6), date(2016, 9, 13), None),
-        ("LLTC", date(2017, 3, 10), date(2017, 3, 17), None),
-        ("LVLT", date(2017, 10, 31), date(2017, 11, 7), None),
+        ("DTV", date(2015, 7, 24), date(2015, 7, 31), None, None),
+        ("EMC", date(2016, 9, 6), date(2016, 9, 13), None, None),
+        ("LLTC", date(2017, 3, 10), date(2017, 3, 17), None, None),
+        ("LVLT", date(2017, 10, 31), date(2017, 11, 7), None, None),
     ]
     assert real.delistings(asked, date(2016, 9, 12))["ticker"].to_list() == ["DTV"]
     assert real.delistings(asked, date(2016, 9, 13))["ticker"].to_list() == ["DTV", "EMC"]
