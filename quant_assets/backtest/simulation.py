@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import DatasetError, HistoryError, SettingsError
 from quant_assets.market.calendar import first_session_from
+from quant_assets.market.delistings import continued
 from quant_assets.market.panel import FloatArray, Panel
 from quant_assets.market.sector_return import LOOKBACK, as_known, equal_weight_returns
 from quant_assets.schemas import DATASETS
@@ -61,6 +62,8 @@ def simulate(
       held, it is sold at its last price.
     - A holding without a bar keeps its last price. A delisted one becomes cash at its last price and `delisting_return` (0 where unknown)
       at the session on which the delisting is known (no cost, no turnover).
+    - A holding whose company was renamed is held on under the new symbol; that is no trade. Where the prices lack the new symbol, it is
+      delisted.
     - A symbol that passed to another company is bought and held as the company that has it at the execution.
 
     Args:
@@ -93,10 +96,19 @@ def simulate(
         raise HistoryError(f"a backtest from {first_day} needs sessions of the {lookback_months(entry_lag)} months before; pass them")
     decided = _decisions(weights, sorted(set(as_ofs)), sessions)
     # Identical rows are the bar of a ticker that is in two sectors' panels; different ones are refused by the panel.
-    bars = as_known(prices.filter(pl.col("ticker").is_in(weights["ticker"].unique().implode()))).unique()
+    chosen = set(weights["ticker"])
+    renames: dict[str, list[tuple[date, str]]] = {}
+    if delistings is not None:
+        for name, known_at, successor in delistings.drop_nulls("successor").select("ticker", "known_at", "successor").iter_rows():
+            renames.setdefault(name, []).append((known_at, successor))
+            chosen.add(successor)
+    bars = prices.filter(pl.col("ticker").is_in(list(chosen)))
+    if delistings is not None:
+        bars, delistings = continued(bars, delistings)
+    bars = as_known(bars).unique()
     closes = Panel.from_long(bars, sessions, ["close"])
     executions = [
-        (at, decided[as_of])
+        (at, {_symbol(name, as_of, sessions[at].item(), renames): weight for name, weight in decided[as_of].items()})
         for as_of in decided
         if (at := int(np.searchsorted(sessions, np.datetime64(as_of))) + entry_lag) < len(sessions)
         and first_session_from(as_of + timedelta(days=1)).month != as_of.month
@@ -116,7 +128,7 @@ def simulate(
         gross[at + 1 : until + 1] = segment.value[1:] / segment.value[:-1] - 1.0
         cash[at : until + 1] = segment.cash
         positions[at : until + 1] = segment.positions
-        held = segment.drifted
+        held = {_symbol(name, sessions[at].item(), sessions[until].item(), renames): share for name, share in segment.drifted.items()}
     cost = turnover * (cost_bps / 1e4)
     net = gross - cost * (1.0 + gross)
     rows = slice(start, count)
@@ -193,6 +205,14 @@ def _delisted_at(delistings: list[tuple[date, float]], sessions: NDArray[np.date
         return len(sessions), 0.0
     known_at, loss = min(later)
     return int(np.searchsorted(sessions, np.datetime64(known_at))), loss
+
+
+def _symbol(name: str, after: date, through: date, renames: dict[str, list[tuple[date, str]]]) -> str:
+    """The symbol on the day `through` of what was `name` on the day `after`."""
+    for known_at, successor in sorted(renames.get(name, [])):
+        if after < known_at <= through:
+            return _symbol(successor, known_at, through, renames)
+    return name
 
 
 def _decisions(weights: pl.DataFrame, as_ofs: list[date], sessions: NDArray[np.datetime64]) -> dict[date, dict[str, float]]:

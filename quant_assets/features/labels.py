@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 from quant_assets.market.calendar import last_session_to, session_number
+from quant_assets.market.delistings import continued
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray, IntArray, Panel
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import LabelSettings
@@ -40,10 +41,13 @@ def labels(
     - At the last close at or before the exit session, at most `STALE_SESSIONS` older and after the entry; known at the exit session.
     - At the last price of a delisted ticker (`delisted`) and the `delisting_return` from there on (0 where unknown), if the delisting
       became known by the exit session. One that became known up to `DELISTING_SESSIONS` later counts only where there is no price for
-      the first way. Known when the delisting was.
+      the first way. Known when the delisting was. Where the entry is the last price, the label is the `delisting_return`, if known.
+
+    A company that was renamed goes on under its new symbol. Where the sector has no prices of that, there is no label.
 
     Args:
-        prices: dataset prices of the sector from `first_day` to `forward_sessions` after `last_day`, in the sector or not.
+        prices: dataset prices (`ticker, date, close, listed`) of the sector from `first_day` to `forward_sessions` after `last_day`, in the
+            sector or not.
         delistings: dataset delistings known in the same months.
         universe: dataset universe (`ticker, date`): the rows to give.
         settings: horizons and entry lag.
@@ -60,6 +64,7 @@ def labels(
 
     """
     schema = DATASETS["labels"].schema
+    prices, delistings = continued(prices.select("ticker", "date", "close", "listed"), delistings)
     panel = Panel.from_long(prices, sessions, ["close"])
     close, count = panel["close"], len(sessions)
     asked = member_mask(panel, universe, first_day, last_day) & ~np.isnan(close)
@@ -80,20 +85,20 @@ def labels(
     entered = entry < count
     entered[entered] = ~np.isnan(close[row[entered], entry[entered]])
     tickers = np.array(panel.tickers, dtype=object)[row]
-    gone, heard, payout = _next_delisting(tickers, entry, sessions, delistings)
+    gone, heard, payout, renamed = _next_delisting(tickers, entry, sessions, delistings)
     final = np.where(gone >= 0, last[row, np.clip(gone, 0, count - 1)], -1)
     found = []
     for horizon in settings.horizons:
         exit_session = entry + horizon
         usual = np.where(exit_session < count, last[row, np.minimum(exit_session, count - 1)], -1)
         usual[usual <= entry] = -1
-        ended = (gone < exit_session) & (final > entry)
+        ended = (gone < exit_session) & ((final > entry) | ((final == entry) & ~np.isnan(payout)))
         delisted = ended & ((heard <= exit_session) | ((heard <= exit_session + DELISTING_SESSIONS) & (usual < 0)))
         last_price = np.where(delisted, final, usual)
         known = np.where(delisted, np.maximum(heard, final), exit_session)
-        keep = entered & (last_price >= 0)
+        keep = entered & (last_price >= 0) & ~(delisted & renamed)
         i, start, stop = row[keep], entry[keep], last_price[keep]
-        left = np.where(delisted, payout, 1.0)[keep]
+        left = np.where(delisted, np.nan_to_num(payout, nan=1.0), 1.0)[keep]
         found.append(
             pl.DataFrame(
                 {
@@ -113,20 +118,21 @@ def labels(
 
 def _next_delisting(
     tickers: NDArray[np.object_], entry: IntArray, sessions: NDArray[np.datetime64], delistings: pl.DataFrame
-) -> tuple[IntArray, IntArray, FloatArray]:
-    """Place among the sessions of the last bar of each row's first delisting after its entry, of when that was known, and what it left.
+) -> tuple[IntArray, IntArray, FloatArray, NDArray[np.bool_]]:
+    """Place among the sessions of the last bar of each row's first delisting from its entry on, of when that was known, and what it left.
 
     A ticker may be delisted twice: a provider's long gap counts as a delisting until the ticker trades again.
 
     Returns:
         Two int64 arrays of shape (n_rows,), -1 where no delisting follows; a place may lie after the last of the sessions. A float64 array
-        of that shape: 1 plus the delisting return, 1 where that is unknown.
+        of that shape: 1 plus the delisting return, NaN where that is unknown. A boolean array: whether it is a rename.
 
     """
     origin = session_number(sessions[:1])[0]
     known = delistings.select(
         "ticker",
-        (1.0 + pl.col("delisting_return").fill_null(0.0)).alias("left"),
+        (1.0 + pl.col("delisting_return")).alias("left"),
+        pl.col("successor").is_not_null().alias("renamed"),
         *(
             pl.Series(name, session_number(delistings[name].to_numpy().astype("datetime64[D]")) - origin)
             for name in ("last_session", "known_at")
@@ -139,9 +145,11 @@ def _next_delisting(
         right_on="last_session",
         by="ticker",
         strategy="forward",
-        allow_exact_matches=False,
         coalesce=False,
         check_sortedness=False,
     )
-    matched = matched.sort("index").with_columns(pl.col("last_session", "known_at").fill_null(-1), pl.col("left").fill_null(1.0))
-    return matched["last_session"].to_numpy(), matched["known_at"].to_numpy(), matched["left"].to_numpy()
+    matched = matched.sort("index").with_columns(
+        pl.col("last_session", "known_at").fill_null(-1), pl.col("left").fill_null(np.nan), pl.col("renamed").fill_null(False)
+    )
+    last, known_at, left, renamed = (matched[name].to_numpy() for name in ("last_session", "known_at", "left", "renamed"))
+    return last, known_at, left, renamed

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from quant_assets.market.adjustment import join_providers
 from quant_assets.market.delistings import with_listing
 from quant_assets.market.events import detect, repair
-from quant_assets.market.placement import entries, place, sector_on, session_from
+from quant_assets.market.placement import entries, place, sector_on
 from quant_assets.market.quarantine import judge
 from quant_assets.market.reconciliation import compare
 from quant_assets.market.steps import with_steps
@@ -47,7 +47,7 @@ def sector_bars(
         snapshots: `sources.base.SECTOR_SNAPSHOTS`.
         sector: slug.
         sessions: datetime64[D] of shape (n_sessions,) from the start of the profile to the last session of the bars.
-        settings: how providers are joined, and which symbols were renamed: the new one brings the old one's bars along from that session.
+        settings: how providers are joined and events judged.
 
     """
     judged = with_listing(judge(bars, sessions), delistings)
@@ -56,30 +56,17 @@ def sector_bars(
     compared = compare(reported, settings.events)
     series, unjoined = join_providers(repair(judged, events), settings)
     placed = sector_on(place(series, snapshots, sector, sessions, "date"), snapshots, sessions)
-    placed = _from_rename(placed, settings, sessions)
     refused = pl.concat([judged.filter(pl.col("reason").is_not_null()), unjoined])
     listed = refused.join(entries(snapshots, sector, sessions), on="ticker").filter(pl.col("date") >= pl.col("entered"))
-    listed = _from_rename(listed.with_columns(panel_from="date"), settings, sessions).filter(pl.col("panel_from") == pl.col("date"))
     listed = listed.with_columns(pl.col("open", "high", "low", "close", "volume").fill_nan(None))
     apart = compared.drop_nulls("explanation")
     return SectorBars(
-        _dataset("ohlcv", placed.with_columns(in_sector=(pl.col("sector") == sector) & pl.col("in_sector_then"))),
+        _dataset("ohlcv", placed.with_columns(in_sector=pl.col("sector").eq_missing(sector))),
         _dataset("quarantine", listed),
-        _dataset("price_events", _from_rename(place(events, snapshots, sector, sessions, "date"), settings, sessions)),
-        _dataset("price_disagreements", _from_rename(place(apart, snapshots, sector, sessions, "date"), settings, sessions)),
+        _dataset("price_events", place(events, snapshots, sector, sessions, "date")),
+        _dataset("price_disagreements", place(apart, snapshots, sector, sessions, "date")),
         compared,
     )
-
-
-def _from_rename(rows: pl.DataFrame, settings: FilesSettings, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
-    """A symbol's rows from before its company took it are part of the panel from that session on; none where that has not come yet."""
-    begins = pl.DataFrame([(each.new, each.since) for each in settings.renames], {"ticker": pl.String, "on": pl.Date}, orient="row")
-    begins = begins.with_columns(took=session_from("on", sessions))
-    joined = rows.join(begins, on="ticker", how="left", maintain_order="left").filter(pl.col("on").is_null() | pl.col("took").is_not_null())
-    return joined.with_columns(
-        panel_from=pl.max_horizontal("panel_from", "took"),
-        in_sector_then=pl.col("took").is_null() | (pl.col("date") >= pl.col("took")),
-    ).drop("on", "took")
 
 
 def _dataset(name: str, rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""What a delisting means: where a symbol's next company begins, and what holders got beyond the last price."""
+"""What a delisting means: where a symbol's next company begins, how a renamed one goes on, and what holders got beyond the last price."""
 
 import polars as pl
 
@@ -32,6 +32,42 @@ def company(bars: pl.DataFrame) -> pl.Series:
     """Number of each bar's company (Int64), from bars sorted by ticker and date; the ticker's where there is no `listed`."""
     key = pl.struct("ticker", "listed") if "listed" in bars.columns else pl.col("ticker")
     return bars.select(key.rle_id().cast(pl.Int64)).to_series()
+
+
+def continued(prices: pl.DataFrame, delistings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Let a renamed company's closes go on under its old symbol: who held it holds it still.
+
+    They are the new symbol's closes, times the ratio of the two at the last session of the old one.
+
+    Args:
+        prices: `ticker, date, close`, and `listed` and `panel_from` where they are there; the new symbol's with the bars before the rename.
+        delistings: dataset delistings.
+
+    Returns:
+        Those columns of the prices, and the delistings. A rename is no longer among these, but what became of the new symbol is; it
+        stays where the prices lack the new symbol.
+
+    """
+    prices = prices.select(pl.selectors.by_name("ticker", "date", "close", "listed", "panel_from", require_all=False))
+    delistings = delistings.unique(["ticker", "last_session"], maintain_order=True)
+    company = ["listed"] if "listed" in prices.columns else []
+    for rename in delistings.drop_nulls("successor").sort("known_at", descending=True).iter_rows(named=True):
+        old, new = (prices.filter(pl.col("ticker") == symbol) for symbol in (rename["ticker"], rename["successor"]))
+        last, base = (rows.filter(pl.col("date") == rename["last_session"]).head(1) for rows in (old, new))
+        if last.is_empty() or base.is_empty():
+            continue
+        later = new.filter(pl.col("date") >= rename["known_at"])
+        later = later.join(base, on=company, how="semi", maintain_order="left") if company else later
+        kept = {name: pl.lit(last[name][0]) for name in ("ticker", *company)}
+        prices = pl.concat([prices, later.with_columns(close=pl.col("close") * (last["close"][0] / base["close"][0]), **kept)])
+        # Not beyond the day on which another company takes the old symbol: from then on its delistings are that one's.
+        taken = old.filter(pl.col("date") >= rename["known_at"])["date"].min()
+        follows = (pl.col("ticker") == rename["successor"]) & (pl.col("last_session") >= rename["known_at"])
+        if taken is not None:
+            follows &= pl.col("last_session") < taken
+        done = (pl.col("ticker") == rename["ticker"]) & (pl.col("last_session") == rename["last_session"])
+        delistings = pl.concat([delistings.filter(~done), delistings.filter(follows).with_columns(ticker=pl.lit(rename["ticker"]))])
+    return prices, delistings
 
 
 def with_returns(delistings: pl.DataFrame, prices: pl.DataFrame, settings: DelistingSettings) -> pl.DataFrame:

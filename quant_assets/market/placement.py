@@ -22,10 +22,11 @@ def spells(snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.Data
     """From which session on a ticker belongs to which sector.
 
     The newest snapshot not after the date counts; one dated on a day without trading counts from the next session. A
-    ticker's first snapshot is assumed for the time before it, so its first spell starts at the first session.
+    ticker's first snapshot is assumed for the time before it, so its first spell starts at the first session; that of a symbol
+    which its company took over with a rename starts there, in the sector of that day.
 
     Args:
-        snapshots: `ticker`, `sector`, `known_at` (`sources.base.SECTOR_SNAPSHOTS`).
+        snapshots: `ticker`, `sector`, `known_at`, `since` (`sources.base.SECTOR_SNAPSHOTS`).
         sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on.
 
     Returns:
@@ -35,9 +36,11 @@ def spells(snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.Data
     """
     start = pl.lit(sessions[0].item() if len(sessions) else None, pl.Date)
     known = snapshots.sort("ticker", "known_at", maintain_order=True)
+    first = pl.when(pl.col("ticker").is_first_distinct()).then(start).otherwise(session_from("known_at", sessions))
+    begun = session_from("since", sessions)
     return (
         known.with_columns(
-            first=pl.when(pl.col("ticker").is_first_distinct()).then(start).otherwise(session_from("known_at", sessions)),
+            first=pl.when(pl.col("since").is_null()).then(first).when(begun.is_not_null()).then(pl.max_horizontal(first, begun)),
             assumed_until=pl.col("known_at").first().over("ticker"),
         )
         .drop_nulls("first")
@@ -94,5 +97,8 @@ def sector_on(rows: pl.DataFrame, snapshots: pl.DataFrame, sessions: NDArray[np.
 def panel_tickers(snapshots: pl.DataFrame, sector: str, through: date) -> list[str]:
     """Tickers that belonged to the sector by `through`, sorted: those whose bars the sector's panel needs."""
     known = pl.col("ticker").is_first_distinct() | (pl.col("known_at") <= through)
-    there = snapshots.sort("ticker", "known_at").filter(known).filter(pl.col("sector") == sector)
+    there = snapshots.sort("ticker", "known_at").filter(known & (pl.col("since").is_null() | (pl.col("since") <= through)))
+    # Of the snapshots before a rename only the last one counts.
+    last = (pl.col("known_at").shift(-1) > pl.col("since")).over("ticker").fill_null(True)
+    there = there.filter(pl.col("since").is_null() | last).filter(pl.col("sector") == sector)
     return there["ticker"].unique().sort().to_list()

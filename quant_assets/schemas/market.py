@@ -223,6 +223,9 @@ MARKET = (
                 nullable=True,
                 ge=-1,
             ),
+            "successor": Column(
+                pl.String, "the new symbol of a company that was renamed: its prices continue; null without one", nullable=True
+            ),
         },
     ),
     Dataset(

@@ -24,15 +24,17 @@ BARS = pl.Schema(
     }
 )
 
-#: Sector snapshots: `ticker` belonged to `sector` (slug) according to a snapshot known from `known_at` on.
-SECTOR_SNAPSHOTS = pl.Schema({"ticker": pl.String, "sector": pl.String, "known_at": pl.Date})
+#: Sector snapshots: `ticker` belonged to `sector` (slug) according to a snapshot known from `known_at` on. A symbol that its company took
+#: over with a rename begins on that day (`since`, else null); the company's earlier snapshots are given with it.
+SECTOR_SNAPSHOTS = pl.Schema({"ticker": pl.String, "sector": pl.String, "known_at": pl.Date, "since": pl.Date})
 
 #: Index membership intervals, both ends included; `end_date` null while a member.
 MEMBERSHIP = pl.Schema({"ticker": pl.String, "start_date": pl.Date, "end_date": pl.Date})
 
 #: The last bar of tickers that stopped trading, and the session at which that was known. `reason` is takeover, failure, renamed, or null
-#: where the provider does not say. A ticker that trades again after its `last_session` is another company.
-DELISTINGS = pl.Schema({"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date, "reason": pl.String})
+#: where the provider does not say. A ticker that trades again after its `last_session` is another company. `successor` is the new symbol
+#: of a company that was renamed, else null.
+DELISTINGS = pl.Schema({"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date, "reason": pl.String, "successor": pl.String})
 
 #: Which provider has a bar of which company on a day, under the symbol it had or got, whatever the bar is worth.
 HELD = pl.Schema({"ticker": pl.String, "date": pl.Date, "provider": pl.String})

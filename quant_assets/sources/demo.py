@@ -63,6 +63,7 @@ class DemoSource:
                 "ticker": [*world.tickers, *(world.tickers[move.ticker] for move in moves)],
                 "sector": [*world.sectors, *(move.sector for move in moves)],
                 "known_at": _days(world, np.concatenate([world.schedule.classified, [move.session for move in moves]])),
+                "since": None,
             },
             schema=SECTOR_SNAPSHOTS,
         ).sort("ticker", "known_at")
@@ -103,6 +104,7 @@ class DemoSource:
                 "last_session": _days(world, world.schedule.last),
                 "known_at": _days(world, world.schedule.delisting_known),
                 "reason": np.where(world.schedule.crash < world.schedule.last, "failure", "takeover").tolist(),
+                "successor": None,
             },
             schema=DELISTINGS,
         )

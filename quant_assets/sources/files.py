@@ -117,7 +117,11 @@ class FilesSource:
         bars = bars.with_columns(position=pl.Series(np.searchsorted(sessions, bars["date"].to_numpy(), side="right") - 1))
         known = pl.col("position") + self._settings.delisted_after_sessions
         bar_after = pl.col("position").shift(-1).over("ticker")
-        ends = pl.DataFrame([(each.old, each.since) for each in self._settings.renames], {"ticker": pl.String, "on": pl.Date}, orient="row")
+        ends = pl.DataFrame(
+            [(each.old, each.since, each.new) for each in self._settings.renames],
+            {"ticker": pl.String, "on": pl.Date, "new": pl.String},
+            orient="row",
+        )
         given_up = pl.Series(np.searchsorted(sessions, ends["on"].to_numpy().astype("datetime64[D]")))
         bars = bars.join(ends.with_columns(given_up=given_up), on="ticker", how="left", maintain_order="left")
         renamed = (
@@ -126,7 +130,9 @@ class FilesSource:
         renamed = renamed.fill_null(False)
         silent = (bar_after.is_null() | (bar_after > known)) & ~renamed
         gaps = bars.with_columns(
-            known=pl.when(renamed).then("given_up").when(silent).then(known), reason=pl.when(renamed).then(pl.lit("renamed"))
+            known=pl.when(renamed).then("given_up").when(silent).then(known),
+            reason=pl.when(renamed).then(pl.lit("renamed")),
+            successor=pl.when(renamed).then("new"),
         ).filter(pl.col("known") < len(sessions))
         every = pl.Series(sessions, dtype=pl.Date)
         gaps = gaps.with_columns(last_session=every.gather(gaps["position"]), known_at=every.gather(gaps["known"]))
@@ -148,12 +154,22 @@ class FilesSource:
         file = self._settings.securities
         if file is None:
             return SECTOR_SNAPSHOTS.to_frame()
-        frame = _collect(self._scan(file.file, _named(file.columns, SECTOR_SNAPSHOTS)), file.file).drop_nulls()
+        frame = _collect(self._scan(file.file, _named(file.columns, ("ticker", "sector", "known_at"))), file.file).drop_nulls()
         unknown = frame.filter(~pl.col("sector").is_in(list(file.sectors))).sort("ticker", "known_at")
         if len(unknown):
             row = unknown.row(0, named=True)
             raise SourceError(f"{file.file}: ticker {row['ticker']} has the unknown sector '{row['sector']}'; map it in {_MAPPING}")
-        return frame.with_columns(pl.col("sector").replace_strict(file.sectors)).sort("ticker", "known_at", maintain_order=True)
+        first = pl.col("known_at") == pl.col("known_at").min().over("asked")
+        known = (pl.col("known_at") >= pl.col("first")) & ((pl.col("known_at") <= pl.col("last")) | first)
+        companies = self._companies(frame, known, ["known_at"])
+        begins = pl.DataFrame(
+            [(each.new, each.since) for each in self._settings.renames], {"ticker": pl.String, "since": pl.Date}, orient="row"
+        )
+        return (
+            companies.with_columns(pl.col("sector").replace_strict(file.sectors))
+            .join(begins, on="ticker", how="left", maintain_order="left")
+            .sort("ticker", "known_at", maintain_order=True)
+        )
 
     @cached_property
     def _membership(self) -> pl.DataFrame:
@@ -168,7 +184,10 @@ class FilesSource:
     @cached_property
     def _statements(self) -> pl.DataFrame:
         files = [self._versions(file) for file in self._settings.fundamentals]
-        return pl.concat([STATEMENTS.to_frame(), *files]).sort("ticker", "period_end", "frequency", "provider", "version")
+        known = pl.coalesce("published", "period_end").is_between("first", "last")
+        period = ["period_end", "frequency", "provider"]
+        companies = self._companies(pl.concat([STATEMENTS.to_frame(), *files]), known, period).sort("ticker", *period, "version")
+        return companies.with_columns(version=pl.int_range(pl.len(), dtype=pl.Int32).over("ticker", *period))
 
     @cached_property
     def _macro(self) -> pl.DataFrame:
@@ -365,6 +384,17 @@ class FilesSource:
             .drop("asked", "first", "last", "place")
         )
         return pl.concat([plain, companies])
+
+    def _companies(self, rows: pl.DataFrame, known: pl.Expr, one: Sequence[str]) -> pl.DataFrame:
+        """Rows of each company under every symbol that it has had, those `known` in time; of `one` thing the first symbol's."""
+        plain = rows.join(self._symbols, left_on="ticker", right_on="asked", how="anti", maintain_order="left")
+        found = (
+            rows.join(self._symbols, on="ticker", maintain_order="left")
+            .filter(known)
+            .filter(pl.col("place") == pl.col("place").min().over("asked", *one))
+            .with_columns(ticker="asked")
+        )
+        return pl.concat([plain, found.select(plain.columns)])
 
     @cached_property
     def _symbols(self) -> pl.DataFrame:

@@ -38,7 +38,7 @@ def weights_of(decisions: dict[date, dict[str, float]]) -> pl.DataFrame:
 
 def delistings_of(*rows: tuple[str, date, date]) -> pl.DataFrame:
     frame = pl.DataFrame(rows, schema={"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date}, orient="row")
-    return frame.with_columns(delisting_return=pl.lit(None, pl.Float64))
+    return frame.with_columns(delisting_return=pl.lit(None, pl.Float64), successor=pl.lit(None, pl.String))
 
 
 def run(decisions: dict[date, dict[str, float]], prices: pl.DataFrame, first: date, last: date, **options: Any) -> pl.DataFrame:
@@ -190,6 +190,25 @@ def test_a_delisting_return_is_lost_when_the_delisting_is_known() -> None:
     assert at(frame, known)["cash"] == pytest.approx(0.3 / 0.8)
     whole = run(decisions | {FEB: {}}, prices, date(2016, 2, 1), date(2016, 2, 29), delistings=delistings_of(("A", last, known)))
     assert whole["gross_return"].abs().max() == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("known", [after(JAN, 1), after(JAN, 5), after(FEB, 1)])
+def test_a_renamed_holding_is_held_on(known: date) -> None:
+    """The new symbol's prices have another level, and its panel brings the earlier ones along from the rename on."""
+    path = steps({after(JAN, 3): 1.1, after(JAN, 8): 1.5, after(FEB, 4): 0.9})
+    decisions = {JAN: {"OLD": 0.5, "B": 0.5}, FEB: {"NEW" if known <= FEB else "OLD": 0.5, "B": 0.5}}
+    plain = run(
+        {day: {"A": 0.5, "B": 0.5} for day in decisions}, prices_of({"A": path, "B": steps({})}), date(2016, 2, 1), MAR, cost_bps=10
+    )
+    old = prices_of({"OLD": [close if day < known else None for day, close in zip(DATES, path, strict=True)], "B": steps({})})
+    new = prices_of({"NEW": [3.0 * close for close in path]}).with_columns(panel_from=pl.max_horizontal("date", pl.lit(known)))
+    gone = delistings_of(("OLD", after(known, -1), known)).with_columns(successor=pl.lit("NEW"), delisting_return=pl.lit(0.0))
+    found = run(decisions, pl.concat([old, new]), date(2016, 2, 1), MAR, cost_bps=10, delistings=gone)
+    for name in set(plain.columns) - {"date"}:
+        assert found[name].to_numpy() == pytest.approx(plain[name].to_numpy(), abs=1e-14), name
+    if known == after(JAN, 5):
+        lost = run(decisions, old, date(2016, 2, 1), MAR, delistings=gone)
+        assert at(lost, known)["cash"] == pytest.approx(0.55 / 1.05)  # without the new symbol's prices it ends
 
 
 def test_a_symbol_is_held_as_the_company_that_has_it_at_the_execution() -> None:

@@ -27,14 +27,17 @@ def ask(
     *,
     gone: tuple[int, int] | list[tuple[int, int]] | None = None,
     loss: float | None = None,
+    listed: list[int] | None = None,
     last_known: date = FAR,
     settings: LabelSettings = SETTINGS,
 ) -> dict[int, tuple[float, int, date, bool]]:
-    """Labels of session `at` for closes by place: horizon to (return, place of the exit, known_at, delisted)."""
+    """Labels of session `at` by horizon: (return, place of the exit, known_at, delisted); at each place `listed` a new company begins."""
     prices = pl.DataFrame({"ticker": "A", "date": [day(place) for place in closes], "close": list(closes.values())})
+    begun = [min(closes), *(place for place in (listed or []))]
+    prices = prices.with_columns(listed=pl.Series([day(max(start for start in begun if start <= place)) for place in closes]))
     events = [gone] if isinstance(gone, tuple) else gone or []
     delistings = pl.DataFrame(
-        [("A", day(last), day(known), "unknown", loss) for last, known in events], schema=DATASETS["delistings"].schema, orient="row"
+        [("A", day(last), day(known), "unknown", loss, None) for last, known in events], schema=DATASETS["delistings"].schema, orient="row"
     )
     universe = pl.DataFrame({"ticker": ["A"], "date": [day(at)]})
     found = labels(prices, delistings, universe, settings, DAYS, last_known, day(at), day(at))
@@ -100,7 +103,7 @@ def test_a_label_ends_with_its_company_also_where_the_symbol_trades_again() -> N
     bars = steady(*range(6), *range(15, 90))
     prices = pl.DataFrame({"ticker": "A", "date": [day(place) for place in bars], "close": list(bars.values())})
     prices = prices.with_columns(listed=pl.when(pl.col("date") < day(10)).then(pl.lit(day(0))).otherwise(pl.lit(day(15))))
-    gone = pl.DataFrame([("A", day(5), day(10), "unknown", None)], schema=DATASETS["delistings"].schema, orient="row")
+    gone = pl.DataFrame([("A", day(5), day(10), "unknown", None, None)], schema=DATASETS["delistings"].schema, orient="row")
     universe = pl.DataFrame({"ticker": ["A"] * 2, "date": [day(3), day(20)]})
     found = labels(prices, gone, universe, LabelSettings(horizons=(4, 20)), DAYS, FAR, day(0), day(30))
     assert found.select("date", "horizon", "exit_date", "delisted").rows() == [
@@ -129,8 +132,10 @@ def test_a_delisting_known_after_the_exit_counts_only_without_a_price_and_for_a_
     assert set(ask(bars, gone=(10, 18 + DELISTING_SESSIONS), settings=settings)) == {11}
 
 
-def test_delisted_at_the_entry_gives_no_label() -> None:
+def test_delisted_at_the_entry_gives_a_label_only_where_the_payout_is_known() -> None:
     assert ask(steady(0, 1), gone=(1, 6)) == {}
+    # Bought at its last close, as a backtest may: the payout is known, and so is the label.
+    assert ask(steady(0, 1), gone=(1, 6), loss=-0.3) == {horizon: (pytest.approx(-0.3), 1, day(6), True) for horizon in (1, 5, 20, 60)}
     assert ask(steady(0, 1, 2), gone=(2, 6))[60] == (pytest.approx(0.01), 2, day(6), True)
 
 
@@ -141,10 +146,47 @@ def test_a_delisting_announced_before_the_last_session_is_known_at_the_last_pric
 def test_the_first_delisting_after_the_entry_counts() -> None:
     bars = steady(*range(6), *range(15, 31))
     twice = [(5, 10), (30, 35)]
-    assert ask(bars, 0, gone=twice)[20][1:] == (5, day(10), True)
-    assert ask(bars, 15, gone=twice)[20][1:] == (30, day(35), True)
-    assert ask(bars, 4, gone=twice)[60][1:] == (30, day(35), True)  # entered at the last bar before the gap
-    assert ask(bars, 15, gone=twice[:1])[5][1:] == (21, day(21), False)
+    assert ask(bars, 0, gone=twice, listed=[15])[20][1:] == (5, day(10), True)
+    assert ask(bars, 15, gone=twice, listed=[15])[20][1:] == (30, day(35), True)
+    assert ask(bars, 4, gone=twice, listed=[15]) == {}  # entered at the last bar before the gap: what follows is another company's
+    assert ask(bars, 15, gone=twice[:1], listed=[15])[5][1:] == (21, day(21), False)
+
+
+def renamed(*, known: int = 10, taken: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A company that trades as OLD before place `known` and as NEW, at three times the level, up to place 40; its delistings."""
+    path = steady(*range(41))
+    rows = [("OLD", day(place), close, day(0)) for place, close in path.items() if place < known]
+    rows += [("NEW", day(place), 3.0 * close, day(0)) for place, close in path.items()]
+    if taken is not None:
+        rows += [("OLD", day(place), 7.0, day(taken)) for place in range(taken, 90)]
+    prices = pl.DataFrame(rows, schema=["ticker", "date", "close", "listed"], orient="row")
+    ends = [("OLD", day(known - 1), day(known), "renamed", 0.0, "NEW"), ("NEW", day(40), day(45), "failure", -0.3, None)]
+    return prices, pl.DataFrame(ends, schema=DATASETS["delistings"].schema, orient="row")
+
+
+@pytest.mark.parametrize("taken", [None, 20])
+@pytest.mark.parametrize("at", [5, 9])
+def test_a_label_goes_on_under_the_new_symbol(at: int, taken: int | None) -> None:
+    """Also where it is entered on the day of the rename, and whoever has the old symbol afterwards."""
+    prices, gone = renamed(taken=taken)
+    universe = pl.DataFrame({"ticker": ["OLD"], "date": [day(at)]})
+    found = labels(prices, gone, universe, SETTINGS, DAYS, FAR, day(0), day(30)).filter(pl.col("horizon") < 60)
+    assert found.select("horizon", "exit_date", "known_at", "delisted").rows() == [
+        (horizon, day(at + 1 + horizon), day(at + 1 + horizon), False) for horizon in (1, 5, 20)
+    ]
+    assert found["forward_return"].to_list() == pytest.approx([1.01**horizon - 1.0 for horizon in (1, 5, 20)])
+    far = labels(prices, gone, universe, SETTINGS, DAYS, FAR, day(0), day(30)).filter(pl.col("horizon") == 60)
+    if taken is None:
+        assert far["forward_return"].to_list() == pytest.approx([0.7 * 1.01 ** (39 - at) - 1.0])
+    absent = labels(prices.filter(pl.col("ticker") == "OLD"), gone, universe, SETTINGS, DAYS, FAR, day(0), day(30))
+    assert absent["exit_date"].to_list() == [day(7)] * (at == 5), "a sector without the new symbol has no label beyond the rename"
+
+
+def test_the_next_owner_of_an_old_symbol_has_its_own_delistings() -> None:
+    prices, gone = renamed(taken=20)
+    universe = pl.DataFrame({"ticker": ["OLD"], "date": [day(30)]})
+    found = labels(prices, gone, universe, SETTINGS, DAYS, FAR, day(0), day(30))
+    assert found.select("forward_return", "delisted").unique().rows() == [(0.0, False)]
 
 
 def test_labels_mature() -> None:

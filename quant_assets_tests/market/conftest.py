@@ -52,10 +52,10 @@ def make_bars() -> Callable[..., pl.DataFrame]:
 
 @pytest.fixture(scope="session")
 def make_snapshots() -> Callable[..., pl.DataFrame]:
-    """Build sector snapshots from (ticker, sector, known_at)."""
+    """Build sector snapshots from (ticker, sector, known_at) of symbols that were not renamed, or with `since`."""
 
-    def build(*rows: tuple[str, str, date]) -> pl.DataFrame:
-        return pl.DataFrame(rows, schema=SECTOR_SNAPSHOTS, orient="row")
+    def build(*rows: tuple[str, str, date] | tuple[str, str, date, date]) -> pl.DataFrame:
+        return pl.DataFrame([(*row, None)[:4] for row in rows], schema=SECTOR_SNAPSHOTS, orient="row")
 
     return build
 

@@ -33,7 +33,7 @@ def market(make_bars: Make) -> dict[str, pl.DataFrame]:
         frames.append(make_bars(days, [1.0] * len(days), ticker=name, provider="ended" if name == "OVER" else "raw"))
     bars = pl.concat(frames)
     refused = bars.filter((pl.col("ticker") == "T0") & (pl.col("date") == DATES[50]))
-    gone = pl.DataFrame([("GONE", DATES[25], DATES[30], None)], schema=DELISTINGS, orient="row")
+    gone = pl.DataFrame([("GONE", DATES[25], DATES[30], None, None)], schema=DELISTINGS, orient="row")
     expected = pl.DataFrame({"ticker": NAMES}).join(pl.DataFrame({"date": DATES}), how="cross")
     series = bars.join(refused, on=["ticker", "date"], how="anti")
     return {"members": expected, "series": series, "bars": bars, "quarantine": refused, "delistings": gone}

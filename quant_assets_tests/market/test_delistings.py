@@ -9,8 +9,9 @@ from quant_assets.market import calendar
 from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import sector_bars
 from quant_assets.market.delistings import with_listing, with_returns
+from quant_assets.market.placement import panel_tickers
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import DelistingSettings, FilesSettings, Rename
+from quant_assets.settings import DelistingSettings, FilesSettings
 from quant_assets.sources.base import DELISTINGS
 
 Make = Callable[..., pl.DataFrame]
@@ -21,7 +22,9 @@ SETTINGS = DelistingSettings()
 
 def ended(*rows: tuple[str, int, int, str | None]) -> pl.DataFrame:
     """Delistings by the places of the last session and of the session on which they were known."""
-    return pl.DataFrame([(ticker, DATES[last], DATES[known], why) for ticker, last, known, why in rows], schema=DELISTINGS, orient="row")
+    return pl.DataFrame(
+        [(ticker, DATES[last], DATES[known], why, None) for ticker, last, known, why in rows], schema=DELISTINGS, orient="row"
+    )
 
 
 def test_bars_after_a_delisting_are_another_companys(make_bars: Make) -> None:
@@ -34,7 +37,11 @@ def test_bars_after_a_delisting_are_another_companys(make_bars: Make) -> None:
 def test_a_company_owes_nothing_to_the_one_that_had_its_symbol_before(make_bars: Make, make_snapshots: Make) -> None:
     """Anchor and factors start anew, and cutting the bars at any date gives what was known then."""
     places = [*range(30), *range(50, 90)]
-    bars = make_bars([DATES[k] for k in places], [100.0 + k for k in places], split_ratio=[2.0 if k == 10 else 1.0 for k in places])
+    bars = make_bars(
+        [DATES[k] for k in places],
+        [(100.0 + k) / (2 if k >= 10 else 1) for k in places],
+        split_ratio=[2.0 if k == 10 else 1.0 for k in places],
+    )
     snapshots, gone = make_snapshots(("A", "it", date(2016, 1, 1))), ended(("A", 29, 34, None))
     whole, *_ = sector_bars(bars, gone, snapshots, "it", DAYS, FilesSettings())
     first, second = whole.filter(pl.col("listed") == DATES[0]), whole.filter(pl.col("listed") == DATES[50])
@@ -50,16 +57,19 @@ def test_a_company_owes_nothing_to_the_one_that_had_its_symbol_before(make_bars:
 
 
 def test_a_new_symbol_brings_its_companys_bars_along_from_the_rename_on(make_bars: Make, make_snapshots: Make) -> None:
-    settings = FilesSettings(renames=(Rename(old="OLD", new="NEW", since=DATES[40]),))
     bars = pl.concat([make_bars(DAYS[:40], [10.0] * 40, ticker="OLD"), make_bars(DAYS, [10.0] * len(DAYS), ticker="NEW")])
-    snapshots = make_snapshots(("NEW", "it", date(2016, 1, 1)), ("OLD", "it", date(2016, 1, 1)))
+    snapshots = make_snapshots(
+        ("NEW", "re", date(2015, 1, 1), DATES[40]), ("NEW", "it", date(2016, 1, 1), DATES[40]), ("OLD", "it", date(2016, 1, 1))
+    )
     gone = ended(("OLD", 39, 40, "renamed"))
-    ohlcv, *_ = sector_bars(bars, gone, snapshots, "it", DAYS, settings)
+    ohlcv, *_ = sector_bars(bars, gone, snapshots, "it", DAYS, FilesSettings())
+    assert panel_tickers(snapshots, "re", DATES[-1]) == []
+    assert [panel_tickers(snapshots, "it", DATES[k]) for k in (39, 40)] == [["OLD"], ["NEW", "OLD"]]
     new = ohlcv.filter(pl.col("ticker") == "NEW")
     assert new["panel_from"].to_list() == [DATES[40]] * 40 + DATES[40:]
     assert new["in_sector"].to_list() == [False] * 40 + [True] * (len(DAYS) - 40)
     assert set(new["listed"]) == {DATES[0]}
-    before, *_ = sector_bars(bars.filter(pl.col("date") < DATES[40]), gone.clear(), snapshots, "it", DAYS[:40], settings)
+    before, *_ = sector_bars(bars.filter(pl.col("date") < DATES[40]), gone.clear(), snapshots, "it", DAYS[:40], FilesSettings())
     assert before["ticker"].unique().to_list() == ["OLD"]
     assert_frame_equal(before, ohlcv.filter(pl.col("panel_from") < DATES[40]), check_exact=True)
 
@@ -81,7 +91,7 @@ def test_a_new_symbol_brings_its_companys_bars_along_from_the_rename_on(make_bar
 def test_rules(make_bars: Make, closes: list[float], reason: str | None, rule: str, value: float | None) -> None:
     bars = _history(make_bars(DAYS[:20], closes))
     found = with_returns(ended(("A", 19, 24, reason)), bars, SETTINGS)
-    assert found.rows() == [("A", DATES[19], DATES[24], rule, value)]
+    assert found.rows() == [("A", DATES[19], DATES[24], rule, value, None)]
     assert found.schema == DATASETS["delistings"].schema
 
 
@@ -113,7 +123,7 @@ def test_real_symbols_that_were_handed_on(real) -> None:  # type: ignore[no-unty
     """DirecTV's symbol in 2016; Sanmina before and after its reverse split; Dynegy's old and new shares; du Pont and DuPont."""
     through, start = date(2025, 10, 7), date(2000, 1, 1)
     tickers = ["DD", "DTV", "DYN", "LLTC", "SANM"]
-    snapshots = pl.DataFrame({"ticker": tickers, "sector": ["it"] * 5, "known_at": [start] * 5})
+    snapshots = pl.DataFrame({"ticker": tickers, "sector": ["it"] * 5, "known_at": [start] * 5, "since": [None] * 5})
     gone = real.source.delistings(tickers, through)
     ohlcv, *_ = sector_bars(real.source.bars(tickers, start, through), gone, snapshots, "it", real.sessions, real.settings.files)
     spans = ohlcv.group_by("ticker", "listed").agg(last=pl.col("date").max()).sort("ticker", "listed")

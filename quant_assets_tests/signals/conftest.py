@@ -91,7 +91,7 @@ def simulate(seed: int = 3, extra: int = 3) -> Market:
             halted = pl.Series(days[list(HALTED)], dtype=pl.Date)
             members.append(pl.DataFrame({"ticker": [name] * len(halted), "date": halted, "sector_assumed": [False] * len(halted)}))
     gone = pl.DataFrame({"ticker": ["GONE"], "last_session": [days[GONE].item()], "known_at": [days[KNOWN_GONE].item()]})
-    gone = gone.with_columns(rule=pl.lit("unknown"), delisting_return=pl.lit(None, pl.Float64))
+    gone = gone.with_columns(rule=pl.lit("unknown"), delisting_return=pl.lit(None, pl.Float64), successor=pl.lit(None, pl.String))
     universe = pl.concat(members).sort("ticker", "date")
     return Market(days, pl.concat(frames).sort("ticker", "date"), universe, gone)
 

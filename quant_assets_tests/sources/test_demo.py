@@ -294,7 +294,7 @@ def test_delisted_tickers_stop_and_some_crash(source: DemoSource, bars: pl.DataF
 
 
 def test_delisting_is_not_known_before_its_day(source: DemoSource, world: Market) -> None:
-    for ticker, last, known, _ in source.delistings(world.tickers, END).rows():
+    for ticker, last, known, _, _ in source.delistings(world.tickers, END).rows():
         assert last < known
         assert source.delistings([ticker], known - timedelta(days=1)).is_empty()
         assert len(source.delistings([ticker], known)) == 1

@@ -222,8 +222,8 @@ def test_membership_ends_the_day_before_the_end_date(write: Write) -> None:
 
 def test_snapshots_are_shown_once_known_and_the_first_one_always(write: Write) -> None:
     source = write()
-    assert source.sector_snapshots(date(2020, 8, 31)).rows() == [("A", "it", date(2020, 3, 1)), ("B", "it", date(2021, 1, 1))]
-    assert source.sector_snapshots(date(2022, 1, 1)).rows()[1] == ("A", "telecoms", date(2020, 9, 1))
+    assert source.sector_snapshots(date(2020, 8, 31)).rows() == [("A", "it", date(2020, 3, 1), None), ("B", "it", date(2021, 1, 1), None)]
+    assert source.sector_snapshots(date(2022, 1, 1)).rows()[1] == ("A", "telecoms", date(2020, 9, 1), None)
     assert source.sector_snapshots(THROUGH).schema == SECTOR_SNAPSHOTS
 
 
@@ -231,8 +231,14 @@ def test_a_ticker_is_delisted_once_enough_sessions_lack_it(write: Write) -> None
     source = write()
     expected = [
         # B: not in the raw file from February on. Another file has it in March, but nobody knew that in February.
-        ("B", date(2020, 1, 31), date(2020, 2, 7), None),
-        ("C", date(2020, 1, 10), date(2020, 1, 17), None),  # by complete_through; five sessions after a Friday (the 11th is no session)
+        ("B", date(2020, 1, 31), date(2020, 2, 7), None, None),
+        (
+            "C",
+            date(2020, 1, 10),
+            date(2020, 1, 17),
+            None,
+            None,
+        ),  # by complete_through; five sessions after a Friday (the 11th is no session)
     ]
     found = source.delistings(ALL, THROUGH)
     assert found.schema == DELISTINGS
@@ -300,12 +306,56 @@ def test_a_renamed_companys_bars_are_found_under_each_of_its_symbols(tmp_path: P
     ]
 
 
+def test_a_renamed_companys_snapshots_are_found_under_each_of_its_symbols(tmp_path: Path) -> None:
+    source = _renamed(tmp_path)
+    rows = [
+        ("MID", "Tech", date(2020, 5, 4)),
+        ("NEW", "Phones", date(2020, 7, 1)),
+        ("OLD", "Phones", date(2020, 10, 1)),  # its next owner
+    ]
+    schema = {"ticker": pl.String, "sector": pl.String, "as_of": pl.Date}
+    pl.DataFrame(rows, schema, orient="row").write_parquet(tmp_path / "sectors.parquet")
+    march, june = date(2020, 3, 2), date(2020, 6, 1)
+    assert source.sector_snapshots(THROUGH).rows() == [
+        ("MID", "it", date(2020, 5, 4), march),
+        ("NEW", "it", date(2020, 5, 4), june),
+        ("NEW", "telecoms", date(2020, 7, 1), june),
+        ("OLD", "it", date(2020, 5, 4), None),  # the company's first one is assumed for the time before
+        ("OLD", "telecoms", date(2020, 10, 1), None),
+    ]
+
+
+def test_a_renamed_companys_statements_are_found_under_each_of_its_symbols(tmp_path: Path) -> None:
+    source = _renamed(tmp_path)
+    old, new = date(2019, 12, 31), date(2020, 3, 31)
+    rows = [
+        ("OLD", old, date(2020, 2, 1), "10-K", 1.0, 1.0),
+        ("NEW", old, date(2020, 2, 2), "10-K", 9.0, 9.0),  # once is enough
+        ("NEW", date(2018, 12, 31), date(2019, 2, 2), "10-K", 2.0, 1.0),
+        ("NEW", new, date(2020, 5, 1), "10-Q", 3.0, 1.0),
+        ("NEW", new, date(2020, 7, 1), "10-Q", 4.0, 1.0),
+        ("OLD", new, date(2020, 10, 1), "10-Q", 50.0, 1.0),
+    ]
+    _tables()["filings"].clear().extend(pl.DataFrame(rows, _tables()["filings"].schema, orient="row")).write_parquet(
+        tmp_path / "filings.parquet"
+    )
+    _tables()["statements"].clear().write_parquet(tmp_path / "statements.parquet")
+    found = source.statements(["OLD", "MID", "NEW"], THROUGH)
+
+    def of(ticker: str) -> list[tuple[object, ...]]:
+        return found.filter(pl.col("ticker") == ticker).select("revenue", "version").rows()
+
+    assert of("OLD") == [(2.0, 0), (1.0, 0), (50.0, 0)]
+    assert of("MID") == [(2.0, 0), (1.0, 0), (3.0, 0)]
+    assert of("NEW") == [(2.0, 0), (1.0, 0), (3.0, 0), (4.0, 1)]
+
+
 def test_a_rename_ends_the_old_symbol_on_its_day(tmp_path: Path) -> None:
     source = _renamed(tmp_path)
     found = source.delistings(["OLD", "MID", "NEW"], THROUGH)
     assert found.rows() == [
-        ("MID", date(2020, 5, 29), date(2020, 6, 1), "renamed"),
-        ("OLD", date(2020, 2, 28), date(2020, 3, 2), "renamed"),
+        ("MID", date(2020, 5, 29), date(2020, 6, 1), "renamed", "NEW"),
+        ("OLD", date(2020, 2, 28), date(2020, 3, 2), "renamed", "MID"),
     ]
     assert source.delistings(["OLD", "MID"], date(2020, 5, 31))["ticker"].to_list() == ["OLD"]
 
@@ -532,10 +582,10 @@ def test_real_delistings(real: FilesSource) -> None:
     # VAR ends three sessions before its file does, WFM with its file, TWTR with the raw file (while it traded on); DTV came back in 2016.
     asked = ["EMC", "LVLT", "LLTC", "VAR", "WFM", "TWTR", "DTV", "AAPL"]
     assert real.delistings(asked, through).rows() == [
-        ("DTV", date(2015, 7, 24), date(2015, 7, 31), None),
-        ("EMC", date(2016, 9, 6), date(2016, 9, 13), None),
-        ("LLTC", date(2017, 3, 10), date(2017, 3, 17), None),
-        ("LVLT", date(2017, 10, 31), date(2017, 11, 7), None),
+        ("DTV", date(2015, 7, 24), date(2015, 7, 31), None, None),
+        ("EMC", date(2016, 9, 6), date(2016, 9, 13), None, None),
+        ("LLTC", date(2017, 3, 10), date(2017, 3, 17), None, None),
+        ("LVLT", date(2017, 10, 31), date(2017, 11, 7), None, None),
     ]
     assert real.delistings(asked, date(2016, 9, 12))["ticker"].to_list() == ["DTV"]
     assert real.delistings(asked, date(2016, 9, 13))["ticker"].to_list() == ["DTV", "EMC"]
