@@ -26,7 +26,12 @@ TELECOMS = ["CMCSA", "CTL", "DIS", "LUMN", "META", "T", "TMUS", "TTWO", "TWTR", 
 #: LLTC was bought in March 2017, LVLT in October 2017, VAR and FLIR in April and May 2021; DTV has a gap of a year; MJN shows that the
 #: file of LLTC goes on after it.
 LEAVE = ["DTV", "FLIR", "LLTC", "LVLT", "MJN", "VAR"]
-TICKERS = sorted([*IT, *MOVES, *TELECOMS, *LEAVE])
+#: HON spun off two companies in October 2018, as splits in one of the files; MMM one in April 2024.
+INDUSTRIALS = ["HON", "MMM"]
+TICKERS = sorted([*IT, *MOVES, *TELECOMS, *LEAVE, *INDUSTRIALS])
+
+#: Spin-offs that the prices give as splits and by which SimFin did not multiply the share counts, as it did by those of HON and IBM.
+NOT_IN_COUNTS = pl.DataFrame({"ticker": ["MMM"], "date": [date(2024, 4, 1)]})
 
 PRICES = ("prices_sp500_raw", "prices_sp500_adjusted", "prices_former_members")
 MACRO = ("macro_fred", "macro_us_gdp_vintages")
@@ -111,11 +116,14 @@ def _simfin(cut: date, everything: Path) -> Callable[[pl.DataFrame], pl.DataFram
     """Cut a file of two snapshots, both of which may be later.
 
     By the contract of the source a period's figures were known when they were published, whatever snapshot has them first; what the later
-    snapshot says differently was known with that. Share counts reflect the splits up to the snapshot: those after the cut are taken out.
+    snapshot says differently was known with that. Share counts reflect the splits up to the snapshot,
+    and most spin-offs: those after the cut are taken out.
     """
     raw, adjusted = (pl.read_parquet(everything / f"{name}.parquet", columns=["ticker", "date", "split_ratio"]) for name in PRICES[:2])
     splits = pl.concat([raw, adjusted.join(raw, on=["ticker", "date"], how="anti")])
-    splits = splits.filter(pl.col("date") > cut, ~pl.col("split_ratio").is_in([0.0, 1.0]))
+    splits = splits.filter(pl.col("date") > cut, ~pl.col("split_ratio").is_in([0.0, 1.0])).join(
+        NOT_IN_COUNTS, on=["ticker", "date"], how="anti"
+    )
 
     def change(statements: pl.DataFrame) -> pl.DataFrame:
         first = pl.col("snapshot_date") == pl.col("snapshot_date").min().over("ticker", "period_end")

@@ -75,7 +75,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
 
     without_split = p * (1.0 + d / c)
     in_dividend, by_other, alone = (pl.col(name) for name in ("ratio_in_dividend", "ratio_by_other", "ratio_alone"))
-    is_spin_off = (s > 1.0) & ~_shares(s)
+    spun_off = is_spin_off(s)
     split_by_other = (s == 1.0) & _shares(other_split) & (other_split != 1.0) & ~upheld & (moved(g) >= jump)
     split_by_other &= moved(g * other_split) <= 0.25 * moved(g)
     turnover = (c * pl.col("volume")) / (c0 * pl.col("volume_before"))
@@ -89,7 +89,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         & (moved(g) < jump)
         & (((1.0 + d / c) / in_dividend - 1.0).abs() <= settings.agreement)
         & (y.is_null() | ((other_split / in_dividend - 1.0).abs() <= settings.agreement)),
-        "double_event": is_spin_off & (given >= settings.event_yield) & confirmed(s * p),
+        "double_event": spun_off & (given >= settings.event_yield) & confirmed(s * p),
         "dividend_not_taken": (given >= settings.event_yield)
         & (
             confirmed(s * p)
@@ -114,7 +114,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
                 & (moved(y) < moved(g))
             )
         ),
-        "spin_off_in_split": is_spin_off,
+        "spin_off_in_split": spun_off,
         "spin_off": given >= settings.spin_off_yield,
         "split_disputed": disputed & (x != 1.0) & ((_shares(s) & (s != 1.0)) | (_shares(other_split) & (other_split != 1.0))),
     }
@@ -245,6 +245,11 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
 def _nearest(values: np.ndarray, ratios: np.ndarray) -> pl.Series:
     """The ratio that is nearest to each value."""
     return pl.Series(ratios[np.abs(np.log(values)[:, None] - np.log(ratios)).argmin(axis=1)])
+
+
+def is_spin_off(ratio: pl.Expr) -> pl.Expr:
+    """Whether a split ratio is none of shares: the value of what was spun off, by the prices of the ex-day."""
+    return (ratio > 1.0) & ~_shares(ratio)
 
 
 def _shares(ratio: pl.Expr) -> pl.Expr:

@@ -13,6 +13,7 @@ import polars as pl
 
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
+from quant_assets.market.share_counts import spin_off_correction
 from quant_assets.settings import FilesSettings, FundamentalFile, MacroFile, MacroSeries, PriceFile
 from quant_assets.sources.base import BARS, DELISTINGS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
 
@@ -281,7 +282,7 @@ class FilesSource:
 
         From a later snapshot back to the first: the median ratio of a company's counts of the periods that two snapshots share,
         which needs no price file of the time in between; else the splits of the price files. From there to the publication:
-        the splits of the price files.
+        the splits of the price files, but for those of spin-offs that the counts do not reflect (`market.share_counts`).
         """
         first = pl.lit(frame["vintage"].min(), pl.Date)  # null in a file without statements
         same_company = (pl.col("company") == pl.col("company").shift()).over(_PERIOD)
@@ -293,7 +294,11 @@ class FilesSource:
         asked = frame.join(basis, on=["ticker", "vintage"], how="left", maintain_order="left").with_columns(
             day=pl.coalesce("published", "period_end"), first=first
         )
-        return asked.select(pl.col("shares") / pl.col("basis") / self._splits_between(asked, "day", "first")).to_series()
+        splits = self._splits.filter(pl.col("day") <= first)
+        corrected = spin_off_correction(
+            asked, splits.with_columns(ratio=pl.col("so_far") / pl.col("so_far").shift(fill_value=1.0).over("ticker"))
+        )
+        return asked.select(pl.col("shares") / pl.col("basis") / self._splits_between(asked, "day", "first") * corrected).to_series()
 
     def _splits_between(self, frame: pl.DataFrame, after: str, through: str) -> pl.Series:
         """New shares for one old by the splits after one day and up to another, which may be the earlier one."""

@@ -639,6 +639,20 @@ def test_real_statements(real: FilesSource, shared_data: Path) -> None:
     for (ticker, end), shares in reported.items():
         given = annual.filter((pl.col("ticker") == ticker) & (pl.col("period_end") == end))["shares"].item()
         assert given == pytest.approx(shares, rel=1e-3)
+    # Around spin-offs that the adjusted prices give as splits: SimFin multiplied the counts of GE by both ratios, of EXC (1.402) but for
+    # the last period, of K (1.065) some, of MMM (1.196) and DHR (1.128) none.
+    quarterly = first.filter((pl.col("frequency") == "quarterly") & (pl.col("provider") == "simfin"))
+    for ticker, begin, end, low, high in (
+        ("EXC", date(2019, 9, 30), date(2022, 12, 31), 970e6, 981e6),
+        ("MMM", date(2019, 9, 30), date(2024, 9, 30), 547e6, 587e6),
+        ("DHR", date(2019, 9, 30), date(2024, 9, 30), 698e6, 750e6),
+        ("GE", date(2021, 9, 30), date(2022, 9, 30), 1098e6, 1102e6),
+        ("GE", date(2023, 3, 31), date(2023, 9, 30), 1096e6, 1100e6),
+        ("K", date(2019, 9, 30), date(2024, 6, 30), 341e6, 346e6),
+    ):
+        counts = quarterly.filter((pl.col("ticker") == ticker) & pl.col("period_end").is_between(begin, end))["shares"]
+        assert len(counts) >= 3
+        assert counts.is_between(low, high).all(), ticker
     netflix = first.filter((pl.col("ticker") == "NFLX") & (pl.col("period_end") == date(2025, 3, 31)))["shares"].item()
     assert netflix == pytest.approx(436.962e6, rel=1e-3)  # ten times that in the snapshot of 2026, after the split of November 2025
 
