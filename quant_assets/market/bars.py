@@ -10,7 +10,7 @@ from quant_assets.market.adjustment import join_providers
 from quant_assets.market.delistings import with_listing
 from quant_assets.market.events import detect, repair
 from quant_assets.market.placement import entries, place, sector_on
-from quant_assets.market.quarantine import judge
+from quant_assets.market.quarantine import judge, refuse_stale
 from quant_assets.market.reconciliation import compare
 from quant_assets.market.steps import with_steps
 from quant_assets.schemas import DATASETS
@@ -52,8 +52,9 @@ def sector_bars(
     """
     judged = with_listing(judge(bars, sessions), delistings)
     reported = with_steps(judged)
-    events = detect(reported, settings.events)
-    compared = compare(reported, settings.events)
+    compared = compare(reported, settings.events)  # before the next rule, which disagreements are the ground of
+    judged = refuse_stale(judged, reported, settings.events)
+    events = detect(with_steps(judged), settings.events)
     series, unjoined = join_providers(repair(judged, events), settings)
     placed = sector_on(place(series, snapshots, sector, sessions, "date"), snapshots, sessions)
     refused = pl.concat([judged.filter(pl.col("reason").is_not_null()), unjoined])

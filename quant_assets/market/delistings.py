@@ -34,6 +34,11 @@ def company(bars: pl.DataFrame) -> pl.Series:
     return bars.select(key.rle_id().cast(pl.Int64)).to_series()
 
 
+def company_day(bars: pl.DataFrame) -> pl.Series:
+    """Number of each bar's company and day (Int64), from bars as for `company`; 24 bits further right it is the company's."""
+    return company(bars) * 2**24 + bars["date"].to_physical()
+
+
 def continued(prices: pl.DataFrame, delistings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Let a renamed company's closes go on under its old symbol: who held it holds it still.
 

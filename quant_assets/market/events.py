@@ -22,7 +22,10 @@ disputes g. The yield is d s / c0. A *share ratio* is a simple fraction (2, 3/2,
 - `split_not_taken`: y confirms g without the split, or, if y does not uphold g, g jumps and p does not move with s: dropped.
 - `split_unflagged`: g times a ratio is confirmed: by y, if g jumps and y does not; by the split that the other provider flags; by the day
   itself if y does not uphold g: close and open jump by n or 1/n, and the dollar volume is ordinary. The ratio is added.
-- `spin_off_unflagged`: the other provider flags a ratio or a dividend that explains the difference: a dividend that gives y is added.
+- `spin_off_unflagged`: the other provider flags a ratio or a dividend that explains the difference: a dividend that gives y is added. Also
+  where neither flags anything, but y is larger than g by a jump and the two volumes step by the same factor: the other provider has
+  adjusted what lies before. This is known at the close only as far as its close and volume of the day before are adjusted by then; the
+  files, downloaded later, do not tell since when they are.
 - `spin_off_in_split`: a ratio that is none of shares: used as a dividend of the same return, so that share counts stay.
 - `spin_off`: the yield is at least `spin_off_yield`: the return is right and kept. Special dividends of that size are among them.
 - `split_disputed`: one provider flags a split of shares, the other none or another, they disagree, and no rule explains it: listed.
@@ -36,7 +39,7 @@ import math
 import numpy as np
 import polars as pl
 
-from quant_assets.market.delistings import company
+from quant_assets.market.delistings import company_day
 from quant_assets.settings import EventSettings
 
 #: Ratios that an unflagged split may have; with their inverses.
@@ -83,6 +86,8 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     ordinary = turnover.is_between(1.0 / settings.turnover, settings.turnover)
     jumps_alone = ~upheld & (moved(g) >= jump) & ((g * alone - 1.0).abs() <= settings.lone_tolerance) & opened
     as_traded = pl.col("adjustment") == "as_traded"
+    neither_flags = (s == 1.0) & (other_split == 1.0) & (other_yield == 0.0)
+    volume_step = pl.col("volume") / pl.col("volume_before") / pl.col("other_volume_growth")
     rules = {
         "split_in_dividend": (s == 1.0)
         & (given >= settings.spin_off_yield)
@@ -113,6 +118,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
                 & (y - g).is_between(0.5 * other_yield, 1.1 * other_yield)
                 & (moved(y) < moved(g))
             )
+            | (disputed & neither_flags & (y / g >= 1.0 + settings.jump) & ((volume_step * g / y - 1.0).abs() <= settings.agreement))
         ),
         "spin_off_in_split": spun_off,
         "spin_off": given >= settings.spin_off_yield,
@@ -190,15 +196,18 @@ def repair(judged: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
-    """The steps on a date for which any provider of the ticker has a jump, a split or a large dividend; each beside the best other's step.
+    """The steps on days that have a jump, a split, a large dividend or two providers a jump apart; each beside the best other's step.
 
     A step to which the event of a refused bar is carried is left out: which of its days the events belong to is not known.
     """
     before = pl.col("previous").clip(0)
     large = pl.col("growth").log().abs() >= math.log1p(settings.jump)
     remarkable = large | (pl.col("shares") != 1.0) | (pl.col("cash") >= settings.event_yield * pl.col("close").gather(before))
-    day = company(stepped) * 2**24 + stepped["date"].to_physical()
-    marked = stepped.select(day=day, chosen=remarkable & (pl.col("previous") >= 0))
+    marked = stepped.select(day=company_day(stepped), growth="growth", chosen=remarkable & (pl.col("previous") >= 0))
+    for places in range(1, stepped["precedence"].n_unique()):  # the bars of a day lie beside each other
+        apart = (pl.col("growth") / pl.col("growth").shift(places)).log().abs() >= math.log1p(settings.jump)
+        same_day = pl.col("day") == pl.col("day").shift(places)
+        marked = marked.with_columns(chosen=pl.col("chosen") | (apart & same_day).fill_null(False))
     chosen = marked["day"].is_in(marked.filter("chosen")["day"].unique().implode())
     where = pl.Series(np.flatnonzero(chosen.to_numpy() & (stepped["previous"].to_numpy() >= 0)))
     rows = stepped[where]
@@ -223,6 +232,7 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         other_growth="growth",
         other_split="split",
         other_yield=pl.col("paid") / pl.col("close_before"),
+        other_volume_growth=pl.col("volume") / pl.col("volume_before"),
     )
     best = (
         rows.select("ticker", "date", "since", "provider", own="precedence")

@@ -1,12 +1,14 @@
-"""Which bars are refused, and why. Each rule looks at one bar (or the provider's repeats of it) and at nothing around it.
+"""Which bars are refused, and why. Each rule of `judge` looks at one bar (or the provider's repeats of it) and at nothing around it.
 
-What a bar says about its neighbours, such as an unlikely return, is not judged here: the real ones cannot be told from the
-faulty ones without looking ahead.
+What a bar says about its neighbours, such as an unlikely return, is not judged: the real ones cannot be told from the faulty ones
+without looking ahead. The exception is a close that repeats the one before while another provider's moved (`refuse_stale`).
 """
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from quant_assets.settings import EventSettings
 
 PRICES = ("open", "high", "low", "close")
 
@@ -64,3 +66,47 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
         .with_columns(reason=pl.coalesce("reason", "duplicate"))
         .drop("duplicate")
     )
+
+
+def refuse_stale(judged: pl.DataFrame, stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
+    """Refuse the bars whose close repeats the provider's close before, while another provider's return over the same step differs.
+
+    Another provider counts only where its own bar at the start of the step is not refused here: its step from a stale close is wrong as
+    well. One that agrees, also with a repeated close, upholds the bar. All of it is known at the close.
+
+    Args:
+        judged: of `judge`.
+        stepped: the same bars, of `steps.with_steps`.
+        settings: `disagreement`.
+
+    Returns:
+        The bars with the reason `disputed_stale_close` where it applies.
+
+    """
+    start = pl.col("previous").clip(0)
+    steps = stepped.select(
+        "ticker",
+        "date",
+        "precedence",
+        "growth",
+        "previous",
+        row=pl.int_range(pl.len()),
+        since=pl.col("date").gather(start),
+        repeats=(pl.col("close") == pl.col("close").gather(start)) & (pl.col("shares") == 1.0) & (pl.col("cash") == 0.0),
+    ).filter(pl.col("previous") >= 0)
+    pairs = (
+        steps.filter("repeats")
+        .join(steps, on=["ticker", "date", "since"], suffix="_other")
+        .filter(pl.col("precedence") != pl.col("precedence_other"))
+        .with_columns(disputes=(pl.col("growth") - pl.col("growth_other")).abs() > settings.disagreement)
+    )
+    pairs = pairs.filter(pl.col("disputes").any().over("row")).sort("date", "row")  # some dozens
+    refused: set[int] = set()
+    for (row,), others in pairs.group_by("row", maintain_order=True):
+        valid = others.filter(~pl.col("previous_other").is_in(list(refused)))
+        if len(valid) and valid["disputes"].all():
+            refused.add(int(row))
+    if not refused:
+        return judged
+    places = sorted(refused)
+    return judged.with_columns(reason=judged["reason"].clone().scatter(places, "disputed_stale_close"))

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 
-from quant_assets.market.delistings import company
+from quant_assets.market.delistings import company_day
 from quant_assets.settings import EventSettings
 
 COMPARED = pl.Schema(
@@ -40,7 +40,7 @@ def compare(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     steps = stepped.select(
         "precedence",
         "level",
-        day=company(stepped) * 2**24 + stepped["date"].to_physical(),
+        day=company_day(stepped),
         event=((pl.col("shares") != 1.0) | (pl.col("cash") > 0.0)) & pl.col("shares").is_not_nan(),
         stale=(pl.col("previous") >= 0) & (pl.col("close") == pl.col("close").gather(pl.col("previous").clip(0))),
     )

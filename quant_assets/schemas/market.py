@@ -141,6 +141,7 @@ MARKET = (
                     "ohlc_violation",
                     "stale_zero_volume",
                     "duplicate",
+                    "disputed_stale_close",
                     "unjoined",
                 ),
             ),

@@ -120,7 +120,7 @@ def test_a_real_sector(real) -> None:  # type: ignore[no-untyped-def]
     ohlcv, quarantine, *_ = sector_bars(real.bars, NONE, real.snapshots, real.sector, real.sessions, real.settings.files)
     ohlcv = DATASETS["ohlcv"].conform(ohlcv.with_columns(sector=pl.lit(real.sector)))
     assert not ohlcv.select("ticker", "date").is_duplicated().any()
-    assert set(quarantine["reason"]) == {"stale_zero_volume"}
+    assert set(quarantine["reason"]) == {"stale_zero_volume", "disputed_stale_close"}
     moved = (
         ohlcv.filter(pl.col("panel_from") > pl.col("date")).group_by("ticker").agg(pl.col("panel_from").unique(), pl.len()).sort("ticker")
     )

@@ -4,9 +4,13 @@ from datetime import date
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from quant_assets.market import calendar
-from quant_assets.market.quarantine import judge
+from quant_assets.market.bars import sector_bars
+from quant_assets.market.quarantine import judge, refuse_stale
+from quant_assets.market.steps import with_steps
+from quant_assets.settings import EventSettings
 
 DAYS = calendar.sessions(date(2024, 1, 2), date(2024, 1, 31))
 Make = Callable[..., pl.DataFrame]
@@ -93,3 +97,55 @@ def test_the_blemishes_of_the_real_files_are_found(real) -> None:  # type: ignor
     provisional = refused(everyone, date(2025, 10, 8), date(2025, 10, 8))
     assert provisional["reason"].to_list() == ["ohlc_violation"] * 28  # the reason for the profile's as_of
     assert len(refused(everyone, date(2025, 10, 7), date(2025, 10, 7))) == 0
+
+
+def _refused_stale(*bars: pl.DataFrame) -> list[tuple[str, object]]:
+    judged = judge(pl.concat(bars), DAYS)
+    found = refuse_stale(judged, with_steps(judged), EventSettings())
+    assert found.drop("reason").equals(judged.drop("reason"))
+    return found.filter(pl.col("reason") == "disputed_stale_close").select("provider", "date").rows()
+
+
+def test_a_repeated_close_that_another_provider_disputes_is_refused(make_bars: Make) -> None:
+    days = DAYS[:5]
+    stale = make_bars(days, [10.0, 11.0, 11.0, 14.0, 14.0])
+    moves = make_bars(days, [5.0, 5.5, 6.5, 7.0, 7.05], adjustment="total_return", provider="other", precedence=1)
+    refused = [("raw", days[2].item())]  # on the last day they are within the tolerance
+    assert _refused_stale(stale, moves) == refused
+    assert _refused_stale(stale) == []  # nobody knows better
+    assert _refused_stale(stale, moves.filter(pl.col("date") != days[1].item())) == []  # nor over the same step
+    upholds = make_bars(days, [1.0, 1.1, 1.1, 1.4, 1.4], adjustment="total_return", provider="third", precedence=2)
+    assert _refused_stale(stale, moves, upholds) == []
+    # The step from the stale close is wrong: it disputes no close that really stayed.
+    assert _refused_stale(stale, moves.with_columns(close=pl.Series([5.0, 5.5, 6.5, 6.5, 6.5]))) == refused
+    for cut in days:
+        assert _refused_stale(*(each.filter(pl.col("date") <= cut) for each in (stale, moves))) == [
+            each for each in refused if each[1] <= cut.item()
+        ]
+
+
+def test_the_series_is_bridged_by_the_provider_that_moved(real) -> None:  # type: ignore[no-untyped-def]
+    """Three banks in 2008 and 2009 whose close was left at the day before's by one vendor; and what is refused elsewhere."""
+    expected = {("RF", date(2008, 9, 18)): 0.343, ("RF", date(2008, 9, 19)): 0.356, ("FITB", date(2008, 9, 29)): -0.436}
+    expected |= {("FITB", date(2008, 9, 30)): 0.306, ("AFL", date(2009, 1, 22)): -0.369, ("AFL", date(2009, 1, 23)): 0.069}
+    tickers = ["AFL", "FITB", "RF"]
+    through = date(2010, 12, 31)
+    days, bars = calendar.sessions(date(2000, 1, 1), through), real.source.bars(tickers, date(2000, 1, 1), through)
+    ended = real.source.delistings(tickers, through)
+    panel = sector_bars(bars, ended, real.snapshots, "financials", days, real.settings.files)
+    refused = panel.quarantine.filter(pl.col("reason") == "disputed_stale_close")
+    assert set(refused.select("ticker", "date", "provider").rows()) == {
+        (ticker, day, "alpha_vantage")
+        for ticker, day in (("RF", date(2008, 9, 18)), ("FITB", date(2008, 9, 29)), ("AFL", date(2009, 1, 22)))
+    }
+    adjusted = panel.ohlcv.sort("ticker", "date").with_columns(close=pl.col("close") * pl.col("price_factor"))
+    returns = adjusted.with_columns(growth=(pl.col("close") / pl.col("close").shift() - 1.0).over("ticker"))
+    for (ticker, day), value in expected.items():
+        found = returns.filter((pl.col("ticker") == ticker) & (pl.col("date") == day))["growth"].item()
+        assert found == pytest.approx(value, abs=1e-3)
+    # The disagreement stays on record.
+    assert ("RF", date(2008, 9, 18)) in panel.price_disagreements.select("ticker", "date").rows()
+    cut = date(2008, 9, 18)
+    early = sector_bars(bars.filter(pl.col("date") <= cut), ended.clear(), real.snapshots, "financials", days, real.settings.files)
+    assert_frame_equal(early.ohlcv, panel.ohlcv.filter(pl.col("date") <= cut), check_exact=True)
+    assert_frame_equal(early.quarantine, panel.quarantine.filter(pl.col("date") <= cut), check_exact=True)
