@@ -397,7 +397,8 @@ class FilesSettings(Model):
     macro: tuple[MacroFile, ...] = ()
     renames: tuple[Rename, ...] = ()
     #: Without a bar for so many sessions a ticker counts as delisted. If the symbol trades again, another company has it.
-    delisted_after_sessions: int = Field(default=5, ge=1)
+    #: Not fewer than `market.panel.STALE_SESSIONS`: a close may stand in for so long, and must not for one of another company.
+    delisted_after_sessions: int = Field(default=5, ge=5)
     #: A provider joins a ticker's series when most of its last returns (at most `splice_sessions`, at least
     #: `splice_min_sessions`) lie within `splice_tolerance` of the series'.
     splice_sessions: int = Field(default=20, ge=2)

@@ -13,7 +13,7 @@ from quant_assets.schemas import DATASETS, Dataset
 from quant_assets_tests.graph import Graph
 
 SECTOR, START = "cons_staples", {"start": "2023-01"}
-PRICES = ["universe", "delistings", "ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences", "prices"]
+PRICES = ["universe", "ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences", "delistings", "prices"]
 
 
 def run(graph: Graph, names: list[str], first: str, last: str) -> None:

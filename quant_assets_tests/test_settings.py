@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from quant_assets.errors import SettingsError
+from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.settings import ROOT, SECTORS, load_settings
 
 
@@ -35,6 +36,12 @@ def test_the_projects_profiles_load() -> None:
     assert set(demo.indicators.windows) == set(SECTORS)
     assert len(files.files.prices) > 1
     assert demo.storage_url == str(ROOT / "storage" / "demo")
+
+
+def test_a_delisting_is_not_known_before_a_close_is_stale() -> None:
+    with pytest.raises(SettingsError, match=f"delisted_after_sessions.*{STALE_SESSIONS}"):
+        load_settings("files", files={"delisted_after_sessions": STALE_SESSIONS - 1})
+    assert load_settings("files", files={"delisted_after_sessions": STALE_SESSIONS}).files.delisted_after_sessions == STALE_SESSIONS
 
 
 def test_profile_wins_over_base_environment_over_profile_arguments_over_environment(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def web_ui(tmp_path: Path) -> Iterator[str]:
     environment = os.environ | {"DAGSTER_HOME": str(home), "QUANT__STORAGE": str(storage), "QUANT__AS_OF": AS_OF, "QUANT_PROFILE": "demo"}
     dagster = str(Path(sys.executable).parent / "dagster")
     indicators_written(storage)
-    chosen = "ohlcv,quarantine,price_events,price_disagreements,price_peaks,absences,candidates"
+    chosen = "ohlcv,quarantine,price_events,price_disagreements,price_peaks,absences,delistings,candidates"
     first = ["asset", "materialize", "-m", "quant_assets.definitions", "--select", chosen]
     subprocess.run([dagster, *first, "--partition", "2024-06|healthcare"], env=environment, cwd=PROJECT, check=True, capture_output=True)
     command = [dagster, "dev", "-m", "quant_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]

@@ -15,13 +15,14 @@ from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import sector_bars
 from quant_assets.market.calendar import sessions
 from quant_assets.market.delistings import with_returns
+from quant_assets.market.placement import entries
 from quant_assets.market.reconciliation import by_ticker
 from quant_assets.partitions import RunPartitions, key, month_start
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
 
 GROUP = "market"
-_BAR_OUTPUTS = ("ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences")
+_BAR_OUTPUTS = ("ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences", "delistings")
 
 
 def reconciled(compared: pl.DataFrame) -> dict[str, dg.MetadataValue]:
@@ -69,7 +70,7 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def bars(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pl.DataFrame]]:
-        # The factors, peaks and last bars are carried from the first bar, so one reading of the history feeds all of them.
+        # The factors, peaks, last bars and last prices are carried from the first bar, so one reading of the history feeds all of them.
         run = RunPartitions.from_keys(context.partition_keys)
         through = profile.through(run)
         days = sessions(start, through)
@@ -87,6 +88,7 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             compared.append(panel.compared.filter(pl.col("date").is_between(run.first_day, run.last_day)))
             expected = membership.members(members, snapshots, sector, asked)
             decisions = profile.decision_sessions(run)
+            known = pl.col("known_at").is_between(run.first_day, run.last_day)
             history, quarantine = panel.ohlcv, panel.quarantine
             rows_of = {
                 "ohlcv": history,
@@ -94,7 +96,8 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 "price_events": panel.price_events,
                 "price_disagreements": panel.price_disagreements,
                 "price_peaks": peaks(adjust(history), days, decisions),
-                "absences": absences(expected, history, given, quarantine, ended, decisions),
+                "absences": absences(expected, history, given, quarantine, ended, entries(snapshots, sector, days), decisions),
+                "delistings": with_returns(ended.filter(known), history, settings.delistings),
             }
             for name, rows in rows_of.items():
                 dated = pl.col(DATASETS[name].dated_by).is_between(run.first_day, run.last_day)
@@ -122,24 +125,6 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         held = profile.source.held(members["ticker"].unique().to_list(), counted)
         return membership.coverage(members, snapshots, held, run.sectors, days, decisions)
 
-    @dataset_asset(profile, "delistings", group=GROUP, kinds=["polars"])
-    def delistings(context: dg.AssetExecutionContext) -> pl.DataFrame:
-        run = run_partitions(context)
-        through = profile.through(run)
-        snapshots = profile.source.sector_snapshots(through)
-
-        def of_sector(sector: str) -> pl.DataFrame:
-            ended = profile.source.delistings(membership.panel_tickers(snapshots, sector, through), through)
-            known = ended.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
-            gone = known["ticker"].unique().to_list()
-            if not gone:
-                return DATASETS["delistings"].empty().drop("sector")
-            given = profile.source.bars(gone, start, through)
-            history = sector_bars(given, ended, snapshots, sector, sessions(start, through), settings.files).ohlcv
-            return with_returns(known, history, settings.delistings)
-
-        return for_each_sector(run, "delistings", of_sector)
-
     @dataset_asset(profile, "prices", group=GROUP, kinds=["polars"])
     def prices(context: dg.AssetExecutionContext, ohlcv: pl.LazyFrame) -> pl.DataFrame:
         return for_each_sector(run_partitions(context), "prices", lambda sector, ohlcv: adjust(ohlcv), ohlcv=ohlcv)
@@ -164,4 +149,4 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         known = observations.as_known(profile.source.macro(through), sessions(start, through))
         return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
 
-    return [universe, bars, universe_coverage, delistings, prices, fundamentals, macro]
+    return [universe, bars, universe_coverage, prices, fundamentals, macro]

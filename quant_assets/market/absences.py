@@ -20,12 +20,13 @@ def absences(
     bars: pl.DataFrame,
     quarantine: pl.DataFrame,
     delistings: pl.DataFrame,
+    entered: pl.DataFrame,
     as_ofs: Sequence[date],
 ) -> pl.DataFrame:
     """Sessions of members without a bar, in spells of one reason, each as known at its month's decision session.
 
-    The first reason that holds counts, in the order of the schema. Which sessions a provider lacks is judged on the tickers that are given:
-    this is declared to depend on other tickers.
+    The first reason that holds counts, in the order of the schema. Which sessions a provider lacks is judged on the tickers that are in the
+    panel by then: this is declared to depend on other tickers.
 
     Args:
         members: `ticker, date`, the sessions that are expected to have a bar.
@@ -33,6 +34,8 @@ def absences(
         bars: `ticker, date, provider` as given, from the start of the profile on.
         quarantine: `ticker, date` of the refused bars.
         delistings: `ticker, last_session, known_at`.
+        entered: `ticker, entered`, the session from which each ticker is in the panel (`placement.entries`). Bars before it are no sign of
+            what a provider has: an earlier month does not know of them.
         as_ofs: decision sessions, ascending; members after the last one are left out.
 
     Returns:
@@ -50,7 +53,7 @@ def absences(
     missing = missing.join_asof(ended, left_on="date", right_on="gone", by="ticker", allow_exact_matches=False, check_sortedness=False)
     refused = quarantine.select("ticker", "date", refused=pl.lit(True)).unique()
     missing = missing.join(refused, on=["ticker", "date"], how="left", maintain_order="left")
-    missing = missing.join(_providers(missing, bars), on=["ticker", "date"], how="left", maintain_order="left")
+    missing = missing.join(_providers(missing, bars, entered), on=["ticker", "date"], how="left", maintain_order="left")
     reasons = (
         ("quarantined", pl.col("refused")),
         ("no_bar_yet", pl.col("last_bar").is_null()),
@@ -78,14 +81,15 @@ def absences(
     )
 
 
-def _providers(missing: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
+def _providers(missing: pl.DataFrame, bars: pl.DataFrame, entered: pl.DataFrame) -> pl.DataFrame:
     """Of the providers that have had a bar of the ticker: whether one still has bars of anybody by `as_of`, and has the session.
 
     Returns:
         `ticker, date, open, has_day`; no row where no provider has had the ticker.
 
     """
-    days = bars.group_by("provider", "date").agg(tickers=pl.len().cast(pl.Int64)).sort("provider", "date")
+    present = bars.join(entered, on="ticker").filter(pl.col("date") >= pl.col("entered"))
+    days = present.group_by("provider", "date").agg(tickers=pl.len().cast(pl.Int64)).sort("provider", "date")
     usual = pl.col("tickers").shift().rolling_max(GAP_SESSIONS, min_samples=1).over("provider")
     lacking = usual - pl.col("tickers")
     gaps = days.filter((lacking >= GAP_TICKERS) & (lacking >= GAP_SHARE * usual))

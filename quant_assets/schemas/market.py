@@ -62,7 +62,7 @@ OHLCV_QUANTITIES = tuple(ohlcv_quantity(name, n) for n in OHLCV_MEANS for name i
 MARKET = (
     Dataset(
         "universe",
-        "Index members of each session with the sector known at the time",
+        "Index members of each session with the sector known at the time; members without any sector snapshot are in no sector's",
         ("ticker", "date"),
         "date",
         "date",
@@ -263,7 +263,8 @@ MARKET = (
             ),
             "date": day("session on which members and bars are counted"),
             "provider": Column(
-                pl.String, "provider of the bars, by its own symbols; `any` for all of them together, `ohlcv` for the panels"
+                pl.String,
+                "provider of the bars, which are looked for under every symbol of the member's company; `any` for all of them together",
             ),
             "members": Column(pl.Int32, "index members", "names", ge=0),
             "with_sector": Column(pl.Int32, "of those, with a sector: the others are in no sector's universe", "names", ge=0),

@@ -105,6 +105,7 @@ class FilesSource:
         A symbol that its company gave up ends with the rename, and is known to from then on.
         """
         found = []
+        self._refuse_lost(tickers, through)
         for precedence, file in enumerate(self._settings.prices):
             complete = file.complete_through or self._last_day(precedence)
             chosen = self._scan_companies(file, tickers)
@@ -389,6 +390,23 @@ class FilesSource:
             .drop("asked", "first", "last", "place")
         )
         return pl.concat([plain, companies])
+
+    def _refuse_lost(self, tickers: Sequence[str], through: date) -> None:
+        """A rename to a symbol that no file has, nor a later one of the company, would end the old one without a word.
+
+        Raises:
+            SourceError: one of the tickers has bars and was renamed so; names it and the files.
+
+        """
+        there = {ticker for precedence in range(len(self._settings.prices)) for ticker in self._spans(precedence)["ticker"]}
+        after = {each.old: each.new for each in self._settings.renames}
+        for each in self._settings.renames:
+            later = [each.new]
+            while later[-1] in after:
+                later.append(after[later[-1]])
+            if each.old in tickers and each.old in there and each.since <= through and not there.intersection(later):
+                files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
+                raise SourceError(f"{each.old} was renamed to {each.new} on {each.since}, but {files} have no bars of it; mend {_MAPPING}")
 
     def _companies(self, rows: pl.DataFrame, known: pl.Expr, one: Sequence[str]) -> pl.DataFrame:
         """Rows of each company under every symbol that it has had, those `known` in time; of `one` thing the first symbol's."""

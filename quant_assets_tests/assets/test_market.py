@@ -12,7 +12,7 @@ from quant_assets.market.calendar import sessions
 from quant_assets_tests.graph import Graph
 
 DAYS = sessions(date(2020, 1, 1), date(2020, 2, 28))
-BARS = ("ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks")
+BARS = ("ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences", "delistings")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from quant_assets.checks import sessions_explained
 from quant_assets.market import calendar
 from quant_assets.market.absences import absences
 from quant_assets.market.bars import sector_bars
+from quant_assets.market.placement import entries
 from quant_assets.market.universe import members
 from quant_assets.schemas import DATASETS
 from quant_assets.sources.base import DELISTINGS
@@ -36,7 +37,8 @@ def market(make_bars: Make) -> dict[str, pl.DataFrame]:
     gone = pl.DataFrame([("GONE", DATES[25], DATES[30], None, None)], schema=DELISTINGS, orient="row")
     expected = pl.DataFrame({"ticker": NAMES}).join(pl.DataFrame({"date": DATES}), how="cross")
     series = bars.join(refused, on=["ticker", "date"], how="anti")
-    return {"members": expected, "series": series, "bars": bars, "quarantine": refused, "delistings": gone}
+    entered = pl.DataFrame({"ticker": NAMES}).with_columns(entered=pl.lit(DATES[0]))
+    return {"members": expected, "series": series, "bars": bars, "quarantine": refused, "delistings": gone, "entered": entered}
 
 
 def test_each_reason(make_bars: Make) -> None:
@@ -72,11 +74,18 @@ def test_a_delisting_that_is_not_known_by_the_months_end_is_not_told(make_bars: 
 
 
 def test_months_equal_the_range_and_nothing_later_matters(make_bars: Make) -> None:
+    """In the third month thirty tickers move in that have no bar on a day on which one of the others was halted."""
     given = market(make_bars)
+    days = [day for day in DATES if day != DATES[21]]
+    movers = pl.concat(make_bars(days, [1.0] * len(days), ticker=f"M{k}") for k in range(30))
+    given["entered"] = pl.concat([given["entered"], movers.select("ticker", entered=pl.lit(DATES[45])).unique()])
+    given["bars"], given["series"] = (pl.concat([given[name], movers]) for name in ("bars", "series"))
     whole = absences(**given, as_ofs=AS_OFS)
     parts = []
     for as_of in AS_OFS:
-        known = {name: frame.filter(pl.col("known_at" if name == "delistings" else "date") <= as_of) for name, frame in given.items()}
+        dated = {"delistings": "known_at", "entered": "entered"}
+        known = {name: frame.filter(pl.col(dated.get(name, "date")) <= as_of) for name, frame in given.items()}
+        known |= {name: known[name].join(known["entered"], on="ticker", how="semi") for name in ("bars", "series")}
         known["members"] = known["members"].filter(pl.col("date").dt.month() == as_of.month)
         parts.append(absences(**known, as_ofs=[as_of]))
     assert_frame_equal(pl.concat(parts), whole)
@@ -113,7 +122,7 @@ def test_real_sessions_missing_inside_a_tickers_life(shared_data: Path, real, pr
     days = pl.DataFrame({"date": pl.Series(real.sessions, dtype=pl.Date)})
     expected_bars = lives.join(days, how="cross").filter(pl.col("date").is_between("first", "last"))
     as_ofs = days.group_by(pl.col("date").dt.month_start().alias("month")).agg(pl.col("date").max())["date"].sort().to_list()
-    found = absences(expected_bars, bars, bars, bars.clear(), DELISTINGS.to_frame(), as_ofs)
+    found = absences(expected_bars, bars, bars, bars.clear(), DELISTINGS.to_frame(), lives.select("ticker", entered="first"), as_ofs)
     if isinstance(expected, int):
         assert found["sessions"].sum() == expected
         gaps = found.filter(pl.col("reason") == "provider_gap").group_by("first_session").agg(pl.col("sessions").sum())
@@ -130,7 +139,9 @@ def test_every_session_of_a_real_sector_is_present_or_explained(real) -> None:  
     universe = members(real.source.membership(through), real.snapshots, real.sector, real.sessions)
     days = pl.DataFrame({"date": pl.Series(real.sessions, dtype=pl.Date)})
     as_ofs = days.group_by(pl.col("date").dt.month_start().alias("month")).agg(pl.col("date").max())["date"].sort().to_list()
-    found = absences(universe, ohlcv, real.bars, quarantine, gone, as_ofs).with_columns(sector=pl.lit(real.sector))
+    found = absences(
+        universe, ohlcv, real.bars, quarantine, gone, entries(real.snapshots, real.sector, real.sessions), as_ofs
+    ).with_columns(sector=pl.lit(real.sector))
     assert sessions_explained(*(frame.with_columns(sector=pl.lit(real.sector)) for frame in (universe, ohlcv)), found) == []
     assert dict(found.group_by("reason").agg(pl.col("sessions").sum()).iter_rows()) == {
         "halt": 3,

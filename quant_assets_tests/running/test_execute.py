@@ -20,6 +20,7 @@ from quant_assets.running.instance import dagster_home
 from quant_assets.running.plan import Phase
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import conf_dir, load_settings
+from quant_assets.sources.base import DELISTINGS
 from quant_assets.sources.demo import DemoSource
 from quant_assets_tests.graph import PROJECT
 
@@ -65,11 +66,11 @@ def test_sectors_run_beside_each_other_and_one_that_fails_does_not_stop_the_othe
     """Three chains, two processes, an instance that does not exist before."""
     empty_ohlcv(profile, "energy", "it")
     path = spoil(profile, "ohlcv", f"{FIRST}|energy")
-    steps = ("delistings",), ("prices",)
+    steps = ("fundamentals",), ("prices",)
     counted: list[tuple[str, int]] = []
     with pytest.raises(RunFailedError) as caught:
         execute(
-            [chain("energy", *steps, ("universe",)), chain("it", *steps), [], chain("utilities", ("delistings",))],
+            [chain("energy", *steps, ("universe",)), chain("it", *steps), [], chain("utilities", ("fundamentals",))],
             "demo",
             2,
             lambda *each: counted.append(each),
@@ -79,10 +80,12 @@ def test_sectors_run_beside_each_other_and_one_that_fails_does_not_stop_the_othe
     assert message.endswith("delete it and materialise it again")
     assert "\n" not in message
     both = {f"{FIRST}|it", f"{LAST}|it"}
-    assert existing(profile, "delistings") == both | {f"{month}|{sector}" for month in (FIRST, LAST) for sector in ("energy", "utilities")}
+    assert existing(profile, "fundamentals") == both | {
+        f"{month}|{sector}" for month in (FIRST, LAST) for sector in ("energy", "utilities")
+    }
     assert existing(profile, "prices") == both
     assert existing(profile, "universe") == set(), "the chain ended where it failed"
-    assert sorted(counted) == [("delistings", 2)] * 3 + [("prices", 2)]
+    assert sorted(counted) == [("fundamentals", 2)] * 3 + [("prices", 2)]
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs()
         assert sorted(run.status.value for run in runs) == ["FAILURE"] + ["SUCCESS"] * 4
@@ -107,31 +110,41 @@ def test_a_sector_that_fails_in_a_run_with_its_neighbours_is_named_and_they_are_
     empty_ohlcv(profile, *sectors)
     spoil(profile, "ohlcv", f"{LAST}|financials")
     plan = [
-        [Phase(("delistings",), FIRST, LAST, sectors), Phase(("prices",), FIRST, LAST, sectors), Phase(("universe",), LAST, LAST, sectors)]
+        [
+            Phase(("fundamentals",), FIRST, LAST, sectors),
+            Phase(("prices",), FIRST, LAST, sectors),
+            Phase(("universe",), LAST, LAST, sectors),
+        ]
     ]
     with pytest.raises(RunFailedError) as caught:
         execute(plan, "demo", 1, lambda *_: None)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"prices (financials, {FIRST} to {LAST}): ")
-    assert existing(profile, "delistings") == {f"{month}|{sector}" for month in (FIRST, LAST) for sector in sectors}
+    assert existing(profile, "fundamentals") == {f"{month}|{sector}" for month in (FIRST, LAST) for sector in sectors}
     assert existing(profile, "prices") == {f"{month}|{sector}" for month in (FIRST, LAST) for sector in ("healthcare", "it")}
     assert existing(profile, "universe") == {f"{LAST}|healthcare", f"{LAST}|it"}
     with dg.DagsterInstance.get() as instance:
         assert len(instance.get_runs()) == 2 + 3 + 2, "one for each step together, and from the failure on one for each sector"
 
 
+BARS = ("absences", "delistings", "ohlcv", "price_disagreements", "price_events", "price_peaks", "quarantine")
+
+
 class RepeatsDelistings(DemoSource):
     """A provider that gives a delisting twice."""
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
-        one = pl.DataFrame({"ticker": tickers[:1], "last_session": [through], "known_at": [through], "reason": ["takeover"]})
+        one = pl.DataFrame(
+            {"ticker": tickers[:1], "last_session": [through], "known_at": [through], "reason": ["takeover"], "successor": [None]},
+            DELISTINGS,
+        )
         return pl.concat([one, one])
 
 
 class Crashes(DemoSource):
     """A provider with a bug."""
 
-    def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
+    def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         try:
             raise KeyError("what the provider sent")
         except KeyError as error:
@@ -143,7 +156,7 @@ def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(profile: Pr
     for name in ("prices", "universe"):
         profile.store.write(DATASETS[name], DATASETS[name].empty(), [f"{LAST}|it"])
     with pytest.raises(RunFailedError) as caught:
-        execute([[Phase(("delistings", "labels"), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
+        execute([[Phase((*BARS, "labels"), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
     message = str(caught.value)
     assert message.startswith(
         f"delistings (it, {LAST}): check 'keys' failed, so nothing downstream was computed; mend the cause and run again: "
@@ -157,13 +170,12 @@ def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(profile: Pr
 def test_a_bug_is_named_with_its_run(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quant_assets.sources.demo.DemoSource", Crashes)
     with pytest.raises(RunFailedError) as caught:
-        execute([[Phase(("delistings",), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
+        execute([[Phase(("fundamentals",), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
     with dg.DagsterInstance.get() as instance:
         (run,) = instance.get_runs()
-    assert str(caught.value) == f"delistings (it, {LAST}): ValueError: a bug of two lines (unexpected; see run {run.run_id} in the web UI)"
-
-
-BARS = ("absences", "ohlcv", "price_disagreements", "price_events", "price_peaks", "quarantine")
+    assert (
+        str(caught.value) == f"fundamentals (it, {LAST}): ValueError: a bug of two lines (unexpected; see run {run.run_id} in the web UI)"
+    )
 
 
 def test_a_step_of_several_assets_names_them_all(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +196,7 @@ def test_a_killed_worker_is_said(profile: Profile) -> None:
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(RunFailedError, match=r"a worker process was killed, perhaps for want of memory; .* fewer --workers"):
-        execute([chain("energy", ("delistings",)), chain("it", ("delistings",))], "demo", 2, lambda *_: None)
+        execute([chain("energy", ("fundamentals",)), chain("it", ("fundamentals",))], "demo", 2, lambda *_: None)
     killer.join()
 
 

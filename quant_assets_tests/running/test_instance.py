@@ -32,13 +32,13 @@ from quant_assets.running.execute import execute
 from quant_assets.running.instance import dagster_home
 from quant_assets.running.plan import Phase
 dagster_home("demo")
-execute([[Phase(("delistings",), "2024-05", "2024-06", ("it", "telecoms"))]], "demo", 1, lambda *_: None)
+execute([[Phase(("fundamentals",), "2024-05", "2024-06", ("it", "telecoms"))]], "demo", 1, lambda *_: None)
 """
 SEEN = """
 import dagster as dg
 with dg.DagsterInstance.get() as instance:
     print(*(run.status.value for run in instance.get_runs()))
-    print(*sorted(instance.get_materialized_partitions(dg.AssetKey("delistings"))))
+    print(*sorted(instance.get_materialized_partitions(dg.AssetKey("fundamentals"))))
 """
 
 

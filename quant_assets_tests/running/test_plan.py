@@ -15,7 +15,7 @@ from quant_assets.settings import SECTORS
 from quant_assets_tests.graph import Graph
 
 START, AS_OF, LATEST = "2021-03", date(2024, 6, 12), "2024-06"
-BARS = {"ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences"}
+BARS = {"ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences", "delistings"}
 #: Their history is shown as far as it exists; they need the run's own months only.
 SHOWS_HISTORY = {"ops_report"}
 
@@ -255,16 +255,17 @@ def test_two_assets_stand_for_what_lies_between_them(graph: Graph, selection: st
 
 def test_from_bars_to_labels_is_the_whole_path_from_prices_to_model_inputs(graph: Graph) -> None:
     found = graph.planner.select("ohlcv..labels", graph.defs)
-    assert set(found) >= {*BARS, "delistings", "prices", "fundamentals", "macro", "indicators", "candidates", "features", "labels"}
+    assert set(found) >= {"ohlcv", "prices", "fundamentals", "macro", "indicators", "candidates", "features", "labels"}
     assert not {"universe", "lightgbm_checkpoint", "predictions"} & set(found)
-    assert "universe" in ranges(graph.planner.sector_phases(found, "it", "2024-01", "2024-01")), "what it reads is added"
+    planned = ranges(graph.planner.sector_phases(found, "it", "2024-01", "2024-01"))
+    assert {"universe", *BARS} <= set(planned), "what it reads is added"
 
 
 @pytest.mark.parametrize(
     ("selection", "says"),
     [
         ("labels..ohlcv", r"selection 'labels..ohlcv': labels comes after ohlcv; write 'ohlcv..labels'"),
-        ("ohlcv..nosuch", r"there is no asset 'nosuch'; write 'ohlcv..labels'; assets in order are universe, ohlcv, "),
+        ("ohlcv..nosuch", r"there is no asset 'nosuch'; write 'ohlcv..labels'; assets in order are universe, absences, "),
         ("prices,..labels", r"selection '..labels': there is no asset ''"),
         ("ohlcv..prices..labels", r"it needs two assets"),
     ],

@@ -360,6 +360,17 @@ def test_a_rename_ends_the_old_symbol_on_its_day(tmp_path: Path) -> None:
     assert source.delistings(["OLD", "MID"], date(2020, 5, 31))["ticker"].to_list() == ["OLD"]
 
 
+def test_a_rename_to_a_symbol_without_bars_is_refused(tmp_path: Path) -> None:
+    _renamed(tmp_path)
+    settings = RENAMED | {"renames": [*RENAMED["renames"][:1], {"old": "MID", "new": "NWE", "since": "2020-06-01"}]}
+    source = FilesSource(FilesSettings.model_validate(settings), tmp_path, START)
+    assert source.delistings(["MID"], date(2020, 5, 29))["successor"].to_list() == [None]  # the rename is still to come
+    says = "MID was renamed to NWE on 2020-06-01, but raw.parquet, other.parquet have no bars of it; mend conf/profiles/files.yaml"
+    with pytest.raises(SourceError, match=says):
+        source.delistings(["MID"], THROUGH)
+    assert len(source.delistings(["OLD"], THROUGH)) == 1
+
+
 @pytest.mark.parametrize(
     ("renames", "message"),
     [
@@ -593,7 +604,7 @@ def test_real_delistings(real: FilesSource) -> None:
 
 def test_real_renames_agree_with_the_bars_and_the_membership(real: FilesSource, shared_data: Path) -> None:
     renames = load_settings("files", data_dir=shared_data).files.renames
-    assert len(renames) == 25
+    assert len(renames) == 28
     membership = pl.read_parquet(shared_data / "sp500_membership.parquet")
     columns = {"prices_sp500_raw": "adj_close", "prices_sp500_adjusted": "close", "prices_former_members": "close"}
     returns = pl.concat(
@@ -603,7 +614,8 @@ def test_real_renames_agree_with_the_bars_and_the_membership(real: FilesSource, 
         .select("ticker", "date", file=pl.lit(name), change=(pl.col(close) / pl.col(close).shift() - 1.0).over("ticker"))
         for name, close in columns.items()
     ).collect()
-    for each in renames:
+    assert [each.old for each in renames[25:]] == ["VIAC", "PARA", "CDAY"]
+    for each in renames[:25]:
         assert each.since in membership.filter(pl.col("ticker") == each.old)["end_date"]
         assert each.since in membership.filter(pl.col("ticker") == each.new)["start_date"]
         old, new = (returns.filter(pl.col("ticker") == symbol, pl.col("date") < each.since) for symbol in (each.old, each.new))
@@ -611,6 +623,40 @@ def test_real_renames_agree_with_the_bars_and_the_membership(real: FilesSource, 
         agree = ((both["change"] - both["change_right"]).abs() < 0.002).mean()
         assert len(both) >= 150, each
         assert agree >= 0.98, each  # type: ignore[operator]
+
+
+def test_real_renames_without_bars_of_both_symbols(real: FilesSource, shared_data: Path) -> None:
+    """What stands for them in the settings' comment, and that members get their bars by them."""
+    names = ["prices_sp500_raw", "prices_sp500_adjusted"]
+    bars = [pl.read_parquet(shared_data / f"{name}.parquet").filter(pl.col("ticker").is_in(["VIAC", "PSKY", "DAY"])) for name in names]
+    change = [
+        each.sort("date").select("date", change=pl.col(close) / pl.col(close).shift() - 1.0).drop_nulls()
+        for each, close in (
+            (bars[0].filter(pl.col("ticker") == "VIAC"), "adj_close"),
+            (bars[1].filter(pl.col("ticker") == "PSKY"), "close"),
+        )
+    ]
+    both = change[0].join(change[1], on="date")
+    assert len(both) == 3845
+    assert ((both["change"] - both["change_right"]).abs() < 0.002).mean() > 0.99  # type: ignore[operator]
+    assert bars[1].filter(pl.col("ticker") == "DAY")["date"].min() == date(2018, 4, 26)
+    members = pl.read_parquet(shared_data / "sp500_membership.parquet")
+    spans = members.filter(pl.col("ticker").is_in(["VIAC", "PARA", "CDAY", "DAY"])).select("ticker", "start_date", "end_date")
+    assert sorted(spans.rows()) == [
+        ("CDAY", date(2021, 9, 20), date(2024, 2, 1)),
+        ("DAY", date(2024, 2, 1), None),
+        ("PARA", date(2022, 2, 17), None),
+        ("VIAC", date(2019, 12, 5), date(2022, 2, 17)),
+    ]
+    added = pl.read_parquet(shared_data / "securities.parquet").filter(pl.col("ticker") == "DAY")["date_added"].cast(pl.String)
+    assert added.item().startswith("2021-09-20")
+    given = real.bars(["VIAC", "PARA", "CDAY"], date(2021, 9, 20), date(2025, 10, 7))
+    spans = given.group_by("ticker").agg(first=pl.col("date").min(), last=pl.col("date").max())
+    assert sorted(spans.rows()) == [
+        ("CDAY", date(2021, 9, 20), date(2024, 1, 31)),
+        ("PARA", date(2021, 9, 20), date(2025, 8, 6)),
+        ("VIAC", date(2021, 9, 20), date(2022, 2, 16)),
+    ]
 
 
 def test_real_statements(real: FilesSource, shared_data: Path) -> None:
