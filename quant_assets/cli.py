@@ -143,6 +143,38 @@ def candidates(
 
 
 @app.command()
+def known(
+    dataset: Annotated[str, typer.Argument(help="Dataset with a column known_at: fundamentals, macro, labels or delistings.")],
+    as_of: Annotated[str, typer.Option("--as-of", help="Day of the question, YYYY-MM-DD.")],
+    sector: SectorOption = None,
+    ticker: Annotated[list[str] | None, typer.Option("--ticker", "-t", help="Ticker; may be repeated [default: all].")] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="Of each ticker or series the newest period alone.")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what was known at a day: each period in the version that was in force at its close, from the stored months.
+
+    Examples:
+
+        quant known fundamentals --sector it --as-of 2016-06-30 --ticker AAPL
+
+        quant known macro --as-of 2016-06-30 --newest
+    """
+    session = _Session(profile)
+    from quant_assets.cli_known import output, rows_known
+
+    try:
+        day = date.fromisoformat(as_of)
+    except ValueError:
+        raise SettingsError(f"--as-of {as_of} is not a day; write it as YYYY-MM-DD, for example 2016-06-30") from None
+    chosen = session.sectors(sector) if sector else []
+    for each in output(rows_known(session.profile, dataset, chosen, day, ticker or [], only_newest=newest), dataset, day):
+        if isinstance(each, Table):
+            _print_whole(each)
+        else:
+            _print(each)
+
+
+@app.command()
 def status(sector: SectorOption = None, profile: ProfileOption = None) -> None:
     """Show which partitions exist, by asset and sector: first and last month, how many, and how many are missing between.
 

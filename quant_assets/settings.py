@@ -406,6 +406,15 @@ class FilesSettings(Model):
     splice_tolerance: float = Field(default=0.001, gt=0)
     events: EventSettings = EventSettings()
 
+    @field_validator("prices")
+    @classmethod
+    def _named_apart(cls, value: tuple[PriceFile, ...]) -> tuple[PriceFile, ...]:
+        names = [each.provider for each in value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"provider '{twice}' stands twice; give each file its own")
+        return value
+
     @field_validator("renames")
     @classmethod
     def _one_after_the_other(cls, value: tuple[Rename, ...]) -> tuple[Rename, ...]:

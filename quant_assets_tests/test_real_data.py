@@ -26,8 +26,8 @@ TELECOMS = ["CMCSA", "CTL", "DIS", "LUMN", "META", "T", "TMUS", "TTWO", "TWTR", 
 #: LLTC was bought in March 2017, LVLT in October 2017, VAR and FLIR in April and May 2021; DTV has a gap of a year; MJN shows that the
 #: file of LLTC goes on after it.
 LEAVE = ["DTV", "FLIR", "LLTC", "LVLT", "MJN", "VAR"]
-#: HON spun off two companies in October 2018, as splits in one of the files; MMM one in April 2024.
-INDUSTRIALS = ["HON", "MMM"]
+#: HON spun off two companies in October 2018, TT one in March 2020, HWM one in April 2020 and MMM one in April 2024.
+INDUSTRIALS = ["HON", "HWM", "MMM", "TT"]
 TICKERS = sorted([*IT, *MOVES, *TELECOMS, *LEAVE, *INDUSTRIALS])
 
 #: Spin-offs that the prices give as splits and by which SimFin did not multiply the share counts, as it did by those of HON and IBM.
@@ -70,6 +70,8 @@ class Case:
 MOVE = Case(("telecoms", "it"), "2019-11", "2021-03", "2021-05", as_of=date(2021, 12, 31))
 #: A takeover that is known on 2017-03-17.
 TAKEOVER = Case(("it",), "2016-05", "2017-02", "2017-03", as_of=date(2017, 12, 29))
+#: Spin-offs of TT and HWM that one provider does not flag, and about which the providers disagree.
+SPIN_OFFS = Case(("industrials",), "2019-01", "2020-03", "2020-05", as_of=date(2021, 6, 30))
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +206,21 @@ def test_what_became_known_later_changes_no_row_known_before(
     compared = compare_known_by(cut, truth(case), earlier)
     assert {name for name, rows in compared.items() if not rows} == empty | {"price_events", "price_disagreements"}
     assert sum(compared.values()) > 20_000
+
+
+def test_events_and_disagreements_known_later_change_none_known_before(everything: Path, tmp_path: Path) -> None:
+    """The bars alone: an event in the month before the cut and one in its own; what the files say later is deleted."""
+    cut = date(2020, 4, 7)
+    data = _known_by(cut, everything, tmp_path / "cut", _settings(everything).files)
+    graphs = [SPIN_OFFS.graph(tmp_path / str(as_of), folder, as_of) for folder, as_of in ((everything, SPIN_OFFS.as_of), (data, cut))]
+    for graph, last in zip(graphs, (SPIN_OFFS.last, "2020-04"), strict=True):
+        for phase in graph.planner.sector_phases(["price_events", "price_disagreements"], "industrials", SPIN_OFFS.first, last):
+            graph.materialise(phase.assets, tags=phase.range_tags)
+    compared = compare_known_by(cut, *graphs)
+    days = set(graphs[0].read("price_events").filter(pl.col("date") <= cut)["date"])
+    assert days == {date(2020, 3, 2), date(2020, 4, 1)}
+    assert compared["price_events"] == 2
+    assert compared["price_disagreements"] == 2
 
 
 def test_the_cases_show_what_they_are_for(truth: Callable[[Case], Graph]) -> None:

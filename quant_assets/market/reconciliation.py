@@ -1,4 +1,10 @@
-"""On which sessions two providers of a ticker contradict each other. Who is right is not decided here."""
+"""On which sessions two providers of a ticker contradict each other. Who is right is not decided here.
+
+What a bar itself or the step tells is decided elsewhere: `market.events` repairs events, `market.quarantine` refuses a stale close that is
+disputed. All other disagreements are listed only. Two returns that differ do not say which is wrong, the better provider is right more
+often, and what would tell, a return to the level before, comes later: a vendor that gave APTV adjusted prices on some days and unadjusted
+ones on others from 2017-11-16 to 2017-12-04 can be told from a real fall of 15 % only on the day after.
+"""
 
 from itertools import combinations
 
