@@ -80,10 +80,12 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         collected: dict[str, list[pl.DataFrame]] = {name: [DATASETS[name].empty()] for name in _BAR_OUTPUTS}
         refused: dict[str, dict[str, int]] = {}
         compared: list[pl.DataFrame] = []
-        for sector in run.sectors:
-            tickers = membership.panel_tickers(snapshots, sector, through)
-            given = profile.source.bars(tickers, start, through)
-            ended = profile.source.delistings(tickers, through)
+        # The files are read once for all sectors of the run, which are several only where the months are few.
+        panels = {sector: membership.panel_tickers(snapshots, sector, through) for sector in run.sectors}
+        every_ticker = sorted({ticker for tickers in panels.values() for ticker in tickers})
+        every_bar, every_end = profile.source.bars(every_ticker, start, through), profile.source.delistings(every_ticker, through)
+        for sector, tickers in panels.items():
+            given, ended = (rows.filter(pl.col("ticker").is_in(tickers)) for rows in (every_bar, every_end))
             panel = sector_bars(given, ended, snapshots, sector, days, settings.files)
             compared.append(panel.compared.filter(pl.col("date").is_between(run.first_day, run.last_day)))
             expected = membership.members(members, snapshots, sector, asked)
