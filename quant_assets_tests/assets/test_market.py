@@ -43,6 +43,8 @@ def graph(tmp_path: Path) -> Graph:
     prices = [file("first", A=steady * halved, B=steady), file("second", A=steady, B=steady * wrong)]
     snapshots = pl.DataFrame({"ticker": ["A", "B"], "sector": ["Energy"] * 2, "as_of": [date(2019, 12, 31)] * 2})
     snapshots.write_parquet(tmp_path / "securities.parquet")
+    members = pl.DataFrame({"ticker": ["A", "B"], "start_date": [date(2019, 12, 31)] * 2, "end_date": pl.Series([None] * 2, dtype=pl.Date)})
+    members.write_parquet(tmp_path / "sp500_membership.parquet")
     return Graph.at(
         tmp_path / "storage", "files", data_dir=tmp_path, files={"prices": prices}, partitions={"start": "2020-01"}, as_of=date(2020, 2, 28)
     )
