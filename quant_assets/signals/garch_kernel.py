@@ -3,9 +3,11 @@
 Each window is standardised (mean 0, variance 1) and estimated by maximum likelihood in x = (mu, omega, alpha, beta) and, for Student-t
 errors, eta = 1 / nu, in which the likelihood is nearly quadratic. The search is sequential quadratic programming: a quadratic model of the
 log-likelihood, at first with the expected information, then with BFGS updates from the analytic score, is maximised exactly over the
-linear constraints (`_step`), so a parameter at its bound is at its bound and no transformation flattens the likelihood there.
+linear constraints (`_step`), so a parameter at its bound is at its bound and no transformation flattens the likelihood there. Windows
+with several maxima are common, so every one is searched from several starting values (`_STARTS`).
 
-Everything about a window is computed from its own returns in one fixed order: no fastmath, no sum across windows.
+Everything about a window is computed from its own returns in one fixed order: no fastmath, no sum across windows. All of it stands in one
+file because numba looks only at a function's own file to see whether its compiled code is out of date.
 
 References:
     Bollerslev (1986), Generalized autoregressive conditional heteroskedasticity.
@@ -40,14 +42,15 @@ _LIMITS = np.array([1e-8, -10.0, 0.0, 0.0, -(1.0 - 1e-9), 1.0 / 500.0, -1.0 / 2.
 
 #: Starting values, alpha and alpha + beta, with omega for unit variance: the best pair of a grid, slow and persistent, hardly any memory, a
 #: variance that drifts from its first value whatever the returns; and, where searches from these end on different hills, some between.
-#: On 3,432 windows of real prices all of them together miss the best of 29 by more than 1e-3 on XXX.
+#: On 3,432 windows of real prices the best of 31 starts was higher by more than 5e-3 on three windows with normal errors, three with
+#: Student-t.
 _STARTS = np.array([[0.0, 0.0], [0.02, 0.995], [0.1, 0.2], [0.0, 0.997], [0.02, 0.9], [0.2, 0.9], [0.1, 0.995], [0.01, 0.98]])
 _GRID, _DRIFT, _FIRST_STARTS = 0, 3, 4
 _GRID_ALPHA = np.array([0.01, 0.05, 0.1, 0.2])
 _GRID_PERSISTENCE = np.array([0.5, 0.7, 0.9, 0.98])
 _START_ETA = 0.15
 
-#: Log-likelihoods that differ by less, and points that the curvature puts nearer to each other (in squared standard errors), are taken for one hill.
+#: Log-likelihoods that differ by less are taken for one hill, and so are points nearer to each other (in squared standard errors).
 _SAME_HILL, _SAME_HILL_DISTANCE = 0.01, 0.1
 
 #: A search ends where the model expects less gain in log-likelihood than this,
@@ -58,11 +61,13 @@ _EXPLORED_GAIN = 1e-3
 _CONVERGED_GAIN = 1e-6
 #: A parameter this near to its bound is at it.
 _AT_BOUND = 1e-12
-_SCORING = 5
+#: First steps of an exploring search that take the expected information at their point: far from the maximum it is the better model.
+_SCORING_STEPS = 5
 _MAX_EVALUATIONS, _LEAST_LENGTH = 500, 1e-9
 
-#: Observations whose variances are multiplied before one logarithm is taken: 16 values of 1e-8 to 1e12 stay inside a float.
-_LOG_BLOCK = 16
+#: Variances are multiplied up to here before one logarithm is taken of their product, which is looked at after each block: 16 values of
+#: 1e-8 to 1e12 more stay inside a float.
+_LARGE, _LOG_BLOCK = 1e100, 16
 
 #: Returns whose deviation is below this share of their largest value are rounding, not variation.
 _LEAST_DEVIATION = 1e-10
@@ -146,9 +151,9 @@ def evaluate(
     i_mu = i_direct = i_oo = i_oa = i_ob = i_aa = i_ab = i_bb = 0.0
     m_omega = m_alpha = m_beta = m_mu = 0.0
     log_variance = log_tail = squares = 0.0
+    product = tail_product = 1.0
     block = 0
     while block < n:
-        product = tail_product = 1.0
         for t in range(block, min(block + _LOG_BLOCK, n)):
             e = y[t] - mu
             e2 = e * e
@@ -188,10 +193,15 @@ def evaluate(
             d_alpha = beta * d_alpha + e2
             d_beta = beta * d_beta + variance
             variance = omega + alpha * e2 + beta * variance
-        log_variance += math.log(product)
-        if student:
+        if not 1.0 / _LARGE < product < _LARGE:
+            log_variance += math.log(product)
+            product = 1.0
+        if tail_product > _LARGE:
             log_tail += math.log(tail_product)
+            tail_product = 1.0
         block += _LOG_BLOCK
+    log_variance += math.log(product)
+    log_tail += math.log(tail_product)
     direct, by_variance = 1.0, 0.5
     if student:
         direct = nu * (nu + 1.0) / ((nu - 2.0) * (nu + 3.0))
@@ -352,6 +362,32 @@ def _moved(x: FloatArray, step: FloatArray, length: float, to: FloatArray) -> No
 
 
 @_compiled
+def _update(curvature: FloatArray, step: FloatArray, change: FloatArray, push: FloatArray) -> bool:
+    """Powell's damped BFGS update with the fall of the score along a step, which keeps the curvature positive definite.
+
+    Overwrites `change` and `push`; False where the step is too short to tell.
+    """
+    k = len(step)
+    along = bent = 0.0
+    for i in range(k):
+        push[i] = 0.0
+        for j in range(k):
+            push[i] += curvature[i, j] * step[j]
+        bent += step[i] * push[i]
+        along += step[i] * change[i]
+    if not bent > 0.0:
+        return False
+    share = 1.0 if along >= 0.2 * bent else 0.8 * bent / (bent - along)
+    mixed = share * along + (1.0 - share) * bent
+    for i in range(k):
+        change[i] = share * change[i] + (1.0 - share) * push[i]
+    for i in range(k):
+        for j in range(k):
+            curvature[i, j] += change[i] * change[j] / mixed - push[i] * push[j] / bent
+    return True
+
+
+@_compiled
 def _search(
     y: FloatArray,
     x: FloatArray,
@@ -397,25 +433,10 @@ def _search(
             curvature[:, :] = information
             fresh = True
         elif length > 0.0:
-            # Powell's damped BFGS update, which keeps the curvature positive definite.
-            along = bent = 0.0
             for i in range(k):
                 step[i] = trial[i] - x[i]
-            for i in range(k):
-                push[i] = 0.0
-                for j in range(k):
-                    push[i] += curvature[i, j] * step[j]
-                bent += step[i] * push[i]
-                along += step[i] * (score[i] - new_score[i])
-            if bent > 0.0:
-                share = 1.0 if along >= 0.2 * bent else 0.8 * bent / (bent - along)
-                mixed = share * along + (1.0 - share) * bent
-                for i in range(k):
-                    score[i] = share * (score[i] - new_score[i]) + (1.0 - share) * push[i]
-                for i in range(k):
-                    for j in range(k):
-                        curvature[i, j] += score[i] * score[j] / mixed - push[i] * push[j] / bent
-                fresh = False
+                score[i] -= new_score[i]
+            fresh = not _update(curvature, step, score, push) and fresh
         level, ahead = new_level, new_ahead
         x[:] = trial
         score[:] = new_score
@@ -442,7 +463,7 @@ def _search(
             continue
         checking = False
         accepted += 1
-        informed = not final and accepted <= _SCORING
+        informed = not final and accepted <= _SCORING_STEPS
         rise = 0.0
         for i in range(k):
             rise += score[i] * step[i]
@@ -539,7 +560,7 @@ def _fit(returns: FloatArray, student: bool, mean_square: bool, out: FloatArray)
             level = found
             best[:] = x
             best_curvature[:, :] = curvature
-        # A hill that two searches found from so different places is hardly overlooked by the others' being lower.
+        # A hill that three searches found from so different places is hardly a lower one.
         final = starts == len(_STARTS) or (starts >= _FIRST_STARTS and reached > 2)
     if mean_square:
         backcast = 1.0 + best[MU] * best[MU]
