@@ -33,7 +33,7 @@ def rows(sector: str, month: int, count: int = 3, year: int = 2024) -> pl.DataFr
             "known_at": [date(year, month, 2)] * count,
             "rule": ["unknown"] * count,
         }
-    ).with_columns(delisting_return=pl.lit(None, pl.Float64))
+    ).with_columns(delisting_return=pl.lit(None, pl.Float64), successor=pl.lit(None, pl.String))
 
 
 def write(store: DatasetStore, *parts: tuple[str, int]) -> None:
@@ -167,7 +167,10 @@ months = pl.DataFrame({"known_at": [date(2024, month, 2) for month in (1, 2, 3)]
 frame = frame.join(months, how="cross")
 while True:
     rows = frame.with_columns(
-        last_session=pl.lit(date(1900 + version, 1, 1)), rule=pl.lit("unknown"), delisting_return=pl.lit(None, pl.Float64)
+        last_session=pl.lit(date(1900 + version, 1, 1)),
+        rule=pl.lit("unknown"),
+        delisting_return=pl.lit(None, pl.Float64),
+        successor=pl.lit(None, pl.String),
     )
     store.write(DATASETS["delistings"], rows, ["2024-01|it", "2024-02|it", "2024-03|it"])
     print("written", flush=True)

@@ -187,8 +187,8 @@ def truth(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 @pytest.mark.parametrize(
     ("case", "cut", "empty"),
     [
-        (MOVE, date(2021, 4, 20), {"quarantine", "absences"}),
-        (MOVE, date(2021, 5, 14), {"quarantine"}),
+        (MOVE, date(2021, 4, 20), {"absences"}),
+        (MOVE, date(2021, 5, 14), set()),
         (
             TAKEOVER,
             date(2017, 3, 15),
@@ -220,8 +220,8 @@ def test_events_and_disagreements_known_later_change_none_known_before(everythin
     compared = compare_known_by(cut, *graphs)
     days = set(graphs[0].read("price_events").filter(pl.col("date") <= cut)["date"])
     assert days == {date(2020, 3, 2), date(2020, 4, 1)}
-    assert compared["price_events"] == 2
-    assert compared["price_disagreements"] == 2
+    for name in ("price_events", "price_disagreements"):
+        assert compared[name] == len(graphs[0].read(name).filter(pl.col("panel_from") <= cut)) >= 2
 
 
 def test_the_cases_show_what_they_are_for(truth: Callable[[Case], Graph]) -> None:

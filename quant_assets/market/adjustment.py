@@ -52,6 +52,8 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
 
     """
     bars = with_steps(judged)
+    if "listed" not in bars.columns:
+        bars = bars.with_columns(listed=pl.col("date").min().over("ticker"))
     places = bars["precedence"].unique().sort().to_numpy()
     # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
     status, factors = _compiled()(
