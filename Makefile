@@ -11,6 +11,7 @@ CANDIDATES := $(or $(PYTHON),python3 python3.12 python3.13 python3.11)
 PROFILE ?= demo
 PORT ?= 3000
 PYTEST_ARGS ?=
+TEST_WORKERS ?= 2
 TOPIC ?=
 
 VENV := .venv
@@ -35,8 +36,8 @@ ui: $(VENV)/.installed ## Dagster's web UI on loopback (PROFILE=demo, PORT=3000)
 	QUANT_PROFILE=$(PROFILE) $(BIN)/dagster dev -m quant_assets.definitions -h 127.0.0.1 -p $(PORT)
 
 .PHONY: test
-test: lint ## Lint, then run the tests (PYTEST_ARGS='-k garch')
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: lint ## Lint, then run the tests (PYTEST_ARGS='-k garch', TEST_WORKERS=2)
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.installed ## Ratios against peers (TOPIC='alpha158'); those that need it are measured after make peers
