@@ -79,7 +79,11 @@ def place(rows: pl.DataFrame, snapshots: pl.DataFrame, sector: str, sessions: ND
     """
     entered = entries(snapshots, sector, sessions)
     own = rows.filter(pl.col("ticker").is_in(entered["ticker"].implode()))
-    since = pl.col("ticker").replace_strict(entered["ticker"], entered["entered"], return_dtype=pl.Date)
+    since = (
+        pl.col("ticker").replace_strict(entered["ticker"], entered["entered"], return_dtype=pl.Date)
+        if len(entered)
+        else pl.lit(None, pl.Date)
+    )
     return own.with_columns(panel_from=pl.max_horizontal(dated, since))
 
 
