@@ -1,8 +1,9 @@
-"""Dagster's records at the pace of bulk runs: fewer and larger writes, and SQLite without a disk flush for each of them.
+"""What a process needs for bulk runs: Dagster's records at their pace (fewer and larger writes, SQLite without a flush for each), memory.
 
 Measured on 480 partitions: three quarters of a run's time was SQLite's flushing, twice for each event.
 """
 
+import ctypes
 import gc
 import os
 import sqlite3
@@ -28,6 +29,13 @@ def relax() -> None:
     os.environ.setdefault("DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS", "1")
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     event.listen(Engine, "connect", _on_connect)
+
+
+def give_memory_back() -> None:
+    """Return freed memory to the system between runs: C's allocator keeps half a gigabyte of it after a sector's history."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
+    if trim is not None:
+        trim(0)
 
 
 def _on_connect(connection: Any, _record: object) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.errors import QuantError
-from quant_assets.running.bookkeeping import relax
+from quant_assets.running.bookkeeping import give_memory_back, relax
 from quant_assets.running.instance import initialise_instance
 from quant_assets.running.plan import Phase
 from quant_assets.settings import Settings, load_settings
@@ -164,6 +164,7 @@ def _executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.Dagste
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
         if result.success:
+            give_memory_back()
             continue
         reason = _reason(run, result, phase)  # an interruption is raised here
         if len(phase.sectors) < 2:
