@@ -223,6 +223,13 @@ class ReportSettings(Model):
     history_months: int = Field(default=24, ge=1)
 
 
+class FactorSettings(Model):
+    """Factor statistics: the fewest names of a cross-section, and how many months a tear sheet looks back."""
+
+    min_names: int = Field(default=10, ge=3)
+    history_months: int = Field(default=120, ge=1)
+
+
 class PortfolioSettings(Model):
     """The total portfolio over sectors: equal shares, or each sector's share by inverse realised volatility."""
 
@@ -500,6 +507,7 @@ class Settings(BaseSettings):
     regime: RegimeSettings = RegimeSettings()
     report: ReportSettings = ReportSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
+    factors: FactorSettings = FactorSettings()
     demo: DemoSettings = DemoSettings()
     files: FilesSettings = FilesSettings()
 
