@@ -185,14 +185,13 @@ def _rows(as_of: date, keys: pl.DataFrame, counts: dict[str, FloatArray], sums: 
 def _by_year(keys: pl.DataFrame, counts: FloatArray, sums: FloatArray, first: int) -> pl.DataFrame:
     """Mean IC by calendar year; `first` is the number of the first month."""
     year = (first + np.arange(len(counts))) // 12
-    parts = [pl.DataFrame(schema={**keys.schema, "year": pl.Int32, "ic_sessions": pl.Int32, "ic": pl.Float64})]
-    for each in np.unique(year):
-        n, total = _total(counts[year == each]), _total(sums[year == each])
-        with np.errstate(invalid="ignore"):
-            mean = pl.Series(total / n, nan_to_null=True)
-        part = keys.with_columns(year=pl.lit(int(each), pl.Int32), ic_sessions=pl.Series(n).cast(pl.Int32), ic=mean)
-        parts.append(part.filter(pl.col("ic_sessions") > 0))
-    return pl.concat(parts)
+    years = np.unique(year)
+    n, total = (np.array([_total(values[year == each]) for each in years]).reshape(-1) for values in (counts, sums))
+    with np.errstate(invalid="ignore"):
+        mean = pl.Series(total / n, nan_to_null=True, dtype=pl.Float64)
+    rows = pl.concat([keys] * len(years)) if len(years) else keys.clear()
+    columns = {"year": pl.Series(np.repeat(years, len(keys)), dtype=pl.Int32), "ic_sessions": pl.Series(n, dtype=pl.Float64).cast(pl.Int32)}
+    return rows.with_columns(**columns, ic=mean).filter(pl.col("ic_sessions") > 0)
 
 
 def _month_number(days: pl.Series) -> NDArray[np.int64]:
@@ -201,6 +200,6 @@ def _month_number(days: pl.Series) -> NDArray[np.int64]:
 
 
 def _total(values: FloatArray) -> FloatArray:
-    """Sum over the months, added up one after the other: NumPy's own sum goes another way where there is one series alone."""
-    total: FloatArray = np.cumsum(values, axis=0)[-1]
+    """Sum over the months, added up one after the other: where there is one series alone, NumPy's own sum goes another way."""
+    total: FloatArray = values.sum(axis=0) if values.shape[1] > 1 else np.cumsum(values, axis=0)[-1]
     return total

@@ -15,9 +15,10 @@ import polars as pl
 from quant_assets.backtest.factor_summary import SIGNIFICANT, Summary
 from quant_assets.features.labels import DELISTING_SESSIONS
 from quant_assets.reporting.ops_report import number, percent
+from quant_assets.reporting.report_data import SECTOR_NAMES
 from quant_assets.schemas.research import QUANTILES
-from quant_assets.settings import SECTORS
 
+_KEY = ("kind", "factor", "horizon")
 #: Figures of each factor and horizon that the script of the page draws from.
 _DRAWN = (
     "ic",
@@ -54,37 +55,22 @@ def render(
         market: a word of warning beside the title, for a market that is not a real one.
 
     """
-    groups = _alike(sheet.rows.drop("as_of"), ("kind", "factor"))
-    meanings = meanings or {}
     years = sheet.by_year["year"].unique().sort().to_list()
-    by_year: dict[tuple[str, str, int], dict[int, float]] = {}
-    for kind, factor, at, year, ic in sheet.by_year.select("kind", "factor", "horizon", "year", "ic").iter_rows():
-        by_year.setdefault((kind, factor, at), {})[year] = ic
-    shown = []
-    for (kind, factor), rows, also in groups:
-        at_horizon = next((row for row in rows if row["horizon"] == horizon), dict.fromkeys(rows[0]))
-        top, bottom, ic, std = (at_horizon[name] for name in (f"quantile_{QUANTILES}", "quantile_1", "ic", "ic_std"))
-        shown.append(
-            {name: _rounded(value) if isinstance(value, float) else value for name, value in at_horizon.items()}
-            | {
-                "kind": kind,
-                "factor": factor,
-                "also": also,
-                "ratio": _rounded(ic / std) if ic is not None and std else None,
-                "spread": _rounded(top - bottom) if top is not None and bottom is not None else None,
-                "drawn": {
-                    "factor": factor,
-                    "meaning": meanings.get(factor, ""),
-                    "by_horizon": {str(row["horizon"]): [_rounded(row[name]) for name in _DRAWN] for row in rows},
-                    "by_year": {
-                        str(row["horizon"]): [
-                            _rounded(by_year.get((kind, factor, row["horizon"]), {}).get(year), _YEAR_DECIMALS) for year in years
-                        ]
-                        for row in rows
-                    },
-                },
-            }
-        )
+    by_year: dict[tuple[str, str, int], list[float | None]] = {}
+    for kind, factor, at, year, ic in sheet.by_year.select(*_KEY, "year", pl.col("ic").round(_YEAR_DECIMALS)).iter_rows():
+        by_year.setdefault((kind, factor, at), [None] * len(years))[years.index(year)] = ic
+    figures = sheet.rows.select(*_KEY, *_DRAWN).with_columns(pl.selectors.float().round(_DECIMALS))
+    shown: list[dict[str, Any]] = []
+    for (kind, factor), rows, also in _alike(figures):
+        by_horizon = {row[0]: row[1:] for row in rows}
+        first = dict(zip(_DRAWN, by_horizon.get(horizon, (None,) * len(_DRAWN)), strict=True))
+        drawn = {
+            "factor": factor,
+            "meaning": (meanings or {}).get(factor, ""),
+            "by_horizon": by_horizon,
+            "by_year": {each: by_year[kind, factor, each] for each in by_horizon if (kind, factor, each) in by_year},
+        }
+        shown.append({"kind": kind, "factor": factor, "also": also, "ic_t": first["ic_t"], "cells": _cells(first), "drawn": drawn})
     shown.sort(key=lambda each: (-abs(each["ic_t"] or 0.0), each["kind"], each["factor"]))
     data = {"columns": _DRAWN, "years": [str(year) for year in years], "factors": [each["drawn"] for each in shown]}
     page = (
@@ -94,7 +80,7 @@ def render(
             title=sector_name,
             as_of=sheet.as_of,
             market=market,
-            tiles=_tiles(shown, sheet.rows, horizon),
+            tiles=_tiles(shown, max(sheet.rows["months"].to_list(), default=0), horizon),
             factors=shown,
             horizons=sheet.rows["horizon"].unique().sort().to_list(),
             horizon=horizon,
@@ -120,13 +106,17 @@ def render_market(as_of: date, rows: pl.DataFrame, sheets: pl.DataFrame, horizon
 
     """
     at = sheets.filter(pl.col("horizon") == horizon)
-    sectors = [sector for sector in SECTORS if sector in set(at["sector"])]
+    sectors = [sector for sector in SECTOR_NAMES if sector in set(at["sector"])]
     ics: dict[tuple[str, str], dict[str, float]] = {}
-    for kind, factor, sector, ic in at.select("kind", "factor", "sector", "ic").iter_rows():
+    for kind, factor, sector, ic in at.select("kind", "factor", "sector", pl.col("ic").round(_DECIMALS)).iter_rows():
         ics.setdefault((kind, factor), {})[sector] = ic
     shown: list[dict[str, Any]] = []
-    for (kind, factor), (row,), also in _alike(rows.filter(pl.col("horizon") == horizon).drop("as_of"), ("kind", "factor")):
-        shown.append(row | {"also": also, "by_sector": [ics[kind, factor].get(sector) for sector in sectors]})
+    columns = [name for name in rows.columns if name not in ("as_of", *_KEY)]
+    of_horizon = rows.filter(pl.col("horizon") == horizon).select("kind", "factor", *columns)
+    for (kind, factor), (figures,), also in _alike(of_horizon.with_columns(pl.selectors.float().round(_DECIMALS))):
+        by_sector = [ics[kind, factor].get(sector) for sector in sectors]
+        named = dict(zip(columns, figures, strict=True))
+        shown.append({"kind": kind, "factor": factor, "also": also, "by_sector": by_sector} | named)
     shown.sort(key=lambda each: (-abs(each["ic"]), each["kind"], each["factor"]))
     pairs = sum(ic is not None for each in shown for ic in each["by_sector"])
     significant = sum(each["significant_sectors"] for each in shown)
@@ -140,13 +130,13 @@ def render_market(as_of: date, rows: pl.DataFrame, sheets: pl.DataFrame, horizon
             as_of=as_of,
             market=market,
             tiles=[
-                ("Factors", len(shown), f"in {len(sectors)} sectors"),
+                ("Factors", len(shown), f"in {len(sectors)} of {len(SECTOR_NAMES)} sectors"),
                 ("Largest IC", number(best["ic"] if best else None, 3, sign=True), best["factor"] if best else ""),
                 ("Factor and sector with |t| ≥ 2", significant, f"of {pairs}; about {round(_BY_CHANCE * pairs)} by chance"),
                 ("Same sign in all sectors", agree, "factors"),
             ],
             factors=shown,
-            sectors=[SECTORS[sector] for sector in sectors],
+            sectors=[SECTOR_NAMES[sector] for sector in sectors],
             horizon=horizon,
             tried=len(shown),
             expected=round(_BY_CHANCE * pairs),
@@ -162,12 +152,11 @@ def strongest(rows: pl.DataFrame, horizon: int, most: int = 12) -> pl.DataFrame:
     return ordered.unique([pl.col(name).round(_DECIMALS) for name in ("ic", "ic_t")], keep="first", maintain_order=True).head(most)
 
 
-def _tiles(shown: Sequence[Mapping[str, Any]], rows: pl.DataFrame, horizon: int) -> list[tuple[str, Any, str]]:
+def _tiles(shown: Sequence[Mapping[str, Any]], longest: int, horizon: int) -> list[tuple[str, Any, str]]:
     tested = [each for each in shown if each["ic_t"] is not None]
     beyond = sum(abs(each["ic_t"]) >= SIGNIFICANT for each in tested)
     bound = NormalDist().inv_cdf(1.0 - 0.05 / (2 * len(tested))) if tested else None
     best = tested[0] if tested else None
-    longest = max(rows["months"].to_list(), default=0)
     return [
         ("Factors", len(shown), f"over up to {longest} months, {horizon} sessions ahead"),
         ("Largest |t|", number(best["ic_t"] if best else None, 1, sign=True), best["factor"] if best else "too few months"),
@@ -176,22 +165,30 @@ def _tiles(shown: Sequence[Mapping[str, Any]], rows: pl.DataFrame, horizon: int)
     ]
 
 
-def _alike(rows: pl.DataFrame, key: tuple[str, ...]) -> list[tuple[tuple[str, ...], list[dict[str, Any]], list[str]]]:
-    """Rows by factor, those whose figures are all the same as an earlier factor's only as its other names."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for row in rows.iter_rows(named=True):
-        groups.setdefault(tuple(row[name] for name in key), []).append(row)
-    first: dict[tuple[object, ...], tuple[str, ...]] = {}
-    others: dict[tuple[str, ...], list[str]] = {}
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """What the table shows of a factor, in the order of its columns; the page's script fills them in the same way."""
+    ic, std, top, bottom = (row[name] for name in ("ic", "ic_std", f"quantile_{QUANTILES}", "quantile_1"))
+    return [
+        number(ic, 3, sign=True),
+        number(row["ic_t"], 1, sign=True),
+        number(ic / std if ic is not None and std else None, 2, sign=True),
+        percent(top - bottom if top is not None and bottom is not None else None, 2, sign=True),
+        percent(row["top_turnover"], 0),
+        number(row["rank_autocorrelation"]),
+        number(row["names"], 0),
+    ]
+
+
+def _alike(rows: pl.DataFrame) -> list[tuple[tuple[str, str], list[tuple[Any, ...]], list[str]]]:
+    """Rows (`kind`, `factor`, figures) by factor without these two; those all of whose figures an earlier one has are its other names."""
+    groups: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+    for kind, factor, *figures in rows.iter_rows():
+        groups.setdefault((kind, factor), []).append(tuple(figures))
+    first: dict[tuple[object, ...], tuple[str, str]] = {}
+    others: dict[tuple[str, str], list[str]] = {}
     for name, found in groups.items():
-        figures = tuple(_rounded(v) if isinstance(v, float) else v for row in found for k, v in row.items() if k != "factor")
-        same = first.setdefault(figures, name)
-        others.setdefault(same, []).append(name[-1])
+        others.setdefault(first.setdefault((name[0], *found), name), []).append(name[1])
     return [(name, groups[name], also[1:]) for name, also in others.items()]
-
-
-def _rounded(value: float | None, digits: int = _DECIMALS) -> float | None:
-    return None if value is None else round(value, digits)
 
 
 def _json(data: object) -> str:

@@ -38,6 +38,7 @@ const source = document.getElementById("factors");
 if (source !== null) {
   const data = JSON.parse(source.textContent), columns = data.columns;
   const rows = Array.from(document.querySelectorAll("#overview tbody tr"));
+  const heads = Array.from(document.querySelectorAll("#overview th"), head => head.dataset.figure);
   const detail = document.getElementById("detail"), chooser = document.getElementById("horizon");
   let chosen = null;
 
@@ -134,12 +135,12 @@ if (source !== null) {
   function fill() {
     for (const row of rows) {
       const factor = data.factors[Number(row.dataset.factor)];
-      for (const cell of row.cells) {
-        if (cell.dataset.f === undefined) continue;
-        const [value, text] = CELLS[cell.dataset.f](factor, chooser.value);
-        cell.dataset.v = value ?? "";
-        cell.textContent = text(value);
-      }
+      heads.forEach((name, column) => {
+        if (name === "") return;
+        const [value, text] = CELLS[name](factor, chooser.value);
+        row.cells[column].dataset.v = value ?? "";
+        row.cells[column].textContent = text(value);
+      });
     }
     const sorted = document.querySelector("#overview th[aria-sort] button");
     if (sorted !== null) sortBy(sorted, sorted.closest("th").getAttribute("aria-sort") === "descending");
@@ -153,6 +154,7 @@ if (source !== null) {
   });
   chooser.addEventListener("change", fill);
   document.getElementById("controls").hidden = false;
+  fill();
   const named = decodeURIComponent(location.hash.slice(1)), asked = data.factors.findIndex(factor => factor.factor === named);
   if (rows.length > 0) show(asked >= 0 ? asked : Number(rows[0].dataset.factor));
 }
