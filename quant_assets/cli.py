@@ -244,6 +244,34 @@ def features(
 
 
 @app.command()
+def factors(
+    sector: SectorOption = None,
+    month: Annotated[str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")] = None,
+    factor: Annotated[str | None, typer.Option("--factor", "-f", help="One factor at every horizon [default: the strongest].")] = None,
+    horizon: Annotated[int | None, typer.Option("--horizon", help="Sessions ahead [default: weights.horizon].")] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what factors (features, candidate scores, models) were worth up to a month, and where the page with the plots is.
+
+    Examples:
+
+        quant factors --sector healthcare --month 2024-06
+
+        quant factors -s it --factor momentum_12_1
+    """
+    session = _Session(profile)
+    chosen = session.months(month, month)[1]
+    from quant_assets.cli_factors import output
+
+    for name in session.sectors(sector) if sector else session.sectors_with("factor_tear_sheet", chosen):
+        for each in output(session.profile, name, chosen, factor, horizon):
+            if isinstance(each, Table):
+                _print_whole(each)
+            else:
+                _print(each)
+
+
+@app.command()
 def demo(workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors at the same time.")] = os.cpu_count() or 1) -> None:
     """Run every asset of two sectors over the last three years of the simulated market, then show picks and report.
 

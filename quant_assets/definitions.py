@@ -9,6 +9,7 @@ from quant_assets.assets.learning import learning_assets
 from quant_assets.assets.market import market_assets
 from quant_assets.assets.operations import operations_assets
 from quant_assets.assets.portfolio import portfolio_assets
+from quant_assets.assets.research import research_assets
 from quant_assets.assets.signals import signal_assets
 from quant_assets.assets.sql import load_models, sql_assets
 from quant_assets.automation.jobs import jobs
@@ -41,6 +42,7 @@ def _definitions(profile: Profile, on_written: Callable[[str, int], None] | None
         *learning_assets(profile),
         *portfolio_assets(profile),
         *operations_assets(profile),
+        *research_assets(profile),
         *sql_assets(profile, models),
     ]
     return dg.Definitions(

@@ -231,6 +231,13 @@ class StatisticsSettings(Model):
     overfitting_blocks: int = Field(default=16, ge=2, le=20, multiple_of=2)
 
 
+class FactorSettings(Model):
+    """Factor statistics: the fewest names of a cross-section, and how many months a tear sheet looks back."""
+
+    min_names: int = Field(default=10, ge=3)
+    history_months: int = Field(default=120, ge=1)
+
+
 class PortfolioSettings(Model):
     """The total portfolio over sectors: equal shares, or each sector's share by inverse realised volatility."""
 
@@ -509,6 +516,7 @@ class Settings(BaseSettings):
     report: ReportSettings = ReportSettings()
     statistics: StatisticsSettings = StatisticsSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
+    factors: FactorSettings = FactorSettings()
     demo: DemoSettings = DemoSettings()
     files: FilesSettings = FilesSettings()
 

@@ -28,7 +28,7 @@ def test_every_dataset_is_an_asset_and_nothing_else_is() -> None:
 def test_an_asset_says_what_it_is(dataset: Dataset) -> None:
     node = GRAPH.get(dg.AssetKey(dataset.name))
     assert node.owners == ["team:quant-assets"]
-    assert node.group_name in {"market", "signals", "learning", "portfolio", "operations", "sql", "across_sectors"}
+    assert node.group_name in {"market", "signals", "learning", "portfolio", "operations", "research", "sql", "across_sectors"}
     assert {"parquet"} < node.kinds
     assert node.description
     assert dataset.meaning in node.description

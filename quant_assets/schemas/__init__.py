@@ -10,6 +10,7 @@ from quant_assets.schemas.learning import LEARNING
 from quant_assets.schemas.market import MARKET, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
 from quant_assets.schemas.operations import OPERATIONS
 from quant_assets.schemas.portfolio import PORTFOLIO
+from quant_assets.schemas.research import RESEARCH
 from quant_assets.schemas.signals import SIGNALS
 
 __all__ = [
@@ -22,4 +23,4 @@ __all__ = [
     "ohlcv_quantity",
 ]
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (*MARKET, *SIGNALS, *LEARNING, *PORTFOLIO, *OPERATIONS)}
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (*MARKET, *SIGNALS, *LEARNING, *PORTFOLIO, *OPERATIONS, *RESEARCH)}

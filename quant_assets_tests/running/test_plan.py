@@ -16,8 +16,12 @@ from quant_assets_tests.graph import Graph
 
 START, AS_OF, LATEST = "2021-03", date(2024, 6, 12), "2024-06"
 BARS = {"ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences", "delistings"}
-#: Their history is shown as far as it exists; they need the run's own months only.
-SHOWS_HISTORY = {"ops_report"}
+#: What these read of earlier months is used as far as it exists; of these inputs (all, where none is named) they need the run's own only.
+SHOWS_HISTORY: dict[str, set[str]] = {
+    "ops_report": set(),
+    "factor_statistics": {"indicators", "predictions"},
+    "factor_tear_sheet": set(),
+}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,8 @@ def months_read(graph: Graph, name: str, first: str, last: str) -> dict[str, set
             mapping = assets.get_partition_mapping(each, parent)
             result = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, definition, assets.get(parent).partitions_def)
             months = {each_key.partition("|")[0] for each_key in result.partitions_subset.get_partition_keys()}
-            found.setdefault(upstream, set()).update(months & set(wanted) if downstream in SHOWS_HISTORY else months)
+            optional = downstream in SHOWS_HISTORY and upstream in (SHOWS_HISTORY[downstream] or {upstream})
+            found.setdefault(upstream, set()).update(months & set(wanted) if optional else months)
     return {each: months for each, months in found.items() if months}
 
 

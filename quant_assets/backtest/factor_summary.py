@@ -1,0 +1,205 @@
+"""Datasets `factor_tear_sheet` and `market_tear_sheet`: what factors were worth over years and across sectors, with errors.
+
+What a session and a month say of a factor is computed in `factors`; pages are in `reporting`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.backtest.factors import COUNTED
+from quant_assets.market.panel import FloatArray
+from quant_assets.schemas import DATASETS
+
+#: Below so many months, or four times the lags, a standard error says nothing.
+MIN_MONTHS = 12
+#: From this |t| on a sector counts as significant in the market's tear sheet.
+SIGNIFICANT = 2.0
+
+_KEY = ("kind", "factor", "horizon")
+_SESSIONS_PER_MONTH = 21
+#: Errors below this are rounding.
+_NEGLIGIBLE = 1e-12
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A sector's tear sheet at one decision.
+
+    Attributes:
+        as_of: session of the decision.
+        rows: dataset factor_tear_sheet without `page_file`.
+        by_year: `kind, factor, horizon, year, ic_sessions, ic`: by the year in which the outcomes were known.
+
+    """
+
+    as_of: date
+    rows: pl.DataFrame
+    by_year: pl.DataFrame
+
+
+def newey_west_lags(horizon: int) -> int:
+    """Lags, in months, of the standard error of a monthly series of ICs: three times the months over which outcomes overlap.
+
+    Two outcomes share part of their returns if they begin fewer than `horizon` sessions apart. The Bartlett kernel gives a lag less weight
+    the longer it is: with as many lags as the overlap has, it would leave out half of what the overlap adds.
+    """
+    return -(-3 * (horizon - 1) // _SESSIONS_PER_MONTH)
+
+
+def standard_errors(sums: FloatArray, lags: int) -> FloatArray:
+    r"""Newey-West standard error of the mean of a series that is known by month.
+
+    With the months' sums of deviations from the mean :math:`S_m` and n sessions in all, the variance of the mean is
+    :math:`\frac{M}{M - 1} n^{-2} \sum_m (S_m^2 + 2 \sum_{k=1}^{L} (1 - \frac{k}{L + 1}) S_m S_{m-k})`: within a month every
+    covariance counts in full, which no kernel over sessions does. The factor n is the caller's.
+
+    Args:
+        sums: S of shape (n_months, n_series); 0 in a month without a session.
+        lags: L.
+
+    Returns:
+        n times the standard error, of shape (n_series,), without the factor M / (M - 1).
+
+    References:
+        Newey and West (1987), Econometrica 55(3), eq. 5.
+
+    """
+    variance = _total(sums**2)
+    for lag in range(1, min(lags, len(sums) - 1) + 1):
+        variance = variance + 2.0 * (1.0 - lag / (lags + 1.0)) * _total(sums[lag:] * sums[:-lag])
+    return np.sqrt(np.maximum(variance, 0.0))
+
+
+def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int) -> list[Summary]:
+    """Tear sheets over the `history_months` up to each decision, or as many of them as there are.
+
+    Means over sessions weigh each session the same. `ic_std` is that of the sessions' ICs (divided by their number less 1); `ic_t` is
+    `ic` over its `standard_errors` with `newey_west_lags`, null with fewer than `MIN_MONTHS` months or four times the lags.
+
+    Args:
+        monthly: dataset factor_statistics of one sector, the months of the decisions and those before.
+        as_ofs: decisions.
+        history_months: months of a tear sheet.
+
+    """
+    keys = monthly.select(_KEY).unique().sort(_KEY)
+    number = _month_number(monthly["as_of"])
+    first = int(number.min()) if len(number) else 0
+    months = int(number.max()) - first + 1 if len(number) else 0
+    series = monthly.select(_KEY).join(keys.with_row_index("place"), on=list(_KEY), how="left", maintain_order="left")["place"]
+    cell = (number - first, series.to_numpy().astype(np.int64))
+
+    def spread(values: FloatArray) -> FloatArray:
+        panel = np.zeros((months, len(keys)))
+        panel[cell] = values
+        return panel
+
+    counts = {name: spread(monthly[name].cast(pl.Float64).to_numpy()) for name in COUNTED}
+    sums = {
+        figure: spread(monthly[figure].fill_null(0.0).to_numpy()) * counts[counter]
+        for counter, figures in COUNTED.items()
+        for figure in figures
+    }
+    deviation, mean = (monthly[name].fill_null(0.0).to_numpy() for name in ("ic_std", "ic"))
+    squares = spread(deviation**2 + mean**2) * counts["ic_sessions"]
+    found = []
+    for as_of in as_ofs:
+        end = as_of.year * 12 + as_of.month - first  # the month after the decision's
+        window = slice(max(end - history_months, 0), max(end, 0))
+        found.append(
+            Summary(
+                as_of,
+                _rows(as_of, keys, {n: v[window] for n, v in counts.items()}, {n: v[window] for n, v in sums.items()}, squares[window]),
+                _by_year(keys, counts["ic_sessions"][window], sums["ic"][window], first + window.start),
+            )
+        )
+    return found
+
+
+def market_rows(sheets: pl.DataFrame) -> pl.DataFrame:
+    """Dataset market_tear_sheet without `page_file`, from dataset factor_tear_sheet of the sectors that have one (with `sector`)."""
+    schema = {name: dtype for name, dtype in DATASETS["market_tear_sheet"].schema.items() if name != "page_file"}
+    key = ["as_of", *_KEY]
+    known = sheets.filter(pl.col("ic").is_not_null()).sort(*key, "sector")
+    place = known.select(pl.struct(key).rle_id()).to_series().to_numpy()
+    spread = (known["quantile_5"] - known["quantile_1"]).fill_null(np.nan).to_numpy()
+    weight = (known["names"] * known["ic_sessions"]).to_numpy()
+
+    def mean(values: FloatArray) -> FloatArray:
+        given = ~np.isnan(values)  # bincount adds up in the order of the rows
+        with np.errstate(invalid="ignore"):
+            found = np.bincount(place[given], (weight * values)[given], count) / np.bincount(place[given], weight[given], count)
+        return found.astype(np.float64)
+
+    count = int(place[-1]) + 1 if len(place) else 0
+    ic = mean(known["ic"].to_numpy())
+    significant = known["ic_t"].fill_null(0.0).to_numpy() * np.sign(ic[place]) >= SIGNIFICANT
+    rows = known.with_columns(significant=pl.Series(significant, dtype=pl.Boolean)).group_by(key, maintain_order=True)
+    counted = rows.agg(
+        sectors=pl.len(),
+        lowest_ic=pl.col("ic").min(),
+        highest_ic=pl.col("ic").max(),
+        positive_sectors=(pl.col("ic") > 0).sum(),
+        significant_sectors=pl.col("significant").sum(),
+    )
+    columns = {"ic": pl.Series(ic, dtype=pl.Float64), "spread": pl.Series(mean(spread), dtype=pl.Float64, nan_to_null=True)}
+    return counted.with_columns(**columns).cast(schema).select(list(schema))  # type: ignore[arg-type]
+
+
+def _rows(as_of: date, keys: pl.DataFrame, counts: dict[str, FloatArray], sums: dict[str, FloatArray], squares: FloatArray) -> pl.DataFrame:
+    schema = {name: dtype for name, dtype in DATASETS["factor_tear_sheet"].schema.items() if name != "page_file"}
+    if not len(squares):
+        return pl.DataFrame(schema=schema)
+    columns: dict[str, FloatArray] = {}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for counter, figures in COUNTED.items():
+            columns[counter] = _total(counts[counter])
+            for name in figures:
+                columns[name] = _total(sums[name]) / columns[counter]
+        n, ic = columns["ic_sessions"], columns["ic"]
+        there = counts["ic_sessions"] > 0
+        columns["months"] = there.sum(axis=0).astype(np.float64)
+        columns["ic_std"] = np.where(n > 1, np.sqrt(np.maximum(_total(squares) - n * ic**2, 0.0) / (n - 1)), np.nan)
+        errors = np.full(len(keys), np.nan)
+        deviations = np.where(there, sums["ic"] - counts["ic_sessions"] * ic, 0.0)
+        horizons = keys["horizon"].to_numpy()
+        for horizon in np.unique(horizons):
+            of_horizon, lags = horizons == horizon, newey_west_lags(int(horizon))
+            months = columns["months"][of_horizon]
+            error = standard_errors(deviations[:, of_horizon], lags) / n[of_horizon] * np.sqrt(months / (months - 1))
+            enough = (months >= max(MIN_MONTHS, 4 * lags)) & (error > _NEGLIGIBLE)
+            errors[of_horizon] = np.where(enough, error, np.nan)
+        columns["ic_standard_error"], columns["ic_t"] = errors, ic / errors
+    frame = keys.with_columns(
+        as_of=pl.lit(as_of), **{name: pl.Series(values, nan_to_null=True, dtype=pl.Float64) for name, values in columns.items()}
+    )
+    some = pl.any_horizontal(pl.col(name) > 0 for name in COUNTED)
+    return frame.filter(some).cast(schema).select(list(schema))  # type: ignore[arg-type]
+
+
+def _by_year(keys: pl.DataFrame, counts: FloatArray, sums: FloatArray, first: int) -> pl.DataFrame:
+    """Mean IC by calendar year; `first` is the number of the first month."""
+    year = (first + np.arange(len(counts))) // 12
+    years = np.unique(year)
+    n, total = (np.array([_total(values[year == each]) for each in years]).reshape(-1) for values in (counts, sums))
+    with np.errstate(invalid="ignore"):
+        mean = pl.Series(total / n, nan_to_null=True, dtype=pl.Float64)
+    rows = pl.concat([keys] * len(years)) if len(years) else keys.clear()
+    columns = {"year": pl.Series(np.repeat(years, len(keys)), dtype=pl.Int32), "ic_sessions": pl.Series(n, dtype=pl.Float64).cast(pl.Int32)}
+    return rows.with_columns(**columns, ic=mean).filter(pl.col("ic_sessions") > 0)
+
+
+def _month_number(days: pl.Series) -> NDArray[np.int64]:
+    """Months since the year 0, January being 0."""
+    return (days.dt.year().cast(pl.Int64) * 12 + days.dt.month().cast(pl.Int64) - 1).to_numpy()
+
+
+def _total(values: FloatArray) -> FloatArray:
+    """Sum over the months, added up one after the other: where there is one series alone, NumPy's own sum goes another way."""
+    total: FloatArray = values.sum(axis=0) if values.shape[1] > 1 else np.cumsum(values, axis=0)[-1]
+    return total

@@ -1,0 +1,400 @@
+"""Dataset `factor_statistics`: how well factors rank what follows, from the cross-section of each session to means by month.
+
+A factor is a feature, a candidate score or a model's forecast. Figures over years, and their errors, are in `factor_summary`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.features.labels import DELISTING_SESSIONS
+from quant_assets.market.panel import BoolArray, FloatArray, IntArray
+from quant_assets.schemas import DATASETS
+from quant_assets.schemas.research import QUANTILES
+from quant_assets.settings import CandidateSettings, LabelSettings
+from quant_assets.signals.candidates import scores
+from quant_assets.signals.compiled import kernel
+
+#: Figures of a session, in the order of the last axis but one of what `session_figures` gives.
+FIGURES = (
+    "names",
+    "ic",
+    *(f"quantile_{number}" for number in range(1, QUANTILES + 1)),
+    "top_turnover",
+    "bottom_turnover",
+    "rank_autocorrelation",
+)
+#: Figures that are there or missing together, and the column that counts the sessions on which they are there.
+COUNTED = {
+    "ic_sessions": ("names", "ic"),
+    "quantile_sessions": tuple(name for name in FIGURES if name.startswith("quantile_")),
+    "turnover_sessions": ("top_turnover", "bottom_turnover"),
+    "rank_sessions": ("rank_autocorrelation",),
+}
+SCORES = ("composite_score", "momentum_score", "ma_slope_score", "volatility_score")
+
+#: Edges of the quantiles as shares. Of a percentage, as pandas' qcut takes them, which decides where a value lies on an edge.
+_SHARES = np.linspace(0.0, 1.0, QUANTILES + 1) * 100.0 / 100.0
+
+
+@dataclass(frozen=True)
+class CrossSections:
+    """The names of each session, their outcomes, and where each is found later. n rows in order of session and ticker.
+
+    Attributes:
+        order: int64 of shape (n,): place of each row in the frame that it came from.
+        starts: int64 of shape (n_sessions + 1,): rows of session j are starts[j] to starts[j + 1].
+        returns: float64 of shape (n_horizons, n): forward returns, NaN where there is none.
+        by_return: int64 of that shape: rows of each session by forward return, those without one last.
+        later: int64 of that shape: the row of the same ticker `horizon` sessions later, -1 where there is none.
+        horizons: sessions from entry to exit.
+
+    """
+
+    order: IntArray
+    starts: IntArray
+    returns: FloatArray
+    by_return: IntArray
+    later: IntArray
+    horizons: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, rows: pl.DataFrame, labels: pl.DataFrame, horizons: Sequence[int], entry_lag: int, sessions: NDArray[np.datetime64]
+    ) -> "CrossSections":
+        """Arrange rows (`ticker`, `date`, each pair once) and dataset labels; every date is one of the sessions."""
+        tickers = rows["ticker"].unique().sort()
+        code = tickers.search_sorted(rows["ticker"]).to_numpy().astype(np.int64)
+        day = np.searchsorted(sessions, rows["date"].to_numpy().astype("datetime64[D]"))
+        place = np.full((len(sessions), len(tickers)), -1, dtype=np.int64)
+        place[day, code] = 0
+        taken = place.ravel() == 0
+        place.ravel()[taken] = np.arange(len(rows))
+        order = np.empty(len(rows), dtype=np.int64)
+        order[place[day, code]] = np.arange(len(rows))
+        day, code = day[order], code[order]
+        starts = np.searchsorted(day, np.arange(len(sessions) + 1))
+
+        shape = (len(horizons), len(rows))
+        returns, later = np.full(shape, np.nan), np.full(shape, -1, dtype=np.int64)
+        by_return = np.empty(shape, dtype=np.int64)
+        labels = labels.filter(pl.col("ticker").is_in(tickers.implode()), pl.col("date").is_between(*_span(sessions)))
+        for number, horizon in enumerate(horizons):
+            found = labels.filter(pl.col("horizon") == horizon)
+            on, heard = (np.searchsorted(sessions, found[name].to_numpy().astype("datetime64[D]")) for name in ("date", "known_at"))
+            row = place[on, tickers.search_sorted(found["ticker"]).to_numpy()]
+            usable = (row >= 0) & (heard <= on + complete_after(horizon, entry_lag))
+            returns[number, row[usable]] = found["forward_return"].to_numpy()[usable]
+            by_return[number] = np.lexsort((returns[number], day))
+            ahead = day + horizon < len(sessions)
+            later[number, ahead] = place[day[ahead] + horizon, code[ahead]]
+        return cls(order, starts, returns, by_return, later, tuple(horizons))
+
+
+def complete_after(horizon: int, entry_lag: int) -> int:
+    """Sessions after a cross-section's own at which the last of its labels has become known, delistings included."""
+    return entry_lag + horizon + DELISTING_SESSIONS
+
+
+def session_figures(values: FloatArray, sections: CrossSections, wanted: BoolArray, min_names: int) -> FloatArray:
+    """Figures of one factor on each session and horizon.
+
+    - `ic`: Spearman's correlation of the factor and the forward return, ties sharing their mean rank; `names` is over how many names.
+      Both over the names with a value and a forward return.
+    - `quantile_1` (lowest values) to `quantile_5`: mean forward return of the quantile less that of all names (alphalens' `demeaned`),
+      the quantiles being those of these names; a value on an edge belongs to the lower one.
+    - `top_turnover`, `bottom_turnover`: share of the names of the highest and lowest quantile `horizon` sessions later that are not in it
+      now. Here and below all names with a value count, with a label or without.
+    - `rank_autocorrelation`: correlation of the names' ranks now with those `horizon` sessions later, over names with both.
+
+    Args:
+        values: float64 of shape (n,) in the order of the sections, NaN where missing.
+        sections: names and outcomes.
+        wanted: bool of shape (n_horizons, n_sessions).
+        min_names: fewer give no figure.
+
+    Returns:
+        float64 of shape (n_horizons, n_figures, n_sessions), figures as in `FIGURES`; NaN where a session is not wanted, has too few
+        names, where all values or returns are equal (`ic`), or where two edges of the quantiles are equal.
+
+    References:
+        Grinold and Kahn (2000), Active Portfolio Management, chapter 6; alphalens.performance.
+
+    """
+    by_value = _sorted(values, sections.starts)
+    ranks, quantiles = _ranked(values, by_value, sections.starts, _SHARES, min_names)
+    out = np.full((len(sections.horizons), len(FIGURES), len(sections.starts) - 1), np.nan)
+    for number, horizon in enumerate(sections.horizons):
+        returns, later = sections.returns[number], sections.later[number]
+        both = ~(np.isnan(values) | np.isnan(returns))
+        valued, within = _ranked(np.where(both, values, np.nan), by_value, sections.starts, _SHARES, min_names)
+        no_quantiles = len(values) + 1
+        returned, _ = _ranked(np.where(both, returns, np.nan), sections.by_return[number], sections.starts, _SHARES, no_quantiles)
+        _compare(returns, valued, returned, within, sections.starts, wanted[number], min_names, QUANTILES, out[number])
+        _persist(ranks, quantiles, later, horizon, sections.starts, wanted[number], min_names, QUANTILES, out[number])
+    return out
+
+
+def factor_statistics(
+    features: pl.DataFrame,
+    names: Sequence[str],
+    indicators: pl.DataFrame,
+    predictions: pl.DataFrame,
+    labels: pl.DataFrame,
+    sessions: NDArray[np.datetime64],
+    first_day: date,
+    as_ofs: Sequence[date],
+    settings: LabelSettings,
+    candidate_settings: CandidateSettings,
+    min_names: int,
+) -> pl.DataFrame:
+    """Dataset factor_statistics: means by month over the cross-sections that became complete in it.
+
+    The cross-section of a session and horizon is complete `complete_after` sessions later: all its labels are known then, and what they
+    say never changes.
+
+    Args:
+        features: dataset features of one sector, from the sessions on whose cross-sections become complete in the first month.
+        names: the features to judge.
+        indicators: dataset indicators of the same months, for the candidate scores; what is missing is not judged.
+        predictions: dataset predictions of the same months; each forecast is judged at its own horizon.
+        labels: dataset labels of the same months.
+        sessions: sessions without a gap, from the first of these months to the last `as_of`.
+        first_day: first day of the months to give.
+        as_ofs: last session of each of these months.
+        settings: horizons and entry lag.
+        candidate_settings: how candidates are scored.
+        min_names: fewer names give no figure.
+
+    Returns:
+        Rows without `sector`; none for a factor without any figure in the month.
+
+    """
+    complete = np.arange(len(sessions)) + np.array([[complete_after(each, settings.entry_lag)] for each in settings.horizons])
+    inside = complete < len(sessions)
+    on = sessions[np.minimum(complete, len(sessions) - 1)]
+    wanted = inside & (on >= np.datetime64(first_day)) & (on <= np.datetime64(as_ofs[-1]) if as_ofs else False)
+    month = np.searchsorted(np.array(as_ofs, dtype="datetime64[D]"), on)
+    keys, sums = [], []
+    for kind, rows, factors, horizons in _factors(features, names, indicators, predictions, sessions, settings, candidate_settings):
+        sections = CrossSections.of(rows, labels, horizons, settings.entry_lag, sessions)
+        chosen = [settings.horizons.index(each) for each in horizons]
+        for factor, column in factors.items():
+            values = rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy()[sections.order]
+            figures = session_figures(values, sections, wanted[chosen], min_names)
+            for number, horizon in enumerate(horizons):
+                keys.append((kind, factor, horizon))
+                sums.append(_by_month(figures[number], month[chosen[number]], len(as_ofs)))
+    return _frame(keys, sums, as_ofs)
+
+
+def _factors(
+    features: pl.DataFrame,
+    names: Sequence[str],
+    indicators: pl.DataFrame,
+    predictions: pl.DataFrame,
+    sessions: NDArray[np.datetime64],
+    settings: LabelSettings,
+    candidate_settings: CandidateSettings,
+) -> Iterator[tuple[str, pl.DataFrame, Mapping[str, str], tuple[int, ...]]]:
+    """Kind, rows, factor to column, and the horizons at which it is judged."""
+    yield "feature", features, {name: name for name in names}, settings.horizons
+    # The universe tells the scores only how many names it has, which is of no matter here.
+    nobody = pl.DataFrame(schema={"ticker": pl.String, "date": pl.Date})
+    scored = scores(indicators, nobody, sessions.tolist(), candidate_settings).rename({"as_of": "date"})
+    yield "candidate_score", scored, {name: name for name in SCORES}, settings.horizons
+    for model in predictions["model"].unique().sort():
+        for horizon in settings.horizons:
+            rows = predictions.filter(pl.col("model") == model, pl.col("horizon") == horizon)
+            yield "model", rows, {model: "prediction"}, (horizon,)
+
+
+def _by_month(figures: FloatArray, month: IntArray, months: int) -> FloatArray:
+    """Counts of `COUNTED`, sums of `FIGURES` and the sum of squared ICs: float64 of shape (n, n_months).
+
+    `bincount` adds in the order of the sessions, so that a month's sum is the same whatever other months are there.
+    """
+    present = {name: ~np.isnan(values) for name, values in zip(FIGURES, figures, strict=True)}
+    rows: list[FloatArray] = [np.bincount(month[present[names[-1]]], minlength=months).astype(np.float64) for names in COUNTED.values()]
+    squared = figures[FIGURES.index("ic")] ** 2
+    for name, values in [*zip(FIGURES, figures, strict=True), ("ic", squared)]:
+        given = present[name]
+        rows.append(np.bincount(month[given], values[given], months).astype(np.float64))
+    return np.array(rows)
+
+
+def _frame(keys: Sequence[tuple[str, str, int]], sums: Sequence[FloatArray], as_ofs: Sequence[date]) -> pl.DataFrame:
+    schema = DATASETS["factor_statistics"].schema
+    if not keys or not as_ofs:
+        return pl.DataFrame(schema=schema)
+    cube = np.stack(sums, axis=1).reshape(len(COUNTED) + len(FIGURES) + 1, -1)  # (figure, factor x month)
+    counts = dict(zip(COUNTED, cube, strict=False))
+    totals = dict(zip(FIGURES, cube[len(COUNTED) :], strict=False))
+    columns: dict[str, pl.Series] = {}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for counter, figures in COUNTED.items():
+            columns[counter] = pl.Series(counts[counter]).cast(pl.Int32)
+            for name in figures:
+                columns[name] = pl.Series(totals[name] / counts[counter], nan_to_null=True)
+        mean = totals["ic"] / counts["ic_sessions"]
+        spread = np.sqrt(np.maximum(cube[-1] / counts["ic_sessions"] - mean**2, 0.0))
+    columns["ic_std"] = pl.Series(spread, nan_to_null=True)
+    kinds, factors, horizons = zip(*keys, strict=True)
+    place = np.repeat(np.arange(len(keys)), len(as_ofs))
+    frame = pl.DataFrame(
+        {
+            "as_of": pl.Series(np.tile(np.array(as_ofs, dtype="datetime64[D]"), len(keys)), dtype=pl.Date),
+            "kind": pl.Series(kinds, dtype=pl.String).gather(place),
+            "factor": pl.Series(factors, dtype=pl.String).gather(place),
+            "horizon": pl.Series(horizons, dtype=pl.Int32).gather(place),
+        }
+        | columns
+    )
+    some = pl.any_horizontal(pl.col(name) > 0 for name in COUNTED)
+    return frame.filter(some).select(list(schema)).sort("as_of", "kind", "factor", "horizon")
+
+
+def _span(sessions: NDArray[np.datetime64]) -> tuple[date, date]:
+    return sessions[0].item(), sessions[-1].item()
+
+
+@kernel
+def _sorted(values: FloatArray, starts: IntArray) -> IntArray:
+    """Rows of each session by value; NaN last."""
+    order = np.empty(len(values), dtype=np.int64)
+    for j in range(len(starts) - 1):
+        first, last = starts[j], starts[j + 1]
+        if last > first:
+            order[first:last] = first + np.argsort(values[first:last])
+    return order
+
+
+@kernel
+def _ranked(values: FloatArray, order: IntArray, starts: IntArray, shares: FloatArray, least: int) -> tuple[IntArray, IntArray]:
+    """Twice the rank of each row in its session (whole numbers also where ties share a rank) and its quantile from 1; 0 where missing.
+
+    No quantile where fewer than `least` names have a value, or where two edges are equal. Edges are NumPy's and pandas' linear ones.
+    """
+    doubled, quantile = np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=np.int64)
+    kept, edges = np.empty(len(values), dtype=np.int64), np.empty(len(shares))
+    for j in range(len(starts) - 1):
+        count = 0
+        for k in range(starts[j], starts[j + 1]):
+            if not np.isnan(values[order[k]]):
+                kept[count] = order[k]
+                count += 1
+        first = 0
+        while first < count:
+            last = first
+            while last + 1 < count and values[kept[last + 1]] == values[kept[first]]:
+                last += 1
+            for k in range(first, last + 1):
+                doubled[kept[k]] = first + last + 2
+            first = last + 1
+        if count < least:
+            continue
+        distinct = True
+        for q in range(len(shares)):
+            at = shares[q] * (count - 1)
+            low = int(np.floor(at))
+            part = at - low
+            one, other = values[kept[low]], values[kept[min(low + 1, count - 1)]]
+            edges[q] = other - (other - one) * (1.0 - part) if part >= 0.5 else one + (other - one) * part
+            if q > 0 and edges[q] <= edges[q - 1]:
+                distinct = False
+        if distinct:
+            q = 1
+            for k in range(count):
+                while q < len(shares) - 1 and values[kept[k]] > edges[q]:
+                    q += 1
+                quantile[kept[k]] = q
+    return doubled, quantile
+
+
+@kernel
+def _compare(
+    returns: FloatArray,
+    valued: IntArray,
+    returned: IntArray,
+    quantile: IntArray,
+    starts: IntArray,
+    wanted: BoolArray,
+    least: int,
+    quantiles: int,
+    out: FloatArray,
+) -> None:
+    """Names, IC and quantile returns of each session, into the first rows of `out`."""
+    total, number = np.empty(quantiles + 1), np.empty(quantiles + 1)  # by quantile; place 0 is of the names without one
+    for j in range(len(starts) - 1):
+        if not wanted[j]:
+            continue
+        count, every, cross, left, right = 0, 0.0, 0.0, 0.0, 0.0
+        for i in range(starts[j], starts[j + 1]):
+            if valued[i] > 0:
+                count += 1
+        if count < least or count < 2:
+            continue
+        total[:], number[:] = 0.0, 0.0
+        for i in range(starts[j], starts[j + 1]):
+            if valued[i] > 0:
+                x, y = valued[i] - (count + 1.0), returned[i] - (count + 1.0)  # whole numbers: sums are exact in any order
+                cross += x * y
+                left += x * x
+                right += y * y
+                every += returns[i]
+                total[quantile[i]] += returns[i]
+                number[quantile[i]] += 1.0
+        if left > 0.0 and right > 0.0:
+            out[0, j] = count
+            out[1, j] = min(1.0, max(-1.0, cross / np.sqrt(left * right)))
+        if number[0] == 0.0 and number[1:].min() > 0.0:
+            for q in range(1, quantiles + 1):
+                out[1 + q, j] = total[q] / number[q] - every / count
+
+
+@kernel
+def _persist(
+    ranks: IntArray,
+    quantile: IntArray,
+    later: IntArray,
+    horizon: int,
+    starts: IntArray,
+    wanted: BoolArray,
+    least: int,
+    quantiles: int,
+    out: FloatArray,
+) -> None:
+    """Turnover and rank autocorrelation from each session to the one `horizon` later, into the last rows of `out`."""
+    for j in range(len(starts) - 1):
+        if not wanted[j] or j + horizon >= len(starts) - 1:
+            continue
+        stay_top, stay_bottom, top, bottom, before = 0, 0, 0, 0, 0
+        for i in range(starts[j + horizon], starts[j + horizon + 1]):
+            top += 1 if quantile[i] == quantiles else 0
+            bottom += 1 if quantile[i] == 1 else 0
+        count, sx, sy, sxx, syy, sxy = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for i in range(starts[j], starts[j + 1]):
+            before += 1 if quantile[i] > 0 else 0
+            k = later[i]
+            if k < 0:
+                continue
+            stay_top += 1 if quantile[i] == quantiles and quantile[k] == quantiles else 0
+            stay_bottom += 1 if quantile[i] == 1 and quantile[k] == 1 else 0
+            if ranks[i] > 0 and ranks[k] > 0:
+                x, y = float(ranks[i]), float(ranks[k])
+                count += 1
+                sx += x
+                sy += y
+                sxx += x * x
+                syy += y * y
+                sxy += x * y
+        if before > 0 and top > 0 and bottom > 0:
+            out[quantiles + 2, j] = (top - stay_top) / top
+            out[quantiles + 3, j] = (bottom - stay_bottom) / bottom
+        left, right = count * sxx - sx * sx, count * syy - sy * sy  # whole numbers below 2^53: exact
+        if count >= least and left > 0.0 and right > 0.0:
+            out[quantiles + 4, j] = min(1.0, max(-1.0, (count * sxy - sx * sy) / np.sqrt(left * right)))

@@ -1,0 +1,84 @@
+"""Body of `quant factors`: the top of a sector's tear sheet, or everything about one factor, and where the page is. Writes nothing."""
+
+from collections.abc import Iterator
+
+import polars as pl
+from rich.markup import escape
+from rich.table import Table
+
+from quant_assets.errors import SettingsError
+from quant_assets.partitions import key
+from quant_assets.profile import Profile
+from quant_assets.reporting.tear_sheet import strongest
+from quant_assets.schemas.research import QUANTILES
+
+_MOST = 15
+
+
+def output(profile: Profile, sector: str, month: str, factor: str | None, horizon: int | None) -> Iterator[str | Table]:
+    """What the command prints.
+
+    Args:
+        profile: whose storage is read.
+        sector: slug.
+        month: of the tear sheet.
+        factor: one factor at every horizon; the strongest factors at one horizon where None.
+        horizon: in sessions; the portfolio's where None.
+
+    Raises:
+        SettingsError: there is no such factor or horizon.
+        MissingPartitionError: the month has not been run.
+
+    """
+    dataset = profile.datasets["factor_tear_sheet"]
+    rows = profile.store.read(dataset, [key(sector, month)]).collect()
+    if rows.is_empty():
+        least = profile.settings.factors.min_names
+        yield f"{sector} {month}: no factor has a figure yet; no session had {least} names (factors.min_names) with known outcomes"
+        return
+    page = profile.store.artifact_url(rows["page_file"][0])
+    at = horizon or profile.settings.weights.horizon
+    if at not in profile.settings.labels.horizons:
+        raise SettingsError(f"--horizon {at} is not one of labels.horizons: {', '.join(map(str, profile.settings.labels.horizons))}")
+    if factor is not None:
+        shown = rows.filter(pl.col("factor") == factor)
+        if horizon is not None:
+            shown = shown.filter(pl.col("horizon") == horizon)
+        if shown.is_empty():
+            known = ", ".join(rows["factor"].unique().sort())
+            raise SettingsError(f"factor '{factor}' has no figure in the tear sheet of {sector} {month}; choose among {known}")
+        yield f"{factor} in {sector}, as known at the close of {rows['as_of'][0]}"
+        yield _table(shown, "horizon")
+    else:
+        shown = strongest(rows, at, _MOST)
+        count = rows.filter(pl.col("horizon") == at).height
+        yield f"{sector}, as known at the close of {rows['as_of'][0]}: strongest of {count} factors by |t| at {at} sessions"
+        if shown.is_empty():
+            yield "too few months for standard errors; the page has the figures"
+        else:
+            yield _table(shown, "factor")
+    yield f"page: {page}"
+
+
+def _table(rows: pl.DataFrame, first: str) -> Table:
+    forms = {
+        "ic": "+.4f",
+        "ic_standard_error": ".4f",
+        "ic_t": "+.2f",
+        "ic_std": ".3f",
+        "quantile_1": "+.2%",
+        f"quantile_{QUANTILES}": "+.2%",
+        "top_turnover": ".0%",
+        "rank_autocorrelation": ".3f",
+        "months": "d",
+        "ic_sessions": "d",
+        "names": ".0f",
+    }
+    heads = {"ic_standard_error": "std error", "ic_t": "t", "ic_std": "std", "quantile_1": "lowest", f"quantile_{QUANTILES}": "highest"}
+    table = Table()
+    table.add_column(first, justify="left" if first == "factor" else "right")
+    for name in forms:
+        table.add_column(heads.get(name, name.replace("ic_", "").replace("_", " ")), justify="right")
+    for row in rows.iter_rows(named=True):
+        table.add_row(escape(str(row[first])), *("" if row[name] is None else format(row[name], form) for name, form in forms.items()))
+    return table

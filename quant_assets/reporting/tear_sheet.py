@@ -1,0 +1,210 @@
+"""Pages of factor tear sheets: of one sector with the plots of each factor, and of the market sector by sector. Figures come ready."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import cache
+from statistics import NormalDist
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from quant_assets.backtest.factor_summary import SIGNIFICANT, Summary
+from quant_assets.features.labels import DELISTING_SESSIONS
+from quant_assets.reporting.ops_report import number, percent
+from quant_assets.reporting.report_data import SECTOR_NAMES
+from quant_assets.schemas.research import QUANTILES
+
+_KEY = ("kind", "factor", "horizon")
+#: Figures of each factor and horizon that the script of the page draws from.
+_DRAWN = (
+    "ic",
+    "ic_standard_error",
+    "ic_t",
+    "ic_std",
+    "ic_sessions",
+    "names",
+    *(f"quantile_{each}" for each in range(1, QUANTILES + 1)),
+    "top_turnover",
+    "bottom_turnover",
+    "rank_autocorrelation",
+)
+#: Share of |t| above 2 among factors without any worth.
+_BY_CHANCE = 2.0 * (1.0 - NormalDist().cdf(SIGNIFICANT))
+#: Of figures in a page: what it shows, and one or two more.
+_DECIMALS, _YEAR_DECIMALS = 5, 3
+
+
+def render(
+    sheet: Summary, sector_name: str, horizon: int, entry_lag: int, meanings: Mapping[str, str] | None = None, market: str | None = None
+) -> bytes:
+    """A sector's page: one self-contained HTML file (UTF-8), the same bytes for the same figures, without anything from elsewhere.
+
+    The table, by |t| at `horizon`, is there without scripts; a script sorts it and draws the plots of the factor that is chosen. The
+    page's own policy allows this script alone.
+
+    Args:
+        sheet: figures.
+        sector_name: as people write it.
+        horizon: the one that is shown first, in sessions.
+        entry_lag: sessions from signal to entry.
+        meanings: of features, by name.
+        market: a word of warning beside the title, for a market that is not a real one.
+
+    """
+    years = sheet.by_year["year"].unique().sort().to_list()
+    by_year: dict[tuple[str, str, int], list[float | None]] = {}
+    for kind, factor, at, year, ic in sheet.by_year.select(*_KEY, "year", pl.col("ic").round(_YEAR_DECIMALS)).iter_rows():
+        by_year.setdefault((kind, factor, at), [None] * len(years))[years.index(year)] = ic
+    figures = sheet.rows.select(*_KEY, *_DRAWN).with_columns(pl.selectors.float().round(_DECIMALS))
+    shown: list[dict[str, Any]] = []
+    for (kind, factor), rows, also in _alike(figures):
+        by_horizon = {row[0]: row[1:] for row in rows}
+        first = dict(zip(_DRAWN, by_horizon.get(horizon, (None,) * len(_DRAWN)), strict=True))
+        drawn = {
+            "factor": factor,
+            "meaning": (meanings or {}).get(factor, ""),
+            "by_horizon": by_horizon,
+            "by_year": {each: by_year[kind, factor, each] for each in by_horizon if (kind, factor, each) in by_year},
+        }
+        shown.append({"kind": kind, "factor": factor, "also": also, "ic_t": first["ic_t"], "cells": _cells(first), "drawn": drawn})
+    shown.sort(key=lambda each: (-abs(each["ic_t"] or 0.0), each["kind"], each["factor"]))
+    data = {"columns": _DRAWN, "years": [str(year) for year in years], "factors": [each["drawn"] for each in shown]}
+    page = (
+        _templates()
+        .get_template("tear_sheet.html")
+        .render(
+            title=sector_name,
+            as_of=sheet.as_of,
+            market=market,
+            tiles=_tiles(shown, max(sheet.rows["months"].to_list(), default=0), horizon),
+            factors=shown,
+            horizons=sheet.rows["horizon"].unique().sort().to_list(),
+            horizon=horizon,
+            entry_lag=entry_lag,
+            delay=DELISTING_SESSIONS,
+            tried=len(shown),
+            expected=round(_BY_CHANCE * len(shown)),
+            data=_json(data),
+        )
+    )
+    return page.encode()
+
+
+def render_market(as_of: date, rows: pl.DataFrame, sheets: pl.DataFrame, horizon: int, market: str | None = None) -> bytes:
+    """The market's page: the ICs of every factor at one horizon, over all sectors and in each.
+
+    Args:
+        as_of: of the decision.
+        rows: dataset market_tear_sheet of it, without `page_file`.
+        sheets: dataset factor_tear_sheet of it, with `sector`.
+        horizon: in sessions.
+        market: as for `render`.
+
+    """
+    at = sheets.filter(pl.col("horizon") == horizon)
+    sectors = [sector for sector in SECTOR_NAMES if sector in set(at["sector"])]
+    ics: dict[tuple[str, str], dict[str, float]] = {}
+    for kind, factor, sector, ic in at.select("kind", "factor", "sector", pl.col("ic").round(_DECIMALS)).iter_rows():
+        ics.setdefault((kind, factor), {})[sector] = ic
+    shown: list[dict[str, Any]] = []
+    columns = [name for name in rows.columns if name not in ("as_of", *_KEY)]
+    of_horizon = rows.filter(pl.col("horizon") == horizon).select("kind", "factor", *columns)
+    for (kind, factor), (figures,), also in _alike(of_horizon.with_columns(pl.selectors.float().round(_DECIMALS))):
+        by_sector = [ics[kind, factor].get(sector) for sector in sectors]
+        named = dict(zip(columns, figures, strict=True))
+        shown.append({"kind": kind, "factor": factor, "also": also, "by_sector": by_sector} | named)
+    shown.sort(key=lambda each: (-abs(each["ic"]), each["kind"], each["factor"]))
+    pairs = sum(ic is not None for each in shown for ic in each["by_sector"])
+    significant = sum(each["significant_sectors"] for each in shown)
+    best = shown[0] if shown else None
+    agree = sum(each["positive_sectors"] in (0, each["sectors"]) for each in shown)
+    page = (
+        _templates()
+        .get_template("market_tear_sheet.html")
+        .render(
+            title="all sectors",
+            as_of=as_of,
+            market=market,
+            tiles=[
+                ("Factors", len(shown), f"in {len(sectors)} of {len(SECTOR_NAMES)} sectors"),
+                ("Largest IC", number(best["ic"] if best else None, 3, sign=True), best["factor"] if best else ""),
+                ("Factor and sector with |t| ≥ 2", significant, f"of {pairs}; about {round(_BY_CHANCE * pairs)} by chance"),
+                ("Same sign in all sectors", agree, "factors"),
+            ],
+            factors=shown,
+            sectors=[SECTOR_NAMES[sector] for sector in sectors],
+            horizon=horizon,
+            tried=len(shown),
+            expected=round(_BY_CHANCE * pairs),
+        )
+    )
+    return page.encode()
+
+
+def strongest(rows: pl.DataFrame, horizon: int, most: int = 12) -> pl.DataFrame:
+    """Rows of dataset factor_tear_sheet with the largest |ic_t| at a horizon, factors with the same figures once."""
+    known = rows.filter(pl.col("horizon") == horizon, pl.col("ic_t").is_not_null())
+    ordered = known.sort(pl.col("ic_t").abs().round(_DECIMALS), "kind", "factor", descending=[True, False, False])
+    return ordered.unique([pl.col(name).round(_DECIMALS) for name in ("ic", "ic_t")], keep="first", maintain_order=True).head(most)
+
+
+def _tiles(shown: Sequence[Mapping[str, Any]], longest: int, horizon: int) -> list[tuple[str, Any, str]]:
+    tested = [each for each in shown if each["ic_t"] is not None]
+    beyond = sum(abs(each["ic_t"]) >= SIGNIFICANT for each in tested)
+    bound = NormalDist().inv_cdf(1.0 - 0.05 / (2 * len(tested))) if tested else None
+    best = tested[0] if tested else None
+    return [
+        ("Factors", len(shown), f"over up to {longest} months, {horizon} sessions ahead"),
+        ("Largest |t|", number(best["ic_t"] if best else None, 1, sign=True), best["factor"] if best else "too few months"),
+        ("|t| of 2 or more", beyond, f"of {len(tested)}; about {round(_BY_CHANCE * len(tested))} by chance"),
+        ("|t| that the luckiest of them stays below", number(bound, 1), "with 95 % probability, were all of them worthless"),
+    ]
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """What the table shows of a factor, in the order of its columns; the page's script fills them in the same way."""
+    ic, std, top, bottom = (row[name] for name in ("ic", "ic_std", f"quantile_{QUANTILES}", "quantile_1"))
+    return [
+        number(ic, 3, sign=True),
+        number(row["ic_t"], 1, sign=True),
+        number(ic / std if ic is not None and std else None, 2, sign=True),
+        percent(top - bottom if top is not None and bottom is not None else None, 2, sign=True),
+        percent(row["top_turnover"], 0),
+        number(row["rank_autocorrelation"]),
+        number(row["names"], 0),
+    ]
+
+
+def _alike(rows: pl.DataFrame) -> list[tuple[tuple[str, str], list[tuple[Any, ...]], list[str]]]:
+    """Rows (`kind`, `factor`, figures) by factor without these two; those all of whose figures an earlier one has are its other names."""
+    groups: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+    for kind, factor, *figures in rows.iter_rows():
+        groups.setdefault((kind, factor), []).append(tuple(figures))
+    first: dict[tuple[object, ...], tuple[str, str]] = {}
+    others: dict[tuple[str, str], list[str]] = {}
+    for name, found in groups.items():
+        others.setdefault(first.setdefault((name[0], *found), name), []).append(name[1])
+    return [(name, groups[name], also[1:]) for name, also in others.items()]
+
+
+def _json(data: object) -> str:
+    """JSON that may stand in a script element: no text in it can end the element."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    loader = jinja2.PackageLoader("quant_assets.reporting")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    script = loader.get_source(environment, "tear_sheet.js")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals |= {"script": script, "script_hash": f"sha256-{digest}"}
+    environment.filters |= {"percent": percent, "number": number}
+    return environment

@@ -1,0 +1,107 @@
+"""Pages of tear sheets: complete, self-contained, escaped, the same bytes for the same figures."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from datetime import date
+
+import polars as pl
+import pytest
+
+from quant_assets.backtest.factor_summary import Summary, market_rows
+from quant_assets.reporting.tear_sheet import render, render_market, strongest
+from quant_assets.reporting.tear_sheet_plot import strongest_png
+from quant_assets.schemas import DATASETS
+
+AS_OF = date(2024, 6, 28)
+NAUGHTY = "a</script><b>"
+
+
+def row(factor: str, horizon: int, ic: float | None, t: float | None, kind: str = "feature") -> dict[str, object]:
+    figures = dict.fromkeys(("ic_std", "ic_standard_error", "names"), 0.1 if ic is None else 0.02 + abs(ic))
+    figures |= {f"quantile_{number}": None if ic is None else ic * (number - 3) for number in range(1, 6)}
+    figures |= {"top_turnover": 0.25, "bottom_turnover": None, "rank_autocorrelation": 0.9}
+    counts = dict.fromkeys(("months", "ic_sessions", "quantile_sessions", "turnover_sessions", "rank_sessions"), 24)
+    return {"as_of": AS_OF, "kind": kind, "factor": factor, "horizon": horizon, "ic": ic, "ic_t": t} | counts | figures
+
+
+@pytest.fixture
+def sheet() -> Summary:
+    rows = [row(NAUGHTY, 20, 0.03, 1.5), row(NAUGHTY, 60, 0.05, None), row("lightgbm", 60, -0.02, -0.4, "model")]
+    rows += [row(name, horizon, ic, t) for name in ("weak", "weak_sector_rank") for horizon, ic, t in ((20, -0.08, -3.2), (60, None, None))]
+    schema = {name: dtype for name, dtype in DATASETS["factor_tear_sheet"].schema.items() if name != "page_file"}
+    years = [(name, 20, year, ic) for name in (NAUGHTY, "weak", "weak_sector_rank") for year, ic in ((2022, 0.123456), (2024, -0.01))]
+    by_year = pl.DataFrame(
+        [{"kind": "feature", "factor": n, "horizon": h, "year": y, "ic_sessions": 9, "ic": v} for n, h, y, v in years],
+        schema={"kind": pl.String, "factor": pl.String, "horizon": pl.Int32, "year": pl.Int32, "ic_sessions": pl.Int32, "ic": pl.Float64},
+    )
+    return Summary(AS_OF, pl.DataFrame(rows, schema=schema).sort("kind", "factor", "horizon"), by_year)
+
+
+def table(page: str) -> list[list[str]]:
+    body = re.search(r'id="overview">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)
+    assert body is not None
+    cells = (re.findall(r"<td[^>]*>(.*?)</td>", each, re.DOTALL) for each in body[1].split("</tr>")[:-1])
+    return [[" ".join(html.unescape(re.sub(r"<[^>]*>", " ", cell)).split()) for cell in row] for row in cells]
+
+
+def test_the_table_is_there_without_scripts_and_by_t(sheet) -> None:
+    found = table(render(sheet, "Health Care", 20, 1).decode())
+    assert [each[0] for each in found] == ["weak the same: weak_sector_rank", NAUGHTY, "lightgbm"]
+    assert found[0][1:] == ["feature", "−0.080", "−3.2", "−0.80", "−32.00%", "25%", "0.90", "0"]
+    assert found[2][1:5] == ["model", "–", "–", "–"], "no forecast at the horizon that is shown"
+
+
+def test_the_data_of_the_plots_is_what_the_sheet_says(sheet) -> None:
+    page = render(sheet, "Health Care", 20, 1, {"weak": "what it <means>"}).decode()
+    text = re.search(r'<script type="application/json" id="factors">(.*?)</script>', page, re.DOTALL)
+    assert text is not None
+    data = json.loads(text[1])
+    weak, naughty, model = data["factors"]
+    assert (weak["factor"], weak["meaning"], naughty["factor"]) == ("weak", "what it <means>", NAUGHTY)
+    assert dict(zip(data["columns"], weak["by_horizon"]["20"], strict=True))["ic_t"] == -3.2
+    assert dict(zip(data["columns"], weak["by_horizon"]["60"], strict=True))["ic"] is None
+    assert data["years"] == ["2022", "2024"]
+    assert weak["by_year"]["20"] == [0.123, -0.01]
+    assert list(model["by_horizon"]) == ["60"]
+
+
+def test_nothing_comes_from_elsewhere_and_the_policy_allows_one_script(sheet) -> None:
+    page = render(sheet, "Health Care", 20, 1, market="Simulated market").decode()
+    assert not re.search(r"(https?:)?//(?!www\.w3\.org/2000/svg)[a-z]+\.", page)
+    assert " src=" not in page
+    assert NAUGHTY not in page
+    policy = re.search(r"script-src '(sha256-[^']+)'", page)
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert policy is not None
+    assert [f"sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}" for each in scripts] == [policy[1]]
+    assert "Simulated market" in page
+    assert page == render(sheet, "Health Care", 20, 1, market="Simulated market").decode()
+
+
+def test_a_sheet_without_rows_says_so(sheet) -> None:
+    page = render(Summary(AS_OF, sheet.rows.clear(), sheet.by_year.clear()), "Health Care", 20, 1).decode()
+    assert "No cross-section had enough names yet." in page
+    rows = sheet.rows.clear().with_columns(sector=pl.lit("it"))
+    assert "No sector has a tear sheet" in render_market(AS_OF, market_rows(rows), rows, 20).decode()
+
+
+def test_the_markets_page_has_every_sector(sheet) -> None:
+    sheets = pl.concat(sheet.rows.with_columns(sector=pl.lit(sector)) for sector in ("it", "energy"))
+    rows = market_rows(sheets)
+    page = render_market(AS_OF, rows, sheets, 20).decode()
+    heads = re.findall(r'<th scope="col".*?>([^<>]+)</button>', page)
+    assert heads[-2:] == ["Energy", "Information Technology"]
+    assert page.count("−0.080") == 3 + 1, "two sectors, all sectors, and the tile"
+    assert NAUGHTY not in page
+
+
+def test_the_strongest_are_shown_once_and_drawn(sheet) -> None:
+    best = strongest(sheet.rows, 20)
+    assert best["factor"].to_list() == ["weak", NAUGHTY]
+    picture = strongest_png(best, "Health Care, 2024-06")
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) < 40_000
+    assert strongest(sheet.rows, 60)["factor"].to_list() == ["lightgbm"]
