@@ -257,7 +257,9 @@ def test_a_held_name_earns_its_feature_and_its_label(market, whole: Frames) -> N
     own = pl.col("ticker") == "GONE"
     feature = found.select("date").join(whole["features"].filter(own), on="date", how="left")["return_1"]
     np.testing.assert_allclose(found["gross_return"], feature, rtol=0, atol=1e-14)
-    label = whole["labels"].filter(own, pl.col("horizon") == 1).select("forward_return", date="exit_date")
+    # What is decided at a session is bought at the next one's close and earns from there to the close after it.
+    later = dict(zip(market.days[:-2].tolist(), market.days[2:].tolist(), strict=True))
+    label = whole["labels"].filter(own, pl.col("horizon") == 1).select("forward_return", date=pl.col("date").replace_strict(later))
     matched = found.join(label, on="date", how="inner")
     assert matched.height == found.height
     np.testing.assert_allclose(matched["gross_return"], matched["forward_return"], rtol=0, atol=1e-14)
