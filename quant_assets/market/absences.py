@@ -45,7 +45,8 @@ def absences(
     decided = pl.DataFrame({"as_of": pl.Series(as_ofs, dtype=pl.Date)})
     missing = members.select("ticker", "date").join(series, on=["ticker", "date"], how="anti").sort("date", "ticker")
     missing = missing.join_asof(decided, left_on="date", right_on="as_of", strategy="forward", coalesce=False).drop_nulls("as_of")
-    known = series.select("ticker", "date").sort("date")
+    asked = missing["ticker"].implode()  # few have no bar: the others' bars need not be sorted
+    known = series.filter(pl.col("ticker").is_in(asked)).select("ticker", "date").sort("date")
     missing = missing.join_asof(
         known.with_columns(last_bar="date"), on="date", by="ticker", strategy="backward", allow_exact_matches=False, check_sortedness=False
     )
@@ -93,7 +94,7 @@ def _providers(missing: pl.DataFrame, bars: pl.DataFrame, entered: pl.DataFrame)
     usual = pl.col("tickers").shift().rolling_max(GAP_SESSIONS, min_samples=1).over("provider")
     lacking = usual - pl.col("tickers")
     gaps = days.filter((lacking >= GAP_TICKERS) & (lacking >= GAP_SHARE * usual))
-    had = bars.group_by("ticker", "provider").agg(begun=pl.col("date").min())
+    had = bars.filter(pl.col("ticker").is_in(missing["ticker"].implode())).group_by("ticker", "provider").agg(begun=pl.col("date").min())
     asked = missing.select("ticker", "date", "as_of").join(had, on="ticker").filter(pl.col("begun") < pl.col("date")).sort("date")
     asked = asked.join_asof(
         days.select("provider", next_day="date").sort("next_day"),
