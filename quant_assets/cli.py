@@ -175,6 +175,36 @@ def known(
 
 
 @app.command()
+def trials(
+    sector: SectorOption = None,
+    month: Annotated[
+        str | None, typer.Option("--month", "-m", help="Trials known at its end, YYYY-MM [default: the newest month].")
+    ] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show every set of settings that was trained or back-tested, by sector and for the total portfolio, with Sharpe ratio and rank IC.
+
+    Their number and the variance of their Sharpe ratios are what the deflated Sharpe ratio in reports and backtests uses.
+
+    Examples:
+
+        quant trials --sector healthcare
+
+        quant trials --profile files --sector it --month 2016-06
+    """
+    session = _Session(profile)
+    from quant_assets.cli_trials import output
+    from quant_assets.trial_log import PORTFOLIO
+
+    chosen = session.sectors(sector) if sector else [*SECTORS, PORTFOLIO]
+    for each in output(session.profile, chosen, session.months(month, month)[1]):
+        if isinstance(each, Table):
+            _print_whole(each)
+        else:
+            _print(each)
+
+
+@app.command()
 def status(sector: SectorOption = None, profile: ProfileOption = None) -> None:
     """Show which partitions exist, by asset and sector: first and last month, how many, and how many are missing between.
 

@@ -229,6 +229,30 @@ class DatasetStore:
         """Replace the file `artifacts/<name>`."""
         self.write_file(f"artifacts/{name}", content)
 
+    def write_artifacts(self, contents: Mapping[str, bytes]) -> None:
+        """Replace several of them, `contents` by name, side by side."""
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            list(pool.map(self.write_artifact, contents, contents.values()))
+
+    def artifacts(self, folder: str) -> list[str]:
+        """Names of the files below `artifacts/<folder>`, sorted; none where it is not there."""
+        self._fs.invalidate_cache()
+        root = f"{self._root}/artifacts/"
+        found = [path[len(root) :] for path in self._fs.find(f"{root}{folder}")]
+        return sorted(name for name in found if not name.rpartition("/")[2].startswith("."))
+
+    def read_artifacts(self, names: Sequence[str]) -> list[bytes]:
+        """Content of several, side by side where each is a request.
+
+        Raises:
+            DatasetError: one is not there.
+
+        """
+        if self.local:
+            return [self.read_artifact(name) for name in names]
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            return list(pool.map(self.read_artifact, names))
+
     def write_file(self, name: str, content: bytes) -> None:
         """Replace a file below the store's folder as a whole."""
         self._replace(f"{self._root}/{name}", content)

@@ -14,6 +14,7 @@ from quant_assets.partitions import Months, RunPartitions, month_end, month_of, 
 from quant_assets.schemas import Dataset
 from quant_assets.settings import Settings
 from quant_assets.sources.base import Source
+from quant_assets.trial_log import TrialLog
 
 #: A session counts as closed half an hour after the bell, when closing prices have been published.
 _PUBLISHED = time(16, 30)
@@ -44,6 +45,11 @@ class Profile:
     def store(self) -> DatasetStore:
         """Where the partitions are."""
         return DatasetStore(self.settings.storage_url, command=f"quant run --profile {self.settings.profile}")
+
+    @cached_property
+    def trials(self) -> TrialLog:
+        """What has been tried."""
+        return TrialLog(self.store, self.settings, self.features.names)
 
     @cached_property
     def source(self) -> Source:

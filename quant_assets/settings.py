@@ -223,6 +223,14 @@ class ReportSettings(Model):
     history_months: int = Field(default=24, ge=1)
 
 
+class StatisticsSettings(Model):
+    """The figures beside a Sharpe ratio and a mean IC: samples and seed of the bootstrap, blocks of the overfitting's cross-validation."""
+
+    bootstrap_replications: int = Field(default=1_000, ge=100)
+    seed: int = Field(default=20_240_601, ge=0)
+    overfitting_blocks: int = Field(default=16, ge=2, le=20, multiple_of=2)
+
+
 class PortfolioSettings(Model):
     """The total portfolio over sectors: equal shares, or each sector's share by inverse realised volatility."""
 
@@ -499,6 +507,7 @@ class Settings(BaseSettings):
     backtest: BacktestSettings = BacktestSettings()
     regime: RegimeSettings = RegimeSettings()
     report: ReportSettings = ReportSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
     demo: DemoSettings = DemoSettings()
     files: FilesSettings = FilesSettings()

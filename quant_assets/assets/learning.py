@@ -43,6 +43,7 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                     if item.model_name and item.model and item.manifest_name and item.manifest:
                         profile.store.write_artifact(f"{folder}/{item.model_name}", item.model)
                         profile.store.write_artifact(f"{folder}/{item.manifest_name}", item.manifest)
+                profile.trials.note_training(sector, trained)
                 rows = checkpoint_rows(trained, folder)
                 context.add_asset_metadata(
                     {"metrics": dg.MetadataValue.md(_metrics_table(rows)), "trained_on_rows": max(item.rows for item in trained)},

@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
-from quant_assets.partitions import key, lookback, month_of
+from quant_assets.partitions import key, lookback, month_of, shift_month
 from quant_assets.profile import Profile
 from quant_assets.reporting.ops_report import figures, preview_png, render
 from quant_assets.reporting.report_data import ReportFrames, gather
@@ -46,8 +46,10 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         def of_sector(sector: str, **frames: pl.DataFrame) -> pl.DataFrame:
             parts = [pl.DataFrame(schema=DATASETS["ops_report"].schema)]
             content = ReportFrames(checkpoint=frames.pop("lightgbm_checkpoint"), coverage=frames.pop("universe_coverage"), **frames)
+            # What was tried is in the log, not in an input: each report counts what had been tried by its own as_of.
+            trials = profile.trials.trials(sector, shift_month(run.months[0], 1 - settings.report.history_months), run.months[-1])
             for as_of in profile.decision_sessions(run):
-                report = gather(sector, as_of, content, settings.report, horizon)
+                report = gather(sector, as_of, content, settings.report, horizon, trials, settings.statistics)
                 name = f"ops_report/{sector}/{month_of(as_of)}/report.html"
                 profile.store.write_artifact(name, render(report, market))
                 picture = base64.b64encode(preview_png(report)).decode()

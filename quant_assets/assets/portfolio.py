@@ -9,6 +9,7 @@ from quant_assets.assets.declare import ACROSS_SECTORS, dataset_asset, for_each_
 from quant_assets.assets.signals import panel_sessions
 from quant_assets.backtest.metrics import performance
 from quant_assets.backtest.simulation import lookback_months, simulate
+from quant_assets.backtest.trials import evidence
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import (
     RunPartitions,
@@ -16,6 +17,7 @@ from quant_assets.partitions import (
     history,
     key,
     lookback,
+    month_of,
     month_range,
     month_start,
     months_covering,
@@ -28,6 +30,7 @@ from quant_assets.profile import Profile
 from quant_assets.risk.regimes import lookback_sessions
 from quant_assets.risk.regimes import regime_state as judge_regime
 from quant_assets.schemas import DATASETS
+from quant_assets.trial_log import PORTFOLIO
 
 GROUP = "portfolio"
 
@@ -43,6 +46,13 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         """The run's months and those whose decisions are still held in them."""
         first = max(shift_month(run.months[0], -holding_months), profile.months.start)
         return RunPartitions(run.sectors, tuple(month_range(first, run.months[-1])))
+
+    def figures(scope: str, frame: pl.DataFrame, run: RunPartitions) -> Mapping[str, float | None]:
+        """Note the trial; figures of the run's sessions for the web UI, rounded for reading, with what stands beside a Sharpe ratio."""
+        profile.trials.note_backtest(scope, frame, profile.decision_sessions(run))
+        trials = profile.trials.trials(scope, run.months[0], month_of(profile.through(run)))
+        found = performance(frame) | evidence(frame, trials, settings.statistics)
+        return {name: None if value is None else round(value, 6) for name, value in found.items()}
 
     @dataset_asset(
         profile,
@@ -105,7 +115,7 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             )
 
         result = for_each_sector(run, "backtest", of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe)
-        context.add_output_metadata({sector: _figures(result.filter(pl.col("sector") == sector)) for sector in run.sectors})
+        context.add_output_metadata({sector: figures(sector, result.filter(pl.col("sector") == sector), run) for sector in run.sectors})
         return result
 
     @dataset_asset(
@@ -154,12 +164,7 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             cost_bps=settings.backtest.cost_bps,
             delistings=bars("delistings"),
         )
-        context.add_output_metadata({"performance": _figures(result)})
+        context.add_output_metadata({"performance": figures(PORTFOLIO, result, run)})
         return result
 
     return [regime_state, weights, backtest, portfolio_weights, portfolio_backtest]
-
-
-def _figures(frame: pl.DataFrame) -> Mapping[str, float | None]:
-    """Performance figures for the web UI, rounded for reading."""
-    return {name: None if value is None else round(value, 6) for name, value in performance(frame).items()}

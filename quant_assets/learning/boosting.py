@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.errors import HistoryError
-from quant_assets.learning.metrics import Metrics, evaluate
+from quant_assets.learning.metrics import Metrics, best_returns, daily_ic, evaluate
 from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward
 from quant_assets.market.calendar import last_session_to, session_number
@@ -45,6 +45,7 @@ class TrainedModel:
         model: LightGBM's text format, or None where there is too little history.
         manifest: canonical JSON (UTF-8, sorted keys), or None without a model.
         metrics: over the test slices, or None without a model.
+        out_of_fold: `date, rank_ic, best_return` of each test date (`daily_ic`, `best_returns`), or None without a model.
 
     """
 
@@ -56,6 +57,7 @@ class TrainedModel:
     model: bytes | None = None
     manifest: bytes | None = None
     metrics: Metrics | None = None
+    out_of_fold: pl.DataFrame | None = None
 
     @property
     def model_sha256(self) -> str | None:
@@ -242,7 +244,8 @@ def _train(
         "libraries": {name: version(name) for name in ("lightgbm", "numpy", "polars")},
     }
     text = json.dumps(manifest, sort_keys=True, indent=2, allow_nan=False) + "\n"
-    return TrainedModel(as_of, horizon, result.rows, result.first_date, result.last_known_at, model, text.encode(), metrics)
+    series = daily_ic(out_of_fold).select("date", "rank_ic").join(best_returns(out_of_fold), on="date", how="inner").sort("date")
+    return TrainedModel(as_of, horizon, result.rows, result.first_date, result.last_known_at, model, text.encode(), metrics, series)
 
 
 def feature_matrix(frame: pl.DataFrame, features: Sequence[str]) -> FloatArray:

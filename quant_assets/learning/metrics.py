@@ -14,6 +14,9 @@ from quant_assets.market.panel import FloatArray
 #: A correlation across fewer names than this says nothing.
 MIN_NAMES = 3
 
+#: Share of the names that `best_returns` holds.
+BEST_SHARE = 0.2
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -105,6 +108,27 @@ def daily_ic(frame: pl.DataFrame) -> pl.DataFrame:
         if count >= MIN_NAMES and np.ptp(prediction) > 0 and np.ptp(outcome) > 0:
             rows.append((day.item(), int(count), _correlation(prediction, outcome), _correlation(prediction_rank, outcome_rank)))
     return pl.DataFrame(rows, schema={"date": pl.Date, "names": pl.Int32, "ic": pl.Float64, "rank_ic": pl.Float64}, orient="row")
+
+
+def best_returns(frame: pl.DataFrame) -> pl.DataFrame:
+    """Mean outcome of the fifth of the names (at least one) with the highest predictions on each date; equal ones by ticker.
+
+    Args:
+        frame: as in `evaluate`.
+
+    Returns:
+        `date`, `best_return`, sorted by date; a date with fewer than three names is left out.
+
+    """
+    frame = _checked(frame).sort("date", "prediction", "ticker", descending=[False, True, False])
+    days, first, counts = np.unique(frame["date"].to_numpy(), return_index=True, return_counts=True)
+    outcome = frame["forward_return"].to_numpy()
+    rows = [
+        (day.item(), float(outcome[start : start + math.ceil(count * BEST_SHARE)].mean()))
+        for day, start, count in zip(days, first, counts, strict=True)
+        if count >= MIN_NAMES
+    ]
+    return pl.DataFrame(rows, schema={"date": pl.Date, "best_return": pl.Float64}, orient="row")
 
 
 def standard_error(values: FloatArray, dates: NDArray[np.datetime64], overlap_sessions: int = 1) -> float | None:

@@ -6,6 +6,7 @@ import jinja2
 import polars as pl
 
 from quant_assets.backtest.metrics import UNITS, performance
+from quant_assets.backtest.trials import EVIDENCE_UNITS
 from quant_assets.reporting.report_data import ReportData
 from quant_assets.schemas import DATASETS
 
@@ -29,6 +30,7 @@ def figures(report: ReportData) -> pl.DataFrame:
     regime = report.regime or {}
     rows: list[tuple[str, str, object, str]] = [(name, "month", month[name], UNITS[name]) for name in _MONTH_FIGURES]
     rows += [(name, "history", value, UNITS[name]) for name, value in history.items()]
+    rows += [(name, "history", value, EVIDENCE_UNITS.get(name, "1")) for name, value in report.evidence.items()]
     rows += [
         ("rank_ic", "history", report.rank_ic, "1"),
         ("rank_ic_standard_error", "history", report.rank_ic_standard_error, "1"),
@@ -67,6 +69,7 @@ def render(report: ReportData, market: str | None = None) -> bytes:
         absent=report.absent.to_dicts(),
         coverage=report.coverage.to_dicts(),
         value=lambda name, window: values[name, window],
+        between=lambda name, digits=2: between(values[f"{name}_low", "history"], values[f"{name}_high", "history"], digits),
         history_start=report.track["date"][0] if len(report.track) else None,
         forecast=report.score_source == "prediction",
         plots=report_svg(report),
@@ -91,6 +94,11 @@ def percent(value: float | None, digits: int = 1, sign: bool = False) -> str:
 def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
     """A number with thousands separators and a typographic minus; a dash where it is missing."""
     return _MISSING if value is None else f"{value:{'+' if sign else ''},.{digits}f}".replace("-", "−")
+
+
+def between(low: float | None, high: float | None, digits: int = 2) -> str:
+    """An interval; a dash where it is missing."""
+    return _MISSING if low is None or high is None else f"{number(low, digits)} to {number(high, digits)}"
 
 
 def _environment() -> jinja2.Environment:

@@ -1,15 +1,16 @@
 """What a report of one sector and month shows, cut from datasets at what was known at its as_of. Layout is elsewhere."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
 from quant_assets.backtest.metrics import drawdowns
+from quant_assets.backtest.trials import Trial, evidence, intervals
 from quant_assets.learning.metrics import daily_ic, standard_error
-from quant_assets.settings import ReportSettings
+from quant_assets.settings import ReportSettings, StatisticsSettings
 
 #: Names of the sectors in GICS.
 SECTOR_NAMES: Mapping[str, str] = {
@@ -89,6 +90,7 @@ class ReportData:
         longs: number of long candidates.
         members: members of the sector at as_of, None without candidates.
         eligible: members that passed the filters, None without candidates.
+        evidence: what stands beside the Sharpe ratio of `track` (`backtest.trials.evidence`), and the bounds of `rank_ic` likewise.
 
     """
 
@@ -109,6 +111,7 @@ class ReportData:
     longs: int
     members: int | None
     eligible: int | None
+    evidence: Mapping[str, float | None]
 
     @property
     def sector_name(self) -> str:
@@ -132,7 +135,15 @@ class ReportData:
         return str(self.picks["score_source"][0]) if len(self.picks) else None
 
 
-def gather(sector: str, as_of: date, frames: ReportFrames, settings: ReportSettings, horizon: int) -> ReportData:
+def gather(
+    sector: str,
+    as_of: date,
+    frames: ReportFrames,
+    settings: ReportSettings,
+    horizon: int,
+    trials: Sequence[Trial] = (),
+    statistics: StatisticsSettings | None = None,
+) -> ReportData:
     """Cut the datasets at what was known at as_of, within the last `history_months` months.
 
     Args:
@@ -141,8 +152,11 @@ def gather(sector: str, as_of: date, frames: ReportFrames, settings: ReportSetti
         frames: datasets of the sector.
         settings: length of the history.
         horizon: horizon of the predictions that names are ranked by.
+        trials: of the sector, measured from the first month of the history on; those later than as_of do not count.
+        statistics: settings of the figures beside the Sharpe ratio; the defaults where None.
 
     """
+    statistics = statistics or StatisticsSettings()
     first = _months_before(as_of, settings.history_months - 1)
     start = as_of.replace(day=1)
     in_month = pl.col("date").is_between(start, as_of)
@@ -163,15 +177,17 @@ def gather(sector: str, as_of: date, frames: ReportFrames, settings: ReportSetti
     refused = frames.quarantine.filter(in_month).group_by("reason").agg(bars=pl.len()).sort("reason")
     absent = frames.absences.filter(at).group_by("reason").agg(pl.col("sessions").sum(), names=pl.col("ticker").n_unique()).sort("reason")
     coverage = frames.coverage.filter(at)
+    track, ic = _track(backtest), known_rank_ic(predictions, frames.labels, as_of)
+    beside = evidence(track, trials, statistics) | intervals("rank_ic", ic["rank_ic"].to_numpy(), "mean", statistics, overlap=horizon)
     return ReportData(
         sector=sector,
         as_of=as_of,
         horizon=horizon,
         picks=picks,
         shorts=candidates.filter(pl.col("candidate_type") == "short"),
-        track=_track(backtest),
+        track=track,
         month=backtest.filter(in_month),
-        ic=known_rank_ic(predictions, frames.labels, as_of),
+        ic=ic,
         regime=regime.row(0, named=True) if len(regime) else None,
         model=_model(forecasts, frames.checkpoint, as_of),
         quarantined=refused,
@@ -181,6 +197,7 @@ def gather(sector: str, as_of: date, frames: ReportFrames, settings: ReportSetti
         longs=candidates.filter(pl.col("candidate_type") == "long").height,
         members=candidates["universe_count"][0] if len(candidates) else None,
         eligible=candidates["eligible_count"][0] if len(candidates) else None,
+        evidence=beside,
     )
 
 

@@ -1,0 +1,233 @@
+"""What was tried before a result, and what that leaves of its Sharpe ratio. Where trials are kept is not known here."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from quant_assets.backtest import statistics
+from quant_assets.backtest.statistics import Interval, Moments
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
+from quant_assets.market.panel import FloatArray
+from quant_assets.settings import StatisticsSettings
+
+#: Rows of a trial's measurements: `as_of` at which they were made, `date` and `value` (a return), and for trainings `rank_ic`.
+MEASURED: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    "as_of": pl.Date,
+    "date": pl.Date,
+    "value": pl.Float64,
+    "rank_ic": pl.Float64,
+}
+
+#: Unit of each figure of `evidence`.
+EVIDENCE_UNITS: Mapping[str, str] = {
+    "sharpe_newey_west_low": "1",
+    "sharpe_newey_west_high": "1",
+    "sharpe_bootstrap_low": "1",
+    "sharpe_bootstrap_high": "1",
+    "information_ratio_newey_west_low": "1",
+    "information_ratio_newey_west_high": "1",
+    "information_ratio_bootstrap_low": "1",
+    "information_ratio_bootstrap_high": "1",
+    "skew": "1",
+    "kurtosis": "1",
+    "probabilistic_sharpe": "1",
+    "minimum_track_record": "sessions",
+    "trials": "trials",
+    "trials_with_sharpe": "trials",
+    "trials_sharpe_variance": "1",
+    "expected_maximum_sharpe": "1",
+    "deflated_sharpe": "1",
+    "overfitting_probability": "1",
+    "overfitting_strategies": "trials",
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of settings that was tried, with what it gave.
+
+    Attributes:
+        name: first characters of the SHA-256 of its settings: the same settings are the same trial.
+        kind: `strategy` (settings from indicators to costs, measured by a backtest) or `training` (settings of a model, measured by what
+            it gave over its test folds).
+        training: name of the training of which a strategy uses the models; None of a training.
+        scope: sector slug, or `portfolio`.
+        first: earliest day of the market at which it was tried.
+        measured: rows of `MEASURED`, sorted by as_of and date. Of a strategy one for each session, of a training the test dates of each
+            as_of.
+        sessions: that a return covers: 1, or the horizon of a training.
+
+    """
+
+    name: str
+    kind: Literal["strategy", "training"]
+    training: str | None
+    scope: str
+    first: date
+    measured: pl.DataFrame
+    sessions: int = 1
+
+    def returns(self, first: date, as_of: date) -> pl.DataFrame:
+        """`date, value, rank_ic` as known at `as_of`.
+
+        Of a strategy from `first` on and from its first session that was not all in cash; of a training what its newest as_of gave.
+        """
+        if self.kind == "training":
+            known = self.measured.filter(pl.col("as_of") <= as_of)
+            return known.filter(pl.col("as_of") == pl.col("as_of").max()).drop("as_of")
+        known = self.measured.filter(pl.col("date").is_between(first, as_of)).drop("as_of")
+        invested = (known["value"] != 0.0).arg_true()
+        return known.slice(invested[0]) if len(invested) else known.clear()
+
+
+def counted(trials: Iterable[Trial], as_of: date) -> list[Trial]:
+    """Trials that a result at `as_of` was chosen among: each strategy, and each training that none of them uses (looked at and left)."""
+    known = [trial for trial in trials if trial.first <= as_of]
+    used = {trial.training for trial in known if trial.kind == "strategy"}
+    return [trial for trial in known if trial.kind == "strategy" or trial.name not in used]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What had been tried by a day.
+
+    Attributes:
+        names: of the trials that are `counted`, sorted.
+        sharpes: Sharpe ratio of one session by name, of those that were measured over half of the result's sessions at least.
+        together: returns of those among them that are strategies, over the sessions that all have, shape (n_sessions, n_strategies).
+
+    """
+
+    names: tuple[str, ...]
+    sharpes: Mapping[str, float]
+    together: FloatArray
+
+    @classmethod
+    def by(cls, as_of: date, trials: Iterable[Trial], first: date, sessions: int) -> "Tried":
+        """Trials known at `as_of`, measured from `first` on; nothing that was tried on later data counts.
+
+        Args:
+            as_of: session of the result.
+            trials: of the result's scope; a total portfolio's also hold the trainings of every sector.
+            first: first session of the result.
+            sessions: length of the result.
+
+        """
+        those = counted(trials, as_of)
+        sharpes: dict[str, list[float]] = {}
+        together = []
+        for trial in sorted(those, key=lambda trial: (trial.kind, trial.name, trial.scope)):
+            rows = trial.returns(first, as_of)
+            moments = Moments.of(rows["value"].to_numpy())
+            # The test dates of a training lie sessions apart: what is compared is the time that the two span.
+            enough = len(rows) >= statistics.MIN_OBSERVATIONS and 2 * _spanned(rows["date"]) >= _days(sessions)
+            if moments is not None and enough:
+                sharpes.setdefault(trial.name, []).append(moments.sharpe / math.sqrt(trial.sessions))
+                if trial.kind == "strategy":
+                    together.append(rows)
+        means = {name: math.fsum(values) / len(values) for name, values in sharpes.items()}
+        return cls(tuple(sorted({trial.name for trial in those})), means, _side_by_side(together))
+
+    @property
+    def variance(self) -> float | None:
+        """Sample variance of the trials' Sharpe ratios of one session; None with fewer than two."""
+        values = list(self.sharpes.values())
+        if len(values) < 2:
+            return None
+        mean = math.fsum(values) / len(values)
+        return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def evidence(frame: pl.DataFrame, trials: Sequence[Trial], settings: StatisticsSettings) -> dict[str, float | None]:
+    """What stands beside the Sharpe ratio and the information ratio of a track record.
+
+    Sharpe ratios and their bounds are annualised like `metrics.sharpe`, the trials' variance is that of annualised ones. `deflated_sharpe`
+    is `probabilistic_sharpe` where there is one trial, and None where no trial is in the log or several are and fewer than two have a
+    Sharpe ratio: neither their number nor their variance is ever assumed.
+
+    Args:
+        frame: `date, net_return` and, where there is one, `benchmark_return`, each session once, in any order.
+        trials: of the same scope; those later than the last session do not count.
+        settings: replications, seed and blocks.
+
+    Returns:
+        Every key of `EVIDENCE_UNITS`, in its order; None where a figure is not defined.
+
+    """
+    found: dict[str, float | None] = dict.fromkeys(EVIDENCE_UNITS)
+    frame = frame.sort("date")
+    returns = frame["net_return"].to_numpy()
+    if not len(frame):
+        return found
+    yearly = math.sqrt(SESSIONS_PER_YEAR)
+    found |= intervals("sharpe", returns, "sharpe", settings, scale=yearly)
+    if "benchmark_return" in frame.columns:
+        known = frame.drop_nulls("benchmark_return")
+        active = known["net_return"].to_numpy() - known["benchmark_return"].to_numpy()
+        found |= intervals("information_ratio", active, "sharpe", settings, scale=yearly)
+    tried = Tried.by(frame["date"][-1], trials, frame["date"][0], len(frame))
+    variance = tried.variance
+    found["trials"], found["trials_with_sharpe"] = float(len(tried.names)), float(len(tried.sharpes))
+    found["trials_sharpe_variance"] = None if variance is None else variance * SESSIONS_PER_YEAR
+    overfitting = statistics.probability_of_backtest_overfitting(tried.together, settings.overfitting_blocks)
+    found["overfitting_probability"] = overfitting
+    found["overfitting_strategies"] = None if overfitting is None else float(tried.together.shape[1])
+    moments = Moments.of(returns)
+    if moments is None or moments.count < statistics.MIN_OBSERVATIONS:
+        return found
+    found["skew"], found["kurtosis"] = moments.skew, moments.kurtosis
+    found["probabilistic_sharpe"] = statistics.probabilistic_sharpe_ratio(moments)
+    found["minimum_track_record"] = statistics.minimum_track_record_length(moments)
+    count = len(tried.names)
+    if count == 1 or (count > 1 and variance is not None):
+        spread = variance or 0.0
+        found["expected_maximum_sharpe"] = statistics.expected_maximum_sharpe(count, spread) * yearly
+        found["deflated_sharpe"] = statistics.deflated_sharpe_ratio(moments, count, spread)
+    return found
+
+
+def intervals(
+    name: str,
+    values: FloatArray,
+    statistic: statistics.Statistic,
+    settings: StatisticsSettings,
+    *,
+    scale: float = 1.0,
+    overlap: int = 1,
+) -> dict[str, float | None]:
+    """Bounds of both intervals by name: `<name>_newey_west_low` and so on, each times `scale`."""
+    newey_west = statistics.newey_west_interval(values, statistic, overlap) if len(values) else None
+    bootstrap = (
+        statistics.bootstrap_interval(values, statistic, settings.bootstrap_replications, settings.seed, overlap) if len(values) else None
+    )
+    return _bounds(f"{name}_newey_west", newey_west, scale) | _bounds(f"{name}_bootstrap", bootstrap, scale)
+
+
+def _bounds(name: str, interval: Interval | None, scale: float) -> dict[str, float | None]:
+    low, high = (None, None) if interval is None else (interval[0] * scale, interval[1] * scale)
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def _side_by_side(series: Sequence[pl.DataFrame]) -> FloatArray:
+    """Returns over the dates that all of the series have."""
+    if not series:
+        return np.empty((0, 0))
+    joined = series[0].select("date", pl.col("value").alias("0"))
+    for number, rows in enumerate(series[1:], start=1):
+        joined = joined.join(rows.select("date", pl.col("value").alias(str(number))), on="date", how="inner")
+    return joined.sort("date").drop("date").to_numpy()
+
+
+def _spanned(days: pl.Series) -> int:
+    """Calendar days from the first to the last."""
+    return (days[-1] - days[0]).days if len(days) else 0
+
+
+def _days(sessions: int) -> float:
+    """Calendar days that so many sessions take."""
+    return (sessions - 1) * 365.25 / SESSIONS_PER_YEAR

@@ -1,0 +1,199 @@
+"""The log of trials in the store: every training and every backtest notes its settings and what they gave. The figures are elsewhere.
+
+A trial is named by the SHA-256 of its settings: the same settings, run again, replace what they gave for a month by what they give now
+and stay one trial; a changed setting is another. Nothing is ever removed, so a run that replaces the partitions of
+`lightgbm_checkpoint` or `backtest` leaves what was tried before:
+
+    artifacts/trials/<sector or "portfolio">/<kind>-<name>/settings.json and <YYYY-MM>.json
+
+Files are replaced as a whole, and two processes write the same bytes under the same name or different names. No file holds a clock.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from quant_assets.backtest.trials import MEASURED, Trial
+from quant_assets.errors import DatasetError
+from quant_assets.io import DatasetStore
+from quant_assets.learning.boosting import TrainedModel
+from quant_assets.partitions import month_of, month_start
+from quant_assets.settings import SECTORS, Settings
+
+#: Scope of the total portfolio's trials, beside the sectors.
+PORTFOLIO = "portfolio"
+
+_NAME_LENGTH = 12
+_SETTINGS = "settings"
+
+
+def training_settings(settings: Settings, features: Sequence[str]) -> dict[str, Any]:
+    """What decides a training beside its data; the number of threads does not."""
+    training = settings.training.model_dump(mode="json")
+    training["lightgbm"].pop("num_threads")
+    return {
+        "model": "lightgbm",
+        "features": list(features),
+        "training": training,
+        "predictions": settings.predictions.model_dump(mode="json"),
+        "labels": {"entry_lag": settings.labels.entry_lag},
+        "fundamentals": settings.fundamentals.model_dump(mode="json"),
+        "delistings": settings.delistings.model_dump(mode="json"),
+    }
+
+
+def strategy_settings(settings: Settings, features: Sequence[str], scope: str) -> dict[str, Any]:
+    """What decides a backtest beside its data: the training's settings by their name, and those of the sector's way to its weights."""
+    indicators = settings.indicators.model_dump(mode="json")
+    groups = {name: getattr(settings, name).model_dump(mode="json") for name in ("candidates", "weights", "backtest")}
+    if scope == PORTFOLIO:
+        groups |= {name: getattr(settings, name).model_dump(mode="json") for name in ("portfolio", "regime")}
+    else:
+        indicators["windows"] = {scope: indicators["windows"][scope]}
+    return {"training": trial_name(training_settings(settings, features)), "indicators": indicators, **groups}
+
+
+def trial_name(settings: Mapping[str, Any]) -> str:
+    """First characters of the SHA-256 of settings."""
+    return hashlib.sha256(_json(settings)).hexdigest()[:_NAME_LENGTH]
+
+
+class TrialLog:
+    """The trials of a profile.
+
+    Args:
+        store: where they are.
+        settings: that a run of this process tries.
+        features: names of the model inputs.
+
+    """
+
+    def __init__(self, store: DatasetStore, settings: Settings, features: Sequence[str]) -> None:
+        self._store = store
+        self._settings = settings
+        self._features = features
+
+    def note_training(self, sector: str, trained: Sequence[TrainedModel]) -> None:
+        """Note what one training gave for each horizon; one that found too little history is no trial."""
+        horizons = {
+            str(item.horizon): {
+                "date": [day.isoformat() for day in item.out_of_fold["date"]],
+                "best_return": item.out_of_fold["best_return"].to_list(),
+                "rank_ic": item.out_of_fold["rank_ic"].to_list(),
+            }
+            for item in trained
+            if item.out_of_fold is not None
+        }
+        if horizons:
+            as_of = trained[0].as_of
+            noted = {"as_of": as_of.isoformat(), "horizons": horizons}
+            self._write(sector, "training", training_settings(self._settings, self._features), {month_of(as_of): noted})
+
+    def note_backtest(self, scope: str, frame: pl.DataFrame, as_ofs: Iterable[date]) -> None:
+        """Note the daily net returns of a backtest by month; `as_ofs` has the last session of each."""
+        months = {}
+        for as_of in as_ofs:
+            rows = frame.filter(pl.col("date").is_between(as_of.replace(day=1), as_of)).sort("date")
+            months[month_of(as_of)] = {
+                "as_of": as_of.isoformat(),
+                "date": [day.isoformat() for day in rows["date"]],
+                "net_return": rows["net_return"].to_list(),
+            }
+        self._write(scope, "strategy", strategy_settings(self._settings, self._features, scope), months)
+
+    def _write(self, scope: str, kind: str, settings: Mapping[str, Any], months: Mapping[str, Any]) -> None:
+        folder = f"trials/{scope}/{kind}-{trial_name(settings)}"
+        # Settings first: a month without them would be a trial that nobody can tell apart.
+        self._store.write_artifact(f"{folder}/{_SETTINGS}.json", _json(settings))
+        self._store.write_artifacts({f"{folder}/{month}.json": _json(noted) for month, noted in months.items()})
+
+    def present(self, scope: str) -> dict[str, dict[str, Any]]:
+        """Settings that a run would try now, by the kind of trial."""
+        return {
+            "strategy": strategy_settings(self._settings, self._features, scope),
+            "training": training_settings(self._settings, self._features),
+        }
+
+    def settings_of(self, trial: Trial) -> dict[str, Any]:
+        """What was tried."""
+        return dict(self._documents([f"trials/{trial.scope}/{trial.kind}-{trial.name}/{_SETTINGS}.json"])[0])
+
+    def trials(self, scope: str, first: str, last: str) -> list[Trial]:
+        """Trials of a scope, in the order of their folders; the total portfolio's hold the trainings of every sector.
+
+        Args:
+            scope: sector slug or `PORTFOLIO`.
+            first: first month whose measurements are read; of a training the newest one up to it is read too.
+            last: last month whose measurements are read. A trial of other months is there without any.
+
+        Raises:
+            DatasetError: a file cannot be read; names it.
+
+        """
+        found = self._of_scope(scope, first, last)
+        if scope == PORTFOLIO:
+            found += [trial for sector in SECTORS for trial in self._of_scope(sector, first, last) if trial.kind == "training"]
+        return found
+
+    def _of_scope(self, scope: str, first: str, last: str) -> list[Trial]:
+        folders: dict[str, list[str]] = {}
+        for name in self._store.artifacts(f"trials/{scope}"):
+            folder, _, file = name.rpartition("/")
+            folders.setdefault(folder, []).append(file.removesuffix(".json"))
+        trials = []
+        for folder, files in folders.items():
+            months = [month for month in files if month != _SETTINGS]
+            if not months or _SETTINGS not in files:
+                continue  # a run that ended between the two has tried nothing yet
+            kind, _, name = folder.rpartition("/")[2].partition("-")
+            # Of a training the newest one before counts, however long ago it was.
+            start = first if kind == "strategy" else max([month for month in months if month <= first], default=first)
+            wanted = [month for month in months if start <= month <= last]
+            measured = self._documents([f"{folder}/{month}.json" for month in wanted])
+            begun = date.fromisoformat(measured[0]["as_of"]) if wanted[:1] == months[:1] else month_start(months[0])
+            if kind == "strategy":
+                training = self._documents([f"{folder}/{_SETTINGS}.json"])[0]["training"]
+                rows = _stacked([_rows(each["as_of"], each["date"], each["net_return"], None) for each in measured])
+                trials.append(Trial(name, "strategy", training, scope, begun, rows))
+            else:
+                horizon = self._settings.weights.horizon
+                rows = _stacked([_training_rows(each, horizon) for each in measured])
+                trials.append(Trial(name, "training", None, scope, begun, rows, horizon))
+        return trials
+
+    def _documents(self, names: Sequence[str]) -> list[Any]:
+        found = []
+        for name, content in zip(names, self._store.read_artifacts(names), strict=True):
+            try:
+                found.append(json.loads(content))
+            except ValueError:
+                url = self._store.artifact_url(name)
+                raise DatasetError(f"{url} is not the JSON of a trial; delete it and run its month again") from None
+        return found
+
+
+def _training_rows(noted: Mapping[str, Any], horizon: int) -> pl.DataFrame:
+    part = noted["horizons"].get(str(horizon)) or {"date": [], "best_return": [], "rank_ic": []}
+    return _rows(noted["as_of"], part["date"], part["best_return"], part["rank_ic"])
+
+
+def _rows(as_of: str, days: Sequence[str], values: Sequence[float], rank_ic: Sequence[float] | None) -> pl.DataFrame:
+    columns = {
+        "as_of": [date.fromisoformat(as_of)] * len(days),
+        "date": [date.fromisoformat(day) for day in days],
+        "value": values,
+        "rank_ic": [None] * len(days) if rank_ic is None else rank_ic,
+    }
+    return pl.DataFrame(columns, schema=dict(MEASURED))
+
+
+def _stacked(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat([pl.DataFrame(schema=dict(MEASURED)), *parts]).sort("as_of", "date")
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, sort_keys=True, allow_nan=False) + "\n").encode()

@@ -1,0 +1,186 @@
+"""Against published values, other libraries, and simulation. Slow recomputations of the measured coverage are in the docstrings only."""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from arch.bootstrap import optimal_block_length
+from arch.covariance.kernel import Bartlett
+from scipy import stats
+from statsmodels.api import OLS
+
+from quant_assets.backtest import statistics as st
+from quant_assets.backtest.metrics import sharpe
+from quant_assets.backtest.statistics import Moments
+from quant_assets.errors import SettingsError
+
+#: Bailey and López de Prado (2014), the numerical example: 250 sessions a year.
+PAPER = Moments(1250, 2.5 / math.sqrt(250), -3.0, 10.0)
+VARIANCE = 0.5 / 250
+
+
+def autoregressive(count: int, coefficient: float, rng: np.random.Generator, mean: float = 0.0) -> np.ndarray:
+    noise = rng.standard_normal(count + 50)
+    values = np.zeros(count + 50)
+    for t in range(1, count + 50):
+        values[t] = coefficient * values[t - 1] + math.sqrt(1 - coefficient**2) * noise[t]
+    return values[50:] + mean
+
+
+@pytest.mark.parametrize(("trials", "maximum", "deflated"), [(100, 0.11317, 0.9004), (46, None, 0.9505)])
+def test_the_deflated_sharpe_ratio_of_the_paper(trials: int, maximum: float | None, deflated: float) -> None:
+    assert st.deflated_sharpe_ratio(PAPER, trials, VARIANCE) == pytest.approx(deflated, abs=5e-5)
+    if maximum is not None:
+        assert st.expected_maximum_sharpe(trials, VARIANCE) == pytest.approx(maximum, abs=5e-6)
+
+
+def test_a_single_trial_deflates_nothing_and_more_trials_deflate_more() -> None:
+    assert st.expected_maximum_sharpe(1, VARIANCE) == 0.0
+    assert st.deflated_sharpe_ratio(PAPER, 1, VARIANCE) == st.probabilistic_sharpe_ratio(PAPER)
+    found = [st.deflated_sharpe_ratio(PAPER, trials, VARIANCE) for trials in (1, 2, 5, 20, 1000)]
+    assert found == sorted(found, reverse=True)
+    with pytest.raises(SettingsError, match="at least one trial"):
+        st.expected_maximum_sharpe(0, VARIANCE)
+
+
+def test_the_expected_maximum_is_that_of_normal_draws() -> None:
+    draws = np.random.default_rng(3).standard_normal((20_000, 50)).max(axis=1).mean()
+    assert st.expected_maximum_sharpe(50, 1.0) == pytest.approx(draws, rel=0.02)  # the formula is an approximation
+
+
+@pytest.mark.parametrize(("periods", "years"), [(252, 2.73), (52, 2.83), (12, 3.24)])
+def test_minimum_track_records_of_the_paper(periods: int, years: float) -> None:
+    """Bailey and López de Prado (2012): years to tell a yearly Sharpe ratio of 2 from 1, by day, week and month."""
+    moments = Moments(10, 2 / math.sqrt(periods), 0.0, 3.0)
+    needed = st.minimum_track_record_length(moments, 1 / math.sqrt(periods))
+    assert needed is not None
+    assert needed / periods == pytest.approx(years, abs=0.005)
+    long_enough = Moments(round(needed), moments.sharpe, 0.0, 3.0)
+    assert st.probabilistic_sharpe_ratio(long_enough, 1 / math.sqrt(periods)) == pytest.approx(0.95, abs=1e-3)
+    assert st.minimum_track_record_length(moments, moments.sharpe) is None
+
+
+def test_moments_are_scipys_and_the_sharpe_ratio_is_that_of_the_metrics() -> None:
+    returns = np.random.default_rng(1).standard_t(4, 300) * 0.01 + 0.001
+    found = Moments.of(returns)
+    assert found is not None
+    assert found.skew == pytest.approx(stats.skew(returns), rel=1e-12)
+    assert found.kurtosis == pytest.approx(stats.kurtosis(returns, fisher=False), rel=1e-12)
+    assert found.sharpe * math.sqrt(252) == pytest.approx(sharpe(returns.tolist()), rel=1e-12)
+    assert Moments.of(np.full(30, 0.01)) is None
+    assert Moments.of(returns[:1]) is None
+
+
+def test_the_standard_error_is_that_of_simulated_skewed_returns() -> None:
+    """Of returns with skew and fat tails, where Lo's formula for normal ones is 20 % off."""
+    rng = np.random.default_rng(4)
+    returns = 0.5 - (rng.gamma(2.0, size=(4_000, 400)) - 2.0) / math.sqrt(2)
+    spread = (returns.mean(axis=1) / returns.std(axis=1, ddof=1)).std()
+    errors = [st.sharpe_standard_error(found) for found in map(Moments.of, returns[:400]) if found]
+    assert np.mean(errors) == pytest.approx(spread, rel=0.03)
+    assert math.sqrt((1 + 0.5**2 / 2) / 400) < 0.85 * spread
+
+
+def test_long_run_variance_is_statsmodels_and_the_lags_are_archs() -> None:
+    for seed, coefficient in enumerate((0.0, 0.3, 0.7, -0.4)):
+        values = autoregressive(300, coefficient, np.random.default_rng(seed))
+        for lags in (0, 5, 20):
+            fitted = OLS(values, np.ones(300)).fit(cov_type="HAC", cov_kwds={"maxlags": lags})
+            assert st.long_run_variance(values, lags) == pytest.approx(300 * float(fitted.bse[0]) ** 2, rel=1e-10)
+        some = values[:100]  # where 4 (T/100)^(2/9) is whole: arch rounds it up, the paper takes its integer part
+        assert st.newey_west_lags(some) == int(Bartlett(some).opt_bandwidth)
+
+
+def test_block_lengths_are_archs() -> None:
+    for seed, (count, coefficient) in enumerate([(60, 0.0), (250, 0.2), (250, 0.8), (500, 0.95), (1000, -0.5), (21, 0.4)]):
+        values = autoregressive(count, coefficient, np.random.default_rng(seed))
+        assert st.block_length(values) == pytest.approx(float(optimal_block_length(values)["circular"].iloc[0]), rel=1e-9)
+
+
+@pytest.mark.parametrize(("count", "coefficient", "statistic", "least", "most"), [
+    (250, 0.2, "sharpe", 0.92, 0.97),
+    (500, 0.5, "sharpe", 0.93, 0.98),
+    (500, 0.5, "mean", 0.93, 0.98),
+])  # fmt: skip
+def test_intervals_cover_what_they_say(count: int, coefficient: float, statistic: st.Statistic, least: float, most: float) -> None:
+    """Of 500 series; a share of 95 % has a standard error of 1 %. The interval for independent returns covers under 80 % of the last."""
+    rng = np.random.default_rng(12)
+    covered = np.zeros(3)
+    for _ in range(500):
+        values = autoregressive(count, coefficient, rng, mean=0.06)
+        moments = Moments.of(values)
+        assert moments is not None
+        half = 1.96 * st.sharpe_standard_error(moments)
+        intervals = (
+            st.newey_west_interval(values, statistic),
+            st.bootstrap_interval(values, statistic, 200, 1),
+            (moments.sharpe - half, moments.sharpe + half),
+        )
+        covered += [low <= 0.06 <= high for low, high in intervals if low is not None]  # type: ignore[misc]
+    covered /= 500
+    assert ((covered[:2] >= least) & (covered[:2] <= most)).all(), covered
+    assert covered[2] < (0.9 if coefficient == 0.2 else 0.8)
+
+
+def test_an_overlap_widens_the_interval_of_a_mean() -> None:
+    noise = np.random.default_rng(6).standard_normal(499).cumsum()
+    values = (noise[20:] - noise[:-20]) / math.sqrt(20)
+    apart = 1.96 * values.std() / math.sqrt(len(values) / 20)  # the half-width of as many independent outcomes
+    for low, high in (st.newey_west_interval(values, "mean", 20), st.bootstrap_interval(values, "mean", 500, 1, 20)):  # type: ignore[misc]
+        assert 0.7 < (high - low) / 2 / apart < 2.0
+        assert (low + high) / 2 == pytest.approx(values.mean(), abs=1e-12)
+    assert st.newey_west_interval(values[:110], "mean", 20) is None  # 60 lags of 110 values
+
+
+def test_intervals_depend_on_values_and_seed_alone() -> None:
+    values = autoregressive(150, 0.2, np.random.default_rng(2), 0.1)
+    first = st.bootstrap_interval(values, "sharpe", 250, 7)
+    assert first == st.bootstrap_interval(values.copy(), "sharpe", 250, 7)
+    assert first != st.bootstrap_interval(values, "sharpe", 250, 8)
+    assert st.bootstrap_interval(values * 1000, "sharpe", 250, 7) == pytest.approx(first, rel=1e-9)  # a ratio has no unit
+    for nothing in (values[:19], np.full(100, 0.01), np.zeros(100)):
+        assert st.newey_west_interval(nothing, "sharpe") is None
+        assert st.bootstrap_interval(nothing, "sharpe", 50, 7) is None
+
+
+def naive_pbo(returns: np.ndarray, blocks: int) -> float:
+    """The paper's steps one after the other, a median counted as half."""
+    parts = np.array_split(returns, blocks)
+    found = []
+    for chosen in combinations(range(blocks), blocks // 2):
+        inside = np.concatenate([parts[i] for i in chosen])
+        outside = np.concatenate([parts[i] for i in range(blocks) if i not in chosen])
+        first, second = (half.mean(axis=0) / half.std(axis=0, ddof=1) for half in (inside, outside))
+        rank = stats.rankdata(second)[int(np.argmax(first))] / (returns.shape[1] + 1)
+        logit = math.log(rank / (1 - rank))
+        found.append(0.5 if abs(logit) < 1e-12 else float(logit < 0))
+    return float(np.mean(found))
+
+
+def test_the_probability_of_overfitting_is_that_of_the_plain_steps() -> None:
+    rng = np.random.default_rng(5)
+    for blocks, strategies in ((4, 3), (6, 10), (8, 2)):
+        returns = 0.001 + 0.01 * rng.standard_normal((blocks * 15, strategies))
+        assert st.probability_of_backtest_overfitting(returns, blocks) == pytest.approx(naive_pbo(returns, blocks), abs=1e-12)
+    twice = np.repeat(returns[:, :1], 2, axis=1)
+    assert st.probability_of_backtest_overfitting(twice, 8) == 0.5  # no choice, nothing to overfit with
+    longer = np.vstack([rng.standard_normal((5, 2)), returns])  # does not fill the blocks: the first five are left out
+    assert st.probability_of_backtest_overfitting(longer, 8) == st.probability_of_backtest_overfitting(returns, 8)
+    assert st.probability_of_backtest_overfitting(returns[:15], 8) is None
+    assert st.probability_of_backtest_overfitting(returns[:, :1], 8) is None
+    with pytest.raises(SettingsError, match="two halves"):
+        st.probability_of_backtest_overfitting(returns, 7)
+
+
+@pytest.mark.parametrize("strategies", [3, 20])
+def test_overfitting_is_a_coin_flip_on_noise_and_rare_with_a_planted_strategy(strategies: int) -> None:
+    rng = np.random.default_rng(9)
+    noise = [st.probability_of_backtest_overfitting(rng.standard_normal((320, strategies))) for _ in range(60)]
+    assert np.mean(noise) == pytest.approx(0.5, abs=0.08)  # type: ignore[arg-type]  # standard error 0.03
+    planted = []
+    for _ in range(10):
+        returns = rng.standard_normal((500, strategies))
+        returns[:, 1] += 0.25
+        planted.append(st.probability_of_backtest_overfitting(returns))
+    assert np.mean(planted) < 0.05  # type: ignore[arg-type]
