@@ -109,7 +109,11 @@ class TrialLog:
         folder = f"trials/{scope}/{kind}-{trial_name(settings)}"
         # Settings first: a month without them would be a trial that nobody can tell apart.
         self._store.write_artifact(f"{folder}/{_SETTINGS}.json", _json(settings))
-        self._store.write_artifacts({f"{folder}/{month}.json": _json(noted) for month, noted in months.items()})
+        contents = {f"{folder}/{month}.json": noted for month, noted in months.items()}
+        there = sorted(contents.keys() & set(self._store.artifacts(folder)))
+        # A view of the past (QUANT__AS_OF) does not replace what takes account of later sessions.
+        kept = {name for name, noted in zip(there, self._documents(there), strict=True) if noted["as_of"] > contents[name]["as_of"]}
+        self._store.write_artifacts({name: _json(noted) for name, noted in contents.items() if name not in kept})
 
     def present(self, scope: str) -> dict[str, dict[str, Any]]:
         """Settings that a run would try now, by the kind of trial."""

@@ -45,6 +45,27 @@ def test_a_range_run_equals_twelve_single_runs_byte_for_byte(ranged: Graph, tmp_
     assert [path for path, content in expected.items() if found[path] != content] == []
 
 
+def test_a_changed_setting_is_another_trial_and_what_was_tried_before_stays(ranged: Graph, tmp_path: Path) -> None:
+    def figures(graph: Graph) -> dict[str, float | None]:
+        report = graph.read("ops_report").filter(pl.col("month") == LAST, pl.col("window") == "history")
+        return dict(report.select("metric", "value").iter_rows())
+
+    alone = figures(ranged)
+    assert alone["trials"] == 1, "the training is the one that the strategy uses"
+    assert alone["deflated_sharpe"] == alone["probabilistic_sharpe"] is not None
+    changed = Graph.at(tmp_path, as_of=AS_OF, partitions=START, weights={"top_n": 1})
+    shutil.copytree(ranged.profile.store.url, changed.profile.store.url)
+    for _ in range(2):  # the second time replaces the first
+        for phase in changed.planner.sector_phases(["weights", "backtest", "ops_report"], SECTOR, FIRST, LAST):
+            changed.materialise(phase.assets, tags=phase.range_tags)
+    both = figures(changed)
+    assert (both["trials"], both["trials_with_sharpe"], both["overfitting_strategies"]) == (2, 2, 2)
+    assert both["deflated_sharpe"] < both["probabilistic_sharpe"]  # type: ignore[operator]
+    first, second = (trial for trial in changed.profile.trials.trials(SECTOR, FIRST, LAST) if trial.kind == "strategy")
+    noted = [trial.measured["value"].to_list() for trial in (first, second)]
+    assert sorted(noted) == sorted(graph.read("backtest").sort("date")["net_return"].to_list() for graph in (ranged, changed))
+
+
 def test_neighbouring_sectors_in_one_run_equal_one_run_each_byte_for_byte(tmp_path: Path) -> None:
     together, alone = (Graph.at(tmp_path / name, as_of=AS_OF, partitions={"start": "2023-03"}) for name in ("together", "alone"))
     names = together.planner.select("universe..labels", together.defs)

@@ -364,7 +364,7 @@ def bootstrap_interval(values: FloatArray, statistic: Statistic, replications: i
         sums = influence.reshape(samples.shape).sum(axis=2)
         errors = np.sqrt((sums**2).sum(axis=1)) / (blocks * length)
         distances.append(np.divide(abs(drawn - centre), errors, out=np.full(len(drawn), np.inf), where=errors > _NEGLIGIBLE))
-    half = float(np.quantile(np.concatenate(distances), CONFIDENCE)) * error
+    half = float(np.sort(np.concatenate(distances))[math.ceil(CONFIDENCE * replications) - 1]) * error
     return (estimate - half, estimate + half) if math.isfinite(half) else None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ class TrainedModel:
     model: bytes | None = None
     manifest: bytes | None = None
     metrics: Metrics | None = None
-    out_of_fold: pl.DataFrame | None = None
+    out_of_fold: pl.DataFrame | None = field(default=None, compare=False)
 
     @property
     def model_sha256(self) -> str | None:

@@ -176,8 +176,8 @@ def test_the_probability_of_overfitting_is_that_of_the_plain_steps() -> None:
 @pytest.mark.parametrize("strategies", [3, 20])
 def test_overfitting_is_a_coin_flip_on_noise_and_rare_with_a_planted_strategy(strategies: int) -> None:
     rng = np.random.default_rng(9)
-    noise = [st.probability_of_backtest_overfitting(rng.standard_normal((320, strategies))) for _ in range(60)]
-    assert np.mean(noise) == pytest.approx(0.5, abs=0.08)  # type: ignore[arg-type]  # standard error 0.03
+    noise = [st.probability_of_backtest_overfitting(rng.standard_normal((320, strategies))) for _ in range(40)]
+    assert np.mean(noise) == pytest.approx(0.5, abs=0.1)  # type: ignore[arg-type]  # standard error 0.035
     planted = []
     for _ in range(10):
         returns = rng.standard_normal((500, strategies))

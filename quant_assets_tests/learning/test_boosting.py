@@ -47,6 +47,16 @@ def test_a_planted_relation_is_found_out_of_sample(trained: TrainedModel, manife
     assert max(gain, key=gain.get) == PLANTED
 
 
+def test_the_series_behind_the_metrics_is_kept(trained: TrainedModel) -> None:
+    series, metrics = trained.out_of_fold, trained.metrics
+    assert series is not None
+    assert metrics is not None
+    assert len(series) == metrics.ic_dates
+    assert series["rank_ic"].mean() == pytest.approx(metrics.rank_ic, rel=1e-12)
+    assert series["best_return"].mean() > 0.005  # the planted relation adds about 0.05 in 20 sessions to the best fifth
+    assert series["date"].max() < AS_OF
+
+
 def test_permuted_labels_give_no_relation(market: Market) -> None:
     """Returns are dealt anew among the names of each date, which keeps everything but the relation."""
     features, labels = market

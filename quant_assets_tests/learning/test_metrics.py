@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn import metrics as oracle
 
 from quant_assets.errors import DatasetError
-from quant_assets.learning.metrics import daily_ic, evaluate, standard_error
+from quant_assets.learning.metrics import best_returns, daily_ic, evaluate, standard_error
 from quant_assets.market.calendar import sessions
 
 DAYS = sessions(date(2020, 1, 1), date(2020, 12, 31))
@@ -111,3 +111,13 @@ def test_standard_error_counts_sessions_not_observations() -> None:
     assert standard_error(values, DAYS[:250:5], overlap_sessions=5) == pytest.approx(stats.sem(values), rel=1e-12)
     assert standard_error(values, DAYS[:50], overlap_sessions=5) != pytest.approx(stats.sem(values), rel=1e-3)
     assert standard_error(values[:1], DAYS[:1]) is None
+
+
+def test_best_returns_hold_the_fifth_that_was_forecast_best() -> None:
+    frame = forecasts(names=12)
+    found = best_returns(frame.sample(fraction=1.0, shuffle=True, seed=1))
+    for day, value in found.iter_rows():
+        rows = frame.filter(pl.col("date") == day).sort("prediction", "ticker", descending=[True, False])  # 3 of 12; ties by ticker
+        assert value == pytest.approx(rows["forward_return"][:3].mean(), rel=1e-12)
+    assert len(found) == 60
+    assert best_returns(frame.filter(pl.col("ticker") <= "T01")).is_empty()

@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from quant_assets.backtest.trials import Trial
 from quant_assets.reporting.ops_report import figures, number, percent, preview_png, render
 from quant_assets.reporting.report_data import ReportData, ReportFrames, gather
 from quant_assets.schemas import DATASETS
@@ -91,6 +92,37 @@ def test_figures_follow_the_schema_and_the_frames(report: ReportData, frames: Re
     picks = frames.weights.filter(pl.col("as_of") == JUNE)["weight"]
     assert value(found, "effective_picks", "month") == pytest.approx(1 / (picks**2).sum(), rel=1e-12)
     assert value(found, "members", "month") == 24
+
+
+def trials_of(frames: ReportFrames) -> list[Trial]:
+    """The backtest itself, one with half its returns' luck, and one that was first tried in May 2016."""
+    rows = frames.backtest.select(as_of="date", date="date", value="net_return", rank_ic=pl.lit(None, pl.Float64))
+    other = rows.with_columns(value=pl.col("value") - 0.002 * (pl.int_range(pl.len()) % 2))
+    late = rows.filter(pl.col("date") >= date(2016, 5, 2))
+    return [
+        Trial(name, "strategy", "model", "healthcare", trial["date"][0], trial) for name, trial in (("a", rows), ("b", other), ("c", late))
+    ]
+
+
+def test_no_sharpe_ratio_stands_alone(frames: ReportFrames) -> None:
+    deflated = gather("healthcare", JUNE, frames, ReportSettings(), 20, trials_of(frames))
+    found = figures(deflated)
+    history = dict(found.filter(window="history").select("metric", "value").iter_rows())
+    assert history["sharpe_bootstrap_low"] < history["sharpe"] < history["sharpe_bootstrap_high"]
+    assert history["sharpe_newey_west_low"] < history["sharpe"] < history["sharpe_newey_west_high"]
+    assert history["rank_ic_bootstrap_low"] < history["rank_ic"] < history["rank_ic_bootstrap_high"]
+    assert (history["trials"], history["trials_with_sharpe"], history["overfitting_strategies"]) == (3, 2, 2)
+    assert history["deflated_sharpe"] < history["probabilistic_sharpe"]
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", render(deflated).decode()))
+    assert f"{percent(history['deflated_sharpe'])} after 3 logged trials, variance" in text
+    assert f"{number(history['sharpe_bootstrap_low'])} to {number(history['sharpe_bootstrap_high'])}" in text
+    assert f"{percent(history['overfitting_probability'], 0)} probable, over 2 strategies" in text
+    # What was tried later does not count: neither the trial of May nor the later returns of the others.
+    march = date(2016, 3, 31)
+    cut = [replace(trial, measured=trial.measured.filter(pl.col("date") <= march)) for trial in trials_of(frames)[:2]]
+    whole, known = (gather("healthcare", march, frames, ReportSettings(), 20, each) for each in (trials_of(frames), cut))
+    assert figures(whole).equals(figures(known))
+    assert value(figures(whole), "trials", "history") == 2
 
 
 def test_the_planted_forecast_shows_in_the_rank_ic(report: ReportData) -> None:
@@ -210,6 +242,7 @@ import hashlib, sys, polars as pl
 from dataclasses import fields
 from datetime import date
 from quant_assets.reporting.report_data import ReportFrames, gather
+from quant_assets.backtest.trials import Trial
 from quant_assets.reporting.ops_report import preview_png, render
 from quant_assets.settings import ReportSettings
 frames = ReportFrames(**{{f.name: pl.read_parquet(f"{tmp_path}/{{f.name}}.parquet") for f in fields(ReportFrames)}})

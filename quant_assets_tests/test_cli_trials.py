@@ -1,0 +1,90 @@
+"""`quant trials` on a log made by hand."""
+
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_assets.backtest.metrics import sharpe
+from quant_assets.cli import main
+from quant_assets.cli_trials import differences
+from quant_assets.learning.boosting import TrainedModel
+from quant_assets.market.calendar import sessions
+from quant_assets.profile import Profile
+from quant_assets.settings import load_settings
+from quant_assets.trial_log import PORTFOLIO
+
+Quant = Callable[..., tuple[int, list[dict[str, str]], str, str]]
+AS_OFS = [date(2024, 1, 31), date(2024, 2, 29)]
+DAYS = sessions(date(2024, 1, 1), AS_OFS[-1])
+RETURNS = 0.01 * np.random.default_rng(1).standard_normal(len(DAYS))
+
+
+def log(folder: Path, **overrides: Any) -> Any:
+    return Profile(load_settings("demo", storage=str(folder), **overrides)).trials
+
+
+@pytest.fixture
+def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Quant:
+    """The command in this process; gives the status, the table's rows by column, stdout and stderr."""
+    for name, value in (("QUANT__STORAGE", str(tmp_path)), ("QUANT__AS_OF", "2024-06-28"), ("QUANT_PROFILE", "demo")):
+        monkeypatch.setenv(name, value)
+
+    def call(*arguments: str) -> tuple[int, list[dict[str, str]], str, str]:
+        monkeypatch.setattr(sys, "argv", ["quant", "trials", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        lines = captured.out.splitlines()
+        head = [cell.strip() for line in lines if line.startswith("┃") for cell in line.strip("┃").split("┃")]
+        body = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+        return int(ended.value.code or 0), [dict(zip(head, cells, strict=True)) for cells in body], captured.out, captured.err
+
+    return call
+
+
+def test_trials_are_listed_with_what_differs(quant: Quant, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"date": DAYS, "net_return": RETURNS})
+    log(tmp_path).note_backtest("it", frame, AS_OFS)
+    log(tmp_path, weights={"top_n": 5}, candidates={"long_fraction": 0.2}).note_backtest("it", frame, AS_OFS)
+    series = pl.DataFrame({"date": DAYS[:30], "rank_ic": np.full(30, 0.05), "best_return": RETURNS[:30]})
+    trained = TrainedModel(AS_OFS[0], 20, 100, None, None, b"model", b"{}", None, series)
+    log(tmp_path, training={"seed": 3}).note_training("it", [trained])
+    log(tmp_path).note_backtest(PORTFOLIO, frame, AS_OFS)
+    status, rows, out, err = quant()
+    assert (status, err) == (0, "")
+    assert "it 3, portfolio 2" in out  # the training is one that no strategy uses; the total portfolio's were chosen among it too
+    by = {(row["scope"], row["kind"], row["settings that differ from the present ones"]): row for row in rows}
+    assert set(by) == {
+        ("it", "strategy", ""),
+        ("it", "strategy", "candidates.long_fraction=0.2, weights.top_n=5"),
+        ("it", "training", "training.seed=3"),
+        ("portfolio", "strategy", ""),
+    }
+    plain, training = by["it", "strategy", ""], by["it", "training", "training.seed=3"]
+    assert (plain["first"], plain["last"], plain["sessions"]) == ("2024-01-02", "2024-02-29", str(len(DAYS)))
+    assert plain["Sharpe"] == f"{sharpe(RETURNS.tolist()):.2f}"
+    assert (training["first"], training["last"], training["rank IC"]) == ("2024-01-31", "2024-01-31", "+0.050")
+    assert training["Sharpe"] == f"{sharpe(RETURNS[:30].tolist()) / 20**0.5:.2f}"  # type: ignore[operator]
+    assert [row["scope"] for row in quant("--sector", "energy", "-s", "it")[1]] == ["it"] * 3
+    january = quant("-s", "it", "--month", "2024-01")[1]
+    assert {row["last"] for row in january} == {"2024-01-31"}
+
+
+def test_nothing_tried_is_one_line(quant: Quant) -> None:
+    status, rows, _, err = quant("--sector", "it")
+    assert (status, rows, err.count("\n")) == (1, [], 1)
+    assert "no trial up to 2024-06" in err
+
+
+def test_differences_of_nested_settings_and_long_lists() -> None:
+    present = {"a": 1, "b": {"c": 2, "d": [1]}, "features": [f"f{i}" for i in range(20)]}
+    tried = {"a": 1, "b": {"c": 3, "d": [2]}, "features": [f"f{i}" for i in range(1, 20)] + ["mine"], "new": "x"}
+    assert differences(present, tried) == ["b.c=3", "b.d=[2]", "features: +mine, -f0", "new=x"]
+    assert differences(tried, {"a": 1, "b": present["b"]}) == ["b.c=2", "b.d=[1]", "features=(none)", "new=(none)"]
+    assert differences(present, present) == []
