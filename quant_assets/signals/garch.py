@@ -97,7 +97,7 @@ def fit(
     A window's estimate is the same, bit for bit, alone and among others, whatever the number of threads (numba's:
     `NUMBA_NUM_THREADS` or `numba.set_num_threads`). The unit of the returns does not matter: every window is standardised first.
     The parameters lie in the set that arch allows: omega > 0, alpha and beta >= 0, alpha + beta < 1, nu from 2.05 to 500; with
-    leverage alpha + gamma >= 0 and alpha + gamma / 2 + beta < 1.
+    leverage alpha + gamma >= 0 and alpha + gamma / 2 + beta < 1 (arch keeps alpha below 1 and gamma above -1 there, too).
 
     Args:
         returns: float64 of shape (n_returns,), finite.
