@@ -66,8 +66,8 @@ def features(
     rows = member_rows(panel, values, universe, first_day, last_day)
     if library.statements:
         statements = fundamental.fundamental(rows.select("ticker", "date"), prices, fundamentals, settings, first_day, last_day)
-        rows = rows.join(statements, on=["ticker", "date"], how="left")
+        rows = rows.join(statements, on=["ticker", "date"], how="left", maintain_order="left")
     if library.cross_sections:
         against = cross_sections(rows, library.cross_sections)
-        rows = rows.join(against, on=["ticker", "date"], how="left")
-    return rows.select(list(library.dataset.columns)).sort("ticker", "date")
+        rows = rows.join(against, on=["ticker", "date"], how="left", maintain_order="left")
+    return rows.select(list(library.dataset.columns))

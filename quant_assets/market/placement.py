@@ -77,8 +77,14 @@ def place(rows: pl.DataFrame, snapshots: pl.DataFrame, sector: str, sessions: ND
         The rows with `panel_from`: the row's own date, or the session at which the ticker entered the panel, if later.
 
     """
-    inside = rows.join(entries(snapshots, sector, sessions), on="ticker", how="inner", maintain_order="left")
-    return inside.with_columns(panel_from=pl.max_horizontal(dated, "entered")).drop("entered")
+    entered = entries(snapshots, sector, sessions)
+    own = rows.filter(pl.col("ticker").is_in(entered["ticker"].implode()))
+    since = (
+        pl.col("ticker").replace_strict(entered["ticker"], entered["entered"], return_dtype=pl.Date)
+        if len(entered)
+        else pl.lit(None, pl.Date)
+    )
+    return own.with_columns(panel_from=pl.max_horizontal(dated, since))
 
 
 def of_tickers(rows: pl.DataFrame, tickers: Iterable[str]) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing.context import SpawnContext
 from multiprocessing.managers import SyncManager
 from multiprocessing.queues import Queue
@@ -148,7 +149,9 @@ def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | 
     with dg.DagsterInstance.get() as instance:
         # Connections are kept, where the records are in PostgreSQL: one for each of a run's 200 queries takes longer than they do.
         instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
-        return _executed(chain, _MADE[0].job, instance)
+        # At one time for all of it: Dagster then makes the list of all partition keys once, and not for each event that needs it.
+        with dg.partition_loading_context(effective_dt=datetime.now(UTC)):
+            return _executed(chain, _MADE[0].job, instance)
 
 
 def _executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance) -> str | None:

@@ -54,5 +54,9 @@ def member_rows(panel: Panel, values: Inputs, universe: pl.DataFrame, first_day:
         `ticker`, `date`, `close` and the values, NaN as null, sorted by ticker and date.
 
     """
-    rows = panel.to_long({"close": panel["close"], **values}, first_day, last_day)
-    return rows.filter(pl.col("close").is_not_null()).join(universe, on=["ticker", "date"], how="semi").sort("ticker", "date")
+    there = member_mask(panel, universe, first_day, last_day) & ~np.isnan(panel["close"])
+    row, column = np.nonzero(there)  # by ticker, then by date
+    return pl.DataFrame(
+        {"ticker": pl.Series(panel.tickers, dtype=pl.String).gather(row), "date": pl.Series(panel.sessions[column], dtype=pl.Date)}
+        | {name: pl.Series(array[there], nan_to_null=True, dtype=pl.Float64) for name, array in {"close": panel["close"], **values}.items()}
+    )
