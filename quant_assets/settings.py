@@ -71,11 +71,12 @@ class SectorWindows(Model):
 
 
 class GarchSettings(Model):
-    """GARCH(1,1) with constant mean, refitted at each month's end."""
+    """GARCH(1,1) with constant mean, refitted at each month's end; with `leverage` GJR-GARCH(1,1), in which losses weigh by gamma more."""
 
     window: int = Field(default=750, ge=100)
     min_observations: int = Field(default=500, ge=50)
     distribution: Literal["normal", "t"] = "t"
+    leverage: bool = False
 
 
 class IndicatorSettings(Model):

@@ -23,7 +23,8 @@ def rank(values: FloatArray, among: BoolArray) -> FloatArray:
 def zscore(values: FloatArray, among: BoolArray) -> FloatArray:
     """Deviation from the session's mean in standard deviations (ddof 1); arguments and missing values as for `rank`.
 
-    Names are added up in the order of the panel, so a name that is not compared changes no bit. NaN where the values do not vary.
+    Values are added up in ascending order, so neither a name that is not compared nor what the names are called changes a bit. NaN where
+    the values do not vary.
     """
     return _zscore(np.where(among, values, np.nan))
 
@@ -59,19 +60,22 @@ def _rank(values: FloatArray) -> FloatArray:
 def _zscore(values: FloatArray) -> FloatArray:
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
+    observed = np.empty(tickers)
     for j in range(sessions):
-        total, count, low, high = 0.0, 0, np.inf, -np.inf
+        count = 0
         for i in range(tickers):
             if not np.isnan(values[i, j]):
-                total += values[i, j]
+                observed[count] = values[i, j]
                 count += 1
-                low, high = min(low, values[i, j]), max(high, values[i, j])
-        if count < 2 or low == high:
+        observed[:count].sort()
+        if count < 2 or observed[0] == observed[count - 1]:
             continue
-        mean, squares = total / count, 0.0
-        for i in range(tickers):
-            if not np.isnan(values[i, j]):
-                squares += (values[i, j] - mean) ** 2
+        total = squares = 0.0
+        for k in range(count):
+            total += observed[k]
+        mean = total / count
+        for k in range(count):
+            squares += (observed[k] - mean) ** 2
         deviation = np.sqrt(squares / (count - 1))
         if deviation == 0.0:  # values so small that their squares vanish
             continue

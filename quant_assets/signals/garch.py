@@ -1,7 +1,8 @@
 """GARCH(1,1) with constant mean: fitted at each month's end, applied day by day through the next month.
 
 Model (Bollerslev 1986): r_t = mu + e_t, e_t = sigma_t z_t, sigma²_{t+1} = omega + alpha e_t² + beta sigma²_t, with z_t standard
-normal or standardised Student-t. What is compiled stands in `quant_assets.signals.garch_kernel`; which windows are fitted, here.
+normal or standardised Student-t. With leverage (Glosten, Jagannathan and Runkle 1993) alpha + gamma stands for alpha where e_t < 0.
+What is compiled stands in `quant_assets.signals.garch_kernel`; which windows are fitted, here.
 """
 
 import threading
@@ -30,6 +31,7 @@ class GarchFits:
         omega: constant of the variance.
         alpha: weight of the last squared residual.
         beta: weight of the last variance.
+        gamma: what is added to alpha where the last residual was negative; 0 without leverage.
         nu: degrees of freedom; infinite for normal errors.
         presample: variance and squared residual before the first return.
         loglikelihood: at the estimates.
@@ -44,6 +46,7 @@ class GarchFits:
     omega: FloatArray
     alpha: FloatArray
     beta: FloatArray
+    gamma: FloatArray
     nu: FloatArray
     presample: FloatArray
     loglikelihood: FloatArray
@@ -87,12 +90,14 @@ def fit(
     stops: IntArray,
     distribution: Literal["normal", "t"],
     presample: Literal["backcast", "mean_square"] = "backcast",
+    leverage: bool = False,
 ) -> GarchFits:
     """Maximum-likelihood estimates of the windows returns[starts[i]:stops[i]], which may overlap.
 
     A window's estimate is the same, bit for bit, alone and among others, whatever the number of threads (numba's:
     `NUMBA_NUM_THREADS` or `numba.set_num_threads`). The unit of the returns does not matter: every window is standardised first.
-    The parameters lie in the set that arch allows: omega > 0, alpha and beta >= 0, alpha + beta < 1, nu from 2.05 to 500.
+    The parameters lie in the set that arch allows: omega > 0, alpha and beta >= 0, alpha + beta < 1, nu from 2.05 to 500; with
+    leverage alpha + gamma >= 0 and alpha + gamma / 2 + beta < 1 (arch keeps alpha below 1 and gamma above -1 there, too).
 
     Args:
         returns: float64 of shape (n_returns,), finite.
@@ -102,6 +107,7 @@ def fit(
         presample: variance and squared residual before the first return. `backcast`: exponentially weighted (0.94) mean of the
             first 75 squared deviations, as arch. `mean_square`: mean squared residual of the window, a function of mu, as
             Fiorentini, Calzolari and Panattoni (1996).
+        leverage: a negative residual weighs by gamma more (or less); before the first return by half of it, as in arch.
 
     Raises:
         ValueError: `starts` and `stops` do not lie in the returns.
@@ -117,10 +123,11 @@ def fit(
             np.ascontiguousarray(starts, dtype=np.int64),
             np.ascontiguousarray(stops, dtype=np.int64),
             distribution == "t",
+            True if leverage else None,
             presample == "mean_square",
         )
-    mu, omega, alpha, beta, nu, before, loglikelihood, variance, converged, tried = np.ascontiguousarray(found.T)
-    return GarchFits(mu, omega, alpha, beta, nu, before, loglikelihood, variance, converged == 1.0, tried.astype(np.int64))
+    mu, omega, alpha, beta, gamma, nu, before, loglikelihood, variance, converged, tried = np.ascontiguousarray(found.T)
+    return GarchFits(mu, omega, alpha, beta, gamma, nu, before, loglikelihood, variance, converged == 1.0, tried.astype(np.int64))
 
 
 def garch_volatility(
@@ -142,7 +149,7 @@ def garch_volatility(
         close: adjusted closes, float64 of shape (n_tickers, n_sessions).
         sessions: datetime64[D] of shape (n_sessions,); `settings.window + 1` of them before the month of `first_day`.
         wanted: bool of close's shape. A ticker without a wanted session in a month is not fitted for it.
-        settings: window, least number of returns, distribution.
+        settings: window, least number of returns, distribution, leverage.
         first_day: first day of the range.
         last_day: last day of the range.
 
@@ -173,9 +180,9 @@ def garch_volatility(
     stops = bars_before(ticker, begins[which])
     long_enough = stops - starts >= settings.min_observations
     ticker, which, starts, stops = (array[long_enough] for array in (ticker, which, starts, stops))
-    fits = fit(returns, starts, stops, settings.distribution)
+    fits = fit(returns, starts, stops, settings.distribution, leverage=settings.leverage)
     good = fits.converged
-    parameters = np.stack([fits.mu, fits.omega, fits.alpha, fits.beta, fits.presample], axis=1)[good]
+    parameters = np.stack([fits.mu, fits.omega, fits.alpha, fits.beta, fits.gamma, fits.presample], axis=1)[good]
     from quant_assets.signals import garch_kernel
 
     with _ONE_AT_A_TIME:

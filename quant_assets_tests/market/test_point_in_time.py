@@ -39,6 +39,15 @@ def test_the_answers_of_qlibs_example(roe: pl.DataFrame, day: date, value: float
     assert _answer(roe.filter(pl.col("known_at") <= day), day) == _answer(roe, day)
 
 
+def test_the_answer_of_every_day_of_qlibs_example(roe: pl.DataFrame) -> None:
+    published = roe.select("known_at", "period", "value").rows()
+    days = sorted({day + timedelta(days=shift) for day, _, _ in published for shift in (-1, 0, 1)})[1:]
+    for day in days:
+        versions = {period: value for known_at, period, value in published if known_at <= day}  # later versions replace earlier ones
+        assert _answer(roe, day) == versions[max(versions)]
+    assert [period for day, period, _ in published if day == date(2015, 4, 21)] == [201404, 201501]
+
+
 def test_nothing_is_known_before_the_first_publication(roe: pl.DataFrame) -> None:
     first = roe["known_at"].min()
     assert newest(roe, ["ticker"], "period", first - timedelta(days=1)).is_empty()  # type: ignore[operator]

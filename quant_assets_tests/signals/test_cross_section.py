@@ -41,6 +41,13 @@ def test_names_that_are_not_compared_change_nothing(method) -> None:  # type: ig
 
 
 @pytest.mark.parametrize("method", [rank, zscore])
+def test_the_order_of_the_names_changes_no_bit(method) -> None:  # type: ignore[no-untyped-def]
+    values, among = RNG.standard_normal((30, 40)), np.ones((30, 40), dtype=bool)
+    order = RNG.permutation(30)
+    np.testing.assert_array_equal(method(values[order], among), method(values, among)[order])
+
+
+@pytest.mark.parametrize("method", [rank, zscore])
 def test_a_session_is_its_own(method) -> None:  # type: ignore[no-untyped-def]
     whole = method(VALUES, AMONG)
     for j in (0, 17, 39):

@@ -102,7 +102,7 @@ def test_score_equals_finite_differences(distribution: str, presample: str, alph
 
     def evaluate(x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, float]:
         score, information = np.empty(k), np.empty((k, k))
-        level, ahead = garch_kernel.evaluate(y, x, k == 5, presample == "mean_square", 0.7, score, information, True)
+        level, ahead = garch_kernel.evaluate(y, x, k == 5, None, presample == "mean_square", 0.7, score, information, True)
         return level, score, information, ahead
 
     level, score, information, ahead = evaluate(x)
@@ -130,7 +130,7 @@ def test_information_is_the_variance_of_the_score() -> None:
         for t in range(300):
             y[t] = truth[0] + math.sqrt(variance) * errors[t]
             variance = truth[1] + truth[2] * (y[t] - truth[0]) ** 2 + truth[3] * variance
-        garch_kernel.evaluate(y, truth, True, False, 0.8, score, information, True)
+        garch_kernel.evaluate(y, truth, True, None, False, 0.8, score, information, True)
         scores.append(score)
         informations.append(information)
     expected = np.mean(informations, axis=0)
