@@ -200,6 +200,10 @@ def _month_number(days: pl.Series) -> NDArray[np.int64]:
 
 
 def _total(values: FloatArray) -> FloatArray:
-    """Sum over the months, added up one after the other: where there is one series alone, NumPy's own sum goes another way."""
-    total: FloatArray = values.sum(axis=0) if values.shape[1] > 1 else np.cumsum(values, axis=0)[-1]
+    """Sum over the months, added up one after the other, so that a series gives the same bits alone and among others.
+
+    NumPy's own sum does so along the rows of a C-ordered array with several columns; along memory it adds up in another order.
+    """
+    rows = np.ascontiguousarray(values)
+    total: FloatArray = rows.sum(axis=0) if rows.shape[1] > 1 else np.cumsum(rows, axis=0)[-1]
     return total

@@ -101,6 +101,15 @@ def test_a_range_of_decisions_equals_each_alone(factors: tuple[str, ...]) -> Non
         assert_frame_equal(alone.by_year, sheet.by_year, check_exact=True)
 
 
+def test_one_factor_alone_gives_the_bits_that_it_gives_among_others() -> None:
+    frame, _ = monthly(factors=("a", "b"))
+    frame = frame.filter(pl.col("horizon") == 1)
+    ours = pl.col("factor") == "a"
+    (among,), (alone,) = (summaries(each, [month_end("2018-12")], 120) for each in (frame, frame.filter(ours)))
+    assert_frame_equal(alone.rows, among.rows.filter(ours), check_exact=True)
+    assert_frame_equal(alone.by_year, among.by_year.filter(ours), check_exact=True)
+
+
 def test_nothing_gives_nothing() -> None:
     (sheet,) = summaries(pl.DataFrame(schema=DATASETS["factor_statistics"].schema), [date(2018, 12, 31)], 12)
     assert sheet.rows.is_empty()
@@ -137,3 +146,5 @@ def test_the_market_weighs_sectors_by_names_and_sessions() -> None:
     assert (found["lowest_ic"], found["highest_ic"]) == (-0.02, 0.10)
     assert found["positive_sectors"] == 2
     assert found["significant_sectors"] == 1, "the technology sector's has the other sign"
+    (turned,) = market_rows(sheets.filter(pl.col("sector") == "energy").with_columns(-pl.col("ic", "ic_t"))).rows(named=True)
+    assert turned["significant_sectors"] == 1

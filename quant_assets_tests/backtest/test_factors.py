@@ -63,6 +63,11 @@ def test_a_session_with_equal_edges_has_an_ic_and_no_quantiles(alphalens, found)
     assert values["names"] == len(pairs) > 10
     assert values["ic"] == pytest.approx(spearmanr(pairs["value"], pairs["value_later"])[0], abs=1e-12)
     assert all(np.isnan(values[f"quantile_{each}"]) for each in range(1, 6))
+    before = found.filter(pl.col("date") == found["date"].unique().sort()[-2], pl.col("horizon") == 1)
+    turnover = dict(before.select("figure", "value").iter_rows())
+    assert np.isnan(turnover["top_turnover"])
+    assert np.isnan(turnover["bottom_turnover"])
+    assert not np.isnan(turnover["rank_autocorrelation"])
 
 
 def market(first: date, last: date, seed: int = 3) -> dict[str, pl.DataFrame]:
@@ -156,6 +161,18 @@ def test_a_session_counts_in_the_month_in_which_its_last_label_may_become_known(
         complete = days[complete_after(horizon, 1) :]
         found = rows.filter(pl.col("horizon") == horizon).sort("as_of")["ic_sessions"].to_list()
         assert found == [int((complete.astype("datetime64[M]") == np.datetime64(f"2023-0{month}")).sum()) for month in (3, 4, 5, 6)]
+
+
+def test_labels_known_late_count_and_those_known_after_that_do_not(frames) -> None:
+    rows = statistics(frames, START, FIRST, LAST).filter(pl.col("factor") == "good")
+    assert rows["names"].unique().to_list() == [NAMES], "those of a delisting that was known late are among them"
+    every = sessions(START, LAST)
+    day = every[50]
+    too_late = every[50 + complete_after(1, 1) + 1].item()
+    one = (pl.col("ticker") == "T03") & (pl.col("date") == day.item()) & (pl.col("horizon") == 1)
+    changed = frames["labels"].with_columns(known_at=pl.when(one).then(too_late).otherwise("known_at"))
+    fewer = statistics(frames | {"labels": changed}, START, FIRST, LAST).filter(pl.col("factor") == "good")
+    assert (NAMES - fewer["names"]).to_list().count(0) == len(fewer) - 1
 
 
 def test_nothing_known_later_matters(frames) -> None:
