@@ -1,4 +1,4 @@
-"""What becomes of the rows of an input: cut off, replaced by other valid values, shuffled, or without a ticker. How they are read is not here.
+"""What becomes of the rows of an input: cut off, replaced by other valid values, shuffled, or without a ticker. Reading is not here.
 
 An alteration is told of each row when it became known (`KNOWN`) and of which day it speaks (`EVENT`). It is a function of the row and
 the seed alone, so any part of an input is altered as the whole is.
@@ -194,4 +194,4 @@ def _after(cut: date) -> pl.Expr:
 
 
 def _uniform(seed: int, number: int, names: Sequence[str]) -> pl.Expr:
-    return (pl.struct(names).hash(seed, number) % 2**53).cast(pl.Float64) / 2.0**53
+    return (pl.struct(names).hash(1_000 * seed + number) % 2**53).cast(pl.Float64) / 2.0**53

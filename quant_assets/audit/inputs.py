@@ -34,6 +34,13 @@ def altered_source(profile: Profile, alteration: Alteration, settings: Settings)
     return AlteredSource(profile.source, alteration, settings.fundamentals, profile.last_session())
 
 
+def waiting(profile: Profile, tickers: Sequence[str], days: Sequence[date]) -> list[int]:
+    """How many statements of the tickers, for each of the days, were of a period before it and became known after it."""
+    given = profile.source.statements(tickers, profile.last_session())
+    rows = given.select(_statement_known(profile.settings.fundamentals).alias(KNOWN), pl.col("period_end").alias(EVENT))
+    return [rows.filter((pl.col(EVENT) <= day) & (pl.col(KNOWN) > day)).height for day in days]
+
+
 class AlteredSource:
     """Answers of a provider, altered and then cut at what is asked for.
 
@@ -78,7 +85,7 @@ class AlteredSource:
         """Delistings; where the alteration lets tickers stop trading, theirs."""
         given = self._inner.delistings(tickers, self._end)
         if isinstance(self._alteration, Perturbed) and not self._alteration.published_later:
-            given = self._stopped(given, tickers)
+            given = self._stopped(self._alteration, given, tickers)
         return self._altered("delistings", given, pl.col("known_at"), pl.col("last_session")).filter(pl.col("known_at") <= through)
 
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
@@ -97,10 +104,9 @@ class AlteredSource:
     def _altered(self, kind: Kind, rows: pl.DataFrame, known: pl.Expr, event: pl.Expr) -> pl.DataFrame:
         return _altered(self._alteration, kind, rows.lazy(), known, event).collect()
 
-    def _stopped(self, given: pl.DataFrame, tickers: Sequence[str]) -> pl.DataFrame:
+    def _stopped(self, alteration: Perturbed, given: pl.DataFrame, tickers: Sequence[str]) -> pl.DataFrame:
         """The delistings with those of tickers that stop trading by the alteration in place of their own."""
-        assert isinstance(self._alteration, Perturbed)
-        names = pl.DataFrame({"ticker": list(tickers)}, {"ticker": pl.String}).with_columns(stop=self._alteration.stops()).drop_nulls()
+        names = pl.DataFrame({"ticker": list(tickers)}, {"ticker": pl.String}).with_columns(stop=alteration.stops()).drop_nulls()
         bars = self._inner.bars(names["ticker"].to_list(), date.min, self._end).join(names, on="ticker")
         ended = bars.group_by("ticker").agg(goes_on=(pl.col("date") > pl.col("stop")).any()).filter("goes_on")["ticker"].to_list()
         last = dict(self.bars(ended, date.min, self._end).group_by("ticker").agg(pl.col("date").max()).iter_rows())
@@ -108,7 +114,7 @@ class AlteredSource:
         for ticker in ended:
             heard = sessions(last[ticker], date.max)[2].item()
             rows.append({"ticker": ticker, "last_session": last[ticker], "known_at": heard, "reason": None, "successor": None})
-        rest = given.filter(~(pl.col("ticker").is_in(ended) & (pl.col("known_at") > self._alteration.cut)))
+        rest = given.filter(~(pl.col("ticker").is_in(ended) & (pl.col("known_at") > alteration.cut)))
         return pl.concat([rest, pl.DataFrame(rows, given.schema)]).sort("ticker", "last_session")
 
 

@@ -162,9 +162,7 @@ def execute_chain(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.Da
 
     """
     for number, phase in enumerate(chain):
-        run = job.get_subset(
-            asset_selection={dg.AssetKey(name) for name in phase.assets}, asset_check_selection=None if checks else set()
-        )
+        run = job.get_subset(asset_selection={dg.AssetKey(name) for name in phase.assets}, asset_check_selection=None if checks else set())
         result = run.execute_in_process(
             instance=instance,
             tags=phase.range_tags,
@@ -177,7 +175,9 @@ def execute_chain(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.Da
         if len(phase.sectors) < 2:
             return reason
         # One sector's failure is not another's: each goes on alone from here.
-        reasons = [execute_chain(rest, job, instance, checks=checks) for rest in zip(*(each.alone() for each in chain[number:]), strict=True)]
+        reasons = [
+            execute_chain(rest, job, instance, checks=checks) for rest in zip(*(each.alone() for each in chain[number:]), strict=True)
+        ]
         return "\n".join(each for each in reasons if each) or None
     return None
 

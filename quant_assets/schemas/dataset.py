@@ -10,7 +10,6 @@ from polars.datatypes import DataType, DataTypeClass
 
 from quant_assets.errors import DatasetError
 
-
 #: Whose other tickers a value depends on.
 Across = Literal["", "sector", "market"]
 
