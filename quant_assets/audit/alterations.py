@@ -79,7 +79,8 @@ class Perturbed:
             other = pl.when(self._uniform(30, "ticker") < 0.5).then(pl.lit("failure")).otherwise(pl.lit("takeover"))
             return rows.with_columns(reason=pl.when(later & pl.col("successor").is_null()).then(other).otherwise("reason"))
         scaled = ("value",) if kind == "macro" else tuple(name for name in _FIGURES if name in rows.collect_schema())
-        row = ("series_id", "period", KNOWN) if kind == "macro" else ("ticker", "period_end", KNOWN)
+        # Not by version: a restated share count keeps its ratio to the one before, which tells the splits in between.
+        row = ("series_id", "period") if kind == "macro" else ("ticker", "period_end")
         return rows.with_columns(
             pl.when(later).then(pl.col(name) * (0.5 + self._uniform(40 + place, *row))).otherwise(name).alias(name)
             for place, name in enumerate(scaled)

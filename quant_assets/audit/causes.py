@@ -7,10 +7,14 @@ import polars as pl
 
 from quant_assets.audit.compare import Difference
 from quant_assets.audit.findings import TestName
+from quant_assets.market import calendar
 from quant_assets.schemas import Dataset
 
 #: Differences on no more than so many of the last sessions before the cut look like a window that reaches over it.
 _NEAR_SESSIONS = 70
+
+#: Also the cause of what differs in the other tests of the future, where it differs in the test of publication.
+PUBLISHED_LATER = "uses a value before it was published: joined on the period's end or the day of the event, not on the day of publication"
 
 
 def likely_cause(test: TestName, dataset: Dataset, difference: Difference, cut: date | None) -> str:
@@ -25,7 +29,7 @@ def likely_cause(test: TestName, dataset: Dataset, difference: Difference, cut: 
             "declare `across` of the column if that is meant"
         )
     if test == "publication":
-        return "uses a value before it was published: joined on the period's end or the day of the event instead of the day of publication"
+        return PUBLISHED_LATER
     if test == "warm_up":
         return "depends on more history than its declared lookback; raise the lookback, or declare the column `anchored`"
     if difference.column is None:
@@ -39,14 +43,14 @@ def _of_the_future(dataset: Dataset, difference: Difference, cut: date | None) -
     if _same_factor(rows, dataset):
         return "every row of a ticker differs by the same factor: scaled by something of the end of the data (adjusted backwards?)"
     first: date = rows[dataset.dated_by][0]
-    sessions = len(days.filter(days >= first))
+    sessions = len(calendar.sessions(first, cut)) if cut is not None else 0
     with_difference = rows[dataset.dated_by].n_unique()
     if dataset.dated_by == "as_of":
         return f"decisions from {first} on use what became known after the cut"
     in_month_of_cut = cut is not None and (first.year, first.month) == (cut.year, cut.month)
     if in_month_of_cut and first.day <= 5 and sessions > 5:
         return "only rows of the cut's own month differ, from its start: a statistic over the calendar month, or one decided at its end"
-    if sessions < len(days) and sessions <= _NEAR_SESSIONS:
+    if first > days[0] and sessions <= _NEAR_SESSIONS:
         return (
             f"only the last {sessions} sessions before the cut differ: a shift or centred window that reaches {sessions} ahead, or a fill"
         )

@@ -10,7 +10,7 @@ from datetime import date
 
 import polars as pl
 
-from quant_assets.audit.alterations import EVENT, KNOWN, Alteration, Kind, Perturbed
+from quant_assets.audit.alterations import EVENT, KNOWN, Alteration, Kind, Perturbed, Truncated
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
@@ -142,19 +142,34 @@ class FileRows:
             first = pl.col("known_at") == pl.col("known_at").min().over("ticker")
             return _altered(self._alteration, "snapshots", rows, pl.when(~first).then("known_at"), pl.col("known_at"))
         if isinstance(file, FundamentalFile):
-            return _altered(self._alteration, "statements", rows, self._statement_known(file, rows), pl.col("period_end"))
+            return self._statements(file, rows)
         return _altered(self._alteration, "macro", rows, _macro_known(file, rows), pl.col("period"))
 
-    def _statement_known(self, file: FundamentalFile, rows: pl.LazyFrame) -> pl.Expr:
-        """The first vintage of a period with its publication, a later one with its snapshot."""
+    def _statements(self, file: FundamentalFile, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """A period's first vintage became known with its publication, a later one with its snapshot.
+
+        The share counts of a snapshot contain the splits up to it, which are told from the counts of later snapshots and taken out again.
+        Of periods that were known, these stay therefore: to undo the future, it has to be there.
+        """
         names = rows.collect_schema().names()
         published = pl.when(pl.col("published") > pl.col("period_end")).then("published")
         assumed = pl.col("period_end") + pl.duration(days=self._lags.default_publication_lag_days)
         known = pl.coalesce(published + pl.duration(days=self._lags.min_lag_days), assumed)
+        event = pl.col("period_end")
         if "snapshot" not in names:
-            return known
+            return _altered(self._alteration, "statements", rows, known, event)
+        if isinstance(self._alteration, Truncated):
+            return _altered(self._alteration, "statements", rows, known, event)
         period = [name for name in ("ticker", "company", "period_end", "form") if name in names]
-        return pl.when(pl.col("snapshot") == pl.col("snapshot").min().over(period)).then(known).otherwise("snapshot")
+        vintage = pl.when(pl.col("snapshot") == pl.col("snapshot").min().over(period)).then(known).otherwise("snapshot")
+        if file.shares_as_of == "publication" or not isinstance(self._alteration, Perturbed):
+            return _altered(self._alteration, "statements", rows, vintage, event)
+        kept = rows.with_columns(__published=known, __shares="shares") if "shares" in names else rows
+        altered = _altered(self._alteration, "statements", kept, vintage, event)
+        if "shares" not in names:
+            return altered
+        unaltered = pl.col("__published") <= self._alteration.cut
+        return altered.with_columns(shares=pl.when(unaltered).then("__shares").otherwise("shares")).drop("__published", "__shares")
 
 
 def _altered(alteration: Alteration, kind: Kind, rows: pl.LazyFrame, known: pl.Expr, event: pl.Expr) -> pl.LazyFrame:

@@ -11,12 +11,13 @@ from pathlib import Path
 import polars as pl
 
 from quant_assets.audit.alterations import Alteration, Perturbed, Shuffled, StartsLater, Truncated, Without
-from quant_assets.audit.causes import likely_cause
-from quant_assets.audit.compare import SETTLED, Difference, compare, key_columns, known_rows
+from quant_assets.audit.causes import PUBLISHED_LATER, likely_cause
+from quant_assets.audit.compare import SETTLED, Difference, compare, key_columns, known_rows, rows_after
 from quant_assets.audit.findings import TESTS, AuditResult, Comparison, TestName
 from quant_assets.audit.inputs import AlteredSource, altered_source, waiting
 from quant_assets.audit.runs import Recomputed, check_assets
 from quant_assets.errors import SettingsError
+from quant_assets.market.calendar import first_session_from
 from quant_assets.market.calendar import sessions as calendar_sessions
 from quant_assets.market.placement import panel_tickers
 from quant_assets.partitions import check_month, check_sector, month_end, month_of, month_range, month_start, parse_key, shift_month
@@ -33,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 ALTERING: tuple[TestName, ...] = tuple(name for name in TESTS if name != "learning")
 
 #: Months after a cut that are computed with it: what a range run has of the future in its frames.
-_MONTHS_AFTER = 2
+_MONTHS_AFTER = 1
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def audit_lookahead(
     assets: Sequence[str] | None = None,
     tests: Sequence[TestName] | None = None,
     cuts: Sequence[date] | None = None,
-    reach: int = 6,
+    reach: int = 3,
     progress: Progress | None = None,
 ) -> AuditResult:
     """Compute the real assets on altered inputs, in this process and in a temporary folder, and compare what must not have changed.
@@ -169,7 +170,7 @@ class _Audit:
                     yield self._at(test, cut, reach, Perturbed(cut, seed=number + 1), settings, after=_MONTHS_AFTER)
             elif test == "publication":
                 cut = self._most_waiting()
-                yield self._at(test, cut, min(reach, 4), Perturbed(cut, published_later=True), settings, after=1)
+                yield self._at(test, cut, min(reach, 3), Perturbed(cut, published_later=True), settings, after=_MONTHS_AFTER)
             elif test == "warm_up":
                 yield from self._warm_up(min(reach, 3))
             elif test == "order":
@@ -253,7 +254,14 @@ class _Audit:
             self._progress(trial.label, number + 1, total)
             found += self._try(trial, self._folder / f"trial-{number}")
         self._progress("done", total, total)
-        return found
+        early = {(each.asset, each.column) for each in found if each.test == "publication" and each.failed}
+        of_the_future = ("truncation", "perturbation")
+        return [
+            replace(each, cause=PUBLISHED_LATER)
+            if each.test in of_the_future and each.failed and (each.asset, each.column) in early
+            else each
+            for each in found
+        ]
 
     def _try(self, trial: Trial, folder: Path) -> list[Comparison]:
         altered = Recomputed.at(folder, trial.settings, trial.source())
@@ -281,6 +289,9 @@ class _Audit:
         expected, found = (each.profile.store.read(dataset, keys).drop("month").collect() for each in (self._base, altered))
         decisions = {self._base.profile.known_through(month) for month in {parse_key(each)[1] for each in keys}}
         expected, found = (known_rows(dataset, rows, trial.cut, decisions) for rows in (expected, found))
+        if trial.test == "warm_up":
+            start = first_session_from(month_start(trial.settings.partitions.start))
+            expected, found = (rows_after(dataset, rows, start) for rows in (expected, found))
         if trial.left_out is not None:
             if dataset.across:
                 return

@@ -141,7 +141,7 @@ class FeatureLibrary:
         return (*((compared,) if self.market else ()), *((counted,) if self.breadth else ()))
 
     def _column(self, feature: Declared[object]) -> Column:
-        anchored = FIRST_BAR if isinstance(feature, PeakFeature) else ""
+        anchored = FIRST_BAR if isinstance(feature, PeakFeature) else feature.anchored
         return replace(feature.column, across=self._across(feature), anchored=anchored)
 
     def _across(self, feature: Declared[object]) -> Across:

@@ -278,7 +278,7 @@ MARKET = (
             "with_bar": Column(pl.Int32, "members with a bar of the provider", "names", ge=0),
         },
         across="market",
-        anchored="has the first session of each June since the profile's start",
+        anchored="has the first session of each June since the profile's start, and the providers that had a bar on any of them",
     ),
     Dataset(
         "price_peaks",
@@ -297,6 +297,7 @@ MARKET = (
             )
             for name in OHLCV_QUANTITIES
         },
+        anchored=FIRST_BAR,
     ),
     Dataset(
         "prices",

@@ -325,7 +325,8 @@ class FilesSource:
         """`ticker`, `day` of a split, `so_far` (product of its splits); each day's from the best file with a bar of it.
 
         Best by precedence, not the longest: what a file goes on to say later must not change what is known of an earlier day, and
-        files of adjusted prices give spin-offs as splits, which share counts do not reflect.
+        files of adjusted prices give spin-offs as splits, which share counts do not reflect. Of the files as they are: a snapshot's counts
+        contain the splits up to it, whatever is to be read of the prices.
         """
         files = {place: file for place, file in enumerate(self._settings.prices) if "split_ratio" in file.columns}
         schema = pl.Schema({"ticker": pl.String, "day": pl.Date, "so_far": pl.Float64})
@@ -333,13 +334,17 @@ class FilesSource:
             return schema.to_frame()
         events = pl.concat(
             _collect(
-                self._scan_prices(file).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)), file.file
+                self._scan_prices(file, as_given=True).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)),
+                file.file,
             ).select("ticker", "date", "split_ratio", place=pl.lit(place))
             for place, file in files.items()
         )
         days = events.lazy().select("ticker", "date").unique()
         there = pl.concat(
-            _collect(self._scan_prices(file).join(days, on=["ticker", "date"]).select("ticker", "date", place=pl.lit(place)), file.file)
+            _collect(
+                self._scan_prices(file, as_given=True).join(days, on=["ticker", "date"]).select("ticker", "date", place=pl.lit(place)),
+                file.file,
+            )
             for place, file in files.items()
         )
         best = there.group_by("ticker", "date").agg(pl.col("place").min())
@@ -368,10 +373,10 @@ class FilesSource:
             self._read[precedence] = ends.select("ticker", "last")
         return self._read[precedence]
 
-    def _scan_prices(self, file: PriceFile) -> pl.LazyFrame:
-        """Bars of a file, by its own symbols, without those of `not_the_member`."""
+    def _scan_prices(self, file: PriceFile, *, as_given: bool = False) -> pl.LazyFrame:
+        """Bars of a file, by its own symbols, without those of `not_the_member`; `as_given` whatever is to be read in place of its rows."""
         columns = _named(file.columns, _BAR) | _optional(file.columns, _EVENTS)
-        scan = self._scan(file, columns)
+        scan = self._scan(file, columns, as_given=as_given)
         for symbol, span in file.not_the_member.items():
             strange = (pl.col("ticker") == symbol) & pl.col("date").is_between(span.first, span.last)
             scan = scan.filter(~strange.fill_null(False))  # a row without ticker or date is refused elsewhere
@@ -450,7 +455,7 @@ class FilesSource:
         schema = {"asked": pl.String, "ticker": pl.String, "first": pl.Date, "last": pl.Date, "place": pl.Int64}
         return pl.DataFrame(rows, schema, orient="row")
 
-    def _scan(self, of: File, columns: Columns) -> pl.LazyFrame:
+    def _scan(self, of: File, columns: Columns, *, as_given: bool = False) -> pl.LazyFrame:
         """Our columns of a file, lazily: texts, dates and Float64.
 
         Raises:
@@ -476,7 +481,7 @@ class FilesSource:
         for name, value in where.items():
             scan = scan.filter(pl.col(name) == value)
         read = scan.select(_column(file, ours, _several(theirs), schema) for ours, theirs in columns.items())
-        return read if self._rows is None else self._rows(of, read)
+        return read if self._rows is None or as_given else self._rows(of, read)
 
 
 def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> pl.Expr:
