@@ -148,12 +148,21 @@ def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | 
     with dg.DagsterInstance.get() as instance:
         # Connections are kept, where the records are in PostgreSQL: one for each of a run's 200 queries takes longer than they do.
         instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
-        return _executed(chain, _MADE[0].job, instance)
+        return execute_chain(chain, _MADE[0].job, instance)
 
 
-def _executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance) -> str | None:
+def execute_chain(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance, *, checks: bool = True) -> str | None:
+    """Execute a chain in this process up to its first failing run; the reason of that, or None.
+
+    Args:
+        chain: phases, upstream first.
+        job: of all assets.
+        instance: where the runs are recorded.
+        checks: whether the asset checks run too.
+
+    """
     for number, phase in enumerate(chain):
-        run = job.get_subset(asset_selection={dg.AssetKey(name) for name in phase.assets})
+        run = job.get_subset(asset_selection={dg.AssetKey(name) for name in phase.assets}, asset_check_selection=None if checks else set())
         result = run.execute_in_process(
             instance=instance,
             tags=phase.range_tags,
@@ -166,7 +175,9 @@ def _executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.Dagste
         if len(phase.sectors) < 2:
             return reason
         # One sector's failure is not another's: each goes on alone from here.
-        reasons = [_executed(rest, job, instance) for rest in zip(*(each.alone() for each in chain[number:]), strict=True)]
+        reasons = [
+            execute_chain(rest, job, instance, checks=checks) for rest in zip(*(each.alone() for each in chain[number:]), strict=True)
+        ]
         return "\n".join(each for each in reasons if each) or None
     return None
 

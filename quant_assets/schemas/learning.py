@@ -31,6 +31,7 @@ LEARNING = (
             "ic": ratio("mean over test dates of the cross-sectional Pearson correlation", ge=-1, le=1),
             "rank_ic": ratio("mean over test dates of the cross-sectional Spearman correlation", ge=-1, le=1),
         },
+        across="sector",
     ),
     Dataset(
         "predictions",
@@ -51,5 +52,6 @@ LEARNING = (
             "model": Column(pl.String, "kind of model"),
             "model_version": Column(pl.String, "first 12 characters of the model's SHA-256"),
         },
+        across="sector",
     ),
 )

@@ -270,6 +270,7 @@ MARKET = (
             "with_sector": Column(pl.Int32, "of those, with a sector: the others are in no sector's universe", "names", ge=0),
             "with_bar": Column(pl.Int32, "members with a bar of the provider", "names", ge=0),
         },
+        across="market",
     ),
     Dataset(
         "price_peaks",

@@ -21,6 +21,7 @@ OPERATIONS = (
             "unit": Column(pl.String, "unit of the figure"),
             "report_file": Column(pl.String, "HTML page, relative to the profile's storage"),
         },
+        across="sector",
     ),
     Dataset(
         "sector_scorecard",
@@ -39,6 +40,7 @@ OPERATIONS = (
             "best_long": Column(pl.String, "long candidate of rank 1", nullable=True),
             "regime": Column(pl.String, "regime of the sector", nullable=True, isin=("risk_on", "risk_off")),
         },
+        across="sector",
     ),
     Dataset(
         "data_quality",
@@ -54,6 +56,7 @@ OPERATIONS = (
             "member_sessions": Column(pl.Int32, "sessions times members", ge=1),
             "member_bars": Column(pl.Int32, "of those, with a bar", ge=0),
         },
+        across="sector",
     ),
     Dataset(
         "candidates_sql",
@@ -62,5 +65,6 @@ OPERATIONS = (
         "as_of",
         "as_of",
         next(dataset.columns for dataset in SIGNALS if dataset.name == "candidates"),
+        across="sector",
     ),
 )

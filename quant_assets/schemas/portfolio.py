@@ -20,6 +20,7 @@ PORTFOLIO = (
             "drawdown": ratio("sector's equal-weight index against its highest close of the window, as a positive fraction", ge=0, le=1),
             "reason": Column(pl.String, "which thresholds were crossed, or that history is too short"),
         },
+        across="sector",
     ),
     Dataset(
         "weights",
@@ -36,6 +37,7 @@ PORTFOLIO = (
             "score_source": Column(pl.String, "what the score is", isin=("prediction", "composite_score")),
             "volatility": ratio("annualised volatility that the weight is inverse to", gt=0),
         },
+        across="sector",
     ),
     Dataset(
         "backtest",
@@ -54,6 +56,7 @@ PORTFOLIO = (
             "positions": Column(pl.Int32, "names held after the close", ge=0),
             "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
         },
+        across="sector",
     ),
     Dataset(
         "portfolio_weights",
@@ -69,6 +72,7 @@ PORTFOLIO = (
             "sector_share": ratio("share of the sector", nullable=False, gt=0, le=1),
         },
         grain="month",
+        across="market",
     ),
     Dataset(
         "portfolio_backtest",
@@ -87,5 +91,6 @@ PORTFOLIO = (
             "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
         },
         grain="month",
+        across="market",
     ),
 )
