@@ -8,22 +8,23 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from quant_assets.audit.datasets import Alter, compute, read_all, with_datasets
 from quant_assets.audit.findings import AuditResult, Comparison
 from quant_assets.audit.fitting import Fit, recorded
-from quant_assets.audit.scratch import Alter, Scratch, as_profile
+from quant_assets.audit.runs import Recomputed
 from quant_assets.audit.stored_rows import StoredRows
 from quant_assets.features.labels import forward_sessions
 from quant_assets.learning.checkpoints import is_training_month
 from quant_assets.learning.metrics import daily_ic
 from quant_assets.market.calendar import session_number
-from quant_assets.partitions import RunPartitions, key, month_start, months_covering, shift_month
+from quant_assets.partitions import RunPartitions, month_start, months_covering, shift_month
 from quant_assets.profile import Profile
 from quant_assets.settings import Settings
 
@@ -35,6 +36,9 @@ _ORACLE_IC = 0.9
 
 #: Share of the training rows that may be in no stored partition, where values that repeat leave it open which row one is.
 _NOT_FOUND = 0.02
+
+#: What a trainer reads.
+_READ = ("features", "labels")
 
 Progress = Callable[[str, int, int], None]
 
@@ -60,7 +64,7 @@ def audit_learning(
         QuantError: an asset failed on the input as it is.
 
     """
-    began, profile, found, notes = time.perf_counter(), as_profile(of), list[Comparison](), list[str]()
+    began, profile, found, notes = time.perf_counter(), of if isinstance(of, Profile) else Profile(of), list[Comparison](), list[str]()
     month = training_month(profile, first, last)
     for number, sector in enumerate(sectors):
         if progress is not None:
@@ -69,10 +73,9 @@ def audit_learning(
             notes.append(f"learning was not tested: no month from {first} to {last} trains a checkpoint whose forecasts have come due")
             break
         with tempfile.TemporaryDirectory(prefix="quant-audit-") as folder:
-            base = Scratch.of(profile, Path(folder) / "base")
-            inputs = sorted({"features", "labels"} & set(base.reads))
+            base = Recomputed.at(Path(folder) / "base", profile.settings, profile.provider)
             begin = max(shift_month(month, -profile.settings.training.window_months), profile.months.start)
-            base.compute(inputs, sector, begin, shift_month(month, 1))
+            compute(base, list(_READ), sector, begin, shift_month(month, 1))
             comparisons, said = controls(base, sector, month, Path(folder))
         found += comparisons
         notes += said
@@ -90,7 +93,7 @@ def training_month(profile: Profile, first: str, last: str) -> str | None:
     return None
 
 
-def controls(base: Scratch, sector: str, month: str, folder: Path) -> tuple[list[Comparison], list[str]]:
+def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[list[Comparison], list[str]]:
     """The controls for one training.
 
     Args:
@@ -126,7 +129,7 @@ def controls(base: Scratch, sector: str, month: str, folder: Path) -> tuple[list
             return drawn.with_columns(pl.col("forward_return").sort_by("draw").over("date")).drop("draw")
 
         found += _without_relation(stage, stage.run("permuted", {"labels": permuted}), horizon)
-        answer = base.read("labels").filter(chosen).select("ticker", "date", answer="forward_return")
+        answer = read_all(base, "labels").filter(chosen).select("ticker", "date", answer="forward_return")
 
         def oracle(features: pl.DataFrame) -> pl.DataFrame:
             told = features.join(answer, on=["ticker", "date"], how="left")
@@ -143,18 +146,18 @@ def controls(base: Scratch, sector: str, month: str, folder: Path) -> tuple[list
 class _Trained:
     """What one run of the trainers and forecasters left."""
 
-    scratch: Scratch
+    scratch: Recomputed
     fits: dict[str, list[Fit]]
 
     def trained(self, trainer: str) -> bool:
-        return (self.scratch.read(trainer)["status"] == "trained").any()
+        return (read_all(self.scratch, trainer)["status"] == "trained").any()
 
 
 @dataclass(frozen=True)
 class _Stage:
     """The training that is looked at."""
 
-    base: Scratch
+    base: Recomputed
     sector: str
     month: str
     as_of: date
@@ -163,9 +166,10 @@ class _Stage:
     forecasters: tuple[str, ...]
 
     @classmethod
-    def of(cls, base: Scratch, sector: str, month: str, folder: Path) -> "_Stage":
-        datasets, reads = base.profile.datasets, base.reads
-        trainers = tuple(name for name in datasets if {"features", "labels"} <= reads[name] and "status" in datasets[name].columns)
+    def of(cls, base: Recomputed, sector: str, month: str, folder: Path) -> "_Stage":
+        datasets = base.profile.datasets
+        reads = {name: set(base.planner.reads(name)) for name in datasets}
+        trainers = tuple(name for name in datasets if set(_READ) <= reads[name] and "status" in datasets[name].columns)
         forecasters = tuple(name for name in datasets if reads[name] & set(trainers) and "prediction" in datasets[name].columns)
         as_of = base.profile.decision_sessions(RunPartitions((sector,), (month,)))[0]
         return cls(base, sector, month, as_of, folder, trainers, forecasters)
@@ -174,15 +178,15 @@ class _Stage:
         # One checkpoint is trained, so the month after may use no older one.
         settings = self.base.profile.settings
         training = settings.training.model_copy(update={"max_checkpoint_age_months": 1})
-        profile = replace(self.base.profile, settings=settings.model_copy(update={"training": training}))
-        scratch = Scratch.of(profile, self.folder / name)
-        self.base.give(scratch, sorted({"features", "labels"}), altered)
+        datasets = {name: altered.get(name) for name in _READ}
+        scratch = with_datasets(self.base, self.folder / name, settings.model_copy(update={"training": training}), datasets)
         fits = {}
         for trainer in self.trainers:
             with recorded() as found:
-                scratch.materialise([trainer], partition=key(self.sector, self.month))
+                compute(scratch, [trainer], self.sector, self.month, self.month)
             fits[trainer] = found
-        scratch.materialise(self.forecasters, partition=key(self.sector, shift_month(self.month, 1)))
+        after = shift_month(self.month, 1)
+        compute(scratch, list(self.forecasters), self.sector, after, after)
         return _Trained(scratch, fits)
 
 
@@ -191,7 +195,7 @@ class _Stage:
 
 def _rows_were_known(stage: _Stage, trainer: str, fits: Sequence[Fit]) -> tuple[list[Comparison], list[str]]:
     """Whether the rows of each fit were known before the training, before its validation slice, and before its test slice."""
-    stored = StoredRows.of(stage.base.read("features"), stage.base.read("labels"), stage.base.profile.features.names)
+    stored = StoredRows.of(read_all(stage.base, "features"), read_all(stage.base, "labels"), stage.base.profile.features.names)
     training, validation, test = list[pl.DataFrame](), list[pl.DataFrame](), list[pl.DataFrame]()
     for fit in fits:
         horizon = stored.horizon(fit.fitted)
@@ -280,15 +284,15 @@ def _with_oracle(stage: _Stage, run: _Trained, horizon: int) -> list[Comparison]
 
 def _forecast_ic(stage: _Stage, run: _Trained, horizon: int) -> dict[str, pl.DataFrame]:
     """Daily IC, against the labels of the run, of each trainer's test slices, and of each forecaster's rows of the month after."""
-    labels = run.scratch.read("labels").filter(pl.col("horizon") == horizon).select("ticker", "date", "forward_return")
-    stored = StoredRows.of(run.scratch.read("features"), run.scratch.read("labels"), stage.base.profile.features.names)
+    labels = read_all(run.scratch, "labels").filter(pl.col("horizon") == horizon).select("ticker", "date", "forward_return")
+    stored = StoredRows.of(read_all(run.scratch, "features"), read_all(run.scratch, "labels"), stage.base.profile.features.names)
     given = {
         name: pl.concat(parts)
         for name, fits in run.fits.items()
         if (parts := [stored.places(each) for fit in fits for each in fit.predicted])
     }
     forecasts = {name: rows.rename({"value": "prediction"}).drop_nulls() for name, rows in given.items()}
-    forecasts |= {name: run.scratch.read(name).filter(pl.col("horizon") == horizon) for name in stage.forecasters}
+    forecasts |= {name: read_all(run.scratch, name).filter(pl.col("horizon") == horizon) for name in stage.forecasters}
     judged = {
         name: daily_ic(rows.select("ticker", "date", "prediction").join(labels, on=["ticker", "date"])) for name, rows in forecasts.items()
     }
