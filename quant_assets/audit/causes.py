@@ -22,7 +22,7 @@ def likely_cause(test: TestName, dataset: Dataset, difference: Difference, cut: 
             return "which rows there are depends on another ticker; declare `across` of the dataset if that is meant"
         return (
             "depends on another ticker: a shift or window that runs over the border of two tickers, or a statistic over all of them; "
-            + ("declare `across` of the column if that is meant")
+            "declare `across` of the column if that is meant"
         )
     if test == "publication":
         return "uses a value before it was published: joined on the period's end or the day of the event instead of the day of publication"
@@ -38,21 +38,18 @@ def _of_the_future(dataset: Dataset, difference: Difference, cut: date | None) -
     share = len(rows) / max(difference.compared, 1)
     if _same_factor(rows, dataset):
         return "every row of a ticker differs by the same factor: scaled by something of the end of the data (adjusted backwards?)"
-    first = rows[dataset.dated_by].min()
-    sessions = len(days.filter(days >= first)) if first is not None else 0
+    first: date = rows[dataset.dated_by][0]
+    sessions = len(days.filter(days >= first))
     with_difference = rows[dataset.dated_by].n_unique()
     if dataset.dated_by == "as_of":
         return f"decisions from {first} on use what became known after the cut"
-    if (
-        cut is not None
-        and isinstance(first, date)
-        and (first.year, first.month) == (cut.year, cut.month)
-        and first.day <= 5
-        and sessions > 3
-    ):
+    in_month_of_cut = cut is not None and (first.year, first.month) == (cut.year, cut.month)
+    if in_month_of_cut and first.day <= 5 and sessions > 5:
         return "only rows of the cut's own month differ, from its start: a statistic over the calendar month, or one decided at its end"
     if sessions < len(days) and sessions <= _NEAR_SESSIONS:
-        return f"only the last {sessions} sessions before the cut differ: a shift back or a centred window that reaches {sessions} ahead, or a fill"
+        return (
+            f"only the last {sessions} sessions before the cut differ: a shift or centred window that reaches {sessions} ahead, or a fill"
+        )
     if share > 0.9 or with_difference > 0.9 * len(days):
         return "rows of every day differ: a statistic over the whole sample (mean, deviation, maximum, rank, fit) or a later map"
     return f"rows from {first} on differ in {share:.0%} of the cases: something that became known after the cut is used"

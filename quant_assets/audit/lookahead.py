@@ -82,7 +82,8 @@ def audit_lookahead(
     Args:
         of: profile, or its settings; a profile with a provider of its own is audited on that.
         sectors: slugs.
-        first, last: months whose rows are audited; earlier ones are computed as the lookbacks need them.
+        first: first month whose rows are audited; earlier ones are computed as the lookbacks need them.
+        last: last month.
         assets: those whose rows are compared [default: all]; only what they read is computed, and compared as well, so that a
             difference is traced to where it begins.
         tests: which [default: all but "learning", which is `quant_assets.audit.learning`].

@@ -15,7 +15,7 @@ from quant_assets.features.cross_section import Breadth, CrossSection
 from quant_assets.features.fundamental import StatementFeature
 from quant_assets.features.ohlcv import PeakFeature
 from quant_assets.schemas import Column, Dataset
-from quant_assets.schemas.columns import day, ticker
+from quant_assets.schemas.columns import FIRST_BAR, day, ticker
 from quant_assets.schemas.dataset import Across
 from quant_assets.settings import FundamentalSettings
 from quant_assets.signals.audit import audit
@@ -111,8 +111,7 @@ class FeatureLibrary:
             ("ticker", "date"),
             "date",
             "date",
-            {"ticker": ticker(), "date": day()}
-            | {feature.name: replace(feature.column, across=self._across(feature)) for feature in self.features},
+            {"ticker": ticker(), "date": day()} | {feature.name: self._column(feature) for feature in self.features},
         )
 
     @property
@@ -140,6 +139,10 @@ class FeatureLibrary:
             across="market",
         )
         return (*((compared,) if self.market else ()), *((counted,) if self.breadth else ()))
+
+    def _column(self, feature: Declared[object]) -> Column:
+        anchored = FIRST_BAR if isinstance(feature, PeakFeature) else ""
+        return replace(feature.column, across=self._across(feature), anchored=anchored)
 
     def _across(self, feature: Declared[object]) -> Across:
         """Whose other tickers a feature depends on: those that it is compared with, or whose mean return it reads."""

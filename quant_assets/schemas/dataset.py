@@ -56,7 +56,7 @@ class Dataset:
         columns: in file order, without `sector` and `month`, which are in the path.
         grain: "sector" for sector x month, "month" for month only.
         across: as of a column, for all of them and for which rows there are: what is chosen, counted or summed over tickers.
-        anchored: as of a column, for which rows there are.
+        anchored: as of a column, for all of them and for which rows there are.
 
     """
 

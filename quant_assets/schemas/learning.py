@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quant_assets.schemas.columns import HORIZON, as_of, day, ratio, ticker
+from quant_assets.schemas.columns import HORIZON, LEARNED, as_of, day, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset
 
 LEARNING = (
@@ -32,6 +32,7 @@ LEARNING = (
             "rank_ic": ratio("mean over test dates of the cross-sectional Spearman correlation", ge=-1, le=1),
         },
         across="sector",
+        anchored=LEARNED,
     ),
     Dataset(
         "predictions",
@@ -53,5 +54,6 @@ LEARNING = (
             "model_version": Column(pl.String, "first 12 characters of the model's SHA-256"),
         },
         across="sector",
+        anchored=LEARNED,
     ),
 )

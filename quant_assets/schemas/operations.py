@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quant_assets.schemas.columns import as_of, ratio
+from quant_assets.schemas.columns import LEARNED, as_of, ratio
 from quant_assets.schemas.dataset import Column, Dataset
 from quant_assets.schemas.signals import SIGNALS
 
@@ -22,6 +22,7 @@ OPERATIONS = (
             "report_file": Column(pl.String, "HTML page, relative to the profile's storage"),
         },
         across="sector",
+        anchored=LEARNED,
     ),
     Dataset(
         "sector_scorecard",

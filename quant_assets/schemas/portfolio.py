@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quant_assets.schemas.columns import as_of, day, ratio, ticker
+from quant_assets.schemas.columns import LEARNED, as_of, day, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset
 from quant_assets.settings import SECTORS
 
@@ -38,6 +38,7 @@ PORTFOLIO = (
             "volatility": ratio("annualised volatility that the weight is inverse to", gt=0),
         },
         across="sector",
+        anchored=LEARNED,
     ),
     Dataset(
         "backtest",
@@ -57,6 +58,7 @@ PORTFOLIO = (
             "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
         },
         across="sector",
+        anchored=LEARNED,
     ),
     Dataset(
         "portfolio_weights",
@@ -73,6 +75,7 @@ PORTFOLIO = (
         },
         grain="month",
         across="market",
+        anchored=LEARNED,
     ),
     Dataset(
         "portfolio_backtest",
@@ -92,5 +95,6 @@ PORTFOLIO = (
         },
         grain="month",
         across="market",
+        anchored=LEARNED,
     ),
 )
