@@ -110,7 +110,9 @@ class AuditResult:
         """Read what `to_json` wrote."""
         content: dict[str, Any] = json.loads(text)
         known = {each.name for each in fields(cls)}
-        made = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in known}
+        made: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in known
+        }
         return cls(**made | {"comparisons": tuple(_comparison(each) for each in content["comparisons"])})
 
 

@@ -219,7 +219,8 @@ class _Audit:
 
     def _most_waiting(self) -> date:
         """The session of the months on which most statements of the sectors wait for their publication."""
-        days = calendar_sessions(month_start(self._first), min(month_end(self._last), self._profile.last_session())).tolist()[::5]
+        end = min(month_end(self._last), self._profile.last_session())
+        days: list[date] = calendar_sessions(month_start(self._first), end).tolist()[::5]
         known = self._profile.source.sector_snapshots(days[-1])
         tickers = sorted({ticker for sector in self._sectors for ticker in panel_tickers(known, sector, days[-1])})
         counts = waiting(self._profile, tickers, days)

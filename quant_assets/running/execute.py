@@ -57,10 +57,10 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
 
 def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> list[str | None]:
     context = multiprocessing.get_context("spawn")
-    _share_cores(min(workers, len(chains)))
+    share_cores(min(workers, len(chains)))
     manager = SyncManager(ctx=context)
     manager.start(_end_with, (os.getpid(),))
-    with manager, _pool(min(workers, len(chains)), context) as pool:
+    with manager, worker_pool(min(workers, len(chains)), context) as pool:
         written: Any = manager.Queue()
         interrupted: Any = manager.Event()
         try:
@@ -79,14 +79,15 @@ def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: in
             raise
 
 
-def _share_cores(workers: int) -> None:
+def share_cores(workers: int) -> None:
     """Let the threads of all workers together be as many as there are cores; what the user has set is kept."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for variable in ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(variable, str(max(1, cores // workers)))
 
 
-def _pool(workers: int, context: SpawnContext) -> ProcessPoolExecutor:
+def worker_pool(workers: int, context: SpawnContext) -> ProcessPoolExecutor:
+    """Processes that end soon after this one."""
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),))
 
 
