@@ -5,6 +5,7 @@ A leak is what somebody might write by mistake: the real function is replaced by
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import wraps
 from typing import Any
 
@@ -35,6 +36,12 @@ class Leak:
         test: the kind of test that must fail.
         asset: the dataset in which it must be found.
         plant: puts it into the real code.
+        first: first month of the audit.
+        last: its last month.
+        cut: what is known later is altered.
+        start: first month of the profile.
+        reach: months up to the cut that are computed again.
+        beside: a test that runs too, where the audit would otherwise compute only the months of one.
 
     """
 
@@ -42,13 +49,19 @@ class Leak:
     test: TestName
     asset: str
     plant: Plant
+    first: str = "2023-10"
+    last: str = "2023-12"
+    cut: date = date(2023, 11, 15)
+    start: str = "2022-12"
+    reach: int = 3
+    beside: tuple[TestName, ...] = ()
 
 
-def leak(name: str, test: TestName, asset: str) -> Callable[[Plant], Plant]:
+def leak(name: str, test: TestName, asset: str, **window: Any) -> Callable[[Plant], Plant]:
     """Register the function that plants a leak."""
 
     def register(plant: Plant) -> Plant:
-        LEAKS[name] = Leak(name, test, asset, plant)
+        LEAKS[name] = Leak(name, test, asset, plant, **window)
         return plant
 
     return register
@@ -80,12 +93,12 @@ def own(value: pl.Expr) -> pl.Expr:
 # --- Universe, prices, statements, macro --------------------------------------------------------------------------------------------------
 
 
-@leak("survivors only", "truncation", "universe")
+@leak("survivors only", "perturbation", "universe")
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, universe, "members", lambda real, members, *rest: real(members.filter(pl.col("end_date").is_null()), *rest))
 
 
-@leak("today's sector map", "truncation", "universe")
+@leak("today's sector map", "perturbation", "universe")
 def _(patch: pytest.MonkeyPatch) -> None:
     def todays(real: Any, snapshots: pl.DataFrame, sessions: Any) -> pl.DataFrame:
         newest = snapshots.sort("ticker", "known_at").unique("ticker", keep="last", maintain_order=True)
@@ -94,7 +107,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, placement, "spells", todays)
 
 
-@leak("prices adjusted backwards", "truncation", "prices")
+@leak("prices adjusted backwards", "perturbation", "prices")
 def _(patch: pytest.MonkeyPatch) -> None:
     def backwards(real: Any, ohlcv: pl.DataFrame) -> pl.DataFrame:
         return real(ohlcv.sort("ticker", "date").with_columns(price_factor=own(pl.col("price_factor") / pl.col("price_factor").last())))
@@ -115,13 +128,30 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, fundamentals, "as_known", at_period_end)
 
 
-@leak("restated figures from the first publication on", "publication", "fundamentals")
+# A statement of January 2024 is restated in May: nothing else of the simulated market would show it.
+@leak(
+    "restated figures from the first publication on",
+    "perturbation",
+    "fundamentals",
+    first="2024-01",
+    last="2024-05",
+    cut=date(2024, 4, 10),
+    reach=4,
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def restated(real: Any, statements: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         final = pl.col("revenue").sort_by("version").last().over("ticker", "period_end", "frequency", "provider")
         return real(statements.with_columns(revenue=final), *rest)
 
     spoil(patch, fundamentals, "as_known", restated)
+
+
+@leak("whichever row the file has first", "order", "fundamentals")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def first_row(real: Any, statements: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        return real(statements.with_columns(shares=own(pl.col("shares").first())), *rest)
+
+    spoil(patch, fundamentals, "as_known", first_row)
 
 
 @leak("macro without its release lag", "publication", "macro")
@@ -151,7 +181,15 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, signal_wiring, "compute_indicators", of_month_end)
 
 
-@leak("mean since the first row", "warm_up", "indicators")
+@leak(
+    "mean since the first row",
+    "warm_up",
+    "indicators",
+    first="2024-03",
+    last="2024-06",
+    cut=date(2024, 4, 15),
+    beside=("perturbation",),
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def since_the_start(real: Any, windows: Windows, values: np.ndarray, window: int) -> np.ndarray:
         seen = np.cumsum(~np.isnan(values), axis=1)
@@ -180,7 +218,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, signal_wiring, "compute_features", realised_volatility_60=own((value - value.mean()) / value.std()))
 
 
-@leak("bfill", "truncation", "features")
+# The feature has its first values in December.
+@leak("bfill", "perturbation", "features")
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, signal_wiring, "compute_features", momentum_12_1=own(pl.col("momentum_12_1").fill_null(strategy="backward")))
 
@@ -191,14 +230,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, signal_wiring, "compute_features", realised_volatility_20=value - value.mean().over("date"))
 
 
-@leak("anchor by the order of the file", "order", "features")
+@leak("level of the adjusted price", "warm_up", "features", first="2024-05", last="2024-05", cut=date(2024, 5, 15), start="2021-09")
 def _(patch: pytest.MonkeyPatch) -> None:
-    def anchored(real: Any, prices: pl.DataFrame, *rest: Any) -> pl.DataFrame:
-        first = prices.group_by("ticker", maintain_order=True).agg(anchor=pl.col("close").first())
-        rows = real(prices, *rest)
-        return rows.join(first, on="ticker", how="left").with_columns(return_20=pl.col("return_20") * pl.col("anchor")).drop("anchor")
+    def level(real: Any, prices: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        close = prices.select("ticker", "date", level="close")
+        rows = real(prices, *rest).join(close, on=["ticker", "date"], how="left")
+        return rows.with_columns(return_20=pl.col("return_20") * pl.col("level")).drop("level")
 
-    spoil(patch, signal_wiring, "compute_features", anchored)
+    spoil(patch, signal_wiring, "compute_features", level)
 
 
 @leak("labels known at their entry", "truncation", "labels")
@@ -209,7 +248,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 # --- Learning -----------------------------------------------------------------------------------------------------------------------------
 
 
-@leak("target encoding", "truncation", "lightgbm_checkpoint")
+@leak("target encoding", "truncation", "lightgbm_checkpoint", first="2023-12", cut=date(2023, 12, 29))
 def _(patch: pytest.MonkeyPatch) -> None:
     def encoded(real: Any, features: pl.DataFrame, labels: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         mean = labels.group_by("ticker").agg(return_20=pl.col("forward_return").mean()).sort("ticker")
@@ -269,7 +308,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     _spoil_folds(patch, on_test)
 
 
-@leak("the newest checkpoint of all", "perturbation", "predictions")
+@leak("the newest checkpoint of all", "perturbation", "predictions", first="2023-11", last="2024-01", cut=date(2023, 12, 15))
 def _(patch: pytest.MonkeyPatch) -> None:
     def newest(real: Any, checkpoints: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         trained = checkpoints.filter(pl.col("status") == "trained")
@@ -292,9 +331,13 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, portfolio_wiring, "judge_regime", volatility=pl.col("volatility").rolling_mean(3, min_samples=1, center=True))
 
 
-@leak("volatility of the month after", "truncation", "weights")
+@leak("volatility of the session after", "perturbation", "weights", first="2023-11", cut=date(2023, 11, 30))
 def _(patch: pytest.MonkeyPatch) -> None:
-    spoil_rows(patch, portfolio_wiring, "sector_weights", volatility=own(pl.col("volatility").shift(-1)))
+    def later(real: Any, candidates: pl.DataFrame, predictions: pl.DataFrame, indicators: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        shifted = indicators.sort("ticker", "date").with_columns(own(pl.col("garch_volatility").shift(-1)))
+        return real(candidates, predictions, shifted, *rest)
+
+    spoil(patch, portfolio_wiring, "sector_weights", later)
 
 
 @leak("execution at the close that decided", "publication", "backtest")
