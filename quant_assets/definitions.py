@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from quant_assets.assets.audit import audit_assets, no_lookahead_check
 from quant_assets.assets.learning import learning_assets
 from quant_assets.assets.market import market_assets
 from quant_assets.assets.operations import operations_assets
@@ -42,17 +43,21 @@ def _definitions(profile: Profile, on_written: Callable[[str, int], None] | None
         *portfolio_assets(profile),
         *operations_assets(profile),
         *sql_assets(profile, models),
+        *audit_assets(profile),
     ]
     return dg.Definitions(
         assets=assets,
         asset_checks=[
-            *contract_checks(profile, list(profile.datasets), {model.name: model.tests for model in models}),
+            *contract_checks(profile, list(profile.every_dataset), {model.name: model.tests for model in models}),
             presence_check(profile),
             agreement_check(profile),
             same_selection_check(profile),
+            no_lookahead_check(profile),
         ],
         jobs=jobs(profile),
-        resources={"parquet": ParquetIOManager(profile.store, profile.datasets, profile.last_session, profile.known_through, on_written)},
+        resources={
+            "parquet": ParquetIOManager(profile.store, profile.every_dataset, profile.last_session, profile.known_through, on_written)
+        },
         # A step costs 0.07 s in process and seconds in a process of its own; runs, one per sector, are the parallelism.
         executor=dg.in_process_executor,
     )

@@ -11,7 +11,7 @@ from quant_assets.features.library import FeatureLibrary
 from quant_assets.io import DatasetStore
 from quant_assets.market.calendar import last_session_to, sessions
 from quant_assets.partitions import Months, RunPartitions, month_end, month_of, month_start, shift_month
-from quant_assets.schemas import Dataset
+from quant_assets.schemas import ON_DEMAND, Dataset
 from quant_assets.settings import Settings
 from quant_assets.sources.base import Source
 
@@ -41,6 +41,11 @@ class Profile:
     def datasets(self) -> dict[str, Dataset]:
         """Every dataset by name, in the order of the flow."""
         return catalogue.datasets(self.settings, self.features)
+
+    @cached_property
+    def every_dataset(self) -> dict[str, Dataset]:
+        """`datasets`, and those that are made only when somebody asks for them."""
+        return self.datasets | {dataset.name: dataset for dataset in ON_DEMAND}
 
     @cached_property
     def store(self) -> DatasetStore:

@@ -34,8 +34,8 @@ def audit_execution(
 ) -> AuditResult:
     """Alter the last decision that is executed within the months, and compare what was traded and earned up to its own close.
 
-    A dataset counts as executed where it has `gross_return` and `turnover` and reads one with `weight` and `as_of`. The decisions are made up
-    of the members at the time, so that nothing upstream of them is computed.
+    A dataset counts as executed where it has `gross_return` and `turnover` and reads one with `weight` and `as_of`. The decisions are made
+    up of the members at the time, so that nothing upstream of them is computed.
 
     Args:
         of: profile, or its settings.
@@ -66,25 +66,22 @@ def audit_execution(
             months = month_range(start, last)
             as_of = profile.decision_sessions(RunPartitions((sector,), (month,)))[0]
             runs = []
-            for name, seed in (("as decided", 1), ("otherwise", 2)):
-                run = with_datasets(base, Path(folder) / name, profile.settings, dict.fromkeys(prices))
+            for seed in (1, 2):
+                run = with_datasets(base, Path(folder) / f"decided-{seed}", profile.settings, dict.fromkeys(prices))
                 for each in decided:
                     _decide(run, run.profile.datasets[each], sector, months, as_of, seed)
                 compute(run, list(executed), sector, month, last)
                 runs.append(run)
             for name in executed:
-                found += _compared(profile.datasets[name], *runs, sector, as_of)
+                found += _compared(profile.datasets[name], runs[0], runs[1], sector, as_of)
     return AuditResult(profile.settings.profile, tuple(sectors), first, last, time.perf_counter() - began, tuple(found))
 
 
 def _executed(run: Recomputed) -> dict[str, str]:
     """Each dataset of results, and the dataset of the decisions that it executes."""
-    datasets = run.profile.datasets
-    found = {}
-    for name, dataset in datasets.items():
-        if {"gross_return", "turnover"} <= set(dataset.columns):
-            found |= {name: each for each in run.planner.reads(name) if {"weight", "as_of"} <= set(datasets[each].columns)}
-    return found
+    columns = {name: set(dataset.columns) for name, dataset in run.profile.datasets.items()}
+    results = [name for name, found in columns.items() if {"gross_return", "turnover"} <= found]
+    return {name: each for name in results for each in run.planner.reads(name) if {"weight", "as_of"} <= columns[each]}
 
 
 def _decide(run: Recomputed, dataset: Dataset, sector: str, months: list[str], altered: date, seed: int) -> None:
@@ -113,8 +110,8 @@ def _filled(dataset: Dataset) -> dict[str, object]:
 
 
 def _compared(dataset: Dataset, one: Recomputed, other: Recomputed, sector: str, as_of: date) -> list[Comparison]:
-    rows = [read_all(run, dataset.name).drop("month").filter(pl.col(dataset.dated_by) <= as_of) for run in (one, other)]
-    compared = compare(dataset, *rows)
+    expected, given = (read_all(run, dataset.name).drop("month").filter(pl.col(dataset.dated_by) <= as_of) for run in (one, other))
+    compared = compare(dataset, expected, given)
     if not compared.differences:
         return [Comparison(dataset.name, "publication", as_of, compared=compared.rows)]
     found = []

@@ -79,7 +79,9 @@ def recorded() -> Iterator[list[Fit]]:
         return values
 
     def install(*methods: Any) -> None:
-        lgb.Dataset.__init__, lgb.Booster.__init__, lgb.Booster.add_valid, lgb.Booster.predict = methods
+        places = ((lgb.Dataset, "__init__"), (lgb.Booster, "__init__"), (lgb.Booster, "add_valid"), (lgb.Booster, "predict"))
+        for (owner, name), method in zip(places, methods, strict=True):
+            setattr(owner, name, method)
 
     try:
         install(make_dataset, make_booster, add_valid, predict)

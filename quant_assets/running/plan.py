@@ -68,6 +68,8 @@ class Planner:
         for definition in defs.assets or ():
             if not isinstance(definition, dg.AssetsDefinition):
                 continue
+            if not {asset_key.path[-1] for asset_key in definition.keys} <= set(profile.datasets):
+                continue  # made on demand alone
             names = tuple(sorted((asset_key.path[-1] for asset_key in definition.keys), key=list(profile.datasets).index))
             optional = _optional_history(definition)
             for spec in definition.specs:
