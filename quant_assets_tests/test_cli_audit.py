@@ -103,11 +103,13 @@ def test_what_is_printed_names_failures_declared_columns_and_notes() -> None:
 
 
 def test_the_command_audits_writes_its_result_and_leaves_with_0(quant: Quant, tmp_path: Path) -> None:
-    status, out, err = quant("--asset", "universe", "--sector", "energy", "--from", "2024-01", "--json", str(tmp_path / "found.json"))
+    found, page = tmp_path / "found.json", tmp_path / "found.html"
+    status, out, err = quant("--asset", "universe", "--sector", "energy", "--from", "2024-01", "--json", str(found), "--html", str(page))
     assert (status, err) == (0, "")
     assert "no look-ahead found" in out
-    assert json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["passed"]
-    assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
+    assert json.loads(found.read_text(encoding="utf-8"))["passed"]
+    assert "Simulated market" in page.read_text(encoding="utf-8")
+    assert sorted(tmp_path.iterdir()) == [page, found]
 
 
 def test_the_command_leaves_with_1_where_something_differs(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
