@@ -191,6 +191,7 @@ def lookahead(
         bool, typer.Option("--full/--quick", help="Every month and sector at cuts a year apart, or one sector's last two years.")
     ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write every comparison into this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with each failure into this file.")] = None,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors audited at the same time.")] = os.cpu_count() or 1,
     profile: ProfileOption = None,
 ) -> None:
@@ -221,7 +222,7 @@ def lookahead(
             _print_whole(each)
         else:
             _print(each)
-    for line in write(result, json):
+    for line in write(result, json, html, session.settings):
         _print(line)
     if not result.passed:
         raise typer.Exit(1)

@@ -10,11 +10,12 @@ from rich.table import Table
 
 from quant_assets.audit.findings import TESTS, AuditResult, Comparison
 from quant_assets.audit.parts import QUICK_MONTHS, QUICK_SECTOR, Part, parts
+from quant_assets.audit.report import render
 from quant_assets.audit.runs import check_assets
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import shift_month
 from quant_assets.profile import Profile
-from quant_assets.settings import SECTORS
+from quant_assets.settings import SECTORS, Settings
 
 #: Failures that are told one by one; the file of --json has all of them.
 _SHOWN = 20
@@ -71,11 +72,14 @@ def output(result: AuditResult) -> Iterator[str | Table]:
     yield "no look-ahead found" if result.passed else f"{len(failures)} differences that must not be, of {_assets(failures)}"
 
 
-def write(result: AuditResult, json: Path | None) -> Iterator[str]:
+def write(result: AuditResult, json: Path | None, html: Path | None, settings: Settings) -> Iterator[str]:
     """Write the files that were asked for and say where they are."""
     if json is not None:
         json.write_text(result.to_json(), encoding="utf-8")
         yield f"written: {json}"
+    if html is not None:
+        html.write_bytes(render(result, "Simulated market" if settings.source == "demo" else None))
+        yield f"written: {html}"
 
 
 class Steps:

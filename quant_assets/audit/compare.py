@@ -106,7 +106,8 @@ def compare(
         number = dataset.columns[name].dtype.is_float()
         same = given.eq_missing(other)
         if number:
-            bits = given.reinterpret(signed=False).eq_missing(other.reinterpret(signed=False))
+            bits_as = pl.UInt64 if dataset.columns[name].dtype == pl.Float64 else pl.UInt32
+            bits = given.reinterpret(dtype=bits_as).eq_missing(other.reinterpret(dtype=bits_as))
             same = bits | (given.is_nan() & other.is_nan()).fill_null(False)
         unequal = both.filter(~same)
         if unequal.is_empty():

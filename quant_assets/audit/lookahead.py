@@ -220,7 +220,8 @@ class _Audit:
     def _most_waiting(self) -> date:
         """The session of the months on which most statements of the sectors wait for their publication."""
         end = min(month_end(self._last), self._profile.last_session())
-        days: list[date] = calendar_sessions(month_start(self._first), end).tolist()[::5]
+        begin = min(shift_month(self._first, 2), self._last)  # with months before it whose rows can be compared
+        days: list[date] = calendar_sessions(month_start(begin), end).tolist()[::5]
         known = self._profile.source.sector_snapshots(days[-1])
         tickers = sorted({ticker for sector in self._sectors for ticker in panel_tickers(known, sector, days[-1])})
         counts = waiting(self._profile, tickers, days)
@@ -268,7 +269,9 @@ class _Audit:
         altered = Recomputed.at(folder, trial.settings, trial.source())
         if not trial.fresh:
             altered.take_over(self._base, trial.first, trial.cut)
-        altered.compute(self._names, self._sectors, trial.first, trial.last)
+        # Without a ticker nothing is compared that counts or chooses over tickers.
+        names = [name for name in self._names if trial.left_out is None or not self._profile.datasets[name].across]
+        altered.compute(names, self._sectors, trial.first, trial.last)
         found = [
             Comparison(_asset_of(each), trial.test, trial.cut, differing=1, cause=f"failed on the altered input: {each}")
             for each in altered.failures

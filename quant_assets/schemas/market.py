@@ -254,6 +254,7 @@ MARKET = (
                 "covered). delisted: it had stopped trading. provider_ended: the providers that had it have no bars of anybody any "
                 "more. provider_gap: the provider lacks the session for many. halt: others have it; no trade, or lost by the provider",
                 isin=("quarantined", "no_bar_yet", "delisted", "provider_ended", "provider_gap", "halt"),
+                across="sector",
             ),
         },
     ),
