@@ -204,9 +204,9 @@ def lookahead(
 
         quant audit lookahead
 
-        quant audit lookahead --profile files --sector energy --from 2014-01 --to 2015-12 --json audit.json
+        quant audit lookahead -p files -s energy --from 2014-01 --to 2015-12
 
-        quant audit lookahead --asset features --sector it
+        quant audit lookahead --asset features --html audit.html
 
         quant audit lookahead --full --workers 8
     """

@@ -118,7 +118,7 @@ def test_the_command_leaves_with_1_where_something_differs(quant: Quant, monkeyp
 
     members = universe.members
     monkeypatch.setattr(universe, "members", survivors)
-    status, out, _ = quant("--asset", "universe", "--sector", "energy", "--from", "2024-01")
+    status, out, _ = quant("--asset", "universe", "--sector", "energy", "--from", "2024-01", "--workers", "1")
     assert status == 1
     assert "universe.rows, perturbation" in out
 

@@ -36,6 +36,9 @@ ALTERING: tuple[TestName, ...] = tuple(name for name in TESTS if name != "learni
 #: Months after a cut that are computed with it: what a range run has of the future in its frames.
 _MONTHS_AFTER = 1
 
+#: Months between two trials' that are computed with them: a run's own costs are those of some months.
+_APART = 3
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -220,7 +223,8 @@ class _Audit:
     def _most_waiting(self) -> date:
         """The session of the months on which most statements of the sectors wait for their publication."""
         end = min(month_end(self._last), self._profile.last_session())
-        begin = min(shift_month(self._first, 2), self._last)  # with months before it whose rows can be compared
+        # With months before it whose rows can be compared, and of the last year, near the other tests without a cut.
+        begin = min(max(shift_month(self._first, 2), shift_month(self._last, -11)), self._last)
         days: list[date] = calendar_sessions(month_start(begin), end).tolist()[::5]
         known = self._profile.source.sector_snapshots(days[-1])
         tickers = sorted({ticker for sector in self._sectors for ticker in panel_tickers(known, sector, days[-1])})
@@ -246,11 +250,11 @@ class _Audit:
         if not trials:
             return []
         total = len(trials) + 1
-        first, last = min(trial.first for trial in trials), max(trial.last for trial in trials)
         self._progress("input as it is", 0, total)
-        self._base.compute(self._names, self._sectors, first, last)
-        if self._base.failures:
-            raise RunFailedError("\n".join(self._base.failures))
+        for first, last in _windows(trials):
+            self._base.compute(self._names, self._sectors, first, last)
+            if self._base.failures:
+                raise RunFailedError("\n".join(self._base.failures))
         found: list[Comparison] = []
         for number, trial in enumerate(trials):
             self._progress(trial.label, number + 1, total)
@@ -309,6 +313,17 @@ class _Audit:
             yield Comparison(dataset.name, trial.test, trial.cut, compared=compared.rows)
         for difference in compared.differences:
             yield _comparison(dataset, trial, difference)
+
+
+def _windows(trials: Sequence[Trial]) -> list[tuple[str, str]]:
+    """Months that the trials compute anew; what lies close together as one."""
+    found: list[tuple[str, str]] = []
+    for first, last in sorted((trial.first, trial.last) for trial in trials):
+        if found and first <= shift_month(found[-1][1], _APART):
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return found
 
 
 def _comparison(dataset: Dataset, trial: Trial, difference: Difference) -> Comparison:
