@@ -93,7 +93,7 @@ def contract_checks(
     profile: Profile, names: Sequence[str], declared: Mapping[str, Sequence[DeclaredTest]] | None = None
 ) -> list[dg.AssetChecksDefinition]:
     """One definition for each dataset, with the checks of `CONTRACT` and the tests that its SQL model declares."""
-    return [_contract_check(profile, profile.datasets[name], (declared or {}).get(name, ())) for name in names]
+    return [_contract_check(profile, profile.every_dataset[name], (declared or {}).get(name, ())) for name in names]
 
 
 def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[DeclaredTest]) -> dg.AssetChecksDefinition:

@@ -2,6 +2,7 @@
 
 import os
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import polars as pl
@@ -172,6 +173,59 @@ def known(
             _print_whole(each)
         else:
             _print(each)
+
+
+audit_app = typer.Typer(help="Prove that nothing of the graph uses the future.", no_args_is_help=True, rich_markup_mode="markdown")
+app.add_typer(audit_app, name="audit")
+
+
+@audit_app.command()
+def lookahead(
+    sector: SectorOption = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    asset: Annotated[
+        list[str] | None, typer.Option("--asset", "-a", help="Only this asset and what it reads; may be repeated [default: all].")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full/--quick", help="Every month and sector at cuts a year apart, or one sector's last two years.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Write every comparison into this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with each failure into this file.")] = None,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors audited at the same time.")] = os.cpu_count() or 1,
+    profile: ProfileOption = None,
+) -> None:
+    """Compute the graph again on altered inputs and compare: what was known by a day must not change with what came after it.
+
+    The inputs are cut off at several days, replaced by random values after them, published later, shuffled, shortened, and without one
+    ticker. Everything runs in a temporary folder; the storage is not touched. Exit status 1 where something differs.
+
+    Examples:
+
+        quant audit lookahead
+
+        quant audit lookahead -p files -s energy --from 2014-01 --to 2015-12
+
+        quant audit lookahead --asset features --html audit.html
+
+        quant audit lookahead --full --workers 8
+    """
+    session = _Session(profile)
+    from quant_assets.audit.parts import audit_parts
+    from quant_assets.cli_audit import Steps, chosen_parts, output, write
+
+    chosen = chosen_parts(session.profile, session.sectors(sector) if sector else [], first, last, asset or [], full=full)
+    with Steps(console) as steps:
+        result = audit_parts(chosen, workers, steps.advance)
+    for each in output(result):
+        if isinstance(each, Table):
+            _print_whole(each)
+        else:
+            _print(each)
+    for line in write(result, json, html, session.settings):
+        _print(line)
+    if not result.passed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from quant_assets.assets.audit import audit_assets, no_lookahead_check
 from quant_assets.assets.learning import learning_assets
 from quant_assets.assets.market import market_assets
 from quant_assets.assets.operations import operations_assets
@@ -19,15 +20,15 @@ from quant_assets.profile import Profile
 from quant_assets.settings import Settings, load_settings
 
 
-def build_defs(settings: Settings | None = None, on_written: Callable[[str, int], None] | None = None) -> dg.Definitions:
+def build_defs(of: Settings | Profile | None = None, on_written: Callable[[str, int], None] | None = None) -> dg.Definitions:
     """Definitions of a profile.
 
     Args:
-        settings: of the profile; by default those of `QUANT_PROFILE`.
+        of: the profile or its settings; by default that of `QUANT_PROFILE`.
         on_written: called with dataset and number of partitions after each write, for progress bars.
 
     """
-    profile = Profile(settings or load_settings())
+    profile = of if isinstance(of, Profile) else Profile(of or load_settings())
     with warnings.catch_warnings():
         # The partition mappings that we build on are marked beta; the version is pinned.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -44,17 +45,21 @@ def _definitions(profile: Profile, on_written: Callable[[str, int], None] | None
         *operations_assets(profile),
         *research_assets(profile),
         *sql_assets(profile, models),
+        *audit_assets(profile),
     ]
     return dg.Definitions(
         assets=assets,
         asset_checks=[
-            *contract_checks(profile, list(profile.datasets), {model.name: model.tests for model in models}),
+            *contract_checks(profile, list(profile.every_dataset), {model.name: model.tests for model in models}),
             presence_check(profile),
             agreement_check(profile),
             same_selection_check(profile),
+            no_lookahead_check(profile),
         ],
         jobs=jobs(profile),
-        resources={"parquet": ParquetIOManager(profile.store, profile.datasets, profile.last_session, profile.known_through, on_written)},
+        resources={
+            "parquet": ParquetIOManager(profile.store, profile.every_dataset, profile.last_session, profile.known_through, on_written)
+        },
         # A step costs 0.07 s in process and seconds in a process of its own; runs, one per sector, are the parallelism.
         executor=dg.in_process_executor,
     )

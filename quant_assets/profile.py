@@ -11,7 +11,7 @@ from quant_assets.features.library import FeatureLibrary
 from quant_assets.io import DatasetStore
 from quant_assets.market.calendar import last_session_to, sessions
 from quant_assets.partitions import Months, RunPartitions, month_end, month_of, month_start, shift_month
-from quant_assets.schemas import Dataset
+from quant_assets.schemas import ON_DEMAND, Dataset
 from quant_assets.settings import Settings
 from quant_assets.sources.base import Source
 from quant_assets.trial_log import TrialLog
@@ -25,6 +25,8 @@ class Profile:
     """The profile that this process serves."""
 
     settings: Settings
+    #: A provider of the caller's own, in place of the one that the settings name.
+    provider: Source | None = None
 
     @cached_property
     def months(self) -> Months:
@@ -42,6 +44,11 @@ class Profile:
         return catalogue.datasets(self.settings, self.features)
 
     @cached_property
+    def every_dataset(self) -> dict[str, Dataset]:
+        """`datasets`, and those that are made only when somebody asks for them."""
+        return self.datasets | {dataset.name: dataset for dataset in ON_DEMAND}
+
+    @cached_property
     def store(self) -> DatasetStore:
         """Where the partitions are."""
         return DatasetStore(self.settings.storage_url, command=f"quant run --profile {self.settings.profile}")
@@ -54,6 +61,8 @@ class Profile:
     @cached_property
     def source(self) -> Source:
         """The provider of market data."""
+        if self.provider is not None:
+            return self.provider
         start = month_start(self.settings.partitions.start)
         if self.settings.source == "demo":
             from quant_assets.sources.demo import DemoSource

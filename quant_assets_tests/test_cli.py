@@ -23,7 +23,11 @@ from quant_assets_tests.graph import PROJECT, SMALL, demo_datasets
 DATASETS = demo_datasets()
 SECTOR, FIRST, LAST, AS_OF = "cons_staples", "2024-05", "2024-06", date(2024, 6, 28)
 GROUP = typer.main.get_command(app)
-COMMANDS: dict[str, Any] = GROUP.commands  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = {
+    " ".join((name, *below)): each
+    for name, command in GROUP.commands.items()  # type: ignore[attr-defined]
+    for below, each in ({(sub,): each for sub, each in getattr(command, "commands", {}).items()} or {(): command}).items()
+}
 
 
 @dataclass(frozen=True)
@@ -335,18 +339,19 @@ def test_a_wrong_option_is_the_usual_message(quant: Quant) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_examples_that_work_and_fit_the_window(name: str, quant: Quant) -> None:
-    outcome = quant(name, "--help")
+    outcome = quant(*name.split(), "--help")
     assert outcome.status == 0
     assert re.search(r"^ Examples?:", outcome.out, re.MULTILINE)
     examples = [line.strip() for line in (COMMANDS[name].help or "").splitlines() if line.strip().startswith("quant ")]
     assert examples
     for example in examples:
         assert f" {example} " in outcome.out, "an example that is broken into two lines cannot be copied"
-        program, command, *arguments = shlex.split(example)
-        assert (program, command) == ("quant", name)
+        words = ["quant", *name.split()]
+        arguments = shlex.split(example)[len(words) :]
+        assert shlex.split(example)[: len(words)] == words
         given = COMMANDS[name].make_context(name, arguments).params
         assert set(given.get("sector") or ()) <= set(SECTORS)
     for option in COMMANDS[name].params:
         assert option.opts[0] in outcome.out
         assert option.help or option.name == "help", f"{option.name} says nothing"
-    assert name in quant("--help").out
+    assert name.split()[0] in quant("--help").out

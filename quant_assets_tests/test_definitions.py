@@ -10,7 +10,9 @@ import pytest
 from quant_assets.assets.sql import load_models
 from quant_assets.checks import CONTRACT
 from quant_assets.definitions import build_defs
-from quant_assets.schemas import Dataset
+from quant_assets.profile import Profile
+from quant_assets.running.plan import Planner
+from quant_assets.schemas import ON_DEMAND, Dataset
 from quant_assets.settings import SECTORS, load_settings
 from quant_assets_tests.graph import PROJECT, demo_datasets
 
@@ -21,7 +23,18 @@ EVERY = pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset
 
 
 def test_every_dataset_is_an_asset_and_nothing_else_is() -> None:
-    assert {key.to_user_string() for key in GRAPH.get_all_asset_keys()} == set(DATASETS)
+    assert {key.to_user_string() for key in GRAPH.get_all_asset_keys()} == set(DATASETS) | {dataset.name for dataset in ON_DEMAND}
+
+
+@pytest.mark.parametrize("dataset", ON_DEMAND, ids=lambda dataset: dataset.name)
+def test_what_is_made_on_demand_is_started_by_nothing_else(dataset: Dataset) -> None:
+    node = GRAPH.get(dg.AssetKey(dataset.name))
+    assert not node.parent_keys, "materialising an asset and everything downstream would start it"
+    assert not node.child_keys
+    assert dataset.name not in Planner(DEFS, Profile(load_settings("demo"))).order
+    checks = {each.name for each in GRAPH.get_check_keys_for_assets({dg.AssetKey(dataset.name)})}
+    assert checks == set(CONTRACT) | {"no_lookahead"}
+    assert list(getattr(node.metadata["dagster/column_schema"], "value", node.metadata["dagster/column_schema"]).columns)
 
 
 @EVERY

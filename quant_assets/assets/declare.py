@@ -46,7 +46,7 @@ def describe_dataset(dataset: Dataset) -> str:
 
 def common(profile: Profile, name: str, matures_months: int = 0) -> dict[str, Any]:
     """Arguments that `asset` and `AssetOut` share for a dataset; `matures_months` is how far ahead it looks."""
-    dataset = profile.datasets[name]
+    dataset = profile.every_dataset[name]
     return {
         "description": describe_dataset(dataset),
         "owners": OWNERS,
@@ -76,7 +76,7 @@ def dataset_asset(
         name=name,
         group_name=group,
         kinds={*kinds, "parquet"},
-        partitions_def=months.by_sector if profile.datasets[name].grain == "sector" else months.monthly,
+        partitions_def=months.by_sector if profile.every_dataset[name].grain == "sector" else months.monthly,
         backfill_policy=dg.BackfillPolicy.single_run(),
         ins=ins,
         deps=deps,

@@ -68,6 +68,8 @@ class Planner:
         for definition in defs.assets or ():
             if not isinstance(definition, dg.AssetsDefinition):
                 continue
+            if not {asset_key.path[-1] for asset_key in definition.keys} <= set(profile.datasets):
+                continue  # made on demand alone
             names = tuple(sorted((asset_key.path[-1] for asset_key in definition.keys), key=list(profile.datasets).index))
             optional = _optional_history(definition)
             for spec in definition.specs:
@@ -79,6 +81,10 @@ class Planner:
                 self._history[name] = {upstream: both for upstream, both in offsets.items() if upstream in optional}
                 self._matures[name] = spec.metadata["matures_months"]
         self.order = self._sorted()
+
+    def reads(self, name: str) -> tuple[str, ...]:
+        """Names of the assets that an asset reads."""
+        return tuple(self._reads[name])
 
     def select(self, selection: str | None, defs: dg.Definitions) -> list[str]:
         """Names of an asset selection, or of every asset.

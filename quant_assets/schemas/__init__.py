@@ -5,6 +5,7 @@ declared where they are computed, and is what the IO manager, the asset checks, 
 Computation does not live here.
 """
 
+from quant_assets.schemas.audit import ON_DEMAND
 from quant_assets.schemas.dataset import Column, Dataset
 from quant_assets.schemas.learning import LEARNING
 from quant_assets.schemas.market import MARKET, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
@@ -18,6 +19,7 @@ __all__ = [
     "OHLCV_FIELDS",
     "OHLCV_MEANS",
     "OHLCV_QUANTITIES",
+    "ON_DEMAND",
     "Column",
     "Dataset",
     "ohlcv_quantity",

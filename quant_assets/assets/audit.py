@@ -1,0 +1,94 @@
+"""The look-ahead audit as an asset: it runs when somebody asks for it, in the web UI or with `dagster asset materialize`.
+
+It has no upstream assets, so that nobody who materialises one "and everything downstream" starts it.
+"""
+
+import math
+
+import dagster as dg
+import polars as pl
+
+from quant_assets.assets.declare import dataset_asset, for_each_sector, run_partitions
+from quant_assets.partitions import key, month_of
+from quant_assets.profile import Profile
+
+GROUP = "audit"
+NAME = "lookahead_audit"
+
+
+def audit_assets(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the audit group."""
+
+    @dataset_asset(profile, NAME, group=GROUP, kinds=["html"])
+    def lookahead_audit(context: dg.AssetExecutionContext) -> pl.DataFrame:
+        # The audit runs every asset of the graph, so it stands above the assets and is loaded only here.
+        from quant_assets.audit.quick import quick_audit
+        from quant_assets.audit.report import render
+
+        run = run_partitions(context)
+        market = "Simulated market" if profile.settings.source == "demo" else None
+        dataset = profile.every_dataset[NAME]
+
+        def of_sector(sector: str) -> pl.DataFrame:
+            parts = [dataset.empty().drop("sector")]
+            for as_of in profile.decision_sessions(run):
+                result, place = quick_audit(profile, sector, month_of(as_of)), key(sector, month_of(as_of))
+                page = f"{NAME}/{sector}/{month_of(as_of)}/report.html"
+                profile.store.write_artifact(page, render(result, market))
+                failing = list(dict.fromkeys(each.asset for each in result.failures))
+                shown: dict[str, str | int] = {
+                    "page": profile.store.artifact_url(page),
+                    "rows_compared": sum(each.compared for each in result.comparisons),
+                }
+                context.add_asset_metadata(shown | {"assets_that_fail": ", ".join(failing) or "none"}, partition_key=place)
+                for asset in dict.fromkeys(each.asset for each in result.comparisons):
+                    # Beside each asset's materialisations; a check of each asset would run with every one of them.
+                    said = "failed" if asset in failing else "passed"
+                    context.log_event(
+                        dg.AssetObservation(
+                            asset, partition=place, description=f"look-ahead audit: {said}", metadata=shown | {"no_lookahead": said}
+                        )
+                    )
+                rows = [
+                    {
+                        **{name: getattr(each, name) for name in dataset.columns if hasattr(each, name)},
+                        "as_of": as_of,
+                        "number": number,
+                        "row_key": each.key,
+                        "deviation": each.deviation if each.deviation is not None and math.isfinite(each.deviation) else None,
+                        "page_file": page,
+                    }
+                    for number, each in enumerate(result.comparisons, 1)
+                ]
+                parts.append(pl.DataFrame(rows, schema=parts[0].schema))
+            return pl.concat(parts)
+
+        return for_each_sector(run, NAME, of_sector)
+
+    return [lookahead_audit]
+
+
+def no_lookahead_check(profile: Profile) -> dg.AssetChecksDefinition:
+    """Whether the audit found nothing; names the assets that fail."""
+
+    @dg.asset_check(name="no_lookahead", asset=NAME, description="nothing of the graph depends on what became known later")
+    def no_lookahead(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        keys = context.op_execution_context.partition_keys
+        rows = profile.store.read(profile.every_dataset[NAME], keys).collect()
+        failures = rows.filter(pl.col("failed")).sort("sector", "as_of", pl.col("inherited_from").is_not_null(), "number")
+        roots = failures.filter(pl.col("inherited_from").is_null())
+        told = [
+            f"{row['sector']} {row['asset']}.{row['column'] or 'rows'} ({row['test'].replace('_', '-')}): {row['cause']}"
+            for row in roots.unique(["sector", "asset"], keep="first", maintain_order=True).head(10).iter_rows(named=True)
+        ]
+        return dg.AssetCheckResult(
+            passed=failures.is_empty(),
+            description="; ".join(told) or None,
+            metadata={
+                "assets_that_fail": dg.MetadataValue.md(", ".join(failures["asset"].unique(maintain_order=True)) or "none"),
+                "comparisons": len(rows),
+                "rows_compared": int(rows["compared"].sum()),
+            },
+        )
+
+    return no_lookahead

@@ -1,0 +1,22 @@
+"""The quick audit of one sector: two years up to a month, at two cuts, with the controls of learning and execution. In this process."""
+
+from quant_assets.audit.execution import audit_execution
+from quant_assets.audit.findings import AuditResult, merged
+from quant_assets.audit.learning_controls import audit_learning
+from quant_assets.audit.lookahead import audit_lookahead
+from quant_assets.audit.parts import QUICK_MONTHS
+from quant_assets.partitions import shift_month
+from quant_assets.profile import Profile
+
+
+def quick_audit(profile: Profile, sector: str, last: str) -> AuditResult:
+    """Audit every asset of a sector over the months that end with `last`.
+
+    Raises:
+        QuantError: an asset failed on the input as it is.
+
+    """
+    first = max(profile.months.start, shift_month(last, 1 - QUICK_MONTHS))
+    return merged(
+        [audit(profile, sectors=(sector,), first=first, last=last) for audit in (audit_lookahead, audit_learning, audit_execution)]
+    )

@@ -1,0 +1,42 @@
+"""Datasets about the graph itself, made only when somebody asks for them: no run, job or audit has them among its assets."""
+
+import polars as pl
+
+from quant_assets.schemas.columns import as_of
+from quant_assets.schemas.dataset import Column, Dataset
+
+
+def _text(meaning: str, *, nullable: bool = False) -> Column:
+    return Column(pl.String, meaning, nullable=nullable)
+
+
+ON_DEMAND = (
+    Dataset(
+        "lookahead_audit",
+        "What the quick look-ahead audit of the sector compared over the 24 months up to this one; the page is the named HTML file",
+        ("as_of", "number"),
+        "as_of",
+        "as_of",
+        {
+            "as_of": as_of(),
+            "number": Column(pl.Int32, "place in the audit", ge=1),
+            "asset": _text("dataset whose rows were compared"),
+            "test": _text("kind of test"),
+            "cut": Column(pl.Date, "last day that the compared rows may know; null where the test has none", nullable=True),
+            "column": _text("column that differs; null where none does, or where rows are there only once", nullable=True),
+            "compared": Column(pl.Int64, "rows compared", "rows", ge=0),
+            "differing": Column(pl.Int64, "rows that differ", "rows", ge=0),
+            "failed": Column(pl.Boolean, "whether rows differ that must not"),
+            "first_date": Column(pl.Date, "day of the first row that differs", nullable=True),
+            "ticker": _text("symbol of that row", nullable=True),
+            "row_key": _text("key of that row"),
+            "expected": _text("its value with the input as it is"),
+            "found": _text("its value with the altered input"),
+            "deviation": Column(pl.Float64, "largest relative difference of a number in the column", "1", nullable=True, ge=0),
+            "cause": _text("what is likely"),
+            "inherited_from": _text("asset upstream that differs in the same test", nullable=True),
+            "declared": _text("why a difference is no failure, as the schema declares it"),
+            "page_file": _text("HTML page, relative to the artifacts of the profile's storage"),
+        },
+    ),
+)
