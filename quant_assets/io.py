@@ -382,7 +382,8 @@ class ParquetIOManager(dg.IOManager):
         self._datasets = datasets
         self._last_session = last_session
         self._known_through = known_through
-        self._recorder = recorder
+        #: Tells what partitions follow from; None where nothing is recorded.
+        self.recorder = recorder
         self._on_written = on_written
         #: What the step in hand has read: the hash of the rows of each partition, by dataset.
         self._step: tuple[str, str] | None = None
@@ -394,7 +395,7 @@ class ParquetIOManager(dg.IOManager):
         frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
         matures = int((context.definition_metadata or {}).get("matures_months", 0))
         keys = context.asset_partition_keys
-        made_by = None if self._recorder is None else self._recorder.made_by(dataset.name, self._read_by(context))
+        made_by = None if self.recorder is None else self.recorder.made_by(dataset.name, self._read_by(context))
         before = self._contents_of(dataset, keys)
         rows = self.store.write(dataset, frame, keys, lambda key: self._known_through(parse_key(key)[1], matures), made_by)
         context.step_context.set_data_version(context.asset_key, self._data_version(context, before, self._contents_of(dataset, keys)))
@@ -442,9 +443,7 @@ class ParquetIOManager(dg.IOManager):
         gone = set(self.store.missing(dataset, keys))
         return {key: None if key in gone else self.store.recorded(dataset, key).content for key in keys}
 
-    def _data_version(
-        self, context: dg.OutputContext, before: Mapping[str, str | None], after: Mapping[str, str | None]
-    ) -> dg.DataVersion:
+    def _data_version(self, context: dg.OutputContext, before: Mapping[str, str | None], after: Mapping[str, str | None]) -> dg.DataVersion:
         """Dagster's data version of the run's partitions, by which it tells what is downstream of a change.
 
         Dagster gives all partitions of a run the same one. So that rows which came out as they were do not count as new, a run

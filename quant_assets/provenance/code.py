@@ -289,7 +289,9 @@ def _definition(where: Module, name: str) -> Definition:
         for each in (each for node in nodes for each in ast.walk(node)):
             if isinstance(each, ast.Import | ast.ImportFrom):
                 imported |= imports(each)
-        where.analysed[name] = Definition(digest(content), tuple(dict.fromkeys(chain for node in nodes for chain in chains(node))), imported)
+        where.analysed[name] = Definition(
+            digest(content), tuple(dict.fromkeys(chain for node in nodes for chain in chains(node))), imported
+        )
     return where.analysed[name]
 
 

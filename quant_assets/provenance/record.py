@@ -74,28 +74,38 @@ class PartitionRecorder:
 
     def __init__(self, profile: Profile, versions: Mapping[str, Version], matures: Mapping[str, int]) -> None:
         self._profile = profile
-        self._versions = versions
+        self.versions = versions
         self._matures = matures
         self._effective = effective(profile.settings)
         self._kept: set[str] = set()
+        self._meanings: dict[tuple[str, str], Any] = {
+            ("settings", self._all_settings): self._effective,
+            ("libraries", digest(_text(libraries()))): libraries(),
+            **{("code", version.code): version.symbols for version in versions.values()},
+        }
 
     def made_by(self, name: str, contents: Contents) -> Callable[[str], str]:
         """The text to record for each partition of a run, from the hashes of the partitions that it has read."""
-        made, version = self.now(name, contents), self._versions[name]
+        made = self.now(name, contents)
+        self.keep(name)
+        return lambda key: str(made(key))
+
+    def keep(self, name: str) -> None:
+        """Write down what the digests of an asset's records stand for, where it is not there yet."""
+        version, files = self.versions[name], self.source_files(name)
         self._keep(f"code/{version.code}.json", version.symbols)
         self._keep(f"settings/{self._all_settings}.json", self._effective)
         self._keep(f"libraries/{digest(_text(libraries()))}.json", libraries())
-        files = self.source_files(name)
         if files:
             self._keep(f"sources/{digest(_text(files))}.json", files)
-        return lambda key: str(made(key))
 
     def now(self, name: str, contents: Contents) -> Callable[[str], MadeBy]:
         """What each partition of an asset would follow from, were it written now from these inputs."""
-        version = self._versions[name]
+        version = self.versions[name]
         inputs = digests(contents, version, self._matures, self._matures.get(name, 0))
         files = self.source_files(name)
         sources, used = digest(_text(files)) if files else "", digest(_text(libraries()))
+        self._meanings["sources", sources] = files
 
         def made(key: str) -> MadeBy:
             sector = parse_key(key)[0]
@@ -106,7 +116,7 @@ class PartitionRecorder:
     @cache  # noqa: B019 - one recorder lives as long as its definitions
     def settings_digest(self, name: str, sector: str | None) -> str:
         """Digest of the settings that an asset's partitions of a sector depend on."""
-        return digest(_text(self._versions[name].settings(self._effective, sector)))
+        return digest(_text(self.versions[name].settings(self._effective, sector)))
 
     @property
     def _all_settings(self) -> str:
@@ -115,16 +125,66 @@ class PartitionRecorder:
     @cache  # noqa: B019
     def source_files(self, name: str) -> dict[str, str]:
         """Hash of each file that an asset's source reads, by the file's name."""
-        settings, version = self._profile.settings, self._versions[name]
+        settings, version = self._profile.settings, self.versions[name]
         if not version.reads_source or settings.source != "files" or settings.data_dir is None:
             return {}
         return _file_hashes(self._profile.store, settings.data_dir, named_files(settings, version.paths))
+
+    def meaning(self, kind: str, found: str) -> Any:
+        """What a digest of a kind stands for: of today's records, and of those that are kept in the storage."""
+        if (kind, found) not in self._meanings:
+            self._meanings[kind, found] = kept(self._profile.store, kind, found)
+        return self._meanings[kind, found]
 
     def _keep(self, name: str, content: Any) -> None:
         if name not in self._kept:
             if not self._profile.store.has_artifact(name):
                 self._profile.store.write_artifact(name, json.dumps(content, indent=1, sort_keys=True).encode())
             self._kept.add(name)
+
+
+#: Gives what a digest of a kind (code, settings, libraries, sources) stands for.
+Meaning = Callable[[str, str], Any]
+
+
+def explain(version: Version, sector: str | None, recorded: MadeBy, now: MadeBy, before: Meaning, after: Meaning) -> dict[str, str]:
+    """What differs between two records of a partition, in words, by kind: code, settings, inputs, libraries, sources.
+
+    Args:
+        version: of the asset.
+        sector: of the partition.
+        recorded: the earlier record.
+        now: the later one.
+        before: what the digests of the earlier record stand for.
+        after: what those of the later one stand for.
+
+    """
+    found = {}
+    if recorded.code != now.code:
+        found["code"] = f"code of {_changes(before('code', recorded.code), after('code', now.code), values=False)} changed"
+    if recorded.settings != now.settings:
+        was, is_now = (
+            version.settings(found, sector) for found in (before("settings", recorded.all_settings), after("settings", now.all_settings))
+        )
+        found["settings"] = f"settings {_changes(was, is_now)}"
+    if recorded.inputs != now.inputs:
+        found["inputs"] = f"inputs {_changes(recorded.inputs, now.inputs, values=False)} changed"
+    if recorded.libraries != now.libraries:
+        found["libraries"] = f"libraries {_changes(before('libraries', recorded.libraries), after('libraries', now.libraries))}"
+    if recorded.sources != now.sources:
+        files = (meaning("sources", each.sources) if each.sources else {} for meaning, each in ((before, recorded), (after, now)))
+        found["sources"] = f"files {_changes(*files, values=False)} changed"
+    return found
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any], most: int = 3, *, values: bool = True) -> str:
+    """The names under which two mappings differ, the first few."""
+    changed = [name for name in sorted({*before, *after}) if before.get(name, _NONE) != after.get(name, _NONE)]
+    shown = [f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}" if values else name for name in changed[:most]]
+    return ", ".join(shown) + (f" and {len(changed) - most} more" if len(changed) > most else "")
+
+
+_NONE = object()
 
 
 def kept(store: DatasetStore, kind: str, found: str) -> Any:

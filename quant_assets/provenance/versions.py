@@ -5,6 +5,7 @@ Both are derived from the source text, so that nobody keeps a list. In the wirin
 that is handed to a function counts as a whole.
 """
 
+import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from pydantic import BaseModel
 
 from quant_assets.features.library import SETS
 from quant_assets.partitions import month_offsets
-from quant_assets.provenance.code import PACKAGE, Chain, Module, Symbol, digest, reached, register
+from quant_assets.provenance.code import PACKAGE, Chain, Module, Symbol, chains, digest, reached, register
 from quant_assets.settings import SECTORS, Settings, conf_dir
 
 WIRING = f"{PACKAGE}.assets"
@@ -153,7 +154,11 @@ class _Walk:
             case ("source", method, *_):
                 self.reads_source = True
                 source = _SOURCES[self._settings.source]
-                return [*self.setting(("source",)), *self.setting(("partitions", "start")), Symbol(source.module, f"{source.name}.{method}")]
+                return [
+                    *self.setting(("source",)),
+                    *self.setting(("partitions", "start")),
+                    Symbol(source.module, f"{source.name}.{method}"),
+                ]
             case ("features", *rest):
                 return self._features(only_names=rest[:1] == ["names"])
             case ("months", "start"):
@@ -190,12 +195,10 @@ class _Walk:
         return []
 
 
-def _alias(node: Any) -> Chain | None:
+def _alias(node: ast.AST) -> Chain | None:
     """The chain after `settings` where a name stands for a group of settings."""
-    value, attributes = getattr(node, "value", None), []
-    while hasattr(value, "attr"):
-        attributes.insert(0, value.attr)
-        value = value.value
-    if getattr(value, "id", None) == "profile" and attributes[:1] == ["settings"]:
-        return tuple(attributes[1:])
-    return tuple(attributes) if getattr(value, "id", None) == "settings" and attributes else None
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Attribute):
+        return None
+    found = next(chains(node.value), ())
+    rest = found[1:] if found[:1] == ("profile",) else found
+    return rest[1:] if rest[:1] == ("settings",) and len(rest) > 1 else None

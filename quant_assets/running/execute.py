@@ -148,10 +148,11 @@ def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | 
     with dg.DagsterInstance.get() as instance:
         # Connections are kept, where the records are in PostgreSQL: one for each of a run's 200 queries takes longer than they do.
         instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
-        return _executed(chain, _MADE[0].job, instance)
+        return executed(chain, _MADE[0].job, instance)
 
 
-def _executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance) -> str | None:
+def executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance) -> str | None:
+    """Execute a chain up to its first failing run; the reason of that, or None."""
     for number, phase in enumerate(chain):
         run = job.get_subset(asset_selection={dg.AssetKey(name) for name in phase.assets})
         result = run.execute_in_process(
@@ -166,7 +167,7 @@ def _executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.Dagste
         if len(phase.sectors) < 2:
             return reason
         # One sector's failure is not another's: each goes on alone from here.
-        reasons = [_executed(rest, job, instance) for rest in zip(*(each.alone() for each in chain[number:]), strict=True)]
+        reasons = [executed(rest, job, instance) for rest in zip(*(each.alone() for each in chain[number:]), strict=True)]
         return "\n".join(each for each in reasons if each) or None
     return None
 
