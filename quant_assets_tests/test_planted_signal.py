@@ -20,7 +20,7 @@ from quant_assets.learning.forecast import forecast, load_model
 from quant_assets.learning.metrics import daily_ic, standard_error
 from quant_assets.market import fundamentals, universe
 from quant_assets.market.adjustment import adjust
-from quant_assets.market.bars import sector_bars
+from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.calendar import sessions
 from quant_assets.market.delistings import with_returns
 from quant_assets.partitions import month_of, month_start
@@ -38,7 +38,7 @@ def _judged_forecasts(sector: str, settings: Settings) -> pl.DataFrame:
     snapshots = source.sector_snapshots(LAST)
     tickers = universe.panel_tickers(snapshots, sector, LAST)
     gone = source.delistings(tickers, LAST)
-    ohlcv, *_ = sector_bars(source.bars(tickers, first, LAST), gone, snapshots, sector, days, settings.files)
+    ohlcv, *_ = sector_bars(company_bars(source.bars(tickers, first, LAST), gone, days, settings.files), snapshots, sector, days)
     prices = adjust(ohlcv)
     members = universe.members(source.membership(LAST), snapshots, sector, days)
     statements = fundamentals.as_known(source.statements(tickers, LAST), snapshots, sector, settings.fundamentals, days)

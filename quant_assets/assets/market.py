@@ -1,6 +1,7 @@
 """Raw data by sector and month: universe and its coverage, bars and what is missing or refused, adjusted prices, statements, macro."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
 import polars as pl
@@ -12,10 +13,10 @@ from quant_assets.market import macro as observations
 from quant_assets.market import universe as membership
 from quant_assets.market.absences import absences
 from quant_assets.market.adjustment import adjust
-from quant_assets.market.bars import sector_bars
+from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.calendar import sessions
 from quant_assets.market.delistings import with_returns
-from quant_assets.market.placement import entries
+from quant_assets.market.placement import entries, of_tickers
 from quant_assets.market.reconciliation import by_ticker
 from quant_assets.partitions import RunPartitions, key, month_start
 from quant_assets.profile import Profile
@@ -79,32 +80,33 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         asked = sessions(run.first_day, through)
         collected: dict[str, list[pl.DataFrame]] = {name: [DATASETS[name].empty()] for name in _BAR_OUTPUTS}
         refused: dict[str, dict[str, int]] = {}
-        compared: list[pl.DataFrame] = []
         # The files are read once for all sectors of the run, which are several only where the months are few.
-        panels = {sector: membership.panel_tickers(snapshots, sector, through) for sector in run.sectors}
-        every_ticker = sorted({ticker for tickers in panels.values() for ticker in tickers})
-        every_bar, every_end = profile.source.bars(every_ticker, start, through), profile.source.delistings(every_ticker, through)
-        for sector, tickers in panels.items():
-            given, ended = (rows.filter(pl.col("ticker").is_in(tickers)) for rows in (every_bar, every_end))
-            panel = sector_bars(given, ended, snapshots, sector, days, settings.files)
-            compared.append(panel.compared.filter(pl.col("date").is_between(run.first_day, run.last_day)))
-            expected = membership.members(members, snapshots, sector, asked)
-            decisions = profile.decision_sessions(run)
-            known = pl.col("known_at").is_between(run.first_day, run.last_day)
-            history, quarantine = panel.ohlcv, panel.quarantine
-            rows_of = {
-                "ohlcv": history,
-                "quarantine": quarantine,
-                "price_events": panel.price_events,
-                "price_disagreements": panel.price_disagreements,
+        panels = [membership.panel_tickers(snapshots, sector, through) for sector in run.sectors]
+        every_ticker = sorted({ticker for tickers in panels for ticker in tickers})
+        given, ended = profile.source.bars(every_ticker, start, through), profile.source.delistings(every_ticker, through)
+        companies = company_bars(given, ended, days, settings.files)
+        compared = companies.compared.filter(pl.col("date").is_between(run.first_day, run.last_day))
+        decisions = profile.decision_sessions(run)
+
+        def of_sector(sector: str, tickers: list[str]) -> dict[str, pl.DataFrame]:
+            panel = sector_bars(companies, snapshots, sector, days)
+            history, gone = panel.ohlcv, ended.filter(pl.col("ticker").is_in(tickers))
+            own, expected = of_tickers(given, tickers), membership.members(members, snapshots, sector, asked)
+            heard = gone.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
+            return {
+                **panel._asdict(),
                 "price_peaks": peaks(adjust(history), days, decisions),
-                "absences": absences(expected, history, given, quarantine, ended, entries(snapshots, sector, days), decisions),
-                "delistings": with_returns(ended.filter(known), history, settings.delistings),
+                "absences": absences(expected, history, own, panel.quarantine, gone, entries(snapshots, sector, days), decisions),
+                "delistings": with_returns(heard, history, settings.delistings),
             }
+
+        with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+            found_in = dict(zip(run.sectors, pool.map(of_sector, run.sectors, panels), strict=True))
+        for sector, rows_of in found_in.items():
             for name, rows in rows_of.items():
                 dated = pl.col(DATASETS[name].dated_by).is_between(run.first_day, run.last_day)
                 collected[name].append(rows.filter(dated).with_columns(sector=pl.lit(sector)).select(DATASETS[name].empty().columns))
-            counted = quarantine.group_by(month=pl.col("date").dt.strftime("%Y-%m"), reason="reason").len()
+            counted = rows_of["quarantine"].group_by(month=pl.col("date").dt.strftime("%Y-%m"), reason="reason").len()
             for month in run.months:
                 found = counted.filter(pl.col("month") == month)
                 refused[key(sector, month)] = dict(zip(found["reason"], found["len"], strict=True))
@@ -114,7 +116,7 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 asset_key=dg.AssetKey("ohlcv"),
                 partition_key=partition_key,
             )
-        about = {"price_disagreements": reconciled(pl.concat(compared))}
+        about = {"price_disagreements": reconciled(compared)}
         for name in _BAR_OUTPUTS:
             yield dg.Output(pl.concat(collected[name]), output_name=name, metadata=about.get(name))
 

@@ -125,11 +125,13 @@ def to_peak(
     sessions = panel.sessions
     month = sessions.astype("datetime64[M]")
     inside = (sessions >= np.datetime64(first_day)) & (sessions <= np.datetime64(last_day))
+    by_month = price_peaks.with_columns(month=pl.col("as_of").dt.month_start()).partition_by("month", as_dict=True, include_key=False)
     parts = []
     for this in np.unique(month[inside]):
         start, stop = int(np.searchsorted(month, this)), int(np.searchsorted(month, this, side="right"))
         asked = np.flatnonzero(members[:, start:stop].any(axis=1))
-        as_of, carried = _carried(panel, prices, price_peaks, this.item(), asked)
+        month_before = (this - 1).astype("datetime64[D]").item()
+        as_of, carried = _carried(panel, prices, by_month.get((month_before,), price_peaks.clear()), this.item(), asked)
         # Usually the month's start; a carried maximum may be older where it was written while its month was running.
         begin = start if as_of is None else int(np.searchsorted(sessions, np.datetime64(as_of), side="right"))
         parts.append((start, stop, begin, carried))
@@ -147,19 +149,28 @@ def to_peak(
 
 
 def _carried(
-    panel: Panel, prices: pl.DataFrame, price_peaks: pl.DataFrame, month_start: date, asked: IntArray
+    panel: Panel, prices: pl.DataFrame, rows: pl.DataFrame, month_start: date, asked: IntArray
 ) -> tuple[date | None, Mapping[str, FloatArray]]:
     """The `as_of` of the month before (None where nothing is carried), and each ticker's maxima before the month.
+
+    Args:
+        panel: as for `to_peak`.
+        prices: as for `to_peak`.
+        rows: price_peaks of the month before.
+        month_start: first day of the month.
+        asked: rows of the panel that are members in the month.
 
     Returns:
         The second part maps a quantity to float64 of shape (n_tickers,), NaN where there is none.
 
     """
-    rows = price_peaks.filter(pl.col("as_of").dt.month_start().dt.offset_by("1mo") == month_start)
     companies = pl.DataFrame(panel.companies(), {"ticker": pl.String, "listed": pl.Date}, orient="row")
     carried = companies.join(rows, on=["ticker", "listed"], how="left", maintain_order="left")
     without = carried[asked].filter(pl.col("as_of").is_null()).select("ticker", "listed")
-    history = prices.filter(pl.col("date") < month_start).join(without, on=["ticker", "listed"], how="semi", maintain_order="left")
+    if len(without):
+        history = prices.filter(pl.col("date") < month_start).join(without, on=["ticker", "listed"], how="semi", maintain_order="left")
+    else:
+        history = prices.clear()  # the usual case: the whole history need not be looked through for each month
     forgotten = history.filter(pl.col("panel_from") < month_start)
     if forgotten.height:
         raise HistoryError(

@@ -8,8 +8,9 @@ import polars as pl
 from quant_assets.market.calendar import session_number
 from quant_assets.schemas import DATASETS
 
-#: A provider lacks a session if it has fewer tickers than on the best of the sessions before, by so many and by this share.
+#: A provider lacks a session if it has fewer tickers than on the best of its last sessions in these days, by so many and by this share.
 GAP_SESSIONS = 5
+GAP_DAYS = 30
 GAP_TICKERS = 2
 GAP_SHARE = 0.1
 
@@ -45,7 +46,8 @@ def absences(
     decided = pl.DataFrame({"as_of": pl.Series(as_ofs, dtype=pl.Date)})
     missing = members.select("ticker", "date").join(series, on=["ticker", "date"], how="anti").sort("date", "ticker")
     missing = missing.join_asof(decided, left_on="date", right_on="as_of", strategy="forward", coalesce=False).drop_nulls("as_of")
-    known = series.select("ticker", "date").sort("date")
+    asked = missing["ticker"].implode()  # few have no bar: the others' bars need not be sorted
+    known = series.filter(pl.col("ticker").is_in(asked)).select("ticker", "date").sort("date")
     missing = missing.join_asof(
         known.with_columns(last_bar="date"), on="date", by="ticker", strategy="backward", allow_exact_matches=False, check_sortedness=False
     )
@@ -88,12 +90,19 @@ def _providers(missing: pl.DataFrame, bars: pl.DataFrame, entered: pl.DataFrame)
         `ticker, date, open, has_day`; no row where no provider has had the ticker.
 
     """
-    present = bars.join(entered, on="ticker").filter(pl.col("date") >= pl.col("entered"))
+    nearby = pl.duration(days=GAP_DAYS)
+    first = missing["date"].min()  # what lies further back counts for none of them: the whole history need not be looked through
+    present = bars.filter(pl.col("date") >= pl.lit(first, pl.Date) - nearby)
+    present = present.join(entered, on="ticker").filter(pl.col("date") >= pl.col("entered"))
     days = present.group_by("provider", "date").agg(tickers=pl.len().cast(pl.Int64)).sort("provider", "date")
-    usual = pl.col("tickers").shift().rolling_max(GAP_SESSIONS, min_samples=1).over("provider")
+    before = [
+        pl.when(pl.col("date").shift(k).over("provider") >= pl.col("date") - nearby).then(pl.col("tickers").shift(k).over("provider"))
+        for k in range(1, GAP_SESSIONS + 1)
+    ]
+    usual = pl.max_horizontal(before)
     lacking = usual - pl.col("tickers")
     gaps = days.filter((lacking >= GAP_TICKERS) & (lacking >= GAP_SHARE * usual))
-    had = bars.group_by("ticker", "provider").agg(begun=pl.col("date").min())
+    had = bars.filter(pl.col("ticker").is_in(missing["ticker"].implode())).group_by("ticker", "provider").agg(begun=pl.col("date").min())
     asked = missing.select("ticker", "date", "as_of").join(had, on="ticker").filter(pl.col("begun") < pl.col("date")).sort("date")
     asked = asked.join_asof(
         days.select("provider", next_day="date").sort("next_day"),

@@ -31,19 +31,18 @@ from numpy.typing import NDArray
 
 from quant_assets.market.delistings import company
 from quant_assets.market.panel import FloatArray
-from quant_assets.market.steps import STEP, with_steps
+from quant_assets.market.steps import STEP
 from quant_assets.settings import FilesSettings
 
 _SUPERSEDED, _JOINED, _UNJOINED = 0, 1, 2
 
 
-def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
+def join_providers(stepped: pl.DataFrame, settings: FilesSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Choose one provider's bar for each ticker and session and carry the factors from the ticker's first bar.
 
     Args:
-        judged: bars of `quarantine.judge`, sorted as there, the refused ones included for their dividends and splits, from the tickers'
-            first bar on; with the events that are to be used (`events.repair`), and with `listed` (`delistings.with_listing`) where a
-            symbol may have passed from one company to another.
+        stepped: of `steps.with_steps`, with the events that are to be used (`events.repair`), and with `listed`
+            (`delistings.with_listing`) where a symbol may have passed from one company to another.
         settings: `splice_sessions`, `splice_min_sessions`, `splice_tolerance`.
 
     Returns:
@@ -51,9 +50,9 @@ def join_providers(judged: pl.DataFrame, settings: FilesSettings) -> tuple[pl.Da
         `ohlcv`), and the bars that were left out because their provider does not agree with the series, with the reason `unjoined`.
 
     """
-    bars = with_steps(judged)
+    bars = stepped
     if "listed" not in bars.columns:
-        bars = bars.with_columns(listed=pl.col("date").min().over("ticker"))
+        bars = stepped.with_columns(listed=pl.col("date").min().over("ticker"))
     places = bars["precedence"].unique().sort().to_numpy()
     # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
     status, factors = _compiled()(
@@ -102,7 +101,7 @@ def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
 def _compiled() -> Callable[..., tuple[NDArray[np.int8], FloatArray]]:
     import numba  # half a second that only those who compute pay
 
-    compiled: Callable[..., tuple[NDArray[np.int8], FloatArray]] = numba.njit(cache=True)(_series)
+    compiled: Callable[..., tuple[NDArray[np.int8], FloatArray]] = numba.njit(cache=True, nogil=True)(_series)
     return compiled
 
 

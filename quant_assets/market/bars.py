@@ -1,5 +1,7 @@
-"""From the providers' bars to a sector's panel: quarantine, faulty events, one series for each ticker, placement."""
+"""From the providers' bars to one series for each company, and from there to a sector's panel."""
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -9,32 +11,86 @@ from numpy.typing import NDArray
 from quant_assets.market.adjustment import join_providers
 from quant_assets.market.delistings import with_listing
 from quant_assets.market.events import detect, repair
-from quant_assets.market.placement import entries, place, sector_on
+from quant_assets.market.placement import entries, of_tickers, place, sector_on
 from quant_assets.market.quarantine import judge, refuse_stale
 from quant_assets.market.reconciliation import compare
-from quant_assets.market.steps import with_steps
+from quant_assets.market.steps import with_steps, with_steps_again
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import FilesSettings
 
+#: Bars that are worked on at a time, by one thread.
+_BLOCK_BARS = 300_000
+
+
+class CompanyBars(NamedTuple):
+    """What the bars of any tickers say, each ticker by itself, before they are placed in sectors.
+
+    Attributes:
+        series: one bar for each company and session, with the factors (`adjustment.join_providers`).
+        refused: bars that are not used, with `reason`.
+        events: of `events.detect`.
+        compared: of `reconciliation.compare`.
+
+    """
+
+    series: pl.DataFrame
+    refused: pl.DataFrame
+    events: pl.DataFrame
+    compared: pl.DataFrame
+
 
 class SectorBars(NamedTuple):
-    """Rows of the datasets of the same names, and `compared`: all of `reconciliation.compare`, for a summary."""
+    """Rows of the datasets of the same names."""
 
     ohlcv: pl.DataFrame
     quarantine: pl.DataFrame
     price_events: pl.DataFrame
     price_disagreements: pl.DataFrame
-    compared: pl.DataFrame
 
 
-def sector_bars(
-    bars: pl.DataFrame,
-    delistings: pl.DataFrame,
-    snapshots: pl.DataFrame,
-    sector: str,
-    sessions: NDArray[np.datetime64],
-    settings: FilesSettings,
-) -> SectorBars:
+def company_bars(bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: FilesSettings) -> CompanyBars:
+    """Judge the bars, mend faulty events and join the providers, for the whole history of each ticker.
+
+    Args:
+        bars: `sources.base.BARS` of any tickers from the start of the profile on: the factors start at the first bar.
+        delistings: `sources.base.DELISTINGS` of those tickers: after one, a symbol's bars are another company's.
+        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile to the last session of the bars.
+        settings: how providers are joined and events judged.
+
+    """
+    blocks = _blocks(bars)
+    with ThreadPoolExecutor(min(len(blocks), pl.thread_pool_size())) as pool:
+        parts = list(pool.map(lambda block: _block(block, delistings, sessions, settings), blocks))
+    return CompanyBars(*(pl.concat(frames) for frames in zip(*parts, strict=True)))
+
+
+def _blocks(bars: pl.DataFrame) -> list[pl.DataFrame]:
+    """The bars of some dozens of tickers each: what is computed with a block's columns is still in the processor's cache."""
+    bars = bars.sort("ticker", maintain_order=True)
+    starts = np.flatnonzero(bars.select(pl.col("ticker").ne_missing(pl.col("ticker").shift())).to_series())
+    cuts = [0]
+    for start in [*starts.tolist(), len(bars)]:
+        if start - cuts[-1] >= _BLOCK_BARS:
+            cuts.append(start)
+    if cuts[-1] < len(bars) or len(cuts) == 1:
+        cuts.append(len(bars))
+    return [bars[start:stop] for start, stop in pairwise(cuts)]
+
+
+def _block(bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: FilesSettings) -> CompanyBars:
+    judged = with_listing(judge(bars, sessions), delistings)
+    reported = with_steps(judged)
+    compared = compare(reported, settings.events)  # before the next rule, which disagreements are the ground of
+    trusted = refuse_stale(judged, reported, settings.events)
+    stepped = with_steps_again(trusted, reported, trusted.filter(trusted["reason"].ne_missing(judged["reason"]))["ticker"].unique())
+    events = detect(stepped, settings.events)
+    mended = events.filter(pl.col("action") == "repaired")["ticker"].unique()
+    series, unjoined = join_providers(with_steps_again(repair(trusted, events), stepped, mended), settings)
+    refused = pl.concat([trusted.filter(pl.col("reason").is_not_null()), unjoined])
+    return CompanyBars(series, refused, events, compared)
+
+
+def sector_bars(companies: CompanyBars, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64]) -> SectorBars:
     """Bars of a sector's panel, the bars refused, the events doubted and the providers' disagreements, for the whole history.
 
     The panel holds every ticker that belongs to the sector or belonged to it before. `panel_from` is the row's own date;
@@ -42,31 +98,23 @@ def sector_bars(
     which the ticker is in the panel; those before are listed by the sector it came from.
 
     Args:
-        bars: `sources.base.BARS` of the panel's tickers from the start of the profile on: the factors start at the first bar.
-        delistings: `sources.base.DELISTINGS` of those tickers: after one, a symbol's bars are another company's.
+        companies: of `company_bars`, of the panel's tickers at least.
         snapshots: `sources.base.SECTOR_SNAPSHOTS`.
         sector: slug.
-        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile to the last session of the bars.
-        settings: how providers are joined and events judged.
+        sessions: as for `company_bars`.
 
     """
-    judged = with_listing(judge(bars, sessions), delistings)
-    reported = with_steps(judged)
-    compared = compare(reported, settings.events)  # before the next rule, which disagreements are the ground of
-    judged = refuse_stale(judged, reported, settings.events)
-    events = detect(with_steps(judged), settings.events)
-    series, unjoined = join_providers(repair(judged, events), settings)
-    placed = sector_on(place(series, snapshots, sector, sessions, "date"), snapshots, sessions)
-    refused = pl.concat([judged.filter(pl.col("reason").is_not_null()), unjoined])
-    listed = refused.join(entries(snapshots, sector, sessions), on="ticker").filter(pl.col("date") >= pl.col("entered"))
+    entered = entries(snapshots, sector, sessions)
+    own = of_tickers(companies.series, entered["ticker"])
+    placed = sector_on(place(own, snapshots, sector, sessions, "date"), snapshots, sessions)
+    listed = companies.refused.join(entered, on="ticker").filter(pl.col("date") >= pl.col("entered"))
     listed = listed.with_columns(pl.col("open", "high", "low", "close", "volume").fill_nan(None))
-    apart = compared.drop_nulls("explanation")
+    apart = companies.compared.drop_nulls("explanation")
     return SectorBars(
         _dataset("ohlcv", placed.with_columns(in_sector=pl.col("sector").eq_missing(sector))),
         _dataset("quarantine", listed),
-        _dataset("price_events", place(events, snapshots, sector, sessions, "date")),
+        _dataset("price_events", place(companies.events, snapshots, sector, sessions, "date")),
         _dataset("price_disagreements", place(apart, snapshots, sector, sessions, "date")),
-        compared,
     )
 
 

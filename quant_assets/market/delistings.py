@@ -1,5 +1,6 @@
 """What a delisting means: where a symbol's next company begins, how a renamed one goes on, and what holders got beyond the last price."""
 
+import numpy as np
 import polars as pl
 
 from quant_assets.schemas import DATASETS
@@ -13,7 +14,7 @@ def with_listing(bars: pl.DataFrame, delistings: pl.DataFrame) -> pl.DataFrame:
     A bar's company follows from the bars and delistings up to its own session alone.
 
     Args:
-        bars: `ticker`, `date`, from each ticker's first bar on.
+        bars: sorted by `ticker` and `date`, from each ticker's first bar on.
         delistings: `ticker`, `last_session` of all delistings known at the last bar.
 
     Returns:
@@ -21,11 +22,15 @@ def with_listing(bars: pl.DataFrame, delistings: pl.DataFrame) -> pl.DataFrame:
 
     """
     ends = delistings.select("ticker", ended="last_session").sort("ended")
-    numbered = bars.with_row_index().sort("date", maintain_order=True)
-    numbered = numbered.join_asof(
+    bars = bars.with_columns(listed=pl.col("date").min().over(pl.col("ticker").rle_id()))
+    rows = np.flatnonzero(bars["ticker"].is_in(ends["ticker"].implode()))  # few: most tickers never end
+    if not len(rows):
+        return bars
+    ended = bars[rows].select("ticker", "date", row=pl.Series(rows)).sort("date", maintain_order=True)
+    ended = ended.join_asof(
         ends, left_on="date", right_on="ended", by="ticker", strategy="backward", allow_exact_matches=False, check_sortedness=False
-    )
-    return numbered.sort("index").with_columns(listed=pl.col("date").min().over("ticker", "ended")).drop("index", "ended")
+    ).with_columns(listed=pl.col("date").min().over("ticker", "ended"))
+    return bars.with_columns(bars["listed"].scatter(ended["row"], ended["listed"]))
 
 
 def company(bars: pl.DataFrame) -> pl.Series:

@@ -1,5 +1,6 @@
 """In which sector's panel a row lies, and from when on: sector snapshots against sessions."""
 
+from collections.abc import Iterable
 from datetime import date
 
 import numpy as np
@@ -76,8 +77,21 @@ def place(rows: pl.DataFrame, snapshots: pl.DataFrame, sector: str, sessions: ND
         The rows with `panel_from`: the row's own date, or the session at which the ticker entered the panel, if later.
 
     """
-    inside = rows.join(entries(snapshots, sector, sessions), on="ticker", how="inner", maintain_order="left")
-    return inside.with_columns(panel_from=pl.max_horizontal(dated, "entered")).drop("entered")
+    entered = entries(snapshots, sector, sessions)
+    own = rows.filter(pl.col("ticker").is_in(entered["ticker"].implode()))
+    since = (
+        pl.col("ticker").replace_strict(entered["ticker"], entered["entered"], return_dtype=pl.Date)
+        if len(entered)
+        else pl.lit(None, pl.Date)
+    )
+    return own.with_columns(panel_from=pl.max_horizontal(dated, since))
+
+
+def of_tickers(rows: pl.DataFrame, tickers: Iterable[str]) -> pl.DataFrame:
+    """The rows of some tickers, out of a frame sorted by `ticker`: searched for, so that not every row is compared."""
+    column = rows["ticker"]
+    ends = ((column.search_sorted(ticker, "left"), column.search_sorted(ticker, "right")) for ticker in sorted(tickers))
+    return pl.concat([rows.clear(), *(rows[start:stop] for start, stop in ends)])
 
 
 def sector_on(rows: pl.DataFrame, snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:

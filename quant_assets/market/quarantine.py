@@ -56,7 +56,11 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
     judged = bars.sort(key, maintain_order=True).with_columns(
         row=position - pl.when(new).then(position).forward_fill(), reason=first_broken
     )
-    repeated = judged.filter(pl.col("reason").is_null()).filter(pl.struct(key).is_duplicated())
+    repeats = judged.filter(pl.col("row") > 0).select(key).unique()  # few, if any: the whole history need not be looked through
+    if repeats.is_empty():
+        return judged
+    repeated = judged.filter(pl.col("reason").is_null()).join(repeats, on=key, how="semi", maintain_order="left")
+    repeated = repeated.filter(pl.struct(key).is_duplicated())
     if repeated.is_empty():
         return judged
     differs = pl.struct(pl.exclude(*key, "row")).n_unique().over(key) > 1

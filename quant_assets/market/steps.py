@@ -10,7 +10,7 @@ Conventions
 - Events of a refused bar count at the provider's next clean bar: shares multiply, cash is kept and reinvested there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 import numpy as np
@@ -55,11 +55,29 @@ def with_steps(judged: pl.DataFrame) -> pl.DataFrame:
     return judged.with_columns(pl.Series(name, column) for name, column in columns)
 
 
+def with_steps_again(judged: pl.DataFrame, stepped: pl.DataFrame, changed: Iterable[str]) -> pl.DataFrame:
+    """`with_steps` of bars that differ from those of an earlier result in a few tickers only.
+
+    Args:
+        judged: as for `with_steps`.
+        stepped: result for the bars as they were before, of the same rows.
+        changed: the tickers whose reasons, dividends or splits are others now.
+
+    """
+    rows = np.flatnonzero(judged["ticker"].is_in(pl.Series(changed, dtype=pl.String).implode()))
+    if not len(rows):
+        return judged.with_columns(stepped.select(STEP))
+    again = with_steps(judged[rows])
+    previous = again["previous"].to_numpy()
+    again = again.with_columns(previous=np.where(previous >= 0, rows[previous], -1))
+    return judged.with_columns(stepped[name].clone().scatter(rows, again[name]) for name in STEP)
+
+
 @cache
 def _compiled() -> Callable[..., tuple[IntArray, FloatArray]]:
     import numba  # half a second that only those who compute pay
 
-    compiled: Callable[..., tuple[IntArray, FloatArray]] = numba.njit(cache=True)(_steps)
+    compiled: Callable[..., tuple[IntArray, FloatArray]] = numba.njit(cache=True, nogil=True)(_steps)
     return compiled
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing.context import SpawnContext
 from multiprocessing.managers import SyncManager
 from multiprocessing.queues import Queue
@@ -148,11 +149,12 @@ def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | 
     with dg.DagsterInstance.get() as instance:
         # Connections are kept, where the records are in PostgreSQL: one for each of a run's 200 queries takes longer than they do.
         instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
-        return executed(chain, _MADE[0].job, instance)
+        # At one time for all of it: Dagster then makes the list of all partition keys once, and not for each event that needs it.
+        with dg.partition_loading_context(effective_dt=datetime.now(UTC)):
+            return _executed(chain, _MADE[0].job, instance)
 
 
-def executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance) -> str | None:
-    """Execute a chain up to its first failing run; the reason of that, or None."""
+def _executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance) -> str | None:
     for number, phase in enumerate(chain):
         run = job.get_subset(asset_selection={dg.AssetKey(name) for name in phase.assets})
         result = run.execute_in_process(
@@ -167,7 +169,7 @@ def executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.Dagster
         if len(phase.sectors) < 2:
             return reason
         # One sector's failure is not another's: each goes on alone from here.
-        reasons = [executed(rest, job, instance) for rest in zip(*(each.alone() for each in chain[number:]), strict=True)]
+        reasons = [_executed(rest, job, instance) for rest in zip(*(each.alone() for each in chain[number:]), strict=True)]
         return "\n".join(each for each in reasons if each) or None
     return None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
@@ -104,26 +105,17 @@ class FilesSource:
         A ticker that trades again after such a gap counts as delisted in it all the same: at the time, nobody knew that it would.
         A symbol that its company gave up ends with the rename, and is known to from then on.
         """
-        found = []
         self._refuse_lost(tickers, through)
-        for precedence, file in enumerate(self._settings.prices):
-            complete = file.complete_through or self._last_day(precedence)
-            chosen = self._scan_companies(file, tickers)
-            found.append(_collect(chosen.select("ticker", "date", complete=pl.lit(complete, pl.Date)), file.file))
-        bars = pl.concat(found) if found else pl.DataFrame()
-        if bars.is_empty():
-            return DELISTINGS.to_frame()
-        bars = bars.group_by("ticker", "date").agg(pl.col("complete").max()).sort("ticker", "date")
-        first_day, last_day = bars.select(pl.col("date").min(), end=pl.max_horizontal("date", "complete").max()).row(0)
-        sessions = calendar.sessions(calendar.last_session_to(first_day), last_day)
-        bars = bars.with_columns(position=pl.Series(np.searchsorted(sessions, bars["date"].to_numpy(), side="right") - 1))
-        known = pl.col("position") + self._settings.delisted_after_sessions
-        bar_after = pl.col("position").shift(-1).over("ticker")
         ends = pl.DataFrame(
             [(each.old, each.since, each.new) for each in self._settings.renames],
             {"ticker": pl.String, "on": pl.Date, "new": pl.String},
             orient="row",
         )
+        sessions, bars = self._around_gaps(tickers, ends["ticker"].to_list())
+        if bars.is_empty():
+            return DELISTINGS.to_frame()
+        known = pl.col("position") + self._settings.delisted_after_sessions
+        bar_after = pl.col("next_position")
         given_up = pl.Series(np.searchsorted(sessions, ends["on"].to_numpy().astype("datetime64[D]")))
         bars = bars.join(ends.with_columns(given_up=given_up), on="ticker", how="left", maintain_order="left")
         renamed = (
@@ -140,6 +132,49 @@ class FilesSource:
         gaps = gaps.with_columns(last_session=every.gather(gaps["position"]), known_at=every.gather(gaps["known"]))
         heard = (pl.col("known_at") <= pl.col("complete")) | pl.col("reason").is_not_null()
         return gaps.filter(heard & pl.col("known_at").is_between(self._start, through)).select(list(DELISTINGS))
+
+    def _around_gaps(self, tickers: Sequence[str], all_of: Sequence[str]) -> tuple[NDArray[np.datetime64], pl.DataFrame]:
+        """The last bar of each ticker in any file before a gap or the end of the files, and every bar of the tickers `all_of`.
+
+        Returns:
+            Sessions of the files, of shape (n_sessions,), and `ticker`, `date`, `position` among the sessions, `next_position` of the
+            ticker's next bar (null where there is none) and `complete`, until when a file that has the bar is; sorted by ticker and date.
+
+        """
+        names = sorted(set(tickers))
+        found, until = [], []
+        for precedence, file in enumerate(self._settings.prices):
+            days = self._scan_companies(file, names).select(
+                pl.col("ticker").cast(pl.Enum(names)).to_physical(), pl.col("date").to_physical()
+            )
+            rows = _collect(days, file.file)
+            # Numbers instead of pairs: they are sorted in a tenth of the time.
+            found.append(np.sort(rows["ticker"].to_numpy().astype(np.int64) * 2**32 + rows["date"].to_numpy()))
+            until.append(np.datetime64(file.complete_through or self._last_day(precedence)))
+        bars = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *found]), kind="stable")
+        bars = bars[np.diff(bars, prepend=-1) > 0]  # np.unique hashes, which takes twenty times as long
+        if not len(bars):
+            return np.empty(0, dtype="datetime64[D]"), pl.DataFrame()
+        ticker, date_ = bars >> 32, (bars & (2**32 - 1)).astype("datetime64[D]")
+        sessions = calendar.sessions(calendar.last_session_to(date_.min().item()), max(date_.max(), *until).item())
+        position = np.searchsorted(sessions, date_, side="right") - 1
+        same = np.append(ticker[1:] == ticker[:-1], False)
+        after = np.append(position[1:], -1)
+        gap = ~same | (after > position + self._settings.delisted_after_sessions)
+        chosen = np.flatnonzero(gap | np.isin(ticker, [place for place, name in enumerate(names) if name in all_of]))
+        complete = np.full(len(chosen), np.datetime64(date.min))
+        for held, day in zip(found, until, strict=True):
+            there = np.searchsorted(held, bars[chosen], side="right") > np.searchsorted(held, bars[chosen])
+            complete = np.where(there, np.maximum(complete, day), complete)
+        return sessions, pl.DataFrame(
+            {
+                "ticker": pl.Series(names).gather(ticker[chosen]),
+                "date": pl.Series(date_[chosen], dtype=pl.Date),
+                "position": position[chosen],
+                "next_position": pl.Series(np.where(same, after, -1)[chosen]).replace(-1, None),
+                "complete": pl.Series(complete, dtype=pl.Date),
+            }
+        )
 
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Statements of all files; see `_versions` for what counts as a version."""

@@ -7,7 +7,7 @@ import pytest
 
 from quant_assets.features.fundamental import fundamental, price_sessions
 from quant_assets.market.adjustment import adjust
-from quant_assets.market.bars import sector_bars
+from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.calendar import first_session_from, sessions
 from quant_assets.market.fundamentals import as_known
 from quant_assets.partitions import month_end, month_range, month_start, shift_month
@@ -387,7 +387,11 @@ def test_values_of_june_2016(shared_data: Path) -> None:
     settings = load_settings("files", data_dir=shared_data)
     source = FilesSource(settings.files, shared_data, start)
     days, snapshots = sessions(start, day), source.sector_snapshots(day)
-    prices = adjust(sector_bars(source.bars(list(world), start, day), DELISTINGS.to_frame(), snapshots, "it", days, settings.files)[0])
+    prices = adjust(
+        sector_bars(company_bars(source.bars(list(world), start, day), DELISTINGS.to_frame(), days, settings.files), snapshots, "it", days)[
+            0
+        ]
+    )
     known = as_known(source.statements(list(world), day), snapshots, "it", settings.fundamentals, days)
     rows = prices.select("ticker", "date").filter(pl.col("date") == day)
     found = {row["ticker"]: row for row in fundamental(rows, prices, known, settings.fundamentals, day, day).to_dicts()}

@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 from quant_assets.checks import sessions_explained
 from quant_assets.market import calendar
 from quant_assets.market.absences import absences
-from quant_assets.market.bars import sector_bars
+from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.placement import entries
 from quant_assets.market.universe import members
 from quant_assets.schemas import DATASETS
@@ -135,7 +135,9 @@ def test_real_sessions_missing_inside_a_tickers_life(shared_data: Path, real, pr
 def test_every_session_of_a_real_sector_is_present_or_explained(real) -> None:  # type: ignore[no-untyped-def]
     through = date(2025, 10, 7)
     gone = real.source.delistings(real.snapshots["ticker"].unique().to_list(), through)
-    ohlcv, quarantine, *_ = sector_bars(real.bars, gone, real.snapshots, real.sector, real.sessions, real.settings.files)
+    ohlcv, quarantine, *_ = sector_bars(
+        company_bars(real.bars, gone, real.sessions, real.settings.files), real.snapshots, real.sector, real.sessions
+    )
     universe = members(real.source.membership(through), real.snapshots, real.sector, real.sessions)
     days = pl.DataFrame({"date": pl.Series(real.sessions, dtype=pl.Date)})
     as_ofs = days.group_by(pl.col("date").dt.month_start().alias("month")).agg(pl.col("date").max())["date"].sort().to_list()

@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from quant_assets.market import calendar
 from quant_assets.market.adjustment import adjust, join_providers
 from quant_assets.market.quarantine import judge
+from quant_assets.market.steps import with_steps
 from quant_assets.settings import FilesSettings
 
 Make = Callable[..., pl.DataFrame]
@@ -21,7 +22,7 @@ FACTORS = ("price_factor", "volume_factor", "split_factor", "traded_factor", "tr
 
 
 def _join(bars: pl.DataFrame, settings: FilesSettings = SETTINGS) -> tuple[pl.DataFrame, pl.DataFrame]:
-    return join_providers(judge(bars, DAYS), settings)
+    return join_providers(with_steps(judge(bars, DAYS)), settings)
 
 
 def _factors(frame: pl.DataFrame) -> list[tuple[float, ...]]:
@@ -306,7 +307,7 @@ def _random_market(make_bars: Make, seed: int) -> pl.DataFrame:
 @pytest.mark.parametrize("seed", range(60))
 def test_the_kernel_agrees_with_the_reference(make_bars: Make, seed: int) -> None:
     judged = judge(_random_market(make_bars, seed), DAYS)
-    series, unjoined = join_providers(judged, SETTINGS)
+    series, unjoined = join_providers(with_steps(judged), SETTINGS)
     expected, expected_unjoined = _reference(judged, SETTINGS)
     places = [int(name[1:]) for name in series["provider"]]
     assert list(zip(series["date"], places, strict=True)) == [row[:2] for row in expected]
@@ -319,7 +320,7 @@ def test_the_random_markets_reach_every_branch(make_bars: Make) -> None:
     switches = unjoined = refused = 0
     for seed in range(60):
         judged = judge(_random_market(make_bars, seed), DAYS)
-        series, left_out = join_providers(judged, SETTINGS)
+        series, left_out = join_providers(with_steps(judged), SETTINGS)
         switches += int((series["provider"] != series["provider"].shift()).sum())
         unjoined += len(left_out)
         refused += judged["reason"].is_not_null().sum()
@@ -375,7 +376,7 @@ def test_real_returns_equal_the_vendors(shared_data: Path) -> None:
     vendor = pl.read_parquet(shared_data / "prices_sp500_raw.parquet").with_columns(pl.col(pl.Float32).cast(pl.Float64))
     constant = {"adjustment": pl.lit("as_traded"), "provider": pl.lit("raw"), "precedence": pl.lit(0, pl.Int32), "row": pl.lit(0, pl.Int32)}
     bars = vendor.with_columns(pl.col("volume").cast(pl.Float64), **constant, reason=pl.lit(None, pl.String)).sort("ticker", "date")
-    series, _ = join_providers(bars, SETTINGS)
+    series, _ = join_providers(with_steps(bars), SETTINGS)
     same = series["ticker"] == series["ticker"].shift()
 
     def returns(price: pl.Expr) -> pl.Expr:

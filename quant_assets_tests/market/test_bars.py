@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 
 from quant_assets.market import calendar
 from quant_assets.market.adjustment import adjust
-from quant_assets.market.bars import sector_bars
+from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.universe import panel_tickers
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import FilesSettings
@@ -39,7 +39,7 @@ def _market(make_bars: Make, make_snapshots: Make) -> tuple[pl.DataFrame, pl.Dat
 
 def test_a_ticker_that_moves_in_brings_its_earlier_bars_along(make_bars: Make, make_snapshots: Make) -> None:
     bars, snapshots = _market(make_bars, make_snapshots)
-    ohlcv, quarantine, *_ = sector_bars(bars, NONE, snapshots, "telecoms", DAYS, SETTINGS)
+    ohlcv, quarantine, *_ = sector_bars(company_bars(bars, NONE, DAYS, SETTINGS), snapshots, "telecoms", DAYS)
     assert ohlcv["ticker"].unique(maintain_order=True).to_list() == ["MOVER", "STAYER"]
     moved = date(2020, 2, 18)
     for row in ohlcv.filter(pl.col("ticker") == "MOVER").iter_rows(named=True):
@@ -67,7 +67,7 @@ def test_events_are_repaired_and_listed_with_the_disagreements(make_bars: Make, 
     unflagged = bars.with_columns(split_ratio=1.0, volume=pl.when(pl.col("date") >= DAYS[10].item()).then(2000.0).otherwise(1000.0))
     other = bars.with_columns(close=1.0, provider=pl.lit("other"), precedence=pl.lit(1, pl.Int32), adjustment=pl.lit("total_return"))
     other = other.with_columns(open=1.0, high=1.0, low=1.0, split_ratio=1.0)
-    found = sector_bars(pl.concat([unflagged, other]), NONE, snapshots, "telecoms", DAYS, SETTINGS)
+    found = sector_bars(company_bars(pl.concat([unflagged, other]), NONE, DAYS, SETTINGS), snapshots, "telecoms", DAYS)
     moved = date(2020, 2, 18)
     split = DAYS[10].item()
     assert found.price_events.select("date", "kind", "split_used", "panel_from").rows() == [(split, "split_unflagged", 2.0, moved)]
@@ -81,7 +81,7 @@ def test_events_are_repaired_and_listed_with_the_disagreements(make_bars: Make, 
 
 def test_a_ticker_that_moves_out_stays_in_the_panel(make_bars: Make, make_snapshots: Make) -> None:
     bars, snapshots = _market(make_bars, make_snapshots)
-    ohlcv, quarantine, *_ = sector_bars(bars, NONE, snapshots, "it", DAYS, SETTINGS)
+    ohlcv, quarantine, *_ = sector_bars(company_bars(bars, NONE, DAYS, SETTINGS), snapshots, "it", DAYS)
     assert ohlcv["ticker"].unique(maintain_order=True).to_list() == ["LATER", "MOVER"]
     mover = ohlcv.filter(pl.col("ticker") == "MOVER")
     assert (mover["panel_from"] == mover["date"]).all()
@@ -92,7 +92,7 @@ def test_a_ticker_that_moves_out_stays_in_the_panel(make_bars: Make, make_snapsh
 def test_a_sector_without_tickers_is_empty(make_bars: Make, make_snapshots: Make) -> None:
     bars, snapshots = _market(make_bars, make_snapshots)
     for given, days in ((bars, DAYS), (bars.clear(), DAYS), (bars.clear(), DAYS[:0])):
-        ohlcv, quarantine, *_ = sector_bars(given, NONE, snapshots, "re", days, SETTINGS)
+        ohlcv, quarantine, *_ = sector_bars(company_bars(given, NONE, days, SETTINGS), snapshots, "re", days)
         assert ohlcv.is_empty()
         assert quarantine.is_empty()
         assert adjust(ohlcv).schema == DATASETS["prices"].schema
@@ -100,13 +100,15 @@ def test_a_sector_without_tickers_is_empty(make_bars: Make, make_snapshots: Make
 
 @pytest.mark.parametrize("cut", [date(2014, 3, 31), date(2021, 5, 14)])
 def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # type: ignore[no-untyped-def]
-    ohlcv, quarantine, *about, _ = sector_bars(real.bars, NONE, real.snapshots, real.sector, real.sessions, real.settings.files)
+    ohlcv, quarantine, *about = sector_bars(
+        company_bars(real.bars, NONE, real.sessions, real.settings.files), real.snapshots, real.sector, real.sessions
+    )
     snapshots = real.source.sector_snapshots(cut)
     tickers = panel_tickers(snapshots, real.sector, cut)
     days = calendar.sessions(date(2000, 1, 1), cut)
     given = real.source.bars(tickers, date(2000, 1, 1), cut)
     assert_frame_equal(given, real.bars.filter(pl.col("ticker").is_in(tickers) & (pl.col("date") <= cut)), check_exact=True)
-    early, early_quarantine, *early_about, _ = sector_bars(given, NONE, snapshots, real.sector, days, real.settings.files)
+    early, early_quarantine, *early_about = sector_bars(company_bars(given, NONE, days, real.settings.files), snapshots, real.sector, days)
     assert_frame_equal(early, ohlcv.filter(pl.col("panel_from") <= cut), check_exact=True)
     assert_frame_equal(adjust(early), adjust(ohlcv).filter(pl.col("panel_from") <= cut), check_exact=True)
     assert_frame_equal(early_quarantine, quarantine.filter(pl.col("date") <= cut), check_exact=True)
@@ -117,7 +119,9 @@ def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # 
 
 
 def test_a_real_sector(real) -> None:  # type: ignore[no-untyped-def]
-    ohlcv, quarantine, *_ = sector_bars(real.bars, NONE, real.snapshots, real.sector, real.sessions, real.settings.files)
+    ohlcv, quarantine, *_ = sector_bars(
+        company_bars(real.bars, NONE, real.sessions, real.settings.files), real.snapshots, real.sector, real.sessions
+    )
     ohlcv = DATASETS["ohlcv"].conform(ohlcv.with_columns(sector=pl.lit(real.sector)))
     assert not ohlcv.select("ticker", "date").is_duplicated().any()
     assert set(quarantine["reason"]) == {"stale_zero_volume", "disputed_stale_close"}
@@ -144,6 +148,9 @@ def test_a_real_sector(real) -> None:  # type: ignore[no-untyped-def]
     assert len(switch) == 56
     assert switch["change"].abs().max() < 0.12
     alone, *_ = sector_bars(
-        real.bars.filter(pl.col("ticker") == "PFE"), NONE, real.snapshots, real.sector, real.sessions, real.settings.files
+        company_bars(real.bars.filter(pl.col("ticker") == "PFE"), NONE, real.sessions, real.settings.files),
+        real.snapshots,
+        real.sector,
+        real.sessions,
     )
     assert_frame_equal(alone, ohlcv.filter(pl.col("ticker") == "PFE").drop("sector"), check_exact=True)

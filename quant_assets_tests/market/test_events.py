@@ -141,7 +141,7 @@ def test_a_repair_changes_the_series_and_nothing_else(make_bars: Make) -> None:
     mended = repair(judged, _detect(bars))
     assert_frame_equal(mended.drop("split_ratio"), judged.drop("split_ratio"), check_exact=True)
     assert mended["split_ratio"].to_list() == [1.0] * DAY + [2.0, 2.0] + [1.0] * (5 - DAY)
-    series, _ = join_providers(mended, FilesSettings())
+    series, _ = join_providers(with_steps(mended), FilesSettings())
     np.testing.assert_allclose(series["close"] * series["price_factor"], [100.0] * DAY + [101.0] * 3)
     np.testing.assert_allclose(series["volume"] * series["volume_factor"], 1000.0)
     assert series["split_factor"].to_list() == [1.0] * DAY + [2.0] * 3
@@ -164,7 +164,7 @@ def test_a_bar_with_the_event_of_a_refused_one_is_not_judged(make_bars: Make) ->
     assert _detect(
         steady, _other(make_bars, 1.0).filter(pl.col("date") != DAYS[2].item())
     ).is_empty()  # nor is its own fault blamed on the day after
-    assert join_providers(judge(bars, DAYS), FilesSettings())[0]["split_factor"].to_list() == [1.0, 1.0, 2.0, 2.0, 2.0]
+    assert join_providers(with_steps(judge(bars, DAYS)), FilesSettings())[0]["split_factor"].to_list() == [1.0, 1.0, 2.0, 2.0, 2.0]
 
 
 # --- The real files ---------------------------------------------------------------------------------------------------

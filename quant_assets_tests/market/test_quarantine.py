@@ -7,7 +7,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from quant_assets.market import calendar
-from quant_assets.market.bars import sector_bars
+from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.quarantine import judge, refuse_stale
 from quant_assets.market.steps import with_steps
 from quant_assets.settings import EventSettings
@@ -132,7 +132,7 @@ def test_the_series_is_bridged_by_the_provider_that_moved(real) -> None:  # type
     through = date(2010, 12, 31)
     days, bars = calendar.sessions(date(2000, 1, 1), through), real.source.bars(tickers, date(2000, 1, 1), through)
     ended = real.source.delistings(tickers, through)
-    panel = sector_bars(bars, ended, real.snapshots, "financials", days, real.settings.files)
+    panel = sector_bars(company_bars(bars, ended, days, real.settings.files), real.snapshots, "financials", days)
     refused = panel.quarantine.filter(pl.col("reason") == "disputed_stale_close")
     assert set(refused.select("ticker", "date", "provider").rows()) == {
         (ticker, day, "alpha_vantage")
@@ -146,6 +146,8 @@ def test_the_series_is_bridged_by_the_provider_that_moved(real) -> None:  # type
     # The disagreement stays on record.
     assert ("RF", date(2008, 9, 18)) in panel.price_disagreements.select("ticker", "date").rows()
     cut = date(2008, 9, 18)
-    early = sector_bars(bars.filter(pl.col("date") <= cut), ended.clear(), real.snapshots, "financials", days, real.settings.files)
+    early = sector_bars(
+        company_bars(bars.filter(pl.col("date") <= cut), ended.clear(), days, real.settings.files), real.snapshots, "financials", days
+    )
     assert_frame_equal(early.ohlcv, panel.ohlcv.filter(pl.col("date") <= cut), check_exact=True)
     assert_frame_equal(early.quarantine, panel.quarantine.filter(pl.col("date") <= cut), check_exact=True)
