@@ -2,6 +2,7 @@
 
 import os
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import polars as pl
@@ -171,6 +172,58 @@ def known(
     chosen = session.sectors(sector) if sector else []
     for each in output(rows_known(session.profile, dataset, chosen, day, ticker or [], only_newest=newest), dataset, day):
         _show(each)
+
+
+audit_app = typer.Typer(help="Prove that nothing of the graph uses the future.", no_args_is_help=True, rich_markup_mode="markdown")
+app.add_typer(audit_app, name="audit")
+
+
+@audit_app.command()
+def lookahead(
+    sector: SectorOption = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    asset: Annotated[
+        list[str] | None, typer.Option("--asset", "-a", help="Only this asset and what it reads; may be repeated [default: all].")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full/--quick", help="Every month and sector at cuts a year apart, or one sector's last two years.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Write every comparison into this file.")] = None,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors audited at the same time.")] = os.cpu_count() or 1,
+    profile: ProfileOption = None,
+) -> None:
+    """Compute the graph again on altered inputs and compare: what was known by a day must not change with what came after it.
+
+    The inputs are cut off at several days, replaced by random values after them, published later, shuffled, shortened, and without one
+    ticker. Everything runs in a temporary folder; the storage is not touched. Exit status 1 where something differs.
+
+    Examples:
+
+        quant audit lookahead
+
+        quant audit lookahead --profile files --sector energy --from 2014-01 --to 2015-12 --json audit.json
+
+        quant audit lookahead --asset features --sector it
+
+        quant audit lookahead --full --workers 8
+    """
+    session = _Session(profile)
+    from quant_assets.audit.parts import audit_parts
+    from quant_assets.cli_audit import Steps, chosen_parts, output, write
+
+    chosen = chosen_parts(session.profile, session.sectors(sector) if sector else [], first, last, asset or [], full=full)
+    with Steps(console) as steps:
+        result = audit_parts(chosen, workers, steps.advance)
+    for each in output(result):
+        if isinstance(each, Table):
+            _print_whole(each)
+        else:
+            _print(each)
+    for line in write(result, json):
+        _print(line)
+    if not result.passed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -20,15 +20,15 @@ from quant_assets.provenance.versions import effective, versions
 from quant_assets.settings import Settings, load_settings
 
 
-def build_defs(settings: Settings | None = None, on_written: Callable[[str, int], None] | None = None) -> dg.Definitions:
+def build_defs(of: Settings | Profile | None = None, on_written: Callable[[str, int], None] | None = None) -> dg.Definitions:
     """Definitions of a profile.
 
     Args:
-        settings: of the profile; by default those of `QUANT_PROFILE`.
+        of: the profile or its settings; by default that of `QUANT_PROFILE`.
         on_written: called with dataset and number of partitions after each write, for progress bars.
 
     """
-    profile = Profile(settings or load_settings())
+    profile = of if isinstance(of, Profile) else Profile(of or load_settings())
     with warnings.catch_warnings():
         # The partition mappings that we build on are marked beta; the version is pinned.
         warnings.simplefilter("ignore", dg.BetaWarning)

@@ -24,6 +24,8 @@ class Profile:
     """The profile that this process serves."""
 
     settings: Settings
+    #: A provider of the caller's own, in place of the one that the settings name.
+    provider: Source | None = None
 
     @cached_property
     def months(self) -> Months:
@@ -48,6 +50,8 @@ class Profile:
     @cached_property
     def source(self) -> Source:
         """The provider of market data."""
+        if self.provider is not None:
+            return self.provider
         start = month_start(self.settings.partitions.start)
         if self.settings.source == "demo":
             from quant_assets.sources.demo import DemoSource

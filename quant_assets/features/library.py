@@ -4,6 +4,7 @@ A ready-made set is a module with `FEATURES`, named in `SETS`; how a user's modu
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 
 import polars as pl
@@ -14,7 +15,8 @@ from quant_assets.features.cross_section import Breadth, CrossSection
 from quant_assets.features.fundamental import StatementFeature
 from quant_assets.features.ohlcv import PeakFeature
 from quant_assets.schemas import Column, Dataset
-from quant_assets.schemas.columns import day, ticker
+from quant_assets.schemas.columns import FIRST_BAR, day, ticker
+from quant_assets.schemas.dataset import Across
 from quant_assets.settings import FundamentalSettings
 from quant_assets.signals.audit import audit
 from quant_assets.signals.declarations import FIELDS, Declared, Feature, FeatureSet
@@ -109,7 +111,7 @@ class FeatureLibrary:
             ("ticker", "date"),
             "date",
             "date",
-            {"ticker": ticker(), "date": day()} | {feature.name: feature.column for feature in self.features},
+            {"ticker": ticker(), "date": day()} | {feature.name: self._column(feature) for feature in self.features},
         )
 
     @property
@@ -122,7 +124,7 @@ class FeatureLibrary:
             "date",
             "date",
             {"sector": Column(pl.String, "sector of the member"), "ticker": ticker(), "date": day()}
-            | {feature.name: feature.column for feature in self.market},
+            | {feature.name: replace(feature.column, across="market") for feature in self.market},
             grain="month",
         )
         counted = Dataset(
@@ -134,8 +136,19 @@ class FeatureLibrary:
             {"date": day(), "members": Column(pl.Int32, "members with features", "tickers", ge=1)}
             | {each.name: each.column for each in self.breadth},
             grain="month",
+            across="market",
         )
         return (*((compared,) if self.market else ()), *((counted,) if self.breadth else ()))
+
+    def _column(self, feature: Declared[object]) -> Column:
+        anchored = FIRST_BAR if isinstance(feature, PeakFeature) else feature.anchored
+        return replace(feature.column, across=self._across(feature), anchored=anchored)
+
+    def _across(self, feature: Declared[object]) -> Across:
+        """Whose other tickers a feature depends on: those that it is compared with, or whose mean return it reads."""
+        if isinstance(feature, CrossSection):
+            return feature.within
+        return "sector" if feature.name in self.windows.reach("sector_return") else ""
 
     def group(self, feature: Declared[object]) -> str:
         """The ready-made set or module that a feature comes from; what is counted of the market belongs to the set `cross_section`."""

@@ -7,6 +7,7 @@ import numpy as np
 from quant_assets.features.bars import BAR_BEFORE, over
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray
+from quant_assets.schemas.columns import TIES
 from quant_assets.signals.declarations import Feature, Inputs
 from quant_assets.signals.windows import Windows, adx_memory, ema_memory, wilder_memory
 
@@ -126,7 +127,7 @@ def _directional_indicator(name: str, smoothed: str, meaning: str) -> Feature:
     def compute(x: Inputs, w: Windows) -> FloatArray:
         return 100.0 * over(x[smoothed], x["smoothed_range_14"])
 
-    return Feature(name, (smoothed, "smoothed_range_14"), 0, compute, meaning, "percent", source=_WILDER, ge=0)
+    return Feature(name, (smoothed, "smoothed_range_14"), 0, compute, meaning, "percent", source=_WILDER, ge=0, anchored=TIES)
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -217,5 +218,6 @@ FEATURES: tuple[Feature, ...] = (
         source=_WILDER,
         ge=0,
         le=100,
+        anchored=TIES,
     ),
 )

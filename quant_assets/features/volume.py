@@ -4,6 +4,7 @@ import numpy as np
 
 from quant_assets.features.bars import BAR_BEFORE, over
 from quant_assets.market.panel import FloatArray
+from quant_assets.schemas.columns import TIES
 from quant_assets.signals.declarations import Feature, Inputs
 from quant_assets.signals.windows import Windows
 
@@ -125,6 +126,7 @@ FEATURES: tuple[Feature, ...] = (
         source="Quong & Soudack (1989), Technical Analysis of Stocks & Commodities 7:3",
         ge=0,
         le=100,
+        anchored=TIES,
     ),
     Feature(
         "typical_turnover",

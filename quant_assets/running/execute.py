@@ -58,10 +58,10 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
 
 def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> list[str | None]:
     context = multiprocessing.get_context("spawn")
-    _share_cores(min(workers, len(chains)))
+    share_cores(min(workers, len(chains)))
     manager = SyncManager(ctx=context)
     manager.start(_end_with, (os.getpid(),))
-    with manager, _pool(min(workers, len(chains)), context) as pool:
+    with manager, worker_pool(min(workers, len(chains)), context) as pool:
         written: Any = manager.Queue()
         interrupted: Any = manager.Event()
         try:
@@ -80,14 +80,15 @@ def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: in
             raise
 
 
-def _share_cores(workers: int) -> None:
+def share_cores(workers: int) -> None:
     """Let the threads of all workers together be as many as there are cores; what the user has set is kept."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for variable in ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(variable, str(max(1, cores // workers)))
 
 
-def _pool(workers: int, context: SpawnContext) -> ProcessPoolExecutor:
+def worker_pool(workers: int, context: SpawnContext) -> ProcessPoolExecutor:
+    """Processes that end soon after this one."""
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),))
 
 
@@ -151,12 +152,21 @@ def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | 
         instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
         # At one time for all of it: Dagster then makes the list of all partition keys once, and not for each event that needs it.
         with dg.partition_loading_context(effective_dt=datetime.now(UTC)):
-            return _executed(chain, _MADE[0].job, instance)
+            return execute_chain(chain, _MADE[0].job, instance)
 
 
-def _executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance) -> str | None:
+def execute_chain(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance, *, checks: bool = True) -> str | None:
+    """Execute a chain in this process up to its first failing run; the reason of that, or None.
+
+    Args:
+        chain: phases, upstream first.
+        job: of all assets.
+        instance: where the runs are recorded.
+        checks: whether the asset checks run too.
+
+    """
     for number, phase in enumerate(chain):
-        run = job.get_subset(asset_selection={dg.AssetKey(name) for name in phase.assets})
+        run = job.get_subset(asset_selection={dg.AssetKey(name) for name in phase.assets}, asset_check_selection=None if checks else set())
         result = run.execute_in_process(
             instance=instance,
             tags=phase.range_tags,
@@ -169,7 +179,9 @@ def _executed(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.Dagste
         if len(phase.sectors) < 2:
             return reason
         # One sector's failure is not another's: each goes on alone from here.
-        reasons = [_executed(rest, job, instance) for rest in zip(*(each.alone() for each in chain[number:]), strict=True)]
+        reasons = [
+            execute_chain(rest, job, instance, checks=checks) for rest in zip(*(each.alone() for each in chain[number:]), strict=True)
+        ]
         return "\n".join(each for each in reasons if each) or None
     return None
 

@@ -101,6 +101,10 @@ class Planner:
                 self._matures[name] = spec.metadata["matures_months"]
         self.order = self._sorted()
 
+    def reads(self, name: str) -> tuple[str, ...]:
+        """Names of the assets that an asset reads."""
+        return tuple(self._reads[name])
+
     def select(self, selection: str | None, defs: dg.Definitions) -> list[str]:
         """Names of an asset selection, or of every asset.
 

@@ -10,6 +10,9 @@ from polars.datatypes import DataType, DataTypeClass
 
 from quant_assets.errors import DatasetError
 
+#: Whose other tickers a value depends on.
+Across = Literal["", "sector", "market"]
+
 
 @dataclass(frozen=True)
 class Column:
@@ -22,6 +25,9 @@ class Column:
         nullable: whether null (missing, not yet known, not enough history) is legal.
         ge, gt, le: inclusive lower, exclusive lower and inclusive upper bound.
         isin: the only legal values.
+        across: whose other tickers a value depends on by its meaning; empty where a ticker's value follows from itself alone. Without
+            other tickers the value changes, and `quant audit` lets it.
+        anchored: why a value goes on depending on the first bar, however long ago; empty where it settles with the declared lookback.
 
     """
 
@@ -33,6 +39,8 @@ class Column:
     gt: float | None = None
     le: float | None = None
     isin: tuple[str, ...] | None = None
+    across: Across = ""
+    anchored: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,8 @@ class Dataset:
         known_at: the date column that says when the row became known.
         columns: in file order, without `sector` and `month`, which are in the path.
         grain: "sector" for sector x month, "month" for month only.
+        across: as of a column, for all of them and for which rows there are: what is chosen, counted or summed over tickers.
+        anchored: as of a column, for all of them and for which rows there are.
 
     """
 
@@ -57,6 +67,8 @@ class Dataset:
     known_at: str
     columns: Mapping[str, Column]
     grain: Literal["sector", "month"] = "sector"
+    across: Across = ""
+    anchored: str = ""
 
     @cached_property
     def schema(self) -> pl.Schema:

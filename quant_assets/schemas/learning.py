@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quant_assets.schemas.columns import HORIZON, as_of, day, ratio, ticker
+from quant_assets.schemas.columns import HORIZON, LEARNED, as_of, day, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset
 
 LEARNING = (
@@ -31,6 +31,8 @@ LEARNING = (
             "ic": ratio("mean over test dates of the cross-sectional Pearson correlation", ge=-1, le=1),
             "rank_ic": ratio("mean over test dates of the cross-sectional Spearman correlation", ge=-1, le=1),
         },
+        across="sector",
+        anchored=LEARNED,
     ),
     Dataset(
         "predictions",
@@ -51,5 +53,7 @@ LEARNING = (
             "model": Column(pl.String, "kind of model"),
             "model_version": Column(pl.String, "first 12 characters of the model's SHA-256"),
         },
+        across="sector",
+        anchored=LEARNED,
     ),
 )

@@ -1,8 +1,10 @@
 """Datasets of the market group: what providers deliver, screened, adjusted and dated."""
 
+from dataclasses import replace
+
 import polars as pl
 
-from quant_assets.schemas.columns import as_of, day, money, price, ratio, ticker
+from quant_assets.schemas.columns import FIRST_BAR, as_of, day, money, price, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset
 
 PANEL = {
@@ -18,8 +20,11 @@ PANEL = {
     ),
 }
 
-LISTED = day(
-    "first session of the company's bars: a symbol that trades again after a delisting is another company's, and its history starts anew"
+LISTED = replace(
+    day(
+        "first session of the company's bars: a symbol that trades again after a delisting is another company's, whose history starts anew"
+    ),
+    anchored=FIRST_BAR,
 )
 
 BAR = {
@@ -96,9 +101,11 @@ MARKET = (
             ),
             "adjustment": Column(pl.String, "what the provider already adjusted for", isin=("as_traded", "total_return")),
             "provider": Column(pl.String, "which provider the bar comes from"),
-            "price_factor": Column(pl.Float64, "times a price: the forward-anchored adjusted price", "1", gt=0),
-            "volume_factor": Column(pl.Float64, "times the volume: the volume in shares of the first bar", "1", gt=0),
-            "split_factor": Column(pl.Float64, "shares now for one share at the first bar, by the splits known", "1", gt=0),
+            "price_factor": Column(pl.Float64, "times a price: the forward-anchored adjusted price", "1", gt=0, anchored=FIRST_BAR),
+            "volume_factor": Column(pl.Float64, "times the volume: the volume in shares of the first bar", "1", gt=0, anchored=FIRST_BAR),
+            "split_factor": Column(
+                pl.Float64, "shares now for one share at the first bar, by the splits known", "1", gt=0, anchored=FIRST_BAR
+            ),
             "traded_factor": Column(
                 pl.Float64,
                 "times a price: the price as traded. 1 for as-traded bars; for adjusted bars after them carried forward by the provider's "
@@ -270,6 +277,8 @@ MARKET = (
             "with_sector": Column(pl.Int32, "of those, with a sector: the others are in no sector's universe", "names", ge=0),
             "with_bar": Column(pl.Int32, "members with a bar of the provider", "names", ge=0),
         },
+        across="market",
+        anchored="has the first session of each June since the profile's start, and the providers that had a bar on any of them",
     ),
     Dataset(
         "price_peaks",
@@ -279,9 +288,16 @@ MARKET = (
         "as_of",
         {"ticker": ticker(), "as_of": as_of(), "listed": LISTED}
         | {
-            name: Column(pl.Float64, f"highest {name.replace('_', ' ')} so far, forward-anchored", nullable="_mean_" in name, ge=0)
+            name: Column(
+                pl.Float64,
+                f"highest {name.replace('_', ' ')} so far, forward-anchored",
+                nullable="_mean_" in name,
+                ge=0,
+                anchored=FIRST_BAR,
+            )
             for name in OHLCV_QUANTITIES
         },
+        anchored=FIRST_BAR,
     ),
     Dataset(
         "prices",
@@ -290,7 +306,7 @@ MARKET = (
         "panel_from",
         "panel_from",
         {
-            **BAR,
+            **{name: replace(column, anchored=FIRST_BAR) if column.dtype == pl.Float64 else column for name, column in BAR.items()},
             "close_unadjusted": Column(
                 pl.Float64,
                 "close as traded; null where only adjusted prices are known (before the first as-traded bar)",
@@ -305,7 +321,9 @@ MARKET = (
                 nullable=True,
                 ge=0,
             ),
-            "split_factor": Column(pl.Float64, "shares now for one share at the first bar, by the splits known", "1", gt=0),
+            "split_factor": Column(
+                pl.Float64, "shares now for one share at the first bar, by the splits known", "1", gt=0, anchored=FIRST_BAR
+            ),
             **PANEL,
         },
     ),

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quant_assets.schemas.columns import as_of, ratio
+from quant_assets.schemas.columns import LEARNED, as_of, ratio
 from quant_assets.schemas.dataset import Column, Dataset
 from quant_assets.schemas.signals import SIGNALS
 
@@ -21,6 +21,8 @@ OPERATIONS = (
             "unit": Column(pl.String, "unit of the figure"),
             "report_file": Column(pl.String, "HTML page, relative to the profile's storage"),
         },
+        across="sector",
+        anchored=LEARNED,
     ),
     Dataset(
         "sector_scorecard",
@@ -39,6 +41,7 @@ OPERATIONS = (
             "best_long": Column(pl.String, "long candidate of rank 1", nullable=True),
             "regime": Column(pl.String, "regime of the sector", nullable=True, isin=("risk_on", "risk_off")),
         },
+        across="sector",
     ),
     Dataset(
         "data_quality",
@@ -54,6 +57,7 @@ OPERATIONS = (
             "member_sessions": Column(pl.Int32, "sessions times members", ge=1),
             "member_bars": Column(pl.Int32, "of those, with a bar", ge=0),
         },
+        across="sector",
     ),
     Dataset(
         "candidates_sql",
@@ -62,5 +66,6 @@ OPERATIONS = (
         "as_of",
         "as_of",
         next(dataset.columns for dataset in SIGNALS if dataset.name == "candidates"),
+        across="sector",
     ),
 )

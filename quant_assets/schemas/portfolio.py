@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quant_assets.schemas.columns import as_of, day, ratio, ticker
+from quant_assets.schemas.columns import LEARNED, as_of, day, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset
 from quant_assets.settings import SECTORS
 
@@ -20,6 +20,7 @@ PORTFOLIO = (
             "drawdown": ratio("sector's equal-weight index against its highest close of the window, as a positive fraction", ge=0, le=1),
             "reason": Column(pl.String, "which thresholds were crossed, or that history is too short"),
         },
+        across="sector",
     ),
     Dataset(
         "weights",
@@ -36,6 +37,8 @@ PORTFOLIO = (
             "score_source": Column(pl.String, "what the score is", isin=("prediction", "composite_score")),
             "volatility": ratio("annualised volatility that the weight is inverse to", gt=0),
         },
+        across="sector",
+        anchored=LEARNED,
     ),
     Dataset(
         "backtest",
@@ -54,6 +57,8 @@ PORTFOLIO = (
             "positions": Column(pl.Int32, "names held after the close", ge=0),
             "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
         },
+        across="sector",
+        anchored=LEARNED,
     ),
     Dataset(
         "portfolio_weights",
@@ -69,6 +74,8 @@ PORTFOLIO = (
             "sector_share": ratio("share of the sector", nullable=False, gt=0, le=1),
         },
         grain="month",
+        across="market",
+        anchored=LEARNED,
     ),
     Dataset(
         "portfolio_backtest",
@@ -87,5 +94,7 @@ PORTFOLIO = (
             "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
         },
         grain="month",
+        across="market",
+        anchored=LEARNED,
     ),
 )

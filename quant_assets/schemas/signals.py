@@ -26,6 +26,7 @@ SIGNALS = (
             "universe_count": Column(pl.Int32, "members of the sector at as_of", ge=1),
             "eligible_count": Column(pl.Int32, "members that passed the filters", ge=1),
         },
+        across="sector",
     ),
     Dataset(
         "labels",

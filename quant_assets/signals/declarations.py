@@ -48,6 +48,7 @@ class Declared(Generic[How_co]):
         lag: sessions after its own at which a value becomes known; the row at t then holds the value of t - lag.
         source: paper or book, and equation or page.
         ge, gt, le: inclusive lower, exclusive lower and inclusive upper bound.
+        anchored: as of `schemas.Column`: why the lookback alone does not settle it; empty where it does.
 
     """
 
@@ -62,11 +63,12 @@ class Declared(Generic[How_co]):
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
+    anchored: str = ""
 
     @property
     def column(self) -> Column:
         """The column of a dataset; null where history is too short or the value is not defined."""
-        return Column(pl.Float64, self.meaning, self.unit, nullable=True, ge=self.ge, gt=self.gt, le=self.le)
+        return Column(pl.Float64, self.meaning, self.unit, nullable=True, ge=self.ge, gt=self.gt, le=self.le, anchored=self.anchored)
 
 
 @dataclass(frozen=True, eq=False)

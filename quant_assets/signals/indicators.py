@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from quant_assets.market.panel import STALE_SESSIONS, Panel
 from quant_assets.schemas import Column, Dataset
-from quant_assets.schemas.columns import day, price, ticker
+from quant_assets.schemas.columns import FIRST_BAR, day, price, ticker
 from quant_assets.settings import GarchSettings, IndicatorSettings, SectorWindows
 from quant_assets.signals.columns import check_sessions, member_mask, member_rows
 from quant_assets.signals.declarations import Declared, Feature, FeatureSet
@@ -115,8 +115,9 @@ def dataset(settings: IndicatorSettings) -> Dataset:
         ("ticker", "date"),
         "date",
         "date",
-        {"ticker": ticker(), "date": day(), "close": price("adjusted close")}
+        {"ticker": ticker(), "date": day(), "close": replace(price("adjusted close"), anchored=FIRST_BAR)}
         | columns
+        | {"moving_average": replace(columns["moving_average"], anchored=FIRST_BAR)}
         | {"history_sessions": replace(columns["history_sessions"], dtype=pl.Int32, nullable=False), "garch_fitted_on": fitted_on},
     )
 

@@ -3,7 +3,7 @@
 How rows are read is here; which of them are good, and what follows from them, is decided in `quant_assets.market`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
 from quant_assets.market.share_counts import spin_off_correction
-from quant_assets.settings import FilesSettings, FundamentalFile, MacroFile, MacroSeries, PriceFile
+from quant_assets.settings import FilesSettings, FundamentalFile, MacroFile, MacroSeries, MembershipFile, PriceFile, SecuritiesFile
 from quant_assets.sources.base import BARS, DELISTINGS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
 
 _MAPPING = "conf/profiles/files.yaml"
@@ -27,6 +27,10 @@ _FIGURES = ("revenue", "gross_profit", "operating_income", "net_income", "total_
 _PERIOD = ("ticker", "period_end", "frequency")
 
 Columns = Mapping[str, str | tuple[str, ...]]
+File = PriceFile | MembershipFile | SecuritiesFile | FundamentalFile | MacroFile
+
+#: The rows of a file, under our names, as they are to be read.
+Rows = Callable[[File, pl.LazyFrame], pl.LazyFrame]
 
 
 class FilesSource:
@@ -38,6 +42,7 @@ class FilesSource:
         settings: which files there are and how they are read.
         data_dir: their folder.
         start: first day of the profile; delistings before it are left out.
+        rows: what is read in place of a file's rows, which may then be none; the look-ahead audit alters them so.
 
     Raises:
         SourceError: the folder is not set, missing or empty; later a file or column is missing or cannot be read.
@@ -46,7 +51,7 @@ class FilesSource:
 
     name = "files"
 
-    def __init__(self, settings: FilesSettings, data_dir: Path | None, start: date) -> None:
+    def __init__(self, settings: FilesSettings, data_dir: Path | None, start: date, rows: Rows | None = None) -> None:
         wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {_MAPPING}"
         if data_dir is None:
             raise SourceError(f"QUANT_DATA_DIR is not set; set it to the folder that holds {wanted}")
@@ -57,6 +62,7 @@ class FilesSource:
         self._settings = settings
         self._folder = data_dir
         self._start = start
+        self._rows = rows
         self._read: dict[int, pl.DataFrame] = {}
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
@@ -191,7 +197,7 @@ class FilesSource:
         file = self._settings.securities
         if file is None:
             return SECTOR_SNAPSHOTS.to_frame()
-        frame = _collect(self._scan(file.file, _named(file.columns, ("ticker", "sector", "known_at"))), file.file).drop_nulls()
+        frame = _collect(self._scan(file, _named(file.columns, ("ticker", "sector", "known_at"))), file.file).drop_nulls()
         unknown = frame.filter(~pl.col("sector").is_in(list(file.sectors))).sort("ticker", "known_at")
         if len(unknown):
             row = unknown.row(0, named=True)
@@ -213,7 +219,7 @@ class FilesSource:
         file = self._settings.membership
         if file is None:
             return MEMBERSHIP.to_frame()
-        frame = _collect(self._scan(file.file, _named(file.columns, MEMBERSHIP)), file.file).drop_nulls(["ticker", "start_date"])
+        frame = _collect(self._scan(file, _named(file.columns, MEMBERSHIP)), file.file).drop_nulls(["ticker", "start_date"])
         if not file.end_is_member:
             frame = frame.with_columns(pl.col("end_date").dt.offset_by("-1d"))
         return frame.filter(pl.col("end_date").is_null() | (pl.col("end_date") >= pl.col("start_date"))).sort("ticker", "start_date")
@@ -233,19 +239,19 @@ class FilesSource:
     def _observations(self, file: MacroFile) -> pl.DataFrame:
         """Observations of one file; of several releases of a period, those that changed its value."""
         columns = _named(file.columns, ("series_id", "period", "value")) | _optional(file.columns, ("released",))
-        frame = _collect(self._scan(file.file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
+        frame = _collect(self._scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
         absent = sorted(set(file.series) - set(frame["series_id"]))
-        if absent:
+        if absent and self._rows is None:
             raise SourceError(f"{file.file} has no series '{absent[0]}'; add it to the file or remove it from {_MAPPING}")
         frame = frame.drop_nulls(["period", "value"]).with_columns(
             frequency=pl.col("series_id").replace_strict(_of_series(file.series, "frequency")),
             lag=pl.col("series_id").replace_strict(_of_series(file.series, "lag_days")),
             released=pl.col("released") if "released" in columns else pl.lit(None, pl.Date),
         )
-        lasts = (_last_day_of("period", pl.col("frequency")) - pl.col("period")).dt.total_days()
+        lasts = (last_day_of("period", pl.col("frequency")) - pl.col("period")).dt.total_days()
         return (
             frame.with_columns(
-                lag_days=(lasts + pl.col("lag")).cast(pl.Int32), released=_last_day_of("released", pl.lit(file.vintage)).cast(pl.Date)
+                lag_days=(lasts + pl.col("lag")).cast(pl.Int32), released=last_day_of("released", pl.lit(file.vintage)).cast(pl.Date)
             )
             .sort("series_id", "period", "released")
             .filter(pl.col("value").ne_missing(pl.col("value").shift().over("series_id", "period")))
@@ -265,7 +271,7 @@ class FilesSource:
         - Share counts that reflect the splits up to the snapshot are taken back to the publication.
         """
         optional = _optional(file.columns, ("form", "snapshot", "company", "restated_on", *_FIGURES))
-        frame = _collect(self._scan(file.file, _named(file.columns, ("ticker", "period_end", "published")) | optional), file.file)
+        frame = _collect(self._scan(file, _named(file.columns, ("ticker", "period_end", "published")) | optional), file.file)
         frame = frame.drop_nulls(["ticker", "period_end"]).with_columns(
             *(pl.lit(None, pl.Float64).alias(name) for name in _FIGURES if name not in optional),
             frequency=pl.col("form").replace_strict(file.forms, default=None) if file.forms else pl.lit(file.frequency),
@@ -354,7 +360,8 @@ class FilesSource:
         """`ticker`, `day` of a split, `so_far` (product of its splits); each day's from the best file with a bar of it.
 
         Best by precedence, not the longest: what a file goes on to say later must not change what is known of an earlier day, and
-        files of adjusted prices give spin-offs as splits, which share counts do not reflect.
+        files of adjusted prices give spin-offs as splits, which share counts do not reflect. Of the files as they are: a snapshot's counts
+        contain the splits up to it, whatever is to be read of the prices.
         """
         files = {place: file for place, file in enumerate(self._settings.prices) if "split_ratio" in file.columns}
         schema = pl.Schema({"ticker": pl.String, "day": pl.Date, "so_far": pl.Float64})
@@ -362,13 +369,17 @@ class FilesSource:
             return schema.to_frame()
         events = pl.concat(
             _collect(
-                self._scan_prices(file).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)), file.file
+                self._scan_prices(file, as_given=True).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)),
+                file.file,
             ).select("ticker", "date", "split_ratio", place=pl.lit(place))
             for place, file in files.items()
         )
         days = events.lazy().select("ticker", "date").unique()
         there = pl.concat(
-            _collect(self._scan_prices(file).join(days, on=["ticker", "date"]).select("ticker", "date", place=pl.lit(place)), file.file)
+            _collect(
+                self._scan_prices(file, as_given=True).join(days, on=["ticker", "date"]).select("ticker", "date", place=pl.lit(place)),
+                file.file,
+            )
             for place, file in files.items()
         )
         best = there.group_by("ticker", "date").agg(pl.col("place").min())
@@ -392,15 +403,15 @@ class FilesSource:
             lost = ends.filter(pl.col("ticker").is_null() | (pl.col("lost") > 0))
             if len(lost):
                 raise SourceError(f"{file.file}: a row of ticker {lost['ticker'][0]} has no ticker or no date; remove it")
-            if ends.is_empty():
+            if ends.is_empty() and self._rows is None:
                 raise SourceError(f"{file.file} has no bars{f' where {file.where}' if file.where else ''}; mend the file or {_MAPPING}")
             self._read[precedence] = ends.select("ticker", "last")
         return self._read[precedence]
 
-    def _scan_prices(self, file: PriceFile) -> pl.LazyFrame:
-        """Bars of a file, by its own symbols, without those of `not_the_member`."""
+    def _scan_prices(self, file: PriceFile, *, as_given: bool = False) -> pl.LazyFrame:
+        """Bars of a file, by its own symbols, without those of `not_the_member`; `as_given` whatever is to be read in place of its rows."""
         columns = _named(file.columns, _BAR) | _optional(file.columns, _EVENTS)
-        scan = self._scan(file.file, columns, file.where)
+        scan = self._scan(file, columns, as_given=as_given)
         for symbol, span in file.not_the_member.items():
             strange = (pl.col("ticker") == symbol) & pl.col("date").is_between(span.first, span.last)
             scan = scan.filter(~strange.fill_null(False))  # a row without ticker or date is refused elsewhere
@@ -479,13 +490,14 @@ class FilesSource:
         schema = {"asked": pl.String, "ticker": pl.String, "first": pl.Date, "last": pl.Date, "place": pl.Int64}
         return pl.DataFrame(rows, schema, orient="row")
 
-    def _scan(self, file: str, columns: Columns, where: Mapping[str, str] | None = None) -> pl.LazyFrame:
+    def _scan(self, of: File, columns: Columns, *, as_given: bool = False) -> pl.LazyFrame:
         """Our columns of a file, lazily: texts, dates and Float64.
 
         Raises:
             SourceError: the file or a column is missing, or a column has another type; names it and the remedy.
 
         """
+        file, where = of.file, of.where if isinstance(of, PriceFile) else {}
         path = self._folder / file
         if not path.is_file():
             raise SourceError(
@@ -498,12 +510,13 @@ class FilesSource:
             schema = scan.collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise SourceError(_unreadable(file, error)) from None
-        for name in [*(name for names in columns.values() for name in _several(names)), *(where or {})]:
+        for name in [*(name for names in columns.values() for name in _several(names)), *where]:
             if name not in schema:
                 raise SourceError(f"{file} has no column '{name}'; it has {', '.join(schema)}; mend the file or its columns in {_MAPPING}")
-        for name, value in (where or {}).items():
+        for name, value in where.items():
             scan = scan.filter(pl.col(name) == value)
-        return scan.select(_column(file, ours, _several(theirs), schema) for ours, theirs in columns.items())
+        read = scan.select(_column(file, ours, _several(theirs), schema) for ours, theirs in columns.items())
+        return read if self._rows is None or as_given else self._rows(of, read)
 
 
 def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> pl.Expr:
@@ -530,7 +543,7 @@ def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> p
     return pl.when(there).then(pl.sum_horizontal(numbers)).alias(ours)
 
 
-def _last_day_of(start: str, frequency: pl.Expr) -> pl.Expr:
+def last_day_of(start: str, frequency: pl.Expr) -> pl.Expr:
     """Last day of the period that starts on a day: the day itself where the frequency is neither monthly nor quarterly."""
     months = frequency.replace_strict({"monthly": "1mo", "quarterly": "3mo"}, default="1d", return_dtype=pl.String)
     return pl.col(start).dt.offset_by(months).dt.offset_by("-1d")

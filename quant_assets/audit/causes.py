@@ -1,0 +1,76 @@
+"""Which mistake is likely behind a difference: from the test that found it and the pattern of the rows that differ."""
+
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from quant_assets.audit.compare import Difference
+from quant_assets.audit.findings import TestName
+from quant_assets.market import calendar
+from quant_assets.schemas import Dataset
+
+#: Differences on no more than so many of the last sessions before the cut look like a window that reaches over it.
+_NEAR_SESSIONS = 70
+
+#: Also the cause of what differs in the other tests of the future, where it differs in the test of publication.
+PUBLISHED_LATER = "uses a value before it was published: joined on the period's end or the day of the event, not on the day of publication"
+
+
+def likely_cause(test: TestName, dataset: Dataset, difference: Difference, cut: date | None) -> str:
+    """One sentence for a person who looks for the mistake."""
+    if test == "order":
+        return "depends on the order of the input's rows: a sort is missing, or ties are broken by position"
+    if test == "company":
+        if difference.column is None:
+            return "which rows there are depends on another ticker; declare `across` of the dataset if that is meant"
+        return (
+            "depends on another ticker: a shift or window that runs over the border of two tickers, or a statistic over all of them; "
+            "declare `across` of the column if that is meant"
+        )
+    if test == "publication":
+        return PUBLISHED_LATER
+    if test == "warm_up":
+        return "depends on more history than its declared lookback; raise the lookback, or declare the column `anchored`"
+    if difference.column is None:
+        return "which rows there are depends on what became known later: survivors only, a later sector or membership, or a later delisting"
+    return _of_the_future(dataset, difference, cut)
+
+
+def _of_the_future(dataset: Dataset, difference: Difference, cut: date | None) -> str:
+    rows, days = difference.rows, difference.days
+    share = len(rows) / max(difference.compared, 1)
+    if _same_factor(rows, dataset):
+        return "every row of a ticker differs by the same factor: scaled by something of the end of the data (adjusted backwards?)"
+    first: date = rows[dataset.dated_by][0]
+    sessions = len(calendar.sessions(first, cut)) if cut is not None else 0
+    with_difference = rows[dataset.dated_by].n_unique()
+    if dataset.dated_by == "as_of":
+        return f"decisions from {first} on use what became known after the cut"
+    in_month_of_cut = cut is not None and (first.year, first.month) == (cut.year, cut.month)
+    if in_month_of_cut and first.day <= 5 and sessions > 5:
+        return "only rows of the cut's own month differ, from its start: a statistic over the calendar month, or one decided at its end"
+    if first > days[0] and sessions <= _NEAR_SESSIONS:
+        return (
+            f"only the last {sessions} sessions before the cut differ: a shift or centred window that reaches {sessions} ahead, or a fill"
+        )
+    if share > 0.9 or with_difference > 0.9 * len(days):
+        return "rows of every day differ: a statistic over the whole sample (mean, deviation, maximum, rank, fit) or a later map"
+    return f"rows from {first} on differ in {share:.0%} of the cases: something that became known after the cut is used"
+
+
+def _same_factor(rows: pl.DataFrame, dataset: Dataset) -> bool:
+    """Whether found over expected is one number for each ticker, not 1, over many rows."""
+    if "ticker" not in rows.columns or not rows.schema["expected"].is_float() or len(rows) < 20:
+        return False
+    ratios = (
+        rows.select("ticker", ratio=pl.col("found") / pl.col("expected"))
+        .filter(pl.col("ratio").is_finite())
+        .group_by("ticker")
+        .agg(low=pl.col("ratio").min(), high=pl.col("ratio").max(), rows=pl.len())
+        .filter(pl.col("rows") >= 5)
+    )
+    if ratios.is_empty():
+        return False
+    same = np.isclose(ratios["low"].to_numpy(), ratios["high"].to_numpy(), rtol=1e-6, atol=0.0)
+    return bool(same.mean() > 0.9)

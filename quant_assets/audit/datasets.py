@@ -1,0 +1,49 @@
+"""Assets computed from stored datasets that were altered, for controls whose alteration lies in the middle of the graph. No comparison."""
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from quant_assets.audit.runs import Recomputed
+from quant_assets.running.execute import RunFailedError
+from quant_assets.settings import Settings
+
+Alter = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+def read_all(run: Recomputed, name: str) -> pl.DataFrame:
+    """Every partition of a dataset in a scratch folder."""
+    dataset, store = run.profile.datasets[name], run.profile.store
+    return store.read(dataset, store.existing(dataset)).collect()
+
+
+def with_datasets(base: Recomputed, folder: Path, settings: Settings, datasets: Mapping[str, Alter | None]) -> Recomputed:
+    """A new scratch folder that holds some of another's datasets.
+
+    Args:
+        base: where the datasets are.
+        folder: the new one.
+        settings: of the new one.
+        datasets: what it holds, and how each is altered; None leaves it as it is.
+
+    """
+    run, store = Recomputed.at(folder, settings, base.profile.provider), base.profile.store
+    for name, alter in datasets.items():
+        dataset, rows = base.profile.datasets[name], read_all(base, name)
+        known = {each: store.known_through(dataset, each) or date.max for each in store.existing(dataset)}
+        run.profile.store.write(dataset, rows if alter is None else alter(rows), known, known.__getitem__)
+    return run
+
+
+def compute(run: Recomputed, names: list[str], sector: str, first: str, last: str) -> None:
+    """Compute assets of a sector, or of the market, for the months.
+
+    Raises:
+        RunFailedError: an asset failed.
+
+    """
+    run.compute(names, [sector], first, last)
+    if run.failures:
+        raise RunFailedError("\n".join(run.failures))

@@ -1,0 +1,142 @@
+"""The real assets computed in a scratch folder, on a source and settings of the audit's choice. What is compared is decided elsewhere."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+
+from quant_assets.definitions import build_defs
+from quant_assets.errors import SettingsError
+from quant_assets.partitions import key, month_range, parse_key
+from quant_assets.profile import Profile
+from quant_assets.running.bookkeeping import relax
+from quant_assets.running.execute import execute_chain
+from quant_assets.running.plan import Phase, Planner
+from quant_assets.settings import Settings
+from quant_assets.sources.base import Source
+
+
+@dataclass
+class Recomputed:
+    """A profile whose storage is a scratch folder, and what has been computed there.
+
+    Attributes:
+        profile: with the scratch storage.
+        keys: partitions that were computed, by dataset.
+        failures: why runs failed, as `running.execute` says it.
+
+    """
+
+    profile: Profile
+    keys: dict[str, set[str]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        relax()
+        logging.getLogger("dagster").setLevel(logging.CRITICAL)
+        self._defs = build_defs(self.profile)
+        self._job = self._defs.resolve_implicit_global_asset_job_def()
+        self.planner = Planner(self._defs, self.profile)
+
+    @classmethod
+    def at(cls, folder: Path, settings: Settings, source: Source | None) -> "Recomputed":
+        """Nothing computed yet.
+
+        Args:
+            folder: scratch.
+            settings: of the run; its storage is replaced.
+            source: the provider; None for the one that the settings name.
+
+        """
+        return cls(Profile(settings.model_copy(update={"storage": str(folder)}), source))
+
+    @property
+    def root(self) -> Path:
+        """Folder of the datasets."""
+        return Path(self.profile.store.url)
+
+    def chains(self, names: Sequence[str], sectors: Sequence[str], first: str, last: str) -> list[Callable[[], list[Phase]]]:
+        """What to run, one after the other; each is planned when its turn comes, because the store decides what is missing."""
+        by_sector = [lambda sector=sector: self.planner.sector_phases(names, sector, first, last) for sector in sectors]
+        return [*by_sector, lambda: self.planner.month_phases(names, first, last)]
+
+    def compute(
+        self,
+        names: Sequence[str],
+        sectors: Sequence[str],
+        first: str,
+        last: str,
+        on_phase: Callable[[Phase], None] | None = None,
+    ) -> None:
+        """Compute assets and what they read; finished partitions of months before the first are kept.
+
+        A failing run ends its chain and is kept in `failures`.
+        """
+        with dg.DagsterInstance.ephemeral() as instance:
+            for plan in self.chains(names, sectors, first, last):
+                for phase in plan():
+                    reason = execute_chain([phase], self._job, instance, checks=False)
+                    if reason:
+                        self.failures.append(reason)
+                        break
+                    for name in phase.assets:
+                        months = month_range(phase.first, phase.last)
+                        written = {key(sector, month) for sector in phase.sectors for month in months} if phase.sectors else set(months)
+                        self.keys.setdefault(name, set()).update(written)
+                    if on_phase is not None:
+                        on_phase(phase)
+
+    def earliest(self, names: Sequence[str], sectors: Sequence[str], first: str, last: str) -> str:
+        """First month that computing assets from nothing reaches back to."""
+        phases = [phase for plan in self.chains(names, sectors, first, last) for phase in plan()]
+        return min((phase.first for phase in phases), default=first)
+
+    def upstream(self, name: str) -> list[str]:
+        """What an asset reads, and what that reads, in the order of the flow."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            new = set(self.planner.reads(waiting.pop())) - found
+            found |= new
+            waiting += new
+        return [each for each in self.planner.order if each in found]
+
+    def take_over(self, from_: "Recomputed", before: str, known_by: date | None) -> None:
+        """Link finished partitions of another scratch folder: those of months before one, and nothing that knows more than a day.
+
+        Args:
+            from_: where they are.
+            before: month.
+            known_by: last day that they may take account of; None for any.
+
+        """
+        for name, keys in from_.keys.items():
+            dataset = self.profile.datasets[name]
+            for each in keys:
+                if parse_key(each)[1] >= before:
+                    continue
+                if known_by is not None:
+                    known = from_.profile.store.known_through(dataset, each)
+                    if known is None or known > known_by:
+                        continue
+                _link(Path(from_.profile.store.path(dataset, each)), Path(self.profile.store.path(dataset, each)))
+        # The files that rows name: a model's name is its content's, and a report is replaced as a whole.
+        for file in (from_.root / "artifacts").rglob("*"):
+            if file.is_file():
+                _link(file, self.root / "artifacts" / file.relative_to(from_.root / "artifacts"))
+
+
+def check_assets(profile: Profile, names: Sequence[str]) -> None:
+    """Raise a SettingsError for an asset that does not exist."""
+    unknown = [name for name in names if name not in profile.datasets]
+    if unknown:
+        raise SettingsError(f"there is no asset '{unknown[0]}'; assets are {', '.join(profile.datasets)}")
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.link(source, target)

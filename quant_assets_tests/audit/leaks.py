@@ -1,0 +1,302 @@
+"""Leaks to plant in the real code, one at a time: what each breaks, where, and the kind of test that must see it.
+
+A leak is what somebody might write by mistake: the real function is replaced by one that does its work and then looks ahead.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_assets.assets import learning as learning_wiring
+from quant_assets.assets import market as market_wiring
+from quant_assets.assets import portfolio as portfolio_wiring
+from quant_assets.assets import signals as signal_wiring
+from quant_assets.audit.findings import TestName
+from quant_assets.learning import boosting
+from quant_assets.learning.splits import Fold, purged_walk_forward
+from quant_assets.market import fundamentals, macro, placement, universe
+from quant_assets.signals import selection
+from quant_assets.signals.windows import Windows
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One planted leak.
+
+    Attributes:
+        name: what it is called.
+        test: the kind of test that must fail.
+        asset: the dataset in which it must be found.
+        plant: puts it into the real code.
+
+    """
+
+    name: str
+    test: TestName
+    asset: str
+    plant: Plant
+
+
+def leak(name: str, test: TestName, asset: str) -> Callable[[Plant], Plant]:
+    """Register the function that plants a leak."""
+
+    def register(plant: Plant) -> Plant:
+        LEAKS[name] = Leak(name, test, asset, plant)
+        return plant
+
+    return register
+
+
+LEAKS: dict[str, Leak] = {}
+
+
+def spoil(patch: pytest.MonkeyPatch, where: object, name: str, change: Callable[..., Any]) -> None:
+    """Replace a function by `change(real, *arguments)`."""
+    real = getattr(where, name)
+
+    @wraps(real)
+    def spoiled(*args: Any, **kwargs: Any) -> Any:
+        return change(real, *args, **kwargs)
+
+    patch.setattr(where, name, spoiled)
+
+
+def spoil_rows(patch: pytest.MonkeyPatch, where: object, name: str, **columns: pl.Expr) -> None:
+    """Replace columns of the frame that a function returns; its rows are sorted by ticker and date."""
+    spoil(patch, where, name, lambda real, *args, **kwargs: real(*args, **kwargs).with_columns(**columns))
+
+
+def own(value: pl.Expr) -> pl.Expr:
+    return value.over("ticker")
+
+
+# --- Universe, prices, statements, macro --------------------------------------------------------------------------------------------------
+
+
+@leak("survivors only", "truncation", "universe")
+def _(patch: pytest.MonkeyPatch) -> None:
+    spoil(patch, universe, "members", lambda real, members, *rest: real(members.filter(pl.col("end_date").is_null()), *rest))
+
+
+@leak("today's sector map", "truncation", "universe")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def todays(real: Any, snapshots: pl.DataFrame, sessions: Any) -> pl.DataFrame:
+        newest = snapshots.sort("ticker", "known_at").unique("ticker", keep="last", maintain_order=True)
+        return real(newest, sessions)
+
+    spoil(patch, placement, "spells", todays)
+
+
+@leak("prices adjusted backwards", "truncation", "prices")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def backwards(real: Any, ohlcv: pl.DataFrame) -> pl.DataFrame:
+        return real(ohlcv.sort("ticker", "date").with_columns(price_factor=own(pl.col("price_factor") / pl.col("price_factor").last())))
+
+    spoil(patch, market_wiring, "adjust", backwards)
+
+
+@leak("maximum of the full sample", "perturbation", "price_peaks")
+def _(patch: pytest.MonkeyPatch) -> None:
+    spoil_rows(patch, market_wiring, "peaks", close=own(pl.col("close").max()))
+
+
+@leak("statements joined on the end of their period", "publication", "fundamentals")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def at_period_end(real: Any, statements: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        return real(statements.with_columns(published=pl.col("period_end")), *rest)
+
+    spoil(patch, fundamentals, "as_known", at_period_end)
+
+
+@leak("restated figures from the first publication on", "publication", "fundamentals")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def restated(real: Any, statements: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        final = pl.col("revenue").sort_by("version").last().over("ticker", "period_end", "frequency", "provider")
+        return real(statements.with_columns(revenue=final), *rest)
+
+    spoil(patch, fundamentals, "as_known", restated)
+
+
+@leak("macro without its release lag", "publication", "macro")
+def _(patch: pytest.MonkeyPatch) -> None:
+    spoil(patch, macro, "as_known", lambda real, given, days: real(given.with_columns(released=pl.col("period")), days))
+
+
+# --- Indicators, features, labels ---------------------------------------------------------------------------------------------------------
+
+
+@leak("centred window", "truncation", "indicators")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def centred(real: Any, windows: Windows, values: np.ndarray, window: int) -> np.ndarray:
+        trailing, ahead = real(windows, values, window), window // 2
+        return np.concatenate([trailing[:, ahead:], trailing[:, -ahead:]], axis=1)
+
+    spoil(patch, Windows, "mean", centred)
+
+
+@leak("volatility fitted on the whole month", "truncation", "indicators")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def of_month_end(real: Any, *args: Any) -> Any:
+        made = real(*args)
+        month = pl.col("date").dt.month_start()
+        return made._replace(rows=made.rows.with_columns(pl.col("garch_volatility").last().over("ticker", month)))
+
+    spoil(patch, signal_wiring, "compute_indicators", of_month_end)
+
+
+@leak("mean since the first row", "warm_up", "indicators")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def since_the_start(real: Any, windows: Windows, values: np.ndarray, window: int) -> np.ndarray:
+        seen = np.cumsum(~np.isnan(values), axis=1)
+        return np.where(np.isnan(values), np.nan, np.nancumsum(values, axis=1) / np.maximum(seen, 1))
+
+    spoil(patch, Windows, "mean", since_the_start)
+
+
+@leak("negative shift", "truncation", "features")
+def _(patch: pytest.MonkeyPatch) -> None:
+    spoil_rows(patch, signal_wiring, "compute_features", return_5=own(pl.col("return_5").shift(-1)))
+
+
+@leak("negative shift whose last rows are dropped", "perturbation", "features")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def tomorrow(real: Any, *args: Any) -> pl.DataFrame:
+        rows = real(*args).with_columns(tomorrow=own(pl.col("return_1").shift(-1)))
+        return rows.drop_nulls("tomorrow").with_columns(return_1=pl.col("tomorrow")).drop("tomorrow")
+
+    spoil(patch, signal_wiring, "compute_features", tomorrow)
+
+
+@leak("z-score of the full sample", "perturbation", "features")
+def _(patch: pytest.MonkeyPatch) -> None:
+    value = pl.col("realised_volatility_60")
+    spoil_rows(patch, signal_wiring, "compute_features", realised_volatility_60=own((value - value.mean()) / value.std()))
+
+
+@leak("bfill", "truncation", "features")
+def _(patch: pytest.MonkeyPatch) -> None:
+    spoil_rows(patch, signal_wiring, "compute_features", momentum_12_1=own(pl.col("momentum_12_1").fill_null(strategy="backward")))
+
+
+@leak("mean over the other tickers, not declared", "company", "features")
+def _(patch: pytest.MonkeyPatch) -> None:
+    value = pl.col("realised_volatility_20")
+    spoil_rows(patch, signal_wiring, "compute_features", realised_volatility_20=value - value.mean().over("date"))
+
+
+@leak("anchor by the order of the file", "order", "features")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def anchored(real: Any, prices: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        first = prices.group_by("ticker", maintain_order=True).agg(anchor=pl.col("close").first())
+        rows = real(prices, *rest)
+        return rows.join(first, on="ticker", how="left").with_columns(return_20=pl.col("return_20") * pl.col("anchor")).drop("anchor")
+
+    spoil(patch, signal_wiring, "compute_features", anchored)
+
+
+@leak("labels known at their entry", "truncation", "labels")
+def _(patch: pytest.MonkeyPatch) -> None:
+    spoil_rows(patch, signal_wiring, "compute_labels", known_at=pl.col("entry_date"))
+
+
+# --- Learning -----------------------------------------------------------------------------------------------------------------------------
+
+
+@leak("target encoding", "truncation", "lightgbm_checkpoint")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def encoded(real: Any, features: pl.DataFrame, labels: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        mean = labels.group_by("ticker").agg(return_20=pl.col("forward_return").mean()).sort("ticker")
+        return real(features.drop("return_20").join(mean, on="ticker", how="left"), labels, *rest)
+
+    spoil(patch, boosting, "training_rows", encoded)
+
+
+@leak("labels that are not known yet", "learning", "lightgbm_checkpoint")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def too_early(real: Any, features: pl.DataFrame, labels: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        return real(features, labels.with_columns(known_at=pl.col("date")), *rest)
+
+    spoil(patch, boosting, "training_rows", too_early)
+
+
+@leak("features of the next session", "learning", "lightgbm_checkpoint")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def shifted(real: Any, features: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        return real(features.sort("ticker", "date").with_columns(date=own(pl.col("date").shift(1))).drop_nulls("date"), *rest)
+
+    spoil(patch, boosting, "training_rows", shifted)
+
+
+def _spoil_folds(patch: pytest.MonkeyPatch, change: Callable[[list[Fold], Any, Any], list[Fold]]) -> None:
+    def spoiled(dates: Any, known_at: Any, folds: int, embargo: int) -> list[Fold]:
+        return change(purged_walk_forward(dates, known_at, folds, embargo), dates, known_at)
+
+    patch.setattr(boosting, "purged_walk_forward", spoiled)
+
+
+@leak("purge that counts rows", "learning", "lightgbm_checkpoint")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def by_rows(folds: list[Fold], dates: Any, known_at: Any) -> list[Fold]:
+        # Twenty rows before the validation slice are left out: less than one session of twenty-two tickers.
+        starts = [int(np.searchsorted(dates, dates[fold.validation].min())) for fold in folds]
+        rows = np.arange(len(dates))
+        return [replace(fold, train=rows < start - 20) for fold, start in zip(folds, starts, strict=True)]
+
+    _spoil_folds(patch, by_rows)
+
+
+@leak("split after shuffling", "learning", "lightgbm_checkpoint")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def shuffled(folds: list[Fold], dates: Any, known_at: Any) -> list[Fold]:
+        order = np.random.default_rng(0).permutation(len(dates))
+        return [Fold(fold.train[order], fold.validation[order], fold.test[order]) for fold in folds]
+
+    _spoil_folds(patch, shuffled)
+
+
+@leak("early stopping on the test slice", "learning", "lightgbm_checkpoint")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def on_test(folds: list[Fold], dates: Any, known_at: Any) -> list[Fold]:
+        return [replace(fold, validation=fold.test) if fold.test.any() else fold for fold in folds]
+
+    _spoil_folds(patch, on_test)
+
+
+@leak("the newest checkpoint of all", "perturbation", "predictions")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def newest(real: Any, checkpoints: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        trained = checkpoints.filter(pl.col("status") == "trained")
+        return trained.filter(pl.col("as_of") == pl.col("as_of").max()).sort("horizon")
+
+    spoil(patch, learning_wiring, "newest_checkpoint", newest)
+
+
+# --- Decisions and what came of them ------------------------------------------------------------------------------------------------------
+
+
+@leak("scores standardised over all sessions", "perturbation", "candidates")
+def _(patch: pytest.MonkeyPatch) -> None:
+    score = pl.col("composite_score")
+    spoil_rows(patch, selection, "scores", composite_score=(score - score.mean()) / score.std())
+
+
+@leak("smoothed path of regimes", "truncation", "regime_state")
+def _(patch: pytest.MonkeyPatch) -> None:
+    spoil_rows(patch, portfolio_wiring, "judge_regime", volatility=pl.col("volatility").rolling_mean(3, min_samples=1, center=True))
+
+
+@leak("volatility of the month after", "truncation", "weights")
+def _(patch: pytest.MonkeyPatch) -> None:
+    spoil_rows(patch, portfolio_wiring, "sector_weights", volatility=own(pl.col("volatility").shift(-1)))
+
+
+@leak("execution at the close that decided", "publication", "backtest")
+def _(patch: pytest.MonkeyPatch) -> None:
+    spoil(patch, portfolio_wiring, "simulate", lambda real, *args, **kwargs: real(*args, **kwargs | {"entry_lag": 0}))
