@@ -275,8 +275,8 @@ def repro(
         quant repro -p files --partition '2016-06|it' --asset lightgbm_checkpoint --keep
     """
     session = _Session(profile)
+    from quant_assets.audit.reproduction import recompute
     from quant_assets.cli_repro import compared
-    from quant_assets.running.recompute import recompute
 
     found = recompute(session.profile, asset, partition, keep=keep)
     for each in compared(found):

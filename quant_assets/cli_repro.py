@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from quant_assets.audit.reproduction import Recomputation
 from quant_assets.errors import MissingPartitionError
 from quant_assets.profile import Profile
 from quant_assets.provenance.staleness import Stale, Staleness
-from quant_assets.running.recompute import Recomputation
 
 
 def stale(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
@@ -52,7 +52,9 @@ def _table(found: Sequence[Stale]) -> Table:
 def compared(found: Recomputation) -> Iterator[str | Table]:
     """What `quant repro` prints: for each asset of the chain how many partitions are the same, and why others are not."""
     for line in found.since:
-        yield f"since then, and not used here unless it is code: {line}"
+        yield f"not as it is today: {line}"
+    if found.since:
+        yield "computed again with the recorded settings and today's code"
     table = Table("asset", "first", "last", "partitions", "same", "differ", "not stored", "why")
     by_asset: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}
     for each in found.compared:

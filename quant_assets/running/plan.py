@@ -137,16 +137,6 @@ class Planner:
             )
         return names
 
-    def with_upstream(self, name: str) -> list[str]:
-        """An asset and what it reads across sectors, down to the assets by sector that begin this; an asset by sector alone is itself."""
-        found, waiting = {name}, [name]
-        while waiting:
-            each = waiting.pop()
-            if self._datasets[each].grain == "month":
-                waiting += [upstream for upstream in self._reads[each] if upstream not in found]
-                found |= {*self._reads[each]}
-        return [each for each in self.order if each in found]
-
     def _stretch(self, part: str) -> tuple[str, ...]:
         """The assets from the first that `first..last` names to the last."""
         ends = [name.strip() for name in part.split("..")]

@@ -1,21 +1,23 @@
 """A partition and all that it follows from, computed again from what was recorded, and compared with what is stored."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
+from quant_assets.audit.runs import Recomputed
+from quant_assets.definitions import build_defs
 from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
 from quant_assets.io import Recorded
 from quant_assets.partitions import check_month, key, month_range, parse_key
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain, kept
-from quant_assets.running.execute import Progress
-from quant_assets.running.plan import Phase, Planner
-from quant_assets.running.scratch import run_apart
-from quant_assets.settings import SECTORS, Settings, recorded_settings
+from quant_assets.running.execute import RunFailedError
+from quant_assets.running.plan import Phase
+from quant_assets.settings import SECTORS, recorded_settings
 
 NOT_REPRODUCIBLE = "NOT REPRODUCIBLE: other rows from the same code, settings, inputs, files and libraries"
 TAMPERED = "the stored rows are not those that were written"
@@ -60,9 +62,7 @@ class Recomputation:
         return all(each.outcome != "differs" for each in self.compared)
 
 
-def recompute(
-    profile: Profile, name: str, partition_key: str, *, keep: bool = False, progress: Progress = lambda *_: None
-) -> Recomputation:
+def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = False) -> Recomputation:
     """Compute a partition and everything upstream of it again, in a temporary storage, and compare hashes.
 
     The settings are those that the partition records, the code and the provider's files today's: where these are not the recorded
@@ -73,7 +73,6 @@ def recompute(
         name: dataset.
         partition_key: such as `2016-06|healthcare`, or `2016-06` at month grain.
         keep: leave the temporary storage for a look.
-        progress: called for each dataset written.
 
     Raises:
         SettingsError: there is no such dataset or partition.
@@ -88,19 +87,45 @@ def recompute(
         folder = (
             tempfile.mkdtemp(prefix="quant-repro-") if keep else stack.enter_context(tempfile.TemporaryDirectory(prefix="quant-repro-"))
         )
-        overrides = {"profile": profile.settings.profile, "data_dir": profile.settings.data_dir, "dagster": profile.settings.dagster}
         dump = kept(profile.store, "settings", recorded.all_settings)
-        settings = recorded_settings(dump, storage=folder, as_of=profile.last_session(), **overrides)
+        given = profile.settings.model_dump(include={"profile", "data_dir", "dagster"})
+        settings = recorded_settings(dump, **given, as_of=profile.last_session())
         sectors = [sector] if sector else _stored_sectors(profile, month)
         # Until when the stored chain looks decides until when the other one does: labels go on maturing.
-        chain = _chain(settings, name, sectors, month)
-        known = [each.known_through for phase in chain for _, _, each in _stored(profile, phase) if each.known_through]
-        settings = recorded_settings(dump, storage=folder, as_of=max(known), **overrides)
-        chain = _chain(settings, name, sectors, month)
-        run_apart(settings, chain, progress)
-        comparison = _Comparison(profile, Profile(settings))
-        compared = tuple(each for phase in chain for each in comparison.of(phase))
-        return Recomputation(compared, tuple(comparison.since(name, partition_key, recorded)), str(folder) if keep else None)
+        chain = _Chain(Recomputed.at(Path(folder), settings, profile.provider), name, sectors, month)
+        known = [each.known_through for phase in chain.phases() for _, _, each in _stored(profile, _keys(phase)) if each.known_through]
+        settings = recorded_settings(dump, **given, as_of=max(known))
+        chain = _Chain(Recomputed.at(Path(folder), settings, profile.provider), name, sectors, month)
+        again = chain.compute()
+        comparison = _Comparison(profile, again)
+        compared = tuple(comparison.all())
+        return Recomputation(compared, tuple(comparison.since()), folder if keep else None)
+
+
+class _Chain:
+    """An asset of one month with all that it reads, where nothing is stored."""
+
+    def __init__(self, scratch: Recomputed, name: str, sectors: Sequence[str], month: str) -> None:
+        datasets = scratch.profile.datasets
+        names = [name] if datasets[name].grain == "sector" else [name, *scratch.upstream(name)]
+        self._asked = names, sectors, month, month
+        self._scratch = scratch
+
+    def phases(self) -> list[Phase]:
+        """The runs that bring it about."""
+        return [phase for plan in self._scratch.chains(*self._asked) for phase in plan()]
+
+    def compute(self) -> Recomputed:
+        """Execute them.
+
+        Raises:
+            RunFailedError: one failed; names asset, sector and months.
+
+        """
+        self._scratch.compute(*self._asked)
+        if self._scratch.failures:
+            raise RunFailedError("\n".join(self._scratch.failures))
+        return self._scratch
 
 
 def _checked(profile: Profile, name: str, partition_key: str) -> tuple[str | None, str]:
@@ -136,49 +161,38 @@ def _stored_sectors(profile: Profile, month: str) -> list[str]:
     return [sector for sector in SECTORS if sector in found]
 
 
-def _chain(settings: Settings, name: str, sectors: Sequence[str], month: str) -> list[Phase]:
-    """The runs that bring a partition about where nothing is stored."""
-    from quant_assets.definitions import build_defs
-
-    profile = Profile(settings)
-    planner = Planner(build_defs(settings), profile)
-    names = planner.with_upstream(name)
-    by_sector = [each for each in names if profile.datasets[each].grain == "sector"] if profile.datasets[name].grain == "month" else [name]
-    phases = [phase for sector in sectors for phase in planner.sector_phases([*by_sector, name], sector, month, month)]
-    return phases if profile.datasets[name].grain == "sector" else [*phases, *planner.month_phases(names, month, month)]
+def _stored(profile: Profile, keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str, Recorded]]:
+    """Asset, key and record of those of the partitions that are stored."""
+    for name, found in keys.items():
+        dataset, wanted = profile.datasets[name], sorted(found)
+        gone = set(profile.store.missing(dataset, wanted))
+        yield from ((name, each, profile.store.recorded(dataset, each)) for each in wanted if each not in gone)
 
 
-def _stored(profile: Profile, phase: Phase) -> Iterator[tuple[str, str, Recorded]]:
-    """Asset, key and record of the stored partitions among those of a phase."""
-    for name in phase.assets:
-        dataset, keys = profile.datasets[name], _keys(phase)
-        gone = set(profile.store.missing(dataset, keys))
-        yield from ((name, each, profile.store.recorded(dataset, each)) for each in keys if each not in gone)
-
-
-def _keys(phase: Phase) -> list[str]:
+def _keys(phase: Phase) -> dict[str, list[str]]:
     months = month_range(phase.first, phase.last)
-    return [key(sector, month) for sector in phase.sectors for month in months] if phase.sectors else months
+    keys = [key(sector, month) for sector in phase.sectors for month in months] if phase.sectors else months
+    return dict.fromkeys(phase.assets, keys)
 
 
 class _Comparison:
     """Partitions of two storages of one profile: as they are stored, and as they were computed again."""
 
-    def __init__(self, stored: Profile, again: Profile) -> None:
-        from quant_assets.definitions import build_defs
-
+    def __init__(self, stored: Profile, again: Recomputed) -> None:
         self._stored = stored
-        self._again = again
-        recorders = [build_defs(each.settings).resources["parquet"].recorder for each in (stored, again)]  # type: ignore[index]
+        self._again = again.profile
+        self._keys = again.keys
+        self._order = again.planner.order
+        self._there = {(name, each): recorded for name, each, recorded in _stored(stored, again.keys)}
+        recorders = [(build_defs(each).resources or {})["parquet"].recorder for each in (stored, again.profile)]
         self._today: PartitionRecorder = recorders[0]
         self._recorder: PartitionRecorder = recorders[1]
 
-    def of(self, phase: Phase) -> Iterator[Compared]:
-        """The partitions of a phase."""
-        there = {(name, each): recorded for name, each, recorded in _stored(self._stored, phase)}
-        for name in phase.assets:
-            for each in _keys(phase):
-                recorded = there.get((name, each))
+    def all(self) -> Iterator[Compared]:
+        """Every partition that was computed again, upstream first."""
+        for name in (name for name in self._order if name in self._keys):
+            for each in sorted(self._keys[name]):
+                recorded = self._there.get((name, each))
                 yield Compared(name, each, "absent") if recorded is None else self._one(name, each, recorded)
 
     def _one(self, name: str, partition_key: str, recorded: Recorded) -> Compared:
@@ -209,9 +223,14 @@ class _Comparison:
         ]
         return frames[0].equals(frames[1])
 
-    def since(self, name: str, partition_key: str, recorded: MadeBy) -> Iterator[str]:
-        """Code and settings of the partition that are not today's."""
-        sector = parse_key(partition_key)[0]
-        now = self._today.now(name, {})(partition_key)
-        found = explain(self._today.versions[name], sector, recorded, now, self._today.meaning, self._today.meaning)
-        yield from (found[kind] for kind in ("code", "settings") if kind in found)
+    def since(self) -> Iterator[str]:
+        """Code and settings of the stored chain that are not today's."""
+        found: dict[str, None] = {}
+        for (name, partition_key), recorded in self._there.items():
+            before, now = MadeBy.parsed(recorded.made_by), self._today.now(name, {})(partition_key)
+            if before is None or (before.code == now.code and before.settings == now.settings):
+                continue
+            sector = parse_key(partition_key)[0]
+            explained = explain(self._today.versions[name], sector, before, now, self._today.meaning, self._today.meaning)
+            found |= dict.fromkeys(f"{name}: {explained[kind]}" for kind in ("code", "settings") if kind in explained)
+        yield from found
