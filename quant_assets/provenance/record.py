@@ -10,7 +10,7 @@ import json
 import platform
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -59,7 +59,7 @@ class MadeBy:
         return None if text is None else cls(**json.loads(text))
 
     def __str__(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        return json.dumps(vars(self), separators=(",", ":"), sort_keys=True)
 
 
 class PartitionRecorder:
@@ -77,6 +77,7 @@ class PartitionRecorder:
         self.versions = versions
         self._matures = matures
         self._effective = effective(profile.settings)
+        self._all_settings = digest(_text(self._effective))
         self._kept: set[str] = set()
         self._meanings: dict[tuple[str, str], Any] = {
             ("settings", self._all_settings): self._effective,
@@ -108,8 +109,8 @@ class PartitionRecorder:
         self._meanings["sources", sources] = files
 
         def made(key: str) -> MadeBy:
-            sector = parse_key(key)[0]
-            return MadeBy(version.code, self.settings_digest(name, sector), self._all_settings, used, inputs(key), sources)
+            settings = self.settings_digest(name, parse_key(key)[0])
+            return MadeBy(version.code, settings, self._all_settings, used, inputs(key), sources)
 
         return made
 
@@ -117,10 +118,6 @@ class PartitionRecorder:
     def settings_digest(self, name: str, sector: str | None) -> str:
         """Digest of the settings that an asset's partitions of a sector depend on."""
         return digest(_text(self.versions[name].settings(self._effective, sector)))
-
-    @property
-    def _all_settings(self) -> str:
-        return digest(_text(self._effective))
 
     @cache  # noqa: B019
     def source_files(self, name: str) -> dict[str, str]:

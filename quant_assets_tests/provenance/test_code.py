@@ -70,7 +70,9 @@ def test_what_is_reached_is_what_python_would_call(tmp_path: Path) -> None:
 )
 def test_what_changes_no_row_changes_no_digest(tmp_path: Path, before: str, after: str) -> None:
     constants = "SHIFT = 1\nUNUSED = 2\n"
-    assert digests(tmp_path / "a", SOURCE) == digests(tmp_path / "b", SOURCE.replace(before, after), constants=constants.replace(before, after))
+    assert digests(tmp_path / "a", SOURCE) == digests(
+        tmp_path / "b", SOURCE.replace(before, after), constants=constants.replace(before, after)
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,12 +81,17 @@ def test_what_changes_no_row_changes_no_digest(tmp_path: Path, before: str, afte
 )
 def test_what_changes_rows_is_named(tmp_path: Path, before: str, after: str, changed: str) -> None:
     constants = "SHIFT = 1\nUNUSED = 2\n"
-    one, other = digests(tmp_path / "a", SOURCE), digests(tmp_path / "b", SOURCE.replace(before, after), constants=constants.replace(before, after))
+    one, other = (
+        digests(tmp_path / "a", SOURCE),
+        digests(tmp_path / "b", SOURCE.replace(before, after), constants=constants.replace(before, after)),
+    )
     assert {name for name in one if one[name] != other[name]} == {changed}
 
 
 def test_metadata_for_the_web_ui_does_not_count() -> None:
     import ast
 
-    told = ast.parse("def asset(context):\n    context.add_output_metadata({'rows': 1})\n    describe(context, 2)\n    return compute(context)")
+    told = ast.parse(
+        "def asset(context):\n    context.add_output_metadata({'rows': 1})\n    describe(context, 2)\n    return compute(context)"
+    )
     assert text(told) == text(ast.parse("def asset(context):\n    return compute(context)"))

@@ -71,7 +71,7 @@ def test_an_own_feature_with_another_formula_under_the_same_name_is_other_code(t
     )
     settings = load_settings("demo", features={"modules": ["one_feature"]})
     found = {}
-    for name, content in {"first": source, "remark": source + "# a remark\n", "formula": source.replace('w.mean', 'w.highest')}.items():
+    for name, content in {"first": source, "remark": source + "# a remark\n", "formula": source.replace("w.mean", "w.highest")}.items():
         file.write_text(content, encoding="utf-8")
         found[name] = recorder(settings).versions
     assert found["first"]["features"].code == found["remark"]["features"].code
