@@ -6,9 +6,13 @@ that is handed to a function counts as a whole.
 """
 
 import ast
+import contextlib
+import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -16,8 +20,8 @@ from pydantic import BaseModel
 
 from quant_assets.features.library import SETS
 from quant_assets.partitions import month_offsets
-from quant_assets.provenance.code import PACKAGE, Chain, Module, Symbol, chains, digest, reached, register
-from quant_assets.settings import SECTORS, Settings, conf_dir
+from quant_assets.provenance.code import PACKAGE, Chain, Module, Symbol, chains, digest, located, reached, register
+from quant_assets.settings import ROOT, SECTORS, FilesSettings, Settings, conf_dir
 
 WIRING = f"{PACKAGE}.assets"
 
@@ -98,35 +102,69 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
         definitions: the assets.
 
     """
-    made = {}
+    functions: dict[str, Any] = {}
     for definition in definitions:
         function: Any = definition.op.compute_fn.decorated_fn  # type: ignore[union-attr]
-        found = _Walk(settings)
-        symbols = {str(symbol): value for symbol, value in found.of(function).items()}
+        functions.setdefault(f"{function.__module__}.{function.__qualname__}", function)
+    walks, made = _walks(settings, functions), {}
+    for definition in definitions:
+        function = definition.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+        walk = walks[f"{function.__module__}.{function.__qualname__}"]
+        symbols, paths = dict(walk.symbols), set(walk.paths)
         cells = (each.cell_contents for each in function.__closure__ or ())
         model = dict(zip(function.__code__.co_freevars, cells, strict=True)).get("model")
         if model is not None:  # a SQL model: its text and parameters
             symbols[f"sql.{model.name}"] = model.digest
-            for name in model.parameters:
-                found.setting(tuple(name.split("__")))
+            paths |= {path for name in model.parameters if (path := _path(tuple(name.split("__"))))}
         inputs = set(definition.keys_by_input_name.values())
         for spec in definition.specs:
             windows = {dep.asset_key.path[-1]: month_offsets(dep.partition_mapping) for dep in spec.deps if dep.asset_key in inputs}
-            made[spec.key.path[-1]] = Version(dict(sorted(symbols.items())), tuple(sorted(found.paths)), windows, found.reads_source)
+            made[spec.key.path[-1]] = Version(dict(sorted(symbols.items())), tuple(sorted(paths)), windows, walk.reads_source)
     return made
+
+
+def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk"]:
+    """What each function reaches; kept beside Python's compiled files until a source file changes, since it takes half a second."""
+    for name in settings.features.modules:
+        register(name, conf_dir())
+    own = [path.parent for name in settings.features.modules if (path := located(name)) is not None]
+    package = ROOT / PACKAGE
+    files = sorted({*package.glob("**/*.py"), *package.glob("*/templates/*"), *(each for folder in own for each in folder.glob("*.py"))})
+    states = [(str(each), found.st_mtime_ns, found.st_size) for each in files if (found := each.stat())]
+    choice = repr((settings.source, settings.features, sorted(functions)))
+    state, file = digest(repr(states)), Path(__file__).parent / "__pycache__" / f"versions-{digest(choice)}.json"
+    with contextlib.suppress(OSError, ValueError):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if kept.pop("state") == state:
+            return {name: _Walk(settings, **found) for name, found in kept.items()}
+    walks = {name: _Walk.of(settings, function) for name, function in functions.items()}
+    with contextlib.suppress(OSError):  # where the code lies cannot always be written to
+        unfinished = file.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps({"state": state} | {name: each.plain() for name, each in walks.items()}), encoding="utf-8")
+        unfinished.replace(file)
+    return walks
 
 
 class _Walk:
     """What one asset function reaches."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, symbols: Mapping[str, str] | None = None, paths: Iterable[str] = (), *, reads_source: bool = False
+    ) -> None:
         self._settings = settings
-        self.paths: set[str] = set()
-        self.reads_source = False
+        self.symbols = symbols or {}
+        self.paths = set(paths)
+        self.reads_source = reads_source
 
-    def of(self, function: Any) -> dict[Symbol, str]:
+    @classmethod
+    def of(cls, settings: Settings, function: Any) -> "_Walk":
+        walk = cls(settings)
         name = function.__qualname__.replace(".<locals>", "")
-        return reached([Symbol(function.__module__, name)], self._rule)
+        walk.symbols = {str(each): found for each, found in reached([Symbol(function.__module__, name)], walk._rule).items()}
+        return walk
+
+    def plain(self) -> dict[str, Any]:
+        return {"symbols": self.symbols, "paths": sorted(self.paths), "reads_source": self.reads_source}
 
     def _rule(self, where: Module, name: str, chain: Chain) -> list[Symbol] | None:
         outer = name.partition(".")[0]
@@ -175,24 +213,29 @@ class _Walk:
         found += [Symbol(f"{PACKAGE}.features.library", "FeatureLibrary")]
         found += [Symbol(SETS[name], "FEATURES") for name in self._settings.features.sets]
         for name in self._settings.features.modules:
-            register(name, conf_dir())
             found.append(Symbol(name, "FEATURES"))
         return found
 
     def setting(self, chain: Chain) -> list[Symbol]:
-        """Note the longest beginning of a chain that is a setting; the settings as a whole are handed around, and not a setting."""
-        path: list[str] = []
-        model: Any = Settings
-        for part in chain:
-            if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
-                break
-            model = model.model_fields[part].annotation
-            path.append(part)
-        if path == ["files"]:
-            self.paths |= {f"files.{name}" for name in model.model_fields if name not in _OF_THE_SOURCE}
-        elif path and path[0] not in WITHOUT_EFFECT:
-            self.paths.add(".".join(path))
+        """Note the setting that a chain begins with."""
+        path = _path(chain)
+        if path == "files":
+            self.paths |= {f"files.{name}" for name in FilesSettings.model_fields if name not in _OF_THE_SOURCE}
+        elif path:
+            self.paths.add(path)
         return []
+
+
+def _path(chain: Chain) -> str:
+    """The longest beginning of a chain that is a setting with an effect; the settings as a whole are handed around, and not one."""
+    path: list[str] = []
+    model: Any = Settings
+    for part in chain:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
+            break
+        model = model.model_fields[part].annotation
+        path.append(part)
+    return ".".join(path) if path and path[0] not in WITHOUT_EFFECT else ""
 
 
 def _alias(node: ast.AST) -> Chain | None:
