@@ -61,9 +61,14 @@ def run(
         ),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors computed at the same time.")] = os.cpu_count() or 1,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Compute earlier months again that other code or settings have made, and what reads them.")
+    ] = False,
     profile: ProfileOption = None,
 ) -> None:
     """Materialise assets for sectors and months; earlier months that windows need are added where they are missing.
+
+    Earlier months that other code or settings have made are used as they are, and named; `--refresh` computes them again.
 
     Examples:
 
@@ -75,7 +80,7 @@ def run(
     """
     session = _Session(profile)
     months = session.months(first, last)
-    session.run(session.sectors(sector), *months, select=select, workers=workers)
+    session.run(session.sectors(sector), *months, select=select, workers=workers, refresh=refresh)
 
 
 @app.command()
@@ -137,10 +142,7 @@ def candidates(
     read = "indicators" if changes else "candidates"
     chosen = session.sectors(sector) if sector else session.sectors_with(read, months[1])
     for each in output(Shown(session.profile, chosen, *months), changes or [], comparing=compare, export=export):
-        if isinstance(each, Table):
-            _print_whole(each)
-        else:
-            _print(each)
+        _show(each)
 
 
 @app.command()
@@ -169,10 +171,7 @@ def known(
         raise SettingsError(f"--as-of {as_of} is not a day; write it as YYYY-MM-DD, for example 2016-06-30") from None
     chosen = session.sectors(sector) if sector else []
     for each in output(rows_known(session.profile, dataset, chosen, day, ticker or [], only_newest=newest), dataset, day):
-        if isinstance(each, Table):
-            _print_whole(each)
-        else:
-            _print(each)
+        _show(each)
 
 
 audit_app = typer.Typer(help="Prove that nothing of the graph uses the future.", no_args_is_help=True, rich_markup_mode="markdown")
@@ -270,6 +269,51 @@ def status(sector: SectorOption = None, profile: ProfileOption = None) -> None:
     """
     session = _Session(profile)
     session.show_status(session.sectors(sector))
+
+
+@app.command()
+def stale(sector: SectorOption = None, profile: ProfileOption = None) -> None:
+    """Show which stored months would be computed otherwise today, and why: changed code, settings, inputs or files.
+
+    Examples:
+
+        quant stale
+
+        quant stale --profile files --sector healthcare
+    """
+    session = _Session(profile)
+    from quant_assets.cli_repro import stale as output
+
+    for each in output(session.profile, session.sectors(sector)):
+        _show(each)
+
+
+@app.command()
+def repro(
+    partition: Annotated[str, typer.Option("--partition", help="Partition such as '2016-06|healthcare', or 2016-06 across sectors.")],
+    asset: Annotated[str, typer.Option("--asset", "-a", help="Asset, such as weights.")],
+    keep: Annotated[bool, typer.Option("--keep", help="Leave what was computed again for a look.")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Compute a partition and all that it follows from again, from the recorded settings, and compare the hashes of the rows.
+
+    Nothing stored changes. Exit status 1 where rows differ; the table says why, or that they are not reproducible.
+
+    Examples:
+
+        quant repro --partition '2024-06|healthcare' --asset weights
+
+        quant repro -p files --partition '2016-06|it' --asset lightgbm_checkpoint --keep
+    """
+    session = _Session(profile)
+    from quant_assets.audit.reproduction import recompute
+    from quant_assets.cli_repro import compared
+
+    found = recompute(session.profile, asset, partition, keep=keep)
+    for each in compared(found):
+        _show(each)
+    if not found.reproduced:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -378,7 +422,7 @@ class _Session:
         self.profile.check_months(first, last)
         return first, last
 
-    def run(self, sectors: list[str], first: str, last: str, *, select: str | None, workers: int) -> None:
+    def run(self, sectors: list[str], first: str, last: str, *, select: str | None, workers: int, refresh: bool = False) -> None:
         from quant_assets.definitions import build_defs
         from quant_assets.running.execute import execute
         from quant_assets.running.instance import dagster_home, records
@@ -390,7 +434,7 @@ class _Session:
         if found is not None and found != wanted:
             _print(f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); move that folder to change")
         defs = build_defs(self.settings)
-        planner = Planner(defs, self.profile)
+        planner = Planner(defs, self.profile, refresh=refresh)
         names = planner.select(select, defs)
         # Neighbours one after the other may become one run; the sectors with most tickers start first, so that no core is left waiting.
         chains = joined(planner.sector_phases(names, name, first, last) for name in sorted(sectors, key=list(SECTORS).index))
@@ -403,6 +447,10 @@ class _Session:
         earliest = min(phase.first for phase in phases)
         if earliest < first:
             _print(f"warm-up: windows reach back to {earliest}; earlier partitions that are missing or unfinished are computed first")
+        for note in planner.notes():
+            _print(note)
+        if planner.uses_stale:
+            _print("two versions stand side by side: quant run --refresh computes again what this run reads, quant stale shows all of it")
         latest = max(phase.last for phase in phases)
         if latest > last:
             _print(f"labels reach ahead: prices up to {latest} are computed too")
@@ -515,6 +563,14 @@ class _Counter:
 def _print(text: str) -> None:
     """Print a text as it is: not wrapped, not coloured."""
     console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _show(output: str | Table) -> None:
+    """Print a line or a table."""
+    if isinstance(output, Table):
+        _print_whole(output)
+    else:
+        _print(output)
 
 
 def _print_whole(table: Table) -> None:

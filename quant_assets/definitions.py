@@ -17,6 +17,8 @@ from quant_assets.automation.jobs import jobs
 from quant_assets.checks import agreement_check, contract_checks, presence_check, same_selection_check
 from quant_assets.io import ParquetIOManager
 from quant_assets.profile import Profile
+from quant_assets.provenance.record import PartitionRecorder
+from quant_assets.provenance.versions import effective, versions
 from quant_assets.settings import Settings, load_settings
 
 
@@ -47,6 +49,13 @@ def _definitions(profile: Profile, on_written: Callable[[str, int], None] | None
         *sql_assets(profile, models),
         *audit_assets(profile),
     ]
+    found, dump = versions(profile.settings, assets), effective(profile.settings)
+    matures = {spec.key.path[-1]: spec.metadata["matures_months"] for each in assets for spec in each.specs}
+    recorder = PartitionRecorder(profile, found, matures)
+    assets = [
+        each.map_asset_specs(lambda spec: spec.replace_attributes(code_version=found[spec.key.path[-1]].describe(dump))) for each in assets
+    ]
+    io_manager = ParquetIOManager(profile.store, profile.every_dataset, profile.last_session, profile.known_through, recorder, on_written)
     return dg.Definitions(
         assets=assets,
         asset_checks=[
@@ -57,9 +66,7 @@ def _definitions(profile: Profile, on_written: Callable[[str, int], None] | None
             no_lookahead_check(profile),
         ],
         jobs=jobs(profile),
-        resources={
-            "parquet": ParquetIOManager(profile.store, profile.every_dataset, profile.last_session, profile.known_through, on_written)
-        },
+        resources={"parquet": io_manager},
         # A step costs 0.07 s in process and seconds in a process of its own; runs, one per sector, are the parallelism.
         executor=dg.in_process_executor,
     )

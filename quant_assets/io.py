@@ -7,6 +7,7 @@ machine that lost power, sees the old rows or the new ones. Files that are not r
 
 import contextlib
 import glob
+import hashlib
 import io
 import os
 import tempfile
@@ -16,11 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import dagster as dg
 import fsspec
 import polars as pl
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from fsspec.implementations.local import LocalFileSystem
 
 from quant_assets.errors import DatasetError, MissingPartitionError
@@ -30,11 +32,30 @@ from quant_assets.settings import SECTORS
 
 _PART = "part-0.parquet"
 _KNOWN_THROUGH = "known_through"
+_CONTENT = "content"
+_MADE_BY = "made_by"
 _SCHEMA = "ARROW:schema"  # where Arrow's writers keep the schema as text
 _STALE_SECONDS = 3600
 _WRITERS = 8  # the disk flushes the files of several writers together: 0.5 instead of 5 ms each
 _State = tuple[int, int, int]  # inode, time of change in nanoseconds, size: a file that was replaced has another
 _SECTOR_ORDER = {sector: position for position, sector in enumerate(SECTORS)}
+
+
+class Recorded(NamedTuple):
+    """What the file of a partition says of itself.
+
+    Attributes:
+        known_through: last session that its rows take account of; None where it was not told.
+        same_columns: whether it was written with the columns that the dataset has now.
+        content: hash of columns and rows as they were written; None in a file that another program wrote.
+        made_by: what the rows follow from, as `provenance` has written it; None where it was not told.
+
+    """
+
+    known_through: date | None
+    same_columns: bool
+    content: str | None = None
+    made_by: str | None = None
 
 
 class DatasetStore:
@@ -52,9 +73,8 @@ class DatasetStore:
         self._command = command
         self._fs, self._root = fsspec.core.url_to_fs(self.url, **dict(storage_options or {}))
         self.local = isinstance(self._fs, LocalFileSystem)
-        #: Local files that this process has written or held against the schema: their state on disk then, and what they take account of.
-        #: Of each local file: its state on disk, what it records, and the columns that it was held against.
-        self._checked: dict[str, tuple[_State, date | None, bool, Mapping[str, Column]]] = {}
+        #: Of each local file that was read or written: its state on disk, what it records, and the columns that it was held against.
+        self._checked: dict[str, tuple[_State, Recorded, Mapping[str, Column]]] = {}
 
     def path(self, dataset: Dataset, partition_key: str) -> str:
         """File of a partition."""
@@ -94,6 +114,12 @@ class DatasetStore:
             DatasetError: a file cannot be read or was written with another schema; names the file.
 
         """
+        return self.read_with_contents(dataset, keys, known_through)[0]
+
+    def read_with_contents(
+        self, dataset: Dataset, keys: Iterable[str], known_through: Callable[[str], date] | None = None
+    ) -> tuple[pl.LazyFrame, dict[str, str | None]]:
+        """What `read` gives, and the hash of the rows of each partition as its file records it."""
         wanted = sorted_keys(keys)
         absent = self.missing(dataset, wanted)
         if absent:
@@ -102,18 +128,17 @@ class DatasetStore:
                 f"materialise them first (web UI, or: {self._command} {_run_arguments(absent)})"
             )
         if not wanted:
-            return pl.LazyFrame(schema=dataset.loaded_schema)
+            return pl.LazyFrame(schema=dataset.loaded_schema), {}
         paths = [self.path(dataset, key) for key in wanted]
         sources: list[Any] = paths if self.local else [io.BytesIO(self._fs.cat_file(path)) for path in paths]
-        recorded = []
-        for path, source in zip(paths, sources, strict=True):
-            known, same = self._recorded(dataset, path, source)
-            if not same:
+        recorded: dict[str, Recorded] = {}
+        for key, path, source in zip(wanted, paths, sources, strict=True):
+            recorded[key] = self._recorded(dataset, path, source)
+            if not recorded[key].same_columns:
                 raise DatasetError(f"{path} was written with another schema than '{dataset.name}' has now; materialise it again")
-            recorded.append(known)
         if known_through is not None:
-            found = zip(wanted, recorded, strict=True)
-            early = {key: day for key, day in found if day is not None and day < known_through(key)}
+            days = ((key, each.known_through) for key, each in recorded.items())
+            early = {key: day for key, day in days if day is not None and day < known_through(key)}
             if early:
                 first = next(iter(early))
                 raise MissingPartitionError(
@@ -131,7 +156,7 @@ class DatasetStore:
                 labels = {"month": pl.lit(month)} if sector is None else {"sector": pl.lit(sector), "month": pl.lit(month)}
                 frames.append(pl.read_parquet(source).with_columns(**labels))
             frame = pl.concat(frames).lazy()
-        return frame.select(list(dataset.loaded_schema))
+        return frame.select(list(dataset.loaded_schema)), {key: each.content for key, each in recorded.items()}
 
     def known_through(self, dataset: Dataset, partition_key: str) -> date | None:
         """Last session that a partition takes account of, as `write` recorded it; None where it was not told.
@@ -140,10 +165,10 @@ class DatasetStore:
             DatasetError: the file cannot be read; names it.
 
         """
-        return self.recorded(dataset, partition_key)[0]
+        return self.recorded(dataset, partition_key).known_through
 
-    def recorded(self, dataset: Dataset, partition_key: str) -> tuple[date | None, bool]:
-        """What `known_through` gives, and whether the partition was written with the columns that the dataset has now.
+    def recorded(self, dataset: Dataset, partition_key: str) -> Recorded:
+        """What the file of a partition says of itself.
 
         Raises:
             DatasetError: the file cannot be read; names it.
@@ -152,8 +177,26 @@ class DatasetStore:
         path = self.path(dataset, partition_key)
         return self._recorded(dataset, path, path if self.local else io.BytesIO(self._fs.cat_file(path)))
 
+    def content(self, dataset: Dataset, partition_key: str) -> str:
+        """Hash of the columns and rows that a partition has on disk: the one that it records, unless another hand has changed it.
+
+        Raises:
+            DatasetError: the file cannot be read; names it.
+
+        """
+        path = self.path(dataset, partition_key)
+        try:
+            return _content(repr(dataset.schema).encode(), self._fs.cat_file(path))
+        except OSError as error:
+            raise _unreadable(path, error) from None
+
     def write(
-        self, dataset: Dataset, frame: pl.DataFrame, keys: Iterable[str], known_through: Callable[[str], date] | None = None
+        self,
+        dataset: Dataset,
+        frame: pl.DataFrame,
+        keys: Iterable[str],
+        known_through: Callable[[str], date] | None = None,
+        made_by: Callable[[str], str] | None = None,
     ) -> dict[str, int]:
         """Replace the partitions `keys` by the rows of `frame`; a partition without rows becomes an empty file.
 
@@ -163,6 +206,7 @@ class DatasetStore:
             keys: partitions to replace.
             known_through: gives for a key the last session that its rows take account of. It is recorded in the file, so that a
                 month written before it was over is told from a finished one.
+            made_by: gives for a key what its rows follow from, which is recorded too.
 
         Returns:
             Rows of each key.
@@ -190,16 +234,21 @@ class DatasetStore:
             )
         if known_through is not None:
             self._keep_what_knows_more(dataset, wanted, known_through)
-        by_key = {str(key[0]): rows for key, rows in frame.partition_by("__key", as_dict=True, maintain_order=True).items()}
-        empty = pl.DataFrame(schema=dataset.schema)
+        grouped = frame.select("__key").with_row_index().group_by("__key", maintain_order=True).agg("index")
+        rows_of = dict(zip(grouped["__key"], grouped["index"], strict=True))
+        empty, columns = pl.DataFrame(schema=dataset.schema), repr(dataset.schema).encode()
 
         def write_one(key: str) -> int:
-            rows, path = by_key.get(key), self.path(dataset, key)
-            rows = empty if rows is None else rows.select(list(dataset.schema))
+            path = self.path(dataset, key)
+            # One partition's rows at a time: all of them together would be a second copy of a frame that may be large.
+            rows = frame[rows_of[key]].select(list(dataset.schema)) if key in rows_of else empty
             known = None if known_through is None else known_through(key)
-            state = self._replace(path, _parquet(rows, {} if known is None else {_KNOWN_THROUGH: known.isoformat()}))
+            told = None if made_by is None else made_by(key)
+            metadata = ({} if known is None else {_KNOWN_THROUGH: known.isoformat()}) | ({} if told is None else {_MADE_BY: told})
+            written, content = _parquet(rows, columns, metadata)
+            state = self._replace(path, written)
             if state is not None:
-                self._checked[path] = (state, known, True, dataset.columns)
+                self._checked[path] = (state, Recorded(known, True, content, told), dataset.columns)
             return len(rows)
 
         with ThreadPoolExecutor(_WRITERS) as pool:
@@ -266,18 +315,22 @@ class DatasetStore:
             raise DatasetError(f"{self.artifact_url(name)} is missing; materialise the partition that names it again") from None
         return content
 
+    def has_artifact(self, name: str) -> bool:
+        """Whether the file `artifacts/<name>` is there."""
+        return bool(self._fs.exists(f"{self._root}/artifacts/{name}"))
+
     def artifact_url(self, name: str) -> str:
         """Where a person finds `artifacts/<name>`."""
         return f"{self.url}/artifacts/{name}"
 
-    def _recorded(self, dataset: Dataset, path: str, source: Any) -> tuple[date | None, bool]:
+    def _recorded(self, dataset: Dataset, path: str, source: Any) -> Recorded:
         """What a file records; it is looked into once, as long as it is the same file."""
         try:
             state = _state(os.stat(path)) if self.local else None
             if state is not None and path in self._checked:
-                before, known, same, columns = self._checked[path]
+                before, found, columns = self._checked[path]
                 if before == state and columns is dataset.columns:
-                    return known, same
+                    return found
             with open(path, "rb") if self.local else contextlib.nullcontext(source) as file:
                 recorded = pl.read_parquet_metadata(file)
                 file.seek(0)
@@ -288,9 +341,10 @@ class DatasetStore:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(path, error) from None
         known = date.fromisoformat(recorded[_KNOWN_THROUGH]) if recorded.get(_KNOWN_THROUGH) else None
+        found = Recorded(known, same, recorded.get(_CONTENT), recorded.get(_MADE_BY))
         if state is not None:
-            self._checked[path] = (state, known, same, dataset.columns)
-        return known, same
+            self._checked[path] = (state, found, dataset.columns)
+        return found
 
     def _replace(self, path: str, content: bytes) -> _State | None:
         """Replace a file as a whole; its state on disk where it is local."""
@@ -340,20 +394,30 @@ class ParquetIOManager(dg.IOManager):
         datasets: Mapping[str, Dataset],
         last_session: Callable[[], date],
         known_through: Callable[[str, int], date],
+        recorder: "Recorder | None" = None,
         on_written: Callable[[str, int], None] | None = None,
     ) -> None:
         self.store = store
         self._datasets = datasets
         self._last_session = last_session
         self._known_through = known_through
+        #: Tells what partitions follow from; None where nothing is recorded.
+        self.recorder = recorder
         self._on_written = on_written
+        #: What the step in hand has read: the hash of the rows of each partition, by dataset.
+        self._step: tuple[str, str] | None = None
+        self._contents: dict[str, dict[str, str | None]] = {}
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame) -> None:
         """Write the partitions of the run and record the rows of each."""
         dataset = self._datasets[context.asset_key.path[-1]]
         frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
         matures = int((context.definition_metadata or {}).get("matures_months", 0))
-        rows = self.store.write(dataset, frame, context.asset_partition_keys, lambda key: self._known_through(parse_key(key)[1], matures))
+        keys = context.asset_partition_keys
+        made_by = None if self.recorder is None else self.recorder.made_by(dataset.name, self._read_by(context))
+        before = self._contents_of(dataset, keys)
+        rows = self.store.write(dataset, frame, keys, lambda key: self._known_through(parse_key(key)[1], matures), made_by)
+        context.step_context.set_data_version(context.asset_key, self._data_version(context, before, self._contents_of(dataset, keys)))
         context.add_output_metadata({"rows_of_run": sum(rows.values()), "partitions_of_run": len(rows)})
         if self._on_written is not None:
             self._on_written(dataset.name, len(rows))
@@ -384,7 +448,43 @@ class ParquetIOManager(dg.IOManager):
             # Of what matures, no more is needed than the run itself takes account of.
             return min(self._known_through(parse_key(key)[1], matures), self._known_through(last, 0))
 
-        return self.store.read(dataset, keys, needed)
+        frame, contents = self.store.read_with_contents(dataset, keys, needed)
+        self._read_by(context)[dataset.name] = contents
+        return frame
+
+    def _read_by(self, context: dg.InputContext | dg.OutputContext) -> dict[str, dict[str, str | None]]:
+        step = (context.step_context.run_id, context.step_context.step.key)
+        if step != self._step:
+            self._step, self._contents = step, {}
+        return self._contents
+
+    def _contents_of(self, dataset: Dataset, keys: Sequence[str]) -> dict[str, str | None]:
+        gone = set(self.store.missing(dataset, keys))
+        return {key: None if key in gone else self.store.recorded(dataset, key).content for key in keys}
+
+    def _data_version(self, context: dg.OutputContext, before: Mapping[str, str | None], after: Mapping[str, str | None]) -> dg.DataVersion:
+        """Dagster's data version of the run's partitions, by which it tells what is downstream of a change.
+
+        Dagster gives all partitions of a run the same one. So that rows which came out as they were do not count as new, a run
+        that changes nothing keeps the version that they have.
+        """
+        if before == after:
+            storage, tag = context.step_context.instance.event_log_storage, DATA_VERSION_TAG
+            tags = storage.get_latest_tags_by_partition(
+                context.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, [tag], asset_partitions=list(after)
+            )
+            kept = {tags.get(key, {}).get(tag) for key in after}
+            if len(kept) == 1 and (version := kept.pop()) is not None:
+                return dg.DataVersion(version)
+        whole = hashlib.blake2b("".join(f"{key}{content}" for key, content in after.items()).encode(), digest_size=16)
+        return dg.DataVersion(whole.hexdigest())
+
+
+class Recorder(Protocol):
+    """Tells what a partition's rows follow from."""
+
+    def made_by(self, name: str, contents: Mapping[str, Mapping[str, str | None]]) -> Callable[[str], str]:
+        """The text to record for each partition of a run, from the hashes of the partitions that it has read."""
 
 
 def sorted_keys(keys: Iterable[str]) -> list[str]:
@@ -405,23 +505,42 @@ def _state(found: os.stat_result) -> _State:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
+def _content(columns: bytes, written: bytes) -> str:
+    """Hash of columns and rows of a file: its footer, whose length stands before the last four bytes, is left out."""
+    return _hash_of(columns, written[: len(written) - 8 - int.from_bytes(written[-8:-4], "little")])
+
+
+def _hash_of(columns: bytes, rows: bytes) -> str:
+    """Hash of columns and rows as they are written.
+
+    Of the file rather than of the values: it is there already, has no bits where a value is null, and is a fifth as long. The same
+    rows give the same hash on every machine; a new version of Arrow may write them otherwise.
+    """
+    made = hashlib.blake2b(columns, digest_size=16)
+    made.update(rows)
+    return made.hexdigest()
+
+
 @cache
 def _recorded_schema(columns: tuple[tuple[str, Any], ...]) -> str | None:
     """The text by which a file that is written now records these columns."""
-    return pl.read_parquet_metadata(io.BytesIO(_parquet(pl.DataFrame(schema=pl.Schema(columns)), {}))).get(_SCHEMA)
+    return pl.read_parquet_metadata(io.BytesIO(_parquet(pl.DataFrame(schema=pl.Schema(columns)), b"", {})[0])).get(_SCHEMA)
 
 
-def _parquet(rows: pl.DataFrame, metadata: Mapping[str, str]) -> bytes:
-    """A file's content. Arrow's writer takes half of Polars' time for files as wide and short as these."""
-    import pyarrow as pa
+def _parquet(rows: pl.DataFrame, columns: bytes, metadata: Mapping[str, str]) -> tuple[bytes, str]:
+    """Content of a file that records the metadata and the hash of its rows, and that hash.
+
+    Arrow's writer takes half of Polars' time for files as wide and short as these, and lets the hash follow the rows.
+    """
     import pyarrow.parquet as pq
 
-    table, content = rows.to_arrow(), pa.BufferOutputStream()
+    table, file = rows.to_arrow(), io.BytesIO()
     texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
-    with pq.ParquetWriter(content, table.schema, compression="lz4", use_dictionary=texts or False) as writer:
+    with pq.ParquetWriter(file, table.schema, compression="lz4", use_dictionary=texts or False) as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata(dict(metadata))
-    return bytes(content.getvalue())
+        content = _hash_of(columns, file.getvalue())  # the footer is still to come
+        writer.add_key_value_metadata({_CONTENT: content, **metadata})
+    return file.getvalue(), content
 
 
 def _unreadable(path: str, error: Exception) -> DatasetError:

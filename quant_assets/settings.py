@@ -5,6 +5,7 @@ model they need as an argument and never load settings themselves.
 """
 
 import os
+from collections.abc import Mapping
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -581,6 +582,37 @@ def load_settings(profile: str | None = None, **overrides: Any) -> Settings:
         subject = f"setting {where} of profile '{name}'" if where else f"profile '{name}'"
         variable = f" (QUANT__{where.upper().replace('.', '__')})" if where else ""
         raise SettingsError(f"{subject} is not valid: {what}; mend it in {conf_dir()} or in the environment{variable}") from None
+
+
+class _AsGiven(Settings):
+    """Settings that come from the arguments alone."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def recorded_settings(recorded: Mapping[str, Any], **overrides: Any) -> Settings:
+    """Settings as they were recorded, whatever files and environment say now.
+
+    Args:
+        recorded: top-level fields.
+        overrides: top-level fields that were not recorded, or that win.
+
+    Raises:
+        SettingsError: a recorded setting does not exist any more or is not valid now; names it.
+
+    """
+    try:
+        return _AsGiven(**{**recorded, **overrides})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"the recorded setting {where} does not fit this version of the code ({first['msg']}); check out the older one"
+        ) from None
 
 
 @cache

@@ -77,8 +77,9 @@ def test_neighbouring_sectors_in_one_run_equal_one_run_each_byte_for_byte(tmp_pa
         assert phase.sectors == (SECTOR, "healthcare")
         together.materialise(phase.assets, tags=phase.range_tags)
     expected, found = alone.files(), together.files()
-    assert {path.split("/")[1] for path in expected} == {f"sector={SECTOR}", "sector=healthcare"}
-    assert len(expected) == sum(phase.outputs for phase in chain)
+    partitions = [path for path in expected if not path.startswith("artifacts/")]
+    assert {path.split("/")[1] for path in partitions} == {f"sector={SECTOR}", "sector=healthcare"}
+    assert len(partitions) == sum(phase.outputs for phase in chain)
     assert found == expected
     # What spans the market: a range of months, and each by itself, a sector of one of them being absent.
     Path(together.profile.store.path(together.datasets["features"], "2024-03|healthcare")).unlink()

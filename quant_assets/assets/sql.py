@@ -5,6 +5,7 @@ A model may take parameters: `$decision_sessions`, a list of the run's decision 
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -21,6 +22,7 @@ from quant_assets.assets.declare import dataset_asset, newest_keys, read, run_pa
 from quant_assets.declared_tests import DeclaredTest, declared_tests
 from quant_assets.errors import SettingsError
 from quant_assets.profile import Profile
+from quant_assets.provenance.code import digest
 from quant_assets.schemas import Dataset
 from quant_assets.settings import ROOT, Settings
 
@@ -43,6 +45,7 @@ class SqlModel:
         reads: datasets that it selects from.
         parameters: names after `$`.
         tests: declared in the header.
+        digest: of the statement, whatever its comments and layout.
 
     """
 
@@ -51,6 +54,7 @@ class SqlModel:
     reads: tuple[str, ...]
     parameters: tuple[str, ...] = ()
     tests: tuple[DeclaredTest, ...] = ()
+    digest: str = ""
 
 
 def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
@@ -85,9 +89,8 @@ def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
             "$candidates__long_fraction"
         )
     reads = tuple(sorted(named))
-    return SqlModel(
-        path.stem, text, reads, parameters, declared_tests(path, text, datasets[path.stem], {each: datasets[each] for each in reads})
-    )
+    tests = declared_tests(path, text, datasets[path.stem], {each: datasets[each] for each in reads})
+    return SqlModel(path.stem, text, reads, parameters, tests, digest(re.sub(r'"query_location":\d+', "", serialised)))
 
 
 def execute(model: SqlModel, parameters: Mapping[str, Any] | None = None, **inputs: pl.DataFrame) -> pl.DataFrame:

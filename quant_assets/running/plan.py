@@ -9,6 +9,8 @@ import dagster as dg
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import key, month_offsets, month_range, shift_month
 from quant_assets.profile import Profile
+from quant_assets.provenance.staleness import Staleness
+from quant_assets.schemas import Dataset
 from quant_assets.settings import SECTORS
 
 Range = tuple[str, str]
@@ -55,10 +57,29 @@ class Phase:
 
 
 class Planner:
-    """Plans runs over the asset graph of a set of definitions."""
+    """Plans runs over the asset graph of a set of definitions.
 
-    def __init__(self, defs: dg.Definitions, profile: Profile) -> None:
+    A partition of the warm-up that other code or settings have made is used as it is, and `notes` says so: an edit must not start
+    the computation of 25 years, and two versions must not stand side by side unsaid.
+
+    Args:
+        defs: the definitions.
+        profile: the profile that they were made for.
+        refresh: compute such partitions again, and those that read them.
+
+    """
+
+    def __init__(self, defs: dg.Definitions, profile: Profile, *, refresh: bool = False) -> None:
         self._profile = profile
+        self._refresh = refresh
+        recorder = (defs.resources or {})["parquet"].recorder
+        self._staleness = None if recorder is None else Staleness(profile, recorder)
+        self._again: frozenset[str] = frozenset()
+        #: Of the plan in hand: asset, reason and month of partitions that are not what they would be today.
+        self._old: set[tuple[str, str, str]] = set()
+        #: Months by asset, reason and sector: of such partitions that are used as they are, and of those that are computed again.
+        self._used: dict[tuple[str, str], dict[str, set[str]]] = {}
+        self._remade: dict[tuple[str, str], dict[str, set[str]]] = {}
         self._datasets = profile.datasets
         self._together: dict[str, tuple[str, ...]] = {}
         self._reads: dict[str, dict[str, tuple[int, int]]] = {}
@@ -140,11 +161,60 @@ class Planner:
             for upstream, (start, end) in self._reads[name].items():
                 if upstream in needed:
                     needed[upstream] = _hull(needed[upstream], self._clip(span, start, end))
-        return self._grouped(self._todo(needed, sector, (first, last)), sector)
+        return self._phases(needed, sector, (first, last))
 
     def month_phases(self, names: Sequence[str], first: str, last: str) -> list[Phase]:
         """Runs of the month-grain assets; they read the sectors that are there."""
-        return self._grouped(self._todo(self._asked(names, "month", (first, last)), None, (first, last)), None)
+        return self._phases(self._asked(names, "month", (first, last)), None, (first, last))
+
+    def notes(self) -> list[str]:
+        """What was planned so far, as far as a person should know: stale months that are used, and months that are computed again."""
+        found = (("computed again", self._remade), ("stale, used as it is", self._used))
+        return [f"{what}: {_told(*each, self._datasets)}" for what, notes in found for each in sorted(notes.items(), key=self._place)]
+
+    def _place(self, note: tuple[tuple[str, str], object]) -> tuple[int, str]:
+        return self.order.index(note[0][0]), note[0][1]
+
+    @property
+    def uses_stale(self) -> bool:
+        """Whether stale partitions stay beside what was planned."""
+        return bool(self._used)
+
+    def _phases(self, needed: Mapping[str, Range | None], sector: str | None, asked: Range) -> list[Phase]:
+        self._again = frozenset()
+        if self._refresh:
+            self._again = frozenset(self.order)
+            self._again = self._stale_and_readers(self._todo(needed, sector, asked), sector)
+        self._old.clear()
+        todo = self._todo(needed, sector, asked)
+        # Beside the months computed the history changes from one version to another.
+        for name, (first, last) in todo.items():
+            for month in (shift_month(first, -1), shift_month(last, 1)):
+                each = key(sector, month) if sector else month
+                if not self._profile.store.missing(self._datasets[name], [each]):
+                    self._note(name, month, self._why_stale(name, each))
+        for name, why, month in self._old:
+            remade = name in todo and todo[name][0] <= month <= todo[name][1]
+            (self._remade if remade else self._used).setdefault((name, why), {}).setdefault(sector or "", set()).add(month)
+        return self._grouped(todo, sector)
+
+    def _note(self, name: str, month: str, why: str | None) -> None:
+        if why is not None:
+            self._old.add((name, why, month))
+
+    def _stale_and_readers(self, reach: Mapping[str, Range], sector: str | None) -> frozenset[str]:
+        """The assets of which a month in reach is stale, and those that read them."""
+        found: set[str] = set()
+        for name in (name for name in self.order if name in reach):
+            keys = {(key(sector, month) if sector else month): month for month in month_range(*reach[name])}
+            gone = set(self._profile.store.missing(self._datasets[name], keys))
+            reads = {*self._reads[name], *self._history[name]}
+            if found & reads or any(self._why_stale(name, each) for each in keys if each not in gone):
+                found |= {*self._together[name]}
+        return frozenset(found)
+
+    def _why_stale(self, name: str, partition_key: str) -> str | None:
+        return None if self._staleness is None else self._staleness.own(name, partition_key)
 
     def _asked(self, names: Iterable[str], grain: str, asked: Range) -> dict[str, Range | None]:
         return {name: asked for name in names if self._datasets[name].grain == grain}
@@ -189,10 +259,11 @@ class Planner:
         absent = set(store.missing(dataset, keys))
         unfinished = set()
         for each in keys.keys() - absent:
-            known, same_columns = store.recorded(dataset, each)
-            timely = known is None or known == self._profile.known_through(keys[each], self._matures[name])
-            if not timely or not same_columns:
+            recorded = store.recorded(dataset, each)
+            finished = self._profile.known_through(keys[each], self._matures[name])
+            if name in self._again or not recorded.same_columns or recorded.known_through not in (None, finished):
                 unfinished.add(keys[each])
+            self._note(name, keys[each], self._why_stale(name, each) if recorded.same_columns else "written with other columns")
         return {keys[each] for each in absent}, unfinished
 
     def _grouped(self, todo: Mapping[str, Range], sector: str | None) -> list[Phase]:
@@ -241,6 +312,15 @@ def _optional_history(definition: dg.AssetsDefinition) -> set[str]:
     inputs = definition.node_def.input_dict if definition.is_executable else {}
     found = {name for name, each in inputs.items() if (each.metadata or {}).get("absent") in ("before", "skip")}
     return {asset_key.path[-1] for name, asset_key in definition.keys_by_input_name.items() if name in found}
+
+
+def _told(what: tuple[str, str], months: Mapping[str, Collection[str]], datasets: Mapping[str, Dataset]) -> str:
+    """One line about an asset's months: of which sectors, from when to when, how many, and why."""
+    name, why = what
+    every = sorted({month for each in months.values() for month in each})
+    sectors = "" if datasets[name].grain == "month" else f" ({', '.join(months) if len(months) < 4 else f'{len(months)} sectors'})"
+    span = every[0] if len(every) == 1 else f"{every[0]} to {every[-1]}"
+    return f"{name}{sectors} {span}, {sum(map(len, months.values()))} partitions: {why}"
 
 
 def _hull(one: Range | None, other: Range | None) -> Range | None:

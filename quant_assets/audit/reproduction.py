@@ -1,0 +1,236 @@
+"""A partition and all that it follows from, computed again from what was recorded, and compared with what is stored."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from quant_assets.audit.runs import Recomputed
+from quant_assets.definitions import build_defs
+from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
+from quant_assets.io import Recorded
+from quant_assets.partitions import check_month, key, month_range, parse_key
+from quant_assets.profile import Profile
+from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain, kept
+from quant_assets.running.execute import RunFailedError
+from quant_assets.running.plan import Phase
+from quant_assets.settings import SECTORS, recorded_settings
+
+NOT_REPRODUCIBLE = "NOT REPRODUCIBLE: other rows from the same code, settings, inputs, files and libraries"
+TAMPERED = "the stored rows are not those that were written"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One partition, stored and computed again.
+
+    Attributes:
+        asset: its name.
+        partition_key: its key.
+        outcome: `same`, `differs`, or `absent` where it is not stored.
+        why: what explains a difference, in words.
+
+    """
+
+    asset: str
+    partition_key: str
+    outcome: str
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recomputation:
+    """What a recomputation found.
+
+    Attributes:
+        compared: every partition of the chain, upstream first.
+        since: what differs between the record and today: code and settings, in words.
+        folder: where the recomputed partitions are, if they were kept.
+
+    """
+
+    compared: tuple[Compared, ...]
+    since: tuple[str, ...]
+    folder: str | None
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether nothing differs."""
+        return all(each.outcome != "differs" for each in self.compared)
+
+
+def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = False) -> Recomputation:
+    """Compute a partition and everything upstream of it again, in a temporary storage, and compare hashes.
+
+    The settings are those that the partition records, the code and the provider's files today's: where these are not the recorded
+    ones, a difference is explained by them. Nothing of the profile's storage is changed.
+
+    Args:
+        profile: whose storage holds the partition.
+        name: dataset.
+        partition_key: such as `2016-06|healthcare`, or `2016-06` at month grain.
+        keep: leave the temporary storage for a look.
+
+    Raises:
+        SettingsError: there is no such dataset or partition.
+        MissingPartitionError: the partition is not stored.
+        DatasetError: it records nothing.
+        RunFailedError: the recomputation failed.
+
+    """
+    sector, month = _checked(profile, name, partition_key)
+    recorded = _recorded(profile, name, partition_key)
+    with ExitStack() as stack:
+        folder = (
+            tempfile.mkdtemp(prefix="quant-repro-") if keep else stack.enter_context(tempfile.TemporaryDirectory(prefix="quant-repro-"))
+        )
+        dump = kept(profile.store, "settings", recorded.all_settings)
+        given = profile.settings.model_dump(include={"profile", "data_dir", "dagster"})
+        settings = recorded_settings(dump, **given, as_of=profile.last_session())
+        sectors = [sector] if sector else _stored_sectors(profile, month)
+        # Until when the stored chain looks decides until when the other one does: labels go on maturing.
+        chain = _Chain(Recomputed.at(Path(folder), settings, profile.provider), name, sectors, month)
+        known = [each.known_through for phase in chain.phases() for _, _, each in _stored(profile, _keys(phase)) if each.known_through]
+        settings = recorded_settings(dump, **given, as_of=max(known))
+        chain = _Chain(Recomputed.at(Path(folder), settings, profile.provider), name, sectors, month)
+        again = chain.compute()
+        comparison = _Comparison(profile, again)
+        compared = tuple(comparison.all())
+        return Recomputation(compared, tuple(comparison.since()), folder if keep else None)
+
+
+class _Chain:
+    """An asset of one month with all that it reads, where nothing is stored."""
+
+    def __init__(self, scratch: Recomputed, name: str, sectors: Sequence[str], month: str) -> None:
+        datasets = scratch.profile.datasets
+        names = [name] if datasets[name].grain == "sector" else [name, *scratch.upstream(name)]
+        self._asked = names, sectors, month, month
+        self._scratch = scratch
+
+    def phases(self) -> list[Phase]:
+        """The runs that bring it about."""
+        return [phase for plan in self._scratch.chains(*self._asked) for phase in plan()]
+
+    def compute(self) -> Recomputed:
+        """Execute them.
+
+        Raises:
+            RunFailedError: one failed; names asset, sector and months.
+
+        """
+        self._scratch.compute(*self._asked)
+        if self._scratch.failures:
+            raise RunFailedError("\n".join(self._scratch.failures))
+        return self._scratch
+
+
+def _checked(profile: Profile, name: str, partition_key: str) -> tuple[str | None, str]:
+    if name not in profile.datasets:
+        raise SettingsError(f"there is no asset '{name}'; assets are {', '.join(profile.datasets)}")
+    month, _, sector = partition_key.partition("|")
+    grain = profile.datasets[name].grain
+    if (grain == "sector") != bool(sector):
+        raise SettingsError(
+            f"'{partition_key}' is no partition of '{name}'; write {'2016-06|healthcare' if grain == 'sector' else '2016-06'}"
+        )
+    check_month(month)
+    return parse_key(partition_key)
+
+
+def _recorded(profile: Profile, name: str, partition_key: str) -> MadeBy:
+    dataset, store = profile.datasets[name], profile.store
+    if store.missing(dataset, [partition_key]):
+        raise MissingPartitionError(f"partition {partition_key} of '{name}' is not in {store.url}; materialise it with quant run")
+    made_by = MadeBy.parsed(store.recorded(dataset, partition_key).made_by)
+    if made_by is None:
+        raise DatasetError(f"{store.path(dataset, partition_key)} does not record what made it; materialise it again")
+    return made_by
+
+
+def _stored_sectors(profile: Profile, month: str) -> list[str]:
+    """Sectors of which the month is stored: what spans sectors is over those that are there."""
+    found = set()
+    for dataset in profile.datasets.values():
+        if dataset.grain == "sector":
+            keys = [key(sector, month) for sector in SECTORS]
+            found |= {parse_key(each)[0] for each in set(keys) - set(profile.store.missing(dataset, keys))}
+    return [sector for sector in SECTORS if sector in found]
+
+
+def _stored(profile: Profile, keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str, Recorded]]:
+    """Asset, key and record of those of the partitions that are stored."""
+    for name, found in keys.items():
+        dataset, wanted = profile.datasets[name], sorted(found)
+        gone = set(profile.store.missing(dataset, wanted))
+        yield from ((name, each, profile.store.recorded(dataset, each)) for each in wanted if each not in gone)
+
+
+def _keys(phase: Phase) -> dict[str, list[str]]:
+    months = month_range(phase.first, phase.last)
+    keys = [key(sector, month) for sector in phase.sectors for month in months] if phase.sectors else months
+    return dict.fromkeys(phase.assets, keys)
+
+
+class _Comparison:
+    """Partitions of two storages of one profile: as they are stored, and as they were computed again."""
+
+    def __init__(self, stored: Profile, again: Recomputed) -> None:
+        self._stored = stored
+        self._again = again.profile
+        self._keys = again.keys
+        self._order = again.planner.order
+        self._there = {(name, each): recorded for name, each, recorded in _stored(stored, again.keys)}
+        recorders = [(build_defs(each).resources or {})["parquet"].recorder for each in (stored, again.profile)]
+        self._today: PartitionRecorder = recorders[0]
+        self._recorder: PartitionRecorder = recorders[1]
+
+    def all(self) -> Iterator[Compared]:
+        """Every partition that was computed again, upstream first."""
+        for name in (name for name in self._order if name in self._keys):
+            for each in sorted(self._keys[name]):
+                recorded = self._there.get((name, each))
+                yield Compared(name, each, "absent") if recorded is None else self._one(name, each, recorded)
+
+    def _one(self, name: str, partition_key: str, recorded: Recorded) -> Compared:
+        dataset = self._again.datasets[name]
+        fresh = self._again.store.recorded(dataset, partition_key)
+        content = self._stored.store.content(self._stored.datasets[name], partition_key)
+        why = [] if recorded.content == content else [TAMPERED]
+        if content == fresh.content:
+            return Compared(name, partition_key, "same")
+        before, now = MadeBy.parsed(recorded.made_by), MadeBy.parsed(fresh.made_by)
+        if before is None or now is None:
+            return Compared(name, partition_key, "differs", (*why, "it does not record what made it"))
+        explained = explain(
+            self._recorder.versions[name], parse_key(partition_key)[0], before, now, self._today.meaning, self._recorder.meaning
+        )
+        if "libraries" in explained and not why and self._same_rows(name, partition_key):
+            return Compared(name, partition_key, "same")  # another version of a library writes the same rows as other bytes
+        why += explained.values()
+        if recorded.known_through != fresh.known_through:
+            why.append(f"it takes account of sessions up to {recorded.known_through}, the recomputation up to {fresh.known_through}")
+        if not recorded.same_columns:
+            why.append("it was written with other columns")
+        return Compared(name, partition_key, "differs", tuple(why) or (NOT_REPRODUCIBLE,))
+
+    def _same_rows(self, name: str, partition_key: str) -> bool:
+        frames: list[pl.DataFrame] = [
+            each.store.read(each.datasets[name], [partition_key]).collect() for each in (self._stored, self._again)
+        ]
+        return frames[0].equals(frames[1])
+
+    def since(self) -> Iterator[str]:
+        """Code and settings of the stored chain that are not today's."""
+        found: dict[str, None] = {}
+        for (name, partition_key), recorded in self._there.items():
+            before, now = MadeBy.parsed(recorded.made_by), self._today.now(name, {})(partition_key)
+            if before is None or (before.code == now.code and before.settings == now.settings):
+                continue
+            sector = parse_key(partition_key)[0]
+            explained = explain(self._today.versions[name], sector, before, now, self._today.meaning, self._today.meaning)
+            found |= dict.fromkeys(f"{name}: {explained[kind]}" for kind in ("code", "settings") if kind in explained)
+        yield from found

@@ -1,0 +1,330 @@
+"""Source text as a graph of definitions: which functions, classes and constants a function reaches, each with a digest.
+
+The digest is of the syntax tree: comments, docstrings and layout do not change it, the Python version neither. Names are resolved as
+Python does, scope by scope; a class is one definition, unless one of its methods is asked for. Nothing is imported or executed. What
+an asset function means by `profile` and `settings` is decided in `versions`.
+"""
+
+import ast
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from quant_assets.settings import ROOT
+
+PACKAGE = "quant_assets"
+
+#: Not followed: messages, column declarations and types of settings do not change rows. Columns and settings are compared themselves.
+IGNORED = ("errors", "schemas", "settings", "io", "partitions", "catalogue", "checks", "provenance")
+
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_LAYOUT = frozenset({"ctx", "kind", "type_comment"})
+
+#: Parameters that stand for the same thing wherever they occur, so that what follows them counts as used.
+_FREE = frozenset({"self", "profile", "settings"})
+
+#: A name and the attributes after it: `settings.labels.horizons` is ("settings", "labels", "horizons").
+Chain = tuple[str, ...]
+
+
+@dataclass(frozen=True, order=True)
+class Symbol:
+    """A definition: `name` at the top of `module`, `Class.method`, or `factory.function` for a function in a function."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module.removeprefix(PACKAGE + '.')}.{self.name}"
+
+
+@dataclass
+class Module:
+    """The top-level definitions of a file and what it imports."""
+
+    name: str
+    path: Path
+    defined: dict[str, list[ast.AST]] = field(default_factory=dict)
+    imported: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    #: Statements without a name, such as a call that registers something: they belong to every definition of the module.
+    nameless: list[ast.AST] = field(default_factory=list)
+    #: Digest, chains and imports of the definitions that have been looked into: the graph is walked for each asset, a node read once.
+    analysed: dict[str, "Definition"] = field(default_factory=dict)
+
+    def add(self, statements: list[ast.stmt]) -> None:
+        """Take statements of the module's top, those under an `if` or `try` as if they stood alone."""
+        for statement in statements:
+            match statement:
+                case ast.Import() | ast.ImportFrom():
+                    self.imported |= imports(statement)
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                    self.defined.setdefault(name, []).append(statement)
+                case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
+                    for name in _assigned(statement):
+                        self.defined.setdefault(name, []).append(statement)
+                case ast.If() | ast.Try():
+                    for block in ("body", "handlers", "orelse", "finalbody"):
+                        for each in getattr(statement, block, ()):
+                            self.add(each.body if isinstance(each, ast.ExceptHandler) else [each])
+                case _ if not _says_nothing(statement):
+                    self.nameless.append(statement)
+
+    def found(self, name: str) -> list[ast.AST]:
+        """The nodes of a definition, `Class.method` and `factory.function` included; none where there is no such name."""
+        outer, _, inner = name.partition(".")
+        nodes = self.defined.get(outer, [])
+        return [each for node in nodes for each in members(node).get(inner, ())] if inner else nodes
+
+
+def imports(statement: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str | None]]:
+    """Local name to module and name in it (None for a module)."""
+    if isinstance(statement, ast.Import):
+        return {each.asname: (each.name, None) for each in statement.names if each.asname}
+    base = statement.module or ""
+    return {
+        each.asname or each.name: (f"{base}.{each.name}", None) if located(f"{base}.{each.name}") else (base, each.name)
+        for each in statement.names
+    }
+
+
+def members(node: ast.AST) -> dict[str, list[ast.AST]]:
+    """What a class or function binds directly in its body: methods and attributes, or local names and functions."""
+    found: dict[str, list[ast.AST]] = {}
+    waiting: list[ast.AST] = list(getattr(node, "body", ()))
+    for statement in waiting:
+        if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
+            found.setdefault(statement.name, []).append(statement)
+        elif isinstance(statement, ast.Assign | ast.AnnAssign):
+            for name in _assigned(statement):
+                found.setdefault(name, []).append(statement)
+        elif isinstance(statement, ast.If):
+            waiting += [*statement.body, *statement.orelse]
+    return found
+
+
+#: Files of modules outside the package: the user's own.
+_OWN: dict[str, Path] = {}
+
+
+def register(name: str, folder: Path) -> None:
+    """Make a module of the user's known: a file of the folder of settings, else one on PYTHONPATH."""
+    path: Path | None = folder / f"{name.replace('.', '/')}.py"
+    if path is None or not path.is_file():
+        try:
+            spec = find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
+        path = Path(spec.origin) if spec is not None and spec.origin is not None else None
+    if path is not None and _OWN.get(name) != path:
+        _OWN[name] = path
+        located.cache_clear()
+
+
+@cache
+def located(name: str) -> Path | None:
+    """File of a module of the package, of the user's own, or beside one of those; None for everything else."""
+    if name in _OWN:
+        return _OWN[name]
+    if name != PACKAGE and not name.startswith(f"{PACKAGE}."):
+        return next((path for each in _OWN.values() if (path := each.parent / f"{name.replace('.', '/')}.py").is_file()), None)
+    path = ROOT / name.replace(".", "/")
+    return next((each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file()), None)
+
+
+def module(name: str) -> Module | None:
+    """The parsed module; None where it is not followed.
+
+    The package's files are read once, as its code is; a user's are read again when they have changed, as they are executed again.
+    """
+    path = located(name)
+    if path is None or _ignored(name):
+        return None
+    return _parsed(name, path, 0 if name.startswith(PACKAGE) else path.stat().st_mtime_ns)
+
+
+@cache
+def _ignored(name: str) -> bool:
+    return any(name == f"{PACKAGE}.{each}" or name.startswith(f"{PACKAGE}.{each}.") for each in IGNORED)
+
+
+@cache
+def _parsed(name: str, path: Path, _changed: int) -> Module:
+    made = Module(name, path)
+    made.add(ast.parse(path.read_bytes()).body)
+    return made
+
+
+def chains(node: ast.AST, bound: frozenset[str] = frozenset()) -> Iterator[Chain]:
+    """The names that a node uses and does not bind itself, each with the attributes that follow it."""
+    match node:
+        case ast.Attribute() | ast.Name():
+            attributes: list[str] = []
+            root: ast.AST = node
+            while isinstance(root, ast.Attribute):
+                attributes.insert(0, root.attr)
+                root = root.value
+            if not isinstance(root, ast.Name):
+                yield from chains(root, bound)
+            elif root.id not in bound:
+                yield (root.id, *attributes)
+            return
+        case ast.Expr() if _says_nothing(node):
+            return
+        case ast.ImportFrom() | ast.Import():
+            return
+    inside = bound | frozenset(_bound(node)) if isinstance(node, _SCOPES) else bound
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns"):
+            continue
+        outside = name in ("decorator_list", "args") and isinstance(node, _FUNCTIONS)
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from chains(child, bound if outside else inside)
+
+
+def _bound(scope: ast.AST) -> Iterator[str]:
+    """Names that a function, lambda or comprehension binds, those of functions inside it left out."""
+    waiting: list[ast.AST] = list(ast.iter_child_nodes(scope))
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ast.arg(arg=name) if name not in _FREE:
+                yield name
+            case ast.Name(id=name, ctx=ast.Store()):
+                yield name
+            case ast.ExceptHandler(name=str(name)):
+                yield name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+        if not isinstance(node, (*_SCOPES, ast.ClassDef)):
+            waiting += ast.iter_child_nodes(node)
+
+
+def _assigned(statement: ast.Assign | ast.AnnAssign | ast.AugAssign) -> Iterator[str]:
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    return (each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store))
+
+
+def _says_nothing(node: object) -> bool:
+    """A docstring, or a call that only tells Dagster about the run (`context.add_output_metadata(…)`)."""
+    if not isinstance(node, ast.Expr):
+        return False
+    if isinstance(node.value, ast.Constant):
+        return True
+    call = node.value
+    if not isinstance(call, ast.Call):
+        return False
+    root: ast.AST = call.func
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    told = [root, *call.args[:1]]
+    return any(isinstance(each, ast.Name) and each.id == "context" for each in told)
+
+
+def text(node: object) -> str:
+    """A syntax tree as text without comments, docstrings and layout, the same for every Python version that has its syntax."""
+    if isinstance(node, ast.AST):
+        named = ((name, getattr(node, name, None)) for name in node._fields if name not in _LAYOUT)
+        return f"{type(node).__name__}({','.join(f'{name}={text(value)}' for name, value in named if value is not None and value != [])})"
+    if isinstance(node, list):
+        return f"[{','.join(text(each) for each in node if not _says_nothing(each))}]"
+    return repr(node)
+
+
+def digest(content: str | bytes, size: int = 8) -> str:
+    """A digest in hexadecimal, two characters for each byte of its size."""
+    return hashlib.blake2b(content.encode() if isinstance(content, str) else content, digest_size=size).hexdigest()
+
+
+#: Gives for a chain of a definition what it leads to, or None where the ordinary rules hold.
+Rule = Callable[[Module, str, Chain], "list[Symbol] | None"]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a definition says and uses."""
+
+    digest: str
+    chains: tuple[Chain, ...]
+    imported: Mapping[str, tuple[str, str | None]]
+
+
+def reached(start: list[Symbol], rule: Rule) -> dict[Symbol, str]:
+    """Every definition that the first ones lead to, with its digest.
+
+    Args:
+        start: definitions to begin with.
+        rule: of chains that mean something special.
+
+    """
+    found: dict[Symbol, str] = {}
+    waiting = list(start)
+    while waiting:
+        symbol = waiting.pop()
+        where = None if symbol in found else module(symbol.module)
+        if where is None:
+            continue
+        if not where.found(symbol.name):
+            handed_on = where.imported.get(symbol.name)
+            waiting += _of_import(*handed_on, ()) if handed_on else []
+            continue
+        definition = _definition(where, symbol.name)
+        found[symbol] = definition.digest
+        for chain in definition.chains:
+            special = rule(where, symbol.name, chain)
+            waiting += _ordinary(where, symbol.name, definition, chain) if special is None else special
+    return found
+
+
+def _definition(where: Module, name: str) -> Definition:
+    if name not in where.analysed:
+        nodes = [*(_without_decorators(node, name) for node in where.found(name)), *where.nameless]
+        templates = sorted(each for each in (where.path.parent / "templates").glob("*") if each.is_file())
+        content = "".join([*map(text, nodes), *(digest(each.read_bytes()) for each in templates)])
+        imported: dict[str, tuple[str, str | None]] = {}
+        for each in (each for node in nodes for each in ast.walk(node)):
+            if isinstance(each, ast.Import | ast.ImportFrom):
+                imported |= imports(each)
+        where.analysed[name] = Definition(
+            digest(content), tuple(dict.fromkeys(chain for node in nodes for chain in chains(node))), imported
+        )
+    return where.analysed[name]
+
+
+def _without_decorators(node: ast.AST, name: str) -> ast.AST:
+    """Of the decorators of a function in a function (an asset), only what it reads: its group and kinds do not make rows."""
+    if "." not in name or not isinstance(node, _FUNCTIONS):
+        return node
+    given = [each.keywords for each in node.decorator_list if isinstance(each, ast.Call)]
+    reads = [keyword.value for keywords in given for keyword in keywords if keyword.arg in ("ins", "deps")]
+    return type(node)(**{each: getattr(node, each) for each in node._fields if hasattr(node, each)} | {"decorator_list": reads})
+
+
+def _ordinary(where: Module, name: str, definition: Definition, chain: Chain) -> list[Symbol]:
+    """What a chain leads to by Python's rules: a name of the enclosing function or class, of the module, or an import."""
+    outer, _, inner = name.partition(".")
+    root, *attributes = chain
+    if root == "self":
+        beside = f"{outer}.{attributes[0]}" if attributes else ""
+        return [Symbol(where.name, beside)] if inner and where.found(beside) else []
+    if inner and root != inner and where.found(f"{outer}.{root}"):
+        return [Symbol(where.name, f"{outer}.{root}")]
+    if root in definition.imported:
+        return _of_import(*definition.imported[root], tuple(attributes))
+    if root in where.defined:
+        return [Symbol(where.name, root)]
+    return _of_import(*where.imported[root], tuple(attributes)) if root in where.imported else []
+
+
+def _of_import(imported: str, name: str | None, attributes: Chain) -> list[Symbol]:
+    if name is not None:
+        return [Symbol(imported, name)]
+    where = module(imported)
+    if where is None:
+        return []
+    # A module of which something is used; one that is handed around stands for all that it has.
+    return [Symbol(imported, attributes[0])] if attributes else [Symbol(imported, each) for each in where.defined]

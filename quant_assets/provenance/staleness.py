@@ -1,0 +1,138 @@
+"""Which stored partitions would be computed otherwise today, and why. Reads what the files record; computes and changes nothing."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from quant_assets.partitions import parse_key, shift_month
+from quant_assets.profile import Profile
+from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain
+
+#: Partitions that record nothing: written by an earlier version, or by another program.
+UNRECORDED = "records neither code nor settings"
+
+#: What makes a partition stale. Libraries and the provider's files change all the time; they are told, and nothing counts as stale for it.
+KINDS = ("code", "settings", "inputs")
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Neighbouring months of one asset with one reason.
+
+    Attributes:
+        asset: its name.
+        sector: slug, None at month grain.
+        first, last: months.
+        partitions: how many of them.
+        why: the reason in words.
+        counts: whether they are stale; else the reason is for information.
+
+    """
+
+    asset: str
+    sector: str | None
+    first: str
+    last: str
+    partitions: int
+    why: str
+    counts: bool
+
+
+class Staleness:
+    """Compares what partitions record with what they would record now.
+
+    Args:
+        profile: whose storage is looked at.
+        recorder: of its definitions.
+
+    """
+
+    def __init__(self, profile: Profile, recorder: PartitionRecorder) -> None:
+        self._profile = profile
+        self._recorder = recorder
+        self._parsed: dict[str, MadeBy | None] = {}
+
+    def own(self, name: str, partition_key: str) -> str | None:
+        """Why a partition is not what code and settings make today, inputs and files aside; None where it is."""
+        text = self._profile.store.recorded(self._profile.datasets[name], partition_key).made_by
+        recorded, sector = self._record(text), parse_key(partition_key)[0]
+        if recorded is None:
+            return UNRECORDED
+        version = self._recorder.versions[name]
+        if recorded.code == version.code and recorded.settings == self._recorder.settings_digest(name, sector):
+            return None
+        found = self._explain(name, sector, recorded, self._recorder.now(name, {})(partition_key))
+        return "; ".join(found[kind] for kind in ("code", "settings") if kind in found)
+
+    def all(self, names: Iterable[str], sectors: Sequence[str]) -> Iterator[Stale]:
+        """What is stale of these assets, in their order, which is that of the flow: an asset's readers come after it.
+
+        A partition that reads a stale one counts too.
+        """
+        store, datasets = self._profile.store, self._profile.datasets
+        contents: dict[str, dict[str, str | None]] = {}
+        stale: dict[tuple[str, str | None], list[str]] = {}
+        for name in names:
+            dataset, version = datasets[name], self._recorder.versions[name]
+            keys = sorted(each for each in store.existing(dataset) if parse_key(each)[0] is None or parse_key(each)[0] in sectors)
+            recorded = {each: store.recorded(dataset, each) for each in keys}
+            contents[name] = {each: found.content for each, found in recorded.items()}
+            there = {upstream: contents[upstream] for upstream in version.windows if upstream in contents}
+            now = self._recorder.now(name, there)
+            reasons: dict[str | None, dict[str, dict[str, bool]]] = {}
+            for each in keys:
+                sector, month = parse_key(each)
+                found = self._reasons(name, sector, self._record(recorded[each].made_by), now(each), set(there))
+                if not recorded[each].same_columns:
+                    found["written with other columns"] = True
+                if not any(found.values()):
+                    found |= {f"reads stale {upstream}": True for upstream in self._stale_inputs(version.windows, sector, month, stale)}
+                reasons.setdefault(sector, {})[month] = found
+            for sector, by_month in reasons.items():
+                stale[name, sector] = sorted(month for month, found in by_month.items() if any(found.values()))
+                yield from _joined(name, sector, by_month)
+
+    def _reasons(self, name: str, sector: str | None, recorded: MadeBy | None, now: MadeBy, known: set[str]) -> dict[str, bool]:
+        if recorded is None:
+            return {UNRECORDED: True}
+        # An input that was not looked at cannot be compared.
+        inputs = {upstream: found for upstream, found in recorded.inputs.items() if upstream in known}
+        compared = MadeBy(**{**recorded.__dict__, "inputs": inputs})
+        now = MadeBy(**{**now.__dict__, "inputs": {upstream: now.inputs[upstream] for upstream in inputs if upstream in now.inputs}})
+        return {why: kind in KINDS for kind, why in self._explain(name, sector, compared, now).items()}
+
+    def _stale_inputs(
+        self, windows: Mapping[str, tuple[int, int]], sector: str | None, month: str, stale: Mapping[tuple[str, str | None], list[str]]
+    ) -> Iterator[str]:
+        for upstream, (first, last) in windows.items():
+            for where in (sector, None) if sector is not None else {each for name, each in stale if name == upstream}:
+                months = stale.get((upstream, where), [])
+                place = bisect_left(months, shift_month(month, first))
+                if place < len(months) and months[place] <= shift_month(month, last):
+                    yield upstream
+                    break
+
+    def _record(self, text: str | None) -> MadeBy | None:
+        if text is None:
+            return None
+        if text not in self._parsed:
+            self._parsed[text] = MadeBy.parsed(text)
+        return self._parsed[text]
+
+    def _explain(self, name: str, sector: str | None, recorded: MadeBy, now: MadeBy) -> dict[str, str]:
+        if recorded == now:
+            return {}
+        return explain(self._recorder.versions[name], sector, recorded, now, self._recorder.meaning, self._recorder.meaning)
+
+
+def _joined(name: str, sector: str | None, by_month: Mapping[str, Mapping[str, bool]]) -> Iterator[Stale]:
+    """Stretches of months with the same reasons."""
+    stretch: list[str] = []
+    months = sorted(by_month)
+    for month, following in zip(months, [*months[1:], None], strict=True):
+        stretch.append(month)
+        if following is not None and by_month[following] == by_month[month]:
+            continue
+        for why, counts in by_month[month].items():
+            yield Stale(name, sector, stretch[0], stretch[-1], len(stretch), why, counts)
+        stretch = []

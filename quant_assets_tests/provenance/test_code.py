@@ -1,0 +1,97 @@
+"""Digests of source text: what changes rows changes them, what does not leaves them alone, and names are followed as Python does."""
+
+from pathlib import Path
+
+import pytest
+
+from quant_assets.provenance.code import Symbol, reached, register, text
+
+SOURCE = '''
+"""What the module is about."""
+from quant_assets.market.calendar import sessions
+import own_constants as constants
+
+FACTOR = 2.0
+
+
+def key(x):
+    return x + 1
+
+
+def other(x):
+    return x * 7
+
+
+def scaled(x, key):
+    """A parameter hides the function of its name."""
+    return [other(x) for other in key] + [x * FACTOR * constants.SHIFT]
+
+
+class Table:
+    def rows(self):
+        return self._made()
+
+    def _made(self):
+        return key(1)
+
+    def unused(self):
+        return other(2)
+
+
+FEATURES = [scaled, sessions]
+'''
+
+
+def digests(folder: Path, source: str, start: str = "FEATURES", constants: str = "SHIFT = 1\nUNUSED = 2\n") -> dict[str, str]:
+    folder.mkdir(exist_ok=True)
+    (folder / "own_module.py").write_text(source, encoding="utf-8")
+    (folder / "own_constants.py").write_text(constants, encoding="utf-8")
+    register("own_module", folder)
+    found = reached([Symbol("own_module", start)], lambda *_: None)
+    return {symbol.name: digest for symbol, digest in found.items() if symbol.module.startswith("own")}
+
+
+def test_what_is_reached_is_what_python_would_call(tmp_path: Path) -> None:
+    assert set(digests(tmp_path, SOURCE)) == {"FEATURES", "scaled", "FACTOR", "SHIFT"}, "neither key nor other: they are local names there"
+    assert set(digests(tmp_path, SOURCE, "Table.rows")) == {"Table.rows", "Table._made", "key"}
+    assert set(digests(tmp_path, SOURCE, "Table")) == {"Table", "key", "other"}
+    assert any(symbol.module == "quant_assets.market.calendar" for symbol in reached([Symbol("own_module", "FEATURES")], lambda *_: None))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"""A parameter hides the function of its name."""', '"""Other words."""\n    # and a remark'),
+        ("FACTOR = 2.0", "FACTOR = (\n    2.0  # twice\n)"),
+        ("return x + 1", "return x + 10"),
+        ("UNUSED = 2", "UNUSED = 3"),
+    ],
+    ids=["docstring", "layout", "a function that is not reached", "a constant that is not reached"],
+)
+def test_what_changes_no_row_changes_no_digest(tmp_path: Path, before: str, after: str) -> None:
+    constants = "SHIFT = 1\nUNUSED = 2\n"
+    assert digests(tmp_path / "a", SOURCE) == digests(
+        tmp_path / "b", SOURCE.replace(before, after), constants=constants.replace(before, after)
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [("FACTOR = 2.0", "FACTOR = 2.5", "FACTOR"), ("x * FACTOR", "x + FACTOR", "scaled"), ("SHIFT = 1", "SHIFT = 0", "SHIFT")],
+)
+def test_what_changes_rows_is_named(tmp_path: Path, before: str, after: str, changed: str) -> None:
+    constants = "SHIFT = 1\nUNUSED = 2\n"
+    one, other = (
+        digests(tmp_path / "a", SOURCE),
+        digests(tmp_path / "b", SOURCE.replace(before, after), constants=constants.replace(before, after)),
+    )
+    assert {name for name in one if one[name] != other[name]} == {changed}
+
+
+def test_metadata_for_the_web_ui_does_not_count() -> None:
+    import ast
+
+    told = ast.parse(
+        "def asset(context):\n    context.add_output_metadata({'rows': 1})\n    describe(context, 2)\n    return compute(context)"
+    )
+    assert text(told) == text(ast.parse("def asset(context):\n    return compute(context)"))

@@ -1,0 +1,60 @@
+"""What is recorded: one digest for each input and partition, over its windows alone, and hashes of files that are read once."""
+
+import json
+from pathlib import Path
+
+from quant_assets.io import DatasetStore
+from quant_assets.partitions import key, month_range
+from quant_assets.provenance.record import _file_hashes, digests
+from quant_assets.provenance.versions import Version
+
+MONTHS = month_range("2023-01", "2024-06")
+
+
+def version(**windows: tuple[int, int]) -> Version:
+    return Version({}, (), windows, False)
+
+
+def contents(*sectors: str) -> dict[str, str | None]:
+    return {key(sector, month): f"{sector}{month}" for sector in sectors for month in MONTHS}
+
+
+def test_a_partition_has_the_same_digests_whatever_else_its_run_reads() -> None:
+    wide = digests({"prices": contents("it", "energy")}, version(prices=(-3, 0)), {}, 0)("2024-03|it")
+    alone = {each: found for each, found in contents("it").items() if "2023-12" <= each[:7] <= "2024-03"}
+    assert digests({"prices": alone}, version(prices=(-3, 0)), {}, 0)("2024-03|it") == wide
+    for changed in ("2023-11|it", "2024-04|it", "2024-03|energy"):
+        assert digests({"prices": contents("it", "energy") | {changed: "x"}}, version(prices=(-3, 0)), {}, 0)("2024-03|it") == wide
+    for changed in ("2023-12|it", "2024-03|it"):
+        assert digests({"prices": contents("it", "energy") | {changed: "x"}}, version(prices=(-3, 0)), {}, 0)("2024-03|it") != wide
+
+
+def test_what_goes_on_maturing_after_the_partition_does_not_count() -> None:
+    read, labels = version(labels=(-6, 0)), contents("it")
+    found = digests({"labels": labels}, read, {"labels": 4}, 0)("2024-06|it")
+    assert digests({"labels": labels | {"2024-03|it": "matured"}}, read, {"labels": 4}, 0)("2024-06|it") == found
+    assert digests({"labels": labels | {"2024-02|it": "changed"}}, read, {"labels": 4}, 0)("2024-06|it") != found
+    ahead = version(prices=(0, 4))
+    prices = digests({"prices": labels}, ahead, {"labels": 4}, 4)("2024-01|it")
+    assert digests({"prices": labels | {"2024-05|it": "changed"}}, ahead, {"labels": 4}, 4)("2024-01|it") != prices
+
+
+def test_an_asset_across_sectors_reads_all_of_them() -> None:
+    read = version(features=(0, 0))
+    found = digests({"features": contents("it", "energy")}, read, {}, 0)("2024-03")
+    assert digests({"features": contents("it", "energy") | {"2024-03|energy": "x"}}, read, {}, 0)("2024-03") != found
+    assert digests({"features": contents("it", "energy") | {"2024-02|energy": "x"}}, read, {}, 0)("2024-03") == found
+
+
+def test_a_file_is_hashed_once_and_again_when_it_has_changed(tmp_path: Path) -> None:
+    store = DatasetStore(str(tmp_path / "store"))
+    file = tmp_path / "prices.csv"
+    file.write_text("a", encoding="utf-8")
+    first = _file_hashes(store, tmp_path, ["prices.csv", "absent.csv"])
+    assert list(first) == ["prices.csv"]
+    remembered = json.loads(store.read_artifact("sources/files.json"))
+    remembered[str(file)][3] = "as remembered"
+    store.write_artifact("sources/files.json", json.dumps(remembered).encode())
+    assert _file_hashes(store, tmp_path, ["prices.csv"]) == {"prices.csv": "as remembered"}
+    file.write_text("bc", encoding="utf-8")
+    assert _file_hashes(store, tmp_path, ["prices.csv"])["prices.csv"] not in ("as remembered", first["prices.csv"])

@@ -1,0 +1,132 @@
+"""Versions of the real assets: the settings derived for each are those that it reads, and a change reaches who depends on it."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from quant_assets.definitions import build_defs
+from quant_assets.partitions import key
+from quant_assets.provenance.record import PartitionRecorder
+from quant_assets.settings import Model, Settings, load_settings
+from quant_assets_tests.graph import PROJECT, Graph
+
+SECTOR, MONTH = "cons_staples", "2024-02"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def recorder(settings: Settings) -> PartitionRecorder:
+    found: PartitionRecorder = (build_defs(settings).resources or {})["parquet"].recorder
+    return found
+
+
+def digests(settings: Settings, sector: str = "it") -> dict[str, tuple[str, str]]:
+    found = recorder(settings)
+    return {name: (version.code, found.settings_digest(name, sector)) for name, version in found.versions.items()}
+
+
+def changed(before: Settings, after: Settings, sector: str = "it") -> set[str]:
+    one, other = digests(before, sector), digests(after, sector)
+    return {name for name in one if one[name] != other[name]}
+
+
+@pytest.mark.parametrize(
+    ("override", "names"),
+    [
+        ({"candidates": {"long_fraction": 0.3}}, {"candidates", "candidates_sql"}),
+        ({"report": {"history_months": 6}}, {"ops_report"}),
+        ({"backtest": {"cost_bps": 5.0}}, {"backtest", "portfolio_backtest"}),
+        ({"indicators": {"windows": {"energy": {"moving_average": 44, "momentum_lag": 90}}}}, set()),
+        ({"indicators": {"windows": {"it": {"moving_average": 26, "momentum_lag": 50}}}}, {"indicators"}),
+        ({"storage": "elsewhere", "as_of": date(2024, 6, 28), "dagster": {"storage": "sqlite"}, "data_dir": Path("elsewhere")}, set()),
+    ],
+    ids=["candidates", "report", "costs", "windows of another sector", "windows", "where things are"],
+)
+def test_a_setting_reaches_the_assets_that_depend_on_it(override: dict[str, Any], names: set[str]) -> None:
+    assert changed(load_settings("demo"), load_settings("demo", **override)) == names
+
+
+def test_of_the_files_an_asset_depends_on_those_that_it_reads() -> None:
+    settings = load_settings("files")
+    macro = settings.files.macro[0].model_copy(update={"series": dict(list(settings.files.macro[0].series.items())[1:])})
+    without = settings.model_copy(update={"files": settings.files.model_copy(update={"macro": (macro,)})})
+    assert changed(settings, without) == {"macro"}
+    events = settings.files.events.model_copy(update={"jump": 0.3})
+    stricter = settings.model_copy(update={"files": settings.files.model_copy(update={"events": events})})
+    assert {"ohlcv", "price_events"} <= changed(settings, stricter)
+    assert "universe" not in changed(settings, stricter)
+
+
+def test_an_own_feature_with_another_formula_under_the_same_name_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(PROJECT / "conf", tmp_path / "conf")
+    monkeypatch.setenv("QUANT_CONF_DIR", str(tmp_path / "conf"))
+    file = tmp_path / "conf" / "one_feature.py"
+    source = (
+        "from quant_assets.signals.declarations import Feature\n"
+        'FEATURES = [Feature("own_20", ("high", "low"), 19, lambda x, w: w.mean(x["high"] / x["low"], 20), "mean range")]\n'
+    )
+    settings = load_settings("demo", features={"modules": ["one_feature"]})
+    found = {}
+    for name, content in {"first": source, "remark": source + "# a remark\n", "formula": source.replace("w.mean", "w.highest")}.items():
+        file.write_text(content, encoding="utf-8")
+        found[name] = recorder(settings).versions
+    assert found["first"]["features"].code == found["remark"]["features"].code
+    symbols = {name: versions["features"].symbols for name, versions in found.items()}
+    assert {each for each in symbols["first"] if symbols["first"][each] != symbols["formula"][each]} == {"one_feature.FEATURES"}
+    assert found["first"]["indicators"].code == found["formula"]["indicators"].code
+    assert found["first"]["predictions"].code == found["formula"]["predictions"].code, "it is stale by its inputs once they are other rows"
+
+
+def test_every_asset_reaches_the_domain_or_its_sql() -> None:
+    for name, version in recorder(load_settings("files")).versions.items():
+        assert any(not symbol.startswith(("assets.", "profile.")) for symbol in version.symbols), name
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    """A sector's chain up to the weights, a month after the first models."""
+    made = Graph.at(tmp_path_factory.mktemp("versions"), as_of=date(2024, 6, 28), partitions={"start": "2023-03"})
+    for phase in made.planner.sector_phases(["weights", "regime_state", "backtest", "ops_report"], SECTOR, MONTH, MONTH):
+        made.materialise(phase.assets, tags=phase.range_tags)
+    return made
+
+
+def groups(model: type[Any] = Settings, path: str = "") -> Iterator[tuple[type[Any], str]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Model):
+            yield field.annotation, f"{path}{name}"
+            yield from groups(field.annotation, f"{path}{name}.")
+
+
+def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = recorder(graph.settings).versions
+    job, known, read = graph.defs.resolve_implicit_global_asset_job_def(), dict(groups()), set[str]()
+    given = Model.__getattribute__
+
+    def noted(self: Model, name: str) -> Any:
+        if name in type(self).model_fields and type(self) in known:
+            read.add(f"{known[type(self)]}.{name}")
+        return given(self, name)
+
+    done = 0
+    for name in graph.planner.order:
+        if graph.datasets[name].grain == "month" or key(SECTOR, MONTH) not in graph.profile.store.existing(graph.datasets[name]):
+            continue
+        together = graph.planner._together[name]
+        run = job.get_subset(asset_selection={dg.AssetKey(each) for each in together}, asset_check_selection=set())
+        read.clear()
+        with monkeypatch.context() as patched, dg.DagsterInstance.ephemeral() as instance:
+            patched.setattr(Model, "__getattribute__", noted)
+            assert run.execute_in_process(instance=instance, partition_key=key(SECTOR, MONTH), run_config=QUIET).success
+        without = {"partitions.end"} | {each for each in read if each in known.values()}
+        assert {each for each in read - without if not _covered(each, versions[name].paths)} == set(), name
+        done += len(read) > 0
+    assert done > 5
+
+
+def _covered(path: str, paths: tuple[str, ...]) -> bool:
+    return any(path == each or path.startswith(f"{each}.") for each in paths)
