@@ -1,4 +1,4 @@
-"""Versions of the real assets: the settings derived for each are those that it reads, and a change reaches who depends on it."""
+"""Versions of the real assets: the settings derived for each are those that it reads in a run, and a change reaches who depends on it."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.settings import Model, Settings, load_settings
 from quant_assets_tests.graph import PROJECT, Graph
 
-SECTOR, MONTH = "cons_staples", "2024-02"
+SECTOR, MONTH = "cons_staples", "2024-01"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -89,7 +89,9 @@ def test_every_asset_reaches_the_domain_or_its_sql() -> None:
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """A sector's chain up to the weights, a month after the first models."""
-    made = Graph.at(tmp_path_factory.mktemp("versions"), as_of=date(2024, 6, 28), partitions={"start": "2023-03"})
+    training = {"window_months": 6, "min_rows": 200, "cadence_months": 1, "lightgbm": {"min_data_in_leaf": 20, "num_trees": 5}}
+    settings = {"as_of": date(2024, 4, 30), "partitions": {"start": "2023-07"}, "training": training}
+    made = Graph.at(tmp_path_factory.mktemp("versions"), **settings)
     for phase in made.planner.sector_phases(["weights", "regime_state", "backtest", "ops_report"], SECTOR, MONTH, MONTH):
         made.materialise(phase.assets, tags=phase.range_tags)
     return made

@@ -1,0 +1,222 @@
+"""A chain computed again from its records: the same hashes, and what was changed in between is named. Dagster says the same."""
+
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+
+from quant_assets.audit.reproduction import NOT_REPRODUCIBLE, TAMPERED, Compared, Recomputation, recompute
+from quant_assets.cli_repro import compared, stale
+from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
+from quant_assets.partitions import key
+from quant_assets.profile import Profile
+from quant_assets.running.plan import Planner
+from quant_assets_tests.graph import Graph
+
+SECTOR, MONTH, AS_OF = "cons_staples", "2024-02", date(2024, 3, 28)
+KEY = key(SECTOR, MONTH)
+START = {"start": "2023-08"}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    """A sector's candidates of a month and what they follow from."""
+    graph = Graph.at(tmp_path_factory.mktemp("stored"), as_of=AS_OF, partitions=START)
+    for phase in graph.planner.sector_phases(["candidates", "delistings"], SECTOR, MONTH, MONTH):
+        graph.materialise(phase.assets, tags=phase.range_tags)
+    return graph
+
+
+@pytest.fixture
+def copy(stored: Graph, tmp_path: Path) -> Callable[..., Graph]:
+    """The same storage at a place of its own, under other settings where some are given."""
+
+    def made(**overrides: Any) -> Graph:
+        graph = Graph.at(tmp_path, as_of=AS_OF, partitions=START, **overrides)
+        shutil.copytree(stored.profile.store.url, graph.profile.store.url, dirs_exist_ok=True)
+        return graph
+
+    return made
+
+
+def differing(found: Recomputation) -> dict[tuple[str, str], tuple[str, ...]]:
+    return {(each.asset, each.partition_key): each.why for each in found.compared if each.outcome == "differs"}
+
+
+def listed(profile: Profile) -> list[str]:
+    tables = [each for each in stale(profile, [SECTOR]) if not isinstance(each, str)]
+    return [" ".join(cells) for table in tables for cells in zip(*(column.cells for column in table.columns), strict=True)]
+
+
+def test_a_chain_comes_out_the_same_under_its_recorded_settings(copy: Callable[..., Graph]) -> None:
+    graph = copy(candidates={"min_history_sessions": 60, "long_fraction": 0.3})
+    before = graph.files()
+    found = recompute(graph.profile, "candidates", KEY)
+    assert found.reproduced
+    assert found.since == ("candidates: settings candidates.long_fraction 0.15 -> 0.3",)
+    outcomes = {(each.asset, each.partition_key): each.outcome for each in found.compared}
+    assert outcomes["prices", "2023-08|cons_staples"] == outcomes["candidates", KEY] == "same"
+    assert set(outcomes.values()) == {"same"}
+    assert graph.files() == before, "nothing stored has changed"
+    # What the settings of today would make otherwise, and what reads it.
+    assert listed(graph.profile) == ["candidates cons_staples 2024-02 2024-02 1 settings candidates.long_fraction 0.15 -> 0.3"]
+
+
+def test_rows_that_another_hand_changed_are_found_and_so_are_rows_that_do_not_follow(copy: Callable[..., Graph]) -> None:
+    graph = copy()
+    store, dataset = graph.profile.store, graph.datasets["prices"]
+    path = Path(store.path(dataset, "2023-10|cons_staples"))
+    changed = pl.read_parquet(path).with_columns(close=pl.col("close") * 1.01)
+    recorded = pl.read_parquet_metadata(path)
+    changed.write_parquet(path, metadata={name: recorded[name] for name in ("content", "known_through", "made_by")})
+    universe = graph.datasets["universe"]
+    frame = store.read(universe, [KEY]).collect().drop("month")
+    made_by = store.recorded(universe, KEY)
+    store.write(universe, frame.head(-1), [KEY], lambda _: made_by.known_through, lambda _: made_by.made_by)
+    found = recompute(graph.profile, "candidates", KEY, keep=True)
+    why = differing(found)
+    assert why["prices", "2023-10|cons_staples"] == (TAMPERED,)
+    assert why["universe", KEY] == (NOT_REPRODUCIBLE,)
+    assert set(why) == {("prices", "2023-10|cons_staples"), ("universe", KEY)}
+    assert not found.reproduced
+    text = [each for each in compared(found) if isinstance(each, str)]
+    assert text[0] == f"2 of {len(found.compared)} partitions differ"
+    assert found.folder is not None
+    kept = Path(found.folder)
+    assert (kept / "demo" / "prices").is_dir()
+    shutil.rmtree(kept)
+    assert any("inputs universe changed" in line for line in listed(graph.profile))
+
+
+def test_a_history_of_two_settings_is_explained_by_them(copy: Callable[..., Graph]) -> None:
+    graph = copy(candidates={"min_history_sessions": 60, "long_fraction": 0.3})
+    graph.materialise(["candidates"], partition_key=KEY)
+    other = copy_settings(graph, indicators={"slope_sessions": 6})
+    other.materialise(["indicators"], partition_key=KEY)
+    found = recompute(graph.profile, "candidates", KEY)
+    assert differing(found) == {("indicators", KEY): ("settings indicators.slope_sessions 6 -> 5",)}
+    assert any("inputs indicators changed" in line for line in listed(graph.profile))
+
+
+def test_a_run_names_stale_months_and_computes_them_again_when_asked_to(copy: Callable[..., Graph]) -> None:
+    graph = copy(delistings={"failure_return": -0.4})
+    why = "settings delistings.failure_return -0.3 -> -0.4"
+    asked = graph.planner.sector_phases(["candidates"], SECTOR, MONTH, MONTH)
+    assert [(phase.assets, phase.first) for phase in asked] == [(("candidates",), MONTH)]
+    assert graph.planner.notes() == [], "it reads nothing that is stale"
+    graph.planner.sector_phases(["prices", "candidates"], SECTOR, MONTH, MONTH)
+    assert graph.planner.notes() == [f"stale, used as it is: ohlcv ({SECTOR}) {MONTH}, 1 partitions: {why}"]
+    assert graph.planner.uses_stale
+    planner = Planner(graph.defs, graph.profile, refresh=True)
+    months = {
+        name: (phase.first, phase.last) for phase in planner.sector_phases(["indicators"], SECTOR, MONTH, MONTH) for name in phase.assets
+    }
+    assert months["ohlcv"] == months["prices"] == ("2023-08", MONTH), "prices read them"
+    assert months["indicators"] == (MONTH, MONTH)
+    assert "universe" not in months, "it depends on no delisting"
+    assert f"computed again: ohlcv ({SECTOR}) 2023-08 to {MONTH}, 7 partitions: {why}" in planner.notes()
+    assert not planner.uses_stale
+
+
+def copy_settings(graph: Graph, **groups: dict[str, Any]) -> Graph:
+    updates = {name: getattr(graph.settings, name).model_copy(update=values) for name, values in groups.items()}
+    return Graph(graph.settings.model_copy(update=updates))
+
+
+def test_what_cannot_be_computed_again_is_said(stored: Graph, copy: Callable[..., Graph]) -> None:
+    with pytest.raises(SettingsError, match="there is no asset 'nothing'"):
+        recompute(stored.profile, "nothing", KEY)
+    with pytest.raises(SettingsError, match=r"'2024-02' is no partition of 'candidates'; write 2016-06\|healthcare"):
+        recompute(stored.profile, "candidates", MONTH)
+    with pytest.raises(MissingPartitionError, match=r"partition 2024-01\|it of 'candidates' is not in"):
+        recompute(stored.profile, "candidates", "2024-01|it")
+    graph = copy()
+    graph.profile.store.write(graph.datasets["candidates"], graph.datasets["candidates"].empty(), [KEY])
+    with pytest.raises(DatasetError, match="does not record what made it"):
+        recompute(graph.profile, "candidates", KEY)
+    with pytest.raises(MissingPartitionError, match="nothing has been materialised"):
+        list(stale(Profile(graph.settings.model_copy(update={"storage": f"{graph.settings.storage}/empty"})), [SECTOR]))
+
+
+def test_dagster_says_what_a_changed_setting_makes_stale_and_what_reads_it_once_it_is_other_rows(copy: Callable[..., Graph]) -> None:
+    graph = copy()
+    changed = copy_settings(graph, candidates={"long_fraction": 0.3})
+    names = ("universe", "indicators", "candidates", "sector_scorecard")
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def run(of: Graph, *selected: str) -> None:
+            job = of.defs.resolve_implicit_global_asset_job_def().get_subset(
+                asset_selection={dg.AssetKey(name) for name in selected}, asset_check_selection=set()
+            )
+            assert job.execute_in_process(
+                instance=instance, partition_key=KEY, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+            ).success
+
+        def status(of: Graph) -> dict[str, list[tuple[str, str]]]:
+            assets = of.defs.resolve_asset_graph()
+            resolver = CachingStaleStatusResolver(instance, assets, LoadingContextForTest(instance))
+            found = {}
+            for name in names:
+                causes = resolver.get_stale_causes(dg.AssetKey(name), KEY)
+                assert (resolver.get_status(dg.AssetKey(name), KEY) == StaleStatus.STALE) == bool(causes)
+                depends = [each.dependency_asset_key.path[-1] if each.dependency_asset_key else "" for each in causes]
+                found[name] = [(each.category.value, other) for each, other in zip(causes, depends, strict=True)]
+            return found
+
+        for phase in graph.planner.sector_phases(["regime_state"], SECTOR, MONTH, MONTH):
+            graph.materialise(phase.assets, tags=phase.range_tags)
+        for name in names:
+            run(graph, name)
+        fresh: dict[str, list[tuple[str, str]]] = {name: [] for name in names}
+        assert status(graph) == fresh
+        run(graph, "universe")
+        assert status(graph) == fresh, "the same rows are no new version"
+        assert status(changed) == fresh | {"candidates": [("CODE", "")]}
+        run(changed, "candidates")
+        assert status(changed) == fresh | {"sector_scorecard": [("DATA", "candidates")]}
+        versions = {of.defs.resolve_asset_graph().get(dg.AssetKey("candidates")).code_version for of in (graph, changed)}
+        assert {each.partition(", settings")[0] for each in versions if each} == {versions.pop().partition(", settings")[0]}
+
+
+def test_a_changed_source_file_is_named(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    pl.DataFrame(
+        {"ticker": ["A"], "start_date": [date(2010, 1, 4)], "end_date": [None]}, schema_overrides={"end_date": pl.Date}
+    ).write_parquet(data / "members.parquet")
+    pl.DataFrame({"ticker": ["A", "B"], "sector": "Tech", "known_at": date(2010, 1, 4)}).write_parquet(data / "sectors.parquet")
+    files = {
+        "membership": {"file": "members.parquet", "columns": {"ticker": "ticker"}},
+        "securities": {"file": "sectors.parquet", "columns": {"known_at": "known_at"}, "sectors": {"Tech": "it"}},
+        "prices": [],
+        "renames": [],
+        "fundamentals": [],
+        "macro": [],
+    }
+    graph = Graph.at(tmp_path / "storage", "files", files=files, data_dir=data, as_of=date(2016, 6, 30), partitions={"start": "2016-05"})
+    graph.materialise(
+        ["universe"], tags={"dagster/asset_partition_range_start": "2016-05|it", "dagster/asset_partition_range_end": "2016-06|it"}
+    )
+    assert recompute(graph.profile, "universe", "2016-06|it").reproduced
+    pl.read_parquet(data / "members.parquet").vstack(
+        pl.DataFrame({"ticker": ["B"], "start_date": [date(2016, 6, 1)], "end_date": [None]}, schema_overrides={"end_date": pl.Date})
+    ).write_parquet(data / "members.parquet")
+    later = Graph(graph.settings)
+    found = recompute(later.profile, "universe", "2016-06|it")
+    assert differing(found) == {("universe", "2016-06|it"): ("files members.parquet changed",)}
+    assert Compared("universe", "2016-06|it", "differs", ("files members.parquet changed",)) in found.compared
+    output = list(stale(later.profile, ["it"]))
+    assert output[0] == "nothing is stale", "files change every day; it is told all the same"
+    assert [line for line in listed_of(output) if "files members.parquet changed" in line]
+
+
+def listed_of(output: list[Any]) -> list[str]:
+    tables = [each for each in output if not isinstance(each, str)]
+    return [" ".join(cells) for table in tables for cells in zip(*(column.cells for column in table.columns), strict=True)]
