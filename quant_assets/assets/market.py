@@ -15,7 +15,7 @@ from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import sector_bars
 from quant_assets.market.calendar import sessions
 from quant_assets.market.delistings import with_returns
-from quant_assets.market.placement import entries
+from quant_assets.market.placement import entries, place
 from quant_assets.market.reconciliation import by_ticker
 from quant_assets.partitions import RunPartitions, key, month_start
 from quant_assets.profile import Profile
@@ -90,7 +90,9 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             compared.append(panel.compared.filter(pl.col("date").is_between(run.first_day, run.last_day)))
             expected = membership.members(members, snapshots, sector, asked)
             decisions = profile.decision_sessions(run)
-            known = pl.col("known_at").is_between(run.first_day, run.last_day)
+            # Of a ticker that moved in after its end there is no delisting here: the run of the month itself would not know it either.
+            there = place(ended, snapshots, sector, days, "known_at").filter(pl.col("panel_from") == pl.col("known_at"))
+            there = there.filter(pl.col("known_at").is_between(run.first_day, run.last_day)).select(ended.columns)
             history, quarantine = panel.ohlcv, panel.quarantine
             rows_of = {
                 "ohlcv": history,
@@ -99,7 +101,7 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 "price_disagreements": panel.price_disagreements,
                 "price_peaks": peaks(adjust(history), days, decisions),
                 "absences": absences(expected, history, given, quarantine, ended, entries(snapshots, sector, days), decisions),
-                "delistings": with_returns(ended.filter(known), history, settings.delistings),
+                "delistings": with_returns(there, history, settings.delistings),
             }
             for name, rows in rows_of.items():
                 dated = pl.col(DATASETS[name].dated_by).is_between(run.first_day, run.last_day)
