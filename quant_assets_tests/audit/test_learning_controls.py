@@ -1,0 +1,126 @@
+"""The controls for learning, each broken on purpose: what only permuted labels, the oracle or the recorded rows would tell."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_assets.audit.datasets import compute
+from quant_assets.audit.fitting import Given, recorded
+from quant_assets.audit.learning_controls import audit_learning, controls, training_month
+from quant_assets.audit.runs import Recomputed
+from quant_assets.audit.stored_rows import StoredRows
+from quant_assets.learning import boosting
+from quant_assets.learning.splits import Fold, purged_walk_forward
+from quant_assets.profile import Profile
+from quant_assets.settings import Settings, load_settings
+from quant_assets_tests.audit.leaks import spoil
+from quant_assets_tests.graph import SMALL
+
+SECTOR, MONTH = "cons_staples", "2023-12"
+
+
+def small(**more: Any) -> Settings:
+    given = {**SMALL, "labels": {"horizons": (20,)}, "partitions": {"start": "2022-12"}, "as_of": date(2024, 12, 13), **more}
+    return load_settings("demo", **given)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Recomputed:
+    found = Recomputed.at(tmp_path_factory.mktemp("base"), small(), None)
+    compute(found, ["features", "labels"], SECTOR, "2023-03", "2024-01")
+    return found
+
+
+def test_labels_in_the_test_slice_that_are_trained_on_show_on_permuted_labels(
+    base: Recomputed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def everything(*args: Any) -> list[Fold]:
+        return [replace(fold, train=np.ones_like(fold.train)) for fold in purged_walk_forward(*args)]
+
+    monkeypatch.setattr(boosting, "purged_walk_forward", everything)
+    comparisons, _ = controls(base, SECTOR, MONTH, tmp_path)
+    told = [each for each in comparisons if each.failed and "permuted labels" in each.expected]
+    assert [each.asset for each in told] == ["lightgbm_checkpoint"], "the forecasts of the month after saw none of its labels"
+    assert float(told[0].found.removeprefix("rank IC ")) > 0.3
+
+
+def test_labels_of_other_tickers_keep_the_oracle_from_being_learned(
+    base: Recomputed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exchanged(real: Any, features: pl.DataFrame, labels: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        names = labels["ticker"].unique().sort()
+        return real(features, labels.with_columns(ticker=pl.col("ticker").replace_strict(names, names.reverse())), *rest)
+
+    spoil(monkeypatch, boosting, "training_rows", exchanged)
+    comparisons, _ = controls(base, SECTOR, MONTH, tmp_path)
+    causes = {(each.asset, each.column) for each in comparisons if each.failed}
+    assert {("lightgbm_checkpoint", "date"), ("predictions", "prediction")} <= causes
+    (paired,) = [each for each in comparisons if each.failed and each.column == "date"]
+    assert paired.differing > 0.9 * paired.compared
+    assert paired.expected != paired.found
+
+
+def test_too_little_history_is_a_note_and_no_verdict(base: Recomputed, tmp_path: Path) -> None:
+    settings = small(training=SMALL["training"] | {"min_rows": 1_000_000})
+    scratch = Recomputed(Profile(settings.model_copy(update={"storage": base.profile.settings.storage})))
+    comparisons, notes = controls(scratch, SECTOR, MONTH, tmp_path)
+    assert comparisons == []
+    assert notes == [f"learning was not tested: lightgbm_checkpoint of {SECTOR} and {MONTH} has too little history"]
+
+
+def test_a_month_counts_once_the_labels_of_the_month_after_are_known() -> None:
+    profile = Profile(small())
+    assert training_month(profile, "2023-01", "2024-12") == "2024-09"  # a month for the forecasts, two for labels of 31 sessions
+    assert training_month(profile, "2024-01", "2024-02") is None
+    result = audit_learning(profile, sectors=[SECTOR], first="2024-01", last="2024-02")
+    assert result.comparisons == ()
+    assert "no month from 2024-01 to 2024-02" in result.notes[0]
+
+
+# --- What was recorded, and which rows it is ----------------------------------------------------------------------------------------------
+
+
+def test_what_lightgbm_is_handed_is_recorded_by_either_interface_and_then_no_more() -> None:
+    rng = np.random.default_rng(1)
+    matrix, target = rng.normal(size=(60, 3)), rng.normal(size=60)
+    methods = (lgb.Dataset.__init__, lgb.Booster.__init__, lgb.Booster.add_valid, lgb.Booster.predict)
+    quiet = {"verbosity": -1, "min_data_in_leaf": 5}
+    with recorded() as fits:
+        train = lgb.Dataset(matrix[:40], target[:40])
+        valid = lgb.Dataset(matrix[40:50], target[40:50], reference=train)
+        booster = lgb.train({"objective": "regression", **quiet}, train, 3, valid_sets=[valid])
+        forecast = booster.predict(matrix[50:])
+        lgb.LGBMRegressor(n_estimators=2, min_child_samples=5, verbosity=-1).fit(matrix[:30], target[:30])
+    assert (lgb.Dataset.__init__, lgb.Booster.__init__, lgb.Booster.add_valid, lgb.Booster.predict) == methods
+    assert len(fits) == 2
+    assert np.array_equal(fits[0].fitted.matrix, matrix[:40])
+    assert np.array_equal(fits[0].stopped_by[0].values, target[40:50])
+    assert np.array_equal(fits[0].predicted[0].matrix, matrix[50:])
+    assert np.array_equal(fits[0].predicted[0].values, forecast)
+    assert np.array_equal(fits[1].fitted.values, target[:30])
+    booster.predict(matrix)
+    assert len(fits[0].predicted) == 1
+
+
+def test_rows_are_told_by_their_label_and_their_features() -> None:
+    days = [date(2024, 1, 2), date(2024, 1, 3)]
+    features = pl.DataFrame({"ticker": ["A", "A", "B", "B"], "date": days * 2, "x": [1.0, 2.0, 3.0, None]})
+    labels = features.select("ticker", "date").with_columns(
+        horizon=pl.lit(5, pl.Int32), forward_return=pl.Series([0.1, 0.0, 0.0, 0.4]), known_at=pl.lit(date(2024, 1, 12))
+    )
+    stored = StoredRows.of(features, labels, ("x",))
+    given = Given(np.array([[1.0], [2.0], [np.nan], [7.0]]), np.array([0.1, 0.0, 0.1, 0.4]))
+    assert stored.horizon(given) == 5
+    found = stored.rows(given, 5)
+    # A label that occurs twice is told by its features; features of another row, and features that are nowhere, by their label.
+    assert found["ticker"].to_list() == ["A", "A", "A", "B"]
+    assert found["date"].to_list() == [days[0], days[1], days[0], days[1]]
+    assert found["paired_ticker"].to_list() == ["A", "A", "B", None]
+    assert found["known_at"].null_count() == 0
+    assert stored.horizon(Given(given.matrix, np.array([5.0, 6.0, 7.0, 8.0]))) is None
