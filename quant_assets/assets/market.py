@@ -16,7 +16,7 @@ from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.calendar import sessions
 from quant_assets.market.delistings import with_returns
-from quant_assets.market.placement import entries, of_tickers
+from quant_assets.market.placement import entries, of_tickers, place
 from quant_assets.market.reconciliation import by_ticker
 from quant_assets.partitions import RunPartitions, key, month_start
 from quant_assets.profile import Profile
@@ -92,7 +92,9 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             panel = sector_bars(companies, snapshots, sector, days)
             history, gone = panel.ohlcv, ended.filter(pl.col("ticker").is_in(tickers))
             own, expected = of_tickers(given, tickers), membership.members(members, snapshots, sector, asked)
-            heard = gone.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
+            # Of a ticker that moved in after its end there is no delisting here: the run of the month itself would not know it either.
+            heard = place(gone, snapshots, sector, days, "known_at").filter(pl.col("panel_from") == pl.col("known_at"))
+            heard = heard.filter(pl.col("known_at").is_between(run.first_day, run.last_day)).select(gone.columns)
             return {
                 **panel._asdict(),
                 "price_peaks": peaks(adjust(history), days, decisions),

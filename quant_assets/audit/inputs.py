@@ -158,18 +158,18 @@ class FileRows:
         event = pl.col("period_end")
         if "snapshot" not in names:
             return _altered(self._alteration, "statements", rows, known, event)
-        if isinstance(self._alteration, Truncated):
-            return _altered(self._alteration, "statements", rows, known, event)
         period = [name for name in ("ticker", "company", "period_end", "form") if name in names]
+        first = known.sort_by("snapshot").first().over(period)
+        if isinstance(self._alteration, Truncated):
+            return _altered(self._alteration, "statements", rows, first, event)
         vintage = pl.when(pl.col("snapshot") == pl.col("snapshot").min().over(period)).then(known).otherwise("snapshot")
-        if file.shares_as_of == "publication" or not isinstance(self._alteration, Perturbed):
+        perturbed = self._alteration
+        if not isinstance(perturbed, Perturbed) or file.shares_as_of == "publication" or "shares" not in names:
             return _altered(self._alteration, "statements", rows, vintage, event)
-        kept = rows.with_columns(__published=known, __shares="shares") if "shares" in names else rows
-        altered = _altered(self._alteration, "statements", kept, vintage, event)
-        if "shares" not in names:
-            return altered
-        unaltered = pl.col("__published") <= self._alteration.cut
-        return altered.with_columns(shares=pl.when(unaltered).then("__shares").otherwise("shares")).drop("__published", "__shares")
+        given = rows.with_columns(__known_first=first, __shares="shares")
+        altered = _altered(self._alteration, "statements", given, vintage, event)
+        unaltered = pl.col("__known_first") <= perturbed.cut
+        return altered.with_columns(shares=pl.when(unaltered).then("__shares").otherwise("shares")).drop("__known_first", "__shares")
 
 
 def _altered(alteration: Alteration, kind: Kind, rows: pl.LazyFrame, known: pl.Expr, event: pl.Expr) -> pl.LazyFrame:

@@ -84,3 +84,19 @@ def test_a_month_without_disagreement_passes(graph: Graph) -> None:
     (check,) = (each for each in result.get_asset_check_evaluations() if each.check_name == "providers_agree")
     assert check.passed
     assert check.description is None
+
+
+def test_a_ticker_that_moves_in_after_its_end_was_not_delisted_here(graph: Graph, tmp_path: Path) -> None:
+    """A range run knows the later sector, the run of the month itself does not: both write the same."""
+    bars = pl.read_parquet(tmp_path / "first.parquet")
+    ended = bars.filter(pl.col("ticker") == "B", pl.col("date") <= DAYS[8]).with_columns(ticker=pl.lit("C"))
+    pl.concat([bars, ended]).write_parquet(tmp_path / "first.parquet")
+    snapshots = pl.read_parquet(tmp_path / "securities.parquet")
+    moved = pl.DataFrame({"ticker": ["C", "C"], "sector": ["Utilities", "Energy"], "as_of": [date(2019, 12, 31), date(2020, 2, 10)]})
+    pl.concat([snapshots, moved]).write_parquet(tmp_path / "securities.parquet")
+    tags = {"dagster/asset_partition_range_start": "2020-01|energy", "dagster/asset_partition_range_end": "2020-02|energy"}
+    graph.materialise(BARS, tags=tags)
+    assert graph.read("delistings").is_empty()
+    assert "C" in graph.read("ohlcv").filter(pl.col("panel_from") >= date(2020, 2, 10))["ticker"]
+    graph.materialise(BARS, partition_key="2020-01|utilities")
+    assert graph.read("delistings").select("ticker", "last_session").rows() == [("C", DAYS[8].item())]
