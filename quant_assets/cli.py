@@ -303,7 +303,7 @@ def repro(
 
         quant repro --partition '2024-06|healthcare' --asset weights
 
-        quant repro -p files --partition '2016-06|it' --asset lightgbm_checkpoint --keep
+        quant repro --partition '2016-06|it' --asset predictions --keep
     """
     session = _Session(profile)
     from quant_assets.audit.reproduction import recompute

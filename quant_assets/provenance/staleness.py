@@ -17,15 +17,15 @@ KINDS = ("code", "settings", "inputs")
 
 @dataclass(frozen=True)
 class Stale:
-    """Neighbouring months of one asset with one reason.
+    """Neighbouring months of one asset with the same reasons.
 
     Attributes:
         asset: its name.
         sector: slug, None at month grain.
         first, last: months.
         partitions: how many of them.
-        why: the reason in words.
-        counts: whether they are stale; else the reason is for information.
+        why: the reasons in words.
+        counts: whether they are stale; else it is for information.
 
     """
 
@@ -85,8 +85,9 @@ class Staleness:
                 found = self._reasons(name, sector, self._record(recorded[each].made_by), now(each), set(there))
                 if not recorded[each].same_columns:
                     found["written with other columns"] = True
-                if not any(found.values()):
-                    found |= {f"reads stale {upstream}": True for upstream in self._stale_inputs(version.windows, sector, month, stale)}
+                upstream = [] if any(found.values()) else list(self._stale_inputs(version.windows, sector, month, stale))
+                if upstream:
+                    found[f"reads stale {', '.join(upstream)}"] = True
                 reasons.setdefault(sector, {})[month] = found
             for sector, by_month in reasons.items():
                 stale[name, sector] = sorted(month for month, found in by_month.items() if any(found.values()))
@@ -133,6 +134,8 @@ def _joined(name: str, sector: str | None, by_month: Mapping[str, Mapping[str, b
         stretch.append(month)
         if following is not None and by_month[following] == by_month[month]:
             continue
-        for why, counts in by_month[month].items():
-            yield Stale(name, sector, stretch[0], stretch[-1], len(stretch), why, counts)
+        for counts in (True, False):
+            why = "; ".join(each for each, counted in by_month[month].items() if counted == counts)
+            if why:
+                yield Stale(name, sector, stretch[0], stretch[-1], len(stretch), why, counts)
         stretch = []

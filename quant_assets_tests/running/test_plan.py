@@ -199,6 +199,7 @@ def test_a_month_that_was_written_with_other_columns_is_computed_again(filled: G
     pl.read_parquet(path).with_columns(added=pl.lit(1.0)).write_parquet(path)
     plan = ranges(filled.planner.sector_phases(["lightgbm_checkpoint"], "it", "2024-04", "2024-04"))
     assert plan == {"features": ("2024-02", "2024-02"), "lightgbm_checkpoint": ("2024-04", "2024-04")}
+    assert "computed again: features (it) 2024-02, 1 partitions: written with other columns" in filled.planner.notes()
 
 
 def test_what_knows_more_than_a_pinned_day_is_computed_again(filled: Graph) -> None:
