@@ -108,12 +108,20 @@ class AlteredSource:
         """The delistings with those of tickers that stop trading by the alteration in place of their own."""
         names = pl.DataFrame({"ticker": list(tickers)}, {"ticker": pl.String}).with_columns(stop=alteration.stops()).drop_nulls()
         bars = self._inner.bars(names["ticker"].to_list(), date.min, self._end).join(names, on="ticker")
-        ended = bars.group_by("ticker").agg(goes_on=(pl.col("date") > pl.col("stop")).any()).filter("goes_on")["ticker"].to_list()
+        ends = bars.group_by("ticker", "stop").agg(goes_on=(pl.col("date") > pl.col("stop")).any()).filter("goes_on").sort("ticker")
+        ended = ends["ticker"].to_list()
         last = dict(self.bars(ended, date.min, self._end).group_by("ticker").agg(pl.col("date").max()).iter_rows())
-        rows = []
-        for ticker in ended:
-            heard = sessions(last[ticker], date.max)[2].item()
-            rows.append({"ticker": ticker, "last_session": last[ticker], "known_at": heard, "reason": None, "successor": None})
+        rows = [
+            {
+                "ticker": ticker,
+                "last_session": last[ticker],
+                "known_at": sessions(max(last[ticker], stop), date.max)[2].item(),
+                "reason": None,
+                "successor": None,
+            }
+            for ticker, stop, _ in ends.iter_rows()
+            if ticker in last  # it may have been listed after that day: then it has no bar at all
+        ]
         rest = given.filter(~(pl.col("ticker").is_in(ended) & (pl.col("known_at") > alteration.cut)))
         return pl.concat([rest, pl.DataFrame(rows, given.schema)]).sort("ticker", "last_session")
 

@@ -277,8 +277,9 @@ class _Audit:
         names = [name for name in self._names if trial.left_out is None or not self._profile.datasets[name].across]
         altered.compute(names, self._sectors, trial.first, trial.last)
         found = [
-            Comparison(_asset_of(each), trial.test, trial.cut, differing=1, cause=f"failed on the altered input: {each}")
+            Comparison(name, trial.test, trial.cut, differing=1, cause=f"failed on the altered input: {each}")
             for each in altered.failures
+            for name in _assets_of(each)
         ]
         for name in self._base.planner.order:
             keys = self._compared_keys(name, trial, altered)
@@ -360,8 +361,9 @@ def _inherited(found: Sequence[Comparison], upstream: dict[str, list[str]]) -> l
     return made
 
 
-def _asset_of(reason: str) -> str:
-    return reason.partition(" (")[0].partition(",")[0].partition(":")[0]
+def _assets_of(reason: str) -> list[str]:
+    """Names with which the reason of a failed run begins."""
+    return reason.partition(" (")[0].partition(":")[0].split(", ")
 
 
 def _text(value: object) -> str:

@@ -103,6 +103,14 @@ def test_a_ticker_that_stops_trading_is_delisted_after_its_last_bar(profile: Pro
     )
 
 
+@pytest.mark.parametrize("cut", [date(2018, 12, 17), date(2021, 3, 1), date(2024, 12, 16)])
+def test_nobody_is_known_to_have_stopped_by_the_cut(cut: date) -> None:
+    early = Profile(load_settings("demo", as_of=END))
+    source, every = altered_source(early, Perturbed(cut), early.settings), early.source.sector_snapshots(END)["ticker"].unique().to_list()
+    assert_frame_equal(source.delistings(every, cut), early.source.delistings(every, cut))
+    assert len(source.delistings(every, END)) > len(early.source.delistings(every, END))
+
+
 def test_part_of_an_input_is_altered_as_the_whole_is(profile: Profile, tickers: list[str]) -> None:
     source = altered_source(profile, Perturbed(CUT), profile.settings)
     some = tickers[3:6]
