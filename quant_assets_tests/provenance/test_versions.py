@@ -129,8 +129,6 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(g
             assert run.execute_in_process(instance=instance, partition_key=key(SECTOR, MONTH), run_config=QUIET).success
         without = {"partitions.end"} | {each for each in read if each in known.values()}
         without |= {each for each in read if name == "backtest" and each.startswith("statistics.")}  # shown beside the rows, not in them
-        if name == "backtest":  # what stands beside its Sharpe ratio in the metadata
-            without |= {each for each in read if each.startswith("statistics.")}
         assert {each for each in read - without if not _covered(each, versions[name].paths)} == set(), name
         done += len(read) > 0
     assert done > 5
