@@ -12,7 +12,7 @@ from quant_assets.audit.runs import Recomputed
 from quant_assets.definitions import build_defs
 from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
 from quant_assets.io import Recorded
-from quant_assets.partitions import check_month, key, month_range, parse_key
+from quant_assets.partitions import check_month, key, month_range, parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain, kept
 from quant_assets.running.execute import RunFailedError
@@ -21,6 +21,8 @@ from quant_assets.settings import SECTORS, recorded_settings
 
 NOT_REPRODUCIBLE = "NOT REPRODUCIBLE: other rows from the same code, settings, inputs, files and libraries"
 TAMPERED = "the stored rows are not those that were written"
+#: The definition by which an asset reads the trial log.
+_TRIALS = "profile.Profile.trials"
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,10 @@ def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = F
         settings = recorded_settings(dump, **given, as_of=profile.last_session())
         sectors = [sector] if sector else _stored_sectors(profile, month)
         # Until when the stored chain looks decides until when the other one does: labels go on maturing.
-        chain = _Chain(Recomputed.at(Path(folder), settings, profile.provider), name, sectors, month)
+        chain = _Chain(profile, Recomputed.at(Path(folder), settings, profile.provider), name, sectors, month)
         known = [each.known_through for phase in chain.phases() for _, _, each in _stored(profile, _keys(phase)) if each.known_through]
         settings = recorded_settings(dump, **given, as_of=max(known))
-        chain = _Chain(Recomputed.at(Path(folder), settings, profile.provider), name, sectors, month)
+        chain = _Chain(profile, Recomputed.at(Path(folder), settings, profile.provider), name, sectors, month)
         again = chain.compute()
         comparison = _Comparison(profile, again)
         compared = tuple(comparison.all())
@@ -105,24 +107,35 @@ def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = F
 class _Chain:
     """An asset of one month with all that it reads, where nothing is stored."""
 
-    def __init__(self, scratch: Recomputed, name: str, sectors: Sequence[str], month: str) -> None:
-        datasets = scratch.profile.datasets
-        names = [name] if datasets[name].grain == "sector" else [name, *scratch.upstream(name)]
-        self._asked = names, sectors, month, month
+    def __init__(self, stored: Profile, scratch: Recomputed, name: str, sectors: Sequence[str], month: str) -> None:
+        names = [name] if stored.datasets[name].grain == "sector" else [name, *scratch.upstream(name)]
+        shown = {each: month_range(shift_month(month, first), month) for each, (first, _) in scratch.planner.history(name).items()}
+        #: History that the asset shows as far as it is there.
+        self._shown = {each: [key(sector, one) for sector in sectors for one in months] for each, months in shown.items()}
+        first = min((parse_key(each)[1] for _, each, _ in _stored(stored, self._shown)), default=month)
+        self._asked = [*([([*shown], sectors, first, month)] if shown else []), (names, sectors, month, month)]
+        self._stored = stored
         self._scratch = scratch
 
     def phases(self) -> list[Phase]:
         """The runs that bring it about."""
-        return [phase for plan in self._scratch.chains(*self._asked) for phase in plan()]
+        return [phase for asked in self._asked for plan in self._scratch.chains(*asked) for phase in plan()]
 
     def compute(self) -> Recomputed:
-        """Execute them.
+        """Execute them, with what had been tried before as a report finds it.
 
         Raises:
             RunFailedError: one failed; names asset, sector and months.
 
         """
-        self._scratch.compute(*self._asked)
+        tried = self._stored.store.artifacts("trials")
+        self._scratch.profile.store.write_artifacts(dict(zip(tried, self._stored.store.read_artifacts(tried), strict=True)))
+        for asked in self._asked:
+            self._scratch.compute(*asked)
+            there = {(name, each) for name, each, _ in _stored(self._stored, self._shown)}
+            for name, each, _ in list(_stored(self._scratch.profile, self._shown)):
+                if (name, each) not in there:  # computed for what reads it, and not to be seen where nothing was
+                    self._scratch.profile.store.refuse(self._scratch.profile.datasets[name], [each])
         if self._scratch.failures:
             raise RunFailedError("\n".join(self._scratch.failures))
         return self._scratch
@@ -215,6 +228,8 @@ class _Comparison:
             why.append(f"it takes account of sessions up to {recorded.known_through}, the recomputation up to {fresh.known_through}")
         if not recorded.same_columns:
             why.append("it was written with other columns")
+        if not why and _TRIALS in self._recorder.versions[name].symbols:
+            why.append("it counts what was tried, and that may have become more; the trial log is not among what is recorded")
         return Compared(name, partition_key, "differs", tuple(why) or (NOT_REPRODUCIBLE,))
 
     def _same_rows(self, name: str, partition_key: str) -> bool:

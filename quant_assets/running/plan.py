@@ -107,6 +107,10 @@ class Planner:
         """Names of the assets that an asset reads."""
         return tuple(self._reads[name])
 
+    def history(self, name: str) -> Mapping[str, tuple[int, int]]:
+        """First and last month, relative to its own, of the inputs whose earlier months an asset reads as far as they are there."""
+        return self._history[name]
+
     def select(self, selection: str | None, defs: dg.Definitions) -> list[str]:
         """Names of an asset selection, or of every asset.
 

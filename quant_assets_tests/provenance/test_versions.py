@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from quant_assets import trial_log
+from quant_assets.audit.reproduction import recompute
 from quant_assets.definitions import build_defs
 from quant_assets.partitions import key
 from quant_assets.provenance.record import PartitionRecorder
@@ -132,6 +133,13 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(g
         assert {each for each in read - without if not _covered(each, versions[name].paths)} == set(), name
         done += len(read) > 0
     assert done > 5
+
+
+def test_a_report_over_the_history_that_there_is_comes_out_the_same(graph: Graph) -> None:
+    """Here, because the chain is computed already: weights of earlier months are there for the backtest, backtests are not."""
+    found = recompute(graph.profile, "ops_report", key(SECTOR, MONTH))
+    assert found.reproduced
+    assert {each.asset for each in found.compared} > {"ops_report", "lightgbm_checkpoint", "absences"}
 
 
 def _covered(path: str, paths: tuple[str, ...]) -> bool:
