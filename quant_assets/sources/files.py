@@ -148,10 +148,14 @@ class FilesSource:
 
         """
         names = sorted(set(tickers))
+        # A gap that was known before the profile starts is of no interest; longer histories begin before the calendar, and before 1970.
+        first = self._start - timedelta(days=30 + 2 * self._settings.delisted_after_sessions)
         found, until = [], []
         for precedence, file in enumerate(self._settings.prices):
-            days = self._scan_companies(file, names).select(
-                pl.col("ticker").cast(pl.Enum(names)).to_physical(), pl.col("date").to_physical()
+            days = (
+                self._scan_companies(file, names)
+                .filter(pl.col("date") >= first)
+                .select(pl.col("ticker").cast(pl.Enum(names)).to_physical(), pl.col("date").to_physical())
             )
             rows = _collect(days, file.file)
             # Numbers instead of pairs: they are sorted in a tenth of the time.

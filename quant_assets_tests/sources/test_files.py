@@ -249,6 +249,9 @@ def test_a_ticker_is_delisted_once_enough_sessions_lack_it(write: Write) -> None
     four_lacking = [day for day in _days(date(2020, 1, 2), date(2020, 1, 31)) if not 13 <= day.day <= 16]
     back_in_time = write(other=pl.concat([_tables()["other"], _bars("C", four_lacking, 7.0, source="two")]).unique(["ticker", "date"]))
     assert back_in_time.delistings(["C"], THROUGH).is_empty()
+    old = [date(1962, 1, 2), date(1989, 12, 29)]
+    with_a_past = write(raw=pl.concat([_tables()["raw"], _bars("B", old, 1.0, div=0.25, split=0.0)]).sort("ticker", "date"))
+    assert with_a_past.delistings(ALL, THROUGH).rows() == expected  # before the calendar begins, and before 1970
 
 
 RENAMED: dict[str, Any] = {
