@@ -314,8 +314,21 @@ def newey_west_interval(values: FloatArray, statistic: Statistic, overlap: int =
     if found is None:
         return None
     estimate, error, reach = found
-    critical = sum(coefficient * reach**power for power, coefficient in enumerate(_FIXED_B))
-    return estimate - critical * error, estimate + critical * error
+    half = critical_value(reach) * error
+    return estimate - half, estimate + half
+
+
+def critical_value(reach: float) -> float:
+    """What |t| of a mean exceeds in one of twenty series without any, with a Newey-West error (fixed-b).
+
+    Args:
+        reach: share b of the series that the kernel reaches over: its lags and 1 more, over the number of observations.
+
+    References:
+        Kiefer and Vogelsang (2005), table 1.
+
+    """
+    return float(sum(coefficient * reach**power for power, coefficient in enumerate(_FIXED_B)))
 
 
 def bootstrap_interval(values: FloatArray, statistic: Statistic, replications: int, seed: int, overlap: int = 1) -> Interval | None:

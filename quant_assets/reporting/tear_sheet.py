@@ -6,13 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cache
-from statistics import NormalDist
 from typing import Any
 
 import jinja2
 import polars as pl
 
-from quant_assets.backtest.factor_summary import SIGNIFICANT, Summary
+from quant_assets.backtest.factor_summary import BY_CHANCE, Summary, significant_t
 from quant_assets.features.labels import DELISTING_SESSIONS
 from quant_assets.reporting.ops_report import number, percent
 from quant_assets.reporting.report_data import SECTOR_NAMES
@@ -26,14 +25,13 @@ _DRAWN = (
     "ic_t",
     "ic_std",
     "ic_sessions",
+    "months",
     "names",
     *(f"quantile_{each}" for each in range(1, QUANTILES + 1)),
     "top_turnover",
     "bottom_turnover",
     "rank_autocorrelation",
 )
-#: Share of |t| above 2 among factors without any worth.
-_BY_CHANCE = 2.0 * (1.0 - NormalDist().cdf(SIGNIFICANT))
 #: Of figures in a page: what it shows, and one or two more.
 _DECIMALS, _YEAR_DECIMALS = 5, 3
 
@@ -70,7 +68,8 @@ def render(
             "by_horizon": by_horizon,
             "by_year": {each: by_year[kind, factor, each] for each in by_horizon if (kind, factor, each) in by_year},
         }
-        shown.append({"kind": kind, "factor": factor, "also": also, "ic_t": first["ic_t"], "cells": _cells(first), "drawn": drawn})
+        named = {"kind": kind, "factor": factor, "also": also, "ic_t": first["ic_t"], "months": first["months"]}
+        shown.append(named | {"cells": _cells(first), "drawn": drawn})
     shown.sort(key=lambda each: (-abs(each["ic_t"] or 0.0), each["kind"], each["factor"]))
     data = {"columns": _DRAWN, "years": [str(year) for year in years], "factors": [each["drawn"] for each in shown]}
     page = (
@@ -86,8 +85,7 @@ def render(
             horizon=horizon,
             entry_lag=entry_lag,
             delay=DELISTING_SESSIONS,
-            tried=len(shown),
-            expected=round(_BY_CHANCE * len(shown)),
+            **_chance(sum(each["ic_t"] is not None for each in shown)),
             data=_json(data),
         )
     )
@@ -118,7 +116,9 @@ def render_market(as_of: date, rows: pl.DataFrame, sheets: pl.DataFrame, horizon
         named = dict(zip(columns, figures, strict=True))
         shown.append({"kind": kind, "factor": factor, "also": also, "by_sector": by_sector} | named)
     shown.sort(key=lambda each: (-abs(each["ic"]), each["kind"], each["factor"]))
-    pairs = sum(ic is not None for each in shown for ic in each["by_sector"])
+    by_factor = at.group_by("kind", "factor").agg(pl.col("ic_t").count())
+    with_t = {(kind, factor): count for kind, factor, count in by_factor.iter_rows()}
+    chance = _chance(sum(with_t[each["kind"], each["factor"]] for each in shown))
     significant = sum(each["significant_sectors"] for each in shown)
     best = shown[0] if shown else None
     agree = sum(each["positive_sectors"] in (0, each["sectors"]) for each in shown)
@@ -132,14 +132,13 @@ def render_market(as_of: date, rows: pl.DataFrame, sheets: pl.DataFrame, horizon
             tiles=[
                 ("Factors", len(shown), f"in {len(sectors)} of {len(SECTOR_NAMES)} sectors"),
                 ("Largest IC", number(best["ic"] if best else None, 3, sign=True), best["factor"] if best else ""),
-                ("Factor and sector with |t| ≥ 2", significant, f"of {pairs}; about {round(_BY_CHANCE * pairs)} by chance"),
+                ("Factor and sector beyond chance", significant, f"of {chance['tested']}; {chance['expected']} if all were worthless"),
                 ("Same sign in all sectors", agree, "factors"),
             ],
             factors=shown,
             sectors=[SECTOR_NAMES[sector] for sector in sectors],
             horizon=horizon,
-            tried=len(shown),
-            expected=round(_BY_CHANCE * pairs),
+            **chance,
         )
     )
     return page.encode()
@@ -154,15 +153,22 @@ def strongest(rows: pl.DataFrame, horizon: int, most: int = 12) -> pl.DataFrame:
 
 def _tiles(shown: Sequence[Mapping[str, Any]], longest: int, horizon: int) -> list[tuple[str, Any, str]]:
     tested = [each for each in shown if each["ic_t"] is not None]
-    beyond = sum(abs(each["ic_t"]) >= SIGNIFICANT for each in tested)
-    bound = NormalDist().inv_cdf(1.0 - 0.05 / (2 * len(tested))) if tested else None
+    beyond = sum(abs(each["ic_t"]) >= significant_t(horizon, each["months"]) for each in tested)
+    chance = _chance(len(tested))
+    most = max((each["months"] for each in tested), default=None)
+    needed = ("–", "too few months") if most is None else (number(significant_t(horizon, most), 1), f"with {most} months")
     best = tested[0] if tested else None
     return [
         ("Factors", len(shown), f"over up to {longest} months, {horizon} sessions ahead"),
         ("Largest |t|", number(best["ic_t"] if best else None, 1, sign=True), best["factor"] if best else "too few months"),
-        ("|t| of 2 or more", beyond, f"of {len(tested)}; about {round(_BY_CHANCE * len(tested))} by chance"),
-        ("|t| that the luckiest of them stays below", number(bound, 1), "with 95 % probability, were all of them worthless"),
+        ("Beyond chance", beyond, f"of {chance['tested']} with a t; {chance['expected']} if all were worthless"),
+        ("|t| beyond chance", *needed),
     ]
+
+
+def _chance(tested: int) -> dict[str, Any]:
+    """How many figures with a t there are, and in words how many of them would be beyond chance if all factors were worthless."""
+    return {"tested": tested, "expected": f"about {round(BY_CHANCE * tested)}"}
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

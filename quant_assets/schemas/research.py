@@ -97,7 +97,7 @@ RESEARCH = (
             "lowest_ic": ratio("lowest of the sectors' information coefficients", nullable=False, ge=-1, le=1),
             "highest_ic": ratio("highest of the sectors' information coefficients", nullable=False, ge=-1, le=1),
             "positive_sectors": _count("sectors whose information coefficient is above 0", "sectors"),
-            "significant_sectors": _count("sectors whose |ic_t| is 2 or more, with the sign of `ic`", "sectors"),
+            "significant_sectors": _count("sectors whose |ic_t|, of either sign, has a probability of 5 % by chance", "sectors"),
             "spread": ratio("mean over sectors of quantile 5 less quantile 1, weighted in the same way"),
             "page_file": Column(pl.String, "HTML page, relative to the profile's storage"),
         },

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from quant_assets.backtest.factor_summary import MIN_MONTHS, market_rows, newey_west_lags, standard_errors, summaries
+from quant_assets.backtest.factor_summary import least_months, market_rows, newey_west_lags, significant_t, standard_errors, summaries
 from quant_assets.partitions import month_end, month_range
 from quant_assets.schemas import DATASETS
 
@@ -65,26 +65,26 @@ def test_the_error_is_the_long_hand_sum() -> None:
     assert row["ic_standard_error"] == pytest.approx(math.sqrt(total * months / (months - 1)) / count, rel=1e-12)
 
 
-@pytest.mark.parametrize(("horizon", "rejected"), [(1, (0.03, 0.08)), (20, (0.03, 0.10)), (60, (0.03, 0.14))])
-def test_noise_with_overlapping_outcomes_is_seldom_significant(horizon: int, rejected: tuple[float, float]) -> None:
-    """About one of twenty |t| is above 2; more where the history holds few outcomes that do not overlap."""
-    rng, trials, months = np.random.default_rng(horizon), 1000, 120
+@pytest.mark.parametrize("horizon", [1, 5, 20, 60])
+@pytest.mark.parametrize("months", ["least", 60, 120])
+def test_noise_with_overlapping_outcomes_is_seldom_significant(horizon: int, months: int | str) -> None:
+    """About one of twenty series of noise counts as significant, at the shortest history that has a t too."""
+    months = least_months(horizon) if isinstance(months, str) else months
+    rng, trials = np.random.default_rng(horizon), 2000
     shocks = rng.normal(size=(months * 21 + horizon, trials))
     walk = np.cumsum(np.vstack([np.zeros(trials), shocks]), axis=0)
     sums = (walk[horizon : horizon + months * 21] - walk[: months * 21]).reshape(months, 21, trials).sum(axis=1)
     deviations = sums - sums.mean(axis=0)
     t = sums.sum(axis=0) / standard_errors(deviations, newey_west_lags(horizon)) / math.sqrt(months / (months - 1))
-    assert rejected[0] < (np.abs(t) > 2).mean() < rejected[1]
+    assert 0.035 < (np.abs(t) >= significant_t(horizon, months)).mean() < 0.08
 
 
 def test_too_few_months_have_no_error() -> None:
-    frame, _ = monthly(MONTHS[: MIN_MONTHS - 1])
-    (sheet,) = summaries(frame, [month_end(MONTHS[MIN_MONTHS - 2])], 120)
-    assert sheet.rows["ic"].null_count() == 0
-    assert sheet.rows["ic_t"].null_count() == len(sheet.rows)
-    frame, _ = monthly(MONTHS[:MIN_MONTHS])
-    (sheet,) = summaries(frame, [month_end(MONTHS[MIN_MONTHS - 1])], 120)
-    assert sheet.rows["ic_t"].null_count() == 0
+    for months, horizons in ((11, []), (12, [1]), (14, [1]), (15, [1, 20])):
+        frame, _ = monthly(MONTHS[:months])
+        (sheet,) = summaries(frame, [month_end(MONTHS[months - 1])], 120)
+        assert sheet.rows["ic"].null_count() == 0
+        assert sheet.rows.filter(pl.col("ic_t").is_not_null())["horizon"].unique().sort().to_list() == horizons
 
 
 @pytest.mark.parametrize("factors", [("a",), ("a", "b", "c")])
@@ -124,6 +124,7 @@ def test_the_market_weighs_sectors_by_names_and_sessions() -> None:
     changed = {
         "energy": (0.10, 3.0, 30.0, 500),
         "it": (-0.02, -2.5, 60.0, 400),
+        "financials": (0.02, 2.05, 0.0, 100),
         "re": (None, None, None, 0),
         "utilities": (0.01, None, 20.0, 100),
     }
@@ -140,11 +141,11 @@ def test_the_market_weighs_sectors_by_names_and_sessions() -> None:
         for sector, (ic, t, names, sessions) in changed.items()
     )
     (found,) = market_rows(sheets.sample(fraction=1.0, shuffle=True, seed=1)).rows(named=True)
-    assert found["sectors"] == 3
+    assert found["sectors"] == 4
     assert found["ic"] == pytest.approx((0.10 * 15_000 - 0.02 * 24_000 + 0.01 * 2_000) / 41_000)
     assert found["spread"] == pytest.approx((0.10 * 15_000 - 0.02 * 24_000) / 39_000)
     assert (found["lowest_ic"], found["highest_ic"]) == (-0.02, 0.10)
-    assert found["positive_sectors"] == 2
-    assert found["significant_sectors"] == 1, "the technology sector's has the other sign"
+    assert found["positive_sectors"] == 3
+    assert found["significant_sectors"] == 2, "of either sign; with 24 months it takes 2.08"
     (turned,) = market_rows(sheets.filter(pl.col("sector") == "energy").with_columns(-pl.col("ic", "ic_t"))).rows(named=True)
     assert turned["significant_sectors"] == 1

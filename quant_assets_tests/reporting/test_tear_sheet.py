@@ -17,6 +17,7 @@ from quant_assets.schemas import DATASETS
 
 AS_OF = date(2024, 6, 28)
 NAUGHTY = "a</script><b>"
+_TILE = re.compile(r'<div class="label">(.*?)</div><div class="figure">(.*?)</div><div class="note">(.*?)</div>')
 
 
 def row(factor: str, horizon: int, ic: float | None, t: float | None, kind: str = "feature") -> dict[str, object]:
@@ -96,6 +97,25 @@ def test_the_markets_page_has_every_sector(sheet) -> None:
     assert heads[-2:] == ["Energy", "Information Technology"]
     assert page.count("−0.080") == 3 + 1, "two sectors, all sectors, and the tile"
     assert NAUGHTY not in page
+
+
+def tiles(page: str) -> dict[str, str]:
+    return {name: f"{value}; {note}" for name, value, note in _TILE.findall(page)}
+
+
+def test_only_figures_with_a_t_count_as_tried(sheet) -> None:
+    """At 20 sessions 24 months take |t| of 2.46: the weak factor's 3.2 is beyond chance, that of 2.3 is not."""
+    untried = [row(f"new_{number}", 20, 0.01 + number / 1000, None) for number in range(60)]
+    tried = [row(f"old_{number}", 20, 0.1 + number / 1000, 2.3) for number in range(18)]
+    rows = pl.concat([sheet.rows, pl.DataFrame(untried + tried, schema=sheet.rows.schema)])
+    page = render(Summary(AS_OF, rows, sheet.by_year), "Health Care", 20, 1).decode()
+    assert tiles(page)["Beyond chance"] == "1; of 20 with a t; about 1 if all were worthless"
+    assert tiles(page)["|t| beyond chance"] == "2.5; with 24 months"
+    assert "of the 20 with a t at 20 sessions, about 1 would be beyond chance" in page
+    sheets = pl.concat(rows.with_columns(sector=pl.lit(sector)) for sector in ("it", "energy"))
+    page = render_market(AS_OF, market_rows(sheets), sheets, 20).decode()
+    assert tiles(page)["Factor and sector beyond chance"] == "2; of 40; about 2 if all were worthless"
+    assert "of 40 pairs of a factor and a sector with a t, about 2 would be" in page
 
 
 def test_the_strongest_are_shown_once_and_drawn(sheet) -> None:
