@@ -44,6 +44,7 @@ EVIDENCE_UNITS: Mapping[str, str] = {
     "deflated_sharpe": "1",
     "overfitting_probability": "1",
     "overfitting_strategies": "trials",
+    "overfitting_sessions": "sessions",
 }
 
 
@@ -124,9 +125,10 @@ class Tried:
         for trial in sorted(those, key=lambda trial: (trial.kind, trial.name, trial.scope)):
             rows = trial.returns(first, as_of)
             moments = Moments.of(rows["value"].to_numpy())
-            # The test dates of a training lie sessions apart: what is compared is the time that the two span.
-            enough = len(rows) >= statistics.MIN_OBSERVATIONS and 2 * _spanned(rows["date"]) >= _days(sessions)
-            if moments is not None and enough:
+            # The test dates of a training lie sessions apart: what is compared is the time that the two span. A strategy may have run on
+            # distant months with nothing between them: its sessions count.
+            half = 2 * len(rows) >= sessions if trial.kind == "strategy" else 2 * _spanned(rows["date"]) >= _days(sessions)
+            if moments is not None and len(rows) >= statistics.MIN_OBSERVATIONS and half:
                 sharpes.setdefault(trial.name, []).append(moments.sharpe / math.sqrt(trial.sessions))
                 if trial.kind == "strategy":
                     together.append(rows)
@@ -176,7 +178,8 @@ def evidence(frame: pl.DataFrame, trials: Sequence[Trial], settings: StatisticsS
     found["trials_sharpe_variance"] = None if variance is None else variance * SESSIONS_PER_YEAR
     overfitting = statistics.probability_of_backtest_overfitting(tried.together, settings.overfitting_blocks)
     found["overfitting_probability"] = overfitting
-    found["overfitting_strategies"] = None if overfitting is None else float(tried.together.shape[1])
+    if overfitting is not None:
+        found["overfitting_sessions"], found["overfitting_strategies"] = map(float, tried.together.shape)
     moments = Moments.of(returns)
     if moments is None or moments.count < statistics.MIN_OBSERVATIONS:
         return found

@@ -116,7 +116,10 @@ def test_no_sharpe_ratio_stands_alone(frames: ReportFrames) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", render(deflated).decode()))
     assert f"{percent(history['deflated_sharpe'])} after 3 logged trials, variance" in text
     assert f"{number(history['sharpe_bootstrap_low'])} to {number(history['sharpe_bootstrap_high'])}" in text
-    assert f"{percent(history['overfitting_probability'], 0)} probable, over 2 strategies" in text
+    assert (
+        f"{percent(history['overfitting_probability'], 0)} probable, over 2 strategies and the {number(history['sessions'], 0)} sessions"
+        in text
+    )
     # What was tried later does not count: neither the trial of May nor the later returns of the others.
     march = date(2016, 3, 31)
     cut = [replace(trial, measured=trial.measured.filter(pl.col("date") <= march)) for trial in trials_of(frames)[:2]]
