@@ -82,10 +82,23 @@ def test_a_training_counts_unless_a_strategy_uses_it() -> None:
     # 20-session returns count as those of 20 sessions: their ratio over sqrt(20).
     values = left.measured["value"].to_numpy()
     assert tried.sharpes["n"] == pytest.approx(values.mean() / values.std(ddof=1) / math.sqrt(20), rel=1e-12)
-    elsewhere = training("n", [date(2016, 9, 30)], [made(6)], scope="energy")  # the total portfolio: one model, two sectors
+    elsewhere = training("n", [date(2016, 9, 30)], [made(6)[:70]], scope="energy")  # the total portfolio: one model, two sectors
     both = Tried.by(LAST, [strategy("a", returns), left, elsewhere], FIRST, len(DAYS))
     assert both.names == ("a", "n")
-    assert both.sharpes["n"] != tried.sharpes["n"]
+    pooled = np.concatenate([(values[:70] + made(6)[:70]) / 2, values[70:]])
+    assert both.sharpes["n"] == pytest.approx(pooled.mean() / pooled.std(ddof=1) / math.sqrt(20), rel=1e-12)
+
+
+def test_a_training_is_measured_within_the_result() -> None:
+    since = date(2016, 1, 4)
+    within = DAYS[np.datetime64(since) <= DAYS]
+    whole = training("n", [date(2016, 9, 30)], [made(4)])
+    tried = Tried.by(LAST, [whole], since, len(within))
+    values = whole.measured.filter(pl.col("date") >= since)["value"].to_numpy()
+    assert tried.sharpes["n"] == pytest.approx(values.mean() / values.std(ddof=1) / math.sqrt(20), rel=1e-12)
+    before = training("n", [date(2015, 12, 31)], [made(4)])
+    tried = Tried.by(LAST, [before], since, len(within))
+    assert (tried.names, tried.sharpes) == (("n",), {}), "tried, but not measured"
 
 
 def test_nothing_from_the_future_counts() -> None:
