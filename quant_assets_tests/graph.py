@@ -66,15 +66,12 @@ class Graph:
     def planner(self) -> Planner:
         return Planner(self.defs, self.profile)
 
-    def materialise(
-        self, names: Sequence[str], *, tags: dict[str, str] | None = None, partition_key: str | None = None
-    ) -> dg.ExecuteInProcessResult:
+    def materialise(self, names: Sequence[str], *, tags: dict[str, str] | None = None, partition_key: str | None = None) -> None:
         job = self.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection={dg.AssetKey(name) for name in names})
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         with dg.DagsterInstance.ephemeral() as instance:
             result = job.execute_in_process(instance=instance, tags=tags, partition_key=partition_key, run_config=quiet)
         assert result.success
-        return result
 
     def run(self, sectors: Sequence[str], first: str, last: str) -> list[Phase]:
         """Every asset with its warm-up, as `quant run` does it, in this process."""

@@ -3,7 +3,6 @@
 import shutil
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -56,19 +55,11 @@ def test_a_changed_setting_is_another_trial_and_what_was_tried_before_stays(rang
     assert alone["deflated_sharpe"] == alone["probabilistic_sharpe"] is not None
     changed = Graph.at(tmp_path, as_of=AS_OF, partitions=START, weights={"top_n": 1})
     shutil.copytree(ranged.profile.store.url, changed.profile.store.url)
-    shown: dict[str, Any] = {}
     for _ in range(2):  # the second time replaces the first
         for phase in changed.planner.sector_phases(["weights", "backtest", "ops_report"], SECTOR, FIRST, LAST):
-            result = changed.materialise(phase.assets, tags=phase.range_tags)
-            events = [each.materialization for each in result.all_events if each.is_step_materialization]
-            shown |= {
-                label: each.value for event in events if event.asset_key.path == ["backtest"] for label, each in event.metadata.items()
-            }
+            changed.materialise(phase.assets, tags=phase.range_tags)
     both = figures(changed)
-    assert changed.read("backtest")["positions"][0] == 0, "the first month is in cash"
-    for name in ("sessions", "sharpe", "probabilistic_sharpe", "trials_sharpe_variance"):  # of the same track as in the report
-        assert shown[SECTOR][name] == round(both[name], 6), name  # type: ignore[arg-type]
-    assert (both["trials"], both["trials_with_sharpe"], both["overfitting_strategies"]) == (2, 2, 2)
+    assert (both["trials"], both["trials_with_sharpe"], both["overfitting_strategies"]) == (2, 2, None), "too few sessions a block"
     assert both["deflated_sharpe"] < both["probabilistic_sharpe"]  # type: ignore[operator]
     first, second = (trial for trial in changed.profile.trials.trials(SECTOR, FIRST, LAST) if trial.kind == "strategy")
     noted = [trial.measured["value"].to_list() for trial in (first, second)]
