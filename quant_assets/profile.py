@@ -56,7 +56,7 @@ class Profile:
     @cached_property
     def trials(self) -> TrialLog:
         """What has been tried."""
-        return TrialLog(self.store, self.settings, self.features.names)
+        return TrialLog(self.store, self.settings, self.features.formulas)
 
     @cached_property
     def source(self) -> Source:

@@ -68,7 +68,7 @@ class TrialLog:
     Args:
         store: where they are.
         settings: that a run of this process tries.
-        features: names of the model inputs.
+        features: the model inputs, each with what changes with its formula (`FeatureLibrary.formulas`).
 
     """
 

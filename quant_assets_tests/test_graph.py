@@ -59,7 +59,7 @@ def test_a_changed_setting_is_another_trial_and_what_was_tried_before_stays(rang
         for phase in changed.planner.sector_phases(["weights", "backtest", "ops_report"], SECTOR, FIRST, LAST):
             changed.materialise(phase.assets, tags=phase.range_tags)
     both = figures(changed)
-    assert (both["trials"], both["trials_with_sharpe"], both["overfitting_strategies"]) == (2, 2, 2)
+    assert (both["trials"], both["trials_with_sharpe"], both["overfitting_strategies"]) == (2, 2, None), "too few sessions a block"
     assert both["deflated_sharpe"] < both["probabilistic_sharpe"]  # type: ignore[operator]
     first, second = (trial for trial in changed.profile.trials.trials(SECTOR, FIRST, LAST) if trial.kind == "strategy")
     noted = [trial.measured["value"].to_list() for trial in (first, second)]

@@ -1,5 +1,6 @@
 """The log on a folder: what is one trial and what another, that nothing is lost, and the real assets that write it."""
 
+import runpy
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -11,12 +12,15 @@ import pytest
 
 from quant_assets.backtest.trials import counted
 from quant_assets.errors import DatasetError
+from quant_assets.features.library import FeatureLibrary
 from quant_assets.io import DatasetStore
 from quant_assets.learning.boosting import TrainedModel
 from quant_assets.market.calendar import sessions
+from quant_assets.profile import Profile
 from quant_assets.settings import load_settings
 from quant_assets.trial_log import PORTFOLIO, TrialLog, strategy_settings, training_settings, trial_name
 
+IMPORT = "from quant_assets.signals.declarations import Feature"
 FEATURES = ("return_20", "volatility_20")
 MONTHS = [date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 28)]
 
@@ -78,6 +82,19 @@ def test_the_same_trial_again_is_one_and_a_changed_setting_is_another(tmp_path: 
     windows["windows"]["energy"]["momentum_lag"] += 1  # another sector's
     log_at(tmp_path, indicators=windows).note_backtest("it", returns(), MONTHS)
     assert len(names(log_at(tmp_path))) == len(changes) + 1
+
+
+def test_a_changed_formula_of_an_own_feature_is_another_trial(tmp_path: Path) -> None:
+    def named(number: int, formula: str) -> str:
+        module = tmp_path / f"own_{number}.py"
+        module.write_text(f"{IMPORT}\n\nFEATURES = (Feature('mine', ('close',), 5, lambda x, w: {formula}, 'mine'),)\n")
+        library = FeatureLibrary({"own": runpy.run_path(str(module))["FEATURES"]})
+        return trial_name(training_settings(load_settings("demo"), library.formulas))
+
+    assert named(1, "w.mean(x['close'], 5)") == named(2, "w.mean(x['close'], 5)")
+    assert named(3, "w.mean(x['close'], 4)") != named(1, "w.mean(x['close'], 5)")
+    profile = Profile(load_settings("demo", storage=str(tmp_path)))
+    assert profile.trials.present("it")["training"]["features"] == list(profile.features.formulas)
 
 
 def test_a_training_without_a_model_is_no_trial(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import polars as pl
 
 from quant_assets.assets.declare import ACROSS_SECTORS, dataset_asset, for_each_sector, read, run_partitions
 from quant_assets.assets.signals import panel_sessions
-from quant_assets.backtest.metrics import performance
+from quant_assets.backtest.metrics import performance, since_first_execution
 from quant_assets.backtest.simulation import lookback_months, simulate
 from quant_assets.backtest.trials import evidence
 from quant_assets.market.calendar import sessions
@@ -48,10 +48,14 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         return RunPartitions(run.sectors, tuple(month_range(first, run.months[-1])))
 
     def figures(scope: str, frame: pl.DataFrame, run: RunPartitions) -> Mapping[str, float | None]:
-        """Note the trial; figures of the run's sessions for the web UI, rounded for reading, with what stands beside a Sharpe ratio."""
+        """Note the trial; figures of the run's sessions for the web UI, rounded for reading, with what stands beside a Sharpe ratio.
+
+        As in the operations report, the cash before the first execution is no part of them.
+        """
         profile.trials.note_backtest(scope, frame, profile.decision_sessions(run))
         trials = profile.trials.trials(scope, run.months[0], month_of(profile.through(run)))
-        found = performance(frame) | evidence(frame, trials, settings.statistics)
+        track = since_first_execution(frame)
+        found = performance(track) | evidence(track, trials, settings.statistics)
         return {name: None if value is None else round(value, 6) for name, value in found.items()}
 
     @dataset_asset(

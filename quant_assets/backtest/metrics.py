@@ -101,6 +101,29 @@ def information_ratio(returns: Sequence[float], benchmark: Sequence[float | None
     return sharpe([r - b for r, b in zip(returns, benchmark, strict=True) if b is not None])
 
 
+def since_first_execution(frame: pl.DataFrame) -> pl.DataFrame:
+    """A track record without the cash before its first execution: what every figure of it is about.
+
+    On the session of the very first execution nothing was held yet: comparing it with the benchmark's return would be unfair, and that
+    return becomes null.
+
+    Args:
+        frame: rows of dataset backtest or portfolio_backtest, each session once, in any order.
+
+    Returns:
+        The rows from the first execution on, sorted by date; none where all is cash.
+
+    """
+    frame = frame.sort("date")
+    invested = ((frame["positions"] > 0) | (frame["turnover"] > 0)).arg_true()
+    track = frame.slice(invested[0]) if len(invested) else frame.clear()
+    opening = len(track) > 0 and track["gross_return"][0] == 0.0 and track["turnover"][0] > 0.0
+    if not opening or "benchmark_return" not in track.columns:
+        return track
+    first = pl.col("date") == pl.col("date").min()
+    return track.with_columns(benchmark_return=pl.when(~first).then(pl.col("benchmark_return")))
+
+
 def performance(frame: pl.DataFrame) -> dict[str, float | None]:
     """Figures of a track record, net of costs; see the functions of this module for the formulae and `UNITS` for the units.
 

@@ -22,6 +22,9 @@ _NEGLIGIBLE = 1e-12
 #: With fewer observations no distribution is stated.
 MIN_OBSERVATIONS = 20
 
+#: Sessions of a block below which no probability of backtest overfitting is stated: the halves' Sharpe ratios would be noise.
+MIN_BLOCK = 10
+
 #: Of every interval and of the minimum track record length: the critical values of the intervals exist for few levels.
 CONFIDENCE = 0.95
 
@@ -193,7 +196,7 @@ def probability_of_backtest_overfitting(returns: FloatArray, blocks: int = 16) -
         blocks: an even number.
 
     Returns:
-        The probability; None with fewer than two strategies or two periods a block.
+        The probability; None with fewer than two strategies or `MIN_BLOCK` periods a block.
 
     Raises:
         SettingsError: `blocks` is odd or below 2.
@@ -206,7 +209,7 @@ def probability_of_backtest_overfitting(returns: FloatArray, blocks: int = 16) -
     if blocks < 2 or blocks % 2:
         raise SettingsError(f"{blocks} blocks cannot be cut into two halves; use an even number of at least 2")
     length, strategies = len(returns) // blocks, returns.shape[1]
-    if length < 2 or strategies < 2:
+    if length < MIN_BLOCK or strategies < 2:
         return None
     kept = returns[len(returns) - blocks * length :]
     # Blocks enter by their sums. Those of squares are about the strategy's own mean, so that no digits are lost.

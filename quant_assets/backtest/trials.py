@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -44,6 +45,7 @@ EVIDENCE_UNITS: Mapping[str, str] = {
     "deflated_sharpe": "1",
     "overfitting_probability": "1",
     "overfitting_strategies": "trials",
+    "overfitting_sessions": "sessions",
 }
 
 
@@ -75,11 +77,12 @@ class Trial:
     def returns(self, first: date, as_of: date) -> pl.DataFrame:
         """`date, value, rank_ic` as known at `as_of`.
 
-        Of a strategy from `first` on and from its first session that was not all in cash; of a training what its newest as_of gave.
+        From `first` on; of a strategy from its first session that was not all in cash, of a training what its newest as_of gave.
         """
         if self.kind == "training":
             known = self.measured.filter(pl.col("as_of") <= as_of)
-            return known.filter(pl.col("as_of") == pl.col("as_of").max()).drop("as_of")
+            newest = known.filter(pl.col("as_of") == pl.col("as_of").max())
+            return newest.filter(pl.col("date") >= first).drop("as_of")
         known = self.measured.filter(pl.col("date").is_between(first, as_of)).drop("as_of")
         invested = (known["value"] != 0.0).arg_true()
         return known.slice(invested[0]) if len(invested) else known.clear()
@@ -98,7 +101,8 @@ class Tried:
 
     Attributes:
         names: of the trials that are `counted`, sorted.
-        sharpes: Sharpe ratio of one session by name, of those that were measured over half of the result's sessions at least.
+        sharpes: Sharpe ratio of one session by name, of those that were measured over half of the result's sessions at least. Of a
+            training of several sectors that of their mean return by date.
         together: returns of those among them that are strategies, over the sessions that all have, shape (n_sessions, n_strategies).
 
     """
@@ -119,19 +123,20 @@ class Tried:
 
         """
         those = counted(trials, as_of)
-        sharpes: dict[str, list[float]] = {}
-        together = []
-        for trial in sorted(those, key=lambda trial: (trial.kind, trial.name, trial.scope)):
-            rows = trial.returns(first, as_of)
+        sharpes: dict[str, float] = {}
+        together: list[pl.DataFrame] = []
+        for _, group in groupby(sorted(those, key=_identity), key=_identity):
+            same = sorted(group, key=lambda trial: trial.scope)
+            trial, rows = same[0], _pooled([each.returns(first, as_of) for each in same])
             moments = Moments.of(rows["value"].to_numpy())
-            # The test dates of a training lie sessions apart: what is compared is the time that the two span.
-            enough = len(rows) >= statistics.MIN_OBSERVATIONS and 2 * _spanned(rows["date"]) >= _days(sessions)
-            if moments is not None and enough:
-                sharpes.setdefault(trial.name, []).append(moments.sharpe / math.sqrt(trial.sessions))
+            # The test dates of a training lie sessions apart: what is compared is the time that the two span. A strategy may have run on
+            # distant months with nothing between them: its sessions count.
+            half = 2 * len(rows) >= sessions if trial.kind == "strategy" else 2 * _spanned(rows["date"]) >= _days(sessions)
+            if moments is not None and len(rows) >= statistics.MIN_OBSERVATIONS and half:
+                sharpes[trial.name] = moments.sharpe / math.sqrt(trial.sessions)
                 if trial.kind == "strategy":
                     together.append(rows)
-        means = {name: math.fsum(values) / len(values) for name, values in sharpes.items()}
-        return cls(tuple(sorted({trial.name for trial in those})), means, _side_by_side(together))
+        return cls(tuple(sorted({trial.name for trial in those})), sharpes, _side_by_side(together))
 
     @property
     def variance(self) -> float | None:
@@ -176,7 +181,8 @@ def evidence(frame: pl.DataFrame, trials: Sequence[Trial], settings: StatisticsS
     found["trials_sharpe_variance"] = None if variance is None else variance * SESSIONS_PER_YEAR
     overfitting = statistics.probability_of_backtest_overfitting(tried.together, settings.overfitting_blocks)
     found["overfitting_probability"] = overfitting
-    found["overfitting_strategies"] = None if overfitting is None else float(tried.together.shape[1])
+    if overfitting is not None:
+        found["overfitting_sessions"], found["overfitting_strategies"] = map(float, tried.together.shape)
     moments = Moments.of(returns)
     if moments is None or moments.count < statistics.MIN_OBSERVATIONS:
         return found
@@ -211,6 +217,20 @@ def intervals(
 def _bounds(name: str, interval: Interval | None, scale: float) -> dict[str, float | None]:
     low, high = (None, None) if interval is None else (interval[0] * scale, interval[1] * scale)
     return {f"{name}_low": low, f"{name}_high": high}
+
+
+def _identity(trial: Trial) -> tuple[str, str]:
+    return trial.kind, trial.name
+
+
+def _pooled(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """`date, value`: the mean of what the parts have at a date, sorted by date."""
+    rows = pl.concat([part.select("date", "value") for part in parts])
+    if len(parts) == 1 or rows.is_empty():
+        return rows
+    days, where = np.unique(rows["date"].to_numpy(), return_inverse=True)
+    # Added up in the order of the rows, so that the bytes depend on no thread.
+    return pl.DataFrame({"date": days, "value": np.bincount(where, rows["value"].to_numpy()) / np.bincount(where)})
 
 
 def _side_by_side(series: Sequence[pl.DataFrame]) -> FloatArray:

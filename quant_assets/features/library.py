@@ -20,6 +20,7 @@ from quant_assets.schemas.dataset import Across
 from quant_assets.settings import FundamentalSettings
 from quant_assets.signals.audit import audit
 from quant_assets.signals.declarations import FIELDS, Declared, Feature, FeatureSet
+from quant_assets.signals.formulas import digests
 
 #: Ready-made sets and the modules that hold them, which are loaded only where a profile names the set.
 SETS = {
@@ -94,6 +95,7 @@ class FeatureLibrary:
                     "features that one ticker has by itself; add the set or module that declares it"
                 )
         self.breadth = tuple(each for each in cross_section.BREADTH if each.inputs[0] in self.names)
+        self._declared = declared
         if not self.features:
             raise SettingsError("features.sets and features.modules name no feature; name a set or a module with features")
 
@@ -101,6 +103,12 @@ class FeatureLibrary:
     def names(self) -> tuple[str, ...]:
         """Columns of dataset `features`, in the order in which models see them."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def formulas(self) -> tuple[str, ...]:
+        """Each of `names` with a digest of how it is computed."""
+        found = digests(self._declared)
+        return tuple(f"{name} {found[name]}" for name in self.names)
 
     @property
     def dataset(self) -> Dataset:

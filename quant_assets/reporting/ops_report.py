@@ -7,6 +7,7 @@ import polars as pl
 
 from quant_assets.backtest.metrics import UNITS, performance
 from quant_assets.backtest.trials import EVIDENCE_UNITS
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.reporting.report_data import ReportData
 from quant_assets.schemas import DATASETS
 
@@ -14,6 +15,9 @@ from quant_assets.schemas import DATASETS
 _MONTH_FIGURES = ("sessions", "total_return", "benchmark_return", "annualised_volatility", "max_drawdown", "hit_rate", "turnover", "cost")
 
 _MISSING = "–"
+
+#: Track records that would have to be longer are not told apart.
+_LONGEST_YEARS = 100
 
 
 def figures(report: ReportData) -> pl.DataFrame:
@@ -96,6 +100,13 @@ def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
     return _MISSING if value is None else f"{value:{'+' if sign else ''},.{digits}f}".replace("-", "−")
 
 
+def track_length(sessions: float | None) -> str:
+    """Sessions that a track record would need, in words where nobody lives to see its end; a dash where it is missing."""
+    if sessions is not None and sessions > _LONGEST_YEARS * SESSIONS_PER_YEAR:
+        return f"more than {_LONGEST_YEARS} years"
+    return _MISSING if sessions is None else f"{number(sessions, 0)} sessions"
+
+
 def between(low: float | None, high: float | None, digits: int = 2) -> str:
     """An interval; a dash where it is missing."""
     return _MISSING if low is None or high is None else f"{number(low, digits)} to {number(high, digits)}"
@@ -109,7 +120,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "number": number}
+    environment.filters |= {"percent": percent, "number": number, "track_length": track_length}
     return environment
 
 

@@ -7,7 +7,7 @@ from datetime import date
 
 import polars as pl
 
-from quant_assets.backtest.metrics import drawdowns
+from quant_assets.backtest.metrics import drawdowns, since_first_execution
 from quant_assets.backtest.trials import Trial, evidence, intervals
 from quant_assets.learning.metrics import daily_ic, standard_error
 from quant_assets.settings import ReportSettings, StatisticsSettings
@@ -239,23 +239,18 @@ def _coverage(coverage: pl.DataFrame) -> pl.DataFrame:
 
 def _track(backtest: pl.DataFrame) -> pl.DataFrame:
     """Rows from the first execution on, chained over the months."""
-    invested = ((backtest["positions"] > 0) | (backtest["turnover"] > 0)).arg_true()
-    track = backtest.slice(invested[0]) if len(invested) else backtest.clear()
+    track = since_first_execution(backtest)
     growth, base, month, equity = [], 1.0, None, 1.0
     for day, value in track.select("date", "equity").iter_rows():
         if (day.year, day.month) != month:
             base, month = base * equity, (day.year, day.month)
         equity = value
         growth.append(base * value)
-    # On the session of the very first execution nothing was held yet: comparing it with the benchmark's return would be unfair.
-    opening = len(track) > 0 and track["gross_return"][0] == 0.0 and track["turnover"][0] > 0.0
-    benchmark = [None if opening and i == 0 else value for i, value in enumerate(track["benchmark_return"].to_list())]
     level, levels = 1.0, []
-    for value in benchmark:
+    for value in track["benchmark_return"]:
         level *= 1.0 + (value or 0.0)
         levels.append(level)
     return track.with_columns(
-        benchmark_return=pl.Series(benchmark, dtype=pl.Float64),
         growth=pl.Series(growth, dtype=pl.Float64),
         benchmark_growth=pl.Series(levels, dtype=pl.Float64),
         drawdown=pl.Series(drawdowns(track["net_return"].to_list()), dtype=pl.Float64),

@@ -20,6 +20,21 @@ def track(returns: np.ndarray, benchmark: np.ndarray | None = None, turnover: np
     return frame if benchmark is None else frame.with_columns(benchmark_return=pl.Series(benchmark, nan_to_null=True))
 
 
+def test_a_track_record_starts_with_its_first_execution() -> None:
+    returns, benchmark = np.full(10, 0.01), np.full(10, 0.02)
+    returns[:4], turnover = 0.0, np.where(np.arange(10) == 3, 1.0, 0.0)
+    frame = track(returns, benchmark, turnover).with_columns(
+        gross_return="net_return", positions=pl.Series(np.where(np.arange(10) >= 3, 5, 0))
+    )
+    found = metrics.since_first_execution(frame.sample(fraction=1.0, shuffle=True, seed=0))
+    assert found["date"].to_list() == frame["date"][3:].to_list()
+    assert found["benchmark_return"].to_list() == [None] + [0.02] * 6, "nothing was held yet at the first"
+    held = metrics.since_first_execution(frame[5:])
+    assert held.equals(frame[5:])
+    assert metrics.since_first_execution(frame[:3]).is_empty()
+    assert metrics.since_first_execution(frame.drop("benchmark_return"))["date"].len() == 7
+
+
 def test_against_numpy() -> None:
     rng = np.random.default_rng(8)
     returns, benchmark = 0.001 + 0.01 * rng.standard_normal(300), 0.008 * rng.standard_normal(300)

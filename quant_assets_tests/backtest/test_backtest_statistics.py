@@ -167,7 +167,8 @@ def test_the_probability_of_overfitting_is_that_of_the_plain_steps() -> None:
     assert st.probability_of_backtest_overfitting(twice, 8) == 0.5  # no choice, nothing to overfit with
     longer = np.vstack([rng.standard_normal((5, 2)), returns])  # does not fill the blocks: the first five are left out
     assert st.probability_of_backtest_overfitting(longer, 8) == st.probability_of_backtest_overfitting(returns, 8)
-    assert st.probability_of_backtest_overfitting(returns[:15], 8) is None
+    assert st.probability_of_backtest_overfitting(returns[:79], 8) is None  # not 10 a block
+    assert st.probability_of_backtest_overfitting(returns[:80], 8) is not None
     assert st.probability_of_backtest_overfitting(returns[:, :1], 8) is None
     with pytest.raises(SettingsError, match="two halves"):
         st.probability_of_backtest_overfitting(returns, 7)

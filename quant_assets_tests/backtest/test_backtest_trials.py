@@ -57,7 +57,7 @@ def test_the_deflated_sharpe_ratio_uses_number_and_variance_of_the_trials() -> N
     assert found["probabilistic_sharpe"] == statistics.probabilistic_sharpe_ratio(moments)
     together = np.column_stack(list(series.values()))
     assert found["overfitting_probability"] == statistics.probability_of_backtest_overfitting(together, 16)
-    assert found["overfitting_strategies"] == 3
+    assert (found["overfitting_strategies"], found["overfitting_sessions"]) == (3, len(DAYS))
     assert list(found) == list(EVIDENCE_UNITS)
     bounds = [found[f"sharpe_{kind}_{side}"] for kind in ("newey_west", "bootstrap") for side in ("low", "high")]
     assert bounds[0] < ratios[0] < bounds[1]  # type: ignore[operator]
@@ -82,10 +82,23 @@ def test_a_training_counts_unless_a_strategy_uses_it() -> None:
     # 20-session returns count as those of 20 sessions: their ratio over sqrt(20).
     values = left.measured["value"].to_numpy()
     assert tried.sharpes["n"] == pytest.approx(values.mean() / values.std(ddof=1) / math.sqrt(20), rel=1e-12)
-    elsewhere = training("n", [date(2016, 9, 30)], [made(6)], scope="energy")  # the total portfolio: one model, two sectors
+    elsewhere = training("n", [date(2016, 9, 30)], [made(6)[:70]], scope="energy")  # the total portfolio: one model, two sectors
     both = Tried.by(LAST, [strategy("a", returns), left, elsewhere], FIRST, len(DAYS))
     assert both.names == ("a", "n")
-    assert both.sharpes["n"] != tried.sharpes["n"]
+    pooled = np.concatenate([(values[:70] + made(6)[:70]) / 2, values[70:]])
+    assert both.sharpes["n"] == pytest.approx(pooled.mean() / pooled.std(ddof=1) / math.sqrt(20), rel=1e-12)
+
+
+def test_a_training_is_measured_within_the_result() -> None:
+    since = date(2016, 1, 4)
+    within = DAYS[np.datetime64(since) <= DAYS]
+    whole = training("n", [date(2016, 9, 30)], [made(4)])
+    tried = Tried.by(LAST, [whole], since, len(within))
+    values = whole.measured.filter(pl.col("date") >= since)["value"].to_numpy()
+    assert tried.sharpes["n"] == pytest.approx(values.mean() / values.std(ddof=1) / math.sqrt(20), rel=1e-12)
+    before = training("n", [date(2015, 12, 31)], [made(4)])
+    tried = Tried.by(LAST, [before], since, len(within))
+    assert (tried.names, tried.sharpes) == (("n",), {}), "tried, but not measured"
 
 
 def test_nothing_from_the_future_counts() -> None:
@@ -113,6 +126,15 @@ def test_a_short_trial_counts_but_does_not_blow_up_the_variance() -> None:
     assert (found["trials"], found["trials_with_sharpe"], found["overfitting_strategies"]) == (3, 2, 2)
     unknown = evidence(track(returns), [strategy("a", returns), short], SETTINGS)
     assert (unknown["trials"], unknown["deflated_sharpe"]) == (2, None), "a variance would be a guess"
+
+
+def test_two_distant_months_are_not_the_time_between_them() -> None:
+    returns, ends = made(1), np.r_[0:21, len(DAYS) - 21 : len(DAYS)]
+    apart = strategy("b", made(2)[ends], days=DAYS[ends])
+    found = evidence(track(returns), [strategy("a", returns), strategy("c", made(3)), apart], SETTINGS)
+    assert (found["trials"], found["trials_with_sharpe"], found["overfitting_sessions"]) == (3, 2, len(DAYS))
+    halves = [strategy(name, made(4)[part], days=DAYS[part]) for name, part in (("d", slice(0, 260)), ("e", slice(-260, None)))]
+    assert evidence(track(returns), halves, SETTINGS)["overfitting_probability"] is None, "a few common sessions tell nothing"
 
 
 def test_sessions_in_cash_before_the_first_trade_are_no_part_of_a_trial() -> None:

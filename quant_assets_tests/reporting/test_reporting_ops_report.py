@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from quant_assets.backtest.trials import Trial
-from quant_assets.reporting.ops_report import figures, number, percent, preview_png, render
+from quant_assets.reporting.ops_report import figures, number, percent, preview_png, render, track_length
 from quant_assets.reporting.report_data import ReportData, ReportFrames, gather
 from quant_assets.schemas import DATASETS
 from quant_assets.settings import ReportSettings
@@ -114,9 +114,17 @@ def test_no_sharpe_ratio_stands_alone(frames: ReportFrames) -> None:
     assert (history["trials"], history["trials_with_sharpe"], history["overfitting_strategies"]) == (3, 2, 2)
     assert history["deflated_sharpe"] < history["probabilistic_sharpe"]
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", render(deflated).decode()))
-    assert f"{percent(history['deflated_sharpe'])} after 3 logged trials, variance" in text
+    assert f"{percent(history['deflated_sharpe'])} after 3 logged trials, for independent returns, variance" in text
+    endless = replace(deflated, evidence={**deflated.evidence, "minimum_track_record": 1e9})
+    assert "more than 100 years for 95 %, for independent returns" in render(endless).decode()
+    assert f"{percent(history['probabilistic_sharpe'])} that the true one is above 0, for independent returns" in text
+    assert [track_length(each) for each in (None, 25_200.4, 1e9)] == ["–", "more than 100 years", "more than 100 years"]
+    assert track_length(25_199.6) == "25,200 sessions"
     assert f"{number(history['sharpe_bootstrap_low'])} to {number(history['sharpe_bootstrap_high'])}" in text
-    assert f"{percent(history['overfitting_probability'], 0)} probable, over 2 strategies" in text
+    assert (
+        f"{percent(history['overfitting_probability'], 0)} probable, over 2 strategies and the {number(history['sessions'], 0)} sessions"
+        in text
+    )
     # What was tried later does not count: neither the trial of May nor the later returns of the others.
     march = date(2016, 3, 31)
     cut = [replace(trial, measured=trial.measured.filter(pl.col("date") <= march)) for trial in trials_of(frames)[:2]]
