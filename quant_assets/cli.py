@@ -212,7 +212,9 @@ def lookahead(
     session = _Session(profile)
     from quant_assets.audit.parts import audit_parts
     from quant_assets.cli_audit import Steps, chosen_parts, output, write
+    from quant_assets.running.bookkeeping import relax
 
+    relax()
     chosen = chosen_parts(session.profile, session.sectors(sector) if sector else [], first, last, asset or [], full=full)
     with Steps(console) as steps:
         result = audit_parts(chosen, workers, steps.advance)
@@ -308,7 +310,9 @@ def repro(
     session = _Session(profile)
     from quant_assets.audit.reproduction import recompute
     from quant_assets.cli_repro import compared
+    from quant_assets.running.bookkeeping import relax
 
+    relax()
     found = recompute(session.profile, asset, partition, keep=keep)
     for each in compared(found):
         _show(each)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from quant_assets.audit import parts
 from quant_assets.audit.findings import AuditResult, Comparison
 from quant_assets.cli import main
 from quant_assets.cli_audit import chosen_parts, output
@@ -56,7 +57,7 @@ def test_quick_takes_one_sector_and_two_years_full_all_of_the_profile(profile: P
     assert across.assets is not None
     assert {"market_features", "portfolio_backtest"} <= set(across.assets)
     (one,) = chosen_parts(profile, ["it"], "2020-01", "2020-12", ["features"], full=False)
-    assert (one.sectors, one.first, one.last, one.assets, one.controls) == (("it",), "2020-01", "2020-12", ("features",), False)
+    assert (one.sectors, one.first, one.last, one.assets, one.controls) == (("it",), "2020-01", "2020-12", ("features",), True)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,24 @@ def test_quick_takes_one_sector_and_two_years_full_all_of_the_profile(profile: P
 def test_what_cannot_be_audited_is_refused(profile: Profile, first: str | None, assets: list[str], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         chosen_parts(profile, [], first, None, assets, full=False)
+
+
+def test_controls_stay_with_the_assets_that_they_test(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def control(name: str) -> Callable[..., AuditResult]:
+        def audit(*_: object, **__: object) -> AuditResult:
+            done.append(name)
+            return AuditResult("demo", (), "2024-01", "2024-12", 0.0, ())
+
+        return audit
+
+    for name in ("audit_lookahead", "audit_learning", "audit_execution"):
+        monkeypatch.setattr(parts, name, control(name))
+    for assets in (["predictions"], ["backtest", "universe"]):
+        (part,) = chosen_parts(profile, [], None, None, assets, full=False)
+        assert len(part.audit().notes) == 1
+    assert done == ["audit_lookahead", "audit_learning", "audit_lookahead", "audit_execution"]
 
 
 def text_of(result: AuditResult) -> str:
@@ -107,6 +126,8 @@ def test_the_command_audits_writes_its_result_and_leaves_with_0(quant: Quant, tm
     status, out, err = quant("--asset", "universe", "--sector", "energy", "--from", "2024-01", "--json", str(found), "--html", str(page))
     assert (status, err) == (0, "")
     assert "no look-ahead found" in out
+    assert "note: learning was not tested: it is a test of lightgbm_checkpoint" in out
+    assert "note: execution was not tested: it is a test of backtest" in out
     assert json.loads(found.read_text(encoding="utf-8"))["passed"]
     assert "Simulated market" in page.read_text(encoding="utf-8")
     assert sorted(tmp_path.iterdir()) == [page, found]

@@ -11,11 +11,11 @@ import polars as pl
 
 from quant_assets.schemas import Column, Dataset
 
-#: A number has settled where it lies this near, in units of itself or of its column's root mean square.
+#: A number has settled where it lies this near, in units of itself or of its column's root mean square for the same ticker.
 #: Rounding that grows in a fitted model stays below it: 1e-8 in GARCH.
 SETTLED = 1e-6
 
-_ROW = "__row"
+_ROW, _SIZE = "__row", "__size"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def compare(
         found: likewise.
         columns: those that must agree [default: all that are not part of the key].
         rows_may_differ: whether a row that only one of the two has is no difference.
-        tolerance: of numbers, relative to the number or to the column's root mean square; 0 for equal bits. Null equals null only.
+        tolerance: of numbers, relative to the number or to the column's root mean square for the ticker; 0 for equal bits. What is
+            null or not finite equals only the like.
 
     """
     by = key_columns(dataset)
@@ -103,23 +104,22 @@ def compare(
         if name in by or name not in expected.columns:
             continue
         given, other = pl.col(name), pl.col(f"{name}__found")
-        number = dataset.columns[name].dtype.is_float()
+        number, numeric = dataset.columns[name].dtype.is_float(), dataset.columns[name].dtype.is_numeric()
         same = given.eq_missing(other)
         if number:
             bits_as = pl.UInt64 if dataset.columns[name].dtype == pl.Float64 else pl.UInt32
             bits = given.reinterpret(dtype=bits_as).eq_missing(other.reinterpret(dtype=bits_as))
             same = bits | (given.is_nan() & other.is_nan()).fill_null(False)
-        unequal = both.filter(~same)
+        unequal = both.with_columns(_size(dataset, name)).filter(~same) if numeric and tolerance else both.filter(~same)
         if unequal.is_empty():
             continue
-        numeric = dataset.columns[name].dtype.is_numeric()
-        deviation = _deviation(unequal, name, both if tolerance else None) if numeric else None
-        if numeric and tolerance and not unequal.filter(given.is_null() != other.is_null()).height:
-            if deviation is not None and deviation <= tolerance:
-                result.settled[name] = deviation
+        deviation = _deviation(unequal, name) if numeric else None
+        if numeric and tolerance:
+            unequal = unequal.filter(_apart(name, tolerance))
+            if unequal.is_empty():
+                result.settled[name] = deviation or 0.0
                 continue
-            apart = (given - other).abs() > tolerance * _size(name, both)
-            unequal = unequal.filter(apart.fill_null(True))
+            deviation = _deviation(unequal, name)
         shown = unequal.select(*dict.fromkeys([*by, dataset.dated_by]), expected=given, found=other)
         result.differences.append(Difference(name, shown, days, len(both), deviation))
     return result
@@ -149,14 +149,24 @@ def rows_after(dataset: Dataset, rows: pl.DataFrame, start: date) -> pl.DataFram
     return rows.filter(pl.all_horizontal(pl.col(name) > start for name in dates)) if dates else rows
 
 
-def _size(name: str, both: pl.DataFrame) -> pl.Expr:
-    """What a difference is measured against: the larger number, or the column's root mean square where that is larger still."""
-    square = both.select((pl.col(name).cast(pl.Float64).fill_nan(None) ** 2).mean().sqrt()).item()
-    return pl.max_horizontal(pl.col(name).abs(), pl.col(f"{name}__found").abs(), pl.lit(square or 0.0))
+def _size(dataset: Dataset, name: str) -> pl.Expr:
+    """Root mean square of a column over the finite values of the same ticker or series, which a difference near 0 is measured against."""
+    value = pl.col(name).cast(pl.Float64)
+    square = (pl.when(value.is_finite()).then(value) ** 2).mean().sqrt()
+    # Nothing is measured against another's size: a rate of 1 may not settle because a turnover of 3e9 stands beside it.
+    among = [each for each in key_columns(dataset) if each not in dataset.columns or dataset.columns[each].dtype != pl.Date]
+    return (square.over(among) if among else square).fill_null(0.0).alias(_SIZE)
 
 
-def _deviation(unequal: pl.DataFrame, name: str, both: pl.DataFrame | None) -> float | None:
+def _apart(name: str, tolerance: float) -> pl.Expr:
+    """Whether two values that are not equal lie further apart than the tolerance; always where one of them is no finite number."""
     given, other = pl.col(name).cast(pl.Float64), pl.col(f"{name}__found").cast(pl.Float64)
-    size = pl.max_horizontal(given.abs(), other.abs()) if both is None else _size(name, both)
+    finite = given.is_finite().fill_null(False) & other.is_finite().fill_null(False)
+    return ~finite | ((given - other).abs() > tolerance * pl.max_horizontal(given.abs(), other.abs(), _SIZE))
+
+
+def _deviation(unequal: pl.DataFrame, name: str) -> float | None:
+    given, other = pl.col(name).cast(pl.Float64), pl.col(f"{name}__found").cast(pl.Float64)
+    size = pl.max_horizontal(given.abs(), other.abs(), *([_SIZE] if _SIZE in unequal.columns else []))
     largest = unequal.select(((given - other).abs() / size).fill_nan(None).max()).item()
     return None if largest is None else float(largest)

@@ -6,7 +6,7 @@ nor perturbation sees it where it is broken, because everything that is used was
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from quant_assets.audit.runs import Recomputed
 from quant_assets.backtest.simulation import lookback_months
 from quant_assets.partitions import RunPartitions, month_range, shift_month
 from quant_assets.profile import Profile
+from quant_assets.running.plan import Planner
 from quant_assets.schemas import Dataset
 from quant_assets.settings import Settings
 
@@ -48,7 +49,7 @@ def audit_execution(
         RunFailedError: an asset failed.
 
     """
-    began, profile, found = time.perf_counter(), of if isinstance(of, Profile) else Profile(of), list[Comparison]()
+    began, profile, found, notes = time.perf_counter(), of if isinstance(of, Profile) else Profile(of), list[Comparison](), list[str]()
     month = max(first, shift_month(last, -1))
     start = max(shift_month(month, -lookback_months(profile.settings.labels.entry_lag)), profile.months.start)
     if start == month:
@@ -59,9 +60,12 @@ def audit_execution(
             progress(f"execution: {sector}", number, len(sectors))
         with tempfile.TemporaryDirectory(prefix="quant-audit-") as folder:
             base = Recomputed.at(Path(folder) / "base", profile.settings, profile.provider)
-            executed = _executed(base)
-            decided = set(executed.values())
-            prices = sorted({name for each in executed for name in base.planner.reads(each)} - decided | {"universe"})
+            results = executed(base.planner, profile.datasets)
+            if not results:
+                notes.append("execution was not tested: no dataset executes decisions")
+                break
+            decided = set(results.values())
+            prices = sorted({name for each in results for name in base.planner.reads(each)} - decided | {"universe"})
             compute(base, prices, sector, start, last)
             months = month_range(start, last)
             as_of = profile.decision_sessions(RunPartitions((sector,), (month,)))[0]
@@ -70,18 +74,22 @@ def audit_execution(
                 run = with_datasets(base, Path(folder) / f"decided-{seed}", profile.settings, dict.fromkeys(prices))
                 for each in decided:
                     _decide(run, run.profile.datasets[each], sector, months, as_of, seed)
-                compute(run, list(executed), sector, month, last)
+                compute(run, list(results), sector, month, last)
                 runs.append(run)
-            for name in executed:
-                found += _compared(profile.datasets[name], runs[0], runs[1], sector, as_of)
-    return AuditResult(profile.settings.profile, tuple(sectors), first, last, time.perf_counter() - began, tuple(found))
+            for name in results:
+                compared = _compared(profile.datasets[name], runs[0], runs[1], sector, as_of)
+                found += compared
+                if not any(each.compared for each in compared):
+                    notes.append(f"execution was not tested: {name} of {sector} has no row up to {as_of}")
+    seconds = time.perf_counter() - began
+    return AuditResult(profile.settings.profile, tuple(sectors), first, last, seconds, tuple(found), tuple(notes))
 
 
-def _executed(run: Recomputed) -> dict[str, str]:
+def executed(planner: Planner, datasets: Mapping[str, Dataset]) -> dict[str, str]:
     """Each dataset of results, and the dataset of the decisions that it executes."""
-    columns = {name: set(dataset.columns) for name, dataset in run.profile.datasets.items()}
+    columns = {name: set(dataset.columns) for name, dataset in datasets.items()}
     results = [name for name, found in columns.items() if {"gross_return", "turnover"} <= found]
-    return {name: each for name in results for each in run.planner.reads(name) if {"weight", "as_of"} <= columns[each]}
+    return {name: each for name in results for each in planner.reads(name) if {"weight", "as_of"} <= columns[each]}
 
 
 def _decide(run: Recomputed, dataset: Dataset, sector: str, months: list[str], altered: date, seed: int) -> None:

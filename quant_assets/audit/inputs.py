@@ -11,6 +11,7 @@ from datetime import date
 import polars as pl
 
 from quant_assets.audit.alterations import EVENT, KNOWN, Alteration, Kind, Perturbed, Truncated
+from quant_assets.audit.findings import TestName
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
@@ -39,6 +40,22 @@ def waiting(profile: Profile, tickers: Sequence[str], days: Sequence[date]) -> l
     given = profile.source.statements(tickers, profile.last_session())
     rows = given.select(_statement_known(profile.settings.fundamentals).alias(KNOWN), pl.col("period_end").alias(EVENT))
     return [rows.filter((pl.col(EVENT) <= day) & (pl.col(KNOWN) > day)).height for day in days]
+
+
+def exempt(profile: Profile, test: TestName) -> list[str]:
+    """What a test leaves as it is although it seems to alter it, one sentence each."""
+    settings = profile.settings
+    files = profile.provider is None and settings.source == "files"
+    if test == "order" and not files:
+        return ["order: bars came in their own order, which a provider promises; what depends on it alone was not tested"]
+    if test in ("truncation", "perturbation", "publication") and files:
+        return [
+            f"{test}: share counts of {file.file} known by the cut were not tested against later snapshots, whose splits they contain "
+            "(shares_as_of: snapshot)"
+            for file in settings.files.fundamentals
+            if file.shares_as_of == "snapshot" and "shares" in file.columns
+        ]
+    return []
 
 
 class AlteredSource:

@@ -7,7 +7,7 @@ rows that a library was handed are recorded is in `fitting`; what is found is to
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -26,6 +26,8 @@ from quant_assets.learning.metrics import daily_ic
 from quant_assets.market.calendar import session_number
 from quant_assets.partitions import RunPartitions, month_start, months_covering, shift_month
 from quant_assets.profile import Profile
+from quant_assets.running.plan import Planner
+from quant_assets.schemas import Dataset
 from quant_assets.settings import Settings
 
 #: A permuted label's IC may lie so many standard errors from 0: one false alarm in 16 thousand audits.
@@ -93,6 +95,13 @@ def training_month(profile: Profile, first: str, last: str) -> str | None:
     return None
 
 
+def learners(planner: Planner, datasets: Mapping[str, Dataset]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Datasets of trainers, and of forecasters."""
+    reads = {name: set(planner.reads(name)) for name in datasets}
+    trainers = tuple(name for name in datasets if set(_READ) <= reads[name] and "status" in datasets[name].columns)
+    return trainers, tuple(name for name in datasets if reads[name] & set(trainers) and "prediction" in datasets[name].columns)
+
+
 def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[list[Comparison], list[str]]:
     """The controls for one training.
 
@@ -128,14 +137,18 @@ def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[l
             drawn = ordered.with_columns(draw=pl.Series(np.random.default_rng(seed).random(len(ordered))))
             return drawn.with_columns(pl.col("forward_return").sort_by("draw").over("date")).drop("draw")
 
-        found += _without_relation(stage, stage.run("permuted", {"labels": permuted}), horizon)
+        judged = _without_relation(stage, stage.run("permuted", {"labels": permuted}), horizon)
         answer = read_all(base, "labels").filter(chosen).select("ticker", "date", answer="forward_return")
 
         def oracle(features: pl.DataFrame) -> pl.DataFrame:
             told = features.join(answer, on=["ticker", "date"], how="left")
             return told.with_columns(pl.col("answer").alias(base.profile.features.names[0])).drop("answer")
 
-        found += _with_oracle(stage, stage.run("oracle", {"features": oracle, "labels": lambda rows: rows.filter(chosen)}), horizon)
+        told = _with_oracle(stage, stage.run("oracle", {"features": oracle, "labels": lambda rows: rows.filter(chosen)}), horizon)
+        for what, comparisons in (("on permuted labels", judged), ("with the label as an input", told)):
+            found += comparisons
+            silent = [name for name in (*stage.trainers, *stage.forecasters) if name not in {each.asset for each in comparisons}]
+            notes += [f"learning {what} was not tested: {name} of {sector} gave no forecast of a known label" for name in silent]
     return found, notes
 
 
@@ -167,10 +180,7 @@ class _Stage:
 
     @classmethod
     def of(cls, base: Recomputed, sector: str, month: str, folder: Path) -> "_Stage":
-        datasets = base.profile.datasets
-        reads = {name: set(base.planner.reads(name)) for name in datasets}
-        trainers = tuple(name for name in datasets if set(_READ) <= reads[name] and "status" in datasets[name].columns)
-        forecasters = tuple(name for name in datasets if reads[name] & set(trainers) and "prediction" in datasets[name].columns)
+        trainers, forecasters = learners(base.planner, base.profile.datasets)
         as_of = base.profile.decision_sessions(RunPartitions((sector,), (month,)))[0]
         return cls(base, sector, month, as_of, folder, trainers, forecasters)
 
@@ -218,6 +228,7 @@ def _rows_were_known(stage: _Stage, trainer: str, fits: Sequence[Fit]) -> tuple[
     found = [
         _known_before(stage, trainer, pl.concat(parts), embargo + strictly, what, why) for parts, strictly, what, why in asked if parts
     ]
+    untold = [f"{trainer}, {stage.sector}: no fit has rows of {what}; that was not tested" for parts, _, what, _ in asked if not parts]
     rows = pl.concat(training)
     apart = (pl.col("paired_date") != pl.col("date")) | (pl.col("paired_ticker") != pl.col("ticker"))
     first = rows.filter(apart).sort("date", "ticker").head(1).rows(named=True)
@@ -231,7 +242,7 @@ def _rows_were_known(stage: _Stage, trainer: str, fits: Sequence[Fit]) -> tuple[
     found.append(_comparison(stage, trainer, "date", len(rows), rows.select(apart.sum()).item(), first, **shown))
     unknown = rows["known_at"].null_count()
     said = f"{trainer}, {stage.sector}: {unknown} of {len(rows)} training rows are none of the stored ones; they were not tested"
-    return found, [said] if unknown > _NOT_FOUND * len(rows) else []
+    return found, [*untold, *([said] if unknown > _NOT_FOUND * len(rows) else [])]
 
 
 def _needed_by(rows: pl.DataFrame, day: object) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from quant_assets.audit.alterations import Alteration, Perturbed, Shuffled, Star
 from quant_assets.audit.causes import PUBLISHED_LATER, likely_cause
 from quant_assets.audit.compare import SETTLED, Difference, compare, key_columns, known_rows, rows_after
 from quant_assets.audit.findings import TESTS, AuditResult, Comparison, TestName
-from quant_assets.audit.inputs import AlteredSource, altered_source, waiting
+from quant_assets.audit.inputs import AlteredSource, altered_source, exempt, waiting
 from quant_assets.audit.runs import Recomputed, check_assets
 from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import first_session_from
@@ -165,6 +165,7 @@ class _Audit:
         """Every altered run."""
         settings = self._profile.settings
         for test in tests:
+            self.notes += exempt(self._profile, test)
             if test == "truncation":
                 for cut in cuts:
                     yield self._at(test, cut, reach, Truncated(cut), settings.model_copy(update={"as_of": cut}), after=0)

@@ -9,13 +9,16 @@ from multiprocessing.managers import SyncManager
 from queue import Empty, Queue
 from typing import Any
 
-from quant_assets.audit.execution import audit_execution
+from quant_assets.audit.execution import audit_execution, executed
 from quant_assets.audit.findings import AuditResult, TestName, merged
-from quant_assets.audit.learning_controls import audit_learning
+from quant_assets.audit.learning_controls import audit_learning, learners
 from quant_assets.audit.lookahead import ALTERING, audit_lookahead, default_cuts
+from quant_assets.definitions import build_defs
 from quant_assets.partitions import month_range, shift_month
 from quant_assets.profile import Profile
+from quant_assets.running.bookkeeping import relax
 from quant_assets.running.execute import share_cores, worker_pool
+from quant_assets.running.plan import Planner
 from quant_assets.settings import load_settings
 
 #: Months of a quick audit, and the sector that it takes where none is named: the one with fewest members.
@@ -39,7 +42,7 @@ class Part:
         first, last: months.
         assets: whose rows are compared; None for all.
         every_month: whether all months are computed anew at cuts a year apart, or some months before two cuts.
-        controls: whether the controls of learning and execution are part of it.
+        controls: whether the controls of learning and execution are part of it, where the assets are among those that they test.
         tests: of `audit_lookahead`; None for all.
 
     """
@@ -71,10 +74,17 @@ class Part:
             )
         ]
         if self.controls:
-            results += [
-                control(profile, sectors=self.sectors, first=self.first, last=self.last, progress=progress)
-                for control in (audit_learning, audit_execution)
-            ]
+            planner = Planner(build_defs(profile), profile)
+            trainers, forecasters = learners(planner, profile.datasets)
+            for name, control, judged in (
+                ("learning", audit_learning, {*trainers, *forecasters}),
+                ("execution", audit_execution, set(executed(planner, profile.datasets))),
+            ):
+                if self.assets is None or judged & set(self.assets):
+                    results.append(control(profile, sectors=self.sectors, first=self.first, last=self.last, progress=progress))
+                else:
+                    note = f"{name} was not tested: it is a test of {', '.join(sorted(judged))}, none of which was asked for"
+                    results.append(AuditResult(self.profile, self.sectors, self.first, self.last, 0.0, (), (note,)))
         return merged(results)
 
 
@@ -83,7 +93,7 @@ def parts(
 ) -> list[Part]:
     """One part for each sector, and one for what spans the market, with two sectors that are neighbours."""
     name, chosen = profile.settings.profile, None if assets is None else tuple(assets)
-    found = [Part(name, (sector,), first, last, chosen, every_month, assets is None) for sector in sectors]
+    found = [Part(name, (sector,), first, last, chosen, every_month) for sector in sectors]
     monthly = tuple(each for each, dataset in profile.datasets.items() if dataset.grain == "month" and (chosen is None or each in chosen))
     if len(sectors) > 1 and monthly:
         recent = max(first, shift_month(last, 1 - QUICK_MONTHS))
@@ -139,4 +149,5 @@ def _beside(chosen: Sequence[Part], workers: int, progress: Progress) -> list[Au
 
 
 def _audit(part: Part, number: int, told: "Queue[tuple[int, str, int, int]]") -> AuditResult:
+    relax()  # a process of its own
     return part.audit(lambda what, done, total: told.put((number, what, done, total)))

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,6 @@ from quant_assets.definitions import build_defs
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import key, month_range, parse_key
 from quant_assets.profile import Profile
-from quant_assets.running.bookkeeping import relax
 from quant_assets.running.execute import execute_chain
 from quant_assets.running.plan import Phase, Planner
 from quant_assets.settings import Settings
@@ -36,8 +36,6 @@ class Recomputed:
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        relax()
-        logging.getLogger("dagster").setLevel(logging.CRITICAL)
         self._defs = build_defs(self.profile)
         self._job = self._defs.resolve_implicit_global_asset_job_def()
         self.planner = Planner(self._defs, self.profile)
@@ -76,7 +74,7 @@ class Recomputed:
 
         A failing run ends its chain and is kept in `failures`.
         """
-        with dg.DagsterInstance.ephemeral() as instance:
+        with _quiet(), dg.DagsterInstance.ephemeral() as instance:
             for plan in self.chains(names, sectors, first, last):
                 for phase in plan():
                     reason = execute_chain([phase], self._job, instance, checks=False)
@@ -128,6 +126,18 @@ class Recomputed:
         for file in (from_.root / "artifacts").rglob("*"):
             if file.is_file():
                 _link(file, self.root / "artifacts" / file.relative_to(from_.root / "artifacts"))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Dagster's logs of the scratch runs are nobody's; those of a run in which the audit itself runs are, afterwards."""
+    logger = logging.getLogger("dagster")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def check_assets(profile: Profile, names: Sequence[str]) -> None:

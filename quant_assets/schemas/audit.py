@@ -36,6 +36,7 @@ ON_DEMAND = (
             "cause": _text("what is likely"),
             "inherited_from": _text("asset upstream that differs in the same test", nullable=True),
             "declared": _text("why a difference is no failure, as the schema declares it"),
+            "not_tested": _text("what the audit did not test and why, a line each; the same in every row of an audit"),
             "page_file": _text("HTML page, relative to the artifacts of the profile's storage"),
         },
     ),

@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from quant_assets.audit.alterations import Alteration, Perturbed, Shuffled, StartsLater, Truncated, Without
-from quant_assets.audit.inputs import AlteredSource, FileRows, altered_source, waiting
+from quant_assets.audit.inputs import AlteredSource, FileRows, altered_source, exempt, waiting
 from quant_assets.market.placement import panel_tickers
 from quant_assets.profile import Profile
 from quant_assets.settings import SECTORS, FilesSettings, FundamentalSettings, load_settings
@@ -225,3 +225,16 @@ def test_files_that_are_empty_by_then_are_no_error(files: Files) -> None:
     assert source.bars(["A"], START, END).is_empty()
     assert source.delistings(["A"], END).is_empty()
     assert source.macro(END).is_empty()
+
+
+def test_what_an_alteration_leaves_as_it_is_is_said(profile: Profile, tmp_path: Path) -> None:
+    assert [note.partition(",")[0] for note in exempt(profile, "order")] == ["order: bars came in their own order"]
+    assert exempt(profile, "perturbation") == []
+    read = profile.settings.model_copy(update={"source": "files", "files": FilesSettings.model_validate(SETTINGS)})
+    for test in ("truncation", "perturbation", "publication"):
+        (note,) = exempt(Profile(read), test)
+        assert note.startswith(f"{test}: share counts of statements.csv known by the cut were not tested")
+    (file,) = SETTINGS["fundamentals"]
+    other = SETTINGS | {"fundamentals": [file | {"shares_as_of": "publication"}]}
+    assert exempt(Profile(read.model_copy(update={"files": FilesSettings.model_validate(other)})), "perturbation") == []
+    assert exempt(Profile(read), "order") == []
