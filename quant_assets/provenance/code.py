@@ -273,12 +273,13 @@ class Definition:
     imported: Mapping[str, tuple[str, str | None]]
 
 
-def reached(start: list[Symbol], rule: Rule) -> dict[Symbol, str]:
+def reached(start: list[Symbol], rule: Rule, own: dict[str, Path] | None = None) -> dict[Symbol, str]:
     """Every definition that the first ones lead to, with its digest.
 
     Args:
         start: definitions to begin with.
         rule: of chains that mean something special.
+        own: takes the files of the user's modules that were looked into, by the module's name.
 
     """
     found: dict[Symbol, str] = {}
@@ -288,6 +289,8 @@ def reached(start: list[Symbol], rule: Rule) -> dict[Symbol, str]:
         where = None if symbol in found else module(symbol.module)
         if where is None:
             continue
+        if own is not None and not where.name.startswith(f"{PACKAGE}."):
+            own[where.name] = where.path
         if not where.found(symbol.name):
             handed_on = where.imported.get(symbol.name)
             waiting += _of_import(*handed_on, ()) if handed_on else []
@@ -303,8 +306,7 @@ def reached(start: list[Symbol], rule: Rule) -> dict[Symbol, str]:
 def _definition(where: Module, name: str) -> Definition:
     if name not in where.analysed:
         nodes = [*(_without_decorators(node, name) for node in where.found(name)), *where.nameless]
-        templates = sorted(each for each in (where.path.parent / "templates").glob("*") if each.is_file())
-        content = "".join([*map(text, nodes), *(digest(each.read_bytes()) for each in templates)])
+        content = "".join([*map(text, nodes), *(digest(each.read_bytes()) for each in templates(where.path))])
         imported: dict[str, tuple[str, str | None]] = {}
         for each in (each for node in nodes for each in ast.walk(node)):
             if isinstance(each, ast.Import | ast.ImportFrom):
@@ -313,6 +315,11 @@ def _definition(where: Module, name: str) -> Definition:
             digest(content), tuple(dict.fromkeys(chain for node in nodes for chain in chains(node))), imported
         )
     return where.analysed[name]
+
+
+def templates(path: Path) -> list[Path]:
+    """Templates beside a module: they count as part of its definitions."""
+    return sorted(each for each in (path.parent / "templates").glob("*") if each.is_file())
 
 
 def _without_decorators(node: ast.AST, name: str) -> ast.AST:
