@@ -31,7 +31,12 @@ def stale(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
     yield f"{sum(each.partitions for each in counted)} stale partitions in {profile.store.url}" if counted else "nothing is stale"
     if counted:
         yield _table(counted)
-        yield "computed again by quant run --from … --to … --select …, or where a run reads them by quant run --refresh"
+        of = "".join(f"--sector {each} " for each in sorted({each.sector for each in counted if each.sector}))
+        yield (
+            f"computed again by quant run {of}--from {min(each.first for each in counted)} --to {max(each.last for each in counted)} "
+            f"--select {','.join(dict.fromkeys(each.asset for each in counted))}, or for fewer months and assets"
+        )
+        yield "quant run --refresh goes by code and settings: it computes those that a run reads, and none for its inputs alone"
     if told:
         yield "for information; a run uses what is there, and quant repro tells whether the rows change:"
         yield _table(told)

@@ -60,7 +60,7 @@ class Module:
         for statement in statements:
             match statement:
                 case ast.Import() | ast.ImportFrom():
-                    self.imported |= imports(statement)
+                    self.imported |= imports(statement, self)
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                     self.defined.setdefault(name, []).append(statement)
                 case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
@@ -80,14 +80,20 @@ class Module:
         return [each for node in nodes for each in members(node).get(inner, ())] if inner else nodes
 
 
-def imports(statement: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str | None]]:
-    """Local name to module and name in it (None for a module)."""
+def imports(statement: ast.Import | ast.ImportFrom, where: Module) -> dict[str, tuple[str, str | None]]:
+    """Local name to module and name in it (None for a module), of a statement in a module."""
     if isinstance(statement, ast.Import):
-        return {each.asname: (each.name, None) for each in statement.names if each.asname}
+        # `import a.b` binds a, and what follows says which module below it is meant.
+        found = ((each.asname, each.name) if each.asname else (each.name.split(".")[0],) * 2 for each in statement.names)
+        return {local: (name, None) for local, name in found}
     base = statement.module or ""
+    if statement.level:
+        up = statement.level - (where.path.name == "__init__.py")
+        package = where.name.split(".")
+        base = ".".join([*package[: max(len(package) - up, 0)], *filter(None, [base])])
+    below = {each.name: f"{base}.{each.name}".lstrip(".") for each in statement.names}
     return {
-        each.asname or each.name: (f"{base}.{each.name}", None) if located(f"{base}.{each.name}") else (base, each.name)
-        for each in statement.names
+        each.asname or each.name: (below[each.name], None) if located(below[each.name]) else (base, each.name) for each in statement.names
     }
 
 
@@ -112,8 +118,8 @@ _OWN: dict[str, Path] = {}
 
 def register(name: str, folder: Path) -> None:
     """Make a module of the user's known: a file of the folder of settings, else one on PYTHONPATH."""
-    path: Path | None = folder / f"{name.replace('.', '/')}.py"
-    if path is None or not path.is_file():
+    path = _file(folder, name)
+    if path is None:
         try:
             spec = find_spec(name)
         except (ImportError, ValueError):
@@ -130,9 +136,23 @@ def located(name: str) -> Path | None:
     if name in _OWN:
         return _OWN[name]
     if name != PACKAGE and not name.startswith(f"{PACKAGE}."):
-        return next((path for each in _OWN.values() if (path := each.parent / f"{name.replace('.', '/')}.py").is_file()), None)
-    path = ROOT / name.replace(".", "/")
-    return next((each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file()), None)
+        return next((path for own, each in _OWN.items() for root in _roots(own, each, name) if (path := _file(root, name))), None)
+    return _file(ROOT, name)
+
+
+def _file(root: Path, name: str) -> Path | None:
+    path = root / name.replace(".", "/")
+    return next((each for each in (path.with_name(f"{path.name}.py"), path / "__init__.py") if each.is_file()), None)
+
+
+def _roots(own: str, path: Path, name: str) -> Iterator[Path]:
+    """Folders in which a module that one of the user's imports may lie: its own, and the one that its dotted name begins in."""
+    installed = "site-packages" in path.parts or "dist-packages" in path.parts
+    # Of what is installed, only the user's own package is the user's.
+    if not installed or name.split(".")[0] == own.split(".")[0]:
+        yield path.parents[own.count(".") + (path.name == "__init__.py")]
+    if not installed:
+        yield path.parent
 
 
 def module(name: str) -> Module | None:
@@ -253,12 +273,13 @@ class Definition:
     imported: Mapping[str, tuple[str, str | None]]
 
 
-def reached(start: list[Symbol], rule: Rule) -> dict[Symbol, str]:
+def reached(start: list[Symbol], rule: Rule, own: dict[str, Path] | None = None) -> dict[Symbol, str]:
     """Every definition that the first ones lead to, with its digest.
 
     Args:
         start: definitions to begin with.
         rule: of chains that mean something special.
+        own: takes the files of the user's modules that were looked into, by the module's name.
 
     """
     found: dict[Symbol, str] = {}
@@ -268,6 +289,8 @@ def reached(start: list[Symbol], rule: Rule) -> dict[Symbol, str]:
         where = None if symbol in found else module(symbol.module)
         if where is None:
             continue
+        if own is not None and not where.name.startswith(f"{PACKAGE}."):
+            own[where.name] = where.path
         if not where.found(symbol.name):
             handed_on = where.imported.get(symbol.name)
             waiting += _of_import(*handed_on, ()) if handed_on else []
@@ -283,16 +306,20 @@ def reached(start: list[Symbol], rule: Rule) -> dict[Symbol, str]:
 def _definition(where: Module, name: str) -> Definition:
     if name not in where.analysed:
         nodes = [*(_without_decorators(node, name) for node in where.found(name)), *where.nameless]
-        templates = sorted(each for each in (where.path.parent / "templates").glob("*") if each.is_file())
-        content = "".join([*map(text, nodes), *(digest(each.read_bytes()) for each in templates)])
+        content = "".join([*map(text, nodes), *(digest(each.read_bytes()) for each in templates(where.path))])
         imported: dict[str, tuple[str, str | None]] = {}
         for each in (each for node in nodes for each in ast.walk(node)):
             if isinstance(each, ast.Import | ast.ImportFrom):
-                imported |= imports(each)
+                imported |= imports(each, where)
         where.analysed[name] = Definition(
             digest(content), tuple(dict.fromkeys(chain for node in nodes for chain in chains(node))), imported
         )
     return where.analysed[name]
+
+
+def templates(path: Path) -> list[Path]:
+    """Templates beside a module: they count as part of its definitions."""
+    return sorted(each for each in (path.parent / "templates").glob("*") if each.is_file())
 
 
 def _without_decorators(node: ast.AST, name: str) -> ast.AST:
@@ -323,6 +350,8 @@ def _ordinary(where: Module, name: str, definition: Definition, chain: Chain) ->
 def _of_import(imported: str, name: str | None, attributes: Chain) -> list[Symbol]:
     if name is not None:
         return [Symbol(imported, name)]
+    while attributes and located(f"{imported}.{attributes[0]}"):
+        imported, attributes = f"{imported}.{attributes[0]}", attributes[1:]
     where = module(imported)
     if where is None:
         return []

@@ -24,7 +24,7 @@ from quant_assets.provenance.versions import Version, effective
 from quant_assets.settings import Settings
 
 #: Libraries whose arithmetic or files the rows come from.
-_LIBRARIES = ("polars", "numpy", "numba", "scipy", "duckdb", "lightgbm", "scikit-learn", "exchange-calendars")
+_LIBRARIES = ("polars", "pyarrow", "numpy", "numba", "scipy", "duckdb", "lightgbm", "scikit-learn", "exchange-calendars")
 
 #: Hashes of the source's files that have been read once, by path and state on disk.
 _HASHED = "sources/files.json"
@@ -79,6 +79,8 @@ class PartitionRecorder:
         self._effective = effective(profile.settings)
         self._all_settings = digest(_text(self._effective))
         self._kept: set[str] = set()
+        #: State of the provider's files before anything has read them.
+        self._first_states = self._file_states(versions)
         self._meanings: dict[tuple[str, str], Any] = {
             ("settings", self._all_settings): self._effective,
             ("libraries", digest(_text(libraries()))): libraries(),
@@ -119,13 +121,28 @@ class PartitionRecorder:
         """Digest of the settings that an asset's partitions of a sector depend on."""
         return digest(_text(self.versions[name].settings(self._effective, sector)))
 
-    @cache  # noqa: B019
     def source_files(self, name: str) -> dict[str, str]:
-        """Hash of each file that an asset's source reads, by the file's name."""
+        """Hash of each file that an asset's source reads, by the file's name.
+
+        None of them where one has changed since the recorder was made: nobody knows which of the two the rows are from.
+        """
+        found = self._hashed_files(name)
+        now = self._file_states([name])
+        return found if all(self._first_states[each] == state for each, state in now.items()) else {}
+
+    @cache  # noqa: B019
+    def _hashed_files(self, name: str) -> dict[str, str]:
+        folder, files = self._profile.settings.data_dir, self._files(name)
+        return _file_hashes(self._profile.store, folder, files) if folder is not None and files else {}
+
+    def _files(self, name: str) -> list[str]:
         settings, version = self._profile.settings, self.versions[name]
-        if not version.reads_source or settings.source != "files" or settings.data_dir is None:
-            return {}
-        return _file_hashes(self._profile.store, settings.data_dir, named_files(settings, version.paths))
+        return named_files(settings, version.paths) if version.reads_source and settings.source == "files" else []
+
+    def _file_states(self, names: Iterable[str]) -> dict[str, list[int] | None]:
+        """State on disk of the files that assets read; None for one that is not there."""
+        folder = self._profile.settings.data_dir
+        return {} if folder is None else {each: _state(folder / each) for each in {each for name in names for each in self._files(name)}}
 
     def meaning(self, kind: str, found: str) -> Any:
         """What a digest of a kind stands for: of today's records, and of those that are kept in the storage."""
@@ -265,10 +282,9 @@ def _file_hashes(store: DatasetStore, folder: Path, names: Iterable[str]) -> dic
     before = len(known), list(known.values())
     for name in names:
         path = folder / name
-        if not path.is_file():
+        entry = _state(path)
+        if entry is None:
             continue  # the source says what is missing
-        state = path.stat()
-        entry = [state.st_ino, state.st_mtime_ns, state.st_size]
         remembered = known.get(str(path))
         if remembered is None or remembered[:3] != entry:
             with path.open("rb") as file:
@@ -277,6 +293,14 @@ def _file_hashes(store: DatasetStore, folder: Path, names: Iterable[str]) -> dic
     if before != (len(known), list(known.values())):
         store.write_artifact(_HASHED, json.dumps(known, indent=1, sort_keys=True).encode())
     return found
+
+
+def _state(path: Path) -> list[int] | None:
+    """Inode, time of change and size of a file; None where there is none."""
+    if not path.is_file():
+        return None
+    found = path.stat()
+    return [found.st_ino, found.st_mtime_ns, found.st_size]
 
 
 def _text(content: Any) -> str:

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from quant_assets.features.library import SETS
 from quant_assets.partitions import month_offsets
-from quant_assets.provenance.code import PACKAGE, Chain, Module, Symbol, chains, digest, located, reached, register
+from quant_assets.provenance.code import PACKAGE, Chain, Module, Symbol, chains, digest, located, reached, register, templates
 from quant_assets.settings import ROOT, SECTORS, FilesSettings, Settings, conf_dir
 
 WIRING = f"{PACKAGE}.assets"
@@ -127,22 +127,33 @@ def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk
     """What each function reaches; kept beside Python's compiled files until a source file changes, since it takes half a second."""
     for name in settings.features.modules:
         register(name, conf_dir())
-    own = [path.parent for name in settings.features.modules if (path := located(name)) is not None]
     package = ROOT / PACKAGE
-    files = sorted({*package.glob("**/*.py"), *package.glob("*/templates/*"), *(each for folder in own for each in folder.glob("*.py"))})
-    states = [(str(each), found.st_mtime_ns, found.st_size) for each in files if (found := each.stat())]
+    files = sorted({*package.glob("**/*.py"), *package.glob("*/templates/*")})
     choice = repr((settings.source, settings.features, sorted(functions)))
-    state, file = digest(repr(states)), Path(__file__).parent / "__pycache__" / f"versions-{digest(choice)}.json"
+    state, file = _state(files), Path(__file__).parent / "__pycache__" / f"versions-{digest(choice)}.json"
     with contextlib.suppress(OSError, ValueError):
         kept = json.loads(file.read_text(encoding="utf-8"))
-        if kept.pop("state") == state:
+        # Of the user's files those count that were looked into, wherever they lie.
+        if kept.pop("state") == state and kept.pop("own") == _own_state(kept.pop("modules")):
             return {name: _Walk(settings, **found) for name, found in kept.items()}
-    walks = {name: _Walk.of(settings, function) for name, function in functions.items()}
+    own: dict[str, Path] = {}
+    walks = {name: _Walk.of(settings, function, own) for name, function in functions.items()}
     with contextlib.suppress(OSError):  # where the code lies cannot always be written to
+        plain = {name: each.plain() for name, each in walks.items()}
         unfinished = file.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps({"state": state} | {name: each.plain() for name, each in walks.items()}), encoding="utf-8")
+        unfinished.write_text(json.dumps({"state": state, "own": _own_state(own), "modules": sorted(own)} | plain), encoding="utf-8")
         unfinished.replace(file)
     return walks
+
+
+def _state(files: Iterable[Path]) -> str:
+    return digest(repr([(str(each), found.st_mtime_ns, found.st_size) for each in files if (found := each.stat())]))
+
+
+def _own_state(modules: Iterable[str]) -> str:
+    """State of the files of modules of the user's, where they are found now."""
+    paths = [path for name in sorted(modules) if (path := located(name)) is not None]
+    return _state(each for path in paths for each in (path, *templates(path)))
 
 
 class _Walk:
@@ -157,10 +168,10 @@ class _Walk:
         self.reads_source = reads_source
 
     @classmethod
-    def of(cls, settings: Settings, function: Any) -> "_Walk":
+    def of(cls, settings: Settings, function: Any, own: dict[str, Path]) -> "_Walk":
         walk = cls(settings)
         name = function.__qualname__.replace(".<locals>", "")
-        walk.symbols = {str(each): found for each, found in reached([Symbol(function.__module__, name)], walk._rule).items()}
+        walk.symbols = {str(each): found for each, found in reached([Symbol(function.__module__, name)], walk._rule, own).items()}
         return walk
 
     def plain(self) -> dict[str, Any]:

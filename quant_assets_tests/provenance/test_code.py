@@ -95,3 +95,38 @@ def test_metadata_for_the_web_ui_does_not_count() -> None:
         "def asset(context):\n    context.add_output_metadata({'rows': 1})\n    describe(context, 2)\n    return compute(context)"
     )
     assert text(told) == text(ast.parse("def asset(context):\n    return compute(context)"))
+
+
+def test_imports_without_another_name_and_relative_ones_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "plain_lib" / "below").mkdir(parents=True)
+    sources = {
+        "plain.py": "import plain_helper\nimport plain_lib.deep\nimport plain_lib.below\nimport json\n\n"
+        "def f(x):\n    return json.loads(plain_helper.h(x) + plain_lib.deep.g(x) + plain_lib.below.k(x))\n",
+        "plain_helper.py": "def h(x):\n    return x\n\ndef unused(x):\n    return x\n",
+        "plain_lib/__init__.py": "",
+        "plain_lib/deep.py": "from .below.constants import SHIFT\n\ndef g(x):\n    return x + SHIFT\n",
+        "plain_lib/below/__init__.py": "from . import constants\nfrom .. import deep\n\n"
+        "def k(x):\n    return constants.SCALE * x + deep.g(x)\n",
+        "plain_lib/below/constants.py": "SHIFT = 1\nSCALE = 2\nUNUSED = 3\n",
+    }
+    for name, source in sources.items():
+        (tmp_path / name).write_text(source, encoding="utf-8")
+    register("plain", tmp_path)
+    assert set(map(str, reached([Symbol("plain", "f")], lambda *_: None))) == {
+        "plain.f",
+        "plain_helper.h",
+        "plain_lib.deep.g",
+        "plain_lib.below.k",
+        "plain_lib.below.constants.SHIFT",
+        "plain_lib.below.constants.SCALE",
+    }
+
+
+def test_of_installed_modules_only_those_of_the_user_s_package_are_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "site-packages"
+    (folder / "own_package").mkdir(parents=True)
+    (folder / "own_package" / "first.py").write_text("import other_library\nfrom own_package.second import g\n\nF = [other_library.f, g]\n")
+    (folder / "own_package" / "second.py").write_text("def g(x):\n    return x\n")
+    (folder / "other_library.py").write_text("def f(x):\n    return x\n")
+    register("own_package.first", folder)
+    assert set(map(str, reached([Symbol("own_package.first", "F")], lambda *_: None))) == {"own_package.first.F", "own_package.second.g"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from quant_assets.io import DatasetStore
 from quant_assets.partitions import key, month_range
-from quant_assets.provenance.record import _file_hashes, digests
+from quant_assets.provenance.record import _file_hashes, digests, libraries
 from quant_assets.provenance.versions import Version
 
 MONTHS = month_range("2023-01", "2024-06")
@@ -58,3 +58,7 @@ def test_a_file_is_hashed_once_and_again_when_it_has_changed(tmp_path: Path) -> 
     assert _file_hashes(store, tmp_path, ["prices.csv"]) == {"prices.csv": "as remembered"}
     file.write_text("bc", encoding="utf-8")
     assert _file_hashes(store, tmp_path, ["prices.csv"])["prices.csv"] not in ("as remembered", first["prices.csv"])
+
+
+def test_arrow_is_among_the_libraries_since_the_hash_is_over_what_it_writes() -> None:
+    assert {"polars", "pyarrow"} <= libraries().keys()

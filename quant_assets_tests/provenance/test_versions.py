@@ -84,6 +84,26 @@ def test_an_own_feature_with_another_formula_under_the_same_name_is_other_code(t
     assert found["first"]["predictions"].code == found["formula"]["predictions"].code, "it is stale by its inputs once they are other rows"
 
 
+def test_an_edit_in_a_package_below_the_user_s_modules_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(PROJECT / "conf", tmp_path / "conf")
+    monkeypatch.setenv("QUANT_CONF_DIR", str(tmp_path / "conf"))
+    monkeypatch.syspath_prepend(tmp_path / "conf")
+    (tmp_path / "conf" / "own_parts").mkdir()
+    below = tmp_path / "conf" / "own_parts" / "mean.py"
+    below.write_text("SESSIONS = 20\n", encoding="utf-8")
+    (tmp_path / "conf" / "feature_of_parts.py").write_text(
+        "import own_parts.mean\nfrom quant_assets.signals.declarations import Feature\n"
+        'FEATURES = [Feature("own_parts_20", ("high",), 29, lambda x, w: w.mean(x["high"], own_parts.mean.SESSIONS), "mean")]\n',
+        encoding="utf-8",
+    )
+    settings = load_settings("demo", features={"modules": ["feature_of_parts"]})
+    before = recorder(settings).versions["features"]
+    assert "own_parts.mean.SESSIONS" in before.symbols
+    assert recorder(settings).versions["features"].code == before.code
+    below.write_text("SESSIONS = 200\n", encoding="utf-8")
+    assert recorder(settings).versions["features"].code != before.code
+
+
 def test_every_asset_reaches_the_domain_or_its_sql() -> None:
     for name, version in recorder(load_settings("files")).versions.items():
         assert any(not symbol.startswith(("assets.", "profile.")) for symbol in version.symbols), name
