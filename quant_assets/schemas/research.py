@@ -10,6 +10,8 @@ QUANTILES = 5
 
 _KEY = ("as_of", "kind", "factor", "horizon")
 
+_ANCHORED = "judges features that are anchored at the first bar (`*_to_peak`), and models that see them"
+
 
 def _factor() -> dict[str, Column]:
     return {
@@ -63,6 +65,8 @@ RESEARCH = (
             "ic_std": ratio("standard deviation of the sessions' correlations (divided by their number)", ge=0),
             **_returns_and_turnover(),
         },
+        across="sector",
+        anchored=_ANCHORED,
     ),
     Dataset(
         "factor_tear_sheet",
@@ -82,6 +86,8 @@ RESEARCH = (
             **_returns_and_turnover(),
             "page_file": Column(pl.String, "HTML page, relative to the profile's storage"),
         },
+        across="sector",
+        anchored=_ANCHORED,
     ),
     Dataset(
         "market_tear_sheet",
@@ -102,5 +108,7 @@ RESEARCH = (
             "page_file": Column(pl.String, "HTML page, relative to the profile's storage"),
         },
         grain="month",
+        across="market",
+        anchored=_ANCHORED,
     ),
 )
