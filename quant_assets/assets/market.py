@@ -95,19 +95,23 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             # Of a ticker that moved in after its end there is no delisting here: the run of the month itself would not know it either.
             heard = place(gone, snapshots, sector, days, "known_at").filter(pl.col("panel_from") == pl.col("known_at"))
             heard = heard.filter(pl.col("known_at").is_between(run.first_day, run.last_day)).select(gone.columns)
-            return {
+            rows_of = {
                 **panel._asdict(),
                 "price_peaks": peaks(adjust(history), days, decisions),
                 "absences": absences(expected, history, own, panel.quarantine, gone, entries(snapshots, sector, days), decisions),
                 "delistings": with_returns(heard, history, settings.delistings),
             }
+            # Only what the run asks for leaves this function: all sectors' histories together would not fit into memory.
+            return {name: dated(name, rows).with_columns(sector=pl.lit(sector)) for name, rows in rows_of.items()}
+
+        def dated(name: str, rows: pl.DataFrame) -> pl.DataFrame:
+            return rows.filter(pl.col(DATASETS[name].dated_by).is_between(run.first_day, run.last_day))
 
         with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
             found_in = dict(zip(run.sectors, pool.map(of_sector, run.sectors, panels), strict=True))
         for sector, rows_of in found_in.items():
             for name, rows in rows_of.items():
-                dated = pl.col(DATASETS[name].dated_by).is_between(run.first_day, run.last_day)
-                collected[name].append(rows.filter(dated).with_columns(sector=pl.lit(sector)).select(DATASETS[name].empty().columns))
+                collected[name].append(rows.select(DATASETS[name].empty().columns))
             counted = rows_of["quarantine"].group_by(month=pl.col("date").dt.strftime("%Y-%m"), reason="reason").len()
             for month in run.months:
                 found = counted.filter(pl.col("month") == month)
