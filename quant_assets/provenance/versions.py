@@ -140,6 +140,7 @@ def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk
     walks = {name: _Walk.of(settings, function, own) for name, function in functions.items()}
     with contextlib.suppress(OSError):  # where the code lies cannot always be written to
         plain = {name: each.plain() for name, each in walks.items()}
+        file.parent.mkdir(exist_ok=True)
         unfinished = file.with_suffix(f".{os.getpid()}")
         unfinished.write_text(json.dumps({"state": state, "own": _own_state(own), "modules": sorted(own)} | plain), encoding="utf-8")
         unfinished.replace(file)
