@@ -85,7 +85,7 @@ def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequen
             "row": pl.Series(np.repeat(np.arange(len(panel.tickers)), len(as_ofs)), dtype=pl.Int64),
         }
         | {
-            name: pl.Series(np.fmax.accumulate(values, axis=1)[:, columns].ravel(), nan_to_null=True, dtype=pl.Float64)
+            name: pl.Series(_highest_until(values, columns).ravel(), nan_to_null=True, dtype=pl.Float64)
             for name, values in quantities(panel)
         }
     )
@@ -96,6 +96,14 @@ def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequen
         .filter(pl.col("entered") <= pl.col("as_of"), pl.col(OHLCV_QUANTITIES[0]).is_not_null())
     )
     return known.select(list(DATASETS["price_peaks"].columns)).sort("ticker", "as_of")
+
+
+def _highest_until(values: FloatArray, columns: IntArray) -> FloatArray:
+    """Maximum of each row up to each of these columns, which are ascending: of the stretches between them first."""
+    if not len(columns):
+        return values[:, :0]
+    starts = np.concatenate([[0], columns[:-1] + 1])
+    return np.fmax.accumulate(np.fmax.reduceat(values[:, : columns[-1] + 1], starts, axis=1), axis=1)
 
 
 def to_peak(
