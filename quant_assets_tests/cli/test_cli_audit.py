@@ -13,7 +13,7 @@ from rich.console import Console
 from quant_assets.audit import parts
 from quant_assets.audit.findings import AuditResult, Comparison
 from quant_assets.cli import main
-from quant_assets.cli_audit import chosen_parts, output
+from quant_assets.cli.audit import chosen_parts, output
 from quant_assets.errors import SettingsError
 from quant_assets.market import universe
 from quant_assets.profile import Profile

@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 import typer
 
-from quant_assets.cli import app, main
+from quant_assets.cli import main
+from quant_assets.cli.commands import app
 from quant_assets.io import DatasetStore
 from quant_assets.settings import SECTORS
 from quant_assets_tests.graph import PROJECT, SMALL, demo_datasets
@@ -224,6 +225,13 @@ def test_picks_show_weights_and_forecasts_and_cut_off_nothing(quant: Quant, tmp_
 def test_picks_of_a_month_without_candidates_say_why(quant: Quant, tmp_path: Path) -> None:
     picks_written(tmp_path, 0)
     assert quant("picks").out == f"it {LAST}: no candidates; no member passed the filters (candidates.* in conf/)\n"
+
+
+def test_picks_of_a_decision_after_the_pinned_day_are_refused(quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picks_written(tmp_path, 3)
+    monkeypatch.setenv("QUANT__AS_OF", "2024-06-14")
+    message = refusal(quant("picks", "--sector", "it"))
+    assert f"the stored decision of it {LAST} was taken at {AS_OF}, after as_of 2024-06-14; set QUANT__STORAGE" in message
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from quant_assets.backtest.metrics import sharpe
 from quant_assets.cli import main
-from quant_assets.cli_trials import differences
+from quant_assets.cli.trials import differences
 from quant_assets.learning.boosting import TrainedModel
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile

@@ -1,0 +1,5 @@
+"""`python -m quant_assets.cli`: the command where its script is not installed."""
+
+from quant_assets.cli import main
+
+main()
