@@ -19,7 +19,7 @@ from quant_assets.io import ParquetIOManager
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.provenance.versions import effective, versions
-from quant_assets.settings import Settings, load_settings
+from quant_assets.settings.loading import Settings, load_settings
 
 
 def build_defs(of: Settings | Profile | None = None, on_written: Callable[[str, int], None] | None = None) -> dg.Definitions:

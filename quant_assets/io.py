@@ -28,7 +28,7 @@ from fsspec.implementations.local import LocalFileSystem
 from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.partitions import describe, month_of, parse_key
 from quant_assets.schemas import Column, Dataset
-from quant_assets.settings import SECTORS
+from quant_assets.settings.sectors import SECTORS
 
 _PART = "part-0.parquet"
 _KNOWN_THROUGH = "known_through"

@@ -29,7 +29,8 @@ from quant_assets.partitions import month_end, month_range, month_start, shift_m
 from quant_assets.portfolio.allocation import total_portfolio
 from quant_assets.portfolio.weights import inverse_volatility, sector_weights
 from quant_assets.risk.regimes import regime_state
-from quant_assets.settings import CandidateSettings, LabelSettings, RegimeSettings, Settings, WeightSettings, load_settings
+from quant_assets.settings.domain import CandidateSettings, LabelSettings, RegimeSettings, WeightSettings
+from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.signals.candidates import candidates
 from quant_assets.signals.indicators import indicators, lookback_sessions
 

@@ -17,7 +17,7 @@ from quant_assets.io import DatasetStore
 from quant_assets.learning.boosting import TrainedModel
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 from quant_assets.trial_log import PORTFOLIO, TrialLog, strategy_settings, training_settings, trial_name
 
 IMPORT = "from quant_assets.signals.declarations import Feature"

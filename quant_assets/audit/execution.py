@@ -22,7 +22,7 @@ from quant_assets.partitions import RunPartitions, month_range, shift_month
 from quant_assets.profile import Profile
 from quant_assets.running.plan import Planner
 from quant_assets.schemas import Dataset
-from quant_assets.settings import Settings
+from quant_assets.settings.loading import Settings
 
 Progress = Callable[[str, int, int], None]
 

@@ -17,7 +17,8 @@ from quant_assets.profile import Profile
 from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain, kept
 from quant_assets.running.execute import RunFailedError
 from quant_assets.running.plan import Phase
-from quant_assets.settings import SECTORS, recorded_settings
+from quant_assets.settings.loading import recorded_settings
+from quant_assets.settings.sectors import SECTORS
 
 NOT_REPRODUCIBLE = "NOT REPRODUCIBLE: other rows from the same code, settings, inputs, files and libraries"
 TAMPERED = "the stored rows are not those that were written"

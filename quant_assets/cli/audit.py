@@ -15,7 +15,8 @@ from quant_assets.cli.screen import console, show
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import shift_month
 from quant_assets.profile import Profile
-from quant_assets.settings import SECTORS, Settings
+from quant_assets.settings.loading import Settings
+from quant_assets.settings.sectors import SECTORS
 
 #: Failures that are told one by one; the file of --json has all of them.
 _SHOWN = 20

@@ -13,7 +13,7 @@ from quant_assets.errors import SettingsError
 from quant_assets.exports import export_candidates
 from quant_assets.partitions import RunPartitions, key, month_range, parse_key
 from quant_assets.profile import Profile
-from quant_assets.settings import CandidateSettings
+from quant_assets.settings.domain import CandidateSettings
 from quant_assets.signals.selection import Selection, compare, selection, turnover
 
 #: What is said of a month in which nobody was chosen.

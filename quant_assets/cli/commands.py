@@ -13,7 +13,8 @@ import typer
 from quant_assets.cli.screen import console, show
 from quant_assets.cli.session import Session
 from quant_assets.errors import SettingsError
-from quant_assets.settings import SECTORS, load_settings
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.sectors import SECTORS
 
 app = typer.Typer(
     help="Stock selection and forecasting by sector and month: run the pipeline, look at picks and at what exists.",

@@ -11,7 +11,7 @@ from quant_assets.profile import Profile
 from quant_assets.running.execute import execute
 from quant_assets.running.instance import dagster_home, records
 from quant_assets.running.plan import Planner, joined, total_outputs
-from quant_assets.settings import SECTORS
+from quant_assets.settings.sectors import SECTORS
 
 
 def materialise(

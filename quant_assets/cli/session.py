@@ -3,7 +3,8 @@
 import os
 
 from quant_assets.errors import MissingPartitionError
-from quant_assets.settings import SECTORS, load_settings
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.sectors import SECTORS
 
 
 class Session:

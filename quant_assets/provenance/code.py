@@ -13,7 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from quant_assets.settings import ROOT
+from quant_assets.settings.origin import ROOT
 
 PACKAGE = "quant_assets"
 

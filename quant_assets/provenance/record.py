@@ -21,7 +21,7 @@ from quant_assets.partitions import parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.provenance.code import digest
 from quant_assets.provenance.versions import Version, effective
-from quant_assets.settings import Settings
+from quant_assets.settings.loading import Settings
 
 #: Libraries whose arithmetic or files the rows come from.
 _LIBRARIES = ("polars", "pyarrow", "numpy", "numba", "scipy", "duckdb", "lightgbm", "scikit-learn", "exchange-calendars")

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
 from quant_assets.market.share_counts import spin_off_correction
-from quant_assets.settings import FilesSettings, FundamentalFile, MacroFile, MacroSeries, MembershipFile, PriceFile, SecuritiesFile
+from quant_assets.settings.providers import (
+    FilesSettings,
+    FundamentalFile,
+    MacroFile,
+    MacroSeries,
+    MembershipFile,
+    PriceFile,
+    SecuritiesFile,
+)
 from quant_assets.sources.base import BARS, DELISTINGS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
 
 _MAPPING = "conf/profiles/files.yaml"

@@ -18,7 +18,7 @@ import typer
 from quant_assets.cli import main
 from quant_assets.cli.commands import app
 from quant_assets.io import DatasetStore
-from quant_assets.settings import SECTORS
+from quant_assets.settings.sectors import SECTORS
 from quant_assets_tests.graph import PROJECT, SMALL, demo_datasets
 
 DATASETS = demo_datasets()

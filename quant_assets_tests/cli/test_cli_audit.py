@@ -17,7 +17,8 @@ from quant_assets.cli.audit import chosen_parts, output
 from quant_assets.errors import SettingsError
 from quant_assets.market import universe
 from quant_assets.profile import Profile
-from quant_assets.settings import SECTORS, load_settings
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.sectors import SECTORS
 
 Quant = Callable[..., tuple[int, str, str]]
 

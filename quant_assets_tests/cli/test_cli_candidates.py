@@ -13,7 +13,7 @@ import pytest
 
 from quant_assets.cli import main
 from quant_assets.io import DatasetStore
-from quant_assets.settings import CandidateSettings
+from quant_assets.settings.domain import CandidateSettings
 from quant_assets.signals.candidates import candidates
 from quant_assets_tests.graph import demo_datasets
 

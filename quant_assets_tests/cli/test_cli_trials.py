@@ -16,7 +16,7 @@ from quant_assets.cli.trials import differences
 from quant_assets.learning.boosting import TrainedModel
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 from quant_assets.trial_log import PORTFOLIO
 
 Quant = Callable[..., tuple[int, list[dict[str, str]], str, str]]

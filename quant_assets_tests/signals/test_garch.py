@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from scipy.special import gammaln
 
 from quant_assets.market.calendar import sessions
-from quant_assets.settings import GarchSettings
+from quant_assets.settings.domain import GarchSettings
 from quant_assets.signals import garch, garch_kernel
 
 DAYS = sessions(date(2017, 1, 3), date(2020, 12, 31))

@@ -12,7 +12,7 @@ from arch.univariate import GARCH, ConstantMean, Normal, StudentsT
 from scipy.special import gammaln
 
 from quant_assets.market.calendar import sessions
-from quant_assets.settings import GarchSettings
+from quant_assets.settings.domain import GarchSettings
 from quant_assets.signals import garch, garch_kernel
 
 DISTRIBUTIONS = ["normal", "t"]

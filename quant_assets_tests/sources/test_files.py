@@ -8,7 +8,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from quant_assets.errors import SettingsError, SourceError
-from quant_assets.settings import SECTORS, FilesSettings, load_settings
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.base import BARS, DELISTINGS, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
 from quant_assets.sources.files import FilesSource
 
