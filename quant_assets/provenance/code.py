@@ -338,13 +338,15 @@ def _ordinary(where: Module, name: str, definition: Definition, chain: Chain) ->
     if root == "self":
         beside = f"{outer}.{attributes[0]}" if attributes else ""
         return [Symbol(where.name, beside)] if inner and where.found(beside) else []
-    if inner and root != inner and where.found(f"{outer}.{root}"):
-        return [Symbol(where.name, f"{outer}.{root}")]
+    own = [Symbol(where.name, f"{outer}.{root}")] if inner and root != inner and where.found(f"{outer}.{root}") else []
+    # A method does not see the names of its class, but for its defaults and decorators.
+    if own and any(isinstance(node, _FUNCTIONS) for node in where.found(outer)):
+        return own
     if root in definition.imported:
         return _of_import(*definition.imported[root], tuple(attributes))
     if root in where.defined:
         return [Symbol(where.name, root)]
-    return _of_import(*where.imported[root], tuple(attributes)) if root in where.imported else []
+    return _of_import(*where.imported[root], tuple(attributes)) if root in where.imported else own
 
 
 def _of_import(imported: str, name: str | None, attributes: Chain) -> list[Symbol]:
