@@ -19,7 +19,9 @@ from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.providers import FundamentalFile, MacroFile, MembershipFile, PriceFile, SecuritiesFile
 from quant_assets.sources.base import Source
-from quant_assets.sources.files import File, FilesSource, last_day_of
+from quant_assets.sources.files import FilesSource
+from quant_assets.sources.files_macro import last_day_of
+from quant_assets.sources.files_reading import File
 
 
 def altered_source(profile: Profile, alteration: Alteration, settings: Settings) -> Source:
