@@ -64,8 +64,11 @@ class Module:
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                     self.defined.setdefault(name, []).append(statement)
                 case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
-                    for name in _assigned(statement):
+                    names = list(_assigned(statement))
+                    for name in names:
                         self.defined.setdefault(name, []).append(statement)
+                    if not names:  # of an attribute or an item: a registration
+                        self.nameless.append(statement)
                 case ast.If() | ast.Try():
                     for block in ("body", "handlers", "orelse", "finalbody"):
                         for each in getattr(statement, block, ()):
