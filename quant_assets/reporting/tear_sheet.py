@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import jinja2
@@ -14,6 +15,7 @@ import polars as pl
 from quant_assets.backtest.factor_summary import BY_CHANCE, Summary, significant_t
 from quant_assets.features.labels import DELISTING_SESSIONS
 from quant_assets.reporting.ops_report import number, percent
+from quant_assets.reporting.pages import environment
 from quant_assets.reporting.report_data import SECTOR_NAMES
 from quant_assets.schemas.research import QUANTILES
 
@@ -207,10 +209,9 @@ def _json(data: object) -> str:
 
 @cache
 def _templates() -> jinja2.Environment:
-    loader = jinja2.PackageLoader("quant_assets.reporting")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    script = loader.get_source(environment, "tear_sheet.js")[0]
+    templates = environment("quant_assets.reporting")
+    script = files("quant_assets.reporting").joinpath("templates", "tear_sheet.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment.globals |= {"script": script, "script_hash": f"sha256-{digest}"}
-    environment.filters |= {"percent": percent, "number": number}
-    return environment
+    templates.globals |= {"script": script, "script_hash": f"sha256-{digest}"}
+    templates.filters |= {"percent": percent, "number": number}
+    return templates
