@@ -51,23 +51,20 @@ def render(result: AuditResult, market: str | None = None) -> bytes:
     """
     tests = [test for test in TESTS if any(each.test == test for each in result.comparisons)]
     assets = list(dict.fromkeys(each.asset for each in result.comparisons))
-    page = (
-        _templates()
-        .get_template("lookahead.html")
-        .render(
-            result=result,
-            market=market,
-            tests=tests,
-            meanings=MEANINGS,
-            assets=assets,
-            cells={asset: [cell(result, asset, test) for test in tests] for asset in assets},
-            groups=list(groups(result)),
-            warm_up=sorted(
-                (each for each in result.comparisons if each.test == "warm_up" and each.differing and each.deviation is not None),
-                key=lambda each: (-(each.deviation or 0.0), each.asset, each.column or ""),
-            ),
-            rows=sum(each.compared for each in result.comparisons if each.column is None or each.differing),
-        )
+    template = _templates().get_template("lookahead.html")
+    page = template.render(
+        result=result,
+        market=market,
+        tests=tests,
+        meanings=MEANINGS,
+        assets=assets,
+        cells={asset: [cell(result, asset, test) for test in tests] for asset in assets},
+        groups=list(groups(result)),
+        warm_up=sorted(
+            (each for each in result.comparisons if each.test == "warm_up" and each.differing and each.deviation is not None),
+            key=lambda each: (-(each.deviation or 0.0), each.asset, each.column or ""),
+        ),
+        rows=sum(each.compared for each in result.comparisons if each.column is None or each.differing),
     )
     return page.encode()
 

@@ -66,23 +66,20 @@ def render(report: ReportData, market: str | None = None) -> bytes:
     from quant_assets.reporting.plots import report_svg  # matplotlib is loaded by those who draw only
 
     values = {(name, window): value for name, window, value in figures(report).select("metric", "window", "value").iter_rows()}
-    page = (
-        _templates()
-        .get_template("ops_report.html")
-        .render(
-            report=report,
-            market=market,
-            picks=report.picks.to_dicts(),
-            shorts=report.shorts.to_dicts(),
-            quarantined=report.quarantined.to_dicts(),
-            absent=report.absent.to_dicts(),
-            coverage=report.coverage.to_dicts(),
-            value=lambda name, window: values[name, window],
-            between=lambda name, digits=2: between(values[f"{name}_low", "history"], values[f"{name}_high", "history"], digits),
-            history_start=report.track["date"][0] if len(report.track) else None,
-            forecast=report.score_source == "prediction",
-            plots=report_svg(report),
-        )
+    template = _templates().get_template("ops_report.html")
+    page = template.render(
+        report=report,
+        market=market,
+        picks=report.picks.to_dicts(),
+        shorts=report.shorts.to_dicts(),
+        quarantined=report.quarantined.to_dicts(),
+        absent=report.absent.to_dicts(),
+        coverage=report.coverage.to_dicts(),
+        value=lambda name, window: values[name, window],
+        between=lambda name, digits=2: between(values[f"{name}_low", "history"], values[f"{name}_high", "history"], digits),
+        history_start=report.track["date"][0] if len(report.track) else None,
+        forecast=report.score_source == "prediction",
+        plots=report_svg(report),
     )
     return page.encode()
 
