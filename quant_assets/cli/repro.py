@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.audit.reproduction import Recomputation
+from quant_assets.partitions import parse_key
 
 
 def output(found: Recomputation) -> Iterator[str | Table]:
@@ -19,7 +20,7 @@ def output(found: Recomputation) -> Iterator[str | Table]:
     for each in found.compared:
         by_asset.setdefault(each.asset, []).append((each.partition_key, each.outcome, each.why))
     for asset, partitions in by_asset.items():
-        months = sorted(key.partition("|")[0] for key, _, _ in partitions)
+        months = sorted(parse_key(key)[1] for key, _, _ in partitions)
         counts = [sum(outcome == wanted for _, outcome, _ in partitions) for wanted in ("same", "differs", "absent")]
         reasons: dict[str, list[str]] = {}
         for key, outcome, why in partitions:
