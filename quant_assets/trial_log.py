@@ -19,7 +19,7 @@ import polars as pl
 
 from quant_assets.backtest.trials import MEASURED, Trial
 from quant_assets.errors import DatasetError
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.learning.boosting import TrainedModel
 from quant_assets.partitions import month_of, month_start
 from quant_assets.settings.loading import Settings

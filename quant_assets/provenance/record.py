@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.provenance.code import digest

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.settings.domain import CandidateSettings
 from quant_assets.signals.candidates import candidates
 from quant_assets_tests.cli.conftest import Quant

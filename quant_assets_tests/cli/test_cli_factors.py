@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.schemas import DATASETS
 from quant_assets_tests.cli.conftest import Quant
 

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import month_end
 from quant_assets_tests.cli.conftest import Quant
 from quant_assets_tests.graph import demo_datasets
