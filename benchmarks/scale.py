@@ -19,7 +19,7 @@ from pathlib import Path
 import polars as pl
 import psutil
 
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 

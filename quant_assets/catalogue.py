@@ -15,7 +15,8 @@ from quant_assets.errors import SettingsError
 from quant_assets.features.cross_section import CrossSection
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.schemas import DATASETS, Dataset
-from quant_assets.settings import Settings, conf_dir, load_settings
+from quant_assets.settings.loading import Settings, load_settings
+from quant_assets.settings.origin import conf_dir
 from quant_assets.signals import indicators
 from quant_assets.signals.declarations import Declared, Feature
 

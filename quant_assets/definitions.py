@@ -15,11 +15,11 @@ from quant_assets.assets.signals import signal_assets
 from quant_assets.assets.sql import load_models, sql_assets
 from quant_assets.automation.jobs import jobs
 from quant_assets.checks import agreement_check, contract_checks, presence_check, same_selection_check
-from quant_assets.io import ParquetIOManager
+from quant_assets.io.manager import ParquetIOManager
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.provenance.versions import effective, versions
-from quant_assets.settings import Settings, load_settings
+from quant_assets.settings.loading import Settings, load_settings
 
 
 def build_defs(of: Settings | Profile | None = None, on_written: Callable[[str, int], None] | None = None) -> dg.Definitions:

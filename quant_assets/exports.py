@@ -7,7 +7,7 @@ from datetime import date
 
 import polars as pl
 
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.signals.selection import SIDES
 
 

@@ -16,7 +16,8 @@ from dagster._core.definitions.partitions.mapping.partition_mapping import Upstr
 from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset, PartitionsSubset
 
 from quant_assets.errors import SettingsError
-from quant_assets.settings import SECTORS, PartitionSettings
+from quant_assets.settings.loading import PartitionSettings
+from quant_assets.settings.sectors import SECTORS
 
 MONTH_FORMAT = "%Y-%m"
 _MONTH = re.compile(r"^\d{4}-(0[1-9]|1[0-2])$")

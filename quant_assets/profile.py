@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 from quant_assets import catalogue
 from quant_assets.errors import SettingsError
 from quant_assets.features.library import FeatureLibrary
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.market.calendar import last_session_to, sessions
 from quant_assets.partitions import Months, RunPartitions, month_end, month_of, month_start, shift_month
 from quant_assets.schemas import ON_DEMAND, Dataset
-from quant_assets.settings import Settings
+from quant_assets.settings.loading import Settings
 from quant_assets.sources.base import Source
 from quant_assets.trial_log import TrialLog
 

@@ -19,10 +19,11 @@ import polars as pl
 
 from quant_assets.backtest.trials import MEASURED, Trial
 from quant_assets.errors import DatasetError
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.learning.boosting import TrainedModel
 from quant_assets.partitions import month_of, month_start
-from quant_assets.settings import SECTORS, Settings
+from quant_assets.settings.loading import Settings
+from quant_assets.settings.sectors import SECTORS
 
 #: Scope of the total portfolio's trials, beside the sectors.
 PORTFOLIO = "portfolio"

@@ -16,7 +16,7 @@ from quant_assets.partitions import key, month_range
 from quant_assets.profile import Profile
 from quant_assets.running.plan import Phase, Planner
 from quant_assets.schemas import Dataset
-from quant_assets.settings import Settings, load_settings
+from quant_assets.settings.loading import Settings, load_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 

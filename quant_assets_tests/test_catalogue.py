@@ -6,7 +6,8 @@ import pytest
 
 from quant_assets.catalogue import library, own_features, with_table
 from quant_assets.errors import SettingsError
-from quant_assets.settings import FeatureSettings, Settings, load_settings
+from quant_assets.settings.domain import FeatureSettings
+from quant_assets.settings.loading import Settings, load_settings
 from quant_assets_tests.graph import PROJECT, demo_datasets
 
 FEATURE = (

@@ -11,7 +11,7 @@ from quant_assets.checks import contract_checks
 from quant_assets.declared_tests import DeclaredTest, declared_tests
 from quant_assets.errors import SettingsError
 from quant_assets.profile import Profile
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import demo_datasets
 
 DATASETS = demo_datasets()

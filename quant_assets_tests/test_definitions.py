@@ -13,7 +13,8 @@ from quant_assets.definitions import build_defs
 from quant_assets.profile import Profile
 from quant_assets.running.plan import Planner
 from quant_assets.schemas import ON_DEMAND, Dataset
-from quant_assets.settings import SECTORS, load_settings
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.sectors import SECTORS
 from quant_assets_tests.graph import PROJECT, demo_datasets
 
 DEFS = build_defs(load_settings("demo"))

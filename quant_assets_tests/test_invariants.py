@@ -4,12 +4,9 @@ The synthetic sector of the signals tests goes through the real functions from p
 is tested beside it.
 """
 
-import importlib.util
 import math
 from datetime import date
 from itertools import pairwise
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,9 +26,11 @@ from quant_assets.partitions import month_end, month_range, month_start, shift_m
 from quant_assets.portfolio.allocation import total_portfolio
 from quant_assets.portfolio.weights import inverse_volatility, sector_weights
 from quant_assets.risk.regimes import regime_state
-from quant_assets.settings import CandidateSettings, LabelSettings, RegimeSettings, Settings, WeightSettings, load_settings
+from quant_assets.settings.domain import CandidateSettings, LabelSettings, RegimeSettings, WeightSettings
+from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.signals.candidates import candidates
 from quant_assets.signals.indicators import indicators, lookback_sessions
+from quant_assets_tests.features import conftest as _shared
 
 Frames = dict[str, pl.DataFrame]
 
@@ -41,16 +40,6 @@ LIBRARY = FeatureLibrary({name: ready_made(name) for name in ("core", "cross_sec
 CHOICE = CandidateSettings(long_fraction=0.5, short_fraction=0.3)
 
 
-def _of_the_features() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("features_market", Path(__file__).parent / "features" / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_shared = _of_the_features()
 market, statements, load = _shared.market, _shared.statements, _shared.load
 month_ends = _shared.month_ends
 

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import DatasetError, MissingPartitionError
-from quant_assets.io import DatasetStore, sorted_keys
+from quant_assets.io.store import DatasetStore, sorted_keys
 from quant_assets.schemas import DATASETS
 
 DELISTINGS = DATASETS["delistings"]
@@ -158,7 +158,7 @@ WRITER = """
 import sys
 from datetime import date
 import polars as pl
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.schemas import DATASETS
 
 store, version, count = DatasetStore(sys.argv[1]), int(sys.argv[2]), 20_000

@@ -13,7 +13,7 @@ import yaml
 from quant_assets.errors import DatasetError, SettingsError
 from quant_assets.learning.forecast import load_model
 from quant_assets.partitions import month_range, months_covering
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import PROJECT, Graph
 
 SECTOR, TRAINED, AFTER, AS_OF = "cons_staples", "2023-12", "2024-01", date(2024, 3, 28)

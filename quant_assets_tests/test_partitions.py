@@ -27,7 +27,8 @@ from quant_assets.partitions import (
     parse_key,
     shift_month,
 )
-from quant_assets.settings import SECTORS, PartitionSettings
+from quant_assets.settings.loading import PartitionSettings
+from quant_assets.settings.sectors import SECTORS
 
 MONTHS = Months("2018-01", "2024-12")
 

@@ -24,7 +24,7 @@ from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.calendar import sessions
 from quant_assets.market.delistings import with_returns
 from quant_assets.partitions import month_of, month_start
-from quant_assets.settings import Settings, load_settings
+from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.sources.demo import DemoSource
 
 FEATURES = FeatureLibrary({"core": ready_made("core")})

@@ -10,7 +10,7 @@ from quant_assets.market.calendar import last_session_to, sessions
 from quant_assets.partitions import RunPartitions, month_of
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 
 
 def profile(as_of: date | None = None, **overrides: Any) -> Profile:

@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from quant_assets.settings import FilesSettings, MacroFile, Settings
+from quant_assets.settings.loading import Settings
+from quant_assets.settings.providers import FilesSettings, MacroFile
 from quant_assets.sources.files import FilesSource
 from quant_assets_tests.graph import Graph, compare_known_by
 

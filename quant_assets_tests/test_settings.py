@@ -8,7 +8,9 @@ import pytest
 
 from quant_assets.errors import SettingsError
 from quant_assets.market.panel import STALE_SESSIONS
-from quant_assets.settings import ROOT, SECTORS, load_settings
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.origin import ROOT
+from quant_assets.settings.sectors import SECTORS
 
 
 @pytest.fixture

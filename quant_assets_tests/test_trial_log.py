@@ -13,11 +13,11 @@ import pytest
 from quant_assets.backtest.trials import counted
 from quant_assets.errors import DatasetError
 from quant_assets.features.library import FeatureLibrary
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.learning.boosting import TrainedModel
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 from quant_assets.trial_log import PORTFOLIO, TrialLog, strategy_settings, training_settings, trial_name
 
 IMPORT = "from quant_assets.signals.declarations import Feature"

@@ -16,7 +16,7 @@ import httpx
 import polars as pl
 import pytest
 
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets_tests.graph import PROJECT, demo_datasets
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -24,7 +24,8 @@ from quant_assets.errors import SettingsError
 from quant_assets.profile import Profile
 from quant_assets.provenance.code import digest
 from quant_assets.schemas import Dataset
-from quant_assets.settings import ROOT, Settings
+from quant_assets.settings.loading import Settings
+from quant_assets.settings.origin import ROOT
 
 GROUP = "sql"
 SQL_DIR = ROOT / "dbt_like_sql"

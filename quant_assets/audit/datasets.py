@@ -8,7 +8,7 @@ import polars as pl
 
 from quant_assets.audit.runs import Recomputed
 from quant_assets.running.execute import RunFailedError
-from quant_assets.settings import Settings
+from quant_assets.settings.loading import Settings
 
 Alter = Callable[[pl.DataFrame], pl.DataFrame]
 

@@ -18,11 +18,11 @@ from quant_assets.audit.datasets import compute, read_all, with_datasets
 from quant_assets.audit.findings import AuditResult, Comparison
 from quant_assets.audit.runs import Recomputed
 from quant_assets.backtest.simulation import lookback_months
-from quant_assets.partitions import RunPartitions, month_range, shift_month
+from quant_assets.partitions import RunPartitions, key, month_range, parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.running.plan import Planner
 from quant_assets.schemas import Dataset
-from quant_assets.settings import Settings
+from quant_assets.settings.loading import Settings
 
 Progress = Callable[[str, int, int], None]
 
@@ -104,8 +104,8 @@ def _decide(run: Recomputed, dataset: Dataset, sector: str, months: list[str], a
         given = {"sector": sector, "as_of": as_of}
         rows = [{**_filled(dataset), **given, "ticker": name, "weight": weight} for name, weight in zip(held, weights, strict=True)]
         parts.append(pl.DataFrame(rows, schema=parts[0].schema))
-    keys = [f"{month}|{sector}" for month in months] if dataset.grain == "sector" else months
-    run.profile.store.write(dataset, pl.concat(parts), keys, lambda key: run.profile.known_through(key.partition("|")[0]))
+    keys = [key(sector, month) for month in months] if dataset.grain == "sector" else months
+    run.profile.store.write(dataset, pl.concat(parts), keys, lambda each: run.profile.known_through(parse_key(each)[1]))
 
 
 def _filled(dataset: Dataset) -> dict[str, object]:

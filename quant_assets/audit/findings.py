@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 TestName = Literal["truncation", "perturbation", "publication", "warm_up", "order", "company", "learning"]
 
@@ -105,16 +105,6 @@ class AuditResult:
         """The result as indented JSON: days as YYYY-MM-DD, NaN and infinity as text."""
         return json.dumps(asdict(self) | {"passed": self.passed}, indent=2, default=str, allow_nan=False) + "\n"
 
-    @classmethod
-    def from_json(cls, text: str) -> "AuditResult":
-        """Read what `to_json` wrote."""
-        content: dict[str, Any] = json.loads(text)
-        known = {each.name for each in fields(cls)}
-        made: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in known
-        }
-        return cls(**made | {"comparisons": tuple(_comparison(each) for each in content["comparisons"])})
-
 
 def merged(results: Sequence[AuditResult]) -> AuditResult:
     """Results of several sectors, or of several parts of the audit, as one."""
@@ -128,8 +118,3 @@ def merged(results: Sequence[AuditResult]) -> AuditResult:
         tuple(found for each in results for found in each.comparisons),
         tuple(dict.fromkeys(note for each in results for note in each.notes)),
     )
-
-
-def _comparison(content: Mapping[str, Any]) -> Comparison:
-    days = {name: date.fromisoformat(content[name]) for name in ("cut", "first_date") if content[name] is not None}
-    return Comparison(**{**content, **days})

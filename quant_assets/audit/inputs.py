@@ -15,9 +15,13 @@ from quant_assets.audit.findings import TestName
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
-from quant_assets.settings import FundamentalFile, FundamentalSettings, MacroFile, MembershipFile, PriceFile, SecuritiesFile, Settings
+from quant_assets.settings.domain import FundamentalSettings
+from quant_assets.settings.loading import Settings
+from quant_assets.settings.providers import FundamentalFile, MacroFile, MembershipFile, PriceFile, SecuritiesFile
 from quant_assets.sources.base import Source
-from quant_assets.sources.files import File, FilesSource, last_day_of
+from quant_assets.sources.files import FilesSource
+from quant_assets.sources.files_macro import last_day_of
+from quant_assets.sources.files_reading import File
 
 
 def altered_source(profile: Profile, alteration: Alteration, settings: Settings) -> Source:

@@ -28,7 +28,7 @@ from quant_assets.partitions import RunPartitions, month_start, months_covering,
 from quant_assets.profile import Profile
 from quant_assets.running.plan import Planner
 from quant_assets.schemas import Dataset
-from quant_assets.settings import Settings
+from quant_assets.settings.loading import Settings
 
 #: A permuted label's IC may lie so many standard errors from 0: one false alarm in 16 thousand audits.
 _STANDARD_ERRORS = 4.0

@@ -24,7 +24,7 @@ from quant_assets.partitions import check_month, check_sector, month_end, month_
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.schemas import Dataset
-from quant_assets.settings import Settings
+from quant_assets.settings.loading import Settings
 from quant_assets.sources.base import Source
 
 #: (what is being done, steps done, steps in all)

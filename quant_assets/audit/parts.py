@@ -19,7 +19,7 @@ from quant_assets.profile import Profile
 from quant_assets.running.bookkeeping import relax
 from quant_assets.running.execute import share_cores, worker_pool
 from quant_assets.running.plan import Planner
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 
 #: Months of a quick audit, and the sector that it takes where none is named: the one with fewest members.
 QUICK_MONTHS = 24

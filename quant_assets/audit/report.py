@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import jinja2
 
 from quant_assets.audit.findings import MEANINGS, TESTS, AuditResult, Comparison, TestName
+from quant_assets.reporting.pages import environment
 
 #: Failures of one asset that are shown in full; the others are counted.
 _SHOWN = 12
@@ -49,7 +51,8 @@ def render(result: AuditResult, market: str | None = None) -> bytes:
     """
     tests = [test for test in TESTS if any(each.test == test for each in result.comparisons)]
     assets = list(dict.fromkeys(each.asset for each in result.comparisons))
-    page = _TEMPLATE.render(
+    template = _templates().get_template("lookahead.html")
+    page = template.render(
         result=result,
         market=market,
         tests=tests,
@@ -95,16 +98,8 @@ def bar_length(deviation: float) -> float:
     return round(100.0 * min(1.0, max(0.02, 1.0 - power / _LEAST)), 1)
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("quant_assets.audit"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"bar_length": bar_length, "named": lambda test: test.replace("_", "-")}
-    return environment
-
-
-_TEMPLATE = _environment().get_template("lookahead.html")
+@cache
+def _templates() -> jinja2.Environment:
+    templates = environment("quant_assets.audit")
+    templates.filters |= {"bar_length": bar_length, "named": lambda test: test.replace("_", "-")}
+    return templates

@@ -16,7 +16,7 @@ from quant_assets.partitions import key, month_range, parse_key
 from quant_assets.profile import Profile
 from quant_assets.running.execute import execute_chain
 from quant_assets.running.plan import Phase, Planner
-from quant_assets.settings import Settings
+from quant_assets.settings.loading import Settings
 from quant_assets.sources.base import Source
 
 

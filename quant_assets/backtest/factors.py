@@ -15,7 +15,7 @@ from quant_assets.features.labels import DELISTING_SESSIONS
 from quant_assets.market.panel import BoolArray, FloatArray, IntArray
 from quant_assets.schemas import DATASETS
 from quant_assets.schemas.research import QUANTILES
-from quant_assets.settings import CandidateSettings, LabelSettings
+from quant_assets.settings.domain import CandidateSettings, LabelSettings
 from quant_assets.signals.candidates import scores
 from quant_assets.signals.compiled import kernel
 

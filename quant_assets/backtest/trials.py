@@ -14,7 +14,7 @@ from quant_assets.backtest import statistics
 from quant_assets.backtest.statistics import Interval, Moments
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
-from quant_assets.settings import StatisticsSettings
+from quant_assets.settings.domain import StatisticsSettings
 
 #: Rows of a trial's measurements: `as_of` at which they were made, `date` and `value` (a return), and for trainings `rank_ic`.
 MEASURED: Mapping[str, pl.DataType | type[pl.DataType]] = {

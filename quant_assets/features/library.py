@@ -17,7 +17,7 @@ from quant_assets.features.ohlcv import PeakFeature
 from quant_assets.schemas import Column, Dataset
 from quant_assets.schemas.columns import FIRST_BAR, day, ticker
 from quant_assets.schemas.dataset import Across
-from quant_assets.settings import FundamentalSettings
+from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.signals.audit import audit
 from quant_assets.signals.declarations import FIELDS, Declared, Feature, FeatureSet
 from quant_assets.signals.formulas import digests

@@ -23,7 +23,7 @@ from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward
 from quant_assets.market.calendar import last_session_to, session_number
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import LightGBMSettings, PredictionSettings, TrainingSettings
+from quant_assets.settings.domain import LightGBMSettings, PredictionSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import lightgbm as lgb

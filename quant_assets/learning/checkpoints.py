@@ -5,7 +5,7 @@ from datetime import date
 import polars as pl
 
 from quant_assets.errors import HistoryError
-from quant_assets.settings import TrainingSettings
+from quant_assets.settings.domain import TrainingSettings
 
 
 def is_training_month(month: date, cadence_months: int) -> bool:

@@ -15,7 +15,7 @@ from quant_assets.errors import DatasetError
 from quant_assets.learning.boosting import VERSION_LENGTH, feature_matrix, predict
 from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import PredictionSettings
+from quant_assets.settings.domain import PredictionSettings
 
 if TYPE_CHECKING:
     import lightgbm as lgb

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from quant_assets.market.delistings import company
 from quant_assets.market.panel import FloatArray
 from quant_assets.market.steps import STEP
-from quant_assets.settings import FilesSettings
+from quant_assets.settings.providers import FilesSettings
 
 _SUPERSEDED, _JOINED, _UNJOINED = 0, 1, 2
 

@@ -16,7 +16,7 @@ from quant_assets.market.quarantine import judge, refuse_stale
 from quant_assets.market.reconciliation import compare
 from quant_assets.market.steps import with_steps, with_steps_again
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import FilesSettings
+from quant_assets.settings.providers import FilesSettings
 
 #: Bars that are worked on at a time, by one thread.
 _BLOCK_BARS = 300_000

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import DelistingSettings
+from quant_assets.settings.domain import DelistingSettings
 
 
 def with_listing(bars: pl.DataFrame, delistings: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from quant_assets.market.placement import place, session_from
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import FundamentalSettings
+from quant_assets.settings.domain import FundamentalSettings
 
 
 def as_known(

@@ -1,4 +1,4 @@
-"""The dense panel (tickers x sessions) that kernels work on, and its way from and to long frames.
+"""The dense panel (tickers x sessions) that kernels work on, made from long frames.
 
 Windows count sessions, not rows: a halted ticker has a missing session, so a value depends on the last w sessions
 alone and is the same whether one month or twenty years are computed. Missing is NaN inside a panel, null outside.
@@ -101,28 +101,3 @@ class Panel:
                 "index"
             )
         return found["row"].cast(pl.Int64).fill_null(-1).to_numpy()
-
-    def to_long(self, values: Mapping[str, FloatArray], first: date, last: date) -> pl.DataFrame:
-        """Long frame of arrays of this panel's shape for the sessions from `first` to `last`, NaN as null.
-
-        Returns:
-            `ticker`, `date` and the values as Float64, sorted by ticker and date; every ticker has every session, of the company that had
-            the symbol then.
-
-        """
-        keep = (self.sessions >= np.datetime64(first)) & (self.sessions <= np.datetime64(last))
-        count = int(keep.sum())
-        frame = pl.DataFrame(
-            {
-                "ticker": pl.Series(np.repeat(np.arange(len(self.tickers)), count)).cast(pl.UInt32),
-                "date": pl.Series(np.tile(self.sessions[keep], len(self.tickers)), dtype=pl.Date),
-            }
-            | {
-                name: pl.Series(np.ascontiguousarray(array[:, keep]).ravel(), nan_to_null=True, dtype=pl.Float64)
-                for name, array in values.items()
-            }
-        )
-        place = frame["ticker"]
-        names = pl.Series(self.tickers, dtype=pl.String)
-        frame = frame.with_columns(ticker=names.gather(place) if len(frame) else pl.lit(None, pl.String))
-        return frame if len(set(self.tickers)) == len(self.tickers) else frame.filter(pl.Series(self.rows(frame)) == place)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from quant_assets.settings import EventSettings
+from quant_assets.settings.providers import EventSettings
 
 PRICES = ("open", "high", "low", "close")
 

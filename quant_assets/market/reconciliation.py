@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.market.delistings import company_day
-from quant_assets.settings import EventSettings
+from quant_assets.settings.providers import EventSettings
 
 COMPARED = pl.Schema(
     {

@@ -9,7 +9,8 @@ import polars as pl
 from quant_assets.errors import HistoryError
 from quant_assets.portfolio.weights import inverse_volatility, usable_volatility
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import SECTORS, PortfolioSettings
+from quant_assets.settings.domain import PortfolioSettings
+from quant_assets.settings.sectors import SECTORS
 
 
 def total_portfolio(weights: pl.DataFrame, regime_state: pl.DataFrame, as_ofs: Iterable[date], settings: PortfolioSettings) -> pl.DataFrame:

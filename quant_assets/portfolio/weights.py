@@ -9,7 +9,7 @@ import polars as pl
 
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import WeightSettings
+from quant_assets.settings.domain import WeightSettings
 
 
 def usable_volatility(volatility: FloatArray) -> FloatArray:

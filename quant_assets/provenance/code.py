@@ -13,7 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from quant_assets.settings import ROOT
+from quant_assets.settings.origin import ROOT
 
 PACKAGE = "quant_assets"
 
@@ -64,8 +64,11 @@ class Module:
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                     self.defined.setdefault(name, []).append(statement)
                 case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
-                    for name in _assigned(statement):
+                    names = list(_assigned(statement))
+                    for name in names:
                         self.defined.setdefault(name, []).append(statement)
+                    if not names:  # of an attribute or an item: a registration
+                        self.nameless.append(statement)
                 case ast.If() | ast.Try():
                     for block in ("body", "handlers", "orelse", "finalbody"):
                         for each in getattr(statement, block, ()):
@@ -338,13 +341,15 @@ def _ordinary(where: Module, name: str, definition: Definition, chain: Chain) ->
     if root == "self":
         beside = f"{outer}.{attributes[0]}" if attributes else ""
         return [Symbol(where.name, beside)] if inner and where.found(beside) else []
-    if inner and root != inner and where.found(f"{outer}.{root}"):
-        return [Symbol(where.name, f"{outer}.{root}")]
+    own = [Symbol(where.name, f"{outer}.{root}")] if inner and root != inner and where.found(f"{outer}.{root}") else []
+    # A method does not see the names of its class, but for its defaults and decorators.
+    if own and any(isinstance(node, _FUNCTIONS) for node in where.found(outer)):
+        return own
     if root in definition.imported:
         return _of_import(*definition.imported[root], tuple(attributes))
     if root in where.defined:
         return [Symbol(where.name, root)]
-    return _of_import(*where.imported[root], tuple(attributes)) if root in where.imported else []
+    return _of_import(*where.imported[root], tuple(attributes)) if root in where.imported else own
 
 
 def _of_import(imported: str, name: str | None, attributes: Chain) -> list[Symbol]:

@@ -16,12 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.provenance.code import digest
 from quant_assets.provenance.versions import Version, effective
-from quant_assets.settings import Settings
+from quant_assets.settings.loading import Settings
 
 #: Libraries whose arithmetic or files the rows come from.
 _LIBRARIES = ("polars", "pyarrow", "numpy", "numba", "scipy", "duckdb", "lightgbm", "scikit-learn", "exchange-calendars")

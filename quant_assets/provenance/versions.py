@@ -21,7 +21,10 @@ from pydantic import BaseModel
 from quant_assets.features.library import SETS
 from quant_assets.partitions import month_offsets
 from quant_assets.provenance.code import PACKAGE, Chain, Module, Symbol, chains, digest, located, reached, register, templates
-from quant_assets.settings import ROOT, SECTORS, FilesSettings, Settings, conf_dir
+from quant_assets.settings.loading import Settings
+from quant_assets.settings.origin import ROOT, conf_dir
+from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.sectors import SECTORS
 
 WIRING = f"{PACKAGE}.assets"
 

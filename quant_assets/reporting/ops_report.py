@@ -1,6 +1,7 @@
 """The operations report of one sector and month: its figures, its HTML page and its small picture. Plots are drawn in plots.py."""
 
 import math
+from functools import cache
 
 import jinja2
 import polars as pl
@@ -8,6 +9,7 @@ import polars as pl
 from quant_assets.backtest.metrics import UNITS, performance
 from quant_assets.backtest.trials import EVIDENCE_UNITS
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
+from quant_assets.reporting.pages import environment
 from quant_assets.reporting.report_data import ReportData
 from quant_assets.schemas import DATASETS
 
@@ -64,7 +66,8 @@ def render(report: ReportData, market: str | None = None) -> bytes:
     from quant_assets.reporting.plots import report_svg  # matplotlib is loaded by those who draw only
 
     values = {(name, window): value for name, window, value in figures(report).select("metric", "window", "value").iter_rows()}
-    page = _TEMPLATE.render(
+    template = _templates().get_template("ops_report.html")
+    page = template.render(
         report=report,
         market=market,
         picks=report.picks.to_dicts(),
@@ -112,16 +115,8 @@ def between(low: float | None, high: float | None, digits: int = 2) -> str:
     return _MISSING if low is None or high is None else f"{number(low, digits)} to {number(high, digits)}"
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("quant_assets.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "number": number, "track_length": track_length}
-    return environment
-
-
-_TEMPLATE = _environment().get_template("ops_report.html")
+@cache
+def _templates() -> jinja2.Environment:
+    templates = environment("quant_assets.reporting")
+    templates.filters |= {"percent": percent, "number": number, "track_length": track_length}
+    return templates

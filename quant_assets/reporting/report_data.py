@@ -10,7 +10,7 @@ import polars as pl
 from quant_assets.backtest.metrics import drawdowns, since_first_execution
 from quant_assets.backtest.trials import Trial, evidence, intervals
 from quant_assets.learning.metrics import daily_ic, standard_error
-from quant_assets.settings import ReportSettings, StatisticsSettings
+from quant_assets.settings.domain import ReportSettings, StatisticsSettings
 
 #: Names of the sectors in GICS.
 SECTOR_NAMES: Mapping[str, str] = {

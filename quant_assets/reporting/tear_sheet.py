@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import jinja2
@@ -14,6 +15,7 @@ import polars as pl
 from quant_assets.backtest.factor_summary import BY_CHANCE, Summary, significant_t
 from quant_assets.features.labels import DELISTING_SESSIONS
 from quant_assets.reporting.ops_report import number, percent
+from quant_assets.reporting.pages import environment
 from quant_assets.reporting.report_data import SECTOR_NAMES
 from quant_assets.schemas.research import QUANTILES
 
@@ -72,22 +74,19 @@ def render(
         shown.append(named | {"cells": _cells(first), "drawn": drawn})
     shown.sort(key=lambda each: (-abs(each["ic_t"] or 0.0), each["kind"], each["factor"]))
     data = {"columns": _DRAWN, "years": [str(year) for year in years], "factors": [each["drawn"] for each in shown]}
-    page = (
-        _templates()
-        .get_template("tear_sheet.html")
-        .render(
-            title=sector_name,
-            as_of=sheet.as_of,
-            market=market,
-            tiles=_tiles(shown, max(sheet.rows["months"].to_list(), default=0), horizon),
-            factors=shown,
-            horizons=sheet.rows["horizon"].unique().sort().to_list(),
-            horizon=horizon,
-            entry_lag=entry_lag,
-            delay=DELISTING_SESSIONS,
-            **_chance(sum(each["ic_t"] is not None for each in shown)),
-            data=_json(data),
-        )
+    template = _templates().get_template("tear_sheet.html")
+    page = template.render(
+        title=sector_name,
+        as_of=sheet.as_of,
+        market=market,
+        tiles=_tiles(shown, max(sheet.rows["months"].to_list(), default=0), horizon),
+        factors=shown,
+        horizons=sheet.rows["horizon"].unique().sort().to_list(),
+        horizon=horizon,
+        entry_lag=entry_lag,
+        delay=DELISTING_SESSIONS,
+        **_chance(sum(each["ic_t"] is not None for each in shown)),
+        data=_json(data),
     )
     return page.encode()
 
@@ -122,24 +121,21 @@ def render_market(as_of: date, rows: pl.DataFrame, sheets: pl.DataFrame, horizon
     significant = sum(each["significant_sectors"] for each in shown)
     best = shown[0] if shown else None
     agree = sum(each["positive_sectors"] in (0, each["sectors"]) for each in shown)
-    page = (
-        _templates()
-        .get_template("market_tear_sheet.html")
-        .render(
-            title="all sectors",
-            as_of=as_of,
-            market=market,
-            tiles=[
-                ("Factors", len(shown), f"in {len(sectors)} of {len(SECTOR_NAMES)} sectors"),
-                ("Largest IC", number(best["ic"] if best else None, 3, sign=True), best["factor"] if best else ""),
-                ("Factor and sector beyond chance", significant, f"of {chance['tested']}; {chance['expected']} if all were worthless"),
-                ("Same sign in all sectors", agree, "factors"),
-            ],
-            factors=shown,
-            sectors=[SECTOR_NAMES[sector] for sector in sectors],
-            horizon=horizon,
-            **chance,
-        )
+    template = _templates().get_template("market_tear_sheet.html")
+    page = template.render(
+        title="all sectors",
+        as_of=as_of,
+        market=market,
+        tiles=[
+            ("Factors", len(shown), f"in {len(sectors)} of {len(SECTOR_NAMES)} sectors"),
+            ("Largest IC", number(best["ic"] if best else None, 3, sign=True), best["factor"] if best else ""),
+            ("Factor and sector beyond chance", significant, f"of {chance['tested']}; {chance['expected']} if all were worthless"),
+            ("Same sign in all sectors", agree, "factors"),
+        ],
+        factors=shown,
+        sectors=[SECTOR_NAMES[sector] for sector in sectors],
+        horizon=horizon,
+        **chance,
     )
     return page.encode()
 
@@ -207,10 +203,9 @@ def _json(data: object) -> str:
 
 @cache
 def _templates() -> jinja2.Environment:
-    loader = jinja2.PackageLoader("quant_assets.reporting")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    script = loader.get_source(environment, "tear_sheet.js")[0]
+    templates = environment("quant_assets.reporting")
+    script = files("quant_assets.reporting").joinpath("templates", "tear_sheet.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment.globals |= {"script": script, "script_hash": f"sha256-{digest}"}
-    environment.filters |= {"percent": percent, "number": number}
-    return environment
+    templates.globals |= {"script": script, "script_hash": f"sha256-{digest}"}
+    templates.filters |= {"percent": percent, "number": number}
+    return templates

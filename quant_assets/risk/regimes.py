@@ -13,7 +13,7 @@ from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
 from quant_assets.market.sector_return import LOOKBACK, equal_weight_returns
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import RegimeSettings
+from quant_assets.settings.domain import RegimeSettings
 
 
 def lookback_sessions(settings: RegimeSettings) -> int:

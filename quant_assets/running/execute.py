@@ -22,7 +22,7 @@ from quant_assets.errors import QuantError
 from quant_assets.running.bookkeeping import give_memory_back, relax
 from quant_assets.running.instance import initialise_instance
 from quant_assets.running.plan import Phase
-from quant_assets.settings import Settings, load_settings
+from quant_assets.settings.loading import Settings, load_settings
 
 #: (dataset, partitions written)
 Progress = Callable[[str, int], None]

@@ -15,7 +15,8 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
 from quant_assets.running.postgres import ServerError, serve
-from quant_assets.settings import ROOT, conf_dir, load_settings
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.origin import ROOT, conf_dir
 
 Records = Literal["postgres", "sqlite"]
 

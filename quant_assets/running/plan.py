@@ -11,7 +11,7 @@ from quant_assets.partitions import key, month_offsets, month_range, shift_month
 from quant_assets.profile import Profile
 from quant_assets.provenance.staleness import Staleness
 from quant_assets.schemas import Dataset
-from quant_assets.settings import SECTORS
+from quant_assets.settings.sectors import SECTORS
 
 Range = tuple[str, str]
 

@@ -4,7 +4,7 @@ import polars as pl
 
 from quant_assets.schemas.columns import LEARNED, as_of, day, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset
-from quant_assets.settings import SECTORS
+from quant_assets.settings.sectors import SECTORS
 
 PORTFOLIO = (
     Dataset(

@@ -9,7 +9,7 @@ import polars as pl
 
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import CandidateSettings
+from quant_assets.settings.domain import CandidateSettings
 
 #: Decimals of a composite score, in standard deviations: far above the rounding errors of its sums, far below what means anything.
 _DECIMALS = 9

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quant_assets.market.panel import STALE_SESSIONS, Panel
 from quant_assets.schemas import Column, Dataset
 from quant_assets.schemas.columns import FIRST_BAR, day, price, ticker
-from quant_assets.settings import GarchSettings, IndicatorSettings, SectorWindows
+from quant_assets.settings.domain import GarchSettings, IndicatorSettings, SectorWindows
 from quant_assets.signals.columns import check_sessions, member_mask, member_rows
 from quant_assets.signals.declarations import Declared, Feature, FeatureSet
 from quant_assets.signals.garch import GarchCounts, garch_volatility

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from quant_assets.settings import CandidateSettings
+from quant_assets.settings.domain import CandidateSettings
 from quant_assets.signals.candidates import scores, select
 
 SIDES = ("long", "short")

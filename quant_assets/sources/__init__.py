@@ -1,1 +1,1 @@
-"""Where data comes from: one file per provider behind the Protocol in `base`."""
+"""Where data comes from: providers behind the Protocol in `base`, each by its own name."""

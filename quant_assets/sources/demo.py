@@ -9,7 +9,7 @@ import polars as pl
 
 from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import sessions
-from quant_assets.settings import DemoSettings
+from quant_assets.settings.providers import DemoSettings
 from quant_assets.sources.base import BARS, DELISTINGS, MEMBERSHIP, SECTOR_SNAPSHOTS
 from quant_assets.sources.demo_draws import FloatArray
 from quant_assets.sources.demo_events import ORIGIN, WARM_UP, IntArray

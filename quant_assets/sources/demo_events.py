@@ -10,7 +10,8 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_assets.settings import SECTORS, DemoSettings
+from quant_assets.settings.providers import DemoSettings
+from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.demo_draws import Stream, uniforms
 
 IntArray = NDArray[np.int64]

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant_assets.settings import SECTORS, DemoSettings
+from quant_assets.settings.providers import DemoSettings
+from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.demo_draws import FloatArray, Stream, normals, student, traits
 from quant_assets.sources.demo_events import ORIGIN, BadRow, BoolArray, DateArray, Schedule, bad_rows, gaps, schedule
 

@@ -1,9 +1,10 @@
 """The `files` provider: Parquet or CSV files of the folder that QUANT_DATA_DIR names, read by the mapping in the settings.
 
-How rows are read is here; which of them are good, and what follows from them, is decided in `quant_assets.market`.
+Which rows each question is answered with is here; which of them are good, and what follows from them, is decided in
+`quant_assets.market`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -14,20 +15,14 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
-from quant_assets.market.share_counts import spin_off_correction
-from quant_assets.settings import FilesSettings, FundamentalFile, MacroFile, MacroSeries, MembershipFile, PriceFile, SecuritiesFile
+from quant_assets.settings.providers import FilesSettings, MacroFile, PriceFile
 from quant_assets.sources.base import BARS, DELISTINGS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
+from quant_assets.sources.files_macro import observations
+from quant_assets.sources.files_reading import MAPPING, Columns, File, collect, named, optional, scan
+from quant_assets.sources.files_statements import statement_columns, versions
 
-_MAPPING = "conf/profiles/files.yaml"
-_TEXT = ("ticker", "sector", "series_id", "form", "company")
-_DAYS = ("date", "start_date", "end_date", "known_at", "period", "released", "period_end", "published", "snapshot", "restated_on")
 _BAR = ("ticker", "date", "open", "high", "low", "close", "volume")
 _EVENTS = ("dividend", "split_ratio")
-_FIGURES = ("revenue", "gross_profit", "operating_income", "net_income", "total_assets", "total_equity", "total_debt", "shares")
-_PERIOD = ("ticker", "period_end", "frequency")
-
-Columns = Mapping[str, str | tuple[str, ...]]
-File = PriceFile | MembershipFile | SecuritiesFile | FundamentalFile | MacroFile
 
 #: The rows of a file, under our names, as they are to be read.
 Rows = Callable[[File, pl.LazyFrame], pl.LazyFrame]
@@ -52,7 +47,7 @@ class FilesSource:
     name = "files"
 
     def __init__(self, settings: FilesSettings, data_dir: Path | None, start: date, rows: Rows | None = None) -> None:
-        wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {_MAPPING}"
+        wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {MAPPING}"
         if data_dir is None:
             raise SourceError(f"QUANT_DATA_DIR is not set; set it to the folder that holds {wanted}")
         if not data_dir.is_dir():
@@ -85,7 +80,7 @@ class FilesSource:
             self._spans(precedence)  # refuses rows that no filter would ever show
             split = pl.col("split_ratio")
             found.append(
-                _collect(self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through)), file.file)
+                collect(self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through)), file.file)
                 .with_columns(pl.lit(None, pl.Float64).alias(name) for name in _EVENTS if name not in file.columns)
                 .with_columns(
                     split_ratio=pl.when(split == file.no_split).then(1.0).otherwise(split),
@@ -102,7 +97,7 @@ class FilesSource:
         found = [HELD.to_frame()]
         for file in self._settings.prices:
             there = self._scan_companies(file, tickers).filter(pl.col("date").is_in(list(days)))
-            found.append(_collect(there.select("ticker", "date", provider=pl.lit(file.provider)), file.file))
+            found.append(collect(there.select("ticker", "date", provider=pl.lit(file.provider)), file.file))
         return pl.concat(found).unique().sort(list(HELD))
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
@@ -157,7 +152,7 @@ class FilesSource:
                 .filter(pl.col("date") >= first)
                 .select(pl.col("ticker").cast(pl.Enum(names)).to_physical(), pl.col("date").to_physical())
             )
-            rows = _collect(days, file.file)
+            rows = collect(days, file.file)
             # Numbers instead of pairs: they are sorted in a tenth of the time.
             found.append(np.sort(rows["ticker"].to_numpy().astype(np.int64) * 2**32 + rows["date"].to_numpy()))
             until.append(np.datetime64(file.complete_through or self._last_day(precedence)))
@@ -187,7 +182,7 @@ class FilesSource:
         )
 
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
-        """Statements of all files; see `_versions` for what counts as a version."""
+        """Statements of all files; see `files_statements` for what counts as a version."""
         known = pl.coalesce("published", "period_end") <= through
         return self._statements.filter(pl.col("ticker").is_in(list(tickers)) & known)
 
@@ -201,11 +196,11 @@ class FilesSource:
         file = self._settings.securities
         if file is None:
             return SECTOR_SNAPSHOTS.to_frame()
-        frame = _collect(self._scan(file, _named(file.columns, ("ticker", "sector", "known_at"))), file.file).drop_nulls()
+        frame = collect(self._scan(file, named(file.columns, ("ticker", "sector", "known_at"))), file.file).drop_nulls()
         unknown = frame.filter(~pl.col("sector").is_in(list(file.sectors))).sort("ticker", "known_at")
         if len(unknown):
             row = unknown.row(0, named=True)
-            raise SourceError(f"{file.file}: ticker {row['ticker']} has the unknown sector '{row['sector']}'; map it in {_MAPPING}")
+            raise SourceError(f"{file.file}: ticker {row['ticker']} has the unknown sector '{row['sector']}'; map it in {MAPPING}")
         first = pl.col("known_at") == pl.col("known_at").min().over("asked")
         known = (pl.col("known_at") >= pl.col("first")) & ((pl.col("known_at") <= pl.col("last")) | first)
         companies = self._companies(frame, known, ["known_at"])
@@ -223,14 +218,17 @@ class FilesSource:
         file = self._settings.membership
         if file is None:
             return MEMBERSHIP.to_frame()
-        frame = _collect(self._scan(file, _named(file.columns, MEMBERSHIP)), file.file).drop_nulls(["ticker", "start_date"])
+        frame = collect(self._scan(file, named(file.columns, MEMBERSHIP)), file.file).drop_nulls(["ticker", "start_date"])
         if not file.end_is_member:
             frame = frame.with_columns(pl.col("end_date").dt.offset_by("-1d"))
         return frame.filter(pl.col("end_date").is_null() | (pl.col("end_date") >= pl.col("start_date"))).sort("ticker", "start_date")
 
     @cached_property
     def _statements(self) -> pl.DataFrame:
-        files = [self._versions(file) for file in self._settings.fundamentals]
+        files = []
+        for file in self._settings.fundamentals:
+            rows = collect(self._scan(file, statement_columns(file)), file.file)
+            files.append(versions(file, rows, self._splits if file.shares_as_of == "snapshot" else None))
         known = pl.coalesce("published", "period_end").is_between("first", "last")
         period = ["period_end", "frequency", "provider"]
         companies = self._companies(pl.concat([STATEMENTS.to_frame(), *files]), known, period).sort("ticker", *period, "version")
@@ -241,123 +239,12 @@ class FilesSource:
         return pl.concat([MACRO.to_frame(), *map(self._observations, self._settings.macro)]).sort("series_id", "period", "released")
 
     def _observations(self, file: MacroFile) -> pl.DataFrame:
-        """Observations of one file; of several releases of a period, those that changed its value."""
-        columns = _named(file.columns, ("series_id", "period", "value")) | _optional(file.columns, ("released",))
-        frame = _collect(self._scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
+        columns = named(file.columns, ("series_id", "period", "value")) | optional(file.columns, ("released",))
+        frame = collect(self._scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
         absent = sorted(set(file.series) - set(frame["series_id"]))
         if absent and self._rows is None:
-            raise SourceError(f"{file.file} has no series '{absent[0]}'; add it to the file or remove it from {_MAPPING}")
-        frame = frame.drop_nulls(["period", "value"]).with_columns(
-            frequency=pl.col("series_id").replace_strict(_of_series(file.series, "frequency")),
-            lag=pl.col("series_id").replace_strict(_of_series(file.series, "lag_days")),
-            released=pl.col("released") if "released" in columns else pl.lit(None, pl.Date),
-        )
-        lasts = (last_day_of("period", pl.col("frequency")) - pl.col("period")).dt.total_days()
-        return (
-            frame.with_columns(
-                lag_days=(lasts + pl.col("lag")).cast(pl.Int32), released=last_day_of("released", pl.lit(file.vintage)).cast(pl.Date)
-            )
-            .sort("series_id", "period", "released")
-            .filter(pl.col("value").ne_missing(pl.col("value").shift().over("series_id", "period")))
-            .select(list(MACRO))
-        )
-
-    def _versions(self, file: FundamentalFile) -> pl.DataFrame:
-        """Statements of one file with the versions of each period numbered.
-
-        - A day of publication on or before the end of the period is a mistake and counts as unknown.
-        - Of several companies under one ticker, the one whose own symbol is the ticker counts from its first vintage on, until then
-          whichever is there.
-        - Of several statements of one period and vintage (a subsidiary files under its parent's ticker, a row is half empty), the
-          complete one with the largest balance sheet counts.
-        - A version is a vintage (the snapshot, else the filing) whose figures differ from the vintage before. The first keeps its
-          day of publication; a later one became known with its snapshot or filing.
-        - Share counts that reflect the splits up to the snapshot are taken back to the publication.
-        """
-        optional = _optional(file.columns, ("form", "snapshot", "company", "restated_on", *_FIGURES))
-        frame = _collect(self._scan(file, _named(file.columns, ("ticker", "period_end", "published")) | optional), file.file)
-        frame = frame.drop_nulls(["ticker", "period_end"]).with_columns(
-            *(pl.lit(None, pl.Float64).alias(name) for name in _FIGURES if name not in optional),
-            frequency=pl.col("form").replace_strict(file.forms, default=None) if file.forms else pl.lit(file.frequency),
-            vintage=pl.col("snapshot" if "snapshot" in optional else "published"),
-            company="company" if "company" in optional else "ticker",
-            published=pl.when(pl.col("published") > pl.col("period_end")).then("published"),
-            restated_on=pl.col("restated_on") if "restated_on" in optional else pl.lit(None, pl.Date),
-        )
-        complete = pl.all_horizontal(pl.col("revenue", "net_income").is_not_null())
-        frame = (
-            frame.filter(pl.any_horizontal(pl.col(_FIGURES).is_not_null()) & pl.col("frequency").is_not_null())
-            .with_columns(shares=pl.when(pl.col("shares") > 0.0).then("shares"))
-            .with_columns(own=pl.col("company") == pl.col("ticker"))
-            .with_columns(own_since=pl.when("own").then("vintage").min().over(_PERIOD))
-            .filter(pl.col("own") | pl.col("own_since").is_null() | (pl.col("vintage") < pl.col("own_since")))
-            .with_columns(complete=complete)
-            .sort(
-                *_PERIOD,
-                "vintage",
-                "complete",
-                "total_assets",
-                "published",
-                descending=[False] * 4 + [True, True, False],
-                nulls_last=True,
-                maintain_order=True,
-            )
-            .unique([*_PERIOD, "vintage"], keep="first", maintain_order=True)
-        )
-        frame = frame.with_columns(shares_then=self._shares_at_publication(frame) if file.shares_as_of == "snapshot" else "shares")
-        compared = [name for name in _FIGURES if name != "shares"]
-        same_shares = ((pl.col("shares_then") / pl.col("shares_then").shift()).over(_PERIOD) - 1.0).abs() < 1e-6
-        same = pl.all_horizontal(pl.col(compared).eq_missing(pl.col(compared).shift().over(_PERIOD))) & (
-            same_shares.fill_null(False) | (pl.col("shares_then").is_null() & pl.col("shares_then").shift().over(_PERIOD).is_null())
-        )
-        first = pl.struct(_PERIOD).is_first_distinct()
-        return (
-            frame.filter(first | ~same)
-            .with_columns(
-                published=pl.when(first).then("published").otherwise("vintage"),
-                shares=pl.when(first).then("shares_then").otherwise("shares"),
-                version=pl.int_range(pl.len(), dtype=pl.Int32).over(_PERIOD),
-                provider=pl.lit(file.provider),
-            )
-            .with_columns(restated_on=pl.when(pl.col("restated_on") > pl.coalesce("published", "period_end")).then("restated_on"))
-            .select(list(STATEMENTS))
-        )
-
-    def _shares_at_publication(self, frame: pl.DataFrame) -> pl.Series:
-        """Share counts without the splits between the publication and the snapshot.
-
-        From a later snapshot back to the first: the median ratio of a company's counts of the periods that two snapshots share,
-        which needs no price file of the time in between; else the splits of the price files. From there to the publication:
-        the splits of the price files, but for those of spin-offs that the counts do not reflect (`market.share_counts`).
-        """
-        first = pl.lit(frame["vintage"].min(), pl.Date)  # null in a file without statements
-        same_company = (pl.col("company") == pl.col("company").shift()).over(_PERIOD)
-        ratio = pl.when(same_company).then(pl.col("shares") / pl.col("shares").shift().over(_PERIOD))
-        steps = frame.with_columns(ratio=ratio).group_by("ticker", "vintage").agg(pl.col("ratio").median()).sort("ticker", "vintage")
-        steps = steps.with_columns(before=pl.coalesce(pl.col("vintage").shift().over("ticker"), first))
-        steps = steps.with_columns(step=pl.coalesce("ratio", self._splits_between(steps, "before", "vintage")))
-        basis = steps.select("ticker", "vintage", basis=pl.col("step").cum_prod().over("ticker"))
-        asked = frame.join(basis, on=["ticker", "vintage"], how="left", maintain_order="left").with_columns(
-            day=pl.coalesce("published", "period_end"), first=first
-        )
-        splits = self._splits.filter(pl.col("day") <= first)
-        corrected = spin_off_correction(
-            asked, splits.with_columns(ratio=pl.col("so_far") / pl.col("so_far").shift(fill_value=1.0).over("ticker"))
-        )
-        return asked.select(pl.col("shares") / pl.col("basis") / self._splits_between(asked, "day", "first") * corrected).to_series()
-
-    def _splits_between(self, frame: pl.DataFrame, after: str, through: str) -> pl.Series:
-        """New shares for one old by the splits after one day and up to another, which may be the earlier one."""
-        asked = frame.select("ticker", after=after, through=through).with_row_index()
-        for name in ("after", "through"):
-            asked = (
-                asked.sort("ticker", name)
-                .join_asof(self._splits, left_on=name, right_on="day", by="ticker", strategy="backward", check_sortedness=False)
-                .drop("day")
-                .rename({"so_far": f"splits_{name}"})
-            )
-        ratio = pl.col("splits_through").fill_null(1.0) / pl.col("splits_after").fill_null(1.0)
-        return asked.sort("index").select(ratio).to_series()
+            raise SourceError(f"{file.file} has no series '{absent[0]}'; add it to the file or remove it from {MAPPING}")
+        return observations(file, frame)
 
     @cached_property
     def _splits(self) -> pl.DataFrame:
@@ -372,7 +259,7 @@ class FilesSource:
         if not files:
             return schema.to_frame()
         events = pl.concat(
-            _collect(
+            collect(
                 self._scan_prices(file, as_given=True).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)),
                 file.file,
             ).select("ticker", "date", "split_ratio", place=pl.lit(place))
@@ -380,7 +267,7 @@ class FilesSource:
         )
         days = events.lazy().select("ticker", "date").unique()
         there = pl.concat(
-            _collect(
+            collect(
                 self._scan_prices(file, as_given=True).join(days, on=["ticker", "date"]).select("ticker", "date", place=pl.lit(place)),
                 file.file,
             )
@@ -403,18 +290,18 @@ class FilesSource:
         if precedence not in self._read:
             file = self._settings.prices[precedence]
             days = pl.col("date")
-            ends = _collect(self._scan_prices(file).group_by("ticker").agg(last=days.max(), lost=days.null_count()), file.file)
+            ends = collect(self._scan_prices(file).group_by("ticker").agg(last=days.max(), lost=days.null_count()), file.file)
             lost = ends.filter(pl.col("ticker").is_null() | (pl.col("lost") > 0))
             if len(lost):
                 raise SourceError(f"{file.file}: a row of ticker {lost['ticker'][0]} has no ticker or no date; remove it")
             if ends.is_empty() and self._rows is None:
-                raise SourceError(f"{file.file} has no bars{f' where {file.where}' if file.where else ''}; mend the file or {_MAPPING}")
+                raise SourceError(f"{file.file} has no bars{f' where {file.where}' if file.where else ''}; mend the file or {MAPPING}")
             self._read[precedence] = ends.select("ticker", "last")
         return self._read[precedence]
 
     def _scan_prices(self, file: PriceFile, *, as_given: bool = False) -> pl.LazyFrame:
         """Bars of a file, by its own symbols, without those of `not_the_member`; `as_given` whatever is to be read in place of its rows."""
-        columns = _named(file.columns, _BAR) | _optional(file.columns, _EVENTS)
+        columns = named(file.columns, _BAR) | optional(file.columns, _EVENTS)
         scan = self._scan(file, columns, as_given=as_given)
         for symbol, span in file.not_the_member.items():
             strange = (pl.col("ticker") == symbol) & pl.col("date").is_between(span.first, span.last)
@@ -456,7 +343,7 @@ class FilesSource:
                 later.append(after[later[-1]])
             if each.old in tickers and each.old in there and each.since <= through and not there.intersection(later):
                 files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
-                raise SourceError(f"{each.old} was renamed to {each.new} on {each.since}, but {files} have no bars of it; mend {_MAPPING}")
+                raise SourceError(f"{each.old} was renamed to {each.new} on {each.since}, but {files} have no bars of it; mend {MAPPING}")
 
     def _companies(self, rows: pl.DataFrame, known: pl.Expr, one: Sequence[str]) -> pl.DataFrame:
         """Rows of each company under every symbol that it has had, those `known` in time; of `one` thing the first symbol's."""
@@ -495,88 +382,6 @@ class FilesSource:
         return pl.DataFrame(rows, schema, orient="row")
 
     def _scan(self, of: File, columns: Columns, *, as_given: bool = False) -> pl.LazyFrame:
-        """Our columns of a file, lazily: texts, dates and Float64.
-
-        Raises:
-            SourceError: the file or a column is missing, or a column has another type; names it and the remedy.
-
-        """
-        file, where = of.file, of.where if isinstance(of, PriceFile) else {}
-        path = self._folder / file
-        if not path.is_file():
-            raise SourceError(
-                f"{path} is missing; put it there, set QUANT_DATA_DIR to the folder that has it, or remove it from {_MAPPING}"
-            )
-        if path.suffix not in (".parquet", ".csv"):
-            raise SourceError(f"{path} is neither .parquet nor .csv; convert it or mend {_MAPPING}")
-        scan = pl.scan_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.scan_parquet(path)
-        try:
-            schema = scan.collect_schema()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise SourceError(_unreadable(file, error)) from None
-        for name in [*(name for names in columns.values() for name in _several(names)), *where]:
-            if name not in schema:
-                raise SourceError(f"{file} has no column '{name}'; it has {', '.join(schema)}; mend the file or its columns in {_MAPPING}")
-        for name, value in where.items():
-            scan = scan.filter(pl.col(name) == value)
-        read = scan.select(_column(file, ours, _several(theirs), schema) for ours, theirs in columns.items())
+        """Our columns of a file, or what is to be read in place of its rows."""
+        read = scan(self._folder, of, columns)
         return read if self._rows is None or as_given else self._rows(of, read)
-
-
-def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> pl.Expr:
-    """A column of the file under our name and type; of several, the latest day, or the sum where any of them is there."""
-    wanted = "text" if ours in _TEXT else "a date" if ours in _DAYS else "a number"
-    for name in theirs:
-        dtype = schema[name]
-        fits = {
-            "text": isinstance(dtype, pl.String | pl.Categorical | pl.Enum),
-            "a date": dtype in (pl.Date, pl.Datetime),
-            "a number": dtype.is_numeric(),
-        }
-        if not fits[wanted] and not (file.endswith(".csv") and dtype == pl.String):
-            raise SourceError(f"{file}: column '{name}' is {dtype}, but {ours} needs {wanted}; convert it or mend {_MAPPING}")
-    if wanted == "text":
-        return pl.col(theirs[0]).cast(pl.String).alias(ours)
-    if wanted == "a date":
-        days = (pl.col(name).str.to_date("%Y-%m-%d") if schema[name] == pl.String else pl.col(name).cast(pl.Date) for name in theirs)
-        return pl.max_horizontal(days).alias(ours)
-    numbers = [pl.col(name).cast(pl.Float64) for name in theirs]
-    if len(numbers) == 1:
-        return numbers[0].alias(ours)
-    there = pl.any_horizontal(number.is_not_null() for number in numbers)
-    return pl.when(there).then(pl.sum_horizontal(numbers)).alias(ours)
-
-
-def last_day_of(start: str, frequency: pl.Expr) -> pl.Expr:
-    """Last day of the period that starts on a day: the day itself where the frequency is neither monthly nor quarterly."""
-    months = frequency.replace_strict({"monthly": "1mo", "quarterly": "3mo"}, default="1d", return_dtype=pl.String)
-    return pl.col(start).dt.offset_by(months).dt.offset_by("-1d")
-
-
-def _named(columns: Columns, names: Iterable[str]) -> dict[str, str | tuple[str, ...]]:
-    """The file's names of columns that must be there: ours where the settings name no other."""
-    return {name: columns.get(name, name) for name in names}
-
-
-def _optional(columns: Columns, names: Iterable[str]) -> dict[str, str | tuple[str, ...]]:
-    """The file's names of columns that are read only if the settings name them."""
-    return {name: columns[name] for name in names if name in columns}
-
-
-def _several(names: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else names
-
-
-def _of_series(series: Mapping[str, MacroSeries], field: str) -> dict[str, str | int]:
-    return {name: getattr(setting, field) for name, setting in series.items()}
-
-
-def _collect(frame: pl.LazyFrame, file: str) -> pl.DataFrame:
-    try:
-        return frame.collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise SourceError(_unreadable(file, error)) from None
-
-
-def _unreadable(file: str, error: Exception) -> str:
-    return f"{file} cannot be read: {str(error).strip().splitlines()[0]}; mend the file or its columns in {_MAPPING}"

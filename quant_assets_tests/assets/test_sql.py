@@ -12,7 +12,7 @@ from quant_assets.assets.column_lineage import column_lineage, lineage_table
 from quant_assets.assets.sql import SQL_DIR, SqlModel, execute, load_model, load_models, parameter_values
 from quant_assets.checks import selection_differences
 from quant_assets.errors import SettingsError
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 from quant_assets.signals.candidates import candidates
 from quant_assets_tests.graph import demo_datasets
 

@@ -13,7 +13,10 @@ from quant_assets.audit.alterations import Alteration, Perturbed, Shuffled, Star
 from quant_assets.audit.inputs import AlteredSource, FileRows, altered_source, exempt, waiting
 from quant_assets.market.placement import panel_tickers
 from quant_assets.profile import Profile
-from quant_assets.settings import SECTORS, FilesSettings, FundamentalSettings, load_settings
+from quant_assets.settings.domain import FundamentalSettings
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.base import BARS, SECTOR_SNAPSHOTS, Source
 from quant_assets.sources.files import FilesSource
 

@@ -18,7 +18,7 @@ from quant_assets.audit.stored_rows import StoredRows
 from quant_assets.learning import boosting
 from quant_assets.learning.splits import Fold, purged_walk_forward
 from quant_assets.profile import Profile
-from quant_assets.settings import Settings, load_settings
+from quant_assets.settings.loading import Settings, load_settings
 from quant_assets_tests.audit.leaks import spoil
 from quant_assets_tests.graph import SMALL
 

@@ -17,7 +17,7 @@ from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import SMALL
 
 BAR_OUTPUTS = ("ohlcv", "quarantine", "price_events", "price_disagreements", "delistings", "absences", "price_peaks")

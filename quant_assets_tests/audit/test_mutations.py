@@ -18,7 +18,7 @@ from quant_assets.audit.findings import AuditResult, Comparison, TestName
 from quant_assets.audit.learning_controls import controls
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.audit.runs import Recomputed
-from quant_assets.settings import Settings, load_settings
+from quant_assets.settings.loading import Settings, load_settings
 from quant_assets_tests.audit.leaks import LEAKS, Leak, spoil_rows
 from quant_assets_tests.graph import PROJECT, SMALL
 

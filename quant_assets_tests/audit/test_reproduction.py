@@ -13,7 +13,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from quant_assets.audit.reproduction import NOT_REPRODUCIBLE, TAMPERED, Compared, Recomputation, recompute
-from quant_assets.cli_repro import compared, stale
+from quant_assets.cli import repro, stale
 from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
 from quant_assets.partitions import key
 from quant_assets.profile import Profile
@@ -52,7 +52,7 @@ def differing(found: Recomputation) -> dict[tuple[str, str], tuple[str, ...]]:
 
 
 def listed(profile: Profile) -> list[str]:
-    tables = [each for each in stale(profile, [SECTOR]) if not isinstance(each, str)]
+    tables = [each for each in stale.output(profile, [SECTOR]) if not isinstance(each, str)]
     return [" ".join(cells) for table in tables for cells in zip(*(column.cells for column in table.columns), strict=True)]
 
 
@@ -88,14 +88,14 @@ def test_rows_that_another_hand_changed_are_found_and_so_are_rows_that_do_not_fo
     assert why["universe", KEY] == (NOT_REPRODUCIBLE,)
     assert set(why) == {("prices", "2023-10|cons_staples"), ("universe", KEY)}
     assert not found.reproduced
-    text = [each for each in compared(found) if isinstance(each, str)]
+    text = [each for each in repro.output(found) if isinstance(each, str)]
     assert text[0] == f"2 of {len(found.compared)} partitions differ"
     assert found.folder is not None
     kept = Path(found.folder)
     assert (kept / "demo" / "prices").is_dir()
     shutil.rmtree(kept)
     assert any("inputs universe changed" in line for line in listed(graph.profile))
-    advice = [each for each in stale(graph.profile, [SECTOR]) if isinstance(each, str) and "quant run" in each]
+    advice = [each for each in stale.output(graph.profile, [SECTOR]) if isinstance(each, str) and "quant run" in each]
     assert "quant run --sector cons_staples --from 2024-02 --to 2024-02 --select indicators,candidates" in advice[0]
     assert advice[1].startswith("quant run --refresh goes by code and settings"), "it leaves alone what other inputs alone made stale"
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_computed_again_is_said(stored: Graph, copy: Callable[...
     with pytest.raises(DatasetError, match="does not record what made it"):
         recompute(graph.profile, "candidates", KEY)
     with pytest.raises(MissingPartitionError, match="nothing has been materialised"):
-        list(stale(Profile(graph.settings.model_copy(update={"storage": f"{graph.settings.storage}/empty"})), [SECTOR]))
+        list(stale.output(Profile(graph.settings.model_copy(update={"storage": f"{graph.settings.storage}/empty"})), [SECTOR]))
 
 
 def test_dagster_says_what_a_changed_setting_makes_stale_and_what_reads_it_once_it_is_other_rows(copy: Callable[..., Graph]) -> None:
@@ -234,7 +234,7 @@ def test_a_changed_source_file_is_named(tmp_path: Path) -> None:
     found = recompute(later.profile, "universe", "2016-06|it")
     assert differing(found) == {("universe", "2016-06|it"): ("files members.parquet changed",)}
     assert Compared("universe", "2016-06|it", "differs", ("files members.parquet changed",)) in found.compared
-    output = list(stale(later.profile, ["it"]))
+    output = list(stale.output(later.profile, ["it"]))
     assert output[0] == "nothing is stale", "files change every day; it is told all the same"
     assert [line for line in listed_of(output) if "files members.parquet changed" in line]
     # Replaced after definitions were made that may have read it already: nobody knows which of the two the rows are from.

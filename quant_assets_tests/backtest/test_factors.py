@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from quant_assets.backtest.factors import FIGURES, CrossSections, complete_after, factor_statistics, session_figures
 from quant_assets.market.calendar import sessions
-from quant_assets.settings import CandidateSettings, LabelSettings
+from quant_assets.settings.domain import CandidateSettings, LabelSettings
 
 EXPECTED = Path(__file__).parents[1] / "reference" / "factors.parquet"
 HORIZONS, NAMES = (1, 5), 14

@@ -1,10 +1,9 @@
 """The synthetic sector of the signals tests, with statements and carried maxima."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -18,18 +17,8 @@ from quant_assets.partitions import month_of
 from quant_assets.schemas import DATASETS
 from quant_assets.signals.declarations import Feature, FeatureSet
 from quant_assets.signals.windows import Windows
+from quant_assets_tests.signals import conftest as _shared
 
-
-def _signals() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("signals_market", Path(__file__).parents[1] / "signals" / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_shared = _signals()
 market = _shared.market
 identical, nothing_infinite, load, only, cut = (
     _shared.identical,

@@ -9,7 +9,7 @@ from quant_assets.features.features import features
 from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.features.ohlcv import peaks
 from quant_assets.partitions import month_end, month_range, month_start, shift_month
-from quant_assets.settings import FundamentalSettings
+from quant_assets.settings.domain import FundamentalSettings
 
 SETTINGS = FundamentalSettings()
 LIBRARY = FeatureLibrary({"core": ready_made("core")})

@@ -82,7 +82,8 @@ def test_breadth_of_real_members_follows_the_published_one(shared_data: Path) ->
     panel = Panel.from_long(bars.filter(pl.col("date").is_between(date(2014, 1, 2), date(2020, 12, 31))), sessions, ["close"])
     close = panel["close"]
     distance = close / Windows(sessions).mean(close, 200) - 1.0
-    rows = panel.to_long({"sma_distance_200": distance}, date(2015, 1, 2), date(2020, 12, 31))
+    every = {"ticker": np.repeat(panel.tickers, len(sessions)), "date": np.tile(sessions, len(panel.tickers))}
+    rows = pl.DataFrame(every | {"sma_distance_200": distance.ravel()}).fill_nan(None).filter(pl.col("date") >= date(2015, 1, 2))
     inside = rows.join(members, on="ticker").filter(
         pl.col("date") >= pl.col("start_date"), pl.col("end_date").is_null() | (pl.col("date") < pl.col("end_date"))
     )

@@ -11,7 +11,8 @@ from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.calendar import first_session_from, sessions
 from quant_assets.market.fundamentals import as_known
 from quant_assets.partitions import month_end, month_range, month_start, shift_month
-from quant_assets.settings import FundamentalSettings, load_settings
+from quant_assets.settings.domain import FundamentalSettings
+from quant_assets.settings.loading import load_settings
 from quant_assets.sources.base import DELISTINGS
 from quant_assets.sources.files import FilesSource
 

@@ -8,7 +8,7 @@ import pytest
 
 from quant_assets.features.fundamental import fundamental
 from quant_assets.market.calendar import first_session_from, sessions
-from quant_assets.settings import FundamentalSettings
+from quant_assets.settings.domain import FundamentalSettings
 
 DAYS = sessions(date(2007, 1, 3), date(2020, 12, 31))
 

@@ -9,7 +9,7 @@ from quant_assets.features.labels import DELISTING_SESSIONS, forward_sessions, l
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_end, month_of, month_range, month_start, months_covering, shift_month
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import LabelSettings
+from quant_assets.settings.domain import LabelSettings
 
 SETTINGS = LabelSettings()
 MONTHS = month_range("2020-05", "2020-10")

@@ -16,7 +16,7 @@ from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.learning.boosting import TrainedModel, checkpoint_rows, train_checkpoint, training_rows, training_start
 from quant_assets.market.calendar import session_number
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import PredictionSettings, TrainingSettings
+from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 
 Market = tuple[pl.DataFrame, pl.DataFrame]
 AS_OF = date(2021, 6, 30)
@@ -111,7 +111,7 @@ def test_same_bytes_in_another_process(trained: TrainedModel) -> None:
     code = (
         "import hashlib, runpy; from datetime import date;"
         "from quant_assets.learning.boosting import train_checkpoint;"
-        "from quant_assets.settings import PredictionSettings, TrainingSettings;"
+        "from quant_assets.settings.domain import PredictionSettings, TrainingSettings;"
         f"market = runpy.run_path({str(Path(__file__).with_name('conftest.py'))!r})['simulate']();"
         f"as_of = date.fromisoformat('{AS_OF}');"
         f"found = train_checkpoint(*market, as_of, TrainingSettings(), PredictionSettings(), (20,), 'it', {FEATURES!r});"

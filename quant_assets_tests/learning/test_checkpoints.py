@@ -9,7 +9,7 @@ import pytest
 from quant_assets.errors import HistoryError
 from quant_assets.learning.checkpoints import is_training_month, newest_checkpoint
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import TrainingSettings
+from quant_assets.settings.domain import TrainingSettings
 
 SETTINGS = TrainingSettings(cadence_months=3, max_checkpoint_age_months=6)
 FIRST = date(2018, 1, 1)

@@ -13,7 +13,7 @@ from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.learning.boosting import TrainedModel, train_checkpoint
 from quant_assets.learning.forecast import Model, forecast, load_model
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import PredictionSettings, TrainingSettings
+from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 
 Market = tuple[pl.DataFrame, pl.DataFrame]
 SETTINGS = PredictionSettings()

@@ -13,7 +13,7 @@ import pytest
 
 from quant_assets.market import calendar
 from quant_assets.market.universe import panel_tickers
-from quant_assets.settings import Settings, load_settings
+from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.sources.base import BARS, SECTOR_SNAPSHOTS
 from quant_assets.sources.files import FilesSource
 

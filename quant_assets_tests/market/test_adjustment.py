@@ -13,7 +13,7 @@ from quant_assets.market import calendar
 from quant_assets.market.adjustment import adjust, join_providers
 from quant_assets.market.quarantine import judge
 from quant_assets.market.steps import with_steps
-from quant_assets.settings import FilesSettings
+from quant_assets.settings.providers import FilesSettings
 
 Make = Callable[..., pl.DataFrame]
 DAYS = calendar.sessions(date(2020, 1, 1), date(2020, 12, 31))

@@ -10,7 +10,7 @@ from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.universe import panel_tickers
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import FilesSettings
+from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.base import DELISTINGS
 
 Make = Callable[..., pl.DataFrame]

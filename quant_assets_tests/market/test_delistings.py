@@ -11,7 +11,8 @@ from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.delistings import with_listing, with_returns
 from quant_assets.market.placement import panel_tickers
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import DelistingSettings, FilesSettings
+from quant_assets.settings.domain import DelistingSettings
+from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.base import DELISTINGS
 
 Make = Callable[..., pl.DataFrame]

@@ -15,7 +15,7 @@ from quant_assets.market.events import detect, repair
 from quant_assets.market.quarantine import judge
 from quant_assets.market.steps import with_steps
 from quant_assets.schemas.market import KINDS
-from quant_assets.settings import EventSettings, FilesSettings
+from quant_assets.settings.providers import EventSettings, FilesSettings
 
 Make = Callable[..., pl.DataFrame]
 DAYS = calendar.sessions(date(2020, 1, 1), date(2020, 12, 31))

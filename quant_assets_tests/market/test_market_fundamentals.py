@@ -10,7 +10,7 @@ from quant_assets.market import calendar
 from quant_assets.market.fundamentals import as_known
 from quant_assets.market.universe import panel_tickers
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import FundamentalSettings
+from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.sources.base import STATEMENTS
 
 Make = Callable[..., pl.DataFrame]

@@ -3,7 +3,6 @@ from datetime import date
 import numpy as np
 import polars as pl
 import pytest
-from polars.testing import assert_frame_equal
 
 from quant_assets.errors import DatasetError
 from quant_assets.market import calendar
@@ -30,23 +29,10 @@ def test_spread_is_dense_with_nan_where_no_bar_is() -> None:
     assert panel["close"].flags["C_CONTIGUOUS"]
 
 
-def test_there_and_back() -> None:
-    panel = Panel.from_long(_frame(), DAYS, ["close"])
-    back = panel.to_long({"close": panel["close"]}, date(2024, 1, 3), date(2024, 1, 4))
-    expected = pl.DataFrame(
-        {
-            "ticker": ["A", "A", "B", "B"],
-            "date": [date(2024, 1, 3), date(2024, 1, 4)] * 2,
-            "close": [None, 3.0, 20.0, None],
-        }
-    )
-    assert_frame_equal(back, expected)
-
-
 def test_a_frame_without_rows_gives_an_empty_panel() -> None:
     panel = Panel.from_long(_frame().clear(), DAYS, ["close"])
     assert panel.shape == (0, 4)
-    assert panel.to_long({"close": panel["close"]}, DAYS[0].item(), DAYS[-1].item()).schema == _frame().schema
+    assert panel["close"].shape == (0, 4)
 
 
 def test_a_day_that_is_no_session_is_refused() -> None:
@@ -79,14 +65,6 @@ def test_a_symbol_of_two_companies_has_a_row_for_each() -> None:
     assert panel.rows(asked).tolist() == [2, 1, 0, -1, 1]
     late = Panel.from_long(frame.filter(pl.col("ticker") == "B"), DAYS, ["close"])
     assert late.rows(pl.DataFrame({"ticker": ["B"], "date": [date(2000, 1, 3)]})).tolist() == [0]  # before the first: the first
-    long = panel.to_long({"close": panel["close"]}, days[0], days[-1])
-    assert long.filter(pl.col("ticker") == "B").rows() == [
-        ("B", days[0], 10.0),
-        ("B", days[1], 11.0),
-        ("B", days[2], None),
-        ("B", days[3], 50.0),
-    ]
-    assert len(long) == 8
     one = Panel.from_long(frame.filter(pl.col("date") < days[3]), DAYS, ["close"])
     assert one.rows(asked).tolist() == [1, 1, 0, -1, 1]
     with pytest.raises(DatasetError, match="ticker B has two rows"):

@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 
 from quant_assets.market import calendar, macro
 from quant_assets.market.point_in_time import known, newest
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 from quant_assets.sources.files import FilesSource
 
 

@@ -10,7 +10,7 @@ from quant_assets.market import calendar
 from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.quarantine import judge, refuse_stale
 from quant_assets.market.steps import with_steps
-from quant_assets.settings import EventSettings
+from quant_assets.settings.providers import EventSettings
 
 DAYS = calendar.sessions(date(2024, 1, 2), date(2024, 1, 31))
 Make = Callable[..., pl.DataFrame]

@@ -8,7 +8,8 @@ from polars.testing import assert_frame_equal
 from quant_assets.market import calendar
 from quant_assets.market.universe import coverage, coverage_sessions, members, unclassified
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import SECTORS, FilesSettings
+from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.base import HELD, MEMBERSHIP
 from quant_assets.sources.files import FilesSource
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quant_assets.portfolio.weights import cap_weights, inverse_volatility, sector_weights, usable_volatility
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import WeightSettings
+from quant_assets.settings.domain import WeightSettings
 
 MAY, JUNE = date(2016, 5, 31), date(2016, 6, 30)
 

@@ -97,6 +97,22 @@ def test_metadata_for_the_web_ui_does_not_count() -> None:
     assert text(told) == text(ast.parse("def asset(context):\n    return compute(context)"))
 
 
+def test_a_registration_belongs_to_every_definition_of_its_module(tmp_path: Path) -> None:
+    source = "KINDS = {}\n\ndef one(x):\n    return KINDS['a'](x)\n\ndef other(x):\n    return x\n\nKINDS['a'] = other\nKINDS.default = 1\n"
+    found = digests(tmp_path / "a", source, "one")
+    assert set(found) == {"one", "KINDS", "other"}
+    assert found["one"] != digests(tmp_path / "b", source.replace("default = 1", "default = 2"), "one")["one"]
+
+
+def test_a_method_does_not_see_the_names_of_its_class(tmp_path: Path) -> None:
+    source = (
+        "import own_constants as shifts\nLIMIT = 3\n\nclass Table:\n    WIDTH = 2\n\n"
+        "    def rows(self, x, width=WIDTH):\n        return x + shifts.SHIFT + LIMIT + width\n\n"
+        "    def shifts(self):\n        return 1\n\n    LIMIT = property(shifts)\n"
+    )
+    assert set(digests(tmp_path, source, "Table.rows")) == {"Table.rows", "Table.WIDTH", "LIMIT", "SHIFT"}
+
+
 def test_imports_without_another_name_and_relative_ones_are_followed(tmp_path: Path) -> None:
     (tmp_path / "plain_lib" / "below").mkdir(parents=True)
     sources = {

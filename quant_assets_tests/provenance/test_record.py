@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import key, month_range
 from quant_assets.provenance.record import _file_hashes, digests, libraries
 from quant_assets.provenance.versions import Version

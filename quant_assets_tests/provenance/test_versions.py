@@ -15,7 +15,8 @@ from quant_assets.audit.reproduction import recompute
 from quant_assets.definitions import build_defs
 from quant_assets.partitions import key
 from quant_assets.provenance.record import PartitionRecorder
-from quant_assets.settings import Model, Settings, load_settings
+from quant_assets.settings.loading import Settings, load_settings
+from quant_assets.settings.model import Model
 from quant_assets_tests.graph import PROJECT, Graph
 
 SECTOR, MONTH = "cons_staples", "2024-01"

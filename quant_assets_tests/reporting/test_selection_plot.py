@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from quant_assets.reporting.selection_plot import selection_png
-from quant_assets.settings import CandidateSettings
+from quant_assets.settings.domain import CandidateSettings
 from quant_assets.signals.selection import Selection, selection, turnover
 from quant_assets_tests.graph import PROJECT, demo_datasets
 

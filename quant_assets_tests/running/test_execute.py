@@ -19,7 +19,8 @@ from quant_assets.running.execute import RunFailedError, execute
 from quant_assets.running.instance import dagster_home
 from quant_assets.running.plan import Phase
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import conf_dir, load_settings
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.origin import conf_dir
 from quant_assets.sources.base import DELISTINGS
 from quant_assets.sources.demo import DemoSource
 from quant_assets_tests.graph import PROJECT

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from quant_assets.schemas import DATASETS
-from quant_assets.settings import CandidateSettings, load_settings
+from quant_assets.settings.domain import CandidateSettings
+from quant_assets.settings.loading import load_settings
 from quant_assets.signals.candidates import candidates, standardise
 from quant_assets.signals.indicators import dataset
 

@@ -10,30 +10,15 @@ import numba
 import numpy as np
 import polars as pl
 import pytest
-from arch.univariate import GARCH, ConstantMean, Normal, StudentsT
 from scipy.optimize import minimize
-from scipy.special import gammaln
 
 from quant_assets.market.calendar import sessions
-from quant_assets.settings import GarchSettings
-from quant_assets.signals import garch, garch_kernel
+from quant_assets.settings.domain import GarchSettings
+from quant_assets.signals import garch
+from quant_assets_tests.signals.garch_reference import DISTRIBUTIONS, PRESAMPLES, arch_fit, fit_one, plain_likelihood, simulated, values
 
 DAYS = sessions(date(2017, 1, 3), date(2020, 12, 31))
 SETTINGS = GarchSettings()
-DISTRIBUTIONS = ["normal", "t"]
-PRESAMPLES = ["backcast", "mean_square"]
-
-
-def simulated(seed: int, count: int, omega: float = 0.06, alpha: float = 0.09, beta: float = 0.88, nu: float = 6.0) -> np.ndarray:
-    """Returns in percent of a GARCH process with Student-t errors."""
-    rng = np.random.default_rng(seed)
-    errors = rng.standard_t(nu, count) * math.sqrt((nu - 2) / nu)
-    returns, variance = np.empty(count), omega / max(1.0 - alpha - beta, 0.02)
-    for t in range(count):
-        residual = math.sqrt(variance) * errors[t]
-        returns[t] = 0.03 + residual
-        variance = omega + alpha * residual**2 + beta * variance
-    return returns
 
 
 @pytest.fixture(scope="module")
@@ -46,96 +31,11 @@ def close() -> np.ndarray:
     return closes
 
 
-def fit_one(returns: np.ndarray, distribution: str, presample: str = "backcast") -> garch.GarchFits:
-    return garch.fit(returns, np.array([0]), np.array([len(returns)]), distribution, presample)
-
-
-def arch_fit(returns: np.ndarray, distribution: str = "t"):
-    errors = StudentsT() if distribution == "t" else Normal()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ConstantMean(returns, volatility=GARCH(1, 0, 1), distribution=errors, rescale=False).fit(disp="off", show_warning=False)
-
-
-def plain_likelihood(returns: np.ndarray, parameters: np.ndarray, presample: str) -> tuple[float, float]:
-    """Readable reference: log-likelihood and variance forecast; normal errors with four parameters, Student-t with nu as the fifth."""
-    mu, omega, alpha, beta, *rest = parameters
-    residuals = returns - mu
-    if presample == "mean_square":
-        before = np.mean(residuals**2)
-    else:
-        weights = 0.94 ** np.arange(min(75, len(returns)))
-        before = np.sum(weights / weights.sum() * ((returns - returns.mean()) ** 2)[:75])
-    variances = [omega + alpha * before + beta * before]
-    for residual in residuals:
-        variances.append(omega + alpha * residual**2 + beta * variances[-1])
-    variance = np.array(variances[:-1])
-    squares = residuals**2 / variance
-    if not rest:
-        return -0.5 * float(np.sum(np.log(2 * np.pi * variance) + squares)), variances[-1]
-    nu = rest[0]
-    constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(np.pi * (nu - 2))
-    return float(np.sum(constant - 0.5 * np.log(variance) - (nu + 1) / 2 * np.log1p(squares / (nu - 2)))), variances[-1]
-
-
-def values(fits: garch.GarchFits, i: int = 0) -> np.ndarray:
-    """Parameters of a window as `plain_likelihood` takes them."""
-    four = [fits.mu[i], fits.omega[i], fits.alpha[i], fits.beta[i]]
-    return np.array(four if np.isinf(fits.nu[i]) else [*four, fits.nu[i]])
-
-
 def same_bits(left: garch.GarchFits, right: garch.GarchFits, rows: np.ndarray | slice = slice(None)) -> bool:
     return all(np.array_equal(getattr(left, name)[rows], getattr(right, name), equal_nan=True) for name in vars(left))
 
 
-# --- The likelihood and its derivatives -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("presample", PRESAMPLES)
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-@pytest.mark.parametrize(("alpha", "beta", "nu"), [(0.08, 0.86, 5.0), (0.0, 0.97, 2.3), (0.4, 0.0, 40.0), (0.03, 0.97, 400.0)])
-def test_score_equals_finite_differences(distribution: str, presample: str, alpha: float, beta: float, nu: float) -> None:
-    y = simulated(5, 400)
-    y = (y - y.mean()) / y.std()
-    x = np.array([0.03, 0.05, alpha, beta, 1.0 / nu])[: 5 if distribution == "t" else 4]
-    k = len(x)
-
-    def evaluate(x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, float]:
-        score, information = np.empty(k), np.empty((k, k))
-        level, ahead = garch_kernel.evaluate(y, x, k == 5, None, presample == "mean_square", 0.7, score, information, True)
-        return level, score, information, ahead
-
-    level, score, information, ahead = evaluate(x)
-    if presample == "mean_square":
-        expected = plain_likelihood(y, np.array([*x[:4], *([nu] if k == 5 else [])]), presample)
-        assert (level, ahead) == pytest.approx(expected, rel=1e-11)
-    for i in range(k):
-        h = 1e-3 * x[i] if i == 4 else 1e-5  # a fourth-order difference; the likelihood may be evaluated beyond its bounds
-        points = [evaluate(np.where(np.arange(k) == i, x + step * h, x))[0] for step in (-2, -1, 1, 2)]
-        slope = (points[0] - 8 * points[1] + 8 * points[2] - points[3]) / (12 * h)
-        assert score[i] == pytest.approx(slope, rel=1e-6, abs=1e-5)
-    np.testing.assert_array_equal(information, information.T)
-    assert np.linalg.eigvalsh(information).min() > 0
-
-
-def test_information_is_the_variance_of_the_score() -> None:
-    # Over samples drawn from the model itself, the mean information equals the covariance of the score.
-    truth = np.array([0.1, 0.1, 0.15, 0.75, 1.0 / 7.0])
-    rng = np.random.default_rng(8)
-    scores, informations = [], []
-    for _ in range(1500):
-        score, information = np.empty(5), np.empty((5, 5))
-        errors = rng.standard_t(7, 300) * math.sqrt(5 / 7)
-        variance, y = 0.1 + 0.9 * 0.8, np.empty(300)
-        for t in range(300):
-            y[t] = truth[0] + math.sqrt(variance) * errors[t]
-            variance = truth[1] + truth[2] * (y[t] - truth[0]) ** 2 + truth[3] * variance
-        garch_kernel.evaluate(y, truth, True, None, False, 0.8, score, information, True)
-        scores.append(score)
-        informations.append(information)
-    expected = np.mean(informations, axis=0)
-    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
-    np.testing.assert_allclose(np.cov(np.array(scores).T) / scale, expected / scale, atol=0.12)
+# --- The maximum -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("presample", PRESAMPLES)
@@ -186,8 +86,9 @@ def test_arch_on_its_sp500_data() -> None:
     np.testing.assert_allclose(values(student), arch_fit(returns, "t").params, rtol=1e-3)
 
 
+@pytest.mark.parametrize("leverage", [False, True])
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-def test_arch_on_windows_of_real_prices(shared_data: Path, distribution: str) -> None:
+def test_arch_on_windows_of_real_prices(shared_data: Path, distribution: str, leverage: bool) -> None:
     # benchmarks/garch_study.py does the same with 3,300 windows.
     prices = pl.scan_parquet(shared_data / "prices_sp500_adjusted.parquet")
     names = ["AAPL", "XOM", "JPM", "JNJ", "DUK"]
@@ -198,17 +99,18 @@ def test_arch_on_windows_of_real_prices(shared_data: Path, distribution: str) ->
         returns = 100.0 * np.diff(np.log(rows["close"].to_numpy()))
         crises = [int(np.searchsorted(rows["date"].to_numpy(), np.datetime64(day))) for day in ("2008-11-28", "2020-04-30")]
         windows += [returns[end - 750 : end] for end in (*crises, *rng.integers(750, len(returns), 6))]
-    found = garch.fit(np.concatenate(windows), 750 * np.arange(len(windows)), 750 * np.arange(1, len(windows) + 1), distribution)
+    stops = 750 * np.arange(1, len(windows) + 1)
+    found = garch.fit(np.concatenate(windows), stops - 750, stops, distribution, leverage=leverage)
     assert found.converged.all()
     agreed = 0
     for i, returns in enumerate(windows):
-        oracle = arch_fit(returns, distribution)
+        oracle = arch_fit(returns, distribution, leverage)
         gain = found.loglikelihood[i] - oracle.loglikelihood
         assert gain > -1e-3
         if gain < 1e-3:
             agreed += 1
             assert math.sqrt(found.variance[i]) == pytest.approx(math.sqrt(oracle.forecast().variance.to_numpy()[-1, 0]), rel=5e-3)
-    assert agreed > 0.8 * len(windows)
+    assert agreed > (0.7 if leverage else 0.8) * len(windows)
 
 
 # --- A window alone decides -------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ import pytest
 
 from quant_assets.errors import HistoryError
 from quant_assets.partitions import month_end, month_range, month_start
-from quant_assets.settings import IndicatorSettings, load_settings
+from quant_assets.settings.domain import IndicatorSettings
+from quant_assets.settings.loading import load_settings
 from quant_assets.signals.audit import audit
 from quant_assets.signals.indicators import dataset, declared, indicators, lookback_sessions
 

@@ -5,7 +5,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from quant_assets.settings import CandidateSettings
+from quant_assets.settings.domain import CandidateSettings
 from quant_assets.signals.selection import compare, coverage, selection, turnover
 from quant_assets_tests.graph import demo_datasets
 

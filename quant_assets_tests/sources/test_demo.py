@@ -10,7 +10,8 @@ from polars.testing import assert_frame_equal
 
 from quant_assets.errors import SettingsError
 from quant_assets.market import calendar
-from quant_assets.settings import SECTORS, DemoSettings
+from quant_assets.settings.providers import DemoSettings
+from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources import base, demo
 from quant_assets.sources.demo import DemoSource
 from quant_assets.sources.demo_events import BAD_KINDS, ORIGIN, WARM_UP, gaps, schedule

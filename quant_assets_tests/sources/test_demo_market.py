@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from quant_assets.market import calendar
-from quant_assets.settings import DemoSettings
+from quant_assets.settings.providers import DemoSettings
 from quant_assets.sources.demo_draws import FloatArray
 from quant_assets.sources.demo_events import ORIGIN, WARM_UP
 from quant_assets.sources.demo_market import HALF_LIFE, Market, simulate

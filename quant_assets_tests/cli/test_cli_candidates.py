@@ -2,26 +2,25 @@
 
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.cli import main
-from quant_assets.io import DatasetStore
-from quant_assets.settings import CandidateSettings
+from quant_assets.io.store import DatasetStore
+from quant_assets.settings.domain import CandidateSettings
 from quant_assets.signals.candidates import candidates
+from quant_assets_tests.cli.conftest import Quant
 from quant_assets_tests.graph import demo_datasets
 
 DATASETS = demo_datasets()
 
 SECTORS = ("it", "re")
 AS_OF = {"2024-05": date(2024, 5, 31), "2024-06": date(2024, 6, 28)}
-Quant = Callable[..., tuple[int, str, str]]
 
 
 def indicators() -> pl.DataFrame:
@@ -63,20 +62,13 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def quant(storage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Quant]:
+def quant(storage: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Iterator[Quant]:
     """The command in this process; whatever it does, the storage stays as it was."""
-    for name, value in (("QUANT__STORAGE", str(storage)), ("QUANT__AS_OF", "2024-06-28"), ("QUANT_PROFILE", "demo")):
+    for name, value in (("QUANT__STORAGE", str(storage)), ("QUANT__AS_OF", "2024-06-28")):
         monkeypatch.setenv(name, value)
 
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["quant", "candidates", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in storage.rglob("*") if path.is_file()}
-    yield call
+    yield partial(command, "candidates")
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in storage.rglob("*") if path.is_file()} == before
 
 

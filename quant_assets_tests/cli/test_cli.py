@@ -5,8 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ import polars as pl
 import pytest
 import typer
 
-from quant_assets.cli import app, main
-from quant_assets.io import DatasetStore
-from quant_assets.settings import SECTORS
+from quant_assets.cli.commands import app
+from quant_assets.io.store import DatasetStore
+from quant_assets.settings.sectors import SECTORS
+from quant_assets_tests.cli.conftest import Outcome, Quant
 from quant_assets_tests.graph import PROJECT, SMALL, demo_datasets
 
 DATASETS = demo_datasets()
@@ -28,18 +28,6 @@ COMMANDS: dict[str, Any] = {
     for name, command in GROUP.commands.items()  # type: ignore[attr-defined]
     for below, each in ({(sub,): each for sub, each in getattr(command, "commands", {}).items()} or {(): command}).items()
 }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left on the screen."""
-
-    status: int
-    out: str
-    err: str
-
-
-Quant = Callable[..., Outcome]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -71,20 +59,11 @@ def in_a_shell(*arguments: str, **variables: str) -> Outcome:
 
 
 @pytest.fixture
-def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Quant:
+def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Quant:
     """The command in this process, on an empty storage."""
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("QUANT_PROFILE", "demo")  # the command writes it for its workers: put back afterwards
-
-    def call(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["quant", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
-
-    return call
+    return command
 
 
 def refusal(outcome: Outcome) -> str:
@@ -224,6 +203,13 @@ def test_picks_show_weights_and_forecasts_and_cut_off_nothing(quant: Quant, tmp_
 def test_picks_of_a_month_without_candidates_say_why(quant: Quant, tmp_path: Path) -> None:
     picks_written(tmp_path, 0)
     assert quant("picks").out == f"it {LAST}: no candidates; no member passed the filters (candidates.* in conf/)\n"
+
+
+def test_picks_of_a_decision_after_the_pinned_day_are_refused(quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picks_written(tmp_path, 3)
+    monkeypatch.setenv("QUANT__AS_OF", "2024-06-14")
+    message = refusal(quant("picks", "--sector", "it"))
+    assert f"the stored decision of it {LAST} was taken at {AS_OF}, after as_of 2024-06-14; set QUANT__STORAGE" in message
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from rich.table import Table
 from quant_assets.catalogue import library
 from quant_assets.errors import SettingsError
 from quant_assets.features.library import SETS, FeatureLibrary
-from quant_assets.settings import Settings
+from quant_assets.settings.loading import Settings
 from quant_assets.signals.declarations import Declared
 from quant_assets.signals.indicators import all_declared
 

@@ -1,8 +1,7 @@
 """`quant trials` on a log made by hand."""
 
-import sys
-from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,14 @@ import polars as pl
 import pytest
 
 from quant_assets.backtest.metrics import sharpe
-from quant_assets.cli import main
-from quant_assets.cli_trials import differences
+from quant_assets.cli.trials import differences
 from quant_assets.learning.boosting import TrainedModel
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 from quant_assets.trial_log import PORTFOLIO
+from quant_assets_tests.cli.conftest import Quant
 
-Quant = Callable[..., tuple[int, list[dict[str, str]], str, str]]
 AS_OFS = [date(2024, 1, 31), date(2024, 2, 29)]
 DAYS = sessions(date(2024, 1, 1), AS_OFS[-1])
 RETURNS = 0.01 * np.random.default_rng(1).standard_normal(len(DAYS))
@@ -30,22 +28,12 @@ def log(folder: Path, **overrides: Any) -> Any:
 
 
 @pytest.fixture
-def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Quant:
-    """The command in this process; gives the status, the table's rows by column, stdout and stderr."""
-    for name, value in (("QUANT__STORAGE", str(tmp_path)), ("QUANT__AS_OF", "2024-06-28"), ("QUANT_PROFILE", "demo")):
+def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Quant:
+    """The command in this process on an empty storage."""
+    for name, value in (("QUANT__STORAGE", str(tmp_path)), ("QUANT__AS_OF", "2024-06-28")):
         monkeypatch.setenv(name, value)
 
-    def call(*arguments: str) -> tuple[int, list[dict[str, str]], str, str]:
-        monkeypatch.setattr(sys, "argv", ["quant", "trials", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        lines = captured.out.splitlines()
-        head = [cell.strip() for line in lines if line.startswith("┃") for cell in line.strip("┃").split("┃")]
-        body = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
-        return int(ended.value.code or 0), [dict(zip(head, cells, strict=True)) for cells in body], captured.out, captured.err
-
-    return call
+    return partial(command, "trials")
 
 
 def test_trials_are_listed_with_what_differs(quant: Quant, tmp_path: Path) -> None:
@@ -56,10 +44,10 @@ def test_trials_are_listed_with_what_differs(quant: Quant, tmp_path: Path) -> No
     trained = TrainedModel(AS_OFS[0], 20, 100, None, None, b"model", b"{}", None, series)
     log(tmp_path, training={"seed": 3}).note_training("it", [trained])
     log(tmp_path).note_backtest(PORTFOLIO, frame, AS_OFS)
-    status, rows, out, err = quant()
-    assert (status, err) == (0, "")
-    assert "it 3, portfolio 2" in out  # the training is one that no strategy uses; the total portfolio's were chosen among it too
-    by = {(row["scope"], row["kind"], row["settings that differ from the present ones"]): row for row in rows}
+    shown = quant()
+    assert (shown.status, shown.err) == (0, "")
+    assert "it 3, portfolio 2" in shown.out  # the training is one that no strategy uses; the total portfolio's were chosen among it too
+    by = {(row["scope"], row["kind"], row["settings that differ from the present ones"]): row for row in shown.rows}
     assert set(by) == {
         ("it", "strategy", ""),
         ("it", "strategy", "candidates.long_fraction=0.2, weights.top_n=5"),
@@ -71,14 +59,14 @@ def test_trials_are_listed_with_what_differs(quant: Quant, tmp_path: Path) -> No
     assert plain["Sharpe"] == f"{sharpe(RETURNS.tolist()):.2f}"
     assert (training["first"], training["last"], training["rank IC"]) == ("2024-01-31", "2024-01-31", "+0.050")
     assert training["Sharpe"] == f"{sharpe(RETURNS[:30].tolist()) / 20**0.5:.2f}"  # type: ignore[operator]
-    assert [row["scope"] for row in quant("--sector", "energy", "-s", "it")[1]] == ["it"] * 3
-    january = quant("-s", "it", "--month", "2024-01")[1]
+    assert [row["scope"] for row in quant("--sector", "energy", "-s", "it").rows] == ["it"] * 3
+    january = quant("-s", "it", "--month", "2024-01").rows
     assert {row["last"] for row in january} == {"2024-01-31"}
 
 
 def test_nothing_tried_is_one_line(quant: Quant) -> None:
-    status, rows, _, err = quant("--sector", "it")
-    assert (status, rows, err.count("\n")) == (1, [], 1)
+    status, out, err = quant("--sector", "it")
+    assert (status, out, err.count("\n")) == (1, "", 1)
     assert "no trial up to 2024-06" in err
 
 

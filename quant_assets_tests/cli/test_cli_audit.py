@@ -2,9 +2,9 @@
 
 import io
 import json
-import sys
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,14 +12,13 @@ from rich.console import Console
 
 from quant_assets.audit import parts
 from quant_assets.audit.findings import AuditResult, Comparison
-from quant_assets.cli import main
-from quant_assets.cli_audit import chosen_parts, output
+from quant_assets.cli.audit import chosen_parts, output
 from quant_assets.errors import SettingsError
 from quant_assets.market import universe
 from quant_assets.profile import Profile
-from quant_assets.settings import SECTORS, load_settings
-
-Quant = Callable[..., tuple[int, str, str]]
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.sectors import SECTORS
+from quant_assets_tests.cli.conftest import Quant
 
 
 @pytest.fixture
@@ -28,23 +27,16 @@ def profile() -> Profile:
 
 
 @pytest.fixture
-def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Quant:
-    """The command in this process; gives the status, stdout and stderr."""
+def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Quant:
+    """The command in this process on an empty storage."""
     for name, value in {
         "QUANT__STORAGE": str(tmp_path),
         "QUANT__AS_OF": "2024-12-13",
         "QUANT__PARTITIONS__START": "2023-06",
-        "QUANT_PROFILE": "demo",
     }.items():
         monkeypatch.setenv(name, value)
 
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["quant", "audit", "lookahead", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return int(ended.value.code or 0), *capsys.readouterr()
-
-    return call
+    return partial(command, "audit", "lookahead")
 
 
 def test_quick_takes_one_sector_and_two_years_full_all_of_the_profile(profile: Profile) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -12,10 +11,12 @@ from quant_assets.audit.findings import TESTS, AuditResult, Comparison
 from quant_assets.audit.parts import QUICK_MONTHS, QUICK_SECTOR, Part, parts
 from quant_assets.audit.report import render
 from quant_assets.audit.runs import check_assets
+from quant_assets.cli.screen import console, show
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import shift_month
 from quant_assets.profile import Profile
-from quant_assets.settings import SECTORS, Settings
+from quant_assets.settings.loading import Settings
+from quant_assets.settings.sectors import SECTORS
 
 #: Failures that are told one by one; the file of --json has all of them.
 _SHOWN = 20
@@ -85,8 +86,7 @@ def write(result: AuditResult, json: Path | None, html: Path | None, settings: S
 class Steps:
     """Steps of an audit: a bar in a terminal, elsewhere a line for each."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self) -> None:
         columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._bar.add_task("starting", total=None)
@@ -102,7 +102,7 @@ class Steps:
         """Show that so many of the steps are done, and what is being done."""
         self._bar.update(self._task, description=what, completed=done, total=total)
         if self._bar.disable:
-            self._console.print(f"{done} of {total}: {what}", soft_wrap=True, highlight=False, markup=False)
+            show(f"{done} of {total}: {what}")
 
 
 def _by_asset(result: AuditResult) -> Table:

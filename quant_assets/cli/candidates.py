@@ -13,8 +13,11 @@ from quant_assets.errors import SettingsError
 from quant_assets.exports import export_candidates
 from quant_assets.partitions import RunPartitions, key, month_range, parse_key
 from quant_assets.profile import Profile
-from quant_assets.settings import CandidateSettings
+from quant_assets.settings.domain import CandidateSettings
 from quant_assets.signals.selection import Selection, compare, selection, turnover
+
+#: What is said of a month in which nobody was chosen.
+NOBODY = "no candidates; no member passed the filters (candidates.* in conf/)"
 
 _SCORES = {"composite_score": "composite", "momentum_score": "momentum", "ma_slope_score": "slope", "volatility_score": "low vol"}
 
@@ -43,13 +46,7 @@ class Shown:
 
         """
         rows = self._read("candidates").collect()
-        later = rows.filter(pl.col("as_of") > self.profile.last_session())
-        if len(later):
-            sector, month, as_of = later.select("sector", "month", "as_of").row(0)
-            raise SettingsError(
-                f"the stored decision of {sector} {month} was taken at {as_of}, after as_of {self.profile.settings.as_of}; "
-                "set QUANT__STORAGE to another folder for a view of the past and run the month there"
-            )
+        refuse_later(self.profile, rows)
         return rows.drop("month")
 
     def selected(self, settings: CandidateSettings) -> dict[str, Selection]:
@@ -66,6 +63,22 @@ class Shown:
         keys = [key(sector, month) for sector in self.sectors for month in self.run.months]
         # A month that was written before it was over would be compared with one that is.
         return self.profile.store.read(self.profile.datasets[name], keys, lambda each: self.profile.known_through(parse_key(each)[1]))
+
+
+def refuse_later(profile: Profile, rows: pl.DataFrame) -> None:
+    """Refuse stored candidates of which some were decided later than the pinned last session.
+
+    Raises:
+        SettingsError: names the first such decision.
+
+    """
+    later = rows.filter(pl.col("as_of") > profile.last_session())
+    if len(later):
+        sector, month, as_of = later.select("sector", "month", "as_of").row(0)
+        raise SettingsError(
+            f"the stored decision of {sector} {month} was taken at {as_of}, after as_of {profile.settings.as_of}; "
+            "set QUANT__STORAGE to another folder for a view of the past and run the month there"
+        )
 
 
 def changed(present: CandidateSettings, changes: Sequence[str]) -> CandidateSettings:
@@ -132,7 +145,7 @@ def output(shown: Shown, changes: Sequence[str], *, comparing: bool, export: str
 
 def _month(sector: str, as_of: date, rows: pl.DataFrame) -> Iterator[str | Table]:
     if rows.is_empty():
-        yield f"{sector} {as_of:%Y-%m}: no candidates; no member passed the filters (candidates.* in conf/)"
+        yield f"{sector} {as_of:%Y-%m}: {NOBODY}"
         return
     eligible, members = rows.select("eligible_count", "universe_count").row(0)
     yield f"{sector}, decided at the close of {as_of}: {eligible} of {members} members eligible"

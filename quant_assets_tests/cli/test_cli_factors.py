@@ -1,23 +1,20 @@
 """`quant factors` on a tear sheet made by hand."""
 
-import sys
-from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from quant_assets.cli import main
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.schemas import DATASETS
-
-Quant = Callable[..., tuple[int, str, str]]
+from quant_assets_tests.cli.conftest import Quant
 
 
 @pytest.fixture
-def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Quant:
-    """The command in this process; gives the status, stdout and stderr."""
+def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Quant:
+    """The command in this process; on a storage with two months."""
     head = {"sector": "it", "as_of": date(2024, 6, 28), "kind": "feature", "page_file": "factor_tear_sheet/it/2024-06/factors.html"}
     counts = dict.fromkeys(("months", "ic_sessions", "quantile_sessions", "turnover_sessions", "rank_sessions"), 24)
     rows = [
@@ -27,17 +24,10 @@ def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     dataset = DATASETS["factor_tear_sheet"]
     DatasetStore(str(tmp_path / "demo")).write(dataset, pl.DataFrame(rows, schema=dataset.empty().schema), ["2024-06|it"])
     DatasetStore(str(tmp_path / "demo")).write(dataset, dataset.empty(), ["2024-05|it"])
-    for name, value in (("QUANT__STORAGE", str(tmp_path)), ("QUANT__AS_OF", "2024-08-30"), ("QUANT_PROFILE", "demo")):
+    for name, value in (("QUANT__STORAGE", str(tmp_path)), ("QUANT__AS_OF", "2024-08-30")):
         monkeypatch.setenv(name, value)
 
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["quant", "factors", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        found = capsys.readouterr()
-        return int(left.value.code or 0), found.out, found.err
-
-    return call
+    return partial(command, "factors")
 
 
 def test_the_strongest_come_first_and_the_page_last(quant: Quant, tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
-"""The partitioned Parquet store and the Dagster IO manager over it: a local folder or any fsspec URL.
+"""The partitioned Parquet store: a local folder or any fsspec URL.
 
 A partition is one file, `<asset>/sector=<slug>/month=<YYYY-MM>/part-0.parquet`, replaced as a whole: a reader, or a
 machine that lost power, sees the old rows or the new ones. Files that are not rows (models, reports) stand under
-`artifacts/` and are named by a row, which is written after them. What the rows mean is in `schemas`.
+`artifacts/` and are named by a row, which is written after them. What the rows mean is in `schemas`, what a file says of itself in
+`partition_file`.
 """
 
 import contextlib
 import glob
-import hashlib
 import io
 import os
 import tempfile
@@ -15,47 +15,24 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-import dagster as dg
 import fsspec
 import polars as pl
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from fsspec.implementations.local import LocalFileSystem
 
 from quant_assets.errors import DatasetError, MissingPartitionError
-from quant_assets.partitions import describe, month_of, parse_key
+from quant_assets.io.partition_file import Recorded, content_of, read_recorded, written
+from quant_assets.partitions import describe, parse_key
 from quant_assets.schemas import Column, Dataset
-from quant_assets.settings import SECTORS
+from quant_assets.settings.sectors import SECTORS
 
 _PART = "part-0.parquet"
-_KNOWN_THROUGH = "known_through"
-_CONTENT = "content"
-_MADE_BY = "made_by"
-_SCHEMA = "ARROW:schema"  # where Arrow's writers keep the schema as text
 _STALE_SECONDS = 3600
 _WRITERS = 8  # the disk flushes the files of several writers together: 0.5 instead of 5 ms each
 _State = tuple[int, int, int]  # inode, time of change in nanoseconds, size: a file that was replaced has another
 _SECTOR_ORDER = {sector: position for position, sector in enumerate(SECTORS)}
-
-
-class Recorded(NamedTuple):
-    """What the file of a partition says of itself.
-
-    Attributes:
-        known_through: last session that its rows take account of; None where it was not told.
-        same_columns: whether it was written with the columns that the dataset has now.
-        content: hash of columns and rows as they were written; None in a file that another program wrote.
-        made_by: what the rows follow from, as `provenance` has written it; None where it was not told.
-
-    """
-
-    known_through: date | None
-    same_columns: bool
-    content: str | None = None
-    made_by: str | None = None
 
 
 class DatasetStore:
@@ -186,7 +163,7 @@ class DatasetStore:
         """
         path = self.path(dataset, partition_key)
         try:
-            return _content(repr(dataset.schema).encode(), self._fs.cat_file(path))
+            return content_of(repr(dataset.schema).encode(), self._fs.cat_file(path))
         except OSError as error:
             raise _unreadable(path, error) from None
 
@@ -243,12 +220,10 @@ class DatasetStore:
             # One partition's rows at a time: all of them together would be a second copy of a frame that may be large.
             rows = frame[rows_of[key]].select(list(dataset.schema)) if key in rows_of else empty
             known = None if known_through is None else known_through(key)
-            told = None if made_by is None else made_by(key)
-            metadata = ({} if known is None else {_KNOWN_THROUGH: known.isoformat()}) | ({} if told is None else {_MADE_BY: told})
-            written, content = _parquet(rows, columns, metadata)
-            state = self._replace(path, written)
+            content, recorded = written(rows, columns, known, None if made_by is None else made_by(key))
+            state = self._replace(path, content)
             if state is not None:
-                self._checked[path] = (state, Recorded(known, True, content, told), dataset.columns)
+                self._checked[path] = (state, recorded, dataset.columns)
             return len(rows)
 
         with ThreadPoolExecutor(_WRITERS) as pool:
@@ -332,16 +307,9 @@ class DatasetStore:
                 if before == state and columns is dataset.columns:
                     return found
             with open(path, "rb") if self.local else contextlib.nullcontext(source) as file:
-                recorded = pl.read_parquet_metadata(file)
-                file.seek(0)
-                same = recorded.get(_SCHEMA) == _recorded_schema(tuple(dataset.schema.items()))
-                if not same:  # another writer's text; reading the schema takes three times as long as reading the metadata
-                    same = _same_schema(pl.read_parquet_schema(file), dataset)
-                file.seek(0)
+                found = read_recorded(file, dataset)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(path, error) from None
-        known = date.fromisoformat(recorded[_KNOWN_THROUGH]) if recorded.get(_KNOWN_THROUGH) else None
-        found = Recorded(known, same, recorded.get(_CONTENT), recorded.get(_MADE_BY))
         if state is not None:
             self._checked[path] = (state, found, dataset.columns)
         return found
@@ -380,113 +348,6 @@ class DatasetStore:
         return state
 
 
-class ParquetIOManager(dg.IOManager):
-    """Writes a run's output split by partition and loads any set of partitions as one LazyFrame.
-
-    An input's metadata may say `{"absent": "skip"}`: partitions that do not exist are left out (the total portfolio over
-    the sectors that are there), `{"absent": "before"}`: so are those before the run's months (the history of a report), or
-    `{"absent": "future"}`: so are those of months that have not begun at the last closed session.
-    """
-
-    def __init__(
-        self,
-        store: DatasetStore,
-        datasets: Mapping[str, Dataset],
-        last_session: Callable[[], date],
-        known_through: Callable[[str, int], date],
-        recorder: "Recorder | None" = None,
-        on_written: Callable[[str, int], None] | None = None,
-    ) -> None:
-        self.store = store
-        self._datasets = datasets
-        self._last_session = last_session
-        self._known_through = known_through
-        #: Tells what partitions follow from; None where nothing is recorded.
-        self.recorder = recorder
-        self._on_written = on_written
-        #: What the step in hand has read: the hash of the rows of each partition, by dataset.
-        self._step: tuple[str, str] | None = None
-        self._contents: dict[str, dict[str, str | None]] = {}
-
-    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame) -> None:
-        """Write the partitions of the run and record the rows of each."""
-        dataset = self._datasets[context.asset_key.path[-1]]
-        frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
-        matures = int((context.definition_metadata or {}).get("matures_months", 0))
-        keys = context.asset_partition_keys
-        made_by = None if self.recorder is None else self.recorder.made_by(dataset.name, self._read_by(context))
-        before = self._contents_of(dataset, keys)
-        rows = self.store.write(dataset, frame, keys, lambda key: self._known_through(parse_key(key)[1], matures), made_by)
-        context.step_context.set_data_version(context.asset_key, self._data_version(context, before, self._contents_of(dataset, keys)))
-        context.add_output_metadata({"rows_of_run": sum(rows.values()), "partitions_of_run": len(rows)})
-        if self._on_written is not None:
-            self._on_written(dataset.name, len(rows))
-
-    def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
-        """Load the mapped partitions."""
-        dataset = self._datasets[context.asset_key.path[-1]]
-        keys: Sequence[str] = context.asset_partition_keys if context.has_asset_partitions else []
-        absent = (context.definition_metadata or {}).get("absent")
-        last = max([parse_key(context.step_context.partition_key_range.end)[1], *(parse_key(key)[1] for key in keys)])
-        if absent == "skip":
-            gone = set(self.store.missing(dataset, keys))
-            months = {parse_key(key)[1] for key in keys} - {parse_key(key)[1] for key in keys if key not in gone}
-            # A month without any sector stays among the keys: reading it raises the error that names it.
-            keys = [key for key in keys if key not in gone or parse_key(key)[1] in months]
-        elif absent is not None:
-            if absent == "future":
-                optional = [key for key in keys if parse_key(key)[1] > month_of(self._last_session())]
-            else:
-                first = parse_key(context.step_context.partition_key_range.start)[1]
-                optional = [key for key in keys if parse_key(key)[1] < first]
-            gone = set(self.store.missing(dataset, optional))
-            keys = [key for key in keys if key not in gone]
-        upstream = context.upstream_output
-        matures = int((upstream.definition_metadata or {}).get("matures_months", 0)) if upstream is not None else 0
-
-        def needed(key: str) -> date:
-            # Of what matures, no more is needed than the run itself takes account of.
-            return min(self._known_through(parse_key(key)[1], matures), self._known_through(last, 0))
-
-        frame, contents = self.store.read_with_contents(dataset, keys, needed)
-        self._read_by(context)[dataset.name] = contents
-        return frame
-
-    def _read_by(self, context: dg.InputContext | dg.OutputContext) -> dict[str, dict[str, str | None]]:
-        step = (context.step_context.run_id, context.step_context.step.key)
-        if step != self._step:
-            self._step, self._contents = step, {}
-        return self._contents
-
-    def _contents_of(self, dataset: Dataset, keys: Sequence[str]) -> dict[str, str | None]:
-        gone = set(self.store.missing(dataset, keys))
-        return {key: None if key in gone else self.store.recorded(dataset, key).content for key in keys}
-
-    def _data_version(self, context: dg.OutputContext, before: Mapping[str, str | None], after: Mapping[str, str | None]) -> dg.DataVersion:
-        """Dagster's data version of the run's partitions, by which it tells what is downstream of a change.
-
-        Dagster gives all partitions of a run the same one. So that rows which came out as they were do not count as new, a run
-        that changes nothing keeps the version that they have.
-        """
-        if before == after:
-            storage, tag = context.step_context.instance.event_log_storage, DATA_VERSION_TAG
-            tags = storage.get_latest_tags_by_partition(
-                context.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, [tag], asset_partitions=list(after)
-            )
-            kept = {tags.get(key, {}).get(tag) for key in after}
-            if len(kept) == 1 and (version := kept.pop()) is not None:
-                return dg.DataVersion(version)
-        whole = hashlib.blake2b("".join(f"{key}{content}" for key, content in after.items()).encode(), digest_size=16)
-        return dg.DataVersion(whole.hexdigest())
-
-
-class Recorder(Protocol):
-    """Tells what a partition's rows follow from."""
-
-    def made_by(self, name: str, contents: Mapping[str, Mapping[str, str | None]]) -> Callable[[str], str]:
-        """The text to record for each partition of a run, from the hashes of the partitions that it has read."""
-
-
 def sorted_keys(keys: Iterable[str]) -> list[str]:
     """Partition keys in order of sector (GICS) and month, each once."""
 
@@ -497,50 +358,8 @@ def sorted_keys(keys: Iterable[str]) -> list[str]:
     return sorted(set(keys), key=order)
 
 
-def _same_schema(found: Mapping[str, Any], dataset: Dataset) -> bool:
-    return list(found.items()) == list(dataset.schema.items())  # the order too: files are read side by side
-
-
 def _state(found: os.stat_result) -> _State:
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _content(columns: bytes, written: bytes) -> str:
-    """Hash of columns and rows of a file: its footer, whose length stands before the last four bytes, is left out."""
-    return _hash_of(columns, written[: len(written) - 8 - int.from_bytes(written[-8:-4], "little")])
-
-
-def _hash_of(columns: bytes, rows: bytes) -> str:
-    """Hash of columns and rows as they are written.
-
-    Of the file rather than of the values: it is there already, has no bits where a value is null, and is a fifth as long. The same
-    rows give the same hash on every machine; a new version of Arrow may write them otherwise.
-    """
-    made = hashlib.blake2b(columns, digest_size=16)
-    made.update(rows)
-    return made.hexdigest()
-
-
-@cache
-def _recorded_schema(columns: tuple[tuple[str, Any], ...]) -> str | None:
-    """The text by which a file that is written now records these columns."""
-    return pl.read_parquet_metadata(io.BytesIO(_parquet(pl.DataFrame(schema=pl.Schema(columns)), b"", {})[0])).get(_SCHEMA)
-
-
-def _parquet(rows: pl.DataFrame, columns: bytes, metadata: Mapping[str, str]) -> tuple[bytes, str]:
-    """Content of a file that records the metadata and the hash of its rows, and that hash.
-
-    Arrow's writer takes half of Polars' time for files as wide and short as these, and lets the hash follow the rows.
-    """
-    import pyarrow.parquet as pq
-
-    table, file = rows.to_arrow(), io.BytesIO()
-    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
-    with pq.ParquetWriter(file, table.schema, compression="lz4", use_dictionary=texts or False) as writer:
-        writer.write_table(table)
-        content = _hash_of(columns, file.getvalue())  # the footer is still to come
-        writer.add_key_value_metadata({_CONTENT: content, **metadata})
-    return file.getvalue(), content
 
 
 def _unreadable(path: str, error: Exception) -> DatasetError:

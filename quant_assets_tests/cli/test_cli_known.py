@@ -1,22 +1,20 @@
 """`quant known` on a storage made by hand: statements with a restatement, a statement of a ticker that moves in, macro estimates."""
 
-import sys
-from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from quant_assets.cli import main
-from quant_assets.io import DatasetStore
+from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import month_end
+from quant_assets_tests.cli.conftest import Quant
 from quant_assets_tests.graph import demo_datasets
 
 DATASETS = demo_datasets()
 Q1, Q2 = date(2024, 3, 31), date(2024, 6, 30)
-Quant = Callable[..., tuple[int, list[dict[str, str]], str]]
 
 
 def _statement(ticker: str, end: date, known_at: date, revenue: float, panel_from: date | None = None) -> dict[str, Any]:
@@ -34,8 +32,8 @@ def _statement(ticker: str, end: date, known_at: date, revenue: float, panel_fro
 
 
 @pytest.fixture
-def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Quant:
-    """The command in this process; gives the status, the table's rows by column, and stderr."""
+def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Quant:
+    """The command in this process on that storage."""
     store = DatasetStore(str(tmp_path / "demo"))
     statements = [
         _statement("A", Q1, date(2024, 5, 2), 10.0),
@@ -57,20 +55,10 @@ def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         orient="row",
     )
     store.write(DATASETS["macro"], macro, months, month_end)
-    for name, value in (("QUANT__STORAGE", str(tmp_path)), ("QUANT__AS_OF", "2024-08-30"), ("QUANT_PROFILE", "demo")):
+    for name, value in (("QUANT__STORAGE", str(tmp_path)), ("QUANT__AS_OF", "2024-08-30")):
         monkeypatch.setenv(name, value)
 
-    def call(*arguments: str) -> tuple[int, list[dict[str, str]], str]:
-        monkeypatch.setattr(sys, "argv", ["quant", "known", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        lines = captured.out.splitlines()
-        head = [cell.strip() for line in lines if line.startswith("┃") for cell in line.strip("┃").split("┃")]
-        body = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
-        return int(ended.value.code or 0), [dict(zip(head, cells, strict=True)) for cells in body], captured.err
-
-    return call
+    return partial(command, "known")
 
 
 @pytest.mark.parametrize(
@@ -87,14 +75,14 @@ def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 )
 def test_statements_as_they_were_known(quant: Quant, arguments: tuple[str, ...], expected: list[tuple[str, str, str]]) -> None:
     for sector in ((), ("--sector", "it")):
-        status, rows, err = quant("fundamentals", "--as-of", *arguments, *sector)
-        assert (status, err) == (0, "")
-        assert [(row["ticker"], row["period_end"], row["revenue"]) for row in rows] == expected
+        shown = quant("fundamentals", "--as-of", *arguments, *sector)
+        assert (shown.status, shown.err) == (0, "")
+        assert [(row["ticker"], row["period_end"], row["revenue"]) for row in shown.rows] == expected
 
 
 def test_macro_as_it_was_known(quant: Quant) -> None:
     def values(*arguments: str) -> list[tuple[str, str]]:
-        return [(row["period"], row["value"]) for row in quant("macro", *arguments)[1]]
+        return [(row["period"], row["value"]) for row in quant("macro", *arguments).rows]
 
     assert values("--as-of", "2024-06-05") == [("2024-01-01", "1")]
     assert values("--as-of", "2024-06-07") == [("2023-10-01", "0.9"), ("2024-01-01", "1.1")]
@@ -114,13 +102,13 @@ def test_macro_as_it_was_known(quant: Quant) -> None:
     ],
 )
 def test_mistakes_are_one_line(quant: Quant, arguments: str, message: str) -> None:
-    status, rows, err = quant(*arguments.split())
-    assert (status, rows, err.count("\n")) == (1, [], 1)
+    status, out, err = quant(*arguments.split())
+    assert (status, out, err.count("\n")) == (1, "", 1)
     assert message in err
 
 
 def test_a_hole_between_is_no_answer(quant: Quant, tmp_path: Path) -> None:
     store = DatasetStore(str(tmp_path / "demo"))
     Path(store.path(DATASETS["macro"], "2024-06")).unlink()
-    assert "2024-06" in quant("macro", "--as-of", "2024-08-30")[2]
-    assert quant("macro", "--as-of", "2024-05-31")[0] == 0
+    assert "2024-06" in quant("macro", "--as-of", "2024-08-30").err
+    assert quant("macro", "--as-of", "2024-05-31").status == 0

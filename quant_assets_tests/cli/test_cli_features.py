@@ -2,10 +2,10 @@
 
 import pytest
 
-from quant_assets.documentation import Line, as_markdown, documented
+from quant_assets.cli.features import Line, as_markdown, documented
 from quant_assets.errors import SettingsError
 from quant_assets.features import fundamental
-from quant_assets.settings import load_settings
+from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import demo_datasets
 
 SETTINGS = load_settings("demo")

@@ -13,7 +13,7 @@ from quant_assets.market.point_in_time import known, newest
 from quant_assets.partitions import key, month_of, month_range, parse_key
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
-from quant_assets.settings import SECTORS
+from quant_assets.settings.sectors import SECTORS
 
 
 def rows_known(

@@ -1,0 +1,27 @@
+"""The `quant` command: thin, over the same assets, store and plan as the web UI.
+
+What each command takes, with its help, is in `commands`; what it does and prints is in the module of its name.
+"""
+
+from typing import NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+
+from quant_assets.cli.commands import app
+from quant_assets.errors import InterruptedRunError, QuantError
+
+
+def main() -> None:
+    """Entry point: a QuantError is one line and exit status 1, not a traceback."""
+    try:
+        app(standalone_mode=True)
+    except QuantError as error:
+        fail(error)
+
+
+def fail(error: Exception) -> NoReturn:
+    """Print an error that the user can mend, each of its lines as one, and leave."""
+    for line in str(error).splitlines():
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(line)}")
+    raise SystemExit(130 if isinstance(error, InterruptedRunError) else 1)

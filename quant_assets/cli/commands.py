@@ -1,0 +1,382 @@
+"""What each command of `quant` takes, with its help; its body is imported when it is called, so that help and mistakes take no time.
+
+A body is imported after the session is made: the definitions of the assets are those of the profile in the environment.
+"""
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quant_assets.cli.screen import console, show
+from quant_assets.cli.session import Session
+from quant_assets.errors import SettingsError
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.sectors import SECTORS
+
+app = typer.Typer(
+    help="Stock selection and forecasting by sector and month: run the pipeline, look at picks and at what exists.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", "-p", help="Profile in conf/profiles, such as demo or files [default: QUANT_PROFILE, else demo].")
+]
+SectorOption = Annotated[
+    list[str] | None, typer.Option("--sector", "-s", help="Sector slug; several by commas or repeated [default: all eleven].")
+]
+FromOption = Annotated[str | None, typer.Option("--from", help="First month, YYYY-MM [default: the --to month].")]
+ToOption = Annotated[str | None, typer.Option("--to", help="Last month, YYYY-MM [default: the newest month].")]
+
+
+@app.command()
+def run(
+    sector: SectorOption = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            "--select",
+            help="Assets: 'ohlcv..labels', 'ohlcv,prices', or a Dagster selection such as 'group:signals' [default: every asset].",
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors computed at the same time.")] = os.cpu_count() or 1,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Compute earlier months again that other code or settings have made, and what reads them.")
+    ] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Materialise assets for sectors and months; earlier months that windows need are added where they are missing.
+
+    Earlier months that other code or settings have made are used as they are, and named; `--refresh` computes them again.
+
+    Examples:
+
+        quant run --sector healthcare --from 2024-01 --to 2024-12
+
+        quant run -p files -s it -s healthcare --from 2015-01 --to 2016-12
+
+        quant run --sector energy --to 2024-06 --select 'group:signals'
+    """
+    session = Session(profile)
+    months, chosen = session.months(first, last), session.sectors(sector)
+    from quant_assets.cli.run import materialise
+
+    materialise(session.profile, chosen, *months, select=select, workers=workers, refresh=refresh)
+
+
+@app.command()
+def picks(
+    sector: SectorOption = None,
+    month: Annotated[str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show the candidates and weights of a month.
+
+    Examples:
+
+        quant picks --sector healthcare --month 2024-06
+
+        quant picks --profile files --sector it --month 2016-06
+    """
+    session = Session(profile)
+    chosen = session.months(month, month)[1]
+    from quant_assets.cli.picks import output
+
+    for name in session.sectors(sector) if sector else session.sectors_with("candidates", chosen):
+        for each in output(session.profile, name, chosen):
+            show(each)
+
+
+@app.command()
+def candidates(
+    sector: SectorOption = None,
+    month: Annotated[str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: --from and --to].")] = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Two selections side by side.")] = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--with", help="Select with candidates.NAME=VALUE from the stored indicators; may be repeated.")
+    ] = None,
+    export: Annotated[
+        str | None, typer.Option("--export", help="Write year=YYYY/month=M with Parquet and JSON for each sector into this folder.")
+    ] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show candidates, compare selections under changed settings, or export them; nothing in the storage changes.
+
+    `--compare` alone sets the stored candidates against the selection under the present settings, with `--with` the present settings
+    against changed ones.
+
+    Examples:
+
+        quant candidates --sector healthcare --month 2024-06
+
+        quant candidates -s it --compare --with candidates.momentum_weight=0.6
+
+        quant candidates --from 2024-01 --compare
+
+        quant candidates -s it --from 2024-01 --to 2024-06 --export exported
+    """
+    if month is not None and (first is not None or last is not None):
+        raise SettingsError("--month is one month and --from with --to a range; give one of the two")
+    session = Session(profile)
+    months = session.months(month or first, month or last)
+    from quant_assets.cli.candidates import Shown, output
+
+    read = "indicators" if changes else "candidates"
+    chosen = session.sectors(sector) if sector else session.sectors_with(read, months[1])
+    for each in output(Shown(session.profile, chosen, *months), changes or [], comparing=compare, export=export):
+        show(each)
+
+
+@app.command()
+def known(
+    dataset: Annotated[str, typer.Argument(help="Dataset with a column known_at: fundamentals, macro, labels or delistings.")],
+    as_of: Annotated[str, typer.Option("--as-of", help="Day of the question, YYYY-MM-DD.")],
+    sector: SectorOption = None,
+    ticker: Annotated[list[str] | None, typer.Option("--ticker", "-t", help="Ticker; may be repeated [default: all].")] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="Of each ticker or series the newest period alone.")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what was known at a day: each period in the version that was in force at its close, from the stored months.
+
+    Examples:
+
+        quant known fundamentals --sector it --as-of 2016-06-30 --ticker AAPL
+
+        quant known macro --as-of 2016-06-30 --newest
+    """
+    session = Session(profile)
+    from quant_assets.cli.known import output, rows_known
+
+    try:
+        day = date.fromisoformat(as_of)
+    except ValueError:
+        raise SettingsError(f"--as-of {as_of} is not a day; write it as YYYY-MM-DD, for example 2016-06-30") from None
+    chosen = session.sectors(sector) if sector else []
+    for each in output(rows_known(session.profile, dataset, chosen, day, ticker or [], only_newest=newest), dataset, day):
+        show(each)
+
+
+audit_app = typer.Typer(help="Prove that nothing of the graph uses the future.", no_args_is_help=True, rich_markup_mode="markdown")
+app.add_typer(audit_app, name="audit")
+
+
+@audit_app.command()
+def lookahead(
+    sector: SectorOption = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    asset: Annotated[
+        list[str] | None, typer.Option("--asset", "-a", help="Only this asset and what it reads; may be repeated [default: all].")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full/--quick", help="Every month and sector at cuts a year apart, or one sector's last two years.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Write every comparison into this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with each failure into this file.")] = None,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors audited at the same time.")] = os.cpu_count() or 1,
+    profile: ProfileOption = None,
+) -> None:
+    """Compute the graph again on altered inputs and compare: what was known by a day must not change with what came after it.
+
+    The inputs are cut off at several days, replaced by random values after them, published later, shuffled, shortened, and without one
+    ticker. Everything runs in a temporary folder; the storage is not touched. Exit status 1 where something differs.
+
+    Examples:
+
+        quant audit lookahead
+
+        quant audit lookahead -p files -s energy --from 2014-01 --to 2015-12
+
+        quant audit lookahead --asset features --html audit.html
+
+        quant audit lookahead --full --workers 8
+    """
+    session = Session(profile)
+    from quant_assets.audit.parts import audit_parts
+    from quant_assets.cli.audit import Steps, chosen_parts, output, write
+    from quant_assets.running.bookkeeping import relax
+
+    relax()
+    chosen = chosen_parts(session.profile, session.sectors(sector) if sector else [], first, last, asset or [], full=full)
+    with Steps() as steps:
+        result = audit_parts(chosen, workers, steps.advance)
+    for each in output(result):
+        show(each)
+    for line in write(result, json, html, session.settings):
+        show(line)
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def trials(
+    sector: SectorOption = None,
+    month: Annotated[
+        str | None, typer.Option("--month", "-m", help="Trials known at its end, YYYY-MM [default: the newest month].")
+    ] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show every set of settings that was trained or back-tested, by sector and for the total portfolio, with Sharpe ratio and rank IC.
+
+    Their number and the variance of their Sharpe ratios are what the deflated Sharpe ratio in reports and backtests uses.
+
+    Examples:
+
+        quant trials --sector healthcare
+
+        quant trials --profile files --sector it --month 2016-06
+    """
+    session = Session(profile)
+    from quant_assets.cli.trials import output
+    from quant_assets.trial_log import PORTFOLIO
+
+    chosen = session.sectors(sector) if sector else [*SECTORS, PORTFOLIO]
+    for each in output(session.profile, chosen, session.months(month, month)[1]):
+        show(each)
+
+
+@app.command()
+def status(sector: SectorOption = None, profile: ProfileOption = None) -> None:
+    """Show which partitions exist, by asset and sector: first and last month, how many, and how many are missing between.
+
+    Examples:
+
+        quant status
+
+        quant status --profile files --sector healthcare
+    """
+    session = Session(profile)
+    from quant_assets.cli.status import output
+
+    for each in output(session, session.sectors(sector)):
+        show(each)
+
+
+@app.command()
+def stale(sector: SectorOption = None, profile: ProfileOption = None) -> None:
+    """Show which stored months would be computed otherwise today, and why: changed code, settings, inputs or files.
+
+    Examples:
+
+        quant stale
+
+        quant stale --profile files --sector healthcare
+    """
+    session = Session(profile)
+    from quant_assets.cli.stale import output
+
+    for each in output(session.profile, session.sectors(sector)):
+        show(each)
+
+
+@app.command()
+def repro(
+    partition: Annotated[str, typer.Option("--partition", help="Partition such as '2016-06|healthcare', or 2016-06 across sectors.")],
+    asset: Annotated[str, typer.Option("--asset", "-a", help="Asset, such as weights.")],
+    keep: Annotated[bool, typer.Option("--keep", help="Leave what was computed again for a look.")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Compute a partition and all that it follows from again, from the recorded settings, and compare the hashes of the rows.
+
+    Nothing stored changes. Exit status 1 where rows differ; the table says why, or that they are not reproducible.
+
+    Examples:
+
+        quant repro --partition '2024-06|healthcare' --asset weights
+
+        quant repro --partition '2016-06|it' --asset predictions --keep
+    """
+    session = Session(profile)
+    from quant_assets.audit.reproduction import recompute
+    from quant_assets.cli.repro import output
+    from quant_assets.running.bookkeeping import relax
+
+    relax()
+    found = recompute(session.profile, asset, partition, keep=keep)
+    for each in output(found):
+        show(each)
+    if not found.reproduced:
+        raise typer.Exit(1)
+
+
+@app.command()
+def features(
+    only: Annotated[str | None, typer.Option("--set", help="One ready-made set, module of yours, or 'indicators' [default: all].")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Show every declared indicator and feature: inputs, lookback in sessions, unit, lag, meaning and source.
+
+    Examples:
+
+        quant features --set core
+
+        quant features --profile files --markdown
+    """
+    from quant_assets.cli.features import as_markdown, as_table, documented
+
+    lines = documented(load_settings(profile), only)
+    if markdown:
+        show(as_markdown(lines))
+    elif console.is_terminal:
+        console.print(as_table(lines))  # folded to the window
+    else:
+        show(as_table(lines))
+
+
+@app.command()
+def factors(
+    sector: SectorOption = None,
+    month: Annotated[str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")] = None,
+    factor: Annotated[str | None, typer.Option("--factor", "-f", help="One factor at every horizon [default: the strongest].")] = None,
+    horizon: Annotated[int | None, typer.Option("--horizon", help="Sessions ahead [default: weights.horizon].")] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what factors (features, candidate scores, models) were worth up to a month, and where the page with the plots is.
+
+    Examples:
+
+        quant factors --sector healthcare --month 2024-06
+
+        quant factors -s it --factor momentum_12_1
+    """
+    session = Session(profile)
+    chosen = session.months(month, month)[1]
+    from quant_assets.cli.factors import output
+
+    for name in session.sectors(sector) if sector else session.sectors_with("factor_tear_sheet", chosen):
+        for each in output(session.profile, name, chosen, factor, horizon):
+            show(each)
+
+
+@app.command()
+def demo(workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors at the same time.")] = os.cpu_count() or 1) -> None:
+    """Run every asset of two sectors over the last three years of the simulated market, then show picks and report.
+
+    Example:
+
+        quant demo
+    """
+    session = Session("demo")
+    from quant_assets.cli.picks import output, report_url
+    from quant_assets.cli.run import materialise
+    from quant_assets.partitions import shift_month
+
+    last = session.profile.last_month()
+    chosen = ["healthcare", "it"]
+    materialise(session.profile, chosen, shift_month(last, -35), last, select=None, workers=workers)
+    for name in chosen:
+        for each in output(session.profile, name, last):
+            show(each)
+    for name in chosen:
+        show(f"report: {report_url(session.profile, name, last)}")
+    console.print("next: [bold]make ui[/] opens the web UI, [bold]quant --help[/] lists the commands")

@@ -1,0 +1,53 @@
+"""Body of `quant picks`: the candidates of a month with their weights and forecasts. Writes nothing."""
+
+from collections.abc import Iterator
+
+from rich.markup import escape
+from rich.table import Table
+
+from quant_assets.cli.candidates import NOBODY, refuse_later
+from quant_assets.partitions import key
+from quant_assets.profile import Profile
+
+
+def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
+    """What the command prints of a sector.
+
+    Raises:
+        MissingPartitionError: the month has not been run.
+        SettingsError: the decision was taken later than the pinned last session.
+
+    """
+    candidates, weights = (profile.store.read(profile.datasets[name], [key(sector, month)]).collect() for name in ("candidates", "weights"))
+    refuse_later(profile, candidates)
+    if candidates.is_empty():
+        yield f"{sector} {month}: {NOBODY}"
+        return
+    joined = candidates.join(weights.select("ticker", "weight", "score", "score_source"), on="ticker", how="left")
+    joined = joined.sort("candidate_type", "selection_rank")
+    table = Table()
+    forecast_name = f"{profile.settings.weights.horizon}-day forecast"
+    for name in ("side", "rank", "ticker", "composite", "momentum", "slope", "low vol", "weight", forecast_name):
+        table.add_column(name, justify="left" if name in ("side", "ticker") else "right")
+    for row in joined.iter_rows(named=True):
+        forecast = row["score"] if row["score_source"] == "prediction" else None
+        table.add_row(
+            row["candidate_type"],
+            str(row["selection_rank"]),
+            escape(row["ticker"]),
+            *(_number(row[name], "+.2f") for name in ("composite_score", "momentum_score", "ma_slope_score", "volatility_score")),
+            _number(row["weight"], ".1%"),
+            _number(forecast, "+.2%"),
+        )
+    yield f"{sector}, decided at the close of {candidates['as_of'][0]}"
+    yield table
+
+
+def report_url(profile: Profile, sector: str, month: str) -> str:
+    """Where the report of a sector and month is."""
+    rows = profile.store.read(profile.datasets["ops_report"], [key(sector, month)]).collect()
+    return profile.store.artifact_url(rows["report_file"][0])
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

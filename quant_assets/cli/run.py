@@ -1,0 +1,102 @@
+"""Body of `quant run`: the plan over the assets is carried out, and what the user must know of it is said before."""
+
+from collections.abc import Sequence
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from quant_assets.cli.screen import console, show
+from quant_assets.definitions import build_defs
+from quant_assets.errors import InterruptedRunError, SettingsError
+from quant_assets.profile import Profile
+from quant_assets.running.execute import execute
+from quant_assets.running.instance import dagster_home, records
+from quant_assets.running.plan import Planner, joined, total_outputs
+from quant_assets.settings.sectors import SECTORS
+
+
+def materialise(
+    profile: Profile, sectors: Sequence[str], first: str, last: str, *, select: str | None, workers: int, refresh: bool = False
+) -> None:
+    """Compute assets of sectors and months, and the earlier months that they need.
+
+    Args:
+        profile: whose assets.
+        sectors: slugs.
+        first: month.
+        last: month.
+        select: which assets, as `--select` has it; every one where None.
+        workers: sectors computed at the same time.
+        refresh: whether earlier months that other code or settings have made are computed again.
+
+    Raises:
+        SettingsError: the selection is not valid or leaves nothing to run.
+        InterruptedRunError: the user interrupted it.
+        QuantError: a run failed, or the provider's data are missing.
+
+    """
+    profile.source.membership(profile.last_session())  # a missing data folder is said before anything starts
+    name = profile.settings.profile
+    home = dagster_home(name)
+    found, wanted = records(home), profile.settings.dagster.storage
+    if found is not None and found != wanted:
+        show(f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); move that folder to change")
+    defs = build_defs(profile.settings)
+    planner = Planner(defs, profile, refresh=refresh)
+    names = planner.select(select, defs)
+    # Neighbours one after the other may become one run; the sectors with most tickers start first, so that no core is left waiting.
+    chains = joined(planner.sector_phases(names, sector, first, last) for sector in sorted(sectors, key=list(SECTORS).index))
+    tickers = dict(profile.source.sector_snapshots(profile.last_session()).group_by("sector").len().iter_rows())
+    chains.sort(key=lambda chain: -max(phase.outputs * sum(tickers.get(sector, 0) for sector in phase.sectors) for phase in chain))
+    monthly = planner.month_phases(names, first, last)
+    phases = [phase for chain in [*chains, monthly] for phase in chain]
+    if not phases:
+        raise SettingsError(f"nothing to run for {first} to {last}")
+    earliest = min(phase.first for phase in phases)
+    if earliest < first:
+        show(f"warm-up: windows reach back to {earliest}; earlier partitions that are missing or unfinished are computed first")
+    for note in planner.notes():
+        show(note)
+    if planner.uses_stale:
+        show("two versions stand side by side: quant run --refresh computes again what this run reads, quant stale shows all of it")
+    latest = max(phase.last for phase in phases)
+    if latest > last:
+        show(f"labels reach ahead: prices up to {latest} are computed too")
+    try:
+        with _Counter(total_outputs(phases)) as counter:
+            execute(chains, name, workers, counter.advance)
+            execute([monthly], name, 1, counter.advance)
+    except KeyboardInterrupt:
+        raise InterruptedRunError("interrupted; what was written stays, and the same command goes on from there") from None
+
+
+class _Counter:
+    """Partitions written so far: a bar in a terminal, elsewhere (a log, a pipe) a line for each tenth."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._written = 0
+        columns = (
+            TextColumn("{task.description:<20}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("<"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._bar.add_task("partitions", total=total)
+
+    def __enter__(self) -> "_Counter":
+        self._bar.start()
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        if failed is None:
+            self._bar.update(self._task, description="done")
+        self._bar.stop()
+
+    def advance(self, dataset: str, partitions: int) -> None:
+        before, self._written = self._written, self._written + partitions
+        self._bar.update(self._task, advance=partitions, description=dataset)
+        if self._bar.disable and 10 * self._written // self._total > 10 * before // self._total:
+            show(f"{self._written} of {self._total} partitions, last {dataset}")

@@ -1,0 +1,121 @@
+"""Dagster's IO manager over the store: what a run computed, split by partition, and what it reads, as one frame."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Protocol
+
+import dagster as dg
+import polars as pl
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+
+from quant_assets.io.store import DatasetStore
+from quant_assets.partitions import month_of, parse_key
+from quant_assets.schemas import Dataset
+
+
+class ParquetIOManager(dg.IOManager):
+    """Writes a run's output split by partition and loads any set of partitions as one LazyFrame.
+
+    An input's metadata may say `{"absent": "skip"}`: partitions that do not exist are left out (the total portfolio over
+    the sectors that are there), `{"absent": "before"}`: so are those before the run's months (the history of a report), or
+    `{"absent": "future"}`: so are those of months that have not begun at the last closed session.
+    """
+
+    def __init__(
+        self,
+        store: DatasetStore,
+        datasets: Mapping[str, Dataset],
+        last_session: Callable[[], date],
+        known_through: Callable[[str, int], date],
+        recorder: "Recorder | None" = None,
+        on_written: Callable[[str, int], None] | None = None,
+    ) -> None:
+        self.store = store
+        self._datasets = datasets
+        self._last_session = last_session
+        self._known_through = known_through
+        #: Tells what partitions follow from; None where nothing is recorded.
+        self.recorder = recorder
+        self._on_written = on_written
+        #: What the step in hand has read: the hash of the rows of each partition, by dataset.
+        self._step: tuple[str, str] | None = None
+        self._contents: dict[str, dict[str, str | None]] = {}
+
+    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame) -> None:
+        """Write the partitions of the run and record the rows of each."""
+        dataset = self._datasets[context.asset_key.path[-1]]
+        frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
+        matures = int((context.definition_metadata or {}).get("matures_months", 0))
+        keys = context.asset_partition_keys
+        made_by = None if self.recorder is None else self.recorder.made_by(dataset.name, self._read_by(context))
+        before = self._contents_of(dataset, keys)
+        rows = self.store.write(dataset, frame, keys, lambda key: self._known_through(parse_key(key)[1], matures), made_by)
+        context.step_context.set_data_version(context.asset_key, self._data_version(context, before, self._contents_of(dataset, keys)))
+        context.add_output_metadata({"rows_of_run": sum(rows.values()), "partitions_of_run": len(rows)})
+        if self._on_written is not None:
+            self._on_written(dataset.name, len(rows))
+
+    def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
+        """Load the mapped partitions."""
+        dataset = self._datasets[context.asset_key.path[-1]]
+        keys: Sequence[str] = context.asset_partition_keys if context.has_asset_partitions else []
+        absent = (context.definition_metadata or {}).get("absent")
+        last = max([parse_key(context.step_context.partition_key_range.end)[1], *(parse_key(key)[1] for key in keys)])
+        if absent == "skip":
+            gone = set(self.store.missing(dataset, keys))
+            months = {parse_key(key)[1] for key in keys} - {parse_key(key)[1] for key in keys if key not in gone}
+            # A month without any sector stays among the keys: reading it raises the error that names it.
+            keys = [key for key in keys if key not in gone or parse_key(key)[1] in months]
+        elif absent is not None:
+            if absent == "future":
+                optional = [key for key in keys if parse_key(key)[1] > month_of(self._last_session())]
+            else:
+                first = parse_key(context.step_context.partition_key_range.start)[1]
+                optional = [key for key in keys if parse_key(key)[1] < first]
+            gone = set(self.store.missing(dataset, optional))
+            keys = [key for key in keys if key not in gone]
+        upstream = context.upstream_output
+        matures = int((upstream.definition_metadata or {}).get("matures_months", 0)) if upstream is not None else 0
+
+        def needed(key: str) -> date:
+            # Of what matures, no more is needed than the run itself takes account of.
+            return min(self._known_through(parse_key(key)[1], matures), self._known_through(last, 0))
+
+        frame, contents = self.store.read_with_contents(dataset, keys, needed)
+        self._read_by(context)[dataset.name] = contents
+        return frame
+
+    def _read_by(self, context: dg.InputContext | dg.OutputContext) -> dict[str, dict[str, str | None]]:
+        step = (context.step_context.run_id, context.step_context.step.key)
+        if step != self._step:
+            self._step, self._contents = step, {}
+        return self._contents
+
+    def _contents_of(self, dataset: Dataset, keys: Sequence[str]) -> dict[str, str | None]:
+        gone = set(self.store.missing(dataset, keys))
+        return {key: None if key in gone else self.store.recorded(dataset, key).content for key in keys}
+
+    def _data_version(self, context: dg.OutputContext, before: Mapping[str, str | None], after: Mapping[str, str | None]) -> dg.DataVersion:
+        """Dagster's data version of the run's partitions, by which it tells what is downstream of a change.
+
+        Dagster gives all partitions of a run the same one. So that rows which came out as they were do not count as new, a run
+        that changes nothing keeps the version that they have.
+        """
+        if before == after:
+            storage, tag = context.step_context.instance.event_log_storage, DATA_VERSION_TAG
+            tags = storage.get_latest_tags_by_partition(
+                context.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, [tag], asset_partitions=list(after)
+            )
+            kept = {tags.get(key, {}).get(tag) for key in after}
+            if len(kept) == 1 and (version := kept.pop()) is not None:
+                return dg.DataVersion(version)
+        whole = hashlib.blake2b("".join(f"{key}{content}" for key, content in after.items()).encode(), digest_size=16)
+        return dg.DataVersion(whole.hexdigest())
+
+
+class Recorder(Protocol):
+    """Tells what a partition's rows follow from."""
+
+    def made_by(self, name: str, contents: Mapping[str, Mapping[str, str | None]]) -> Callable[[str], str]:
+        """The text to record for each partition of a run, from the hashes of the partitions that it has read."""

@@ -1,0 +1,190 @@
+"""Settings of what is computed, from indicators to the total portfolio."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from quant_assets.settings.model import Model
+from quant_assets.settings.sectors import SECTORS
+
+
+class SectorWindows(Model):
+    """Indicator windows of one sector, in sessions."""
+
+    moving_average: int = Field(ge=2)
+    momentum_lag: int = Field(ge=1)
+
+
+class GarchSettings(Model):
+    """GARCH(1,1) with constant mean, refitted at each month's end; with `leverage` GJR-GARCH(1,1), in which losses weigh by gamma more."""
+
+    window: int = Field(default=750, ge=100)
+    min_observations: int = Field(default=500, ge=50)
+    distribution: Literal["normal", "t"] = "t"
+    leverage: bool = False
+
+
+class IndicatorSettings(Model):
+    """Indicators; `windows` has one entry for each sector."""
+
+    windows: dict[str, SectorWindows]
+    slope_sessions: int = Field(default=5, ge=1)
+    liquidity_sessions: int = Field(default=20, ge=1)
+    history_sessions: int = Field(default=252, ge=1)
+    garch: GarchSettings = GarchSettings()
+
+    @field_validator("windows")
+    @classmethod
+    def _every_sector(cls, value: dict[str, SectorWindows]) -> dict[str, SectorWindows]:
+        if set(value) != set(SECTORS):
+            raise ValueError(f"needs exactly the sectors {', '.join(SECTORS)}; got {', '.join(value)}")
+        return value
+
+
+class CandidateSettings(Model):
+    """Composite score and selection. The three weights are relative to standardised parts.
+
+    A name whose median dollar volume is unknown passes `min_dollar_volume`, and one without a GARCH volatility passes its band:
+    unknown is not illiquid.
+    """
+
+    momentum_weight: float = Field(default=0.5, ge=0)
+    moving_average_weight: float = Field(default=0.3, ge=0)
+    volatility_weight: float = Field(default=0.2, ge=0)
+    standardise: Literal["zscore", "rank"] = "zscore"
+    long_fraction: float = Field(default=0.15, gt=0, le=0.5)
+    short_fraction: float = Field(default=0.15, gt=0, le=0.5)
+    min_history_sessions: int = Field(default=120, ge=1)
+    min_dollar_volume: float = Field(default=1_000_000.0, ge=0)
+    min_volatility: float = Field(default=0.02, ge=0)
+    max_volatility: float = Field(default=1.5, gt=0)
+
+
+class FundamentalSettings(Model):
+    """Point-in-time alignment of statements, in calendar days and months."""
+
+    min_lag_days: int = Field(default=1, ge=0)
+    default_publication_lag_days: int = Field(default=90, ge=1)
+    #: Use figures that the provider restated only from the restatement on. Strictly point in time, and a year late where a provider
+    #: counts the comparative figures of the next report as a restatement.
+    from_restatement: bool = False
+    lookback_months: int = Field(default=27, ge=15)
+
+
+class FeatureSettings(Model):
+    """Which features models see: ready-made sets, then modules of your own, each with a list `FEATURES`.
+
+    A module is a file of the settings' folder (`my_features` is `conf/my_features.py`), or else importable from PYTHONPATH.
+    """
+
+    sets: tuple[str, ...] = ("core", "cross_section")
+    modules: tuple[str, ...] = ()
+
+
+class LabelSettings(Model):
+    """Forward returns: signal at the close of t, entry at the close of t + entry_lag, exit `horizon` sessions later."""
+
+    horizons: tuple[int, ...] = (1, 5, 20, 60)
+    entry_lag: int = Field(default=1, ge=0)
+
+
+class DelistingSettings(Model):
+    """What a delisting did to its holders, beyond the last price, as far as it can be told when it becomes known.
+
+    A provider may say why a ticker stopped trading. Where none does, a price that had collapsed stands for a failure: a last close below
+    `collapse_price` USD as traded (the exchanges' minimum bid), or a fall of `collapse_fall` or more from the highest close of the last
+    `collapse_sessions` sessions. Everything else is unknown, and holders are assumed to have got the last price.
+
+    `failure_return` is Shumway's mean return of performance-related delistings from NYSE and AMEX (1997, "The delisting bias in CRSP
+    data", Journal of Finance 52(1)); for Nasdaq, Shumway and Warther (1999, Journal of Finance 54(6)) find -0.55.
+    """
+
+    failure_return: float = Field(default=-0.30, ge=-1, le=0)
+    collapse_price: float = Field(default=1.0, ge=0)
+    collapse_fall: float = Field(default=0.8, gt=0, le=1)
+    collapse_sessions: int = Field(default=252, ge=1)
+
+
+class LightGBMSettings(Model):
+    """Parameters handed to LightGBM."""
+
+    num_trees: int = Field(default=100, ge=1)
+    num_leaves: int = Field(default=31, ge=2)
+    learning_rate: float = Field(default=0.05, gt=0)
+    min_data_in_leaf: int = Field(default=100, ge=1)
+    feature_fraction: float = Field(default=0.8, gt=0, le=1)
+    max_bin: int = Field(default=63, ge=3, le=255)
+    early_stopping_rounds: int = Field(default=20, ge=1)
+    num_threads: int = Field(default=1, ge=1)
+
+
+class TrainingSettings(Model):
+    """When and on what a checkpoint is trained."""
+
+    cadence_months: int = Field(default=3, ge=1, le=12)
+    window_months: int = Field(default=36, ge=6)
+    max_checkpoint_age_months: int = Field(default=6, ge=1)
+    embargo_sessions: int = Field(default=5, ge=0)
+    folds: int = Field(default=3, ge=2)
+    sample_every_sessions: int = Field(default=5, ge=1)
+    min_rows: int = Field(default=1_000, ge=50)
+    seed: int = 20_240_601
+    lightgbm: LightGBMSettings = LightGBMSettings()
+
+
+class PredictionSettings(Model):
+    """How a checkpoint's output becomes a forecast distribution."""
+
+    buckets: int = Field(default=5, ge=1)
+    min_bucket_rows: int = Field(default=50, ge=2)
+    min_probability: float = Field(default=0.01, ge=0.01, lt=0.5)
+
+
+class WeightSettings(Model):
+    """Long-only weights of one sector."""
+
+    top_n: int = Field(default=10, ge=1)
+    horizon: int = Field(default=20, ge=1)
+    max_weight: float = Field(default=0.35, gt=0, le=1)
+
+
+class BacktestSettings(Model):
+    """Execution and costs. Trades execute at the close of the session `entry_lag` after the decision (labels agree)."""
+
+    cost_bps: float = Field(default=10.0, ge=0)
+
+
+class RegimeSettings(Model):
+    """Risk-off where the sector's realised volatility or its drawdown is beyond the threshold."""
+
+    volatility_sessions: int = Field(default=21, ge=2)
+    drawdown_sessions: int = Field(default=252, ge=2)
+    max_volatility: float = Field(default=0.30, gt=0)
+    max_drawdown: float = Field(default=0.15, gt=0, lt=1)
+
+
+class ReportSettings(Model):
+    """How far back a report's plots reach."""
+
+    history_months: int = Field(default=24, ge=1)
+
+
+class StatisticsSettings(Model):
+    """The figures beside a Sharpe ratio and a mean IC: samples and seed of the bootstrap, blocks of the overfitting's cross-validation."""
+
+    bootstrap_replications: int = Field(default=1_000, ge=100)
+    seed: int = Field(default=20_240_601, ge=0)
+    overfitting_blocks: int = Field(default=16, ge=2, le=20, multiple_of=2)
+
+
+class FactorSettings(Model):
+    """Factor statistics: the fewest names of a cross-section, and how many months a tear sheet looks back."""
+
+    min_names: int = Field(default=10, ge=3)
+    history_months: int = Field(default=120, ge=1)
+
+
+class PortfolioSettings(Model):
+    """The total portfolio over sectors: equal shares, or each sector's share by inverse realised volatility."""
+
+    allocation: Literal["equal", "inverse_volatility"] = "equal"

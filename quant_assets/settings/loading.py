@@ -1,0 +1,176 @@
+"""All settings of a profile: the platform's own, those of every other part, and how they are loaded."""
+
+import os
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from quant_assets.errors import SettingsError
+from quant_assets.settings.domain import (
+    BacktestSettings,
+    CandidateSettings,
+    DelistingSettings,
+    FactorSettings,
+    FeatureSettings,
+    FundamentalSettings,
+    IndicatorSettings,
+    LabelSettings,
+    PortfolioSettings,
+    PredictionSettings,
+    RegimeSettings,
+    ReportSettings,
+    StatisticsSettings,
+    TrainingSettings,
+    WeightSettings,
+)
+from quant_assets.settings.model import Model
+from quant_assets.settings.origin import ROOT, conf_dir, sources
+from quant_assets.settings.providers import DemoSettings, FilesSettings
+
+
+class DagsterSettings(Model):
+    """Where a new Dagster instance keeps its records: the embedded PostgreSQL (for long histories), or SQLite files."""
+
+    storage: Literal["postgres", "sqlite"] = "postgres"
+
+
+class PartitionSettings(Model):
+    """The months that exist. `end` (inclusive) is null where the running month is the last one."""
+
+    start: str = Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
+    end: str | None = Field(default=None, pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "PartitionSettings":
+        if self.end is not None and self.start > self.end:
+            raise ValueError(f"start {self.start} is later than end {self.end}")
+        return self
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. See `conf/base.yaml` for the values and their meaning."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="QUANT__",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    profile: str
+    source: Literal["demo", "files"]
+    data_dir: Path | None = None
+    storage: str = "storage"
+    as_of: date | None = None
+    dagster: DagsterSettings = DagsterSettings()
+    partitions: PartitionSettings
+    indicators: IndicatorSettings
+    candidates: CandidateSettings = CandidateSettings()
+    fundamentals: FundamentalSettings = FundamentalSettings()
+    features: FeatureSettings = FeatureSettings()
+    delistings: DelistingSettings = DelistingSettings()
+    labels: LabelSettings = LabelSettings()
+    training: TrainingSettings = TrainingSettings()
+    predictions: PredictionSettings = PredictionSettings()
+    weights: WeightSettings = WeightSettings()
+    backtest: BacktestSettings = BacktestSettings()
+    regime: RegimeSettings = RegimeSettings()
+    report: ReportSettings = ReportSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
+    portfolio: PortfolioSettings = PortfolioSettings()
+    factors: FactorSettings = FactorSettings()
+    demo: DemoSettings = DemoSettings()
+    files: FilesSettings = FilesSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, the environment over the files."""
+        return (init_settings, *sources(settings_cls))
+
+    @model_validator(mode="after")
+    def _horizon_has_labels(self) -> "Settings":
+        if self.weights.horizon not in self.labels.horizons:
+            raise ValueError(f"weights.horizon {self.weights.horizon} is not one of labels.horizons {self.labels.horizons}")
+        return self
+
+    @model_validator(mode="after")
+    def _as_of_has_months(self) -> "Settings":
+        if self.as_of is not None and f"{self.as_of:%Y-%m}" < self.partitions.start:
+            raise ValueError(f"as_of {self.as_of} lies before partitions.start {self.partitions.start}")
+        return self
+
+    @property
+    def storage_url(self) -> str:
+        """The profile's own storage: an absolute folder, or an fsspec URL where `storage` is one."""
+        if "://" in self.storage:
+            return f"{self.storage.rstrip('/')}/{self.profile}"
+        return str((ROOT / self.storage / self.profile).resolve())
+
+
+def load_settings(profile: str | None = None, **overrides: Any) -> Settings:
+    """Load the settings of a profile (`QUANT_PROFILE`, else `demo`).
+
+    Args:
+        profile: name of a file in `conf/profiles`.
+        overrides: top-level fields that win over files and environment.
+
+    Raises:
+        SettingsError: the profile does not exist or a value is not valid; names the value and where to set it.
+
+    """
+    name = profile or os.environ.get("QUANT_PROFILE") or "demo"
+    if "data_dir" not in overrides and os.environ.get("QUANT_DATA_DIR"):
+        overrides["data_dir"] = Path(os.environ["QUANT_DATA_DIR"])
+    try:
+        return Settings(profile=name, **overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        what = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        subject = f"setting {where} of profile '{name}'" if where else f"profile '{name}'"
+        variable = f" (QUANT__{where.upper().replace('.', '__')})" if where else ""
+        raise SettingsError(f"{subject} is not valid: {what}; mend it in {conf_dir()} or in the environment{variable}") from None
+
+
+class _AsGiven(Settings):
+    """Settings that come from the arguments alone."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def recorded_settings(recorded: Mapping[str, Any], **overrides: Any) -> Settings:
+    """Settings as they were recorded, whatever files and environment say now.
+
+    Args:
+        recorded: top-level fields.
+        overrides: top-level fields that were not recorded, or that win.
+
+    Raises:
+        SettingsError: a recorded setting does not exist any more or is not valid now; names it.
+
+    """
+    try:
+        return _AsGiven(**{**recorded, **overrides})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"the recorded setting {where} does not fit this version of the code ({first['msg']}); check out the older one"
+        ) from None

@@ -1,0 +1,9 @@
+"""What every group of settings is."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Model(BaseModel):
+    """A settings group: immutable, and an unknown key is an error rather than a typo that is ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,209 @@
+"""Settings of the providers: the simulated market, and the files of a folder with what is known about them."""
+
+from datetime import date
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from quant_assets.settings.model import Model
+from quant_assets.settings.sectors import SECTORS
+
+
+class DemoSettings(Model):
+    """The simulated market. `signal_strength` is the daily expected log return of one standard deviation of the planted signal."""
+
+    seed: int = Field(default=7, ge=0)
+    tickers_per_sector: int = Field(default=22, ge=20)
+    signal_strength: float = Field(default=0.001, ge=0)
+
+
+class Span(Model):
+    """Days from `first` to `last`, both included; without a limit where null."""
+
+    first: date = date.min
+    last: date = date.max
+
+
+class PriceFile(Model):
+    """One price file and how to read it. Files are listed in order of precedence, the best first.
+
+    Attributes:
+        file: name in the folder of `QUANT_DATA_DIR`, Parquet or CSV.
+        provider: name under which its bars appear.
+        adjustment: `as_traded`, or `total_return` where open to close are adjusted for splits and dividends.
+        columns: our name to the file's, where they differ; `dividend` and `split_ratio` are read only if they are named.
+        where: columns of the file and the value that a row must have.
+        no_split: what the file writes on days without a split.
+        complete_through: last day on which the file has every ticker that traded; its own last day where null.
+        not_the_member: symbols under which the file has another company than the index had, and when; those bars are not read.
+
+    """
+
+    file: str
+    provider: str
+    adjustment: Literal["as_traded", "total_return"]
+    columns: dict[str, str] = {}
+    where: dict[str, str] = {}
+    no_split: float = 1.0
+    complete_through: date | None = None
+    not_the_member: dict[str, Span] = {}
+
+
+class MembershipFile(Model):
+    """Index membership intervals; `end_is_member` says whether a ticker still belongs on its end date."""
+
+    file: str
+    columns: dict[str, str] = {}
+    end_is_member: bool = False
+
+
+class SecuritiesFile(Model):
+    """Sector snapshots; `sectors` maps the file's names to our slugs and must know every name in the file."""
+
+    file: str
+    columns: dict[str, str] = {}
+    sectors: dict[str, str]
+
+    @field_validator("sectors")
+    @classmethod
+    def _slugs(cls, value: dict[str, str]) -> dict[str, str]:
+        unknown = sorted(set(value.values()) - set(SECTORS))
+        if unknown:
+            raise ValueError(f"'{unknown[0]}' is not a sector; choose one of {', '.join(SECTORS)}")
+        return value
+
+
+class FundamentalFile(Model):
+    """One file of statements.
+
+    Attributes:
+        file: name in the folder of `QUANT_DATA_DIR`, Parquet or CSV.
+        provider: name under which its statements appear.
+        frequency: what every row covers; null where the column `form` tells.
+        forms: value of the column `form` to what the row covers.
+        columns: our name to the file's, or to several that are added up (null only where all of them are).
+            `form`, `snapshot` (the day a vintage was downloaded), `company` (a symbol that tells the companies of one
+            ticker apart) and `restated_on` (of several, the latest day counts) are read only if they are named.
+        shares_as_of: the day whose splits the share counts reflect: their publication, or the snapshot. In the second case
+            the splits in between are taken out again with the price files' events, else they would tell the future.
+
+    """
+
+    file: str
+    provider: str
+    frequency: Literal["quarterly", "annual"] | None = None
+    forms: dict[str, Literal["quarterly", "annual"]] = {}
+    columns: dict[str, str | tuple[str, ...]]
+    shares_as_of: Literal["publication", "snapshot"] = "publication"
+
+    @model_validator(mode="after")
+    def _covers_something(self) -> "FundamentalFile":
+        if (self.frequency is None) != ("form" in self.columns and bool(self.forms)):
+            raise ValueError(f"{self.file} needs either frequency, or forms and a column for form")
+        if self.shares_as_of == "snapshot" and "snapshot" not in self.columns:
+            raise ValueError(f"{self.file} needs a column for snapshot, because shares_as_of is snapshot")
+        return self
+
+
+class MacroSeries(Model):
+    """When an observation is assumed to be known: `lag_days` after the end of the period that starts on its date."""
+
+    frequency: Literal["daily", "weekly", "monthly", "quarterly"]
+    lag_days: int = Field(ge=0)
+
+
+class MacroFile(Model):
+    """Macro series; those that `series` does not name are not read.
+
+    Attributes:
+        file: name in the folder of `QUANT_DATA_DIR`, Parquet or CSV.
+        columns: our name to the file's, where they differ; `released` (the day of a value's release, or the first day of the
+            period in which its vintage was current) is read only if it is named, and the series' lags do not count then.
+        vintage: what a day in `released` stands for. A vintage of a month or quarter counts as known at its end.
+        series: the series to read.
+
+    """
+
+    file: str
+    columns: dict[str, str] = {}
+    vintage: Literal["daily", "monthly", "quarterly"] = "daily"
+    series: dict[str, MacroSeries]
+
+
+class Rename(Model):
+    """A company that changed its symbol: from the day `since` it trades as `new`.
+
+    Files name a whole series by the symbol of the day on which they were collected. With the rename declared, bars before it under
+    either symbol are `old`'s, and `new` brings them along from then on. `old` ends there (a delisting `renamed`, without a loss).
+    """
+
+    old: str
+    new: str
+    since: date
+
+
+class EventSettings(Model):
+    """When a corporate action is taken for faulty, and when two providers disagree. Ratios: 0.02 are 2 points or 2 %.
+
+    Attributes:
+        disagreement: difference of two providers' total returns beyond which they disagree.
+        agreement: difference within which another provider's return confirms an explanation.
+        jump: least total return, up or down, that an event may have to explain.
+        event_yield: least dividend over the close before that is doubted.
+        spin_off_yield: the same for a dividend that is marked as a spin-off.
+        ratio_tolerance: how far a jump may lie from a split ratio, with another provider's return to confirm it.
+        lone_tolerance: the same for close and open without another provider.
+        turnover: most times by which the dollar volume of such a split day may differ from the day before.
+
+    """
+
+    disagreement: float = Field(default=0.02, gt=0)
+    agreement: float = Field(default=0.005, gt=0)
+    jump: float = Field(default=0.25, gt=0)
+    event_yield: float = Field(default=0.04, gt=0)
+    spin_off_yield: float = Field(default=0.10, gt=0)
+    ratio_tolerance: float = Field(default=0.015, gt=0)
+    lone_tolerance: float = Field(default=0.03, gt=0)
+    turnover: float = Field(default=3.0, gt=1)
+
+
+class FilesSettings(Model):
+    """The files of the folder that `QUANT_DATA_DIR` names, and how bars of several providers become one series."""
+
+    prices: tuple[PriceFile, ...] = ()
+    membership: MembershipFile | None = None
+    securities: SecuritiesFile | None = None
+    fundamentals: tuple[FundamentalFile, ...] = ()
+    macro: tuple[MacroFile, ...] = ()
+    renames: tuple[Rename, ...] = ()
+    #: Without a bar for so many sessions a ticker counts as delisted. If the symbol trades again, another company has it.
+    #: Not fewer than `market.panel.STALE_SESSIONS`: a close may stand in for so long, and must not for one of another company.
+    delisted_after_sessions: int = Field(default=5, ge=5)
+    #: A provider joins a ticker's series when most of its last returns (at most `splice_sessions`, at least
+    #: `splice_min_sessions`) lie within `splice_tolerance` of the series'.
+    splice_sessions: int = Field(default=20, ge=2)
+    splice_min_sessions: int = Field(default=5, ge=2)
+    splice_tolerance: float = Field(default=0.001, gt=0)
+    events: EventSettings = EventSettings()
+
+    @field_validator("prices")
+    @classmethod
+    def _named_apart(cls, value: tuple[PriceFile, ...]) -> tuple[PriceFile, ...]:
+        names = [each.provider for each in value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"provider '{twice}' stands twice; give each file its own")
+        return value
+
+    @field_validator("renames")
+    @classmethod
+    def _one_after_the_other(cls, value: tuple[Rename, ...]) -> tuple[Rename, ...]:
+        for names in ([each.old for each in value], [each.new for each in value]):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"'{twice[0]}' stands twice on the same side; one symbol becomes one other")
+        begun = {each.new: each.since for each in value}
+        for each in value:
+            if begun.get(each.old, date.min) >= each.since:
+                raise ValueError(f"'{each.old}' ends on {each.since}, before it began on {begun[each.old]}; put the renames in order")
+        return value

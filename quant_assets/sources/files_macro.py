@@ -1,0 +1,45 @@
+"""Macro series of one file of the `files` provider: which observations there are, and when each is assumed to be known."""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from quant_assets.settings.providers import MacroFile, MacroSeries
+from quant_assets.sources.base import MACRO
+
+
+def observations(file: MacroFile, frame: pl.DataFrame) -> pl.DataFrame:
+    """Observations of one file; of several releases of a period, those that changed its value.
+
+    Args:
+        file: which file they are of.
+        frame: `series_id`, `period`, `value` and, where the file has it, `released`.
+
+    Returns:
+        The columns of `MACRO`.
+
+    """
+    frame = frame.drop_nulls(["period", "value"]).with_columns(
+        frequency=pl.col("series_id").replace_strict(_of_series(file.series, "frequency")),
+        lag=pl.col("series_id").replace_strict(_of_series(file.series, "lag_days")),
+        released=pl.col("released") if "released" in frame.columns else pl.lit(None, pl.Date),
+    )
+    lasts = (last_day_of("period", pl.col("frequency")) - pl.col("period")).dt.total_days()
+    return (
+        frame.with_columns(
+            lag_days=(lasts + pl.col("lag")).cast(pl.Int32), released=last_day_of("released", pl.lit(file.vintage)).cast(pl.Date)
+        )
+        .sort("series_id", "period", "released")
+        .filter(pl.col("value").ne_missing(pl.col("value").shift().over("series_id", "period")))
+        .select(list(MACRO))
+    )
+
+
+def last_day_of(start: str, frequency: pl.Expr) -> pl.Expr:
+    """Last day of the period that starts on a day: the day itself where the frequency is neither monthly nor quarterly."""
+    months = frequency.replace_strict({"monthly": "1mo", "quarterly": "3mo"}, default="1d", return_dtype=pl.String)
+    return pl.col(start).dt.offset_by(months).dt.offset_by("-1d")
+
+
+def _of_series(series: Mapping[str, MacroSeries], field: str) -> dict[str, str | int]:
+    return {name: getattr(setting, field) for name, setting in series.items()}

@@ -1,0 +1,125 @@
+"""Statements of one file of the `files` provider: what counts as a version, and share counts as of the publication."""
+
+import polars as pl
+
+from quant_assets.market.share_counts import spin_off_correction
+from quant_assets.settings.providers import FundamentalFile
+from quant_assets.sources.base import STATEMENTS
+from quant_assets.sources.files_reading import Columns, named, optional
+
+_FIGURES = ("revenue", "gross_profit", "operating_income", "net_income", "total_assets", "total_equity", "total_debt", "shares")
+_PERIOD = ("ticker", "period_end", "frequency")
+
+
+def statement_columns(file: FundamentalFile) -> Columns:
+    """The columns of the file that are read."""
+    optionally = ("form", "snapshot", "company", "restated_on", *_FIGURES)
+    return named(file.columns, ("ticker", "period_end", "published")) | optional(file.columns, optionally)
+
+
+def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | None) -> pl.DataFrame:
+    """Statements of one file with the versions of each period numbered.
+
+    - A day of publication on or before the end of the period is a mistake and counts as unknown.
+    - Of several companies under one ticker, the one whose own symbol is the ticker counts from its first vintage on, until then
+      whichever is there.
+    - Of several statements of one period and vintage (a subsidiary files under its parent's ticker, a row is half empty), the
+      complete one with the largest balance sheet counts.
+    - A version is a vintage (the snapshot, else the filing) whose figures differ from the vintage before. The first keeps its
+      day of publication; a later one became known with its snapshot or filing.
+    - Share counts that reflect the splits up to the snapshot are taken back to the publication.
+
+    Args:
+        file: which file they are of.
+        rows: its `statement_columns`.
+        splits: `ticker`, `day` of a split and `so_far` (product of its splits), where share counts are as of the snapshot; else None.
+
+    Returns:
+        The columns of `STATEMENTS`.
+
+    """
+    there = rows.columns
+    frame = rows.drop_nulls(["ticker", "period_end"]).with_columns(
+        *(pl.lit(None, pl.Float64).alias(name) for name in _FIGURES if name not in there),
+        frequency=pl.col("form").replace_strict(file.forms, default=None) if file.forms else pl.lit(file.frequency),
+        vintage=pl.col("snapshot" if "snapshot" in there else "published"),
+        company="company" if "company" in there else "ticker",
+        published=pl.when(pl.col("published") > pl.col("period_end")).then("published"),
+        restated_on=pl.col("restated_on") if "restated_on" in there else pl.lit(None, pl.Date),
+    )
+    complete = pl.all_horizontal(pl.col("revenue", "net_income").is_not_null())
+    frame = (
+        frame.filter(pl.any_horizontal(pl.col(_FIGURES).is_not_null()) & pl.col("frequency").is_not_null())
+        .with_columns(shares=pl.when(pl.col("shares") > 0.0).then("shares"))
+        .with_columns(own=pl.col("company") == pl.col("ticker"))
+        .with_columns(own_since=pl.when("own").then("vintage").min().over(_PERIOD))
+        .filter(pl.col("own") | pl.col("own_since").is_null() | (pl.col("vintage") < pl.col("own_since")))
+        .with_columns(complete=complete)
+        .sort(
+            *_PERIOD,
+            "vintage",
+            "complete",
+            "total_assets",
+            "published",
+            descending=[False] * 4 + [True, True, False],
+            nulls_last=True,
+            maintain_order=True,
+        )
+        .unique([*_PERIOD, "vintage"], keep="first", maintain_order=True)
+    )
+    frame = frame.with_columns(shares_then="shares" if splits is None else _shares_at_publication(frame, splits))
+    compared = [name for name in _FIGURES if name != "shares"]
+    same_shares = ((pl.col("shares_then") / pl.col("shares_then").shift()).over(_PERIOD) - 1.0).abs() < 1e-6
+    same = pl.all_horizontal(pl.col(compared).eq_missing(pl.col(compared).shift().over(_PERIOD))) & (
+        same_shares.fill_null(False) | (pl.col("shares_then").is_null() & pl.col("shares_then").shift().over(_PERIOD).is_null())
+    )
+    first = pl.struct(_PERIOD).is_first_distinct()
+    return (
+        frame.filter(first | ~same)
+        .with_columns(
+            published=pl.when(first).then("published").otherwise("vintage"),
+            shares=pl.when(first).then("shares_then").otherwise("shares"),
+            version=pl.int_range(pl.len(), dtype=pl.Int32).over(_PERIOD),
+            provider=pl.lit(file.provider),
+        )
+        .with_columns(restated_on=pl.when(pl.col("restated_on") > pl.coalesce("published", "period_end")).then("restated_on"))
+        .select(list(STATEMENTS))
+    )
+
+
+def _shares_at_publication(frame: pl.DataFrame, every: pl.DataFrame) -> pl.Series:
+    """Share counts without the splits between the publication and the snapshot.
+
+    From a later snapshot back to the first: the median ratio of a company's counts of the periods that two snapshots share,
+    which needs no price file of the time in between; else the splits of the price files. From there to the publication:
+    the splits of the price files, but for those of spin-offs that the counts do not reflect (`market.share_counts`).
+    """
+    first = pl.lit(frame["vintage"].min(), pl.Date)  # null in a file without statements
+    same_company = (pl.col("company") == pl.col("company").shift()).over(_PERIOD)
+    ratio = pl.when(same_company).then(pl.col("shares") / pl.col("shares").shift().over(_PERIOD))
+    steps = frame.with_columns(ratio=ratio).group_by("ticker", "vintage").agg(pl.col("ratio").median()).sort("ticker", "vintage")
+    steps = steps.with_columns(before=pl.coalesce(pl.col("vintage").shift().over("ticker"), first))
+    steps = steps.with_columns(step=pl.coalesce("ratio", _splits_between(every, steps, "before", "vintage")))
+    basis = steps.select("ticker", "vintage", basis=pl.col("step").cum_prod().over("ticker"))
+    asked = frame.join(basis, on=["ticker", "vintage"], how="left", maintain_order="left").with_columns(
+        day=pl.coalesce("published", "period_end"), first=first
+    )
+    splits = every.filter(pl.col("day") <= first)
+    corrected = spin_off_correction(
+        asked, splits.with_columns(ratio=pl.col("so_far") / pl.col("so_far").shift(fill_value=1.0).over("ticker"))
+    )
+    return asked.select(pl.col("shares") / pl.col("basis") / _splits_between(every, asked, "day", "first") * corrected).to_series()
+
+
+def _splits_between(splits: pl.DataFrame, frame: pl.DataFrame, after: str, through: str) -> pl.Series:
+    """New shares for one old by the splits after one day and up to another, which may be the earlier one."""
+    asked = frame.select("ticker", after=after, through=through).with_row_index()
+    for name in ("after", "through"):
+        asked = (
+            asked.sort("ticker", name)
+            .join_asof(splits, left_on=name, right_on="day", by="ticker", strategy="backward", check_sortedness=False)
+            .drop("day")
+            .rename({"so_far": f"splits_{name}"})
+        )
+    ratio = pl.col("splits_through").fill_null(1.0) / pl.col("splits_after").fill_null(1.0)
+    return asked.sort("index").select(ratio).to_series()
