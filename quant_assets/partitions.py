@@ -5,7 +5,7 @@ Nothing else in the project knows what a month key looks like or how far back an
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -142,14 +142,19 @@ class _Window(dg.MultiPartitionMapping):
             month, _, sector = partition_key.partition("|")
             months.setdefault(sector, set()).add(month)
         with partition_loading_context(current_time, dynamic_partitions_store):
-            existing = set(upstream_partitions_def.get_partitions_def_for_dimension("month").get_partition_keys())
-        keys = [
-            dg.MultiPartitionKey({"month": month, "sector": sector})
-            for sector, found in months.items()
-            for month in sorted({shift_month(each, offset) for each in found for offset in range(first, last + 1)} & existing)
-        ]
-        subset = upstream_partitions_def.empty_subset().with_partition_keys(keys)
-        return UpstreamPartitionsResult(partitions_subset=subset, required_but_nonexistent_subset=DefaultPartitionsSubset())
+            return _upstream(upstream_partitions_def, months, first, last)
+
+
+def _upstream(upstream: dg.MultiPartitionsDefinition, months: Mapping[str, set[str]], first: int, last: int) -> UpstreamPartitionsResult:
+    """Partitions of each sector from `first` to `last` months relative to those of `months`, as far as they exist."""
+    existing = set(upstream.get_partitions_def_for_dimension("month").get_partition_keys())
+    keys = [
+        dg.MultiPartitionKey({"month": month, "sector": sector})
+        for sector, found in months.items()
+        for month in sorted({shift_month(each, offset) for each in found for offset in range(first, last + 1)} & existing)
+    ]
+    subset = upstream.empty_subset().with_partition_keys(keys)
+    return UpstreamPartitionsResult(partitions_subset=subset, required_but_nonexistent_subset=DefaultPartitionsSubset())
 
 
 _Window.__name__ = dg.MultiPartitionMapping.__name__
@@ -190,9 +195,37 @@ def history(months: int) -> dg.TimeWindowPartitionMapping:
     return dg.TimeWindowPartitionMapping(start_offset=-months, end_offset=0, allow_nonexistent_upstream_partitions=True)
 
 
-def all_sectors() -> dg.MultiToSingleDimensionPartitionMapping:
-    """Month grain on sector x month: every sector of the month."""
-    return dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name="month")
+class _AllSectors(dg.MultiToSingleDimensionPartitionMapping):
+    """Dagster's mapping, with months before the partition's own, for which Dagster has none.
+
+    To its serialisation this is the mapping that it is: the web UI shows the sectors of the partition's own month.
+    """
+
+    months = 0
+
+    def get_upstream_mapped_partitions_result_for_partitions(
+        self,
+        downstream_partitions_subset: PartitionsSubset | None,
+        downstream_partitions_def: dg.PartitionsDefinition | None,
+        upstream_partitions_def: dg.PartitionsDefinition,
+        current_time: datetime | None = None,
+        dynamic_partitions_store: Any = None,
+    ) -> UpstreamPartitionsResult:
+        if downstream_partitions_subset is None or not isinstance(upstream_partitions_def, dg.MultiPartitionsDefinition):
+            raise TypeError("it leads from months to sector x month")
+        months = set(downstream_partitions_subset.get_partition_keys())
+        with partition_loading_context(current_time, dynamic_partitions_store):
+            return _upstream(upstream_partitions_def, dict.fromkeys(SECTORS, months), -self.months, 0)
+
+
+_AllSectors.__name__ = dg.MultiToSingleDimensionPartitionMapping.__name__
+
+
+def all_sectors(months: int = 0) -> dg.MultiToSingleDimensionPartitionMapping:
+    """Month grain on sector x month: every sector of the month and of the `months` before it."""
+    mapping = _AllSectors(partition_dimension_name="month")
+    mapping.months = months
+    return mapping
 
 
 def month_offsets(mapping: dg.PartitionMapping | None) -> tuple[int, int]:
@@ -201,7 +234,7 @@ def month_offsets(mapping: dg.PartitionMapping | None) -> tuple[int, int]:
         mapping = mapping.downstream_mappings_by_upstream_dimension["month"].partition_mapping
     if isinstance(mapping, dg.TimeWindowPartitionMapping):
         return mapping.start_offset, mapping.end_offset
-    return 0, 0
+    return (-mapping.months, 0) if isinstance(mapping, _AllSectors) else (0, 0)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ Files are replaced as a whole, and two processes write the same bytes under the 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -21,7 +21,7 @@ from quant_assets.backtest.trials import MEASURED, Trial
 from quant_assets.errors import DatasetError
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.boosting import TrainedModel
-from quant_assets.partitions import month_of, month_start
+from quant_assets.partitions import month_of, month_start, shift_month
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.sectors import SECTORS
 
@@ -29,6 +29,7 @@ from quant_assets.settings.sectors import SECTORS
 PORTFOLIO = "portfolio"
 
 _NAME_LENGTH = 12
+_DIGEST_LENGTH = 16
 _SETTINGS = "settings"
 
 
@@ -144,20 +145,37 @@ class TrialLog:
             found += [trial for sector in SECTORS for trial in self._of_scope(sector, first, last) if trial.kind == "training"]
         return found
 
-    def _of_scope(self, scope: str, first: str, last: str) -> list[Trial]:
+    def digests(self, scope: str, months: int) -> Callable[[str], str]:
+        """A function that gives for a month a digest of what `trials` says of it and the `months` before, later trials left out."""
+        folders = self._months_of(scope)
+        names = [f"{folder}/{month}.json" for folder, noted in folders.items() for month in noted]
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in zip(names, self._store.read_artifacts(names), strict=True)}
+
+        def of(month: str) -> str:
+            found = hashlib.sha256()
+            for folder, noted in folders.items():
+                if noted[0] <= month:
+                    wanted = _wanted(folder, noted, shift_month(month, -months), month)
+                    found.update(f"{folder} {noted[0]} {[hashes[f'{folder}/{each}.json'] for each in wanted]}\n".encode())
+            return found.hexdigest()[:_DIGEST_LENGTH]
+
+        return of
+
+    def _months_of(self, scope: str) -> dict[str, list[str]]:
+        """Months of the measurements of each trial, by its folder."""
         folders: dict[str, list[str]] = {}
         for name in self._store.artifacts(f"trials/{scope}"):
             folder, _, file = name.rpartition("/")
             folders.setdefault(folder, []).append(file.removesuffix(".json"))
+        # A run that ended between settings and months has tried nothing yet.
+        found = {folder: [file for file in files if file != _SETTINGS] for folder, files in folders.items() if _SETTINGS in files}
+        return {folder: months for folder, months in found.items() if months}
+
+    def _of_scope(self, scope: str, first: str, last: str) -> list[Trial]:
         trials = []
-        for folder, files in folders.items():
-            months = [month for month in files if month != _SETTINGS]
-            if not months or _SETTINGS not in files:
-                continue  # a run that ended between the two has tried nothing yet
-            kind, _, name = folder.rpartition("/")[2].partition("-")
-            # Of a training the newest one before counts, however long ago it was.
-            start = first if kind == "strategy" else max([month for month in months if month <= first], default=first)
-            wanted = [month for month in months if start <= month <= last]
+        for folder, months in self._months_of(scope).items():
+            kind, name = _kind_and_name(folder)
+            wanted = _wanted(folder, months, first, last)
             measured = self._documents([f"{folder}/{month}.json" for month in wanted])
             begun = date.fromisoformat(measured[0]["as_of"]) if wanted[:1] == months[:1] else month_start(months[0])
             if kind == "strategy":
@@ -179,6 +197,18 @@ class TrialLog:
                 url = self._store.artifact_url(name)
                 raise DatasetError(f"{url} is not the JSON of a trial; delete it and run its month again") from None
         return found
+
+
+def _kind_and_name(folder: str) -> tuple[str, str]:
+    kind, _, name = folder.rpartition("/")[2].partition("-")
+    return kind, name
+
+
+def _wanted(folder: str, months: Sequence[str], first: str, last: str) -> list[str]:
+    """Of a trial's months those that are read; of a training the newest one before the first counts, however long ago it was."""
+    kind, _ = _kind_and_name(folder)
+    start = first if kind == "strategy" else max([month for month in months if month <= first], default=first)
+    return [month for month in months if start <= month <= last]
 
 
 def _training_rows(noted: Mapping[str, Any], horizon: int) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from quant_assets.market.calendar import sessions
 from quant_assets.partitions import (
     Months,
     RunPartitions,
+    all_sectors,
     check_month,
     forward,
     key,
@@ -21,6 +22,7 @@ from quant_assets.partitions import (
     lookback,
     month_end,
     month_of,
+    month_offsets,
     month_range,
     month_start,
     months_covering,
@@ -120,6 +122,19 @@ def test_mappings_are_told_to_other_processes_as_dagsters_own() -> None:
     told = deserialize_value(serialize_value(lookback(2)))
     assert type(told) is dg.MultiPartitionMapping
     assert told == lookback(2)
+    assert type(deserialize_value(serialize_value(all_sectors(2)))) is dg.MultiToSingleDimensionPartitionMapping
+
+
+def test_a_month_reads_every_sector_of_it_and_of_the_months_before() -> None:
+    def read(mapping: dg.PartitionMapping, *months: str) -> set[str]:
+        subset = MONTHS.monthly.subset_with_partition_keys(months)
+        result = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, MONTHS.monthly, MONTHS.by_sector)
+        return set(result.partitions_subset.get_partition_keys())
+
+    assert read(all_sectors(), "2020-02") == {f"2020-02|{sector}" for sector in SECTORS}
+    assert read(all_sectors(), "2020-02", "2020-03") == read(dg.MultiToSingleDimensionPartitionMapping("month"), "2020-02", "2020-03")
+    assert read(all_sectors(2), "2018-02", "2018-03") == {f"2018-0{month}|{sector}" for month in (1, 2, 3) for sector in SECTORS}
+    assert (month_offsets(all_sectors(2)), month_offsets(all_sectors())) == ((-2, 0), (0, 0))
 
 
 def test_run_partitions_are_sorted_by_month_and_gics_order() -> None:

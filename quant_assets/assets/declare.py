@@ -67,7 +67,6 @@ def dataset_asset(
     group: str,
     kinds: Sequence[str],
     ins: Mapping[str, dg.AssetIn] | None = None,
-    deps: Sequence[dg.AssetDep] = (),
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Decorator: the asset of a dataset at its grain, range runs in one run."""
     months = profile.months
@@ -79,7 +78,6 @@ def dataset_asset(
         partitions_def=months.by_sector if profile.every_dataset[name].grain == "sector" else months.monthly,
         backfill_policy=dg.BackfillPolicy.single_run(),
         ins=ins,
-        deps=deps,
         **common(profile, name, max(matures, 0)),
     )
     return decorate

@@ -46,7 +46,7 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         def of_sector(sector: str, **frames: pl.DataFrame) -> pl.DataFrame:
             parts = [pl.DataFrame(schema=DATASETS["ops_report"].schema)]
             content = ReportFrames(checkpoint=frames.pop("lightgbm_checkpoint"), coverage=frames.pop("universe_coverage"), **frames)
-            # What was tried is in the log, not in an input: each report counts what had been tried by its own as_of.
+            # Each report counts what had been tried by its own as_of; what it found in the log is recorded beside its inputs.
             trials = profile.trials.trials(sector, shift_month(run.months[0], 1 - settings.report.history_months), run.months[-1])
             for as_of in profile.decision_sessions(run):
                 report = gather(sector, as_of, content, settings.report, horizon, trials, settings.statistics)

@@ -21,7 +21,6 @@ from quant_assets.partitions import (
     month_range,
     month_start,
     months_covering,
-    parse_key,
     shift_month,
 )
 from quant_assets.portfolio.allocation import total_portfolio
@@ -140,33 +139,37 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         "portfolio_backtest",
         group=ACROSS_SECTORS,
         kinds=["polars"],
-        ins={"portfolio_weights": read(history(holding_months))},
-        deps=[dg.AssetDep(name, partition_mapping=all_sectors()) for name in ("prices", "delistings")],
+        ins={
+            "portfolio_weights": read(history(holding_months)),
+            **{name: read(all_sectors(holding_months), absent="skip") for name in ("prices", "delistings")},
+        },
     )
-    def portfolio_backtest(context: dg.AssetExecutionContext, portfolio_weights: pl.LazyFrame) -> pl.DataFrame:
+    def portfolio_backtest(
+        context: dg.AssetExecutionContext, portfolio_weights: pl.LazyFrame, prices: pl.LazyFrame, delistings: pl.LazyFrame
+    ) -> pl.DataFrame:
         run = run_partitions(context)
-        held = portfolio_weights.select("sector", "month").unique().sort("sector", "month").collect()
-        # Which sectors' bars are needed follows from what is held, and no stock mapping leads from a month to earlier months of all
-        # sectors: so the bars are read from the store. A sector that is held and has none is an error, not cash.
-        keys = {
-            key(sector, month)
-            for sector, decided in held.iter_rows()
-            for month in month_range(decided, min(shift_month(decided, holding_months), run.months[-1]))
-        }
+        held: dict[str, set[str]] = {}
+        for sector, decided in portfolio_weights.select("sector", "month").unique().collect().iter_rows():
+            held.setdefault(sector, set()).update(month_range(decided, min(shift_month(decided, holding_months), run.months[-1])))
+        keys = [key(sector, month) for sector, months in held.items() for month in months]
+        those = pl.any_horizontal(
+            pl.lit(False), *((pl.col("sector") == sector) & pl.col("month").is_in(sorted(months)) for sector, months in held.items())
+        )
 
-        def bars(name: str) -> pl.DataFrame:
-            return profile.store.read(DATASETS[name], keys, lambda each: profile.known_through(str(parse_key(each)[1]))).collect()
+        def bars(name: str, frame: pl.LazyFrame) -> pl.DataFrame:
+            profile.store.present(DATASETS[name], keys)  # a sector that is held and has none is an error, not cash
+            return frame.filter(those).collect()
 
         result = simulate(
             portfolio_weights.collect(),
-            bars("prices"),
+            bars("prices", prices),
             sessions(month_start(shift_month(run.months[0], -holding_months)), profile.through(run)),
             profile.decision_sessions(held_through(run)),
             run.first_day,
             run.last_day,
             entry_lag=entry_lag,
             cost_bps=settings.backtest.cost_bps,
-            delistings=bars("delistings"),
+            delistings=bars("delistings", delistings),
         )
         context.add_output_metadata({"performance": figures(PORTFOLIO, result, run)})
         return result

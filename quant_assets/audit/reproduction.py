@@ -22,8 +22,6 @@ from quant_assets.settings.sectors import SECTORS
 
 NOT_REPRODUCIBLE = "NOT REPRODUCIBLE: other rows from the same code, settings, inputs, files and libraries"
 TAMPERED = "the stored rows are not those that were written"
-#: The definition by which an asset reads the trial log.
-_TRIALS = "profile.Profile.trials"
 
 
 @dataclass(frozen=True)
@@ -230,8 +228,6 @@ class _Comparison:
             why.append(f"it takes account of sessions up to {recorded.known_through}, the recomputation up to {fresh.known_through}")
         if not recorded.same_columns:
             why.append("it was written with other columns")
-        if not why and _TRIALS in self._recorder.versions[name].symbols:
-            why.append("it counts what was tried, and that may have become more; the trial log is not among what is recorded")
         return Compared(name, partition_key, "differs", tuple(why) or (NOT_REPRODUCIBLE,))
 
     def _same_rows(self, name: str, partition_key: str) -> bool:

@@ -13,7 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.backtest.factors import COUNTED
-from quant_assets.backtest.statistics import CONFIDENCE, critical_value
+from quant_assets.backtest.intervals import critical_value
+from quant_assets.backtest.statistics import CONFIDENCE
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
 

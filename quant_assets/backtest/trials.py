@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from quant_assets.backtest import statistics
-from quant_assets.backtest.statistics import Interval, Moments
+from quant_assets.backtest.intervals import Interval, Statistic, bootstrap_interval, hac_interval
+from quant_assets.backtest.statistics import Moments
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
 from quant_assets.settings.domain import StatisticsSettings
@@ -26,12 +27,12 @@ MEASURED: Mapping[str, pl.DataType | type[pl.DataType]] = {
 
 #: Unit of each figure of `evidence`.
 EVIDENCE_UNITS: Mapping[str, str] = {
-    "sharpe_newey_west_low": "1",
-    "sharpe_newey_west_high": "1",
+    "sharpe_hac_low": "1",
+    "sharpe_hac_high": "1",
     "sharpe_bootstrap_low": "1",
     "sharpe_bootstrap_high": "1",
-    "information_ratio_newey_west_low": "1",
-    "information_ratio_newey_west_high": "1",
+    "information_ratio_hac_low": "1",
+    "information_ratio_hac_high": "1",
     "information_ratio_bootstrap_low": "1",
     "information_ratio_bootstrap_high": "1",
     "skew": "1",
@@ -200,18 +201,16 @@ def evidence(frame: pl.DataFrame, trials: Sequence[Trial], settings: StatisticsS
 def intervals(
     name: str,
     values: FloatArray,
-    statistic: statistics.Statistic,
+    statistic: Statistic,
     settings: StatisticsSettings,
     *,
     scale: float = 1.0,
     overlap: int = 1,
 ) -> dict[str, float | None]:
-    """Bounds of both intervals by name: `<name>_newey_west_low` and so on, each times `scale`."""
-    newey_west = statistics.newey_west_interval(values, statistic, overlap) if len(values) else None
-    bootstrap = (
-        statistics.bootstrap_interval(values, statistic, settings.bootstrap_replications, settings.seed, overlap) if len(values) else None
-    )
-    return _bounds(f"{name}_newey_west", newey_west, scale) | _bounds(f"{name}_bootstrap", bootstrap, scale)
+    """Bounds of both intervals by name: `<name>_hac_low` and so on, each times `scale`."""
+    hac = hac_interval(values, statistic, overlap)
+    bootstrap = bootstrap_interval(values, statistic, settings.bootstrap_replications, settings.seed, overlap)
+    return _bounds(f"{name}_hac", hac, scale) | _bounds(f"{name}_bootstrap", bootstrap, scale)
 
 
 def _bounds(name: str, interval: Interval | None, scale: float) -> dict[str, float | None]:

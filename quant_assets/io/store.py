@@ -78,6 +78,22 @@ class DatasetStore:
         existing = self.existing(dataset)
         return [key for key in wanted if key not in existing]
 
+    def present(self, dataset: Dataset, keys: Iterable[str]) -> list[str]:
+        """The keys in order of sector (GICS) and month.
+
+        Raises:
+            MissingPartitionError: a partition has not been written; names all of them.
+
+        """
+        wanted = sorted_keys(keys)
+        absent = self.missing(dataset, wanted)
+        if absent:
+            raise MissingPartitionError(
+                f"{len(absent)} of {len(wanted)} partitions of '{dataset.name}' are missing in {self.url}: {describe(absent)}; "
+                f"materialise them first (web UI, or: {self._command} {_run_arguments(absent)})"
+            )
+        return wanted
+
     def read(self, dataset: Dataset, keys: Iterable[str], known_through: Callable[[str], date] | None = None) -> pl.LazyFrame:
         """Partitions as one frame with `sector` (at sector grain) and `month`, in order of sector (GICS) and month.
 
@@ -97,13 +113,7 @@ class DatasetStore:
         self, dataset: Dataset, keys: Iterable[str], known_through: Callable[[str], date] | None = None
     ) -> tuple[pl.LazyFrame, dict[str, str | None]]:
         """What `read` gives, and the hash of the rows of each partition as its file records it."""
-        wanted = sorted_keys(keys)
-        absent = self.missing(dataset, wanted)
-        if absent:
-            raise MissingPartitionError(
-                f"{len(absent)} of {len(wanted)} partitions of '{dataset.name}' are missing in {self.url}: {describe(absent)}; "
-                f"materialise them first (web UI, or: {self._command} {_run_arguments(absent)})"
-            )
+        wanted = self.present(dataset, keys)
         if not wanted:
             return pl.LazyFrame(schema=dataset.loaded_schema), {}
         paths = [self.path(dataset, key) for key in wanted]

@@ -29,6 +29,9 @@ _LIBRARIES = ("polars", "pyarrow", "numpy", "numba", "scipy", "duckdb", "lightgb
 #: Hashes of the source's files that have been read once, by path and state on disk.
 _HASHED = "sources/files.json"
 
+#: The name by which the trial log stands among the inputs.
+TRIALS = "trials"
+
 Contents = Mapping[str, Mapping[str, str | None]]
 
 
@@ -41,7 +44,7 @@ class MadeBy:
         settings: digest of the settings that it depends on, those of other sectors left out.
         all_settings: digest of all settings from which rows can follow.
         libraries: digest of the versions of libraries and Python.
-        inputs: for each dataset that was read, a digest over the hashes of its partitions.
+        inputs: for each dataset that was read, a digest over the hashes of its partitions; of the trial log one over what was tried.
         sources: digest of the provider's files; empty where none were read.
 
     """
@@ -107,12 +110,14 @@ class PartitionRecorder:
         version = self.versions[name]
         inputs = digests(contents, version, self._matures, self._matures.get(name, 0))
         files = self.source_files(name)
+        tried = cache(lambda sector: self._profile.trials.digests(sector, self._profile.settings.report.history_months - 1))
         sources, used = digest(_text(files)) if files else "", digest(_text(libraries()))
         self._meanings["sources", sources] = files
 
         def made(key: str) -> MadeBy:
-            settings = self.settings_digest(name, parse_key(key)[0])
-            return MadeBy(version.code, settings, self._all_settings, used, inputs(key), sources)
+            sector, month = parse_key(key)
+            read = inputs(key) | ({TRIALS: tried(sector)(month)} if version.reads_trials else {})
+            return MadeBy(version.code, self.settings_digest(name, sector), self._all_settings, used, read, sources)
 
         return made
 

@@ -67,22 +67,25 @@ class Staleness:
     def all(self, names: Iterable[str], sectors: Sequence[str]) -> Iterator[Stale]:
         """What is stale of these assets, in their order, which is that of the flow: an asset's readers come after it.
 
-        A partition that reads a stale one counts too.
+        A partition that reads a stale one counts too, of the sectors asked for.
         """
-        store, datasets = self._profile.store, self._profile.datasets
+        names, store, datasets = list(names), self._profile.store, self._profile.datasets
+        # What spans sectors reads those that are not asked for too.
+        spanned = {each for name in names if datasets[name].grain == "month" for each in self._recorder.versions[name].windows}
         contents: dict[str, dict[str, str | None]] = {}
         stale: dict[tuple[str, str | None], list[str]] = {}
         for name in names:
             dataset, version = datasets[name], self._recorder.versions[name]
-            keys = sorted(each for each in store.existing(dataset) if parse_key(each)[0] is None or parse_key(each)[0] in sectors)
-            recorded = {each: store.recorded(dataset, each) for each in keys}
+            every = sorted(store.existing(dataset))
+            keys = [each for each in every if parse_key(each)[0] is None or parse_key(each)[0] in sectors]
+            recorded = {each: store.recorded(dataset, each) for each in (every if name in spanned else keys)}
             contents[name] = {each: found.content for each, found in recorded.items()}
             there = {upstream: contents[upstream] for upstream in version.windows if upstream in contents}
             now = self._recorder.now(name, there)
             reasons: dict[str | None, dict[str, dict[str, bool]]] = {}
             for each in keys:
                 sector, month = parse_key(each)
-                found = self._reasons(name, sector, self._record(recorded[each].made_by), now(each), set(there))
+                found = self._reasons(name, sector, self._record(recorded[each].made_by), now(each))
                 if not recorded[each].same_columns:
                     found["written with other columns"] = True
                 upstream = [] if any(found.values()) else list(self._stale_inputs(version.windows, sector, month, stale))
@@ -93,13 +96,13 @@ class Staleness:
                 stale[name, sector] = sorted(month for month, found in by_month.items() if any(found.values()))
                 yield from _joined(name, sector, by_month)
 
-    def _reasons(self, name: str, sector: str | None, recorded: MadeBy | None, now: MadeBy, known: set[str]) -> dict[str, bool]:
+    def _reasons(self, name: str, sector: str | None, recorded: MadeBy | None, now: MadeBy) -> dict[str, bool]:
         if recorded is None:
             return {UNRECORDED: True}
         # An input that was not looked at cannot be compared.
-        inputs = {upstream: found for upstream, found in recorded.inputs.items() if upstream in known}
+        inputs = {upstream: found for upstream, found in recorded.inputs.items() if upstream in now.inputs}
         compared = MadeBy(**{**recorded.__dict__, "inputs": inputs})
-        now = MadeBy(**{**now.__dict__, "inputs": {upstream: now.inputs[upstream] for upstream in inputs if upstream in now.inputs}})
+        now = MadeBy(**{**now.__dict__, "inputs": {upstream: now.inputs[upstream] for upstream in inputs}})
         return {why: kind in KINDS for kind, why in self._explain(name, sector, compared, now).items()}
 
     def _stale_inputs(

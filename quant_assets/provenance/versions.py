@@ -46,6 +46,7 @@ class Version:
         paths: dotted names of the settings that it depends on.
         windows: first and last month of each input, relative to the partition's.
         reads_source: whether it asks the provider.
+        reads_trials: whether it counts what has been tried.
 
     """
 
@@ -53,6 +54,7 @@ class Version:
     paths: tuple[str, ...]
     windows: Mapping[str, tuple[int, int]]
     reads_source: bool
+    reads_trials: bool = False
 
     @cached_property
     def code(self) -> str:
@@ -122,7 +124,9 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
         inputs = set(definition.keys_by_input_name.values())
         for spec in definition.specs:
             windows = {dep.asset_key.path[-1]: month_offsets(dep.partition_mapping) for dep in spec.deps if dep.asset_key in inputs}
-            made[spec.key.path[-1]] = Version(dict(sorted(symbols.items())), tuple(sorted(paths)), windows, walk.reads_source)
+            made[spec.key.path[-1]] = Version(
+                dict(sorted(symbols.items())), tuple(sorted(paths)), windows, walk.reads_source, walk.reads_trials
+            )
     return made
 
 
@@ -164,12 +168,19 @@ class _Walk:
     """What one asset function reaches."""
 
     def __init__(
-        self, settings: Settings, symbols: Mapping[str, str] | None = None, paths: Iterable[str] = (), *, reads_source: bool = False
+        self,
+        settings: Settings,
+        symbols: Mapping[str, str] | None = None,
+        paths: Iterable[str] = (),
+        *,
+        reads_source: bool = False,
+        reads_trials: bool = False,
     ) -> None:
         self._settings = settings
         self.symbols = symbols or {}
         self.paths = set(paths)
         self.reads_source = reads_source
+        self.reads_trials = reads_trials
 
     @classmethod
     def of(cls, settings: Settings, function: Any, own: dict[str, Path]) -> "_Walk":
@@ -179,7 +190,7 @@ class _Walk:
         return walk
 
     def plain(self) -> dict[str, Any]:
-        return {"symbols": self.symbols, "paths": sorted(self.paths), "reads_source": self.reads_source}
+        return {"symbols": self.symbols, "paths": sorted(self.paths), "reads_source": self.reads_source, "reads_trials": self.reads_trials}
 
     def _rule(self, where: Module, name: str, chain: Chain) -> list[Symbol] | None:
         outer = name.partition(".")[0]
@@ -212,6 +223,9 @@ class _Walk:
                     *self.setting(("partitions", "start")),
                     Symbol(source.module, f"{source.name}.{method}"),
                 ]
+            case ("trials", "trials", *_):
+                self.reads_trials = True
+                return [Symbol(f"{PACKAGE}.profile", "Profile.trials")]
             case ("features", *rest):
                 return self._features(only_names=rest[:1] == ["names"])
             case ("months", "start"):

@@ -1,14 +1,11 @@
-"""Against published values, other libraries, and simulation. Slow recomputations of the measured coverage are in the docstrings only."""
+"""Against published values, SciPy, and simulation."""
 
 import math
 from itertools import combinations
 
 import numpy as np
 import pytest
-from arch.bootstrap import optimal_block_length
-from arch.covariance.kernel import Bartlett
 from scipy import stats
-from statsmodels.api import OLS
 
 from quant_assets.backtest import statistics as st
 from quant_assets.backtest.metrics import sharpe
@@ -18,14 +15,6 @@ from quant_assets.errors import SettingsError
 #: Bailey and López de Prado (2014), the numerical example: 250 sessions a year.
 PAPER = Moments(1250, 2.5 / math.sqrt(250), -3.0, 10.0)
 VARIANCE = 0.5 / 250
-
-
-def autoregressive(count: int, coefficient: float, rng: np.random.Generator, mean: float = 0.0) -> np.ndarray:
-    noise = rng.standard_normal(count + 50)
-    values = np.zeros(count + 50)
-    for t in range(1, count + 50):
-        values[t] = coefficient * values[t - 1] + math.sqrt(1 - coefficient**2) * noise[t]
-    return values[50:] + mean
 
 
 @pytest.mark.parametrize(("trials", "maximum", "deflated"), [(100, 0.11317, 0.9004), (46, None, 0.9505)])
@@ -80,68 +69,6 @@ def test_the_standard_error_is_that_of_simulated_skewed_returns() -> None:
     errors = [st.sharpe_standard_error(found) for found in map(Moments.of, returns[:400]) if found]
     assert np.mean(errors) == pytest.approx(spread, rel=0.03)
     assert math.sqrt((1 + 0.5**2 / 2) / 400) < 0.85 * spread
-
-
-def test_long_run_variance_is_statsmodels_and_the_lags_are_archs() -> None:
-    for seed, coefficient in enumerate((0.0, 0.3, 0.7, -0.4)):
-        values = autoregressive(300, coefficient, np.random.default_rng(seed))
-        for lags in (0, 5, 20):
-            fitted = OLS(values, np.ones(300)).fit(cov_type="HAC", cov_kwds={"maxlags": lags})
-            assert st.long_run_variance(values, lags) == pytest.approx(300 * float(fitted.bse[0]) ** 2, rel=1e-10)
-        some = values[:100]  # where 4 (T/100)^(2/9) is whole: arch rounds it up, the paper takes its integer part
-        assert st.newey_west_lags(some) == int(Bartlett(some).opt_bandwidth)
-
-
-def test_block_lengths_are_archs() -> None:
-    for seed, (count, coefficient) in enumerate([(60, 0.0), (250, 0.2), (250, 0.8), (500, 0.95), (1000, -0.5), (21, 0.4)]):
-        values = autoregressive(count, coefficient, np.random.default_rng(seed))
-        assert st.block_length(values) == pytest.approx(float(optimal_block_length(values)["circular"].iloc[0]), rel=1e-9)
-
-
-@pytest.mark.parametrize(("count", "coefficient", "statistic", "least", "most"), [
-    (250, 0.2, "sharpe", 0.92, 0.97),
-    (500, 0.5, "sharpe", 0.93, 0.98),
-    (500, 0.5, "mean", 0.93, 0.98),
-])  # fmt: skip
-def test_intervals_cover_what_they_say(count: int, coefficient: float, statistic: st.Statistic, least: float, most: float) -> None:
-    """Of 500 series; a share of 95 % has a standard error of 1 %. The interval for independent returns covers under 80 % of the last."""
-    rng = np.random.default_rng(12)
-    covered = np.zeros(3)
-    for _ in range(500):
-        values = autoregressive(count, coefficient, rng, mean=0.06)
-        moments = Moments.of(values)
-        assert moments is not None
-        half = 1.96 * st.sharpe_standard_error(moments)
-        intervals = (
-            st.newey_west_interval(values, statistic),
-            st.bootstrap_interval(values, statistic, 200, 1),
-            (moments.sharpe - half, moments.sharpe + half),
-        )
-        covered += [low <= 0.06 <= high for low, high in intervals if low is not None]  # type: ignore[misc]
-    covered /= 500
-    assert ((covered[:2] >= least) & (covered[:2] <= most)).all(), covered
-    assert covered[2] < (0.9 if coefficient == 0.2 else 0.8)
-
-
-def test_an_overlap_widens_the_interval_of_a_mean() -> None:
-    noise = np.random.default_rng(6).standard_normal(499).cumsum()
-    values = (noise[20:] - noise[:-20]) / math.sqrt(20)
-    apart = 1.96 * values.std() / math.sqrt(len(values) / 20)  # the half-width of as many independent outcomes
-    for low, high in (st.newey_west_interval(values, "mean", 20), st.bootstrap_interval(values, "mean", 500, 1, 20)):  # type: ignore[misc]
-        assert 0.7 < (high - low) / 2 / apart < 2.0
-        assert (low + high) / 2 == pytest.approx(values.mean(), abs=1e-12)
-    assert st.newey_west_interval(values[:110], "mean", 20) is None  # 60 lags of 110 values
-
-
-def test_intervals_depend_on_values_and_seed_alone() -> None:
-    values = autoregressive(150, 0.2, np.random.default_rng(2), 0.1)
-    first = st.bootstrap_interval(values, "sharpe", 250, 7)
-    assert first == st.bootstrap_interval(values.copy(), "sharpe", 250, 7)
-    assert first != st.bootstrap_interval(values, "sharpe", 250, 8)
-    assert st.bootstrap_interval(values * 1000, "sharpe", 250, 7) == pytest.approx(first, rel=1e-9)  # a ratio has no unit
-    for nothing in (values[:19], np.full(100, 0.01), np.zeros(100)):
-        assert st.newey_west_interval(nothing, "sharpe") is None
-        assert st.bootstrap_interval(nothing, "sharpe", 50, 7) is None
 
 
 def naive_pbo(returns: np.ndarray, blocks: int) -> float:

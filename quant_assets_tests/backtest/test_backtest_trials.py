@@ -59,7 +59,7 @@ def test_the_deflated_sharpe_ratio_uses_number_and_variance_of_the_trials() -> N
     assert found["overfitting_probability"] == statistics.probability_of_backtest_overfitting(together, 16)
     assert (found["overfitting_strategies"], found["overfitting_sessions"]) == (3, len(DAYS))
     assert list(found) == list(EVIDENCE_UNITS)
-    bounds = [found[f"sharpe_{kind}_{side}"] for kind in ("newey_west", "bootstrap") for side in ("low", "high")]
+    bounds = [found[f"sharpe_{kind}_{side}"] for kind in ("hac", "bootstrap") for side in ("low", "high")]
     assert bounds[0] < ratios[0] < bounds[1]  # type: ignore[operator]
     assert bounds[2] < ratios[0] < bounds[3]  # type: ignore[operator]
 

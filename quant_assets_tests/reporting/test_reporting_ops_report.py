@@ -109,7 +109,7 @@ def test_no_sharpe_ratio_stands_alone(frames: ReportFrames) -> None:
     found = figures(deflated)
     history = dict(found.filter(window="history").select("metric", "value").iter_rows())
     assert history["sharpe_bootstrap_low"] < history["sharpe"] < history["sharpe_bootstrap_high"]
-    assert history["sharpe_newey_west_low"] < history["sharpe"] < history["sharpe_newey_west_high"]
+    assert history["sharpe_hac_low"] < history["sharpe"] < history["sharpe_hac_high"]
     assert history["rank_ic_bootstrap_low"] < history["rank_ic"] < history["rank_ic_bootstrap_high"]
     assert (history["trials"], history["trials_with_sharpe"], history["overfitting_strategies"]) == (3, 2, 2)
     assert history["deflated_sharpe"] < history["probabilistic_sharpe"]
