@@ -59,11 +59,12 @@ def home() -> Iterator[Path]:
 def servers(home: Path) -> list[psutil.Process]:
     """The server's main process, if it runs."""
     found = []
-    for each in psutil.process_iter(["name", "cmdline"]):
+    for each in psutil.process_iter(["name", "cmdline", "ppid"]):
         command = each.info["cmdline"] or []
         if each.info["name"] == "postgres" and any(part.startswith(f"{home}/") for part in command):
             found.append(each)
-    return found
+    # A child has its parent's command line until it has given itself a title.
+    return [each for each in found if each.info["ppid"] not in {other.pid for other in found}]
 
 
 def keeper(home: Path) -> psutil.Process:
