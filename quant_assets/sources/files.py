@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
-from quant_assets.market.share_counts import spin_off_correction
+from quant_assets.market.share_counts import spin_off_correction, spin_offs
 from quant_assets.settings import FilesSettings, FundamentalFile, MacroFile, MacroSeries, MembershipFile, PriceFile, SecuritiesFile
 from quant_assets.sources.base import BARS, DELISTINGS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
 
@@ -42,7 +42,7 @@ class FilesSource:
         settings: which files there are and how they are read.
         data_dir: their folder.
         start: first day of the profile; delistings before it are left out.
-        rows: what is read in place of a file's rows, which may then be none; the look-ahead audit alters them so.
+        keep: keep the rows of all files in memory once they are decoded, for many readings of everything.
 
     Raises:
         SourceError: the folder is not set, missing or empty; later a file or column is missing or cannot be read.
@@ -51,7 +51,7 @@ class FilesSource:
 
     name = "files"
 
-    def __init__(self, settings: FilesSettings, data_dir: Path | None, start: date, rows: Rows | None = None) -> None:
+    def __init__(self, settings: FilesSettings, data_dir: Path | None, start: date, *, keep: bool = False) -> None:
         wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {_MAPPING}"
         if data_dir is None:
             raise SourceError(f"QUANT_DATA_DIR is not set; set it to the folder that holds {wanted}")
@@ -62,8 +62,23 @@ class FilesSource:
         self._settings = settings
         self._folder = data_dir
         self._start = start
-        self._rows = rows
+        self._rows: Rows | None = None
+        #: The files as they are: of an altered source, the one that it was made from.
+        self._given = self
+        self._kept: dict[object, pl.DataFrame] | None = {} if keep else None
         self._read: dict[int, pl.DataFrame] = {}
+
+    def altered(self, rows: Rows | None, start: date) -> "FilesSource":
+        """The same files with other rows in place of theirs; what has been decoded is shared. The look-ahead audit reads them so.
+
+        Args:
+            rows: gives a file's rows, which may then be none. Of a price file it may be asked for some tickers' rows alone.
+            start: first day of the profile.
+
+        """
+        made = FilesSource(self._settings, self._folder, start)
+        made._rows, made._given, made._kept = rows, self._given, self._kept
+        return made
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots known by `through`, and each ticker's first one."""
@@ -191,6 +206,10 @@ class FilesSource:
         known = pl.coalesce("published", "period_end") <= through
         return self._statements.filter(pl.col("ticker").is_in(list(tickers)) & known)
 
+    def spin_offs(self) -> pl.DataFrame:
+        """`ticker` (the files' own), `day` and `ratio` of the spin-offs that share counts are corrected for, see `market.share_counts`."""
+        return spin_offs(self._split_ratios)
+
     def macro(self, through: date) -> pl.DataFrame:
         """Observations of the series in the settings, each known its series' lag after the end of its period."""
         assumed = pl.col("period") + pl.duration(days="lag_days")
@@ -208,7 +227,9 @@ class FilesSource:
             raise SourceError(f"{file.file}: ticker {row['ticker']} has the unknown sector '{row['sector']}'; map it in {_MAPPING}")
         first = pl.col("known_at") == pl.col("known_at").min().over("asked")
         known = (pl.col("known_at") >= pl.col("first")) & ((pl.col("known_at") <= pl.col("last")) | first)
-        companies = self._companies(frame, known, ["known_at"])
+        plain, others = self._under_other_symbols(frame, known)
+        others = others.filter(pl.col("place") == pl.col("place").min().over("ticker", "known_at"))  # the symbol then
+        companies = pl.concat([plain, others.select(plain.columns)])
         begins = pl.DataFrame(
             [(each.new, each.since) for each in self._settings.renames], {"ticker": pl.String, "since": pl.Date}, orient="row"
         )
@@ -230,10 +251,23 @@ class FilesSource:
 
     @cached_property
     def _statements(self) -> pl.DataFrame:
-        files = [self._versions(file) for file in self._settings.fundamentals]
-        known = pl.coalesce("published", "period_end").is_between("first", "last")
-        period = ["period_end", "frequency", "provider"]
-        companies = self._companies(pl.concat([STATEMENTS.to_frame(), *files]), known, period).sort("ticker", *period, "version")
+        """Statements of all files, a renamed company's under each of its symbols.
+
+        While the company used a symbol and statements under it had come before, none under a later symbol is its own: that was another
+        company's then. Of two statements of a period the one under the earlier symbol counts from its publication on.
+        """
+        rows = pl.concat([STATEMENTS.to_frame(), *(self._versions(file) for file in self._settings.fundamentals)])
+        plain, others = self._under_other_symbols(rows, pl.coalesce("published", "period_end").is_between("first", "last"))
+        series, period = ["ticker", "provider", "frequency"], ["period_end", "frequency", "provider"]
+        others = others.with_row_index()
+        used = others.group_by(*series, before="place", until="last").agg(since=pl.col("published").min())
+        strange = others.join(used, on=series).filter(pl.col("before") < pl.col("place"), pl.col("published").is_between("since", "until"))
+        counting = pl.col("place") == pl.col("place").cum_min().over("ticker", *period)
+        others = others.join(strange, on="index", how="anti").sort("published", "place", nulls_last=True).filter(counting)
+        companies = pl.concat(
+            [plain.with_columns(place=0).select(*plain.columns, pl.col("place").cast(pl.Int64)), others.select(*plain.columns, "place")]
+        )
+        companies = companies.sort("ticker", *period, "place", "version", descending=[False] * 4 + [True, False]).drop("place")
         return companies.with_columns(version=pl.int_range(pl.len(), dtype=pl.Int32).over("ticker", *period))
 
     @cached_property
@@ -266,12 +300,13 @@ class FilesSource:
         """Statements of one file with the versions of each period numbered.
 
         - A day of publication on or before the end of the period is a mistake and counts as unknown.
-        - Of several companies under one ticker, the one whose own symbol is the ticker counts from its first vintage on, until then
-          whichever is there.
+        - The statements of a period's first vintage (the snapshot, else the filing) became known when they were published, those of a
+          later one with it.
+        - Of several companies under one ticker, the one whose own symbol is the ticker counts once it has been heard of for the period
+          or in the vintage, until then whichever is there.
         - Of several statements of one period and vintage (a subsidiary files under its parent's ticker, a row is half empty), the
-          complete one with the largest balance sheet counts.
-        - A version is a vintage (the snapshot, else the filing) whose figures differ from the vintage before. The first keeps its
-          day of publication; a later one became known with its snapshot or filing.
+          complete one with the largest balance sheet counts, of those that were known.
+        - A version is a statement whose figures differ from those that counted before.
         - Share counts that reflect the splits up to the snapshot are taken back to the publication.
         """
         optional = _optional(file.columns, ("form", "snapshot", "company", "restated_on", *_FIGURES))
@@ -284,25 +319,29 @@ class FilesSource:
             published=pl.when(pl.col("published") > pl.col("period_end")).then("published"),
             restated_on=pl.col("restated_on") if "restated_on" in optional else pl.lit(None, pl.Date),
         )
-        complete = pl.all_horizontal(pl.col("revenue", "net_income").is_not_null())
+        first_vintage = pl.col("vintage") == pl.col("vintage").min().over(_PERIOD)
+        own_heard = pl.when("own").then("heard").min()
+        of_another = (own_heard.over(_PERIOD) <= pl.col("heard")) | (own_heard.over("ticker", "vintage") <= pl.col("heard"))
+        vintage = [*_PERIOD, "vintage"]
         frame = (
             frame.filter(pl.any_horizontal(pl.col(_FIGURES).is_not_null()) & pl.col("frequency").is_not_null())
-            .with_columns(shares=pl.when(pl.col("shares") > 0.0).then("shares"))
-            .with_columns(own=pl.col("company") == pl.col("ticker"))
-            .with_columns(own_since=pl.when("own").then("vintage").min().over(_PERIOD))
-            .filter(pl.col("own") | pl.col("own_since").is_null() | (pl.col("vintage") < pl.col("own_since")))
-            .with_columns(complete=complete)
+            .with_columns(shares=pl.when(pl.col("shares") > 0.0).then("shares"), own=pl.col("company") == pl.col("ticker"))
+            .with_columns(heard=pl.when(first_vintage).then("published").otherwise("vintage"), as_published=first_vintage)
+            .filter(pl.col("own") | ~of_another.fill_null(False))
+            .with_columns(complete=pl.all_horizontal(pl.col("revenue", "net_income").is_not_null()))
             .sort(
-                *_PERIOD,
-                "vintage",
+                *vintage,
+                "own",
                 "complete",
                 "total_assets",
                 "published",
-                descending=[False] * 4 + [True, True, False],
+                descending=[False] * 4 + [True, True, True, False],
                 nulls_last=True,
                 maintain_order=True,
             )
-            .unique([*_PERIOD, "vintage"], keep="first", maintain_order=True)
+            .with_columns(place=pl.int_range(pl.len()).over(vintage))
+            .sort(*vintage, "heard", "place", nulls_last=True)
+            .filter(pl.col("place") == pl.col("place").cum_min().over(vintage))
         )
         frame = frame.with_columns(shares_then=self._shares_at_publication(frame) if file.shares_as_of == "snapshot" else "shares")
         compared = [name for name in _FIGURES if name != "shares"]
@@ -310,12 +349,11 @@ class FilesSource:
         same = pl.all_horizontal(pl.col(compared).eq_missing(pl.col(compared).shift().over(_PERIOD))) & (
             same_shares.fill_null(False) | (pl.col("shares_then").is_null() & pl.col("shares_then").shift().over(_PERIOD).is_null())
         )
-        first = pl.struct(_PERIOD).is_first_distinct()
         return (
-            frame.filter(first | ~same)
+            frame.filter(pl.struct(_PERIOD).is_first_distinct() | ~same)
             .with_columns(
-                published=pl.when(first).then("published").otherwise("vintage"),
-                shares=pl.when(first).then("shares_then").otherwise("shares"),
+                published="heard",
+                shares=pl.when("as_published").then("shares_then").otherwise("shares"),
                 version=pl.int_range(pl.len(), dtype=pl.Int32).over(_PERIOD),
                 provider=pl.lit(file.provider),
             )
@@ -333,17 +371,15 @@ class FilesSource:
         first = pl.lit(frame["vintage"].min(), pl.Date)  # null in a file without statements
         same_company = (pl.col("company") == pl.col("company").shift()).over(_PERIOD)
         ratio = pl.when(same_company).then(pl.col("shares") / pl.col("shares").shift().over(_PERIOD))
-        steps = frame.with_columns(ratio=ratio).group_by("ticker", "vintage").agg(pl.col("ratio").median()).sort("ticker", "vintage")
+        newest = frame.unique([*_PERIOD, "vintage"], keep="last", maintain_order=True)
+        steps = newest.with_columns(ratio=ratio).group_by("ticker", "vintage").agg(pl.col("ratio").median()).sort("ticker", "vintage")
         steps = steps.with_columns(before=pl.coalesce(pl.col("vintage").shift().over("ticker"), first))
         steps = steps.with_columns(step=pl.coalesce("ratio", self._splits_between(steps, "before", "vintage")))
         basis = steps.select("ticker", "vintage", basis=pl.col("step").cum_prod().over("ticker"))
         asked = frame.join(basis, on=["ticker", "vintage"], how="left", maintain_order="left").with_columns(
             day=pl.coalesce("published", "period_end"), first=first
         )
-        splits = self._splits.filter(pl.col("day") <= first)
-        corrected = spin_off_correction(
-            asked, splits.with_columns(ratio=pl.col("so_far") / pl.col("so_far").shift(fill_value=1.0).over("ticker"))
-        )
+        corrected = spin_off_correction(asked, self._split_ratios.filter(pl.col("day") <= first))
         return asked.select(pl.col("shares") / pl.col("basis") / self._splits_between(asked, "day", "first") * corrected).to_series()
 
     def _splits_between(self, frame: pl.DataFrame, after: str, through: str) -> pl.Series:
@@ -352,20 +388,26 @@ class FilesSource:
         for name in ("after", "through"):
             asked = (
                 asked.sort("ticker", name)
-                .join_asof(self._splits, left_on=name, right_on="day", by="ticker", strategy="backward", check_sortedness=False)
+                .join_asof(self._given._splits, left_on=name, right_on="day", by="ticker", strategy="backward", check_sortedness=False)
                 .drop("day")
                 .rename({"so_far": f"splits_{name}"})
             )
         ratio = pl.col("splits_through").fill_null(1.0) / pl.col("splits_after").fill_null(1.0)
         return asked.sort("index").select(ratio).to_series()
 
+    @property
+    def _split_ratios(self) -> pl.DataFrame:
+        """`ticker`, `day` and `ratio` of each split."""
+        so_far = pl.col("so_far")
+        return self._given._splits.with_columns(ratio=so_far / so_far.shift(fill_value=1.0).over("ticker"))
+
     @cached_property
     def _splits(self) -> pl.DataFrame:
         """`ticker`, `day` of a split, `so_far` (product of its splits); each day's from the best file with a bar of it.
 
         Best by precedence, not the longest: what a file goes on to say later must not change what is known of an earlier day, and
-        files of adjusted prices give spin-offs as splits, which share counts do not reflect. Of the files as they are: a snapshot's counts
-        contain the splits up to it, whatever is to be read of the prices.
+        files of adjusted prices give spin-offs as splits, which share counts do not reflect. An altered source takes those of the files as
+        they are: a snapshot's counts contain the splits up to it, whatever is to be read of the prices.
         """
         files = {place: file for place, file in enumerate(self._settings.prices) if "split_ratio" in file.columns}
         schema = pl.Schema({"ticker": pl.String, "day": pl.Date, "so_far": pl.Float64})
@@ -373,7 +415,7 @@ class FilesSource:
             return schema.to_frame()
         events = pl.concat(
             _collect(
-                self._scan_prices(file, as_given=True).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)),
+                self._scan_prices(file).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)),
                 file.file,
             ).select("ticker", "date", "split_ratio", place=pl.lit(place))
             for place, file in files.items()
@@ -381,7 +423,7 @@ class FilesSource:
         days = events.lazy().select("ticker", "date").unique()
         there = pl.concat(
             _collect(
-                self._scan_prices(file, as_given=True).join(days, on=["ticker", "date"]).select("ticker", "date", place=pl.lit(place)),
+                self._scan_prices(file).join(days, on=["ticker", "date"]).select("ticker", "date", place=pl.lit(place)),
                 file.file,
             )
             for place, file in files.items()
@@ -412,10 +454,10 @@ class FilesSource:
             self._read[precedence] = ends.select("ticker", "last")
         return self._read[precedence]
 
-    def _scan_prices(self, file: PriceFile, *, as_given: bool = False) -> pl.LazyFrame:
-        """Bars of a file, by its own symbols, without those of `not_the_member`; `as_given` whatever is to be read in place of its rows."""
+    def _scan_prices(self, file: PriceFile, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Bars of a file for these tickers, or all of them, by its own symbols, without those of `not_the_member`."""
         columns = _named(file.columns, _BAR) | _optional(file.columns, _EVENTS)
-        scan = self._scan(file, columns, as_given=as_given)
+        scan = self._scan(file, columns, tickers)
         for symbol, span in file.not_the_member.items():
             strange = (pl.col("ticker") == symbol) & pl.col("date").is_between(span.first, span.last)
             scan = scan.filter(~strange.fill_null(False))  # a row without ticker or date is refused elsewhere
@@ -427,19 +469,18 @@ class FilesSource:
         Where a file has several of them on one day, the earliest one counts, which was the symbol then.
         """
         symbols = self._symbols.filter(pl.col("asked").is_in(list(tickers)))
-        scan = self._scan_prices(file)
-        plain = scan.filter(pl.col("ticker").is_in(list(set(tickers) - set(symbols["asked"]))))
+        plain, renamed = set(tickers) - set(symbols["asked"]), symbols["ticker"].unique().to_list()
         if symbols.is_empty():
-            return plain
+            return self._scan_prices(file, sorted(plain))
         companies = (
-            scan.filter(pl.col("ticker").is_in(symbols["ticker"].unique().to_list()))
+            self._scan_prices(file, renamed)
             .join(symbols.lazy(), on="ticker", maintain_order="left")
             .filter(pl.col("date").is_between("first", "last"))
             .filter(pl.col("place") == pl.col("place").min().over("asked", "date"))
             .with_columns(ticker="asked")
             .drop("asked", "first", "last", "place")
         )
-        return pl.concat([plain, companies])
+        return pl.concat([self._scan_prices(file, sorted(plain)), companies])
 
     def _refuse_lost(self, tickers: Sequence[str], through: date) -> None:
         """A rename to a symbol that no file has, nor a later one of the company, would end the old one without a word.
@@ -458,16 +499,10 @@ class FilesSource:
                 files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
                 raise SourceError(f"{each.old} was renamed to {each.new} on {each.since}, but {files} have no bars of it; mend {_MAPPING}")
 
-    def _companies(self, rows: pl.DataFrame, known: pl.Expr, one: Sequence[str]) -> pl.DataFrame:
-        """Rows of each company under every symbol that it has had, those `known` in time; of `one` thing the first symbol's."""
+    def _under_other_symbols(self, rows: pl.DataFrame, known: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Rows of tickers that have had one symbol only; of the others those `known` in time, under every symbol, with `_symbols`."""
         plain = rows.join(self._symbols, left_on="ticker", right_on="asked", how="anti", maintain_order="left")
-        found = (
-            rows.join(self._symbols, on="ticker", maintain_order="left")
-            .filter(known)
-            .filter(pl.col("place") == pl.col("place").min().over("asked", *one))
-            .with_columns(ticker="asked")
-        )
-        return pl.concat([plain, found.select(plain.columns)])
+        return plain, rows.join(self._symbols, on="ticker", maintain_order="left").filter(known).with_columns(ticker="asked")
 
     @cached_property
     def _symbols(self) -> pl.DataFrame:
@@ -494,8 +529,8 @@ class FilesSource:
         schema = {"asked": pl.String, "ticker": pl.String, "first": pl.Date, "last": pl.Date, "place": pl.Int64}
         return pl.DataFrame(rows, schema, orient="row")
 
-    def _scan(self, of: File, columns: Columns, *, as_given: bool = False) -> pl.LazyFrame:
-        """Our columns of a file, lazily: texts, dates and Float64.
+    def _scan(self, of: File, columns: Columns, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Our columns of a file, of these tickers' rows or of all, lazily: texts, dates and Float64.
 
         Raises:
             SourceError: the file or a column is missing, or a column has another type; names it and the remedy.
@@ -520,7 +555,14 @@ class FilesSource:
         for name, value in where.items():
             scan = scan.filter(pl.col(name) == value)
         read = scan.select(_column(file, ours, _several(theirs), schema) for ours, theirs in columns.items())
-        return read if self._rows is None or as_given else self._rows(of, read)
+        if self._kept is not None:
+            place = (file, tuple(where.items()), tuple(columns.items()))
+            if place not in self._kept:
+                self._kept[place] = _collect(read, file)
+            read = self._kept[place].lazy()
+        if tickers is not None:
+            read = read.filter(pl.col("ticker").is_in(list(tickers)))
+        return read if self._rows is None else self._rows(of, read)
 
 
 def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> pl.Expr:

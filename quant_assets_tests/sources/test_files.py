@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from quant_assets.errors import SettingsError, SourceError
 from quant_assets.settings import SECTORS, FilesSettings, load_settings
 from quant_assets.sources.base import BARS, DELISTINGS, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
-from quant_assets.sources.files import FilesSource
+from quant_assets.sources.files import File, FilesSource
 
 START, THROUGH = date(2020, 1, 1), date(2020, 12, 31)
 ALL = ["A", "B", "C", "NA"]
@@ -119,7 +119,7 @@ def _tables() -> dict[str, pl.DataFrame]:
                 ("A", "A", q2, date(2020, 7, 20), early, 2.0, 0.5, 1.0, 4.0, 210.0),
                 ("A", "A", q2, date(2020, 7, 20), late, 2.5, 0.5, 1.0, 4.0, 630.0),  # restated
                 ("A", "A", date(2019, 12, 31), date(2020, 3, 1), late, 3.0, 0.5, None, None, 606.0),  # in the later snapshot only
-                ("A", "A_old", q1, date(2020, 4, 1), early, 99.0, 9.0, None, None, 1.0),  # another company
+                ("A", "A_old", q1, date(2020, 5, 1), early, 99.0, 9.0, None, None, 1.0),  # another company
                 ("B", "B_old", q1, date(2020, 3, 30), early, 5.0, None, None, None, -1.0),  # published before the period's end
                 ("B", "B", q2, date(2020, 7, 20), early, None, None, None, None, None),  # without any figure
             ],
@@ -438,6 +438,89 @@ def test_a_statement_known_from_one_snapshot_does_not_change_with_the_next(write
     assert shown[0].rows() == [(date(2020, 5, 1), 0, 5.0, 100.0)]
     # The other company's count is no measure of a split.
     assert shown[1].rows() == [*shown[0].rows(), (late, 1, 7.0, 300.0), (date(2020, 10, 20), 0, 8.0, 303.0)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [
+        # Half empty until the whole one is published; the half that comes once more says nothing.
+        (
+            [("A", 5, None, 7.0), ("A", 9, 2.0, 8.0), ("A", 10, None, 9.0)],
+            [(5, None, 7.0), (9, 2.0, 8.0)],
+        ),
+        # One as good as the first.
+        ([("A", 5, 0.1, 0.2), ("A", 9, 2.0, 8.0)], [(5, 0.1, 0.2)]),
+        # Another company counts until the ticker's own is heard of, however large it is.
+        ([("A_old", 5, 90.0, 99.0), ("A", 9, 2.0, 8.0), ("A_old", 10, 91.0, 99.0)], [(5, 90.0, 99.0), (9, 2.0, 8.0)]),
+    ],
+    ids=["half empty", "as good", "another company"],
+)
+def test_of_several_statements_of_a_period_the_best_of_those_published_counts(
+    write: Write, rows: list[tuple[str, int, float | None, float]], shown: list[tuple[int, float | None, float]]
+) -> None:
+    def read(through: int) -> pl.DataFrame:
+        """What is known of statements that were published by a day of May."""
+        given = [
+            ("A", company, date(2020, 3, 31), date(2020, 5, day), date(2020, 8, 1), sales, sales, None, long, 7.0)
+            for company, day, sales, long in rows
+            if day <= through
+        ]
+        source = write(statements=pl.DataFrame(given, schema=_tables()["statements"].schema, orient="row"))
+        return source.statements(["A"], THROUGH).filter(pl.col("provider") == "vintages")
+
+    known = read(31)
+    assert known.select("published", "version", "revenue", "total_debt").rows() == [
+        (date(2020, 5, day), version, sales, long) for version, (day, sales, long) in enumerate(shown)
+    ]
+    for day in range(5, 12):
+        assert_frame_equal(read(day), known.filter(pl.col("published") <= date(2020, 5, day)))
+
+
+def test_a_renamed_companys_statements_are_its_own(tmp_path: Path) -> None:
+    """Under the new symbol another company reports as long as the old one is in use; from then on it is the company itself."""
+    rows = [
+        ("NEW", date(2019, 9, 30), date(2019, 11, 4), 90.0),  # nothing of OLD has come yet
+        ("OLD", date(2019, 9, 30), date(2019, 11, 8), 1.0),
+        ("NEW", date(2019, 12, 31), date(2020, 2, 3), 91.0),
+        ("OLD", date(2019, 12, 31), date(2020, 2, 7), 2.0),
+        ("NEW", date(2020, 1, 31), date(2020, 2, 5), 92.0),  # a period that OLD does not have
+        ("NEW", date(2020, 3, 31), date(2020, 5, 5), 3.0),
+    ]
+    schema = {"ticker": pl.String, "period_end": pl.Date, "filed": pl.Date, "sales": pl.Float64}
+    table = pl.DataFrame(rows, schema, orient="row").with_columns(form=pl.lit("10-Q"), assets=pl.lit(1.0))
+    settings = {"renames": [{"old": "OLD", "new": "NEW", "since": "2020-03-02"}], "fundamentals": SETTINGS["fundamentals"][1:]}
+
+    def read(through: date) -> pl.DataFrame:
+        table.filter(pl.col("filed") <= through).write_parquet(tmp_path / "filings.parquet")
+        return FilesSource(FilesSettings.model_validate(settings), tmp_path, START).statements(["OLD", "NEW"], THROUGH)
+
+    known = read(THROUGH)
+    columns = ("published", "version", "revenue")
+    before = [(date(2019, 11, 4), 0, 90.0), (date(2019, 11, 8), 1, 1.0), (date(2020, 2, 7), 0, 2.0)]
+    assert known.filter(pl.col("ticker") == "OLD").select(columns).rows() == before
+    assert known.filter(pl.col("ticker") == "NEW").select(columns).rows() == [*before, (date(2020, 5, 5), 0, 3.0)]
+    for day in table["filed"]:
+        assert_frame_equal(read(day), known.filter(pl.col("published") <= day))
+
+
+def test_a_source_that_keeps_its_rows_decodes_a_file_once(write: Write) -> None:
+    plain = write()
+    settings, folder = FilesSettings.model_validate(SETTINGS), plain._folder
+    keeping = FilesSource(settings, folder, START, keep=True)
+    bars = plain.bars(ALL, START, THROUGH)
+    assert_frame_equal(keeping.bars(ALL, START, THROUGH), bars)
+    write(raw=_tables()["raw"].with_columns(pl.col("close") * 2.0))
+    assert not plain.bars(ALL, START, THROUGH).equals(bars)
+    asked = []
+
+    def rows(file: File, given: pl.LazyFrame) -> pl.LazyFrame:
+        asked.append(file.file)
+        return given.filter(pl.col("ticker") != "B")
+
+    altered = keeping.altered(rows, START)
+    assert_frame_equal(altered.bars(ALL, START, THROUGH), bars.filter(pl.col("ticker") != "B"))
+    assert set(asked) == {"raw.parquet", "other.parquet"}
+    assert_frame_equal(keeping.altered(None, START).bars(ALL, START, THROUGH), bars)
 
 
 def test_a_split_in_a_hole_of_the_better_file_stays_when_that_goes_on(tmp_path: Path) -> None:
