@@ -210,7 +210,7 @@ def lookahead(
         quant audit lookahead --full --workers 8
     """
     session = _Session(profile)
-    from quant_assets.audit.parts import audit_parts
+    from quant_assets.audit.beside import audit_parts
     from quant_assets.cli_audit import Steps, chosen_parts, output, write
     from quant_assets.running.bookkeeping import relax
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -74,7 +74,7 @@ class Recomputed:
 
         A failing run ends its chain and is kept in `failures`.
         """
-        with _quiet(), dg.DagsterInstance.ephemeral() as instance:
+        with _quiet(), _unrecorded() as instance, dg.partition_loading_context(effective_dt=datetime.now(UTC)):
             for plan in self.chains(names, sectors, first, last):
                 for phase in plan():
                     reason = execute_chain([phase], self._job, instance, checks=False)
@@ -124,8 +124,16 @@ class Recomputed:
                 _link(Path(from_.profile.store.path(dataset, each)), Path(self.profile.store.path(dataset, each)))
         # The files that rows name: a model's name is its content's, and a report is replaced as a whole.
         for file in (from_.root / "artifacts").rglob("*"):
-            if file.is_file():
+            if file.is_file() and not file.name.startswith("."):  # another process may be writing
                 _link(file, self.root / "artifacts" / file.relative_to(from_.root / "artifacts"))
+
+
+@contextmanager
+def _unrecorded() -> Iterator[dg.DagsterInstance]:
+    """An instance that keeps no events: nobody will read them, and to store one for each partition takes a tenth of an audit."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.event_log_storage.store_event = lambda event: None  # type: ignore[method-assign]
+        yield instance
 
 
 @contextmanager
