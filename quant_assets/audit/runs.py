@@ -52,11 +52,6 @@ class Recomputed:
         """
         return cls(Profile(settings.model_copy(update={"storage": str(folder)}), source))
 
-    @property
-    def root(self) -> Path:
-        """Folder of the datasets."""
-        return Path(self.profile.store.url)
-
     def chains(self, names: Sequence[str], sectors: Sequence[str], first: str, last: str) -> list[Callable[[], list[Phase]]]:
         """What to run, one after the other; each is planned when its turn comes, because the store decides what is missing."""
         by_sector = [lambda sector=sector: self.planner.sector_phases(names, sector, first, last) for sector in sectors]
@@ -121,11 +116,13 @@ class Recomputed:
                     known = from_.profile.store.known_through(dataset, each)
                     if known is None or known > known_by:
                         continue
-                _link(Path(from_.profile.store.path(dataset, each)), Path(self.profile.store.path(dataset, each)))
+                _link(from_.profile.store.path(dataset, each), self.profile.store.path(dataset, each))
         # The files that rows name: a model's name is its content's, and a report is replaced as a whole.
-        for file in (from_.root / "artifacts").rglob("*"):
-            if file.is_file() and not file.name.startswith("."):  # another process may be writing
-                _link(file, self.root / "artifacts" / file.relative_to(from_.root / "artifacts"))
+        there, here = (f"{run.profile.store.url}/artifacts" for run in (from_, self))
+        for folder, _, files in os.walk(there):
+            for file in files:
+                if not file.startswith("."):  # another process may be writing
+                    _link(f"{folder}/{file}", f"{here}{folder.removeprefix(there)}/{file}")
 
 
 @contextmanager
@@ -155,6 +152,9 @@ def check_assets(profile: Profile, names: Sequence[str]) -> None:
         raise SettingsError(f"there is no asset '{unknown[0]}'; assets are {', '.join(profile.datasets)}")
 
 
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.link(source, target)
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:  # thousands of files have a folder each, and most of these one parent
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.link(source, target)

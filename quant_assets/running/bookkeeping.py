@@ -3,7 +3,6 @@
 Measured on 480 partitions: three quarters of a run's time was SQLite's flushing, twice for each event.
 """
 
-import atexit
 import ctypes
 import gc
 import os
@@ -27,7 +26,6 @@ def relax() -> None:
     from sqlalchemy.engine import Engine
 
     gc.set_threshold(50_000)  # Dagster's objects are many and stay: looking through them every 700 new ones took a twentieth of a short run
-    atexit.register(gc.freeze)  # and looking for cycles among them, before the process ends, took five seconds
     os.environ.setdefault("DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS", "1")
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     event.listen(Engine, "connect", _on_connect)
