@@ -32,6 +32,9 @@ from quant_assets.settings import load_settings
 #: Starts a function in some process, with what to call it; the function gets these arguments.
 Submit = Callable[..., "Future[Any]"]
 
+#: Processes that share a part at most: while the input as it is is computed, more of them would wait.
+_OF_A_PART = 4
+
 #: Partitions of the input as it is that have been computed, by dataset.
 Keys = dict[str, set[str]]
 
@@ -55,6 +58,7 @@ def audit_parts(chosen: Sequence[Part], workers: int, progress: Progress) -> Aud
 
 def _beside(chosen: Sequence[Part], workers: int, progress: Progress) -> list[AuditResult]:
     context = multiprocessing.get_context("spawn")
+    workers = min(workers, _OF_A_PART * len(chosen))
     share_cores(workers)
     manager = SyncManager(ctx=context)
     manager.start()
