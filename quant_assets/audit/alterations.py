@@ -81,10 +81,10 @@ class Perturbed:
         scaled = ("value",) if kind == "macro" else tuple(name for name in _FIGURES if name in rows.collect_schema())
         # Not by version: a restated share count keeps its ratio to the one before, which tells the splits in between.
         row = ("series_id", "period") if kind == "macro" else ("ticker", "period_end")
-        return rows.with_columns(
-            pl.when(later).then(pl.col(name) * (0.5 + self._uniform(40 + place, *row))).otherwise(name).alias(name)
-            for place, name in enumerate(scaled)
-        )
+        factors = {name: 0.5 + self._uniform(40 + place, *row) for place, name in enumerate(scaled)}
+        if "shares" in factors:  # halved or doubled, so that the ratio keeps its last bit
+            factors["shares"] = pl.when(factors["shares"] < 1.0).then(0.5).otherwise(2.0)
+        return rows.with_columns(pl.when(later).then(pl.col(name) * factor).otherwise(name).alias(name) for name, factor in factors.items())
 
     def stops(self) -> pl.Expr:
         """The day after which a ticker has no bars any more; null for most."""

@@ -5,13 +5,14 @@ Whatever `through` an asset asks for, the alteration has been there before: an a
 the file says they became known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 
 import polars as pl
 
-from quant_assets.audit.alterations import EVENT, KNOWN, Alteration, Kind, Perturbed, Truncated
+from quant_assets.audit.alterations import EVENT, KNOWN, Alteration, Kind, Perturbed, StartsLater, Truncated
 from quant_assets.audit.findings import TestName
+from quant_assets.audit.kept_counts import KEPT, ROW_KNOWN, tells_splits, with_kept_counts
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
@@ -24,6 +25,14 @@ from quant_assets.sources.files_macro import last_day_of
 from quant_assets.sources.files_reading import File
 
 
+def readable_often(profile: Profile) -> Profile:
+    """The profile with files that are decoded once, for the many runs of an audit."""
+    settings = profile.settings
+    if profile.provider is not None or settings.source != "files":
+        return profile
+    return Profile(settings, FilesSource(settings.files, settings.data_dir, month_start(settings.partitions.start), keep=True))
+
+
 def altered_source(profile: Profile, alteration: Alteration, settings: Settings) -> Source:
     """The profile's provider with its inputs altered.
 
@@ -33,10 +42,19 @@ def altered_source(profile: Profile, alteration: Alteration, settings: Settings)
         settings: those of the altered run.
 
     """
-    if profile.provider is None and settings.source == "files":
-        altered = FileRows(alteration, settings.fundamentals)
-        return FilesSource(settings.files, settings.data_dir, month_start(settings.partitions.start), altered.rows)
+    if isinstance(profile.source, FilesSource):
+        altered = FileRows(alteration, settings.fundamentals, profile.source.spin_offs())
+        return profile.source.altered(altered.rows, month_start(settings.partitions.start))
     return AlteredSource(profile.source, alteration, settings.fundamentals, profile.last_session())
+
+
+def source_from(profile: Profile, start: date) -> Source | None:
+    """The profile's provider with a history that starts later; None where the settings of the run tell its provider so."""
+    if isinstance(profile.source, FilesSource):
+        return profile.source.altered(None, start)
+    if profile.provider is None:
+        return None
+    return AlteredSource(profile.provider, StartsLater(start), profile.settings.fundamentals, profile.last_session())
 
 
 def waiting(profile: Profile, tickers: Sequence[str], days: Sequence[date]) -> list[int]:
@@ -48,18 +66,35 @@ def waiting(profile: Profile, tickers: Sequence[str], days: Sequence[date]) -> l
 
 def exempt(profile: Profile, test: TestName) -> list[str]:
     """What a test leaves as it is although it seems to alter it, one sentence each."""
-    settings = profile.settings
-    files = profile.provider is None and settings.source == "files"
-    if test == "order" and not files:
+    if test == "order" and not isinstance(profile.source, FilesSource):
         return ["order: bars came in their own order, which a provider promises; what depends on it alone was not tested"]
-    if test in ("truncation", "perturbation", "publication") and files:
-        return [
-            f"{test}: share counts of {file.file} known by the cut were not tested against later snapshots, whose splits they contain "
-            "(shares_as_of: snapshot)"
-            for file in settings.files.fundamentals
-            if file.shares_as_of == "snapshot" and "shares" in file.columns
-        ]
     return []
+
+
+def exempt_counts(profile: Profile, cuts: Collection[date], tickers: Collection[str]) -> list[str]:
+    """Which later share counts of these tickers alterations at the cuts keep, one sentence for each file; see `kept_counts`."""
+    source, lags = profile.source, profile.settings.fundamentals
+    if not isinstance(source, FilesSource):
+        return []
+    renamed = {old: new for each in profile.settings.files.renames for old, new in ((each.old, each.new), (each.new, each.old))}
+    found: dict[str, set[str]] = {}
+
+    def look(file: File, rows: pl.LazyFrame) -> pl.LazyFrame:
+        names = rows.collect_schema().names()
+        if isinstance(file, FundamentalFile) and tells_splits(file, names):
+            for cut in cuts:
+                kept = with_kept_counts(rows.with_columns(_row_known(lags, names).alias(ROW_KNOWN)), source.spin_offs(), cut, removed=True)
+                found.setdefault(file.file, set()).update(kept.filter(KEPT).select("ticker").collect()["ticker"])
+        return rows
+
+    source.altered(look, date.min).statements([], date.min)
+    asked = {*tickers, *(renamed.get(each, each) for each in tickers)}
+    return [
+        f"fundamentals.shares of {', '.join(sorted(kept & asked))} was not tested against all later counts of {file}: by some of them the "
+        "splits and spin-offs are told that are in the counts known by a cut (shares_as_of: snapshot)"
+        for file, kept in found.items()
+        if kept & asked
+    ]
 
 
 class AlteredSource:
@@ -153,12 +188,14 @@ class FileRows:
     Args:
         alteration: what is changed.
         lags: when a statement counts as known.
+        spin_offs: those that share counts are corrected for: `ticker`, `day`.
 
     """
 
-    def __init__(self, alteration: Alteration, lags: FundamentalSettings) -> None:
+    def __init__(self, alteration: Alteration, lags: FundamentalSettings, spin_offs: pl.DataFrame) -> None:
         self._alteration = alteration
         self._lags = lags
+        self._spin_offs = spin_offs
 
     def rows(self, file: File, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rows of a file under the project's names, altered."""
@@ -175,30 +212,34 @@ class FileRows:
         return _altered(self._alteration, "macro", rows, _macro_known(file, rows), pl.col("period"))
 
     def _statements(self, file: FundamentalFile, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """A period's first vintage became known with its publication, a later one with its snapshot.
+        """A period's first vintage became known with its publication, a later one with its snapshot; `kept_counts` stay."""
+        names, alteration = rows.collect_schema().names(), self._alteration
+        known = _row_known(self._lags, names)
+        if not (isinstance(alteration, Truncated | Perturbed) and tells_splits(file, names)):
+            return _altered(alteration, "statements", rows, known, pl.col("period_end"))
+        truncated = isinstance(alteration, Truncated)
+        marked = with_kept_counts(
+            rows.with_columns(known.cast(pl.Date).alias(ROW_KNOWN)), self._spin_offs, alteration.cut, removed=truncated
+        )
+        given = marked.with_columns(__shares="shares")
+        # What a truncated row keeps besides its count says only which of a period's rows counts; that it says with other values too.
+        replaced = alteration if isinstance(alteration, Perturbed) else Perturbed(alteration.cut)
+        altered = _altered(replaced, "statements", given, pl.col(ROW_KNOWN), pl.col("period_end"))
+        if truncated:
+            altered = altered.filter((pl.col(ROW_KNOWN) <= alteration.cut).fill_null(True) | pl.col(KEPT))
+        shares = pl.when(KEPT).then("__shares").otherwise("shares")
+        return altered.with_columns(shares=shares).drop(KEPT, ROW_KNOWN, "__shares")
 
-        The share counts of a snapshot contain the splits up to it, which are told from the counts of later snapshots and taken out again.
-        Of periods that were known, these stay therefore: to undo the future, it has to be there.
-        """
-        names = rows.collect_schema().names()
-        published = pl.when(pl.col("published") > pl.col("period_end")).then("published")
-        assumed = pl.col("period_end") + pl.duration(days=self._lags.default_publication_lag_days)
-        known = pl.coalesce(published + pl.duration(days=self._lags.min_lag_days), assumed)
-        event = pl.col("period_end")
-        if "snapshot" not in names:
-            return _altered(self._alteration, "statements", rows, known, event)
-        period = [name for name in ("ticker", "company", "period_end", "form") if name in names]
-        first = known.sort_by("snapshot").first().over(period)
-        if isinstance(self._alteration, Truncated):
-            return _altered(self._alteration, "statements", rows, first, event)
-        vintage = pl.when(pl.col("snapshot") == pl.col("snapshot").min().over(period)).then(known).otherwise("snapshot")
-        perturbed = self._alteration
-        if not isinstance(perturbed, Perturbed) or file.shares_as_of == "publication" or "shares" not in names:
-            return _altered(self._alteration, "statements", rows, vintage, event)
-        given = rows.with_columns(__known_first=first, __shares="shares")
-        altered = _altered(self._alteration, "statements", given, vintage, event)
-        unaltered = pl.col("__known_first") <= perturbed.cut
-        return altered.with_columns(shares=pl.when(unaltered).then("__shares").otherwise("shares")).drop("__known_first", "__shares")
+
+def _row_known(lags: FundamentalSettings, columns: Sequence[str]) -> pl.Expr:
+    """Day on which a row of a file of statements became known."""
+    published = pl.when(pl.col("published") > pl.col("period_end")).then("published")
+    assumed = pl.col("period_end") + pl.duration(days=lags.default_publication_lag_days)
+    known = pl.coalesce(published + pl.duration(days=lags.min_lag_days), assumed)
+    if "snapshot" not in columns:
+        return known
+    period = [name for name in ("ticker", "company", "period_end", "form") if name in columns]
+    return pl.when(pl.col("snapshot") == pl.col("snapshot").min().over(period)).then(known).otherwise("snapshot")
 
 
 def _altered(alteration: Alteration, kind: Kind, rows: pl.LazyFrame, known: pl.Expr, event: pl.Expr) -> pl.LazyFrame:

@@ -2,6 +2,7 @@
 
 from quant_assets.audit.execution import audit_execution
 from quant_assets.audit.findings import AuditResult, merged
+from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.learning_controls import audit_learning
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.audit.parts import QUICK_MONTHS
@@ -16,7 +17,7 @@ def quick_audit(profile: Profile, sector: str, last: str) -> AuditResult:
         QuantError: an asset failed on the input as it is.
 
     """
-    first = max(profile.months.start, shift_month(last, 1 - QUICK_MONTHS))
+    first, profile = max(profile.months.start, shift_month(last, 1 - QUICK_MONTHS)), readable_often(profile)
     return merged(
         [audit(profile, sectors=(sector,), first=first, last=last) for audit in (audit_lookahead, audit_learning, audit_execution)]
     )

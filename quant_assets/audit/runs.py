@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -52,11 +52,6 @@ class Recomputed:
         """
         return cls(Profile(settings.model_copy(update={"storage": str(folder)}), source))
 
-    @property
-    def root(self) -> Path:
-        """Folder of the datasets."""
-        return Path(self.profile.store.url)
-
     def chains(self, names: Sequence[str], sectors: Sequence[str], first: str, last: str) -> list[Callable[[], list[Phase]]]:
         """What to run, one after the other; each is planned when its turn comes, because the store decides what is missing."""
         by_sector = [lambda sector=sector: self.planner.sector_phases(names, sector, first, last) for sector in sectors]
@@ -74,7 +69,7 @@ class Recomputed:
 
         A failing run ends its chain and is kept in `failures`.
         """
-        with _quiet(), dg.DagsterInstance.ephemeral() as instance:
+        with _quiet(), _unrecorded() as instance, dg.partition_loading_context(effective_dt=datetime.now(UTC)):
             for plan in self.chains(names, sectors, first, last):
                 for phase in plan():
                     reason = execute_chain([phase], self._job, instance, checks=False)
@@ -121,11 +116,21 @@ class Recomputed:
                     known = from_.profile.store.known_through(dataset, each)
                     if known is None or known > known_by:
                         continue
-                _link(Path(from_.profile.store.path(dataset, each)), Path(self.profile.store.path(dataset, each)))
+                _link(from_.profile.store.path(dataset, each), self.profile.store.path(dataset, each))
         # The files that rows name: a model's name is its content's, and a report is replaced as a whole.
-        for file in (from_.root / "artifacts").rglob("*"):
-            if file.is_file():
-                _link(file, self.root / "artifacts" / file.relative_to(from_.root / "artifacts"))
+        there, here = (f"{run.profile.store.url}/artifacts" for run in (from_, self))
+        for folder, _, files in os.walk(there):
+            for file in files:
+                if not file.startswith("."):  # another process may be writing
+                    _link(f"{folder}/{file}", f"{here}{folder.removeprefix(there)}/{file}")
+
+
+@contextmanager
+def _unrecorded() -> Iterator[dg.DagsterInstance]:
+    """An instance that keeps no events: nobody will read them, and to store one for each partition takes a tenth of an audit."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.event_log_storage.store_event = lambda event: None  # type: ignore[method-assign]
+        yield instance
 
 
 @contextmanager
@@ -147,6 +152,9 @@ def check_assets(profile: Profile, names: Sequence[str]) -> None:
         raise SettingsError(f"there is no asset '{unknown[0]}'; assets are {', '.join(profile.datasets)}")
 
 
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.link(source, target)
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:  # thousands of files have a folder each, and most of these one parent
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.link(source, target)

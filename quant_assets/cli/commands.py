@@ -182,7 +182,7 @@ def lookahead(
     ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write every comparison into this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with each failure into this file.")] = None,
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors audited at the same time.")] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes at the same time.")] = os.cpu_count() or 1,
     profile: ProfileOption = None,
 ) -> None:
     """Compute the graph again on altered inputs and compare: what was known by a day must not change with what came after it.
@@ -201,7 +201,7 @@ def lookahead(
         quant audit lookahead --full --workers 8
     """
     session = Session(profile)
-    from quant_assets.audit.parts import audit_parts
+    from quant_assets.audit.beside import audit_parts
     from quant_assets.cli.audit import Steps, chosen_parts, output, write
     from quant_assets.running.bookkeeping import relax
 

@@ -12,6 +12,12 @@ _NEAR = 0.25
 _LEAST = 1.03
 
 
+def spin_offs(splits: pl.DataFrame) -> pl.DataFrame:
+    """Those of the splits (`ticker`, `day`, `ratio`) that share counts are corrected for, the newest of each ticker first."""
+    found = splits.filter(is_spin_off(pl.col("ratio")) & (pl.col("ratio") >= _LEAST))
+    return found.select("ticker", "day", "ratio").sort("ticker", "day", descending=[False, True])
+
+
 def spin_off_correction(counts: pl.DataFrame, splits: pl.DataFrame) -> pl.Series:
     """What to multiply share counts with that every split after their publication was taken out of, those of spin-offs included.
 
@@ -31,9 +37,9 @@ def spin_off_correction(counts: pl.DataFrame, splits: pl.DataFrame) -> pl.Series
         Float64 of shape (n_counts,), 1 where nothing is to be corrected.
 
     """
-    spin_offs = splits.filter(is_spin_off(pl.col("ratio")) & (pl.col("ratio") >= _LEAST)).sort("ticker", "day", descending=[False, True])
-    rows = counts.with_row_index().join(spin_offs.select("ticker").unique(), on="ticker", how="semi").drop_nulls("shares")
-    events = {ticker: part.select("day", "ratio").rows() for (ticker,), part in spin_offs.group_by("ticker", maintain_order=True)}
+    taken = spin_offs(splits)
+    rows = counts.with_row_index().join(taken.select("ticker").unique(), on="ticker", how="semi").drop_nulls("shares")
+    events = {ticker: part.select("day", "ratio").rows() for (ticker,), part in taken.group_by("ticker", maintain_order=True)}
     corrections = [1.0] * len(counts)
     for (ticker, *_), part in rows.sort("period_end", descending=True).group_by("ticker", "company", "vintage", maintain_order=True):
         index, ends, days = (part[name].to_list() for name in ("index", "period_end", "day"))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
+from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.providers import FilesSettings, MacroFile, PriceFile
 from quant_assets.sources.base import BARS, DELISTINGS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
 from quant_assets.sources.files_macro import observations
@@ -37,7 +38,7 @@ class FilesSource:
         settings: which files there are and how they are read.
         data_dir: their folder.
         start: first day of the profile; delistings before it are left out.
-        rows: what is read in place of a file's rows, which may then be none; the look-ahead audit alters them so.
+        keep: keep the rows of all files in memory once they are decoded, for many readings of everything.
 
     Raises:
         SourceError: the folder is not set, missing or empty; later a file or column is missing or cannot be read.
@@ -46,7 +47,7 @@ class FilesSource:
 
     name = "files"
 
-    def __init__(self, settings: FilesSettings, data_dir: Path | None, start: date, rows: Rows | None = None) -> None:
+    def __init__(self, settings: FilesSettings, data_dir: Path | None, start: date, *, keep: bool = False) -> None:
         wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {MAPPING}"
         if data_dir is None:
             raise SourceError(f"QUANT_DATA_DIR is not set; set it to the folder that holds {wanted}")
@@ -57,8 +58,23 @@ class FilesSource:
         self._settings = settings
         self._folder = data_dir
         self._start = start
-        self._rows = rows
+        self._rows: Rows | None = None
+        #: The files as they are: of an altered source, the one that it was made from.
+        self._given = self
+        self._kept: dict[object, pl.DataFrame] | None = {} if keep else None
         self._read: dict[int, pl.DataFrame] = {}
+
+    def altered(self, rows: Rows | None, start: date) -> "FilesSource":
+        """The same files with other rows in place of theirs; what has been decoded is shared. The look-ahead audit reads them so.
+
+        Args:
+            rows: gives a file's rows, which may then be none. Of a price file it may be asked for some tickers' rows alone.
+            start: first day of the profile.
+
+        """
+        made = FilesSource(self._settings, self._folder, start)
+        made._rows, made._given, made._kept = rows, self._given, self._kept
+        return made
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots known by `through`, and each ticker's first one."""
@@ -186,6 +202,10 @@ class FilesSource:
         known = pl.coalesce("published", "period_end") <= through
         return self._statements.filter(pl.col("ticker").is_in(list(tickers)) & known)
 
+    def spin_offs(self) -> pl.DataFrame:
+        """`ticker` (the files' own), `day` and `ratio` of the spin-offs that share counts are corrected for, see `market.share_counts`."""
+        return spin_offs(self._given._splits)
+
     def macro(self, through: date) -> pl.DataFrame:
         """Observations of the series in the settings, each known its series' lag after the end of its period."""
         assumed = pl.col("period") + pl.duration(days="lag_days")
@@ -203,7 +223,9 @@ class FilesSource:
             raise SourceError(f"{file.file}: ticker {row['ticker']} has the unknown sector '{row['sector']}'; map it in {MAPPING}")
         first = pl.col("known_at") == pl.col("known_at").min().over("asked")
         known = (pl.col("known_at") >= pl.col("first")) & ((pl.col("known_at") <= pl.col("last")) | first)
-        companies = self._companies(frame, known, ["known_at"])
+        plain, others = self._under_other_symbols(frame, known)
+        others = others.filter(pl.col("place") == pl.col("place").min().over("ticker", "known_at"))  # the symbol then
+        companies = pl.concat([plain, others.select(plain.columns)])
         begins = pl.DataFrame(
             [(each.new, each.since) for each in self._settings.renames], {"ticker": pl.String, "since": pl.Date}, orient="row"
         )
@@ -225,13 +247,27 @@ class FilesSource:
 
     @cached_property
     def _statements(self) -> pl.DataFrame:
+        """Statements of all files, a renamed company's under each of its symbols.
+
+        While the company used a symbol and statements under it had come before, none under a later symbol is its own: that was another
+        company's then. Of two statements of a period the one under the earlier symbol counts from its publication on.
+        """
         files = []
         for file in self._settings.fundamentals:
-            rows = collect(self._scan(file, statement_columns(file)), file.file)
-            files.append(versions(file, rows, self._splits if file.shares_as_of == "snapshot" else None))
-        known = pl.coalesce("published", "period_end").is_between("first", "last")
-        period = ["period_end", "frequency", "provider"]
-        companies = self._companies(pl.concat([STATEMENTS.to_frame(), *files]), known, period).sort("ticker", *period, "version")
+            given = collect(self._scan(file, statement_columns(file)), file.file)
+            files.append(versions(file, given, self._given._splits if file.shares_as_of == "snapshot" else None))
+        rows = pl.concat([STATEMENTS.to_frame(), *files])
+        plain, others = self._under_other_symbols(rows, pl.coalesce("published", "period_end").is_between("first", "last"))
+        series, period = ["ticker", "provider", "frequency"], ["period_end", "frequency", "provider"]
+        others = others.with_row_index()
+        used = others.group_by(*series, before="place", until="last").agg(since=pl.col("published").min())
+        strange = others.join(used, on=series).filter(pl.col("before") < pl.col("place"), pl.col("published").is_between("since", "until"))
+        counting = pl.col("place") == pl.col("place").cum_min().over("ticker", *period)
+        others = others.join(strange, on="index", how="anti").sort("published", "place", nulls_last=True).filter(counting)
+        companies = pl.concat(
+            [plain.with_columns(place=0).select(*plain.columns, pl.col("place").cast(pl.Int64)), others.select(*plain.columns, "place")]
+        )
+        companies = companies.sort("ticker", *period, "place", "version", descending=[False] * 4 + [True, False]).drop("place")
         return companies.with_columns(version=pl.int_range(pl.len(), dtype=pl.Int32).over("ticker", *period))
 
     @cached_property
@@ -248,27 +284,26 @@ class FilesSource:
 
     @cached_property
     def _splits(self) -> pl.DataFrame:
-        """`ticker`, `day` of a split, `so_far` (product of its splits); each day's from the best file with a bar of it.
+        """`ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits); each day's from the best file with a bar of it.
 
         Best by precedence, not the longest: what a file goes on to say later must not change what is known of an earlier day, and
-        files of adjusted prices give spin-offs as splits, which share counts do not reflect. Of the files as they are: a snapshot's counts
-        contain the splits up to it, whatever is to be read of the prices.
+        files of adjusted prices give spin-offs as splits, which share counts do not reflect. An altered source takes those of the files as
+        they are: a snapshot's counts contain the splits up to it, whatever is to be read of the prices.
         """
         files = {place: file for place, file in enumerate(self._settings.prices) if "split_ratio" in file.columns}
-        schema = pl.Schema({"ticker": pl.String, "day": pl.Date, "so_far": pl.Float64})
+        schema = pl.Schema({"ticker": pl.String, "day": pl.Date, "ratio": pl.Float64, "so_far": pl.Float64})
         if not files:
             return schema.to_frame()
         events = pl.concat(
             collect(
-                self._scan_prices(file, as_given=True).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)),
-                file.file,
+                self._scan_prices(file).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)), file.file
             ).select("ticker", "date", "split_ratio", place=pl.lit(place))
             for place, file in files.items()
         )
         days = events.lazy().select("ticker", "date").unique()
         there = pl.concat(
             collect(
-                self._scan_prices(file, as_given=True).join(days, on=["ticker", "date"]).select("ticker", "date", place=pl.lit(place)),
+                self._scan_prices(file).join(days, on=["ticker", "date"]).select("ticker", "date", place=pl.lit(place)),
                 file.file,
             )
             for place, file in files.items()
@@ -277,7 +312,7 @@ class FilesSource:
         return (
             events.join(best, on=["ticker", "date", "place"], how="semi")
             .sort("ticker", "date")
-            .select("ticker", day="date", so_far=pl.col("split_ratio").cum_prod().over("ticker"))
+            .select("ticker", day="date", ratio="split_ratio", so_far=pl.col("split_ratio").cum_prod().over("ticker"))
         )
 
     def _last_day(self, precedence: int) -> date:
@@ -299,10 +334,10 @@ class FilesSource:
             self._read[precedence] = ends.select("ticker", "last")
         return self._read[precedence]
 
-    def _scan_prices(self, file: PriceFile, *, as_given: bool = False) -> pl.LazyFrame:
-        """Bars of a file, by its own symbols, without those of `not_the_member`; `as_given` whatever is to be read in place of its rows."""
+    def _scan_prices(self, file: PriceFile, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Bars of a file for these tickers, or all of them, by its own symbols, without those of `not_the_member`."""
         columns = named(file.columns, _BAR) | optional(file.columns, _EVENTS)
-        scan = self._scan(file, columns, as_given=as_given)
+        scan = self._scan(file, columns, tickers)
         for symbol, span in file.not_the_member.items():
             strange = (pl.col("ticker") == symbol) & pl.col("date").is_between(span.first, span.last)
             scan = scan.filter(~strange.fill_null(False))  # a row without ticker or date is refused elsewhere
@@ -314,19 +349,18 @@ class FilesSource:
         Where a file has several of them on one day, the earliest one counts, which was the symbol then.
         """
         symbols = self._symbols.filter(pl.col("asked").is_in(list(tickers)))
-        scan = self._scan_prices(file)
-        plain = scan.filter(pl.col("ticker").is_in(list(set(tickers) - set(symbols["asked"]))))
+        plain, renamed = set(tickers) - set(symbols["asked"]), symbols["ticker"].unique().to_list()
         if symbols.is_empty():
-            return plain
+            return self._scan_prices(file, sorted(plain))
         companies = (
-            scan.filter(pl.col("ticker").is_in(symbols["ticker"].unique().to_list()))
+            self._scan_prices(file, renamed)
             .join(symbols.lazy(), on="ticker", maintain_order="left")
             .filter(pl.col("date").is_between("first", "last"))
             .filter(pl.col("place") == pl.col("place").min().over("asked", "date"))
             .with_columns(ticker="asked")
             .drop("asked", "first", "last", "place")
         )
-        return pl.concat([plain, companies])
+        return pl.concat([self._scan_prices(file, sorted(plain)), companies])
 
     def _refuse_lost(self, tickers: Sequence[str], through: date) -> None:
         """A rename to a symbol that no file has, nor a later one of the company, would end the old one without a word.
@@ -345,16 +379,10 @@ class FilesSource:
                 files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
                 raise SourceError(f"{each.old} was renamed to {each.new} on {each.since}, but {files} have no bars of it; mend {MAPPING}")
 
-    def _companies(self, rows: pl.DataFrame, known: pl.Expr, one: Sequence[str]) -> pl.DataFrame:
-        """Rows of each company under every symbol that it has had, those `known` in time; of `one` thing the first symbol's."""
+    def _under_other_symbols(self, rows: pl.DataFrame, known: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Rows of tickers that have had one symbol only; of the others those `known` in time, under every symbol, with `_symbols`."""
         plain = rows.join(self._symbols, left_on="ticker", right_on="asked", how="anti", maintain_order="left")
-        found = (
-            rows.join(self._symbols, on="ticker", maintain_order="left")
-            .filter(known)
-            .filter(pl.col("place") == pl.col("place").min().over("asked", *one))
-            .with_columns(ticker="asked")
-        )
-        return pl.concat([plain, found.select(plain.columns)])
+        return plain, rows.join(self._symbols, on="ticker", maintain_order="left").filter(known).with_columns(ticker="asked")
 
     @cached_property
     def _symbols(self) -> pl.DataFrame:
@@ -381,7 +409,15 @@ class FilesSource:
         schema = {"asked": pl.String, "ticker": pl.String, "first": pl.Date, "last": pl.Date, "place": pl.Int64}
         return pl.DataFrame(rows, schema, orient="row")
 
-    def _scan(self, of: File, columns: Columns, *, as_given: bool = False) -> pl.LazyFrame:
-        """Our columns of a file, or what is to be read in place of its rows."""
-        read = scan(self._folder, of, columns)
-        return read if self._rows is None or as_given else self._rows(of, read)
+    def _scan(self, of: File, columns: Columns, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Our columns of a file, of these tickers' rows or of all; or what is to be read in place of its rows."""
+        if self._kept is None:
+            read = scan(self._folder, of, columns)
+        else:
+            place = (of.file, tuple(of.where.items()) if isinstance(of, PriceFile) else (), tuple(columns.items()))
+            if place not in self._kept:
+                self._kept[place] = collect(scan(self._folder, of, columns), of.file)
+            read = self._kept[place].lazy()
+        if tickers is not None:
+            read = read.filter(pl.col("ticker").is_in(list(tickers)))
+        return read if self._rows is None else self._rows(of, read)

@@ -21,18 +21,20 @@ def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | N
     """Statements of one file with the versions of each period numbered.
 
     - A day of publication on or before the end of the period is a mistake and counts as unknown.
-    - Of several companies under one ticker, the one whose own symbol is the ticker counts from its first vintage on, until then
-      whichever is there.
+    - The statements of a period's first vintage (the snapshot, else the filing) became known when they were published, those of a
+      later one with it.
+    - Of several companies under one ticker, the one whose own symbol is the ticker counts once it has been heard of for the period
+      or in the vintage, until then whichever is there.
     - Of several statements of one period and vintage (a subsidiary files under its parent's ticker, a row is half empty), the
-      complete one with the largest balance sheet counts.
-    - A version is a vintage (the snapshot, else the filing) whose figures differ from the vintage before. The first keeps its
-      day of publication; a later one became known with its snapshot or filing.
+      complete one with the largest balance sheet counts, of those that were known.
+    - A version is a statement whose figures differ from those that counted before.
     - Share counts that reflect the splits up to the snapshot are taken back to the publication.
 
     Args:
         file: which file they are of.
         rows: its `statement_columns`.
-        splits: `ticker`, `day` of a split and `so_far` (product of its splits), where share counts are as of the snapshot; else None.
+        splits: `ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits), where share counts are as of the snapshot;
+            else None.
 
     Returns:
         The columns of `STATEMENTS`.
@@ -47,25 +49,29 @@ def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | N
         published=pl.when(pl.col("published") > pl.col("period_end")).then("published"),
         restated_on=pl.col("restated_on") if "restated_on" in there else pl.lit(None, pl.Date),
     )
-    complete = pl.all_horizontal(pl.col("revenue", "net_income").is_not_null())
+    first_vintage = pl.col("vintage") == pl.col("vintage").min().over(_PERIOD)
+    own_heard = pl.when("own").then("heard").min()
+    of_another = (own_heard.over(_PERIOD) <= pl.col("heard")) | (own_heard.over("ticker", "vintage") <= pl.col("heard"))
+    vintage = [*_PERIOD, "vintage"]
     frame = (
         frame.filter(pl.any_horizontal(pl.col(_FIGURES).is_not_null()) & pl.col("frequency").is_not_null())
-        .with_columns(shares=pl.when(pl.col("shares") > 0.0).then("shares"))
-        .with_columns(own=pl.col("company") == pl.col("ticker"))
-        .with_columns(own_since=pl.when("own").then("vintage").min().over(_PERIOD))
-        .filter(pl.col("own") | pl.col("own_since").is_null() | (pl.col("vintage") < pl.col("own_since")))
-        .with_columns(complete=complete)
+        .with_columns(shares=pl.when(pl.col("shares") > 0.0).then("shares"), own=pl.col("company") == pl.col("ticker"))
+        .with_columns(heard=pl.when(first_vintage).then("published").otherwise("vintage"), as_published=first_vintage)
+        .filter(pl.col("own") | ~of_another.fill_null(False))
+        .with_columns(complete=pl.all_horizontal(pl.col("revenue", "net_income").is_not_null()))
         .sort(
-            *_PERIOD,
-            "vintage",
+            *vintage,
+            "own",
             "complete",
             "total_assets",
             "published",
-            descending=[False] * 4 + [True, True, False],
+            descending=[False] * 4 + [True, True, True, False],
             nulls_last=True,
             maintain_order=True,
         )
-        .unique([*_PERIOD, "vintage"], keep="first", maintain_order=True)
+        .with_columns(place=pl.int_range(pl.len()).over(vintage))
+        .sort(*vintage, "heard", "place", nulls_last=True)
+        .filter(pl.col("place") == pl.col("place").cum_min().over(vintage))
     )
     frame = frame.with_columns(shares_then="shares" if splits is None else _shares_at_publication(frame, splits))
     compared = [name for name in _FIGURES if name != "shares"]
@@ -73,12 +79,11 @@ def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | N
     same = pl.all_horizontal(pl.col(compared).eq_missing(pl.col(compared).shift().over(_PERIOD))) & (
         same_shares.fill_null(False) | (pl.col("shares_then").is_null() & pl.col("shares_then").shift().over(_PERIOD).is_null())
     )
-    first = pl.struct(_PERIOD).is_first_distinct()
     return (
-        frame.filter(first | ~same)
+        frame.filter(pl.struct(_PERIOD).is_first_distinct() | ~same)
         .with_columns(
-            published=pl.when(first).then("published").otherwise("vintage"),
-            shares=pl.when(first).then("shares_then").otherwise("shares"),
+            published="heard",
+            shares=pl.when("as_published").then("shares_then").otherwise("shares"),
             version=pl.int_range(pl.len(), dtype=pl.Int32).over(_PERIOD),
             provider=pl.lit(file.provider),
         )
@@ -97,17 +102,15 @@ def _shares_at_publication(frame: pl.DataFrame, every: pl.DataFrame) -> pl.Serie
     first = pl.lit(frame["vintage"].min(), pl.Date)  # null in a file without statements
     same_company = (pl.col("company") == pl.col("company").shift()).over(_PERIOD)
     ratio = pl.when(same_company).then(pl.col("shares") / pl.col("shares").shift().over(_PERIOD))
-    steps = frame.with_columns(ratio=ratio).group_by("ticker", "vintage").agg(pl.col("ratio").median()).sort("ticker", "vintage")
+    newest = frame.unique([*_PERIOD, "vintage"], keep="last", maintain_order=True)
+    steps = newest.with_columns(ratio=ratio).group_by("ticker", "vintage").agg(pl.col("ratio").median()).sort("ticker", "vintage")
     steps = steps.with_columns(before=pl.coalesce(pl.col("vintage").shift().over("ticker"), first))
     steps = steps.with_columns(step=pl.coalesce("ratio", _splits_between(every, steps, "before", "vintage")))
     basis = steps.select("ticker", "vintage", basis=pl.col("step").cum_prod().over("ticker"))
     asked = frame.join(basis, on=["ticker", "vintage"], how="left", maintain_order="left").with_columns(
         day=pl.coalesce("published", "period_end"), first=first
     )
-    splits = every.filter(pl.col("day") <= first)
-    corrected = spin_off_correction(
-        asked, splits.with_columns(ratio=pl.col("so_far") / pl.col("so_far").shift(fill_value=1.0).over("ticker"))
-    )
+    corrected = spin_off_correction(asked, every.filter(pl.col("day") <= first))
     return asked.select(pl.col("shares") / pl.col("basis") / _splits_between(every, asked, "day", "first") * corrected).to_series()
 
 
@@ -118,7 +121,7 @@ def _splits_between(splits: pl.DataFrame, frame: pl.DataFrame, after: str, throu
         asked = (
             asked.sort("ticker", name)
             .join_asof(splits, left_on=name, right_on="day", by="ticker", strategy="backward", check_sortedness=False)
-            .drop("day")
+            .drop("day", "ratio")
             .rename({"so_far": f"splits_{name}"})
         )
     ratio = pl.col("splits_through").fill_null(1.0) / pl.col("splits_after").fill_null(1.0)

@@ -188,8 +188,9 @@ def files(tmp_path: Path) -> Files:
         (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def make(alteration: Alteration | None) -> FilesSource:
-        rows = None if alteration is None else FileRows(alteration, FundamentalSettings()).rows
-        return FilesSource(FilesSettings.model_validate(SETTINGS), tmp_path, date(2020, 1, 1), rows)
+        given = FilesSource(FilesSettings.model_validate(SETTINGS), tmp_path, date(2020, 1, 1))
+        rows = None if alteration is None else FileRows(alteration, FundamentalSettings(), given.spin_offs()).rows
+        return given.altered(rows, date(2020, 1, 1))
 
     return make
 
@@ -201,8 +202,7 @@ def test_files_are_cut_by_the_day_on_which_each_row_became_known(files: Files) -
     # B's first snapshot is assumed for the time before it; A's second is not known yet.
     assert source.sector_snapshots(END).select("ticker", "sector").rows() == [("A", "it"), ("B", "telecoms"), ("C", "it")]
     assert source.macro(END)["value"].to_list() == [3.0, 4.0]
-    # The later vintage of the period that was known stays: it says which splits the share counts of the first contain.
-    assert source.statements(["A"], END).select("period_end", "version").rows() == [(date(2023, 12, 31), 0), (date(2023, 12, 31), 1)]
+    assert source.statements(["A"], END).select("period_end", "version").rows() == [(date(2023, 12, 31), 0)]
 
 
 def test_what_files_say_later_is_replaced_and_share_counts_keep_their_splits(files: Files) -> None:
@@ -233,11 +233,6 @@ def test_files_that_are_empty_by_then_are_no_error(files: Files) -> None:
 def test_what_an_alteration_leaves_as_it_is_is_said(profile: Profile, tmp_path: Path) -> None:
     assert [note.partition(",")[0] for note in exempt(profile, "order")] == ["order: bars came in their own order"]
     assert exempt(profile, "perturbation") == []
-    read = profile.settings.model_copy(update={"source": "files", "files": FilesSettings.model_validate(SETTINGS)})
-    for test in ("truncation", "perturbation", "publication"):
-        (note,) = exempt(Profile(read), test)
-        assert note.startswith(f"{test}: share counts of statements.csv known by the cut were not tested")
-    (file,) = SETTINGS["fundamentals"]
-    other = SETTINGS | {"fundamentals": [file | {"shares_as_of": "publication"}]}
-    assert exempt(Profile(read.model_copy(update={"files": FilesSettings.model_validate(other)})), "perturbation") == []
-    assert exempt(Profile(read), "order") == []
+    (tmp_path / "bars.csv").touch()
+    read = profile.settings.model_copy(update={"source": "files", "files": FilesSettings.model_validate(SETTINGS), "data_dir": tmp_path})
+    assert exempt(Profile(read), "order") == []  # the rows of the files are shuffled

@@ -71,12 +71,13 @@ def test_controls_stay_with_the_assets_that_they_test(profile: Profile, monkeypa
 
         return audit
 
-    for name in ("audit_lookahead", "audit_learning", "audit_execution"):
-        monkeypatch.setattr(parts, name, control(name))
+    monkeypatch.setattr(parts, "audit_lookahead", control("lookahead"))
+    for name in parts.CONTROLS:
+        monkeypatch.setitem(parts.CONTROLS, name, control(name))
     for assets in (["predictions"], ["backtest", "universe"]):
         (part,) = chosen_parts(profile, [], None, None, assets, full=False)
         assert len(part.audit().notes) == 1
-    assert done == ["audit_lookahead", "audit_learning", "audit_lookahead", "audit_execution"]
+    assert done == ["lookahead", "learning", "lookahead", "execution"]
 
 
 def text_of(result: AuditResult) -> str:

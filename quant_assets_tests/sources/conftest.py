@@ -128,7 +128,7 @@ def small_tables() -> dict[str, pl.DataFrame]:
                 ("A", "A", q2, date(2020, 7, 20), early, 2.0, 0.5, 1.0, 4.0, 210.0),
                 ("A", "A", q2, date(2020, 7, 20), late, 2.5, 0.5, 1.0, 4.0, 630.0),  # restated
                 ("A", "A", date(2019, 12, 31), date(2020, 3, 1), late, 3.0, 0.5, None, None, 606.0),  # in the later snapshot only
-                ("A", "A_old", q1, date(2020, 4, 1), early, 99.0, 9.0, None, None, 1.0),  # another company
+                ("A", "A_old", q1, date(2020, 5, 1), early, 99.0, 9.0, None, None, 1.0),  # another company
                 ("B", "B_old", q1, date(2020, 3, 30), early, 5.0, None, None, None, -1.0),  # published before the period's end
                 ("B", "B", q2, date(2020, 7, 20), early, None, None, None, None, None),  # without any figure
             ],

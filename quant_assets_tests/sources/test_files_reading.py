@@ -5,12 +5,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from quant_assets.errors import SettingsError, SourceError
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.files import FilesSource
-from quant_assets_tests.sources.conftest import SETTINGS, START, THROUGH, Write, small_tables
+from quant_assets.sources.files_reading import File
+from quant_assets_tests.sources.conftest import ALL, SETTINGS, START, THROUGH, Write, small_tables
 
 
 def test_a_folder_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path) -> None:
@@ -82,3 +84,23 @@ def test_a_mapping_that_cannot_be_used() -> None:
         )
     with pytest.raises(SettingsError, match=r"files\.macro"):
         load_settings("files", files={"macro": [{"serie": {}}]})
+
+
+def test_a_source_that_keeps_its_rows_decodes_a_file_once(write: Write) -> None:
+    plain = write()
+    settings, folder = FilesSettings.model_validate(SETTINGS), plain._folder
+    keeping = FilesSource(settings, folder, START, keep=True)
+    bars = plain.bars(ALL, START, THROUGH)
+    assert_frame_equal(keeping.bars(ALL, START, THROUGH), bars)
+    write(raw=small_tables()["raw"].with_columns(pl.col("close") * 2.0))
+    assert not plain.bars(ALL, START, THROUGH).equals(bars)
+    asked = []
+
+    def rows(file: File, given: pl.LazyFrame) -> pl.LazyFrame:
+        asked.append(file.file)
+        return given.filter(pl.col("ticker") != "B")
+
+    altered = keeping.altered(rows, START)
+    assert_frame_equal(altered.bars(ALL, START, THROUGH), bars.filter(pl.col("ticker") != "B"))
+    assert set(asked) == {"raw.parquet", "other.parquet"}
+    assert_frame_equal(keeping.altered(None, START).bars(ALL, START, THROUGH), bars)

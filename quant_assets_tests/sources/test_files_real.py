@@ -103,7 +103,8 @@ def test_real_statements(real: FilesSource, shared_data: Path) -> None:
     assert not found.select(*key, "version").is_duplicated().any()
     assert (found["published"] > found["period_end"]).drop_nulls().all()
     first, second = (found.filter(pl.col("version") == version) for version in (0, 1))
-    both = first.join(second, on=key, suffix="_later")
+    # Known by the later download, not by another statement of the same one.
+    both = first.join(second.filter(pl.col("published").is_in([date(2021, 4, 3), date(2026, 4, 10)])), on=key, suffix="_later")
     # The README counts 28 and 56, 34 and 9, 20 and 27 by fiscal year; two labels of one period make the small differences.
     for frequency, counts in (("quarterly", (28, 34, 20)), ("annual", (57, 9, 27))):
         changed = both.filter((pl.col("frequency") == frequency) & (pl.col("provider") == "simfin"))

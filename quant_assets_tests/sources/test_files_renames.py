@@ -155,3 +155,30 @@ def test_another_companys_bars_are_not_read(tmp_path: Path) -> None:
     assert bars.group_by("ticker").agg(pl.col("date").min()).sort("ticker").rows() == [("A", date(2020, 7, 1)), ("NA", date(2020, 1, 2))]
     assert source.held(["A", "B"], [date(2020, 1, 2)]).is_empty()
     assert source.delistings(["B"], THROUGH).is_empty()
+
+
+def test_a_renamed_companys_statements_are_its_own(tmp_path: Path) -> None:
+    """Under the new symbol another company reports as long as the old one is in use; from then on it is the company itself."""
+    rows = [
+        ("NEW", date(2019, 9, 30), date(2019, 11, 4), 90.0),  # nothing of OLD has come yet
+        ("OLD", date(2019, 9, 30), date(2019, 11, 8), 1.0),
+        ("NEW", date(2019, 12, 31), date(2020, 2, 3), 91.0),
+        ("OLD", date(2019, 12, 31), date(2020, 2, 7), 2.0),
+        ("NEW", date(2020, 1, 31), date(2020, 2, 5), 92.0),  # a period that OLD does not have
+        ("NEW", date(2020, 3, 31), date(2020, 5, 5), 3.0),
+    ]
+    schema = {"ticker": pl.String, "period_end": pl.Date, "filed": pl.Date, "sales": pl.Float64}
+    table = pl.DataFrame(rows, schema, orient="row").with_columns(form=pl.lit("10-Q"), assets=pl.lit(1.0))
+    settings = {"renames": [{"old": "OLD", "new": "NEW", "since": "2020-03-02"}], "fundamentals": SETTINGS["fundamentals"][1:]}
+
+    def read(through: date) -> pl.DataFrame:
+        table.filter(pl.col("filed") <= through).write_parquet(tmp_path / "filings.parquet")
+        return FilesSource(FilesSettings.model_validate(settings), tmp_path, START).statements(["OLD", "NEW"], THROUGH)
+
+    known = read(THROUGH)
+    columns = ("published", "version", "revenue")
+    before = [(date(2019, 11, 4), 0, 90.0), (date(2019, 11, 8), 1, 1.0), (date(2020, 2, 7), 0, 2.0)]
+    assert known.filter(pl.col("ticker") == "OLD").select(columns).rows() == before
+    assert known.filter(pl.col("ticker") == "NEW").select(columns).rows() == [*before, (date(2020, 5, 5), 0, 3.0)]
+    for day in table["filed"]:
+        assert_frame_equal(read(day), known.filter(pl.col("published") <= day))

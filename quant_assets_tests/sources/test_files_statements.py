@@ -4,6 +4,7 @@ from datetime import date
 from pathlib import Path
 
 import polars as pl
+import pytest
 from polars.testing import assert_frame_equal
 
 from quant_assets.settings.providers import FilesSettings
@@ -71,3 +72,39 @@ def test_a_split_in_a_hole_of_the_better_file_stays_when_that_goes_on(tmp_path: 
     for best in (days[:30], days[:30] + days[-30:]):
         made_bars("A", best, 10.0, split=1.0).write_parquet(tmp_path / "best.parquet")
         assert FilesSource(settings, tmp_path, START).statements(["A"], THROUGH)["shares"].to_list() == [100.0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [
+        # Half empty until the whole one is published; the half that comes once more says nothing.
+        (
+            [("A", 5, None, 7.0), ("A", 9, 2.0, 8.0), ("A", 10, None, 9.0)],
+            [(5, None, 7.0), (9, 2.0, 8.0)],
+        ),
+        # One as good as the first.
+        ([("A", 5, 0.1, 0.2), ("A", 9, 2.0, 8.0)], [(5, 0.1, 0.2)]),
+        # Another company counts until the ticker's own is heard of, however large it is.
+        ([("A_old", 5, 90.0, 99.0), ("A", 9, 2.0, 8.0), ("A_old", 10, 91.0, 99.0)], [(5, 90.0, 99.0), (9, 2.0, 8.0)]),
+    ],
+    ids=["half empty", "as good", "another company"],
+)
+def test_of_several_statements_of_a_period_the_best_of_those_published_counts(
+    write: Write, rows: list[tuple[str, int, float | None, float]], shown: list[tuple[int, float | None, float]]
+) -> None:
+    def read(through: int) -> pl.DataFrame:
+        """What is known of statements that were published by a day of May."""
+        given = [
+            ("A", company, date(2020, 3, 31), date(2020, 5, day), date(2020, 8, 1), sales, sales, None, long, 7.0)
+            for company, day, sales, long in rows
+            if day <= through
+        ]
+        source = write(statements=pl.DataFrame(given, schema=small_tables()["statements"].schema, orient="row"))
+        return source.statements(["A"], THROUGH).filter(pl.col("provider") == "vintages")
+
+    known = read(31)
+    assert known.select("published", "version", "revenue", "total_debt").rows() == [
+        (date(2020, 5, day), version, sales, long) for version, (day, sales, long) in enumerate(shown)
+    ]
+    for day in range(5, 12):
+        assert_frame_equal(read(day), known.filter(pl.col("published") <= date(2020, 5, day)))

@@ -1,0 +1,71 @@
+"""Which later share counts an altered input keeps: those from which the product tells the splits in counts that were known by the cut.
+
+All counts of a download contain the splits up to it, so the ones that were known are right only after the later ones have been looked at
+(`market.share_counts`, `sources.files`). That is declared, and no more of the counts is kept than it needs; every other figure is altered.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from quant_assets.settings.providers import FundamentalFile
+
+#: Whether the count of a row stays; the day on which the row became known.
+KEPT, ROW_KNOWN = "__kept", "__row_known"
+
+
+def tells_splits(file: FundamentalFile, columns: Sequence[str]) -> bool:
+    """Whether a file's counts contain the splits up to its downloads, so that those of later ones are needed."""
+    return file.shares_as_of == "snapshot" and {"snapshot", "shares"} <= {*columns}
+
+
+def with_kept_counts(rows: pl.LazyFrame, spin_offs: pl.DataFrame, cut: date, *, removed: bool) -> pl.LazyFrame:
+    """Mark the rows that became known after the cut and whose counts are needed for those that were known.
+
+    - A spin-off that no known period has followed is judged by the first period since, and the periods up to that one. Of tickers
+      without such a spin-off nothing is kept, nor of a download in which the ticker has no known period.
+    - The count of a period that only a later download has is taken back to the first download by the median of what changed between the
+      two in the ticker's other periods. So what the later one says of periods that were known is kept, of tickers that have such a
+      period among them. In the other periods both downloads are altered alike; where they would be removed, they are kept too.
+
+    Args:
+        rows: of a file: `ticker`, `period_end`, `snapshot`, `shares`, `ROW_KNOWN` (null counts as known), and `company` or `form` where
+            the file has them.
+        spin_offs: `ticker` and `day`, as the source has them.
+        cut: last day that stays as it is.
+        removed: whether rows that are not marked will be removed; else their counts are multiplied, of a period all by the same factor.
+
+    Returns:
+        The rows with `KEPT`.
+
+    """
+    names = rows.collect_schema().names()
+    period = [name for name in ("ticker", "company", "period_end", "form") if name in names]
+    later = (pl.col(ROW_KNOWN) > cut).fill_null(False)
+    known_first_version = (pl.col("snapshot") == pl.col("snapshot").min().over(period)) & ~later
+    newest = pl.when(known_first_version).then("snapshot").max().over("ticker")
+    needed = (newest > pl.col("snapshot").min().over("ticker")) & (pl.col("snapshot") <= newest)
+    between_downloads = needed if removed else needed & known_first_version.any().over(period)
+
+    known = rows.filter(~later).group_by("ticker").agg(known_first=pl.col("period_end").min())
+    series = [name for name in ("ticker", "company", "snapshot") if name in names]
+    downloaded = rows.select(pl.col("snapshot").min().alias("downloaded"))
+    events = spin_offs.lazy().select("ticker", "day").join(downloaded, how="cross").filter(pl.col("day") <= pl.col("downloaded"))
+    judged = events.join(known, on="ticker").filter(pl.col("day") > pl.col("known_first"))
+    judged_by = (
+        rows.filter(pl.col("shares") > 0.0)
+        .join(judged.select("ticker", "day"), on="ticker")
+        .filter(pl.col("period_end") >= pl.col("day"))
+        .group_by(*series, "day")
+        .agg(pl.col("period_end").min())
+        .group_by("ticker")
+        .agg(judged_by=pl.col("period_end").max())
+    )
+    in_download = (~later).any().over("ticker", "snapshot")
+    by_spin_off = in_download & (pl.col("period_end") <= pl.col("judged_by"))
+    return (
+        rows.join(judged_by, on="ticker", how="left", maintain_order="left")
+        .with_columns((later & (between_downloads | by_spin_off).fill_null(False)).alias(KEPT))
+        .drop("judged_by")
+    )
