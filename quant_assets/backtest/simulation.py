@@ -73,7 +73,7 @@ def simulate(
         as_ofs: every decision session from `lookback_months` before first_day's month on, one for each month since the first that exists.
         first_day: first calendar day of the rows.
         last_day: last calendar day of the rows.
-        entry_lag: sessions from decision to execution; with 0 a decision trades at the close that decided it.
+        entry_lag: sessions from decision to execution; 0, at the close that decided it, is look-ahead and no legal setting.
         cost_bps: cost of trading 1 unit, in basis points.
         delistings: dataset delistings.
         benchmark_members: dataset universe; the benchmark is `equal_weight_returns` over it.

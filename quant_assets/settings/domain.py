@@ -85,7 +85,14 @@ class LabelSettings(Model):
     """Forward returns: signal at the close of t, entry at the close of t + entry_lag, exit `horizon` sessions later."""
 
     horizons: tuple[int, ...] = (1, 5, 20, 60)
-    entry_lag: int = Field(default=1, ge=0)
+    entry_lag: int = 1
+
+    @field_validator("entry_lag")
+    @classmethod
+    def _after_the_decision(cls, value: int) -> int:
+        if value < 1:
+            raise ValueError(f"{value} would trade at the very close that decides, or before it, which is look-ahead; use 1 or more")
+        return value
 
 
 class DelistingSettings(Model):

@@ -61,9 +61,9 @@ def test_return_from_entry_to_exit() -> None:
 
 
 def test_entry_lag_is_a_setting() -> None:
-    same_close = LabelSettings(horizons=(5,), entry_lag=0)
-    assert ask(steady(*range(20)), 3, settings=same_close)[5][1:] == (8, day(8), False)
-    assert forward_sessions(same_close) == 5 + DELISTING_SESSIONS
+    later = LabelSettings(horizons=(5,), entry_lag=3)
+    assert ask(steady(*range(20)), 3, settings=later)[5][1:] == (11, day(11), False)
+    assert forward_sessions(later) == 8 + DELISTING_SESSIONS
     assert forward_sessions(SETTINGS) == 61 + DELISTING_SESSIONS
 
 
