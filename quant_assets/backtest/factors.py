@@ -4,20 +4,22 @@ A factor is a feature, a candidate score or a model's forecast. Figures over yea
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from quant_assets.backtest.factor_kernels import compare, persist
 from quant_assets.features.labels import DELISTING_SESSIONS
 from quant_assets.market.panel import BoolArray, FloatArray, IntArray
 from quant_assets.schemas import DATASETS
 from quant_assets.schemas.research import QUANTILES
 from quant_assets.settings.domain import CandidateSettings, LabelSettings
 from quant_assets.signals.candidates import scores
-from quant_assets.signals.compiled import kernel
 
 #: Figures of a session, in the order of the last axis but one of what `session_figures` gives.
 FIGURES = (
@@ -125,17 +127,11 @@ def session_figures(values: FloatArray, sections: CrossSections, wanted: BoolArr
         Grinold and Kahn (2000), Active Portfolio Management, chapter 6; alphalens.performance.
 
     """
-    by_value = _sorted(values, sections.starts)
-    ranks, quantiles = _ranked(values, by_value, sections.starts, _SHARES, min_names)
     out = np.full((len(sections.horizons), len(FIGURES), len(sections.starts) - 1), np.nan)
+    ranks, quantiles = compare(values, sections.returns, sections.by_return, sections.starts, wanted, _SHARES, min_names, out)
     for number, horizon in enumerate(sections.horizons):
-        returns, later = sections.returns[number], sections.later[number]
-        both = ~(np.isnan(values) | np.isnan(returns))
-        valued, within = _ranked(np.where(both, values, np.nan), by_value, sections.starts, _SHARES, min_names)
-        no_quantiles = len(values) + 1
-        returned, _ = _ranked(np.where(both, returns, np.nan), sections.by_return[number], sections.starts, _SHARES, no_quantiles)
-        _compare(returns, valued, returned, within, sections.starts, wanted[number], min_names, QUANTILES, out[number])
-        _persist(ranks, quantiles, later, horizon, sections.starts, wanted[number], min_names, QUANTILES, out[number])
+        later = sections.later[number]
+        persist(ranks, quantiles, later, horizon, sections.starts, wanted[number], min_names, QUANTILES, out[number])
     return out
 
 
@@ -183,12 +179,10 @@ def factor_statistics(
     for kind, rows, factors, horizons in _factors(features, names, indicators, predictions, sessions, settings, candidate_settings):
         sections = CrossSections.of(rows, labels, horizons, settings.entry_lag, sessions)
         chosen = [settings.horizons.index(each) for each in horizons]
-        for factor, column in factors.items():
-            values = rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy()[sections.order]
-            figures = session_figures(values, sections, wanted[chosen], min_names)
-            for number, horizon in enumerate(horizons):
-                keys.append((kind, factor, horizon))
-                sums.append(_by_month(figures[number], month[chosen[number]], len(as_ofs)))
+        judge = partial(_sums, sections=sections, wanted=wanted[chosen], month=month[chosen], months=len(as_ofs), min_names=min_names)
+        keys += [(kind, factor, horizon) for factor in factors for horizon in horizons]
+        with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+            sums += [each for found in pool.map(judge, [rows[column] for column in factors.values()]) for each in found]
     return _frame(keys, sums, as_ofs)
 
 
@@ -211,6 +205,13 @@ def _factors(
         for horizon in settings.horizons:
             rows = predictions.filter(pl.col("model") == model, pl.col("horizon") == horizon)
             yield "model", rows, {model: "prediction"}, (horizon,)
+
+
+def _sums(factor: pl.Series, sections: CrossSections, wanted: BoolArray, month: IntArray, months: int, min_names: int) -> list[FloatArray]:
+    """Of each horizon what `_by_month` gives; `wanted` and `month` are of shape (n_horizons, n_sessions)."""
+    values = factor.cast(pl.Float64).fill_null(np.nan).to_numpy()[sections.order]
+    figures = session_figures(values, sections, wanted, min_names)
+    return [_by_month(of_horizon, at, months) for of_horizon, at in zip(figures, month, strict=True)]
 
 
 def _by_month(figures: FloatArray, month: IntArray, months: int) -> FloatArray:
@@ -260,141 +261,3 @@ def _frame(keys: Sequence[tuple[str, str, int]], sums: Sequence[FloatArray], as_
 
 def _span(sessions: NDArray[np.datetime64]) -> tuple[date, date]:
     return sessions[0].item(), sessions[-1].item()
-
-
-@kernel
-def _sorted(values: FloatArray, starts: IntArray) -> IntArray:
-    """Rows of each session by value; NaN last."""
-    order = np.empty(len(values), dtype=np.int64)
-    for j in range(len(starts) - 1):
-        first, last = starts[j], starts[j + 1]
-        if last > first:
-            order[first:last] = first + np.argsort(values[first:last])
-    return order
-
-
-@kernel
-def _ranked(values: FloatArray, order: IntArray, starts: IntArray, shares: FloatArray, least: int) -> tuple[IntArray, IntArray]:
-    """Twice the rank of each row in its session (whole numbers also where ties share a rank) and its quantile from 1; 0 where missing.
-
-    No quantile where fewer than `least` names have a value, or where two edges are equal. Edges are NumPy's and pandas' linear ones.
-    """
-    doubled, quantile = np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=np.int64)
-    kept, edges = np.empty(len(values), dtype=np.int64), np.empty(len(shares))
-    for j in range(len(starts) - 1):
-        count = 0
-        for k in range(starts[j], starts[j + 1]):
-            if not np.isnan(values[order[k]]):
-                kept[count] = order[k]
-                count += 1
-        first = 0
-        while first < count:
-            last = first
-            while last + 1 < count and values[kept[last + 1]] == values[kept[first]]:
-                last += 1
-            for k in range(first, last + 1):
-                doubled[kept[k]] = first + last + 2
-            first = last + 1
-        if count < least:
-            continue
-        distinct = True
-        for q in range(len(shares)):
-            at = shares[q] * (count - 1)
-            low = int(np.floor(at))
-            part = at - low
-            one, other = values[kept[low]], values[kept[min(low + 1, count - 1)]]
-            edges[q] = other - (other - one) * (1.0 - part) if part >= 0.5 else one + (other - one) * part
-            if q > 0 and edges[q] <= edges[q - 1]:
-                distinct = False
-        if distinct:
-            q = 1
-            for k in range(count):
-                while q < len(shares) - 1 and values[kept[k]] > edges[q]:
-                    q += 1
-                quantile[kept[k]] = q
-    return doubled, quantile
-
-
-@kernel
-def _compare(
-    returns: FloatArray,
-    valued: IntArray,
-    returned: IntArray,
-    quantile: IntArray,
-    starts: IntArray,
-    wanted: BoolArray,
-    least: int,
-    quantiles: int,
-    out: FloatArray,
-) -> None:
-    """Names, IC and quantile returns of each session, into the first rows of `out`."""
-    total, number = np.empty(quantiles + 1), np.empty(quantiles + 1)  # by quantile; place 0 is of the names without one
-    for j in range(len(starts) - 1):
-        if not wanted[j]:
-            continue
-        count, every, cross, left, right = 0, 0.0, 0.0, 0.0, 0.0
-        for i in range(starts[j], starts[j + 1]):
-            if valued[i] > 0:
-                count += 1
-        if count < least or count < 2:
-            continue
-        total[:], number[:] = 0.0, 0.0
-        for i in range(starts[j], starts[j + 1]):
-            if valued[i] > 0:
-                x, y = valued[i] - (count + 1.0), returned[i] - (count + 1.0)  # whole numbers: sums are exact in any order
-                cross += x * y
-                left += x * x
-                right += y * y
-                every += returns[i]
-                total[quantile[i]] += returns[i]
-                number[quantile[i]] += 1.0
-        if left > 0.0 and right > 0.0:
-            out[0, j] = count
-            out[1, j] = min(1.0, max(-1.0, cross / np.sqrt(left * right)))
-        if number[0] == 0.0 and number[1:].min() > 0.0:
-            for q in range(1, quantiles + 1):
-                out[1 + q, j] = total[q] / number[q] - every / count
-
-
-@kernel
-def _persist(
-    ranks: IntArray,
-    quantile: IntArray,
-    later: IntArray,
-    horizon: int,
-    starts: IntArray,
-    wanted: BoolArray,
-    least: int,
-    quantiles: int,
-    out: FloatArray,
-) -> None:
-    """Turnover and rank autocorrelation from each session to the one `horizon` later, into the last rows of `out`."""
-    for j in range(len(starts) - 1):
-        if not wanted[j] or j + horizon >= len(starts) - 1:
-            continue
-        stay_top, stay_bottom, top, bottom, before = 0, 0, 0, 0, 0
-        for i in range(starts[j + horizon], starts[j + horizon + 1]):
-            top += 1 if quantile[i] == quantiles else 0
-            bottom += 1 if quantile[i] == 1 else 0
-        count, sx, sy, sxx, syy, sxy = 0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for i in range(starts[j], starts[j + 1]):
-            before += 1 if quantile[i] > 0 else 0
-            k = later[i]
-            if k < 0:
-                continue
-            stay_top += 1 if quantile[i] == quantiles and quantile[k] == quantiles else 0
-            stay_bottom += 1 if quantile[i] == 1 and quantile[k] == 1 else 0
-            if ranks[i] > 0 and ranks[k] > 0:
-                x, y = float(ranks[i]), float(ranks[k])
-                count += 1
-                sx += x
-                sy += y
-                sxx += x * x
-                syy += y * y
-                sxy += x * y
-        if before > 0 and top > 0 and bottom > 0:
-            out[quantiles + 2, j] = (top - stay_top) / top
-            out[quantiles + 3, j] = (bottom - stay_bottom) / bottom
-        left, right = count * sxx - sx * sx, count * syy - sy * sy  # whole numbers below 2^53: exact
-        if count >= least and left > 0.0 and right > 0.0:
-            out[quantiles + 4, j] = min(1.0, max(-1.0, (count * sxy - sx * sy) / np.sqrt(left * right)))

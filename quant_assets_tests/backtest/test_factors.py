@@ -70,6 +70,27 @@ def test_a_session_with_equal_edges_has_an_ic_and_no_quantiles(alphalens, found)
     assert not np.isnan(turnover["rank_autocorrelation"])
 
 
+def test_many_names_are_judged_as_few_are() -> None:
+    """Sessions with more than 64 names are sorted otherwise: names without a value that make them so change nothing."""
+    days, figures = sessions(date(2024, 1, 2), date(2024, 1, 31)), {}
+    for names in (60, 80):
+        rows = pl.DataFrame({"ticker": np.repeat([f"T{each:02d}" for each in range(80)], len(days)), "date": np.tile(days, 80)})
+        rows = rows.with_columns(pl.col("date").cast(pl.Date))
+        labels = rows.with_columns(
+            horizon=pl.lit(1, pl.Int32), forward_return=np.random.default_rng(5).standard_normal(len(rows)), known_at="date"
+        )
+        rows = rows.filter(pl.col("ticker") < f"T{names}")
+        values = np.round(np.random.default_rng(6).standard_normal((80, len(days))), 1)[:names].ravel()  # with ties
+        values[(rows["ticker"] >= "T60").to_numpy()] = np.nan
+        sections = CrossSections.of(rows, labels, (1,), 1, days)
+        figures[names] = session_figures(values[sections.order], sections, np.ones((1, len(days)), dtype=bool), 3)
+        last = rows.with_columns(value=pl.Series(values)).join(labels, on=["ticker", "date"]).filter(pl.col("date") == days[-2].item())
+        last = last.filter(pl.col("value").is_not_nan())
+        assert figures[names][0, 1, -2] == pytest.approx(spearmanr(last["value"], last["forward_return"])[0], abs=1e-12)
+    np.testing.assert_array_equal(figures[60], figures[80])
+    assert np.isfinite(figures[60][0, :, :-1]).all()
+
+
 def market(first: date, last: date, seed: int = 3) -> dict[str, pl.DataFrame]:
     """A factor that its labels follow, one that does not, indicators, and labels with a few that are known late."""
     rng = np.random.default_rng(seed)

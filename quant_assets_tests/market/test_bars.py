@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.errors import SourceError
 from quant_assets.market import calendar
 from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import company_bars, sector_bars
@@ -23,7 +24,7 @@ def _market(make_bars: Make, make_snapshots: Make) -> tuple[pl.DataFrame, pl.Dat
     closes = [(10.0 + 0.1 * k) / (1 if k < 10 else 2) for k in range(len(DAYS))]
     bars = pl.concat(
         make_bars(DAYS, closes, ticker=ticker, split_ratio=[1.0] * 10 + [2.0] + [1.0] * (len(DAYS) - 11))
-        for ticker in ("MOVER", "STAYER", "LATER")
+        for ticker in ("LATER", "MOVER", "STAYER")
     )
     bad = (pl.col("date") == DAYS[5].item()) | (pl.col("date") == DAYS[40].item())
     bars = bars.with_columns(high=pl.when(bad).then(0.5).otherwise("high"))
@@ -67,7 +68,9 @@ def test_events_are_repaired_and_listed_with_the_disagreements(make_bars: Make, 
     unflagged = bars.with_columns(split_ratio=1.0, volume=pl.when(pl.col("date") >= DAYS[10].item()).then(2000.0).otherwise(1000.0))
     other = bars.with_columns(close=1.0, provider=pl.lit("other"), precedence=pl.lit(1, pl.Int32), adjustment=pl.lit("total_return"))
     other = other.with_columns(open=1.0, high=1.0, low=1.0, split_ratio=1.0)
-    found = sector_bars(company_bars(pl.concat([unflagged, other]), NONE, DAYS, SETTINGS), snapshots, "telecoms", DAYS)
+    found = sector_bars(
+        company_bars(pl.concat([unflagged, other]).sort("date", "precedence"), NONE, DAYS, SETTINGS), snapshots, "telecoms", DAYS
+    )
     moved = date(2020, 2, 18)
     split = DAYS[10].item()
     assert found.price_events.select("date", "kind", "split_used", "panel_from").rows() == [(split, "split_unflagged", 2.0, moved)]
@@ -87,6 +90,22 @@ def test_a_ticker_that_moves_out_stays_in_the_panel(make_bars: Make, make_snapsh
     assert (mover["panel_from"] == mover["date"]).all()
     assert (mover["in_sector"] == (mover["date"] < date(2020, 2, 18))).all()
     assert len(quarantine) == 4
+
+
+@pytest.mark.parametrize(
+    ("order", "named"),
+    [
+        (["date", "ticker", "precedence"], "bars of raw: LATER on 2020-01-03 comes after STAYER on 2020-01-02 of other"),
+        (["ticker", "precedence", "date"], "bars of other: LATER on 2020-01-02 comes after LATER on 2020-03-31 of raw"),
+        (["ticker", "date", "provider"], "bars of raw: LATER on 2020-01-02 comes after LATER on 2020-01-02 of other"),
+    ],
+)
+def test_bars_out_of_order_are_refused(order: list[str], named: str, make_bars: Make, make_snapshots: Make) -> None:
+    bars, _ = _market(make_bars, make_snapshots)
+    both = pl.concat([bars, bars.with_columns(provider=pl.lit("other"), precedence=pl.lit(1, pl.Int32))])
+    with pytest.raises(SourceError, match=f"{named}; the source must give them sorted by ticker, date and precedence"):
+        company_bars(both.sort(order), NONE, DAYS, SETTINGS)
+    assert company_bars(both.sort("ticker", "date", "precedence"), NONE, DAYS, SETTINGS).series["ticker"].is_sorted()
 
 
 def test_a_sector_without_tickers_is_empty(make_bars: Make, make_snapshots: Make) -> None:

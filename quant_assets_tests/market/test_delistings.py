@@ -63,7 +63,7 @@ def test_a_company_owes_nothing_to_the_one_that_had_its_symbol_before(make_bars:
 
 
 def test_a_new_symbol_brings_its_companys_bars_along_from_the_rename_on(make_bars: Make, make_snapshots: Make) -> None:
-    bars = pl.concat([make_bars(DAYS[:40], [10.0] * 40, ticker="OLD"), make_bars(DAYS, [10.0] * len(DAYS), ticker="NEW")])
+    bars = pl.concat([make_bars(DAYS, [10.0] * len(DAYS), ticker="NEW"), make_bars(DAYS[:40], [10.0] * 40, ticker="OLD")])
     snapshots = make_snapshots(
         ("NEW", "re", date(2015, 1, 1), DATES[40]), ("NEW", "it", date(2016, 1, 1), DATES[40]), ("OLD", "it", date(2016, 1, 1))
     )
