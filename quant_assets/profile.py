@@ -70,7 +70,8 @@ class Profile:
             return DemoSource(self.settings.demo, start)
         from quant_assets.sources.files import FilesSource
 
-        return FilesSource(self.settings.files, self.settings.data_dir, start)
+        undated_after = self.settings.fundamentals.default_publication_lag_days
+        return FilesSource(self.settings.files, self.settings.data_dir, start, undated_after=undated_after)
 
     def last_session(self) -> date:
         """The last closed session by the clock of New York, or up to the pinned `as_of` where that is earlier.

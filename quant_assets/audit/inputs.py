@@ -30,7 +30,8 @@ def readable_often(profile: Profile) -> Profile:
     settings = profile.settings
     if profile.provider is not None or settings.source != "files":
         return profile
-    return Profile(settings, FilesSource(settings.files, settings.data_dir, month_start(settings.partitions.start), keep=True))
+    start, undated_after = month_start(settings.partitions.start), settings.fundamentals.default_publication_lag_days
+    return Profile(settings, FilesSource(settings.files, settings.data_dir, start, undated_after=undated_after, keep=True))
 
 
 def altered_source(profile: Profile, alteration: Alteration, settings: Settings) -> Source:

@@ -86,6 +86,8 @@ class FundamentalFile(Model):
             ticker apart) and `restated_on` (of several, the latest day counts) are read only if they are named.
         shares_as_of: the day whose splits the share counts reflect: their publication, or the snapshot. In the second case
             the splits in between are taken out again with the price files' events, else they would tell the future.
+        not_the_member: symbols (of `company` where there is one) under which the file has another company than the index had, and of
+            which periods, by their last day; those rows are not read.
 
     """
 
@@ -95,6 +97,7 @@ class FundamentalFile(Model):
     forms: dict[str, Literal["quarterly", "annual"]] = {}
     columns: dict[str, str | tuple[str, ...]]
     shares_as_of: Literal["publication", "snapshot"] = "publication"
+    not_the_member: dict[str, Span] = {}
 
     @model_validator(mode="after")
     def _covers_something(self) -> "FundamentalFile":

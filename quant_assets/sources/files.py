@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
 from quant_assets.market.share_counts import spin_offs
+from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.providers import FilesSettings, MacroFile, PriceFile
 from quant_assets.sources.base import BARS, DELISTINGS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
 from quant_assets.sources.files_macro import observations
@@ -38,6 +39,7 @@ class FilesSource:
         settings: which files there are and how they are read.
         data_dir: their folder.
         start: first day of the profile; delistings before it are left out.
+        undated_after: days after the end of its period on which a statement without a day of publication counts as published.
         keep: keep the rows of all files in memory once they are decoded, for many readings of everything.
 
     Raises:
@@ -47,7 +49,15 @@ class FilesSource:
 
     name = "files"
 
-    def __init__(self, settings: FilesSettings, data_dir: Path | None, start: date, *, keep: bool = False) -> None:
+    def __init__(
+        self,
+        settings: FilesSettings,
+        data_dir: Path | None,
+        start: date,
+        *,
+        undated_after: int = FundamentalSettings().default_publication_lag_days,
+        keep: bool = False,
+    ) -> None:
         wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {MAPPING}"
         if data_dir is None:
             raise SourceError(f"QUANT_DATA_DIR is not set; set it to the folder that holds {wanted}")
@@ -58,6 +68,7 @@ class FilesSource:
         self._settings = settings
         self._folder = data_dir
         self._start = start
+        self._undated_after = undated_after
         self._rows: Rows | None = None
         #: The files as they are: of an altered source, the one that it was made from.
         self._given = self
@@ -72,7 +83,7 @@ class FilesSource:
             start: first day of the profile.
 
         """
-        made = FilesSource(self._settings, self._folder, start)
+        made = FilesSource(self._settings, self._folder, start, undated_after=self._undated_after)
         made._rows, made._given, made._kept = rows, self._given, self._kept
         return made
 
@@ -255,15 +266,17 @@ class FilesSource:
         files = []
         for file in self._settings.fundamentals:
             given = collect(self._scan(file, statement_columns(file)), file.file)
-            files.append(versions(file, given, self._given._splits if file.shares_as_of == "snapshot" else None))
+            splits = self._given._splits if file.shares_as_of == "snapshot" else None
+            files.append(versions(file, given, splits, self._undated_after))
         rows = pl.concat([STATEMENTS.to_frame(), *files])
         plain, others = self._under_other_symbols(rows, pl.coalesce("published", "period_end").is_between("first", "last"))
         series, period = ["ticker", "provider", "frequency"], ["period_end", "frequency", "provider"]
         others = others.with_row_index()
-        used = others.group_by(*series, before="place", until="last").agg(since=pl.col("published").min())
-        strange = others.join(used, on=series).filter(pl.col("before") < pl.col("place"), pl.col("published").is_between("since", "until"))
+        others = others.with_columns(usable=pl.coalesce("published", pl.col("period_end") + pl.duration(days=self._undated_after)))
+        used = others.group_by(*series, before="place", until="last").agg(since=pl.col("usable").min())
+        strange = others.join(used, on=series).filter(pl.col("before") < pl.col("place"), pl.col("usable").is_between("since", "until"))
         counting = pl.col("place") == pl.col("place").cum_min().over("ticker", *period)
-        others = others.join(strange, on="index", how="anti").sort("published", "place", nulls_last=True).filter(counting)
+        others = others.join(strange, on="index", how="anti").sort("usable", "place").filter(counting)
         companies = pl.concat(
             [plain.with_columns(place=0).select(*plain.columns, pl.col("place").cast(pl.Int64)), others.select(*plain.columns, "place")]
         )

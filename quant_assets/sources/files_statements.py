@@ -17,10 +17,11 @@ def statement_columns(file: FundamentalFile) -> Columns:
     return named(file.columns, ("ticker", "period_end", "published")) | optional(file.columns, optionally)
 
 
-def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | None) -> pl.DataFrame:
+def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | None, undated_after: int) -> pl.DataFrame:
     """Statements of one file with the versions of each period numbered.
 
-    - A day of publication on or before the end of the period is a mistake and counts as unknown.
+    - A day of publication on or before the end of the period is a mistake and counts as unknown: the statement may be used, and
+      competes with others, `undated_after` days after the end of the period.
     - The statements of a period's first vintage (the snapshot, else the filing) became known when they were published, those of a
       later one with it.
     - Of several companies under one ticker, the one whose own symbol is the ticker counts once it has been heard of for the period
@@ -35,6 +36,7 @@ def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | N
         rows: its `statement_columns`.
         splits: `ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits), where share counts are as of the snapshot;
             else None.
+        undated_after: days.
 
     Returns:
         The columns of `STATEMENTS`.
@@ -50,13 +52,20 @@ def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | N
         restated_on=pl.col("restated_on") if "restated_on" in there else pl.lit(None, pl.Date),
     )
     first_vintage = pl.col("vintage") == pl.col("vintage").min().over(_PERIOD)
-    own_heard = pl.when("own").then("heard").min()
-    of_another = (own_heard.over(_PERIOD) <= pl.col("heard")) | (own_heard.over("ticker", "vintage") <= pl.col("heard"))
+    usable = pl.coalesce("heard", pl.col("period_end") + pl.duration(days=undated_after))
+    own_usable = pl.when("own").then("usable").min()
+    of_another = (own_usable.over(_PERIOD) <= pl.col("usable")) | (own_usable.over("ticker", "vintage") <= pl.col("usable"))
+    strange = [
+        (pl.col("company") == symbol) & pl.col("period_end").is_between(span.first, span.last)
+        for symbol, span in file.not_the_member.items()
+    ]
     vintage = [*_PERIOD, "vintage"]
     frame = (
         frame.filter(pl.any_horizontal(pl.col(_FIGURES).is_not_null()) & pl.col("frequency").is_not_null())
+        .filter(*(~each for each in strange))
         .with_columns(shares=pl.when(pl.col("shares") > 0.0).then("shares"), own=pl.col("company") == pl.col("ticker"))
         .with_columns(heard=pl.when(first_vintage).then("published").otherwise("vintage"), as_published=first_vintage)
+        .with_columns(usable=usable)
         .filter(pl.col("own") | ~of_another.fill_null(False))
         .with_columns(complete=pl.all_horizontal(pl.col("revenue", "net_income").is_not_null()))
         .sort(
@@ -70,7 +79,7 @@ def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | N
             maintain_order=True,
         )
         .with_columns(place=pl.int_range(pl.len()).over(vintage))
-        .sort(*vintage, "heard", "place", nulls_last=True)
+        .sort(*vintage, "usable", "place", nulls_last=True)
         .filter(pl.col("place") == pl.col("place").cum_min().over(vintage))
     )
     frame = frame.with_columns(shares_then="shares" if splits is None else _shares_at_publication(frame, splits))

@@ -108,3 +108,31 @@ def test_of_several_statements_of_a_period_the_best_of_those_published_counts(
     ]
     for day in range(5, 12):
         assert_frame_equal(read(day), known.filter(pl.col("published") <= date(2020, 5, day)))
+
+
+def test_a_statement_without_a_day_of_publication_competes_when_it_may_be_used(write: Write) -> None:
+    """90 days after the end of March is 29 June: a better one of July replaces it from then on, one of May counts until then."""
+    schema = small_tables()["statements"].schema
+
+    def read(*rows: tuple[date | None, float, float | None]) -> list[tuple[date | None, int, float]]:
+        given = [("A", "A", date(2020, 3, 31), day, date(2020, 8, 1), sales, profit, None, 1.0, 7.0) for day, sales, profit in rows]
+        found = write(statements=pl.DataFrame(given, schema=schema, orient="row")).statements(["A"], THROUGH)
+        return found.filter(pl.col("provider") == "vintages").select("published", "version", "revenue").rows()
+
+    may, july = date(2020, 5, 5), date(2020, 7, 20)
+    assert read((None, 1.0, None), (july, 2.0, 1.0)) == [(None, 0, 1.0), (july, 1, 2.0)]
+    assert read((None, 2.0, 1.0), (july, 1.0, None)) == [(None, 0, 2.0)]
+    assert read((None, 2.0, 1.0), (may, 1.0, None)) == [(may, 0, 1.0), (None, 1, 2.0)]
+    assert read((None, 1.0, None), (may, 2.0, 1.0)) == [(may, 0, 2.0)]
+
+
+def test_statements_of_another_company_are_left_out(tmp_path: Path) -> None:
+    rows = [("A", date(2019, 12, 31), 1.0), ("A", date(2020, 3, 31), 2.0), ("B", date(2019, 12, 31), 3.0)]
+    table = pl.DataFrame(rows, {"ticker": pl.String, "period_end": pl.Date, "sales": pl.Float64}, orient="row")
+    table.with_columns(filed=pl.col("period_end").dt.offset_by("30d"), form=pl.lit("10-Q"), assets=1.0).write_parquet(
+        tmp_path / "filings.parquet"
+    )
+    file = SETTINGS["fundamentals"][1]
+    for limits, left in (({}, [3.0]), ({"last": "2019-12-31"}, [2.0, 3.0]), ({"first": "2020-01-01"}, [1.0, 3.0])):
+        settings = FilesSettings.model_validate({"fundamentals": [{**file, "not_the_member": {"A": limits}}]})
+        assert FilesSource(settings, tmp_path, START).statements(["A", "B"], THROUGH)["revenue"].sort().to_list() == left
