@@ -203,6 +203,15 @@ class _AllSectors(dg.MultiToSingleDimensionPartitionMapping):
 
     months = 0
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _AllSectors) and (tuple(self), self.months) == (tuple(other), other.months)
+
+    def __ne__(self, other: object) -> bool:  # a tuple has one of its own
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((tuple(self), self.months))
+
     def get_upstream_mapped_partitions_result_for_partitions(
         self,
         downstream_partitions_subset: PartitionsSubset | None,
