@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from quant_assets.features.library import SETS
 from quant_assets.partitions import month_offsets
 from quant_assets.provenance.code import PACKAGE, Chain, Module, Symbol, chains, digest, located, reached, register, templates
+from quant_assets.schemas import ON_DEMAND
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import ROOT, conf_dir
 from quant_assets.settings.providers import FilesSettings
@@ -33,6 +34,8 @@ WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "partiti
 
 #: Parts of `files` that its source alone reads; whoever is handed the group gets rules for what the source gave.
 _OF_THE_SOURCE = ("membership", "securities", "fundamentals", "macro")
+
+_AUDITS = frozenset(dataset.name for dataset in ON_DEMAND)
 
 _SOURCES = {"demo": Symbol(f"{PACKAGE}.sources.demo", "DemoSource"), "files": Symbol(f"{PACKAGE}.sources.files", "FilesSource")}
 
@@ -124,9 +127,10 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
         inputs = set(definition.keys_by_input_name.values())
         for spec in definition.specs:
             windows = {dep.asset_key.path[-1]: month_offsets(dep.partition_mapping) for dep in spec.deps if dep.asset_key in inputs}
-            made[spec.key.path[-1]] = Version(
-                dict(sorted(symbols.items())), tuple(sorted(paths)), windows, walk.reads_source, walk.reads_trials
-            )
+            name = spec.key.path[-1]
+            # The audit reaches the report's code, but runs it over trials of its own.
+            reads_trials = walk.reads_trials and name not in _AUDITS
+            made[name] = Version(dict(sorted(symbols.items())), tuple(sorted(paths)), windows, walk.reads_source, reads_trials)
     return made
 
 

@@ -54,6 +54,10 @@ def test_a_setting_reaches_the_assets_that_depend_on_it(override: dict[str, Any]
     assert changed(load_settings("demo"), load_settings("demo", **override)) == names
 
 
+def test_reports_alone_depend_on_what_has_been_tried() -> None:
+    assert {name for name, version in recorder(load_settings("demo")).versions.items() if version.reads_trials} == {"ops_report"}
+
+
 def test_of_the_files_an_asset_depends_on_those_that_it_reads() -> None:
     settings = load_settings("files")
     macro = settings.files.macro[0].model_copy(update={"series": dict(list(settings.files.macro[0].series.items())[1:])})
