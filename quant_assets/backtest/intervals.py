@@ -188,7 +188,7 @@ def bootstrap_interval(values: FloatArray, statistic: Statistic, replications: i
         return None
     estimate, error, _ = found
     count = len(values)
-    length = math.ceil(max(1.5 * block_length(values), count // (_cosines(count, overlap) + 1) if overlap > 1 else 1))
+    length = math.ceil(max(1.5 * block_length(values), count / (_cosines(count, overlap) + 1) if overlap > 1 else 1))
     blocks = max(count // length, 2)
     length = min(length, count // blocks)
     centre = float(_with_influence(values, statistic)[0])
