@@ -77,7 +77,6 @@ def exempt_counts(profile: Profile, cuts: Collection[date], tickers: Collection[
     source, lags = profile.source, profile.settings.fundamentals
     if not isinstance(source, FilesSource):
         return []
-    renamed = {old: new for each in profile.settings.files.renames for old, new in ((each.old, each.new), (each.new, each.old))}
     found: dict[str, set[str]] = {}
 
     def look(file: File, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -89,7 +88,10 @@ def exempt_counts(profile: Profile, cuts: Collection[date], tickers: Collection[
         return rows
 
     source.altered(look, date.min).statements([], date.min)
-    asked = {*tickers, *(renamed.get(each, each) for each in tickers)}
+    asked = set(tickers)
+    renames = [{each.old, each.new} for each in profile.settings.files.renames]
+    while missing := {name for both in renames if both & asked for name in both - asked}:
+        asked |= missing
     return [
         f"fundamentals.shares of {', '.join(sorted(kept & asked))} was not tested against all later counts of {file}: by some of them the "
         "splits and spin-offs are told that are in the counts known by a cut (shares_as_of: snapshot)"
@@ -239,7 +241,7 @@ def _row_known(lags: FundamentalSettings, columns: Sequence[str]) -> pl.Expr:
     known = pl.coalesce(published + pl.duration(days=lags.min_lag_days), assumed)
     if "snapshot" not in columns:
         return known
-    period = [name for name in ("ticker", "company", "period_end", "form") if name in columns]
+    period = [name for name in ("ticker", "period_end", "form") if name in columns]  # of any company: the first counts till then
     return pl.when(pl.col("snapshot") == pl.col("snapshot").min().over(period)).then(known).otherwise("snapshot")
 
 
