@@ -26,7 +26,7 @@ from quant_assets.audit.parts import Part
 from quant_assets.audit.trials import ALTERING, Trial, windows
 from quant_assets.profile import Profile
 from quant_assets.running.bookkeeping import relax
-from quant_assets.running.execute import RunFailedError, share_cores, worker_pool
+from quant_assets.running.execute import RunFailedError, shared_cores, worker_pool
 from quant_assets.settings.loading import load_settings
 
 #: Starts a function in some process, with what to call it; the function gets these arguments.
@@ -59,11 +59,10 @@ def audit_parts(chosen: Sequence[Part], workers: int, progress: Progress) -> Aud
 def _beside(chosen: Sequence[Part], workers: int, progress: Progress) -> list[AuditResult]:
     context = multiprocessing.get_context("spawn")
     workers = min(workers, _OF_A_PART * len(chosen))
-    share_cores(workers)
     manager = SyncManager(ctx=context)
     manager.start()
     folder = Path(tempfile.mkdtemp(prefix="quant-audit-"))
-    with manager, worker_pool(workers, context) as pool:
+    with manager, shared_cores(workers), worker_pool(workers, context) as pool:
         told: Any = manager.Queue()
         steps: dict[int, tuple[int, int]] = {}
         owners: dict[Future[Any], tuple[int, _Whole | _Divided]] = {}

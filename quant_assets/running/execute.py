@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.context import SpawnContext
@@ -59,10 +60,10 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
 
 def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> list[str | None]:
     context = multiprocessing.get_context("spawn")
-    share_cores(min(workers, len(chains)))
+    workers = min(workers, len(chains))
     manager = SyncManager(ctx=context)
     manager.start(_end_with, (os.getpid(),))
-    with manager, worker_pool(min(workers, len(chains)), context) as pool:
+    with manager, shared_cores(workers), worker_pool(workers, context) as pool:
         written: Any = manager.Queue()
         interrupted: Any = manager.Event()
         try:
@@ -81,11 +82,20 @@ def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: in
             raise
 
 
-def share_cores(workers: int) -> None:
-    """Let the threads of all workers together be as many as there are cores; what the user has set is kept."""
+@contextmanager
+def shared_cores(workers: int) -> Iterator[None]:
+    """Let the threads of workers that start meanwhile together be as many as there are cores; what the user has set is kept.
+
+    Only meanwhile: numba refuses to compile anything in a process whose number of threads is another one than when it began.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for variable in ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(variable, str(max(1, cores // workers)))
+    ours = [name for name in ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS") if name not in os.environ]
+    os.environ.update(dict.fromkeys(ours, str(max(1, cores // workers))))
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]
 
 
 def worker_pool(workers: int, context: SpawnContext) -> ProcessPoolExecutor:

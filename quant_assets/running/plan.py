@@ -172,8 +172,11 @@ class Planner:
         return self._phases(self._asked(names, "month", (first, last)), None, (first, last))
 
     def notes(self) -> list[str]:
-        """What was planned so far, as far as a person should know: stale months that are used, and months that are computed again."""
-        found = (("computed again", self._remade), ("stale, used as it is", self._used))
+        """What was planned so far, as far as a person should know: months that are computed again, and stale ones that are not.
+
+        The latter are those that the runs read, and those right before and after the months that are computed.
+        """
+        found = (("computed again", self._remade), ("stale, left as it is", self._used))
         return [f"{what}: {_told(*each, self._datasets)}" for what, notes in found for each in sorted(notes.items(), key=self._place)]
 
     def _place(self, note: tuple[tuple[str, str], object]) -> tuple[int, str]:
@@ -321,10 +324,13 @@ def _optional_history(definition: dg.AssetsDefinition) -> set[str]:
 def _told(what: tuple[str, str], months: Mapping[str, Collection[str]], datasets: Mapping[str, Dataset]) -> str:
     """One line about an asset's months: of which sectors, from when to when, how many, and why."""
     name, why = what
-    every = sorted({month for each in months.values() for month in each})
+    stretches: list[Range] = []
+    for month in sorted({month for each in months.values() for month in each}):
+        follows = stretches and shift_month(stretches[-1][1], 1) == month
+        stretches = [*stretches[:-1], (stretches[-1][0], month)] if follows else [*stretches, (month, month)]
     sectors = "" if datasets[name].grain == "month" else f" ({', '.join(months) if len(months) < 4 else f'{len(months)} sectors'})"
-    span = every[0] if len(every) == 1 else f"{every[0]} to {every[-1]}"
-    return f"{name}{sectors} {span}, {sum(map(len, months.values()))} partitions: {why}"
+    spans = ", ".join(first if first == last else f"{first} to {last}" for first, last in stretches)
+    return f"{name}{sectors} {spans}, {sum(map(len, months.values()))} partitions: {why}"
 
 
 def _hull(one: Range | None, other: Range | None) -> Range | None:

@@ -132,7 +132,7 @@ def test_a_run_names_stale_months_and_computes_them_again_when_asked_to(copy: Ca
     assert [(phase.assets, phase.first) for phase in asked] == [(("candidates",), MONTH)]
     assert graph.planner.notes() == [], "it reads nothing that is stale"
     graph.planner.sector_phases(["prices", "candidates"], SECTOR, MONTH, MONTH)
-    assert graph.planner.notes() == [f"stale, used as it is: ohlcv ({SECTOR}) {MONTH}, 1 partitions: {why}"]
+    assert graph.planner.notes() == [f"stale, left as it is: ohlcv ({SECTOR}) {MONTH}, 1 partitions: {why}"]
     assert graph.planner.uses_stale
     planner = Planner(graph.defs, graph.profile, refresh=True)
     months = {

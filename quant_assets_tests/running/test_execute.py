@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from quant_assets.profile import Profile
-from quant_assets.running.execute import RunFailedError, execute
+from quant_assets.running.execute import RunFailedError, execute, shared_cores
 from quant_assets.running.instance import dagster_home
 from quant_assets.running.plan import Phase
 from quant_assets.schemas import DATASETS
@@ -199,6 +199,16 @@ def test_a_killed_worker_is_said(profile: Profile) -> None:
     with pytest.raises(RunFailedError, match=r"a worker process was killed, perhaps for want of memory; .* fewer --workers"):
         execute([chain("energy", ("fundamentals",)), chain("it", ("fundamentals",))], "demo", 2, lambda *_: None)
     killer.join()
+
+
+def test_workers_share_the_cores_and_this_process_keeps_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLARS_MAX_THREADS", "7")  # the user's
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    with pytest.raises(RunFailedError), shared_cores(1000):
+        assert (os.environ["POLARS_MAX_THREADS"], os.environ["NUMBA_NUM_THREADS"]) == ("7", "1")
+        raise RunFailedError("a worker's")
+    assert os.environ["POLARS_MAX_THREADS"] == "7"
+    assert "NUMBA_NUM_THREADS" not in os.environ
 
 
 def test_nothing_to_do_is_nothing(profile: Profile) -> None:
