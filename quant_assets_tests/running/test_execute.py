@@ -204,9 +204,8 @@ def test_a_killed_worker_is_said(profile: Profile) -> None:
 def test_workers_share_the_cores_and_this_process_keeps_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLARS_MAX_THREADS", "7")  # the user's
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
-    with pytest.raises(RunFailedError), shared_cores(1000):
+    with shared_cores(1000):
         assert (os.environ["POLARS_MAX_THREADS"], os.environ["NUMBA_NUM_THREADS"]) == ("7", "1")
-        raise RunFailedError("a worker's")
     assert os.environ["POLARS_MAX_THREADS"] == "7"
     assert "NUMBA_NUM_THREADS" not in os.environ
 
