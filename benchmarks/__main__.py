@@ -22,7 +22,9 @@ def main(wanted: list[str]) -> int:
     progress = Console(stderr=True)
     unknown = sorted(set(wanted) - set(topics()))
     if unknown:
-        progress.print(f"error: no benchmark '{unknown[0]}'; there are: {', '.join(topics())}", style="red", highlight=False)
+        progress.print(
+            f"error: no benchmark '{unknown[0]}'; there are: {', '.join(topics())}", style="red", highlight=False
+        )
         return 2
     ratios: list[Ratio] = []
     try:
@@ -36,7 +38,9 @@ def main(wanted: list[str]) -> int:
             output = Console(width=None if sys.stdout.isatty() else 160)
             output.print(table(ratios))
             load = f"{os.getloadavg()[0]:.1f}"
-            output.print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load} at the end", highlight=False)
+            output.print(
+                f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load} at the end", highlight=False
+            )
     return 0
 
 

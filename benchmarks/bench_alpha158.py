@@ -1,7 +1,7 @@
 """Qlib's 158 features over the same simulated panel: ours on one thread, Qlib's own engine in the peers' environment.
 
-Both start from prices that are at hand and end with 158 columns in memory. Ours are arrays of a panel; Qlib reads its binary files, whose
-pages are in the system's cache, and gives a pandas frame. Neither writes anything.
+Both start from prices that are at hand and end with 158 columns in memory. Ours are arrays of a panel; Qlib reads its
+binary files, whose pages are in the system's cache, and gives a pandas frame. Neither writes anything.
 """
 
 import os
@@ -31,7 +31,9 @@ def measure() -> list[Ratio]:
     if peer_imports("qlib"):
         with tempfile.TemporaryDirectory() as folder:
             arrays = Path(folder) / "bars.npz"
-            np.savez(arrays, allow_pickle=False, tickers=np.array([f"T{i:03d}" for i in range(TICKERS)]), days=days, **fields)
+            np.savez(
+                arrays, allow_pickle=False, tickers=np.array([f"T{i:03d}" for i in range(TICKERS)]), days=days, **fields
+            )
             for _ in range(REPETITIONS):  # in turns, so that a slow spell of the machine meets both
                 for count in processes:
                     theirs[count].append(qlib_seconds(arrays, count))
@@ -60,7 +62,14 @@ def panel() -> tuple[np.ndarray, dict[str, np.ndarray]]:
     high = np.maximum(open_, close) * np.exp(np.abs(0.005 * rng.normal(size=shape)))
     low = np.minimum(open_, close) / np.exp(np.abs(0.005 * rng.normal(size=shape)))
     volume = np.round(rng.lognormal(13.0, 0.5, shape))
-    return days, {"open": open_, "high": high, "low": low, "close": close, "volume": volume, "vwap": (high + low + close) / 3.0}
+    return days, {
+        "open": open_,
+        "high": high,
+        "low": low,
+        "close": close,
+        "volume": volume,
+        "vwap": (high + low + close) / 3.0,
+    }
 
 
 def our_seconds(days: np.ndarray, fields: dict[str, np.ndarray]) -> list[float]:

@@ -1,8 +1,9 @@
 """GARCH(1,1) fits per second: one batched call against arch called for one window after the other, core for core.
 
-Windows of 750 returns are drawn from GARCH processes with Student-t errors of varied persistence and tails (`benchmarks.garch_study`
-compares the estimates on real prices). Against arch both work on one thread and in turns, and CPU time is compared, because a busy machine
-stretches the wall clock. One more row for each distribution shows the gain of the other cores.
+Windows of 750 returns are drawn from GARCH processes with Student-t errors of varied persistence and tails
+(`benchmarks.garch_study` compares the estimates on real prices). Against arch both work on one thread and in turns, and
+CPU time is compared, because a busy machine stretches the wall clock. One more row for each distribution shows the gain
+of the other cores.
 """
 
 import statistics
@@ -24,7 +25,11 @@ ROUNDS = 5
 def simulated(count: int, seed: int = 1) -> np.ndarray:
     """Returns in percent, shape (count, OBSERVATIONS)."""
     rng = np.random.default_rng(seed)
-    alpha, persistence, nu = rng.uniform(0.02, 0.2, count), rng.uniform(0.8, 0.995, count), rng.uniform(4.0, 12.0, count)
+    alpha, persistence, nu = (
+        rng.uniform(0.02, 0.2, count),
+        rng.uniform(0.8, 0.995, count),
+        rng.uniform(4.0, 12.0, count),
+    )
     level = rng.uniform(0.8, 3.0, count) ** 2
     variance, out = level.copy(), np.empty((count, OBSERVATIONS))
     for t in range(OBSERVATIONS):
@@ -54,7 +59,9 @@ def arch_loop(windows: np.ndarray, distribution: str) -> Callable[[], object]:
             warnings.simplefilter("ignore")
             for returns in windows:
                 errors = StudentsT() if distribution == "t" else Normal()
-                ConstantMean(returns, volatility=GARCH(1, 0, 1), distribution=errors, rescale=False).fit(disp="off", show_warning=False)
+                ConstantMean(returns, volatility=GARCH(1, 0, 1), distribution=errors, rescale=False).fit(
+                    disp="off", show_warning=False
+                )
 
     return run
 
@@ -82,7 +89,14 @@ def measure() -> list[Ratio]:
         what = f"one fit, {distribution} errors, {OBSERVATIONS} returns"
         mine, theirs = cpu_seconds(ours(windows, distribution, 1), arch_loop(windows, distribution))
         ratios.append(
-            Ratio("garch", what, mine / WINDOWS, "arch loop", theirs / WINDOWS, f"CPU time, one thread, mean of the same {WINDOWS} windows")
+            Ratio(
+                "garch",
+                what,
+                mine / WINDOWS,
+                "arch loop",
+                theirs / WINDOWS,
+                f"CPU time, one thread, mean of the same {WINDOWS} windows",
+            )
         )
         one, all_ = alternating(ours(many, distribution, 1), ours(many, distribution, threads), repetitions=ROUNDS)
         what = f"{MANY_WINDOWS} fits, {distribution} errors, {threads} threads"

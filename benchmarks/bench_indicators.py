@@ -1,8 +1,9 @@
-"""The same indicators over one simulated panel: our windows, pandas' group-by, and TA-Lib called for one ticker after the other.
+"""The same indicators over one simulated panel: our windows, pandas' group-by, and TA-Lib called for one ticker after
+the other.
 
-All three start from prices in memory, each in the layout it likes (a panel, a long frame, an array per ticker), and end with the columns in
-memory. All run on one thread. Ours begin anew each month, so that a month computed alone has the same bits; the others carry their state
-from the first row.
+All three start from prices in memory, each in the layout it likes (a panel, a long frame, an array per ticker), and end
+with the columns in memory. All run on one thread. Ours begin anew each month, so that a month computed alone has the
+same bits; the others carry their state from the first row.
 """
 
 from collections.abc import Callable
@@ -65,9 +66,25 @@ def measure() -> list[Ratio]:
     size = f"{TICKERS} tickers x {SESSIONS} sessions"
     more = f"{len(SAME) + len(DIRECTIONAL)} indicators, {size}"
     return [
-        Ratio("indicators", f"{len(SAME)} indicators, {size}", same, "pandas group-by", pandas_seconds, "rolling and ewm by ticker"),
-        Ratio("indicators", more, ours_with_directional, "TA-Lib, ticker by ticker", talib_seconds, "the former, DI, ADX and CCI"),
-        Ratio("indicators", f"all {len(library.names)} windows of set core, {size}", whole, "", None, "our time by itself"),
+        Ratio(
+            "indicators",
+            f"{len(SAME)} indicators, {size}",
+            same,
+            "pandas group-by",
+            pandas_seconds,
+            "rolling and ewm by ticker",
+        ),
+        Ratio(
+            "indicators",
+            more,
+            ours_with_directional,
+            "TA-Lib, ticker by ticker",
+            talib_seconds,
+            "the former, DI, ADX and CCI",
+        ),
+        Ratio(
+            "indicators", f"all {len(library.names)} windows of set core, {size}", whole, "", None, "our time by itself"
+        ),
     ]
 
 
@@ -82,7 +99,14 @@ def panel() -> tuple[np.ndarray, Bars]:
     low = np.minimum(open_, close) * np.exp(-np.abs(0.005 * rng.normal(size=shape)))
     volume = np.round(1e6 * np.exp(0.5 * rng.normal(size=shape)))
     sector = np.concatenate([[np.nan], (close[:, 1:] / close[:, :-1] - 1.0).mean(axis=0)])
-    fields = {"open": open_, "high": high, "low": low, "close": close, "volume": volume, "dollar_volume": close * volume}
+    fields = {
+        "open": open_,
+        "high": high,
+        "low": low,
+        "close": close,
+        "volume": volume,
+        "dollar_volume": close * volume,
+    }
     return days, fields | {"sector_return": sector}
 
 

@@ -1,7 +1,9 @@
-"""`python -m benchmarks.garch_study FOLDER`: batched GARCH against arch on thousands of windows of real prices, as a table.
+"""`python -m benchmarks.garch_study FOLDER`: batched GARCH against arch on thousands of windows of real prices, as a
+table.
 
-FOLDER holds `prices_sp500_adjusted.parquet` (ticker, date, close) and `securities.parquet` (ticker, sector, as_of). Windows of 750 sessions
-are drawn with a seed, the same number for each sector and calendar year of the window's last session. It takes minutes: arch does.
+FOLDER holds `prices_sp500_adjusted.parquet` (ticker, date, close) and `securities.parquet` (ticker, sector, as_of).
+Windows of 750 sessions are drawn with a seed, the same number for each sector and calendar year of the window's last
+session. It takes minutes: arch does.
 """
 
 import argparse
@@ -40,8 +42,12 @@ class Windows:
 
 def draw(folder: Path, count: int, seed: int) -> Windows:
     """At least `count` windows, spread evenly over sectors and years."""
-    sectors = pl.read_parquet(folder / "securities.parquet").sort("as_of").group_by("ticker").agg(pl.col("sector").last())
-    prices = pl.read_parquet(folder / "prices_sp500_adjusted.parquet", columns=["ticker", "date", "close"]).sort("ticker", "date")
+    sectors = (
+        pl.read_parquet(folder / "securities.parquet").sort("as_of").group_by("ticker").agg(pl.col("sector").last())
+    )
+    prices = pl.read_parquet(folder / "prices_sp500_adjusted.parquet", columns=["ticker", "date", "close"]).sort(
+        "ticker", "date"
+    )
     ends = (
         prices.with_row_index("row")
         .with_columns(bar=pl.int_range(pl.len()).over("ticker"), year=pl.col("date").dt.year())
@@ -55,17 +61,27 @@ def draw(folder: Path, count: int, seed: int) -> Windows:
     drawn = pl.concat([cell[np.sort(rng.choice(len(cell), min(each, len(cell)), replace=False))] for cell in cells])
     logs = np.log(prices["close"].cast(pl.Float64).to_numpy())
     returns = np.stack([100.0 * np.diff(logs[row - SESSIONS : row + 1]) for row in drawn["row"]])
-    return Windows(returns, drawn["ticker"].to_numpy().astype(str), drawn["sector"].to_numpy().astype(str), drawn["date"].to_numpy())
+    return Windows(
+        returns,
+        drawn["ticker"].to_numpy().astype(str),
+        drawn["sector"].to_numpy().astype(str),
+        drawn["date"].to_numpy(),
+    )
 
 
 def arch_fits(windows: Windows, distribution: str) -> NDArray[np.float64]:
-    """Arch's log-likelihood, optimiser's flag, variance forecast and alpha + beta of every window, shape (n_windows, 4)."""
+    """Arch's log-likelihood, optimiser's flag, variance forecast and alpha + beta of every window, shape (n_windows,
+    4).
+    """
     from arch.univariate import GARCH, ConstantMean, Normal, StudentsT
 
     out = np.full((len(windows.ticker), 4), np.nan)
     for i, returns in enumerate(track(windows.returns, f"arch, {distribution}", console=Console(stderr=True))):
         model = ConstantMean(
-            returns, volatility=GARCH(1, 0, 1), distribution=StudentsT() if distribution == "t" else Normal(), rescale=False
+            returns,
+            volatility=GARCH(1, 0, 1),
+            distribution=StudentsT() if distribution == "t" else Normal(),
+            rescale=False,
         )
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -85,7 +101,9 @@ def compare(windows: Windows, distribution: str, console: Console) -> dict[str, 
     apart = np.abs(np.sqrt(ours.variance / theirs[:, 2]) - 1.0)
     year = windows.last.astype("datetime64[Y]").astype(int) + 1970
     below = gain < -SAME_LIKELIHOOD
-    outside = theirs[:, 3] > 1.0  # arch's optimiser gives its own constraint alpha + beta < 1 some slack; ours stops at 1 - 1e-9
+    outside = (
+        theirs[:, 3] > 1.0
+    )  # arch's optimiser gives its own constraint alpha + beta < 1 some slack; ours stops at 1 - 1e-9
     figures = {
         "windows": f"{len(gain)}",
         "of them ending in 2008, in 2020": f"{np.sum(year == 2008)}, {np.sum(year == 2020)}",

@@ -68,7 +68,9 @@ def table(ratios: Iterable[Ratio]) -> Table:
     """The comparisons, one row each; a peer that is not installed has neither time nor ratio."""
     shown = Table(title="Ratio = peer's time / ours: above 1 we are faster")
     for heading in ("topic", "what", "ours", "peer", "peer's time", "ratio", "note"):
-        shown.add_column(heading, justify="right" if heading in ("ours", "peer's time", "ratio") else "left", overflow="fold")
+        shown.add_column(
+            heading, justify="right" if heading in ("ours", "peer's time", "ratio") else "left", overflow="fold"
+        )
     for each in ratios:
         absent = "not installed" if each.peer else "-"
         theirs = absent if each.peer_seconds is None else seconds_text(each.peer_seconds)

@@ -1,10 +1,13 @@
-"""The whole history at one, two and four times the tickers: seconds and peak memory, to see that both grow with the rows.
+"""The whole history at one, two and four times the tickers: seconds and peak memory, to see that both grow with the
+rows.
 
-    python -m benchmarks.scale --data DIR [--times 1 2 4] [--select ohlcv..labels] [--from 2000-01] [--to 2025-09] [--sector it,energy]
+    python -m benchmarks.scale --data DIR [--times 1 2 4] [--select ohlcv..labels] [--from 2000-01] [--to 2025-09]
+    [--sector it,energy]
 
-The profile `files` is run over copies of DIR in a temporary folder; each further copy of a ticker has a name of its own and otherwise
-the same bars, memberships, sectors and statements. Settings come from the environment as always, storage and instance are temporary too.
-After each run over the whole range its last month is run again: what adding a month to a full history takes.
+The profile `files` is run over copies of DIR in a temporary folder; each further copy of a ticker has a name of its own
+and otherwise the same bars, memberships, sectors and statements. Settings come from the environment as always, storage
+and instance are temporary too. After each run over the whole range its last month is run again: what adding a month to
+a full history takes.
 """
 
 import argparse
@@ -26,7 +29,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Measured:
-    """What a command took: seconds by the wall clock and of its processors, and the most memory of all its processes together."""
+    """What a command took: seconds by the wall clock and of its processors, and the most memory of all its processes
+    together.
+    """
 
     seconds: float
     cpu_seconds: float
@@ -44,7 +49,9 @@ def replicate(source: Path, target: Path, times: int) -> int:
         if name in {each.file for each in files.prices}:
             rows += len(frame) * times
         if "ticker" in frame.columns and times > 1:
-            copies = [frame.with_columns(_renamed(column, number) for column in _symbols(frame)) for number in range(1, times)]
+            copies = [
+                frame.with_columns(_renamed(column, number) for column in _symbols(frame)) for number in range(1, times)
+            ]
             frame = pl.concat([frame, *copies])
             if name in {each.file for each in files.prices}:
                 frame = frame.sort("ticker", "date", maintain_order=True)
@@ -124,8 +131,23 @@ def main() -> None:
             environment = os.environ | {"QUANT_DATA_DIR": str(root / "data"), "QUANT__STORAGE": str(root / "storage")}
             environment |= {"DAGSTER_HOME": str(home), "PYTHONPATH": str(PROJECT)}
             for what, first in (("history", arguments.first), ("month", arguments.last)):
-                command = [sys.executable, "-m", "quant_assets.cli", "run", "--profile", "files", "--select", arguments.select]
-                command += ["--from", first, "--to", arguments.last, *(["--sector", arguments.sector] if arguments.sector else [])]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "quant_assets.cli",
+                    "run",
+                    "--profile",
+                    "files",
+                    "--select",
+                    arguments.select,
+                ]
+                command += [
+                    "--from",
+                    first,
+                    "--to",
+                    arguments.last,
+                    *(["--sector", arguments.sector] if arguments.sector else []),
+                ]
                 found = measure(command, environment, str(home))
                 speed = f"{rows / found.seconds:9,.0f}" if what == "history" else ""
                 print(  # noqa: T201

@@ -1,7 +1,8 @@
 """The catalogue of a profile: its features, the user's own among them, and its datasets, from the settings.
 
-The IO manager, the asset checks, the column schemas and descriptions in the web UI and the README's table are all derived from it.
-`python -m quant_assets.catalogue README.md` writes the table of datasets into a Markdown file, between its two marks.
+The IO manager, the asset checks, the column schemas and descriptions in the web UI and the README's table are all
+derived from it. `python -m quant_assets.catalogue README.md` writes the table of datasets into a Markdown file, between
+its two marks.
 """
 
 import importlib.util
@@ -30,7 +31,8 @@ def library(settings: Settings) -> FeatureLibrary:
     """The features of a profile.
 
     Raises:
-        SettingsError: a set or module does not exist, cannot be loaded, or its features do not fit together; names it and the remedy.
+        SettingsError: a set or module does not exist, cannot be loaded, or its features do not fit together; names it
+            and the remedy.
 
     """
     groups = {name: ready_made(name) for name in settings.features.sets}
@@ -58,7 +60,11 @@ def own_features(name: str) -> tuple[Declared[object], ...]:
             what = f"({path if path.is_file() else 'from PYTHONPATH'}) cannot be imported ({type(error).__name__}: {error}); mend it"
         raise SettingsError(f"features.modules: module '{name}' {' '.join(what.split())}") from error
     features = getattr(module, "FEATURES", None)
-    if not isinstance(features, list | tuple) or not features or not all(isinstance(each, Feature | CrossSection) for each in features):
+    if (
+        not isinstance(features, list | tuple)
+        or not features
+        or not all(isinstance(each, Feature | CrossSection) for each in features)
+    ):
         raise SettingsError(
             f"features.modules: module '{name}' ({module.__file__}) needs FEATURES, a list of quant_assets.signals.declarations.Feature "
             "or of what quant_assets.features.cross_section.compared gives"
@@ -94,13 +100,17 @@ def markdown_table(shown: Iterable[Dataset]) -> str:
     lines = ["| dataset | grain | what it holds | key | known at |", "|---|---|---|---|---|"]
     for dataset in shown:
         grain = "sector × month" if dataset.grain == "sector" else "month"
-        lines.append(f"| `{dataset.name}` | {grain} | {dataset.meaning} | {', '.join(dataset.key)} | `{dataset.known_at}` |")
+        lines.append(
+            f"| `{dataset.name}` | {grain} | {dataset.meaning} | {', '.join(dataset.key)} | `{dataset.known_at}` |"
+        )
     return "\n".join(lines)
 
 
 def with_table(text: str, shown: Mapping[str, Dataset]) -> str:
     """The text with the table of datasets between the marks."""
-    return re.sub(f"{START}.*{END}", lambda _: f"{START}\n{markdown_table(shown.values())}\n{END}", text, flags=re.DOTALL)
+    return re.sub(
+        f"{START}.*{END}", lambda _: f"{START}\n{markdown_table(shown.values())}\n{END}", text, flags=re.DOTALL
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Asset checks: from the schemas (keys, dtypes, nulls, ranges, known), from the headers of SQL models, and across datasets.
+"""Asset checks: from the schemas (keys, dtypes, nulls, ranges, known), from the headers of SQL models, and across
+datasets.
 
 Across datasets: how far data covers the universe, and whether the selection in SQL is the selection.
 """
@@ -17,7 +18,8 @@ from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 from quant_assets.schemas.dataset import rises
 
-#: Check name and what it says; all of them block what is downstream, in the same run and, the partition being set aside, in later ones.
+#: Check name and what it says; all of them block what is downstream, in the same run and, the partition being set
+#: aside, in later ones.
 CONTRACT = {
     "dtypes": "columns and types are those of the schema",
     "keys": "the key identifies a row",
@@ -36,7 +38,8 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
         last_session: the last closed session.
 
     Returns:
-        For each check of `CONTRACT` the breaches, each naming column, rows and the first of them; empty lists where it holds.
+        For each check of `CONTRACT` the breaches, each naming column, rows and the first of them; empty lists where it
+        holds.
 
     """
     found: dict[str, list[str]] = {name: [] for name in CONTRACT}
@@ -60,15 +63,21 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
         if column.le is not None:
             rules.append(("ranges", f"{name} above {column.le}", value > column.le))
         if column.isin is not None:
-            rules.append(("ranges", f"{name} not one of {column.isin}", value.is_not_null() & ~value.is_in(column.isin)))
+            rules.append(
+                ("ranges", f"{name} not one of {column.isin}", value.is_not_null() & ~value.is_in(column.isin))
+            )
     known = pl.col(dataset.known_at)
     rules.append(("known", f"{dataset.known_at} later than {last_session}", known > last_session))
     if dataset.known_at != dataset.dated_by:
         rules.append(("known", f"{dataset.known_at} before {dataset.dated_by}", known < pl.col(dataset.dated_by)))
     if not _keys_differ(dataset, frame):
-        rules.insert(0, ("keys", f"key {' '.join(dataset.key)} repeats", pl.struct(*head, *dataset.key).is_duplicated()))
+        rules.insert(
+            0, ("keys", f"key {' '.join(dataset.key)} repeats", pl.struct(*head, *dataset.key).is_duplicated())
+        )
     # One pass over the frame counts the breaches of every rule; rows are looked up only where there are any.
-    counts = frame.lazy().select(rule.sum().alias(str(number)) for number, (_, _, rule) in enumerate(rules)).collect().row(0)
+    counts = (
+        frame.lazy().select(rule.sum().alias(str(number)) for number, (_, _, rule) in enumerate(rules)).collect().row(0)
+    )
     for count, (check, what, rule) in zip(counts, rules, strict=True):
         if count:
             row = frame.filter(rule).row(0, named=True)
@@ -86,7 +95,9 @@ def _keys_differ(dataset: Dataset, frame: pl.DataFrame) -> bool:
     if dataset.dated_by not in dataset.key or not set(partition) <= set(frame.columns):
         return False
     places = frame.select(pl.struct(partition).rle_id().alias("place"), *dataset.key)
-    return places["place"].n_unique() == frame.select(pl.struct(partition).n_unique()).item() and rises(places, ["place", *dataset.key])
+    return places["place"].n_unique() == frame.select(pl.struct(partition).n_unique()).item() and rises(
+        places, ["place", *dataset.key]
+    )
 
 
 def contract_checks(
@@ -98,8 +109,14 @@ def contract_checks(
 
 def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[DeclaredTest]) -> dg.AssetChecksDefinition:
     # Without partitions of their own, which are a preview: the web UI then shows the last result rather than "skipped".
-    specs = [dg.AssetCheckSpec(name=name, asset=dataset.name, blocking=True, description=text) for name, text in CONTRACT.items()]
-    specs += [dg.AssetCheckSpec(test.name, asset=dataset.name, blocking=test.blocking, description=test.description) for test in declared]
+    specs = [
+        dg.AssetCheckSpec(name=name, asset=dataset.name, blocking=True, description=text)
+        for name, text in CONTRACT.items()
+    ]
+    specs += [
+        dg.AssetCheckSpec(test.name, asset=dataset.name, blocking=test.blocking, description=test.description)
+        for test in declared
+    ]
     blocking = {spec.name for spec in specs if spec.blocking}
 
     @dg.multi_asset_check(name=f"{dataset.name}_contract", specs=specs)
@@ -111,7 +128,9 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
             return profile.store.read(profile.datasets[name], keys).collect()
 
         def found_in(frame: pl.DataFrame) -> dict[str, list[str]]:
-            return breaches(dataset, frame, profile.last_session()) | {test.name: test.breaches(frame, related) for test in declared}
+            return breaches(dataset, frame, profile.last_session()) | {
+                test.name: test.breaches(frame, related) for test in declared
+            }
 
         def breaks(frame: pl.DataFrame) -> bool:
             return any(messages for name, messages in found_in(frame).items() if name in blocking)
@@ -164,15 +183,25 @@ def sessions_explained(universe: pl.DataFrame, ohlcv: pl.DataFrame, absences: pl
     last = pl.col("last_session")
     spells = absences.select("sector", "ticker", pl.col("first_session").alias("date"), last)
     explained = pl.col("date") <= last
-    missing = universe.select("sector", "ticker", "date").join(ohlcv, on=["sector", "ticker", "date"], how="anti").sort("date")
+    missing = (
+        universe.select("sector", "ticker", "date")
+        .join(ohlcv, on=["sector", "ticker", "date"], how="anti")
+        .sort("date")
+    )
     matched = missing.join_asof(spells.sort("date"), on="date", by=["sector", "ticker"], check_sortedness=False)
     bare = matched.filter(~explained.fill_null(False)).group_by("sector", "ticker").agg(pl.len(), pl.col("date").min())
     counted = matched.filter(explained).group_by("sector", "ticker").len("met")
     given = absences.group_by("sector", "ticker").agg(pl.col("sessions").sum())
-    strange = given.join(counted, on=["sector", "ticker"], how="left").filter(pl.col("sessions") != pl.col("met").fill_null(0))
-    wrong = [f"{sector} {ticker}: {count} sessions without bar and reason, first {day}" for sector, ticker, count, day in bare.iter_rows()]
+    strange = given.join(counted, on=["sector", "ticker"], how="left").filter(
+        pl.col("sessions") != pl.col("met").fill_null(0)
+    )
+    wrong = [
+        f"{sector} {ticker}: {count} sessions without bar and reason, first {day}"
+        for sector, ticker, count, day in bare.iter_rows()
+    ]
     wrong += [
-        f"{sector} {ticker}: a reason for sessions that have a bar" for sector, ticker in strange.select("sector", "ticker").iter_rows()
+        f"{sector} {ticker}: a reason for sessions that have a bar"
+        for sector, ticker in strange.select("sector", "ticker").iter_rows()
     ]
     return sorted(wrong)
 
@@ -213,7 +242,9 @@ _SAME_SCORE = 1.5e-9
 
 
 def selection_differences(candidates: pl.DataFrame, candidates_sql: pl.DataFrame) -> list[str]:
-    """Where two selections differ in names, sides, ranks or scores: a line for each sector and month, with its tickers."""
+    """Where two selections differ in names, sides, ranks or scores: a line for each sector and month, with its
+    tickers.
+    """
     place, values = ["sector", "month", "ticker"], ["candidate_type", "selection_rank", "composite_score"]
     both = candidates.select(*place, *values).join(
         candidates_sql.select(*place, *values), on=place, how="full", coalesce=True, suffix="_sql", nulls_equal=True
@@ -226,11 +257,17 @@ def selection_differences(candidates: pl.DataFrame, candidates_sql: pl.DataFrame
 
     def said(row: dict[str, object], suffix: str) -> str:
         kind = row[f"candidate_type{suffix}"]
-        return "not chosen" if kind is None else f"{kind} {row[f'selection_rank{suffix}']} ({row[f'composite_score{suffix}']:+.9f})"
+        return (
+            "not chosen"
+            if kind is None
+            else f"{kind} {row[f'selection_rank{suffix}']} ({row[f'composite_score{suffix}']:+.9f})"
+        )
 
     found = []
     for (sector, month), rows in different.sort(place).group_by("sector", "month", maintain_order=True):
-        names = [f"{row['ticker']} {said(row, '')}, in SQL {said(row, '_sql')}" for row in rows.head(10).rows(named=True)]
+        names = [
+            f"{row['ticker']} {said(row, '')}, in SQL {said(row, '_sql')}" for row in rows.head(10).rows(named=True)
+        ]
         found.append(f"{sector} {month}, {len(rows)} names: {'; '.join(names)}")
     return found
 
@@ -248,9 +285,13 @@ def same_selection_check(profile: Profile) -> dg.AssetChecksDefinition:
     def same_selection(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         keys = context.op_execution_context.partition_keys
         try:
-            ours, theirs = (profile.store.read(profile.datasets[name], keys).collect() for name in ("candidates", "candidates_sql"))
+            ours, theirs = (
+                profile.store.read(profile.datasets[name], keys).collect() for name in ("candidates", "candidates_sql")
+            )
         except MissingPartitionError as error:
-            return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=f"nothing to compare with: {error}")
+            return dg.AssetCheckResult(
+                passed=False, severity=dg.AssetCheckSeverity.WARN, description=f"nothing to compare with: {error}"
+            )
         found = selection_differences(ours, theirs)
         more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
         remedy = ". Materialise candidates again if candidates.* has changed since; else one of the two is wrong"
@@ -274,16 +315,21 @@ def agreement_check(profile: Profile) -> dg.AssetChecksDefinition:
     def providers_agree(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         dataset = profile.datasets["price_disagreements"]
         rows = profile.store.read(dataset, context.op_execution_context.partition_keys).collect()
-        rows = rows.filter(pl.col("panel_from") == pl.col("date"))  # a bar that a ticker brought along is its old sector's
+        rows = rows.filter(
+            pl.col("panel_from") == pl.col("date")
+        )  # a bar that a ticker brought along is its old sector's
         worst = rows.sort(pl.col("difference").abs(), "ticker", "date", descending=[True, False, False]).head(10)
         columns = ("ticker", "date", "provider", "total_return", "other_provider", "other_return")
         named = (
-            f"{ticker} {day} ({one} {mine:+.1%}, {other} {its:+.1%})" for ticker, day, one, mine, other, its in worst.select(columns).rows()
+            f"{ticker} {day} ({one} {mine:+.1%}, {other} {its:+.1%})"
+            for ticker, day, one, mine, other, its in worst.select(columns).rows()
         )
         return dg.AssetCheckResult(
             passed=rows.is_empty(),
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{len(rows)} bars of {rows['ticker'].n_unique()} tickers: {', '.join(named)}" if len(rows) else None,
+            description=f"{len(rows)} bars of {rows['ticker'].n_unique()} tickers: {', '.join(named)}"
+            if len(rows)
+            else None,
             metadata={"disagreements": len(rows), "tickers": rows["ticker"].n_unique()},
         )
 

@@ -1,15 +1,15 @@
 """Tests declared in the comment header of a SQL model: the grammar of the header, and which rows break a test.
 
-The header is the comment before the first line of SQL. A line `-- test:` declares a test that blocks what is downstream, `-- warn:` one
-that warns; other lines are prose.
+The header is the comment before the first line of SQL. A line `-- test:` declares a test that blocks what is
+downstream, `-- warn:` one that warns; other lines are prose.
 
     -- test: not_null(as_of, members)
     -- test: unique(sector, as_of)
     -- test: accepted_values(regime: risk_on, risk_off)
     -- warn: relationships(ticker, as_of -> universe: ticker, date)
 
-`unique` holds over all rows of a run. `accepted_values` and `relationships` let nulls pass. `relationships` looks for the values
-in the same partition of a dataset that the model reads.
+`unique` holds over all rows of a run. `accepted_values` and `relationships` let nulls pass. `relationships` looks for
+the values in the same partition of a dataset that the model reads.
 """
 
 import re
@@ -24,7 +24,9 @@ from quant_assets.schemas import Dataset
 
 _DECLARED = re.compile(r"--\s*(test|warn):\s*(\w+)\((.*)\)\s*")
 #: What somebody meant as a test: it must be one, and stand in the header.
-_MEANT = re.compile(r"--\s*(test|warn)s?\b\s*:|--.*\b(not_null|unique|accepted_values|relationships)\s*\(", re.IGNORECASE)
+_MEANT = re.compile(
+    r"--\s*(test|warn)s?\b\s*:|--.*\b(not_null|unique|accepted_values|relationships)\s*\(", re.IGNORECASE
+)
 _FORMS = {
     "not_null": "not_null(column, …)",
     "unique": "unique(column, …)",
@@ -63,7 +65,11 @@ class DeclaredTest:
         columns = ", ".join(self.columns)
         if self.to is not None:
             return f"{columns} is among {', '.join(self.to[1])} of the same partition of {self.to[0]}"
-        said = {"not_null": "is never null", "unique": "does not repeat", "accepted_values": f"is one of {', '.join(self.values)}"}
+        said = {
+            "not_null": "is never null",
+            "unique": "does not repeat",
+            "accepted_values": f"is one of {', '.join(self.values)}",
+        }
         return f"{columns} {said[self.kind]}"
 
     def breaches(self, frame: pl.DataFrame, related: Callable[[str], pl.DataFrame]) -> list[str]:
@@ -90,7 +96,11 @@ class DeclaredTest:
             return {f"{columns} repeats": frame.filter(frame.select(self.columns).is_duplicated())}
         given = frame.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in self.columns))
         if self.to is None:
-            return {f"{columns} is not one of {', '.join(self.values)}": given.filter(~pl.col(columns).cast(pl.String).is_in(self.values))}
+            return {
+                f"{columns} is not one of {', '.join(self.values)}": given.filter(
+                    ~pl.col(columns).cast(pl.String).is_in(self.values)
+                )
+            }
         dataset, theirs = self.to
         place = [name for name in ("sector", "month") if name in frame.columns]
         absent = given.join(related(dataset), left_on=[*place, *self.columns], right_on=[*place, *theirs], how="anti")
@@ -107,8 +117,8 @@ def declared_tests(path: Path, text: str, dataset: Dataset, reads: Mapping[str, 
         reads: datasets that it reads, by name.
 
     Raises:
-        SettingsError: a line is not a test, stands below the header, or names a column, dataset or type that does not fit; names file and
-            line.
+        SettingsError: a line is not a test, stands below the header, or names a column, dataset or type that does not
+            fit; names file and line.
 
     """
     found: dict[str, DeclaredTest] = {}
@@ -134,7 +144,9 @@ def declared_tests(path: Path, text: str, dataset: Dataset, reads: Mapping[str, 
 def _parse(line: str) -> DeclaredTest:
     declared = _DECLARED.fullmatch(line)
     if declared is None or declared[2] not in _FORMS:
-        raise ValueError(f"'{line}' is not a test; write '-- test: …' or '-- warn: …' with one of {'; '.join(_FORMS.values())}")
+        raise ValueError(
+            f"'{line}' is not a test; write '-- test: …' or '-- warn: …' with one of {'; '.join(_FORMS.values())}"
+        )
     severity, kind, inside = declared.groups()
     left, arrow, right = inside.partition("->" if kind == "relationships" else ":")
     columns, values = _listed(left), _listed(right) if kind == "accepted_values" else ()
@@ -166,7 +178,9 @@ def _fits(test: DeclaredTest, dataset: Dataset, reads: Mapping[str, Dataset]) ->
     if test.to is None:
         return
     if test.to[0] not in reads:
-        raise ValueError(f"relationships look into a dataset that the model reads ({', '.join(reads)}), not '{test.to[0]}'")
+        raise ValueError(
+            f"relationships look into a dataset that the model reads ({', '.join(reads)}), not '{test.to[0]}'"
+        )
     theirs = dtypes(reads[test.to[0]], test.to[1])
     if ours != theirs:
         raise ValueError(

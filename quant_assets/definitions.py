@@ -22,7 +22,9 @@ from quant_assets.provenance.versions import effective, versions
 from quant_assets.settings.loading import Settings, load_settings
 
 
-def build_defs(of: Settings | Profile | None = None, on_written: Callable[[str, int], None] | None = None) -> dg.Definitions:
+def build_defs(
+    of: Settings | Profile | None = None, on_written: Callable[[str, int], None] | None = None
+) -> dg.Definitions:
     """Definitions of a profile.
 
     Args:
@@ -53,9 +55,12 @@ def _definitions(profile: Profile, on_written: Callable[[str, int], None] | None
     matures = {spec.key.path[-1]: spec.metadata["matures_months"] for each in assets for spec in each.specs}
     recorder = PartitionRecorder(profile, found, matures)
     assets = [
-        each.map_asset_specs(lambda spec: spec.replace_attributes(code_version=found[spec.key.path[-1]].describe(dump))) for each in assets
+        each.map_asset_specs(lambda spec: spec.replace_attributes(code_version=found[spec.key.path[-1]].describe(dump)))
+        for each in assets
     ]
-    io_manager = ParquetIOManager(profile.store, profile.every_dataset, profile.last_session, profile.known_through, recorder, on_written)
+    io_manager = ParquetIOManager(
+        profile.store, profile.every_dataset, profile.last_session, profile.known_through, recorder, on_written
+    )
     return dg.Definitions(
         assets=assets,
         asset_checks=[

@@ -1,4 +1,6 @@
-"""Files in the layouts that other tools expect, made from stored datasets. What the project itself reads back is in `io`."""
+"""Files in the layouts that other tools expect, made from stored datasets. What the project itself reads back is in
+`io`.
+"""
 
 import io
 import json
@@ -20,8 +22,8 @@ def candidates_document(candidates: pl.DataFrame, sector: str, as_of: date) -> d
         as_of: the decision session; without a row at it the lists are empty.
 
     Returns:
-        `tickers` (longs, then shorts, each by rank), `selection_date` (ISO), `sector`, `composite_scores` and `candidate_types`
-        (long or short), both by ticker.
+        `tickers` (longs, then shorts, each by rank), `selection_date` (ISO), `sector`, `composite_scores` and
+        `candidate_types` (long or short), both by ticker.
 
     """
     rows = candidates.filter((pl.col("sector") == sector) & (pl.col("as_of") == as_of))
@@ -36,12 +38,16 @@ def candidates_document(candidates: pl.DataFrame, sector: str, as_of: date) -> d
 
 
 def export_candidates(
-    candidates: pl.DataFrame, folder: str, decisions: Mapping[str, Iterable[date]], storage_options: Mapping[str, object] | None = None
+    candidates: pl.DataFrame,
+    folder: str,
+    decisions: Mapping[str, Iterable[date]],
+    storage_options: Mapping[str, object] | None = None,
 ) -> list[str]:
-    """Write candidates as `year=YYYY/month=M/candidates_<sector>.parquet` (the rows) and `_candidates_<sector>.json` (the dictionary).
+    """Write candidates as `year=YYYY/month=M/candidates_<sector>.parquet` (the rows) and `_candidates_<sector>.json`
+    (the dictionary).
 
-    The month is not padded with a zero. The underscore hides the dictionary from readers of the whole folder (Spark, pyarrow, pandas).
-    Each file is replaced as a whole, so a reader sees the old one or the new one.
+    The month is not padded with a zero. The underscore hides the dictionary from readers of the whole folder (Spark,
+    pyarrow, pandas). Each file is replaced as a whole, so a reader sees the old one or the new one.
 
     Args:
         candidates: rows of dataset candidates with `sector`.
@@ -59,10 +65,15 @@ def export_candidates(
         for as_of in as_ofs:
             rows = candidates.filter((pl.col("sector") == sector) & (pl.col("as_of") == as_of))
             content = io.BytesIO()
-            rows.drop("month", strict=False).sort("candidate_type", "selection_rank").write_parquet(content, compression="zstd")
+            rows.drop("month", strict=False).sort("candidate_type", "selection_rank").write_parquet(
+                content, compression="zstd"
+            )
             document = json.dumps(candidates_document(rows, sector, as_of), indent=2, ensure_ascii=False) + "\n"
             month = f"year={as_of.year}/month={as_of.month}"
-            files = {f"{month}/candidates_{sector}.parquet": content.getvalue(), f"{month}/_candidates_{sector}.json": document.encode()}
+            files = {
+                f"{month}/candidates_{sector}.parquet": content.getvalue(),
+                f"{month}/_candidates_{sector}.json": document.encode(),
+            }
             for name, written_bytes in files.items():
                 store.write_file(name, written_bytes)
             written += files

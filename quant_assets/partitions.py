@@ -109,21 +109,26 @@ class Months:
 
     @property
     def monthly(self) -> dg.MonthlyPartitionsDefinition:
-        """Month-grain partitions; the offset makes the running month one of them, also where it is the last by `end`."""
+        """Month-grain partitions; the offset makes the running month one of them, also where it is the last by
+        `end`.
+        """
         after = None if self.end is None else shift_month(self.end, 1)
         return dg.MonthlyPartitionsDefinition(start_date=self.start, end_date=after, fmt=MONTH_FORMAT, end_offset=1)
 
     @property
     def by_sector(self) -> dg.MultiPartitionsDefinition:
         """Sector x month partitions: the grain of the graph."""
-        return dg.MultiPartitionsDefinition({"month": self.monthly, "sector": dg.StaticPartitionsDefinition(list(SECTORS))})
+        return dg.MultiPartitionsDefinition(
+            {"month": self.monthly, "sector": dg.StaticPartitionsDefinition(list(SECTORS))}
+        )
 
 
 class _Window(dg.MultiPartitionMapping):
     """Dagster's mapping, with the upstream partitions told by arithmetic on months.
 
-    Dagster resolves the window of each month alone: 5 ms a month, for every input of a run and twice, which for 25 years took longer than
-    all computations. To its serialisation, which goes by the name of the class, this is the mapping that it is.
+    Dagster resolves the window of each month alone: 5 ms a month, for every input of a run and twice, which for 25
+    years took longer than all computations. To its serialisation, which goes by the name of the class, this is the
+    mapping that it is.
     """
 
     def get_upstream_mapped_partitions_result_for_partitions(
@@ -134,7 +139,9 @@ class _Window(dg.MultiPartitionMapping):
         current_time: datetime | None = None,
         dynamic_partitions_store: Any = None,
     ) -> UpstreamPartitionsResult:
-        if downstream_partitions_subset is None or not isinstance(upstream_partitions_def, dg.MultiPartitionsDefinition):
+        if downstream_partitions_subset is None or not isinstance(
+            upstream_partitions_def, dg.MultiPartitionsDefinition
+        ):
             raise TypeError("a window leads from sector x month to sector x month")
         first, last = month_offsets(self)
         months: dict[str, set[str]] = {}
@@ -145,13 +152,17 @@ class _Window(dg.MultiPartitionMapping):
             return _upstream(upstream_partitions_def, months, first, last)
 
 
-def _upstream(upstream: dg.MultiPartitionsDefinition, months: Mapping[str, set[str]], first: int, last: int) -> UpstreamPartitionsResult:
+def _upstream(
+    upstream: dg.MultiPartitionsDefinition, months: Mapping[str, set[str]], first: int, last: int
+) -> UpstreamPartitionsResult:
     """Partitions of each sector from `first` to `last` months relative to those of `months`, as far as they exist."""
     existing = set(upstream.get_partitions_def_for_dimension("month").get_partition_keys())
     keys = [
         dg.MultiPartitionKey({"month": month, "sector": sector})
         for sector, found in months.items()
-        for month in sorted({shift_month(each, offset) for each in found for offset in range(first, last + 1)} & existing)
+        for month in sorted(
+            {shift_month(each, offset) for each in found for offset in range(first, last + 1)} & existing
+        )
     ]
     subset = upstream.empty_subset().with_partition_keys(keys)
     return UpstreamPartitionsResult(partitions_subset=subset, required_but_nonexistent_subset=DefaultPartitionsSubset())
@@ -220,7 +231,9 @@ class _AllSectors(dg.MultiToSingleDimensionPartitionMapping):
         current_time: datetime | None = None,
         dynamic_partitions_store: Any = None,
     ) -> UpstreamPartitionsResult:
-        if downstream_partitions_subset is None or not isinstance(upstream_partitions_def, dg.MultiPartitionsDefinition):
+        if downstream_partitions_subset is None or not isinstance(
+            upstream_partitions_def, dg.MultiPartitionsDefinition
+        ):
             raise TypeError("it leads from months to sector x month")
         months = set(downstream_partitions_subset.get_partition_keys())
         with partition_loading_context(current_time, dynamic_partitions_store):

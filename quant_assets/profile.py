@@ -127,4 +127,6 @@ class Profile:
                     f"choose a month inside it or set partitions.start and partitions.end in conf/profiles/{self.settings.profile}.yaml"
                 )
         if first > last:
-            raise SettingsError(f"the first month {first} is later than the last month {last}; exchange --from and --to")
+            raise SettingsError(
+                f"the first month {first} is later than the last month {last}; exchange --from and --to"
+            )

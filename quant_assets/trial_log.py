@@ -1,12 +1,14 @@
-"""The log of trials in the store: every training and every backtest notes its settings and what they gave. The figures are elsewhere.
+"""The log of trials in the store: every training and every backtest notes its settings and what they gave. The figures
+are elsewhere.
 
-A trial is named by the SHA-256 of its settings: the same settings, run again, replace what they gave for a month by what they give now
-and stay one trial; a changed setting is another. Nothing is ever removed, so a run that replaces the partitions of
-`lightgbm_checkpoint` or `backtest` leaves what was tried before:
+A trial is named by the SHA-256 of its settings: the same settings, run again, replace what they gave for a month by
+what they give now and stay one trial; a changed setting is another. Nothing is ever removed, so a run that replaces the
+partitions of `lightgbm_checkpoint` or `backtest` leaves what was tried before:
 
     artifacts/trials/<sector or "portfolio">/<kind>-<name>/settings.json and <YYYY-MM>.json
 
-Files are replaced as a whole, and two processes write the same bytes under the same name or different names. No file holds a clock.
+Files are replaced as a whole, and two processes write the same bytes under the same name or different names. No file
+holds a clock.
 """
 
 import hashlib
@@ -49,7 +51,9 @@ def training_settings(settings: Settings, features: Sequence[str]) -> dict[str, 
 
 
 def strategy_settings(settings: Settings, features: Sequence[str], scope: str) -> dict[str, Any]:
-    """What decides a backtest beside its data: the training's settings by their name, and those of the sector's way to its weights."""
+    """What decides a backtest beside its data: the training's settings by their name, and those of the sector's way to
+    its weights.
+    """
     indicators = settings.indicators.model_dump(mode="json")
     groups = {name: getattr(settings, name).model_dump(mode="json") for name in ("candidates", "weights", "backtest")}
     if scope == PORTFOLIO:
@@ -114,7 +118,11 @@ class TrialLog:
         contents = {f"{folder}/{month}.json": noted for month, noted in months.items()}
         there = sorted(contents.keys() & set(self._store.artifacts(folder)))
         # A view of the past (QUANT__AS_OF) does not replace what takes account of later sessions.
-        kept = {name for name, noted in zip(there, self._documents(there), strict=True) if noted["as_of"] > contents[name]["as_of"]}
+        kept = {
+            name
+            for name, noted in zip(there, self._documents(there), strict=True)
+            if noted["as_of"] > contents[name]["as_of"]
+        }
         self._store.write_artifacts({name: _json(noted) for name, noted in contents.items() if name not in kept})
 
     def present(self, scope: str) -> dict[str, dict[str, Any]]:
@@ -142,21 +150,30 @@ class TrialLog:
         """
         found = self._of_scope(scope, first, last)
         if scope == PORTFOLIO:
-            found += [trial for sector in SECTORS for trial in self._of_scope(sector, first, last) if trial.kind == "training"]
+            found += [
+                trial for sector in SECTORS for trial in self._of_scope(sector, first, last) if trial.kind == "training"
+            ]
         return found
 
     def digests(self, scope: str, months: int) -> Callable[[str], str]:
-        """A function that gives for a month a digest of what `trials` says of it and the `months` before, later trials left out."""
+        """A function that gives for a month a digest of what `trials` says of it and the `months` before, later trials
+        left out.
+        """
         folders = self._months_of(scope)
         names = [f"{folder}/{month}.json" for folder, noted in folders.items() for month in noted]
-        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in zip(names, self._store.read_artifacts(names), strict=True)}
+        hashes = {
+            name: hashlib.sha256(content).hexdigest()
+            for name, content in zip(names, self._store.read_artifacts(names), strict=True)
+        }
 
         def of(month: str) -> str:
             found = hashlib.sha256()
             for folder, noted in folders.items():
                 if noted[0] <= month:
                     wanted = _wanted(folder, noted, shift_month(month, -months), month)
-                    found.update(f"{folder} {noted[0]} {[hashes[f'{folder}/{each}.json'] for each in wanted]}\n".encode())
+                    found.update(
+                        f"{folder} {noted[0]} {[hashes[f'{folder}/{each}.json'] for each in wanted]}\n".encode()
+                    )
             return found.hexdigest()[:_DIGEST_LENGTH]
 
         return of
@@ -168,7 +185,11 @@ class TrialLog:
             folder, _, file = name.rpartition("/")
             folders.setdefault(folder, []).append(file.removesuffix(".json"))
         # A run that ended between settings and months has tried nothing yet.
-        found = {folder: [file for file in files if file != _SETTINGS] for folder, files in folders.items() if _SETTINGS in files}
+        found = {
+            folder: [file for file in files if file != _SETTINGS]
+            for folder, files in folders.items()
+            if _SETTINGS in files
+        }
         return {folder: months for folder, months in found.items() if months}
 
     def _of_scope(self, scope: str, first: str, last: str) -> list[Trial]:
@@ -205,7 +226,9 @@ def _kind_and_name(folder: str) -> tuple[str, str]:
 
 
 def _wanted(folder: str, months: Sequence[str], first: str, last: str) -> list[str]:
-    """Of a trial's months those that are read; of a training the newest one before the first counts, however long ago it was."""
+    """Of a trial's months those that are read; of a training the newest one before the first counts, however long ago
+    it was.
+    """
     kind, _ = _kind_and_name(folder)
     start = first if kind == "strategy" else max([month for month in months if month <= first], default=first)
     return [month for month in months if start <= month <= last]

@@ -1,4 +1,5 @@
-"""Running the real graph in tests: a profile on a folder of its own, an ephemeral instance, what it wrote, and how two of them compare."""
+"""Running the real graph in tests: a profile on a folder of its own, an ephemeral instance, what it wrote, and how two
+of them compare."""
 
 import shutil
 from collections.abc import Sequence
@@ -66,8 +67,12 @@ class Graph:
     def planner(self) -> Planner:
         return Planner(self.defs, self.profile)
 
-    def materialise(self, names: Sequence[str], *, tags: dict[str, str] | None = None, partition_key: str | None = None) -> None:
-        job = self.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection={dg.AssetKey(name) for name in names})
+    def materialise(
+        self, names: Sequence[str], *, tags: dict[str, str] | None = None, partition_key: str | None = None
+    ) -> None:
+        job = self.defs.resolve_implicit_global_asset_job_def().get_subset(
+            asset_selection={dg.AssetKey(name) for name in names}
+        )
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         with dg.DagsterInstance.ephemeral() as instance:
             result = job.execute_in_process(instance=instance, tags=tags, partition_key=partition_key, run_config=quiet)
@@ -82,17 +87,24 @@ class Graph:
         return phases
 
     def again_month_by_month(self, sector: str, first: str, last: str) -> int:
-        """Delete every partition of a sector's months and compute each in a run of its own; returns how many were deleted."""
+        """Delete every partition of a sector's months and compute each in a run of its own; returns how many were
+        deleted."""
         root, months, deleted = Path(self.profile.store.url), month_range(first, last), 0
         for name, dataset in self.datasets.items():
             for month in months:
-                Path(self.profile.store.path(dataset, key(sector, month) if dataset.grain == "sector" else month)).unlink()
+                Path(
+                    self.profile.store.path(dataset, key(sector, month) if dataset.grain == "sector" else month)
+                ).unlink()
                 shutil.rmtree(root / "artifacts" / name / sector / month, ignore_errors=True)
                 deleted += 1
-        # Labels read later months' prices, so the market comes first; the months go backwards to show that their order is of no matter.
+        # Labels read later months' prices, so the market comes first; the months go backwards to show that their order
+        # is of no matter.
         by_sector = [name for name in self.planner.order if self.datasets[name].grain == "sector"]
         assets = self.defs.resolve_asset_graph()
-        early = [[name for name in by_sector if assets.get(dg.AssetKey(name)).group_name == group] for group in ("market", "signals")]
+        early = [
+            [name for name in by_sector if assets.get(dg.AssetKey(name)).group_name == group]
+            for group in ("market", "signals")
+        ]
         early.append(["lightgbm_checkpoint"])
         rest = [name for name in by_sector if all(name not in names for names in early)]
         for names in early:
@@ -127,7 +139,8 @@ def compare_known_by(cut: date, truth: Graph, found: Graph) -> dict[str, int]:
     for name, dataset in truth.datasets.items():
         known = pl.col(dataset.known_at) <= cut
         expected, given = truth.read(name).filter(known), found.read(name).filter(known)
-        # Not the rows' months: of a dataset with few rows, a month in which only one of the two has any would be left out.
+        # Not the rows' months: of a dataset with few rows, a month in which only one of the two has any would be left
+        # out.
         written = truth.profile.store.existing(dataset) & found.profile.store.existing(dataset)
         partition = pl.concat_str("month", "sector", separator="|") if dataset.grain == "sector" else pl.col("month")
         expected, given = (frame.filter(partition.is_in(sorted(written))) for frame in (expected, given))

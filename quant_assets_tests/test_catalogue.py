@@ -10,9 +10,7 @@ from quant_assets.settings.domain import FeatureSettings
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets_tests.graph import PROJECT, demo_datasets
 
-FEATURE = (
-    "from quant_assets.signals.declarations import Feature\nFEATURES = [Feature('mine', ('close',), 0, lambda x, w: x['close'], '')]\n"
-)
+FEATURE = "from quant_assets.signals.declarations import Feature\nFEATURES = [Feature('mine', ('close',), 0, lambda x, w: x['close'], '')]\n"
 
 
 def settings(*modules: str, sets: tuple[str, ...] = ("core",)) -> Settings:
@@ -40,7 +38,9 @@ def test_features_are_the_declared_columns_in_order() -> None:
     assert not {"change", "log_return", "macd_line"} & set(features.names), "hidden intermediates are no columns"
 
 
-def test_a_module_is_a_file_of_the_settings_or_on_the_path(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch) -> None:
+def test_a_module_is_a_file_of_the_settings_or_on_the_path(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
+) -> None:
     (folder / "mine.py").write_text(FEATURE)
     assert library(settings("mine")).names[-1] == "mine"
     elsewhere = tmp_path_factory.mktemp("path")
@@ -52,7 +52,9 @@ def test_a_module_is_a_file_of_the_settings_or_on_the_path(folder: Path, tmp_pat
 
 def test_a_module_may_compare_its_features_with_those_of_others(folder: Path) -> None:
     compared = "from quant_assets.features.cross_section import compared\n" + FEATURE
-    (folder / "mine.py").write_text(compared + "FEATURES += [compared('mine', 'sector', 'rank'), compared('mine', 'market', 'zscore')]\n")
+    (folder / "mine.py").write_text(
+        compared + "FEATURES += [compared('mine', 'sector', 'rank'), compared('mine', 'market', 'zscore')]\n"
+    )
     features = library(settings("mine"))
     features.audit_own()
     assert features.names[-2:] == ("mine", "mine_sector_rank")
@@ -63,14 +65,26 @@ def test_a_module_may_compare_its_features_with_those_of_others(folder: Path) ->
     ("text", "message"),
     [
         (None, r"module 'mine' is neither .*mine.py nor importable from PYTHONPATH; add the file"),
-        ("import quant_no_such_package", r"cannot be imported \(ModuleNotFoundError: No module named 'quant_no_such_package'\); mend it"),
+        (
+            "import quant_no_such_package",
+            r"cannot be imported \(ModuleNotFoundError: No module named 'quant_no_such_package'\); mend it",
+        ),
         ("FEATURES = [", r"mine.py\) cannot be imported \(SyntaxError: .*; mend it"),
         ("1 / 0", "ZeroDivisionError"),
         ("FEATURE = []", r"mine.py\) needs FEATURES, a list of quant_assets.signals.declarations.Feature"),
         ("FEATURES = ['close']", "needs FEATURES, a list of"),
-        (FEATURE.replace("'mine'", "'rsi_14'"), "features of mine: 'rsi_14' is declared a second time, first by core; rename it"),
-        (FEATURE.replace("('close',)", "('clos',)"), "features of mine: feature 'mine' reads 'clos', which is neither a field"),
-        (FEATURE.replace("('close',)", "('mine',)"), "features of mine: features read each other in a circle: mine <- mine"),
+        (
+            FEATURE.replace("'mine'", "'rsi_14'"),
+            "features of mine: 'rsi_14' is declared a second time, first by core; rename it",
+        ),
+        (
+            FEATURE.replace("('close',)", "('clos',)"),
+            "features of mine: feature 'mine' reads 'clos', which is neither a field",
+        ),
+        (
+            FEATURE.replace("('close',)", "('mine',)"),
+            "features of mine: features read each other in a circle: mine <- mine",
+        ),
     ],
 )
 def test_a_module_that_does_not_fit_is_one_line_that_names_it(folder: Path, text: str | None, message: str) -> None:

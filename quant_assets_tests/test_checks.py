@@ -54,7 +54,15 @@ def test_each_breach_is_caught_by_the_check_that_names_it() -> None:
 
 
 def test_bounds_and_legal_values() -> None:
-    row = {"sector": "it", "month": "2024-06", "as_of": LAST, "regime": "risk_on", "volatility": 0.2, "drawdown": 0.1, "reason": "calm"}
+    row = {
+        "sector": "it",
+        "month": "2024-06",
+        "as_of": LAST,
+        "regime": "risk_on",
+        "volatility": 0.2,
+        "drawdown": 0.1,
+        "reason": "calm",
+    }
 
     def regime(**changes: object) -> pl.DataFrame:
         return pl.DataFrame([row | changes], schema=DATASETS["regime_state"].loaded_schema)

@@ -1,4 +1,5 @@
-"""Tests in the header of a SQL model: what the grammar takes, how it refuses, and that each kind catches what it names."""
+"""Tests in the header of a SQL model: what the grammar takes, how it refuses, and that each kind catches what it
+names."""
 
 from datetime import date
 from pathlib import Path
@@ -55,7 +56,10 @@ SELECT * FROM x
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("-- test: not_nul(as_of)", "'-- test: not_nul\\(as_of\\)' is not a test; write '-- test: …' or '-- warn: …' with one of not_null"),
+        (
+            "-- test: not_nul(as_of)",
+            "'-- test: not_nul\\(as_of\\)' is not a test; write '-- test: …' or '-- warn: …' with one of not_null",
+        ),
         ("-- tests: not_null(as_of)", "is not a test; write '-- test: …'"),
         ("-- Test: not_null(as_of)", "is not a test; write '-- test: …'"),
         ("-- tset: not_null(as_of)", "is not a test; write '-- test: …'"),
@@ -70,7 +74,10 @@ SELECT * FROM x
         ("-- test: relationships(best_long)", "write it as relationships\\(column, … -> dataset: column, …\\)"),
         ("-- test: relationships(best_long -> candidates)", "write it as relationships"),
         ("-- test: relationships(best_long, as_of -> candidates: ticker)", "write it as relationships"),
-        ("-- test: relationships(best_long -> universe: ticker)", "that the model reads \\(candidates, indicators\\), not 'universe'"),
+        (
+            "-- test: relationships(best_long -> universe: ticker)",
+            "that the model reads \\(candidates, indicators\\), not 'universe'",
+        ),
         ("-- test: relationships(best_long -> candidates: name)", "dataset 'candidates' has no column 'name'"),
         ("-- test: relationships(best_long -> candidates: as_of)", "of different types: "),
     ],
@@ -90,7 +97,10 @@ def test_a_test_below_the_header_or_declared_twice_is_refused() -> None:
 
 
 def rows(*regimes: str | None, sector: str = "it", month: str = "2024-06") -> pl.DataFrame:
-    made = [{"sector": sector, "month": month, "as_of": date(2024, 6, 28), "regime": regime, "best_long": "A"} for regime in regimes]
+    made = [
+        {"sector": sector, "month": month, "as_of": date(2024, 6, 28), "regime": regime, "best_long": "A"}
+        for regime in regimes
+    ]
     return pl.DataFrame(made, schema=DATASET.loaded_schema)
 
 
@@ -114,16 +124,28 @@ def test_each_kind_passes_and_catches() -> None:
     assert breaches("unique(sector, as_of)", rows("risk_on", "risk_off"))[0].startswith(
         "sector, as_of repeats: 2 rows, first {'sector': 'it'"
     )
-    assert breaches("unique(as_of)", pl.concat([rows("risk_on"), rows("risk_on", sector="re")])) != [], "over all rows of a run"
+    assert breaches("unique(as_of)", pl.concat([rows("risk_on"), rows("risk_on", sector="re")])) != [], (
+        "over all rows of a run"
+    )
     assert breaches("accepted_values(regime: risk_on, risk_off)", rows("risk_on", None)) == []
     assert breaches("accepted_values(regime: risk_on)", rows("risk_on", "risk_off"))[0].startswith(
         "regime is not one of risk_on: 1 rows, first"
     )
     assert breaches("relationships(best_long -> candidates: ticker)", rows("risk_on")) == []
-    assert breaches("relationships(best_long -> candidates: ticker)", rows("risk_on").with_columns(best_long=pl.lit(None, pl.String))) == []
+    assert (
+        breaches(
+            "relationships(best_long -> candidates: ticker)",
+            rows("risk_on").with_columns(best_long=pl.lit(None, pl.String)),
+        )
+        == []
+    )
     for stranger in ("C", "B"):  # B is there in another month only
-        found = breaches("relationships(best_long -> candidates: ticker)", rows("risk_on").with_columns(best_long=pl.lit(stranger)))
-        assert found == [f"best_long is not in candidates: 1 rows, first {{'sector': 'it', 'month': '2024-06', 'best_long': '{stranger}'}}"]
+        found = breaches(
+            "relationships(best_long -> candidates: ticker)", rows("risk_on").with_columns(best_long=pl.lit(stranger))
+        )
+        assert found == [
+            f"best_long is not in candidates: 1 rows, first {{'sector': 'it', 'month': '2024-06', 'best_long': '{stranger}'}}"
+        ]
 
 
 def test_a_breach_blocks_or_warns_as_declared_and_a_refused_month_is_set_aside(tmp_path: Path) -> None:
@@ -139,7 +161,9 @@ def test_a_breach_blocks_or_warns_as_declared_and_a_refused_month_is_set_aside(t
     tests = parse("-- test: accepted_values(regime: risk_on)\n-- warn: not_null(best_long)\nSELECT 1")
     (checks,) = contract_checks(profile, ["sector_scorecard"], {"sector_scorecard": tests})
 
-    @dg.asset(name="sector_scorecard", partitions_def=profile.months.by_sector, backfill_policy=dg.BackfillPolicy.single_run())
+    @dg.asset(
+        name="sector_scorecard", partitions_def=profile.months.by_sector, backfill_policy=dg.BackfillPolicy.single_run()
+    )
     def scorecard() -> None:
         profile.store.write(DATASET, written, keys)
 

@@ -24,7 +24,9 @@ EVERY = pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset
 
 
 def test_every_dataset_is_an_asset_and_nothing_else_is() -> None:
-    assert {key.to_user_string() for key in GRAPH.get_all_asset_keys()} == set(DATASETS) | {dataset.name for dataset in ON_DEMAND}
+    assert {key.to_user_string() for key in GRAPH.get_all_asset_keys()} == set(DATASETS) | {
+        dataset.name for dataset in ON_DEMAND
+    }
 
 
 @pytest.mark.parametrize("dataset", ON_DEMAND, ids=lambda dataset: dataset.name)
@@ -35,14 +37,25 @@ def test_what_is_made_on_demand_is_started_by_nothing_else(dataset: Dataset) -> 
     assert dataset.name not in Planner(DEFS, Profile(load_settings("demo"))).order
     checks = {each.name for each in GRAPH.get_check_keys_for_assets({dg.AssetKey(dataset.name)})}
     assert checks == set(CONTRACT) | {"no_lookahead"}
-    assert list(getattr(node.metadata["dagster/column_schema"], "value", node.metadata["dagster/column_schema"]).columns)
+    assert list(
+        getattr(node.metadata["dagster/column_schema"], "value", node.metadata["dagster/column_schema"]).columns
+    )
 
 
 @EVERY
 def test_an_asset_says_what_it_is(dataset: Dataset) -> None:
     node = GRAPH.get(dg.AssetKey(dataset.name))
     assert node.owners == ["team:quant-assets"]
-    assert node.group_name in {"market", "signals", "learning", "portfolio", "operations", "research", "sql", "across_sectors"}
+    assert node.group_name in {
+        "market",
+        "signals",
+        "learning",
+        "portfolio",
+        "operations",
+        "research",
+        "sql",
+        "across_sectors",
+    }
     assert {"parquet"} < node.kinds
     assert node.description
     assert dataset.meaning in node.description
@@ -79,11 +92,22 @@ def test_an_asset_has_its_grain_and_runs_ranges_in_one_run(dataset: Dataset) -> 
 
 @EVERY
 def test_an_asset_has_the_contracts_checks_and_they_block(dataset: Dataset) -> None:
-    specs = {each.name: GRAPH.get_check_spec(each) for each in GRAPH.get_check_keys_for_assets({dg.AssetKey(dataset.name)})}
+    specs = {
+        each.name: GRAPH.get_check_spec(each) for each in GRAPH.get_check_keys_for_assets({dg.AssetKey(dataset.name)})
+    }
     assert set(CONTRACT) == {"dtypes", "keys", "nulls", "ranges", "known"}
     # Beyond the contract: what the header of a SQL model declares, and the comparisons of datasets.
-    tests = {test.name: test.blocking for model in load_models(DATASETS) if model.name == dataset.name for test in model.tests}
-    comparisons = {"sessions_explained": "data_quality", "providers_agree": "price_disagreements", "same_selection": "candidates_sql"}
+    tests = {
+        test.name: test.blocking
+        for model in load_models(DATASETS)
+        if model.name == dataset.name
+        for test in model.tests
+    }
+    comparisons = {
+        "sessions_explained": "data_quality",
+        "providers_agree": "price_disagreements",
+        "same_selection": "candidates_sql",
+    }
     across = {name: name == "same_selection" for name, asset in comparisons.items() if asset == dataset.name}
     assert {name: spec.blocking for name, spec in specs.items()} == dict.fromkeys(CONTRACT, True) | tests | across
     assert all(spec.description for spec in specs.values())
@@ -121,7 +145,9 @@ def test_a_profile_without_its_data_still_has_its_definitions() -> None:
         "months = defs.resolve_job_def('total_portfolio').partitions_def.get_partition_keys(); print(months[0], months[-1])"
     )
     environment = os.environ | {"QUANT_PROFILE": "files"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=PROJECT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["2000-01", "2025-10"]
     assert done.stderr == "", "no warning on the way"

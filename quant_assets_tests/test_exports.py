@@ -16,7 +16,14 @@ MAY, JUNE = date(2024, 5, 31), date(2024, 6, 28)
 
 def candidates() -> pl.DataFrame:
     rows = [
-        {"sector": sector, "ticker": ticker, "as_of": day, "candidate_type": kind, "selection_rank": rank, "composite_score": score}
+        {
+            "sector": sector,
+            "ticker": ticker,
+            "as_of": day,
+            "candidate_type": kind,
+            "selection_rank": rank,
+            "composite_score": score,
+        }
         for sector, day in (("it", MAY), ("it", JUNE), ("energy", JUNE))
         for ticker, kind, rank, score in (
             ("AA", "short", 2, -1.0),
@@ -44,15 +51,23 @@ def test_files_of_several_sectors_and_months_in_folders_that_others_read(tmp_pat
     written = export_candidates(candidates(), str(tmp_path), {"it": [MAY, JUNE], "energy": [MAY, JUNE]})
     assert sorted(written) == sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert "year=2024/month=6/candidates_energy.parquet" in written
-    assert json.loads((tmp_path / "year=2024/month=6/_candidates_it.json").read_text()) == candidates_document(candidates(), "it", JUNE)
+    assert json.loads((tmp_path / "year=2024/month=6/_candidates_it.json").read_text()) == candidates_document(
+        candidates(), "it", JUNE
+    )
     rows = pl.read_parquet(tmp_path / "**/*.parquet", hive_partitioning=True)
     assert rows.columns == [*DATASETS["candidates"].empty().columns, "year", "month"]
-    assert rows.drop("year", "month").sort("sector", "as_of", "ticker").equals(candidates().sort("sector", "as_of", "ticker"))
+    assert (
+        rows.drop("year", "month")
+        .sort("sector", "as_of", "ticker")
+        .equals(candidates().sort("sector", "as_of", "ticker"))
+    )
     assert len(pd.read_parquet(tmp_path)) == 12, "the dictionaries are not in the way"
     query = f"SELECT year, month, sector, count(*) FROM '{tmp_path}/**/*.parquet' GROUP BY ALL ORDER BY ALL"
     assert duckdb.sql(query).fetchall() == [(2024, 5, "it", 4), (2024, 6, "energy", 4), (2024, 6, "it", 4)]
     empty = json.loads((tmp_path / "year=2024/month=5/_candidates_energy.json").read_text())
-    assert (empty["tickers"], empty["selection_date"]) == ([], "2024-05-31"), "nobody was chosen, which is not the same as not exported"
+    assert (empty["tickers"], empty["selection_date"]) == ([], "2024-05-31"), (
+        "nobody was chosen, which is not the same as not exported"
+    )
 
 
 def test_an_export_replaces_its_own_files_only_and_leaves_no_others(tmp_path: Path) -> None:

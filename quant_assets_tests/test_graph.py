@@ -1,4 +1,5 @@
-"""The whole graph on the simulated market: a range equals its months, and nothing depends on what became known later."""
+"""The whole graph on the simulated market: a range equals its months, and nothing depends on what became known
+later."""
 
 import shutil
 from datetime import date
@@ -11,7 +12,8 @@ from polars.testing import assert_frame_equal
 from quant_assets.running.plan import joined
 from quant_assets_tests.graph import Graph, compare_known_by
 
-# A sector and months with a delisting (March 2024), a ticker that moves in (April 2024), and the first models (from October 2023).
+# A sector and months with a delisting (March 2024), a ticker that moves in (April 2024), and the first models (from
+# October 2023).
 SECTOR, FIRST, LAST, AS_OF = "cons_staples", "2023-07", "2024-06", date(2024, 12, 13)
 START = {"start": "2022-12"}
 
@@ -59,15 +61,21 @@ def test_a_changed_setting_is_another_trial_and_what_was_tried_before_stays(rang
         for phase in changed.planner.sector_phases(["weights", "backtest", "ops_report"], SECTOR, FIRST, LAST):
             changed.materialise(phase.assets, tags=phase.range_tags)
     both = figures(changed)
-    assert (both["trials"], both["trials_with_sharpe"], both["overfitting_strategies"]) == (2, 2, None), "too few sessions a block"
+    assert (both["trials"], both["trials_with_sharpe"], both["overfitting_strategies"]) == (2, 2, None), (
+        "too few sessions a block"
+    )
     assert both["deflated_sharpe"] < both["probabilistic_sharpe"]  # type: ignore[operator]
     first, second = (trial for trial in changed.profile.trials.trials(SECTOR, FIRST, LAST) if trial.kind == "strategy")
     noted = [trial.measured["value"].to_list() for trial in (first, second)]
-    assert sorted(noted) == sorted(graph.read("backtest").sort("date")["net_return"].to_list() for graph in (ranged, changed))
+    assert sorted(noted) == sorted(
+        graph.read("backtest").sort("date")["net_return"].to_list() for graph in (ranged, changed)
+    )
 
 
 def test_neighbouring_sectors_in_one_run_equal_one_run_each_byte_for_byte(tmp_path: Path) -> None:
-    together, alone = (Graph.at(tmp_path / name, as_of=AS_OF, partitions={"start": "2023-03"}) for name in ("together", "alone"))
+    together, alone = (
+        Graph.at(tmp_path / name, as_of=AS_OF, partitions={"start": "2023-03"}) for name in ("together", "alone")
+    )
     names = together.planner.select("universe..labels", together.defs)
     chains = [together.planner.sector_phases(names, sector, "2024-03", "2024-04") for sector in (SECTOR, "healthcare")]
     for phase in (phase for chain in chains for phase in chain):

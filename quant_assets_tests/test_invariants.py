@@ -1,7 +1,8 @@
-"""What must hold whatever the numbers: names and units mean nothing, simple portfolios earn what they hold, costs only cost.
+"""What must hold whatever the numbers: names and units mean nothing, simple portfolios earn what they hold, costs only
+cost.
 
-The synthetic sector of the signals tests goes through the real functions from prices to the backtest. What holds for one function alone
-is tested beside it.
+The synthetic sector of the signals tests goes through the real functions from prices to the backtest. What holds for
+one function alone is tested beside it.
 """
 
 import math
@@ -59,7 +60,9 @@ def chain(load, month_ends, profile):
         signals = indicators(prices, universe, SECTOR, profile.indicators, days, first, last).rows
         as_ofs = [day for day in month_ends(market.days) if first <= day <= last]
         chosen = candidates(signals, universe, as_ofs, CHOICE)
-        forecasts = pl.DataFrame(schema={"ticker": pl.String, "date": pl.Date, "horizon": pl.Int32, "prediction": pl.Float64})
+        forecasts = pl.DataFrame(
+            schema={"ticker": pl.String, "date": pl.Date, "horizon": pl.Int32, "prediction": pl.Float64}
+        )
         weights = sector_weights(chosen, forecasts, signals, as_ofs, WeightSettings())
         held = simulate(
             weights,
@@ -76,7 +79,9 @@ def chain(load, month_ends, profile):
         back = LIBRARY.price_lookback(profile.fundamentals)
         prices, universe, days = load(market, MONTHS[0], MONTHS[-1], back, LIBRARY.universe_lookback)
         known = statements.filter(
-            pl.col("panel_from").is_between(month_start(shift_month(MONTHS[0], -profile.fundamentals.lookback_months)), last)
+            pl.col("panel_from").is_between(
+                month_start(shift_month(MONTHS[0], -profile.fundamentals.lookback_months)), last
+            )
         )
         tops = peaks(market.prices, market.days, [day for day in month_ends(market.days) if day < last])
         tops = tops.filter(pl.col("as_of") >= month_start(shift_month(MONTHS[0], -1)))
@@ -101,7 +106,9 @@ def _labels(market: Any, horizons: tuple[int, ...] = (1, 5, 20, 60)) -> pl.DataF
     universe = market.universe.filter(pl.col("date").is_between(month_start(MONTHS[0]), month_end(MONTHS[-1])))
     prices = market.prices.filter(pl.col("date") >= month_start(MONTHS[0]))
     days = market.days[market.days >= np.datetime64(month_start(MONTHS[0]))]
-    return labels(prices, market.delistings, universe, wanted, days, last, month_start(MONTHS[0]), month_end(MONTHS[-1]))
+    return labels(
+        prices, market.delistings, universe, wanted, days, last, month_start(MONTHS[0]), month_end(MONTHS[-1])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +119,8 @@ def whole(chain, market, statements) -> Frames:
     return found
 
 
-# --- Names and units ---------------------------------------------------------------------------------------------------
+# --- Names and units
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_relabelling_the_tickers_permutes_every_result(chain, market, statements, whole: Frames) -> None:
@@ -136,8 +144,11 @@ def test_relabelling_the_tickers_permutes_every_result(chain, market, statements
 
 
 @pytest.mark.parametrize("factor", [3.7, 0.013])
-def test_the_unit_of_a_tickers_prices_changes_no_feature_and_no_return(factor: float, chain, market, statements, whole: Frames) -> None:
-    """Adjusted prices of one ticker in another unit, as where its history begins at another bar: what is no price itself stays as it is."""
+def test_the_unit_of_a_tickers_prices_changes_no_feature_and_no_return(
+    factor: float, chain, market, statements, whole: Frames
+) -> None:
+    """Adjusted prices of one ticker in another unit, as where its history begins at another bar: what is no price
+    itself stays as it is."""
     own = pl.col("ticker") == "T00"
     prices = market.prices.with_columns(
         pl.when(own).then(pl.col(name) * factor).otherwise(name) for name in ("open", "high", "low", "close")
@@ -166,7 +177,8 @@ def test_the_unit_of_volatility_changes_no_weight(volatility: list[float], facto
     np.testing.assert_allclose(inverse_volatility(factor * values), inverse_volatility(values), rtol=1e-12)
 
 
-# --- What a portfolio earns --------------------------------------------------------------------------------------------
+# --- What a portfolio earns
+# --------------------------------------------------------------------------------------------
 
 DAYS = sessions(date(2015, 10, 1), date(2016, 12, 30))
 DATES: list[date] = DAYS.tolist()
@@ -176,17 +188,30 @@ NAMES = tuple("ABCDEF")
 
 def random_closes(seed: int) -> np.ndarray:
     """Closes of shape (n_names, n_sessions)."""
-    return 30.0 * np.exp(np.cumsum(0.02 * np.random.default_rng(seed).standard_normal((len(NAMES), len(DATES))), axis=1))
+    return 30.0 * np.exp(
+        np.cumsum(0.02 * np.random.default_rng(seed).standard_normal((len(NAMES), len(DATES))), axis=1)
+    )
 
 
 def prices_of(closes: np.ndarray) -> pl.DataFrame:
-    rows = [(name, day, close, day) for name, path in zip(NAMES, closes, strict=True) for day, close in zip(DATES, path, strict=True)]
-    return pl.DataFrame(rows, schema={"ticker": pl.String, "date": pl.Date, "close": pl.Float64, "panel_from": pl.Date}, orient="row")
+    rows = [
+        (name, day, close, day)
+        for name, path in zip(NAMES, closes, strict=True)
+        for day, close in zip(DATES, path, strict=True)
+    ]
+    return pl.DataFrame(
+        rows, schema={"ticker": pl.String, "date": pl.Date, "close": pl.Float64, "panel_from": pl.Date}, orient="row"
+    )
 
 
 def earned(decisions: dict[date, np.ndarray], closes: np.ndarray, cost_bps: float = 0.0) -> pl.DataFrame:
     """Backtest of 2016 with weights of shape (n_names,) by as_of."""
-    rows = [(name, as_of, float(w)) for as_of, weights in decisions.items() for name, w in zip(NAMES, weights, strict=True) if w > 0]
+    rows = [
+        (name, as_of, float(w))
+        for as_of, weights in decisions.items()
+        for name, w in zip(NAMES, weights, strict=True)
+        if w > 0
+    ]
     weights = pl.DataFrame(rows, schema={"ticker": pl.String, "as_of": pl.Date, "weight": pl.Float64}, orient="row")
     return simulate(weights, prices_of(closes), DAYS, ENDS, date(2016, 1, 1), DATES[-1], entry_lag=1, cost_bps=cost_bps)
 
@@ -200,7 +225,8 @@ def some_weights(seed: int) -> np.ndarray:
 @given(st.integers(0, 10_000))
 @settings(max_examples=8, deadline=None)
 def test_constant_weights_without_costs_compound_exactly(seed: int) -> None:
-    """Rebalanced to the same weights at each execution, wealth is the product of the weighted price relatives in between."""
+    """Rebalanced to the same weights at each execution, wealth is the product of the weighted price relatives in
+    between."""
     closes, weights = random_closes(seed), some_weights(seed)
     found = earned(dict.fromkeys(ENDS, weights), closes)
     executed = [DATES.index(day) + 1 for day in ENDS if day >= date(2015, 12, 1)]
@@ -230,8 +256,11 @@ def test_twice_the_capital_earns_the_same_returns() -> None:
 
 
 def test_a_held_name_earns_its_feature_and_its_label(market, whole: Frames) -> None:
-    """Backtest, feature `return_1` and label of one session agree on what a session's return is, and on when it is earned."""
-    held = pl.DataFrame({"ticker": "GONE", "as_of": [date(2020, 5, 29), date(2020, 6, 30), date(2020, 7, 31)], "weight": 1.0})
+    """Backtest, feature `return_1` and label of one session agree on what a session's return is, and on when it is
+    earned."""
+    held = pl.DataFrame(
+        {"ticker": "GONE", "as_of": [date(2020, 5, 29), date(2020, 6, 30), date(2020, 7, 31)], "weight": 1.0}
+    )
     days = market.days[market.days <= np.datetime64("2020-08-31")]
     found = simulate(
         held,
@@ -248,14 +277,20 @@ def test_a_held_name_earns_its_feature_and_its_label(market, whole: Frames) -> N
     np.testing.assert_allclose(found["gross_return"], feature, rtol=0, atol=1e-14)
     # What is decided at a session is bought at the next one's close and earns from there to the close after it.
     later = dict(zip(market.days[:-2].tolist(), market.days[2:].tolist(), strict=True))
-    label = whole["labels"].filter(own, pl.col("horizon") == 1).select("forward_return", date=pl.col("date").replace_strict(later))
+    label = (
+        whole["labels"]
+        .filter(own, pl.col("horizon") == 1)
+        .select("forward_return", date=pl.col("date").replace_strict(later))
+    )
     matched = found.join(label, on="date", how="inner")
     assert matched.height == found.height
     np.testing.assert_allclose(matched["gross_return"], matched["forward_return"], rtol=0, atol=1e-14)
 
 
 def test_labels_of_a_horizon_compound_from_daily_ones(market) -> None:
-    found = _labels(market, (1, 5, 20, 60)).filter(pl.col("ticker").is_in(["FLAT", "LIST", "MOVE", "LEFT"]))  # without missing bars
+    found = _labels(market, (1, 5, 20, 60)).filter(
+        pl.col("ticker").is_in(["FLAT", "LIST", "MOVE", "LEFT"])
+    )  # without missing bars
     daily = found.filter(pl.col("horizon") == 1)
     paths = {
         ticker: dict(rows.select("entry_date", "forward_return").iter_rows())
@@ -283,7 +318,8 @@ def test_a_total_portfolio_of_one_sector_is_that_sector(whole: Frames) -> None:
         assert total.select(same).sort(same).equals(weights.select(same).sort(same))
 
 
-# --- Costs and drawdowns -----------------------------------------------------------------------------------------------
+# --- Costs and drawdowns
+# -----------------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 10_000), st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(0.5, 100.0))
@@ -319,5 +355,7 @@ def test_a_path_that_never_falls_has_no_drawdown(returns: list[float]) -> None:
 @settings(max_examples=100, deadline=None)
 def test_the_maximum_drawdown_is_the_worst_loss_between_two_closes(returns: list[float]) -> None:
     wealth = np.cumprod([1.0, *(1.0 + r for r in returns)])
-    worst = max(1.0 - wealth[later] / wealth[earlier] for earlier in range(len(wealth)) for later in range(earlier, len(wealth)))
+    worst = max(
+        1.0 - wealth[later] / wealth[earlier] for earlier in range(len(wealth)) for later in range(earlier, len(wealth))
+    )
     assert metrics.max_drawdown(returns) == pytest.approx(worst, abs=1e-12)

@@ -37,7 +37,11 @@ def rows(sector: str, month: int, count: int = 3, year: int = 2024) -> pl.DataFr
 
 
 def write(store: DatasetStore, *parts: tuple[str, int]) -> None:
-    store.write(DELISTINGS, pl.concat([rows(*part) for part in parts]), [f"2024-{month:02d}|{sector}" for sector, month in parts])
+    store.write(
+        DELISTINGS,
+        pl.concat([rows(*part) for part in parts]),
+        [f"2024-{month:02d}|{sector}" for sector, month in parts],
+    )
 
 
 @pytest.fixture
@@ -54,7 +58,11 @@ def test_any_set_of_partitions_comes_back_in_one_order(store: DatasetStore) -> N
         ("it", "2024-01"),
         ("it", "2024-02"),
     ]
-    assert sorted_keys(["2024-02|it", "2024-01|re", "2024-01|it", "2024-01|it"]) == ["2024-01|it", "2024-02|it", "2024-01|re"]
+    assert sorted_keys(["2024-02|it", "2024-01|re", "2024-01|it", "2024-01|it"]) == [
+        "2024-01|it",
+        "2024-02|it",
+        "2024-01|re",
+    ]
     assert store.existing(DELISTINGS) == {"2024-01|energy", "2024-02|energy", "2024-01|it", "2024-02|it"}
 
 
@@ -77,7 +85,9 @@ def test_a_partition_without_rows_is_written_empty(store: DatasetStore) -> None:
 
 
 def test_month_grain(store: DatasetStore) -> None:
-    frame = pl.DataFrame({"series_id": ["X"], "period": [date(2024, 1, 1)], "known_at": [date(2024, 2, 15)], "value": [1.5]})
+    frame = pl.DataFrame(
+        {"series_id": ["X"], "period": [date(2024, 1, 1)], "known_at": [date(2024, 2, 15)], "value": [1.5]}
+    )
     store.write(MACRO, frame, ["2024-02"])
     assert store.existing(MACRO) == {"2024-02"}
     assert store.read(MACRO, ["2024-02"]).collect().row(0) == ("2024-02", "X", date(2024, 1, 1), date(2024, 2, 15), 1.5)
@@ -119,7 +129,11 @@ def test_a_partition_tells_whether_it_has_the_columns_of_now(store: DatasetStore
     write(store, ("it", 1))
     assert store.recorded(DELISTINGS, "2024-01|it")[1]
     columns = dict(DELISTINGS.columns)
-    for other in (dict(list(columns.items())[:-1]), dict(reversed(columns.items())), columns | {"added": columns["ticker"]}):
+    for other in (
+        dict(list(columns.items())[:-1]),
+        dict(reversed(columns.items())),
+        columns | {"added": columns["ticker"]},
+    ):
         assert not store.recorded(replace(DELISTINGS, columns=other), "2024-01|it")[1]
     Path(store.path(DELISTINGS, "2024-01|it")).write_bytes(b"PAR1 cut short")
     with pytest.raises(DatasetError, match="cannot be read"):
@@ -143,7 +157,10 @@ def test_the_folder_is_a_hive_data_set_for_other_tools(store: DatasetStore) -> N
     write(store, ("it", 1), ("energy", 1))
     files = f"read_parquet('{store.url}/delistings/**/*.parquet', hive_partitioning=true)"
     found = duckdb.sql(f"SELECT sector, month, count(*) FROM {files} GROUP BY ALL ORDER BY ALL").fetchall()
-    assert [(sector, str(month)[:7], count) for sector, month, count in found] == [("energy", "2024-01", 3), ("it", "2024-01", 3)]
+    assert [(sector, str(month)[:7], count) for sector, month, count in found] == [
+        ("energy", "2024-01", 3),
+        ("it", "2024-01", 3),
+    ]
 
 
 def test_artifacts_are_replaced_and_their_absence_is_named(store: DatasetStore) -> None:
@@ -249,7 +266,9 @@ def s3_endpoint() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         for _ in range(150):
@@ -265,7 +284,9 @@ def s3_endpoint() -> Iterator[str]:
         server.wait()
 
 
-def test_an_object_store_gives_what_a_folder_gives(store: DatasetStore, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_store_gives_what_a_folder_gives(
+    store: DatasetStore, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import boto3
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
@@ -290,7 +311,9 @@ def test_an_object_store_gives_what_a_folder_gives(store: DatasetStore, s3_endpo
 def test_a_view_of_the_past_does_not_replace_a_partition_that_knows_more(store: DatasetStore) -> None:
     keys = ["2024-01|it"]
     store.write(DELISTINGS, rows("it", 1), keys, lambda _: date(2024, 1, 31))
-    with pytest.raises(DatasetError, match=r"2024-01\|it of 'delistings' takes account of 2024-01-31, and this run only of 2024-01-12"):
+    with pytest.raises(
+        DatasetError, match=r"2024-01\|it of 'delistings' takes account of 2024-01-31, and this run only of 2024-01-12"
+    ):
         store.write(DELISTINGS, rows("it", 1, 1), keys, lambda _: date(2024, 1, 12))
     assert len(store.read(DELISTINGS, keys).collect()) == 3
     store.write(DELISTINGS, rows("it", 1, 1), keys, lambda _: date(2024, 1, 31))

@@ -1,4 +1,5 @@
-"""The README's own features, through the real graph: columns, checks, web UI, windows, models, and what happens when they go."""
+"""The README's own features, through the real graph: columns, checks, web UI, windows, models, and what happens when
+they go."""
 
 import re
 import shutil
@@ -22,7 +23,9 @@ OWN = ("range_20", "jump_60")
 
 
 def readme_example() -> str:
-    section = (PROJECT / "README.md").read_text(encoding="utf-8").partition("## Your own features")[2].partition("\n## ")[0]
+    section = (
+        (PROJECT / "README.md").read_text(encoding="utf-8").partition("## Your own features")[2].partition("\n## ")[0]
+    )
     example: str = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)[0]
     assert len(example.splitlines()) <= 14, "a feature of one's own takes fewer than 15 lines"
     return example
@@ -35,7 +38,9 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(PROJECT / "conf", folder)
     (folder / "my_features.py").write_text(readme_example(), encoding="utf-8")
     base = yaml.safe_load((folder / "base.yaml").read_text(encoding="utf-8"))
-    (folder / "base.yaml").write_text(yaml.safe_dump(base | {"features": {"modules": ["my_features"]}}), encoding="utf-8")
+    (folder / "base.yaml").write_text(
+        yaml.safe_dump(base | {"features": {"modules": ["my_features"]}}), encoding="utf-8"
+    )
     monkeypatch.setenv("QUANT_CONF_DIR", str(folder))
     return folder
 
@@ -53,7 +58,11 @@ def test_own_features_appear_everywhere_and_go_cleanly(conf: Path, tmp_path: Pat
     graph = Graph.at(tmp_path / "storage", as_of=AS_OF, partitions=START)
     assert graph.profile.features.names[-2:] == OWN
     columns = {
-        each.name: each for each in graph.defs.resolve_asset_graph().get(dg.AssetKey("features")).metadata["dagster/column_schema"].columns
+        each.name: each
+        for each in graph.defs.resolve_asset_graph()
+        .get(dg.AssetKey("features"))
+        .metadata["dagster/column_schema"]
+        .columns
     }
     assert columns["range_20"].description == "mean daily range of 20 sessions [1]"
 
@@ -61,7 +70,12 @@ def test_own_features_appear_everywhere_and_go_cleanly(conf: Path, tmp_path: Pat
     rebuilt(graph, ["predictions"], AFTER, AFTER)
     found = graph.read("features").filter(pl.col("month") == AFTER)
     assert found.select(OWN).null_count().row(0) == (0, 0)
-    prices = graph.read("prices").filter(pl.col("ticker") == found["ticker"][0], pl.col("date") <= found["date"][0]).sort("date").tail(20)
+    prices = (
+        graph.read("prices")
+        .filter(pl.col("ticker") == found["ticker"][0], pl.col("date") <= found["date"][0])
+        .sort("date")
+        .tail(20)
+    )
     assert found["range_20"][0] == pytest.approx((prices["high"] / prices["low"] - 1.0).mean(), rel=1e-12)
 
     checkpoint = graph.read("lightgbm_checkpoint").filter(pl.col("status") == "trained").row(0, named=True)
@@ -71,9 +85,15 @@ def test_own_features_appear_everywhere_and_go_cleanly(conf: Path, tmp_path: Pat
     assert load_model(*files, "here", graph.profile.features.names).booster.feature_name()[-2:] == list(OWN)
     assert len(graph.read("predictions"))
 
-    (conf / "base.yaml").write_text((PROJECT / "conf" / "base.yaml").read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    without = Graph(graph.settings.model_copy(update={"features": graph.settings.features.model_copy(update={"modules": ()})}))
-    with pytest.raises(DatasetError, match=r"trained on \d+ \(range_20, jump_60\), the features are \d+ \(none of its own\)"):
+    (conf / "base.yaml").write_text(
+        (PROJECT / "conf" / "base.yaml").read_text(encoding="utf-8") + "\n", encoding="utf-8"
+    )
+    without = Graph(
+        graph.settings.model_copy(update={"features": graph.settings.features.model_copy(update={"modules": ()})})
+    )
+    with pytest.raises(
+        DatasetError, match=r"trained on \d+ \(range_20, jump_60\), the features are \d+ \(none of its own\)"
+    ):
         load_model(*files, "here", without.profile.features.names)
     with pytest.raises(DatasetError, match="was written with another schema than 'features' has now"):
         without.read("features")
@@ -103,10 +123,15 @@ def test_a_longer_lookback_reaches_the_mapping(conf: Path, tmp_path: Path) -> No
         ('w.mean(x["high"]', 'w.mean(x["open"]', "feature 'range_20' cannot be computed .KeyError: 'open'."),
     ],
 )
-def test_a_feature_that_needs_more_than_it_declares_ends_the_run(conf: Path, tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_a_feature_that_needs_more_than_it_declares_ends_the_run(
+    conf: Path, tmp_path: Path, old: str, new: str, message: str
+) -> None:
     assert old in readme_example()
     (conf / "my_features.py").write_text(readme_example().replace(old, new), encoding="utf-8")
-    with pytest.raises(SettingsError, match=f"features of my_features: feature 'range_20' .*{message}|features of my_features: {message}"):
+    with pytest.raises(
+        SettingsError,
+        match=f"features of my_features: feature 'range_20' .*{message}|features of my_features: {message}",
+    ):
         Graph.at(tmp_path, as_of=AS_OF, partitions=START).profile.features.audit_own()
 
 

@@ -77,10 +77,14 @@ def test_the_lock_holds_exact_versions_and_nothing_else() -> None:
 def test_the_lock_pins_every_direct_dependency() -> None:
     for requirement in DIRECT:
         versions = [
-            next(iter(pin.specifier)).version for pin in pins() if canonicalize_name(pin.name) == canonicalize_name(requirement.name)
+            next(iter(pin.specifier)).version
+            for pin in pins()
+            if canonicalize_name(pin.name) == canonicalize_name(requirement.name)
         ]
         assert versions, f"{requirement.name} is not in requirements.lock; run make lock"
-        assert all(version in requirement.specifier for version in versions), f"{requirement} does not allow {versions}; run make lock"
+        assert all(version in requirement.specifier for version in versions), (
+            f"{requirement} does not allow {versions}; run make lock"
+        )
 
 
 def test_the_lock_is_complete() -> None:
@@ -109,7 +113,16 @@ def test_the_lock_fixes_torch_and_leaves_out_its_cuda_libraries_and_the_project(
 
 @pytest.mark.parametrize(
     "name",
-    [".ci/run", ".env.example", "Makefile", "README.md", "conf/base.yaml", "docker-compose.yml", "storage/.gitkeep", "workspace.yaml"],
+    [
+        ".ci/run",
+        ".env.example",
+        "Makefile",
+        "README.md",
+        "conf/base.yaml",
+        "docker-compose.yml",
+        "storage/.gitkeep",
+        "workspace.yaml",
+    ],
 )
 def test_a_clone_has(name: str) -> None:
     assert (PROJECT / name).is_file()
@@ -160,7 +173,11 @@ def test_containers_listen_on_loopback_only() -> None:
 
 def test_every_module_stands_under_an_import_contract() -> None:
     named = re.findall(r"quant_assets\.\w+", str(PYPROJECT["tool"]["importlinter"]["contracts"]))
-    found = {path.stem for path in (PROJECT / "quant_assets").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    found = {
+        path.stem
+        for path in (PROJECT / "quant_assets").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
     assert {f"quant_assets.{name}" for name in found - {"__init__"}} - set(named) == set()
 
 

@@ -132,8 +132,12 @@ def test_a_month_reads_every_sector_of_it_and_of_the_months_before() -> None:
         return set(result.partitions_subset.get_partition_keys())
 
     assert read(all_sectors(), "2020-02") == {f"2020-02|{sector}" for sector in SECTORS}
-    assert read(all_sectors(), "2020-02", "2020-03") == read(dg.MultiToSingleDimensionPartitionMapping("month"), "2020-02", "2020-03")
-    assert read(all_sectors(2), "2018-02", "2018-03") == {f"2018-0{month}|{sector}" for month in (1, 2, 3) for sector in SECTORS}
+    assert read(all_sectors(), "2020-02", "2020-03") == read(
+        dg.MultiToSingleDimensionPartitionMapping("month"), "2020-02", "2020-03"
+    )
+    assert read(all_sectors(2), "2018-02", "2018-03") == {
+        f"2018-0{month}|{sector}" for month in (1, 2, 3) for sector in SECTORS
+    }
     assert (month_offsets(all_sectors(2)), month_offsets(all_sectors())) == ((-2, 0), (0, 0))
     assert all_sectors(2) == all_sectors(2)
     assert all_sectors(2) != all_sectors()

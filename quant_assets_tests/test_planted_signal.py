@@ -1,8 +1,9 @@
-"""The demo market's planted signal is found out of sample by the project's own path from bars to forecasts, and only if it is there.
+"""The demo market's planted signal is found out of sample by the project's own path from bars to forecasts, and only if
+it is there.
 
-Measured for the seeds 1 to 10, healthcare and it together, 2019-04 to 2023-11: with the signal the mean rank IC is 0.11 to 0.22, 4.7 to
-10.7 standard errors above zero; without it -0.02 to 0.04, -1.1 to 1.8 of them (over 20 single sectors they have a standard deviation of
-0.93). The seed tested is the profile's, not one that was looked for.
+Measured for the seeds 1 to 10, healthcare and it together, 2019-04 to 2023-11: with the signal the mean rank IC is 0.11
+to 0.22, 4.7 to 10.7 standard errors above zero; without it -0.02 to 0.04, -1.1 to 1.8 of them (over 20 single sectors
+they have a standard deviation of 0.93). The seed tested is the profile's, not one that was looked for.
 """
 
 from datetime import date
@@ -38,22 +39,33 @@ def _judged_forecasts(sector: str, settings: Settings) -> pl.DataFrame:
     snapshots = source.sector_snapshots(LAST)
     tickers = universe.panel_tickers(snapshots, sector, LAST)
     gone = source.delistings(tickers, LAST)
-    ohlcv, *_ = sector_bars(company_bars(source.bars(tickers, first, LAST), gone, days, settings.files), snapshots, sector, days)
+    ohlcv, *_ = sector_bars(
+        company_bars(source.bars(tickers, first, LAST), gone, days, settings.files), snapshots, sector, days
+    )
     prices = adjust(ohlcv)
     members = universe.members(source.membership(LAST), snapshots, sector, days)
     statements = fundamentals.as_known(source.statements(tickers, LAST), snapshots, sector, settings.fundamentals, days)
     decisions = list({month_of(day): day for day in days.tolist()}.values())
-    inputs = features(prices, peaks(prices, days, decisions), statements, members, FEATURES, settings.fundamentals, days, first, LAST)
+    inputs = features(
+        prices, peaks(prices, days, decisions), statements, members, FEATURES, settings.fundamentals, days, first, LAST
+    )
     horizon = settings.labels.model_copy(update={"horizons": (HORIZON,)})
     outcomes = labels(prices, with_returns(gone, ohlcv, settings.delistings), members, horizon, days, LAST, first, LAST)
 
     trainings = [day for day in decisions if is_training_month(day, settings.training.cadence_months)]
     parts = []
     for as_of, until in pairwise(trainings):
-        [trained] = train_checkpoint(inputs, outcomes, as_of, settings.training, settings.predictions, [HORIZON], sector, FEATURES.names)
+        [trained] = train_checkpoint(
+            inputs, outcomes, as_of, settings.training, settings.predictions, [HORIZON], sector, FEATURES.names
+        )
         if trained.model and trained.manifest and trained.model_sha256 and trained.manifest_sha256:
             model = load_model(
-                trained.model, trained.model_sha256, trained.manifest, trained.manifest_sha256, f"{sector} {as_of}", FEATURES.names
+                trained.model,
+                trained.model_sha256,
+                trained.manifest,
+                trained.manifest_sha256,
+                f"{sector} {as_of}",
+                FEATURES.names,
             )
             rows = inputs.filter(pl.col("date").is_between(as_of, until, closed="right"))
             parts.append(forecast(rows, {HORIZON: model}, settings.predictions))
@@ -61,10 +73,13 @@ def _judged_forecasts(sector: str, settings: Settings) -> pl.DataFrame:
 
 
 def _rank_ic(settings: Settings) -> tuple[float, float]:
-    """Mean rank IC over the sessions, the sectors' mean taken on each, and its standard error with the overlap of the labels."""
+    """Mean rank IC over the sessions, the sectors' mean taken on each, and its standard error with the overlap of the
+    labels."""
     by_sector = [daily_ic(_judged_forecasts(sector, settings)) for sector in SECTORS]
     assert all(len(daily) > 1_000 and daily["names"].mean() > 15 for daily in by_sector)  # type: ignore[operator]
-    pooled = pl.concat(by_sector).sort("date", "names").group_by("date", maintain_order=True).agg(pl.col("rank_ic").mean())
+    pooled = (
+        pl.concat(by_sector).sort("date", "names").group_by("date", maintain_order=True).agg(pl.col("rank_ic").mean())
+    )
     values = pooled["rank_ic"].to_numpy()
     error = standard_error(values, pooled["date"].to_numpy(), HORIZON)
     assert error is not None

@@ -37,8 +37,14 @@ def test_a_pinned_day_means_the_session_on_it_or_the_one_before(as_of: date, ses
 def test_without_a_pin_the_clock_decides_and_a_pin_in_the_future_waits_for_it() -> None:
     now = datetime.now(UTC).date()
     found = profile().last_session()
-    assert found in (last_session_to(now), last_session_to(now - timedelta(days=1)), last_session_to(now - timedelta(days=2)))
-    assert profile(now + timedelta(days=30)).last_session() == profile().last_session(), "nothing is known that has not happened"
+    assert found in (
+        last_session_to(now),
+        last_session_to(now - timedelta(days=1)),
+        last_session_to(now - timedelta(days=2)),
+    )
+    assert profile(now + timedelta(days=30)).last_session() == profile().last_session(), (
+        "nothing is known that has not happened"
+    )
     assert profile().last_month() == month_of(profile().last_session())
 
 
@@ -52,7 +58,11 @@ def test_the_newest_month_is_the_last_with_a_closed_session() -> None:
 
 def test_a_decision_is_taken_at_each_months_last_closed_session() -> None:
     found = profile(date(2024, 6, 12))
-    assert found.decision_sessions(months("2024-04", "2024-05", "2024-06")) == [date(2024, 4, 30), date(2024, 5, 31), date(2024, 6, 12)]
+    assert found.decision_sessions(months("2024-04", "2024-05", "2024-06")) == [
+        date(2024, 4, 30),
+        date(2024, 5, 31),
+        date(2024, 6, 12),
+    ]
     assert found.decision_sessions(months("2024-03")) == [date(2024, 3, 28)]
     assert profile(date(2024, 6, 2)).decision_sessions(months("2024-06")) == [], "no session of June has closed"
 
@@ -75,11 +85,19 @@ def test_a_partition_takes_account_of_its_month_and_of_what_it_looks_ahead_to() 
 @pytest.mark.parametrize(
     ("first", "last", "message"),
     [
-        ("2017-12", "2018-03", r"month 2017-12 is outside the range of profile 'demo', 2018-01 to 2024-05; .*conf/profiles/demo.yaml"),
+        (
+            "2017-12",
+            "2018-03",
+            r"month 2017-12 is outside the range of profile 'demo', 2018-01 to 2024-05; .*conf/profiles/demo.yaml",
+        ),
         ("2024-01", "2024-07", "month 2024-07 has no closed session at as_of 2024-06-02; .*QUANT__AS_OF"),
         ("2024-01", "2024-06", "month 2024-06 has no closed session"),
         ("2024-07", "2024-05", "month 2024-07 has no closed session at as_of 2024-06-02; .*QUANT__AS_OF"),
-        ("2024-03", "2024-02", "the first month 2024-03 is later than the last month 2024-02; exchange --from and --to"),
+        (
+            "2024-03",
+            "2024-02",
+            "the first month 2024-03 is later than the last month 2024-02; exchange --from and --to",
+        ),
     ],
 )
 def test_months_that_cannot_be_run_are_refused(first: str, last: str, message: str) -> None:
@@ -92,6 +110,7 @@ def test_months_that_cannot_be_run_are_refused(first: str, last: str, message: s
 def test_an_error_about_missing_partitions_names_the_profiles_own_command() -> None:
     store = Profile(load_settings("files", storage="/nowhere")).store
     with pytest.raises(
-        MissingPartitionError, match=r"in /nowhere/files: .*quant run --profile files --sector it --from 2016-01 --to 2016-01"
+        MissingPartitionError,
+        match=r"in /nowhere/files: .*quant run --profile files --sector it --from 2016-01 --to 2016-01",
     ):
         store.read(DATASETS["prices"], ["2016-01|it"])

@@ -1,4 +1,5 @@
-"""The whole graph on real prices, some tickers over some months: nothing depends on what became known later, and a range equals its months.
+"""The whole graph on real prices, some tickers over some months: nothing depends on what became known later, and a
+range equals its months.
 
 What became known later is not asked for with an earlier date; it is deleted from the files.
 """
@@ -22,16 +23,18 @@ from quant_assets_tests.graph import Graph, compare_known_by
 IT = ["AAPL", "APH", "CSCO", "IBM", "MSFT", "NVDA", "GEN"]
 #: EBAY moves to consumer discretionary, the others from "it" to "telecoms"; all by the snapshot of 2021-04-21.
 MOVES = ["ATVI", "EA", "EBAY", "FB", "GOOG", "GOOGL", "NFLX"]
-#: CMCSA and DIS come from consumer discretionary on that day; CTL becomes LUMN, FB becomes META in another file, VIAC PSKY.
+#: CMCSA and DIS come from consumer discretionary on that day; CTL becomes LUMN, FB becomes META in another file, VIAC
+#: PSKY.
 TELECOMS = ["CMCSA", "CTL", "DIS", "LUMN", "META", "PSKY", "T", "TMUS", "TTWO", "TWTR", "VIAC", "VZ"]
-#: LLTC was bought in March 2017, LVLT in October 2017, VAR and FLIR in April and May 2021; DTV has a gap of a year; MJN shows that the
-#: file of LLTC goes on after it.
+#: LLTC was bought in March 2017, LVLT in October 2017, VAR and FLIR in April and May 2021; DTV has a gap of a year; MJN
+#: shows that the file of LLTC goes on after it.
 LEAVE = ["DTV", "FLIR", "LLTC", "LVLT", "MJN", "VAR"]
 #: HON spun off two companies in October 2018, TT one in March 2020, HWM one in April 2020 and MMM one in April 2024.
 INDUSTRIALS = ["HON", "HWM", "MMM", "TT"]
 TICKERS = sorted([*IT, *MOVES, *TELECOMS, *LEAVE, *INDUSTRIALS])
 
-#: Spin-offs that the prices give as splits and by which SimFin did not multiply the share counts, as it did by those of HON and IBM.
+#: Spin-offs that the prices give as splits and by which SimFin did not multiply the share counts, as it did by those of
+#: HON and IBM.
 NOT_IN_COUNTS = pl.DataFrame({"ticker": ["MMM"], "date": [date(2024, 4, 1)]})
 
 PRICES = ("prices_sp500_raw", "prices_sp500_adjusted", "prices_former_members")
@@ -46,9 +49,18 @@ SMALL: dict[str, Any] = {
         "garch": {"window": 120, "min_observations": 100, "distribution": "normal"},  # a third of the time
         "history_sessions": 120,
     },
-    "candidates": {"long_fraction": 0.5, "volatility_weight": 2.0, "min_volatility": 0.0},  # so that LLTC is held, bought at a fixed price
+    "candidates": {
+        "long_fraction": 0.5,
+        "volatility_weight": 2.0,
+        "min_volatility": 0.0,
+    },  # so that LLTC is held, bought at a fixed price
     "labels": {"horizons": (5, 20)},
-    "training": {"window_months": 9, "min_rows": 150, "cadence_months": 2, "lightgbm": {"min_data_in_leaf": 10, "num_trees": 30}},
+    "training": {
+        "window_months": 9,
+        "min_rows": 150,
+        "cadence_months": 2,
+        "lightgbm": {"min_data_in_leaf": 10, "num_trees": 30},
+    },
 }
 
 
@@ -102,7 +114,12 @@ def _known_by(cut: date, everything: Path, folder: Path, settings: FilesSettings
     first = pl.col("as_of") == pl.col("as_of").min().over("ticker")
     copy("securities", lambda snapshots: snapshots.filter((pl.col("as_of") <= cut) | first))
     for name in STATEMENTS:
-        copy(name, (lambda filings: filings.filter(_published("filed_date") <= cut)) if "sec" in name else _simfin(cut, everything))
+        copy(
+            name,
+            (lambda filings: filings.filter(_published("filed_date") <= cut))
+            if "sec" in name
+            else _simfin(cut, everything),
+        )
     released = _released(settings.macro[0])
     copy("macro_fred", lambda observations: observations.filter(released <= cut))
     ended = pl.col("vintage_quarter").dt.offset_by("3mo").dt.offset_by("-1d")
@@ -118,11 +135,14 @@ def _published(day: str) -> pl.Expr:
 def _simfin(cut: date, everything: Path) -> Callable[[pl.DataFrame], pl.DataFrame]:
     """Cut a file of two snapshots, both of which may be later.
 
-    By the contract of the source a period's figures were known when they were published, whatever snapshot has them first; what the later
-    snapshot says differently was known with that. Share counts reflect the splits up to the snapshot,
-    and most spin-offs: those after the cut are taken out.
+    By the contract of the source a period's figures were known when they were published, whatever snapshot has them
+    first; what the later snapshot says differently was known with that. Share counts reflect the splits up to the
+    snapshot, and most spin-offs: those after the cut are taken out.
     """
-    raw, adjusted = (pl.read_parquet(everything / f"{name}.parquet", columns=["ticker", "date", "split_ratio"]) for name in PRICES[:2])
+    raw, adjusted = (
+        pl.read_parquet(everything / f"{name}.parquet", columns=["ticker", "date", "split_ratio"])
+        for name in PRICES[:2]
+    )
     splits = pl.concat([raw, adjusted.join(raw, on=["ticker", "date"], how="anti")])
     splits = splits.filter(pl.col("date") > cut, ~pl.col("split_ratio").is_in([0.0, 1.0])).join(
         NOT_IN_COUNTS, on=["ticker", "date"], how="anti"
@@ -130,7 +150,9 @@ def _simfin(cut: date, everything: Path) -> Callable[[pl.DataFrame], pl.DataFram
 
     def change(statements: pl.DataFrame) -> pl.DataFrame:
         first = pl.col("snapshot_date") == pl.col("snapshot_date").min().over("ticker", "period_end")
-        kept = statements.with_row_index().filter(pl.when(first).then(_published("publish_date")).otherwise("snapshot_date") <= cut)
+        kept = statements.with_row_index().filter(
+            pl.when(first).then(_published("publish_date")).otherwise("snapshot_date") <= cut
+        )
         later = kept.join(splits, on="ticker").filter(pl.col("date") <= pl.col("snapshot_date"))
         ratios = later.group_by("index").agg(ratio=pl.col("split_ratio").cast(pl.Float64).product())
         restated = kept.join(ratios, on="index", how="left", maintain_order="left")
@@ -143,7 +165,9 @@ def _released(macro: MacroFile) -> pl.Expr:
     """The series' lag after the last day of the period; a series that is not read counts as released on the day."""
     name = pl.col("series_id")
     lengths = {"daily": "1d", "weekly": "1d", "monthly": "1mo", "quarterly": "1q"}
-    length = name.replace_strict({series: lengths[each.frequency] for series, each in macro.series.items()}, default="1d")
+    length = name.replace_strict(
+        {series: lengths[each.frequency] for series, each in macro.series.items()}, default="1d"
+    )
     lag = name.replace_strict({series: each.lag_days for series, each in macro.series.items()}, default=0)
     return pl.col("date").dt.offset_by(length).dt.offset_by("-1d") + pl.duration(days=lag)
 
@@ -157,14 +181,20 @@ def test_what_files_say_later_changes_no_earlier_answer(everything: Path, tmp_pa
     """Share counts go through one more division in one of the two; everything else is equal."""
     settings, start = _settings(everything).files, date(2000, 1, 1)
     late = date(2026, 12, 31)
-    whole, part = (FilesSource(settings, data, start) for data in (everything, _known_by(cut, everything, tmp_path / "cut", settings)))
-    # Asked at the cut: a new symbol's first snapshot is in the cut files however late it is, and its company may have an earlier one.
+    whole, part = (
+        FilesSource(settings, data, start)
+        for data in (everything, _known_by(cut, everything, tmp_path / "cut", settings))
+    )
+    # Asked at the cut: a new symbol's first snapshot is in the cut files however late it is, and its company may have
+    # an earlier one.
     assert_frame_equal(part.sector_snapshots(cut), whole.sector_snapshots(cut))
     assert_frame_equal(part.membership(late), whole.membership(cut))
     assert_frame_equal(part.bars(TICKERS, start, late), whole.bars(TICKERS, start, cut))
     assert_frame_equal(part.macro(late), whole.macro(cut))
     assert_frame_equal(part.delistings(TICKERS, late), whole.delistings(TICKERS, cut))
-    known = whole.statements(TICKERS, cut).filter(pl.coalesce("published", pl.col("period_end").dt.offset_by("90d")) <= cut)
+    known = whole.statements(TICKERS, cut).filter(
+        pl.coalesce("published", pl.col("period_end").dt.offset_by("90d")) <= cut
+    )
     assert_frame_equal(part.statements(TICKERS, late), known, rel_tol=1e-15)
     assert whole.statements(TICKERS, cut)["published"].max() <= cut  # type: ignore[operator]
     assert all(len(frame) for frame in (whole.delistings(TICKERS, cut), known))
@@ -214,9 +244,14 @@ def test_events_and_disagreements_known_later_change_none_known_before(everythin
     """The bars alone: an event in the month before the cut and one in its own; what the files say later is deleted."""
     cut = date(2020, 4, 7)
     data = _known_by(cut, everything, tmp_path / "cut", _settings(everything).files)
-    graphs = [SPIN_OFFS.graph(tmp_path / str(as_of), folder, as_of) for folder, as_of in ((everything, SPIN_OFFS.as_of), (data, cut))]
+    graphs = [
+        SPIN_OFFS.graph(tmp_path / str(as_of), folder, as_of)
+        for folder, as_of in ((everything, SPIN_OFFS.as_of), (data, cut))
+    ]
     for graph, last in zip(graphs, (SPIN_OFFS.last, "2020-04"), strict=True):
-        for phase in graph.planner.sector_phases(["price_events", "price_disagreements"], "industrials", SPIN_OFFS.first, last):
+        for phase in graph.planner.sector_phases(
+            ["price_events", "price_disagreements"], "industrials", SPIN_OFFS.first, last
+        ):
             graph.materialise(phase.assets, tags=phase.range_tags)
     compared = compare_known_by(cut, *graphs)
     days = set(graphs[0].read("price_events").filter(pl.col("date") <= cut)["date"])
@@ -233,9 +268,12 @@ def test_the_cases_show_what_they_are_for(truth: Callable[[Case], Graph]) -> Non
     assert set(members.filter(pl.col("date") >= moved)["sector"]) == {"telecoms"}
     prices = move.read("prices").filter(pl.col("ticker") == "GOOGL")
     assert prices.filter(pl.col("sector") == "telecoms")["panel_from"].min() == moved
-    assert prices.filter((pl.col("sector") == "telecoms") & (pl.col("panel_from") == moved))["date"].min() == date(2019, 11, 1)
+    assert prices.filter((pl.col("sector") == "telecoms") & (pl.col("panel_from") == moved))["date"].min() == date(
+        2019, 11, 1
+    )
     left = pl.col("ticker").is_in(MOVES) & (pl.col("sector") == "it")
-    # Labels of the last days in the old sector end after the move, and holdings bought before it are carried through it.
+    # Labels of the last days in the old sector end after the move, and holdings bought before it are carried through
+    # it.
     assert move.read("labels").filter(left & (pl.col("exit_date") > moved))["date"].max() == date(2021, 4, 20)
     held = move.read("weights").filter(left & (pl.col("as_of") == date(2021, 3, 31)))
     assert len(held) >= 2
@@ -246,7 +284,9 @@ def test_the_cases_show_what_they_are_for(truth: Callable[[Case], Graph]) -> Non
     assert "LLTC" in takeover.read("weights").filter(pl.col("as_of") == date(2017, 2, 28))["ticker"]
 
 
-def test_a_range_run_equals_single_runs_byte_for_byte(truth: Callable[[Case], Graph], everything: Path, tmp_path: Path) -> None:
+def test_a_range_run_equals_single_runs_byte_for_byte(
+    truth: Callable[[Case], Graph], everything: Path, tmp_path: Path
+) -> None:
     single = MOVE.graph(tmp_path, everything, MOVE.as_of)
     shutil.copytree(truth(MOVE).profile.store.url, single.profile.store.url)
     assert single.again_month_by_month("telecoms", MOVE.first, MOVE.last) == 3 * len(single.datasets)

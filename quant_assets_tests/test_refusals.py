@@ -1,4 +1,5 @@
-"""What a run must refuse rather than compute on: unfinished months, partitions that failed their checks, sectors without bars."""
+"""What a run must refuse rather than compute on: unfinished months, partitions that failed their checks, sectors
+without bars."""
 
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,17 @@ from quant_assets.schemas import DATASETS, Dataset
 from quant_assets_tests.graph import Graph
 
 SECTOR, START = "cons_staples", {"start": "2023-01"}
-PRICES = ["universe", "ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences", "delistings", "prices"]
+PRICES = [
+    "universe",
+    "ohlcv",
+    "quarantine",
+    "price_events",
+    "price_disagreements",
+    "price_peaks",
+    "absences",
+    "delistings",
+    "prices",
+]
 
 
 def run(graph: Graph, names: list[str], first: str, last: str) -> None:
@@ -23,7 +34,8 @@ def run(graph: Graph, names: list[str], first: str, last: str) -> None:
 
 
 def test_a_month_written_while_it_ran_is_refused_by_a_later_run(tmp_path: Path) -> None:
-    """`quant run` would compute October again; the web UI runs November alone, and must not take half of October for the whole."""
+    """`quant run` would compute October again; the web UI runs November alone, and must not take half of October for
+    the whole."""
     run(Graph.at(tmp_path, as_of=date(2023, 10, 13), partitions=START), [*PRICES, "indicators"], "2023-10", "2023-10")
     later = Graph.at(tmp_path, as_of=date(2023, 11, 30), partitions=START)
     later.materialise([name for name in later.planner.order if name in PRICES], partition_key=f"2023-11|{SECTOR}")
@@ -34,7 +46,9 @@ def test_a_month_written_while_it_ran_is_refused_by_a_later_run(tmp_path: Path) 
     assert len(later.read("indicators").filter(pl.col("month") == "2023-11"))
 
 
-def test_a_partition_that_failed_a_check_is_set_aside_and_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partition_that_failed_a_check_is_set_aside_and_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     graph = Graph.at(tmp_path, as_of=date(2023, 11, 30), partitions=START)
     run(graph, PRICES[:-1], "2023-09", "2023-11")
     sound = checks.breaches

@@ -1,4 +1,5 @@
-"""Settings: which of files, environment and arguments wins, and that a mistake is one line that names the value and the remedy."""
+"""Settings: which of files, environment and arguments wins, and that a mistake is one line that names the value and the
+remedy."""
 
 import re
 from datetime import date
@@ -19,7 +20,9 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "conf"
     (folder / "profiles").mkdir(parents=True)
     (folder / "base.yaml").write_bytes((ROOT / "conf" / "base.yaml").read_bytes())
-    (folder / "profiles" / "mine.yaml").write_text("source: demo\npartitions: {start: '2020-01'}\nweights: {top_n: 7}\n")
+    (folder / "profiles" / "mine.yaml").write_text(
+        "source: demo\npartitions: {start: '2020-01'}\nweights: {top_n: 7}\n"
+    )
     monkeypatch.setenv("QUANT_CONF_DIR", str(folder))
     return folder
 
@@ -43,10 +46,15 @@ def test_the_projects_profiles_load() -> None:
 def test_a_delisting_is_not_known_before_a_close_is_stale() -> None:
     with pytest.raises(SettingsError, match=f"delisted_after_sessions.*{STALE_SESSIONS}"):
         load_settings("files", files={"delisted_after_sessions": STALE_SESSIONS - 1})
-    assert load_settings("files", files={"delisted_after_sessions": STALE_SESSIONS}).files.delisted_after_sessions == STALE_SESSIONS
+    assert (
+        load_settings("files", files={"delisted_after_sessions": STALE_SESSIONS}).files.delisted_after_sessions
+        == STALE_SESSIONS
+    )
 
 
-def test_profile_wins_over_base_environment_over_profile_arguments_over_environment(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profile_wins_over_base_environment_over_profile_arguments_over_environment(
+    conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     windows = load_settings("mine").indicators.windows
     assert load_settings("mine").weights.top_n == 7
     monkeypatch.setenv("QUANT__WEIGHTS__TOP_N", "8")
@@ -81,7 +89,11 @@ def test_profile_and_data_folder_come_from_the_environment(monkeypatch: pytest.M
 
 
 def test_storage_is_a_folder_of_the_project_or_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    for storage, url in (("/data/q", "/data/q/demo"), ("s3://bucket/prefix/", "s3://bucket/prefix/demo"), ("here", f"{ROOT}/here/demo")):
+    for storage, url in (
+        ("/data/q", "/data/q/demo"),
+        ("s3://bucket/prefix/", "s3://bucket/prefix/demo"),
+        ("here", f"{ROOT}/here/demo"),
+    ):
         monkeypatch.setenv("QUANT__STORAGE", storage)
         assert load_settings("demo").storage_url == url
 
@@ -101,7 +113,11 @@ def test_storage_is_a_folder_of_the_project_or_a_url(monkeypatch: pytest.MonkeyP
             "1",
             r"setting weights.no_such of profile 'demo' is not valid: there is no such setting.*QUANT__WEIGHTS__NO_SUCH",
         ),
-        ("QUANT__WEIGHTS__TOP_N", "many", r"setting weights.top_n .*valid integer.*conf or in the environment \(QUANT__WEIGHTS__TOP_N\)"),
+        (
+            "QUANT__WEIGHTS__TOP_N",
+            "many",
+            r"setting weights.top_n .*valid integer.*conf or in the environment \(QUANT__WEIGHTS__TOP_N\)",
+        ),
         ("QUANT__WEIGHTS__TOP_N", "0", r"setting weights.top_n .*greater than or equal to 1"),
         ("QUANT__WEIGHTS", "many", 'field "weights".*QUANT__GROUP__NAME=value, or JSON'),
         ("QUANT__LABELS__HORIZONS", "1,5", 'field "labels".*QUANT__GROUP__NAME=value, or JSON'),
@@ -110,7 +126,11 @@ def test_storage_is_a_folder_of_the_project_or_a_url(monkeypatch: pytest.MonkeyP
             "[1, 5]",
             r"weights.horizon 20 is not one of labels.horizons \(1, 5\); mend it in .*conf or in the env",
         ),
-        ("QUANT__LABELS__ENTRY_LAG", "0", r"setting labels.entry_lag .*the very close that decides.*look-ahead; use 1 or more"),
+        (
+            "QUANT__LABELS__ENTRY_LAG",
+            "0",
+            r"setting labels.entry_lag .*the very close that decides.*look-ahead; use 1 or more",
+        ),
         ("QUANT__INDICATORS__WINDOWS__TECH__MOVING_AVERAGE", "5", r"indicators\.windows.*tech"),
         ("QUANT__PARTITIONS__START", "2024-13", r"setting partitions.start "),
         ("QUANT__PARTITIONS__END", "2017-12", "setting partitions .* start 2018-01 is later than end 2017-12"),
@@ -118,7 +138,9 @@ def test_storage_is_a_folder_of_the_project_or_a_url(monkeypatch: pytest.MonkeyP
         ("QUANT__AS_OF", "tomorrow", "setting as_of "),
     ],
 )
-def test_a_mistake_in_the_environment_is_named(variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_in_the_environment_is_named(
+    variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(variable, value)
     assert re.search(message, refused("demo")), refused("demo")
 
@@ -152,5 +174,7 @@ def test_mistakes_in_the_files_are_named(conf: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_misspelt_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUANT_PROFIL", "files")
-    with pytest.raises(SettingsError, match="environment variable QUANT_PROFIL is unknown; did you mean one of QUANT_PROFILE"):
+    with pytest.raises(
+        SettingsError, match="environment variable QUANT_PROFIL is unknown; did you mean one of QUANT_PROFILE"
+    ):
         load_settings()

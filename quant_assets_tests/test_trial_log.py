@@ -109,7 +109,9 @@ def test_the_total_portfolio_counts_the_trainings_of_every_sector_once(tmp_path:
         log_at(tmp_path, training={"seed": 2}).note_training(sector, [trained(MONTHS[-1])])
     log.note_backtest(PORTFOLIO, returns(), MONTHS)
     trials = log.trials(PORTFOLIO, "2024-01", "2024-03")
-    assert len({trial.name for trial in counted(trials, MONTHS[-1])}) == 2  # the strategy, and the training that it does not use
+    assert (
+        len({trial.name for trial in counted(trials, MONTHS[-1])}) == 2
+    )  # the strategy, and the training that it does not use
     assert counted(trials, MONTHS[0]) == [trial for trial in trials if trial.kind == "strategy"]
 
 
@@ -123,7 +125,10 @@ def test_months_outside_are_not_read_but_the_trial_is_known(tmp_path: Path) -> N
     (training,) = (trial for trial in log.trials("it", "2024-03", "2024-03") if trial.kind == "training")
     assert training.measured["as_of"].unique().to_list() == [date(2023, 12, 29)]  # the newest before, and no older one
     (training,) = (trial for trial in log.trials("it", "2023-05", "2024-03") if trial.kind == "training")
-    assert training.returns(date.min, date(2023, 11, 30))["date"].len() == training.measured.filter(as_of=date(2023, 3, 31)).height
+    assert (
+        training.returns(date.min, date(2023, 11, 30))["date"].len()
+        == training.measured.filter(as_of=date(2023, 3, 31)).height
+    )
     assert names(log, last="2023-12", first="2023-12")
     assert counted(log.trials("it", "2023-01", "2023-02"), date(2023, 2, 28)) == []
 

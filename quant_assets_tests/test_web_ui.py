@@ -27,23 +27,37 @@ AS_OF = "2024-06-28"
 
 @pytest.fixture
 def web_ui(tmp_path: Path) -> Iterator[str]:
-    """`dagster dev` on a free port of the loopback address, after `dagster asset materialize` of the bars and candidates of June 2024."""
+    """`dagster dev` on a free port of the loopback address, after `dagster asset materialize` of the bars and
+    candidates of June 2024."""
     storage, home = tmp_path / "storage", tmp_path / "home"
     home.mkdir()
     shutil.copyfile(PROJECT / "conf" / "dagster.yaml", home / "dagster.yaml")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"DAGSTER_HOME": str(home), "QUANT__STORAGE": str(storage), "QUANT__AS_OF": AS_OF, "QUANT_PROFILE": "demo"}
+    environment = os.environ | {
+        "DAGSTER_HOME": str(home),
+        "QUANT__STORAGE": str(storage),
+        "QUANT__AS_OF": AS_OF,
+        "QUANT_PROFILE": "demo",
+    }
     dagster = str(Path(sys.executable).parent / "dagster")
     indicators_written(storage)
     chosen = "ohlcv,quarantine,price_events,price_disagreements,price_peaks,absences,delistings,candidates"
     first = ["asset", "materialize", "-m", "quant_assets.definitions", "--select", chosen]
-    subprocess.run([dagster, *first, "--partition", "2024-06|healthcare"], env=environment, cwd=PROJECT, check=True, capture_output=True)
+    subprocess.run(
+        [dagster, *first, "--partition", "2024-06|healthcare"],
+        env=environment,
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+    )
     command = [dagster, "dev", "-m", "quant_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
     log = (tmp_path / "log").open("wb")
     # A session of its own, so that the daemon and the code server end with it.
-    server = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    server = subprocess.Popen(
+        command, env=environment, cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 120
@@ -105,7 +119,9 @@ def test_a_partition_is_materialised_by_clicking(web_ui: str, tmp_path: Path) ->
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(30_000)
         page.goto(f"{web_ui}/assets/prices?view=partitions")
-        page.get_by_text(re.compile(r"^\d+ Partitions Selected$")).wait_for()  # before that the button knows no partitions
+        page.get_by_text(
+            re.compile(r"^\d+ Partitions Selected$")
+        ).wait_for()  # before that the button knows no partitions
         page.get_by_role("button", name="Materialize").first.click()
         dialog = page.locator("[role=dialog][aria-modal=true]")  # menus inside it are dialogs too
         dialog.get_by_placeholder(re.compile("2018-01")).fill("2024-06")

@@ -1,1 +1,3 @@
-"""Thin Dagster wiring in flow order: what each asset reads, with which window, and which domain function computes it."""
+"""Thin Dagster wiring in flow order: what each asset reads, with which window, and which domain function computes
+it.
+"""

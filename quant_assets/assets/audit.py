@@ -1,4 +1,5 @@
-"""The look-ahead audit as an asset: it runs when somebody asks for it, in the web UI or with `dagster asset materialize`.
+"""The look-ahead audit as an asset: it runs when somebody asks for it, in the web UI or with `dagster asset
+materialize`.
 
 It has no upstream assets, so that nobody who materialises one "and everything downstream" starts it.
 """
@@ -41,13 +42,18 @@ def audit_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                     "rows_compared": sum(each.compared for each in result.comparisons),
                 }
                 shown["not_tested"] = "; ".join(result.notes) or "none"
-                context.add_asset_metadata(shown | {"assets_that_fail": ", ".join(failing) or "none"}, partition_key=place)
+                context.add_asset_metadata(
+                    shown | {"assets_that_fail": ", ".join(failing) or "none"}, partition_key=place
+                )
                 for asset in dict.fromkeys(each.asset for each in result.comparisons):
                     # Beside each asset's materialisations; a check of each asset would run with every one of them.
                     said = "failed" if asset in failing else "passed"
                     context.log_event(
                         dg.AssetObservation(
-                            asset, partition=place, description=f"look-ahead audit: {said}", metadata=shown | {"no_lookahead": said}
+                            asset,
+                            partition=place,
+                            description=f"look-ahead audit: {said}",
+                            metadata=shown | {"no_lookahead": said},
                         )
                     )
                 rows = [
@@ -56,7 +62,9 @@ def audit_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                         "as_of": as_of,
                         "number": number,
                         "row_key": each.key,
-                        "deviation": each.deviation if each.deviation is not None and math.isfinite(each.deviation) else None,
+                        "deviation": each.deviation
+                        if each.deviation is not None and math.isfinite(each.deviation)
+                        else None,
                         "not_tested": "\n".join(result.notes),
                         "page_file": page,
                     }
@@ -71,19 +79,27 @@ def audit_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 
 
 def no_lookahead_check(profile: Profile) -> dg.AssetChecksDefinition:
-    """Whether the audit found nothing, and a test that compared no row is a warning; names the assets that fail and what was not tested."""
+    """Whether the audit found nothing, and a test that compared no row is a warning; names the assets that fail and
+    what was not tested.
+    """
 
-    @dg.asset_check(name="no_lookahead", asset=NAME, description="nothing of the graph depends on what became known later")
+    @dg.asset_check(
+        name="no_lookahead", asset=NAME, description="nothing of the graph depends on what became known later"
+    )
     def no_lookahead(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from quant_assets.audit.findings import TESTS
 
         keys = context.op_execution_context.partition_keys
         rows = profile.store.read(profile.every_dataset[NAME], keys).collect()
-        failures = rows.filter(pl.col("failed")).sort("sector", "as_of", pl.col("inherited_from").is_not_null(), "number")
+        failures = rows.filter(pl.col("failed")).sort(
+            "sector", "as_of", pl.col("inherited_from").is_not_null(), "number"
+        )
         roots = failures.filter(pl.col("inherited_from").is_null())
         told = [
             f"{row['sector']} {row['asset']}.{row['column'] or 'rows'} ({row['test'].replace('_', '-')}): {row['cause']}"
-            for row in roots.unique(["sector", "asset"], keep="first", maintain_order=True).head(10).iter_rows(named=True)
+            for row in roots.unique(["sector", "asset"], keep="first", maintain_order=True)
+            .head(10)
+            .iter_rows(named=True)
         ]
         # A test without a row says nothing: that is not to be taken for silence.
         empty = []
@@ -91,7 +107,9 @@ def no_lookahead_check(profile: Profile) -> dg.AssetChecksDefinition:
             tested = set(of.filter(pl.col("compared") > 0)["test"])
             if missing := [name.replace("_", "-") for name in TESTS if name not in tested]:
                 empty.append(f"{sector} {month_of(as_of)} ({', '.join(missing)})")
-        notes = list(dict.fromkeys(line for said in rows["not_tested"].unique(maintain_order=True) for line in said.splitlines()))
+        notes = list(
+            dict.fromkeys(line for said in rows["not_tested"].unique(maintain_order=True) for line in said.splitlines())
+        )
         if empty:
             told.append(f"no row was compared in {', '.join(empty[:10])}")
         if notes:
@@ -103,7 +121,9 @@ def no_lookahead_check(profile: Profile) -> dg.AssetChecksDefinition:
             metadata={
                 "not_tested": dg.MetadataValue.md("; ".join(notes) or "none"),
                 "tests_without_rows": dg.MetadataValue.md(", ".join(empty) or "none"),
-                "assets_that_fail": dg.MetadataValue.md(", ".join(failures["asset"].unique(maintain_order=True)) or "none"),
+                "assets_that_fail": dg.MetadataValue.md(
+                    ", ".join(failures["asset"].unique(maintain_order=True)) or "none"
+                ),
                 "comparisons": len(rows),
                 "rows_compared": int(rows["compared"].sum()),
             },

@@ -19,7 +19,8 @@ def describe_selections(
 ) -> None:
     """Add the figures of each partition, and to those of the last months the picture of the whole run.
 
-    Turnover against the month before the run's first is taken from what is stored; where that is nothing, it is left out.
+    Turnover against the month before the run's first is taken from what is stored; where that is nothing, it is left
+    out.
 
     Args:
         context: of the run.
@@ -44,7 +45,9 @@ def describe_selections(
             if row["members"]:
                 shares["eligible_share"] = row["eligible"] / row["members"]
             known = {name: round(value, 6) for name, value in shares.items() if value is not None}
-            context.add_asset_metadata(figures | known | (drawn if partition_key in pictured else {}), partition_key=partition_key)
+            context.add_asset_metadata(
+                figures | known | (drawn if partition_key in pictured else {}), partition_key=partition_key
+            )
 
 
 def _turnover(context: dg.AssetExecutionContext, profile: Profile, sector: str, chosen: Selection) -> pl.DataFrame:
@@ -55,7 +58,11 @@ def _turnover(context: dg.AssetExecutionContext, profile: Profile, sector: str, 
         return turnover(rows, as_ofs)
     dataset, before = DATASETS["candidates"], key(sector, shift_month(month_of(as_ofs[0]), -1))
     try:
-        stored = dataset.empty() if profile.store.missing(dataset, [before]) else profile.store.read(dataset, [before]).collect()
+        stored = (
+            dataset.empty()
+            if profile.store.missing(dataset, [before])
+            else profile.store.read(dataset, [before]).collect()
+        )
     except DatasetError as error:  # a figure for the web UI is not worth the run
         context.log.warning(f"turnover of the first month is not known: {error}")
         stored = dataset.empty()

@@ -26,7 +26,9 @@ def column_lineage(name: str, sql: str, datasets: Mapping[str, Dataset]) -> dg.T
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import build_scope
 
-    schema: dict[str, object] = {dataset.name: dict.fromkeys(dataset.loaded_schema, "unknown") for dataset in datasets.values()}
+    schema: dict[str, object] = {
+        dataset.name: dict.fromkeys(dataset.loaded_schema, "unknown") for dataset in datasets.values()
+    }
     found: dict[str, list[dg.TableColumnDep]] = {}
     try:
         tree = qualify(parse_one(sql, dialect="duckdb"), dialect="duckdb", schema=schema)
@@ -34,12 +36,15 @@ def column_lineage(name: str, sql: str, datasets: Mapping[str, Dataset]) -> dg.T
         for column in datasets[name].columns:
             nodes = lineage(column, tree, schema=schema, scope=scope, dialect="duckdb").walk()
             leaves = {
-                (node.expression.name, node.name.rpartition(".")[2].strip('"')) for node in nodes if isinstance(node.expression, exp.Table)
+                (node.expression.name, node.name.rpartition(".")[2].strip('"'))
+                for node in nodes
+                if isinstance(node.expression, exp.Table)
             }
             found[column] = [
                 dg.TableColumnDep(asset_key=dg.AssetKey(table), column_name=source)
                 for table, source in sorted(leaves)
-                if table in datasets and source in datasets[table].columns  # not functions, nor sector and month, which are in the path
+                if table in datasets
+                and source in datasets[table].columns  # not functions, nor sector and month, which are in the path
             ]
     except SqlglotError:
         return None

@@ -1,4 +1,5 @@
-"""How an asset is declared: its partitions, schema, owner, group and kinds from the registry, and the loop over sectors.
+"""How an asset is declared: its partitions, schema, owner, group and kinds from the registry, and the loop over
+sectors.
 
 No computation: the domain functions get one sector's frames at a time and return that sector's rows.
 """
@@ -83,7 +84,9 @@ def dataset_asset(
     return decorate
 
 
-def read(mapping: dg.PartitionMapping | None = None, *, absent: Literal["skip", "before", "future"] | None = None) -> dg.AssetIn:
+def read(
+    mapping: dg.PartitionMapping | None = None, *, absent: Literal["skip", "before", "future"] | None = None
+) -> dg.AssetIn:
     """An input: the same partition, or those of a mapping. `absent` is explained at `ParquetIOManager`."""
     return dg.AssetIn(partition_mapping=mapping, metadata={"absent": absent} if absent else None)
 
@@ -96,14 +99,16 @@ def run_partitions(context: dg.AssetExecutionContext) -> RunPartitions:
 def newest_keys(run: RunPartitions) -> list[str]:
     """Keys of the run's last twelve months.
 
-    What is the same for all of a run is recorded with these: once would not do, because the web UI's overview shows any one of a run's
-    partitions, and with each of hundreds it would fill the event log.
+    What is the same for all of a run is recorded with these: once would not do, because the web UI's overview shows any
+    one of a run's partitions, and with each of hundreds it would fill the event log.
     """
     months = run.months[-12:]
     return [key(sector, month) for sector in run.sectors for month in months] or list(months)
 
 
-def for_each_sector(run: RunPartitions, name: str, compute: Callable[..., pl.DataFrame], **inputs: pl.LazyFrame) -> pl.DataFrame:
+def for_each_sector(
+    run: RunPartitions, name: str, compute: Callable[..., pl.DataFrame], **inputs: pl.LazyFrame
+) -> pl.DataFrame:
     """Call `compute(sector, **frames)` with each sector's rows and stack what it returns.
 
     The frames come without `sector` and `month`; the result gets `sector` back.
@@ -116,11 +121,15 @@ def for_each_sector(run: RunPartitions, name: str, compute: Callable[..., pl.Dat
     for sector in run.sectors:
         results.append(compute(sector, **one_sector(sector, **inputs)).with_columns(sector=pl.lit(sector)))
         if results[-1].schema != results[0].schema:
-            raise DatasetError(f"dataset '{name}': {sector} gives {results[-1].schema}, the sectors before {results[0].schema}")
+            raise DatasetError(
+                f"dataset '{name}': {sector} gives {results[-1].schema}, the sectors before {results[0].schema}"
+            )
     return pl.concat(results)
 
 
 def one_sector(sector: str, **inputs: pl.LazyFrame) -> dict[str, pl.DataFrame]:
     """The rows of one sector of each input."""
-    frames = {label: frame.filter(pl.col("sector") == sector).drop("sector", "month") for label, frame in inputs.items()}
+    frames = {
+        label: frame.filter(pl.col("sector") == sector).drop("sector", "month") for label, frame in inputs.items()
+    }
     return dict(zip(frames, pl.collect_all(list(frames.values())), strict=True))

@@ -27,7 +27,9 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         kinds=["lightgbm"],
         ins={"features": read(lookback(training.window_months)), "labels": read(lookback(training.window_months))},
     )
-    def lightgbm_checkpoint(context: dg.AssetExecutionContext, features: pl.LazyFrame, labels: pl.LazyFrame) -> pl.DataFrame:
+    def lightgbm_checkpoint(
+        context: dg.AssetExecutionContext, features: pl.LazyFrame, labels: pl.LazyFrame
+    ) -> pl.DataFrame:
         run = run_partitions(context)
         decisions = [day for day in profile.decision_sessions(run) if is_training_month(day, training.cadence_months)]
 
@@ -35,7 +37,14 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             parts = [pl.DataFrame(schema=DATASETS["lightgbm_checkpoint"].schema)]
             for as_of in decisions:
                 trained = train_checkpoint(
-                    features, labels, as_of, training, settings.predictions, settings.labels.horizons, sector, profile.features.names
+                    features,
+                    labels,
+                    as_of,
+                    training,
+                    settings.predictions,
+                    settings.labels.horizons,
+                    sector,
+                    profile.features.names,
                 )
                 folder = f"lightgbm_checkpoint/{sector}/{month_of(as_of)}"
                 for item in trained:
@@ -46,14 +55,19 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 profile.trials.note_training(sector, trained)
                 rows = checkpoint_rows(trained, folder)
                 context.add_asset_metadata(
-                    {"metrics": dg.MetadataValue.md(_metrics_table(rows)), "trained_on_rows": max(item.rows for item in trained)},
+                    {
+                        "metrics": dg.MetadataValue.md(_metrics_table(rows)),
+                        "trained_on_rows": max(item.rows for item in trained),
+                    },
                     partition_key=key(sector, month_of(as_of)),
                 )
                 parts.append(rows)
             return pl.concat(parts)
 
         if not decisions:
-            context.log.info(f"no training month among {', '.join(run.months)}: training.cadence_months is {training.cadence_months}")
+            context.log.info(
+                f"no training month among {', '.join(run.months)}: training.cadence_months is {training.cadence_months}"
+            )
         return for_each_sector(run, "lightgbm_checkpoint", of_sector, features=features, labels=labels)
 
     @dataset_asset(
@@ -63,7 +77,9 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         kinds=["lightgbm"],
         ins={"features": read(), "lightgbm_checkpoint": read(lag(training.max_checkpoint_age_months))},
     )
-    def predictions(context: dg.AssetExecutionContext, features: pl.LazyFrame, lightgbm_checkpoint: pl.LazyFrame) -> pl.DataFrame:
+    def predictions(
+        context: dg.AssetExecutionContext, features: pl.LazyFrame, lightgbm_checkpoint: pl.LazyFrame
+    ) -> pl.DataFrame:
         run = run_partitions(context)
         loaded: dict[str, Model] = {}
 
@@ -92,7 +108,9 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                     parts.append(forecast(rows, models, settings.predictions))
             return pl.concat(parts)
 
-        return for_each_sector(run, "predictions", of_sector, features=features, lightgbm_checkpoint=lightgbm_checkpoint)
+        return for_each_sector(
+            run, "predictions", of_sector, features=features, lightgbm_checkpoint=lightgbm_checkpoint
+        )
 
     return [lightgbm_checkpoint, predictions]
 

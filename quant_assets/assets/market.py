@@ -1,4 +1,6 @@
-"""Raw data by sector and month: universe and its coverage, bars and what is missing or refused, adjusted prices, statements, macro."""
+"""Raw data by sector and month: universe and its coverage, bars and what is missing or refused, adjusted prices,
+statements, macro.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +36,10 @@ def reconciled(compared: pl.DataFrame) -> dict[str, dg.MetadataValue]:
         f"| {100.0 * row['worst']:+.2f} | {row['worst_date']} |"
         for row in tickers.head(40).iter_rows(named=True)
     ]
-    head = ["| ticker | provider | other provider | bars | disagreements | worst, points | on |", "|---|---|---|---|---|---|---|"]
+    head = [
+        "| ticker | provider | other provider | bars | disagreements | worst, points | on |",
+        "|---|---|---|---|---|---|---|",
+    ]
     return {
         "bars_compared": dg.MetadataValue.int(len(compared)),
         "disagreements": dg.MetadataValue.int(int(tickers["disagreements"].sum())),
@@ -71,7 +76,8 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def bars(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pl.DataFrame]]:
-        # The factors, peaks, last bars and last prices are carried from the first bar, so one reading of the history feeds all of them.
+        # The factors, peaks, last bars and last prices are carried from the first bar, so one reading of the history
+        # feeds all of them.
         run = RunPartitions.from_keys(context.partition_keys)
         through = profile.through(run)
         days = sessions(start, through)
@@ -83,7 +89,10 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         # The files are read once for all sectors of the run, which are several only where the months are few.
         panels = [membership.panel_tickers(snapshots, sector, through) for sector in run.sectors]
         every_ticker = sorted({ticker for tickers in panels for ticker in tickers})
-        given, ended = profile.source.bars(every_ticker, start, through), profile.source.delistings(every_ticker, through)
+        given, ended = (
+            profile.source.bars(every_ticker, start, through),
+            profile.source.delistings(every_ticker, through),
+        )
         companies = company_bars(given, ended, days, settings.files)
         compared = companies.compared.filter(pl.col("date").is_between(run.first_day, run.last_day))
         decisions = profile.decision_sessions(run)
@@ -92,16 +101,20 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             panel = sector_bars(companies, snapshots, sector, days)
             history, gone = panel.ohlcv, ended.filter(pl.col("ticker").is_in(tickers))
             own, expected = of_tickers(given, tickers), membership.members(members, snapshots, sector, asked)
-            # Of a ticker that moved in after its end there is no delisting here: the run of the month itself would not know it either.
+            # Of a ticker that moved in after its end there is no delisting here: the run of the month itself would not
+            # know it either.
             heard = place(gone, snapshots, sector, days, "known_at").filter(pl.col("panel_from") == pl.col("known_at"))
             heard = heard.filter(pl.col("known_at").is_between(run.first_day, run.last_day)).select(gone.columns)
             rows_of = {
                 **panel._asdict(),
                 "price_peaks": peaks(adjust(history), days, decisions),
-                "absences": absences(expected, history, own, panel.quarantine, gone, entries(snapshots, sector, days), decisions),
+                "absences": absences(
+                    expected, history, own, panel.quarantine, gone, entries(snapshots, sector, days), decisions
+                ),
                 "delistings": with_returns(heard, history, settings.delistings),
             }
-            # Only what the run asks for leaves this function: all sectors' histories together would not fit into memory.
+            # Only what the run asks for leaves this function: all sectors' histories together would not fit into
+            # memory.
             return {name: dated(name, rows).with_columns(sector=pl.lit(sector)) for name, rows in rows_of.items()}
 
         def dated(name: str, rows: pl.DataFrame) -> pl.DataFrame:
@@ -118,7 +131,10 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 refused[key(sector, month)] = dict(zip(found["reason"], found["len"], strict=True))
         for partition_key, reasons in refused.items():
             context.add_asset_metadata(
-                {"bars_refused": sum(reasons.values()), **{f"refused_{reason}": count for reason, count in sorted(reasons.items())}},
+                {
+                    "bars_refused": sum(reasons.values()),
+                    **{f"refused_{reason}": count for reason, count in sorted(reasons.items())},
+                },
                 asset_key=dg.AssetKey("ohlcv"),
                 partition_key=partition_key,
             )
@@ -130,7 +146,11 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     def universe_coverage(context: dg.AssetExecutionContext) -> pl.DataFrame:
         run = run_partitions(context)
         through, decisions = profile.through(run), profile.decision_sessions(run)
-        members, snapshots, days = profile.source.membership(through), profile.source.sector_snapshots(through), sessions(start, through)
+        members, snapshots, days = (
+            profile.source.membership(through),
+            profile.source.sector_snapshots(through),
+            sessions(start, through),
+        )
         counted = membership.coverage_sessions(days, decisions)
         held = profile.source.held(members["ticker"].unique().to_list(), counted)
         return membership.coverage(members, snapshots, held, run.sectors, days, decisions)

@@ -1,4 +1,6 @@
-"""The operations report by sector and month: its figures as rows, its page as an artifact, its picture in the web UI."""
+"""The operations report by sector and month: its figures as rows, its page as an artifact, its picture in the web
+UI.
+"""
 
 import base64
 
@@ -13,7 +15,16 @@ from quant_assets.reporting.report_data import ReportFrames, gather
 from quant_assets.schemas import DATASETS
 
 GROUP = "operations"
-_HISTORY = ("candidates", "weights", "backtest", "predictions", "labels", "regime_state", "lightgbm_checkpoint", "quarantine")
+_HISTORY = (
+    "candidates",
+    "weights",
+    "backtest",
+    "predictions",
+    "labels",
+    "regime_state",
+    "lightgbm_checkpoint",
+    "quarantine",
+)
 _OF_THE_MONTH = ("absences", "universe_coverage")
 
 
@@ -21,10 +32,16 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the operations group."""
     settings = profile.settings
     # The plots show the track that exists: months before the first run are not computed for the sake of a picture.
-    back = read(lookback(settings.report.history_months - 1 + settings.training.max_checkpoint_age_months), absent="before")
+    back = read(
+        lookback(settings.report.history_months - 1 + settings.training.max_checkpoint_age_months), absent="before"
+    )
 
     @dataset_asset(
-        profile, "ops_report", group=GROUP, kinds=["html"], ins=dict.fromkeys(_HISTORY, back) | dict.fromkeys(_OF_THE_MONTH, read())
+        profile,
+        "ops_report",
+        group=GROUP,
+        kinds=["html"],
+        ins=dict.fromkeys(_HISTORY, back) | dict.fromkeys(_OF_THE_MONTH, read()),
     )
     def ops_report(
         context: dg.AssetExecutionContext,
@@ -45,9 +62,14 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 
         def of_sector(sector: str, **frames: pl.DataFrame) -> pl.DataFrame:
             parts = [pl.DataFrame(schema=DATASETS["ops_report"].schema)]
-            content = ReportFrames(checkpoint=frames.pop("lightgbm_checkpoint"), coverage=frames.pop("universe_coverage"), **frames)
-            # Each report counts what had been tried by its own as_of; what it found in the log is recorded beside its inputs.
-            trials = profile.trials.trials(sector, shift_month(run.months[0], 1 - settings.report.history_months), run.months[-1])
+            content = ReportFrames(
+                checkpoint=frames.pop("lightgbm_checkpoint"), coverage=frames.pop("universe_coverage"), **frames
+            )
+            # Each report counts what had been tried by its own as_of; what it found in the log is recorded beside its
+            # inputs.
+            trials = profile.trials.trials(
+                sector, shift_month(run.months[0], 1 - settings.report.history_months), run.months[-1]
+            )
             for as_of in profile.decision_sessions(run):
                 report = gather(sector, as_of, content, settings.report, horizon, trials, settings.statistics)
                 name = f"ops_report/{sector}/{month_of(as_of)}/report.html"

@@ -1,4 +1,6 @@
-"""Decisions and what came of them: regime, sector weights and backtest, and the total portfolio over the sectors by month."""
+"""Decisions and what came of them: regime, sector weights and backtest, and the total portfolio over the sectors by
+month.
+"""
 
 from collections.abc import Mapping
 
@@ -47,7 +49,8 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         return RunPartitions(run.sectors, tuple(month_range(first, run.months[-1])))
 
     def figures(scope: str, frame: pl.DataFrame, run: RunPartitions) -> Mapping[str, float | None]:
-        """Note the trial; figures of the run's sessions for the web UI, rounded for reading, with what stands beside a Sharpe ratio.
+        """Note the trial; figures of the run's sessions for the web UI, rounded for reading, with what stands beside a
+        Sharpe ratio.
 
         As in the operations report, the cash before the first execution is no part of them.
         """
@@ -79,10 +82,14 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     ) -> pl.DataFrame:
         run = run_partitions(context)
 
-        def of_sector(sector: str, candidates: pl.DataFrame, predictions: pl.DataFrame, indicators: pl.DataFrame) -> pl.DataFrame:
+        def of_sector(
+            sector: str, candidates: pl.DataFrame, predictions: pl.DataFrame, indicators: pl.DataFrame
+        ) -> pl.DataFrame:
             return sector_weights(candidates, predictions, indicators, profile.decision_sessions(run), settings.weights)
 
-        return for_each_sector(run, "weights", of_sector, candidates=candidates, predictions=predictions, indicators=indicators)
+        return for_each_sector(
+            run, "weights", of_sector, candidates=candidates, predictions=predictions, indicators=indicators
+        )
 
     @dataset_asset(
         profile,
@@ -117,8 +124,12 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 benchmark_members=universe,
             )
 
-        result = for_each_sector(run, "backtest", of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe)
-        context.add_output_metadata({sector: figures(sector, result.filter(pl.col("sector") == sector), run) for sector in run.sectors})
+        result = for_each_sector(
+            run, "backtest", of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe
+        )
+        context.add_output_metadata(
+            {sector: figures(sector, result.filter(pl.col("sector") == sector), run) for sector in run.sectors}
+        )
         return result
 
     @dataset_asset(
@@ -128,11 +139,15 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         kinds=["polars"],
         ins={"weights": read(all_sectors(), absent="skip"), "regime_state": read(all_sectors(), absent="skip")},
     )
-    def portfolio_weights(context: dg.AssetExecutionContext, weights: pl.LazyFrame, regime_state: pl.LazyFrame) -> pl.DataFrame:
+    def portfolio_weights(
+        context: dg.AssetExecutionContext, weights: pl.LazyFrame, regime_state: pl.LazyFrame
+    ) -> pl.DataFrame:
         run = run_partitions(context)
         sectors = weights.select("sector").unique().collect()["sector"].sort().to_list()
         context.add_output_metadata({"sectors_with_weights": ", ".join(sectors) or "none"})
-        return total_portfolio(weights.collect(), regime_state.collect(), profile.decision_sessions(run), settings.portfolio)
+        return total_portfolio(
+            weights.collect(), regime_state.collect(), profile.decision_sessions(run), settings.portfolio
+        )
 
     @dataset_asset(
         profile,
@@ -145,15 +160,21 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         },
     )
     def portfolio_backtest(
-        context: dg.AssetExecutionContext, portfolio_weights: pl.LazyFrame, prices: pl.LazyFrame, delistings: pl.LazyFrame
+        context: dg.AssetExecutionContext,
+        portfolio_weights: pl.LazyFrame,
+        prices: pl.LazyFrame,
+        delistings: pl.LazyFrame,
     ) -> pl.DataFrame:
         run = run_partitions(context)
         held: dict[str, set[str]] = {}
         for sector, decided in portfolio_weights.select("sector", "month").unique().collect().iter_rows():
-            held.setdefault(sector, set()).update(month_range(decided, min(shift_month(decided, holding_months), run.months[-1])))
+            held.setdefault(sector, set()).update(
+                month_range(decided, min(shift_month(decided, holding_months), run.months[-1]))
+            )
         keys = [key(sector, month) for sector, months in held.items() for month in months]
         those = pl.any_horizontal(
-            pl.lit(False), *((pl.col("sector") == sector) & pl.col("month").is_in(sorted(months)) for sector, months in held.items())
+            pl.lit(False),
+            *((pl.col("sector") == sector) & pl.col("month").is_in(sorted(months)) for sector, months in held.items()),
         )
 
         def bars(name: str, frame: pl.LazyFrame) -> pl.DataFrame:

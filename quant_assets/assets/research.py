@@ -1,11 +1,20 @@
-"""What factors were worth: statistics by sector and month, tear sheets over years with a page each, and the market's by month."""
+"""What factors were worth: statistics by sector and month, tear sheets over years with a page each, and the market's by
+month.
+"""
 
 import base64
 
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.declare import ACROSS_SECTORS, dataset_asset, for_each_sector, newest_keys, read, run_partitions
+from quant_assets.assets.declare import (
+    ACROSS_SECTORS,
+    dataset_asset,
+    for_each_sector,
+    newest_keys,
+    read,
+    run_partitions,
+)
 from quant_assets.assets.signals import panel_sessions
 from quant_assets.backtest.factor_summary import Summary, market_rows, summaries
 from quant_assets.backtest.factors import SCORES, complete_after
@@ -26,7 +35,9 @@ def research_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     months = months_covering(complete_after(max(settings.labels.horizons), entry_lag))
     market = "Simulated market" if settings.source == "demo" else None
     scored = DATASETS["candidates"].columns
-    meanings = {feature.name: feature.meaning for feature in profile.features.features} | {name: scored[name].meaning for name in SCORES}
+    meanings = {feature.name: feature.meaning for feature in profile.features.features} | {
+        name: scored[name].meaning for name in SCORES
+    }
     # Scores and forecasts of the months before are judged as far as they exist: no run is made for their sake.
     required, optional = read(lookback(months)), read(lookback(months), absent="before")
 
@@ -48,7 +59,11 @@ def research_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         days = panel_sessions(profile, run, months)
 
         def of_sector(
-            sector: str, features: pl.DataFrame, labels: pl.DataFrame, indicators: pl.DataFrame, predictions: pl.DataFrame
+            sector: str,
+            features: pl.DataFrame,
+            labels: pl.DataFrame,
+            indicators: pl.DataFrame,
+            predictions: pl.DataFrame,
         ) -> pl.DataFrame:
             return compute_statistics(
                 features,
@@ -65,7 +80,13 @@ def research_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             )
 
         return for_each_sector(
-            run, "factor_statistics", of_sector, features=features, labels=labels, indicators=indicators, predictions=predictions
+            run,
+            "factor_statistics",
+            of_sector,
+            features=features,
+            labels=labels,
+            indicators=indicators,
+            predictions=predictions,
         )
 
     @dataset_asset(
@@ -84,7 +105,9 @@ def research_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             sheets = summaries(factor_statistics, profile.decision_sessions(run), settings.factors.history_months)
             for sheet in sheets:
                 name = f"factor_tear_sheet/{sector}/{month_of(sheet.as_of)}/factors.html"
-                profile.store.write_artifact(name, render(sheet, SECTOR_NAMES[sector], horizon, entry_lag, meanings, market))
+                profile.store.write_artifact(
+                    name, render(sheet, SECTOR_NAMES[sector], horizon, entry_lag, meanings, market)
+                )
                 parts.append(sheet.rows.with_columns(page_file=pl.lit(name)))
             keys = [each for each in (key(sector, month_of(sheet.as_of)) for sheet in sheets) if each in shown]
             if keys:
@@ -105,7 +128,10 @@ def research_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 
         picture = base64.b64encode(strongest_png(best, title)).decode()
         lines = ["| factor | IC | t | months |", "|---|---|---|---|"]
-        lines += [f"| {name} | {ic:+.3f} | {t:+.1f} | {n} |" for name, ic, t, n in best.select("factor", "ic", "ic_t", "months").rows()]
+        lines += [
+            f"| {name} | {ic:+.3f} | {t:+.1f} | {n} |"
+            for name, ic, t, n in best.select("factor", "ic", "ic_t", "months").rows()
+        ]
         text = f"![IC of the strongest factors](data:image/png;base64,{picture})\n\n" + "\n".join(lines)
         for each in keys:
             context.add_asset_metadata({"strongest_factors": dg.MetadataValue.md(text)}, partition_key=each)
@@ -124,7 +150,9 @@ def research_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         for as_of in profile.decision_sessions(run_partitions(context)):
             name = f"market_tear_sheet/{month_of(as_of)}/factors.html"
             of_day = pl.col("as_of") == as_of
-            profile.store.write_artifact(name, render_market(as_of, rows.filter(of_day), sheets.filter(of_day), horizon, market))
+            profile.store.write_artifact(
+                name, render_market(as_of, rows.filter(of_day), sheets.filter(of_day), horizon, market)
+            )
             context.add_asset_metadata({"page": profile.store.artifact_url(name)}, partition_key=month_of(as_of))
             parts.append(rows.filter(of_day).with_columns(page_file=pl.lit(name)))
         return pl.concat(parts)

@@ -15,7 +15,17 @@ from quant_assets.features.features import features as compute_features
 from quant_assets.features.labels import forward_sessions
 from quant_assets.features.labels import labels as compute_labels
 from quant_assets.market.calendar import sessions
-from quant_assets.partitions import RunPartitions, all_sectors, forward, lag, lookback, month_end, month_start, months_covering, shift_month
+from quant_assets.partitions import (
+    RunPartitions,
+    all_sectors,
+    forward,
+    lag,
+    lookback,
+    month_end,
+    month_start,
+    months_covering,
+    shift_month,
+)
 from quant_assets.profile import Profile
 from quant_assets.signals.garch import GarchCounts
 from quant_assets.signals.indicators import indicators as compute_indicators
@@ -59,7 +69,9 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 
         result = for_each_sector(run, "indicators", of_sector, prices=prices, universe=universe)
         totals = (sum(counts) for counts in zip(*fits, strict=True))
-        context.add_output_metadata({f"garch_ticker_months_{name}": total for name, total in zip(GarchCounts._fields, totals, strict=True)})
+        context.add_output_metadata(
+            {f"garch_ticker_months_{name}": total for name, total in zip(GarchCounts._fields, totals, strict=True)}
+        )
         return result
 
     @dataset_asset(profile, "candidates", group=GROUP, kinds=["polars"], ins={"indicators": read(), "universe": read()})
@@ -100,14 +112,32 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         days = panel_sessions(profile, run, feature_months)
 
         def of_sector(
-            sector: str, prices: pl.DataFrame, price_peaks: pl.DataFrame, fundamentals: pl.DataFrame, universe: pl.DataFrame
+            sector: str,
+            prices: pl.DataFrame,
+            price_peaks: pl.DataFrame,
+            fundamentals: pl.DataFrame,
+            universe: pl.DataFrame,
         ) -> pl.DataFrame:
             return compute_features(
-                prices, price_peaks, fundamentals, universe, profile.features, settings.fundamentals, days, run.first_day, run.last_day
+                prices,
+                price_peaks,
+                fundamentals,
+                universe,
+                profile.features,
+                settings.fundamentals,
+                days,
+                run.first_day,
+                run.last_day,
             )
 
         return for_each_sector(
-            run, "features", of_sector, prices=prices, price_peaks=price_peaks, fundamentals=fundamentals, universe=universe
+            run,
+            "features",
+            of_sector,
+            prices=prices,
+            price_peaks=price_peaks,
+            fundamentals=fundamentals,
+            universe=universe,
         )
 
     @dataset_asset(
@@ -121,12 +151,18 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             "universe": read(),
         },
     )
-    def labels(context: dg.AssetExecutionContext, prices: pl.LazyFrame, delistings: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
+    def labels(
+        context: dg.AssetExecutionContext, prices: pl.LazyFrame, delistings: pl.LazyFrame, universe: pl.LazyFrame
+    ) -> pl.DataFrame:
         run = run_partitions(context)
         days = panel_sessions(profile, run, 0, label_months)
 
-        def of_sector(sector: str, prices: pl.DataFrame, delistings: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            return compute_labels(prices, delistings, universe, settings.labels, days, profile.last_session(), run.first_day, run.last_day)
+        def of_sector(
+            sector: str, prices: pl.DataFrame, delistings: pl.DataFrame, universe: pl.DataFrame
+        ) -> pl.DataFrame:
+            return compute_labels(
+                prices, delistings, universe, settings.labels, days, profile.last_session(), run.first_day, run.last_day
+            )
 
         return for_each_sector(run, "labels", of_sector, prices=prices, delistings=delistings, universe=universe)
 
@@ -142,7 +178,9 @@ def _market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         @dataset_asset(profile, "market_features", group=ACROSS_SECTORS, kinds=["numba"], ins=every)
         def market_features(context: dg.AssetExecutionContext, features: pl.LazyFrame) -> pl.DataFrame:
             names = dict.fromkeys(each.inputs[0] for each in library.market)
-            return compute_market_features(features.select("sector", "ticker", "date", *names).collect(), library.market)
+            return compute_market_features(
+                features.select("sector", "ticker", "date", *names).collect(), library.market
+            )
 
         assets.append(market_features)
     if library.breadth:

@@ -1,7 +1,8 @@
 """SQL models of `dbt_like_sql/`: SELECT only, run by DuckDB, one asset each, dependencies read from the SQL itself.
 
-A model may take parameters: `$decision_sessions`, a list of the run's decision sessions, and settings as `$group__name`, for example
-`$candidates__long_fraction`. The tests in its header are in `declared_tests`, the lineage of its columns in `column_lineage`.
+A model may take parameters: `$decision_sessions`, a list of the run's decision sessions, and settings as
+`$group__name`, for example `$candidates__long_fraction`. The tests in its header are in `declared_tests`, the lineage
+of its columns in `column_lineage`.
 """
 
 import json
@@ -62,7 +63,8 @@ def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
     """Parse a SQL model with DuckDB's own parser.
 
     Raises:
-        SettingsError: the file is not one SELECT, reads something that is not a dataset, fills none, or has a test that is none.
+        SettingsError: the file is not one SELECT, reads something that is not a dataset, fills none, or has a test that
+            is none.
 
     """
     text = path.read_text(encoding="utf-8")
@@ -79,7 +81,9 @@ def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
     functions = {node["function"]["function_name"] for node in nodes if node.get("type") == "TABLE_FUNCTION"} - _PURE
     unknown = sorted(named - set(datasets)) + sorted(f"{name}()" for name in functions)
     if unknown:
-        raise SettingsError(f"{path} reads {', '.join(unknown)}, which is not a dataset; datasets are {', '.join(datasets)}")
+        raise SettingsError(
+            f"{path} reads {', '.join(unknown)}, which is not a dataset; datasets are {', '.join(datasets)}"
+        )
     if path.stem not in datasets:
         raise SettingsError(f"{path}: declare dataset '{path.stem}' with its columns in quant_assets/schemas")
     parameters = tuple(sorted(duckdb.extract_statements(text)[0].named_parameters))
@@ -123,20 +127,26 @@ def sql_assets(profile: Profile, models: list[SqlModel]) -> list[dg.AssetsDefini
 def _sql_asset(profile: Profile, model: SqlModel) -> dg.AssetsDefinition:
     dataset = profile.datasets[model.name]
 
-    @dataset_asset(profile, model.name, group=GROUP, kinds=["duckdb", "sql"], ins={name: read() for name in model.reads})
+    @dataset_asset(
+        profile, model.name, group=GROUP, kinds=["duckdb", "sql"], ins={name: read() for name in model.reads}
+    )
     def sql_model(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
         shown: dict[str, Any] = {"sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```")}
         lineage = column_lineage(model.name, model.sql, profile.datasets)
         if lineage is None:
-            context.log.warning("sqlglot does not understand this SQL, which DuckDB does: the run goes on without lineage of columns")
+            context.log.warning(
+                "sqlglot does not understand this SQL, which DuckDB does: the run goes on without lineage of columns"
+            )
         else:
             # The open-source web UI does not draw the first, so the second says it in words.
             shown |= {"dagster/column_lineage": lineage, "columns_from": dg.MetadataValue.md(lineage_table(lineage))}
         for partition_key in newest_keys(run):
             context.add_asset_metadata(shown, partition_key=partition_key)
         values = parameter_values(model, profile.settings, profile.decision_sessions(run))
-        return execute(model, values, **{name: frame.collect() for name, frame in inputs.items()}).cast(dataset.empty().schema)
+        return execute(model, values, **{name: frame.collect() for name, frame in inputs.items()}).cast(
+            dataset.empty().schema
+        )
 
     return sql_model
 

@@ -1,1 +1,3 @@
-"""The look-ahead audit: the real assets computed again on altered inputs, and what of their rows changed that must not."""
+"""The look-ahead audit: the real assets computed again on altered inputs, and what of their rows changed that must
+not.
+"""

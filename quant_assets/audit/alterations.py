@@ -1,7 +1,8 @@
-"""What becomes of the rows of an input: cut off, replaced by other valid values, shuffled, or without a ticker. Reading is not here.
+"""What becomes of the rows of an input: cut off, replaced by other valid values, shuffled, or without a ticker. Reading
+is not here.
 
-An alteration is told of each row when it became known (`KNOWN`) and of which day it speaks (`EVENT`). It is a function of the row and
-the seed alone, so any part of an input is altered as the whole is.
+An alteration is told of each row when it became known (`KNOWN`) and of which day it speaks (`EVENT`). It is a function
+of the row and the seed alone, so any part of an input is altered as the whole is.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,16 @@ Kind = Literal["bars", "held", "snapshots", "membership", "delistings", "stateme
 #: Dates that a row comes with: when it became known (null counts as known), and of which day or period it speaks.
 KNOWN, EVENT = "__known", "__event"
 
-_FIGURES = ("revenue", "gross_profit", "operating_income", "net_income", "total_assets", "total_equity", "total_debt", "shares")
+_FIGURES = (
+    "revenue",
+    "gross_profit",
+    "operating_income",
+    "net_income",
+    "total_assets",
+    "total_equity",
+    "total_debt",
+    "shares",
+)
 
 
 class Alteration(Protocol):
@@ -27,7 +37,8 @@ class Alteration(Protocol):
 
         Args:
             kind: what they are.
-            rows: columns as in `sources.base` or as files have them under the same names (some may be missing), `KNOWN` and `EVENT`.
+            rows: columns as in `sources.base` or as files have them under the same names (some may be missing), `KNOWN`
+                and `EVENT`.
 
         """
 
@@ -41,15 +52,20 @@ class Truncated:
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rows known by the cut; an end of a membership after it is not known."""
         known = rows.filter(~_after(self.cut))
-        return known.with_columns(end_date=pl.when(pl.col("end_date") <= self.cut).then("end_date")) if kind == "membership" else known
+        return (
+            known.with_columns(end_date=pl.when(pl.col("end_date") <= self.cut).then("end_date"))
+            if kind == "membership"
+            else known
+        )
 
 
 @dataclass(frozen=True)
 class Perturbed:
     """Everything that became known after the cut is replaced by random values that a market could have.
 
-    Prices keep their order (high >= open, close >= low > 0); some bars are missing, some tickers stop trading, some split or pay a
-    dividend; figures and observations are scaled; tickers change their sector, join the index or leave it.
+    Prices keep their order (high >= open, close >= low > 0); some bars are missing, some tickers stop trading, some
+    split or pay a dividend; figures and observations are scaled; tickers change their sector, join the index or leave
+    it.
 
     Attributes:
         cut: last day that stays as it is.
@@ -77,14 +93,18 @@ class Perturbed:
             return self._snapshots(rows.collect(), later).lazy()
         if kind == "delistings":
             other = pl.when(self._uniform(30, "ticker") < 0.5).then(pl.lit("failure")).otherwise(pl.lit("takeover"))
-            return rows.with_columns(reason=pl.when(later & pl.col("successor").is_null()).then(other).otherwise("reason"))
+            return rows.with_columns(
+                reason=pl.when(later & pl.col("successor").is_null()).then(other).otherwise("reason")
+            )
         scaled = ("value",) if kind == "macro" else tuple(name for name in _FIGURES if name in rows.collect_schema())
         # Not by version: a restated share count keeps its ratio to the one before, which tells the splits in between.
         row = ("series_id", "period") if kind == "macro" else ("ticker", "period_end")
         factors = {name: 0.5 + self._uniform(40 + place, *row) for place, name in enumerate(scaled)}
         if "shares" in factors:  # halved or doubled, so that the ratio keeps its last bit
             factors["shares"] = pl.when(factors["shares"] < 1.0).then(0.5).otherwise(2.0)
-        return rows.with_columns(pl.when(later).then(pl.col(name) * factor).otherwise(name).alias(name) for name, factor in factors.items())
+        return rows.with_columns(
+            pl.when(later).then(pl.col(name) * factor).otherwise(name).alias(name) for name, factor in factors.items()
+        )
 
     def stops(self) -> pl.Expr:
         """The day after which a ticker has no bars any more; null for most."""
@@ -112,11 +132,14 @@ class Perturbed:
         }
         changed = {name: value for name, value in values.items() if name in names}
         return rows.with_columns(
-            pl.when(later & pl.col(name).is_not_null()).then(value).otherwise(name).alias(name) for name, value in changed.items()
+            pl.when(later & pl.col(name).is_not_null()).then(value).otherwise(name).alias(name)
+            for name, value in changed.items()
         )
 
     def _membership(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
-        ends = (pl.col("end_date").is_null() | (pl.col("end_date") > self.cut)) & (self._uniform(50, "ticker", "start_date") < 0.3)
+        ends = (pl.col("end_date").is_null() | (pl.col("end_date") > self.cut)) & (
+            self._uniform(50, "ticker", "start_date") < 0.3
+        )
         days = pl.duration(days=(3.0 + 60.0 * self._uniform(51, "ticker")).cast(pl.Int64))
         end = pl.max_horizontal(pl.lit(self.cut) + days, pl.col("start_date") + pl.duration(days=20))
         last = pl.col("start_date") == pl.col("start_date").max().over("ticker")
@@ -141,7 +164,9 @@ class Perturbed:
         newest = rows.filter(fits).sort("ticker", "known_at").unique("ticker", keep="last", maintain_order=True)
         new = newest.with_columns(sector=elsewhere, known_at=day)
         taken = rows.select("ticker", "known_at")
-        return pl.concat([moved, new.join(taken, on=["ticker", "known_at"], how="anti")]).sort("ticker", "known_at", maintain_order=True)
+        return pl.concat([moved, new.join(taken, on=["ticker", "known_at"], how="anti")]).sort(
+            "ticker", "known_at", maintain_order=True
+        )
 
     def _uniform(self, number: int, *names: str) -> pl.Expr:
         """A number in [0, 1) for each row, by these columns alone."""
@@ -150,7 +175,9 @@ class Perturbed:
 
 @dataclass(frozen=True)
 class Shuffled:
-    """The same rows in another order; rows of one key keep theirs, because the order may say which of them came first."""
+    """The same rows in another order; rows of one key keep theirs, because the order may say which of them came
+    first.
+    """
 
     seed: int = 1
 

@@ -1,7 +1,8 @@
-"""Parts of an audit, one after the other in this process, or beside each other in several: whole parts, or the runs of each part.
+"""Parts of an audit, one after the other in this process, or beside each other in several: whole parts, or the runs of
+each part.
 
-Where parts are fewer than processes, a part's altered runs go to whichever process is free, as soon as the input as it is has been
-computed for their months.
+Where parts are fewer than processes, a part's altered runs go to whichever process is free, as soon as the input as it
+is has been computed for their months.
 """
 
 import contextlib
@@ -70,7 +71,9 @@ def _beside(chosen: Sequence[Part], workers: int, progress: Progress) -> list[Au
         def show(what: str) -> None:
             progress(what, sum(each[0] for each in steps.values()), sum(each[1] for each in steps.values()))
 
-        def submit(owner: "_Whole | _Divided", function: Callable[..., Any], what: str, *arguments: Any) -> "Future[Any]":
+        def submit(
+            owner: "_Whole | _Divided", function: Callable[..., Any], what: str, *arguments: Any
+        ) -> "Future[Any]":
             number = len(owners)
             future = pool.submit(_in_worker, function, what, told, number, *arguments)
             owners[future], steps[number] = (number, owner), (0, 1)
@@ -79,7 +82,9 @@ def _beside(chosen: Sequence[Part], workers: int, progress: Progress) -> list[Au
         whole = len(chosen) >= workers
         works = [_Whole(part) if whole else _Divided(part, folder / str(number)) for number, part in enumerate(chosen)]
         try:
-            pending = {future for work in works for future in work.begin(lambda *given, work=work: submit(work, *given))}
+            pending = {
+                future for work in works for future in work.begin(lambda *given, work=work: submit(work, *given))
+            }
             while pending:
                 finished, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in finished:
@@ -96,7 +101,9 @@ def _beside(chosen: Sequence[Part], workers: int, progress: Progress) -> list[Au
             show("done")
             return [work.result() for work in works]
         except BrokenProcessPool:
-            raise RunFailedError("a process was killed, perhaps for want of memory; audit again with fewer --workers") from None
+            raise RunFailedError(
+                "a process was killed, perhaps for want of memory; audit again with fewer --workers"
+            ) from None
         finally:
             pool.shutdown(cancel_futures=True)
             shutil.rmtree(folder, ignore_errors=True)
@@ -144,8 +151,13 @@ class _Divided:
             self._trials, self._notes, controls = self._plan.result()
             self._windows = windows(self._trials)
             started = self._next_window(submit, {})
-            self._fresh = {place: self._run(_alter, place, submit) for place, each in enumerate(self._trials) if each.fresh}
-            self._controls = {name: submit(_control, f"{name}: {', '.join(self._part.sectors)}", self._part, name) for name in controls}
+            self._fresh = {
+                place: self._run(_alter, place, submit) for place, each in enumerate(self._trials) if each.fresh
+            }
+            self._controls = {
+                name: submit(_control, f"{name}: {', '.join(self._part.sectors)}", self._part, name)
+                for name in controls
+            }
             return [*started, *self._fresh.values(), *self._controls.values()]
         if finished is self._base:
             keys, window = finished.result(), self._windows.pop(0)
@@ -168,7 +180,9 @@ class _Divided:
     def _next_window(self, submit: Submit, keys: Keys) -> "list[Future[Any]]":
         if not self._windows:
             return []
-        self._base = submit(_compute, f"input as it is, {self._windows[0][0]}", self._part, self._folder, self._windows[0], keys)
+        self._base = submit(
+            _compute, f"input as it is, {self._windows[0][0]}", self._part, self._folder, self._windows[0], keys
+        )
         return [self._base]
 
     def _judge_fresh(self, submit: Submit) -> "list[Future[Any]]":
@@ -176,17 +190,22 @@ class _Divided:
         if self._keys is None:
             return []
         ready = [place for place, future in self._fresh.items() if future.done() and place not in self._judged]
-        self._judged |= {place: self._run(_judge, place, submit, self._keys, self._fresh[place].result()) for place in ready}
+        self._judged |= {
+            place: self._run(_judge, place, submit, self._keys, self._fresh[place].result()) for place in ready
+        }
         return [self._judged[place] for place in ready]
 
     def _run(self, function: Callable[..., Any], place: int, submit: Submit, *arguments: Any) -> "Future[Any]":
         return submit(function, self._trials[place].label, self._part, self._folder, self._trials[place], *arguments)
 
 
-# --- In a worker --------------------------------------------------------------------------------------------------------------------------
+# --- In a worker
+# --------------------------------------------------------------------------------------------------------------------------
 
 
-def _in_worker(function: Callable[..., Any], what: str, told: "Queue[tuple[int, str, int, int]]", number: int, *arguments: Any) -> Any:
+def _in_worker(
+    function: Callable[..., Any], what: str, told: "Queue[tuple[int, str, int, int]]", number: int, *arguments: Any
+) -> Any:
     relax()  # a process of its own
     whole = function is Part.audit
     told.put((number, what, 0, 1))

@@ -31,7 +31,9 @@ def likely_cause(test: TestName, dataset: Dataset, difference: Difference, cut: 
     if test == "publication":
         return PUBLISHED_LATER
     if test == "warm_up":
-        return "depends on more history than its declared lookback; raise the lookback, or declare the column `anchored`"
+        return (
+            "depends on more history than its declared lookback; raise the lookback, or declare the column `anchored`"
+        )
     if difference.column is None:
         return "which rows there are depends on what became known later: survivors only, a later sector or membership, or a later delisting"
     return _of_the_future(dataset, difference, cut)
@@ -51,9 +53,7 @@ def _of_the_future(dataset: Dataset, difference: Difference, cut: date | None) -
     if in_month_of_cut and first.day <= 5 and sessions > 5:
         return "only rows of the cut's own month differ, from its start: a statistic over the calendar month, or one decided at its end"
     if first > days[0] and sessions <= _NEAR_SESSIONS:
-        return (
-            f"only the last {sessions} sessions before the cut differ: a shift or centred window that reaches {sessions} ahead, or a fill"
-        )
+        return f"only the last {sessions} sessions before the cut differ: a shift or centred window that reaches {sessions} ahead, or a fill"
     if share > 0.9 or with_difference > 0.9 * len(days):
         return "rows of every day differ: a statistic over the whole sample (mean, deviation, maximum, rank, fit) or a later map"
     return f"rows from {first} on differ in {share:.0%} of the cases: something that became known after the cut is used"

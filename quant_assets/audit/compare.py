@@ -11,8 +11,8 @@ import polars as pl
 
 from quant_assets.schemas import Column, Dataset
 
-#: A number has settled where it lies this near, in units of itself or of its column's root mean square for the same ticker.
-#: Rounding that grows in a fitted model stays below it: 1e-8 in GARCH.
+#: A number has settled where it lies this near, in units of itself or of its column's root mean square for the same
+#: ticker. Rounding that grows in a fitted model stays below it: 1e-8 in GARCH.
 SETTLED = 1e-6
 
 _ROW, _SIZE = "__row", "__size"
@@ -76,8 +76,8 @@ def compare(
         found: likewise.
         columns: those that must agree [default: all that are not part of the key].
         rows_may_differ: whether a row that only one of the two has is no difference.
-        tolerance: of numbers, relative to the number or to the column's root mean square for the ticker; 0 for equal bits. What is
-            null or not finite equals only the like.
+        tolerance: of numbers, relative to the number or to the column's root mean square for the ticker; 0 for equal
+            bits. What is null or not finite equals only the like.
 
     """
     by = key_columns(dataset)
@@ -85,7 +85,14 @@ def compare(
     joined = (
         sides[0]
         .with_columns(__there=True)
-        .join(sides[1].with_columns(__here=True), on=[*by, _ROW], how="full", coalesce=True, nulls_equal=True, suffix="__found")
+        .join(
+            sides[1].with_columns(__here=True),
+            on=[*by, _ROW],
+            how="full",
+            coalesce=True,
+            nulls_equal=True,
+            suffix="__found",
+        )
     )
     # A column that is part of the key has no second one.
     joined = joined.sort(dataset.dated_by, *by, _ROW)
@@ -125,15 +132,17 @@ def compare(
     return result
 
 
-def known_rows(dataset: Dataset, rows: pl.DataFrame, cut: date | None, decisions: set[date] | None = None) -> pl.DataFrame:
+def known_rows(
+    dataset: Dataset, rows: pl.DataFrame, cut: date | None, decisions: set[date] | None = None
+) -> pl.DataFrame:
     """Rows that were known at the close of a day.
 
     Args:
         dataset: what they are.
         rows: any rows of it.
         cut: the day; None for all rows.
-        decisions: where the dataset holds decisions, the sessions of those that both computations take: in the month of an `as_of` in its
-            middle the decision is provisional, and replaced when the month is over.
+        decisions: where the dataset holds decisions, the sessions of those that both computations take: in the month of
+            an `as_of` in its middle the decision is provisional, and replaced when the month is over.
 
     """
     if cut is not None:
@@ -144,22 +153,30 @@ def known_rows(dataset: Dataset, rows: pl.DataFrame, cut: date | None, decisions
 
 
 def rows_after(dataset: Dataset, rows: pl.DataFrame, start: date) -> pl.DataFrame:
-    """Rows of which no date in the key lies before a history's first session, or on it, where what was known before is given."""
+    """Rows of which no date in the key lies before a history's first session, or on it, where what was known before is
+    given.
+    """
     dates = [name for name in dataset.key if dataset.columns[name].dtype == pl.Date]
     return rows.filter(pl.all_horizontal(pl.col(name) > start for name in dates)) if dates else rows
 
 
 def _size(dataset: Dataset, name: str) -> pl.Expr:
-    """Root mean square of a column over the finite values of the same ticker or series, which a difference near 0 is measured against."""
+    """Root mean square of a column over the finite values of the same ticker or series, which a difference near 0 is
+    measured against.
+    """
     value = pl.col(name).cast(pl.Float64)
     square = (pl.when(value.is_finite()).then(value) ** 2).mean().sqrt()
     # Nothing is measured against another's size: a rate of 1 may not settle because a turnover of 3e9 stands beside it.
-    among = [each for each in key_columns(dataset) if each not in dataset.columns or dataset.columns[each].dtype != pl.Date]
+    among = [
+        each for each in key_columns(dataset) if each not in dataset.columns or dataset.columns[each].dtype != pl.Date
+    ]
     return (square.over(among) if among else square).fill_null(0.0).alias(_SIZE)
 
 
 def _apart(name: str, tolerance: float) -> pl.Expr:
-    """Whether two values that are not equal lie further apart than the tolerance; always where one of them is no finite number."""
+    """Whether two values that are not equal lie further apart than the tolerance; always where one of them is no finite
+    number.
+    """
     given, other = pl.col(name).cast(pl.Float64), pl.col(f"{name}__found").cast(pl.Float64)
     finite = given.is_finite().fill_null(False) & other.is_finite().fill_null(False)
     return ~finite | ((given - other).abs() > tolerance * pl.max_horizontal(given.abs(), other.abs(), _SIZE))

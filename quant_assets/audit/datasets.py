@@ -1,4 +1,6 @@
-"""Assets computed from stored datasets that were altered, for controls whose alteration lies in the middle of the graph. No comparison."""
+"""Assets computed from stored datasets that were altered, for controls whose alteration lies in the middle of the
+graph. No comparison.
+"""
 
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -19,7 +21,9 @@ def read_all(run: Recomputed, name: str) -> pl.DataFrame:
     return store.read(dataset, store.existing(dataset)).collect()
 
 
-def with_datasets(base: Recomputed, folder: Path, settings: Settings, datasets: Mapping[str, Alter | None]) -> Recomputed:
+def with_datasets(
+    base: Recomputed, folder: Path, settings: Settings, datasets: Mapping[str, Alter | None]
+) -> Recomputed:
     """A new scratch folder that holds some of another's datasets.
 
     Args:

@@ -1,7 +1,9 @@
-"""What is traded at a close may depend only on what was known the session before: decisions are altered, and results up to their own close.
+"""What is traded at a close may depend only on what was known the session before: decisions are altered, and results up
+to their own close.
 
-The test is `publication`, with a lag of one session: a decision is made of a close, so it is too late for that close. Neither truncation
-nor perturbation sees it where it is broken, because everything that is used was known at the date of the row.
+The test is `publication`, with a lag of one session: a decision is made of a close, so it is too late for that close.
+Neither truncation nor perturbation sees it where it is broken, because everything that is used was known at the date of
+the row.
 """
 
 import tempfile
@@ -33,10 +35,11 @@ _HELD = 5
 def audit_execution(
     of: Profile | Settings, *, sectors: Sequence[str], first: str, last: str, progress: Progress | None = None
 ) -> AuditResult:
-    """Alter the last decision that is executed within the months, and compare what was traded and earned up to its own close.
+    """Alter the last decision that is executed within the months, and compare what was traded and earned up to its own
+    close.
 
-    A dataset counts as executed where it has `gross_return` and `turnover` and reads one with `weight` and `as_of`. The decisions are made
-    up of the members at the time, so that nothing upstream of them is computed.
+    A dataset counts as executed where it has `gross_return` and `turnover` and reads one with `weight` and `as_of`. The
+    decisions are made up of the members at the time, so that nothing upstream of them is computed.
 
     Args:
         of: profile, or its settings.
@@ -49,7 +52,12 @@ def audit_execution(
         RunFailedError: an asset failed.
 
     """
-    began, profile, found, notes = time.perf_counter(), of if isinstance(of, Profile) else Profile(of), list[Comparison](), list[str]()
+    began, profile, found, notes = (
+        time.perf_counter(),
+        of if isinstance(of, Profile) else Profile(of),
+        list[Comparison](),
+        list[str](),
+    )
     month = max(first, shift_month(last, -1))
     start = max(shift_month(month, -lookback_months(profile.settings.labels.entry_lag)), profile.months.start)
     if start == month:
@@ -93,7 +101,9 @@ def executed(planner: Planner, datasets: Mapping[str, Dataset]) -> dict[str, str
 
 
 def _decide(run: Recomputed, dataset: Dataset, sector: str, months: list[str], altered: date, seed: int) -> None:
-    """Write made-up decisions of every month: random names and weights, those of one session by a seed of the caller's."""
+    """Write made-up decisions of every month: random names and weights, those of one session by a seed of the
+    caller's.
+    """
     universe = read_all(run, "universe")
     parts = [dataset.empty()]
     for as_of in run.profile.decision_sessions(RunPartitions((sector,), tuple(months))):
@@ -102,7 +112,10 @@ def _decide(run: Recomputed, dataset: Dataset, sector: str, months: list[str], a
         held = rng.choice(members, min(_HELD, len(members)), replace=False).tolist()
         weights = rng.dirichlet(np.ones(max(1, len(held))))[: len(held)].tolist()
         given = {"sector": sector, "as_of": as_of}
-        rows = [{**_filled(dataset), **given, "ticker": name, "weight": weight} for name, weight in zip(held, weights, strict=True)]
+        rows = [
+            {**_filled(dataset), **given, "ticker": name, "weight": weight}
+            for name, weight in zip(held, weights, strict=True)
+        ]
         parts.append(pl.DataFrame(rows, schema=parts[0].schema))
     keys = [key(sector, month) for month in months] if dataset.grain == "sector" else months
     run.profile.store.write(dataset, pl.concat(parts), keys, lambda each: run.profile.known_through(parse_key(each)[1]))
@@ -118,7 +131,9 @@ def _filled(dataset: Dataset) -> dict[str, object]:
 
 
 def _compared(dataset: Dataset, one: Recomputed, other: Recomputed, sector: str, as_of: date) -> list[Comparison]:
-    expected, given = (read_all(run, dataset.name).drop("month").filter(pl.col(dataset.dated_by) <= as_of) for run in (one, other))
+    expected, given = (
+        read_all(run, dataset.name).drop("month").filter(pl.col(dataset.dated_by) <= as_of) for run in (one, other)
+    )
     compared = compare(dataset, expected, given)
     if not compared.differences:
         return [Comparison(dataset.name, "publication", as_of, compared=compared.rows)]

@@ -24,7 +24,8 @@ MEANINGS: Mapping[TestName, str] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows of one asset with the input as it is and with the altered one: where nothing differs one for all columns, else one for each.
+    """Rows of one asset with the input as it is and with the altered one: where nothing differs one for all columns,
+    else one for each.
 
     Attributes:
         asset: name of the dataset.
@@ -41,8 +42,10 @@ class Comparison:
         found: the value with the altered input, as text; "no row" likewise.
         deviation: largest relative difference of a number in this column; None for other types.
         cause: what is likely, in words; empty where nothing differs.
-        inherited_from: most upstream asset that it reads and that differs in the same test; None where this is the root.
-        declared: why the difference is no failure, as the schema declares it (an anchored column); empty where it is one.
+        inherited_from: most upstream asset that it reads and that differs in the same test; None where this is the
+            root.
+        declared: why the difference is no failure, as the schema declares it (an anchored column); empty where it is
+            one.
 
     """
 
@@ -94,7 +97,9 @@ class AuditResult:
     @property
     def failures(self) -> tuple[Comparison, ...]:
         """Those whose rows differ and must not; roots before what inherited from them."""
-        return tuple(sorted((each for each in self.comparisons if each.failed), key=lambda each: each.inherited_from is not None))
+        return tuple(
+            sorted((each for each in self.comparisons if each.failed), key=lambda each: each.inherited_from is not None)
+        )
 
     @property
     def passed(self) -> bool:

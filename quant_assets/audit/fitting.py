@@ -1,6 +1,8 @@
-"""What a training really hands to LightGBM, recorded at the library's border: rows fitted on, rows it stopped by, rows it predicted.
+"""What a training really hands to LightGBM, recorded at the library's border: rows fitted on, rows it stopped by, rows
+it predicted.
 
-What a checkpoint says of itself is no evidence of what it was trained on, so nothing of the project is asked here. No judgement either.
+What a checkpoint says of itself is no evidence of what it was trained on, so nothing of the project is asked here. No
+judgement either.
 """
 
 from collections.abc import Iterator
@@ -47,14 +49,20 @@ class Fit:
 def recorded() -> Iterator[list[Fit]]:
     """Record every booster that is trained in this process until the end of the block.
 
-    The methods of LightGBM's two classes are replaced meanwhile, so it makes no difference by which of its interfaces a model is trained.
+    The methods of LightGBM's two classes are replaced meanwhile, so it makes no difference by which of its interfaces a
+    model is trained.
     """
     import lightgbm as lgb
 
     fits: list[Fit] = []
     by_booster: dict[int, tuple[lgb.Booster, Fit]] = {}  # the boosters are kept, so that no number is given twice
     datasets: dict[int, tuple[lgb.Dataset, Given]] = {}
-    init_dataset, init_booster, add, forecast = lgb.Dataset.__init__, lgb.Booster.__init__, lgb.Booster.add_valid, lgb.Booster.predict
+    init_dataset, init_booster, add, forecast = (
+        lgb.Dataset.__init__,
+        lgb.Booster.__init__,
+        lgb.Booster.add_valid,
+        lgb.Booster.predict,
+    )
 
     def make_dataset(self: lgb.Dataset, data: Any, label: Any = None, *args: Any, **kwargs: Any) -> None:
         if isinstance(data, np.ndarray) and label is not None:
@@ -75,11 +83,18 @@ def recorded() -> Iterator[list[Fit]]:
     def predict(self: lgb.Booster, data: Any, *args: Any, **kwargs: Any) -> Any:
         values = forecast(self, data, *args, **kwargs)
         if id(self) in by_booster and isinstance(data, np.ndarray):
-            by_booster[id(self)][1].predicted.append(Given(np.array(data, dtype=np.float64), np.array(values, dtype=np.float64)))
+            by_booster[id(self)][1].predicted.append(
+                Given(np.array(data, dtype=np.float64), np.array(values, dtype=np.float64))
+            )
         return values
 
     def install(*methods: Any) -> None:
-        places = ((lgb.Dataset, "__init__"), (lgb.Booster, "__init__"), (lgb.Booster, "add_valid"), (lgb.Booster, "predict"))
+        places = (
+            (lgb.Dataset, "__init__"),
+            (lgb.Booster, "__init__"),
+            (lgb.Booster, "add_valid"),
+            (lgb.Booster, "predict"),
+        )
         for (owner, name), method in zip(places, methods, strict=True):
             setattr(owner, name, method)
 

@@ -1,8 +1,8 @@
 """Altered sources: an alteration applied to what a provider answers, or to the rows of the files that it reads.
 
-Whatever `through` an asset asks for, the alteration has been there before: an asset that asks for too much gets altered rows too. The
-`files` provider works out snapshots, delistings and renames itself, so there the rows of the files are altered, by the day on which
-the file says they became known.
+Whatever `through` an asset asks for, the alteration has been there before: an asset that asks for too much gets altered
+rows too. The `files` provider works out snapshots, delistings and renames itself, so there the rows of the files are
+altered, by the day on which the file says they became known.
 """
 
 from collections.abc import Collection, Sequence
@@ -31,7 +31,9 @@ def readable_often(profile: Profile) -> Profile:
     if profile.provider is not None or settings.source != "files":
         return profile
     start, undated_after = month_start(settings.partitions.start), settings.fundamentals.default_publication_lag_days
-    return Profile(settings, FilesSource(settings.files, settings.data_dir, start, undated_after=undated_after, keep=True))
+    return Profile(
+        settings, FilesSource(settings.files, settings.data_dir, start, undated_after=undated_after, keep=True)
+    )
 
 
 def altered_source(profile: Profile, alteration: Alteration, settings: Settings) -> Source:
@@ -50,7 +52,9 @@ def altered_source(profile: Profile, alteration: Alteration, settings: Settings)
 
 
 def source_from(profile: Profile, start: date) -> Source | None:
-    """The profile's provider with a history that starts later; None where the settings of the run tell its provider so."""
+    """The profile's provider with a history that starts later; None where the settings of the run tell its provider
+    so.
+    """
     if isinstance(profile.source, FilesSource):
         return profile.source.altered(None, start)
     if profile.provider is None:
@@ -59,7 +63,9 @@ def source_from(profile: Profile, start: date) -> Source | None:
 
 
 def waiting(profile: Profile, tickers: Sequence[str], days: Sequence[date]) -> list[int]:
-    """How many statements of the tickers, for each of the days, were of a period before it and became known after it."""
+    """How many statements of the tickers, for each of the days, were of a period before it and became known after
+    it.
+    """
     given = profile.source.statements(tickers, profile.last_session())
     rows = given.select(_statement_known(profile.settings.fundamentals).alias(KNOWN), pl.col("period_end").alias(EVENT))
     return [rows.filter((pl.col(EVENT) <= day) & (pl.col(KNOWN) > day)).height for day in days]
@@ -68,12 +74,16 @@ def waiting(profile: Profile, tickers: Sequence[str], days: Sequence[date]) -> l
 def exempt(profile: Profile, test: TestName) -> list[str]:
     """What a test leaves as it is although it seems to alter it, one sentence each."""
     if test == "order" and not isinstance(profile.source, FilesSource):
-        return ["order: bars came in their own order, which a provider promises; what depends on it alone was not tested"]
+        return [
+            "order: bars came in their own order, which a provider promises; what depends on it alone was not tested"
+        ]
     return []
 
 
 def exempt_counts(profile: Profile, cuts: Collection[date], tickers: Collection[str]) -> list[str]:
-    """Which later share counts of these tickers alterations at the cuts keep, one sentence for each file; see `kept_counts`."""
+    """Which later share counts of these tickers alterations at the cuts keep, one sentence for each file; see
+    `kept_counts`.
+    """
     source, lags = profile.source, profile.settings.fundamentals
     if not isinstance(source, FilesSource):
         return []
@@ -83,7 +93,9 @@ def exempt_counts(profile: Profile, cuts: Collection[date], tickers: Collection[
         names = rows.collect_schema().names()
         if isinstance(file, FundamentalFile) and tells_splits(file, names):
             for cut in cuts:
-                kept = with_kept_counts(rows.with_columns(_row_known(lags, names).alias(ROW_KNOWN)), source.spin_offs(), cut, removed=True)
+                kept = with_kept_counts(
+                    rows.with_columns(_row_known(lags, names).alias(ROW_KNOWN)), source.spin_offs(), cut, removed=True
+                )
                 found.setdefault(file.file, set()).update(kept.filter(KEPT).select("ticker").collect()["ticker"])
         return rows
 
@@ -123,11 +135,15 @@ class AlteredSource:
         given = self._inner.sector_snapshots(self._end)
         first = pl.col("known_at") == pl.col("known_at").min().over("ticker")
         altered = self._altered("snapshots", given, pl.when(~first).then("known_at"), pl.col("known_at"))
-        return altered.filter((pl.col("known_at") == pl.col("known_at").min().over("ticker")) | (pl.col("known_at") <= through))
+        return altered.filter(
+            (pl.col("known_at") == pl.col("known_at").min().over("ticker")) | (pl.col("known_at") <= through)
+        )
 
     def membership(self, through: date) -> pl.DataFrame:
         """Index membership."""
-        altered = self._altered("membership", self._inner.membership(self._end), pl.col("start_date"), pl.col("start_date"))
+        altered = self._altered(
+            "membership", self._inner.membership(self._end), pl.col("start_date"), pl.col("start_date")
+        )
         ended = pl.when(pl.col("end_date") <= through).then("end_date")
         return altered.filter(pl.col("start_date") <= through).with_columns(end_date=ended)
 
@@ -138,14 +154,18 @@ class AlteredSource:
 
     def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
         """Which of the tickers have a bar on these days."""
-        return self._altered("held", self._inner.held(tickers, days), pl.col("date"), pl.col("date")).sort("ticker", "date", "provider")
+        return self._altered("held", self._inner.held(tickers, days), pl.col("date"), pl.col("date")).sort(
+            "ticker", "date", "provider"
+        )
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings; where the alteration lets tickers stop trading, theirs."""
         given = self._inner.delistings(tickers, self._end)
         if isinstance(self._alteration, Perturbed) and not self._alteration.published_later:
             given = self._stopped(self._alteration, given, tickers)
-        return self._altered("delistings", given, pl.col("known_at"), pl.col("last_session")).filter(pl.col("known_at") <= through)
+        return self._altered("delistings", given, pl.col("known_at"), pl.col("last_session")).filter(
+            pl.col("known_at") <= through
+        )
 
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Statements."""
@@ -165,9 +185,18 @@ class AlteredSource:
 
     def _stopped(self, alteration: Perturbed, given: pl.DataFrame, tickers: Sequence[str]) -> pl.DataFrame:
         """The delistings with those of tickers that stop trading by the alteration in place of their own."""
-        names = pl.DataFrame({"ticker": list(tickers)}, {"ticker": pl.String}).with_columns(stop=alteration.stops()).drop_nulls()
+        names = (
+            pl.DataFrame({"ticker": list(tickers)}, {"ticker": pl.String})
+            .with_columns(stop=alteration.stops())
+            .drop_nulls()
+        )
         bars = self._inner.bars(names["ticker"].to_list(), date.min, self._end).join(names, on="ticker")
-        ends = bars.group_by("ticker", "stop").agg(goes_on=(pl.col("date") > pl.col("stop")).any()).filter("goes_on").sort("ticker")
+        ends = (
+            bars.group_by("ticker", "stop")
+            .agg(goes_on=(pl.col("date") > pl.col("stop")).any())
+            .filter("goes_on")
+            .sort("ticker")
+        )
         ended = ends["ticker"].to_list()
         last = dict(self.bars(ended, date.min, self._end).group_by("ticker").agg(pl.col("date").max()).iter_rows())
         rows = [
@@ -215,7 +244,9 @@ class FileRows:
         return _altered(self._alteration, "macro", rows, _macro_known(file, rows), pl.col("period"))
 
     def _statements(self, file: FundamentalFile, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """A period's first vintage became known with its publication, a later one with its snapshot; `kept_counts` stay."""
+        """A period's first vintage became known with its publication, a later one with its snapshot; `kept_counts`
+        stay.
+        """
         names, alteration = rows.collect_schema().names(), self._alteration
         known = _row_known(self._lags, names)
         if not (isinstance(alteration, Truncated | Perturbed) and tells_splits(file, names)):
@@ -225,7 +256,8 @@ class FileRows:
             rows.with_columns(known.cast(pl.Date).alias(ROW_KNOWN)), self._spin_offs, alteration.cut, removed=truncated
         )
         given = marked.with_columns(__shares="shares")
-        # What a truncated row keeps besides its count says only which of a period's rows counts; that it says with other values too.
+        # What a truncated row keeps besides its count says only which of a period's rows counts; that it says with
+        # other values too.
         replaced = alteration if isinstance(alteration, Perturbed) else Perturbed(alteration.cut)
         altered = _altered(replaced, "statements", given, pl.col(ROW_KNOWN), pl.col("period_end"))
         if truncated:
@@ -241,7 +273,9 @@ def _row_known(lags: FundamentalSettings, columns: Sequence[str]) -> pl.Expr:
     known = pl.coalesce(published + pl.duration(days=lags.min_lag_days), assumed)
     if "snapshot" not in columns:
         return known
-    period = [name for name in ("ticker", "period_end", "form") if name in columns]  # of any company: the first counts till then
+    period = [
+        name for name in ("ticker", "period_end", "form") if name in columns
+    ]  # of any company: the first counts till then
     return pl.when(pl.col("snapshot") == pl.col("snapshot").min().over(period)).then(known).otherwise("snapshot")
 
 
@@ -253,13 +287,17 @@ def _altered(alteration: Alteration, kind: Kind, rows: pl.LazyFrame, known: pl.E
 def _statement_known(lags: FundamentalSettings) -> pl.Expr:
     """Day from which a statement may be used, as `market.fundamentals` has it."""
     lag = pl.duration(days=lags.min_lag_days)
-    first = pl.coalesce(pl.col("published") + lag, pl.col("period_end") + pl.duration(days=lags.default_publication_lag_days))
+    first = pl.coalesce(
+        pl.col("published") + lag, pl.col("period_end") + pl.duration(days=lags.default_publication_lag_days)
+    )
     return pl.max_horizontal(first, pl.col("restated_on") + lag) if lags.from_restatement else first
 
 
 def _macro_known(file: MacroFile, rows: pl.LazyFrame) -> pl.Expr:
     """Day on which an observation of a file counts as released."""
-    frequency = pl.col("series_id").replace_strict({name: each.frequency for name, each in file.series.items()}, default="daily")
+    frequency = pl.col("series_id").replace_strict(
+        {name: each.frequency for name, each in file.series.items()}, default="daily"
+    )
     lag = pl.col("series_id").replace_strict({name: each.lag_days for name, each in file.series.items()}, default=0)
     assumed = last_day_of("period", frequency) + pl.duration(days=lag)
     if "released" not in rows.collect_schema():

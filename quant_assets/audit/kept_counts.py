@@ -1,7 +1,9 @@
-"""Which later share counts an altered input keeps: those from which the product tells the splits in counts that were known by the cut.
+"""Which later share counts an altered input keeps: those from which the product tells the splits in counts that were
+known by the cut.
 
-All counts of a download contain the splits up to it, so the ones that were known are right only after the later ones have been looked at
-(`market.share_counts`, `sources.files`). That is declared, and no more of the counts is kept than it needs; every other figure is altered.
+All counts of a download contain the splits up to it, so the ones that were known are right only after the later ones
+have been looked at (`market.share_counts`, `sources.files`). That is declared, and no more of the counts is kept than
+it needs; every other figure is altered.
 """
 
 from collections.abc import Sequence
@@ -23,18 +25,22 @@ def tells_splits(file: FundamentalFile, columns: Sequence[str]) -> bool:
 def with_kept_counts(rows: pl.LazyFrame, spin_offs: pl.DataFrame, cut: date, *, removed: bool) -> pl.LazyFrame:
     """Mark the rows that became known after the cut and whose counts are needed for those that were known.
 
-    - A spin-off that no known period has followed is judged by the first period since, and the periods up to that one. Of tickers
+    - A spin-off that no known period has followed is judged by the first period since, and the periods up to that one.
+    Of tickers
       without such a spin-off nothing is kept, nor of a download in which the ticker has no known period.
-    - The count of a period that only a later download has is taken back to the first download by the median of what changed between the
-      two in the ticker's other periods. So what the later one says of periods that were known is kept, of tickers that have such a
-      period among them. In the other periods both downloads are altered alike; where they would be removed, they are kept too.
+    - The count of a period that only a later download has is taken back to the first download by the median of what
+    changed between the
+      two in the ticker's other periods. So what the later one says of periods that were known is kept, of tickers that
+      have such a period among them. In the other periods both downloads are altered alike; where they would be removed,
+      they are kept too.
 
     Args:
-        rows: of a file: `ticker`, `period_end`, `snapshot`, `shares`, `ROW_KNOWN` (null counts as known), and `company` or `form` where
-            the file has them.
+        rows: of a file: `ticker`, `period_end`, `snapshot`, `shares`, `ROW_KNOWN` (null counts as known), and `company`
+            or `form` where the file has them.
         spin_offs: `ticker` and `day`, as the source has them.
         cut: last day that stays as it is.
-        removed: whether rows that are not marked will be removed; else their counts are multiplied, of a period all by the same factor.
+        removed: whether rows that are not marked will be removed; else their counts are multiplied, of a period all by
+            the same factor.
 
     Returns:
         The rows with `KEPT`.
@@ -51,7 +57,12 @@ def with_kept_counts(rows: pl.LazyFrame, spin_offs: pl.DataFrame, cut: date, *, 
     known = rows.filter(~later).group_by("ticker").agg(known_first=pl.col("period_end").min())
     series = [name for name in ("ticker", "company", "snapshot") if name in names]
     downloaded = rows.select(pl.col("snapshot").min().alias("downloaded"))
-    events = spin_offs.lazy().select("ticker", "day").join(downloaded, how="cross").filter(pl.col("day") <= pl.col("downloaded"))
+    events = (
+        spin_offs.lazy()
+        .select("ticker", "day")
+        .join(downloaded, how="cross")
+        .filter(pl.col("day") <= pl.col("downloaded"))
+    )
     judged = events.join(known, on="ticker").filter(pl.col("day") > pl.col("known_first"))
     judged_by = (
         rows.filter(pl.col("shares") > 0.0)

@@ -1,7 +1,8 @@
-"""Controls for learning: which rows a training really used, permuted labels, and an injected oracle, through the real assets.
+"""Controls for learning: which rows a training really used, permuted labels, and an injected oracle, through the real
+assets.
 
-A trainer is any asset that reads `features` and `labels`, a forecaster any that reads a trainer's dataset and gives `prediction`. How the
-rows that a library was handed are recorded is in `fitting`; what is found is told in `findings`.
+A trainer is any asset that reads `features` and `labels`, a forecaster any that reads a trainer's dataset and gives
+`prediction`. How the rows that a library was handed are recorded is in `fitting`; what is found is told in `findings`.
 """
 
 import math
@@ -36,7 +37,8 @@ _STANDARD_ERRORS = 4.0
 #: Rank IC that a model reaches when one of its inputs is the answer.
 _ORACLE_IC = 0.9
 
-#: Share of the training rows that may be in no stored partition, where values that repeat leave it open which row one is.
+#: Share of the training rows that may be in no stored partition, where values that repeat leave it open which row one
+#: is.
 _NOT_FOUND = 0.02
 
 #: What a trainer reads.
@@ -48,7 +50,8 @@ Progress = Callable[[str, int, int], None]
 def audit_learning(
     of: Profile | Settings, *, sectors: Sequence[str], first: str, last: str, progress: Progress | None = None
 ) -> AuditResult:
-    """Train the newest checkpoint of the months whose forecasts have come due, and again on altered labels and features.
+    """Train the newest checkpoint of the months whose forecasts have come due, and again on altered labels and
+    features.
 
     Nothing of the user's storage or Dagster instance is read or written.
 
@@ -66,13 +69,20 @@ def audit_learning(
         QuantError: an asset failed on the input as it is.
 
     """
-    began, profile, found, notes = time.perf_counter(), of if isinstance(of, Profile) else Profile(of), list[Comparison](), list[str]()
+    began, profile, found, notes = (
+        time.perf_counter(),
+        of if isinstance(of, Profile) else Profile(of),
+        list[Comparison](),
+        list[str](),
+    )
     month = training_month(profile, first, last)
     for number, sector in enumerate(sectors):
         if progress is not None:
             progress(f"learning: {sector}", number, len(sectors))
         if month is None:
-            notes.append(f"learning was not tested: no month from {first} to {last} trains a checkpoint whose forecasts have come due")
+            notes.append(
+                f"learning was not tested: no month from {first} to {last} trains a checkpoint whose forecasts have come due"
+            )
             break
         with tempfile.TemporaryDirectory(prefix="quant-audit-") as folder:
             base = Recomputed.at(Path(folder) / "base", profile.settings, profile.provider)
@@ -81,11 +91,15 @@ def audit_learning(
             comparisons, said = controls(base, sector, month, Path(folder))
         found += comparisons
         notes += said
-    return AuditResult(profile.settings.profile, tuple(sectors), first, last, time.perf_counter() - began, tuple(found), tuple(notes))
+    return AuditResult(
+        profile.settings.profile, tuple(sectors), first, last, time.perf_counter() - began, tuple(found), tuple(notes)
+    )
 
 
 def training_month(profile: Profile, first: str, last: str) -> str | None:
-    """The newest training month whose forecasts of the month after are all labelled by now; None where there is none."""
+    """The newest training month whose forecasts of the month after are all labelled by now; None where there is
+    none.
+    """
     due = 1 + months_covering(forward_sessions(profile.settings.labels))
     month = min(last, shift_month(profile.last_month(), -due))
     while month >= first:
@@ -99,7 +113,9 @@ def learners(planner: Planner, datasets: Mapping[str, Dataset]) -> tuple[tuple[s
     """Datasets of trainers, and of forecasters."""
     reads = {name: set(planner.reads(name)) for name in datasets}
     trainers = tuple(name for name in datasets if set(_READ) <= reads[name] and "status" in datasets[name].columns)
-    return trainers, tuple(name for name in datasets if reads[name] & set(trainers) and "prediction" in datasets[name].columns)
+    return trainers, tuple(
+        name for name in datasets if reads[name] & set(trainers) and "prediction" in datasets[name].columns
+    )
 
 
 def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[list[Comparison], list[str]]:
@@ -123,7 +139,9 @@ def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[l
         if not actual.trained(trainer):
             notes.append(f"learning was not tested: {trainer} of {sector} and {month} has too little history")
         elif not fits:
-            notes.append(f"{trainer} trains without LightGBM: which rows it used was not recorded, only what they lead to")
+            notes.append(
+                f"{trainer} trains without LightGBM: which rows it used was not recorded, only what they lead to"
+            )
         else:
             compared, said = _rows_were_known(stage, trainer, fits)
             found, notes = [*found, *compared], [*notes, *said]
@@ -144,15 +162,25 @@ def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[l
             told = features.join(answer, on=["ticker", "date"], how="left")
             return told.with_columns(pl.col("answer").alias(base.profile.features.names[0])).drop("answer")
 
-        told = _with_oracle(stage, stage.run("oracle", {"features": oracle, "labels": lambda rows: rows.filter(chosen)}), horizon)
+        told = _with_oracle(
+            stage, stage.run("oracle", {"features": oracle, "labels": lambda rows: rows.filter(chosen)}), horizon
+        )
         for what, comparisons in (("on permuted labels", judged), ("with the label as an input", told)):
             found += comparisons
-            silent = [name for name in (*stage.trainers, *stage.forecasters) if name not in {each.asset for each in comparisons}]
-            notes += [f"learning {what} was not tested: {name} of {sector} gave no forecast of a known label" for name in silent]
+            silent = [
+                name
+                for name in (*stage.trainers, *stage.forecasters)
+                if name not in {each.asset for each in comparisons}
+            ]
+            notes += [
+                f"learning {what} was not tested: {name} of {sector} gave no forecast of a known label"
+                for name in silent
+            ]
     return found, notes
 
 
-# --- Running the real assets --------------------------------------------------------------------------------------------------------------
+# --- Running the real assets
+# --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -189,7 +217,9 @@ class _Stage:
         settings = self.base.profile.settings
         training = settings.training.model_copy(update={"max_checkpoint_age_months": 1})
         datasets = {name: altered.get(name) for name in _READ}
-        scratch = with_datasets(self.base, self.folder / name, settings.model_copy(update={"training": training}), datasets)
+        scratch = with_datasets(
+            self.base, self.folder / name, settings.model_copy(update={"training": training}), datasets
+        )
         fits = {}
         for trainer in self.trainers:
             with recorded() as found:
@@ -200,22 +230,36 @@ class _Stage:
         return _Trained(scratch, fits)
 
 
-# --- What is asked of the runs ------------------------------------------------------------------------------------------------------------
+# --- What is asked of the runs
+# ------------------------------------------------------------------------------------------------------------
 
 
 def _rows_were_known(stage: _Stage, trainer: str, fits: Sequence[Fit]) -> tuple[list[Comparison], list[str]]:
-    """Whether the rows of each fit were known before the training, before its validation slice, and before its test slice."""
-    stored = StoredRows.of(read_all(stage.base, "features"), read_all(stage.base, "labels"), stage.base.profile.features.names)
+    """Whether the rows of each fit were known before the training, before its validation slice, and before its test
+    slice.
+    """
+    stored = StoredRows.of(
+        read_all(stage.base, "features"), read_all(stage.base, "labels"), stage.base.profile.features.names
+    )
     training, validation, test = list[pl.DataFrame](), list[pl.DataFrame](), list[pl.DataFrame]()
     for fit in fits:
         horizon = stored.horizon(fit.fitted)
         fitted, stopping = stored.rows(fit.fitted, horizon), [stored.rows(given, horizon) for given in fit.stopped_by]
         training += [_needed_by(rows, stage.as_of) for rows in (fitted, *stopping)]
         validation += [_needed_by(fitted, rows["date"].min()) for rows in stopping]
-        test += [_needed_by(rows, stored.places(given)["date"].min()) for given in fit.predicted for rows in (fitted, *stopping)]
+        test += [
+            _needed_by(rows, stored.places(given)["date"].min())
+            for given in fit.predicted
+            for rows in (fitted, *stopping)
+        ]
     embargo = stage.base.profile.settings.training.embargo_sessions
     asked = (
-        (training, 0, "the training", "a label is used that was not known yet: known_at of dataset labels is not compared, or was changed"),
+        (
+            training,
+            0,
+            "the training",
+            "a label is used that was not known yet: known_at of dataset labels is not compared, or was changed",
+        ),
         (
             validation,
             1,
@@ -223,12 +267,23 @@ def _rows_were_known(stage: _Stage, trainer: str, fits: Sequence[Fit]) -> tuple[
             "labels overlap the slice that they are validated on: the split shuffles, or its purge counts rows instead of comparing "
             "known_at, date by date and across tickers",
         ),
-        (test, 1, "its test slice", "the model saw labels of its own test slice: it is fitted on them, or they choose the number of trees"),
+        (
+            test,
+            1,
+            "its test slice",
+            "the model saw labels of its own test slice: it is fitted on them, or they choose the number of trees",
+        ),
     )
     found = [
-        _known_before(stage, trainer, pl.concat(parts), embargo + strictly, what, why) for parts, strictly, what, why in asked if parts
+        _known_before(stage, trainer, pl.concat(parts), embargo + strictly, what, why)
+        for parts, strictly, what, why in asked
+        if parts
     ]
-    untold = [f"{trainer}, {stage.sector}: no fit has rows of {what}; that was not tested" for parts, _, what, _ in asked if not parts]
+    untold = [
+        f"{trainer}, {stage.sector}: no fit has rows of {what}; that was not tested"
+        for parts, _, what, _ in asked
+        if not parts
+    ]
     rows = pl.concat(training)
     apart = (pl.col("paired_date") != pl.col("date")) | (pl.col("paired_ticker") != pl.col("ticker"))
     first = rows.filter(apart).sort("date", "ticker").head(1).rows(named=True)
@@ -257,7 +312,10 @@ def _known_before(stage: _Stage, trainer: str, rows: pl.DataFrame, sessions: int
     shown: dict[str, str] = {}
     if first:
         begins = first[0]["needed_by"]
-        shown = {"expected": f"known {sessions} sessions before {begins}, when {what} begins", "found": f"known at {first[0]['known_at']}"}
+        shown = {
+            "expected": f"known {sessions} sessions before {begins}, when {what} begins",
+            "found": f"known at {first[0]['known_at']}",
+        }
         shown["cause"] = why
     return _comparison(stage, trainer, "known_at", len(told), int(late.sum()), first, **shown)
 
@@ -265,8 +323,9 @@ def _known_before(stage: _Stage, trainer: str, rows: pl.DataFrame, sessions: int
 def _without_relation(stage: _Stage, run: _Trained, horizon: int) -> list[Comparison]:
     """Whether the IC of labels that were dealt anew among the names of each session is 0, within its standard error.
 
-    Over n names a correlation with labels that were permuted has mean 0 and variance 1 / (n - 1) whatever the forecasts are, and the
-    sessions are independent, because each was permuted by itself. So the bound holds exactly for the labels as they are.
+    Over n names a correlation with labels that were permuted has mean 0 and variance 1 / (n - 1) whatever the forecasts
+    are, and the sessions are independent, because each was permuted by itself. So the bound holds exactly for the
+    labels as they are.
 
     References:
         Pitman (1937), Significance tests which may be applied to samples from any populations II, JRSS Supplement 4.
@@ -277,7 +336,9 @@ def _without_relation(stage: _Stage, run: _Trained, horizon: int) -> list[Compar
         mean = float(daily["rank_ic"].mean() or 0.0)  # type: ignore[arg-type]
         bound = _STANDARD_ERRORS * math.sqrt(float((1.0 / (daily["names"] - 1)).sum())) / len(daily)
         what = {"expected": f"rank IC 0 within {bound:.3f} on permuted labels", "found": f"rank IC {mean:+.3f}"}
-        what["cause"] = "the forecasts know labels that they are judged by: test rows are trained on, or an input holds the label"
+        what["cause"] = (
+            "the forecasts know labels that they are judged by: test rows are trained on, or an input holds the label"
+        )
         found.append(_comparison(stage, trainer, "prediction", len(daily), int(abs(mean) > bound), (), **what))
     return found
 
@@ -294,9 +355,15 @@ def _with_oracle(stage: _Stage, run: _Trained, horizon: int) -> list[Comparison]
 
 
 def _forecast_ic(stage: _Stage, run: _Trained, horizon: int) -> dict[str, pl.DataFrame]:
-    """Daily IC, against the labels of the run, of each trainer's test slices, and of each forecaster's rows of the month after."""
-    labels = read_all(run.scratch, "labels").filter(pl.col("horizon") == horizon).select("ticker", "date", "forward_return")
-    stored = StoredRows.of(read_all(run.scratch, "features"), read_all(run.scratch, "labels"), stage.base.profile.features.names)
+    """Daily IC, against the labels of the run, of each trainer's test slices, and of each forecaster's rows of the
+    month after.
+    """
+    labels = (
+        read_all(run.scratch, "labels").filter(pl.col("horizon") == horizon).select("ticker", "date", "forward_return")
+    )
+    stored = StoredRows.of(
+        read_all(run.scratch, "features"), read_all(run.scratch, "labels"), stage.base.profile.features.names
+    )
     given = {
         name: pl.concat(parts)
         for name, fits in run.fits.items()
@@ -305,7 +372,8 @@ def _forecast_ic(stage: _Stage, run: _Trained, horizon: int) -> dict[str, pl.Dat
     forecasts = {name: rows.rename({"value": "prediction"}).drop_nulls() for name, rows in given.items()}
     forecasts |= {name: read_all(run.scratch, name).filter(pl.col("horizon") == horizon) for name in stage.forecasters}
     judged = {
-        name: daily_ic(rows.select("ticker", "date", "prediction").join(labels, on=["ticker", "date"])) for name, rows in forecasts.items()
+        name: daily_ic(rows.select("ticker", "date", "prediction").join(labels, on=["ticker", "date"]))
+        for name, rows in forecasts.items()
     }
     return {name: daily for name, daily in judged.items() if len(daily)}
 

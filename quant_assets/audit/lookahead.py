@@ -1,4 +1,6 @@
-"""`audit_lookahead`: the input as it is and each trial, computed, and what their rows show. How inputs are altered is in other modules."""
+"""`audit_lookahead`: the input as it is and each trial, computed, and what their rows show. How inputs are altered is
+in other modules.
+"""
 
 import shutil
 import tempfile
@@ -41,7 +43,8 @@ def audit_lookahead(
     reach: int = 3,
     progress: Progress | None = None,
 ) -> AuditResult:
-    """Compute the real assets on altered inputs, in this process and in a temporary folder, and compare what must not have changed.
+    """Compute the real assets on altered inputs, in this process and in a temporary folder, and compare what must not
+    have changed.
 
     Nothing of the user's storage or Dagster instance is read or written.
 
@@ -50,11 +53,12 @@ def audit_lookahead(
         sectors: slugs.
         first: first month whose rows are audited; earlier ones are computed as the lookbacks need them.
         last: last month.
-        assets: those whose rows are compared [default: all]; only what they read is computed, and compared as well, so that a
-            difference is traced to where it begins.
+        assets: those whose rows are compared [default: all]; only what they read is computed, and compared as well, so
+            that a difference is traced to where it begins.
         tests: which [default: all but "learning", which is `quant_assets.audit.learning_controls`].
         cuts: sessions at which the future is altered [default: `default_cuts`].
-        reach: months up to each cut that are computed anew on the altered input, and compared; earlier ones serve as they are.
+        reach: months up to each cut that are computed anew on the altered input, and compared; earlier ones serve as
+            they are.
         progress: told of each step.
 
     Raises:
@@ -65,7 +69,11 @@ def audit_lookahead(
     profile = of if isinstance(of, Profile) else Profile(of)
     began = time.monotonic()
     question = Question(
-        tuple(dict.fromkeys(check_sector(each) for each in sectors)), first, last, None if assets is None else tuple(assets), reach
+        tuple(dict.fromkeys(check_sector(each) for each in sectors)),
+        first,
+        last,
+        None if assets is None else tuple(assets),
+        reach,
     )
     wanted: tuple[TestName, ...] = tuple(tests) if tests is not None else ALTERING
     at = question.checked(profile, wanted, cuts)
@@ -126,7 +134,9 @@ class Question:
         check_cuts(profile, at, self.first, self.last)
         return at
 
-    def result(self, profile: Profile, found: Sequence[Comparison], notes: Sequence[str], seconds: float) -> AuditResult:
+    def result(
+        self, profile: Profile, found: Sequence[Comparison], notes: Sequence[str], seconds: float
+    ) -> AuditResult:
         """The result, in the order of the comparisons."""
         early = {(each.asset, each.column) for each in found if each.test == "publication" and each.failed}
         of_the_future = ("truncation", "perturbation")
@@ -136,7 +146,9 @@ class Question:
             else each
             for each in found
         )
-        return AuditResult(profile.settings.profile, self.sectors, self.first, self.last, round(seconds, 1), tuple(told), tuple(notes))
+        return AuditResult(
+            profile.settings.profile, self.sectors, self.first, self.last, round(seconds, 1), tuple(told), tuple(notes)
+        )
 
 
 @dataclass(frozen=True)
@@ -158,7 +170,8 @@ class Altered:
 class Lookahead:
     """One audit's run on the input as it is, and its trials.
 
-    Several processes may each have one of the same folder: one computes the input as it is, the others are told of its partitions.
+    Several processes may each have one of the same folder: one computes the input as it is, the others are told of its
+    partitions.
 
     Args:
         profile: as the user has it.
@@ -192,7 +205,9 @@ class Lookahead:
 
     def alter(self, trial: Trial) -> Altered:
         """Compute a trial; but for a fresh one, the input as it is has been computed for its months."""
-        altered = Recomputed.at(self._folder / trial.label.replace(" ", "-"), trial.settings, trial.source(self._profile))
+        altered = Recomputed.at(
+            self._folder / trial.label.replace(" ", "-"), trial.settings, trial.source(self._profile)
+        )
         if not trial.fresh:
             altered.take_over(self.base, trial.first, trial.cut)
         # Without a ticker nothing is compared that counts or chooses over tickers.
@@ -222,7 +237,9 @@ class Lookahead:
         return {each for each in both if parse_key(each)[1] in months}
 
     def _compare(self, dataset: Dataset, keys: set[str], trial: Trial, altered: DatasetStore) -> Iterator[Comparison]:
-        expected, found = (each.read(dataset, keys).drop("month").collect() for each in (self.base.profile.store, altered))
+        expected, found = (
+            each.read(dataset, keys).drop("month").collect() for each in (self.base.profile.store, altered)
+        )
         decisions = {self.base.profile.known_through(month) for month in {parse_key(each)[1] for each in keys}}
         expected, found = (known_rows(dataset, rows, trial.cut, decisions) for rows in (expected, found))
         if trial.test == "warm_up":
@@ -233,7 +250,9 @@ class Lookahead:
                 return
             if "ticker" in dataset.columns:
                 expected, found = (rows.filter(pl.col("ticker") != trial.left_out) for rows in (expected, found))
-        columns = {name: column for name, column in dataset.columns.items() if trial.left_out is None or not column.across}
+        columns = {
+            name: column for name, column in dataset.columns.items() if trial.left_out is None or not column.across
+        }
         tolerance = SETTLED if trial.test == "warm_up" else 0.0
         compared = compare(dataset, expected, found, columns, tolerance=tolerance)
         asked = dataset.name in self._names

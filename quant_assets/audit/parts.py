@@ -1,4 +1,6 @@
-"""What an audit of some sectors consists of: a part for each, with the controls of learning and execution. Running them is in `beside`."""
+"""What an audit of some sectors consists of: a part for each, with the controls of learning and execution. Running them
+is in `beside`.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,7 +39,8 @@ class Part:
         first, last: months whose rows are audited.
         assets: whose rows are compared; None for all.
         every_month: whether all months are computed anew at cuts a year apart, or some months before two cuts.
-        controls: whether the controls of learning and execution are part of it, where the assets are among those that they test.
+        controls: whether the controls of learning and execution are part of it, where the assets are among those that
+            they test.
 
     """
 
@@ -105,7 +108,11 @@ def parts(
     """One part for each sector, and one for what spans the market, with two sectors that are neighbours."""
     name, chosen = profile.settings.profile, None if assets is None else tuple(assets)
     found = [Part(name, (sector,), first, last, chosen, every_month) for sector in sectors]
-    monthly = tuple(each for each, dataset in profile.datasets.items() if dataset.grain == "month" and (chosen is None or each in chosen))
+    monthly = tuple(
+        each
+        for each, dataset in profile.datasets.items()
+        if dataset.grain == "month" and (chosen is None or each in chosen)
+    )
     if len(sectors) > 1 and monthly:
         recent = max(first, shift_month(last, 1 - QUICK_MONTHS))
         found.append(Part(name, tuple(sectors[:2]), recent, last, monthly, controls=False))

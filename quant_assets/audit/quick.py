@@ -1,4 +1,6 @@
-"""The quick audit of one sector: two years up to a month, at two cuts, with the controls of learning and execution. In this process."""
+"""The quick audit of one sector: two years up to a month, at two cuts, with the controls of learning and execution. In
+this process.
+"""
 
 from quant_assets.audit.execution import audit_execution
 from quant_assets.audit.findings import AuditResult, merged
@@ -19,5 +21,8 @@ def quick_audit(profile: Profile, sector: str, last: str) -> AuditResult:
     """
     first, profile = max(profile.months.start, shift_month(last, 1 - QUICK_MONTHS)), readable_often(profile)
     return merged(
-        [audit(profile, sectors=(sector,), first=first, last=last) for audit in (audit_lookahead, audit_learning, audit_execution)]
+        [
+            audit(profile, sectors=(sector,), first=first, last=last)
+            for audit in (audit_lookahead, audit_learning, audit_execution)
+        ]
     )

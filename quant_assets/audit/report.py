@@ -1,4 +1,6 @@
-"""The page of an audit: one self-contained HTML file, the same bytes for the same findings. JSON is `AuditResult.to_json`."""
+"""The page of an audit: one self-contained HTML file, the same bytes for the same findings. JSON is
+`AuditResult.to_json`.
+"""
 
 import math
 from collections.abc import Iterator
@@ -61,7 +63,11 @@ def render(result: AuditResult, market: str | None = None) -> bytes:
         cells={asset: [cell(result, asset, test) for test in tests] for asset in assets},
         groups=list(groups(result)),
         warm_up=sorted(
-            (each for each in result.comparisons if each.test == "warm_up" and each.differing and each.deviation is not None),
+            (
+                each
+                for each in result.comparisons
+                if each.test == "warm_up" and each.differing and each.deviation is not None
+            ),
             key=lambda each: (-(each.deviation or 0.0), each.asset, each.column or ""),
         ),
         rows=sum(each.compared for each in result.comparisons if each.column is None or each.differing),

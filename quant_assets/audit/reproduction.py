@@ -66,8 +66,8 @@ class Recomputation:
 def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = False) -> Recomputation:
     """Compute a partition and everything upstream of it again, in a temporary storage, and compare hashes.
 
-    The settings are those that the partition records, the code and the provider's files today's: where these are not the recorded
-    ones, a difference is explained by them. Nothing of the profile's storage is changed.
+    The settings are those that the partition records, the code and the provider's files today's: where these are not
+    the recorded ones, a difference is explained by them. Nothing of the profile's storage is changed.
 
     Args:
         profile: whose storage holds the partition.
@@ -86,7 +86,9 @@ def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = F
     recorded = _recorded(profile, name, partition_key)
     with ExitStack() as stack:
         folder = (
-            tempfile.mkdtemp(prefix="quant-repro-") if keep else stack.enter_context(tempfile.TemporaryDirectory(prefix="quant-repro-"))
+            tempfile.mkdtemp(prefix="quant-repro-")
+            if keep
+            else stack.enter_context(tempfile.TemporaryDirectory(prefix="quant-repro-"))
         )
         dump = kept(profile.store, "settings", recorded.all_settings)
         given = profile.settings.model_dump(include={"profile", "data_dir", "dagster"})
@@ -94,7 +96,12 @@ def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = F
         sectors = [sector] if sector else _stored_sectors(profile, month)
         # Until when the stored chain looks decides until when the other one does: labels go on maturing.
         chain = _Chain(profile, Recomputed.at(Path(folder), settings, profile.provider), name, sectors, month)
-        known = [each.known_through for phase in chain.phases() for _, _, each in _stored(profile, _keys(phase)) if each.known_through]
+        known = [
+            each.known_through
+            for phase in chain.phases()
+            for _, _, each in _stored(profile, _keys(phase))
+            if each.known_through
+        ]
         settings = recorded_settings(dump, **given, as_of=max(known))
         chain = _Chain(profile, Recomputed.at(Path(folder), settings, profile.provider), name, sectors, month)
         again = chain.compute()
@@ -108,9 +115,14 @@ class _Chain:
 
     def __init__(self, stored: Profile, scratch: Recomputed, name: str, sectors: Sequence[str], month: str) -> None:
         names = [name] if stored.datasets[name].grain == "sector" else [name, *scratch.upstream(name)]
-        shown = {each: month_range(shift_month(month, first), month) for each, (first, _) in scratch.planner.history(name).items()}
+        shown = {
+            each: month_range(shift_month(month, first), month)
+            for each, (first, _) in scratch.planner.history(name).items()
+        }
         #: History that the asset shows as far as it is there.
-        self._shown = {each: [key(sector, one) for sector in sectors for one in months] for each, months in shown.items()}
+        self._shown = {
+            each: [key(sector, one) for sector in sectors for one in months] for each, months in shown.items()
+        }
         first = min((parse_key(each)[1] for _, each, _ in _stored(stored, self._shown)), default=month)
         self._asked = [*([([*shown], sectors, first, month)] if shown else []), (names, sectors, month, month)]
         self._stored = stored
@@ -128,7 +140,9 @@ class _Chain:
 
         """
         tried = self._stored.store.artifacts("trials")
-        self._scratch.profile.store.write_artifacts(dict(zip(tried, self._stored.store.read_artifacts(tried), strict=True)))
+        self._scratch.profile.store.write_artifacts(
+            dict(zip(tried, self._stored.store.read_artifacts(tried), strict=True))
+        )
         for asked in self._asked:
             self._scratch.compute(*asked)
             there = {(name, each) for name, each, _ in _stored(self._stored, self._shown)}
@@ -156,7 +170,9 @@ def _checked(profile: Profile, name: str, partition_key: str) -> tuple[str | Non
 def _recorded(profile: Profile, name: str, partition_key: str) -> MadeBy:
     dataset, store = profile.datasets[name], profile.store
     if store.missing(dataset, [partition_key]):
-        raise MissingPartitionError(f"partition {partition_key} of '{name}' is not in {store.url}; materialise it with quant run")
+        raise MissingPartitionError(
+            f"partition {partition_key} of '{name}' is not in {store.url}; materialise it with quant run"
+        )
     made_by = MadeBy.parsed(store.recorded(dataset, partition_key).made_by)
     if made_by is None:
         raise DatasetError(f"{store.path(dataset, partition_key)} does not record what made it; materialise it again")
@@ -218,14 +234,22 @@ class _Comparison:
         if before is None or now is None:
             return Compared(name, partition_key, "differs", (*why, "it does not record what made it"))
         explained = explain(
-            self._recorder.versions[name], parse_key(partition_key)[0], before, now, self._today.meaning, self._recorder.meaning
+            self._recorder.versions[name],
+            parse_key(partition_key)[0],
+            before,
+            now,
+            self._today.meaning,
+            self._recorder.meaning,
         )
-        # Another version of a library, Arrow above all, writes the same rows as other bytes: a hash alone says nothing against them.
+        # Another version of a library, Arrow above all, writes the same rows as other bytes: a hash alone says nothing
+        # against them.
         if not why and recorded.same_columns and self._same_rows(name, partition_key):
             return Compared(name, partition_key, "same")
         why += explained.values()
         if recorded.known_through != fresh.known_through:
-            why.append(f"it takes account of sessions up to {recorded.known_through}, the recomputation up to {fresh.known_through}")
+            why.append(
+                f"it takes account of sessions up to {recorded.known_through}, the recomputation up to {fresh.known_through}"
+            )
         if not recorded.same_columns:
             why.append("it was written with other columns")
         return Compared(name, partition_key, "differs", tuple(why) or (NOT_REPRODUCIBLE,))
@@ -244,6 +268,8 @@ class _Comparison:
             if before is None or (before.code == now.code and before.settings == now.settings):
                 continue
             sector = parse_key(partition_key)[0]
-            explained = explain(self._today.versions[name], sector, before, now, self._today.meaning, self._today.meaning)
+            explained = explain(
+                self._today.versions[name], sector, before, now, self._today.meaning, self._today.meaning
+            )
             found |= dict.fromkeys(f"{name}: {explained[kind]}" for kind in ("code", "settings") if kind in explained)
         yield from found

@@ -41,27 +41,38 @@ class StoredRows:
         return None if met.is_empty() else int(met.mode().sort()[0])
 
     def places(self, given: Given) -> pl.DataFrame:
-        """`ticker` and `date` of each row by its features, null where they are none of the stored ones, and its `value`."""
+        """`ticker` and `date` of each row by its features, null where they are none of the stored ones, and its
+        `value`.
+        """
         rows = pl.DataFrame({"content": _content(given.matrix), "value": given.values})
-        return rows.join(self.features, on="content", how="left", maintain_order="left").select("ticker", "date", "value")
+        return rows.join(self.features, on="content", how="left", maintain_order="left").select(
+            "ticker", "date", "value"
+        )
 
     def rows(self, given: Given, horizon: int | None) -> pl.DataFrame:
         """What each row is.
 
         Returns:
-            `ticker`, `date` and `known_at` of its label, null where it cannot be told, and `paired_ticker`, `paired_date`, to which its
-            features belong.
+            `ticker`, `date` and `known_at` of its label, null where it cannot be told, and `paired_ticker`,
+            `paired_date`, to which its features belong.
 
         """
         labels = self.labels.filter(pl.col("horizon") == horizon)
-        alone = labels.unique("forward_return", keep="none").select("ticker", "date", "known_at", value="forward_return")
+        alone = labels.unique("forward_return", keep="none").select(
+            "ticker", "date", "known_at", value="forward_return"
+        )
         # A value that occurs twice (a price that stood still) is the one of the row that the features tell.
         same = labels.select(
-            pl.col("ticker").alias("paired_ticker"), pl.col("date").alias("paired_date"), "known_at", value="forward_return"
+            pl.col("ticker").alias("paired_ticker"),
+            pl.col("date").alias("paired_date"),
+            "known_at",
+            value="forward_return",
         )
         placed = self.places(given).rename({"ticker": "paired_ticker", "date": "paired_date"})
         found = placed.join(alone, on="value", how="left", maintain_order="left")
-        found = found.join(same, on=["paired_ticker", "paired_date", "value"], how="left", maintain_order="left", suffix="_same")
+        found = found.join(
+            same, on=["paired_ticker", "paired_date", "value"], how="left", maintain_order="left", suffix="_same"
+        )
         return found.select(
             pl.coalesce("ticker", pl.when(pl.col("known_at_same").is_not_null()).then("paired_ticker")).alias("ticker"),
             pl.coalesce("date", pl.when(pl.col("known_at_same").is_not_null()).then("paired_date")).alias("date"),

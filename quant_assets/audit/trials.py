@@ -1,4 +1,6 @@
-"""The trials of an audit: which alterations are tried, at which cuts, and which months are computed anew. Running them is not here."""
+"""The trials of an audit: which alterations are tried, at which cuts, and which months are computed anew. Running them
+is not here.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -62,7 +64,9 @@ class Trial:
 
 
 def default_cuts(profile: Profile, first: str, last: str, count: int = 2) -> tuple[date, ...]:
-    """Sessions within the months, evenly spread: the first in the middle of its month, the next at the end of its, and so on."""
+    """Sessions within the months, evenly spread: the first in the middle of its month, the next at the end of its, and
+    so on.
+    """
     months = month_range(first, last)
     found = []
     for number in range(count):
@@ -102,8 +106,17 @@ class Trials:
 
     """
 
-    def __init__(self, profile: Profile, base: Recomputed, sectors: Sequence[str], first: str, last: str, names: Sequence[str]) -> None:
-        self._profile, self._base, self._sectors, self._first, self._last, self._names = profile, base, sectors, first, last, names
+    def __init__(
+        self, profile: Profile, base: Recomputed, sectors: Sequence[str], first: str, last: str, names: Sequence[str]
+    ) -> None:
+        self._profile, self._base, self._sectors, self._first, self._last, self._names = (
+            profile,
+            base,
+            sectors,
+            first,
+            last,
+            names,
+        )
         #: What is not tested and why, as far as the trials have been asked for.
         self.notes: list[str] = []
 
@@ -129,13 +142,17 @@ class Trials:
             self.notes += exempt(self._profile, test)
             if test == "truncation":
                 for cut in cuts:
-                    yield self._at(test, cut, reach, Truncated(cut), settings.model_copy(update={"as_of": cut}), after=0)
+                    yield self._at(
+                        test, cut, reach, Truncated(cut), settings.model_copy(update={"as_of": cut}), after=0
+                    )
             elif test == "perturbation":
                 for number, cut in enumerate(cuts):
                     yield self._at(test, cut, reach, Perturbed(cut, seed=number + 1), settings, after=_MONTHS_AFTER)
             elif test == "publication":
                 cut = self._most_waiting()
-                yield self._at(test, cut, min(reach, 3), Perturbed(cut, published_later=True), settings, after=_MONTHS_AFTER)
+                yield self._at(
+                    test, cut, min(reach, 3), Perturbed(cut, published_later=True), settings, after=_MONTHS_AFTER
+                )
             elif test == "warm_up":
                 yield from self._warm_up(min(reach, 3))
             elif test == "order":
@@ -143,9 +160,13 @@ class Trials:
             elif test == "company":
                 ticker = self._a_ticker()
                 if ticker is not None:
-                    yield replace(self._plain(test, min(reach, 3), Without(ticker), f"without {ticker}"), left_out=ticker)
+                    yield replace(
+                        self._plain(test, min(reach, 3), Without(ticker), f"without {ticker}"), left_out=ticker
+                    )
 
-    def _at(self, test: TestName, cut: date, reach: int, alteration: Alteration, settings: Settings, after: int) -> Trial:
+    def _at(
+        self, test: TestName, cut: date, reach: int, alteration: Alteration, settings: Settings, after: int
+    ) -> Trial:
         month = month_of(cut)
         return Trial(
             test,
@@ -172,7 +193,9 @@ class Trials:
             return
         settings = self._profile.settings
         later = settings.model_copy(update={"partitions": settings.partitions.model_copy(update={"start": start})})
-        yield Trial("warm_up", f"history from {start}", first, self._last, later, StartsLater(month_start(start)), fresh=True)
+        yield Trial(
+            "warm_up", f"history from {start}", first, self._last, later, StartsLater(month_start(start)), fresh=True
+        )
 
     def _most_waiting(self) -> date:
         """The session of the months on which most statements of the sectors wait for their publication."""

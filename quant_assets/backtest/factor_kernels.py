@@ -19,13 +19,13 @@ def compare(
 ) -> tuple[IntArray, IntArray]:
     """Names, IC and quantile returns of each session and horizon, into the first rows of `out`.
 
-    Everything about a session is computed before the next one, so that it stays in the processor's cache: twice as fast as one figure of
-    all sessions after the other.
+    Everything about a session is computed before the next one, so that it stays in the processor's cache: twice as fast
+    as one figure of all sessions after the other.
 
     Returns:
-        Of each row, its session and all names with a value, twice the rank (whole numbers also where ties share a rank), and the quantile
-        from 1; 0 where missing. No quantile where fewer than `least` names have a value, or where two edges are equal. Edges are NumPy's
-        and pandas' linear ones.
+        Of each row, its session and all names with a value, twice the rank (whole numbers also where ties share a
+        rank), and the quantile from 1; 0 where missing. No quantile where fewer than `least` names have a value, or
+        where two edges are equal. Edges are NumPy's and pandas' linear ones.
 
     """
     horizons, quantiles, longest = len(returns), len(shares) - 1, 0
@@ -34,7 +34,11 @@ def compare(
     ranks, quantile = np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=np.int64)
     by_value, kept = np.empty(longest, dtype=np.int64), np.empty(longest, dtype=np.int64)
     doubled, within = np.empty((2, longest), dtype=np.int64), np.empty(longest, dtype=np.int64)
-    edges, total, number = np.empty(quantiles + 1), np.empty(quantiles + 1), np.empty(quantiles + 1)  # place 0: names without a quantile
+    edges, total, number = (
+        np.empty(quantiles + 1),
+        np.empty(quantiles + 1),
+        np.empty(quantiles + 1),
+    )  # place 0: names without a quantile
     for j in range(len(starts) - 1):
         start, names = starts[j], 0
         if starts[j + 1] - start > 64:
@@ -70,7 +74,10 @@ def compare(
                 first = 0
                 while first < count:
                     last, one = first, values[kept[first]] if side == 0 else returns[h, kept[first]]
-                    while last + 1 < count and (values[kept[last + 1]] if side == 0 else returns[h, kept[last + 1]]) == one:
+                    while (
+                        last + 1 < count
+                        and (values[kept[last + 1]] if side == 0 else returns[h, kept[last + 1]]) == one
+                    ):
                         last += 1
                     for k in range(first, last + 1):
                         doubled[side, kept[k] - start] = first + last + 2

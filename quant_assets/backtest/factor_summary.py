@@ -1,4 +1,5 @@
-"""Datasets `factor_tear_sheet` and `market_tear_sheet`: what factors were worth over years and across sectors, with errors.
+"""Datasets `factor_tear_sheet` and `market_tear_sheet`: what factors were worth over years and across sectors, with
+errors.
 
 What a session and a month say of a factor is computed in `factors`; pages are in `reporting`.
 """
@@ -48,10 +49,12 @@ class Summary:
 
 
 def newey_west_lags(horizon: int) -> int:
-    """Lags, in months, of the standard error of a monthly series of ICs: three times the months over which outcomes overlap.
+    """Lags, in months, of the standard error of a monthly series of ICs: three times the months over which outcomes
+    overlap.
 
-    Two outcomes share part of their returns if they begin fewer than `horizon` sessions apart. The Bartlett kernel gives a lag less weight
-    the longer it is: with as many lags as the overlap has, it would leave out half of what the overlap adds.
+    Two outcomes share part of their returns if they begin fewer than `horizon` sessions apart. The Bartlett kernel
+    gives a lag less weight the longer it is: with as many lags as the overlap has, it would leave out half of what the
+    overlap adds.
     """
     return -(-3 * (horizon - 1) // _SESSIONS_PER_MONTH)
 
@@ -63,9 +66,11 @@ def least_months(horizon: int) -> int:
 
 @cache
 def significant_t(horizon: int, months: int) -> float:
-    """What |t| of a factor without any worth reaches with probability `BY_CHANCE`: more, the fewer months and the more lags.
+    """What |t| of a factor without any worth reaches with probability `BY_CHANCE`: more, the fewer months and the more
+    lags.
 
-    Share of 8,000 simulated series of noise that reach it with `least_months`: 4.7, 5.3, 5.9 and 6.5 % at horizons 1, 5, 20 and 60, where
+    Share of 8,000 simulated series of noise that reach it with `least_months`: 4.7, 5.3, 5.9 and 6.5 % at horizons 1,
+    5, 20 and 60, where
     |t| above 2 has 7.1, 10.0, 14.2 and 14.1 %.
     """
     return critical_value((newey_west_lags(horizon) + 1) / months)
@@ -75,8 +80,8 @@ def standard_errors(sums: FloatArray, lags: int) -> FloatArray:
     r"""Newey-West standard error of the mean of a series that is known by month.
 
     With the months' sums of deviations from the mean :math:`S_m` and n sessions in all, the variance of the mean is
-    :math:`\frac{M}{M - 1} n^{-2} \sum_m (S_m^2 + 2 \sum_{k=1}^{L} (1 - \frac{k}{L + 1}) S_m S_{m-k})`: within a month every
-    covariance counts in full, which no kernel over sessions does. The factor n is the caller's.
+    :math:`\frac{M}{M - 1} n^{-2} \sum_m (S_m^2 + 2 \sum_{k=1}^{L} (1 - \frac{k}{L + 1}) S_m S_{m-k})`: within a month
+    every covariance counts in full, which no kernel over sessions does. The factor n is the caller's.
 
     Args:
         sums: S of shape (n_months, n_series); 0 in a month without a session.
@@ -98,8 +103,8 @@ def standard_errors(sums: FloatArray, lags: int) -> FloatArray:
 def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int) -> list[Summary]:
     """Tear sheets over the `history_months` up to each decision, or as many of them as there are.
 
-    Means over sessions weigh each session the same. `ic_std` is that of the sessions' ICs (divided by their number less 1); `ic_t` is
-    `ic` over its `standard_errors` with `newey_west_lags`, null with fewer than `least_months`.
+    Means over sessions weigh each session the same. `ic_std` is that of the sessions' ICs (divided by their number less
+    1); `ic_t` is `ic` over its `standard_errors` with `newey_west_lags`, null with fewer than `least_months`.
 
     Args:
         monthly: dataset factor_statistics of one sector, the months of the decisions and those before.
@@ -111,7 +116,9 @@ def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int
     number = _month_number(monthly["as_of"])
     first = int(number.min()) if len(number) else 0
     months = int(number.max()) - first + 1 if len(number) else 0
-    series = monthly.select(_KEY).join(keys.with_row_index("place"), on=list(_KEY), how="left", maintain_order="left")["place"]
+    series = monthly.select(_KEY).join(keys.with_row_index("place"), on=list(_KEY), how="left", maintain_order="left")[
+        "place"
+    ]
     cell = (number - first, series.to_numpy().astype(np.int64))
 
     def spread(values: FloatArray) -> FloatArray:
@@ -134,7 +141,13 @@ def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int
         found.append(
             Summary(
                 as_of,
-                _rows(as_of, keys, {n: v[window] for n, v in counts.items()}, {n: v[window] for n, v in sums.items()}, squares[window]),
+                _rows(
+                    as_of,
+                    keys,
+                    {n: v[window] for n, v in counts.items()},
+                    {n: v[window] for n, v in sums.items()},
+                    squares[window],
+                ),
                 _by_year(keys, counts["ic_sessions"][window], sums["ic"][window], first + window.start),
             )
         )
@@ -142,7 +155,9 @@ def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int
 
 
 def market_rows(sheets: pl.DataFrame) -> pl.DataFrame:
-    """Dataset market_tear_sheet without `page_file`, from dataset factor_tear_sheet of the sectors that have one (with `sector`)."""
+    """Dataset market_tear_sheet without `page_file`, from dataset factor_tear_sheet of the sectors that have one (with
+    `sector`).
+    """
     schema = {name: dtype for name, dtype in DATASETS["market_tear_sheet"].schema.items() if name != "page_file"}
     key = ["as_of", *_KEY]
     known = sheets.filter(pl.col("ic").is_not_null()).sort(*key, "sector")
@@ -153,7 +168,9 @@ def market_rows(sheets: pl.DataFrame) -> pl.DataFrame:
     def mean(values: FloatArray) -> FloatArray:
         given = ~np.isnan(values)  # bincount adds up in the order of the rows
         with np.errstate(invalid="ignore"):
-            found = np.bincount(place[given], (weight * values)[given], count) / np.bincount(place[given], weight[given], count)
+            found = np.bincount(place[given], (weight * values)[given], count) / np.bincount(
+                place[given], weight[given], count
+            )
         return found.astype(np.float64)
 
     count = int(place[-1]) + 1 if len(place) else 0
@@ -168,11 +185,16 @@ def market_rows(sheets: pl.DataFrame) -> pl.DataFrame:
         positive_sectors=(pl.col("ic") > 0).sum(),
         significant_sectors=pl.col("significant").sum(),
     )
-    columns = {"ic": pl.Series(ic, dtype=pl.Float64), "spread": pl.Series(mean(spread), dtype=pl.Float64, nan_to_null=True)}
+    columns = {
+        "ic": pl.Series(ic, dtype=pl.Float64),
+        "spread": pl.Series(mean(spread), dtype=pl.Float64, nan_to_null=True),
+    }
     return counted.with_columns(**columns).cast(schema).select(list(schema))  # type: ignore[arg-type]
 
 
-def _rows(as_of: date, keys: pl.DataFrame, counts: dict[str, FloatArray], sums: dict[str, FloatArray], squares: FloatArray) -> pl.DataFrame:
+def _rows(
+    as_of: date, keys: pl.DataFrame, counts: dict[str, FloatArray], sums: dict[str, FloatArray], squares: FloatArray
+) -> pl.DataFrame:
     schema = {name: dtype for name, dtype in DATASETS["factor_tear_sheet"].schema.items() if name != "page_file"}
     if not len(squares):
         return pl.DataFrame(schema=schema)
@@ -197,7 +219,8 @@ def _rows(as_of: date, keys: pl.DataFrame, counts: dict[str, FloatArray], sums: 
             errors[of_horizon] = np.where(enough, error, np.nan)
         columns["ic_standard_error"], columns["ic_t"] = errors, ic / errors
     frame = keys.with_columns(
-        as_of=pl.lit(as_of), **{name: pl.Series(values, nan_to_null=True, dtype=pl.Float64) for name, values in columns.items()}
+        as_of=pl.lit(as_of),
+        **{name: pl.Series(values, nan_to_null=True, dtype=pl.Float64) for name, values in columns.items()},
     )
     some = pl.any_horizontal(pl.col(name) > 0 for name in COUNTED)
     return frame.filter(some).cast(schema).select(list(schema))  # type: ignore[arg-type]
@@ -211,7 +234,10 @@ def _by_year(keys: pl.DataFrame, counts: FloatArray, sums: FloatArray, first: in
     with np.errstate(invalid="ignore"):
         mean = pl.Series(total / n, nan_to_null=True, dtype=pl.Float64)
     rows = pl.concat([keys] * len(years)) if len(years) else keys.clear()
-    columns = {"year": pl.Series(np.repeat(years, len(keys)), dtype=pl.Int32), "ic_sessions": pl.Series(n, dtype=pl.Float64).cast(pl.Int32)}
+    columns = {
+        "year": pl.Series(np.repeat(years, len(keys)), dtype=pl.Int32),
+        "ic_sessions": pl.Series(n, dtype=pl.Float64).cast(pl.Int32),
+    }
     return rows.with_columns(**columns, ic=mean).filter(pl.col("ic_sessions") > 0)
 
 
@@ -223,7 +249,8 @@ def _month_number(days: pl.Series) -> NDArray[np.int64]:
 def _total(values: FloatArray) -> FloatArray:
     """Sum over the months, added up one after the other, so that a series gives the same bits alone and among others.
 
-    NumPy's own sum does so along the rows of a C-ordered array with several columns; along memory it adds up in another order.
+    NumPy's own sum does so along the rows of a C-ordered array with several columns; along memory it adds up in another
+    order.
     """
     rows = np.ascontiguousarray(values)
     total: FloatArray = rows.sum(axis=0) if rows.shape[1] > 1 else np.cumsum(rows, axis=0)[-1]

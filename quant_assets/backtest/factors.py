@@ -1,6 +1,8 @@
-"""Dataset `factor_statistics`: how well factors rank what follows, from the cross-section of each session to means by month.
+"""Dataset `factor_statistics`: how well factors rank what follows, from the cross-section of each session to means by
+month.
 
-A factor is a feature, a candidate score or a model's forecast. Figures over years, and their errors, are in `factor_summary`.
+A factor is a feature, a candidate score or a model's forecast. Figures over years, and their errors, are in
+`factor_summary`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +41,8 @@ COUNTED = {
 }
 SCORES = ("composite_score", "momentum_score", "ma_slope_score", "volatility_score")
 
-#: Edges of the quantiles as shares. Of a percentage, as pandas' qcut takes them, which decides where a value lies on an edge.
+#: Edges of the quantiles as shares. Of a percentage, as pandas' qcut takes them, which decides where a value lies on an
+#: edge.
 _SHARES = np.linspace(0.0, 1.0, QUANTILES + 1) * 100.0 / 100.0
 
 
@@ -66,7 +69,12 @@ class CrossSections:
 
     @classmethod
     def of(
-        cls, rows: pl.DataFrame, labels: pl.DataFrame, horizons: Sequence[int], entry_lag: int, sessions: NDArray[np.datetime64]
+        cls,
+        rows: pl.DataFrame,
+        labels: pl.DataFrame,
+        horizons: Sequence[int],
+        entry_lag: int,
+        sessions: NDArray[np.datetime64],
     ) -> "CrossSections":
         """Arrange rows (`ticker`, `date`, each pair once) and dataset labels; every date is one of the sessions."""
         tickers = rows["ticker"].unique().sort()
@@ -87,7 +95,10 @@ class CrossSections:
         labels = labels.filter(pl.col("ticker").is_in(tickers.implode()), pl.col("date").is_between(*_span(sessions)))
         for number, horizon in enumerate(horizons):
             found = labels.filter(pl.col("horizon") == horizon)
-            on, heard = (np.searchsorted(sessions, found[name].to_numpy().astype("datetime64[D]")) for name in ("date", "known_at"))
+            on, heard = (
+                np.searchsorted(sessions, found[name].to_numpy().astype("datetime64[D]"))
+                for name in ("date", "known_at")
+            )
             row = place[on, tickers.search_sorted(found["ticker"]).to_numpy()]
             usable = (row >= 0) & (heard <= on + complete_after(horizon, entry_lag))
             returns[number, row[usable]] = found["forward_return"].to_numpy()[usable]
@@ -105,13 +116,17 @@ def complete_after(horizon: int, entry_lag: int) -> int:
 def session_figures(values: FloatArray, sections: CrossSections, wanted: BoolArray, min_names: int) -> FloatArray:
     """Figures of one factor on each session and horizon.
 
-    - `ic`: Spearman's correlation of the factor and the forward return, ties sharing their mean rank; `names` is over how many names.
+    - `ic`: Spearman's correlation of the factor and the forward return, ties sharing their mean rank; `names` is over
+    how many names.
       Both over the names with a value and a forward return.
-    - `quantile_1` (lowest values) to `quantile_5`: mean forward return of the quantile less that of all names (alphalens' `demeaned`),
+    - `quantile_1` (lowest values) to `quantile_5`: mean forward return of the quantile less that of all names
+    (alphalens' `demeaned`),
       the quantiles being those of these names; a value on an edge belongs to the lower one.
-    - `top_turnover`, `bottom_turnover`: share of the names of the highest and lowest quantile `horizon` sessions later that are not in it
+    - `top_turnover`, `bottom_turnover`: share of the names of the highest and lowest quantile `horizon` sessions later
+    that are not in it
       now. Here and below all names with a value count, with a label or without.
-    - `rank_autocorrelation`: correlation of the names' ranks now with those `horizon` sessions later, over names with both.
+    - `rank_autocorrelation`: correlation of the names' ranks now with those `horizon` sessions later, over names with
+    both.
 
     Args:
         values: float64 of shape (n,) in the order of the sections, NaN where missing.
@@ -120,15 +135,18 @@ def session_figures(values: FloatArray, sections: CrossSections, wanted: BoolArr
         min_names: fewer give no figure.
 
     Returns:
-        float64 of shape (n_horizons, n_figures, n_sessions), figures as in `FIGURES`; NaN where a session is not wanted, has too few
-        names, where all values or returns are equal (`ic`), or where two edges of the quantiles are equal.
+        float64 of shape (n_horizons, n_figures, n_sessions), figures as in `FIGURES`; NaN where a session is not
+        wanted, has too few names, where all values or returns are equal (`ic`), or where two edges of the quantiles are
+        equal.
 
     References:
         Grinold and Kahn (2000), Active Portfolio Management, chapter 6; alphalens.performance.
 
     """
     out = np.full((len(sections.horizons), len(FIGURES), len(sections.starts) - 1), np.nan)
-    ranks, quantiles = compare(values, sections.returns, sections.by_return, sections.starts, wanted, _SHARES, min_names, out)
+    ranks, quantiles = compare(
+        values, sections.returns, sections.by_return, sections.starts, wanted, _SHARES, min_names, out
+    )
     for number, horizon in enumerate(sections.horizons):
         later = sections.later[number]
         persist(ranks, quantiles, later, horizon, sections.starts, wanted[number], min_names, QUANTILES, out[number])
@@ -150,11 +168,12 @@ def factor_statistics(
 ) -> pl.DataFrame:
     """Dataset factor_statistics: means by month over the cross-sections that became complete in it.
 
-    The cross-section of a session and horizon is complete `complete_after` sessions later: all its labels are known then, and what they
-    say never changes.
+    The cross-section of a session and horizon is complete `complete_after` sessions later: all its labels are known
+    then, and what they say never changes.
 
     Args:
-        features: dataset features of one sector, from the sessions on whose cross-sections become complete in the first month.
+        features: dataset features of one sector, from the sessions on whose cross-sections become complete in the first
+            month.
         names: the features to judge.
         indicators: dataset indicators of the same months, for the candidate scores; what is missing is not judged.
         predictions: dataset predictions of the same months; each forecast is judged at its own horizon.
@@ -170,16 +189,27 @@ def factor_statistics(
         Rows without `sector`; none for a factor without any figure in the month.
 
     """
-    complete = np.arange(len(sessions)) + np.array([[complete_after(each, settings.entry_lag)] for each in settings.horizons])
+    complete = np.arange(len(sessions)) + np.array(
+        [[complete_after(each, settings.entry_lag)] for each in settings.horizons]
+    )
     inside = complete < len(sessions)
     on = sessions[np.minimum(complete, len(sessions) - 1)]
     wanted = inside & (on >= np.datetime64(first_day)) & (on <= np.datetime64(as_ofs[-1]) if as_ofs else False)
     month = np.searchsorted(np.array(as_ofs, dtype="datetime64[D]"), on)
     keys, sums = [], []
-    for kind, rows, factors, horizons in _factors(features, names, indicators, predictions, sessions, settings, candidate_settings):
+    for kind, rows, factors, horizons in _factors(
+        features, names, indicators, predictions, sessions, settings, candidate_settings
+    ):
         sections = CrossSections.of(rows, labels, horizons, settings.entry_lag, sessions)
         chosen = [settings.horizons.index(each) for each in horizons]
-        judge = partial(_sums, sections=sections, wanted=wanted[chosen], month=month[chosen], months=len(as_ofs), min_names=min_names)
+        judge = partial(
+            _sums,
+            sections=sections,
+            wanted=wanted[chosen],
+            month=month[chosen],
+            months=len(as_ofs),
+            min_names=min_names,
+        )
         keys += [(kind, factor, horizon) for factor in factors for horizon in horizons]
         with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
             sums += [each for found in pool.map(judge, [rows[column] for column in factors.values()]) for each in found]
@@ -207,7 +237,9 @@ def _factors(
             yield "model", rows, {model: "prediction"}, (horizon,)
 
 
-def _sums(factor: pl.Series, sections: CrossSections, wanted: BoolArray, month: IntArray, months: int, min_names: int) -> list[FloatArray]:
+def _sums(
+    factor: pl.Series, sections: CrossSections, wanted: BoolArray, month: IntArray, months: int, min_names: int
+) -> list[FloatArray]:
     """Of each horizon what `_by_month` gives; `wanted` and `month` are of shape (n_horizons, n_sessions)."""
     values = factor.cast(pl.Float64).fill_null(np.nan).to_numpy()[sections.order]
     figures = session_figures(values, sections, wanted, min_names)
@@ -220,7 +252,9 @@ def _by_month(figures: FloatArray, month: IntArray, months: int) -> FloatArray:
     `bincount` adds in the order of the sessions, so that a month's sum is the same whatever other months are there.
     """
     present = {name: ~np.isnan(values) for name, values in zip(FIGURES, figures, strict=True)}
-    rows: list[FloatArray] = [np.bincount(month[present[names[-1]]], minlength=months).astype(np.float64) for names in COUNTED.values()]
+    rows: list[FloatArray] = [
+        np.bincount(month[present[names[-1]]], minlength=months).astype(np.float64) for names in COUNTED.values()
+    ]
     squared = figures[FIGURES.index("ic")] ** 2
     for name, values in [*zip(FIGURES, figures, strict=True), ("ic", squared)]:
         given = present[name]

@@ -1,7 +1,7 @@
 """How far a Sharpe ratio or a mean IC can be believed: intervals of autocorrelated series.
 
-Pure functions over arrays. Sharpe ratios are of one period (a session), not annualised. Distributions of Sharpe ratios of independent
-returns are in statistics.py.
+Pure functions over arrays. Sharpe ratios are of one period (a session), not annualised. Distributions of Sharpe ratios
+of independent returns are in statistics.py.
 """
 
 import math
@@ -24,8 +24,9 @@ _FEWEST_COSINES = 3
 #: Largest autoregressive coefficient that prewhitening takes out, as Andrews and Monahan (1992) have it.
 _MOST_PREWHITENED = 0.97
 
-#: Critical value of a two-sided interval of 95 % with a Bartlett kernel that reaches over the share b of the series: coefficients of
-#: 1, b, b^2 and b^3. Kiefer and Vogelsang (2005), Econometric Theory 21(6), table 1; at b = 0 the normal distribution's.
+#: Critical value of a two-sided interval of 95 % with a Bartlett kernel that reaches over the share b of the series:
+#: coefficients of 1, b, b^2 and b^3. Kiefer and Vogelsang (2005), Econometric Theory 21(6), table 1; at b = 0 the
+#: normal distribution's.
 _FIXED_B = (1.9600, 2.9694, 0.4160, -0.5324)
 
 #: Resamples held in memory at once.
@@ -44,14 +45,16 @@ def newey_west_lags(residuals: FloatArray) -> int:
     With :math:`n = \lfloor 3 (T/100)^{2/9} \rfloor`, :math:`\hat s^{(1)} = 2 \sum_{j=1}^n j \hat\sigma_j`, and
     :math:`\hat s^{(0)} = \hat\sigma_0 + 2 \sum_{j=1}^n \hat\sigma_j`:
 
-    .. math:: \hat\gamma = 1.1447 \left|\frac{\hat s^{(1)}}{\hat s^{(0)}}\right|^{2/3}, \qquad m = \lfloor \hat\gamma T^{1/3} \rfloor
+    .. math:: \hat\gamma = 1.1447 \left|\frac{\hat s^{(1)}}{\hat s^{(0)}}\right|^{2/3}, \qquad m = \lfloor \hat\gamma
+    T^{1/3} \rfloor
 
-    The factor is 3 after prewhitening, which leaves less to find, and 4 without. T is that of the series before it, one more than there
-    are residuals.
+    The factor is 3 after prewhitening, which leaves less to find, and 4 without. T is that of the series before it, one
+    more than there are residuals.
 
     References:
-        Newey and West (1994), Automatic lag selection in covariance matrix estimation, Review of Economic Studies 61(4), table II.C;
-        as in `bwNeweyWest(prewhite = 1)` of R's sandwich (Zeileis 2004, Journal of Statistical Software 11(10)).
+        Newey and West (1994), Automatic lag selection in covariance matrix estimation, Review of Economic Studies
+        61(4), table II.C; as in `bwNeweyWest(prewhite = 1)` of R's sandwich (Zeileis 2004, Journal of Statistical
+        Software 11(10)).
 
     """
     count = len(residuals) + 1
@@ -67,7 +70,8 @@ def newey_west_lags(residuals: FloatArray) -> int:
 
 
 def long_run_variance(values: FloatArray, lags: int) -> float:
-    r"""T times the variance of the mean of an autocorrelated series: :math:`\hat\sigma_0 + 2 \sum_{j=1}^m (1 - j/(m+1)) \hat\sigma_j`.
+    r"""T times the variance of the mean of an autocorrelated series: :math:`\hat\sigma_0 + 2 \sum_{j=1}^m (1 - j/(m+1))
+    \hat\sigma_j`.
 
     References:
         Newey and West (1987), Econometrica 55(3), eq. 5.
@@ -91,16 +95,17 @@ def cosine_variance(values: FloatArray, cosines: int) -> float:
     .. math:: \frac{1}{\nu} \sum_{j=1}^\nu \Lambda_j^2, \qquad
         \Lambda_j = \sqrt{\frac{2}{T}} \sum_{t=1}^T v_t \cos\left(\pi j \frac{t - 1/2}{T}\right)
 
-    The cosines are orthogonal to each other and to a constant: the mean over its error has Student's t distribution with
-    :math:`\nu` degrees of freedom, as far as the spectrum is level over their frequencies.
+    The cosines are orthogonal to each other and to a constant: the mean over its error has Student's t distribution
+    with :math:`\nu` degrees of freedom, as far as the spectrum is level over their frequencies.
 
     Args:
         values: shape (n_periods,), in order of time.
         cosines: :math:`\nu`, at least 1.
 
     References:
-        Müller (2007), A theory of robust long-run variance estimation, Journal of Econometrics 141(2); Lazarus, Lewis, Stock and Watson
-        (2018), HAR inference: recommendations for practice, Journal of Business & Economic Statistics 36(4), the EWC test.
+        Müller (2007), A theory of robust long-run variance estimation, Journal of Econometrics 141(2); Lazarus, Lewis,
+        Stock and Watson (2018), HAR inference: recommendations for practice, Journal of Business & Economic Statistics
+        36(4), the EWC test.
 
     """
     count = len(values)
@@ -111,17 +116,21 @@ def cosine_variance(values: FloatArray, cosines: int) -> float:
 def hac_interval(values: FloatArray, statistic: Statistic, overlap: int = 1) -> Interval | None:
     r"""Interval of 95 % for the mean or the Sharpe ratio of an autocorrelated series.
 
-    The Sharpe ratio's error is to first order the mean of :math:`\psi_t = z_t - SR (z_t^2 - 1) / 2` with :math:`z_t = (r_t - \bar r) / s`,
-    the mean's that of :math:`r_t - \bar r`. The standard error is heteroskedasticity- and autocorrelation-consistent:
+    The Sharpe ratio's error is to first order the mean of :math:`\psi_t = z_t - SR (z_t^2 - 1) / 2` with :math:`z_t =
+    (r_t - \bar r) / s`, the mean's that of :math:`r_t - \bar r`. The standard error is heteroskedasticity- and
+    autocorrelation-consistent:
 
-    - `overlap` 1: Newey-West's of the residuals of an autoregression of order 1 with their own lags (prewhitening). The critical value
+    - `overlap` 1: Newey-West's of the residuals of an autoregression of order 1 with their own lags (prewhitening). The
+    critical value
       allows for the lags (fixed-b), without which intervals are too narrow.
-    - Else `cosine_variance` of the T / (2 `overlap`) slowest cosines, with the critical value of Student's t. The overlap is known: over
+    - Else `cosine_variance` of the T / (2 `overlap`) slowest cosines, with the critical value of Student's t. The
+    overlap is known: over
       these frequencies the spectrum of values that share all of it keeps 81 % of its height or more, 93 % on average.
 
-    Share of 2,000 simulated series whose interval holds the truth: of the Sharpe ratio of AR(1) returns 93.7 to 95.6 % with 250 and 94.4 to
-    95.8 % with 500 or 1,000 (coefficients 0 to 0.5; normal and Student-t 5); of the mean with an overlap of 5 or 20 of 480 values 94.2 %,
-    of 20 of 240 or 60 of 750 93.2 %: a little too narrow still where no more than about 12 outcomes are apart.
+    Share of 2,000 simulated series whose interval holds the truth: of the Sharpe ratio of AR(1) returns 93.7 to 95.6 %
+    with 250 and 94.4 to 95.8 % with 500 or 1,000 (coefficients 0 to 0.5; normal and Student-t 5); of the mean with an
+    overlap of 5 or 20 of 480 values 94.2 %, of 20 of 240 or 60 of 750 93.2 %: a little too narrow still where no more
+    than about 12 outcomes are apart.
 
     Args:
         values: shape (n_periods,), in order of time, without NaN.
@@ -132,8 +141,8 @@ def hac_interval(values: FloatArray, statistic: Statistic, overlap: int = 1) -> 
         Lower and upper bound; None with too few observations for the overlap or without deviation.
 
     References:
-        Newey and West (1987, 1994); Lo (2002), eq. 12 (the same estimator by GMM); Andrews and Monahan (1992), Econometrica 60(4);
-        Kiefer and Vogelsang (2005); Lazarus, Lewis, Stock and Watson (2018).
+        Newey and West (1987, 1994); Lo (2002), eq. 12 (the same estimator by GMM); Andrews and Monahan (1992),
+        Econometrica 60(4); Kiefer and Vogelsang (2005); Lazarus, Lewis, Stock and Watson (2018).
 
     """
     found = _estimated(values, statistic, overlap)
@@ -156,15 +165,18 @@ def critical_value(reach: float) -> float:
     return float(sum(coefficient * reach**power for power, coefficient in enumerate(_FIXED_B)))
 
 
-def bootstrap_interval(values: FloatArray, statistic: Statistic, replications: int, seed: int, overlap: int = 1) -> Interval | None:
+def bootstrap_interval(
+    values: FloatArray, statistic: Statistic, replications: int, seed: int, overlap: int = 1
+) -> Interval | None:
     r"""Interval of 95 % for the mean or the Sharpe ratio of an autocorrelated series by a circular block bootstrap.
 
-    The series, joined at its ends, is drawn anew in blocks of one and a half times `block_length`; with an `overlap` there are no more of
-    them than one above the degrees of freedom of its standard error. Each sample's distance from the series' statistic is divided by its
-    own standard error, which comes from the sums of its blocks; the symmetric 95 % quantile of the distances times the series' standard
-    error (that of `hac_interval`) is the half-width. In the simulations of `hac_interval` it covers 93.5 to 95.8 % of the Sharpe ratios,
-    and with an overlap 94.8 to 95.8 %. Plain percentiles, of stationary and of circular blocks alike, covered 88 to 93 % of the Sharpe
-    ratios of autocorrelated returns.
+    The series, joined at its ends, is drawn anew in blocks of one and a half times `block_length`; with an `overlap`
+    there are no more of them than one above the degrees of freedom of its standard error. Each sample's distance from
+    the series' statistic is divided by its own standard error, which comes from the sums of its blocks; the symmetric
+    95 % quantile of the distances times the series' standard error (that of `hac_interval`) is the half-width. In the
+    simulations of `hac_interval` it covers 93.5 to 95.8 % of the Sharpe ratios, and with an overlap 94.8 to 95.8 %.
+    Plain percentiles, of stationary and of circular blocks alike, covered 88 to 93 % of the Sharpe ratios of
+    autocorrelated returns.
 
     Args:
         values: shape (n_periods,), in order of time, without NaN.
@@ -177,10 +189,11 @@ def bootstrap_interval(values: FloatArray, statistic: Statistic, replications: i
         Lower and upper bound; None with too few observations for the lags or without deviation.
 
     References:
-        Politis and Romano (1992), A circular block-resampling procedure for stationary data, in LePage and Billard (eds.), Exploring the
-        limits of bootstrap; Politis and Romano (1994), The stationary bootstrap, JASA 89(428).
-        Ledoit and Wolf (2008), Robust performance hypothesis testing with the Sharpe ratio, Journal of Empirical Finance 15(5),
-        section 3.2 (studentised; the blocks' standard error is Götze and Künsch's, 1996, Annals of Statistics 24(5)).
+        Politis and Romano (1992), A circular block-resampling procedure for stationary data, in LePage and Billard
+        (eds.), Exploring the limits of bootstrap; Politis and Romano (1994), The stationary bootstrap, JASA 89(428).
+        Ledoit and Wolf (2008), Robust performance hypothesis testing with the Sharpe ratio, Journal of Empirical
+        Finance 15(5), section 3.2 (studentised; the blocks' standard error is Götze and Künsch's, 1996, Annals of
+        Statistics 24(5)).
 
     """
     found = _estimated(values, statistic, overlap)
@@ -201,7 +214,9 @@ def bootstrap_interval(values: FloatArray, statistic: Statistic, replications: i
         drawn, influence = _with_influence(samples.reshape(len(starts), -1), statistic)
         sums = influence.reshape(samples.shape).sum(axis=2)
         errors = np.sqrt((sums**2).sum(axis=1) * blocks / (blocks - 1)) / (blocks * length)  # the sums add up to 0
-        distances.append(np.divide(abs(drawn - centre), errors, out=np.full(len(drawn), np.inf), where=errors > _NEGLIGIBLE))
+        distances.append(
+            np.divide(abs(drawn - centre), errors, out=np.full(len(drawn), np.inf), where=errors > _NEGLIGIBLE)
+        )
     half = float(np.sort(np.concatenate(distances))[math.ceil(CONFIDENCE * replications) - 1]) * error
     return (estimate - half, estimate + half) if math.isfinite(half) else None
 
@@ -209,15 +224,17 @@ def bootstrap_interval(values: FloatArray, statistic: Statistic, replications: i
 def block_length(values: FloatArray) -> float:
     r"""Mean-square optimal block length of a circular block bootstrap of the mean.
 
-    With the flat-top lag window :math:`\lambda(k/M)` (1 up to a half, then falling to 0 at 1), :math:`G = \sum_k \lambda |k| \hat R(k)` and
-    :math:`D = \frac{4}{3} (\sum_k \lambda \hat R(k))^2`, it is :math:`(2 G^2 / D)^{1/3} T^{1/3}`, at most
-    :math:`\min(3 \sqrt T, T/3)`. M is twice the lag after which K autocorrelations in a row are below :math:`2 \sqrt{\log_{10} T / T}`.
+    With the flat-top lag window :math:`\lambda(k/M)` (1 up to a half, then falling to 0 at 1), :math:`G = \sum_k
+    \lambda |k| \hat R(k)` and :math:`D = \frac{4}{3} (\sum_k \lambda \hat R(k))^2`, it is :math:`(2 G^2 / D)^{1/3}
+    T^{1/3}`, at most :math:`\min(3 \sqrt T, T/3)`. M is twice the lag after which K autocorrelations in a row are below
+    :math:`2 \sqrt{\log_{10} T / T}`.
 
     Args:
         values: shape (n_periods,), without NaN.
 
     References:
-        Politis and White (2004), Econometric Reviews 23(1), with the correction of Patton, Politis and White (2009), 28(4).
+        Politis and White (2004), Econometric Reviews 23(1), with the correction of Patton, Politis and White (2009),
+        28(4).
 
     """
     count = len(values)

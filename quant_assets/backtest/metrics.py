@@ -54,12 +54,16 @@ def annualised_volatility(returns: Sequence[float]) -> float | None:
 
 
 def sharpe(returns: Sequence[float]) -> float | None:
-    r"""Sharpe (1994) with a zero risk-free rate: :math:`252\,\bar r / \sigma`, sigma annualised; None where sigma is 0 or undefined."""
+    r"""Sharpe (1994) with a zero risk-free rate: :math:`252\,\bar r / \sigma`, sigma annualised; None where sigma is 0
+    or undefined.
+    """
     return _over(_mean(returns) * SESSIONS_PER_YEAR if returns else None, annualised_volatility(returns))
 
 
 def sortino(returns: Sequence[float]) -> float | None:
-    r"""Sortino and Price (1994), target 0: :math:`252\,\bar r / \sqrt{252 \sum_t \min(r_t, 0)^2 / n}`; None without a loss."""
+    r"""Sortino and Price (1994), target 0: :math:`252\,\bar r / \sqrt{252 \sum_t \min(r_t, 0)^2 / n}`; None without a
+    loss.
+    """
     if not returns:
         return None
     downside = math.sqrt(SESSIONS_PER_YEAR * math.fsum(min(r, 0.0) ** 2 for r in returns) / len(returns))
@@ -67,7 +71,9 @@ def sortino(returns: Sequence[float]) -> float | None:
 
 
 def drawdowns(returns: Sequence[float]) -> list[float]:
-    r"""Loss at each session against the highest equity so far: :math:`1 - E_t / \max_{s \le t} E_s`; :math:`E = 1` at the start."""
+    r"""Loss at each session against the highest equity so far: :math:`1 - E_t / \max_{s \le t} E_s`; :math:`E = 1` at
+    the start.
+    """
     equity = peak = 1.0
     losses = []
     for r in returns:
@@ -94,7 +100,8 @@ def hit_rate(returns: Sequence[float]) -> float | None:
 
 
 def information_ratio(returns: Sequence[float], benchmark: Sequence[float | None]) -> float | None:
-    r"""With :math:`a_t = r_t - b_t`: :math:`\sqrt{252}\,\bar a / s_a` (sample deviation), over sessions whose benchmark is known.
+    r"""With :math:`a_t = r_t - b_t`: :math:`\sqrt{252}\,\bar a / s_a` (sample deviation), over sessions whose benchmark
+    is known.
 
     None with fewer than two such sessions or without deviation.
     """
@@ -104,8 +111,8 @@ def information_ratio(returns: Sequence[float], benchmark: Sequence[float | None
 def since_first_execution(frame: pl.DataFrame) -> pl.DataFrame:
     """A track record without the cash before its first execution: what every figure of it is about.
 
-    On the session of the very first execution nothing was held yet: comparing it with the benchmark's return would be unfair, and that
-    return becomes null.
+    On the session of the very first execution nothing was held yet: comparing it with the benchmark's return would be
+    unfair, and that return becomes null.
 
     Args:
         frame: rows of dataset backtest or portfolio_backtest, each session once, in any order.
@@ -125,7 +132,8 @@ def since_first_execution(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def performance(frame: pl.DataFrame) -> dict[str, float | None]:
-    """Figures of a track record, net of costs; see the functions of this module for the formulae and `UNITS` for the units.
+    """Figures of a track record, net of costs; see the functions of this module for the formulae and `UNITS` for the
+    units.
 
     `turnover` and `cost` are totals, `average_turnover` is turnover over the number of calendar months touched.
 
@@ -138,7 +146,9 @@ def performance(frame: pl.DataFrame) -> dict[str, float | None]:
     """
     frame = frame.sort("date")
     returns = frame["net_return"].to_list()
-    benchmark: list[float | None] = frame["benchmark_return"].to_list() if "benchmark_return" in frame.columns else [None] * len(frame)
+    benchmark: list[float | None] = (
+        frame["benchmark_return"].to_list() if "benchmark_return" in frame.columns else [None] * len(frame)
+    )
     turnover = math.fsum(frame["turnover"].to_list())
     months = frame["date"].dt.truncate("1mo").n_unique()
     values: dict[str, float | None] = {

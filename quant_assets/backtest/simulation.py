@@ -1,4 +1,6 @@
-"""What holding the decided weights would have earned, session by session. Figures over a track record are in metrics.py."""
+"""What holding the decided weights would have earned, session by session. Figures over a track record are in
+metrics.py.
+"""
 
 import math
 from collections.abc import Iterable
@@ -43,26 +45,30 @@ def simulate(
 ) -> pl.DataFrame:
     r"""Daily result of executing each month's decision at the close of the session `entry_lag` after its as_of.
 
-    With target weights :math:`w_i` executed at the close of session e, prices :math:`P` and :math:`c = 1 - \sum w_i` in cash (which earns
-    nothing), the value of 1 at a later session t, up to and including the next execution, is
+    With target weights :math:`w_i` executed at the close of session e, prices :math:`P` and :math:`c = 1 - \sum w_i` in
+    cash (which earns nothing), the value of 1 at a later session t, up to and including the next execution, is
 
     .. math:: V_t = c + \sum_i w_i P_{i,t} / P_{i,e}, \qquad g_t = V_t / V_{t-1} - 1.
 
-    At the next execution the holdings, drifted to :math:`h_i = w_i P_{i,t} / (P_{i,e} V_t)`, are traded to the new targets:
-    turnover :math:`u = \sum_i |w'_i - h_i|` (buys plus sells over equity), cost :math:`k = u \cdot bps / 10^4` of the equity at
-    that close, net return :math:`g - k (1 + g)`. Costs are paid out of all holdings alike, so the targets hold exactly after them and
-    every row follows from the prices and the last two decisions alone: a range and its months give the same bytes.
+    At the next execution the holdings, drifted to :math:`h_i = w_i P_{i,t} / (P_{i,e} V_t)`, are traded to the new
+    targets: turnover :math:`u = \sum_i |w'_i - h_i|` (buys plus sells over equity), cost :math:`k = u \cdot bps / 10^4`
+    of the equity at that close, net return :math:`g - k (1 + g)`. Costs are paid out of all holdings alike, so the
+    targets hold exactly after them and every row follows from the prices and the last two decisions alone: a range and
+    its months give the same bytes.
 
     Rules for what is not an ordinary trade:
 
     - A decision at t is executed at the close of t + entry_lag, so it earns its first return one session later.
     - An as_of without weights is a decision to hold nothing. Before the first execution everything is in cash.
     - An as_of that is not its month's last session (the running month's provisional decision) is not executed.
-    - A name without a bar at the execution session is not bought: its weight stays in cash until the next execution. Where it was
+    - A name without a bar at the execution session is not bought: its weight stays in cash until the next execution.
+    Where it was
       held, it is sold at its last price.
-    - A holding without a bar keeps its last price. A delisted one becomes cash at its last price and `delisting_return` (0 where unknown)
+    - A holding without a bar keeps its last price. A delisted one becomes cash at its last price and `delisting_return`
+    (0 where unknown)
       at the session on which the delisting is known (no cost, no turnover).
-    - A holding whose company was renamed is held on under the new symbol; that is no trade. Where the prices lack the new symbol, it is
+    - A holding whose company was renamed is held on under the new symbol; that is no trade. Where the prices lack the
+    new symbol, it is
       delisted.
     - A symbol that passed to another company is bought and held as the company that has it at the execution.
 
@@ -70,17 +76,19 @@ def simulate(
         weights: `ticker, as_of, weight` (dataset weights, or portfolio_weights of all sectors).
         prices: dataset prices; the same bar may come from two sectors' panels, with the same close.
         sessions: datetime64[D], every session from `lookback_months` before first_day's month to last_day (at least).
-        as_ofs: every decision session from `lookback_months` before first_day's month on, one for each month since the first that exists.
+        as_ofs: every decision session from `lookback_months` before first_day's month on, one for each month since the
+            first that exists.
         first_day: first calendar day of the rows.
         last_day: last calendar day of the rows.
-        entry_lag: sessions from decision to execution; 0, at the close that decided it, is look-ahead and no legal setting.
+        entry_lag: sessions from decision to execution; 0, at the close that decided it, is look-ahead and no legal
+            setting.
         cost_bps: cost of trading 1 unit, in basis points.
         delistings: dataset delistings.
         benchmark_members: dataset universe; the benchmark is `equal_weight_returns` over it.
 
     Returns:
-        Dataset backtest, or portfolio_backtest (no `benchmark_return`) where `benchmark_members` is None, sorted by date.
-        `equity` restarts at 1 with each month, so successive months compound.
+        Dataset backtest, or portfolio_backtest (no `benchmark_return`) where `benchmark_members` is None, sorted by
+        date. `equity` restarts at 1 with each month, so successive months compound.
 
     Raises:
         HistoryError: sessions or decisions do not reach far enough back, or a month's decision is missing in between.
@@ -93,13 +101,17 @@ def simulate(
     sessions = sessions[sessions <= np.datetime64(last_day)]
     start = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
     if start == 0:
-        raise HistoryError(f"a backtest from {first_day} needs sessions of the {lookback_months(entry_lag)} months before; pass them")
+        raise HistoryError(
+            f"a backtest from {first_day} needs sessions of the {lookback_months(entry_lag)} months before; pass them"
+        )
     decided = _decisions(weights, sorted(set(as_ofs)), sessions)
     # Identical rows are the bar of a ticker that is in two sectors' panels; different ones are refused by the panel.
     chosen = set(weights["ticker"])
     renames: dict[str, list[tuple[date, str]]] = {}
     if delistings is not None:
-        for name, known_at, successor in delistings.drop_nulls("successor").select("ticker", "known_at", "successor").iter_rows():
+        for name, known_at, successor in (
+            delistings.drop_nulls("successor").select("ticker", "known_at", "successor").iter_rows()
+        ):
             renames.setdefault(name, []).append((known_at, successor))
             chosen.add(successor)
     bars = prices.filter(pl.col("ticker").is_in(list(chosen)))
@@ -115,7 +127,9 @@ def simulate(
     ]
     delisted: dict[str, list[tuple[date, float]]] = {}
     if delistings is not None:
-        for name, known_at, loss in delistings.select("ticker", "known_at", pl.col("delisting_return").fill_null(0.0)).iter_rows():
+        for name, known_at, loss in delistings.select(
+            "ticker", "known_at", pl.col("delisting_return").fill_null(0.0)
+        ).iter_rows():
             delisted.setdefault(name, []).append((known_at, loss))
     count = len(sessions)
     gross, turnover, cash = np.zeros(count), np.zeros(count), np.ones(count)
@@ -124,11 +138,16 @@ def simulate(
     for number, (at, targets) in enumerate(executions):
         until = executions[number + 1][0] if number + 1 < len(executions) else count - 1
         segment = _hold(targets, closes, at, until, delisted)
-        turnover[at] = math.fsum(abs(segment.executed.get(name, 0.0) - held.get(name, 0.0)) for name in {**held, **segment.executed})
+        turnover[at] = math.fsum(
+            abs(segment.executed.get(name, 0.0) - held.get(name, 0.0)) for name in {**held, **segment.executed}
+        )
         gross[at + 1 : until + 1] = segment.value[1:] / segment.value[:-1] - 1.0
         cash[at : until + 1] = segment.cash
         positions[at : until + 1] = segment.positions
-        held = {_symbol(name, sessions[at].item(), sessions[until].item(), renames): share for name, share in segment.drifted.items()}
+        held = {
+            _symbol(name, sessions[at].item(), sessions[until].item(), renames): share
+            for name, share in segment.drifted.items()
+        }
     cost = turnover * (cost_bps / 1e4)
     net = gross - cost * (1.0 + gross)
     rows = slice(start, count)
@@ -146,9 +165,13 @@ def simulate(
     if benchmark_members is not None:
         dataset = "backtest"
         before = min(start, LOOKBACK)
-        columns["benchmark_return"] = equal_weight_returns(prices, benchmark_members, sessions[start - before :])[before:]
+        columns["benchmark_return"] = equal_weight_returns(prices, benchmark_members, sessions[start - before :])[
+            before:
+        ]
     schema = DATASETS[dataset].schema
-    frame = pl.DataFrame({column: pl.Series(columns[column], nan_to_null=True).cast(dtype) for column, dtype in schema.items()})
+    frame = pl.DataFrame(
+        {column: pl.Series(columns[column], nan_to_null=True).cast(dtype) for column, dtype in schema.items()}
+    )
     return frame.filter(pl.col("date") >= first_day)
 
 
@@ -172,11 +195,19 @@ class _Segment:
     drifted: dict[str, float]
 
 
-def _hold(targets: dict[str, float], closes: Panel, at: int, until: int, delisted: dict[str, list[tuple[date, float]]]) -> _Segment:
+def _hold(
+    targets: dict[str, float], closes: Panel, at: int, until: int, delisted: dict[str, list[tuple[date, float]]]
+) -> _Segment:
     """Carry target weights from session index `at` to `until` on the panel's closes."""
-    asked = pl.DataFrame({"ticker": pl.Series(list(targets), dtype=pl.String), "date": [closes.sessions[at].item()] * len(targets)})
+    asked = pl.DataFrame(
+        {"ticker": pl.Series(list(targets), dtype=pl.String), "date": [closes.sessions[at].item()] * len(targets)}
+    )
     row = dict(zip(targets, closes.rows(asked).tolist(), strict=True))
-    executed = {name: weight for name, weight in targets.items() if row[name] >= 0 and np.isfinite(closes["close"][row[name], at])}
+    executed = {
+        name: weight
+        for name, weight in targets.items()
+        if row[name] >= 0 and np.isfinite(closes["close"][row[name], at])
+    }
     length = until - at + 1
     block = closes["close"][[row[name] for name in executed], at : until + 1]
     source = np.maximum.accumulate(np.where(np.isfinite(block), np.arange(length), 0), axis=1)
@@ -199,7 +230,9 @@ def _hold(targets: dict[str, float], closes: Panel, at: int, until: int, deliste
 
 
 def _delisted_at(delistings: list[tuple[date, float]], sessions: NDArray[np.datetime64]) -> tuple[int, float]:
-    """Index of the first session after the execution (index 0) at which a delisting is known, and its return; else how many there are."""
+    """Index of the first session after the execution (index 0) at which a delisting is known, and its return; else how
+    many there are.
+    """
     later = [each for each in delistings if each[0] > sessions[0].item()]
     if not later:
         return len(sessions), 0.0
@@ -215,7 +248,9 @@ def _symbol(name: str, after: date, through: date, renames: dict[str, list[tuple
     return name
 
 
-def _decisions(weights: pl.DataFrame, as_ofs: list[date], sessions: NDArray[np.datetime64]) -> dict[date, dict[str, float]]:
+def _decisions(
+    weights: pl.DataFrame, as_ofs: list[date], sessions: NDArray[np.datetime64]
+) -> dict[date, dict[str, float]]:
     """Target weights by as_of and ticker, both ascending."""
     months = [day.year * 12 + day.month for day in as_ofs]
     if months and months[0] + len(months) - 1 != months[-1]:
@@ -234,10 +269,14 @@ def _decisions(weights: pl.DataFrame, as_ofs: list[date], sessions: NDArray[np.d
         )
     for as_of in as_ofs:
         if as_of <= last and as_of not in calendar:
-            raise DatasetError(f"decision session {as_of} is not among the sessions; materialise weights of that month again")
+            raise DatasetError(
+                f"decision session {as_of} is not among the sessions; materialise weights of that month again"
+            )
     strange = sorted(set(weights["as_of"]) - set(as_ofs))
     if strange:
-        raise DatasetError(f"weights of {strange[0]} do not belong to a declared decision; materialise weights of that month again")
+        raise DatasetError(
+            f"weights of {strange[0]} do not belong to a declared decision; materialise weights of that month again"
+        )
     decided: dict[date, dict[str, float]] = {as_of: {} for as_of in as_ofs}
     for ticker, as_of, weight in weights.sort("as_of", "ticker").select("ticker", "as_of", "weight").iter_rows():
         if ticker in decided[as_of]:
@@ -245,7 +284,9 @@ def _decisions(weights: pl.DataFrame, as_ofs: list[date], sessions: NDArray[np.d
         decided[as_of][ticker] = weight
     for as_of, targets in decided.items():
         if math.fsum(targets.values()) > 1.0 + _TOLERANCE:
-            raise DatasetError(f"weights of {as_of} sum to {math.fsum(targets.values())}, above 1; materialise them again")
+            raise DatasetError(
+                f"weights of {as_of} sum to {math.fsum(targets.values())}, above 1; materialise them again"
+            )
     return decided
 
 

@@ -1,8 +1,9 @@
-"""How far a Sharpe ratio can be believed: its distribution for independent returns, and what choosing among trials does to it.
+"""How far a Sharpe ratio can be believed: its distribution for independent returns, and what choosing among trials does
+to it.
 
-Pure functions over arrays. Sharpe ratios are of one period (a session), not annualised: `metrics.sharpe` has sqrt(252) times as much.
-What was tried is in trials.py, what allows for autocorrelation in intervals.py. Figures of a single track record, without a
-distribution, are in metrics.py.
+Pure functions over arrays. Sharpe ratios are of one period (a session), not annualised: `metrics.sharpe` has sqrt(252)
+times as much. What was tried is in trials.py, what allows for autocorrelation in intervals.py. Figures of a single
+track record, without a distribution, are in metrics.py.
 """
 
 import math
@@ -22,7 +23,8 @@ _NEGLIGIBLE = 1e-12
 #: With fewer observations no distribution is stated.
 MIN_OBSERVATIONS = 20
 
-#: Sessions of a block below which no probability of backtest overfitting is stated: the halves' Sharpe ratios would be noise.
+#: Sessions of a block below which no probability of backtest overfitting is stated: the halves' Sharpe ratios would be
+#: noise.
 MIN_BLOCK = 10
 
 #: Of every interval and of the minimum track record length: the critical values of the intervals exist for few levels.
@@ -82,7 +84,8 @@ def sharpe_standard_error(moments: Moments) -> float:
 
     References:
         Lo (2002), The statistics of Sharpe ratios, Financial Analysts Journal 58(4), eq. 9.
-        Bailey and López de Prado (2012), The Sharpe ratio efficient frontier, Journal of Risk 15(2), section 2 (after Mertens 2002).
+        Bailey and López de Prado (2012), The Sharpe ratio efficient frontier, Journal of Risk 15(2), section 2 (after
+        Mertens 2002).
 
     """
     return moments.scale / math.sqrt(moments.count - 1)
@@ -104,7 +107,8 @@ def probabilistic_sharpe_ratio(moments: Moments, benchmark: float = 0.0) -> floa
 def expected_maximum_sharpe(trials: int, variance: float) -> float:
     r"""Sharpe ratio that the best of `trials` independent trials without skill is expected to show.
 
-    .. math:: SR_0 = \sqrt{V} \left((1 - \gamma) Z^{-1}\left[1 - \frac{1}{N}\right] + \gamma Z^{-1}\left[1 - \frac{1}{N e}\right]\right)
+    .. math:: SR_0 = \sqrt{V} \left((1 - \gamma) Z^{-1}\left[1 - \frac{1}{N}\right] + \gamma Z^{-1}\left[1 - \frac{1}{N
+    e}\right]\right)
 
     with the Euler-Mascheroni constant :math:`\gamma`. It is 0 for a single trial, where nothing was chosen.
 
@@ -116,22 +120,28 @@ def expected_maximum_sharpe(trials: int, variance: float) -> float:
         SettingsError: less than one trial or a negative variance.
 
     References:
-        Bailey and López de Prado (2014), The deflated Sharpe ratio, Journal of Portfolio Management 40(5), the expected maximum (eq. 1)
-        with a mean of zero.
+        Bailey and López de Prado (2014), The deflated Sharpe ratio, Journal of Portfolio Management 40(5), the expected
+        maximum (eq. 1) with a mean of zero.
 
     """
     if trials < 1 or variance < 0:
-        raise SettingsError(f"{trials} trials with variance {variance}: give at least one trial and a variance of 0 or more")
+        raise SettingsError(
+            f"{trials} trials with variance {variance}: give at least one trial and a variance of 0 or more"
+        )
     if trials == 1:
         return 0.0
-    far = (1.0 - np.euler_gamma) * _NORMAL.inv_cdf(1.0 - 1.0 / trials) + np.euler_gamma * _NORMAL.inv_cdf(1.0 - 1.0 / (trials * math.e))
+    far = (1.0 - np.euler_gamma) * _NORMAL.inv_cdf(1.0 - 1.0 / trials) + np.euler_gamma * _NORMAL.inv_cdf(
+        1.0 - 1.0 / (trials * math.e)
+    )
     return math.sqrt(variance) * float(far)
 
 
 def deflated_sharpe_ratio(moments: Moments, trials: int, variance: float) -> float:
-    r"""Probability that the true Sharpe ratio is above 0, given that it is the best of `trials`: :math:`\widehat{PSR}(SR_0)`.
+    r"""Probability that the true Sharpe ratio is above 0, given that it is the best of `trials`:
+    :math:`\widehat{PSR}(SR_0)`.
 
-    All trials count as independent. Correlated ones have Sharpe ratios that lie closer together, which `variance` shows.
+    All trials count as independent. Correlated ones have Sharpe ratios that lie closer together, which `variance`
+    shows.
 
     Args:
         moments: of the returns that were chosen.
@@ -145,7 +155,9 @@ def deflated_sharpe_ratio(moments: Moments, trials: int, variance: float) -> flo
     return probabilistic_sharpe_ratio(moments, expected_maximum_sharpe(trials, variance))
 
 
-def minimum_track_record_length(moments: Moments, benchmark: float = 0.0, confidence: float = CONFIDENCE) -> float | None:
+def minimum_track_record_length(
+    moments: Moments, benchmark: float = 0.0, confidence: float = CONFIDENCE
+) -> float | None:
     r"""Observations after which a Sharpe ratio such as this one would be above `benchmark` with the given confidence.
 
     .. math:: MinTRL = 1 + \left[1 - \gamma_3 \widehat{SR} + \frac{\gamma_4 - 1}{4} \widehat{SR}^2\right]
@@ -166,11 +178,12 @@ def minimum_track_record_length(moments: Moments, benchmark: float = 0.0, confid
 def probability_of_backtest_overfitting(returns: FloatArray, blocks: int = 16) -> float | None:
     r"""How often the best of several strategies in one half of the time is below the median in the other half.
 
-    Combinatorially symmetric cross-validation: the periods are cut into `blocks` :math:`S` neighbouring blocks of equal length (the first
-    periods that do not fill them are left out). For each of the :math:`\binom{S}{S/2}` halves, the strategy with the best Sharpe ratio in
-    it has the relative rank :math:`\omega = rank / (N + 1)` in the other half, and the logit :math:`\lambda = \ln \omega / (1 - \omega)`.
-    The result is the share of :math:`\lambda < 0`, with those of exactly 0 (the middle of an odd number of strategies, or equal ones)
-    counted as half, so that strategies without skill have an expectation of 1/2 whatever their number.
+    Combinatorially symmetric cross-validation: the periods are cut into `blocks` :math:`S` neighbouring blocks of equal
+    length (the first periods that do not fill them are left out). For each of the :math:`\binom{S}{S/2}` halves, the
+    strategy with the best Sharpe ratio in it has the relative rank :math:`\omega = rank / (N + 1)` in the other half,
+    and the logit :math:`\lambda = \ln \omega / (1 - \omega)`. The result is the share of :math:`\lambda < 0`, with
+    those of exactly 0 (the middle of an odd number of strategies, or equal ones) counted as half, so that strategies
+    without skill have an expectation of 1/2 whatever their number.
 
     Args:
         returns: shape (n_periods, n_strategies), without NaN.
@@ -183,8 +196,8 @@ def probability_of_backtest_overfitting(returns: FloatArray, blocks: int = 16) -
         SettingsError: `blocks` is odd or below 2.
 
     References:
-        Bailey, Borwein, López de Prado and Zhu (2017), The probability of backtest overfitting, Journal of Computational Finance 20(4),
-        section 2.3 (circulated in 2014 to 2016).
+        Bailey, Borwein, López de Prado and Zhu (2017), The probability of backtest overfitting, Journal of
+        Computational Finance 20(4), section 2.3 (circulated in 2014 to 2016).
 
     """
     if blocks < 2 or blocks % 2:
@@ -209,8 +222,12 @@ def probability_of_backtest_overfitting(returns: FloatArray, blocks: int = 16) -
     return float(((side < 0) + 0.5 * (side == 0)).mean())
 
 
-def _half_sharpes(inside: NDArray[np.bool_], sums: FloatArray, squares: FloatArray, mean: FloatArray, length: int) -> FloatArray:
-    """Sharpe ratios of each strategy over the blocks of each half, shape (n_halves, n_strategies); 0 where they do not vary."""
+def _half_sharpes(
+    inside: NDArray[np.bool_], sums: FloatArray, squares: FloatArray, mean: FloatArray, length: int
+) -> FloatArray:
+    """Sharpe ratios of each strategy over the blocks of each half, shape (n_halves, n_strategies); 0 where they do not
+    vary.
+    """
     total, square = np.zeros((2, len(inside), len(mean)))
     for block in range(len(sums)):  # added up one after the other: the same bytes on every machine
         member = inside[:, block, None]
@@ -218,5 +235,7 @@ def _half_sharpes(inside: NDArray[np.bool_], sums: FloatArray, squares: FloatArr
         square += member * squares[block]
     count = inside.shape[1] // 2 * length
     deviation = np.sqrt(np.maximum(square - total**2 / count, 0.0) / (count - 1))
-    ratios: FloatArray = np.divide(mean + total / count, deviation, out=np.zeros_like(deviation), where=deviation > _NEGLIGIBLE)
+    ratios: FloatArray = np.divide(
+        mean + total / count, deviation, out=np.zeros_like(deviation), where=deviation > _NEGLIGIBLE
+    )
     return ratios

@@ -17,7 +17,8 @@ from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
 from quant_assets.settings.domain import StatisticsSettings
 
-#: Rows of a trial's measurements: `as_of` at which they were made, `date` and `value` (a return), and for trainings `rank_ic`.
+#: Rows of a trial's measurements: `as_of` at which they were made, `date` and `value` (a return), and for trainings
+#: `rank_ic`.
 MEASURED: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "as_of": pl.Date,
     "date": pl.Date,
@@ -56,13 +57,13 @@ class Trial:
 
     Attributes:
         name: first characters of the SHA-256 of its settings: the same settings are the same trial.
-        kind: `strategy` (settings from indicators to costs, measured by a backtest) or `training` (settings of a model, measured by what
-            it gave over its test folds).
+        kind: `strategy` (settings from indicators to costs, measured by a backtest) or `training` (settings of a model,
+            measured by what it gave over its test folds).
         training: name of the training of which a strategy uses the models; None of a training.
         scope: sector slug, or `portfolio`.
         first: earliest day of the market at which it was tried.
-        measured: rows of `MEASURED`, sorted by as_of and date. Of a strategy one for each session, of a training the test dates of each
-            as_of.
+        measured: rows of `MEASURED`, sorted by as_of and date. Of a strategy one for each session, of a training the
+            test dates of each as_of.
         sessions: that a return covers: 1, or the horizon of a training.
 
     """
@@ -78,7 +79,8 @@ class Trial:
     def returns(self, first: date, as_of: date) -> pl.DataFrame:
         """`date, value, rank_ic` as known at `as_of`.
 
-        From `first` on; of a strategy from its first session that was not all in cash, of a training what its newest as_of gave.
+        From `first` on; of a strategy from its first session that was not all in cash, of a training what its newest
+        as_of gave.
         """
         if self.kind == "training":
             known = self.measured.filter(pl.col("as_of") <= as_of)
@@ -90,7 +92,9 @@ class Trial:
 
 
 def counted(trials: Iterable[Trial], as_of: date) -> list[Trial]:
-    """Trials that a result at `as_of` was chosen among: each strategy, and each training that none of them uses (looked at and left)."""
+    """Trials that a result at `as_of` was chosen among: each strategy, and each training that none of them uses (looked
+    at and left).
+    """
     known = [trial for trial in trials if trial.first <= as_of]
     used = {trial.training for trial in known if trial.kind == "strategy"}
     return [trial for trial in known if trial.kind == "strategy" or trial.name not in used]
@@ -102,9 +106,10 @@ class Tried:
 
     Attributes:
         names: of the trials that are `counted`, sorted.
-        sharpes: Sharpe ratio of one session by name, of those that were measured over half of the result's sessions at least. Of a
-            training of several sectors that of their mean return by date.
-        together: returns of those among them that are strategies, over the sessions that all have, shape (n_sessions, n_strategies).
+        sharpes: Sharpe ratio of one session by name, of those that were measured over half of the result's sessions at
+            least. Of a training of several sectors that of their mean return by date.
+        together: returns of those among them that are strategies, over the sessions that all have, shape (n_sessions,
+            n_strategies).
 
     """
 
@@ -130,9 +135,11 @@ class Tried:
             same = sorted(group, key=lambda trial: trial.scope)
             trial, rows = same[0], _pooled([each.returns(first, as_of) for each in same])
             moments = Moments.of(rows["value"].to_numpy())
-            # The test dates of a training lie sessions apart: what is compared is the time that the two span. A strategy may have run on
-            # distant months with nothing between them: its sessions count.
-            half = 2 * len(rows) >= sessions if trial.kind == "strategy" else 2 * _spanned(rows["date"]) >= _days(sessions)
+            # The test dates of a training lie sessions apart: what is compared is the time that the two span. A
+            # strategy may have run on distant months with nothing between them: its sessions count.
+            half = (
+                2 * len(rows) >= sessions if trial.kind == "strategy" else 2 * _spanned(rows["date"]) >= _days(sessions)
+            )
             if moments is not None and len(rows) >= statistics.MIN_OBSERVATIONS and half:
                 sharpes[trial.name] = moments.sharpe / math.sqrt(trial.sessions)
                 if trial.kind == "strategy":
@@ -152,9 +159,9 @@ class Tried:
 def evidence(frame: pl.DataFrame, trials: Sequence[Trial], settings: StatisticsSettings) -> dict[str, float | None]:
     """What stands beside the Sharpe ratio and the information ratio of a track record.
 
-    Sharpe ratios and their bounds are annualised like `metrics.sharpe`, the trials' variance is that of annualised ones. `deflated_sharpe`
-    is `probabilistic_sharpe` where there is one trial, and None where no trial is in the log or several are and fewer than two have a
-    Sharpe ratio: neither their number nor their variance is ever assumed.
+    Sharpe ratios and their bounds are annualised like `metrics.sharpe`, the trials' variance is that of annualised
+    ones. `deflated_sharpe` is `probabilistic_sharpe` where there is one trial, and None where no trial is in the log or
+    several are and fewer than two have a Sharpe ratio: neither their number nor their variance is ever assumed.
 
     Args:
         frame: `date, net_return` and, where there is one, `benchmark_return`, each session once, in any order.

@@ -70,7 +70,11 @@ def output(result: AuditResult) -> Iterator[str | Table]:
         yield _told(each)
     if len(failures) > _SHOWN:
         yield f"… and {len(failures) - _SHOWN} more; --json FILE has all of them"
-    yield "no look-ahead found" if result.passed else f"{len(failures)} differences that must not be, of {_assets(failures)}"
+    yield (
+        "no look-ahead found"
+        if result.passed
+        else f"{len(failures)} differences that must not be, of {_assets(failures)}"
+    )
 
 
 def write(result: AuditResult, json: Path | None, html: Path | None, settings: Settings) -> Iterator[str]:
@@ -120,7 +124,13 @@ def _by_asset(result: AuditResult) -> Table:
             elif failed:
                 cells.append(f"[bold red]{len(failed)} differ[/]")
             else:
-                cells.append("declared" if any(each.differing for each in found) else "[green]ok[/]" if _rows(found) else "no rows")
+                cells.append(
+                    "declared"
+                    if any(each.differing for each in found)
+                    else "[green]ok[/]"
+                    if _rows(found)
+                    else "no rows"
+                )
         table.add_row(escape(asset), *cells)
     return table
 

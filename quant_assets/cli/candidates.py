@@ -1,4 +1,6 @@
-"""Body of `quant candidates`: a month's candidates, a range in figures, two selections side by side, an export. Writes no dataset."""
+"""Body of `quant candidates`: a month's candidates, a range in figures, two selections side by side, an export. Writes
+no dataset.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -19,7 +21,12 @@ from quant_assets.signals.selection import Selection, compare, selection, turnov
 #: What is said of a month in which nobody was chosen.
 NOBODY = "no candidates; no member passed the filters (candidates.* in conf/)"
 
-_SCORES = {"composite_score": "composite", "momentum_score": "momentum", "ma_slope_score": "slope", "volatility_score": "low vol"}
+_SCORES = {
+    "composite_score": "composite",
+    "momentum_score": "momentum",
+    "ma_slope_score": "slope",
+    "volatility_score": "low vol",
+}
 
 
 class Shown:
@@ -55,14 +62,18 @@ class Shown:
         frames = [self._read(name).filter(decided).collect() for name in ("indicators", "universe")]
         found = {}
         for sector in self.sectors:
-            indicators, universe = (frame.filter(pl.col("sector") == sector).drop("sector", "month") for frame in frames)
+            indicators, universe = (
+                frame.filter(pl.col("sector") == sector).drop("sector", "month") for frame in frames
+            )
             found[sector] = selection(indicators, universe, self.as_ofs, settings)
         return found
 
     def _read(self, name: str) -> pl.LazyFrame:
         keys = [key(sector, month) for sector in self.sectors for month in self.run.months]
         # A month that was written before it was over would be compared with one that is.
-        return self.profile.store.read(self.profile.datasets[name], keys, lambda each: self.profile.known_through(parse_key(each)[1]))
+        return self.profile.store.read(
+            self.profile.datasets[name], keys, lambda each: self.profile.known_through(parse_key(each)[1])
+        )
 
 
 def refuse_later(profile: Profile, rows: pl.DataFrame) -> None:
@@ -123,10 +134,16 @@ def output(shown: Shown, changes: Sequence[str], *, comparing: bool, export: str
     present = shown.profile.settings.candidates
     after = changed(present, changes)
     if comparing and export is not None:
-        raise SettingsError("--compare and --export do not go together; export the changed selection with --with and --export")
+        raise SettingsError(
+            "--compare and --export do not go together; export the changed selection with --with and --export"
+        )
     if comparing:
         before = shown.stored() if not changes else _names(shown.selected(present))
-        said = f"present settings and {', '.join(changes)}" if changes else "stored candidates and the selection under the present settings"
+        said = (
+            f"present settings and {', '.join(changes)}"
+            if changes
+            else "stored candidates and the selection under the present settings"
+        )
         yield f"{said}; nothing is written"
         yield from _comparison(shown, before, _names(shown.selected(after)))
         return
@@ -151,7 +168,12 @@ def _month(sector: str, as_of: date, rows: pl.DataFrame) -> Iterator[str | Table
     yield f"{sector}, decided at the close of {as_of}: {eligible} of {members} members eligible"
     table = _table(("side", "ticker"), ("rank", *_SCORES.values()))
     for row in rows.sort("candidate_type", "selection_rank").rows(named=True):
-        table.add_row(row["candidate_type"], escape(row["ticker"]), str(row["selection_rank"]), *(f"{row[name]:+.2f}" for name in _SCORES))
+        table.add_row(
+            row["candidate_type"],
+            escape(row["ticker"]),
+            str(row["selection_rank"]),
+            *(f"{row[name]:+.2f}" for name in _SCORES),
+        )
     yield table
 
 
@@ -166,29 +188,44 @@ def _range(shown: Shown, rows: pl.DataFrame) -> Table:
             counts = [str(chosen[name][0]) if len(chosen) else "" for name in ("universe_count", "eligible_count")]
             move = moves.get(as_of, {})
             shares = [_percent(move.get(f"{side}_turnover")) for side in ("long", "short")]
-            table.add_row(sector, f"{as_of:%Y-%m}", *counts, str(sides.count("long")), str(sides.count("short")), *shares)
+            table.add_row(
+                sector, f"{as_of:%Y-%m}", *counts, str(sides.count("long")), str(sides.count("short")), *shares
+            )
     return table
 
 
 def _comparison(shown: Shown, before: pl.DataFrame, after: pl.DataFrame) -> Iterator[str | Table]:
-    found = {sector: compare(*(each.filter(pl.col("sector") == sector) for each in (before, after))) for sector in shown.sectors}
+    found = {
+        sector: compare(*(each.filter(pl.col("sector") == sector) for each in (before, after)))
+        for sector in shown.sectors
+    }
     if len(shown.as_ofs) == 1:
         for sector, rows in found.items():
-            counts = {change: int((rows["change"] == change).sum()) for change in ("enters", "leaves", "moves", "stays")}
-            yield f"{sector} {shown.as_ofs[0]}: " + ", ".join(f"{count} {_plural(change, count)}" for change, count in counts.items())
+            counts = {
+                change: int((rows["change"] == change).sum()) for change in ("enters", "leaves", "moves", "stays")
+            }
+            yield f"{sector} {shown.as_ofs[0]}: " + ", ".join(
+                f"{count} {_plural(change, count)}" for change, count in counts.items()
+            )
             table = _table(("change", "ticker", "before", "after"), ("score before", "score after", "difference"))
             for row in rows.rows(named=True):
-                table.add_row(row["change"], escape(row["ticker"]), _place(row, "before"), _place(row, "after"), *_scores(row))
+                table.add_row(
+                    row["change"], escape(row["ticker"]), _place(row, "before"), _place(row, "after"), *_scores(row)
+                )
             yield table
         return
-    table = _table(("sector",), ("months", "differ", "enter", "leave", "move", "stay", "overlap", "new before", "new after"))
+    table = _table(
+        ("sector",), ("months", "differ", "enter", "leave", "move", "stay", "overlap", "new before", "new after")
+    )
     for sector, rows in found.items():
         names = [int((rows["change"] == change).sum()) for change in ("enters", "leaves", "moves", "stays")]
         months = rows.filter(pl.col("change") != "stays")["as_of"].n_unique()
         turnovers = []
         for each in (before, after):
             chosen = each.filter((pl.col("sector") == sector) & pl.col("candidate_type").is_not_null())
-            sides = turnover(chosen, shown.as_ofs).select(pl.mean_horizontal("long_turnover", "short_turnover")).to_series()
+            sides = (
+                turnover(chosen, shown.as_ofs).select(pl.mean_horizontal("long_turnover", "short_turnover")).to_series()
+            )
             turnovers.append(_percent(sides.mean()))
         overlap = _percent(names[-1] / len(rows) if len(rows) else None)
         table.add_row(sector, str(len(shown.as_ofs)), str(months), *map(str, names), overlap, *turnovers)

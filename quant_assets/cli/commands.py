@@ -1,4 +1,5 @@
-"""What each command of `quant` takes, with its help; its body is imported when it is called, so that help and mistakes take no time.
+"""What each command of `quant` takes, with its help; its body is imported when it is called, so that help and mistakes
+take no time.
 
 A body is imported after the session is made: the definitions of the assets are those of the profile in the environment.
 """
@@ -25,10 +26,14 @@ app = typer.Typer(
 )
 
 ProfileOption = Annotated[
-    str | None, typer.Option("--profile", "-p", help="Profile in conf/profiles, such as demo or files [default: QUANT_PROFILE, else demo].")
+    str | None,
+    typer.Option(
+        "--profile", "-p", help="Profile in conf/profiles, such as demo or files [default: QUANT_PROFILE, else demo]."
+    ),
 ]
 SectorOption = Annotated[
-    list[str] | None, typer.Option("--sector", "-s", help="Sector slug; several by commas or repeated [default: all eleven].")
+    list[str] | None,
+    typer.Option("--sector", "-s", help="Sector slug; several by commas or repeated [default: all eleven]."),
 ]
 FromOption = Annotated[str | None, typer.Option("--from", help="First month, YYYY-MM [default: the --to month].")]
 ToOption = Annotated[str | None, typer.Option("--to", help="Last month, YYYY-MM [default: the newest month].")]
@@ -46,15 +51,21 @@ def run(
             help="Assets: 'ohlcv..labels', 'ohlcv,prices', or a Dagster selection such as 'group:signals' [default: every asset].",
         ),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors computed at the same time.")] = os.cpu_count() or 1,
+    workers: Annotated[
+        int, typer.Option("--workers", "-w", min=1, help="Sectors computed at the same time.")
+    ] = os.cpu_count() or 1,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Compute earlier months again that other code or settings have made, and what reads them.")
+        bool,
+        typer.Option(
+            "--refresh", help="Compute earlier months again that other code or settings have made, and what reads them."
+        ),
     ] = False,
     profile: ProfileOption = None,
 ) -> None:
     """Materialise assets for sectors and months; earlier months that windows need are added where they are missing.
 
-    Earlier months that other code or settings have made are used as they are, and named; `--refresh` computes them again.
+    Earlier months that other code or settings have made are used as they are, and named; `--refresh` computes them
+    again.
 
     Examples:
 
@@ -74,7 +85,9 @@ def run(
 @app.command()
 def picks(
     sector: SectorOption = None,
-    month: Annotated[str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")] = None,
+    month: Annotated[
+        str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")
+    ] = None,
     profile: ProfileOption = None,
 ) -> None:
     """Show the candidates and weights of a month.
@@ -97,22 +110,28 @@ def picks(
 @app.command()
 def candidates(
     sector: SectorOption = None,
-    month: Annotated[str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: --from and --to].")] = None,
+    month: Annotated[
+        str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: --from and --to].")
+    ] = None,
     first: FromOption = None,
     last: ToOption = None,
     compare: Annotated[bool, typer.Option("--compare", help="Two selections side by side.")] = False,
     changes: Annotated[
-        list[str] | None, typer.Option("--with", help="Select with candidates.NAME=VALUE from the stored indicators; may be repeated.")
+        list[str] | None,
+        typer.Option("--with", help="Select with candidates.NAME=VALUE from the stored indicators; may be repeated."),
     ] = None,
     export: Annotated[
-        str | None, typer.Option("--export", help="Write year=YYYY/month=M with Parquet and JSON for each sector into this folder.")
+        str | None,
+        typer.Option(
+            "--export", help="Write year=YYYY/month=M with Parquet and JSON for each sector into this folder."
+        ),
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
     """Show candidates, compare selections under changed settings, or export them; nothing in the storage changes.
 
-    `--compare` alone sets the stored candidates against the selection under the present settings, with `--with` the present settings
-    against changed ones.
+    `--compare` alone sets the stored candidates against the selection under the present settings, with `--with` the
+    present settings against changed ones.
 
     Examples:
 
@@ -138,10 +157,14 @@ def candidates(
 
 @app.command()
 def known(
-    dataset: Annotated[str, typer.Argument(help="Dataset with a column known_at: fundamentals, macro, labels or delistings.")],
+    dataset: Annotated[
+        str, typer.Argument(help="Dataset with a column known_at: fundamentals, macro, labels or delistings.")
+    ],
     as_of: Annotated[str, typer.Option("--as-of", help="Day of the question, YYYY-MM-DD.")],
     sector: SectorOption = None,
-    ticker: Annotated[list[str] | None, typer.Option("--ticker", "-t", help="Ticker; may be repeated [default: all].")] = None,
+    ticker: Annotated[
+        list[str] | None, typer.Option("--ticker", "-t", help="Ticker; may be repeated [default: all].")
+    ] = None,
     newest: Annotated[bool, typer.Option("--newest", help="Of each ticker or series the newest period alone.")] = False,
     profile: ProfileOption = None,
 ) -> None:
@@ -161,11 +184,15 @@ def known(
     except ValueError:
         raise SettingsError(f"--as-of {as_of} is not a day; write it as YYYY-MM-DD, for example 2016-06-30") from None
     chosen = session.sectors(sector) if sector else []
-    for each in output(rows_known(session.profile, dataset, chosen, day, ticker or [], only_newest=newest), dataset, day):
+    for each in output(
+        rows_known(session.profile, dataset, chosen, day, ticker or [], only_newest=newest), dataset, day
+    ):
         show(each)
 
 
-audit_app = typer.Typer(help="Prove that nothing of the graph uses the future.", no_args_is_help=True, rich_markup_mode="markdown")
+audit_app = typer.Typer(
+    help="Prove that nothing of the graph uses the future.", no_args_is_help=True, rich_markup_mode="markdown"
+)
 app.add_typer(audit_app, name="audit")
 
 
@@ -175,20 +202,27 @@ def lookahead(
     first: FromOption = None,
     last: ToOption = None,
     asset: Annotated[
-        list[str] | None, typer.Option("--asset", "-a", help="Only this asset and what it reads; may be repeated [default: all].")
+        list[str] | None,
+        typer.Option("--asset", "-a", help="Only this asset and what it reads; may be repeated [default: all]."),
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full/--quick", help="Every month and sector at cuts a year apart, or one sector's last two years.")
+        bool,
+        typer.Option(
+            "--full/--quick", help="Every month and sector at cuts a year apart, or one sector's last two years."
+        ),
     ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write every comparison into this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with each failure into this file.")] = None,
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes at the same time.")] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes at the same time.")] = os.cpu_count()
+    or 1,
     profile: ProfileOption = None,
 ) -> None:
-    """Compute the graph again on altered inputs and compare: what was known by a day must not change with what came after it.
+    """Compute the graph again on altered inputs and compare: what was known by a day must not change with what came
+    after it.
 
-    The inputs are cut off at several days, replaced by random values after them, published later, shuffled, shortened, and without one
-    ticker. Everything runs in a temporary folder; the storage is not touched. Exit status 1 where something differs.
+    The inputs are cut off at several days, replaced by random values after them, published later, shuffled, shortened,
+    and without one ticker. Everything runs in a temporary folder; the storage is not touched. Exit status 1 where
+    something differs.
 
     Examples:
 
@@ -206,7 +240,9 @@ def lookahead(
     from quant_assets.running.bookkeeping import relax
 
     relax()
-    chosen = chosen_parts(session.profile, session.sectors(sector) if sector else [], first, last, asset or [], full=full)
+    chosen = chosen_parts(
+        session.profile, session.sectors(sector) if sector else [], first, last, asset or [], full=full
+    )
     with Steps() as steps:
         result = audit_parts(chosen, workers, steps.advance)
     for each in output(result):
@@ -225,9 +261,11 @@ def trials(
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show every set of settings that was trained or back-tested, by sector and for the total portfolio, with Sharpe ratio and rank IC.
+    """Show every set of settings that was trained or back-tested, by sector and for the total portfolio, with Sharpe
+    ratio and rank IC.
 
-    Their number and the variance of their Sharpe ratios are what the deflated Sharpe ratio in reports and backtests uses.
+    Their number and the variance of their Sharpe ratios are what the deflated Sharpe ratio in reports and backtests
+    uses.
 
     Examples:
 
@@ -246,7 +284,8 @@ def trials(
 
 @app.command()
 def status(sector: SectorOption = None, profile: ProfileOption = None) -> None:
-    """Show which partitions exist, by asset and sector: first and last month, how many, and how many are missing between.
+    """Show which partitions exist, by asset and sector: first and last month, how many, and how many are missing
+    between.
 
     Examples:
 
@@ -280,12 +319,15 @@ def stale(sector: SectorOption = None, profile: ProfileOption = None) -> None:
 
 @app.command()
 def repro(
-    partition: Annotated[str, typer.Option("--partition", help="Partition such as '2016-06|healthcare', or 2016-06 across sectors.")],
+    partition: Annotated[
+        str, typer.Option("--partition", help="Partition such as '2016-06|healthcare', or 2016-06 across sectors.")
+    ],
     asset: Annotated[str, typer.Option("--asset", "-a", help="Asset, such as weights.")],
     keep: Annotated[bool, typer.Option("--keep", help="Leave what was computed again for a look.")] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Compute a partition and all that it follows from again, from the recorded settings, and compare the hashes of the rows.
+    """Compute a partition and all that it follows from again, from the recorded settings, and compare the hashes of the
+    rows.
 
     Nothing stored changes. Exit status 1 where rows differ; the table says why, or that they are not reproducible.
 
@@ -310,7 +352,9 @@ def repro(
 
 @app.command()
 def features(
-    only: Annotated[str | None, typer.Option("--set", help="One ready-made set, module of yours, or 'indicators' [default: all].")] = None,
+    only: Annotated[
+        str | None, typer.Option("--set", help="One ready-made set, module of yours, or 'indicators' [default: all].")
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     profile: ProfileOption = None,
 ) -> None:
@@ -336,12 +380,17 @@ def features(
 @app.command()
 def factors(
     sector: SectorOption = None,
-    month: Annotated[str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")] = None,
-    factor: Annotated[str | None, typer.Option("--factor", "-f", help="One factor at every horizon [default: the strongest].")] = None,
+    month: Annotated[
+        str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")
+    ] = None,
+    factor: Annotated[
+        str | None, typer.Option("--factor", "-f", help="One factor at every horizon [default: the strongest].")
+    ] = None,
     horizon: Annotated[int | None, typer.Option("--horizon", help="Sessions ahead [default: weights.horizon].")] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show what factors (features, candidate scores, models) were worth up to a month, and where the page with the plots is.
+    """Show what factors (features, candidate scores, models) were worth up to a month, and where the page with the
+    plots is.
 
     Examples:
 
@@ -359,7 +408,10 @@ def factors(
 
 
 @app.command()
-def demo(workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors at the same time.")] = os.cpu_count() or 1) -> None:
+def demo(
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Sectors at the same time.")] = os.cpu_count()
+    or 1,
+) -> None:
     """Run every asset of two sectors over the last three years of the simulated market, then show picks and report.
 
     Example:

@@ -1,4 +1,6 @@
-"""Body of `quant factors`: the top of a sector's tear sheet, or everything about one factor, and where the page is. Writes nothing."""
+"""Body of `quant factors`: the top of a sector's tear sheet, or everything about one factor, and where the page is.
+Writes nothing.
+"""
 
 from collections.abc import Iterator
 
@@ -39,14 +41,18 @@ def output(profile: Profile, sector: str, month: str, factor: str | None, horizo
     page = profile.store.artifact_url(rows["page_file"][0])
     at = horizon or profile.settings.weights.horizon
     if at not in profile.settings.labels.horizons:
-        raise SettingsError(f"--horizon {at} is not one of labels.horizons: {', '.join(map(str, profile.settings.labels.horizons))}")
+        raise SettingsError(
+            f"--horizon {at} is not one of labels.horizons: {', '.join(map(str, profile.settings.labels.horizons))}"
+        )
     if factor is not None:
         shown = rows.filter(pl.col("factor") == factor)
         if horizon is not None:
             shown = shown.filter(pl.col("horizon") == horizon)
         if shown.is_empty():
             known = ", ".join(rows["factor"].unique().sort())
-            raise SettingsError(f"factor '{factor}' has no figure in the tear sheet of {sector} {month}; choose among {known}")
+            raise SettingsError(
+                f"factor '{factor}' has no figure in the tear sheet of {sector} {month}; choose among {known}"
+            )
         yield f"{factor} in {sector}, as known at the close of {rows['as_of'][0]}"
         yield _table(shown, "horizon")
     else:
@@ -74,11 +80,20 @@ def _table(rows: pl.DataFrame, first: str) -> Table:
         "ic_sessions": "d",
         "names": ".0f",
     }
-    heads = {"ic_standard_error": "std error", "ic_t": "t", "ic_std": "std", "quantile_1": "lowest", f"quantile_{QUANTILES}": "highest"}
+    heads = {
+        "ic_standard_error": "std error",
+        "ic_t": "t",
+        "ic_std": "std",
+        "quantile_1": "lowest",
+        f"quantile_{QUANTILES}": "highest",
+    }
     table = Table()
     table.add_column(first, justify="left" if first == "factor" else "right")
     for name in forms:
         table.add_column(heads.get(name, name.replace("ic_", "").replace("_", " ")), justify="right")
     for row in rows.iter_rows(named=True):
-        table.add_row(escape(str(row[first])), *("" if row[name] is None else format(row[name], form) for name, form in forms.items()))
+        table.add_row(
+            escape(str(row[first])),
+            *("" if row[name] is None else format(row[name], form) for name, form in forms.items()),
+        )
     return table

@@ -1,4 +1,6 @@
-"""What `quant features` prints: every declared indicator and feature of a profile, as a table for the screen or in Markdown."""
+"""What `quant features` prints: every declared indicator and feature of a profile, as a table for the screen or in
+Markdown.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +20,9 @@ INDICATORS = "indicators"
 
 
 class Line(NamedTuple):
-    """One indicator or feature; `lookback` and `lag` are in sessions, the first before the first session of a row's month."""
+    """One indicator or feature; `lookback` and `lag` are in sessions, the first before the first session of a row's
+    month.
+    """
 
     name: str
     set: str
@@ -50,7 +54,9 @@ def documented(settings: Settings, only: str | None = None) -> list[Line]:
     known = dict.fromkeys((*(line.set for line in lines), *SETS))
     if only not in known:
         raise SettingsError(f"set '{only}' does not exist; choose one of {', '.join(known)}")
-    if only not in {line.set for line in lines}:  # a ready-made set that the profile does not name may read those that it does
+    if only not in {
+        line.set for line in lines
+    }:  # a ready-made set that the profile does not name may read those that it does
         added = settings.features.model_copy(update={"sets": (*settings.features.sets, only)})
         lines = _lines(library(settings.model_copy(update={"features": added})), settings)
     return [line for line in lines if line.set == only]
@@ -68,7 +74,11 @@ def _line(declared: Declared[object], group: str, lookback: int) -> Line:
 
 def as_markdown(lines: Sequence[Line]) -> str:
     """The lines as a Markdown table."""
-    rows = [Line._fields, ["---"] * len(Line._fields), *([str(value).replace("|", "\\|") for value in line] for line in lines)]
+    rows = [
+        Line._fields,
+        ["---"] * len(Line._fields),
+        *([str(value).replace("|", "\\|") for value in line] for line in lines),
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

@@ -18,7 +18,9 @@ def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
         SettingsError: the decision was taken later than the pinned last session.
 
     """
-    candidates, weights = (profile.store.read(profile.datasets[name], [key(sector, month)]).collect() for name in ("candidates", "weights"))
+    candidates, weights = (
+        profile.store.read(profile.datasets[name], [key(sector, month)]).collect() for name in ("candidates", "weights")
+    )
     refuse_later(profile, candidates)
     if candidates.is_empty():
         yield f"{sector} {month}: {NOBODY}"
@@ -35,7 +37,10 @@ def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
             row["candidate_type"],
             str(row["selection_rank"]),
             escape(row["ticker"]),
-            *(_number(row[name], "+.2f") for name in ("composite_score", "momentum_score", "ma_slope_score", "volatility_score")),
+            *(
+                _number(row[name], "+.2f")
+                for name in ("composite_score", "momentum_score", "ma_slope_score", "volatility_score")
+            ),
             _number(row["weight"], ".1%"),
             _number(forecast, "+.2%"),
         )

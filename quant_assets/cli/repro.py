@@ -1,4 +1,6 @@
-"""Body of `quant repro`: whether a partition and all that it follows from come out the same again, and if not, why. Writes nothing."""
+"""Body of `quant repro`: whether a partition and all that it follows from come out the same again, and if not, why.
+Writes nothing.
+"""
 
 from collections.abc import Iterator
 
@@ -26,8 +28,13 @@ def output(found: Recomputation) -> Iterator[str | Table]:
         for key, outcome, why in partitions:
             if outcome == "differs":
                 reasons.setdefault("; ".join(why), []).append(key)
-        told = "\n".join(f"{keys[0] if len(keys) == 1 else f'{keys[0]} and {len(keys) - 1} more'}: {why}" for why, keys in reasons.items())
-        table.add_row(asset, months[0], months[-1], str(len(partitions)), *(str(count or "") for count in counts), escape(told))
+        told = "\n".join(
+            f"{keys[0] if len(keys) == 1 else f'{keys[0]} and {len(keys) - 1} more'}: {why}"
+            for why, keys in reasons.items()
+        )
+        table.add_row(
+            asset, months[0], months[-1], str(len(partitions)), *(str(count or "") for count in counts), escape(told)
+        )
     yield table
     differ = sum(each.outcome == "differs" for each in found.compared)
     yield (

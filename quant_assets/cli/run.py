@@ -15,7 +15,14 @@ from quant_assets.settings.sectors import SECTORS
 
 
 def materialise(
-    profile: Profile, sectors: Sequence[str], first: str, last: str, *, select: str | None, workers: int, refresh: bool = False
+    profile: Profile,
+    sectors: Sequence[str],
+    first: str,
+    last: str,
+    *,
+    select: str | None,
+    workers: int,
+    refresh: bool = False,
 ) -> None:
     """Compute assets of sectors and months, and the earlier months that they need.
 
@@ -39,25 +46,38 @@ def materialise(
     home = dagster_home(name)
     found, wanted = records(home), profile.settings.dagster.storage
     if found is not None and found != wanted:
-        show(f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); move that folder to change")
+        show(
+            f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); move that folder to change"
+        )
     defs = build_defs(profile.settings)
     planner = Planner(defs, profile, refresh=refresh)
     names = planner.select(select, defs)
-    # Neighbours one after the other may become one run; the sectors with most tickers start first, so that no core is left waiting.
-    chains = joined(planner.sector_phases(names, sector, first, last) for sector in sorted(sectors, key=list(SECTORS).index))
+    # Neighbours one after the other may become one run; the sectors with most tickers start first, so that no core is
+    # left waiting.
+    chains = joined(
+        planner.sector_phases(names, sector, first, last) for sector in sorted(sectors, key=list(SECTORS).index)
+    )
     tickers = dict(profile.source.sector_snapshots(profile.last_session()).group_by("sector").len().iter_rows())
-    chains.sort(key=lambda chain: -max(phase.outputs * sum(tickers.get(sector, 0) for sector in phase.sectors) for phase in chain))
+    chains.sort(
+        key=lambda chain: (
+            -max(phase.outputs * sum(tickers.get(sector, 0) for sector in phase.sectors) for phase in chain)
+        )
+    )
     monthly = planner.month_phases(names, first, last)
     phases = [phase for chain in [*chains, monthly] for phase in chain]
     if not phases:
         raise SettingsError(f"nothing to run for {first} to {last}")
     earliest = min(phase.first for phase in phases)
     if earliest < first:
-        show(f"warm-up: windows reach back to {earliest}; earlier partitions that are missing or unfinished are computed first")
+        show(
+            f"warm-up: windows reach back to {earliest}; earlier partitions that are missing or unfinished are computed first"
+        )
     for note in planner.notes():
         show(note)
     if planner.uses_stale:
-        show("two versions stand side by side: quant run --refresh computes again what this run reads, quant stale shows all of it")
+        show(
+            "two versions stand side by side: quant run --refresh computes again what this run reads, quant stale shows all of it"
+        )
     latest = max(phase.last for phase in phases)
     if latest > last:
         show(f"labels reach ahead: prices up to {latest} are computed too")
@@ -66,7 +86,9 @@ def materialise(
             execute(chains, name, workers, counter.advance)
             execute([monthly], name, 1, counter.advance)
     except KeyboardInterrupt:
-        raise InterruptedRunError("interrupted; what was written stays, and the same command goes on from there") from None
+        raise InterruptedRunError(
+            "interrupted; what was written stays, and the same command goes on from there"
+        ) from None
 
 
 class _Counter:

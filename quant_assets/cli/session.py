@@ -43,7 +43,9 @@ class Session:
         existing = self.profile.store.existing(self.profile.datasets[dataset])
         found = {key.partition("|")[2] for key in existing if key.startswith(month)}
         if not found:
-            raise MissingPartitionError(f"no sector has '{dataset}' for {month} in {self.profile.store.url}; run: {self.first_run(month)}")
+            raise MissingPartitionError(
+                f"no sector has '{dataset}' for {month} in {self.profile.store.url}; run: {self.first_run(month)}"
+            )
         return [name for name in SECTORS if name in found]
 
     def months(self, first: str | None, last: str | None) -> tuple[str, str]:

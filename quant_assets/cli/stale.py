@@ -26,7 +26,11 @@ def output(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
     found = list(Staleness(profile, (defs.resources or {})["parquet"].recorder).all(names, sectors))
     counted = [each for each in found if each.counts]
     told = [each for each in found if not each.counts]
-    yield f"{sum(each.partitions for each in counted)} stale partitions in {profile.store.url}" if counted else "nothing is stale"
+    yield (
+        f"{sum(each.partitions for each in counted)} stale partitions in {profile.store.url}"
+        if counted
+        else "nothing is stale"
+    )
     if counted:
         yield _table(counted)
         of = "".join(f"--sector {each} " for each in sorted({each.sector for each in counted if each.sector}))

@@ -10,7 +10,8 @@ from quant_assets.partitions import month_range
 
 
 def output(session: Session, sectors: Sequence[str]) -> Iterator[str | Table]:
-    """What the command prints: for each asset and sector first and last month, how many there are, and how many are missing between.
+    """What the command prints: for each asset and sector first and last month, how many there are, and how many are
+    missing between.
 
     Raises:
         MissingPartitionError: nothing is stored.

@@ -1,4 +1,6 @@
-"""Body of `quant trials`: what was tried, when in market time, with which settings, and what it gave. Writes nothing."""
+"""Body of `quant trials`: what was tried, when in market time, with which settings, and what it gave. Writes
+nothing.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -19,7 +21,8 @@ _SHOWN_CHANGES = 6
 
 
 def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str | Table]:
-    """What the command prints: the trials known at the end of `month`, and how many each scope's Sharpe ratios are deflated by.
+    """What the command prints: the trials known at the end of `month`, and how many each scope's Sharpe ratios are
+    deflated by.
 
     Args:
         profile: whose log is read.
@@ -32,7 +35,17 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
     """
     as_of = min(month_end(month), profile.last_session())
     table = Table()
-    for name in ("scope", "kind", "trial", "first", "last", "sessions", "Sharpe", "rank IC", "settings that differ from the present ones"):
+    for name in (
+        "scope",
+        "kind",
+        "trial",
+        "first",
+        "last",
+        "sessions",
+        "Sharpe",
+        "rank IC",
+        "settings that differ from the present ones",
+    ):
         table.add_column(name, justify="right" if name in ("sessions", "Sharpe", "rank IC") else "left")
     counts = []
     for scope in scopes:
@@ -57,7 +70,9 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
 
 
 def differences(present: Mapping[str, Any], tried: Mapping[str, Any], path: str = "") -> list[str]:
-    """`path=value` of each setting of `tried` that is not the present one, and `path=(none)` of one that it lacks; sorted."""
+    """`path=value` of each setting of `tried` that is not the present one, and `path=(none)` of one that it lacks;
+    sorted.
+    """
     found = []
     for name in sorted(present.keys() | tried.keys()):
         old, new, at = present.get(name), tried.get(name), f"{path}{name}"
@@ -67,7 +82,9 @@ def differences(present: Mapping[str, Any], tried: Mapping[str, Any], path: str 
             found += differences(old, new, f"{at}.")
         elif isinstance(old, list) and isinstance(new, list) and max(len(old), len(new)) > _SHOWN_CHANGES:
             gone, added = [each for each in old if each not in new], [each for each in new if each not in old]
-            found.append(f"{at}: {_listed([f'+{each}' for each in added] + [f'-{each}' for each in gone]) or 'another order'}")
+            found.append(
+                f"{at}: {_listed([f'+{each}' for each in added] + [f'-{each}' for each in gone]) or 'another order'}"
+            )
         else:
             found.append(f"{at}={'(none)' if name not in tried else new}")
     return found
@@ -82,7 +99,11 @@ def _measured(trial: Trial, as_of: date) -> tuple[str, str, str, str, str]:
     if ratio is not None and trial.kind == "training":  # of returns over several sessions, annualised as if of one
         ratio /= trial.sessions**0.5
     known = trial.measured.filter(pl.col("as_of") <= as_of)
-    first, last = (known["date"].min(), rows["date"].max()) if trial.kind == "strategy" else (known["as_of"].min(), known["as_of"].max())
+    first, last = (
+        (known["date"].min(), rows["date"].max())
+        if trial.kind == "strategy"
+        else (known["as_of"].min(), known["as_of"].max())
+    )
     rank_ic = rows["rank_ic"].mean()
     return (
         str(first),

@@ -1,4 +1,6 @@
-"""Quantities of a bar and the one before that several features read. No dataset holds them; features themselves stand elsewhere."""
+"""Quantities of a bar and the one before that several features read. No dataset holds them; features themselves stand
+elsewhere.
+"""
 
 import numpy as np
 
@@ -19,7 +21,9 @@ def over(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
 def deviation(of: str, window: int) -> Feature:
     """A hidden standard deviation, `<of>_deviation_<window>`, that several features read."""
     meaning = f"standard deviation of {of} of {window} sessions"
-    return Feature(f"{of}_deviation_{window}", (of,), window - 1, lambda x, w: w.std(x[of], window), meaning, hidden=True)
+    return Feature(
+        f"{of}_deviation_{window}", (of,), window - 1, lambda x, w: w.std(x[of], window), meaning, hidden=True
+    )
 
 
 def _true_range(x: Inputs, w: Windows) -> FloatArray:
@@ -31,7 +35,13 @@ def _true_range(x: Inputs, w: Windows) -> FloatArray:
 def _close_before(lag: int) -> Feature:
     meaning = f"close of {lag} session{'s' if lag > 1 else ''} before"
     return Feature(
-        f"close_before_{lag}", ("close",), lag + STALE_SESSIONS, lambda x, w: w.lagged(x["close"], lag), meaning, "USD", hidden=True
+        f"close_before_{lag}",
+        ("close",),
+        lag + STALE_SESSIONS,
+        lambda x, w: w.lagged(x["close"], lag),
+        meaning,
+        "USD",
+        hidden=True,
     )
 
 

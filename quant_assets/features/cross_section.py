@@ -1,7 +1,9 @@
-"""The set `cross_section`: features against those of the other members on the same session, within the sector and within the market.
+"""The set `cross_section`: features against those of the other members on the same session, within the sector and
+within the market.
 
-Those within the sector are columns of dataset `features`; those within the market are dataset `market_features`, because they need
-every sector. `market_breadth` counts over the market. All three are computed from rows of `features`, session by session.
+Those within the sector are columns of dataset `features`; those within the market are dataset `market_features`,
+because they need every sector. `market_breadth` counts over the market. All three are computed from rows of `features`,
+session by session.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,13 +40,17 @@ class Breadth(Declared[pl.Expr]):
 
 
 def compared(feature: str, within: Within, how: How) -> CrossSection:
-    """Declare a feature's rank (0 lowest, 1 highest) or z-score among the members of a session; its name is `<feature>_<within>_<how>`."""
+    """Declare a feature's rank (0 lowest, 1 highest) or z-score among the members of a session; its name is
+    `<feature>_<within>_<how>`.
+    """
     members = "the sector's members" if within == "sector" else "all members"
     if how == "rank":
         meaning = f"rank of {feature} among {members} on the session, 0 lowest and 1 highest"
         return CrossSection(f"{feature}_{within}_rank", (feature,), 0, rank, meaning, ge=0, le=1, within=within)
     meaning = f"{feature} less its mean over {members} on the session, in standard deviations"
-    return CrossSection(f"{feature}_{within}_zscore", (feature,), 0, zscore, meaning, "standard deviations", within=within)
+    return CrossSection(
+        f"{feature}_{within}_zscore", (feature,), 0, zscore, meaning, "standard deviations", within=within
+    )
 
 
 #: Features whose levels differ between sectors and years, so that they say more against the others.
@@ -61,17 +67,40 @@ COMPARED = (
 )
 
 FEATURES: tuple[CrossSection, ...] = tuple(
-    compared(feature, within, how) for within in ("sector", "market") for feature in COMPARED for how in ("rank", "zscore")
+    compared(feature, within, how)
+    for within in ("sector", "market")
+    for feature in COMPARED
+    for how in ("rank", "zscore")
 )
 
 BREADTH: tuple[Breadth, ...] = tuple(
     Breadth(name, (feature,), 0, condition, f"share of members {what}", ge=0, le=1)
     for name, feature, condition, what in (
-        ("above_sma_50", "sma_distance_50", pl.col("sma_distance_50") > 0, "whose close is above its mean of 50 sessions"),
-        ("above_sma_200", "sma_distance_200", pl.col("sma_distance_200") > 0, "whose close is above its mean of 200 sessions"),
+        (
+            "above_sma_50",
+            "sma_distance_50",
+            pl.col("sma_distance_50") > 0,
+            "whose close is above its mean of 50 sessions",
+        ),
+        (
+            "above_sma_200",
+            "sma_distance_200",
+            pl.col("sma_distance_200") > 0,
+            "whose close is above its mean of 200 sessions",
+        ),
         ("advancing", "return_1", pl.col("return_1") > 0, "that rose on the session"),
-        ("at_high_52w", "high_52w_distance", pl.col("high_52w_distance") == 0, "that closed at their highest of 252 sessions"),
-        ("at_low_52w", "low_52w_distance", pl.col("low_52w_distance") == 0, "that closed at their lowest of 252 sessions"),
+        (
+            "at_high_52w",
+            "high_52w_distance",
+            pl.col("high_52w_distance") == 0,
+            "that closed at their highest of 252 sessions",
+        ),
+        (
+            "at_low_52w",
+            "low_52w_distance",
+            pl.col("low_52w_distance") == 0,
+            "that closed at their lowest of 252 sessions",
+        ),
     )
 )
 
@@ -80,13 +109,13 @@ def cross_sections(rows: pl.DataFrame, declared: Sequence[CrossSection]) -> pl.D
     """Values of the declared features against those of the other rows of the same session.
 
     Args:
-        rows: `ticker`, `date` and the features that are compared, null where missing; one row for each ticker and date. Every row of a
-            session is compared, so the caller passes one sector's rows or the whole market's.
+        rows: `ticker`, `date` and the features that are compared, null where missing; one row for each ticker and date.
+            Every row of a session is compared, so the caller passes one sector's rows or the whole market's.
         declared: what is computed.
 
     Returns:
-        `ticker`, `date` and the declared features in the order of `rows`; null where the value is missing or has nothing to be
-        compared with.
+        `ticker`, `date` and the declared features in the order of `rows`; null where the value is missing or has
+        nothing to be compared with.
 
     """
     names, days = rows["ticker"].unique().sort(), rows["date"].unique().sort()

@@ -30,15 +30,17 @@ def features(
 ) -> pl.DataFrame:
     """Features of the sector's members at each session with a bar.
 
-    A feature is null where its history is too short, or where it is not defined. Only features that read `sector_return` and those of
-    `library.cross_sections` depend on other tickers: on those that were members of the sector at the time.
+    A feature is null where its history is too short, or where it is not defined. Only features that read
+    `sector_return` and those of `library.cross_sections` depend on other tickers: on those that were members of the
+    sector at the time.
 
     Args:
-        prices: dataset prices of the sector, every row: the earlier bars of a ticker that moved in may lie before `sessions`.
+        prices: dataset prices of the sector, every row: the earlier bars of a ticker that moved in may lie before
+            `sessions`.
         price_peaks: dataset price_peaks of the month before `first_day` to the month before `last_day`.
         fundamentals: dataset fundamentals, `settings.lookback_months` months before the month of `first_day`.
-        universe: dataset universe (`ticker, date`) from `library.universe_lookback` sessions before the month of `first_day`; its
-            rows from `first_day` to `last_day` are the rows to give.
+        universe: dataset universe (`ticker, date`) from `library.universe_lookback` sessions before the month of
+            `first_day`; its rows from `first_day` to `last_day` are the rows to give.
         library: what is computed.
         settings: how long a statement is used.
         sessions: sessions without a gap from `library.price_lookback` before the month of `first_day` (or from where
@@ -58,14 +60,18 @@ def features(
     panel = Panel.from_long(prices, sessions, list(dict.fromkeys((*OHLCV_FIELDS, *fields))))
     values: dict[str, FloatArray] = {}
     if library.peaks:
-        values |= ohlcv.to_peak(panel, prices, price_peaks, member_mask(panel, universe, first_day, last_day), first_day, last_day)
+        values |= ohlcv.to_peak(
+            panel, prices, price_peaks, member_mask(panel, universe, first_day, last_day), first_day, last_day
+        )
     inputs = dict(panel.fields)
     if "sector_return" in library.windows.fields:
         inputs["sector_return"] = equal_weight_returns(prices, universe, sessions)
     values |= library.windows.evaluate(inputs, Windows(sessions))
     rows = member_rows(panel, values, universe, first_day, last_day)
     if library.statements:
-        statements = fundamental.fundamental(rows.select("ticker", "date"), prices, fundamentals, settings, first_day, last_day)
+        statements = fundamental.fundamental(
+            rows.select("ticker", "date"), prices, fundamentals, settings, first_day, last_day
+        )
         rows = rows.join(statements, on=["ticker", "date"], how="left", maintain_order="left")
     if library.cross_sections:
         against = cross_sections(rows, library.cross_sections)

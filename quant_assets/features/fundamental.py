@@ -2,23 +2,27 @@
 
 What is known at session t: the rows of dataset `fundamentals` with `known_at` at or before t and not earlier than
 `lookback_months` calendar months before t's month. The second bound makes the answer a function of t alone, however
-much has been loaded. Providers differ in what they give (SEC extracts have no shares and no debt), so each figure is chosen by itself:
+much has been loaded. Providers differ in what they give (SEC extracts have no shares and no debt), so each figure is
+chosen by itself:
 
 - Rows of one frequency whose `period_end` less `_PERIOD_SLACK` days lies in the same month are versions of one period:
-  providers and 52-week years name its last day differently. Of the versions that have the figure, the one that became known last
-  gives it (of several at once, the provider first in the alphabet).
-- The newest period that has the figure wins, not the newest announcement: a late restatement of an old quarter changes no
-  balance sheet. A quarter wins against a year that ends with it. A period that ends more than `_OLDEST_PERIOD` months before
-  the newest known one gives nothing.
-- Flows cover a year: four quarters that follow each other and all have the figure, or an annual statement. The two figures of a
+  providers and 52-week years name its last day differently. Of the versions that have the figure, the one that became
+  known last gives it (of several at once, the provider first in the alphabet).
+- The newest period that has the figure wins, not the newest announcement: a late restatement of an old quarter changes
+no
+  balance sheet. A quarter wins against a year that ends with it. A period that ends more than `_OLDEST_PERIOD` months
+  before the newest known one gives nothing.
+- Flows cover a year: four quarters that follow each other and all have the figure, or an annual statement. The two
+figures of a
   margin belong to one year, and growth compares a year with the one 11 to 13 months before it, made up in the same way.
 
-Market value is `close_unadjusted` times the shares times the splits since the shares were stated. A statement gives shares on the basis
-of the day it is published (earlier splits are restated, US GAAP ASC 260-10-55-12), so the splits since are `split_factor` at t over
-`split_factor` at `known_at` of the statement that gives the shares. Before the ticker's first as-traded bar `close_unadjusted`, and with
-it market value, is null. Approximations that remain: shares are diluted averages of a year or quarter, up to `_OLDEST_PERIOD` months old;
-splits, and closes carried on after the last as-traded bar, are as good as the provider's events (some list spin-offs as splits); shares
-that a provider restated may already contain a later split.
+Market value is `close_unadjusted` times the shares times the splits since the shares were stated. A statement gives
+shares on the basis of the day it is published (earlier splits are restated, US GAAP ASC 260-10-55-12), so the splits
+since are `split_factor` at t over `split_factor` at `known_at` of the statement that gives the shares. Before the
+ticker's first as-traded bar `close_unadjusted`, and with it market value, is null. Approximations that remain: shares
+are diluted averages of a year or quarter, up to `_OLDEST_PERIOD` months old; splits, and closes carried on after the
+last as-traded bar, are as good as the provider's events (some list spin-offs as splits); shares that a provider
+restated may already contain a later split.
 """
 
 from dataclasses import dataclass
@@ -33,7 +37,8 @@ from quant_assets.signals.declarations import Declared
 #: Fiscal periods that end in the first days of a month belong to the month before.
 _PERIOD_SLACK = 10
 
-#: Months by which a period that gives a figure may end before the newest known one: a year and the quarter in which its report is late.
+#: Months by which a period that gives a figure may end before the newest known one: a year and the quarter in which its
+#: report is late.
 _OLDEST_PERIOD = 15
 
 #: Calendar days before `known_at` in which the bar may lie whose split factor belongs to the statement.
@@ -47,8 +52,9 @@ _STOCKS = ("total_equity", "total_debt", "shares")
 class StatementFeature(Declared[pl.Expr]):
     """A ratio of figures that are known at a session; `compute` is the expression over them.
 
-    The figures are the newest known ones, or, `of_a_year`, those of one year; the ratio is then that of the newest year that has it.
-    Figures and bars of the past are found by `price_sessions` and the lookback of the settings, so `lookback` is 0.
+    The figures are the newest known ones, or, `of_a_year`, those of one year; the ratio is then that of the newest year
+    that has it. Figures and bars of the past are found by `price_sessions` and the lookback of the settings, so
+    `lookback` is 0.
 
     Attributes:
         of_a_year: whether the figures must belong to the same year (with `…_before` those of the year before it).
@@ -59,7 +65,9 @@ class StatementFeature(Declared[pl.Expr]):
 
 
 def _over(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
-    """A ratio: null where a figure is missing, NaN where the denominator is not positive (and no older period is asked instead)."""
+    """A ratio: null where a figure is missing, NaN where the denominator is not positive (and no older period is asked
+    instead).
+    """
     return numerator / pl.when(denominator > 0.0).then(denominator).when(denominator.is_not_null()).then(float("nan"))
 
 
@@ -153,13 +161,20 @@ _OF_NOW = {feature.name: feature.compute for feature in FEATURES if not feature.
 
 
 def price_sessions(settings: FundamentalSettings) -> int:
-    """Sessions before a month's first one whose split factors may be needed: back to the oldest statement and a few before it."""
+    """Sessions before a month's first one whose split factors may be needed: back to the oldest statement and a few
+    before it.
+    """
     # No m consecutive months since 1990 hold more than 21 m + 6 XNYS sessions.
     return 21 * settings.lookback_months + 6 + _SPLIT_DAYS
 
 
 def fundamental(
-    rows: pl.DataFrame, prices: pl.DataFrame, fundamentals: pl.DataFrame, settings: FundamentalSettings, first_day: date, last_day: date
+    rows: pl.DataFrame,
+    prices: pl.DataFrame,
+    fundamentals: pl.DataFrame,
+    settings: FundamentalSettings,
+    first_day: date,
+    last_day: date,
 ) -> pl.DataFrame:
     """Fundamental features of each row.
 
@@ -177,16 +192,25 @@ def fundamental(
 
     """
     known = _known(rows, _statements(prices, fundamentals), settings, first_day, last_day)
-    bars = rows.select("ticker", "date").join(prices.select("ticker", "date", "close_unadjusted", "split_factor"), on=["ticker", "date"])
+    bars = rows.select("ticker", "date").join(
+        prices.select("ticker", "date", "close_unadjusted", "split_factor"), on=["ticker", "date"]
+    )
     joined = bars.sort("date", "ticker").join_asof(
-        known.sort("state", "ticker"), left_on="date", right_on="state", by="ticker", strategy="backward", check_sortedness=False
+        known.sort("state", "ticker"),
+        left_on="date",
+        right_on="state",
+        by="ticker",
+        strategy="backward",
+        check_sortedness=False,
     )
     found = joined.select("ticker", "date", *_OF_A_YEAR, **_OF_NOW)
     return found.with_columns(pl.selectors.float().fill_nan(None))
 
 
 def _statements(prices: pl.DataFrame, fundamentals: pl.DataFrame) -> pl.DataFrame:
-    """Statements, versions in the order in which they count, with `period` (months since year 0) and shares at the split factor 1."""
+    """Statements, versions in the order in which they count, with `period` (months since year 0) and shares at the
+    split factor 1.
+    """
     factors = prices.select("ticker", "split_factor", known_at="date").sort("known_at", "ticker")
     statements = fundamentals.sort("known_at", "ticker")
     # Bars exist from a few days before, or, for a listing or the start of the profile, only from later on.
@@ -204,15 +228,19 @@ def _statements(prices: pl.DataFrame, fundamentals: pl.DataFrame) -> pl.DataFram
         period=12 * closing.dt.year() + closing.dt.month().cast(pl.Int32),
         published=pl.coalesce("published", "known_at"),
         shares=pl.col("shares") / pl.coalesce("_before", "_after"),
-    ).sort("ticker", "period", "frequency", "known_at", "provider", "period_end", descending=[False] * 4 + [True, False])
+    ).sort(
+        "ticker", "period", "frequency", "known_at", "provider", "period_end", descending=[False] * 4 + [True, False]
+    )
 
 
-def _known(rows: pl.DataFrame, statements: pl.DataFrame, settings: FundamentalSettings, first_day: date, last_day: date) -> pl.DataFrame:
+def _known(
+    rows: pl.DataFrame, statements: pl.DataFrame, settings: FundamentalSettings, first_day: date, last_day: date
+) -> pl.DataFrame:
     """What is known of each ticker, at every day on which that changes.
 
     Returns:
-        `ticker`, `state` (the first day on which the row holds, until the next one), `published` of the newest period, the
-        balance sheet, `net_income` of a year and the ratios of a year.
+        `ticker`, `state` (the first day on which the row holds, until the next one), `published` of the newest period,
+        the balance sheet, `net_income` of a year and the ratios of a year.
 
     """
     tickers = rows.select("ticker").unique()
@@ -235,7 +263,9 @@ def _known(rows: pl.DataFrame, statements: pl.DataFrame, settings: FundamentalSe
     )
     recent = pl.col("period") >= pl.col("period").max().over("id") - _OLDEST_PERIOD
     newest = pl.col("published", *_STOCKS, "net_income", *_OF_A_YEAR).last(ignore_nulls=True)
-    return states.join(_years(periods).filter(recent).group_by("id", maintain_order=True).agg(newest), on="id", how="left")
+    return states.join(
+        _years(periods).filter(recent).group_by("id", maintain_order=True).agg(newest), on="id", how="left"
+    )
 
 
 def _years(periods: pl.DataFrame) -> pl.DataFrame:
@@ -251,11 +281,17 @@ def _years(periods: pl.DataFrame) -> pl.DataFrame:
     quarters = periods.filter(pl.col("frequency") == "quarterly")
     gap = pl.col("period").diff()
     # Years of 52 weeks have quarters of 12 to 17 weeks.
-    follow = pl.all_horizontal(pl.col("id") == pl.col("id").shift(3), *(gap.shift(k).is_between(2, 4) for k in range(3)))
-    of_a_year = (pl.when(follow).then(sum((pl.col(name).shift(k) for k in range(1, 4)), pl.col(name))) for name in _FLOWS)
+    follow = pl.all_horizontal(
+        pl.col("id") == pl.col("id").shift(3), *(gap.shift(k).is_between(2, 4) for k in range(3))
+    )
+    of_a_year = (
+        pl.when(follow).then(sum((pl.col(name).shift(k) for k in range(1, 4)), pl.col(name))) for name in _FLOWS
+    )
     annual = periods.filter(pl.col("frequency") == "annual")
     years = pl.concat([annual, quarters.with_columns(of_a_year)]).sort("id", "period", "frequency")
-    before = years.select("id", "frequency", year_before="period", revenue_before="revenue", net_income_before="net_income")
+    before = years.select(
+        "id", "frequency", year_before="period", revenue_before="revenue", net_income_before="net_income"
+    )
     return (
         years.with_columns(sought=pl.col("period") - 12)
         .join_asof(

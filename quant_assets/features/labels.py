@@ -1,4 +1,6 @@
-"""Dataset `labels`: forward returns, each with the session at which it became known. The one dataset that looks ahead."""
+"""Dataset `labels`: forward returns, each with the session at which it became known. The one dataset that looks
+ahead.
+"""
 
 from datetime import date
 
@@ -35,19 +37,23 @@ def labels(
 ) -> pl.DataFrame:
     """Forward returns of the sector's members from each session with a bar, as far as they are known.
 
-    The entry is the close `entry_lag` sessions after the row's session t; without a bar there, there is no label. The exit
-    session is `horizon` sessions after the entry. A label ends in one of two ways, and never changes once it is known:
+    The entry is the close `entry_lag` sessions after the row's session t; without a bar there, there is no label. The
+    exit session is `horizon` sessions after the entry. A label ends in one of two ways, and never changes once it is
+    known:
 
-    - At the last close at or before the exit session, at most `STALE_SESSIONS` older and after the entry; known at the exit session.
-    - At the last price of a delisted ticker (`delisted`) and the `delisting_return` from there on (0 where unknown), if the delisting
-      became known by the exit session. One that became known up to `DELISTING_SESSIONS` later counts only where there is no price for
-      the first way. Known when the delisting was. Where the entry is the last price, the label is the `delisting_return`, if known.
+    - At the last close at or before the exit session, at most `STALE_SESSIONS` older and after the entry; known at the
+    exit session.
+    - At the last price of a delisted ticker (`delisted`) and the `delisting_return` from there on (0 where unknown), if
+    the delisting
+      became known by the exit session. One that became known up to `DELISTING_SESSIONS` later counts only where there
+      is no price for the first way. Known when the delisting was. Where the entry is the last price, the label is the
+      `delisting_return`, if known.
 
     A company that was renamed goes on under its new symbol. Where the sector has no prices of that, there is no label.
 
     Args:
-        prices: dataset prices (`ticker, date, close, listed`) of the sector from `first_day` to `forward_sessions` after `last_day`, in the
-            sector or not.
+        prices: dataset prices (`ticker, date, close, listed`) of the sector from `first_day` to `forward_sessions`
+            after `last_day`, in the sector or not.
         delistings: dataset delistings known in the same months.
         universe: dataset universe (`ticker, date`): the rows to give.
         settings: horizons and entry lag.
@@ -113,19 +119,23 @@ def labels(
                 }
             )
         )
-    return pl.concat(found).filter(pl.col("known_at") <= last_known).select(list(schema)).sort("ticker", "date", "horizon")
+    return (
+        pl.concat(found).filter(pl.col("known_at") <= last_known).select(list(schema)).sort("ticker", "date", "horizon")
+    )
 
 
 def _next_delisting(
     tickers: NDArray[np.object_], entry: IntArray, sessions: NDArray[np.datetime64], delistings: pl.DataFrame
 ) -> tuple[IntArray, IntArray, FloatArray, NDArray[np.bool_]]:
-    """Place among the sessions of the last bar of each row's first delisting from its entry on, of when that was known, and what it left.
+    """Place among the sessions of the last bar of each row's first delisting from its entry on, of when that was known,
+    and what it left.
 
     A ticker may be delisted twice: a provider's long gap counts as a delisting until the ticker trades again.
 
     Returns:
-        Two int64 arrays of shape (n_rows,), -1 where no delisting follows; a place may lie after the last of the sessions. A float64 array
-        of that shape: 1 plus the delisting return, NaN where that is unknown. A boolean array: whether it is a rename.
+        Two int64 arrays of shape (n_rows,), -1 where no delisting follows; a place may lie after the last of the
+        sessions. A float64 array of that shape: 1 plus the delisting return, NaN where that is unknown. A boolean
+        array: whether it is a rename.
 
     """
     origin = session_number(sessions[:1])[0]
@@ -149,7 +159,11 @@ def _next_delisting(
         check_sortedness=False,
     )
     matched = matched.sort("index").with_columns(
-        pl.col("last_session", "known_at").fill_null(-1), pl.col("left").fill_null(np.nan), pl.col("renamed").fill_null(False)
+        pl.col("last_session", "known_at").fill_null(-1),
+        pl.col("left").fill_null(np.nan),
+        pl.col("renamed").fill_null(False),
     )
-    last, known_at, left, renamed = (matched[name].to_numpy() for name in ("last_session", "known_at", "left", "renamed"))
+    last, known_at, left, renamed = (
+        matched[name].to_numpy() for name in ("last_session", "known_at", "left", "renamed")
+    )
     return last, known_at, left, renamed

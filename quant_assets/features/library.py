@@ -49,8 +49,8 @@ class FeatureLibrary:
     """The features of a profile.
 
     Args:
-        groups: name of each ready-made set or user's module to its features, in the order of the columns. A feature may read those
-            of its own group and of the groups before it.
+        groups: name of each ready-made set or user's module to its features, in the order of the columns. A feature may
+            read those of its own group and of the groups before it.
 
     Attributes:
         windows: those that are windows over the panel, and what they read.
@@ -61,8 +61,8 @@ class FeatureLibrary:
         breadth: what dataset `market_breadth` counts, as far as the features for it are there.
 
     Raises:
-        SettingsError: a name is taken twice or cannot be a column's, a feature reads what does not exist or itself in a circle, or
-            there is no feature at all; names the group.
+        SettingsError: a name is taken twice or cannot be a column's, a feature reads what does not exist or itself in a
+            circle, or there is no feature at all; names the group.
 
     """
 
@@ -72,10 +72,14 @@ class FeatureLibrary:
         for group, features in groups.items():
             for feature in features:
                 if feature.name in RESERVED or not feature.name.isidentifier():
-                    raise SettingsError(f"features of {group}: '{feature.name}' cannot be the name of a feature; rename it")
+                    raise SettingsError(
+                        f"features of {group}: '{feature.name}' cannot be the name of a feature; rename it"
+                    )
                 if declared.setdefault(feature.name, feature) is not feature:
                     where = self._groups[feature.name]
-                    raise SettingsError(f"features of {group}: '{feature.name}' is declared a second time, first by {where}; rename it")
+                    raise SettingsError(
+                        f"features of {group}: '{feature.name}' is declared a second time, first by {where}; rename it"
+                    )
                 self._groups.setdefault(feature.name, group)
             try:
                 self.windows = FeatureSet(feature for feature in declared.values() if isinstance(feature, Feature))
@@ -87,7 +91,9 @@ class FeatureLibrary:
         self.cross_sections = tuple(feature for feature in against if feature.within == "sector")
         self.market = tuple(feature for feature in against if feature.within == "market")
         hidden = {feature.name for feature in declared.values() if isinstance(feature, Feature) and feature.hidden}
-        self.features = tuple(feature for name, feature in declared.items() if name not in hidden and feature not in self.market)
+        self.features = tuple(
+            feature for name, feature in declared.items() if name not in hidden and feature not in self.market
+        )
         for feature in against:
             if feature.inputs[0] not in self.names or isinstance(declared[feature.inputs[0]], CrossSection):
                 raise SettingsError(
@@ -97,7 +103,9 @@ class FeatureLibrary:
         self.breadth = tuple(each for each in cross_section.BREADTH if each.inputs[0] in self.names)
         self._declared = declared
         if not self.features:
-            raise SettingsError("features.sets and features.modules name no feature; name a set or a module with features")
+            raise SettingsError(
+                "features.sets and features.modules name no feature; name a set or a module with features"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -159,14 +167,17 @@ class FeatureLibrary:
         return "sector" if feature.name in self.windows.reach("sector_return") else ""
 
     def group(self, feature: Declared[object]) -> str:
-        """The ready-made set or module that a feature comes from; what is counted of the market belongs to the set `cross_section`."""
+        """The ready-made set or module that a feature comes from; what is counted of the market belongs to the set
+        `cross_section`.
+        """
         return "cross_section" if isinstance(feature, Breadth) else self._groups[feature.name]
 
     def audit_own(self) -> None:
         """Compute the features that are not ready-made on a made-up panel; the tests do so for the ready-made ones.
 
         Raises:
-            SettingsError: one cannot be computed, or depends on more than it declares; names module, feature and remedy.
+            SettingsError: one cannot be computed, or depends on more than it declares; names module, feature and
+                remedy.
 
         """
         for feature in self.windows.features:

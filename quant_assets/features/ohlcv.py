@@ -1,4 +1,5 @@
-"""The 25 OHLCV features: prices, volume and their means, each over the ticker's running maximum so far of that quantity.
+"""The 25 OHLCV features: prices, volume and their means, each over the ticker's running maximum so far of that
+quantity.
 
 The running maxima are carried from month to month in dataset `price_peaks`. A maximum is exact whatever its parts,
 so the features need no more history than the longest mean.
@@ -48,13 +49,17 @@ def quantities(panel: Panel) -> Iterator[tuple[str, FloatArray]]:
     windows = Windows(panel.sessions)
     for sessions in OHLCV_MEANS:
         for field in OHLCV_FIELDS:
-            yield ohlcv_quantity(field, sessions), panel[field] if sessions == 1 else windows.mean(panel[field], sessions)
+            yield (
+                ohlcv_quantity(field, sessions),
+                panel[field] if sessions == 1 else windows.mean(panel[field], sessions),
+            )
 
 
 def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequence[date]) -> pl.DataFrame:
     """Highest value so far of each quantity at each `as_of`, from the whole history.
 
-    A ticker appears from the session on which it entered the sector's panel (the first `panel_from`), with all its bars up to then.
+    A ticker appears from the session on which it entered the sector's panel (the first `panel_from`), with all its bars
+    up to then.
 
     Args:
         prices: dataset prices since the start of the profile, every row, in the sector or not.
@@ -62,7 +67,8 @@ def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequen
         as_ofs: decision sessions, ascending.
 
     Returns:
-        Dataset price_peaks without `sector`, sorted by ticker and as_of. A mean is null where no window was complete so far.
+        Dataset price_peaks without `sector`, sorted by ticker and as_of. A mean is null where no window was complete so
+        far.
 
     Raises:
         HistoryError: an `as_of` is not among the sessions, or prices begin before them.
@@ -70,10 +76,14 @@ def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequen
     """
     missing = [day for day in as_ofs if np.datetime64(day) not in sessions]
     if missing:
-        raise HistoryError(f"price_peaks: {missing[0]} is not among the sessions; pass every session up to the last as_of")
+        raise HistoryError(
+            f"price_peaks: {missing[0]} is not among the sessions; pass every session up to the last as_of"
+        )
     early = prices.filter(pl.col("date") < sessions[0].item()) if len(sessions) else prices
     if early.height:
-        raise HistoryError(f"price_peaks: {early['ticker'][0]} has bars before the first session; pass the sessions since the first bar")
+        raise HistoryError(
+            f"price_peaks: {early['ticker'][0]} has bars before the first session; pass the sessions since the first bar"
+        )
     panel = Panel.from_long(prices, sessions, OHLCV_FIELDS)
     columns = np.searchsorted(sessions, np.array(as_ofs, dtype="datetime64[D]"))
     entered = prices.group_by("ticker", "listed").agg(entered=pl.col("panel_from").min())
@@ -111,8 +121,8 @@ def to_peak(
 ) -> dict[str, FloatArray]:
     """Each quantity over its running maximum so far: the carried one of the month before and what the panel adds since.
 
-    A ticker without a carried row entered the sector's panel in this very month (or the profile starts with it): `prices`
-    then hold all its bars, those before the panel's first session too, and its maximum is computed from them.
+    A ticker without a carried row entered the sector's panel in this very month (or the profile starts with it):
+    `prices` then hold all its bars, those before the panel's first session too, and its maximum is computed from them.
 
     Args:
         panel: `OHLCV_FIELDS`, the longest `lookback` of `FEATURES` before the month of `first_day`.
@@ -123,8 +133,8 @@ def to_peak(
         last_day: last day of the range.
 
     Returns:
-        Name of each of `FEATURES` to float64 of the panel's shape, at most 1; NaN outside the range, where the quantity is missing and
-        where the maximum is 0.
+        Name of each of `FEATURES` to float64 of the panel's shape, at most 1; NaN outside the range, where the quantity
+        is missing and where the maximum is 0.
 
     Raises:
         HistoryError: a ticker has bars of earlier months and no carried maximum.
@@ -133,7 +143,9 @@ def to_peak(
     sessions = panel.sessions
     month = sessions.astype("datetime64[M]")
     inside = (sessions >= np.datetime64(first_day)) & (sessions <= np.datetime64(last_day))
-    by_month = price_peaks.with_columns(month=pl.col("as_of").dt.month_start()).partition_by("month", as_dict=True, include_key=False)
+    by_month = price_peaks.with_columns(month=pl.col("as_of").dt.month_start()).partition_by(
+        "month", as_dict=True, include_key=False
+    )
     parts = []
     for this in np.unique(month[inside]):
         start, stop = int(np.searchsorted(month, this)), int(np.searchsorted(month, this, side="right"))
@@ -148,7 +160,9 @@ def to_peak(
     for name, values in quantities(panel):
         ratio = np.full(panel.shape, np.nan)
         for start, stop, begin, carried in parts:
-            peak = np.fmax(np.fmax.accumulate(values[:, begin:stop], axis=1), carried[name][:, None])[:, start - begin :]
+            peak = np.fmax(np.fmax.accumulate(values[:, begin:stop], axis=1), carried[name][:, None])[
+                :, start - begin :
+            ]
             with np.errstate(invalid="ignore"):  # a volume of 0 over a peak of 0 is missing
                 ratio[:, start:stop] = values[:, start:stop] / peak
         ratio[:, ~inside] = np.nan
@@ -176,7 +190,9 @@ def _carried(
     carried = companies.join(rows, on=["ticker", "listed"], how="left", maintain_order="left")
     without = carried[asked].filter(pl.col("as_of").is_null()).select("ticker", "listed")
     if len(without):
-        history = prices.filter(pl.col("date") < month_start).join(without, on=["ticker", "listed"], how="semi", maintain_order="left")
+        history = prices.filter(pl.col("date") < month_start).join(
+            without, on=["ticker", "listed"], how="semi", maintain_order="left"
+        )
     else:
         history = prices.clear()  # the usual case: the whole history need not be looked through for each month
     forgotten = history.filter(pl.col("panel_from") < month_start)

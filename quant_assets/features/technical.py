@@ -29,15 +29,24 @@ DAILY_RATIO = Feature(
     "close over the last one before",
     hidden=True,
 )
-DAILY_RETURN = Feature("daily_return", ("daily_ratio",), 0, lambda x, w: x["daily_ratio"] - 1.0, "return since the last close", hidden=True)
+DAILY_RETURN = Feature(
+    "daily_return", ("daily_ratio",), 0, lambda x, w: x["daily_ratio"] - 1.0, "return since the last close", hidden=True
+)
 LOG_RETURN = Feature(
-    "log_return", ("daily_ratio",), 0, lambda x, w: w.log(x["daily_ratio"]), "log return since the last close", hidden=True
+    "log_return",
+    ("daily_ratio",),
+    0,
+    lambda x, w: w.log(x["daily_ratio"]),
+    "log return since the last close",
+    hidden=True,
 )
 MACD_LINE = Feature(
     "macd_line",
     ("close",),
     ema_memory(26) - 1,
-    lambda x, w: w.ema(x["close"], 12, skip=14) - w.ema(x["close"], 26),  # both have their seeds where the slow one has its own
+    lambda x, w: (
+        w.ema(x["close"], 12, skip=14) - w.ema(x["close"], 26)
+    ),  # both have their seeds where the slow one has its own
     "EMA 12 - EMA 26 of the close",
     "USD",
     source=_APPEL,
@@ -142,7 +151,9 @@ FEATURES: tuple[Feature, ...] = (
         source="George and Hwang (2004), The 52-week high and momentum investing",
         le=0,
     ),
-    Feature("volume_zscore_20", ("volume",), 19, _volume_zscore, "volume against mean and standard deviation of 20 sessions"),
+    Feature(
+        "volume_zscore_20", ("volume",), 19, _volume_zscore, "volume against mean and standard deviation of 20 sessions"
+    ),
     Feature(
         "sector_line_120",
         ("daily_return", "sector_return"),

@@ -30,7 +30,9 @@ def _sma(window: int) -> Feature:
     def compute(x: Inputs, w: Windows) -> FloatArray:
         return w.mean(x["close"], window)
 
-    return Feature(f"sma_{window}", ("close",), window - 1, compute, f"mean close of {window} sessions", "USD", hidden=True)
+    return Feature(
+        f"sma_{window}", ("close",), window - 1, compute, f"mean close of {window} sessions", "USD", hidden=True
+    )
 
 
 def _sma_slope(window: int, lag: int) -> Feature:
@@ -75,7 +77,9 @@ def _trend(window: int) -> tuple[Feature, ...]:
     source = "Clenow (2015), Stocks on the Move"
     return (
         Feature(through, ("log_close",), window - 1, compute, line, hidden=True),
-        Feature(f"trend_slope_{window}", (through,), 0, slope, f"slope of the {line}, times 252", "1 / year", source=source),
+        Feature(
+            f"trend_slope_{window}", (through,), 0, slope, f"slope of the {line}, times 252", "1 / year", source=source
+        ),
         Feature(f"trend_fit_{window}", (through,), 0, fit, f"R squared of the {line}", source=source, ge=0, le=1),
     )
 
@@ -110,7 +114,9 @@ def _efficiency(x: Inputs, w: Windows) -> FloatArray:
 def _movement(name: str, rising: bool, meaning: str) -> Feature:
     def compute(x: Inputs, w: Windows) -> FloatArray:
         one, other = (x["up_move"], x["down_move"]) if rising else (x["down_move"], x["up_move"])
-        movement: FloatArray = np.where((one > 0.0) & (one > other), one, 0.0 * (one + other))  # 0, or missing where one is
+        movement: FloatArray = np.where(
+            (one > 0.0) & (one > other), one, 0.0 * (one + other)
+        )  # 0, or missing where one is
         return movement
 
     return Feature(name, ("up_move", "down_move"), 0, compute, meaning, "USD", source=_WILDER, hidden=True)
@@ -120,14 +126,18 @@ def _smoothed(name: str, of: str) -> Feature:
     def compute(x: Inputs, w: Windows) -> FloatArray:
         return w.wilder(x[of], _SPAN, _SPAN - 1)
 
-    return Feature(name, (of,), wilder_memory(_SPAN) - 1, compute, f"Wilder's average of {of}", "USD", source=_WILDER, hidden=True)
+    return Feature(
+        name, (of,), wilder_memory(_SPAN) - 1, compute, f"Wilder's average of {of}", "USD", source=_WILDER, hidden=True
+    )
 
 
 def _directional_indicator(name: str, smoothed: str, meaning: str) -> Feature:
     def compute(x: Inputs, w: Windows) -> FloatArray:
         return 100.0 * over(x[smoothed], x["smoothed_range_14"])
 
-    return Feature(name, (smoothed, "smoothed_range_14"), 0, compute, meaning, "percent", source=_WILDER, ge=0, anchored=TIES)
+    return Feature(
+        name, (smoothed, "smoothed_range_14"), 0, compute, meaning, "percent", source=_WILDER, ge=0, anchored=TIES
+    )
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -197,16 +207,36 @@ FEATURES: tuple[Feature, ...] = (
         source="after George & Hwang (2004), Journal of Finance 59, 2145-2176",
         ge=0,
     ),
-    Feature("up_move", ("high",), BAR_BEFORE, lambda x, w: x["high"] - w.lagged(x["high"], 1), "rise of the high", "USD", hidden=True),
-    Feature("down_move", ("low",), BAR_BEFORE, lambda x, w: w.lagged(x["low"], 1) - x["low"], "fall of the low", "USD", hidden=True),
+    Feature(
+        "up_move",
+        ("high",),
+        BAR_BEFORE,
+        lambda x, w: x["high"] - w.lagged(x["high"], 1),
+        "rise of the high",
+        "USD",
+        hidden=True,
+    ),
+    Feature(
+        "down_move",
+        ("low",),
+        BAR_BEFORE,
+        lambda x, w: w.lagged(x["low"], 1) - x["low"],
+        "fall of the low",
+        "USD",
+        hidden=True,
+    ),
     _movement("plus_movement", True, "upward directional movement"),
     _movement("minus_movement", False, "downward directional movement"),
     _smoothed("smoothed_plus_14", "plus_movement"),
     _smoothed("smoothed_minus_14", "minus_movement"),
     _smoothed("smoothed_range_14", "true_range"),
-    _directional_indicator("plus_di_14", "smoothed_plus_14", "Wilder's +DI: average upward movement over average true range"),
     _directional_indicator(
-        "minus_di_14", "smoothed_minus_14", "Wilder's -DI: average downward movement over average true range, 14 sessions"
+        "plus_di_14", "smoothed_plus_14", "Wilder's +DI: average upward movement over average true range"
+    ),
+    _directional_indicator(
+        "minus_di_14",
+        "smoothed_minus_14",
+        "Wilder's -DI: average downward movement over average true range, 14 sessions",
     ),
     Feature(
         "adx_14",

@@ -35,7 +35,15 @@ def _garman_klass(window: int) -> Feature:
 
     meaning = f"annualised volatility from open, high, low and close of {window} sessions, without the overnight part"
     source = "Garman & Klass (1980), Journal of Business 53, 67-78"
-    return Feature(f"garman_klass_volatility_{window}", ("log_range", "log_intraday"), window - 1, compute, meaning, source=source, ge=0)
+    return Feature(
+        f"garman_klass_volatility_{window}",
+        ("log_range", "log_intraday"),
+        window - 1,
+        compute,
+        meaning,
+        source=source,
+        ge=0,
+    )
 
 
 def _rogers_satchell(x: Inputs) -> FloatArray:

@@ -1,4 +1,6 @@
-"""Features of volume and liquidity. On-balance volume and its kin are sums since the first bar; here they are changes over a window."""
+"""Features of volume and liquidity. On-balance volume and its kin are sums since the first bar; here they are changes
+over a window.
+"""
 
 import numpy as np
 
@@ -17,7 +19,9 @@ def _sum(of: str, window: int, unit: str = "shares") -> Feature:
     def compute(x: Inputs, w: Windows) -> FloatArray:
         return w.sum(x[of], window)
 
-    return Feature(f"{of}_sum_{window}", (of,), window - 1, compute, f"sum of {of} of {window} sessions", unit, hidden=True)
+    return Feature(
+        f"{of}_sum_{window}", (of,), window - 1, compute, f"sum of {of} of {window} sessions", unit, hidden=True
+    )
 
 
 def _share_of_volume(name: str, part: str, window: int, meaning: str, source: str) -> Feature:
@@ -32,7 +36,9 @@ def _share_of_volume(name: str, part: str, window: int, meaning: str, source: st
 
 def _obv_change(window: int) -> Feature:
     meaning = f"change of on-balance volume over {window} sessions, over their whole volume"
-    return _share_of_volume("obv_change", "signed_volume", window, meaning, "Granville (1963), New Key to Stock Market Profits")
+    return _share_of_volume(
+        "obv_change", "signed_volume", window, meaning, "Granville (1963), New Key to Stock Market Profits"
+    )
 
 
 def _money_flow_volume(x: Inputs, w: Windows) -> FloatArray:
@@ -66,9 +72,18 @@ def _illiquidity(window: int) -> Feature:
     def compute(x: Inputs, w: Windows) -> FloatArray:
         return w.mean(over(np.abs(x["daily_return"]), x["dollar_volume"]), window) * 1e6
 
-    meaning = f"mean of the absolute daily return over dollar volume, {window} sessions, without sessions that had no volume"
+    meaning = (
+        f"mean of the absolute daily return over dollar volume, {window} sessions, without sessions that had no volume"
+    )
     return Feature(
-        f"amihud_{window}", ("daily_return", "dollar_volume"), window - 1, compute, meaning, "1 / million USD", source=_AMIHUD, ge=0
+        f"amihud_{window}",
+        ("daily_return", "dollar_volume"),
+        window - 1,
+        compute,
+        meaning,
+        "1 / million USD",
+        source=_AMIHUD,
+        ge=0,
     )
 
 

@@ -17,9 +17,9 @@ from quant_assets.schemas import Dataset
 class ParquetIOManager(dg.IOManager):
     """Writes a run's output split by partition and loads any set of partitions as one LazyFrame.
 
-    An input's metadata may say `{"absent": "skip"}`: partitions that do not exist are left out (the total portfolio over
-    the sectors that are there), `{"absent": "before"}`: so are those before the run's months (the history of a report), or
-    `{"absent": "future"}`: so are those of months that have not begun at the last closed session.
+    An input's metadata may say `{"absent": "skip"}`: partitions that do not exist are left out (the total portfolio
+    over the sectors that are there), `{"absent": "before"}`: so are those before the run's months (the history of a
+    report), or `{"absent": "future"}`: so are those of months that have not begun at the last closed session.
     """
 
     def __init__(
@@ -50,8 +50,12 @@ class ParquetIOManager(dg.IOManager):
         keys = context.asset_partition_keys
         made_by = None if self.recorder is None else self.recorder.made_by(dataset.name, self._read_by(context))
         before = self._contents_of(dataset, keys)
-        rows = self.store.write(dataset, frame, keys, lambda key: self._known_through(parse_key(key)[1], matures), made_by)
-        context.step_context.set_data_version(context.asset_key, self._data_version(context, before, self._contents_of(dataset, keys)))
+        rows = self.store.write(
+            dataset, frame, keys, lambda key: self._known_through(parse_key(key)[1], matures), made_by
+        )
+        context.step_context.set_data_version(
+            context.asset_key, self._data_version(context, before, self._contents_of(dataset, keys))
+        )
         context.add_output_metadata({"rows_of_run": sum(rows.values()), "partitions_of_run": len(rows)})
         if self._on_written is not None:
             self._on_written(dataset.name, len(rows))
@@ -96,11 +100,13 @@ class ParquetIOManager(dg.IOManager):
         gone = set(self.store.missing(dataset, keys))
         return {key: None if key in gone else self.store.recorded(dataset, key).content for key in keys}
 
-    def _data_version(self, context: dg.OutputContext, before: Mapping[str, str | None], after: Mapping[str, str | None]) -> dg.DataVersion:
+    def _data_version(
+        self, context: dg.OutputContext, before: Mapping[str, str | None], after: Mapping[str, str | None]
+    ) -> dg.DataVersion:
         """Dagster's data version of the run's partitions, by which it tells what is downstream of a change.
 
-        Dagster gives all partitions of a run the same one. So that rows which came out as they were do not count as new, a run
-        that changes nothing keeps the version that they have.
+        Dagster gives all partitions of a run the same one. So that rows which came out as they were do not count as
+        new, a run that changes nothing keeps the version that they have.
         """
         if before == after:
             storage, tag = context.step_context.instance.event_log_storage, DATA_VERSION_TAG

@@ -1,4 +1,6 @@
-"""The file of one partition: rows as Parquet, and in its metadata what it says of itself. Where files lie is not known here."""
+"""The file of one partition: rows as Parquet, and in its metadata what it says of itself. Where files lie is not known
+here.
+"""
 
 import hashlib
 import io
@@ -48,7 +50,9 @@ def read_recorded(file: Any, dataset: Dataset) -> Recorded:
 
 def written(rows: pl.DataFrame, columns: bytes, known: date | None, made_by: str | None) -> tuple[bytes, Recorded]:
     """Content of the file of a partition, and what it records; `columns` are the schema's, as text."""
-    metadata = ({} if known is None else {_KNOWN_THROUGH: known.isoformat()}) | ({} if made_by is None else {_MADE_BY: made_by})
+    metadata = ({} if known is None else {_KNOWN_THROUGH: known.isoformat()}) | (
+        {} if made_by is None else {_MADE_BY: made_by}
+    )
     file, content = _parquet(rows, columns, metadata)
     return file, Recorded(known, True, content, made_by)
 
@@ -65,8 +69,8 @@ def _same_schema(found: Mapping[str, Any], dataset: Dataset) -> bool:
 def _hash_of(columns: bytes, rows: bytes) -> str:
     """Hash of columns and rows as they are written.
 
-    Of the file rather than of the values: it is there already, has no bits where a value is null, and is a fifth as long. The same
-    rows give the same hash on every machine; a new version of Arrow may write them otherwise.
+    Of the file rather than of the values: it is there already, has no bits where a value is null, and is a fifth as
+    long. The same rows give the same hash on every machine; a new version of Arrow may write them otherwise.
     """
     made = hashlib.blake2b(columns, digest_size=16)
     made.update(rows)
@@ -76,7 +80,9 @@ def _hash_of(columns: bytes, rows: bytes) -> str:
 @cache
 def _recorded_schema(columns: tuple[tuple[str, Any], ...]) -> str | None:
     """The text by which a file that is written now records these columns."""
-    return pl.read_parquet_metadata(io.BytesIO(_parquet(pl.DataFrame(schema=pl.Schema(columns)), b"", {})[0])).get(_SCHEMA)
+    return pl.read_parquet_metadata(io.BytesIO(_parquet(pl.DataFrame(schema=pl.Schema(columns)), b"", {})[0])).get(
+        _SCHEMA
+    )
 
 
 def _parquet(rows: pl.DataFrame, columns: bytes, metadata: Mapping[str, str]) -> tuple[bytes, str]:

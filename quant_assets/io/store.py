@@ -2,8 +2,8 @@
 
 A partition is one file, `<asset>/sector=<slug>/month=<YYYY-MM>/part-0.parquet`, replaced as a whole: a reader, or a
 machine that lost power, sees the old rows or the new ones. Files that are not rows (models, reports) stand under
-`artifacts/` and are named by a row, which is written after them. What the rows mean is in `schemas`, what a file says of itself in
-`partition_file`.
+`artifacts/` and are named by a row, which is written after them. What the rows mean is in `schemas`, what a file says
+of itself in `partition_file`.
 """
 
 import contextlib
@@ -50,7 +50,8 @@ class DatasetStore:
         self._command = command
         self._fs, self._root = fsspec.core.url_to_fs(self.url, **dict(storage_options or {}))
         self.local = isinstance(self._fs, LocalFileSystem)
-        #: Of each local file that was read or written: its state on disk, what it records, and the columns that it was held against.
+        #: Of each local file that was read or written: its state on disk, what it records, and the columns that it was
+        #: held against.
         self._checked: dict[str, tuple[_State, Recorded, Mapping[str, Column]]] = {}
 
     def path(self, dataset: Dataset, partition_key: str) -> str:
@@ -94,13 +95,16 @@ class DatasetStore:
             )
         return wanted
 
-    def read(self, dataset: Dataset, keys: Iterable[str], known_through: Callable[[str], date] | None = None) -> pl.LazyFrame:
+    def read(
+        self, dataset: Dataset, keys: Iterable[str], known_through: Callable[[str], date] | None = None
+    ) -> pl.LazyFrame:
         """Partitions as one frame with `sector` (at sector grain) and `month`, in order of sector (GICS) and month.
 
         Args:
             dataset: what is read.
             keys: partitions to read.
-            known_through: gives for a key the session that its rows must take account of at least; None where any will do.
+            known_through: gives for a key the session that its rows must take account of at least; None where any will
+                do.
 
         Raises:
             MissingPartitionError: a partition has not been written, or was written too early; names all of them.
@@ -122,7 +126,9 @@ class DatasetStore:
         for key, path, source in zip(wanted, paths, sources, strict=True):
             recorded[key] = self._recorded(dataset, path, source)
             if not recorded[key].same_columns:
-                raise DatasetError(f"{path} was written with another schema than '{dataset.name}' has now; materialise it again")
+                raise DatasetError(
+                    f"{path} was written with another schema than '{dataset.name}' has now; materialise it again"
+                )
         if known_through is not None:
             days = ((key, each.known_through) for key, each in recorded.items())
             early = {key: day for key, day in days if day is not None and day < known_through(key)}
@@ -140,7 +146,9 @@ class DatasetStore:
             frames = []
             for key, source in zip(wanted, sources, strict=True):
                 sector, month = parse_key(key)
-                labels = {"month": pl.lit(month)} if sector is None else {"sector": pl.lit(sector), "month": pl.lit(month)}
+                labels = (
+                    {"month": pl.lit(month)} if sector is None else {"sector": pl.lit(sector), "month": pl.lit(month)}
+                )
                 frames.append(pl.read_parquet(source).with_columns(**labels))
             frame = pl.concat(frames).lazy()
         return frame.select(list(dataset.loaded_schema)), {key: each.content for key, each in recorded.items()}
@@ -165,7 +173,8 @@ class DatasetStore:
         return self._recorded(dataset, path, path if self.local else io.BytesIO(self._fs.cat_file(path)))
 
     def content(self, dataset: Dataset, partition_key: str) -> str:
-        """Hash of the columns and rows that a partition has on disk: the one that it records, unless another hand has changed it.
+        """Hash of the columns and rows that a partition has on disk: the one that it records, unless another hand has
+        changed it.
 
         Raises:
             DatasetError: the file cannot be read; names it.
@@ -191,16 +200,16 @@ class DatasetStore:
             dataset: what is written.
             frame: rows with `sector` at sector grain.
             keys: partitions to replace.
-            known_through: gives for a key the last session that its rows take account of. It is recorded in the file, so that a
-                month written before it was over is told from a finished one.
+            known_through: gives for a key the last session that its rows take account of. It is recorded in the file,
+                so that a month written before it was over is told from a finished one.
             made_by: gives for a key what its rows follow from, which is recorded too.
 
         Returns:
             Rows of each key.
 
         Raises:
-            DatasetError: a column breaks the schema, a row lies outside the keys, or a partition already takes account of later
-                sessions; nothing has been written then.
+            DatasetError: a column breaks the schema, a row lies outside the keys, or a partition already takes account
+                of later sessions; nothing has been written then.
 
         """
         wanted = sorted_keys(keys)
@@ -208,7 +217,9 @@ class DatasetStore:
         undated = frame.filter(pl.col(dataset.dated_by).is_null())
         if len(undated):
             first = undated.row(0, named=True)
-            raise DatasetError(f"dataset '{dataset.name}': {len(undated)} rows have no {dataset.dated_by}, first {first}")
+            raise DatasetError(
+                f"dataset '{dataset.name}': {len(undated)} rows have no {dataset.dated_by}, first {first}"
+            )
         month = pl.col(dataset.dated_by).dt.strftime("%Y-%m")
         label = pl.format("{}|{}", month, "sector") if dataset.grain == "sector" else month
         frame = frame.with_columns(__key=label)
@@ -239,7 +250,9 @@ class DatasetStore:
         with ThreadPoolExecutor(_WRITERS) as pool:
             return dict(zip(wanted, pool.map(write_one, wanted), strict=True))
 
-    def _keep_what_knows_more(self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]) -> None:
+    def _keep_what_knows_more(
+        self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]
+    ) -> None:
         gone = set(self.missing(dataset, keys))
         for key in keys:
             known = None if key in gone else self.known_through(dataset, key)
@@ -250,7 +263,9 @@ class DatasetStore:
                 )
 
     def refuse(self, dataset: Dataset, keys: Iterable[str]) -> None:
-        """Set partitions aside whose rows break the contract: readers find them missing, a person finds `part-0.refused`."""
+        """Set partitions aside whose rows break the contract: readers find them missing, a person finds
+        `part-0.refused`.
+        """
         for key in keys:
             path = self.path(dataset, key)
             self._fs.mv(path, path.removesuffix(".parquet") + ".refused")
@@ -297,7 +312,9 @@ class DatasetStore:
         try:
             content: bytes = self._fs.cat_file(f"{self._root}/artifacts/{name}")
         except FileNotFoundError:
-            raise DatasetError(f"{self.artifact_url(name)} is missing; materialise the partition that names it again") from None
+            raise DatasetError(
+                f"{self.artifact_url(name)} is missing; materialise the partition that names it again"
+            ) from None
         return content
 
     def has_artifact(self, name: str) -> bool:
@@ -373,7 +390,9 @@ def _state(found: os.stat_result) -> _State:
 
 
 def _unreadable(path: str, error: Exception) -> DatasetError:
-    return DatasetError(f"{path} cannot be read ({' '.join(str(error).split())[:120]}); delete it and materialise it again")
+    return DatasetError(
+        f"{path} cannot be read ({' '.join(str(error).split())[:120]}); delete it and materialise it again"
+    )
 
 
 def _run_arguments(absent: Sequence[str]) -> str:

@@ -45,7 +45,8 @@ class TrainedModel:
         model: LightGBM's text format, or None where there is too little history.
         manifest: canonical JSON (UTF-8, sorted keys), or None without a model.
         metrics: over the test slices, or None without a model.
-        out_of_fold: `date, rank_ic, best_return` of each test date (`daily_ic`, `best_returns`), or None without a model.
+        out_of_fold: `date, rank_ic, best_return` of each test date (`daily_ic`, `best_returns`), or None without a
+            model.
 
     """
 
@@ -82,7 +83,9 @@ class TrainedModel:
     @property
     def manifest_name(self) -> str | None:
         """File name of the manifest, by its own hash: settings that leave the model alone change the manifest."""
-        return f"manifest_h{self.horizon}-{(self.manifest_sha256 or '')[:VERSION_LENGTH]}.json" if self.manifest else None
+        return (
+            f"manifest_h{self.horizon}-{(self.manifest_sha256 or '')[:VERSION_LENGTH]}.json" if self.manifest else None
+        )
 
 
 def train_checkpoint(
@@ -97,9 +100,9 @@ def train_checkpoint(
 ) -> list[TrainedModel]:
     """Train one model for each horizon on what was known at `as_of` minus the embargo.
 
-    For each horizon the rows are split by `purged_walk_forward`. In every fold the number of trees is chosen on the fold's validation
-    slice, never on its test slice. The last fold's model is kept; the other folds' test slices give the metrics and the residuals
-    behind `prediction_std`. Later rows, and rows known later, change nothing.
+    For each horizon the rows are split by `purged_walk_forward`. In every fold the number of trees is chosen on the
+    fold's validation slice, never on its test slice. The last fold's model is kept; the other folds' test slices give
+    the metrics and the residuals behind `prediction_std`. Later rows, and rows known later, change nothing.
 
     Args:
         features: dataset `features` of one sector; rows of any dates.
@@ -112,14 +115,23 @@ def train_checkpoint(
         names: the columns of `features` that the model sees, in order; part of the manifest.
 
     Returns:
-        One result for each horizon, in the order given; without a model where the rows are fewer than `min_rows` or too short to split.
+        One result for each horizon, in the order given; without a model where the rows are fewer than `min_rows` or too
+        short to split.
 
     References:
         Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree, NeurIPS 30.
 
     """
     return [
-        _train(training_rows(features, labels, as_of, settings, h, names), as_of, settings, prediction_settings, h, sector, names)
+        _train(
+            training_rows(features, labels, as_of, settings, h, names),
+            as_of,
+            settings,
+            prediction_settings,
+            h,
+            sector,
+            names,
+        )
         for h in horizons
     ]
 
@@ -131,7 +143,12 @@ def training_start(as_of: date, window_months: int) -> date:
 
 
 def training_rows(
-    features: pl.DataFrame, labels: pl.DataFrame, as_of: date, settings: TrainingSettings, horizon: int, names: Sequence[str]
+    features: pl.DataFrame,
+    labels: pl.DataFrame,
+    as_of: date,
+    settings: TrainingSettings,
+    horizon: int,
+    names: Sequence[str],
 ) -> pl.DataFrame:
     """Rows that a training at `as_of` may use.
 
@@ -141,7 +158,9 @@ def training_rows(
         `ticker`, `date`, the features, `forward_return` and `known_at`, sorted by date and ticker.
 
     """
-    cutoff = int(session_number(np.array([last_session_to(as_of)], dtype="datetime64[D]"))[0]) - settings.embargo_sessions
+    cutoff = (
+        int(session_number(np.array([last_session_to(as_of)], dtype="datetime64[D]"))[0]) - settings.embargo_sessions
+    )
     start = training_start(as_of, settings.window_months)
     wanted = labels.filter((pl.col("horizon") == horizon) & pl.col("date").is_between(start, as_of))
     sampled = session_number(wanted["date"].to_numpy()) % settings.sample_every_sessions == 0
@@ -178,7 +197,9 @@ def checkpoint_rows(trained: Sequence[TrainedModel], folder: str) -> pl.DataFram
             "first_date": item.first_date,
             "last_known_at": item.last_known_at,
         }
-        rows.append(row | {name: metrics.get(name) for name in ("rmse", "mae", "r2", "direction_accuracy", "ic", "rank_ic")})
+        rows.append(
+            row | {name: metrics.get(name) for name in ("rmse", "mae", "r2", "direction_accuracy", "ic", "rank_ic")}
+        )
     return pl.DataFrame(rows, schema=DATASETS["lightgbm_checkpoint"].schema, orient="row").sort("as_of", "horizon")
 
 
@@ -209,7 +230,9 @@ def _train(
         test = rows.filter(pl.Series(fold.test)).select(
             "ticker", "date", "forward_return", prediction=pl.Series(predict(booster, matrix[fold.test]))
         )
-        entries.append(_entry(rows, fold, booster) | {"test": _span(rows, fold.test), "metrics": asdict(evaluate(test, horizon))})
+        entries.append(
+            _entry(rows, fold, booster) | {"test": _span(rows, fold.test), "metrics": asdict(evaluate(test, horizon))}
+        )
         judged.append(test)
     out_of_fold = pl.concat(judged)
     metrics = evaluate(out_of_fold, horizon)
@@ -230,7 +253,9 @@ def _train(
         "target": "forward_return",
         "features": list(names),
         "feature_importance": {
-            kind: dict(zip(names, booster.feature_importance(kind, iteration=booster.best_iteration).tolist(), strict=True))
+            kind: dict(
+                zip(names, booster.feature_importance(kind, iteration=booster.best_iteration).tolist(), strict=True)
+            )
             for kind in ("gain", "split")
         },
         "settings": settings.model_dump(mode="json"),
@@ -244,8 +269,15 @@ def _train(
         "libraries": {name: version(name) for name in ("lightgbm", "numpy", "polars")},
     }
     text = json.dumps(manifest, sort_keys=True, indent=2, allow_nan=False) + "\n"
-    series = daily_ic(out_of_fold).select("date", "rank_ic").join(best_returns(out_of_fold), on="date", how="inner").sort("date")
-    return TrainedModel(as_of, horizon, result.rows, result.first_date, result.last_known_at, model, text.encode(), metrics, series)
+    series = (
+        daily_ic(out_of_fold)
+        .select("date", "rank_ic")
+        .join(best_returns(out_of_fold), on="date", how="inner")
+        .sort("date")
+    )
+    return TrainedModel(
+        as_of, horizon, result.rows, result.first_date, result.last_known_at, model, text.encode(), metrics, series
+    )
 
 
 def feature_matrix(frame: pl.DataFrame, features: Sequence[str]) -> FloatArray:
@@ -254,13 +286,17 @@ def feature_matrix(frame: pl.DataFrame, features: Sequence[str]) -> FloatArray:
 
 
 def predict(booster: lgb.Booster, matrix: FloatArray) -> FloatArray:
-    """Forecasts of shape (n_rows,). Each row is summed over the trees by itself, so its bytes do not depend on the other rows."""
+    """Forecasts of shape (n_rows,). Each row is summed over the trees by itself, so its bytes do not depend on the
+    other rows.
+    """
     if not len(matrix):
         return np.empty(0)
     return np.asarray(booster.predict(matrix, num_threads=1), dtype=np.float64)
 
 
-def _fit(matrix: FloatArray, target: FloatArray, fold: Fold, settings: LightGBMSettings, seed: int, names: Sequence[str]) -> lgb.Booster:
+def _fit(
+    matrix: FloatArray, target: FloatArray, fold: Fold, settings: LightGBMSettings, seed: int, names: Sequence[str]
+) -> lgb.Booster:
     import lightgbm as lgb
 
     parameters = {
@@ -285,13 +321,19 @@ def _fit(matrix: FloatArray, target: FloatArray, fold: Fold, settings: LightGBMS
 
 
 def _entry(rows: pl.DataFrame, fold: Fold, booster: lgb.Booster) -> dict[str, Any]:
-    return {"train": _span(rows, fold.train), "validation": _span(rows, fold.validation), "trees": booster.best_iteration}
+    return {
+        "train": _span(rows, fold.train),
+        "validation": _span(rows, fold.validation),
+        "trees": booster.best_iteration,
+    }
 
 
 def _span(rows: pl.DataFrame, mask: BoolArray | None = None) -> dict[str, Any]:
     part = rows if mask is None else rows.filter(pl.Series(mask))
     ends = {"first_date": part["date"].min(), "last_date": part["date"].max(), "last_known_at": part["known_at"].max()}
-    return {"rows": len(part)} | {name: value.isoformat() if isinstance(value, date) else None for name, value in ends.items()}
+    return {"rows": len(part)} | {
+        name: value.isoformat() if isinstance(value, date) else None for name, value in ends.items()
+    }
 
 
 def _seed(seed: int, sector: str, as_of: date, horizon: int) -> int:

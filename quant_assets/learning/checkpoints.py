@@ -11,7 +11,8 @@ from quant_assets.settings.domain import TrainingSettings
 def is_training_month(month: date, cadence_months: int) -> bool:
     """Whether a checkpoint is trained at the end of the month of `month`.
 
-    Counted in calendar months, not from the profile's first one: a cadence of 3 is March, June, September and December, 12 is December.
+    Counted in calendar months, not from the profile's first one: a cadence of 3 is March, June, September and December,
+    12 is December.
     """
     return _index(month) % cadence_months == 0
 
@@ -22,15 +23,16 @@ def newest_checkpoint(
     """Rows of the checkpoint that the predictions of a month use.
 
     Args:
-        checkpoints: rows of dataset `lightgbm_checkpoint` of one sector, from any months; those of `month` and later are ignored.
+        checkpoints: rows of dataset `lightgbm_checkpoint` of one sector, from any months; those of `month` and later
+            are ignored.
         month: any day of the month to predict.
         settings: cadence and greatest age.
         first_month: any day of the profile's first month; no checkpoint can be older.
         sector: slug, for the message.
 
     Returns:
-        The trained horizons of the newest checkpoint of a month strictly before, sorted by horizon. None where there is no model yet:
-        no training month has passed, or every training that is young enough found too little history.
+        The trained horizons of the newest checkpoint of a month strictly before, sorted by horizon. None where there is
+        no model yet: no training month has passed, or every training that is young enough found too little history.
 
     Raises:
         HistoryError: a checkpoint should exist but there is none that is young enough; names the months to materialise.

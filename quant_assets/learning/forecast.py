@@ -39,7 +39,9 @@ class Model:
     residuals: ResidualBuckets
 
 
-def load_model(model: bytes, model_sha256: str, manifest: bytes, manifest_sha256: str, name: str, features: Sequence[str]) -> Model:
+def load_model(
+    model: bytes, model_sha256: str, manifest: bytes, manifest_sha256: str, name: str, features: Sequence[str]
+) -> Model:
     """Read a checkpoint's files after verifying that they are the ones the dataset names.
 
     Args:
@@ -65,7 +67,9 @@ def load_model(model: bytes, model_sha256: str, manifest: bytes, manifest_sha256
             )
     described = json.loads(manifest)
     if described["model_sha256"] != model_sha256:
-        raise DatasetError(f"the manifest of checkpoint {name} describes another model; materialise lightgbm_checkpoint of its month again")
+        raise DatasetError(
+            f"the manifest of checkpoint {name} describes another model; materialise lightgbm_checkpoint of its month again"
+        )
     booster = lgb.Booster(model_str=model.decode())
     trained = booster.feature_name()
     if not list(features) == described["features"] == trained:
@@ -73,7 +77,9 @@ def load_model(model: bytes, model_sha256: str, manifest: bytes, manifest_sha256
             f"checkpoint {name} was trained on {_listed(trained, features)}, the features are {_listed(features, trained)}; "
             "materialise lightgbm_checkpoint of its month again, or set features.sets and features.modules as they were"
         )
-    return Model(booster, model_sha256[:VERSION_LENGTH], tuple(features), ResidualBuckets.from_manifest(described["residuals"]))
+    return Model(
+        booster, model_sha256[:VERSION_LENGTH], tuple(features), ResidualBuckets.from_manifest(described["residuals"])
+    )
 
 
 def _listed(names: Sequence[str], others: Sequence[str]) -> str:
@@ -86,9 +92,9 @@ def _listed(names: Sequence[str], others: Sequence[str]) -> str:
 def forecast(features: pl.DataFrame, models: Mapping[int, Model], settings: PredictionSettings) -> pl.DataFrame:
     """Forecast the forward return of every row and horizon.
 
-    The forecast distribution is normal around the prediction with the standard deviation of the out-of-fold residuals of the prediction's
-    bucket: prob_up = Phi(prediction / prediction_std), clipped to min_probability and 1 - min_probability. A row's values do not depend
-    on the other rows.
+    The forecast distribution is normal around the prediction with the standard deviation of the out-of-fold residuals
+    of the prediction's bucket: prob_up = Phi(prediction / prediction_std), clipped to min_probability and 1 -
+    min_probability. A row's values do not depend on the other rows.
 
     Args:
         features: dataset `features` of one sector.
@@ -109,7 +115,9 @@ def forecast(features: pl.DataFrame, models: Mapping[int, Model], settings: Pred
     for horizon, model in sorted(models.items()):
         missing = [name for name in model.features if name not in features.columns]
         if missing:
-            raise DatasetError(f"features lack the columns {', '.join(missing[:5])} of model {model.version}; materialise features again")
+            raise DatasetError(
+                f"features lack the columns {', '.join(missing[:5])} of model {model.version}; materialise features again"
+            )
         prediction = predict(model.booster, feature_matrix(features, model.features))
         std = model.residuals.std_of(prediction)
         prob_up = np.clip(ndtr(prediction / std), settings.min_probability, 1 - settings.min_probability)

@@ -1,4 +1,6 @@
-"""How good a forecast was: errors, direction, and information coefficients with standard errors. Null where undefined."""
+"""How good a forecast was: errors, direction, and information coefficients with standard errors. Null where
+undefined.
+"""
 
 import math
 from dataclasses import dataclass
@@ -26,7 +28,8 @@ class Metrics:
         rows: forecasts judged.
         rmse: root mean squared error.
         mae: mean absolute error.
-        r2: 1 - residual over total sum of squares about the mean outcome; below 0 where that mean would have been better.
+        r2: 1 - residual over total sum of squares about the mean outcome; below 0 where that mean would have been
+            better.
         direction_accuracy: share of rows with a non-zero outcome where the forecast has its sign.
         ic_dates: dates on which a correlation is defined.
         ic: mean over those dates of the Pearson correlation across names.
@@ -72,7 +75,9 @@ def evaluate(frame: pl.DataFrame, overlap_sessions: int = 1) -> Metrics:
         rmse=math.sqrt(float((residual**2).mean())) if len(frame) else None,
         mae=float(np.abs(residual).mean()) if len(frame) else None,
         r2=1 - float((residual**2).sum()) / total if total > 0 else None,
-        direction_accuracy=float((np.sign(prediction[moved]) == np.sign(outcome[moved])).mean()) if moved.any() else None,
+        direction_accuracy=float((np.sign(prediction[moved]) == np.sign(outcome[moved])).mean())
+        if moved.any()
+        else None,
         ic_dates=len(daily),
         ic=float(ic.mean()) if len(ic) else None,
         ic_standard_error=standard_error(ic, dates, overlap_sessions),
@@ -106,12 +111,17 @@ def daily_ic(frame: pl.DataFrame) -> pl.DataFrame:
     for day, start, count in zip(days, first, counts, strict=True):
         prediction, outcome, prediction_rank, outcome_rank = (column[start : start + count] for column in columns)
         if count >= MIN_NAMES and np.ptp(prediction) > 0 and np.ptp(outcome) > 0:
-            rows.append((day.item(), int(count), _correlation(prediction, outcome), _correlation(prediction_rank, outcome_rank)))
-    return pl.DataFrame(rows, schema={"date": pl.Date, "names": pl.Int32, "ic": pl.Float64, "rank_ic": pl.Float64}, orient="row")
+            rows.append(
+                (day.item(), int(count), _correlation(prediction, outcome), _correlation(prediction_rank, outcome_rank))
+            )
+    return pl.DataFrame(
+        rows, schema={"date": pl.Date, "names": pl.Int32, "ic": pl.Float64, "rank_ic": pl.Float64}, orient="row"
+    )
 
 
 def best_returns(frame: pl.DataFrame) -> pl.DataFrame:
-    """Mean outcome of the fifth of the names (at least one) with the highest predictions on each date; equal ones by ticker.
+    """Mean outcome of the fifth of the names (at least one) with the highest predictions on each date; equal ones by
+    ticker.
 
     Args:
         frame: as in `evaluate`.
@@ -134,10 +144,11 @@ def best_returns(frame: pl.DataFrame) -> pl.DataFrame:
 def standard_error(values: FloatArray, dates: NDArray[np.datetime64], overlap_sessions: int = 1) -> float | None:
     r"""Standard error of the mean of a series whose neighbours may share part of their outcome.
 
-    Two outcomes that lie d sessions apart share :math:`w = \max(0, 1 - d / h)` of their returns, h being `overlap_sessions`, so the
-    mean has the variance :math:`s^2 / n^2 \sum_{ij} w_{ij}`. Newey-West with these weights would weigh the overlap a second time, by the
-    series' own autocorrelation, and is 20 to 30 % too small. Distances are in sessions rather than observations, so that gaps and
-    sampling need no care. With an overlap of 1 it is the usual s / sqrt(n).
+    Two outcomes that lie d sessions apart share :math:`w = \max(0, 1 - d / h)` of their returns, h being
+    `overlap_sessions`, so the mean has the variance :math:`s^2 / n^2 \sum_{ij} w_{ij}`. Newey-West with these weights
+    would weigh the overlap a second time, by the series' own autocorrelation, and is 20 to 30 % too small. Distances
+    are in sessions rather than observations, so that gaps and sampling need no care. With an overlap of 1 it is the
+    usual s / sqrt(n).
 
     Args:
         values: shape (n_dates,).
@@ -167,10 +178,14 @@ def standard_error(values: FloatArray, dates: NDArray[np.datetime64], overlap_se
 def _checked(frame: pl.DataFrame) -> pl.DataFrame:
     """Sorted by date and ticker, so that sums run in one order; refuses missing values."""
     frame = frame.select("ticker", "date", "prediction", "forward_return").sort("date", "ticker")
-    bad = frame.filter(~pl.col("prediction").is_finite().fill_null(False) | ~pl.col("forward_return").is_finite().fill_null(False))
+    bad = frame.filter(
+        ~pl.col("prediction").is_finite().fill_null(False) | ~pl.col("forward_return").is_finite().fill_null(False)
+    )
     if len(bad):
         row = bad.row(0, named=True)
-        raise DatasetError(f"ticker {row['ticker']} has no finite prediction or forward return on {row['date']}; filter the rows first")
+        raise DatasetError(
+            f"ticker {row['ticker']} has no finite prediction or forward return on {row['date']}; filter the rows first"
+        )
     return frame
 
 

@@ -44,13 +44,18 @@ class ResidualBuckets:
         residual = outcome - prediction
         pooled = float(residual.std(ddof=1)) if len(residual) > 1 else 0.0
         if not pooled > 0:
-            raise DatasetError(f"the {len(residual)} out-of-fold residuals do not vary; check the forward returns of dataset 'labels'")
+            raise DatasetError(
+                f"the {len(residual)} out-of-fold residuals do not vary; check the forward returns of dataset 'labels'"
+            )
         edges = np.unique(np.quantile(prediction, np.arange(1, buckets) / buckets))
         bucket = np.searchsorted(edges, prediction, side="right")
         members = [residual[bucket == i] for i in range(len(edges) + 1)]
         spread = [float(part.std(ddof=1)) if len(part) >= max(min_rows, 2) else 0.0 for part in members]
         return cls(
-            tuple(edges.tolist()), tuple(len(part) for part in members), tuple(value if value > 0 else pooled for value in spread), pooled
+            tuple(edges.tolist()),
+            tuple(len(part) for part in members),
+            tuple(value if value > 0 else pooled for value in spread),
+            pooled,
         )
 
     @classmethod

@@ -31,11 +31,11 @@ class Fold:
 def purged_walk_forward(dates: Dates, known_at: Dates, folds: int, embargo_sessions: int) -> list[Fold]:
     """Split rows into `folds` expanding folds, the last of which has no test slice.
 
-    The span from the first to the last date is cut into `folds` + 2 slices of equally many XNYS sessions. Fold k (from 0) is
-    validated on slice k + 2 and tested on slice k + 3; the final fold is validated on the last slice. Whatever comes earlier is
-    used for fitting **if it was known in time**: a row serves a later slice that starts at session s only where its `known_at` is
-    strictly before s minus the embargo. That comparison is the whole purge; it holds across tickers, gaps and halts, which
-    a number of rows does not.
+    The span from the first to the last date is cut into `folds` + 2 slices of equally many XNYS sessions. Fold k (from
+    0) is validated on slice k + 2 and tested on slice k + 3; the final fold is validated on the last slice. Whatever
+    comes earlier is used for fitting **if it was known in time**: a row serves a later slice that starts at session s
+    only where its `known_at` is strictly before s minus the embargo. That comparison is the whole purge; it holds
+    across tickers, gaps and halts, which a number of rows does not.
 
     Args:
         dates: session of each row, datetime64[D] of shape (n_rows,), in any order.
@@ -51,7 +51,8 @@ def purged_walk_forward(dates: Dates, known_at: Dates, folds: int, embargo_sessi
         HistoryError: a slice would be left without rows.
 
     References:
-        López de Prado (2018), Advances in Financial Machine Learning, sections 7.4 (purging, embargo) and 12.2 (walk-forward).
+        López de Prado (2018), Advances in Financial Machine Learning, sections 7.4 (purging, embargo) and 12.2
+        (walk-forward).
 
     """
     if not len(dates):
@@ -59,7 +60,9 @@ def purged_walk_forward(dates: Dates, known_at: Dates, folds: int, embargo_sessi
     number, known = session_number(dates), session_number(known_at)
     if (known < number).any():
         bad = int(np.flatnonzero(known < number)[0])
-        raise DatasetError(f"label of {dates[bad]} has known_at {known_at[bad]}, which is earlier; materialise labels again")
+        raise DatasetError(
+            f"label of {dates[bad]} has known_at {known_at[bad]}, which is earlier; materialise labels again"
+        )
     slices = folds + 2
     first = int(number.min())
     starts = first + (int(number.max()) + 1 - first) * np.arange(slices + 1) // slices

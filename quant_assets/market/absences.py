@@ -8,7 +8,8 @@ import polars as pl
 from quant_assets.market.calendar import session_number
 from quant_assets.schemas import DATASETS
 
-#: A provider lacks a session if it has fewer tickers than on the best of its last sessions in these days, by so many and by this share.
+#: A provider lacks a session if it has fewer tickers than on the best of its last sessions in these days, by so many
+#: and by this share.
 GAP_SESSIONS = 5
 GAP_DAYS = 30
 GAP_TICKERS = 2
@@ -26,8 +27,8 @@ def absences(
 ) -> pl.DataFrame:
     """Sessions of members without a bar, in spells of one reason, each as known at its month's decision session.
 
-    The first reason that holds counts, in the order of the schema. Which sessions a provider lacks is judged on the tickers that are in the
-    panel by then: this is declared to depend on other tickers.
+    The first reason that holds counts, in the order of the schema. Which sessions a provider lacks is judged on the
+    tickers that are in the panel by then: this is declared to depend on other tickers.
 
     Args:
         members: `ticker, date`, the sessions that are expected to have a bar.
@@ -35,8 +36,8 @@ def absences(
         bars: `ticker, date, provider` as given, from the start of the profile on.
         quarantine: `ticker, date` of the refused bars.
         delistings: `ticker, last_session, known_at`.
-        entered: `ticker, entered`, the session from which each ticker is in the panel (`placement.entries`). Bars before it are no sign of
-            what a provider has: an earlier month does not know of them.
+        entered: `ticker, entered`, the session from which each ticker is in the panel (`placement.entries`). Bars
+            before it are no sign of what a provider has: an earlier month does not know of them.
         as_ofs: decision sessions, ascending; members after the last one are left out.
 
     Returns:
@@ -45,14 +46,23 @@ def absences(
     """
     decided = pl.DataFrame({"as_of": pl.Series(as_ofs, dtype=pl.Date)})
     missing = members.select("ticker", "date").join(series, on=["ticker", "date"], how="anti").sort("date", "ticker")
-    missing = missing.join_asof(decided, left_on="date", right_on="as_of", strategy="forward", coalesce=False).drop_nulls("as_of")
+    missing = missing.join_asof(
+        decided, left_on="date", right_on="as_of", strategy="forward", coalesce=False
+    ).drop_nulls("as_of")
     asked = missing["ticker"].implode()  # few have no bar: the others' bars need not be sorted
     known = series.filter(pl.col("ticker").is_in(asked)).select("ticker", "date").sort("date")
     missing = missing.join_asof(
-        known.with_columns(last_bar="date"), on="date", by="ticker", strategy="backward", allow_exact_matches=False, check_sortedness=False
+        known.with_columns(last_bar="date"),
+        on="date",
+        by="ticker",
+        strategy="backward",
+        allow_exact_matches=False,
+        check_sortedness=False,
     )
     ended = delistings.select("ticker", "known_at", gone="last_session").sort("gone")
-    missing = missing.join_asof(ended, left_on="date", right_on="gone", by="ticker", allow_exact_matches=False, check_sortedness=False)
+    missing = missing.join_asof(
+        ended, left_on="date", right_on="gone", by="ticker", allow_exact_matches=False, check_sortedness=False
+    )
     refused = quarantine.select("ticker", "date", refused=pl.lit(True)).unique()
     missing = missing.join(refused, on=["ticker", "date"], how="left", maintain_order="left")
     missing = missing.join(_providers(missing, bars, entered), on=["ticker", "date"], how="left", maintain_order="left")
@@ -63,7 +73,9 @@ def absences(
         ("provider_ended", pl.col("open").is_null() | ~pl.col("open")),
         ("provider_gap", ~pl.col("has_day")),
     )
-    reason = pl.coalesce(*(pl.when(holds.fill_null(False)).then(pl.lit(name)) for name, holds in reasons), pl.lit("halt"))
+    reason = pl.coalesce(
+        *(pl.when(holds.fill_null(False)).then(pl.lit(name)) for name, holds in reasons), pl.lit("halt")
+    )
     number = pl.Series(session_number(missing["date"].to_numpy().astype("datetime64[D]")), dtype=pl.Int64)
     rows = missing.with_columns(reason=reason, number=number).sort("ticker", "date")
     same = (pl.col("number") == pl.col("number").shift() + 1) & pl.all_horizontal(
@@ -84,26 +96,40 @@ def absences(
 
 
 def _providers(missing: pl.DataFrame, bars: pl.DataFrame, entered: pl.DataFrame) -> pl.DataFrame:
-    """Of the providers that have had a bar of the ticker: whether one still has bars of anybody by `as_of`, and has the session.
+    """Of the providers that have had a bar of the ticker: whether one still has bars of anybody by `as_of`, and has the
+    session.
 
     Returns:
         `ticker, date, open, has_day`; no row where no provider has had the ticker.
 
     """
     nearby = pl.duration(days=GAP_DAYS)
-    first = missing["date"].min()  # what lies further back counts for none of them: the whole history need not be looked through
+    first = missing[
+        "date"
+    ].min()  # what lies further back counts for none of them: the whole history need not be looked through
     present = bars.filter(pl.col("date") >= pl.lit(first, pl.Date) - nearby)
     present = present.join(entered, on="ticker").filter(pl.col("date") >= pl.col("entered"))
     days = present.group_by("provider", "date").agg(tickers=pl.len().cast(pl.Int64)).sort("provider", "date")
     before = [
-        pl.when(pl.col("date").shift(k).over("provider") >= pl.col("date") - nearby).then(pl.col("tickers").shift(k).over("provider"))
+        pl.when(pl.col("date").shift(k).over("provider") >= pl.col("date") - nearby).then(
+            pl.col("tickers").shift(k).over("provider")
+        )
         for k in range(1, GAP_SESSIONS + 1)
     ]
     usual = pl.max_horizontal(before)
     lacking = usual - pl.col("tickers")
     gaps = days.filter((lacking >= GAP_TICKERS) & (lacking >= GAP_SHARE * usual))
-    had = bars.filter(pl.col("ticker").is_in(missing["ticker"].implode())).group_by("ticker", "provider").agg(begun=pl.col("date").min())
-    asked = missing.select("ticker", "date", "as_of").join(had, on="ticker").filter(pl.col("begun") < pl.col("date")).sort("date")
+    had = (
+        bars.filter(pl.col("ticker").is_in(missing["ticker"].implode()))
+        .group_by("ticker", "provider")
+        .agg(begun=pl.col("date").min())
+    )
+    asked = (
+        missing.select("ticker", "date", "as_of")
+        .join(had, on="ticker")
+        .filter(pl.col("begun") < pl.col("date"))
+        .sort("date")
+    )
     asked = asked.join_asof(
         days.select("provider", next_day="date").sort("next_day"),
         left_on="date",

@@ -1,25 +1,30 @@
-"""One adjusted series for each ticker out of the bars of several providers, anchored at its first bar and carried forward.
+"""One adjusted series for each ticker out of the bars of several providers, anchored at its first bar and carried
+forward.
 
-Nothing here looks ahead: a factor at t follows from the ticker's bars up to t alone, so a later split or dividend, another
-ticker, or the day on which the data ends changes none of them, not even in the last bit.
+Nothing here looks ahead: a factor at t follows from the ticker's bars up to t alone, so a later split or dividend,
+another ticker, or the day on which the data ends changes none of them, not even in the last bit.
 
 Conventions
 -----------
 - The return r_t of a session, as traded or as adjusted, is `market.steps`'.
-- Anchored close: P_t = P_first r_2 ... r_t, where P_first is the first close of a ticker that starts with as-traded bars, and 1
+- Anchored close: P_t = P_first r_2 ... r_t, where P_first is the first close of a ticker that starts with as-traded
+bars, and 1
   where it starts with adjusted ones. `price_factor` = P_t / c_t, for all four prices of the session.
-- As traded again: the levels of adjusted prices and volumes know later events, so they are told only from the last as-traded bar of
-  the series on, whose level the provider's dividends and splits carry forward (`traded_factor`, `traded_volume_factor`).
+- As traded again: the levels of adjusted prices and volumes know later events, so they are told only from the last
+as-traded bar of
+  the series on, whose level the provider's dividends and splits carry forward (`traded_factor`,
+  `traded_volume_factor`).
 
 Joining providers
 -----------------
-The best provider with a bar on a ticker's first day leads its series. On every session where both have a bar, another provider
-is aligned with the series (its close gets the series' anchored close) and its return since the session before is compared with
-the series'. It agrees when more than half of the last `splice_sessions` returns that could be compared, and at least
-`splice_min_sessions` of them, lie within `splice_tolerance`. A better provider that agrees takes over at the first session
-whose return both sides of the step have; when the leader has no bar, the best one that agrees continues from the last session it
-shared with the series. A provider that does not agree describes another company (symbols are handed on) or is faulty: where the
-series has no other bar, or it would have led, its bar is listed as `unjoined` and not used.
+The best provider with a bar on a ticker's first day leads its series. On every session where both have a bar, another
+provider is aligned with the series (its close gets the series' anchored close) and its return since the session before
+is compared with the series'. It agrees when more than half of the last `splice_sessions` returns that could be
+compared, and at least `splice_min_sessions` of them, lie within `splice_tolerance`. A better provider that agrees takes
+over at the first session whose return both sides of the step have; when the leader has no bar, the best one that agrees
+continues from the last session it shared with the series. A provider that does not agree describes another company
+(symbols are handed on) or is faulty: where the series has no other bar, or it would have led, its bar is listed as
+`unjoined` and not used.
 """
 
 from collections.abc import Callable
@@ -46,8 +51,9 @@ def join_providers(stepped: pl.DataFrame, settings: FilesSettings) -> tuple[pl.D
         settings: `splice_sessions`, `splice_min_sessions`, `splice_tolerance`.
 
     Returns:
-        The bars of the series with `price_factor`, `volume_factor`, `split_factor`, `traded_factor` and `traded_volume_factor` (dataset
-        `ohlcv`), and the bars that were left out because their provider does not agree with the series, with the reason `unjoined`.
+        The bars of the series with `price_factor`, `volume_factor`, `split_factor`, `traded_factor` and
+        `traded_volume_factor` (dataset `ohlcv`), and the bars that were left out because their provider does not agree
+        with the series, with the reason `unjoined`.
 
     """
     bars = stepped
@@ -63,14 +69,19 @@ def join_providers(stepped: pl.DataFrame, settings: FilesSettings) -> tuple[pl.D
         np.array(bars["adjustment"] == "as_traded", dtype=np.bool),
         np.array(bars["dividend"].is_not_null() & bars["split_ratio"].is_not_null(), dtype=np.bool),
         np.array(bars["previous"], dtype=np.int64),
-        *(np.array(bars[name].cast(pl.Float64).fill_null(np.nan)) for name in ("close", "volume", "shares", "cash", "growth")),
+        *(
+            np.array(bars[name].cast(pl.Float64).fill_null(np.nan))
+            for name in ("close", "volume", "shares", "cash", "growth")
+        ),
         len(places),
         settings.splice_sessions,
         settings.splice_min_sessions,
         settings.splice_tolerance,
     )
     names = ("price_factor", "volume_factor", "split_factor", "traded_factor", "traded_volume_factor")
-    carried = bars.with_columns(pl.Series(name, values, nan_to_null=True) for name, values in zip(names, factors, strict=True))
+    carried = bars.with_columns(
+        pl.Series(name, values, nan_to_null=True) for name, values in zip(names, factors, strict=True)
+    )
     series = carried.filter(pl.Series(status == _JOINED)).drop("reason", "row", "precedence", *STEP)
     return series, bars.drop(STEP).filter(pl.Series(status == _UNJOINED)).with_columns(reason=pl.lit("unjoined"))
 
@@ -80,7 +91,8 @@ def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         open to close times `price_factor`, volume times `volume_factor`, `close_unadjusted` = close as traded and
-        `dollar_volume` = close times volume, both as traded, null where they are not known, `split_factor`, `in_sector`, `panel_from`.
+        `dollar_volume` = close times volume, both as traded, null where they are not known, `split_factor`,
+        `in_sector`, `panel_from`.
 
     """
     return ohlcv.select(
@@ -90,7 +102,9 @@ def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
         *(pl.col(name) * pl.col("price_factor") for name in ("open", "high", "low", "close")),
         pl.col("volume") * pl.col("volume_factor"),
         (pl.col("close") * pl.col("traded_factor")).alias("close_unadjusted"),
-        (pl.col("close") * pl.col("traded_factor") * (pl.col("volume") * pl.col("traded_volume_factor"))).alias("dollar_volume"),
+        (pl.col("close") * pl.col("traded_factor") * (pl.col("volume") * pl.col("traded_volume_factor"))).alias(
+            "dollar_volume"
+        ),
         "split_factor",
         "in_sector",
         "panel_from",
@@ -144,8 +158,8 @@ def _series(
         tolerance: largest difference of returns that are alike.
 
     Returns:
-        Status of shape (n_bars,), and factors of shape (5, n_bars): price, volume, split, traded, traded volume; NaN where
-        not of the series.
+        Status of shape (n_bars,), and factors of shape (5, n_bars): price, volume, split, traded, traded volume; NaN
+        where not of the series.
 
     """
     n = len(ticker)
@@ -236,7 +250,8 @@ def _series(
         if chosen >= 0:
             i = bar[chosen]
             if chosen != leader and leader >= 0:
-                # Anew each time for adjusted volumes: a spin-off that is listed as a split moves their level against the traded one.
+                # Anew each time for adjusted volumes: a spin-off that is listed as a split moves their level against
+                # the traded one.
                 if np.isnan(volume_base[chosen]) or not as_traded[i]:
                     volume_base[chosen] = series_volume
                     met = min(volumes_met[chosen], window)
@@ -262,7 +277,11 @@ def _series(
                 traded_shares = shares_now
             status[i] = _JOINED
             factors[0, i], factors[1, i] = price_factor[chosen], volume_factor
-            factors[2, i], factors[3, i], factors[4, i] = split_factor[chosen], traded_factor[chosen], shares_now / traded_shares
+            factors[2, i], factors[3, i], factors[4, i] = (
+                split_factor[chosen],
+                traded_factor[chosen],
+                shares_now / traded_shares,
+            )
             for k in every:
                 other = bar[k]
                 if other < 0 or k == chosen:

@@ -49,12 +49,14 @@ class SectorBars(NamedTuple):
     price_disagreements: pl.DataFrame
 
 
-def company_bars(bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: FilesSettings) -> CompanyBars:
+def company_bars(
+    bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: FilesSettings
+) -> CompanyBars:
     """Judge the bars, mend faulty events and join the providers, for the whole history of each ticker.
 
     Args:
-        bars: `sources.base.BARS` of any tickers from the start of the profile on: the factors start at the first bar. Sorted as
-            `sources.base.Source.bars` says, which is looked at here and relied on from here on.
+        bars: `sources.base.BARS` of any tickers from the start of the profile on: the factors start at the first bar.
+            Sorted as `sources.base.Source.bars` says, which is looked at here and relied on from here on.
         delistings: `sources.base.DELISTINGS` of those tickers: after one, a symbol's bars are another company's.
         sessions: datetime64[D] of shape (n_sessions,) from the start of the profile to the last session of the bars.
         settings: how providers are joined and events judged.
@@ -71,7 +73,9 @@ def company_bars(bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray
 
 
 def _refuse_unsorted(bars: pl.DataFrame) -> None:
-    """Ten milliseconds for two million bars; a search for a ticker would find some of its rows, or another's, without a word."""
+    """Ten milliseconds for two million bars; a search for a ticker would find some of its rows, or another's, without a
+    word.
+    """
     ticker, day, place = (pl.col(name) for name in ("ticker", "date", "precedence"))
     same = ticker == ticker.shift()
     earlier = (day < day.shift()) | ((day == day.shift()) & (place < place.shift()))
@@ -85,7 +89,9 @@ def _refuse_unsorted(bars: pl.DataFrame) -> None:
 
 
 def _blocks(bars: pl.DataFrame) -> list[pl.DataFrame]:
-    """The bars of some dozens of tickers each: what is computed with a block's columns is still in the processor's cache."""
+    """The bars of some dozens of tickers each: what is computed with a block's columns is still in the processor's
+    cache.
+    """
     starts = np.flatnonzero(bars.select(pl.col("ticker").ne_missing(pl.col("ticker").shift())).to_series())
     cuts = [0]
     for start in [*starts.tolist(), len(bars)]:
@@ -96,12 +102,16 @@ def _blocks(bars: pl.DataFrame) -> list[pl.DataFrame]:
     return [bars[start:stop] for start, stop in pairwise(cuts)]
 
 
-def _block(bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: FilesSettings) -> CompanyBars:
+def _block(
+    bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: FilesSettings
+) -> CompanyBars:
     judged = with_listing(judge(bars, sessions), delistings)
     reported = with_steps(judged)
     compared = compare(reported, settings.events)  # before the next rule, which disagreements are the ground of
     trusted = refuse_stale(judged, reported, settings.events)
-    stepped = with_steps_again(trusted, reported, trusted.filter(trusted["reason"].ne_missing(judged["reason"]))["ticker"].unique())
+    stepped = with_steps_again(
+        trusted, reported, trusted.filter(trusted["reason"].ne_missing(judged["reason"]))["ticker"].unique()
+    )
     events = detect(stepped, settings.events)
     mended = events.filter(pl.col("action") == "repaired")["ticker"].unique()
     series, unjoined = join_providers(with_steps_again(repair(trusted, events), stepped, mended), settings)
@@ -109,12 +119,15 @@ def _block(bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.da
     return CompanyBars(series, refused, events, compared)
 
 
-def sector_bars(companies: CompanyBars, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64]) -> SectorBars:
-    """Bars of a sector's panel, the bars refused, the events doubted and the providers' disagreements, for the whole history.
+def sector_bars(
+    companies: CompanyBars, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64]
+) -> SectorBars:
+    """Bars of a sector's panel, the bars refused, the events doubted and the providers' disagreements, for the whole
+    history.
 
-    The panel holds every ticker that belongs to the sector or belonged to it before. `panel_from` is the row's own date;
-    for the bars before a ticker moved in it is the session at which it moved. Refused bars are listed from the session on
-    which the ticker is in the panel; those before are listed by the sector it came from.
+    The panel holds every ticker that belongs to the sector or belonged to it before. `panel_from` is the row's own
+    date; for the bars before a ticker moved in it is the session at which it moved. Refused bars are listed from the
+    session on which the ticker is in the panel; those before are listed by the sector it came from.
 
     Args:
         companies: of `company_bars`, of the panel's tickers at least.

@@ -29,7 +29,9 @@ def sessions(first: date, last: date) -> NDArray[np.datetime64]:
 
     """
     every = _all_sessions()
-    return every[np.searchsorted(every, np.datetime64(first)) : np.searchsorted(every, np.datetime64(last), side="right")]
+    return every[
+        np.searchsorted(every, np.datetime64(first)) : np.searchsorted(every, np.datetime64(last), side="right")
+    ]
 
 
 def first_session_from(day: date) -> date:

@@ -1,4 +1,6 @@
-"""What a delisting means: where a symbol's next company begins, how a renamed one goes on, and what holders got beyond the last price."""
+"""What a delisting means: where a symbol's next company begins, how a renamed one goes on, and what holders got beyond
+the last price.
+"""
 
 import numpy as np
 import polars as pl
@@ -10,8 +12,8 @@ from quant_assets.settings.domain import DelistingSettings
 def with_listing(bars: pl.DataFrame, delistings: pl.DataFrame) -> pl.DataFrame:
     """Tell the companies apart that had a symbol one after the other.
 
-    A bar after a delisting's last session belongs to another company: the symbol was handed on, or new shares replaced the old ones.
-    A bar's company follows from the bars and delistings up to its own session alone.
+    A bar after a delisting's last session belongs to another company: the symbol was handed on, or new shares replaced
+    the old ones. A bar's company follows from the bars and delistings up to its own session alone.
 
     Args:
         bars: sorted by `ticker` and `date`, from each ticker's first bar on.
@@ -28,19 +30,29 @@ def with_listing(bars: pl.DataFrame, delistings: pl.DataFrame) -> pl.DataFrame:
         return bars
     ended = bars[rows].select("ticker", "date", row=pl.Series(rows)).sort("date", maintain_order=True)
     ended = ended.join_asof(
-        ends, left_on="date", right_on="ended", by="ticker", strategy="backward", allow_exact_matches=False, check_sortedness=False
+        ends,
+        left_on="date",
+        right_on="ended",
+        by="ticker",
+        strategy="backward",
+        allow_exact_matches=False,
+        check_sortedness=False,
     ).with_columns(listed=pl.col("date").min().over("ticker", "ended"))
     return bars.with_columns(bars["listed"].scatter(ended["row"], ended["listed"]))
 
 
 def company(bars: pl.DataFrame) -> pl.Series:
-    """Number of each bar's company (Int64), from bars sorted by ticker and date; the ticker's where there is no `listed`."""
+    """Number of each bar's company (Int64), from bars sorted by ticker and date; the ticker's where there is no
+    `listed`.
+    """
     key = pl.struct("ticker", "listed") if "listed" in bars.columns else pl.col("ticker")
     return bars.select(key.rle_id().cast(pl.Int64)).to_series()
 
 
 def company_day(bars: pl.DataFrame) -> pl.Series:
-    """Number of each bar's company and day (Int64), from bars as for `company`; 24 bits further right it is the company's."""
+    """Number of each bar's company and day (Int64), from bars as for `company`; 24 bits further right it is the
+    company's.
+    """
     return company(bars) * 2**24 + bars["date"].to_physical()
 
 
@@ -50,12 +62,13 @@ def continued(prices: pl.DataFrame, delistings: pl.DataFrame) -> tuple[pl.DataFr
     They are the new symbol's closes, times the ratio of the two at the last session of the old one.
 
     Args:
-        prices: `ticker, date, close`, and `listed` and `panel_from` where they are there; the new symbol's with the bars before the rename.
+        prices: `ticker, date, close`, and `listed` and `panel_from` where they are there; the new symbol's with the
+            bars before the rename.
         delistings: dataset delistings.
 
     Returns:
-        Those columns of the prices, and the delistings. A rename is no longer among these, but what became of the new symbol is; it
-        stays where the prices lack the new symbol.
+        Those columns of the prices, and the delistings. A rename is no longer among these, but what became of the new
+        symbol is; it stays where the prices lack the new symbol.
 
     """
     prices = prices.select(pl.selectors.by_name("ticker", "date", "close", "listed", "panel_from", require_all=False))
@@ -69,14 +82,18 @@ def continued(prices: pl.DataFrame, delistings: pl.DataFrame) -> tuple[pl.DataFr
         later = new.filter(pl.col("date") >= rename["known_at"])
         later = later.join(base, on=company, how="semi", maintain_order="left") if company else later
         kept = {name: pl.lit(last[name][0]) for name in ("ticker", *company)}
-        prices = pl.concat([prices, later.with_columns(close=pl.col("close") * (last["close"][0] / base["close"][0]), **kept)])
+        prices = pl.concat(
+            [prices, later.with_columns(close=pl.col("close") * (last["close"][0] / base["close"][0]), **kept)]
+        )
         # Not beyond the day on which another company takes the old symbol: from then on its delistings are that one's.
         taken = old.filter(pl.col("date") >= rename["known_at"])["date"].min()
         follows = (pl.col("ticker") == rename["successor"]) & (pl.col("last_session") >= rename["known_at"])
         if taken is not None:
             follows &= pl.col("last_session") < taken
         done = (pl.col("ticker") == rename["ticker"]) & (pl.col("last_session") == rename["last_session"])
-        delistings = pl.concat([delistings.filter(~done), delistings.filter(follows).with_columns(ticker=pl.lit(rename["ticker"]))])
+        delistings = pl.concat(
+            [delistings.filter(~done), delistings.filter(follows).with_columns(ticker=pl.lit(rename["ticker"]))]
+        )
     return prices, delistings
 
 
@@ -88,19 +105,23 @@ def with_returns(delistings: pl.DataFrame, prices: pl.DataFrame, settings: Delis
     - `takeover`, `renamed`: the provider says so. Holders got what the last price says: 0.
     - `failure`: the provider says so. `failure_return`.
     - `collapse`: the provider gives no reason, and the price had collapsed (see `DelistingSettings`). `failure_return`.
-    - `unknown`: the return is null, and whoever needs one takes the last price. Nothing is inferred from what happened later, and
+    - `unknown`: the return is null, and whoever needs one takes the last price. Nothing is inferred from what happened
+    later, and
       leaving the index is no sign: it ends for takeovers and failures alike.
 
     Args:
         delistings: `sources.base.DELISTINGS`.
-        prices: `ticker, date, listed, close, price_factor, traded_factor` of the whole history (dataset ohlcv, any order).
+        prices: `ticker, date, listed, close, price_factor, traded_factor` of the whole history (dataset ohlcv, any
+            order).
         settings: the convention.
 
     Returns:
         Dataset delistings without `sector`, sorted by ticker and last_session.
 
     """
-    bars = prices.join(delistings.select("ticker", "last_session"), on="ticker").filter(pl.col("date") <= pl.col("last_session"))
+    bars = prices.join(delistings.select("ticker", "last_session"), on="ticker").filter(
+        pl.col("date") <= pl.col("last_session")
+    )
     newest = pl.col("listed") == pl.col("listed").max().over("ticker", "last_session")
     found = (
         bars.filter(newest)
@@ -119,7 +140,13 @@ def with_returns(delistings: pl.DataFrame, prices: pl.DataFrame, settings: Delis
     )
     collapsed = (pl.col("traded") < settings.collapse_price) | (pl.col("fall") >= settings.collapse_fall)
     rule = pl.coalesce("reason", pl.when(collapsed.fill_null(False)).then(pl.lit("collapse")), pl.lit("unknown"))
-    loss = {"takeover": 0.0, "renamed": 0.0, "failure": settings.failure_return, "collapse": settings.failure_return, "unknown": None}
+    loss = {
+        "takeover": 0.0,
+        "renamed": 0.0,
+        "failure": settings.failure_return,
+        "collapse": settings.failure_return,
+        "unknown": None,
+    }
     return (
         delistings.join(found, on=["ticker", "last_session"], how="left")
         .with_columns(rule=rule)

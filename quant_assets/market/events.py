@@ -2,36 +2,46 @@
 
 Point in time
 -------------
-A bar is judged at its own close, once, by what every provider says of that session and the one before; nothing later confirms or
-revokes it. Where a fault shows only later (a stale close of the ex-date, say), it is judged on the day on which it shows, and what was
-written before stays. An error of the price of one day is thus an unflagged split there and the inverse on the day after.
+A bar is judged at its own close, once, by what every provider says of that session and the one before; nothing later
+confirms or revokes it. Where a fault shows only later (a stale close of the ex-date, say), it is judged on the day on
+which it shows, and what was written before stays. An error of the price of one day is thus an unflagged split there and
+the inverse on the day after.
 
 Rules
 -----
-With closes c0 and c of the step, p = c / c0, the reported split s and dividend d, g = s p (1 + d / c) and the growth y of the best other
-provider with the same step: y *disputes* g beyond `disagreement` and else upholds it; y *confirms* an x within `agreement` of it where it
-disputes g. The yield is d s / c0. A *share ratio* is a simple fraction (2, 3/2, 1.05); providers write spin-offs as ratios like 1.289. A
-*jump* is larger than `jump`. The first rule that a bar of an as-traded provider meets counts:
+With closes c0 and c of the step, p = c / c0, the reported split s and dividend d, g = s p (1 + d / c) and the growth y
+of the best other provider with the same step: y *disputes* g beyond `disagreement` and else upholds it; y *confirms* an
+x within `agreement` of it where it disputes g. The yield is d s / c0. A *share ratio* is a simple fraction (2, 3/2,
+1.05); providers write spin-offs as ratios like 1.289. A *jump* is larger than `jump`. The first rule that a bar of an
+as-traded provider meets counts:
 
-- `split_in_dividend`: the yield is at least `spin_off_yield`, g does not jump, and 1 + d / c is within `agreement` of a split ratio, which
+- `split_in_dividend`: the yield is at least `spin_off_yield`, g does not jump, and 1 + d / c is within `agreement` of a
+split ratio, which
   the other provider flags, if there is one: used as a split.
 - `double_event`: a spin-off both as a ratio and as a dividend; y confirms g without the dividend, which is dropped.
-- `dividend_not_taken`: the yield is at least `event_yield` and y confirms g without the dividend, which is dropped. Also where y
-  does not uphold g, and the dividend is s or s - 1 dollars on the day of a split, or the yield is at least `spin_off_yield` and the price
-  fell by less than a quarter of it, without a jump.
-- `split_not_taken`: y confirms g without the split, or, if y does not uphold g, g jumps and p does not move with s: dropped.
-- `split_unflagged`: g times a ratio is confirmed: by y, if g jumps and y does not; by the split that the other provider flags; by the day
+- `dividend_not_taken`: the yield is at least `event_yield` and y confirms g without the dividend, which is dropped.
+Also where y
+  does not uphold g, and the dividend is s or s - 1 dollars on the day of a split, or the yield is at least
+  `spin_off_yield` and the price fell by less than a quarter of it, without a jump.
+- `split_not_taken`: y confirms g without the split, or, if y does not uphold g, g jumps and p does not move with s:
+dropped.
+- `split_unflagged`: g times a ratio is confirmed: by y, if g jumps and y does not; by the split that the other provider
+flags; by the day
   itself if y does not uphold g: close and open jump by n or 1/n, and the dollar volume is ordinary. The ratio is added.
-- `spin_off_unflagged`: the other provider flags a ratio or a dividend that explains the difference: a dividend that gives y is added. Also
-  where neither flags anything, but y is larger than g by a jump and the two volumes step by the same factor: the other provider has
-  adjusted what lies before. This is known at the close only as far as its close and volume of the day before are adjusted by then; the
-  files, downloaded later, do not tell since when they are.
+- `spin_off_unflagged`: the other provider flags a ratio or a dividend that explains the difference: a dividend that
+gives y is added. Also
+  where neither flags anything, but y is larger than g by a jump and the two volumes step by the same factor: the other
+  provider has adjusted what lies before. This is known at the close only as far as its close and volume of the day
+  before are adjusted by then; the files, downloaded later, do not tell since when they are.
 - `spin_off_in_split`: a ratio that is none of shares: used as a dividend of the same return, so that share counts stay.
-- `spin_off`: the yield is at least `spin_off_yield`: the return is right and kept. Special dividends of that size are among them.
-- `split_disputed`: one provider flags a split of shares, the other none or another, they disagree, and no rule explains it: listed.
+- `spin_off`: the yield is at least `spin_off_yield`: the return is right and kept. Special dividends of that size are
+among them.
+- `split_disputed`: one provider flags a split of shares, the other none or another, they disagree, and no rule explains
+it: listed.
 
-Bars of a provider of adjusted prices cannot be repaired: `adjustment_error` lists those that jump, on the day of an event or by a split
-ratio, without another provider that upholds it. A real crash meets no rule: its dollar volume multiplies, or another provider upholds it.
+Bars of a provider of adjusted prices cannot be repaired: `adjustment_error` lists those that jump, on the day of an
+event or by a split ratio, without another provider that upholds it. A real crash meets no rule: its dollar volume
+multiplies, or another provider upholds it.
 """
 
 import math
@@ -57,9 +67,10 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         settings: thresholds.
 
     Returns:
-        `ticker`, `date`, `provider`, `kind`, `action` (`kept`, `repaired` or `listed`), `split_reported` and `dividend_reported` (null
-        where the provider has none), `split_used`, `dividend_used`, `price_return`, `reported_return`, `used_return`, `other_provider` and
-        `other_return` (null where no other has the step), sorted by ticker, date and provider.
+        `ticker`, `date`, `provider`, `kind`, `action` (`kept`, `repaired` or `listed`), `split_reported` and
+        `dividend_reported` (null where the provider has none), `split_used`, `dividend_used`, `price_return`,
+        `reported_return`, `used_return`, `other_provider` and `other_return` (null where no other has the step), sorted
+        by ticker, date and provider.
 
     """
     jump = math.log1p(settings.jump)
@@ -104,7 +115,10 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         "split_not_taken": (s != 1.0)
         & (confirmed(without_split) | (~upheld & (moved(g) >= jump) & (moved(without_split) <= 0.25 * moved(s)))),
         "split_unflagged": (
-            disputed & (moved(g) >= jump) & (moved(y) <= 0.5 * moved(g)) & ((g * by_other / y - 1.0).abs() <= settings.ratio_tolerance)
+            disputed
+            & (moved(g) >= jump)
+            & (moved(y) <= 0.5 * moved(g))
+            & ((g * by_other / y - 1.0).abs() <= settings.ratio_tolerance)
         )
         | split_by_other
         | ((d == 0.0) & (x != 1.0) & (_shares(x) | (x < 1.0)) & confirmed(g * x))
@@ -118,11 +132,18 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
                 & (y - g).is_between(0.5 * other_yield, 1.1 * other_yield)
                 & (moved(y) < moved(g))
             )
-            | (disputed & neither_flags & (y / g >= 1.0 + settings.jump) & ((volume_step * g / y - 1.0).abs() <= settings.agreement))
+            | (
+                disputed
+                & neither_flags
+                & (y / g >= 1.0 + settings.jump)
+                & ((volume_step * g / y - 1.0).abs() <= settings.agreement)
+            )
         ),
         "spin_off_in_split": spun_off,
         "spin_off": given >= settings.spin_off_yield,
-        "split_disputed": disputed & (x != 1.0) & ((_shares(s) & (s != 1.0)) | (_shares(other_split) & (other_split != 1.0))),
+        "split_disputed": disputed
+        & (x != 1.0)
+        & ((_shares(s) & (s != 1.0)) | (_shares(other_split) & (other_split != 1.0))),
     }
     adjusted = (
         ~upheld
@@ -134,7 +155,15 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         pl.when(~as_traded & adjusted).then(pl.lit("adjustment_error")),
     )
     listed = pl.col("kind").is_in(["split_disputed", "adjustment_error"])
-    ratio = pl.when(split_by_other).then(other_split).when(confirmed(g * x)).then(x).when(disputed).then(by_other).otherwise(alone)
+    ratio = (
+        pl.when(split_by_other)
+        .then(other_split)
+        .when(confirmed(g * x))
+        .then(x)
+        .when(disputed)
+        .then(by_other)
+        .otherwise(alone)
+    )
     used_split = (
         pl.when(listed)
         .then(s)
@@ -168,7 +197,12 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         "date",
         "provider",
         "kind",
-        pl.when(listed).then(pl.lit("listed")).when(same).then(pl.lit("kept")).otherwise(pl.lit("repaired")).alias("action"),
+        pl.when(listed)
+        .then(pl.lit("listed"))
+        .when(same)
+        .then(pl.lit("kept"))
+        .otherwise(pl.lit("repaired"))
+        .alias("action"),
         split_reported="split_ratio",
         dividend_reported="dividend",
         split_used=pl.when(same).then("split_ratio").otherwise("split_used"),
@@ -183,11 +217,15 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
 
 def repair(judged: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """The bars of `quarantine.judge` with the events that are used instead of the reported ones."""
-    used = events.filter(pl.col("action") == "repaired").select("ticker", "date", "provider", "split_used", "dividend_used")
+    used = events.filter(pl.col("action") == "repaired").select(
+        "ticker", "date", "provider", "split_used", "dividend_used"
+    )
     if used.is_empty():
         return judged
     key = ["ticker", "date", "provider"]
-    near = np.flatnonzero(judged["date"].is_in(used["date"].implode()))  # a few days, so that the whole history need not be joined
+    near = np.flatnonzero(
+        judged["date"].is_in(used["date"].implode())
+    )  # a few days, so that the whole history need not be joined
     there = judged[near].select(*key, row=pl.Series(near)).join(used, on=key)
     return judged.with_columns(
         judged[name].clone().scatter(there["row"], there[f"{after}_used"])
@@ -196,13 +234,17 @@ def repair(judged: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
-    """The steps on days that have a jump, a split, a large dividend or two providers a jump apart; each beside the best other's step.
+    """The steps on days that have a jump, a split, a large dividend or two providers a jump apart; each beside the best
+    other's step.
 
-    A step to which the event of a refused bar is carried is left out: which of its days the events belong to is not known.
+    A step to which the event of a refused bar is carried is left out: which of its days the events belong to is not
+    known.
     """
     before = pl.col("previous").clip(0)
     large = pl.col("growth").log().abs() >= math.log1p(settings.jump)
-    remarkable = large | (pl.col("shares") != 1.0) | (pl.col("cash") >= settings.event_yield * pl.col("close").gather(before))
+    remarkable = (
+        large | (pl.col("shares") != 1.0) | (pl.col("cash") >= settings.event_yield * pl.col("close").gather(before))
+    )
     marked = stepped.select(day=company_day(stepped), growth="growth", chosen=remarkable & (pl.col("previous") >= 0))
     for places in range(1, stepped["precedence"].n_unique()):  # the bars of a day lie beside each other
         apart = (pl.col("growth") / pl.col("growth").shift(places)).log().abs() >= math.log1p(settings.jump)

@@ -10,24 +10,30 @@ from quant_assets.settings.domain import FundamentalSettings
 
 
 def as_known(
-    statements: pl.DataFrame, snapshots: pl.DataFrame, sector: str, settings: FundamentalSettings, sessions: NDArray[np.datetime64]
+    statements: pl.DataFrame,
+    snapshots: pl.DataFrame,
+    sector: str,
+    settings: FundamentalSettings,
+    sessions: NDArray[np.datetime64],
 ) -> pl.DataFrame:
     """Statements of a sector's panel from the session on at whose close they may be used (dataset `fundamentals`).
 
-    A version is known at the first session on or after its publication plus `min_lag_days`, or, where the day of publication is
-    not known, after the end of the period plus `default_publication_lag_days`; with `from_restatement`, not before the day on which
-    the provider last restated its figures; never before an earlier version, and never before the first session. Of several
-    versions known from the same session on, the last one counts.
+    A version is known at the first session on or after its publication plus `min_lag_days`, or, where the day of
+    publication is not known, after the end of the period plus `default_publication_lag_days`; with `from_restatement`,
+    not before the day on which the provider last restated its figures; never before an earlier version, and never
+    before the first session. Of several versions known from the same session on, the last one counts.
 
     Args:
         statements: `sources.base.STATEMENTS` of the panel's tickers.
         snapshots: `sources.base.SECTOR_SNAPSHOTS`.
         sector: slug.
         settings: the lags, and whether restated figures wait for the restatement.
-        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on; statements known later are left out.
+        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on; statements known later are left
+            out.
 
     Returns:
-        Rows of the dataset, `panel_from` being `known_at`, or the session at which the ticker moved into the sector, if later.
+        Rows of the dataset, `panel_from` being `known_at`, or the session at which the ticker moved into the sector, if
+        later.
 
     """
     period = ["ticker", "period_end", "frequency", "provider"]

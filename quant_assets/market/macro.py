@@ -11,12 +11,14 @@ from quant_assets.schemas import DATASETS
 def as_known(macro: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
     """Observations from the session on at whose close they may be used (dataset `macro`).
 
-    That is the first session on or after the release or, where it is not known, after the start of the period plus `lag_days`.
-    Of what was known before the first session only each series' newest period is kept, from that session on.
+    That is the first session on or after the release or, where it is not known, after the start of the period plus
+    `lag_days`. Of what was known before the first session only each series' newest period is kept, from that session
+    on.
 
     Args:
         macro: `sources.base.MACRO`; observations without a value are left out.
-        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on; what is known later is left out.
+        sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on; what is known later is left
+            out.
 
     """
     dataset = DATASETS["macro"]

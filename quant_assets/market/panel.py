@@ -30,7 +30,8 @@ class Panel:
         tickers: sorted symbols; one that passed from one company to another stands there once for each of them.
         sessions: datetime64[D] of shape (n_sessions,), ascending, without a gap in the calendar.
         fields: float64 arrays of shape (n_tickers, n_sessions), C-contiguous, NaN where there is no bar.
-        listed: datetime64[D] of shape (n_tickers,), the first session of the row's company; None where the rows do not say.
+        listed: datetime64[D] of shape (n_tickers,), the first session of the row's company; None where the rows do not
+            say.
 
     """
 
@@ -56,7 +57,11 @@ class Panel:
         tickers = tuple(rows["ticker"].to_list())
         listed = rows["listed"].to_numpy().astype("datetime64[D]") if "listed" in rows.columns else None
         if len(set(tickers)) == len(tickers):
-            row = frame["ticker"].cast(pl.Enum(tickers)).to_physical().to_numpy() if tickers else np.empty(0, dtype=np.int64)
+            row = (
+                frame["ticker"].cast(pl.Enum(tickers)).to_physical().to_numpy()
+                if tickers
+                else np.empty(0, dtype=np.int64)
+            )
         else:
             row = frame.join(rows.with_row_index(), on=company, how="left", maintain_order="left")["index"].to_numpy()
         days = frame["date"].to_numpy().astype("datetime64[D]")
@@ -86,18 +91,24 @@ class Panel:
 
     def companies(self) -> list[tuple[str, date | None]]:
         """Symbol and first session of each row's company."""
-        return list(zip(self.tickers, [None] * len(self.tickers) if self.listed is None else self.listed.tolist(), strict=True))
+        return list(
+            zip(self.tickers, [None] * len(self.tickers) if self.listed is None else self.listed.tolist(), strict=True)
+        )
 
     def rows(self, asked: pl.DataFrame) -> NDArray[np.int64]:
-        """The row of each (`ticker`, `date`), -1 without one: of a symbol's companies the newest that was listed by then, or the first."""
+        """The row of each (`ticker`, `date`), -1 without one: of a symbol's companies the newest that was listed by
+        then, or the first.
+        """
         order = pl.DataFrame({"ticker": pl.Series(self.tickers, dtype=pl.String)}).with_row_index("row")
         if len(set(self.tickers)) == len(self.tickers):
             found = asked.select("ticker").join(order, on="ticker", how="left", maintain_order="left")
         else:
             first = pl.col("ticker").is_first_distinct()
-            order = order.with_columns(since=pl.when(first).then(pl.lit(date.min)).otherwise(pl.Series(self.listed, dtype=pl.Date)))
-            found = asked.select("ticker", "date").with_row_index().sort("date")
-            found = found.join_asof(order.sort("since"), left_on="date", right_on="since", by="ticker", check_sortedness=False).sort(
-                "index"
+            order = order.with_columns(
+                since=pl.when(first).then(pl.lit(date.min)).otherwise(pl.Series(self.listed, dtype=pl.Date))
             )
+            found = asked.select("ticker", "date").with_row_index().sort("date")
+            found = found.join_asof(
+                order.sort("since"), left_on="date", right_on="since", by="ticker", check_sortedness=False
+            ).sort("index")
         return found["row"].cast(pl.Int64).fill_null(-1).to_numpy()

@@ -16,23 +16,25 @@ def session_from(day: str, sessions: NDArray[np.datetime64]) -> pl.Expr:
 
 def _first_from(days: pl.Series, sessions: pl.Series) -> pl.Series:
     position = sessions.search_sorted(days, side="left")
-    return sessions.gather(pl.select(pl.when(days.is_not_null() & (position < len(sessions))).then(position)).to_series())
+    return sessions.gather(
+        pl.select(pl.when(days.is_not_null() & (position < len(sessions))).then(position)).to_series()
+    )
 
 
 def spells(snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
     """From which session on a ticker belongs to which sector.
 
     The newest snapshot not after the date counts; one dated on a day without trading counts from the next session. A
-    ticker's first snapshot is assumed for the time before it, so its first spell starts at the first session; that of a symbol
-    which its company took over with a rename starts there, in the sector of that day.
+    ticker's first snapshot is assumed for the time before it, so its first spell starts at the first session; that of a
+    symbol which its company took over with a rename starts there, in the sector of that day.
 
     Args:
         snapshots: `ticker`, `sector`, `known_at`, `since` (`sources.base.SECTOR_SNAPSHOTS`).
         sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on.
 
     Returns:
-        `ticker`, `sector`, `first` (session), `assumed_until` (Date of the first snapshot; only the ticker's first spell
-        has rows before it), sorted by ticker and first.
+        `ticker`, `sector`, `first` (session), `assumed_until` (Date of the first snapshot; only the ticker's first
+        spell has rows before it), sorted by ticker and first.
 
     """
     start = pl.lit(sessions[0].item() if len(sessions) else None, pl.Date)
@@ -41,7 +43,10 @@ def spells(snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.Data
     begun = session_from("since", sessions)
     return (
         known.with_columns(
-            first=pl.when(pl.col("since").is_null()).then(first).when(begun.is_not_null()).then(pl.max_horizontal(first, begun)),
+            first=pl.when(pl.col("since").is_null())
+            .then(first)
+            .when(begun.is_not_null())
+            .then(pl.max_horizontal(first, begun)),
             assumed_until=pl.col("known_at").first().over("ticker"),
         )
         .drop_nulls("first")
@@ -63,7 +68,9 @@ def entries(snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime6
     return there.group_by("ticker").agg(entered=pl.col("first").min()).sort("ticker")
 
 
-def place(rows: pl.DataFrame, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64], dated: str) -> pl.DataFrame:
+def place(
+    rows: pl.DataFrame, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64], dated: str
+) -> pl.DataFrame:
     """Keep the rows of the sector's panel and say from which session they are part of it.
 
     Args:
@@ -95,7 +102,8 @@ def of_tickers(rows: pl.DataFrame, tickers: Iterable[str]) -> pl.DataFrame:
 
 
 def sector_on(rows: pl.DataFrame, snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
-    """Add `sector`, the one that counts on the row's `date`, and `assumed_until`; null for tickers without any snapshot.
+    """Add `sector`, the one that counts on the row's `date`, and `assumed_until`; null for tickers without any
+    snapshot.
 
     Args:
         rows: a frame with `ticker` and `date`, sorted by both.
@@ -104,14 +112,21 @@ def sector_on(rows: pl.DataFrame, snapshots: pl.DataFrame, sessions: NDArray[np.
 
     """
     return rows.join_asof(
-        spells(snapshots, sessions), left_on="date", right_on="first", by="ticker", strategy="backward", check_sortedness=False
+        spells(snapshots, sessions),
+        left_on="date",
+        right_on="first",
+        by="ticker",
+        strategy="backward",
+        check_sortedness=False,
     ).drop("first")
 
 
 def panel_tickers(snapshots: pl.DataFrame, sector: str, through: date) -> list[str]:
     """Tickers that belonged to the sector by `through`, sorted: those whose bars the sector's panel needs."""
     known = pl.col("ticker").is_first_distinct() | (pl.col("known_at") <= through)
-    there = snapshots.sort("ticker", "known_at").filter(known & (pl.col("since").is_null() | (pl.col("since") <= through)))
+    there = snapshots.sort("ticker", "known_at").filter(
+        known & (pl.col("since").is_null() | (pl.col("since") <= through))
+    )
     # Of the snapshots before a rename only the last one counts.
     last = (pl.col("known_at").shift(-1) > pl.col("since")).over("ticker").fill_null(True)
     there = there.filter(pl.col("since").is_null() | last).filter(pl.col("sector") == sector)

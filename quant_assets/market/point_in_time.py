@@ -29,7 +29,8 @@ def known(rows: pl.DataFrame, key: Sequence[str], as_of: date, known_at: str = "
 def newest(rows: pl.DataFrame, by: Sequence[str], period: str, as_of: date, known_at: str = "known_at") -> pl.DataFrame:
     """The newest period of each group that was known at the close of `as_of`, in the version in force then.
 
-    The newest period wins, not the newest announcement: an old period that is published or restated late changes nothing.
+    The newest period wins, not the newest announcement: an old period that is published or restated late changes
+    nothing.
 
     Args:
         rows: as for `known`.

@@ -1,7 +1,9 @@
-"""Which bars are refused, and why. Each rule of `judge` looks at one bar (or the provider's repeats of it) and at nothing around it.
+"""Which bars are refused, and why. Each rule of `judge` looks at one bar (or the provider's repeats of it) and at
+nothing around it.
 
-What a bar says about its neighbours, such as an unlikely return, is not judged: the real ones cannot be told from the faulty ones
-without looking ahead. The exception is a close that repeats the one before while another provider's moved (`refuse_stale`).
+What a bar says about its neighbours, such as an unlikely return, is not judged: the real ones cannot be told from the
+faulty ones without looking ahead. The exception is a close that repeats the one before while another provider's moved
+(`refuse_stale`).
 """
 
 import numpy as np
@@ -19,17 +21,17 @@ OHLC_TOLERANCE = 1e-6
 def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
     """Number the repeats of each bar and say why it is refused.
 
-    The first rule that a bar breaks is its reason, in the order of the code below. Repeats are judged among the bars that
-    break no other rule: the first of several equal ones is kept; where they differ all are refused, since none can be
-    told to be the right one. A zero-volume bar is stale where its four prices are equal.
+    The first rule that a bar breaks is its reason, in the order of the code below. Repeats are judged among the bars
+    that break no other rule: the first of several equal ones is kept; where they differ all are refused, since none can
+    be told to be the right one. A zero-volume bar is stale where its four prices are equal.
 
     Args:
         bars: rows of `sources.base.BARS` in any order; repeats of a bar keep theirs.
         sessions: datetime64[D] of shape (n_sessions,) that cover the dates of the bars.
 
     Returns:
-        The bars sorted by ticker, date and precedence, with `row` (Int32, number among the provider's rows of the ticker
-        and date, from 0) and `reason` (String, null where the bar is clean).
+        The bars sorted by ticker, date and precedence, with `row` (Int32, number among the provider's rows of the
+        ticker and date, from 0) and `reason` (String, null where the bar is clean).
 
     """
     key = ["ticker", "date", "precedence"]
@@ -56,7 +58,9 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
     judged = bars.sort(key, maintain_order=True).with_columns(
         row=position - pl.when(new).then(position).forward_fill(), reason=first_broken
     )
-    repeats = judged.filter(pl.col("row") > 0).select(key).unique()  # few, if any: the whole history need not be looked through
+    repeats = (
+        judged.filter(pl.col("row") > 0).select(key).unique()
+    )  # few, if any: the whole history need not be looked through
     if repeats.is_empty():
         return judged
     repeated = judged.filter(pl.col("reason").is_null()).join(repeats, on=key, how="semi", maintain_order="left")
@@ -64,7 +68,9 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
     if repeated.is_empty():
         return judged
     differs = pl.struct(pl.exclude(*key, "row")).n_unique().over(key) > 1
-    refused = repeated.filter(differs | ~pl.struct(key).is_first_distinct()).select(*key, "row", duplicate=pl.lit("duplicate"))
+    refused = repeated.filter(differs | ~pl.struct(key).is_first_distinct()).select(
+        *key, "row", duplicate=pl.lit("duplicate")
+    )
     return (
         judged.join(refused, on=[*key, "row"], how="left", maintain_order="left")
         .with_columns(reason=pl.coalesce("reason", "duplicate"))
@@ -73,10 +79,12 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
 
 
 def refuse_stale(judged: pl.DataFrame, stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
-    """Refuse the bars whose close repeats the provider's close before, while another provider's return over the same step differs.
+    """Refuse the bars whose close repeats the provider's close before, while another provider's return over the same
+    step differs.
 
-    Another provider counts only where its own bar at the start of the step is not refused here: its step from a stale close is wrong as
-    well. One that agrees, also with a repeated close, upholds the bar. All of it is known at the close.
+    Another provider counts only where its own bar at the start of the step is not refused here: its step from a stale
+    close is wrong as well. One that agrees, also with a repeated close, upholds the bar. All of it is known at the
+    close.
 
     Args:
         judged: of `judge`.
@@ -96,7 +104,9 @@ def refuse_stale(judged: pl.DataFrame, stepped: pl.DataFrame, settings: EventSet
         "previous",
         row=pl.int_range(pl.len()),
         since=pl.col("date").gather(start),
-        repeats=(pl.col("close") == pl.col("close").gather(start)) & (pl.col("shares") == 1.0) & (pl.col("cash") == 0.0),
+        repeats=(pl.col("close") == pl.col("close").gather(start))
+        & (pl.col("shares") == 1.0)
+        & (pl.col("cash") == 0.0),
     ).filter(pl.col("previous") >= 0)
     pairs = (
         steps.filter("repeats")

@@ -1,9 +1,10 @@
 """On which sessions two providers of a ticker contradict each other. Who is right is not decided here.
 
-What a bar itself or the step tells is decided elsewhere: `market.events` repairs events, `market.quarantine` refuses a stale close that is
-disputed. All other disagreements are listed only. Two returns that differ do not say which is wrong, the better provider is right more
-often, and what would tell, a return to the level before, comes later: a vendor that gave APTV adjusted prices on some days and unadjusted
-ones on others from 2017-11-16 to 2017-12-04 can be told from a real fall of 15 % only on the day after.
+What a bar itself or the step tells is decided elsewhere: `market.events` repairs events, `market.quarantine` refuses a
+stale close that is disputed. All other disagreements are listed only. Two returns that differ do not say which is
+wrong, the better provider is right more often, and what would tell, a return to the level before, comes later: a vendor
+that gave APTV adjusted prices on some days and unadjusted ones on others from 2017-11-16 to 2017-12-04 can be told from
+a real fall of 15 % only on the day after.
 """
 
 from itertools import combinations
@@ -37,10 +38,10 @@ def compare(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         settings: `disagreement`.
 
     Returns:
-        `ticker`, `date`, `provider` and `other_provider` (the better one first), `since` (Date of the common bar before), `total_return`,
-        `other_return`, `difference` (the first less the second, as a ratio: 0.02 are 2 points) and `explanation` (null where they agree,
-        else `event`: either has a split or dividend; `stale_close`: one close repeats the one before; or `price`), sorted by pair,
-        ticker and date. A ticker's first common bar is absent.
+        `ticker`, `date`, `provider` and `other_provider` (the better one first), `since` (Date of the common bar
+        before), `total_return`, `other_return`, `difference` (the first less the second, as a ratio: 0.02 are 2 points)
+        and `explanation` (null where they agree, else `event`: either has a split or dividend; `stale_close`: one close
+        repeats the one before; or `price`), sorted by pair, ticker and date. A ticker's first common bar is absent.
 
     """
     steps = stepped.select(
@@ -64,7 +65,9 @@ def compare(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         returns = level[one] / level[before] - 1.0
         other_returns = level[other] / level[other_before] - 1.0
         event, stale = (explained[one] | explained[other]).T
-        why = pl.when("event").then(pl.lit("event")).when("stale").then(pl.lit("stale_close")).otherwise(pl.lit("price"))
+        why = (
+            pl.when("event").then(pl.lit("event")).when("stale").then(pl.lit("stale_close")).otherwise(pl.lit("price"))
+        )
         found.append(
             pl.DataFrame(
                 {
@@ -93,14 +96,16 @@ def by_ticker(compared: pl.DataFrame) -> pl.DataFrame:
         compared: rows of `compare`.
 
     Returns:
-        `ticker`, `provider`, `other_provider`, `compared` (bars), `disagreements`, `worst` (the largest difference, signed) and
-        `worst_date`, of the tickers with a disagreement, the most first.
+        `ticker`, `provider`, `other_provider`, `compared` (bars), `disagreements`, `worst` (the largest difference,
+        signed) and `worst_date`, of the tickers with a disagreement, the most first.
 
     """
     key = ["ticker", "provider", "other_provider"]
     counted = compared.group_by(key).agg(compared=pl.len())
     apart = compared.drop_nulls("explanation")
     worst = pl.col("difference").abs().arg_max()
-    found = apart.group_by(key).agg(disagreements=pl.len(), worst=pl.col("difference").get(worst), worst_date=pl.col("date").get(worst))
+    found = apart.group_by(key).agg(
+        disagreements=pl.len(), worst=pl.col("difference").get(worst), worst_date=pl.col("date").get(worst)
+    )
     ordered = counted.join(found, on=key).sort("disagreements", *key, descending=[True, False, False, False])
     return ordered.select(*key, "compared", "disagreements", "worst", "worst_date")

@@ -1,4 +1,6 @@
-"""The sector's equal-weight daily return: the benchmark of its backtest, and what its regime and its members' betas are measured on."""
+"""The sector's equal-weight daily return: the benchmark of its backtest, and what its regime and its members' betas are
+measured on.
+"""
 
 import math
 
@@ -13,7 +15,8 @@ LOOKBACK = 1 + STALE_SESSIONS
 
 
 def as_known(prices: pl.DataFrame) -> pl.DataFrame:
-    """Closes of dataset prices that were part of the panel on their own date: `ticker, date, close`, and `listed` where it is there.
+    """Closes of dataset prices that were part of the panel on their own date: `ticker, date, close`, and `listed` where
+    it is there.
 
     The earlier bars of a ticker that moved into the sector are left out, so that a range run and the run of an earlier
     month see the same rows.
@@ -26,27 +29,36 @@ def as_known(prices: pl.DataFrame) -> pl.DataFrame:
 def equal_weight_returns(prices: pl.DataFrame, universe: pl.DataFrame, sessions: NDArray[np.datetime64]) -> FloatArray:
     """Mean return of the sector's members, each with the same weight at the previous close.
 
-    r_t = mean over i of close_{i,t} / c_i - 1, over the members of session t-1 with a bar at t, where c_i is the close at t-1 or, of a
-    name that was halted then, its last one of the `STALE_SESSIONS` sessions before. So the session on which a halted name trades again
-    counts its whole return since; until then, and after a longer halt, it is left out. Sums are exactly rounded (`math.fsum`).
+    r_t = mean over i of close_{i,t} / c_i - 1, over the members of session t-1 with a bar at t, where c_i is the close
+    at t-1 or, of a name that was halted then, its last one of the `STALE_SESSIONS` sessions before. So the session on
+    which a halted name trades again counts its whole return since; until then, and after a longer halt, it is left out.
+    Sums are exactly rounded (`math.fsum`).
 
     Args:
         prices: dataset prices.
         universe: dataset universe (`ticker, date`).
-        sessions: datetime64[D] of shape (n_sessions,), ascending, without a gap in the calendar, from `LOOKBACK` before the first return
-            that is wanted (or from where history begins).
+        sessions: datetime64[D] of shape (n_sessions,), ascending, without a gap in the calendar, from `LOOKBACK` before
+            the first return that is wanted (or from where history begins).
 
     Returns:
         float64 array of shape (n_sessions,); NaN at the first session and where no member counts.
 
     """
     members = universe.select("ticker", "date", member=pl.lit(1.0))
-    frame = as_known(prices).select("ticker", "date", "close").join(members, on=["ticker", "date"], how="full", coalesce=True)
+    frame = (
+        as_known(prices)
+        .select("ticker", "date", "close")
+        .join(members, on=["ticker", "date"], how="full", coalesce=True)
+    )
     panel = Panel.from_long(frame, sessions, ["close", "member"])
     close, member = panel["close"].T, panel["member"].T  # sessions x tickers
     every = np.arange(len(sessions))[:, None]
     last = np.maximum.accumulate(np.where(np.isnan(close), -1, every), axis=0)[:-1]
-    base = np.where((last >= 0) & (every[:-1] - last <= STALE_SESSIONS), np.take_along_axis(close, np.maximum(last, 0), axis=0), np.nan)
+    base = np.where(
+        (last >= 0) & (every[:-1] - last <= STALE_SESSIONS),
+        np.take_along_axis(close, np.maximum(last, 0), axis=0),
+        np.nan,
+    )
     change = close[1:] / base - 1.0
     counted = (member[:-1] == 1.0) & np.isfinite(change)
     result = np.full(len(sessions), np.nan)

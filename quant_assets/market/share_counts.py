@@ -1,4 +1,6 @@
-"""Which ratios of spin-offs a provider's share counts reflect. Price files give spin-offs as splits, which change no share count."""
+"""Which ratios of spin-offs a provider's share counts reflect. Price files give spin-offs as splits, which change no
+share count.
+"""
 
 import math
 
@@ -13,24 +15,29 @@ _LEAST = 1.03
 
 
 def spin_offs(splits: pl.DataFrame) -> pl.DataFrame:
-    """Those of the splits (`ticker`, `day`, `ratio`) that share counts are corrected for, the newest of each ticker first."""
+    """Those of the splits (`ticker`, `day`, `ratio`) that share counts are corrected for, the newest of each ticker
+    first.
+    """
     found = splits.filter(is_spin_off(pl.col("ratio")) & (pl.col("ratio") >= _LEAST))
     return found.select("ticker", "day", "ratio").sort("ticker", "day", descending=[False, True])
 
 
 def spin_off_correction(counts: pl.DataFrame, splits: pl.DataFrame) -> pl.Series:
-    """What to multiply share counts with that every split after their publication was taken out of, those of spin-offs included.
+    """What to multiply share counts with that every split after their publication was taken out of, those of spin-offs
+    included.
 
-    Some providers multiply the counts before a spin-off by its ratio as by a split's, some do not, some do for a part of the periods. The
-    counts of one download tell: from the first period after the ex-day backwards, each is held against the one after it. One published
-    before the ex-day that is no larger does not have the ratio, and gets it back; one published since that is larger by the ratio still
-    has it, and loses it. Where no later period can tell, or the ratio is small, nothing is corrected.
+    Some providers multiply the counts before a spin-off by its ratio as by a split's, some do not, some do for a part
+    of the periods. The counts of one download tell: from the first period after the ex-day backwards, each is held
+    against the one after it. One published before the ex-day that is no larger does not have the ratio, and gets it
+    back; one published since that is larger by the ratio still has it, and loses it. Where no later period can tell, or
+    the ratio is small, nothing is corrected.
 
-    All counts of one download were known together, later than each publication: the correction takes out what the download knew too much.
+    All counts of one download were known together, later than each publication: the correction takes out what the
+    download knew too much.
 
     Args:
-        counts: `ticker`, `company`, `vintage` (Date of the download), `period_end`, `day` (Date of publication), `shares` (as downloaded,
-            null where absent), in any order.
+        counts: `ticker`, `company`, `vintage` (Date of the download), `period_end`, `day` (Date of publication),
+            `shares` (as downloaded, null where absent), in any order.
         splits: `ticker`, `day`, `ratio` (new shares for one old) up to the first download.
 
     Returns:
@@ -39,9 +46,13 @@ def spin_off_correction(counts: pl.DataFrame, splits: pl.DataFrame) -> pl.Series
     """
     taken = spin_offs(splits)
     rows = counts.with_row_index().join(taken.select("ticker").unique(), on="ticker", how="semi").drop_nulls("shares")
-    events = {ticker: part.select("day", "ratio").rows() for (ticker,), part in taken.group_by("ticker", maintain_order=True)}
+    events = {
+        ticker: part.select("day", "ratio").rows() for (ticker,), part in taken.group_by("ticker", maintain_order=True)
+    }
     corrections = [1.0] * len(counts)
-    for (ticker, *_), part in rows.sort("period_end", descending=True).group_by("ticker", "company", "vintage", maintain_order=True):
+    for (ticker, *_), part in rows.sort("period_end", descending=True).group_by(
+        "ticker", "company", "vintage", maintain_order=True
+    ):
         index, ends, days = (part[name].to_list() for name in ("index", "period_end", "day"))
         level = [math.log(shares) for shares in part["shares"]]  # without the ratios of the events seen so far
         for ex_day, ratio in events[ticker]:

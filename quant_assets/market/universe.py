@@ -13,12 +13,15 @@ from quant_assets.schemas import DATASETS
 __all__ = ["coverage", "coverage_sessions", "members", "panel_tickers", "unclassified"]
 
 
-def members(membership: pl.DataFrame, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
+def members(
+    membership: pl.DataFrame, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64]
+) -> pl.DataFrame:
     """Index members of a sector on each session (dataset `universe`).
 
     Args:
         membership: `ticker`, `start_date`, `end_date` (both included, null while a member).
-        snapshots: `ticker`, `sector`, `known_at`; the newest not after the date counts, and the first one before it too.
+        snapshots: `ticker`, `sector`, `known_at`; the newest not after the date counts, and the first one before it
+            too.
         sector: slug.
         sessions: datetime64[D] of shape (n_sessions,).
 
@@ -40,7 +43,9 @@ def unclassified(membership: pl.DataFrame, snapshots: pl.DataFrame, sessions: ND
 
     """
     without = membership.filter(~pl.col("ticker").is_in(snapshots["ticker"].implode()))
-    found = _days(without, sessions).group_by("ticker").agg(first_date=pl.col("date").min(), last_date=pl.col("date").max())
+    found = (
+        _days(without, sessions).group_by("ticker").agg(first_date=pl.col("date").min(), last_date=pl.col("date").max())
+    )
     return found.sort("ticker")
 
 
@@ -73,11 +78,14 @@ def coverage(
         as_ofs: decision sessions.
 
     Returns:
-        Dataset universe_coverage, sorted by sector and key. A provider with a bar on one session of a decision has a row on each.
+        Dataset universe_coverage, sorted by sector and key. A provider with a bar on one session of a decision has a
+        row on each.
 
     """
     counted = coverage_sessions(sessions, as_ofs)
-    there = sector_on(_days(membership, np.array(counted, dtype="datetime64[D]")), snapshots, sessions).drop("assumed_until")
+    there = sector_on(_days(membership, np.array(counted, dtype="datetime64[D]")), snapshots, sessions).drop(
+        "assumed_until"
+    )
     bars = pl.concat([held, held.with_columns(provider=pl.lit("any"))]).unique().join(there, on=["ticker", "date"])
     providers = pl.DataFrame({"provider": sorted({*held["provider"], "any"})})
     names = pl.DataFrame({"sector": pl.Series(list(sectors), dtype=pl.String)})
@@ -86,15 +94,25 @@ def coverage(
         size = there.group_by(group).agg(members=pl.len(), with_sector=pl.col("sector").is_not_null().sum())
         size = size.join(names, on="sector") if scope == "sector" else size.join(names, how="cross")
         met = bars.group_by(*group, "provider").agg(with_bar=pl.len())
-        both = size.join(providers, how="cross").join(met, on=[*group, "provider"], how="left").with_columns(scope=pl.lit(scope))
+        both = (
+            size.join(providers, how="cross")
+            .join(met, on=[*group, "provider"], how="left")
+            .with_columns(scope=pl.lit(scope))
+        )
         counts.append(both.select("sector", "scope", "date", "provider", "members", "with_sector", "with_bar"))
     yearly = coverage_sessions(sessions, [])
-    shown = pl.DataFrame([(at, day) for at in as_ofs for day in (*yearly, at) if day <= at], _SHOWN, orient="row").unique()
-    rows = shown.join(pl.concat(counts), on="date").with_columns(pl.col("members", "with_sector", "with_bar").fill_null(0).cast(pl.Int32))
+    shown = pl.DataFrame(
+        [(at, day) for at in as_ofs for day in (*yearly, at) if day <= at], _SHOWN, orient="row"
+    ).unique()
+    rows = shown.join(pl.concat(counts), on="date").with_columns(
+        pl.col("members", "with_sector", "with_bar").fill_null(0).cast(pl.Int32)
+    )
     # Of the sessions of one decision alone: a provider of other months says nothing here.
     used = rows.filter((pl.col("scope") == "index") & ((pl.col("with_bar") > 0) | (pl.col("provider") == "any")))
     rows = rows.join(used, on=["as_of", "provider"], how="semi")
-    return rows.select("sector", *DATASETS["universe_coverage"].columns).sort("sector", "as_of", "scope", "date", "provider")
+    return rows.select("sector", *DATASETS["universe_coverage"].columns).sort(
+        "sector", "as_of", "scope", "date", "provider"
+    )
 
 
 def _days(membership: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
@@ -102,6 +120,8 @@ def _days(membership: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.Data
     every = pl.Series(sessions, dtype=pl.Date)
     first = pl.Series(every.search_sorted(membership["start_date"], side="left"))
     after = every.search_sorted(membership["end_date"].fill_null(date.max), side="right")
-    spread = membership.select("ticker", position=pl.int_ranges(first, pl.Series(after))).explode("position", empty_as_null=False)
+    spread = membership.select("ticker", position=pl.int_ranges(first, pl.Series(after))).explode(
+        "position", empty_as_null=False
+    )
     dates = every.gather(spread["position"])
     return spread.select("ticker", date=dates).unique().sort("ticker", "date")

@@ -13,15 +13,19 @@ from quant_assets.settings.domain import PortfolioSettings
 from quant_assets.settings.sectors import SECTORS
 
 
-def total_portfolio(weights: pl.DataFrame, regime_state: pl.DataFrame, as_ofs: Iterable[date], settings: PortfolioSettings) -> pl.DataFrame:
+def total_portfolio(
+    weights: pl.DataFrame, regime_state: pl.DataFrame, as_ofs: Iterable[date], settings: PortfolioSettings
+) -> pl.DataFrame:
     """Every sector's weights times the sector's share, at each as_of.
 
-    A sector has a share where it has weights at that as_of: an equal one, or one inverse to the realised volatility of its
-    equal-weight return (a missing or zero volatility counts as the median of the others, all missing as equal shares).
+    A sector has a share where it has weights at that as_of: an equal one, or one inverse to the realised volatility of
+    its equal-weight return (a missing or zero volatility counts as the median of the others, all missing as equal
+    shares).
 
     Args:
         weights: dataset weights of all sectors, with column `sector`.
-        regime_state: dataset regime_state of all sectors, with column `sector`; `volatility` is read for inverse volatility only.
+        regime_state: dataset regime_state of all sectors, with column `sector`; `volatility` is read for inverse
+            volatility only.
         as_ofs: decision sessions, at most one for each month.
         settings: how shares are allocated.
 
@@ -54,5 +58,7 @@ def total_portfolio(weights: pl.DataFrame, regime_state: pl.DataFrame, as_ofs: I
         share = inverse_volatility(usable_volatility(volatility))
         shares = pl.DataFrame({"sector": sectors, "sector_share": share})
         joined = month.join(shares, on="sector", how="left", validate="m:1")
-        parts.append(joined.with_columns(weight=pl.col("weight") * pl.col("sector_share")).select(list(schema)).cast(schema))
+        parts.append(
+            joined.with_columns(weight=pl.col("weight") * pl.col("sector_share")).select(list(schema)).cast(schema)
+        )
     return pl.concat(parts).sort("as_of", "sector", "ticker")

@@ -1,4 +1,6 @@
-"""Long-only weights of one sector: which candidates are held, and how much of each. Shares between sectors are in allocation.py."""
+"""Long-only weights of one sector: which candidates are held, and how much of each. Shares between sectors are in
+allocation.py.
+"""
 
 import math
 from collections.abc import Iterable
@@ -44,9 +46,11 @@ def inverse_volatility(volatility: FloatArray) -> FloatArray:
 
 
 def cap_weights(weights: FloatArray, max_weight: float) -> FloatArray:
-    """Cap weights and hand the excess to the names below the cap in proportion to their weights, until none is above it.
+    """Cap weights and hand the excess to the names below the cap in proportion to their weights, until none is above
+    it.
 
-    With fewer names than 1 / max_weight no set of weights can respect the cap and sum to 1: the cap is then 1 / n_names.
+    With fewer names than 1 / max_weight no set of weights can respect the cap and sum to 1: the cap is then 1 /
+    n_names.
 
     Args:
         weights: positive weights of shape (n_names,) that sum to 1.
@@ -77,11 +81,12 @@ def sector_weights(
 ) -> pl.DataFrame:
     """Weights decided at each as_of among that month's long candidates.
 
-    The best `top_n` by the prediction of `horizon` at as_of are held. Where no candidate has a prediction (no model yet)
-    they are ranked by composite score, and `score_source` says so; where only some have one, the others are left out:
-    the two scores have different units and cannot be ranked together. Equal scores are ordered by ticker.
-    Weights are inverse to the GARCH volatility at as_of (a missing one counts as the median of the chosen names, all missing as equal
-    weights with a null `volatility`) and capped at `max_weight` (see `cap_weights`). An as_of without long candidates has no rows.
+    The best `top_n` by the prediction of `horizon` at as_of are held. Where no candidate has a prediction (no model
+    yet) they are ranked by composite score, and `score_source` says so; where only some have one, the others are left
+    out: the two scores have different units and cannot be ranked together. Equal scores are ordered by ticker.
+    Weights are inverse to the GARCH volatility at as_of (a missing one counts as the median of the chosen names, all
+    missing as equal weights with a null `volatility`) and capped at `max_weight` (see `cap_weights`). An as_of without
+    long candidates has no rows.
 
     Args:
         candidates: dataset candidates.
@@ -107,7 +112,9 @@ def sector_weights(
     )
     decisions = [_decide(longs.filter(pl.col("as_of") == as_of), settings) for as_of in sorted(set(as_ofs))]
     schema = DATASETS["weights"].schema
-    return pl.concat([pl.DataFrame(schema=schema), *(d.select(list(schema)).cast(schema) for d in decisions if len(d))]).sort(on)
+    return pl.concat(
+        [pl.DataFrame(schema=schema), *(d.select(list(schema)).cast(schema) for d in decisions if len(d))]
+    ).sort(on)
 
 
 def _decide(longs: pl.DataFrame, settings: WeightSettings) -> pl.DataFrame:

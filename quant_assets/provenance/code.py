@@ -1,8 +1,8 @@
 """Source text as a graph of definitions: which functions, classes and constants a function reaches, each with a digest.
 
-The digest is of the syntax tree: comments, docstrings and layout do not change it, the Python version neither. Names are resolved as
-Python does, scope by scope; a class is one definition, unless one of its methods is asked for. Nothing is imported or executed. What
-an asset function means by `profile` and `settings` is decided in `versions`.
+The digest is of the syntax tree: comments, docstrings and layout do not change it, the Python version neither. Names
+are resolved as Python does, scope by scope; a class is one definition, unless one of its methods is asked for. Nothing
+is imported or executed. What an asset function means by `profile` and `settings` is decided in `versions`.
 """
 
 import ast
@@ -17,7 +17,8 @@ from quant_assets.settings.origin import ROOT
 
 PACKAGE = "quant_assets"
 
-#: Not followed: messages, column declarations and types of settings do not change rows. Columns and settings are compared themselves.
+#: Not followed: messages, column declarations and types of settings do not change rows. Columns and settings are
+#: compared themselves.
 IGNORED = ("errors", "schemas", "settings", "io", "partitions", "catalogue", "checks", "provenance")
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -33,7 +34,9 @@ Chain = tuple[str, ...]
 
 @dataclass(frozen=True, order=True)
 class Symbol:
-    """A definition: `name` at the top of `module`, `Class.method`, or `factory.function` for a function in a function."""
+    """A definition: `name` at the top of `module`, `Class.method`, or `factory.function` for a function in a
+    function.
+    """
 
     module: str
     name: str
@@ -50,9 +53,11 @@ class Module:
     path: Path
     defined: dict[str, list[ast.AST]] = field(default_factory=dict)
     imported: dict[str, tuple[str, str | None]] = field(default_factory=dict)
-    #: Statements without a name, such as a call that registers something: they belong to every definition of the module.
+    #: Statements without a name, such as a call that registers something: they belong to every definition of the
+    #: module.
     nameless: list[ast.AST] = field(default_factory=list)
-    #: Digest, chains and imports of the definitions that have been looked into: the graph is walked for each asset, a node read once.
+    #: Digest, chains and imports of the definitions that have been looked into: the graph is walked for each asset, a
+    #: node read once.
     analysed: dict[str, "Definition"] = field(default_factory=dict)
 
     def add(self, statements: list[ast.stmt]) -> None:
@@ -77,7 +82,9 @@ class Module:
                     self.nameless.append(statement)
 
     def found(self, name: str) -> list[ast.AST]:
-        """The nodes of a definition, `Class.method` and `factory.function` included; none where there is no such name."""
+        """The nodes of a definition, `Class.method` and `factory.function` included; none where there is no such
+        name.
+        """
         outer, _, inner = name.partition(".")
         nodes = self.defined.get(outer, [])
         return [each for node in nodes for each in members(node).get(inner, ())] if inner else nodes
@@ -87,7 +94,9 @@ def imports(statement: ast.Import | ast.ImportFrom, where: Module) -> dict[str, 
     """Local name to module and name in it (None for a module), of a statement in a module."""
     if isinstance(statement, ast.Import):
         # `import a.b` binds a, and what follows says which module below it is meant.
-        found = ((each.asname, each.name) if each.asname else (each.name.split(".")[0],) * 2 for each in statement.names)
+        found = (
+            (each.asname, each.name) if each.asname else (each.name.split(".")[0],) * 2 for each in statement.names
+        )
         return {local: (name, None) for local, name in found}
     base = statement.module or ""
     if statement.level:
@@ -96,7 +105,8 @@ def imports(statement: ast.Import | ast.ImportFrom, where: Module) -> dict[str, 
         base = ".".join([*package[: max(len(package) - up, 0)], *filter(None, [base])])
     below = {each.name: f"{base}.{each.name}".lstrip(".") for each in statement.names}
     return {
-        each.asname or each.name: (below[each.name], None) if located(below[each.name]) else (base, each.name) for each in statement.names
+        each.asname or each.name: (below[each.name], None) if located(below[each.name]) else (base, each.name)
+        for each in statement.names
     }
 
 
@@ -139,7 +149,10 @@ def located(name: str) -> Path | None:
     if name in _OWN:
         return _OWN[name]
     if name != PACKAGE and not name.startswith(f"{PACKAGE}."):
-        return next((path for own, each in _OWN.items() for root in _roots(own, each, name) if (path := _file(root, name))), None)
+        return next(
+            (path for own, each in _OWN.items() for root in _roots(own, each, name) if (path := _file(root, name))),
+            None,
+        )
     return _file(ROOT, name)
 
 
@@ -149,7 +162,9 @@ def _file(root: Path, name: str) -> Path | None:
 
 
 def _roots(own: str, path: Path, name: str) -> Iterator[Path]:
-    """Folders in which a module that one of the user's imports may lie: its own, and the one that its dotted name begins in."""
+    """Folders in which a module that one of the user's imports may lie: its own, and the one that its dotted name
+    begins in.
+    """
     installed = "site-packages" in path.parts or "dist-packages" in path.parts
     # Of what is installed, only the user's own package is the user's.
     if not installed or name.split(".")[0] == own.split(".")[0]:
@@ -161,7 +176,8 @@ def _roots(own: str, path: Path, name: str) -> Iterator[Path]:
 def module(name: str) -> Module | None:
     """The parsed module; None where it is not followed.
 
-    The package's files are read once, as its code is; a user's are read again when they have changed, as they are executed again.
+    The package's files are read once, as its code is; a user's are read again when they have changed, as they are
+    executed again.
     """
     path = located(name)
     if path is None or _ignored(name):
@@ -229,7 +245,12 @@ def _bound(scope: ast.AST) -> Iterator[str]:
 
 def _assigned(statement: ast.Assign | ast.AnnAssign | ast.AugAssign) -> Iterator[str]:
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    return (each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store))
+    return (
+        each.id
+        for target in targets
+        for each in ast.walk(target)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+    )
 
 
 def _says_nothing(node: object) -> bool:
@@ -249,7 +270,9 @@ def _says_nothing(node: object) -> bool:
 
 
 def text(node: object) -> str:
-    """A syntax tree as text without comments, docstrings and layout, the same for every Python version that has its syntax."""
+    """A syntax tree as text without comments, docstrings and layout, the same for every Python version that has its
+    syntax.
+    """
     if isinstance(node, ast.AST):
         named = ((name, getattr(node, name, None)) for name in node._fields if name not in _LAYOUT)
         return f"{type(node).__name__}({','.join(f'{name}={text(value)}' for name, value in named if value is not None and value != [])})"
@@ -326,16 +349,22 @@ def templates(path: Path) -> list[Path]:
 
 
 def _without_decorators(node: ast.AST, name: str) -> ast.AST:
-    """Of the decorators of a function in a function (an asset), only what it reads: its group and kinds do not make rows."""
+    """Of the decorators of a function in a function (an asset), only what it reads: its group and kinds do not make
+    rows.
+    """
     if "." not in name or not isinstance(node, _FUNCTIONS):
         return node
     given = [each.keywords for each in node.decorator_list if isinstance(each, ast.Call)]
     reads = [keyword.value for keywords in given for keyword in keywords if keyword.arg in ("ins", "deps")]
-    return type(node)(**{each: getattr(node, each) for each in node._fields if hasattr(node, each)} | {"decorator_list": reads})
+    return type(node)(
+        **{each: getattr(node, each) for each in node._fields if hasattr(node, each)} | {"decorator_list": reads}
+    )
 
 
 def _ordinary(where: Module, name: str, definition: Definition, chain: Chain) -> list[Symbol]:
-    """What a chain leads to by Python's rules: a name of the enclosing function or class, of the module, or an import."""
+    """What a chain leads to by Python's rules: a name of the enclosing function or class, of the module, or an
+    import.
+    """
     outer, _, inner = name.partition(".")
     root, *attributes = chain
     if root == "self":

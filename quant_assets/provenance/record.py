@@ -1,8 +1,10 @@
-"""What is recorded with each partition's rows: digests of code, settings, libraries, inputs and source files, and what they stand for.
+"""What is recorded with each partition's rows: digests of code, settings, libraries, inputs and source files, and what
+they stand for.
 
-The digests stand in the partition's file. What a digest of settings, code, libraries or source files stands for is kept once, under
-`artifacts/settings`, `artifacts/code`, `artifacts/libraries` and `artifacts/sources`. All of it is a function of the partition, of the
-settings and of the files, never of the run or the machine, so that a range of months gives the bytes that single months give.
+The digests stand in the partition's file. What a digest of settings, code, libraries or source files stands for is kept
+once, under `artifacts/settings`, `artifacts/code`, `artifacts/libraries` and `artifacts/sources`. All of it is a
+function of the partition, of the settings and of the files, never of the run or the machine, so that a range of months
+gives the bytes that single months give.
 """
 
 import hashlib
@@ -24,7 +26,17 @@ from quant_assets.provenance.versions import Version, effective
 from quant_assets.settings.loading import Settings
 
 #: Libraries whose arithmetic or files the rows come from.
-_LIBRARIES = ("polars", "pyarrow", "numpy", "numba", "scipy", "duckdb", "lightgbm", "scikit-learn", "exchange-calendars")
+_LIBRARIES = (
+    "polars",
+    "pyarrow",
+    "numpy",
+    "numba",
+    "scipy",
+    "duckdb",
+    "lightgbm",
+    "scikit-learn",
+    "exchange-calendars",
+)
 
 #: Hashes of the source's files that have been read once, by path and state on disk.
 _HASHED = "sources/files.json"
@@ -44,7 +56,8 @@ class MadeBy:
         settings: digest of the settings that it depends on, those of other sectors left out.
         all_settings: digest of all settings from which rows can follow.
         libraries: digest of the versions of libraries and Python.
-        inputs: for each dataset that was read, a digest over the hashes of its partitions; of the trial log one over what was tried.
+        inputs: for each dataset that was read, a digest over the hashes of its partitions; of the trial log one over
+            what was tried.
         sources: digest of the provider's files; empty where none were read.
 
     """
@@ -110,7 +123,9 @@ class PartitionRecorder:
         version = self.versions[name]
         inputs = digests(contents, version, self._matures, self._matures.get(name, 0))
         files = self.source_files(name)
-        tried = cache(lambda sector: self._profile.trials.digests(sector, self._profile.settings.report.history_months - 1))
+        tried = cache(
+            lambda sector: self._profile.trials.digests(sector, self._profile.settings.report.history_months - 1)
+        )
         sources, used = digest(_text(files)) if files else "", digest(_text(libraries()))
         self._meanings["sources", sources] = files
 
@@ -147,7 +162,11 @@ class PartitionRecorder:
     def _file_states(self, names: Iterable[str]) -> dict[str, list[int] | None]:
         """State on disk of the files that assets read; None for one that is not there."""
         folder = self._profile.settings.data_dir
-        return {} if folder is None else {each: _state(folder / each) for each in {each for name in names for each in self._files(name)}}
+        return (
+            {}
+            if folder is None
+            else {each: _state(folder / each) for each in {each for name in names for each in self._files(name)}}
+        )
 
     def meaning(self, kind: str, found: str) -> Any:
         """What a digest of a kind stands for: of today's records, and of those that are kept in the storage."""
@@ -166,7 +185,9 @@ class PartitionRecorder:
 Meaning = Callable[[str, str], Any]
 
 
-def explain(version: Version, sector: str | None, recorded: MadeBy, now: MadeBy, before: Meaning, after: Meaning) -> dict[str, str]:
+def explain(
+    version: Version, sector: str | None, recorded: MadeBy, now: MadeBy, before: Meaning, after: Meaning
+) -> dict[str, str]:
     """What differs between two records of a partition, in words, by kind: code, settings, inputs, libraries, sources.
 
     Args:
@@ -180,18 +201,26 @@ def explain(version: Version, sector: str | None, recorded: MadeBy, now: MadeBy,
     """
     found = {}
     if recorded.code != now.code:
-        found["code"] = f"code of {_changes(before('code', recorded.code), after('code', now.code), values=False)} changed"
+        found["code"] = (
+            f"code of {_changes(before('code', recorded.code), after('code', now.code), values=False)} changed"
+        )
     if recorded.settings != now.settings:
         was, is_now = (
-            version.settings(found, sector) for found in (before("settings", recorded.all_settings), after("settings", now.all_settings))
+            version.settings(found, sector)
+            for found in (before("settings", recorded.all_settings), after("settings", now.all_settings))
         )
         found["settings"] = f"settings {_changes(was, is_now)}"
     if recorded.inputs != now.inputs:
         found["inputs"] = f"inputs {_changes(recorded.inputs, now.inputs, values=False)} changed"
     if recorded.libraries != now.libraries:
-        found["libraries"] = f"libraries {_changes(before('libraries', recorded.libraries), after('libraries', now.libraries))}"
+        found["libraries"] = (
+            f"libraries {_changes(before('libraries', recorded.libraries), after('libraries', now.libraries))}"
+        )
     if recorded.sources != now.sources:
-        files = (meaning("sources", each.sources) if each.sources else {} for meaning, each in ((before, recorded), (after, now)))
+        files = (
+            meaning("sources", each.sources) if each.sources else {}
+            for meaning, each in ((before, recorded), (after, now))
+        )
         found["sources"] = f"files {_changes(*files, values=False)} changed"
     return found
 
@@ -199,7 +228,9 @@ def explain(version: Version, sector: str | None, recorded: MadeBy, now: MadeBy,
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], most: int = 3, *, values: bool = True) -> str:
     """The names under which two mappings differ, the first few."""
     changed = [name for name in sorted({*before, *after}) if before.get(name, _NONE) != after.get(name, _NONE)]
-    shown = [f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}" if values else name for name in changed[:most]]
+    shown = [
+        f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}" if values else name for name in changed[:most]
+    ]
     return ", ".join(shown) + (f" and {len(changed) - most} more" if len(changed) > most else "")
 
 
@@ -211,11 +242,13 @@ def kept(store: DatasetStore, kind: str, found: str) -> Any:
     return json.loads(store.read_artifact(f"{kind}/{found}.json"))
 
 
-def digests(contents: Contents, version: Version, matures: Mapping[str, int], own: int) -> Callable[[str], dict[str, str]]:
+def digests(
+    contents: Contents, version: Version, matures: Mapping[str, int], own: int
+) -> Callable[[str], dict[str, str]]:
     """A function that gives, for a partition, one digest for each dataset that it reads.
 
-    It is over the partitions of the asset's windows that were there. Those that go on changing after the partition is finished (labels
-    mature for months) are left out: what is known at its close cannot depend on what they become.
+    It is over the partitions of the asset's windows that were there. Those that go on changing after the partition is
+    finished (labels mature for months) are left out: what is known at its close cannot depend on what they become.
 
     Args:
         contents: hash of each partition read, by dataset.
@@ -281,7 +314,9 @@ def named_files(settings: Settings, paths: Iterable[str]) -> list[str]:
 
 
 def _file_hashes(store: DatasetStore, folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Hash of each file; one that has been hashed once is not read again while its inode, time of change and size are the same."""
+    """Hash of each file; one that has been hashed once is not read again while its inode, time of change and size are
+    the same.
+    """
     known: dict[str, list[Any]] = json.loads(store.read_artifact(_HASHED)) if store.has_artifact(_HASHED) else {}
     found: dict[str, str] = {}
     before = len(known), list(known.values())
@@ -293,7 +328,10 @@ def _file_hashes(store: DatasetStore, folder: Path, names: Iterable[str]) -> dic
         remembered = known.get(str(path))
         if remembered is None or remembered[:3] != entry:
             with path.open("rb") as file:
-                known[str(path)] = [*entry, hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()]
+                known[str(path)] = [
+                    *entry,
+                    hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest(),
+                ]
         found[name] = known[str(path)][3]
     if before != (len(known), list(known.values())):
         store.write_artifact(_HASHED, json.dumps(known, indent=1, sort_keys=True).encode())

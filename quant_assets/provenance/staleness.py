@@ -1,4 +1,6 @@
-"""Which stored partitions would be computed otherwise today, and why. Reads what the files record; computes and changes nothing."""
+"""Which stored partitions would be computed otherwise today, and why. Reads what the files record; computes and changes
+nothing.
+"""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +13,8 @@ from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain
 #: Partitions that record nothing: written by an earlier version, or by another program.
 UNRECORDED = "records neither code nor settings"
 
-#: What makes a partition stale. Libraries and the provider's files change all the time; they are told, and nothing counts as stale for it.
+#: What makes a partition stale. Libraries and the provider's files change all the time; they are told, and nothing
+#: counts as stale for it.
 KINDS = ("code", "settings", "inputs")
 
 
@@ -71,7 +74,9 @@ class Staleness:
         """
         names, store, datasets = list(names), self._profile.store, self._profile.datasets
         # What spans sectors reads those that are not asked for too.
-        spanned = {each for name in names if datasets[name].grain == "month" for each in self._recorder.versions[name].windows}
+        spanned = {
+            each for name in names if datasets[name].grain == "month" for each in self._recorder.versions[name].windows
+        }
         contents: dict[str, dict[str, str | None]] = {}
         stale: dict[tuple[str, str | None], list[str]] = {}
         for name in names:
@@ -88,7 +93,9 @@ class Staleness:
                 found = self._reasons(name, sector, self._record(recorded[each].made_by), now(each))
                 if not recorded[each].same_columns:
                     found["written with other columns"] = True
-                upstream = [] if any(found.values()) else list(self._stale_inputs(version.windows, sector, month, stale))
+                upstream = (
+                    [] if any(found.values()) else list(self._stale_inputs(version.windows, sector, month, stale))
+                )
                 if upstream:
                     found[f"reads stale {', '.join(upstream)}"] = True
                 reasons.setdefault(sector, {})[month] = found
@@ -106,7 +113,11 @@ class Staleness:
         return {why: kind in KINDS for kind, why in self._explain(name, sector, compared, now).items()}
 
     def _stale_inputs(
-        self, windows: Mapping[str, tuple[int, int]], sector: str | None, month: str, stale: Mapping[tuple[str, str | None], list[str]]
+        self,
+        windows: Mapping[str, tuple[int, int]],
+        sector: str | None,
+        month: str,
+        stale: Mapping[tuple[str, str | None], list[str]],
     ) -> Iterator[str]:
         for upstream, (first, last) in windows.items():
             for where in (sector, None) if sector is not None else {each for name, each in stale if name == upstream}:
@@ -126,7 +137,9 @@ class Staleness:
     def _explain(self, name: str, sector: str | None, recorded: MadeBy, now: MadeBy) -> dict[str, str]:
         if recorded == now:
             return {}
-        return explain(self._recorder.versions[name], sector, recorded, now, self._recorder.meaning, self._recorder.meaning)
+        return explain(
+            self._recorder.versions[name], sector, recorded, now, self._recorder.meaning, self._recorder.meaning
+        )
 
 
 def _joined(name: str, sector: str | None, by_month: Mapping[str, Mapping[str, bool]]) -> Iterator[Stale]:

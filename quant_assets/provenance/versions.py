@@ -1,8 +1,9 @@
-"""What an asset's rows follow from, beside its inputs: the code that its function reaches and the settings that this code reads.
+"""What an asset's rows follow from, beside its inputs: the code that its function reaches and the settings that this
+code reads.
 
-Both are derived from the source text, so that nobody keeps a list. In the wiring, `profile` is the `Profile` and `settings` the
-`Settings`; what follows these names says which settings are used and which methods of the profile and its source. A group of settings
-that is handed to a function counts as a whole.
+Both are derived from the source text, so that nobody keeps a list. In the wiring, `profile` is the `Profile` and
+`settings` the `Settings`; what follows these names says which settings are used and which methods of the profile and
+its source. A group of settings that is handed to a function counts as a whole.
 """
 
 import ast
@@ -20,7 +21,18 @@ from pydantic import BaseModel
 
 from quant_assets.features.library import SETS
 from quant_assets.partitions import month_offsets
-from quant_assets.provenance.code import PACKAGE, Chain, Module, Symbol, chains, digest, located, reached, register, templates
+from quant_assets.provenance.code import (
+    PACKAGE,
+    Chain,
+    Module,
+    Symbol,
+    chains,
+    digest,
+    located,
+    reached,
+    register,
+    templates,
+)
 from quant_assets.schemas import ON_DEMAND
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import ROOT, conf_dir
@@ -37,7 +49,10 @@ _OF_THE_SOURCE = ("membership", "securities", "fundamentals", "macro")
 
 _AUDITS = frozenset(dataset.name for dataset in ON_DEMAND)
 
-_SOURCES = {"demo": Symbol(f"{PACKAGE}.sources.demo", "DemoSource"), "files": Symbol(f"{PACKAGE}.sources.files", "FilesSource")}
+_SOURCES = {
+    "demo": Symbol(f"{PACKAGE}.sources.demo", "DemoSource"),
+    "files": Symbol(f"{PACKAGE}.sources.files", "FilesSource"),
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,9 @@ class Version:
         return digest("\n".join(f"{name} {found}" for name, found in self.symbols.items()))
 
     def settings(self, dump: Mapping[str, Any], sector: str | None = None) -> dict[str, Any]:
-        """The settings that a partition depends on, by dotted name; of a setting by sector, the partition's sector alone."""
+        """The settings that a partition depends on, by dotted name; of a setting by sector, the partition's sector
+        alone.
+        """
         return chosen(dump, self.paths, sector)
 
     def describe(self, dump: Mapping[str, Any]) -> str:
@@ -126,16 +143,24 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
             paths |= {path for name in model.parameters if (path := _path(tuple(name.split("__"))))}
         inputs = set(definition.keys_by_input_name.values())
         for spec in definition.specs:
-            windows = {dep.asset_key.path[-1]: month_offsets(dep.partition_mapping) for dep in spec.deps if dep.asset_key in inputs}
+            windows = {
+                dep.asset_key.path[-1]: month_offsets(dep.partition_mapping)
+                for dep in spec.deps
+                if dep.asset_key in inputs
+            }
             name = spec.key.path[-1]
             # The audit reaches the report's code, but runs it over trials of its own.
             reads_trials = walk.reads_trials and name not in _AUDITS
-            made[name] = Version(dict(sorted(symbols.items())), tuple(sorted(paths)), windows, walk.reads_source, reads_trials)
+            made[name] = Version(
+                dict(sorted(symbols.items())), tuple(sorted(paths)), windows, walk.reads_source, reads_trials
+            )
     return made
 
 
 def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk"]:
-    """What each function reaches; kept beside Python's compiled files until a source file changes, since it takes half a second."""
+    """What each function reaches; kept beside Python's compiled files until a source file changes, since it takes half
+    a second.
+    """
     for name in settings.features.modules:
         register(name, conf_dir())
     package = ROOT / PACKAGE
@@ -153,7 +178,9 @@ def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk
         plain = {name: each.plain() for name, each in walks.items()}
         file.parent.mkdir(exist_ok=True)
         unfinished = file.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps({"state": state, "own": _own_state(own), "modules": sorted(own)} | plain), encoding="utf-8")
+        unfinished.write_text(
+            json.dumps({"state": state, "own": _own_state(own), "modules": sorted(own)} | plain), encoding="utf-8"
+        )
         unfinished.replace(file)
     return walks
 
@@ -190,11 +217,18 @@ class _Walk:
     def of(cls, settings: Settings, function: Any, own: dict[str, Path]) -> "_Walk":
         walk = cls(settings)
         name = function.__qualname__.replace(".<locals>", "")
-        walk.symbols = {str(each): found for each, found in reached([Symbol(function.__module__, name)], walk._rule, own).items()}
+        walk.symbols = {
+            str(each): found for each, found in reached([Symbol(function.__module__, name)], walk._rule, own).items()
+        }
         return walk
 
     def plain(self) -> dict[str, Any]:
-        return {"symbols": self.symbols, "paths": sorted(self.paths), "reads_source": self.reads_source, "reads_trials": self.reads_trials}
+        return {
+            "symbols": self.symbols,
+            "paths": sorted(self.paths),
+            "reads_source": self.reads_source,
+            "reads_trials": self.reads_trials,
+        }
 
     def _rule(self, where: Module, name: str, chain: Chain) -> list[Symbol] | None:
         outer = name.partition(".")[0]
@@ -260,7 +294,9 @@ class _Walk:
 
 
 def _path(chain: Chain) -> str:
-    """The longest beginning of a chain that is a setting with an effect; the settings as a whole are handed around, and not one."""
+    """The longest beginning of a chain that is a setting with an effect; the settings as a whole are handed around, and
+    not one.
+    """
     path: list[str] = []
     model: Any = Settings
     for part in chain:

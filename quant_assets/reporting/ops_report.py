@@ -1,4 +1,6 @@
-"""The operations report of one sector and month: its figures, its HTML page and its small picture. Plots are drawn in plots.py."""
+"""The operations report of one sector and month: its figures, its HTML page and its small picture. Plots are drawn in
+plots.py.
+"""
 
 import math
 from functools import cache
@@ -14,7 +16,16 @@ from quant_assets.reporting.report_data import ReportData
 from quant_assets.schemas import DATASETS
 
 #: Figures of `performance` that say something about a single month.
-_MONTH_FIGURES = ("sessions", "total_return", "benchmark_return", "annualised_volatility", "max_drawdown", "hit_rate", "turnover", "cost")
+_MONTH_FIGURES = (
+    "sessions",
+    "total_return",
+    "benchmark_return",
+    "annualised_volatility",
+    "max_drawdown",
+    "hit_rate",
+    "turnover",
+    "cost",
+)
 
 _MISSING = "–"
 
@@ -25,10 +36,12 @@ _LONGEST_YEARS = 100
 def figures(report: ReportData) -> pl.DataFrame:
     """Figures of the report.
 
-    Window `month` is as_of's month up to as_of; window `history` goes from the first execution within the report's history to as_of.
+    Window `month` is as_of's month up to as_of; window `history` goes from the first execution within the report's
+    history to as_of.
 
     Returns:
-        Dataset ops_report without `report_file`, sorted by metric and window; `value` is null where a figure is not defined.
+        Dataset ops_report without `report_file`, sorted by metric and window; `value` is null where a figure is not
+        defined.
 
     """
     month, history = performance(report.month), performance(report.track)
@@ -54,18 +67,24 @@ def figures(report: ReportData) -> pl.DataFrame:
         ("absent_sessions", "month", report.absent["sessions"].sum(), "sessions"),
     ]
     schema = {name: dtype for name, dtype in DATASETS["ops_report"].schema.items() if name != "report_file"}
-    content = [(report.as_of, name, window, None if value is None else float(value), unit) for name, window, value, unit in rows]  # type: ignore[arg-type]
+    content = [
+        (report.as_of, name, window, None if value is None else float(value), unit)
+        for name, window, value, unit in rows
+    ]  # type: ignore[arg-type]
     return pl.DataFrame(content, schema=schema, orient="row").sort("metric", "window")
 
 
 def render(report: ReportData, market: str | None = None) -> bytes:
-    """The page: one self-contained HTML file (UTF-8) without scripts, below about 150 kB, the same bytes for the same data.
+    """The page: one self-contained HTML file (UTF-8) without scripts, below about 150 kB, the same bytes for the same
+    data.
 
     `market` is a word of warning beside the title, for a market that is not a real one.
     """
     from quant_assets.reporting.plots import report_svg  # matplotlib is loaded by those who draw only
 
-    values = {(name, window): value for name, window, value in figures(report).select("metric", "window", "value").iter_rows()}
+    values = {
+        (name, window): value for name, window, value in figures(report).select("metric", "window", "value").iter_rows()
+    }
     template = _templates().get_template("ops_report.html")
     page = template.render(
         report=report,
@@ -76,7 +95,9 @@ def render(report: ReportData, market: str | None = None) -> bytes:
         absent=report.absent.to_dicts(),
         coverage=report.coverage.to_dicts(),
         value=lambda name, window: values[name, window],
-        between=lambda name, digits=2: between(values[f"{name}_low", "history"], values[f"{name}_high", "history"], digits),
+        between=lambda name, digits=2: between(
+            values[f"{name}_low", "history"], values[f"{name}_high", "history"], digits
+        ),
         history_start=report.track["date"][0] if len(report.track) else None,
         forecast=report.score_source == "prediction",
         plots=report_svg(report),
@@ -104,7 +125,9 @@ def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
 
 
 def track_length(sessions: float | None) -> str:
-    """Sessions that a track record would need, in words where nobody lives to see its end; a dash where it is missing."""
+    """Sessions that a track record would need, in words where nobody lives to see its end; a dash where it is
+    missing.
+    """
     if sessions is not None and sessions > _LONGEST_YEARS * SESSIONS_PER_YEAR:
         return f"more than {_LONGEST_YEARS} years"
     return _MISSING if sessions is None else f"{number(sessions, 0)} sessions"

@@ -1,8 +1,9 @@
-"""Pictures of a report: one static SVG for the page and a small PNG for the web UI. Loaded by those who draw only, with matplotlib.
+"""Pictures of a report: one static SVG for the page and a small PNG for the web UI. Loaded by those who draw only, with
+matplotlib.
 
-Figures are built through matplotlib's object interface inside an `rc_context` of its defaults, so that neither pyplot's global state
-nor a user's matplotlibrc changes a byte. Text stays text (no font is embedded), and colours are stand-ins that become CSS
-variables, so that the page's light and dark themes apply to the picture as well.
+Figures are built through matplotlib's object interface inside an `rc_context` of its defaults, so that neither pyplot's
+global state nor a user's matplotlibrc changes a byte. Text stays text (no font is embedded), and colours are stand-ins
+that become CSS variables, so that the page's light and dark themes apply to the picture as well.
 """
 
 import io
@@ -70,11 +71,12 @@ RC: dict[Any, Any] = {**_DEFAULTS, **_STYLE}
 
 
 def report_svg(report: ReportData) -> str:
-    """One SVG: equity against the benchmark, drawdown, monthly rank IC, the picks' weights and scores, and monthly returns.
+    """One SVG: equity against the benchmark, drawdown, monthly rank IC, the picks' weights and scores, and monthly
+    returns.
 
     Returns:
-        An `<svg>` element without XML header, metadata, width and height, for inlining; colours are CSS variables `--ink`, `--muted`,
-        `--line`, `--accent`, `--benchmark` and `--loss`.
+        An `<svg>` element without XML header, metadata, width and height, for inlining; colours are CSS variables
+        `--ink`, `--muted`, `--line`, `--accent`, `--benchmark` and `--loss`.
 
     """
     with mpl.rc_context(RC):
@@ -103,7 +105,11 @@ def preview_png(report: ReportData) -> bytes:
         if len(report.track):
             days = _days(report.track["date"])
             axes.plot(
-                days, 100 * report.track["benchmark_growth"].to_numpy(), color=PNG_BENCHMARK, linewidth=1.2, label="sector, equal weight"
+                days,
+                100 * report.track["benchmark_growth"].to_numpy(),
+                color=PNG_BENCHMARK,
+                linewidth=1.2,
+                label="sector, equal weight",
             )
             axes.plot(days, 100 * report.track["growth"].to_numpy(), color=PNG_ACCENT, label="portfolio")
             axes.margins(y=0.14)
@@ -139,7 +145,9 @@ def _equity(axes: Axes, track: pl.DataFrame) -> None:
         nothing(axes, "no positions yet")
         return
     days = _days(track["date"])
-    axes.plot(days, 100 * track["benchmark_growth"].to_numpy(), color=_BENCHMARK, linewidth=1.3, label="Sector, equal weight")
+    axes.plot(
+        days, 100 * track["benchmark_growth"].to_numpy(), color=_BENCHMARK, linewidth=1.3, label="Sector, equal weight"
+    )
     axes.plot(days, 100 * track["growth"].to_numpy(), color=_ACCENT, label="Portfolio")
     axes.axhline(100, color=_MUTED, linewidth=0.6)
     handles, labels = axes.get_legend_handles_labels()
@@ -169,7 +177,9 @@ def _information_coefficient(axes: Axes, ic: pl.DataFrame, horizon: int) -> None
         return
     dates, values = ic["date"].to_list(), ic["rank_ic"].to_list()
     months = sorted({day.replace(day=1) for day in dates})
-    means = np.array([_mean([v for day, v in zip(dates, values, strict=True) if day.replace(day=1) == month]) for month in months])
+    means = np.array(
+        [_mean([v for day, v in zip(dates, values, strict=True) if day.replace(day=1) == month]) for month in months]
+    )
     middle = np.array([np.datetime64(month, "D").astype(np.int64) + 14 for month in months], dtype=float)
     axes.bar(middle, means, width=22, color=[_ACCENT if mean >= 0 else _LOSS for mean in means], alpha=0.85)
     axes.axhline(0, color=_MUTED, linewidth=0.6)
@@ -177,7 +187,9 @@ def _information_coefficient(axes: Axes, ic: pl.DataFrame, horizon: int) -> None
     reach = 1.15 * max(0.1, float(np.abs(means).max()))
     axes.set_ylim(-reach, reach)
     axes.yaxis.set_major_locator(MaxNLocator(4, symmetric=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.2f}".replace("-", "−") if abs(value) > 1e-9 else "0"))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:+.2f}".replace("-", "−") if abs(value) > 1e-9 else "0")
+    )
 
 
 def _picks(axes: Axes, report: ReportData) -> None:
@@ -197,7 +209,12 @@ def _picks(axes: Axes, report: ReportData) -> None:
     for row, weight, score in zip(rows, weights, shown["score"].to_list(), strict=True):
         text = f"{100 * score:+.1f}%" if forecast else f"{score:+.2f}"
         axes.annotate(
-            f"{weight:.1f}%  ({text})".replace("-", "−"), (weight, row), (4, 0), textcoords="offset points", va="center", fontsize=8
+            f"{weight:.1f}%  ({text})".replace("-", "−"),
+            (weight, row),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
         )
     axes.set_yticks(rows, shown["ticker"].to_list())
     axes.set_ylim(max(len(shown), 8) - 0.4, -0.6)
@@ -214,13 +231,21 @@ def _months(axes: Axes, track: pl.DataFrame) -> None:
         axes.set_axis_off()
         return
     days = track["date"].to_list()
-    ends = [i for i, day in enumerate(days) if i + 1 == len(days) or days[i + 1].month != day.month][-_MOST_MONTHS - 1 :]
+    ends = [i for i, day in enumerate(days) if i + 1 == len(days) or days[i + 1].month != day.month][
+        -_MOST_MONTHS - 1 :
+    ]
     starts = ends[:-1] if len(ends) > _MOST_MONTHS else [-1, *ends[:-1]]
     ends = ends[-len(starts) :]
     rows = np.arange(len(ends), dtype=float)
-    for name, label, color, shift in (("growth", "Portfolio", _ACCENT, -0.2), ("benchmark_growth", "Sector", _BENCHMARK, 0.2)):
+    for name, label, color, shift in (
+        ("growth", "Portfolio", _ACCENT, -0.2),
+        ("benchmark_growth", "Sector", _BENCHMARK, 0.2),
+    ):
         level = track[name].to_list()
-        change = [100 * (level[end] / (level[start] if start >= 0 else 1.0) - 1.0) for start, end in zip(starts, ends, strict=True)]
+        change = [
+            100 * (level[end] / (level[start] if start >= 0 else 1.0) - 1.0)
+            for start, end in zip(starts, ends, strict=True)
+        ]
         axes.bar(rows + shift, change, width=0.38, color=color, label=label)
     axes.axhline(0, color=_MUTED, linewidth=0.6)
     axes.set_xlim(-0.6, max(len(ends), 6) - 0.4)
@@ -243,7 +268,10 @@ def month_ticks(axes: Axes, span: tuple[int, int]) -> None:
     step = next(step for step in (1, 2, 3, 6, 12, 24, 60, 120) if (last - first) / step <= 9 or step == 120)
     months = [month for month in range(first, last + 1) if month % step == 0]
     starts = [int(np.datetime64(month, "M").astype("datetime64[D]").astype(int)) for month in months]
-    labels = [f"{np.datetime64(month, 'M').item():%b %Y}" if step < 12 else f"{np.datetime64(month, 'M').item():%Y}" for month in months]
+    labels = [
+        f"{np.datetime64(month, 'M').item():%b %Y}" if step < 12 else f"{np.datetime64(month, 'M').item():%Y}"
+        for month in months
+    ]
     kept = [(start, label) for start, label in zip(starts, labels, strict=True) if start >= span[0]]
     axes.set_xticks([start for start, _ in kept], [label for _, label in kept])
     axes.set_xlim(span[0], max(span[1], span[0] + 1))
@@ -251,7 +279,9 @@ def month_ticks(axes: Axes, span: tuple[int, int]) -> None:
 
 def _span(report: ReportData) -> tuple[int, int]:
     """First and last day of the time axis, in days since 1970."""
-    first = min([*report.track["date"].head(1).to_list(), *report.ic["date"].head(1).to_list(), report.as_of.replace(day=1)])
+    first = min(
+        [*report.track["date"].head(1).to_list(), *report.ic["date"].head(1).to_list(), report.as_of.replace(day=1)]
+    )
     return _day(first.replace(day=1)), _day(report.as_of)
 
 
@@ -268,7 +298,9 @@ def _mean(values: list[float]) -> float:
 
 
 def _inline(svg: str) -> str:
-    """The bare `<svg>` element with CSS variables for colours, the page's font, and coordinates to a hundredth of a point."""
+    """The bare `<svg>` element with CSS variables for colours, the page's font, and coordinates to a hundredth of a
+    point.
+    """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)

@@ -1,4 +1,6 @@
-"""What a report of one sector and month shows, cut from datasets at what was known at its as_of. Layout is elsewhere."""
+"""What a report of one sector and month shows, cut from datasets at what was known at its as_of. Layout is
+elsewhere.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -71,26 +73,28 @@ class ReportData:
         sector: slug.
         as_of: decision session.
         horizon: sessions that the predictions used for ranking look ahead.
-        picks: one row for each name held, best first: `rank, ticker, weight, score, score_source, volatility`, the candidate's
-            `composite_score, momentum_score, ma_slope_score, volatility_score`, and `prediction, prediction_std, prob_up`
-            (null without a model).
+        picks: one row for each name held, best first: `rank, ticker, weight, score, score_source, volatility`, the
+            candidate's `composite_score, momentum_score, ma_slope_score, volatility_score`, and `prediction,
+            prediction_std, prob_up` (null without a model).
         shorts: short candidates, lowest score first; they are not held.
-        track: backtest rows from the first execution in the window to as_of, with `growth` and `benchmark_growth` (value of 1
-            invested before the first row) and `drawdown`.
+        track: backtest rows from the first execution in the window to as_of, with `growth` and `benchmark_growth`
+            (value of 1 invested before the first row) and `drawdown`.
         month: backtest rows of as_of's month up to as_of.
         ic: daily rank information coefficients known at as_of: `date, names, rank_ic`.
         regime: row of regime_state at as_of, or None.
-        model: `model, model_version` of the predictions at as_of with the checkpoint's `as_of, rows, rank_ic` (null where not given),
-            or None.
+        model: `model, model_version` of the predictions at as_of with the checkpoint's `as_of, rows, rank_ic` (null
+            where not given), or None.
         quarantined: bars refused in the month up to as_of, by `reason`: `reason, bars`.
         absent: sessions of members without a bar in the month, by `reason`: `reason, sessions, names`.
-        coverage: one row for each session counted, by date: `date`, of the whole index `members`, `without_sector`, `with_bar`, and
-            `of_provider` (list of members with a bar, in the order of `providers`), of the sector `sector_members` and `sector_with_bar`.
+        coverage: one row for each session counted, by date: `date`, of the whole index `members`, `without_sector`,
+            `with_bar`, and `of_provider` (list of members with a bar, in the order of `providers`), of the sector
+            `sector_members` and `sector_with_bar`.
         providers: names of the providers of `coverage`.
         longs: number of long candidates.
         members: members of the sector at as_of, None without candidates.
         eligible: members that passed the filters, None without candidates.
-        evidence: what stands beside the Sharpe ratio of `track` (`backtest.trials.evidence`), and the bounds of `rank_ic` likewise.
+        evidence: what stands beside the Sharpe ratio of `track` (`backtest.trials.evidence`), and the bounds of
+            `rank_ic` likewise.
 
     """
 
@@ -127,7 +131,9 @@ class ReportData:
     @property
     def rank_ic_standard_error(self) -> float | None:
         """Standard error of `rank_ic`, which allows for the overlap of the labels (Newey-West)."""
-        return standard_error(self.ic["rank_ic"].to_numpy(), self.ic["date"].to_numpy().astype("datetime64[D]"), self.horizon)
+        return standard_error(
+            self.ic["rank_ic"].to_numpy(), self.ic["date"].to_numpy().astype("datetime64[D]"), self.horizon
+        )
 
     @property
     def score_source(self) -> str | None:
@@ -169,16 +175,28 @@ def gather(
         frames.weights.filter(at)
         .select("rank", "ticker", "weight", "score", "score_source", "volatility")
         .join(parts, on="ticker", how="left", validate="1:1")
-        .join(forecasts.select("ticker", "prediction", "prediction_std", "prob_up"), on="ticker", how="left", validate="1:1")
+        .join(
+            forecasts.select("ticker", "prediction", "prediction_std", "prob_up"),
+            on="ticker",
+            how="left",
+            validate="1:1",
+        )
         .sort("rank")
     )
     backtest = frames.backtest.filter(pl.col("date").is_between(first, as_of)).sort("date")
     regime = frames.regime_state.filter(at)
     refused = frames.quarantine.filter(in_month).group_by("reason").agg(bars=pl.len()).sort("reason")
-    absent = frames.absences.filter(at).group_by("reason").agg(pl.col("sessions").sum(), names=pl.col("ticker").n_unique()).sort("reason")
+    absent = (
+        frames.absences.filter(at)
+        .group_by("reason")
+        .agg(pl.col("sessions").sum(), names=pl.col("ticker").n_unique())
+        .sort("reason")
+    )
     coverage = frames.coverage.filter(at)
     track, ic = _track(backtest), known_rank_ic(predictions, frames.labels, as_of)
-    beside = evidence(track, trials, statistics) | intervals("rank_ic", ic["rank_ic"].to_numpy(), "mean", statistics, overlap=horizon)
+    beside = evidence(track, trials, statistics) | intervals(
+        "rank_ic", ic["rank_ic"].to_numpy(), "mean", statistics, overlap=horizon
+    )
     return ReportData(
         sector=sector,
         as_of=as_of,
@@ -204,8 +222,8 @@ def gather(
 def known_rank_ic(predictions: pl.DataFrame, labels: pl.DataFrame, as_of: date) -> pl.DataFrame:
     """Daily rank information coefficient of predictions of one horizon, from the labels known at as_of only.
 
-    A date counts once at least `MIN_LABELLED_SHARE` of its predictions has a known label: before that the few known ones are
-    delistings, which are no sample of the sector.
+    A date counts once at least `MIN_LABELLED_SHARE` of its predictions has a known label: before that the few known
+    ones are delistings, which are no sample of the sector.
 
     Args:
         predictions: rows of dataset predictions of one horizon.
@@ -217,16 +235,22 @@ def known_rank_ic(predictions: pl.DataFrame, labels: pl.DataFrame, as_of: date) 
 
     """
     known = labels.filter(pl.col("known_at") <= as_of).select("ticker", "date", "horizon", "forward_return")
-    joined = predictions.select("ticker", "date", "horizon", "prediction").join(known, on=["ticker", "date", "horizon"], how="left")
+    joined = predictions.select("ticker", "date", "horizon", "prediction").join(
+        known, on=["ticker", "date", "horizon"], how="left"
+    )
     share = pl.col("forward_return").is_not_null().sum().over("date") / pl.len().over("date")
-    return daily_ic(joined.filter(share >= MIN_LABELLED_SHARE).drop_nulls("forward_return")).select("date", "names", "rank_ic")
+    return daily_ic(joined.filter(share >= MIN_LABELLED_SHARE).drop_nulls("forward_return")).select(
+        "date", "names", "rank_ic"
+    )
 
 
 def _coverage(coverage: pl.DataFrame) -> pl.DataFrame:
     """The rows of one `as_of` side by side."""
     index = coverage.filter(pl.col("scope") == "index").sort("date", "provider")
     together, single = pl.col("provider") == "any", pl.col("provider") != "any"
-    own = coverage.filter((pl.col("scope") == "sector") & together).select("date", sector_members="members", sector_with_bar="with_bar")
+    own = coverage.filter((pl.col("scope") == "sector") & together).select(
+        "date", sector_members="members", sector_with_bar="with_bar"
+    )
     return (
         index.filter(together)
         .select("date", "members", "with_bar", without_sector=pl.col("members") - pl.col("with_sector"))
@@ -262,10 +286,14 @@ def _model(forecasts: pl.DataFrame, checkpoint: pl.DataFrame, as_of: date) -> di
     if forecasts.is_empty():
         return None
     used = forecasts.sort("ticker").select("model", "model_version", "horizon").head(1)
-    rows = checkpoint.filter(pl.col("as_of") < as_of).sort("as_of").unique(["model_version", "horizon"], keep="first", maintain_order=True)
-    return used.join(rows.select("model_version", "horizon", "as_of", "rows", "rank_ic"), on=["model_version", "horizon"], how="left").row(
-        0, named=True
+    rows = (
+        checkpoint.filter(pl.col("as_of") < as_of)
+        .sort("as_of")
+        .unique(["model_version", "horizon"], keep="first", maintain_order=True)
     )
+    return used.join(
+        rows.select("model_version", "horizon", "as_of", "rows", "rank_ic"), on=["model_version", "horizon"], how="left"
+    ).row(0, named=True)
 
 
 def _months_before(day: date, months: int) -> date:

@@ -1,4 +1,6 @@
-"""Picture of a run's candidates for the web UI: scores, coverage and turnover. Loaded by those who draw only, with matplotlib."""
+"""Picture of a run's candidates for the web UI: scores, coverage and turnover. Loaded by those who draw only, with
+matplotlib.
+"""
 
 from collections.abc import Mapping
 from datetime import date
@@ -11,7 +13,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from quant_assets.reporting.plots import PNG_ACCENT, PNG_BENCHMARK, PNG_INK, PNG_MUTED, RC, light, month_ticks, nothing, png
+from quant_assets.reporting.plots import (
+    PNG_ACCENT,
+    PNG_BENCHMARK,
+    PNG_INK,
+    PNG_MUTED,
+    RC,
+    light,
+    month_ticks,
+    nothing,
+    png,
+)
 from quant_assets.signals.selection import Selection
 
 _LONG, _SHORT = "#0f8a5f", "#c4432b"
@@ -19,16 +31,21 @@ _LONG, _SHORT = "#0f8a5f", "#c4432b"
 _SECTORS = (*mpl.colormaps["tab20"].colors[::2], "#101828")  # type: ignore[attr-defined]
 #: So many that the two sides keep their colours.
 _COLOURS = 128
-_PARTS = {"composite_score": "composite", "momentum_score": "momentum", "ma_slope_score": "slope", "volatility_score": "low volatility"}
+_PARTS = {
+    "composite_score": "composite",
+    "momentum_score": "momentum",
+    "ma_slope_score": "slope",
+    "volatility_score": "low volatility",
+}
 
 
 def selection_png(selections: Mapping[str, Selection], turnovers: Mapping[str, pl.DataFrame]) -> bytes:
     """A picture of 860 x 520 pixels.
 
-    Top left: composite score and its parts of the eligible names at the last decision, longs and shorts coloured, with quartiles. Top
-    right: the 10th, 50th and 90th percentile of the composite score by decision. Below: how many of the members were eligible and
-    had a GARCH volatility, and the turnover of longs and shorts. With several sectors, a line for each: of coverage the eligible,
-    of turnover both sides together.
+    Top left: composite score and its parts of the eligible names at the last decision, longs and shorts coloured, with
+    quartiles. Top right: the 10th, 50th and 90th percentile of the composite score by decision. Below: how many of the
+    members were eligible and had a GARCH volatility, and the turnover of longs and shorts. With several sectors, a line
+    for each: of coverage the eligible, of turnover both sides together.
 
     Args:
         selections: by sector.
@@ -47,7 +64,9 @@ def selection_png(selections: Mapping[str, Selection], turnovers: Mapping[str, p
         _by_decision(panels, selections, turnovers)
         if len(selections) > 1:
             handles, labels = panels[1].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="lower center", ncols=6, fontsize=7.5, labelcolor=PNG_MUTED, frameon=False)
+            figure.legend(
+                handles, labels, loc="lower center", ncols=6, fontsize=7.5, labelcolor=PNG_MUTED, frameon=False
+            )
         return png(figure, _COLOURS)
 
 
@@ -78,7 +97,9 @@ def _by_decision(axes: list[Axes], selections: Mapping[str, Selection], turnover
     light(turnover, "New among longs and shorts" if several else "New among the longs and among the shorts")
     days = pl.concat([each.coverage["as_of"] for each in selections.values()]).unique().sort().to_physical().to_list()
     style: dict[str, Any] = {"marker": "o", "markersize": 3.0 if len(days) <= 36 else 0.0, "linewidth": 1.0}
-    levels = pl.concat([each.scored for each in selections.values()]).sort("as_of").group_by("as_of", maintain_order=True)
+    levels = (
+        pl.concat([each.scored for each in selections.values()]).sort("as_of").group_by("as_of", maintain_order=True)
+    )
     scores = levels.agg("composite_score")
     cuts = np.array([np.percentile(values, (10, 50, 90)) for values in scores["composite_score"]]).reshape(-1, 3)
     times = scores["as_of"].to_physical().to_numpy()
@@ -95,7 +116,10 @@ def _by_decision(axes: list[Axes], selections: Mapping[str, Selection], turnover
             both=pl.mean_horizontal("long_turnover", "short_turnover"),
         )
         if several:
-            lines = [(coverage, shares, "eligible", sector, _SECTORS[place]), (turnover, moves, "both", sector, _SECTORS[place])]
+            lines = [
+                (coverage, shares, "eligible", sector, _SECTORS[place]),
+                (turnover, moves, "both", sector, _SECTORS[place]),
+            ]
         else:
             lines = [
                 (coverage, shares, "with_garch_volatility", "with a GARCH volatility", PNG_BENCHMARK),

@@ -1,4 +1,6 @@
-"""Pages of factor tear sheets: of one sector with the plots of each factor, and of the market sector by sector. Figures come ready."""
+"""Pages of factor tear sheets: of one sector with the plots of each factor, and of the market sector by sector. Figures
+come ready.
+"""
 
 import base64
 import hashlib
@@ -39,12 +41,18 @@ _DECIMALS, _YEAR_DECIMALS = 5, 3
 
 
 def render(
-    sheet: Summary, sector_name: str, horizon: int, entry_lag: int, meanings: Mapping[str, str] | None = None, market: str | None = None
+    sheet: Summary,
+    sector_name: str,
+    horizon: int,
+    entry_lag: int,
+    meanings: Mapping[str, str] | None = None,
+    market: str | None = None,
 ) -> bytes:
-    """A sector's page: one self-contained HTML file (UTF-8), the same bytes for the same figures, without anything from elsewhere.
+    """A sector's page: one self-contained HTML file (UTF-8), the same bytes for the same figures, without anything from
+    elsewhere.
 
-    The table, by |t| at `horizon`, is there without scripts; a script sorts it and draws the plots of the factor that is chosen. The
-    page's own policy allows this script alone.
+    The table, by |t| at `horizon`, is there without scripts; a script sorts it and draws the plots of the factor that
+    is chosen. The page's own policy allows this script alone.
 
     Args:
         sheet: figures.
@@ -57,7 +65,9 @@ def render(
     """
     years = sheet.by_year["year"].unique().sort().to_list()
     by_year: dict[tuple[str, str, int], list[float | None]] = {}
-    for kind, factor, at, year, ic in sheet.by_year.select(*_KEY, "year", pl.col("ic").round(_YEAR_DECIMALS)).iter_rows():
+    for kind, factor, at, year, ic in sheet.by_year.select(
+        *_KEY, "year", pl.col("ic").round(_YEAR_DECIMALS)
+    ).iter_rows():
         by_year.setdefault((kind, factor, at), [None] * len(years))[years.index(year)] = ic
     figures = sheet.rows.select(*_KEY, *_DRAWN).with_columns(pl.selectors.float().round(_DECIMALS))
     shown: list[dict[str, Any]] = []
@@ -91,7 +101,9 @@ def render(
     return page.encode()
 
 
-def render_market(as_of: date, rows: pl.DataFrame, sheets: pl.DataFrame, horizon: int, market: str | None = None) -> bytes:
+def render_market(
+    as_of: date, rows: pl.DataFrame, sheets: pl.DataFrame, horizon: int, market: str | None = None
+) -> bytes:
     """The market's page: the ICs of every factor at one horizon, over all sectors and in each.
 
     Args:
@@ -129,7 +141,11 @@ def render_market(as_of: date, rows: pl.DataFrame, sheets: pl.DataFrame, horizon
         tiles=[
             ("Factors", len(shown), f"in {len(sectors)} of {len(SECTOR_NAMES)} sectors"),
             ("Largest IC", number(best["ic"] if best else None, 3, sign=True), best["factor"] if best else ""),
-            ("Factor and sector beyond chance", significant, f"of {chance['tested']}; {chance['expected']} if all were worthless"),
+            (
+                "Factor and sector beyond chance",
+                significant,
+                f"of {chance['tested']}; {chance['expected']} if all were worthless",
+            ),
             ("Same sign in all sectors", agree, "factors"),
         ],
         factors=shown,
@@ -144,7 +160,9 @@ def strongest(rows: pl.DataFrame, horizon: int, most: int = 12) -> pl.DataFrame:
     """Rows of dataset factor_tear_sheet with the largest |ic_t| at a horizon, factors with the same figures once."""
     known = rows.filter(pl.col("horizon") == horizon, pl.col("ic_t").is_not_null())
     ordered = known.sort(pl.col("ic_t").abs().round(_DECIMALS), "kind", "factor", descending=[True, False, False])
-    return ordered.unique([pl.col(name).round(_DECIMALS) for name in ("ic", "ic_t")], keep="first", maintain_order=True).head(most)
+    return ordered.unique(
+        [pl.col(name).round(_DECIMALS) for name in ("ic", "ic_t")], keep="first", maintain_order=True
+    ).head(most)
 
 
 def _tiles(shown: Sequence[Mapping[str, Any]], longest: int, horizon: int) -> list[tuple[str, Any, str]]:
@@ -152,18 +170,26 @@ def _tiles(shown: Sequence[Mapping[str, Any]], longest: int, horizon: int) -> li
     beyond = sum(abs(each["ic_t"]) >= significant_t(horizon, each["months"]) for each in tested)
     chance = _chance(len(tested))
     most = max((each["months"] for each in tested), default=None)
-    needed = ("–", "too few months") if most is None else (number(significant_t(horizon, most), 1), f"with {most} months")
+    needed = (
+        ("–", "too few months") if most is None else (number(significant_t(horizon, most), 1), f"with {most} months")
+    )
     best = tested[0] if tested else None
     return [
         ("Factors", len(shown), f"over up to {longest} months, {horizon} sessions ahead"),
-        ("Largest |t|", number(best["ic_t"] if best else None, 1, sign=True), best["factor"] if best else "too few months"),
+        (
+            "Largest |t|",
+            number(best["ic_t"] if best else None, 1, sign=True),
+            best["factor"] if best else "too few months",
+        ),
         ("Beyond chance", beyond, f"of {chance['tested']} with a t; {chance['expected']} if all were worthless"),
         ("|t| beyond chance", *needed),
     ]
 
 
 def _chance(tested: int) -> dict[str, Any]:
-    """How many figures with a t there are, and in words how many of them would be beyond chance if all factors were worthless."""
+    """How many figures with a t there are, and in words how many of them would be beyond chance if all factors were
+    worthless.
+    """
     return {"tested": tested, "expected": f"about {round(BY_CHANCE * tested)}"}
 
 
@@ -182,7 +208,9 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _alike(rows: pl.DataFrame) -> list[tuple[tuple[str, str], list[tuple[Any, ...]], list[str]]]:
-    """Rows (`kind`, `factor`, figures) by factor without these two; those all of whose figures an earlier one has are its other names."""
+    """Rows (`kind`, `factor`, figures) by factor without these two; those all of whose figures an earlier one has are
+    its other names.
+    """
     groups: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
     for kind, factor, *figures in rows.iter_rows():
         groups.setdefault((kind, factor), []).append(tuple(figures))

@@ -25,10 +25,14 @@ def strongest_png(rows: pl.DataFrame, title: str) -> bytes:
         light(axes, f"{title}: rank IC at {rows['horizon'][0]} sessions, ± 2 standard errors")
         place, ic = np.arange(len(rows)), rows["ic"].to_numpy()
         axes.barh(place, ic, height=0.62, color=np.where(ic >= 0, PNG_ACCENT, _LOSS), alpha=0.85)
-        axes.errorbar(ic, place, xerr=2 * rows["ic_standard_error"].to_numpy(), fmt="none", ecolor=PNG_INK, elinewidth=0.9)
+        axes.errorbar(
+            ic, place, xerr=2 * rows["ic_standard_error"].to_numpy(), fmt="none", ecolor=PNG_INK, elinewidth=0.9
+        )
         axes.axvline(0, color=PNG_INK, linewidth=0.7)
         axes.set_yticks(place, rows["factor"].to_list(), color=PNG_INK)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.2f}".replace("-", "−") if abs(value) > 1e-9 else "0"))
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:+.2f}".replace("-", "−") if abs(value) > 1e-9 else "0")
+        )
         return png(figure)

@@ -1,4 +1,6 @@
-"""Risk-on or risk-off of a sector, from thresholds on realised volatility and drawdown. Filtered regime models come beside it."""
+"""Risk-on or risk-off of a sector, from thresholds on realised volatility and drawdown. Filtered regime models come
+beside it.
+"""
 
 import math
 from collections.abc import Iterable
@@ -61,9 +63,9 @@ def regime_state(
     """The sector's regime at each as_of.
 
     Volatility is that of the last `volatility_sessions` equal-weight returns; drawdown is measured inside the last
-    `drawdown_sessions` sessions, on an index that starts with the window, so that both depend on their windows alone. The regime is
-    `risk_off` where either is above its threshold, and also where history is too short to tell (fewer returns than
-    `volatility_sessions`): no evidence of calm is not calm. `reason` says which. A drawdown window that is
+    `drawdown_sessions` sessions, on an index that starts with the window, so that both depend on their windows alone.
+    The regime is `risk_off` where either is above its threshold, and also where history is too short to tell (fewer
+    returns than `volatility_sessions`): no evidence of calm is not calm. `reason` says which. A drawdown window that is
     not full (young history) is used as far as it goes.
 
     Args:
@@ -97,7 +99,9 @@ def regime_state(
         drawdown = None if volatility is None else window_drawdown(window)
         known = int(np.isfinite(recent).sum())
         regime, reason = _judge(volatility, drawdown, known, settings)
-        rows.append({"as_of": as_of, "regime": regime, "volatility": volatility, "drawdown": drawdown, "reason": reason})
+        rows.append(
+            {"as_of": as_of, "regime": regime, "volatility": volatility, "drawdown": drawdown, "reason": reason}
+        )
     return pl.DataFrame(rows, schema=DATASETS["regime_state"].schema)
 
 

@@ -1,4 +1,6 @@
-"""Executing a plan: one process for each sector, runs recorded in the profile's Dagster instance, progress on the way."""
+"""Executing a plan: one process for each sector, runs recorded in the profile's Dagster instance, progress on the
+way.
+"""
 
 import atexit
 import logging
@@ -44,7 +46,8 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
         progress: called in this process for each dataset written.
 
     Raises:
-        RunFailedError: a run failed. It ends its chain; the other chains are finished first, and what was written stays.
+        RunFailedError: a run failed. It ends its chain; the other chains are finished first, and what was written
+            stays.
 
     """
     chains = [list(chain) for chain in plan if chain]
@@ -52,13 +55,19 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
         return
     initialise_instance()
     beside = workers > 1 and len(chains) > 1
-    failed = _execute_beside(chains, profile, workers, progress) if beside else [_outcome(each, profile, progress) for each in chains]
+    failed = (
+        _execute_beside(chains, profile, workers, progress)
+        if beside
+        else [_outcome(each, profile, progress) for each in chains]
+    )
     reasons = [reason for reason in failed if reason]
     if reasons:
         raise RunFailedError("\n".join(reasons))
 
 
-def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> list[str | None]:
+def _execute_beside(
+    chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress
+) -> list[str | None]:
     context = multiprocessing.get_context("spawn")
     workers = min(workers, len(chains))
     manager = SyncManager(ctx=context)
@@ -84,9 +93,11 @@ def _execute_beside(chains: Sequence[Sequence[Phase]], profile: str, workers: in
 
 @contextmanager
 def shared_cores(workers: int) -> Iterator[None]:
-    """Let the threads of workers that start meanwhile together be as many as there are cores; what the user has set is kept.
+    """Let the threads of workers that start meanwhile together be as many as there are cores; what the user has set is
+    kept.
 
-    Only meanwhile: numba refuses to compile anything in a process whose number of threads is another one than when it began.
+    Only meanwhile: numba refuses to compile anything in a process whose number of threads is another one than when it
+    began.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ours = [name for name in ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS") if name not in os.environ]
@@ -106,7 +117,8 @@ def worker_pool(workers: int, context: SpawnContext) -> ProcessPoolExecutor:
 def _end_with(parent: int) -> None:
     """End this worker soon after its parent: one that was killed must not leave workers that go on writing.
 
-    It ends without looking for cycles among Dagster's objects, which takes the interpreter five seconds after a run of minutes.
+    It ends without looking for cycles among Dagster's objects, which takes the interpreter five seconds after a run of
+    minutes.
     """
     atexit.register(os._exit, 0)
 
@@ -127,7 +139,9 @@ def _drain(written: "Queue[tuple[str, int]]", progress: Progress) -> None:
         progress(dataset, partitions)
 
 
-def _outcome_in_worker(chain: Sequence[Phase], profile: str, written: "Queue[tuple[str, int]]", interrupted: Any) -> str | None:
+def _outcome_in_worker(
+    chain: Sequence[Phase], profile: str, written: "Queue[tuple[str, int]]", interrupted: Any
+) -> str | None:
     if interrupted.is_set():
         return "interrupted"
     return _outcome(chain, profile, lambda dataset, partitions: written.put((dataset, partitions)))
@@ -163,14 +177,18 @@ def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | 
         _MADE[:] = [_Assets.of(settings)]
     _MADE[0].progress = progress
     with dg.DagsterInstance.get() as instance:
-        # Connections are kept, where the records are in PostgreSQL: one for each of a run's 200 queries takes longer than they do.
+        # Connections are kept, where the records are in PostgreSQL: one for each of a run's 200 queries takes longer
+        # than they do.
         instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
-        # At one time for all of it: Dagster then makes the list of all partition keys once, and not for each event that needs it.
+        # At one time for all of it: Dagster then makes the list of all partition keys once, and not for each event that
+        # needs it.
         with dg.partition_loading_context(effective_dt=datetime.now(UTC)):
             return execute_chain(chain, _MADE[0].job, instance)
 
 
-def execute_chain(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance, *, checks: bool = True) -> str | None:
+def execute_chain(
+    chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance, *, checks: bool = True
+) -> str | None:
     """Execute a chain in this process up to its first failing run; the reason of that, or None.
 
     Args:
@@ -181,7 +199,10 @@ def execute_chain(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.Da
 
     """
     for number, phase in enumerate(chain):
-        run = job.get_subset(asset_selection={dg.AssetKey(name) for name in phase.assets}, asset_check_selection=None if checks else set())
+        run = job.get_subset(
+            asset_selection={dg.AssetKey(name) for name in phase.assets},
+            asset_check_selection=None if checks else set(),
+        )
         result = run.execute_in_process(
             instance=instance,
             tags=phase.range_tags,
@@ -196,7 +217,8 @@ def execute_chain(chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.Da
             return reason
         # One sector's failure is not another's: each goes on alone from here.
         reasons = [
-            execute_chain(rest, job, instance, checks=checks) for rest in zip(*(each.alone() for each in chain[number:]), strict=True)
+            execute_chain(rest, job, instance, checks=checks)
+            for rest in zip(*(each.alone() for each in chain[number:]), strict=True)
         ]
         return "\n".join(each for each in reasons if each) or None
     return None
@@ -224,6 +246,8 @@ def _reason(job: dg.JobDefinition, result: dg.ExecuteInProcessResult, phase: Pha
                 raise KeyboardInterrupt
             theirs = [message for message in messages if not message.startswith("dagster.")] or messages
             keys = job.asset_layer.get_selected_entity_keys_for_node(event.node_handle)
-            assets = ", ".join(sorted(each.path[-1] for each in keys if isinstance(each, dg.AssetKey))) or event.step_key
+            assets = (
+                ", ".join(sorted(each.path[-1] for each in keys if isinstance(each, dg.AssetKey))) or event.step_key
+            )
             return f"{assets} ({where}): {ours[0] if ours else f'{theirs[0]} ({unexpected})'}"
     return f"{', '.join(phase.assets)} ({where}): {unexpected}"

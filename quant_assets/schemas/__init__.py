@@ -1,8 +1,8 @@
 """Datasets: columns, dtypes, units, meaning, key, and which column says when a row became known.
 
-`DATASETS` are those that are the same for every profile. `quant_assets.catalogue` adds `indicators` and `features`, whose columns are
-declared where they are computed, and is what the IO manager, the asset checks, the web UI and the README's table are derived from.
-Computation does not live here.
+`DATASETS` are those that are the same for every profile. `quant_assets.catalogue` adds `indicators` and `features`,
+whose columns are declared where they are computed, and is what the IO manager, the asset checks, the web UI and the
+README's table are derived from. Computation does not live here.
 """
 
 from quant_assets.schemas.audit import ON_DEMAND
@@ -25,4 +25,6 @@ __all__ = [
     "ohlcv_quantity",
 ]
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (*MARKET, *SIGNALS, *LEARNING, *PORTFOLIO, *OPERATIONS, *RESEARCH)}
+DATASETS: dict[str, Dataset] = {
+    dataset.name: dataset for dataset in (*MARKET, *SIGNALS, *LEARNING, *PORTFOLIO, *OPERATIONS, *RESEARCH)
+}

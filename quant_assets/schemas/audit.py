@@ -1,4 +1,6 @@
-"""Datasets about the graph itself, made only when somebody asks for them: no run, job or audit has them among its assets."""
+"""Datasets about the graph itself, made only when somebody asks for them: no run, job or audit has them among its
+assets.
+"""
 
 import polars as pl
 
@@ -22,8 +24,12 @@ ON_DEMAND = (
             "number": Column(pl.Int32, "place in the audit", ge=1),
             "asset": _text("dataset whose rows were compared"),
             "test": _text("kind of test"),
-            "cut": Column(pl.Date, "last day that the compared rows may know; null where the test has none", nullable=True),
-            "column": _text("column that differs; null where none does, or where rows are there only once", nullable=True),
+            "cut": Column(
+                pl.Date, "last day that the compared rows may know; null where the test has none", nullable=True
+            ),
+            "column": _text(
+                "column that differs; null where none does, or where rows are there only once", nullable=True
+            ),
             "compared": Column(pl.Int64, "rows compared", "rows", ge=0),
             "differing": Column(pl.Int64, "rows that differ", "rows", ge=0),
             "failed": Column(pl.Boolean, "whether rows differ that must not"),
@@ -32,7 +38,9 @@ ON_DEMAND = (
             "row_key": _text("key of that row"),
             "expected": _text("its value with the input as it is"),
             "found": _text("its value with the altered input"),
-            "deviation": Column(pl.Float64, "largest relative difference of a number in the column", "1", nullable=True, ge=0),
+            "deviation": Column(
+                pl.Float64, "largest relative difference of a number in the column", "1", nullable=True, ge=0
+            ),
             "cause": _text("what is likely"),
             "inherited_from": _text("asset upstream that differs in the same test", nullable=True),
             "declared": _text("why a difference is no failure, as the schema declares it"),

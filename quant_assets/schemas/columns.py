@@ -24,7 +24,10 @@ def day(meaning: str = "session of the row") -> Column:
 
 def as_of() -> Column:
     """Session of a decision."""
-    return Column(pl.Date, "last session of the month (in the running month the latest closed one); the decision uses nothing later")
+    return Column(
+        pl.Date,
+        "last session of the month (in the running month the latest closed one); the decision uses nothing later",
+    )
 
 
 def price(meaning: str) -> Column:
@@ -32,7 +35,9 @@ def price(meaning: str) -> Column:
     return Column(pl.Float64, meaning, "USD", gt=0)
 
 
-def ratio(meaning: str, *, nullable: bool = True, ge: float | None = None, le: float | None = None, gt: float | None = None) -> Column:
+def ratio(
+    meaning: str, *, nullable: bool = True, ge: float | None = None, le: float | None = None, gt: float | None = None
+) -> Column:
     """A pure number."""
     return Column(pl.Float64, meaning, "1", nullable=nullable, ge=ge, le=le, gt=gt)
 

@@ -1,4 +1,6 @@
-"""What a dataset and a column are, and how a frame is held against them. The datasets themselves are in the other files."""
+"""What a dataset and a column are, and how a frame is held against them. The datasets themselves are in the other
+files.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +27,10 @@ class Column:
         nullable: whether null (missing, not yet known, not enough history) is legal.
         ge, gt, le: inclusive lower, exclusive lower and inclusive upper bound.
         isin: the only legal values.
-        across: whose other tickers a value depends on by its meaning; empty where a ticker's value follows from itself alone. Without
-            other tickers the value changes, and `quant audit` lets it.
-        anchored: why a value goes on depending on the first bar, however long ago; empty where it settles with the declared lookback.
+        across: whose other tickers a value depends on by its meaning; empty where a ticker's value follows from itself
+            alone. Without other tickers the value changes, and `quant audit` lets it.
+        anchored: why a value goes on depending on the first bar, however long ago; empty where it settles with the
+            declared lookback.
 
     """
 
@@ -55,7 +58,8 @@ class Dataset:
         known_at: the date column that says when the row became known.
         columns: in file order, without `sector` and `month`, which are in the path.
         grain: "sector" for sector x month, "month" for month only.
-        across: as of a column, for all of them and for which rows there are: what is chosen, counted or summed over tickers.
+        across: as of a column, for all of them and for which rows there are: what is chosen, counted or summed over
+            tickers.
         anchored: as of a column, for all of them and for which rows there are.
 
     """
@@ -78,7 +82,9 @@ class Dataset:
     @cached_property
     def loaded_schema(self) -> pl.Schema:
         """Schema of a loaded frame: `sector` (at sector grain) and `month`, then the file's columns."""
-        head: dict[str, Any] = {"sector": pl.String, "month": pl.String} if self.grain == "sector" else {"month": pl.String}
+        head: dict[str, Any] = (
+            {"sector": pl.String, "month": pl.String} if self.grain == "sector" else {"month": pl.String}
+        )
         return pl.Schema(head | dict(self.schema))
 
     def empty(self) -> pl.DataFrame:
@@ -107,11 +113,15 @@ class Dataset:
             name, found = next(iter(wrong.items()))
             raise DatasetError(f"dataset '{self.name}': column '{name}' is {found}, the schema says {expected[name]}")
         frame, order = frame.select(list(expected)), [*head, *self.key]
-        return frame if rises(frame, order) else frame.sort(order)  # a second of CPU time for a million rows is saved where it can be
+        return (
+            frame if rises(frame, order) else frame.sort(order)
+        )  # a second of CPU time for a million rows is saved where it can be
 
 
 def rises(frame: pl.DataFrame, by: Sequence[str]) -> bool:
-    """Whether each row's key, compared column by column, is greater than that of the row before; then no key repeats either."""
+    """Whether each row's key, compared column by column, is greater than that of the row before; then no key repeats
+    either.
+    """
     greater = pl.lit(False)
     for name in reversed(by):
         value, before = pl.col(name), pl.col(name).shift()

@@ -16,10 +16,14 @@ LEARNING = (
             "as_of": as_of(),
             "horizon": HORIZON,
             "status": Column(pl.String, "whether a model was trained", isin=("trained", "too_little_history")),
-            "model_version": Column(pl.String, "first 12 characters of the model's SHA-256; null without a model", nullable=True),
+            "model_version": Column(
+                pl.String, "first 12 characters of the model's SHA-256; null without a model", nullable=True
+            ),
             "model_file": Column(pl.String, "LightGBM text model, relative to the profile's storage", nullable=True),
             "model_sha256": Column(pl.String, "SHA-256 of the model file", nullable=True),
-            "manifest_file": Column(pl.String, "JSON manifest: features, settings, data span, folds, importances", nullable=True),
+            "manifest_file": Column(
+                pl.String, "JSON manifest: features, settings, data span, folds, importances", nullable=True
+            ),
             "manifest_sha256": Column(pl.String, "SHA-256 of the manifest", nullable=True),
             "rows": Column(pl.Int64, "training rows known at as_of", "rows", ge=0),
             "first_date": Column(pl.Date, "first session among the training rows", nullable=True),
@@ -45,9 +49,14 @@ LEARNING = (
             "date": day(),
             "horizon": HORIZON,
             "prediction": ratio("forecast forward return", nullable=False),
-            "prediction_std": ratio("standard deviation of the out-of-fold residuals of similar predictions", nullable=False, gt=0),
+            "prediction_std": ratio(
+                "standard deviation of the out-of-fold residuals of similar predictions", nullable=False, gt=0
+            ),
             "prob_up": ratio(
-                "probability of a positive forward return under a normal forecast distribution", nullable=False, ge=0.01, le=0.99
+                "probability of a positive forward return under a normal forecast distribution",
+                nullable=False,
+                ge=0.01,
+                le=0.99,
             ),
             "confidence": ratio("distance of prob_up from a coin flip: |2 prob_up - 1|", nullable=False, ge=0, le=1),
             "model": Column(pl.String, "kind of model"),

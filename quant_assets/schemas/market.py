@@ -74,7 +74,9 @@ MARKET = (
         {
             "ticker": ticker(),
             "date": day(),
-            "sector_assumed": Column(pl.Boolean, "true before the ticker's first sector snapshot, which is then assumed"),
+            "sector_assumed": Column(
+                pl.Boolean, "true before the ticker's first sector snapshot, which is then assumed"
+            ),
         },
     ),
     Dataset(
@@ -99,12 +101,22 @@ MARKET = (
                 nullable=True,
                 gt=0,
             ),
-            "adjustment": Column(pl.String, "what the provider already adjusted for", isin=("as_traded", "total_return")),
+            "adjustment": Column(
+                pl.String, "what the provider already adjusted for", isin=("as_traded", "total_return")
+            ),
             "provider": Column(pl.String, "which provider the bar comes from"),
-            "price_factor": Column(pl.Float64, "times a price: the forward-anchored adjusted price", "1", gt=0, anchored=FIRST_BAR),
-            "volume_factor": Column(pl.Float64, "times the volume: the volume in shares of the first bar", "1", gt=0, anchored=FIRST_BAR),
+            "price_factor": Column(
+                pl.Float64, "times a price: the forward-anchored adjusted price", "1", gt=0, anchored=FIRST_BAR
+            ),
+            "volume_factor": Column(
+                pl.Float64, "times the volume: the volume in shares of the first bar", "1", gt=0, anchored=FIRST_BAR
+            ),
             "split_factor": Column(
-                pl.Float64, "shares now for one share at the first bar, by the splits known", "1", gt=0, anchored=FIRST_BAR
+                pl.Float64,
+                "shares now for one share at the first bar, by the splits known",
+                "1",
+                gt=0,
+                anchored=FIRST_BAR,
             ),
             "traded_factor": Column(
                 pl.Float64,
@@ -135,7 +147,9 @@ MARKET = (
             "ticker": ticker(),
             "date": day(),
             "provider": Column(pl.String, "which provider the bar comes from"),
-            "row": Column(pl.Int32, "number of the row among the provider's rows of this ticker and date, from 0", ge=0),
+            "row": Column(
+                pl.Int32, "number of the row among the provider's rows of this ticker and date, from 0", ge=0
+            ),
             "reason": Column(
                 pl.String,
                 "the rule that the bar breaks",
@@ -173,14 +187,21 @@ MARKET = (
             "action": Column(pl.String, "what was done about it", isin=("kept", "repaired", "listed")),
             "split_reported": Column(pl.Float64, "new shares for one old, as given", "1", nullable=True),
             "dividend_reported": Column(pl.Float64, "as given", "USD per share", nullable=True),
-            "split_used": Column(pl.Float64, "the split instead; null where none was given and none is used", "1", nullable=True),
+            "split_used": Column(
+                pl.Float64, "the split instead; null where none was given and none is used", "1", nullable=True
+            ),
             "dividend_used": Column(
-                pl.Float64, "the dividend instead, the value of shares of a spin-off included", "USD per share", nullable=True
+                pl.Float64,
+                "the dividend instead, the value of shares of a spin-off included",
+                "USD per share",
+                nullable=True,
             ),
             "price_return": ratio("close over the provider's close before, less 1", nullable=False),
             "reported_return": ratio("total return since then with the events as given", nullable=False),
             "used_return": ratio("total return since then with the events used", nullable=False),
-            "other_provider": Column(pl.String, "the best other provider with bars on the same two sessions", nullable=True),
+            "other_provider": Column(
+                pl.String, "the best other provider with bars on the same two sessions", nullable=True
+            ),
             "other_return": ratio("its total return, as given"),
             "panel_from": PANEL["panel_from"],
         },
@@ -232,7 +253,9 @@ MARKET = (
                 ge=-1,
             ),
             "successor": Column(
-                pl.String, "the new symbol of a company that was renamed: its prices continue; null without one", nullable=True
+                pl.String,
+                "the new symbol of a company that was renamed: its prices continue; null without one",
+                nullable=True,
             ),
         },
     ),
@@ -267,7 +290,9 @@ MARKET = (
         {
             "as_of": as_of(),
             "scope": Column(
-                pl.String, "members of the whole index, those without a sector too, or of this sector", isin=("index", "sector")
+                pl.String,
+                "members of the whole index, those without a sector too, or of this sector",
+                isin=("index", "sector"),
             ),
             "date": day("session on which members and bars are counted"),
             "provider": Column(
@@ -275,7 +300,9 @@ MARKET = (
                 "provider of the bars, which are looked for under every symbol of the member's company; `any` for all of them together",
             ),
             "members": Column(pl.Int32, "index members", "names", ge=0),
-            "with_sector": Column(pl.Int32, "of those, with a sector: the others are in no sector's universe", "names", ge=0),
+            "with_sector": Column(
+                pl.Int32, "of those, with a sector: the others are in no sector's universe", "names", ge=0
+            ),
             "with_bar": Column(pl.Int32, "members with a bar of the provider", "names", ge=0),
         },
         across="market",
@@ -307,7 +334,10 @@ MARKET = (
         "panel_from",
         "panel_from",
         {
-            **{name: replace(column, anchored=FIRST_BAR) if column.dtype == pl.Float64 else column for name, column in BAR.items()},
+            **{
+                name: replace(column, anchored=FIRST_BAR) if column.dtype == pl.Float64 else column
+                for name, column in BAR.items()
+            },
             "close_unadjusted": Column(
                 pl.Float64,
                 "close as traded; null where only adjusted prices are known (before the first as-traded bar)",
@@ -323,7 +353,11 @@ MARKET = (
                 ge=0,
             ),
             "split_factor": Column(
-                pl.Float64, "shares now for one share at the first bar, by the splits known", "1", gt=0, anchored=FIRST_BAR
+                pl.Float64,
+                "shares now for one share at the first bar, by the splits known",
+                "1",
+                gt=0,
+                anchored=FIRST_BAR,
             ),
             **PANEL,
         },
@@ -339,7 +373,9 @@ MARKET = (
             "period_end": day("last day of the fiscal period"),
             "frequency": Column(pl.String, "length of the period the flows cover", isin=("quarterly", "annual")),
             "published": Column(
-                pl.Date, "day of publication; null where the provider has none and the default lag was used", nullable=True
+                pl.Date,
+                "day of publication; null where the provider has none and the default lag was used",
+                nullable=True,
             ),
             "known_at": day("first session at whose close the statement may be used"),
             "provider": Column(pl.String, "which provider the statement comes from"),
@@ -376,7 +412,9 @@ MARKET = (
         {
             "series_id": Column(pl.String, "FRED series"),
             "period": day("start of the period observed"),
-            "known_at": day("first session at whose close the value may be used: the release, else period plus the series' documented lag"),
+            "known_at": day(
+                "first session at whose close the value may be used: the release, else period plus the series' documented lag"
+            ),
             "value": Column(pl.Float64, "observation in the series' own unit"),
         },
         grain="month",

@@ -17,7 +17,11 @@ PORTFOLIO = (
             "as_of": as_of(),
             "regime": Column(pl.String, "state", isin=("risk_on", "risk_off")),
             "volatility": ratio("annualised volatility of the sector's equal-weight return", ge=0),
-            "drawdown": ratio("sector's equal-weight index against its highest close of the window, as a positive fraction", ge=0, le=1),
+            "drawdown": ratio(
+                "sector's equal-weight index against its highest close of the window, as a positive fraction",
+                ge=0,
+                le=1,
+            ),
             "reason": Column(pl.String, "which thresholds were crossed, or that history is too short"),
         },
         across="sector",

@@ -31,7 +31,9 @@ def _counts() -> dict[str, Column]:
         "quantile_sessions": _count("sessions with returns by quantile"),
         "turnover_sessions": _count("sessions with a turnover"),
         "rank_sessions": _count("sessions with a rank autocorrelation"),
-        "names": Column(pl.Float64, "mean number of names with a value and a forward return", "tickers", nullable=True, ge=2),
+        "names": Column(
+            pl.Float64, "mean number of names with a value and a forward return", "tickers", nullable=True, ge=2
+        ),
     }
 
 
@@ -44,8 +46,12 @@ def _returns_and_turnover() -> dict[str, Column]:
         for number in range(1, QUANTILES + 1)
     }
     return quantiles | {
-        "top_turnover": ratio("share of the highest quantile's names `horizon` sessions later that are not in it now", ge=0, le=1),
-        "bottom_turnover": ratio("share of the lowest quantile's names `horizon` sessions later that are not in it now", ge=0, le=1),
+        "top_turnover": ratio(
+            "share of the highest quantile's names `horizon` sessions later that are not in it now", ge=0, le=1
+        ),
+        "bottom_turnover": ratio(
+            "share of the lowest quantile's names `horizon` sessions later that are not in it now", ge=0, le=1
+        ),
         "rank_autocorrelation": ratio("correlation of the names' ranks now and `horizon` sessions later", ge=-1, le=1),
     }
 
@@ -61,7 +67,11 @@ RESEARCH = (
             "as_of": as_of(),
             **_factor(),
             **_counts(),
-            "ic": ratio("mean over the sessions of Spearman's correlation across names of factor and forward return", ge=-1, le=1),
+            "ic": ratio(
+                "mean over the sessions of Spearman's correlation across names of factor and forward return",
+                ge=-1,
+                le=1,
+            ),
             "ic_std": ratio("standard deviation of the sessions' correlations (divided by their number)", ge=0),
             **_returns_and_turnover(),
         },
@@ -79,9 +89,15 @@ RESEARCH = (
             **_factor(),
             "months": _count("months with an information coefficient", "months"),
             **_counts(),
-            "ic": ratio("mean over the sessions of Spearman's correlation across names of factor and forward return", ge=-1, le=1),
+            "ic": ratio(
+                "mean over the sessions of Spearman's correlation across names of factor and forward return",
+                ge=-1,
+                le=1,
+            ),
             "ic_std": ratio("standard deviation of the sessions' correlations (sample)", ge=0),
-            "ic_standard_error": ratio("Newey-West standard error of `ic` over months; null with too few months for the horizon", gt=0),
+            "ic_standard_error": ratio(
+                "Newey-West standard error of `ic` over months; null with too few months for the horizon", gt=0
+            ),
             "ic_t": ratio("`ic` over its standard error"),
             **_returns_and_turnover(),
             "page_file": Column(pl.String, "HTML page, relative to the profile's storage"),
@@ -99,11 +115,18 @@ RESEARCH = (
             "as_of": as_of(),
             **_factor(),
             "sectors": _count("sectors with an information coefficient", "sectors"),
-            "ic": ratio("mean of the sectors' information coefficients, weighted by names times sessions", nullable=False, ge=-1, le=1),
+            "ic": ratio(
+                "mean of the sectors' information coefficients, weighted by names times sessions",
+                nullable=False,
+                ge=-1,
+                le=1,
+            ),
             "lowest_ic": ratio("lowest of the sectors' information coefficients", nullable=False, ge=-1, le=1),
             "highest_ic": ratio("highest of the sectors' information coefficients", nullable=False, ge=-1, le=1),
             "positive_sectors": _count("sectors whose information coefficient is above 0", "sectors"),
-            "significant_sectors": _count("sectors whose |ic_t|, of either sign, has a probability of 5 % by chance", "sectors"),
+            "significant_sectors": _count(
+                "sectors whose |ic_t|, of either sign, has a probability of 5 % by chance", "sectors"
+            ),
             "spread": ratio("mean over sectors of quantile 5 less quantile 1, weighted in the same way"),
             "page_file": Column(pl.String, "HTML page, relative to the profile's storage"),
         },

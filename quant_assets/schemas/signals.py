@@ -1,4 +1,6 @@
-"""Datasets of the signals group: candidates and labels. Indicators and features are declared where they are computed."""
+"""Datasets of the signals group: candidates and labels. Indicators and features are declared where they are
+computed.
+"""
 
 import polars as pl
 
@@ -19,7 +21,9 @@ SIGNALS = (
             "selection_rank": Column(pl.Int32, "1 is the highest score among longs, the lowest among shorts", ge=1),
             "composite_score": Column(pl.Float64, "weighted sum of the three parts", "standard deviations"),
             "momentum_score": Column(pl.Float64, "momentum, standardised across the sector", "standard deviations"),
-            "ma_slope_score": Column(pl.Float64, "moving-average slope, standardised across the sector", "standard deviations"),
+            "ma_slope_score": Column(
+                pl.Float64, "moving-average slope, standardised across the sector", "standard deviations"
+            ),
             "volatility_score": Column(
                 pl.Float64, "preference for low GARCH volatility, standardised; 0 where missing", "standard deviations"
             ),
@@ -42,7 +46,9 @@ SIGNALS = (
             "entry_date": day("session at whose close the position is entered"),
             "exit_date": day("session of the last price used"),
             "known_at": day("session at which the last price needed had closed, or the delisting was known"),
-            "delisted": Column(pl.Boolean, "true where a delisting within the horizon ended the label at the last price"),
+            "delisted": Column(
+                pl.Boolean, "true where a delisting within the horizon ended the label at the last price"
+            ),
         },
     ),
 )

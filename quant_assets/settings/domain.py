@@ -16,7 +16,9 @@ class SectorWindows(Model):
 
 
 class GarchSettings(Model):
-    """GARCH(1,1) with constant mean, refitted at each month's end; with `leverage` GJR-GARCH(1,1), in which losses weigh by gamma more."""
+    """GARCH(1,1) with constant mean, refitted at each month's end; with `leverage` GJR-GARCH(1,1), in which losses
+    weigh by gamma more.
+    """
 
     window: int = Field(default=750, ge=100)
     min_observations: int = Field(default=500, ge=50)
@@ -44,8 +46,8 @@ class IndicatorSettings(Model):
 class CandidateSettings(Model):
     """Composite score and selection. The three weights are relative to standardised parts.
 
-    A name whose median dollar volume is unknown passes `min_dollar_volume`, and one without a GARCH volatility passes its band:
-    unknown is not illiquid.
+    A name whose median dollar volume is unknown passes `min_dollar_volume`, and one without a GARCH volatility passes
+    its band: unknown is not illiquid.
     """
 
     momentum_weight: float = Field(default=0.5, ge=0)
@@ -65,8 +67,8 @@ class FundamentalSettings(Model):
 
     min_lag_days: int = Field(default=1, ge=0)
     default_publication_lag_days: int = Field(default=90, ge=1)
-    #: Use figures that the provider restated only from the restatement on. Strictly point in time, and a year late where a provider
-    #: counts the comparative figures of the next report as a restatement.
+    #: Use figures that the provider restated only from the restatement on. Strictly point in time, and a year late
+    #: where a provider counts the comparative figures of the next report as a restatement.
     from_restatement: bool = False
     lookback_months: int = Field(default=27, ge=15)
 
@@ -74,7 +76,8 @@ class FundamentalSettings(Model):
 class FeatureSettings(Model):
     """Which features models see: ready-made sets, then modules of your own, each with a list `FEATURES`.
 
-    A module is a file of the settings' folder (`my_features` is `conf/my_features.py`), or else importable from PYTHONPATH.
+    A module is a file of the settings' folder (`my_features` is `conf/my_features.py`), or else importable from
+    PYTHONPATH.
     """
 
     sets: tuple[str, ...] = ("core", "cross_section")
@@ -91,19 +94,23 @@ class LabelSettings(Model):
     @classmethod
     def _after_the_decision(cls, value: int) -> int:
         if value < 1:
-            raise ValueError(f"{value} would trade at the very close that decides, or before it, which is look-ahead; use 1 or more")
+            raise ValueError(
+                f"{value} would trade at the very close that decides, or before it, which is look-ahead; use 1 or more"
+            )
         return value
 
 
 class DelistingSettings(Model):
     """What a delisting did to its holders, beyond the last price, as far as it can be told when it becomes known.
 
-    A provider may say why a ticker stopped trading. Where none does, a price that had collapsed stands for a failure: a last close below
-    `collapse_price` USD as traded (the exchanges' minimum bid), or a fall of `collapse_fall` or more from the highest close of the last
-    `collapse_sessions` sessions. Everything else is unknown, and holders are assumed to have got the last price.
+    A provider may say why a ticker stopped trading. Where none does, a price that had collapsed stands for a failure: a
+    last close below `collapse_price` USD as traded (the exchanges' minimum bid), or a fall of `collapse_fall` or more
+    from the highest close of the last `collapse_sessions` sessions. Everything else is unknown, and holders are assumed
+    to have got the last price.
 
-    `failure_return` is Shumway's mean return of performance-related delistings from NYSE and AMEX (1997, "The delisting bias in CRSP
-    data", Journal of Finance 52(1)); for Nasdaq, Shumway and Warther (1999, Journal of Finance 54(6)) find -0.55.
+    `failure_return` is Shumway's mean return of performance-related delistings from NYSE and AMEX (1997, "The delisting
+    bias in CRSP data", Journal of Finance 52(1)); for Nasdaq, Shumway and Warther (1999, Journal of Finance 54(6)) find
+    -0.55.
     """
 
     failure_return: float = Field(default=-0.30, ge=-1, le=0)
@@ -177,7 +184,9 @@ class ReportSettings(Model):
 
 
 class StatisticsSettings(Model):
-    """The figures beside a Sharpe ratio and a mean IC: samples and seed of the bootstrap, blocks of the overfitting's cross-validation."""
+    """The figures beside a Sharpe ratio and a mean IC: samples and seed of the bootstrap, blocks of the overfitting's
+    cross-validation.
+    """
 
     bootstrap_replications: int = Field(default=1_000, ge=100)
     seed: int = Field(default=20_240_601, ge=0)

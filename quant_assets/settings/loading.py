@@ -103,7 +103,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _horizon_has_labels(self) -> "Settings":
         if self.weights.horizon not in self.labels.horizons:
-            raise ValueError(f"weights.horizon {self.weights.horizon} is not one of labels.horizons {self.labels.horizons}")
+            raise ValueError(
+                f"weights.horizon {self.weights.horizon} is not one of labels.horizons {self.labels.horizons}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -139,10 +141,16 @@ def load_settings(profile: str | None = None, **overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        what = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        what = (
+            "there is no such setting"
+            if first["type"] == "extra_forbidden"
+            else first["msg"].removeprefix("Value error, ")
+        )
         subject = f"setting {where} of profile '{name}'" if where else f"profile '{name}'"
         variable = f" (QUANT__{where.upper().replace('.', '__')})" if where else ""
-        raise SettingsError(f"{subject} is not valid: {what}; mend it in {conf_dir()} or in the environment{variable}") from None
+        raise SettingsError(
+            f"{subject} is not valid: {what}; mend it in {conf_dir()} or in the environment{variable}"
+        ) from None
 
 
 class _AsGiven(Settings):

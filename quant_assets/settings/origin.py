@@ -39,7 +39,9 @@ class _EnvironmentSource(EnvSettingsSource):
                     "QUANT__GROUP__NAME; QUANT_PROFILE chooses the profile"
                 )
             if variable.startswith("quant_") and "__" not in variable and variable.upper() not in VARIABLES:
-                raise SettingsError(f"environment variable {variable.upper()} is unknown; did you mean one of {', '.join(VARIABLES)}?")
+                raise SettingsError(
+                    f"environment variable {variable.upper()} is unknown; did you mean one of {', '.join(VARIABLES)}?"
+                )
         try:
             return super().__call__()
         except PydanticSettingsError as error:
@@ -82,5 +84,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
-        merged[key] = _merge(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+        merged[key] = (
+            _merge(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+        )
     return merged

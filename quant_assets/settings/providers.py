@@ -10,7 +10,9 @@ from quant_assets.settings.sectors import SECTORS
 
 
 class DemoSettings(Model):
-    """The simulated market. `signal_strength` is the daily expected log return of one standard deviation of the planted signal."""
+    """The simulated market. `signal_strength` is the daily expected log return of one standard deviation of the planted
+    signal.
+    """
 
     seed: int = Field(default=7, ge=0)
     tickers_per_sector: int = Field(default=22, ge=20)
@@ -31,11 +33,13 @@ class PriceFile(Model):
         file: name in the folder of `QUANT_DATA_DIR`, Parquet or CSV.
         provider: name under which its bars appear.
         adjustment: `as_traded`, or `total_return` where open to close are adjusted for splits and dividends.
-        columns: our name to the file's, where they differ; `dividend` and `split_ratio` are read only if they are named.
+        columns: our name to the file's, where they differ; `dividend` and `split_ratio` are read only if they are
+            named.
         where: columns of the file and the value that a row must have.
         no_split: what the file writes on days without a split.
         complete_through: last day on which the file has every ticker that traded; its own last day where null.
-        not_the_member: symbols under which the file has another company than the index had, and when; those bars are not read.
+        not_the_member: symbols under which the file has another company than the index had, and when; those bars are
+            not read.
 
     """
 
@@ -84,10 +88,11 @@ class FundamentalFile(Model):
         columns: our name to the file's, or to several that are added up (null only where all of them are).
             `form`, `snapshot` (the day a vintage was downloaded), `company` (a symbol that tells the companies of one
             ticker apart) and `restated_on` (of several, the latest day counts) are read only if they are named.
-        shares_as_of: the day whose splits the share counts reflect: their publication, or the snapshot. In the second case
-            the splits in between are taken out again with the price files' events, else they would tell the future.
-        not_the_member: symbols (of `company` where there is one) under which the file has another company than the index had, and of
-            which periods, by their last day; those rows are not read.
+        shares_as_of: the day whose splits the share counts reflect: their publication, or the snapshot. In the second
+            case the splits in between are taken out again with the price files' events, else they would tell the
+            future.
+        not_the_member: symbols (of `company` where there is one) under which the file has another company than the
+            index had, and of which periods, by their last day; those rows are not read.
 
     """
 
@@ -120,8 +125,9 @@ class MacroFile(Model):
 
     Attributes:
         file: name in the folder of `QUANT_DATA_DIR`, Parquet or CSV.
-        columns: our name to the file's, where they differ; `released` (the day of a value's release, or the first day of the
-            period in which its vintage was current) is read only if it is named, and the series' lags do not count then.
+        columns: our name to the file's, where they differ; `released` (the day of a value's release, or the first day
+            of the period in which its vintage was current) is read only if it is named, and the series' lags do not
+            count then.
         vintage: what a day in `released` stands for. A vintage of a month or quarter counts as known at its end.
         series: the series to read.
 
@@ -136,8 +142,9 @@ class MacroFile(Model):
 class Rename(Model):
     """A company that changed its symbol: from the day `since` it trades as `new`.
 
-    Files name a whole series by the symbol of the day on which they were collected. With the rename declared, bars before it under
-    either symbol are `old`'s, and `new` brings them along from then on. `old` ends there (a delisting `renamed`, without a loss).
+    Files name a whole series by the symbol of the day on which they were collected. With the rename declared, bars
+    before it under either symbol are `old`'s, and `new` brings them along from then on. `old` ends there (a delisting
+    `renamed`, without a loss).
     """
 
     old: str
@@ -179,8 +186,9 @@ class FilesSettings(Model):
     fundamentals: tuple[FundamentalFile, ...] = ()
     macro: tuple[MacroFile, ...] = ()
     renames: tuple[Rename, ...] = ()
-    #: Without a bar for so many sessions a ticker counts as delisted. If the symbol trades again, another company has it.
-    #: Not fewer than `market.panel.STALE_SESSIONS`: a close may stand in for so long, and must not for one of another company.
+    #: Without a bar for so many sessions a ticker counts as delisted. If the symbol trades again, another company has
+    #: it. Not fewer than `market.panel.STALE_SESSIONS`: a close may stand in for so long, and must not for one of
+    #: another company.
     delisted_after_sessions: int = Field(default=5, ge=5)
     #: A provider joins a ticker's series when most of its last returns (at most `splice_sessions`, at least
     #: `splice_min_sessions`) lie within `splice_tolerance` of the series'.
@@ -208,5 +216,7 @@ class FilesSettings(Model):
         begun = {each.new: each.since for each in value}
         for each in value:
             if begun.get(each.old, date.min) >= each.since:
-                raise ValueError(f"'{each.old}' ends on {each.since}, before it began on {begun[each.old]}; put the renames in order")
+                raise ValueError(
+                    f"'{each.old}' ends on {each.since}, before it began on {begun[each.old]}; put the renames in order"
+                )
         return value

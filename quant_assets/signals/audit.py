@@ -1,4 +1,5 @@
-"""What declared features depend on, found out by computing them again from less: nothing later, nothing before their lookback.
+"""What declared features depend on, found out by computing them again from less: nothing later, nothing before their
+lookback.
 
 The panel is made up and small, so this costs a fraction of a second once the kernels are compiled.
 """
@@ -20,11 +21,12 @@ _TICKERS = 4
 
 
 def made_up(lookback: int) -> tuple[NDArray[np.datetime64], dict[str, FloatArray]]:
-    """Sessions and `FIELDS` of four tickers: one complete, one with gaps, one listed late, and one that is halted and stands still.
+    """Sessions and `FIELDS` of four tickers: one complete, one with gaps, one listed late, and one that is halted and
+    stands still.
 
     Returns:
-        At least `lookback` sessions and `_MONTHS` months, every weekday; the arrays are float64 of shape (n_tickers, n_sessions), except
-        `sector_return`.
+        At least `lookback` sessions and `_MONTHS` months, every weekday; the arrays are float64 of shape (n_tickers,
+        n_sessions), except `sector_return`.
 
     """
     rng = np.random.default_rng(20_240_601)
@@ -64,8 +66,8 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
         Values of each at the sessions of the month that was looked at.
 
     Raises:
-        SettingsError: a feature cannot be computed, depends on later sessions, on sessions before its declared lookback, or on other
-            tickers; names the feature and the remedy.
+        SettingsError: a feature cannot be computed, depends on later sessions, on sessions before its declared
+            lookback, or on other tickers; names the feature and the remedy.
 
     """
     chosen = list(features.names if names is None else names)
@@ -79,7 +81,9 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
         for end in (start + 7, stop):
             for first in (0, start - lookback):
                 for part, panel, offset in _less(days, fields, first, end):
-                    if _same(_values(features, name, part, panel)[:, start - offset : end - offset], whole[:, : end - start]):
+                    if _same(
+                        _values(features, name, part, panel)[:, start - offset : end - offset], whole[:, : end - start]
+                    ):
                         continue
                     if first:
                         raise SettingsError(
@@ -93,7 +97,9 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
         for i in range(_TICKERS):
             alone = {each: values[i : i + 1] if values.ndim == 2 else values for each, values in fields.items()}
             if not _same(_values(features, name, days, alone)[:, start:stop], whole[i : i + 1]):
-                raise SettingsError(f"feature '{name}' depends on other tickers; compute each row of the arrays from itself")
+                raise SettingsError(
+                    f"feature '{name}' depends on other tickers; compute each row of the arrays from itself"
+                )
         found[name] = whole
     return found
 
@@ -101,7 +107,8 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
 def _less(
     days: NDArray[np.datetime64], fields: Inputs, first: int, end: int
 ) -> Iterator[tuple[NDArray[np.datetime64], dict[str, FloatArray], int]]:
-    """The panel without what lies before `first` and from `end` on, and with that made wild: a maximum may not miss what is gone.
+    """The panel without what lies before `first` and from `end` on, and with that made wild: a maximum may not miss
+    what is gone.
 
     A field that itself looks back is not known in the first sessions of a panel that was cut.
 
@@ -110,7 +117,10 @@ def _less(
 
     """
     known = {name: first + back if first else 0 for name, back in FIELDS.items()}
-    cut = {name: np.where(np.arange(len(days)) < known[name], np.nan, values)[..., first:end].copy() for name, values in fields.items()}
+    cut = {
+        name: np.where(np.arange(len(days)) < known[name], np.nan, values)[..., first:end].copy()
+        for name, values in fields.items()
+    }
     yield days[first:end], cut, first
     for factor in (1e3, 1e-3):
         wild = {name: values.copy() for name, values in fields.items()}
@@ -123,7 +133,9 @@ def _less(
 def _values(features: FeatureSet, name: str, days: NDArray[np.datetime64], fields: Inputs) -> FloatArray:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy warns of rows and windows without a value, which are meant to be there
+            warnings.simplefilter(
+                "ignore"
+            )  # NumPy warns of rows and windows without a value, which are meant to be there
             return features.evaluate(fields, Windows(days), [name])[name]
     except SettingsError:
         raise

@@ -11,7 +11,8 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import CandidateSettings
 
-#: Decimals of a composite score, in standard deviations: far above the rounding errors of its sums, far below what means anything.
+#: Decimals of a composite score, in standard deviations: far above the rounding errors of its sums, far below what
+#: means anything.
 _DECIMALS = 9
 
 
@@ -23,7 +24,8 @@ def standardise(values: FloatArray, method: str) -> FloatArray:
         method: "zscore" of the values, or "rank": of their ranks, ties sharing their mean rank.
 
     Returns:
-        float64 of shape (n_names,). A missing value scores 0, the neutral middle; all are 0 where the values do not vary.
+        float64 of shape (n_names,). A missing value scores 0, the neutral middle; all are 0 where the values do not
+        vary.
 
     """
     scores = np.zeros(len(values))
@@ -41,15 +43,18 @@ def standardise(values: FloatArray, method: str) -> FloatArray:
     return scores
 
 
-def scores(indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings) -> pl.DataFrame:
+def scores(
+    indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings
+) -> pl.DataFrame:
     """Composite score and its parts of every name that passes the filters, at each decision session.
 
-    composite = momentum_weight * momentum + moving_average_weight * slope + volatility_weight * (low volatility), each part
-    standardised across the eligible names of the sector on that session, so that a weight means the same for every part. It is
-    rounded to 9 decimals: names that differ by the rounding errors of a sum only (common with ranks) are tied.
+    composite = momentum_weight * momentum + moving_average_weight * slope + volatility_weight * (low volatility), each
+    part standardised across the eligible names of the sector on that session, so that a weight means the same for every
+    part. It is rounded to 9 decimals: names that differ by the rounding errors of a sum only (common with ranks) are
+    tied.
 
-    Eligible: enough history, momentum and slope known, dollar volume large enough or unknown, GARCH volatility inside the band or
-    unknown.
+    Eligible: enough history, momentum and slope known, dollar volume large enough or unknown, GARCH volatility inside
+    the band or unknown.
 
     Args:
         indicators: dataset indicators.
@@ -100,8 +105,9 @@ def scores(indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[da
 def select(scored: pl.DataFrame, settings: CandidateSettings) -> pl.DataFrame:
     """Best and worst names of each decision session by composite score.
 
-    The best `long_fraction` of the eligible names (rounded down, at least one) are long. As many of `short_fraction` are short, the
-    worst of those that are left; none where only one name is eligible. Ties go to the ticker that comes first in the alphabet.
+    The best `long_fraction` of the eligible names (rounded down, at least one) are long. As many of `short_fraction`
+    are short, the worst of those that are left; none where only one name is eligible. Ties go to the ticker that comes
+    first in the alphabet.
 
     Args:
         scored: what `scores` returns.
@@ -111,14 +117,18 @@ def select(scored: pl.DataFrame, settings: CandidateSettings) -> pl.DataFrame:
         Dataset candidates without `sector`, sorted by ticker and as_of.
 
     """
-    longs = _first(scored.sort("as_of", "composite_score", "ticker", descending=[False, True, False]), settings.long_fraction)
+    longs = _first(
+        scored.sort("as_of", "composite_score", "ticker", descending=[False, True, False]), settings.long_fraction
+    )
     rest = scored.join(longs, on=["as_of", "ticker"], how="anti")
     shorts = _first(rest.sort("as_of", "composite_score", "ticker"), settings.short_fraction)
     sides = [side.with_columns(candidate_type=pl.lit(name)) for name, side in (("long", longs), ("short", shorts))]
     return pl.concat(sides).select(list(DATASETS["candidates"].schema)).sort("ticker", "as_of")
 
 
-def candidates(indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings) -> pl.DataFrame:
+def candidates(
+    indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings
+) -> pl.DataFrame:
     """Dataset candidates without `sector`: `select` of `scores`."""
     return select(scores(indicators, universe, as_ofs, settings), settings)
 

@@ -23,8 +23,8 @@ def check_sessions(
     """Tell sessions that a caller cut off from history that does not exist.
 
     Raises:
-        HistoryError: `sessions` begin less than `lookback` sessions before the month of `first_day` although prices reach further back,
-            or end before the last row that is asked for.
+        HistoryError: `sessions` begin less than `lookback` sessions before the month of `first_day` although prices
+            reach further back, or end before the last row that is asked for.
 
     """
     before = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
@@ -35,13 +35,18 @@ def check_sessions(
         )
     newest = universe.filter(pl.col("date").is_between(first_day, last_day))["date"].max()
     if isinstance(newest, date) and newest > sessions[-1].item():
-        raise HistoryError(f"{what}: the universe has rows on {newest}, the sessions end on {sessions[-1]}; pass them up to the last row")
+        raise HistoryError(
+            f"{what}: the universe has rows on {newest}, the sessions end on {sessions[-1]}; pass them up to the last row"
+        )
 
 
 def member_mask(panel: Panel, universe: pl.DataFrame, first_day: date, last_day: date) -> BoolArray:
     """Bool array of the panel's shape: true at the (ticker, date) of the universe from `first_day` to `last_day`."""
     members = universe.filter(pl.col("date").is_between(first_day, last_day))
-    row, column = panel.rows(members), np.searchsorted(panel.sessions, members["date"].to_numpy().astype("datetime64[D]"))
+    row, column = (
+        panel.rows(members),
+        np.searchsorted(panel.sessions, members["date"].to_numpy().astype("datetime64[D]")),
+    )
     mask = np.zeros(panel.shape, dtype=np.bool_)
     mask[row[row >= 0], column[row >= 0]] = True
     return mask
@@ -57,6 +62,12 @@ def member_rows(panel: Panel, values: Inputs, universe: pl.DataFrame, first_day:
     there = member_mask(panel, universe, first_day, last_day) & ~np.isnan(panel["close"])
     row, column = np.nonzero(there)  # by ticker, then by date
     return pl.DataFrame(
-        {"ticker": pl.Series(panel.tickers, dtype=pl.String).gather(row), "date": pl.Series(panel.sessions[column], dtype=pl.Date)}
-        | {name: pl.Series(array[there], nan_to_null=True, dtype=pl.Float64) for name, array in {"close": panel["close"], **values}.items()}
+        {
+            "ticker": pl.Series(panel.tickers, dtype=pl.String).gather(row),
+            "date": pl.Series(panel.sessions[column], dtype=pl.Date),
+        }
+        | {
+            name: pl.Series(array[there], nan_to_null=True, dtype=pl.Float64)
+            for name, array in {"close": panel["close"], **values}.items()
+        }
     )

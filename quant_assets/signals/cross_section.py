@@ -1,4 +1,6 @@
-"""Cross-sections: a value against those of the other names on the same session. Which names and values is not decided here."""
+"""Cross-sections: a value against those of the other names on the same session. Which names and values is not decided
+here.
+"""
 
 import numpy as np
 
@@ -14,7 +16,8 @@ def rank(values: FloatArray, among: BoolArray) -> FloatArray:
         among: bool of the same shape: the names that are compared.
 
     Returns:
-        float64 of the same shape; NaN where the value is missing, the name is not among those compared, or fewer than two are.
+        float64 of the same shape; NaN where the value is missing, the name is not among those compared, or fewer than
+        two are.
 
     """
     return _rank(np.where(among, values, np.nan))
@@ -23,8 +26,8 @@ def rank(values: FloatArray, among: BoolArray) -> FloatArray:
 def zscore(values: FloatArray, among: BoolArray) -> FloatArray:
     """Deviation from the session's mean in standard deviations (ddof 1); arguments and missing values as for `rank`.
 
-    Values are added up in ascending order, so neither a name that is not compared nor what the names are called changes a bit. NaN where
-    the values do not vary.
+    Values are added up in ascending order, so neither a name that is not compared nor what the names are called changes
+    a bit. NaN where the values do not vary.
     """
     return _zscore(np.where(among, values, np.nan))
 

@@ -1,4 +1,5 @@
-"""What a declared indicator or feature is: one object from which lookbacks, warm-up, schema and documentation are derived.
+"""What a declared indicator or feature is: one object from which lookbacks, warm-up, schema and documentation are
+derived.
 
 Declarations stand in `signals.indicators` and in `features`; how a window is computed is in `signals.windows`.
 """
@@ -20,8 +21,9 @@ Inputs = Mapping[str, FloatArray]
 Compute = Callable[[Inputs, Windows], FloatArray]
 How_co = TypeVar("How_co", covariant=True)
 
-#: What a panel gives by itself, and how many sessions before its own session a value of it may depend on. Prices are adjusted and
-#: in USD; `dollar_volume` is as traded; `sector_return` is the equal-weight return of the sector's members, of shape (n_sessions,).
+#: What a panel gives by itself, and how many sessions before its own session a value of it may depend on. Prices are
+#: adjusted and in USD; `dollar_volume` is as traded; `sector_return` is the equal-weight return of the sector's
+#: members, of shape (n_sessions,).
 FIELDS: dict[str, int] = {
     "open": 0,
     "high": 0,
@@ -40,8 +42,8 @@ class Declared(Generic[How_co]):
     Attributes:
         name: column name.
         inputs: what it is computed from.
-        lookback: sessions before the first session of a row's month whose *inputs* the row may depend on (a window of w sessions
-            looks back w - 1). What the inputs themselves look back is added by who computes them.
+        lookback: sessions before the first session of a row's month whose *inputs* the row may depend on (a window of w
+            sessions looks back w - 1). What the inputs themselves look back is added by who computes them.
         compute: how it is computed.
         meaning: what a value says, for a reader who has only the file.
         unit: for example "USD", "percent", "sessions"; "1" for a pure number.
@@ -68,19 +70,29 @@ class Declared(Generic[How_co]):
     @property
     def column(self) -> Column:
         """The column of a dataset; null where history is too short or the value is not defined."""
-        return Column(pl.Float64, self.meaning, self.unit, nullable=True, ge=self.ge, gt=self.gt, le=self.le, anchored=self.anchored)
+        return Column(
+            pl.Float64,
+            self.meaning,
+            self.unit,
+            nullable=True,
+            ge=self.ge,
+            gt=self.gt,
+            le=self.le,
+            anchored=self.anchored,
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Feature(Declared[Compute]):
     """One column that is computed ticker by ticker over a panel.
 
-    `inputs` are `FIELDS` and other features; `compute` is handed nothing else. It goes from the inputs, float64 of shape
-    (n_tickers, n_sessions) with NaN where missing, and the window kernels over them to an array of the same shape. Its value at a
-    session may depend on that session and earlier ones only.
+    `inputs` are `FIELDS` and other features; `compute` is handed nothing else. It goes from the inputs, float64 of
+    shape (n_tickers, n_sessions) with NaN where missing, and the window kernels over them to an array of the same
+    shape. Its value at a session may depend on that session and earlier ones only.
 
     Attributes:
-        hidden: an intermediate result that others read and no dataset holds; it may have layers, shape (k, n_tickers, n_sessions).
+        hidden: an intermediate result that others read and no dataset holds; it may have layers, shape (k, n_tickers,
+            n_sessions).
 
     """
 
@@ -96,7 +108,8 @@ class FeatureSet:
         features: any order of dependence; names are unique, but the same object may come several times.
 
     Raises:
-        SettingsError: a name is taken twice, an input is neither a field nor a feature, or features read each other in a circle.
+        SettingsError: a name is taken twice, an input is neither a field nor a feature, or features read each other in
+            a circle.
 
     """
 
@@ -130,18 +143,25 @@ class FeatureSet:
         return max(self._lookbacks.values(), default=0) if name is None else self._lookbacks[name]
 
     def reach(self, field: str) -> dict[str, int]:
-        """For each feature that reads a field, itself or through others, the sessions before its month whose values it reads."""
+        """For each feature that reads a field, itself or through others, the sessions before its month whose values it
+        reads.
+        """
         found: dict[str, int] = {}
         for name in self._lookbacks:  # inputs first
             feature = self._all[name]
             earlier = _month_of_input(feature)
-            read = [0 if each == field else found[each] + earlier for each in feature.inputs if each == field or each in found]
+            read = [
+                0 if each == field else found[each] + earlier
+                for each in feature.inputs
+                if each == field or each in found
+            ]
             if read:
                 found[name] = _own(feature) + max(read)
         return found
 
     def evaluate(self, fields: Inputs, windows: Windows, names: Iterable[str] | None = None) -> dict[str, FloatArray]:
-        """Values of the features that a dataset holds; each computes from the inputs that it declares and sees no other.
+        """Values of the features that a dataset holds; each computes from the inputs that it declares and sees no
+        other.
 
         Args:
             fields: the `FIELDS` that are read, float64 of shape (n_tickers, n_sessions) except `sector_return`.
@@ -183,14 +203,20 @@ class FeatureSet:
         deepest = 0
         for each in feature.inputs:
             if each not in self._all and each not in FIELDS:
-                raise SettingsError(f"feature '{name}' reads '{each}', which is neither a field ({', '.join(FIELDS)}) nor a feature")
-            deepest = max(deepest, FIELDS[each] if each in FIELDS else self._total(each, (*readers, name)) + _month_of_input(feature))
+                raise SettingsError(
+                    f"feature '{name}' reads '{each}', which is neither a field ({', '.join(FIELDS)}) nor a feature"
+                )
+            deepest = max(
+                deepest,
+                FIELDS[each] if each in FIELDS else self._total(each, (*readers, name)) + _month_of_input(feature),
+            )
         self._lookbacks[name] = _own(feature) + deepest
         return self._lookbacks[name]
 
 
 def _own(feature: Feature) -> int:
-    # A value of `lag` sessions before may stand at the end of an earlier month, whose first session its lookback counts from.
+    # A value of `lag` sessions before may stand at the end of an earlier month, whose first session its lookback counts
+    # from.
     return feature.lookback + (feature.lag + MONTH_SESSIONS - 1 if feature.lag else 0)
 
 
@@ -202,7 +228,11 @@ def _month_of_input(feature: Feature) -> int:
 def _check_array(feature: Feature, value: object, inputs: Inputs) -> None:
     shape = next((array.shape[-2:] for array in inputs.values() if array.ndim > 1), None)
     # A hidden one may have several layers, as where one pass over the window gives several statistics.
-    given_shape = value.shape[-2:] if isinstance(value, np.ndarray) and feature.hidden else getattr(value, "shape", None)
+    given_shape = (
+        value.shape[-2:] if isinstance(value, np.ndarray) and feature.hidden else getattr(value, "shape", None)
+    )
     if not isinstance(value, np.ndarray) or value.dtype != np.float64 or given_shape != shape:
         given = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-        raise SettingsError(f"feature '{feature.name}' gives {given}, not float64 of its inputs' shape {shape}; mend its compute")
+        raise SettingsError(
+            f"feature '{feature.name}' gives {given}, not float64 of its inputs' shape {shape}; mend its compute"
+        )

@@ -16,8 +16,9 @@ _LENGTH = 8
 def digests(declared: Mapping[str, Declared[object]]) -> dict[str, str]:
     """First characters of a SHA-256 over what is declared of each feature, by its name.
 
-    It covers inputs, lookback and lag, the source text of `compute` (its code where there is no source), the values that the function is
-    bound to, and the digests of the features that it reads. Functions that it calls by a global name are not followed.
+    It covers inputs, lookback and lag, the source text of `compute` (its code where there is no source), the values
+    that the function is bound to, and the digests of the features that it reads. Functions that it calls by a global
+    name are not followed.
     """
     found: dict[str, str] = {}
 
@@ -45,7 +46,11 @@ def _text(what: object, inside: tuple[object, ...]) -> str:
             source = inspect.getsource(what)
         except (OSError, TypeError):
             source = _code(what.__code__)
-        bound = [*inspect.getclosurevars(what).nonlocals.items(), *(what.__defaults__ or ()), *(what.__kwdefaults__ or {}).items()]
+        bound = [
+            *inspect.getclosurevars(what).nonlocals.items(),
+            *(what.__defaults__ or ()),
+            *(what.__kwdefaults__ or {}).items(),
+        ]
         return "\0".join([source, *(_text(each, within) for each in bound)])
     if isinstance(what, tuple | list):
         return "\0".join(_text(each, within) for each in what)

@@ -1,8 +1,8 @@
 """GARCH(1,1) with constant mean: fitted at each month's end, applied day by day through the next month.
 
-Model (Bollerslev 1986): r_t = mu + e_t, e_t = sigma_t z_t, sigma²_{t+1} = omega + alpha e_t² + beta sigma²_t, with z_t standard
-normal or standardised Student-t. With leverage (Glosten, Jagannathan and Runkle 1993) alpha + gamma stands for alpha where e_t < 0.
-What is compiled stands in `quant_assets.signals.garch_kernel`; which windows are fitted, here.
+Model (Bollerslev 1986): r_t = mu + e_t, e_t = sigma_t z_t, sigma²_{t+1} = omega + alpha e_t² + beta sigma²_t, with z_t
+standard normal or standardised Student-t. With leverage (Glosten, Jagannathan and Runkle 1993) alpha + gamma stands for
+alpha where e_t < 0. What is compiled stands in `quant_assets.signals.garch_kernel`; which windows are fitted, here.
 """
 
 import threading
@@ -24,7 +24,8 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True)
 class GarchFits:
-    """Estimates of many windows, each array of shape (n_windows,), in the unit of the returns; NaN where the returns do not vary.
+    """Estimates of many windows, each array of shape (n_windows,), in the unit of the returns; NaN where the returns do
+    not vary.
 
     Attributes:
         mu: mean.
@@ -36,9 +37,10 @@ class GarchFits:
         presample: variance and squared residual before the first return.
         loglikelihood: at the estimates.
         variance: forecast at the window's last return for the next one.
-        converged: whether the Karush-Kuhn-Tucker conditions hold: with the information matrix of the estimate, no feasible step
-            promises 1e-6 of log-likelihood.
-        starts: number of starting values that were tried: 4, or 8 where those 4 ended on different hills; 0 where the returns do not vary.
+        converged: whether the Karush-Kuhn-Tucker conditions hold: with the information matrix of the estimate, no
+            feasible step promises 1e-6 of log-likelihood.
+        starts: number of starting values that were tried: 4, or 8 where those 4 ended on different hills; 0 where the
+            returns do not vary.
 
     """
 
@@ -74,8 +76,8 @@ class GarchVolatility(NamedTuple):
     """One-step-ahead volatilities and how the fits went.
 
     Attributes:
-        volatility: float64 of shape (n_tickers, n_sessions), annualised (square root of 252); NaN at a session that was not asked
-            for or has no bar, and through a whole month that has no fit.
+        volatility: float64 of shape (n_tickers, n_sessions), annualised (square root of 252); NaN at a session that was
+            not asked for or has no bar, and through a whole month that has no fit.
         counts: of the (ticker, month) pairs.
 
     """
@@ -95,18 +97,19 @@ def fit(
     """Maximum-likelihood estimates of the windows returns[starts[i]:stops[i]], which may overlap.
 
     A window's estimate is the same, bit for bit, alone and among others, whatever the number of threads (numba's:
-    `NUMBA_NUM_THREADS` or `numba.set_num_threads`). The unit of the returns does not matter: every window is standardised first.
-    The parameters lie in the set that arch allows: omega > 0, alpha and beta >= 0, alpha + beta < 1, nu from 2.05 to 500; with
-    leverage alpha + gamma >= 0 and alpha + gamma / 2 + beta < 1 (arch keeps alpha below 1 and gamma above -1 there, too).
+    `NUMBA_NUM_THREADS` or `numba.set_num_threads`). The unit of the returns does not matter: every window is
+    standardised first. The parameters lie in the set that arch allows: omega > 0, alpha and beta >= 0, alpha + beta <
+    1, nu from 2.05 to 500; with leverage alpha + gamma >= 0 and alpha + gamma / 2 + beta < 1 (arch keeps alpha below 1
+    and gamma above -1 there, too).
 
     Args:
         returns: float64 of shape (n_returns,), finite.
         starts: int64 of shape (n_windows,), first return of each window.
         stops: int64 of shape (n_windows,), one past its last.
         distribution: of the errors.
-        presample: variance and squared residual before the first return. `backcast`: exponentially weighted (0.94) mean of the
-            first 75 squared deviations, as arch. `mean_square`: mean squared residual of the window, a function of mu, as
-            Fiorentini, Calzolari and Panattoni (1996).
+        presample: variance and squared residual before the first return. `backcast`: exponentially weighted (0.94) mean
+            of the first 75 squared deviations, as arch. `mean_square`: mean squared residual of the window, a function
+            of mu, as Fiorentini, Calzolari and Panattoni (1996).
         leverage: a negative residual weighs by gamma more (or less); before the first return by half of it, as in arch.
 
     Raises:
@@ -127,7 +130,9 @@ def fit(
             presample == "mean_square",
         )
     mu, omega, alpha, beta, gamma, nu, before, loglikelihood, variance, converged, tried = np.ascontiguousarray(found.T)
-    return GarchFits(mu, omega, alpha, beta, gamma, nu, before, loglikelihood, variance, converged == 1.0, tried.astype(np.int64))
+    return GarchFits(
+        mu, omega, alpha, beta, gamma, nu, before, loglikelihood, variance, converged == 1.0, tried.astype(np.int64)
+    )
 
 
 def garch_volatility(
@@ -140,10 +145,10 @@ def garch_volatility(
 ) -> GarchVolatility:
     """Annualised one-step-ahead volatility at the close of each wanted session from `first_day` to `last_day`.
 
-    For each ticker and month: the returns of the last `settings.window` sessions up to the last session of the month before give the
-    parameters; the filter starts at the first of these returns and runs on through the month. Nothing else enters, so a month's values are
-    the same whatever range is computed. A return is the log return between consecutive bars, over a gap too; the window takes
-    one session more for the first return's base.
+    For each ticker and month: the returns of the last `settings.window` sessions up to the last session of the month
+    before give the parameters; the filter starts at the first of these returns and runs on through the month. Nothing
+    else enters, so a month's values are the same whatever range is computed. A return is the log return between
+    consecutive bars, over a gap too; the window takes one session more for the first return's base.
 
     Args:
         close: adjusted closes, float64 of shape (n_tickers, n_sessions).
@@ -157,7 +162,9 @@ def garch_volatility(
     volatility = np.full(close.shape, np.nan)
     there = ~np.isnan(close)
     month = sessions.astype("datetime64[M]")
-    first, end = (int(place) for place in np.searchsorted(sessions, [np.datetime64(first_day), np.datetime64(last_day) + 1]))
+    first, end = (
+        int(place) for place in np.searchsorted(sessions, [np.datetime64(first_day), np.datetime64(last_day) + 1])
+    )
     rows = np.zeros(close.shape, dtype=bool)
     rows[:, first:end] = wanted[:, first:end] & there[:, first:end]
     if not rows.any():
@@ -186,7 +193,9 @@ def garch_volatility(
     from quant_assets.signals import garch_kernel
 
     with _ONE_AT_A_TIME:
-        ahead = garch_kernel.forecasts(returns, starts[good], stops[good], bars_before(ticker, ends[which])[good], parameters)
+        ahead = garch_kernel.forecasts(
+            returns, starts[good], stops[good], bars_before(ticker, ends[which])[good], parameters
+        )
     annual = np.full(close.shape, np.nan)
     annual[there] = np.sqrt(ahead * SESSIONS_PER_YEAR)
     volatility[rows] = annual[rows]

@@ -1,21 +1,24 @@
-"""Compiled estimation of GARCH(1,1) with constant mean on many windows. Importing it loads numba; `signals.garch` does so when it fits.
+"""Compiled estimation of GARCH(1,1) with constant mean on many windows. Importing it loads numba; `signals.garch` does
+so when it fits.
 
-Each window is standardised (mean 0, variance 1) and estimated by maximum likelihood in x = (mu, omega, alpha, beta), with leverage
-(GJR-GARCH) gamma, and last, for Student-t errors, eta = 1 / nu, in which the likelihood is nearly quadratic. The search is sequential
-quadratic programming: a quadratic model of the log-likelihood, at first with the expected information, then with BFGS updates from the
-analytic score, is maximised exactly over the linear constraints (`_step`), so a parameter at its bound is at its bound and no
-transformation flattens the likelihood there. Windows with several maxima are common, so every one is searched from several starting values
-(`_STARTS`).
+Each window is standardised (mean 0, variance 1) and estimated by maximum likelihood in x = (mu, omega, alpha, beta),
+with leverage (GJR-GARCH) gamma, and last, for Student-t errors, eta = 1 / nu, in which the likelihood is nearly
+quadratic. The search is sequential quadratic programming: a quadratic model of the log-likelihood, at first with the
+expected information, then with BFGS updates from the analytic score, is maximised exactly over the linear constraints
+(`_step`), so a parameter at its bound is at its bound and no transformation flattens the likelihood there. Windows with
+several maxima are common, so every one is searched from several starting values (`_STARTS`).
 
-Everything about a window is computed from its own returns in one fixed order: no fastmath, no sum across windows. All of it stands in one
-file because numba looks only at a function's own file to see whether its compiled code is out of date.
+Everything about a window is computed from its own returns in one fixed order: no fastmath, no sum across windows. All
+of it stands in one file because numba looks only at a function's own file to see whether its compiled code is out of
+date.
 
 References:
     Bollerslev (1986), Generalized autoregressive conditional heteroskedasticity.
-    Fiorentini, Calzolari, Panattoni (1996), Analytic derivatives and the computation of GARCH estimates: score and information.
-    Glosten, Jagannathan, Runkle (1993), On the relation between the expected value and the volatility of the nominal excess return.
-    Lange, Little, Taylor (1989), Robust statistical modeling using the t distribution: information of the degrees of freedom.
-    Nocedal, Wright (2006), Numerical Optimization: active sets (16.5), damped BFGS (18.3).
+    Fiorentini, Calzolari, Panattoni (1996), Analytic derivatives and the computation of GARCH estimates: score and
+    information. Glosten, Jagannathan, Runkle (1993), On the relation between the expected value and the volatility of
+    the nominal excess return. Lange, Little, Taylor (1989), Robust statistical modeling using the t distribution:
+    information of the degrees of freedom. Nocedal, Wright (2006), Numerical Optimization: active sets (16.5), damped
+    BFGS (18.3).
 
 """
 
@@ -32,34 +35,48 @@ from quant_assets.market.panel import FloatArray, IntArray
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: None rather than False: numba compiles functions for each type, and what leverage needs falls away where it is None. As a bool it cost
-#: the fits without leverage 9 % more time.
+#: None rather than False: numba compiles functions for each type, and what leverage needs falls away where it is None.
+#: As a bool it cost the fits without leverage 9 % more time.
 Leverage = Literal[True] | None
 
 MU, OMEGA, ALPHA, BETA, GAMMA = range(5)
 
-#: The constraints of arch on standardised returns, rows of _NORMALS @ x >= _LIMITS: omega in [1e-8, 10], alpha, beta >= 0,
-#: alpha + beta < 1, nu in [2.05, 500]. The last two are for Student-t errors only. With leverage alpha + gamma >= 0 stands before them, and
-#: gamma counts half in the persistence, which is below 1.
+#: The constraints of arch on standardised returns, rows of _NORMALS @ x >= _LIMITS: omega in [1e-8, 10], alpha, beta >=
+#: 0, alpha + beta < 1, nu in [2.05, 500]. The last two are for Student-t errors only. With leverage alpha + gamma >= 0
+#: stands before them, and gamma counts half in the persistence, which is below 1.
 _NORMALS = np.array(
-    [[0, 1, 0, 0, 0], [0, -1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, -1, -1, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, -1]],
+    [
+        [0, 1, 0, 0, 0],
+        [0, -1, 0, 0, 0],
+        [0, 0, 1, 0, 0],
+        [0, 0, 0, 1, 0],
+        [0, 0, -1, -1, 0],
+        [0, 0, 0, 0, 1],
+        [0, 0, 0, 0, -1],
+    ],
     dtype=np.float64,
 )
 _LIMITS = np.array([1e-8, -10.0, 0.0, 0.0, -(1.0 - 1e-9), 1.0 / 500.0, -1.0 / 2.05])
-_LEVERAGE_NORMALS = np.insert(np.insert(_NORMALS, GAMMA, [0, 0, 0, 0, -0.5, 0, 0], axis=1), 5, [0, 0, 1, 0, 1, 0], axis=0)
+_LEVERAGE_NORMALS = np.insert(
+    np.insert(_NORMALS, GAMMA, [0, 0, 0, 0, -0.5, 0, 0], axis=1), 5, [0, 0, 1, 0, 1, 0], axis=0
+)
 _LEVERAGE_LIMITS = np.insert(_LIMITS, 5, 0.0)
 
-#: Starting values, alpha and alpha + beta, with omega for unit variance: the best pair of a grid, slow and persistent, hardly any memory, a
-#: variance that drifts from its first value whatever the returns; and, where searches from these end on different hills, some between.
-#: On 3,432 windows of real prices the best of 31 starts was higher by more than 5e-3 on three windows with normal errors, three with
-#: Student-t. With leverage the weight of a squared residual is a half of alpha above and three halves below the mean.
-_STARTS = np.array([[0.0, 0.0], [0.02, 0.995], [0.1, 0.2], [0.0, 0.997], [0.02, 0.9], [0.2, 0.9], [0.1, 0.995], [0.01, 0.98]])
+#: Starting values, alpha and alpha + beta, with omega for unit variance: the best pair of a grid, slow and persistent,
+#: hardly any memory, a variance that drifts from its first value whatever the returns; and, where searches from these
+#: end on different hills, some between. On 3,432 windows of real prices the best of 31 starts was higher by more than
+#: 5e-3 on three windows with normal errors, three with Student-t. With leverage the weight of a squared residual is a
+#: half of alpha above and three halves below the mean.
+_STARTS = np.array(
+    [[0.0, 0.0], [0.02, 0.995], [0.1, 0.2], [0.0, 0.997], [0.02, 0.9], [0.2, 0.9], [0.1, 0.995], [0.01, 0.98]]
+)
 _GRID, _DRIFT, _FIRST_STARTS = 0, 3, 4
 _GRID_ALPHA = np.array([0.01, 0.05, 0.1, 0.2])
 _GRID_PERSISTENCE = np.array([0.5, 0.7, 0.9, 0.98])
 _START_ETA = 0.15
 
-#: Log-likelihoods that differ by less are taken for one hill, and so are points nearer to each other (in squared standard errors).
+#: Log-likelihoods that differ by less are taken for one hill, and so are points nearer to each other (in squared
+#: standard errors).
 _SAME_HILL, _SAME_HILL_DISTANCE = 0.01, 0.1
 
 #: A search ends where the model expects less gain in log-likelihood than this,
@@ -70,12 +87,13 @@ _EXPLORED_GAIN = 1e-3
 _CONVERGED_GAIN = 1e-6
 #: A parameter this near to its bound is at it.
 _AT_BOUND = 1e-12
-#: First steps of an exploring search that take the expected information at their point: far from the maximum it is the better model.
+#: First steps of an exploring search that take the expected information at their point: far from the maximum it is the
+#: better model.
 _SCORING_STEPS = 5
 _MAX_EVALUATIONS, _LEAST_LENGTH = 500, 1e-9
 
-#: Variances are multiplied up to here before one logarithm is taken of their product, which is looked at after each block: 16 values of
-#: 1e-8 to 1e12 more stay inside a float.
+#: Variances are multiplied up to here before one logarithm is taken of their product, which is looked at after each
+#: block: 16 values of 1e-8 to 1e12 more stay inside a float.
 _LARGE, _LOG_BLOCK = 1e100, 16
 
 #: Returns whose deviation is below this share of their largest value are rounding, not variation.
@@ -102,7 +120,12 @@ def _digamma(x: float) -> float:
         total -= 1.0 / x
         x += 1.0
     r = 1.0 / (x * x)
-    return total + math.log(x) - 0.5 / x - r * (1 / 12 - r * (1 / 120 - r * (1 / 252 - r * (1 / 240 - r * (1 / 132 - r * 691 / 32760)))))
+    return (
+        total
+        + math.log(x)
+        - 0.5 / x
+        - r * (1 / 12 - r * (1 / 120 - r * (1 / 252 - r * (1 / 240 - r * (1 / 132 - r * 691 / 32760)))))
+    )
 
 
 @_compiled
@@ -112,7 +135,12 @@ def _trigamma(x: float) -> float:
         total += 1.0 / (x * x)
         x += 1.0
     r = 1.0 / (x * x)
-    return total + 1.0 / x + 0.5 * r + r / x * (1 / 6 - r * (1 / 30 - r * (1 / 42 - r * (1 / 30 - r * (5 / 66 - r * 691 / 2730)))))
+    return (
+        total
+        + 1.0 / x
+        + 0.5 * r
+        + r / x * (1 / 6 - r * (1 / 30 - r * (1 / 42 - r * (1 / 30 - r * (5 / 66 - r * 691 / 2730)))))
+    )
 
 
 @_compiled
@@ -189,7 +217,12 @@ def evaluate(
             s_alpha += slope * d_alpha
             s_beta += slope * d_beta
             if informed:
-                r_mu, r_omega, r_alpha, r_beta = precision * d_mu, precision * d_omega, precision * d_alpha, precision * d_beta
+                r_mu, r_omega, r_alpha, r_beta = (
+                    precision * d_mu,
+                    precision * d_omega,
+                    precision * d_alpha,
+                    precision * d_beta,
+                )
                 i_direct += precision
                 i_mu += r_mu * r_mu
                 i_oo += r_omega * r_omega
@@ -207,7 +240,12 @@ def evaluate(
             if leverage is not None:
                 s_gamma += slope * d_gamma
                 if informed:
-                    r_mu, r_omega, r_alpha, r_beta = precision * d_mu, precision * d_omega, precision * d_alpha, precision * d_beta
+                    r_mu, r_omega, r_alpha, r_beta = (
+                        precision * d_mu,
+                        precision * d_omega,
+                        precision * d_alpha,
+                        precision * d_beta,
+                    )
                     r_gamma = precision * d_gamma
                     i_mo += r_mu * r_omega
                     i_ma += r_mu * r_alpha
@@ -457,9 +495,10 @@ def _search(
 ) -> tuple[float, float, bool]:
     """Climb from x, which becomes the maximum; gives log-likelihood, variance forecast and convergence.
 
-    A search that explores gives up with `known_level` where it comes as near to the `known` maximum as that one's curvature calls the same
-    hill. The `final` one goes on with the `curvature` that exploring left, ends at `_GAIN`, and then checks convergence with the
-    information of that very point, because the updates may have lost sight of a direction.
+    A search that explores gives up with `known_level` where it comes as near to the `known` maximum as that one's
+    curvature calls the same hill. The `final` one goes on with the `curvature` that exploring left, ends at `_GAIN`,
+    and then checks convergence with the information of that very point, because the updates may have lost sight of a
+    direction.
     """
     k = len(x)
     score, new_score, step, trial, push = np.zeros(k), np.empty(k), np.empty(k), x.copy(), np.empty(k)
@@ -470,7 +509,9 @@ def _search(
     accepted = 0
     for _ in range(_MAX_EVALUATIONS):
         # One call for all purposes: compiled code is inlined at every call.
-        new_level, new_ahead = evaluate(y, trial, student, leverage, mean_square, backcast, new_score, information, informed)
+        new_level, new_ahead = evaluate(
+            y, trial, student, leverage, mean_square, backcast, new_score, information, informed
+        )
         # Rounding may hide the last gains.
         if length > 0.0 and not new_level >= level + 1e-4 * length * rise - 1e-13 * abs(level):
             if length > _LEAST_LENGTH:
@@ -605,7 +646,9 @@ def _fit(returns: FloatArray, student: bool, leverage: Leverage, mean_square: bo
         else:
             _start(starts, y, backcast, leverage, x)
             starts += 1
-        found, ahead, converged = _search(y, x, curvature, final, student, leverage, mean_square, backcast, best, best_curvature, level)
+        found, ahead, converged = _search(
+            y, x, curvature, final, student, leverage, mean_square, backcast, best, best_curvature, level
+        )
         if final:
             level = found
             best[:] = x
@@ -634,12 +677,15 @@ def _fit(returns: FloatArray, student: bool, leverage: Leverage, mean_square: bo
 
 
 @_parallel
-def fit_windows(returns: FloatArray, starts: IntArray, stops: IntArray, student: bool, leverage: Leverage, mean_square: bool) -> FloatArray:
+def fit_windows(
+    returns: FloatArray, starts: IntArray, stops: IntArray, student: bool, leverage: Leverage, mean_square: bool
+) -> FloatArray:
     """Fit every window returns[starts[i]:stops[i]].
 
     Returns:
-        Shape (n_windows, 11): mu, omega, alpha, beta, gamma, nu, presample variance, log-likelihood, variance forecast at the window's last
-        return, converged (0 or 1), number of starts. NaN, converged 0 and no start where the returns do not vary.
+        Shape (n_windows, 11): mu, omega, alpha, beta, gamma, nu, presample variance, log-likelihood, variance forecast
+        at the window's last return, converged (0 or 1), number of starts. NaN, converged 0 and no start where the
+        returns do not vary.
 
     """
     out = np.full((len(starts), 11), np.nan)
@@ -650,7 +696,9 @@ def fit_windows(returns: FloatArray, starts: IntArray, stops: IntArray, student:
 
 
 @_parallel
-def forecasts(returns: FloatArray, starts: IntArray, stops: IntArray, ends: IntArray, parameters: FloatArray) -> FloatArray:
+def forecasts(
+    returns: FloatArray, starts: IntArray, stops: IntArray, ends: IntArray, parameters: FloatArray
+) -> FloatArray:
     """Filter each window from its start to returns[ends[i]] with given parameters.
 
     Args:
@@ -661,7 +709,8 @@ def forecasts(returns: FloatArray, starts: IntArray, stops: IntArray, ends: IntA
         parameters: mu, omega, alpha, beta, gamma and presample variance, shape (n_windows, 6).
 
     Returns:
-        Shape (n_returns,): at each return the variance that is forecast from it for the next one, NaN outside the ranges.
+        Shape (n_returns,): at each return the variance that is forecast from it for the next one, NaN outside the
+        ranges.
 
     """
     out = np.full(len(returns), np.nan)

@@ -92,7 +92,9 @@ def garch_indicator(settings: GarchSettings) -> Declared[GarchSettings]:
 
 
 def all_declared(settings: IndicatorSettings, sector: str | None = None) -> tuple[tuple[Declared[object], int], ...]:
-    """Every indicator with the sessions before a month's first one that it may depend on; the most over all sectors without `sector`."""
+    """Every indicator with the sessions before a month's first one that it may depend on; the most over all sectors
+    without `sector`.
+    """
     chosen: Iterable[SectorWindows] = settings.windows.values() if sector is None else (settings.windows[sector],)
     sets = [declared(each, settings) for each in chosen]
     garch = garch_indicator(settings.garch)
@@ -101,7 +103,9 @@ def all_declared(settings: IndicatorSettings, sector: str | None = None) -> tupl
 
 
 def lookback_sessions(settings: IndicatorSettings, sector: str | None = None) -> int:
-    """Sessions before a month's first one that its indicators may depend on; the most over all sectors without `sector`."""
+    """Sessions before a month's first one that its indicators may depend on; the most over all sectors without
+    `sector`.
+    """
     return max(lookback for _, lookback in all_declared(settings, sector))
 
 
@@ -118,7 +122,10 @@ def dataset(settings: IndicatorSettings) -> Dataset:
         {"ticker": ticker(), "date": day(), "close": replace(price("adjusted close"), anchored=FIRST_BAR)}
         | columns
         | {"moving_average": replace(columns["moving_average"], anchored=FIRST_BAR)}
-        | {"history_sessions": replace(columns["history_sessions"], dtype=pl.Int32, nullable=False), "garch_fitted_on": fitted_on},
+        | {
+            "history_sessions": replace(columns["history_sessions"], dtype=pl.Int32, nullable=False),
+            "garch_fitted_on": fitted_on,
+        },
     )
 
 
@@ -133,9 +140,9 @@ def indicators(
 ) -> Indicators:
     """Indicators of the sector's members at each session with a bar.
 
-    Null where history is too short or too many bars are missing (the rules of `quant_assets.signals.windows`). `garch_volatility` and
-    `garch_fitted_on` are null together, through the whole month: fewer than `garch.min_observations` returns in the window, prices
-    that never moved, or a search that did not converge.
+    Null where history is too short or too many bars are missing (the rules of `quant_assets.signals.windows`).
+    `garch_volatility` and `garch_fitted_on` are null together, through the whole month: fewer than
+    `garch.min_observations` returns in the window, prices that never moved, or a search that did not converge.
 
     Args:
         prices: dataset prices of the sector; every row serves as history, in the sector or not.

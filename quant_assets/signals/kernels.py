@@ -1,13 +1,16 @@
-"""Compiled loops over a panel (tickers x sessions), called through `signals.windows.Windows`, which says what each computes.
+"""Compiled loops over a panel (tickers x sessions), called through `signals.windows.Windows`, which says what each
+computes.
 
-A value must be a function of its month and its window alone, bit for bit, and a long window must not be read again for each session. So a
-kernel stands on an *anchor*: the month's first session (`starts`), and again each session at which the window has left the anchor behind.
-There it reads the sessions before the anchor backwards, once: `tail[n]` covers the n sessions before it. The *head* covers the
-anchor and what follows, and grows from session to session. Every window is a tail and the head. Nothing is ever subtracted, so no rounding
-is carried along, and a spike that leaves the window leaves nothing behind. A session costs about window / 21 + 1 steps.
+A value must be a function of its month and its window alone, bit for bit, and a long window must not be read again for
+each session. So a kernel stands on an *anchor*: the month's first session (`starts`), and again each session at which
+the window has left the anchor behind. There it reads the sessions before the anchor backwards, once: `tail[n]` covers
+the n sessions before it. The *head* covers the anchor and what follows, and grows from session to session. Every window
+is a tail and the head. Nothing is ever subtracted, so no rounding is carried along, and a spike that leaves the window
+leaves nothing behind. A session costs about window / 21 + 1 steps.
 
-Arrays are float64 of shape (n_tickers, n_sessions), C-contiguous, NaN where missing, unless stated; `starts` is `Windows.starts`.
-A value exists at a session with a value only, and where `MIN_OBSERVED` of the window's sessions have one.
+Arrays are float64 of shape (n_tickers, n_sessions), C-contiguous, NaN where missing, unless stated; `starts` is
+`Windows.starts`. A value exists at a session with a value only, and where `MIN_OBSERVED` of the window's sessions have
+one.
 """
 
 import math
@@ -29,7 +32,9 @@ def fewest(window: int) -> int:
 
 @kernel
 def sums(values: FloatArray, starts: IntArray, window: int, average: bool) -> FloatArray:
-    """Sum, or mean, of the observed values of the last `window` sessions; the mean of equal values is exactly that value."""
+    """Sum, or mean, of the observed values of the last `window` sessions; the mean of equal values is exactly that
+    value.
+    """
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
     tail, seen = np.zeros(window), np.zeros(window, np.int64)
@@ -67,8 +72,8 @@ def sums(values: FloatArray, starts: IntArray, window: int, average: bool) -> Fl
 def deviations(values: FloatArray, starts: IntArray, window: int) -> FloatArray:
     """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 where all values are the same.
 
-    Means and squared deviations are updated by Welford's method and those of tail and head joined by that of Chan, Golub and LeVeque
-    (1979), which add what is positive only.
+    Means and squared deviations are updated by Welford's method and those of tail and head joined by that of Chan,
+    Golub and LeVeque (1979), which add what is positive only.
     """
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
@@ -115,8 +120,9 @@ def regressions(values: FloatArray, factor: FloatArray, starts: IntArray, window
         least: up to this standard deviation (ddof 1) of either of the two there is no correlation.
 
     Returns:
-        Shape (4, n_tickers, n_sessions): slope (NaN where the factor does not vary), correlation (NaN where one of the two does not),
-        standard deviation of the residuals, of which two degrees of freedom are taken, and the newest residual.
+        Shape (4, n_tickers, n_sessions): slope (NaN where the factor does not vary), correlation (NaN where one of the
+        two does not), standard deviation of the residuals, of which two degrees of freedom are taken, and the newest
+        residual.
 
     """
     tickers, sessions = values.shape
@@ -207,7 +213,9 @@ def maxima(values: FloatArray, starts: IntArray, window: int) -> FloatArray:
 
 @kernel
 def absolute_deviations(values: FloatArray, window: int) -> FloatArray:
-    """Mean distance of the last `window` sessions' values from their mean, each window by itself: meant for short ones."""
+    """Mean distance of the last `window` sessions' values from their mean, each window by itself: meant for short
+    ones.
+    """
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
     for i in range(tickers):
@@ -255,11 +263,13 @@ def logarithms(values: FloatArray) -> FloatArray:
 
 
 @kernel
-def smoothed(values: FloatArray, starts: IntArray, span: int, decay: float, memory: int, first: int, seeds: int) -> FloatArray:
+def smoothed(
+    values: FloatArray, starts: IntArray, span: int, decay: float, memory: int, first: int, seeds: int
+) -> FloatArray:
     """Exponential average that begins anew `memory` - 1 sessions before each month.
 
-    At a month's first session it is a weighted sum (its terms in four running sums, which do not wait for each other); from there on a
-    recursion.
+    At a month's first session it is a weighted sum (its terms in four running sums, which do not wait for each other);
+    from there on a recursion.
 
     Args:
         values: what is averaged; a session without a value is skipped.
@@ -279,7 +289,10 @@ def smoothed(values: FloatArray, starts: IntArray, span: int, decay: float, memo
         fading[k] = fading[k - 1] * decay
     for k in range(memory):
         weights[memory - 1 - k] = (1.0 - decay) * fading[k]
-    seen, before = np.empty(sessions), np.empty(sessions + 1, np.int64)  # observed values, and how many before a session
+    seen, before = (
+        np.empty(sessions),
+        np.empty(sessions + 1, np.int64),
+    )  # observed values, and how many before a session
     for i in range(tickers):
         before[0] = 0
         for j in range(sessions):
@@ -319,12 +332,14 @@ def smoothed(values: FloatArray, starts: IntArray, span: int, decay: float, memo
 
 
 @kernel
-def directional(plus: FloatArray, minus: FloatArray, reach: FloatArray, starts: IntArray, span: int, memory: int) -> FloatArray:
+def directional(
+    plus: FloatArray, minus: FloatArray, reach: FloatArray, starts: IntArray, span: int, memory: int
+) -> FloatArray:
     """Wilder's average directional movement index, begun anew `memory` - 1 sessions before each month.
 
-    One loop smooths the movements and their index: two averages on top of each other would each have to look back by itself. Seeds are
-    TA-Lib's: sums of the first span - 1 movements, the mean of the first `span` indices; an index that is not defined counts 0 in the seed
-    and leaves the average as it is afterwards.
+    One loop smooths the movements and their index: two averages on top of each other would each have to look back by
+    itself. Seeds are TA-Lib's: sums of the first span - 1 movements, the mean of the first `span` indices; an index
+    that is not defined counts 0 in the seed and leaves the average as it is afterwards.
 
     Args:
         plus: upward movement.

@@ -1,4 +1,6 @@
-"""What a selection of candidates amounts to: coverage of the members, turnover between months, and two selections side by side."""
+"""What a selection of candidates amounts to: coverage of the members, turnover between months, and two selections side
+by side.
+"""
 
 from collections.abc import Sequence
 from datetime import date
@@ -29,22 +31,30 @@ class Selection(NamedTuple):
 
     @property
     def names(self) -> pl.DataFrame:
-        """Every eligible name with its scores, candidate_type and selection_rank, which are null where it was not chosen."""
-        return self.scored.join(self.candidates.select(*_NAME, "candidate_type", "selection_rank"), on=_NAME, how="left")
+        """Every eligible name with its scores, candidate_type and selection_rank, which are null where it was not
+        chosen.
+        """
+        return self.scored.join(
+            self.candidates.select(*_NAME, "candidate_type", "selection_rank"), on=_NAME, how="left"
+        )
 
 
-def selection(indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings) -> Selection:
+def selection(
+    indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings
+) -> Selection:
     """Score and select the names of a sector, arguments as of `candidates.candidates`."""
     scored = scores(indicators, universe, as_ofs, settings)
     return Selection(scored, select(scored, settings), coverage(indicators, universe, scored, as_ofs))
 
 
-def coverage(indicators: pl.DataFrame, universe: pl.DataFrame, scored: pl.DataFrame, as_ofs: Sequence[date]) -> pl.DataFrame:
+def coverage(
+    indicators: pl.DataFrame, universe: pl.DataFrame, scored: pl.DataFrame, as_ofs: Sequence[date]
+) -> pl.DataFrame:
     """How many members a selection could choose from.
 
     Returns:
-        A row for each decision session, in order: as_of, and the numbers of `members`, of those `with_bar`, `with_garch_volatility`
-        and `eligible`.
+        A row for each decision session, in order: as_of, and the numbers of `members`, of those `with_bar`,
+        `with_garch_volatility` and `eligible`.
 
     """
     decided = pl.col("date").is_in(list(as_ofs))
@@ -67,11 +77,13 @@ def turnover(candidates: pl.DataFrame, as_ofs: Sequence[date]) -> pl.DataFrame:
         as_ofs: decision sessions in order. The first has none before it.
 
     Returns:
-        A row for each decision session but the first: as_of, `long_turnover` and `short_turnover` in [0, 1], null where the side is empty
-        now or was before.
+        A row for each decision session but the first: as_of, `long_turnover` and `short_turnover` in [0, 1], null where
+        the side is empty now or was before.
 
     """
-    found = pl.DataFrame({"as_of": list(as_ofs[1:]), "before": list(as_ofs[:-1])}, schema={"as_of": pl.Date, "before": pl.Date})
+    found = pl.DataFrame(
+        {"as_of": list(as_ofs[1:]), "before": list(as_ofs[:-1])}, schema={"as_of": pl.Date, "before": pl.Date}
+    )
     for side in SIDES:
         names = candidates.filter(pl.col("candidate_type") == side).select(*_NAME)
         held = names.with_columns(stays=True).rename({"as_of": "before"})
@@ -85,13 +97,15 @@ def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     """Two selections of the same decision sessions, name by name.
 
     Args:
-        before: rows of dataset candidates, or `Selection.names`: then the scores of names that are not chosen are there too.
+        before: rows of dataset candidates, or `Selection.names`: then the scores of names that are not chosen are there
+            too.
         after: the same under other settings.
 
     Returns:
-        A row for each session and name that either chose: as_of, ticker, `change` ("enters", "leaves", "moves" to the other side,
-        "stays"), then candidate_type and selection_rank (null where not chosen) and composite_score (null where not known) of both, with
-        the suffixes `_before` and `_after`; sorted by as_of, side and rank after, those that leave last.
+        A row for each session and name that either chose: as_of, ticker, `change` ("enters", "leaves", "moves" to the
+        other side, "stays"), then candidate_type and selection_rank (null where not chosen) and composite_score (null
+        where not known) of both, with the suffixes `_before` and `_after`; sorted by as_of, side and rank after, those
+        that leave last.
 
     """
     values = ["candidate_type", "selection_rank", "composite_score"]
@@ -110,5 +124,9 @@ def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.lit("stays"))
     )
     order = ["as_of", "candidate_type_after", "selection_rank_after", "candidate_type_before", "selection_rank_before"]
-    found = sides[0].join(sides[1], on=_NAME, how="full", coalesce=True).filter(side_before.is_not_null() | side_after.is_not_null())
+    found = (
+        sides[0]
+        .join(sides[1], on=_NAME, how="full", coalesce=True)
+        .filter(side_before.is_not_null() | side_after.is_not_null())
+    )
     return found.select(*_NAME, change.alias("change"), pl.exclude(_NAME)).sort(order, nulls_last=True)

@@ -1,11 +1,12 @@
 """Window kernels that give several statistics at once: order, extremes and moves.
 
-The rules are those of `signals.windows`: a window counts sessions, and a value exists only at a session whose own observation exists
-and where `fewest` of the window's are (`kernels.fewest`). What is exact whatever its order (comparisons, counts) slides along a ticker's
-whole history. Sums do not: they are put together from two parts that meet at a boundary, from the boundary back to the window's first
-session and from the boundary on to its last (van Herk, 1992, for maxima). Boundaries are each month's first session and every
-`window` sessions after it, so that a value is a function of its month and window, bit for bit; nothing is ever subtracted from a sum, so
-that no outlier leaves rounding behind, and equal values have a deviation of exactly 0.
+The rules are those of `signals.windows`: a window counts sessions, and a value exists only at a session whose own
+observation exists and where `fewest` of the window's are (`kernels.fewest`). What is exact whatever its order
+(comparisons, counts) slides along a ticker's whole history. Sums do not: they are put together from two parts that meet
+at a boundary, from the boundary back to the window's first session and from the boundary on to its last (van Herk,
+1992, for maxima). Boundaries are each month's first session and every `window` sessions after it, so that a value is a
+function of its month and window, bit for bit; nothing is ever subtracted from a sum, so that no outlier leaves rounding
+behind, and equal values have a deviation of exactly 0.
 
 Results have shape (k, n_tickers, n_sessions), one layer for each statistic.
 """
@@ -67,7 +68,9 @@ def order(values: FloatArray, window: int, fewest: int, lower: float, upper: flo
 
 @kernel
 def peak(values: FloatArray, window: int, fewest: int) -> FloatArray:
-    """Maximum of the window's values, and the place of its first occurrence: 1 for the window's first session, `window` for its last."""
+    """Maximum of the window's values, and the place of its first occurrence: 1 for the window's first session, `window`
+    for its last.
+    """
     tickers, sessions = values.shape
     out = np.full((2, tickers, sessions), np.nan)
     for i in range(tickers):

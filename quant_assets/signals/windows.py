@@ -1,10 +1,14 @@
-"""Windows over a panel (tickers x sessions). Which windows an indicator or feature uses is not decided here, nor how a loop is written.
+"""Windows over a panel (tickers x sessions). Which windows an indicator or feature uses is not decided here, nor how a
+loop is written.
 
 The rules that every window follows:
 
-- A window counts sessions, not bars. A value is a function of its month and its window alone, bit for bit: not of where the panel starts,
-  nor of other tickers. (Polars' rolling functions carry rounding from the first row.) `signals.kernels` says how that is kept fast.
-- A value exists only at a session with a bar, and only where `MIN_OBSERVED` of the window's sessions have one. Sessions before the
+- A window counts sessions, not bars. A value is a function of its month and its window alone, bit for bit: not of where
+the panel starts,
+  nor of other tickers. (Polars' rolling functions carry rounding from the first row.) `signals.kernels` says how that
+  is kept fast.
+- A value exists only at a session with a bar, and only where `MIN_OBSERVED` of the window's sessions have one. Sessions
+before the
   panel's start count as sessions without a bar.
 - Arrays are float64 of shape (n_tickers, n_sessions), C-contiguous, NaN where missing, unless stated.
 """
@@ -20,7 +24,8 @@ from quant_assets.signals import kernels, window_statistics
 #: Most sessions that a month has.
 MONTH_SESSIONS = 23
 
-#: Weight that the restart of a finite-memory average may have: RSI, ATR, MACD and ADX are then TA-Lib's to 1e-9 in their own units.
+#: Weight that the restart of a finite-memory average may have: RSI, ATR, MACD and ADX are then TA-Lib's to 1e-9 in
+#: their own units.
 RESTART_WEIGHT = 1e-13
 
 
@@ -59,8 +64,8 @@ class Windows:
         sessions: datetime64[D] of shape (n_sessions,), ascending, without a gap in the calendar.
 
     Attributes:
-        starts: int64 of shape (n_sessions,): position of the first of the panel's sessions in its own month. A kernel starts afresh there,
-            so that a value is a function of its month.
+        starts: int64 of shape (n_sessions,): position of the first of the panel's sessions in its own month. A kernel
+            starts afresh there, so that a value is a function of its month.
 
     """
 
@@ -113,8 +118,9 @@ class Windows:
             least: up to this standard deviation (ddof 1) of either of the two there is no correlation.
 
         Returns:
-            Shape (4, n_tickers, n_sessions): slope, NaN where the factor does not vary; correlation, NaN where one of the two does not;
-            standard deviation of the residuals (two degrees of freedom are taken); the newest value less the line's there.
+            Shape (4, n_tickers, n_sessions): slope, NaN where the factor does not vary; correlation, NaN where one of
+            the two does not; standard deviation of the residuals (two degrees of freedom are taken); the newest value
+            less the line's there.
 
         """
         return kernels.regressions(values, np.atleast_2d(factor), self.starts, window, least)
@@ -141,20 +147,23 @@ class Windows:
             upper: second quantile.
 
         Returns:
-            Shape (3, n_tickers, n_sessions): rank from 1 / n to 1 (the mean rank where values are equal), and the quantiles,
-            interpolated linearly.
+            Shape (3, n_tickers, n_sessions): rank from 1 / n to 1 (the mean rank where values are equal), and the
+            quantiles, interpolated linearly.
 
         """
         return window_statistics.order(values, window, kernels.fewest(window), lower, upper)
 
     def peak(self, values: FloatArray, window: int) -> FloatArray:
-        """Maximum of the last `window` sessions and the place of its first occurrence, 1 for the oldest session to `window`: two layers."""
+        """Maximum of the last `window` sessions and the place of its first occurrence, 1 for the oldest session to
+        `window`: two layers.
+        """
         return window_statistics.peak(values, window, kernels.fewest(window))
 
     def moves(self, values: FloatArray, window: int) -> FloatArray:
         """Sum of the rises, sum of the falls (positive) and their numbers, of the last `window` sessions: four layers.
 
-        A change is against the session before, and not observed where that one has no value; looks back `window` sessions.
+        A change is against the session before, and not observed where that one has no value; looks back `window`
+        sessions.
         """
         return window_statistics.moves(values, self.starts, window, kernels.fewest(window))
 
@@ -179,13 +188,15 @@ class Windows:
     def ema(self, values: FloatArray, span: int, skip: int = 0) -> FloatArray:
         """Exponential average, weight 2 / (span + 1); looks back `skip + ema_memory(span) - 1` sessions.
 
-        It begins anew before each month, so far back that the start weighs less than `RESTART_WEIGHT`: the mean of the first `span`
-        observed values, then the recursion over the observed ones (TA-Lib's definition). A shorter life starts at its first bar.
+        It begins anew before each month, so far back that the start weighs less than `RESTART_WEIGHT`: the mean of the
+        first `span` observed values, then the recursion over the observed ones (TA-Lib's definition). A shorter life
+        starts at its first bar.
 
         Args:
             values: what is averaged.
             span: sessions.
-            skip: observed values left out before the seed (TA-Lib's MACD seeds its fast average where the slow one has its seed).
+            skip: observed values left out before the seed (TA-Lib's MACD seeds its fast average where the slow one has
+                its seed).
 
         """
         decay = 1.0 - 2.0 / (span + 1.0)
@@ -199,7 +210,8 @@ class Windows:
         Args:
             values: what is averaged.
             span: sessions.
-            seed: observed values whose sum over `span` is the seed; `span` by default (TA-Lib takes span - 1 of directional movement).
+            seed: observed values whose sum over `span` is the seed; `span` by default (TA-Lib takes span - 1 of
+                directional movement).
 
         """
         first = span if seed is None else seed

@@ -6,7 +6,8 @@ from typing import Protocol
 
 import polars as pl
 
-#: As-given daily bars. `adjustment` says what the provider already adjusted for; `dividend` and `split_ratio` are null where it has none.
+#: As-given daily bars. `adjustment` says what the provider already adjusted for; `dividend` and `split_ratio` are null
+#: where it has none.
 BARS = pl.Schema(
     {
         "ticker": pl.String,
@@ -24,24 +25,28 @@ BARS = pl.Schema(
     }
 )
 
-#: Sector snapshots: `ticker` belonged to `sector` (slug) according to a snapshot known from `known_at` on. A symbol that its company took
-#: over with a rename begins on that day (`since`, else null); the company's earlier snapshots are given with it.
+#: Sector snapshots: `ticker` belonged to `sector` (slug) according to a snapshot known from `known_at` on. A symbol
+#: that its company took over with a rename begins on that day (`since`, else null); the company's earlier snapshots are
+#: given with it.
 SECTOR_SNAPSHOTS = pl.Schema({"ticker": pl.String, "sector": pl.String, "known_at": pl.Date, "since": pl.Date})
 
 #: Index membership intervals, both ends included; `end_date` null while a member.
 MEMBERSHIP = pl.Schema({"ticker": pl.String, "start_date": pl.Date, "end_date": pl.Date})
 
-#: The last bar of tickers that stopped trading, and the session at which that was known. `reason` is takeover, failure, renamed, or null
-#: where the provider does not say. A ticker that trades again after its `last_session` is another company. `successor` is the new symbol
-#: of a company that was renamed, else null.
-DELISTINGS = pl.Schema({"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date, "reason": pl.String, "successor": pl.String})
+#: The last bar of tickers that stopped trading, and the session at which that was known. `reason` is takeover, failure,
+#: renamed, or null where the provider does not say. A ticker that trades again after its `last_session` is another
+#: company. `successor` is the new symbol of a company that was renamed, else null.
+DELISTINGS = pl.Schema(
+    {"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date, "reason": pl.String, "successor": pl.String}
+)
 
 #: Which provider has a bar of which company on a day, under the symbol it had or got, whatever the bar is worth.
 HELD = pl.Schema({"ticker": pl.String, "date": pl.Date, "provider": pl.String})
 
-#: Statements as given. `version` counts the versions of one period without a gap (0 is the first publication), each published
-#: no earlier than the one before. `shares` are counted as at publication: splits after it are not applied. `restated_on` is the day on
-#: which the provider last changed these figures, null where it does not tell or where that is not after the publication.
+#: Statements as given. `version` counts the versions of one period without a gap (0 is the first publication), each
+#: published no earlier than the one before. `shares` are counted as at publication: splits after it are not applied.
+#: `restated_on` is the day on which the provider last changed these figures, null where it does not tell or where that
+#: is not after the publication.
 STATEMENTS = pl.Schema(
     {
         "ticker": pl.String,
@@ -62,9 +67,11 @@ STATEMENTS = pl.Schema(
     }
 )
 
-#: Macro observations, one row for each value that a period was given; `released` is null where the provider does not know it and `lag_days`
-#: after `period` (its start) is assumed.
-MACRO = pl.Schema({"series_id": pl.String, "period": pl.Date, "released": pl.Date, "lag_days": pl.Int32, "value": pl.Float64})
+#: Macro observations, one row for each value that a period was given; `released` is null where the provider does not
+#: know it and `lag_days` after `period` (its start) is assumed.
+MACRO = pl.Schema(
+    {"series_id": pl.String, "period": pl.Date, "released": pl.Date, "lag_days": pl.Int32, "value": pl.Float64}
+)
 
 
 class Source(Protocol):
@@ -77,13 +84,17 @@ class Source(Protocol):
     name: str
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
-        """Sector snapshots (`SECTOR_SNAPSHOTS`); a ticker's first is given whatever `through` is, being assumed for the time before."""
+        """Sector snapshots (`SECTOR_SNAPSHOTS`); a ticker's first is given whatever `through` is, being assumed for the
+        time before.
+        """
 
     def membership(self, through: date) -> pl.DataFrame:
         """Index membership (`MEMBERSHIP`); an end later than `through` is null."""
 
     def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
-        """Daily bars (`BARS`) sorted by ticker, date, precedence; providers overlap, the lowest precedence wins downstream."""
+        """Daily bars (`BARS`) sorted by ticker, date, precedence; providers overlap, the lowest precedence wins
+        downstream.
+        """
 
     def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
         """Which of the tickers have a bar on these days (`HELD`), sorted."""

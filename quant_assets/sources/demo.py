@@ -27,8 +27,8 @@ class DemoSource:
     characteristic of each ticker that moves slowly (half-life 252 sessions) and is known before the return it drives.
     Nobody is given the characteristic itself. It shows, with noise, in the return on equity, the margins, the debt and
     (less) the earnings yield of the published statements, and in past returns. Measured for the default settings
-    within each sector, every 20 sessions from 2018-01 to 2026-10, against the return from t+1 to t+21, the mean rank IC is
-    0.37 for the characteristic itself and 0.27 for the return on equity known at t (standard error 0.006); with
+    within each sector, every 20 sessions from 2018-01 to 2026-10, against the return from t+1 to t+21, the mean rank IC
+    is 0.37 for the characteristic itself and 0.27 for the return on equity known at t (standard error 0.006); with
     `signal_strength` 0 both lie within two standard errors of 0.
 
     Total return of a bar: (close x split_ratio + dividend) / previous close - 1. A few bars are wrong on purpose
@@ -55,7 +55,9 @@ class DemoSource:
         self._start = start
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
-        """Sector snapshots: one for each ticker, mostly at its listing, and one more for those that change the sector."""
+        """Sector snapshots: one for each ticker, mostly at its listing, and one more for those that change the
+        sector.
+        """
         world = _market(self._settings)
         moves = world.schedule.moves
         frame = pl.DataFrame(
@@ -77,7 +79,9 @@ class DemoSource:
             {
                 "ticker": [*world.tickers, *world.tickers],
                 "start_date": _days(world, np.concatenate([schedule.joined, schedule.rejoined])),
-                "end_date": _days(world, np.concatenate([schedule.left, np.full(len(world.tickers), len(world.sessions))])),
+                "end_date": _days(
+                    world, np.concatenate([schedule.left, np.full(len(world.tickers), len(world.sessions))])
+                ),
             },
             schema=MEMBERSHIP,
         )
@@ -92,8 +96,16 @@ class DemoSource:
 
     def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
         """Which of the tickers have a bar on these days."""
-        asked = pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_in(list(days)) & (pl.col("date") >= self._start)
-        return _bars(self._settings).filter(asked).select("ticker", "date", provider=pl.lit(self.name)).unique().sort("ticker", "date")
+        asked = (
+            pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_in(list(days)) & (pl.col("date") >= self._start)
+        )
+        return (
+            _bars(self._settings)
+            .filter(asked)
+            .select("ticker", "date", provider=pl.lit(self.name))
+            .unique()
+            .sort("ticker", "date")
+        )
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings: takeovers, known at the session after the last bar, and crashes, known two sessions after it."""
@@ -108,7 +120,11 @@ class DemoSource:
             },
             schema=DELISTINGS,
         )
-        chosen = pl.col("ticker").is_in(list(tickers)) & (pl.col("known_at") <= through) & (pl.col("last_session") >= self._start)
+        chosen = (
+            pl.col("ticker").is_in(list(tickers))
+            & (pl.col("known_at") <= through)
+            & (pl.col("last_session") >= self._start)
+        )
         return frame.filter(chosen).sort("ticker")
 
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
@@ -150,7 +166,8 @@ def _bars(settings: DemoSettings) -> pl.DataFrame:
     """All bars of the simulation, future ones included, sorted by ticker and date, with the planted bad rows."""
     world = _market(settings)
     prices = {
-        name: np.round(array, 2) for name, array in (("open", world.open), ("high", world.high), ("low", world.low), ("close", world.close))
+        name: np.round(array, 2)
+        for name, array in (("open", world.open), ("high", world.high), ("low", world.low), ("close", world.close))
     }
     volume, copies = world.volume.copy(), world.traded.astype(np.int64)
     for bad in world.bad_rows:

@@ -1,7 +1,8 @@
 """What happens to whom in the simulated market, and when: listings, delistings, index changes, moves, halts, bad rows.
 
 Everything is scheduled forward from a date that depends on the seed alone, so that nothing happens because the
-simulation is about to end. The schedule covers 2018 to 2026; later years have splits, dividends, missing bars and bad rows.
+simulation is about to end. The schedule covers 2018 to 2026; later years have splits, dividends, missing bars and bad
+rows.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,15 @@ WARM_UP = date(2015, 7, 1)
 
 # Each sector has one of each of these, by its position in a random order of its tickers. Events of prices and
 # membership never meet in one ticker, so that each can be told apart.
-_LATE, _GONE, _ILLIQUID, _MOVER, _REJOINER, _UNCLASSIFIED, _STABLE = slice(0, 2), slice(2, 4), 4, 5, 6, 7, slice(8, None)
+_LATE, _GONE, _ILLIQUID, _MOVER, _REJOINER, _UNCLASSIFIED, _STABLE = (
+    slice(0, 2),
+    slice(2, 4),
+    4,
+    5,
+    6,
+    7,
+    slice(8, None),
+)
 _LISTING_YEARS = (
     (2018, 2018, 2019, 2019, 2020, 2020, 2021, 2021, 2022, 2022, 2023),
     (2022, 2023, 2023, 2024, 2024, 2024, 2025, 2025, 2025, 2026, 2026),
@@ -66,7 +75,8 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When what happens. Positions of sessions count from the warm-up; a position at or past the end lies in the future.
+    """When what happens. Positions of sessions count from the warm-up; a position at or past the end lies in the
+    future.
 
     Attributes:
         listed: first session with a bar, int64 of shape (n_tickers,).
@@ -111,7 +121,10 @@ def schedule(settings: DemoSettings, sessions: DateArray) -> Schedule:
 
     def on(years: tuple[int, ...]) -> IntArray:
         """A random session of each year; where the calendar ends before it, the future."""
-        days = [date(year, 1, 10) + timedelta(days=int(day)) for year, day in zip(years, rng.integers(0, 340, len(years)), strict=True)]
+        days = [
+            date(year, 1, 10) + timedelta(days=int(day))
+            for year, day in zip(years, rng.integers(0, 340, len(years)), strict=True)
+        ]
         found = np.searchsorted(sessions, np.array(days, dtype="datetime64[D]")).astype(np.int64)
         return np.where(found < len(sessions), found, never)
 
@@ -148,11 +161,15 @@ def schedule(settings: DemoSettings, sessions: DateArray) -> Schedule:
     halted = on(_HALT_YEARS)
     halts = np.column_stack([rng.choice(stable, len(halted)), halted, halted + rng.integers(3, 13, len(halted))])
     illiquid = order[:, _ILLIQUID]
-    return Schedule(listed, late, crash, last, delisting_known, joined, left, rejoined, classified, moves, halts, illiquid, stable)
+    return Schedule(
+        listed, late, crash, last, delisting_known, joined, left, rejoined, classified, moves, halts, illiquid, stable
+    )
 
 
 def gaps(seed: int, schedule: Schedule, count: int, total: int) -> BoolArray:
-    """Sessions without a bar while listed: halts, and bars missing at random (never at a listing or about a delisting)."""
+    """Sessions without a bar while listed: halts, and bars missing at random (never at a listing or about a
+    delisting).
+    """
     position = np.arange(count)[:, None]
     gap: BoolArray = uniforms(seed, Stream.MISSING, count, total) < _MISSING_BARS
     gap &= (position != schedule.listed) & (position < schedule.last - 12)
@@ -162,13 +179,17 @@ def gaps(seed: int, schedule: Schedule, count: int, total: int) -> BoolArray:
 
 
 def bad_rows(seed: int, schedule: Schedule, traded: BoolArray, eventless: BoolArray, origin: int) -> tuple[BadRow, ...]:
-    """Planted bad rows: never on the day of an event, so that refusing one loses no dividend or split, nor after another."""
+    """Planted bad rows: never on the day of an event, so that refusing one loses no dividend or split, nor after
+    another.
+    """
     draws = uniforms(seed, Stream.BAD_ROWS, len(traded), 3)
     found: list[BadRow] = []
     touched = set()
     for session in np.flatnonzero(draws[:, 0] < _BAD_ROWS_PER_SESSION).tolist():
         ticker = int(schedule.stable[int(draws[session, 1] * len(schedule.stable))])
-        usable = session > origin and traded[session, ticker] and traded[session - 1, ticker] and eventless[session, ticker]
+        usable = (
+            session > origin and traded[session, ticker] and traded[session - 1, ticker] and eventless[session, ticker]
+        )
         if usable and (session - 1, ticker) not in touched:
             touched.add((session, ticker))
             found.append(BadRow(ticker, session, BAD_KINDS[int(draws[session, 2] * len(BAD_KINDS))]))

@@ -6,7 +6,8 @@ The model, for session t and ticker i in sector k (log total return: dividends a
 
 m, s and e are GARCH(1,1) shocks (Bollerslev 1986) with Student-t innovations, symmetric about zero. z is the planted
 characteristic: an AR(1) with unit variance and a half-life of 252 sessions. With `signal_strength` 0 the log returns of
-all tickers are symmetric about the same centre whatever is already known, so that the expected rank IC of any score is 0.
+all tickers are symmetric about the same centre whatever is already known, so that the expected rank IC of any score is
+0.
 
 Append-only: random numbers come in blocks of 256 rows, each block from a generator of its own, so that a row does not
 depend on how many follow; the simulation steps forward session by session; and events are scheduled forward, by date.
@@ -22,7 +23,9 @@ from quant_assets.sources.demo_draws import FloatArray, Stream, normals, student
 from quant_assets.sources.demo_events import ORIGIN, BadRow, BoolArray, DateArray, Schedule, bad_rows, gaps, schedule
 
 #: Three letters before a ticker's number: XNYS symbols carry no digits, so nobody takes these for real.
-PREFIXES = dict(zip(SECTORS, ("ENR", "MAT", "IND", "DIS", "STA", "HLT", "FIN", "TEC", "COM", "UTL", "RES"), strict=True))
+PREFIXES = dict(
+    zip(SECTORS, ("ENR", "MAT", "IND", "DIS", "STA", "HLT", "FIN", "TEC", "COM", "UTL", "RES"), strict=True)
+)
 
 HALF_LIFE = 252
 _DRIFT = 0.0003
@@ -49,8 +52,8 @@ class Market:
         close: see `open`.
         volume: shares.
         dividend: USD per share with this ex-date, else 0.
-        split_ratio: new shares for one old, else 1; before the first bar, too. Never on the day of a dividend, and never between
-            the end of a fiscal quarter and the publication of its statement.
+        split_ratio: new shares for one old, else 1; before the first bar, too. Never on the day of a dividend, and
+            never between the end of a fiscal quarter and the publication of its statement.
         shares: shares outstanding.
         market_variance: conditional variance of m for the session after, shape (n_sessions,).
         bad_rows: the planted bad rows.
@@ -124,7 +127,9 @@ def simulate(settings: DemoSettings, sessions: DateArray) -> Market:
 
 
 def _returns(settings: DemoSettings, events: Schedule, n: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Characteristic, log returns, conditional volatility of each ticker, and the market's variance for the session after."""
+    """Characteristic, log returns, conditional volatility of each ticker, and the market's variance for the session
+    after.
+    """
     seed, per_sector, count = settings.seed, settings.tickers_per_sector, len(SECTORS)
     total = count * per_sector
     fixed = traits(seed, 0)
@@ -157,8 +162,11 @@ def _returns(settings: DemoSettings, events: Schedule, n: int) -> tuple[FloatArr
         shock = np.sqrt(variance) * shocks[t]
         common = market_beta * shock[0] + sector_beta * shock[1 + sector]
         log_return[t] = _DRIFT + common + shock[1 + count :] + settings.signal_strength * latent
-        volatility[t] = np.sqrt(market_beta**2 * variance[0] + sector_beta**2 * variance[1 + sector] + variance[1 + count :])
-        # The bound keeps a run of fat-tailed shocks from carrying the variance off: volatility at most four times its level.
+        volatility[t] = np.sqrt(
+            market_beta**2 * variance[0] + sector_beta**2 * variance[1 + sector] + variance[1 + count :]
+        )
+        # The bound keeps a run of fat-tailed shocks from carrying the variance off: volatility at most four times its
+        # level.
         variance = np.minimum(omega + alpha * shock**2 + beta * variance, 16 * level)
         latent = persistence * latent + np.sqrt(1 - persistence**2) * steps[t]
         characteristic[t], market_variance[t] = latent, variance[0]

@@ -1,4 +1,6 @@
-"""What the simulated market publishes: quarterly statements and macro series, as whole frames. Prices are in `demo_market`."""
+"""What the simulated market publishes: quarterly statements and macro series, as whole frames. Prices are in
+`demo_market`.
+"""
 
 from datetime import date
 
@@ -10,7 +12,8 @@ from quant_assets.sources.demo_draws import FloatArray, Stream, normals, traits,
 from quant_assets.sources.demo_events import WARM_UP, BoolArray, DateArray, IntArray
 from quant_assets.sources.demo_market import Market
 
-#: How long before a ticker's first bar its statements begin: growth over a year needs eight quarters, and the newest is not out yet.
+#: How long before a ticker's first bar its statements begin: growth over a year needs eight quarters, and the newest is
+#: not out yet.
 HISTORY = np.timedelta64(27 * 31, "D")
 _FLOWS = ("revenue", "gross_profit", "operating_income", "net_income")
 _RESTATED, _UNDATED = 0.03, 0.01
@@ -23,7 +26,9 @@ def statements(world: Market) -> pl.DataFrame:
     A few statements have no day of publication, a few are restated months later. A listing publishes two years at once.
     """
     seed, sessions, schedule, total = world.settings.seed, world.sessions, world.schedule, len(world.tickers)
-    ends = (np.arange(np.datetime64(WARM_UP, "M") + 3, sessions[-1].astype("datetime64[M]") + 1, 3)).astype("datetime64[D]") - 1
+    ends = (np.arange(np.datetime64(WARM_UP, "M") + 3, sessions[-1].astype("datetime64[M]") + 1, 3)).astype(
+        "datetime64[D]"
+    ) - 1
     at = np.searchsorted(sessions, ends, side="right") - 1
     values = _figures(world, seed, at)
 
@@ -72,8 +77,8 @@ def _figures(world: Market, seed: int, at: IntArray) -> dict[str, FloatArray]:
     """Figures of each fiscal quarter, arrays of shape (n_quarters, n_tickers); `at` is the last session of each.
 
     The book follows the market value slowly, so that book to market neither drifts off nor repeats the price. The
-    return on equity carries the characteristic at the end of the quarter with noise, and with it net income, margins and
-    the earnings yield; tickers of high characteristic also have less debt.
+    return on equity carries the characteristic at the end of the quarter with noise, and with it net income, margins
+    and the earnings yield; tickers of high characteristic also have less debt.
     """
     total = len(world.tickers)
     fixed = traits(seed, 4)
@@ -92,7 +97,11 @@ def _figures(world: Market, seed: int, at: IntArray) -> dict[str, FloatArray]:
     book = np.empty_like(value)
     book[0] = value[0] - np.log(price_to_book) + 0.2 * noise[0, 0]
     for quarter in range(1, len(at)):
-        book[quarter] = book[quarter - 1] + 0.12 * (value[quarter] - np.log(price_to_book) - book[quarter - 1]) + 0.02 * noise[quarter, 0]
+        book[quarter] = (
+            book[quarter - 1]
+            + 0.12 * (value[quarter] - np.log(price_to_book) - book[quarter - 1])
+            + 0.02 * noise[quarter, 0]
+        )
     equity = np.exp(book)
     return_on_equity = profitability + 0.06 * (world.characteristic[at] + 0.4 * noise[:, 1])
     net_income = equity * return_on_equity / 4
@@ -141,10 +150,14 @@ def macro_observations(world: Market) -> pl.DataFrame:
         ten_year[session] = level
     volatility = 115 * np.sqrt(252 * world.market_variance) * np.exp(0.05 * daily[:, 1])
 
-    def monthly_series(name: str, values: FloatArray, release: tuple[int, int], stream: int, later: int = 1) -> pl.DataFrame:
+    def monthly_series(
+        name: str, values: FloatArray, release: tuple[int, int], stream: int, later: int = 1
+    ) -> pl.DataFrame:
         """Released on a weekday of the month `later` months after the period, between two days of that month."""
         first, last = release
-        day: DateArray = (months + later).astype("datetime64[D]") + (first - 1 + (last - first + 1) * days[:, stream]).astype(np.int64)
+        day: DateArray = (months + later).astype("datetime64[D]") + (
+            first - 1 + (last - first + 1) * days[:, stream]
+        ).astype(np.int64)
         return _series(name, months.astype("datetime64[D]"), _weekday(day), 30 * later + last, values)
 
     return pl.concat(
@@ -160,7 +173,9 @@ def macro_observations(world: Market) -> pl.DataFrame:
     )
 
 
-def _series(name: str, period: DateArray, released: DateArray | None, lag_days: int, values: FloatArray) -> pl.DataFrame:
+def _series(
+    name: str, period: DateArray, released: DateArray | None, lag_days: int, values: FloatArray
+) -> pl.DataFrame:
     return (
         pl.DataFrame({"period": period, "value": values})
         .select(

@@ -1,4 +1,5 @@
-"""The `files` provider: Parquet or CSV files of the folder that QUANT_DATA_DIR names, read by the mapping in the settings.
+"""The `files` provider: Parquet or CSV files of the folder that QUANT_DATA_DIR names, read by the mapping in the
+settings.
 
 Which rows each question is answered with is here; which of them are good, and what follows from them, is decided in
 `quant_assets.market`.
@@ -39,7 +40,8 @@ class FilesSource:
         settings: which files there are and how they are read.
         data_dir: their folder.
         start: first day of the profile; delistings before it are left out.
-        undated_after: days after the end of its period on which a statement without a day of publication counts as published.
+        undated_after: days after the end of its period on which a statement without a day of publication counts as
+            published.
         keep: keep the rows of all files in memory once they are decoded, for many readings of everything.
 
     Raises:
@@ -62,9 +64,13 @@ class FilesSource:
         if data_dir is None:
             raise SourceError(f"QUANT_DATA_DIR is not set; set it to the folder that holds {wanted}")
         if not data_dir.is_dir():
-            raise SourceError(f"the data folder {data_dir} does not exist; set QUANT_DATA_DIR to the folder that holds {wanted}")
+            raise SourceError(
+                f"the data folder {data_dir} does not exist; set QUANT_DATA_DIR to the folder that holds {wanted}"
+            )
         if not any(data_dir.iterdir()):
-            raise SourceError(f"the data folder {data_dir} is empty; put {wanted} there or set QUANT_DATA_DIR to another folder")
+            raise SourceError(
+                f"the data folder {data_dir} is empty; put {wanted} there or set QUANT_DATA_DIR to another folder"
+            )
         self._settings = settings
         self._folder = data_dir
         self._start = start
@@ -76,10 +82,12 @@ class FilesSource:
         self._read: dict[int, pl.DataFrame] = {}
 
     def altered(self, rows: Rows | None, start: date) -> "FilesSource":
-        """The same files with other rows in place of theirs; what has been decoded is shared. The look-ahead audit reads them so.
+        """The same files with other rows in place of theirs; what has been decoded is shared. The look-ahead audit
+        reads them so.
 
         Args:
-            rows: gives a file's rows, which may then be none. Of a price file it may be asked for some tickers' rows alone.
+            rows: gives a file's rows, which may then be none. Of a price file it may be asked for some tickers' rows
+                alone.
             start: first day of the profile.
 
         """
@@ -107,7 +115,9 @@ class FilesSource:
             self._spans(precedence)  # refuses rows that no filter would ever show
             split = pl.col("split_ratio")
             found.append(
-                collect(self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through)), file.file)
+                collect(
+                    self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through)), file.file
+                )
                 .with_columns(pl.lit(None, pl.Float64).alias(name) for name in _EVENTS if name not in file.columns)
                 .with_columns(
                     split_ratio=pl.when(split == file.no_split).then(1.0).otherwise(split),
@@ -128,10 +138,11 @@ class FilesSource:
         return pl.concat(found).unique().sort(list(HELD))
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
-        """Tickers without a bar in any file for `delisted_after_sessions` sessions, while a file that had the last one is complete.
+        """Tickers without a bar in any file for `delisted_after_sessions` sessions, while a file that had the last one
+        is complete.
 
-        A ticker that trades again after such a gap counts as delisted in it all the same: at the time, nobody knew that it would.
-        A symbol that its company gave up ends with the rename, and is known to from then on.
+        A ticker that trades again after such a gap counts as delisted in it all the same: at the time, nobody knew that
+        it would. A symbol that its company gave up ends with the rename, and is known to from then on.
         """
         self._refuse_lost(tickers, through)
         ends = pl.DataFrame(
@@ -147,7 +158,9 @@ class FilesSource:
         given_up = pl.Series(np.searchsorted(sessions, ends["on"].to_numpy().astype("datetime64[D]")))
         bars = bars.join(ends.with_columns(given_up=given_up), on="ticker", how="left", maintain_order="left")
         renamed = (
-            (pl.col("date") < pl.col("on")) & (pl.col("given_up") <= known) & (bar_after.is_null() | (bar_after >= pl.col("given_up")))
+            (pl.col("date") < pl.col("on"))
+            & (pl.col("given_up") <= known)
+            & (bar_after.is_null() | (bar_after >= pl.col("given_up")))
         )
         renamed = renamed.fill_null(False)
         silent = (bar_after.is_null() | (bar_after > known)) & ~renamed
@@ -161,16 +174,21 @@ class FilesSource:
         heard = (pl.col("known_at") <= pl.col("complete")) | pl.col("reason").is_not_null()
         return gaps.filter(heard & pl.col("known_at").is_between(self._start, through)).select(list(DELISTINGS))
 
-    def _around_gaps(self, tickers: Sequence[str], all_of: Sequence[str]) -> tuple[NDArray[np.datetime64], pl.DataFrame]:
-        """The last bar of each ticker in any file before a gap or the end of the files, and every bar of the tickers `all_of`.
+    def _around_gaps(
+        self, tickers: Sequence[str], all_of: Sequence[str]
+    ) -> tuple[NDArray[np.datetime64], pl.DataFrame]:
+        """The last bar of each ticker in any file before a gap or the end of the files, and every bar of the tickers
+        `all_of`.
 
         Returns:
-            Sessions of the files, of shape (n_sessions,), and `ticker`, `date`, `position` among the sessions, `next_position` of the
-            ticker's next bar (null where there is none) and `complete`, until when a file that has the bar is; sorted by ticker and date.
+            Sessions of the files, of shape (n_sessions,), and `ticker`, `date`, `position` among the sessions,
+            `next_position` of the ticker's next bar (null where there is none) and `complete`, until when a file that
+            has the bar is; sorted by ticker and date.
 
         """
         names = sorted(set(tickers))
-        # A gap that was known before the profile starts is of no interest; longer histories begin before the calendar, and before 1970.
+        # A gap that was known before the profile starts is of no interest; longer histories begin before the calendar,
+        # and before 1970.
         first = self._start - timedelta(days=30 + 2 * self._settings.delisted_after_sessions)
         found, until = [], []
         for precedence, file in enumerate(self._settings.prices):
@@ -214,7 +232,9 @@ class FilesSource:
         return self._statements.filter(pl.col("ticker").is_in(list(tickers)) & known)
 
     def spin_offs(self) -> pl.DataFrame:
-        """`ticker` (the files' own), `day` and `ratio` of the spin-offs that share counts are corrected for, see `market.share_counts`."""
+        """`ticker` (the files' own), `day` and `ratio` of the spin-offs that share counts are corrected for, see
+        `market.share_counts`.
+        """
         return spin_offs(self._given._splits)
 
     def macro(self, through: date) -> pl.DataFrame:
@@ -231,14 +251,18 @@ class FilesSource:
         unknown = frame.filter(~pl.col("sector").is_in(list(file.sectors))).sort("ticker", "known_at")
         if len(unknown):
             row = unknown.row(0, named=True)
-            raise SourceError(f"{file.file}: ticker {row['ticker']} has the unknown sector '{row['sector']}'; map it in {MAPPING}")
+            raise SourceError(
+                f"{file.file}: ticker {row['ticker']} has the unknown sector '{row['sector']}'; map it in {MAPPING}"
+            )
         first = pl.col("known_at") == pl.col("known_at").min().over("asked")
         known = (pl.col("known_at") >= pl.col("first")) & ((pl.col("known_at") <= pl.col("last")) | first)
         plain, others = self._under_other_symbols(frame, known)
         others = others.filter(pl.col("place") == pl.col("place").min().over("ticker", "known_at"))  # the symbol then
         companies = pl.concat([plain, others.select(plain.columns)])
         begins = pl.DataFrame(
-            [(each.new, each.since) for each in self._settings.renames], {"ticker": pl.String, "since": pl.Date}, orient="row"
+            [(each.new, each.since) for each in self._settings.renames],
+            {"ticker": pl.String, "since": pl.Date},
+            orient="row",
         )
         return (
             companies.with_columns(pl.col("sector").replace_strict(file.sectors))
@@ -251,17 +275,22 @@ class FilesSource:
         file = self._settings.membership
         if file is None:
             return MEMBERSHIP.to_frame()
-        frame = collect(self._scan(file, named(file.columns, MEMBERSHIP)), file.file).drop_nulls(["ticker", "start_date"])
+        frame = collect(self._scan(file, named(file.columns, MEMBERSHIP)), file.file).drop_nulls(
+            ["ticker", "start_date"]
+        )
         if not file.end_is_member:
             frame = frame.with_columns(pl.col("end_date").dt.offset_by("-1d"))
-        return frame.filter(pl.col("end_date").is_null() | (pl.col("end_date") >= pl.col("start_date"))).sort("ticker", "start_date")
+        return frame.filter(pl.col("end_date").is_null() | (pl.col("end_date") >= pl.col("start_date"))).sort(
+            "ticker", "start_date"
+        )
 
     @cached_property
     def _statements(self) -> pl.DataFrame:
         """Statements of all files, a renamed company's under each of its symbols.
 
-        While the company used a symbol and statements under it had come before, none under a later symbol is its own: that was another
-        company's then. Of two statements of a period the one under the earlier symbol counts from its publication on.
+        While the company used a symbol and statements under it had come before, none under a later symbol is its own:
+        that was another company's then. Of two statements of a period the one under the earlier symbol counts from its
+        publication on.
         """
         files = []
         for file in self._settings.fundamentals:
@@ -269,39 +298,56 @@ class FilesSource:
             splits = self._given._splits if file.shares_as_of == "snapshot" else None
             files.append(versions(file, given, splits, self._undated_after))
         rows = pl.concat([STATEMENTS.to_frame(), *files])
-        plain, others = self._under_other_symbols(rows, pl.coalesce("published", "period_end").is_between("first", "last"))
+        plain, others = self._under_other_symbols(
+            rows, pl.coalesce("published", "period_end").is_between("first", "last")
+        )
         series, period = ["ticker", "provider", "frequency"], ["period_end", "frequency", "provider"]
         others = others.with_row_index()
-        others = others.with_columns(usable=pl.coalesce("published", pl.col("period_end") + pl.duration(days=self._undated_after)))
+        others = others.with_columns(
+            usable=pl.coalesce("published", pl.col("period_end") + pl.duration(days=self._undated_after))
+        )
         used = others.group_by(*series, before="place", until="last").agg(since=pl.col("usable").min())
-        strange = others.join(used, on=series).filter(pl.col("before") < pl.col("place"), pl.col("usable").is_between("since", "until"))
+        strange = others.join(used, on=series).filter(
+            pl.col("before") < pl.col("place"), pl.col("usable").is_between("since", "until")
+        )
         counting = pl.col("place") == pl.col("place").cum_min().over("ticker", *period)
         others = others.join(strange, on="index", how="anti").sort("usable", "place").filter(counting)
         companies = pl.concat(
-            [plain.with_columns(place=0).select(*plain.columns, pl.col("place").cast(pl.Int64)), others.select(*plain.columns, "place")]
+            [
+                plain.with_columns(place=0).select(*plain.columns, pl.col("place").cast(pl.Int64)),
+                others.select(*plain.columns, "place"),
+            ]
         )
-        companies = companies.sort("ticker", *period, "place", "version", descending=[False] * 4 + [True, False]).drop("place")
+        companies = companies.sort("ticker", *period, "place", "version", descending=[False] * 4 + [True, False]).drop(
+            "place"
+        )
         return companies.with_columns(version=pl.int_range(pl.len(), dtype=pl.Int32).over("ticker", *period))
 
     @cached_property
     def _macro(self) -> pl.DataFrame:
-        return pl.concat([MACRO.to_frame(), *map(self._observations, self._settings.macro)]).sort("series_id", "period", "released")
+        return pl.concat([MACRO.to_frame(), *map(self._observations, self._settings.macro)]).sort(
+            "series_id", "period", "released"
+        )
 
     def _observations(self, file: MacroFile) -> pl.DataFrame:
         columns = named(file.columns, ("series_id", "period", "value")) | optional(file.columns, ("released",))
         frame = collect(self._scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
         absent = sorted(set(file.series) - set(frame["series_id"]))
         if absent and self._rows is None:
-            raise SourceError(f"{file.file} has no series '{absent[0]}'; add it to the file or remove it from {MAPPING}")
+            raise SourceError(
+                f"{file.file} has no series '{absent[0]}'; add it to the file or remove it from {MAPPING}"
+            )
         return observations(file, frame)
 
     @cached_property
     def _splits(self) -> pl.DataFrame:
-        """`ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits); each day's from the best file with a bar of it.
+        """`ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits); each day's from the best file
+        with a bar of it.
 
-        Best by precedence, not the longest: what a file goes on to say later must not change what is known of an earlier day, and
-        files of adjusted prices give spin-offs as splits, which share counts do not reflect. An altered source takes those of the files as
-        they are: a snapshot's counts contain the splits up to it, whatever is to be read of the prices.
+        Best by precedence, not the longest: what a file goes on to say later must not change what is known of an
+        earlier day, and files of adjusted prices give spin-offs as splits, which share counts do not reflect. An
+        altered source takes those of the files as they are: a snapshot's counts contain the splits up to it, whatever
+        is to be read of the prices.
         """
         files = {place: file for place, file in enumerate(self._settings.prices) if "split_ratio" in file.columns}
         schema = pl.Schema({"ticker": pl.String, "day": pl.Date, "ratio": pl.Float64, "so_far": pl.Float64})
@@ -309,7 +355,10 @@ class FilesSource:
             return schema.to_frame()
         events = pl.concat(
             collect(
-                self._scan_prices(file).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)), file.file
+                self._scan_prices(file).filter(
+                    (pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)
+                ),
+                file.file,
             ).select("ticker", "date", "split_ratio", place=pl.lit(place))
             for place, file in files.items()
         )
@@ -338,12 +387,18 @@ class FilesSource:
         if precedence not in self._read:
             file = self._settings.prices[precedence]
             days = pl.col("date")
-            ends = collect(self._scan_prices(file).group_by("ticker").agg(last=days.max(), lost=days.null_count()), file.file)
+            ends = collect(
+                self._scan_prices(file).group_by("ticker").agg(last=days.max(), lost=days.null_count()), file.file
+            )
             lost = ends.filter(pl.col("ticker").is_null() | (pl.col("lost") > 0))
             if len(lost):
-                raise SourceError(f"{file.file}: a row of ticker {lost['ticker'][0]} has no ticker or no date; remove it")
+                raise SourceError(
+                    f"{file.file}: a row of ticker {lost['ticker'][0]} has no ticker or no date; remove it"
+                )
             if ends.is_empty() and self._rows is None:
-                raise SourceError(f"{file.file} has no bars{f' where {file.where}' if file.where else ''}; mend the file or {MAPPING}")
+                raise SourceError(
+                    f"{file.file} has no bars{f' where {file.where}' if file.where else ''}; mend the file or {MAPPING}"
+                )
             self._read[precedence] = ends.select("ticker", "last")
         return self._read[precedence]
 
@@ -357,7 +412,8 @@ class FilesSource:
         return scan
 
     def _scan_companies(self, file: PriceFile, tickers: Sequence[str]) -> pl.LazyFrame:
-        """Bars of a file for these tickers: each company's under all its symbols up to the day on which it gave the asked one up.
+        """Bars of a file for these tickers: each company's under all its symbols up to the day on which it gave the
+        asked one up.
 
         Where a file has several of them on one day, the earliest one counts, which was the symbol then.
         """
@@ -382,7 +438,9 @@ class FilesSource:
             SourceError: one of the tickers has bars and was renamed so; names it and the files.
 
         """
-        there = {ticker for precedence in range(len(self._settings.prices)) for ticker in self._spans(precedence)["ticker"]}
+        there = {
+            ticker for precedence in range(len(self._settings.prices)) for ticker in self._spans(precedence)["ticker"]
+        }
         after = {each.old: each.new for each in self._settings.renames}
         for each in self._settings.renames:
             later = [each.new]
@@ -390,16 +448,23 @@ class FilesSource:
                 later.append(after[later[-1]])
             if each.old in tickers and each.old in there and each.since <= through and not there.intersection(later):
                 files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
-                raise SourceError(f"{each.old} was renamed to {each.new} on {each.since}, but {files} have no bars of it; mend {MAPPING}")
+                raise SourceError(
+                    f"{each.old} was renamed to {each.new} on {each.since}, but {files} have no bars of it; mend {MAPPING}"
+                )
 
     def _under_other_symbols(self, rows: pl.DataFrame, known: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Rows of tickers that have had one symbol only; of the others those `known` in time, under every symbol, with `_symbols`."""
+        """Rows of tickers that have had one symbol only; of the others those `known` in time, under every symbol, with
+        `_symbols`.
+        """
         plain = rows.join(self._symbols, left_on="ticker", right_on="asked", how="anti", maintain_order="left")
-        return plain, rows.join(self._symbols, on="ticker", maintain_order="left").filter(known).with_columns(ticker="asked")
+        return plain, rows.join(self._symbols, on="ticker", maintain_order="left").filter(known).with_columns(
+            ticker="asked"
+        )
 
     @cached_property
     def _symbols(self) -> pl.DataFrame:
-        """Which symbols' bars are those of a ticker that was renamed or that a rename led to: `asked, ticker, first, last, place`.
+        """Which symbols' bars are those of a ticker that was renamed or that a rename led to: `asked, ticker, first,
+        last, place`.
 
         A symbol that was given up is another company's once nothing of the old one can be confused with it.
         """

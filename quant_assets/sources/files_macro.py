@@ -1,4 +1,6 @@
-"""Macro series of one file of the `files` provider: which observations there are, and when each is assumed to be known."""
+"""Macro series of one file of the `files` provider: which observations there are, and when each is assumed to be
+known.
+"""
 
 from collections.abc import Mapping
 
@@ -27,7 +29,8 @@ def observations(file: MacroFile, frame: pl.DataFrame) -> pl.DataFrame:
     lasts = (last_day_of("period", pl.col("frequency")) - pl.col("period")).dt.total_days()
     return (
         frame.with_columns(
-            lag_days=(lasts + pl.col("lag")).cast(pl.Int32), released=last_day_of("released", pl.lit(file.vintage)).cast(pl.Date)
+            lag_days=(lasts + pl.col("lag")).cast(pl.Int32),
+            released=last_day_of("released", pl.lit(file.vintage)).cast(pl.Date),
         )
         .sort("series_id", "period", "released")
         .filter(pl.col("value").ne_missing(pl.col("value").shift().over("series_id", "period")))
@@ -36,7 +39,9 @@ def observations(file: MacroFile, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def last_day_of(start: str, frequency: pl.Expr) -> pl.Expr:
-    """Last day of the period that starts on a day: the day itself where the frequency is neither monthly nor quarterly."""
+    """Last day of the period that starts on a day: the day itself where the frequency is neither monthly nor
+    quarterly.
+    """
     months = frequency.replace_strict({"monthly": "1mo", "quarterly": "3mo"}, default="1d", return_dtype=pl.String)
     return pl.col(start).dt.offset_by(months).dt.offset_by("-1d")
 

@@ -1,4 +1,5 @@
-"""Reading one file of the `files` provider: the columns that its mapping in the settings names, under our names and types.
+"""Reading one file of the `files` provider: the columns that its mapping in the settings names, under our names and
+types.
 
 An error names the file, the column and the remedy.
 """
@@ -15,7 +16,18 @@ from quant_assets.settings.providers import FundamentalFile, MacroFile, Membersh
 MAPPING = "conf/profiles/files.yaml"
 
 _TEXT = ("ticker", "sector", "series_id", "form", "company")
-_DAYS = ("date", "start_date", "end_date", "known_at", "period", "released", "period_end", "published", "snapshot", "restated_on")
+_DAYS = (
+    "date",
+    "start_date",
+    "end_date",
+    "known_at",
+    "period",
+    "released",
+    "period_end",
+    "published",
+    "snapshot",
+    "restated_on",
+)
 
 Columns = Mapping[str, str | tuple[str, ...]]
 File = PriceFile | MembershipFile | SecuritiesFile | FundamentalFile | MacroFile
@@ -31,7 +43,9 @@ def scan(folder: Path, of: File, columns: Columns) -> pl.LazyFrame:
     file, where = of.file, of.where if isinstance(of, PriceFile) else {}
     path = folder / file
     if not path.is_file():
-        raise SourceError(f"{path} is missing; put it there, set QUANT_DATA_DIR to the folder that has it, or remove it from {MAPPING}")
+        raise SourceError(
+            f"{path} is missing; put it there, set QUANT_DATA_DIR to the folder that has it, or remove it from {MAPPING}"
+        )
     if path.suffix not in (".parquet", ".csv"):
         raise SourceError(f"{path} is neither .parquet nor .csv; convert it or mend {MAPPING}")
     found = pl.scan_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.scan_parquet(path)
@@ -41,7 +55,9 @@ def scan(folder: Path, of: File, columns: Columns) -> pl.LazyFrame:
         raise SourceError(_unreadable(file, error)) from None
     for name in [*(name for names in columns.values() for name in _several(names)), *where]:
         if name not in schema:
-            raise SourceError(f"{file} has no column '{name}'; it has {', '.join(schema)}; mend the file or its columns in {MAPPING}")
+            raise SourceError(
+                f"{file} has no column '{name}'; it has {', '.join(schema)}; mend the file or its columns in {MAPPING}"
+            )
     for name, value in where.items():
         found = found.filter(pl.col(name) == value)
     return found.select(_column(file, ours, _several(theirs), schema) for ours, theirs in columns.items())
@@ -71,7 +87,9 @@ def optional(columns: Columns, names: Iterable[str]) -> dict[str, str | tuple[st
 
 
 def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> pl.Expr:
-    """A column of the file under our name and type; of several, the latest day, or the sum where any of them is there."""
+    """A column of the file under our name and type; of several, the latest day, or the sum where any of them is
+    there.
+    """
     wanted = "text" if ours in _TEXT else "a date" if ours in _DAYS else "a number"
     for name in theirs:
         dtype = schema[name]
@@ -81,11 +99,16 @@ def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> p
             "a number": dtype.is_numeric(),
         }
         if not fits[wanted] and not (file.endswith(".csv") and dtype == pl.String):
-            raise SourceError(f"{file}: column '{name}' is {dtype}, but {ours} needs {wanted}; convert it or mend {MAPPING}")
+            raise SourceError(
+                f"{file}: column '{name}' is {dtype}, but {ours} needs {wanted}; convert it or mend {MAPPING}"
+            )
     if wanted == "text":
         return pl.col(theirs[0]).cast(pl.String).alias(ours)
     if wanted == "a date":
-        days = (pl.col(name).str.to_date("%Y-%m-%d") if schema[name] == pl.String else pl.col(name).cast(pl.Date) for name in theirs)
+        days = (
+            pl.col(name).str.to_date("%Y-%m-%d") if schema[name] == pl.String else pl.col(name).cast(pl.Date)
+            for name in theirs
+        )
         return pl.max_horizontal(days).alias(ours)
     numbers = [pl.col(name).cast(pl.Float64) for name in theirs]
     if len(numbers) == 1:

@@ -7,7 +7,16 @@ from quant_assets.settings.providers import FundamentalFile
 from quant_assets.sources.base import STATEMENTS
 from quant_assets.sources.files_reading import Columns, named, optional
 
-_FIGURES = ("revenue", "gross_profit", "operating_income", "net_income", "total_assets", "total_equity", "total_debt", "shares")
+_FIGURES = (
+    "revenue",
+    "gross_profit",
+    "operating_income",
+    "net_income",
+    "total_assets",
+    "total_equity",
+    "total_debt",
+    "shares",
+)
 _PERIOD = ("ticker", "period_end", "frequency")
 
 
@@ -17,16 +26,22 @@ def statement_columns(file: FundamentalFile) -> Columns:
     return named(file.columns, ("ticker", "period_end", "published")) | optional(file.columns, optionally)
 
 
-def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | None, undated_after: int) -> pl.DataFrame:
+def versions(
+    file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | None, undated_after: int
+) -> pl.DataFrame:
     """Statements of one file with the versions of each period numbered.
 
-    - A day of publication on or before the end of the period is a mistake and counts as unknown: the statement may be used, and
+    - A day of publication on or before the end of the period is a mistake and counts as unknown: the statement may be
+    used, and
       competes with others, `undated_after` days after the end of the period.
-    - The statements of a period's first vintage (the snapshot, else the filing) became known when they were published, those of a
+    - The statements of a period's first vintage (the snapshot, else the filing) became known when they were published,
+    those of a
       later one with it.
-    - Of several companies under one ticker, the one whose own symbol is the ticker counts once it has been heard of for the period
+    - Of several companies under one ticker, the one whose own symbol is the ticker counts once it has been heard of for
+    the period
       or in the vintage, until then whichever is there.
-    - Of several statements of one period and vintage (a subsidiary files under its parent's ticker, a row is half empty), the
+    - Of several statements of one period and vintage (a subsidiary files under its parent's ticker, a row is half
+    empty), the
       complete one with the largest balance sheet counts, of those that were known.
     - A version is a statement whose figures differ from those that counted before.
     - Share counts that reflect the splits up to the snapshot are taken back to the publication.
@@ -34,8 +49,8 @@ def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | N
     Args:
         file: which file they are of.
         rows: its `statement_columns`.
-        splits: `ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits), where share counts are as of the snapshot;
-            else None.
+        splits: `ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits), where share counts are as
+            of the snapshot; else None.
         undated_after: days.
 
     Returns:
@@ -54,7 +69,9 @@ def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | N
     first_vintage = pl.col("vintage") == pl.col("vintage").min().over(_PERIOD)
     usable = pl.coalesce("heard", pl.col("period_end") + pl.duration(days=undated_after))
     own_usable = pl.when("own").then("usable").min()
-    of_another = (own_usable.over(_PERIOD) <= pl.col("usable")) | (own_usable.over("ticker", "vintage") <= pl.col("usable"))
+    of_another = (own_usable.over(_PERIOD) <= pl.col("usable")) | (
+        own_usable.over("ticker", "vintage") <= pl.col("usable")
+    )
     strange = [
         (pl.col("company") == symbol) & pl.col("period_end").is_between(span.first, span.last)
         for symbol, span in file.not_the_member.items()
@@ -86,7 +103,8 @@ def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | N
     compared = [name for name in _FIGURES if name != "shares"]
     same_shares = ((pl.col("shares_then") / pl.col("shares_then").shift()).over(_PERIOD) - 1.0).abs() < 1e-6
     same = pl.all_horizontal(pl.col(compared).eq_missing(pl.col(compared).shift().over(_PERIOD))) & (
-        same_shares.fill_null(False) | (pl.col("shares_then").is_null() & pl.col("shares_then").shift().over(_PERIOD).is_null())
+        same_shares.fill_null(False)
+        | (pl.col("shares_then").is_null() & pl.col("shares_then").shift().over(_PERIOD).is_null())
     )
     return (
         frame.filter(pl.struct(_PERIOD).is_first_distinct() | ~same)
@@ -96,7 +114,9 @@ def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | N
             version=pl.int_range(pl.len(), dtype=pl.Int32).over(_PERIOD),
             provider=pl.lit(file.provider),
         )
-        .with_columns(restated_on=pl.when(pl.col("restated_on") > pl.coalesce("published", "period_end")).then("restated_on"))
+        .with_columns(
+            restated_on=pl.when(pl.col("restated_on") > pl.coalesce("published", "period_end")).then("restated_on")
+        )
         .select(list(STATEMENTS))
     )
 
@@ -104,15 +124,21 @@ def versions(file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | N
 def _shares_at_publication(frame: pl.DataFrame, every: pl.DataFrame) -> pl.Series:
     """Share counts without the splits between the publication and the snapshot.
 
-    From a later snapshot back to the first: the median ratio of a company's counts of the periods that two snapshots share,
-    which needs no price file of the time in between; else the splits of the price files. From there to the publication:
-    the splits of the price files, but for those of spin-offs that the counts do not reflect (`market.share_counts`).
+    From a later snapshot back to the first: the median ratio of a company's counts of the periods that two snapshots
+    share, which needs no price file of the time in between; else the splits of the price files. From there to the
+    publication: the splits of the price files, but for those of spin-offs that the counts do not reflect
+    (`market.share_counts`).
     """
     first = pl.lit(frame["vintage"].min(), pl.Date)  # null in a file without statements
     same_company = (pl.col("company") == pl.col("company").shift()).over(_PERIOD)
     ratio = pl.when(same_company).then(pl.col("shares") / pl.col("shares").shift().over(_PERIOD))
     newest = frame.unique([*_PERIOD, "vintage"], keep="last", maintain_order=True)
-    steps = newest.with_columns(ratio=ratio).group_by("ticker", "vintage").agg(pl.col("ratio").median()).sort("ticker", "vintage")
+    steps = (
+        newest.with_columns(ratio=ratio)
+        .group_by("ticker", "vintage")
+        .agg(pl.col("ratio").median())
+        .sort("ticker", "vintage")
+    )
     steps = steps.with_columns(before=pl.coalesce(pl.col("vintage").shift().over("ticker"), first))
     steps = steps.with_columns(step=pl.coalesce("ratio", _splits_between(every, steps, "before", "vintage")))
     basis = steps.select("ticker", "vintage", basis=pl.col("step").cum_prod().over("ticker"))
@@ -120,7 +146,9 @@ def _shares_at_publication(frame: pl.DataFrame, every: pl.DataFrame) -> pl.Serie
         day=pl.coalesce("published", "period_end"), first=first
     )
     corrected = spin_off_correction(asked, every.filter(pl.col("day") <= first))
-    return asked.select(pl.col("shares") / pl.col("basis") / _splits_between(every, asked, "day", "first") * corrected).to_series()
+    return asked.select(
+        pl.col("shares") / pl.col("basis") / _splits_between(every, asked, "day", "first") * corrected
+    ).to_series()
 
 
 def _splits_between(splits: pl.DataFrame, frame: pl.DataFrame, after: str, through: str) -> pl.Series:

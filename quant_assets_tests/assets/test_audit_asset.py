@@ -1,4 +1,5 @@
-"""The look-ahead audit as an asset: its rows, page, check and observations, with a leak planted in the graph that it audits."""
+"""The look-ahead audit as an asset: its rows, page, check and observations, with a leak planted in the graph that it
+audits."""
 
 import gc
 import logging
@@ -24,7 +25,9 @@ def test_the_audit_names_the_asset_that_leaks(tmp_path: Path, monkeypatch: pytes
     few = partial(quick.audit_lookahead, assets=["regime_state", "universe"], tests=["truncation"])
     monkeypatch.setattr(quick, "audit_lookahead", few)
     graph = Graph.at(tmp_path, as_of=date(2024, 6, 14), partitions={"start": "2024-02"}, labels={"horizons": (20,)})
-    job = graph.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection={dg.AssetKey("lookahead_audit")})
+    job = graph.defs.resolve_implicit_global_asset_job_def().get_subset(
+        asset_selection={dg.AssetKey("lookahead_audit")}
+    )
     threshold = gc.get_threshold()
     with dg.DagsterInstance.ephemeral() as instance:
         done = job.execute_in_process(instance=instance, partition_key=f"{MONTH}|{SECTOR}")
@@ -63,20 +66,29 @@ def test_the_audit_names_the_asset_that_leaks(tmp_path: Path, monkeypatch: pytes
     assert page == Path(store.artifact_url(rows["page_file"][0]))
     assert "regime_state" in page.read_text(encoding="utf-8")
 
-    # Every asset that was audited shows it; nothing of the user's storage but the audit's own rows and page was written.
-    said = {name: [each.asset_observation.metadata["no_lookahead"].value for each in found] for name, found in observed.items()}
+    # Every asset that was audited shows it; nothing of the user's storage but the audit's own rows and page was
+    # written.
+    said = {
+        name: [each.asset_observation.metadata["no_lookahead"].value for each in found]
+        for name, found in observed.items()
+    }
     assert said == {"regime_state": ["failed"], "portfolio_backtest": ["passed"], "universe": ["passed"]}
     assert {Path(name).parts[0] for name in graph.files()} == {"lookahead_audit", "artifacts"}
 
 
 def test_a_test_that_compared_no_row_is_a_warning_and_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def nearly_nothing(*_: object) -> AuditResult:
-        found = (Comparison("universe", "truncation", date(2024, 4, 16), compared=10), Comparison("universe", "order", None))
+        found = (
+            Comparison("universe", "truncation", date(2024, 4, 16), compared=10),
+            Comparison("universe", "order", None),
+        )
         return AuditResult("demo", (SECTOR,), "2024-02", MONTH, 0.0, found, ("warm_up was left out",))
 
     monkeypatch.setattr(quick, "quick_audit", nearly_nothing)
     graph = Graph.at(tmp_path, as_of=date(2024, 6, 14), partitions={"start": "2024-02"})
-    job = graph.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection={dg.AssetKey("lookahead_audit")})
+    job = graph.defs.resolve_implicit_global_asset_job_def().get_subset(
+        asset_selection={dg.AssetKey("lookahead_audit")}
+    )
     with dg.DagsterInstance.ephemeral() as instance:
         done = job.execute_in_process(instance=instance, partition_key=f"{MONTH}|{SECTOR}")
     (check,) = [each for each in done.get_asset_check_evaluations() if each.check_name == "no_lookahead"]

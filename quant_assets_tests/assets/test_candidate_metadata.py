@@ -1,4 +1,5 @@
-"""A real run of the selection and its SQL twin: what the records of its partitions show, and that the two are compared."""
+"""A real run of the selection and its SQL twin: what the records of its partitions show, and that the two are
+compared."""
 
 import base64
 import io
@@ -21,8 +22,13 @@ SECTOR, FIRST, LAST = "cons_staples", "2024-03", "2024-05"
 
 
 def run(graph: Graph, names: list[str], first: str, last: str) -> dg.ExecuteInProcessResult:
-    job = graph.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection={dg.AssetKey(name) for name in names})
-    tags = {"dagster/asset_partition_range_start": key(SECTOR, first), "dagster/asset_partition_range_end": key(SECTOR, last)}
+    job = graph.defs.resolve_implicit_global_asset_job_def().get_subset(
+        asset_selection={dg.AssetKey(name) for name in names}
+    )
+    tags = {
+        "dagster/asset_partition_range_start": key(SECTOR, first),
+        "dagster/asset_partition_range_end": key(SECTOR, last),
+    }
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with dg.DagsterInstance.ephemeral() as instance:
         return job.execute_in_process(instance=instance, tags=tags, run_config=quiet, raise_on_error=False)
@@ -58,14 +64,19 @@ def test_a_run_records_figures_of_each_month_and_one_picture(graph: Graph) -> No
     months = shown(result, "candidates")
     assert list(months) == ["2024-03", "2024-04", "2024-05"]
     rows = graph.read("candidates")
-    names = {month: set(rows.filter((pl.col("month") == month) & (pl.col("candidate_type") == "long"))["ticker"]) for month in months}
+    names = {
+        month: set(rows.filter((pl.col("month") == month) & (pl.col("candidate_type") == "long"))["ticker"])
+        for month in months
+    }
     for month, figures in months.items():
         part = rows.filter(pl.col("month") == month)
         assert (figures["members"], figures["eligible"]) == (part["universe_count"][0], part["eligible_count"][0])
         assert figures["eligible_share"] == pytest.approx(figures["eligible"] / figures["members"], abs=1e-6)
         assert figures["with_garch_volatility"] <= figures["with_bar"] <= figures["members"]
     assert "long_turnover" not in months["2024-03"], "nothing is stored of the month before"
-    assert months["2024-04"]["long_turnover"] == pytest.approx(len(names["2024-04"] - names["2024-03"]) / len(names["2024-04"]), abs=1e-6)
+    assert months["2024-04"]["long_turnover"] == pytest.approx(
+        len(names["2024-04"] - names["2024-03"]) / len(names["2024-04"]), abs=1e-6
+    )
     assert len({figures["selection"] for figures in months.values()}) == 1
     found = re.fullmatch(r"!\[[^\]]+\]\(data:image/png;base64,([\w+/=]+)\)", months[LAST]["selection"])
     assert found
@@ -81,7 +92,11 @@ def test_a_run_records_figures_of_each_month_and_one_picture(graph: Graph) -> No
 
 def test_a_range_writes_what_its_months_write_one_at_a_time(graph: Graph) -> None:
     names = ["candidates", "candidates_sql"]
-    paths = [Path(graph.profile.store.path(DATASETS[name], key(SECTOR, month))) for name in names for month in month_range(FIRST, LAST)]
+    paths = [
+        Path(graph.profile.store.path(DATASETS[name], key(SECTOR, month)))
+        for name in names
+        for month in month_range(FIRST, LAST)
+    ]
     assert run(graph, names, FIRST, LAST).success
     ranged = [path.read_bytes() for path in paths]
     for month in reversed(month_range(FIRST, LAST)):
@@ -101,7 +116,9 @@ def test_a_broken_month_before_costs_its_turnover_only(graph: Graph) -> None:
 
 def test_what_is_the_same_for_a_run_is_not_recorded_hundreds_of_times() -> None:
     run = RunPartitions((SECTOR, "it"), tuple(month_range("2000-01", "2003-12")))
-    assert newest_keys(run) == [key(sector, month) for sector in (SECTOR, "it") for month in month_range("2003-01", "2003-12")]
+    assert newest_keys(run) == [
+        key(sector, month) for sector in (SECTOR, "it") for month in month_range("2003-01", "2003-12")
+    ]
     assert newest_keys(RunPartitions((), ("2024-05", "2024-06"))) == ["2024-05", "2024-06"]
 
 

@@ -43,10 +43,17 @@ def graph(tmp_path: Path) -> Graph:
     prices = [file("first", A=steady * halved, B=steady), file("second", A=steady, B=steady * wrong)]
     snapshots = pl.DataFrame({"ticker": ["A", "B"], "sector": ["Energy"] * 2, "as_of": [date(2019, 12, 31)] * 2})
     snapshots.write_parquet(tmp_path / "securities.parquet")
-    members = pl.DataFrame({"ticker": ["A", "B"], "start_date": [date(2019, 12, 31)] * 2, "end_date": pl.Series([None] * 2, dtype=pl.Date)})
+    members = pl.DataFrame(
+        {"ticker": ["A", "B"], "start_date": [date(2019, 12, 31)] * 2, "end_date": pl.Series([None] * 2, dtype=pl.Date)}
+    )
     members.write_parquet(tmp_path / "sp500_membership.parquet")
     return Graph.at(
-        tmp_path / "storage", "files", data_dir=tmp_path, files={"prices": prices}, partitions={"start": "2020-01"}, as_of=date(2020, 2, 28)
+        tmp_path / "storage",
+        "files",
+        data_dir=tmp_path,
+        files={"prices": prices},
+        partitions={"start": "2020-01"},
+        as_of=date(2020, 2, 28),
     )
 
 
@@ -60,8 +67,16 @@ def test_disagreements_are_listed_summed_up_and_warned_about(graph: Graph) -> No
         ("A", DAYS[10].item(), "split_unflagged", "repaired")
     ]
     apart = graph.read("price_disagreements")
-    assert apart.select("ticker", "date").rows() == [("A", DAYS[10].item()), ("B", DAYS[5].item()), ("B", DAYS[6].item())]
-    (event,) = (each for each in result.asset_materializations_for_node("bars") if each.asset_key.path == ["price_disagreements"])
+    assert apart.select("ticker", "date").rows() == [
+        ("A", DAYS[10].item()),
+        ("B", DAYS[5].item()),
+        ("B", DAYS[6].item()),
+    ]
+    (event,) = (
+        each
+        for each in result.asset_materializations_for_node("bars")
+        if each.asset_key.path == ["price_disagreements"]
+    )
     months = len(graph.read("ohlcv")) // 2
     assert event.metadata["bars_compared"].value == 2 * (months - 1)
     assert event.metadata["disagreements"].value == 3
@@ -92,9 +107,14 @@ def test_a_ticker_that_moves_in_after_its_end_was_not_delisted_here(graph: Graph
     ended = bars.filter(pl.col("ticker") == "B", pl.col("date") <= DAYS[8]).with_columns(ticker=pl.lit("C"))
     pl.concat([bars, ended]).write_parquet(tmp_path / "first.parquet")
     snapshots = pl.read_parquet(tmp_path / "securities.parquet")
-    moved = pl.DataFrame({"ticker": ["C", "C"], "sector": ["Utilities", "Energy"], "as_of": [date(2019, 12, 31), date(2020, 2, 10)]})
+    moved = pl.DataFrame(
+        {"ticker": ["C", "C"], "sector": ["Utilities", "Energy"], "as_of": [date(2019, 12, 31), date(2020, 2, 10)]}
+    )
     pl.concat([snapshots, moved]).write_parquet(tmp_path / "securities.parquet")
-    tags = {"dagster/asset_partition_range_start": "2020-01|energy", "dagster/asset_partition_range_end": "2020-02|energy"}
+    tags = {
+        "dagster/asset_partition_range_start": "2020-01|energy",
+        "dagster/asset_partition_range_end": "2020-02|energy",
+    }
     graph.materialise(BARS, tags=tags)
     assert graph.read("delistings").is_empty()
     assert "C" in graph.read("ohlcv").filter(pl.col("panel_from") >= date(2020, 2, 10))["ticker"]

@@ -32,7 +32,9 @@ def test_dependencies_are_the_datasets_that_the_sql_reads() -> None:
 
 
 def test_a_cte_is_not_a_dependency(tmp_path: Path) -> None:
-    assert model(tmp_path, "WITH prices_now AS (SELECT * FROM prices) SELECT * FROM prices_now JOIN universe USING (ticker)").reads == (
+    assert model(
+        tmp_path, "WITH prices_now AS (SELECT * FROM prices) SELECT * FROM prices_now JOIN universe USING (ticker)"
+    ).reads == (
         "prices",
         "universe",
     )
@@ -47,7 +49,10 @@ def test_a_cte_is_not_a_dependency(tmp_path: Path) -> None:
         ("SELECT * FROM pricez", "reads pricez, which is not a dataset"),
         ("SELECT * FROM read_parquet('/etc/*.parquet')", r"reads read_parquet\(\), which is not a dataset"),
         ("SELECT * FROM '/etc/prices.parquet'", "which is not a dataset"),
-        ("SELECT $candidates__momentum_wieght FROM prices", r"\$candidates__momentum_wieght is neither \$decision_sessions nor a setting"),
+        (
+            "SELECT $candidates__momentum_wieght FROM prices",
+            r"\$candidates__momentum_wieght is neither \$decision_sessions nor a setting",
+        ),
         ("SELECT $candidates FROM prices", r"\$candidates is neither"),
         ("SELECT $storage__x FROM prices", r"\$storage__x is neither"),
         ("SELECT FROM WHERE", "cannot be parsed|exactly one SELECT"),
@@ -67,7 +72,15 @@ def test_scorecard_counts_the_last_session_only() -> None:
     days = [date(2024, 6, 27), date(2024, 6, 28)]
     columns = DATASETS["indicators"].loaded_schema
     rows = [
-        {"sector": "it", "month": "2024-06", "ticker": ticker, "date": day, "close": close, "moving_average": 10.0, "momentum": momentum}
+        {
+            "sector": "it",
+            "month": "2024-06",
+            "ticker": ticker,
+            "date": day,
+            "close": close,
+            "moving_average": 10.0,
+            "momentum": momentum,
+        }
         for day in days
         for ticker, close, momentum in (("A", 11.0, 0.1), ("B", 9.0, 0.3), ("C", 12.0 if day == days[1] else 1.0, 0.2))
     ]
@@ -84,7 +97,9 @@ def test_scorecard_counts_the_last_session_only() -> None:
 
 
 def test_parameters_are_decision_sessions_and_settings(tmp_path: Path) -> None:
-    found = model(tmp_path, "SELECT * FROM prices WHERE list_contains($decision_sessions, date) AND close > $weights__max_weight")
+    found = model(
+        tmp_path, "SELECT * FROM prices WHERE list_contains($decision_sessions, date) AND close > $weights__max_weight"
+    )
     assert found.parameters == ("decision_sessions", "weights__max_weight")
     days = [date(2024, 6, 28)]
     values = parameter_values(found, load_settings("demo", weights={"max_weight": 0.2}), days)
@@ -131,7 +146,8 @@ def indicators(rng: np.random.Generator, *, coarse: bool) -> pl.DataFrame:
 @pytest.mark.parametrize(("longs", "shorts"), [(0.15, 0.15), (0.29, 0.5)])
 def test_the_selection_in_sql_is_that_of_the_domain(method: str, coarse: bool, longs: float, shorts: float) -> None:
     settings = load_settings(
-        "demo", candidates={"standardise": method, "long_fraction": longs, "short_fraction": shorts, "momentum_weight": 0.3}
+        "demo",
+        candidates={"standardise": method, "long_fraction": longs, "short_fraction": shorts, "momentum_weight": 0.3},
     )
     sql = load_model(SQL_DIR / "candidates_sql.sql", DATASETS)
     rng = np.random.default_rng(8)
@@ -144,7 +160,9 @@ def test_the_selection_in_sql_is_that_of_the_domain(method: str, coarse: bool, l
             ours.append(candidates(*of_sector, DAYS, settings.candidates).with_columns(sector=pl.lit(sector)))
         expected = pl.concat(ours).with_columns(month=pl.col("as_of").dt.strftime("%Y-%m"))
         found = execute(sql, parameter_values(sql, settings, DAYS), indicators=rows, universe=members)
-        found = found.cast(DATASETS["candidates_sql"].empty().schema).with_columns(month=pl.col("as_of").dt.strftime("%Y-%m"))
+        found = found.cast(DATASETS["candidates_sql"].empty().schema).with_columns(
+            month=pl.col("as_of").dt.strftime("%Y-%m")
+        )
         assert len(expected) > 10
         assert selection_differences(expected, found) == []
         both = expected.join(found, on=["sector", "as_of", "ticker"], suffix="_sql")
@@ -156,11 +174,22 @@ def test_the_selection_in_sql_is_that_of_the_domain(method: str, coarse: bool, l
 
 
 def test_differences_name_sector_month_and_tickers() -> None:
-    row = {"sector": "it", "month": "2024-06", "ticker": "A", "candidate_type": "long", "selection_rank": 1, "composite_score": 0.5}
-    ours = pl.DataFrame([row, row | {"ticker": "B", "selection_rank": 2}, row | {"ticker": "C", "candidate_type": "short"}])
+    row = {
+        "sector": "it",
+        "month": "2024-06",
+        "ticker": "A",
+        "candidate_type": "long",
+        "selection_rank": 1,
+        "composite_score": 0.5,
+    }
+    ours = pl.DataFrame(
+        [row, row | {"ticker": "B", "selection_rank": 2}, row | {"ticker": "C", "candidate_type": "short"}]
+    )
     assert selection_differences(ours, ours) == []
     assert selection_differences(ours, ours.with_columns(pl.col("composite_score") + 1e-9)) == [], "rounding"
-    theirs = pl.DataFrame([row | {"ticker": "B"}, row | {"selection_rank": 2}, row | {"ticker": "D", "candidate_type": "short"}])
+    theirs = pl.DataFrame(
+        [row | {"ticker": "B"}, row | {"selection_rank": 2}, row | {"ticker": "D", "candidate_type": "short"}]
+    )
     assert selection_differences(ours, theirs) == [
         "it 2024-06, 4 names: A long 1 (+0.500000000), in SQL long 2 (+0.500000000); B long 2 (+0.500000000), "
         "in SQL long 1 (+0.500000000); C short 1 (+0.500000000), in SQL not chosen; D not chosen, in SQL short 1 (+0.500000000)"
@@ -179,7 +208,10 @@ def test_lineage_goes_through_ctes_to_the_columns_of_datasets(tmp_path: Path) ->
     """
     lineage = column_lineage("data_quality", sql, DATASETS)
     assert lineage is not None
-    found = {column: [(dep.asset_key.to_user_string(), dep.column_name) for dep in deps] for column, deps in lineage.deps_by_column.items()}
+    found = {
+        column: [(dep.asset_key.to_user_string(), dep.column_name) for dep in deps]
+        for column, deps in lineage.deps_by_column.items()
+    }
     assert found == {
         "as_of": [("prices", "date")],
         "bars": [],
@@ -216,4 +248,6 @@ def test_a_function_is_no_source_of_a_column(function: str) -> None:
 
 def test_sql_that_only_duckdb_understands_has_no_lineage() -> None:
     assert column_lineage("data_quality", "SELECT max(date AS as_of FROM prices", DATASETS) is None
-    assert column_lineage("data_quality", "SELECT date FROM prices", DATASETS) is None, "a column of the dataset is not there"
+    assert column_lineage("data_quality", "SELECT date FROM prices", DATASETS) is None, (
+        "a column of the dataset is not there"
+    )

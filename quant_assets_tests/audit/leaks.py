@@ -1,6 +1,7 @@
 """Leaks to plant in the real code, one at a time: what each breaks, where, and the kind of test that must see it.
 
-A leak is what somebody might write by mistake: the real function is replaced by one that does its work and then looks ahead.
+A leak is what somebody might write by mistake: the real function is replaced by one that does its work and then looks
+ahead.
 """
 
 from collections.abc import Callable
@@ -90,12 +91,18 @@ def own(value: pl.Expr) -> pl.Expr:
     return value.over("ticker")
 
 
-# --- Universe, prices, statements, macro --------------------------------------------------------------------------------------------------
+# --- Universe, prices, statements, macro
+# --------------------------------------------------------------------------------------------------
 
 
 @leak("survivors only", "perturbation", "universe")
 def _(patch: pytest.MonkeyPatch) -> None:
-    spoil(patch, universe, "members", lambda real, members, *rest: real(members.filter(pl.col("end_date").is_null()), *rest))
+    spoil(
+        patch,
+        universe,
+        "members",
+        lambda real, members, *rest: real(members.filter(pl.col("end_date").is_null()), *rest),
+    )
 
 
 @leak("today's sector map", "perturbation", "universe")
@@ -110,7 +117,11 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @leak("prices adjusted backwards", "perturbation", "prices")
 def _(patch: pytest.MonkeyPatch) -> None:
     def backwards(real: Any, ohlcv: pl.DataFrame) -> pl.DataFrame:
-        return real(ohlcv.sort("ticker", "date").with_columns(price_factor=own(pl.col("price_factor") / pl.col("price_factor").last())))
+        return real(
+            ohlcv.sort("ticker", "date").with_columns(
+                price_factor=own(pl.col("price_factor") / pl.col("price_factor").last())
+            )
+        )
 
     spoil(patch, market_wiring, "adjust", backwards)
 
@@ -159,7 +170,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, macro, "as_known", lambda real, given, days: real(given.with_columns(released=pl.col("period")), days))
 
 
-# --- Indicators, features, labels ---------------------------------------------------------------------------------------------------------
+# --- Indicators, features, labels
+# ---------------------------------------------------------------------------------------------------------
 
 
 @leak("centred window", "truncation", "indicators")
@@ -215,13 +227,20 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @leak("z-score of the full sample", "perturbation", "features")
 def _(patch: pytest.MonkeyPatch) -> None:
     value = pl.col("realised_volatility_60")
-    spoil_rows(patch, signal_wiring, "compute_features", realised_volatility_60=own((value - value.mean()) / value.std()))
+    spoil_rows(
+        patch, signal_wiring, "compute_features", realised_volatility_60=own((value - value.mean()) / value.std())
+    )
 
 
 # The feature has its first values in December.
 @leak("bfill", "perturbation", "features")
 def _(patch: pytest.MonkeyPatch) -> None:
-    spoil_rows(patch, signal_wiring, "compute_features", momentum_12_1=own(pl.col("momentum_12_1").fill_null(strategy="backward")))
+    spoil_rows(
+        patch,
+        signal_wiring,
+        "compute_features",
+        momentum_12_1=own(pl.col("momentum_12_1").fill_null(strategy="backward")),
+    )
 
 
 @leak("mean over the other tickers, not declared", "company", "features")
@@ -230,7 +249,15 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, signal_wiring, "compute_features", realised_volatility_20=value - value.mean().over("date"))
 
 
-@leak("level of the adjusted price", "warm_up", "features", first="2024-05", last="2024-05", cut=date(2024, 5, 15), start="2021-09")
+@leak(
+    "level of the adjusted price",
+    "warm_up",
+    "features",
+    first="2024-05",
+    last="2024-05",
+    cut=date(2024, 5, 15),
+    start="2021-09",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def level(real: Any, prices: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         close = prices.select("ticker", "date", level="close")
@@ -245,7 +272,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, signal_wiring, "compute_labels", known_at=pl.col("entry_date"))
 
 
-# --- Learning -----------------------------------------------------------------------------------------------------------------------------
+# --- Learning
+# -----------------------------------------------------------------------------------------------------------------------------
 
 
 @leak("target encoding", "truncation", "lightgbm_checkpoint", first="2023-12", cut=date(2023, 12, 29))
@@ -268,7 +296,9 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @leak("features of the next session", "learning", "lightgbm_checkpoint")
 def _(patch: pytest.MonkeyPatch) -> None:
     def shifted(real: Any, features: pl.DataFrame, *rest: Any) -> pl.DataFrame:
-        return real(features.sort("ticker", "date").with_columns(date=own(pl.col("date").shift(1))).drop_nulls("date"), *rest)
+        return real(
+            features.sort("ticker", "date").with_columns(date=own(pl.col("date").shift(1))).drop_nulls("date"), *rest
+        )
 
     spoil(patch, boosting, "training_rows", shifted)
 
@@ -308,7 +338,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
     _spoil_folds(patch, on_test)
 
 
-@leak("the newest checkpoint of all", "perturbation", "predictions", first="2023-11", last="2024-01", cut=date(2023, 12, 15))
+@leak(
+    "the newest checkpoint of all",
+    "perturbation",
+    "predictions",
+    first="2023-11",
+    last="2024-01",
+    cut=date(2023, 12, 15),
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def newest(real: Any, checkpoints: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         trained = checkpoints.filter(pl.col("status") == "trained")
@@ -317,7 +354,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, learning_wiring, "newest_checkpoint", newest)
 
 
-# --- Decisions and what came of them ------------------------------------------------------------------------------------------------------
+# --- Decisions and what came of them
+# ------------------------------------------------------------------------------------------------------
 
 
 @leak("scores standardised over all sessions", "perturbation", "candidates")
@@ -328,12 +366,19 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @leak("smoothed path of regimes", "truncation", "regime_state")
 def _(patch: pytest.MonkeyPatch) -> None:
-    spoil_rows(patch, portfolio_wiring, "judge_regime", volatility=pl.col("volatility").rolling_mean(3, min_samples=1, center=True))
+    spoil_rows(
+        patch,
+        portfolio_wiring,
+        "judge_regime",
+        volatility=pl.col("volatility").rolling_mean(3, min_samples=1, center=True),
+    )
 
 
 @leak("volatility of the session after", "perturbation", "weights", first="2023-11", cut=date(2023, 11, 30))
 def _(patch: pytest.MonkeyPatch) -> None:
-    def later(real: Any, candidates: pl.DataFrame, predictions: pl.DataFrame, indicators: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+    def later(
+        real: Any, candidates: pl.DataFrame, predictions: pl.DataFrame, indicators: pl.DataFrame, *rest: Any
+    ) -> pl.DataFrame:
         shifted = indicators.sort("ticker", "date").with_columns(own(pl.col("garch_volatility").shift(-1)))
         return real(candidates, predictions, shifted, *rest)
 

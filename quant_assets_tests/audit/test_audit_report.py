@@ -32,8 +32,30 @@ RESULT = AuditResult(
     (
         Comparison("prices", "truncation", CUT, compared=5_000),
         FAILED,
-        Comparison("candidates", "truncation", CUT, "composite_score", 40, 3, date(2024, 4, 30), cause="later", inherited_from="features"),
-        Comparison("prices", "warm_up", None, "close", 400, 400, CUT, "A", deviation=0.25, cause="c", declared="from the first bar"),
+        Comparison(
+            "candidates",
+            "truncation",
+            CUT,
+            "composite_score",
+            40,
+            3,
+            date(2024, 4, 30),
+            cause="later",
+            inherited_from="features",
+        ),
+        Comparison(
+            "prices",
+            "warm_up",
+            None,
+            "close",
+            400,
+            400,
+            CUT,
+            "A",
+            deviation=0.25,
+            cause="c",
+            declared="from the first bar",
+        ),
         Comparison("macro", "publication", CUT),
     ),
     ("order was left out",),
@@ -41,7 +63,11 @@ RESULT = AuditResult(
 
 
 def test_a_cell_says_what_a_test_found() -> None:
-    assert [cell(RESULT, asset, "truncation").state for asset in ("prices", "features", "macro")] == ["ok", "failed", "none"]
+    assert [cell(RESULT, asset, "truncation").state for asset in ("prices", "features", "macro")] == [
+        "ok",
+        "failed",
+        "none",
+    ]
     assert cell(RESULT, "prices", "truncation").text == "5,000"
     assert cell(RESULT, "prices", "warm_up").state == "declared"
     assert cell(RESULT, "macro", "publication").state == "empty"

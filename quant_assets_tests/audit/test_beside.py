@@ -19,7 +19,14 @@ def test_processes_find_together_what_one_finds_alone(monkeypatch: pytest.Monkey
     assert together.comparisons == alone.comparisons
     assert set(together.notes) == set(alone.notes)
     assert together.passed
-    assert {each.test for each in together.comparisons} == {"truncation", "perturbation", "publication", "warm_up", "order", "company"}
+    assert {each.test for each in together.comparisons} == {
+        "truncation",
+        "perturbation",
+        "publication",
+        "warm_up",
+        "order",
+        "company",
+    }
     told = steps[[what for what, _, _ in steps].index("what is to be done") :]
     assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
     # The plan, two stretches of months, and eight trials, of which the fresh one is judged by itself.

@@ -27,7 +27,9 @@ ROWS = Dataset(
 def cause(change: np.ndarray, test: TestName = "perturbation", *, absent: int = 0) -> str:
     rng = np.random.default_rng(1)
     parts = [
-        pl.DataFrame({"sector": "it", "ticker": name, "date": DAYS, "value": rng.uniform(1, 2, len(DAYS))}).cast({"date": pl.Date})
+        pl.DataFrame({"sector": "it", "ticker": name, "date": DAYS, "value": rng.uniform(1, 2, len(DAYS))}).cast(
+            {"date": pl.Date}
+        )
         for name in "AB"
     ]
     expected = pl.concat(parts)
@@ -65,7 +67,12 @@ def test_rows_that_are_there_or_not_depend_on_what_came_later() -> None:
 
 @pytest.mark.parametrize(
     ("test", "says"),
-    [("publication", "before it was published"), ("order", "order of the input"), ("company", "another ticker"), ("warm_up", "lookback")],
+    [
+        ("publication", "before it was published"),
+        ("order", "order of the input"),
+        ("company", "another ticker"),
+        ("warm_up", "lookback"),
+    ],
 )
 def test_the_other_tests_say_what_they_are_about(test: TestName, says: str) -> None:
     assert says in cause(ones() * 1.5, test)

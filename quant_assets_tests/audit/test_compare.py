@@ -69,18 +69,30 @@ def test_a_tolerance_is_relative_to_the_number_or_to_its_column() -> None:
 
 def test_a_tolerance_hides_no_missing_or_infinite_value_and_no_other_tickers_scale() -> None:
     nan, infinity = float("nan"), float("inf")
-    for value, other in ((nan, 5.0), (5.0, nan), (None, 5.0), (infinity, 5.0), (infinity, -infinity), (nan, infinity), (1.0, 9.0)):
+    for value, other in (
+        (nan, 5.0),
+        (5.0, nan),
+        (None, 5.0),
+        (infinity, 5.0),
+        (infinity, -infinity),
+        (nan, infinity),
+        (1.0, 9.0),
+    ):
         expected, found = frame(1000.0, value, infinity), frame(1000.0 * (1 + 1e-9), other, infinity)
         (difference,) = compare(ROWS, expected, found, tolerance=1e-6).differences
         assert difference.rows["date"].to_list() == [DAY + timedelta(days=1)]
-    (difference,) = compare(ROWS, frame(3e9, 1.0, tickers="AB"), frame(3e9, 9.0, tickers="AB"), tolerance=1e-6).differences
+    (difference,) = compare(
+        ROWS, frame(3e9, 1.0, tickers="AB"), frame(3e9, 9.0, tickers="AB"), tolerance=1e-6
+    ).differences
     assert difference.rows["ticker"].to_list() == ["B"]
     assert compare(ROWS, frame(0.0), frame(-0.0), tolerance=1e-6).settled == {"value": 0.0}
 
 
 def test_rows_known_by_a_day_and_the_decisions_that_both_took() -> None:
     assert len(known_rows(ROWS, frame(1.0, 2.0, 3.0), DAY + timedelta(days=1))) == 2
-    decided = replace(ROWS, key=("ticker", "as_of"), dated_by="as_of", columns=ROWS.columns | {"as_of": Column(pl.Date, "a")})
+    decided = replace(
+        ROWS, key=("ticker", "as_of"), dated_by="as_of", columns=ROWS.columns | {"as_of": Column(pl.Date, "a")}
+    )
     rows = frame(1.0, 2.0).with_columns(as_of=pl.col("date"))
     assert len(known_rows(decided, rows, None, {DAY})) == 1
     assert len(known_rows(ROWS, frame(1.0, 2.0), None, {DAY})) == 2  # no decisions

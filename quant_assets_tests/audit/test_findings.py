@@ -43,9 +43,17 @@ def test_json_has_every_comparison_with_its_fields() -> None:
     found = json.loads(result().to_json())
     assert found.pop("passed") is False
     comparisons = found.pop("comparisons")
-    assert found == {"profile": "demo", "sectors": ["it"], "first": "2024-01", "last": "2024-12", "seconds": 1.5, "notes": ["a note"]}
+    assert found == {
+        "profile": "demo",
+        "sectors": ["it"],
+        "first": "2024-01",
+        "last": "2024-12",
+        "seconds": 1.5,
+        "notes": ["a note"],
+    }
     days = (
-        {name: None if each[name] is None else date.fromisoformat(each[name]) for name in ("cut", "first_date")} for each in comparisons
+        {name: None if each[name] is None else date.fromisoformat(each[name]) for name in ("cut", "first_date")}
+        for each in comparisons
     )
     assert tuple(Comparison(**each | day) for each, day in zip(comparisons, days, strict=True)) == FOUND
 

@@ -59,7 +59,10 @@ def test_a_truncated_source_knows_nothing_later_whatever_it_is_asked(profile: Pr
     assert found["bars"]["date"].max() == CUT
     assert found["membership"].select(pl.max_horizontal("start_date", "end_date").max()).item() <= CUT
     assert found["delistings"]["known_at"].max() <= CUT
-    assert found["macro"].select(pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days")).max()).item() <= CUT
+    assert (
+        found["macro"].select(pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days")).max()).item()
+        <= CUT
+    )
     later = found["snapshots"].filter(pl.col("known_at") > CUT)
     assert later["ticker"].is_unique().all()  # only a ticker's first one, which is assumed before it
 
@@ -72,8 +75,12 @@ def test_a_perturbed_future_is_another_market_that_could_be(profile: Profile, ti
     assert 0.7 * len(given) < len(bars) < len(given)
     both = bars.join(given.unique(["ticker", "date"]), on=["ticker", "date"]).filter(pl.col("close_right") > 0)
     assert (both["close"] != both["close_right"]).mean() > 0.99
-    sound = given.filter(pl.col("high") >= pl.max_horizontal("open", "close"), pl.col("low") <= pl.min_horizontal("open", "close"))
-    sound = bars.join(sound.filter(pl.col("low") > 0).select("ticker", "date").unique(), on=["ticker", "date"], how="semi")
+    sound = given.filter(
+        pl.col("high") >= pl.max_horizontal("open", "close"), pl.col("low") <= pl.min_horizontal("open", "close")
+    )
+    sound = bars.join(
+        sound.filter(pl.col("low") > 0).select("ticker", "date").unique(), on=["ticker", "date"], how="semi"
+    )
     valid = (
         (pl.col("high") >= pl.max_horizontal("open", "close"))
         & (pl.col("low") <= pl.min_horizontal("open", "close"))
@@ -86,7 +93,10 @@ def test_a_perturbed_future_is_another_market_that_could_be(profile: Profile, ti
     assert moved.schema == SECTOR_SNAPSHOTS
     assert set(moved["sector"]) <= set(SECTORS)
     assert len(moved) > len(real["snapshots"].filter(pl.col("known_at") > CUT)) + 20
-    assert found["membership"].filter(pl.col("end_date") > CUT).height > real["membership"].filter(pl.col("end_date") > CUT).height
+    assert (
+        found["membership"].filter(pl.col("end_date") > CUT).height
+        > real["membership"].filter(pl.col("end_date") > CUT).height
+    )
     for name in ("statements", "macro"):
         assert not found[name].equals(real[name])
 
@@ -102,14 +112,18 @@ def test_a_ticker_that_stops_trading_is_delisted_after_its_last_bar(profile: Pro
     days = source.bars(tickers, START, END)["date"].unique().to_list()
     held = source.held(tickers, days)
     assert_frame_equal(
-        held.select("ticker", "date"), source.bars(tickers, START, END).select("ticker", "date").unique().sort("ticker", "date")
+        held.select("ticker", "date"),
+        source.bars(tickers, START, END).select("ticker", "date").unique().sort("ticker", "date"),
     )
 
 
 @pytest.mark.parametrize("cut", [date(2018, 12, 17), date(2021, 3, 1), date(2024, 12, 16)])
 def test_nobody_is_known_to_have_stopped_by_the_cut(cut: date) -> None:
     early = Profile(load_settings("demo", as_of=END))
-    source, every = altered_source(early, Perturbed(cut), early.settings), early.source.sector_snapshots(END)["ticker"].unique().to_list()
+    source, every = (
+        altered_source(early, Perturbed(cut), early.settings),
+        early.source.sector_snapshots(END)["ticker"].unique().to_list(),
+    )
     assert_frame_equal(source.delistings(every, cut), early.source.delistings(every, cut))
     assert len(source.delistings(every, END)) > len(early.source.delistings(every, END))
 
@@ -117,8 +131,12 @@ def test_nobody_is_known_to_have_stopped_by_the_cut(cut: date) -> None:
 def test_part_of_an_input_is_altered_as_the_whole_is(profile: Profile, tickers: list[str]) -> None:
     source = altered_source(profile, Perturbed(CUT), profile.settings)
     some = tickers[3:6]
-    assert_frame_equal(source.bars(some, START, END), source.bars(tickers, START, END).filter(pl.col("ticker").is_in(some)))
-    assert_frame_equal(source.statements(some, END), source.statements(tickers, END).filter(pl.col("ticker").is_in(some)))
+    assert_frame_equal(
+        source.bars(some, START, END), source.bars(tickers, START, END).filter(pl.col("ticker").is_in(some))
+    )
+    assert_frame_equal(
+        source.statements(some, END), source.statements(tickers, END).filter(pl.col("ticker").is_in(some))
+    )
 
 
 def test_only_what_waited_for_its_publication_changes(profile: Profile, tickers: list[str]) -> None:
@@ -133,7 +151,10 @@ def test_only_what_waited_for_its_publication_changes(profile: Profile, tickers:
 
 
 def test_shuffled_rows_are_the_same_rows(profile: Profile, tickers: list[str]) -> None:
-    shuffled, given = answers(altered_source(profile, Shuffled(), profile.settings), tickers), answers(profile.source, tickers)
+    shuffled, given = (
+        answers(altered_source(profile, Shuffled(), profile.settings), tickers),
+        answers(profile.source, tickers),
+    )
     for name, rows in given.items():
         assert_frame_equal(shuffled[name], rows, check_row_order=False)
     assert_frame_equal(shuffled["bars"], given["bars"])  # the provider promises their order
@@ -147,10 +168,13 @@ def test_a_ticker_is_left_out_everywhere_and_history_can_start_later(profile: Pr
     assert later.bars(tickers, START, END)["date"].min() == CUT
 
 
-# --- The rows of files --------------------------------------------------------------------------------------------------
+# --- The rows of files
+# --------------------------------------------------------------------------------------------------
 
 SETTINGS: dict[str, Any] = {
-    "prices": [{"file": "bars.csv", "provider": "bars", "adjustment": "as_traded", "columns": {"split_ratio": "split_ratio"}}],
+    "prices": [
+        {"file": "bars.csv", "provider": "bars", "adjustment": "as_traded", "columns": {"split_ratio": "split_ratio"}}
+    ],
     "membership": {"file": "members.csv"},
     "securities": {"file": "sectors.csv", "sectors": {"Tech": "it", "Phones": "telecoms"}},
     "fundamentals": [
@@ -168,7 +192,13 @@ TABLES = {
     "bars": ["ticker,date,open,high,low,close,volume,split_ratio"]
     + [f"{ticker},2024-05-{day},10,11,9,10,100,1" for ticker in "ABC" for day in range(13, 18)],
     "members": ["ticker,start_date,end_date", "A,2020-01-01,", "B,2020-01-01,2024-05-20", "C,2024-05-20,"],
-    "sectors": ["ticker,sector,known_at", "A,Tech,2020-01-01", "A,Phones,2024-06-01", "B,Phones,2024-06-01", "C,Tech,2020-01-01"],
+    "sectors": [
+        "ticker,sector,known_at",
+        "A,Tech,2020-01-01",
+        "A,Phones,2024-06-01",
+        "B,Phones,2024-06-01",
+        "C,Tech,2020-01-01",
+    ],
     "statements": [
         "ticker,period_end,published,snapshot,revenue,net_income,shares",
         "A,2023-12-31,2024-02-01,2024-09-01,100,10,50",
@@ -200,7 +230,11 @@ def test_files_are_cut_by_the_day_on_which_each_row_became_known(files: Files) -
     assert source.bars(["A"], START, END)["date"].max() == CUT
     assert source.membership(END).rows() == [("A", date(2020, 1, 1), None), ("B", date(2020, 1, 1), None)]
     # B's first snapshot is assumed for the time before it; A's second is not known yet.
-    assert source.sector_snapshots(END).select("ticker", "sector").rows() == [("A", "it"), ("B", "telecoms"), ("C", "it")]
+    assert source.sector_snapshots(END).select("ticker", "sector").rows() == [
+        ("A", "it"),
+        ("B", "telecoms"),
+        ("C", "it"),
+    ]
     assert source.macro(END)["value"].to_list() == [3.0, 4.0]
     assert source.statements(["A"], END).select("period_end", "version").rows() == [(date(2023, 12, 31), 0)]
 
@@ -219,7 +253,9 @@ def test_what_files_say_later_is_replaced_and_share_counts_keep_their_splits(fil
     assert source.macro(END)["value"].to_list()[:2] == [3.0, 4.0]
     assert source.macro(END)["value"].to_list()[2] != 5.0
     assert (
-        source.sector_snapshots(END).filter(pl.col("known_at") <= CUT).equals(given.sector_snapshots(CUT).filter(pl.col("known_at") <= CUT))
+        source.sector_snapshots(END)
+        .filter(pl.col("known_at") <= CUT)
+        .equals(given.sector_snapshots(CUT).filter(pl.col("known_at") <= CUT))
     )
 
 
@@ -234,5 +270,7 @@ def test_what_an_alteration_leaves_as_it_is_is_said(profile: Profile, tmp_path: 
     assert [note.partition(",")[0] for note in exempt(profile, "order")] == ["order: bars came in their own order"]
     assert exempt(profile, "perturbation") == []
     (tmp_path / "bars.csv").touch()
-    read = profile.settings.model_copy(update={"source": "files", "files": FilesSettings.model_validate(SETTINGS), "data_dir": tmp_path})
+    read = profile.settings.model_copy(
+        update={"source": "files", "files": FilesSettings.model_validate(SETTINGS), "data_dir": tmp_path}
+    )
     assert exempt(Profile(read), "order") == []  # the rows of the files are shuffled

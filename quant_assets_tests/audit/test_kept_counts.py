@@ -1,4 +1,5 @@
-"""Share counts that stay: no more than the product needs to tell the splits, and a leak of the counts of other tickers is seen."""
+"""Share counts that stay: no more than the product needs to tell the splits, and a leak of the counts of other tickers
+is seen."""
 
 from datetime import date
 from pathlib import Path
@@ -24,7 +25,9 @@ PUBLISHED = [date(2023, 11, 5), date(2024, 2, 5), date(2024, 5, 5), date(2024, 8
 EX_DAY, RATIO = date(2024, 4, 1), 1.289
 
 
-def kept(rows: list[tuple[str, int, date]], *, removed: bool, spun: dict[str, date] | None = None) -> list[tuple[str, int, date]]:
+def kept(
+    rows: list[tuple[str, int, date]], *, removed: bool, spun: dict[str, date] | None = None
+) -> list[tuple[str, int, date]]:
     """Which rows (ticker, place of the quarter, download) are kept."""
     known = {(ticker, place): min(each[2] for each in rows if each[:2] == (ticker, place)) for ticker, place, _ in rows}
     frame = pl.DataFrame(
@@ -61,12 +64,21 @@ def test_a_spin_off_is_judged_by_the_first_period_since(removed: bool) -> None:
 
 
 def test_a_period_that_only_a_later_download_has_is_taken_back_by_what_both_have() -> None:
-    rows = [("A", 0, FIRST), ("A", 0, SECOND), ("A", 1, SECOND), ("A", 3, FIRST), ("A", 3, SECOND), ("B", 0, FIRST), ("B", 0, SECOND)]
+    rows = [
+        ("A", 0, FIRST),
+        ("A", 0, SECOND),
+        ("A", 1, SECOND),
+        ("A", 3, FIRST),
+        ("A", 3, SECOND),
+        ("B", 0, FIRST),
+        ("B", 0, SECOND),
+    ]
     assert kept(rows, removed=False) == [("A", 0, SECOND)]
     assert kept(rows, removed=True) == [("A", 0, SECOND), ("A", 3, FIRST), ("A", 3, SECOND)]
 
 
-# --- Through the audit ------------------------------------------------------------------------------------------------------------------
+# --- Through the audit
+# ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -92,11 +104,24 @@ def profile(tmp_path: Path) -> Profile:
         (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     columns = {name: name for name in ("snapshot", "revenue", "net_income", "shares")}
     files: dict[str, Any] = {
-        "prices": [{"file": "bars.csv", "provider": "bars", "adjustment": "as_traded", "columns": {"split_ratio": "split_ratio"}}],
+        "prices": [
+            {
+                "file": "bars.csv",
+                "provider": "bars",
+                "adjustment": "as_traded",
+                "columns": {"split_ratio": "split_ratio"},
+            }
+        ],
         "membership": None,
         "securities": {"file": "sectors.csv", "sectors": {"Tech": "it"}},
         "fundamentals": [
-            {"file": "statements.csv", "provider": "one", "frequency": "quarterly", "shares_as_of": "snapshot", "columns": columns}
+            {
+                "file": "statements.csv",
+                "provider": "one",
+                "frequency": "quarterly",
+                "shares_as_of": "snapshot",
+                "columns": columns,
+            }
         ],
         "macro": [],
         "renames": [],
@@ -108,7 +133,9 @@ def profile(tmp_path: Path) -> Profile:
 def audited(profile: Profile) -> AuditResult:
     """Three days before the statements of March, which the audited months hold, were published."""
     months, tests = {"first": "2023-11", "last": "2024-08"}, ("truncation", "perturbation")
-    return audit_lookahead(profile, sectors=["it"], **months, assets=["fundamentals"], tests=tests, cuts=[date(2024, 5, 2)], reach=7)
+    return audit_lookahead(
+        profile, sectors=["it"], **months, assets=["fundamentals"], tests=tests, cuts=[date(2024, 5, 2)], reach=7
+    )
 
 
 def test_counts_around_a_spin_off_raise_no_alarm_and_are_named(profile: Profile) -> None:
@@ -121,7 +148,9 @@ def test_counts_around_a_spin_off_raise_no_alarm_and_are_named(profile: Profile)
     assert note.startswith("fundamentals.shares of SPUN was not tested against all later counts of statements.csv")
 
 
-def test_a_leak_of_the_counts_of_a_ticker_without_spin_offs_is_seen(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leak_of_the_counts_of_a_ticker_without_spin_offs_is_seen(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def of_the_next(real: Any, statements: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         ahead = own(pl.col("shares").shift(-1).fill_null(pl.col("shares")))
         return real(statements.sort("ticker", "period_end").with_columns(shares=ahead), *rest)
@@ -144,12 +173,17 @@ def test_other_figures_of_a_row_whose_count_stays_are_altered(profile: Profile) 
         assert row["shares"] == 103.0
         assert row["revenue"] != 100.0
         others = found.filter(later, pl.col("ticker") == "PLAIN")
-        assert others.is_empty() if isinstance(alteration, Truncated) else set(others["shares"]).isdisjoint(given["shares"])
+        assert (
+            others.is_empty()
+            if isinstance(alteration, Truncated)
+            else set(others["shares"]).isdisjoint(given["shares"])
+        )
 
 
 @pytest.mark.parametrize("cut", [date(2011, 3, 20), date(2019, 11, 12), date(2020, 5, 29), date(2024, 7, 17)], ids=str)
 def test_no_real_statement_changes_with_what_came_later(shared_data: Path, cut: date) -> None:
-    """GME's count of 2008 is taken back by later ones, periods of TDG and HWM have several statements, GE has two spin-offs."""
+    """GME's count of 2008 is taken back by later ones, periods of TDG and HWM have several statements, GE has two
+    spin-offs."""
     real = readable_often(Profile(load_settings("files", data_dir=shared_data)))
     annual = pl.read_parquet(shared_data / "fundamentals_simfin_annual.parquet", columns=["ticker"])
     every = [*annual["ticker"].unique().to_list(), "COR", "HWM", "TDG", "GEN"]

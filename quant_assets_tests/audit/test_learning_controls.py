@@ -1,4 +1,5 @@
-"""The controls for learning, each broken on purpose: what only permuted labels, the oracle or the recorded rows would tell."""
+"""The controls for learning, each broken on purpose: what only permuted labels, the oracle or the recorded rows would
+tell."""
 
 from dataclasses import replace
 from datetime import date
@@ -26,7 +27,13 @@ SECTOR, MONTH = "cons_staples", "2023-12"
 
 
 def small(**more: Any) -> Settings:
-    given = {**SMALL, "labels": {"horizons": (20,)}, "partitions": {"start": "2022-12"}, "as_of": date(2024, 12, 13), **more}
+    given = {
+        **SMALL,
+        "labels": {"horizons": (20,)},
+        "partitions": {"start": "2022-12"},
+        "as_of": date(2024, 12, 13),
+        **more,
+    }
     return load_settings("demo", **given)
 
 
@@ -46,7 +53,9 @@ def test_labels_in_the_test_slice_that_are_trained_on_show_on_permuted_labels(
     monkeypatch.setattr(boosting, "purged_walk_forward", everything)
     comparisons, _ = controls(base, SECTOR, MONTH, tmp_path)
     told = [each for each in comparisons if each.failed and "permuted labels" in each.expected]
-    assert [each.asset for each in told] == ["lightgbm_checkpoint"], "the forecasts of the month after saw none of its labels"
+    assert [each.asset for each in told] == ["lightgbm_checkpoint"], (
+        "the forecasts of the month after saw none of its labels"
+    )
     assert float(told[0].found.removeprefix("rank IC ")) > 0.3
 
 
@@ -55,7 +64,9 @@ def test_labels_of_other_tickers_keep_the_oracle_from_being_learned(
 ) -> None:
     def exchanged(real: Any, features: pl.DataFrame, labels: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         names = labels["ticker"].unique().sort()
-        return real(features, labels.with_columns(ticker=pl.col("ticker").replace_strict(names, names.reverse())), *rest)
+        return real(
+            features, labels.with_columns(ticker=pl.col("ticker").replace_strict(names, names.reverse())), *rest
+        )
 
     spoil(monkeypatch, boosting, "training_rows", exchanged)
     comparisons, _ = controls(base, SECTOR, MONTH, tmp_path)
@@ -76,14 +87,17 @@ def test_too_little_history_is_a_note_and_no_verdict(base: Recomputed, tmp_path:
 
 def test_a_month_counts_once_the_labels_of_the_month_after_are_known() -> None:
     profile = Profile(small())
-    assert training_month(profile, "2023-01", "2024-12") == "2024-09"  # a month for the forecasts, two for labels of 31 sessions
+    assert (
+        training_month(profile, "2023-01", "2024-12") == "2024-09"
+    )  # a month for the forecasts, two for labels of 31 sessions
     assert training_month(profile, "2024-01", "2024-02") is None
     result = audit_learning(profile, sectors=[SECTOR], first="2024-01", last="2024-02")
     assert result.comparisons == ()
     assert "no month from 2024-01 to 2024-02" in result.notes[0]
 
 
-# --- What was recorded, and which rows it is ----------------------------------------------------------------------------------------------
+# --- What was recorded, and which rows it is
+# ----------------------------------------------------------------------------------------------
 
 
 def test_what_lightgbm_is_handed_is_recorded_by_either_interface_and_then_no_more() -> None:
@@ -118,7 +132,8 @@ def test_rows_are_told_by_their_label_and_their_features() -> None:
     given = Given(np.array([[1.0], [2.0], [np.nan], [7.0]]), np.array([0.1, 0.0, 0.1, 0.4]))
     assert stored.horizon(given) == 5
     found = stored.rows(given, 5)
-    # A label that occurs twice is told by its features; features of another row, and features that are nowhere, by their label.
+    # A label that occurs twice is told by its features; features of another row, and features that are nowhere, by
+    # their label.
     assert found["ticker"].to_list() == ["A", "A", "A", "B"]
     assert found["date"].to_list() == [days[0], days[1], days[0], days[1]]
     assert found["paired_ticker"].to_list() == ["A", "A", "B", None]

@@ -1,4 +1,5 @@
-"""The audit of the real graph on the simulated market: silent as it stands, and pointing at the root where a leak is planted."""
+"""The audit of the real graph on the simulated market: silent as it stands, and pointing at the root where a leak is
+planted."""
 
 from datetime import date
 from pathlib import Path
@@ -59,7 +60,16 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Audited:
 @pytest.fixture(scope="module")
 def decisions(tmp_path_factory: pytest.TempPathFactory) -> AuditResult:
     """Every test on what comes before the models."""
-    names = ("candidates", "candidates_sql", "features", "market_breadth", "labels", "regime_state", "macro", "universe_coverage")
+    names = (
+        "candidates",
+        "candidates_sql",
+        "features",
+        "market_breadth",
+        "labels",
+        "regime_state",
+        "macro",
+        "universe_coverage",
+    )
     return audited(tmp_path_factory.mktemp("decisions"), *names, partitions={"start": "2021-01"})
 
 
@@ -73,7 +83,12 @@ def test_another_future_changes_no_row_of_any_asset(everything: Audited) -> None
     compared = {each.asset: each.compared for each in result.comparisons}
     assert set(compared) == set(profile_of(Path("unused")).datasets)
     # One provider, and no bad bar nor absence in these weeks of this sector.
-    assert {name for name, rows in compared.items() if not rows} <= {"price_events", "price_disagreements", "quarantine", "absences"}
+    assert {name for name, rows in compared.items() if not rows} <= {
+        "price_events",
+        "price_disagreements",
+        "quarantine",
+        "absences",
+    }
     assert sum(compared.values()) > 5_000
 
 
@@ -98,14 +113,20 @@ def test_what_does_not_settle_is_named_with_its_deviation(decisions: AuditResult
     assert {each.test for each in declared.values()} == {"warm_up"}
     assert (declared["prices", "close"].deviation or 0.0) > 0.001
     assert ("features", "close_to_peak") in declared
-    assert not {"return_20", "beta_252", "momentum_12_1"} & {column for asset, column in declared if asset == "features"}
+    assert not {"return_20", "beta_252", "momentum_12_1"} & {
+        column for asset, column in declared if asset == "features"
+    }
 
 
 def test_a_later_sector_map_is_caught_where_it_enters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     members = wiring.membership.members
 
     def by_the_newest(membership: pl.DataFrame, snapshots: pl.DataFrame, sector: str, days: Any) -> pl.DataFrame:
-        newest = snapshots.sort("ticker", "known_at").unique("ticker", keep="last").with_columns(known_at=pl.lit(date(1990, 1, 1)))
+        newest = (
+            snapshots.sort("ticker", "known_at")
+            .unique("ticker", keep="last")
+            .with_columns(known_at=pl.lit(date(1990, 1, 1)))
+        )
         return members(membership, newest, sector, days)
 
     monkeypatch.setattr(wiring.membership, "members", by_the_newest)
@@ -115,7 +136,9 @@ def test_a_later_sector_map_is_caught_where_it_enters(tmp_path: Path, monkeypatc
     assert {each.inherited_from for each in result.failures if each.asset == "indicators"} == {"universe"}
 
 
-def test_a_window_over_the_border_of_two_tickers_is_caught_by_leaving_one_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_over_the_border_of_two_tickers_is_caught_by_leaving_one_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compute = signal_wiring.compute_indicators
 
     def over_the_border(*arguments: Any) -> Any:
@@ -139,7 +162,9 @@ def test_an_asset_that_fails_on_an_altered_input_is_a_finding_and_on_its_own_an_
 
     monkeypatch.setattr(wiring, "adjust", needs_may)
     found = audited(tmp_path, "prices", tests=("truncation",)).failures
-    assert {each.asset for each in found} == {*BAR_OUTPUTS}  # one run makes them all, and what reads them was not reached
+    assert {each.asset for each in found} == {
+        *BAR_OUTPUTS
+    }  # one run makes them all, and what reads them was not reached
     assert all("no bars of the end of April" in each.cause for each in found)
     with pytest.raises(RunFailedError, match="no bars of the end of April"):
         audited(tmp_path, "prices", tests=("order",), first="2023-06", last="2023-07", cuts=[])
@@ -148,7 +173,9 @@ def test_an_asset_that_fails_on_an_altered_input_is_a_finding_and_on_its_own_an_
 def test_a_profile_with_a_provider_of_its_own_is_audited_on_that(tmp_path: Path) -> None:
     plain = profile_of(tmp_path)
     own = Profile(plain.settings, altered_source(plain, Shuffled(), plain.settings))
-    result = audit_lookahead(own, sectors=[SECTOR], first=FIRST, last=LAST, assets=["prices"], tests=["truncation", "warm_up"], cuts=[CUT])
+    result = audit_lookahead(
+        own, sectors=[SECTOR], first=FIRST, last=LAST, assets=["prices"], tests=["truncation", "warm_up"], cuts=[CUT]
+    )
     assert result.passed
     assert sum(each.compared for each in result.comparisons) > 1_000
 

@@ -1,4 +1,5 @@
-"""Leaks planted in the real code one at a time: the audit sees each by the kind of test that is named, and raises no false alarm."""
+"""Leaks planted in the real code one at a time: the audit sees each by the kind of test that is named, and raises no
+false alarm."""
 
 import shutil
 from collections.abc import Sequence
@@ -110,7 +111,8 @@ def test_a_leak_is_seen_in_what_is_traded(leak: Leak, monkeypatch: pytest.Monkey
     assert found(result, leak.test, "portfolio_backtest")
 
 
-# --- A user's own ------------------------------------------------------------------------------------------------------------------------
+# --- A user's own
+# ------------------------------------------------------------------------------------------------------------------------
 
 RANK_OVER_ALL_DATES = """
 import numpy as np
@@ -129,18 +131,23 @@ FEATURES = [CrossSection("return_20_ranked", ("return_20",), 0, over_all_dates, 
 """
 
 
-def test_rank_over_all_dates_in_a_module_of_the_users_own_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rank_over_all_dates_in_a_module_of_the_users_own_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(PROJECT / "conf", tmp_path / "conf")
     (tmp_path / "conf" / "my_features.py").write_text(RANK_OVER_ALL_DATES, encoding="utf-8")
     base = yaml.safe_load((PROJECT / "conf" / "base.yaml").read_text(encoding="utf-8"))
-    (tmp_path / "conf" / "base.yaml").write_text(yaml.safe_dump(base | {"features": {"modules": ["my_features"]}}), encoding="utf-8")
+    (tmp_path / "conf" / "base.yaml").write_text(
+        yaml.safe_dump(base | {"features": {"modules": ["my_features"]}}), encoding="utf-8"
+    )
     monkeypatch.setenv("QUANT_CONF_DIR", str(tmp_path / "conf"))
     window: dict[str, Any] = {"first": "2023-10", "last": "2023-12", "cuts": [date(2023, 11, 15)]}
     result = audit_lookahead(small("2022-12"), sectors=[SECTOR], assets=["features"], tests=["perturbation"], **window)
     assert {each.column for each in found(result, "perturbation", "features")} == {"return_20_ranked"}
 
 
-# --- No alarm ----------------------------------------------------------------------------------------------------------------------------
+# --- No alarm
+# ----------------------------------------------------------------------------------------------------------------------------
 
 EVERY_TEST: tuple[TestName, ...] = ("truncation", "perturbation", "publication", "warm_up", "order", "company")
 
@@ -159,7 +166,9 @@ def innocent(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("plant", [lambda patch: None, innocent], ids=["nothing planted", "an innocent change"])
-def test_without_a_leak_there_is_no_alarm(plant: Any, labelled: Recomputed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_leak_there_is_no_alarm(
+    plant: Any, labelled: Recomputed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plant(monkeypatch)
     audited = sorted({leak.asset for leak in ALTERING} - {"predictions", "lightgbm_checkpoint"})
     result = audit_lookahead(

@@ -1,4 +1,5 @@
-"""A chain computed again from its records: the same hashes, and what was changed in between is named. Dagster says the same."""
+"""A chain computed again from its records: the same hashes, and what was changed in between is named. Dagster says the
+same."""
 
 import shutil
 from collections.abc import Callable
@@ -53,7 +54,9 @@ def differing(found: Recomputation) -> dict[tuple[str, str], tuple[str, ...]]:
 
 def listed(profile: Profile) -> list[str]:
     tables = [each for each in stale.output(profile, [SECTOR]) if not isinstance(each, str)]
-    return [" ".join(cells) for table in tables for cells in zip(*(column.cells for column in table.columns), strict=True)]
+    return [
+        " ".join(cells) for table in tables for cells in zip(*(column.cells for column in table.columns), strict=True)
+    ]
 
 
 def test_a_chain_comes_out_the_same_under_its_recorded_settings(copy: Callable[..., Graph]) -> None:
@@ -67,10 +70,14 @@ def test_a_chain_comes_out_the_same_under_its_recorded_settings(copy: Callable[.
     assert set(outcomes.values()) == {"same"}
     assert graph.files() == before, "nothing stored has changed"
     # What the settings of today would make otherwise, and what reads it.
-    assert listed(graph.profile) == ["candidates cons_staples 2024-02 2024-02 1 settings candidates.long_fraction 0.15 -> 0.3"]
+    assert listed(graph.profile) == [
+        "candidates cons_staples 2024-02 2024-02 1 settings candidates.long_fraction 0.15 -> 0.3"
+    ]
 
 
-def test_rows_that_another_hand_changed_are_found_and_so_are_rows_that_do_not_follow(copy: Callable[..., Graph]) -> None:
+def test_rows_that_another_hand_changed_are_found_and_so_are_rows_that_do_not_follow(
+    copy: Callable[..., Graph],
+) -> None:
     graph = copy()
     store, dataset = graph.profile.store, graph.datasets["prices"]
     path = Path(store.path(dataset, "2023-10|cons_staples"))
@@ -97,7 +104,9 @@ def test_rows_that_another_hand_changed_are_found_and_so_are_rows_that_do_not_fo
     assert any("inputs universe changed" in line for line in listed(graph.profile))
     advice = [each for each in stale.output(graph.profile, [SECTOR]) if isinstance(each, str) and "quant run" in each]
     assert "quant run --sector cons_staples --from 2024-02 --to 2024-02 --select indicators,candidates" in advice[0]
-    assert advice[1].startswith("quant run --refresh goes by code and settings"), "it leaves alone what other inputs alone made stale"
+    assert advice[1].startswith("quant run --refresh goes by code and settings"), (
+        "it leaves alone what other inputs alone made stale"
+    )
 
 
 def _as_other_bytes(graph: Graph, partition_key: str) -> None:
@@ -110,7 +119,10 @@ def _as_other_bytes(graph: Graph, partition_key: str) -> None:
     frame.write_parquet(
         path,
         compression="zstd",
-        metadata={**{name: recorded[name] for name in recorded if name in ("known_through", "made_by")}, "content": content},
+        metadata={
+            **{name: recorded[name] for name in recorded if name in ("known_through", "made_by")},
+            "content": content,
+        },
     )
     assert content == store.content(dataset, partition_key) != recorded["content"]
 
@@ -136,7 +148,9 @@ def test_a_run_names_stale_months_and_computes_them_again_when_asked_to(copy: Ca
     assert graph.planner.uses_stale
     planner = Planner(graph.defs, graph.profile, refresh=True)
     months = {
-        name: (phase.first, phase.last) for phase in planner.sector_phases(["indicators"], SECTOR, MONTH, MONTH) for name in phase.assets
+        name: (phase.first, phase.last)
+        for phase in planner.sector_phases(["indicators"], SECTOR, MONTH, MONTH)
+        for name in phase.assets
     }
     assert months["ohlcv"] == months["prices"] == ("2023-08", MONTH), "prices read them"
     assert months["indicators"] == (MONTH, MONTH)
@@ -162,10 +176,16 @@ def test_what_cannot_be_computed_again_is_said(stored: Graph, copy: Callable[...
     with pytest.raises(DatasetError, match="does not record what made it"):
         recompute(graph.profile, "candidates", KEY)
     with pytest.raises(MissingPartitionError, match="nothing has been materialised"):
-        list(stale.output(Profile(graph.settings.model_copy(update={"storage": f"{graph.settings.storage}/empty"})), [SECTOR]))
+        list(
+            stale.output(
+                Profile(graph.settings.model_copy(update={"storage": f"{graph.settings.storage}/empty"})), [SECTOR]
+            )
+        )
 
 
-def test_dagster_says_what_a_changed_setting_makes_stale_and_what_reads_it_once_it_is_other_rows(copy: Callable[..., Graph]) -> None:
+def test_dagster_says_what_a_changed_setting_makes_stale_and_what_reads_it_once_it_is_other_rows(
+    copy: Callable[..., Graph],
+) -> None:
     graph = copy()
     changed = copy_settings(graph, candidates={"long_fraction": 0.3})
     names = ("universe", "indicators", "candidates", "sector_scorecard")
@@ -175,7 +195,10 @@ def test_dagster_says_what_a_changed_setting_makes_stale_and_what_reads_it_once_
             job = of.defs.resolve_implicit_global_asset_job_def().get_subset(
                 asset_selection={dg.AssetKey(name) for name in selected}, asset_check_selection=set()
             )
-            tags = {"dagster/asset_partition_range_start": key(SECTOR, first or MONTH), "dagster/asset_partition_range_end": KEY}
+            tags = {
+                "dagster/asset_partition_range_start": key(SECTOR, first or MONTH),
+                "dagster/asset_partition_range_end": KEY,
+            }
             quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
             assert job.execute_in_process(instance=instance, tags=tags, run_config=quiet).success
 
@@ -201,8 +224,12 @@ def test_dagster_says_what_a_changed_setting_makes_stale_and_what_reads_it_once_
         assert status(changed) == fresh | {"candidates": [("CODE", "")]}
         run(changed, "candidates")
         assert status(changed) == fresh | {"sector_scorecard": [("DATA", "candidates")]}
-        versions = {of.defs.resolve_asset_graph().get(dg.AssetKey("candidates")).code_version for of in (graph, changed)}
-        assert {each.partition(", settings")[0] for each in versions if each} == {versions.pop().partition(", settings")[0]}
+        versions = {
+            of.defs.resolve_asset_graph().get(dg.AssetKey("candidates")).code_version for of in (graph, changed)
+        }
+        assert {each.partition(", settings")[0] for each in versions if each} == {
+            versions.pop().partition(", settings")[0]
+        }
 
 
 def test_a_changed_source_file_is_named(tmp_path: Path) -> None:
@@ -211,7 +238,9 @@ def test_a_changed_source_file_is_named(tmp_path: Path) -> None:
     pl.DataFrame(
         {"ticker": ["A"], "start_date": [date(2010, 1, 4)], "end_date": [None]}, schema_overrides={"end_date": pl.Date}
     ).write_parquet(data / "members.parquet")
-    pl.DataFrame({"ticker": ["A", "B"], "sector": "Tech", "known_at": date(2010, 1, 4)}).write_parquet(data / "sectors.parquet")
+    pl.DataFrame({"ticker": ["A", "B"], "sector": "Tech", "known_at": date(2010, 1, 4)}).write_parquet(
+        data / "sectors.parquet"
+    )
     files = {
         "membership": {"file": "members.parquet", "columns": {"ticker": "ticker"}},
         "securities": {"file": "sectors.parquet", "columns": {"known_at": "known_at"}, "sectors": {"Tech": "it"}},
@@ -220,15 +249,26 @@ def test_a_changed_source_file_is_named(tmp_path: Path) -> None:
         "fundamentals": [],
         "macro": [],
     }
-    graph = Graph.at(tmp_path / "storage", "files", files=files, data_dir=data, as_of=date(2016, 6, 30), partitions={"start": "2016-05"})
+    graph = Graph.at(
+        tmp_path / "storage",
+        "files",
+        files=files,
+        data_dir=data,
+        as_of=date(2016, 6, 30),
+        partitions={"start": "2016-05"},
+    )
     graph.materialise(
-        ["universe"], tags={"dagster/asset_partition_range_start": "2016-05|it", "dagster/asset_partition_range_end": "2016-06|it"}
+        ["universe"],
+        tags={"dagster/asset_partition_range_start": "2016-05|it", "dagster/asset_partition_range_end": "2016-06|it"},
     )
     assert recompute(graph.profile, "universe", "2016-06|it").reproduced
     before_the_change = Graph(graph.settings)
     assert before_the_change.defs.resources, "made now"
     pl.read_parquet(data / "members.parquet").vstack(
-        pl.DataFrame({"ticker": ["B"], "start_date": [date(2016, 6, 1)], "end_date": [None]}, schema_overrides={"end_date": pl.Date})
+        pl.DataFrame(
+            {"ticker": ["B"], "start_date": [date(2016, 6, 1)], "end_date": [None]},
+            schema_overrides={"end_date": pl.Date},
+        )
     ).write_parquet(data / "members.parquet")
     later = Graph(graph.settings)
     found = recompute(later.profile, "universe", "2016-06|it")
@@ -237,7 +277,8 @@ def test_a_changed_source_file_is_named(tmp_path: Path) -> None:
     output = list(stale.output(later.profile, ["it"]))
     assert output[0] == "nothing is stale", "files change every day; it is told all the same"
     assert [line for line in listed_of(output) if "files members.parquet changed" in line]
-    # Replaced after definitions were made that may have read it already: nobody knows which of the two the rows are from.
+    # Replaced after definitions were made that may have read it already: nobody knows which of the two the rows are
+    # from.
     before_the_change.materialise(["universe"], partition_key="2016-06|it")
     record = MadeBy.parsed(later.profile.store.recorded(later.datasets["universe"], "2016-06|it").made_by)
     assert record is not None
@@ -246,4 +287,6 @@ def test_a_changed_source_file_is_named(tmp_path: Path) -> None:
 
 def listed_of(output: list[Any]) -> list[str]:
     tables = [each for each in output if not isinstance(each, str)]
-    return [" ".join(cells) for table in tables for cells in zip(*(column.cells for column in table.columns), strict=True)]
+    return [
+        " ".join(cells) for table in tables for cells in zip(*(column.cells for column in table.columns), strict=True)
+    ]

@@ -15,7 +15,9 @@ DAYS = sessions(date(2015, 1, 2), date(2016, 6, 30))
 
 def track(returns: np.ndarray, benchmark: np.ndarray | None = None, turnover: np.ndarray | None = None) -> pl.DataFrame:
     zeros = np.zeros(len(returns))
-    frame = pl.DataFrame({"date": DAYS[: len(returns)], "net_return": returns, "turnover": zeros if turnover is None else turnover})
+    frame = pl.DataFrame(
+        {"date": DAYS[: len(returns)], "net_return": returns, "turnover": zeros if turnover is None else turnover}
+    )
     frame = frame.with_columns(cost=pl.col("turnover") * 0.001)
     return frame if benchmark is None else frame.with_columns(benchmark_return=pl.Series(benchmark, nan_to_null=True))
 
@@ -93,7 +95,9 @@ def test_without_deviation_or_loss_the_ratios_are_not_defined() -> None:
     assert found["hit_rate"] == 1.0
     assert metrics.performance(track(np.zeros(5)))["hit_rate"] is None
     benchmark = 0.01 * np.random.default_rng(1).standard_normal(100)
-    assert metrics.performance(track(benchmark + 0.0006, benchmark))["information_ratio"] is None  # only rounding differs
+    assert (
+        metrics.performance(track(benchmark + 0.0006, benchmark))["information_ratio"] is None
+    )  # only rounding differs
 
 
 def test_sessions_without_benchmark_do_not_count_in_the_information_ratio() -> None:

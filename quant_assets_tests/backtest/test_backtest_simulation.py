@@ -26,7 +26,12 @@ def after(day: date, count: int) -> date:
 
 
 def prices_of(closes: dict[str, Iterable[float | None]], days: list[date] | None = None) -> pl.DataFrame:
-    rows = [(t, day, c, day) for t, values in closes.items() for day, c in zip(days or DATES, values, strict=True) if c is not None]
+    rows = [
+        (t, day, c, day)
+        for t, values in closes.items()
+        for day, c in zip(days or DATES, values, strict=True)
+        if c is not None
+    ]
     schema = {"ticker": pl.String, "date": pl.Date, "close": pl.Float64, "panel_from": pl.Date}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -41,7 +46,9 @@ def delistings_of(*rows: tuple[str, date, date]) -> pl.DataFrame:
     return frame.with_columns(delisting_return=pl.lit(None, pl.Float64), successor=pl.lit(None, pl.String))
 
 
-def run(decisions: dict[date, dict[str, float]], prices: pl.DataFrame, first: date, last: date, **options: Any) -> pl.DataFrame:
+def run(
+    decisions: dict[date, dict[str, float]], prices: pl.DataFrame, first: date, last: date, **options: Any
+) -> pl.DataFrame:
     options = {"entry_lag": 1, "cost_bps": 0.0, **options}
     return simulate(weights_of(decisions), prices, DAYS, list(decisions), first, last, **options)
 
@@ -63,7 +70,9 @@ def random_market(seed: int = 0, names: int = 12, missing: float = 0.0) -> pl.Da
     rng = np.random.default_rng(seed)
     closes = 40 * np.exp(np.cumsum(0.02 * rng.standard_normal((names, len(DATES))), axis=1))
     holes = rng.random(closes.shape) < missing
-    return prices_of({f"N{i:02d}": [None if h else c for c, h in zip(closes[i], holes[i], strict=True)] for i in range(names)})
+    return prices_of(
+        {f"N{i:02d}": [None if h else c for c, h in zip(closes[i], holes[i], strict=True)] for i in range(names)}
+    )
 
 
 def random_decisions(seed: int = 0, names: int = 12, full: float = 1.0) -> dict[date, dict[str, float]]:
@@ -119,7 +128,12 @@ def test_hand_computed_drift_turnover_cost_and_equity() -> None:
 
 
 def test_before_the_first_decision_everything_is_cash() -> None:
-    frame = run({JAN: {"A": 1.0}}, random_market().with_columns(ticker=pl.lit("A")).unique("date"), date(2016, 1, 1), date(2016, 2, 29))
+    frame = run(
+        {JAN: {"A": 1.0}},
+        random_market().with_columns(ticker=pl.lit("A")).unique("date"),
+        date(2016, 1, 1),
+        date(2016, 2, 29),
+    )
     january = frame.filter(pl.col("date") <= JAN)
     assert set(january["net_return"]) == {0.0}
     assert set(january["cash"]) == {1.0}
@@ -140,8 +154,15 @@ def test_no_weights_at_an_as_of_is_a_decision_to_hold_nothing() -> None:
 def test_a_name_without_a_bar_at_the_execution_stays_in_cash_until_the_next() -> None:
     one, two = after(JAN, 1), after(JAN, 2)
     path: list[float | None] = list(steps({two: 3.0}))
-    path[DATES.index(one)] = None  # halted on the session of the trade, trades again at three times the price that decided it
-    frame = run({JAN: {"A": 0.5, "B": 0.5}, FEB: {"A": 0.5, "B": 0.5}}, prices_of({"A": path, "B": steps({})}), date(2016, 2, 1), MAR)
+    path[DATES.index(one)] = (
+        None  # halted on the session of the trade, trades again at three times the price that decided it
+    )
+    frame = run(
+        {JAN: {"A": 0.5, "B": 0.5}, FEB: {"A": 0.5, "B": 0.5}},
+        prices_of({"A": path, "B": steps({})}),
+        date(2016, 2, 1),
+        MAR,
+    )
     february, march = frame.filter(pl.col("date") <= FEB), frame.filter(pl.col("date") > FEB)
     assert set(february["gross_return"]) == {0.0}
     assert set(february["cash"]) == {0.5}
@@ -180,7 +201,12 @@ def test_a_delisting_return_is_lost_when_the_delisting_is_known() -> None:
     decisions = {JAN: {"A": 0.5, "B": 0.5}}
     last, known = after(JAN, 5), after(JAN, 8)
     flat = steps({})
-    rows = [(name, day, 100.0, day) for name in ("A", "B") for day, _ in zip(DATES, flat, strict=True) if name == "B" or day <= last]
+    rows = [
+        (name, day, 100.0, day)
+        for name in ("A", "B")
+        for day, _ in zip(DATES, flat, strict=True)
+        if name == "B" or day <= last
+    ]
     schema = {"ticker": pl.String, "date": pl.Date, "close": pl.Float64, "panel_from": pl.Date}
     prices = pl.DataFrame(rows, schema=schema, orient="row")
     gone = delistings_of(("A", last, known)).with_columns(delisting_return=pl.lit(-0.4))
@@ -188,7 +214,9 @@ def test_a_delisting_return_is_lost_when_the_delisting_is_known() -> None:
     assert at(frame, known)["gross_return"] == pytest.approx(-0.2)
     assert frame.filter(pl.col("date") != known)["gross_return"].abs().max() == pytest.approx(0.0)
     assert at(frame, known)["cash"] == pytest.approx(0.3 / 0.8)
-    whole = run(decisions | {FEB: {}}, prices, date(2016, 2, 1), date(2016, 2, 29), delistings=delistings_of(("A", last, known)))
+    whole = run(
+        decisions | {FEB: {}}, prices, date(2016, 2, 1), date(2016, 2, 29), delistings=delistings_of(("A", last, known))
+    )
     assert whole["gross_return"].abs().max() == pytest.approx(0.0)
 
 
@@ -198,11 +226,21 @@ def test_a_renamed_holding_is_held_on(known: date) -> None:
     path = steps({after(JAN, 3): 1.1, after(JAN, 8): 1.5, after(FEB, 4): 0.9})
     decisions = {JAN: {"OLD": 0.5, "B": 0.5}, FEB: {"NEW" if known <= FEB else "OLD": 0.5, "B": 0.5}}
     plain = run(
-        {day: {"A": 0.5, "B": 0.5} for day in decisions}, prices_of({"A": path, "B": steps({})}), date(2016, 2, 1), MAR, cost_bps=10
+        {day: {"A": 0.5, "B": 0.5} for day in decisions},
+        prices_of({"A": path, "B": steps({})}),
+        date(2016, 2, 1),
+        MAR,
+        cost_bps=10,
     )
-    old = prices_of({"OLD": [close if day < known else None for day, close in zip(DATES, path, strict=True)], "B": steps({})})
-    new = prices_of({"NEW": [3.0 * close for close in path]}).with_columns(panel_from=pl.max_horizontal("date", pl.lit(known)))
-    gone = delistings_of(("OLD", after(known, -1), known)).with_columns(successor=pl.lit("NEW"), delisting_return=pl.lit(0.0))
+    old = prices_of(
+        {"OLD": [close if day < known else None for day, close in zip(DATES, path, strict=True)], "B": steps({})}
+    )
+    new = prices_of({"NEW": [3.0 * close for close in path]}).with_columns(
+        panel_from=pl.max_horizontal("date", pl.lit(known))
+    )
+    gone = delistings_of(("OLD", after(known, -1), known)).with_columns(
+        successor=pl.lit("NEW"), delisting_return=pl.lit(0.0)
+    )
     found = run(decisions, pl.concat([old, new]), date(2016, 2, 1), MAR, cost_bps=10, delistings=gone)
     for name in set(plain.columns) - {"date"}:
         assert found[name].to_numpy() == pytest.approx(plain[name].to_numpy(), abs=1e-14), name
@@ -225,7 +263,9 @@ def test_constant_weights_of_one_name_without_costs_compound_to_its_price() -> N
     prices = random_market()
     frame = run({as_of: {"N03": 1.0} for as_of in ENDS}, prices, date(2015, 11, 1), DATES[-1])
     close = dict(prices.filter(pl.col("ticker") == "N03").select("date", "close").iter_rows())
-    month_ends = frame.group_by(pl.col("date").dt.truncate("1mo"), maintain_order=True).agg(pl.col("equity").last())["equity"]
+    month_ends = frame.group_by(pl.col("date").dt.truncate("1mo"), maintain_order=True).agg(pl.col("equity").last())[
+        "equity"
+    ]
     assert math.prod(month_ends) == pytest.approx(close[DATES[-1]] / close[after(ENDS[0], 1)], rel=1e-12)
     assert frame["turnover"].sum() == pytest.approx(1.0, abs=1e-12)  # bought once, nothing to trade after
     assert frame["net_return"].equals(frame["gross_return"])
@@ -258,16 +298,30 @@ def test_relabelling_the_tickers_changes_nothing() -> None:
     renamed = {as_of: {label[t]: w for t, w in targets.items()} for as_of, targets in decisions.items()}
     plain = run(decisions, prices, date(2016, 1, 1), date(2016, 12, 31), cost_bps=7)
     assert plain.equals(
-        run(renamed, prices.with_columns(pl.col("ticker").replace(label)), date(2016, 1, 1), date(2016, 12, 31), cost_bps=7)
+        run(
+            renamed,
+            prices.with_columns(pl.col("ticker").replace(label)),
+            date(2016, 1, 1),
+            date(2016, 12, 31),
+            cost_bps=7,
+        )
     )
 
 
 def share_counts(
-    decisions: dict[date, dict[str, float]], prices: pl.DataFrame, entry_lag: int, cost_bps: float, gone: dict[str, date]
+    decisions: dict[date, dict[str, float]],
+    prices: pl.DataFrame,
+    entry_lag: int,
+    cost_bps: float,
+    gone: dict[str, date],
 ) -> pl.DataFrame:
     """Slow reference: a book of share counts and cash that is carried from the first session to the last."""
     close = {(t, day): c for t, day, c in prices.select("ticker", "date", "close").iter_rows()}
-    orders = {DATES[i + entry_lag]: decisions[day] for i, day in enumerate(DATES) if day in decisions and i + entry_lag < len(DATES)}
+    orders = {
+        DATES[i + entry_lag]: decisions[day]
+        for i, day in enumerate(DATES)
+        if day in decisions and i + entry_lag < len(DATES)
+    }
     shares: dict[str, float] = {}
     last: dict[str, float] = {}
     cash, before, rows = 1.0, 1.0, []
@@ -298,9 +352,13 @@ def test_equals_a_book_of_share_counts(entry_lag: int) -> None:
     for as_of in (JAN, FEB):
         decisions[as_of] = {**dict.fromkeys(list(decisions[as_of])[:4], 0.15), "N05": 0.3}
     gone = delistings_of(("N05", after(FEB, 4), known))
-    last = DATES[-2]  # without the last session, which with a lag of 0 would trade a decision that the reference knows as well
+    last = DATES[
+        -2
+    ]  # without the last session, which with a lag of 0 would trade a decision that the reference knows as well
     frame = run(decisions, prices, date(2015, 11, 1), last, entry_lag=entry_lag, cost_bps=15, delistings=gone)
-    book = share_counts(decisions, prices, entry_lag, 15, {"N05": known}).filter(pl.col("date").is_between(frame["date"][0], last))
+    book = share_counts(decisions, prices, entry_lag, 15, {"N05": known}).filter(
+        pl.col("date").is_between(frame["date"][0], last)
+    )
     for name in ("net_return", "turnover", "cost", "cash", "positions"):
         assert frame[name].to_numpy() == pytest.approx(book[name].to_numpy(), abs=1e-12), name
 
@@ -336,15 +394,22 @@ def month_by_month(frames: dict[str, pl.DataFrame], months: list[date], entry_la
 @pytest.mark.parametrize("entry_lag", [0, 1, 2, 20])
 def test_a_range_equals_its_months_bit_for_bit(entry_lag: int) -> None:
     prices = random_market(7, missing=0.08)
-    moved = random_market(8, names=1).with_columns(ticker=pl.lit("N11"), panel_from=pl.lit(DATES[150]))  # earlier bars of one that moved in
+    moved = random_market(8, names=1).with_columns(
+        ticker=pl.lit("N11"), panel_from=pl.lit(DATES[150])
+    )  # earlier bars of one that moved in
     prices = pl.concat(
-        [prices.filter((pl.col("ticker") != "N11") | (pl.col("date") >= DATES[150])), moved.filter(pl.col("date") < DATES[150])]
+        [
+            prices.filter((pl.col("ticker") != "N11") | (pl.col("date") >= DATES[150])),
+            moved.filter(pl.col("date") < DATES[150]),
+        ]
     )
     frames = {
         "weights": weights_of(random_decisions(7)),
         "prices": prices,
         "delistings": delistings_of(("N02", DATES[120], DATES[126]), ("N04", DATES[200], DATES[206])),
-        "universe": prices.select("ticker").unique().join(pl.DataFrame({"date": DATES}), how="cross"),  # members while they are halted too
+        "universe": prices.select("ticker")
+        .unique()
+        .join(pl.DataFrame({"date": DATES}), how="cross"),  # members while they are halted too
     }
     months = [date(2016, m, 1) for m in range(1, 13)]
     bulk = simulate(
@@ -373,7 +438,15 @@ def test_what_comes_later_changes_nothing(through: date) -> None:
     universe = prices.select("ticker", "date")
     options = {"entry_lag": 1, "cost_bps": 10.0}
     whole = simulate(
-        weights_of(decisions), prices, DAYS, ENDS, date(2016, 1, 1), DATES[-1], delistings=gone, benchmark_members=universe, **options
+        weights_of(decisions),
+        prices,
+        DAYS,
+        ENDS,
+        date(2016, 1, 1),
+        DATES[-1],
+        delistings=gone,
+        benchmark_members=universe,
+        **options,
     )
     kept = [day for day in ENDS if day <= through]
     known = simulate(
@@ -411,7 +484,9 @@ def test_the_benchmark_is_the_members_mean_of_the_session_before() -> None:
 def test_the_bar_of_a_ticker_in_two_sectors_panels_counts_once() -> None:
     prices, decisions = random_market(), random_decisions()
     plain = run(decisions, prices, date(2016, 1, 1), JAN)
-    assert plain.equals(run(decisions, pl.concat([prices, prices.filter(pl.col("ticker") == "N01")]), date(2016, 1, 1), JAN))
+    assert plain.equals(
+        run(decisions, pl.concat([prices, prices.filter(pl.col("ticker") == "N01")]), date(2016, 1, 1), JAN)
+    )
     other = prices.filter(pl.col("ticker") == "N01").with_columns(pl.col("close") * 2)
     with pytest.raises(DatasetError, match="N01 has two rows on"):
         run(decisions, pl.concat([prices, other]), date(2016, 1, 1), JAN)
@@ -436,7 +511,14 @@ def test_errors_name_what_is_missing() -> None:
         run({JAN: {"N00": 0.6, "N01": 0.6}}, prices, date(2016, 2, 1), FEB)
     with pytest.raises(DatasetError, match="N00 has two weights"):
         simulate(
-            weights_of({JAN: held}).vstack(weights_of({JAN: held})), prices, DAYS, [JAN], date(2016, 2, 1), FEB, entry_lag=1, cost_bps=0
+            weights_of({JAN: held}).vstack(weights_of({JAN: held})),
+            prices,
+            DAYS,
+            [JAN],
+            date(2016, 2, 1),
+            FEB,
+            entry_lag=1,
+            cost_bps=0,
         )
     with pytest.raises(SettingsError, match="cost_bps"):
         run({JAN: held}, prices, date(2016, 2, 1), FEB, cost_bps=6000)

@@ -89,7 +89,9 @@ def test_the_probability_of_overfitting_is_that_of_the_plain_steps() -> None:
     rng = np.random.default_rng(5)
     for blocks, strategies in ((4, 3), (6, 10), (8, 2)):
         returns = 0.001 + 0.01 * rng.standard_normal((blocks * 15, strategies))
-        assert st.probability_of_backtest_overfitting(returns, blocks) == pytest.approx(naive_pbo(returns, blocks), abs=1e-12)
+        assert st.probability_of_backtest_overfitting(returns, blocks) == pytest.approx(
+            naive_pbo(returns, blocks), abs=1e-12
+        )
     twice = np.repeat(returns[:, :1], 2, axis=1)
     assert st.probability_of_backtest_overfitting(twice, 8) == 0.5  # no choice, nothing to overfit with
     longer = np.vstack([rng.standard_normal((5, 2)), returns])  # does not fill the blocks: the first five are left out

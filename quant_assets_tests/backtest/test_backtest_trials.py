@@ -24,7 +24,9 @@ def made(seed: int, mean: float = 0.0005) -> np.ndarray:
 
 
 def strategy(name: str, returns: np.ndarray, training: str = "m", days: np.ndarray = DAYS, scope: str = "it") -> Trial:
-    rows = pl.DataFrame({"as_of": days, "date": days, "value": returns, "rank_ic": [None] * len(days)}, schema=dict(MEASURED))
+    rows = pl.DataFrame(
+        {"as_of": days, "date": days, "value": returns, "rank_ic": [None] * len(days)}, schema=dict(MEASURED)
+    )
     return Trial(name, "strategy", training, scope, days[0].item(), rows)
 
 
@@ -33,7 +35,12 @@ def training(name: str, as_ofs: list[date], values: list[np.ndarray], scope: str
     parts = []
     for as_of, returns in zip(as_ofs, values, strict=True):
         days = DAYS[np.datetime64(as_of) >= DAYS][-400::5][: len(returns)]
-        columns = {"as_of": [as_of] * len(days), "date": days, "value": returns[: len(days)], "rank_ic": returns[: len(days)]}
+        columns = {
+            "as_of": [as_of] * len(days),
+            "date": days,
+            "value": returns[: len(days)],
+            "rank_ic": returns[: len(days)],
+        }
         parts.append(pl.DataFrame(columns, schema=dict(MEASURED)))
     return Trial(name, "training", None, scope, as_ofs[0], pl.concat(parts), 20)
 
@@ -53,7 +60,9 @@ def test_the_deflated_sharpe_ratio_uses_number_and_variance_of_the_trials() -> N
     assert moments is not None
     variance = float(np.var(ratios, ddof=1)) / 252
     assert found["deflated_sharpe"] == pytest.approx(statistics.deflated_sharpe_ratio(moments, 3, variance), rel=1e-12)
-    assert found["expected_maximum_sharpe"] == pytest.approx(statistics.expected_maximum_sharpe(3, variance) * math.sqrt(252), rel=1e-12)
+    assert found["expected_maximum_sharpe"] == pytest.approx(
+        statistics.expected_maximum_sharpe(3, variance) * math.sqrt(252), rel=1e-12
+    )
     assert found["probabilistic_sharpe"] == statistics.probabilistic_sharpe_ratio(moments)
     together = np.column_stack(list(series.values()))
     assert found["overfitting_probability"] == statistics.probability_of_backtest_overfitting(together, 16)
@@ -82,7 +91,9 @@ def test_a_training_counts_unless_a_strategy_uses_it() -> None:
     # 20-session returns count as those of 20 sessions: their ratio over sqrt(20).
     values = left.measured["value"].to_numpy()
     assert tried.sharpes["n"] == pytest.approx(values.mean() / values.std(ddof=1) / math.sqrt(20), rel=1e-12)
-    elsewhere = training("n", [date(2016, 9, 30)], [made(6)[:70]], scope="energy")  # the total portfolio: one model, two sectors
+    elsewhere = training(
+        "n", [date(2016, 9, 30)], [made(6)[:70]], scope="energy"
+    )  # the total portfolio: one model, two sectors
     both = Tried.by(LAST, [strategy("a", returns), left, elsewhere], FIRST, len(DAYS))
     assert both.names == ("a", "n")
     pooled = np.concatenate([(values[:70] + made(6)[:70]) / 2, values[70:]])
@@ -133,8 +144,13 @@ def test_two_distant_months_are_not_the_time_between_them() -> None:
     apart = strategy("b", made(2)[ends], days=DAYS[ends])
     found = evidence(track(returns), [strategy("a", returns), strategy("c", made(3)), apart], SETTINGS)
     assert (found["trials"], found["trials_with_sharpe"], found["overfitting_sessions"]) == (3, 2, len(DAYS))
-    halves = [strategy(name, made(4)[part], days=DAYS[part]) for name, part in (("d", slice(0, 260)), ("e", slice(-260, None)))]
-    assert evidence(track(returns), halves, SETTINGS)["overfitting_probability"] is None, "a few common sessions tell nothing"
+    halves = [
+        strategy(name, made(4)[part], days=DAYS[part])
+        for name, part in (("d", slice(0, 260)), ("e", slice(-260, None)))
+    ]
+    assert evidence(track(returns), halves, SETTINGS)["overfitting_probability"] is None, (
+        "a few common sessions tell nothing"
+    )
 
 
 def test_sessions_in_cash_before_the_first_trade_are_no_part_of_a_trial() -> None:

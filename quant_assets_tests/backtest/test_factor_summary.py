@@ -8,14 +8,23 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from quant_assets.backtest.factor_summary import least_months, market_rows, newey_west_lags, significant_t, standard_errors, summaries
+from quant_assets.backtest.factor_summary import (
+    least_months,
+    market_rows,
+    newey_west_lags,
+    significant_t,
+    standard_errors,
+    summaries,
+)
 from quant_assets.partitions import month_end, month_range
 from quant_assets.schemas import DATASETS
 
 MONTHS = month_range("2015-07", "2018-12")
 
 
-def monthly(months: list[str] = MONTHS, seed: int = 2, factors: tuple[str, ...] = ("a", "b", "c")) -> tuple[pl.DataFrame, dict]:
+def monthly(
+    months: list[str] = MONTHS, seed: int = 2, factors: tuple[str, ...] = ("a", "b", "c")
+) -> tuple[pl.DataFrame, dict]:
     """Dataset factor_statistics made from ICs by session, and these ICs by (factor, horizon) and month."""
     rng = np.random.default_rng(seed)
     rows, sessions = [], {}
@@ -24,11 +33,15 @@ def monthly(months: list[str] = MONTHS, seed: int = 2, factors: tuple[str, ...] 
             for month in months:
                 ics = rng.normal(0.02, 0.2, rng.integers(15, 24))
                 sessions.setdefault((factor, horizon), {})[month] = ics
-                counts = dict.fromkeys(("ic_sessions", "quantile_sessions", "turnover_sessions", "rank_sessions"), len(ics))
+                counts = dict.fromkeys(
+                    ("ic_sessions", "quantile_sessions", "turnover_sessions", "rank_sessions"), len(ics)
+                )
                 quantiles = {f"quantile_{number}": 0.01 * rng.normal() for number in range(1, 6)}
                 turnover = {"top_turnover": 0.3, "bottom_turnover": 0.2, "rank_autocorrelation": rng.random()}
                 head = {"as_of": month_end(month), "kind": "feature", "factor": factor, "horizon": horizon}
-                rows.append(head | counts | {"names": 20.0, "ic": ics.mean(), "ic_std": ics.std()} | quantiles | turnover)
+                rows.append(
+                    head | counts | {"names": 20.0, "ic": ics.mean(), "ic_std": ics.std()} | quantiles | turnover
+                )
     return pl.DataFrame(rows, schema=DATASETS["factor_statistics"].schema), sessions
 
 
@@ -42,7 +55,9 @@ def test_means_weigh_each_session_the_same() -> None:
     assert row["ic"] == pytest.approx(ics.mean(), abs=1e-15)
     assert row["ic_std"] == pytest.approx(ics.std(ddof=1), abs=1e-13)
     part = frame.filter(pl.col("factor") == "b", pl.col("horizon") == 20).sort("as_of").tail(24)
-    assert row["quantile_4"] == pytest.approx(np.average(part["quantile_4"], weights=part["quantile_sessions"]), abs=1e-15)
+    assert row["quantile_4"] == pytest.approx(
+        np.average(part["quantile_4"], weights=part["quantile_sessions"]), abs=1e-15
+    )
     assert row["ic_t"] == pytest.approx(row["ic"] / row["ic_standard_error"])
     years = {year: mean for factor, horizon, year, mean in sheet.by_year.select("factor", "horizon", "year", "ic").iter_rows()
              if (factor, horizon) == ("b", 20)}  # fmt: skip
@@ -147,5 +162,7 @@ def test_the_market_weighs_sectors_by_names_and_sessions() -> None:
     assert (found["lowest_ic"], found["highest_ic"]) == (-0.02, 0.10)
     assert found["positive_sectors"] == 3
     assert found["significant_sectors"] == 2, "of either sign; with 24 months it takes 2.08"
-    (turned,) = market_rows(sheets.filter(pl.col("sector") == "energy").with_columns(-pl.col("ic", "ic_t"))).rows(named=True)
+    (turned,) = market_rows(sheets.filter(pl.col("sector") == "energy").with_columns(-pl.col("ic", "ic_t"))).rows(
+        named=True
+    )
     assert turned["significant_sectors"] == 1

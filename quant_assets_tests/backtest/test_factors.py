@@ -31,11 +31,17 @@ def found(alphalens) -> pl.DataFrame:
         "ticker", "date", "horizon", pl.col("value").alias("forward_return"), pl.col("date").alias("known_at")
     )
     sections = CrossSections.of(rows, labels, HORIZONS, 1, days)
-    figures = session_figures(rows["value"].to_numpy()[sections.order], sections, np.ones((2, len(days)), dtype=bool), 3)
+    figures = session_figures(
+        rows["value"].to_numpy()[sections.order], sections, np.ones((2, len(days)), dtype=bool), 3
+    )
     parts = []
     for number, horizon in enumerate(HORIZONS):
         for figure, values in zip(FIGURES, figures[number], strict=True):
-            parts.append(pl.DataFrame({"date": days, "value": values}).with_columns(horizon=pl.lit(horizon), figure=pl.lit(figure)))
+            parts.append(
+                pl.DataFrame({"date": days, "value": values}).with_columns(
+                    horizon=pl.lit(horizon), figure=pl.lit(figure)
+                )
+            )
     return pl.concat(parts).with_columns(pl.col("date").cast(pl.Date), pl.col("horizon").cast(pl.Int32))
 
 
@@ -74,17 +80,25 @@ def test_many_names_are_judged_as_few_are() -> None:
     """Sessions with more than 64 names are sorted otherwise: names without a value that make them so change nothing."""
     days, figures = sessions(date(2024, 1, 2), date(2024, 1, 31)), {}
     for names in (60, 80):
-        rows = pl.DataFrame({"ticker": np.repeat([f"T{each:02d}" for each in range(80)], len(days)), "date": np.tile(days, 80)})
+        rows = pl.DataFrame(
+            {"ticker": np.repeat([f"T{each:02d}" for each in range(80)], len(days)), "date": np.tile(days, 80)}
+        )
         rows = rows.with_columns(pl.col("date").cast(pl.Date))
         labels = rows.with_columns(
-            horizon=pl.lit(1, pl.Int32), forward_return=np.random.default_rng(5).standard_normal(len(rows)), known_at="date"
+            horizon=pl.lit(1, pl.Int32),
+            forward_return=np.random.default_rng(5).standard_normal(len(rows)),
+            known_at="date",
         )
         rows = rows.filter(pl.col("ticker") < f"T{names}")
         values = np.round(np.random.default_rng(6).standard_normal((80, len(days))), 1)[:names].ravel()  # with ties
         values[(rows["ticker"] >= "T60").to_numpy()] = np.nan
         sections = CrossSections.of(rows, labels, (1,), 1, days)
         figures[names] = session_figures(values[sections.order], sections, np.ones((1, len(days)), dtype=bool), 3)
-        last = rows.with_columns(value=pl.Series(values)).join(labels, on=["ticker", "date"]).filter(pl.col("date") == days[-2].item())
+        last = (
+            rows.with_columns(value=pl.Series(values))
+            .join(labels, on=["ticker", "date"])
+            .filter(pl.col("date") == days[-2].item())
+        )
         last = last.filter(pl.col("value").is_not_nan())
         assert figures[names][0, 1, -2] == pytest.approx(spearmanr(last["value"], last["forward_return"])[0], abs=1e-12)
     np.testing.assert_array_equal(figures[60], figures[80])
@@ -97,11 +111,13 @@ def market(first: date, last: date, seed: int = 3) -> dict[str, pl.DataFrame]:
     days = sessions(first, last)
     every = sessions(first, date(last.year + 1, 12, 31))
     names = [f"T{number:02d}" for number in range(NAMES)]
-    rows = pl.DataFrame({"ticker": np.repeat(names, len(days)), "date": np.tile(days, NAMES)}).with_columns(pl.col("date").cast(pl.Date))
-    good, noise = rng.normal(size=(2, len(rows)))
-    features = rows.with_columns(good=pl.Series(good), noise=pl.Series(np.where(rng.random(len(rows)) < 0.1, np.nan, noise))).with_columns(
-        pl.col("noise").fill_nan(None)
+    rows = pl.DataFrame({"ticker": np.repeat(names, len(days)), "date": np.tile(days, NAMES)}).with_columns(
+        pl.col("date").cast(pl.Date)
     )
+    good, noise = rng.normal(size=(2, len(rows)))
+    features = rows.with_columns(
+        good=pl.Series(good), noise=pl.Series(np.where(rng.random(len(rows)) < 0.1, np.nan, noise))
+    ).with_columns(pl.col("noise").fill_nan(None))
     position = np.searchsorted(every, rows["date"].to_numpy().astype("datetime64[D]"))
     labels = []
     for horizon in HORIZONS:
@@ -124,10 +140,17 @@ def market(first: date, last: date, seed: int = 3) -> dict[str, pl.DataFrame]:
     return {"features": features, "indicators": indicators, "predictions": predictions, "labels": pl.concat(labels)}
 
 
-def statistics(frames: dict[str, pl.DataFrame], start: date, first: date, last: date, min_names: int = 10) -> pl.DataFrame:
+def statistics(
+    frames: dict[str, pl.DataFrame], start: date, first: date, last: date, min_names: int = 10
+) -> pl.DataFrame:
     days = sessions(start, last)
     ends = pl.Series(days).cast(pl.Date)
-    as_ofs = ends.filter(ends >= first).to_frame("d").group_by(pl.col("d").dt.truncate("1mo")).agg(pl.col("d").max().alias("e"))
+    as_ofs = (
+        ends.filter(ends >= first)
+        .to_frame("d")
+        .group_by(pl.col("d").dt.truncate("1mo"))
+        .agg(pl.col("d").max().alias("e"))
+    )
     frames = {name: frame.filter(pl.col("date").is_between(start, last)) for name, frame in frames.items()}
     return factor_statistics(
         frames["features"],
@@ -155,7 +178,12 @@ def frames() -> dict[str, pl.DataFrame]:
 def test_every_kind_of_factor_is_judged_and_the_good_one_found(frames) -> None:
     rows = statistics(frames, START, FIRST, LAST)
     judged = {(kind, factor, horizon) for kind, factor, horizon in rows.select("kind", "factor", "horizon").iter_rows()}
-    assert {("feature", "good", 1), ("feature", "noise", 5), ("candidate_score", "composite_score", 1), ("model", "lightgbm", 5)} <= judged
+    assert {
+        ("feature", "good", 1),
+        ("feature", "noise", 5),
+        ("candidate_score", "composite_score", 1),
+        ("model", "lightgbm", 5),
+    } <= judged
     assert ("model", "lightgbm", 1) not in judged, "a forecast is judged at its own horizon"
     assert rows["as_of"].n_unique() == 4
     means = {key[0]: part["ic"].mean() for key, part in rows.filter(pl.col("horizon") == 5).group_by("factor")}
@@ -181,7 +209,9 @@ def test_a_session_counts_in_the_month_in_which_its_last_label_may_become_known(
     for horizon in HORIZONS:
         complete = days[complete_after(horizon, 1) :]
         found = rows.filter(pl.col("horizon") == horizon).sort("as_of")["ic_sessions"].to_list()
-        assert found == [int((complete.astype("datetime64[M]") == np.datetime64(f"2023-0{month}")).sum()) for month in (3, 4, 5, 6)]
+        assert found == [
+            int((complete.astype("datetime64[M]") == np.datetime64(f"2023-0{month}")).sum()) for month in (3, 4, 5, 6)
+        ]
 
 
 def test_labels_known_late_count_and_those_known_after_that_do_not(frames) -> None:
@@ -200,7 +230,9 @@ def test_nothing_known_later_matters(frames) -> None:
     expected = statistics(frames, START, FIRST, date(2023, 4, 28))
     labels = frames["labels"]
     later = pl.col("known_at") > date(2023, 4, 28)
-    spoilt = frames | {"labels": labels.with_columns(forward_return=pl.when(later).then(99.0).otherwise("forward_return"))}
+    spoilt = frames | {
+        "labels": labels.with_columns(forward_return=pl.when(later).then(99.0).otherwise("forward_return"))
+    }
     assert_frame_equal(statistics(spoilt, START, FIRST, date(2023, 4, 28)), expected, check_exact=True)
     without = frames | {"labels": labels.filter(~later)}
     assert_frame_equal(statistics(without, START, FIRST, date(2023, 4, 28)), expected, check_exact=True)
@@ -216,6 +248,8 @@ def test_order_of_rows_and_the_names_of_tickers_do_not_matter(frames) -> None:
 
 def test_too_few_names_give_no_row(frames) -> None:
     rows = statistics(frames, START, FIRST, LAST, min_names=NAMES)
-    good, noise = (rows.filter(pl.col("factor") == name, pl.col("horizon") == 1)["ic_sessions"].sum() for name in ("good", "noise"))
+    good, noise = (
+        rows.filter(pl.col("factor") == name, pl.col("horizon") == 1)["ic_sessions"].sum() for name in ("good", "noise")
+    )
     assert 0 < noise < good, "a session on which a name has no value has too few"
     assert statistics(frames, START, FIRST, LAST, min_names=NAMES + 1).is_empty()

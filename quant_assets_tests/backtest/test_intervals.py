@@ -38,12 +38,19 @@ def test_long_run_variance_is_statsmodels() -> None:
 
 @pytest.mark.parametrize("count", [60, 100, 250, 1000])
 def test_the_lags_are_those_of_newey_and_west_after_prewhitening(count: int) -> None:
-    """The long way of table II.C: a factor of 3, which for some of these series gives other lags than the 4 without prewhitening."""
+    """The long way of table II.C: a factor of 3, which for some of these series gives other lags than the 4 without
+    prewhitening."""
 
     def lags(values: np.ndarray, factor: int) -> int:
         centred, reach = values - values.mean(), math.floor(factor * (count / 100) ** (2 / 9))
-        covariance = [sum(centred[t] * centred[t - lag] for t in range(lag, len(values))) / len(values) for lag in range(reach + 1)]
-        level, slope = covariance[0] + 2 * sum(covariance[1:]), 2 * sum(lag * covariance[lag] for lag in range(1, reach + 1))
+        covariance = [
+            sum(centred[t] * centred[t - lag] for t in range(lag, len(values))) / len(values)
+            for lag in range(reach + 1)
+        ]
+        level, slope = (
+            covariance[0] + 2 * sum(covariance[1:]),
+            2 * sum(lag * covariance[lag] for lag in range(1, reach + 1)),
+        )
         return math.floor(1.1447 * ((slope / level) ** 2) ** (1 / 3) * count ** (1 / 3))
 
     series = [autoregressive(count - 1, 0.3, np.random.default_rng(seed)) for seed in range(20)]
@@ -60,7 +67,9 @@ def test_the_variance_by_cosines_is_that_of_the_slowest_part_of_the_cosine_trans
 
 
 def test_block_lengths_are_archs() -> None:
-    for seed, (count, coefficient) in enumerate([(60, 0.0), (250, 0.2), (250, 0.8), (500, 0.95), (1000, -0.5), (21, 0.4)]):
+    for seed, (count, coefficient) in enumerate(
+        [(60, 0.0), (250, 0.2), (250, 0.8), (500, 0.95), (1000, -0.5), (21, 0.4)]
+    ):
         values = autoregressive(count, coefficient, np.random.default_rng(seed))
         assert block_length(values) == pytest.approx(float(optimal_block_length(values)["circular"].iloc[0]), rel=1e-9)
 
@@ -70,8 +79,11 @@ def test_block_lengths_are_archs() -> None:
     (500, 0.5, "sharpe", 0.93, 0.98),
     (500, 0.5, "mean", 0.93, 0.98),
 ])  # fmt: skip
-def test_intervals_cover_what_they_say(count: int, coefficient: float, statistic: Statistic, least: float, most: float) -> None:
-    """Of 500 series; a share of 95 % has a standard error of 1 %. The interval for independent returns covers under 80 % of the last."""
+def test_intervals_cover_what_they_say(
+    count: int, coefficient: float, statistic: Statistic, least: float, most: float
+) -> None:
+    """Of 500 series; a share of 95 % has a standard error of 1 %. The interval for independent returns covers under 80
+    % of the last."""
     rng = np.random.default_rng(12)
     covered = np.zeros(3)
     for _ in range(500):
@@ -92,7 +104,8 @@ def test_intervals_cover_what_they_say(count: int, coefficient: float, statistic
 
 @pytest.mark.parametrize(("count", "overlap"), [(240, 20), (480, 5), (750, 60)])
 def test_intervals_of_overlapping_outcomes_cover_what_they_say(count: int, overlap: int) -> None:
-    """Of 4,000 series; Newey-West with three times the overlap as lags covers 91.6 % of the first and 92.3 % of the last."""
+    """Of 4,000 series; Newey-West with three times the overlap as lags covers 91.6 % of the first and 92.3 % of the
+    last."""
     rng = np.random.default_rng(overlap)
     covered, resampled = 0, 0
     for number in range(4000):

@@ -1,4 +1,5 @@
-"""Figures of a track record against empyrical (reference/make_returns.py), and where our conventions differ from its."""
+"""Figures of a track record against empyrical (reference/make_returns.py), and where our conventions differ from
+its."""
 
 import json
 import math

@@ -1,4 +1,5 @@
-"""The `quant` command as a person meets it: a real run, what it shows, and mistakes as one line that says what to do."""
+"""The `quant` command as a person meets it: a real run, what it shows, and mistakes as one line that says what to
+do."""
 
 import os
 import re
@@ -26,7 +27,9 @@ GROUP = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = {
     " ".join((name, *below)): each
     for name, command in GROUP.commands.items()  # type: ignore[attr-defined]
-    for below, each in ({(sub,): each for sub, each in getattr(command, "commands", {}).items()} or {(): command}).items()
+    for below, each in (
+        {(sub,): each for sub, each in getattr(command, "commands", {}).items()} or {(): command}
+    ).items()
 }
 
 
@@ -102,12 +105,23 @@ def test_a_run_writes_every_asset_with_its_warm_up_and_says_so_sparsely(finished
     for name, dataset in DATASETS.items():
         wanted = {f"{month}|{SECTOR}" if dataset.grain == "sector" else month for month in (FIRST, LAST)}
         assert wanted <= store.existing(dataset), name
-        assert {key.partition("|")[2] for key in store.existing(dataset)} == {SECTOR if dataset.grain == "sector" else ""}
+        assert {key.partition("|")[2] for key in store.existing(dataset)} == {
+            SECTOR if dataset.grain == "sector" else ""
+        }
     assert f"2024-03|{SECTOR}" in store.existing(DATASETS["prices"]), "warm-up"
-    for name, month, known in (("prices", "2024-03", date(2024, 3, 28)), ("prices", LAST, AS_OF), ("labels", FIRST, AS_OF)):
-        assert store.known_through(DATASETS[name], f"{month}|{SECTOR}") == known, "labels of May look ahead to what June knows"
+    for name, month, known in (
+        ("prices", "2024-03", date(2024, 3, 28)),
+        ("prices", LAST, AS_OF),
+        ("labels", FIRST, AS_OF),
+    ):
+        assert store.known_through(DATASETS[name], f"{month}|{SECTOR}") == known, (
+            "labels of May look ahead to what June knows"
+        )
     first, *progress = outcome.out.splitlines()
-    assert first == "warm-up: windows reach back to 2024-03; earlier partitions that are missing or unfinished are computed first"
+    assert (
+        first
+        == "warm-up: windows reach back to 2024-03; earlier partitions that are missing or unfinished are computed first"
+    )
     counts = [re.fullmatch(r"(\d+) of (\d+) partitions, last \w+", line) for line in progress]
     assert all(counts), outcome.out
     assert 5 <= len(counts) <= 10, "a line for each tenth, whatever the length of the run"
@@ -145,7 +159,11 @@ def test_status_shows_every_asset_whole_in_a_narrow_pipe(again: tuple[Path, Quan
     outcome = quant("status")
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out.startswith(f"profile demo, {folder}\n")
-    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in outcome.out.splitlines() if line.startswith("│")]
+    rows = [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in outcome.out.splitlines()
+        if line.startswith("│")
+    ]
     assert [row[0] for row in rows] == list(DATASETS)
     assert {row[1] for row in rows} == {SECTOR, ""}
     store = DatasetStore(str(folder))
@@ -158,7 +176,11 @@ def test_status_shows_every_asset_whole_in_a_narrow_pipe(again: tuple[Path, Quan
 
 def test_status_counts_the_months_missing_between(quant: Quant, tmp_path: Path) -> None:
     store = DatasetStore(str(tmp_path / "storage" / "demo"))
-    store.write(DATASETS["prices"], DATASETS["prices"].empty(), ["2024-03|cons_discretionary", "2024-06|cons_discretionary", "2024-06|it"])
+    store.write(
+        DATASETS["prices"],
+        DATASETS["prices"].empty(),
+        ["2024-03|cons_discretionary", "2024-06|cons_discretionary", "2024-06|it"],
+    )
     outcome = quant("status", "--sector", "cons_discretionary")
     assert re.search(r"│ prices +│ cons_discretionary +│ 2024-03 +│ 2024-06 +│ +2 +│ +2 +│", outcome.out)
     assert "it " not in outcome.out.replace("cons", "")
@@ -181,8 +203,22 @@ def picks_written(folder: Path, candidates: int) -> None:
         for ticker, kind, rank in [("AAA", "short", 1), ("BRK.B", "long", 2), ("[bold]", "long", 1)][:candidates]
     ]
     weights = [
-        {"sector": "it", "ticker": "BRK.B", "as_of": AS_OF, "weight": 0.35, "score": 0.0123, "score_source": "prediction"},
-        {"sector": "it", "ticker": "[bold]", "as_of": AS_OF, "weight": 0.65, "score": 2.0, "score_source": "composite_score"},
+        {
+            "sector": "it",
+            "ticker": "BRK.B",
+            "as_of": AS_OF,
+            "weight": 0.35,
+            "score": 0.0123,
+            "score_source": "prediction",
+        },
+        {
+            "sector": "it",
+            "ticker": "[bold]",
+            "as_of": AS_OF,
+            "weight": 0.65,
+            "score": 2.0,
+            "score_source": "composite_score",
+        },
     ][:candidates]
     for name, content in (("candidates", rows), ("weights", weights)):
         store.write(DATASETS[name], pl.DataFrame(content, schema=DATASETS[name].empty().schema), [f"{LAST}|it"])
@@ -191,7 +227,11 @@ def picks_written(folder: Path, candidates: int) -> None:
 def test_picks_show_weights_and_forecasts_and_cut_off_nothing(quant: Quant, tmp_path: Path) -> None:
     picks_written(tmp_path, 3)
     outcome = quant("picks", "--sector", "it", "--month", LAST)
-    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in outcome.out.splitlines() if line.startswith("│")]
+    rows = [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in outcome.out.splitlines()
+        if line.startswith("│")
+    ]
     assert rows == [
         ["long", "1", "[bold]", "+1234.57", "-0.50", "+0.25", "", "65.0%", ""],
         ["long", "2", "BRK.B", "+1234.57", "-0.50", "+0.25", "", "35.0%", "+1.23%"],
@@ -205,11 +245,15 @@ def test_picks_of_a_month_without_candidates_say_why(quant: Quant, tmp_path: Pat
     assert quant("picks").out == f"it {LAST}: no candidates; no member passed the filters (candidates.* in conf/)\n"
 
 
-def test_picks_of_a_decision_after_the_pinned_day_are_refused(quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_picks_of_a_decision_after_the_pinned_day_are_refused(
+    quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picks_written(tmp_path, 3)
     monkeypatch.setenv("QUANT__AS_OF", "2024-06-14")
     message = refusal(quant("picks", "--sector", "it"))
-    assert f"the stored decision of it {LAST} was taken at {AS_OF}, after as_of 2024-06-14; set QUANT__STORAGE" in message
+    assert (
+        f"the stored decision of it {LAST} was taken at {AS_OF}, after as_of 2024-06-14; set QUANT__STORAGE" in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -227,14 +271,23 @@ def test_picks_of_a_decision_after_the_pinned_day_are_refused(quant: Quant, tmp_
         ("run --from 2024-07", r"month 2024-07 has no closed session at as_of 2024-06-28; .*QUANT__AS_OF"),
         ("picks --month 2024-07", r"month 2024-07 has no closed session"),
         ("picks --month 2024-02", r"month 2024-02 is outside the range of profile 'demo', 2024-03 to 2024-06"),
-        ("run --from 2024-06 --to 2024-05", r"the first month 2024-06 is later than the last month 2024-05; exchange --from and --to"),
-        ("status --profile nosuch", r"profile 'nosuch' does not exist; choose one of demo, files with --profile or QUANT_PROFILE, or add "),
+        (
+            "run --from 2024-06 --to 2024-05",
+            r"the first month 2024-06 is later than the last month 2024-05; exchange --from and --to",
+        ),
+        (
+            "status --profile nosuch",
+            r"profile 'nosuch' does not exist; choose one of demo, files with --profile or QUANT_PROFILE, or add ",
+        ),
         (
             "run --sector it --select nosuch",
             r"selection 'nosuch' is not valid or selects nothing; write 'ohlcv,prices'.*assets are universe,",
         ),
         ("run --sector it --select group:nosuch", r"selection 'group:nosuch' is not valid or selects nothing"),
-        ("run --profile files --to 2024-06", r"QUANT_DATA_DIR is not set; set it to the folder that holds .*prices_sp500_raw\.parquet"),
+        (
+            "run --profile files --to 2024-06",
+            r"QUANT_DATA_DIR is not set; set it to the folder that holds .*prices_sp500_raw\.parquet",
+        ),
         ("status", r"nothing has been materialised in .*/storage/demo; start with: quant demo"),
         (
             "status --profile files",
@@ -254,9 +307,13 @@ def test_a_mistake_is_one_line_that_says_what_to_do(arguments: str, message: str
     assert re.search(message, refusal(quant(*arguments.split()))), message
 
 
-def test_a_missing_or_empty_data_folder_is_one_line(quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_empty_data_folder_is_one_line(
+    quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("QUANT_DATA_DIR", str(tmp_path / "absent"))
-    assert f"the data folder {tmp_path / 'absent'} does not exist; set QUANT_DATA_DIR" in refusal(quant("run", "-p", "files"))
+    assert f"the data folder {tmp_path / 'absent'} does not exist; set QUANT_DATA_DIR" in refusal(
+        quant("run", "-p", "files")
+    )
     (tmp_path / "absent").mkdir()
     assert f"the data folder {tmp_path / 'absent'} is empty; put " in refusal(quant("run", "-p", "files"))
     assert not (tmp_path / "home").exists(), "nothing was started"
@@ -266,7 +323,8 @@ def test_a_missing_upstream_partition_is_one_line(quant: Quant) -> None:
     """The total portfolio reads the sectors that are there; here is none."""
     message = refusal(quant("run", "--to", LAST, "--select", "portfolio_weights"))
     assert re.match(
-        rf"error: portfolio_weights \({LAST}\): 11 of 11 partitions of '(weights|regime_state)' are missing in .*/storage/demo: ", message
+        rf"error: portfolio_weights \({LAST}\): 11 of 11 partitions of '(weights|regime_state)' are missing in .*/storage/demo: ",
+        message,
     )
     assert "materialise them first (web UI, or: quant run --profile demo --sector energy" in message
     assert message.endswith(f"--sector re --from {LAST} --to {LAST})\n")
@@ -281,12 +339,20 @@ def test_a_sector_that_fails_is_named_and_the_others_are_finished(quant: Quant, 
     path.write_bytes(b"PAR1 cut short")
     assert refusal(quant(*command)).startswith(f"error: {path} cannot be read"), "said before anything starts"
     assert store.existing(DATASETS["prices"]) == set()
-    stray = {"ticker": "A", "date": date(2024, 5, 2), "panel_from": date(2024, 5, 2), "adjustment": "as_traded", "provider": "p"}
+    stray = {
+        "ticker": "A",
+        "date": date(2024, 5, 2),
+        "panel_from": date(2024, 5, 2),
+        "adjustment": "as_traded",
+        "provider": "p",
+    }
     numbers = {name: 1.0 for name, dtype in DATASETS["ohlcv"].schema.items() if dtype == pl.Float64}
     pl.DataFrame([stray | numbers | {"in_sector": True}], schema=DATASETS["ohlcv"].schema).write_parquet(path)
     outcome = quant(*command)
     assert outcome.status == 1
-    assert outcome.err.startswith(f"error: prices (energy, {LAST}): dataset 'prices': 1 rows lie outside the run's partitions")
+    assert outcome.err.startswith(
+        f"error: prices (energy, {LAST}): dataset 'prices': 1 rows lie outside the run's partitions"
+    )
     assert outcome.err.count("\n") == 1
     assert store.existing(DATASETS["prices"]) == {f"{LAST}|it"}
 
@@ -296,7 +362,11 @@ def test_a_sector_that_fails_is_named_and_the_others_are_finished(quant: Quant, 
     [
         ("run --sector tech", {}, "sector 'tech' does not exist; choose one of energy"),
         ("status", {"QUANT__NO__SUCH": "1"}, "environment variable QUANT__NO__SUCH names no setting"),
-        ("run --to 2016-01", {"QUANT_PROFILE": "files", "QUANT_DATA_DIR": "/nowhere"}, "the data folder /nowhere does not exist"),
+        (
+            "run --to 2016-01",
+            {"QUANT_PROFILE": "files", "QUANT_DATA_DIR": "/nowhere"},
+            "the data folder /nowhere does not exist",
+        ),
     ],
 )
 def test_the_real_command_refuses_in_the_same_way(arguments: str, variables: dict[str, str], message: str) -> None:
@@ -307,7 +377,8 @@ def test_features_show_what_was_declared(quant: Quant, monkeypatch: pytest.Monke
     outcome = quant("features", "--set", "core")
     assert (outcome.status, outcome.err) == (0, "")
     assert re.search(
-        r"│ rsi_14 +│ core +│ change +│ +\d{3} │ percent +│ +0 │ relative strength index over 14 sessions +│ Wilder", outcome.out
+        r"│ rsi_14 +│ core +│ change +│ +\d{3} │ percent +│ +0 │ relative strength index over 14 sessions +│ Wilder",
+        outcome.out,
     )
     lines = quant("features", "--markdown").out.splitlines()
     assert lines[0] == "| name | set | inputs | lookback | unit | lag | meaning | source |"

@@ -41,7 +41,13 @@ def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Qu
 
 def test_quick_takes_one_sector_and_two_years_full_all_of_the_profile(profile: Profile) -> None:
     (quick,) = chosen_parts(profile, [], None, None, [], full=False)
-    assert (quick.sectors, quick.first, quick.last, quick.every_month, quick.controls) == (("telecoms",), "2023-01", "2024-12", False, True)
+    assert (quick.sectors, quick.first, quick.last, quick.every_month, quick.controls) == (
+        ("telecoms",),
+        "2023-01",
+        "2024-12",
+        False,
+        True,
+    )
     *by_sector, across = chosen_parts(profile, [], None, None, [], full=True)
     assert [part.sectors for part in by_sector] == [(name,) for name in SECTORS]
     assert {(part.first, part.every_month) for part in by_sector} == {("2018-01", True)}
@@ -49,12 +55,22 @@ def test_quick_takes_one_sector_and_two_years_full_all_of_the_profile(profile: P
     assert across.assets is not None
     assert {"market_features", "portfolio_backtest"} <= set(across.assets)
     (one,) = chosen_parts(profile, ["it"], "2020-01", "2020-12", ["features"], full=False)
-    assert (one.sectors, one.first, one.last, one.assets, one.controls) == (("it",), "2020-01", "2020-12", ("features",), True)
+    assert (one.sectors, one.first, one.last, one.assets, one.controls) == (
+        ("it",),
+        "2020-01",
+        "2020-12",
+        ("features",),
+        True,
+    )
 
 
 @pytest.mark.parametrize(
     ("first", "assets", "says"),
-    [("2024-11", [], "too short to cut"), (None, ["nothing"], "there is no asset 'nothing'"), ("2017-01", [], "outside the range")],
+    [
+        ("2024-11", [], "too short to cut"),
+        (None, ["nothing"], "there is no asset 'nothing'"),
+        ("2017-01", [], "outside the range"),
+    ],
 )
 def test_what_cannot_be_audited_is_refused(profile: Profile, first: str | None, assets: list[str], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
@@ -93,7 +109,21 @@ def test_what_is_printed_names_failures_declared_columns_and_notes() -> None:
         Comparison("universe", "truncation", cut, compared=10),
         Comparison("delistings", "truncation", cut),
         Comparison(
-            "features", "truncation", cut, "return_1", 9, 2, cut, "AAA", "it", "ticker=AAA", "1.0", "2.0", 0.5, "A shift.", "prices"
+            "features",
+            "truncation",
+            cut,
+            "return_1",
+            9,
+            2,
+            cut,
+            "AAA",
+            "it",
+            "ticker=AAA",
+            "1.0",
+            "2.0",
+            0.5,
+            "A shift.",
+            "prices",
         ),
         Comparison("prices", "warm_up", None, "close", 9, 9, deviation=0.25, declared="anchored by contract"),
     )
@@ -116,7 +146,9 @@ def test_what_is_printed_names_failures_declared_columns_and_notes() -> None:
 
 def test_the_command_audits_writes_its_result_and_leaves_with_0(quant: Quant, tmp_path: Path) -> None:
     found, page = tmp_path / "found.json", tmp_path / "found.html"
-    status, out, err = quant("--asset", "universe", "--sector", "energy", "--from", "2024-01", "--json", str(found), "--html", str(page))
+    status, out, err = quant(
+        "--asset", "universe", "--sector", "energy", "--from", "2024-01", "--json", str(found), "--html", str(page)
+    )
     assert (status, err) == (0, "")
     assert "no look-ahead found" in out
     assert "note: learning was not tested: it is a test of lightgbm_checkpoint" in out

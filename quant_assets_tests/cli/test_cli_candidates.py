@@ -1,4 +1,5 @@
-"""`quant candidates` on a storage made by hand: what it shows, compares and exports, and that it changes nothing there."""
+"""`quant candidates` on a storage made by hand: what it shows, compares and exports, and that it changes nothing
+there."""
 
 import json
 import re
@@ -69,7 +70,9 @@ def quant(storage: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Ite
 
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in storage.rglob("*") if path.is_file()}
     yield partial(command, "candidates")
-    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in storage.rglob("*") if path.is_file()} == before
+    assert {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in storage.rglob("*") if path.is_file()
+    } == before
 
 
 def cells(out: str) -> list[list[str]]:
@@ -88,7 +91,9 @@ def test_a_month_shows_the_stored_candidates_of_each_sector(quant: Quant) -> Non
             *(f"{row[name]:+.2f}" for name in row if name.endswith("_score")),
         ]
         for sector in SECTORS
-        for row in expected(CandidateSettings(), sector, "2024-06").sort("candidate_type", "selection_rank").rows(named=True)
+        for row in expected(CandidateSettings(), sector, "2024-06")
+        .sort("candidate_type", "selection_rank")
+        .rows(named=True)
     ]
     assert cells(out) == wanted
     assert quant() == (status, out, err), "the newest month"
@@ -124,7 +129,10 @@ def test_two_selections_side_by_side(quant: Quant) -> None:
     assert {ticker for ticker, row in rows.items() if row[0] == "enters"} == set(after) - set(before) != set()
     assert {ticker for ticker, row in rows.items() if row[0] == "leaves"} == set(before) - set(after) != set()
     for ticker, (_, _, place_before, place_after, *scores) in rows.items():
-        for place, score, chosen in ((place_before, scores[0], before.get(ticker)), (place_after, scores[1], after.get(ticker))):
+        for place, score, chosen in (
+            (place_before, scores[0], before.get(ticker)),
+            (place_after, scores[1], after.get(ticker)),
+        ):
             assert place == ("" if chosen is None else f"{chosen['candidate_type']} {chosen['selection_rank']}")
             assert score, "the score of a name that is not chosen is known too"
             assert chosen is None or score == f"{chosen['composite_score']:+.2f}"
@@ -149,7 +157,9 @@ def test_a_range_is_compared_in_figures(quant: Quant) -> None:
         assert (months, differ) == ("2", "2")
 
 
-def test_compare_alone_sets_what_is_stored_against_the_present_settings(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compare_alone_sets_what_is_stored_against_the_present_settings(
+    quant: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, out, _ = quant("-s", "it", "--compare")
     assert {row[0] for row in cells(out)} == {"stays"}
     monkeypatch.setenv("QUANT__CANDIDATES__MOMENTUM_WEIGHT", "0")
@@ -167,17 +177,28 @@ def test_an_export_of_a_range_and_of_a_changed_selection(quant: Quant, tmp_path:
     assert found.sort(order).equals(stored.select(found.columns).sort(order))
     quant("-s", "it", "--export", str(tmp_path / "changed"), "--with", "candidates.momentum_weight=0")
     document = json.loads((tmp_path / "changed/year=2024/month=6/_candidates_it.json").read_text())
-    assert sorted(document["tickers"]) == sorted(expected(CandidateSettings(momentum_weight=0.0), "it", "2024-06")["ticker"])
+    assert sorted(document["tickers"]) == sorted(
+        expected(CandidateSettings(momentum_weight=0.0), "it", "2024-06")["ticker"]
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--compare --with momentum_weight=1", "--with momentum_weight=1 is not a setting of the selection; write candidates.NAME=VALUE"),
-        ("--compare --with candidates.momentum_weigth=1", "candidates.momentum_weigth=1 is not a setting of the selection"),
+        (
+            "--compare --with momentum_weight=1",
+            "--with momentum_weight=1 is not a setting of the selection; write candidates.NAME=VALUE",
+        ),
+        (
+            "--compare --with candidates.momentum_weigth=1",
+            "candidates.momentum_weigth=1 is not a setting of the selection",
+        ),
         ("--with candidates.momentum_weight", "candidates.momentum_weight is not a setting of the selection"),
         ("--with indicators.slope_sessions=3", "other settings change what is stored"),
-        ("--with candidates.long_fraction=0.7", "--with candidates.long_fraction=0.7 is not valid: .*less than or equal to 0.5"),
+        (
+            "--with candidates.long_fraction=0.7",
+            "--with candidates.long_fraction=0.7 is not valid: .*less than or equal to 0.5",
+        ),
         ("--with candidates.standardise=mean", "--with candidates.standardise=mean is not valid: .*'zscore' or 'rank'"),
         ("--compare --export x", "--compare and --export do not go together"),
         ("--month 2024-06 --from 2024-05", "--month is one month and --from with --to a range"),
@@ -194,6 +215,8 @@ def test_a_mistake_is_one_line(arguments: str, message: str, quant: Quant) -> No
     assert re.search(message, err), err
 
 
-def test_a_month_that_was_written_before_it_was_over_is_not_compared(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_month_that_was_written_before_it_was_over_is_not_compared(
+    quant: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("QUANT__AS_OF", "2024-06-14")
     assert "the stored decision of it 2024-06 was taken at 2024-06-28, after as_of 2024-06-14" in quant()[2]

@@ -15,14 +15,26 @@ from quant_assets_tests.cli.conftest import Quant
 @pytest.fixture
 def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Quant:
     """The command in this process; on a storage with two months."""
-    head = {"sector": "it", "as_of": date(2024, 6, 28), "kind": "feature", "page_file": "factor_tear_sheet/it/2024-06/factors.html"}
+    head = {
+        "sector": "it",
+        "as_of": date(2024, 6, 28),
+        "kind": "feature",
+        "page_file": "factor_tear_sheet/it/2024-06/factors.html",
+    }
     counts = dict.fromkeys(("months", "ic_sessions", "quantile_sessions", "turnover_sessions", "rank_sessions"), 24)
     rows = [
         head | counts | {"factor": factor, "horizon": horizon, "ic": ic, "ic_t": t, "names": 20.0, "quantile_5": 0.01}
-        for factor, horizon, ic, t in (("good", 20, 0.05, 3.0), ("bad", 20, -0.07, -4.0), ("good", 60, 0.02, None), ("new", 20, 0.01, None))
+        for factor, horizon, ic, t in (
+            ("good", 20, 0.05, 3.0),
+            ("bad", 20, -0.07, -4.0),
+            ("good", 60, 0.02, None),
+            ("new", 20, 0.01, None),
+        )
     ]
     dataset = DATASETS["factor_tear_sheet"]
-    DatasetStore(str(tmp_path / "demo")).write(dataset, pl.DataFrame(rows, schema=dataset.empty().schema), ["2024-06|it"])
+    DatasetStore(str(tmp_path / "demo")).write(
+        dataset, pl.DataFrame(rows, schema=dataset.empty().schema), ["2024-06|it"]
+    )
     DatasetStore(str(tmp_path / "demo")).write(dataset, dataset.empty(), ["2024-05|it"])
     for name, value in (("QUANT__STORAGE", str(tmp_path)), ("QUANT__AS_OF", "2024-08-30")):
         monkeypatch.setenv(name, value)

@@ -25,7 +25,12 @@ def test_every_declared_column_has_a_line() -> None:
 
 def test_a_line_says_what_was_declared() -> None:
     line = LINES["rsi_14"]
-    assert (line.inputs, line.unit, line.lag, line.meaning) == ("change", "percent", 0, "relative strength index over 14 sessions")
+    assert (line.inputs, line.unit, line.lag, line.meaning) == (
+        "change",
+        "percent",
+        0,
+        "relative strength index over 14 sessions",
+    )
     assert "Wilder (1978)" in line.source
     assert line.lookback > 300, "with what its inputs look back"
     assert LINES["book_to_market"].lookback == fundamental.price_sessions(SETTINGS.fundamentals)

@@ -1,4 +1,5 @@
-"""`quant known` on a storage made by hand: statements with a restatement, a statement of a ticker that moves in, macro estimates."""
+"""`quant known` on a storage made by hand: statements with a restatement, a statement of a ticker that moves in, macro
+estimates."""
 
 from datetime import date
 from functools import partial
@@ -17,7 +18,9 @@ DATASETS = demo_datasets()
 Q1, Q2 = date(2024, 3, 31), date(2024, 6, 30)
 
 
-def _statement(ticker: str, end: date, known_at: date, revenue: float, panel_from: date | None = None) -> dict[str, Any]:
+def _statement(
+    ticker: str, end: date, known_at: date, revenue: float, panel_from: date | None = None
+) -> dict[str, Any]:
     return {
         "sector": "it",
         "ticker": ticker,
@@ -66,14 +69,22 @@ def quant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Qu
     [
         (("2024-05-31",), [("A", "2024-03-31", "10")]),
         (("2024-06-19",), [("A", "2024-03-31", "10")]),
-        (("2024-06-20",), [("A", "2024-03-31", "11")]),  # the restatement is in force from its day on; B is not in the sector yet
+        (
+            ("2024-06-20",),
+            [("A", "2024-03-31", "11")],
+        ),  # the restatement is in force from its day on; B is not in the sector yet
         (("2024-06-28",), [("A", "2024-03-31", "11"), ("B", "2024-03-31", "20")]),
         (("2024-06-28", "--ticker", "B"), [("B", "2024-03-31", "20")]),
         (("2024-08-30", "-t", "A"), [("A", "2024-03-31", "11.5"), ("A", "2024-06-30", "12")]),
-        (("2024-08-30", "-t", "A", "--newest"), [("A", "2024-06-30", "12")]),  # the newest period, not the newest announcement
+        (
+            ("2024-08-30", "-t", "A", "--newest"),
+            [("A", "2024-06-30", "12")],
+        ),  # the newest period, not the newest announcement
     ],
 )
-def test_statements_as_they_were_known(quant: Quant, arguments: tuple[str, ...], expected: list[tuple[str, str, str]]) -> None:
+def test_statements_as_they_were_known(
+    quant: Quant, arguments: tuple[str, ...], expected: list[tuple[str, str, str]]
+) -> None:
     for sector in ((), ("--sector", "it")):
         shown = quant("fundamentals", "--as-of", *arguments, *sector)
         assert (shown.status, shown.err) == (0, "")

@@ -46,7 +46,9 @@ def test_trials_are_listed_with_what_differs(quant: Quant, tmp_path: Path) -> No
     log(tmp_path).note_backtest(PORTFOLIO, frame, AS_OFS)
     shown = quant()
     assert (shown.status, shown.err) == (0, "")
-    assert "it 3, portfolio 2" in shown.out  # the training is one that no strategy uses; the total portfolio's were chosen among it too
+    assert (
+        "it 3, portfolio 2" in shown.out
+    )  # the training is one that no strategy uses; the total portfolio's were chosen among it too
     by = {(row["scope"], row["kind"], row["settings that differ from the present ones"]): row for row in shown.rows}
     assert set(by) == {
         ("it", "strategy", ""),

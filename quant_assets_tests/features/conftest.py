@@ -30,10 +30,21 @@ identical, nothing_infinite, load, only, cut = (
 
 Statement = Callable[..., dict[str, object]]
 
-FIGURES = ("revenue", "gross_profit", "operating_income", "net_income", "total_assets", "total_equity", "total_debt", "shares")
+FIGURES = (
+    "revenue",
+    "gross_profit",
+    "operating_income",
+    "net_income",
+    "total_assets",
+    "total_equity",
+    "total_debt",
+    "shares",
+)
 
 
-def statement(period_end: date, known_at: date, frequency: str = "quarterly", ticker: str = "A", **more: object) -> dict[str, object]:
+def statement(
+    period_end: date, known_at: date, frequency: str = "quarterly", ticker: str = "A", **more: object
+) -> dict[str, object]:
     """One row of dataset fundamentals."""
     return {
         "ticker": ticker,
@@ -80,11 +91,18 @@ def statements(market: object) -> pl.DataFrame:
                 if rng.uniform() < 0.05:
                     continue  # a statement that no provider has
                 for version in range(1 + int(rng.uniform() < 0.15)):
-                    known = max(first_session_from(end + timedelta(days=int(rng.integers(25, 60)) + 40 * version)), date(2017, 1, 3))
+                    known = max(
+                        first_session_from(end + timedelta(days=int(rng.integers(25, 60)) + 40 * version)),
+                        date(2017, 1, 3),
+                    )
                     figures = dict(zip(FIGURES, (size * rng.normal(1, 0.3, len(FIGURES))).tolist(), strict=True))
-                    figures |= {name: factor * figures[name] for name in FIGURES[:4]} | {"shares": 1e6 * float(rng.uniform(1, 2))}
+                    figures |= {name: factor * figures[name] for name in FIGURES[:4]} | {
+                        "shares": 1e6 * float(rng.uniform(1, 2))
+                    }
                     row = statement(end, known, frequency, ticker, restated=version > 0, **figures)
-                    rows.append(row | {"panel_from": max(known, start), "provider": "q" if rng.uniform() < 0.2 else "p"})
+                    rows.append(
+                        row | {"panel_from": max(known, start), "provider": "q" if rng.uniform() < 0.2 else "p"}
+                    )
     frame = as_fundamentals(rows)
     assert frame["restated"].sum() > 5
     return frame.sort(DATASETS["fundamentals"].key)
@@ -106,21 +124,36 @@ def price_peaks(market: object, month_ends: Callable[[np.ndarray], list[date]]) 
     return peaks(market.prices, days, month_ends(days))  # type: ignore[attr-defined]
 
 
-# --- Panels of bars for the features that are windows over them ---------------------------------------------------------
+# --- Panels of bars for the features that are windows over them
+# ---------------------------------------------------------
 
 
-def _bar_panel(rng: np.random.Generator, tickers: int, days: np.ndarray, steps: int = 8, volatility: float = 0.02) -> Panel:
+def _bar_panel(
+    rng: np.random.Generator, tickers: int, days: np.ndarray, steps: int = 8, volatility: float = 0.02
+) -> Panel:
     """Bars of random walks with an overnight step; volume rises with the size of the move."""
     moves = rng.normal(0, volatility / np.sqrt(steps), (tickers, len(days), steps))
     moves[:, :, 0] *= 2.0 if steps == 8 else 0.0
     path = 50.0 * np.exp(np.cumsum(moves.reshape(tickers, -1), axis=1).reshape(moves.shape))
     day = np.abs(np.log(path[:, :, -1] / path[:, :, 0]))
     volume = np.round(1e6 * np.exp(0.3 * rng.normal(size=day.shape) + 10.0 * day))
-    fields = {"open": path[:, :, 0], "high": path.max(axis=2), "low": path.min(axis=2), "close": path[:, :, -1], "volume": volume}
-    fields = {name: np.ascontiguousarray(values) for name, values in fields.items()} | {"dollar_volume": path[:, :, -1] * volume}
+    fields = {
+        "open": path[:, :, 0],
+        "high": path.max(axis=2),
+        "low": path.min(axis=2),
+        "close": path[:, :, -1],
+        "volume": volume,
+    }
+    fields = {name: np.ascontiguousarray(values) for name, values in fields.items()} | {
+        "dollar_volume": path[:, :, -1] * volume
+    }
     returns = np.full(day.shape, np.nan)
     returns[:, 1:] = path[:, 1:, -1] / path[:, :-1, -1] - 1
-    return Panel(tuple("ABCDEFG"[:tickers]), days, fields | {"sector_return": returns.mean(axis=0) + 0.001 * rng.normal(size=len(days))})
+    return Panel(
+        tuple("ABCDEFG"[:tickers]),
+        days,
+        fields | {"sector_return": returns.mean(axis=0) + 0.001 * rng.normal(size=len(days))},
+    )
 
 
 def _evaluator(panel: Panel) -> Callable[[str], np.ndarray]:
@@ -191,11 +224,17 @@ def real_values(shared_data: Path) -> Callable[[str], np.ndarray]:
         .collect()
     )
     panel = Panel.from_long(
-        frame, sessions(date(2000, 1, 1), date(2025, 10, 7)), ["open", "high", "low", "close", "volume", "dollar_volume"]
+        frame,
+        sessions(date(2000, 1, 1), date(2025, 10, 7)),
+        ["open", "high", "low", "close", "volume", "dollar_volume"],
     )
     returns = panel["close"][:, 1:] / panel["close"][:, :-1] - 1
     return _evaluator(
-        Panel(panel.tickers, panel.sessions, {**panel.fields, "sector_return": np.concatenate([[np.nan], np.nanmean(returns, axis=0)])})
+        Panel(
+            panel.tickers,
+            panel.sessions,
+            {**panel.fields, "sector_return": np.concatenate([[np.nan], np.nanmean(returns, axis=0)])},
+        )
     )
 
 
@@ -203,18 +242,22 @@ def real_values(shared_data: Path) -> Callable[[str], np.ndarray]:
 def compacted() -> Callable[..., Iterator[tuple[str, SimpleNamespace, Callable[[str], np.ndarray]]]]:
     """Ticker, its bars without the sessions that have none (what TA-Lib is given), and its values at them.
 
-    Tickers with a halt longer than `STALE_SESSIONS` are left out, which TA-Lib steps over and we do not; `full=True` leaves out every
-    ticker with a gap: a window of w sessions is then one of w bars.
+    Tickers with a halt longer than `STALE_SESSIONS` are left out, which TA-Lib steps over and we do not; `full=True`
+    leaves out every ticker with a gap: a window of w sessions is then one of w bars.
     """
 
-    def each(values: Callable[[str], np.ndarray], full: bool = False) -> Iterator[tuple[str, SimpleNamespace, Callable[[str], np.ndarray]]]:
+    def each(
+        values: Callable[[str], np.ndarray], full: bool = False
+    ) -> Iterator[tuple[str, SimpleNamespace, Callable[[str], np.ndarray]]]:
         panel = values.panel  # type: ignore[attr-defined]
         for i, ticker in enumerate(panel.tickers):
             there = np.flatnonzero(np.isfinite(panel["close"][i]))
             longest = np.diff(there).max() - 1
             if longest > (0 if full else STALE_SESSIONS):
                 continue
-            bars = SimpleNamespace(**{name: array[i, there].copy() for name, array in panel.fields.items() if array.ndim == 2})
+            bars = SimpleNamespace(
+                **{name: array[i, there].copy() for name, array in panel.fields.items() if array.ndim == 2}
+            )
             yield ticker, bars, lambda name, i=i, there=there: values(name)[i, there]
 
     return each

@@ -1,4 +1,5 @@
-"""Alpha158 against what Qlib's own engine computed (reference/make_alpha158.py), and against the rules of this project."""
+"""Alpha158 against what Qlib's own engine computed (reference/make_alpha158.py), and against the rules of this
+project."""
 
 import re
 from pathlib import Path
@@ -77,7 +78,8 @@ def test_equal_to_qlib(name: str, found, expected, bars) -> None:
     assert compared.sum() > 600
     np.testing.assert_allclose(ours[compared], theirs[compared], rtol=1e-6, atol=1e-6)
     assert not (np.isfinite(ours) & np.isnan(theirs)).any()
-    # Where a window (and the session before it) is complete and shares were traded, there is a value wherever Qlib has one.
+    # Where a window (and the session before it) is complete and shares were traded, there is a value wherever Qlib has
+    # one.
     traded = bars["volume"] > 0.0
     complete = np.zeros_like(bar)
     for j in range(d, bar.shape[1]):
@@ -89,7 +91,9 @@ def test_equal_to_qlib(name: str, found, expected, bars) -> None:
 def test_a_price_that_does_not_move_has_no_correlation(found, bars) -> None:
     flat = (bars.tickers.index("FLAT"), 199)
     for d in (5, 60):
-        assert found[f"{PREFIX}std{d}"][flat] == found[f"{PREFIX}beta{d}"][flat] == found[f"{PREFIX}sump{d}"][flat] == 0.0
+        assert (
+            found[f"{PREFIX}std{d}"][flat] == found[f"{PREFIX}beta{d}"][flat] == found[f"{PREFIX}sump{d}"][flat] == 0.0
+        )
         assert np.isnan(found[f"{PREFIX}corr{d}"][flat])
         assert np.isnan(found[f"{PREFIX}rsqr{d}"][flat])
         assert found[f"{PREFIX}rank{d}"][flat] == (d + 1) / 2 / d

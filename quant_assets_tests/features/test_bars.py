@@ -19,7 +19,9 @@ def cut(panel, first: int, last: int) -> dict[str, np.ndarray]:
 
 
 def identical(found: np.ndarray, expected: np.ndarray) -> None:
-    np.testing.assert_array_equal(np.ascontiguousarray(found).view(np.int64), np.ascontiguousarray(expected).view(np.int64))
+    np.testing.assert_array_equal(
+        np.ascontiguousarray(found).view(np.int64), np.ascontiguousarray(expected).view(np.int64)
+    )
 
 
 @pytest.mark.parametrize("name", LIBRARY.names)
@@ -62,7 +64,8 @@ def test_values_stay_within_their_bounds_and_say_what_they_are(bar_panel, flat_p
 
 @pytest.mark.parametrize("name", LIBRARY.names)
 def test_is_free_of_the_price_scale(name: str, bar_panel) -> None:
-    """A split in the far past must not change a feature: prices times 4, volumes over 4 (exact in binary) give the same values."""
+    """A split in the far past must not change a feature: prices times 4, volumes over 4 (exact in binary) give the same
+    values."""
     scaled = {
         field: values * {"open": 4.0, "high": 4.0, "low": 4.0, "close": 4.0, "volume": 0.25}.get(field, 1.0)
         for field, values in bar_panel.fields.items()

@@ -20,7 +20,9 @@ MONTHS = month_range("2020-05", "2020-10")
 def compute(load):
     def run(market, price_peaks, statements, first: str, last: str, shuffle: bool = False) -> pl.DataFrame:
         prices, universe, days = load(market, first, last, LIBRARY.price_lookback(SETTINGS), LIBRARY.universe_lookback)
-        carried = price_peaks.filter(pl.col("as_of").is_between(month_start(shift_month(first, -1)), month_end(shift_month(last, -1))))
+        carried = price_peaks.filter(
+            pl.col("as_of").is_between(month_start(shift_month(first, -1)), month_end(shift_month(last, -1)))
+        )
         oldest = month_start(shift_month(first, -SETTINGS.lookback_months))
         known = statements.filter(pl.col("panel_from").is_between(oldest, month_end(last)))
         if shuffle:
@@ -57,7 +59,9 @@ def test_range_equals_months(whole, compute, market, price_peaks, statements, id
     identical(pl.concat(months).sort("ticker", "date"), whole)
 
 
-def test_order_of_the_input_and_other_tickers_do_not_matter(whole, compute, market, price_peaks, statements, identical, only) -> None:
+def test_order_of_the_input_and_other_tickers_do_not_matter(
+    whole, compute, market, price_peaks, statements, identical, only
+) -> None:
     identical(compute(market, price_peaks, statements, MONTHS[0], MONTHS[-1], shuffle=True), whole)
     kept = ["GONE", "LIST", "MOVE", "T01"]
     few = compute(only(market, kept), price_peaks, statements, MONTHS[0], MONTHS[-1])
@@ -68,7 +72,9 @@ def test_order_of_the_input_and_other_tickers_do_not_matter(whole, compute, mark
     assert [name for name in relative if few[name].equals(same[name])] == []
 
 
-def test_betas_take_no_notice_of_names_before_they_are_members(whole, compute, market, price_peaks, statements, identical) -> None:
+def test_betas_take_no_notice_of_names_before_they_are_members(
+    whole, compute, market, price_peaks, statements, identical
+) -> None:
     """T01 has bars in the sector throughout, but joins the index on a day of the range."""
     day = date(2020, 8, 12)
     joins = market._replace(universe=market.universe.filter((pl.col("ticker") != "T01") | (pl.col("date") >= day)))
@@ -78,7 +84,10 @@ def test_betas_take_no_notice_of_names_before_they_are_members(whole, compute, m
     without = compute(never, price_peaks, statements, MONTHS[0], MONTHS[-1]).filter(pl.col("ticker") != "T01")
     identical(others, without)
     assert not others["beta_120"].equals(whole.filter(pl.col("ticker") != "T01")["beta_120"])
-    identical(pl.concat([compute(joins, price_peaks, statements, month, month) for month in MONTHS]).sort("ticker", "date"), found)
+    identical(
+        pl.concat([compute(joins, price_peaks, statements, month, month) for month in MONTHS]).sort("ticker", "date"),
+        found,
+    )
 
 
 def test_nothing_from_the_future(whole, compute, market, price_peaks, statements, identical, cut) -> None:
@@ -99,8 +108,20 @@ def test_lookback_covers_every_part(market, price_peaks, statements) -> None:
     assert lookback > LIBRARY.windows.total_lookback() > 252
     assert FeatureLibrary({"bars": bars.FEATURES, "technical": technical.FEATURES}).price_lookback(SETTINGS) < lookback
     days = market.days[-399 - 22 :]
-    with pytest.raises(HistoryError, match=f"features: 399 sessions before 2021-06 are in the panel, {lookback} are needed"):
-        features(market.prices, price_peaks, statements, market.universe, LIBRARY, SETTINGS, days, date(2021, 6, 1), date(2021, 6, 30))
+    with pytest.raises(
+        HistoryError, match=f"features: 399 sessions before 2021-06 are in the panel, {lookback} are needed"
+    ):
+        features(
+            market.prices,
+            price_peaks,
+            statements,
+            market.universe,
+            LIBRARY,
+            SETTINGS,
+            days,
+            date(2021, 6, 1),
+            date(2021, 6, 30),
+        )
 
 
 def test_an_empty_sector_gives_no_rows(market, price_peaks, statements) -> None:
@@ -119,8 +140,11 @@ def test_an_empty_sector_gives_no_rows(market, price_peaks, statements) -> None:
     assert empty.schema == LIBRARY.dataset.schema
 
 
-def test_a_symbols_next_company_owes_nothing_to_the_one_before(compute, market, statements, month_ends, identical) -> None:
-    """Its features are those of a ticker that begins on that session, bit for bit; the first company's are as if the other never came."""
+def test_a_symbols_next_company_owes_nothing_to_the_one_before(
+    compute, market, statements, month_ends, identical
+) -> None:
+    """Its features are those of a ticker that begins on that session, bit for bit; the first company's are as if the
+    other never came."""
     handed_on, begins = date(2020, 7, 9), date(2020, 7, 22)
     day = pl.col("date")
     own = pl.col("ticker") == "T01"
@@ -140,5 +164,8 @@ def test_a_symbols_next_company_owes_nothing_to_the_one_before(compute, market, 
     assert second["date"].min() == begins
     assert second["return_1"][0] is None
     assert (second["close_to_peak"][0], first["close_to_peak"].is_null().any()) == (1.0, False)
-    months = [compute(both, peaks(both.prices, both.days, month_ends(both.days)), statements, month, month) for month in MONTHS]
+    months = [
+        compute(both, peaks(both.prices, both.days, month_ends(both.days)), statements, month, month)
+        for month in MONTHS
+    ]
     identical(pl.concat(months).filter(pl.col("ticker") == "T01").drop("beta_120").sort("date"), whole)

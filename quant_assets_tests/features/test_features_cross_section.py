@@ -21,7 +21,9 @@ DECLARED = [compared(name, "sector", how) for name in ("a", "b") for how in ("ra
 @pytest.fixture
 def rows() -> pl.DataFrame:
     frame = pl.DataFrame({"ticker": list("ABCDEF")}).join(pl.DataFrame({"date": DAYS}), how="cross")
-    frame = frame.with_columns(a=pl.Series(RNG.standard_normal(len(frame))), b=pl.Series(np.round(RNG.standard_normal(len(frame)))))
+    frame = frame.with_columns(
+        a=pl.Series(RNG.standard_normal(len(frame))), b=pl.Series(np.round(RNG.standard_normal(len(frame))))
+    )
     frame = frame.with_columns(a=pl.when(pl.col("a") > -1).then("a"))
     return frame.sample(fraction=0.8, seed=1, shuffle=True).sort("ticker", "date")
 
@@ -41,7 +43,9 @@ def test_each_member_against_the_others_of_its_session(rows: pl.DataFrame) -> No
 
 def test_a_session_depends_on_its_own_rows_only(rows: pl.DataFrame) -> None:
     whole = cross_sections(rows, DECLARED)
-    one_by_one = pl.concat([cross_sections(rows.filter(pl.col("date") == day), DECLARED) for day in DAYS]).sort("ticker", "date")
+    one_by_one = pl.concat([cross_sections(rows.filter(pl.col("date") == day), DECLARED) for day in DAYS]).sort(
+        "ticker", "date"
+    )
     assert_frame_equal(whole, one_by_one, check_exact=True)
 
 
@@ -57,7 +61,13 @@ def test_the_market_is_every_sector(rows: pl.DataFrame) -> None:
 
 def test_breadth_counts_those_with_a_value() -> None:
     features = pl.DataFrame(
-        [(DAYS[0], 0.1, 0.0), (DAYS[0], -0.1, -0.2), (DAYS[0], 0.2, None), (DAYS[0], None, None), (DAYS[1], None, None)],
+        [
+            (DAYS[0], 0.1, 0.0),
+            (DAYS[0], -0.1, -0.2),
+            (DAYS[0], 0.2, None),
+            (DAYS[0], None, None),
+            (DAYS[1], None, None),
+        ],
         schema={"date": pl.Date, "return_1": pl.Float64, "high_52w_distance": pl.Float64},
         orient="row",
     )
@@ -79,16 +89,26 @@ def test_breadth_of_real_members_follows_the_published_one(shared_data: Path) ->
     members = pl.read_parquet(shared_data / "sp500_membership.parquet")
     bars = pl.read_parquet(shared_data / "prices_sp500_adjusted.parquet", columns=["ticker", "date", "close"])
     sessions = calendar.sessions(date(2014, 1, 2), date(2020, 12, 31))
-    panel = Panel.from_long(bars.filter(pl.col("date").is_between(date(2014, 1, 2), date(2020, 12, 31))), sessions, ["close"])
+    panel = Panel.from_long(
+        bars.filter(pl.col("date").is_between(date(2014, 1, 2), date(2020, 12, 31))), sessions, ["close"]
+    )
     close = panel["close"]
     distance = close / Windows(sessions).mean(close, 200) - 1.0
     every = {"ticker": np.repeat(panel.tickers, len(sessions)), "date": np.tile(sessions, len(panel.tickers))}
-    rows = pl.DataFrame(every | {"sma_distance_200": distance.ravel()}).fill_nan(None).filter(pl.col("date") >= date(2015, 1, 2))
+    rows = (
+        pl.DataFrame(every | {"sma_distance_200": distance.ravel()})
+        .fill_nan(None)
+        .filter(pl.col("date") >= date(2015, 1, 2))
+    )
     inside = rows.join(members, on="ticker").filter(
         pl.col("date") >= pl.col("start_date"), pl.col("end_date").is_null() | (pl.col("date") < pl.col("end_date"))
     )
     ours = market_breadth(inside, [each for each in BREADTH if each.name == "above_sma_200"])
-    published = pl.read_parquet(shared_data / "index_etf_daily.parquet").filter(pl.col("ticker") == "S5TH").select("date", "close")
+    published = (
+        pl.read_parquet(shared_data / "index_etf_daily.parquet")
+        .filter(pl.col("ticker") == "S5TH")
+        .select("date", "close")
+    )
     both = ours.join(published, on="date")
     assert len(both) > 1_400
     difference = both["above_sma_200"] - both["close"] / 100

@@ -19,7 +19,16 @@ from quant_assets.sources.files import FilesSource
 SETTINGS = FundamentalSettings()
 DAYS = sessions(date(2014, 1, 2), date(2019, 12, 31))
 
-FIGURES = ("revenue", "gross_profit", "operating_income", "net_income", "total_assets", "total_equity", "total_debt", "shares")
+FIGURES = (
+    "revenue",
+    "gross_profit",
+    "operating_income",
+    "net_income",
+    "total_assets",
+    "total_equity",
+    "total_debt",
+    "shares",
+)
 
 #: Sixteen quarters to 2018-12, each known on the first session from the 40th day after its end.
 QUARTERS = pl.date_range(date(2015, 3, 31), date(2018, 12, 31), "1q", eager=True).dt.month_end().to_list()
@@ -42,7 +51,10 @@ def bars(ticker: str = "A", split: date | None = None) -> pl.DataFrame:
 
 
 def ask(
-    fundamentals: pl.DataFrame, *days: date, prices: pl.DataFrame | None = None, settings: FundamentalSettings = SETTINGS
+    fundamentals: pl.DataFrame,
+    *days: date,
+    prices: pl.DataFrame | None = None,
+    settings: FundamentalSettings = SETTINGS,
 ) -> list[dict]:
     prices = bars() if prices is None else prices
     rows = prices.select("ticker", "date").filter(pl.col("date").is_in(list(days))).sort("date")
@@ -97,7 +109,9 @@ def test_a_statement_counts_from_the_session_it_is_known(quarterly, as_fundament
 
 
 def test_the_newest_period_wins_not_the_newest_announcement(quarterly, statement, as_fundamentals) -> None:
-    late = statement(date(2017, 12, 31), date(2018, 6, 1), total_equity=9e9, revenue=100e6, net_income=1e6, restated=True)
+    late = statement(
+        date(2017, 12, 31), date(2018, 6, 1), total_equity=9e9, revenue=100e6, net_income=1e6, restated=True
+    )
     before, after = ask(as_fundamentals([*quarterly(), late]), date(2018, 5, 31), date(2018, 6, 15))
     assert before["book_to_market"] == after["book_to_market"] == pytest.approx(32e6 / 50e6)
     # The restated quarter is one of the last four: from then on its new version counts in their sum.
@@ -117,7 +131,9 @@ def test_published_point_in_time_answers(day: date, expected: float, statement, 
     # Return on equity of one company as published and restated: qlib, docs/advanced/PIT.rst (MIT).
     published = [(date(2008, 3, 1), date(2007, 12, 31), 0.3479), (date(2008, 3, 13), date(2007, 12, 31), 0.395989)]
     published += [(date(2007, 10, 23), date(2007, 9, 30), 0.24586301), (date(2008, 4, 22), date(2008, 3, 31), 0.100724)]
-    rows = [statement(end, first_session_from(when), total_debt=value, total_equity=1.0) for when, end, value in published]
+    rows = [
+        statement(end, first_session_from(when), total_debt=value, total_equity=1.0) for when, end, value in published
+    ]
     days = sessions(date(2007, 1, 3), date(2008, 12, 31))
     prices = pl.DataFrame({"date": pl.Series(days, dtype=pl.Date)}).select(
         pl.lit("A").alias("ticker"), "date", close_unadjusted=1.0, split_factor=1.0
@@ -126,7 +142,9 @@ def test_published_point_in_time_answers(day: date, expected: float, statement, 
     assert row["debt_to_equity"] == expected
 
 
-def test_flows_are_of_the_newest_year_of_quarters_or_of_an_annual_statement(quarterly, statement, as_fundamentals) -> None:
+def test_flows_are_of_the_newest_year_of_quarters_or_of_an_annual_statement(
+    quarterly, statement, as_fundamentals
+) -> None:
     day = date(2018, 6, 15)
     holed = [row for row in quarterly() if row["period_end"] != date(2017, 9, 30)]
     (row,) = ask(as_fundamentals([row for row in holed if row["period_end"] > date(2016, 12, 1)]), day)
@@ -168,13 +186,17 @@ def test_a_figure_that_a_quarter_lacks_comes_from_an_older_year(quarterly, state
     day = date(2018, 6, 15)
     # The quarter of December 2017 has no gross profit, so three of the newest four do.
     rows = [{**row, "gross_profit": None} if row["period_end"] == date(2017, 12, 31) else row for row in quarterly()]
-    rows.append(statement(date(2016, 12, 31), date(2017, 2, 20), "annual", revenue=90e6, gross_profit=9e6, net_income=1e6))
+    rows.append(
+        statement(date(2016, 12, 31), date(2017, 2, 20), "annual", revenue=90e6, gross_profit=9e6, net_income=1e6)
+    )
     (row,) = ask(as_fundamentals(rows), day)
     assert row["net_margin"] == pytest.approx(0.1)
     assert row["earnings_yield"] == pytest.approx(0.1 * (22 + 21 + 20 + 19) / 50)
     assert row["gross_margin"] == pytest.approx(0.4)  # of the year to September 2017
     # Without quarters that have it: the annual statement, both figures of the margin from there.
-    (row,) = ask(as_fundamentals([{**row, "gross_profit": row["gross_profit"] and None} for row in rows[:-1]] + rows[-1:]), day)
+    (row,) = ask(
+        as_fundamentals([{**row, "gross_profit": row["gross_profit"] and None} for row in rows[:-1]] + rows[-1:]), day
+    )
     assert (row["net_margin"], row["gross_margin"]) == pytest.approx((0.1, 0.1))
 
 
@@ -200,7 +222,13 @@ def test_an_older_period_gives_a_figure_for_so_long(months: int, given: bool, st
     figures = {"total_debt": 3e6, "shares": 1e6, "revenue": 10e6, "net_income": 1e6}
     rows = [statement(old, known_on(old), "annual", **figures), statement(newest, known_on(newest), total_equity=6e6)]
     (row,) = ask(as_fundamentals(rows), day)
-    expected = {"debt_to_equity": 0.5, "book_to_market": 6 / 50, "earnings_yield": 1 / 50, "return_on_equity": 1 / 6, "net_margin": 0.1}
+    expected = {
+        "debt_to_equity": 0.5,
+        "book_to_market": 6 / 50,
+        "earnings_yield": 1 / 50,
+        "return_on_equity": 1 / 6,
+        "net_margin": 0.1,
+    }
     for name, value in expected.items():
         assert row[name] == (pytest.approx(value) if given else None), name
     assert row["statement_age_days"] == (day - known_on(newest) + timedelta(days=1)).days
@@ -220,7 +248,8 @@ def test_growth_needs_the_year_before(quarterly, statement, as_fundamentals) -> 
     assert (row["revenue_growth"], row["earnings_growth"]) == (pytest.approx(0.6), None)
     annual[0]["net_income"] = 4.0
     assert ask(as_fundamentals(annual), day)[0]["earnings_growth"] == pytest.approx(3.0)
-    # Quarters without the year before: the growth from one annual statement to the next, not from a year to four quarters.
+    # Quarters without the year before: the growth from one annual statement to the next, not from a year to four
+    # quarters.
     (row,) = ask(as_fundamentals(holed + annual), day)
     assert (row["revenue_growth"], row["net_margin"]) == pytest.approx((0.6, 0.1))
 
@@ -287,7 +316,9 @@ def test_shares_keep_the_split_factor_of_the_statement_that_gives_them(statement
 
 
 def test_without_a_close_as_traded_there_is_no_market_value(quarterly, as_fundamentals) -> None:
-    adjusted = bars().with_columns(close_unadjusted=pl.when(pl.col("date") >= date(2018, 6, 15)).then("close_unadjusted"))
+    adjusted = bars().with_columns(
+        close_unadjusted=pl.when(pl.col("date") >= date(2018, 6, 15)).then("close_unadjusted")
+    )
     before, after = ask(as_fundamentals(quarterly()), date(2018, 6, 14), date(2018, 6, 15), prices=adjusted)
     assert before["earnings_yield"] is before["book_to_market"] is None
     assert before["return_on_equity"] == after["return_on_equity"]
@@ -306,7 +337,9 @@ def test_a_statement_known_in_a_long_halt_takes_the_split_factor_after_it(statem
     halted = bars(split=split).filter(~pl.col("date").is_between(date(2018, 5, 8), split))
     rows = as_fundamentals([statement(date(2018, 3, 31), known, total_equity=5e6, shares=1e6)])
     assert ask(rows, date(2018, 6, 5), prices=halted)[0]["book_to_market"] == pytest.approx(0.1)
-    assert ask(rows, date(2018, 6, 5), prices=halted.filter(pl.col("date") > known))[0]["book_to_market"] == pytest.approx(0.1)
+    assert ask(rows, date(2018, 6, 5), prices=halted.filter(pl.col("date") > known))[0][
+        "book_to_market"
+    ] == pytest.approx(0.1)
 
 
 def test_ratios_over_what_is_not_positive_are_missing(quarterly, as_fundamentals) -> None:
@@ -315,7 +348,10 @@ def test_ratios_over_what_is_not_positive_are_missing(quarterly, as_fundamentals
     assert (row["return_on_equity"], row["debt_to_equity"]) == (None, None)
     assert row["book_to_market"] == pytest.approx(-1e6 / 50e6)
     # The newest figures count: an older period, or year, with positive ones does not stand in for them.
-    (row,) = ask(as_fundamentals([*quarterly()[:-1], {**quarterly()[-1], "total_equity": -1e6, "revenue": -1e9}]), date(2019, 3, 1))
+    (row,) = ask(
+        as_fundamentals([*quarterly()[:-1], {**quarterly()[-1], "total_equity": -1e6, "revenue": -1e9}]),
+        date(2019, 3, 1),
+    )
     assert (row["return_on_equity"], row["debt_to_equity"], row["net_margin"]) == (None, None, None)
     (row,) = ask(as_fundamentals(quarterly(revenue=0.0)), day)
     assert row["gross_margin"] is row["net_margin"] is row["revenue_growth"] is None
@@ -381,24 +417,28 @@ def test_range_equals_months_and_nothing_comes_from_the_future(market, statement
 
 
 def test_values_of_june_2016(shared_data: Path) -> None:
-    # Market value at the close of 30 June 2016, net income and debt of the last fiscal year, equity of the last 10-Q, in billions. The
-    # newest statements known are SEC filings, which give neither shares nor debt.
+    # Market value at the close of 30 June 2016, net income and debt of the last fiscal year, equity of the last 10-Q,
+    # in billions. The newest statements known are SEC filings, which give neither shares nor debt.
     world = {"AAPL": (524.0, 53.4, 64.5, 130.5), "MSFT": (402.0, 12.2, 35.3, 74.8), "IBM": (146.0, 13.2, 39.9, 15.1)}
     start, day = date(2013, 1, 2), date(2016, 6, 30)
     settings = load_settings("files", data_dir=shared_data)
     source = FilesSource(settings.files, shared_data, start)
     days, snapshots = sessions(start, day), source.sector_snapshots(day)
     prices = adjust(
-        sector_bars(company_bars(source.bars(list(world), start, day), DELISTINGS.to_frame(), days, settings.files), snapshots, "it", days)[
-            0
-        ]
+        sector_bars(
+            company_bars(source.bars(list(world), start, day), DELISTINGS.to_frame(), days, settings.files),
+            snapshots,
+            "it",
+            days,
+        )[0]
     )
     known = as_known(source.statements(list(world), day), snapshots, "it", settings.fundamentals, days)
     rows = prices.select("ticker", "date").filter(pl.col("date") == day)
     found = {row["ticker"]: row for row in fundamental(rows, prices, known, settings.fundamentals, day, day).to_dicts()}
     for ticker, (market_value, net_income, debt, equity) in world.items():
         row = found[ticker]
-        # Shares are the diluted average of the fiscal year before, since when the companies bought back up to 6 percent.
+        # Shares are the diluted average of the fiscal year before, since when the companies bought back up to 6
+        # percent.
         assert row["earnings_yield"] == pytest.approx(net_income / market_value, rel=0.08)
         assert row["book_to_market"] == pytest.approx(equity / market_value, rel=0.08)
         assert row["return_on_equity"] == pytest.approx(net_income / equity, rel=0.01)

@@ -1,4 +1,5 @@
-"""Qlib's example of point-in-time data through the features: what a session sees of a company whose figures were restated."""
+"""Qlib's example of point-in-time data through the features: what a session sees of a company whose figures were
+restated."""
 
 from datetime import date
 from pathlib import Path
@@ -16,9 +17,14 @@ DAYS = sessions(date(2007, 1, 3), date(2020, 12, 31))
 @pytest.fixture(scope="module")
 def published(shared_data: Path) -> list[tuple[date, int, float]]:
     """Session of publication, year and quarter, value; in the order of publication."""
-    rows = pl.read_csv(shared_data / "reference" / "qlib_pit.csv", schema_overrides={"publish_date": pl.String, "period": pl.Int64})
+    rows = pl.read_csv(
+        shared_data / "reference" / "qlib_pit.csv", schema_overrides={"publish_date": pl.String, "period": pl.Int64}
+    )
     rows = rows.with_columns(pl.col("publish_date").str.to_date("%Y%m%d")).sort("publish_date", maintain_order=True)
-    return [(first_session_from(day), period, value) for day, period, value in rows.select("publish_date", "period", "value").iter_rows()]
+    return [
+        (first_session_from(day), period, value)
+        for day, period, value in rows.select("publish_date", "period", "value").iter_rows()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +60,9 @@ def test_the_known_answers(seen: dict[date, float | None], day: date, value: flo
 def test_every_session_sees_the_newest_period_in_its_last_version(published, seen: dict[date, float | None]) -> None:
     expected: dict[date, float | None] = {}
     for day in DAYS.tolist():
-        versions = {period: value for known, period, value in published if known <= day}  # later versions replace earlier ones
+        versions = {
+            period: value for known, period, value in published if known <= day
+        }  # later versions replace earlier ones
         expected[day] = versions[max(versions)] if versions else None
     assert None in expected.values()
     assert seen == expected

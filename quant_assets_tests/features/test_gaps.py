@@ -11,7 +11,10 @@ def test_overnight_and_intraday_make_the_day(compacted, bar_values) -> None:
     np.testing.assert_allclose(day, bars.close[1:] / bars.close[:-1] - 1, atol=1e-12)
     month = at("overnight_return_20")[t] + at("intraday_return_20")[t]
     assert month == pytest.approx(np.log(bars.close[t] / bars.close[t - 20]), rel=1e-9)
-    overnight, intraday = np.log(bars.open[t - 19 : t + 1] / bars.close[t - 20 : t]), np.log(bars.close / bars.open)[t - 19 : t + 1]
+    overnight, intraday = (
+        np.log(bars.open[t - 19 : t + 1] / bars.close[t - 20 : t]),
+        np.log(bars.close / bars.open)[t - 19 : t + 1],
+    )
     share = overnight.var(ddof=1) / (overnight.var(ddof=1) + intraday.var(ddof=1))
     assert at("overnight_variance_share_20")[t] == pytest.approx(share, rel=1e-9)
 

@@ -31,20 +31,28 @@ def ask(
     last_known: date = FAR,
     settings: LabelSettings = SETTINGS,
 ) -> dict[int, tuple[float, int, date, bool]]:
-    """Labels of session `at` by horizon: (return, place of the exit, known_at, delisted); at each place `listed` a new company begins."""
+    """Labels of session `at` by horizon: (return, place of the exit, known_at, delisted); at each place `listed` a new
+    company begins."""
     prices = pl.DataFrame({"ticker": "A", "date": [day(place) for place in closes], "close": list(closes.values())})
     begun = [min(closes), *(place for place in (listed or []))]
-    prices = prices.with_columns(listed=pl.Series([day(max(start for start in begun if start <= place)) for place in closes]))
+    prices = prices.with_columns(
+        listed=pl.Series([day(max(start for start in begun if start <= place)) for place in closes])
+    )
     events = [gone] if isinstance(gone, tuple) else gone or []
     delistings = pl.DataFrame(
-        [("A", day(last), day(known), "unknown", loss, None) for last, known in events], schema=DATASETS["delistings"].schema, orient="row"
+        [("A", day(last), day(known), "unknown", loss, None) for last, known in events],
+        schema=DATASETS["delistings"].schema,
+        orient="row",
     )
     universe = pl.DataFrame({"ticker": ["A"], "date": [day(at)]})
     found = labels(prices, delistings, universe, settings, DAYS, last_known, day(at), day(at))
     assert found.schema == DATASETS["labels"].schema
     assert (found["entry_date"] == day(at + settings.entry_lag)).all()
     places = {session: place for place, session in enumerate(DAYS.tolist())}
-    return {row["horizon"]: (row["forward_return"], places[row["exit_date"]], row["known_at"], row["delisted"]) for row in found.to_dicts()}
+    return {
+        row["horizon"]: (row["forward_return"], places[row["exit_date"]], row["known_at"], row["delisted"])
+        for row in found.to_dicts()
+    }
 
 
 def steady(*places: int, growth: float = 1.01) -> dict[int, float]:
@@ -77,7 +85,9 @@ def test_an_exit_without_a_bar_takes_the_last_one_unless_it_is_stale() -> None:
     # Horizon 5 exits at 6: bar 4 is two sessions old. It is known at 6, when it is clear that there is no bar.
     assert ask(bars)[5] == (pytest.approx(1.01**3 - 1), 4, day(6), False)
     only = LabelSettings(horizons=(8, 9, 12), entry_lag=1)
-    assert set(ask(steady(0, 1, 4, 20), settings=only)) == {8}  # exits at 9, 10 and 13: five, six and nine sessions after bar 4
+    assert set(ask(steady(0, 1, 4, 20), settings=only)) == {
+        8
+    }  # exits at 9, 10 and 13: five, six and nine sessions after bar 4
     # The entry itself is not an exit.
     assert 1 not in ask(steady(0, 1, 3, *range(6, 90)))
 
@@ -96,14 +106,20 @@ def test_the_delisting_return_counts_from_the_last_price_on() -> None:
     for horizon in (20, 60):
         assert found[horizon][0] == pytest.approx(0.7 * 1.01**9 - 1)
     settings = LabelSettings(horizons=(11, 14))  # exits at 12, before anybody knew, and at 15
-    assert [row[0] for row in ask(bars, gone=(10, 14), loss=-1.0, settings=settings).values()] == pytest.approx([1.01**9 - 1, -1.0])
+    assert [row[0] for row in ask(bars, gone=(10, 14), loss=-1.0, settings=settings).values()] == pytest.approx(
+        [1.01**9 - 1, -1.0]
+    )
 
 
 def test_a_label_ends_with_its_company_also_where_the_symbol_trades_again() -> None:
     bars = steady(*range(6), *range(15, 90))
     prices = pl.DataFrame({"ticker": "A", "date": [day(place) for place in bars], "close": list(bars.values())})
-    prices = prices.with_columns(listed=pl.when(pl.col("date") < day(10)).then(pl.lit(day(0))).otherwise(pl.lit(day(15))))
-    gone = pl.DataFrame([("A", day(5), day(10), "unknown", None, None)], schema=DATASETS["delistings"].schema, orient="row")
+    prices = prices.with_columns(
+        listed=pl.when(pl.col("date") < day(10)).then(pl.lit(day(0))).otherwise(pl.lit(day(15)))
+    )
+    gone = pl.DataFrame(
+        [("A", day(5), day(10), "unknown", None, None)], schema=DATASETS["delistings"].schema, orient="row"
+    )
     universe = pl.DataFrame({"ticker": ["A"] * 2, "date": [day(3), day(20)]})
     found = labels(prices, gone, universe, LabelSettings(horizons=(4, 20)), DAYS, FAR, day(0), day(30))
     assert found.select("date", "horizon", "exit_date", "delisted").rows() == [
@@ -128,14 +144,20 @@ def test_a_delisting_known_after_the_exit_counts_only_without_a_price_and_for_a_
     settings = LabelSettings(horizons=(11, 16))  # exits at 12 and 17, seven sessions after the last bar
     bars = steady(*range(11))
     assert set(ask(bars, settings=settings)) == {11}
-    assert ask(bars, gone=(10, 17 + DELISTING_SESSIONS), settings=settings)[16][1:] == (10, day(17 + DELISTING_SESSIONS), True)
+    assert ask(bars, gone=(10, 17 + DELISTING_SESSIONS), settings=settings)[16][1:] == (
+        10,
+        day(17 + DELISTING_SESSIONS),
+        True,
+    )
     assert set(ask(bars, gone=(10, 18 + DELISTING_SESSIONS), settings=settings)) == {11}
 
 
 def test_delisted_at_the_entry_gives_a_label_only_where_the_payout_is_known() -> None:
     assert ask(steady(0, 1), gone=(1, 6)) == {}
     # Bought at its last close, as a backtest may: the payout is known, and so is the label.
-    assert ask(steady(0, 1), gone=(1, 6), loss=-0.3) == {horizon: (pytest.approx(-0.3), 1, day(6), True) for horizon in (1, 5, 20, 60)}
+    assert ask(steady(0, 1), gone=(1, 6), loss=-0.3) == {
+        horizon: (pytest.approx(-0.3), 1, day(6), True) for horizon in (1, 5, 20, 60)
+    }
     assert ask(steady(0, 1, 2), gone=(2, 6))[60] == (pytest.approx(0.01), 2, day(6), True)
 
 
@@ -148,19 +170,25 @@ def test_the_first_delisting_after_the_entry_counts() -> None:
     twice = [(5, 10), (30, 35)]
     assert ask(bars, 0, gone=twice, listed=[15])[20][1:] == (5, day(10), True)
     assert ask(bars, 15, gone=twice, listed=[15])[20][1:] == (30, day(35), True)
-    assert ask(bars, 4, gone=twice, listed=[15]) == {}  # entered at the last bar before the gap: what follows is another company's
+    assert (
+        ask(bars, 4, gone=twice, listed=[15]) == {}
+    )  # entered at the last bar before the gap: what follows is another company's
     assert ask(bars, 15, gone=twice[:1], listed=[15])[5][1:] == (21, day(21), False)
 
 
 def renamed(*, known: int = 10, taken: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A company that trades as OLD before place `known` and as NEW, at three times the level, up to place 40; its delistings."""
+    """A company that trades as OLD before place `known` and as NEW, at three times the level, up to place 40; its
+    delistings."""
     path = steady(*range(41))
     rows = [("OLD", day(place), close, day(0)) for place, close in path.items() if place < known]
     rows += [("NEW", day(place), 3.0 * close, day(0)) for place, close in path.items()]
     if taken is not None:
         rows += [("OLD", day(place), 7.0, day(taken)) for place in range(taken, 90)]
     prices = pl.DataFrame(rows, schema=["ticker", "date", "close", "listed"], orient="row")
-    ends = [("OLD", day(known - 1), day(known), "renamed", 0.0, "NEW"), ("NEW", day(40), day(45), "failure", -0.3, None)]
+    ends = [
+        ("OLD", day(known - 1), day(known), "renamed", 0.0, "NEW"),
+        ("NEW", day(40), day(45), "failure", -0.3, None),
+    ]
     return prices, pl.DataFrame(ends, schema=DATASETS["delistings"].schema, orient="row")
 
 
@@ -179,7 +207,9 @@ def test_a_label_goes_on_under_the_new_symbol(at: int, taken: int | None) -> Non
     if taken is None:
         assert far["forward_return"].to_list() == pytest.approx([0.7 * 1.01 ** (39 - at) - 1.0])
     absent = labels(prices.filter(pl.col("ticker") == "OLD"), gone, universe, SETTINGS, DAYS, FAR, day(0), day(30))
-    assert absent["exit_date"].to_list() == [day(7)] * (at == 5), "a sector without the new symbol has no label beyond the rename"
+    assert absent["exit_date"].to_list() == [day(7)] * (at == 5), (
+        "a sector without the new symbol has no label beyond the rename"
+    )
 
 
 def test_the_next_owner_of_an_old_symbol_has_its_own_delistings() -> None:
@@ -201,12 +231,19 @@ def compute():
     def run(market, first: str, last: str, last_known: date, shuffle: bool = False) -> pl.DataFrame:
         after = months_covering(forward_sessions(SETTINGS))
         newest = month_end(shift_month(last, after))
-        days = market.days[(market.days >= np.datetime64(month_start(first))) & (market.days <= np.datetime64(min(newest, last_known)))]
+        days = market.days[
+            (market.days >= np.datetime64(month_start(first))) & (market.days <= np.datetime64(min(newest, last_known)))
+        ]
         prices = market.prices.filter(pl.col("panel_from").is_between(month_start(first), min(newest, last_known)))
-        delistings = market.delistings.filter(pl.col("known_at").is_between(month_start(first), min(newest, last_known)))
+        delistings = market.delistings.filter(
+            pl.col("known_at").is_between(month_start(first), min(newest, last_known))
+        )
         universe = market.universe.filter(pl.col("date").is_between(month_start(first), month_end(last)))
         if shuffle:
-            prices, universe = prices.sample(fraction=1.0, shuffle=True, seed=1), universe.sample(fraction=1.0, shuffle=True, seed=2)
+            prices, universe = (
+                prices.sample(fraction=1.0, shuffle=True, seed=1),
+                universe.sample(fraction=1.0, shuffle=True, seed=2),
+            )
         return labels(prices, delistings, universe, SETTINGS, days, last_known, month_start(first), month_end(last))
 
     return run
@@ -231,8 +268,12 @@ def test_order_of_the_input_and_other_tickers_do_not_matter(whole, compute, mark
     identical(few, whole.filter(pl.col("ticker").is_in(["GONE", "HALT", "LEFT"])))
 
 
-@pytest.mark.parametrize("last_known", [date(2020, 6, 10), date(2020, 9, 15), date(2020, 9, 21), date(2020, 9, 22), date(2020, 10, 9)])
-def test_what_becomes_known_later_changes_no_label_known_before(last_known: date, whole, compute, market, identical, cut) -> None:
+@pytest.mark.parametrize(
+    "last_known", [date(2020, 6, 10), date(2020, 9, 15), date(2020, 9, 21), date(2020, 9, 22), date(2020, 10, 9)]
+)
+def test_what_becomes_known_later_changes_no_label_known_before(
+    last_known: date, whole, compute, market, identical, cut
+) -> None:
     months = [month for month in MONTHS if month <= month_of(last_known)]
     found = compute(cut(market, last_known), months[0], months[-1], last_known)
     identical(found, whole.filter(pl.col("known_at") <= last_known))
@@ -242,13 +283,26 @@ def test_what_becomes_known_later_changes_no_label_known_before(last_known: date
 def test_a_label_outlives_its_tickers_move_to_another_sector(whole, market) -> None:
     rows = whole.filter(pl.col("ticker") == "LEFT")
     assert rows["date"].max() == date(2020, 8, 6)
-    assert rows.filter(pl.col("date") == date(2020, 8, 6), pl.col("horizon") == 60)["exit_date"].item() == date(2020, 11, 2)
+    assert rows.filter(pl.col("date") == date(2020, 8, 6), pl.col("horizon") == 60)["exit_date"].item() == date(
+        2020, 11, 2
+    )
 
 
 def test_sessions_that_end_too_early_are_an_error(market) -> None:
     days = market.days[market.days < np.datetime64("2020-07-01")]
-    with pytest.raises(HistoryError, match="sessions end on 2020-06-30, before the last exit session and before 2020-12-31"):
-        labels(market.prices, market.delistings, market.universe, SETTINGS, days, date(2020, 12, 31), date(2020, 6, 1), date(2020, 6, 30))
+    with pytest.raises(
+        HistoryError, match="sessions end on 2020-06-30, before the last exit session and before 2020-12-31"
+    ):
+        labels(
+            market.prices,
+            market.delistings,
+            market.universe,
+            SETTINGS,
+            days,
+            date(2020, 12, 31),
+            date(2020, 6, 1),
+            date(2020, 6, 30),
+        )
 
 
 def test_an_empty_sector_gives_no_rows(market) -> None:

@@ -1,4 +1,5 @@
-"""Ready-made sets and the user's features side by side, and the tests that every feature of every set passes without a line of its own."""
+"""Ready-made sets and the user's features side by side, and the tests that every feature of every set passes without a
+line of its own."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -40,7 +41,9 @@ def test_every_comparison_depends_on_its_input_and_session_alone(declared: Cross
     for day in days:
         here = pl.col("date") == day
         assert cross_sections(rows.filter(here).drop("other"), [declared]).equals(whole.filter(here))
-    changed = rows.with_columns(pl.when(here).then(declared.inputs[0]).otherwise(1e3 * pl.col(declared.inputs[0]) + 1.0))
+    changed = rows.with_columns(
+        pl.when(here).then(declared.inputs[0]).otherwise(1e3 * pl.col(declared.inputs[0]) + 1.0)
+    )
     assert cross_sections(changed, [declared]).filter(here).equals(whole.filter(here))
 
 
@@ -50,7 +53,9 @@ def test_no_kernel_is_called_twice_for_one_result(name: str, monkeypatch: pytest
 
     def counted(kernel: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         def call(*arguments: object) -> np.ndarray:
-            calls[kernel.__name__, *(each.tobytes() if isinstance(each, np.ndarray) else each for each in arguments)] += 1
+            calls[
+                kernel.__name__, *(each.tobytes() if isinstance(each, np.ndarray) else each for each in arguments)
+            ] += 1
             return kernel(*arguments)
 
         return call
@@ -84,7 +89,10 @@ def test_the_columns_are_those_of_the_groups_in_order() -> None:
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        ({"core": ready_made("core"), "mine": [own("rsi_14")]}, "features of mine: 'rsi_14' is declared a second time, first by core"),
+        (
+            {"core": ready_made("core"), "mine": [own("rsi_14")]},
+            "features of mine: 'rsi_14' is declared a second time, first by core",
+        ),
         ({"mine": [own("close")]}, "features of mine: 'close' cannot be the name of a feature"),
         ({"mine": [own("two words")]}, "'two words' cannot be the name"),
         ({"mine": [own("a", "rsi_14")]}, "features of mine: feature 'a' reads 'rsi_14', which is neither"),

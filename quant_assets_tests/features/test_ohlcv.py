@@ -19,7 +19,9 @@ LOOKBACK = max(feature.lookback for feature in FEATURES)
 def ratios(prices, price_peaks, universe, days, first: str, last: str) -> pl.DataFrame:
     panel = Panel.from_long(prices, days, OHLCV_FIELDS)
     members = member_mask(panel, universe, month_start(first), month_end(last))
-    carried = price_peaks.filter(pl.col("as_of").is_between(month_start(shift_month(first, -1)), month_end(shift_month(last, -1))))
+    carried = price_peaks.filter(
+        pl.col("as_of").is_between(month_start(shift_month(first, -1)), month_end(shift_month(last, -1)))
+    )
     values = to_peak(panel, prices, carried, members, month_start(first), month_end(last))
     return member_rows(panel, values, universe, month_start(first), month_end(last))
 
@@ -83,7 +85,9 @@ def test_range_equals_months(whole, compute, market, price_peaks, identical) -> 
 def test_bars_before_the_panel_count_for_a_ticker_that_moved_in(compute, market, price_peaks, identical) -> None:
     # A peak years before the panel's first session: only the frame has it.
     old = (pl.col("ticker") == "MOVE") & (pl.col("date") == date(2017, 3, 1))
-    raised = market._replace(prices=market.prices.with_columns(pl.when(old).then(pl.col("high") * 1000.0).otherwise("high").alias("high")))
+    raised = market._replace(
+        prices=market.prices.with_columns(pl.when(old).then(pl.col("high") * 1000.0).otherwise("high").alias("high"))
+    )
     changed, unchanged = (compute(each, price_peaks, "2020-06", "2020-06") for each in (raised, market))
     moved = pl.col("ticker") == "MOVE"
     assert changed.filter(moved)["high_to_peak"].max() < 0.01 < unchanged.filter(moved)["high_to_peak"].min()
@@ -98,7 +102,9 @@ def test_an_incomplete_window_at_the_start_of_the_panel_is_no_peak(market, price
     found = compute(market._replace(prices=prices), price_peaks, "2020-06", "2020-06").filter(pl.col("ticker") == "T01")
     assert (
         found["volume_to_peak"].to_list()
-        == compute(market, price_peaks, "2020-06", "2020-06").filter(pl.col("ticker") == "T01")["volume_to_peak"].to_list()
+        == compute(market, price_peaks, "2020-06", "2020-06")
+        .filter(pl.col("ticker") == "T01")["volume_to_peak"]
+        .to_list()
     )
 
 
@@ -107,7 +113,9 @@ def test_a_missing_carried_maximum_is_an_error(market, price_peaks, compute) -> 
         compute(market, price_peaks.filter(pl.col("as_of") != date(2020, 5, 29)), "2020-06", "2020-06")
 
 
-def test_a_carried_maximum_of_the_middle_of_the_month_before_is_completed(market, price_peaks, compute, identical) -> None:
+def test_a_carried_maximum_of_the_middle_of_the_month_before_is_completed(
+    market, price_peaks, compute, identical
+) -> None:
     # In the running month the carried as_of is the latest session; the next month may still read that partition.
     stale = peaks(
         market.prices.filter(pl.col("date") <= date(2020, 5, 12)),
@@ -129,8 +137,13 @@ def test_peaks_of_one_month_equal_those_of_many(market, price_peaks, month_ends,
 def test_peaks_begin_when_a_ticker_enters(price_peaks, market) -> None:
     first = dict(price_peaks.group_by("ticker").agg(pl.col("as_of").min()).rows())
     assert (first["MOVE"], first["LIST"], first["T00"]) == (date(2020, 6, 30), date(2019, 10, 31), date(2017, 1, 31))
-    entered = price_peaks.row(by_predicate=(pl.col("ticker") == "MOVE") & (pl.col("as_of") == date(2020, 6, 30)), named=True)
-    assert entered["high"] == market.prices.filter(pl.col("ticker") == "MOVE", pl.col("date") <= date(2020, 6, 30))["high"].max()
+    entered = price_peaks.row(
+        by_predicate=(pl.col("ticker") == "MOVE") & (pl.col("as_of") == date(2020, 6, 30)), named=True
+    )
+    assert (
+        entered["high"]
+        == market.prices.filter(pl.col("ticker") == "MOVE", pl.col("date") <= date(2020, 6, 30))["high"].max()
+    )
     # The gone keep theirs.
     assert price_peaks.filter(pl.col("ticker") == "GONE")["as_of"].max() == date(2021, 6, 30)
     # The first month has 20 sessions: no 30-session mean yet.
@@ -150,5 +163,8 @@ def test_the_first_month_needs_no_carried_maximum(market, price_peaks, compute) 
     first = compute(market, price_peaks.clear(), "2017-01", "2017-01")
     assert first.filter(pl.col("date") == date(2017, 1, 3))["close_to_peak"].to_list()[0] == 1.0
     assert compute(
-        market.__class__(market.days, market.prices.clear(), market.universe, market.delistings), price_peaks, "2020-06", "2020-06"
+        market.__class__(market.days, market.prices.clear(), market.universe, market.delistings),
+        price_peaks,
+        "2020-06",
+        "2020-06",
     ).is_empty()

@@ -1,4 +1,5 @@
-"""What TA-Lib defines beyond the indicators with a test of their own: rates of change, extremes, deviations, correlations, beta, sums."""
+"""What TA-Lib defines beyond the indicators with a test of their own: rates of change, extremes, deviations,
+correlations, beta, sums."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -38,31 +39,51 @@ FEATURES: dict[str, Expected] = {
     "range_over_atr_14": lambda b: talib.TRANGE(b.high, b.low, b.close) / talib.ATR(b.high, b.low, b.close, 14),
     **{f"return_{n}": lambda b, n=n: talib.ROCP(b.close, n) for n in (1, 5, 20, 60, 120, 252)},
     **{
-        f"momentum_{far}_{near}": lambda b, far=far, near=near: delayed(talib.ROCP(b.close, 21 * (far - near)), 21 * near)
+        f"momentum_{far}_{near}": lambda b, far=far, near=near: delayed(
+            talib.ROCP(b.close, 21 * (far - near)), 21 * near
+        )
         for far, near in ((6, 1), (12, 1), (12, 6))
     },
-    **{f"sma_slope_{n}": lambda b, n=n, lag=lag: talib.ROCP(talib.SMA(b.close, n), lag) for n, lag in ((20, 5), (50, 20), (200, 20))},
+    **{
+        f"sma_slope_{n}": lambda b, n=n, lag=lag: talib.ROCP(talib.SMA(b.close, n), lag)
+        for n, lag in ((20, 5), (50, 20), (200, 20))
+    },
     "high_52w_distance": lambda b: b.close / talib.MAX(b.close, 252) - 1.0,
     "low_52w_distance": lambda b: b.close / talib.MIN(b.close, 252) - 1.0,
     "max_return_20": lambda b: talib.MAX(talib.ROCP(b.close, 1), 20),
-    **{f"realised_volatility_{n}": lambda b, n=n: sample_deviation(log_returns(b.close), n) * np.sqrt(YEAR) for n in (20, 60)},
+    **{
+        f"realised_volatility_{n}": lambda b, n=n: sample_deviation(log_returns(b.close), n) * np.sqrt(YEAR)
+        for n in (20, 60)
+    },
     "risk_adjusted_momentum_252": lambda b: (
         talib.SMA(log_returns(b.close), YEAR) / sample_deviation(log_returns(b.close), YEAR) * np.sqrt(YEAR)
     ),
-    "volatility_ratio_20_120": lambda b: sample_deviation(log_returns(b.close), 20) / sample_deviation(log_returns(b.close), 120),
+    "volatility_ratio_20_120": lambda b: (
+        sample_deviation(log_returns(b.close), 20) / sample_deviation(log_returns(b.close), 120)
+    ),
     "efficiency_ratio_20": lambda b: np.abs(talib.MOM(b.close, 20)) / talib.SUM(np.abs(talib.MOM(b.close, 1)), 20),
-    **{f"trend_fit_{n}": lambda b, n=n: talib.CORREL(np.log(b.close), np.arange(1.0, len(b.close) + 1), n) ** 2 for n in (20, 60, 120)},
+    **{
+        f"trend_fit_{n}": lambda b, n=n: talib.CORREL(np.log(b.close), np.arange(1.0, len(b.close) + 1), n) ** 2
+        for n in (20, 60, 120)
+    },
     "sector_correlation_120": lambda b: talib.CORREL(talib.ROCP(b.close, 1)[1:], b.sector[1:], 120),
     "beta_120": lambda b: talib.BETA(np.cumprod(1.0 + b.sector), b.close, 120),
-    "return_volume_correlation_60": lambda b: talib.CORREL(np.abs(talib.ROCP(b.close, 1))[1:], np.log(b.volume)[1:], 60),
+    "return_volume_correlation_60": lambda b: talib.CORREL(
+        np.abs(talib.ROCP(b.close, 1))[1:], np.log(b.volume)[1:], 60
+    ),
     "volume_zscore_20": lambda b: (b.volume - talib.SMA(b.volume, 20)) / sample_deviation(b.volume, 20),
     "volume_ratio_5_60": lambda b: talib.SMA(b.volume, 5) / talib.SMA(b.volume, 60),
     "turnover_variation_60": lambda b: sample_deviation(b.dollar_volume, 60) / talib.SMA(b.dollar_volume, 60),
-    "turnover_zscore_60": lambda b: (b.dollar_volume - talib.SMA(b.dollar_volume, 60)) / sample_deviation(b.dollar_volume, 60),
+    "turnover_zscore_60": lambda b: (
+        (b.dollar_volume - talib.SMA(b.dollar_volume, 60)) / sample_deviation(b.dollar_volume, 60)
+    ),
     "vwap_distance_20": lambda b: (
         b.close / (talib.SUM(talib.TYPPRICE(b.high, b.low, b.close) * b.volume, 20) / talib.SUM(b.volume, 20)) - 1.0
     ),
-    **{f"amihud_{n}": lambda b, n=n: 1e6 * talib.SMA(np.abs(talib.ROCP(b.close, 1)) / b.dollar_volume, n) for n in (20, 120)},
+    **{
+        f"amihud_{n}": lambda b, n=n: 1e6 * talib.SMA(np.abs(talib.ROCP(b.close, 1)) / b.dollar_volume, n)
+        for n in (20, 120)
+    },
     "overnight_return_20": lambda b: talib.SUM(np.log(b.open[1:] / b.close[:-1]), 20),
     "intraday_return_20": lambda b: talib.SUM(np.log(b.close / b.open), 20),
 }

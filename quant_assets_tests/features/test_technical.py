@@ -63,7 +63,9 @@ def test_macd_is_talibs(compacted, bar_values, real_values) -> None:
             for name, expected in (("macd", line), ("macd_signal", signal), ("macd_histogram", histogram)):
                 ours = np.isfinite(found[name])  # of nine sessions two without a bar are too many for a signal
                 assert ours.mean() > 0.8
-                np.testing.assert_allclose(found[name][ours], expected[33:][ours], rtol=1e-9, atol=1e-9, err_msg=f"{ticker} {name}")
+                np.testing.assert_allclose(
+                    found[name][ours], expected[33:][ours], rtol=1e-9, atol=1e-9, err_msg=f"{ticker} {name}"
+                )
             assert np.isnan(at("macd")[:25]).all()
             assert np.isnan(at("macd_signal")[:33]).all()
 
@@ -74,8 +76,12 @@ def test_returns_volatility_and_high_by_hand(values, panel, closes) -> None:
         assert values[f"return_{lag}"][i, at] == pytest.approx(closes[at] / closes[at - lag] - 1, rel=1e-12)
     logs = np.diff(np.log(closes[: at + 1]))
     for window in (20, 60):
-        assert values[f"realised_volatility_{window}"][i, at] == pytest.approx(logs[-window:].std(ddof=1) * np.sqrt(252), rel=1e-10)
-    assert values["high_52w_distance"][i, at] == pytest.approx(closes[at] / closes[at - 251 : at + 1].max() - 1, rel=1e-12)
+        assert values[f"realised_volatility_{window}"][i, at] == pytest.approx(
+            logs[-window:].std(ddof=1) * np.sqrt(252), rel=1e-10
+        )
+    assert values["high_52w_distance"][i, at] == pytest.approx(
+        closes[at] / closes[at - 251 : at + 1].max() - 1, rel=1e-12
+    )
     assert np.nanmax(values["high_52w_distance"]) == 0.0
     assert (values["realised_volatility_20"][row(panel, "FLAT"), 21:] == 0.0).all()
 
@@ -83,7 +89,9 @@ def test_returns_volatility_and_high_by_hand(values, panel, closes) -> None:
 def test_volume_zscore_by_hand(values, panel, sector_return) -> None:
     i = row(panel, "GONE")
     sample = panel["volume"][i, 581:601]
-    assert values["volume_zscore_20"][i, 600] == pytest.approx((sample[-1] - sample.mean()) / sample.std(ddof=1), rel=1e-10)
+    assert values["volume_zscore_20"][i, 600] == pytest.approx(
+        (sample[-1] - sample.mean()) / sample.std(ddof=1), rel=1e-10
+    )
     steady = Panel(panel.tickers, panel.sessions, {**panel.fields, "volume": np.full(panel.shape, 0.1)})
     assert np.isnan(evaluate(steady, sector_return, "volume_zscore_20")["volume_zscore_20"]).all()
 

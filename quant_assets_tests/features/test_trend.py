@@ -12,7 +12,9 @@ def test_averages_are_talibs(compacted, bar_values, real_values) -> None:
         for i, bars, at in compacted(each, full=True):
             for window in (5, 10, 20, 50, 100, 200):
                 expected = bars.close / talib.SMA(bars.close, window) - 1
-                np.testing.assert_allclose(at(f"sma_distance_{window}")[window:], expected[window:], atol=1e-9, err_msg=f"{i} {window}")
+                np.testing.assert_allclose(
+                    at(f"sma_distance_{window}")[window:], expected[window:], atol=1e-9, err_msg=f"{i} {window}"
+                )
             for span in (10, 20):
                 expected = bars.close / talib.EMA(bars.close, span) - 1
                 np.testing.assert_allclose(at(f"ema_distance_{span}")[span:], expected[span:], atol=1e-9)
@@ -30,7 +32,9 @@ def test_directional_movement_is_talibs(compacted, bar_values, real_values) -> N
                 ("adx_14", talib.ADX(bars.high, bars.low, bars.close, 14)),
             ):
                 defined = np.isfinite(expected)
-                np.testing.assert_allclose(at(name)[defined], expected[defined], atol=1e-9, rtol=1e-9, err_msg=f"{i} {name}")
+                np.testing.assert_allclose(
+                    at(name)[defined], expected[defined], atol=1e-9, rtol=1e-9, err_msg=f"{i} {name}"
+                )
 
 
 def test_trend_is_the_line_through_the_log_close(compacted, bar_values) -> None:
@@ -39,7 +43,9 @@ def test_trend_is_the_line_through_the_log_close(compacted, bar_values) -> None:
         expected = talib.LINEARREG_SLOPE(np.log(bars.close), window) * 252
         np.testing.assert_allclose(at(f"trend_slope_{window}")[window:], expected[window:], atol=1e-9)
         sample = np.log(bars.close[600 - window : 600])
-        assert at(f"trend_fit_{window}")[599] == pytest.approx(np.corrcoef(sample, np.arange(window))[0, 1] ** 2, rel=1e-9)
+        assert at(f"trend_fit_{window}")[599] == pytest.approx(
+            np.corrcoef(sample, np.arange(window))[0, 1] ** 2, rel=1e-9
+        )
 
 
 def test_a_gap_shifts_the_line_in_time_not_in_order() -> None:

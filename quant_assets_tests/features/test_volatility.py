@@ -8,7 +8,9 @@ def test_average_true_range_is_talibs(compacted, bar_values, real_values) -> Non
         for i, bars, at in compacted(each):
             expected = talib.ATR(bars.high, bars.low, bars.close, 14)
             defined = np.isfinite(expected)
-            np.testing.assert_allclose(at("average_true_range_14")[defined], expected[defined], rtol=1e-9, err_msg=str(i))
+            np.testing.assert_allclose(
+                at("average_true_range_14")[defined], expected[defined], rtol=1e-9, err_msg=str(i)
+            )
             np.testing.assert_allclose(at("atr_14")[defined], (expected / bars.close)[defined], rtol=1e-9)
 
 
@@ -23,7 +25,9 @@ def test_range_volatilities_are_their_formulas(compacted, bar_values, real_value
                 assert at(f"parkinson_volatility_{n}")[t] == pytest.approx(parkinson, rel=1e-10)
                 day = 0.5 * np.log(h / low) ** 2 - (2 * np.log(2) - 1) * np.log(c / o) ** 2
                 assert at(f"garman_klass_volatility_{n}")[t] == pytest.approx(np.sqrt(252 * day.mean()), rel=1e-10)
-                assert at(f"realised_volatility_{n}")[t] == pytest.approx(np.log(c / before).std(ddof=1) * np.sqrt(252), rel=1e-10)
+                assert at(f"realised_volatility_{n}")[t] == pytest.approx(
+                    np.log(c / before).std(ddof=1) * np.sqrt(252), rel=1e-10
+                )
                 if n == 20:
                     rogers = (np.log(h / c) * np.log(h / o) + np.log(low / c) * np.log(low / o)).mean()
                     assert at("rogers_satchell_volatility_20")[t] == pytest.approx(np.sqrt(252 * rogers), rel=1e-9)
@@ -43,7 +47,9 @@ def test_shape_of_returns_by_hand(compacted, bar_values, bar_panel) -> None:
     t = 700
     r = bars.close[t - 119 : t + 1] / bars.close[t - 120 : t] - 1
     logs, last = np.log1p(r), r[-60:]
-    assert at("downside_volatility_60")[t] == pytest.approx(np.sqrt(252 * np.mean(np.minimum(logs[-60:], 0) ** 2)), rel=1e-10)
+    assert at("downside_volatility_60")[t] == pytest.approx(
+        np.sqrt(252 * np.mean(np.minimum(logs[-60:], 0) ** 2)), rel=1e-10
+    )
     assert at("volatility_ratio_20_120")[t] == pytest.approx(logs[-20:].std(ddof=1) / logs.std(ddof=1), rel=1e-10)
     assert at("max_return_20")[t] == pytest.approx(r[-20:].max(), rel=1e-12)
     assert at("realised_skewness_60")[t] == pytest.approx(np.mean(last**3) / np.mean(last**2) ** 1.5, rel=1e-9)

@@ -16,7 +16,10 @@ def sums(values: np.ndarray, window: int) -> np.ndarray:
 def test_flows_are_changes_of_talibs_cumulative_sums(compacted, bar_values, real_values) -> None:
     for each in (bar_values, real_values):
         for i, bars, at in compacted(each, full=True):
-            balance, distribution = talib.OBV(bars.close, bars.volume), talib.AD(bars.high, bars.low, bars.close, bars.volume)
+            balance, distribution = (
+                talib.OBV(bars.close, bars.volume),
+                talib.AD(bars.high, bars.low, bars.close, bars.volume),
+            )
             for name, cumulative, window in (
                 ("obv_change_20", balance, 20),
                 ("obv_change_60", balance, 60),
@@ -37,19 +40,26 @@ def test_liquidity_by_hand(compacted, bar_values) -> None:
     dollars, volume = bars.dollar_volume, bars.volume
     returns = np.abs(bars.close[1:] / bars.close[:-1] - 1)
     for n in (20, 120):
-        assert at(f"amihud_{n}")[t] == pytest.approx(1e6 * np.mean(returns[t - n : t] / dollars[t - n + 1 : t + 1]), rel=1e-10)
+        assert at(f"amihud_{n}")[t] == pytest.approx(
+            1e6 * np.mean(returns[t - n : t] / dollars[t - n + 1 : t + 1]), rel=1e-10
+        )
     last = slice(t - 59, t + 1)
-    assert at("turnover_zscore_60")[t] == pytest.approx((dollars[t] - dollars[last].mean()) / dollars[last].std(ddof=1), rel=1e-9)
+    assert at("turnover_zscore_60")[t] == pytest.approx(
+        (dollars[t] - dollars[last].mean()) / dollars[last].std(ddof=1), rel=1e-9
+    )
     assert at("turnover_variation_60")[t] == pytest.approx(dollars[last].std(ddof=1) / dollars[last].mean(), rel=1e-9)
     assert at("volume_ratio_5_60")[t] == pytest.approx(volume[t - 4 : t + 1].mean() / volume[last].mean(), rel=1e-10)
     typical = ((bars.high + bars.low + bars.close) / 3)[t - 19 : t + 1]
     vwap = (typical * volume[t - 19 : t + 1]).sum() / volume[t - 19 : t + 1].sum()
     assert at("vwap_distance_20")[t] == pytest.approx(bars.close[t] / vwap - 1, rel=1e-9)
-    assert at("return_volume_correlation_60")[t] == pytest.approx(np.corrcoef(returns[t - 60 : t], np.log(volume[last]))[0, 1], rel=1e-9)
+    assert at("return_volume_correlation_60")[t] == pytest.approx(
+        np.corrcoef(returns[t - 60 : t], np.log(volume[last]))[0, 1], rel=1e-9
+    )
 
 
 def test_sessions_without_volume(flat_values) -> None:
-    """The second ticker never trades after its first half: that is not known illiquidity, and not a division by zero."""
+    """The second ticker never trades after its first half: that is not known illiquidity, and not a division by
+    zero."""
     assert np.isnan(flat_values("amihud_20")[1, 500:]).all()
     assert np.isnan(flat_values("obv_change_20")[1, 500:]).all()
     assert np.isfinite(flat_values("amihud_20")[1, 30:300]).all()

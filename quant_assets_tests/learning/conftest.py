@@ -28,7 +28,8 @@ def simulate(
     last: date = date(2021, 12, 31),
     seed: int = 1,
 ) -> Market:
-    """Features and labels of `tickers` names; one feature is a slow signal of which one deviation adds `strength` to the daily return."""
+    """Features and labels of `tickers` names; one feature is a slow signal of which one deviation adds `strength` to
+    the daily return."""
     rng = np.random.default_rng(seed)
     days = sessions(first, last)
     count = len(days)

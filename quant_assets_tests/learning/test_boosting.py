@@ -13,7 +13,13 @@ import polars as pl
 import pytest
 
 from quant_assets.features.library import FeatureLibrary, ready_made
-from quant_assets.learning.boosting import TrainedModel, checkpoint_rows, train_checkpoint, training_rows, training_start
+from quant_assets.learning.boosting import (
+    TrainedModel,
+    checkpoint_rows,
+    train_checkpoint,
+    training_rows,
+    training_start,
+)
 from quant_assets.market.calendar import session_number
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
@@ -25,7 +31,9 @@ PLANTED = "return_20"
 FEATURES = FeatureLibrary({"core": ready_made("core")}).names
 
 
-def train(market: Market, *horizons: int, settings: TrainingSettings = SETTINGS, sector: str = "it") -> list[TrainedModel]:
+def train(
+    market: Market, *horizons: int, settings: TrainingSettings = SETTINGS, sector: str = "it"
+) -> list[TrainedModel]:
     return train_checkpoint(*market, AS_OF, settings, PREDICTIONS, horizons, sector, FEATURES)
 
 
@@ -58,9 +66,11 @@ def test_the_series_behind_the_metrics_is_kept(trained: TrainedModel) -> None:
 
 
 def test_permuted_labels_give_no_relation(market: Market) -> None:
-    """Returns are dealt anew among the names of each date, every date by itself, which keeps everything but the relation.
+    """Returns are dealt anew among the names of each date, every date by itself, which keeps everything but the
+    relation.
 
-    A correlation over n names that were dealt so has mean 0 and variance 1 / (n - 1) whatever the forecasts are (Pitman 1937).
+    A correlation over n names that were dealt so has mean 0 and variance 1 / (n - 1) whatever the forecasts are (Pitman
+    1937).
     """
     features, labels = market
     ordered = labels.filter(pl.col("horizon").is_in([5, 20])).sort("date", "horizon", "ticker")
@@ -92,7 +102,9 @@ def test_what_came_later_changes_no_byte(market: Market, trained: TrainedModel) 
     spoiled = labels.with_columns(forward_return=pl.when(known).then("forward_return").otherwise(9.0)).sample(
         fraction=1, shuffle=True, seed=1
     )
-    strange = features.with_columns(pl.when(pl.col("date") > AS_OF).then(-1.0).otherwise(pl.col(FEATURES)).name.keep()).reverse()
+    strange = features.with_columns(
+        pl.when(pl.col("date") > AS_OF).then(-1.0).otherwise(pl.col(FEATURES)).name.keep()
+    ).reverse()
     again = train((strange, spoiled), 20)[0]
     assert (again.model, again.manifest) == (trained.model, trained.manifest)
 
@@ -105,7 +117,9 @@ def test_what_was_known_in_time_does_change_it(market: Market, trained: TrainedM
     assert without.rows == trained.rows - 22
     assert without.last_known_at < last
     day = without.first_date
-    other = labels.with_columns(forward_return=pl.when(pl.col("date") == day).then(-pl.col("forward_return")).otherwise("forward_return"))
+    other = labels.with_columns(
+        forward_return=pl.when(pl.col("date") == day).then(-pl.col("forward_return")).otherwise("forward_return")
+    )
     assert train((features, other), 20)[0].model != trained.model
 
 
@@ -140,7 +154,9 @@ def test_rows_obey_window_sampling_and_embargo(market: Market) -> None:
     as_of = session_number(np.array([AS_OF], dtype="datetime64[D]"))[0]
     assert session_number(rows["known_at"].to_numpy()).max() in range(as_of - 9, as_of - 4)
     assert rows.equals(rows.sort("date", "ticker"))
-    every = training_rows(features, labels, AS_OF, SETTINGS.model_copy(update={"sample_every_sessions": 1}), 60, FEATURES)
+    every = training_rows(
+        features, labels, AS_OF, SETTINGS.model_copy(update={"sample_every_sessions": 1}), 60, FEATURES
+    )
     known = session_number(every["known_at"].to_numpy())
     assert known.max() == as_of - SETTINGS.embargo_sessions
 
@@ -180,7 +196,9 @@ def test_manifest_says_what_was_done(trained: TrainedModel, manifest: dict) -> N
         "last_date": "2021-05-18",
         "last_known_at": trained.last_known_at.isoformat(),
     }
-    assert manifest["folds"][0]["test"]["rows"] + manifest["folds"][1]["test"]["rows"] == sum(manifest["residuals"]["rows"])
+    assert manifest["folds"][0]["test"]["rows"] + manifest["folds"][1]["test"]["rows"] == sum(
+        manifest["residuals"]["rows"]
+    )
     assert sum(manifest["residuals"]["rows"]) == manifest["metrics"]["rows"] == trained.metrics.rows
     assert set(manifest["libraries"]) == {"lightgbm", "numpy", "polars"}
     assert set(manifest["feature_importance"]["split"]) == set(FEATURES)
@@ -212,7 +230,10 @@ def test_too_little_history_has_no_model(market: Market) -> None:
         assert (result.rows > 0) is expected
     frame = checkpoint_rows(results, "files")
     assert frame["status"].unique().to_list() == ["too_little_history"]
-    assert frame.select("model_version", "model_file", "manifest_sha256", "rmse", "rank_ic").null_count().row(0) == (3,) * 5
+    assert (
+        frame.select("model_version", "model_file", "manifest_sha256", "rmse", "rank_ic").null_count().row(0)
+        == (3,) * 5
+    )
     assert frame["rows"].to_list()[-1] == 0
 
 
@@ -223,7 +244,9 @@ def test_rows_of_the_dataset(trained: TrainedModel, market: Market) -> None:
     row = frame.row(0, named=True)
     assert row["status"] == "trained"
     assert row["model_version"] == trained.model_sha256[:12]
-    assert row["model_file"] == f"lightgbm_checkpoint/files/sector=it/month=2021-06/model_h20-{row['model_version']}.txt"
+    assert (
+        row["model_file"] == f"lightgbm_checkpoint/files/sector=it/month=2021-06/model_h20-{row['model_version']}.txt"
+    )
     assert row["manifest_file"].endswith(f"/manifest_h20-{trained.manifest_sha256[:12]}.json")
     assert (row["rank_ic"], row["rmse"]) == (trained.metrics.rank_ic, trained.metrics.rmse)
 

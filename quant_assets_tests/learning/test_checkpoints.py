@@ -21,14 +21,21 @@ def rows(*trained: tuple[date, int, str]) -> pl.DataFrame:
     return pl.DataFrame(given, schema=schema, orient="row")
 
 
-@pytest.mark.parametrize(("cadence", "months"), [(1, list(range(1, 13))), (3, [3, 6, 9, 12]), (4, [4, 8, 12]), (6, [6, 12]), (12, [12])])
+@pytest.mark.parametrize(
+    ("cadence", "months"), [(1, list(range(1, 13))), (3, [3, 6, 9, 12]), (4, [4, 8, 12]), (6, [6, 12]), (12, [12])]
+)
 def test_cadence_is_by_calendar_month(cadence: int, months: list[int]) -> None:
     for year in (2019, 2024):
         assert [month for month in range(1, 13) if is_training_month(date(year, month, 17), cadence)] == months
 
 
 def test_a_cadence_that_does_not_divide_the_year_stays_even() -> None:
-    months = [year * 12 + month for year in range(2018, 2028) for month in range(1, 13) if is_training_month(date(year, month, 1), 5)]
+    months = [
+        year * 12 + month
+        for year in range(2018, 2028)
+        for month in range(1, 13)
+        if is_training_month(date(year, month, 1), 5)
+    ]
     assert {later - earlier for earlier, later in pairwise(months)} == {5}
 
 
@@ -40,7 +47,8 @@ def test_the_newest_of_an_earlier_month_is_chosen() -> None:
         (date(2020, 9, 30), 5, "trained"),
     )
     chosen = {
-        month: newest_checkpoint(frame, date(2020, month, 1), SETTINGS, FIRST, "it")["as_of"].unique().to_list() for month in (6, 7, 9, 10)
+        month: newest_checkpoint(frame, date(2020, month, 1), SETTINGS, FIRST, "it")["as_of"].unique().to_list()
+        for month in (6, 7, 9, 10)
     }
     assert chosen == {6: [date(2020, 3, 31)], 7: [date(2020, 6, 30)], 9: [date(2020, 6, 30)], 10: [date(2020, 9, 30)]}
     assert newest_checkpoint(frame, date(2020, 7, 31), SETTINGS, FIRST, "it")["horizon"].to_list() == [5, 20]
@@ -61,7 +69,9 @@ def test_before_the_first_training_month_there_is_no_model() -> None:
 
 
 def test_a_missing_checkpoint_names_the_months() -> None:
-    with pytest.raises(HistoryError, match=r"sector it: predictions of 2018-04 .* materialise lightgbm_checkpoint for 2018-03$"):
+    with pytest.raises(
+        HistoryError, match=r"sector it: predictions of 2018-04 .* materialise lightgbm_checkpoint for 2018-03$"
+    ):
         newest_checkpoint(rows(), date(2018, 4, 1), SETTINGS, FIRST, "it")
     with pytest.raises(HistoryError, match=r"for 2019-12, 2020-03$"):
         newest_checkpoint(rows(), date(2020, 5, 1), SETTINGS, FIRST, "it")

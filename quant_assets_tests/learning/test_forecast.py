@@ -63,13 +63,19 @@ def test_bulk_equals_single_to_the_bit(unseen: pl.DataFrame, models: dict[int, M
     bulk = forecast(unseen, models, SETTINGS)
     by_month = unseen.with_columns(month=pl.col("date").dt.month()).partition_by("month", include_key=False)
     assert len(by_month) == 6
-    assert bulk.equals(pl.concat([forecast(part, models, SETTINGS) for part in by_month]).sort("ticker", "date", "horizon"))
+    assert bulk.equals(
+        pl.concat([forecast(part, models, SETTINGS) for part in by_month]).sort("ticker", "date", "horizon")
+    )
     assert bulk.equals(forecast(unseen.sample(fraction=1, shuffle=True, seed=5), models, SETTINGS))
     one = unseen.filter((pl.col("ticker") == "T03") & (pl.col("date") == date(2021, 5, 3)))
-    assert forecast(one, models, SETTINGS).equals(bulk.filter((pl.col("ticker") == "T03") & (pl.col("date") == date(2021, 5, 3))))
+    assert forecast(one, models, SETTINGS).equals(
+        bulk.filter((pl.col("ticker") == "T03") & (pl.col("date") == date(2021, 5, 3)))
+    )
 
 
-def test_distribution_follows_its_bucket(unseen: pl.DataFrame, models: dict[int, Model], trained: list[TrainedModel]) -> None:
+def test_distribution_follows_its_bucket(
+    unseen: pl.DataFrame, models: dict[int, Model], trained: list[TrainedModel]
+) -> None:
     found = forecast(unseen, models, SETTINGS).filter(pl.col("horizon") == 20)
     residuals = json.loads(trained[1].manifest)["residuals"]
     bucket = np.digitize(found["prediction"], residuals["edges"])
@@ -87,13 +93,19 @@ def test_probability_is_clipped(unseen: pl.DataFrame, models: dict[int, Model]) 
 
 
 def test_predictions_rank_unseen_returns(market: Market, unseen: pl.DataFrame, models: dict[int, Model]) -> None:
-    joined = forecast(unseen, models, SETTINGS).join(market[1], on=["ticker", "date", "horizon"]).filter(pl.col("horizon") == 20)
+    joined = (
+        forecast(unseen, models, SETTINGS)
+        .join(market[1], on=["ticker", "date", "horizon"])
+        .filter(pl.col("horizon") == 20)
+    )
     assert stats.spearmanr(joined["prediction"], joined["forward_return"]).statistic > 0.15
 
 
 def test_a_changed_file_is_refused(trained: list[TrainedModel]) -> None:
     item = trained[0]
-    with pytest.raises(DatasetError, match=rf"model of checkpoint {item.model_name} has SHA-256 .* materialise lightgbm_checkpoint"):
+    with pytest.raises(
+        DatasetError, match=rf"model of checkpoint {item.model_name} has SHA-256 .* materialise lightgbm_checkpoint"
+    ):
         load(item, model=item.model + b" ")
     with pytest.raises(DatasetError, match="manifest of checkpoint"):
         load(item, manifest=item.manifest.replace(b'"horizon": 5', b'"horizon": 6'))
@@ -104,9 +116,12 @@ def test_another_models_manifest_is_refused(trained: list[TrainedModel]) -> None
         load(trained[0], manifest=trained[1].manifest, manifest_sha256=trained[1].manifest_sha256)
 
 
-def test_other_features_are_refused(trained: list[TrainedModel], unseen: pl.DataFrame, models: dict[int, Model]) -> None:
+def test_other_features_are_refused(
+    trained: list[TrainedModel], unseen: pl.DataFrame, models: dict[int, Model]
+) -> None:
     with pytest.raises(
-        DatasetError, match=r"trained on (\d+) \(macd\), the features are \1 \(sentiment\); .* features.modules as they were"
+        DatasetError,
+        match=r"trained on (\d+) \(macd\), the features are \1 \(sentiment\); .* features.modules as they were",
     ):
         load(trained[0], features=[*(name for name in FEATURES if name != "macd"), "sentiment"])
     with pytest.raises(DatasetError, match="in another order"):

@@ -36,7 +36,9 @@ def test_errors_agree_with_scikit_learn() -> None:
     assert found.rmse == pytest.approx(oracle.root_mean_squared_error(truth, prediction), rel=1e-12)
     assert found.mae == pytest.approx(oracle.mean_absolute_error(truth, prediction), rel=1e-12)
     assert found.r2 == pytest.approx(oracle.r2_score(truth, prediction), rel=1e-12)
-    assert found.direction_accuracy == pytest.approx(oracle.accuracy_score(np.sign(truth), np.sign(prediction)), rel=1e-12)
+    assert found.direction_accuracy == pytest.approx(
+        oracle.accuracy_score(np.sign(truth), np.sign(prediction)), rel=1e-12
+    )
 
 
 def test_information_coefficients_agree_with_scipy() -> None:
@@ -49,7 +51,9 @@ def test_information_coefficients_agree_with_scipy() -> None:
     np.testing.assert_allclose(daily["rank_ic"], spearman, rtol=1e-12)
     found = evaluate(frame)
     assert (found.ic, found.rank_ic) == pytest.approx((np.mean(pearson), np.mean(spearman)), rel=1e-12)
-    assert (found.ic_standard_error, found.rank_ic_standard_error) == pytest.approx((stats.sem(pearson), stats.sem(spearman)), rel=1e-12)
+    assert (found.ic_standard_error, found.rank_ic_standard_error) == pytest.approx(
+        (stats.sem(pearson), stats.sem(spearman)), rel=1e-12
+    )
 
 
 def test_order_of_rows_changes_no_bit() -> None:
@@ -74,7 +78,15 @@ def test_dates_without_a_cross_section_are_left_out() -> None:
 def test_undefined_metrics_are_none() -> None:
     empty = evaluate(forecasts().clear())
     assert (empty.rows, empty.ic_dates) == (0, 0)
-    assert {empty.rmse, empty.mae, empty.r2, empty.direction_accuracy, empty.ic, empty.rank_ic, empty.ic_standard_error} == {None}
+    assert {
+        empty.rmse,
+        empty.mae,
+        empty.r2,
+        empty.direction_accuracy,
+        empty.ic,
+        empty.rank_ic,
+        empty.ic_standard_error,
+    } == {None}
     flat = evaluate(forecasts(days=1).with_columns(forward_return=pl.lit(0.0)))
     assert flat.rmse is not None
     assert (flat.r2, flat.direction_accuracy, flat.ic) == (None, None, None)
@@ -90,13 +102,16 @@ def test_a_perfect_and_a_reversed_forecast() -> None:
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
 def test_a_missing_forecast_is_refused(value: float | None) -> None:
-    frame = forecasts(days=2).with_columns(prediction=pl.when(pl.col("ticker") == "T05").then(pl.lit(value)).otherwise("prediction"))
+    frame = forecasts(days=2).with_columns(
+        prediction=pl.when(pl.col("ticker") == "T05").then(pl.lit(value)).otherwise("prediction")
+    )
     with pytest.raises(DatasetError, match="ticker T05 has no finite prediction"):
         evaluate(frame)
 
 
 def test_standard_error_is_calibrated_for_overlapping_outcomes() -> None:
-    """Means of moving sums of noise, in units of their standard error, have a deviation of 1; by Newey-West alone 1.3."""
+    """Means of moving sums of noise, in units of their standard error, have a deviation of 1; by Newey-West alone
+    1.3."""
     rng = np.random.default_rng(2)
     days = sessions(date(2010, 1, 1), date(2013, 12, 31))
     scores = []
@@ -117,7 +132,9 @@ def test_best_returns_hold_the_fifth_that_was_forecast_best() -> None:
     frame = forecasts(names=12)
     found = best_returns(frame.sample(fraction=1.0, shuffle=True, seed=1))
     for day, value in found.iter_rows():
-        rows = frame.filter(pl.col("date") == day).sort("prediction", "ticker", descending=[True, False])  # 3 of 12; ties by ticker
+        rows = frame.filter(pl.col("date") == day).sort(
+            "prediction", "ticker", descending=[True, False]
+        )  # 3 of 12; ties by ticker
         assert value == pytest.approx(rows["forward_return"][:3].mean(), rel=1e-12)
     assert len(found) == 60
     assert best_returns(frame.filter(pl.col("ticker") <= "T01")).is_empty()

@@ -17,7 +17,9 @@ def test_buckets_find_a_spread_that_grows_with_the_prediction() -> None:
     np.testing.assert_allclose(found.std, [0.015, 0.025, 0.035, 0.045, 0.055], rtol=0.05)
     for i, inside in enumerate((prediction < found.edges[0], prediction >= found.edges[-1])):
         assert found.std[-i] == pytest.approx((outcome - prediction)[inside].std(ddof=1), rel=1e-12)
-    np.testing.assert_array_equal(found.std_of(np.array([-9.0, found.edges[0], 0.5, 9.0])), np.array(found.std)[[0, 1, 2, 4]])
+    np.testing.assert_array_equal(
+        found.std_of(np.array([-9.0, found.edges[0], 0.5, 9.0])), np.array(found.std)[[0, 1, 2, 4]]
+    )
 
 
 def test_a_thin_bucket_and_equal_predictions_take_the_pooled_value() -> None:

@@ -21,7 +21,8 @@ def places(mask: np.ndarray) -> list[int]:
 def layout(count: int, folds: int, horizon: int, embargo: int = 0) -> list[Fold]:
     """Folds of a row on each of `count` sessions whose label takes `horizon` sessions.
 
-    A second ticker, whose labels are known at once, keeps slices that are shorter than the gap from being empty; its rows are cut off.
+    A second ticker, whose labels are known at once, keeps slices that are shorter than the gap from being empty; its
+    rows are cut off.
     """
     at = np.arange(count)
     known = np.concatenate([at + horizon, at])
@@ -41,18 +42,27 @@ def test_layout_of_scikit_learns_example_without_a_gap() -> None:
 @pytest.mark.parametrize(
     ("gap", "published"),
     [
-        (0, {6: [*range(6)], 8: [*range(8)], 10: [*range(10)]}),  # TimeSeriesSplit(n_splits=3, test_size=2) on 12 samples
+        (
+            0,
+            {6: [*range(6)], 8: [*range(8)], 10: [*range(10)]},
+        ),  # TimeSeriesSplit(n_splits=3, test_size=2) on 12 samples
         (2, {6: [*range(4)], 8: [*range(6)], 10: [*range(8)]}),  # the same with gap=2
-        (0, {4: [0, 1, 2, 3]}),  # CombinatorialPurgedCV(n_folds=3, n_test_folds=2) on 12 samples, split 2: all training before the tests
+        (
+            0,
+            {4: [0, 1, 2, 3]},
+        ),  # CombinatorialPurgedCV(n_folds=3, n_test_folds=2) on 12 samples, split 2: all training before the tests
         (1, {4: [0, 1, 2]}),  # the same with purged_size=1
     ],
 )
 def test_training_rows_of_the_examples_of_scikit_learn_and_skfolio(gap: int, published: dict[int, list[int]]) -> None:
-    # A gap is how long a label takes, and a session of embargo is one more; two would leave nothing of a slice of two sessions.
+    # A gap is how long a label takes, and a session of embargo is one more; two would leave nothing of a slice of two
+    # sessions.
     for embargo in range(min(gap, 1) + 1):
         folds = layout(12, 4, gap - embargo, embargo)
         assert [places(fold.test) for fold in folds[:-1]] == [[6, 7], [8, 9], [10, 11]]
-        assert {start: places(fold.train) for start, fold in zip((4, 6, 8, 10), folds, strict=True) if start in published} == published
+        assert {
+            start: places(fold.train) for start, fold in zip((4, 6, 8, 10), folds, strict=True) if start in published
+        } == published
 
 
 @given(st.integers(1, 5), st.integers(12, 40), st.integers(0, 6), st.integers(0, 5))

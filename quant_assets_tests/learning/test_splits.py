@@ -14,7 +14,8 @@ EMBARGO = 5
 
 
 def ragged(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A dense ticker with short labels, a sparse one with long labels, and labels that a halt keeps unknown for a year."""
+    """A dense ticker with short labels, a sparse one with long labels, and labels that a halt keeps unknown for a
+    year."""
     rng = np.random.default_rng(seed)
     dense, sparse = np.arange(len(DAYS) - 300), np.sort(rng.choice(len(DAYS) - 300, 40, replace=False))
     halted = np.arange(0, 100, 7)
@@ -57,7 +58,9 @@ def test_masks_follow_the_row_whatever_the_order() -> None:
     dates, known_at = ragged()
     order = np.random.default_rng(3).permutation(len(dates))
     for fold, shuffled in zip(
-        purged_walk_forward(dates, known_at, 3, EMBARGO), purged_walk_forward(dates[order], known_at[order], 3, EMBARGO), strict=True
+        purged_walk_forward(dates, known_at, 3, EMBARGO),
+        purged_walk_forward(dates[order], known_at[order], 3, EMBARGO),
+        strict=True,
     ):
         for name in ("train", "validation", "test"):
             np.testing.assert_array_equal(getattr(fold, name)[order], getattr(shuffled, name))
@@ -66,8 +69,13 @@ def test_masks_follow_the_row_whatever_the_order() -> None:
 def test_repeating_a_ticker_moves_no_border() -> None:
     """With three times the rows in the first half, a split by rows would move; a split by sessions does not."""
     dates, known_at = DAYS[:500], DAYS[6:506]
-    doubled = np.concatenate([dates, dates[:250], dates[:250]]), np.concatenate([known_at, known_at[:250], known_at[:250]])
-    for fold, heavy in zip(purged_walk_forward(dates, known_at, 3, EMBARGO), purged_walk_forward(*doubled, 3, EMBARGO), strict=True):
+    doubled = (
+        np.concatenate([dates, dates[:250], dates[:250]]),
+        np.concatenate([known_at, known_at[:250], known_at[:250]]),
+    )
+    for fold, heavy in zip(
+        purged_walk_forward(dates, known_at, 3, EMBARGO), purged_walk_forward(*doubled, 3, EMBARGO), strict=True
+    ):
         for name in ("train", "validation", "test"):
             np.testing.assert_array_equal(getattr(fold, name), getattr(heavy, name)[:500])
 

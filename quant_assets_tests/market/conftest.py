@@ -42,10 +42,18 @@ def make_bars() -> Callable[..., pl.DataFrame]:
         values = defaults | columns
         dates = pl.Series(np.asarray(days, dtype="datetime64[D]").tolist(), dtype=pl.Date)
         frame = pl.DataFrame({"date": dates, "close": close}).with_columns(
-            (pl.Series(value) if isinstance(value, list) else pl.lit(value) if not isinstance(value, pl.Series) else value).alias(name)
+            (
+                pl.Series(value)
+                if isinstance(value, list)
+                else pl.lit(value)
+                if not isinstance(value, pl.Series)
+                else value
+            ).alias(name)
             for name, value in values.items()
         )
-        return frame.select(pl.col(name).cast(dtype) for name, dtype in BARS.items()).filter(pl.col("close").is_not_null())
+        return frame.select(pl.col(name).cast(dtype) for name, dtype in BARS.items()).filter(
+            pl.col("close").is_not_null()
+        )
 
     return build
 

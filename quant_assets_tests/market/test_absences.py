@@ -20,7 +20,13 @@ DAYS = calendar.sessions(date(2020, 1, 1), date(2020, 4, 30))
 DATES = DAYS.tolist()
 NAMES = ["GAPS", "GONE", "HALT", "LATE", "NEVER", "OVER", "T0", "T1", "T2", "T3"]
 #: Places at which a name has no bar; LATE begins at 30, GONE ends at 25 (known at 30), OVER's provider ends at 45.
-WITHOUT = {"HALT": {3, 4, 21}, "GAPS": {10}, "LATE": set(range(30)), "GONE": set(range(26, 99)), "OVER": set(range(46, 99))}
+WITHOUT = {
+    "HALT": {3, 4, 21},
+    "GAPS": {10},
+    "LATE": set(range(30)),
+    "GONE": set(range(26, 99)),
+    "OVER": set(range(46, 99)),
+}
 AS_OFS = [max(day for day in DATES if day.month == month) for month in (1, 2, 3, 4)]
 
 
@@ -38,7 +44,14 @@ def market(make_bars: Make) -> dict[str, pl.DataFrame]:
     expected = pl.DataFrame({"ticker": NAMES}).join(pl.DataFrame({"date": DATES}), how="cross")
     series = bars.join(refused, on=["ticker", "date"], how="anti")
     entered = pl.DataFrame({"ticker": NAMES}).with_columns(entered=pl.lit(DATES[0]))
-    return {"members": expected, "series": series, "bars": bars, "quarantine": refused, "delistings": gone, "entered": entered}
+    return {
+        "members": expected,
+        "series": series,
+        "bars": bars,
+        "quarantine": refused,
+        "delistings": gone,
+        "entered": entered,
+    }
 
 
 def test_each_reason(make_bars: Make) -> None:
@@ -47,7 +60,8 @@ def test_each_reason(make_bars: Make) -> None:
     spells = {
         (name, reason): [(DATES.index(first), DATES.index(last)) for first, last in rows]
         for (name, reason), rows in (
-            (key, group.select("first_session", "last_session").rows()) for key, group in found.group_by("ticker", "reason")
+            (key, group.select("first_session", "last_session").rows())
+            for key, group in found.group_by("ticker", "reason")
         )
     }
     month_ends = [DATES.index(day) for day in AS_OFS]
@@ -100,7 +114,9 @@ def test_the_check_names_what_is_not_explained(make_bars: Make) -> None:
         f"it T0: 1 sessions without bar and reason, first {DATES[50]}"
     ]
     lost = ohlcv.filter((pl.col("ticker") != "HALT") | (pl.col("date") != DATES[5]))
-    assert sessions_explained(universe, lost, found) == [f"it HALT: 1 sessions without bar and reason, first {DATES[5]}"]
+    assert sessions_explained(universe, lost, found) == [
+        f"it HALT: 1 sessions without bar and reason, first {DATES[5]}"
+    ]
     more = pl.concat([ohlcv, ohlcv.with_columns(ticker=pl.lit("HALT"))]).unique(["ticker", "date"])
     assert sessions_explained(universe, more, found) == ["it HALT: a reason for sessions that have a bar"]
 
@@ -116,17 +132,27 @@ def test_the_check_names_what_is_not_explained(make_bars: Make) -> None:
 )
 def test_real_sessions_missing_inside_a_tickers_life(shared_data: Path, real, provider: str, expected: object) -> None:  # type: ignore[no-untyped-def]
     file = next(file for file in real.settings.files.prices if file.provider == provider)
-    frame = pl.scan_parquet(shared_data / file.file).filter(*(pl.col(name) == value for name, value in file.where.items()))
+    frame = pl.scan_parquet(shared_data / file.file).filter(
+        *(pl.col(name) == value for name, value in file.where.items())
+    )
     bars = frame.select("ticker", "date", provider=pl.lit(provider)).collect()
     lives = bars.group_by("ticker").agg(first=pl.col("date").min(), last=pl.col("date").max())
     days = pl.DataFrame({"date": pl.Series(real.sessions, dtype=pl.Date)})
     expected_bars = lives.join(days, how="cross").filter(pl.col("date").is_between("first", "last"))
-    as_ofs = days.group_by(pl.col("date").dt.month_start().alias("month")).agg(pl.col("date").max())["date"].sort().to_list()
-    found = absences(expected_bars, bars, bars, bars.clear(), DELISTINGS.to_frame(), lives.select("ticker", entered="first"), as_ofs)
+    as_ofs = (
+        days.group_by(pl.col("date").dt.month_start().alias("month")).agg(pl.col("date").max())["date"].sort().to_list()
+    )
+    found = absences(
+        expected_bars, bars, bars, bars.clear(), DELISTINGS.to_frame(), lives.select("ticker", entered="first"), as_ofs
+    )
     if isinstance(expected, int):
         assert found["sessions"].sum() == expected
         gaps = found.filter(pl.col("reason") == "provider_gap").group_by("first_session").agg(pl.col("sessions").sum())
-        assert dict(gaps.sort("sessions").tail(3).iter_rows()) == {date(2002, 8, 15): 38, date(2002, 9, 16): 39, date(2011, 2, 17): 73}
+        assert dict(gaps.sort("sessions").tail(3).iter_rows()) == {
+            date(2002, 8, 15): 38,
+            date(2002, 9, 16): 39,
+            date(2011, 2, 17): 73,
+        }
     else:
         assert dict(found.group_by("ticker").agg(pl.col("sessions").sum()).iter_rows()) == expected
         assert "no_bar_yet" not in found["reason"]
@@ -140,11 +166,16 @@ def test_every_session_of_a_real_sector_is_present_or_explained(real) -> None:  
     )
     universe = members(real.source.membership(through), real.snapshots, real.sector, real.sessions)
     days = pl.DataFrame({"date": pl.Series(real.sessions, dtype=pl.Date)})
-    as_ofs = days.group_by(pl.col("date").dt.month_start().alias("month")).agg(pl.col("date").max())["date"].sort().to_list()
+    as_ofs = (
+        days.group_by(pl.col("date").dt.month_start().alias("month")).agg(pl.col("date").max())["date"].sort().to_list()
+    )
     found = absences(
         universe, ohlcv, real.bars, quarantine, gone, entries(real.snapshots, real.sector, real.sessions), as_ofs
     ).with_columns(sector=pl.lit(real.sector))
-    assert sessions_explained(*(frame.with_columns(sector=pl.lit(real.sector)) for frame in (universe, ohlcv)), found) == []
+    assert (
+        sessions_explained(*(frame.with_columns(sector=pl.lit(real.sector)) for frame in (universe, ohlcv)), found)
+        == []
+    )
     assert dict(found.group_by("reason").agg(pl.col("sessions").sum()).iter_rows()) == {
         "halt": 3,
         "no_bar_yet": 2219,

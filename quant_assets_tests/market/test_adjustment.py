@@ -50,7 +50,9 @@ def test_without_events_nothing_changes(make_bars: Make) -> None:
 
 def test_a_dividend_is_paid_on_each_share_after_the_split(make_bars: Make) -> None:
     # One share of 100 becomes two of 52, each pays 1: the holder has 2 x (52 + 1) = 106.
-    bars = make_bars(DAYS[:4], [100.0, 52.0, 26.0, 26.0], split_ratio=[1.0, 2.0, 1.0, 1.0], dividend=[0.0, 1.0, 0.0, 0.5])
+    bars = make_bars(
+        DAYS[:4], [100.0, 52.0, 26.0, 26.0], split_ratio=[1.0, 2.0, 1.0, 1.0], dividend=[0.0, 1.0, 0.0, 0.5]
+    )
     prices = adjust(_join(bars)[0].with_columns(in_sector=True, panel_from="date"))
     np.testing.assert_allclose(prices["close"], [100.0, 106.0, 53.0, 53.0 * 26.5 / 26.0], rtol=1e-15)
     np.testing.assert_allclose(prices["high"] / prices["close"], 1.01)
@@ -61,7 +63,9 @@ def test_a_dividend_is_paid_on_each_share_after_the_split(make_bars: Make) -> No
 
 
 def test_adjusted_prices_are_scaled_to_one_and_never_by_what_follows(make_bars: Make) -> None:
-    bars = make_bars(DAYS[:3], [0.4, 0.5, 0.45], adjustment="total_return", split_ratio=[1.0, 4.0, 1.0], dividend=[0.0, 0.0, 0.01])
+    bars = make_bars(
+        DAYS[:3], [0.4, 0.5, 0.45], adjustment="total_return", split_ratio=[1.0, 4.0, 1.0], dividend=[0.0, 0.0, 0.01]
+    )
     series, _ = _join(bars)
     np.testing.assert_allclose(series["close"] * series["price_factor"], [1.0, 1.25, 1.125], rtol=1e-15)
     assert series["volume_factor"].to_list() == [1.0] * 3
@@ -78,7 +82,11 @@ def test_events_of_the_first_bar_have_no_earlier_holder(make_bars: Make) -> None
 def test_events_of_a_refused_bar_are_kept_for_the_next(make_bars: Make) -> None:
     # The second bar is refused (no volume, no range), the third has a split of its own.
     bars = make_bars(
-        DAYS[:4], [100.0, 50.0, 25.0, 25.0], split_ratio=[1.0, 2.0, 2.0, 1.0], dividend=[0.0, 3.0, 1.0, 0.0], volume=[1.0, 0.0, 1.0, 1.0]
+        DAYS[:4],
+        [100.0, 50.0, 25.0, 25.0],
+        split_ratio=[1.0, 2.0, 2.0, 1.0],
+        dividend=[0.0, 3.0, 1.0, 0.0],
+        volume=[1.0, 0.0, 1.0, 1.0],
     ).with_columns(
         high=pl.when(pl.col("volume") == 0.0).then("close").otherwise("high"),
         low=pl.when(pl.col("volume") == 0.0).then("close").otherwise("low"),
@@ -94,7 +102,9 @@ def test_a_repeated_row_pays_once(make_bars: Make) -> None:
     assert _factors(_join(bars)[0]) == _factors(_join(pl.concat([bars, bars]))[0])
     conflicting = bars.with_columns(volume=pl.col("volume") + 1.0).filter(pl.col("split_ratio") == 2.0)
     later = make_bars(DAYS[2:3], [50.0])
-    series, _ = _join(pl.concat([bars, conflicting, later]))  # both rows of the second day are refused, their events count
+    series, _ = _join(
+        pl.concat([bars, conflicting, later])
+    )  # both rows of the second day are refused, their events count
     np.testing.assert_allclose(series["close"] * series["price_factor"], [100.0, 102.0], rtol=1e-15)
 
 
@@ -107,7 +117,9 @@ def test_the_better_provider_takes_over_once_it_agrees(make_bars: Make) -> None:
     assert series["provider"].to_list() == ["adjusted"] * 8 + ["raw"] * 4
     assert unjoined.is_empty()
     np.testing.assert_allclose(series["close"] * series["price_factor"], np.array(closes) / closes[0], rtol=1e-14)
-    np.testing.assert_allclose(series["volume"] * series["volume_factor"], 2400.0, rtol=1e-14)  # by the ratio of volumes
+    np.testing.assert_allclose(
+        series["volume"] * series["volume_factor"], 2400.0, rtol=1e-14
+    )  # by the ratio of volumes
     assert series["traded_factor"].to_list() == [None] * 8 + [1.0] * 4
 
 
@@ -141,26 +153,38 @@ def test_the_series_goes_on_with_adjusted_prices_where_the_raw_ones_end(make_bar
 def test_dollar_volume_is_as_traded_whatever_the_level_of_the_adjusted_bars(make_bars: Make) -> None:
     closes = _walk(20)
     raw = make_bars(DAYS[:20], closes, volume=(1000.0 + 10.0 * np.arange(20)).tolist())
-    halves = pl.when(pl.col("date") >= DAYS[14].item())  # from session 14 on a split of 2, which the adjusted bars know throughout
+    halves = pl.when(
+        pl.col("date") >= DAYS[14].item()
+    )  # from session 14 on a split of 2, which the adjusted bars know throughout
     traded = raw.with_columns(
-        close=halves.then(pl.col("close") / 2.0).otherwise("close"), volume=halves.then(pl.col("volume") * 2.0).otherwise("volume")
+        close=halves.then(pl.col("close") / 2.0).otherwise("close"),
+        volume=halves.then(pl.col("volume") * 2.0).otherwise("volume"),
     )
     expected = (traded["close"] * traded["volume"]).to_list()
     split = [1.0] * 14 + [2.0] + [1.0] * 5
     found = {}
     for name, price, volume in (("today", 0.5, 2.0), ("after a dividend of 20 % and a split of 4", 0.1, 8.0)):
-        levels = raw.with_columns(pl.col("open", "high", "low", "close") * price, pl.col("volume") * volume, split_ratio=pl.Series(split))
-        adjusted = levels.with_columns(adjustment=pl.lit("total_return"), provider=pl.lit("adjusted"), precedence=pl.lit(1, pl.Int32))
+        levels = raw.with_columns(
+            pl.col("open", "high", "low", "close") * price, pl.col("volume") * volume, split_ratio=pl.Series(split)
+        )
+        adjusted = levels.with_columns(
+            adjustment=pl.lit("total_return"), provider=pl.lit("adjusted"), precedence=pl.lit(1, pl.Int32)
+        )
         parts = {"first": pl.concat([raw[3:10], adjusted]), "last": pl.concat([raw[:10], adjusted])}
-        found[name] = {key: adjust(_join(bars)[0].with_columns(in_sector=True, panel_from="date")) for key, bars in parts.items()}
+        found[name] = {
+            key: adjust(_join(bars)[0].with_columns(in_sector=True, panel_from="date")) for key, bars in parts.items()
+        }
         last = found[name]["last"]["dollar_volume"]
         assert last.to_list()[:10] == expected[:10]
         np.testing.assert_allclose(last, expected, rtol=1e-13)
-        # Where the adjusted bars come first, nothing is known before the first as-traded bar of the series, and the rest all the same.
+        # Where the adjusted bars come first, nothing is known before the first as-traded bar of the series, and the
+        # rest all the same.
         first = found[name]["first"]["dollar_volume"].to_list()
         assert first[:7] == [None] * 7
         np.testing.assert_allclose(first[7:], expected[7:], rtol=1e-13)
-        silent = _join(pl.concat([raw[:10].with_columns(volume=0.0), adjusted]))[0]  # no volume to compare the levels by
+        silent = _join(pl.concat([raw[:10].with_columns(volume=0.0), adjusted]))[
+            0
+        ]  # no volume to compare the levels by
         assert silent["traded_volume_factor"].to_list() == [1.0] * 10 + [None] * 10
 
 
@@ -176,7 +200,9 @@ def test_another_company_is_not_joined(make_bars: Make) -> None:
     other = _total_return(make_bars(DAYS[:20], _walk(20, seed=8)))
     series, unjoined = _join(pl.concat([raw[:10], other]))
     assert series["date"].to_list() == DAYS[:10].tolist()  # nothing after the raw bars end
-    assert unjoined.select("provider", "date", "reason").rows() == [("adjusted", day, "unjoined") for day in DAYS[10:20].tolist()]
+    assert unjoined.select("provider", "date", "reason").rows() == [
+        ("adjusted", day, "unjoined") for day in DAYS[10:20].tolist()
+    ]
 
     # A better provider that disagrees is listed as soon as enough returns have been compared, and never leads.
     better = other.with_columns(precedence=pl.lit(-1, pl.Int32), provider=pl.lit("better"))
@@ -207,9 +233,12 @@ def test_a_hole_is_filled_and_left_again(make_bars: Make) -> None:
 
 
 def _reference(judged: pl.DataFrame, settings: FilesSettings) -> tuple[list[Any], list[Any]]:
-    """The rules of the module for one ticker, day by day from the whole past: the series with its factors, and the unjoined."""
+    """The rules of the module for one ticker, day by day from the whole past: the series with its factors, and the
+    unjoined."""
     rows = judged.sort("date", "precedence", "row").to_dicts()
-    steps: dict[int, dict[date, tuple[date, float, float, float]]] = {}  # provider -> day -> (day before, return, events, splits)
+    steps: dict[
+        int, dict[date, tuple[date, float, float, float]]
+    ] = {}  # provider -> day -> (day before, return, events, splits)
     clean: dict[int, dict[date, dict[str, Any]]] = {}
     for k in sorted({row["precedence"] for row in rows}):
         steps[k], clean[k] = {}, {}
@@ -242,7 +271,10 @@ def _reference(judged: pl.DataFrame, settings: FilesSettings) -> tuple[list[Any]
         else:
             for k in [k for k in here if k != leader and (leader not in here or k < leader)]:
                 last = differences[k][-settings.splice_sessions :]
-                agrees = len(last) >= settings.splice_min_sessions and sum(d < settings.splice_tolerance for d in last) > len(last) / 2
+                agrees = (
+                    len(last) >= settings.splice_min_sessions
+                    and sum(d < settings.splice_tolerance for d in last) > len(last) / 2
+                )
                 if agrees and (leader not in here or shared[k] == days[-1]):
                     chosen = k
                     break
@@ -268,7 +300,9 @@ def _reference(judged: pl.DataFrame, settings: FilesSettings) -> tuple[list[Any]
         series[day] = (chosen, anchored, splits)
         days.append(day)
         leader = chosen
-    return [(day, k, anchored / clean[k][day]["close"], splits) for day, (k, anchored, splits) in series.items()], sorted(unjoined)
+    return [
+        (day, k, anchored / clean[k][day]["close"], splits) for day, (k, anchored, splits) in series.items()
+    ], sorted(unjoined)
 
 
 def _random_market(make_bars: Make, seed: int) -> pl.DataFrame:
@@ -299,7 +333,9 @@ def _random_market(make_bars: Make, seed: int) -> pl.DataFrame:
             precedence=precedence,
         )
         flat = pl.Series(rng.random(n) < 0.5)
-        bars = bars.with_columns(pl.when(flat).then("close").otherwise(name).alias(name) for name in ("open", "high", "low"))
+        bars = bars.with_columns(
+            pl.when(flat).then("close").otherwise(name).alias(name) for name in ("open", "high", "low")
+        )
         frames.append(pl.concat([bars.filter(pl.Series(keep)), bars.filter(pl.Series(keep & (rng.random(n) < 0.05)))]))
     return pl.concat(frames)
 
@@ -313,7 +349,10 @@ def test_the_kernel_agrees_with_the_reference(make_bars: Make, seed: int) -> Non
     assert list(zip(series["date"], places, strict=True)) == [row[:2] for row in expected]
     np.testing.assert_allclose(series["price_factor"], [row[2] for row in expected], rtol=1e-11)
     np.testing.assert_allclose(series["split_factor"], [row[3] for row in expected], rtol=1e-11)
-    assert sorted(zip((int(name[1:]) for name in unjoined["provider"]), unjoined["date"], strict=True)) == expected_unjoined
+    assert (
+        sorted(zip((int(name[1:]) for name in unjoined["provider"]), unjoined["date"], strict=True))
+        == expected_unjoined
+    )
 
 
 def test_the_random_markets_reach_every_branch(make_bars: Make) -> None:
@@ -341,17 +380,22 @@ def test_neither_the_end_nor_other_tickers_change_a_bit(make_bars: Make, seed: i
 
 
 def test_volume_of_a_newcomer_follows_the_middle_ratio(make_bars: Make) -> None:
-    raw = make_bars(DAYS[:12], _walk(12), volume=[100.0, 110.0, 90.0, 105.0, 0.0, 120.0, 80.0, 100.0, 100.0, 100.0, 100.0, 100.0])
+    raw = make_bars(
+        DAYS[:12], _walk(12), volume=[100.0, 110.0, 90.0, 105.0, 0.0, 120.0, 80.0, 100.0, 100.0, 100.0, 100.0, 100.0]
+    )
     adjusted = _total_return(raw, volume=1000.0)
     series, _ = _join(pl.concat([raw[:8], adjusted]))
-    ratios = [v / 1000.0 for v in raw["volume"].to_list()[2:8] if v]  # of the last six shared sessions, one without volume
+    ratios = [
+        v / 1000.0 for v in raw["volume"].to_list()[2:8] if v
+    ]  # of the last six shared sessions, one without volume
     seventh = raw["volume"].to_list()[1] / 1000.0  # the window counts sessions with volume
     middle = sorted([*ratios, seventh])[3]
     assert series["volume_factor"].to_list()[8:] == [middle] * 4
 
 
 def test_the_level_of_adjusted_volumes_is_taken_at_each_handover(make_bars: Make) -> None:
-    """The adjusted bars fill a hole, then count a spin-off as a split of 2 that the raw volumes do not know, then go on alone."""
+    """The adjusted bars fill a hole, then count a spin-off as a split of 2 that the raw volumes do not know, then go on
+    alone."""
     raw = make_bars(DAYS[:30], _walk(30))
     adjusted = _total_return(raw).with_columns(
         volume=pl.Series([2000.0] * 16 + [1000.0] * 14), split_ratio=pl.Series([1.0] * 16 + [2.0] + [1.0] * 13)
@@ -365,24 +409,37 @@ def test_the_level_of_adjusted_volumes_is_taken_at_each_handover(make_bars: Make
 #: Bars of the real file whose total return by its own closes and events is not that of its adjusted close.
 APART = {
     ("TMUS", date(2013, 5, 1)),  # the reverse split 1:2 is in the adjusted close only; repaired by `market.events`
-    ("TRMB", date(2007, 2, 23)),  # the split 2:1 is in the adjusted close of the ex-date, whose close is that of the day before
+    (
+        "TRMB",
+        date(2007, 2, 23),
+    ),  # the split 2:1 is in the adjusted close of the ex-date, whose close is that of the day before
     ("WDC", date(2020, 7, 17)),  # the adjusted close of this day is half a cent above the close
     ("WDC", date(2020, 7, 20)),
 }
 
 
 def test_real_returns_equal_the_vendors(shared_data: Path) -> None:
-    """Over the whole file: within 1e-5, which 32-bit prices need (two roundings of 6e-8 each, more on dividends of adjusted prices)."""
+    """Over the whole file: within 1e-5, which 32-bit prices need (two roundings of 6e-8 each, more on dividends of
+    adjusted prices)."""
     vendor = pl.read_parquet(shared_data / "prices_sp500_raw.parquet").with_columns(pl.col(pl.Float32).cast(pl.Float64))
-    constant = {"adjustment": pl.lit("as_traded"), "provider": pl.lit("raw"), "precedence": pl.lit(0, pl.Int32), "row": pl.lit(0, pl.Int32)}
-    bars = vendor.with_columns(pl.col("volume").cast(pl.Float64), **constant, reason=pl.lit(None, pl.String)).sort("ticker", "date")
+    constant = {
+        "adjustment": pl.lit("as_traded"),
+        "provider": pl.lit("raw"),
+        "precedence": pl.lit(0, pl.Int32),
+        "row": pl.lit(0, pl.Int32),
+    }
+    bars = vendor.with_columns(pl.col("volume").cast(pl.Float64), **constant, reason=pl.lit(None, pl.String)).sort(
+        "ticker", "date"
+    )
     series, _ = join_providers(with_steps(bars), SETTINGS)
     same = series["ticker"] == series["ticker"].shift()
 
     def returns(price: pl.Expr) -> pl.Expr:
         return pl.when(same).then(price / price.shift() - 1.0)
 
-    both = series.select("ticker", "date", ours=returns(pl.col("close") * pl.col("price_factor")), theirs=returns(pl.col("adj_close")))
+    both = series.select(
+        "ticker", "date", ours=returns(pl.col("close") * pl.col("price_factor")), theirs=returns(pl.col("adj_close"))
+    )
     compared = both.drop_nulls()
     assert len(compared) == len(vendor) - vendor["ticker"].n_unique() == 1_899_303
     apart = compared.filter((pl.col("ours") - pl.col("theirs")).abs() >= 1e-5)

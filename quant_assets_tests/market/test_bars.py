@@ -65,18 +65,31 @@ def test_a_ticker_that_moves_in_brings_its_earlier_bars_along(make_bars: Make, m
 def test_events_are_repaired_and_listed_with_the_disagreements(make_bars: Make, make_snapshots: Make) -> None:
     bars, snapshots = _market(make_bars, make_snapshots)
     bars = bars.filter(pl.col("ticker") == "MOVER")
-    unflagged = bars.with_columns(split_ratio=1.0, volume=pl.when(pl.col("date") >= DAYS[10].item()).then(2000.0).otherwise(1000.0))
-    other = bars.with_columns(close=1.0, provider=pl.lit("other"), precedence=pl.lit(1, pl.Int32), adjustment=pl.lit("total_return"))
+    unflagged = bars.with_columns(
+        split_ratio=1.0, volume=pl.when(pl.col("date") >= DAYS[10].item()).then(2000.0).otherwise(1000.0)
+    )
+    other = bars.with_columns(
+        close=1.0, provider=pl.lit("other"), precedence=pl.lit(1, pl.Int32), adjustment=pl.lit("total_return")
+    )
     other = other.with_columns(open=1.0, high=1.0, low=1.0, split_ratio=1.0)
     found = sector_bars(
-        company_bars(pl.concat([unflagged, other]).sort("date", "precedence"), NONE, DAYS, SETTINGS), snapshots, "telecoms", DAYS
+        company_bars(pl.concat([unflagged, other]).sort("date", "precedence"), NONE, DAYS, SETTINGS),
+        snapshots,
+        "telecoms",
+        DAYS,
     )
     moved = date(2020, 2, 18)
     split = DAYS[10].item()
-    assert found.price_events.select("date", "kind", "split_used", "panel_from").rows() == [(split, "split_unflagged", 2.0, moved)]
-    assert found.ohlcv.filter(pl.col("split_ratio") != 1.0).select("date", "split_ratio", "split_factor").rows() == [(split, 2.0, 2.0)]
+    assert found.price_events.select("date", "kind", "split_used", "panel_from").rows() == [
+        (split, "split_unflagged", 2.0, moved)
+    ]
+    assert found.ohlcv.filter(pl.col("split_ratio") != 1.0).select("date", "split_ratio", "split_factor").rows() == [
+        (split, 2.0, 2.0)
+    ]
     apart = found.price_disagreements
-    assert apart.select("date", "panel_from", "explanation").rows() == [(split, moved, "stale_close")]  # of the returns as given
+    assert apart.select("date", "panel_from", "explanation").rows() == [
+        (split, moved, "stale_close")
+    ]  # of the returns as given
     assert apart["difference"][0] == pytest.approx(11.0 / 2 / 10.9 - 1.0)
     for name in ("price_events", "price_disagreements"):
         assert getattr(found, name).schema == DATASETS[name].schema
@@ -95,7 +108,10 @@ def test_a_ticker_that_moves_out_stays_in_the_panel(make_bars: Make, make_snapsh
 @pytest.mark.parametrize(
     ("order", "named"),
     [
-        (["date", "ticker", "precedence"], "bars of raw: LATER on 2020-01-03 comes after STAYER on 2020-01-02 of other"),
+        (
+            ["date", "ticker", "precedence"],
+            "bars of raw: LATER on 2020-01-03 comes after STAYER on 2020-01-02 of other",
+        ),
         (["ticker", "precedence", "date"], "bars of other: LATER on 2020-01-02 comes after LATER on 2020-03-31 of raw"),
         (["ticker", "date", "provider"], "bars of raw: LATER on 2020-01-02 comes after LATER on 2020-01-02 of other"),
     ],
@@ -126,8 +142,12 @@ def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # 
     tickers = panel_tickers(snapshots, real.sector, cut)
     days = calendar.sessions(date(2000, 1, 1), cut)
     given = real.source.bars(tickers, date(2000, 1, 1), cut)
-    assert_frame_equal(given, real.bars.filter(pl.col("ticker").is_in(tickers) & (pl.col("date") <= cut)), check_exact=True)
-    early, early_quarantine, *early_about = sector_bars(company_bars(given, NONE, days, real.settings.files), snapshots, real.sector, days)
+    assert_frame_equal(
+        given, real.bars.filter(pl.col("ticker").is_in(tickers) & (pl.col("date") <= cut)), check_exact=True
+    )
+    early, early_quarantine, *early_about = sector_bars(
+        company_bars(given, NONE, days, real.settings.files), snapshots, real.sector, days
+    )
     assert_frame_equal(early, ohlcv.filter(pl.col("panel_from") <= cut), check_exact=True)
     assert_frame_equal(adjust(early), adjust(ohlcv).filter(pl.col("panel_from") <= cut), check_exact=True)
     assert_frame_equal(early_quarantine, quarantine.filter(pl.col("date") <= cut), check_exact=True)
@@ -145,7 +165,10 @@ def test_a_real_sector(real) -> None:  # type: ignore[no-untyped-def]
     assert not ohlcv.select("ticker", "date").is_duplicated().any()
     assert set(quarantine["reason"]) == {"stale_zero_volume", "disputed_stale_close"}
     moved = (
-        ohlcv.filter(pl.col("panel_from") > pl.col("date")).group_by("ticker").agg(pl.col("panel_from").unique(), pl.len()).sort("ticker")
+        ohlcv.filter(pl.col("panel_from") > pl.col("date"))
+        .group_by("ticker")
+        .agg(pl.col("panel_from").unique(), pl.len())
+        .sort("ticker")
     )
     assert moved.drop("len").rows() == [
         ("COR", [date(2023, 8, 30)]),  # a new symbol of ABC
@@ -159,7 +182,9 @@ def test_a_real_sector(real) -> None:  # type: ignore[no-untyped-def]
     switch = (
         ohlcv.sort("ticker", "date")
         .with_columns(
-            change=((pl.col("close") * pl.col("price_factor")) / (pl.col("close") * pl.col("price_factor")).shift() - 1.0).over("ticker"),
+            change=(
+                (pl.col("close") * pl.col("price_factor")) / (pl.col("close") * pl.col("price_factor")).shift() - 1.0
+            ).over("ticker"),
             before=pl.col("provider").shift().over("ticker"),
         )
         .filter((pl.col("date") == date(2021, 4, 22)) & (pl.col("before") == "alpha_vantage"))

@@ -21,7 +21,10 @@ def test_nearest_sessions() -> None:
 
 
 def test_session_number_does_not_depend_on_the_range() -> None:
-    long, short = calendar.sessions(date(2010, 1, 1), date(2020, 1, 1)), calendar.sessions(date(2015, 6, 1), date(2015, 7, 1))
+    long, short = (
+        calendar.sessions(date(2010, 1, 1), date(2020, 1, 1)),
+        calendar.sessions(date(2015, 6, 1), date(2015, 7, 1)),
+    )
     numbers = dict(zip(long.tolist(), calendar.session_number(long).tolist(), strict=True))
     assert [numbers[day] for day in short.tolist()] == calendar.session_number(short).tolist()
     assert np.all(np.diff(calendar.session_number(long)) == 1)

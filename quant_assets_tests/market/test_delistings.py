@@ -24,12 +24,19 @@ SETTINGS = DelistingSettings()
 def ended(*rows: tuple[str, int, int, str | None]) -> pl.DataFrame:
     """Delistings by the places of the last session and of the session on which they were known."""
     return pl.DataFrame(
-        [(ticker, DATES[last], DATES[known], why, None) for ticker, last, known, why in rows], schema=DELISTINGS, orient="row"
+        [(ticker, DATES[last], DATES[known], why, None) for ticker, last, known, why in rows],
+        schema=DELISTINGS,
+        orient="row",
     )
 
 
 def test_bars_after_a_delisting_are_another_companys(make_bars: Make) -> None:
-    bars = pl.concat([make_bars(DATES[:10] + DATES[20:30] + DATES[50:60], [10.0] * 30), make_bars(DATES[5:60], [5.0] * 55, ticker="B")])
+    bars = pl.concat(
+        [
+            make_bars(DATES[:10] + DATES[20:30] + DATES[50:60], [10.0] * 30),
+            make_bars(DATES[5:60], [5.0] * 55, ticker="B"),
+        ]
+    )
     found = with_listing(bars, ended(("A", 9, 14, None), ("A", 29, 34, None)))
     assert_frame_equal(found.drop("listed"), bars)
     assert found["listed"].to_list() == [DATES[k] for k in (0, 20, 50, 5) for _ in range(55 if k == 5 else 10)]
@@ -49,7 +56,9 @@ def test_a_company_owes_nothing_to_the_one_that_had_its_symbol_before(make_bars:
     assert (len(first), len(second)) == (30, 40)
     assert first["split_factor"][-1] == 2.0
     assert set(second["split_factor"]) == set(second["price_factor"]) == {1.0}
-    alone, *_ = sector_bars(company_bars(bars.filter(pl.col("date") >= DATES[50]), gone, DAYS, FilesSettings()), snapshots, "it", DAYS)
+    alone, *_ = sector_bars(
+        company_bars(bars.filter(pl.col("date") >= DATES[50]), gone, DAYS, FilesSettings()), snapshots, "it", DAYS
+    )
     assert_frame_equal(second, alone, check_exact=True)
     for cut in (29, 34, 50, 70):
         known = gone.filter(pl.col("known_at") <= DATES[cut])
@@ -63,9 +72,13 @@ def test_a_company_owes_nothing_to_the_one_that_had_its_symbol_before(make_bars:
 
 
 def test_a_new_symbol_brings_its_companys_bars_along_from_the_rename_on(make_bars: Make, make_snapshots: Make) -> None:
-    bars = pl.concat([make_bars(DAYS, [10.0] * len(DAYS), ticker="NEW"), make_bars(DAYS[:40], [10.0] * 40, ticker="OLD")])
+    bars = pl.concat(
+        [make_bars(DAYS, [10.0] * len(DAYS), ticker="NEW"), make_bars(DAYS[:40], [10.0] * 40, ticker="OLD")]
+    )
     snapshots = make_snapshots(
-        ("NEW", "re", date(2015, 1, 1), DATES[40]), ("NEW", "it", date(2016, 1, 1), DATES[40]), ("OLD", "it", date(2016, 1, 1))
+        ("NEW", "re", date(2015, 1, 1), DATES[40]),
+        ("NEW", "it", date(2016, 1, 1), DATES[40]),
+        ("OLD", "it", date(2016, 1, 1)),
     )
     gone = ended(("OLD", 39, 40, "renamed"))
     ohlcv, *_ = sector_bars(company_bars(bars, gone, DAYS, FilesSettings()), snapshots, "it", DAYS)
@@ -76,7 +89,10 @@ def test_a_new_symbol_brings_its_companys_bars_along_from_the_rename_on(make_bar
     assert new["in_sector"].to_list() == [False] * 40 + [True] * (len(DAYS) - 40)
     assert set(new["listed"]) == {DATES[0]}
     before, *_ = sector_bars(
-        company_bars(bars.filter(pl.col("date") < DATES[40]), gone.clear(), DAYS[:40], FilesSettings()), snapshots, "it", DAYS[:40]
+        company_bars(bars.filter(pl.col("date") < DATES[40]), gone.clear(), DAYS[:40], FilesSettings()),
+        snapshots,
+        "it",
+        DAYS[:40],
     )
     assert before["ticker"].unique().to_list() == ["OLD"]
     assert_frame_equal(before, ohlcv.filter(pl.col("panel_from") < DATES[40]), check_exact=True)
@@ -104,7 +120,9 @@ def test_rules(make_bars: Make, closes: list[float], reason: str | None, rule: s
 
 
 def _history(bars: pl.DataFrame) -> pl.DataFrame:
-    return bars.with_columns(listed=pl.col("date").min().over("ticker"), price_factor=pl.lit(1.0), traded_factor=pl.lit(1.0))
+    return bars.with_columns(
+        listed=pl.col("date").min().over("ticker"), price_factor=pl.lit(1.0), traded_factor=pl.lit(1.0)
+    )
 
 
 def test_a_collapse_is_measured_over_the_window_on_adjusted_prices_of_one_company(make_bars: Make) -> None:
@@ -128,13 +146,17 @@ def test_a_collapse_is_measured_over_the_window_on_adjusted_prices_of_one_compan
 
 
 def test_real_symbols_that_were_handed_on(real) -> None:  # type: ignore[no-untyped-def]
-    """DirecTV's symbol in 2016; Sanmina before and after its reverse split; Dynegy's old and new shares; du Pont and DuPont."""
+    """DirecTV's symbol in 2016; Sanmina before and after its reverse split; Dynegy's old and new shares; du Pont and
+    DuPont."""
     through, start = date(2025, 10, 7), date(2000, 1, 1)
     tickers = ["DD", "DTV", "DYN", "LLTC", "SANM"]
     snapshots = pl.DataFrame({"ticker": tickers, "sector": ["it"] * 5, "known_at": [start] * 5, "since": [None] * 5})
     gone = real.source.delistings(tickers, through)
     ohlcv, *_ = sector_bars(
-        company_bars(real.source.bars(tickers, start, through), gone, real.sessions, real.settings.files), snapshots, "it", real.sessions
+        company_bars(real.source.bars(tickers, start, through), gone, real.sessions, real.settings.files),
+        snapshots,
+        "it",
+        real.sessions,
     )
     spans = ohlcv.group_by("ticker", "listed").agg(last=pl.col("date").max()).sort("ticker", "listed")
     assert spans.rows() == [
@@ -148,7 +170,9 @@ def test_real_symbols_that_were_handed_on(real) -> None:  # type: ignore[no-unty
         ("SANM", date(2000, 1, 3), date(2009, 8, 14)),
         ("SANM", date(2009, 9, 14), date(2017, 11, 10)),
     ]
-    change = adjust(ohlcv).select(pl.col("date"), change=(pl.col("close") / pl.col("close").shift() - 1.0).over("ticker", "listed"))
+    change = adjust(ohlcv).select(
+        pl.col("date"), change=(pl.col("close") / pl.col("close").shift() - 1.0).over("ticker", "listed")
+    )
     assert change.filter(pl.col("change").abs() > 0.9).is_empty()  # SANM's +811 % is gone
     found = with_returns(gone, ohlcv, real.settings.delistings)
     rules = found.select("ticker", "last_session", "rule", "delisting_return").rows()

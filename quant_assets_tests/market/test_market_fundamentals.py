@@ -19,12 +19,21 @@ SETTINGS = FundamentalSettings(min_lag_days=1, default_publication_lag_days=90)
 
 
 def _statements(*rows: dict[str, Any]) -> pl.DataFrame:
-    base = {"ticker": "A", "period_end": date(2020, 3, 31), "frequency": "quarterly", "version": 0, "provider": "p", "revenue": 1.0}
+    base = {
+        "ticker": "A",
+        "period_end": date(2020, 3, 31),
+        "frequency": "quarterly",
+        "version": 0,
+        "provider": "p",
+        "revenue": 1.0,
+    }
     return pl.DataFrame([base | row for row in rows], schema=STATEMENTS)
 
 
 def _known(make_snapshots: Make, *rows: dict[str, Any]) -> pl.DataFrame:
-    snapshots = make_snapshots(("A", "it", date(2016, 1, 1)), ("M", "re", date(2016, 1, 1)), ("M", "it", date(2020, 7, 4)))
+    snapshots = make_snapshots(
+        ("A", "it", date(2016, 1, 1)), ("M", "re", date(2016, 1, 1)), ("M", "it", date(2020, 7, 4))
+    )
     return as_known(_statements(*rows), snapshots, "it", SETTINGS, DAYS)
 
 
@@ -45,10 +54,16 @@ def test_known_from(make_snapshots: Make, published: date | None, known: date) -
 
 
 def test_restated_figures_wait_for_the_restatement_where_that_is_asked(make_snapshots: Make) -> None:
-    rows = ({"published": date(2020, 5, 4), "restated_on": date(2020, 8, 3)}, {"ticker": "M", "published": date(2020, 8, 4)})
+    rows = (
+        {"published": date(2020, 5, 4), "restated_on": date(2020, 8, 3)},
+        {"ticker": "M", "published": date(2020, 8, 4)},
+    )
     snapshots = make_snapshots(("A", "it", date(2016, 1, 1)), ("M", "it", date(2016, 1, 1)))
     strict = SETTINGS.model_copy(update={"from_restatement": True})
-    for settings, days in ((SETTINGS, [date(2020, 5, 5), date(2020, 8, 5)]), (strict, [date(2020, 8, 4), date(2020, 8, 5)])):
+    for settings, days in (
+        (SETTINGS, [date(2020, 5, 5), date(2020, 8, 5)]),
+        (strict, [date(2020, 8, 4), date(2020, 8, 5)]),
+    ):
         found = as_known(_statements(*rows), snapshots, "it", settings, DAYS)
         assert found["known_at"].to_list() == days
         assert found["restated_on"].to_list() == [date(2020, 8, 3), None]
@@ -65,16 +80,27 @@ def test_a_restatement_is_a_new_row_and_never_comes_first(make_snapshots: Make) 
         {"published": date(2020, 5, 4), "revenue": 1.0},
         {"published": date(2020, 8, 3), "revenue": 2.0, "version": 1},
     )
-    assert found.select("revenue", "known_at", "restated").rows() == [(1.0, date(2020, 5, 5), False), (2.0, date(2020, 8, 4), True)]
+    assert found.select("revenue", "known_at", "restated").rows() == [
+        (1.0, date(2020, 5, 5), False),
+        (2.0, date(2020, 8, 4), True),
+    ]
     # The first has no day of publication and counts from June 29 on: the second cannot be known before.
-    found = _known(make_snapshots, {"published": None, "revenue": 1.0}, {"published": date(2020, 5, 4), "revenue": 2.0, "version": 1})
+    found = _known(
+        make_snapshots,
+        {"published": None, "revenue": 1.0},
+        {"published": date(2020, 5, 4), "revenue": 2.0, "version": 1},
+    )
     assert found.select("revenue", "known_at", "restated").rows() == [(2.0, date(2020, 6, 29), False)]
     # A version is not used as long as its predecessor is not there.
     assert _known(make_snapshots, {"published": date(2020, 5, 4), "version": 1}).is_empty()
 
 
 def test_frequencies_and_providers_are_periods_of_their_own(make_snapshots: Make) -> None:
-    rows = [{"published": date(2020, 5, 4), "frequency": f, "provider": p} for f in ("quarterly", "annual") for p in ("p", "q")]
+    rows = [
+        {"published": date(2020, 5, 4), "frequency": f, "provider": p}
+        for f in ("quarterly", "annual")
+        for p in ("p", "q")
+    ]
     found = _known(make_snapshots, *rows)
     assert len(found) == 4
     assert not found["restated"].any()
@@ -98,7 +124,9 @@ def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # 
     def known(through: date) -> pl.DataFrame:
         snapshots = real.source.sector_snapshots(through)
         given = real.source.statements(panel_tickers(snapshots, real.sector, through), through)
-        return as_known(given, snapshots, real.sector, real.settings.fundamentals, calendar.sessions(date(2000, 1, 1), through))
+        return as_known(
+            given, snapshots, real.sector, real.settings.fundamentals, calendar.sessions(date(2000, 1, 1), through)
+        )
 
     full = known(date(2025, 10, 7))
     early = known(cut)

@@ -38,7 +38,10 @@ def test_known_at_the_release_or_after_the_lag() -> None:
 
 
 def test_of_the_time_before_only_the_newest_is_kept() -> None:
-    macro = _macro(*(("RATE", date(2019, 12, day), None, 1, float(day)) for day in (27, 30, 31)), ("OLD", date(1990, 1, 1), None, 1, 7.0))
+    macro = _macro(
+        *(("RATE", date(2019, 12, day), None, 1, float(day)) for day in (27, 30, 31)),
+        ("OLD", date(1990, 1, 1), None, 1, 7.0),
+    )
     assert as_known(macro, DAYS).rows() == [
         ("OLD", date(1990, 1, 1), date(2020, 1, 2), 7.0),
         ("RATE", date(2019, 12, 31), date(2020, 1, 2), 31.0),

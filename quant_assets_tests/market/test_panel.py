@@ -64,7 +64,9 @@ def test_a_symbol_of_two_companies_has_a_row_for_each() -> None:
     asked = pl.DataFrame({"ticker": ["B", "B", "A", "C", "B"], "date": [days[3], days[2], days[2], days[0], days[0]]})
     assert panel.rows(asked).tolist() == [2, 1, 0, -1, 1]
     late = Panel.from_long(frame.filter(pl.col("ticker") == "B"), DAYS, ["close"])
-    assert late.rows(pl.DataFrame({"ticker": ["B"], "date": [date(2000, 1, 3)]})).tolist() == [0]  # before the first: the first
+    assert late.rows(pl.DataFrame({"ticker": ["B"], "date": [date(2000, 1, 3)]})).tolist() == [
+        0
+    ]  # before the first: the first
     one = Panel.from_long(frame.filter(pl.col("date") < days[3]), DAYS, ["close"])
     assert one.rows(asked).tolist() == [1, 1, 0, -1, 1]
     with pytest.raises(DatasetError, match="ticker B has two rows"):

@@ -41,7 +41,14 @@ def test_a_snapshot_counts_from_its_session_and_the_first_one_before_it_too(make
     days = pl.DataFrame(
         {
             "ticker": ["A"] * 5 + ["D"],
-            "date": [date(2016, 12, 1), date(2017, 2, 3), date(2017, 2, 6), date(2017, 4, 28), date(2017, 5, 1), date(2017, 5, 1)],
+            "date": [
+                date(2016, 12, 1),
+                date(2017, 2, 3),
+                date(2017, 2, 6),
+                date(2017, 4, 28),
+                date(2017, 5, 1),
+                date(2017, 5, 1),
+            ],
         }
     )
     assert sector_on(days, snapshots, DAYS)["sector"].to_list() == ["it", "it", "telecoms", "telecoms", "it", None]
@@ -50,7 +57,12 @@ def test_a_snapshot_counts_from_its_session_and_the_first_one_before_it_too(make
 
 
 def test_of_two_snapshots_of_one_session_the_later_counts(make_snapshots: Make) -> None:
-    snapshots = make_snapshots(("A", "it", date(2016, 1, 1)), ("A", "re", date(2017, 1, 1)), ("A", "energy", date(2017, 1, 2)))
-    assert spells(snapshots, DAYS).select("sector", "first").rows() == [("it", date(2016, 12, 1)), ("energy", date(2017, 1, 3))]
+    snapshots = make_snapshots(
+        ("A", "it", date(2016, 1, 1)), ("A", "re", date(2017, 1, 1)), ("A", "energy", date(2017, 1, 2))
+    )
+    assert spells(snapshots, DAYS).select("sector", "first").rows() == [
+        ("it", date(2016, 12, 1)),
+        ("energy", date(2017, 1, 3)),
+    ]
     # Computed from a later start, what came before is the state at the start.
     assert spells(snapshots, DAYS[60:]).select("sector", "first").rows() == [("energy", DAYS[60].item())]

@@ -41,7 +41,9 @@ Make = Callable[..., pl.DataFrame]
     ],
 )
 def test_each_rule(make_bars: Make, change: dict[str, object], reason: str | None) -> None:
-    bar = make_bars([date(2024, 1, 3)], [10.0]).with_columns(pl.lit(value).alias(name) for name, value in change.items())
+    bar = make_bars([date(2024, 1, 3)], [10.0]).with_columns(
+        pl.lit(value).alias(name) for name, value in change.items()
+    )
     assert judge(bar, DAYS)["reason"].to_list() == [reason]
 
 
@@ -52,7 +54,16 @@ def test_repeats(make_bars: Make) -> None:
     elsewhere = make_bars([date(2024, 1, 3)], [10.0], provider="other", precedence=1)
     judged = judge(pl.concat([same, conflicting, rescued, elsewhere]), DAYS).sort("precedence", "date", "row")
     assert judged["row"].to_list() == [0, 1, 2, 0, 1, 0, 1, 0]
-    assert judged["reason"].to_list() == [None, "duplicate", "duplicate", "duplicate", "duplicate", "ohlc_violation", None, None]
+    assert judged["reason"].to_list() == [
+        None,
+        "duplicate",
+        "duplicate",
+        "duplicate",
+        "duplicate",
+        "ohlc_violation",
+        None,
+        None,
+    ]
 
 
 def test_nothing_is_lost_and_the_order_of_repeats_is_kept(make_bars: Make) -> None:
@@ -83,7 +94,9 @@ def test_the_blemishes_of_the_real_files_are_found(real) -> None:  # type: ignor
     def refused(tickers: list[str], first: date, last: date) -> pl.DataFrame:
         return judge(source.bars(tickers, first, last), days).filter(pl.col("reason").is_not_null())
 
-    stale = refused(["SW", "AMCR", "ODFL", "HWM", "DECK", "HUBB"], start, date(2025, 10, 7)).filter(pl.col("provider") == "yahoo_adjusted")
+    stale = refused(["SW", "AMCR", "ODFL", "HWM", "DECK", "HUBB"], start, date(2025, 10, 7)).filter(
+        pl.col("provider") == "yahoo_adjusted"
+    )
     assert dict(stale.group_by("ticker").len().iter_rows()) == {
         "SW": 2772,
         "AMCR": 1371,
@@ -91,7 +104,9 @@ def test_the_blemishes_of_the_real_files_are_found(real) -> None:  # type: ignor
         "DECK": 31,
         "HUBB": 1,
     }  # HWM's 35 have a range
-    assert stale.filter(pl.col("reason") == "ohlc_violation").select("ticker", "date").rows() == [("HUBB", date(2021, 5, 5))]
+    assert stale.filter(pl.col("reason") == "ohlc_violation").select("ticker", "date").rows() == [
+        ("HUBB", date(2021, 5, 5))
+    ]
 
     everyone = source.sector_snapshots(date(2025, 10, 8))["ticker"].unique().to_list()
     provisional = refused(everyone, date(2025, 10, 8), date(2025, 10, 8))
@@ -125,9 +140,14 @@ def test_a_repeated_close_that_another_provider_disputes_is_refused(make_bars: M
 
 
 def test_the_series_is_bridged_by_the_provider_that_moved(real) -> None:  # type: ignore[no-untyped-def]
-    """Three banks in 2008 and 2009 whose close was left at the day before's by one vendor; and what is refused elsewhere."""
+    """Three banks in 2008 and 2009 whose close was left at the day before's by one vendor; and what is refused
+    elsewhere."""
     expected = {("RF", date(2008, 9, 18)): 0.343, ("RF", date(2008, 9, 19)): 0.356, ("FITB", date(2008, 9, 29)): -0.436}
-    expected |= {("FITB", date(2008, 9, 30)): 0.306, ("AFL", date(2009, 1, 22)): -0.369, ("AFL", date(2009, 1, 23)): 0.069}
+    expected |= {
+        ("FITB", date(2008, 9, 30)): 0.306,
+        ("AFL", date(2009, 1, 22)): -0.369,
+        ("AFL", date(2009, 1, 23)): 0.069,
+    }
     tickers = ["AFL", "FITB", "RF"]
     through = date(2010, 12, 31)
     days, bars = calendar.sessions(date(2000, 1, 1), through), real.source.bars(tickers, date(2000, 1, 1), through)
@@ -147,7 +167,10 @@ def test_the_series_is_bridged_by_the_provider_that_moved(real) -> None:  # type
     assert ("RF", date(2008, 9, 18)) in panel.price_disagreements.select("ticker", "date").rows()
     cut = date(2008, 9, 18)
     early = sector_bars(
-        company_bars(bars.filter(pl.col("date") <= cut), ended.clear(), days, real.settings.files), real.snapshots, "financials", days
+        company_bars(bars.filter(pl.col("date") <= cut), ended.clear(), days, real.settings.files),
+        real.snapshots,
+        "financials",
+        days,
     )
     assert_frame_equal(early.ohlcv, panel.ohlcv.filter(pl.col("date") <= cut), check_exact=True)
     assert_frame_equal(early.quarantine, panel.quarantine.filter(pl.col("date") <= cut), check_exact=True)

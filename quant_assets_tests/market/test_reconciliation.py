@@ -22,11 +22,18 @@ def _compare(*bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def _other(make_bars: Make, closes: list[float | None], **columns: object) -> pl.DataFrame:
-    return make_bars(DAYS[: len(closes)], closes, **({"adjustment": "total_return", "provider": "other", "precedence": 1} | columns))
+    return make_bars(
+        DAYS[: len(closes)], closes, **({"adjustment": "total_return", "provider": "other", "precedence": 1} | columns)
+    )
 
 
 def test_returns_of_two_providers_are_held_against_each_other(make_bars: Make) -> None:
-    one = make_bars(DAYS[:5], [100.0, 50.0, 55.0, 55.0, 60.5], split_ratio=[1.0, 2.0, 1.0, 1.0, 1.0], dividend=[0.0, 0.0, 0.0, 0.0, 1.1])
+    one = make_bars(
+        DAYS[:5],
+        [100.0, 50.0, 55.0, 55.0, 60.5],
+        split_ratio=[1.0, 2.0, 1.0, 1.0, 1.0],
+        dividend=[0.0, 0.0, 0.0, 0.0, 1.1],
+    )
     other = _other(make_bars, [10.0, 10.0, 11.5, 11.0, 12.32])
     found = _compare(one, other)
     assert found.schema == COMPARED
@@ -65,8 +72,14 @@ def test_each_pair_of_providers_is_compared(make_bars: Make) -> None:
 
 def test_the_summary_counts_and_names_the_worst(make_bars: Make) -> None:
     first = (make_bars(DAYS[:4], [1.0, 1.0, 1.5, 1.0]), _other(make_bars, [1.0, 1.0, 1.0, 1.0]))
-    second = tuple(bars.with_columns(ticker=pl.lit("B")) for bars in (make_bars(DAYS[:2], [1.0, 2.0]), _other(make_bars, [1.0, 1.0])))
-    agreed = tuple(bars.with_columns(ticker=pl.lit("C")) for bars in (make_bars(DAYS[:2], [1.0, 2.0]), _other(make_bars, [1.0, 2.0])))
+    second = tuple(
+        bars.with_columns(ticker=pl.lit("B"))
+        for bars in (make_bars(DAYS[:2], [1.0, 2.0]), _other(make_bars, [1.0, 1.0]))
+    )
+    agreed = tuple(
+        bars.with_columns(ticker=pl.lit("C"))
+        for bars in (make_bars(DAYS[:2], [1.0, 2.0]), _other(make_bars, [1.0, 2.0]))
+    )
     summary = by_ticker(_compare(*first, *second, *agreed))
     assert summary.rows() == [
         ("A", "raw", "other", 3, 2, 0.5, DAYS[2].item()),
@@ -77,7 +90,9 @@ def test_the_summary_counts_and_names_the_worst(make_bars: Make) -> None:
 @pytest.fixture(scope="module")
 def vendors(shared_data: Path) -> pl.DataFrame:
     """Both vendors' adjusted closes as given, no bar refused."""
-    raw = pl.read_parquet(shared_data / "prices_sp500_raw.parquet", columns=["ticker", "date", "adj_close"]).rename({"adj_close": "close"})
+    raw = pl.read_parquet(shared_data / "prices_sp500_raw.parquet", columns=["ticker", "date", "adj_close"]).rename(
+        {"adj_close": "close"}
+    )
     adjusted = pl.read_parquet(shared_data / "prices_sp500_adjusted.parquet", columns=["ticker", "date", "close"])
     both = [
         frame.with_columns(provider=pl.lit(name), precedence=pl.lit(place, pl.Int32))
@@ -94,7 +109,8 @@ def vendors(shared_data: Path) -> pl.DataFrame:
 
 
 def test_the_figures_of_the_real_files(vendors: pl.DataFrame) -> None:
-    """726 and 8,232 bars: of simple returns between consecutive common bars of a ticker, by the vendors' own adjusted closes."""
+    """726 and 8,232 bars: of simple returns between consecutive common bars of a ticker, by the vendors' own adjusted
+    closes."""
     common = vendors.select("ticker", "date").is_duplicated().sum() // 2
     found = compare(with_steps(vendors.sort("ticker", "date", "precedence")), SETTINGS)
     assert common == 1_595_732
@@ -105,4 +121,7 @@ def test_the_figures_of_the_real_files(vendors: pl.DataFrame) -> None:
     assert (found["difference"].abs() > 0.001).sum() == 8_232
     assert summary.select("ticker", "disagreements").rows()[:3] == [("DD", 374), ("CB", 34), ("CNC", 8)]
     assert summary.row(0, named=True)["worst_date"] == date(2019, 6, 3)
-    assert dict(found["explanation"].value_counts().drop_nulls().rows()) == {"price": 678, "stale_close": 48}  # without events
+    assert dict(found["explanation"].value_counts().drop_nulls().rows()) == {
+        "price": 678,
+        "stale_close": 48,
+    }  # without events

@@ -16,9 +16,17 @@ SMALL = ("A", date(2023, 10, 5), 1.011)
 RATIO = SPIN_OFF[2]
 
 
-def _correction(shares: list[float | None], *splits: tuple[str, date, float], vintage: date = date(2025, 8, 8)) -> list[float]:
+def _correction(
+    shares: list[float | None], *splits: tuple[str, date, float], vintage: date = date(2025, 8, 8)
+) -> list[float]:
     counts = pl.DataFrame(
-        {"ticker": "A", "company": "A", "vintage": vintage, "period_end": ENDS[: len(shares)], "day": PUBLISHED[: len(shares)]}
+        {
+            "ticker": "A",
+            "company": "A",
+            "vintage": vintage,
+            "period_end": ENDS[: len(shares)],
+            "day": PUBLISHED[: len(shares)],
+        }
     ).with_columns(shares=pl.Series(shares, dtype=pl.Float64))
     events = pl.DataFrame(splits, {"ticker": pl.String, "day": pl.Date, "ratio": pl.Float64}, orient="row")
     return spin_off_correction(counts, events).to_list()
@@ -32,7 +40,10 @@ def _correction(shares: list[float | None], *splits: tuple[str, date, float], vi
         ([126.2, 100.0, 100.0, 101.0], [1.0, RATIO, 1.0, 1.0]),  # to one period and not to the other
         ([126.2, 126.2, 126.2, 101.0], [1.0, 1.0, 1.0 / RATIO, 1.0]),  # to one that was published after it, too
         ([126.2, 126.2, 60.0, 101.0], [1.0, 1.0, 1.0, 1.0]),  # a wrong count between
-        ([100.0, 80.0, 100.0, 101.0], [RATIO, RATIO, 1.0, 1.0]),  # and one that would make those before it look too high
+        (
+            [100.0, 80.0, 100.0, 101.0],
+            [RATIO, RATIO, 1.0, 1.0],
+        ),  # and one that would make those before it look too high
         ([126.2, 180.0, 101.0, 101.0], [1.0, 1.0, 1.0, 1.0]),  # or too low
         ([160.0, 160.0, 101.0, 101.0], [1.0, 1.0, 1.0, 1.0]),  # neither: as the provider says
         ([100.0, None, 100.0, 101.0], [RATIO, 1.0, 1.0, 1.0]),
@@ -55,7 +66,16 @@ def test_two_spin_offs_are_told_apart() -> None:
 
 
 def test_each_download_and_company_by_itself() -> None:
-    one = pl.DataFrame({"ticker": "A", "company": "A", "vintage": date(2025, 8, 8), "period_end": ENDS, "day": PUBLISHED, "shares": 100.0})
+    one = pl.DataFrame(
+        {
+            "ticker": "A",
+            "company": "A",
+            "vintage": date(2025, 8, 8),
+            "period_end": ENDS,
+            "day": PUBLISHED,
+            "shares": 100.0,
+        }
+    )
     other = one.with_columns(vintage=date(2026, 4, 10), shares=pl.Series([126.2, 126.2, 100.0, 100.0]))
     another = one.with_columns(company=pl.lit("A_old"), shares=pl.Series([126.2, 126.2, 100.0, 100.0]))
     stranger = one.with_columns(ticker=pl.lit("B"), company=pl.lit("B"))

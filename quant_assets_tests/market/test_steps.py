@@ -35,14 +35,18 @@ def test_adjusted_closes_already_hold_them(make_bars: Make) -> None:
 
 
 def test_events_of_a_refused_bar_are_carried_and_a_repeated_row_pays_once(make_bars: Make) -> None:
-    bars = make_bars(DAYS[:4], [100.0, 50.0, 25.0, 25.0], split_ratio=[1.0, 2.0, 2.0, 1.0], dividend=[0.0, 3.0, 1.0, 0.0])
+    bars = make_bars(
+        DAYS[:4], [100.0, 50.0, 25.0, 25.0], split_ratio=[1.0, 2.0, 2.0, 1.0], dividend=[0.0, 3.0, 1.0, 0.0]
+    )
     refused = pl.col("date") == DAYS[1].item()
     bars = bars.with_columns(high=pl.when(refused).then(1.0).otherwise("high"))
     found = _steps(pl.concat([bars, bars.filter(pl.col("date") == DAYS[2].item())]))
     kept = found.filter(pl.col("reason").is_null())
     assert kept["previous"].to_list() == [-1, 0, 2]  # the refused bar stands between
     np.testing.assert_allclose(kept["growth"][1:], [(4 * 25.0 + 6.0 + 4.0) / 100.0, 1.0])
-    assert np.isnan(found.filter(pl.col("reason").is_not_null()).select("shares", "cash", "growth", "level").to_numpy()).all()
+    assert np.isnan(
+        found.filter(pl.col("reason").is_not_null()).select("shares", "cash", "growth", "level").to_numpy()
+    ).all()
 
 
 def test_each_provider_and_ticker_goes_its_own_way(make_bars: Make) -> None:

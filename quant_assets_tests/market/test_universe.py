@@ -31,7 +31,10 @@ def _membership() -> pl.DataFrame:
 
 def test_members_of_each_session_with_the_sector_of_the_time(make_snapshots: Make) -> None:
     snapshots = make_snapshots(
-        ("A", "it", date(2017, 1, 5)), ("A", "re", date(2017, 3, 31)), ("B", "it", date(2016, 1, 1)), ("C", "it", date(2016, 1, 1))
+        ("A", "it", date(2017, 1, 5)),
+        ("A", "re", date(2017, 3, 31)),
+        ("B", "it", date(2016, 1, 1)),
+        ("C", "it", date(2016, 1, 1)),
     )
     found = members(_membership(), snapshots, "it", DAYS)
     assert found.rows() == [
@@ -51,14 +54,24 @@ def test_members_of_each_session_with_the_sector_of_the_time(make_snapshots: Mak
 
 def test_a_range_holds_what_its_months_hold(make_snapshots: Make) -> None:
     snapshots = make_snapshots(
-        ("A", "it", date(2017, 1, 5)), ("A", "re", date(2017, 2, 28)), ("B", "re", date(2016, 1, 1)), ("X", "re", date(2017, 2, 1))
+        ("A", "it", date(2017, 1, 5)),
+        ("A", "re", date(2017, 2, 28)),
+        ("B", "re", date(2016, 1, 1)),
+        ("X", "re", date(2017, 2, 1)),
     )
     for sector in ("it", "re"):
         months = [
-            members(_membership(), snapshots, sector, calendar.sessions(date(2017, m, 1), date(2017, m, 28 if m == 2 else 31)))
+            members(
+                _membership(),
+                snapshots,
+                sector,
+                calendar.sessions(date(2017, m, 1), date(2017, m, 28 if m == 2 else 31)),
+            )
             for m in (1, 2, 3)
         ]
-        assert_frame_equal(pl.concat(months).sort("ticker", "date"), members(_membership(), snapshots, sector, DAYS), check_exact=True)
+        assert_frame_equal(
+            pl.concat(months).sort("ticker", "date"), members(_membership(), snapshots, sector, DAYS), check_exact=True
+        )
 
 
 def test_members_without_a_sector_are_listed(make_snapshots: Make) -> None:
@@ -75,7 +88,10 @@ def test_real_moves_between_sectors(real) -> None:  # type: ignore[no-untyped-de
         before = "cons_discretionary" if ticker == "DIS" else "it"
         for sector, until in ((before, date(2021, 4, 20)), ("telecoms", None)):
             held = of[sector].filter(pl.col("ticker") == ticker)["date"].to_list()
-            assert held == [day for day in days.tolist() if (day <= date(2021, 4, 20)) == (until is not None)], (ticker, sector)
+            assert held == [day for day in days.tolist() if (day <= date(2021, 4, 20)) == (until is not None)], (
+                ticker,
+                sector,
+            )
     counts = pl.concat(of.values()).group_by("date").len()["len"].to_list()
     lacking = unclassified(membership, snapshots, days)
     assert set(counts) == {505 - len(lacking)}
@@ -85,8 +101,12 @@ def test_real_moves_between_sectors(real) -> None:  # type: ignore[no-untyped-de
 def test_coverage_of_the_index_and_of_a_sector(make_snapshots: Make) -> None:
     days = calendar.sessions(date(2016, 1, 1), date(2017, 3, 31))
     early, *as_ofs = [date(2016, 3, 31), date(2016, 12, 30), date(2017, 2, 28)]
-    membership = pl.concat([_membership(), pl.DataFrame([("D", date(2016, 1, 1), None)], schema=MEMBERSHIP, orient="row")])
-    snapshots = make_snapshots(("A", "it", date(2016, 3, 1)), ("C", "re", date(2016, 3, 1)), ("C", "it", date(2016, 12, 1)))
+    membership = pl.concat(
+        [_membership(), pl.DataFrame([("D", date(2016, 1, 1), None)], schema=MEMBERSHIP, orient="row")]
+    )
+    snapshots = make_snapshots(
+        ("A", "it", date(2016, 3, 1)), ("C", "re", date(2016, 3, 1)), ("C", "it", date(2016, 12, 1))
+    )
     june = date(2016, 6, 1)
     assert coverage_sessions(days, as_ofs) == [june, *as_ofs]
     bars = [("A", june, "one"), ("A", june, "two"), ("C", june, "one"), ("D", as_ofs[1], "late"), ("B", june, "one")]
@@ -113,16 +133,22 @@ def test_coverage_of_the_index_and_of_a_sector(make_snapshots: Make) -> None:
     again = second.filter((pl.col("date") == june) & (pl.col("provider") != "late"))
     assert [row[1:] for row in again.rows()] == [row for row in first if row[1] == june]
     newest = second.filter(pl.col("date") == as_ofs[1], pl.col("scope") == "index", pl.col("with_bar") > 0)
-    assert [row[3:] for row in newest.rows()] == [("any", 1, 0, 1), ("late", 1, 0, 1)]  # A and C have left; D has no sector
+    assert [row[3:] for row in newest.rows()] == [
+        ("any", 1, 0, 1),
+        ("late", 1, 0, 1),
+    ]  # A and C have left; D has no sector
     assert set(found.filter(pl.col("as_of") == early)["date"]) == {early}
     for as_of in (early, *as_ofs):
         until = pl.col("date") <= as_of
-        alone = coverage(membership, snapshots, held.filter(until), ["re", "it"], days[days <= np.datetime64(as_of)], [as_of])
+        alone = coverage(
+            membership, snapshots, held.filter(until), ["re", "it"], days[days <= np.datetime64(as_of)], [as_of]
+        )
         alone = alone.filter(pl.col("sector") == "it").drop("sector")
         assert_frame_equal(alone, found.filter(pl.col("as_of") == as_of))
 
 
-#: The table of the data's README: first session of June, members, and those in the adjusted, the raw, the former members' file and any.
+#: The table of the data's README: first session of June, members, and those in the adjusted, the raw, the former
+#: members' file and any.
 COVERAGE = {
     2000: (493, 189, 0, 57, 246),
     2005: (496, 219, 239, 85, 328),
@@ -174,6 +200,11 @@ def test_real_index_coverage_with_renames_and_without_strangers(real) -> None:  
         2022: 449,
         2025: 496,
     }
-    # Half of the members of 2000 have no sector in any snapshot: they are in no sector's universe, but they are counted.
-    assert {year: years[year]["any"][:2] for year in (2000, 2010, 2020)} == {2000: (493, 250), 2010: (499, 390), 2020: (505, 505)}
+    # Half of the members of 2000 have no sector in any snapshot: they are in no sector's universe, but they are
+    # counted.
+    assert {year: years[year]["any"][:2] for year in (2000, 2010, 2020)} == {
+        2000: (493, 250),
+        2010: (499, 390),
+        2020: (505, 505),
+    }
     assert years[2020]["sector any"][0] == 59

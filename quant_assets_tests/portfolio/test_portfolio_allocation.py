@@ -13,7 +13,9 @@ EQUAL, INVERSE = PortfolioSettings(allocation="equal"), PortfolioSettings(alloca
 
 
 def weights(*rows: tuple[str, str, date, float]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema={"sector": pl.String, "ticker": pl.String, "as_of": pl.Date, "weight": pl.Float64}, orient="row")
+    return pl.DataFrame(
+        rows, schema={"sector": pl.String, "ticker": pl.String, "as_of": pl.Date, "weight": pl.Float64}, orient="row"
+    )
 
 
 def regimes(*rows: tuple[str, date, float | None]) -> pl.DataFrame:
@@ -36,12 +38,16 @@ def test_sectors_with_weights_share_equally() -> None:
 def test_shares_inverse_to_realised_volatility() -> None:
     known = regimes(("it", JUNE, 0.3), ("energy", JUNE, 0.1), ("it", MAY, 9.0))
     frame = total_portfolio(TWO, known, [JUNE], INVERSE)
-    assert dict(frame.select("sector", "sector_share").iter_rows()) == pytest.approx({"energy": 0.75, "it": 0.25}, abs=1e-15)
+    assert dict(frame.select("sector", "sector_share").iter_rows()) == pytest.approx(
+        {"energy": 0.75, "it": 0.25}, abs=1e-15
+    )
 
 
 def test_a_sector_without_volatility_counts_as_the_median() -> None:
     three = pl.concat([TWO, weights(("utilities", "U", JUNE, 1.0))])
-    frame = total_portfolio(three, regimes(("it", JUNE, 0.2), ("energy", JUNE, 0.2), ("utilities", JUNE, None)), [JUNE], INVERSE)
+    frame = total_portfolio(
+        three, regimes(("it", JUNE, 0.2), ("energy", JUNE, 0.2), ("utilities", JUNE, None)), [JUNE], INVERSE
+    )
     assert set(frame["sector_share"]) == {1 / 3}
     assert total_portfolio(three, regimes(), [JUNE], INVERSE)["weight"].sum() == pytest.approx(1.0, abs=1e-12)
 
@@ -60,5 +66,8 @@ def test_a_range_equals_its_months() -> None:
     both = pl.concat([TWO, TWO.with_columns(as_of=pl.lit(MAY), weight=pl.Series([0.6, 0.4, 1.0]))])
     known = regimes(("it", JUNE, 0.3), ("energy", JUNE, 0.17), ("it", MAY, 0.2), ("energy", MAY, 0.13))
     bulk = total_portfolio(both, known, [MAY, JUNE], INVERSE)
-    singles = [total_portfolio(both.filter(pl.col("as_of") == m), known.filter(pl.col("as_of") == m), [m], INVERSE) for m in (MAY, JUNE)]
+    singles = [
+        total_portfolio(both.filter(pl.col("as_of") == m), known.filter(pl.col("as_of") == m), [m], INVERSE)
+        for m in (MAY, JUNE)
+    ]
     assert bulk.equals(pl.concat(singles))

@@ -28,7 +28,12 @@ def candidates(scores: dict[str, float], as_of: date = JUNE, side: str = "long")
 
 def predictions(values: dict[str, float], day: date = JUNE, horizon: int = 20) -> pl.DataFrame:
     return pl.DataFrame(
-        {"ticker": list(values), "date": [day] * len(values), "horizon": [horizon] * len(values), "prediction": list(values.values())},
+        {
+            "ticker": list(values),
+            "date": [day] * len(values),
+            "horizon": [horizon] * len(values),
+            "prediction": list(values.values()),
+        },
         schema={"ticker": pl.String, "date": pl.Date, "horizon": pl.Int32, "prediction": pl.Float64},
     )
 
@@ -82,7 +87,11 @@ def test_a_second_name_pushed_over_the_cap_is_capped_too() -> None:
 
 def test_with_too_few_names_the_cap_is_relaxed_to_equal_weights() -> None:
     frame = sector_weights(
-        candidates({"A": 3.0, "B": 2.0}), NO_PREDICTIONS, indicators({"A": 0.1, "B": 0.4}), [JUNE], WeightSettings(max_weight=0.35)
+        candidates({"A": 3.0, "B": 2.0}),
+        NO_PREDICTIONS,
+        indicators({"A": 0.1, "B": 0.4}),
+        [JUNE],
+        WeightSettings(max_weight=0.35),
     )
     assert by_ticker(frame) == {"A": 0.5, "B": 0.5}
 
@@ -91,7 +100,11 @@ def test_without_predictions_the_composite_score_ranks_and_says_so() -> None:
     # predictions of another session or horizon do not count
     other = pl.concat([predictions({"C": 9.0}, day=MAY), predictions({"C": 9.0}, horizon=5)])
     frame = sector_weights(
-        candidates({"A": 3.0, "B": 2.0, "C": 1.0}), other, indicators({"A": 0.1, "B": 0.1, "C": 0.1}), [JUNE], WeightSettings(top_n=2)
+        candidates({"A": 3.0, "B": 2.0, "C": 1.0}),
+        other,
+        indicators({"A": 0.1, "B": 0.1, "C": 0.1}),
+        [JUNE],
+        WeightSettings(top_n=2),
     )
     assert by_ticker(frame, "score") == {"A": 3.0, "B": 2.0}
     assert set(frame["score_source"]) == {"composite_score"}
@@ -99,13 +112,19 @@ def test_without_predictions_the_composite_score_ranks_and_says_so() -> None:
 
 def test_where_some_have_a_prediction_the_others_are_left_out() -> None:
     frame = sector_weights(
-        candidates({"A": 3.0, "B": 2.0, "C": 1.0}), predictions({"B": -0.02, "C": float("nan")}), indicators({}), [JUNE], WeightSettings()
+        candidates({"A": 3.0, "B": 2.0, "C": 1.0}),
+        predictions({"B": -0.02, "C": float("nan")}),
+        indicators({}),
+        [JUNE],
+        WeightSettings(),
     )
     assert by_ticker(frame) == {"B": 1.0}
 
 
 def test_shorts_are_not_held_and_an_as_of_without_longs_has_no_rows() -> None:
-    frame = sector_weights(candidates({"A": 3.0}, side="short"), NO_PREDICTIONS, indicators({"A": 0.1}), [MAY, JUNE], WeightSettings())
+    frame = sector_weights(
+        candidates({"A": 3.0}, side="short"), NO_PREDICTIONS, indicators({"A": 0.1}), [MAY, JUNE], WeightSettings()
+    )
     assert frame.is_empty()
     assert frame.schema == DATASETS["weights"].schema
 
@@ -122,7 +141,9 @@ def test_missing_volatility_counts_as_the_median_and_all_missing_as_equal() -> N
 
 
 def test_equal_scores_are_ordered_by_ticker() -> None:
-    frame = sector_weights(candidates({"C": 1.0, "A": 1.0, "B": 1.0}), NO_PREDICTIONS, indicators({}), [JUNE], WeightSettings(top_n=2))
+    frame = sector_weights(
+        candidates({"C": 1.0, "A": 1.0, "B": 1.0}), NO_PREDICTIONS, indicators({}), [JUNE], WeightSettings(top_n=2)
+    )
     assert by_ticker(frame, "rank") == {"A": 1, "B": 2}
 
 
@@ -141,7 +162,9 @@ def test_weights_sum_to_one_and_respect_the_cap(volatility: list[float | None], 
     assert (np.diff(weights[order]) <= 1e-15).all()  # a calmer name never has less
 
 
-def universe_of(seed: int, months: list[date], rename: dict[str, str] | None = None) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def universe_of(
+    seed: int, months: list[date], rename: dict[str, str] | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     rng = np.random.default_rng(seed)
     names = [f"N{i:02d}" for i in range(20)]
     label = rename or {name: name for name in names}
@@ -158,7 +181,9 @@ def test_relabelling_the_tickers_relabels_the_weights_and_nothing_else() -> None
     label = dict(zip(names, reversed(names), strict=True))
     plain = by_ticker(sector_weights(*universe_of(1, [JUNE]), [JUNE], WeightSettings()))
     renamed = by_ticker(sector_weights(*universe_of(1, [JUNE], label), [JUNE], WeightSettings()))
-    assert {label[name]: weight for name, weight in plain.items()} == renamed  # bit for bit: sums do not depend on the order
+    assert {
+        label[name]: weight for name, weight in plain.items()
+    } == renamed  # bit for bit: sums do not depend on the order
 
 
 def test_a_range_equals_its_months_and_the_order_of_rows_does_not_matter() -> None:

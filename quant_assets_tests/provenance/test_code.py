@@ -1,4 +1,5 @@
-"""Digests of source text: what changes rows changes them, what does not leaves them alone, and names are followed as Python does."""
+"""Digests of source text: what changes rows changes them, what does not leaves them alone, and names are followed as
+Python does."""
 
 from pathlib import Path
 
@@ -42,7 +43,9 @@ FEATURES = [scaled, sessions]
 '''
 
 
-def digests(folder: Path, source: str, start: str = "FEATURES", constants: str = "SHIFT = 1\nUNUSED = 2\n") -> dict[str, str]:
+def digests(
+    folder: Path, source: str, start: str = "FEATURES", constants: str = "SHIFT = 1\nUNUSED = 2\n"
+) -> dict[str, str]:
     folder.mkdir(exist_ok=True)
     (folder / "own_module.py").write_text(source, encoding="utf-8")
     (folder / "own_constants.py").write_text(constants, encoding="utf-8")
@@ -52,10 +55,15 @@ def digests(folder: Path, source: str, start: str = "FEATURES", constants: str =
 
 
 def test_what_is_reached_is_what_python_would_call(tmp_path: Path) -> None:
-    assert set(digests(tmp_path, SOURCE)) == {"FEATURES", "scaled", "FACTOR", "SHIFT"}, "neither key nor other: they are local names there"
+    assert set(digests(tmp_path, SOURCE)) == {"FEATURES", "scaled", "FACTOR", "SHIFT"}, (
+        "neither key nor other: they are local names there"
+    )
     assert set(digests(tmp_path, SOURCE, "Table.rows")) == {"Table.rows", "Table._made", "key"}
     assert set(digests(tmp_path, SOURCE, "Table")) == {"Table", "key", "other"}
-    assert any(symbol.module == "quant_assets.market.calendar" for symbol in reached([Symbol("own_module", "FEATURES")], lambda *_: None))
+    assert any(
+        symbol.module == "quant_assets.market.calendar"
+        for symbol in reached([Symbol("own_module", "FEATURES")], lambda *_: None)
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +85,11 @@ def test_what_changes_no_row_changes_no_digest(tmp_path: Path, before: str, afte
 
 @pytest.mark.parametrize(
     ("before", "after", "changed"),
-    [("FACTOR = 2.0", "FACTOR = 2.5", "FACTOR"), ("x * FACTOR", "x + FACTOR", "scaled"), ("SHIFT = 1", "SHIFT = 0", "SHIFT")],
+    [
+        ("FACTOR = 2.0", "FACTOR = 2.5", "FACTOR"),
+        ("x * FACTOR", "x + FACTOR", "scaled"),
+        ("SHIFT = 1", "SHIFT = 0", "SHIFT"),
+    ],
 )
 def test_what_changes_rows_is_named(tmp_path: Path, before: str, after: str, changed: str) -> None:
     constants = "SHIFT = 1\nUNUSED = 2\n"
@@ -141,8 +153,13 @@ def test_imports_without_another_name_and_relative_ones_are_followed(tmp_path: P
 def test_of_installed_modules_only_those_of_the_user_s_package_are_followed(tmp_path: Path) -> None:
     folder = tmp_path / "site-packages"
     (folder / "own_package").mkdir(parents=True)
-    (folder / "own_package" / "first.py").write_text("import other_library\nfrom own_package.second import g\n\nF = [other_library.f, g]\n")
+    (folder / "own_package" / "first.py").write_text(
+        "import other_library\nfrom own_package.second import g\n\nF = [other_library.f, g]\n"
+    )
     (folder / "own_package" / "second.py").write_text("def g(x):\n    return x\n")
     (folder / "other_library.py").write_text("def f(x):\n    return x\n")
     register("own_package.first", folder)
-    assert set(map(str, reached([Symbol("own_package.first", "F")], lambda *_: None))) == {"own_package.first.F", "own_package.second.g"}
+    assert set(map(str, reached([Symbol("own_package.first", "F")], lambda *_: None))) == {
+        "own_package.first.F",
+        "own_package.second.g",
+    }

@@ -1,4 +1,5 @@
-"""What is recorded: one digest for each input and partition, over its windows alone, and hashes of files that are read once."""
+"""What is recorded: one digest for each input and partition, over its windows alone, and hashes of files that are read
+once."""
 
 import json
 from pathlib import Path
@@ -24,9 +25,15 @@ def test_a_partition_has_the_same_digests_whatever_else_its_run_reads() -> None:
     alone = {each: found for each, found in contents("it").items() if "2023-12" <= each[:7] <= "2024-03"}
     assert digests({"prices": alone}, version(prices=(-3, 0)), {}, 0)("2024-03|it") == wide
     for changed in ("2023-11|it", "2024-04|it", "2024-03|energy"):
-        assert digests({"prices": contents("it", "energy") | {changed: "x"}}, version(prices=(-3, 0)), {}, 0)("2024-03|it") == wide
+        assert (
+            digests({"prices": contents("it", "energy") | {changed: "x"}}, version(prices=(-3, 0)), {}, 0)("2024-03|it")
+            == wide
+        )
     for changed in ("2023-12|it", "2024-03|it"):
-        assert digests({"prices": contents("it", "energy") | {changed: "x"}}, version(prices=(-3, 0)), {}, 0)("2024-03|it") != wide
+        assert (
+            digests({"prices": contents("it", "energy") | {changed: "x"}}, version(prices=(-3, 0)), {}, 0)("2024-03|it")
+            != wide
+        )
 
 
 def test_what_goes_on_maturing_after_the_partition_does_not_count() -> None:

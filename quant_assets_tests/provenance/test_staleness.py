@@ -1,4 +1,5 @@
-"""Stale partitions of the real graph, where what they follow from is not of their own sector and month: earlier prices, the trial log."""
+"""Stale partitions of the real graph, where what they follow from is not of their own sector and month: earlier prices,
+the trial log."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -14,8 +15,18 @@ from quant_assets.provenance.staleness import Staleness
 from quant_assets_tests.graph import Graph
 
 SECTORS, FIRST, LAST = ("cons_staples", "healthcare"), "2024-01", "2024-03"
-TRAINING = {"window_months": 6, "min_rows": 200, "cadence_months": 1, "lightgbm": {"min_data_in_leaf": 20, "num_trees": 5}}
-SETTINGS = {"as_of": date(2024, 7, 31), "partitions": {"start": "2023-07"}, "training": TRAINING, "report": {"history_months": 2}}
+TRAINING = {
+    "window_months": 6,
+    "min_rows": 200,
+    "cadence_months": 1,
+    "lightgbm": {"min_data_in_leaf": 20, "num_trees": 5},
+}
+SETTINGS = {
+    "as_of": date(2024, 7, 31),
+    "partitions": {"start": "2023-07"},
+    "training": TRAINING,
+    "report": {"history_months": 2},
+}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +75,13 @@ def test_nothing_is_stale_at_first_whichever_sectors_are_asked_for(stored: Graph
 @pytest.mark.parametrize(
     ("name", "sector", "month", "column", "months"),
     [
-        ("prices", "cons_staples", "2024-01", "close", "2024-01..2024-03"),  # a position of January is held through March
+        (
+            "prices",
+            "cons_staples",
+            "2024-01",
+            "close",
+            "2024-01..2024-03",
+        ),  # a position of January is held through March
         ("prices", "healthcare", "2024-03", "close", "2024-03..2024-03"),
         ("delistings", "cons_staples", "2024-03", "delisting_return", "2024-03..2024-03"),
     ],
@@ -97,7 +114,9 @@ def test_a_new_trial_makes_those_reports_stale_that_count_it(copy: Callable[[], 
     for path, content in before.items():
         if not path.startswith("artifacts/"):
             (Path(graph.profile.store.url) / path).write_bytes(content)
-    assert stale(graph, "ops_report") == {"2024-02..2024-03": "inputs trials changed"}, "in January it had not been tried"
+    assert stale(graph, "ops_report") == {"2024-02..2024-03": "inputs trials changed"}, (
+        "in January it had not been tried"
+    )
     assert stale(graph, "backtest") == {}, "what was tried is shown beside its rows, not in them"
     assert stale(graph, "ops_report", SECTORS[1:]) == {}
     again = recompute(graph.profile, "ops_report", key(SECTORS[0], "2024-02"))

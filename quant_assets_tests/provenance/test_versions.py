@@ -1,4 +1,5 @@
-"""Versions of the real assets: the settings derived for each are those that it reads in a run, and a change reaches who depends on it."""
+"""Versions of the real assets: the settings derived for each are those that it reads in a run, and a change reaches who
+depends on it."""
 
 import shutil
 import sys
@@ -46,7 +47,15 @@ def changed(before: Settings, after: Settings, sector: str = "it") -> set[str]:
         ({"backtest": {"cost_bps": 5.0}}, {"backtest", "portfolio_backtest"}),
         ({"indicators": {"windows": {"energy": {"moving_average": 44, "momentum_lag": 90}}}}, set()),
         ({"indicators": {"windows": {"it": {"moving_average": 26, "momentum_lag": 50}}}}, {"indicators"}),
-        ({"storage": "elsewhere", "as_of": date(2024, 6, 28), "dagster": {"storage": "sqlite"}, "data_dir": Path("elsewhere")}, set()),
+        (
+            {
+                "storage": "elsewhere",
+                "as_of": date(2024, 6, 28),
+                "dagster": {"storage": "sqlite"},
+                "data_dir": Path("elsewhere"),
+            },
+            set(),
+        ),
     ],
     ids=["candidates", "report", "costs", "windows of another sector", "windows", "where things are"],
 )
@@ -55,12 +64,16 @@ def test_a_setting_reaches_the_assets_that_depend_on_it(override: dict[str, Any]
 
 
 def test_reports_alone_depend_on_what_has_been_tried() -> None:
-    assert {name for name, version in recorder(load_settings("demo")).versions.items() if version.reads_trials} == {"ops_report"}
+    assert {name for name, version in recorder(load_settings("demo")).versions.items() if version.reads_trials} == {
+        "ops_report"
+    }
 
 
 def test_of_the_files_an_asset_depends_on_those_that_it_reads() -> None:
     settings = load_settings("files")
-    macro = settings.files.macro[0].model_copy(update={"series": dict(list(settings.files.macro[0].series.items())[1:])})
+    macro = settings.files.macro[0].model_copy(
+        update={"series": dict(list(settings.files.macro[0].series.items())[1:])}
+    )
     without = settings.model_copy(update={"files": settings.files.model_copy(update={"macro": (macro,)})})
     assert changed(settings, without) == {"macro", "lookahead_audit"}  # the audit looks at everything
     events = settings.files.events.model_copy(update={"jump": 0.3})
@@ -69,7 +82,9 @@ def test_of_the_files_an_asset_depends_on_those_that_it_reads() -> None:
     assert "universe" not in changed(settings, stricter)
 
 
-def test_an_own_feature_with_another_formula_under_the_same_name_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_own_feature_with_another_formula_under_the_same_name_is_other_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(PROJECT / "conf", tmp_path / "conf")
     monkeypatch.setenv("QUANT_CONF_DIR", str(tmp_path / "conf"))
     file = tmp_path / "conf" / "one_feature.py"
@@ -79,17 +94,27 @@ def test_an_own_feature_with_another_formula_under_the_same_name_is_other_code(t
     )
     settings = load_settings("demo", features={"modules": ["one_feature"]})
     found = {}
-    for name, content in {"first": source, "remark": source + "# a remark\n", "formula": source.replace("w.mean", "w.highest")}.items():
+    for name, content in {
+        "first": source,
+        "remark": source + "# a remark\n",
+        "formula": source.replace("w.mean", "w.highest"),
+    }.items():
         file.write_text(content, encoding="utf-8")
         found[name] = recorder(settings).versions
     assert found["first"]["features"].code == found["remark"]["features"].code
     symbols = {name: versions["features"].symbols for name, versions in found.items()}
-    assert {each for each in symbols["first"] if symbols["first"][each] != symbols["formula"][each]} == {"one_feature.FEATURES"}
+    assert {each for each in symbols["first"] if symbols["first"][each] != symbols["formula"][each]} == {
+        "one_feature.FEATURES"
+    }
     assert found["first"]["indicators"].code == found["formula"]["indicators"].code
-    assert found["first"]["predictions"].code == found["formula"]["predictions"].code, "it is stale by its inputs once they are other rows"
+    assert found["first"]["predictions"].code == found["formula"]["predictions"].code, (
+        "it is stale by its inputs once they are other rows"
+    )
 
 
-def test_an_edit_in_a_package_below_the_user_s_modules_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edit_in_a_package_below_the_user_s_modules_is_other_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(PROJECT / "conf", tmp_path / "conf")
     monkeypatch.setenv("QUANT_CONF_DIR", str(tmp_path / "conf"))
     monkeypatch.syspath_prepend(tmp_path / "conf")
@@ -117,10 +142,17 @@ def test_every_asset_reaches_the_domain_or_its_sql() -> None:
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """A sector's chain up to the weights, a month after the first models."""
-    training = {"window_months": 6, "min_rows": 200, "cadence_months": 1, "lightgbm": {"min_data_in_leaf": 20, "num_trees": 5}}
+    training = {
+        "window_months": 6,
+        "min_rows": 200,
+        "cadence_months": 1,
+        "lightgbm": {"min_data_in_leaf": 20, "num_trees": 5},
+    }
     settings = {"as_of": date(2024, 4, 30), "partitions": {"start": "2023-07"}, "training": training}
     made = Graph.at(tmp_path_factory.mktemp("versions"), **settings)
-    for phase in made.planner.sector_phases(["weights", "regime_state", "backtest", "ops_report"], SECTOR, MONTH, MONTH):
+    for phase in made.planner.sector_phases(
+        ["weights", "regime_state", "backtest", "ops_report"], SECTOR, MONTH, MONTH
+    ):
         made.materialise(phase.assets, tags=phase.range_tags)
     return made
 
@@ -132,20 +164,28 @@ def groups(model: type[Any] = Settings, path: str = "") -> Iterator[tuple[type[A
             yield from groups(field.annotation, f"{path}{name}.")
 
 
-def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
     versions = recorder(graph.settings).versions
     job, known, read = graph.defs.resolve_implicit_global_asset_job_def(), dict(groups()), set[str]()
     given = Model.__getattribute__
 
     def noted(self: Model, name: str) -> Any:
         # The trial log notes settings from which no rows follow.
-        if name in type(self).model_fields and type(self) in known and sys._getframe(1).f_globals["__name__"] != trial_log.__name__:
+        if (
+            name in type(self).model_fields
+            and type(self) in known
+            and sys._getframe(1).f_globals["__name__"] != trial_log.__name__
+        ):
             read.add(f"{known[type(self)]}.{name}")
         return given(self, name)
 
     done = 0
     for name in graph.planner.order:
-        if graph.datasets[name].grain == "month" or key(SECTOR, MONTH) not in graph.profile.store.existing(graph.datasets[name]):
+        if graph.datasets[name].grain == "month" or key(SECTOR, MONTH) not in graph.profile.store.existing(
+            graph.datasets[name]
+        ):
             continue
         together = graph.planner._together[name]
         run = job.get_subset(asset_selection={dg.AssetKey(each) for each in together}, asset_check_selection=set())
@@ -154,14 +194,17 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(g
             patched.setattr(Model, "__getattribute__", noted)
             assert run.execute_in_process(instance=instance, partition_key=key(SECTOR, MONTH), run_config=QUIET).success
         without = {"partitions.end"} | {each for each in read if each in known.values()}
-        without |= {each for each in read if name == "backtest" and each.startswith("statistics.")}  # shown beside the rows, not in them
+        without |= {
+            each for each in read if name == "backtest" and each.startswith("statistics.")
+        }  # shown beside the rows, not in them
         assert {each for each in read - without if not _covered(each, versions[name].paths)} == set(), name
         done += len(read) > 0
     assert done > 5
 
 
 def test_a_report_over_the_history_that_there_is_comes_out_the_same(graph: Graph) -> None:
-    """Here, because the chain is computed already: weights of earlier months are there for the backtest, backtests are not."""
+    """Here, because the chain is computed already: weights of earlier months are there for the backtest, backtests are
+    not."""
     found = recompute(graph.profile, "ops_report", key(SECTOR, MONTH))
     assert found.reproduced
     assert {each.asset for each in found.compared} > {"ops_report", "lightgbm_checkpoint", "absences"}

@@ -3,9 +3,10 @@
     make peers
     .venv-peers/bin/python -m quant_assets_tests.reference.make_alpha158
 
-Prices are multiples of 1/64 and volumes whole numbers below 2^24: exact in float32, in which Qlib stores them, and so are their
-differences. Qlib also rounds ratios of prices and logarithms of volume to float32. Days move by 20 percent and volumes by more, so that
-this rounding stays below 1e-6 of the correlations and deviations that are made of them; on real prices it reaches 4e-5.
+Prices are multiples of 1/64 and volumes whole numbers below 2^24: exact in float32, in which Qlib stores them, and so
+are their differences. Qlib also rounds ratios of prices and logarithms of volume to float32. Days move by 20 percent
+and volumes by more, so that this rounding stays below 1e-6 of the correlations and deviations that are made of them; on
+real prices it reaches 4e-5.
 """
 
 import tempfile
@@ -23,7 +24,8 @@ EXPECTED = Path(__file__).with_name("alpha158.parquet")
 
 
 def bars() -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Days of shape (n_sessions,) and open, high, low, close, volume and typical price of shape (n_tickers, n_sessions)."""
+    """Days of shape (n_sessions,) and open, high, low, close, volume and typical price of shape (n_tickers,
+    n_sessions)."""
     rng = np.random.default_rng(158)
     shape = (len(TICKERS), SESSIONS)
     days = np.busday_offset("2019-01-01", np.arange(SESSIONS), roll="forward")
@@ -52,7 +54,8 @@ def bars() -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def expected() -> pd.DataFrame:
-    """`ticker, date`, the bars and Qlib's 158 columns; one row for each session from a ticker's first bar to its last."""
+    """`ticker, date`, the bars and Qlib's 158 columns; one row for each session from a ticker's first bar to its
+    last."""
     days, fields = bars()
     with tempfile.TemporaryDirectory() as folder:
         qlib_alpha158.store(Path(folder), TICKERS, days, fields)
@@ -69,4 +72,6 @@ def expected() -> pd.DataFrame:
 if __name__ == "__main__":
     frame = expected()
     encoding = {name: "BYTE_STREAM_SPLIT" for name in frame.columns if frame[name].dtype == np.float32}
-    frame.to_parquet(EXPECTED, index=False, compression="zstd", compression_level=19, use_dictionary=False, column_encoding=encoding)
+    frame.to_parquet(
+        EXPECTED, index=False, compression="zstd", compression_level=19, use_dictionary=False, column_encoding=encoding
+    )

@@ -33,8 +33,14 @@ def cases() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     path = {
         "two years": (0.0002 + 0.9 * market + 0.006 * rng.standard_t(5, 504), market),
         "falling": (-0.002 + 0.012 * rng.standard_normal(252), 0.01 * rng.standard_normal(252)),
-        "a crash on the first session": (np.concatenate([[-0.3], 0.001 + 0.004 * rng.standard_normal(119)]), market[:120]),
-        "sixty sessions, half of them idle": (np.where(np.arange(60) % 2, 0.0, 0.01 * rng.standard_normal(60)), market[:60]),
+        "a crash on the first session": (
+            np.concatenate([[-0.3], 0.001 + 0.004 * rng.standard_normal(119)]),
+            market[:120],
+        ),
+        "sixty sessions, half of them idle": (
+            np.where(np.arange(60) % 2, 0.0, 0.01 * rng.standard_normal(60)),
+            market[:60],
+        ),
         "never a loss": (np.abs(0.004 * rng.standard_normal(100)), market[:100]),
     }
     return {name: (np.round(returns, 6), np.round(benchmark, 6)) for name, (returns, benchmark) in path.items()}

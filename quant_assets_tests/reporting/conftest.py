@@ -1,4 +1,5 @@
-"""A made-up sector of 24 names over 30 months, run through the project's own candidates-to-backtest functions where they are cheap."""
+"""A made-up sector of 24 names over 30 months, run through the project's own candidates-to-backtest functions where
+they are cheap."""
 
 from collections.abc import Callable
 from datetime import date
@@ -54,7 +55,10 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
         predictions = predictions.clear()
     indicators = _long(tickers, days[inside], garch_volatility=0.15 + 0.2 * rng.random(close[:, inside].shape))
     as_ofs = (
-        pl.DataFrame({"date": days[inside]}).group_by(pl.col("date").dt.truncate("1mo")).agg(as_of=pl.col("date").max())["as_of"].sort()
+        pl.DataFrame({"date": days[inside]})
+        .group_by(pl.col("date").dt.truncate("1mo"))
+        .agg(as_of=pl.col("date").max())["as_of"]
+        .sort()
     )
     parts = ("composite_score", "momentum_score", "ma_slope_score", "volatility_score")
     blocks = []
@@ -64,10 +68,20 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
         scores = {name: np.round(np.sort(rng.standard_normal(7))[::-1], 3) for name in parts}
         kinds = {"candidate_type": ["long"] * 4 + ["short"] * 3, "selection_rank": [1, 2, 3, 4, 3, 2, 1]}
         blocks.append(block.with_columns(**{k: pl.Series(v) for k, v in {**kinds, **scores}.items()}))
-    candidates = pl.concat(blocks).with_columns(universe_count=pl.lit(24, pl.Int32), eligible_count=pl.lit(22, pl.Int32))
+    candidates = pl.concat(blocks).with_columns(
+        universe_count=pl.lit(24, pl.Int32), eligible_count=pl.lit(22, pl.Int32)
+    )
     weights = sector_weights(candidates, predictions, indicators, as_ofs, WeightSettings(top_n=4, max_weight=0.4))
     backtest = simulate(
-        weights, prices, days, as_ofs, FIRST, LAST, entry_lag=1, cost_bps=10, benchmark_members=universe.filter(pl.col("date") >= FIRST)
+        weights,
+        prices,
+        days,
+        as_ofs,
+        FIRST,
+        LAST,
+        entry_lag=1,
+        cost_bps=10,
+        benchmark_members=universe.filter(pl.col("date") >= FIRST),
     )
     checkpoint = pl.DataFrame(
         {
@@ -79,7 +93,11 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
         }
     )
     quarantine = pl.DataFrame(
-        {"ticker": ["T01"] * 3, "date": [date(2016, 6, 2), date(2016, 6, 3), date(2016, 5, 3)], "reason": ["ohlc_violation"] * 3}
+        {
+            "ticker": ["T01"] * 3,
+            "date": [date(2016, 6, 2), date(2016, 6, 3), date(2016, 5, 3)],
+            "reason": ["ohlc_violation"] * 3,
+        }
     )
     spell = {"as_of": [date(2016, 6, 30), date(2016, 5, 31)], "ticker": ["T02", "T02"], "reason": ["halt", "halt"]}
     absences = pl.DataFrame(spell | {"sessions": pl.Series([3, 1], dtype=pl.Int32)})
@@ -98,7 +116,9 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
     ]
     coverage = pl.DataFrame(counts, schema=DATASETS["universe_coverage"].schema, orient="row")
     regimes = regime_state(prices, universe, days, as_ofs.filter(as_ofs > date(2014, 3, 1)), RegimeSettings())
-    return ReportFrames(candidates, weights, backtest, predictions, labels, regimes, checkpoint, quarantine, absences, coverage)
+    return ReportFrames(
+        candidates, weights, backtest, predictions, labels, regimes, checkpoint, quarantine, absences, coverage
+    )
 
 
 @pytest.fixture(scope="session")

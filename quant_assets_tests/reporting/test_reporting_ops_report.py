@@ -51,7 +51,9 @@ class Outline(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
-        self.outside += [v for k, v in attrs if k in ("src", "href", "xlink:href", "action") and v and not v.startswith("#")]
+        self.outside += [
+            v for k, v in attrs if k in ("src", "href", "xlink:href", "action") and v and not v.startswith("#")
+        ]
         self.ids += [v for k, v in attrs if k == "id" and v]
         if tag != "meta":
             self.open.append(tag)
@@ -100,7 +102,8 @@ def trials_of(frames: ReportFrames) -> list[Trial]:
     other = rows.with_columns(value=pl.col("value") - 0.002 * (pl.int_range(pl.len()) % 2))
     late = rows.filter(pl.col("date") >= date(2016, 5, 2))
     return [
-        Trial(name, "strategy", "model", "healthcare", trial["date"][0], trial) for name, trial in (("a", rows), ("b", other), ("c", late))
+        Trial(name, "strategy", "model", "healthcare", trial["date"][0], trial)
+        for name, trial in (("a", rows), ("b", other), ("c", late))
     ]
 
 
@@ -128,7 +131,9 @@ def test_no_sharpe_ratio_stands_alone(frames: ReportFrames) -> None:
     # What was tried later does not count: neither the trial of May nor the later returns of the others.
     march = date(2016, 3, 31)
     cut = [replace(trial, measured=trial.measured.filter(pl.col("date") <= march)) for trial in trials_of(frames)[:2]]
-    whole, known = (gather("healthcare", march, frames, ReportSettings(), 20, each) for each in (trials_of(frames), cut))
+    whole, known = (
+        gather("healthcare", march, frames, ReportSettings(), 20, each) for each in (trials_of(frames), cut)
+    )
     assert figures(whole).equals(figures(known))
     assert value(figures(whole), "trials", "history") == 2
 
@@ -141,11 +146,14 @@ def test_the_planted_forecast_shows_in_the_rank_ic(report: ReportData) -> None:
     assert report.ic["date"].max() < date(2016, 6, 2)  # 21 sessions of labels are not known yet
 
 
-def test_labels_known_later_and_everything_dated_later_change_nothing(frames: ReportFrames, empty_frames: ReportFrames) -> None:
+def test_labels_known_later_and_everything_dated_later_change_nothing(
+    frames: ReportFrames, empty_frames: ReportFrames
+) -> None:
     as_of, settings = date(2016, 2, 29), ReportSettings()
     dated = {"labels": "known_at", "backtest": "date", "predictions": "date", "quarantine": "date"}
     cut = {
-        field.name: getattr(frames, field.name).filter(pl.col(dated.get(field.name, "as_of")) <= as_of) for field in fields(ReportFrames)
+        field.name: getattr(frames, field.name).filter(pl.col(dated.get(field.name, "as_of")) <= as_of)
+        for field in fields(ReportFrames)
     }
     whole, known = (gather("it", as_of, f, settings, 20) for f in (frames, ReportFrames(**cut)))
     assert whole.ic.equals(known.ic)
@@ -158,7 +166,9 @@ def test_labels_known_later_and_everything_dated_later_change_nothing(frames: Re
 
 def test_a_date_whose_only_known_labels_are_delistings_has_no_ic(frames: ReportFrames) -> None:
     early = (pl.col("date") == JUNE) & pl.col("ticker").is_in(["T01", "T02", "T03", "T04"])
-    ahead = frames.predictions.filter(early).select("ticker", "date", "horizon", forward_return="prediction", known_at="date")
+    ahead = frames.predictions.filter(early).select(
+        "ticker", "date", "horizon", forward_return="prediction", known_at="date"
+    )
     more = replace(frames, labels=pl.concat([frames.labels, ahead], how="diagonal"))
     assert gather("it", JUNE, more, ReportSettings(), 20).ic.equals(gather("it", JUNE, frames, ReportSettings(), 20).ic)
 
@@ -234,7 +244,9 @@ def test_a_hostile_ticker_is_text(make_frames: Callable[..., ReportFrames]) -> N
     text = render(gather("it", JUNE, hostile, ReportSettings(), 20)).decode()
     parsed = outline(text)
     assert "script" not in parsed.tags
-    assert html.unescape(text).count(HOSTILE) == 4 + 4 + 3  # four picks in the table and in the picture, three shorts in their table
+    assert (
+        html.unescape(text).count(HOSTILE) == 4 + 4 + 3
+    )  # four picks in the table and in the picture, three shorts in their table
     drawn = re.findall(r"<text[^>]*>([^<]*)</text>", text)
     assert sum(HOSTILE in html.unescape(label) for label in drawn) == 4  # whole, not as a formula
 
@@ -243,8 +255,12 @@ def test_the_same_bytes_in_another_process_with_another_home_and_matplotlibrc(
     frames: ReportFrames, page: str, report: ReportData, tmp_path: Path
 ) -> None:
     for field in fields(ReportFrames):
-        getattr(frames, field.name).sample(fraction=1.0, shuffle=True, seed=3).write_parquet(tmp_path / f"{field.name}.parquet")
-    (tmp_path / "matplotlibrc").write_text("axes.linewidth: 5\nlegend.fontsize: 20\nxtick.major.pad: 11\n", encoding="utf-8")
+        getattr(frames, field.name).sample(fraction=1.0, shuffle=True, seed=3).write_parquet(
+            tmp_path / f"{field.name}.parquet"
+        )
+    (tmp_path / "matplotlibrc").write_text(
+        "axes.linewidth: 5\nlegend.fontsize: 20\nxtick.major.pad: 11\n", encoding="utf-8"
+    )
     script = f"""
 import hashlib, sys, polars as pl
 from dataclasses import fields
@@ -259,12 +275,26 @@ report = gather("healthcare", date(2016, 6, 30), frames, ReportSettings(), 20)
 print(hashlib.sha256(render(report)).hexdigest(), hashlib.sha256(preview_png(report)).hexdigest())
 assert "matplotlib.pyplot" not in sys.modules
 """
-    environment = {**os.environ, "PYTHONHASHSEED": "77", "MPLCONFIGDIR": str(tmp_path), "TZ": "Asia/Tokyo", "SOURCE_DATE_EPOCH": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "77",
+        "MPLCONFIGDIR": str(tmp_path),
+        "TZ": "Asia/Tokyo",
+        "SOURCE_DATE_EPOCH": "1",
+    }
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [hashlib.sha256(page.encode()).hexdigest(), hashlib.sha256(preview_png(report)).hexdigest()]
+    assert done.stdout.split() == [
+        hashlib.sha256(page.encode()).hexdigest(),
+        hashlib.sha256(preview_png(report)).hexdigest(),
+    ]
 
 
 def test_the_preview_is_a_small_png(report: ReportData) -> None:

@@ -44,7 +44,9 @@ def drawn(sectors: int, days: int, count: int = 24) -> bytes:
     return selection_png(chosen, {sector: turnover(each.candidates, DAYS[:days]) for sector, each in chosen.items()})
 
 
-@pytest.mark.parametrize(("sectors", "days", "count"), [(1, 1, 24), (1, 18, 24), (11, 18, 24), (3, 1, 24), (1, 18, 1), (2, 5, 0)])
+@pytest.mark.parametrize(
+    ("sectors", "days", "count"), [(1, 1, 24), (1, 18, 24), (11, 18, 24), (3, 1, 24), (1, 18, 1), (2, 5, 0)]
+)
 def test_it_is_drawn_whatever_there_is(sectors: int, days: int, count: int) -> None:
     content = drawn(sectors, days, count)
     assert Image.open(io.BytesIO(content)).size == (860, 520)
@@ -57,12 +59,20 @@ def test_the_picture_says_something_of_what_it_is_given() -> None:
 
 
 def test_the_same_bytes_in_another_process_with_another_matplotlibrc(tmp_path: Path) -> None:
-    (tmp_path / "matplotlibrc").write_text("axes.linewidth: 5\nlegend.fontsize: 20\nlines.marker: x\n", encoding="utf-8")
+    (tmp_path / "matplotlibrc").write_text(
+        "axes.linewidth: 5\nlegend.fontsize: 20\nlines.marker: x\n", encoding="utf-8"
+    )
     code = (
         "import sys, hashlib; import quant_assets.assets.candidate_metadata; assert 'matplotlib' not in sys.modules; "
         "from quant_assets_tests.reporting.test_selection_plot import drawn; print(hashlib.sha256(drawn(2, 18)).hexdigest())"
     )
-    environment = os.environ | {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLCONFIGDIR": str(tmp_path), "PYTHONHASHSEED": "7"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=PROJECT, capture_output=True, text=True, check=False)
+    environment = os.environ | {
+        "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"),
+        "MPLCONFIGDIR": str(tmp_path),
+        "PYTHONHASHSEED": "7",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=PROJECT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == hashlib.sha256(drawn(2, 18)).hexdigest()

@@ -31,12 +31,27 @@ def row(factor: str, horizon: int, ic: float | None, t: float | None, kind: str 
 @pytest.fixture
 def sheet() -> Summary:
     rows = [row(NAUGHTY, 20, 0.03, 1.5), row(NAUGHTY, 60, 0.05, None), row("lightgbm", 60, -0.02, -0.4, "model")]
-    rows += [row(name, horizon, ic, t) for name in ("weak", "weak_sector_rank") for horizon, ic, t in ((20, -0.08, -3.2), (60, None, None))]
+    rows += [
+        row(name, horizon, ic, t)
+        for name in ("weak", "weak_sector_rank")
+        for horizon, ic, t in ((20, -0.08, -3.2), (60, None, None))
+    ]
     schema = {name: dtype for name, dtype in DATASETS["factor_tear_sheet"].schema.items() if name != "page_file"}
-    years = [(name, 20, year, ic) for name in (NAUGHTY, "weak", "weak_sector_rank") for year, ic in ((2022, 0.123456), (2024, -0.01))]
+    years = [
+        (name, 20, year, ic)
+        for name in (NAUGHTY, "weak", "weak_sector_rank")
+        for year, ic in ((2022, 0.123456), (2024, -0.01))
+    ]
     by_year = pl.DataFrame(
         [{"kind": "feature", "factor": n, "horizon": h, "year": y, "ic_sessions": 9, "ic": v} for n, h, y, v in years],
-        schema={"kind": pl.String, "factor": pl.String, "horizon": pl.Int32, "year": pl.Int32, "ic_sessions": pl.Int32, "ic": pl.Float64},
+        schema={
+            "kind": pl.String,
+            "factor": pl.String,
+            "horizon": pl.Int32,
+            "year": pl.Int32,
+            "ic_sessions": pl.Int32,
+            "ic": pl.Float64,
+        },
     )
     return Summary(AS_OF, pl.DataFrame(rows, schema=schema).sort("kind", "factor", "horizon"), by_year)
 
@@ -77,7 +92,9 @@ def test_nothing_comes_from_elsewhere_and_the_policy_allows_one_script(sheet) ->
     policy = re.search(r"script-src '(sha256-[^']+)'", page)
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     assert policy is not None
-    assert [f"sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}" for each in scripts] == [policy[1]]
+    assert [f"sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}" for each in scripts] == [
+        policy[1]
+    ]
     assert "Simulated market" in page
     assert page == render(sheet, "Health Care", 20, 1, market="Simulated market").decode()
 

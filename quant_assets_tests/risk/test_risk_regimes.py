@@ -66,7 +66,9 @@ def test_too_little_history_is_risk_off_and_says_so() -> None:
 
 def test_a_sector_without_members_has_no_row() -> None:
     prices, universe = random_sector()
-    frame = regime_state(prices, universe.filter(pl.col("date") < DAYS[-1].item()), DAYS, [MONTH_ENDS[-2], MONTH_ENDS[-1]], SHORT)
+    frame = regime_state(
+        prices, universe.filter(pl.col("date") < DAYS[-1].item()), DAYS, [MONTH_ENDS[-2], MONTH_ENDS[-1]], SHORT
+    )
     assert frame["as_of"].to_list() == [MONTH_ENDS[-2]]
     assert frame.schema == DATASETS["regime_state"].schema
 

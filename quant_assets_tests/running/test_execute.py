@@ -1,4 +1,5 @@
-"""Chains of runs for real: processes beside each other on a fresh instance, a step that fails, a check that blocks, a killed worker."""
+"""Chains of runs for real: processes beside each other on a fresh instance, a step that fails, a check that blocks, a
+killed worker."""
 
 import multiprocessing
 import os
@@ -90,7 +91,9 @@ def test_sectors_run_beside_each_other_and_one_that_fails_does_not_stop_the_othe
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs()
         assert sorted(run.status.value for run in runs) == ["FAILURE"] + ["SUCCESS"] * 4
-        assert {run.tags["dagster/asset_partition_range_start"] for run in runs} == {f"{FIRST}|{s}" for s in ("energy", "it", "utilities")}
+        assert {run.tags["dagster/asset_partition_range_start"] for run in runs} == {
+            f"{FIRST}|{s}" for s in ("energy", "it", "utilities")
+        }
         assert instance.get_materialized_partitions(dg.AssetKey("prices")) == both, "the web UI shows what was written"
 
 
@@ -122,10 +125,14 @@ def test_a_sector_that_fails_in_a_run_with_its_neighbours_is_named_and_they_are_
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"prices (financials, {FIRST} to {LAST}): ")
     assert existing(profile, "fundamentals") == {f"{month}|{sector}" for month in (FIRST, LAST) for sector in sectors}
-    assert existing(profile, "prices") == {f"{month}|{sector}" for month in (FIRST, LAST) for sector in ("healthcare", "it")}
+    assert existing(profile, "prices") == {
+        f"{month}|{sector}" for month in (FIRST, LAST) for sector in ("healthcare", "it")
+    }
     assert existing(profile, "universe") == {f"{LAST}|healthcare", f"{LAST}|it"}
     with dg.DagsterInstance.get() as instance:
-        assert len(instance.get_runs()) == 2 + 3 + 2, "one for each step together, and from the failure on one for each sector"
+        assert len(instance.get_runs()) == 2 + 3 + 2, (
+            "one for each step together, and from the failure on one for each sector"
+        )
 
 
 BARS = ("absences", "delistings", "ohlcv", "price_disagreements", "price_events", "price_peaks", "quarantine")
@@ -136,7 +143,13 @@ class RepeatsDelistings(DemoSource):
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         one = pl.DataFrame(
-            {"ticker": tickers[:1], "last_session": [through], "known_at": [through], "reason": ["takeover"], "successor": [None]},
+            {
+                "ticker": tickers[:1],
+                "last_session": [through],
+                "known_at": [through],
+                "reason": ["takeover"],
+                "successor": [None],
+            },
             DELISTINGS,
         )
         return pl.concat([one, one])
@@ -152,7 +165,9 @@ class Crashes(DemoSource):
             raise ValueError("a bug\nof two lines") from error
 
 
-def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("quant_assets.sources.demo.DemoSource", RepeatsDelistings)
     for name in ("prices", "universe"):
         profile.store.write(DATASETS[name], DATASETS[name].empty(), [f"{LAST}|it"])
@@ -175,13 +190,16 @@ def test_a_bug_is_named_with_its_run(profile: Profile, monkeypatch: pytest.Monke
     with dg.DagsterInstance.get() as instance:
         (run,) = instance.get_runs()
     assert (
-        str(caught.value) == f"fundamentals (it, {LAST}): ValueError: a bug of two lines (unexpected; see run {run.run_id} in the web UI)"
+        str(caught.value)
+        == f"fundamentals (it, {LAST}): ValueError: a bug of two lines (unexpected; see run {run.run_id} in the web UI)"
     )
 
 
 def test_a_step_of_several_assets_names_them_all(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DemoSource, "bars", lambda *_: 1 / 0)
-    with pytest.raises(RunFailedError, match=rf"^{', '.join(BARS)} \(it, {LAST}\): ZeroDivisionError: division by zero "):
+    with pytest.raises(
+        RunFailedError, match=rf"^{', '.join(BARS)} \(it, {LAST}\): ZeroDivisionError: division by zero "
+    ):
         execute([[Phase(BARS, LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
 
 
@@ -196,7 +214,9 @@ def test_a_killed_worker_is_said(profile: Profile) -> None:
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(RunFailedError, match=r"a worker process was killed, perhaps for want of memory; .* fewer --workers"):
+    with pytest.raises(
+        RunFailedError, match=r"a worker process was killed, perhaps for want of memory; .* fewer --workers"
+    ):
         execute([chain("energy", ("fundamentals",)), chain("it", ("fundamentals",))], "demo", 2, lambda *_: None)
     killer.join()
 
@@ -240,7 +260,10 @@ def test_commands_that_start_together_make_the_instance_once(tmp_path: Path) -> 
     )
     environment = os.environ | {"DAGSTER_HOME": str(tmp_path), "QUANT__DAGSTER__STORAGE": "sqlite"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    together = [subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=PROJECT, text=True, **pipes) for _ in range(3)]
+    together = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=PROJECT, text=True, **pipes)
+        for _ in range(3)
+    ]
     for each in together:
         assert each.stdout is not None
         assert each.stdout.readline() == "ready\n"

@@ -1,4 +1,5 @@
-"""The embedded PostgreSQL for real: started by its first user, shared, stopped after the last, and up again after every kind of kill."""
+"""The embedded PostgreSQL for real: started by its first user, shared, stopped after the last, and up again after every
+kind of kill."""
 
 import os
 import shutil
@@ -84,7 +85,9 @@ def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
 
 def use(home: Path) -> "subprocess.Popen[bytes]":
     """A process that uses the server until it is ended."""
-    user = subprocess.Popen([sys.executable, "-c", USER, str(home)], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    user = subprocess.Popen(
+        [sys.executable, "-c", USER, str(home)], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert user.stdout is not None
     assert user.stdout.readline() == b"serving\n"
     return user
@@ -96,9 +99,15 @@ def end(user: "subprocess.Popen[bytes]") -> None:
 
 
 def python(code: str, home: Path, **variables: str) -> str:
-    environment = os.environ | {"DAGSTER_HOME": str(home), "QUANT__STORAGE": str(home / "data"), "QUANT__AS_OF": "2024-06-28"} | variables
+    environment = (
+        os.environ
+        | {"DAGSTER_HOME": str(home), "QUANT__STORAGE": str(home / "data"), "QUANT__AS_OF": "2024-06-28"}
+        | variables
+    )
     environment |= {"QUANT__PARTITIONS__START": "2024-05"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -109,7 +118,9 @@ def test_what_a_run_records_another_process_sees_and_the_server_ends_with_its_us
     assert python(SEEN, home).splitlines() == ["SUCCESS", "2024-05|it 2024-05|telecoms 2024-06|it 2024-06|telecoms"]
     assert not (home / "history").exists(), "no SQLite"
     assert records(home) == "postgres"
-    assert yaml.safe_load((home / "dagster.yaml").read_text())["telemetry"] == {"enabled": False}, "the template's lines are there too"
+    assert yaml.safe_load((home / "dagster.yaml").read_text())["telemetry"] == {"enabled": False}, (
+        "the template's lines are there too"
+    )
     assert not list((home / "postgres").glob("data-*/postmaster.pid"))
 
 
@@ -196,7 +207,11 @@ def test_where_it_cannot_start_a_new_home_says_so_and_has_sqlite_and_an_old_one_
     assert said.startswith(f"note: PostgreSQL for Dagster's records does not start in {home}/postgres: ")
     assert "File exists" in said
     assert "Dagster's records are kept in SQLite" in said
-    section = {"module": EmbeddedPostgresStorage.__module__, "class": EmbeddedPostgresStorage.__name__, "config": {"home": str(home)}}
+    section = {
+        "module": EmbeddedPostgresStorage.__module__,
+        "class": EmbeddedPostgresStorage.__name__,
+        "config": {"home": str(home)},
+    }
     (home / "dagster.yaml").write_text(yaml.dump({"storage": {"custom": section}}))
     with (
         pytest.raises(ServerError, match=rf"does not start in {home}/postgres: .*; mend that, or move {home} away"),

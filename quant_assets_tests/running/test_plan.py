@@ -16,7 +16,8 @@ from quant_assets_tests.graph import Graph
 
 START, AS_OF, LATEST = "2021-03", date(2024, 6, 12), "2024-06"
 BARS = {"ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences", "delistings"}
-#: What these read of earlier months is used as far as it exists; of these inputs (all, where none is named) they need the run's own only.
+#: What these read of earlier months is used as far as it exists; of these inputs (all, where none is named) they need
+#: the run's own only.
 SHOWS_HISTORY: dict[str, set[str]] = {
     "ops_report": set(),
     "factor_statistics": {"indicators", "predictions"},
@@ -47,7 +48,10 @@ def write(graph: Graph, name: str, months: Iterable[str], known: date | None = N
     for each in profile.store.existing(dataset) & keys.keys():
         Path(profile.store.path(dataset, each)).unlink()
     profile.store.write(
-        dataset, dataset.empty(), keys, lambda each: min(profile.known_through(keys[each], matures), known or profile.last_session())
+        dataset,
+        dataset.empty(),
+        keys,
+        lambda each: min(profile.known_through(keys[each], matures), known or profile.last_session()),
     )
 
 
@@ -69,13 +73,17 @@ def months_read(graph: Graph, name: str, first: str, last: str) -> dict[str, set
         dataset, definition = graph.datasets[downstream], assets.get(each).partitions_def
         # A hole is filled: a run is one range of months.
         wanted = month_range(min(found[downstream]), max(found[downstream])) if found[downstream] else []
-        subset = definition.subset_with_partition_keys([key("it", month) if dataset.grain == "sector" else month for month in wanted])
+        subset = definition.subset_with_partition_keys(
+            [key("it", month) if dataset.grain == "sector" else month for month in wanted]
+        )
         for parent in assets.get(each).parent_keys:
             upstream = parent.path[-1]
             if graph.datasets[upstream].grain != dataset.grain:
                 continue
             mapping = assets.get_partition_mapping(each, parent)
-            result = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, definition, assets.get(parent).partitions_def)
+            result = mapping.get_upstream_mapped_partitions_result_for_partitions(
+                subset, definition, assets.get(parent).partitions_def
+            )
             months = {each_key.partition("|")[0] for each_key in result.partitions_subset.get_partition_keys()}
             optional = downstream in SHOWS_HISTORY and upstream in (SHOWS_HISTORY[downstream] or {upstream})
             found.setdefault(upstream, set()).update(months & set(wanted) if optional else months)
@@ -83,7 +91,9 @@ def months_read(graph: Graph, name: str, first: str, last: str) -> dict[str, set
 
 
 @pytest.mark.parametrize(
-    ("first", "last"), [("2024-01", "2024-02"), (START, "2021-04"), (LATEST, LATEST)], ids=["middle", "first", "running"]
+    ("first", "last"),
+    [("2024-01", "2024-02"), (START, "2021-04"), (LATEST, LATEST)],
+    ids=["middle", "first", "running"],
 )
 def test_every_asset_gets_the_months_that_it_reads_and_no_others(graph: Graph, first: str, last: str) -> None:
     for name, dataset in graph.datasets.items():
@@ -111,7 +121,10 @@ def test_windows_end_where_the_profile_does(graph: Graph) -> None:
 
 def test_a_month_without_a_closed_session_is_not_planned(tmp_path: Path) -> None:
     weekend = Graph.at(tmp_path, as_of=date(2024, 6, 2), partitions={"start": START})
-    assert ranges(weekend.planner.sector_phases(["labels"], "it", "2024-05", "2024-05"))["prices"] == ("2024-05", "2024-05")
+    assert ranges(weekend.planner.sector_phases(["labels"], "it", "2024-05", "2024-05"))["prices"] == (
+        "2024-05",
+        "2024-05",
+    )
 
 
 def test_whatever_is_read_comes_first(graph: Graph) -> None:
@@ -120,7 +133,10 @@ def test_whatever_is_read_comes_first(graph: Graph) -> None:
     order = graph.planner.order
     assert sorted(order) == sorted(graph.datasets)
     assert all(order.index(up) < order.index(name) for name, ups in parents.items() for up in ups)
-    for phases in (graph.planner.sector_phases(order, "it", "2024-01", "2024-03"), graph.planner.month_phases(order, "2024-01", "2024-03")):
+    for phases in (
+        graph.planner.sector_phases(order, "it", "2024-01", "2024-03"),
+        graph.planner.month_phases(order, "2024-01", "2024-03"),
+    ):
         assert len(phases) > 1
         done: set[str] = set()
         for phase in phases:
@@ -129,7 +145,9 @@ def test_whatever_is_read_comes_first(graph: Graph) -> None:
             done |= set(phase.assets)
     asked = {name for name in order if graph.datasets[name].grain == "sector"}
     assert {
-        name for name, span in ranges(graph.planner.sector_phases(order, "it", "2024-01", "2024-03")).items() if span[1] >= "2024-03"
+        name
+        for name, span in ranges(graph.planner.sector_phases(order, "it", "2024-01", "2024-03")).items()
+        if span[1] >= "2024-03"
     } == asked
 
 
@@ -147,10 +165,15 @@ def test_a_sectors_warm_up_holds_what_the_total_portfolio_reads_before_the_first
     names = ["weights", "regime_state", "portfolio_backtest"]
     plan = ranges(graph.planner.sector_phases(names, "it", "2024-01", "2024-02"))
     assert plan["weights"] == plan["regime_state"] == ("2023-11", "2024-02")
-    assert ranges(graph.planner.month_phases(names, "2024-01", "2024-02"))["portfolio_weights"] == ("2023-11", "2024-02")
+    assert ranges(graph.planner.month_phases(names, "2024-01", "2024-02"))["portfolio_weights"] == (
+        "2023-11",
+        "2024-02",
+    )
     alone = ranges(graph.planner.sector_phases(names[:2], "it", "2024-01", "2024-02"))
     assert alone["weights"] == alone["regime_state"] == ("2024-01", "2024-02")
-    assert graph.planner.sector_phases(["portfolio_backtest"], "it", "2024-01", "2024-02") == [], "it reads the sectors that are there"
+    assert graph.planner.sector_phases(["portfolio_backtest"], "it", "2024-01", "2024-02") == [], (
+        "it reads the sectors that are there"
+    )
 
 
 def test_a_phase_says_its_range_and_what_it_writes() -> None:
@@ -160,7 +183,10 @@ def test_a_phase_says_its_range_and_what_it_writes() -> None:
         "dagster/asset_partition_range_end": "2024-03|it",
     }
     monthly = Phase(("macro",), "2024-01", "2024-02")
-    assert monthly.range_tags == {"dagster/asset_partition_range_start": "2024-01", "dagster/asset_partition_range_end": "2024-02"}
+    assert monthly.range_tags == {
+        "dagster/asset_partition_range_start": "2024-01",
+        "dagster/asset_partition_range_end": "2024-02",
+    }
     assert phase.outputs == 6
     assert total_outputs([phase, monthly]) == 8
 
@@ -168,7 +194,9 @@ def test_a_phase_says_its_range_and_what_it_writes() -> None:
 def test_a_finished_warm_up_is_not_computed_again_and_what_is_asked_is(filled: Graph) -> None:
     plan = filled.planner.sector_phases(filled.planner.order, "it", "2024-03", "2024-04")
     assert set(ranges(plan).values()) == {("2024-03", "2024-04")}
-    assert ranges(filled.planner.sector_phases(["weights"], "it", "2024-04", "2024-04")) == {"weights": ("2024-04", "2024-04")}
+    assert ranges(filled.planner.sector_phases(["weights"], "it", "2024-04", "2024-04")) == {
+        "weights": ("2024-04", "2024-04")
+    }
     assert ranges(filled.planner.month_phases(["portfolio_backtest"], "2024-04", "2024-04")) == {
         "portfolio_backtest": ("2024-04", "2024-04")
     }
@@ -179,8 +207,12 @@ def test_a_warm_up_is_computed_from_its_first_missing_month(filled: Graph) -> No
         Path(filled.profile.store.path(filled.datasets["prices"], key("it", month))).unlink()
     Path(filled.profile.store.path(filled.datasets["price_peaks"], key("it", "2024-03"))).unlink()
     plan = ranges(filled.planner.sector_phases(["features"], "it", "2024-04", "2024-04"))
-    assert plan == {"prices": ("2024-01", "2024-02"), "features": ("2024-04", "2024-04")} | dict.fromkeys(BARS, ("2024-03", "2024-03"))
-    assert ranges(filled.planner.sector_phases(["features"], "energy", "2024-04", "2024-04"))["prices"][0] < "2024-01", "another sector"
+    assert plan == {"prices": ("2024-01", "2024-02"), "features": ("2024-04", "2024-04")} | dict.fromkeys(
+        BARS, ("2024-03", "2024-03")
+    )
+    assert (
+        ranges(filled.planner.sector_phases(["features"], "energy", "2024-04", "2024-04"))["prices"][0] < "2024-01"
+    ), "another sector"
 
 
 def test_a_month_that_was_written_before_it_was_over_is_computed_again(filled: Graph) -> None:
@@ -220,7 +252,9 @@ def test_labels_are_computed_again_until_they_have_matured(filled: Graph) -> Non
 def test_shown_history_is_not_made_but_mended(filled: Graph) -> None:
     for name in ("backtest", "weights"):
         Path(filled.profile.store.path(filled.datasets[name], key("it", "2024-02"))).unlink()
-    assert ranges(filled.planner.sector_phases(["ops_report"], "it", "2024-04", "2024-04")) == {"ops_report": ("2024-04", "2024-04")}
+    assert ranges(filled.planner.sector_phases(["ops_report"], "it", "2024-04", "2024-04")) == {
+        "ops_report": ("2024-04", "2024-04")
+    }
     write(filled, "regime_state", ["2024-03"], known=date(2024, 3, 8))
     assert ranges(filled.planner.sector_phases(["ops_report"], "it", "2024-04", "2024-04")) == {
         "regime_state": ("2024-03", "2024-03"),
@@ -238,7 +272,9 @@ def test_shown_history_is_not_made_but_mended(filled: Graph) -> None:
         ("candidates+", ["candidates", "ops_report", "sector_scorecard", "weights"]),
     ],
 )
-def test_a_selection_is_dagsters(graph: Graph, selection: str, names: list[str], recwarn: pytest.WarningsRecorder) -> None:
+def test_a_selection_is_dagsters(
+    graph: Graph, selection: str, names: list[str], recwarn: pytest.WarningsRecorder
+) -> None:
     found = graph.planner.select(selection, graph.defs)
     assert sorted(found) == names
     assert found == [name for name in graph.planner.order if name in names]
@@ -295,21 +331,32 @@ def test_neighbouring_sectors_with_few_months_become_one_run(graph: Graph) -> No
         tuple(list(SECTORS)[6:]),
     ], "36 partitions at most"
     apart = chains("energy", "industrials", "cons_discretionary", last="2024-01")
-    assert [chain[0].sectors for chain in apart] == [("energy",), ("industrials", "cons_discretionary")], "a run is a rectangle"
+    assert [chain[0].sectors for chain in apart] == [("energy",), ("industrials", "cons_discretionary")], (
+        "a run is a rectangle"
+    )
 
 
 def test_sectors_that_lack_other_months_are_not_joined(filled: Graph) -> None:
-    chains = [filled.planner.sector_phases(["indicators"], sector, "2024-04", "2024-04") for sector in ("it", "telecoms")]
-    assert [[phase.sectors for phase in chain] for chain in joined(chains)] == [[("it",)], [("telecoms",)] * len(chains[1])]
+    chains = [
+        filled.planner.sector_phases(["indicators"], sector, "2024-04", "2024-04") for sector in ("it", "telecoms")
+    ]
+    assert [[phase.sectors for phase in chain] for chain in joined(chains)] == [
+        [("it",)],
+        [("telecoms",)] * len(chains[1]),
+    ]
     assert joined([[], chains[0], []]) == [chains[0]]
 
 
 @pytest.mark.parametrize("selection", ["nosuch", "prices,nosuch", "group:nosuch", "group:((", "", ",", "column:x"])
-def test_a_selection_of_nothing_says_how_to_write_one(graph: Graph, selection: str, recwarn: pytest.WarningsRecorder) -> None:
+def test_a_selection_of_nothing_says_how_to_write_one(
+    graph: Graph, selection: str, recwarn: pytest.WarningsRecorder
+) -> None:
     with pytest.raises(SettingsError) as caught:
         graph.planner.select(selection, graph.defs)
     message = str(caught.value)
-    assert message.startswith(f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'ohlcv..labels'")
+    assert message.startswith(
+        f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'ohlcv..labels'"
+    )
     assert "lightgbm_checkpoint" in message
     assert "\n" not in message
     assert not recwarn.list

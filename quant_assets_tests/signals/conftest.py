@@ -1,4 +1,5 @@
-"""A small synthetic sector with everything that can happen to a ticker, and the comparisons that every dataset must pass."""
+"""A small synthetic sector with everything that can happen to a ticker, and the comparisons that every dataset must
+pass."""
 
 from collections.abc import Callable, Iterable
 from datetime import date
@@ -89,9 +90,15 @@ def simulate(seed: int = 3, extra: int = 3) -> Market:
         members.append(frames[-1].filter("in_sector").select("ticker", "date", sector_assumed=pl.lit(False)))
         if name == "HALT":  # a member stays one while it does not trade
             halted = pl.Series(days[list(HALTED)], dtype=pl.Date)
-            members.append(pl.DataFrame({"ticker": [name] * len(halted), "date": halted, "sector_assumed": [False] * len(halted)}))
-    gone = pl.DataFrame({"ticker": ["GONE"], "last_session": [days[GONE].item()], "known_at": [days[KNOWN_GONE].item()]})
-    gone = gone.with_columns(rule=pl.lit("unknown"), delisting_return=pl.lit(None, pl.Float64), successor=pl.lit(None, pl.String))
+            members.append(
+                pl.DataFrame({"ticker": [name] * len(halted), "date": halted, "sector_assumed": [False] * len(halted)})
+            )
+    gone = pl.DataFrame(
+        {"ticker": ["GONE"], "last_session": [days[GONE].item()], "known_at": [days[KNOWN_GONE].item()]}
+    )
+    gone = gone.with_columns(
+        rule=pl.lit("unknown"), delisting_return=pl.lit(None, pl.Float64), successor=pl.lit(None, pl.String)
+    )
     universe = pl.concat(members).sort("ticker", "date")
     return Market(days, pl.concat(frames).sort("ticker", "date"), universe, gone)
 
@@ -105,7 +112,11 @@ def assert_identical(found: pl.DataFrame, expected: pl.DataFrame) -> None:
         assert left.is_null().equals(right.is_null()), name
         if dtype == pl.Float64:
             different = left.fill_null(0.0).to_numpy().view(np.int64) != right.fill_null(0.0).to_numpy().view(np.int64)
-            assert not different.any(), (name, found.filter(pl.Series(different)).head(3), expected.filter(pl.Series(different)).head(3))
+            assert not different.any(), (
+                name,
+                found.filter(pl.Series(different)).head(3),
+                expected.filter(pl.Series(different)).head(3),
+            )
         else:
             assert left.equals(right), name
 
@@ -168,7 +179,9 @@ def only() -> Callable[[Market, Iterable[str]], Market]:
     def kept(market: Market, tickers: Iterable[str]) -> Market:
         chosen = pl.col("ticker").is_in(list(tickers))
         return market._replace(
-            prices=market.prices.filter(chosen), universe=market.universe.filter(chosen), delistings=market.delistings.filter(chosen)
+            prices=market.prices.filter(chosen),
+            universe=market.universe.filter(chosen),
+            delistings=market.delistings.filter(chosen),
         )
 
     return kept
@@ -191,4 +204,7 @@ def cut() -> Callable[[Market, date], Market]:
 
 def places(days: Iterable[date]) -> np.ndarray:
     """Places of sessions among those of the market."""
-    return session_number(np.array(list(days), dtype="datetime64[D]")) - session_number(np.array([FIRST], dtype="datetime64[D]"))[0]
+    return (
+        session_number(np.array(list(days), dtype="datetime64[D]"))
+        - session_number(np.array([FIRST], dtype="datetime64[D]"))[0]
+    )

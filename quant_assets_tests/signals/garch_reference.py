@@ -1,4 +1,5 @@
-"""GARCH(1,1), with leverage GJR-GARCH(1,1): simulated returns, a readable likelihood, and `arch` as the peer of the compiled kernel."""
+"""GARCH(1,1), with leverage GJR-GARCH(1,1): simulated returns, a readable likelihood, and `arch` as the peer of the
+compiled kernel."""
 
 import math
 import warnings
@@ -15,7 +16,13 @@ PRESAMPLES = ["backcast", "mean_square"]
 
 
 def simulated(
-    seed: int, count: int, omega: float = 0.06, alpha: float = 0.09, beta: float = 0.88, gamma: float = 0.0, nu: float = 6.0
+    seed: int,
+    count: int,
+    omega: float = 0.06,
+    alpha: float = 0.09,
+    beta: float = 0.88,
+    gamma: float = 0.0,
+    nu: float = 6.0,
 ) -> np.ndarray:
     """Returns in percent of a process with Student-t errors, in which losses weigh by gamma more."""
     rng = np.random.default_rng(seed)
@@ -28,7 +35,9 @@ def simulated(
     return returns
 
 
-def fit_one(returns: np.ndarray, distribution: str, presample: str = "backcast", leverage: bool = False) -> garch.GarchFits:
+def fit_one(
+    returns: np.ndarray, distribution: str, presample: str = "backcast", leverage: bool = False
+) -> garch.GarchFits:
     return garch.fit(returns, np.array([0]), np.array([len(returns)]), distribution, presample, leverage)
 
 
@@ -42,12 +51,22 @@ def arch_fit(returns: np.ndarray, distribution: str = "t", leverage: bool = Fals
 
 def values(fits: garch.GarchFits, i: int = 0, leverage: bool = False) -> np.ndarray:
     """Parameters of a window as `plain_likelihood` takes them."""
-    names = ["mu", "omega", "alpha", "beta", *(["gamma"] if leverage else []), *([] if np.isinf(fits.nu[i]) else ["nu"])]
+    names = [
+        "mu",
+        "omega",
+        "alpha",
+        "beta",
+        *(["gamma"] if leverage else []),
+        *([] if np.isinf(fits.nu[i]) else ["nu"]),
+    ]
     return np.array([getattr(fits, name)[i] for name in names])
 
 
-def plain_likelihood(returns: np.ndarray, parameters: np.ndarray, presample: str, leverage: bool = False) -> tuple[float, float]:
-    """Log-likelihood and variance forecast. Parameters: mu, omega, alpha, beta, with leverage gamma, and of Student-t errors nu."""
+def plain_likelihood(
+    returns: np.ndarray, parameters: np.ndarray, presample: str, leverage: bool = False
+) -> tuple[float, float]:
+    """Log-likelihood and variance forecast. Parameters: mu, omega, alpha, beta, with leverage gamma, and of Student-t
+    errors nu."""
     mu, omega, alpha, beta, *rest = parameters
     gamma = rest.pop(0) if leverage else 0.0
     residuals = returns - mu

@@ -128,7 +128,9 @@ def test_edges_of_the_filters_pass() -> None:
     assert set(choose(edge, ALL)["eligible_count"]) == {20}
 
 
-@pytest.mark.parametrize(("eligible", "longs", "shorts"), [(1, 1, 0), (2, 1, 1), (3, 1, 1), (13, 1, 1), (20, 3, 3), (22, 3, 3), (60, 9, 9)])
+@pytest.mark.parametrize(
+    ("eligible", "longs", "shorts"), [(1, 1, 0), (2, 1, 1), (3, 1, 1), (13, 1, 1), (20, 3, 3), (22, 3, 3), (60, 9, 9)]
+)
 def test_how_many_are_chosen(eligible: int, longs: int, shorts: int) -> None:
     chosen = choose(frame(eligible))
     assert chosen["candidate_type"].value_counts().sort("candidate_type").rows() == [("long", longs)] + (
@@ -162,16 +164,23 @@ def test_ties_go_to_the_first_ticker_and_nobody_is_on_both_sides() -> None:
 
 
 def test_a_tie_but_for_rounding_errors_is_a_tie() -> None:
-    """Ranks (1, 2, 4) and (2, 1, 3) with weights 0.5, 0.3 and 0.2 both weigh 1.9; their sums of floats differ by 2e-16."""
+    """Ranks (1, 2, 4) and (2, 1, 3) with weights 0.5, 0.3 and 0.2 both weigh 1.9; their sums of floats differ by
+    2e-16."""
     rest = [float(rank) for rank in range(3, 21)]
     rows = frame(
-        20, momentum=[1.0, 2.0, *rest], ma_slope=[2.0, 1.0, *rest], garch_volatility=[0.8, 0.9, 1.1, 1.0, *np.arange(0.7, 0.05, -0.04)[:16]]
+        20,
+        momentum=[1.0, 2.0, *rest],
+        ma_slope=[2.0, 1.0, *rest],
+        garch_volatility=[0.8, 0.9, 1.1, 1.0, *np.arange(0.7, 0.05, -0.04)[:16]],
     )
     settings = ALL.model_copy(update={"standardise": "rank"})
     for names in (["T00", "T01"], ["T01", "T00"]):  # whoever has which ranks, the alphabet decides
         renamed = rows.with_columns(ticker=pl.col("ticker").replace(dict(zip(["T00", "T01"], names, strict=True))))
         found = {row["ticker"]: row for row in choose(renamed, settings).to_dicts()}
-        parts = [[found[name][part] for part in ("momentum_score", "ma_slope_score", "volatility_score")] for name in ("T00", "T01")]
+        parts = [
+            [found[name][part] for part in ("momentum_score", "ma_slope_score", "volatility_score")]
+            for name in ("T00", "T01")
+        ]
         sums = [0.5 * momentum + 0.3 * slope + 0.2 * volatility for momentum, slope, volatility in parts]
         assert sums[0] != sums[1]
         assert found["T00"]["composite_score"] == found["T01"]["composite_score"] == pytest.approx(sums[0])
@@ -186,7 +195,10 @@ def test_range_equals_months_whatever_the_order(identical) -> None:
     single = [candidates(rows.filter(pl.col("date") == day), universe(rows), [day], SETTINGS) for day in (DAY, LATER)]
     identical(pl.concat(single).sort("ticker", "as_of"), both)
     identical(candidates(rows.sample(fraction=1.0, shuffle=True, seed=4), universe(rows), [LATER, DAY], SETTINGS), both)
-    identical(candidates(rows.filter(pl.col("date") <= DAY), universe(rows), [DAY, LATER], SETTINGS), both.filter(pl.col("as_of") == DAY))
+    identical(
+        candidates(rows.filter(pl.col("date") <= DAY), universe(rows), [DAY, LATER], SETTINGS),
+        both.filter(pl.col("as_of") == DAY),
+    )
 
 
 def test_nobody_eligible_gives_no_rows() -> None:

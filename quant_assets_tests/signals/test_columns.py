@@ -13,13 +13,19 @@ DAYS = sessions(date(2020, 3, 2), date(2020, 5, 29))
 
 
 def frame(*rows: tuple[str, date]) -> pl.DataFrame:
-    return pl.DataFrame({"ticker": [t for t, _ in rows], "date": [d for _, d in rows], "close": [10.0 + i for i in range(len(rows))]})
+    return pl.DataFrame(
+        {"ticker": [t for t, _ in rows], "date": [d for _, d in rows], "close": [10.0 + i for i in range(len(rows))]}
+    )
 
 
 def test_rows_are_members_with_a_bar() -> None:
     prices = frame(("A", date(2020, 4, 1)), ("A", date(2020, 4, 2)), ("B", date(2020, 4, 1)), ("C", date(2020, 3, 31)))
     universe = frame(
-        ("D", date(2020, 4, 1)), ("B", date(2020, 4, 2)), ("C", date(2020, 3, 31)), ("A", date(2020, 4, 2)), ("B", date(2020, 4, 1))
+        ("D", date(2020, 4, 1)),
+        ("B", date(2020, 4, 2)),
+        ("C", date(2020, 3, 31)),
+        ("A", date(2020, 4, 2)),
+        ("B", date(2020, 4, 1)),
     )
     panel = Panel.from_long(prices, DAYS, ["close"])
     rows = member_rows(panel, {"double": 2.0 * panel["close"]}, universe, date(2020, 4, 1), date(2020, 4, 30))

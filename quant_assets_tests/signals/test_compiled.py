@@ -29,4 +29,6 @@ def test_a_kernel_reads_constants_of_its_own_file_only(module: ModuleType) -> No
     assert loops
     for name, code in loops.items():
         read = set(code.co_names) & set(vars(module)) - set(dir(builtins))
-        assert not read & from_elsewhere(module), f"{name}: numba's disk cache does not see that file change; pass it as an argument"
+        assert not read & from_elsewhere(module), (
+            f"{name}: numba's disk cache does not see that file change; pass it as an argument"
+        )

@@ -27,7 +27,9 @@ def test_rank_is_scipys_between_0_and_1() -> None:
 
 
 def test_zscore_is_scipys() -> None:
-    np.testing.assert_allclose(zscore(VALUES, AMONG), _each_session(lambda x: stats.zscore(x, ddof=1)), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        zscore(VALUES, AMONG), _each_session(lambda x: stats.zscore(x, ddof=1)), rtol=1e-12, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("method", [rank, zscore])
@@ -51,7 +53,9 @@ def test_the_order_of_the_names_changes_no_bit(method) -> None:  # type: ignore[
 def test_a_session_is_its_own(method) -> None:  # type: ignore[no-untyped-def]
     whole = method(VALUES, AMONG)
     for j in (0, 17, 39):
-        np.testing.assert_array_equal(method(VALUES[:, j : j + 1].copy(), AMONG[:, j : j + 1].copy()), whole[:, j : j + 1])
+        np.testing.assert_array_equal(
+            method(VALUES[:, j : j + 1].copy(), AMONG[:, j : j + 1].copy()), whole[:, j : j + 1]
+        )
 
 
 def test_nothing_to_compare_with_is_missing() -> None:

@@ -13,7 +13,9 @@ DAYS = sessions(np.datetime64("2020-03-02").item(), np.datetime64("2020-05-29").
 CLOSE = np.arange(2.0 * len(DAYS)).reshape(2, len(DAYS)) + 1.0
 
 
-def feature(name: str, *inputs: str, lookback: int = 0, compute: Compute | None = None, lag: int = 0, hidden: bool = False) -> Feature:
+def feature(
+    name: str, *inputs: str, lookback: int = 0, compute: Compute | None = None, lag: int = 0, hidden: bool = False
+) -> Feature:
     read = inputs or ("close",)
     return Feature(name, read, lookback, compute or (lambda x, w: x[read[0]]), "", lag=lag, hidden=hidden)
 
@@ -24,7 +26,14 @@ def evaluate(*features: Feature) -> dict[str, np.ndarray]:
 
 def test_a_column_has_what_was_declared() -> None:
     column = Feature("x", ("close",), 3, lambda x, w: x["close"], "what it says", "USD", ge=0, le=5).column
-    assert (column.meaning, column.unit, column.nullable, column.ge, column.gt, column.le) == ("what it says", "USD", True, 0, None, 5)
+    assert (column.meaning, column.unit, column.nullable, column.ge, column.gt, column.le) == (
+        "what it says",
+        "USD",
+        True,
+        0,
+        None,
+        5,
+    )
 
 
 def test_features_read_each_other_whatever_their_order_and_hidden_ones_are_not_given() -> None:
@@ -40,11 +49,18 @@ def test_features_read_each_other_whatever_their_order_and_hidden_ones_are_not_g
 
 def test_lookbacks_add_up_over_the_inputs() -> None:
     chain = FeatureSet(
-        [feature("a", lookback=4), feature("b", "a", lookback=10, lag=2), feature("c", "sector_return", lookback=7), feature("d", "c", "b")]
+        [
+            feature("a", lookback=4),
+            feature("b", "a", lookback=10, lag=2),
+            feature("c", "sector_return", lookback=7),
+            feature("d", "c", "b"),
+        ]
     )
     month = MONTH_SESSIONS - 1
     assert chain.total_lookback("a") == 4
-    assert chain.total_lookback("b") == 10 + (2 + month) + month + 4  # a lag leads into an earlier month, and so does the window
+    assert (
+        chain.total_lookback("b") == 10 + (2 + month) + month + 4
+    )  # a lag leads into an earlier month, and so does the window
     assert chain.total_lookback("c") == 7 + 1 + STALE_SESSIONS
     # Without a lookback of its own, d reads rows of its own month only.
     assert chain.total_lookback() == chain.total_lookback("d") == chain.total_lookback("b")

@@ -15,7 +15,15 @@ from scipy.optimize import minimize
 from quant_assets.market.calendar import sessions
 from quant_assets.settings.domain import GarchSettings
 from quant_assets.signals import garch
-from quant_assets_tests.signals.garch_reference import DISTRIBUTIONS, PRESAMPLES, arch_fit, fit_one, plain_likelihood, simulated, values
+from quant_assets_tests.signals.garch_reference import (
+    DISTRIBUTIONS,
+    PRESAMPLES,
+    arch_fit,
+    fit_one,
+    plain_likelihood,
+    simulated,
+    values,
+)
 
 DAYS = sessions(date(2017, 1, 3), date(2020, 12, 31))
 SETTINGS = GarchSettings()
@@ -51,7 +59,10 @@ def test_maximum_equals_the_reference_optimised_by_scipy(distribution: str, pres
     start = np.array([0.0, 0.1, 0.1, 0.8, 8.0])[: len(bounds)]
     best = minimize(lambda p: -plain_likelihood(returns, p, presample)[0], start, method="L-BFGS-B", bounds=bounds)
     best = minimize(
-        lambda p: -plain_likelihood(returns, p, presample)[0], best.x, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-11}
+        lambda p: -plain_likelihood(returns, p, presample)[0],
+        best.x,
+        method="Nelder-Mead",
+        options={"xatol": 1e-9, "fatol": 1e-11},
     )
     assert -best.fun <= level + 1e-9
     np.testing.assert_allclose(values(found), best.x, rtol=2e-4, atol=1e-6)
@@ -61,8 +72,9 @@ def test_maximum_equals_the_reference_optimised_by_scipy(distribution: str, pres
 
 
 def test_fiorentini_calzolari_panattoni_benchmark(shared_data: Path) -> None:
-    # Normal errors, presample variance and squared residual equal to the mean squared residual as a function of mu; returns of Bollerslev
-    # and Ghysels (1996). In long double the maximum is omega = 0.010761398: the published digit is cut, the others are rounded.
+    # Normal errors, presample variance and squared residual equal to the mean squared residual as a function of mu;
+    # returns of Bollerslev and Ghysels (1996). In long double the maximum is omega = 0.010761398: the published digit
+    # is cut, the others are rounded.
     returns = pl.read_parquet(shared_data / "reference" / "dem2gbp.parquet")["return_pct"].to_numpy()
     found = fit_one(returns, "normal", "mean_square")
     assert found.converged[0]
@@ -78,7 +90,10 @@ def test_arch_on_its_sp500_data() -> None:
     returns = 100.0 * sp500.load()["Adj Close"].pct_change().dropna().to_numpy()
     assert len(returns) == 5030
     normal = fit_one(returns, "normal")
-    assert f"{normal.mu[0]:.6f} {normal.omega[0]:.6f} {normal.alpha[0]:.5f} {normal.beta[0]:.5f}" == "0.056353 0.017507 0.10215 0.88521"
+    assert (
+        f"{normal.mu[0]:.6f} {normal.omega[0]:.6f} {normal.alpha[0]:.5f} {normal.beta[0]:.5f}"
+        == "0.056353 0.017507 0.10215 0.88521"
+    )
     np.testing.assert_allclose(values(normal), [0.0563531, 0.0175068, 0.1021500, 0.8852056], rtol=1e-5)
     assert normal.loglikelihood[0] == pytest.approx(-6936.7185, abs=5e-5)
     student = fit_one(returns, "t")
@@ -95,9 +110,16 @@ def test_arch_on_windows_of_real_prices(shared_data: Path, distribution: str, le
     rng = np.random.default_rng(6)
     windows = []
     for name in names:
-        rows = prices.filter(pl.col("ticker") == name).sort("date").select("date", pl.col("close").cast(pl.Float64)).collect()
+        rows = (
+            prices.filter(pl.col("ticker") == name)
+            .sort("date")
+            .select("date", pl.col("close").cast(pl.Float64))
+            .collect()
+        )
         returns = 100.0 * np.diff(np.log(rows["close"].to_numpy()))
-        crises = [int(np.searchsorted(rows["date"].to_numpy(), np.datetime64(day))) for day in ("2008-11-28", "2020-04-30")]
+        crises = [
+            int(np.searchsorted(rows["date"].to_numpy(), np.datetime64(day))) for day in ("2008-11-28", "2020-04-30")
+        ]
         windows += [returns[end - 750 : end] for end in (*crises, *rng.integers(750, len(returns), 6))]
     stops = 750 * np.arange(1, len(windows) + 1)
     found = garch.fit(np.concatenate(windows), stops - 750, stops, distribution, leverage=leverage)
@@ -109,7 +131,9 @@ def test_arch_on_windows_of_real_prices(shared_data: Path, distribution: str, le
         assert gain > -1e-3
         if gain < 1e-3:
             agreed += 1
-            assert math.sqrt(found.variance[i]) == pytest.approx(math.sqrt(oracle.forecast().variance.to_numpy()[-1, 0]), rel=5e-3)
+            assert math.sqrt(found.variance[i]) == pytest.approx(
+                math.sqrt(oracle.forecast().variance.to_numpy()[-1, 0]), rel=5e-3
+            )
     assert agreed > (0.7 if leverage else 0.8) * len(windows)
 
 
@@ -151,7 +175,9 @@ def test_another_process_with_more_threads_and_another_threading_layer_gives_the
         "sys.stdout.buffer.write(np.stack([fits.mu, fits.omega, fits.alpha, fits.beta, fits.nu, fits.variance]).tobytes())"
     )
     environment = os.environ | {"NUMBA_NUM_THREADS": "5", "NUMBA_THREADING_LAYER": "workqueue"}
-    out = subprocess.run([sys.executable, "-c", code], input=returns.tobytes(), capture_output=True, check=True, env=environment).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", code], input=returns.tobytes(), capture_output=True, check=True, env=environment
+    ).stdout
     here = garch.fit(returns, starts, stops, "t")
     assert out == np.stack([here.mu, here.omega, here.alpha, here.beta, here.nu, here.variance]).tobytes()
 
@@ -226,7 +252,20 @@ def test_boundaries(kind: str, distribution: str, presample: str) -> None:
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @pytest.mark.parametrize(
     "kind",
-    ["flat", "growth", "subnormal", "infinite", "one_jump", "alternating", "line", "mostly_flat", "one_crash", "one", "two", "empty"],
+    [
+        "flat",
+        "growth",
+        "subnormal",
+        "infinite",
+        "one_jump",
+        "alternating",
+        "line",
+        "mostly_flat",
+        "one_crash",
+        "one",
+        "two",
+        "empty",
+    ],
 )
 def test_degenerate_windows_neither_crash_nor_warn(kind: str, distribution: str) -> None:
     rng = np.random.default_rng(4)
@@ -307,7 +346,9 @@ def test_a_range_equals_its_months_bit_for_bit(close: np.ndarray) -> None:
         stop = int(np.searchsorted(DAYS, np.datetime64(end), side="right"))
         part = slice(month - 751, stop)  # only the declared lookback
         # The tickers in another order: none depends on another.
-        made = garch.garch_volatility(close[::-1, part].copy(), DAYS[part], wanted[::-1, part].copy(), SETTINGS, begin, end)
+        made = garch.garch_volatility(
+            close[::-1, part].copy(), DAYS[part], wanted[::-1, part].copy(), SETTINGS, begin, end
+        )
         inside = slice(int(np.searchsorted(DAYS, np.datetime64(begin))), stop)
         np.testing.assert_array_equal(made.volatility[::-1, inside.start - part.start :], whole.volatility[:, inside])
         total += made.counts

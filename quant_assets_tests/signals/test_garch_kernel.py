@@ -35,7 +35,9 @@ def test_score_equals_finite_differences(
 
     def evaluate(x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, float]:
         score, information = np.empty(k), np.empty((k, k))
-        level, ahead = garch_kernel.evaluate(y, x, student, leverage or None, presample == "mean_square", 0.7, score, information, True)
+        level, ahead = garch_kernel.evaluate(
+            y, x, student, leverage or None, presample == "mean_square", 0.7, score, information, True
+        )
         return level, score, information, ahead
 
     level, score, information, ahead = evaluate(x)
@@ -43,8 +45,8 @@ def test_score_equals_finite_differences(
         expected = plain_likelihood(y, np.array([*plain, *([nu] if student else [])]), presample, leverage)
         assert (level, ahead) == pytest.approx(expected, rel=1e-11)
     for i in range(k):
-        # A fourth-order difference; the likelihood may be evaluated beyond its bounds. With leverage a step is so small that no
-        # observation lies so near to the mean that it changes sides.
+        # A fourth-order difference; the likelihood may be evaluated beyond its bounds. With leverage a step is so small
+        # that no observation lies so near to the mean that it changes sides.
         h = 1e-3 * x[i] if i == len(plain) else 1e-6 if leverage else 1e-5
         points = [evaluate(np.where(np.arange(k) == i, x + step * h, x))[0] for step in (-2, -1, 1, 2)]
         slope = (points[0] - 8 * points[1] + 8 * points[2] - points[3]) / (12 * h)

@@ -60,7 +60,9 @@ def test_a_maximum_inside_the_constraints(kind: str, distribution: str, presampl
     assert feasible(best)
     level, ahead = plain_likelihood(returns, best, presample)
     assert (level, ahead) == pytest.approx((found.loglikelihood[0], found.variance[0]), abs=1e-6, rel=1e-9)
-    for size in (1e-4,) if kind == "outlier" else (1e-4, 1e-2):  # there, hills stand so near to each other that some are missed
+    for size in (
+        (1e-4,) if kind == "outlier" else (1e-4, 1e-2)
+    ):  # there, hills stand so near to each other that some are missed
         for _ in range(100):
             near = best * (1.0 + size * rng.normal(size=len(best)))
             near[0] = best[0] + size * returns.std() * rng.normal()
@@ -105,7 +107,9 @@ def test_without_leverage_gamma_is_zero_and_with_it_the_months_filter_has_it() -
     close = 40.0 * np.exp(np.cumsum(simulated(4, len(days))) / 100.0)[None, :]
     july = np.flatnonzero(days.astype("datetime64[M]") == np.datetime64("2020-07"))
     settings = GarchSettings(leverage=True)
-    made = garch.garch_volatility(close, days, np.ones(close.shape, dtype=bool), settings, date(2020, 7, 1), date(2020, 7, 31))
+    made = garch.garch_volatility(
+        close, days, np.ones(close.shape, dtype=bool), settings, date(2020, 7, 1), date(2020, 7, 31)
+    )
     returns = np.diff(np.log(close[0, july[0] - 751 : july[-1] + 1]))
     fits = fit_one(returns[: -len(july)], "t")
     assert fits.gamma[0] > 0.02

@@ -26,7 +26,10 @@ def compute(load, settings):
     def run(market, first: str, last: str, shuffle: bool = False) -> pl.DataFrame:
         prices, universe, days = load(market, first, last, lookback_sessions(settings, SECTOR))
         if shuffle:
-            prices, universe = prices.sample(fraction=1.0, shuffle=True, seed=1), universe.sample(fraction=1.0, shuffle=True, seed=2)
+            prices, universe = (
+                prices.sample(fraction=1.0, shuffle=True, seed=1),
+                universe.sample(fraction=1.0, shuffle=True, seed=2),
+            )
         return indicators(prices, universe, SECTOR, settings, days, month_start(first), month_end(last)).rows
 
     return run
@@ -72,7 +75,9 @@ def test_windows_by_hand(whole, market, settings) -> None:
     assert row.dollar_volume == pytest.approx(bars["dollar_volume"].tail(20).median())
 
     bars = market.prices.filter(pl.col("ticker") == "GONE", pl.col("date") <= date(2020, 9, 14))["close"].to_numpy()
-    row = SimpleNamespace(**whole.row(by_predicate=(pl.col("ticker") == "GONE") & (pl.col("date") == date(2020, 9, 14)), named=True))
+    row = SimpleNamespace(
+        **whole.row(by_predicate=(pl.col("ticker") == "GONE") & (pl.col("date") == date(2020, 9, 14)), named=True)
+    )
     windows = settings.windows[SECTOR]
     average = [bars[len(bars) - back - windows.moving_average : len(bars) - back].mean() for back in (0, 5)]
     assert row.moving_average == pytest.approx(average[0], rel=1e-12)
@@ -101,9 +106,16 @@ def test_every_indicator_depends_on_what_it_declares(sector: str, settings) -> N
 
 def test_lookback_is_the_longest(settings) -> None:
     assert lookback_sessions(settings) == lookback_sessions(settings, "it") == 751
-    short = settings.model_copy(update={"garch": settings.garch.model_copy(update={"window": 100, "min_observations": 90})})
-    assert (lookback_sessions(short, "it"), lookback_sessions(short.model_copy(update={"history_sessions": 60}), "it")) == (251, 101)
-    assert lookback_sessions(short.model_copy(update={"history_sessions": 60})) == 125  # a momentum lag of 120 and 5 stale sessions
+    short = settings.model_copy(
+        update={"garch": settings.garch.model_copy(update={"window": 100, "min_observations": 90})}
+    )
+    assert (
+        lookback_sessions(short, "it"),
+        lookback_sessions(short.model_copy(update={"history_sessions": 60}), "it"),
+    ) == (251, 101)
+    assert (
+        lookback_sessions(short.model_copy(update={"history_sessions": 60})) == 125
+    )  # a momentum lag of 120 and 5 stale sessions
 
 
 def test_cut_off_history_is_an_error(market, settings) -> None:
@@ -114,7 +126,13 @@ def test_cut_off_history_is_an_error(market, settings) -> None:
 
 def test_an_empty_sector_gives_no_rows(market, settings) -> None:
     empty = indicators(
-        market.prices.clear(), market.universe.clear(), SECTOR, settings, market.days, month_start("2020-05"), month_end("2020-05")
+        market.prices.clear(),
+        market.universe.clear(),
+        SECTOR,
+        settings,
+        market.days,
+        month_start("2020-05"),
+        month_end("2020-05"),
     ).rows
     assert empty.is_empty()
     assert empty.schema == dataset(settings).schema

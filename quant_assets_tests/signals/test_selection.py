@@ -15,7 +15,13 @@ MAY, JUNE, JULY = date(2024, 5, 31), date(2024, 6, 28), date(2024, 7, 31)
 
 
 def rows(*chosen: tuple[date, str, str, int, float]) -> pl.DataFrame:
-    schema = {"as_of": pl.Date, "ticker": pl.String, "candidate_type": pl.String, "selection_rank": pl.Int32, "composite_score": pl.Float64}
+    schema = {
+        "as_of": pl.Date,
+        "ticker": pl.String,
+        "candidate_type": pl.String,
+        "selection_rank": pl.Int32,
+        "composite_score": pl.Float64,
+    }
     return pl.DataFrame(chosen, schema=schema, orient="row")
 
 
@@ -24,9 +30,13 @@ def side(day: date, kind: str, tickers: str) -> list[tuple[date, str, str, int, 
 
 
 def test_turnover_is_the_share_of_new_names_of_a_side() -> None:
-    chosen = rows(*side(MAY, "long", "ABCD"), *side(MAY, "short", "XY"), *side(JUNE, "long", "ABXE"), *side(JUNE, "short", "YX"))
+    chosen = rows(
+        *side(MAY, "long", "ABCD"), *side(MAY, "short", "XY"), *side(JUNE, "long", "ABXE"), *side(JUNE, "short", "YX")
+    )
     (june,) = turnover(chosen, [MAY, JUNE]).rows(named=True)
-    assert june == {"as_of": JUNE, "long_turnover": 0.5, "short_turnover": 0.0}, "X was not long before, though it was chosen"
+    assert june == {"as_of": JUNE, "long_turnover": 0.5, "short_turnover": 0.0}, (
+        "X was not long before, though it was chosen"
+    )
 
 
 def test_turnover_against_nothing_or_of_nothing_is_unknown() -> None:
@@ -90,7 +100,9 @@ def test_coverage_counts_members_bars_volatilities_and_eligible_names() -> None:
 def test_names_have_the_scores_of_those_that_are_not_chosen_too() -> None:
     given = indicators(9)
     one = selection(given, given, [JUNE], CandidateSettings())
-    other = selection(given, given, [JUNE], CandidateSettings(momentum_weight=0.0, moving_average_weight=1.0, volatility_weight=0.0))
+    other = selection(
+        given, given, [JUNE], CandidateSettings(momentum_weight=0.0, moving_average_weight=1.0, volatility_weight=0.0)
+    )
     assert one.names.drop("candidate_type", "selection_rank").equals(one.scored)
     assert one.names.filter(pl.col("candidate_type").is_not_null()).height == one.candidates.height < one.scored.height
     found = compare(one.names, other.names)

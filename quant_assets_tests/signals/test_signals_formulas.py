@@ -46,7 +46,12 @@ def test_a_changed_formula_has_another(changed: Feature) -> None:
 
 
 def test_code_without_source_and_bound_arguments_count() -> None:
-    texts = ("lambda x, w: -x['close']", "lambda x, w: -x['open']", "lambda x, w: [v + 1 for v in x]", "lambda x, w: [v + 2 for v in x]")
+    texts = (
+        "lambda x, w: -x['close']",
+        "lambda x, w: -x['open']",
+        "lambda x, w: [v + 1 for v in x]",
+        "lambda x, w: [v + 2 for v in x]",
+    )
     assert len({digest(mean(20, compute=without_source(text))) for text in texts}) == len(texts)
 
     def shifted(n: int, x: Any, w: Any) -> Any:
@@ -63,7 +68,11 @@ def test_what_a_feature_reads_counts() -> None:
 
 
 def test_every_ready_made_feature_has_one() -> None:
-    library, again = (FeatureLibrary({name: ready_made(name) for name in ("core", "cross_section", "alpha158")}) for _ in range(2))
+    library, again = (
+        FeatureLibrary({name: ready_made(name) for name in ("core", "cross_section", "alpha158")}) for _ in range(2)
+    )
     assert [each.partition(" ")[0] for each in library.formulas] == list(library.names)
     assert library.formulas == again.formulas
-    assert len({each.partition(" ")[2] for each in library.formulas}) == len(library.names), "two features have the same formula"
+    assert len({each.partition(" ")[2] for each in library.formulas}) == len(library.names), (
+        "two features have the same formula"
+    )

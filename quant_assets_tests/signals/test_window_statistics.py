@@ -1,4 +1,5 @@
-"""The kernels against readable references, and the promises of their module: nothing but the month and the window matters."""
+"""The kernels against readable references, and the promises of their module: nothing but the month and the window
+matters."""
 
 from collections.abc import Callable
 
@@ -96,7 +97,9 @@ def test_a_value_is_a_function_of_its_month_and_window(name: str, pair: tuple[Ar
             days = DAYS[sessions]
             part = KERNELS[name](Windows(days), *(np.ascontiguousarray(array[1:3, sessions]) for array in pair), window)
             expected = np.ascontiguousarray(whole[:, 1:3, start:stop])
-            np.testing.assert_array_equal(np.ascontiguousarray(part[:, :, window:]).view(np.int64), expected.view(np.int64))
+            np.testing.assert_array_equal(
+                np.ascontiguousarray(part[:, :, window:]).view(np.int64), expected.view(np.int64)
+            )
 
 
 def test_nothing_is_left_behind_by_what_has_gone_out_of_the_window() -> None:

@@ -57,7 +57,9 @@ def averaged(values: Array, span: int, decay: float, memory: int, first: int, se
 
 
 def identical(found: Array, expected: Array) -> None:
-    np.testing.assert_array_equal(np.ascontiguousarray(found).view(np.int64), np.ascontiguousarray(expected).view(np.int64))
+    np.testing.assert_array_equal(
+        np.ascontiguousarray(found).view(np.int64), np.ascontiguousarray(expected).view(np.int64)
+    )
 
 
 REFERENCES: dict[str, tuple[Callable[[Array], float], float]] = {
@@ -72,7 +74,11 @@ REFERENCES: dict[str, tuple[Callable[[Array], float], float]] = {
 }
 
 KERNELS: dict[str, tuple[Kernel, int]] = {
-    **{f"{name}_{n}": (lambda w, x, name=name, n=n: getattr(w, name)(x, n), n - 1) for name in REFERENCES for n in (5, 20, 61)},
+    **{
+        f"{name}_{n}": (lambda w, x, name=name, n=n: getattr(w, name)(x, n), n - 1)
+        for name in REFERENCES
+        for n in (5, 20, 61)
+    },
     **{
         f"{name}_on_{on}": (lambda w, x, name=name, on=on: getattr(w, name)(x, factor(w, x, on), 60), 59)
         for name in ("slope", "correlation", "residual")
@@ -104,7 +110,8 @@ def test_agrees_with_the_reference(name: str, window: int, values: Array) -> Non
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_is_a_function_of_its_month_and_window(name: str, values: Array) -> None:
-    """Bit for bit: with no more than the lookback before the month, without what comes later, and without the other tickers."""
+    """Bit for bit: with no more than the lookback before the month, without what comes later, and without the other
+    tickers."""
     kernel, lookback = KERNELS[name]
     whole = kernel(WINDOWS, values)
     for month in ("2018-12", "2019-06", "2019-12"):
@@ -177,7 +184,9 @@ def test_the_mean_of_equal_values_is_that_value_wherever_the_panel_starts() -> N
 def test_a_delay_longer_than_the_panel_leaves_nothing(values: Array) -> None:
     for sessions in (3, 4, 5, 6, 100):
         found = WINDOWS.delayed(values[:, 600:604], sessions)
-        np.testing.assert_array_equal(found, np.full((4, 4), np.nan) if sessions > 3 else [[*[np.nan] * 3, row[600]] for row in values])
+        np.testing.assert_array_equal(
+            found, np.full((4, 4), np.nan) if sessions > 3 else [[*[np.nan] * 3, row[600]] for row in values]
+        )
 
 
 def test_equal_values_of_either_sign_of_zero_have_one_median() -> None:
@@ -189,16 +198,24 @@ def test_equal_values_of_either_sign_of_zero_have_one_median() -> None:
 def test_averages_agree_with_the_reference(values: Array) -> None:
     for span in (2, 9, 26):
         decay = 1 - 2 / (span + 1)
-        np.testing.assert_allclose(WINDOWS.ema(values, span), averaged(values, span, decay, ema_memory(span), span, span), rtol=1e-12)
+        np.testing.assert_allclose(
+            WINDOWS.ema(values, span), averaged(values, span, decay, ema_memory(span), span, span), rtol=1e-12
+        )
     found = WINDOWS.ema(values, 12, 14)
     np.testing.assert_allclose(found, averaged(values, 12, 1 - 2 / 13, 14 + ema_memory(12), 26, 12), rtol=1e-12)
-    np.testing.assert_allclose(WINDOWS.wilder(values, 14), averaged(values, 14, 13 / 14, wilder_memory(14), 14, 14), rtol=1e-12)
-    np.testing.assert_allclose(WINDOWS.wilder(values, 14, 13), averaged(values, 14, 13 / 14, wilder_memory(14), 13, 13), rtol=1e-12)
+    np.testing.assert_allclose(
+        WINDOWS.wilder(values, 14), averaged(values, 14, 13 / 14, wilder_memory(14), 14, 14), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        WINDOWS.wilder(values, 14, 13), averaged(values, 14, 13 / 14, wilder_memory(14), 13, 13), rtol=1e-12
+    )
     assert np.isnan(WINDOWS.ema(values, 26)[3, :455]).all()
     assert np.isfinite(WINDOWS.ema(values, 26)[3, 455:]).all()
 
 
-@pytest.mark.parametrize(("average", "decay", "span"), [("ema", 1 - 2 / 27, 26), ("ema", 1 - 2 / 10, 9), ("wilder", 1 - 1 / 14, 14)])
+@pytest.mark.parametrize(
+    ("average", "decay", "span"), [("ema", 1 - 2 / 27, 26), ("ema", 1 - 2 / 10, 9), ("wilder", 1 - 1 / 14, 14)]
+)
 def test_finite_memory_equals_the_endless_recursion(average: str, decay: float, span: int, values: Array) -> None:
     row = values[0]
     state, expected = row[:span].mean(), np.full(len(row), np.nan)
@@ -217,7 +234,9 @@ def test_regressions_agree_with_least_squares(values: Array) -> None:
     holed[::31] = np.nan
     for shared in (True, False):
         x = holed if shared else returns[::-1] + 0.3 * returns
-        slope, correlation, residual = (getattr(WINDOWS, name)(returns, x, 60) for name in ("slope", "correlation", "residual"))
+        slope, correlation, residual = (
+            getattr(WINDOWS, name)(returns, x, 60) for name in ("slope", "correlation", "residual")
+        )
         checked = 0
         for i, j in zip(*np.nonzero(np.isfinite(slope)), strict=True):
             if j % 7:

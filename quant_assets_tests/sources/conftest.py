@@ -34,7 +34,11 @@ SETTINGS: dict[str, Any] = {
         },
     ],
     "membership": {"file": "members.parquet"},
-    "securities": {"file": "sectors.parquet", "columns": {"known_at": "as_of"}, "sectors": {"Tech": "it", "Phones": "telecoms"}},
+    "securities": {
+        "file": "sectors.parquet",
+        "columns": {"known_at": "as_of"},
+        "sectors": {"Tech": "it", "Phones": "telecoms"},
+    },
     "fundamentals": [
         {
             "file": "statements.parquet",
@@ -106,7 +110,11 @@ def small_tables() -> dict[str, pl.DataFrame]:
             ]
         ),
         "members": pl.DataFrame(
-            [("A", date(2019, 1, 1), date(2020, 6, 22)), ("B", date(2020, 6, 22), None), ("C", date(2020, 2, 3), date(2020, 2, 3))],
+            [
+                ("A", date(2019, 1, 1), date(2020, 6, 22)),
+                ("B", date(2020, 6, 22), None),
+                ("C", date(2020, 2, 3), date(2020, 2, 3)),
+            ],
             schema=MEMBERSHIP,
             orient="row",
         ),
@@ -127,9 +135,31 @@ def small_tables() -> dict[str, pl.DataFrame]:
                 ("A", "A", q1, date(2020, 5, 1), late, 1.0, 0.5, None, 4.0, 600.0),  # the same again
                 ("A", "A", q2, date(2020, 7, 20), early, 2.0, 0.5, 1.0, 4.0, 210.0),
                 ("A", "A", q2, date(2020, 7, 20), late, 2.5, 0.5, 1.0, 4.0, 630.0),  # restated
-                ("A", "A", date(2019, 12, 31), date(2020, 3, 1), late, 3.0, 0.5, None, None, 606.0),  # in the later snapshot only
+                (
+                    "A",
+                    "A",
+                    date(2019, 12, 31),
+                    date(2020, 3, 1),
+                    late,
+                    3.0,
+                    0.5,
+                    None,
+                    None,
+                    606.0,
+                ),  # in the later snapshot only
                 ("A", "A_old", q1, date(2020, 5, 1), early, 99.0, 9.0, None, None, 1.0),  # another company
-                ("B", "B_old", q1, date(2020, 3, 30), early, 5.0, None, None, None, -1.0),  # published before the period's end
+                (
+                    "B",
+                    "B_old",
+                    q1,
+                    date(2020, 3, 30),
+                    early,
+                    5.0,
+                    None,
+                    None,
+                    None,
+                    -1.0,
+                ),  # published before the period's end
                 ("B", "B", q2, date(2020, 7, 20), early, None, None, None, None, None),  # without any figure
             ],
             schema=dict(zip(statements, [pl.String] * 2 + [pl.Date] * 3 + [pl.Float64] * 5, strict=True)),
@@ -174,7 +204,9 @@ def write(tmp_path: Path) -> Write:
         folder.mkdir(exist_ok=True)
         for name, table in (small_tables() | changed).items():
             if table is not None:
-                table.write_parquet(folder / f"{name}.parquet") if kind == "parquet" else table.write_csv(folder / f"{name}.csv")
+                table.write_parquet(folder / f"{name}.parquet") if kind == "parquet" else table.write_csv(
+                    folder / f"{name}.csv"
+                )
         settings = FilesSettings.model_validate_json(
             FilesSettings.model_validate(SETTINGS).model_dump_json().replace(".parquet", f".{kind}")
         )

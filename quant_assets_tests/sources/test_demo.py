@@ -59,7 +59,9 @@ def clean(bars: pl.DataFrame, world: Market) -> pl.DataFrame:
             "log_return": world.log_return.T.ravel(),
         }
     ).with_columns(pl.col("date").cast(pl.Date))
-    good = bars.join(planted(world, *set(BAD_KINDS) - {"duplicate"}), on=["ticker", "date"], how="anti").unique(["ticker", "date"])
+    good = bars.join(planted(world, *set(BAD_KINDS) - {"duplicate"}), on=["ticker", "date"], how="anti").unique(
+        ["ticker", "date"]
+    )
     return good.join(truth, on=["ticker", "date"]).sort("ticker", "date")
 
 
@@ -140,7 +142,9 @@ def shorter_calendar(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyP
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_simulating_further_changes_no_earlier_value(cut: date, shorter_calendar: pytest.MonkeyPatch, world: Market) -> None:
+def test_simulating_further_changes_no_earlier_value(
+    cut: date, shorter_calendar: pytest.MonkeyPatch, world: Market
+) -> None:
     full = {
         name: getattr(world, name)
         for name in (
@@ -168,7 +172,9 @@ def test_simulating_further_changes_no_earlier_value(cut: date, shorter_calendar
     expected = as_of(answers(DemoSource(SETTINGS, START), tickers, END), cut)
     for cache in (demo._market, demo._bars, demo._statements, demo._macro):
         cache.cache_clear()
-    shorter_calendar.setattr(demo, "sessions", lambda first, last: calendar.sessions(first, min(last, cut + timedelta(days=40))))
+    shorter_calendar.setattr(
+        demo, "sessions", lambda first, last: calendar.sessions(first, min(last, cut + timedelta(days=40)))
+    )
     found = answers(DemoSource(SETTINGS, START), tickers, cut)
     for name in SCHEMAS:
         # The first snapshot of a ticker listed after the calendar's end has no date yet.
@@ -177,7 +183,13 @@ def test_simulating_further_changes_no_earlier_value(cut: date, shorter_calendar
 
 
 def test_some_tickers_get_the_rows_that_all_get(source: DemoSource, world: Market) -> None:
-    some = ["TEC05", "ENR01", "COM22", world.tickers[world.schedule.late[0]], world.tickers[int(np.argmin(world.schedule.last))]]
+    some = [
+        "TEC05",
+        "ENR01",
+        "COM22",
+        world.tickers[world.schedule.late[0]],
+        world.tickers[int(np.argmin(world.schedule.last))],
+    ]
     few, every = answers(source, some, END), answers(source, list(world.tickers), END)
     for name in ("bars", "delistings", "statements"):
         assert_frame_equal(few[name], every[name].filter(pl.col("ticker").is_in(some)))
@@ -201,7 +213,11 @@ def test_eleven_sectors_of_twenty_or_more_tickers(source: DemoSource, bars: pl.D
     sizes = dict(first.group_by("sector").len().iter_rows())
     assert sizes == dict.fromkeys(SECTORS, SETTINGS.tickers_per_sector)
     assert first["ticker"].str.contains(r"^[A-Z]{3}\d{2}$").all()
-    traded = bars.join(first.select("ticker", "sector"), on="ticker").group_by("sector", "date").agg(pl.col("ticker").n_unique())
+    traded = (
+        bars.join(first.select("ticker", "sector"), on="ticker")
+        .group_by("sector", "date")
+        .agg(pl.col("ticker").n_unique())
+    )
     assert traded["ticker"].min() >= 18
     assert traded["ticker"].mean() >= 20
     larger = simulate(DemoSettings(tickers_per_sector=30), calendar.sessions(WARM_UP, CUTS[0]))
@@ -216,7 +232,9 @@ def test_bars_are_sorted_sessions_with_the_stated_adjustment(bars: pl.DataFrame)
     assert bars.select("adjustment", "provider", "precedence").unique().rows() == [("as_traded", "demo", 0)]
 
 
-def test_prices_of_a_bar_are_consistent_but_for_the_planted_rows(bars: pl.DataFrame, clean: pl.DataFrame, world: Market) -> None:
+def test_prices_of_a_bar_are_consistent_but_for_the_planted_rows(
+    bars: pl.DataFrame, clean: pl.DataFrame, world: Market
+) -> None:
     wrong = (
         (pl.col("low") > pl.min_horizontal("open", "close"))
         | (pl.col("high") < pl.max_horizontal("open", "close"))
@@ -239,14 +257,16 @@ def test_prices_of_a_bar_are_consistent_but_for_the_planted_rows(bars: pl.DataFr
     assert stale.filter(
         (pl.col("volume") != 0) | pl.any_horizontal(pl.col("open", "high", "low", "close") != pl.col("previous"))
     ).is_empty()
-    events = bars.join(planted(world), on=["ticker", "date"]).filter((pl.col("dividend") > 0) | (pl.col("split_ratio") != 1))
+    events = bars.join(planted(world), on=["ticker", "date"]).filter(
+        (pl.col("dividend") > 0) | (pl.col("split_ratio") != 1)
+    )
     assert events.is_empty()
 
 
 def test_total_return_is_explained_by_close_split_and_dividend(clean: pl.DataFrame) -> None:
-    over = clean.with_columns(previous=pl.col("close").shift(1).over("ticker"), gap=pl.col("session").diff().over("ticker")).filter(
-        pl.col("gap") == 1
-    )
+    over = clean.with_columns(
+        previous=pl.col("close").shift(1).over("ticker"), gap=pl.col("session").diff().over("ticker")
+    ).filter(pl.col("gap") == 1)
     explained = (pl.col("close") * pl.col("split_ratio") + pl.col("dividend")) / pl.col("previous") - 1
     naive = pl.col("close") / pl.col("previous") - 1
     true = pl.col("log_return").exp() - 1
@@ -260,7 +280,9 @@ def test_total_return_is_explained_by_close_split_and_dividend(clean: pl.DataFra
     assert checked.filter((pl.col("dividend") > 0) & (pl.col("split_ratio") != 1)).is_empty()
 
 
-def test_every_year_has_splits_dividends_listings_and_delistings(source: DemoSource, bars: pl.DataFrame, world: Market) -> None:
+def test_every_year_has_splits_dividends_listings_and_delistings(
+    source: DemoSource, bars: pl.DataFrame, world: Market
+) -> None:
     def per_year(frame: pl.DataFrame, column: str) -> dict[int, int]:
         return dict(frame.group_by(pl.col(column).dt.year()).len().iter_rows())
 
@@ -319,7 +341,9 @@ def test_index_members_trade_and_some_leave_and_come_back(source: DemoSource, ba
     assert (joined["start_date"] > joined["first"]).any()
     assert joined.filter(pl.col("end_date") > pl.col("last")).is_empty()
     assert set(spells["ticker"]) == set(span["ticker"])
-    back = spells.with_columns(previous=pl.col("end_date").shift(1).over("ticker")).filter(pl.col("start_date") > pl.col("previous"))
+    back = spells.with_columns(previous=pl.col("end_date").shift(1).over("ticker")).filter(
+        pl.col("start_date") > pl.col("previous")
+    )
     assert len(back) >= 6
     assert back["start_date"].max() >= date(2024, 1, 1)
     assert spells.group_by("ticker").len()["len"].max() == 2

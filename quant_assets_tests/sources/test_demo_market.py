@@ -1,4 +1,5 @@
-"""The returns of the simulated market: tails, clustering, and the planted signal, found where it is and absent where not."""
+"""The returns of the simulated market: tails, clustering, and the planted signal, found where it is and absent where
+not."""
 
 from datetime import date
 
@@ -66,7 +67,9 @@ def test_characteristic_moves_slowly_with_unit_variance(world: Market) -> None:
 
 def known_return_on_equity(world: Market) -> FloatArray:
     """Net income of the last four quarters over equity as known at each close, shape (n_sessions, n_tickers)."""
-    given = statements(world).filter(pl.col("version") == 0, pl.col("published").is_not_null()).sort("ticker", "period_end")
+    given = (
+        statements(world).filter(pl.col("version") == 0, pl.col("published").is_not_null()).sort("ticker", "period_end")
+    )
     four = given.with_columns(
         value=pl.col("net_income").rolling_sum(4).over("ticker") / pl.col("total_equity"),
         ticker=pl.col("ticker").cast(pl.Enum(world.tickers)),
@@ -75,13 +78,19 @@ def known_return_on_equity(world: Market) -> FloatArray:
     rows = rows.with_columns(pl.col("date").cast(pl.Date), pl.col("ticker").cast(pl.Enum(world.tickers)))
     # Strictly before the session: published on the day before at the latest.
     known = rows.sort("date").join_asof(
-        four.sort("published"), left_on="date", right_on="published", by="ticker", allow_exact_matches=False, check_sortedness=False
+        four.sort("published"),
+        left_on="date",
+        right_on="published",
+        by="ticker",
+        allow_exact_matches=False,
+        check_sortedness=False,
     )
     return known.sort("date", "ticker")["value"].to_numpy().reshape(len(world.sessions), len(world.tickers))
 
 
 def rank_ics(world: Market, score: FloatArray, sectors: list[str] | None = None) -> FloatArray:
-    """Rank IC within each sector, every 20 sessions, against the return from t+1 to t+21; shape (n_dates, n_sectors)."""
+    """Rank IC within each sector, every 20 sessions, against the return from t+1 to t+21; shape (n_dates,
+    n_sectors)."""
     total = np.cumsum(world.log_return, axis=0)
     first, found = int(np.searchsorted(world.sessions, np.datetime64(ORIGIN))), []
     names = np.array(world.sectors)

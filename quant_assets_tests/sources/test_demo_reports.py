@@ -24,7 +24,9 @@ def world() -> Market:
 def published(world: Market) -> pl.DataFrame:
     listed = world.sessions[np.minimum(world.schedule.listed, len(world.sessions) - 1)]
     late = np.isin(np.arange(len(world.tickers)), world.schedule.late)
-    tickers = pl.DataFrame({"ticker": world.tickers, "listed": listed, "late": late}).with_columns(pl.col("listed").cast(pl.Date))
+    tickers = pl.DataFrame({"ticker": world.tickers, "listed": listed, "late": late}).with_columns(
+        pl.col("listed").cast(pl.Date)
+    )
     return statements(world).filter(pl.coalesce("published", "period_end") <= END).join(tickers, on="ticker")
 
 
@@ -54,10 +56,16 @@ def test_every_quarter_is_published_once_25_to_60_days_after_its_end(published: 
     prospectus = first.filter(pl.col("late") & (pl.col("published") <= pl.col("listed")))
     assert (prospectus["published"] == prospectus["listed"]).all()
     assert prospectus.group_by("ticker").len()["len"].min() >= 8
-    gaps = first.sort("ticker", "period_end").select(gap=pl.col("period_end").diff().over("ticker").dt.total_days())["gap"].drop_nulls()
+    gaps = (
+        first.sort("ticker", "period_end")
+        .select(gap=pl.col("period_end").diff().over("ticker").dt.total_days())["gap"]
+        .drop_nulls()
+    )
     assert gaps.is_between(90, 92).all()
     usual = pl.col("published").fill_null(pl.col("period_end").dt.offset_by("90d"))
-    founding = first.filter(~pl.col("late")).group_by("ticker").agg(pl.col("period_end").min(), known=(usual < ORIGIN).sum())
+    founding = (
+        first.filter(~pl.col("late")).group_by("ticker").agg(pl.col("period_end").min(), known=(usual < ORIGIN).sum())
+    )
     assert founding["period_end"].unique().to_list() == [date(2015, 9, 30)]
     assert founding["known"].min() >= 8
 
@@ -82,7 +90,9 @@ def test_shares_follow_splits_so_that_market_value_does_not_jump(published: pl.D
     column = published["ticker"].replace_strict(tickers, return_dtype=pl.Int64).to_numpy()
     new_for_old = np.cumprod(np.where(world.traded, world.split_ratio, 1.0), axis=0)
     rows = published.with_columns(close=pl.Series(world.close[at, column]), factor=pl.Series(new_for_old[at, column]))
-    rows = rows.filter((pl.col("version") == 0) & (pl.col("period_end") >= pl.col("listed"))).sort("ticker", "period_end")
+    rows = rows.filter((pl.col("version") == 0) & (pl.col("period_end") >= pl.col("listed"))).sort(
+        "ticker", "period_end"
+    )
     rows = rows.with_columns(
         shares_growth=pl.col("shares") / pl.col("shares").shift(1).over("ticker"),
         split=pl.col("factor") / pl.col("factor").shift(1).over("ticker"),
@@ -96,7 +106,9 @@ def test_shares_follow_splits_so_that_market_value_does_not_jump(published: pl.D
 
 def test_shares_before_a_listing_are_counted_as_at_the_listing(published: pl.DataFrame, world: Market) -> None:
     before = published.filter(pl.col("period_end") < pl.col("listed")).sort("ticker", "period_end")
-    growth = before.with_columns(growth=pl.col("shares") / pl.col("shares").shift(1).over("ticker"))["growth"].drop_nulls()
+    growth = before.with_columns(growth=pl.col("shares") / pl.col("shares").shift(1).over("ticker"))[
+        "growth"
+    ].drop_nulls()
     assert growth.is_between(0.97, 1.03).all()
     hidden = world.split_ratio[:, world.schedule.late] != 1
     unlisted = np.arange(len(world.sessions))[:, None] < world.schedule.listed[world.schedule.late]
@@ -105,9 +117,14 @@ def test_shares_before_a_listing_are_counted_as_at_the_listing(published: pl.Dat
 
 def test_no_split_between_the_end_of_a_quarter_and_its_publication(published: pl.DataFrame, world: Market) -> None:
     dates = {
-        ticker: world.sessions[(world.split_ratio[:, column] != 1) & world.traded[:, column]] for column, ticker in enumerate(world.tickers)
+        ticker: world.sessions[(world.split_ratio[:, column] != 1) & world.traded[:, column]]
+        for column, ticker in enumerate(world.tickers)
     }
-    rows = published.drop_nulls("published").filter(pl.col("published") > pl.col("listed")).select("ticker", "period_end", "published")
+    rows = (
+        published.drop_nulls("published")
+        .filter(pl.col("published") > pl.col("listed"))
+        .select("ticker", "period_end", "published")
+    )
     for ticker, start, end in rows.iter_rows():
         assert not ((dates[ticker] > np.datetime64(start)) & (dates[ticker] <= np.datetime64(end))).any()
 
@@ -134,7 +151,14 @@ def test_industrial_production_is_revised_a_month_later(macro: pl.DataFrame) -> 
 
 
 def test_macro_values_are_plausible(macro: pl.DataFrame) -> None:
-    ranges = {"DGS10": (0.3, 8), "VIXCLS": (5, 90), "FEDFUNDS": (0, 7), "UNRATE": (2, 10), "CPIAUCSL": (230, 400), "INDPRO": (80, 160)}
+    ranges = {
+        "DGS10": (0.3, 8),
+        "VIXCLS": (5, 90),
+        "FEDFUNDS": (0, 7),
+        "UNRATE": (2, 10),
+        "CPIAUCSL": (230, 400),
+        "INDPRO": (80, 160),
+    }
     for series, (low, high) in ranges.items():
         assert macro.filter(pl.col("series_id") == series)["value"].is_between(low, high).all(), series
     volatility = macro.filter(pl.col("series_id") == "VIXCLS")["value"]

@@ -22,7 +22,9 @@ def test_bars_come_as_given_with_precedence(write: Write) -> None:
         *((day, "one", 1, 21.0) for day in every_day(date(2020, 3, 2), date(2020, 3, 6))),
     ]
     split = bars.filter(pl.col("ticker") == "A").filter(pl.col("split_ratio") != 1.0)
-    assert split.select("date", "split_ratio", "dividend", "adjustment").rows() == [(date(2020, 6, 1), 2.0, 0.25, "as_traded")]
+    assert split.select("date", "split_ratio", "dividend", "adjustment").rows() == [
+        (date(2020, 6, 1), 2.0, 0.25, "as_traded")
+    ]
     assert bars.filter(pl.col("provider") == "one").select("dividend", "split_ratio", "adjustment").unique().rows() == [
         (None, None, "total_return")
     ]
@@ -53,14 +55,20 @@ def test_repeated_rows_keep_the_order_of_the_file(write: Write) -> None:
 
 def test_membership_ends_the_day_before_the_end_date(write: Write) -> None:
     source = write()
-    assert source.membership(THROUGH).rows() == [("A", date(2019, 1, 1), date(2020, 6, 21)), ("B", date(2020, 6, 22), None)]
+    assert source.membership(THROUGH).rows() == [
+        ("A", date(2019, 1, 1), date(2020, 6, 21)),
+        ("B", date(2020, 6, 22), None),
+    ]
     assert source.membership(date(2020, 6, 20)).rows() == [("A", date(2019, 1, 1), None)]
     assert source.membership(THROUGH).schema == MEMBERSHIP
 
 
 def test_snapshots_are_shown_once_known_and_the_first_one_always(write: Write) -> None:
     source = write()
-    assert source.sector_snapshots(date(2020, 8, 31)).rows() == [("A", "it", date(2020, 3, 1), None), ("B", "it", date(2021, 1, 1), None)]
+    assert source.sector_snapshots(date(2020, 8, 31)).rows() == [
+        ("A", "it", date(2020, 3, 1), None),
+        ("B", "it", date(2021, 1, 1), None),
+    ]
     assert source.sector_snapshots(date(2022, 1, 1)).rows()[1] == ("A", "telecoms", date(2020, 9, 1), None)
     assert source.sector_snapshots(THROUGH).schema == SECTOR_SNAPSHOTS
 
@@ -86,11 +94,15 @@ def test_a_ticker_is_delisted_once_enough_sessions_lack_it(write: Write) -> None
     assert source.delistings(["A"], THROUGH).is_empty()
     four_lacking = [day for day in every_day(date(2020, 1, 2), date(2020, 1, 31)) if not 13 <= day.day <= 16]
     back_in_time = write(
-        other=pl.concat([small_tables()["other"], made_bars("C", four_lacking, 7.0, source="two")]).unique(["ticker", "date"])
+        other=pl.concat([small_tables()["other"], made_bars("C", four_lacking, 7.0, source="two")]).unique(
+            ["ticker", "date"]
+        )
     )
     assert back_in_time.delistings(["C"], THROUGH).is_empty()
     old = [date(1962, 1, 2), date(1989, 12, 29)]
-    with_a_past = write(raw=pl.concat([small_tables()["raw"], made_bars("B", old, 1.0, div=0.25, split=0.0)]).sort("ticker", "date"))
+    with_a_past = write(
+        raw=pl.concat([small_tables()["raw"], made_bars("B", old, 1.0, div=0.25, split=0.0)]).sort("ticker", "date")
+    )
     assert with_a_past.delistings(ALL, THROUGH).rows() == expected  # before the calendar begins, and before 1970
 
 

@@ -15,7 +15,12 @@ def test_macro_lags_count_from_the_end_of_the_period(write: Write) -> None:
     source = write()
     found = source.macro(THROUGH)
     assert found.schema == MACRO
-    assert found.select("series_id", "lag_days").rows() == [("CLAIMS", 5), ("CPI", 28 + 20), ("GDP", 90 + 30), ("RATE", 1)]
+    assert found.select("series_id", "lag_days").rows() == [
+        ("CLAIMS", 5),
+        ("CPI", 28 + 20),
+        ("GDP", 90 + 30),
+        ("RATE", 1),
+    ]
     assert source.macro(date(2020, 3, 19))["series_id"].to_list() == ["CLAIMS", "RATE"]
     assert source.macro(date(2020, 3, 20))["series_id"].to_list() == ["CLAIMS", "CPI", "RATE"]
 
@@ -27,7 +32,9 @@ def test_vintages_count_from_the_end_of_their_quarter_and_only_where_the_value_c
         (date(2020, 1, 1), date(2020, 10, 1), 1.5),
         (date(2020, 4, 1), date(2020, 7, 1), 2.0),
     ]
-    table = pl.DataFrame(rows, schema=["period", "vintage", "value"], orient="row").with_columns(series_id=pl.lit("GDP"))
+    table = pl.DataFrame(rows, schema=["period", "vintage", "value"], orient="row").with_columns(
+        series_id=pl.lit("GDP")
+    )
     table.write_parquet(tmp_path / "vintages.parquet")
     file = {
         "file": "vintages.parquet",

@@ -17,7 +17,11 @@ from quant_assets_tests.sources.conftest import ALL, SETTINGS, START, THROUGH, W
 
 def test_a_folder_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path) -> None:
     settings = FilesSettings.model_validate(SETTINGS)
-    for folder, message in ((None, "QUANT_DATA_DIR is not set"), (tmp_path / "nowhere", "nowhere does not exist"), (tmp_path, "is empty")):
+    for folder, message in (
+        (None, "QUANT_DATA_DIR is not set"),
+        (tmp_path / "nowhere", "nowhere does not exist"),
+        (tmp_path, "is empty"),
+    ):
         with pytest.raises(SourceError, match=message) as caught:
             FilesSource(settings, folder, START)
         assert "QUANT_DATA_DIR" in str(caught.value)
@@ -29,11 +33,19 @@ def test_a_folder_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("table", "change", "message"),
     [
-        ("raw", None, r"raw\.\w+ is missing; put it there, set QUANT_DATA_DIR .* remove it from conf/profiles/files.yaml"),
+        (
+            "raw",
+            None,
+            r"raw\.\w+ is missing; put it there, set QUANT_DATA_DIR .* remove it from conf/profiles/files.yaml",
+        ),
         ("raw", lambda t: t.drop("close"), r"raw\.\w+ has no column 'close'; it has ticker, date"),
         ("raw", lambda t: t.drop("div"), r"raw\.\w+ has no column 'div'"),
         ("other", lambda t: t.drop("source"), r"other\.\w+ has no column 'source'"),
-        ("other", lambda t: t.with_columns(source=pl.lit("three")), r"other\.\w+ has no bars where \{'source': 'one'\}"),
+        (
+            "other",
+            lambda t: t.with_columns(source=pl.lit("three")),
+            r"other\.\w+ has no bars where \{'source': 'one'\}",
+        ),
         ("raw", lambda t: t.with_columns(close=pl.lit("much")), r"raw\.\w+.*close.*mend"),
         ("raw", lambda t: t.with_columns(date=pl.lit("today")), r"raw\.\w+.*date.*mend"),
         (
@@ -58,11 +70,16 @@ def test_other_files_that_cannot_be_used(write: Write, tmp_path: Path) -> None:
         macro=tables["macro"].filter(pl.col("series_id") != "GDP"),
         members=tables["members"].with_columns(pl.col("start_date").cast(pl.String)),
     )
-    with pytest.raises(SourceError, match=r"sectors.parquet: ticker A has the unknown sector 'Teck'; map it in conf/profiles/files.yaml"):
+    with pytest.raises(
+        SourceError,
+        match=r"sectors.parquet: ticker A has the unknown sector 'Teck'; map it in conf/profiles/files.yaml",
+    ):
         source.sector_snapshots(THROUGH)
     with pytest.raises(SourceError, match=r"macro.parquet has no series 'GDP'"):
         source.macro(THROUGH)
-    with pytest.raises(SourceError, match=r"members.parquet: column 'start_date' is String, but start_date needs a date"):
+    with pytest.raises(
+        SourceError, match=r"members.parquet: column 'start_date' is String, but start_date needs a date"
+    ):
         source.membership(THROUGH)
     (tmp_path / "parquet" / "filings.parquet").write_bytes(b"not a table")
     with pytest.raises(SourceError, match=r"filings.parquet cannot be read: .*mend the file") as caught:
@@ -80,7 +97,11 @@ def test_a_mapping_that_cannot_be_used() -> None:
         FilesSettings.model_validate({"fundamentals": [{"file": "f", "provider": "p", "columns": {}}]})
     with pytest.raises(ValueError, match="needs a column for snapshot"):
         FilesSettings.model_validate(
-            {"fundamentals": [{"file": "f", "provider": "p", "frequency": "annual", "columns": {}, "shares_as_of": "snapshot"}]}
+            {
+                "fundamentals": [
+                    {"file": "f", "provider": "p", "frequency": "annual", "columns": {}, "shares_as_of": "snapshot"}
+                ]
+            }
         )
     with pytest.raises(SettingsError, match=r"files\.macro"):
         load_settings("files", files={"macro": [{"serie": {}}]})

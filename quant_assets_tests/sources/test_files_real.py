@@ -19,14 +19,19 @@ def real(shared_data: Path) -> FilesSource:
 
 def test_the_profile(shared_data: Path) -> None:
     settings = load_settings("files", data_dir=shared_data)
-    assert (settings.partitions.start, settings.partitions.end, settings.as_of) == ("2000-01", "2025-10", date(2025, 10, 7))
+    assert (settings.partitions.start, settings.partitions.end, settings.as_of) == (
+        "2000-01",
+        "2025-10",
+        date(2025, 10, 7),
+    )
     assert settings.files.securities is not None
     assert set(settings.files.securities.sectors.values()) == set(SECTORS)
 
 
 def test_real_delistings(real: FilesSource) -> None:
     through = date(2025, 10, 7)
-    # VAR ends three sessions before its file does, WFM with its file, TWTR with the raw file (while it traded on); DTV came back in 2016.
+    # VAR ends three sessions before its file does, WFM with its file, TWTR with the raw file (while it traded on); DTV
+    # came back in 2016.
     asked = ["EMC", "LVLT", "LLTC", "VAR", "WFM", "TWTR", "DTV", "AAPL"]
     assert real.delistings(asked, through).rows() == [
         ("DTV", date(2015, 7, 24), date(2015, 7, 31), None, None),
@@ -47,14 +52,18 @@ def test_real_renames_agree_with_the_bars_and_the_membership(real: FilesSource, 
         pl.scan_parquet(shared_data / f"{name}.parquet")
         .filter(pl.col("ticker").is_in([symbol for each in renames for symbol in (each.old, each.new)]))
         .sort("ticker", "date")
-        .select("ticker", "date", file=pl.lit(name), change=(pl.col(close) / pl.col(close).shift() - 1.0).over("ticker"))
+        .select(
+            "ticker", "date", file=pl.lit(name), change=(pl.col(close) / pl.col(close).shift() - 1.0).over("ticker")
+        )
         for name, close in columns.items()
     ).collect()
     assert [each.old for each in renames[25:]] == ["VIAC", "PARA", "CDAY"]
     for each in renames[:25]:
         assert each.since in membership.filter(pl.col("ticker") == each.old)["end_date"]
         assert each.since in membership.filter(pl.col("ticker") == each.new)["start_date"]
-        old, new = (returns.filter(pl.col("ticker") == symbol, pl.col("date") < each.since) for symbol in (each.old, each.new))
+        old, new = (
+            returns.filter(pl.col("ticker") == symbol, pl.col("date") < each.since) for symbol in (each.old, each.new)
+        )
         both = old.join(new, on="date").filter(pl.col("file") != pl.col("file_right"))
         agree = ((both["change"] - both["change_right"]).abs() < 0.002).mean()
         assert len(both) >= 150, each
@@ -64,7 +73,10 @@ def test_real_renames_agree_with_the_bars_and_the_membership(real: FilesSource, 
 def test_real_renames_without_bars_of_both_symbols(real: FilesSource, shared_data: Path) -> None:
     """What stands for them in the settings' comment, and that members get their bars by them."""
     names = ["prices_sp500_raw", "prices_sp500_adjusted"]
-    bars = [pl.read_parquet(shared_data / f"{name}.parquet").filter(pl.col("ticker").is_in(["VIAC", "PSKY", "DAY"])) for name in names]
+    bars = [
+        pl.read_parquet(shared_data / f"{name}.parquet").filter(pl.col("ticker").is_in(["VIAC", "PSKY", "DAY"]))
+        for name in names
+    ]
     change = [
         each.sort("date").select("date", change=pl.col(close) / pl.col(close).shift() - 1.0).drop_nulls()
         for each, close in (
@@ -77,14 +89,20 @@ def test_real_renames_without_bars_of_both_symbols(real: FilesSource, shared_dat
     assert ((both["change"] - both["change_right"]).abs() < 0.002).mean() > 0.99  # type: ignore[operator]
     assert bars[1].filter(pl.col("ticker") == "DAY")["date"].min() == date(2018, 4, 26)
     members = pl.read_parquet(shared_data / "sp500_membership.parquet")
-    spans = members.filter(pl.col("ticker").is_in(["VIAC", "PARA", "CDAY", "DAY"])).select("ticker", "start_date", "end_date")
+    spans = members.filter(pl.col("ticker").is_in(["VIAC", "PARA", "CDAY", "DAY"])).select(
+        "ticker", "start_date", "end_date"
+    )
     assert sorted(spans.rows()) == [
         ("CDAY", date(2021, 9, 20), date(2024, 2, 1)),
         ("DAY", date(2024, 2, 1), None),
         ("PARA", date(2022, 2, 17), None),
         ("VIAC", date(2019, 12, 5), date(2022, 2, 17)),
     ]
-    added = pl.read_parquet(shared_data / "securities.parquet").filter(pl.col("ticker") == "DAY")["date_added"].cast(pl.String)
+    added = (
+        pl.read_parquet(shared_data / "securities.parquet")
+        .filter(pl.col("ticker") == "DAY")["date_added"]
+        .cast(pl.String)
+    )
     assert added.item().startswith("2021-09-20")
     given = real.bars(["VIAC", "PARA", "CDAY"], date(2021, 9, 20), date(2025, 10, 7))
     spans = given.group_by("ticker").agg(first=pl.col("date").min(), last=pl.col("date").max())
@@ -104,8 +122,11 @@ def test_real_statements(real: FilesSource, shared_data: Path) -> None:
     assert (found["published"] > found["period_end"]).drop_nulls().all()
     first, second = (found.filter(pl.col("version") == version) for version in (0, 1))
     # Known by the later download, not by another statement of the same one.
-    both = first.join(second.filter(pl.col("published").is_in([date(2021, 4, 3), date(2026, 4, 10)])), on=key, suffix="_later")
-    # The README counts 28 and 56, 34 and 9, 20 and 27 by fiscal year; two labels of one period make the small differences.
+    both = first.join(
+        second.filter(pl.col("published").is_in([date(2021, 4, 3), date(2026, 4, 10)])), on=key, suffix="_later"
+    )
+    # The README counts 28 and 56, 34 and 9, 20 and 27 by fiscal year; two labels of one period make the small
+    # differences.
     for frequency, counts in (("quarterly", (28, 34, 20)), ("annual", (57, 9, 27))):
         changed = both.filter((pl.col("frequency") == frequency) & (pl.col("provider") == "simfin"))
         for figure, count in zip(("revenue", "net_income", "total_equity"), counts, strict=True):
@@ -122,8 +143,8 @@ def test_real_statements(real: FilesSource, shared_data: Path) -> None:
     for (ticker, end), shares in reported.items():
         given = annual.filter((pl.col("ticker") == ticker) & (pl.col("period_end") == end))["shares"].item()
         assert given == pytest.approx(shares, rel=1e-3)
-    # Around spin-offs that the adjusted prices give as splits: SimFin multiplied the counts of GE by both ratios, of EXC (1.402) but for
-    # the last period, of K (1.065) some, of MMM (1.196) and DHR (1.128) none.
+    # Around spin-offs that the adjusted prices give as splits: SimFin multiplied the counts of GE by both ratios, of
+    # EXC (1.402) but for the last period, of K (1.065) some, of MMM (1.196) and DHR (1.128) none.
     quarterly = first.filter((pl.col("frequency") == "quarterly") & (pl.col("provider") == "simfin"))
     for ticker, begin, end, low, high in (
         ("EXC", date(2019, 9, 30), date(2022, 12, 31), 970e6, 981e6),
@@ -137,14 +158,21 @@ def test_real_statements(real: FilesSource, shared_data: Path) -> None:
         assert len(counts) >= 3
         assert counts.is_between(low, high).all(), ticker
     netflix = first.filter((pl.col("ticker") == "NFLX") & (pl.col("period_end") == date(2025, 3, 31)))["shares"].item()
-    assert netflix == pytest.approx(436.962e6, rel=1e-3)  # ten times that in the snapshot of 2026, after the split of November 2025
+    assert netflix == pytest.approx(
+        436.962e6, rel=1e-3
+    )  # ten times that in the snapshot of 2026, after the split of November 2025
 
 
 def test_real_filings(real: FilesSource) -> None:
     given = real.statements(["OI", "NRG", "ALXN"], date(2018, 1, 1)).filter(pl.col("provider") == "sec")
     oi = given.filter((pl.col("ticker") == "OI") & (pl.col("period_end") == date(2015, 12, 31)))
-    assert oi.select("published", "version", "net_income").rows() == [(date(2016, 2, 16), 0, -7.4e7), (date(2016, 5, 12), 1, 1.35e8)]
+    assert oi.select("published", "version", "net_income").rows() == [
+        (date(2016, 2, 16), 0, -7.4e7),
+        (date(2016, 5, 12), 1, 1.35e8),
+    ]
     nrg = given.filter((pl.col("ticker") == "NRG") & (pl.col("period_end") == date(2016, 12, 31)))
-    assert nrg.select("published", "version", "total_assets").rows() == [(date(2017, 2, 28), 0, 3.0355e10)]  # not NRG Yield's
+    assert nrg.select("published", "version", "total_assets").rows() == [
+        (date(2017, 2, 28), 0, 3.0355e10)
+    ]  # not NRG Yield's
     alxn = given.filter((pl.col("ticker") == "ALXN") & (pl.col("period_end") == date(2015, 12, 31)))
     assert alxn["version"].to_list() == [0]  # the amendment of January 2017 repeats the figures

@@ -17,12 +17,16 @@ from quant_assets_tests.sources.conftest import SETTINGS, START, THROUGH, every_
 RENAMED: dict[str, Any] = {
     **SETTINGS,
     "prices": SETTINGS["prices"][:2],
-    "renames": [{"old": "OLD", "new": "MID", "since": "2020-03-02"}, {"old": "MID", "new": "NEW", "since": "2020-06-01"}],
+    "renames": [
+        {"old": "OLD", "new": "MID", "since": "2020-03-02"},
+        {"old": "MID", "new": "NEW", "since": "2020-06-01"},
+    ],
 }
 
 
 def _renamed(folder: Path) -> FilesSource:
-    """OLD becomes MID in March and NEW in June; it has another owner from September on. One file was collected afterwards."""
+    """OLD becomes MID in March and NEW in June; it has another owner from September on. One file was collected
+    afterwards."""
     early, late = every_day(date(2020, 1, 2), date(2020, 2, 29)), every_day(date(2020, 3, 1), date(2020, 4, 30))
     stranger = made_bars("NEW", early[:3], 99.0, div=0.0, split=0.0)
     raw = [
@@ -32,7 +36,9 @@ def _renamed(folder: Path) -> FilesSource:
         made_bars("OLD", every_day(date(2020, 9, 1), date(2020, 12, 31)), 50.0, div=0.0, split=0.0),
     ]
     pl.concat(raw).write_parquet(folder / "raw.parquet")
-    made_bars("NEW", every_day(date(2020, 1, 2), date(2020, 12, 31)), 3.0, source="one").write_parquet(folder / "other.parquet")
+    made_bars("NEW", every_day(date(2020, 1, 2), date(2020, 12, 31)), 3.0, source="one").write_parquet(
+        folder / "other.parquet"
+    )
     return FilesSource(FilesSettings.model_validate(RENAMED), folder, START)
 
 
@@ -99,9 +105,9 @@ def test_a_renamed_companys_statements_are_found_under_each_of_its_symbols(tmp_p
         ("NEW", new, date(2020, 7, 1), "10-Q", 4.0, 1.0),
         ("OLD", new, date(2020, 10, 1), "10-Q", 50.0, 1.0),
     ]
-    small_tables()["filings"].clear().extend(pl.DataFrame(rows, small_tables()["filings"].schema, orient="row")).write_parquet(
-        tmp_path / "filings.parquet"
-    )
+    small_tables()["filings"].clear().extend(
+        pl.DataFrame(rows, small_tables()["filings"].schema, orient="row")
+    ).write_parquet(tmp_path / "filings.parquet")
     small_tables()["statements"].clear().write_parquet(tmp_path / "statements.parquet")
     found = source.statements(["OLD", "MID", "NEW"], THROUGH)
 
@@ -148,17 +154,24 @@ def test_renames_that_cannot_be(renames: list[tuple[str, str, str]], message: st
 
 
 def test_another_companys_bars_are_not_read(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {**SETTINGS, "prices": [dict(SETTINGS["prices"][0], not_the_member={"A": {"last": "2020-06-30"}, "B": {}})]}
+    settings: dict[str, Any] = {
+        **SETTINGS,
+        "prices": [dict(SETTINGS["prices"][0], not_the_member={"A": {"last": "2020-06-30"}, "B": {}})],
+    }
     small_tables()["raw"].write_parquet(tmp_path / "raw.parquet")
     source = FilesSource(FilesSettings.model_validate(settings), tmp_path, START)
     bars = source.bars(["A", "B", "NA"], START, THROUGH)
-    assert bars.group_by("ticker").agg(pl.col("date").min()).sort("ticker").rows() == [("A", date(2020, 7, 1)), ("NA", date(2020, 1, 2))]
+    assert bars.group_by("ticker").agg(pl.col("date").min()).sort("ticker").rows() == [
+        ("A", date(2020, 7, 1)),
+        ("NA", date(2020, 1, 2)),
+    ]
     assert source.held(["A", "B"], [date(2020, 1, 2)]).is_empty()
     assert source.delistings(["B"], THROUGH).is_empty()
 
 
 def test_a_renamed_companys_statements_are_its_own(tmp_path: Path) -> None:
-    """Under the new symbol another company reports as long as the old one is in use; from then on it is the company itself."""
+    """Under the new symbol another company reports as long as the old one is in use; from then on it is the company
+    itself."""
     rows = [
         ("NEW", date(2019, 9, 30), date(2019, 11, 4), 90.0),  # nothing of OLD has come yet
         ("OLD", date(2019, 9, 30), date(2019, 11, 8), 1.0),
@@ -169,7 +182,10 @@ def test_a_renamed_companys_statements_are_its_own(tmp_path: Path) -> None:
     ]
     schema = {"ticker": pl.String, "period_end": pl.Date, "filed": pl.Date, "sales": pl.Float64}
     table = pl.DataFrame(rows, schema, orient="row").with_columns(form=pl.lit("10-Q"), assets=pl.lit(1.0))
-    settings = {"renames": [{"old": "OLD", "new": "NEW", "since": "2020-03-02"}], "fundamentals": SETTINGS["fundamentals"][1:]}
+    settings = {
+        "renames": [{"old": "OLD", "new": "NEW", "since": "2020-03-02"}],
+        "fundamentals": SETTINGS["fundamentals"][1:],
+    }
 
     def read(through: date) -> pl.DataFrame:
         table.filter(pl.col("filed") <= through).write_parquet(tmp_path / "filings.parquet")
