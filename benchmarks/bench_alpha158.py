@@ -15,8 +15,8 @@ import numpy as np
 
 from benchmarks.ratio import PEERS_PYTHON, Ratio, peer_imports
 from quant_assets.features.alpha158 import FEATURES
-from quant_assets.signals.declarations import FeatureSet
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.declarations import FeatureSet
+from quant_assets.windows.windows import Windows
 
 TICKERS, SESSIONS = 100, 2500
 REPETITIONS = 3

@@ -13,8 +13,8 @@ import pandas as pd
 
 from benchmarks.ratio import Ratio, alternating
 from quant_assets.features import core
-from quant_assets.signals.declarations import Feature, FeatureSet
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.declarations import Feature, FeatureSet
+from quant_assets.windows.windows import Windows
 
 TICKERS, SESSIONS = 500, 2_500
 REPETITIONS = 3

@@ -19,7 +19,7 @@ from quant_assets.schemas import DATASETS, Dataset
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.origin import conf_dir
 from quant_assets.signals import indicators
-from quant_assets.signals.declarations import Declared, Feature
+from quant_assets.windows.declarations import Declared, Feature
 
 #: Datasets before which those with declared columns stand: the order is that of the flow.
 _INDICATORS_BEFORE, _FEATURES_BEFORE = "candidates", "labels"
@@ -66,7 +66,7 @@ def own_features(name: str) -> tuple[Declared[object], ...]:
         or not all(isinstance(each, Feature | CrossSection) for each in features)
     ):
         raise SettingsError(
-            f"features.modules: module '{name}' ({module.__file__}) needs FEATURES, a list of quant_assets.signals.declarations.Feature "
+            f"features.modules: module '{name}' ({module.__file__}) needs FEATURES, a list of quant_assets.windows.declarations.Feature "
             "or of what quant_assets.features.cross_section.compared gives"
         )
     return tuple(features)

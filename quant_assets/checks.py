@@ -310,7 +310,7 @@ def agreement_check(profile: Profile) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset="price_disagreements",
         name="providers_agree",
-        description="no two providers' total returns differ by more than files.events.disagreement; lists the ten largest differences",
+        description="no two providers' total returns differ by more than bars.events.disagreement; lists the ten largest differences",
     )
     def providers_agree(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         dataset = profile.datasets["price_disagreements"]

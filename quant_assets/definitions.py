@@ -1,80 +1,9 @@
-"""The single `Definitions` object, and `build_defs` that makes it for a profile."""
+"""The code location that Dagster loads: the definitions of the profile that `QUANT_PROFILE` names, and the audit.
 
-import warnings
-from collections.abc import Callable
+Nothing imports this module; whoever needs definitions calls `graph.build_defs`.
+"""
 
-import dagster as dg
+from quant_assets.audit.asset import audit_assets, audit_checks
+from quant_assets.graph import build_defs
 
-from quant_assets.assets.audit import audit_assets, no_lookahead_check
-from quant_assets.assets.learning import learning_assets
-from quant_assets.assets.market import market_assets
-from quant_assets.assets.operations import operations_assets
-from quant_assets.assets.portfolio import portfolio_assets
-from quant_assets.assets.research import research_assets
-from quant_assets.assets.signals import signal_assets
-from quant_assets.assets.sql import load_models, sql_assets
-from quant_assets.automation.jobs import jobs
-from quant_assets.checks import agreement_check, contract_checks, presence_check, same_selection_check
-from quant_assets.io.manager import ParquetIOManager
-from quant_assets.profile import Profile
-from quant_assets.provenance.record import PartitionRecorder
-from quant_assets.provenance.versions import effective, versions
-from quant_assets.settings.loading import Settings, load_settings
-
-
-def build_defs(
-    of: Settings | Profile | None = None, on_written: Callable[[str, int], None] | None = None
-) -> dg.Definitions:
-    """Definitions of a profile.
-
-    Args:
-        of: the profile or its settings; by default that of `QUANT_PROFILE`.
-        on_written: called with dataset and number of partitions after each write, for progress bars.
-
-    """
-    profile = of if isinstance(of, Profile) else Profile(of or load_settings())
-    with warnings.catch_warnings():
-        # The partition mappings that we build on are marked beta; the version is pinned.
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        return _definitions(profile, on_written)
-
-
-def _definitions(profile: Profile, on_written: Callable[[str, int], None] | None) -> dg.Definitions:
-    models = load_models(profile.datasets)
-    assets = [
-        *market_assets(profile),
-        *signal_assets(profile),
-        *learning_assets(profile),
-        *portfolio_assets(profile),
-        *operations_assets(profile),
-        *research_assets(profile),
-        *sql_assets(profile, models),
-        *audit_assets(profile),
-    ]
-    found, dump = versions(profile.settings, assets), effective(profile.settings)
-    matures = {spec.key.path[-1]: spec.metadata["matures_months"] for each in assets for spec in each.specs}
-    recorder = PartitionRecorder(profile, found, matures)
-    assets = [
-        each.map_asset_specs(lambda spec: spec.replace_attributes(code_version=found[spec.key.path[-1]].describe(dump)))
-        for each in assets
-    ]
-    io_manager = ParquetIOManager(
-        profile.store, profile.every_dataset, profile.last_session, profile.known_through, recorder, on_written
-    )
-    return dg.Definitions(
-        assets=assets,
-        asset_checks=[
-            *contract_checks(profile, list(profile.every_dataset), {model.name: model.tests for model in models}),
-            presence_check(profile),
-            agreement_check(profile),
-            same_selection_check(profile),
-            no_lookahead_check(profile),
-        ],
-        jobs=jobs(profile),
-        resources={"parquet": io_manager},
-        # A step costs 0.07 s in process and seconds in a process of its own; runs, one per sector, are the parallelism.
-        executor=dg.in_process_executor,
-    )
-
-
-defs = build_defs()
+defs = build_defs(on_demand=audit_assets, checks=audit_checks)

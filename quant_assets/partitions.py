@@ -11,10 +11,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.partitions.context import partition_loading_context
-from dagster._core.definitions.partitions.mapping.partition_mapping import UpstreamPartitionsResult
-from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset, PartitionsSubset
 
+from quant_assets.dagster_internals import (
+    DefaultPartitionsSubset,
+    PartitionsSubset,
+    UpstreamPartitionsResult,
+    known_as,
+    partition_loading_context,
+)
 from quant_assets.errors import SettingsError
 from quant_assets.settings.loading import PartitionSettings
 from quant_assets.settings.sectors import SECTORS
@@ -123,6 +127,7 @@ class Months:
         )
 
 
+@known_as(dg.MultiPartitionMapping)
 class _Window(dg.MultiPartitionMapping):
     """Dagster's mapping, with the upstream partitions told by arithmetic on months.
 
@@ -168,9 +173,6 @@ def _upstream(
     return UpstreamPartitionsResult(partitions_subset=subset, required_but_nonexistent_subset=DefaultPartitionsSubset())
 
 
-_Window.__name__ = dg.MultiPartitionMapping.__name__
-
-
 def window(first_offset: int, last_offset: int) -> dg.MultiPartitionMapping:
     """Same sector, months from `first_offset` to `last_offset` relative to the partition's month."""
     return _Window(
@@ -206,6 +208,7 @@ def history(months: int) -> dg.TimeWindowPartitionMapping:
     return dg.TimeWindowPartitionMapping(start_offset=-months, end_offset=0, allow_nonexistent_upstream_partitions=True)
 
 
+@known_as(dg.MultiToSingleDimensionPartitionMapping)
 class _AllSectors(dg.MultiToSingleDimensionPartitionMapping):
     """Dagster's mapping, with months before the partition's own, for which Dagster has none.
 
@@ -238,9 +241,6 @@ class _AllSectors(dg.MultiToSingleDimensionPartitionMapping):
         months = set(downstream_partitions_subset.get_partition_keys())
         with partition_loading_context(current_time, dynamic_partitions_store):
             return _upstream(upstream_partitions_def, dict.fromkeys(SECTORS, months), -self.months, 0)
-
-
-_AllSectors.__name__ = dg.MultiToSingleDimensionPartitionMapping.__name__
 
 
 def all_sectors(months: int = 0) -> dg.MultiToSingleDimensionPartitionMapping:

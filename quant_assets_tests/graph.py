@@ -12,10 +12,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from quant_assets.definitions import build_defs
+from quant_assets.audit.asset import audit_assets, audit_checks
+from quant_assets.graph import build_defs
 from quant_assets.partitions import key, month_range
+from quant_assets.planning.plan import Phase, Planner
 from quant_assets.profile import Profile
-from quant_assets.running.plan import Phase, Planner
 from quant_assets.schemas import Dataset
 from quant_assets.settings.loading import Settings, load_settings
 
@@ -41,6 +42,11 @@ def demo_datasets() -> dict[str, Dataset]:
     return Profile(load_settings("demo")).datasets
 
 
+def every_definition(settings: Settings) -> dg.Definitions:
+    """The definitions of a profile as its code location has them, the audit among them."""
+    return build_defs(settings, on_demand=audit_assets, checks=audit_checks)
+
+
 @dataclass(frozen=True)
 class Graph:
     """The assets of a profile."""
@@ -61,7 +67,7 @@ class Graph:
 
     @cached_property
     def defs(self) -> dg.Definitions:
-        return build_defs(self.settings)
+        return every_definition(self.settings)
 
     @cached_property
     def planner(self) -> Planner:

@@ -10,7 +10,7 @@ from quant_assets.settings.domain import FeatureSettings
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets_tests.graph import PROJECT, demo_datasets
 
-FEATURE = "from quant_assets.signals.declarations import Feature\nFEATURES = [Feature('mine', ('close',), 0, lambda x, w: x['close'], '')]\n"
+FEATURE = "from quant_assets.windows.declarations import Feature\nFEATURES = [Feature('mine', ('close',), 0, lambda x, w: x['close'], '')]\n"
 
 
 def settings(*modules: str, sets: tuple[str, ...] = ("core",)) -> Settings:
@@ -71,7 +71,7 @@ def test_a_module_may_compare_its_features_with_those_of_others(folder: Path) ->
         ),
         ("FEATURES = [", r"mine.py\) cannot be imported \(SyntaxError: .*; mend it"),
         ("1 / 0", "ZeroDivisionError"),
-        ("FEATURE = []", r"mine.py\) needs FEATURES, a list of quant_assets.signals.declarations.Feature"),
+        ("FEATURE = []", r"mine.py\) needs FEATURES, a list of quant_assets.windows.declarations.Feature"),
         ("FEATURES = ['close']", "needs FEATURES, a list of"),
         (
             FEATURE.replace("'mine'", "'rsi_14'"),

@@ -9,15 +9,14 @@ import pytest
 
 from quant_assets.assets.sql import load_models
 from quant_assets.checks import CONTRACT
-from quant_assets.definitions import build_defs
+from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
-from quant_assets.running.plan import Planner
 from quant_assets.schemas import ON_DEMAND, Dataset
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.sectors import SECTORS
-from quant_assets_tests.graph import PROJECT, demo_datasets
+from quant_assets_tests.graph import PROJECT, demo_datasets, every_definition
 
-DEFS = build_defs(load_settings("demo"))
+DEFS = every_definition(load_settings("demo"))
 DATASETS = demo_datasets()
 GRAPH = DEFS.resolve_asset_graph()
 EVERY = pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)

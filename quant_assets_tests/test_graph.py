@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from quant_assets.running.plan import joined
+from quant_assets.planning.plan import joined
 from quant_assets_tests.graph import Graph, compare_known_by
 
 # A sector and months with a delisting (March 2024), a ticker that moves in (April 2024), and the first models (from

@@ -153,6 +153,7 @@ def test_run_partitions_are_sorted_by_month_and_gics_order() -> None:
 
 def test_sectors_are_the_eleven_of_gics() -> None:
     assert len(SECTORS) == 11
-    assert list(SECTORS.values()) == sorted(SECTORS.values())
-    assert SECTORS["telecoms"] == 50
-    assert SECTORS["re"] == 60
+    codes = [sector.code for sector in SECTORS.values()]
+    assert codes == sorted(codes)
+    assert SECTORS["telecoms"].code == 50
+    assert SECTORS["re"].code == 60

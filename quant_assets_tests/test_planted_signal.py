@@ -40,7 +40,7 @@ def _judged_forecasts(sector: str, settings: Settings) -> pl.DataFrame:
     tickers = universe.panel_tickers(snapshots, sector, LAST)
     gone = source.delistings(tickers, LAST)
     ohlcv, *_ = sector_bars(
-        company_bars(source.bars(tickers, first, LAST), gone, days, settings.files), snapshots, sector, days
+        company_bars(source.bars(tickers, first, LAST), gone, days, settings.bars), snapshots, sector, days
     )
     prices = adjust(ohlcv)
     members = universe.members(source.membership(LAST), snapshots, sector, days)

@@ -20,7 +20,7 @@ from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
 from quant_assets.trial_log import PORTFOLIO, TrialLog, strategy_settings, training_settings, trial_name
 
-IMPORT = "from quant_assets.signals.declarations import Feature"
+IMPORT = "from quant_assets.windows.declarations import Feature"
 FEATURES = ("return_20", "volatility_20")
 MONTHS = [date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 28)]
 

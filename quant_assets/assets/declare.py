@@ -5,13 +5,17 @@ No computation: the domain functions get one sector's frames at a time and retur
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any, Literal
 
 import dagster as dg
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from quant_assets.errors import DatasetError
-from quant_assets.partitions import RunPartitions, key, month_offsets
+from quant_assets.market.calendar import sessions
+from quant_assets.partitions import RunPartitions, key, month_end, month_offsets, month_start, shift_month
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 
@@ -94,6 +98,13 @@ def read(
 def run_partitions(context: dg.AssetExecutionContext) -> RunPartitions:
     """The partitions that this run materialises."""
     return RunPartitions.from_keys(context.partition_keys)
+
+
+def panel_sessions(profile: Profile, run: RunPartitions, before: int, after: int = 0) -> NDArray[np.datetime64]:
+    """Closed sessions of the run's months, the `before` months before them and the `after` months after."""
+    first = shift_month(run.months[0], -before)
+    last: date = min(month_end(shift_month(run.months[-1], after)), profile.last_session())
+    return sessions(month_start(first), last)
 
 
 def newest_keys(run: RunPartitions) -> list[str]:

@@ -93,7 +93,7 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             profile.source.bars(every_ticker, start, through),
             profile.source.delistings(every_ticker, through),
         )
-        companies = company_bars(given, ended, days, settings.files)
+        companies = company_bars(given, ended, days, settings.bars)
         compared = companies.compared.filter(pl.col("date").is_between(run.first_day, run.last_day))
         decisions = profile.decision_sessions(run)
 

@@ -7,8 +7,14 @@ from collections.abc import Mapping
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.declare import ACROSS_SECTORS, dataset_asset, for_each_sector, read, run_partitions
-from quant_assets.assets.signals import panel_sessions
+from quant_assets.assets.declare import (
+    ACROSS_SECTORS,
+    dataset_asset,
+    for_each_sector,
+    panel_sessions,
+    read,
+    run_partitions,
+)
 from quant_assets.backtest.metrics import performance, since_first_execution
 from quant_assets.backtest.simulation import lookback_months, simulate
 from quant_assets.backtest.trials import evidence

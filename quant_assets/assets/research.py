@@ -12,18 +12,18 @@ from quant_assets.assets.declare import (
     dataset_asset,
     for_each_sector,
     newest_keys,
+    panel_sessions,
     read,
     run_partitions,
 )
-from quant_assets.assets.signals import panel_sessions
 from quant_assets.backtest.factor_summary import Summary, market_rows, summaries
 from quant_assets.backtest.factors import SCORES, complete_after
 from quant_assets.backtest.factors import factor_statistics as compute_statistics
 from quant_assets.partitions import all_sectors, key, lookback, month_of, months_covering
 from quant_assets.profile import Profile
-from quant_assets.reporting.report_data import SECTOR_NAMES
 from quant_assets.reporting.tear_sheet import render, render_market, strongest
 from quant_assets.schemas import DATASETS
+from quant_assets.settings.sectors import SECTORS
 
 GROUP = "research"
 
@@ -106,12 +106,12 @@ def research_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             for sheet in sheets:
                 name = f"factor_tear_sheet/{sector}/{month_of(sheet.as_of)}/factors.html"
                 profile.store.write_artifact(
-                    name, render(sheet, SECTOR_NAMES[sector], horizon, entry_lag, meanings, market)
+                    name, render(sheet, SECTORS[sector].name, horizon, entry_lag, meanings, market)
                 )
                 parts.append(sheet.rows.with_columns(page_file=pl.lit(name)))
             keys = [each for each in (key(sector, month_of(sheet.as_of)) for sheet in sheets) if each in shown]
             if keys:
-                _describe(context, sheets[-1], keys, f"{SECTOR_NAMES[sector]}, {month_of(sheets[-1].as_of)}")
+                _describe(context, sheets[-1], keys, f"{SECTORS[sector].name}, {month_of(sheets[-1].as_of)}")
             for each in keys:
                 page = f"factor_tear_sheet/{sector}/{each.partition('|')[0]}/factors.html"
                 context.add_asset_metadata({"page": profile.store.artifact_url(page)}, partition_key=each)

@@ -1,30 +1,28 @@
 """From prices to model inputs by sector and month: indicators, candidates, features, labels."""
 
-from datetime import date
-
 import dagster as dg
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from quant_assets.assets.candidate_metadata import describe_selections
-from quant_assets.assets.declare import ACROSS_SECTORS, dataset_asset, for_each_sector, read, run_partitions
+from quant_assets.assets.declare import (
+    ACROSS_SECTORS,
+    dataset_asset,
+    for_each_sector,
+    panel_sessions,
+    read,
+    run_partitions,
+)
 from quant_assets.features.cross_section import market_breadth as compute_market_breadth
 from quant_assets.features.cross_section import market_features as compute_market_features
 from quant_assets.features.features import features as compute_features
 from quant_assets.features.labels import forward_sessions
 from quant_assets.features.labels import labels as compute_labels
-from quant_assets.market.calendar import sessions
 from quant_assets.partitions import (
-    RunPartitions,
     all_sectors,
     forward,
     lag,
     lookback,
-    month_end,
-    month_start,
     months_covering,
-    shift_month,
 )
 from quant_assets.profile import Profile
 from quant_assets.signals.garch import GarchCounts
@@ -33,13 +31,6 @@ from quant_assets.signals.indicators import lookback_sessions
 from quant_assets.signals.selection import Selection, selection
 
 GROUP = "signals"
-
-
-def panel_sessions(profile: Profile, run: RunPartitions, before: int, after: int = 0) -> NDArray[np.datetime64]:
-    """Closed sessions of the run's months, the `before` months before them and the `after` months after."""
-    first = shift_month(run.months[0], -before)
-    last: date = min(month_end(shift_month(run.months[-1], after)), profile.last_session())
-    return sessions(month_start(first), last)
 
 
 def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:

@@ -21,8 +21,8 @@ from quant_assets.audit.findings import AuditResult, Comparison
 from quant_assets.audit.runs import Recomputed
 from quant_assets.backtest.simulation import lookback_months
 from quant_assets.partitions import RunPartitions, key, month_range, parse_key, shift_month
+from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
-from quant_assets.running.plan import Planner
 from quant_assets.schemas import Dataset
 from quant_assets.settings.loading import Settings
 

@@ -26,8 +26,8 @@ from quant_assets.learning.checkpoints import is_training_month
 from quant_assets.learning.metrics import daily_ic
 from quant_assets.market.calendar import session_number
 from quant_assets.partitions import RunPartitions, month_start, months_covering, shift_month
+from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
-from quant_assets.running.plan import Planner
 from quant_assets.schemas import Dataset
 from quant_assets.settings.loading import Settings
 

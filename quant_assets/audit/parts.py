@@ -12,10 +12,10 @@ from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.learning_controls import audit_learning, learners
 from quant_assets.audit.lookahead import Progress, Question, audit_lookahead
 from quant_assets.audit.trials import default_cuts
-from quant_assets.definitions import build_defs
+from quant_assets.graph import build_defs
 from quant_assets.partitions import month_range, shift_month
+from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
-from quant_assets.running.plan import Planner
 from quant_assets.settings.loading import load_settings
 
 #: Months of a quick audit, and the sector that it takes where none is named: the one with fewest members.

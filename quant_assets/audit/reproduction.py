@@ -9,14 +9,14 @@ from pathlib import Path
 import polars as pl
 
 from quant_assets.audit.runs import Recomputed
-from quant_assets.definitions import build_defs
 from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
+from quant_assets.graph import build_defs
 from quant_assets.io.partition_file import Recorded
 from quant_assets.partitions import check_month, key, month_range, parse_key, shift_month
+from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain, kept
 from quant_assets.running.execute import RunFailedError
-from quant_assets.running.plan import Phase
 from quant_assets.settings.loading import recorded_settings
 from quant_assets.settings.sectors import SECTORS
 

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import dagster as dg
-
-from quant_assets.definitions import build_defs
+from quant_assets.dagster_internals import job_of_all_assets, partition_loading_context, without_events
 from quant_assets.errors import SettingsError
+from quant_assets.graph import build_defs
 from quant_assets.partitions import key, month_range, parse_key
+from quant_assets.planning.plan import Phase, Planner
 from quant_assets.profile import Profile
 from quant_assets.running.execute import execute_chain
-from quant_assets.running.plan import Phase, Planner
 from quant_assets.settings.loading import Settings
 from quant_assets.sources.base import Source
 
@@ -39,7 +38,7 @@ class Recomputed:
 
     def __post_init__(self) -> None:
         self._defs = build_defs(self.profile)
-        self._job = self._defs.resolve_implicit_global_asset_job_def()
+        self._job = job_of_all_assets(self._defs)
         self.planner = Planner(self._defs, self.profile)
 
     @classmethod
@@ -75,7 +74,7 @@ class Recomputed:
 
         A failing run ends its chain and is kept in `failures`.
         """
-        with _quiet(), _unrecorded() as instance, dg.partition_loading_context(effective_dt=datetime.now(UTC)):
+        with _quiet(), without_events() as instance, partition_loading_context(effective_dt=datetime.now(UTC)):
             for plan in self.chains(names, sectors, first, last):
                 for phase in plan():
                     reason = execute_chain([phase], self._job, instance, checks=False)
@@ -134,16 +133,6 @@ class Recomputed:
             for file in files:
                 if not file.startswith("."):  # another process may be writing
                     _link(f"{folder}/{file}", f"{here}{folder.removeprefix(there)}/{file}")
-
-
-@contextmanager
-def _unrecorded() -> Iterator[dg.DagsterInstance]:
-    """An instance that keeps no events: nobody will read them, and to store one for each partition takes a tenth of an
-    audit.
-    """
-    with dg.DagsterInstance.ephemeral() as instance:
-        instance.event_log_storage.store_event = lambda event: None  # type: ignore[method-assign]
-        yield instance
 
 
 @contextmanager

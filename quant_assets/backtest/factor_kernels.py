@@ -3,7 +3,7 @@
 import numpy as np
 
 from quant_assets.market.panel import BoolArray, FloatArray, IntArray
-from quant_assets.signals.compiled import kernel
+from quant_assets.windows.compiled import kernel
 
 
 @kernel

@@ -12,8 +12,8 @@ from quant_assets.catalogue import library
 from quant_assets.errors import SettingsError
 from quant_assets.features.library import SETS, FeatureLibrary
 from quant_assets.settings.loading import Settings
-from quant_assets.signals.declarations import Declared
 from quant_assets.signals.indicators import all_declared
+from quant_assets.windows.declarations import Declared
 
 #: Name under which the indicators stand among the sets.
 INDICATORS = "indicators"

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from quant_assets.cli.screen import console, show
-from quant_assets.definitions import build_defs
 from quant_assets.errors import InterruptedRunError, SettingsError
+from quant_assets.graph import build_defs
+from quant_assets.planning.plan import Planner, joined, total_outputs
 from quant_assets.profile import Profile
 from quant_assets.running.execute import execute
 from quant_assets.running.instance import dagster_home, records
-from quant_assets.running.plan import Planner, joined, total_outputs
 from quant_assets.settings.sectors import SECTORS
 
 

@@ -1,7 +1,5 @@
 """What every command starts with: a profile, and the sectors and months that were asked for."""
 
-import os
-
 from quant_assets.errors import MissingPartitionError
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.sectors import SECTORS
@@ -20,8 +18,6 @@ class Session:
 
     def __init__(self, profile: str | None) -> None:
         self.settings = load_settings(profile)
-        # Workers and the definitions' own import read the profile from the environment.
-        os.environ["QUANT_PROFILE"] = self.settings.profile
         from quant_assets.profile import Profile
 
         self.profile = Profile(self.settings)

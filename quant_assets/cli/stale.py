@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from quant_assets.definitions import build_defs
 from quant_assets.errors import MissingPartitionError
+from quant_assets.graph import build_defs
+from quant_assets.planning.plan import Planner
+from quant_assets.planning.staleness import Stale, Staleness
 from quant_assets.profile import Profile
-from quant_assets.provenance.staleness import Stale, Staleness
-from quant_assets.running.plan import Planner
 
 
 def output(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:

@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from quant_assets.market.panel import FloatArray
-from quant_assets.signals.declarations import Compute, Feature, Inputs
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.declarations import Compute, Feature, Inputs
+from quant_assets.windows.windows import Windows
 
 PREFIX = "alpha158_"
 WINDOWS = (5, 10, 20, 30, 60)

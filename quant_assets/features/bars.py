@@ -5,8 +5,8 @@ elsewhere.
 import numpy as np
 
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray
-from quant_assets.signals.declarations import Feature, Inputs
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.declarations import Feature, Inputs
+from quant_assets.windows.windows import Windows
 
 #: Sessions before its own on which what is compared with the bar before depends.
 BAR_BEFORE = 1 + STALE_SESSIONS

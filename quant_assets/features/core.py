@@ -1,7 +1,7 @@
 """The ready-made set `core`: prices over their peaks, technical features and statements."""
 
 from quant_assets.features import bars, fundamental, gaps, ohlcv, oscillators, technical, trend, volatility, volume
-from quant_assets.signals.declarations import Declared
+from quant_assets.windows.declarations import Declared
 
 _WINDOWS = (bars, technical, trend, oscillators, volatility, volume, gaps)
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from quant_assets.market.panel import BoolArray, FloatArray
 from quant_assets.signals.cross_section import rank, zscore
-from quant_assets.signals.declarations import Declared
+from quant_assets.windows.declarations import Declared
 
 Within = Literal["sector", "market"]
 How = Literal["rank", "zscore"]

@@ -32,7 +32,7 @@ import polars as pl
 
 from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.signals.declarations import Declared
+from quant_assets.windows.declarations import Declared
 
 #: Fiscal periods that end in the first days of a month belong to the month before.
 _PERIOD_SLACK = 10

@@ -14,7 +14,7 @@ from quant_assets.market.delistings import continued
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray, IntArray, Panel
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import LabelSettings
-from quant_assets.signals.columns import member_mask
+from quant_assets.windows.columns import member_mask
 
 #: A delisting that became known this many sessions after the exit session still ends a label that has no price there.
 DELISTING_SESSIONS = 10

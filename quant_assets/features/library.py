@@ -18,9 +18,9 @@ from quant_assets.schemas import Column, Dataset
 from quant_assets.schemas.columns import FIRST_BAR, day, ticker
 from quant_assets.schemas.dataset import Across
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.signals.audit import audit
-from quant_assets.signals.declarations import FIELDS, Declared, Feature, FeatureSet
-from quant_assets.signals.formulas import digests
+from quant_assets.windows.declarations import FIELDS, Declared, Feature, FeatureSet
+from quant_assets.windows.formulas import digests
+from quant_assets.windows.recomputation import audit
 
 #: Ready-made sets and the modules that hold them, which are loaded only where a profile names the set.
 SETS = {

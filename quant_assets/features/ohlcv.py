@@ -17,8 +17,8 @@ from quant_assets.errors import HistoryError
 from quant_assets.market import calendar
 from quant_assets.market.panel import BoolArray, FloatArray, IntArray, Panel
 from quant_assets.schemas import DATASETS, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
-from quant_assets.signals.declarations import Declared
-from quant_assets.signals.windows import MONTH_SESSIONS, Windows
+from quant_assets.windows.declarations import Declared
+from quant_assets.windows.windows import MONTH_SESSIONS, Windows
 
 
 @dataclass(frozen=True, eq=False)

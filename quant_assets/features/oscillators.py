@@ -4,8 +4,8 @@ import numpy as np
 
 from quant_assets.features.bars import over
 from quant_assets.market.panel import FloatArray
-from quant_assets.signals.declarations import Feature, Inputs
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.declarations import Feature, Inputs
+from quant_assets.windows.windows import Windows
 
 _RANGE, _SMOOTH, _BANDS, _CHANNEL = 14, 3, 20, 20
 

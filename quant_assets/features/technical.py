@@ -7,8 +7,8 @@ import numpy as np
 from quant_assets.features.bars import deviation, over
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
-from quant_assets.signals.declarations import Feature, Inputs
-from quant_assets.signals.windows import Windows, ema_memory, wilder_memory
+from quant_assets.windows.declarations import Feature, Inputs
+from quant_assets.windows.windows import Windows, ema_memory, wilder_memory
 
 _APPEL = "Appel (1979), The moving average convergence-divergence method"
 

@@ -8,8 +8,8 @@ from quant_assets.features.bars import BAR_BEFORE, over
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray
 from quant_assets.schemas.columns import TIES
-from quant_assets.signals.declarations import Feature, Inputs
-from quant_assets.signals.windows import Windows, adx_memory, ema_memory, wilder_memory
+from quant_assets.windows.declarations import Feature, Inputs
+from quant_assets.windows.windows import Windows, adx_memory, ema_memory, wilder_memory
 
 SESSIONS_PER_MONTH = 21
 

@@ -7,8 +7,8 @@ import numpy as np
 from quant_assets.features.bars import over
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
-from quant_assets.signals.declarations import Feature, Inputs
-from quant_assets.signals.windows import Windows, wilder_memory
+from quant_assets.windows.declarations import Feature, Inputs
+from quant_assets.windows.windows import Windows, wilder_memory
 
 _ANNUAL = math.sqrt(SESSIONS_PER_YEAR)
 _SPAN, _MOMENTS = 14, 60

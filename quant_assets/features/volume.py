@@ -7,8 +7,8 @@ import numpy as np
 from quant_assets.features.bars import BAR_BEFORE, over
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas.columns import TIES
-from quant_assets.signals.declarations import Feature, Inputs
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.declarations import Feature, Inputs
+from quant_assets.windows.windows import Windows
 
 _MONEY, _LONG = 14, 60
 

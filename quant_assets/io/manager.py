@@ -7,8 +7,8 @@ from typing import Protocol
 
 import dagster as dg
 import polars as pl
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
+from quant_assets.dagster_internals import latest_data_versions, run_and_step, run_range, set_data_version
 from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import month_of, parse_key
 from quant_assets.schemas import Dataset
@@ -53,9 +53,7 @@ class ParquetIOManager(dg.IOManager):
         rows = self.store.write(
             dataset, frame, keys, lambda key: self._known_through(parse_key(key)[1], matures), made_by
         )
-        context.step_context.set_data_version(
-            context.asset_key, self._data_version(context, before, self._contents_of(dataset, keys))
-        )
+        set_data_version(context, self._data_version(context, before, self._contents_of(dataset, keys)))
         context.add_output_metadata({"rows_of_run": sum(rows.values()), "partitions_of_run": len(rows)})
         if self._on_written is not None:
             self._on_written(dataset.name, len(rows))
@@ -65,7 +63,8 @@ class ParquetIOManager(dg.IOManager):
         dataset = self._datasets[context.asset_key.path[-1]]
         keys: Sequence[str] = context.asset_partition_keys if context.has_asset_partitions else []
         absent = (context.definition_metadata or {}).get("absent")
-        last = max([parse_key(context.step_context.partition_key_range.end)[1], *(parse_key(key)[1] for key in keys)])
+        start, end = run_range(context)
+        last = max([parse_key(end)[1], *(parse_key(key)[1] for key in keys)])
         if absent == "skip":
             gone = set(self.store.missing(dataset, keys))
             months = {parse_key(key)[1] for key in keys} - {parse_key(key)[1] for key in keys if key not in gone}
@@ -75,7 +74,7 @@ class ParquetIOManager(dg.IOManager):
             if absent == "future":
                 optional = [key for key in keys if parse_key(key)[1] > month_of(self._last_session())]
             else:
-                first = parse_key(context.step_context.partition_key_range.start)[1]
+                first = parse_key(start)[1]
                 optional = [key for key in keys if parse_key(key)[1] < first]
             gone = set(self.store.missing(dataset, optional))
             keys = [key for key in keys if key not in gone]
@@ -91,7 +90,7 @@ class ParquetIOManager(dg.IOManager):
         return frame
 
     def _read_by(self, context: dg.InputContext | dg.OutputContext) -> dict[str, dict[str, str | None]]:
-        step = (context.step_context.run_id, context.step_context.step.key)
+        step = run_and_step(context)
         if step != self._step:
             self._step, self._contents = step, {}
         return self._contents
@@ -109,11 +108,7 @@ class ParquetIOManager(dg.IOManager):
         new, a run that changes nothing keeps the version that they have.
         """
         if before == after:
-            storage, tag = context.step_context.instance.event_log_storage, DATA_VERSION_TAG
-            tags = storage.get_latest_tags_by_partition(
-                context.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, [tag], asset_partitions=list(after)
-            )
-            kept = {tags.get(key, {}).get(tag) for key in after}
+            kept = latest_data_versions(context, after)
             if len(kept) == 1 and (version := kept.pop()) is not None:
                 return dg.DataVersion(version)
         whole = hashlib.blake2b("".join(f"{key}{content}" for key, content in after.items()).encode(), digest_size=16)

@@ -37,12 +37,12 @@ from numpy.typing import NDArray
 from quant_assets.market.delistings import company
 from quant_assets.market.panel import FloatArray
 from quant_assets.market.steps import STEP
-from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.domain import BarSettings
 
 _SUPERSEDED, _JOINED, _UNJOINED = 0, 1, 2
 
 
-def join_providers(stepped: pl.DataFrame, settings: FilesSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
+def join_providers(stepped: pl.DataFrame, settings: BarSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Choose one provider's bar for each ticker and session and carry the factors from the ticker's first bar.
 
     Args:

@@ -17,7 +17,7 @@ from quant_assets.market.quarantine import judge, refuse_stale
 from quant_assets.market.reconciliation import compare
 from quant_assets.market.steps import with_steps, with_steps_again
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.domain import BarSettings
 
 #: Bars that are worked on at a time, by one thread.
 _BLOCK_BARS = 300_000
@@ -50,7 +50,7 @@ class SectorBars(NamedTuple):
 
 
 def company_bars(
-    bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: FilesSettings
+    bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSettings
 ) -> CompanyBars:
     """Judge the bars, mend faulty events and join the providers, for the whole history of each ticker.
 
@@ -103,7 +103,7 @@ def _blocks(bars: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def _block(
-    bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: FilesSettings
+    bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSettings
 ) -> CompanyBars:
     judged = with_listing(judge(bars, sessions), delistings)
     reported = with_steps(judged)

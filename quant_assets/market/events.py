@@ -50,7 +50,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.market.delistings import company_day
-from quant_assets.settings.providers import EventSettings
+from quant_assets.settings.domain import EventSettings
 
 #: Ratios that an unflagged split may have; with their inverses.
 _WHOLE = np.array([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0])

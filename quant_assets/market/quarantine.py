@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from quant_assets.settings.providers import EventSettings
+from quant_assets.settings.domain import EventSettings
 
 PRICES = ("open", "high", "low", "close")
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.market.delistings import company_day
-from quant_assets.settings.providers import EventSettings
+from quant_assets.settings.domain import EventSettings
 
 COMPARED = pl.Schema(
     {

@@ -19,7 +19,17 @@ PACKAGE = "quant_assets"
 
 #: Not followed: messages, column declarations and types of settings do not change rows. Columns and settings are
 #: compared themselves.
-IGNORED = ("errors", "schemas", "settings", "io", "partitions", "catalogue", "checks", "provenance")
+IGNORED = (
+    "errors",
+    "schemas",
+    "settings",
+    "io",
+    "partitions",
+    "dagster_internals",
+    "catalogue",
+    "checks",
+    "provenance",
+)
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -19,6 +19,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
+from quant_assets.dagster_internals import asset_function
 from quant_assets.features.library import SETS
 from quant_assets.partitions import month_offsets
 from quant_assets.provenance.code import (
@@ -39,7 +40,7 @@ from quant_assets.settings.origin import ROOT, conf_dir
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.settings.sectors import SECTORS
 
-WIRING = f"{PACKAGE}.assets"
+WIRING = (f"{PACKAGE}.assets", f"{PACKAGE}.audit.asset")
 
 #: Where something is kept or shown, and until when: rows do not follow from it, or say themselves until when they are.
 WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "partitions.end")
@@ -129,11 +130,11 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
     """
     functions: dict[str, Any] = {}
     for definition in definitions:
-        function: Any = definition.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+        function: Any = asset_function(definition)
         functions.setdefault(f"{function.__module__}.{function.__qualname__}", function)
     walks, made = _walks(settings, functions), {}
     for definition in definitions:
-        function = definition.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+        function = asset_function(definition)
         walk = walks[f"{function.__module__}.{function.__qualname__}"]
         symbols, paths = dict(walk.symbols), set(walk.paths)
         cells = (each.cell_contents for each in function.__closure__ or ())

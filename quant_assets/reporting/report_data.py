@@ -13,21 +13,7 @@ from quant_assets.backtest.metrics import drawdowns, since_first_execution
 from quant_assets.backtest.trials import Trial, evidence, intervals
 from quant_assets.learning.metrics import daily_ic, standard_error
 from quant_assets.settings.domain import ReportSettings, StatisticsSettings
-
-#: Names of the sectors in GICS.
-SECTOR_NAMES: Mapping[str, str] = {
-    "energy": "Energy",
-    "materials": "Materials",
-    "industrials": "Industrials",
-    "cons_discretionary": "Consumer Discretionary",
-    "cons_staples": "Consumer Staples",
-    "healthcare": "Health Care",
-    "financials": "Financials",
-    "it": "Information Technology",
-    "telecoms": "Communication Services",
-    "utilities": "Utilities",
-    "re": "Real Estate",
-}
+from quant_assets.settings.sectors import SECTORS
 
 #: A date's information coefficient counts once at least this share of its predictions has a known label.
 MIN_LABELLED_SHARE = 0.5
@@ -120,7 +106,7 @@ class ReportData:
     @property
     def sector_name(self) -> str:
         """The sector's name in GICS."""
-        return SECTOR_NAMES[self.sector]
+        return SECTORS[self.sector].name
 
     @property
     def rank_ic(self) -> float | None:

@@ -18,8 +18,8 @@ from quant_assets.backtest.factor_summary import BY_CHANCE, Summary, significant
 from quant_assets.features.labels import DELISTING_SESSIONS
 from quant_assets.reporting.ops_report import number, percent
 from quant_assets.reporting.pages import environment
-from quant_assets.reporting.report_data import SECTOR_NAMES
 from quant_assets.schemas.research import QUANTILES
+from quant_assets.settings.sectors import SECTORS
 
 _KEY = ("kind", "factor", "horizon")
 #: Figures of each factor and horizon that the script of the page draws from.
@@ -115,7 +115,7 @@ def render_market(
 
     """
     at = sheets.filter(pl.col("horizon") == horizon)
-    sectors = [sector for sector in SECTOR_NAMES if sector in set(at["sector"])]
+    sectors = [sector for sector in SECTORS if sector in set(at["sector"])]
     ics: dict[tuple[str, str], dict[str, float]] = {}
     for kind, factor, sector, ic in at.select("kind", "factor", "sector", pl.col("ic").round(_DECIMALS)).iter_rows():
         ics.setdefault((kind, factor), {})[sector] = ic
@@ -139,7 +139,7 @@ def render_market(
         as_of=as_of,
         market=market,
         tiles=[
-            ("Factors", len(shown), f"in {len(sectors)} of {len(SECTOR_NAMES)} sectors"),
+            ("Factors", len(shown), f"in {len(sectors)} of {len(SECTORS)} sectors"),
             ("Largest IC", number(best["ic"] if best else None, 3, sign=True), best["factor"] if best else ""),
             (
                 "Factor and sector beyond chance",
@@ -149,7 +149,7 @@ def render_market(
             ("Same sign in all sectors", agree, "factors"),
         ],
         factors=shown,
-        sectors=[SECTOR_NAMES[sector] for sector in sectors],
+        sectors=[SECTORS[sector].name for sector in sectors],
         horizon=horizon,
         **chance,
     )

@@ -22,10 +22,18 @@ from typing import Any
 
 import dagster as dg
 
+from quant_assets.dagster_internals import (
+    INTERRUPTED,
+    assets_of_step,
+    job_of_all_assets,
+    keep_connections,
+    partition_loading_context,
+)
 from quant_assets.errors import QuantError
+from quant_assets.graph import build_defs
+from quant_assets.planning.plan import Phase
 from quant_assets.running.bookkeeping import give_memory_back, relax
 from quant_assets.running.instance import initialise_instance
-from quant_assets.running.plan import Phase
 from quant_assets.settings.loading import Settings, load_settings
 
 #: (dataset, partitions written)
@@ -157,10 +165,8 @@ class _Assets:
 
     @classmethod
     def of(cls, settings: Settings) -> "_Assets":
-        from quant_assets.definitions import build_defs
-
         defs = build_defs(settings, lambda dataset, partitions: made.progress(dataset, partitions))
-        made = cls(settings, defs.resolve_implicit_global_asset_job_def(), lambda *_: None)
+        made = cls(settings, job_of_all_assets(defs), lambda *_: None)
         return made
 
 
@@ -177,12 +183,10 @@ def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | 
         _MADE[:] = [_Assets.of(settings)]
     _MADE[0].progress = progress
     with dg.DagsterInstance.get() as instance:
-        # Connections are kept, where the records are in PostgreSQL: one for each of a run's 200 queries takes longer
-        # than they do.
-        instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
+        keep_connections(instance)
         # At one time for all of it: Dagster then makes the list of all partition keys once, and not for each event that
         # needs it.
-        with dg.partition_loading_context(effective_dt=datetime.now(UTC)):
+        with partition_loading_context(effective_dt=datetime.now(UTC)):
             return execute_chain(chain, _MADE[0].job, instance)
 
 
@@ -236,18 +240,15 @@ def _reason(job: dg.JobDefinition, result: dg.ExecuteInProcessResult, phase: Pha
                 f"{checked.asset_key.path[-1]} ({where}): check '{checked.check_name}' failed, so nothing downstream was computed; "
                 f"mend the cause and run again: {checked.description}"
             )
-        if event.is_step_failure and event.node_handle is not None:
+        if event.is_step_failure:
             chain = [event.step_failure_data.error]
             while chain[-1] is not None:
                 chain.append(chain[-1].cause)
             messages = [" ".join(error.message.split()) for error in chain if error is not None]
             ours = [message.partition(": ")[2] for message in messages if message.startswith("quant_assets.errors.")]
-            if any(message.startswith("dagster._core.errors.DagsterExecutionInterruptedError") for message in messages):
+            if any(message.startswith(INTERRUPTED) for message in messages):
                 raise KeyboardInterrupt
             theirs = [message for message in messages if not message.startswith("dagster.")] or messages
-            keys = job.asset_layer.get_selected_entity_keys_for_node(event.node_handle)
-            assets = (
-                ", ".join(sorted(each.path[-1] for each in keys if isinstance(each, dg.AssetKey))) or event.step_key
-            )
+            assets = ", ".join(assets_of_step(job, event)) or event.step_key
             return f"{assets} ({where}): {ours[0] if ours else f'{theirs[0]} ({unexpected})'}"
     return f"{', '.join(phase.assets)} ({where}): {unexpected}"

@@ -10,10 +10,9 @@ from typing import Any, Literal, Self
 
 import dagster as dg
 import yaml
-from dagster._config.config_schema import UserConfigSchema
-from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
+from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema
 from quant_assets.running.postgres import ServerError, serve
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.origin import ROOT, conf_dir

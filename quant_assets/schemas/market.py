@@ -208,7 +208,7 @@ MARKET = (
     ),
     Dataset(
         "price_disagreements",
-        "Bars on which two providers' total returns, as given, differ by more than `files.events.disagreement`",
+        "Bars on which two providers' total returns, as given, differ by more than `bars.events.disagreement`",
         ("ticker", "date", "provider", "other_provider"),
         "panel_from",
         "panel_from",

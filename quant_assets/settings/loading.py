@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from quant_assets.errors import SettingsError
 from quant_assets.settings.domain import (
     BacktestSettings,
+    BarSettings,
     CandidateSettings,
     DelistingSettings,
     FactorSettings,
@@ -70,6 +71,7 @@ class Settings(BaseSettings):
     as_of: date | None = None
     dagster: DagsterSettings = DagsterSettings()
     partitions: PartitionSettings
+    bars: BarSettings = BarSettings()
     indicators: IndicatorSettings
     candidates: CandidateSettings = CandidateSettings()
     fundamentals: FundamentalSettings = FundamentalSettings()

@@ -152,33 +152,8 @@ class Rename(Model):
     since: date
 
 
-class EventSettings(Model):
-    """When a corporate action is taken for faulty, and when two providers disagree. Ratios: 0.02 are 2 points or 2 %.
-
-    Attributes:
-        disagreement: difference of two providers' total returns beyond which they disagree.
-        agreement: difference within which another provider's return confirms an explanation.
-        jump: least total return, up or down, that an event may have to explain.
-        event_yield: least dividend over the close before that is doubted.
-        spin_off_yield: the same for a dividend that is marked as a spin-off.
-        ratio_tolerance: how far a jump may lie from a split ratio, with another provider's return to confirm it.
-        lone_tolerance: the same for close and open without another provider.
-        turnover: most times by which the dollar volume of such a split day may differ from the day before.
-
-    """
-
-    disagreement: float = Field(default=0.02, gt=0)
-    agreement: float = Field(default=0.005, gt=0)
-    jump: float = Field(default=0.25, gt=0)
-    event_yield: float = Field(default=0.04, gt=0)
-    spin_off_yield: float = Field(default=0.10, gt=0)
-    ratio_tolerance: float = Field(default=0.015, gt=0)
-    lone_tolerance: float = Field(default=0.03, gt=0)
-    turnover: float = Field(default=3.0, gt=1)
-
-
 class FilesSettings(Model):
-    """The files of the folder that `QUANT_DATA_DIR` names, and how bars of several providers become one series."""
+    """The files of the folder that `QUANT_DATA_DIR` names, and what is known about them."""
 
     prices: tuple[PriceFile, ...] = ()
     membership: MembershipFile | None = None
@@ -190,12 +165,6 @@ class FilesSettings(Model):
     #: it. Not fewer than `market.panel.STALE_SESSIONS`: a close may stand in for so long, and must not for one of
     #: another company.
     delisted_after_sessions: int = Field(default=5, ge=5)
-    #: A provider joins a ticker's series when most of its last returns (at most `splice_sessions`, at least
-    #: `splice_min_sessions`) lie within `splice_tolerance` of the series'.
-    splice_sessions: int = Field(default=20, ge=2)
-    splice_min_sessions: int = Field(default=5, ge=2)
-    splice_tolerance: float = Field(default=0.001, gt=0)
-    events: EventSettings = EventSettings()
 
     @field_validator("prices")
     @classmethod

@@ -5,7 +5,7 @@ here.
 import numpy as np
 
 from quant_assets.market.panel import BoolArray, FloatArray
-from quant_assets.signals.compiled import kernel
+from quant_assets.windows.compiled import kernel
 
 
 def rank(values: FloatArray, among: BoolArray) -> FloatArray:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import BoolArray, FloatArray, IntArray
 from quant_assets.settings.domain import GarchSettings
-from quant_assets.signals.kernels import logarithms
+from quant_assets.windows.kernels import logarithms
 
 #: numba's portable threading layer ends the process when two threads enter parallel kernels at once.
 _ONE_AT_A_TIME = threading.Lock()

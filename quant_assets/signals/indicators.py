@@ -13,10 +13,10 @@ from quant_assets.market.panel import STALE_SESSIONS, Panel
 from quant_assets.schemas import Column, Dataset
 from quant_assets.schemas.columns import FIRST_BAR, day, price, ticker
 from quant_assets.settings.domain import GarchSettings, IndicatorSettings, SectorWindows
-from quant_assets.signals.columns import check_sessions, member_mask, member_rows
-from quant_assets.signals.declarations import Declared, Feature, FeatureSet
 from quant_assets.signals.garch import GarchCounts, garch_volatility
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.columns import check_sessions, member_mask, member_rows
+from quant_assets.windows.declarations import Declared, Feature, FeatureSet
+from quant_assets.windows.windows import Windows
 
 
 class Indicators(NamedTuple):
@@ -140,7 +140,7 @@ def indicators(
 ) -> Indicators:
     """Indicators of the sector's members at each session with a bar.
 
-    Null where history is too short or too many bars are missing (the rules of `quant_assets.signals.windows`).
+    Null where history is too short or too many bars are missing (the rules of `quant_assets.windows.windows`).
     `garch_volatility` and `garch_fitted_on` are null together, through the whole month: fewer than
     `garch.min_observations` returns in the window, prices that never moved, or a search that did not converge.
 

@@ -23,7 +23,7 @@ from quant_assets.learning import boosting
 from quant_assets.learning.splits import Fold, purged_walk_forward
 from quant_assets.market import fundamentals, macro, placement, universe
 from quant_assets.signals import selection
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.windows import Windows
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 

@@ -17,9 +17,9 @@ from quant_assets.audit.reproduction import NOT_REPRODUCIBLE, TAMPERED, Compared
 from quant_assets.cli import repro, stale
 from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
 from quant_assets.partitions import key
+from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import MadeBy
-from quant_assets.running.plan import Planner
 from quant_assets_tests.graph import Graph
 
 SECTOR, MONTH, AS_OF = "cons_staples", "2024-02", date(2024, 3, 28)

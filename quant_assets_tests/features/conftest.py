@@ -15,18 +15,11 @@ from quant_assets.market.calendar import first_session_from, sessions
 from quant_assets.market.panel import STALE_SESSIONS, Panel
 from quant_assets.partitions import month_of
 from quant_assets.schemas import DATASETS
-from quant_assets.signals.declarations import Feature, FeatureSet
-from quant_assets.signals.windows import Windows
-from quant_assets_tests.signals import conftest as _shared
+from quant_assets.windows.declarations import Feature, FeatureSet
+from quant_assets.windows.windows import Windows
+from quant_assets_tests.synthetic import cut, identical, load, market, nothing_infinite, only
 
-market = _shared.market
-identical, nothing_infinite, load, only, cut = (
-    _shared.identical,
-    _shared.nothing_infinite,
-    _shared.load,
-    _shared.only,
-    _shared.cut,
-)
+__all__ = ["cut", "identical", "load", "market", "nothing_infinite", "only"]
 
 Statement = Callable[..., dict[str, object]]
 

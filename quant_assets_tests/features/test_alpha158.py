@@ -10,8 +10,8 @@ import pytest
 
 from quant_assets.features.alpha158 import FEATURES, PREFIX
 from quant_assets.market.panel import Panel
-from quant_assets.signals.declarations import FeatureSet
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.declarations import FeatureSet
+from quant_assets.windows.windows import Windows
 
 EXPECTED = Path(__file__).parents[1] / "reference" / "alpha158.parquet"
 SET = FeatureSet(FEATURES)

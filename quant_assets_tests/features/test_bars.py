@@ -8,8 +8,8 @@ import pytest
 from quant_assets.features import core
 from quant_assets.features.bars import over
 from quant_assets.market.panel import STALE_SESSIONS
-from quant_assets.signals.declarations import Feature, FeatureSet
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.declarations import Feature, FeatureSet
+from quant_assets.windows.windows import Windows
 
 LIBRARY = FeatureSet(feature for feature in core.FEATURES if isinstance(feature, Feature))
 

@@ -11,7 +11,7 @@ from quant_assets.features.cross_section import BREADTH, compared, cross_section
 from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.market import calendar
 from quant_assets.market.panel import Panel
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.windows import Windows
 
 RNG = np.random.default_rng(3)
 DAYS = calendar.sessions(date(2024, 1, 2), date(2024, 2, 29)).tolist()

@@ -426,7 +426,7 @@ def test_values_of_june_2016(shared_data: Path) -> None:
     days, snapshots = sessions(start, day), source.sector_snapshots(day)
     prices = adjust(
         sector_bars(
-            company_bars(source.bars(list(world), start, day), DELISTINGS.to_frame(), days, settings.files),
+            company_bars(source.bars(list(world), start, day), DELISTINGS.to_frame(), days, settings.bars),
             snapshots,
             "it",
             days,

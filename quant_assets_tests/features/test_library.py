@@ -12,10 +12,10 @@ import pytest
 from quant_assets.errors import SettingsError
 from quant_assets.features.cross_section import CrossSection, cross_sections
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
-from quant_assets.signals import kernels, window_statistics
-from quant_assets.signals.audit import audit, made_up
-from quant_assets.signals.declarations import Declared, Feature
-from quant_assets.signals.windows import Windows
+from quant_assets.windows import kernels, window_statistics
+from quant_assets.windows.declarations import Declared, Feature
+from quant_assets.windows.recomputation import audit, made_up
+from quant_assets.windows.windows import Windows
 
 COMPARED = [each for each in ready_made("cross_section") if isinstance(each, CrossSection)]
 

@@ -9,7 +9,7 @@ from quant_assets.features.ohlcv import FEATURES, peaks, quantities, to_peak
 from quant_assets.market.panel import Panel
 from quant_assets.partitions import month_end, month_range, month_start, shift_month
 from quant_assets.schemas import DATASETS, OHLCV_FIELDS, OHLCV_QUANTITIES
-from quant_assets.signals.columns import member_mask, member_rows
+from quant_assets.windows.columns import member_mask, member_rows
 
 MONTHS = month_range("2020-05", "2020-10")
 

@@ -12,7 +12,7 @@ from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import Panel
 from quant_assets.settings.loading import load_settings
 from quant_assets.signals.indicators import declared
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.windows import Windows
 
 Expected = Callable[[SimpleNamespace], np.ndarray]
 

@@ -7,8 +7,8 @@ from quant_assets.features.bars import FEATURES as OF_BARS
 from quant_assets.features.technical import FEATURES
 from quant_assets.market.panel import Panel
 from quant_assets.market.sector_return import equal_weight_returns
-from quant_assets.signals.declarations import FeatureSet
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.declarations import FeatureSet
+from quant_assets.windows.windows import Windows
 
 TECHNICAL = FeatureSet((*OF_BARS, *FEATURES))
 

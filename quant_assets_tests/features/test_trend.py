@@ -3,8 +3,8 @@ import pytest
 import talib
 
 from quant_assets.features.core import FEATURES
-from quant_assets.signals.declarations import Feature, FeatureSet
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.declarations import Feature, FeatureSet
+from quant_assets.windows.windows import Windows
 
 
 def test_averages_are_talibs(compacted, bar_values, real_values) -> None:

@@ -162,7 +162,7 @@ def test_every_session_of_a_real_sector_is_present_or_explained(real) -> None:  
     through = date(2025, 10, 7)
     gone = real.source.delistings(real.snapshots["ticker"].unique().to_list(), through)
     ohlcv, quarantine, *_ = sector_bars(
-        company_bars(real.bars, gone, real.sessions, real.settings.files), real.snapshots, real.sector, real.sessions
+        company_bars(real.bars, gone, real.sessions, real.settings.bars), real.snapshots, real.sector, real.sessions
     )
     universe = members(real.source.membership(through), real.snapshots, real.sector, real.sessions)
     days = pl.DataFrame({"date": pl.Series(real.sessions, dtype=pl.Date)})

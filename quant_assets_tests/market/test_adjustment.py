@@ -13,15 +13,15 @@ from quant_assets.market import calendar
 from quant_assets.market.adjustment import adjust, join_providers
 from quant_assets.market.quarantine import judge
 from quant_assets.market.steps import with_steps
-from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.domain import BarSettings
 
 Make = Callable[..., pl.DataFrame]
 DAYS = calendar.sessions(date(2020, 1, 1), date(2020, 12, 31))
-SETTINGS = FilesSettings(splice_sessions=6, splice_min_sessions=3, splice_tolerance=0.001)
+SETTINGS = BarSettings(splice_sessions=6, splice_min_sessions=3, splice_tolerance=0.001)
 FACTORS = ("price_factor", "volume_factor", "split_factor", "traded_factor", "traded_volume_factor")
 
 
-def _join(bars: pl.DataFrame, settings: FilesSettings = SETTINGS) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _join(bars: pl.DataFrame, settings: BarSettings = SETTINGS) -> tuple[pl.DataFrame, pl.DataFrame]:
     return join_providers(with_steps(judge(bars, DAYS)), settings)
 
 
@@ -232,7 +232,7 @@ def test_a_hole_is_filled_and_left_again(make_bars: Make) -> None:
 # --- A slow reference, and random markets -----------------------------------------------------------------------------
 
 
-def _reference(judged: pl.DataFrame, settings: FilesSettings) -> tuple[list[Any], list[Any]]:
+def _reference(judged: pl.DataFrame, settings: BarSettings) -> tuple[list[Any], list[Any]]:
     """The rules of the module for one ticker, day by day from the whole past: the series with its factors, and the
     unjoined."""
     rows = judged.sort("date", "precedence", "row").to_dicts()

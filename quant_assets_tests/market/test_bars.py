@@ -11,12 +11,12 @@ from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.universe import panel_tickers
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.domain import BarSettings
 from quant_assets.sources.base import DELISTINGS
 
 Make = Callable[..., pl.DataFrame]
 DAYS = calendar.sessions(date(2020, 1, 1), date(2020, 3, 31))
-SETTINGS = FilesSettings()
+SETTINGS = BarSettings()
 NONE = DELISTINGS.to_frame()
 
 
@@ -136,7 +136,7 @@ def test_a_sector_without_tickers_is_empty(make_bars: Make, make_snapshots: Make
 @pytest.mark.parametrize("cut", [date(2014, 3, 31), date(2021, 5, 14)])
 def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # type: ignore[no-untyped-def]
     ohlcv, quarantine, *about = sector_bars(
-        company_bars(real.bars, NONE, real.sessions, real.settings.files), real.snapshots, real.sector, real.sessions
+        company_bars(real.bars, NONE, real.sessions, real.settings.bars), real.snapshots, real.sector, real.sessions
     )
     snapshots = real.source.sector_snapshots(cut)
     tickers = panel_tickers(snapshots, real.sector, cut)
@@ -146,7 +146,7 @@ def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # 
         given, real.bars.filter(pl.col("ticker").is_in(tickers) & (pl.col("date") <= cut)), check_exact=True
     )
     early, early_quarantine, *early_about = sector_bars(
-        company_bars(given, NONE, days, real.settings.files), snapshots, real.sector, days
+        company_bars(given, NONE, days, real.settings.bars), snapshots, real.sector, days
     )
     assert_frame_equal(early, ohlcv.filter(pl.col("panel_from") <= cut), check_exact=True)
     assert_frame_equal(adjust(early), adjust(ohlcv).filter(pl.col("panel_from") <= cut), check_exact=True)
@@ -159,7 +159,7 @@ def test_nothing_known_later_changes_a_real_sector(real, cut: date) -> None:  # 
 
 def test_a_real_sector(real) -> None:  # type: ignore[no-untyped-def]
     ohlcv, quarantine, *_ = sector_bars(
-        company_bars(real.bars, NONE, real.sessions, real.settings.files), real.snapshots, real.sector, real.sessions
+        company_bars(real.bars, NONE, real.sessions, real.settings.bars), real.snapshots, real.sector, real.sessions
     )
     ohlcv = DATASETS["ohlcv"].conform(ohlcv.with_columns(sector=pl.lit(real.sector)))
     assert not ohlcv.select("ticker", "date").is_duplicated().any()
@@ -192,7 +192,7 @@ def test_a_real_sector(real) -> None:  # type: ignore[no-untyped-def]
     assert len(switch) == 56
     assert switch["change"].abs().max() < 0.12
     alone, *_ = sector_bars(
-        company_bars(real.bars.filter(pl.col("ticker") == "PFE"), NONE, real.sessions, real.settings.files),
+        company_bars(real.bars.filter(pl.col("ticker") == "PFE"), NONE, real.sessions, real.settings.bars),
         real.snapshots,
         real.sector,
         real.sessions,

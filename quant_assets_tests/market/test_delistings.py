@@ -11,8 +11,7 @@ from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.delistings import with_listing, with_returns
 from quant_assets.market.placement import panel_tickers
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import DelistingSettings
-from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.domain import BarSettings, DelistingSettings
 from quant_assets.sources.base import DELISTINGS
 
 Make = Callable[..., pl.DataFrame]
@@ -51,19 +50,19 @@ def test_a_company_owes_nothing_to_the_one_that_had_its_symbol_before(make_bars:
         split_ratio=[2.0 if k == 10 else 1.0 for k in places],
     )
     snapshots, gone = make_snapshots(("A", "it", date(2016, 1, 1))), ended(("A", 29, 34, None))
-    whole, *_ = sector_bars(company_bars(bars, gone, DAYS, FilesSettings()), snapshots, "it", DAYS)
+    whole, *_ = sector_bars(company_bars(bars, gone, DAYS, BarSettings()), snapshots, "it", DAYS)
     first, second = whole.filter(pl.col("listed") == DATES[0]), whole.filter(pl.col("listed") == DATES[50])
     assert (len(first), len(second)) == (30, 40)
     assert first["split_factor"][-1] == 2.0
     assert set(second["split_factor"]) == set(second["price_factor"]) == {1.0}
     alone, *_ = sector_bars(
-        company_bars(bars.filter(pl.col("date") >= DATES[50]), gone, DAYS, FilesSettings()), snapshots, "it", DAYS
+        company_bars(bars.filter(pl.col("date") >= DATES[50]), gone, DAYS, BarSettings()), snapshots, "it", DAYS
     )
     assert_frame_equal(second, alone, check_exact=True)
     for cut in (29, 34, 50, 70):
         known = gone.filter(pl.col("known_at") <= DATES[cut])
         part, *_ = sector_bars(
-            company_bars(bars.filter(pl.col("date") <= DATES[cut]), known, DAYS[: cut + 1], FilesSettings()),
+            company_bars(bars.filter(pl.col("date") <= DATES[cut]), known, DAYS[: cut + 1], BarSettings()),
             snapshots,
             "it",
             DAYS[: cut + 1],
@@ -81,7 +80,7 @@ def test_a_new_symbol_brings_its_companys_bars_along_from_the_rename_on(make_bar
         ("OLD", "it", date(2016, 1, 1)),
     )
     gone = ended(("OLD", 39, 40, "renamed"))
-    ohlcv, *_ = sector_bars(company_bars(bars, gone, DAYS, FilesSettings()), snapshots, "it", DAYS)
+    ohlcv, *_ = sector_bars(company_bars(bars, gone, DAYS, BarSettings()), snapshots, "it", DAYS)
     assert panel_tickers(snapshots, "re", DATES[-1]) == []
     assert [panel_tickers(snapshots, "it", DATES[k]) for k in (39, 40)] == [["OLD"], ["NEW", "OLD"]]
     new = ohlcv.filter(pl.col("ticker") == "NEW")
@@ -89,7 +88,7 @@ def test_a_new_symbol_brings_its_companys_bars_along_from_the_rename_on(make_bar
     assert new["in_sector"].to_list() == [False] * 40 + [True] * (len(DAYS) - 40)
     assert set(new["listed"]) == {DATES[0]}
     before, *_ = sector_bars(
-        company_bars(bars.filter(pl.col("date") < DATES[40]), gone.clear(), DAYS[:40], FilesSettings()),
+        company_bars(bars.filter(pl.col("date") < DATES[40]), gone.clear(), DAYS[:40], BarSettings()),
         snapshots,
         "it",
         DAYS[:40],
@@ -153,7 +152,7 @@ def test_real_symbols_that_were_handed_on(real) -> None:  # type: ignore[no-unty
     snapshots = pl.DataFrame({"ticker": tickers, "sector": ["it"] * 5, "known_at": [start] * 5, "since": [None] * 5})
     gone = real.source.delistings(tickers, through)
     ohlcv, *_ = sector_bars(
-        company_bars(real.source.bars(tickers, start, through), gone, real.sessions, real.settings.files),
+        company_bars(real.source.bars(tickers, start, through), gone, real.sessions, real.settings.bars),
         snapshots,
         "it",
         real.sessions,

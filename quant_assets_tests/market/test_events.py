@@ -15,7 +15,7 @@ from quant_assets.market.events import detect, repair
 from quant_assets.market.quarantine import judge
 from quant_assets.market.steps import with_steps
 from quant_assets.schemas.market import KINDS
-from quant_assets.settings.providers import EventSettings, FilesSettings
+from quant_assets.settings.domain import BarSettings, EventSettings
 
 Make = Callable[..., pl.DataFrame]
 DAYS = calendar.sessions(date(2020, 1, 1), date(2020, 12, 31))
@@ -194,7 +194,7 @@ def test_a_repair_changes_the_series_and_nothing_else(make_bars: Make) -> None:
     mended = repair(judged, _detect(bars))
     assert_frame_equal(mended.drop("split_ratio"), judged.drop("split_ratio"), check_exact=True)
     assert mended["split_ratio"].to_list() == [1.0] * DAY + [2.0, 2.0] + [1.0] * (5 - DAY)
-    series, _ = join_providers(with_steps(mended), FilesSettings())
+    series, _ = join_providers(with_steps(mended), BarSettings())
     np.testing.assert_allclose(series["close"] * series["price_factor"], [100.0] * DAY + [101.0] * 3)
     np.testing.assert_allclose(series["volume"] * series["volume_factor"], 1000.0)
     assert series["split_factor"].to_list() == [1.0] * DAY + [2.0] * 3
@@ -221,7 +221,7 @@ def test_a_bar_with_the_event_of_a_refused_one_is_not_judged(make_bars: Make) ->
     assert _detect(
         steady, _other(make_bars, 1.0).filter(pl.col("date") != DAYS[2].item())
     ).is_empty()  # nor is its own fault blamed on the day after
-    assert join_providers(with_steps(judge(bars, DAYS)), FilesSettings())[0]["split_factor"].to_list() == [
+    assert join_providers(with_steps(judge(bars, DAYS)), BarSettings())[0]["split_factor"].to_list() == [
         1.0,
         1.0,
         2.0,

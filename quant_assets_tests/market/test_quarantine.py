@@ -10,7 +10,7 @@ from quant_assets.market import calendar
 from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.quarantine import judge, refuse_stale
 from quant_assets.market.steps import with_steps
-from quant_assets.settings.providers import EventSettings
+from quant_assets.settings.domain import EventSettings
 
 DAYS = calendar.sessions(date(2024, 1, 2), date(2024, 1, 31))
 Make = Callable[..., pl.DataFrame]
@@ -152,7 +152,7 @@ def test_the_series_is_bridged_by_the_provider_that_moved(real) -> None:  # type
     through = date(2010, 12, 31)
     days, bars = calendar.sessions(date(2000, 1, 1), through), real.source.bars(tickers, date(2000, 1, 1), through)
     ended = real.source.delistings(tickers, through)
-    panel = sector_bars(company_bars(bars, ended, days, real.settings.files), real.snapshots, "financials", days)
+    panel = sector_bars(company_bars(bars, ended, days, real.settings.bars), real.snapshots, "financials", days)
     refused = panel.quarantine.filter(pl.col("reason") == "disputed_stale_close")
     assert set(refused.select("ticker", "date", "provider").rows()) == {
         (ticker, day, "alpha_vantage")
@@ -167,7 +167,7 @@ def test_the_series_is_bridged_by_the_provider_that_moved(real) -> None:  # type
     assert ("RF", date(2008, 9, 18)) in panel.price_disagreements.select("ticker", "date").rows()
     cut = date(2008, 9, 18)
     early = sector_bars(
-        company_bars(bars.filter(pl.col("date") <= cut), ended.clear(), days, real.settings.files),
+        company_bars(bars.filter(pl.col("date") <= cut), ended.clear(), days, real.settings.bars),
         real.snapshots,
         "financials",
         days,

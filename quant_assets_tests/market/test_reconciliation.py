@@ -10,7 +10,7 @@ from quant_assets.market import calendar
 from quant_assets.market.quarantine import judge
 from quant_assets.market.reconciliation import COMPARED, by_ticker, compare
 from quant_assets.market.steps import with_steps
-from quant_assets.settings.providers import EventSettings
+from quant_assets.settings.domain import EventSettings
 
 Make = Callable[..., pl.DataFrame]
 DAYS = calendar.sessions(date(2020, 1, 1), date(2020, 12, 31))

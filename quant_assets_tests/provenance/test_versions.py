@@ -13,19 +13,18 @@ import pytest
 
 from quant_assets import trial_log
 from quant_assets.audit.reproduction import recompute
-from quant_assets.definitions import build_defs
 from quant_assets.partitions import key
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.model import Model
-from quant_assets_tests.graph import PROJECT, Graph
+from quant_assets_tests.graph import PROJECT, Graph, every_definition
 
 SECTOR, MONTH = "cons_staples", "2024-01"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def recorder(settings: Settings) -> PartitionRecorder:
-    found: PartitionRecorder = (build_defs(settings).resources or {})["parquet"].recorder
+    found: PartitionRecorder = (every_definition(settings).resources or {})["parquet"].recorder
     return found
 
 
@@ -76,8 +75,8 @@ def test_of_the_files_an_asset_depends_on_those_that_it_reads() -> None:
     )
     without = settings.model_copy(update={"files": settings.files.model_copy(update={"macro": (macro,)})})
     assert changed(settings, without) == {"macro", "lookahead_audit"}  # the audit looks at everything
-    events = settings.files.events.model_copy(update={"jump": 0.3})
-    stricter = settings.model_copy(update={"files": settings.files.model_copy(update={"events": events})})
+    events = settings.bars.events.model_copy(update={"jump": 0.3})
+    stricter = settings.model_copy(update={"bars": settings.bars.model_copy(update={"events": events})})
     assert {"ohlcv", "price_events"} <= changed(settings, stricter)
     assert "universe" not in changed(settings, stricter)
 
@@ -89,7 +88,7 @@ def test_an_own_feature_with_another_formula_under_the_same_name_is_other_code(
     monkeypatch.setenv("QUANT_CONF_DIR", str(tmp_path / "conf"))
     file = tmp_path / "conf" / "one_feature.py"
     source = (
-        "from quant_assets.signals.declarations import Feature\n"
+        "from quant_assets.windows.declarations import Feature\n"
         'FEATURES = [Feature("own_20", ("high", "low"), 19, lambda x, w: w.mean(x["high"] / x["low"], 20), "mean range")]\n'
     )
     settings = load_settings("demo", features={"modules": ["one_feature"]})
@@ -122,7 +121,7 @@ def test_an_edit_in_a_package_below_the_user_s_modules_is_other_code(
     below = tmp_path / "conf" / "own_parts" / "mean.py"
     below.write_text("SESSIONS = 20\n", encoding="utf-8")
     (tmp_path / "conf" / "feature_of_parts.py").write_text(
-        "import own_parts.mean\nfrom quant_assets.signals.declarations import Feature\n"
+        "import own_parts.mean\nfrom quant_assets.windows.declarations import Feature\n"
         'FEATURES = [Feature("own_parts_20", ("high",), 29, lambda x, w: w.mean(x["high"], own_parts.mean.SESSIONS), "mean")]\n',
         encoding="utf-8",
     )

@@ -31,7 +31,7 @@ input()
 RUN = """
 from quant_assets.running.execute import execute
 from quant_assets.running.instance import dagster_home
-from quant_assets.running.plan import Phase
+from quant_assets.planning.plan import Phase
 dagster_home("demo")
 execute([[Phase(("fundamentals",), "2024-05", "2024-06", ("it", "telecoms"))]], "demo", 1, lambda *_: None)
 """

@@ -9,8 +9,8 @@ from quant_assets.errors import HistoryError
 from quant_assets.partitions import month_end, month_range, month_start
 from quant_assets.settings.domain import IndicatorSettings
 from quant_assets.settings.loading import load_settings
-from quant_assets.signals.audit import audit
 from quant_assets.signals.indicators import dataset, declared, indicators, lookback_sessions
+from quant_assets.windows.recomputation import audit
 
 SECTOR = "healthcare"
 MONTHS = month_range("2020-05", "2020-10")

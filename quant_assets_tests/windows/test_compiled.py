@@ -8,7 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from quant_assets.signals import cross_section, kernels, window_statistics
+from quant_assets.signals import cross_section
+from quant_assets.windows import kernels, window_statistics
 
 
 def from_elsewhere(module: ModuleType) -> set[str]:

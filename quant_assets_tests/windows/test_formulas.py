@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from quant_assets.features.library import FeatureLibrary, ready_made
-from quant_assets.signals.declarations import Declared, Feature
-from quant_assets.signals.formulas import digests
+from quant_assets.windows.declarations import Declared, Feature
+from quant_assets.windows.formulas import digests
 
 
 def mean(window: int, name: str = "a", **changed: Any) -> Feature:

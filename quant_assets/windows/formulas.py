@@ -8,7 +8,7 @@ from types import CodeType, FunctionType
 
 import polars as pl
 
-from quant_assets.signals.declarations import FIELDS, Declared
+from quant_assets.windows.declarations import FIELDS, Declared
 
 _LENGTH = 8
 

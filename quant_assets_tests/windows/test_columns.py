@@ -7,7 +7,7 @@ import pytest
 from quant_assets.errors import HistoryError
 from quant_assets.market.calendar import sessions
 from quant_assets.market.panel import Panel
-from quant_assets.signals.columns import check_sessions, member_mask, member_rows
+from quant_assets.windows.columns import check_sessions, member_mask, member_rows
 
 DAYS = sessions(date(2020, 3, 2), date(2020, 5, 29))
 

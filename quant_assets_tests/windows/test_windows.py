@@ -8,7 +8,7 @@ import pytest
 
 from quant_assets.market import calendar
 from quant_assets.market.panel import STALE_SESSIONS
-from quant_assets.signals.windows import RESTART_WEIGHT, Windows, adx_memory, ema_memory, wilder_memory
+from quant_assets.windows.windows import RESTART_WEIGHT, Windows, adx_memory, ema_memory, wilder_memory
 
 Array = np.ndarray
 Kernel = Callable[[Windows, Array], Array]

@@ -1,4 +1,4 @@
-"""How a loop becomes machine code. What the loops compute is in `signals.kernels` and beside those who need one of
+"""How a loop becomes machine code. What the loops compute is in `windows.kernels` and beside those who need one of
 their own.
 """
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.windows import Windows
 
 Array = np.ndarray
 

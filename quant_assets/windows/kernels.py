@@ -1,4 +1,4 @@
-"""Compiled loops over a panel (tickers x sessions), called through `signals.windows.Windows`, which says what each
+"""Compiled loops over a panel (tickers x sessions), called through `windows.windows.Windows`, which says what each
 computes.
 
 A value must be a function of its month and its window alone, bit for bit, and a long window must not be read again for
@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from quant_assets.market.panel import FloatArray, IntArray
-from quant_assets.signals.compiled import kernel
+from quant_assets.windows.compiled import kernel
 
 #: Share of a window's sessions that need a bar, as (numerator, denominator): 80 %.
 MIN_OBSERVED = (4, 5)

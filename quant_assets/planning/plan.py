@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 import dagster as dg
 
+from quant_assets.dagster_internals import input_metadata
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import key, month_offsets, month_range, shift_month
+from quant_assets.planning.staleness import Staleness
 from quant_assets.profile import Profile
-from quant_assets.provenance.staleness import Staleness
 from quant_assets.schemas import Dataset
 from quant_assets.settings.sectors import SECTORS
 
@@ -353,8 +354,7 @@ def _optional_history(definition: dg.AssetsDefinition) -> set[str]:
     """Inputs whose earlier partitions may be absent: no run is made for their sake, unless what is there is
     unfinished.
     """
-    inputs = definition.node_def.input_dict if definition.is_executable else {}
-    found = {name for name, each in inputs.items() if (each.metadata or {}).get("absent") in ("before", "skip")}
+    found = {name for name, each in input_metadata(definition).items() if each.get("absent") in ("before", "skip")}
     return {asset_key.path[-1] for name, asset_key in definition.keys_by_input_name.items() if name in found}
 
 

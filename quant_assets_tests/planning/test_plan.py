@@ -10,7 +10,7 @@ import pytest
 
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import key, month_range
-from quant_assets.running.plan import Phase, joined, total_outputs
+from quant_assets.planning.plan import Phase, joined, total_outputs
 from quant_assets.settings.sectors import SECTORS
 from quant_assets_tests.graph import Graph
 

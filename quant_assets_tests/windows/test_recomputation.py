@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from quant_assets.errors import SettingsError
-from quant_assets.signals.audit import audit, made_up
-from quant_assets.signals.declarations import Compute, Feature, FeatureSet
+from quant_assets.windows.declarations import Compute, Feature, FeatureSet
+from quant_assets.windows.recomputation import audit, made_up
 
 
 def found(lookback: int, compute: Compute) -> np.ndarray:

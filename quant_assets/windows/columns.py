@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 from quant_assets.market.panel import BoolArray, Panel
-from quant_assets.signals.declarations import Inputs
+from quant_assets.windows.declarations import Inputs
 
 
 def check_sessions(

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import SettingsError
 from quant_assets.market.panel import FloatArray
-from quant_assets.signals.declarations import FIELDS, FeatureSet, Inputs
-from quant_assets.signals.windows import Windows
+from quant_assets.windows.declarations import FIELDS, FeatureSet, Inputs
+from quant_assets.windows.windows import Windows
 
 #: Months of the made-up panel after the longest lookback: the one that is looked at, and one that is its future.
 _MONTHS = 3

@@ -5,7 +5,7 @@ The rules that every window follows:
 
 - A window counts sessions, not bars. A value is a function of its month and its window alone, bit for bit: not of where
 the panel starts,
-  nor of other tickers. (Polars' rolling functions carry rounding from the first row.) `signals.kernels` says how that
+  nor of other tickers. (Polars' rolling functions carry rounding from the first row.) `windows.kernels` says how that
   is kept fast.
 - A value exists only at a session with a bar, and only where `MIN_OBSERVED` of the window's sessions have one. Sessions
 before the
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray
-from quant_assets.signals import kernels, window_statistics
+from quant_assets.windows import kernels, window_statistics
 
 #: Most sessions that a month has.
 MONTH_SESSIONS = 23

@@ -10,6 +10,9 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.assets.declare import dataset_asset, for_each_sector, run_partitions
+from quant_assets.audit.findings import TESTS
+from quant_assets.audit.quick import quick_audit
+from quant_assets.audit.report import render
 from quant_assets.partitions import key, month_of
 from quant_assets.profile import Profile
 
@@ -22,10 +25,6 @@ def audit_assets(profile: Profile) -> list[dg.AssetsDefinition]:
 
     @dataset_asset(profile, NAME, group=GROUP, kinds=["html"])
     def lookahead_audit(context: dg.AssetExecutionContext) -> pl.DataFrame:
-        # The audit runs every asset of the graph, so it stands above the assets and is loaded only here.
-        from quant_assets.audit.quick import quick_audit
-        from quant_assets.audit.report import render
-
         run = run_partitions(context)
         market = "Simulated market" if profile.settings.source == "demo" else None
         dataset = profile.every_dataset[NAME]
@@ -78,17 +77,16 @@ def audit_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     return [lookahead_audit]
 
 
-def no_lookahead_check(profile: Profile) -> dg.AssetChecksDefinition:
-    """Whether the audit found nothing, and a test that compared no row is a warning; names the assets that fail and
-    what was not tested.
+def audit_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
+    """`no_lookahead`: the audit found nothing; names the assets that fail and what was not tested.
+
+    A test that compared no row is a warning.
     """
 
     @dg.asset_check(
         name="no_lookahead", asset=NAME, description="nothing of the graph depends on what became known later"
     )
     def no_lookahead(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        from quant_assets.audit.findings import TESTS
-
         keys = context.op_execution_context.partition_keys
         rows = profile.store.read(profile.every_dataset[NAME], keys).collect()
         failures = rows.filter(pl.col("failed")).sort(
@@ -129,4 +127,4 @@ def no_lookahead_check(profile: Profile) -> dg.AssetChecksDefinition:
             },
         )
 
-    return no_lookahead
+    return [no_lookahead]

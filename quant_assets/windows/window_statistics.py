@@ -1,6 +1,6 @@
 """Window kernels that give several statistics at once: order, extremes and moves.
 
-The rules are those of `signals.windows`: a window counts sessions, and a value exists only at a session whose own
+The rules are those of `windows.windows`: a window counts sessions, and a value exists only at a session whose own
 observation exists and where `fewest` of the window's are (`kernels.fewest`). What is exact whatever its order
 (comparisons, counts) slides along a ticker's whole history. Sums do not: they are put together from two parts that meet
 at a boundary, from the boundary back to the window's first session and from the boundary on to its last (van Herk,
@@ -14,7 +14,7 @@ Results have shape (k, n_tickers, n_sessions), one layer for each statistic.
 import numpy as np
 
 from quant_assets.market.panel import FloatArray, IntArray
-from quant_assets.signals.compiled import kernel
+from quant_assets.windows.compiled import kernel
 
 
 @kernel

@@ -11,7 +11,7 @@ import pytest
 
 from quant_assets.audit.reproduction import recompute
 from quant_assets.partitions import key
-from quant_assets.provenance.staleness import Staleness
+from quant_assets.planning.staleness import Staleness
 from quant_assets_tests.graph import Graph
 
 SECTORS, FIRST, LAST = ("cons_staples", "healthcare"), "2024-01", "2024-03"

@@ -1,7 +1,7 @@
 """What a declared indicator or feature is: one object from which lookbacks, warm-up, schema and documentation are
 derived.
 
-Declarations stand in `signals.indicators` and in `features`; how a window is computed is in `signals.windows`.
+Declarations stand in `signals.indicators` and in `features`; how a window is computed is in `windows.windows`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ from quant_assets.errors import SettingsError
 from quant_assets.market import sector_return
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import Column
-from quant_assets.signals.windows import MONTH_SESSIONS, Windows
+from quant_assets.windows.windows import MONTH_SESSIONS, Windows
 
 Inputs = Mapping[str, FloatArray]
 Compute = Callable[[Inputs, Windows], FloatArray]

@@ -6,8 +6,8 @@ import pytest
 from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import sessions
 from quant_assets.market.panel import STALE_SESSIONS
-from quant_assets.signals.declarations import Compute, Feature, FeatureSet
-from quant_assets.signals.windows import MONTH_SESSIONS, Windows
+from quant_assets.windows.declarations import Compute, Feature, FeatureSet
+from quant_assets.windows.windows import MONTH_SESSIONS, Windows
 
 DAYS = sessions(np.datetime64("2020-03-02").item(), np.datetime64("2020-05-29").item())
 CLOSE = np.arange(2.0 * len(DAYS)).reshape(2, len(DAYS)) + 1.0

@@ -1,0 +1,118 @@
+"""Every name that we use and that Dagster does not promise to keep: imported, or wrapped, here and nowhere else.
+
+`quant_assets_tests/test_dagster_internals.py` fails at an upgrade until these have been looked at again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+from dagster._config.config_schema import UserConfigSchema
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.definitions.partitions.mapping.partition_mapping import UpstreamPartitionsResult
+from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset, PartitionsSubset
+from dagster._serdes import ConfigurableClassData
+
+#: The version that everything here was looked up in.
+LOOKED_UP_IN = "1.13.27"
+
+#: With what the message of a run begins that the user interrupted.
+INTERRUPTED = "dagster._core.errors.DagsterExecutionInterruptedError"
+
+__all__ = [
+    "DATA_VERSION_TAG",
+    "INTERRUPTED",
+    "LOOKED_UP_IN",
+    "ConfigurableClassData",
+    "DefaultPartitionsSubset",
+    "PartitionsSubset",
+    "UpstreamPartitionsResult",
+    "UserConfigSchema",
+    "asset_function",
+    "assets_of_step",
+    "input_metadata",
+    "job_of_all_assets",
+    "keep_connections",
+    "known_as",
+    "latest_data_versions",
+    "partition_loading_context",
+    "run_and_step",
+    "run_range",
+    "set_data_version",
+    "without_events",
+]
+
+
+def asset_function(definition: dg.AssetsDefinition) -> Callable[..., Any]:
+    """The Python function that an asset was made from."""
+    function: Callable[..., Any] = definition.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+    return function
+
+
+def input_metadata(definition: dg.AssetsDefinition) -> dict[str, Mapping[str, Any]]:
+    """Metadata of each input of an asset, by the input's name."""
+    inputs = definition.node_def.input_dict if definition.is_executable else {}
+    return {name: each.metadata or {} for name, each in inputs.items()}
+
+
+def known_as(mapping: type[dg.PartitionMapping]) -> Callable[[type], type]:
+    """Decorator: to Dagster's serialisation, which goes by the name of the class, a mapping is Dagster's own."""
+
+    def named(own: type) -> type:
+        own.__name__ = mapping.__name__
+        return own
+
+    return named
+
+
+def job_of_all_assets(defs: dg.Definitions) -> dg.JobDefinition:
+    """One job over every asset and check."""
+    return defs.resolve_implicit_global_asset_job_def()
+
+
+def assets_of_step(job: dg.JobDefinition, event: dg.DagsterEvent) -> list[str]:
+    """Names of the assets that the step of an event makes."""
+    if event.node_handle is None:
+        return []
+    keys = job.asset_layer.get_selected_entity_keys_for_node(event.node_handle)
+    return sorted(each.path[-1] for each in keys if isinstance(each, dg.AssetKey))
+
+
+def run_and_step(context: dg.InputContext | dg.OutputContext) -> tuple[str, str]:
+    """Run and step that an IO manager is called for."""
+    return context.step_context.run_id, context.step_context.step.key
+
+
+def run_range(context: dg.InputContext) -> tuple[str, str]:
+    """First and last partition key of the run that an input is loaded for."""
+    found = context.step_context.partition_key_range
+    return found.start, found.end
+
+
+def set_data_version(context: dg.OutputContext, version: dg.DataVersion) -> None:
+    """Record the data version of an output's partitions."""
+    context.step_context.set_data_version(context.asset_key, version)
+
+
+def latest_data_versions(context: dg.OutputContext, partition_keys: Iterable[str]) -> set[str | None]:
+    """Data versions that partitions of an output have in the instance."""
+    keys = list(partition_keys)
+    tags = context.step_context.instance.event_log_storage.get_latest_tags_by_partition(
+        context.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], asset_partitions=keys
+    )
+    return {tags.get(key, {}).get(DATA_VERSION_TAG) for key in keys}
+
+
+def keep_connections(instance: dg.DagsterInstance) -> None:
+    """Keep connections to PostgreSQL: one for each of a run's 200 queries takes longer than the queries do."""
+    instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
+
+
+@contextmanager
+def without_events() -> Iterator[dg.DagsterInstance]:
+    """An instance that keeps no events, for runs whose events nobody reads: storing them takes a tenth of an audit."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.event_log_storage.store_event = lambda event: None  # type: ignore[method-assign]
+        yield instance

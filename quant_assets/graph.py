@@ -1,0 +1,95 @@
+"""`build_defs`: the assets, checks, jobs and resources of a profile. What is built at import is `definitions`."""
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+
+from quant_assets.assets.learning import learning_assets
+from quant_assets.assets.market import market_assets
+from quant_assets.assets.operations import operations_assets
+from quant_assets.assets.portfolio import portfolio_assets
+from quant_assets.assets.research import research_assets
+from quant_assets.assets.signals import signal_assets
+from quant_assets.assets.sql import load_models, sql_assets
+from quant_assets.automation.jobs import jobs
+from quant_assets.checks import agreement_check, contract_checks, presence_check, same_selection_check
+from quant_assets.io.manager import ParquetIOManager
+from quant_assets.profile import Profile
+from quant_assets.provenance.record import PartitionRecorder
+from quant_assets.provenance.versions import effective, versions
+from quant_assets.settings.loading import Settings, load_settings
+
+#: Further assets and checks of a profile, from a layer above.
+OnDemand = Callable[[Profile], Sequence[dg.AssetsDefinition]]
+Checks = Callable[[Profile], Sequence[dg.AssetChecksDefinition]]
+
+
+def _nothing(profile: Profile) -> tuple[()]:
+    return ()
+
+
+def build_defs(
+    of: Settings | Profile | None = None,
+    on_written: Callable[[str, int], None] | None = None,
+    *,
+    on_demand: OnDemand = _nothing,
+    checks: Checks = _nothing,
+) -> dg.Definitions:
+    """Definitions of a profile.
+
+    Args:
+        of: the profile or its settings; by default that of `QUANT_PROFILE`.
+        on_written: called with dataset and number of partitions after each write, for progress bars.
+        on_demand: gives further assets of a profile, which only run when somebody asks for them.
+        checks: gives further checks, of those assets.
+
+    """
+    profile = of if isinstance(of, Profile) else Profile(of or load_settings())
+    with warnings.catch_warnings():
+        # The partition mappings that we build on are marked beta; the version is pinned.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return _definitions(profile, on_written, on_demand, checks)
+
+
+def _definitions(
+    profile: Profile,
+    on_written: Callable[[str, int], None] | None,
+    on_demand: OnDemand,
+    checks: Checks,
+) -> dg.Definitions:
+    models = load_models(profile.datasets)
+    assets = [
+        *market_assets(profile),
+        *signal_assets(profile),
+        *learning_assets(profile),
+        *portfolio_assets(profile),
+        *operations_assets(profile),
+        *research_assets(profile),
+        *sql_assets(profile, models),
+        *on_demand(profile),
+    ]
+    found, dump = versions(profile.settings, assets), effective(profile.settings)
+    matures = {spec.key.path[-1]: spec.metadata["matures_months"] for each in assets for spec in each.specs}
+    recorder = PartitionRecorder(profile, found, matures)
+    assets = [
+        each.map_asset_specs(lambda spec: spec.replace_attributes(code_version=found[spec.key.path[-1]].describe(dump)))
+        for each in assets
+    ]
+    io_manager = ParquetIOManager(
+        profile.store, profile.every_dataset, profile.last_session, profile.known_through, recorder, on_written
+    )
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=[
+            *contract_checks(profile, list(found), {model.name: model.tests for model in models}),
+            presence_check(profile),
+            agreement_check(profile),
+            same_selection_check(profile),
+            *checks(profile),
+        ],
+        jobs=jobs(profile),
+        resources={"parquet": io_manager},
+        # A step costs 0.07 s in process and seconds in a process of its own; runs, one per sector, are the parallelism.
+        executor=dg.in_process_executor,
+    )

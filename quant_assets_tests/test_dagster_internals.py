@@ -1,0 +1,70 @@
+"""Dagster's private names stand in one module, and an upgrade makes somebody look at them."""
+
+import re
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from quant_assets import dagster_internals as internals
+
+PACKAGE = Path(internals.__file__).parent
+
+#: What only that module may say: private modules, and attributes that are no part of Dagster's documented interface.
+PRIVATE = re.compile(
+    r"dagster\._\w+|\.step_context\b|\.compute_fn\b|\.node_def\b|\.asset_layer\b|\.event_log_storage\b"
+    r"|\.optimize_for_webserver\b|\.resolve_implicit_global_asset_job_def\b|\bDAGSTER_\w+_CLASS\b"
+)
+
+
+def test_the_version_is_the_one_in_which_the_private_names_were_looked_up() -> None:
+    assert dg.__version__ == internals.LOOKED_UP_IN, (
+        "Dagster was upgraded: look at each name in quant_assets/dagster_internals.py again, run the whole suite, "
+        "then change LOOKED_UP_IN"
+    )
+
+
+def test_no_other_module_uses_a_private_name() -> None:
+    found = {
+        f"{path.relative_to(PACKAGE)}: {match}"
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "dagster_internals.py"
+        for match in PRIVATE.findall(path.read_text(encoding="utf-8"))
+    }
+    assert not found
+
+
+def test_what_the_wrappers_take_from_dagster_is_there() -> None:
+    @dg.asset(metadata={}, ins={"upstream": dg.AssetIn(metadata={"absent": "skip"})})
+    def downstream(upstream: int) -> int:
+        return upstream
+
+    @dg.asset
+    def upstream() -> int:
+        return 1
+
+    assert internals.asset_function(downstream)(3) == 3
+    assert internals.input_metadata(downstream) == {"upstream": {"absent": "skip"}}
+    job = internals.job_of_all_assets(dg.Definitions([upstream, downstream]))
+    with internals.without_events() as instance:
+        result = job.execute_in_process(instance=instance)
+        assert result.success
+        assert not instance.all_logs(result.run_id)
+    steps = {event.step_key: internals.assets_of_step(job, event) for event in result.all_events if event.is_step_start}
+    assert steps == {"upstream": ["upstream"], "downstream": ["downstream"]}
+
+
+def test_an_interruption_is_told_by_its_name() -> None:
+    from dagster._core.errors import DagsterExecutionInterruptedError
+
+    found = f"{DagsterExecutionInterruptedError.__module__}.{DagsterExecutionInterruptedError.__qualname__}"
+    assert found == internals.INTERRUPTED
+
+
+@pytest.mark.parametrize("mapping", [dg.MultiPartitionMapping, dg.MultiToSingleDimensionPartitionMapping])
+def test_a_mapping_can_be_known_as_dagsters_own(mapping: type[dg.PartitionMapping]) -> None:
+    @internals.known_as(mapping)
+    class Own(mapping):  # type: ignore[misc, valid-type]
+        pass
+
+    assert Own.__name__ == mapping.__name__
