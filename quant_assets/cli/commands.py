@@ -1,7 +1,7 @@
 """What each command of `quant` takes, with its help; its body is imported when it is called, so that help and mistakes
 take no time.
 
-A body is imported after the session is made: the definitions of the assets are those of the profile in the environment.
+A body is imported after the session is made, so that an unknown profile is told at once.
 """
 
 import os

@@ -31,7 +31,7 @@ Quant = Callable[..., Outcome]
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Quant:
     """`quant` with arguments, under the variables of the test."""
-    monkeypatch.setenv("QUANT_PROFILE", "demo")  # the command writes it for its workers: put back afterwards
+    monkeypatch.setenv("QUANT_PROFILE", "demo")
 
     def call(*arguments: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["quant", *arguments])
