@@ -113,8 +113,9 @@ class Months:
 
     @property
     def monthly(self) -> dg.MonthlyPartitionsDefinition:
-        """Month-grain partitions; the offset makes the running month one of them, also where it is the last by
-        `end`.
+        """Month-grain partitions.
+
+        The offset makes the running month one of them, also where it is the last by `end`.
         """
         after = None if self.end is None else shift_month(self.end, 1)
         return dg.MonthlyPartitionsDefinition(start_date=self.start, end_date=after, fmt=MONTH_FORMAT, end_offset=1)

@@ -120,11 +120,13 @@ class Profile:
                 pinned = self.settings.as_of
                 if pinned is not None and month > newest and month <= (self.settings.partitions.end or month):
                     raise SettingsError(
-                        f"month {month} has no closed session at as_of {pinned}; choose an earlier one or change QUANT__AS_OF"
+                        f"month {month} has no closed session at as_of {pinned}; "
+                        "choose an earlier one or change QUANT__AS_OF"
                     )
                 raise SettingsError(
-                    f"month {month} is outside the range of profile '{self.settings.profile}', {self.months.start} to {newest}; "
-                    f"choose a month inside it or set partitions.start and partitions.end in conf/profiles/{self.settings.profile}.yaml"
+                    f"month {month} is outside the range of profile '{self.settings.profile}', {self.months.start} to "
+                    f"{newest}; choose a month inside it or set partitions.start and partitions.end in "
+                    f"conf/profiles/{self.settings.profile}.yaml"
                 )
         if first > last:
             raise SettingsError(

@@ -1,5 +1,6 @@
-"""The log of trials in the store: every training and every backtest notes its settings and what they gave. The figures
-are elsewhere.
+"""The log of trials in the store: every training and every backtest notes its settings and what they gave.
+
+The figures are elsewhere.
 
 A trial is named by the SHA-256 of its settings: the same settings, run again, replace what they gave for a month by
 what they give now and stay one trial; a changed setting is another. Nothing is ever removed, so a run that replaces the
@@ -51,8 +52,9 @@ def training_settings(settings: Settings, features: Sequence[str]) -> dict[str, 
 
 
 def strategy_settings(settings: Settings, features: Sequence[str], scope: str) -> dict[str, Any]:
-    """What decides a backtest beside its data: the training's settings by their name, and those of the sector's way to
-    its weights.
+    """What decides a backtest beside its data.
+
+    The training's settings by their name, and those of the sector's way to its weights.
     """
     indicators = settings.indicators.model_dump(mode="json")
     groups = {name: getattr(settings, name).model_dump(mode="json") for name in ("candidates", "weights", "backtest")}
@@ -156,8 +158,9 @@ class TrialLog:
         return found
 
     def digests(self, scope: str, months: int) -> Callable[[str], str]:
-        """A function that gives for a month a digest of what `trials` says of it and the `months` before, later trials
-        left out.
+        """A function that gives for a month a digest of what `trials` says of it and the `months` before.
+
+        Later trials are left out.
         """
         folders = self._months_of(scope)
         names = [f"{folder}/{month}.json" for folder, noted in folders.items() for month in noted]
@@ -226,8 +229,9 @@ def _kind_and_name(folder: str) -> tuple[str, str]:
 
 
 def _wanted(folder: str, months: Sequence[str], first: str, last: str) -> list[str]:
-    """Of a trial's months those that are read; of a training the newest one before the first counts, however long ago
-    it was.
+    """Of a trial's months those that are read.
+
+    Of a training the newest one before the first counts, however long ago it was.
     """
     kind, _ = _kind_and_name(folder)
     start = first if kind == "strategy" else max([month for month in months if month <= first], default=first)

@@ -286,8 +286,9 @@ def feature_matrix(frame: pl.DataFrame, features: Sequence[str]) -> FloatArray:
 
 
 def predict(booster: lgb.Booster, matrix: FloatArray) -> FloatArray:
-    """Forecasts of shape (n_rows,). Each row is summed over the trees by itself, so its bytes do not depend on the
-    other rows.
+    """Forecasts of shape (n_rows,).
+
+    Each row is summed over the trees by itself, so its bytes do not depend on the other rows.
     """
     if not len(matrix):
         return np.empty(0)

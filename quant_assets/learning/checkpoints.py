@@ -52,11 +52,13 @@ def newest_checkpoint(
     if not young:
         raise HistoryError(
             f"sector {sector}: the last training month before {_name(target)} is {_name(due[-1])}, older than "
-            f"{settings.max_checkpoint_age_months} months; set training.max_checkpoint_age_months to at least training.cadence_months"
+            f"{settings.max_checkpoint_age_months} months; "
+            "set training.max_checkpoint_age_months to at least training.cadence_months"
         )
     raise HistoryError(
-        f"sector {sector}: predictions of {_name(target)} need a checkpoint of at most {settings.max_checkpoint_age_months} months ago; "
-        f"materialise lightgbm_checkpoint for {', '.join(_name(index) for index in young)}"
+        f"sector {sector}: predictions of {_name(target)} need a checkpoint of at most "
+        f"{settings.max_checkpoint_age_months} months ago; materialise lightgbm_checkpoint for "
+        f"{', '.join(_name(index) for index in young)}"
     )
 
 

@@ -62,20 +62,23 @@ def load_model(
         found = hashlib.sha256(content).hexdigest()
         if found != expected:
             raise DatasetError(
-                f"{what} of checkpoint {name} has SHA-256 {found[:VERSION_LENGTH]}…, its dataset records {expected[:VERSION_LENGTH]}…; "
-                "the file was changed: materialise lightgbm_checkpoint of its month again"
+                f"{what} of checkpoint {name} has SHA-256 {found[:VERSION_LENGTH]}…, its dataset records "
+                f"{expected[:VERSION_LENGTH]}…; the file was changed: "
+                "materialise lightgbm_checkpoint of its month again"
             )
     described = json.loads(manifest)
     if described["model_sha256"] != model_sha256:
         raise DatasetError(
-            f"the manifest of checkpoint {name} describes another model; materialise lightgbm_checkpoint of its month again"
+            f"the manifest of checkpoint {name} describes another model; "
+            "materialise lightgbm_checkpoint of its month again"
         )
     booster = lgb.Booster(model_str=model.decode())
     trained = booster.feature_name()
     if not list(features) == described["features"] == trained:
         raise DatasetError(
-            f"checkpoint {name} was trained on {_listed(trained, features)}, the features are {_listed(features, trained)}; "
-            "materialise lightgbm_checkpoint of its month again, or set features.sets and features.modules as they were"
+            f"checkpoint {name} was trained on {_listed(trained, features)}, the features are "
+            f"{_listed(features, trained)}; materialise lightgbm_checkpoint of its month again, or set features.sets "
+            "and features.modules as they were"
         )
     return Model(
         booster, model_sha256[:VERSION_LENGTH], tuple(features), ResidualBuckets.from_manifest(described["residuals"])
@@ -116,7 +119,8 @@ def forecast(features: pl.DataFrame, models: Mapping[int, Model], settings: Pred
         missing = [name for name in model.features if name not in features.columns]
         if missing:
             raise DatasetError(
-                f"features lack the columns {', '.join(missing[:5])} of model {model.version}; materialise features again"
+                f"features lack the columns {', '.join(missing[:5])} of model {model.version}; "
+                "materialise features again"
             )
         prediction = predict(model.booster, feature_matrix(features, model.features))
         std = model.residuals.std_of(prediction)

@@ -1,5 +1,6 @@
-"""How good a forecast was: errors, direction, and information coefficients with standard errors. Null where
-undefined.
+"""How good a forecast was: errors, direction, and information coefficients with standard errors.
+
+Null where undefined.
 """
 
 import math
@@ -120,8 +121,9 @@ def daily_ic(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def best_returns(frame: pl.DataFrame) -> pl.DataFrame:
-    """Mean outcome of the fifth of the names (at least one) with the highest predictions on each date; equal ones by
-    ticker.
+    """Mean outcome of the fifth of the names (at least one) with the highest predictions on each date.
+
+    Equal predictions are taken by ticker.
 
     Args:
         frame: as in `evaluate`.

@@ -80,8 +80,8 @@ def purged_walk_forward(dates: Dates, known_at: Dates, folds: int, embargo_sessi
         )
         if not (fold.train.any() and fold.validation.any() and (final or fold.test.any())):
             raise HistoryError(
-                f"{dates.min()} to {dates.max()} is too short for {folds} purged folds with an embargo of {embargo_sessions} sessions; "
-                "materialise features and labels of more months or lower training.folds"
+                f"{dates.min()} to {dates.max()} is too short for {folds} purged folds with an embargo of "
+                f"{embargo_sessions} sessions; materialise features and labels of more months or lower training.folds"
             )
         result.append(fold)
     return result

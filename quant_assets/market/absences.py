@@ -96,17 +96,15 @@ def absences(
 
 
 def _providers(missing: pl.DataFrame, bars: pl.DataFrame, entered: pl.DataFrame) -> pl.DataFrame:
-    """Of the providers that have had a bar of the ticker: whether one still has bars of anybody by `as_of`, and has the
-    session.
+    """Whether any provider that has had a bar of the ticker has bars of anybody by `as_of`, and has the session.
 
     Returns:
         `ticker, date, open, has_day`; no row where no provider has had the ticker.
 
     """
     nearby = pl.duration(days=GAP_DAYS)
-    first = missing[
-        "date"
-    ].min()  # what lies further back counts for none of them: the whole history need not be looked through
+    # What lies further back counts for none of them: the whole history need not be looked through.
+    first = missing["date"].min()
     present = bars.filter(pl.col("date") >= pl.lit(first, pl.Date) - nearby)
     present = present.join(entered, on="ticker").filter(pl.col("date") >= pl.col("entered"))
     days = present.group_by("provider", "date").agg(tickers=pl.len().cast(pl.Int64)).sort("provider", "date")

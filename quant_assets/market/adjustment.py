@@ -1,5 +1,4 @@
-"""One adjusted series for each ticker out of the bars of several providers, anchored at its first bar and carried
-forward.
+"""One adjusted series for each ticker out of several providers' bars, carried forward from its first bar.
 
 Nothing here looks ahead: a factor at t follows from the ticker's bars up to t alone, so a later split or dividend,
 another ticker, or the day on which the data ends changes none of them, not even in the last bit.
@@ -8,11 +7,9 @@ Conventions
 -----------
 - The return r_t of a session, as traded or as adjusted, is `market.steps`'.
 - Anchored close: P_t = P_first r_2 ... r_t, where P_first is the first close of a ticker that starts with as-traded
-bars, and 1
-  where it starts with adjusted ones. `price_factor` = P_t / c_t, for all four prices of the session.
+  bars, and 1 where it starts with adjusted ones. `price_factor` = P_t / c_t, for all four prices of the session.
 - As traded again: the levels of adjusted prices and volumes know later events, so they are told only from the last
-as-traded bar of
-  the series on, whose level the provider's dividends and splits carry forward (`traded_factor`,
+  as-traded bar of the series on, whose level the provider's dividends and splits carry forward (`traded_factor`,
   `traded_volume_factor`).
 
 Joining providers

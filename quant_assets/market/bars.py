@@ -73,7 +73,9 @@ def company_bars(
 
 
 def _refuse_unsorted(bars: pl.DataFrame) -> None:
-    """Ten milliseconds for two million bars; a search for a ticker would find some of its rows, or another's, without a
+    """Refuse bars that are not sorted.
+
+    Ten milliseconds for two million bars; a search for a ticker would find some of its rows, or another's, without a
     word.
     """
     ticker, day, place = (pl.col(name) for name in ("ticker", "date", "precedence"))
@@ -83,14 +85,16 @@ def _refuse_unsorted(bars: pl.DataFrame) -> None:
     if len(wrong):
         before, row = (bars.row(wrong[0] - back, named=True) for back in (1, 0))
         raise SourceError(
-            f"bars of {row['provider']}: {row['ticker']} on {row['date']} comes after {before['ticker']} on {before['date']} of "
-            f"{before['provider']}; the source must give them sorted by ticker, date and precedence"
+            f"bars of {row['provider']}: {row['ticker']} on {row['date']} comes after {before['ticker']} on "
+            f"{before['date']} of {before['provider']}; "
+            "the source must give them sorted by ticker, date and precedence"
         )
 
 
 def _blocks(bars: pl.DataFrame) -> list[pl.DataFrame]:
-    """The bars of some dozens of tickers each: what is computed with a block's columns is still in the processor's
-    cache.
+    """The bars of some dozens of tickers each.
+
+    What is computed with a block's columns is still in the processor's cache.
     """
     starts = np.flatnonzero(bars.select(pl.col("ticker").ne_missing(pl.col("ticker").shift())).to_series())
     cuts = [0]
@@ -122,8 +126,7 @@ def _block(
 def sector_bars(
     companies: CompanyBars, snapshots: pl.DataFrame, sector: str, sessions: NDArray[np.datetime64]
 ) -> SectorBars:
-    """Bars of a sector's panel, the bars refused, the events doubted and the providers' disagreements, for the whole
-    history.
+    """A sector's bars, the bars refused, the events doubted and the providers' disagreements, over the whole history.
 
     The panel holds every ticker that belongs to the sector or belonged to it before. `panel_from` is the row's own
     date; for the bars before a ticker moved in it is the session at which it moved. Refused bars are listed from the

@@ -1,5 +1,6 @@
-"""What a delisting means: where a symbol's next company begins, how a renamed one goes on, and what holders got beyond
-the last price.
+"""What a delisting means for a symbol and for those who held it.
+
+Where a symbol's next company begins, how a renamed one goes on, and what holders got beyond the last price.
 """
 
 import numpy as np
@@ -42,16 +43,18 @@ def with_listing(bars: pl.DataFrame, delistings: pl.DataFrame) -> pl.DataFrame:
 
 
 def company(bars: pl.DataFrame) -> pl.Series:
-    """Number of each bar's company (Int64), from bars sorted by ticker and date; the ticker's where there is no
-    `listed`.
+    """Number of each bar's company (Int64), from bars sorted by ticker and date.
+
+    It is the ticker's where there is no `listed`.
     """
     key = pl.struct("ticker", "listed") if "listed" in bars.columns else pl.col("ticker")
     return bars.select(key.rle_id().cast(pl.Int64)).to_series()
 
 
 def company_day(bars: pl.DataFrame) -> pl.Series:
-    """Number of each bar's company and day (Int64), from bars as for `company`; 24 bits further right it is the
-    company's.
+    """Number of each bar's company and day (Int64), from bars as for `company`.
+
+    24 bits further right it is the company's.
     """
     return company(bars) * 2**24 + bars["date"].to_physical()
 
@@ -106,8 +109,7 @@ def with_returns(delistings: pl.DataFrame, prices: pl.DataFrame, settings: Delis
     - `failure`: the provider says so. `failure_return`.
     - `collapse`: the provider gives no reason, and the price had collapsed (see `DelistingSettings`). `failure_return`.
     - `unknown`: the return is null, and whoever needs one takes the last price. Nothing is inferred from what happened
-    later, and
-      leaving the index is no sign: it ends for takeovers and failures alike.
+      later, and leaving the index is no sign: it ends for takeovers and failures alike.
 
     Args:
         delistings: `sources.base.DELISTINGS`.

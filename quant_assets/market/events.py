@@ -16,28 +16,25 @@ x within `agreement` of it where it disputes g. The yield is d s / c0. A *share 
 as-traded provider meets counts:
 
 - `split_in_dividend`: the yield is at least `spin_off_yield`, g does not jump, and 1 + d / c is within `agreement` of a
-split ratio, which
-  the other provider flags, if there is one: used as a split.
+  split ratio, which the other provider flags, if there is one: used as a split.
 - `double_event`: a spin-off both as a ratio and as a dividend; y confirms g without the dividend, which is dropped.
 - `dividend_not_taken`: the yield is at least `event_yield` and y confirms g without the dividend, which is dropped.
-Also where y
-  does not uphold g, and the dividend is s or s - 1 dollars on the day of a split, or the yield is at least
+  Also where y does not uphold g, and the dividend is s or s - 1 dollars on the day of a split, or the yield is at least
   `spin_off_yield` and the price fell by less than a quarter of it, without a jump.
 - `split_not_taken`: y confirms g without the split, or, if y does not uphold g, g jumps and p does not move with s:
-dropped.
+  dropped.
 - `split_unflagged`: g times a ratio is confirmed: by y, if g jumps and y does not; by the split that the other provider
-flags; by the day
-  itself if y does not uphold g: close and open jump by n or 1/n, and the dollar volume is ordinary. The ratio is added.
+  flags; by the day itself if y does not uphold g: close and open jump by n or 1/n, and the dollar volume is ordinary.
+  The ratio is added.
 - `spin_off_unflagged`: the other provider flags a ratio or a dividend that explains the difference: a dividend that
-gives y is added. Also
-  where neither flags anything, but y is larger than g by a jump and the two volumes step by the same factor: the other
-  provider has adjusted what lies before. This is known at the close only as far as its close and volume of the day
-  before are adjusted by then; the files, downloaded later, do not tell since when they are.
+  gives y is added. Also where neither flags anything, but y is larger than g by a jump and the two volumes step by the
+  same factor: the other provider has adjusted what lies before. This is known at the close only as far as its close and
+  volume of the day before are adjusted by then; the files, downloaded later, do not tell since when they are.
 - `spin_off_in_split`: a ratio that is none of shares: used as a dividend of the same return, so that share counts stay.
 - `spin_off`: the yield is at least `spin_off_yield`: the return is right and kept. Special dividends of that size are
-among them.
+  among them.
 - `split_disputed`: one provider flags a split of shares, the other none or another, they disagree, and no rule explains
-it: listed.
+  it: listed.
 
 Bars of a provider of adjusted prices cannot be repaired: `adjustment_error` lists those that jump, on the day of an
 event or by a split ratio, without another provider that upholds it. A real crash meets no rule: its dollar volume
@@ -223,9 +220,8 @@ def repair(judged: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     if used.is_empty():
         return judged
     key = ["ticker", "date", "provider"]
-    near = np.flatnonzero(
-        judged["date"].is_in(used["date"].implode())
-    )  # a few days, so that the whole history need not be joined
+    # A few days, so that the whole history need not be joined.
+    near = np.flatnonzero(judged["date"].is_in(used["date"].implode()))
     there = judged[near].select(*key, row=pl.Series(near)).join(used, on=key)
     return judged.with_columns(
         judged[name].clone().scatter(there["row"], there[f"{after}_used"])
@@ -234,11 +230,10 @@ def repair(judged: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
-    """The steps on days that have a jump, a split, a large dividend or two providers a jump apart; each beside the best
-    other's step.
+    """The steps on remarkable days, each beside the best other's step.
 
-    A step to which the event of a refused bar is carried is left out: which of its days the events belong to is not
-    known.
+    Remarkable is a day that has a jump, a split, a large dividend or two providers a jump apart. A step to which the
+    event of a refused bar is carried is left out: which of its days the events belong to is not known.
     """
     before = pl.col("previous").clip(0)
     large = pl.col("growth").log().abs() >= math.log1p(settings.jump)

@@ -96,8 +96,9 @@ class Panel:
         )
 
     def rows(self, asked: pl.DataFrame) -> NDArray[np.int64]:
-        """The row of each (`ticker`, `date`), -1 without one: of a symbol's companies the newest that was listed by
-        then, or the first.
+        """The row of each (`ticker`, `date`), -1 without one.
+
+        Of a symbol's companies it is the newest that was listed by then, or the first.
         """
         order = pl.DataFrame({"ticker": pl.Series(self.tickers, dtype=pl.String)}).with_row_index("row")
         if len(set(self.tickers)) == len(self.tickers):

@@ -102,8 +102,9 @@ def of_tickers(rows: pl.DataFrame, tickers: Iterable[str]) -> pl.DataFrame:
 
 
 def sector_on(rows: pl.DataFrame, snapshots: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
-    """Add `sector`, the one that counts on the row's `date`, and `assumed_until`; null for tickers without any
-    snapshot.
+    """Add `sector`, the one that counts on the row's `date`, and `assumed_until`.
+
+    Both are null for tickers without any snapshot.
 
     Args:
         rows: a frame with `ticker` and `date`, sorted by both.

@@ -1,9 +1,8 @@
-"""Which bars are refused, and why. Each rule of `judge` looks at one bar (or the provider's repeats of it) and at
-nothing around it.
+"""Which bars are refused, and why.
 
-What a bar says about its neighbours, such as an unlikely return, is not judged: the real ones cannot be told from the
-faulty ones without looking ahead. The exception is a close that repeats the one before while another provider's moved
-(`refuse_stale`).
+Each rule of `judge` looks at one bar (or the provider's repeats of it) and at nothing around it. What a bar says about
+its neighbours, such as an unlikely return, is not judged: the real ones cannot be told from the faulty ones without
+looking ahead. The exception is a close that repeats the one before while another provider's moved (`refuse_stale`).
 """
 
 import numpy as np
@@ -58,9 +57,8 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
     judged = bars.sort(key, maintain_order=True).with_columns(
         row=position - pl.when(new).then(position).forward_fill(), reason=first_broken
     )
-    repeats = (
-        judged.filter(pl.col("row") > 0).select(key).unique()
-    )  # few, if any: the whole history need not be looked through
+    # Few, if any: the whole history need not be looked through.
+    repeats = judged.filter(pl.col("row") > 0).select(key).unique()
     if repeats.is_empty():
         return judged
     repeated = judged.filter(pl.col("reason").is_null()).join(repeats, on=key, how="semi", maintain_order="left")
@@ -79,12 +77,11 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
 
 
 def refuse_stale(judged: pl.DataFrame, stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
-    """Refuse the bars whose close repeats the provider's close before, while another provider's return over the same
-    step differs.
+    """Refuse the bars whose close repeats the provider's close before, where another provider's return differs.
 
-    Another provider counts only where its own bar at the start of the step is not refused here: its step from a stale
-    close is wrong as well. One that agrees, also with a repeated close, upholds the bar. All of it is known at the
-    close.
+    The returns are over the same step. Another provider counts only where its own bar at the start of the step is not
+    refused here: its step from a stale close is wrong as well. One that agrees, also with a repeated close, upholds the
+    bar. All of it is known at the close.
 
     Args:
         judged: of `judge`.

@@ -1,5 +1,6 @@
-"""The sector's equal-weight daily return: the benchmark of its backtest, and what its regime and its members' betas are
-measured on.
+"""The sector's equal-weight daily return.
+
+It is the benchmark of the sector's backtest, and what its regime and its members' betas are measured on.
 """
 
 import math
@@ -15,8 +16,9 @@ LOOKBACK = 1 + STALE_SESSIONS
 
 
 def as_known(prices: pl.DataFrame) -> pl.DataFrame:
-    """Closes of dataset prices that were part of the panel on their own date: `ticker, date, close`, and `listed` where
-    it is there.
+    """Closes of dataset prices that were part of the panel on their own date.
+
+    Columns: `ticker, date, close`, and `listed` where it is there.
 
     The earlier bars of a ticker that moved into the sector are left out, so that a range run and the run of an earlier
     month see the same rows.

@@ -1,5 +1,6 @@
-"""Which ratios of spin-offs a provider's share counts reflect. Price files give spin-offs as splits, which change no
-share count.
+"""Which ratios of spin-offs a provider's share counts reflect.
+
+Price files give spin-offs as splits, which change no share count.
 """
 
 import math
@@ -15,16 +16,15 @@ _LEAST = 1.03
 
 
 def spin_offs(splits: pl.DataFrame) -> pl.DataFrame:
-    """Those of the splits (`ticker`, `day`, `ratio`) that share counts are corrected for, the newest of each ticker
-    first.
-    """
+    """Those of the splits (`ticker`, `day`, `ratio`) that share counts are corrected for, by ticker, newest first."""
     found = splits.filter(is_spin_off(pl.col("ratio")) & (pl.col("ratio") >= _LEAST))
     return found.select("ticker", "day", "ratio").sort("ticker", "day", descending=[False, True])
 
 
 def spin_off_correction(counts: pl.DataFrame, splits: pl.DataFrame) -> pl.Series:
-    """What to multiply share counts with that every split after their publication was taken out of, those of spin-offs
-    included.
+    """What to multiply share counts with that every split after their publication was taken out of.
+
+    Those of spin-offs are included.
 
     Some providers multiply the counts before a spin-off by its ratio as by a split's, some do not, some do for a part
     of the periods. The counts of one download tell: from the first period after the ex-day backwards, each is held

@@ -1,15 +1,13 @@
-"""The step from each provider's last clean bar of a ticker to its next one: the total return by its own prices and
-events.
+"""The step from each provider's last clean bar of a ticker to its next: the total return by its own prices and events.
 
 Conventions
 -----------
 - *As traded* (`as_traded`): with closes c, new shares for one old s_t and dividend d_t, both with ex-date t, the total
-return is
-  r_t = s_t (c_t + d_t) / c_{t-1}: a dividend is paid on each share that there is after a split of the same day, and is
-  reinvested at the close of the ex-date. Alpha Vantage's adjusted closes follow the same formula. Yahoo's follow c_t /
-  (c_{t-1} - d_t), which differs by d_t |c_t + d_t - c_{t-1}| / (c_{t-1} (c_{t-1} - d_t)).
+  return is r_t = s_t (c_t + d_t) / c_{t-1}: a dividend is paid on each share that there is after a split of the same
+  day, and is reinvested at the close of the ex-date. Alpha Vantage's adjusted closes follow the same formula. Yahoo's
+  follow c_t / (c_{t-1} - d_t), which differs by d_t |c_t + d_t - c_{t-1}| / (c_{t-1} (c_{t-1} - d_t)).
 - *Total return* (`total_return`): r_t = c_t / c_{t-1}. Only ratios of these closes are used: their level knows later
-dividends.
+  dividends.
 - Events of a refused bar count at the provider's next clean bar: shares multiply, cash is kept and reinvested there.
 """
 
@@ -37,10 +35,10 @@ def with_steps(judged: pl.DataFrame) -> pl.DataFrame:
             for their dividends and splits; with `listed` where a symbol may have passed from one company to another.
 
     Returns:
-        The bars with `previous` (Int64, position of the provider's clean bar before, -1 at its
-        first), `shares` and `cash` (of one share at the bar before, by the events since), `growth` (1 + total return)
-        and `level` (product of the growths so far); NaN where there is none, that is at refused bars and, but for
-        `level`, at a provider's first bar.
+        The bars with `previous` (Int64, position of the provider's clean bar before, -1 at its first), `shares` and
+        `cash` (of one share at the bar before, by the events since), `growth` (1 + total return) and `level` (product
+        of the growths so far); NaN where there is none, that is at refused bars and, but for `level`, at a provider's
+        first bar.
 
     """
     precedence = judged["precedence"].to_numpy()
@@ -96,8 +94,9 @@ def _steps(
     split: FloatArray,
     n_providers: int,
 ) -> tuple[IntArray, FloatArray]:
-    """Position of the bar before, of shape (n_bars,), and shares, cash, growth and level of shape (4, n_bars); see
-    `with_steps`.
+    """Position of the bar before, and shares, cash, growth and level; see `with_steps`.
+
+    The position is of shape (n_bars,), the others together of shape (4, n_bars).
     """
     n = len(ticker)
     previous = np.full(n, -1)

@@ -1,6 +1,4 @@
-"""Which runs bring a request about: the warm-up that each asset's windows need, and one range run per sector and
-phase.
-"""
+"""Which runs bring a request about: the warm-up that assets' windows need, and one range run per sector and phase."""
 
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -120,8 +118,9 @@ class Planner:
         return tuple(self._reads[name])
 
     def history(self, name: str) -> Mapping[str, tuple[int, int]]:
-        """First and last month, relative to its own, of the inputs whose earlier months an asset reads as far as they
-        are there.
+        """First and last month, relative to its own, of the inputs whose earlier months an asset reads.
+
+        They are read as far as they are there.
         """
         return self._history[name]
 
@@ -144,9 +143,8 @@ class Planner:
         chosen = {name for part in stretches for name in self._stretch(part)}
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", dg.BetaWarning
-                )  # Dagster's own code for `group:` uses a parameter that is beta
+                # Dagster's own code for `group:` uses a parameter that is beta.
+                warnings.simplefilter("ignore", dg.BetaWarning)
                 found = (
                     dg.AssetSelection.from_coercible(others).resolve(defs.resolve_asset_graph()) if others else set()
                 )
@@ -155,9 +153,9 @@ class Planner:
         names = [name for name in self.order if name in chosen or dg.AssetKey(name) in found]
         if not names:
             raise SettingsError(
-                f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'ohlcv..labels', 'indicators+', "
-                f"'group:signals' or 'group:signals and not key:labels'; groups are {', '.join(self._groups)}; "
-                f"assets are {', '.join(self.order)}"
+                f"selection '{selection}' is not valid or selects nothing; write 'ohlcv,prices', 'ohlcv..labels', "
+                "'indicators+', 'group:signals' or 'group:signals and not key:labels'; groups are "
+                f"{', '.join(self._groups)}; assets are {', '.join(self.order)}"
             )
         return names
 
@@ -192,10 +190,10 @@ class Planner:
         return self._phases(self._asked(names, "month", (first, last)), None, (first, last))
 
     def notes(self) -> list[str]:
-        """What was planned so far, as far as a person should know: months that are computed again, and stale ones that
-        are not.
+        """What a person should know of what was planned so far.
 
-        The latter are those that the runs read, and those right before and after the months that are computed.
+        It tells the months that are computed again, and the stale ones that are not. The latter are those that the runs
+        read, and those right before and after the months that are computed.
         """
         found = (("computed again", self._remade), ("stale, left as it is", self._used))
         return [
@@ -288,11 +286,10 @@ class Planner:
     def _lacking(
         self, name: str, sector: str | None, wanted: Range | None, computed: Collection[str] = ()
     ) -> tuple[set[str], set[str]]:
-        """Months without a partition, and months whose partition was written with other columns or when less (or more)
-        was known.
+        """Months without a partition, and months whose partition is not as it would be written today.
 
-        Months that are computed in any case are left out: looking into 30 thousand files takes as long as some of the
-        work.
+        Such a partition was written with other columns, or when less (or more) was known. Months that are computed in
+        any case are left out: looking into 30 thousand files takes as long as some of the work.
         """
         dataset, store = self._datasets[name], self._profile.store
         months = [month for month in (month_range(*wanted) if wanted else ()) if month not in computed]
@@ -351,8 +348,9 @@ class Planner:
 
 
 def _optional_history(definition: dg.AssetsDefinition) -> set[str]:
-    """Inputs whose earlier partitions may be absent: no run is made for their sake, unless what is there is
-    unfinished.
+    """Inputs whose earlier partitions may be absent.
+
+    No run is made for their sake, unless what is there is unfinished.
     """
     found = {name for name, each in input_metadata(definition).items() if each.get("absent") in ("before", "skip")}
     return {asset_key.path[-1] for name, asset_key in definition.keys_by_input_name.items() if name in found}
@@ -386,9 +384,7 @@ def _span(months: Iterable[str]) -> Range | None:
 
 
 def joined(chains: Iterable[Sequence[Phase]]) -> list[list[Phase]]:
-    """Chains of one sector each, with those of neighbouring sectors made one where they are alike and their months are
-    few.
-    """
+    """Chains of one sector each; neighbouring sectors' are made one where they are alike and their months are few."""
     found: list[list[Phase]] = []
     for chain in chains:
         before = found[-1] if found else []

@@ -1,5 +1,6 @@
-"""Which stored partitions would be computed otherwise today, and why. Reads what the files record; computes and changes
-nothing.
+"""Which stored partitions would be computed otherwise today, and why.
+
+Reads what the files record; computes and changes nothing.
 """
 
 from bisect import bisect_left

@@ -44,7 +44,8 @@ def total_portfolio(
         if len(other):
             sector, found = other.sort("sector", "as_of").select("sector", "as_of").row(0)
             raise HistoryError(
-                f"weights of sector '{sector}' were decided at {found}, the portfolio's session is {as_of}; materialise them again"
+                f"weights of sector '{sector}' were decided at {found}, the portfolio's session is {as_of}; "
+                "materialise them again"
             )
         present = set(month["sector"])
         sectors = [sector for sector in SECTORS if sector in present]

@@ -1,5 +1,6 @@
-"""Long-only weights of one sector: which candidates are held, and how much of each. Shares between sectors are in
-allocation.py.
+"""Long-only weights of one sector: which candidates are held, and how much of each.
+
+Shares between sectors are in allocation.py.
 """
 
 import math
@@ -46,8 +47,7 @@ def inverse_volatility(volatility: FloatArray) -> FloatArray:
 
 
 def cap_weights(weights: FloatArray, max_weight: float) -> FloatArray:
-    """Cap weights and hand the excess to the names below the cap in proportion to their weights, until none is above
-    it.
+    """Cap weights and hand the excess to the names below in proportion to their weights, until none is above the cap.
 
     With fewer names than 1 / max_weight no set of weights can respect the cap and sum to 1: the cap is then 1 /
     n_names.

@@ -1,5 +1,5 @@
-"""Where a partition comes from: the code, settings, inputs and source files that made it, as digests that are recorded
-with its rows.
+"""Where a partition comes from: digests of the code, settings, inputs and source files that made it.
 
-What is written into files is `io`'s; what is done about a difference (announce, recompute, compare) is `running`'s.
+They are recorded with the partition's rows. What is written into files is `io`'s; what is done about a difference
+(announce, recompute, compare) is `running`'s.
 """

@@ -44,8 +44,9 @@ Chain = tuple[str, ...]
 
 @dataclass(frozen=True, order=True)
 class Symbol:
-    """A definition: `name` at the top of `module`, `Class.method`, or `factory.function` for a function in a
-    function.
+    """A definition: `name` at the top of `module`, `Class.method`, or `factory.function`.
+
+    The last is for a function in a function.
     """
 
     module: str
@@ -92,9 +93,7 @@ class Module:
                     self.nameless.append(statement)
 
     def found(self, name: str) -> list[ast.AST]:
-        """The nodes of a definition, `Class.method` and `factory.function` included; none where there is no such
-        name.
-        """
+        """The nodes of a definition, also `Class.method` and `factory.function`; none where there is no such name."""
         outer, _, inner = name.partition(".")
         nodes = self.defined.get(outer, [])
         return [each for node in nodes for each in members(node).get(inner, ())] if inner else nodes
@@ -172,8 +171,9 @@ def _file(root: Path, name: str) -> Path | None:
 
 
 def _roots(own: str, path: Path, name: str) -> Iterator[Path]:
-    """Folders in which a module that one of the user's imports may lie: its own, and the one that its dotted name
-    begins in.
+    """Folders in which a module that one of the user's imports may lie.
+
+    They are its own, and the one that its dotted name begins in.
     """
     installed = "site-packages" in path.parts or "dist-packages" in path.parts
     # Of what is installed, only the user's own package is the user's.
@@ -280,12 +280,14 @@ def _says_nothing(node: object) -> bool:
 
 
 def text(node: object) -> str:
-    """A syntax tree as text without comments, docstrings and layout, the same for every Python version that has its
-    syntax.
+    """A syntax tree as text without comments, docstrings and layout.
+
+    It is the same for every Python version that has its syntax.
     """
     if isinstance(node, ast.AST):
         named = ((name, getattr(node, name, None)) for name in node._fields if name not in _LAYOUT)
-        return f"{type(node).__name__}({','.join(f'{name}={text(value)}' for name, value in named if value is not None and value != [])})"
+        said = (f"{name}={text(value)}" for name, value in named if value is not None and value != [])
+        return f"{type(node).__name__}({','.join(said)})"
     if isinstance(node, list):
         return f"[{','.join(text(each) for each in node if not _says_nothing(each))}]"
     return repr(node)
@@ -359,8 +361,9 @@ def templates(path: Path) -> list[Path]:
 
 
 def _without_decorators(node: ast.AST, name: str) -> ast.AST:
-    """Of the decorators of a function in a function (an asset), only what it reads: its group and kinds do not make
-    rows.
+    """Of the decorators of a function in a function (an asset), only what it reads.
+
+    Its group and kinds do not make rows.
     """
     if "." not in name or not isinstance(node, _FUNCTIONS):
         return node
@@ -372,8 +375,9 @@ def _without_decorators(node: ast.AST, name: str) -> ast.AST:
 
 
 def _ordinary(where: Module, name: str, definition: Definition, chain: Chain) -> list[Symbol]:
-    """What a chain leads to by Python's rules: a name of the enclosing function or class, of the module, or an
-    import.
+    """What a chain leads to by Python's rules.
+
+    That is a name of the enclosing function or class, of the module, or an import.
     """
     outer, _, inner = name.partition(".")
     root, *attributes = chain

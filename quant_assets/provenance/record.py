@@ -1,10 +1,10 @@
-"""What is recorded with each partition's rows: digests of code, settings, libraries, inputs and source files, and what
-they stand for.
+"""What is recorded with each partition's rows: digests, and what they stand for.
 
-The digests stand in the partition's file. What a digest of settings, code, libraries or source files stands for is kept
-once, under `artifacts/settings`, `artifacts/code`, `artifacts/libraries` and `artifacts/sources`. All of it is a
-function of the partition, of the settings and of the files, never of the run or the machine, so that a range of months
-gives the bytes that single months give.
+There are digests of code, settings, libraries, inputs and source files. They stand in the partition's file. What a
+digest of settings, code, libraries or source files stands for is kept once, under `artifacts/settings`,
+`artifacts/code`, `artifacts/libraries` and `artifacts/sources`. All of it is a function of the partition, of the
+settings and of the files, never of the run or the machine, so that a range of months gives the bytes that single months
+give.
 """
 
 import hashlib
@@ -314,8 +314,9 @@ def named_files(settings: Settings, paths: Iterable[str]) -> list[str]:
 
 
 def _file_hashes(store: DatasetStore, folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Hash of each file; one that has been hashed once is not read again while its inode, time of change and size are
-    the same.
+    """Hash of each file.
+
+    One that has been hashed once is not read again while its inode, time of change and size are the same.
     """
     known: dict[str, list[Any]] = json.loads(store.read_artifact(_HASHED)) if store.has_artifact(_HASHED) else {}
     found: dict[str, str] = {}

@@ -1,5 +1,4 @@
-"""What an asset's rows follow from, beside its inputs: the code that its function reaches and the settings that this
-code reads.
+"""What an asset's rows follow from beside its inputs: the code its function reaches and the settings this code reads.
 
 Both are derived from the source text, so that nobody keeps a list. In the wiring, `profile` is the `Profile` and
 `settings` the `Settings`; what follows these names says which settings are used and which methods of the profile and
@@ -81,8 +80,9 @@ class Version:
         return digest("\n".join(f"{name} {found}" for name, found in self.symbols.items()))
 
     def settings(self, dump: Mapping[str, Any], sector: str | None = None) -> dict[str, Any]:
-        """The settings that a partition depends on, by dotted name; of a setting by sector, the partition's sector
-        alone.
+        """The settings that a partition depends on, by dotted name.
+
+        Of a setting by sector it is the partition's sector alone.
         """
         return chosen(dump, self.paths, sector)
 
@@ -159,8 +159,9 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
 
 
 def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk"]:
-    """What each function reaches; kept beside Python's compiled files until a source file changes, since it takes half
-    a second.
+    """What each function reaches.
+
+    Kept beside Python's compiled files until a source file changes, since it takes half a second.
     """
     for name in settings.features.modules:
         register(name, conf_dir())
@@ -295,8 +296,9 @@ class _Walk:
 
 
 def _path(chain: Chain) -> str:
-    """The longest beginning of a chain that is a setting with an effect; the settings as a whole are handed around, and
-    not one.
+    """The longest beginning of a chain that is a setting with an effect.
+
+    The settings as a whole are handed around, and are not one.
     """
     path: list[str] = []
     model: Any = Settings

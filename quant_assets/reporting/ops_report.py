@@ -1,5 +1,6 @@
-"""The operations report of one sector and month: its figures, its HTML page and its small picture. Plots are drawn in
-plots.py.
+"""The operations report of one sector and month: its figures, its HTML page and its small picture.
+
+Plots are drawn in plots.py.
 """
 
 import math
@@ -68,15 +69,16 @@ def figures(report: ReportData) -> pl.DataFrame:
     ]
     schema = {name: dtype for name, dtype in DATASETS["ops_report"].schema.items() if name != "report_file"}
     content = [
-        (report.as_of, name, window, None if value is None else float(value), unit)
+        (report.as_of, name, window, None if value is None else float(value), unit)  # type: ignore[arg-type]
         for name, window, value, unit in rows
-    ]  # type: ignore[arg-type]
+    ]
     return pl.DataFrame(content, schema=schema, orient="row").sort("metric", "window")
 
 
 def render(report: ReportData, market: str | None = None) -> bytes:
-    """The page: one self-contained HTML file (UTF-8) without scripts, below about 150 kB, the same bytes for the same
-    data.
+    """The page: one self-contained HTML file (UTF-8) without scripts, the same bytes for the same data.
+
+    It is below about 150 kB.
 
     `market` is a word of warning beside the title, for a market that is not a real one.
     """
@@ -125,9 +127,7 @@ def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
 
 
 def track_length(sessions: float | None) -> str:
-    """Sessions that a track record would need, in words where nobody lives to see its end; a dash where it is
-    missing.
-    """
+    """Sessions that a track record would need, in words where nobody lives to see its end; a dash where missing."""
     if sessions is not None and sessions > _LONGEST_YEARS * SESSIONS_PER_YEAR:
         return f"more than {_LONGEST_YEARS} years"
     return _MISSING if sessions is None else f"{number(sessions, 0)} sessions"

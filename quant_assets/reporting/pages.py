@@ -1,5 +1,6 @@
-"""What every page has in common: one self-contained HTML file, by templates that escape and refuse what is not
-there.
+"""What every page has in common.
+
+A page is one self-contained HTML file, by templates that escape and refuse what is not there.
 """
 
 import jinja2

@@ -1,9 +1,9 @@
-"""Pictures of a report: one static SVG for the page and a small PNG for the web UI. Loaded by those who draw only, with
-matplotlib.
+"""Pictures of a report: one static SVG for the page and a small PNG for the web UI.
 
-Figures are built through matplotlib's object interface inside an `rc_context` of its defaults, so that neither pyplot's
-global state nor a user's matplotlibrc changes a byte. Text stays text (no font is embedded), and colours are stand-ins
-that become CSS variables, so that the page's light and dark themes apply to the picture as well.
+Loaded by those who draw only, with matplotlib. Figures are built through matplotlib's object interface inside an
+`rc_context` of its defaults, so that neither pyplot's global state nor a user's matplotlibrc changes a byte. Text stays
+text (no font is embedded), and colours are stand-ins that become CSS variables, so that the page's light and dark
+themes apply to the picture as well.
 """
 
 import io
@@ -71,8 +71,7 @@ RC: dict[Any, Any] = {**_DEFAULTS, **_STYLE}
 
 
 def report_svg(report: ReportData) -> str:
-    """One SVG: equity against the benchmark, drawdown, monthly rank IC, the picks' weights and scores, and monthly
-    returns.
+    """One SVG: equity and benchmark, drawdown, monthly rank IC, the picks' weights and scores, and monthly returns.
 
     Returns:
         An `<svg>` element without XML header, metadata, width and height, for inlining; colours are CSS variables
@@ -298,8 +297,9 @@ def _mean(values: list[float]) -> float:
 
 
 def _inline(svg: str) -> str:
-    """The bare `<svg>` element with CSS variables for colours, the page's font, and coordinates to a hundredth of a
-    point.
+    """The bare `<svg>` element with CSS variables for colours and the page's font.
+
+    Coordinates are rounded to a hundredth of a point.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -1,5 +1,6 @@
-"""What a report of one sector and month shows, cut from datasets at what was known at its as_of. Layout is
-elsewhere.
+"""What a report of one sector and month shows, cut from datasets at what was known at its as_of.
+
+Layout is elsewhere.
 """
 
 import math

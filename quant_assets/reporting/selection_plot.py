@@ -1,5 +1,6 @@
-"""Picture of a run's candidates for the web UI: scores, coverage and turnover. Loaded by those who draw only, with
-matplotlib.
+"""Picture of a run's candidates for the web UI: scores, coverage and turnover.
+
+Loaded by those who draw only, with matplotlib.
 """
 
 from collections.abc import Mapping

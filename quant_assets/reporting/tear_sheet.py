@@ -1,5 +1,6 @@
-"""Pages of factor tear sheets: of one sector with the plots of each factor, and of the market sector by sector. Figures
-come ready.
+"""Pages of factor tear sheets: of one sector with the plots of each factor, and of the market sector by sector.
+
+Figures come ready.
 """
 
 import base64
@@ -48,8 +49,9 @@ def render(
     meanings: Mapping[str, str] | None = None,
     market: str | None = None,
 ) -> bytes:
-    """A sector's page: one self-contained HTML file (UTF-8), the same bytes for the same figures, without anything from
-    elsewhere.
+    """A sector's page: one self-contained HTML file (UTF-8), the same bytes for the same figures.
+
+    Nothing in it comes from elsewhere.
 
     The table, by |t| at `horizon`, is there without scripts; a script sorts it and draws the plots of the factor that
     is chosen. The page's own policy allows this script alone.
@@ -187,9 +189,7 @@ def _tiles(shown: Sequence[Mapping[str, Any]], longest: int, horizon: int) -> li
 
 
 def _chance(tested: int) -> dict[str, Any]:
-    """How many figures with a t there are, and in words how many of them would be beyond chance if all factors were
-    worthless.
-    """
+    """How many figures with a t there are, and in words how many would be beyond chance if no factor had any worth."""
     return {"tested": tested, "expected": f"about {round(BY_CHANCE * tested)}"}
 
 
@@ -208,8 +208,9 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _alike(rows: pl.DataFrame) -> list[tuple[tuple[str, str], list[tuple[Any, ...]], list[str]]]:
-    """Rows (`kind`, `factor`, figures) by factor without these two; those all of whose figures an earlier one has are
-    its other names.
+    """Rows (`kind`, `factor`, figures) by factor without these two.
+
+    Those all of whose figures an earlier one has are its other names.
     """
     groups: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
     for kind, factor, *figures in rows.iter_rows():

@@ -1,5 +1,6 @@
-"""Risk-on or risk-off of a sector, from thresholds on realised volatility and drawdown. Filtered regime models come
-beside it.
+"""Risk-on or risk-off of a sector, from thresholds on realised volatility and drawdown.
+
+Filtered regime models come beside it.
 """
 
 import math
@@ -89,7 +90,8 @@ def regime_state(
         at = int(np.searchsorted(sessions, np.datetime64(as_of)))
         if at == len(sessions) or sessions[at] != np.datetime64(as_of) or at < lookback_sessions(settings):
             raise HistoryError(
-                f"regime at {as_of} needs that session and the {lookback_sessions(settings)} before it; pass sessions that reach so far"
+                f"regime at {as_of} needs that session and the {lookback_sessions(settings)} before it; "
+                "pass sessions that reach so far"
             )
         if as_of not in occupied:
             continue

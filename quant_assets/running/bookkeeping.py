@@ -1,5 +1,6 @@
-"""What a process needs for bulk runs: Dagster's records at their pace (fewer and larger writes, SQLite without a flush
-for each), memory.
+"""What a process needs for bulk runs: memory, and Dagster's records at their pace.
+
+Records take fewer and larger writes, and SQLite no flush for each.
 
 Measured on 480 partitions: three quarters of a run's time was SQLite's flushing, twice for each event.
 """
@@ -27,17 +28,17 @@ def relax() -> None:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    gc.set_threshold(
-        50_000
-    )  # Dagster's objects are many and stay: looking through them every 700 new ones took a twentieth of a short run
+    # Dagster's objects are many and stay: looking through them every 700 new ones took a twentieth of a short run.
+    gc.set_threshold(50_000)
     os.environ.setdefault("DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS", "1")
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     event.listen(Engine, "connect", _on_connect)
 
 
 def give_memory_back() -> None:
-    """Return freed memory to the system between runs: C's allocator keeps half a gigabyte of it after a sector's
-    history.
+    """Return freed memory to the system between runs.
+
+    C's allocator keeps half a gigabyte of it after a sector's history.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
     if trim is not None:
@@ -51,6 +52,5 @@ def _on_connect(connection: Any, _record: object) -> None:
     path = connection.execute("PRAGMA database_list").fetchone()[2]
     if path and path not in _KEPT:
         _KEPT[path] = sqlite3.connect(path, check_same_thread=False)
-        _KEPT[path].execute(
-            "SELECT count(*) FROM sqlite_master"
-        ).fetchone()  # only a connection that has read keeps the log open
+        # Only a connection that has read keeps the log open.
+        _KEPT[path].execute("SELECT count(*) FROM sqlite_master").fetchone()

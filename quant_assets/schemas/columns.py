@@ -6,8 +6,14 @@ from quant_assets.schemas.dataset import Column
 
 #: Why a value goes on depending on the first bar (`Column.anchored`).
 FIRST_BAR = "counted or anchored from the ticker's first bar in the profile, by contract"
-TIES = "compares prices that may be equal as traded: the last bit of an adjusted price, which follows from the first bar, decides"
-LEARNED = "models see features that are anchored at the first bar (`*_to_peak`), so what they say, and what follows from it, does too"
+TIES = (
+    "compares prices that may be equal as traded: "
+    "the last bit of an adjusted price, which follows from the first bar, decides"
+)
+LEARNED = (
+    "models see features that are anchored at the first bar (`*_to_peak`), "
+    "so what they say, and what follows from it, does too"
+)
 
 HORIZON = Column(pl.Int32, "sessions from entry to exit", "sessions", ge=1)
 

@@ -1,5 +1,6 @@
-"""What a dataset and a column are, and how a frame is held against them. The datasets themselves are in the other
-files.
+"""What a dataset and a column are, and how a frame is held against them.
+
+The datasets themselves are in the other files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -113,14 +114,14 @@ class Dataset:
             name, found = next(iter(wrong.items()))
             raise DatasetError(f"dataset '{self.name}': column '{name}' is {found}, the schema says {expected[name]}")
         frame, order = frame.select(list(expected)), [*head, *self.key]
-        return (
-            frame if rises(frame, order) else frame.sort(order)
-        )  # a second of CPU time for a million rows is saved where it can be
+        # A second of CPU time for a million rows is saved where it can be.
+        return frame if rises(frame, order) else frame.sort(order)
 
 
 def rises(frame: pl.DataFrame, by: Sequence[str]) -> bool:
-    """Whether each row's key, compared column by column, is greater than that of the row before; then no key repeats
-    either.
+    """Whether each row's key, compared column by column, is greater than that of the row before.
+
+    Then no key repeats either.
     """
     greater = pl.lit(False)
     for name in reversed(by):

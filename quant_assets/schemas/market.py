@@ -10,19 +10,20 @@ from quant_assets.schemas.dataset import Column, Dataset
 PANEL = {
     "in_sector": Column(
         pl.Boolean,
-        "whether the ticker belonged to this sector on the date; false for rows kept for tickers that left the sector, and for the "
-        "earlier bars of one that moved in. Filter on it for a panel without repeats across sectors",
+        "whether the ticker belonged to this sector on the date; false for rows kept for tickers that left the sector, "
+        "and for the earlier bars of one that moved in. Filter on it for a panel without repeats across sectors",
     ),
     "panel_from": Column(
         pl.Date,
-        "session from which the row is part of this sector's panel: its own date, or for the earlier bars of a ticker that moved in the "
-        "session it moved",
+        "session from which the row is part of this sector's panel: its own date, or for the earlier bars of a ticker "
+        "that moved in the session it moved",
     ),
 }
 
 LISTED = replace(
     day(
-        "first session of the company's bars: a symbol that trades again after a delisting is another company's, whose history starts anew"
+        "first session of the company's bars: a symbol that trades again after a delisting is another company's, "
+        "whose history starts anew"
     ),
     anchored=FIRST_BAR,
 )
@@ -67,7 +68,8 @@ OHLCV_QUANTITIES = tuple(ohlcv_quantity(name, n) for n in OHLCV_MEANS for name i
 MARKET = (
     Dataset(
         "universe",
-        "Index members of each session with the sector known at the time; members without any sector snapshot are in no sector's",
+        "Index members of each session with the sector known at the time; "
+        "members without any sector snapshot are in no sector's",
         ("ticker", "date"),
         "date",
         "date",
@@ -81,7 +83,8 @@ MARKET = (
     ),
     Dataset(
         "ohlcv",
-        "Daily bars as the provider gives them, with the corporate actions used and the factors carried from the first bar",
+        "Daily bars as the provider gives them, "
+        "with the corporate actions used and the factors carried from the first bar",
         ("ticker", "date"),
         "panel_from",
         "panel_from",
@@ -96,7 +99,8 @@ MARKET = (
             ),
             "split_ratio": Column(
                 pl.Float64,
-                "new shares for one old on this ex-date, as used (see `price_events`), 1 without a split; null where unknown",
+                "new shares for one old on this ex-date, as used (see `price_events`), "
+                "1 without a split; null where unknown",
                 "1",
                 nullable=True,
                 gt=0,
@@ -120,16 +124,17 @@ MARKET = (
             ),
             "traded_factor": Column(
                 pl.Float64,
-                "times a price: the price as traded. 1 for as-traded bars; for adjusted bars after them carried forward by the provider's "
-                "splits and dividends; null before the first as-traded bar",
+                "times a price: the price as traded. 1 for as-traded bars; for adjusted bars after them carried "
+                "forward by the provider's splits and dividends; null before the first as-traded bar",
                 "1",
                 nullable=True,
                 gt=0,
             ),
             "traded_volume_factor": Column(
                 pl.Float64,
-                "times the volume: shares as traded. 1 for as-traded bars; for adjusted bars after them by the volumes of sessions that "
-                "both providers have, carried forward by the splits; null before the first as-traded bar",
+                "times the volume: shares as traded. 1 for as-traded bars; for adjusted bars after them by the volumes "
+                "of sessions that both providers have, carried forward by the splits; "
+                "null before the first as-traded bar",
                 "1",
                 nullable=True,
                 gt=0,
@@ -175,7 +180,8 @@ MARKET = (
     ),
     Dataset(
         "price_events",
-        "Splits, dividends and jumps that do not fit the prices: marked, repaired or only listed, by the rules of `market.events`",
+        "Splits, dividends and jumps that do not fit the prices: "
+        "marked, repaired or only listed, by the rules of `market.events`",
         ("ticker", "date", "provider"),
         "panel_from",
         "panel_from",
@@ -223,7 +229,8 @@ MARKET = (
             "difference": ratio("the first less the second", nullable=False),
             "explanation": Column(
                 pl.String,
-                "`event`: one of them has a split or dividend; `stale_close`: a close repeats the one before; else `price`",
+                "`event`: one of them has a split or dividend; `stale_close`: "
+                "a close repeats the one before; else `price`",
                 isin=("event", "stale_close", "price"),
             ),
             "panel_from": PANEL["panel_from"],
@@ -241,13 +248,14 @@ MARKET = (
             "known_at": day("session at which the delisting was known"),
             "rule": Column(
                 pl.String,
-                "how `delisting_return` was found: the provider says takeover, failure or renamed; collapse: no reason given, but the "
-                "price had collapsed; unknown",
+                "how `delisting_return` was found: the provider says takeover, failure or renamed; collapse: no reason "
+                "given, but the price had collapsed; unknown",
                 isin=("takeover", "failure", "renamed", "collapse", "unknown"),
             ),
             "delisting_return": Column(
                 pl.Float64,
-                "return of a holder from the last price to what was paid out, by the rule; null where unknown, and the last price is taken",
+                "return of a holder from the last price to what was paid out, by the rule; "
+                "null where unknown, and the last price is taken",
                 "1",
                 nullable=True,
                 ge=-1,
@@ -273,9 +281,10 @@ MARKET = (
             "sessions": Column(pl.Int32, "how many they are", "sessions", ge=1),
             "reason": Column(
                 pl.String,
-                "quarantined: the bars were refused. no_bar_yet: no provider has had a bar of this symbol so far (not listed yet, or not "
-                "covered). delisted: it had stopped trading. provider_ended: the providers that had it have no bars of anybody any "
-                "more. provider_gap: the provider lacks the session for many. halt: others have it; no trade, or lost by the provider",
+                "quarantined: the bars were refused. no_bar_yet: no provider has had a bar of this symbol so far (not "
+                "listed yet, or not covered). delisted: it had stopped trading. provider_ended: the providers that had "
+                "it have no bars of anybody any more. provider_gap: the provider lacks the session for many. halt: "
+                "others have it; no trade, or lost by the provider",
                 isin=("quarantined", "no_bar_yet", "delisted", "provider_ended", "provider_gap", "halt"),
                 across="sector",
             ),
@@ -283,7 +292,8 @@ MARKET = (
     ),
     Dataset(
         "universe_coverage",
-        "How many index members had a sector and a bar, on the first session of each June up to the month and at its last session",
+        "How many index members had a sector and a bar, "
+        "on the first session of each June up to the month and at its last session",
         ("as_of", "scope", "date", "provider"),
         "as_of",
         "as_of",
@@ -297,7 +307,8 @@ MARKET = (
             "date": day("session on which members and bars are counted"),
             "provider": Column(
                 pl.String,
-                "provider of the bars, which are looked for under every symbol of the member's company; `any` for all of them together",
+                "provider of the bars, which are looked for under every symbol of the member's company; "
+                "`any` for all of them together",
             ),
             "members": Column(pl.Int32, "index members", "names", ge=0),
             "with_sector": Column(
@@ -306,7 +317,8 @@ MARKET = (
             "with_bar": Column(pl.Int32, "members with a bar of the provider", "names", ge=0),
         },
         across="market",
-        anchored="has the first session of each June since the profile's start, and the providers that had a bar on any of them",
+        anchored="has the first session of each June since the profile's start, "
+        "and the providers that had a bar on any of them",
     ),
     Dataset(
         "price_peaks",
@@ -347,7 +359,8 @@ MARKET = (
             ),
             "dollar_volume": Column(
                 pl.Float64,
-                "close times volume, both as traded; null where only adjusted ones are known, whose levels contain later events",
+                "close times volume, both as traded; "
+                "null where only adjusted ones are known, whose levels contain later events",
                 "USD",
                 nullable=True,
                 ge=0,
@@ -382,8 +395,8 @@ MARKET = (
             "restated": Column(pl.Boolean, "true for a later version of a period already known"),
             "restated_on": Column(
                 pl.Date,
-                "day after publication on which the provider last changed these figures, which may be what became known then; null "
-                "where it tells none",
+                "day after publication on which the provider last changed these figures, which may be what became "
+                "known then; null where it tells none",
                 nullable=True,
             ),
             "revenue": money("revenue of the period"),
@@ -413,7 +426,8 @@ MARKET = (
             "series_id": Column(pl.String, "FRED series"),
             "period": day("start of the period observed"),
             "known_at": day(
-                "first session at whose close the value may be used: the release, else period plus the series' documented lag"
+                "first session at whose close the value may be used: "
+                "the release, else period plus the series' documented lag"
             ),
             "value": Column(pl.Float64, "observation in the series' own unit"),
         },

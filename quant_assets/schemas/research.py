@@ -41,7 +41,8 @@ def _returns_and_turnover() -> dict[str, Column]:
     which = {1: " (lowest values)", QUANTILES: " (highest values)"}
     quantiles = {
         f"quantile_{number}": ratio(
-            f"mean forward return of quantile {number} of {QUANTILES}{which.get(number, '')} less that of all names of the session"
+            f"mean forward return of quantile {number} of {QUANTILES}{which.get(number, '')} less that of all "
+            "names of the session"
         )
         for number in range(1, QUANTILES + 1)
     }
@@ -59,7 +60,8 @@ def _returns_and_turnover() -> dict[str, Column]:
 RESEARCH = (
     Dataset(
         "factor_statistics",
-        "What each factor said of the returns after it: means over the cross-sections whose last label became known in the month",
+        "What each factor said of the returns after it: "
+        "means over the cross-sections whose last label became known in the month",
         _KEY,
         "as_of",
         "as_of",
@@ -80,7 +82,8 @@ RESEARCH = (
     ),
     Dataset(
         "factor_tear_sheet",
-        "What each factor was worth over the months up to the decision, with the error of its information coefficient; the page is a file",
+        "What each factor was worth over the months up to the decision, "
+        "with the error of its information coefficient; the page is a file",
         _KEY,
         "as_of",
         "as_of",

@@ -1,5 +1,6 @@
-"""Datasets of the signals group: candidates and labels. Indicators and features are declared where they are
-computed.
+"""Datasets of the signals group: candidates and labels.
+
+Indicators and features are declared where they are computed.
 """
 
 import polars as pl

@@ -52,8 +52,9 @@ class SectorWindows(Model):
 
 
 class GarchSettings(Model):
-    """GARCH(1,1) with constant mean, refitted at each month's end; with `leverage` GJR-GARCH(1,1), in which losses
-    weigh by gamma more.
+    """GARCH(1,1) with constant mean, refitted at each month's end.
+
+    With `leverage` it is GJR-GARCH(1,1), in which losses weigh by gamma more.
     """
 
     window: int = Field(default=750, ge=100)
@@ -220,8 +221,9 @@ class ReportSettings(Model):
 
 
 class StatisticsSettings(Model):
-    """The figures beside a Sharpe ratio and a mean IC: samples and seed of the bootstrap, blocks of the overfitting's
-    cross-validation.
+    """The figures beside a Sharpe ratio and a mean IC.
+
+    Samples and seed are the bootstrap's, blocks those of the overfitting's cross-validation.
     """
 
     bootstrap_replications: int = Field(default=1_000, ge=100)

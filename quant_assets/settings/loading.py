@@ -182,5 +182,6 @@ def recorded_settings(recorded: Mapping[str, Any], **overrides: Any) -> Settings
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(
-            f"the recorded setting {where} does not fit this version of the code ({first['msg']}); check out the older one"
+            f"the recorded setting {where} does not fit this version of the code ({first['msg']}); "
+            "check out the older one"
         ) from None

@@ -35,8 +35,8 @@ class _EnvironmentSource(EnvSettingsSource):
         for variable in self.env_vars:
             if variable.startswith("quant__") and variable.split("__")[1] not in known:
                 raise SettingsError(
-                    f"environment variable {variable.upper()} names no setting; settings are {', '.join(known)}, written as "
-                    "QUANT__GROUP__NAME; QUANT_PROFILE chooses the profile"
+                    f"environment variable {variable.upper()} names no setting; settings are {', '.join(known)}, "
+                    "written as QUANT__GROUP__NAME; QUANT_PROFILE chooses the profile"
                 )
             if variable.startswith("quant_") and "__" not in variable and variable.upper() not in VARIABLES:
                 raise SettingsError(
@@ -46,7 +46,8 @@ class _EnvironmentSource(EnvSettingsSource):
             return super().__call__()
         except PydanticSettingsError as error:
             raise SettingsError(
-                f"{str(error).partition(' from source')[0]}: the environment needs QUANT__GROUP__NAME=value, or JSON for a group or list"
+                f"{str(error).partition(' from source')[0]}: "
+                "the environment needs QUANT__GROUP__NAME=value, or JSON for a group or list"
             ) from None
 
 

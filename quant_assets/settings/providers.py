@@ -10,8 +10,9 @@ from quant_assets.settings.sectors import SECTORS
 
 
 class DemoSettings(Model):
-    """The simulated market. `signal_strength` is the daily expected log return of one standard deviation of the planted
-    signal.
+    """The simulated market.
+
+    `signal_strength` is the daily expected log return of one standard deviation of the planted signal.
     """
 
     seed: int = Field(default=7, ge=0)

@@ -1,5 +1,6 @@
-"""Cross-sections: a value against those of the other names on the same session. Which names and values is not decided
-here.
+"""Cross-sections: a value against those of the other names on the same session.
+
+Which names and values is not decided here.
 """
 
 import numpy as np

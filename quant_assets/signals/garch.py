@@ -24,8 +24,9 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True)
 class GarchFits:
-    """Estimates of many windows, each array of shape (n_windows,), in the unit of the returns; NaN where the returns do
-    not vary.
+    """Estimates of many windows, each array of shape (n_windows,), in the unit of the returns.
+
+    NaN where the returns do not vary.
 
     Attributes:
         mu: mean.

@@ -1,5 +1,6 @@
-"""Compiled estimation of GARCH(1,1) with constant mean on many windows. Importing it loads numba; `signals.garch` does
-so when it fits.
+"""Compiled estimation of GARCH(1,1) with constant mean on many windows.
+
+Importing it loads numba; `signals.garch` does so when it fits.
 
 Each window is standardised (mean 0, variance 1) and estimated by maximum likelihood in x = (mu, omega, alpha, beta),
 with leverage (GJR-GARCH) gamma, and last, for Student-t errors, eta = 1 / nu, in which the likelihood is nearly
@@ -15,10 +16,12 @@ date.
 References:
     Bollerslev (1986), Generalized autoregressive conditional heteroskedasticity.
     Fiorentini, Calzolari, Panattoni (1996), Analytic derivatives and the computation of GARCH estimates: score and
-    information. Glosten, Jagannathan, Runkle (1993), On the relation between the expected value and the volatility of
-    the nominal excess return. Lange, Little, Taylor (1989), Robust statistical modeling using the t distribution:
-    information of the degrees of freedom. Nocedal, Wright (2006), Numerical Optimization: active sets (16.5), damped
-    BFGS (18.3).
+        information.
+    Glosten, Jagannathan, Runkle (1993), On the relation between the expected value and the volatility of the nominal
+        excess return.
+    Lange, Little, Taylor (1989), Robust statistical modeling using the t distribution: information of the degrees of
+        freedom.
+    Nocedal, Wright (2006), Numerical Optimization: active sets (16.5), damped BFGS (18.3).
 
 """
 

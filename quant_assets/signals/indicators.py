@@ -61,7 +61,8 @@ def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> Feat
                 ("dollar_volume",),
                 liquidity - 1,
                 lambda x, w: w.median(x["dollar_volume"], liquidity),
-                "median as-traded dollar volume over `liquidity_sessions`; null where it is not known, which is not illiquid",
+                "median as-traded dollar volume over `liquidity_sessions`; "
+                "null where it is not known, which is not illiquid",
                 "USD",
                 ge=0,
             ),
@@ -92,8 +93,9 @@ def garch_indicator(settings: GarchSettings) -> Declared[GarchSettings]:
 
 
 def all_declared(settings: IndicatorSettings, sector: str | None = None) -> tuple[tuple[Declared[object], int], ...]:
-    """Every indicator with the sessions before a month's first one that it may depend on; the most over all sectors
-    without `sector`.
+    """Every indicator with the sessions before a month's first one that it may depend on.
+
+    Without `sector` it is the most over all sectors.
     """
     chosen: Iterable[SectorWindows] = settings.windows.values() if sector is None else (settings.windows[sector],)
     sets = [declared(each, settings) for each in chosen]
@@ -103,8 +105,9 @@ def all_declared(settings: IndicatorSettings, sector: str | None = None) -> tupl
 
 
 def lookback_sessions(settings: IndicatorSettings, sector: str | None = None) -> int:
-    """Sessions before a month's first one that its indicators may depend on; the most over all sectors without
-    `sector`.
+    """Sessions before a month's first one that its indicators may depend on.
+
+    Without `sector` it is the most over all sectors.
     """
     return max(lookback for _, lookback in all_declared(settings, sector))
 

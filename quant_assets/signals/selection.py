@@ -1,5 +1,6 @@
-"""What a selection of candidates amounts to: coverage of the members, turnover between months, and two selections side
-by side.
+"""What a selection of candidates amounts to.
+
+Coverage of the members, turnover between months, and two selections side by side.
 """
 
 from collections.abc import Sequence
@@ -31,8 +32,9 @@ class Selection(NamedTuple):
 
     @property
     def names(self) -> pl.DataFrame:
-        """Every eligible name with its scores, candidate_type and selection_rank, which are null where it was not
-        chosen.
+        """Every eligible name with its scores, candidate_type and selection_rank.
+
+        The last two are null where it was not chosen.
         """
         return self.scored.join(
             self.candidates.select(*_NAME, "candidate_type", "selection_rank"), on=_NAME, how="left"

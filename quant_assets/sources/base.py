@@ -84,16 +84,18 @@ class Source(Protocol):
     name: str
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
-        """Sector snapshots (`SECTOR_SNAPSHOTS`); a ticker's first is given whatever `through` is, being assumed for the
-        time before.
+        """Sector snapshots (`SECTOR_SNAPSHOTS`).
+
+        A ticker's first is given whatever `through` is, being assumed for the time before.
         """
 
     def membership(self, through: date) -> pl.DataFrame:
         """Index membership (`MEMBERSHIP`); an end later than `through` is null."""
 
     def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
-        """Daily bars (`BARS`) sorted by ticker, date, precedence; providers overlap, the lowest precedence wins
-        downstream.
+        """Daily bars (`BARS`) sorted by ticker, date, precedence.
+
+        Providers overlap, the lowest precedence wins downstream.
         """
 
     def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:

@@ -49,15 +49,14 @@ class DemoSource:
         if start < ORIGIN.replace(day=1):
             first = f"{ORIGIN:%Y-%m}"
             raise SettingsError(
-                f"the simulated market begins in {first}, not on {start}; set partitions.start of the profile to {first} or later"
+                f"the simulated market begins in {first}, not on {start}; "
+                f"set partitions.start of the profile to {first} or later"
             )
         self._settings = settings
         self._start = start
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
-        """Sector snapshots: one for each ticker, mostly at its listing, and one more for those that change the
-        sector.
-        """
+        """Sector snapshots: one for each ticker, mostly at its listing, one more for those that change the sector."""
         world = _market(self._settings)
         moves = world.schedule.moves
         frame = pl.DataFrame(

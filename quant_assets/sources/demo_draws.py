@@ -1,5 +1,6 @@
-"""Random numbers of the simulated market: one stream for each purpose, drawn so that a row never depends on how many
-follow.
+"""Random numbers of the simulated market.
+
+There is one stream for each purpose, drawn so that a row never depends on how many follow.
 """
 
 from enum import IntEnum

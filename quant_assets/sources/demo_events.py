@@ -75,8 +75,9 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When what happens. Positions of sessions count from the warm-up; a position at or past the end lies in the
-    future.
+    """When what happens.
+
+    Positions of sessions count from the warm-up; a position at or past the end lies in the future.
 
     Attributes:
         listed: first session with a bar, int64 of shape (n_tickers,).
@@ -167,8 +168,9 @@ def schedule(settings: DemoSettings, sessions: DateArray) -> Schedule:
 
 
 def gaps(seed: int, schedule: Schedule, count: int, total: int) -> BoolArray:
-    """Sessions without a bar while listed: halts, and bars missing at random (never at a listing or about a
-    delisting).
+    """Sessions without a bar while listed.
+
+    Halts, and bars missing at random (never at a listing or about a delisting).
     """
     position = np.arange(count)[:, None]
     gap: BoolArray = uniforms(seed, Stream.MISSING, count, total) < _MISSING_BARS
@@ -179,8 +181,9 @@ def gaps(seed: int, schedule: Schedule, count: int, total: int) -> BoolArray:
 
 
 def bad_rows(seed: int, schedule: Schedule, traded: BoolArray, eventless: BoolArray, origin: int) -> tuple[BadRow, ...]:
-    """Planted bad rows: never on the day of an event, so that refusing one loses no dividend or split, nor after
-    another.
+    """Planted bad rows: never on the day of an event, nor after another.
+
+    So refusing one loses no dividend or split.
     """
     draws = uniforms(seed, Stream.BAD_ROWS, len(traded), 3)
     found: list[BadRow] = []

@@ -127,9 +127,7 @@ def simulate(settings: DemoSettings, sessions: DateArray) -> Market:
 
 
 def _returns(settings: DemoSettings, events: Schedule, n: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Characteristic, log returns, conditional volatility of each ticker, and the market's variance for the session
-    after.
-    """
+    """Characteristic, log returns, conditional volatility of each ticker, and the market's variance one session on."""
     seed, per_sector, count = settings.seed, settings.tickers_per_sector, len(SECTORS)
     total = count * per_sector
     fixed = traits(seed, 0)

@@ -1,5 +1,6 @@
-"""What the simulated market publishes: quarterly statements and macro series, as whole frames. Prices are in
-`demo_market`.
+"""What the simulated market publishes: quarterly statements and macro series, as whole frames.
+
+Prices are in `demo_market`.
 """
 
 from datetime import date

@@ -1,5 +1,4 @@
-"""The `files` provider: Parquet or CSV files of the folder that QUANT_DATA_DIR names, read by the mapping in the
-settings.
+"""The `files` provider: Parquet or CSV files of the folder QUANT_DATA_DIR names, read by the mapping in the settings.
 
 Which rows each question is answered with is here; which of them are good, and what follows from them, is decided in
 `quant_assets.market`.
@@ -82,8 +81,9 @@ class FilesSource:
         self._read: dict[int, pl.DataFrame] = {}
 
     def altered(self, rows: Rows | None, start: date) -> "FilesSource":
-        """The same files with other rows in place of theirs; what has been decoded is shared. The look-ahead audit
-        reads them so.
+        """The same files with other rows in place of theirs; what has been decoded is shared.
+
+        The look-ahead audit reads them so.
 
         Args:
             rows: gives a file's rows, which may then be none. Of a price file it may be asked for some tickers' rows
@@ -138,11 +138,11 @@ class FilesSource:
         return pl.concat(found).unique().sort(list(HELD))
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
-        """Tickers without a bar in any file for `delisted_after_sessions` sessions, while a file that had the last one
-        is complete.
+        """Tickers that no file has had a bar of for `delisted_after_sessions` sessions.
 
-        A ticker that trades again after such a gap counts as delisted in it all the same: at the time, nobody knew that
-        it would. A symbol that its company gave up ends with the rename, and is known to from then on.
+        A file that had the last one must be complete meanwhile. A ticker that trades again after such a gap counts as
+        delisted in it all the same: at the time, nobody knew that it would. A symbol that its company gave up ends with
+        the rename, and is known to from then on.
         """
         self._refuse_lost(tickers, through)
         ends = pl.DataFrame(
@@ -177,8 +177,9 @@ class FilesSource:
     def _around_gaps(
         self, tickers: Sequence[str], all_of: Sequence[str]
     ) -> tuple[NDArray[np.datetime64], pl.DataFrame]:
-        """The last bar of each ticker in any file before a gap or the end of the files, and every bar of the tickers
-        `all_of`.
+        """The last bar of each ticker before a gap or the end of the files, and every bar of the tickers `all_of`.
+
+        A bar in any file counts.
 
         Returns:
             Sessions of the files, of shape (n_sessions,), and `ticker`, `date`, `position` among the sessions,
@@ -232,8 +233,9 @@ class FilesSource:
         return self._statements.filter(pl.col("ticker").is_in(list(tickers)) & known)
 
     def spin_offs(self) -> pl.DataFrame:
-        """`ticker` (the files' own), `day` and `ratio` of the spin-offs that share counts are corrected for, see
-        `market.share_counts`.
+        """The spin-offs that share counts are corrected for, see `market.share_counts`.
+
+        Columns: `ticker` (the files' own), `day` and `ratio`.
         """
         return spin_offs(self._given._splits)
 
@@ -341,8 +343,9 @@ class FilesSource:
 
     @cached_property
     def _splits(self) -> pl.DataFrame:
-        """`ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits); each day's from the best file
-        with a bar of it.
+        """The splits of each day, from the best file with a bar of it.
+
+        Columns: `ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits).
 
         Best by precedence, not the longest: what a file goes on to say later must not change what is known of an
         earlier day, and files of adjusted prices give spin-offs as splits, which share counts do not reflect. An
@@ -412,10 +415,10 @@ class FilesSource:
         return scan
 
     def _scan_companies(self, file: PriceFile, tickers: Sequence[str]) -> pl.LazyFrame:
-        """Bars of a file for these tickers: each company's under all its symbols up to the day on which it gave the
-        asked one up.
+        """Bars of a file for these tickers.
 
-        Where a file has several of them on one day, the earliest one counts, which was the symbol then.
+        They are each company's under all its symbols up to the day on which it gave the asked one up. Where a file has
+        several of them on one day, the earliest one counts, which was the symbol then.
         """
         symbols = self._symbols.filter(pl.col("asked").is_in(list(tickers)))
         plain, renamed = set(tickers) - set(symbols["asked"]), symbols["ticker"].unique().to_list()
@@ -449,12 +452,14 @@ class FilesSource:
             if each.old in tickers and each.old in there and each.since <= through and not there.intersection(later):
                 files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
                 raise SourceError(
-                    f"{each.old} was renamed to {each.new} on {each.since}, but {files} have no bars of it; mend {MAPPING}"
+                    f"{each.old} was renamed to {each.new} on {each.since}, "
+                    f"but {files} have no bars of it; mend {MAPPING}"
                 )
 
     def _under_other_symbols(self, rows: pl.DataFrame, known: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Rows of tickers that have had one symbol only; of the others those `known` in time, under every symbol, with
-        `_symbols`.
+        """Rows of tickers that have had one symbol only; of the others those `known` in time.
+
+        The latter come under every symbol, with `_symbols`.
         """
         plain = rows.join(self._symbols, left_on="ticker", right_on="asked", how="anti", maintain_order="left")
         return plain, rows.join(self._symbols, on="ticker", maintain_order="left").filter(known).with_columns(
@@ -463,8 +468,9 @@ class FilesSource:
 
     @cached_property
     def _symbols(self) -> pl.DataFrame:
-        """Which symbols' bars are those of a ticker that was renamed or that a rename led to: `asked, ticker, first,
-        last, place`.
+        """Which symbols' bars are those of a ticker that was renamed or that a rename led to.
+
+        Columns: `asked, ticker, first, last, place`.
 
         A symbol that was given up is another company's once nothing of the old one can be confused with it.
         """

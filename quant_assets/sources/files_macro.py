@@ -1,5 +1,6 @@
-"""Macro series of one file of the `files` provider: which observations there are, and when each is assumed to be
-known.
+"""Macro series of one file of the `files` provider.
+
+Which observations there are, and when each is assumed to be known.
 """
 
 from collections.abc import Mapping
@@ -39,8 +40,9 @@ def observations(file: MacroFile, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def last_day_of(start: str, frequency: pl.Expr) -> pl.Expr:
-    """Last day of the period that starts on a day: the day itself where the frequency is neither monthly nor
-    quarterly.
+    """Last day of the period that starts on a day.
+
+    The day itself where the frequency is neither monthly nor quarterly.
     """
     months = frequency.replace_strict({"monthly": "1mo", "quarterly": "3mo"}, default="1d", return_dtype=pl.String)
     return pl.col(start).dt.offset_by(months).dt.offset_by("-1d")

@@ -1,5 +1,6 @@
-"""Reading one file of the `files` provider: the columns that its mapping in the settings names, under our names and
-types.
+"""Reading one file of the `files` provider.
+
+The columns that its mapping in the settings names come under our names and types.
 
 An error names the file, the column and the remedy.
 """
@@ -44,7 +45,8 @@ def scan(folder: Path, of: File, columns: Columns) -> pl.LazyFrame:
     path = folder / file
     if not path.is_file():
         raise SourceError(
-            f"{path} is missing; put it there, set QUANT_DATA_DIR to the folder that has it, or remove it from {MAPPING}"
+            f"{path} is missing; put it there, set QUANT_DATA_DIR to the folder that has it, "
+            f"or remove it from {MAPPING}"
         )
     if path.suffix not in (".parquet", ".csv"):
         raise SourceError(f"{path} is neither .parquet nor .csv; convert it or mend {MAPPING}")
@@ -87,8 +89,9 @@ def optional(columns: Columns, names: Iterable[str]) -> dict[str, str | tuple[st
 
 
 def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> pl.Expr:
-    """A column of the file under our name and type; of several, the latest day, or the sum where any of them is
-    there.
+    """A column of the file under our name and type.
+
+    Of several it is the latest day, or the sum where any of them is there.
     """
     wanted = "text" if ours in _TEXT else "a date" if ours in _DAYS else "a number"
     for name in theirs:

@@ -32,17 +32,13 @@ def versions(
     """Statements of one file with the versions of each period numbered.
 
     - A day of publication on or before the end of the period is a mistake and counts as unknown: the statement may be
-    used, and
-      competes with others, `undated_after` days after the end of the period.
+      used, and competes with others, `undated_after` days after the end of the period.
     - The statements of a period's first vintage (the snapshot, else the filing) became known when they were published,
-    those of a
-      later one with it.
+      those of a later one with it.
     - Of several companies under one ticker, the one whose own symbol is the ticker counts once it has been heard of for
-    the period
-      or in the vintage, until then whichever is there.
+      the period or in the vintage, until then whichever is there.
     - Of several statements of one period and vintage (a subsidiary files under its parent's ticker, a row is half
-    empty), the
-      complete one with the largest balance sheet counts, of those that were known.
+      empty), the complete one with the largest balance sheet counts, of those that were known.
     - A version is a statement whose figures differ from those that counted before.
     - Share counts that reflect the splits up to the snapshot are taken back to the publication.
 

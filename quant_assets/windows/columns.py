@@ -30,13 +30,14 @@ def check_sessions(
     before = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
     if before < lookback and (not len(sessions) or not prices.filter(pl.col("date") < sessions[0].item()).is_empty()):
         raise HistoryError(
-            f"{what}: {before} sessions before {first_day:%Y-%m} are in the panel, {lookback} are needed and prices have them; "
-            "load the declared lookback"
+            f"{what}: {before} sessions before {first_day:%Y-%m} are in the panel, {lookback} are needed and prices "
+            "have them; load the declared lookback"
         )
     newest = universe.filter(pl.col("date").is_between(first_day, last_day))["date"].max()
     if isinstance(newest, date) and newest > sessions[-1].item():
         raise HistoryError(
-            f"{what}: the universe has rows on {newest}, the sessions end on {sessions[-1]}; pass them up to the last row"
+            f"{what}: the universe has rows on {newest}, the sessions end on {sessions[-1]}; "
+            "pass them up to the last row"
         )
 
 

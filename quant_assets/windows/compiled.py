@@ -1,5 +1,6 @@
-"""How a loop becomes machine code. What the loops compute is in `windows.kernels` and beside those who need one of
-their own.
+"""How a loop becomes machine code.
+
+What the loops compute is in `windows.kernels` and beside those who need one of their own.
 """
 
 from collections.abc import Callable
@@ -11,12 +12,11 @@ R = TypeVar("R")
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile with numba at the first call and keep the result on disk; importing a module of kernels does not load
-    numba.
+    """Compile with numba at the first call and keep the result on disk.
 
-    A kernel cannot call another one; `__wrapped__` is the Python function. It releases the interpreter lock. What is
-    kept on disk is compiled again when the kernel's own file changes, with the module's constants as they were: one of
-    another file is an argument.
+    Importing a module of kernels does not load numba. A kernel cannot call another one; `__wrapped__` is the Python
+    function. It releases the interpreter lock. What is kept on disk is compiled again when the kernel's own file
+    changes, with the module's constants as they were: one of another file is an argument.
     """
     compiled: Callable[P, R] | None = None
 

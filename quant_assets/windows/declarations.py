@@ -1,5 +1,6 @@
-"""What a declared indicator or feature is: one object from which lookbacks, warm-up, schema and documentation are
-derived.
+"""What a declared indicator or feature is.
+
+It is one object from which lookbacks, warm-up, schema and documentation are derived.
 
 Declarations stand in `signals.indicators` and in `features`; how a window is computed is in `windows.windows`.
 """
@@ -143,8 +144,9 @@ class FeatureSet:
         return max(self._lookbacks.values(), default=0) if name is None else self._lookbacks[name]
 
     def reach(self, field: str) -> dict[str, int]:
-        """For each feature that reads a field, itself or through others, the sessions before its month whose values it
-        reads.
+        """For each feature that reads a field, the sessions before its month whose values it reads.
+
+        It reads the field itself or through others.
         """
         found: dict[str, int] = {}
         for name in self._lookbacks:  # inputs first
@@ -160,8 +162,9 @@ class FeatureSet:
         return found
 
     def evaluate(self, fields: Inputs, windows: Windows, names: Iterable[str] | None = None) -> dict[str, FloatArray]:
-        """Values of the features that a dataset holds; each computes from the inputs that it declares and sees no
-        other.
+        """Values of the features that a dataset holds.
+
+        Each computes from the inputs that it declares and sees no other.
 
         Args:
             fields: the `FIELDS` that are read, float64 of shape (n_tickers, n_sessions) except `sector_return`.

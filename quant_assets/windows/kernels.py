@@ -1,5 +1,6 @@
-"""Compiled loops over a panel (tickers x sessions), called through `windows.windows.Windows`, which says what each
-computes.
+"""Compiled loops over a panel (tickers x sessions).
+
+They are called through `windows.windows.Windows`, which says what each computes.
 
 A value must be a function of its month and its window alone, bit for bit, and a long window must not be read again for
 each session. So a kernel stands on an *anchor*: the month's first session (`starts`), and again each session at which
@@ -32,8 +33,9 @@ def fewest(window: int) -> int:
 
 @kernel
 def sums(values: FloatArray, starts: IntArray, window: int, average: bool) -> FloatArray:
-    """Sum, or mean, of the observed values of the last `window` sessions; the mean of equal values is exactly that
-    value.
+    """Sum, or mean, of the observed values of the last `window` sessions.
+
+    The mean of equal values is exactly that value.
     """
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
@@ -213,8 +215,9 @@ def maxima(values: FloatArray, starts: IntArray, window: int) -> FloatArray:
 
 @kernel
 def absolute_deviations(values: FloatArray, window: int) -> FloatArray:
-    """Mean distance of the last `window` sessions' values from their mean, each window by itself: meant for short
-    ones.
+    """Mean distance of the last `window` sessions' values from their mean.
+
+    Each window is computed by itself: meant for short ones.
     """
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
@@ -289,10 +292,8 @@ def smoothed(
         fading[k] = fading[k - 1] * decay
     for k in range(memory):
         weights[memory - 1 - k] = (1.0 - decay) * fading[k]
-    seen, before = (
-        np.empty(sessions),
-        np.empty(sessions + 1, np.int64),
-    )  # observed values, and how many before a session
+    # Observed values, and how many before a session.
+    seen, before = np.empty(sessions), np.empty(sessions + 1, np.int64)
     for i in range(tickers):
         before[0] = 0
         for j in range(sessions):

@@ -1,7 +1,7 @@
-"""What declared features depend on, found out by computing them again from less: nothing later, nothing before their
-lookback.
+"""What declared features depend on, found out by computing them again from less.
 
-The panel is made up and small, so this costs a fraction of a second once the kernels are compiled.
+Less is nothing later, nothing before their lookback. The panel is made up and small, so this costs a fraction of a
+second once the kernels are compiled.
 """
 
 import warnings
@@ -21,8 +21,9 @@ _TICKERS = 4
 
 
 def made_up(lookback: int) -> tuple[NDArray[np.datetime64], dict[str, FloatArray]]:
-    """Sessions and `FIELDS` of four tickers: one complete, one with gaps, one listed late, and one that is halted and
-    stands still.
+    """Sessions and `FIELDS` of four tickers.
+
+    One is complete, one has gaps, one is listed late, and one is halted and stands still.
 
     Returns:
         At least `lookback` sessions and `_MONTHS` months, every weekday; the arrays are float64 of shape (n_tickers,
@@ -87,12 +88,13 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
                         continue
                     if first:
                         raise SettingsError(
-                            f"feature '{name}' depends on sessions more than {lookback} before its month, which is what its lookback and "
-                            "those of its inputs come to; declare the sessions it needs, or compute each value from a window alone"
+                            f"feature '{name}' depends on sessions more than {lookback} before its month, which is "
+                            "what its lookback and those of its inputs come to; declare the sessions it needs, or "
+                            "compute each value from a window alone"
                         )
                     raise SettingsError(
-                        f"feature '{name}' depends on later sessions: a value changes with them; use the windows (w.mean, w.delayed …), "
-                        "no negative shift and no figure over the whole array"
+                        f"feature '{name}' depends on later sessions: a value changes with them; use the windows "
+                        "(w.mean, w.delayed …), no negative shift and no figure over the whole array"
                     )
         for i in range(_TICKERS):
             alone = {each: values[i : i + 1] if values.ndim == 2 else values for each, values in fields.items()}
@@ -107,10 +109,10 @@ def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str,
 def _less(
     days: NDArray[np.datetime64], fields: Inputs, first: int, end: int
 ) -> Iterator[tuple[NDArray[np.datetime64], dict[str, FloatArray], int]]:
-    """The panel without what lies before `first` and from `end` on, and with that made wild: a maximum may not miss
-    what is gone.
+    """The panel without what lies before `first` and from `end` on, and with that made wild.
 
-    A field that itself looks back is not known in the first sessions of a panel that was cut.
+    Made wild, because a maximum may not miss what is gone. A field that itself looks back is not known in the first
+    sessions of a panel that was cut.
 
     Yields:
         Sessions, fields, and how many sessions are gone at the start.
@@ -133,9 +135,8 @@ def _less(
 def _values(features: FeatureSet, name: str, days: NDArray[np.datetime64], fields: Inputs) -> FloatArray:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # NumPy warns of rows and windows without a value, which are meant to be there
+            # NumPy warns of rows and windows without a value, which are meant to be there.
+            warnings.simplefilter("ignore")
             return features.evaluate(fields, Windows(days), [name])[name]
     except SettingsError:
         raise

@@ -68,8 +68,9 @@ def order(values: FloatArray, window: int, fewest: int, lower: float, upper: flo
 
 @kernel
 def peak(values: FloatArray, window: int, fewest: int) -> FloatArray:
-    """Maximum of the window's values, and the place of its first occurrence: 1 for the window's first session, `window`
-    for its last.
+    """Maximum of the window's values, and the place of its first occurrence.
+
+    The place is 1 for the window's first session, `window` for its last.
     """
     tickers, sessions = values.shape
     out = np.full((2, tickers, sessions), np.nan)

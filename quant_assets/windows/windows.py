@@ -1,15 +1,14 @@
-"""Windows over a panel (tickers x sessions). Which windows an indicator or feature uses is not decided here, nor how a
-loop is written.
+"""Windows over a panel (tickers x sessions).
+
+Which windows an indicator or feature uses is not decided here, nor how a loop is written.
 
 The rules that every window follows:
 
 - A window counts sessions, not bars. A value is a function of its month and its window alone, bit for bit: not of where
-the panel starts,
-  nor of other tickers. (Polars' rolling functions carry rounding from the first row.) `windows.kernels` says how that
-  is kept fast.
+  the panel starts, nor of other tickers. (Polars' rolling functions carry rounding from the first row.)
+  `windows.kernels` says how that is kept fast.
 - A value exists only at a session with a bar, and only where `MIN_OBSERVED` of the window's sessions have one. Sessions
-before the
-  panel's start count as sessions without a bar.
+  before the panel's start count as sessions without a bar.
 - Arrays are float64 of shape (n_tickers, n_sessions), C-contiguous, NaN where missing, unless stated.
 """
 
@@ -154,8 +153,9 @@ class Windows:
         return window_statistics.order(values, window, kernels.fewest(window), lower, upper)
 
     def peak(self, values: FloatArray, window: int) -> FloatArray:
-        """Maximum of the last `window` sessions and the place of its first occurrence, 1 for the oldest session to
-        `window`: two layers.
+        """Maximum of the last `window` sessions and the place of its first occurrence: two layers.
+
+        The place is 1 for the oldest session to `window`.
         """
         return window_statistics.peak(values, window, kernels.fewest(window))
 
