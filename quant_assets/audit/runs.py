@@ -1,6 +1,4 @@
-"""The real assets computed in a scratch folder, on a source and settings of the audit's choice. What is compared is
-decided elsewhere.
-"""
+"""The real assets computed in a scratch folder, on a source and settings of the audit's choice. No comparison."""
 
 import logging
 import os
@@ -57,9 +55,7 @@ class Recomputed:
     def chains(
         self, names: Sequence[str], sectors: Sequence[str], first: str, last: str
     ) -> list[Callable[[], list[Phase]]]:
-        """What to run, one after the other; each is planned when its turn comes, because the store decides what is
-        missing.
-        """
+        """What to run, one by one; each is planned at its turn, because the store decides what is missing."""
         by_sector = [lambda sector=sector: self.planner.sector_phases(names, sector, first, last) for sector in sectors]
         return [*by_sector, lambda: self.planner.month_phases(names, first, last)]
 
@@ -109,8 +105,7 @@ class Recomputed:
         return [each for each in self.planner.order if each in found]
 
     def take_over(self, from_: "Recomputed", before: str, known_by: date | None) -> None:
-        """Link finished partitions of another scratch folder: those of months before one, and nothing that knows more
-        than a day.
+        """Link finished partitions of another scratch folder: of months before one, none that knows more than a day.
 
         Args:
             from_: where they are.
@@ -138,9 +133,7 @@ class Recomputed:
 
 @contextmanager
 def _unrecorded() -> Iterator[dg.DagsterInstance]:
-    """An instance that keeps no events: nobody will read them, and to store one for each partition takes a tenth of an
-    audit.
-    """
+    """An instance that keeps no events: nobody reads them, and storing one a partition takes a tenth of an audit."""
     with dg.DagsterInstance.ephemeral() as instance:
         instance.event_log_storage.store_event = lambda event: None  # type: ignore[method-assign]
         yield instance
@@ -148,9 +141,7 @@ def _unrecorded() -> Iterator[dg.DagsterInstance]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Dagster's logs of the scratch runs are nobody's; those of a run in which the audit itself runs are,
-    afterwards.
-    """
+    """Silence Dagster's logs of the scratch runs; those of a run in which the audit itself runs are back afterwards."""
     logger = logging.getLogger("dagster")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
