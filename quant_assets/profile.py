@@ -14,6 +14,7 @@ from quant_assets.partitions import Months, RunPartitions, month_end, month_of, 
 from quant_assets.schemas import ON_DEMAND, Dataset
 from quant_assets.settings.loading import Settings
 from quant_assets.sources.base import Source
+from quant_assets.sources.registry import Terms, open_source, said_absent
 from quant_assets.trial_log import TrialLog
 
 #: A session counts as closed half an hour after the bell, when closing prices have been published.
@@ -60,18 +61,26 @@ class Profile:
 
     @cached_property
     def source(self) -> Source:
-        """The provider of market data."""
+        """The provider of market data; without rows for the kinds of data that it has not."""
         if self.provider is not None:
             return self.provider
-        start = month_start(self.settings.partitions.start)
-        if self.settings.source == "demo":
-            from quant_assets.sources.demo import DemoSource
+        name = self.settings.source
+        return open_source(name, getattr(self.settings, name, None), self.terms)
 
-            return DemoSource(self.settings.demo, start)
-        from quant_assets.sources.files import FilesSource
+    @property
+    def terms(self) -> Terms:
+        """What any provider is told."""
+        settings = self.settings
+        return Terms(
+            settings.profile,
+            month_start(settings.partitions.start),
+            settings.data_dir,
+            settings.fundamentals.default_publication_lag_days,
+        )
 
-        undated_after = self.settings.fundamentals.default_publication_lag_days
-        return FilesSource(self.settings.files, self.settings.data_dir, start, undated_after=undated_after)
+    def absent(self, *kinds: type) -> dict[str, str]:
+        """Which of these kinds of data (of all, where none is named) the provider has not, each with one sentence."""
+        return said_absent(self.source, *kinds)
 
     def last_session(self) -> date:
         """The last closed session by the clock of New York, or up to the pinned `as_of` where that is earlier.

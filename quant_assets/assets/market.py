@@ -21,6 +21,7 @@ from quant_assets.market.reconciliation import by_ticker
 from quant_assets.partitions import RunPartitions, key, month_start
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
+from quant_assets.sources.base import Macro, Statements
 
 GROUP = "market"
 _BAR_OUTPUTS = ("ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences", "delistings")
@@ -168,12 +169,14 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             known = statements.as_known(given, snapshots, sector, settings.fundamentals, sessions(start, through))
             return known.filter(pl.col("panel_from").is_between(run.first_day, run.last_day))
 
+        context.add_output_metadata(profile.absent(Statements))
         return for_each_sector(run, "fundamentals", of_sector)
 
     @dataset_asset(profile, "macro", group=ACROSS_SECTORS, kinds=["polars"])
     def macro(context: dg.AssetExecutionContext) -> pl.DataFrame:
         run = run_partitions(context)
         through = profile.through(run)
+        context.add_output_metadata(profile.absent(Macro))
         known = observations.as_known(profile.source.macro(through), sessions(start, through))
         return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
 

@@ -30,10 +30,7 @@ def readable_often(profile: Profile) -> Profile:
     settings = profile.settings
     if profile.provider is not None or settings.source != "files":
         return profile
-    start, undated_after = month_start(settings.partitions.start), settings.fundamentals.default_publication_lag_days
-    return Profile(
-        settings, FilesSource(settings.files, settings.data_dir, start, undated_after=undated_after, keep=True)
-    )
+    return Profile(settings, FilesSource.of(settings.files, profile.terms, keep=True))
 
 
 def altered_source(profile: Profile, alteration: Alteration, settings: Settings) -> Source:

@@ -42,6 +42,8 @@ def materialise(
 
     """
     profile.source.membership(profile.last_session())  # a missing data folder is said before anything starts
+    for sentence in profile.absent().values():
+        show(sentence)
     name = profile.settings.profile
     home = dagster_home(name)
     found, wanted = records(home), profile.settings.dagster.storage

@@ -36,7 +36,7 @@ from quant_assets.provenance.code import (
 from quant_assets.schemas import ON_DEMAND
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import ROOT, conf_dir
-from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.providers import PROVIDERS, FilesSettings
 from quant_assets.settings.sectors import SECTORS
 
 WIRING = (f"{PACKAGE}.assets", f"{PACKAGE}.audit.asset")
@@ -48,11 +48,6 @@ WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "partiti
 _OF_THE_SOURCE = ("membership", "securities", "fundamentals", "macro")
 
 _AUDITS = frozenset(dataset.name for dataset in ON_DEMAND)
-
-_SOURCES = {
-    "demo": Symbol(f"{PACKAGE}.sources.demo", "DemoSource"),
-    "files": Symbol(f"{PACKAGE}.sources.files", "FilesSource"),
-}
 
 
 @dataclass(frozen=True)
@@ -234,7 +229,7 @@ class _Walk:
 
     def _rule(self, where: Module, name: str, chain: Chain) -> list[Symbol] | None:
         outer = name.partition(".")[0]
-        source = _SOURCES[self._settings.source]
+        source = _provider(self._settings)
         if (where.name, outer) == (source.module, source.name) and chain[:2] == ("self", "_settings"):
             return self.setting((self._settings.source, *chain[2:]))
         if (where.name, outer) == (f"{PACKAGE}.profile", "Profile") and chain[0] == "self":
@@ -257,7 +252,7 @@ class _Walk:
                 return self.setting(tuple(rest))
             case ("source", method, *_):
                 self.reads_source = True
-                source = _SOURCES[self._settings.source]
+                source = _provider(self._settings)
                 return [
                     *self.setting(("source",)),
                     *self.setting(("partitions", "start")),
@@ -270,7 +265,9 @@ class _Walk:
                 return self._features(only_names=rest[:1] == ["names"])
             case ("months", "start"):
                 return self.setting(("partitions", "start"))
-            case ((("months" | "store" | "datasets" | "last_session" | "through" | "known_through"), *_)) | ():
+            case (
+                (("months" | "store" | "datasets" | "last_session" | "absent" | "through" | "known_through"), *_)
+            ) | ():
                 return []  # where rows are and until when they are, which each partition says itself
             case _:
                 return [Symbol(f"{PACKAGE}.profile", f"Profile.{chain[0]}")]
@@ -293,6 +290,11 @@ class _Walk:
         elif path:
             self.paths.add(path)
         return []
+
+
+def _provider(settings: Settings) -> Symbol:
+    module, _, name = PROVIDERS[settings.source].partition(":")
+    return Symbol(module, name)
 
 
 def _path(chain: Chain) -> str:

@@ -30,7 +30,7 @@ from quant_assets.settings.domain import (
 )
 from quant_assets.settings.model import Model
 from quant_assets.settings.origin import ROOT, conf_dir, sources
-from quant_assets.settings.providers import DemoSettings, FilesSettings
+from quant_assets.settings.providers import ProviderSettings
 
 
 class DagsterSettings(Model):
@@ -52,7 +52,7 @@ class PartitionSettings(Model):
         return self
 
 
-class Settings(BaseSettings):
+class Settings(ProviderSettings):
     """Everything that can be set. See `conf/base.yaml` for the values and their meaning."""
 
     model_config = SettingsConfigDict(
@@ -65,7 +65,6 @@ class Settings(BaseSettings):
     )
 
     profile: str
-    source: Literal["demo", "files"]
     data_dir: Path | None = None
     storage: str = "storage"
     as_of: date | None = None
@@ -87,8 +86,6 @@ class Settings(BaseSettings):
     statistics: StatisticsSettings = StatisticsSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
     factors: FactorSettings = FactorSettings()
-    demo: DemoSettings = DemoSettings()
-    files: FilesSettings = FilesSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -1,12 +1,23 @@
-"""Settings of the providers: the simulated market, and the files of a folder with what is known about them."""
+"""The providers: their names and classes, and the settings of each.
+
+One that is added here has its class in `PROVIDERS`, its settings as a model of their own and that model as a field of
+`ProviderSettings`, all under one name, which profiles give as their `source`.
+"""
 
 from datetime import date
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings
 
 from quant_assets.settings.model import Model
 from quant_assets.settings.sectors import SECTORS
+
+#: Name of each provider, as `source` of a profile, and where its class is ("module:Class"; imported when it is used).
+PROVIDERS = {
+    "demo": "quant_assets.sources.demo:DemoSource",
+    "files": "quant_assets.sources.files:FilesSource",
+}
 
 
 class DemoSettings(Model):
@@ -189,4 +200,19 @@ class FilesSettings(Model):
                 raise ValueError(
                     f"'{each.old}' ends on {each.since}, before it began on {begun[each.old]}; put the renames in order"
                 )
+        return value
+
+
+class ProviderSettings(BaseSettings):
+    """Which provider a profile has, and the settings of each under its name; a provider may do without."""
+
+    source: str
+    demo: DemoSettings = DemoSettings()
+    files: FilesSettings = FilesSettings()
+
+    @field_validator("source")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        if value not in PROVIDERS:
+            raise ValueError(f"'{value}' is no provider; choose one of {', '.join(PROVIDERS)}")
         return value

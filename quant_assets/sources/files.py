@@ -22,6 +22,7 @@ from quant_assets.sources.base import BARS, DELISTINGS, HELD, MACRO, MEMBERSHIP,
 from quant_assets.sources.files_macro import observations
 from quant_assets.sources.files_reading import MAPPING, Columns, File, collect, named, optional, scan
 from quant_assets.sources.files_statements import statement_columns, versions
+from quant_assets.sources.registry import Terms
 
 _BAR = ("ticker", "date", "open", "high", "low", "close", "volume")
 _EVENTS = ("dividend", "split_ratio")
@@ -79,6 +80,11 @@ class FilesSource:
         self._given = self
         self._kept: dict[object, pl.DataFrame] | None = {} if keep else None
         self._read: dict[int, pl.DataFrame] = {}
+
+    @classmethod
+    def of(cls, settings: FilesSettings, terms: Terms, *, keep: bool = False) -> "FilesSource":
+        """The provider of a profile, as `sources.registry` makes it."""
+        return cls(settings, terms.data_dir, terms.start, undated_after=terms.undated_after, keep=keep)
 
     def altered(self, rows: Rows | None, start: date) -> "FilesSource":
         """The same files with other rows in place of theirs; what has been decoded is shared.
