@@ -26,7 +26,7 @@ class Asked(NamedTuple):
 #: How each provider is opened here. One that is added to the registry is added here too.
 OPEN: dict[str, Callable[[Write], Asked]] = {
     "demo": lambda write: Asked(DemoSource(DemoSettings(), date(2018, 1, 1)), date(2020, 2, 14), date(2021, 3, 31)),
-    "files": lambda write: Asked(write(), date(2020, 6, 21), date(2020, 12, 31)),
+    "files": lambda write: Asked(write(), date(2020, 6, 19), date(2020, 12, 31)),
     "memory": lambda write: Asked(memory.MemorySource(memory.FIRST), date(2024, 5, 15), memory.LAST),
 }
 
