@@ -12,6 +12,7 @@ from quant_assets.profile import Profile
 from quant_assets.running.execute import execute
 from quant_assets.running.instance import dagster_home, records
 from quant_assets.settings.sectors import SECTORS
+from quant_assets.sources.registry import said_absent
 
 
 def materialise(
@@ -42,7 +43,7 @@ def materialise(
 
     """
     profile.source.membership(profile.last_session())  # a missing data folder is said before anything starts
-    for sentence in profile.absent().values():
+    for sentence in said_absent(profile.source).values():
         show(sentence)
     name = profile.settings.profile
     home = dagster_home(name)

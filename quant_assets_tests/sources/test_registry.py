@@ -19,7 +19,7 @@ from quant_assets.settings.loading import load_settings
 from quant_assets.settings.providers import PROVIDERS
 from quant_assets.sources.base import Bars, Macro, News, Source, Statements, Universe
 from quant_assets.sources.demo import DemoSource
-from quant_assets.sources.registry import completed
+from quant_assets.sources.registry import completed, said_absent
 from quant_assets_tests.graph import PROJECT, Graph
 from quant_assets_tests.sources.memory import FIRST, TICKERS, MemorySource
 
@@ -85,7 +85,7 @@ def test_a_kind_of_data_that_the_provider_lacks_is_said(
 def test_a_whole_provider_is_used_as_it_is_and_nothing_is_said() -> None:
     profile = Profile(load_settings("demo"))
     assert type(profile.source) is DemoSource
-    assert profile.absent() == {}
+    assert said_absent(profile.source) == {}
 
 
 def test_an_unknown_source_lists_the_providers() -> None:
