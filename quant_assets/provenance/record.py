@@ -157,7 +157,7 @@ class PartitionRecorder:
 
     def _files(self, name: str) -> list[str]:
         settings, version = self._profile.settings, self.versions[name]
-        return named_files(settings, version.paths) if version.reads_source and settings.source == "files" else []
+        return named_files(settings, version.paths) if version.reads_source else []
 
     def _file_states(self, names: Iterable[str]) -> dict[str, list[int] | None]:
         """State on disk of the files that assets read; None for one that is not there."""
@@ -304,11 +304,12 @@ def libraries() -> dict[str, str]:
 
 
 def named_files(settings: Settings, paths: Iterable[str]) -> list[str]:
-    """Names of the files that these settings of the group `files` name."""
+    """Names of the files that these settings name, of the provider's group: those with a field `file`."""
     names: set[str] = set()
+    own = getattr(settings, settings.source, None)
     for path in paths:
         group, _, part = path.partition(".")
-        value = getattr(settings.files, part) if group == "files" else ()
+        value = getattr(own, part, ()) if group == settings.source and part else ()
         names |= {each.file for each in (value if isinstance(value, tuple) else (value,)) if hasattr(each, "file")}
     return sorted(names)
 

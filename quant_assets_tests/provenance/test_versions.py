@@ -43,7 +43,18 @@ NOT_FOLLOWED = (
 )
 
 #: Functions whose result is only shown beside the rows: `Run`'s, and those that are called in the argument of one.
-TOLD = {"tell", "tell_run", "tell_each", "tell_log", "tell_event", "reconciled", "refused", "figures", "described"}
+TOLD = {
+    "tell",
+    "tell_run",
+    "tell_each",
+    "tell_log",
+    "tell_event",
+    "reconciled",
+    "refused",
+    "figures",
+    "described",
+    "said_absent",
+}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
