@@ -19,6 +19,7 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.tags import MULTIDIMENSIONAL_PARTITION_PREFIX
 from dagster._serdes import ConfigurableClassData
 
 from quant_assets.errors import SettingsError
@@ -33,6 +34,7 @@ __all__ = [
     "DATA_VERSION_TAG",
     "INTERRUPTED",
     "LOOKED_UP_IN",
+    "MULTIDIMENSIONAL_PARTITION_PREFIX",
     "ConfigurableClassData",
     "DefaultPartitionsSubset",
     "PartitionsSubset",
@@ -134,7 +136,7 @@ _AT_ONCE = 2_000
 def report_materialisations(instance: dg.DagsterInstance, made: Sequence[dg.AssetMaterialization], at: float) -> None:
     """Record materialisations of one asset's partitions that belong to no run, many at a time.
 
-    `instance.report_runless_asset_event` takes one at a time: 13 ms each in SQLite, 5 ms in PostgreSQL.
+    `instance.report_runless_asset_event` takes one at a time, and tens of times as long.
 
     Args:
         instance: with records in a database.

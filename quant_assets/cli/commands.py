@@ -293,8 +293,7 @@ def status(
     ] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Show which partitions exist, by asset and sector: first and last month, how many, and how many are missing
-    between.
+    """Show which partitions exist, by asset and sector, and how many are missing between the first and last month.
 
     Then those that are stored and that the Dagster instance (the web UI) does not know, and those that it lists and
     that are not stored. Nothing stored changes.

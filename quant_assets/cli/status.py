@@ -17,8 +17,7 @@ from quant_assets.running.reconciliation import Difference, differences, forget,
 def output(
     session: Session, sectors: Sequence[str], *, reporting: bool = False, forgetting: bool = False
 ) -> Iterator[str | Table]:
-    """What the command prints: for each asset and sector first and last month, how many there are, and how many are
-    missing between; then what the instance lists otherwise.
+    """What the command prints: the partitions of each asset and sector, then what the instance lists otherwise.
 
     Args:
         session: the profile.

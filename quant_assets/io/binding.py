@@ -1,7 +1,7 @@
-"""Which storage a Dagster instance keeps the records of: one line in a file of its home. What the records say is in
-`running.reconciliation`.
+"""Which storage a Dagster instance keeps the records of: one line in a file of its home.
 
-An instance that has records of two storages lists partitions that the one in use does not have.
+An instance with records of two storages lists partitions that the one in use lacks. What the records say of the
+partitions is in `running.reconciliation`.
 """
 
 import os

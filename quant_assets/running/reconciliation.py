@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from quant_assets.dagster_internals import DATA_VERSION_TAG, forget_partitions, report_materialisations
+from quant_assets.dagster_internals import (
+    DATA_VERSION_TAG,
+    MULTIDIMENSIONAL_PARTITION_PREFIX,
+    forget_partitions,
+    report_materialisations,
+)
 from quant_assets.io.manager import data_version
 from quant_assets.io.store import DatasetStore, sorted_keys
 from quant_assets.partitions import parse_key
@@ -70,15 +75,13 @@ def report(instance: dg.DagsterInstance, store: DatasetStore, found: Sequence[Di
 
         def materialisation(key: str, dataset: Dataset = each.dataset) -> dg.AssetMaterialization:
             sector, month = parse_key(key)
-            dimensions = key if sector is None else dg.MultiPartitionKey({"month": month, "sector": sector})
+            dimensions = {} if sector is None else {"month": month, "sector": sector}
+            tags = {f"{MULTIDIMENSIONAL_PARTITION_PREFIX}{name}": value for name, value in dimensions.items()}
             recorded = store.recorded(dataset, key)
-            return dg.AssetMaterialization(
-                dataset.name,
-                description="found in the storage",
-                metadata={} if recorded.known_through is None else {"known_through": str(recorded.known_through)},
-                partition=dimensions,
-                tags={} if recorded.content is None else {DATA_VERSION_TAG: data_version({key: recorded.content})},
-            )
+            if recorded.content is not None:
+                tags[DATA_VERSION_TAG] = data_version({key: recorded.content})
+            metadata = {} if recorded.known_through is None else {"known_through": str(recorded.known_through)}
+            return dg.AssetMaterialization(dataset.name, "found in the storage", metadata, partition=key, tags=tags)
 
         with ThreadPoolExecutor(_READERS) as pool:
             report_materialisations(instance, list(pool.map(materialisation, each.unlisted)), now)
