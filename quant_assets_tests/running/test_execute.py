@@ -15,6 +15,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from quant_assets.io.binding import RECORD
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError, execute, shared_cores
@@ -243,7 +244,7 @@ def test_the_instance_has_a_folder_for_each_profile_and_its_configuration_is_nev
     monkeypatch.setenv("QUANT__DAGSTER__STORAGE", "sqlite")
     home = dagster_home("demo")
     assert home == tmp_path / "home"
-    assert [path.name for path in home.iterdir()] == ["dagster.yaml"]
+    assert sorted(path.name for path in home.iterdir()) == ["dagster.yaml", RECORD]
     assert (home / "dagster.yaml").read_bytes() == (conf_dir() / "dagster.yaml").read_bytes()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     assert dagster_home("demo") == home
