@@ -19,13 +19,13 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
+from quant_assets.audit.altered_runs import ALTERING, AlteredRun, windows
 from quant_assets.audit.findings import AuditResult, Comparison, merged
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.lookahead import Altered, Lookahead, Progress
 from quant_assets.audit.parts import Part
-from quant_assets.audit.trials import ALTERING, Trial, windows
 from quant_assets.profile import Profile
-from quant_assets.running.bookkeeping import relax
+from quant_assets.running.bookkeeping import prepare_bulk_runs
 from quant_assets.running.execute import RunFailedError, shared_cores, worker_pool
 from quant_assets.settings.loading import load_settings
 
@@ -204,7 +204,7 @@ class _Divided:
 def _in_worker(
     function: Callable[..., Any], what: str, told: "Queue[tuple[int, str, int, int]]", number: int, *arguments: Any
 ) -> Any:
-    relax()  # a process of its own
+    prepare_bulk_runs()  # a process of its own
     whole = function is Part.audit
     told.put((number, what, 0, 1))
     return function(*arguments, *([lambda *step: told.put((number, *step))] if whole else []))
@@ -220,7 +220,7 @@ def _lookahead(part: Part, folder: Path) -> Lookahead:
     return Lookahead(_profile(part.profile), part.question(), folder)
 
 
-def _plan(part: Part, folder: Path) -> tuple[list[Trial], list[str], tuple[str, ...]]:
+def _plan(part: Part, folder: Path) -> tuple[list[AlteredRun], list[str], tuple[str, ...]]:
     profile = _profile(part.profile)
     cuts = part.question().checked(profile, ALTERING, part.cuts(profile))
     trials, notes = _lookahead(part, folder).trials(ALTERING, cuts)
@@ -238,15 +238,15 @@ def _compute(part: Part, folder: Path, window: tuple[str, str], keys: Keys) -> K
     return audit.base.keys
 
 
-def _alter(part: Part, folder: Path, trial: Trial) -> Altered:
+def _alter(part: Part, folder: Path, trial: AlteredRun) -> Altered:
     return _lookahead(part, folder).alter(trial)
 
 
-def _judge(part: Part, folder: Path, trial: Trial, keys: Keys, altered: Altered) -> list[Comparison]:
+def _judge(part: Part, folder: Path, trial: AlteredRun, keys: Keys, altered: Altered) -> list[Comparison]:
     return _at(part, folder, keys).judge(trial, altered)
 
 
-def _alter_and_judge(part: Part, folder: Path, trial: Trial, keys: Keys) -> list[Comparison]:
+def _alter_and_judge(part: Part, folder: Path, trial: AlteredRun, keys: Keys) -> list[Comparison]:
     audit = _at(part, folder, keys)
     return audit.judge(trial, audit.alter(trial))
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import polars as pl
 
+from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, check_cuts, default_cuts, windows
 from quant_assets.audit.causes import PUBLISHED_LATER, likely_cause
 from quant_assets.audit.compare import SETTLED, Difference, compare, key_columns, known_rows, rows_after
 from quant_assets.audit.findings import AuditResult, Comparison, TestName
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.runs import Recomputed, check_assets
-from quant_assets.audit.trials import ALTERING, Trial, Trials, check_cuts, default_cuts, windows
 from quant_assets.errors import SettingsError
 from quant_assets.io.store import DatasetStore
 from quant_assets.market.calendar import first_session_from
@@ -183,10 +183,10 @@ class Lookahead:
         self.base = Recomputed.at(folder / "base", profile.settings, self._profile.provider)
         self._names = [name for name in self.base.planner.order if question.assets is None or name in question.assets]
 
-    def trials(self, tests: Sequence[TestName], cuts: Sequence[date]) -> tuple[list[Trial], list[str]]:
+    def trials(self, tests: Sequence[TestName], cuts: Sequence[date]) -> tuple[list[AlteredRun], list[str]]:
         """Every altered run, and notes on what is not tested."""
         question = self._question
-        trials = Trials(self._profile, self.base, question.sectors, question.first, question.last, self._names)
+        trials = AlteredRuns(self._profile, self.base, question.sectors, question.first, question.last, self._names)
         return trials.of(tests, cuts, question.reach), trials.notes
 
     def compute(self, first: str, last: str) -> None:
@@ -200,7 +200,7 @@ class Lookahead:
         if self.base.failures:
             raise RunFailedError("\n".join(self.base.failures))
 
-    def alter(self, trial: Trial) -> Altered:
+    def alter(self, trial: AlteredRun) -> Altered:
         """Compute a trial; but for a fresh one, the input as it is has been computed for its months."""
         altered = Recomputed.at(
             self._folder / trial.label.replace(" ", "-"), trial.settings, trial.source(self._profile)
@@ -212,7 +212,7 @@ class Lookahead:
         altered.compute(names, self._question.sectors, trial.first, trial.last)
         return Altered(altered.profile.store.url, altered.keys, altered.failures)
 
-    def judge(self, trial: Trial, altered: Altered) -> list[Comparison]:
+    def judge(self, trial: AlteredRun, altered: Altered) -> list[Comparison]:
         """Compare a trial with the input as it is, and remove its folder."""
         store = DatasetStore(altered.url)
         found = [
@@ -228,12 +228,14 @@ class Lookahead:
         shutil.rmtree(altered.url, ignore_errors=True)
         return found
 
-    def _compared_keys(self, name: str, trial: Trial, altered: Altered) -> set[str]:
+    def _compared_keys(self, name: str, trial: AlteredRun, altered: Altered) -> set[str]:
         months = set(month_range(trial.first, trial.last))
         both = altered.keys.get(name, set()) & self.base.keys.get(name, set())
         return {each for each in both if parse_key(each)[1] in months}
 
-    def _compare(self, dataset: Dataset, keys: set[str], trial: Trial, altered: DatasetStore) -> Iterator[Comparison]:
+    def _compare(
+        self, dataset: Dataset, keys: set[str], trial: AlteredRun, altered: DatasetStore
+    ) -> Iterator[Comparison]:
         expected, found = (
             each.read(dataset, keys).drop("month").collect() for each in (self.base.profile.store, altered)
         )
@@ -259,7 +261,7 @@ class Lookahead:
             yield _comparison(dataset, trial, difference)
 
 
-def _comparison(dataset: Dataset, trial: Trial, difference: Difference) -> Comparison:
+def _comparison(dataset: Dataset, trial: AlteredRun, difference: Difference) -> Comparison:
     row = difference.rows.row(0, named=True)
     declared = ""
     if trial.test == "warm_up":

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from quant_assets.audit.altered_runs import default_cuts
 from quant_assets.audit.execution import audit_execution, executed
 from quant_assets.audit.findings import AuditResult, merged
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.learning_controls import audit_learning, learners
 from quant_assets.audit.lookahead import Progress, Question, audit_lookahead
-from quant_assets.audit.trials import default_cuts
 from quant_assets.graph import build_defs
 from quant_assets.partitions import month_range, shift_month
 from quant_assets.planning.plan import Planner

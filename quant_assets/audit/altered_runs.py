@@ -29,7 +29,7 @@ _APART = 3
 
 
 @dataclass(frozen=True)
-class Trial:
+class AlteredRun:
     """One altered run.
 
     Attributes:
@@ -79,7 +79,7 @@ def check_cuts(profile: Profile, cuts: Sequence[date], first: str, last: str) ->
             raise SettingsError(f"cut {cut} is no closed session of the months {first} to {last}; choose one that is")
 
 
-def windows(trials: Sequence[Trial]) -> list[tuple[str, str]]:
+def windows(trials: Sequence[AlteredRun]) -> list[tuple[str, str]]:
     """Months that the trials compute anew, ascending; what lies close together as one."""
     found: list[tuple[str, str]] = []
     for first, last in sorted((trial.first, trial.last) for trial in trials):
@@ -90,7 +90,7 @@ def windows(trials: Sequence[Trial]) -> list[tuple[str, str]]:
     return found
 
 
-class Trials:
+class AlteredRuns:
     """The trials of some tests.
 
     Args:
@@ -116,7 +116,7 @@ class Trials:
         #: What is not tested and why, as far as the trials have been asked for.
         self.notes: list[str] = []
 
-    def of(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> list[Trial]:
+    def of(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> list[AlteredRun]:
         """Every altered run.
 
         Args:
@@ -132,7 +132,7 @@ class Trials:
         self.notes += exempt_counts(self._profile, {trial.cut for trial in found if trial.cut is not None}, tickers)
         return found
 
-    def _each(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> Iterator[Trial]:
+    def _each(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> Iterator[AlteredRun]:
         settings = self._profile.settings
         for test in tests:
             self.notes += exempt(self._profile, test)
@@ -162,9 +162,9 @@ class Trials:
 
     def _at(
         self, test: TestName, cut: date, reach: int, alteration: Alteration, settings: Settings, after: int
-    ) -> Trial:
+    ) -> AlteredRun:
         month = month_of(cut)
-        return Trial(
+        return AlteredRun(
             test,
             f"{test} at {cut}",
             max(self._first, shift_month(month, 1 - reach)),
@@ -174,12 +174,12 @@ class Trials:
             cut,
         )
 
-    def _plain(self, test: TestName, reach: int, alteration: Alteration, label: str) -> Trial:
+    def _plain(self, test: TestName, reach: int, alteration: Alteration, label: str) -> AlteredRun:
         settings = self._profile.settings
         first = max(self._first, shift_month(self._last, 1 - reach))
-        return Trial(test, label, first, self._last, settings, alteration)
+        return AlteredRun(test, label, first, self._last, settings, alteration)
 
-    def _warm_up(self, reach: int) -> Iterator[Trial]:
+    def _warm_up(self, reach: int) -> Iterator[AlteredRun]:
         first = max(self._first, shift_month(self._last, 1 - reach))
         start = self._base.earliest(self._names, self._sectors, first, self._last)
         if start <= self._profile.months.start:
@@ -190,7 +190,7 @@ class Trials:
             return
         settings = self._profile.settings
         later = settings.model_copy(update={"partitions": settings.partitions.model_copy(update={"start": start})})
-        yield Trial(
+        yield AlteredRun(
             "warm_up", f"history from {start}", first, self._last, later, StartsLater(month_start(start)), fresh=True
         )
 
