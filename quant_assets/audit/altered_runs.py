@@ -1,4 +1,4 @@
-"""The trials of an audit: which alterations, at which cuts, and which months are computed anew. Nothing runs here."""
+"""The altered runs of an audit: which alterations, at which cuts, and which months they compute. Nothing runs here."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +18,13 @@ from quant_assets.profile import Profile
 from quant_assets.settings.loading import Settings
 from quant_assets.sources.base import Source
 
-#: Tests that are trials; "learning" is in `quant_assets.audit.learning_controls`.
+#: Tests that alter inputs; "learning" is in `quant_assets.audit.learning_controls`.
 ALTERING: tuple[TestName, ...] = tuple(name for name in TESTS if name != "learning")
 
 #: Months after a cut that are computed with it: what a range run has of the future in its frames.
 _MONTHS_AFTER = 1
 
-#: Months between two trials' that are computed with them: a run's own costs are those of some months.
+#: Months between those of two altered runs that are computed with them: a run's own costs are those of some months.
 _APART = 3
 
 
@@ -79,10 +79,10 @@ def check_cuts(profile: Profile, cuts: Sequence[date], first: str, last: str) ->
             raise SettingsError(f"cut {cut} is no closed session of the months {first} to {last}; choose one that is")
 
 
-def windows(trials: Sequence[AlteredRun]) -> list[tuple[str, str]]:
-    """Months that the trials compute anew, ascending; what lies close together as one."""
+def windows(runs: Sequence[AlteredRun]) -> list[tuple[str, str]]:
+    """Months that altered runs compute anew, ascending; what lies close together as one."""
     found: list[tuple[str, str]] = []
-    for first, last in sorted((trial.first, trial.last) for trial in trials):
+    for first, last in sorted((run.first, run.last) for run in runs):
         if found and first <= shift_month(found[-1][1], _APART):
             found[-1] = (found[-1][0], max(found[-1][1], last))
         else:
@@ -91,7 +91,7 @@ def windows(trials: Sequence[AlteredRun]) -> list[tuple[str, str]]:
 
 
 class AlteredRuns:
-    """The trials of some tests.
+    """The altered runs of some tests.
 
     Args:
         profile: as the user has it.
@@ -113,7 +113,7 @@ class AlteredRuns:
             last,
             names,
         )
-        #: What is not tested and why, as far as the trials have been asked for.
+        #: What is not tested and why, as far as the runs have been asked for.
         self.notes: list[str] = []
 
     def of(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> list[AlteredRun]:
@@ -129,7 +129,7 @@ class AlteredRuns:
         last = min(month_end(self._last), self._profile.last_session())
         known = self._profile.source.sector_snapshots(last)
         tickers = {ticker for sector in self._sectors for ticker in panel_tickers(known, sector, last)}
-        self.notes += exempt_counts(self._profile, {trial.cut for trial in found if trial.cut is not None}, tickers)
+        self.notes += exempt_counts(self._profile, {run.cut for run in found if run.cut is not None}, tickers)
         return found
 
     def _each(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> Iterator[AlteredRun]:

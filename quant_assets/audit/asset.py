@@ -10,7 +10,7 @@ import polars as pl
 
 from quant_assets.assets.declare import dataset_asset, for_each_sector, run_partitions
 from quant_assets.audit.findings import TESTS
-from quant_assets.audit.quick import quick_audit
+from quant_assets.audit.parts import quick_audit
 from quant_assets.audit.report import render
 from quant_assets.partitions import key, month_of
 from quant_assets.profile import Profile

@@ -237,7 +237,7 @@ def lookahead(
         quant audit lookahead --full --workers 8
     """
     session = Session(profile)
-    from quant_assets.audit.beside import audit_parts
+    from quant_assets.audit.parallel import audit_parts
     from quant_assets.cli.audit import Steps, chosen_parts, output, write
     from quant_assets.running.bookkeeping import prepare_bulk_runs
 

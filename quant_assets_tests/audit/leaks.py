@@ -71,6 +71,11 @@ def leak(name: str, test: TestName, asset: str, **window: Any) -> Callable[[Plan
 LEAKS: dict[str, Leak] = {}
 
 
+def plant_in_process(name: str) -> None:
+    """Plant a leak for as long as this process lives."""
+    LEAKS[name].plant(pytest.MonkeyPatch())
+
+
 def spoil(patch: pytest.MonkeyPatch, where: object, name: str, change: Callable[..., Any]) -> None:
     """Replace a function by `change(real, *arguments)`."""
     real = getattr(where, name)
