@@ -6,9 +6,9 @@ from datetime import date
 
 import polars as pl
 
-from quant_assets.audit.alterations import Alteration, Perturbed, Shuffled, StartsLater, Truncated, Without
+from quant_assets.audit.alterations import Perturbed, Shuffled, StartsLater, Truncated, Without
 from quant_assets.audit.findings import TESTS, TestName
-from quant_assets.audit.inputs import altered_source, exempt, exempt_counts, source_from, waiting
+from quant_assets.audit.inputs import altered_source, exempt, source_from, waiting
 from quant_assets.audit.runs import Recomputed
 from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import sessions as calendar_sessions
@@ -16,6 +16,7 @@ from quant_assets.market.placement import panel_tickers
 from quant_assets.partitions import month_end, month_of, month_range, month_start, shift_month
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import Settings
+from quant_assets.sources.altered import Alteration, alterable
 from quant_assets.sources.base import Source
 
 #: Tests that alter inputs; "learning" is in `quant_assets.audit.learning_controls`.
@@ -126,10 +127,12 @@ class AlteredRuns:
 
         """
         found = list(self._each(tests, cuts, reach))
-        last = min(month_end(self._last), self._profile.last_session())
-        known = self._profile.source.sector_snapshots(last)
-        tickers = {ticker for sector in self._sectors for ticker in panel_tickers(known, sector, last)}
-        self.notes += exempt_counts(self._profile, {run.cut for run in found if run.cut is not None}, tickers)
+        if rows := alterable(self._profile.source):
+            last = min(month_end(self._last), self._profile.last_session())
+            known = self._profile.source.sector_snapshots(last)
+            tickers = {ticker for sector in self._sectors for ticker in panel_tickers(known, sector, last)}
+            at = {run.cut for run in found if run.cut is not None}
+            self.notes += rows.untested(at, tickers, self._profile.settings.fundamentals)
         return found
 
     def _each(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> Iterator[AlteredRun]:
@@ -209,7 +212,8 @@ class AlteredRuns:
         """One with neighbours on both sides in the alphabet, a member in the last month."""
         at = min(month_end(self._last), self._profile.last_session())
         snapshots, members = self._profile.source.sector_snapshots(at), self._profile.source.membership(at)
-        renamed = {name for each in self._profile.settings.files.renames for name in (each.old, each.new)}
+        rows = alterable(self._profile.source)
+        renamed = rows.renamed() if rows else set()
         there = set(members.filter(pl.col("end_date").is_null())["ticker"]) - renamed
         found = [each for sector in self._sectors for each in panel_tickers(snapshots, sector, at) if each in there]
         if len(found) < 3:

@@ -80,6 +80,10 @@ class FilesSource:
         self._kept: dict[object, pl.DataFrame] | None = {} if keep else None
         self._read: dict[int, pl.DataFrame] = {}
 
+    def keeping(self) -> "FilesSource":
+        """The same files; their rows are kept in memory once they are decoded."""
+        return FilesSource(self._settings, self._folder, self._start, undated_after=self._undated_after, keep=True)
+
     def altered(self, rows: Rows | None, start: date) -> "FilesSource":
         """The same files with other rows in place of theirs; what has been decoded is shared.
 
@@ -238,6 +242,10 @@ class FilesSource:
         Columns: `ticker` (the files' own), `day` and `ratio`.
         """
         return spin_offs(self._given._splits)
+
+    def renames(self) -> list[set[str]]:
+        """The old and the new symbol of each rename."""
+        return [{each.old, each.new} for each in self._settings.renames]
 
     def macro(self, through: date) -> pl.DataFrame:
         """Observations of the series in the settings, each known its series' lag after the end of its period."""
