@@ -43,7 +43,7 @@ class RunFailedError(QuantError):
 
 
 def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> None:
-    """Execute chains of phases, each chain in order, chains beside each other.
+    """Execute chains of phases, each chain in order, chains in parallel.
 
     Args:
         plan: one chain per sector, or per block of sectors; those that take longest come first.
