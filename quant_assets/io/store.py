@@ -251,9 +251,7 @@ class DatasetStore:
         with ThreadPoolExecutor(_WRITERS) as pool:
             return dict(zip(wanted, pool.map(write_one, wanted), strict=True))
 
-    def _refuse_to_forget(
-        self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]
-    ) -> None:
+    def _refuse_to_forget(self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]) -> None:
         gone = set(self.missing(dataset, keys))
         for key in keys:
             known = None if key in gone else self.known_through(dataset, key)
