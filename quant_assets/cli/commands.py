@@ -237,11 +237,11 @@ def lookahead(
         quant audit lookahead --full --workers 8
     """
     session = Session(profile)
-    from quant_assets.audit.beside import audit_parts
+    from quant_assets.audit.parallel import audit_parts
     from quant_assets.cli.audit import Steps, chosen_parts, output, write
-    from quant_assets.running.bookkeeping import relax
+    from quant_assets.running.bookkeeping import prepare_bulk_runs
 
-    relax()
+    prepare_bulk_runs()
     chosen = chosen_parts(
         session.profile, session.sectors(sector) if sector else [], first, last, asset or [], full=full
     )
@@ -353,9 +353,9 @@ def repro(
     session = Session(profile)
     from quant_assets.audit.reproduction import recompute
     from quant_assets.cli.repro import output
-    from quant_assets.running.bookkeeping import relax
+    from quant_assets.running.bookkeeping import prepare_bulk_runs
 
-    relax()
+    prepare_bulk_runs()
     found = recompute(session.profile, asset, partition, keep=keep)
     for each in output(found):
         show(each)

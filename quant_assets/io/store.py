@@ -232,7 +232,7 @@ class DatasetStore:
                 f"{dataset.dated_by} {first[dataset.dated_by]}"
             )
         if known_through is not None:
-            self._keep_what_knows_more(dataset, wanted, known_through)
+            self._refuse_to_forget(dataset, wanted, known_through)
         grouped = frame.select("__key").with_row_index().group_by("__key", maintain_order=True).agg("index")
         rows_of = dict(zip(grouped["__key"], grouped["index"], strict=True))
         empty, columns = pl.DataFrame(schema=dataset.schema), repr(dataset.schema).encode()
@@ -251,9 +251,7 @@ class DatasetStore:
         with ThreadPoolExecutor(_WRITERS) as pool:
             return dict(zip(wanted, pool.map(write_one, wanted), strict=True))
 
-    def _keep_what_knows_more(
-        self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]
-    ) -> None:
+    def _refuse_to_forget(self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]) -> None:
         gone = set(self.missing(dataset, keys))
         for key in keys:
             known = None if key in gone else self.known_through(dataset, key)

@@ -28,18 +28,18 @@ from quant_assets.settings.domain import (
     TrainingSettings,
     WeightSettings,
 )
-from quant_assets.settings.model import Model
+from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.origin import ROOT, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
 
 
-class DagsterSettings(Model):
+class DagsterSettings(SettingsGroup):
     """Where a new Dagster instance keeps its records: the embedded PostgreSQL (for long histories), or SQLite files."""
 
     storage: Literal["postgres", "sqlite"] = "postgres"
 
 
-class PartitionSettings(Model):
+class PartitionSettings(SettingsGroup):
     """The months that exist. `end` (inclusive) is null where the running month is the last one."""
 
     start: str = Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from quant_assets.settings.model import Model
+from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.sectors import SECTORS
 
 #: Name of each provider, as `source` of a profile, and where its class is ("module:Class"; imported when it is used).
@@ -20,7 +20,7 @@ PROVIDERS = {
 }
 
 
-class DemoSettings(Model):
+class DemoSettings(SettingsGroup):
     """The simulated market.
 
     `signal_strength` is the daily expected log return of one standard deviation of the planted signal.
@@ -31,14 +31,14 @@ class DemoSettings(Model):
     signal_strength: float = Field(default=0.001, ge=0)
 
 
-class Span(Model):
+class Span(SettingsGroup):
     """Days from `first` to `last`, both included; without a limit where null."""
 
     first: date = date.min
     last: date = date.max
 
 
-class PriceFile(Model):
+class PriceFile(SettingsGroup):
     """One price file and how to read it. Files are listed in order of precedence, the best first.
 
     Attributes:
@@ -65,7 +65,7 @@ class PriceFile(Model):
     not_the_member: dict[str, Span] = {}
 
 
-class MembershipFile(Model):
+class MembershipFile(SettingsGroup):
     """Index membership intervals; `end_is_member` says whether a ticker still belongs on its end date."""
 
     file: str
@@ -73,7 +73,7 @@ class MembershipFile(Model):
     end_is_member: bool = False
 
 
-class SecuritiesFile(Model):
+class SecuritiesFile(SettingsGroup):
     """Sector snapshots; `sectors` maps the file's names to our slugs and must know every name in the file."""
 
     file: str
@@ -89,7 +89,7 @@ class SecuritiesFile(Model):
         return value
 
 
-class FundamentalFile(Model):
+class FundamentalFile(SettingsGroup):
     """One file of statements.
 
     Attributes:
@@ -125,14 +125,14 @@ class FundamentalFile(Model):
         return self
 
 
-class MacroSeries(Model):
+class MacroSeries(SettingsGroup):
     """When an observation is assumed to be known: `lag_days` after the end of the period that starts on its date."""
 
     frequency: Literal["daily", "weekly", "monthly", "quarterly"]
     lag_days: int = Field(ge=0)
 
 
-class MacroFile(Model):
+class MacroFile(SettingsGroup):
     """Macro series; those that `series` does not name are not read.
 
     Attributes:
@@ -151,7 +151,7 @@ class MacroFile(Model):
     series: dict[str, MacroSeries]
 
 
-class Rename(Model):
+class Rename(SettingsGroup):
     """A company that changed its symbol: from the day `since` it trades as `new`.
 
     Files name a whole series by the symbol of the day on which they were collected. With the rename declared, bars
@@ -164,7 +164,7 @@ class Rename(Model):
     since: date
 
 
-class FilesSettings(Model):
+class FilesSettings(SettingsGroup):
     """The files of the folder that `QUANT_DATA_DIR` names, and what is known about them."""
 
     prices: tuple[PriceFile, ...] = ()

@@ -87,9 +87,13 @@ class FilesSource:
         self._read: dict[int, pl.DataFrame] = {}
 
     @classmethod
-    def of(cls, settings: FilesSettings, terms: Terms, *, keep: bool = False) -> "FilesSource":
+    def of(cls, settings: FilesSettings, terms: Terms) -> "FilesSource":
         """The provider of a profile, as `sources.registry` makes it."""
-        return cls(settings, terms.data_dir, terms.start, undated_after=terms.undated_after, keep=keep)
+        return cls(settings, terms.data_dir, terms.start, undated_after=terms.undated_after)
+
+    def keeping(self) -> "FilesSource":
+        """The same files; their rows are kept in memory once they are decoded."""
+        return FilesSource(self._settings, self._folder, self._start, undated_after=self._undated_after, keep=True)
 
     def altered(self, rows: Rows | None, start: date) -> "FilesSource":
         """The same files with other rows in place of theirs; what has been decoded is shared.
@@ -182,6 +186,10 @@ class FilesSource:
         Columns: `ticker` (the files' own), `day` and `ratio`.
         """
         return spin_offs(self._given._splits)
+
+    def renames(self) -> list[set[str]]:
+        """The old and the new symbol of each rename."""
+        return [{each.old, each.new} for each in self._settings.renames]
 
     def macro(self, through: date) -> pl.DataFrame:
         """Observations of the series in the settings, each known its series' lag after the end of its period."""

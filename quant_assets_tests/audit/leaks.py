@@ -42,7 +42,7 @@ class Leak:
         cut: what is known later is altered.
         start: first month of the profile.
         reach: months up to the cut that are computed again.
-        beside: a test that runs too, where the audit would otherwise compute only the months of one.
+        with_tests: tests that run too, where the audit would otherwise compute only the months of one.
 
     """
 
@@ -55,7 +55,7 @@ class Leak:
     cut: date = date(2023, 11, 15)
     start: str = "2022-12"
     reach: int = 3
-    beside: tuple[TestName, ...] = ()
+    with_tests: tuple[TestName, ...] = ()
 
 
 def leak(name: str, test: TestName, asset: str, **window: Any) -> Callable[[Plant], Plant]:
@@ -69,6 +69,11 @@ def leak(name: str, test: TestName, asset: str, **window: Any) -> Callable[[Plan
 
 
 LEAKS: dict[str, Leak] = {}
+
+
+def plant_in_process(name: str) -> None:
+    """Plant a leak for as long as this process lives."""
+    LEAKS[name].plant(pytest.MonkeyPatch())
 
 
 def spoil(patch: pytest.MonkeyPatch, where: object, name: str, change: Callable[..., Any]) -> None:
@@ -198,7 +203,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     first="2024-03",
     last="2024-06",
     cut=date(2024, 4, 15),
-    beside=("perturbation",),
+    with_tests=("perturbation",),
 )
 def _(patch: pytest.MonkeyPatch) -> None:
     def since_the_start(real: Any, windows: Windows, values: np.ndarray, window: int) -> np.ndarray:

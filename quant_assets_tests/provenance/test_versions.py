@@ -23,8 +23,8 @@ from quant_assets.partitions import key
 from quant_assets.provenance.code import IGNORED, register
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.provenance.versions import _Walk
+from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.loading import Settings, load_settings
-from quant_assets.settings.model import Model
 from quant_assets_tests.graph import PROJECT, Graph, every_definition
 
 SECTOR, MONTH = "cons_staples", "2024-01"
@@ -237,7 +237,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
 
 def groups(model: type[Any] = Settings, path: str = "") -> Iterator[tuple[type[Any], str]]:
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Model):
+        if isinstance(field.annotation, type) and issubclass(field.annotation, SettingsGroup):
             yield field.annotation, f"{path}{name}"
             yield from groups(field.annotation, f"{path}{name}.")
 
@@ -247,9 +247,9 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
 ) -> None:
     versions = recorder(graph.settings).versions
     job, known, read = graph.defs.resolve_implicit_global_asset_job_def(), dict(groups()), set[str]()
-    given = Model.__getattribute__
+    given = SettingsGroup.__getattribute__
 
-    def noted(self: Model, name: str) -> Any:
+    def noted(self: SettingsGroup, name: str) -> Any:
         # The trial log notes settings from which no rows follow.
         if (
             name in type(self).model_fields
@@ -269,7 +269,7 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
         run = job.get_subset(asset_selection={dg.AssetKey(each) for each in together}, asset_check_selection=set())
         read.clear()
         with monkeypatch.context() as patched, dg.DagsterInstance.ephemeral() as instance:
-            patched.setattr(Model, "__getattribute__", noted)
+            patched.setattr(SettingsGroup, "__getattribute__", noted)
             assert run.execute_in_process(instance=instance, partition_key=key(SECTOR, MONTH), run_config=QUIET).success
         without = {"partitions.end"} | {each for each in read if each in known.values()}
         without |= {

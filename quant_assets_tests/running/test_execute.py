@@ -1,4 +1,4 @@
-"""Chains of runs for real: processes beside each other on a fresh instance, a step that fails, a check that blocks, a
+"""Chains of runs for real: parallel processes on a fresh instance, a step that fails, a check that blocks, a
 killed worker."""
 
 import multiprocessing
@@ -65,7 +65,7 @@ def existing(profile: Profile, name: str) -> set[str]:
     return profile.store.existing(DATASETS[name])
 
 
-def test_sectors_run_beside_each_other_and_one_that_fails_does_not_stop_the_others(profile: Profile) -> None:
+def test_sectors_run_in_parallel_and_one_that_fails_does_not_stop_the_others(profile: Profile) -> None:
     """Three chains, two processes, an instance that does not exist before."""
     empty_ohlcv(profile, "energy", "it")
     path = spoil(profile, "ohlcv", f"{FIRST}|energy")
