@@ -1,4 +1,4 @@
-"""The catalogue of a profile: its features, the user's own among them, and its datasets, from the settings.
+"""The catalogue of a profile: its features and models, the user's own among them, and its datasets, from the settings.
 
 The IO manager, the asset checks, the column schemas and descriptions in the web UI and the README's table are all
 derived from it. `python -m quant_assets.catalogue README.md` writes the table of datasets into a Markdown file, between
@@ -11,10 +11,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from quant_assets.errors import SettingsError
 from quant_assets.features.cross_section import CrossSection
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
+from quant_assets.learning.models import learner_type
+from quant_assets.learning.models.base import Learner
 from quant_assets.schemas import DATASETS, Dataset
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.origin import conf_dir
@@ -43,6 +46,21 @@ def library(settings: Settings) -> FeatureLibrary:
     return FeatureLibrary(groups)
 
 
+def learners(settings: Settings) -> dict[str, Learner[Any]]:
+    """The models of a profile by name, in the order of the settings; no library behind one is loaded.
+
+    Raises:
+        SettingsError: a kind does not exist or has no such parameter; names it and the remedy.
+
+    """
+    found = {}
+    for name, each in settings.models.items():
+        where, own, _ = each.kind.partition(":")
+        kind = learner_type(each.kind, _own_module(f"models.{name}.kind", where) if own else None)
+        found[name] = kind(name, each.parameters)
+    return found
+
+
 def own_features(name: str) -> tuple[Declared[object], ...]:
     """`FEATURES` of a user's module: `<name>.py` in the settings' folder, else a module of that name on PYTHONPATH.
 
@@ -50,15 +68,7 @@ def own_features(name: str) -> tuple[Declared[object], ...]:
         SettingsError: the module is not there, cannot be imported, or has no list `FEATURES` of features.
 
     """
-    path = conf_dir() / f"{name.replace('.', '/')}.py"
-    try:
-        module = _module_at(path) if path.is_file() else importlib.import_module(name)
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            what = f"is neither {path} nor importable from PYTHONPATH; add the file, or mend features.modules in {conf_dir()}"
-        else:
-            what = f"({path if path.is_file() else 'from PYTHONPATH'}) cannot be imported ({type(error).__name__}: {error}); mend it"
-        raise SettingsError(f"features.modules: module '{name}' {' '.join(what.split())}") from error
+    module = _own_module("features.modules", name)
     features = getattr(module, "FEATURES", None)
     if (
         not isinstance(features, list | tuple)
@@ -70,6 +80,19 @@ def own_features(name: str) -> tuple[Declared[object], ...]:
             "or of what quant_assets.features.cross_section.compared gives"
         )
     return tuple(features)
+
+
+def _own_module(setting: str, name: str) -> ModuleType:
+    """A user's module that a setting names."""
+    path = conf_dir() / f"{name.replace('.', '/')}.py"
+    try:
+        return _module_at(path) if path.is_file() else importlib.import_module(name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            what = f"is neither {path} nor importable from PYTHONPATH; add the file, or mend {setting} in {conf_dir()}"
+        else:
+            what = f"({path if path.is_file() else 'from PYTHONPATH'}) cannot be imported ({type(error).__name__}: {error}); mend it"
+        raise SettingsError(f"{setting}: module '{name}' {' '.join(what.split())}") from error
 
 
 def _module_at(path: Path) -> ModuleType:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from quant_assets import catalogue
 from quant_assets.errors import SettingsError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.io.store import DatasetStore
+from quant_assets.learning.models.base import Learner
 from quant_assets.market.calendar import last_session_to, sessions
 from quant_assets.partitions import Months, RunPartitions, month_end, month_of, month_start, shift_month
 from quant_assets.schemas import ON_DEMAND, Dataset
@@ -37,6 +39,11 @@ class Profile:
     def features(self) -> FeatureLibrary:
         """The model inputs."""
         return catalogue.library(self.settings)
+
+    @cached_property
+    def models(self) -> dict[str, Learner[Any]]:
+        """The models that are trained, by name."""
+        return catalogue.learners(self.settings)
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:

@@ -93,7 +93,9 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             candidates=candidates,
             weights=weights,
             backtest=backtest,
-            predictions=predictions.filter(pl.col("horizon") == horizon),
+            predictions=predictions.filter(
+                (pl.col("horizon") == horizon) & (pl.col("model") == settings.weights.model)
+            ),
             labels=labels.filter(pl.col("horizon") == horizon),
             regime_state=regime_state,
             lightgbm_checkpoint=lightgbm_checkpoint,

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from quant_assets.dagster_internals import asset_function
 from quant_assets.features.library import SETS
+from quant_assets.learning.models import kinds
 from quant_assets.partitions import month_offsets
 from quant_assets.provenance.code import (
     PACKAGE,
@@ -163,11 +164,12 @@ def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk
 
     Kept beside Python's compiled files until a source file changes, since it takes half a second.
     """
-    for name in settings.features.modules:
+    kinds = {each.kind.partition(":")[0] for each in settings.models.values() if ":" in each.kind}
+    for name in (*settings.features.modules, *sorted(kinds)):
         register(name, conf_dir())
     package = ROOT / PACKAGE
     files = sorted({*package.glob("**/*.py"), *package.glob("*/templates/*")})
-    choice = repr((settings.source, settings.features, sorted(functions)))
+    choice = repr((settings.source, settings.features, settings.models, sorted(functions)))
     state, file = _state(files), Path(__file__).parent / "__pycache__" / f"versions-{digest(choice)}.json"
     with contextlib.suppress(OSError, ValueError):
         kept = json.loads(file.read_text(encoding="utf-8"))
@@ -268,6 +270,9 @@ class _Walk:
                 return [Symbol(f"{PACKAGE}.profile", "Profile.trials")]
             case ("features", *rest):
                 return self._features(only_names=rest[:1] == ["names"])
+            case ("models", *_):
+                found = (kinds().get(each.kind, each.kind).partition(":") for each in self._settings.models.values())
+                return [*self.setting(("models",)), *(Symbol(module, name) for module, _, name in found)]
             case ("months", "start"):
                 return self.setting(("partitions", "start"))
             case ((("months" | "store" | "datasets" | "last_session" | "through" | "known_through"), *_)) | ():
