@@ -62,7 +62,11 @@ def test_what_was_noted_comes_back_bit_for_bit(tmp_path: Path) -> None:
 def test_the_same_trial_again_is_one_and_a_changed_setting_is_another(tmp_path: Path) -> None:
     log_at(tmp_path).note_backtest("it", returns(), MONTHS)
     files = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
-    again = {"models": {"lightgbm": {"parameters": {"num_threads": 2}}}, "demo": {"seed": 8}, "report": {"history_months": 3}}
+    again = {
+        "models": {"lightgbm": {"parameters": {"num_threads": 2}}},
+        "demo": {"seed": 8},
+        "report": {"history_months": 3},
+    }
     log_at(tmp_path, **again).note_backtest("it", returns(), MONTHS)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == files
     log_at(tmp_path).note_backtest("it", returns(seed=1), MONTHS)  # the data was mended: what the trial gives now
