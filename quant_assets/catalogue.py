@@ -11,13 +11,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from quant_assets.errors import SettingsError
 from quant_assets.features.cross_section import CrossSection
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
-from quant_assets.learning.models import learner_type
-from quant_assets.learning.models.base import Learner
+from quant_assets.learning.models import Models, learner_type
 from quant_assets.schemas import DATASETS, Dataset
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.origin import conf_dir
@@ -46,19 +44,19 @@ def library(settings: Settings) -> FeatureLibrary:
     return FeatureLibrary(groups)
 
 
-def learners(settings: Settings) -> dict[str, Learner[Any]]:
-    """The models of a profile by name, in the order of the settings; no library behind one is loaded.
+def models(settings: Settings) -> Models:
+    """The models of a profile; no library behind one is loaded.
 
     Raises:
         SettingsError: a kind does not exist or has no such parameter; names it and the remedy.
 
     """
-    found = {}
+    learners = {}
     for name, each in settings.models.items():
         where, own, _ = each.kind.partition(":")
         kind = learner_type(each.kind, _own_module(f"models.{name}.kind", where) if own else None)
-        found[name] = kind(name, each.parameters)
-    return found
+        learners[name] = kind(name, each.parameters)
+    return Models(learners, {name: each.horizons or settings.labels.horizons for name, each in settings.models.items()})
 
 
 def own_features(name: str) -> tuple[Declared[object], ...]:
@@ -76,8 +74,9 @@ def own_features(name: str) -> tuple[Declared[object], ...]:
         or not all(isinstance(each, Feature | CrossSection) for each in features)
     ):
         raise SettingsError(
-            f"features.modules: module '{name}' ({module.__file__}) needs FEATURES, a list of quant_assets.windows.declarations.Feature "
-            "or of what quant_assets.features.cross_section.compared gives"
+            f"features.modules: module '{name}' ({module.__file__}) needs FEATURES, "
+            "a list of quant_assets.windows.declarations.Feature or of what "
+            "quant_assets.features.cross_section.compared gives"
         )
     return tuple(features)
 
@@ -91,7 +90,10 @@ def _own_module(setting: str, name: str) -> ModuleType:
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             what = f"is neither {path} nor importable from PYTHONPATH; add the file, or mend {setting} in {conf_dir()}"
         else:
-            what = f"({path if path.is_file() else 'from PYTHONPATH'}) cannot be imported ({type(error).__name__}: {error}); mend it"
+            what = (
+                f"({path if path.is_file() else 'from PYTHONPATH'}) cannot be imported "
+                f"({type(error).__name__}: {error}); mend it"
+            )
         raise SettingsError(f"{setting}: module '{name}' {' '.join(what.split())}") from error
 
 

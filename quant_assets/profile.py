@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from quant_assets import catalogue
 from quant_assets.errors import SettingsError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.io.store import DatasetStore
-from quant_assets.learning.models.base import Learner
-from quant_assets.market.calendar import last_session_to, sessions
+from quant_assets.learning.models import Models
+from quant_assets.market.calendar import decision_sessions, last_session_to
 from quant_assets.partitions import Months, RunPartitions, month_end, month_of, month_start, shift_month
 from quant_assets.schemas import ON_DEMAND, Dataset
 from quant_assets.settings.loading import Settings
@@ -41,9 +40,9 @@ class Profile:
         return catalogue.library(self.settings)
 
     @cached_property
-    def models(self) -> dict[str, Learner[Any]]:
-        """The models that are trained, by name."""
-        return catalogue.learners(self.settings)
+    def models(self) -> Models:
+        """The models that are trained."""
+        return catalogue.models(self.settings)
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:
@@ -114,10 +113,7 @@ class Profile:
 
     def decision_sessions(self, run: RunPartitions) -> list[date]:
         """`as_of` of each month of a run: its last session, in the running month the latest closed one."""
-        found: dict[str, date] = {}
-        for session in sessions(run.first_day, self.through(run)).tolist():
-            found[month_of(session)] = session
-        return list(found.values())
+        return decision_sessions(run.first_day, self.through(run))
 
     def check_months(self, first: str, last: str) -> None:
         """Raise a SettingsError unless both months hold a closed session and are in order."""

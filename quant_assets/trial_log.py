@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from quant_assets.backtest.trials import MEASURED, Trial
-from quant_assets.catalogue import learners
+from quant_assets.catalogue import models
 from quant_assets.errors import DatasetError
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.training import TrainedModel
@@ -40,7 +40,7 @@ _SETTINGS = "settings"
 def training_settings(settings: Settings, features: Sequence[str], model: str | None = None) -> dict[str, Any]:
     """What decides a training of a model (of that of the weights where None) beside its data."""
     name = model or str(settings.weights.model)
-    learner, horizons = learners(settings)[name], settings.models[name].horizons
+    learner, horizons = models(settings).learners[name], settings.models[name].horizons
     return {
         "model": name,
         **({"horizons": list(horizons)} if horizons else {}),

@@ -79,7 +79,7 @@ def test_own_features_appear_everywhere_and_go_cleanly(conf: Path, tmp_path: Pat
     assert found["range_20"][0] == pytest.approx((prices["high"] / prices["low"] - 1.0).mean(), rel=1e-12)
 
     checkpoint = graph.read("lightgbm_checkpoint").filter(pl.col("status") == "trained").row(0, named=True)
-    learner, read = graph.profile.models["lightgbm"], graph.profile.store.read_artifact
+    learner, read = graph.profile.models.learners["lightgbm"], graph.profile.store.read_artifact
     (places := tmp_path / "places").mkdir()
     (model,) = load_models([checkpoint], learner, graph.profile.features.names, read, places).values()
     assert model.fitted.features[-2:] == OWN

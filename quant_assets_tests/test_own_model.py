@@ -73,7 +73,7 @@ def test_each_model_is_a_trial_and_the_strategy_names_its_own(graph: Graph) -> N
     trials = profile.trials.trials(SECTOR, TRAINED, AFTER)
     names = {
         model: trial_name(training_settings(profile.settings, profile.features.formulas, model))
-        for model in profile.models
+        for model in profile.models.learners
     }
     assert {trial.name for trial in trials if trial.kind == "training"} == set(names.values())
     assert len(set(names.values())) == 2

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from quant_assets.catalogue import learners
+from quant_assets.catalogue import models as configured
 from quant_assets.features.features import features
 from quant_assets.features.labels import labels
 from quant_assets.features.library import FeatureLibrary, ready_made
@@ -57,7 +57,7 @@ def _judged_forecasts(sector: str, settings: Settings) -> pl.DataFrame:
 
     trainings = [day for day in decisions if is_training_month(day, settings.training.cadence_months)]
     parts = []
-    (learner,) = learners(settings).values()
+    (learner,) = configured(settings).learners.values()
     for as_of, until in pairwise(trainings):
         common = settings.training, settings.predictions, learner, [HORIZON], sector, FEATURES.names
         with tempfile.TemporaryDirectory() as folder:

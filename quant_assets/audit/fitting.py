@@ -1,5 +1,4 @@
-"""What a training really hands to a model, recorded where every kind of model is fitted and asked: rows fitted on, rows
-it stopped by, rows it predicted.
+"""What a training really hands to a model of any kind, recorded where it is fitted and asked.
 
 What a checkpoint says of itself is no evidence of what it was trained on, so it is not asked here. No judgement either.
 """

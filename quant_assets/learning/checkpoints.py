@@ -29,7 +29,7 @@ def newest_checkpoint(
         month: any day of the month to predict.
         settings: cadence and greatest age.
         first_month: any day of the profile's first month; no checkpoint can be older.
-        sector: slug, for the message.
+        sector: slug, and the model where there are several, for the message.
 
     Returns:
         The trained horizons of the newest checkpoint of a month strictly before, sorted by horizon. None where there is

@@ -66,8 +66,8 @@ def load_models(
         shown = name.rpartition("/")[2]
         if row["kind"] != learner.kind:
             raise DatasetError(
-                f"checkpoint {shown} of model {learner.name} is of kind {row['kind']}, the settings say {learner.kind}; "
-                f"{again}, or give the new model a name of its own"
+                f"checkpoint {shown} of model {learner.name} is of kind {row['kind']}, the settings say "
+                f"{learner.kind}; {again}, or give the new model a name of its own"
             )
         manifest = verified(f"manifest of checkpoint {shown}", read(row["manifest_file"]), row["manifest_sha256"])
         described = json.loads(manifest)

@@ -94,7 +94,7 @@ class PartitionRecorder:
         self._effective = effective(profile.settings)
         self._all_settings = digest(_text(self._effective))
         self._kept: set[str] = set()
-        self._libraries = libraries(tuple(each for model in profile.models.values() for each in model.libraries))
+        self._libraries = libraries(tuple(each for of in profile.models.learners.values() for each in of.libraries))
         #: State of the provider's files before anything has read them.
         self._first_states = self._file_states(versions)
         self._meanings: dict[tuple[str, str], Any] = {

@@ -14,7 +14,7 @@ LEARNERS: dict[str, type[Learner[Any]]] = {name: learner_type(name) for name in 
 
 
 def made_up_rows(count: int = 3_000, horizons: tuple[int, ...] = (5, 20), seed: int = 1) -> Rows:
-    """Rows of four features: one carries the targets, one does by being missing, the others are noise and never there."""
+    """Rows of four features: one carries the targets, one does by being missing, one is noise, one is never there."""
     rng = np.random.default_rng(seed)
     matrix = rng.normal(size=(count, 4))
     missing = rng.random(count) < 0.5

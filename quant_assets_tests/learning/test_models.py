@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from quant_assets.catalogue import learners
+from quant_assets.catalogue import models as configured
 from quant_assets.errors import DatasetError, SettingsError
 from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.learning.forecast import forecast, load_models
@@ -54,7 +54,7 @@ def test_a_kind_is_a_file_and_found_without_its_library() -> None:
 )
 def test_a_kind_or_parameter_that_is_not_there_is_named(models: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        learners(load_settings("demo", models=models))
+        configured(load_settings("demo", models=models))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_weights_follow_the_first_model_unless_another_is_named(monkeypatch: pyt
     assert load_settings("demo", models=two, weights={"model": "ridge"}).weights.model == "ridge"
     assert load_settings("demo", models=two | {"lightgbm": None}).weights.model == "ridge"
     monkeypatch.setenv("QUANT__MODELS__LIGHTGBM__PARAMETERS__NUM_TREES", "7")
-    (learner,) = learners(load_settings("demo")).values()
+    (learner,) = configured(load_settings("demo")).learners.values()
     assert isinstance(learner, LightGBM)
     assert learner.parameters.num_trees == 7
 

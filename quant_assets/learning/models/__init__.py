@@ -1,11 +1,28 @@
 """The kinds of model, one file each, and how one is found by its name. Which of them are trained is in the settings."""
 
 import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from quant_assets.errors import SettingsError
 from quant_assets.learning.models.base import Learner
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a profile, in the order of the settings.
+
+    Attributes:
+        learners: by name.
+        horizons: sessions ahead that each is trained for.
+
+    """
+
+    learners: Mapping[str, Learner[Any]]
+    horizons: Mapping[str, tuple[int, ...]]
 
 
 def kinds() -> dict[str, str]:
@@ -14,7 +31,7 @@ def kinds() -> dict[str, str]:
     return {name: f"{__name__}.{name}:LEARNER" for name in names}
 
 
-def learner_type(kind: str, module: ModuleType | None = None) -> type[Learner]:  # type: ignore[type-arg]
+def learner_type(kind: str, module: ModuleType | None = None) -> type[Learner[Any]]:
     """The class of a kind. Its module is imported, the library behind it is not.
 
     Args:
