@@ -9,6 +9,7 @@ from quant_assets import catalogue
 from quant_assets.errors import SettingsError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.io.store import DatasetStore
+from quant_assets.learning.models import Models
 from quant_assets.market.calendar import decision_sessions, last_session_to
 from quant_assets.partitions import Months, RunPartitions, month_end, month_of, month_start, shift_month
 from quant_assets.schemas import ON_DEMAND, Dataset
@@ -38,6 +39,11 @@ class Profile:
     def features(self) -> FeatureLibrary:
         """The model inputs."""
         return catalogue.library(self.settings)
+
+    @cached_property
+    def models(self) -> Models:
+        """The models that are trained."""
+        return catalogue.models(self.settings)
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:

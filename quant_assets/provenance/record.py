@@ -33,7 +33,6 @@ _LIBRARIES = (
     "numba",
     "scipy",
     "duckdb",
-    "lightgbm",
     "scikit-learn",
     "exchange-calendars",
 )
@@ -95,11 +94,12 @@ class PartitionRecorder:
         self._effective = effective(profile.settings)
         self._all_settings = digest(_text(self._effective))
         self._kept: set[str] = set()
+        self._libraries = libraries(tuple(each for of in profile.models.learners.values() for each in of.libraries))
         #: State of the provider's files before anything has read them.
         self._first_states = self._file_states(versions)
         self._meanings: dict[tuple[str, str], Any] = {
             ("settings", self._all_settings): self._effective,
-            ("libraries", digest(_text(libraries()))): libraries(),
+            ("libraries", digest(_text(self._libraries))): self._libraries,
             **{("code", version.code): version.symbols for version in versions.values()},
         }
 
@@ -114,7 +114,7 @@ class PartitionRecorder:
         version, files = self.versions[name], self.source_files(name)
         self._keep(f"code/{version.code}.json", version.symbols)
         self._keep(f"settings/{self._all_settings}.json", self._effective)
-        self._keep(f"libraries/{digest(_text(libraries()))}.json", libraries())
+        self._keep(f"libraries/{digest(_text(self._libraries))}.json", self._libraries)
         if files:
             self._keep(f"sources/{digest(_text(files))}.json", files)
 
@@ -126,7 +126,7 @@ class PartitionRecorder:
         tried = cache(
             lambda sector: self._profile.trials.digests(sector, self._profile.settings.report.history_months - 1)
         )
-        sources, used = digest(_text(files)) if files else "", digest(_text(libraries()))
+        sources, used = digest(_text(files)) if files else "", digest(_text(self._libraries))
         self._meanings["sources", sources] = files
 
         def made(key: str) -> MadeBy:
@@ -292,10 +292,10 @@ def _by_sector(found: Mapping[str, str | None]) -> dict[str | None, tuple[list[s
 
 
 @cache
-def libraries() -> dict[str, str]:
-    """Versions of Python and the libraries, and the kind of processor."""
+def libraries(more: tuple[str, ...] = ()) -> dict[str, str]:
+    """Versions of Python, of the libraries and of some more of them, and the kind of processor."""
     found = {"python": ".".join(platform.python_version_tuple()[:2]), "processor": platform.machine()}
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

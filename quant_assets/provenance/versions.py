@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from quant_assets.asset_functions import Parameter, Run, groups, parameters
 from quant_assets.dagster_internals import asset_function
 from quant_assets.features.library import SETS, FeatureLibrary
+from quant_assets.learning.models import kinds
 from quant_assets.provenance.code import (
     PACKAGE,
     Chain,
@@ -141,11 +142,12 @@ def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk
 
     Kept beside Python's compiled files until a source file changes, since it takes half a second.
     """
-    for name in settings.features.modules:
+    kinds = {each.kind.partition(":")[0] for each in settings.models.values() if ":" in each.kind}
+    for name in (*settings.features.modules, *sorted(kinds)):
         register(name, conf_dir())
     package = ROOT / PACKAGE
     files = sorted({*package.glob("**/*.py"), *package.glob("*/templates/*")})
-    choice = repr((settings.source, settings.features, sorted(functions)))
+    choice = repr((settings.source, settings.features, settings.models, sorted(functions)))
     state, file = _state(files), Path(__file__).parent / "__pycache__" / f"versions-{digest(choice)}.json"
     with contextlib.suppress(OSError, ValueError):
         kept = json.loads(file.read_text(encoding="utf-8"))
@@ -230,6 +232,11 @@ class _Walk:
                 sets = [SETS[name] for name in self._settings.features.sets]
                 library = Symbol(FeatureLibrary.__module__, FeatureLibrary.__name__)
                 return [library, *(Symbol(name, "FEATURES") for name in [*sets, *self._settings.features.modules])]
+            case "models":
+                self._note("models")
+                self._note("labels", "horizons")
+                found = (kinds().get(each.kind, each.kind).partition(":") for each in self._settings.models.values())
+                return [Symbol(module, name) for module, _, name in found]
             case "trials" if used[:1] == ("trials",):
                 self.reads_trials = True
                 return [Symbol(TrialLog.__module__, f"{TrialLog.__name__}.trials")]

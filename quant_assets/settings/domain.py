@@ -1,6 +1,6 @@
 """Settings of what is computed, from bars to the total portfolio."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -156,21 +156,20 @@ class DelistingSettings(SettingsGroup):
     collapse_sessions: int = Field(default=252, ge=1)
 
 
-class LightGBMSettings(SettingsGroup):
-    """Parameters handed to LightGBM."""
+class ModelSettings(SettingsGroup):
+    """A model that is trained: its kind, the kind's parameters, and for which of labels.horizons (all where none).
 
-    num_trees: int = Field(default=100, ge=1)
-    num_leaves: int = Field(default=31, ge=2)
-    learning_rate: float = Field(default=0.05, gt=0)
-    min_data_in_leaf: int = Field(default=100, ge=1)
-    feature_fraction: float = Field(default=0.8, gt=0, le=1)
-    max_bin: int = Field(default=63, ge=3, le=255)
-    early_stopping_rounds: int = Field(default=20, ge=1)
-    num_threads: int = Field(default=1, ge=1)
+    A kind is a file of quant_assets/learning/models, or `module:Class` of your own: a file of the settings' folder, or
+    importable from PYTHONPATH.
+    """
+
+    kind: str
+    horizons: tuple[int, ...] = ()
+    parameters: dict[str, Any] = {}
 
 
 class TrainingSettings(SettingsGroup):
-    """When and on what a checkpoint is trained."""
+    """When and on what checkpoints are trained, whatever the models."""
 
     cadence_months: int = Field(default=3, ge=1, le=12)
     window_months: int = Field(default=36, ge=6)
@@ -180,7 +179,6 @@ class TrainingSettings(SettingsGroup):
     sample_every_sessions: int = Field(default=5, ge=1)
     min_rows: int = Field(default=1_000, ge=50)
     seed: int = 20_240_601
-    lightgbm: LightGBMSettings = LightGBMSettings()
 
 
 class PredictionSettings(SettingsGroup):
@@ -192,8 +190,9 @@ class PredictionSettings(SettingsGroup):
 
 
 class WeightSettings(SettingsGroup):
-    """Long-only weights of one sector."""
+    """Long-only weights of one sector, by the forecasts of one model (the first of `models` where none is named)."""
 
+    model: str | None = None
     top_n: int = Field(default=10, ge=1)
     horizon: int = Field(default=20, ge=1)
     max_weight: float = Field(default=0.35, gt=0, le=1)

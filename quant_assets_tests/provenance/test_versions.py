@@ -224,9 +224,14 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
         "window_months": 6,
         "min_rows": 200,
         "cadence_months": 1,
-        "lightgbm": {"min_data_in_leaf": 20, "num_trees": 5},
     }
-    settings = {"as_of": date(2024, 4, 30), "partitions": {"start": "2023-07"}, "training": training}
+    models = {"lightgbm": {"parameters": {"min_data_in_leaf": 20, "num_trees": 5}}}
+    settings = {
+        "as_of": date(2024, 4, 30),
+        "partitions": {"start": "2023-07"},
+        "training": training,
+        "models": models,
+    }
     made = Graph.at(tmp_path_factory.mktemp("versions"), **settings)
     for phase in made.planner.sector_phases(
         ["weights", "regime_state", "backtest", "ops_report"], SECTOR, MONTH, MONTH
@@ -296,6 +301,8 @@ def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) ->
         "candidates",
         "features",
         "labels",
+        "lightgbm_checkpoint",
+        "predictions",
         "weights",
         "backtest",
     ):
