@@ -13,7 +13,7 @@ import polars as pl
 
 from quant_assets.declared_tests import DeclaredTest
 from quant_assets.errors import DatasetError, MissingPartitionError
-from quant_assets.partitions import parse_key
+from quant_assets.grains import grain_of
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 from quant_assets.schemas.dataset import rises
@@ -22,28 +22,39 @@ from quant_assets.schemas.dataset import rises
 #: aside, in later ones.
 CONTRACT = {
     "dtypes": "columns and types are those of the schema",
-    "keys": "the key identifies a row",
+    "keys": "the key identifies a row, and so does what else is declared unique",
     "nulls": "columns that may not be missing are not",
     "ranges": "values lie within the bounds of the schema",
     "known": "no row was known later than the last closed session, and every row was known by its own date or later",
 }
+#: Of the datasets that refer to others, one more.
+REFERENCES = "references"
+
+#: Gives the same partitions of a dataset that are being checked of another one.
+Related = Callable[[str], pl.LazyFrame]
 
 
-def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[str, list[str]]:
+def _no_others(name: str) -> pl.LazyFrame:
+    raise DatasetError(f"no rows of '{name}' are at hand to look a reference up in")
+
+
+def breaches(
+    dataset: Dataset, frame: pl.DataFrame, last_session: date, related: Related = _no_others
+) -> dict[str, list[str]]:
     """What in a loaded frame breaks the dataset's contract.
 
     Args:
         dataset: the contract.
         frame: rows with `sector` at sector grain.
         last_session: the last closed session.
+        related: gives the same partitions of the datasets that it refers to.
 
     Returns:
-        For each check of `CONTRACT` the breaches, each naming column, rows and the first of them; empty lists where it
+        For each check of the dataset the breaches, each naming column, rows and the first of them; empty lists where it
         holds.
 
     """
-    found: dict[str, list[str]] = {name: [] for name in CONTRACT}
-    head = ["sector"] if dataset.grain == "sector" else []
+    found: dict[str, list[str]] = {name: [] for name in described(dataset)}
     for name, column in dataset.columns.items():
         if frame.schema.get(name) != column.dtype:
             found["dtypes"].append(f"{name} is {frame.schema.get(name)}, not {column.dtype}")
@@ -70,10 +81,12 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
     rules.append(("known", f"{dataset.known_at} later than {last_session}", known > last_session))
     if dataset.known_at != dataset.dated_by:
         rules.append(("known", f"{dataset.known_at} before {dataset.dated_by}", known < pl.col(dataset.dated_by)))
+    head = dataset.grain.head
+    rules += [
+        ("keys", f"{' '.join(columns)} repeats", pl.struct(*head, *columns).is_duplicated()) for columns in dataset.unique
+    ]
     if not _keys_differ(dataset, frame):
-        rules.insert(
-            0, ("keys", f"key {' '.join(dataset.key)} repeats", pl.struct(*head, *dataset.key).is_duplicated())
-        )
+        rules.insert(0, ("keys", f"key {' '.join(dataset.key)} repeats", pl.struct(dataset.identity).is_duplicated()))
     # One pass over the frame counts the breaches of every rule; rows are looked up only where there are any.
     counts = (
         frame.lazy().select(rule.sum().alias(str(number)) for number, (_, _, rule) in enumerate(rules)).collect().row(0)
@@ -81,9 +94,20 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
     for count, (check, what, rule) in zip(counts, rules, strict=True):
         if count:
             row = frame.filter(rule).row(0, named=True)
-            first = {name: value for name, value in row.items() if name in {*head, *dataset.key, *what.split()}}
+            first = {name: value for name, value in row.items() if name in {*dataset.identity, *what.split()}}
             found[check].append(f"{what}: {count} rows, first {first}")
+    for each in dataset.references:
+        absent = each.absent(dataset.grain.levels, frame, related(each.dataset))
+        if len(absent):
+            row = absent.select(*dict.fromkeys([*dataset.identity, *each.columns])).row(0, named=True)
+            found[REFERENCES].append(f"{' '.join(each.columns)} not in {each.dataset}: {len(absent)} rows, first {row}")
     return found
+
+
+def described(dataset: Dataset) -> dict[str, str]:
+    """The checks of a dataset's schema and what they say."""
+    refers = {REFERENCES: "; ".join(map(str, dataset.references))} if dataset.references else {}
+    return CONTRACT | refers
 
 
 def _keys_differ(dataset: Dataset, frame: pl.DataFrame) -> bool:
@@ -91,7 +115,7 @@ def _keys_differ(dataset: Dataset, frame: pl.DataFrame) -> bool:
 
     A key that holds the date lies in one partition only.
     """
-    partition = ["sector", "month"] if dataset.grain == "sector" else ["month"]
+    partition = dataset.grain.levels
     if dataset.dated_by not in dataset.key or not set(partition) <= set(frame.columns):
         return False
     places = frame.select(pl.struct(partition).rle_id().alias("place"), *dataset.key)
@@ -103,7 +127,7 @@ def _keys_differ(dataset: Dataset, frame: pl.DataFrame) -> bool:
 def contract_checks(
     profile: Profile, names: Sequence[str], declared: Mapping[str, Sequence[DeclaredTest]] | None = None
 ) -> list[dg.AssetChecksDefinition]:
-    """One definition for each dataset, with the checks of `CONTRACT` and the tests that its SQL model declares."""
+    """One definition for each dataset, with the checks of its schema and the tests that its SQL model declares."""
     return [_contract_check(profile, profile.every_dataset[name], (declared or {}).get(name, ())) for name in names]
 
 
@@ -111,7 +135,7 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
     # Without partitions of their own, which are a preview: the web UI then shows the last result rather than "skipped".
     specs = [
         dg.AssetCheckSpec(name=name, asset=dataset.name, blocking=True, description=text)
-        for name, text in CONTRACT.items()
+        for name, text in described(dataset).items()
     ]
     specs += [
         dg.AssetCheckSpec(test.name, asset=dataset.name, blocking=test.blocking, description=test.description)
@@ -124,11 +148,11 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
         keys = context.op_execution_context.partition_keys
 
         @cache
-        def related(name: str) -> pl.DataFrame:
-            return profile.store.read(profile.datasets[name], keys).collect()
+        def related(name: str) -> pl.LazyFrame:
+            return profile.store.read(profile.datasets[name], keys)
 
         def found_in(frame: pl.DataFrame) -> dict[str, list[str]]:
-            return breaches(dataset, frame, profile.last_session()) | {
+            return breaches(dataset, frame, profile.last_session(), related) | {
                 test.name: test.breaches(frame, related) for test in declared
             }
 
@@ -161,9 +185,7 @@ def _refused(frame: pl.DataFrame, keys: Sequence[str], breaks: Callable[[pl.Data
     """Partitions with breaches; all of them where each is sound alone (a key that repeats across partitions)."""
     found = []
     for key in keys:
-        sector, month = parse_key(key)
-        part = frame.filter((pl.col("month") == month) & ((pl.col("sector") == sector) if sector else True))
-        if breaks(part):
+        if breaks(frame.filter(grain_of(key).holds(key))):
             found.append(key)
     return found or list(keys)
 

@@ -80,7 +80,7 @@ def dataset_asset(
         name=name,
         group_name=group,
         kinds={*kinds, "parquet"},
-        partitions_def=months.by_sector if profile.every_dataset[name].grain == "sector" else months.monthly,
+        partitions_def=months.definition(profile.every_dataset[name].grain),
         backfill_policy=dg.BackfillPolicy.single_run(),
         ins=ins,
         **common(profile, name, max(matures, 0)),

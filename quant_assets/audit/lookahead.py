@@ -13,15 +13,17 @@ from pathlib import Path
 import polars as pl
 
 from quant_assets.audit.causes import PUBLISHED_LATER, likely_cause
-from quant_assets.audit.compare import SETTLED, Difference, compare, key_columns, known_rows, rows_after
+from quant_assets.audit.compare import SETTLED, Difference, compare, known_rows, rows_after
 from quant_assets.audit.findings import AuditResult, Comparison, TestName
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.runs import Recomputed, check_assets
+from quant_assets.audit.trained import said_of, trained_datasets
 from quant_assets.audit.trials import ALTERING, Trial, Trials, check_cuts, default_cuts, windows
 from quant_assets.errors import SettingsError
+from quant_assets.grains import check_month, check_sector
 from quant_assets.io.store import DatasetStore
 from quant_assets.market.calendar import first_session_from
-from quant_assets.partitions import check_month, check_sector, month_range, month_start, parse_key
+from quant_assets.partitions import month_range, month_start, parse_key
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.schemas import Dataset
@@ -183,14 +185,24 @@ class Lookahead:
     def __init__(self, profile: Profile, question: Question, folder: Path) -> None:
         self._profile = readable_often(profile)
         self._question, self._folder = question, folder
-        self.base = Recomputed.at(folder / "base", profile.settings, self._profile.provider)
-        self._names = [name for name in self.base.planner.order if question.assets is None or name in question.assets]
+        self.base = Recomputed.at(folder / "base", profile.settings, self._profile.provider, profile)
+        trained = trained_datasets(profile)
+        self._names = [
+            name
+            for name in self.base.planner.order
+            if name not in trained and (question.assets is None or name in question.assets)
+        ]
 
     def trials(self, tests: Sequence[TestName], cuts: Sequence[date]) -> tuple[list[Trial], list[str]]:
         """Every altered run, and notes on what is not tested."""
         question = self._question
         trials = Trials(self._profile, self.base, question.sectors, question.first, question.last, self._names)
-        return trials.of(tests, cuts, question.reach), trials.notes
+        found = trials.of(tests, cuts, question.reach)
+        taken: dict[str, set[str]] = {}
+        for window in windows(found) if trained_datasets(self._profile) else ():
+            for name, keys in self.base.planner.plan(self._names, question.sectors, *window).stored.items():
+                taken.setdefault(name, set()).update(keys)
+        return found, [*trials.notes, *said_of(taken)]
 
     def compute(self, first: str, last: str) -> None:
         """Compute the input as it is.
@@ -206,7 +218,7 @@ class Lookahead:
     def alter(self, trial: Trial) -> Altered:
         """Compute a trial; but for a fresh one, the input as it is has been computed for its months."""
         altered = Recomputed.at(
-            self._folder / trial.label.replace(" ", "-"), trial.settings, trial.source(self._profile)
+            self._folder / trial.label.replace(" ", "-"), trial.settings, trial.source(self._profile), self._profile
         )
         if not trial.fresh:
             altered.take_over(self.base, trial.first, trial.cut)
@@ -277,7 +289,7 @@ def _comparison(dataset: Dataset, trial: Trial, difference: Difference) -> Compa
         first_date=row[dataset.dated_by],
         ticker=row.get("ticker"),
         sector=row.get("sector"),
-        key=", ".join(f"{name}={row[name]}" for name in key_columns(dataset)),
+        key=", ".join(f"{name}={row[name]}" for name in dataset.identity),
         expected=_text(row["expected"]),
         found=_text(row["found"]),
         deviation=difference.deviation,

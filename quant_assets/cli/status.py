@@ -6,6 +6,7 @@ from rich.table import Table
 
 from quant_assets.cli.session import Session
 from quant_assets.errors import MissingPartitionError
+from quant_assets.grains import labels_of
 from quant_assets.partitions import month_range
 
 
@@ -24,12 +25,12 @@ def output(session: Session, sectors: Sequence[str]) -> Iterator[str | Table]:
     table.add_column("partitions", justify="right")
     table.add_column("missing between", justify="right")
     for name, dataset in profile.datasets.items():
-        existing = profile.store.existing(dataset)
-        for sector in sectors if dataset.grain == "sector" else [""]:
-            months = sorted(key.partition("|")[0] for key in existing if key.partition("|")[2] == sector)
+        existing = labels_of(sorted(profile.store.existing(dataset)))
+        for sector in sectors if dataset.grain.by_sector else [None]:
+            months = existing.get(sector, [])
             if months:
                 gaps = len(month_range(months[0], months[-1])) - len(months)
-                table.add_row(name, sector, months[0], months[-1], str(len(months)), str(gaps or ""))
+                table.add_row(name, sector or "", months[0], months[-1], str(len(months)), str(gaps or ""))
     if not table.row_count:
         start = "quant demo" if session.settings.profile == "demo" else session.first_run(profile.last_month())
         raise MissingPartitionError(f"nothing has been materialised in {profile.store.url}; start with: {start}")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from quant_assets.grains import MONTHLY
 from quant_assets.schemas.columns import FIRST_BAR, as_of, day, money, price, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset
 
@@ -431,6 +432,6 @@ MARKET = (
             ),
             "value": Column(pl.Float64, "observation in the series' own unit"),
         },
-        grain="month",
+        grain=MONTHLY,
     ),
 )
