@@ -34,27 +34,20 @@ REFERENCES = "references"
 Related = Callable[[str], pl.LazyFrame]
 
 
-def _no_others(name: str) -> pl.LazyFrame:
-    raise DatasetError(f"no rows of '{name}' are at hand to look a reference up in")
-
-
-def breaches(
-    dataset: Dataset, frame: pl.DataFrame, last_session: date, related: Related = _no_others
-) -> dict[str, list[str]]:
+def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[str, list[str]]:
     """What in a loaded frame breaks the dataset's contract.
 
     Args:
         dataset: the contract.
         frame: rows with `sector` at sector grain.
         last_session: the last closed session.
-        related: gives the same partitions of the datasets that it refers to.
 
     Returns:
-        For each check of the dataset the breaches, each naming column, rows and the first of them; empty lists where it
+        For each check of `CONTRACT` the breaches, each naming column, rows and the first of them; empty lists where it
         holds.
 
     """
-    found: dict[str, list[str]] = {name: [] for name in described(dataset)}
+    found: dict[str, list[str]] = {name: [] for name in CONTRACT}
     for name, column in dataset.columns.items():
         if frame.schema.get(name) != column.dtype:
             found["dtypes"].append(f"{name} is {frame.schema.get(name)}, not {column.dtype}")
@@ -83,7 +76,8 @@ def breaches(
         rules.append(("known", f"{dataset.known_at} before {dataset.dated_by}", known < pl.col(dataset.dated_by)))
     head = dataset.grain.head
     rules += [
-        ("keys", f"{' '.join(columns)} repeats", pl.struct(*head, *columns).is_duplicated()) for columns in dataset.unique
+        ("keys", f"{' '.join(columns)} repeats", pl.struct(*head, *columns).is_duplicated())
+        for columns in dataset.unique
     ]
     if not _keys_differ(dataset, frame):
         rules.insert(0, ("keys", f"key {' '.join(dataset.key)} repeats", pl.struct(dataset.identity).is_duplicated()))
@@ -96,11 +90,24 @@ def breaches(
             row = frame.filter(rule).row(0, named=True)
             first = {name: value for name, value in row.items() if name in {*dataset.identity, *what.split()}}
             found[check].append(f"{what}: {count} rows, first {first}")
+    return found
+
+
+def broken_references(dataset: Dataset, frame: pl.DataFrame, related: Related) -> list[str]:
+    """Which references of a loaded frame lead nowhere, each with columns, rows and the first of them.
+
+    Args:
+        dataset: the contract.
+        frame: rows with the columns of the partition.
+        related: gives the same partitions of the datasets that it refers to.
+
+    """
+    found = []
     for each in dataset.references:
         absent = each.absent(dataset.grain.levels, frame, related(each.dataset))
         if len(absent):
             row = absent.select(*dict.fromkeys([*dataset.identity, *each.columns])).row(0, named=True)
-            found[REFERENCES].append(f"{' '.join(each.columns)} not in {each.dataset}: {len(absent)} rows, first {row}")
+            found.append(f"{' '.join(each.columns)} not in {each.dataset}: {len(absent)} rows, first {row}")
     return found
 
 
@@ -152,9 +159,12 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
             return profile.store.read(profile.datasets[name], keys)
 
         def found_in(frame: pl.DataFrame) -> dict[str, list[str]]:
-            return breaches(dataset, frame, profile.last_session(), related) | {
-                test.name: test.breaches(frame, related) for test in declared
-            }
+            found = breaches(dataset, frame, profile.last_session())
+            if any(found["dtypes"]):
+                return dict.fromkeys((spec.name for spec in specs), list[str]()) | found
+            if dataset.references:
+                found[REFERENCES] = broken_references(dataset, frame, related)
+            return found | {test.name: test.breaches(frame, related) for test in declared}
 
         def breaks(frame: pl.DataFrame) -> bool:
             return any(messages for name, messages in found_in(frame).items() if name in blocking)

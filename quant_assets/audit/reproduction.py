@@ -108,7 +108,11 @@ def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = F
         sectors = [sector] if sector and not scratch.spans_sectors(name) else _stored_sectors(profile, month)
         # Until when the stored chain looks decides until when the other one does: labels go on maturing.
         chain = _Chain(profile, scratch, name, sectors, month)
-        keys = (keys for plan in chain.plans() for keys in (plan.stored, *(dict.fromkeys(phase.assets, phase.keys) for phase in plan.phases)))
+        keys = (
+            keys
+            for plan in chain.plans()
+            for keys in (plan.stored, *(dict.fromkeys(phase.assets, phase.keys) for phase in plan.phases))
+        )
         known = [each.known_through for found in keys for _, _, each in _stored(profile, found) if each.known_through]
         settings = recorded_settings(dump, **given, as_of=max(known))
         chain = _Chain(profile, Recomputed.at(Path(folder), settings, profile.provider, profile), name, sectors, month)
@@ -199,8 +203,6 @@ def _stored(profile: Profile, keys: Mapping[str, Iterable[str]]) -> Iterator[tup
         dataset, wanted = profile.datasets[name], sorted(found)
         gone = set(profile.store.missing(dataset, wanted))
         yield from ((name, each, profile.store.recorded(dataset, each)) for each in wanted if each not in gone)
-
-
 
 
 class _Comparison:

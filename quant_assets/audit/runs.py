@@ -15,7 +15,7 @@ from quant_assets.dagster_internals import job_of_all_assets, partition_loading_
 from quant_assets.errors import SettingsError
 from quant_assets.graph import build_defs
 from quant_assets.partitions import parse_key
-from quant_assets.planning.plan import Phase, Plan, Planner
+from quant_assets.planning.plan import Phase, Planner
 from quant_assets.profile import Profile
 from quant_assets.running.execute import execute_chain
 from quant_assets.settings.loading import Settings
@@ -48,9 +48,7 @@ class Recomputed:
         self._untaken = self.stored
 
     @classmethod
-    def at(
-        cls, folder: Path, settings: Settings, source: Source | None, stored: Profile | None = None
-    ) -> "Recomputed":
+    def at(cls, folder: Path, settings: Settings, source: Source | None, stored: Profile | None = None) -> "Recomputed":
         """Nothing computed yet.
 
         Args:

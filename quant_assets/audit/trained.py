@@ -32,7 +32,9 @@ def take_over_trained(stored: Profile, scratch: Profile) -> None:
         rows = store.read(dataset, keys).filter(pl.col(dataset.known_at) <= end).collect()
         known = {key: min(found.known_through or end, end) for key, found in recorded.items()}
         made_by = {key: found.made_by or "" for key, found in recorded.items()}
-        scratch.store.write(dataset, rows, keys, known.__getitem__, made_by.__getitem__ if all(made_by.values()) else None)
+        scratch.store.write(
+            dataset, rows, keys, known.__getitem__, made_by.__getitem__ if all(made_by.values()) else None
+        )
         named = {each for column in rows.columns if column.endswith("_file") for each in rows[column].drop_nulls()}
         for artifact in sorted(each for each in named if store.has_artifact(each)):
             scratch.store.write_artifact(artifact, store.read_artifact(artifact))

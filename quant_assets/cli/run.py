@@ -52,7 +52,9 @@ def materialise(
     defs = build_defs(profile.settings)
     planner = Planner(defs, profile, refresh=refresh)
     plan = planner.plan(planner.select(select, defs), sorted(sectors, key=list(SECTORS).index), first, last)
-    tickers: dict[str, int] = dict(profile.source.sector_snapshots(profile.last_session()).group_by("sector").len().iter_rows())
+    tickers: dict[str, int] = dict(
+        profile.source.sector_snapshots(profile.last_session()).group_by("sector").len().iter_rows()
+    )
 
     def work(chain: Sequence[Phase]) -> int:
         return max(phase.outputs * sum(tickers.get(sector, 0) for sector in phase.sectors) for phase in chain)

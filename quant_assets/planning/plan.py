@@ -120,7 +120,11 @@ class Planner:
 
         They are read as far as they are there.
         """
-        return {each: self._flow.windows[name][each] for each in self._flow.windows[name] if each in self._flow.optional[name]}
+        return {
+            each: self._flow.windows[name][each]
+            for each in self._flow.windows[name]
+            if each in self._flow.optional[name]
+        }
 
     def select(self, selection: str | None, defs: dg.Definitions) -> list[str]:
         """Names of an asset selection, or of every asset.

@@ -66,7 +66,11 @@ class Todo:
                     continue
                 months = set() if wanted.isdisjoint(together) else computed
                 months = months.union(
-                    *(each for name in together for each in self._lacking(name, place, needed.get((name, place)), months))
+                    *(
+                        each
+                        for name in together
+                        for each in self._lacking(name, place, needed.get((name, place)), months)
+                    )
                 )
                 span = _span(months)
                 if span is None:
@@ -125,7 +129,10 @@ class Todo:
             for place in self.places(name):
                 if (name, place) not in self.spans:
                     continue
-                dataset, keys = self._profile.datasets[name], [key(place, m) for m in month_range(*self.spans[name, place])]
+                dataset, keys = (
+                    self._profile.datasets[name],
+                    [key(place, m) for m in month_range(*self.spans[name, place])],
+                )
                 gone = set(self._profile.store.missing(dataset, keys))
                 reads = {(each, where) for each in self._flow.windows[name] for where in self.read_places(each, place)}
                 if found & reads or any(self._why_stale(name, each) for each in keys if each not in gone):
