@@ -49,7 +49,9 @@ def test_a_key_and_its_folder_are_one_for_one(grain: Grain) -> None:
     assert parse_key(example) == (sector, period) == ("healthcare" if grain.by_sector else None, example.split("|")[0])
     assert grain.key(period, sector) == grain.key_at(f"/a=b/numbers/{folder}/part-0.parquet") == example
     other = "2016-06-14" if grain.by_sector else "2016-06-14|healthcare"
-    with pytest.raises(SettingsError, match=f"'{other}' is no partition by {name}; write {example}".replace("|", "\\|")):
+    with pytest.raises(
+        SettingsError, match=f"'{other}' is no partition by {name}; write {example}".replace("|", "\\|")
+    ):
         grain.parse(other)
     with pytest.raises(SettingsError, match=f"a partition by {name} has (a|no) sector"):
         grain.key(period, None if grain.by_sector else "it")
@@ -103,9 +105,7 @@ def test_a_store_holds_partitions_of_each_grain(grain: Grain, where: str, tmp_pa
     numbers, days = dataset(grain), [date(2016, 6, 14), date(2016, 6, 15), date(2016, 7, 1)]
     sectors = ["it", "energy"] if grain.by_sector else [None]
     rows = [
-        {"sector": sector, "date": day, "value": float(place)}
-        for place, day in enumerate(days)
-        for sector in sectors
+        {"sector": sector, "date": day, "value": float(place)} for place, day in enumerate(days) for sector in sectors
     ]
     frame = pl.DataFrame(rows).select(*numbers.grain.head, "date", "value")
     keys = {grain.key(grain.period.of(day), sector) for day in days for sector in sectors}
@@ -119,9 +119,12 @@ def test_a_store_holds_partitions_of_each_grain(grain: Grain, where: str, tmp_pa
     assert found.select(*numbers.grain.head, "date", "value").sort("value", *numbers.grain.head).rows() == (
         frame.sort("value", *numbers.grain.head).rows()
     )
-    assert found.select(grain.of_rows("date")).to_series().to_list() == [
-        grain.key(*row[::-1]) for row in found.select(grain.levels).rows()
-    ] if grain.by_sector else [grain.key(*row) for row in found.select(grain.levels).rows()]
+    assert (
+        found.select(grain.of_rows("date")).to_series().to_list()
+        == [grain.key(*row[::-1]) for row in found.select(grain.levels).rows()]
+        if grain.by_sector
+        else [grain.key(*row) for row in found.select(grain.levels).rows()]
+    )
     one = min(keys)
     assert store.read(numbers, [one]).collect().equals(found.filter(grain.holds(one)))
     with pytest.raises(DatasetError, match="rows lie outside the run's partitions"):

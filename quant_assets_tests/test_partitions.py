@@ -168,7 +168,9 @@ def test_a_sectors_month_reads_the_market_of_it_and_of_the_months_before() -> No
 def test_the_market_of_a_whole_history_is_mapped_in_a_fraction_of_a_second() -> None:
     """Dagster's own resolution takes 5 ms a month, for every input and twice."""
     long = Months("2000-01", "2024-12")
-    subset = long.by_sector.subset_with_partition_keys(key(sector, month) for sector in SECTORS for month in month_range("2000-01", "2024-12"))
+    subset = long.by_sector.subset_with_partition_keys(
+        key(sector, month) for sector in SECTORS for month in month_range("2000-01", "2024-12")
+    )
     begun = time.perf_counter()
     result = market(60).get_upstream_mapped_partitions_result_for_partitions(subset, long.by_sector, long.monthly)
     assert time.perf_counter() - begun < 1

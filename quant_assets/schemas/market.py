@@ -419,7 +419,8 @@ MARKET = (
     ),
     Dataset(
         "macro",
-        "Macroeconomic observations as they became known",
+        # No asset reads it yet: features of it come through the mapping `market`, in an issue of their own.
+        "Macroeconomic observations as they became known, for readers outside: no asset reads them yet",
         ("series_id", "period", "known_at"),
         "known_at",
         "known_at",
