@@ -124,10 +124,8 @@ def markdown_table(shown: Iterable[Dataset]) -> str:
     """The README's table of datasets (`make docs` puts it there)."""
     lines = ["| dataset | grain | what it holds | key | known at |", "|---|---|---|---|---|"]
     for dataset in shown:
-        grain = "sector × month" if dataset.grain == "sector" else "month"
-        lines.append(
-            f"| `{dataset.name}` | {grain} | {dataset.meaning} | {', '.join(dataset.key)} | `{dataset.known_at}` |"
-        )
+        of = (f"`{dataset.name}`", dataset.grain.name, dataset.meaning, ", ".join(dataset.key), f"`{dataset.known_at}`")
+        lines.append(f"| {' | '.join(of)} |")
     return "\n".join(lines)
 
 

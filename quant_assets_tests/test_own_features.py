@@ -48,7 +48,7 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def rebuilt(graph: Graph, names: list[str], first: str, last: str) -> set[tuple[str, str]]:
     """Run assets with their warm-up; which months of which assets were computed."""
     done = set()
-    for phase in graph.planner.sector_phases(names, SECTOR, first, last):
+    for phase in graph.planner.plan(names, [SECTOR], first, last).phases:
         graph.materialise(phase.assets, tags=phase.range_tags)
         done |= {(name, month) for name in phase.assets for month in month_range(phase.first, phase.last)}
     return done
@@ -100,7 +100,7 @@ def test_own_features_appear_everywhere_and_go_cleanly(conf: Path, tmp_path: Pat
         without.read("features")
     planned = {
         (name, phase.first)
-        for phase in without.planner.sector_phases(["lightgbm_checkpoint"], SECTOR, TRAINED, TRAINED)
+        for phase in without.planner.plan(["lightgbm_checkpoint"], [SECTOR], TRAINED, TRAINED).phases
         for name in phase.assets
     }
     first = min(month for name, month in planned if name == "features")

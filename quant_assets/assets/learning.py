@@ -10,6 +10,7 @@ import polars as pl
 from quant_assets.asset_functions import Run, Setting
 from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.features.library import FeatureLibrary
+from quant_assets.grains import MONTH
 from quant_assets.learning.checkpoints import is_training_month, newest_checkpoint
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models import Models
@@ -97,7 +98,7 @@ def predictions(
     def of_sector(sector: str, features: pl.DataFrame, lightgbm_checkpoint: pl.DataFrame) -> pl.DataFrame:
         parts = [pl.DataFrame(schema=DATASETS["predictions"].schema)]
         for month in run.months:
-            rows, used = features.filter(pl.col("date").dt.strftime("%Y-%m") == month), list[str]()
+            rows, used = features.filter(MONTH.label("date") == month), list[str]()
             for name in models.learners:
                 own = lightgbm_checkpoint.filter(pl.col("model") == name)
                 chosen = newest_checkpoint(

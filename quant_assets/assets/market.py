@@ -9,6 +9,7 @@ import polars as pl
 from quant_assets.asset_functions import Run, Setting
 from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.features.ohlcv import peaks
+from quant_assets.grains import MONTH
 from quant_assets.market import fundamentals as statements
 from quant_assets.market import macro as observations
 from quant_assets.market import universe as membership
@@ -138,7 +139,7 @@ def reconciled(compared: pl.DataFrame) -> dict[str, dg.MetadataValue]:
 
 def refused(run: Run, sector: str, quarantine: pl.DataFrame) -> list[tuple[str, str, dict[str, int]]]:
     """How many bars of each month were refused, by reason."""
-    counted = quarantine.group_by(month=pl.col("date").dt.strftime("%Y-%m"), reason="reason").len()
+    counted = quarantine.group_by(month=MONTH.label("date"), reason="reason").len()
     told = []
     for month in run.months:
         found = counted.filter(pl.col("month") == month).sort("reason")

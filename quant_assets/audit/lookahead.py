@@ -12,14 +12,16 @@ import polars as pl
 
 from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, check_cuts, default_cuts, windows
 from quant_assets.audit.causes import PUBLISHED_LATER, likely_cause
-from quant_assets.audit.compare import SETTLED, Difference, compare, key_columns, known_rows, rows_after
+from quant_assets.audit.compare import SETTLED, Difference, compare, known_rows, rows_after
 from quant_assets.audit.findings import AuditResult, Comparison, TestName
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.runs import Recomputed, check_assets
+from quant_assets.audit.trained import said_of, trained_datasets
 from quant_assets.errors import SettingsError
+from quant_assets.grains import check_month, check_sector
 from quant_assets.io.store import DatasetStore
 from quant_assets.market.calendar import first_session_from
-from quant_assets.partitions import check_month, check_sector, month_range, month_start, parse_key
+from quant_assets.partitions import month_range, month_start, parse_key
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.schemas import Dataset
@@ -179,14 +181,24 @@ class Lookahead:
     def __init__(self, profile: Profile, question: Question, folder: Path) -> None:
         self._profile = readable_often(profile)
         self._question, self._folder = question, folder
-        self.base = Recomputed.at(folder / "base", profile.settings, self._profile.provider)
-        self._names = [name for name in self.base.planner.order if question.assets is None or name in question.assets]
+        self.base = Recomputed.at(folder / "base", profile.settings, self._profile.provider, profile)
+        trained = trained_datasets(profile)
+        self._names = [
+            name
+            for name in self.base.planner.order
+            if name not in trained and (question.assets is None or name in question.assets)
+        ]
 
     def altered_runs(self, tests: Sequence[TestName], cuts: Sequence[date]) -> tuple[list[AlteredRun], list[str]]:
         """Every altered run, and notes on what is not tested."""
         question = self._question
         runs = AlteredRuns(self._profile, self.base, question.sectors, question.first, question.last, self._names)
-        return runs.of(tests, cuts, question.reach), runs.notes
+        found = runs.of(tests, cuts, question.reach)
+        taken: dict[str, set[str]] = {}
+        for window in windows(found) if trained_datasets(self._profile) else ():
+            for name, keys in self.base.planner.plan(self._names, question.sectors, *window).stored.items():
+                taken.setdefault(name, set()).update(keys)
+        return found, [*runs.notes, *said_of(taken)]
 
     def compute(self, first: str, last: str) -> Keys:
         """Compute the input as it is; all of its partitions that there are now.
@@ -206,7 +218,9 @@ class Lookahead:
 
     def alter(self, run: AlteredRun) -> Altered:
         """Compute an altered run; but for a fresh one, the input as it is has been computed for its months."""
-        altered = Recomputed.at(self._folder / run.label.replace(" ", "-"), run.settings, run.source(self._profile))
+        altered = Recomputed.at(
+            self._folder / run.label.replace(" ", "-"), run.settings, run.source(self._profile), self._profile
+        )
         if not run.fresh:
             altered.take_over(self.base, run.first, run.cut)
         # Without a ticker nothing is compared that counts or chooses over tickers.
@@ -278,7 +292,7 @@ def _comparison(dataset: Dataset, run: AlteredRun, difference: Difference) -> Co
         first_date=row[dataset.dated_by],
         ticker=row.get("ticker"),
         sector=row.get("sector"),
-        key=", ".join(f"{name}={row[name]}" for name in key_columns(dataset)),
+        key=", ".join(f"{name}={row[name]}" for name in dataset.identity),
         expected=_text(row["expected"]),
         found=_text(row["found"]),
         deviation=difference.deviation,

@@ -123,7 +123,7 @@ def parts(
     monthly = tuple(
         each
         for each, dataset in profile.datasets.items()
-        if dataset.grain == "month" and (chosen is None or each in chosen)
+        if not dataset.grain.by_sector and (chosen is None or each in chosen)
     )
     if len(sectors) > 1 and monthly:
         recent = max(first, shift_month(last, 1 - QUICK_MONTHS))

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from quant_assets.cli.session import Session
 from quant_assets.errors import MissingPartitionError
+from quant_assets.grains import labels_of
 from quant_assets.partitions import month_range
 from quant_assets.running.instance import dagster_home, existing_instance, home_of
 from quant_assets.running.reconciliation import Difference, differences, forget, report
@@ -74,11 +75,12 @@ def _partitions(session: Session, sectors: Sequence[str], stored: Mapping[str, s
     table.add_column("partitions", justify="right")
     table.add_column("missing between", justify="right")
     for name, dataset in session.profile.datasets.items():
-        for sector in sectors if dataset.grain == "sector" else [""]:
-            months = sorted(key.partition("|")[0] for key in stored[name] if key.partition("|")[2] == sector)
+        existing = labels_of(sorted(stored[name]))
+        for sector in sectors if dataset.grain.by_sector else [None]:
+            months = existing.get(sector, [])
             if months:
                 gaps = len(month_range(months[0], months[-1])) - len(months)
-                table.add_row(name, sector, months[0], months[-1], str(len(months)), str(gaps or ""))
+                table.add_row(name, sector or "", months[0], months[-1], str(len(months)), str(gaps or ""))
     return table
 
 

@@ -54,7 +54,7 @@ def differences(
     for name, dataset in datasets.items():
         listed = set() if instance is None else instance.get_materialized_partitions(dg.AssetKey(name))
         unlisted, missing = (
-            sorted_keys(key for key in keys if (sector := key.partition("|")[2]) in sectors or not sector)
+            sorted_keys(key for key in keys if parse_key(key)[0] in {*sectors, None})
             for keys in (set(stored[name]) - listed, listed - set(stored[name]))
         )
         if unlisted or missing:

@@ -3,7 +3,7 @@
 import polars as pl
 
 from quant_assets.schemas.columns import HORIZON, LEARNED, as_of, day, ratio, ticker
-from quant_assets.schemas.dataset import Column, Dataset
+from quant_assets.schemas.dataset import Column, Dataset, Reference
 
 #: What a training leaves, by whichever asset.
 CHECKPOINTS = Dataset(
@@ -73,5 +73,6 @@ LEARNING = (
         },
         across="sector",
         anchored=LEARNED,
+        references=(Reference(("ticker", "date"), "features", ("ticker", "date")),),
     ),
 )

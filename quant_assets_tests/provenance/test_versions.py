@@ -233,9 +233,9 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
         "models": models,
     }
     made = Graph.at(tmp_path_factory.mktemp("versions"), **settings)
-    for phase in made.planner.sector_phases(
-        ["weights", "regime_state", "backtest", "ops_report"], SECTOR, MONTH, MONTH
-    ):
+    for phase in made.planner.plan(
+        ["weights", "regime_state", "backtest", "ops_report"], [SECTOR], MONTH, MONTH
+    ).phases:
         made.materialise(phase.assets, tags=phase.range_tags)
     return made
 
@@ -266,7 +266,7 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
 
     done = 0
     for name in graph.planner.order:
-        if graph.datasets[name].grain == "month" or key(SECTOR, MONTH) not in graph.profile.store.existing(
+        if not graph.datasets[name].grain.by_sector or key(SECTOR, MONTH) not in graph.profile.store.existing(
             graph.datasets[name]
         ):
             continue
