@@ -4,11 +4,13 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
-from quant_assets.learning.boosting import checkpoint_rows, train_checkpoint
+from quant_assets.learning.boosting import checkpoint_rows
 from quant_assets.learning.checkpoints import is_training_month, newest_checkpoint
 from quant_assets.learning.forecast import Model, forecast, load_model
 from quant_assets.partitions import key, lag, lookback, month_of, month_start
 from quant_assets.profile import Profile
+from quant_assets.runtime.launch import launcher
+from quant_assets.runtime.training import train
 from quant_assets.schemas import DATASETS
 
 GROUP = "learning"
@@ -31,12 +33,14 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, features: pl.LazyFrame, labels: pl.LazyFrame
     ) -> pl.DataFrame:
         run = run_partitions(context)
+        place = launcher(context, settings.launch)
         decisions = [day for day in profile.decision_sessions(run) if is_training_month(day, training.cadence_months)]
 
         def of_sector(sector: str, features: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
             parts = [pl.DataFrame(schema=DATASETS["lightgbm_checkpoint"].schema)]
             for as_of in decisions:
-                trained = train_checkpoint(
+                trained = train(
+                    place,
                     features,
                     labels,
                     as_of,

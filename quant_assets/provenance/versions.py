@@ -41,8 +41,8 @@ from quant_assets.settings.sectors import SECTORS
 
 WIRING = (f"{PACKAGE}.assets", f"{PACKAGE}.audit.asset")
 
-#: Where something is kept or shown, and until when: rows do not follow from it, or say themselves until when they are.
-WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "partitions.end")
+#: Where something is kept, shown or run, and until when: rows do not follow from it, or say themselves until when they are.
+WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "launch", "partitions.end")
 
 #: Parts of `files` that its source alone reads; whoever is handed the group gets rules for what the source gave.
 _OF_THE_SOURCE = ("membership", "securities", "fundamentals", "macro")

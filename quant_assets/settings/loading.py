@@ -39,6 +39,16 @@ class DagsterSettings(Model):
     storage: Literal["postgres", "sqlite"] = "postgres"
 
 
+class LaunchSettings(Model):
+    """Where a step's heavy part (a training) runs: in its own process, in one beside it, or in several under torchrun.
+
+    What it makes is the same. `processes` is how many torchrun starts.
+    """
+
+    kind: Literal["in_process", "subprocess", "torchrun"] = "in_process"
+    processes: int = Field(default=1, ge=1)
+
+
 class PartitionSettings(Model):
     """The months that exist. `end` (inclusive) is null where the running month is the last one."""
 
@@ -70,6 +80,7 @@ class Settings(BaseSettings):
     storage: str = "storage"
     as_of: date | None = None
     dagster: DagsterSettings = DagsterSettings()
+    launch: LaunchSettings = LaunchSettings()
     partitions: PartitionSettings
     bars: BarSettings = BarSettings()
     indicators: IndicatorSettings
