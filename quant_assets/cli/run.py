@@ -9,8 +9,8 @@ from quant_assets.errors import InterruptedRunError, SettingsError
 from quant_assets.graph import build_defs
 from quant_assets.planning.plan import Planner, joined, total_outputs
 from quant_assets.profile import Profile
-from quant_assets.running.execute import execute
 from quant_assets.running.instance import dagster_home, records
+from quant_assets.running.launching import Executor, Here, Submitted
 from quant_assets.settings.sectors import SECTORS
 
 
@@ -23,6 +23,7 @@ def materialise(
     select: str | None,
     workers: int,
     refresh: bool = False,
+    submit: bool = False,
 ) -> None:
     """Compute assets of sectors and months, and the earlier months that they need.
 
@@ -34,9 +35,10 @@ def materialise(
         select: which assets, as `--select` has it; every one where None.
         workers: sectors computed at the same time.
         refresh: whether earlier months that other code or settings have made are computed again.
+        submit: whether the instance's daemon has the runs executed, and not this command.
 
     Raises:
-        SettingsError: the selection is not valid or leaves nothing to run.
+        SettingsError: the selection is not valid or leaves nothing to run, or no daemon is there to submit to.
         InterruptedRunError: the user interrupted it.
         QuantError: a run failed, or the provider's data are missing.
 
@@ -50,6 +52,7 @@ def materialise(
             f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); move that folder to change"
         )
     defs = build_defs(profile.settings)
+    executor: Executor = Submitted(defs) if submit else Here(name, workers)
     planner = Planner(defs, profile, refresh=refresh)
     names = planner.select(select, defs)
     # Neighbours one after the other may become one run; the sectors with most tickers start first, so that no core is
@@ -83,12 +86,10 @@ def materialise(
         show(f"labels reach ahead: prices up to {latest} are computed too")
     try:
         with _Counter(total_outputs(phases)) as counter:
-            execute(chains, name, workers, counter.advance)
-            execute([monthly], name, 1, counter.advance)
+            executor.execute(chains, counter.advance)
+            executor.execute([monthly], counter.advance)
     except KeyboardInterrupt:
-        raise InterruptedRunError(
-            "interrupted; what was written stays, and the same command goes on from there"
-        ) from None
+        raise InterruptedRunError(executor.after_interruption) from None
 
 
 class _Counter:

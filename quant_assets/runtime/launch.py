@@ -229,7 +229,8 @@ def end(process: "subprocess.Popen[str]") -> None:
 
 def _read(stream: IO[str], output: deque[str]) -> None:
     with stream:
-        output.extend(line.rstrip("\n") for line in stream)
+        for line in stream:
+            output.append(line.rstrip("\n"))
 
 
 def _error(function: str, status: int, said: list[Mapping[str, str]], last: list[str]) -> QuantError:

@@ -93,14 +93,26 @@ def test_a_child_that_leaves_without_a_word_fails_its_step_with_its_last_words(i
     assert failure(result).endswith(":leave ended with status 3: cannot load libcuda.so")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("subprocess", signal.SIGKILL),
+        ("subprocess", signal.SIGINT),
+        ("subprocess", signal.SIGTERM),
+        ("torchrun", signal.SIGKILL),
+        ("torchrun", signal.SIGINT),
+    ],
+)
 def test_a_child_and_its_own_children_end_with_the_step(
-    number: int, instance: dg.DagsterInstance, tmp_path: Path
+    kind: str, number: int, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     """A killed parent cannot clean up; an interrupted one does, although the child does not listen to signals."""
+    if kind == "torchrun":
+        pytest.importorskip("torch", reason="the extra deep is not installed")
     pids = tmp_path / "pids"
     log = (tmp_path / "log").open("wb")
-    command = [sys.executable, "-m", "quant_assets_tests.runtime.units", "subprocess", str(pids)]
+    command = [sys.executable, "-m", "quant_assets_tests.runtime.units", kind, str(pids)]
     parent = subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + SECONDS
@@ -109,8 +121,11 @@ def test_a_child_and_its_own_children_end_with_the_step(
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.1)
         found = [psutil.Process(int(pid)) for pid in pids.read_text().split()]
-        assert found[0].ppid() == parent.pid
-        assert found[0].cmdline()[1:] == ["-m", "quant_assets.runtime.worker", str(parent.pid)]
+        if kind == "torchrun":
+            found.append(found[0].parent())
+        child = found[-1] if kind == "torchrun" else found[0]
+        assert child.ppid() == parent.pid
+        assert child.cmdline()[1:4] == ["-m", "quant_assets.runtime.worker", str(parent.pid)]
         parent.send_signal(number)
         _, alive = psutil.wait_procs(found, timeout=15)
         assert not alive
@@ -120,6 +135,7 @@ def test_a_child_and_its_own_children_end_with_the_step(
         log.close()
 
 
+@pytest.mark.slow
 def test_torchrun_starts_processes_that_find_each_other(instance: dg.DagsterInstance) -> None:
     pytest.importorskip("torch", reason="the extra deep is not installed")
     result, made = launched("torchrun", "ranks", {"fails": -1}, instance, processes=2)
@@ -127,6 +143,7 @@ def test_torchrun_starts_processes_that_find_each_other(instance: dg.DagsterInst
     assert made == {"0": "3", "1": "3"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_fails_fails_the_step(rank: int, instance: dg.DagsterInstance) -> None:
     pytest.importorskip("torch", reason="the extra deep is not installed")
