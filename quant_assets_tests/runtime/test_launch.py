@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,8 @@ def instance(monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
 def failure(result: dg.ExecuteInProcessResult) -> str:
     """The message of the step's own error."""
     (event,) = [each for each in result.all_events if each.is_step_failure]
-    return event.step_failure_data.error.cause.message.strip()
+    error = event.step_failure_data.error
+    return (error.cause or error).message.strip()
 
 
 def logged(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> str:
@@ -133,6 +135,27 @@ def test_a_child_and_its_own_children_end_with_the_step(
     finally:
         parent.kill()
         log.close()
+
+
+def test_an_interrupted_step_ends_its_child_although_its_own_process_lives_on(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    pids, found = tmp_path / "pids", []
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + SECONDS
+        while not pids.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        found.extend(psutil.Process(int(pid)) for pid in pids.read_text().split())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    result, _ = launched("subprocess", "wait", {"pids": str(pids)}, instance)
+    thread.join()
+    assert "DagsterExecutionInterruptedError" in failure(result)
+    assert len(found) == 2
+    assert not psutil.wait_procs(found, timeout=2)[1]
 
 
 @pytest.mark.slow
