@@ -65,6 +65,11 @@ class Unit:
     arguments: Mapping[str, Any]
     folders: Folders
 
+    @classmethod
+    def of(cls, function: Callable[..., None], arguments: Mapping[str, Any], folders: Folders) -> "Unit":
+        """The unit of a function at the top of a module; named in code, so that rows are known to follow from it."""
+        return cls(f"{function.__module__}:{function.__qualname__}", arguments, folders)
+
     def carry_out(self) -> None:
         """Call the function in this process, with the arguments as another process would get them."""
         module, _, name = self.function.partition(":")

@@ -48,7 +48,7 @@ def train(
             "sector": sector,
             "names": list(names),
         }
-        launcher.launch(Unit(f"{__name__}:train_unit", arguments, folders))
+        launcher.launch(Unit.of(train_unit, arguments, folders))
         return [_read(folders.outputs / f"h{horizon}", as_of, horizon) for horizon in horizons]
 
 
