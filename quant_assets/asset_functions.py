@@ -27,6 +27,7 @@ from quant_assets.learning.models import Models
 from quant_assets.market.calendar import decision_sessions, last_session_to, sessions
 from quant_assets.partitions import RunPartitions, key, month_end, month_start, shift_month
 from quant_assets.profile import Profile
+from quant_assets.runtime.launch import Launcher, launcher
 from quant_assets.schemas import Dataset
 from quant_assets.settings.loading import Settings
 from quant_assets.trial_log import TrialLog
@@ -231,6 +232,11 @@ class Run:
     def store(self) -> DatasetStore:
         """Where artifacts that rows name are written."""
         return self._profile.store
+
+    @property
+    def launcher(self) -> Launcher:
+        """Where a training runs; what it makes is the same."""
+        return launcher(self._context, self._profile.settings.launch)
 
     def dataset(self, name: str) -> Dataset:
         """The schema of a dataset."""

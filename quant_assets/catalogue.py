@@ -11,11 +11,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from quant_assets.errors import SettingsError
 from quant_assets.features.cross_section import CrossSection
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.learning.models import Models, learner_type
+from quant_assets.learning.models.base import Learner
 from quant_assets.schemas import DATASETS, Dataset
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.origin import conf_dir
@@ -51,12 +53,19 @@ def models(settings: Settings) -> Models:
         SettingsError: a kind does not exist or has no such parameter; names it and the remedy.
 
     """
-    learners = {}
-    for name, each in settings.models.items():
-        where, own, _ = each.kind.partition(":")
-        kind = learner_type(each.kind, _own_module(f"models.{name}.kind", where) if own else None)
-        learners[name] = kind(name, each.parameters)
-    return Models(learners, {name: each.horizons or settings.labels.horizons for name, each in settings.models.items()})
+    given = settings.models
+    return Models(
+        {name: learner(name, each.kind, each.parameters) for name, each in given.items()},
+        {name: each.kind for name, each in given.items()},
+        {name: each.horizons or settings.labels.horizons for name, each in given.items()},
+    )
+
+
+def learner(name: str, kind: str, parameters: Mapping[str, Any]) -> Learner[Any]:
+    """A model by its name, kind and parameters; errors as `models` has them."""
+    where, own, _ = kind.partition(":")
+    found = learner_type(kind, _own_module(f"models.{name}.kind", where) if own else None)
+    return found(name, parameters)
 
 
 def own_features(name: str) -> tuple[Declared[object], ...]:

@@ -3,13 +3,17 @@
 `quant_assets_tests/test_dagster_internals.py` fails at an upgrade until these have been looked at again.
 """
 
+import os
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
+from dagster._core.code_pointer import CodePointer
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.partitions.mapping.partition_mapping import UpstreamPartitionsResult
@@ -17,9 +21,17 @@ from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset,
 from dagster._core.events import AssetWipedData, DagsterEvent, StepMaterializationData
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+from dagster._core.origin import DEFAULT_DAGSTER_ENTRY_POINT, JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
 from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.tags import MULTIDIMENSIONAL_PARTITION_PREFIX
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._serdes import ConfigurableClassData
 
 from quant_assets.errors import SettingsError
@@ -43,6 +55,7 @@ __all__ = [
     "asset_function",
     "assets_of_step",
     "forget_partitions",
+    "has_queue",
     "input_metadata",
     "instance_home",
     "job_of_all_assets",
@@ -50,10 +63,13 @@ __all__ = [
     "known_as",
     "latest_data_versions",
     "partition_loading_context",
+    "pipes_session",
+    "queue_heartbeat",
     "report_materialisations",
     "run_and_step",
     "run_range",
     "set_data_version",
+    "submit_assets",
     "without_events",
 ]
 
@@ -205,3 +221,67 @@ def without_events() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.event_log_storage.store_event = lambda event: None  # type: ignore[method-assign]
         yield instance
+
+
+@contextmanager
+def pipes_session(context: dg.AssetExecutionContext, extras: Mapping[str, Any]) -> Iterator[dg.PipesSession]:
+    """A session of Dagster's Pipes through temporary files, from an asset that returns its rows itself.
+
+    A session makes the step demand that the asset yields what the session reports. Ours reports nothing to be yielded.
+    """
+    step = context.get_step_execution_context()
+    before = step.requires_typed_event_stream
+    with ExitStack() as stack:
+        with warnings.catch_warnings():
+            # Dagster's own code calls what it has declared old or new.
+            warnings.simplefilter("ignore")
+            session = stack.enter_context(
+                dg.open_pipes_session(
+                    context, dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader(), dict(extras)
+                )
+            )
+        step._requires_typed_event_stream = before
+        yield session
+
+
+def has_queue(instance: dg.DagsterInstance) -> bool:
+    """Whether runs that are submitted to an instance wait in a queue for its daemon."""
+    return isinstance(instance.run_coordinator, QueuedRunCoordinator)
+
+
+def queue_heartbeat(instance: dg.DagsterInstance) -> float | None:
+    """When the daemon that serves an instance's queue was last alive, in seconds of Unix time; None for never."""
+    found = instance.get_daemon_heartbeats().get("QUEUED_RUN_COORDINATOR")
+    return None if found is None else found.timestamp
+
+
+def submit_assets(
+    instance: dg.DagsterInstance, job: dg.JobDefinition, assets: Iterable[str], module: str, tags: Mapping[str, str]
+) -> str:
+    """Put a run into an instance's queue; its identifier.
+
+    The daemon finds the code location by its name, which is that of the module: nothing of it is loaded here.
+
+    Args:
+        instance: with a queue.
+        job: of all assets, as the code location has it.
+        assets: names of those that the run materialises.
+        module: of the code location; it holds `defs`.
+        tags: of the run.
+
+    """
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(executable_path=sys.executable, module_name=module), module
+    )
+    repository = RepositoryPythonOrigin(
+        sys.executable, CodePointer.from_module(module, "defs", os.getcwd()), entry_point=DEFAULT_DAGSTER_ENTRY_POINT
+    )
+    run = instance.create_run_for_job(
+        job,
+        asset_selection={dg.AssetKey(name) for name in assets},
+        tags=tags,
+        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job.name),
+        job_code_origin=JobPythonOrigin(job.name, repository),
+    )
+    # The queue looks at no code location either; its signature asks for one.
+    return instance.submit_run(run.run_id, workspace=None).run_id  # type: ignore[arg-type]

@@ -9,12 +9,13 @@ import polars as pl
 
 from quant_assets.asset_functions import Run, Setting
 from quant_assets.assets.declare import Asset, declared, read
+from quant_assets.assets.training_unit import train
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
 from quant_assets.learning.checkpoints import is_training_month, newest_checkpoint
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models import Models
-from quant_assets.learning.training import checkpoint_rows, train_checkpoint
+from quant_assets.learning.training import checkpoint_rows
 from quant_assets.partitions import lag, lookback, month_of, month_start
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS, DATASETS
@@ -55,7 +56,7 @@ def lightgbm_checkpoint(
         for name, learner in models.learners.items():
             given = training, predicting, learner, models.horizons[name], sector, library.names
             with tempfile.TemporaryDirectory() as folder:
-                trained = train_checkpoint(features, labels, as_of, *given, Path(folder))
+                trained = train(run.launcher, models.kinds[name], features, labels, as_of, *given, Path(folder))
                 # The files first, the rows that name them when all of them are there.
                 for item in trained:
                     if item.files and item.manifest:

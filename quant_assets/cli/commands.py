@@ -63,12 +63,19 @@ def run(
             "--refresh", help="Compute earlier months again that other code or settings have made, and what reads them."
         ),
     ] = False,
+    submit: Annotated[
+        bool,
+        typer.Option(
+            "--submit", help="Have the runs executed by the instance's daemon (make ui) and follow them from here."
+        ),
+    ] = False,
     profile: ProfileOption = None,
 ) -> None:
     """Materialise assets for sectors and months; earlier months that windows need are added where they are missing.
 
     Earlier months that other code or settings have made are used as they are, and named; `--refresh` computes them
-    again.
+    again. With `--submit` the runs wait in the queue of the Dagster instance, for the daemon that `make ui` starts, and
+    are computed with the settings that the daemon was started with.
 
     Examples:
 
@@ -77,12 +84,14 @@ def run(
         quant run -p files -s it -s healthcare --from 2015-01 --to 2016-12
 
         quant run --sector energy --to 2024-06 --select 'group:signals'
+
+        quant run --from 2015-01 --submit
     """
     session = Session(profile)
     months, chosen = session.months(first, last), session.sectors(sector)
     from quant_assets.cli.run import materialise
 
-    materialise(session.profile, chosen, *months, select=select, workers=workers, refresh=refresh)
+    materialise(session.profile, chosen, *months, select=select, workers=workers, refresh=refresh, submit=submit)
 
 
 @app.command()

@@ -9,8 +9,8 @@ from quant_assets.errors import InterruptedRunError, SettingsError
 from quant_assets.graph import build_defs
 from quant_assets.planning.plan import Phase, Planner, joined, total_outputs
 from quant_assets.profile import Profile
-from quant_assets.running.execute import execute
 from quant_assets.running.instance import dagster_home, records
+from quant_assets.running.launching import Executor, Here, Submitted
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.registry import said_absent
 
@@ -24,6 +24,7 @@ def materialise(
     select: str | None,
     workers: int,
     refresh: bool = False,
+    submit: bool = False,
 ) -> None:
     """Compute assets of sectors and months, and the earlier months that they need.
 
@@ -35,9 +36,10 @@ def materialise(
         select: which assets, as `--select` has it; every one where None.
         workers: sectors computed at the same time.
         refresh: whether earlier months that other code or settings have made are computed again.
+        submit: whether the instance's daemon has the runs executed, and not this command.
 
     Raises:
-        SettingsError: the selection is not valid or leaves nothing to run.
+        SettingsError: the selection is not valid or leaves nothing to run, or no daemon is there to submit to.
         InterruptedRunError: the user interrupted it.
         QuantError: a run failed, or the provider's data are missing.
 
@@ -54,6 +56,7 @@ def materialise(
             "move that folder to change"
         )
     defs = build_defs(profile.settings)
+    executor: Executor = Submitted(defs) if submit else Here(name, workers)
     planner = Planner(defs, profile, refresh=refresh)
     plan = planner.plan(planner.select(select, defs), sorted(sectors, key=list(SECTORS).index), first, last)
     tickers: dict[str, int] = dict(
@@ -88,11 +91,9 @@ def materialise(
     try:
         with _Counter(total_outputs(phases)) as counter:
             for chains in stages:
-                execute(chains, name, workers, counter.advance)
+                executor.execute(chains, counter.advance)
     except KeyboardInterrupt:
-        raise InterruptedRunError(
-            "interrupted; what was written stays, and the same command goes on from there"
-        ) from None
+        raise InterruptedRunError(executor.after_interruption) from None
 
 
 class _Counter:

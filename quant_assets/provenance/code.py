@@ -29,6 +29,8 @@ IGNORED = (
     "catalogue",
     "checks",
     "provenance",
+    "runtime.launch",
+    "runtime.worker",
 )
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)

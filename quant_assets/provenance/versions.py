@@ -39,8 +39,8 @@ from quant_assets.settings.providers import PROVIDERS
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.trial_log import TrialLog
 
-#: Where something is kept or shown, and until when: rows do not follow from it, or say themselves until when they are.
-WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "partitions.end")
+#: Where something is kept, shown or run, and until when: no rows follow from it, or they say until when they are.
+WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "launch", "partitions.end")
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,9 @@ def execute_chain(
         if result.success:
             return_freed_memory()
             continue
-        reason = _reason(run, result, phase)  # an interruption is raised here
+        if any(event.is_step_failure and _interrupted(event) for event in result.all_events):
+            raise KeyboardInterrupt
+        reason = failure(run, result.all_events, result.run_id, phase)
         if len(phase.sectors) < 2:
             return reason
         # One sector's failure is not another's: each goes on alone from here.
@@ -226,12 +228,21 @@ def execute_chain(
     return None
 
 
-def _reason(job: dg.JobDefinition, result: dg.ExecuteInProcessResult, phase: Phase) -> str:
-    """What the first step that failed said, or the check that blocked, with assets, sector and months."""
+def failure(job: dg.JobDefinition, events: Sequence[dg.DagsterEvent], run_id: str, phase: Phase) -> str:
+    """One line of a run that failed: what its first failing step said, or the check that blocked, and where.
+
+    Args:
+        job: of the run, or of all assets.
+        events: of the run, in order.
+        run_id: of the run.
+        phase: what it was to materialise.
+
+    """
     months = phase.first if phase.first == phase.last else f"{phase.first} to {phase.last}"
     where = ", ".join([*phase.sectors, months])
-    unexpected = f"unexpected; see run {result.run_id} in the web UI"
-    for event in result.all_events:
+    unexpected = f"unexpected; see run {run_id} in the web UI"
+    ended = ""
+    for event in events:
         checked = event.asset_check_evaluation_data if event.event_type_value == "ASSET_CHECK_EVALUATION" else None
         if checked is not None and not checked.passed and checked.severity == dg.AssetCheckSeverity.ERROR:
             return (
@@ -239,14 +250,23 @@ def _reason(job: dg.JobDefinition, result: dg.ExecuteInProcessResult, phase: Pha
                 f"was computed; mend the cause and run again: {checked.description}"
             )
         if event.is_step_failure:
-            chain = [event.step_failure_data.error]
-            while chain[-1] is not None:
-                chain.append(chain[-1].cause)
-            messages = [" ".join(error.message.split()) for error in chain if error is not None]
+            messages = _messages(event)
             ours = [message.partition(": ")[2] for message in messages if message.startswith("quant_assets.errors.")]
-            if any(message.startswith(INTERRUPTED) for message in messages):
-                raise KeyboardInterrupt
             theirs = [message for message in messages if not message.startswith("dagster.")] or messages
             assets = ", ".join(assets_of_step(job, event)) or event.step_key
             return f"{assets} ({where}): {ours[0] if ours else f'{theirs[0]} ({unexpected})'}"
-    return f"{', '.join(phase.assets)} ({where}): {unexpected}"
+        if event.event_type == dg.DagsterEventType.RUN_FAILURE and event.message:
+            ended = " ".join(event.message.split())  # of a run whose process died, which no step could say
+    return f"{', '.join(phase.assets)} ({where}): {f'{ended} ({unexpected})' if ended else unexpected}"
+
+
+def _messages(event: dg.DagsterEvent) -> list[str]:
+    """What the errors of a step's failure said, from the last raised to the first cause."""
+    chain = [event.step_failure_data.error]
+    while chain[-1] is not None:
+        chain.append(chain[-1].cause)
+    return [" ".join(error.message.split()) for error in chain if error is not None]
+
+
+def _interrupted(event: dg.DagsterEvent) -> bool:
+    return any(message.startswith(INTERRUPTED) for message in _messages(event))

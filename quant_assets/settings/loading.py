@@ -42,6 +42,16 @@ class DagsterSettings(SettingsGroup):
     storage: Literal["postgres", "sqlite"] = "postgres"
 
 
+class LaunchSettings(SettingsGroup):
+    """Where a step's heavy part (a training) runs: in its own process, in one beside it, or in several under torchrun.
+
+    What it makes is the same. `processes` is how many torchrun starts.
+    """
+
+    kind: Literal["in_process", "subprocess", "torchrun"] = "in_process"
+    processes: int = Field(default=1, ge=1)
+
+
 class PartitionSettings(SettingsGroup):
     """The months that exist. `end` (inclusive) is null where the running month is the last one."""
 
@@ -72,6 +82,7 @@ class Settings(ProviderSettings):
     storage: str = "storage"
     as_of: date | None = None
     dagster: DagsterSettings = DagsterSettings()
+    launch: LaunchSettings = LaunchSettings()
     partitions: PartitionSettings
     bars: BarSettings = BarSettings()
     indicators: IndicatorSettings

@@ -17,11 +17,13 @@ class Models:
 
     Attributes:
         learners: by name.
+        kinds: of each, as the settings name it: `module:Class` where it is the user's own.
         horizons: sessions ahead that each is trained for.
 
     """
 
     learners: Mapping[str, Learner[Any]]
+    kinds: Mapping[str, str]
     horizons: Mapping[str, tuple[int, ...]]
 
 
