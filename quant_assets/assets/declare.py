@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import DatasetError
 from quant_assets.market.calendar import sessions
-from quant_assets.partitions import RunPartitions, key, month_end, month_offsets, month_start, shift_month
+from quant_assets.partitions import (
+    RunPartitions,
+    history,
+    key,
+    lag,
+    month_end,
+    month_offsets,
+    month_start,
+    shift_month,
+)
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 
@@ -89,10 +98,36 @@ def dataset_asset(
 
 
 def read(
-    mapping: dg.PartitionMapping | None = None, *, absent: Literal["skip", "before", "future"] | None = None
+    mapping: dg.PartitionMapping | None = None, *, absent: Literal["skip", "before", "future", "carried"] | None = None
 ) -> dg.AssetIn:
     """An input: the same partition, or those of a mapping. `absent` is explained at `ParquetIOManager`."""
     return dg.AssetIn(partition_mapping=mapping, metadata={"absent": absent} if absent else None)
+
+
+def carried(*, by_sector: bool = True) -> dg.AssetIn:
+    """An asset's own month before, as far as it is stored: the input of what depends on its own past.
+
+    The asset function walks the run's months with `walked`. No run is made for the sake of months before the run's, so
+    that rows must tell where they begin to count.
+    """
+    return read(lag(1) if by_sector else history(1, 1), absent="carried")
+
+
+def walked(
+    run: RunPartitions, stored: pl.DataFrame, step: Callable[[str, pl.DataFrame], pl.DataFrame]
+) -> pl.DataFrame:
+    """Rows of the run's months, each month's from those of the month before: a range equals its months.
+
+    Args:
+        run: its months are walked in order.
+        stored: the asset's rows of the month before the run's first, none where they are not stored.
+        step: gives a month's rows from its key and the rows of the month before.
+
+    """
+    parts = [stored]
+    for month in run.months:
+        parts.append(step(month, parts[-1]).cast(dict(stored.schema)))  # type: ignore[arg-type]
+    return pl.concat(parts[1:])
 
 
 def run_partitions(context: dg.AssetExecutionContext) -> RunPartitions:
