@@ -55,9 +55,15 @@ def own_features(name: str) -> tuple[Declared[object], ...]:
         module = _module_at(path) if path.is_file() else importlib.import_module(name)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            what = f"is neither {path} nor importable from PYTHONPATH; add the file, or mend features.modules in {conf_dir()}"
+            what = (
+                f"is neither {path} nor importable from PYTHONPATH; "
+                f"add the file, or mend features.modules in {conf_dir()}"
+            )
         else:
-            what = f"({path if path.is_file() else 'from PYTHONPATH'}) cannot be imported ({type(error).__name__}: {error}); mend it"
+            what = (
+                f"({path if path.is_file() else 'from PYTHONPATH'}) cannot be imported "
+                f"({type(error).__name__}: {error}); mend it"
+            )
         raise SettingsError(f"features.modules: module '{name}' {' '.join(what.split())}") from error
     features = getattr(module, "FEATURES", None)
     if (
@@ -66,8 +72,9 @@ def own_features(name: str) -> tuple[Declared[object], ...]:
         or not all(isinstance(each, Feature | CrossSection) for each in features)
     ):
         raise SettingsError(
-            f"features.modules: module '{name}' ({module.__file__}) needs FEATURES, a list of quant_assets.windows.declarations.Feature "
-            "or of what quant_assets.features.cross_section.compared gives"
+            f"features.modules: module '{name}' ({module.__file__}) needs FEATURES, "
+            "a list of quant_assets.windows.declarations.Feature or of what "
+            "quant_assets.features.cross_section.compared gives"
         )
     return tuple(features)
 

@@ -1,5 +1,4 @@
-"""How an asset is declared: its partitions, schema, owner, group and kinds from the registry, and the loop over
-sectors.
+"""How an asset is declared: partitions, schema, owner, group and kinds from the registry, and the loop over sectors.
 
 No computation: the domain functions get one sector's frames at a time and return that sector's rows.
 """

@@ -1,6 +1,4 @@
-"""Raw data by sector and month: universe and its coverage, bars and what is missing or refused, adjusted prices,
-statements, macro.
-"""
+"""Raw data by sector and month: universe, coverage, bars, absences, refused bars, prices, statements, macro."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,6 +1,4 @@
-"""The operations report by sector and month: its figures as rows, its page as an artifact, its picture in the web
-UI.
-"""
+"""The operations report by sector and month: figures as rows, page as an artifact, picture in the web UI."""
 
 import base64
 

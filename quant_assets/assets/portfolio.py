@@ -1,6 +1,4 @@
-"""Decisions and what came of them: regime, sector weights and backtest, and the total portfolio over the sectors by
-month.
-"""
+"""Decisions and what came of them: regime, sector weights and backtest, and by month the sectors' total portfolio."""
 
 from collections.abc import Mapping
 
@@ -55,10 +53,10 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         return RunPartitions(run.sectors, tuple(month_range(first, run.months[-1])))
 
     def figures(scope: str, frame: pl.DataFrame, run: RunPartitions) -> Mapping[str, float | None]:
-        """Note the trial; figures of the run's sessions for the web UI, rounded for reading, with what stands beside a
-        Sharpe ratio.
+        """Note the trial; return figures of the run's sessions for the web UI.
 
-        As in the operations report, the cash before the first execution is no part of them.
+        They are rounded for reading, with what stands beside a Sharpe ratio. As in the operations report, the cash
+        before the first execution is no part of them.
         """
         profile.trials.note_backtest(scope, frame, profile.decision_sessions(run))
         trials = profile.trials.trials(scope, run.months[0], month_of(profile.through(run)))

@@ -1,5 +1,6 @@
-"""What factors were worth: statistics by sector and month, tear sheets over years with a page each, and the market's by
-month.
+"""What factors were worth: statistics by sector and month, and tear sheets over years with a page each.
+
+The market's are by month.
 """
 
 import base64

@@ -90,8 +90,8 @@ def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
     wrong = [name for name in parameters if name != DECISION_SESSIONS and not _is_setting(name)]
     if wrong:
         raise SettingsError(
-            f"{path}: parameter ${wrong[0]} is neither ${DECISION_SESSIONS} nor a setting; write one as $group__name, for example "
-            "$candidates__long_fraction"
+            f"{path}: parameter ${wrong[0]} is neither ${DECISION_SESSIONS} nor a setting; "
+            "write one as $group__name, for example $candidates__long_fraction"
         )
     reads = tuple(sorted(named))
     tests = declared_tests(path, text, datasets[path.stem], {each: datasets[each] for each in reads})

@@ -1,5 +1,6 @@
-"""What becomes of the rows of an input: cut off, replaced by other valid values, shuffled, or without a ticker. Reading
-is not here.
+"""What becomes of the rows of an input: cut off, replaced by other valid values, shuffled, or without a ticker.
+
+Reading is not here.
 
 An alteration is told of each row when it became known (`KNOWN`) and of which day it speaks (`EVENT`). It is a function
 of the row and the seed alone, so any part of an input is altered as the whole is.
@@ -175,9 +176,7 @@ class Perturbed:
 
 @dataclass(frozen=True)
 class Shuffled:
-    """The same rows in another order; rows of one key keep theirs, because the order may say which of them came
-    first.
-    """
+    """The same rows in another order; rows of one key keep theirs, which may say which of them came first."""
 
     seed: int = 1
 

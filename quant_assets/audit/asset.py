@@ -1,5 +1,4 @@
-"""The look-ahead audit as an asset: it runs when somebody asks for it, in the web UI or with `dagster asset
-materialize`.
+"""The look-ahead audit as an asset, run on request only: in the web UI or with `dagster asset materialize`.
 
 It has no upstream assets, so that nobody who materialises one "and everything downstream" starts it.
 """
@@ -94,7 +93,10 @@ def audit_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
         )
         roots = failures.filter(pl.col("inherited_from").is_null())
         told = [
-            f"{row['sector']} {row['asset']}.{row['column'] or 'rows'} ({row['test'].replace('_', '-')}): {row['cause']}"
+            (
+                f"{row['sector']} {row['asset']}.{row['column'] or 'rows'} ({row['test'].replace('_', '-')}): "
+                f"{row['cause']}"
+            )
             for row in roots.unique(["sector", "asset"], keep="first", maintain_order=True)
             .head(10)
             .iter_rows(named=True)

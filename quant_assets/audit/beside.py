@@ -1,5 +1,4 @@
-"""Parts of an audit, one after the other in this process, or beside each other in several: whole parts, or the runs of
-each part.
+"""Parts of an audit one after the other in this process, or in several: whole parts, or the runs of each part.
 
 Where parts are fewer than processes, a part's altered runs go to whichever process is free, as soon as the input as it
 is has been computed for their months.
@@ -199,8 +198,7 @@ class _Divided:
         return submit(function, self._trials[place].label, self._part, self._folder, self._trials[place], *arguments)
 
 
-# --- In a worker
-# --------------------------------------------------------------------------------------------------------------------------
+# --- In a worker ------------------------------------------------------------------------------------------------------
 
 
 def _in_worker(

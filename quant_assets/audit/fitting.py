@@ -1,5 +1,4 @@
-"""What a training really hands to LightGBM, recorded at the library's border: rows fitted on, rows it stopped by, rows
-it predicted.
+"""What a training really hands to LightGBM, recorded at the library's border: rows fitted, stopped by, predicted.
 
 What a checkpoint says of itself is no evidence of what it was trained on, so nothing of the project is asked here. No
 judgement either.

@@ -52,9 +52,7 @@ def altered_source(profile: Profile, alteration: Alteration, settings: Settings)
 
 
 def source_from(profile: Profile, start: date) -> Source | None:
-    """The profile's provider with a history that starts later; None where the settings of the run tell its provider
-    so.
-    """
+    """The profile's provider with a history that starts later; None where the run's settings tell its provider so."""
     if isinstance(profile.source, FilesSource):
         return profile.source.altered(None, start)
     if profile.provider is None:
@@ -63,9 +61,7 @@ def source_from(profile: Profile, start: date) -> Source | None:
 
 
 def waiting(profile: Profile, tickers: Sequence[str], days: Sequence[date]) -> list[int]:
-    """How many statements of the tickers, for each of the days, were of a period before it and became known after
-    it.
-    """
+    """Of each day, how many statements of the tickers were of a period before it and became known after it."""
     given = profile.source.statements(tickers, profile.last_session())
     rows = given.select(_statement_known(profile.settings.fundamentals).alias(KNOWN), pl.col("period_end").alias(EVENT))
     return [rows.filter((pl.col(EVENT) <= day) & (pl.col(KNOWN) > day)).height for day in days]
@@ -81,8 +77,9 @@ def exempt(profile: Profile, test: TestName) -> list[str]:
 
 
 def exempt_counts(profile: Profile, cuts: Collection[date], tickers: Collection[str]) -> list[str]:
-    """Which later share counts of these tickers alterations at the cuts keep, one sentence for each file; see
-    `kept_counts`.
+    """Later share counts of these tickers that alterations at the cuts keep, a sentence for each file.
+
+    See `kept_counts`.
     """
     source, lags = profile.source, profile.settings.fundamentals
     if not isinstance(source, FilesSource):
@@ -105,8 +102,9 @@ def exempt_counts(profile: Profile, cuts: Collection[date], tickers: Collection[
     while missing := {name for both in renames if both & asked for name in both - asked}:
         asked |= missing
     return [
-        f"fundamentals.shares of {', '.join(sorted(kept & asked))} was not tested against all later counts of {file}: by some of them the "
-        "splits and spin-offs are told that are in the counts known by a cut (shares_as_of: snapshot)"
+        f"fundamentals.shares of {', '.join(sorted(kept & asked))} was not tested against all later counts of {file}: "
+        "by some of them the splits and spin-offs are told that are in the counts known by a cut "
+        "(shares_as_of: snapshot)"
         for file, kept in found.items()
         if kept & asked
     ]
@@ -244,9 +242,7 @@ class FileRows:
         return _altered(self._alteration, "macro", rows, _macro_known(file, rows), pl.col("period"))
 
     def _statements(self, file: FundamentalFile, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """A period's first vintage became known with its publication, a later one with its snapshot; `kept_counts`
-        stay.
-        """
+        """A period's first vintage is known by its publication, a later one by its snapshot; `kept_counts` stay."""
         names, alteration = rows.collect_schema().names(), self._alteration
         known = _row_known(self._lags, names)
         if not (isinstance(alteration, Truncated | Perturbed) and tells_splits(file, names)):

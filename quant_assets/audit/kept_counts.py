@@ -1,5 +1,4 @@
-"""Which later share counts an altered input keeps: those from which the product tells the splits in counts that were
-known by the cut.
+"""Later share counts that an altered input keeps: those that tell the product the splits in counts known by the cut.
 
 All counts of a download contain the splits up to it, so the ones that were known are right only after the later ones
 have been looked at (`market.share_counts`, `sources.files`). That is declared, and no more of the counts is kept than
@@ -26,13 +25,11 @@ def with_kept_counts(rows: pl.LazyFrame, spin_offs: pl.DataFrame, cut: date, *, 
     """Mark the rows that became known after the cut and whose counts are needed for those that were known.
 
     - A spin-off that no known period has followed is judged by the first period since, and the periods up to that one.
-    Of tickers
-      without such a spin-off nothing is kept, nor of a download in which the ticker has no known period.
+      Of tickers without such a spin-off nothing is kept, nor of a download in which the ticker has no known period.
     - The count of a period that only a later download has is taken back to the first download by the median of what
-    changed between the
-      two in the ticker's other periods. So what the later one says of periods that were known is kept, of tickers that
-      have such a period among them. In the other periods both downloads are altered alike; where they would be removed,
-      they are kept too.
+      changed between the two in the ticker's other periods. So what the later one says of periods that were known is
+      kept, of tickers that have such a period among them. In the other periods both downloads are altered alike; where
+      they would be removed, they are kept too.
 
     Args:
         rows: of a file: `ticker`, `period_end`, `snapshot`, `shares`, `ROW_KNOWN` (null counts as known), and `company`

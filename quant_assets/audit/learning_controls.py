@@ -1,5 +1,4 @@
-"""Controls for learning: which rows a training really used, permuted labels, and an injected oracle, through the real
-assets.
+"""Controls for learning through the real assets: rows that a training used, permuted labels, and an injected oracle.
 
 A trainer is any asset that reads `features` and `labels`, a forecaster any that reads a trainer's dataset and gives
 `prediction`. How the rows that a library was handed are recorded is in `fitting`; what is found is told in `findings`.
@@ -50,8 +49,7 @@ Progress = Callable[[str, int, int], None]
 def audit_learning(
     of: Profile | Settings, *, sectors: Sequence[str], first: str, last: str, progress: Progress | None = None
 ) -> AuditResult:
-    """Train the newest checkpoint of the months whose forecasts have come due, and again on altered labels and
-    features.
+    """Train the newest checkpoint of the months whose forecasts have come due; again on altered labels and features.
 
     Nothing of the user's storage or Dagster instance is read or written.
 
@@ -81,7 +79,8 @@ def audit_learning(
             progress(f"learning: {sector}", number, len(sectors))
         if month is None:
             notes.append(
-                f"learning was not tested: no month from {first} to {last} trains a checkpoint whose forecasts have come due"
+                f"learning was not tested: no month from {first} to {last} trains a checkpoint "
+                "whose forecasts have come due"
             )
             break
         with tempfile.TemporaryDirectory(prefix="quant-audit-") as folder:
@@ -97,9 +96,7 @@ def audit_learning(
 
 
 def training_month(profile: Profile, first: str, last: str) -> str | None:
-    """The newest training month whose forecasts of the month after are all labelled by now; None where there is
-    none.
-    """
+    """The newest training month whose forecasts of the month after are all labelled by now; None without one."""
     due = 1 + months_covering(forward_sessions(profile.settings.labels))
     month = min(last, shift_month(profile.last_month(), -due))
     while month >= first:
@@ -179,8 +176,7 @@ def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[l
     return found, notes
 
 
-# --- Running the real assets
-# --------------------------------------------------------------------------------------------------------------
+# --- Running the real assets ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -230,14 +226,11 @@ class _Stage:
         return _Trained(scratch, fits)
 
 
-# --- What is asked of the runs
-# ------------------------------------------------------------------------------------------------------------
+# --- What is asked of the runs ----------------------------------------------------------------------------------------
 
 
 def _rows_were_known(stage: _Stage, trainer: str, fits: Sequence[Fit]) -> tuple[list[Comparison], list[str]]:
-    """Whether the rows of each fit were known before the training, before its validation slice, and before its test
-    slice.
-    """
+    """Whether the rows of each fit were known before the training, its validation slice and its test slice."""
     stored = StoredRows.of(
         read_all(stage.base, "features"), read_all(stage.base, "labels"), stage.base.profile.features.names
     )
@@ -264,8 +257,8 @@ def _rows_were_known(stage: _Stage, trainer: str, fits: Sequence[Fit]) -> tuple[
             validation,
             1,
             "its validation slice",
-            "labels overlap the slice that they are validated on: the split shuffles, or its purge counts rows instead of comparing "
-            "known_at, date by date and across tickers",
+            "labels overlap the slice that they are validated on: the split shuffles, "
+            "or its purge counts rows instead of comparing known_at, date by date and across tickers",
         ),
         (
             test,
@@ -296,7 +289,10 @@ def _rows_were_known(stage: _Stage, trainer: str, fits: Sequence[Fit]) -> tuple[
         }
     found.append(_comparison(stage, trainer, "date", len(rows), rows.select(apart.sum()).item(), first, **shown))
     unknown = rows["known_at"].null_count()
-    said = f"{trainer}, {stage.sector}: {unknown} of {len(rows)} training rows are none of the stored ones; they were not tested"
+    said = (
+        f"{trainer}, {stage.sector}: {unknown} of {len(rows)} training rows are none of the stored ones; "
+        "they were not tested"
+    )
     return found, [*untold, *([said] if unknown > _NOT_FOUND * len(rows) else [])]
 
 
@@ -355,9 +351,7 @@ def _with_oracle(stage: _Stage, run: _Trained, horizon: int) -> list[Comparison]
 
 
 def _forecast_ic(stage: _Stage, run: _Trained, horizon: int) -> dict[str, pl.DataFrame]:
-    """Daily IC, against the labels of the run, of each trainer's test slices, and of each forecaster's rows of the
-    month after.
-    """
+    """Daily IC against the run's labels: each trainer's test slices, and each forecaster's rows of the month after."""
     labels = (
         read_all(run.scratch, "labels").filter(pl.col("horizon") == horizon).select("ticker", "date", "forward_return")
     )

@@ -1,6 +1,4 @@
-"""`audit_lookahead`: the input as it is and each trial, computed, and what their rows show. How inputs are altered is
-in other modules.
-"""
+"""`audit_lookahead`: the input as it is and each trial, computed, and what their rows show. Altering is elsewhere."""
 
 import shutil
 import tempfile
@@ -43,8 +41,7 @@ def audit_lookahead(
     reach: int = 3,
     progress: Progress | None = None,
 ) -> AuditResult:
-    """Compute the real assets on altered inputs, in this process and in a temporary folder, and compare what must not
-    have changed.
+    """Compute the real assets on altered inputs, here and in a temporary folder; compare what must not have changed.
 
     Nothing of the user's storage or Dagster instance is read or written.
 

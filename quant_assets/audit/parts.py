@@ -1,5 +1,6 @@
-"""What an audit of some sectors consists of: a part for each, with the controls of learning and execution. Running them
-is in `beside`.
+"""What an audit of some sectors consists of: a part for each, with the controls of learning and execution.
+
+Running them is in `beside`.
 """
 
 from collections.abc import Callable, Sequence

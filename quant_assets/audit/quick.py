@@ -1,5 +1,6 @@
-"""The quick audit of one sector: two years up to a month, at two cuts, with the controls of learning and execution. In
-this process.
+"""The quick audit of one sector, in this process: two years up to a month, at two cuts.
+
+It has the controls of learning and execution.
 """
 
 from quant_assets.audit.execution import audit_execution

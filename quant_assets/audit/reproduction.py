@@ -161,7 +161,8 @@ def _checked(profile: Profile, name: str, partition_key: str) -> tuple[str | Non
     grain = profile.datasets[name].grain
     if (grain == "sector") != bool(sector):
         raise SettingsError(
-            f"'{partition_key}' is no partition of '{name}'; write {'2016-06|healthcare' if grain == 'sector' else '2016-06'}"
+            f"'{partition_key}' is no partition of '{name}'; "
+            f"write {'2016-06|healthcare' if grain == 'sector' else '2016-06'}"
         )
     check_month(month)
     return parse_key(partition_key)
@@ -248,7 +249,8 @@ class _Comparison:
         why += explained.values()
         if recorded.known_through != fresh.known_through:
             why.append(
-                f"it takes account of sessions up to {recorded.known_through}, the recomputation up to {fresh.known_through}"
+                f"it takes account of sessions up to {recorded.known_through}, "
+                f"the recomputation up to {fresh.known_through}"
             )
         if not recorded.same_columns:
             why.append("it was written with other columns")

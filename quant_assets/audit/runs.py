@@ -1,6 +1,4 @@
-"""The real assets computed in a scratch folder, on a source and settings of the audit's choice. What is compared is
-decided elsewhere.
-"""
+"""The real assets computed in a scratch folder, on a source and settings of the audit's choice. No comparison."""
 
 import logging
 import os
@@ -56,9 +54,7 @@ class Recomputed:
     def chains(
         self, names: Sequence[str], sectors: Sequence[str], first: str, last: str
     ) -> list[Callable[[], list[Phase]]]:
-        """What to run, one after the other; each is planned when its turn comes, because the store decides what is
-        missing.
-        """
+        """What to run, one by one; each is planned at its turn, because the store decides what is missing."""
         by_sector = [lambda sector=sector: self.planner.sector_phases(names, sector, first, last) for sector in sectors]
         return [*by_sector, lambda: self.planner.month_phases(names, first, last)]
 
@@ -108,8 +104,7 @@ class Recomputed:
         return [each for each in self.planner.order if each in found]
 
     def take_over(self, from_: "Recomputed", before: str, known_by: date | None) -> None:
-        """Link finished partitions of another scratch folder: those of months before one, and nothing that knows more
-        than a day.
+        """Link finished partitions of another scratch folder: of months before one, none that knows more than a day.
 
         Args:
             from_: where they are.
@@ -137,9 +132,7 @@ class Recomputed:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Dagster's logs of the scratch runs are nobody's; those of a run in which the audit itself runs are,
-    afterwards.
-    """
+    """Silence Dagster's logs of the scratch runs; those of a run in which the audit itself runs are back afterwards."""
     logger = logging.getLogger("dagster")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

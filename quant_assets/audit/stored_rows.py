@@ -41,9 +41,7 @@ class StoredRows:
         return None if met.is_empty() else int(met.mode().sort()[0])
 
     def places(self, given: Given) -> pl.DataFrame:
-        """`ticker` and `date` of each row by its features, null where they are none of the stored ones, and its
-        `value`.
-        """
+        """`ticker` and `date` of each row by its features, null where none of the stored ones has them; its `value`."""
         rows = pl.DataFrame({"content": _content(given.matrix), "value": given.values})
         return rows.join(self.features, on="content", how="left", maintain_order="left").select(
             "ticker", "date", "value"

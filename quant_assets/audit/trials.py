@@ -1,6 +1,4 @@
-"""The trials of an audit: which alterations are tried, at which cuts, and which months are computed anew. Running them
-is not here.
-"""
+"""The trials of an audit: which alterations, at which cuts, and which months are computed anew. Nothing runs here."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -64,9 +62,7 @@ class Trial:
 
 
 def default_cuts(profile: Profile, first: str, last: str, count: int = 2) -> tuple[date, ...]:
-    """Sessions within the months, evenly spread: the first in the middle of its month, the next at the end of its, and
-    so on.
-    """
+    """Sessions within the months, evenly spread: in the middle of a month, at the end of the next one's, and so on."""
     months = month_range(first, last)
     found = []
     for number in range(count):
@@ -188,7 +184,8 @@ class Trials:
         start = self._base.earliest(self._names, self._sectors, first, self._last)
         if start <= self._profile.months.start:
             self.notes.append(
-                f"warm_up was left out: the months {first} to {self._last} look back to {start}, where the profile's history begins"
+                f"warm_up was left out: the months {first} to {self._last} look back to {start}, "
+                "where the profile's history begins"
             )
             return
         settings = self._profile.settings

@@ -47,7 +47,8 @@ def materialise(
     found, wanted = records(home), profile.settings.dagster.storage
     if found is not None and found != wanted:
         show(
-            f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); move that folder to change"
+            f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); "
+            "move that folder to change"
         )
     defs = build_defs(profile.settings)
     planner = Planner(defs, profile, refresh=refresh)
@@ -70,13 +71,15 @@ def materialise(
     earliest = min(phase.first for phase in phases)
     if earliest < first:
         show(
-            f"warm-up: windows reach back to {earliest}; earlier partitions that are missing or unfinished are computed first"
+            f"warm-up: windows reach back to {earliest}; "
+            "earlier partitions that are missing or unfinished are computed first"
         )
     for note in planner.notes():
         show(note)
     if planner.uses_stale:
         show(
-            "two versions stand side by side: quant run --refresh computes again what this run reads, quant stale shows all of it"
+            "two versions stand side by side: quant run --refresh computes again what this run reads, "
+            "quant stale shows all of it"
         )
     latest = max(phase.last for phase in phases)
     if latest > last:

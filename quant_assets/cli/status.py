@@ -10,8 +10,7 @@ from quant_assets.partitions import month_range
 
 
 def output(session: Session, sectors: Sequence[str]) -> Iterator[str | Table]:
-    """What the command prints: for each asset and sector first and last month, how many there are, and how many are
-    missing between.
+    """What the command prints: first and last month, number, and missing between, of each asset and sector.
 
     Raises:
         MissingPartitionError: nothing is stored.

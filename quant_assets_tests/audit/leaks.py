@@ -91,8 +91,7 @@ def own(value: pl.Expr) -> pl.Expr:
     return value.over("ticker")
 
 
-# --- Universe, prices, statements, macro
-# --------------------------------------------------------------------------------------------------
+# --- Universe, prices, statements, macro ------------------------------------------------------------------------------
 
 
 @leak("survivors only", "perturbation", "universe")
@@ -170,8 +169,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, macro, "as_known", lambda real, given, days: real(given.with_columns(released=pl.col("period")), days))
 
 
-# --- Indicators, features, labels
-# ---------------------------------------------------------------------------------------------------------
+# --- Indicators, features, labels -------------------------------------------------------------------------------------
 
 
 @leak("centred window", "truncation", "indicators")
@@ -272,8 +270,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, signal_wiring, "compute_labels", known_at=pl.col("entry_date"))
 
 
-# --- Learning
-# -----------------------------------------------------------------------------------------------------------------------------
+# --- Learning ---------------------------------------------------------------------------------------------------------
 
 
 @leak("target encoding", "truncation", "lightgbm_checkpoint", first="2023-12", cut=date(2023, 12, 29))
@@ -354,8 +351,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, learning_wiring, "newest_checkpoint", newest)
 
 
-# --- Decisions and what came of them
-# ------------------------------------------------------------------------------------------------------
+# --- Decisions and what came of them ----------------------------------------------------------------------------------
 
 
 @leak("scores standardised over all sessions", "perturbation", "candidates")

@@ -168,8 +168,7 @@ def test_a_ticker_is_left_out_everywhere_and_history_can_start_later(profile: Pr
     assert later.bars(tickers, START, END)["date"].min() == CUT
 
 
-# --- The rows of files
-# --------------------------------------------------------------------------------------------------
+# --- The rows of files ------------------------------------------------------------------------------------------------
 
 SETTINGS: dict[str, Any] = {
     "prices": [

@@ -77,8 +77,7 @@ def test_a_period_that_only_a_later_download_has_is_taken_back_by_what_both_have
     assert kept(rows, removed=True) == [("A", 0, SECOND), ("A", 3, FIRST), ("A", 3, SECOND)]
 
 
-# --- Through the audit
-# ------------------------------------------------------------------------------------------------------------------
+# --- Through the audit ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

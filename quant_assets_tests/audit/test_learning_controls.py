@@ -96,8 +96,7 @@ def test_a_month_counts_once_the_labels_of_the_month_after_are_known() -> None:
     assert "no month from 2024-01 to 2024-02" in result.notes[0]
 
 
-# --- What was recorded, and which rows it is
-# ----------------------------------------------------------------------------------------------
+# --- What was recorded, and which rows it is --------------------------------------------------------------------------
 
 
 def test_what_lightgbm_is_handed_is_recorded_by_either_interface_and_then_no_more() -> None:

@@ -111,8 +111,7 @@ def test_a_leak_is_seen_in_what_is_traded(leak: Leak, monkeypatch: pytest.Monkey
     assert found(result, leak.test, "portfolio_backtest")
 
 
-# --- A user's own
-# ------------------------------------------------------------------------------------------------------------------------
+# --- A user's own -----------------------------------------------------------------------------------------------------
 
 RANK_OVER_ALL_DATES = """
 import numpy as np
@@ -146,8 +145,7 @@ def test_rank_over_all_dates_in_a_module_of_the_users_own_is_seen(
     assert {each.column for each in found(result, "perturbation", "features")} == {"return_20_ranked"}
 
 
-# --- No alarm
-# ----------------------------------------------------------------------------------------------------------------------------
+# --- No alarm ---------------------------------------------------------------------------------------------------------
 
 EVERY_TEST: tuple[TestName, ...] = ("truncation", "perturbation", "publication", "warm_up", "order", "company")
 

@@ -130,7 +130,8 @@ def test_same_bytes_in_another_process(trained: TrainedModel) -> None:
         "from quant_assets.settings.domain import PredictionSettings, TrainingSettings;"
         f"market = runpy.run_path({str(Path(__file__).with_name('conftest.py'))!r})['simulate']();"
         f"as_of = date.fromisoformat('{AS_OF}');"
-        f"found = train_checkpoint(*market, as_of, TrainingSettings(), PredictionSettings(), (20,), 'it', {FEATURES!r});"
+        "found = train_checkpoint(*market, as_of, TrainingSettings(), PredictionSettings(), "
+        f"(20,), 'it', {FEATURES!r});"
         "print(found[0].model_sha256, found[0].manifest_sha256)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

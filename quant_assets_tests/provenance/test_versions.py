@@ -89,7 +89,8 @@ def test_an_own_feature_with_another_formula_under_the_same_name_is_other_code(
     file = tmp_path / "conf" / "one_feature.py"
     source = (
         "from quant_assets.windows.declarations import Feature\n"
-        'FEATURES = [Feature("own_20", ("high", "low"), 19, lambda x, w: w.mean(x["high"] / x["low"], 20), "mean range")]\n'
+        'FEATURES = [Feature("own_20", ("high", "low"), 19, '
+        'lambda x, w: w.mean(x["high"] / x["low"], 20), "mean range")]\n'
     )
     settings = load_settings("demo", features={"modules": ["one_feature"]})
     found = {}
@@ -122,7 +123,8 @@ def test_an_edit_in_a_package_below_the_user_s_modules_is_other_code(
     below.write_text("SESSIONS = 20\n", encoding="utf-8")
     (tmp_path / "conf" / "feature_of_parts.py").write_text(
         "import own_parts.mean\nfrom quant_assets.windows.declarations import Feature\n"
-        'FEATURES = [Feature("own_parts_20", ("high",), 29, lambda x, w: w.mean(x["high"], own_parts.mean.SESSIONS), "mean")]\n',
+        'FEATURES = [Feature("own_parts_20", ("high",), 29, '
+        'lambda x, w: w.mean(x["high"], own_parts.mean.SESSIONS), "mean")]\n',
         encoding="utf-8",
     )
     settings = load_settings("demo", features={"modules": ["feature_of_parts"]})

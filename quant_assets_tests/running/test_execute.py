@@ -175,7 +175,8 @@ def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(
         execute([[Phase((*BARS, "labels"), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
     message = str(caught.value)
     assert message.startswith(
-        f"delistings (it, {LAST}): check 'keys' failed, so nothing downstream was computed; mend the cause and run again: "
+        f"delistings (it, {LAST}): check 'keys' failed, so nothing downstream was computed; "
+        "mend the cause and run again: "
     )
     assert "key ticker last_session repeats: 2 rows, first" in message
     assert "\n" not in message
