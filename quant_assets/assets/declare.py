@@ -141,11 +141,48 @@ def panel_sessions(profile: Profile, run: RunPartitions, before: int, after: int
     return sessions(month_start(first), last)
 
 
-def newest_keys(run: RunPartitions) -> list[str]:
-    """Keys of the run's last twelve months.
+def tell(
+    context: dg.AssetExecutionContext,
+    rows: pl.DataFrame,
+    dated_by: str,
+    figures: Callable[[pl.DataFrame], Mapping[str, float | str | None]],
+    *,
+    by_sector: bool = True,
+) -> None:
+    """Figures of each partition for the web UI: of its rows alone, so that they are the same however it was run.
 
-    What is the same for all of a run is recorded with these: once would not do, because the web UI's overview shows any
-    one of a run's partitions, and with each of hundreds it would fill the event log.
+    A figure that covers more than the partition's month says so in its name (`sharpe_to_date`).
+
+    Args:
+        context: of the run.
+        rows: of all its partitions.
+        dated_by: the column that decides the partition of a row.
+        figures: gives them for the rows of a partition, never none; those that are None are left out.
+        by_sector: whether partitions are of a sector.
+
+    """
+    months = rows.with_columns(__month=pl.col(dated_by).dt.strftime("%Y-%m"))
+    by = ["__month", "sector"] if by_sector else ["__month"]
+    for (month, *sector), part in months.partition_by(by, as_dict=True, include_key=not by_sector).items():
+        context.add_asset_metadata(
+            readable(figures(part)), partition_key=key(str(sector[0]), str(month)) if sector else str(month)
+        )
+
+
+def readable(figures: Mapping[str, float | str | None]) -> dict[str, float | str]:
+    """Figures without those that are not defined, rounded for reading."""
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in figures.items()
+        if value is not None
+    }
+
+
+def newest_keys(run: RunPartitions) -> list[str]:
+    """Keys of the run's last twelve months, with which pictures and texts are recorded.
+
+    With each of hundreds they would fill the event log. What they show is of the partition, never of the run: which
+    partitions have one depends on the run, what it says does not.
     """
     months = run.months[-12:]
     return [key(sector, month) for sector in run.sectors for month in months] or list(months)

@@ -1,7 +1,7 @@
 """Which runs bring a request about: the warm-up that assets' windows need, and one range run per sector and phase."""
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import dagster as dg
@@ -90,6 +90,8 @@ class Planner:
         self._together: dict[str, tuple[str, ...]] = {}
         self._reads: dict[str, dict[str, tuple[int, int]]] = {}
         self._history: dict[str, dict[str, tuple[int, int]]] = {}
+        #: Assets that read their own month before, as far as it is stored.
+        self.carried: set[str] = set()
         self._matures: dict[str, int] = {}
         self._groups: dict[str, None] = {}
         for definition in defs.assets or ():
@@ -104,6 +106,8 @@ class Planner:
             for spec in definition.specs:
                 name = spec.key.path[-1]
                 offsets = {dep.asset_key.path[-1]: month_offsets(dep.partition_mapping) for dep in spec.deps}
+                if offsets.pop(name, None):
+                    self.carried.add(name)
                 self._together[name] = names
                 self._groups[spec.group_name or "default"] = None
                 self._reads[name] = {
@@ -269,6 +273,8 @@ class Planner:
             months = months.union(
                 *(each for name in together for each in self._lacking(name, sector, needed.get(name), months))
             )
+            for name in self.carried.intersection(together) if months else ():
+                months |= self._carried_through(name, sector, needed.get(name), months)
             span = _span(months)
             if span is None:
                 continue
@@ -282,6 +288,21 @@ class Planner:
                         _, unfinished = self._lacking(upstream, sector, self._clip(span, start, end))
                         needed[upstream] = _hull(needed[upstream], _span(unfinished))
         return todo
+
+    def _carried_through(self, name: str, sector: str | None, wanted: Range | None, months: Set[str]) -> set[str]:
+        """Months that are computed with those of an asset that reads its own month before.
+
+        The unfinished ones right before, as far as they are stored, and those wanted after the first.
+        """
+        first = min(months)
+        found = {month for month in month_range(*wanted) if month > first} if wanted else set()
+        while first > self._profile.months.start:
+            first = shift_month(first, -1)
+            _, unfinished = self._lacking(name, sector, (first, first))
+            if not unfinished:
+                break
+            found |= unfinished
+        return found
 
     def _lacking(
         self, name: str, sector: str | None, wanted: Range | None, computed: Collection[str] = ()
