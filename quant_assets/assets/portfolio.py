@@ -1,21 +1,22 @@
 """Decisions and what came of them: regime, sector weights and backtest, and by month the sectors' total portfolio."""
 
-from collections.abc import Mapping
-
 import dagster as dg
 import polars as pl
 
 from quant_assets.assets.declare import (
     ACROSS_SECTORS,
+    carried,
     dataset_asset,
     for_each_sector,
     panel_sessions,
     read,
     run_partitions,
+    tell,
+    walked,
 )
-from quant_assets.backtest.metrics import performance, since_first_execution
+from quant_assets.backtest.metrics import performance
 from quant_assets.backtest.simulation import lookback_months, simulate
-from quant_assets.backtest.trials import evidence
+from quant_assets.backtest.track_record import continued
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import (
     RunPartitions,
@@ -52,17 +53,9 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         first = max(shift_month(run.months[0], -holding_months), profile.months.start)
         return RunPartitions(run.sectors, tuple(month_range(first, run.months[-1])))
 
-    def figures(scope: str, frame: pl.DataFrame, run: RunPartitions) -> Mapping[str, float | None]:
-        """Note the trial; return figures of the run's sessions for the web UI.
-
-        They are rounded for reading, with what stands beside a Sharpe ratio. As in the operations report, the cash
-        before the first execution is no part of them.
-        """
-        profile.trials.note_backtest(scope, frame, profile.decision_sessions(run))
-        trials = profile.trials.trials(scope, run.months[0], month_of(profile.through(run)))
-        track = since_first_execution(frame)
-        found = performance(track) | evidence(track, trials, settings.statistics)
-        return {name: None if value is None else round(value, 6) for name, value in found.items()}
+    def continued_track(run: RunPartitions, backtest: pl.DataFrame, track_record: pl.DataFrame) -> pl.DataFrame:
+        decisions = {month_of(as_of): as_of for as_of in profile.decision_sessions(run)}
+        return walked(run, track_record, lambda month, before: continued(before, backtest, decisions.get(month)))
 
     @dataset_asset(
         profile,
@@ -78,7 +71,9 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
             return judge_regime(prices, universe, days, profile.decision_sessions(run), settings.regime)
 
-        return for_each_sector(run, "regime_state", of_sector, prices=prices, universe=universe)
+        result = for_each_sector(run, "regime_state", of_sector, prices=prices, universe=universe)
+        tell(context, result, "as_of", _regime)
+        return result
 
     @dataset_asset(profile, "weights", group=GROUP, kinds=["polars"])
     def weights(
@@ -91,9 +86,11 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         ) -> pl.DataFrame:
             return sector_weights(candidates, predictions, indicators, profile.decision_sessions(run), settings.weights)
 
-        return for_each_sector(
+        result = for_each_sector(
             run, "weights", of_sector, candidates=candidates, predictions=predictions, indicators=indicators
         )
+        tell(context, result, "as_of", _held)
+        return result
 
     @dataset_asset(
         profile,
@@ -131,9 +128,29 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         result = for_each_sector(
             run, "backtest", of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe
         )
-        context.add_output_metadata(
-            {sector: figures(sector, result.filter(pl.col("sector") == sector), run) for sector in run.sectors}
-        )
+        for sector in run.sectors:
+            of_trial = result.filter(pl.col("sector") == sector)
+            profile.trials.note_backtest(sector, of_trial, profile.decision_sessions(run))
+        tell(context, result, "date", _month)
+        return result
+
+    @dataset_asset(
+        profile,
+        "track_record",
+        group=GROUP,
+        kinds=["polars"],
+        ins={"backtest": read(), "track_record": carried()},
+    )
+    def track_record(
+        context: dg.AssetExecutionContext, backtest: pl.LazyFrame, track_record: pl.LazyFrame
+    ) -> pl.DataFrame:
+        run = run_partitions(context)
+
+        def of_sector(sector: str, backtest: pl.DataFrame, track_record: pl.DataFrame) -> pl.DataFrame:
+            return continued_track(run, backtest, track_record)
+
+        result = for_each_sector(run, "track_record", of_sector, backtest=backtest, track_record=track_record)
+        tell(context, result, "as_of", _to_date)
         return result
 
     @dataset_asset(
@@ -147,11 +164,21 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, weights: pl.LazyFrame, regime_state: pl.LazyFrame
     ) -> pl.DataFrame:
         run = run_partitions(context)
-        sectors = weights.select("sector").unique().collect()["sector"].sort().to_list()
-        context.add_output_metadata({"sectors_with_weights": ", ".join(sectors) or "none"})
-        return total_portfolio(
+        result = total_portfolio(
             weights.collect(), regime_state.collect(), profile.decision_sessions(run), settings.portfolio
         )
+        tell(
+            context,
+            result,
+            "as_of",
+            lambda rows: {
+                "sectors_with_weights": ", ".join(rows["sector"].unique().sort()),
+                "sectors": rows["sector"].n_unique(),
+                **_held(rows),
+            },
+            by_sector=False,
+        )
+        return result
 
     @dataset_asset(
         profile,
@@ -196,7 +223,58 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             cost_bps=settings.backtest.cost_bps,
             delistings=bars("delistings", delistings),
         )
-        context.add_output_metadata({"performance": figures(PORTFOLIO, result, run)})
+        profile.trials.note_backtest(PORTFOLIO, result, profile.decision_sessions(run))
+        tell(context, result, "date", _month, by_sector=False)
         return result
 
-    return [regime_state, weights, backtest, portfolio_weights, portfolio_backtest]
+    @dataset_asset(
+        profile,
+        "portfolio_track_record",
+        group=ACROSS_SECTORS,
+        kinds=["polars"],
+        ins={"portfolio_backtest": read(), "portfolio_track_record": carried(by_sector=False)},
+    )
+    def portfolio_track_record(
+        context: dg.AssetExecutionContext, portfolio_backtest: pl.LazyFrame, portfolio_track_record: pl.LazyFrame
+    ) -> pl.DataFrame:
+        result = continued_track(
+            run_partitions(context),
+            portfolio_backtest.drop("month").collect(),
+            portfolio_track_record.drop("month").collect(),
+        )
+        tell(context, result, "as_of", _to_date, by_sector=False)
+        return result
+
+    return [
+        regime_state,
+        weights,
+        backtest,
+        track_record,
+        portfolio_weights,
+        portfolio_backtest,
+        portfolio_track_record,
+    ]
+
+
+def _regime(rows: pl.DataFrame) -> dict[str, float | None]:
+    row = rows.row(0, named=True)
+    return {"risk_off": int(row["regime"] == "risk_off"), **{name: row[name] for name in ("volatility", "drawdown")}}
+
+
+def _held(rows: pl.DataFrame) -> dict[str, float | None]:
+    return {"names": len(rows), "invested": rows["weight"].sum(), "largest_weight": rows["weight"].max()}  # type: ignore[dict-item]
+
+
+def _month(rows: pl.DataFrame) -> dict[str, float | None]:
+    found = performance(rows)
+    names = ("sessions", "total_return", "benchmark_return", "max_drawdown", "turnover", "cost")
+    return {f"month_{name.removeprefix('total_')}": found[name] for name in names}
+
+
+def _to_date(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    """With the day from which on they are counted."""
+    row = rows.row(0, named=True)
+    if row["since"] is None:
+        return {}
+    names = ("sessions", "total_return", "annualised_volatility", "sharpe", "drawdown", "max_drawdown")
+    return {"since": str(row["since"])} | {f"{name.removeprefix('total_')}_to_date": row[name] for name in names}
