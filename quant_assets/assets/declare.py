@@ -29,6 +29,9 @@ from quant_assets.schemas import Dataset
 
 OWNERS = ["team:quant-assets"]
 
+#: Newest months of a run of which a picture is drawn.
+PICTURED_MONTHS = 3
+
 #: Group of the month-grain assets: one Dagster command cannot mix the grains, so no other group does.
 ACROSS_SECTORS = "across_sectors"
 
@@ -178,13 +181,13 @@ def readable(figures: Mapping[str, float | str | None]) -> dict[str, float | str
     }
 
 
-def newest_keys(run: RunPartitions) -> list[str]:
-    """Keys of the run's last twelve months, with which pictures and texts are recorded.
+def newest_keys(run: RunPartitions, count: int = 12) -> list[str]:
+    """Keys of the run's last `count` months, with which texts and pictures are recorded.
 
-    With each of hundreds they would fill the event log. What they show is of the partition, never of the run: which
+    With each of hundreds they would fill the event log, and a picture takes a fifth of a second. What they show is of the partition, never of the run: which
     partitions have one depends on the run, what it says does not.
     """
-    months = run.months[-12:]
+    months = run.months[-count:]
     return [key(sector, month) for sector in run.sectors for month in months] or list(months)
 
 

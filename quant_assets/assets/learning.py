@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
+from quant_assets.assets.declare import dataset_asset, for_each_sector, read, readable, run_partitions
 from quant_assets.learning.boosting import checkpoint_rows, train_checkpoint
 from quant_assets.learning.checkpoints import is_training_month, newest_checkpoint
 from quant_assets.learning.forecast import Model, forecast, load_model
@@ -58,6 +58,7 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                     {
                         "metrics": dg.MetadataValue.md(_metrics_table(rows)),
                         "trained_on_rows": max(item.rows for item in trained),
+                        **readable({f"rank_ic_{row['horizon']}": row["rank_ic"] for row in rows.iter_rows(named=True)}),
                     },
                     partition_key=key(sector, month_of(as_of)),
                 )

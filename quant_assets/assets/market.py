@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
-from quant_assets.assets.declare import ACROSS_SECTORS, common, dataset_asset, for_each_sector, run_partitions
+from quant_assets.assets.declare import ACROSS_SECTORS, common, dataset_asset, for_each_sector, run_partitions, tell
 from quant_assets.features.ohlcv import peaks
 from quant_assets.market import fundamentals as statements
 from quant_assets.market import macro as observations
@@ -57,14 +58,18 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         days = sessions(run.first_day, profile.through(run))
         members = profile.source.membership(profile.through(run))
         snapshots = profile.source.sector_snapshots(profile.through(run))
-        without = membership.unclassified(members, snapshots, days)
-        context.add_output_metadata(
-            {
-                "members_without_sector": len(without),
-                "members_without_sector_list": dg.MetadataValue.md(", ".join(without["ticker"].to_list()) or "none"),
+        result = for_each_sector(run, "universe", lambda sector: membership.members(members, snapshots, sector, days))
+        tell(context, result, "date", lambda rows: {"members": rows["ticker"].n_unique()})
+        for month in run.months:
+            of_month = days[days.astype("datetime64[M]") == np.datetime64(month)]
+            without = membership.unclassified(members, snapshots, of_month)["ticker"]
+            shown = {
+                "index_members_without_sector": len(without),
+                "index_members_without_sector_list": dg.MetadataValue.md(", ".join(without) or "none"),
             }
-        )
-        return for_each_sector(run, "universe", lambda sector: membership.members(members, snapshots, sector, days))
+            for sector in run.sectors:
+                context.add_asset_metadata(shown, partition_key=key(sector, month))
+        return result
 
     @dg.multi_asset(
         name="bars",
@@ -84,6 +89,7 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         asked = sessions(run.first_day, through)
         collected: dict[str, list[pl.DataFrame]] = {name: [DATASETS[name].empty()] for name in _BAR_OUTPUTS}
         refused: dict[str, dict[str, int]] = {}
+        agreement: dict[str, dict[str, dg.MetadataValue]] = {}
         # The files are read once for all sectors of the run, which are several only where the months are few.
         panels = [membership.panel_tickers(snapshots, sector, through) for sector in run.sectors]
         every_ticker = sorted({ticker for tickers in panels for ticker in tickers})
@@ -92,7 +98,6 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             profile.source.delistings(every_ticker, through),
         )
         companies = company_bars(given, ended, days, settings.bars)
-        compared = companies.compared.filter(pl.col("date").is_between(run.first_day, run.last_day))
         decisions = profile.decision_sessions(run)
 
         def of_sector(sector: str, tickers: list[str]) -> dict[str, pl.DataFrame]:
@@ -111,6 +116,9 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 ),
                 "delistings": with_returns(heard, history, settings.delistings),
             }
+            compared = dated("price_disagreements", place(companies.compared, snapshots, sector, days, "date"))
+            for month, part in compared.group_by(pl.col("panel_from").dt.strftime("%Y-%m")):
+                agreement[key(sector, str(month[0]))] = reconciled(part)
             # Only what the run asks for leaves this function: all sectors' histories together would not fit into
             # memory.
             return {name: dated(name, rows).with_columns(sector=pl.lit(sector)) for name, rows in rows_of.items()}
@@ -136,9 +144,10 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 asset_key=dg.AssetKey("ohlcv"),
                 partition_key=partition_key,
             )
-        about = {"price_disagreements": reconciled(compared)}
+        for partition_key, about in agreement.items():
+            context.add_asset_metadata(about, asset_key=dg.AssetKey("price_disagreements"), partition_key=partition_key)
         for name in _BAR_OUTPUTS:
-            yield dg.Output(pl.concat(collected[name]), output_name=name, metadata=about.get(name))
+            yield dg.Output(pl.concat(collected[name]), output_name=name)
 
     @dataset_asset(profile, "universe_coverage", group=GROUP, kinds=["polars"])
     def universe_coverage(context: dg.AssetExecutionContext) -> pl.DataFrame:
@@ -151,7 +160,9 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         )
         counted = membership.coverage_sessions(days, decisions)
         held = profile.source.held(members["ticker"].unique().to_list(), counted)
-        return membership.coverage(members, snapshots, held, run.sectors, days, decisions)
+        result = membership.coverage(members, snapshots, held, run.sectors, days, decisions)
+        tell(context, result, "as_of", _coverage)
+        return result
 
     @dataset_asset(profile, "prices", group=GROUP, kinds=["polars"])
     def prices(context: dg.AssetExecutionContext, ohlcv: pl.LazyFrame) -> pl.DataFrame:
@@ -178,3 +189,16 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
 
     return [universe, bars, universe_coverage, prices, fundamentals, macro]
+
+
+def _coverage(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    """Of the last session, bars of any provider."""
+    last = rows.filter((pl.col("date") == pl.col("as_of")) & (pl.col("provider") == "any"))
+    found: dict[str, float | str | None] = {}
+    for scope, members, with_sector, with_bar in last.select("scope", "members", "with_sector", "with_bar").iter_rows():
+        found |= {
+            f"{scope}_members": members,
+            f"{scope}_members_with_sector": with_sector,
+            f"{scope}_coverage": with_bar / members if members else None,
+        }
+    return found

@@ -5,7 +5,7 @@ import base64
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
+from quant_assets.assets.declare import dataset_asset, for_each_sector, read, readable, run_partitions
 from quant_assets.partitions import key, lookback, month_of, shift_month
 from quant_assets.profile import Profile
 from quant_assets.reporting.ops_report import figures, preview_png, render
@@ -23,7 +23,9 @@ _HISTORY = (
     "lightgbm_checkpoint",
     "quarantine",
 )
-_OF_THE_MONTH = ("absences", "universe_coverage")
+_OF_THE_MONTH = ("absences", "universe_coverage", "track_record")
+#: Figures that the web UI plots, with their window before their name.
+_TOLD = ("total_return", "sharpe", "deflated_sharpe", "max_drawdown", "rank_ic")
 
 
 def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
@@ -53,6 +55,7 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         quarantine: pl.LazyFrame,
         absences: pl.LazyFrame,
         universe_coverage: pl.LazyFrame,
+        track_record: pl.LazyFrame,
     ) -> pl.DataFrame:
         run = run_partitions(context)
         horizon = settings.weights.horizon
@@ -73,14 +76,16 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 name = f"ops_report/{sector}/{month_of(as_of)}/report.html"
                 profile.store.write_artifact(name, render(report, market))
                 picture = base64.b64encode(preview_png(report)).decode()
+                rows = figures(report).with_columns(report_file=pl.lit(name))
+                told = rows.filter(pl.col("metric").is_in(_TOLD)).select("metric", "window", "value").rows()
                 context.add_asset_metadata(
                     {
                         "report": dg.MetadataValue.md(f"![equity against benchmark](data:image/png;base64,{picture})"),
                         "page": profile.store.artifact_url(name),
+                        **readable({f"{window}_{metric}": value for metric, window, value in told}),
                     },
                     partition_key=key(sector, month_of(as_of)),
                 )
-                rows = figures(report).with_columns(report_file=pl.lit(name))
                 parts.append(rows.select(parts[0].columns))
             return pl.concat(parts)
 
@@ -98,6 +103,7 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             quarantine=quarantine,
             absences=absences,
             universe_coverage=universe_coverage,
+            track_record=track_record,
         )
 
     return [ops_report]

@@ -4,20 +4,23 @@ The market's are by month.
 """
 
 import base64
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from quant_assets.assets.declare import (
     ACROSS_SECTORS,
+    PICTURED_MONTHS,
     dataset_asset,
     for_each_sector,
     newest_keys,
     panel_sessions,
     read,
+    readable,
     run_partitions,
 )
-from quant_assets.backtest.factor_summary import Summary, market_rows, summaries
+from quant_assets.backtest.factor_summary import market_rows, summaries
 from quant_assets.backtest.factors import SCORES, complete_after
 from quant_assets.backtest.factors import factor_statistics as compute_statistics
 from quant_assets.partitions import all_sectors, key, lookback, month_of, months_covering
@@ -99,7 +102,7 @@ def research_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     )
     def factor_tear_sheet(context: dg.AssetExecutionContext, factor_statistics: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
-        shown = set(newest_keys(run))
+        pictured = set(newest_keys(run, PICTURED_MONTHS))
 
         def of_sector(sector: str, factor_statistics: pl.DataFrame) -> pl.DataFrame:
             parts = [pl.DataFrame(schema=DATASETS["factor_tear_sheet"].schema)]
@@ -110,32 +113,18 @@ def research_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                     name, render(sheet, SECTORS[sector].name, horizon, entry_lag, meanings, market)
                 )
                 parts.append(sheet.rows.with_columns(page_file=pl.lit(name)))
-            keys = [each for each in (key(sector, month_of(sheet.as_of)) for sheet in sheets) if each in shown]
-            if keys:
-                _describe(context, sheets[-1], keys, f"{SECTORS[sector].name}, {month_of(sheets[-1].as_of)}")
-            for each in keys:
-                page = f"factor_tear_sheet/{sector}/{each.partition('|')[0]}/factors.html"
-                context.add_asset_metadata({"page": profile.store.artifact_url(page)}, partition_key=each)
+                each = key(sector, month_of(sheet.as_of))
+                told: dict[str, Any] = {"page": profile.store.artifact_url(name)}
+                best = strongest(sheet.rows, horizon)
+                if len(best):
+                    told |= readable({f"strongest_{column}": best[column][0] for column in ("ic", "ic_t", "months")})
+                    if each in pictured:
+                        title = f"{SECTORS[sector].name}, {month_of(sheet.as_of)}"
+                        told["strongest_factors"] = dg.MetadataValue.md(_table(best, title))
+                context.add_asset_metadata(told, partition_key=each)
             return pl.concat(parts)
 
         return for_each_sector(run, "factor_tear_sheet", of_sector, factor_statistics=factor_statistics)
-
-    def _describe(context: dg.AssetExecutionContext, sheet: Summary, keys: list[str], title: str) -> None:
-        """The picture and the table of a run's last tear sheet, with its newest partitions."""
-        best = strongest(sheet.rows, horizon)
-        if best.is_empty():
-            return
-        from quant_assets.reporting.tear_sheet_plot import strongest_png  # matplotlib is loaded by those who draw only
-
-        picture = base64.b64encode(strongest_png(best, title)).decode()
-        lines = ["| factor | IC | t | months |", "|---|---|---|---|"]
-        lines += [
-            f"| {name} | {ic:+.3f} | {t:+.1f} | {n} |"
-            for name, ic, t, n in best.select("factor", "ic", "ic_t", "months").rows()
-        ]
-        text = f"![IC of the strongest factors](data:image/png;base64,{picture})\n\n" + "\n".join(lines)
-        for each in keys:
-            context.add_asset_metadata({"strongest_factors": dg.MetadataValue.md(text)}, partition_key=each)
 
     @dataset_asset(
         profile,
@@ -159,3 +148,16 @@ def research_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         return pl.concat(parts)
 
     return [factor_statistics, factor_tear_sheet, market_tear_sheet]
+
+
+def _table(best: pl.DataFrame, title: str) -> str:
+    """Picture and table of a tear sheet's strongest factors as Markdown."""
+    from quant_assets.reporting.tear_sheet_plot import strongest_png  # matplotlib is loaded by those who draw only
+
+    picture = base64.b64encode(strongest_png(best, title)).decode()
+    lines = ["| factor | IC | t | months |", "|---|---|---|---|"]
+    lines += [
+        f"| {name} | {ic:+.3f} | {t:+.1f} | {n} |"
+        for name, ic, t, n in best.select("factor", "ic", "ic_t", "months").rows()
+    ]
+    return f"![IC of the strongest factors](data:image/png;base64,{picture})\n\n" + "\n".join(lines)

@@ -20,12 +20,12 @@ from quant_assets.features.labels import labels as compute_labels
 from quant_assets.partitions import (
     all_sectors,
     forward,
+    key,
     lag,
     lookback,
     months_covering,
 )
 from quant_assets.profile import Profile
-from quant_assets.signals.garch import GarchCounts
 from quant_assets.signals.indicators import indicators as compute_indicators
 from quant_assets.signals.indicators import lookback_sessions
 from quant_assets.signals.selection import Selection, selection
@@ -51,19 +51,14 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     def indicators(context: dg.AssetExecutionContext, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
         days = panel_sessions(profile, run, indicator_months)
-        fits: list[GarchCounts] = []
-
         def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
             made = compute_indicators(prices, universe, sector, settings.indicators, days, run.first_day, run.last_day)
-            fits.append(made.garch)
+            for month, counts in made.garch.items():
+                fits = {f"garch_tickers_{name}": count for name, count in counts._asdict().items()}
+                context.add_asset_metadata(fits, partition_key=key(sector, month))
             return made.rows
 
-        result = for_each_sector(run, "indicators", of_sector, prices=prices, universe=universe)
-        totals = (sum(counts) for counts in zip(*fits, strict=True))
-        context.add_output_metadata(
-            {f"garch_ticker_months_{name}": total for name, total in zip(GarchCounts._fields, totals, strict=True)}
-        )
-        return result
+        return for_each_sector(run, "indicators", of_sector, prices=prices, universe=universe)
 
     @dataset_asset(profile, "candidates", group=GROUP, kinds=["polars"], ins={"indicators": read(), "universe": read()})
     def candidates(context: dg.AssetExecutionContext, indicators: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:

@@ -39,10 +39,14 @@ def compound(returns: Sequence[float]) -> float | None:
 
 def annualised_return(returns: Sequence[float]) -> float | None:
     r"""Geometric: :math:`(\prod_t (1 + r_t))^{252 / n} - 1`; None with fewer than `MIN_ANNUALISED_SESSIONS` returns."""
-    total = compound(returns)
-    if total is None or len(returns) < MIN_ANNUALISED_SESSIONS:
+    return annualised_return_of(compound(returns), len(returns))
+
+
+def annualised_return_of(total: float | None, count: int) -> float | None:
+    """`annualised_return` from the total return of `count` sessions."""
+    if total is None or count < MIN_ANNUALISED_SESSIONS:
         return None
-    return float((1.0 + total) ** (SESSIONS_PER_YEAR / len(returns)) - 1.0)
+    return float((1.0 + total) ** (SESSIONS_PER_YEAR / count) - 1.0)
 
 
 def annualised_volatility(returns: Sequence[float]) -> float | None:

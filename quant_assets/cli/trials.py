@@ -96,8 +96,9 @@ def _measured(trial: Trial, as_of: date) -> tuple[str, str, str, str, str]:
     if ratio is not None and trial.kind == "training":  # of returns over several sessions, annualised as if of one
         ratio /= trial.sessions**0.5
     known = trial.measured.filter(pl.col("as_of") <= as_of)
+    # The window of the figures: what of a strategy counts begins with its first execution.
     first, last = (
-        (known["date"].min(), rows["date"].max())
+        (rows["date"].min(), rows["date"].max())
         if trial.kind == "strategy"
         else (known["as_of"].min(), known["as_of"].max())
     )
