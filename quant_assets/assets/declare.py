@@ -115,9 +115,7 @@ def carried(*, by_sector: bool = True) -> dg.AssetIn:
     return read(lag(1) if by_sector else history(1, 1), absent="carried")
 
 
-def walked(
-    run: RunPartitions, stored: pl.DataFrame, step: Callable[[str, pl.DataFrame], pl.DataFrame]
-) -> pl.DataFrame:
+def walked(run: RunPartitions, stored: pl.DataFrame, step: Callable[[str, pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
     """Rows of the run's months, each month's from those of the month before: a range equals its months.
 
     Args:
@@ -184,8 +182,8 @@ def readable(figures: Mapping[str, float | str | None]) -> dict[str, float | str
 def newest_keys(run: RunPartitions, count: int = 12) -> list[str]:
     """Keys of the run's last `count` months, with which texts and pictures are recorded.
 
-    With each of hundreds they would fill the event log, and a picture takes a fifth of a second. What they show is of the partition, never of the run: which
-    partitions have one depends on the run, what it says does not.
+    With each of hundreds they would fill the event log, and a picture takes a fifth of a second. What they show is of
+    the partition, never of the run: which partitions have one depends on the run, what it says does not.
     """
     months = run.months[-count:]
     return [key(sector, month) for sector in run.sectors for month in months] or list(months)

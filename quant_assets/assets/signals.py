@@ -51,6 +51,7 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     def indicators(context: dg.AssetExecutionContext, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
         run = run_partitions(context)
         days = panel_sessions(profile, run, indicator_months)
+
         def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
             made = compute_indicators(prices, universe, sector, settings.indicators, days, run.first_day, run.last_day)
             for month, counts in made.garch.items():

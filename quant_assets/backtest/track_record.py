@@ -1,9 +1,6 @@
-"""A track record month by month, each month's from the month before and its own sessions: nothing goes back to the
-start.
-"""
+"""A track record month by month, each from the month before and its own sessions: nothing goes back to the start."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import Any, Self
@@ -39,7 +36,7 @@ class Track:
     @classmethod
     def stored(cls, rows: pl.DataFrame) -> Self | None:
         """The one that the rows of a month carry; None where none has begun."""
-        row = rows.row(0, named=True) if len(rows) else {"since": None}
+        row: dict[str, Any] = rows.row(0, named=True) if len(rows) else {"since": None}
         return None if row["since"] is None else cls(**{each.name: row[each.name] for each in fields(cls)})
 
     def after(self, returns: list[float]) -> Self:
@@ -66,7 +63,7 @@ class Track:
             max_drawdown=worst,
         )
 
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> dict[str, float | None]:
         """Total return, annualised volatility, Sharpe ratio and drawdown, as `metrics` defines them."""
         volatility = volatility_of(self.squared_deviations, self.sessions)
         return {

@@ -207,6 +207,8 @@ def garch_volatility(
     annual = np.full(close.shape, np.nan)
     annual[there] = np.sqrt(ahead * SESSIONS_PER_YEAR)
     volatility[rows] = annual[rows]
-    counted = np.stack([np.bincount(each, minlength=len(months)) for each in (fitted_in[good], short_in, fitted_in[~good])])
+    counted = np.stack(
+        [np.bincount(each, minlength=len(months)) for each in (fitted_in[good], short_in, fitted_in[~good])]
+    )
     by_month = {str(each): GarchCounts(*found) for each, found in zip(months, counted.T.tolist(), strict=True)}
     return GarchVolatility(volatility, {each: found for each, found in by_month.items() if any(found)})
