@@ -22,6 +22,8 @@ SHOWS_HISTORY: dict[str, set[str]] = {
     "ops_report": set(),
     "factor_statistics": {"indicators", "predictions"},
     "factor_tear_sheet": set(),
+    "track_record": {"track_record"},
+    "portfolio_track_record": {"portfolio_track_record"},
 }
 
 
