@@ -1,5 +1,6 @@
 """`quant trials` on a log made by hand."""
 
+import re
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,11 @@ def test_trials_are_listed_with_what_differs(quant: Quant, tmp_path: Path) -> No
     assert (
         "it 3, portfolio 2" in shown.out
     )  # the training is one that no strategy uses; the total portfolio's were chosen among it too
+    deflated = re.search(r"deflated Sharpe ratios with the present settings: (.*)", " ".join(shown.out.split()))
+    assert deflated
+    assert re.fullmatch(r"it [\d.]+ % since 2024-01-02, portfolio [\d.]+ % since 2024-01-02", deflated[1].strip()), (
+        "from the first execution on, like the ratios of the table"
+    )
     by = {(row["scope"], row["kind"], row["settings that differ from the present ones"]): row for row in shown.rows}
     assert set(by) == {
         ("it", "strategy", ""),
