@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from quant_assets.errors import DatasetError
 from quant_assets.features.library import FeatureLibrary
+from quant_assets.grains import MONTH
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.models import Models
 from quant_assets.market.calendar import decision_sessions, last_session_to, sessions
@@ -226,6 +227,19 @@ class Run:
                 raise DatasetError(f"{sector} gives {results[-1].schema}, the sectors before it {results[0].schema}")
         return pl.concat(results)
 
+    def walked(self, stored: pl.DataFrame, step: Callable[[str, pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+        """Rows of the run's months, each month's from those of the month before: a range equals its months.
+
+        Args:
+            stored: the asset's rows of the month before the run's first, none where they are not stored.
+            step: gives a month's rows from its key and the rows of the month before.
+
+        """
+        parts = [stored]
+        for month in self.months:
+            parts.append(step(month, parts[-1]).cast(dict(stored.schema)))  # type: ignore[arg-type]
+        return pl.concat(parts[1:])
+
     # --- What follows from the rows, and is no part of them ---------------------------------------------------------
 
     @property
@@ -247,6 +261,24 @@ class Run:
         place = month if sector is None else key(sector, month)
         self._context.add_asset_metadata(figures, asset_key=asset, partition_key=place)
 
+    def tell_rows(
+        self, rows: pl.DataFrame, dated_by: str, figures: Callable[[pl.DataFrame], Mapping[str, float | str | None]]
+    ) -> None:
+        """Show figures beside each partition, of its rows alone: they are the same however the partition was run.
+
+        A figure that covers more than the partition's month says so in its name (`sharpe_to_date`).
+
+        Args:
+            rows: of all partitions, with `sector` where they are of a sector.
+            dated_by: the column that decides the partition of a row.
+            figures: gives them for the rows of a partition, never none; those that are None are left out.
+
+        """
+        by = ["__month", *(["sector"] if self.sectors else [])]
+        parts = rows.with_columns(__month=MONTH.label(dated_by)).partition_by(by, as_dict=True)
+        for (month, *sector), part in parts.items():
+            self.tell(str(sector[0]) if sector else None, str(month), readable(figures(part)))
+
     def tell_run(self, figures: Mapping[str, Any], asset: str | None = None) -> None:
         """Show figures of the whole run beside each of its partitions."""
         self._context.add_output_metadata(figures, output_name=asset)
@@ -263,6 +295,15 @@ class Run:
     def tell_event(self, event: Any) -> None:
         """Record an event of the run, such as an observation of another asset."""
         self._context.log_event(event)
+
+
+def readable(figures: Mapping[str, float | str | None]) -> dict[str, float | str]:
+    """Figures without those that are not defined, rounded for reading."""
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in figures.items()
+        if value is not None
+    }
 
 
 def one_sector(sector: str, **inputs: pl.LazyFrame) -> dict[str, pl.DataFrame]:

@@ -214,9 +214,11 @@ def forward(months: int) -> dg.MultiPartitionMapping:
     return window(0, months)
 
 
-def history(months: int) -> dg.TimeWindowPartitionMapping:
-    """Month grain on month grain: the month and the `months` before it."""
-    return dg.TimeWindowPartitionMapping(start_offset=-months, end_offset=0, allow_nonexistent_upstream_partitions=True)
+def history(months: int, last: int = 0) -> dg.TimeWindowPartitionMapping:
+    """Month grain on month grain: the months from `months` before to `last` before the month, by default itself."""
+    return dg.TimeWindowPartitionMapping(
+        start_offset=-months, end_offset=-last, allow_nonexistent_upstream_partitions=True
+    )
 
 
 @known_as(dg.MultiToSingleDimensionPartitionMapping)

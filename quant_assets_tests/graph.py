@@ -2,8 +2,8 @@
 of them compare."""
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +53,8 @@ class Graph:
     """The assets of a profile."""
 
     settings: Settings
+    #: Metadata that was recorded with each partition, by asset and key; the last run counts.
+    told: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def at(cls, storage: Path, profile: str = "demo", **overrides: Any) -> "Graph":
@@ -84,6 +86,11 @@ class Graph:
         with dg.DagsterInstance.ephemeral() as instance:
             result = job.execute_in_process(instance=instance, tags=tags, partition_key=partition_key, run_config=quiet)
         assert result.success
+        for event in result.all_events:
+            if event.is_step_materialization:
+                made = event.step_materialization_data.materialization
+                shown = {name: value.value for name, value in made.metadata.items()}
+                self.told[made.asset_key.path[-1], str(made.partition)] = shown
 
     def run(self, sectors: Sequence[str], first: str, last: str) -> list[Phase]:
         """Every asset with its warm-up, as `quant run` does it, in this process."""
@@ -121,6 +128,19 @@ class Graph:
             self.materialise(by_month, partition_key=month)
         return deleted
 
+    def metadata(self, months: Collection[str]) -> dict[tuple[str, str, str], Any]:
+        """What the web UI shows of the partitions of some months, by asset, partition key and name.
+
+        Without what is named as a fact of the run, and without Dagster's own.
+        """
+        return {
+            (asset, partition, name): value.replace(self.profile.store.url, "") if isinstance(value, str) else value
+            for (asset, partition), shown in self.told.items()
+            if partition.partition("|")[0] in months
+            for name, value in shown.items()
+            if not name.endswith("_of_run") and not name.startswith("dagster/")
+        }
+
     def files(self) -> dict[str, bytes]:
         """Every file written, by path below the profile's storage."""
         root = Path(self.profile.store.url)
@@ -130,6 +150,16 @@ class Graph:
         """Every partition of a dataset."""
         dataset = self.datasets[name]
         return self.profile.store.read(dataset, self.profile.store.existing(dataset)).collect()
+
+
+#: Pictures and texts, which only the newest months of a run have; what they show is of the partition.
+OF_THE_NEWEST = {"selection", "strongest_factors", "sql", "columns_from"}
+
+
+def compare_metadata(expected: dict[tuple[str, str, str], Any], found: dict[tuple[str, str, str], Any]) -> None:
+    """Assert that two runs tell the same of the same partitions."""
+    assert {each for each in expected.keys() ^ found.keys() if each[2] not in OF_THE_NEWEST} == set()
+    assert {each: (value, found[each]) for each, value in expected.items() if found.get(each, value) != value} == {}
 
 
 def compare_known_by(cut: date, truth: Graph, found: Graph) -> dict[str, int]:

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.partitions import key, month_end, month_range, shift_month
 from quant_assets.planning.plan import joined
-from quant_assets_tests.graph import Graph, compare_known_by
+from quant_assets_tests.graph import Graph, compare_known_by, compare_metadata
 
 # A sector and months with a delisting (March 2024), a ticker that moves in (April 2024), and the first models (from
 # October 2023).
@@ -45,6 +46,13 @@ def test_a_range_run_equals_twelve_single_runs_byte_for_byte(ranged: Graph, tmp_
     expected, found = ranged.files(), single.files()
     assert sorted(found) == sorted(expected)
     assert [path for path, content in expected.items() if found[path] != content] == []
+    for month in month_range(FIRST, LAST):  # turnover is against the month before, which was not there
+        single.materialise(["candidates"], partition_key=key(SECTOR, month))
+    months = month_range(shift_month(FIRST, 1), LAST)
+    told = single.metadata(months)
+    compare_metadata(ranged.metadata(months), told)
+    assert {asset for asset, _, _ in told} >= {"indicators", "candidates", "backtest", "track_record", "ops_report"}
+    assert {type(value) for (asset, _, name), value in told.items() if name.endswith("_to_date")} == {int, float}
 
 
 def test_a_changed_setting_is_another_trial_and_what_was_tried_before_stays(ranged: Graph, tmp_path: Path) -> None:
@@ -113,3 +121,6 @@ def test_what_became_known_later_changes_no_row_known_before(ranged: Graph, tmp_
     compared = compare_known_by(cut, ranged, earlier)
     assert {name for name, rows in compared.items() if not rows} == OF_TWO_PROVIDERS
     assert sum(compared.values()) > 10_000
+    finished = [month for month in month_range(FIRST, LAST) if month_end(month) <= cut]
+    compare_metadata(earlier.metadata(finished), ranged.metadata(finished))
+    assert len(finished) >= 8

@@ -1,21 +1,22 @@
-"""What the web UI shows beside a run's candidates: coverage and turnover of each partition, one picture of the run."""
+"""What the web UI shows beside candidates: coverage and turnover of each partition, and a picture of the newest."""
 
 import base64
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from quant_assets.asset_functions import Run
-from quant_assets.assets.declare import newest_keys
+from quant_assets.asset_functions import Run, readable
+from quant_assets.assets.declare import PICTURED_MONTHS, newest_keys
 from quant_assets.errors import DatasetError
 from quant_assets.partitions import key, month_of, shift_month
 from quant_assets.signals.selection import Selection, turnover
 
 
 def described(run: Run, selections: Mapping[str, Selection]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Sector, month and figures of each partition, and with the last months the picture of the whole run.
+    """Sector, month and figures of each partition, and with the last months a picture of the partition.
 
     Turnover against the month before the run's first is taken from what is stored; where that is nothing, it is left
     out.
@@ -25,23 +26,29 @@ def described(run: Run, selections: Mapping[str, Selection]) -> Iterator[tuple[s
         selections: by sector.
 
     """
-    turnovers = {sector: _turnover(run, sector, chosen) for sector, chosen in selections.items()}
-    drawn: dict[str, dg.MetadataValue] = {}
-    if any(len(each.coverage) for each in selections.values()):
-        from quant_assets.reporting.selection_plot import selection_png  # matplotlib is loaded by those who draw only
-
-        picture = base64.b64encode(selection_png(selections, turnovers)).decode()
-        drawn = {"selection": dg.MetadataValue.md(f"![scores, coverage and turnover](data:image/png;base64,{picture})")}
-    pictured = set(newest_keys(run.partitions))
+    pictured = set(newest_keys(run.partitions, PICTURED_MONTHS))
     for sector, chosen in selections.items():
-        for row in chosen.coverage.join(turnovers[sector], on="as_of", how="left").rows(named=True):
+        turnovers = _turnover(run, sector, chosen)
+        for row in chosen.coverage.join(turnovers, on="as_of", how="left").rows(named=True):
             month = month_of(row["as_of"])
             figures = {name: row[name] for name in ("members", "with_bar", "with_garch_volatility", "eligible")}
             shares = {name: row[name] for name in ("long_turnover", "short_turnover")}
             if row["members"]:
                 shares["eligible_share"] = row["eligible"] / row["members"]
-            known = {name: round(value, 6) for name, value in shares.items() if value is not None}
-            yield sector, month, figures | known | (drawn if key(sector, month) in pictured else {})
+            shown: dict[str, Any] = {**readable(figures | shares)}
+            if key(sector, month) in pictured:
+                shown["selection"] = _picture(sector, chosen, turnovers, row["as_of"])
+            yield sector, month, shown
+
+
+def _picture(sector: str, chosen: Selection, turnovers: pl.DataFrame, as_of: date) -> dg.MetadataValue:
+    """Of one decision alone: a picture of several would depend on which months the run had."""
+    from quant_assets.reporting.selection_plot import selection_png  # matplotlib is loaded by those who draw only
+
+    of_the_day = pl.col("as_of") == as_of
+    alone = Selection(*(each.filter(of_the_day) for each in chosen))
+    png = base64.b64encode(selection_png({sector: alone}, {sector: turnovers.filter(of_the_day)})).decode()
+    return dg.MetadataValue.md(f"![scores, coverage and turnover](data:image/png;base64,{png})")
 
 
 def _turnover(run: Run, sector: str, chosen: Selection) -> pl.DataFrame:

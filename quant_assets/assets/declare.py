@@ -12,11 +12,14 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.asset_functions import Run, handed, parameters
-from quant_assets.partitions import RunPartitions, key, month_offsets
+from quant_assets.partitions import RunPartitions, history, key, lag, month_offsets
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 
 OWNERS = ["team:quant-assets"]
+
+#: Newest months of a run of which a picture is drawn.
+PICTURED_MONTHS = 3
 
 #: Group of the month-grain assets: one Dagster command cannot mix the grains, so no other group does.
 ACROSS_SECTORS = "across_sectors"
@@ -64,7 +67,7 @@ def declared(profile: Profile, group: str, *assets: Asset) -> list[dg.AssetsDefi
 
 
 def read(
-    mapping: dg.PartitionMapping | None = None, *, absent: Literal["skip", "before", "future"] | None = None
+    mapping: dg.PartitionMapping | None = None, *, absent: Literal["skip", "before", "future", "carried"] | None = None
 ) -> dg.AssetIn:
     """An input: the same partition, or those of a mapping. `absent` is explained at `ParquetIOManager`."""
     return dg.AssetIn(partition_mapping=mapping, metadata={"absent": absent} if absent else None)
@@ -153,11 +156,20 @@ def _description(dataset: Dataset) -> str:
     )
 
 
-def newest_keys(run: RunPartitions) -> list[str]:
-    """Keys of the run's last twelve months.
+def carried(*, by_sector: bool = True) -> dg.AssetIn:
+    """An asset's own month before, as far as it is stored: the input of what depends on its own past.
 
-    What is the same for all of a run is recorded with these: once would not do, because the web UI's overview shows any
-    one of a run's partitions, and with each of hundreds it would fill the event log.
+    The asset function walks the run's months with `Run.walked`. No run is made for the sake of months before the run's,
+    so that rows must tell where they begin to count.
     """
-    months = run.months[-12:]
+    return read(lag(1) if by_sector else history(1, 1), absent="carried")
+
+
+def newest_keys(run: RunPartitions, count: int = 12) -> list[str]:
+    """Keys of the run's last `count` months, with which texts and pictures are recorded.
+
+    With each of hundreds they would fill the event log, and a picture takes a fifth of a second. What they show is of
+    the partition, never of the run: which partitions have one depends on the run, what it says does not.
+    """
+    months = run.months[-count:]
     return [key(sector, month) for sector in run.sectors for month in months] or list(months)

@@ -7,7 +7,7 @@ from typing import Annotated
 import dagster as dg
 import polars as pl
 
-from quant_assets.asset_functions import Run, Setting
+from quant_assets.asset_functions import Run, Setting, readable
 from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.assets.training_unit import train
 from quant_assets.features.library import FeatureLibrary
@@ -66,11 +66,9 @@ def lightgbm_checkpoint(
             trials.note_training(sector, trained)
             month += trained
         rows = checkpoint_rows(month, kept)
-        run.tell(
-            sector,
-            month_of(as_of),
-            {"metrics": dg.MetadataValue.md(_metrics_table(rows)), "trained_on_rows": rows["rows"].max()},
-        )
+        ranked = {f"{row['model']}_rank_ic_{row['horizon']}": row["rank_ic"] for row in rows.iter_rows(named=True)}
+        told = {"metrics": dg.MetadataValue.md(_metrics_table(rows)), "trained_on_rows": rows["rows"].max()}
+        run.tell(sector, month_of(as_of), told | readable(ranked))
         parts.append(rows)
     return pl.concat(parts)
 

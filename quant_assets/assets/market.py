@@ -1,9 +1,11 @@
 """Raw data by sector and month: universe and its coverage, bars and what is missing or refused, statements, macro."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated
+from typing import Annotated, Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
 from quant_assets.asset_functions import Run, Setting
@@ -59,14 +61,25 @@ def universe(run: Run, source: Source) -> pl.DataFrame:
     """Members of each sector and session."""
     days = run.sessions()
     members, snapshots = source.membership(run.through), source.sector_snapshots(run.through)
-    without = membership.unclassified(members, snapshots, days)
-    run.tell_run(
-        {
-            "members_without_sector": len(without),
-            "members_without_sector_list": dg.MetadataValue.md(", ".join(without["ticker"].to_list()) or "none"),
+    result = run.by_sector(lambda sector: membership.members(members, snapshots, sector, days))
+    run.tell_rows(result, "date", lambda rows: {"members": rows["ticker"].n_unique()})
+    run.tell_each(_without_sector(run, members, snapshots))
+    return result
+
+
+def _without_sector(
+    run: Run, members: pl.DataFrame, snapshots: pl.DataFrame
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """How many members of the index no snapshot has, in each month."""
+    days = run.sessions()
+    for month in run.months:
+        of_month = days[days.astype("datetime64[M]") == np.datetime64(month)]
+        without = membership.unclassified(members, snapshots, of_month)["ticker"]
+        shown = {
+            "index_members_without_sector": len(without),
+            "index_members_without_sector_list": dg.MetadataValue.md(", ".join(without) or "none"),
         }
-    )
-    return run.by_sector(lambda sector: membership.members(members, snapshots, sector, days))
+        yield from ((sector, month, shown) for sector in run.sectors)
 
 
 def bars(
@@ -82,6 +95,7 @@ def bars(
     every_ticker = sorted({ticker for tickers in panels for ticker in tickers})
     given, ended = source.bars(every_ticker, first, through), source.delistings(every_ticker, through)
     companies = company_bars(given, ended, days, rules)
+    agreement: dict[str, pl.DataFrame] = {}
 
     def of_sector(sector: str, tickers: list[str]) -> dict[str, pl.DataFrame]:
         panel = sector_bars(companies, snapshots, sector, days)
@@ -98,6 +112,7 @@ def bars(
             "absences": absences(expected, history, own, panel.quarantine, gone, moved_in, decisions),
             "delistings": with_returns(heard, history, delisting),
         }
+        agreement[sector] = dated("price_disagreements", place(companies.compared, snapshots, sector, days, "date"))
         # Only what the run asks for leaves this function: all sectors' histories together would not fit into memory.
         return {name: dated(name, rows).with_columns(sector=pl.lit(sector)) for name, rows in rows_of.items()}
 
@@ -108,13 +123,18 @@ def bars(
         found = list(pool.map(of_sector, run.sectors, panels))
     for sector, rows_of in zip(run.sectors, found, strict=True):
         run.tell_each(refused(run, sector, rows_of["quarantine"]), asset="ohlcv")
-    compared = companies.compared.filter(pl.col("date").is_between(run.first_day, run.last_day))
-    run.tell_run(reconciled(compared), asset="price_disagreements")
+        run.tell_each(agreed(sector, agreement[sector]), asset="price_disagreements")
     columns = {name: DATASETS[name].empty() for name in _BAR_OUTPUTS}
     return {
         name: pl.concat([empty, *(rows_of[name].select(empty.columns) for rows_of in found)])
         for name, empty in columns.items()
     }
+
+
+def agreed(sector: str, compared: pl.DataFrame) -> Iterator[tuple[str, str, dict[str, dg.MetadataValue]]]:
+    """How far the providers agree in each month in which there is something to compare."""
+    for (month, *_), part in compared.group_by(MONTH.label("panel_from")):
+        yield sector, str(month), reconciled(part)
 
 
 def reconciled(compared: pl.DataFrame) -> dict[str, dg.MetadataValue]:
@@ -154,7 +174,22 @@ def universe_coverage(run: Run, source: Source, start: Start) -> pl.DataFrame:
     days = sessions(month_start(start), run.through)
     counted = membership.coverage_sessions(days, run.decisions)
     held = source.held(members["ticker"].unique().to_list(), counted)
-    return membership.coverage(members, snapshots, held, run.sectors, days, run.decisions)
+    result = membership.coverage(members, snapshots, held, run.sectors, days, run.decisions)
+    run.tell_rows(result, "as_of", covered)
+    return result
+
+
+def covered(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    """Of the last session, bars of any provider."""
+    last = rows.filter((pl.col("date") == pl.col("as_of")) & (pl.col("provider") == "any"))
+    found: dict[str, float | str | None] = {}
+    for scope, members, with_sector, with_bar in last.select("scope", "members", "with_sector", "with_bar").iter_rows():
+        found |= {
+            f"{scope}_members": members,
+            f"{scope}_members_with_sector": with_sector,
+            f"{scope}_coverage": with_bar / members if members else None,
+        }
+    return found
 
 
 def prices(sector: str, ohlcv: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from typing import Annotated
 import dagster as dg
 import polars as pl
 
-from quant_assets.asset_functions import Run, Setting
+from quant_assets.asset_functions import Run, Setting, readable
 from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.partitions import lookback, month_of, shift_month
 from quant_assets.profile import Profile
@@ -27,6 +27,9 @@ _HISTORY = (
     "quarantine",
 )
 
+#: Figures that the web UI plots, with their window before their name.
+_TOLD = ("total_return", "sharpe", "deflated_sharpe", "max_drawdown", "rank_ic")
+
 
 def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the operations group."""
@@ -34,7 +37,7 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     # The plots show the track that exists: months before the first run are not computed for the sake of a picture.
     months = settings.report.history_months - 1 + settings.training.max_checkpoint_age_months
     reads = dict.fromkeys(_HISTORY, read(lookback(months), absent="before"))
-    reads |= dict.fromkeys(("absences", "universe_coverage"), read())
+    reads |= dict.fromkeys(("absences", "universe_coverage", "track_record"), read())
     return declared(profile, "operations", Asset("ops_report", ops_report, reads, kinds=["html"]))
 
 
@@ -57,6 +60,7 @@ def ops_report(
     quarantine: pl.DataFrame,
     absences: pl.DataFrame,
     universe_coverage: pl.DataFrame,
+    track_record: pl.DataFrame,
 ) -> pl.DataFrame:
     """The report of each month: figures as rows, the page as an artifact."""
     content = ReportFrames(
@@ -70,6 +74,7 @@ def ops_report(
         quarantine=quarantine,
         absences=absences,
         coverage=universe_coverage,
+        track_record=track_record,
     )
     # Each report counts what had been tried by its own as_of; what it found in the log is recorded beside its inputs.
     tried = trials.trials(sector, shift_month(run.months[0], 1 - settings.history_months), run.months[-1])
@@ -79,11 +84,13 @@ def ops_report(
         name = f"ops_report/{sector}/{month_of(as_of)}/report.html"
         run.store.write_artifact(name, render(report, "Simulated market" if source == "demo" else None))
         picture = base64.b64encode(preview_png(report)).decode()
+        rows = figures(report).with_columns(report_file=pl.lit(name))
+        told = rows.filter(pl.col("metric").is_in(_TOLD)).select("metric", "window", "value").rows()
         shown = {
             "report": dg.MetadataValue.md(f"![equity against benchmark](data:image/png;base64,{picture})"),
             "page": run.store.artifact_url(name),
+            **readable({f"{window}_{metric}": value for metric, window, value in told}),
         }
         run.tell(sector, month_of(as_of), shown)
-        rows = figures(report).with_columns(report_file=pl.lit(name))
         parts.append(rows.select(parts[0].columns))
     return pl.concat(parts)

@@ -1,6 +1,5 @@
 """Decisions and what came of them: regime, sector weights and backtest, and the total portfolio by month."""
 
-from collections.abc import Mapping
 from datetime import date
 from typing import Annotated
 
@@ -8,10 +7,10 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.asset_functions import Run, Setting
-from quant_assets.assets.declare import Asset, declared, read
-from quant_assets.backtest.metrics import performance, since_first_execution
+from quant_assets.assets.declare import Asset, carried, declared, read
+from quant_assets.backtest.metrics import performance
 from quant_assets.backtest.simulation import lookback_months, simulate
-from quant_assets.backtest.trials import evidence
+from quant_assets.backtest.track_record import continued
 from quant_assets.market.calendar import decision_sessions
 from quant_assets.partitions import (
     all_sectors,
@@ -33,7 +32,6 @@ from quant_assets.settings.domain import (
     BacktestSettings,
     PortfolioSettings,
     RegimeSettings,
-    StatisticsSettings,
     WeightSettings,
 )
 from quant_assets.trial_log import PORTFOLIO, TrialLog
@@ -51,14 +49,17 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     there, traded = read(all_sectors(), absent="skip"), read(all_sectors(holding_months), absent="skip")
     simulated = dict.fromkeys(("weights", "prices", "delistings", "universe"), held)
     combined = {"portfolio_weights": read(history(holding_months)), "prices": traded, "delistings": traded}
+    continuing = {"portfolio_backtest": read(), "portfolio_track_record": carried(by_sector=False)}
     return declared(
         profile,
         "portfolio",
         Asset("regime_state", regime_state, {"prices": judged, "universe": judged}),
         Asset("weights", weights, dict.fromkeys(("candidates", "predictions", "indicators"), read())),
         Asset("backtest", backtest, simulated),
+        Asset("track_record", track_record, {"backtest": read(), "track_record": carried()}),
         Asset("portfolio_weights", portfolio_weights, {"weights": there, "regime_state": there}),
         Asset("portfolio_backtest", portfolio_backtest, combined),
+        Asset("portfolio_track_record", portfolio_track_record, continuing),
     )
 
 
@@ -66,7 +67,9 @@ def regime_state(
     run: Run, sector: str, settings: RegimeSettings, prices: pl.DataFrame, universe: pl.DataFrame
 ) -> pl.DataFrame:
     """Whether the sector is risk-on or risk-off at each decision."""
-    return judge_regime(prices, universe, run.sessions("prices"), run.decisions, settings)
+    result = judge_regime(prices, universe, run.sessions("prices"), run.decisions, settings)
+    run.tell_rows(result.with_columns(sector=pl.lit(sector)), "as_of", _regime)
+    return result
 
 
 def weights(
@@ -78,7 +81,9 @@ def weights(
     indicators: pl.DataFrame,
 ) -> pl.DataFrame:
     """Weights of each decision."""
-    return sector_weights(candidates, predictions, indicators, run.decisions, settings)
+    result = sector_weights(candidates, predictions, indicators, run.decisions, settings)
+    run.tell_rows(result.with_columns(sector=pl.lit(sector)), "as_of", _held)
+    return result
 
 
 def backtest(
@@ -86,7 +91,6 @@ def backtest(
     settings: BacktestSettings,
     entry_lag: EntryLag,
     start: Start,
-    statistics: StatisticsSettings,
     trials: TrialLog,
     weights: pl.LazyFrame,
     prices: pl.LazyFrame,
@@ -113,19 +117,31 @@ def backtest(
         )
 
     result = run.by_sector(of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe)
-    rows_of = {sector: result.filter(pl.col("sector") == sector) for sector in run.sectors}
-    for sector, rows in rows_of.items():
-        trials.note_backtest(sector, rows, run.decisions)
-    run.tell_run({sector: figures(run, sector, rows, trials, statistics) for sector, rows in rows_of.items()})
+    for sector in run.sectors:
+        trials.note_backtest(sector, result.filter(pl.col("sector") == sector), run.decisions)
+    run.tell_rows(result, "date", _month)
     return result
+
+
+def track_record(run: Run, sector: str, backtest: pl.DataFrame, track_record: pl.DataFrame) -> pl.DataFrame:
+    """Where the sector's track record stands after each month."""
+    result = _continued(run, backtest, track_record)
+    run.tell_rows(result.with_columns(sector=pl.lit(sector)), "as_of", _to_date)
+    return result
+
+
+def _continued(run: Run, backtest: pl.DataFrame, track_record: pl.DataFrame) -> pl.DataFrame:
+    decisions = {month_of(as_of): as_of for as_of in run.decisions}
+    return run.walked(track_record, lambda month, before: continued(before, backtest, decisions.get(month)))
 
 
 def portfolio_weights(
     run: Run, settings: PortfolioSettings, weights: pl.DataFrame, regime_state: pl.DataFrame
 ) -> pl.DataFrame:
     """The total portfolio of the sectors whose weights are there."""
-    run.tell_run({"sectors_with_weights": ", ".join(weights["sector"].unique().sort()) or "none"})
-    return total_portfolio(weights, regime_state, run.decisions, settings)
+    result = total_portfolio(weights, regime_state, run.decisions, settings)
+    run.tell_rows(result, "as_of", _held_in_sectors)
+    return result
 
 
 def portfolio_backtest(
@@ -133,7 +149,6 @@ def portfolio_backtest(
     settings: BacktestSettings,
     entry_lag: EntryLag,
     start: Start,
-    statistics: StatisticsSettings,
     trials: TrialLog,
     portfolio_weights: pl.DataFrame,
     prices: pl.LazyFrame,
@@ -167,7 +182,16 @@ def portfolio_backtest(
         delistings=bars("delistings", delistings),
     )
     trials.note_backtest(PORTFOLIO, result, run.decisions)
-    run.tell_run({"performance": figures(run, PORTFOLIO, result, trials, statistics)})
+    run.tell_rows(result, "date", _month)
+    return result
+
+
+def portfolio_track_record(
+    run: Run, portfolio_backtest: pl.DataFrame, portfolio_track_record: pl.DataFrame
+) -> pl.DataFrame:
+    """Where the track record of the total portfolio stands after each month."""
+    result = _continued(run, portfolio_backtest.drop("month"), portfolio_track_record.drop("month"))
+    run.tell_rows(result, "as_of", _to_date)
     return result
 
 
@@ -177,14 +201,30 @@ def decisions_held(run: Run, reading: str, start: str) -> list[date]:
     return decision_sessions(month_start(first), run.through)
 
 
-def figures(
-    run: Run, scope: str, frame: pl.DataFrame, trials: TrialLog, settings: StatisticsSettings
-) -> Mapping[str, float | None]:
-    """Figures of the run's sessions for the web UI, rounded for reading, with what stands beside a Sharpe ratio.
+def _regime(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    row = rows.row(0, named=True)
+    return {"risk_off": int(row["regime"] == "risk_off"), **{name: row[name] for name in ("volatility", "drawdown")}}
 
-    As in the operations report, the cash before the first execution is no part of them.
-    """
-    track = since_first_execution(frame)
-    tried = trials.trials(scope, run.months[0], month_of(run.through))
-    found = performance(track) | evidence(track, tried, settings)
-    return {name: None if value is None else round(value, 6) for name, value in found.items()}
+
+def _held(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    return {"names": len(rows), "invested": rows["weight"].sum(), "largest_weight": rows["weight"].max()}  # type: ignore[dict-item]
+
+
+def _held_in_sectors(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    sectors = rows["sector"].unique().sort()
+    return {"sectors_with_weights": ", ".join(sectors), "sectors": len(sectors), **_held(rows)}
+
+
+def _month(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    found = performance(rows)
+    names = ("sessions", "total_return", "benchmark_return", "max_drawdown", "turnover", "cost")
+    return {f"month_{name.removeprefix('total_')}": found[name] for name in names}
+
+
+def _to_date(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    """With the day from which on they are counted."""
+    row = rows.row(0, named=True)
+    if row["since"] is None:
+        return {}
+    names = ("sessions", "total_return", "annualised_volatility", "sharpe", "drawdown", "max_drawdown")
+    return {"since": str(row["since"])} | {f"{name.removeprefix('total_')}_to_date": row[name] for name in names}

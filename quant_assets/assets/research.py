@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import dagster as dg
 import polars as pl
 
-from quant_assets.asset_functions import Run, Setting
-from quant_assets.assets.declare import Asset, declared, newest_keys, read
+from quant_assets.asset_functions import Run, Setting, readable
+from quant_assets.assets.declare import PICTURED_MONTHS, Asset, declared, newest_keys, read
 from quant_assets.backtest.factor_summary import Summary, market_rows, summaries
 from quant_assets.backtest.factors import SCORES, complete_after
 from quant_assets.backtest.factors import factor_statistics as compute_statistics
@@ -104,25 +104,28 @@ def _market(source: str) -> str | None:
 
 
 def _shown(run: Run, sector: str, sheets: list[Summary], horizon: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """The page of each of the newest partitions, with the picture and the table of the run's last tear sheet."""
-    shown = set(newest_keys(run.partitions))
-    months = [each for each in (month_of(sheet.as_of) for sheet in sheets) if key(sector, each) in shown]
-    best: dict[str, Any] = {}
-    rows = strongest(sheets[-1].rows, horizon) if months else pl.DataFrame()
-    if len(rows):
-        from quant_assets.reporting.tear_sheet_plot import strongest_png  # matplotlib is loaded by those who draw only
+    """Page and strongest factor of each partition, with a picture and a table of the newest ones."""
+    pictured = set(newest_keys(run.partitions, PICTURED_MONTHS))
+    for sheet in sheets:
+        month = month_of(sheet.as_of)
+        told: dict[str, Any] = {"page": run.store.artifact_url(_page(sector, month))}
+        best = strongest(sheet.rows, horizon)
+        if len(best):
+            told |= readable({f"strongest_{column}": best[column][0] for column in ("ic", "ic_t", "months")})
+            if key(sector, month) in pictured:
+                told["strongest_factors"] = dg.MetadataValue.md(_table(best, f"{SECTORS[sector].name}, {month}"))
+        yield sector, month, told
 
-        title = f"{SECTORS[sector].name}, {month_of(sheets[-1].as_of)}"
-        picture = base64.b64encode(strongest_png(rows, title)).decode()
-        lines = ["| factor | IC | t | months |", "|---|---|---|---|"]
-        lines += [
-            f"| {name} | {ic:+.3f} | {t:+.1f} | {n} |"
-            for name, ic, t, n in rows.select("factor", "ic", "ic_t", "months").rows()
-        ]
-        text = f"![IC of the strongest factors](data:image/png;base64,{picture})\n\n" + "\n".join(lines)
-        best = {"strongest_factors": dg.MetadataValue.md(text)}
-    for month in months:
-        yield sector, month, best | {"page": run.store.artifact_url(_page(sector, month))}
+
+def _table(best: pl.DataFrame, title: str) -> str:
+    """Picture and table of a tear sheet's strongest factors as Markdown."""
+    from quant_assets.reporting.tear_sheet_plot import strongest_png  # matplotlib is loaded by those who draw only
+
+    picture = base64.b64encode(strongest_png(best, title)).decode()
+    lines = ["| factor | IC | t | months |", "|---|---|---|---|"]
+    shown = best.select("factor", "ic", "ic_t", "months").rows()
+    lines += [f"| {name} | {ic:+.3f} | {t:+.1f} | {months} |" for name, ic, t, months in shown]
+    return f"![IC of the strongest factors](data:image/png;base64,{picture})\n\n" + "\n".join(lines)
 
 
 def market_tear_sheet(run: Run, horizon: Horizon, source: Provider, factor_tear_sheet: pl.DataFrame) -> pl.DataFrame:

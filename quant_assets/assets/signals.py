@@ -15,7 +15,6 @@ from quant_assets.features.library import FeatureLibrary
 from quant_assets.partitions import all_sectors, forward, lag, lookback, months_covering
 from quant_assets.profile import Profile
 from quant_assets.settings.domain import CandidateSettings, FundamentalSettings, IndicatorSettings, LabelSettings
-from quant_assets.signals.garch import GarchCounts
 from quant_assets.signals.indicators import indicators as compute_indicators
 from quant_assets.signals.indicators import lookback_sessions
 from quant_assets.signals.selection import Selection, selection
@@ -54,20 +53,15 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     )
 
 
-def indicators(run: Run, settings: IndicatorSettings, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
+def indicators(
+    run: Run, sector: str, settings: IndicatorSettings, prices: pl.DataFrame, universe: pl.DataFrame
+) -> pl.DataFrame:
     """Indicators of each member and session."""
-    fits: list[GarchCounts] = []
     days = run.sessions("prices")
-
-    def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-        made = compute_indicators(prices, universe, sector, settings, days, run.first_day, run.last_day)
-        fits.append(made.garch)
-        return made.rows
-
-    result = run.by_sector(of_sector, prices=prices, universe=universe)
-    totals = (sum(counts) for counts in zip(*fits, strict=True))
-    run.tell_run({f"garch_ticker_months_{name}": n for name, n in zip(GarchCounts._fields, totals, strict=True)})
-    return result
+    made = compute_indicators(prices, universe, sector, settings, days, run.first_day, run.last_day)
+    for month, counts in made.garch.items():
+        run.tell(sector, month, {f"garch_tickers_{name}": count for name, count in counts._asdict().items()})
+    return made.rows
 
 
 def candidates(run: Run, settings: CandidateSettings, indicators: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -139,6 +140,7 @@ class _Chain:
         self._asked = [*([([*shown], sectors, first, month)] if shown else []), (names, sectors, month, month)]
         self._stored = stored
         self._scratch = scratch
+        self._sectors, self._month = sectors, month
 
     def plans(self) -> list[Plan]:
         """The runs that bring it about."""
@@ -155,6 +157,15 @@ class _Chain:
         self._scratch.profile.store.write_artifacts(
             dict(zip(tried, self._stored.store.read_artifacts(tried), strict=True))
         )
+        # Where a state is carried from month to month, the month before is taken as it is stored: else the whole past
+        # would be computed for the sake of one month.
+        before = shift_month(self._month, -1)
+        for name in self._scratch.planner.carried:
+            keys = self._stored.datasets[name].grain.keys([before], self._sectors)
+            for _, each, recorded in list(_stored(self._stored, {name: keys})):
+                dataset, known = self._stored.datasets[name], {each: recorded.known_through or date.max}
+                rows = self._stored.store.read(dataset, [each]).collect().drop("month")
+                self._scratch.profile.store.write(dataset, rows, [each], known.__getitem__)
         for asked in self._asked:
             self._scratch.compute(*asked)
             there = {(name, each) for name, each, _ in _stored(self._stored, self._shown)}

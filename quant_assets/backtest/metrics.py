@@ -39,18 +39,27 @@ def compound(returns: Sequence[float]) -> float | None:
 
 def annualised_return(returns: Sequence[float]) -> float | None:
     r"""Geometric: :math:`(\prod_t (1 + r_t))^{252 / n} - 1`; None with fewer than `MIN_ANNUALISED_SESSIONS` returns."""
-    total = compound(returns)
-    if total is None or len(returns) < MIN_ANNUALISED_SESSIONS:
+    return annualised_return_of(compound(returns), len(returns))
+
+
+def annualised_return_of(total: float | None, count: int) -> float | None:
+    """`annualised_return` from the total return of `count` sessions."""
+    if total is None or count < MIN_ANNUALISED_SESSIONS:
         return None
-    return float((1.0 + total) ** (SESSIONS_PER_YEAR / len(returns)) - 1.0)
+    return float((1.0 + total) ** (SESSIONS_PER_YEAR / count) - 1.0)
 
 
 def annualised_volatility(returns: Sequence[float]) -> float | None:
     r"""Sample deviation :math:`\sqrt{252 \sum_t (r_t - \bar r)^2 / (n - 1)}`; None with fewer than two returns."""
-    if len(returns) < 2:
+    if not returns:
         return None
     mean = _mean(returns)
-    return math.sqrt(SESSIONS_PER_YEAR * math.fsum((r - mean) ** 2 for r in returns) / (len(returns) - 1))
+    return volatility_of(math.fsum((r - mean) ** 2 for r in returns), len(returns))
+
+
+def volatility_of(squared_deviations: float, count: int) -> float | None:
+    """`annualised_volatility` from the sum of the squared deviations of `count` returns from their mean."""
+    return math.sqrt(SESSIONS_PER_YEAR * squared_deviations / (count - 1)) if count > 1 else None
 
 
 def sharpe(returns: Sequence[float]) -> float | None:
@@ -58,7 +67,12 @@ def sharpe(returns: Sequence[float]) -> float | None:
 
     Sigma is annualised.
     """
-    return _over(_mean(returns) * SESSIONS_PER_YEAR if returns else None, annualised_volatility(returns))
+    return sharpe_of(_mean(returns), annualised_volatility(returns)) if returns else None
+
+
+def sharpe_of(mean: float, volatility: float | None) -> float | None:
+    """`sharpe` from the mean of the returns and their annualised volatility."""
+    return _over(mean * SESSIONS_PER_YEAR, volatility)
 
 
 def sortino(returns: Sequence[float]) -> float | None:

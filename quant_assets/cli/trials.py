@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.backtest.metrics import sharpe
-from quant_assets.backtest.trials import Trial, counted
+from quant_assets.backtest.trials import Trial, counted, evidence
 from quant_assets.errors import MissingPartitionError
 from quant_assets.partitions import month_end
 from quant_assets.profile import Profile
@@ -44,7 +44,7 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
         "settings that differ from the present ones",
     ):
         table.add_column(name, justify="right" if name in ("sessions", "Sharpe", "rank IC") else "left")
-    counts = []
+    counts, deflated = [], []
     for scope in scopes:
         known = profile.trials.trials(scope, profile.months.start, month)
         trials = [each for each in known if each.scope == scope and each.first <= as_of]
@@ -53,6 +53,11 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
         present = profile.trials.present(scope)
         for trial in sorted(trials, key=lambda each: (each.kind, each.first, each.name)):
             changes = differences(present[trial.kind], profile.trials.settings_of(trial))
+            if trial.kind == "strategy" and not changes:
+                track = trial.returns(date.min, as_of).rename({"value": "net_return"})
+                ratio = evidence(track, known, profile.settings.statistics)["deflated_sharpe"]
+                if ratio is not None:
+                    deflated.append(f"{scope} {100 * ratio:.1f} % since {track['date'][0]}")
             table.add_row(*map(escape, (scope, trial.kind, trial.name, *_measured(trial, as_of), _listed(changes))))
     if not table.row_count:
         raise MissingPartitionError(
@@ -66,6 +71,8 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
         f"{', '.join(counts)}. Sharpe ratios of trainings are those of the fifth of the names "
         "that the test folds' forecasts liked best, before costs."
     )
+    if deflated:
+        yield f"deflated Sharpe ratios with the present settings: {', '.join(deflated)}"
 
 
 def differences(present: Mapping[str, Any], tried: Mapping[str, Any], path: str = "") -> list[str]:
@@ -96,8 +103,9 @@ def _measured(trial: Trial, as_of: date) -> tuple[str, str, str, str, str]:
     if ratio is not None and trial.kind == "training":  # of returns over several sessions, annualised as if of one
         ratio /= trial.sessions**0.5
     known = trial.measured.filter(pl.col("as_of") <= as_of)
+    # The window of the figures: what of a strategy counts begins with its first execution.
     first, last = (
-        (known["date"].min(), rows["date"].max())
+        (rows["date"].min(), rows["date"].max())
         if trial.kind == "strategy"
         else (known["as_of"].min(), known["as_of"].max())
     )

@@ -28,7 +28,8 @@ class ParquetIOManager(dg.IOManager):
 
     An input's metadata may say `{"absent": "skip"}`: partitions that do not exist are left out (the total portfolio
     over the sectors that are there), `{"absent": "before"}`: so are those before the run's months (the history of a
-    report), or `{"absent": "future"}`: so are those of months that have not begun at the last closed session.
+    report), `{"absent": "carried"}`: of an asset's own months only those before the run's are loaded, as far as they
+    are there, or `{"absent": "future"}`: those of months are left out that have not begun at the last closed session.
     """
 
     def __init__(
@@ -65,7 +66,10 @@ class ParquetIOManager(dg.IOManager):
         frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
         matures = int((context.definition_metadata or {}).get("matures_months", 0))
         keys = context.asset_partition_keys
-        made_by = None if self.recorder is None else self.recorder.made_by(dataset.name, self._read_by(context))
+        read = self._read_by(context)
+        if dataset.name in read:  # a month follows from the month before, also where this run writes both
+            read[dataset.name] |= self.store.contents(dataset, frame, keys)
+        made_by = None if self.recorder is None else self.recorder.made_by(dataset.name, read)
         before = self._contents_of(dataset, keys)
         rows = self.store.write(
             dataset, frame, keys, lambda key: self._known_through(parse_key(key)[1], matures), made_by
@@ -99,6 +103,7 @@ class ParquetIOManager(dg.IOManager):
             else:
                 first = parse_key(start)[1]
                 optional = [key for key in keys if parse_key(key)[1] < first]
+                keys = optional if absent == "carried" else keys
             gone = set(self.store.missing(dataset, optional))
             keys = [key for key in keys if key not in gone]
         upstream = context.upstream_output

@@ -193,32 +193,15 @@ class DatasetStore(ArtifactStore):
 
         """
         wanted = sorted_keys(keys)
-        frame = dataset.conform(frame)
-        undated = frame.filter(pl.col(dataset.dated_by).is_null())
-        if len(undated):
-            first = undated.row(0, named=True)
-            raise DatasetError(
-                f"dataset '{dataset.name}': {len(undated)} rows have no {dataset.dated_by}, first {first}"
-            )
-        frame = frame.with_columns(__key=dataset.grain.of_rows(dataset.dated_by))
-        outside = frame.filter(~pl.col("__key").is_in(wanted))
-        if len(outside):
-            first = outside.row(0, named=True)
-            raise DatasetError(
-                f"dataset '{dataset.name}': {len(outside)} rows lie outside the run's partitions {describe(wanted)}; "
-                f"the first is in {first['__key']}, ticker {first.get('ticker', '-')}, "
-                f"{dataset.dated_by} {first[dataset.dated_by]}"
-            )
+        rows_of = _split(dataset, frame, wanted)
         if known_through is not None:
             self._refuse_to_forget(dataset, wanted, known_through)
-        grouped = frame.select("__key").with_row_index().group_by("__key", maintain_order=True).agg("index")
-        rows_of = dict(zip(grouped["__key"], grouped["index"], strict=True))
-        empty, columns = pl.DataFrame(schema=dataset.schema), repr(dataset.schema).encode()
+        columns = repr(dataset.schema).encode()
 
         def write_one(key: str) -> int:
             path = self.path(dataset, key)
             # One partition's rows at a time: all of them together would be a second copy of a frame that may be large.
-            rows = frame[rows_of[key]].select(list(dataset.schema)) if key in rows_of else empty
+            rows = rows_of(key)
             known = None if known_through is None else known_through(key)
             content, recorded = written(rows, columns, known, None if made_by is None else made_by(key))
             state = self._replace(path, content)
@@ -228,6 +211,12 @@ class DatasetStore(ArtifactStore):
 
         with ThreadPoolExecutor(WRITERS) as pool:
             return dict(zip(wanted, pool.map(write_one, wanted), strict=True))
+
+    def contents(self, dataset: Dataset, frame: pl.DataFrame, keys: Iterable[str]) -> dict[str, str]:
+        """The hash of the rows of each of the partitions `keys` that `write` would record; nothing is written."""
+        wanted, columns = sorted_keys(keys), repr(dataset.schema).encode()
+        rows_of = _split(dataset, frame, wanted)
+        return {key: written(rows_of(key), columns, None, None)[1].content or "" for key in wanted}
 
     def _refuse_to_forget(self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]) -> None:
         gone = set(self.missing(dataset, keys))
@@ -261,6 +250,32 @@ class DatasetStore(ArtifactStore):
         if state is not None:
             self._checked[path] = (state, found, dataset.columns)
         return found
+
+
+def _split(dataset: Dataset, frame: pl.DataFrame, wanted: Sequence[str]) -> Callable[[str], pl.DataFrame]:
+    """A function that gives the rows of each partition, as they are written.
+
+    Raises:
+        DatasetError: a column breaks the schema, or a row lies outside the partitions.
+
+    """
+    frame = dataset.conform(frame)
+    undated = frame.filter(pl.col(dataset.dated_by).is_null())
+    if len(undated):
+        first = undated.row(0, named=True)
+        raise DatasetError(f"dataset '{dataset.name}': {len(undated)} rows have no {dataset.dated_by}, first {first}")
+    frame = frame.with_columns(__key=dataset.grain.of_rows(dataset.dated_by))
+    outside = frame.filter(~pl.col("__key").is_in(wanted))
+    if len(outside):
+        first = outside.row(0, named=True)
+        raise DatasetError(
+            f"dataset '{dataset.name}': {len(outside)} rows lie outside the run's partitions {describe(wanted)}; "
+            f"the first is in {first['__key']}, ticker {first.get('ticker', '-')}, "
+            f"{dataset.dated_by} {first[dataset.dated_by]}"
+        )
+    grouped = frame.select("__key").with_row_index().group_by("__key", maintain_order=True).agg("index")
+    rows_of, empty = dict(zip(grouped["__key"], grouped["index"], strict=True)), pl.DataFrame(schema=dataset.schema)
+    return lambda key: frame[rows_of[key]].select(list(dataset.schema)) if key in rows_of else empty
 
 
 def sorted_keys(keys: Iterable[str]) -> list[str]:

@@ -25,6 +25,7 @@ class Flow:
         windows: of each asset, the window of everything that it reads.
         optional: of each asset, the inputs whose earlier partitions may be absent: no run is made for their sake,
             unless what is there is unfinished.
+        carried: assets that read their own month before, as far as it is stored.
         matures: months by which each asset looks ahead.
         groups: Dagster's, in order of appearance.
 
@@ -34,6 +35,7 @@ class Flow:
     together: Mapping[str, tuple[str, ...]]
     windows: Mapping[str, Mapping[str, Window]]
     optional: Mapping[str, frozenset[str]]
+    carried: frozenset[str]
     matures: Mapping[str, int]
     groups: tuple[str, ...]
 
@@ -43,6 +45,7 @@ class Flow:
         together: dict[str, tuple[str, ...]] = {}
         windows: dict[str, dict[str, Window]] = {}
         optional: dict[str, frozenset[str]] = {}
+        carried: set[str] = set()
         matures: dict[str, int] = {}
         groups: dict[str, None] = {}
         for definition in defs.assets or ():
@@ -60,11 +63,13 @@ class Flow:
                 name = spec.key.path[-1]
                 together[name] = tuple(sorted(names, key=list(datasets).index))
                 windows[name] = {dep.asset_key.path[-1]: month_offsets(dep.partition_mapping) for dep in spec.deps}
+                if windows[name].pop(name, None):
+                    carried.add(name)
                 optional[name] = frozenset(absent & windows[name].keys())
                 matures[name] = spec.metadata["matures_months"]
                 groups[spec.group_name or "default"] = None
         order = _sorted([name for name in datasets if name in together], together, windows)
-        return cls(order, together, windows, optional, matures, tuple(groups))
+        return cls(order, together, windows, optional, frozenset(carried), matures, tuple(groups))
 
     def required(self, name: str) -> Mapping[str, Window]:
         """What must be there of what an asset reads: of optional history the asset's own months."""

@@ -111,6 +111,11 @@ class Planner:
         """Names of the assets, upstream first."""
         return self._flow.order
 
+    @property
+    def carried(self) -> frozenset[str]:
+        """Assets that read their own month before, as far as it is stored."""
+        return self._flow.carried
+
     def reads(self, name: str) -> tuple[str, ...]:
         """Names of the assets that an asset reads."""
         return tuple(self._flow.windows[name])

@@ -103,8 +103,9 @@ class Staleness:
                 if upstream:
                     found[f"reads stale {', '.join(upstream)}"] = True
                 reasons.setdefault(sector, {})[month] = found
+                if any(found.values()):  # in order of the months: the next one may read it
+                    stale.setdefault((name, sector), []).append(month)
             for sector, by_month in reasons.items():
-                stale[name, sector] = sorted(month for month, found in by_month.items() if any(found.values()))
                 yield from _joined(name, sector, by_month)
 
     def _reasons(self, name: str, sector: str | None, recorded: MadeBy | None, now: MadeBy) -> dict[str, bool]:

@@ -72,6 +72,8 @@ class Todo:
                         for each in self._lacking(name, place, needed.get((name, place)), months)
                     )
                 )
+                for name in self._flow.carried.intersection(together) if months else ():
+                    months = months | self._carried_through(name, place, needed.get((name, place)), months)
                 span = _span(months)
                 if span is None:
                     continue
@@ -87,6 +89,21 @@ class Todo:
             for month in (shift_month(first, -1), shift_month(last, 1)):
                 if not self._profile.store.missing(self._profile.datasets[name], [key(place, month)]):
                     self._note(name, place, month, self._why_stale(name, key(place, month)))
+
+    def _carried_through(self, name: str, place: str | None, wanted: Range | None, months: Collection[str]) -> set[str]:
+        """Months that are computed with those of an asset that reads its own month before.
+
+        The unfinished ones right before, as far as they are stored, and those wanted after the first.
+        """
+        first = min(months)
+        found = {month for month in month_range(*wanted) if month > first} if wanted else set()
+        while first > self._profile.months.start:
+            first = shift_month(first, -1)
+            _, unfinished = self._lacking(name, place, (first, first))
+            if not unfinished:
+                break
+            found |= unfinished
+        return found
 
     def _need(
         self,

@@ -4,12 +4,13 @@ Plots are drawn in plots.py.
 """
 
 import math
+from datetime import date
 from functools import cache
 
 import jinja2
 import polars as pl
 
-from quant_assets.backtest.metrics import UNITS, performance
+from quant_assets.backtest.metrics import UNITS, annualised_return_of, performance
 from quant_assets.backtest.trials import EVIDENCE_UNITS
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.reporting.pages import environment
@@ -28,6 +29,9 @@ _MONTH_FIGURES = (
     "cost",
 )
 
+#: Figures of the whole track record, as dataset track_record has them.
+_FIGURES_TO_DATE = ("sessions", "total_return", "annualised_volatility", "sharpe", "drawdown", "max_drawdown")
+
 _MISSING = "–"
 
 #: Track records that would have to be longer are not told apart.
@@ -37,8 +41,8 @@ _LONGEST_YEARS = 100
 def figures(report: ReportData) -> pl.DataFrame:
     """Figures of the report.
 
-    Window `month` is as_of's month up to as_of; window `history` goes from the first execution within the report's
-    history to as_of.
+    Window `month` is as_of's month up to as_of, window `to_date` the whole track record from its first execution to
+    as_of, window `history` the part of it within the report's history; `months` says how many calendar months they are.
 
     Returns:
         Dataset ops_report without `report_file`, sorted by metric and window; `value` is null where a figure is not
@@ -51,7 +55,13 @@ def figures(report: ReportData) -> pl.DataFrame:
     rows: list[tuple[str, str, object, str]] = [(name, "month", month[name], UNITS[name]) for name in _MONTH_FIGURES]
     rows += [(name, "history", value, UNITS[name]) for name, value in history.items()]
     rows += [(name, "history", value, EVIDENCE_UNITS.get(name, "1")) for name, value in report.evidence.items()]
+    whole = report.to_date or {}
+    rows += [(name, "to_date", whole.get(name), UNITS.get(name, "1")) for name in _FIGURES_TO_DATE]
+    yearly = annualised_return_of(whole.get("total_return"), whole.get("sessions", 0))
     rows += [
+        ("annualised_return", "to_date", yearly, UNITS["annualised_return"]),
+        ("months", "to_date", report.months_to_date, "months"),
+        ("months", "history", report.history_months, "months"),
         ("rank_ic", "history", report.rank_ic, "1"),
         ("rank_ic_standard_error", "history", report.rank_ic_standard_error, "1"),
         ("rank_ic_sessions", "history", len(report.ic), "sessions"),
@@ -100,11 +110,17 @@ def render(report: ReportData, market: str | None = None) -> bytes:
         between=lambda name, digits=2: between(
             values[f"{name}_low", "history"], values[f"{name}_high", "history"], digits
         ),
-        history_start=report.track["date"][0] if len(report.track) else None,
+        history_window=_window(report.track["date"][0] if len(report.track) else None, report.history_months),
+        track_window=_window((report.to_date or {}).get("since"), report.months_to_date),
         forecast=report.score_source == "prediction",
         plots=report_svg(report),
     )
     return page.encode()
+
+
+def _window(since: date | None, months: int) -> str | None:
+    """What a figure covers, in words; None where there is nothing."""
+    return None if since is None else f"since {since}, {months} month{'' if months == 1 else 's'}"
 
 
 def preview_png(report: ReportData) -> bytes:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import polars as pl
 
@@ -37,6 +38,7 @@ class ReportFrames:
         quarantine: dataset quarantine.
         absences: dataset absences.
         coverage: dataset universe_coverage.
+        track_record: dataset track_record.
 
     """
 
@@ -50,6 +52,7 @@ class ReportFrames:
     quarantine: pl.DataFrame
     absences: pl.DataFrame
     coverage: pl.DataFrame
+    track_record: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class ReportData:
         longs: number of long candidates.
         members: members of the sector at as_of, None without candidates.
         eligible: members that passed the filters, None without candidates.
+        to_date: the sector's whole track record (row of track_record at as_of), or None before the first execution.
         evidence: what stands beside the Sharpe ratio of `track` (`backtest.trials.evidence`), and the bounds of
             `rank_ic` likewise.
 
@@ -102,7 +106,18 @@ class ReportData:
     longs: int
     members: int | None
     eligible: int | None
+    to_date: Mapping[str, Any] | None
     evidence: Mapping[str, float | None]
+
+    @property
+    def history_months(self) -> int:
+        """Calendar months that `track` touches."""
+        return _months(self.track["date"][0], self.as_of) if len(self.track) else 0
+
+    @property
+    def months_to_date(self) -> int:
+        """Calendar months of the whole track record."""
+        return 0 if self.to_date is None else _months(self.to_date["since"], self.as_of)
 
     @property
     def sector_name(self) -> str:
@@ -179,7 +194,7 @@ def gather(
         .agg(pl.col("sessions").sum(), names=pl.col("ticker").n_unique())
         .sort("reason")
     )
-    coverage = frames.coverage.filter(at)
+    coverage, to_date = frames.coverage.filter(at), frames.track_record.filter(at).drop_nulls("since")
     track, ic = _track(backtest), known_rank_ic(predictions, frames.labels, as_of)
     beside = evidence(track, trials, statistics) | intervals(
         "rank_ic", ic["rank_ic"].to_numpy(), "mean", statistics, overlap=horizon
@@ -202,6 +217,7 @@ def gather(
         longs=candidates.filter(pl.col("candidate_type") == "long").height,
         members=candidates["universe_count"][0] if len(candidates) else None,
         eligible=candidates["eligible_count"][0] if len(candidates) else None,
+        to_date=to_date.row(0, named=True) if len(to_date) else None,
         evidence=beside,
     )
 
@@ -280,6 +296,11 @@ def _model(forecasts: pl.DataFrame, checkpoint: pl.DataFrame, as_of: date) -> di
     )
     on = ["model", "model_version", "horizon"]
     return used.join(rows.select(*on, "as_of", "rows", "rank_ic"), on=on, how="left").row(0, named=True)
+
+
+def _months(first: date, last: date) -> int:
+    """Calendar months from one day to another, both included."""
+    return (last.year - first.year) * 12 + last.month - first.month + 1
 
 
 def _months_before(day: date, months: int) -> date:

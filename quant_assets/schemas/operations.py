@@ -18,7 +18,7 @@ OPERATIONS = (
         {
             "as_of": as_of(),
             "metric": Column(pl.String, "name of the figure"),
-            "window": Column(pl.String, "what the figure covers", isin=("month", "history")),
+            "window": Column(pl.String, "what the figure covers", isin=("month", "history", "to_date")),
             "value": Column(pl.Float64, "the figure; null where it is not defined", nullable=True),
             "unit": Column(pl.String, "unit of the figure"),
             "report_file": Column(pl.String, "HTML page, relative to the profile's storage"),

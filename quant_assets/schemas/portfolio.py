@@ -7,6 +7,35 @@ from quant_assets.schemas.columns import LEARNED, as_of, day, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset, Reference
 from quant_assets.settings.sectors import SECTORS
 
+#: A track record follows from weights, and from where it began to be counted.
+_COUNTED = f"counted from the first month that was computed; {LEARNED}"
+
+
+def _track_record() -> dict[str, Column]:
+    """Columns of a track record: what the next month needs, and the figures to date."""
+    return {
+        "as_of": as_of(),
+        "since": Column(
+            pl.Date,
+            "first session counted, that of the first execution in the months that were computed; "
+            "null before it, like every figure",
+            nullable=True,
+        ),
+        "sessions": Column(pl.Int32, "sessions counted, from `since` to `as_of`", "sessions", ge=0),
+        "mean_return": ratio("mean daily net return"),
+        "squared_deviations": ratio("sum of the squared deviations of the daily net returns from their mean", ge=0),
+        "equity": ratio("value of 1 invested before `since`, after costs", ge=0),
+        "peak_equity": ratio("highest value so far, the 1 at the start included", ge=1),
+        "total_return": ratio("return from `since` to `as_of`, after costs", ge=-1),
+        "annualised_volatility": Column(
+            pl.Float64, "annualised deviation of the daily net returns", "1 per year", nullable=True, ge=0
+        ),
+        "sharpe": ratio("annualised Sharpe ratio of the daily net returns, with a risk-free rate of 0"),
+        "drawdown": ratio("loss against the highest value so far, as a positive fraction", ge=0, le=1),
+        "max_drawdown": ratio("largest `drawdown` so far", ge=0, le=1),
+    }
+
+
 PORTFOLIO = (
     Dataset(
         "regime_state",
@@ -69,6 +98,16 @@ PORTFOLIO = (
         anchored=LEARNED,
     ),
     Dataset(
+        "track_record",
+        "Where the sector's backtest stands, from its first execution to the decision, carried from month to month",
+        ("as_of",),
+        "as_of",
+        "as_of",
+        _track_record(),
+        across="sector",
+        anchored=_COUNTED,
+    ),
+    Dataset(
         "portfolio_weights",
         "The total portfolio: every sector's weights times the sector's share",
         ("sector", "ticker", "as_of"),
@@ -104,5 +143,16 @@ PORTFOLIO = (
         grain=MONTHLY,
         across="market",
         anchored=LEARNED,
+    ),
+    Dataset(
+        "portfolio_track_record",
+        "Where the total portfolio's backtest stands, from its first execution to the decision, carried on by month",
+        ("as_of",),
+        "as_of",
+        "as_of",
+        _track_record(),
+        grain=MONTHLY,
+        across="market",
+        anchored=_COUNTED,
     ),
 )

@@ -6,6 +6,7 @@ alpha where e_t < 0. What is compiled stands in `quant_assets.signals.garch_kern
 """
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal, NamedTuple
@@ -79,12 +80,17 @@ class GarchVolatility(NamedTuple):
     Attributes:
         volatility: float64 of shape (n_tickers, n_sessions), annualised (square root of 252); NaN at a session that was
             not asked for or has no bar, and through a whole month that has no fit.
-        counts: of the (ticker, month) pairs.
+        by_month: how many tickers' fits of a month went how, by its key; a month without any has no entry.
 
     """
 
     volatility: FloatArray
-    counts: GarchCounts
+    by_month: Mapping[str, GarchCounts]
+
+    @property
+    def counts(self) -> GarchCounts:
+        """Of all (ticker, month) pairs."""
+        return GarchCounts(*(sum(each) for each in zip(GarchCounts(), *self.by_month.values(), strict=True)))
 
 
 def fit(
@@ -169,7 +175,7 @@ def garch_volatility(
     rows = np.zeros(close.shape, dtype=bool)
     rows[:, first:end] = wanted[:, first:end] & there[:, first:end]
     if not rows.any():
-        return GarchVolatility(volatility, GarchCounts())
+        return GarchVolatility(volatility, {})
     # All bars in one line, ticker after ticker; the return of a bar leads to it from the ticker's bar before.
     logs = logarithms(close)[there]
     returns = np.diff(logs, prepend=logs[0])
@@ -187,6 +193,7 @@ def garch_volatility(
     starts = bars_before(ticker, np.maximum(0, begins - settings.window - 1)[which]) + 1
     stops = bars_before(ticker, begins[which])
     long_enough = stops - starts >= settings.min_observations
+    fitted_in, short_in = which[long_enough], which[~long_enough]
     ticker, which, starts, stops = (array[long_enough] for array in (ticker, which, starts, stops))
     fits = fit(returns, starts, stops, settings.distribution, leverage=settings.leverage)
     good = fits.converged
@@ -200,4 +207,8 @@ def garch_volatility(
     annual = np.full(close.shape, np.nan)
     annual[there] = np.sqrt(ahead * SESSIONS_PER_YEAR)
     volatility[rows] = annual[rows]
-    return GarchVolatility(volatility, GarchCounts(int(good.sum()), int((~long_enough).sum()), int((~good).sum())))
+    counted = np.stack(
+        [np.bincount(each, minlength=len(months)) for each in (fitted_in[good], short_in, fitted_in[~good])]
+    )
+    by_month = {str(each): GarchCounts(*found) for each, found in zip(months, counted.T.tolist(), strict=True)}
+    return GarchVolatility(volatility, {each: found for each, found in by_month.items() if any(found)})

@@ -1,6 +1,6 @@
 """Dataset `indicators`: moving average, slope, momentum, GARCH volatility and liquidity with the sector's windows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from typing import NamedTuple
@@ -20,10 +20,10 @@ from quant_assets.windows.windows import Windows
 
 
 class Indicators(NamedTuple):
-    """Rows of dataset indicators without `sector`, sorted by ticker and date, and how many GARCH fits they took."""
+    """Rows of dataset indicators without `sector`, sorted by ticker and date, and how each month's GARCH fits went."""
 
     rows: pl.DataFrame
-    garch: GarchCounts
+    garch: Mapping[str, GarchCounts]
 
 
 def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> FeatureSet:
@@ -174,4 +174,4 @@ def indicators(
         garch_fitted_on=pl.when(pl.col("garch_volatility").is_not_null()).then(window_ends),
         history_sessions=pl.col("history_sessions").cast(pl.Int32),
     ).select(list(dataset(settings).columns))
-    return Indicators(rows, garch.counts)
+    return Indicators(rows, garch.by_month)

@@ -5,6 +5,7 @@ import base64
 import io
 import re
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from quant_assets.assets.declare import newest_keys
+from quant_assets.assets.declare import PICTURED_MONTHS, newest_keys
 from quant_assets.partitions import RunPartitions, key, month_range, shift_month
 from quant_assets.schemas import DATASETS
 from quant_assets_tests.graph import Graph
@@ -58,7 +59,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     return made
 
 
-def test_a_run_records_figures_of_each_month_and_one_picture(graph: Graph) -> None:
+def test_a_run_records_figures_and_a_picture_of_each_month(graph: Graph) -> None:
     result = run(graph, ["candidates", "candidates_sql"], FIRST, LAST)
     assert result.success
     months = shown(result, "candidates")
@@ -77,7 +78,10 @@ def test_a_run_records_figures_of_each_month_and_one_picture(graph: Graph) -> No
     assert months["2024-04"]["long_turnover"] == pytest.approx(
         len(names["2024-04"] - names["2024-03"]) / len(names["2024-04"]), abs=1e-6
     )
-    assert len({figures["selection"] for figures in months.values()}) == 1
+    assert len({figures["selection"] for figures in months.values()}) == 3, "each of its own decision alone"
+    ends = run(graph, ["candidates"], "2024-04", "2024-04"), run(graph, ["candidates"], FIRST, "2024-04")
+    for each in ends:  # the same whatever months the run has after it
+        assert shown(each, "candidates")["2024-04"]["selection"] == months["2024-04"]["selection"]
     found = re.fullmatch(r"!\[[^\]]+\]\(data:image/png;base64,([\w+/=]+)\)", months[LAST]["selection"])
     assert found
     picture = Image.open(io.BytesIO(base64.b64decode(found[1])))
@@ -114,12 +118,16 @@ def test_a_broken_month_before_costs_its_turnover_only(graph: Graph) -> None:
     assert "long_turnover" not in shown(result, "candidates")[FIRST]
 
 
-def test_what_is_the_same_for_a_run_is_not_recorded_hundreds_of_times() -> None:
+def test_texts_and_pictures_are_not_recorded_hundreds_of_times() -> None:
     run = RunPartitions((SECTOR, "it"), tuple(month_range("2000-01", "2003-12")))
     assert newest_keys(run) == [
         key(sector, month) for sector in (SECTOR, "it") for month in month_range("2003-01", "2003-12")
     ]
     assert newest_keys(RunPartitions((), ("2024-05", "2024-06"))) == ["2024-05", "2024-06"]
+    assert newest_keys(run, PICTURED_MONTHS)[:4] == [
+        *map(partial(key, SECTOR), ["2003-10", "2003-11", "2003-12"]),
+        key("it", "2003-10"),
+    ]
 
 
 def test_the_lineage_of_columns_is_recorded(graph: Graph) -> None:
@@ -166,9 +174,13 @@ def test_the_selection_in_sql_is_the_selection_until_one_of_them_changes(graph: 
 def test_indicators_count_their_garch_fits(graph: Graph) -> None:
     result = run(graph, ["indicators"], FIRST, LAST)
     assert result.success
-    found = shown(result, "indicators")[FIRST]
-    counted = {name: found[f"garch_ticker_months_{name}"] for name in ("fitted", "too_short", "failed")}
-    rows = graph.read("indicators").filter(pl.col("month").is_between(pl.lit(FIRST), pl.lit(LAST)))
-    pairs = rows.group_by("ticker", "month").agg(pl.col("garch_fitted_on").is_not_null().any())
-    assert counted["fitted"] == pairs["garch_fitted_on"].sum() > 0
-    assert sum(counted.values()) == len(pairs)
+    for month, found in shown(result, "indicators").items():
+        counted = {name: found[f"garch_tickers_{name}"] for name in ("fitted", "too_short", "failed")}
+        pairs = (
+            graph.read("indicators")
+            .filter(pl.col("month") == month)
+            .group_by("ticker")
+            .agg(pl.col("garch_fitted_on").is_not_null().any())
+        )
+        assert counted["fitted"] == pairs["garch_fitted_on"].sum() > 0
+        assert sum(counted.values()) == len(pairs)

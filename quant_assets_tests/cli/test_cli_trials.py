@@ -1,5 +1,6 @@
 """`quant trials` on a log made by hand."""
 
+import re
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,11 @@ def test_trials_are_listed_with_what_differs(quant: Quant, tmp_path: Path) -> No
     assert (
         "it 3, portfolio 2" in shown.out
     )  # the training is one that no strategy uses; the total portfolio's were chosen among it too
+    deflated = re.search(r"deflated Sharpe ratios with the present settings: (.*)", " ".join(shown.out.split()))
+    assert deflated
+    assert re.fullmatch(r"it [\d.]+ % since 2024-01-02, portfolio [\d.]+ % since 2024-01-02", deflated[1].strip()), (
+        "from the first execution on, like the ratios of the table"
+    )
     by = {(row["scope"], row["kind"], row["settings that differ from the present ones"]): row for row in shown.rows}
     assert set(by) == {
         ("it", "strategy", ""),
@@ -61,6 +67,13 @@ def test_trials_are_listed_with_what_differs(quant: Quant, tmp_path: Path) -> No
     assert plain["Sharpe"] == f"{sharpe(RETURNS.tolist()):.2f}"
     assert (training["first"], training["last"], training["rank IC"]) == ("2024-01-31", "2024-01-31", "+0.050")
     assert training["Sharpe"] == f"{sharpe(RETURNS[:30].tolist()) / 20**0.5:.2f}"  # type: ignore[operator]
+    in_cash = pl.col("date") < date(2024, 1, 23)
+    later = frame.with_columns(net_return=pl.when(in_cash).then(0.0).otherwise("net_return"))
+    log(tmp_path).note_backtest("it", later, AS_OFS)
+    (shown_later,) = (row for row in quant("-s", "it").rows if not row["settings that differ from the present ones"])
+    assert shown_later["first"] == "2024-01-23", "the window of its Sharpe ratio"
+    assert shown_later["sessions"] == str(later.filter(~in_cash).height)
+    log(tmp_path).note_backtest("it", frame, AS_OFS)
     assert [row["scope"] for row in quant("--sector", "energy", "-s", "it").rows] == ["it"] * 3
     january = quant("-s", "it", "--month", "2024-01").rows
     assert {row["last"] for row in january} == {"2024-01-31"}

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from quant_assets.backtest.simulation import simulate
+from quant_assets.backtest.track_record import continued
 from quant_assets.market.calendar import sessions
 from quant_assets.portfolio.weights import sector_weights
 from quant_assets.reporting.report_data import ReportFrames
@@ -117,8 +118,21 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
     ]
     coverage = pl.DataFrame(counts, schema=DATASETS["universe_coverage"].schema, orient="row")
     regimes = regime_state(prices, universe, days, as_ofs.filter(as_ofs > date(2014, 3, 1)), RegimeSettings())
+    track = [DATASETS["track_record"].empty().drop("sector")]
+    for as_of in as_ofs:
+        track.append(continued(track[-1], backtest, as_of))
     return ReportFrames(
-        candidates, weights, backtest, predictions, labels, regimes, checkpoint, quarantine, absences, coverage
+        candidates,
+        weights,
+        backtest,
+        predictions,
+        labels,
+        regimes,
+        checkpoint,
+        quarantine,
+        absences,
+        coverage,
+        pl.concat(track),
     )
 
 
@@ -146,5 +160,6 @@ def empty_frames() -> ReportFrames:
         "quarantine",
         "absences",
         "universe_coverage",
+        "track_record",
     )
     return ReportFrames(*(DATASETS[name].empty() for name in names))

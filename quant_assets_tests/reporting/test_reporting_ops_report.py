@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from quant_assets.backtest.metrics import performance, sharpe, since_first_execution
 from quant_assets.backtest.trials import Trial
 from quant_assets.reporting.ops_report import figures, number, percent, preview_png, render, track_length
 from quant_assets.reporting.report_data import ReportData, ReportFrames, gather
@@ -136,6 +137,31 @@ def test_no_sharpe_ratio_stands_alone(frames: ReportFrames) -> None:
     )
     assert figures(whole).equals(figures(known))
     assert value(figures(whole), "trials", "history") == 2
+
+
+def test_there_is_one_track_record_and_every_window_is_named(
+    frames: ReportFrames, report: ReportData, page: str
+) -> None:
+    found = figures(report)
+    track = since_first_execution(frames.backtest)
+    whole, part = performance(track), performance(report.track)
+    for name in ("sessions", "total_return", "annualised_return", "annualised_volatility", "sharpe", "max_drawdown"):
+        assert value(found, name, "to_date") == pytest.approx(whole[name], rel=1e-12), name
+        assert value(found, name, "history") == part[name]
+    assert part["sharpe"] != whole["sharpe"]
+    assert (value(found, "months", "to_date"), value(found, "months", "history")) == (29, 24)
+    tried = trials_of(frames)[0].returns(date.min, JUNE)["value"].to_list()
+    assert sharpe(tried) == whole["sharpe"], "`quant trials` shows the same"
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    all_of_it, shown = "since 2014-02-03, 29 months", "since 2014-07-01, 24 months"
+    assert f"Sharpe ratio {number(whole['sharpe'])} {all_of_it}; {number(part['sharpe'])} {shown} (95 %: " in text
+    assert (
+        f"Return per year {percent(whole['annualised_return'], 1, True)} net; {len(track)} sessions {all_of_it}" in text
+    )
+    assert f"Volatility per year {percent(whole['annualised_volatility'])} of daily net returns {all_of_it}" in text
+    assert f"Largest drawdown {percent(whole['max_drawdown'])} {all_of_it}; this month" in text
+    assert f"against the equal-weight sector, {shown}" in text
+    assert f"How far the ratios {shown} can be believed" in text
 
 
 def test_the_planted_forecast_shows_in_the_rank_ic(report: ReportData) -> None:
