@@ -1,5 +1,4 @@
-"""The same indicators over one simulated panel: our windows, pandas' group-by, and TA-Lib called for one ticker after
-the other.
+"""The same indicators over one simulated panel: our windows, pandas' group-by, and TA-Lib ticker after ticker.
 
 All three start from prices in memory, each in the layout it likes (a panel, a long frame, an array per ticker), and end
 with the columns in memory. All run on one thread. Ours begin anew each month, so that a month computed alone has the

@@ -1,5 +1,4 @@
-"""`python -m benchmarks.garch_study FOLDER`: batched GARCH against arch on thousands of windows of real prices, as a
-table.
+"""`python -m benchmarks.garch_study FOLDER`: batched GARCH against arch on thousands of real windows, as a table.
 
 FOLDER holds `prices_sp500_adjusted.parquet` (ticker, date, close) and `securities.parquet` (ticker, sector, as_of).
 Windows of 750 sessions are drawn with a seed, the same number for each sector and calendar year of the window's last
@@ -70,8 +69,9 @@ def draw(folder: Path, count: int, seed: int) -> Windows:
 
 
 def arch_fits(windows: Windows, distribution: str) -> NDArray[np.float64]:
-    """Arch's log-likelihood, optimiser's flag, variance forecast and alpha + beta of every window, shape (n_windows,
-    4).
+    """Arch's log-likelihood, optimiser's flag, variance forecast and alpha + beta of every window.
+
+    The shape is (n_windows, 4).
     """
     from arch.univariate import GARCH, ConstantMean, Normal, StudentsT
 
@@ -112,7 +112,9 @@ def compare(windows: Windows, distribution: str, console: Console) -> dict[str, 
         "  below where arch's alpha + beta is above 1": f"{np.sum(below & outside)} (of {outside.sum()} such windows)",
         "  the share without such windows": f"{1.0 - below[~outside].mean():.3%} (below on {np.sum(below & ~outside)})",
         "log-likelihoods agree within 1e-3": f"{agree.sum()}",
-        "of them one-step volatility within 0.5 %": f"{np.mean(apart[agree] < SAME_VOLATILITY):.2%} (largest gap {apart[agree].max():.3%})",
+        "of them one-step volatility within 0.5 %": (
+            f"{np.mean(apart[agree] < SAME_VOLATILITY):.2%} (largest gap {apart[agree].max():.3%})"
+        ),
         "arch's optimiser reports failure": f"{failed.sum()}",
         "arch in a worse optimum, by more than 1e-3": f"{np.sum(gain > SAME_LIKELIHOOD)}",
         "  by more than 1": f"{np.sum(gain > 1.0)}",

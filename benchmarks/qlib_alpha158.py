@@ -1,5 +1,6 @@
-"""Qlib's own Alpha158 over given arrays. Runs in the peers' environment (`make peers`), so it imports nothing of this
-project.
+"""Qlib's own Alpha158 over given arrays.
+
+Runs in the peers' environment (`make peers`), so it imports nothing of this project.
 """
 
 import sys
@@ -19,8 +20,7 @@ FIELDS = ("open", "high", "low", "close", "volume", "vwap")
 
 
 def store(folder: Path, tickers: Sequence[str], days: np.ndarray, fields: Mapping[str, np.ndarray]) -> None:
-    """Write Qlib's binary format: one file of float32 for each ticker and field, from the ticker's first bar to its
-    last.
+    """Write Qlib's binary format: a file of float32 for each ticker and field, from the ticker's first bar to its last.
 
     Args:
         folder: an empty one.
@@ -50,8 +50,9 @@ def start(folder: Path, workers: int) -> None:
 
 
 def alpha158(tickers: Sequence[str]) -> pd.DataFrame:
-    """Qlib's 158 columns (float32, its names) by (instrument, datetime), for every session from a ticker's first bar to
-    its last.
+    """Qlib's 158 columns by (instrument, datetime), for every session from a ticker's first bar to its last.
+
+    They are float32 and have Qlib's names.
     """
     expressions, names = Alpha158DL.get_feature_config()
     frame = D.features(list(tickers), expressions, freq="day")
@@ -60,8 +61,9 @@ def alpha158(tickers: Sequence[str]) -> pd.DataFrame:
 
 
 def measure(arrays: Path, workers: int) -> float:
-    """Seconds of one computation over the arrays of an .npz file (`tickers, days` and `FIELDS`), after a small one that
-    warms up.
+    """Seconds of one computation over the arrays of an .npz file, after a small one that warms up.
+
+    The file holds `tickers, days` and `FIELDS`.
 
     Qlib's cache of expressions is emptied before: it reads the binary files (some milliseconds for each ticker) and
     computes.

@@ -1,5 +1,4 @@
-"""The whole history at one, two and four times the tickers: seconds and peak memory, to see that both grow with the
-rows.
+"""Seconds and peak memory of the whole history at one, two and four times the tickers, to see both grow with the rows.
 
     python -m benchmarks.scale --data DIR [--times 1 2 4] [--select ohlcv..labels] [--from 2000-01] [--to 2025-09]
     [--sector it,energy]
@@ -29,9 +28,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Measured:
-    """What a command took: seconds by the wall clock and of its processors, and the most memory of all its processes
-    together.
-    """
+    """What a command took: seconds by the wall clock and of processors, peak memory of all its processes."""
 
     seconds: float
     cpu_seconds: float
@@ -151,7 +148,10 @@ def main() -> None:
                 found = measure(command, environment, str(home))
                 speed = f"{rows / found.seconds:9,.0f}" if what == "history" else ""
                 print(  # noqa: T201
-                    f"{times:>7}x {rows:>12,} {what:>8} {found.seconds:>8.1f} {found.cpu_seconds:>8.1f} {found.peak_gib:>9.2f} {speed}",
+                    (
+                        f"{times:>7}x {rows:>12,} {what:>8} {found.seconds:>8.1f} {found.cpu_seconds:>8.1f} "
+                        f"{found.peak_gib:>9.2f} {speed}"
+                    ),
                     flush=True,
                 )
 

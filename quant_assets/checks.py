@@ -1,5 +1,4 @@
-"""Asset checks: from the schemas (keys, dtypes, nulls, ranges, known), from the headers of SQL models, and across
-datasets.
+"""Asset checks from the schemas (keys, dtypes, nulls, ranges, known) and headers of SQL models, and across datasets.
 
 Across datasets: how far data covers the universe, and whether the selection in SQL is the selection.
 """
@@ -265,9 +264,7 @@ _SAME_SCORE = 1.5e-9
 
 
 def selection_differences(candidates: pl.DataFrame, candidates_sql: pl.DataFrame) -> list[str]:
-    """Where two selections differ in names, sides, ranks or scores: a line for each sector and month, with its
-    tickers.
-    """
+    """Where two selections differ in names, sides, ranks, scores: a line for each sector and month, with tickers."""
     place, values = ["sector", "month", "ticker"], ["candidate_type", "selection_rank", "composite_score"]
     both = candidates.select(*place, *values).join(
         candidates_sql.select(*place, *values), on=place, how="full", coalesce=True, suffix="_sql", nulls_equal=True
@@ -333,7 +330,10 @@ def agreement_check(profile: Profile) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset="price_disagreements",
         name="providers_agree",
-        description="no two providers' total returns differ by more than bars.events.disagreement; lists the ten largest differences",
+        description=(
+            "no two providers' total returns differ by more than bars.events.disagreement; "
+            "lists the ten largest differences"
+        ),
     )
     def providers_agree(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         dataset = profile.datasets["price_disagreements"]

@@ -183,5 +183,6 @@ def _fits(test: DeclaredTest, dataset: Dataset, reads: Mapping[str, Dataset]) ->
     theirs = dtypes(reads[test.to[0]], test.to[1])
     if ours != theirs:
         raise ValueError(
-            f"{', '.join(test.columns)} and {', '.join(test.to[1])} of {test.to[0]} are of different types: {ours} and {theirs}"
+            f"{', '.join(test.columns)} and {', '.join(test.to[1])} of {test.to[0]} are of different types: "
+            f"{ours} and {theirs}"
         )

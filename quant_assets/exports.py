@@ -1,6 +1,4 @@
-"""Files in the layouts that other tools expect, made from stored datasets. What the project itself reads back is in
-`io`.
-"""
+"""Files in the layouts that other tools expect, from stored datasets. What the project reads back is in `io`."""
 
 import io
 import json
@@ -43,11 +41,11 @@ def export_candidates(
     decisions: Mapping[str, Iterable[date]],
     storage_options: Mapping[str, object] | None = None,
 ) -> list[str]:
-    """Write candidates as `year=YYYY/month=M/candidates_<sector>.parquet` (the rows) and `_candidates_<sector>.json`
-    (the dictionary).
+    """Write candidates as `year=YYYY/month=M/candidates_<sector>.parquet`, with a dictionary beside the rows.
 
-    The month is not padded with a zero. The underscore hides the dictionary from readers of the whole folder (Spark,
-    pyarrow, pandas). Each file is replaced as a whole, so a reader sees the old one or the new one.
+    The dictionary is `_candidates_<sector>.json`; the underscore hides it from readers of the whole folder (Spark,
+    pyarrow, pandas). The month is not padded with a zero. Each file is replaced as a whole, so a reader sees the old
+    one or the new one.
 
     Args:
         candidates: rows of dataset candidates with `sector`.

@@ -31,7 +31,8 @@ SMALL: dict[str, Any] = {
     },
     "candidates": {"min_history_sessions": 60},
     "fundamentals": {"lookback_months": 15},
-    "training": {"window_months": 9, "min_rows": 500, "lightgbm": {"min_data_in_leaf": 20}},
+    "training": {"window_months": 9, "min_rows": 500},
+    "models": {"lightgbm": {"parameters": {"min_data_in_leaf": 20}}},
     "regime": {"drawdown_sessions": 60},
     "report": {"history_months": 6},
 }

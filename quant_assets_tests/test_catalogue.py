@@ -10,7 +10,10 @@ from quant_assets.settings.domain import FeatureSettings
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets_tests.graph import PROJECT, demo_datasets
 
-FEATURE = "from quant_assets.windows.declarations import Feature\nFEATURES = [Feature('mine', ('close',), 0, lambda x, w: x['close'], '')]\n"
+FEATURE = (
+    "from quant_assets.windows.declarations import Feature\n"
+    "FEATURES = [Feature('mine', ('close',), 0, lambda x, w: x['close'], '')]\n"
+)
 
 
 def settings(*modules: str, sets: tuple[str, ...] = ("core",)) -> Settings:

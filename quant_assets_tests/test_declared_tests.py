@@ -119,7 +119,10 @@ def breaches(line: str, frame: pl.DataFrame) -> list[str]:
 def test_each_kind_passes_and_catches() -> None:
     assert breaches("not_null(as_of, regime)", rows("risk_on")) == []
     assert breaches("not_null(as_of, regime)", rows("risk_on", None)) == [
-        "regime is null: 1 rows, first {'sector': 'it', 'month': '2024-06', 'as_of': datetime.date(2024, 6, 28), 'regime': None}"
+        (
+            "regime is null: 1 rows, first {'sector': 'it', 'month': '2024-06', 'as_of': "
+            "datetime.date(2024, 6, 28), 'regime': None}"
+        )
     ]
     assert breaches("unique(sector, as_of)", pl.concat([rows("risk_on"), rows("risk_on", sector="re")])) == []
     assert breaches("unique(sector, as_of)", rows("risk_on", "risk_off"))[0].startswith(
@@ -145,7 +148,10 @@ def test_each_kind_passes_and_catches() -> None:
             "relationships(best_long -> candidates: ticker)", rows("risk_on").with_columns(best_long=pl.lit(stranger))
         )
         assert found == [
-            f"best_long is not in candidates: 1 rows, first {{'sector': 'it', 'month': '2024-06', 'best_long': '{stranger}'}}"
+            (
+                f"best_long is not in candidates: 1 rows, first {{'sector': 'it', 'month': '2024-06', "
+                f"'best_long': '{stranger}'}}"
+            )
         ]
 
 

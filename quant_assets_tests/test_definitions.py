@@ -173,7 +173,8 @@ def test_a_profile_without_its_data_still_has_its_definitions() -> None:
     """The web UI opens, and says what is missing when something is run."""
     code = (
         "from quant_assets.definitions import defs; "
-        "months = defs.resolve_job_def('total_portfolio').partitions_def.get_partition_keys(); print(months[0], months[-1])"
+        "months = defs.resolve_job_def('total_portfolio').partitions_def.get_partition_keys(); "
+        "print(months[0], months[-1])"
     )
     environment = os.environ | {"QUANT_PROFILE": "files"}
     done = subprocess.run(

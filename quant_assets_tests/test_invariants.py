@@ -119,8 +119,7 @@ def whole(chain, market, statements) -> Frames:
     return found
 
 
-# --- Names and units
-# ---------------------------------------------------------------------------------------------------
+# --- Names and units --------------------------------------------------------------------------------------------------
 
 
 def test_relabelling_the_tickers_permutes_every_result(chain, market, statements, whole: Frames) -> None:
@@ -177,8 +176,7 @@ def test_the_unit_of_volatility_changes_no_weight(volatility: list[float], facto
     np.testing.assert_allclose(inverse_volatility(factor * values), inverse_volatility(values), rtol=1e-12)
 
 
-# --- What a portfolio earns
-# --------------------------------------------------------------------------------------------
+# --- What a portfolio earns -------------------------------------------------------------------------------------------
 
 DAYS = sessions(date(2015, 10, 1), date(2016, 12, 30))
 DATES: list[date] = DAYS.tolist()
@@ -318,8 +316,7 @@ def test_a_total_portfolio_of_one_sector_is_that_sector(whole: Frames) -> None:
         assert total.select(same).sort(same).equals(weights.select(same).sort(same))
 
 
-# --- Costs and drawdowns
-# -----------------------------------------------------------------------------------------------
+# --- Costs and drawdowns ----------------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 10_000), st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(0.5, 100.0))

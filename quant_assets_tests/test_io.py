@@ -74,7 +74,10 @@ def test_missing_partitions_are_named_with_the_remedy(store: DatasetStore) -> No
     write(store, ("it", 1))
     with pytest.raises(
         MissingPartitionError,
-        match=r"2 of 3 partitions of 'delistings' are missing.*2024-02\|it, 2024-03\|it.*--sector it --from 2024-02 --to 2024-03",
+        match=(
+            r"2 of 3 partitions of 'delistings' are missing.*2024-02\|it, "
+            r"2024-03\|it.*--sector it --from 2024-02 --to 2024-03"
+        ),
     ):
         store.read(DELISTINGS, ["2024-01|it", "2024-02|it", "2024-03|it"])
 
@@ -97,7 +100,10 @@ def test_rows_outside_the_run_are_rejected_and_nothing_is_written(store: Dataset
     frame = pl.concat([rows("it", 1), rows("it", 2, 1)])
     with pytest.raises(
         DatasetError,
-        match=r"1 rows lie outside the run's partitions 2024-01\|it; the first is in 2024-02\|it, ticker T00000, known_at 2024-02-02",
+        match=(
+            r"1 rows lie outside the run's partitions 2024-01\|it; the first is in 2024-02\|it, "
+            r"ticker T00000, known_at 2024-02-02"
+        ),
     ):
         store.write(DELISTINGS, frame, ["2024-01|it"])
     with pytest.raises(DatasetError, match="have no known_at"):
@@ -235,7 +241,10 @@ def test_a_partition_written_too_early_is_named(store: DatasetStore) -> None:
     known = {"2024-01|it": date(2024, 1, 31), "2024-02|it": date(2024, 2, 13)}
     store.write(DELISTINGS, pl.concat([rows("it", 1), rows("it", 2)]), known, known.__getitem__)
     assert len(store.read(DELISTINGS, known, lambda _: date(2024, 1, 31)).collect()) == 6
-    message = r"1 of 2 .* written before all .*: 2024-02\|it; the first knows until 2024-02-13, 2024-02-29 is needed; .*--from 2024-02"
+    message = (
+        r"1 of 2 .* written before all .*: 2024-02\|it; the first knows until 2024-02-13, "
+        r"2024-02-29 is needed; .*--from 2024-02"
+    )
     with pytest.raises(MissingPartitionError, match=message):
         store.read(DELISTINGS, known, (known | {"2024-02|it": date(2024, 2, 29)}).__getitem__)
 

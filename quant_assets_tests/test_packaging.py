@@ -46,7 +46,10 @@ def pins() -> list[Requirement]:
 
 def loaded_by(code: str) -> tuple[set[str], str]:
     """Top-level modules that a fresh interpreter has after `code`, and what it printed."""
-    script = f"import sys\ntry:\n    {code}\nexcept SystemExit as end:\n    assert not end.code\nprint('\\nLOADED', *sys.modules)"
+    script = (
+        f"import sys\ntry:\n    {code}\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print('\\nLOADED', *sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     printed, _, modules = done.stdout.rpartition("LOADED")

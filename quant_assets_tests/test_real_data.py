@@ -59,8 +59,8 @@ SMALL: dict[str, Any] = {
         "window_months": 9,
         "min_rows": 150,
         "cadence_months": 2,
-        "lightgbm": {"min_data_in_leaf": 10, "num_trees": 30},
     },
+    "models": {"lightgbm": {"parameters": {"min_data_in_leaf": 10, "num_trees": 30}}},
 }
 
 

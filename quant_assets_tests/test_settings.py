@@ -104,14 +104,20 @@ def test_storage_is_a_folder_of_the_project_or_a_url(monkeypatch: pytest.MonkeyP
         (
             "QUANT__NO__SUCH",
             "1",
-            r"environment variable QUANT__NO__SUCH names no setting; settings are source, .*weights.*QUANT__GROUP__NAME",
+            (
+                r"environment variable QUANT__NO__SUCH names no setting; settings are source, "
+                r".*weights.*QUANT__GROUP__NAME"
+            ),
         ),
         ("QUANT__NOSUCH", "1", "environment variable QUANT__NOSUCH names no setting"),
         ("QUANT__PROFILE", "files", "QUANT__PROFILE names no setting.*QUANT_PROFILE chooses the profile"),
         (
             "QUANT__WEIGHTS__NO_SUCH",
             "1",
-            r"setting weights.no_such of profile 'demo' is not valid: there is no such setting.*QUANT__WEIGHTS__NO_SUCH",
+            (
+                r"setting weights.no_such of profile 'demo' is not valid: "
+                r"there is no such setting.*QUANT__WEIGHTS__NO_SUCH"
+            ),
         ),
         (
             "QUANT__WEIGHTS__TOP_N",
@@ -162,7 +168,8 @@ def test_mistakes_in_the_files_are_named(conf: Path, monkeypatch: pytest.MonkeyP
     (profiles / "short.yaml").write_text("source: demo\n")
     assert "setting partitions of profile 'short' is not valid: Field required" in refused("short")
     (profiles / "sectors.yaml").write_text(
-        "source: demo\npartitions: {start: '2020-01'}\nindicators: {windows: {tech: {moving_average: 5, momentum_lag: 5}}}\n"
+        "source: demo\npartitions: {start: '2020-01'}\n"
+        "indicators: {windows: {tech: {moving_average: 5, momentum_lag: 5}}}\n"
     )
     assert "needs exactly the sectors energy" in refused("sectors")
     empty = conf.parent / "elsewhere"

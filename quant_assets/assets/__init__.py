@@ -1,3 +1,1 @@
-"""Thin Dagster wiring in flow order: what each asset reads, with which window, and which domain function computes
-it.
-"""
+"""Thin Dagster wiring in flow order: what each asset reads, with which window, and what domain function computes it."""

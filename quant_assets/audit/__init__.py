@@ -1,3 +1,1 @@
-"""The look-ahead audit: the real assets computed again on altered inputs, and what of their rows changed that must
-not.
-"""
+"""The look-ahead audit: the real assets computed again on altered inputs, and which rows changed that must not."""

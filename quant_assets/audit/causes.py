@@ -14,7 +14,10 @@ from quant_assets.schemas import Dataset
 _NEAR_SESSIONS = 70
 
 #: Also the cause of what differs in the other tests of the future, where it differs in the test of publication.
-PUBLISHED_LATER = "uses a value before it was published: joined on the period's end or the day of the event, not on the day of publication"
+PUBLISHED_LATER = (
+    "uses a value before it was published: joined on the period's end or the day of the event, "
+    "not on the day of publication"
+)
 
 
 def likely_cause(test: TestName, dataset: Dataset, difference: Difference, cut: date | None) -> str:
@@ -25,8 +28,8 @@ def likely_cause(test: TestName, dataset: Dataset, difference: Difference, cut: 
         if difference.column is None:
             return "which rows there are depends on another ticker; declare `across` of the dataset if that is meant"
         return (
-            "depends on another ticker: a shift or window that runs over the border of two tickers, or a statistic over all of them; "
-            "declare `across` of the column if that is meant"
+            "depends on another ticker: a shift or window that runs over the border of two tickers, "
+            "or a statistic over all of them; declare `across` of the column if that is meant"
         )
     if test == "publication":
         return PUBLISHED_LATER
@@ -35,7 +38,10 @@ def likely_cause(test: TestName, dataset: Dataset, difference: Difference, cut: 
             "depends on more history than its declared lookback; raise the lookback, or declare the column `anchored`"
         )
     if difference.column is None:
-        return "which rows there are depends on what became known later: survivors only, a later sector or membership, or a later delisting"
+        return (
+            "which rows there are depends on what became known later: survivors only, "
+            "a later sector or membership, or a later delisting"
+        )
     return _of_the_future(dataset, difference, cut)
 
 
@@ -43,7 +49,10 @@ def _of_the_future(dataset: Dataset, difference: Difference, cut: date | None) -
     rows, days = difference.rows, difference.days
     share = len(rows) / max(difference.compared, 1)
     if _same_factor(rows, dataset):
-        return "every row of a ticker differs by the same factor: scaled by something of the end of the data (adjusted backwards?)"
+        return (
+            "every row of a ticker differs by the same factor: "
+            "scaled by something of the end of the data (adjusted backwards?)"
+        )
     first: date = rows[dataset.dated_by][0]
     sessions = len(calendar.sessions(first, cut)) if cut is not None else 0
     with_difference = rows[dataset.dated_by].n_unique()
@@ -51,11 +60,20 @@ def _of_the_future(dataset: Dataset, difference: Difference, cut: date | None) -
         return f"decisions from {first} on use what became known after the cut"
     in_month_of_cut = cut is not None and (first.year, first.month) == (cut.year, cut.month)
     if in_month_of_cut and first.day <= 5 and sessions > 5:
-        return "only rows of the cut's own month differ, from its start: a statistic over the calendar month, or one decided at its end"
+        return (
+            "only rows of the cut's own month differ, from its start: a statistic over the calendar month, "
+            "or one decided at its end"
+        )
     if first > days[0] and sessions <= _NEAR_SESSIONS:
-        return f"only the last {sessions} sessions before the cut differ: a shift or centred window that reaches {sessions} ahead, or a fill"
+        return (
+            f"only the last {sessions} sessions before the cut differ: "
+            f"a shift or centred window that reaches {sessions} ahead, or a fill"
+        )
     if share > 0.9 or with_difference > 0.9 * len(days):
-        return "rows of every day differ: a statistic over the whole sample (mean, deviation, maximum, rank, fit) or a later map"
+        return (
+            "rows of every day differ: "
+            "a statistic over the whole sample (mean, deviation, maximum, rank, fit) or a later map"
+        )
     return f"rows from {first} on differ in {share:.0%} of the cases: something that became known after the cut is used"
 
 

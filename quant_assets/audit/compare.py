@@ -148,30 +148,28 @@ def known_rows(
 
 
 def rows_after(dataset: Dataset, rows: pl.DataFrame, start: date) -> pl.DataFrame:
-    """Rows of which no date in the key lies before a history's first session, or on it, where what was known before is
-    given.
+    """Rows of which no date in the key lies before a history's first session, or on it.
+
+    On the first session what was known before is given.
     """
     dates = [name for name in dataset.key if dataset.columns[name].dtype == pl.Date]
     return rows.filter(pl.all_horizontal(pl.col(name) > start for name in dates)) if dates else rows
 
 
 def _size(dataset: Dataset, name: str) -> pl.Expr:
-    """Root mean square of a column over the finite values of the same ticker or series, which a difference near 0 is
-    measured against.
+    """Root mean square of a column over the finite values of the same ticker or series.
+
+    A difference near 0 is measured against it.
     """
     value = pl.col(name).cast(pl.Float64)
     square = (pl.when(value.is_finite()).then(value) ** 2).mean().sqrt()
     # Nothing is measured against another's size: a rate of 1 may not settle because a turnover of 3e9 stands beside it.
-    among = [
-        each for each in dataset.identity if each not in dataset.columns or dataset.columns[each].dtype != pl.Date
-    ]
+    among = [each for each in dataset.identity if each not in dataset.columns or dataset.columns[each].dtype != pl.Date]
     return (square.over(among) if among else square).fill_null(0.0).alias(_SIZE)
 
 
 def _apart(name: str, tolerance: float) -> pl.Expr:
-    """Whether two values that are not equal lie further apart than the tolerance; always where one of them is no finite
-    number.
-    """
+    """Whether two unequal values lie further apart than the tolerance; always where one of them is no finite number."""
     given, other = pl.col(name).cast(pl.Float64), pl.col(f"{name}__found").cast(pl.Float64)
     finite = given.is_finite().fill_null(False) & other.is_finite().fill_null(False)
     return ~finite | ((given - other).abs() > tolerance * pl.max_horizontal(given.abs(), other.abs(), _SIZE))

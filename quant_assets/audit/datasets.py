@@ -1,6 +1,4 @@
-"""Assets computed from stored datasets that were altered, for controls whose alteration lies in the middle of the
-graph. No comparison.
-"""
+"""Assets computed from altered stored datasets, for controls whose alteration lies inside the graph. No comparison."""
 
 from collections.abc import Callable, Mapping
 from datetime import date

@@ -1,5 +1,6 @@
-"""What is traded at a close may depend only on what was known the session before: decisions are altered, and results up
-to their own close.
+"""What is traded at a close may depend only on what was known the session before.
+
+Decisions are altered, and results are compared up to their own close.
 
 The test is `publication`, with a lag of one session: a decision is made of a close, so it is too late for that close.
 Neither truncation nor perturbation sees it where it is broken, because everything that is used was known at the date of
@@ -35,8 +36,7 @@ _HELD = 5
 def audit_execution(
     of: Profile | Settings, *, sectors: Sequence[str], first: str, last: str, progress: Progress | None = None
 ) -> AuditResult:
-    """Alter the last decision that is executed within the months, and compare what was traded and earned up to its own
-    close.
+    """Alter the last decision executed within the months; compare what was traded and earned up to its own close.
 
     A dataset counts as executed where it has `gross_return` and `turnover` and reads one with `weight` and `as_of`. The
     decisions are made up of the members at the time, so that nothing upstream of them is computed.
@@ -101,9 +101,7 @@ def executed(planner: Planner, datasets: Mapping[str, Dataset]) -> dict[str, str
 
 
 def _decide(run: Recomputed, dataset: Dataset, sector: str, months: list[str], altered: date, seed: int) -> None:
-    """Write made-up decisions of every month: random names and weights, those of one session by a seed of the
-    caller's.
-    """
+    """Write made-up decisions of every month: random names and weights, of one session by a seed of the caller's."""
     universe = read_all(run, "universe")
     parts = [dataset.empty()]
     for as_of in run.profile.decision_sessions(RunPartitions((sector,), tuple(months))):
@@ -154,7 +152,10 @@ def _compared(dataset: Dataset, one: Recomputed, other: Recomputed, sector: str,
                 expected=str(first["expected"]),
                 found=str(first["found"]),
                 deviation=each.deviation,
-                cause=f"the decision of {as_of} is traded at the very close that it was made of: let it be executed a session later",
+                cause=(
+                    f"the decision of {as_of} is traded at the very close that it was made of: "
+                    "let it be executed a session later"
+                ),
             )
         )
     return found

@@ -24,8 +24,9 @@ MEANINGS: Mapping[TestName, str] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows of one asset with the input as it is and with the altered one: where nothing differs one for all columns,
-    else one for each.
+    """Rows of one asset with the input as it is and with the altered one.
+
+    Where nothing differs there is one for all columns, else one for each.
 
     Attributes:
         asset: name of the dataset.

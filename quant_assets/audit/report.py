@@ -1,6 +1,4 @@
-"""The page of an audit: one self-contained HTML file, the same bytes for the same findings. JSON is
-`AuditResult.to_json`.
-"""
+"""The page of an audit: one self-contained HTML file, same bytes for same findings. JSON is `AuditResult.to_json`."""
 
 import math
 from collections.abc import Iterator

@@ -252,7 +252,8 @@ class _Comparison:
         why += explained.values()
         if recorded.known_through != fresh.known_through:
             why.append(
-                f"it takes account of sessions up to {recorded.known_through}, the recomputation up to {fresh.known_through}"
+                f"it takes account of sessions up to {recorded.known_through}, "
+                f"the recomputation up to {fresh.known_through}"
             )
         if not recorded.same_columns:
             why.append("it was written with other columns")

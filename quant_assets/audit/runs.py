@@ -1,6 +1,4 @@
-"""The real assets computed in a scratch folder, on a source and settings of the audit's choice. What is compared is
-decided elsewhere.
-"""
+"""The real assets computed in a scratch folder, on a source and settings of the audit's choice. No comparison."""
 
 import logging
 import os
@@ -117,8 +115,7 @@ class Recomputed:
         return any(datasets[read].grain.by_sector for each in spanning for read in self.planner.reads(each))
 
     def take_over(self, from_: "Recomputed", before: str, known_by: date | None) -> None:
-        """Link finished partitions of another scratch folder: those of months before one, and nothing that knows more
-        than a day.
+        """Link finished partitions of another scratch folder: of months before one, none that knows more than a day.
 
         Args:
             from_: where they are.
@@ -146,9 +143,7 @@ class Recomputed:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Dagster's logs of the scratch runs are nobody's; those of a run in which the audit itself runs are,
-    afterwards.
-    """
+    """Silence Dagster's logs of the scratch runs; those of a run in which the audit itself runs are back afterwards."""
     logger = logging.getLogger("dagster")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

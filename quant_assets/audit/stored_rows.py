@@ -1,4 +1,4 @@
-"""From rows that a library was handed back to the stored features and labels that they are. No judgement here."""
+"""From rows that a model was handed back to the stored features and labels that they are. No judgement here."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.audit.fitting import Given
-from quant_assets.learning.boosting import feature_matrix
+from quant_assets.learning.models.base import feature_matrix
 from quant_assets.market.panel import FloatArray
 
 
@@ -41,9 +41,7 @@ class StoredRows:
         return None if met.is_empty() else int(met.mode().sort()[0])
 
     def places(self, given: Given) -> pl.DataFrame:
-        """`ticker` and `date` of each row by its features, null where they are none of the stored ones, and its
-        `value`.
-        """
+        """`ticker` and `date` of each row by its features, null where none of the stored ones has them; its `value`."""
         rows = pl.DataFrame({"content": _content(given.matrix), "value": given.values})
         return rows.join(self.features, on="content", how="left", maintain_order="left").select(
             "ticker", "date", "value"

@@ -1,5 +1,4 @@
-"""Datasets `factor_tear_sheet` and `market_tear_sheet`: what factors were worth over years and across sectors, with
-errors.
+"""Datasets `factor_tear_sheet` and `market_tear_sheet`: what factors were worth over years and sectors, with errors.
 
 What a session and a month say of a factor is computed in `factors`; pages are in `reporting`.
 """
@@ -49,8 +48,7 @@ class Summary:
 
 
 def newey_west_lags(horizon: int) -> int:
-    """Lags, in months, of the standard error of a monthly series of ICs: three times the months over which outcomes
-    overlap.
+    """Lags, in months, of the standard error of a monthly series of ICs: three times the months of overlap.
 
     Two outcomes share part of their returns if they begin fewer than `horizon` sessions apart. The Bartlett kernel
     gives a lag less weight the longer it is: with as many lags as the overlap has, it would leave out half of what the
@@ -66,12 +64,10 @@ def least_months(horizon: int) -> int:
 
 @cache
 def significant_t(horizon: int, months: int) -> float:
-    """What |t| of a factor without any worth reaches with probability `BY_CHANCE`: more, the fewer months and the more
-    lags.
+    """What |t| of a worthless factor reaches with probability `BY_CHANCE`: more with fewer months and with more lags.
 
     Share of 8,000 simulated series of noise that reach it with `least_months`: 4.7, 5.3, 5.9 and 6.5 % at horizons 1,
-    5, 20 and 60, where
-    |t| above 2 has 7.1, 10.0, 14.2 and 14.1 %.
+    5, 20 and 60, where |t| above 2 has 7.1, 10.0, 14.2 and 14.1 %.
     """
     return critical_value((newey_west_lags(horizon) + 1) / months)
 
@@ -155,9 +151,7 @@ def summaries(monthly: pl.DataFrame, as_ofs: Sequence[date], history_months: int
 
 
 def market_rows(sheets: pl.DataFrame) -> pl.DataFrame:
-    """Dataset market_tear_sheet without `page_file`, from dataset factor_tear_sheet of the sectors that have one (with
-    `sector`).
-    """
+    """Dataset market_tear_sheet without `page_file`, from the sectors' factor_tear_sheet (with `sector`)."""
     schema = {name: dtype for name, dtype in DATASETS["market_tear_sheet"].schema.items() if name != "page_file"}
     key = ["as_of", *_KEY]
     known = sheets.filter(pl.col("ic").is_not_null()).sort(*key, "sector")

@@ -1,5 +1,4 @@
-"""Dataset `factor_statistics`: how well factors rank what follows, from the cross-section of each session to means by
-month.
+"""Dataset `factor_statistics`: how well factors rank what follows, from sessions' cross-sections to means by month.
 
 A factor is a feature, a candidate score or a model's forecast. Figures over years, and their errors, are in
 `factor_summary`.
@@ -117,16 +116,13 @@ def session_figures(values: FloatArray, sections: CrossSections, wanted: BoolArr
     """Figures of one factor on each session and horizon.
 
     - `ic`: Spearman's correlation of the factor and the forward return, ties sharing their mean rank; `names` is over
-    how many names.
-      Both over the names with a value and a forward return.
+      how many names. Both over the names with a value and a forward return.
     - `quantile_1` (lowest values) to `quantile_5`: mean forward return of the quantile less that of all names
-    (alphalens' `demeaned`),
-      the quantiles being those of these names; a value on an edge belongs to the lower one.
+      (alphalens' `demeaned`), the quantiles being those of these names; a value on an edge belongs to the lower one.
     - `top_turnover`, `bottom_turnover`: share of the names of the highest and lowest quantile `horizon` sessions later
-    that are not in it
-      now. Here and below all names with a value count, with a label or without.
+      that are not in it now. Here and below all names with a value count, with a label or without.
     - `rank_autocorrelation`: correlation of the names' ranks now with those `horizon` sessions later, over names with
-    both.
+      both.
 
     Args:
         values: float64 of shape (n,) in the order of the sections, NaN where missing.

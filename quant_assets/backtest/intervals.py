@@ -70,8 +70,9 @@ def newey_west_lags(residuals: FloatArray) -> int:
 
 
 def long_run_variance(values: FloatArray, lags: int) -> float:
-    r"""T times the variance of the mean of an autocorrelated series: :math:`\hat\sigma_0 + 2 \sum_{j=1}^m (1 - j/(m+1))
-    \hat\sigma_j`.
+    r"""T times the variance of the mean of an autocorrelated series.
+
+    .. math:: \hat\sigma_0 + 2 \sum_{j=1}^m (1 - j/(m+1)) \hat\sigma_j
 
     References:
         Newey and West (1987), Econometrica 55(3), eq. 5.
@@ -121,11 +122,10 @@ def hac_interval(values: FloatArray, statistic: Statistic, overlap: int = 1) -> 
     autocorrelation-consistent:
 
     - `overlap` 1: Newey-West's of the residuals of an autoregression of order 1 with their own lags (prewhitening). The
-    critical value
-      allows for the lags (fixed-b), without which intervals are too narrow.
+      critical value allows for the lags (fixed-b), without which intervals are too narrow.
     - Else `cosine_variance` of the T / (2 `overlap`) slowest cosines, with the critical value of Student's t. The
-    overlap is known: over
-      these frequencies the spectrum of values that share all of it keeps 81 % of its height or more, 93 % on average.
+      overlap is known: over these frequencies the spectrum of values that share all of it keeps 81 % of its height or
+      more, 93 % on average.
 
     Share of 2,000 simulated series whose interval holds the truth: of the Sharpe ratio of AR(1) returns 93.7 to 95.6 %
     with 250 and 94.4 to 95.8 % with 500 or 1,000 (coefficients 0 to 0.5; normal and Student-t 5); of the mean with an

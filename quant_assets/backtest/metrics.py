@@ -54,15 +54,17 @@ def annualised_volatility(returns: Sequence[float]) -> float | None:
 
 
 def sharpe(returns: Sequence[float]) -> float | None:
-    r"""Sharpe (1994) with a zero risk-free rate: :math:`252\,\bar r / \sigma`, sigma annualised; None where sigma is 0
-    or undefined.
+    r"""Sharpe (1994) with a zero risk-free rate: :math:`252\,\bar r / \sigma`; None where sigma is 0 or undefined.
+
+    Sigma is annualised.
     """
     return _over(_mean(returns) * SESSIONS_PER_YEAR if returns else None, annualised_volatility(returns))
 
 
 def sortino(returns: Sequence[float]) -> float | None:
-    r"""Sortino and Price (1994), target 0: :math:`252\,\bar r / \sqrt{252 \sum_t \min(r_t, 0)^2 / n}`; None without a
-    loss.
+    r"""Sortino and Price (1994), target 0; None without a loss.
+
+    .. math:: 252\,\bar r / \sqrt{252 \sum_t \min(r_t, 0)^2 / n}
     """
     if not returns:
         return None
@@ -71,8 +73,9 @@ def sortino(returns: Sequence[float]) -> float | None:
 
 
 def drawdowns(returns: Sequence[float]) -> list[float]:
-    r"""Loss at each session against the highest equity so far: :math:`1 - E_t / \max_{s \le t} E_s`; :math:`E = 1` at
-    the start.
+    r"""Loss at each session against the highest equity so far, :math:`E = 1` at the start.
+
+    .. math:: 1 - E_t / \max_{s \le t} E_s
     """
     equity = peak = 1.0
     losses = []
@@ -100,10 +103,9 @@ def hit_rate(returns: Sequence[float]) -> float | None:
 
 
 def information_ratio(returns: Sequence[float], benchmark: Sequence[float | None]) -> float | None:
-    r"""With :math:`a_t = r_t - b_t`: :math:`\sqrt{252}\,\bar a / s_a` (sample deviation), over sessions whose benchmark
-    is known.
+    r"""With :math:`a_t = r_t - b_t`: :math:`\sqrt{252}\,\bar a / s_a`, over sessions whose benchmark is known.
 
-    None with fewer than two such sessions or without deviation.
+    :math:`s_a` is the sample deviation. None with fewer than two such sessions or without deviation.
     """
     return sharpe([r - b for r, b in zip(returns, benchmark, strict=True) if b is not None])
 
@@ -132,8 +134,9 @@ def since_first_execution(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def performance(frame: pl.DataFrame) -> dict[str, float | None]:
-    """Figures of a track record, net of costs; see the functions of this module for the formulae and `UNITS` for the
-    units.
+    """Figures of a track record, net of costs.
+
+    See the functions of this module for the formulae and `UNITS` for the units.
 
     `turnover` and `cost` are totals, `average_turnover` is turnover over the number of calendar months touched.
 

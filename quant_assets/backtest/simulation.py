@@ -1,6 +1,4 @@
-"""What holding the decided weights would have earned, session by session. Figures over a track record are in
-metrics.py.
-"""
+"""What holding the decided weights would have earned, session by session. A track record's figures: metrics.py."""
 
 import math
 from collections.abc import Iterable
@@ -62,14 +60,11 @@ def simulate(
     - An as_of without weights is a decision to hold nothing. Before the first execution everything is in cash.
     - An as_of that is not its month's last session (the running month's provisional decision) is not executed.
     - A name without a bar at the execution session is not bought: its weight stays in cash until the next execution.
-    Where it was
-      held, it is sold at its last price.
+      Where it was held, it is sold at its last price.
     - A holding without a bar keeps its last price. A delisted one becomes cash at its last price and `delisting_return`
-    (0 where unknown)
-      at the session on which the delisting is known (no cost, no turnover).
+      (0 where unknown) at the session on which the delisting is known (no cost, no turnover).
     - A holding whose company was renamed is held on under the new symbol; that is no trade. Where the prices lack the
-    new symbol, it is
-      delisted.
+      new symbol, it is delisted.
     - A symbol that passed to another company is bought and held as the company that has it at the execution.
 
     Args:
@@ -230,8 +225,9 @@ def _hold(
 
 
 def _delisted_at(delistings: list[tuple[date, float]], sessions: NDArray[np.datetime64]) -> tuple[int, float]:
-    """Index of the first session after the execution (index 0) at which a delisting is known, and its return; else how
-    many there are.
+    """Index of the first session after the execution at which a delisting is known, and its return.
+
+    The execution has index 0; where there is no such session, the index is the number of sessions.
     """
     later = [each for each in delistings if each[0] > sessions[0].item()]
     if not later:
@@ -255,17 +251,20 @@ def _decisions(
     months = [day.year * 12 + day.month for day in as_ofs]
     if months and months[0] + len(months) - 1 != months[-1]:
         raise HistoryError(
-            f"decisions from {as_ofs[0]} to {as_ofs[-1]} have no or more than one as_of in some month; materialise weights for each"
+            f"decisions from {as_ofs[0]} to {as_ofs[-1]} have no or more than one as_of in some month; "
+            "materialise weights for each"
         )
     calendar = set(sessions.tolist())
     last = max(calendar)
     if months and months[-1] < last.year * 12 + last.month - 1:
         raise HistoryError(
-            f"the last decision is of {as_ofs[-1]}, but rows up to {last} were asked for; materialise weights of the month before"
+            f"the last decision is of {as_ofs[-1]}, but rows up to {last} were asked for; "
+            "materialise weights of the month before"
         )
     if as_ofs and np.datetime64(as_ofs[0]) < sessions[0]:
         raise HistoryError(
-            f"the decision of {as_ofs[0]} stands before the first session {sessions[0]}; pass the sessions from its month on"
+            f"the decision of {as_ofs[0]} stands before the first session {sessions[0]}; "
+            "pass the sessions from its month on"
         )
     for as_of in as_ofs:
         if as_of <= last and as_of not in calendar:

@@ -1,5 +1,4 @@
-"""How far a Sharpe ratio can be believed: its distribution for independent returns, and what choosing among trials does
-to it.
+"""How far to believe a Sharpe ratio: its distribution for independent returns, and what choosing among trials does.
 
 Pure functions over arrays. Sharpe ratios are of one period (a session), not annualised: `metrics.sharpe` has sqrt(252)
 times as much. What was tried is in trials.py, what allows for autocorrelation in intervals.py. Figures of a single
@@ -137,8 +136,7 @@ def expected_maximum_sharpe(trials: int, variance: float) -> float:
 
 
 def deflated_sharpe_ratio(moments: Moments, trials: int, variance: float) -> float:
-    r"""Probability that the true Sharpe ratio is above 0, given that it is the best of `trials`:
-    :math:`\widehat{PSR}(SR_0)`.
+    r"""Probability that the best of `trials` has a true Sharpe ratio above 0: :math:`\widehat{PSR}(SR_0)`.
 
     All trials count as independent. Correlated ones have Sharpe ratios that lie closer together, which `variance`
     shows.
@@ -225,9 +223,7 @@ def probability_of_backtest_overfitting(returns: FloatArray, blocks: int = 16) -
 def _half_sharpes(
     inside: NDArray[np.bool_], sums: FloatArray, squares: FloatArray, mean: FloatArray, length: int
 ) -> FloatArray:
-    """Sharpe ratios of each strategy over the blocks of each half, shape (n_halves, n_strategies); 0 where they do not
-    vary.
-    """
+    """Sharpe ratios of each strategy over each half's blocks, shape (n_halves, n_strategies); 0 without variation."""
     total, square = np.zeros((2, len(inside), len(mean)))
     for block in range(len(sums)):  # added up one after the other: the same bytes on every machine
         member = inside[:, block, None]

@@ -92,8 +92,9 @@ class Trial:
 
 
 def counted(trials: Iterable[Trial], as_of: date) -> list[Trial]:
-    """Trials that a result at `as_of` was chosen among: each strategy, and each training that none of them uses (looked
-    at and left).
+    """Trials that a result at `as_of` was chosen among.
+
+    They are each strategy, and each training that none of them uses (looked at and left).
     """
     known = [trial for trial in trials if trial.first <= as_of]
     used = {trial.training for trial in known if trial.kind == "strategy"}

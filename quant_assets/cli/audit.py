@@ -52,7 +52,10 @@ def chosen_parts(
 def output(result: AuditResult) -> Iterator[str | Table]:
     """What the command prints: a line for each asset, then what failed and what does not settle by declaration."""
     rows = sum(each.compared for each in result.comparisons if each.column is None or each.differing)
-    yield f"{', '.join(result.sectors)}, {result.first} to {result.last}: {rows:,} rows compared in {result.seconds:.0f} s"
+    yield (
+        f"{', '.join(result.sectors)}, {result.first} to {result.last}: "
+        f"{rows:,} rows compared in {result.seconds:.0f} s"
+    )
     yield _by_asset(result)
     for note in result.notes:
         yield f"note: {note}"
@@ -145,7 +148,10 @@ def _told(each: Comparison) -> str:
     cut = f" at {each.cut}" if each.cut else ""
     first = f"; first {each.key}: {each.expected} became {each.found}" if each.key else ""
     root = f"; inherited from {each.inherited_from}" if each.inherited_from else ""
-    return f"{each.asset}.{column}, {each.test.replace('_', '-')}{cut}: {each.differing} of {each.compared} rows{first}. {each.cause}{root}"
+    return (
+        f"{each.asset}.{column}, {each.test.replace('_', '-')}{cut}: "
+        f"{each.differing} of {each.compared} rows{first}. {each.cause}{root}"
+    )
 
 
 def _assets(failures: Sequence[Comparison]) -> str:

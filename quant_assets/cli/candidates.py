@@ -1,6 +1,4 @@
-"""Body of `quant candidates`: a month's candidates, a range in figures, two selections side by side, an export. Writes
-no dataset.
-"""
+"""Body of `quant candidates`: a month, a range in figures, two selections compared, an export. Writes no dataset."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -106,7 +104,8 @@ def changed(present: CandidateSettings, changes: Sequence[str]) -> CandidateSett
         if not equals or group != "candidates" or name not in CandidateSettings.model_fields:
             raise SettingsError(
                 f"--with {change} is not a setting of the selection; write candidates.NAME=VALUE with one of "
-                f"{', '.join(CandidateSettings.model_fields)} (other settings change what is stored, not what is selected from it)"
+                f"{', '.join(CandidateSettings.model_fields)} "
+                "(other settings change what is stored, not what is selected from it)"
             )
         values[name] = value.strip()
     try:
@@ -230,7 +229,10 @@ def _comparison(shown: Shown, before: pl.DataFrame, after: pl.DataFrame) -> Iter
         overlap = _percent(names[-1] / len(rows) if len(rows) else None)
         table.add_row(sector, str(len(shown.as_ofs)), str(months), *map(str, names), overlap, *turnovers)
     yield table
-    yield "overlap: names that stay on their side, of those that either selects; new: mean share of a side's names that are new in a month"
+    yield (
+        "overlap: names that stay on their side, of those that either selects; "
+        "new: mean share of a side's names that are new in a month"
+    )
 
 
 def _plural(change: str, count: int) -> str:

@@ -1,7 +1,7 @@
-"""What each command of `quant` takes, with its help; its body is imported when it is called, so that help and mistakes
-take no time.
+"""What each command of `quant` takes, with its help.
 
-A body is imported after the session is made, so that an unknown profile is told at once.
+A command's body is imported when it is called, so that help and mistakes take no time, and after the session is
+made, so that an unknown profile is told at once.
 """
 
 import os
@@ -48,7 +48,10 @@ def run(
         str | None,
         typer.Option(
             "--select",
-            help="Assets: 'ohlcv..labels', 'ohlcv,prices', or a Dagster selection such as 'group:signals' [default: every asset].",
+            help=(
+                "Assets: 'ohlcv..labels', 'ohlcv,prices', or a Dagster selection such as 'group:signals' "
+                "[default: every asset]."
+            ),
         ),
     ] = None,
     workers: Annotated[
@@ -217,8 +220,7 @@ def lookahead(
     or 1,
     profile: ProfileOption = None,
 ) -> None:
-    """Compute the graph again on altered inputs and compare: what was known by a day must not change with what came
-    after it.
+    """Compute the graph again on altered inputs: what was known by a day must not change with what came after it.
 
     The inputs are cut off at several days, replaced by random values after them, published later, shuffled, shortened,
     and without one ticker. Everything runs in a temporary folder; the storage is not touched. Exit status 1 where
@@ -235,11 +237,11 @@ def lookahead(
         quant audit lookahead --full --workers 8
     """
     session = Session(profile)
-    from quant_assets.audit.beside import audit_parts
+    from quant_assets.audit.parallel import audit_parts
     from quant_assets.cli.audit import Steps, chosen_parts, output, write
-    from quant_assets.running.bookkeeping import relax
+    from quant_assets.running.bookkeeping import prepare_bulk_runs
 
-    relax()
+    prepare_bulk_runs()
     chosen = chosen_parts(
         session.profile, session.sectors(sector) if sector else [], first, last, asset or [], full=full
     )
@@ -261,11 +263,10 @@ def trials(
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show every set of settings that was trained or back-tested, by sector and for the total portfolio, with Sharpe
-    ratio and rank IC.
+    """Show every set of settings that was trained or back-tested, with Sharpe ratio and rank IC.
 
-    Their number and the variance of their Sharpe ratios are what the deflated Sharpe ratio in reports and backtests
-    uses.
+    The sets stand by sector and for the total portfolio. Their number and the variance of their Sharpe ratios are what
+    the deflated Sharpe ratio in reports and backtests uses.
 
     Examples:
 
@@ -283,20 +284,33 @@ def trials(
 
 
 @app.command()
-def status(sector: SectorOption = None, profile: ProfileOption = None) -> None:
-    """Show which partitions exist, by asset and sector: first and last month, how many, and how many are missing
-    between.
+def status(
+    sector: SectorOption = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Tell the Dagster instance of stored partitions that it does not know.")
+    ] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Make the instance forget partitions that are not stored; runs stay.")
+    ] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Show which partitions exist, by asset and sector, and how many are missing between the first and last month.
+
+    Then those that are stored and that the Dagster instance (the web UI) does not know, and those that it lists and
+    that are not stored. Nothing stored changes.
 
     Examples:
 
         quant status
 
         quant status --profile files --sector healthcare
+
+        quant status --report --forget
     """
     session = Session(profile)
     from quant_assets.cli.status import output
 
-    for each in output(session, session.sectors(sector)):
+    for each in output(session, session.sectors(sector), reporting=report, forgetting=forget):
         show(each)
 
 
@@ -326,8 +340,7 @@ def repro(
     keep: Annotated[bool, typer.Option("--keep", help="Leave what was computed again for a look.")] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Compute a partition and all that it follows from again, from the recorded settings, and compare the hashes of the
-    rows.
+    """Compute a partition and all that it follows from again, from the recorded settings, and compare the rows' hashes.
 
     Nothing stored changes. Exit status 1 where rows differ; the table says why, or that they are not reproducible.
 
@@ -340,9 +353,9 @@ def repro(
     session = Session(profile)
     from quant_assets.audit.reproduction import recompute
     from quant_assets.cli.repro import output
-    from quant_assets.running.bookkeeping import relax
+    from quant_assets.running.bookkeeping import prepare_bulk_runs
 
-    relax()
+    prepare_bulk_runs()
     found = recompute(session.profile, asset, partition, keep=keep)
     for each in output(found):
         show(each)
@@ -389,8 +402,7 @@ def factors(
     horizon: Annotated[int | None, typer.Option("--horizon", help="Sessions ahead [default: weights.horizon].")] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Show what factors (features, candidate scores, models) were worth up to a month, and where the page with the
-    plots is.
+    """Show what factors (features, candidate scores, models) were worth up to a month, and where the page of plots is.
 
     Examples:
 

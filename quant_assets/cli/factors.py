@@ -1,6 +1,4 @@
-"""Body of `quant factors`: the top of a sector's tear sheet, or everything about one factor, and where the page is.
-Writes nothing.
-"""
+"""Body of `quant factors`: the top of a sector's tear sheet, or all about one factor, and the page. Writes nothing."""
 
 from collections.abc import Iterator
 
@@ -36,7 +34,10 @@ def output(profile: Profile, sector: str, month: str, factor: str | None, horizo
     rows = profile.store.read(dataset, [key(sector, month)]).collect()
     if rows.is_empty():
         least = profile.settings.factors.min_names
-        yield f"{sector} {month}: no factor has a figure yet; no session had {least} names (factors.min_names) with known outcomes"
+        yield (
+            f"{sector} {month}: no factor has a figure yet; "
+            f"no session had {least} names (factors.min_names) with known outcomes"
+        )
         return
     page = profile.store.artifact_url(rows["page_file"][0])
     at = horizon or profile.settings.weights.horizon
@@ -58,7 +59,10 @@ def output(profile: Profile, sector: str, month: str, factor: str | None, horizo
     else:
         shown = strongest(rows, at, _MOST)
         count = rows.filter(pl.col("horizon") == at).height
-        yield f"{sector}, as known at the close of {rows['as_of'][0]}: strongest of {count} factors by |t| at {at} sessions"
+        yield (
+            f"{sector}, as known at the close of {rows['as_of'][0]}: "
+            f"strongest of {count} factors by |t| at {at} sessions"
+        )
         if shown.is_empty():
             yield "too few months for standard errors; the page has the figures"
         else:

@@ -1,6 +1,4 @@
-"""What `quant features` prints: every declared indicator and feature of a profile, as a table for the screen or in
-Markdown.
-"""
+"""What `quant features` prints: every declared indicator and feature of a profile, for the screen or in Markdown."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,9 +18,7 @@ INDICATORS = "indicators"
 
 
 class Line(NamedTuple):
-    """One indicator or feature; `lookback` and `lag` are in sessions, the first before the first session of a row's
-    month.
-    """
+    """One indicator or feature; `lookback` (before the first session of a row's month) and `lag` are in sessions."""
 
     name: str
     set: str

@@ -1,6 +1,4 @@
-"""Body of `quant known`: what a dataset said at the close of a day, in the versions that were in force then. Writes
-nothing.
-"""
+"""Body of `quant known`: what a dataset said at the close of a day, in the versions then in force. Writes nothing."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date

@@ -1,6 +1,4 @@
-"""Body of `quant repro`: whether a partition and all that it follows from come out the same again, and if not, why.
-Writes nothing.
-"""
+"""Body of `quant repro`: whether a partition and all it follows from come out the same, if not why. Writes nothing."""
 
 from collections.abc import Iterator
 

@@ -12,6 +12,7 @@ from quant_assets.profile import Profile
 from quant_assets.running.execute import execute
 from quant_assets.running.instance import dagster_home, records
 from quant_assets.settings.sectors import SECTORS
+from quant_assets.sources.registry import said_absent
 
 
 def materialise(
@@ -42,12 +43,15 @@ def materialise(
 
     """
     profile.source.membership(profile.last_session())  # a missing data folder is said before anything starts
+    for sentence in said_absent(profile.source).values():
+        show(sentence)
     name = profile.settings.profile
     home = dagster_home(name)
     found, wanted = records(home), profile.settings.dagster.storage
     if found is not None and found != wanted:
         show(
-            f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); move that folder to change"
+            f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); "
+            "move that folder to change"
         )
     defs = build_defs(profile.settings)
     planner = Planner(defs, profile, refresh=refresh)
@@ -68,13 +72,15 @@ def materialise(
     earliest = min(phase.first for phase in phases)
     if earliest < first:
         show(
-            f"warm-up: windows reach back to {earliest}; earlier partitions that are missing or unfinished are computed first"
+            f"warm-up: windows reach back to {earliest}; "
+            "earlier partitions that are missing or unfinished are computed first"
         )
     for note in plan.notes:
         show(note)
     if plan.uses_stale:
         show(
-            "two versions stand side by side: quant run --refresh computes again what this run reads, quant stale shows all of it"
+            "two versions stand side by side: quant run --refresh computes again what this run reads, "
+            "quant stale shows all of it"
         )
     latest = max(phase.last for phase in phases)
     if latest > last:

@@ -35,10 +35,14 @@ def output(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
         yield _table(counted)
         of = "".join(f"--sector {each} " for each in sorted({each.sector for each in counted if each.sector}))
         yield (
-            f"computed again by quant run {of}--from {min(each.first for each in counted)} --to {max(each.last for each in counted)} "
+            f"computed again by quant run {of}--from {min(each.first for each in counted)} "
+            f"--to {max(each.last for each in counted)} "
             f"--select {','.join(dict.fromkeys(each.asset for each in counted))}, or for fewer months and assets"
         )
-        yield "quant run --refresh goes by code and settings: it computes those that a run reads, and none for its inputs alone"
+        yield (
+            "quant run --refresh goes by code and settings: it computes those that a run reads, "
+            "and none for its inputs alone"
+        )
     if told:
         yield "for information; a run uses what is there, and quant repro tells whether the rows change:"
         yield _table(told)

@@ -1,6 +1,4 @@
-"""Body of `quant trials`: what was tried, when in market time, with which settings, and what it gave. Writes
-nothing.
-"""
+"""Body of `quant trials`: what was tried, when in market time, with which settings and results. Writes nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -21,8 +19,7 @@ _SHOWN_CHANGES = 6
 
 
 def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str | Table]:
-    """What the command prints: the trials known at the end of `month`, and how many each scope's Sharpe ratios are
-    deflated by.
+    """What the command prints: trials known at the end of `month`; how many each scope's Sharpe ratios are deflated by.
 
     Args:
         profile: whose log is read.
@@ -59,20 +56,20 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
             table.add_row(*map(escape, (scope, trial.kind, trial.name, *_measured(trial, as_of), _listed(changes))))
     if not table.row_count:
         raise MissingPartitionError(
-            f"no trial up to {month} is in {profile.store.artifact_url('trials')}; quant run notes one with each training and backtest"
+            f"no trial up to {month} is in {profile.store.artifact_url('trials')}; "
+            "quant run notes one with each training and backtest"
         )
     yield f"trials known at {as_of}"
     yield table
     yield (
-        f"strategies, and trainings that no strategy uses, by which the Sharpe ratios are deflated: {', '.join(counts)}. "
-        "Sharpe ratios of trainings are those of the fifth of the names that the test folds' forecasts liked best, before costs."
+        "strategies, and trainings that no strategy uses, by which the Sharpe ratios are deflated: "
+        f"{', '.join(counts)}. Sharpe ratios of trainings are those of the fifth of the names "
+        "that the test folds' forecasts liked best, before costs."
     )
 
 
 def differences(present: Mapping[str, Any], tried: Mapping[str, Any], path: str = "") -> list[str]:
-    """`path=value` of each setting of `tried` that is not the present one, and `path=(none)` of one that it lacks;
-    sorted.
-    """
+    """Sorted `path=value` of settings of `tried` that are not the present ones; `path=(none)` of one that it lacks."""
     found = []
     for name in sorted(present.keys() | tried.keys()):
         old, new, at = present.get(name), tried.get(name), f"{path}{name}"

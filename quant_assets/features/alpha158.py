@@ -1,19 +1,17 @@
-"""Qlib's Alpha158 as declared features: nine of the bar, four prices, and 29 statistics over 5, 10, 20, 30 and 60
-sessions.
+"""Qlib's Alpha158 as declared features: nine of the bar, four prices, and 29 statistics over 5 to 60 sessions.
+
+The windows are 5, 10, 20, 30 and 60 sessions.
 
 A column's name is `alpha158_` and Qlib's name in lower case: MA20 is `alpha158_ma20`. Its value is Qlib's (version
 0.9.7, expressions of `qlib.contrib.data.loader.Alpha158DL`) on the same prices, except that:
 
 - Qlib gives values from a ticker's first bars on. Here a value exists only at a session that is itself observed and
-where 80 % of the
-  window's sessions are, as for every window of this project.
+  where 80 % of the window's sessions are, as for every window of this project.
 - Changes (in CORD, CNT*, SUM*, WVMA and VSUM*) are against the session before, and ROC is against the one d sessions
-before, as in Qlib:
-  where that one has no bar, they are missing.
+  before, as in Qlib: where that one has no bar, they are missing.
 - CNT*, IMAX and IMIN count all d sessions, also those before a ticker's first bar; Qlib counts from that bar.
 - In a window with sessions without a bar Qlib's IMAX and IMIN give the place of the first of these; here it is that of
-the highest
-  high and of the lowest low.
+  the highest high and of the lowest low.
 - Where no share was traded, ratios to the session's volume (VMA, VSTD) are null; Qlib gives about 1e18.
 
 Qlib's `$vwap` is the volume-weighted average price, which daily bars do not have: the typical price (high + low +

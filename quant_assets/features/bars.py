@@ -1,6 +1,4 @@
-"""Quantities of a bar and the one before that several features read. No dataset holds them; features themselves stand
-elsewhere.
-"""
+"""Quantities of a bar and the one before that several features read. No dataset holds them; features are elsewhere."""
 
 import numpy as np
 

@@ -1,5 +1,4 @@
-"""The set `cross_section`: features against those of the other members on the same session, within the sector and
-within the market.
+"""The set `cross_section`: features against other members' on the same session, within the sector and the market.
 
 Those within the sector are columns of dataset `features`; those within the market are dataset `market_features`,
 because they need every sector. `market_breadth` counts over the market. All three are computed from rows of `features`,
@@ -40,8 +39,9 @@ class Breadth(Declared[pl.Expr]):
 
 
 def compared(feature: str, within: Within, how: How) -> CrossSection:
-    """Declare a feature's rank (0 lowest, 1 highest) or z-score among the members of a session; its name is
-    `<feature>_<within>_<how>`.
+    """Declare a feature's rank (0 lowest, 1 highest) or z-score among a session's members.
+
+    Its name is `<feature>_<within>_<how>`.
     """
     members = "the sector's members" if within == "sector" else "all members"
     if how == "rank":

@@ -9,12 +9,11 @@ chosen by itself:
   providers and 52-week years name its last day differently. Of the versions that have the figure, the one that became
   known last gives it (of several at once, the provider first in the alphabet).
 - The newest period that has the figure wins, not the newest announcement: a late restatement of an old quarter changes
-no
-  balance sheet. A quarter wins against a year that ends with it. A period that ends more than `_OLDEST_PERIOD` months
-  before the newest known one gives nothing.
+  no balance sheet. A quarter wins against a year that ends with it. A period that ends more than `_OLDEST_PERIOD`
+  months before the newest known one gives nothing.
 - Flows cover a year: four quarters that follow each other and all have the figure, or an annual statement. The two
-figures of a
-  margin belong to one year, and growth compares a year with the one 11 to 13 months before it, made up in the same way.
+  figures of a margin belong to one year, and growth compares a year with the one 11 to 13 months before it, made up in
+  the same way.
 
 Market value is `close_unadjusted` times the shares times the splits since the shares were stated. A statement gives
 shares on the basis of the day it is published (earlier splits are restated, US GAAP ASC 260-10-55-12), so the splits
@@ -65,8 +64,9 @@ class StatementFeature(Declared[pl.Expr]):
 
 
 def _over(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
-    """A ratio: null where a figure is missing, NaN where the denominator is not positive (and no older period is asked
-    instead).
+    """A ratio: null where a figure is missing, NaN where the denominator is not positive.
+
+    Where it is NaN, no older period is asked instead.
     """
     return numerator / pl.when(denominator > 0.0).then(denominator).when(denominator.is_not_null()).then(float("nan"))
 
@@ -143,7 +143,10 @@ FEATURES: tuple[StatementFeature, ...] = (
         ("net_income", "net_income_before"),
         0,
         _over(_NET_INCOME - pl.col("net_income_before"), pl.col("net_income_before").abs()),
-        "net income of the newest year whose year before is known, less that of the year before, over its absolute value",
+        (
+            "net income of the newest year whose year before is known, "
+            "less that of the year before, over its absolute value"
+        ),
         of_a_year=True,
     ),
     StatementFeature(
@@ -161,9 +164,7 @@ _OF_NOW = {feature.name: feature.compute for feature in FEATURES if not feature.
 
 
 def price_sessions(settings: FundamentalSettings) -> int:
-    """Sessions before a month's first one whose split factors may be needed: back to the oldest statement and a few
-    before it.
-    """
+    """Sessions before a month's first whose split factors may be needed: to the oldest statement, and a few more."""
     # No m consecutive months since 1990 hold more than 21 m + 6 XNYS sessions.
     return 21 * settings.lookback_months + 6 + _SPLIT_DAYS
 
@@ -208,8 +209,9 @@ def fundamental(
 
 
 def _statements(prices: pl.DataFrame, fundamentals: pl.DataFrame) -> pl.DataFrame:
-    """Statements, versions in the order in which they count, with `period` (months since year 0) and shares at the
-    split factor 1.
+    """Statements, versions in the order in which they count, with `period` and shares at the split factor 1.
+
+    `period` is in months since year 0.
     """
     factors = prices.select("ticker", "split_factor", known_at="date").sort("known_at", "ticker")
     statements = fundamentals.sort("known_at", "ticker")

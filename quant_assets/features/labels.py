@@ -1,6 +1,4 @@
-"""Dataset `labels`: forward returns, each with the session at which it became known. The one dataset that looks
-ahead.
-"""
+"""Dataset `labels`: forward returns and the session at which each became known. The one dataset that looks ahead."""
 
 from datetime import date
 
@@ -42,12 +40,11 @@ def labels(
     known:
 
     - At the last close at or before the exit session, at most `STALE_SESSIONS` older and after the entry; known at the
-    exit session.
+      exit session.
     - At the last price of a delisted ticker (`delisted`) and the `delisting_return` from there on (0 where unknown), if
-    the delisting
-      became known by the exit session. One that became known up to `DELISTING_SESSIONS` later counts only where there
-      is no price for the first way. Known when the delisting was. Where the entry is the last price, the label is the
-      `delisting_return`, if known.
+      the delisting became known by the exit session. One that became known up to `DELISTING_SESSIONS` later counts only
+      where there is no price for the first way. Known when the delisting was. Where the entry is the last price, the
+      label is the `delisting_return`, if known.
 
     A company that was renamed goes on under its new symbol. Where the sector has no prices of that, there is no label.
 
@@ -79,7 +76,8 @@ def labels(
         return pl.DataFrame(schema=schema)
     if at.max() + forward_sessions(settings) >= count and sessions[-1] < np.datetime64(last_session_to(last_known)):
         raise HistoryError(
-            f"labels: the sessions end on {sessions[-1]}, before the last exit session and before {last_known}; load the months after"
+            f"labels: the sessions end on {sessions[-1]}, before the last exit session and before {last_known}; "
+            "load the months after"
         )
 
     # Last session with a bar at or before each session, -1 where it is older than STALE_SESSIONS.
@@ -127,8 +125,7 @@ def labels(
 def _next_delisting(
     tickers: NDArray[np.object_], entry: IntArray, sessions: NDArray[np.datetime64], delistings: pl.DataFrame
 ) -> tuple[IntArray, IntArray, FloatArray, NDArray[np.bool_]]:
-    """Place among the sessions of the last bar of each row's first delisting from its entry on, of when that was known,
-    and what it left.
+    """Of each row's first delisting from its entry on: places of its last bar and when it was known, and what it left.
 
     A ticker may be delisted twice: a provider's long gap counts as a delisting until the ticker trades again.
 

@@ -98,8 +98,9 @@ class FeatureLibrary:
         for feature in against:
             if feature.inputs[0] not in self.names or isinstance(declared[feature.inputs[0]], CrossSection):
                 raise SettingsError(
-                    f"features of {self.group(feature)}: '{feature.name}' compares '{feature.inputs[0]}', which is no column of dataset "
-                    "features that one ticker has by itself; add the set or module that declares it"
+                    f"features of {self.group(feature)}: '{feature.name}' compares '{feature.inputs[0]}', "
+                    "which is no column of dataset features that one ticker has by itself; "
+                    "add the set or module that declares it"
                 )
         self.breadth = tuple(each for each in cross_section.BREADTH if each.inputs[0] in self.names)
         self._declared = declared
@@ -136,7 +137,10 @@ class FeatureLibrary:
         """Datasets over the whole market, by month: those of which something is declared."""
         compared = Dataset(
             "market_features",
-            "Features of each member against those of all sectors' members; the market is the sectors whose features are there",
+            (
+                "Features of each member against those of all sectors' members; "
+                "the market is the sectors whose features are there"
+            ),
             ("sector", "ticker", "date"),
             "date",
             "date",
@@ -168,9 +172,7 @@ class FeatureLibrary:
         return "sector" if feature.name in self.windows.reach("sector_return") else ""
 
     def group(self, feature: Declared[object]) -> str:
-        """The ready-made set or module that a feature comes from; what is counted of the market belongs to the set
-        `cross_section`.
-        """
+        """The ready-made set or module of a feature; what is counted of the market belongs to set `cross_section`."""
         return "cross_section" if isinstance(feature, Breadth) else self._groups[feature.name]
 
     def audit_own(self) -> None:

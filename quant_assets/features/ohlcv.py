@@ -1,5 +1,4 @@
-"""The 25 OHLCV features: prices, volume and their means, each over the ticker's running maximum so far of that
-quantity.
+"""The 25 OHLCV features: prices, volume and their means, each over the ticker's running maximum of that quantity.
 
 The running maxima are carried from month to month in dataset `price_peaks`. A maximum is exact whatever its parts,
 so the features need no more history than the longest mean.
@@ -82,7 +81,8 @@ def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequen
     early = prices.filter(pl.col("date") < sessions[0].item()) if len(sessions) else prices
     if early.height:
         raise HistoryError(
-            f"price_peaks: {early['ticker'][0]} has bars before the first session; pass the sessions since the first bar"
+            f"price_peaks: {early['ticker'][0]} has bars before the first session; "
+            "pass the sessions since the first bar"
         )
     panel = Panel.from_long(prices, sessions, OHLCV_FIELDS)
     columns = np.searchsorted(sessions, np.array(as_ofs, dtype="datetime64[D]"))
@@ -198,8 +198,8 @@ def _carried(
     forgotten = history.filter(pl.col("panel_from") < month_start)
     if forgotten.height:
         raise HistoryError(
-            f"features: {forgotten['ticker'][0]} has bars before {month_start:%Y-%m} but no price_peaks at the end of the month before; "
-            "materialise price_peaks of that month"
+            f"features: {forgotten['ticker'][0]} has bars before {month_start:%Y-%m} but no price_peaks at the end of "
+            "the month before; materialise price_peaks of that month"
         )
     maxima = {name: carried[name].to_numpy().copy() for name in OHLCV_QUANTITIES}
     if history.height:

@@ -175,7 +175,10 @@ FEATURES: tuple[Feature, ...] = (
         ("return_252", "rising_less_falling_252"),
         0,
         _discreteness,
-        "share of falling less share of rising sessions, of 252, with the sign of the return over them: low where many small moves made it",
+        (
+            "share of falling less share of rising sessions, of 252, with the sign of the return over them: "
+            "low where many small moves made it"
+        ),
         source="Da, Gurun & Warachka (2014), Review of Financial Studies 27, 2171-2218 (who skip a month)",
         ge=-1,
         le=1,

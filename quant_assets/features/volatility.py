@@ -117,7 +117,10 @@ FEATURES: tuple[Feature, ...] = (
         ("rogers_satchell_20",),
         0,
         lambda x, w: _annualised(x["rogers_satchell_20"]),
-        "annualised volatility from open, high, low and close of 20 sessions, whatever the drift, without the overnight part",
+        (
+            "annualised volatility from open, high, low and close of 20 sessions, whatever the drift, "
+            "without the overnight part"
+        ),
         source="Rogers & Satchell (1991), Annals of Applied Probability 1, 504-512",
         ge=0,
     ),
@@ -126,7 +129,10 @@ FEATURES: tuple[Feature, ...] = (
         _YANG_ZHANG,
         0,
         _yang_zhang,
-        "annualised volatility from open, high, low and close of 20 sessions, whatever the drift, with the overnight part",
+        (
+            "annualised volatility from open, high, low and close of 20 sessions, whatever the drift, "
+            "with the overnight part"
+        ),
         source="Yang & Zhang (2000), Journal of Business 73, 477-492",
         ge=0,
     ),
@@ -144,7 +150,10 @@ FEATURES: tuple[Feature, ...] = (
         ("sector_line_120",),
         0,
         lambda x, w: x["sector_line_120"][2] * _ANNUAL,
-        "annualised standard deviation of what the sector's return does not explain of the daily return, over 120 sessions",
+        (
+            "annualised standard deviation of what the sector's return does not explain of the daily return, "
+            "over 120 sessions"
+        ),
         source="after Ang, Hodrick, Xing & Zhang (2006), Journal of Finance 61, 259-299",
         ge=0,
     ),

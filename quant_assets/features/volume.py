@@ -1,5 +1,6 @@
-"""Features of volume and liquidity. On-balance volume and its kin are sums since the first bar; here they are changes
-over a window.
+"""Features of volume and liquidity.
+
+On-balance volume and its kin are sums since the first bar; here they are changes over a window.
 """
 
 import numpy as np
@@ -119,7 +120,10 @@ FEATURES: tuple[Feature, ...] = (
         "chaikin_money_flow",
         "money_flow_volume",
         20,
-        "volume times where the close stands in the session's range, from -1 to 1, over the volume, both summed over 20 sessions",
+        (
+            "volume times where the close stands in the session's range, from -1 to 1, over the volume, "
+            "both summed over 20 sessions"
+        ),
         "Chaikin, in Colby (2003), The Encyclopedia of Technical Market Indicators",
     ),
     Feature(
@@ -136,7 +140,10 @@ FEATURES: tuple[Feature, ...] = (
         ("money_flow",),
         _MONEY - 1,
         _money_flow_index,
-        "typical price times volume of the sessions in which the typical price rose, over that of rising and falling ones, 14 sessions",
+        (
+            "typical price times volume of the sessions in which the typical price rose, "
+            "over that of rising and falling ones, 14 sessions"
+        ),
         "percent",
         source="Quong & Soudack (1989), Technical Analysis of Stocks & Commodities 7:3",
         ge=0,

@@ -1,3 +1,1 @@
-"""Partitions on disk or at any fsspec URL: one Parquet file each, the store of them, and Dagster's IO manager over
-it.
-"""
+"""Partitions on disk or at any fsspec URL: one Parquet file each, their store, and Dagster's IO manager over it."""

@@ -1,6 +1,4 @@
-"""The file of one partition: rows as Parquet, and in its metadata what it says of itself. Where files lie is not known
-here.
-"""
+"""The file of one partition: rows as Parquet, and what it says of itself as metadata. Where files lie is elsewhere."""
 
 import hashlib
 import io

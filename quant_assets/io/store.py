@@ -83,8 +83,8 @@ class DatasetStore:
         absent = self.missing(dataset, wanted)
         if absent:
             raise MissingPartitionError(
-                f"{len(absent)} of {len(wanted)} partitions of '{dataset.name}' are missing in {self.url}: {describe(absent)}; "
-                f"materialise them first (web UI, or: {self._command} {_run_arguments(absent)})"
+                f"{len(absent)} of {len(wanted)} partitions of '{dataset.name}' are missing in {self.url}: "
+                f"{describe(absent)}; materialise them first (web UI, or: {self._command} {_run_arguments(absent)})"
             )
         return wanted
 
@@ -128,8 +128,9 @@ class DatasetStore:
             if early:
                 first = next(iter(early))
                 raise MissingPartitionError(
-                    f"{len(early)} of {len(wanted)} partitions of '{dataset.name}' were written before all was known that is needed now: "
-                    f"{describe(list(early))}; the first knows until {early[first]}, {known_through(first)} is needed; "
+                    f"{len(early)} of {len(wanted)} partitions of '{dataset.name}' were written before all was known "
+                    f"that is needed now: {describe(list(early))}; "
+                    f"the first knows until {early[first]}, {known_through(first)} is needed; "
                     f"materialise them again (web UI, or: {self._command} {_run_arguments(list(early))})"
                 )
         if self.local:
@@ -163,8 +164,7 @@ class DatasetStore:
         return self._recorded(dataset, path, path if self.local else io.BytesIO(self._fs.cat_file(path)))
 
     def content(self, dataset: Dataset, partition_key: str) -> str:
-        """Hash of the columns and rows that a partition has on disk: the one that it records, unless another hand has
-        changed it.
+        """Hash of the columns and rows of a partition on disk: the one recorded, unless another hand has changed it.
 
         Raises:
             DatasetError: the file cannot be read; names it.
@@ -215,11 +215,12 @@ class DatasetStore:
         if len(outside):
             first = outside.row(0, named=True)
             raise DatasetError(
-                f"dataset '{dataset.name}': {len(outside)} rows lie outside the run's partitions {describe(wanted)}; the first is in "
-                f"{first['__key']}, ticker {first.get('ticker', '-')}, {dataset.dated_by} {first[dataset.dated_by]}"
+                f"dataset '{dataset.name}': {len(outside)} rows lie outside the run's partitions {describe(wanted)}; "
+                f"the first is in {first['__key']}, ticker {first.get('ticker', '-')}, "
+                f"{dataset.dated_by} {first[dataset.dated_by]}"
             )
         if known_through is not None:
-            self._keep_what_knows_more(dataset, wanted, known_through)
+            self._refuse_to_forget(dataset, wanted, known_through)
         grouped = frame.select("__key").with_row_index().group_by("__key", maintain_order=True).agg("index")
         rows_of = dict(zip(grouped["__key"], grouped["index"], strict=True))
         empty, columns = pl.DataFrame(schema=dataset.schema), repr(dataset.schema).encode()
@@ -238,22 +239,19 @@ class DatasetStore:
         with ThreadPoolExecutor(_WRITERS) as pool:
             return dict(zip(wanted, pool.map(write_one, wanted), strict=True))
 
-    def _keep_what_knows_more(
-        self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]
-    ) -> None:
+    def _refuse_to_forget(self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]) -> None:
         gone = set(self.missing(dataset, keys))
         for key in keys:
             known = None if key in gone else self.known_through(dataset, key)
             if known is not None and known > known_through(key):
                 raise DatasetError(
-                    f"partition {key} of '{dataset.name}' takes account of {known}, and this run only of {known_through(key)}: "
-                    "rows would be lost; set QUANT__STORAGE to another folder for a view of the past (QUANT__AS_OF)"
+                    f"partition {key} of '{dataset.name}' takes account of {known}, "
+                    f"and this run only of {known_through(key)}: rows would be lost; "
+                    "set QUANT__STORAGE to another folder for a view of the past (QUANT__AS_OF)"
                 )
 
     def refuse(self, dataset: Dataset, keys: Iterable[str]) -> None:
-        """Set partitions aside whose rows break the contract: readers find them missing, a person finds
-        `part-0.refused`.
-        """
+        """Set partitions aside whose rows break the contract: missing to readers, `part-0.refused` to a person."""
         for key in keys:
             path = self.path(dataset, key)
             self._fs.mv(path, path.removesuffix(".parquet") + ".refused")

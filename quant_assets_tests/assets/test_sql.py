@@ -192,7 +192,8 @@ def test_differences_name_sector_month_and_tickers() -> None:
     )
     assert selection_differences(ours, theirs) == [
         "it 2024-06, 4 names: A long 1 (+0.500000000), in SQL long 2 (+0.500000000); B long 2 (+0.500000000), "
-        "in SQL long 1 (+0.500000000); C short 1 (+0.500000000), in SQL not chosen; D not chosen, in SQL short 1 (+0.500000000)"
+        "in SQL long 1 (+0.500000000); C short 1 (+0.500000000), in SQL not chosen; D not chosen, "
+        "in SQL short 1 (+0.500000000)"
     ]
     assert len(selection_differences(ours, ours.with_columns(pl.col("composite_score") + 1e-6))) == 1
     assert len(selection_differences(ours, ours.with_columns(month=pl.lit("2024-05")))) == 2
@@ -201,9 +202,10 @@ def test_differences_name_sector_month_and_tickers() -> None:
 def test_lineage_goes_through_ctes_to_the_columns_of_datasets(tmp_path: Path) -> None:
     sql = """
         WITH spread AS (SELECT p.month, p.date, p.high - p.low AS width, o.bars FROM prices AS p
-                        JOIN (SELECT month, count(*) AS bars, count(ticker) AS named FROM ohlcv GROUP BY month) AS o ON p.month = o.month)
-        SELECT 'it' AS sector, max(date) AS as_of, max(bars) AS bars, sum(width) AS tickers, 1 AS refused_bars, 2 AS member_sessions,
-            min(month) AS member_bars
+                        JOIN (SELECT month, count(*) AS bars, count(ticker) AS named FROM ohlcv GROUP BY month) AS o
+                        ON p.month = o.month)
+        SELECT 'it' AS sector, max(date) AS as_of, max(bars) AS bars, sum(width) AS tickers, 1 AS refused_bars,
+            2 AS member_sessions, min(month) AS member_bars
         FROM spread WHERE bars > 3
     """
     lineage = column_lineage("data_quality", sql, DATASETS)

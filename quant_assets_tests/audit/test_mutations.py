@@ -64,7 +64,7 @@ def test_there_are_leaks_of_every_kind() -> None:
 def test_a_leak_is_seen_by_altering_the_inputs(leak: Leak, monkeypatch: pytest.MonkeyPatch) -> None:
     leak.plant(monkeypatch)
     more = {} if leak.asset in ("lightgbm_checkpoint", "predictions") else UNTRAINED
-    tests = (*leak.beside, leak.test)
+    tests = (*leak.with_tests, leak.test)
     result = audit_lookahead(
         small(leak.start, **more),
         sectors=[SECTOR],
@@ -111,8 +111,7 @@ def test_a_leak_is_seen_in_what_is_traded(leak: Leak, monkeypatch: pytest.Monkey
     assert found(result, leak.test, "portfolio_backtest")
 
 
-# --- A user's own
-# ------------------------------------------------------------------------------------------------------------------------
+# --- A user's own -----------------------------------------------------------------------------------------------------
 
 RANK_OVER_ALL_DATES = """
 import numpy as np
@@ -146,8 +145,7 @@ def test_rank_over_all_dates_in_a_module_of_the_users_own_is_seen(
     assert {each.column for each in found(result, "perturbation", "features")} == {"return_20_ranked"}
 
 
-# --- No alarm
-# ----------------------------------------------------------------------------------------------------------------------------
+# --- No alarm ---------------------------------------------------------------------------------------------------------
 
 EVERY_TEST: tuple[TestName, ...] = ("truncation", "perturbation", "publication", "warm_up", "order", "company")
 

@@ -83,7 +83,8 @@ def test_one_return_has_no_deviation_and_is_not_annualised() -> None:
     found = metrics.performance(track(np.array([0.02])))
     undefined = {name for name, value in found.items() if value is None}
     assert undefined == {
-        "annualised_return", "annualised_volatility", "sharpe", "sortino", "calmar", "information_ratio", "benchmark_return"
+        "annualised_return", "annualised_volatility", "sharpe", "sortino", "calmar", "information_ratio",
+        "benchmark_return",
     }  # fmt: skip
 
 

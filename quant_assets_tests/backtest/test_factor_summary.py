@@ -59,8 +59,11 @@ def test_means_weigh_each_session_the_same() -> None:
         np.average(part["quantile_4"], weights=part["quantile_sessions"]), abs=1e-15
     )
     assert row["ic_t"] == pytest.approx(row["ic"] / row["ic_standard_error"])
-    years = {year: mean for factor, horizon, year, mean in sheet.by_year.select("factor", "horizon", "year", "ic").iter_rows()
-             if (factor, horizon) == ("b", 20)}  # fmt: skip
+    years = {
+        year: mean
+        for factor, horizon, year, mean in sheet.by_year.select("factor", "horizon", "year", "ic").iter_rows()
+        if (factor, horizon) == ("b", 20)
+    }
     assert years == {
         year: pytest.approx(np.concatenate([sessions["b", 20][m] for m in MONTHS if m.startswith(str(year))]).mean())
         for year in (2017, 2018)

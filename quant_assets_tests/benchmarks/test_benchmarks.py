@@ -14,7 +14,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_topic_measures() -> None:
     code = (
         "import importlib, benchmarks.__main__ as frame\n"
-        "for topic in frame.topics(): print(topic, importlib.import_module(f'benchmarks.bench_{topic}').measure.__name__)"
+        "for topic in frame.topics(): print(topic, "
+        "importlib.import_module(f'benchmarks.bench_{topic}').measure.__name__)"
     )
     done = run("-c", code)
     assert done.returncode == 0, done.stderr

@@ -105,9 +105,7 @@ def test_a_run_writes_every_asset_with_its_warm_up_and_says_so_sparsely(finished
     for name, dataset in DATASETS.items():
         wanted = {f"{month}|{SECTOR}" if dataset.grain.by_sector else month for month in (FIRST, LAST)}
         assert wanted <= store.existing(dataset), name
-        assert {key.partition("|")[2] for key in store.existing(dataset)} == {
-            SECTOR if dataset.grain.by_sector else ""
-        }
+        assert {key.partition("|")[2] for key in store.existing(dataset)} == {SECTOR if dataset.grain.by_sector else ""}
     assert f"2024-03|{SECTOR}" in store.existing(DATASETS["prices"]), "warm-up"
     for name, month, known in (
         ("prices", "2024-03", date(2024, 3, 28)),
@@ -118,9 +116,8 @@ def test_a_run_writes_every_asset_with_its_warm_up_and_says_so_sparsely(finished
             "labels of May look ahead to what June knows"
         )
     first, *progress = outcome.out.splitlines()
-    assert (
-        first
-        == "warm-up: windows reach back to 2024-03; earlier partitions that are missing or unfinished are computed first"
+    assert first == (
+        "warm-up: windows reach back to 2024-03; earlier partitions that are missing or unfinished are computed first"
     )
     counts = [re.fullmatch(r"(\d+) of (\d+) partitions, last \w+", line) for line in progress]
     assert all(counts), outcome.out
@@ -291,15 +288,24 @@ def test_picks_of_a_decision_after_the_pinned_day_are_refused(
         ("status", r"nothing has been materialised in .*/storage/demo; start with: quant demo"),
         (
             "status --profile files",
-            r"nothing has been .*/storage/files; start with: quant run --profile files --sector healthcare --to 2024-06",
+            (
+                r"nothing has been .*/storage/files; start with: "
+                r"quant run --profile files --sector healthcare --to 2024-06"
+            ),
         ),
         (
             "picks --sector it",
-            r"1 of 1 partitions of 'candidates' are missing .*2024-06\|it; .*quant run --profile demo --sector it --from 2024-06",
+            (
+                r"1 of 1 partitions of 'candidates' are missing .*2024-06\|it; "
+                r".*quant run --profile demo --sector it --from 2024-06"
+            ),
         ),
         (
             "picks --month 2024-05",
-            r"no sector has 'candidates' for 2024-05 in .*; run: quant run --profile demo --sector healthcare --to 2024-05",
+            (
+                r"no sector has 'candidates' for 2024-05 in .*; run: "
+                r"quant run --profile demo --sector healthcare --to 2024-05"
+            ),
         ),
     ],
 )
@@ -323,7 +329,10 @@ def test_a_missing_upstream_partition_is_one_line(quant: Quant) -> None:
     """The total portfolio reads the sectors that are there; here is none."""
     message = refusal(quant("run", "--to", LAST, "--select", "portfolio_weights"))
     assert re.match(
-        rf"error: portfolio_weights \({LAST}\): 11 of 11 partitions of '(weights|regime_state)' are missing in .*/storage/demo: ",
+        (
+            rf"error: portfolio_weights \({LAST}\): 11 of 11 partitions of '(weights|regime_state)' are missing in "
+            r".*/storage/demo: "
+        ),
         message,
     )
     assert "materialise them first (web UI, or: quant run --profile demo --sector energy" in message

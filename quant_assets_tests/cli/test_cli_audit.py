@@ -130,9 +130,9 @@ def test_what_is_printed_names_failures_declared_columns_and_notes() -> None:
     text = text_of(AuditResult("demo", ("it",), "2024-01", "2024-12", 3.0, found, ("nothing else",)))
     assert "it, 2024-01 to 2024-12: 28 rows compared in 3 s" in text
     assert (
-        "features.return_1, truncation at 2024-05-16: 2 of 9 rows; first ticker=AAA: 1.0 became 2.0. A shift.; inherited from prices"
-        in text
-    )
+        "features.return_1, truncation at 2024-05-16: 2 of 9 rows; first ticker=AAA: 1.0 became 2.0. "
+        "A shift.; inherited from prices"
+    ) in text
     assert "does not settle, as declared: prices close (up to 0.25 relative): anchored by contract" in text
     assert "note: nothing else" in text
     assert "1 differences that must not be, of features" in text

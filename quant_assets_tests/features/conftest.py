@@ -117,8 +117,7 @@ def price_peaks(market: object, month_ends: Callable[[np.ndarray], list[date]]) 
     return peaks(market.prices, days, month_ends(days))  # type: ignore[attr-defined]
 
 
-# --- Panels of bars for the features that are windows over them
-# ---------------------------------------------------------
+# --- Panels of bars for the features that are windows over them -------------------------------------------------------
 
 
 def _bar_panel(

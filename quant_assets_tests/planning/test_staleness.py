@@ -19,12 +19,13 @@ TRAINING = {
     "window_months": 6,
     "min_rows": 200,
     "cadence_months": 1,
-    "lightgbm": {"min_data_in_leaf": 20, "num_trees": 5},
 }
+MODELS = {"lightgbm": {"parameters": {"min_data_in_leaf": 20, "num_trees": 5}}}
 SETTINGS = {
     "as_of": date(2024, 7, 31),
     "partitions": {"start": "2023-07"},
     "training": TRAINING,
+    "models": MODELS,
     "report": {"history_months": 2},
 }
 

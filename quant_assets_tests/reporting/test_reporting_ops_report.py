@@ -125,9 +125,9 @@ def test_no_sharpe_ratio_stands_alone(frames: ReportFrames) -> None:
     assert track_length(25_199.6) == "25,200 sessions"
     assert f"{number(history['sharpe_bootstrap_low'])} to {number(history['sharpe_bootstrap_high'])}" in text
     assert (
-        f"{percent(history['overfitting_probability'], 0)} probable, over 2 strategies and the {number(history['sessions'], 0)} sessions"
-        in text
-    )
+        f"{percent(history['overfitting_probability'], 0)} probable, "
+        f"over 2 strategies and the {number(history['sessions'], 0)} sessions"
+    ) in text
     # What was tried later does not count: neither the trial of May nor the later returns of the others.
     march = date(2016, 3, 31)
     cut = [replace(trial, measured=trial.measured.filter(pl.col("date") <= march)) for trial in trials_of(frames)[:2]]

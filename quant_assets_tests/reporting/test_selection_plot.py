@@ -64,7 +64,8 @@ def test_the_same_bytes_in_another_process_with_another_matplotlibrc(tmp_path: P
     )
     code = (
         "import sys, hashlib; import quant_assets.assets.candidate_metadata; assert 'matplotlib' not in sys.modules; "
-        "from quant_assets_tests.reporting.test_selection_plot import drawn; print(hashlib.sha256(drawn(2, 18)).hexdigest())"
+        "from quant_assets_tests.reporting.test_selection_plot import drawn; "
+        "print(hashlib.sha256(drawn(2, 18)).hexdigest())"
     )
     environment = os.environ | {
         "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"),

@@ -170,9 +170,11 @@ def test_alone_in_a_batch_in_any_order_and_with_any_threads(distribution: str, p
 def test_another_process_with_more_threads_and_another_threading_layer_gives_the_same_bits() -> None:
     returns, starts, stops = ragged()
     code = (
-        "import sys, numpy as np; from quant_assets.signals import garch; returns = np.frombuffer(sys.stdin.buffer.read());"
+        "import sys, numpy as np; from quant_assets.signals import garch; "
+        "returns = np.frombuffer(sys.stdin.buffer.read());"
         f"fits = garch.fit(returns, np.array({starts.tolist()}), np.array({stops.tolist()}), 't');"
-        "sys.stdout.buffer.write(np.stack([fits.mu, fits.omega, fits.alpha, fits.beta, fits.nu, fits.variance]).tobytes())"
+        "sys.stdout.buffer.write(np.stack([fits.mu, fits.omega, fits.alpha, fits.beta, fits.nu, "
+        "fits.variance]).tobytes())"
     )
     environment = os.environ | {"NUMBA_NUM_THREADS": "5", "NUMBA_THREADING_LAYER": "workqueue"}
     out = subprocess.run(

@@ -263,7 +263,8 @@ def test_trend_over_time_is_per_session() -> None:
 def test_importing_the_declarations_loads_nothing_heavy() -> None:
     code = (
         "import sys, quant_assets.signals.indicators, quant_assets.signals.candidates\n"
-        "import quant_assets.features.features, quant_assets.features.labels, quant_assets.features.trend, quant_assets.features.volume\n"
+        "import quant_assets.features.features, quant_assets.features.labels, quant_assets.features.trend, "
+        "quant_assets.features.volume\n"
         "print([name for name in ('numba', 'arch', 'scipy', 'pandas', 'exchange_calendars') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
