@@ -1,9 +1,9 @@
 """Tests declared in the comment header of a SQL model: the grammar of the header, and which rows break a test.
 
-A dataset's schema says most of it for every asset, and blocks (nulls, legal values, `unique`, `references`). A header says
-what a schema cannot: what is only a warning, or holds for this model beyond the dataset. It is the comment before the
-first line of SQL. A line `-- test:` declares a test that blocks what is downstream, `-- warn:` one that warns; other
-lines are prose.
+A dataset's schema says most of it for every asset, and blocks (nulls, legal values, `unique`, `references`). A header
+says what a schema cannot: what is only a warning, or holds for this model beyond the dataset. It is the comment before
+the first line of SQL. A line `-- test:` declares a test that blocks what is downstream, `-- warn:` one that warns;
+other lines are prose.
 
     -- test: not_null(as_of, members)
     -- test: unique(sector, as_of)

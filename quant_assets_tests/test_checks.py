@@ -142,7 +142,8 @@ def test_a_reference_is_looked_up_in_the_same_partition() -> None:
     assert broken(candidates().clear(), others) == []
     for elsewhere in ({"month": "2024-05"}, {"sector": "re"}, {"date": date(2024, 6, 27)}):
         assert broken(candidates(), [there, there | {"ticker": "B"} | elsewhere]) == [
-            "ticker as_of not in universe: 1 rows, first {'sector': 'it', 'ticker': 'B', 'as_of': datetime.date(2024, 6, 28)}"
+            "ticker as_of not in universe: 1 rows, first "
+            "{'sector': 'it', 'ticker': 'B', 'as_of': datetime.date(2024, 6, 28)}"
         ]
     assert broken(candidates(ticker=["A", None]), [there]) == [], "what is missing refers to nothing"
 

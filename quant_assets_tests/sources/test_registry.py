@@ -42,7 +42,7 @@ def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Graph:
 
 def test_a_third_provider_with_universe_and_bars_runs_through_the_graph(graph: Graph) -> None:
     names = [*graph.planner.select("universe..prices", graph.defs), "fundamentals"]
-    for phase in graph.planner.sector_phases(names, SECTOR, MONTH, MONTH):
+    for phase in graph.planner.plan(names, [SECTOR], MONTH, MONTH).phases:
         graph.materialise(phase.assets, tags=phase.range_tags)
     graph.materialise(["macro"], partition_key=MONTH)
 
