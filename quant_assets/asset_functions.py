@@ -258,8 +258,7 @@ class Run:
 
     def tell(self, sector: str | None, month: str, figures: Mapping[str, Any], asset: str | None = None) -> None:
         """Show figures beside a partition in the web UI; `asset` says which of several the function makes."""
-        place = month if sector is None else key(sector, month)
-        self._context.add_asset_metadata(figures, asset_key=asset, partition_key=place)
+        self._context.add_asset_metadata(figures, asset_key=asset, partition_key=key(sector, month))
 
     def tell_rows(
         self, rows: pl.DataFrame, dated_by: str, figures: Callable[[pl.DataFrame], Mapping[str, float | str | None]]
@@ -307,8 +306,10 @@ def readable(figures: Mapping[str, float | str | None]) -> dict[str, float | str
 
 
 def one_sector(sector: str, **inputs: pl.LazyFrame) -> dict[str, pl.DataFrame]:
-    """The rows of one sector of each input."""
-    frames = {
-        label: frame.filter(pl.col("sector") == sector).drop("sector", "month") for label, frame in inputs.items()
-    }
+    """The rows of one sector of each input, and all rows of one that knows no sectors."""
+
+    def own(frame: pl.LazyFrame) -> pl.LazyFrame:
+        return frame.filter(pl.col("sector") == sector) if "sector" in frame.collect_schema() else frame
+
+    frames = {label: own(frame).drop("sector", "month", strict=False) for label, frame in inputs.items()}
     return dict(zip(frames, pl.collect_all(list(frames.values())), strict=True))

@@ -15,7 +15,7 @@ from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.grains import grain_of
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
-from quant_assets.schemas.dataset import rises
+from quant_assets.schemas.dataset import Related, rises
 
 #: Check name and what it says; all of them block what is downstream, in the same run and, the partition being set
 #: aside, in later ones.
@@ -28,9 +28,6 @@ CONTRACT = {
 }
 #: Of the datasets that refer to others, one more.
 REFERENCES = "references"
-
-#: Gives the same partitions of a dataset that are being checked of another one.
-Related = Callable[[str], pl.LazyFrame]
 
 
 def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[str, list[str]]:
@@ -103,7 +100,7 @@ def broken_references(dataset: Dataset, frame: pl.DataFrame, related: Related) -
     """
     found = []
     for each in dataset.references:
-        absent = each.absent(dataset.grain.levels, frame, related(each.dataset))
+        absent = each.absent(dataset.grain.levels, frame, related)
         if len(absent):
             row = absent.select(*dict.fromkeys([*dataset.identity, *each.columns])).row(0, named=True)
             found.append(f"{' '.join(each.columns)} not in {each.dataset}: {len(absent)} rows, first {row}")
@@ -159,8 +156,6 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
 
         def found_in(frame: pl.DataFrame) -> dict[str, list[str]]:
             found = breaches(dataset, frame, profile.last_session())
-            if any(found["dtypes"]):
-                return dict.fromkeys((spec.name for spec in specs), list[str]()) | found
             if dataset.references:
                 found[REFERENCES] = broken_references(dataset, frame, related)
             return found | {test.name: test.breaches(frame, related) for test in declared}
@@ -192,11 +187,7 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
 
 def _refused(frame: pl.DataFrame, keys: Sequence[str], breaks: Callable[[pl.DataFrame], bool]) -> list[str]:
     """Partitions with breaches; all of them where each is sound alone (a key that repeats across partitions)."""
-    found = []
-    for key in keys:
-        if breaks(frame.filter(grain_of(key).holds(key))):
-            found.append(key)
-    return found or list(keys)
+    return [key for key in keys if breaks(frame.filter(grain_of(key).holds(key)))] or list(keys)
 
 
 def sessions_explained(universe: pl.DataFrame, ohlcv: pl.DataFrame, absences: pl.DataFrame) -> list[str]:

@@ -1,7 +1,9 @@
 """Tests declared in the comment header of a SQL model: the grammar of the header, and which rows break a test.
 
-The header is the comment before the first line of SQL. A line `-- test:` declares a test that blocks what is
-downstream, `-- warn:` one that warns; other lines are prose.
+A dataset's schema says most of it for every asset, and blocks (nulls, legal values, `unique`, `references`). A header
+says what a schema cannot: what is only a warning, or holds for this model beyond the dataset. It is the comment before
+the first line of SQL. A line `-- test:` declares a test that blocks what is downstream, `-- warn:` one that warns;
+other lines are prose.
 
     -- test: not_null(as_of, members)
     -- test: unique(sector, as_of)
@@ -13,7 +15,7 @@ the values in the same partition of a dataset that the model reads.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ import polars as pl
 from quant_assets.errors import SettingsError
 from quant_assets.grains import SECTOR_MONTHLY
 from quant_assets.schemas import Dataset, Reference
+from quant_assets.schemas.dataset import Related
 
 _DECLARED = re.compile(r"--\s*(test|warn):\s*(\w+)\((.*)\)\s*")
 #: What somebody meant as a test: it must be one, and stand in the header.
@@ -73,7 +76,7 @@ class DeclaredTest:
         }
         return f"{columns} {said[self.kind]}"
 
-    def breaches(self, frame: pl.DataFrame, related: Callable[[str], pl.LazyFrame]) -> list[str]:
+    def breaches(self, frame: pl.DataFrame, related: Related) -> list[str]:
         """What in a model's rows breaks the test, each with the number of rows and the first of them.
 
         Args:
@@ -89,7 +92,7 @@ class DeclaredTest:
                 found.append(f"{what}: {len(rows)} rows, first {rows.select(shown).row(0, named=True)}")
         return found
 
-    def _broken(self, frame: pl.DataFrame, related: Callable[[str], pl.LazyFrame]) -> Mapping[str, pl.DataFrame]:
+    def _broken(self, frame: pl.DataFrame, related: Related) -> Mapping[str, pl.DataFrame]:
         columns = ", ".join(self.columns)
         if self.kind == "not_null":
             return {f"{name} is null": frame.filter(pl.col(name).is_null()) for name in self.columns}
@@ -99,7 +102,7 @@ class DeclaredTest:
             wrong = ~pl.col(columns).cast(pl.String).is_in(self.values)
             return {f"{columns} is not one of {', '.join(self.values)}": frame.filter(wrong)}
         place = [name for name in SECTOR_MONTHLY.levels if name in frame.columns]
-        absent = Reference(self.columns, *self.to).absent(place, frame, related(self.to[0]))
+        absent = Reference(self.columns, *self.to).absent(place, frame, related)
         return {f"{columns} is not in {self.to[0]}": absent}
 
 

@@ -166,7 +166,8 @@ def _upstream(
     Args:
         upstream: what is read, by sector or by month alone.
         months: of each sector that is read; of None where what is read has no sectors.
-        first, last: offsets.
+        first: offset of the first month that is read.
+        last: of the last.
 
     """
     by_month = upstream

@@ -1,11 +1,15 @@
 """Every generated check passes on good rows and fails, alone, on rows that break what it guards."""
 
 from datetime import date
+from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 
-from quant_assets.checks import CONTRACT, breaches, broken_references, described
+from quant_assets.checks import CONTRACT, breaches, broken_references, contract_checks, described
+from quant_assets.profile import Profile
+from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import demo_datasets
 
 DATASETS = demo_datasets()
@@ -138,6 +142,36 @@ def test_a_reference_is_looked_up_in_the_same_partition() -> None:
     assert broken(candidates().clear(), others) == []
     for elsewhere in ({"month": "2024-05"}, {"sector": "re"}, {"date": date(2024, 6, 27)}):
         assert broken(candidates(), [there, there | {"ticker": "B"} | elsewhere]) == [
-            "ticker as_of not in universe: 1 rows, first {'sector': 'it', 'ticker': 'B', 'as_of': datetime.date(2024, 6, 28)}"
+            "ticker as_of not in universe: 1 rows, first "
+            "{'sector': 'it', 'ticker': 'B', 'as_of': datetime.date(2024, 6, 28)}"
         ]
     assert broken(candidates(ticker=["A", None]), [there]) == [], "what is missing refers to nothing"
+
+
+def test_a_row_that_refers_to_nothing_blocks_and_its_month_is_set_aside(tmp_path: Path) -> None:
+    profile = Profile(load_settings("demo", storage=str(tmp_path), as_of=LAST))
+    dataset, keys = DATASETS["data_quality"], ["2024-05|it", "2024-06|it"]
+    given = {"sector": "it", "tickers": 1, "bars": 1, "refused_bars": 0, "member_sessions": 1, "member_bars": 1}
+    rows = [given | {"as_of": as_of} for as_of in (date(2024, 5, 31), date(2024, 6, 27))]
+    members = [
+        {"sector": "it", "ticker": "A", "date": day, "sector_assumed": False} for day in (date(2024, 5, 31), LAST)
+    ]
+    universe = DATASETS["universe"]
+    profile.store.write(universe, pl.DataFrame(members, schema=universe.empty().schema), keys)
+    (checks,) = contract_checks(profile, ["data_quality"])
+
+    @dg.asset(
+        name="data_quality", partitions_def=profile.months.by_sector, backfill_policy=dg.BackfillPolicy.single_run()
+    )
+    def data_quality() -> None:
+        profile.store.write(dataset, pl.DataFrame(rows, schema=dataset.empty().schema), keys)
+
+    tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[1]}
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    result = dg.materialize([data_quality, checks], tags=tags, run_config=quiet, raise_on_error=False)
+    failed = {each.check_name: each for each in result.get_asset_check_evaluations() if not each.passed}
+    assert not result.success
+    assert set(failed) == {"references"}
+    assert failed["references"].severity == dg.AssetCheckSeverity.ERROR
+    assert str(failed["references"].description).startswith("as_of not in universe: 1 rows, first {'sector': 'it'")
+    assert profile.store.missing(dataset, keys) == ["2024-06|it"]

@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from quant_assets.assets.sql import SqlModel, load_models
 from quant_assets.checks import contract_checks
 from quant_assets.declared_tests import DeclaredTest, declared_tests
 from quant_assets.errors import SettingsError
@@ -104,10 +105,10 @@ def rows(*regimes: str | None, sector: str = "it", month: str = "2024-06") -> pl
     return pl.DataFrame(made, schema=DATASET.loaded_schema)
 
 
-def related(name: str) -> pl.DataFrame:
+def related(name: str) -> pl.LazyFrame:
     assert name == "candidates"
     here = {"sector": "it", "month": "2024-06", "ticker": "A"}
-    return pl.DataFrame([here, here | {"ticker": "B", "month": "2024-05"}], schema=DATASETS[name].loaded_schema)
+    return pl.DataFrame([here, here | {"ticker": "B", "month": "2024-05"}], schema=DATASETS[name].loaded_schema).lazy()
 
 
 def breaches(line: str, frame: pl.DataFrame) -> list[str]:
@@ -183,3 +184,46 @@ def test_a_breach_blocks_or_warns_as_declared_and_a_refused_month_is_set_aside(t
     assert found["not_null_best_long"].severity == dg.AssetCheckSeverity.WARN
     assert str(found["not_null_best_long"].description).startswith("best_long is null: 2 rows")
     assert profile.store.missing(DATASET, keys) == ["2024-06|it"], "a warning refuses nothing"
+
+
+@pytest.mark.parametrize("model", load_models(DATASETS), ids=lambda model: model.name)
+def test_a_header_says_nothing_that_the_schema_says(model: SqlModel) -> None:
+    dataset = DATASETS[model.name]
+    for test in model.tests:
+        columns = [dataset.columns[name] for name in test.columns if name in dataset.columns]
+        said = {
+            "not_null": not all(each.nullable for each in columns),
+            "unique": set(test.columns)
+            in [{*dataset.identity}, *({*dataset.grain.head, *each} for each in dataset.unique)],
+            "accepted_values": any(each.isin == test.values for each in columns),
+            "relationships": (test.columns, test.to)
+            in [(each.columns, (each.dataset, each.to)) for each in dataset.references],
+        }
+        assert not said[test.kind], test.name
+
+
+def test_what_the_headers_declared_is_in_the_schemas() -> None:
+    """The fourteen tests that stood there, but for the warning that a schema cannot say."""
+    selected, quality, scorecard = (DATASETS[name] for name in ("candidates_sql", "data_quality", "sector_scorecard"))
+    for dataset, columns in (
+        (selected, "ticker as_of candidate_type selection_rank composite_score eligible_count"),
+        (quality, "as_of member_sessions"),
+        (scorecard, "as_of members longs shorts"),
+    ):
+        assert not any(dataset.columns[name].nullable for name in columns.split())
+    assert selected.identity == ["sector", "ticker", "as_of"]
+    assert quality.identity == scorecard.identity == ["sector", "as_of"]
+    assert selected.unique == (("as_of", "candidate_type", "selection_rank"),)
+    assert selected.columns["candidate_type"].isin == ("long", "short")
+    assert scorecard.columns["regime"].isin == ("risk_on", "risk_off")
+    assert [(each.columns, each.dataset, each.to) for each in selected.references] == [
+        (("ticker", "as_of"), "universe", ("ticker", "date")),
+        (("ticker", "as_of"), "indicators", ("ticker", "date")),
+    ]
+    assert [(each.columns, each.dataset, each.to) for each in quality.references] == [
+        (("as_of",), "universe", ("date",))
+    ]
+    assert [(each.columns, each.dataset, each.to) for each in scorecard.references] == [
+        (("best_long", "as_of"), "candidates", ("ticker", "as_of"))
+    ]
+    assert [test.name for model in load_models(DATASETS) for test in model.tests] == ["not_null_best_long_regime"]

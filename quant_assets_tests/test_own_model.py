@@ -118,12 +118,13 @@ def test_a_storage_of_before_there_were_several_models_is_computed_again(graph: 
         store.read(CHECKPOINTS, keys)
     again = Graph(graph.settings)
     names = ["predictions", "weights", "ops_report"]
-    phases = again.planner.plan(names, [SECTOR], AFTER, AFTER).phases
+    plan = again.planner.plan(names, [SECTOR], AFTER, AFTER)
+    phases = plan.phases
     remade = {
         month for each in phases if CHECKPOINTS.name in each.assets for month in month_range(each.first, each.last)
     }
     assert {each.partition("|")[0] for each in keys} <= remade
-    assert any("written with other columns" in note for note in again.planner.notes())
+    assert any("written with other columns" in note for note in plan.notes)
     before = again.read("predictions")
     for phase in phases:
         again.materialise(phase.assets, tags=phase.range_tags)

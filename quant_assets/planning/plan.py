@@ -151,7 +151,8 @@ class Planner:
         Args:
             names: assets of any grain.
             sectors: slugs; without any, only what spans sectors is computed, over the sectors that are there.
-            first, last: months.
+            first: month.
+            last: month.
 
         """
         names = list(names)

@@ -115,7 +115,7 @@ class Todo:
         window: tuple[int, int],
         follows: Collection[str] | None,
     ) -> None:
-        """Note the months of an input that an asset needs; of what a reader of all sectors reads, those of `follows`."""
+        """Note the months of an input that an asset needs; where it reads all sectors, of `follows` alone."""
         over_sectors = place is None and not self.spans_sectors(upstream)
         if over_sectors and follows is not None and upstream not in follows:
             return

@@ -3,7 +3,7 @@
 The datasets themselves are in the other files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -52,6 +52,10 @@ class Column:
     anchored: str = ""
 
 
+#: Gives, of a dataset, the same partitions as those of another one that are in hand.
+Related = Callable[[str], pl.LazyFrame]
+
+
 @dataclass(frozen=True)
 class Reference:
     """Values that are there in another dataset too, in the same partition. Nulls pass.
@@ -70,17 +74,19 @@ class Reference:
     def __str__(self) -> str:
         return f"{', '.join(self.columns)} is among {', '.join(self.to)} of the same partition of {self.dataset}"
 
-    def absent(self, place: Sequence[str], frame: pl.DataFrame, other: pl.LazyFrame) -> pl.DataFrame:
+    def absent(self, place: Sequence[str], frame: pl.DataFrame, related: Related) -> pl.DataFrame:
         """Rows whose values are not in the other dataset.
 
         Args:
             place: columns that tell the partition, `sector` and `month`.
             frame: rows of the dataset that refers, as they are loaded.
-            other: rows of the same partitions of the other dataset.
+            related: asked for the other dataset where any row refers to it.
 
         """
         given = frame.filter(pl.all_horizontal(pl.col(self.columns).is_not_null()))
-        there = other.select(*place, *self.to).unique().collect()
+        if given.is_empty():
+            return given
+        there = related(self.dataset).select(*place, *self.to).unique().collect()
         return given.join(there, left_on=[*place, *self.columns], right_on=[*place, *self.to], how="anti")
 
 

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from quant_assets import catalogue, graph
-from quant_assets.assets.declare import dataset_asset, for_each_sector, read, run_partitions
+from quant_assets.asset_functions import Run
+from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.audit.reproduction import TAMPERED, recompute
 from quant_assets.cli import repro
@@ -54,53 +55,33 @@ FORECAST = Dataset(
 TRAINED: list[str] = []
 
 
-def stand_ins(profile: Profile) -> list[dg.AssetsDefinition]:
-    @dataset_asset(profile, "stand_in_model", group="learning", kinds=["polars"], ins={"universe": read()})
-    def stand_in_model(context: dg.AssetExecutionContext, universe: pl.LazyFrame) -> pl.DataFrame:
-        run = run_partitions(context)
-        TRAINED.extend(context.partition_keys)
+def train(run: Run, sector: str, universe: pl.DataFrame) -> pl.DataFrame:
+    TRAINED.extend(key(sector, month) for month in run.months)
+    rows = []
+    for as_of in run.decisions:
+        weights, name = os.urandom(8), f"stand_in_model/{sector}/{as_of}.bin"
+        run.store.write_artifact(name, weights)
+        rows.append({"as_of": as_of, "model_file": name, "model_sha256": hashlib.sha256(weights).hexdigest()})
+    return pl.DataFrame(rows, schema=MODEL.schema)
 
-        def of_sector(sector: str, universe: pl.DataFrame) -> pl.DataFrame:
-            rows = []
-            for as_of in profile.decision_sessions(run):
-                weights = os.urandom(8)
-                name = f"stand_in_model/{sector}/{as_of}.bin"
-                profile.store.write_artifact(name, weights)
-                rows.append({"as_of": as_of, "model_file": name, "model_sha256": hashlib.sha256(weights).hexdigest()})
-            return pl.DataFrame(rows, schema=MODEL.schema)
 
-        return for_each_sector(run, "stand_in_model", of_sector, universe=universe)
-
-    @dataset_asset(
-        profile,
-        "stand_in_forecast",
-        group="learning",
-        kinds=["polars"],
-        ins={"stand_in_model": read(lag(2)), "universe": read()},
+def forecast(run: Run, sector: str, stand_in_model: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
+    said = {name: run.store.read_artifact(name)[0] / 255 for name in stand_in_model["model_file"].to_list()}
+    models = stand_in_model.sort("as_of").with_columns(
+        value=pl.col("model_file").replace_strict(said, return_dtype=pl.Float64),
+        after=pl.col("as_of").dt.offset_by("1d"),
     )
-    def stand_in_forecast(
-        context: dg.AssetExecutionContext, stand_in_model: pl.LazyFrame, universe: pl.LazyFrame
-    ) -> pl.DataFrame:
-        def of_sector(sector: str, stand_in_model: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            said = {name: profile.store.read_artifact(name)[0] / 255 for name in stand_in_model["model_file"].to_list()}
-            models = stand_in_model.with_columns(
-                value=pl.col("model_file").replace_strict(said, return_dtype=pl.Float64)
-            )
-            return (
-                universe.sort("date")
-                .join_asof(
-                    models.sort("as_of").with_columns(as_of=pl.col("as_of") + pl.duration(days=1)),
-                    left_on="date",
-                    right_on="as_of",
-                )
-                .drop_nulls("value")
-                .select(*FORECAST.columns)
-            )
+    found = universe.sort("date").join_asof(models, left_on="date", right_on="after")
+    return found.drop_nulls("value").select(*FORECAST.columns)
 
-        run = run_partitions(context)
-        return for_each_sector(run, "stand_in_forecast", of_sector, stand_in_model=stand_in_model, universe=universe)
 
-    return [stand_in_model, stand_in_forecast]
+def stand_ins(profile: Profile) -> list[dg.AssetsDefinition]:
+    return declared(
+        profile,
+        "learning",
+        Asset(MODEL.name, train, {"universe": read()}),
+        Asset(FORECAST.name, forecast, {MODEL.name: read(lag(2)), "universe": read()}),
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -200,7 +181,7 @@ def test_the_audit_reads_what_is_stored_and_trains_nothing(stored: Graph) -> Non
 def test_what_is_trained_and_not_stored_is_said(tmp_path: Path) -> None:
     with pytest.raises(
         MissingPartitionError,
-        match=r"'stand_in_model' is trained and never by a recomputation, .* 3 of 3 are missing, 2023-12\|cons_staples, ",
+        match=r"'stand_in_model' is trained and never by a recomputation, .* 3 of 3 are missing, 2023-12\|cons_staples",
     ):
         audit_lookahead(
             made(tmp_path).profile,

@@ -15,6 +15,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from quant_assets.asset_functions import one_sector
 from quant_assets.assets.declare import read
 from quant_assets.audit.trained import said_of
 from quant_assets.grains import MONTHLY, Grain
@@ -218,6 +219,15 @@ def test_a_run_reads_the_months_before_and_a_range_equals_its_months(tmp_path: P
         found = single.values(name)
         assert len(found) >= 3
         assert found == {each: ranged.values(name)[each] for each in found}
+
+
+def test_a_function_of_a_sector_gets_all_rows_of_what_spans_them() -> None:
+    mood, tilt = (pl.LazyFrame({"month": ["2024-03"] * 2, "value": [1.0, 2.0]}) for _ in range(2))
+    found = one_sector("it", mood=mood, tilt=tilt.with_columns(sector=pl.Series(["it", "re"])))
+    assert {name: frame.to_dict(as_series=False) for name, frame in found.items()} == {
+        "mood": {"value": [1.0, 2.0]},
+        "tilt": {"value": [1.0]},
+    }
 
 
 def test_what_is_never_computed_is_read_as_it_is_stored_and_so_is_nothing_for_its_sake(tmp_path: Path) -> None:
