@@ -11,12 +11,15 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from quant_assets.errors import SettingsError
 from quant_assets.features.cross_section import CrossSection
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.learning.models import Models, learner_type
+from quant_assets.learning.models.base import Learner
 from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.settings.domain import ModelSettings
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.origin import conf_dir
 from quant_assets.signals import indicators
@@ -45,18 +48,23 @@ def library(settings: Settings) -> FeatureLibrary:
 
 
 def models(settings: Settings) -> Models:
-    """The models of a profile; no library behind one is loaded.
+    """The models of a profile."""
+    return Models(
+        {name: learner(name, each) for name, each in settings.models.items()},
+        {name: each.horizons or settings.labels.horizons for name, each in settings.models.items()},
+    )
+
+
+def learner(name: str, settings: ModelSettings) -> Learner[Any]:
+    """A model by its settings; the library behind it is not loaded.
 
     Raises:
-        SettingsError: a kind does not exist or has no such parameter; names it and the remedy.
+        SettingsError: its kind does not exist or has no such parameter; names it and the remedy.
 
     """
-    learners = {}
-    for name, each in settings.models.items():
-        where, own, _ = each.kind.partition(":")
-        kind = learner_type(each.kind, _own_module(f"models.{name}.kind", where) if own else None)
-        learners[name] = kind(name, each.parameters)
-    return Models(learners, {name: each.horizons or settings.labels.horizons for name, each in settings.models.items()})
+    where, own, _ = settings.kind.partition(":")
+    kind = learner_type(settings.kind, _own_module(f"models.{name}.kind", where) if own else None)
+    return kind(name, settings.parameters)
 
 
 def own_features(name: str) -> tuple[Declared[object], ...]:
