@@ -19,6 +19,7 @@ from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.learning.models import Models, learner_type
 from quant_assets.learning.models.base import Learner
 from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.settings.domain import ModelSettings
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.origin import conf_dir
 from quant_assets.signals import indicators
@@ -47,25 +48,24 @@ def library(settings: Settings) -> FeatureLibrary:
 
 
 def models(settings: Settings) -> Models:
-    """The models of a profile; no library behind one is loaded.
-
-    Raises:
-        SettingsError: a kind does not exist or has no such parameter; names it and the remedy.
-
-    """
-    given = settings.models
+    """The models of a profile."""
     return Models(
-        {name: learner(name, each.kind, each.parameters) for name, each in given.items()},
-        {name: each.kind for name, each in given.items()},
-        {name: each.horizons or settings.labels.horizons for name, each in given.items()},
+        {name: learner(name, each) for name, each in settings.models.items()},
+        {name: each.kind for name, each in settings.models.items()},
+        {name: each.horizons or settings.labels.horizons for name, each in settings.models.items()},
     )
 
 
-def learner(name: str, kind: str, parameters: Mapping[str, Any]) -> Learner[Any]:
-    """A model by its name, kind and parameters; errors as `models` has them."""
-    where, own, _ = kind.partition(":")
-    found = learner_type(kind, _own_module(f"models.{name}.kind", where) if own else None)
-    return found(name, parameters)
+def learner(name: str, settings: ModelSettings) -> Learner[Any]:
+    """A model by its settings; the library behind it is not loaded.
+
+    Raises:
+        SettingsError: its kind does not exist or has no such parameter; names it and the remedy.
+
+    """
+    where, own, _ = settings.kind.partition(":")
+    kind = learner_type(settings.kind, _own_module(f"models.{name}.kind", where) if own else None)
+    return kind(name, settings.parameters)
 
 
 def own_features(name: str) -> tuple[Declared[object], ...]:

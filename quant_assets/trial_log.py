@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from quant_assets.backtest.trials import MEASURED, Trial
-from quant_assets.catalogue import models
+from quant_assets.catalogue import learner
 from quant_assets.errors import DatasetError
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.training import TrainedModel
@@ -40,12 +40,12 @@ _SETTINGS = "settings"
 def training_settings(settings: Settings, features: Sequence[str], model: str | None = None) -> dict[str, Any]:
     """What decides a training of a model (of that of the weights where None) beside its data."""
     name = model or str(settings.weights.model)
-    learner, horizons = models(settings).learners[name], settings.models[name].horizons
+    of, horizons = learner(name, settings.models[name]), settings.models[name].horizons
     return {
         "model": name,
         **({"horizons": list(horizons)} if horizons else {}),
         "features": list(features),
-        "training": settings.training.model_dump(mode="json") | {learner.kind: learner.deciding()},
+        "training": settings.training.model_dump(mode="json") | {of.kind: of.deciding()},
         "predictions": settings.predictions.model_dump(mode="json"),
         "labels": {"entry_lag": settings.labels.entry_lag},
         "fundamentals": settings.fundamentals.model_dump(mode="json"),

@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from quant_assets.catalogue import learner as learner_of
+from quant_assets import catalogue
 from quant_assets.learning.metrics import Metrics
 from quant_assets.learning.model_files import ModelFiles
 from quant_assets.learning.models.base import Learner
 from quant_assets.learning.training import TrainedModel, train_checkpoint
 from quant_assets.runtime.launch import Folders, Launcher, Unit
-from quant_assets.settings.domain import PredictionSettings, TrainingSettings
+from quant_assets.settings.domain import ModelSettings, PredictionSettings, TrainingSettings
 
 _FEATURES, _LABELS = "features.arrow", "labels.arrow"
 _FACTS, _MANIFEST, _OUT_OF_FOLD = "facts.json", "manifest.json", "out_of_fold.arrow"
@@ -68,7 +68,7 @@ def train(
         "as_of": as_of.isoformat(),
         "settings": settings.model_dump(mode="json"),
         "prediction_settings": prediction_settings.model_dump(mode="json"),
-        "model": {"name": learner.name, "kind": kind, "parameters": learner.parameters.model_dump(mode="json")},
+        "model": {"name": learner.name, "settings": {"kind": kind, "parameters": _plain(learner)}},
         "horizons": list(horizons),
         "scope": scope,
         "names": list(names),
@@ -98,7 +98,7 @@ def train_unit(
         date.fromisoformat(as_of),
         TrainingSettings.model_validate(settings),
         PredictionSettings.model_validate(prediction_settings),
-        learner_of(**model),
+        catalogue.learner(model["name"], ModelSettings.model_validate(model["settings"])),
         horizons,
         scope,
         names,
@@ -106,6 +106,11 @@ def train_unit(
     )
     for item in trained:
         _write(outputs, f"h{item.horizon}", item)
+
+
+def _plain(learner: Learner[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = learner.parameters.model_dump(mode="json")
+    return found
 
 
 def _write(outputs: Path, name: str, item: TrainedModel) -> None:

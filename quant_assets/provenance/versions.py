@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from quant_assets.asset_functions import Parameter, Run, groups, parameters
 from quant_assets.dagster_internals import asset_function
 from quant_assets.features.library import SETS, FeatureLibrary
-from quant_assets.learning.models import kinds
+from quant_assets.learning.models import kinds, learner_type
 from quant_assets.provenance.code import (
     PACKAGE,
     Chain,
@@ -236,7 +236,8 @@ class _Walk:
                 self._note("models")
                 self._note("labels", "horizons")
                 found = (kinds().get(each.kind, each.kind).partition(":") for each in self._settings.models.values())
-                return [Symbol(module, name) for module, _, name in found]
+                chosen_by = Symbol(learner_type.__module__, learner_type.__name__)
+                return [chosen_by, *(Symbol(module, name) for module, _, name in found)]
             case "trials" if used[:1] == ("trials",):
                 self.reads_trials = True
                 return [Symbol(TrialLog.__module__, f"{TrialLog.__name__}.trials")]

@@ -49,7 +49,7 @@ LEARNING = (
     CHECKPOINTS,
     Dataset(
         "predictions",
-        "Forecast forward returns by member, session, horizon and model, by a checkpoint of an earlier month",
+        "Forward returns forecast by member, session, horizon and model, by its newest checkpoint of an earlier month",
         ("ticker", "date", "horizon", "model"),
         "date",
         "date",

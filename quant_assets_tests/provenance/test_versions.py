@@ -301,8 +301,6 @@ def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) ->
         "candidates",
         "features",
         "labels",
-        "lightgbm_checkpoint",
-        "predictions",
         "weights",
         "backtest",
     ):
