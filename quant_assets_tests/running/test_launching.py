@@ -126,6 +126,35 @@ def test_a_daemon_that_goes_away_ends_the_following_and_the_runs_are_found_again
         executor.execute(chains[1:], lambda *_: None)
 
 
+def test_an_interruption_leaves_no_run_between_its_making_and_the_queue(
+    profile: Profile, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heartbeat(instance)
+    executor = Submitted(build_defs(profile.settings))
+    chain = (Phase(("fundamentals",), LAST, LAST, ("it",)),)
+    submit = instance.submit_run
+
+    def interrupted(*given: object, **named: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        return submit(*given, **named)
+
+    monkeypatch.setattr(instance, "submit_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        executor._begun(instance, chain)
+    (run,) = instance.get_runs()
+    assert run.status == Status.QUEUED
+
+    # Killed there, it leaves one; the same command puts that into the queue.
+    monkeypatch.setattr(instance, "submit_run", lambda *_, **__: 1 / 0)
+    killed = (Phase(("fundamentals",), LAST, LAST, ("energy",)),)
+    with pytest.raises(ZeroDivisionError):
+        executor._begun(instance, killed)
+    monkeypatch.setattr(instance, "submit_run", submit)
+    (left,) = instance.get_runs(dg.RunsFilter(statuses=[Status.NOT_STARTED]))
+    assert executor._begun(instance, killed).run_id == left.run_id
+    assert [each.status for each in instance.get_runs()] == [Status.QUEUED] * 2
+
+
 def test_a_run_that_is_tried_again_is_followed_to_its_next_attempt(
     profile: Profile, instance: dg.DagsterInstance
 ) -> None:
