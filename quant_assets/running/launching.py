@@ -12,7 +12,7 @@ import dagster as dg
 from quant_assets.dagster_internals import enqueue, has_queue, job_of_all_assets, queue_heartbeat, submit_assets
 from quant_assets.errors import SettingsError
 from quant_assets.planning.plan import Phase
-from quant_assets.running.bookkeeping import relax
+from quant_assets.running.bookkeeping import prepare_bulk_runs
 from quant_assets.running.execute import Progress, RunFailedError, execute, failure
 from quant_assets.running.instance import initialise_instance
 
@@ -108,7 +108,7 @@ class Submitted:
 
     def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress) -> None:
         """Submit and follow a plan to its end, as `Executor` has it."""
-        relax()
+        prepare_bulk_runs()
         reasons: list[str] = []
         with dg.DagsterInstance.get() as instance:
             following = [self._begun(instance, tuple(chain)) for chain in plan if chain]

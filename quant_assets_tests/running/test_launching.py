@@ -1,6 +1,7 @@
 """Plans through the instance's queue: a real daemon and its code server execute them, this process follows."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -48,9 +49,8 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
         "QUANT__LAUNCH__KIND": "subprocess",
         "QUANT__TRAINING__WINDOW_MONTHS": "6",
         "QUANT__TRAINING__MIN_ROWS": "100",
-        "QUANT__TRAINING__LIGHTGBM__NUM_TREES": "10000000",
-        "QUANT__TRAINING__LIGHTGBM__EARLY_STOPPING_ROUNDS": "10000000",
-        "QUANT__TRAINING__LIGHTGBM__MIN_DATA_IN_LEAF": "10",
+        "QUANT__MODELS": '{"lightgbm": {"kind": "lightgbm", "parameters": '
+        '{"num_trees": 10000000, "early_stopping_rounds": 10000000, "min_data_in_leaf": 10}}}',
         "QUANT_PROFILE": "demo",
         "DAGSTER_HOME": str(tmp_path / "home"),
         "PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]),
@@ -300,8 +300,8 @@ def test_chains_go_through_the_queue_and_trainings_end_with_their_runs(
         ),
         (
             lambda run, process: process.kill(),
-            rf"^lightgbm_checkpoint \(it, {LAST}\): the process of quant_assets.runtime.training:train_unit was killed "
-            r"by SIGKILL, perhaps for want of memory; nothing of it was kept: materialise again$",
+            rf"^lightgbm_checkpoint \(it, {LAST}\): the process of quant_assets.assets.training_unit:train_unit was "
+            r"killed by SIGKILL, perhaps for want of memory; nothing of it was kept: materialise again$",
         ),
     ):
         failed: list[str] = []
@@ -320,7 +320,7 @@ def test_chains_go_through_the_queue_and_trainings_end_with_their_runs(
         assert not psutil.wait_procs([process], 15)[1]
         thread.join(SECONDS)
         assert len(failed) == 1
-        assert pytest.importorskip("re").match(said, failed[0]), failed[0]
+        assert re.match(said, failed[0]), failed[0]
     assert not profile.store.existing(profile.datasets["lightgbm_checkpoint"])
 
     # The command: interrupted it says how to go on, and the run goes on without it.
