@@ -33,6 +33,7 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.tags import MULTIDIMENSIONAL_PARTITION_PREFIX
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._serdes import ConfigurableClassData
+from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
 
 from quant_assets.errors import SettingsError
 
@@ -54,6 +55,7 @@ __all__ = [
     "UserConfigSchema",
     "asset_function",
     "assets_of_step",
+    "enqueue",
     "forget_partitions",
     "has_queue",
     "input_metadata",
@@ -276,12 +278,21 @@ def submit_assets(
     repository = RepositoryPythonOrigin(
         sys.executable, CodePointer.from_module(module, "defs", os.getcwd()), entry_point=DEFAULT_DAGSTER_ENTRY_POINT
     )
-    run = instance.create_run_for_job(
-        job,
-        asset_selection={dg.AssetKey(name) for name in assets},
-        tags=tags,
-        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job.name),
-        job_code_origin=JobPythonOrigin(job.name, repository),
-    )
-    # The queue looks at no code location either; its signature asks for one.
-    return instance.submit_run(run.run_id, workspace=None).run_id  # type: ignore[arg-type]
+    with capture_interrupts():  # a run that was made and not put into the queue would wait for ever
+        run = instance.create_run_for_job(
+            job,
+            asset_selection={dg.AssetKey(name) for name in assets},
+            tags=tags,
+            remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job.name),
+            job_code_origin=JobPythonOrigin(job.name, repository),
+        )
+        enqueue(instance, run.run_id)
+        interrupted = check_captured_interrupt()
+    if interrupted:
+        raise KeyboardInterrupt
+    return run.run_id
+
+
+def enqueue(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Put a run that was made into the queue. It looks at no code location; its signature asks for one."""
+    instance.submit_run(run_id, workspace=None)  # type: ignore[arg-type]

@@ -61,7 +61,7 @@ def lightgbm_checkpoint(
                 for item in trained:
                     if item.files and item.manifest:
                         for file, path in item.files.paths.items():
-                            run.store.write_artifact(f"{kept}/{file}", path.read_bytes())
+                            run.store.write_artifact_file(f"{kept}/{file}", path)
                         run.store.write_artifact(f"{kept}/{item.manifest_name}", item.manifest)
             trials.note_training(sector, trained)
             month += trained

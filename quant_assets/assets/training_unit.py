@@ -12,7 +12,7 @@ import polars as pl
 from quant_assets import catalogue
 from quant_assets.learning.metrics import Metrics
 from quant_assets.learning.model_files import ModelFiles
-from quant_assets.learning.models.base import Learner
+from quant_assets.learning.models.base import Learner, is_observed
 from quant_assets.learning.training import TrainedModel, train_checkpoint
 from quant_assets.runtime.launch import Folders, Launcher, Unit
 from quant_assets.settings.domain import ModelSettings, PredictionSettings, TrainingSettings
@@ -38,6 +38,8 @@ def train(
 ) -> list[TrainedModel]:
     """What `train_checkpoint` gives for the same arguments, byte by byte, wherever `launcher` runs it.
 
+    The audit looks at the fits of its own process, so what it observes is trained there.
+
     Args:
         launcher: where it runs.
         kind: of the model, as the settings name it.
@@ -56,7 +58,7 @@ def train(
         QuantError: the training failed, or its process died.
 
     """
-    if launcher.here:
+    if launcher.here or is_observed():
         given = settings, prediction_settings, learner, horizons, scope, names, folder
         return train_checkpoint(features, labels, as_of, *given)
     folders = Folders(folder / "inputs", folder / "outputs")

@@ -111,6 +111,12 @@ class ArtifactStore:
         with ThreadPoolExecutor(WRITERS) as pool:
             list(pool.map(self.write_artifact, contents, contents.values()))
 
+    def write_artifact_file(self, name: str, source: Path) -> str:
+        """Replace the file `artifacts/<name>` by a copy of a local one; its SHA-256."""
+        with self.open_artifact(name) as target, source.open("rb") as file:
+            shutil.copyfileobj(file, target, _CHUNK)
+            return target.sha256
+
     def write_artifact_folder(self, name: str, folder: Path) -> ArtifactFolder:
         """Replace the folder `artifacts/<name>` by a copy of a local one.
 
@@ -127,7 +133,9 @@ class ArtifactStore:
             raise DatasetError(f"{folder} holds no file to keep as {self.artifact_url(name)}")
         if not self.local:
             with ThreadPoolExecutor(WRITERS) as pool:
-                hashes = list(pool.map(self._upload, [f"{name}/{each}" for each in sources], sources.values()))
+                hashes = list(
+                    pool.map(self.write_artifact_file, [f"{name}/{each}" for each in sources], sources.values())
+                )
             files = dict(zip(sources, hashes, strict=True))
             for old in set(self.artifacts(name)) - {f"{name}/{each}" for each in files}:
                 self._fs.rm_file(f"{self._root}/artifacts/{old}")
@@ -240,11 +248,6 @@ class ArtifactStore:
             file.discard()
             raise
         file.commit()
-
-    def _upload(self, name: str, source: Path) -> str:
-        with self.open_artifact(name) as target, source.open("rb") as file:
-            shutil.copyfileobj(file, target, _CHUNK)
-            return target.sha256
 
 
 @contextlib.contextmanager

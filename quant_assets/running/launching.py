@@ -9,7 +9,7 @@ from typing import Protocol
 
 import dagster as dg
 
-from quant_assets.dagster_internals import has_queue, job_of_all_assets, queue_heartbeat, submit_assets
+from quant_assets.dagster_internals import enqueue, has_queue, job_of_all_assets, queue_heartbeat, submit_assets
 from quant_assets.errors import SettingsError
 from quant_assets.planning.plan import Phase
 from quant_assets.running.bookkeeping import prepare_bulk_runs
@@ -136,6 +136,8 @@ class Submitted:
         name = hashlib.sha256(repr(phase).encode()).hexdigest()[:16]
         unfinished = instance.get_runs(dg.RunsFilter(tags={PHASE_TAG: name}, statuses=_UNFINISHED), limit=1)
         if unfinished:
+            if unfinished[0].status == dg.DagsterRunStatus.NOT_STARTED:  # its command was killed in between
+                enqueue(instance, unfinished[0].run_id)
             return _Followed(chain, unfinished[0].run_id)
         tags = {**phase.range_tags, PHASE_TAG: name}
         return _Followed(chain, submit_assets(instance, self._job, phase.assets, CODE_LOCATION, tags))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from quant_assets.assets.training_unit import train
 from quant_assets.features.library import FeatureLibrary, ready_made
+from quant_assets.learning.models.base import observed_by
 from quant_assets.learning.models.lightgbm import LightGBM
 from quant_assets.learning.training import TrainedModel, train_checkpoint
 from quant_assets.market.calendar import sessions
@@ -20,17 +22,21 @@ from quant_assets.runtime.launch import launcher
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 from quant_assets.settings.loading import LaunchSettings
 from quant_assets_tests.graph import PROJECT
+from quant_assets_tests.learning.kinds import OWN as OWN_KIND
+from quant_assets_tests.learning.ridge import Ridge
 
 FEATURES = FeatureLibrary({"core": ready_made("core")}).names
 AS_OF = date(2021, 6, 30)
 SETTINGS = TrainingSettings(window_months=12, min_rows=300, sample_every_sessions=2)
 LEARNER = LightGBM("trees", {"min_data_in_leaf": 20})
 GIVEN = (SETTINGS, PredictionSettings(), LEARNER, (5, 60), "it", FEATURES)
+#: A kind of one's own: one fit for all horizons, several files.
+OWN = (SETTINGS, PredictionSettings(), Ridge("mine"), (5, 1), "it", FEATURES)
 
 
 @pytest.fixture(scope="module")
 def market() -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Features without values here and there; labels over 5 sessions for all of them, over 60 for one name alone."""
+    """Features without values here and there; labels over 1 and 5 sessions, over 60 for one name alone."""
     days, rng = sessions(date(2020, 6, 1), AS_OF), np.random.default_rng(7)
     keys = pl.DataFrame({"ticker": [f"T{place:02d}" for place in range(12)]}).join(
         pl.DataFrame({"date": pl.Series(days, dtype=pl.Date)}), how="cross"
@@ -48,39 +54,51 @@ def market() -> tuple[pl.DataFrame, pl.DataFrame]:
             forward_return=pl.col("return_20").fill_null(0.0) * 0.01 + pl.col("return_5").fill_null(0.0) * 0.01,
             known_at=pl.col("date").replace_strict(days[:-horizon], days[horizon:], return_dtype=pl.Date),
         )
-        for horizon, names in ((5, keys["ticker"].unique()), (60, ["T01"]))
+        for horizon, names in ((1, keys["ticker"].unique()), (5, keys["ticker"].unique()), (60, ["T01"]))
     ]
     return features, pl.concat(labels)
 
 
 def trained(
-    market: tuple[pl.DataFrame, pl.DataFrame], kind: str, folder: Path
+    market: tuple[pl.DataFrame, pl.DataFrame],
+    kind: str,
+    folder: Path,
+    given: tuple[Any, ...] = GIVEN,
+    of: str = "lightgbm",
 ) -> tuple[list[TrainedModel], Mapping[str, object]]:
     found: list[TrainedModel] = []
 
     @dg.asset
     def checkpoint(context: dg.AssetExecutionContext) -> None:
         place = launcher(context, LaunchSettings(kind=kind))
-        found.extend(train(place, "lightgbm", *market, AS_OF, *GIVEN, folder))
+        found.extend(train(place, of, *market, AS_OF, *given, folder))
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize([checkpoint], instance=instance)
         return found, {"log": "\n".join(entry.to_json() for entry in instance.all_logs(result.run_id))}
 
 
+@pytest.mark.parametrize(("of", "given"), [("lightgbm", GIVEN), (OWN_KIND, OWN)])
 def test_a_subprocess_trains_the_same_bytes(
-    market: tuple[pl.DataFrame, pl.DataFrame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    of: str,
+    given: tuple[Any, ...],
+    market: tuple[pl.DataFrame, pl.DataFrame],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]))
     folders = [tmp_path / name for name in ("here", "there")]
     for each in folders:
         each.mkdir()
-    here = train_checkpoint(*market, AS_OF, *GIVEN, folders[0])
+    here = train_checkpoint(*market, AS_OF, *given, folders[0])
     assert here[0].files is not None
-    assert here[1].files is None, "too little history is a result too"
-    assert 0 < here[1].rows < SETTINGS.min_rows
+    if given is GIVEN:
+        assert here[1].files is None, "too little history is a result too"
+        assert 0 < here[1].rows < SETTINGS.min_rows
+    else:
+        assert len(here[1].files.paths) > 1
     monkeypatch.setattr("quant_assets.assets.training_unit.train_checkpoint", lambda *_: pytest.fail("trained here"))
-    there, told = trained(market, "subprocess", folders[1])
+    there, told = trained(market, "subprocess", folders[1], given, of)
     assert "external process successfully opened dagster pipes" in str(told["log"])
     for one, other in zip(here, there, strict=True):
         assert replace(one, files=None) == replace(other, files=None)
@@ -95,11 +113,15 @@ def contents(item: TrainedModel) -> dict[str, bytes] | None:
     return None if item.files is None else {name: path.read_bytes() for name, path in item.files.paths.items()}
 
 
-def test_in_process_nothing_travels(
+def test_in_process_nothing_travels_nor_where_the_audit_looks_on(
     market: tuple[pl.DataFrame, pl.DataFrame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     given: list[tuple[object, ...]] = []
     monkeypatch.setattr("quant_assets.assets.training_unit.train_checkpoint", lambda *each: given.append(each) or [])
     assert trained(market, "in_process", tmp_path)[0] == []
-    assert given[0][0] is market[0]
-    assert given[0][2:] == (AS_OF, *GIVEN, tmp_path)
+    with observed_by(None):  # type: ignore[arg-type]
+        assert trained(market, "subprocess", tmp_path)[0] == []
+    assert len(given) == 2
+    for each in given:
+        assert each[0] is market[0]
+        assert each[2:] == (AS_OF, *GIVEN, tmp_path)

@@ -1,6 +1,7 @@
 """Plans through the instance's queue: a real daemon and its code server execute them, this process follows."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -48,9 +49,8 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
         "QUANT__LAUNCH__KIND": "subprocess",
         "QUANT__TRAINING__WINDOW_MONTHS": "6",
         "QUANT__TRAINING__MIN_ROWS": "100",
-        "QUANT__TRAINING__LIGHTGBM__NUM_TREES": "10000000",
-        "QUANT__TRAINING__LIGHTGBM__EARLY_STOPPING_ROUNDS": "10000000",
-        "QUANT__TRAINING__LIGHTGBM__MIN_DATA_IN_LEAF": "10",
+        "QUANT__MODELS": '{"lightgbm": {"kind": "lightgbm", "parameters": '
+        '{"num_trees": 10000000, "early_stopping_rounds": 10000000, "min_data_in_leaf": 10}}}',
         "QUANT_PROFILE": "demo",
         "DAGSTER_HOME": str(tmp_path / "home"),
         "PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]),
@@ -124,6 +124,35 @@ def test_a_daemon_that_goes_away_ends_the_following_and_the_runs_are_found_again
     heartbeat(instance)
     with pytest.raises(RunFailedError, match=r"^fundamentals \(it, 2024-06 to 2024-06\): run gone was deleted"):
         executor.execute(chains[1:], lambda *_: None)
+
+
+def test_an_interruption_leaves_no_run_between_its_making_and_the_queue(
+    profile: Profile, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heartbeat(instance)
+    executor = Submitted(build_defs(profile.settings))
+    chain = (Phase(("fundamentals",), LAST, LAST, ("it",)),)
+    submit = instance.submit_run
+
+    def interrupted(*given: object, **named: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        return submit(*given, **named)
+
+    monkeypatch.setattr(instance, "submit_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        executor._begun(instance, chain)
+    (run,) = instance.get_runs()
+    assert run.status == Status.QUEUED
+
+    # Killed there, it leaves one; the same command puts that into the queue.
+    monkeypatch.setattr(instance, "submit_run", lambda *_, **__: 1 / 0)
+    killed = (Phase(("fundamentals",), LAST, LAST, ("energy",)),)
+    with pytest.raises(ZeroDivisionError):
+        executor._begun(instance, killed)
+    monkeypatch.setattr(instance, "submit_run", submit)
+    (left,) = instance.get_runs(dg.RunsFilter(statuses=[Status.NOT_STARTED]))
+    assert executor._begun(instance, killed).run_id == left.run_id
+    assert [each.status for each in instance.get_runs()] == [Status.QUEUED] * 2
 
 
 def test_a_run_that_is_tried_again_is_followed_to_its_next_attempt(
@@ -271,8 +300,8 @@ def test_chains_go_through_the_queue_and_trainings_end_with_their_runs(
         ),
         (
             lambda run, process: process.kill(),
-            rf"^lightgbm_checkpoint \(it, {LAST}\): the process of quant_assets.assets.training_unit:train_unit was killed "
-            r"by SIGKILL, perhaps for want of memory; nothing of it was kept: materialise again$",
+            rf"^lightgbm_checkpoint \(it, {LAST}\): the process of quant_assets.assets.training_unit:train_unit was "
+            r"killed by SIGKILL, perhaps for want of memory; nothing of it was kept: materialise again$",
         ),
     ):
         failed: list[str] = []
@@ -291,7 +320,7 @@ def test_chains_go_through_the_queue_and_trainings_end_with_their_runs(
         assert not psutil.wait_procs([process], 15)[1]
         thread.join(SECONDS)
         assert len(failed) == 1
-        assert pytest.importorskip("re").match(said, failed[0]), failed[0]
+        assert re.match(said, failed[0]), failed[0]
     assert not profile.store.existing(profile.datasets["lightgbm_checkpoint"])
 
     # The command: interrupted it says how to go on, and the run goes on without it.

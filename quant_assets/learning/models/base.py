@@ -276,3 +276,8 @@ def observed_by(observer: Observer) -> Iterator[None]:
         yield
     finally:
         _OBSERVERS.remove(observer)
+
+
+def is_observed() -> bool:
+    """Whether somebody looks at the fits of this process, so that they must not happen in another."""
+    return bool(_OBSERVERS)
