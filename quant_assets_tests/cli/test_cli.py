@@ -18,7 +18,7 @@ import typer
 from quant_assets.cli.commands import app
 from quant_assets.io.store import DatasetStore
 from quant_assets.settings.sectors import SECTORS
-from quant_assets_tests.cli.conftest import Outcome, Quant
+from quant_assets_tests.command import Outcome, Quant
 from quant_assets_tests.graph import PROJECT, SMALL, demo_datasets
 
 DATASETS = demo_datasets()

@@ -18,7 +18,7 @@ from quant_assets.market import universe
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.sectors import SECTORS
-from quant_assets_tests.cli.conftest import Quant
+from quant_assets_tests.command import Quant
 
 
 @pytest.fixture

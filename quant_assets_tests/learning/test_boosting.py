@@ -128,7 +128,7 @@ def test_same_bytes_in_another_process(trained: TrainedModel) -> None:
         "import hashlib, runpy; from datetime import date;"
         "from quant_assets.learning.boosting import train_checkpoint;"
         "from quant_assets.settings.domain import PredictionSettings, TrainingSettings;"
-        f"market = runpy.run_path({str(Path(__file__).with_name('conftest.py'))!r})['simulate']();"
+        f"market = runpy.run_path({str(Path(__file__).parents[1] / 'synthetic_learning.py')!r})['simulate']();"
         f"as_of = date.fromisoformat('{AS_OF}');"
         "found = train_checkpoint(*market, as_of, TrainingSettings(), PredictionSettings(), "
         f"(20,), 'it', {FEATURES!r});"
