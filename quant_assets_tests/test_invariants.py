@@ -25,7 +25,8 @@ from quant_assets.features.ohlcv import peaks
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_end, month_range, month_start, shift_month
 from quant_assets.portfolio.allocation import total_portfolio
-from quant_assets.portfolio.weights import inverse_volatility, sector_weights
+from quant_assets.portfolio.optimisers.inverse_volatility import inverse_volatility
+from quant_assets.portfolio.weights import sector_weights
 from quant_assets.risk.regimes import regime_state
 from quant_assets.settings.domain import CandidateSettings, LabelSettings, RegimeSettings, WeightSettings
 from quant_assets.settings.loading import Settings, load_settings
