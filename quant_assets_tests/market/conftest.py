@@ -2,23 +2,16 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.market import calendar
-from quant_assets.market.universe import panel_tickers
-from quant_assets.settings.loading import Settings, load_settings
+from quant_assets.settings.loading import load_settings
 from quant_assets.sources.base import SECTOR_SNAPSHOTS
-from quant_assets.sources.files import FilesSource
 from quant_assets_tests import synthetic_bars
-
-START = date(2000, 1, 1)
-THROUGH = date(2025, 10, 7)
+from quant_assets_tests.real_sector import Real, read_sector
 
 
 @pytest.fixture(scope="session")
@@ -37,18 +30,6 @@ def make_snapshots() -> Callable[..., pl.DataFrame]:
     return build
 
 
-@dataclass(frozen=True)
-class Real:
-    """The healthcare sector of the real files."""
-
-    settings: Settings
-    source: FilesSource
-    sector: str
-    bars: pl.DataFrame
-    snapshots: pl.DataFrame
-    sessions: np.ndarray
-
-
 @pytest.fixture(scope="session")
 def real(shared_data: Path) -> Real:
     with pytest.MonkeyPatch.context() as patch:
@@ -56,7 +37,4 @@ def real(shared_data: Path) -> Real:
             if name.startswith("QUANT_"):
                 patch.delenv(name)
         settings = load_settings("files", data_dir=shared_data)
-    source = FilesSource(settings.files, shared_data, START)
-    snapshots = source.sector_snapshots(THROUGH)
-    bars = source.bars(panel_tickers(snapshots, "healthcare", THROUGH), START, THROUGH)
-    return Real(settings, source, "healthcare", bars, snapshots, calendar.sessions(START, THROUGH))
+    return read_sector(settings, shared_data, "healthcare")
