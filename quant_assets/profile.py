@@ -9,7 +9,7 @@ from quant_assets import catalogue
 from quant_assets.errors import SettingsError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.io.store import DatasetStore
-from quant_assets.market.calendar import last_session_to, sessions
+from quant_assets.market.calendar import decision_sessions, last_session_to
 from quant_assets.partitions import Months, RunPartitions, month_end, month_of, month_start, shift_month
 from quant_assets.schemas import ON_DEMAND, Dataset
 from quant_assets.settings.loading import Settings
@@ -107,10 +107,7 @@ class Profile:
 
     def decision_sessions(self, run: RunPartitions) -> list[date]:
         """`as_of` of each month of a run: its last session, in the running month the latest closed one."""
-        found: dict[str, date] = {}
-        for session in sessions(run.first_day, self.through(run)).tolist():
-            found[month_of(session)] = session
-        return list(found.values())
+        return decision_sessions(run.first_day, self.through(run))
 
     def check_months(self, first: str, last: str) -> None:
         """Raise a SettingsError unless both months hold a closed session and are in order."""

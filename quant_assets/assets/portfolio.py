@@ -1,24 +1,19 @@
-"""Decisions and what came of them: regime, sector weights and backtest, and by month the sectors' total portfolio."""
+"""Decisions and what came of them: regime, sector weights and backtest, and the total portfolio by month."""
 
 from collections.abc import Mapping
+from datetime import date
+from typing import Annotated
 
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.declare import (
-    ACROSS_SECTORS,
-    dataset_asset,
-    for_each_sector,
-    panel_sessions,
-    read,
-    run_partitions,
-)
+from quant_assets.asset_functions import Run, Setting
+from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.backtest.metrics import performance, since_first_execution
 from quant_assets.backtest.simulation import lookback_months, simulate
 from quant_assets.backtest.trials import evidence
-from quant_assets.market.calendar import sessions
+from quant_assets.market.calendar import decision_sessions
 from quant_assets.partitions import (
-    RunPartitions,
     all_sectors,
     history,
     key,
@@ -34,169 +29,162 @@ from quant_assets.portfolio.weights import sector_weights
 from quant_assets.profile import Profile
 from quant_assets.risk.regimes import lookback_sessions
 from quant_assets.risk.regimes import regime_state as judge_regime
-from quant_assets.schemas import DATASETS
-from quant_assets.trial_log import PORTFOLIO
+from quant_assets.settings.domain import (
+    BacktestSettings,
+    PortfolioSettings,
+    RegimeSettings,
+    StatisticsSettings,
+    WeightSettings,
+)
+from quant_assets.trial_log import PORTFOLIO, TrialLog
 
-GROUP = "portfolio"
+Start = Annotated[str, Setting("partitions.start")]
+EntryLag = Annotated[int, Setting("labels.entry_lag")]
 
 
 def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the portfolio group."""
     settings = profile.settings
     regime_months = months_covering(lookback_sessions(settings.regime) + 1)
-    entry_lag = settings.labels.entry_lag
-    holding_months = lookback_months(entry_lag)
-
-    def held_through(run: RunPartitions) -> RunPartitions:
-        """The run's months and those whose decisions are still held in them."""
-        first = max(shift_month(run.months[0], -holding_months), profile.months.start)
-        return RunPartitions(run.sectors, tuple(month_range(first, run.months[-1])))
-
-    def figures(scope: str, frame: pl.DataFrame, run: RunPartitions) -> Mapping[str, float | None]:
-        """Note the trial; return figures of the run's sessions for the web UI.
-
-        They are rounded for reading, with what stands beside a Sharpe ratio. As in the operations report, the cash
-        before the first execution is no part of them.
-        """
-        profile.trials.note_backtest(scope, frame, profile.decision_sessions(run))
-        trials = profile.trials.trials(scope, run.months[0], month_of(profile.through(run)))
-        track = since_first_execution(frame)
-        found = performance(track) | evidence(track, trials, settings.statistics)
-        return {name: None if value is None else round(value, 6) for name, value in found.items()}
-
-    @dataset_asset(
+    holding_months = lookback_months(settings.labels.entry_lag)
+    judged, held = read(lookback(regime_months)), read(lookback(holding_months))
+    there, traded = read(all_sectors(), absent="skip"), read(all_sectors(holding_months), absent="skip")
+    simulated = dict.fromkeys(("weights", "prices", "delistings", "universe"), held)
+    combined = {"portfolio_weights": read(history(holding_months)), "prices": traded, "delistings": traded}
+    return declared(
         profile,
-        "regime_state",
-        group=GROUP,
-        kinds=["polars"],
-        ins={"prices": read(lookback(regime_months)), "universe": read(lookback(regime_months))},
+        "portfolio",
+        Asset("regime_state", regime_state, {"prices": judged, "universe": judged}),
+        Asset("weights", weights, dict.fromkeys(("candidates", "predictions", "indicators"), read())),
+        Asset("backtest", backtest, simulated),
+        Asset("portfolio_weights", portfolio_weights, {"weights": there, "regime_state": there}),
+        Asset("portfolio_backtest", portfolio_backtest, combined),
     )
-    def regime_state(context: dg.AssetExecutionContext, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
-        run = run_partitions(context)
-        days = panel_sessions(profile, run, regime_months)
 
-        def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            return judge_regime(prices, universe, days, profile.decision_sessions(run), settings.regime)
 
-        return for_each_sector(run, "regime_state", of_sector, prices=prices, universe=universe)
+def regime_state(
+    run: Run, sector: str, settings: RegimeSettings, prices: pl.DataFrame, universe: pl.DataFrame
+) -> pl.DataFrame:
+    """Whether the sector is risk-on or risk-off at each decision."""
+    return judge_regime(prices, universe, run.sessions("prices"), run.decisions, settings)
 
-    @dataset_asset(profile, "weights", group=GROUP, kinds=["polars"])
-    def weights(
-        context: dg.AssetExecutionContext, candidates: pl.LazyFrame, predictions: pl.LazyFrame, indicators: pl.LazyFrame
+
+def weights(
+    run: Run,
+    sector: str,
+    settings: WeightSettings,
+    candidates: pl.DataFrame,
+    predictions: pl.DataFrame,
+    indicators: pl.DataFrame,
+) -> pl.DataFrame:
+    """Weights of each decision."""
+    return sector_weights(candidates, predictions, indicators, run.decisions, settings)
+
+
+def backtest(
+    run: Run,
+    settings: BacktestSettings,
+    entry_lag: EntryLag,
+    start: Start,
+    statistics: StatisticsSettings,
+    trials: TrialLog,
+    weights: pl.LazyFrame,
+    prices: pl.LazyFrame,
+    delistings: pl.LazyFrame,
+    universe: pl.LazyFrame,
+) -> pl.DataFrame:
+    """What the weights would have earned, session by session."""
+    days, held = run.sessions("prices"), decisions_held(run, "weights", start)
+
+    def of_sector(
+        sector: str, weights: pl.DataFrame, prices: pl.DataFrame, delistings: pl.DataFrame, universe: pl.DataFrame
     ) -> pl.DataFrame:
-        run = run_partitions(context)
-
-        def of_sector(
-            sector: str, candidates: pl.DataFrame, predictions: pl.DataFrame, indicators: pl.DataFrame
-        ) -> pl.DataFrame:
-            return sector_weights(candidates, predictions, indicators, profile.decision_sessions(run), settings.weights)
-
-        return for_each_sector(
-            run, "weights", of_sector, candidates=candidates, predictions=predictions, indicators=indicators
-        )
-
-    @dataset_asset(
-        profile,
-        "backtest",
-        group=GROUP,
-        kinds=["polars"],
-        ins={name: read(lookback(holding_months)) for name in ("weights", "prices", "delistings", "universe")},
-    )
-    def backtest(
-        context: dg.AssetExecutionContext,
-        weights: pl.LazyFrame,
-        prices: pl.LazyFrame,
-        delistings: pl.LazyFrame,
-        universe: pl.LazyFrame,
-    ) -> pl.DataFrame:
-        run = run_partitions(context)
-        days = panel_sessions(profile, run, holding_months)
-
-        def of_sector(
-            sector: str, weights: pl.DataFrame, prices: pl.DataFrame, delistings: pl.DataFrame, universe: pl.DataFrame
-        ) -> pl.DataFrame:
-            return simulate(
-                weights,
-                prices,
-                days,
-                profile.decision_sessions(held_through(run)),
-                run.first_day,
-                run.last_day,
-                entry_lag=entry_lag,
-                cost_bps=settings.backtest.cost_bps,
-                delistings=delistings,
-                benchmark_members=universe,
-            )
-
-        result = for_each_sector(
-            run, "backtest", of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe
-        )
-        context.add_output_metadata(
-            {sector: figures(sector, result.filter(pl.col("sector") == sector), run) for sector in run.sectors}
-        )
-        return result
-
-    @dataset_asset(
-        profile,
-        "portfolio_weights",
-        group=ACROSS_SECTORS,
-        kinds=["polars"],
-        ins={"weights": read(all_sectors(), absent="skip"), "regime_state": read(all_sectors(), absent="skip")},
-    )
-    def portfolio_weights(
-        context: dg.AssetExecutionContext, weights: pl.LazyFrame, regime_state: pl.LazyFrame
-    ) -> pl.DataFrame:
-        run = run_partitions(context)
-        sectors = weights.select("sector").unique().collect()["sector"].sort().to_list()
-        context.add_output_metadata({"sectors_with_weights": ", ".join(sectors) or "none"})
-        return total_portfolio(
-            weights.collect(), regime_state.collect(), profile.decision_sessions(run), settings.portfolio
-        )
-
-    @dataset_asset(
-        profile,
-        "portfolio_backtest",
-        group=ACROSS_SECTORS,
-        kinds=["polars"],
-        ins={
-            "portfolio_weights": read(history(holding_months)),
-            **{name: read(all_sectors(holding_months), absent="skip") for name in ("prices", "delistings")},
-        },
-    )
-    def portfolio_backtest(
-        context: dg.AssetExecutionContext,
-        portfolio_weights: pl.LazyFrame,
-        prices: pl.LazyFrame,
-        delistings: pl.LazyFrame,
-    ) -> pl.DataFrame:
-        run = run_partitions(context)
-        held: dict[str, set[str]] = {}
-        for sector, decided in portfolio_weights.select("sector", "month").unique().collect().iter_rows():
-            held.setdefault(sector, set()).update(
-                month_range(decided, min(shift_month(decided, holding_months), run.months[-1]))
-            )
-        keys = [key(sector, month) for sector, months in held.items() for month in months]
-        those = pl.any_horizontal(
-            pl.lit(False),
-            *((pl.col("sector") == sector) & pl.col("month").is_in(sorted(months)) for sector, months in held.items()),
-        )
-
-        def bars(name: str, frame: pl.LazyFrame) -> pl.DataFrame:
-            profile.store.present(DATASETS[name], keys)  # a sector that is held and has none is an error, not cash
-            return frame.filter(those).collect()
-
-        result = simulate(
-            portfolio_weights.collect(),
-            bars("prices", prices),
-            sessions(month_start(shift_month(run.months[0], -holding_months)), profile.through(run)),
-            profile.decision_sessions(held_through(run)),
+        return simulate(
+            weights,
+            prices,
+            days,
+            held,
             run.first_day,
             run.last_day,
             entry_lag=entry_lag,
-            cost_bps=settings.backtest.cost_bps,
-            delistings=bars("delistings", delistings),
+            cost_bps=settings.cost_bps,
+            delistings=delistings,
+            benchmark_members=universe,
         )
-        context.add_output_metadata({"performance": figures(PORTFOLIO, result, run)})
-        return result
 
-    return [regime_state, weights, backtest, portfolio_weights, portfolio_backtest]
+    result = run.by_sector(of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe)
+    rows_of = {sector: result.filter(pl.col("sector") == sector) for sector in run.sectors}
+    for sector, rows in rows_of.items():
+        trials.note_backtest(sector, rows, run.decisions)
+    run.tell_run({sector: figures(run, sector, rows, trials, statistics) for sector, rows in rows_of.items()})
+    return result
+
+
+def portfolio_weights(
+    run: Run, settings: PortfolioSettings, weights: pl.DataFrame, regime_state: pl.DataFrame
+) -> pl.DataFrame:
+    """The total portfolio of the sectors whose weights are there."""
+    run.tell_run({"sectors_with_weights": ", ".join(weights["sector"].unique().sort()) or "none"})
+    return total_portfolio(weights, regime_state, run.decisions, settings)
+
+
+def portfolio_backtest(
+    run: Run,
+    settings: BacktestSettings,
+    entry_lag: EntryLag,
+    start: Start,
+    statistics: StatisticsSettings,
+    trials: TrialLog,
+    portfolio_weights: pl.DataFrame,
+    prices: pl.LazyFrame,
+    delistings: pl.LazyFrame,
+) -> pl.DataFrame:
+    """What the total portfolio would have earned, session by session."""
+    holding_months = -run.window("portfolio_weights")[0]
+    held: dict[str, set[str]] = {}
+    for sector, decided in portfolio_weights.select("sector", "month").unique().iter_rows():
+        last = min(shift_month(decided, holding_months), run.months[-1])
+        held.setdefault(sector, set()).update(month_range(decided, last))
+    keys = [key(sector, month) for sector, months in held.items() for month in months]
+    those = pl.any_horizontal(
+        pl.lit(False),
+        *((pl.col("sector") == sector) & pl.col("month").is_in(sorted(months)) for sector, months in held.items()),
+    )
+
+    def bars(name: str, frame: pl.LazyFrame) -> pl.DataFrame:
+        run.store.present(run.dataset(name), keys)  # a sector that is held and has none is an error, not cash
+        return frame.filter(those).collect()
+
+    result = simulate(
+        portfolio_weights,
+        bars("prices", prices),
+        run.sessions("prices"),
+        decisions_held(run, "portfolio_weights", start),
+        run.first_day,
+        run.last_day,
+        entry_lag=entry_lag,
+        cost_bps=settings.cost_bps,
+        delistings=bars("delistings", delistings),
+    )
+    trials.note_backtest(PORTFOLIO, result, run.decisions)
+    run.tell_run({"performance": figures(run, PORTFOLIO, result, trials, statistics)})
+    return result
+
+
+def decisions_held(run: Run, reading: str, start: str) -> list[date]:
+    """Decision sessions of the run's months and of those whose decisions are still held in them."""
+    first = max(shift_month(run.months[0], run.window(reading)[0]), start)
+    return decision_sessions(month_start(first), run.through)
+
+
+def figures(
+    run: Run, scope: str, frame: pl.DataFrame, trials: TrialLog, settings: StatisticsSettings
+) -> Mapping[str, float | None]:
+    """Figures of the run's sessions for the web UI, rounded for reading, with what stands beside a Sharpe ratio.
+
+    As in the operations report, the cash before the first execution is no part of them.
+    """
+    track = since_first_execution(frame)
+    tried = trials.trials(scope, run.months[0], month_of(run.through))
+    found = performance(track) | evidence(track, tried, settings)
+    return {name: None if value is None else round(value, 6) for name, value in found.items()}

@@ -1,8 +1,11 @@
 """Versions of the real assets: the settings derived for each are those that it reads in a run, and a change reaches who
 depends on it."""
 
+import importlib.util
+import re
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -14,12 +17,26 @@ import pytest
 from quant_assets import trial_log
 from quant_assets.audit.reproduction import recompute
 from quant_assets.partitions import key
+from quant_assets.provenance.code import IGNORED
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.model import Model
 from quant_assets_tests.graph import PROJECT, Graph, every_definition
 
 SECTOR, MONTH = "cons_staples", "2024-01"
+
+#: Folders and modules whose functions run for every asset and decide no row, or whose content is compared by itself.
+NOT_FOLLOWED = (
+    *(f"{name}." for name in IGNORED),
+    *(f"{name}/" for name in IGNORED),
+    "assets/declare.py",
+    "asset_functions.py",
+    "profile.py",
+    "trial_log.py",
+    "graph.py",
+    "planning/",
+    "running/",
+)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -59,7 +76,54 @@ def changed(before: Settings, after: Settings, sector: str = "it") -> set[str]:
     ids=["candidates", "report", "costs", "windows of another sector", "windows", "where things are"],
 )
 def test_a_setting_reaches_the_assets_that_depend_on_it(override: dict[str, Any], names: set[str]) -> None:
-    assert changed(load_settings("demo"), load_settings("demo", **override)) == names
+    found = changed(load_settings("demo"), load_settings("demo", **override))
+    assert found - {"lookahead_audit"} == names
+    # The audit computes the whole graph; of the windows of one sector's indicators it sees those of its own.
+    assert ("lookahead_audit" in found) == bool(names)
+
+
+def test_what_is_recorded_does_not_hang_on_what_parameters_are_called(tmp_path: Path) -> None:
+    """A rename of every parameter and local name of an asset function leaves settings, provider and inputs as they are."""
+    from quant_assets.asset_functions import parameters
+    from quant_assets.assets import portfolio
+
+    source = Path(portfolio.__file__).read_text(encoding="utf-8")
+    renamed = re.sub(
+        r"\b(settings|run|entry_lag|start|statistics|trials|held|days|result)\b(?!\.py)", r"other_\1", source
+    )
+    renamed = re.sub(r"(quant_assets\.)other_(settings)", r"\1\2", renamed)
+    renamed = re.sub(r"profile\.other_settings", "profile.settings", renamed)
+    renamed = re.sub(r"other_entry_lag=", "entry_lag=", renamed).replace(
+        "other_settings.labels.other_entry_lag", "other_settings.labels.entry_lag"
+    )
+    renamed = re.sub(
+        r'"labels\.other_entry_lag"',
+        '"labels.entry_lag"',
+        re.sub(r'"partitions\.other_start"', '"partitions.start"', renamed),
+    )
+    (tmp_path / "renamed_portfolio.py").write_text(renamed, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("renamed_portfolio", tmp_path / "renamed_portfolio.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name in ("regime_state", "weights", "backtest", "portfolio_backtest"):
+        ours, theirs = (list(parameters(getattr(each, name)).values()) for each in (portfolio, module))
+        assert ours == theirs, name
+
+
+def test_an_asset_function_cannot_take_what_provenance_does_not_see() -> None:
+    """Each parameter of each asset function stands for something that is recorded, or for where its rows lie."""
+    from quant_assets.asset_functions import Run, parameters
+    from quant_assets.dagster_internals import asset_function
+
+    assets = [asset_function(each).asset for each in every_definition(load_settings("demo")).assets or ()]
+    assert len(assets) > 25
+    for asset in assets:
+        given = {name for name, each in parameters(asset.compute).items() if each.kind == "given"}
+        assert given <= set(asset.given), asset.name
+        assert not given or asset.follows, f"{asset.name} is given constants that no digest covers"
+    shown = {name for name in vars(Run) if not name.startswith("_")}
+    assert not shown & {"settings", "profile", "source", "features", "trials"}
 
 
 def test_reports_alone_depend_on_what_has_been_tried() -> None:
@@ -201,6 +265,68 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
         assert {each for each in read - without if not _covered(each, versions[name].paths)} == set(), name
         done += len(read) > 0
     assert done > 5
+
+
+def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) -> None:
+    """What Python really calls while an asset is computed, against the definitions that its version lists."""
+    versions = recorder(graph.settings).versions
+    job, package = graph.defs.resolve_implicit_global_asset_job_def(), str(PROJECT / "quant_assets")
+    # What carries rows from the store to the function and back, and what only tells about them.
+    not_followed = tuple(f"{package}/{name}" for name in NOT_FOLLOWED)
+    told = {"tell", "tell_run", "tell_each", "tell_log", "tell_event"}
+    done = 0
+    for name in (
+        "universe",
+        "ohlcv",
+        "prices",
+        "fundamentals",
+        "indicators",
+        "candidates",
+        "features",
+        "labels",
+        "weights",
+        "backtest",
+    ):
+        called: set[tuple[str, str]] = set()
+
+        def note(frame: Any, event: str, _: object, called: set[tuple[str, str]] = called) -> None:
+            code = frame.f_code
+            if event != "call" or not code.co_filename.startswith(package) or code.co_filename.startswith(not_followed):
+                return
+            above = frame
+            while above is not None and above.f_code.co_filename.startswith(package):
+                if above.f_code.co_name in told:
+                    return
+                above = above.f_back
+            called.add((code.co_filename, code.co_qualname))
+
+        together = graph.planner._together[name]
+        run = job.get_subset(asset_selection={dg.AssetKey(each) for each in together}, asset_check_selection=set())
+        with dg.DagsterInstance.ephemeral() as instance:
+            threading.setprofile(note)
+            sys.setprofile(note)
+            try:
+                assert run.execute_in_process(
+                    instance=instance, partition_key=key(SECTOR, MONTH), run_config=QUIET
+                ).success
+            finally:
+                sys.setprofile(None)
+                threading.setprofile(None)
+        modules = {}
+        for file, qualified in called:
+            module = ".".join(Path(file).relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+            modules[f"{module.removeprefix('quant_assets.')}.{qualified}"] = module
+        listed = versions[name].symbols
+        # A function in a function belongs to the outer one, a method may stand as its class.
+        missing = {
+            each
+            for each in modules
+            if not any(each == symbol or each.startswith((f"{symbol}.", f"{symbol}.<locals>")) for symbol in listed)
+            and not each.endswith(("<module>", "<lambda>", "<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>"))
+        }
+        assert missing == set(), name
+        done += len(modules)
+    assert done > 100
 
 
 def test_a_report_over_the_history_that_there_is_comes_out_the_same(graph: Graph) -> None:
