@@ -63,6 +63,7 @@ def test_importing_the_definitions_loads_no_heavy_library() -> None:
     assert loaded & HEAVY == set()
 
 
+@pytest.mark.slow
 def test_the_command_shows_its_help_without_the_orchestrator() -> None:
     module, _, function = PYPROJECT["project"]["scripts"]["quant"].partition(":")
     loaded, printed = loaded_by(f"sys.argv = ['quant', '--help']; from {module} import {function}; {function}()")
@@ -214,6 +215,7 @@ def test_every_module_stands_under_an_import_contract() -> None:
     assert {f"quant_assets.{name}" for name in found - {"__init__"}} - set(named) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_names_a_python_that_is_too_old(tmp_path: Path) -> None:
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):

@@ -8,6 +8,8 @@ from quant_assets.audit.beside import audit_parts
 from quant_assets.audit.parts import Part
 from quant_assets.errors import SourceError
 
+pytestmark = pytest.mark.slow
+
 
 def test_processes_find_together_what_one_finds_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     # The environment, by which worker processes have the same settings.

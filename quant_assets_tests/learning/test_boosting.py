@@ -65,6 +65,7 @@ def test_the_series_behind_the_metrics_is_kept(trained: TrainedModel) -> None:
     assert series["date"].max() < AS_OF
 
 
+@pytest.mark.slow
 def test_permuted_labels_give_no_relation(market: Market) -> None:
     """Returns are dealt anew among the names of each date, every date by itself, which keeps everything but the
     relation.
@@ -92,6 +93,7 @@ def test_an_oracle_feature_gives_almost_perfect_correlation(market: Market) -> N
     assert metrics.r2 > 0.9
 
 
+@pytest.mark.slow
 def test_what_came_later_changes_no_byte(market: Market, trained: TrainedModel) -> None:
     features, labels = market
     cutoff = session_number(np.array([AS_OF], dtype="datetime64[D]"))[0] - SETTINGS.embargo_sessions
@@ -109,6 +111,7 @@ def test_what_came_later_changes_no_byte(market: Market, trained: TrainedModel) 
     assert (again.model, again.manifest) == (trained.model, trained.manifest)
 
 
+@pytest.mark.slow
 def test_what_was_known_in_time_does_change_it(market: Market, trained: TrainedModel) -> None:
     """The last label that may be used is used, and the returns of one date decide the model's bytes."""
     features, labels = market
@@ -123,6 +126,7 @@ def test_what_was_known_in_time_does_change_it(market: Market, trained: TrainedM
     assert train((features, other), 20)[0].model != trained.model
 
 
+@pytest.mark.slow
 def test_same_bytes_in_another_process(trained: TrainedModel) -> None:
     code = (
         "import hashlib, runpy; from datetime import date;"
@@ -208,6 +212,7 @@ def test_manifest_says_what_was_done(trained: TrainedModel, manifest: dict) -> N
     assert str(Path.cwd()).encode() not in trained.model + trained.manifest
 
 
+@pytest.mark.slow
 def test_seed_depends_on_setting_sector_date_and_horizon(market: Market, manifest: dict) -> None:
     small = TrainingSettings(lightgbm=SETTINGS.lightgbm.model_copy(update={"num_trees": 1}))
     seeds = [json.loads(result.manifest)["seed"] for result in train(market, 5, 20, settings=small)]
@@ -252,6 +257,7 @@ def test_rows_of_the_dataset(trained: TrainedModel, market: Market) -> None:
     assert (row["rank_ic"], row["rmse"]) == (trained.metrics.rank_ic, trained.metrics.rmse)
 
 
+@pytest.mark.slow
 def test_another_ticker_count(simulate_market: Callable[..., Market]) -> None:
     result = train(simulate_market(tickers=60, horizons=(20,), first=date(2019, 1, 1), last=date(2021, 6, 30)), 20)[0]
     assert result.metrics.rank_ic > 4 * result.metrics.rank_ic_standard_error

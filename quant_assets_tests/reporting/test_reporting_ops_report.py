@@ -251,6 +251,7 @@ def test_a_hostile_ticker_is_text(make_frames: Callable[..., ReportFrames]) -> N
     assert sum(HOSTILE in html.unescape(label) for label in drawn) == 4  # whole, not as a formula
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_another_process_with_another_home_and_matplotlibrc(
     frames: ReportFrames, page: str, report: ReportData, tmp_path: Path
 ) -> None:

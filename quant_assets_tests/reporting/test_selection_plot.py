@@ -58,6 +58,7 @@ def test_the_picture_says_something_of_what_it_is_given() -> None:
     assert len({drawn(1, 1), drawn(1, 18), drawn(2, 18), drawn(1, 18, 23), drawn(1, 18, 0)}) == 5
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_another_process_with_another_matplotlibrc(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text(
         "axes.linewidth: 5\nlegend.fontsize: 20\nlines.marker: x\n", encoding="utf-8"
