@@ -3,9 +3,9 @@
 An asset function computes rows from its parameters and from nothing else. So its signature says what the rows follow
 from beside the inputs, whatever the parameters are called: a group of settings by its type (`LabelSettings`), one
 setting by `Annotated[int, Setting("weights.horizon")]`, the provider by a Protocol of `sources.base`, the model inputs
-by `FeatureLibrary`, what has been tried by `TrialLog`. `pl.DataFrame` and `pl.LazyFrame` are inputs, by the dataset's
-name; `sector: str` makes it a function of one sector's rows. `assets.declare` hands them over, `provenance` records
-them.
+by `FeatureLibrary`, what is trained by `Models`, what has been tried by `TrialLog`. `pl.DataFrame` and `pl.LazyFrame`
+are inputs, by the dataset's name; `sector: str` makes it a function of one sector's rows. `assets.declare` hands them
+over, `provenance` records them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from quant_assets.errors import DatasetError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.io.store import DatasetStore
+from quant_assets.learning.models import Models
 from quant_assets.market.calendar import decision_sessions, last_session_to, sessions
 from quant_assets.partitions import RunPartitions, key, month_end, month_start, shift_month
 from quant_assets.profile import Profile
@@ -32,7 +33,7 @@ from quant_assets.trial_log import TrialLog
 
 _PROTOCOLS = "quant_assets.sources.base"
 
-Kind = Literal["run", "sector", "input", "setting", "source", "features", "trials", "profile", "given"]
+Kind = Literal["run", "sector", "input", "setting", "source", "features", "models", "trials", "profile", "given"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,13 @@ def _parameter(function: Callable[..., Any], name: str, hint: Any) -> Parameter:
         return Parameter("input", lazy=hint is pl.LazyFrame)
     if hint in groups():
         return Parameter("setting", groups()[hint])
-    kinds: dict[Any, Kind] = {Run: "run", FeatureLibrary: "features", TrialLog: "trials", Profile: "profile"}
+    kinds: dict[Any, Kind] = {
+        Run: "run",
+        FeatureLibrary: "features",
+        Models: "models",
+        TrialLog: "trials",
+        Profile: "profile",
+    }
     if hint in kinds:
         return Parameter(kinds[hint])
     return Parameter("source" if getattr(hint, "__module__", "") == _PROTOCOLS else "given")
@@ -135,6 +142,7 @@ def handed(function: Callable[..., Any], profile: Profile) -> dict[str, Any]:
         "setting": lambda path: setting(profile.settings, path),
         "source": lambda _: profile.source,
         "features": lambda _: profile.features,
+        "models": lambda _: profile.models,
         "trials": lambda _: profile.trials,
         "profile": lambda _: profile,
     }

@@ -3,8 +3,9 @@
 `quant_assets_tests/test_dagster_internals.py` fails at an upgrade until these have been looked at again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,7 +14,15 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.partitions.mapping.partition_mapping import UpstreamPartitionsResult
 from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset, PartitionsSubset
+from dagster._core.events import AssetWipedData, DagsterEvent, StepMaterializationData
+from dagster._core.events.log import EventLogEntry
+from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.tags import MULTIDIMENSIONAL_PARTITION_PREFIX
 from dagster._serdes import ConfigurableClassData
+
+from quant_assets.errors import SettingsError
 
 #: The version that everything here was looked up in.
 LOOKED_UP_IN = "1.13.27"
@@ -25,6 +34,7 @@ __all__ = [
     "DATA_VERSION_TAG",
     "INTERRUPTED",
     "LOOKED_UP_IN",
+    "MULTIDIMENSIONAL_PARTITION_PREFIX",
     "ConfigurableClassData",
     "DefaultPartitionsSubset",
     "PartitionsSubset",
@@ -32,12 +42,15 @@ __all__ = [
     "UserConfigSchema",
     "asset_function",
     "assets_of_step",
+    "forget_partitions",
     "input_metadata",
+    "instance_home",
     "job_of_all_assets",
     "keep_connections",
     "known_as",
     "latest_data_versions",
     "partition_loading_context",
+    "report_materialisations",
     "run_and_step",
     "run_range",
     "set_data_version",
@@ -108,6 +121,82 @@ def latest_data_versions(context: dg.OutputContext, partition_keys: Iterable[str
 def keep_connections(instance: dg.DagsterInstance) -> None:
     """Keep connections to PostgreSQL: one for each of a run's 200 queries takes longer than the queries do."""
     instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
+
+
+def instance_home(context: dg.InputContext | dg.OutputContext) -> Path | None:
+    """Folder of the instance that an IO manager is called under; None for one that only lives in its process."""
+    instance = context.step_context.instance
+    return Path(instance.root_directory) if instance.is_persistent else None
+
+
+#: Rows in one statement. SQLite allows 32,766 values in one, and a row has 7.
+_AT_ONCE = 2_000
+
+
+def report_materialisations(instance: dg.DagsterInstance, made: Sequence[dg.AssetMaterialization], at: float) -> None:
+    """Record materialisations of one asset's partitions that belong to no run, many at a time.
+
+    `instance.report_runless_asset_event` takes one at a time, and tens of times as long.
+
+    Args:
+        instance: with records in a database.
+        made: of one asset, each of another partition.
+        at: their time, seconds since 1970.
+
+    """
+    storage = _sql_records(instance)
+    for first in range(0, len(made), _AT_ONCE):
+        events = {
+            each.partition: EventLogEntry(  # type: ignore[no-untyped-call]
+                user_message="",
+                level=20,
+                job_name=RUNLESS_JOB_NAME,
+                run_id=RUNLESS_RUN_ID,
+                error_info=None,
+                timestamp=at,
+                dagster_event=DagsterEvent(
+                    event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+                    event_specific_data=StepMaterializationData(each),
+                    job_name=RUNLESS_JOB_NAME,
+                ),
+            )
+            for each in made[first : first + _AT_ONCE]
+        }
+        columns = SqlEventLogStorageTable.c
+        with storage.index_transaction() as connection:
+            rows = [storage._event_to_row(event) for event in events.values()]
+            inserted = SqlEventLogStorageTable.insert().returning(columns.id, columns.partition)
+            ids = {partition: number for number, partition in connection.execute(inserted, rows)}
+            stored = [events[partition] for partition in ids]
+            storage._store_asset_event_tags(connection, stored, list(ids.values()))
+            storage._store_asset_event(connection, stored[-1], [*ids.values()][-1])  # the asset's newest
+
+
+def forget_partitions(instance: dg.DagsterInstance, asset: dg.AssetKey, partition_keys: Sequence[str]) -> None:
+    """Make an instance list partitions of an asset as never materialised; the logs of their runs stay as they are.
+
+    What `instance.wipe_asset_partitions` is for, which no open-source storage of Dagster has.
+    """
+    storage, columns = _sql_records(instance), SqlEventLogStorageTable.c
+    with storage.index_transaction() as connection:
+        for first in range(0, len(partition_keys), _AT_ONCE):
+            forgotten = columns.partition.in_(partition_keys[first : first + _AT_ONCE])
+            connection.execute(
+                SqlEventLogStorageTable.update()
+                .where(columns.asset_key == asset.to_string(), forgotten)
+                .values(partition=None)
+            )
+    instance.wipe_asset_cached_status([asset])  # by which the web UI draws them
+    wiped = AssetWipedData(asset_key=asset, partition_keys=list(partition_keys))
+    event = DagsterEvent(dg.DagsterEventType.ASSET_WIPED.value, job_name=RUNLESS_JOB_NAME, event_specific_data=wiped)
+    instance.report_dagster_event(event, run_id=RUNLESS_RUN_ID)
+
+
+def _sql_records(instance: dg.DagsterInstance) -> SqlEventLogStorage:
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        raise SettingsError(f"an instance with records in {type(storage).__name__} cannot be mended; use a database")
+    return storage
 
 
 @contextmanager

@@ -16,12 +16,9 @@ LONGER = {
     "audit/learning_controls.py": "one control after the other, alike in build",
     "cli/commands.py": "every command with its help, in the order of the help",
     "features/alpha158.py": "158 published formulas in the order of their source",
-    "io/store.py": "reading, writing and listing of one storage layout",
-    "planning/plan.py": "one walk over the graph and the words for it",
     "provenance/code.py": "how Python finds a name, scope by scope",
     "schemas/market.py": "a table of datasets and columns",
     "signals/garch_kernel.py": "one compiled kernel: likelihood, gradient, search and start belong together",
-    "sources/files.py": "one reader for each kind of file of a provider",
 }
 
 

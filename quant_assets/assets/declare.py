@@ -71,10 +71,10 @@ def read(
 
 
 def _defined(profile: Profile, group: str, asset: Asset) -> dg.AssetsDefinition:
-    by_sector = profile.every_dataset[asset.names[0]].grain == "sector"
+    grain = profile.every_dataset[asset.names[0]].grain
     shared: dict[str, Any] = {
-        "group_name": group if by_sector else ACROSS_SECTORS,
-        "partitions_def": profile.months.by_sector if by_sector else profile.months.monthly,
+        "group_name": group if grain.by_sector else ACROSS_SECTORS,
+        "partitions_def": profile.months.definition(grain),
         "backfill_policy": dg.BackfillPolicy.single_run(),
         "ins": dict(asset.reads),
     }

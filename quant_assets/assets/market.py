@@ -9,6 +9,7 @@ import polars as pl
 from quant_assets.asset_functions import Run, Setting
 from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.features.ohlcv import peaks
+from quant_assets.grains import MONTH
 from quant_assets.market import fundamentals as statements
 from quant_assets.market import macro as observations
 from quant_assets.market import universe as membership
@@ -23,7 +24,8 @@ from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import BarSettings, DelistingSettings, FundamentalSettings
-from quant_assets.sources.base import Source
+from quant_assets.sources.base import Macro, Source, Statements
+from quant_assets.sources.registry import said_absent
 
 _BAR_OUTPUTS = (
     "ohlcv",
@@ -137,7 +139,7 @@ def reconciled(compared: pl.DataFrame) -> dict[str, dg.MetadataValue]:
 
 def refused(run: Run, sector: str, quarantine: pl.DataFrame) -> list[tuple[str, str, dict[str, int]]]:
     """How many bars of each month were refused, by reason."""
-    counted = quarantine.group_by(month=pl.col("date").dt.strftime("%Y-%m"), reason="reason").len()
+    counted = quarantine.group_by(month=MONTH.label("date"), reason="reason").len()
     told = []
     for month in run.months:
         found = counted.filter(pl.col("month") == month).sort("reason")
@@ -170,10 +172,12 @@ def fundamentals(run: Run, source: Source, settings: FundamentalSettings, start:
         known = statements.as_known(given, snapshots, sector, settings, days)
         return known.filter(pl.col("panel_from").is_between(run.first_day, run.last_day))
 
+    run.tell_run(said_absent(source, Statements))
     return run.by_sector(of_sector)
 
 
 def macro(run: Run, source: Source, start: Start) -> pl.DataFrame:
     """Macro observations as they became known."""
+    run.tell_run(said_absent(source, Macro))
     known = observations.as_known(source.macro(run.through), sessions(month_start(start), run.through))
     return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))

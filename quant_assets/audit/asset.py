@@ -11,7 +11,7 @@ import polars as pl
 from quant_assets.asset_functions import Run
 from quant_assets.assets.declare import Asset, declared
 from quant_assets.audit.findings import TESTS, AuditResult
-from quant_assets.audit.quick import quick_audit
+from quant_assets.audit.parts import quick_audit
 from quant_assets.audit.report import render
 from quant_assets.partitions import key, month_of
 from quant_assets.profile import Profile

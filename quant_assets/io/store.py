@@ -56,20 +56,13 @@ class DatasetStore:
 
     def path(self, dataset: Dataset, partition_key: str) -> str:
         """File of a partition."""
-        sector, month = parse_key(partition_key)
-        folder = f"{dataset.name}/month={month}" if sector is None else f"{dataset.name}/sector={sector}/month={month}"
-        return f"{self._root}/{folder}/{_PART}"
+        return f"{self._root}/{dataset.name}/{dataset.grain.folder(partition_key)}/{_PART}"
 
     def existing(self, dataset: Dataset) -> set[str]:
         """Keys of the partitions that have been written."""
         self._fs.invalidate_cache()
         root = glob.escape(f"{self._root}/{dataset.name}")
-        found = self._fs.glob(f"{root}/{'sector=*/' if dataset.grain == 'sector' else ''}month=*/{_PART}")
-        keys = set()
-        for path in found:
-            levels = dict(part.split("=", 1) for part in path.split("/") if "=" in part)
-            keys.add(f"{levels['month']}|{levels['sector']}" if dataset.grain == "sector" else levels["month"])
-        return keys
+        return {dataset.grain.key_at(path) for path in self._fs.glob(f"{root}/{dataset.grain.folders}/{_PART}")}
 
     def missing(self, dataset: Dataset, keys: Iterable[str]) -> list[str]:
         """Those of the keys that have not been written, in order."""
@@ -141,15 +134,12 @@ class DatasetStore:
                     f"materialise them again (web UI, or: {self._command} {_run_arguments(list(early))})"
                 )
         if self.local:
-            hive = dict.fromkeys(("sector", "month") if dataset.grain == "sector" else ("month",), pl.String())
+            hive = dict.fromkeys(dataset.grain.levels, pl.String())
             frame = pl.scan_parquet(paths, glob=False, hive_partitioning=True, hive_schema=hive)
         else:
             frames = []
             for key, source in zip(wanted, sources, strict=True):
-                sector, month = parse_key(key)
-                labels = (
-                    {"month": pl.lit(month)} if sector is None else {"sector": pl.lit(sector), "month": pl.lit(month)}
-                )
+                labels = {level: pl.lit(value) for level, value in dataset.grain.placed(key).items()}
                 frames.append(pl.read_parquet(source).with_columns(**labels))
             frame = pl.concat(frames).lazy()
         return frame.select(list(dataset.loaded_schema)), {key: each.content for key, each in recorded.items()}
@@ -220,9 +210,7 @@ class DatasetStore:
             raise DatasetError(
                 f"dataset '{dataset.name}': {len(undated)} rows have no {dataset.dated_by}, first {first}"
             )
-        month = pl.col(dataset.dated_by).dt.strftime("%Y-%m")
-        label = pl.format("{}|{}", month, "sector") if dataset.grain == "sector" else month
-        frame = frame.with_columns(__key=label)
+        frame = frame.with_columns(__key=dataset.grain.of_rows(dataset.dated_by))
         outside = frame.filter(~pl.col("__key").is_in(wanted))
         if len(outside):
             first = outside.row(0, named=True)
@@ -232,7 +220,7 @@ class DatasetStore:
                 f"{dataset.dated_by} {first[dataset.dated_by]}"
             )
         if known_through is not None:
-            self._keep_what_knows_more(dataset, wanted, known_through)
+            self._refuse_to_forget(dataset, wanted, known_through)
         grouped = frame.select("__key").with_row_index().group_by("__key", maintain_order=True).agg("index")
         rows_of = dict(zip(grouped["__key"], grouped["index"], strict=True))
         empty, columns = pl.DataFrame(schema=dataset.schema), repr(dataset.schema).encode()
@@ -251,9 +239,7 @@ class DatasetStore:
         with ThreadPoolExecutor(_WRITERS) as pool:
             return dict(zip(wanted, pool.map(write_one, wanted), strict=True))
 
-    def _keep_what_knows_more(
-        self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]
-    ) -> None:
+    def _refuse_to_forget(self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]) -> None:
         gone = set(self.missing(dataset, keys))
         for key in keys:
             known = None if key in gone else self.known_through(dataset, key)

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from quant_assets.asset_functions import Parameter, Run, groups, parameters
 from quant_assets.dagster_internals import asset_function
 from quant_assets.features.library import SETS, FeatureLibrary
+from quant_assets.learning.models import kinds
 from quant_assets.provenance.code import (
     PACKAGE,
     Chain,
@@ -34,16 +35,12 @@ from quant_assets.provenance.code import (
 )
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import ROOT, conf_dir
+from quant_assets.settings.providers import PROVIDERS
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.trial_log import TrialLog
 
 #: Where something is kept or shown, and until when: rows do not follow from it, or say themselves until when they are.
 WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "partitions.end")
-
-_SOURCES = {
-    "demo": Symbol(f"{PACKAGE}.sources.demo", "DemoSource"),
-    "files": Symbol(f"{PACKAGE}.sources.files", "FilesSource"),
-}
 
 
 @dataclass(frozen=True)
@@ -145,11 +142,12 @@ def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk
 
     Kept beside Python's compiled files until a source file changes, since it takes half a second.
     """
-    for name in settings.features.modules:
+    kinds = {each.kind.partition(":")[0] for each in settings.models.values() if ":" in each.kind}
+    for name in (*settings.features.modules, *sorted(kinds)):
         register(name, conf_dir())
     package = ROOT / PACKAGE
     files = sorted({*package.glob("**/*.py"), *package.glob("*/templates/*")})
-    choice = repr((settings.source, settings.features, sorted(functions)))
+    choice = repr((settings.source, settings.features, settings.models, sorted(functions)))
     state, file = _state(files), Path(__file__).parent / "__pycache__" / f"versions-{digest(choice)}.json"
     with contextlib.suppress(OSError, ValueError):
         kept = json.loads(file.read_text(encoding="utf-8"))
@@ -225,7 +223,7 @@ class _Walk:
                 self.reads_source = True
                 self._note("source")
                 self._note("partitions", "start")
-                source = _SOURCES[self._settings.source]
+                source = _provider(self._settings)
                 return [Symbol(source.module, ".".join([source.name, *used[:1]]))]
             case "features":
                 self._note("features")
@@ -234,6 +232,11 @@ class _Walk:
                 sets = [SETS[name] for name in self._settings.features.sets]
                 library = Symbol(FeatureLibrary.__module__, FeatureLibrary.__name__)
                 return [library, *(Symbol(name, "FEATURES") for name in [*sets, *self._settings.features.modules])]
+            case "models":
+                self._note("models")
+                self._note("labels", "horizons")
+                found = (kinds().get(each.kind, each.kind).partition(":") for each in self._settings.models.values())
+                return [Symbol(module, name) for module, _, name in found]
             case "trials" if used[:1] == ("trials",):
                 self.reads_trials = True
                 return [Symbol(TrialLog.__module__, f"{TrialLog.__name__}.trials")]
@@ -243,7 +246,7 @@ class _Walk:
 
     def _inside_source(self, where: Module, name: str, chain: Chain) -> list[Symbol] | None:
         """The settings that the provider's class keeps from its constructor: which of them a method uses."""
-        source, outer = _SOURCES[self._settings.source], name.partition(".")[0]
+        source, outer = _provider(self._settings), name.partition(".")[0]
         if (where.name, outer) != (source.module, source.name) or chain[0] != "self" or len(chain) < 2:
             return None
         group = _kept_settings(where, outer).get(chain[1])
@@ -257,6 +260,11 @@ class _Walk:
         path = _path(chain)
         if path:
             self.paths.add(path)
+
+
+def _provider(settings: Settings) -> Symbol:
+    module, _, name = PROVIDERS[settings.source].partition(":")
+    return Symbol(module, name)
 
 
 def _kept_settings(where: Module, name: str) -> dict[str, str]:

@@ -30,7 +30,7 @@ from quant_assets.dagster_internals import (
 from quant_assets.errors import QuantError
 from quant_assets.graph import build_defs
 from quant_assets.planning.plan import Phase
-from quant_assets.running.bookkeeping import give_memory_back, relax
+from quant_assets.running.bookkeeping import prepare_bulk_runs, return_freed_memory
 from quant_assets.running.instance import initialise_instance
 from quant_assets.settings.loading import Settings, load_settings
 
@@ -43,7 +43,7 @@ class RunFailedError(QuantError):
 
 
 def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> None:
-    """Execute chains of phases, each chain in order, chains beside each other.
+    """Execute chains of phases, each chain in order, chains in parallel.
 
     Args:
         plan: one chain per sector, or per block of sectors; those that take longest come first.
@@ -60,10 +60,10 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
     if not chains:
         return
     initialise_instance()
-    beside = workers > 1 and len(chains) > 1
+    parallel = workers > 1 and len(chains) > 1
     failed = (
-        _execute_beside(chains, profile, workers, progress)
-        if beside
+        _execute_in_parallel(chains, profile, workers, progress)
+        if parallel
         else [_outcome(each, profile, progress) for each in chains]
     )
     reasons = [reason for reason in failed if reason]
@@ -71,7 +71,7 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
         raise RunFailedError("\n".join(reasons))
 
 
-def _execute_beside(
+def _execute_in_parallel(
     chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress
 ) -> list[str | None]:
     context = multiprocessing.get_context("spawn")
@@ -174,7 +174,7 @@ _MADE: list[_Assets] = []
 
 def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | None:
     """Execute a chain up to its first failing run; the reason of that, or None."""
-    relax()
+    prepare_bulk_runs()
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     settings = load_settings(profile)
     if not _MADE or _MADE[0].settings != settings:
@@ -212,7 +212,7 @@ def execute_chain(
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
         if result.success:
-            give_memory_back()
+            return_freed_memory()
             continue
         reason = _reason(run, result, phase)  # an interruption is raised here
         if len(phase.sectors) < 2:

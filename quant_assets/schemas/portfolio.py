@@ -2,8 +2,9 @@
 
 import polars as pl
 
+from quant_assets.grains import MONTHLY
 from quant_assets.schemas.columns import LEARNED, as_of, day, ratio, ticker
-from quant_assets.schemas.dataset import Column, Dataset
+from quant_assets.schemas.dataset import Column, Dataset, Reference
 from quant_assets.settings.sectors import SECTORS
 
 PORTFOLIO = (
@@ -25,6 +26,7 @@ PORTFOLIO = (
             "reason": Column(pl.String, "which thresholds were crossed, or that history is too short"),
         },
         across="sector",
+        references=(Reference(("as_of",), "universe", ("date",)),),
     ),
     Dataset(
         "weights",
@@ -43,6 +45,8 @@ PORTFOLIO = (
         },
         across="sector",
         anchored=LEARNED,
+        unique=(("as_of", "rank"),),
+        references=(Reference(("ticker", "as_of"), "candidates", ("ticker", "as_of")),),
     ),
     Dataset(
         "backtest",
@@ -77,7 +81,7 @@ PORTFOLIO = (
             "weight": ratio("share of total capital", nullable=False, gt=0, le=1),
             "sector_share": ratio("share of the sector", nullable=False, gt=0, le=1),
         },
-        grain="month",
+        grain=MONTHLY,
         across="market",
         anchored=LEARNED,
     ),
@@ -97,7 +101,7 @@ PORTFOLIO = (
             "positions": Column(pl.Int32, "names held after the close", ge=0),
             "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
         },
-        grain="month",
+        grain=MONTHLY,
         across="market",
         anchored=LEARNED,
     ),

@@ -1,8 +1,8 @@
 """Versions of the real assets: the settings derived for each are those that it reads in a run, and a change reaches who
 depends on it."""
 
-import importlib.util
-import re
+import ast
+import importlib
 import shutil
 import sys
 import threading
@@ -15,12 +15,16 @@ import dagster as dg
 import pytest
 
 from quant_assets import trial_log
+from quant_assets.asset_functions import Run, parameters
+from quant_assets.assets import portfolio
 from quant_assets.audit.reproduction import recompute
+from quant_assets.dagster_internals import asset_function
 from quant_assets.partitions import key
-from quant_assets.provenance.code import IGNORED
+from quant_assets.provenance.code import IGNORED, register
 from quant_assets.provenance.record import PartitionRecorder
+from quant_assets.provenance.versions import _Walk
+from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.loading import Settings, load_settings
-from quant_assets.settings.model import Model
 from quant_assets_tests.graph import PROJECT, Graph, every_definition
 
 SECTOR, MONTH = "cons_staples", "2024-01"
@@ -37,6 +41,20 @@ NOT_FOLLOWED = (
     "planning/",
     "running/",
 )
+
+#: Functions whose result is only shown beside the rows: `Run`'s, and those that are called in the argument of one.
+TOLD = {
+    "tell",
+    "tell_run",
+    "tell_each",
+    "tell_log",
+    "tell_event",
+    "reconciled",
+    "refused",
+    "figures",
+    "described",
+    "said_absent",
+}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -55,6 +73,7 @@ def changed(before: Settings, after: Settings, sector: str = "it") -> set[str]:
     return {name for name in one if one[name] != other[name]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "names"),
     [
@@ -82,40 +101,35 @@ def test_a_setting_reaches_the_assets_that_depend_on_it(override: dict[str, Any]
     assert ("lookahead_audit" in found) == bool(names)
 
 
-def test_what_is_recorded_does_not_hang_on_what_parameters_are_called(tmp_path: Path) -> None:
-    """A rename of every parameter and local name of an asset function leaves settings, provider and inputs as they are."""
-    from quant_assets.asset_functions import parameters
-    from quant_assets.assets import portfolio
-
-    source = Path(portfolio.__file__).read_text(encoding="utf-8")
-    renamed = re.sub(
-        r"\b(settings|run|entry_lag|start|statistics|trials|held|days|result)\b(?!\.py)", r"other_\1", source
-    )
-    renamed = re.sub(r"(quant_assets\.)other_(settings)", r"\1\2", renamed)
-    renamed = re.sub(r"profile\.other_settings", "profile.settings", renamed)
-    renamed = re.sub(r"other_entry_lag=", "entry_lag=", renamed).replace(
-        "other_settings.labels.other_entry_lag", "other_settings.labels.entry_lag"
-    )
-    renamed = re.sub(
-        r'"labels\.other_entry_lag"',
-        '"labels.entry_lag"',
-        re.sub(r'"partitions\.other_start"', '"partitions.start"', renamed),
-    )
-    (tmp_path / "renamed_portfolio.py").write_text(renamed, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("renamed_portfolio", tmp_path / "renamed_portfolio.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for name in ("regime_state", "weights", "backtest", "portfolio_backtest"):
-        ours, theirs = (list(parameters(getattr(each, name)).values()) for each in (portfolio, module))
-        assert ours == theirs, name
+def test_what_is_recorded_does_not_hang_on_what_parameters_are_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = ast.parse(Path(portfolio.__file__).read_text(encoding="utf-8"))
+    inputs = {"sector", "weights", "prices", "delistings", "universe", "candidates", "predictions", "indicators"}
+    inputs |= {"portfolio_weights", "regime_state"}
+    for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+        taken = {each.arg for each in function.args.args} - inputs
+        for node in ast.walk(function):
+            if isinstance(node, ast.arg) and node.arg in taken:
+                node.arg = f"other_{node.arg}"
+            elif isinstance(node, ast.Name) and node.id in taken:
+                node.id = f"other_{node.id}"
+    (tmp_path / "renamed_portfolio.py").write_text(ast.unparse(tree), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("renamed_portfolio")
+    register("renamed_portfolio", tmp_path)
+    settings = load_settings("demo")
+    for name in ("regime_state", "weights", "backtest", "portfolio_weights", "portfolio_backtest"):
+        ours, theirs = (_Walk.of(settings, getattr(each, name), {}) for each in (portfolio, module))
+        assert list(parameters(getattr(module, name))) != list(parameters(getattr(portfolio, name)))
+        assert (ours.paths, ours.reads_source, ours.reads_trials) == (theirs.paths, False, False), name
+        assert {str(each) for each in ours.symbols if not str(each).startswith("assets.")} == {
+            str(each) for each in theirs.symbols if not str(each).startswith(("assets.", "renamed_portfolio."))
+        }, name
 
 
 def test_an_asset_function_cannot_take_what_provenance_does_not_see() -> None:
     """Each parameter of each asset function stands for something that is recorded, or for where its rows lie."""
-    from quant_assets.asset_functions import Run, parameters
-    from quant_assets.dagster_internals import asset_function
-
     assets = [asset_function(each).asset for each in every_definition(load_settings("demo")).assets or ()]
     assert len(assets) > 25
     for asset in assets:
@@ -132,6 +146,7 @@ def test_reports_alone_depend_on_what_has_been_tried() -> None:
     }
 
 
+@pytest.mark.slow
 def test_of_the_files_an_asset_depends_on_those_that_it_reads() -> None:
     settings = load_settings("files")
     macro = settings.files.macro[0].model_copy(
@@ -145,6 +160,7 @@ def test_of_the_files_an_asset_depends_on_those_that_it_reads() -> None:
     assert "universe" not in changed(settings, stricter)
 
 
+@pytest.mark.slow
 def test_an_own_feature_with_another_formula_under_the_same_name_is_other_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +192,7 @@ def test_an_own_feature_with_another_formula_under_the_same_name_is_other_code(
     )
 
 
+@pytest.mark.slow
 def test_an_edit_in_a_package_below_the_user_s_modules_is_other_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,32 +228,38 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
         "window_months": 6,
         "min_rows": 200,
         "cadence_months": 1,
-        "lightgbm": {"min_data_in_leaf": 20, "num_trees": 5},
     }
-    settings = {"as_of": date(2024, 4, 30), "partitions": {"start": "2023-07"}, "training": training}
+    models = {"lightgbm": {"parameters": {"min_data_in_leaf": 20, "num_trees": 5}}}
+    settings = {
+        "as_of": date(2024, 4, 30),
+        "partitions": {"start": "2023-07"},
+        "training": training,
+        "models": models,
+    }
     made = Graph.at(tmp_path_factory.mktemp("versions"), **settings)
-    for phase in made.planner.sector_phases(
-        ["weights", "regime_state", "backtest", "ops_report"], SECTOR, MONTH, MONTH
-    ):
+    for phase in made.planner.plan(
+        ["weights", "regime_state", "backtest", "ops_report"], [SECTOR], MONTH, MONTH
+    ).phases:
         made.materialise(phase.assets, tags=phase.range_tags)
     return made
 
 
 def groups(model: type[Any] = Settings, path: str = "") -> Iterator[tuple[type[Any], str]]:
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Model):
+        if isinstance(field.annotation, type) and issubclass(field.annotation, SettingsGroup):
             yield field.annotation, f"{path}{name}"
             yield from groups(field.annotation, f"{path}{name}.")
 
 
+@pytest.mark.slow
 def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = recorder(graph.settings).versions
     job, known, read = graph.defs.resolve_implicit_global_asset_job_def(), dict(groups()), set[str]()
-    given = Model.__getattribute__
+    given = SettingsGroup.__getattribute__
 
-    def noted(self: Model, name: str) -> Any:
+    def noted(self: SettingsGroup, name: str) -> Any:
         # The trial log notes settings from which no rows follow.
         if (
             name in type(self).model_fields
@@ -248,7 +271,7 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
 
     done = 0
     for name in graph.planner.order:
-        if graph.datasets[name].grain == "month" or key(SECTOR, MONTH) not in graph.profile.store.existing(
+        if not graph.datasets[name].grain.by_sector or key(SECTOR, MONTH) not in graph.profile.store.existing(
             graph.datasets[name]
         ):
             continue
@@ -256,7 +279,7 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
         run = job.get_subset(asset_selection={dg.AssetKey(each) for each in together}, asset_check_selection=set())
         read.clear()
         with monkeypatch.context() as patched, dg.DagsterInstance.ephemeral() as instance:
-            patched.setattr(Model, "__getattribute__", noted)
+            patched.setattr(SettingsGroup, "__getattribute__", noted)
             assert run.execute_in_process(instance=instance, partition_key=key(SECTOR, MONTH), run_config=QUIET).success
         without = {"partitions.end"} | {each for each in read if each in known.values()}
         without |= {
@@ -267,13 +290,13 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
     assert done > 5
 
 
+@pytest.mark.slow
 def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) -> None:
     """What Python really calls while an asset is computed, against the definitions that its version lists."""
     versions = recorder(graph.settings).versions
     job, package = graph.defs.resolve_implicit_global_asset_job_def(), str(PROJECT / "quant_assets")
-    # What carries rows from the store to the function and back, and what only tells about them.
+    # What carries rows from the store to the function and back.
     not_followed = tuple(f"{package}/{name}" for name in NOT_FOLLOWED)
-    told = {"tell", "tell_run", "tell_each", "tell_log", "tell_event"}
     done = 0
     for name in (
         "universe",
@@ -284,6 +307,8 @@ def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) ->
         "candidates",
         "features",
         "labels",
+        "lightgbm_checkpoint",
+        "predictions",
         "weights",
         "backtest",
     ):
@@ -293,12 +318,16 @@ def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) ->
             code = frame.f_code
             if event != "call" or not code.co_filename.startswith(package) or code.co_filename.startswith(not_followed):
                 return
-            above = frame
-            while above is not None and above.f_code.co_filename.startswith(package):
-                if above.f_code.co_name in told:
+            # Only what the asset function itself brings about: the IO manager calls some of the calendar too.
+            above, inside = frame, False
+            in_thread = threading.current_thread() is not threading.main_thread()
+            while above is not None and not inside:
+                if above.f_code.co_name in TOLD or above.f_code.co_filename.startswith(f"{package}/io/"):
                     return
+                inside = above.f_code.co_filename.endswith("assets/declare.py")
                 above = above.f_back
-            called.add((code.co_filename, code.co_qualname))
+            if inside or in_thread:
+                called.add((code.co_filename, code.co_qualname))
 
         together = graph.planner._together[name]
         run = job.get_subset(asset_selection={dg.AssetKey(each) for each in together}, asset_check_selection=set())
@@ -329,6 +358,7 @@ def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) ->
     assert done > 100
 
 
+@pytest.mark.slow
 def test_a_report_over_the_history_that_there_is_comes_out_the_same(graph: Graph) -> None:
     """Here, because the chain is computed already: weights of earlier months are there for the backtest, backtests are
     not."""

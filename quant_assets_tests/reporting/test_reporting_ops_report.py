@@ -309,6 +309,7 @@ def test_the_preview_is_a_small_png(report: ReportData) -> None:
     assert len(data) < 40_000
 
 
+@pytest.mark.slow
 def test_a_page_takes_a_fraction_of_a_second(report: ReportData) -> None:
     render(report)
     best = min(_seconds(render, report) for _ in range(3))

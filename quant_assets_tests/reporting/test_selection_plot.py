@@ -44,6 +44,7 @@ def drawn(sectors: int, days: int, count: int = 24) -> bytes:
     return selection_png(chosen, {sector: turnover(each.candidates, DAYS[:days]) for sector, each in chosen.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sectors", "days", "count"), [(1, 1, 24), (1, 18, 24), (11, 18, 24), (3, 1, 24), (1, 18, 1), (2, 5, 0)]
 )

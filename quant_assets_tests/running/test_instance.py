@@ -228,6 +228,7 @@ def test_where_it_cannot_start_a_new_home_says_so_and_has_sqlite_and_an_old_one_
         pass
 
 
+@pytest.mark.slow
 def test_sqlite_is_a_setting_and_an_existing_home_keeps_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python(RUN, home, QUANT__DAGSTER__STORAGE="sqlite")
     assert (home / "history").is_dir()
