@@ -38,6 +38,14 @@ ui: $(VENV)/.installed ## Dagster's web UI on loopback (PROFILE=demo, PORT=3000)
 test: lint ## Lint, then run the tests (PYTEST_ARGS='-k garch', TEST_WORKERS=2)
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
+.PHONY: quick
+quick: lint ## Lint and the tests that are not marked slow, in less than a minute
+	$(BIN)/pytest -n $(TEST_WORKERS) -m 'not slow' $(PYTEST_ARGS)
+
+.PHONY: coverage
+coverage: $(VENV)/.installed ## Every test once more, with the lines that none of them reaches and a floor for their share
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --cov $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.installed ## Ratios against peers (TOPIC='alpha158'); those that need it are measured after make peers
 	$(BIN)/python -m benchmarks $(TOPIC)
@@ -81,7 +89,7 @@ lock: $(VENV)/.installed ## Write requirements.lock from pyproject.toml (UPGRADE
 
 .PHONY: clean
 clean: ## Remove .venv, .venv-peers and caches; storage/ is kept
-	rm -rf $(VENV) .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -path ./storage -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, and an installation that was interrupted leaves its marker: the next one then starts afresh, because

@@ -1,4 +1,4 @@
-"""Fixtures shared by every test: where the real market data is, and isolation from the developer's environment."""
+"""Fixtures that every test has: the real market data, which makes a test slow, and an environment of its own."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,13 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever looks at the real market data is slow: it reads files of 25 years."""
+    for item in items:
+        if "shared_data" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -169,6 +169,7 @@ def test_the_jobs_hold_every_asset_of_their_grain_with_its_checks() -> None:
         assert job.description
 
 
+@pytest.mark.slow
 def test_a_profile_without_its_data_still_has_its_definitions() -> None:
     """The web UI opens, and says what is missing when something is run."""
     code = (

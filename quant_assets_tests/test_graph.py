@@ -13,6 +13,8 @@ from quant_assets.partitions import key, month_end, month_range, shift_month
 from quant_assets.planning.plan import joined
 from quant_assets_tests.graph import Graph, compare_known_by, compare_metadata
 
+pytestmark = pytest.mark.slow
+
 # A sector and months with a delisting (March 2024), a ticker that moves in (April 2024), and the first models (from
 # October 2023).
 SECTOR, FIRST, LAST, AS_OF = "cons_staples", "2023-07", "2024-06", date(2024, 12, 13)

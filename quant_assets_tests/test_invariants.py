@@ -25,13 +25,15 @@ from quant_assets.features.ohlcv import peaks
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_end, month_range, month_start, shift_month
 from quant_assets.portfolio.allocation import total_portfolio
-from quant_assets.portfolio.weights import inverse_volatility, sector_weights
+from quant_assets.portfolio.optimisers.inverse_volatility import inverse_volatility
+from quant_assets.portfolio.weights import sector_weights
 from quant_assets.risk.regimes import regime_state
 from quant_assets.settings.domain import CandidateSettings, LabelSettings, RegimeSettings, WeightSettings
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.signals.candidates import candidates
 from quant_assets.signals.indicators import indicators, lookback_sessions
-from quant_assets_tests.features import conftest as _shared
+from quant_assets_tests import synthetic
+from quant_assets_tests.synthetic_statements import month_ends_of, statements_of
 
 Frames = dict[str, pl.DataFrame]
 
@@ -41,8 +43,17 @@ LIBRARY = FeatureLibrary({name: ready_made(name) for name in ("core", "cross_sec
 CHOICE = CandidateSettings(long_fraction=0.5, short_fraction=0.3)
 
 
-market, statements, load = _shared.market, _shared.statements, _shared.load
-month_ends = _shared.month_ends
+market, load = synthetic.market, synthetic.load
+
+
+@pytest.fixture(scope="module")
+def statements(market):
+    return statements_of(market)
+
+
+@pytest.fixture(scope="module")
+def month_ends():
+    return month_ends_of
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +150,7 @@ def test_relabelling_the_tickers_permutes_every_result(chain, market, statements
     found = chain(other, renamed(statements).sort("ticker", "period_end"))
     for name, frame in whole.items():
         key = [each for each in ("ticker", "date", "as_of", "horizon") if each in frame.columns]
-        _shared._shared.assert_identical(found[name].sort(key), renamed(frame).sort(key))
+        synthetic.assert_identical(found[name].sort(key), renamed(frame).sort(key))
 
 
 @pytest.mark.parametrize("factor", [3.7, 0.013])

@@ -201,6 +201,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_kill_9_at_20_random_moments_leaves_old_or_new(store: DatasetStore) -> None:
     """Each partition always holds one whole version, and a rerun completes and leaves no temporary file."""
     keys = ["2024-01|it", "2024-02|it", "2024-03|it"]

@@ -17,6 +17,8 @@ from quant_assets.partitions import month_range, months_covering
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import PROJECT, Graph
 
+pytestmark = pytest.mark.slow
+
 SECTOR, TRAINED, AFTER, AS_OF = "cons_staples", "2023-12", "2024-01", date(2024, 3, 28)
 START = {"start": "2022-12"}
 OWN = ("range_20", "jump_60")

@@ -16,6 +16,8 @@ from quant_assets.trial_log import training_settings, trial_name
 from quant_assets_tests.graph import SMALL, Graph
 from quant_assets_tests.learning.kinds import OWN
 
+pytestmark = pytest.mark.slow
+
 SECTOR, TRAINED, AFTER, HORIZONS = "cons_staples", "2023-12", "2024-01", (5, 20)
 SETTINGS = {
     "as_of": date(2024, 4, 30),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -62,6 +63,7 @@ def test_importing_the_definitions_loads_no_heavy_library() -> None:
     assert loaded & HEAVY == set()
 
 
+@pytest.mark.slow
 def test_the_command_shows_its_help_without_the_orchestrator() -> None:
     module, _, function = PYPROJECT["project"]["scripts"]["quant"].partition(":")
     loaded, printed = loaded_by(f"sys.argv = ['quant', '--help']; from {module} import {function}; {function}()")
@@ -119,9 +121,12 @@ def test_the_lock_fixes_torch_and_leaves_out_its_cuda_libraries_and_the_project(
     [
         ".ci/run",
         ".env.example",
+        ".github/workflows/ci.yml",
+        ".pre-commit-config.yaml",
         "Makefile",
         "README.md",
         "conf/base.yaml",
+        "docs/README.md",
         "docker-compose.yml",
         "storage/.gitkeep",
         "workspace.yaml",
@@ -149,6 +154,32 @@ def test_the_example_environment_has_names_and_no_secret() -> None:
 def test_continuous_integration_runs_make_test() -> None:
     assert os.access(PROJECT / ".ci" / "run", os.X_OK)
     assert (PROJECT / ".ci" / "run").read_text(encoding="utf-8").rstrip().endswith("\nmake test")
+
+
+def recipe(target: str) -> list[str]:
+    """The commands of a target of the Makefile, in order."""
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    found = re.search(rf"^{target}:[^\n]*\n((?:\t[^\n]*\n)+)", makefile, re.MULTILINE)
+    assert found is not None
+    return [line.strip().replace("$(BIN)", ".venv/bin") for line in found[1].splitlines()]
+
+
+def test_a_commit_is_checked_as_make_lint_does() -> None:
+    settings = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    (local,) = settings["repos"]
+    assert local["repo"] == "local", "nothing is downloaded"
+    assert [hook["entry"] for hook in local["hooks"]] == recipe("lint")
+    assert not any(hook["pass_filenames"] for hook in local["hooks"]), "the tools know their files"
+
+
+def test_the_workflow_lints_then_tests_on_every_python_that_is_supported() -> None:
+    jobs = yaml.safe_load((PROJECT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]
+    ran = {job: [step["run"] for step in found["steps"] if "run" in step] for job, found in jobs.items()}
+    assert ran == {"lint": ["make lint"], "test": ["bash .ci/run"], "coverage": ["make coverage"]}
+    assert jobs["test"]["needs"] == "lint"
+    specifiers = SpecifierSet(PYPROJECT["project"]["requires-python"])
+    supported = [f"3.{minor}" for minor in range(8, 30) if f"3.{minor}" in specifiers]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == supported
 
 
 def test_dagster_finds_the_same_module_everywhere() -> None:
@@ -184,6 +215,7 @@ def test_every_module_stands_under_an_import_contract() -> None:
     assert {f"quant_assets.{name}" for name in found - {"__init__"}} - set(named) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_names_a_python_that_is_too_old(tmp_path: Path) -> None:
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from quant_assets.catalogue import models as configured
 from quant_assets.features.features import features
@@ -30,6 +31,8 @@ from quant_assets.market.delistings import with_returns
 from quant_assets.partitions import month_of, month_start
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.sources.demo import DemoSource
+
+pytestmark = pytest.mark.slow
 
 FEATURES = FeatureLibrary({"core": ready_made("core")})
 SECTORS, HORIZON, LAST = ("healthcare", "it"), 20, date(2023, 12, 29)

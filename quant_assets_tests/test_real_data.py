@@ -20,6 +20,8 @@ from quant_assets.settings.providers import FilesSettings, MacroFile
 from quant_assets.sources.files import FilesSource
 from quant_assets_tests.graph import Graph, compare_known_by
 
+pytestmark = pytest.mark.slow
+
 IT = ["AAPL", "APH", "CSCO", "IBM", "MSFT", "NVDA", "GEN"]
 #: EBAY moves to consumer discretionary, the others from "it" to "telecoms"; all by the snapshot of 2021-04-21.
 MOVES = ["ATVI", "EA", "EBAY", "FB", "GOOG", "GOOGL", "NFLX"]

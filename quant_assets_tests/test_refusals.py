@@ -33,6 +33,7 @@ def run(graph: Graph, names: list[str], first: str, last: str) -> None:
         graph.materialise(phase.assets, tags=phase.range_tags)
 
 
+@pytest.mark.slow
 def test_a_month_written_while_it_ran_is_refused_by_a_later_run(tmp_path: Path) -> None:
     """`quant run` would compute October again; the web UI runs November alone, and must not take half of October for
     the whole."""
@@ -46,6 +47,7 @@ def test_a_month_written_while_it_ran_is_refused_by_a_later_run(tmp_path: Path) 
     assert len(later.read("indicators").filter(pl.col("month") == "2023-11"))
 
 
+@pytest.mark.slow
 def test_a_partition_that_failed_a_check_is_set_aside_and_computed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +81,7 @@ def test_a_held_sector_without_bars_is_an_error_not_cash(tmp_path: Path) -> None
     assert f"2023-11|{SECTOR}" in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_month_without_any_sector_is_an_error_in_a_range_too(tmp_path: Path) -> None:
     graph = Graph.at(tmp_path, as_of=date(2023, 12, 29), partitions=START)
     graph.run([SECTOR], "2023-10", "2023-11")

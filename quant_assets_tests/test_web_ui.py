@@ -19,6 +19,8 @@ import pytest
 from quant_assets.io.store import DatasetStore
 from quant_assets_tests.graph import PROJECT, demo_datasets
 
+pytestmark = pytest.mark.slow
+
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 #: A browser that neither needs a sandbox (root) nor talks to anything but the loopback address.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]

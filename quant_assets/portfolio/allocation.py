@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from quant_assets.errors import HistoryError
-from quant_assets.portfolio.weights import inverse_volatility, usable_volatility
+from quant_assets.portfolio.optimisers.inverse_volatility import inverse_volatility
+from quant_assets.portfolio.weights import usable_volatility
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import PortfolioSettings
 from quant_assets.settings.sectors import SECTORS

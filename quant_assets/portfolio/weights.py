@@ -1,6 +1,6 @@
-"""Long-only weights of one sector: which candidates are held, and how much of each.
+"""Long-only weights of one sector: which candidates are held, and what holds for every optimiser's weights.
 
-Shares between sectors are in allocation.py.
+How the names held are weighed is in optimisers/, shares between sectors in allocation.py.
 """
 
 import math
@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.market.panel import FloatArray
+from quant_assets.portfolio.optimisers import optimiser
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import WeightSettings
 
@@ -22,28 +23,13 @@ def usable_volatility(volatility: FloatArray) -> FloatArray:
         volatility: annualised volatilities of shape (n_names,), NaN where missing.
 
     Returns:
-        Array of the same shape; all NaN where none is usable, which means equal weights.
+        Array of the same shape; all NaN where none is usable.
 
     """
     usable = np.isfinite(volatility) & (volatility > 0)
     if not usable.any():
         return np.full(len(volatility), np.nan)
     return np.where(usable, volatility, np.median(volatility[usable]))
-
-
-def inverse_volatility(volatility: FloatArray) -> FloatArray:
-    """Weights inverse to volatility, summing to 1; equal where the volatilities are NaN.
-
-    The sum is exactly rounded (`math.fsum`), so weights do not depend on the order of the names.
-
-    Args:
-        volatility: output of `usable_volatility`, shape (n_names,), at least one name.
-
-    """
-    if np.isnan(volatility).any():
-        return np.full(len(volatility), 1.0 / len(volatility))
-    inverse = volatility.min() / volatility  # in (0, 1], so that a tiny volatility cannot overflow
-    return np.asarray(inverse / math.fsum(inverse.tolist()))
 
 
 def cap_weights(weights: FloatArray, max_weight: float) -> FloatArray:
@@ -84,16 +70,16 @@ def sector_weights(
     The best `top_n` by the prediction of `horizon` at as_of are held. Where no candidate has a prediction (no model
     yet) they are ranked by composite score, and `score_source` says so; where only some have one, the others are left
     out: the two scores have different units and cannot be ranked together. Equal scores are ordered by ticker.
-    Weights are inverse to the GARCH volatility at as_of (a missing one counts as the median of the chosen names, all
-    missing as equal weights with a null `volatility`) and capped at `max_weight` (see `cap_weights`). An as_of without
-    long candidates has no rows.
+    Weights are those of the optimiser `method`, capped at `max_weight` (see `cap_weights`). It is given the GARCH
+    volatility at as_of; a missing one counts as the median of the chosen names, and is null where all are missing. An
+    as_of without long candidates has no rows.
 
     Args:
         candidates: dataset candidates.
         predictions: dataset predictions; only rows dated as_of are read.
         indicators: dataset indicators; only rows dated as_of are read.
         as_ofs: decision sessions.
-        settings: number of names, model (any, where there is but one and none is named), horizon and cap.
+        settings: number of names, model (any, where there is but one and none is named), horizon, optimiser and cap.
 
     Returns:
         Dataset weights, sorted by ticker and as_of.
@@ -126,9 +112,6 @@ def _decide(longs: pl.DataFrame, settings: WeightSettings) -> pl.DataFrame:
     if chosen.is_empty():
         return chosen
     volatility = usable_volatility(chosen["garch_volatility"].cast(pl.Float64).fill_null(np.nan).to_numpy())
-    weight = cap_weights(inverse_volatility(volatility), settings.max_weight)
-    return chosen.with_columns(
-        weight=pl.Series(weight),
-        rank=pl.int_range(1, pl.len() + 1),
-        volatility=pl.Series(volatility, nan_to_null=True),
-    )
+    chosen = chosen.with_columns(rank=pl.int_range(1, pl.len() + 1), volatility=pl.Series(volatility, nan_to_null=True))
+    weight = cap_weights(optimiser(settings.method)(chosen, settings), settings.max_weight)
+    return chosen.with_columns(weight=pl.Series(weight))

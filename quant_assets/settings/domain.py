@@ -196,6 +196,7 @@ class WeightSettings(SettingsGroup):
     top_n: int = Field(default=10, ge=1)
     horizon: int = Field(default=20, ge=1)
     max_weight: float = Field(default=0.35, gt=0, le=1)
+    method: str = "inverse_volatility"  # one of portfolio/optimisers
 
 
 class BacktestSettings(SettingsGroup):

@@ -59,6 +59,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     return made
 
 
+@pytest.mark.slow
 def test_a_run_records_figures_and_a_picture_of_each_month(graph: Graph) -> None:
     result = run(graph, ["candidates", "candidates_sql"], FIRST, LAST)
     assert result.success
@@ -94,6 +95,7 @@ def test_a_run_records_figures_and_a_picture_of_each_month(graph: Graph) -> None
     assert 0.0 <= alone["long_turnover"] <= 1.0, "against the stored month before"
 
 
+@pytest.mark.slow
 def test_a_range_writes_what_its_months_write_one_at_a_time(graph: Graph) -> None:
     names = ["candidates", "candidates_sql"]
     paths = [
@@ -108,6 +110,7 @@ def test_a_range_writes_what_its_months_write_one_at_a_time(graph: Graph) -> Non
     assert [path.read_bytes() for path in paths] == ranged
 
 
+@pytest.mark.slow
 def test_a_broken_month_before_costs_its_turnover_only(graph: Graph) -> None:
     before = Path(graph.profile.store.path(DATASETS["candidates"], key(SECTOR, shift_month(FIRST, -1))))
     before.parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +133,7 @@ def test_texts_and_pictures_are_not_recorded_hundreds_of_times() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_lineage_of_columns_is_recorded(graph: Graph) -> None:
     result = run(graph, ["candidates", "candidates_sql"], FIRST, LAST)
     months = shown(result, "candidates_sql")
@@ -140,6 +144,7 @@ def test_the_lineage_of_columns_is_recorded(graph: Graph) -> None:
     assert months[LAST]["sql"].startswith("```sql\n-- ")
 
 
+@pytest.mark.slow
 def test_the_selection_in_sql_is_the_selection_until_one_of_them_changes(graph: Graph) -> None:
     result = run(graph, ["candidates", "candidates_sql"], FIRST, LAST)
     same = checks(result)["candidates_sql", "same_selection"]
@@ -171,6 +176,7 @@ def test_the_selection_in_sql_is_the_selection_until_one_of_them_changes(graph: 
     assert str(nothing.description).startswith("nothing to compare with: 1 of 1 partitions of 'candidates' are missing")
 
 
+@pytest.mark.slow
 def test_indicators_count_their_garch_fits(graph: Graph) -> None:
     result = run(graph, ["indicators"], FIRST, LAST)
     assert result.success

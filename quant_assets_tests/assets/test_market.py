@@ -91,6 +91,7 @@ def test_disagreements_are_listed_summed_up_and_warned_about(graph: Graph) -> No
     np.testing.assert_allclose(series["close"] * series["price_factor"], 100.0 + np.arange(months) % 3)
 
 
+@pytest.mark.slow
 def test_a_month_without_disagreement_passes(graph: Graph) -> None:
     keys = {dg.AssetKey(name) for name in BARS}
     job = graph.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
@@ -101,6 +102,7 @@ def test_a_month_without_disagreement_passes(graph: Graph) -> None:
     assert check.description is None
 
 
+@pytest.mark.slow
 def test_a_ticker_that_moves_in_after_its_end_was_not_delisted_here(graph: Graph, tmp_path: Path) -> None:
     """A range run knows the later sector, the run of the month itself does not: both write the same."""
     bars = pl.read_parquet(tmp_path / "first.parquet")

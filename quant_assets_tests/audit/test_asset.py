@@ -17,6 +17,8 @@ from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets_tests.audit.leaks import LEAKS
 from quant_assets_tests.graph import Graph
 
+pytestmark = pytest.mark.slow
+
 SECTOR, MONTH = "cons_staples", "2024-05"
 
 

@@ -44,6 +44,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Recomputed:
     return found
 
 
+@pytest.mark.slow
 def test_labels_in_the_test_slice_that_are_trained_on_show_on_permuted_labels(
     base: Recomputed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,6 +60,7 @@ def test_labels_in_the_test_slice_that_are_trained_on_show_on_permuted_labels(
     assert float(told[0].found.removeprefix("rank IC ")) > 0.3
 
 
+@pytest.mark.slow
 def test_labels_of_other_tickers_keep_the_oracle_from_being_learned(
     base: Recomputed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +79,7 @@ def test_labels_of_other_tickers_keep_the_oracle_from_being_learned(
     assert paired.expected != paired.found
 
 
+@pytest.mark.slow
 def test_too_little_history_is_a_note_and_no_verdict(base: Recomputed, tmp_path: Path) -> None:
     settings = small(training=SMALL["training"] | {"min_rows": 1_000_000})
     scratch = Recomputed(Profile(settings.model_copy(update={"storage": base.profile.settings.storage})))

@@ -77,6 +77,7 @@ def failures(result: AuditResult) -> list[tuple[str, str, str | None, str]]:
     return [(each.test, each.asset, each.column, each.cause) for each in result.failures]
 
 
+@pytest.mark.slow
 def test_another_future_changes_no_row_of_any_asset(everything: Audited) -> None:
     result, _, _ = everything
     assert failures(result) == []
@@ -92,12 +93,14 @@ def test_another_future_changes_no_row_of_any_asset(everything: Audited) -> None
     assert sum(compared.values()) > 5_000
 
 
+@pytest.mark.slow
 def test_nothing_of_the_user_is_touched_and_progress_is_told(everything: Audited) -> None:
     _, storage, steps = everything
     assert list(storage.iterdir()) == []
     assert steps == [("input as it is", 0, 2), (f"perturbation at {CUT}", 1, 2), ("done", 2, 2)]
 
 
+@pytest.mark.slow
 def test_no_test_raises_an_alarm_on_what_comes_before_the_models(decisions: AuditResult) -> None:
     assert failures(decisions) == []
     assert [note.partition(",")[0] for note in decisions.notes] == ["order: bars came in their own order"]
@@ -108,6 +111,7 @@ def test_no_test_raises_an_alarm_on_what_comes_before_the_models(decisions: Audi
     assert compared["market_breadth", "truncation"]
 
 
+@pytest.mark.slow
 def test_what_does_not_settle_is_named_with_its_deviation(decisions: AuditResult) -> None:
     declared = {(each.asset, each.column): each for each in decisions.comparisons if each.declared and each.differing}
     assert {each.test for each in declared.values()} == {"warm_up"}
@@ -118,6 +122,7 @@ def test_what_does_not_settle_is_named_with_its_deviation(decisions: AuditResult
     }
 
 
+@pytest.mark.slow
 def test_a_later_sector_map_is_caught_where_it_enters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     members = wiring.membership.members
 
@@ -136,6 +141,7 @@ def test_a_later_sector_map_is_caught_where_it_enters(tmp_path: Path, monkeypatc
     assert {each.inherited_from for each in result.failures if each.asset == "indicators"} == {"universe"}
 
 
+@pytest.mark.slow
 def test_a_window_over_the_border_of_two_tickers_is_caught_by_leaving_one_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +156,7 @@ def test_a_window_over_the_border_of_two_tickers_is_caught_by_leaving_one_out(
     assert [(each.asset, each.column, each.differing) for each in result.failures] == [("indicators", "momentum", 1)]
 
 
+@pytest.mark.slow
 def test_an_asset_that_fails_on_an_altered_input_is_a_finding_and_on_its_own_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +177,7 @@ def test_an_asset_that_fails_on_an_altered_input_is_a_finding_and_on_its_own_an_
         audited(tmp_path, "prices", tests=("order",), first="2023-06", last="2023-07", cuts=[])
 
 
+@pytest.mark.slow
 def test_a_profile_with_a_provider_of_its_own_is_audited_on_that(tmp_path: Path) -> None:
     plain = profile_of(tmp_path)
     own = Profile(plain.settings, altered_source(plain, Shuffled(), plain.settings))

@@ -60,6 +60,7 @@ def test_there_are_leaks_of_every_kind() -> None:
     }
 
 
+@pytest.mark.slow
 @named(ALTERING)
 def test_a_leak_is_seen_by_altering_the_inputs(leak: Leak, monkeypatch: pytest.MonkeyPatch) -> None:
     leak.plant(monkeypatch)
@@ -92,6 +93,7 @@ def trained(base: Recomputed, folder: Path) -> tuple[list[Comparison], list[str]
     return controls(base, SECTOR, "2023-12", folder)
 
 
+@pytest.mark.slow
 @named(LEARNING)
 def test_a_leak_is_seen_in_the_rows_that_training_used(
     leak: Leak, labelled: Recomputed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -103,6 +105,7 @@ def test_a_leak_is_seen_in_the_rows_that_training_used(
     assert all(each.cause and each.first_date is not None for each in caught)
 
 
+@pytest.mark.slow
 @named(EXECUTION)
 def test_a_leak_is_seen_in_what_is_traded(leak: Leak, monkeypatch: pytest.MonkeyPatch) -> None:
     leak.plant(monkeypatch)
@@ -130,6 +133,7 @@ FEATURES = [CrossSection("return_20_ranked", ("return_20",), 0, over_all_dates, 
 """
 
 
+@pytest.mark.slow
 def test_rank_over_all_dates_in_a_module_of_the_users_own_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +167,7 @@ def innocent(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, portfolio_wiring, "judge_regime", volatility=2.0 * pl.col("volatility"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plant", [lambda patch: None, innocent], ids=["nothing planted", "an innocent change"])
 def test_without_a_leak_there_is_no_alarm(
     plant: Any, labelled: Recomputed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -183,6 +188,7 @@ def test_without_a_leak_there_is_no_alarm(
     assert min(compared.values()) > 0, compared
 
 
+@pytest.mark.slow
 def test_a_training_without_a_leak_raises_no_alarm(labelled: Recomputed, tmp_path: Path) -> None:
     comparisons, notes = trained(labelled, tmp_path)
     assert [each for each in comparisons if each.failed] == []

@@ -16,6 +16,8 @@ from quant_assets.errors import SourceError
 from quant_assets.running.execute import RunFailedError
 from quant_assets_tests.audit.leaks import LEAKS, plant_in_process
 
+pytestmark = pytest.mark.slow
+
 
 def start_processes_with(patch: pytest.MonkeyPatch, function: Callable[..., object], *arguments: Any) -> None:
     """Let each process of the pool begin with a call."""

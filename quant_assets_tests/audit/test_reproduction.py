@@ -22,6 +22,8 @@ from quant_assets.profile import Profile
 from quant_assets.provenance.record import MadeBy
 from quant_assets_tests.graph import Graph
 
+pytestmark = pytest.mark.slow
+
 SECTOR, MONTH, AS_OF = "cons_staples", "2024-02", date(2024, 3, 28)
 KEY = key(SECTOR, MONTH)
 START = {"start": "2023-08"}

@@ -103,6 +103,7 @@ def test_the_probability_of_overfitting_is_that_of_the_plain_steps() -> None:
         st.probability_of_backtest_overfitting(returns, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategies", [3, 20])
 def test_overfitting_is_a_coin_flip_on_noise_and_rare_with_a_planted_strategy(strategies: int) -> None:
     rng = np.random.default_rng(9)

@@ -83,6 +83,7 @@ def test_the_error_is_the_long_hand_sum() -> None:
     assert row["ic_standard_error"] == pytest.approx(math.sqrt(total * months / (months - 1)) / count, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("horizon", [1, 5, 20, 60])
 @pytest.mark.parametrize("months", ["least", 60, 120])
 def test_noise_with_overlapping_outcomes_is_seldom_significant(horizon: int, months: int | str) -> None:

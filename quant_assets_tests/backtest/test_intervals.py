@@ -74,6 +74,7 @@ def test_block_lengths_are_archs() -> None:
         assert block_length(values) == pytest.approx(float(optimal_block_length(values)["circular"].iloc[0]), rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "coefficient", "statistic", "least", "most"), [
     (250, 0.2, "sharpe", 0.92, 0.97),
     (500, 0.5, "sharpe", 0.93, 0.98),
@@ -102,6 +103,7 @@ def test_intervals_cover_what_they_say(
     assert covered[2] < (0.9 if coefficient == 0.2 else 0.8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "overlap"), [(240, 20), (480, 5), (750, 60)])
 def test_intervals_of_overlapping_outcomes_cover_what_they_say(count: int, overlap: int) -> None:
     """Of 4,000 series; Newey-West with three times the overlap as lags covers 91.6 % of the first and 92.3 % of the

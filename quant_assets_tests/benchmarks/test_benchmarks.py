@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -11,6 +13,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], cwd=PROJECT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_every_topic_measures() -> None:
     code = (
         "import importlib, benchmarks.__main__ as frame\n"

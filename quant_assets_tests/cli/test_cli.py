@@ -18,7 +18,7 @@ import typer
 from quant_assets.cli.commands import app
 from quant_assets.io.store import DatasetStore
 from quant_assets.settings.sectors import SECTORS
-from quant_assets_tests.cli.conftest import Outcome, Quant
+from quant_assets_tests.command import Outcome, Quant
 from quant_assets_tests.graph import PROJECT, SMALL, demo_datasets
 
 DATASETS = demo_datasets()
@@ -97,6 +97,7 @@ def written(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
 
 
+@pytest.mark.slow
 def test_a_run_writes_every_asset_with_its_warm_up_and_says_so_sparsely(finished: tuple[Path, Outcome]) -> None:
     folder, outcome = finished
     assert outcome.status == 0, outcome.err
@@ -128,6 +129,7 @@ def test_a_run_writes_every_asset_with_its_warm_up_and_says_so_sparsely(finished
     assert not re.search(r"[\x1b\r]", outcome.out), "no control characters in a log"
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_what_is_asked_and_no_warm_up(again: tuple[Path, Quant]) -> None:
     folder, quant = again
     before = written(folder)
@@ -140,6 +142,7 @@ def test_a_second_run_computes_what_is_asked_and_no_warm_up(again: tuple[Path, Q
     assert "warm-up" not in outcome.out
 
 
+@pytest.mark.slow
 def test_picks_show_the_decision_of_a_run(again: tuple[Path, Quant]) -> None:
     folder, quant = again
     candidates = pl.read_parquet(folder / "candidates" / f"sector={SECTOR}" / f"month={LAST}" / "part-0.parquet")
@@ -151,6 +154,7 @@ def test_picks_show_the_decision_of_a_run(again: tuple[Path, Quant]) -> None:
             assert re.search(rf"{kind} .*{ticker} .*{score:+.2f}".replace("+", r"\+"), outcome.out)
 
 
+@pytest.mark.slow
 def test_status_shows_every_asset_whole_in_a_narrow_pipe(again: tuple[Path, Quant]) -> None:
     folder, quant = again
     outcome = quant("status")
@@ -325,6 +329,7 @@ def test_a_missing_or_empty_data_folder_is_one_line(
     assert not (tmp_path / "home").exists(), "nothing was started"
 
 
+@pytest.mark.slow
 def test_a_missing_upstream_partition_is_one_line(quant: Quant) -> None:
     """The total portfolio reads the sectors that are there; here is none."""
     message = refusal(quant("run", "--to", LAST, "--select", "portfolio_weights"))
@@ -339,6 +344,7 @@ def test_a_missing_upstream_partition_is_one_line(quant: Quant) -> None:
     assert message.endswith(f"--sector re --from {LAST} --to {LAST})\n")
 
 
+@pytest.mark.slow
 def test_a_sector_that_fails_is_named_and_the_others_are_finished(quant: Quant, tmp_path: Path) -> None:
     store = DatasetStore(str(tmp_path / "storage" / "demo"))
     path = Path(store.path(DATASETS["ohlcv"], f"{LAST}|energy"))
@@ -366,6 +372,7 @@ def test_a_sector_that_fails_is_named_and_the_others_are_finished(quant: Quant, 
     assert store.existing(DATASETS["prices"]) == {f"{LAST}|it"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "variables", "message"),
     [

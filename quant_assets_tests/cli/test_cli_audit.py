@@ -18,7 +18,7 @@ from quant_assets.market import universe
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.sectors import SECTORS
-from quant_assets_tests.cli.conftest import Quant
+from quant_assets_tests.command import Quant
 
 
 @pytest.fixture
@@ -144,6 +144,7 @@ def test_what_is_printed_names_failures_declared_columns_and_notes() -> None:
     assert "no look-ahead found" in text_of(AuditResult("demo", ("it",), "2024-01", "2024-12", 3.0, found[:2]))
 
 
+@pytest.mark.slow
 def test_the_command_audits_writes_its_result_and_leaves_with_0(quant: Quant, tmp_path: Path) -> None:
     found, page = tmp_path / "found.json", tmp_path / "found.html"
     status, out, err = quant(
@@ -158,6 +159,7 @@ def test_the_command_audits_writes_its_result_and_leaves_with_0(quant: Quant, tm
     assert sorted(tmp_path.iterdir()) == [page, found]
 
 
+@pytest.mark.slow
 def test_the_command_leaves_with_1_where_something_differs(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
     def survivors(membership, snapshots, sector, days):  # type: ignore[no-untyped-def]
         return members(membership.filter(membership["end_date"].is_null()), snapshots, sector, days)

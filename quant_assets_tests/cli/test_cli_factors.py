@@ -9,7 +9,7 @@ import pytest
 
 from quant_assets.io.store import DatasetStore
 from quant_assets.schemas import DATASETS
-from quant_assets_tests.cli.conftest import Quant
+from quant_assets_tests.command import Quant
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import month_end
-from quant_assets_tests.cli.conftest import Quant
+from quant_assets_tests.command import Quant
 from quant_assets_tests.graph import demo_datasets
 
 DATASETS = demo_datasets()

@@ -8,7 +8,7 @@ import pytest
 
 from quant_assets.io.binding import bound_to
 from quant_assets.io.store import DatasetStore
-from quant_assets_tests.cli.conftest import Outcome, Quant
+from quant_assets_tests.command import Outcome, Quant
 from quant_assets_tests.graph import demo_datasets
 
 PRICES = demo_datasets()["prices"]

@@ -17,7 +17,7 @@ from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
 from quant_assets.trial_log import PORTFOLIO
-from quant_assets_tests.cli.conftest import Quant
+from quant_assets_tests.command import Quant
 
 AS_OFS = [date(2024, 1, 31), date(2024, 2, 29)]
 DAYS = sessions(date(2024, 1, 1), AS_OFS[-1])

@@ -81,6 +81,7 @@ def test_the_series_behind_the_metrics_is_kept(trained: TrainedModel) -> None:
     assert series["date"].max() < AS_OF
 
 
+@pytest.mark.slow
 def test_permuted_labels_give_no_relation(market: Market) -> None:
     """Returns are dealt anew among the names of each date, every date by itself, which keeps everything but the
     relation.
@@ -108,6 +109,7 @@ def test_an_oracle_feature_gives_almost_perfect_correlation(market: Market) -> N
     assert metrics.r2 > 0.9
 
 
+@pytest.mark.slow
 def test_what_came_later_changes_no_byte(market: Market, trained: TrainedModel) -> None:
     features, labels = market
     cutoff = session_number(np.array([AS_OF], dtype="datetime64[D]"))[0] - SETTINGS.embargo_sessions
@@ -125,6 +127,7 @@ def test_what_came_later_changes_no_byte(market: Market, trained: TrainedModel) 
     assert (again.model_sha256, again.manifest) == (trained.model_sha256, trained.manifest)
 
 
+@pytest.mark.slow
 def test_what_was_known_in_time_does_change_it(market: Market, trained: TrainedModel) -> None:
     """The last label that may be used is used, and the returns of one date decide the model's bytes."""
     features, labels = market
@@ -139,13 +142,14 @@ def test_what_was_known_in_time_does_change_it(market: Market, trained: TrainedM
     assert train((features, other), 20)[0].model_sha256 != trained.model_sha256
 
 
+@pytest.mark.slow
 def test_same_bytes_in_another_process(trained: TrainedModel, tmp_path: Path) -> None:
     code = (
         "import runpy, sys; from datetime import date; from pathlib import Path;"
         "from quant_assets.learning.models.lightgbm import LEARNER;"
         "from quant_assets.learning.training import train_checkpoint;"
         "from quant_assets.settings.domain import PredictionSettings, TrainingSettings;"
-        f"market = runpy.run_path({str(Path(__file__).with_name('conftest.py'))!r})['simulate']();"
+        f"market = runpy.run_path({str(Path(__file__).parents[1] / 'synthetic_learning.py')!r})['simulate']();"
         f"as_of = date.fromisoformat('{AS_OF}');"
         "settings = TrainingSettings(), PredictionSettings(), LEARNER('lightgbm');"
         f"found = train_checkpoint(*market, as_of, *settings, (20,), 'it', {FEATURES!r}, Path(sys.argv[1]));"
@@ -226,6 +230,7 @@ def test_manifest_says_what_was_done(market: Market, trained: TrainedModel, mani
     assert str(Path.cwd()).encode() not in model.read_bytes() + trained.manifest
 
 
+@pytest.mark.slow
 def test_seed_depends_on_setting_sector_date_and_horizon(market: Market, manifest: dict) -> None:
     small = LightGBM("lightgbm", {"num_trees": 1})
     other = SETTINGS.model_copy(update={"seed": 1})
@@ -271,6 +276,7 @@ def test_rows_of_the_dataset(trained: TrainedModel, market: Market) -> None:
     assert (row["rank_ic"], row["rmse"]) == (trained.metrics.rank_ic, trained.metrics.rmse)
 
 
+@pytest.mark.slow
 def test_another_ticker_count(simulate_market: Callable[..., Market]) -> None:
     result = train(simulate_market(tickers=60, horizons=(20,), first=date(2019, 1, 1), last=date(2021, 6, 30)), 20)[0]
     assert result.metrics.rank_ic > 4 * result.metrics.rank_ic_standard_error

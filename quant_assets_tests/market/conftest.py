@@ -2,60 +2,22 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.market import calendar
-from quant_assets.market.universe import panel_tickers
-from quant_assets.settings.loading import Settings, load_settings
-from quant_assets.sources.base import BARS, SECTOR_SNAPSHOTS
-from quant_assets.sources.files import FilesSource
-
-START = date(2000, 1, 1)
-THROUGH = date(2025, 10, 7)
+from quant_assets.settings.loading import load_settings
+from quant_assets.sources.base import SECTOR_SNAPSHOTS
+from quant_assets_tests import synthetic_bars
+from quant_assets_tests.real_sector import Real, read_sector
 
 
 @pytest.fixture(scope="session")
 def make_bars() -> Callable[..., pl.DataFrame]:
     """Build bars from closes: one ticker and provider, a bar for each close that is not None."""
-
-    def build(days: Any, closes: list[float | None], **columns: Any) -> pl.DataFrame:
-        close = pl.Series(closes, dtype=pl.Float64)
-        defaults: dict[str, Any] = {
-            "ticker": "A",
-            "open": close,
-            "high": close * 1.01,
-            "low": close * 0.99,
-            "volume": 1000.0,
-            "dividend": 0.0,
-            "split_ratio": 1.0,
-            "adjustment": "as_traded",
-            "provider": "raw",
-            "precedence": 0,
-        }
-        values = defaults | columns
-        dates = pl.Series(np.asarray(days, dtype="datetime64[D]").tolist(), dtype=pl.Date)
-        frame = pl.DataFrame({"date": dates, "close": close}).with_columns(
-            (
-                pl.Series(value)
-                if isinstance(value, list)
-                else pl.lit(value)
-                if not isinstance(value, pl.Series)
-                else value
-            ).alias(name)
-            for name, value in values.items()
-        )
-        return frame.select(pl.col(name).cast(dtype) for name, dtype in BARS.items()).filter(
-            pl.col("close").is_not_null()
-        )
-
-    return build
+    return synthetic_bars.make_bars
 
 
 @pytest.fixture(scope="session")
@@ -68,18 +30,6 @@ def make_snapshots() -> Callable[..., pl.DataFrame]:
     return build
 
 
-@dataclass(frozen=True)
-class Real:
-    """The healthcare sector of the real files."""
-
-    settings: Settings
-    source: FilesSource
-    sector: str
-    bars: pl.DataFrame
-    snapshots: pl.DataFrame
-    sessions: np.ndarray
-
-
 @pytest.fixture(scope="session")
 def real(shared_data: Path) -> Real:
     with pytest.MonkeyPatch.context() as patch:
@@ -87,7 +37,4 @@ def real(shared_data: Path) -> Real:
             if name.startswith("QUANT_"):
                 patch.delenv(name)
         settings = load_settings("files", data_dir=shared_data)
-    source = FilesSource(settings.files, shared_data, START)
-    snapshots = source.sector_snapshots(THROUGH)
-    bars = source.bars(panel_tickers(snapshots, "healthcare", THROUGH), START, THROUGH)
-    return Real(settings, source, "healthcare", bars, snapshots, calendar.sessions(START, THROUGH))
+    return read_sector(settings, shared_data, "healthcare")

@@ -216,6 +216,7 @@ def test_a_warm_up_is_computed_from_its_first_missing_month(filled: Graph) -> No
     ), "another sector"
 
 
+@pytest.mark.slow
 def test_a_month_that_was_written_before_it_was_over_is_computed_again(filled: Graph) -> None:
     """Else the windows of June would miss the second half of May."""
     asked = (["indicators"], ["it"], LATEST, LATEST)
@@ -226,6 +227,7 @@ def test_a_month_that_was_written_before_it_was_over_is_computed_again(filled: G
     assert ranges(filled.planner.plan(*asked).phases) == again | {"indicators": (LATEST, LATEST)}
 
 
+@pytest.mark.slow
 def test_a_month_that_was_written_with_other_columns_is_computed_again(filled: Graph) -> None:
     """As after a feature has been added: models of the months before would not fit the new ones."""
     path = Path(filled.profile.store.path(filled.datasets["features"], key("it", "2024-02")))
@@ -236,12 +238,14 @@ def test_a_month_that_was_written_with_other_columns_is_computed_again(filled: G
     assert "computed again: features (it) 2024-02, 1 partitions: written with other columns" in found.notes
 
 
+@pytest.mark.slow
 def test_what_knows_more_than_a_pinned_day_is_computed_again(filled: Graph) -> None:
     earlier = Graph(filled.settings.model_copy(update={"as_of": date(2024, 4, 10)}))
     plan = ranges(earlier.planner.plan(["weights"], ["it"], "2024-04", "2024-04").phases)
     assert plan["prices"] == ("2024-04", "2024-04"), "it holds the second half of April"
 
 
+@pytest.mark.slow
 def test_labels_are_computed_again_until_they_have_matured(filled: Graph) -> None:
     assert ranges(filled.planner.plan(["lightgbm_checkpoint"], ["it"], "2024-04", "2024-04").phases) == {
         "lightgbm_checkpoint": ("2024-04", "2024-04")
@@ -251,6 +255,7 @@ def test_labels_are_computed_again_until_they_have_matured(filled: Graph) -> Non
     assert plan["labels"] == ("2024-01", "2024-04"), "those of December look ahead to April and are complete"
 
 
+@pytest.mark.slow
 def test_shown_history_is_not_made_but_mended(filled: Graph) -> None:
     for name in ("backtest", "weights"):
         Path(filled.profile.store.path(filled.datasets[name], key("it", "2024-02"))).unlink()

@@ -14,6 +14,8 @@ from quant_assets.partitions import key
 from quant_assets.planning.staleness import Staleness
 from quant_assets_tests.graph import Graph
 
+pytestmark = pytest.mark.slow
+
 SECTORS, FIRST, LAST = ("cons_staples", "healthcare"), "2024-01", "2024-03"
 TRAINING = {
     "window_months": 6,

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.portfolio.weights import cap_weights, inverse_volatility, sector_weights, usable_volatility
+from quant_assets.portfolio.optimisers.inverse_volatility import inverse_volatility
+from quant_assets.portfolio.weights import cap_weights, sector_weights, usable_volatility
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import WeightSettings
 

@@ -73,6 +73,7 @@ def changed(before: Settings, after: Settings, sector: str = "it") -> set[str]:
     return {name for name in one if one[name] != other[name]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "names"),
     [
@@ -145,6 +146,7 @@ def test_reports_alone_depend_on_what_has_been_tried() -> None:
     }
 
 
+@pytest.mark.slow
 def test_of_the_files_an_asset_depends_on_those_that_it_reads() -> None:
     settings = load_settings("files")
     macro = settings.files.macro[0].model_copy(
@@ -158,6 +160,7 @@ def test_of_the_files_an_asset_depends_on_those_that_it_reads() -> None:
     assert "universe" not in changed(settings, stricter)
 
 
+@pytest.mark.slow
 def test_an_own_feature_with_another_formula_under_the_same_name_is_other_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +192,7 @@ def test_an_own_feature_with_another_formula_under_the_same_name_is_other_code(
     )
 
 
+@pytest.mark.slow
 def test_an_edit_in_a_package_below_the_user_s_modules_is_other_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +251,7 @@ def groups(model: type[Any] = Settings, path: str = "") -> Iterator[tuple[type[A
             yield from groups(field.annotation, f"{path}{name}.")
 
 
+@pytest.mark.slow
 def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +290,7 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
     assert done > 5
 
 
+@pytest.mark.slow
 def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) -> None:
     """What Python really calls while an asset is computed, against the definitions that its version lists."""
     versions = recorder(graph.settings).versions
@@ -350,6 +356,7 @@ def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) ->
     assert done > 100
 
 
+@pytest.mark.slow
 def test_a_report_over_the_history_that_there_is_comes_out_the_same(graph: Graph) -> None:
     """Here, because the chain is computed already: weights of earlier months are there for the backtest, backtests are
     not."""

@@ -277,6 +277,7 @@ def test_a_hostile_ticker_is_text(make_frames: Callable[..., ReportFrames]) -> N
     assert sum(HOSTILE in html.unescape(label) for label in drawn) == 4  # whole, not as a formula
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_another_process_with_another_home_and_matplotlibrc(
     frames: ReportFrames, page: str, report: ReportData, tmp_path: Path
 ) -> None:
@@ -334,6 +335,7 @@ def test_the_preview_is_a_small_png(report: ReportData) -> None:
     assert len(data) < 40_000
 
 
+@pytest.mark.slow
 def test_a_page_takes_a_fraction_of_a_second(report: ReportData) -> None:
     render(report)
     best = min(_seconds(render, report) for _ in range(3))

@@ -44,6 +44,7 @@ def drawn(sectors: int, days: int, count: int = 24) -> bytes:
     return selection_png(chosen, {sector: turnover(each.candidates, DAYS[:days]) for sector, each in chosen.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sectors", "days", "count"), [(1, 1, 24), (1, 18, 24), (11, 18, 24), (3, 1, 24), (1, 18, 1), (2, 5, 0)]
 )
@@ -58,6 +59,7 @@ def test_the_picture_says_something_of_what_it_is_given() -> None:
     assert len({drawn(1, 1), drawn(1, 18), drawn(2, 18), drawn(1, 18, 23), drawn(1, 18, 0)}) == 5
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_another_process_with_another_matplotlibrc(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text(
         "axes.linewidth: 5\nlegend.fontsize: 20\nlines.marker: x\n", encoding="utf-8"

@@ -65,6 +65,7 @@ def existing(profile: Profile, name: str) -> set[str]:
     return profile.store.existing(DATASETS[name])
 
 
+@pytest.mark.slow
 def test_sectors_run_in_parallel_and_one_that_fails_does_not_stop_the_others(profile: Profile) -> None:
     """Three chains, two processes, an instance that does not exist before."""
     empty_ohlcv(profile, "energy", "it")
@@ -98,6 +99,7 @@ def test_sectors_run_in_parallel_and_one_that_fails_does_not_stop_the_others(pro
         assert instance.get_materialized_partitions(dg.AssetKey("prices")) == both, "the web UI shows what was written"
 
 
+@pytest.mark.slow
 def test_every_chain_that_fails_is_named_and_the_others_are_finished_in_one_process_too(profile: Profile) -> None:
     empty_ohlcv(profile, "energy", "it", "utilities")
     for sector in ("energy", "utilities"):
@@ -110,6 +112,7 @@ def test_every_chain_that_fails_is_named_and_the_others_are_finished_in_one_proc
     assert existing(profile, "prices") == {f"{LAST}|it"}
 
 
+@pytest.mark.slow
 def test_a_sector_that_fails_in_a_run_with_its_neighbours_is_named_and_they_are_finished(profile: Profile) -> None:
     sectors = ("healthcare", "financials", "it")
     empty_ohlcv(profile, *sectors)
@@ -166,6 +169,7 @@ class Crashes(DemoSource):
             raise ValueError("a bug\nof two lines") from error
 
 
+@pytest.mark.slow
 def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(
     profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +189,7 @@ def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(
     assert list(Path(profile.store.url).glob("delistings/sector=it/month=2024-06/*.refused")), "it can be looked at"
 
 
+@pytest.mark.slow
 def test_a_bug_is_named_with_its_run(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quant_assets.sources.demo.DemoSource", Crashes)
     with pytest.raises(RunFailedError) as caught:
@@ -197,6 +202,7 @@ def test_a_bug_is_named_with_its_run(profile: Profile, monkeypatch: pytest.Monke
     )
 
 
+@pytest.mark.slow
 def test_a_step_of_several_assets_names_them_all(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DemoSource, "bars", lambda *_: 1 / 0)
     with pytest.raises(
@@ -205,6 +211,7 @@ def test_a_step_of_several_assets_names_them_all(profile: Profile, monkeypatch: 
         execute([[Phase(BARS, LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_said(profile: Profile) -> None:
     def kill() -> None:
         for _ in range(600):
@@ -255,6 +262,7 @@ def test_the_instance_has_a_folder_for_each_profile_and_its_configuration_is_nev
     assert os.environ["DAGSTER_HOME"] == str(tmp_path / "relative")
 
 
+@pytest.mark.slow
 def test_commands_that_start_together_make_the_instance_once(tmp_path: Path) -> None:
     code = (
         "from quant_assets.running.instance import dagster_home, initialise_instance\n"

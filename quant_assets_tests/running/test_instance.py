@@ -112,6 +112,7 @@ def python(code: str, home: Path, **variables: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_what_a_run_records_another_process_sees_and_the_server_ends_with_its_users(home: Path) -> None:
     python(RUN, home)
     wait_until(lambda: not servers(home))
@@ -124,6 +125,7 @@ def test_what_a_run_records_another_process_sees_and_the_server_ends_with_its_us
     assert not list((home / "postgres").glob("data-*/postmaster.pid"))
 
 
+@pytest.mark.slow
 def test_users_share_one_server_which_outlives_all_but_the_last(home: Path) -> None:
     first, second = use(home), use(home)
     (server,) = servers(home)
@@ -135,6 +137,7 @@ def test_users_share_one_server_which_outlives_all_but_the_last(home: Path) -> N
     wait_until(lambda: not servers(home))
 
 
+@pytest.mark.slow
 def test_the_server_answers_on_a_socket_of_its_own_user_and_on_no_address(home: Path) -> None:
     user = use(home)
     (server,) = servers(home)
@@ -143,6 +146,7 @@ def test_the_server_answers_on_a_socket_of_its_own_user_and_on_no_address(home: 
     end(user)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", ["keeper", "server", "both"])
 def test_after_kill_9_the_next_user_has_a_server(home: Path, killed: str) -> None:
     user = use(home)
@@ -159,6 +163,7 @@ def test_after_kill_9_the_next_user_has_a_server(home: Path, killed: str) -> Non
     end(again)
 
 
+@pytest.mark.slow
 def test_a_home_behind_a_link_is_the_same_home(home: Path) -> None:
     link = home / "link"
     link.symlink_to(home)
@@ -171,6 +176,7 @@ def test_a_home_behind_a_link_is_the_same_home(home: Path) -> None:
     end(again)
 
 
+@pytest.mark.slow
 def test_who_only_stands_in_the_servers_folder_lives_on(home: Path) -> None:
     end(use(home))
     wait_until(lambda: not servers(home))
@@ -184,6 +190,7 @@ def test_who_only_stands_in_the_servers_folder_lives_on(home: Path) -> None:
         bystander.wait()
 
 
+@pytest.mark.slow
 def test_a_record_of_a_process_number_that_is_somebody_elses_by_now_does_not_keep_it_from_starting(home: Path) -> None:
     end(use(home))
     wait_until(lambda: not servers(home))
@@ -195,6 +202,7 @@ def test_a_record_of_a_process_number_that_is_somebody_elses_by_now_does_not_kee
     end(use(home))
 
 
+@pytest.mark.slow
 def test_where_it_cannot_start_a_new_home_says_so_and_has_sqlite_and_an_old_one_says_what_to_do(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +228,7 @@ def test_where_it_cannot_start_a_new_home_says_so_and_has_sqlite_and_an_old_one_
         pass
 
 
+@pytest.mark.slow
 def test_sqlite_is_a_setting_and_an_existing_home_keeps_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python(RUN, home, QUANT__DAGSTER__STORAGE="sqlite")
     assert (home / "history").is_dir()

@@ -46,6 +46,7 @@ def same_bits(left: garch.GarchFits, right: garch.GarchFits, rows: np.ndarray | 
 # --- The maximum -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("presample", PRESAMPLES)
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_maximum_equals_the_reference_optimised_by_scipy(distribution: str, presample: str) -> None:
@@ -71,6 +72,7 @@ def test_maximum_equals_the_reference_optimised_by_scipy(distribution: str, pres
 # --- Published and peer estimates -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fiorentini_calzolari_panattoni_benchmark(shared_data: Path) -> None:
     # Normal errors, presample variance and squared residual equal to the mean squared residual as a function of mu;
     # returns of Bollerslev and Ghysels (1996). In long double the maximum is omega = 0.010761398: the published digit
@@ -101,6 +103,7 @@ def test_arch_on_its_sp500_data() -> None:
     np.testing.assert_allclose(values(student), arch_fit(returns, "t").params, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leverage", [False, True])
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_arch_on_windows_of_real_prices(shared_data: Path, distribution: str, leverage: bool) -> None:
@@ -167,6 +170,7 @@ def test_alone_in_a_batch_in_any_order_and_with_any_threads(distribution: str, p
         numba.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_another_process_with_more_threads_and_another_threading_layer_gives_the_same_bits() -> None:
     returns, starts, stops = ragged()
     code = (
@@ -224,6 +228,7 @@ def check_maximum(returns: np.ndarray, found: garch.GarchFits, presample: str = 
                 assert plain_likelihood(returns, near, presample)[0] <= level + 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("presample", PRESAMPLES)
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @pytest.mark.parametrize("kind", ["white", "seesaw", "integrated", "explosive", "outlier", "arch", "short", "rising"])
@@ -380,6 +385,7 @@ def test_a_short_history_has_no_volatility(close: np.ndarray) -> None:
     assert np.isfinite(made.volatility[0, start + 22 : start + 43]).all()
 
 
+@pytest.mark.slow
 def test_arch_is_not_needed_at_run_time() -> None:
     code = (
         "import sys, numpy as np; sys.modules['arch'] = None; from quant_assets.signals import garch;"

@@ -55,6 +55,7 @@ def test_score_equals_finite_differences(
     assert np.linalg.eigvalsh(information).min() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma", [None, 0.2])
 def test_information_is_the_variance_of_the_score(gamma: float | None) -> None:
     # Over samples drawn from the model itself, the mean information equals the covariance of the score.

@@ -35,6 +35,7 @@ def test_arch_on_its_sp500_data() -> None:
         np.testing.assert_allclose(values(found), [mu, omega, alpha, beta, gamma, *nu], rtol=2e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("presample", PRESAMPLES)
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @pytest.mark.parametrize("kind", ["leverage", "inverse", "white", "integrated", "outlier", "short", "rising"])

@@ -12,7 +12,7 @@ from quant_assets.settings.providers import PROVIDERS, DemoSettings
 from quant_assets.sources import base
 from quant_assets.sources.demo import DemoSource
 from quant_assets_tests.sources import memory
-from quant_assets_tests.sources.conftest import Write
+from quant_assets_tests.synthetic_files import Write
 
 
 class Asked(NamedTuple):

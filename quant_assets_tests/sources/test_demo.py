@@ -111,6 +111,7 @@ def test_every_answer_has_exactly_the_schema_of_the_protocol(source: DemoSource,
         assert {name: frame.schema for name, frame in answers(source, asked, through).items()} == SCHEMAS
 
 
+@pytest.mark.slow
 def test_simulation_depends_on_the_seed_alone(world: Market) -> None:
     again = simulate(DemoSettings(), world.sessions)
     other = simulate(DemoSettings(seed=8), world.sessions)
@@ -141,6 +142,7 @@ def shorter_calendar(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyP
         cache.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", CUTS)
 def test_simulating_further_changes_no_earlier_value(
     cut: date, shorter_calendar: pytest.MonkeyPatch, world: Market

@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.base import BARS, DELISTINGS, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
 from quant_assets.sources.files import FilesSource
-from quant_assets_tests.sources.conftest import ALL, START, THROUGH, Write, every_day, made_bars, small_tables
+from quant_assets_tests.synthetic_files import ALL, START, THROUGH, Write, every_day, made_bars, small_tables
 
 
 def test_bars_come_as_given_with_precedence(write: Write) -> None:

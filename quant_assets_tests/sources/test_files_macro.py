@@ -8,7 +8,7 @@ import polars as pl
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.base import MACRO
 from quant_assets.sources.files import FilesSource
-from quant_assets_tests.sources.conftest import START, THROUGH, Write
+from quant_assets_tests.synthetic_files import START, THROUGH, Write
 
 
 def test_macro_lags_count_from_the_end_of_the_period(write: Write) -> None:

@@ -12,7 +12,7 @@ from quant_assets.errors import SettingsError, SourceError
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.files import FilesSource
-from quant_assets_tests.sources.conftest import SETTINGS, START, THROUGH, every_day, made_bars, small_tables
+from quant_assets_tests.synthetic_files import SETTINGS, START, THROUGH, every_day, made_bars, small_tables
 
 RENAMED: dict[str, Any] = {
     **SETTINGS,

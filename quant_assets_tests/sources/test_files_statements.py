@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.base import STATEMENTS
 from quant_assets.sources.files import FilesSource
-from quant_assets_tests.sources.conftest import SETTINGS, START, THROUGH, Write, every_day, made_bars, small_tables
+from quant_assets_tests.synthetic_files import SETTINGS, START, THROUGH, Write, every_day, made_bars, small_tables
 
 
 def test_statements_of_snapshots_and_filings(write: Write) -> None:

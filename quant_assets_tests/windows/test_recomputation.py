@@ -12,6 +12,7 @@ def found(lookback: int, compute: Compute) -> np.ndarray:
     return audit(FeatureSet([Feature("odd", ("close", "sector_return"), lookback, compute, "")]))["odd"]
 
 
+@pytest.mark.slow
 def test_what_declares_what_it_reads_passes() -> None:
     values = found(19, lambda x, w: w.mean(x["close"], 20))
     assert np.isfinite(values[0]).all()

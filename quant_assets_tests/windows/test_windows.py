@@ -260,6 +260,7 @@ def test_trend_over_time_is_per_session() -> None:
     assert WINDOWS.correlation(line, WINDOWS.time, 60)[0, 60:].max() <= 1.0
 
 
+@pytest.mark.slow
 def test_importing_the_declarations_loads_nothing_heavy() -> None:
     code = (
         "import sys, quant_assets.signals.indicators, quant_assets.signals.candidates\n"

@@ -1,0 +1,37 @@
+"""The `quant` command in the process of a test, and what it leaves on the screen."""
+
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from quant_assets.cli import main
+
+
+class Outcome(NamedTuple):
+    """Exit status, stdout and stderr of a command."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """The cells of the tables by column; all tables have the same ones."""
+        lines = self.out.splitlines()
+        head = [cell.strip() for line in lines if line.startswith("┃") for cell in line.strip("┃").split("┃")]
+        body = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+        return [dict(zip(head, cells, strict=True)) for cells in body]
+
+
+Quant = Callable[..., Outcome]
+
+
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> Outcome:
+    """Run `quant` with arguments."""
+    monkeypatch.setattr(sys, "argv", ["quant", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    captured = capsys.readouterr()
+    return Outcome(int(ended.value.code or 0), captured.out, captured.err)
