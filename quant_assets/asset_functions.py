@@ -18,7 +18,6 @@ import dagster as dg
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from quant_assets.errors import DatasetError
 from quant_assets.features.library import FeatureLibrary
@@ -30,7 +29,7 @@ from quant_assets.partitions import RunPartitions, key, month_end, month_start, 
 from quant_assets.profile import Profile
 from quant_assets.runtime.launch import Launcher, launcher
 from quant_assets.schemas import Dataset
-from quant_assets.settings.loading import Settings
+from quant_assets.settings.paths import groups, setting, setting_type
 from quant_assets.trial_log import TrialLog
 
 _PROTOCOLS = "quant_assets.sources.base"
@@ -98,44 +97,6 @@ def _parameter(function: Callable[..., Any], name: str, hint: Any) -> Parameter:
     if hint in kinds:
         return Parameter(kinds[hint])
     return Parameter("source" if getattr(hint, "__module__", "") == _PROTOCOLS else "given")
-
-
-@cache
-def groups() -> Mapping[Any, str]:
-    """Dotted name of each group of settings, by its type."""
-    found: dict[Any, str] = {}
-
-    def walk(model: type[BaseModel], path: str) -> None:
-        for name, field in model.model_fields.items():
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                found[field.annotation] = f"{path}{name}"
-                walk(field.annotation, f"{path}{name}.")
-
-    walk(Settings, "")
-    return found
-
-
-def setting_type(path: str) -> Any:
-    """Type of a setting, or of a group of settings, by its dotted name.
-
-    Raises:
-        TypeError: there is none.
-
-    """
-    found: Any = Settings
-    for part in path.split("."):
-        if not (isinstance(found, type) and issubclass(found, BaseModel)) or part not in found.model_fields:
-            raise TypeError(f"there is no setting '{path}'")
-        found = found.model_fields[part].annotation
-    return found
-
-
-def setting(settings: Settings, path: str) -> Any:
-    """Value of a dotted name."""
-    found: Any = settings
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
 
 
 def handed(function: Callable[..., Any], profile: Profile) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from quant_assets.checks import agreement_check, contract_checks, presence_check
 from quant_assets.io.manager import ParquetIOManager
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import PartitionRecorder
-from quant_assets.provenance.versions import effective, versions
+from quant_assets.provenance.versions import trial_paths, versions
 from quant_assets.settings.loading import Settings, load_settings
+from quant_assets.settings.paths import effective
 
 #: Further assets and checks of a profile, from a layer above.
 OnDemand = Callable[[Profile], Sequence[dg.AssetsDefinition]]
@@ -70,6 +71,9 @@ def _definitions(
         *on_demand(profile),
     ]
     found, dump = versions(profile.settings, assets), effective(profile.settings)
+    profile.trials.paths = trial_paths(
+        found, [name for name, dataset in profile.datasets.items() if not dataset.grain.by_sector]
+    )
     matures = {spec.key.path[-1]: spec.metadata["matures_months"] for each in assets for spec in each.specs}
     recorder = PartitionRecorder(profile, found, matures)
     assets = [

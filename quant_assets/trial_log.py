@@ -15,6 +15,7 @@ holds a clock.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -27,6 +28,8 @@ from quant_assets.io.store import DatasetStore
 from quant_assets.learning.training import TrainedModel
 from quant_assets.partitions import month_of, month_start, shift_month
 from quant_assets.settings.loading import Settings
+from quant_assets.settings.paths import chosen, effective
+from quant_assets.settings.providers import PROVIDERS
 from quant_assets.settings.sectors import SECTORS
 
 #: Scope of the total portfolio's trials, beside the sectors.
@@ -37,35 +40,50 @@ _DIGEST_LENGTH = 16
 _SETTINGS = "settings"
 
 
-def training_settings(settings: Settings, features: Sequence[str], model: str | None = None) -> dict[str, Any]:
-    """What decides a training of a model (of that of the weights where None) beside its data."""
-    name = model or str(settings.weights.model)
-    of, horizons = learner(name, settings.models[name]), settings.models[name].horizons
-    return {
-        "model": name,
-        **({"horizons": list(horizons)} if horizons else {}),
-        "features": list(features),
-        "training": settings.training.model_dump(mode="json") | {of.kind: of.deciding()},
-        "predictions": settings.predictions.model_dump(mode="json"),
-        "labels": {"entry_lag": settings.labels.entry_lag},
-        "fundamentals": settings.fundamentals.model_dump(mode="json"),
-        "delistings": settings.delistings.model_dump(mode="json"),
-    }
+@dataclass(frozen=True)
+class TrialPaths:
+    """Dotted names of the settings that decide each kind of trial, as provenance finds them.
 
+    Attributes:
+        training: of a training.
+        strategy: of a sector's backtest, those of its training among them.
+        portfolio: of the total portfolio's.
 
-def strategy_settings(settings: Settings, features: Sequence[str], scope: str) -> dict[str, Any]:
-    """What decides a backtest beside its data.
-
-    The training's settings by their name, and those of the sector's way to its weights.
     """
-    indicators = settings.indicators.model_dump(mode="json")
-    groups = {name: getattr(settings, name).model_dump(mode="json") for name in ("candidates", "weights", "backtest")}
-    del groups["weights"]["model"]  # the training's name stands for it
-    if scope == PORTFOLIO:
-        groups |= {name: getattr(settings, name).model_dump(mode="json") for name in ("portfolio", "regime")}
-    else:
-        indicators["windows"] = {scope: indicators["windows"][scope]}
-    return {"training": trial_name(training_settings(settings, features)), "indicators": indicators, **groups}
+
+    training: tuple[str, ...]
+    strategy: tuple[str, ...]
+    portfolio: tuple[str, ...]
+
+    def settings_of_training(self, settings: Settings, features: Sequence[str], model: str | None) -> dict[str, Any]:
+        """What decides a training of a model (of that of the weights where None) beside its data."""
+        name = model or str(settings.weights.model)
+        of, horizons = learner(name, settings.models[name]), settings.models[name].horizons
+        return {
+            "model": name,
+            **({"horizons": list(horizons)} if horizons else {}),
+            "features": list(features),
+            of.kind: of.deciding(),
+            **chosen(effective(settings), _without_data(self.training)),
+        }
+
+    def settings_of_strategy(self, settings: Settings, features: Sequence[str], scope: str) -> dict[str, Any]:
+        """What decides a backtest beside its data: the training by its name, and what its own way to weights adds."""
+        training = self.settings_of_training(settings, features, None)
+        sector = None if scope == PORTFOLIO else scope
+        paths = self.portfolio if scope == PORTFOLIO else self.strategy
+        found = chosen(effective(settings), _without_data(paths), sector)
+        found.pop("weights.model", None)  # the training's name stands for it
+        return {
+            "training": trial_name(training),
+            **{name: value for name, value in found.items() if name not in training},
+        }
+
+
+def _without_data(paths: Iterable[str]) -> list[str]:
+    """Those that do not say where data come from; features and models are named by what they are."""
+    elsewhere = {"source", "partitions", "features", "models", "labels.horizons", *PROVIDERS}
+    return [path for path in paths if path not in elsewhere and path.partition(".")[0] not in elsewhere]
 
 
 def trial_name(settings: Mapping[str, Any]) -> str:
@@ -80,13 +98,17 @@ class TrialLog:
         store: where they are.
         settings: that a run of this process tries.
         features: the model inputs, each with what changes with its formula (`FeatureLibrary.formulas`).
+        paths: of the settings that decide a trial; `graph.build_defs` tells them.
 
     """
 
-    def __init__(self, store: DatasetStore, settings: Settings, features: Sequence[str]) -> None:
+    def __init__(
+        self, store: DatasetStore, settings: Settings, features: Sequence[str], paths: TrialPaths | None = None
+    ) -> None:
         self._store = store
         self._settings = settings
         self._features = features
+        self.paths = paths
 
     def note_training(self, sector: str, trained: Sequence[TrainedModel]) -> None:
         """Note what one training of a model gave for each horizon; one that found too little history is no trial."""
@@ -102,7 +124,7 @@ class TrialLog:
         if horizons:
             as_of = trained[0].as_of
             noted = {"as_of": as_of.isoformat(), "horizons": horizons}
-            tried = training_settings(self._settings, self._features, trained[0].model)
+            tried = self.settings_of_training(trained[0].model)
             self._write(sector, "training", tried, {month_of(as_of): noted})
 
     def note_backtest(self, scope: str, frame: pl.DataFrame, as_ofs: Iterable[date]) -> None:
@@ -115,7 +137,7 @@ class TrialLog:
                 "date": [day.isoformat() for day in rows["date"]],
                 "net_return": rows["net_return"].to_list(),
             }
-        self._write(scope, "strategy", strategy_settings(self._settings, self._features, scope), months)
+        self._write(scope, "strategy", self.settings_of_strategy(scope), months)
 
     def _write(self, scope: str, kind: str, settings: Mapping[str, Any], months: Mapping[str, Any]) -> None:
         folder = f"trials/{scope}/{kind}-{trial_name(settings)}"
@@ -133,10 +155,20 @@ class TrialLog:
 
     def present(self, scope: str) -> dict[str, dict[str, Any]]:
         """Settings that a run would try now, by the kind of trial."""
-        return {
-            "strategy": strategy_settings(self._settings, self._features, scope),
-            "training": training_settings(self._settings, self._features),
-        }
+        return {"strategy": self.settings_of_strategy(scope), "training": self.settings_of_training()}
+
+    def settings_of_training(self, model: str | None = None) -> dict[str, Any]:
+        """What decides a training of a model, of that of the weights where None."""
+        return self._deciding().settings_of_training(self._settings, self._features, model)
+
+    def settings_of_strategy(self, scope: str) -> dict[str, Any]:
+        """What decides a backtest of a scope."""
+        return self._deciding().settings_of_strategy(self._settings, self._features, scope)
+
+    def _deciding(self) -> TrialPaths:
+        if self.paths is None:
+            raise RuntimeError("which settings decide a trial is known once graph.build_defs has been called")
+        return self.paths
 
     def settings_of(self, trial: Trial) -> dict[str, Any]:
         """What was tried."""

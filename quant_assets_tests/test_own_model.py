@@ -12,7 +12,7 @@ from quant_assets.audit.runs import Recomputed
 from quant_assets.errors import DatasetError
 from quant_assets.partitions import key, month_range
 from quant_assets.schemas import CHECKPOINTS
-from quant_assets.trial_log import training_settings, trial_name
+from quant_assets.trial_log import trial_name
 from quant_assets_tests.graph import SMALL, Graph
 from quant_assets_tests.learning.kinds import OWN
 
@@ -73,10 +73,7 @@ def test_weights_report_and_statistics_take_the_model_that_is_named(graph: Graph
 def test_each_model_is_a_trial_and_the_strategy_names_its_own(graph: Graph) -> None:
     profile = graph.profile
     trials = profile.trials.trials(SECTOR, TRAINED, AFTER)
-    names = {
-        model: trial_name(training_settings(profile.settings, profile.features.formulas, model))
-        for model in profile.models.learners
-    }
+    names = {model: trial_name(profile.trials.settings_of_training(model)) for model in profile.models.learners}
     assert {trial.name for trial in trials if trial.kind == "training"} == set(names.values())
     assert len(set(names.values())) == 2
     assert {trial.training for trial in trials if trial.kind == "strategy"} == {names["ridge"]}

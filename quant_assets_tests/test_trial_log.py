@@ -3,6 +3,7 @@
 import runpy
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import pytest
 from quant_assets.backtest.trials import counted
 from quant_assets.errors import DatasetError
 from quant_assets.features.library import FeatureLibrary
+from quant_assets.graph import build_defs
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.training import TrainedModel
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
-from quant_assets.trial_log import PORTFOLIO, TrialLog, strategy_settings, training_settings, trial_name
+from quant_assets.trial_log import PORTFOLIO, TrialLog, TrialPaths, trial_name
 
 IMPORT = "from quant_assets.windows.declarations import Feature"
 FEATURES = ("return_20", "volatility_20")
@@ -26,7 +28,16 @@ MONTHS = [date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 28)]
 
 
 def log_at(folder: Path, features: tuple[str, ...] = FEATURES, **overrides: Any) -> TrialLog:
-    return TrialLog(DatasetStore(str(folder)), load_settings("demo", **overrides), features)
+    return TrialLog(DatasetStore(str(folder)), load_settings("demo", **overrides), features, deciding())
+
+
+@cache
+def deciding() -> TrialPaths:
+    """Of the real assets."""
+    profile = Profile(load_settings("demo"))
+    build_defs(profile)
+    assert profile.trials.paths is not None
+    return profile.trials.paths
 
 
 def returns(seed: int = 0, until: date = MONTHS[-1]) -> pl.DataFrame:
@@ -52,10 +63,10 @@ def test_what_was_noted_comes_back_bit_for_bit(tmp_path: Path) -> None:
     found = {trial.kind: trial for trial in log_at(tmp_path).trials("it", "2024-01", "2024-03")}
     training, strategy = found["training"], found["strategy"]
     assert strategy.measured.select("date", net_return="value").equals(frame.with_columns(pl.col("date").cast(pl.Date)))
-    assert strategy.training == training.name == trial_name(training_settings(load_settings("demo"), FEATURES))
+    assert strategy.training == training.name == trial_name(log.settings_of_training())
     assert (strategy.first, training.first, training.sessions) == (MONTHS[0], MONTHS[-1], 20)
     assert training.measured["value"].to_list() == trained(MONTHS[-1]).out_of_fold["best_return"].to_list()  # type: ignore[index]
-    assert log.settings_of(strategy) == strategy_settings(load_settings("demo"), FEATURES, "it")
+    assert log.settings_of(strategy) == log.settings_of_strategy("it")
     assert [trial.scope for trial in log.trials("energy", "2024-01", "2024-03")] == []
 
 
@@ -78,6 +89,10 @@ def test_the_same_trial_again_is_one_and_a_changed_setting_is_another(tmp_path: 
         {"models": {"lightgbm": {"parameters": {"num_leaves": 15}}}},
         {"backtest": {"cost_bps": 0}},
         {"features": FEATURES[:1]},
+        # Groups that nobody listed: they count because the assets' code reads them.
+        {"bars": {"splice_sessions": 25}},
+        {"labels": {"entry_lag": 2}},
+        {"fundamentals": {"min_lag_days": 3}},
     ]
     for number, change in enumerate(changes, start=2):
         log_at(tmp_path, **change).note_backtest("it", returns(), MONTHS)
@@ -93,11 +108,12 @@ def test_a_changed_formula_of_an_own_feature_is_another_trial(tmp_path: Path) ->
         module = tmp_path / f"own_{number}.py"
         module.write_text(f"{IMPORT}\n\nFEATURES = (Feature('mine', ('close',), 5, lambda x, w: {formula}, 'mine'),)\n")
         library = FeatureLibrary({"own": runpy.run_path(str(module))["FEATURES"]})
-        return trial_name(training_settings(load_settings("demo"), library.formulas))
+        return trial_name(log_at(tmp_path, library.formulas).settings_of_training())
 
     assert named(1, "w.mean(x['close'], 5)") == named(2, "w.mean(x['close'], 5)")
     assert named(3, "w.mean(x['close'], 4)") != named(1, "w.mean(x['close'], 5)")
     profile = Profile(load_settings("demo", storage=str(tmp_path)))
+    build_defs(profile)
     assert profile.trials.present("it")["training"]["features"] == list(profile.features.formulas)
 
 

@@ -18,7 +18,7 @@ import duckdb
 import polars as pl
 from pydantic import BaseModel
 
-from quant_assets.asset_functions import Run, setting, setting_type
+from quant_assets.asset_functions import Run
 from quant_assets.assets.column_lineage import column_lineage, lineage_table
 from quant_assets.assets.declare import Asset, declared, newest_keys, read
 from quant_assets.declared_tests import DeclaredTest, declared_tests
@@ -29,6 +29,7 @@ from quant_assets.provenance.code import digest
 from quant_assets.schemas import Dataset
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import ROOT
+from quant_assets.settings.paths import setting, setting_type
 
 SQL_DIR = ROOT / "dbt_like_sql"
 

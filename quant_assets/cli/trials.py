@@ -11,6 +11,7 @@ from rich.table import Table
 from quant_assets.backtest.metrics import sharpe
 from quant_assets.backtest.trials import Trial, counted, evidence
 from quant_assets.errors import MissingPartitionError
+from quant_assets.graph import build_defs
 from quant_assets.partitions import month_end
 from quant_assets.profile import Profile
 
@@ -30,6 +31,7 @@ def output(profile: Profile, scopes: Sequence[str], month: str) -> Iterator[str 
         MissingPartitionError: there is no trial.
 
     """
+    build_defs(profile)  # tells the log which settings decide a trial
     as_of = min(month_end(month), profile.last_session())
     table = Table()
     for name in (

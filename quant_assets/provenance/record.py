@@ -22,8 +22,9 @@ from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.provenance.code import digest
-from quant_assets.provenance.versions import Version, effective
+from quant_assets.provenance.versions import Version
 from quant_assets.settings.loading import Settings
+from quant_assets.settings.paths import effective
 
 #: Libraries whose arithmetic or files the rows come from.
 _LIBRARIES = (

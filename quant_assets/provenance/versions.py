@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import BaseModel
 
-from quant_assets.asset_functions import Parameter, Run, groups, parameters
+from quant_assets.asset_functions import Parameter, Run, parameters
 from quant_assets.dagster_internals import asset_function
 from quant_assets.features.library import SETS, FeatureLibrary
 from quant_assets.learning.models import kinds, learner_type
@@ -35,12 +34,9 @@ from quant_assets.provenance.code import (
 )
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import ROOT, conf_dir
+from quant_assets.settings.paths import WITHOUT_EFFECT, chosen, groups, with_effect
 from quant_assets.settings.providers import PROVIDERS
-from quant_assets.settings.sectors import SECTORS
-from quant_assets.trial_log import TrialLog
-
-#: Where something is kept, shown or run, and until when: no rows follow from it, or they say until when they are.
-WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "launch", "partitions.end")
+from quant_assets.trial_log import TrialLog, TrialPaths
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,7 @@ class Version:
         windows: first and last month of each input, relative to the partition's.
         reads_source: whether it asks the provider.
         reads_trials: whether it counts what has been tried.
+        notes: the method of the trial log by which it notes what it tries; empty where it tries nothing.
 
     """
 
@@ -61,6 +58,7 @@ class Version:
     windows: Mapping[str, tuple[int, int]]
     reads_source: bool
     reads_trials: bool = False
+    notes: str = ""
 
     @cached_property
     def code(self) -> str:
@@ -77,35 +75,6 @@ class Version:
     def describe(self, dump: Mapping[str, Any]) -> str:
         """`code_version` of the asset: both halves, so that the web UI shows which of them is new."""
         return f"code {self.code}, settings {digest(repr(self.settings(dump)))}"
-
-
-def chosen(dump: Mapping[str, Any], paths: Iterable[str], sector: str | None = None) -> dict[str, Any]:
-    """Values of dotted names, each leaf by its own name; a name that does not exist is left out."""
-    found: dict[str, Any] = {}
-    for path in paths:
-        value: Any = dump
-        for part in path.split("."):
-            value = value.get(part, _ABSENT) if isinstance(value, Mapping) else _ABSENT
-        if value is not _ABSENT:
-            found |= dict(_leaves(path, value, sector))
-    return dict(sorted(found.items()))
-
-
-_ABSENT = object()
-
-
-def _leaves(path: str, value: Any, sector: str | None) -> Iterable[tuple[str, Any]]:
-    if not isinstance(value, Mapping) or not value:
-        yield path, value
-        return
-    for name, each in value.items():
-        if f"{path}.{name}" not in WITHOUT_EFFECT and not (sector is not None and name in SECTORS and name != sector):
-            yield from _leaves(f"{path}.{name}", each, sector)
-
-
-def effective(settings: Settings) -> dict[str, Any]:
-    """The settings as plain values, without those from which no rows follow."""
-    return settings.model_dump(mode="json", exclude={name for name in WITHOUT_EFFECT if "." not in name})
 
 
 def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> dict[str, Version]:
@@ -128,9 +97,41 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
         paths = {*walk.paths, *asset.settings}
         for name in asset.names:
             made[name] = Version(
-                dict(sorted(symbols.items())), tuple(sorted(paths)), windows, walk.reads_source, walk.reads_trials
+                dict(sorted(symbols.items())),
+                tuple(sorted(paths)),
+                windows,
+                walk.reads_source,
+                walk.reads_trials,
+                walk.notes,
             )
     return made
+
+
+def trial_paths(found: Mapping[str, Version], across: Iterable[str]) -> TrialPaths:
+    """Settings that decide each kind of trial: of the assets that note one, and of all that these are computed from.
+
+    Args:
+        found: the version of each asset.
+        across: assets that span sectors.
+
+    """
+    spanning = set(across)
+
+    def deciding(notes: str, *, spans: bool) -> tuple[str, ...]:
+        waiting = [name for name, each in found.items() if each.notes == notes and (name in spanning) == spans]
+        seen: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += [each for each in found[name].windows if each in found]
+        return tuple(sorted({path for name in seen for path in found[name].paths}))
+
+    return TrialPaths(
+        deciding("note_training", spans=False),
+        deciding("note_backtest", spans=False),
+        deciding("note_backtest", spans=True),
+    )
 
 
 def _name(function: Any) -> str:
@@ -188,12 +189,14 @@ class _Walk:
         *,
         reads_source: bool = False,
         reads_trials: bool = False,
+        notes: str = "",
     ) -> None:
         self._settings = settings
         self.symbols = symbols or {}
         self.paths = set(paths)
         self.reads_source = reads_source
         self.reads_trials = reads_trials
+        self.notes = notes
 
     @classmethod
     def of(cls, settings: Settings, function: Any, own: dict[str, Path]) -> "_Walk":
@@ -210,6 +213,7 @@ class _Walk:
             "paths": sorted(self.paths),
             "reads_source": self.reads_source,
             "reads_trials": self.reads_trials,
+            "notes": self.notes,
         }
 
     def _handed(self, parameter: Parameter | None, used: Chain) -> list[Symbol]:
@@ -241,6 +245,8 @@ class _Walk:
             case "trials" if used[:1] == ("trials",):
                 self.reads_trials = True
                 return [Symbol(TrialLog.__module__, f"{TrialLog.__name__}.trials")]
+            case "trials" if used:
+                self.notes = used[0]
             case "profile":
                 self.paths |= {name for name in Settings.model_fields if name not in WITHOUT_EFFECT}
         return []
@@ -258,7 +264,7 @@ class _Walk:
 
     def _note(self, *chain: str) -> None:
         """Note the setting that a chain begins with."""
-        path = _path(chain)
+        path = with_effect(chain)
         if path:
             self.paths.add(path)
 
@@ -282,15 +288,3 @@ def _kept_settings(where: Module, name: str) -> dict[str, str]:
             if isinstance(each, ast.Assign) and isinstance(each.value, ast.Name) and each.value.id in named:
                 found |= {at.attr: named[each.value.id] for at in each.targets if isinstance(at, ast.Attribute)}
     return found
-
-
-def _path(chain: Chain) -> str:
-    """The longest beginning of a chain that is a setting with an effect."""
-    path: list[str] = []
-    model: Any = Settings
-    for part in chain:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
-            break
-        model = model.model_fields[part].annotation
-        path.append(part)
-    return ".".join(path) if path and path[0] not in WITHOUT_EFFECT else ""
