@@ -107,9 +107,13 @@ def training_month(profile: Profile, first: str, last: str) -> str | None:
 
 
 def learners(planner: Planner, datasets: Mapping[str, Dataset]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Datasets of trainers, and of forecasters."""
+    """Datasets of trainers, and of forecasters; what is never trained again is none of them."""
     reads = {name: set(planner.reads(name)) for name in datasets}
-    trainers = tuple(name for name in datasets if set(_READ) <= reads[name] and "status" in datasets[name].columns)
+    trainers = tuple(
+        name
+        for name, dataset in datasets.items()
+        if set(_READ) <= reads[name] and "status" in dataset.columns and dataset.reproducibility == "exact"
+    )
     return trainers, tuple(
         name for name in datasets if reads[name] & set(trainers) and "prediction" in datasets[name].columns
     )
