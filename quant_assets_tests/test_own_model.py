@@ -97,7 +97,7 @@ def test_the_audit_sees_the_rows_of_both(graph: Graph, tmp_path: Path) -> None:
 
 def test_a_storage_of_before_there_were_several_models_is_computed_again(graph: Graph) -> None:
     """The planner does so by itself; whoever reads it before is told what to materialise."""
-    store, old = graph.profile.store, replace(CHECKPOINTS, columns=dict(list(CHECKPOINTS.columns.items())))
+    store = graph.profile.store
     columns = {name: column for name, column in CHECKPOINTS.columns.items() if name not in ("model", "kind")}
     old = replace(CHECKPOINTS, columns=columns, key=("as_of", "horizon"))
     months = month_range("2023-06", TRAINED)

@@ -139,6 +139,9 @@ def test_one_fit_serves_all_horizons(market: Market, together: list[TrainedModel
     assert models[5].fitted is models[20].fitted
     unseen = market[0].filter(pl.col("date").is_between(date(2021, 7, 1), date(2021, 9, 30)))
     found = forecast(unseen, models, SETTINGS[1])
+    columns = models[5].fitted.predict(Rows.of(unseen, FEATURES)).mean
+    for column, horizon in enumerate(HORIZONS):
+        assert found.filter(pl.col("horizon") == horizon)["prediction"].to_list() == columns[:, column].tolist()
     assert found.group_by("horizon").agg(pl.col("prediction_std").n_unique()).sort("horizon").rows() == [
         (5, 1),
         (20, 1),

@@ -205,6 +205,10 @@ def test_a_checkpoint_loads_and_its_features_and_kind_are_compared(
         load[0]((*model.features[:-1], "another"))
     with pytest.raises(DatasetError, match="is of kind stump, the settings say"):
         load[0](kind="stump")
+    contents = load[1]
+    contents["manifest"] = json.dumps(json.loads(contents["manifest"]) | {"features": model.features[::-1]}).encode()
+    with pytest.raises(DatasetError, match="in another order"):  # the manifest agrees, the model itself does not
+        load[0](model.features[::-1], manifest_sha256=sha256(contents["manifest"]))
     turned = replace(rows, features=rows.features[::-1])
     with pytest.raises(DatasetError, match="features"):
         model.predict(turned)
