@@ -32,6 +32,8 @@ from quant_assets.schemas import DATASETS
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import PROJECT
 
+pytestmark = pytest.mark.slow
+
 FIRST, LAST = "2023-12", "2024-06"
 AS_OF = date(2024, 6, 28)
 SECONDS = 240  # for what takes a fraction of it on a machine that is not busy

@@ -17,6 +17,8 @@ import pytest
 from quant_assets_tests.graph import PROJECT
 from quant_assets_tests.runtime.units import launched
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60  # that something may take on a busy machine before it counts as hanging
 
 
