@@ -29,11 +29,10 @@ demo: $(VENV)/.installed ## Run every asset on the simulated market; ends with t
 	@$(BIN)/quant demo
 
 .PHONY: ui
-ui: export DAGSTER_HOME := $(or $(DAGSTER_HOME),$(CURDIR)/storage/dagster/$(PROFILE))
 ui: $(VENV)/.installed ## Dagster's web UI on loopback (PROFILE=demo, PORT=3000)
-	@# Made by one process alone: two that meet an empty home corrupt its SQLite files, and `dagster dev` starts several.
-	@$(BIN)/python -c 'from quant_assets.running import instance; instance.dagster_home("$(PROFILE)"); instance.initialise_instance()'
-	QUANT_PROFILE=$(PROFILE) $(BIN)/dagster dev -m quant_assets.definitions -h 127.0.0.1 -p $(PORT)
+	@# The instance is made by one process alone: two that meet an empty home corrupt its SQLite files, and `dagster dev` starts several.
+	home="$$($(BIN)/python -m quant_assets.running.instance $(PROFILE))" && export DAGSTER_HOME="$$home" QUANT_PROFILE=$(PROFILE) && \
+		exec $(BIN)/dagster dev -m quant_assets.definitions -h 127.0.0.1 -p $(PORT)
 
 .PHONY: test
 test: lint ## Lint, then run the tests (PYTEST_ARGS='-k garch', TEST_WORKERS=2)

@@ -1,11 +1,5 @@
 -- The candidates once more, selected in SQL: what the documentation of quant_assets/signals/candidates.py says, without its code.
 -- $decision_sessions are those of the run, $group__name is a setting. The asset check `same_selection` compares ticker by ticker.
--- test: not_null(ticker, as_of, candidate_type, selection_rank, composite_score, eligible_count)
--- test: unique(ticker, as_of)
--- test: unique(sector, as_of, candidate_type, selection_rank)
--- test: accepted_values(candidate_type: long, short)
--- test: relationships(ticker, as_of -> universe: ticker, date)
--- test: relationships(ticker, as_of -> indicators: ticker, date)
 WITH members AS (
     SELECT sector, date AS as_of, count(*) AS universe_count FROM universe GROUP BY sector, date
 ),

@@ -1,7 +1,4 @@
 -- What the provider delivered for each sector and month: bars, refused bars, and members without a bar.
--- test: not_null(as_of, member_sessions)
--- test: unique(sector, as_of)
--- test: relationships(as_of -> universe: date)
 WITH bars AS (
     SELECT sector, month, count(*) AS bars, count(DISTINCT ticker) AS tickers
     FROM ohlcv

@@ -1,8 +1,4 @@
 -- One line for each sector and month: breadth, momentum, volatility, candidates and regime at the decision.
--- test: not_null(as_of, members, longs, shorts)
--- test: unique(sector, as_of)
--- test: accepted_values(regime: risk_on, risk_off)
--- test: relationships(best_long -> candidates: ticker)
 -- warn: not_null(best_long, regime)
 WITH decision AS (
     SELECT sector, month, max(date) AS as_of

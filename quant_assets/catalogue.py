@@ -1,4 +1,4 @@
-"""The catalogue of a profile: its features, the user's own among them, and its datasets, from the settings.
+"""The catalogue of a profile: its features and models, the user's own among them, and its datasets, from the settings.
 
 The IO manager, the asset checks, the column schemas and descriptions in the web UI and the README's table are all
 derived from it. `python -m quant_assets.catalogue README.md` writes the table of datasets into a Markdown file, between
@@ -11,10 +11,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from quant_assets.errors import SettingsError
 from quant_assets.features.cross_section import CrossSection
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
+from quant_assets.learning.models import Models, learner_type
+from quant_assets.learning.models.base import Learner
 from quant_assets.schemas import DATASETS, Dataset
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.origin import conf_dir
@@ -43,6 +46,28 @@ def library(settings: Settings) -> FeatureLibrary:
     return FeatureLibrary(groups)
 
 
+def models(settings: Settings) -> Models:
+    """The models of a profile; no library behind one is loaded.
+
+    Raises:
+        SettingsError: a kind does not exist or has no such parameter; names it and the remedy.
+
+    """
+    given = settings.models
+    return Models(
+        {name: learner(name, each.kind, each.parameters) for name, each in given.items()},
+        {name: each.kind for name, each in given.items()},
+        {name: each.horizons or settings.labels.horizons for name, each in given.items()},
+    )
+
+
+def learner(name: str, kind: str, parameters: Mapping[str, Any]) -> Learner[Any]:
+    """A model by its name, kind and parameters; errors as `models` has them."""
+    where, own, _ = kind.partition(":")
+    found = learner_type(kind, _own_module(f"models.{name}.kind", where) if own else None)
+    return found(name, parameters)
+
+
 def own_features(name: str) -> tuple[Declared[object], ...]:
     """`FEATURES` of a user's module: `<name>.py` in the settings' folder, else a module of that name on PYTHONPATH.
 
@@ -50,21 +75,7 @@ def own_features(name: str) -> tuple[Declared[object], ...]:
         SettingsError: the module is not there, cannot be imported, or has no list `FEATURES` of features.
 
     """
-    path = conf_dir() / f"{name.replace('.', '/')}.py"
-    try:
-        module = _module_at(path) if path.is_file() else importlib.import_module(name)
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            what = (
-                f"is neither {path} nor importable from PYTHONPATH; "
-                f"add the file, or mend features.modules in {conf_dir()}"
-            )
-        else:
-            what = (
-                f"({path if path.is_file() else 'from PYTHONPATH'}) cannot be imported "
-                f"({type(error).__name__}: {error}); mend it"
-            )
-        raise SettingsError(f"features.modules: module '{name}' {' '.join(what.split())}") from error
+    module = _own_module("features.modules", name)
     features = getattr(module, "FEATURES", None)
     if (
         not isinstance(features, list | tuple)
@@ -77,6 +88,22 @@ def own_features(name: str) -> tuple[Declared[object], ...]:
             "quant_assets.features.cross_section.compared gives"
         )
     return tuple(features)
+
+
+def _own_module(setting: str, name: str) -> ModuleType:
+    """A user's module that a setting names."""
+    path = conf_dir() / f"{name.replace('.', '/')}.py"
+    try:
+        return _module_at(path) if path.is_file() else importlib.import_module(name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            what = f"is neither {path} nor importable from PYTHONPATH; add the file, or mend {setting} in {conf_dir()}"
+        else:
+            what = (
+                f"({path if path.is_file() else 'from PYTHONPATH'}) cannot be imported "
+                f"({type(error).__name__}: {error}); mend it"
+            )
+        raise SettingsError(f"{setting}: module '{name}' {' '.join(what.split())}") from error
 
 
 def _module_at(path: Path) -> ModuleType:
@@ -106,10 +133,8 @@ def markdown_table(shown: Iterable[Dataset]) -> str:
     """The README's table of datasets (`make docs` puts it there)."""
     lines = ["| dataset | grain | what it holds | key | known at |", "|---|---|---|---|---|"]
     for dataset in shown:
-        grain = "sector × month" if dataset.grain == "sector" else "month"
-        lines.append(
-            f"| `{dataset.name}` | {grain} | {dataset.meaning} | {', '.join(dataset.key)} | `{dataset.known_at}` |"
-        )
+        of = (f"`{dataset.name}`", dataset.grain.name, dataset.meaning, ", ".join(dataset.key), f"`{dataset.known_at}`")
+        lines.append(f"| {' | '.join(of)} |")
     return "\n".join(lines)
 
 

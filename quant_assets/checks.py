@@ -12,7 +12,7 @@ import polars as pl
 
 from quant_assets.declared_tests import DeclaredTest
 from quant_assets.errors import DatasetError, MissingPartitionError
-from quant_assets.partitions import parse_key
+from quant_assets.grains import grain_of
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 from quant_assets.schemas.dataset import rises
@@ -21,11 +21,16 @@ from quant_assets.schemas.dataset import rises
 #: aside, in later ones.
 CONTRACT = {
     "dtypes": "columns and types are those of the schema",
-    "keys": "the key identifies a row",
+    "keys": "the key identifies a row, and so does what else is declared unique",
     "nulls": "columns that may not be missing are not",
     "ranges": "values lie within the bounds of the schema",
     "known": "no row was known later than the last closed session, and every row was known by its own date or later",
 }
+#: Of the datasets that refer to others, one more.
+REFERENCES = "references"
+
+#: Gives the same partitions of a dataset that are being checked of another one.
+Related = Callable[[str], pl.LazyFrame]
 
 
 def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[str, list[str]]:
@@ -42,7 +47,6 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
 
     """
     found: dict[str, list[str]] = {name: [] for name in CONTRACT}
-    head = ["sector"] if dataset.grain == "sector" else []
     for name, column in dataset.columns.items():
         if frame.schema.get(name) != column.dtype:
             found["dtypes"].append(f"{name} is {frame.schema.get(name)}, not {column.dtype}")
@@ -69,10 +73,13 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
     rules.append(("known", f"{dataset.known_at} later than {last_session}", known > last_session))
     if dataset.known_at != dataset.dated_by:
         rules.append(("known", f"{dataset.known_at} before {dataset.dated_by}", known < pl.col(dataset.dated_by)))
+    head = dataset.grain.head
+    rules += [
+        ("keys", f"{' '.join(columns)} repeats", pl.struct(*head, *columns).is_duplicated())
+        for columns in dataset.unique
+    ]
     if not _keys_differ(dataset, frame):
-        rules.insert(
-            0, ("keys", f"key {' '.join(dataset.key)} repeats", pl.struct(*head, *dataset.key).is_duplicated())
-        )
+        rules.insert(0, ("keys", f"key {' '.join(dataset.key)} repeats", pl.struct(dataset.identity).is_duplicated()))
     # One pass over the frame counts the breaches of every rule; rows are looked up only where there are any.
     counts = (
         frame.lazy().select(rule.sum().alias(str(number)) for number, (_, _, rule) in enumerate(rules)).collect().row(0)
@@ -80,9 +87,33 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
     for count, (check, what, rule) in zip(counts, rules, strict=True):
         if count:
             row = frame.filter(rule).row(0, named=True)
-            first = {name: value for name, value in row.items() if name in {*head, *dataset.key, *what.split()}}
+            first = {name: value for name, value in row.items() if name in {*dataset.identity, *what.split()}}
             found[check].append(f"{what}: {count} rows, first {first}")
     return found
+
+
+def broken_references(dataset: Dataset, frame: pl.DataFrame, related: Related) -> list[str]:
+    """Which references of a loaded frame lead nowhere, each with columns, rows and the first of them.
+
+    Args:
+        dataset: the contract.
+        frame: rows with the columns of the partition.
+        related: gives the same partitions of the datasets that it refers to.
+
+    """
+    found = []
+    for each in dataset.references:
+        absent = each.absent(dataset.grain.levels, frame, related(each.dataset))
+        if len(absent):
+            row = absent.select(*dict.fromkeys([*dataset.identity, *each.columns])).row(0, named=True)
+            found.append(f"{' '.join(each.columns)} not in {each.dataset}: {len(absent)} rows, first {row}")
+    return found
+
+
+def described(dataset: Dataset) -> dict[str, str]:
+    """The checks of a dataset's schema and what they say."""
+    refers = {REFERENCES: "; ".join(map(str, dataset.references))} if dataset.references else {}
+    return CONTRACT | refers
 
 
 def _keys_differ(dataset: Dataset, frame: pl.DataFrame) -> bool:
@@ -90,7 +121,7 @@ def _keys_differ(dataset: Dataset, frame: pl.DataFrame) -> bool:
 
     A key that holds the date lies in one partition only.
     """
-    partition = ["sector", "month"] if dataset.grain == "sector" else ["month"]
+    partition = dataset.grain.levels
     if dataset.dated_by not in dataset.key or not set(partition) <= set(frame.columns):
         return False
     places = frame.select(pl.struct(partition).rle_id().alias("place"), *dataset.key)
@@ -102,7 +133,7 @@ def _keys_differ(dataset: Dataset, frame: pl.DataFrame) -> bool:
 def contract_checks(
     profile: Profile, names: Sequence[str], declared: Mapping[str, Sequence[DeclaredTest]] | None = None
 ) -> list[dg.AssetChecksDefinition]:
-    """One definition for each dataset, with the checks of `CONTRACT` and the tests that its SQL model declares."""
+    """One definition for each dataset, with the checks of its schema and the tests that its SQL model declares."""
     return [_contract_check(profile, profile.every_dataset[name], (declared or {}).get(name, ())) for name in names]
 
 
@@ -110,7 +141,7 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
     # Without partitions of their own, which are a preview: the web UI then shows the last result rather than "skipped".
     specs = [
         dg.AssetCheckSpec(name=name, asset=dataset.name, blocking=True, description=text)
-        for name, text in CONTRACT.items()
+        for name, text in described(dataset).items()
     ]
     specs += [
         dg.AssetCheckSpec(test.name, asset=dataset.name, blocking=test.blocking, description=test.description)
@@ -123,13 +154,16 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
         keys = context.op_execution_context.partition_keys
 
         @cache
-        def related(name: str) -> pl.DataFrame:
-            return profile.store.read(profile.datasets[name], keys).collect()
+        def related(name: str) -> pl.LazyFrame:
+            return profile.store.read(profile.datasets[name], keys)
 
         def found_in(frame: pl.DataFrame) -> dict[str, list[str]]:
-            return breaches(dataset, frame, profile.last_session()) | {
-                test.name: test.breaches(frame, related) for test in declared
-            }
+            found = breaches(dataset, frame, profile.last_session())
+            if any(found["dtypes"]):
+                return dict.fromkeys((spec.name for spec in specs), list[str]()) | found
+            if dataset.references:
+                found[REFERENCES] = broken_references(dataset, frame, related)
+            return found | {test.name: test.breaches(frame, related) for test in declared}
 
         def breaks(frame: pl.DataFrame) -> bool:
             return any(messages for name, messages in found_in(frame).items() if name in blocking)
@@ -160,9 +194,7 @@ def _refused(frame: pl.DataFrame, keys: Sequence[str], breaks: Callable[[pl.Data
     """Partitions with breaches; all of them where each is sound alone (a key that repeats across partitions)."""
     found = []
     for key in keys:
-        sector, month = parse_key(key)
-        part = frame.filter((pl.col("month") == month) & ((pl.col("sector") == sector) if sector else True))
-        if breaks(part):
+        if breaks(frame.filter(grain_of(key).holds(key))):
             found.append(key)
     return found or list(keys)
 

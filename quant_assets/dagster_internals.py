@@ -3,17 +3,38 @@
 `quant_assets_tests/test_dagster_internals.py` fails at an upgrade until these have been looked at again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
+from dagster._core.code_pointer import CodePointer
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.partitions.mapping.partition_mapping import UpstreamPartitionsResult
 from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset, PartitionsSubset
+from dagster._core.events import AssetWipedData, DagsterEvent, StepMaterializationData
+from dagster._core.events.log import EventLogEntry
+from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+from dagster._core.origin import DEFAULT_DAGSTER_ENTRY_POINT, JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
+from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.tags import MULTIDIMENSIONAL_PARTITION_PREFIX
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._serdes import ConfigurableClassData
+
+from quant_assets.errors import SettingsError
 
 #: The version that everything here was looked up in.
 LOOKED_UP_IN = "1.13.27"
@@ -25,6 +46,7 @@ __all__ = [
     "DATA_VERSION_TAG",
     "INTERRUPTED",
     "LOOKED_UP_IN",
+    "MULTIDIMENSIONAL_PARTITION_PREFIX",
     "ConfigurableClassData",
     "DefaultPartitionsSubset",
     "PartitionsSubset",
@@ -32,15 +54,22 @@ __all__ = [
     "UserConfigSchema",
     "asset_function",
     "assets_of_step",
+    "forget_partitions",
+    "has_queue",
     "input_metadata",
+    "instance_home",
     "job_of_all_assets",
     "keep_connections",
     "known_as",
     "latest_data_versions",
     "partition_loading_context",
+    "pipes_session",
+    "queue_heartbeat",
+    "report_materialisations",
     "run_and_step",
     "run_range",
     "set_data_version",
+    "submit_assets",
     "without_events",
 ]
 
@@ -110,9 +139,149 @@ def keep_connections(instance: dg.DagsterInstance) -> None:
     instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
 
 
+def instance_home(context: dg.InputContext | dg.OutputContext) -> Path | None:
+    """Folder of the instance that an IO manager is called under; None for one that only lives in its process."""
+    instance = context.step_context.instance
+    return Path(instance.root_directory) if instance.is_persistent else None
+
+
+#: Rows in one statement. SQLite allows 32,766 values in one, and a row has 7.
+_AT_ONCE = 2_000
+
+
+def report_materialisations(instance: dg.DagsterInstance, made: Sequence[dg.AssetMaterialization], at: float) -> None:
+    """Record materialisations of one asset's partitions that belong to no run, many at a time.
+
+    `instance.report_runless_asset_event` takes one at a time, and tens of times as long.
+
+    Args:
+        instance: with records in a database.
+        made: of one asset, each of another partition.
+        at: their time, seconds since 1970.
+
+    """
+    storage = _sql_records(instance)
+    for first in range(0, len(made), _AT_ONCE):
+        events = {
+            each.partition: EventLogEntry(  # type: ignore[no-untyped-call]
+                user_message="",
+                level=20,
+                job_name=RUNLESS_JOB_NAME,
+                run_id=RUNLESS_RUN_ID,
+                error_info=None,
+                timestamp=at,
+                dagster_event=DagsterEvent(
+                    event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+                    event_specific_data=StepMaterializationData(each),
+                    job_name=RUNLESS_JOB_NAME,
+                ),
+            )
+            for each in made[first : first + _AT_ONCE]
+        }
+        columns = SqlEventLogStorageTable.c
+        with storage.index_transaction() as connection:
+            rows = [storage._event_to_row(event) for event in events.values()]
+            inserted = SqlEventLogStorageTable.insert().returning(columns.id, columns.partition)
+            ids = {partition: number for number, partition in connection.execute(inserted, rows)}
+            stored = [events[partition] for partition in ids]
+            storage._store_asset_event_tags(connection, stored, list(ids.values()))
+            storage._store_asset_event(connection, stored[-1], [*ids.values()][-1])  # the asset's newest
+
+
+def forget_partitions(instance: dg.DagsterInstance, asset: dg.AssetKey, partition_keys: Sequence[str]) -> None:
+    """Make an instance list partitions of an asset as never materialised; the logs of their runs stay as they are.
+
+    What `instance.wipe_asset_partitions` is for, which no open-source storage of Dagster has.
+    """
+    storage, columns = _sql_records(instance), SqlEventLogStorageTable.c
+    with storage.index_transaction() as connection:
+        for first in range(0, len(partition_keys), _AT_ONCE):
+            forgotten = columns.partition.in_(partition_keys[first : first + _AT_ONCE])
+            connection.execute(
+                SqlEventLogStorageTable.update()
+                .where(columns.asset_key == asset.to_string(), forgotten)
+                .values(partition=None)
+            )
+    instance.wipe_asset_cached_status([asset])  # by which the web UI draws them
+    wiped = AssetWipedData(asset_key=asset, partition_keys=list(partition_keys))
+    event = DagsterEvent(dg.DagsterEventType.ASSET_WIPED.value, job_name=RUNLESS_JOB_NAME, event_specific_data=wiped)
+    instance.report_dagster_event(event, run_id=RUNLESS_RUN_ID)
+
+
+def _sql_records(instance: dg.DagsterInstance) -> SqlEventLogStorage:
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        raise SettingsError(f"an instance with records in {type(storage).__name__} cannot be mended; use a database")
+    return storage
+
+
 @contextmanager
 def without_events() -> Iterator[dg.DagsterInstance]:
     """An instance that keeps no events, for runs whose events nobody reads: storing them takes a tenth of an audit."""
     with dg.DagsterInstance.ephemeral() as instance:
         instance.event_log_storage.store_event = lambda event: None  # type: ignore[method-assign]
         yield instance
+
+
+@contextmanager
+def pipes_session(context: dg.AssetExecutionContext, extras: Mapping[str, Any]) -> Iterator[dg.PipesSession]:
+    """A session of Dagster's Pipes through temporary files, from an asset that returns its rows itself.
+
+    A session makes the step demand that the asset yields what the session reports. Ours reports nothing to be yielded.
+    """
+    step = context.get_step_execution_context()
+    before = step.requires_typed_event_stream
+    with ExitStack() as stack:
+        with warnings.catch_warnings():
+            # Dagster's own code calls what it has declared old or new.
+            warnings.simplefilter("ignore")
+            session = stack.enter_context(
+                dg.open_pipes_session(
+                    context, dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader(), dict(extras)
+                )
+            )
+        step._requires_typed_event_stream = before
+        yield session
+
+
+def has_queue(instance: dg.DagsterInstance) -> bool:
+    """Whether runs that are submitted to an instance wait in a queue for its daemon."""
+    return isinstance(instance.run_coordinator, QueuedRunCoordinator)
+
+
+def queue_heartbeat(instance: dg.DagsterInstance) -> float | None:
+    """When the daemon that serves an instance's queue was last alive, in seconds of Unix time; None for never."""
+    found = instance.get_daemon_heartbeats().get("QUEUED_RUN_COORDINATOR")
+    return None if found is None else found.timestamp
+
+
+def submit_assets(
+    instance: dg.DagsterInstance, job: dg.JobDefinition, assets: Iterable[str], module: str, tags: Mapping[str, str]
+) -> str:
+    """Put a run into an instance's queue; its identifier.
+
+    The daemon finds the code location by its name, which is that of the module: nothing of it is loaded here.
+
+    Args:
+        instance: with a queue.
+        job: of all assets, as the code location has it.
+        assets: names of those that the run materialises.
+        module: of the code location; it holds `defs`.
+        tags: of the run.
+
+    """
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(executable_path=sys.executable, module_name=module), module
+    )
+    repository = RepositoryPythonOrigin(
+        sys.executable, CodePointer.from_module(module, "defs", os.getcwd()), entry_point=DEFAULT_DAGSTER_ENTRY_POINT
+    )
+    run = instance.create_run_for_job(
+        job,
+        asset_selection={dg.AssetKey(name) for name in assets},
+        tags=tags,
+        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job.name),
+        job_code_origin=JobPythonOrigin(job.name, repository),
+    )
+    # The queue looks at no code location either; its signature asks for one.
+    return instance.submit_run(run.run_id, workspace=None).run_id  # type: ignore[arg-type]

@@ -20,7 +20,8 @@ from pathlib import Path
 import polars as pl
 
 from quant_assets.errors import SettingsError
-from quant_assets.schemas import Dataset
+from quant_assets.grains import SECTOR_MONTHLY
+from quant_assets.schemas import Dataset, Reference
 
 _DECLARED = re.compile(r"--\s*(test|warn):\s*(\w+)\((.*)\)\s*")
 #: What somebody meant as a test: it must be one, and stand in the header.
@@ -64,7 +65,7 @@ class DeclaredTest:
         """What the asset check says."""
         columns = ", ".join(self.columns)
         if self.to is not None:
-            return f"{columns} is among {', '.join(self.to[1])} of the same partition of {self.to[0]}"
+            return str(Reference(self.columns, *self.to))
         said = {
             "not_null": "is never null",
             "unique": "does not repeat",
@@ -72,7 +73,7 @@ class DeclaredTest:
         }
         return f"{columns} {said[self.kind]}"
 
-    def breaches(self, frame: pl.DataFrame, related: Callable[[str], pl.DataFrame]) -> list[str]:
+    def breaches(self, frame: pl.DataFrame, related: Callable[[str], pl.LazyFrame]) -> list[str]:
         """What in a model's rows breaks the test, each with the number of rows and the first of them.
 
         Args:
@@ -88,23 +89,18 @@ class DeclaredTest:
                 found.append(f"{what}: {len(rows)} rows, first {rows.select(shown).row(0, named=True)}")
         return found
 
-    def _broken(self, frame: pl.DataFrame, related: Callable[[str], pl.DataFrame]) -> Mapping[str, pl.DataFrame]:
+    def _broken(self, frame: pl.DataFrame, related: Callable[[str], pl.LazyFrame]) -> Mapping[str, pl.DataFrame]:
         columns = ", ".join(self.columns)
         if self.kind == "not_null":
             return {f"{name} is null": frame.filter(pl.col(name).is_null()) for name in self.columns}
         if self.kind == "unique":
             return {f"{columns} repeats": frame.filter(frame.select(self.columns).is_duplicated())}
-        given = frame.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in self.columns))
         if self.to is None:
-            return {
-                f"{columns} is not one of {', '.join(self.values)}": given.filter(
-                    ~pl.col(columns).cast(pl.String).is_in(self.values)
-                )
-            }
-        dataset, theirs = self.to
-        place = [name for name in ("sector", "month") if name in frame.columns]
-        absent = given.join(related(dataset), left_on=[*place, *self.columns], right_on=[*place, *theirs], how="anti")
-        return {f"{columns} is not in {dataset}": absent}
+            wrong = ~pl.col(columns).cast(pl.String).is_in(self.values)
+            return {f"{columns} is not one of {', '.join(self.values)}": frame.filter(wrong)}
+        place = [name for name in SECTOR_MONTHLY.levels if name in frame.columns]
+        absent = Reference(self.columns, *self.to).absent(place, frame, related(self.to[0]))
+        return {f"{columns} is not in {self.to[0]}": absent}
 
 
 def declared_tests(path: Path, text: str, dataset: Dataset, reads: Mapping[str, Dataset]) -> tuple[DeclaredTest, ...]:

@@ -30,3 +30,7 @@ class DatasetError(QuantError):
 
 class HistoryError(QuantError):
     """A computation was asked for without the inputs that the time contract needs."""
+
+
+class LaunchError(QuantError):
+    """A unit of work could not be started elsewhere, or its process failed."""

@@ -1,10 +1,9 @@
-"""The partition contract: sectors, months, keys, and the mappings from a partition to the partitions it reads.
+"""The partition contract: months, Dagster's definitions of the grains, and which partitions a partition reads.
 
-Nothing else in the project knows what a month key looks like or how far back an asset reads.
+Nothing else in the project knows how far back an asset reads. What a key looks like is in `grains`.
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -20,41 +19,24 @@ from quant_assets.dagster_internals import (
     partition_loading_context,
 )
 from quant_assets.errors import SettingsError
+from quant_assets.grains import DAY, MONTH, MONTHLY, SECTOR_MONTHLY, Grain, grain_of, labels_of
 from quant_assets.settings.loading import PartitionSettings
 from quant_assets.settings.sectors import SECTORS
 
-MONTH_FORMAT = "%Y-%m"
-_MONTH = re.compile(r"^\d{4}-(0[1-9]|1[0-2])$")
 
-
-def check_sector(sector: str) -> str:
-    """Return the slug, or raise a SettingsError that lists the eleven."""
-    if sector not in SECTORS:
-        raise SettingsError(f"sector '{sector}' does not exist; choose one of {', '.join(SECTORS)}")
-    return sector
-
-
-def check_month(month: str) -> str:
-    """Return the month key, or raise a SettingsError."""
-    if not _MONTH.match(month):
-        raise SettingsError(f"month '{month}' is not a month; write it as YYYY-MM, for example 2024-06")
-    return month
-
-
-def key(sector: str, month: str) -> str:
-    """Partition key of a sector and month: `key("healthcare", "2024-06") == "2024-06|healthcare"`."""
-    return f"{check_month(month)}|{check_sector(sector)}"
+def key(sector: str | None, month: str) -> str:
+    """Partition key of a sector and month, or of a month alone: `key("healthcare", "2024-06")`."""
+    return (SECTOR_MONTHLY if sector else MONTHLY).key(month, sector)
 
 
 def parse_key(partition_key: str) -> tuple[str | None, str]:
-    """Sector (None for a month-grain key) and month of a partition key."""
-    month, _, sector = partition_key.partition("|")
-    return (check_sector(sector) if sector else None), check_month(month)
+    """Sector (None where there are no sectors) and month (or day) of a partition key of any grain."""
+    return grain_of(partition_key).parse(partition_key)
 
 
 def month_of(day: date) -> str:
-    """Month key of a date."""
-    return f"{day.year:04d}-{day.month:02d}"
+    """Month of a date."""
+    return MONTH.of(day)
 
 
 def shift_month(month: str, offset: int) -> str:
@@ -118,14 +100,35 @@ class Months:
         The offset makes the running month one of them, also where it is the last by `end`.
         """
         after = None if self.end is None else shift_month(self.end, 1)
-        return dg.MonthlyPartitionsDefinition(start_date=self.start, end_date=after, fmt=MONTH_FORMAT, end_offset=1)
+        return dg.MonthlyPartitionsDefinition(start_date=self.start, end_date=after, fmt=MONTH.pattern, end_offset=1)
 
     @property
     def by_sector(self) -> dg.MultiPartitionsDefinition:
         """Sector x month partitions: the grain of the graph."""
-        return dg.MultiPartitionsDefinition(
-            {"month": self.monthly, "sector": dg.StaticPartitionsDefinition(list(SECTORS))}
-        )
+        return _with_sectors(MONTH.name, self.monthly)
+
+    def definition(self, grain: Grain, go_live: date | None = None) -> dg.PartitionsDefinition:
+        """Dagster's definition of a grain.
+
+        Args:
+            grain: of a dataset.
+            go_live: first day of a grain by day, of which the running day is the last. In UTC and of every day of the
+                week: with a calendar of trading days Dagster maps the ends of months wrongly.
+
+        Raises:
+            SettingsError: a grain by day has no first day.
+
+        """
+        periods: dg.TimeWindowPartitionsDefinition = self.monthly
+        if grain.period == DAY:
+            if go_live is None:
+                raise SettingsError(f"partitions by {grain.name} begin on a go-live day; name one")
+            periods = dg.DailyPartitionsDefinition(start_date=DAY.of(go_live), fmt=DAY.pattern, end_offset=1)
+        return _with_sectors(grain.period.name, periods) if grain.by_sector else periods
+
+
+def _with_sectors(name: str, periods: dg.TimeWindowPartitionsDefinition) -> dg.MultiPartitionsDefinition:
+    return dg.MultiPartitionsDefinition({name: periods, "sector": dg.StaticPartitionsDefinition(list(SECTORS))})
 
 
 @known_as(dg.MultiPartitionMapping)
@@ -150,24 +153,31 @@ class _Window(dg.MultiPartitionMapping):
         ):
             raise TypeError("a window leads from sector x month to sector x month")
         first, last = month_offsets(self)
-        months: dict[str, set[str]] = {}
-        for partition_key in downstream_partitions_subset.get_partition_keys():
-            month, _, sector = partition_key.partition("|")
-            months.setdefault(sector, set()).add(month)
+        months = labels_of(downstream_partitions_subset.get_partition_keys())
         with partition_loading_context(current_time, dynamic_partitions_store):
             return _upstream(upstream_partitions_def, months, first, last)
 
 
 def _upstream(
-    upstream: dg.MultiPartitionsDefinition, months: Mapping[str, set[str]], first: int, last: int
+    upstream: dg.PartitionsDefinition, months: Mapping[str | None, Iterable[str]], first: int, last: int
 ) -> UpstreamPartitionsResult:
-    """Partitions of each sector from `first` to `last` months relative to those of `months`, as far as they exist."""
-    existing = set(upstream.get_partitions_def_for_dimension("month").get_partition_keys())
+    """Partitions from `first` to `last` months relative to those of `months`, as far as they exist.
+
+    Args:
+        upstream: what is read, by sector or by month alone.
+        months: of each sector that is read; of None where what is read has no sectors.
+        first, last: offsets.
+
+    """
+    by_month = upstream
+    if isinstance(upstream, dg.MultiPartitionsDefinition):
+        by_month = upstream.get_partitions_def_for_dimension(MONTH.name)
+    existing = set(by_month.get_partition_keys())
     keys = [
-        dg.MultiPartitionKey({"month": month, "sector": sector})
+        month if sector is None else dg.MultiPartitionKey({MONTH.name: month, "sector": sector})
         for sector, found in months.items()
         for month in sorted(
-            {shift_month(each, offset) for each in found for offset in range(first, last + 1)} & existing
+            {shift_month(each, offset) for each in set(found) for offset in range(first, last + 1)} & existing
         )
     ]
     subset = upstream.empty_subset().with_partition_keys(keys)
@@ -212,16 +222,16 @@ def history(months: int, last: int = 0) -> dg.TimeWindowPartitionMapping:
 
 
 @known_as(dg.MultiToSingleDimensionPartitionMapping)
-class _AllSectors(dg.MultiToSingleDimensionPartitionMapping):
+class _BetweenGrains(dg.MultiToSingleDimensionPartitionMapping):
     """Dagster's mapping, with months before the partition's own, for which Dagster has none.
 
-    To its serialisation this is the mapping that it is: the web UI shows the sectors of the partition's own month.
+    To its serialisation this is the mapping that it is: the web UI shows the partition's own month.
     """
 
     months = 0
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _AllSectors) and (tuple(self), self.months) == (tuple(other), other.months)
+        return isinstance(other, _BetweenGrains) and (tuple(self), self.months) == (tuple(other), other.months)
 
     def __ne__(self, other: object) -> bool:  # a tuple has one of its own
         return not self == other
@@ -237,29 +247,37 @@ class _AllSectors(dg.MultiToSingleDimensionPartitionMapping):
         current_time: datetime | None = None,
         dynamic_partitions_store: Any = None,
     ) -> UpstreamPartitionsResult:
-        if downstream_partitions_subset is None or not isinstance(
-            upstream_partitions_def, dg.MultiPartitionsDefinition
+        sectors_are_read = isinstance(upstream_partitions_def, dg.MultiPartitionsDefinition)
+        if downstream_partitions_subset is None or sectors_are_read == isinstance(
+            downstream_partitions_def, dg.MultiPartitionsDefinition
         ):
-            raise TypeError("it leads from months to sector x month")
-        months = set(downstream_partitions_subset.get_partition_keys())
+            raise TypeError("it leads from months to sector x month, or the other way round")
+        found = labels_of(downstream_partitions_subset.get_partition_keys())
+        months = {month for each in found.values() for month in each}
+        places: Iterable[str | None] = SECTORS if sectors_are_read else (None,)
         with partition_loading_context(current_time, dynamic_partitions_store):
-            return _upstream(upstream_partitions_def, dict.fromkeys(SECTORS, months), -self.months, 0)
+            return _upstream(upstream_partitions_def, dict.fromkeys(places, months), -self.months, 0)
 
 
 def all_sectors(months: int = 0) -> dg.MultiToSingleDimensionPartitionMapping:
     """Month grain on sector x month: every sector of the month and of the `months` before it."""
-    mapping = _AllSectors(partition_dimension_name="month")
+    mapping = _BetweenGrains(partition_dimension_name=MONTH.name)
     mapping.months = months
     return mapping
+
+
+def market(months: int = 0) -> dg.MultiToSingleDimensionPartitionMapping:
+    """Sector x month on month grain: the market's month and the `months` before it."""
+    return all_sectors(months)
 
 
 def month_offsets(mapping: dg.PartitionMapping | None) -> tuple[int, int]:
     """First and last month that a mapping reads, relative to the partition's month; (0, 0) for the same month."""
     if isinstance(mapping, dg.MultiPartitionMapping):
-        mapping = mapping.downstream_mappings_by_upstream_dimension["month"].partition_mapping
+        mapping = mapping.downstream_mappings_by_upstream_dimension[MONTH.name].partition_mapping
     if isinstance(mapping, dg.TimeWindowPartitionMapping):
         return mapping.start_offset, mapping.end_offset
-    return (-mapping.months, 0) if isinstance(mapping, _AllSectors) else (0, 0)
+    return (-mapping.months, 0) if isinstance(mapping, _BetweenGrains) else (0, 0)
 
 
 @dataclass(frozen=True)

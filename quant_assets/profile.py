@@ -9,11 +9,13 @@ from quant_assets import catalogue
 from quant_assets.errors import SettingsError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.io.store import DatasetStore
-from quant_assets.market.calendar import last_session_to, sessions
+from quant_assets.learning.models import Models
+from quant_assets.market.calendar import decision_sessions, last_session_to
 from quant_assets.partitions import Months, RunPartitions, month_end, month_of, month_start, shift_month
 from quant_assets.schemas import ON_DEMAND, Dataset
 from quant_assets.settings.loading import Settings
 from quant_assets.sources.base import Source
+from quant_assets.sources.registry import Terms, open_source
 from quant_assets.trial_log import TrialLog
 
 #: A session counts as closed half an hour after the bell, when closing prices have been published.
@@ -39,6 +41,11 @@ class Profile:
         return catalogue.library(self.settings)
 
     @cached_property
+    def models(self) -> Models:
+        """The models that are trained."""
+        return catalogue.models(self.settings)
+
+    @cached_property
     def datasets(self) -> dict[str, Dataset]:
         """Every dataset by name, in the order of the flow."""
         return catalogue.datasets(self.settings, self.features)
@@ -60,18 +67,22 @@ class Profile:
 
     @cached_property
     def source(self) -> Source:
-        """The provider of market data."""
+        """The provider of market data; without rows for the kinds of data that it has not."""
         if self.provider is not None:
             return self.provider
-        start = month_start(self.settings.partitions.start)
-        if self.settings.source == "demo":
-            from quant_assets.sources.demo import DemoSource
+        name = self.settings.source
+        return open_source(name, getattr(self.settings, name, None), self.terms)
 
-            return DemoSource(self.settings.demo, start)
-        from quant_assets.sources.files import FilesSource
-
-        undated_after = self.settings.fundamentals.default_publication_lag_days
-        return FilesSource(self.settings.files, self.settings.data_dir, start, undated_after=undated_after)
+    @property
+    def terms(self) -> Terms:
+        """What any provider is told."""
+        settings = self.settings
+        return Terms(
+            settings.profile,
+            month_start(settings.partitions.start),
+            settings.data_dir,
+            settings.fundamentals.default_publication_lag_days,
+        )
 
     def last_session(self) -> date:
         """The last closed session by the clock of New York, or up to the pinned `as_of` where that is earlier.
@@ -107,10 +118,7 @@ class Profile:
 
     def decision_sessions(self, run: RunPartitions) -> list[date]:
         """`as_of` of each month of a run: its last session, in the running month the latest closed one."""
-        found: dict[str, date] = {}
-        for session in sessions(run.first_day, self.through(run)).tolist():
-            found[month_of(session)] = session
-        return list(found.values())
+        return decision_sessions(run.first_day, self.through(run))
 
     def check_months(self, first: str, last: str) -> None:
         """Raise a SettingsError unless both months hold a closed session and are in order."""

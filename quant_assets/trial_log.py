@@ -4,7 +4,7 @@ The figures are elsewhere.
 
 A trial is named by the SHA-256 of its settings: the same settings, run again, replace what they gave for a month by
 what they give now and stay one trial; a changed setting is another. Nothing is ever removed, so a run that replaces the
-partitions of `lightgbm_checkpoint` or `backtest` leaves what was tried before:
+partitions of checkpoints or `backtest` leaves what was tried before:
 
     artifacts/trials/<sector or "portfolio">/<kind>-<name>/settings.json and <YYYY-MM>.json
 
@@ -21,9 +21,10 @@ from typing import Any
 import polars as pl
 
 from quant_assets.backtest.trials import MEASURED, Trial
+from quant_assets.catalogue import models
 from quant_assets.errors import DatasetError
 from quant_assets.io.store import DatasetStore
-from quant_assets.learning.boosting import TrainedModel
+from quant_assets.learning.training import TrainedModel
 from quant_assets.partitions import month_of, month_start, shift_month
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.sectors import SECTORS
@@ -36,14 +37,15 @@ _DIGEST_LENGTH = 16
 _SETTINGS = "settings"
 
 
-def training_settings(settings: Settings, features: Sequence[str]) -> dict[str, Any]:
-    """What decides a training beside its data; the number of threads does not."""
-    training = settings.training.model_dump(mode="json")
-    training["lightgbm"].pop("num_threads")
+def training_settings(settings: Settings, features: Sequence[str], model: str | None = None) -> dict[str, Any]:
+    """What decides a training of a model (of that of the weights where None) beside its data."""
+    name = model or str(settings.weights.model)
+    learner, horizons = models(settings).learners[name], settings.models[name].horizons
     return {
-        "model": "lightgbm",
+        "model": name,
+        **({"horizons": list(horizons)} if horizons else {}),
         "features": list(features),
-        "training": training,
+        "training": settings.training.model_dump(mode="json") | {learner.kind: learner.deciding()},
         "predictions": settings.predictions.model_dump(mode="json"),
         "labels": {"entry_lag": settings.labels.entry_lag},
         "fundamentals": settings.fundamentals.model_dump(mode="json"),
@@ -58,6 +60,7 @@ def strategy_settings(settings: Settings, features: Sequence[str], scope: str) -
     """
     indicators = settings.indicators.model_dump(mode="json")
     groups = {name: getattr(settings, name).model_dump(mode="json") for name in ("candidates", "weights", "backtest")}
+    del groups["weights"]["model"]  # the training's name stands for it
     if scope == PORTFOLIO:
         groups |= {name: getattr(settings, name).model_dump(mode="json") for name in ("portfolio", "regime")}
     else:
@@ -86,7 +89,7 @@ class TrialLog:
         self._features = features
 
     def note_training(self, sector: str, trained: Sequence[TrainedModel]) -> None:
-        """Note what one training gave for each horizon; one that found too little history is no trial."""
+        """Note what one training of a model gave for each horizon; one that found too little history is no trial."""
         horizons = {
             str(item.horizon): {
                 "date": [day.isoformat() for day in item.out_of_fold["date"]],
@@ -99,7 +102,8 @@ class TrialLog:
         if horizons:
             as_of = trained[0].as_of
             noted = {"as_of": as_of.isoformat(), "horizons": horizons}
-            self._write(sector, "training", training_settings(self._settings, self._features), {month_of(as_of): noted})
+            tried = training_settings(self._settings, self._features, trained[0].model)
+            self._write(sector, "training", tried, {month_of(as_of): noted})
 
     def note_backtest(self, scope: str, frame: pl.DataFrame, as_ofs: Iterable[date]) -> None:
         """Note the daily net returns of a backtest by month; `as_ofs` has the last session of each."""

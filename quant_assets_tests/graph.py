@@ -31,7 +31,8 @@ SMALL: dict[str, Any] = {
     },
     "candidates": {"min_history_sessions": 60},
     "fundamentals": {"lookback_months": 15},
-    "training": {"window_months": 9, "min_rows": 500, "lightgbm": {"min_data_in_leaf": 20}},
+    "training": {"window_months": 9, "min_rows": 500},
+    "models": {"lightgbm": {"parameters": {"min_data_in_leaf": 20}}},
     "regime": {"drawdown_sessions": 60},
     "report": {"history_months": 6},
 }
@@ -93,8 +94,7 @@ class Graph:
 
     def run(self, sectors: Sequence[str], first: str, last: str) -> list[Phase]:
         """Every asset with its warm-up, as `quant run` does it, in this process."""
-        phases = [p for sector in sectors for p in self.planner.sector_phases(self.planner.order, sector, first, last)]
-        phases += self.planner.month_phases(self.planner.order, first, last)
+        phases = self.planner.plan(self.planner.order, sectors, first, last).phases
         for phase in phases:
             self.materialise(phase.assets, tags=phase.range_tags)
         return phases
@@ -105,14 +105,12 @@ class Graph:
         root, months, deleted = Path(self.profile.store.url), month_range(first, last), 0
         for name, dataset in self.datasets.items():
             for month in months:
-                Path(
-                    self.profile.store.path(dataset, key(sector, month) if dataset.grain == "sector" else month)
-                ).unlink()
+                Path(self.profile.store.path(dataset, key(sector if dataset.grain.by_sector else None, month))).unlink()
                 shutil.rmtree(root / "artifacts" / name / sector / month, ignore_errors=True)
                 deleted += 1
         # Labels read later months' prices, so the market comes first; the months go backwards to show that their order
         # is of no matter.
-        by_sector = [name for name in self.planner.order if self.datasets[name].grain == "sector"]
+        by_sector = [name for name in self.planner.order if self.datasets[name].grain.by_sector]
         assets = self.defs.resolve_asset_graph()
         early = [
             [name for name in by_sector if assets.get(dg.AssetKey(name)).group_name == group]
@@ -123,7 +121,7 @@ class Graph:
         for names in early:
             for month in reversed(months):
                 self.materialise(names, partition_key=key(sector, month))
-        by_month = [name for name in self.planner.order if self.datasets[name].grain == "month"]
+        by_month = [name for name in self.planner.order if not self.datasets[name].grain.by_sector]
         for month in months:
             self.materialise(rest, partition_key=key(sector, month))
         for month in months:
@@ -178,7 +176,7 @@ def compare_known_by(cut: date, truth: Graph, found: Graph) -> dict[str, int]:
         # Not the rows' months: of a dataset with few rows, a month in which only one of the two has any would be left
         # out.
         written = truth.profile.store.existing(dataset) & found.profile.store.existing(dataset)
-        partition = pl.concat_str("month", "sector", separator="|") if dataset.grain == "sector" else pl.col("month")
+        partition = dataset.grain.of_rows(dataset.dated_by)
         expected, given = (frame.filter(partition.is_in(sorted(written))) for frame in (expected, given))
         if dataset.dated_by == "as_of":
             # The running month's provisional decision is one that the finished month replaces.

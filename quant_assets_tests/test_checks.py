@@ -5,7 +5,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from quant_assets.checks import CONTRACT, breaches
+from quant_assets.checks import CONTRACT, breaches, broken_references, described
 from quant_assets_tests.graph import demo_datasets
 
 DATASETS = demo_datasets()
@@ -91,3 +91,53 @@ def test_the_registry_is_consistent(dataset: object) -> None:
     assert not dataset.columns[dataset.dated_by].nullable
     assert all(column.meaning for column in dataset.columns.values())
     assert not any(dataset.columns[name].nullable for name in dataset.key)
+
+
+def candidates(**columns: list[object]) -> pl.DataFrame:
+    rows = {"sector": ["it"] * 2, "month": ["2024-06"] * 2, "ticker": ["A", "B"], "as_of": [LAST] * 2} | {
+        "candidate_type": ["long", "short"],
+        "selection_rank": [1, 1],
+        "composite_score": [1.0, -1.0],
+        "momentum_score": [1.0, -1.0],
+        "ma_slope_score": [0.0, 0.0],
+        "volatility_score": [0.0, 0.0],
+        "universe_count": [2, 2],
+        "eligible_count": [2, 2],
+    }
+    return pl.DataFrame(rows | columns, schema=DATASETS["candidates"].loaded_schema)
+
+
+def test_what_is_declared_unique_besides_the_key_is_checked_with_it() -> None:
+    assert failing(candidates(), "candidates") == set()
+    both = candidates(candidate_type=["long", "long"])
+    assert breaches(DATASETS["candidates"], both, LAST)["keys"] == [
+        "as_of candidate_type selection_rank repeats: 2 rows, first {'sector': 'it', 'ticker': 'A', "
+        "'as_of': datetime.date(2024, 6, 28), 'candidate_type': 'long', 'selection_rank': 1}"
+    ]
+    apart = pl.concat([candidates(), candidates(sector=["re", "re"])])
+    assert failing(apart, "candidates") == set(), "a rank of each sector"
+
+
+def test_a_reference_is_looked_up_in_the_same_partition() -> None:
+    dataset = DATASETS["candidates"]
+    there = {"sector": "it", "month": "2024-06", "ticker": "A", "date": LAST}
+    others = [there, there | {"ticker": "B"}]
+
+    def broken(frame: pl.DataFrame, members: list[dict[str, object]]) -> list[str]:
+        found = {
+            name: pl.DataFrame(rows, schema_overrides={"date": pl.Date}).lazy()
+            for name, rows in (("universe", members), ("indicators", others))
+        }
+        return broken_references(dataset, frame, found.__getitem__)
+
+    assert described(dataset)["references"].startswith(
+        "ticker, as_of is among ticker, date of the same partition of universe; "
+    )
+    assert "references" not in described(DATASETS["universe"])
+    assert broken(candidates(), others) == []
+    assert broken(candidates().clear(), others) == []
+    for elsewhere in ({"month": "2024-05"}, {"sector": "re"}, {"date": date(2024, 6, 27)}):
+        assert broken(candidates(), [there, there | {"ticker": "B"} | elsewhere]) == [
+            "ticker as_of not in universe: 1 rows, first {'sector': 'it', 'ticker': 'B', 'as_of': datetime.date(2024, 6, 28)}"
+        ]
+    assert broken(candidates(ticker=["A", None]), [there]) == [], "what is missing refers to nothing"

@@ -13,7 +13,8 @@ PACKAGE = Path(internals.__file__).parent
 #: What only that module may say: private modules, and attributes that are no part of Dagster's documented interface.
 PRIVATE = re.compile(
     r"dagster\._\w+|\.step_context\b|\.compute_fn\b|\.node_def\b|\.asset_layer\b|\.event_log_storage\b"
-    r"|\.optimize_for_webserver\b|\.resolve_implicit_global_asset_job_def\b|\bDAGSTER_\w+_CLASS\b"
+    r"|\.optimize_for_webserver\b|\.get_step_execution_context\b|\.get_daemon_heartbeats\b|\.create_run_for_job\b"
+    r"|_requires_typed_event_stream\b|\.resolve_implicit_global_asset_job_def\b|\bDAGSTER_\w+_CLASS\b"
 )
 
 
@@ -68,3 +69,33 @@ def test_a_mapping_can_be_known_as_dagsters_own(mapping: type[dg.PartitionMappin
         pass
 
     assert Own.__name__ == mapping.__name__
+
+
+def test_what_is_submitted_names_the_code_location_as_its_server_does() -> None:
+    """The daemon looks the location up by name, and its server the job; launchers of containers load the pointer."""
+
+    @dg.asset
+    def one() -> int:
+        return 1
+
+    from dagster._core.origin import DEFAULT_DAGSTER_ENTRY_POINT
+    from dagster._core.workspace.autodiscovery import loadable_targets_from_python_module
+
+    defs = dg.Definitions([one])
+    module = "quant_assets.definitions"
+    job = internals.job_of_all_assets(defs)
+    with dg.instance_for_test() as instance:
+        assert internals.has_queue(instance)
+        assert internals.queue_heartbeat(instance) is None
+        run = instance.get_run_by_id(internals.submit_assets(instance, job, ["one"], module, {"a": "b"}))
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.QUEUED
+    assert run.asset_selection == {dg.AssetKey("one")}
+    assert run.tags["a"] == "b"
+    assert run.remote_job_origin.location_name == module
+    assert run.remote_job_origin.repository_origin.repository_name == defs.get_repository_def().name
+    assert run.remote_job_origin.job_name == run.job_code_origin.job_name == job.name == run.job_name
+    pointer = run.job_code_origin.repository_origin
+    (target,) = loadable_targets_from_python_module(module, None)
+    assert pointer.code_pointer.fn_name == target.attribute == "defs"
+    assert list(pointer.entry_point) == DEFAULT_DAGSTER_ENTRY_POINT

@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from quant_assets.assets.sql import load_models
-from quant_assets.checks import CONTRACT
+from quant_assets.checks import CONTRACT, described
+from quant_assets.grains import MONTHLY, SECTOR_MONTHLY, Grain
 from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
 from quant_assets.schemas import ON_DEMAND, Dataset
@@ -79,7 +80,7 @@ def test_an_asset_shows_type_unit_and_meaning_of_each_column(dataset: Dataset) -
 def test_an_asset_has_its_grain_and_runs_ranges_in_one_run(dataset: Dataset) -> None:
     node = GRAPH.get(dg.AssetKey(dataset.name))
     assert node.backfill_policy == dg.BackfillPolicy.single_run()
-    if dataset.grain == "month":
+    if not dataset.grain.by_sector:
         assert isinstance(node.partitions_def, dg.MonthlyPartitionsDefinition)
         return
     assert isinstance(node.partitions_def, dg.MultiPartitionsDefinition)
@@ -95,6 +96,7 @@ def test_an_asset_has_the_contracts_checks_and_they_block(dataset: Dataset) -> N
         each.name: GRAPH.get_check_spec(each) for each in GRAPH.get_check_keys_for_assets({dg.AssetKey(dataset.name)})
     }
     assert set(CONTRACT) == {"dtypes", "keys", "nulls", "ranges", "known"}
+    assert set(described(dataset)) - set(CONTRACT) == ({"references"} if dataset.references else set())
     # Beyond the contract: what the header of a SQL model declares, and the comparisons of datasets.
     tests = {
         test.name: test.blocking
@@ -108,8 +110,38 @@ def test_an_asset_has_the_contracts_checks_and_they_block(dataset: Dataset) -> N
         "same_selection": "candidates_sql",
     }
     across = {name: name == "same_selection" for name, asset in comparisons.items() if asset == dataset.name}
-    assert {name: spec.blocking for name, spec in specs.items()} == dict.fromkeys(CONTRACT, True) | tests | across
+    assert {name: spec.blocking for name, spec in specs.items()} == dict.fromkeys(
+        described(dataset), True
+    ) | tests | across
     assert all(spec.description for spec in specs.values())
+
+
+@EVERY
+def test_a_dataset_refers_to_what_its_asset_reads_of_the_same_partition(dataset: Dataset) -> None:
+    own = dataset.grain.levels
+    for each in dataset.references:
+        other = DATASETS[each.dataset]
+        assert dg.AssetKey(other.name) in GRAPH.get(dg.AssetKey(dataset.name)).parent_keys, "else it may not be there"
+        assert other.grain == dataset.grain
+        assert len(each.columns) == len(each.to) >= 1
+        assert [dataset.schema[name] for name in each.columns] == [other.schema[name] for name in each.to]
+        assert not {*each.columns, *each.to} & {*own}, "the partition is compared in any case"
+    for columns in dataset.unique:
+        assert set(columns) <= set(dataset.columns)
+        assert not set(dataset.key) <= set(columns), "the key says that"
+
+
+def test_references_are_declared_where_one_dataset_is_chosen_from_another() -> None:
+    assert {name for name, dataset in DATASETS.items() if dataset.references} == {
+        "candidates",
+        "labels",
+        "predictions",
+        "regime_state",
+        "weights",
+        "sector_scorecard",
+        "data_quality",
+        "candidates_sql",
+    }
 
 
 def test_only_labels_look_ahead() -> None:
@@ -119,14 +151,14 @@ def test_only_labels_look_ahead() -> None:
 
 
 def test_every_group_is_of_one_grain_so_that_one_command_can_run_it() -> None:
-    grains: dict[str, set[str]] = {}
+    grains: dict[str, set[Grain]] = {}
     for name, dataset in DATASETS.items():
         grains.setdefault(GRAPH.get(dg.AssetKey(name)).group_name, set()).add(dataset.grain)
     assert all(len(found) == 1 for found in grains.values()), grains
 
 
 def test_the_jobs_hold_every_asset_of_their_grain_with_its_checks() -> None:
-    for name, grain in (("main", "sector"), ("total_portfolio", "month")):
+    for name, grain in (("main", SECTOR_MONTHLY), ("total_portfolio", MONTHLY)):
         job = DEFS.resolve_job_def(name)
         expected = {dg.AssetKey(each) for each, dataset in DATASETS.items() if dataset.grain == grain}
         assert job.asset_layer.selected_asset_keys == expected

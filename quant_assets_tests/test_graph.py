@@ -66,7 +66,7 @@ def test_a_changed_setting_is_another_trial_and_what_was_tried_before_stays(rang
     changed = Graph.at(tmp_path, as_of=AS_OF, partitions=START, weights={"top_n": 1})
     shutil.copytree(ranged.profile.store.url, changed.profile.store.url)
     for _ in range(2):  # the second time replaces the first
-        for phase in changed.planner.sector_phases(["weights", "backtest", "ops_report"], SECTOR, FIRST, LAST):
+        for phase in changed.planner.plan(["weights", "backtest", "ops_report"], [SECTOR], FIRST, LAST).phases:
             changed.materialise(phase.assets, tags=phase.range_tags)
     both = figures(changed)
     assert (both["trials"], both["trials_with_sharpe"], both["overfitting_strategies"]) == (2, 2, None), (
@@ -85,7 +85,7 @@ def test_neighbouring_sectors_in_one_run_equal_one_run_each_byte_for_byte(tmp_pa
         Graph.at(tmp_path / name, as_of=AS_OF, partitions={"start": "2023-03"}) for name in ("together", "alone")
     )
     names = together.planner.select("universe..labels", together.defs)
-    chains = [together.planner.sector_phases(names, sector, "2024-03", "2024-04") for sector in (SECTOR, "healthcare")]
+    chains = together.planner.plan(names, [SECTOR, "healthcare"], "2024-03", "2024-04").stages[0]
     for phase in (phase for chain in chains for phase in chain):
         alone.materialise(phase.assets, tags=phase.range_tags)
     (chain,) = joined(chains)
@@ -100,7 +100,7 @@ def test_neighbouring_sectors_in_one_run_equal_one_run_each_byte_for_byte(tmp_pa
     # What spans the market: a range of months, and each by itself, a sector of one of them being absent.
     Path(together.profile.store.path(together.datasets["features"], "2024-03|healthcare")).unlink()
     market = [name for name in names if name.startswith("market_")]
-    for phase in together.planner.month_phases(market, "2024-03", "2024-04"):
+    for phase in together.planner.plan(market, (), "2024-03", "2024-04").phases:
         together.materialise(phase.assets, tags=phase.range_tags)
     ranged = {name: together.read(name) for name in market}
     sectors = ranged["market_features"].group_by("month").agg(pl.col("sector").n_unique()).sort("month")

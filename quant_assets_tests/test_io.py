@@ -294,7 +294,7 @@ def s3_endpoint() -> Iterator[str]:
 
 
 def test_an_object_store_gives_what_a_folder_gives(
-    store: DatasetStore, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+    store: DatasetStore, s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import boto3
 
@@ -311,6 +311,22 @@ def test_an_object_store_gives_what_a_folder_gives(
     assert remote.read(DELISTINGS, keys).collect().equals(store.read(DELISTINGS, keys).collect())
     assert remote.existing(DELISTINGS) == store.existing(DELISTINGS) == set(keys)
     assert remote.read_artifact("x/y.txt") == b"content"
+    # Larger than one part of an upload, and smaller: the two ways of an object store.
+    for name, size in (("large", 12 << 20), ("small", 3), ("empty", 0)):
+        with remote.open_artifact(f"streams/{name}") as stream:
+            for start in range(0, size, 1 << 20):
+                stream.write(b"s" * min(1 << 20, size - start))
+        assert remote.read_artifact(f"streams/{name}") == b"s" * size
+    with pytest.raises(ZeroDivisionError), remote.open_artifact("streams/failed") as stream:
+        stream.write(b"s" * (stream.write(b"s" * (12 << 20)) // 0))
+    assert remote.artifacts("streams") == ["streams/empty", "streams/large", "streams/small"]
+    made = tmp_path / "made"
+    (made / "below").mkdir(parents=True)
+    (made / "below" / "weights").write_bytes(b"w")
+    folders = [each.write_artifact_folder("models/a", made) for each in (store, remote)]
+    assert folders[0] == folders[1]
+    with remote.artifact_folder("models/a") as local:
+        assert (local / "below" / "weights").read_bytes() == b"w"
     with pytest.raises(MissingPartitionError, match=r"2024-03\|it"):
         remote.read(DELISTINGS, [*keys, "2024-03|it"])
     with pytest.raises(DatasetError, match="outside the run"):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from quant_assets.errors import DatasetError, SettingsError
-from quant_assets.learning.forecast import load_model
+from quant_assets.learning.forecast import load_models
 from quant_assets.partitions import month_range, months_covering
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import PROJECT, Graph
@@ -48,7 +48,7 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def rebuilt(graph: Graph, names: list[str], first: str, last: str) -> set[tuple[str, str]]:
     """Run assets with their warm-up; which months of which assets were computed."""
     done = set()
-    for phase in graph.planner.sector_phases(names, SECTOR, first, last):
+    for phase in graph.planner.plan(names, [SECTOR], first, last).phases:
         graph.materialise(phase.assets, tags=phase.range_tags)
         done |= {(name, month) for name in phase.assets for month in month_range(phase.first, phase.last)}
     return done
@@ -79,10 +79,10 @@ def test_own_features_appear_everywhere_and_go_cleanly(conf: Path, tmp_path: Pat
     assert found["range_20"][0] == pytest.approx((prices["high"] / prices["low"] - 1.0).mean(), rel=1e-12)
 
     checkpoint = graph.read("lightgbm_checkpoint").filter(pl.col("status") == "trained").row(0, named=True)
-    store = graph.profile.store
-    files = [store.read_artifact(checkpoint["model_file"]), checkpoint["model_sha256"]]
-    files += [store.read_artifact(checkpoint["manifest_file"]), checkpoint["manifest_sha256"]]
-    assert load_model(*files, "here", graph.profile.features.names).booster.feature_name()[-2:] == list(OWN)
+    learner, read = graph.profile.models.learners["lightgbm"], graph.profile.store.read_artifact
+    (places := tmp_path / "places").mkdir()
+    (model,) = load_models([checkpoint], learner, graph.profile.features.names, read, places).values()
+    assert model.fitted.features[-2:] == OWN
     assert len(graph.read("predictions"))
 
     (conf / "base.yaml").write_text(
@@ -91,15 +91,16 @@ def test_own_features_appear_everywhere_and_go_cleanly(conf: Path, tmp_path: Pat
     without = Graph(
         graph.settings.model_copy(update={"features": graph.settings.features.model_copy(update={"modules": ()})})
     )
+    (tmp_path / "again").mkdir()
     with pytest.raises(
         DatasetError, match=r"trained on \d+ \(range_20, jump_60\), the features are \d+ \(none of its own\)"
     ):
-        load_model(*files, "here", without.profile.features.names)
+        load_models([checkpoint], learner, without.profile.features.names, read, tmp_path / "again")
     with pytest.raises(DatasetError, match="was written with another schema than 'features' has now"):
         without.read("features")
     planned = {
         (name, phase.first)
-        for phase in without.planner.sector_phases(["lightgbm_checkpoint"], SECTOR, TRAINED, TRAINED)
+        for phase in without.planner.plan(["lightgbm_checkpoint"], [SECTOR], TRAINED, TRAINED).phases
         for name in phase.assets
     }
     first = min(month for name, month in planned if name == "features")

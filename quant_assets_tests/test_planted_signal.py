@@ -6,19 +6,22 @@ to 0.22, 4.7 to 10.7 standard errors above zero; without it -0.02 to 0.04, -1.1 
 they have a standard deviation of 0.93). The seed tested is the profile's, not one that was looked for.
 """
 
+import tempfile
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 
 import polars as pl
 
+from quant_assets.catalogue import models as configured
 from quant_assets.features.features import features
 from quant_assets.features.labels import labels
 from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.features.ohlcv import peaks
-from quant_assets.learning.boosting import train_checkpoint
 from quant_assets.learning.checkpoints import is_training_month
-from quant_assets.learning.forecast import forecast, load_model
+from quant_assets.learning.forecast import forecast, load_models
 from quant_assets.learning.metrics import daily_ic, standard_error
+from quant_assets.learning.training import checkpoint_rows, train_checkpoint
 from quant_assets.market import fundamentals, universe
 from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import company_bars, sector_bars
@@ -54,21 +57,21 @@ def _judged_forecasts(sector: str, settings: Settings) -> pl.DataFrame:
 
     trainings = [day for day in decisions if is_training_month(day, settings.training.cadence_months)]
     parts = []
+    (learner,) = configured(settings).learners.values()
     for as_of, until in pairwise(trainings):
-        [trained] = train_checkpoint(
-            inputs, outcomes, as_of, settings.training, settings.predictions, [HORIZON], sector, FEATURES.names
-        )
-        if trained.model and trained.manifest and trained.model_sha256 and trained.manifest_sha256:
-            model = load_model(
-                trained.model,
-                trained.model_sha256,
-                trained.manifest,
-                trained.manifest_sha256,
-                f"{sector} {as_of}",
-                FEATURES.names,
-            )
-            rows = inputs.filter(pl.col("date").is_between(as_of, until, closed="right"))
-            parts.append(forecast(rows, {HORIZON: model}, settings.predictions))
+        common = settings.training, settings.predictions, learner, [HORIZON], sector, FEATURES.names
+        with tempfile.TemporaryDirectory() as folder:
+            [trained] = train_checkpoint(inputs, outcomes, as_of, *common, Path(folder))
+            if trained.files and trained.manifest:
+                contents = {name: path.read_bytes() for name, path in trained.files.paths.items()}
+                contents[str(trained.manifest_name)] = trained.manifest
+                stored = checkpoint_rows([trained], ".").iter_rows(named=True)
+                (loading := Path(folder) / "loaded").mkdir()
+                models = load_models(
+                    stored, learner, FEATURES.names, lambda name, of=contents: of[name.removeprefix("./")], loading
+                )
+                rows = inputs.filter(pl.col("date").is_between(as_of, until, closed="right"))
+                parts.append(forecast(rows, models, settings.predictions))
     return pl.concat(parts).join(outcomes, on=["ticker", "date", "horizon"])
 
 

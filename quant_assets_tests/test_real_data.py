@@ -59,8 +59,8 @@ SMALL: dict[str, Any] = {
         "window_months": 9,
         "min_rows": 150,
         "cadence_months": 2,
-        "lightgbm": {"min_data_in_leaf": 10, "num_trees": 30},
     },
+    "models": {"lightgbm": {"parameters": {"min_data_in_leaf": 10, "num_trees": 30}}},
 }
 
 
@@ -249,9 +249,8 @@ def test_events_and_disagreements_known_later_change_none_known_before(everythin
         for folder, as_of in ((everything, SPIN_OFFS.as_of), (data, cut))
     ]
     for graph, last in zip(graphs, (SPIN_OFFS.last, "2020-04"), strict=True):
-        for phase in graph.planner.sector_phases(
-            ["price_events", "price_disagreements"], "industrials", SPIN_OFFS.first, last
-        ):
+        plan = graph.planner.plan(["price_events", "price_disagreements"], ["industrials"], SPIN_OFFS.first, last)
+        for phase in plan.phases:
             graph.materialise(phase.assets, tags=phase.range_tags)
     compared = compare_known_by(cut, *graphs)
     days = set(graphs[0].read("price_events").filter(pl.col("date") <= cut)["date"])

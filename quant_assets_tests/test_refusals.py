@@ -29,7 +29,7 @@ PRICES = [
 
 def run(graph: Graph, names: list[str], first: str, last: str) -> None:
     chosen = [name for name in graph.planner.order if name in names]
-    for phase in graph.planner.sector_phases(chosen, SECTOR, first, last):
+    for phase in graph.planner.plan(chosen, [SECTOR], first, last).phases:
         graph.materialise(phase.assets, tags=phase.range_tags)
 
 
@@ -65,7 +65,7 @@ def test_a_partition_that_failed_a_check_is_set_aside_and_computed_again(
     monkeypatch.setattr(checks, "breaches", sound)
     keys = [f"2023-{month:02d}|{SECTOR}" for month in (9, 10, 11)]
     assert graph.profile.store.missing(DATASETS["prices"], keys) == keys[1:2]
-    phases = graph.planner.sector_phases(["indicators"], SECTOR, "2023-11", "2023-11")
+    phases = graph.planner.plan(["indicators"], [SECTOR], "2023-11", "2023-11").phases
     assert ("prices", "2023-10") in {(name, phase.last) for phase in phases for name in phase.assets}
 
 

@@ -14,7 +14,7 @@ from quant_assets.backtest.trials import counted
 from quant_assets.errors import DatasetError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.io.store import DatasetStore
-from quant_assets.learning.boosting import TrainedModel
+from quant_assets.learning.training import TrainedModel
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
@@ -38,7 +38,7 @@ def trained(as_of: date, horizon: int = 20, seed: int = 0) -> TrainedModel:
     days = sessions(date(2023, 1, 1), date(2023, 6, 30))[::5]
     values = np.random.default_rng(seed).standard_normal(len(days))
     series = pl.DataFrame({"date": days, "rank_ic": values / 10, "best_return": values})
-    return TrainedModel(as_of, horizon, 100, None, None, b"model", b"{}", None, series)
+    return TrainedModel("lightgbm", "lightgbm", as_of, horizon, 100, None, None, None, b"{}", None, series)
 
 
 def names(log: TrialLog, scope: str = "it", first: str = "2024-01", last: str = "2024-03") -> list[tuple[str, str]]:
@@ -62,7 +62,11 @@ def test_what_was_noted_comes_back_bit_for_bit(tmp_path: Path) -> None:
 def test_the_same_trial_again_is_one_and_a_changed_setting_is_another(tmp_path: Path) -> None:
     log_at(tmp_path).note_backtest("it", returns(), MONTHS)
     files = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
-    again = {"training": {"lightgbm": {"num_threads": 2}}, "demo": {"seed": 8}, "report": {"history_months": 3}}
+    again = {
+        "models": {"lightgbm": {"parameters": {"num_threads": 2}}},
+        "demo": {"seed": 8},
+        "report": {"history_months": 3},
+    }
     log_at(tmp_path, **again).note_backtest("it", returns(), MONTHS)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == files
     log_at(tmp_path).note_backtest("it", returns(seed=1), MONTHS)  # the data was mended: what the trial gives now
@@ -71,7 +75,7 @@ def test_the_same_trial_again_is_one_and_a_changed_setting_is_another(tmp_path: 
         {"weights": {"top_n": 5}},
         {"candidates": {"long_fraction": 0.2}},
         {"training": {"seed": 1}},
-        {"training": {"lightgbm": {"num_leaves": 15}}},
+        {"models": {"lightgbm": {"parameters": {"num_leaves": 15}}}},
         {"backtest": {"cost_bps": 0}},
         {"features": FEATURES[:1]},
     ]
@@ -98,7 +102,7 @@ def test_a_changed_formula_of_an_own_feature_is_another_trial(tmp_path: Path) ->
 
 
 def test_a_training_without_a_model_is_no_trial(tmp_path: Path) -> None:
-    log_at(tmp_path).note_training("it", [TrainedModel(MONTHS[-1], 20, 3, None, None)])
+    log_at(tmp_path).note_training("it", [TrainedModel("lightgbm", "lightgbm", MONTHS[-1], 20, 3, None, None)])
     assert names(log_at(tmp_path)) == []
 
 

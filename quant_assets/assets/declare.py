@@ -1,29 +1,18 @@
-"""How an asset is declared: partitions, schema, owner, group and kinds from the registry, and the loop over sectors.
+"""How an asset is declared: a function, the dataset that it fills and what it reads become Dagster's asset.
 
-No computation: the domain functions get one sector's frames at a time and return that sector's rows.
+Partitions, schema, owner and description come from the registry, what the function is handed from its signature
+(`asset_functions`). No computation.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import dagster as dg
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from quant_assets.errors import DatasetError
-from quant_assets.market.calendar import sessions
-from quant_assets.partitions import (
-    RunPartitions,
-    history,
-    key,
-    lag,
-    month_end,
-    month_offsets,
-    month_start,
-    shift_month,
-)
+from quant_assets.asset_functions import Run, handed, parameters
+from quant_assets.partitions import RunPartitions, history, key, lag, month_offsets
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 
@@ -36,7 +25,123 @@ PICTURED_MONTHS = 3
 ACROSS_SECTORS = "across_sectors"
 
 
-def column_schema(dataset: Dataset) -> dg.TableSchema:
+@dataclass(frozen=True)
+class Asset:
+    """A function and the dataset that it fills.
+
+    Attributes:
+        name: of the dataset, or of several that one function computes together, as a dict of frames.
+        compute: the asset function; `asset_functions` says what it may take.
+        reads: its inputs, by the name of the dataset.
+        kinds: what the web UI shows beside it.
+        together: name of a function that fills several datasets.
+        given: constants of its own, by parameter.
+        follows: digests, by name, of what else rows follow from: the text of a SQL model.
+        settings: dotted names of settings that come in by `given`.
+
+    """
+
+    name: str | tuple[str, ...]
+    compute: Callable[..., Any]
+    reads: Mapping[str, dg.AssetIn] = field(default_factory=dict)
+    kinds: Sequence[str] = ("polars",)
+    together: str | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    follows: Mapping[str, str] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The datasets that it fills."""
+        return (self.name,) if isinstance(self.name, str) else self.name
+
+    @property
+    def windows(self) -> dict[str, tuple[int, int]]:
+        """First and last month of each input, relative to a partition's."""
+        return {name: month_offsets(each.partition_mapping) for name, each in self.reads.items()}
+
+
+def declared(profile: Profile, group: str, *assets: Asset) -> list[dg.AssetsDefinition]:
+    """Dagster's assets of a group; those at month grain belong to the group `ACROSS_SECTORS`."""
+    return [_defined(profile, group, each) for each in assets]
+
+
+def read(
+    mapping: dg.PartitionMapping | None = None, *, absent: Literal["skip", "before", "future", "carried"] | None = None
+) -> dg.AssetIn:
+    """An input: the same partition, or those of a mapping. `absent` is explained at `ParquetIOManager`."""
+    return dg.AssetIn(partition_mapping=mapping, metadata={"absent": absent} if absent else None)
+
+
+def carried(*, by_sector: bool = True) -> dg.AssetIn:
+    """An asset's own month before, as far as it is stored: the input of what depends on its own past.
+
+    The asset function walks the run's months with `Run.walk`. No run is made for the sake of months before the run's,
+    so that rows must tell where they begin to count.
+    """
+    return read(lag(1) if by_sector else history(1, 1), absent="carried")
+
+
+def _defined(profile: Profile, group: str, asset: Asset) -> dg.AssetsDefinition:
+    grain = profile.every_dataset[asset.names[0]].grain
+    shared: dict[str, Any] = {
+        "group_name": group if grain.by_sector else ACROSS_SECTORS,
+        "partitions_def": profile.months.definition(grain),
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+        "ins": dict(asset.reads),
+    }
+    kinds = {*asset.kinds, "parquet"}
+    if isinstance(asset.name, str):
+        matures = max((last for _, last in asset.windows.values()), default=0)
+
+        def one(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> pl.DataFrame:
+            found: pl.DataFrame = _rows(profile, asset, context, inputs)
+            return found
+
+        one.asset = asset  # type: ignore[attr-defined]
+        about = _common(profile, asset.name, max(matures, 0))
+        made: dg.AssetsDefinition = dg.asset(name=asset.name, kinds=kinds, **shared, **about)(one)
+        return made
+
+    def several(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> Iterator[dg.Output[pl.DataFrame]]:
+        rows = _rows(profile, asset, context, inputs)
+        for name in asset.names:
+            yield dg.Output(rows.pop(name), output_name=name)
+
+    several.asset = asset  # type: ignore[attr-defined]
+    outs = {name: dg.AssetOut(kinds=kinds, **_common(profile, name)) for name in asset.names}
+    return dg.multi_asset(name=asset.together, outs=outs, **shared)(several)
+
+
+def _rows(profile: Profile, asset: Asset, context: dg.AssetExecutionContext, inputs: Mapping[str, pl.LazyFrame]) -> Any:
+    run = Run(profile, RunPartitions.from_keys(context.partition_keys), context, asset.windows)
+    expected = parameters(asset.compute)
+    ready = handed(asset.compute, profile) | dict(asset.given)
+    ready |= {name: run for name, each in expected.items() if each.kind == "run"}
+    if not any(each.kind == "sector" for each in expected.values()):
+        lazy = {name for name, each in expected.items() if each.lazy}
+        frames = {name: each if name in lazy else each.collect() for name, each in inputs.items()}
+        return asset.compute(**ready, **frames)
+    return run.by_sector(lambda sector, **frames: asset.compute(sector=sector, **ready, **frames), **inputs)
+
+
+def _common(profile: Profile, name: str, matures_months: int = 0) -> dict[str, Any]:
+    """Arguments that `asset` and `AssetOut` share for a dataset; `matures_months` is how far ahead it looks."""
+    dataset = profile.every_dataset[name]
+    return {
+        "description": _description(dataset),
+        "owners": OWNERS,
+        "io_manager_key": "parquet",
+        "metadata": {
+            "dagster/column_schema": _column_schema(dataset),
+            "dagster/uri": f"{profile.store.url}/{name}",
+            "known_at": dataset.known_at,
+            "matures_months": matures_months,
+        },
+    }
+
+
+def _column_schema(dataset: Dataset) -> dg.TableSchema:
     """Column names, types and meanings for the web UI."""
     columns = []
     for name, column in dataset.columns.items():
@@ -52,131 +157,12 @@ def column_schema(dataset: Dataset) -> dg.TableSchema:
     return dg.TableSchema(columns=columns)
 
 
-def describe_dataset(dataset: Dataset) -> str:
+def _description(dataset: Dataset) -> str:
     """Description of an asset: meaning, key and time contract."""
     return (
         f"{dataset.meaning}.\n\nKey: {', '.join(dataset.key)}. A row belongs to the month of `{dataset.dated_by}` "
         f"and was known at `{dataset.known_at}`."
     )
-
-
-def common(profile: Profile, name: str, matures_months: int = 0) -> dict[str, Any]:
-    """Arguments that `asset` and `AssetOut` share for a dataset; `matures_months` is how far ahead it looks."""
-    dataset = profile.every_dataset[name]
-    return {
-        "description": describe_dataset(dataset),
-        "owners": OWNERS,
-        "io_manager_key": "parquet",
-        "metadata": {
-            "dagster/column_schema": column_schema(dataset),
-            "dagster/uri": f"{profile.store.url}/{name}",
-            "known_at": dataset.known_at,
-            "matures_months": matures_months,
-        },
-    }
-
-
-def dataset_asset(
-    profile: Profile,
-    name: str,
-    *,
-    group: str,
-    kinds: Sequence[str],
-    ins: Mapping[str, dg.AssetIn] | None = None,
-) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Decorator: the asset of a dataset at its grain, range runs in one run."""
-    months = profile.months
-    matures = max((month_offsets(each.partition_mapping)[1] for each in (ins or {}).values()), default=0)
-    decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
-        name=name,
-        group_name=group,
-        kinds={*kinds, "parquet"},
-        partitions_def=months.by_sector if profile.every_dataset[name].grain == "sector" else months.monthly,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        ins=ins,
-        **common(profile, name, max(matures, 0)),
-    )
-    return decorate
-
-
-def read(
-    mapping: dg.PartitionMapping | None = None, *, absent: Literal["skip", "before", "future", "carried"] | None = None
-) -> dg.AssetIn:
-    """An input: the same partition, or those of a mapping. `absent` is explained at `ParquetIOManager`."""
-    return dg.AssetIn(partition_mapping=mapping, metadata={"absent": absent} if absent else None)
-
-
-def carried(*, by_sector: bool = True) -> dg.AssetIn:
-    """An asset's own month before, as far as it is stored: the input of what depends on its own past.
-
-    The asset function walks the run's months with `walked`. No run is made for the sake of months before the run's, so
-    that rows must tell where they begin to count.
-    """
-    return read(lag(1) if by_sector else history(1, 1), absent="carried")
-
-
-def walked(run: RunPartitions, stored: pl.DataFrame, step: Callable[[str, pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-    """Rows of the run's months, each month's from those of the month before: a range equals its months.
-
-    Args:
-        run: its months are walked in order.
-        stored: the asset's rows of the month before the run's first, none where they are not stored.
-        step: gives a month's rows from its key and the rows of the month before.
-
-    """
-    parts = [stored]
-    for month in run.months:
-        parts.append(step(month, parts[-1]).cast(dict(stored.schema)))  # type: ignore[arg-type]
-    return pl.concat(parts[1:])
-
-
-def run_partitions(context: dg.AssetExecutionContext) -> RunPartitions:
-    """The partitions that this run materialises."""
-    return RunPartitions.from_keys(context.partition_keys)
-
-
-def panel_sessions(profile: Profile, run: RunPartitions, before: int, after: int = 0) -> NDArray[np.datetime64]:
-    """Closed sessions of the run's months, the `before` months before them and the `after` months after."""
-    first = shift_month(run.months[0], -before)
-    last: date = min(month_end(shift_month(run.months[-1], after)), profile.last_session())
-    return sessions(month_start(first), last)
-
-
-def tell(
-    context: dg.AssetExecutionContext,
-    rows: pl.DataFrame,
-    dated_by: str,
-    figures: Callable[[pl.DataFrame], Mapping[str, float | str | None]],
-    *,
-    by_sector: bool = True,
-) -> None:
-    """Figures of each partition for the web UI: of its rows alone, so that they are the same however it was run.
-
-    A figure that covers more than the partition's month says so in its name (`sharpe_to_date`).
-
-    Args:
-        context: of the run.
-        rows: of all its partitions.
-        dated_by: the column that decides the partition of a row.
-        figures: gives them for the rows of a partition, never none; those that are None are left out.
-        by_sector: whether partitions are of a sector.
-
-    """
-    months = rows.with_columns(__month=pl.col(dated_by).dt.strftime("%Y-%m"))
-    by = ["__month", "sector"] if by_sector else ["__month"]
-    for (month, *sector), part in months.partition_by(by, as_dict=True, include_key=not by_sector).items():
-        context.add_asset_metadata(
-            readable(figures(part)), partition_key=key(str(sector[0]), str(month)) if sector else str(month)
-        )
-
-
-def readable(figures: Mapping[str, float | str | None]) -> dict[str, float | str]:
-    """Figures without those that are not defined, rounded for reading."""
-    return {
-        name: round(value, 6) if isinstance(value, float) else value
-        for name, value in figures.items()
-        if value is not None
-    }
 
 
 def newest_keys(run: RunPartitions, count: int = 12) -> list[str]:
@@ -187,32 +173,3 @@ def newest_keys(run: RunPartitions, count: int = 12) -> list[str]:
     """
     months = run.months[-count:]
     return [key(sector, month) for sector in run.sectors for month in months] or list(months)
-
-
-def for_each_sector(
-    run: RunPartitions, name: str, compute: Callable[..., pl.DataFrame], **inputs: pl.LazyFrame
-) -> pl.DataFrame:
-    """Call `compute(sector, **frames)` with each sector's rows and stack what it returns.
-
-    The frames come without `sector` and `month`; the result gets `sector` back.
-
-    Raises:
-        DatasetError: sectors give other columns or types.
-
-    """
-    results: list[pl.DataFrame] = []
-    for sector in run.sectors:
-        results.append(compute(sector, **one_sector(sector, **inputs)).with_columns(sector=pl.lit(sector)))
-        if results[-1].schema != results[0].schema:
-            raise DatasetError(
-                f"dataset '{name}': {sector} gives {results[-1].schema}, the sectors before {results[0].schema}"
-            )
-    return pl.concat(results)
-
-
-def one_sector(sector: str, **inputs: pl.LazyFrame) -> dict[str, pl.DataFrame]:
-    """The rows of one sector of each input."""
-    frames = {
-        label: frame.filter(pl.col("sector") == sector).drop("sector", "month") for label, frame in inputs.items()
-    }
-    return dict(zip(frames, pl.collect_all(list(frames.values())), strict=True))

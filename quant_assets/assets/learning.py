@@ -1,126 +1,136 @@
 """From labelled features to forecasts by sector and month: checkpoints and predictions."""
 
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.declare import dataset_asset, for_each_sector, read, readable, run_partitions
-from quant_assets.learning.boosting import checkpoint_rows, train_checkpoint
+from quant_assets.asset_functions import Run, Setting
+from quant_assets.assets.declare import Asset, declared, read
+from quant_assets.assets.training_unit import train
+from quant_assets.features.library import FeatureLibrary
+from quant_assets.grains import MONTH
 from quant_assets.learning.checkpoints import is_training_month, newest_checkpoint
-from quant_assets.learning.forecast import Model, forecast, load_model
-from quant_assets.partitions import key, lag, lookback, month_of, month_start
+from quant_assets.learning.forecast import LoadedModel, forecast, load_models
+from quant_assets.learning.models import Models
+from quant_assets.learning.training import checkpoint_rows
+from quant_assets.partitions import lag, lookback, month_of, month_start
 from quant_assets.profile import Profile
-from quant_assets.schemas import DATASETS
-
-GROUP = "learning"
+from quant_assets.schemas import CHECKPOINTS, DATASETS
+from quant_assets.settings.domain import PredictionSettings, TrainingSettings
+from quant_assets.trial_log import TrialLog
 
 
 def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the learning group."""
-    settings = profile.settings
-    training = settings.training
-    first_month = month_start(profile.months.start)
-
-    @dataset_asset(
+    training, kinds = profile.settings.training, [each.kind for each in profile.models.learners.values()]
+    window, age = read(lookback(training.window_months)), read(lag(training.max_checkpoint_age_months))
+    return declared(
         profile,
-        "lightgbm_checkpoint",
-        group=GROUP,
-        kinds=["lightgbm"],
-        ins={"features": read(lookback(training.window_months)), "labels": read(lookback(training.window_months))},
+        "learning",
+        Asset(CHECKPOINTS.name, lightgbm_checkpoint, {"features": window, "labels": window}, kinds=kinds),
+        Asset("predictions", predictions, {"features": read(), CHECKPOINTS.name: age}, kinds=kinds),
     )
-    def lightgbm_checkpoint(
-        context: dg.AssetExecutionContext, features: pl.LazyFrame, labels: pl.LazyFrame
-    ) -> pl.DataFrame:
-        run = run_partitions(context)
-        decisions = [day for day in profile.decision_sessions(run) if is_training_month(day, training.cadence_months)]
 
-        def of_sector(sector: str, features: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-            parts = [pl.DataFrame(schema=DATASETS["lightgbm_checkpoint"].schema)]
-            for as_of in decisions:
-                trained = train_checkpoint(
-                    features,
-                    labels,
-                    as_of,
-                    training,
-                    settings.predictions,
-                    settings.labels.horizons,
-                    sector,
-                    profile.features.names,
-                )
-                folder = f"lightgbm_checkpoint/{sector}/{month_of(as_of)}"
+
+def lightgbm_checkpoint(
+    run: Run,
+    sector: str,
+    training: TrainingSettings,
+    predicting: PredictionSettings,
+    models: Models,
+    library: FeatureLibrary,
+    trials: TrialLog,
+    features: pl.DataFrame,
+    labels: pl.DataFrame,
+) -> pl.DataFrame:
+    """Train the checkpoints of every model in the training months among the run's months."""
+    decisions = [day for day in run.decisions if is_training_month(day, training.cadence_months)]
+    if not decisions:
+        run.tell_log(f"no training month among {', '.join(run.months)}: {training.cadence_months=}")
+    parts = [pl.DataFrame(schema=CHECKPOINTS.schema)]
+    for as_of in decisions:
+        kept, month = f"{CHECKPOINTS.name}/{sector}/{month_of(as_of)}", []
+        for name, learner in models.learners.items():
+            given = training, predicting, learner, models.horizons[name], sector, library.names
+            with tempfile.TemporaryDirectory() as folder:
+                trained = train(run.launcher, models.kinds[name], features, labels, as_of, *given, Path(folder))
+                # The files first, the rows that name them when all of them are there.
                 for item in trained:
-                    # The files first, the rows that name them when all of them are there.
-                    if item.model_name and item.model and item.manifest_name and item.manifest:
-                        profile.store.write_artifact(f"{folder}/{item.model_name}", item.model)
-                        profile.store.write_artifact(f"{folder}/{item.manifest_name}", item.manifest)
-                profile.trials.note_training(sector, trained)
-                rows = checkpoint_rows(trained, folder)
-                context.add_asset_metadata(
-                    {
-                        "metrics": dg.MetadataValue.md(_metrics_table(rows)),
-                        "trained_on_rows": max(item.rows for item in trained),
-                        **readable({f"rank_ic_{row['horizon']}": row["rank_ic"] for row in rows.iter_rows(named=True)}),
-                    },
-                    partition_key=key(sector, month_of(as_of)),
-                )
-                parts.append(rows)
-            return pl.concat(parts)
-
-        if not decisions:
-            context.log.info(
-                f"no training month among {', '.join(run.months)}: training.cadence_months is {training.cadence_months}"
-            )
-        return for_each_sector(run, "lightgbm_checkpoint", of_sector, features=features, labels=labels)
-
-    @dataset_asset(
-        profile,
-        "predictions",
-        group=GROUP,
-        kinds=["lightgbm"],
-        ins={"features": read(), "lightgbm_checkpoint": read(lag(training.max_checkpoint_age_months))},
-    )
-    def predictions(
-        context: dg.AssetExecutionContext, features: pl.LazyFrame, lightgbm_checkpoint: pl.LazyFrame
-    ) -> pl.DataFrame:
-        run = run_partitions(context)
-        loaded: dict[str, Model] = {}
-
-        def model(row: dict[str, str]) -> Model:
-            name = row["model_file"]
-            if name not in loaded:
-                loaded[name] = load_model(
-                    profile.store.read_artifact(name),
-                    row["model_sha256"],
-                    profile.store.read_artifact(row["manifest_file"]),
-                    row["manifest_sha256"],
-                    name,
-                    profile.features.names,
-                )
-            return loaded[name]
-
-        def of_sector(sector: str, features: pl.DataFrame, lightgbm_checkpoint: pl.DataFrame) -> pl.DataFrame:
-            parts = [pl.DataFrame(schema=DATASETS["predictions"].schema)]
-            for month in run.months:
-                rows = features.filter(pl.col("date").dt.strftime("%Y-%m") == month)
-                chosen = newest_checkpoint(lightgbm_checkpoint, month_start(month), training, first_month, sector)
-                named = "none yet: too little history" if chosen is None else ", ".join(chosen["model_file"])
-                context.add_asset_metadata({"checkpoint": named}, partition_key=key(sector, month))
-                if chosen is not None and len(rows):
-                    models = {row["horizon"]: model(row) for row in chosen.iter_rows(named=True)}
-                    parts.append(forecast(rows, models, settings.predictions))
-            return pl.concat(parts)
-
-        return for_each_sector(
-            run, "predictions", of_sector, features=features, lightgbm_checkpoint=lightgbm_checkpoint
+                    if item.files and item.manifest:
+                        for file, path in item.files.paths.items():
+                            run.store.write_artifact(f"{kept}/{file}", path.read_bytes())
+                        run.store.write_artifact(f"{kept}/{item.manifest_name}", item.manifest)
+            trials.note_training(sector, trained)
+            month += trained
+        rows = checkpoint_rows(month, kept)
+        run.tell(
+            sector,
+            month_of(as_of),
+            {
+                "metrics": dg.MetadataValue.md(_metrics_table(rows)),
+                "trained_on_rows": rows["rows"].max(),
+                **{
+                    f"rank_ic_{model}_{horizon}": value
+                    for model, horizon, value in rows.select("model", "horizon", "rank_ic").iter_rows()
+                },
+            },
         )
+        parts.append(rows)
+    return pl.concat(parts)
 
-    return [lightgbm_checkpoint, predictions]
+
+def predictions(
+    run: Run,
+    training: TrainingSettings,
+    predicting: PredictionSettings,
+    start: Annotated[str, Setting("partitions.start")],
+    models: Models,
+    library: FeatureLibrary,
+    features: pl.LazyFrame,
+    lightgbm_checkpoint: pl.LazyFrame,
+) -> pl.DataFrame:
+    """Forecast each month by every model's newest checkpoint of an earlier one."""
+    loaded: dict[tuple[str, ...], dict[int, LoadedModel]] = {}
+
+    def load(name: str, chosen: pl.DataFrame) -> dict[int, LoadedModel]:
+        files = name, *chosen["manifest_file"]
+        if files not in loaded:
+            rows, read = chosen.iter_rows(named=True), run.store.read_artifact
+            with tempfile.TemporaryDirectory() as folder:
+                loaded[files] = load_models(rows, models.learners[name], library.names, read, Path(folder))
+        return loaded[files]
+
+    def of_sector(sector: str, features: pl.DataFrame, lightgbm_checkpoint: pl.DataFrame) -> pl.DataFrame:
+        parts = [pl.DataFrame(schema=DATASETS["predictions"].schema)]
+        for month in run.months:
+            rows, used = features.filter(MONTH.label("date") == month), list[str]()
+            for name in models.learners:
+                own = lightgbm_checkpoint.filter(pl.col("model") == name)
+                chosen = newest_checkpoint(
+                    own, month_start(month), training, month_start(start), f"{sector}, model {name}"
+                )
+                if chosen is not None:
+                    used += chosen["model_file"].to_list()
+                    if len(rows):
+                        parts.append(forecast(rows, load(name, chosen), predicting))
+            named = ", ".join(dict.fromkeys(used)) or "none yet: too little history"
+            run.tell(sector, month, {"checkpoint": named})
+        return pl.concat(parts)
+
+    return run.by_sector(of_sector, features=features, lightgbm_checkpoint=lightgbm_checkpoint)
 
 
 def _metrics_table(rows: pl.DataFrame) -> str:
-    """Metrics over the test folds by horizon as Markdown."""
+    """Metrics over the test folds by model and horizon as Markdown."""
     names = ("rmse", "mae", "r2", "direction_accuracy", "ic", "rank_ic")
-    lines = ["| horizon | status | rows | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 3)]
+    head = ("model", "horizon", "status", "rows", *names)
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows.iter_rows(named=True):
         values = ["" if row[name] is None else f"{row[name]:.4f}" for name in names]
-        lines.append(f"| {row['horizon']} | {row['status']} | {row['rows']} | " + " | ".join(values) + " |")
+        lines.append(
+            f"| {row['model']} | {row['horizon']} | {row['status']} | {row['rows']} | " + " | ".join(values) + " |"
+        )
     return "\n".join(lines)

@@ -1,18 +1,21 @@
 """The operations report by sector and month: figures as rows, page as an artifact, picture in the web UI."""
 
 import base64
+from typing import Annotated
 
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.declare import dataset_asset, for_each_sector, read, readable, run_partitions
-from quant_assets.partitions import key, lookback, month_of, shift_month
+from quant_assets.asset_functions import Run, Setting
+from quant_assets.assets.declare import Asset, declared, read
+from quant_assets.partitions import lookback, month_of, shift_month
 from quant_assets.profile import Profile
 from quant_assets.reporting.ops_report import figures, preview_png, render
 from quant_assets.reporting.report_data import ReportFrames, gather
 from quant_assets.schemas import DATASETS
+from quant_assets.settings.domain import ReportSettings, StatisticsSettings
+from quant_assets.trial_log import TrialLog
 
-GROUP = "operations"
 _HISTORY = (
     "candidates",
     "weights",
@@ -23,7 +26,7 @@ _HISTORY = (
     "lightgbm_checkpoint",
     "quarantine",
 )
-_OF_THE_MONTH = ("absences", "universe_coverage", "track_record")
+
 #: Figures that the web UI plots, with their window before their name.
 _TOLD = ("total_return", "sharpe", "deflated_sharpe", "max_drawdown", "rank_ic")
 
@@ -32,78 +35,61 @@ def operations_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the operations group."""
     settings = profile.settings
     # The plots show the track that exists: months before the first run are not computed for the sake of a picture.
-    back = read(
-        lookback(settings.report.history_months - 1 + settings.training.max_checkpoint_age_months), absent="before"
+    months = settings.report.history_months - 1 + settings.training.max_checkpoint_age_months
+    reads = dict.fromkeys(_HISTORY, read(lookback(months), absent="before"))
+    reads |= dict.fromkeys(("absences", "universe_coverage", "track_record"), read())
+    return declared(profile, "operations", Asset("ops_report", ops_report, reads, kinds=["html"]))
+
+
+def ops_report(
+    run: Run,
+    sector: str,
+    settings: ReportSettings,
+    statistics: StatisticsSettings,
+    horizon: Annotated[int, Setting("weights.horizon")],
+    model: Annotated[str, Setting("weights.model")],
+    source: Annotated[str, Setting("source")],
+    trials: TrialLog,
+    candidates: pl.DataFrame,
+    weights: pl.DataFrame,
+    backtest: pl.DataFrame,
+    predictions: pl.DataFrame,
+    labels: pl.DataFrame,
+    regime_state: pl.DataFrame,
+    lightgbm_checkpoint: pl.DataFrame,
+    quarantine: pl.DataFrame,
+    absences: pl.DataFrame,
+    universe_coverage: pl.DataFrame,
+    track_record: pl.DataFrame,
+) -> pl.DataFrame:
+    """The report of each month: figures as rows, the page as an artifact."""
+    content = ReportFrames(
+        candidates=candidates,
+        weights=weights,
+        backtest=backtest,
+        predictions=predictions.filter((pl.col("horizon") == horizon) & (pl.col("model") == model)),
+        labels=labels.filter(pl.col("horizon") == horizon),
+        regime_state=regime_state,
+        checkpoint=lightgbm_checkpoint,
+        quarantine=quarantine,
+        absences=absences,
+        coverage=universe_coverage,
+        track_record=track_record,
     )
-
-    @dataset_asset(
-        profile,
-        "ops_report",
-        group=GROUP,
-        kinds=["html"],
-        ins=dict.fromkeys(_HISTORY, back) | dict.fromkeys(_OF_THE_MONTH, read()),
-    )
-    def ops_report(
-        context: dg.AssetExecutionContext,
-        candidates: pl.LazyFrame,
-        weights: pl.LazyFrame,
-        backtest: pl.LazyFrame,
-        predictions: pl.LazyFrame,
-        labels: pl.LazyFrame,
-        regime_state: pl.LazyFrame,
-        lightgbm_checkpoint: pl.LazyFrame,
-        quarantine: pl.LazyFrame,
-        absences: pl.LazyFrame,
-        universe_coverage: pl.LazyFrame,
-        track_record: pl.LazyFrame,
-    ) -> pl.DataFrame:
-        run = run_partitions(context)
-        horizon = settings.weights.horizon
-        market = "Simulated market" if settings.source == "demo" else None
-
-        def of_sector(sector: str, **frames: pl.DataFrame) -> pl.DataFrame:
-            parts = [pl.DataFrame(schema=DATASETS["ops_report"].schema)]
-            content = ReportFrames(
-                checkpoint=frames.pop("lightgbm_checkpoint"), coverage=frames.pop("universe_coverage"), **frames
-            )
-            # Each report counts what had been tried by its own as_of; what it found in the log is recorded beside its
-            # inputs.
-            trials = profile.trials.trials(
-                sector, shift_month(run.months[0], 1 - settings.report.history_months), run.months[-1]
-            )
-            for as_of in profile.decision_sessions(run):
-                report = gather(sector, as_of, content, settings.report, horizon, trials, settings.statistics)
-                name = f"ops_report/{sector}/{month_of(as_of)}/report.html"
-                profile.store.write_artifact(name, render(report, market))
-                picture = base64.b64encode(preview_png(report)).decode()
-                rows = figures(report).with_columns(report_file=pl.lit(name))
-                told = rows.filter(pl.col("metric").is_in(_TOLD)).select("metric", "window", "value").rows()
-                context.add_asset_metadata(
-                    {
-                        "report": dg.MetadataValue.md(f"![equity against benchmark](data:image/png;base64,{picture})"),
-                        "page": profile.store.artifact_url(name),
-                        **readable({f"{window}_{metric}": value for metric, window, value in told}),
-                    },
-                    partition_key=key(sector, month_of(as_of)),
-                )
-                parts.append(rows.select(parts[0].columns))
-            return pl.concat(parts)
-
-        return for_each_sector(
-            run,
-            "ops_report",
-            of_sector,
-            candidates=candidates,
-            weights=weights,
-            backtest=backtest,
-            predictions=predictions.filter(pl.col("horizon") == horizon),
-            labels=labels.filter(pl.col("horizon") == horizon),
-            regime_state=regime_state,
-            lightgbm_checkpoint=lightgbm_checkpoint,
-            quarantine=quarantine,
-            absences=absences,
-            universe_coverage=universe_coverage,
-            track_record=track_record,
-        )
-
-    return [ops_report]
+    # Each report counts what had been tried by its own as_of; what it found in the log is recorded beside its inputs.
+    tried = trials.trials(sector, shift_month(run.months[0], 1 - settings.history_months), run.months[-1])
+    parts = [pl.DataFrame(schema=DATASETS["ops_report"].schema)]
+    for as_of in run.decisions:
+        report = gather(sector, as_of, content, settings, horizon, tried, statistics)
+        name = f"ops_report/{sector}/{month_of(as_of)}/report.html"
+        run.store.write_artifact(name, render(report, "Simulated market" if source == "demo" else None))
+        picture = base64.b64encode(preview_png(report)).decode()
+        shown = {
+            "report": dg.MetadataValue.md(f"![equity against benchmark](data:image/png;base64,{picture})"),
+            "page": run.store.artifact_url(name),
+        }
+        rows = figures(report).with_columns(report_file=pl.lit(name))
+        told = rows.filter(pl.col("metric").is_in(_TOLD)).select("metric", "window", "value").iter_rows()
+        run.tell(sector, month_of(as_of), shown | {f"{window}_{metric}": value for metric, window, value in told})
+        parts.append(rows.select(parts[0].columns))
+    return pl.concat(parts)

@@ -1,25 +1,19 @@
-"""Decisions and what came of them: regime, sector weights and backtest, and by month the sectors' total portfolio."""
+"""Decisions and what came of them: regime, sector weights and backtest, and the total portfolio by month."""
+
+import math
+from datetime import date
+from typing import Annotated
 
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.declare import (
-    ACROSS_SECTORS,
-    carried,
-    dataset_asset,
-    for_each_sector,
-    panel_sessions,
-    read,
-    run_partitions,
-    tell,
-    walked,
-)
+from quant_assets.asset_functions import Run, Setting
+from quant_assets.assets.declare import Asset, carried, declared, read
 from quant_assets.backtest.metrics import performance
 from quant_assets.backtest.simulation import lookback_months, simulate
 from quant_assets.backtest.track_record import continued
-from quant_assets.market.calendar import sessions
+from quant_assets.market.calendar import decision_sessions
 from quant_assets.partitions import (
-    RunPartitions,
     all_sectors,
     history,
     key,
@@ -35,237 +29,199 @@ from quant_assets.portfolio.weights import sector_weights
 from quant_assets.profile import Profile
 from quant_assets.risk.regimes import lookback_sessions
 from quant_assets.risk.regimes import regime_state as judge_regime
-from quant_assets.schemas import DATASETS
-from quant_assets.trial_log import PORTFOLIO
+from quant_assets.settings.domain import (
+    BacktestSettings,
+    PortfolioSettings,
+    RegimeSettings,
+    WeightSettings,
+)
+from quant_assets.trial_log import PORTFOLIO, TrialLog
 
-GROUP = "portfolio"
+Start = Annotated[str, Setting("partitions.start")]
+EntryLag = Annotated[int, Setting("labels.entry_lag")]
 
 
 def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the portfolio group."""
     settings = profile.settings
     regime_months = months_covering(lookback_sessions(settings.regime) + 1)
-    entry_lag = settings.labels.entry_lag
-    holding_months = lookback_months(entry_lag)
-
-    def held_through(run: RunPartitions) -> RunPartitions:
-        """The run's months and those whose decisions are still held in them."""
-        first = max(shift_month(run.months[0], -holding_months), profile.months.start)
-        return RunPartitions(run.sectors, tuple(month_range(first, run.months[-1])))
-
-    def continued_track(run: RunPartitions, backtest: pl.DataFrame, track_record: pl.DataFrame) -> pl.DataFrame:
-        decisions = {month_of(as_of): as_of for as_of in profile.decision_sessions(run)}
-        return walked(run, track_record, lambda month, before: continued(before, backtest, decisions.get(month)))
-
-    @dataset_asset(
+    holding_months = lookback_months(settings.labels.entry_lag)
+    judged, held = read(lookback(regime_months)), read(lookback(holding_months))
+    there, traded = read(all_sectors(), absent="skip"), read(all_sectors(holding_months), absent="skip")
+    simulated = dict.fromkeys(("weights", "prices", "delistings", "universe"), held)
+    combined = {"portfolio_weights": read(history(holding_months)), "prices": traded, "delistings": traded}
+    return declared(
         profile,
-        "regime_state",
-        group=GROUP,
-        kinds=["polars"],
-        ins={"prices": read(lookback(regime_months)), "universe": read(lookback(regime_months))},
+        "portfolio",
+        Asset("regime_state", regime_state, {"prices": judged, "universe": judged}),
+        Asset("weights", weights, dict.fromkeys(("candidates", "predictions", "indicators"), read())),
+        Asset("backtest", backtest, simulated),
+        Asset("track_record", track_record, {"backtest": read(), "track_record": carried()}),
+        Asset("portfolio_weights", portfolio_weights, {"weights": there, "regime_state": there}),
+        Asset("portfolio_backtest", portfolio_backtest, combined),
+        Asset(
+            "portfolio_track_record",
+            portfolio_track_record,
+            {"portfolio_backtest": read(), "portfolio_track_record": carried(by_sector=False)},
+        ),
     )
-    def regime_state(context: dg.AssetExecutionContext, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
-        run = run_partitions(context)
-        days = panel_sessions(profile, run, regime_months)
 
-        def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            return judge_regime(prices, universe, days, profile.decision_sessions(run), settings.regime)
 
-        result = for_each_sector(run, "regime_state", of_sector, prices=prices, universe=universe)
-        tell(context, result, "as_of", _regime)
-        return result
+def regime_state(
+    run: Run, sector: str, settings: RegimeSettings, prices: pl.DataFrame, universe: pl.DataFrame
+) -> pl.DataFrame:
+    """Whether the sector is risk-on or risk-off at each decision."""
+    rows = judge_regime(prices, universe, run.sessions("prices"), run.decisions, settings)
+    run.tell_rows(rows, "as_of", _regime, sector)
+    return rows
 
-    @dataset_asset(profile, "weights", group=GROUP, kinds=["polars"])
-    def weights(
-        context: dg.AssetExecutionContext, candidates: pl.LazyFrame, predictions: pl.LazyFrame, indicators: pl.LazyFrame
+
+def weights(
+    run: Run,
+    sector: str,
+    settings: WeightSettings,
+    candidates: pl.DataFrame,
+    predictions: pl.DataFrame,
+    indicators: pl.DataFrame,
+) -> pl.DataFrame:
+    """Weights of each decision."""
+    rows = sector_weights(candidates, predictions, indicators, run.decisions, settings)
+    run.tell_rows(rows, "as_of", _held, sector)
+    return rows
+
+
+def backtest(
+    run: Run,
+    settings: BacktestSettings,
+    entry_lag: EntryLag,
+    start: Start,
+    trials: TrialLog,
+    weights: pl.LazyFrame,
+    prices: pl.LazyFrame,
+    delistings: pl.LazyFrame,
+    universe: pl.LazyFrame,
+) -> pl.DataFrame:
+    """What the weights would have earned, session by session."""
+    days, held = run.sessions("prices"), decisions_held(run, "weights", start)
+
+    def of_sector(
+        sector: str, weights: pl.DataFrame, prices: pl.DataFrame, delistings: pl.DataFrame, universe: pl.DataFrame
     ) -> pl.DataFrame:
-        run = run_partitions(context)
-
-        def of_sector(
-            sector: str, candidates: pl.DataFrame, predictions: pl.DataFrame, indicators: pl.DataFrame
-        ) -> pl.DataFrame:
-            return sector_weights(candidates, predictions, indicators, profile.decision_sessions(run), settings.weights)
-
-        result = for_each_sector(
-            run, "weights", of_sector, candidates=candidates, predictions=predictions, indicators=indicators
-        )
-        tell(context, result, "as_of", _held)
-        return result
-
-    @dataset_asset(
-        profile,
-        "backtest",
-        group=GROUP,
-        kinds=["polars"],
-        ins={name: read(lookback(holding_months)) for name in ("weights", "prices", "delistings", "universe")},
-    )
-    def backtest(
-        context: dg.AssetExecutionContext,
-        weights: pl.LazyFrame,
-        prices: pl.LazyFrame,
-        delistings: pl.LazyFrame,
-        universe: pl.LazyFrame,
-    ) -> pl.DataFrame:
-        run = run_partitions(context)
-        days = panel_sessions(profile, run, holding_months)
-
-        def of_sector(
-            sector: str, weights: pl.DataFrame, prices: pl.DataFrame, delistings: pl.DataFrame, universe: pl.DataFrame
-        ) -> pl.DataFrame:
-            return simulate(
-                weights,
-                prices,
-                days,
-                profile.decision_sessions(held_through(run)),
-                run.first_day,
-                run.last_day,
-                entry_lag=entry_lag,
-                cost_bps=settings.backtest.cost_bps,
-                delistings=delistings,
-                benchmark_members=universe,
-            )
-
-        result = for_each_sector(
-            run, "backtest", of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe
-        )
-        for sector in run.sectors:
-            of_trial = result.filter(pl.col("sector") == sector)
-            profile.trials.note_backtest(sector, of_trial, profile.decision_sessions(run))
-        tell(context, result, "date", _month)
-        return result
-
-    @dataset_asset(
-        profile,
-        "track_record",
-        group=GROUP,
-        kinds=["polars"],
-        ins={"backtest": read(), "track_record": carried()},
-    )
-    def track_record(
-        context: dg.AssetExecutionContext, backtest: pl.LazyFrame, track_record: pl.LazyFrame
-    ) -> pl.DataFrame:
-        run = run_partitions(context)
-
-        def of_sector(sector: str, backtest: pl.DataFrame, track_record: pl.DataFrame) -> pl.DataFrame:
-            return continued_track(run, backtest, track_record)
-
-        result = for_each_sector(run, "track_record", of_sector, backtest=backtest, track_record=track_record)
-        tell(context, result, "as_of", _to_date)
-        return result
-
-    @dataset_asset(
-        profile,
-        "portfolio_weights",
-        group=ACROSS_SECTORS,
-        kinds=["polars"],
-        ins={"weights": read(all_sectors(), absent="skip"), "regime_state": read(all_sectors(), absent="skip")},
-    )
-    def portfolio_weights(
-        context: dg.AssetExecutionContext, weights: pl.LazyFrame, regime_state: pl.LazyFrame
-    ) -> pl.DataFrame:
-        run = run_partitions(context)
-        result = total_portfolio(
-            weights.collect(), regime_state.collect(), profile.decision_sessions(run), settings.portfolio
-        )
-        tell(
-            context,
-            result,
-            "as_of",
-            lambda rows: {
-                "sectors_with_weights": ", ".join(rows["sector"].unique().sort()),
-                "sectors": rows["sector"].n_unique(),
-                **_held(rows),
-            },
-            by_sector=False,
-        )
-        return result
-
-    @dataset_asset(
-        profile,
-        "portfolio_backtest",
-        group=ACROSS_SECTORS,
-        kinds=["polars"],
-        ins={
-            "portfolio_weights": read(history(holding_months)),
-            **{name: read(all_sectors(holding_months), absent="skip") for name in ("prices", "delistings")},
-        },
-    )
-    def portfolio_backtest(
-        context: dg.AssetExecutionContext,
-        portfolio_weights: pl.LazyFrame,
-        prices: pl.LazyFrame,
-        delistings: pl.LazyFrame,
-    ) -> pl.DataFrame:
-        run = run_partitions(context)
-        held: dict[str, set[str]] = {}
-        for sector, decided in portfolio_weights.select("sector", "month").unique().collect().iter_rows():
-            held.setdefault(sector, set()).update(
-                month_range(decided, min(shift_month(decided, holding_months), run.months[-1]))
-            )
-        keys = [key(sector, month) for sector, months in held.items() for month in months]
-        those = pl.any_horizontal(
-            pl.lit(False),
-            *((pl.col("sector") == sector) & pl.col("month").is_in(sorted(months)) for sector, months in held.items()),
-        )
-
-        def bars(name: str, frame: pl.LazyFrame) -> pl.DataFrame:
-            profile.store.present(DATASETS[name], keys)  # a sector that is held and has none is an error, not cash
-            return frame.filter(those).collect()
-
-        result = simulate(
-            portfolio_weights.collect(),
-            bars("prices", prices),
-            sessions(month_start(shift_month(run.months[0], -holding_months)), profile.through(run)),
-            profile.decision_sessions(held_through(run)),
+        return simulate(
+            weights,
+            prices,
+            days,
+            held,
             run.first_day,
             run.last_day,
             entry_lag=entry_lag,
-            cost_bps=settings.backtest.cost_bps,
-            delistings=bars("delistings", delistings),
+            cost_bps=settings.cost_bps,
+            delistings=delistings,
+            benchmark_members=universe,
         )
-        profile.trials.note_backtest(PORTFOLIO, result, profile.decision_sessions(run))
-        tell(context, result, "date", _month, by_sector=False)
-        return result
 
-    @dataset_asset(
-        profile,
-        "portfolio_track_record",
-        group=ACROSS_SECTORS,
-        kinds=["polars"],
-        ins={"portfolio_backtest": read(), "portfolio_track_record": carried(by_sector=False)},
+    result = run.by_sector(of_sector, weights=weights, prices=prices, delistings=delistings, universe=universe)
+    rows_of = {sector: result.filter(pl.col("sector") == sector) for sector in run.sectors}
+    for sector, rows in rows_of.items():
+        trials.note_backtest(sector, rows, run.decisions)
+        run.tell_rows(rows, "date", _month, sector)
+    return result
+
+
+def track_record(run: Run, sector: str, backtest: pl.DataFrame, track_record: pl.DataFrame) -> pl.DataFrame:
+    """Where the backtest stands at each decision, carried on from the month before."""
+    rows = _continued(run, backtest, track_record)
+    run.tell_rows(rows, "as_of", _to_date, sector)
+    return rows
+
+
+def portfolio_weights(
+    run: Run, settings: PortfolioSettings, weights: pl.DataFrame, regime_state: pl.DataFrame
+) -> pl.DataFrame:
+    """The total portfolio of the sectors whose weights are there."""
+    rows = total_portfolio(weights, regime_state, run.decisions, settings)
+    run.tell_rows(rows, "as_of", _sectors)
+    return rows
+
+
+def portfolio_backtest(
+    run: Run,
+    settings: BacktestSettings,
+    entry_lag: EntryLag,
+    start: Start,
+    trials: TrialLog,
+    portfolio_weights: pl.DataFrame,
+    prices: pl.LazyFrame,
+    delistings: pl.LazyFrame,
+) -> pl.DataFrame:
+    """What the total portfolio would have earned, session by session."""
+    holding_months = -run.window("portfolio_weights")[0]
+    held: dict[str, set[str]] = {}
+    for sector, decided in portfolio_weights.select("sector", "month").unique().iter_rows():
+        last = min(shift_month(decided, holding_months), run.months[-1])
+        held.setdefault(sector, set()).update(month_range(decided, last))
+    keys = [key(sector, month) for sector, months in held.items() for month in months]
+    those = pl.any_horizontal(
+        pl.lit(False),
+        *((pl.col("sector") == sector) & pl.col("month").is_in(sorted(months)) for sector, months in held.items()),
     )
-    def portfolio_track_record(
-        context: dg.AssetExecutionContext, portfolio_backtest: pl.LazyFrame, portfolio_track_record: pl.LazyFrame
-    ) -> pl.DataFrame:
-        result = continued_track(
-            run_partitions(context),
-            portfolio_backtest.drop("month").collect(),
-            portfolio_track_record.drop("month").collect(),
-        )
-        tell(context, result, "as_of", _to_date, by_sector=False)
-        return result
 
-    return [
-        regime_state,
-        weights,
-        backtest,
-        track_record,
+    def bars(name: str, frame: pl.LazyFrame) -> pl.DataFrame:
+        run.store.present(run.dataset(name), keys)  # a sector that is held and has none is an error, not cash
+        return frame.filter(those).collect()
+
+    result = simulate(
         portfolio_weights,
-        portfolio_backtest,
-        portfolio_track_record,
-    ]
+        bars("prices", prices),
+        run.sessions("prices"),
+        decisions_held(run, "portfolio_weights", start),
+        run.first_day,
+        run.last_day,
+        entry_lag=entry_lag,
+        cost_bps=settings.cost_bps,
+        delistings=bars("delistings", delistings),
+    )
+    trials.note_backtest(PORTFOLIO, result, run.decisions)
+    run.tell_rows(result, "date", _month)
+    return result
 
 
-def _regime(rows: pl.DataFrame) -> dict[str, float | None]:
+def portfolio_track_record(
+    run: Run, portfolio_backtest: pl.DataFrame, portfolio_track_record: pl.DataFrame
+) -> pl.DataFrame:
+    """Where the total portfolio's backtest stands at each decision, carried on from the month before."""
+    rows = _continued(run, portfolio_backtest.drop("month"), portfolio_track_record.drop("month"))
+    run.tell_rows(rows, "as_of", _to_date)
+    return rows
+
+
+def decisions_held(run: Run, reading: str, start: str) -> list[date]:
+    """Decision sessions of the run's months and of those whose decisions are still held in them."""
+    first = max(shift_month(run.months[0], run.window(reading)[0]), start)
+    return decision_sessions(month_start(first), run.through)
+
+
+def _continued(run: Run, backtest: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    as_ofs = {month_of(as_of): as_of for as_of in run.decisions}
+    return run.walk(stored, lambda month, before: continued(before, backtest, as_ofs.get(month)))
+
+
+def _regime(rows: pl.DataFrame) -> dict[str, float | str | None]:
     row = rows.row(0, named=True)
     return {"risk_off": int(row["regime"] == "risk_off"), **{name: row[name] for name in ("volatility", "drawdown")}}
 
 
-def _held(rows: pl.DataFrame) -> dict[str, float | None]:
-    return {"names": len(rows), "invested": rows["weight"].sum(), "largest_weight": rows["weight"].max()}  # type: ignore[dict-item]
+def _held(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    weights = rows["weight"].to_list()
+    return {"names": len(weights), "invested": math.fsum(weights), "largest_weight": max(weights)}
 
 
-def _month(rows: pl.DataFrame) -> dict[str, float | None]:
+def _sectors(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    sectors = rows["sector"].unique().sort()
+    return {"sectors": len(sectors), "sectors_with_weights": ", ".join(sectors), **_held(rows)}
+
+
+def _month(rows: pl.DataFrame) -> dict[str, float | str | None]:
     found = performance(rows)
     names = ("sessions", "total_return", "benchmark_return", "max_drawdown", "turnover", "cost")
     return {f"month_{name.removeprefix('total_')}": found[name] for name in names}

@@ -3,179 +3,120 @@
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.candidate_metadata import describe_selections
-from quant_assets.assets.declare import (
-    ACROSS_SECTORS,
-    dataset_asset,
-    for_each_sector,
-    panel_sessions,
-    read,
-    run_partitions,
-)
+from quant_assets.asset_functions import Run
+from quant_assets.assets.candidate_metadata import described
+from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.features.cross_section import market_breadth as compute_market_breadth
 from quant_assets.features.cross_section import market_features as compute_market_features
 from quant_assets.features.features import features as compute_features
 from quant_assets.features.labels import forward_sessions
 from quant_assets.features.labels import labels as compute_labels
-from quant_assets.partitions import (
-    all_sectors,
-    forward,
-    key,
-    lag,
-    lookback,
-    months_covering,
-)
+from quant_assets.features.library import FeatureLibrary
+from quant_assets.partitions import all_sectors, forward, lag, lookback, months_covering
 from quant_assets.profile import Profile
+from quant_assets.settings.domain import CandidateSettings, FundamentalSettings, IndicatorSettings, LabelSettings
 from quant_assets.signals.indicators import indicators as compute_indicators
 from quant_assets.signals.indicators import lookback_sessions
 from quant_assets.signals.selection import Selection, selection
 
-GROUP = "signals"
-
 
 def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Assets of the signals group."""
-    settings = profile.settings
+    """Assets of the signals group, and what compares and counts over every sector whose features are there."""
+    settings, library = profile.settings, profile.features
     indicator_months = months_covering(lookback_sessions(settings.indicators))
-    feature_months = months_covering(profile.features.price_lookback(settings.fundamentals))
-    beta_months = months_covering(profile.features.universe_lookback)
+    feature_months = months_covering(library.price_lookback(settings.fundamentals))
+    beta_months = months_covering(library.universe_lookback)
     label_months = months_covering(forward_sessions(settings.labels))
-
-    @dataset_asset(
+    later = read(forward(label_months), absent="future")
+    every = {"features": read(all_sectors(), absent="skip")}
+    of_features = {
+        "prices": read(lookback(feature_months)),
+        "price_peaks": read(lag(1)),
+        "fundamentals": read(lookback(settings.fundamentals.lookback_months)),
+        "universe": read(lookback(beta_months)),
+    }
+    market = [Asset("market_features", market_features, every, kinds=["numba"])] if library.market else []
+    market += [Asset("market_breadth", market_breadth, every)] if library.breadth else []
+    return declared(
         profile,
-        "indicators",
-        group=GROUP,
-        kinds=["numba"],
-        ins={"prices": read(lookback(indicator_months)), "universe": read()},
+        "signals",
+        Asset(
+            "indicators",
+            indicators,
+            {"prices": read(lookback(indicator_months)), "universe": read()},
+            kinds=["numba"],
+        ),
+        Asset("candidates", candidates, {"indicators": read(), "universe": read()}),
+        Asset("features", features, of_features, kinds=["numba"]),
+        Asset("labels", labels, {"prices": later, "delistings": later, "universe": read()}),
+        *market,
     )
-    def indicators(context: dg.AssetExecutionContext, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
-        run = run_partitions(context)
-        days = panel_sessions(profile, run, indicator_months)
 
-        def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            made = compute_indicators(prices, universe, sector, settings.indicators, days, run.first_day, run.last_day)
-            for month, counts in made.garch.items():
-                fits = {f"garch_tickers_{name}": count for name, count in counts._asdict().items()}
-                context.add_asset_metadata(fits, partition_key=key(sector, month))
-            return made.rows
 
-        return for_each_sector(run, "indicators", of_sector, prices=prices, universe=universe)
+def indicators(run: Run, settings: IndicatorSettings, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
+    """Indicators of each member and session."""
+    days = run.sessions("prices")
 
-    @dataset_asset(profile, "candidates", group=GROUP, kinds=["polars"], ins={"indicators": read(), "universe": read()})
-    def candidates(context: dg.AssetExecutionContext, indicators: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
-        run = run_partitions(context)
-        decisions = profile.decision_sessions(run)
-        selections: dict[str, Selection] = {}
+    def of_sector(sector: str, prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
+        made = compute_indicators(prices, universe, sector, settings, days, run.first_day, run.last_day)
+        for month, counts in made.garch.items():
+            run.tell(sector, month, {f"garch_tickers_{name}": count for name, count in counts._asdict().items()})
+        return made.rows
 
-        def of_sector(sector: str, indicators: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
-            selections[sector] = selection(indicators, universe, decisions, settings.candidates)
-            return selections[sector].candidates
+    return run.by_sector(of_sector, prices=prices, universe=universe)
 
-        result = for_each_sector(run, "candidates", of_sector, indicators=indicators, universe=universe)
-        describe_selections(context, profile, run, selections)
-        return result
 
-    @dataset_asset(
-        profile,
-        "features",
-        group=GROUP,
-        kinds=["numba"],
-        ins={
-            "prices": read(lookback(feature_months)),
-            "price_peaks": read(lag(1)),
-            "fundamentals": read(lookback(settings.fundamentals.lookback_months)),
-            "universe": read(lookback(beta_months)),
-        },
+def candidates(run: Run, settings: CandidateSettings, indicators: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
+    """Long and short candidates of each decision."""
+    selections: dict[str, Selection] = {}
+
+    def of_sector(sector: str, indicators: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
+        selections[sector] = selection(indicators, universe, run.decisions, settings)
+        return selections[sector].candidates
+
+    result = run.by_sector(of_sector, indicators=indicators, universe=universe)
+    run.tell_each(described(run, selections))
+    return result
+
+
+def features(
+    run: Run,
+    sector: str,
+    library: FeatureLibrary,
+    settings: FundamentalSettings,
+    prices: pl.DataFrame,
+    price_peaks: pl.DataFrame,
+    fundamentals: pl.DataFrame,
+    universe: pl.DataFrame,
+) -> pl.DataFrame:
+    """Model inputs of each member and session."""
+    library.audit_own()
+    days = run.sessions("prices")
+    return compute_features(
+        prices, price_peaks, fundamentals, universe, library, settings, days, run.first_day, run.last_day
     )
-    def features(
-        context: dg.AssetExecutionContext,
-        prices: pl.LazyFrame,
-        price_peaks: pl.LazyFrame,
-        fundamentals: pl.LazyFrame,
-        universe: pl.LazyFrame,
-    ) -> pl.DataFrame:
-        profile.features.audit_own()
-        run = run_partitions(context)
-        days = panel_sessions(profile, run, feature_months)
-
-        def of_sector(
-            sector: str,
-            prices: pl.DataFrame,
-            price_peaks: pl.DataFrame,
-            fundamentals: pl.DataFrame,
-            universe: pl.DataFrame,
-        ) -> pl.DataFrame:
-            return compute_features(
-                prices,
-                price_peaks,
-                fundamentals,
-                universe,
-                profile.features,
-                settings.fundamentals,
-                days,
-                run.first_day,
-                run.last_day,
-            )
-
-        return for_each_sector(
-            run,
-            "features",
-            of_sector,
-            prices=prices,
-            price_peaks=price_peaks,
-            fundamentals=fundamentals,
-            universe=universe,
-        )
-
-    @dataset_asset(
-        profile,
-        "labels",
-        group=GROUP,
-        kinds=["polars"],
-        ins={
-            "prices": read(forward(label_months), absent="future"),
-            "delistings": read(forward(label_months), absent="future"),
-            "universe": read(),
-        },
-    )
-    def labels(
-        context: dg.AssetExecutionContext, prices: pl.LazyFrame, delistings: pl.LazyFrame, universe: pl.LazyFrame
-    ) -> pl.DataFrame:
-        run = run_partitions(context)
-        days = panel_sessions(profile, run, 0, label_months)
-
-        def of_sector(
-            sector: str, prices: pl.DataFrame, delistings: pl.DataFrame, universe: pl.DataFrame
-        ) -> pl.DataFrame:
-            return compute_labels(
-                prices, delistings, universe, settings.labels, days, profile.last_session(), run.first_day, run.last_day
-            )
-
-        return for_each_sector(run, "labels", of_sector, prices=prices, delistings=delistings, universe=universe)
-
-    return [indicators, candidates, features, labels, *_market_assets(profile)]
 
 
-def _market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """What compares and counts over every sector whose features are there."""
-    library, every = profile.features, {"features": read(all_sectors(), absent="skip")}
-    assets = []
-    if library.market:
+def labels(
+    run: Run,
+    sector: str,
+    settings: LabelSettings,
+    prices: pl.DataFrame,
+    delistings: pl.DataFrame,
+    universe: pl.DataFrame,
+) -> pl.DataFrame:
+    """Forward returns, each with the session at which it was known."""
+    days = run.sessions("prices")
+    return compute_labels(prices, delistings, universe, settings, days, run.last_session, run.first_day, run.last_day)
 
-        @dataset_asset(profile, "market_features", group=ACROSS_SECTORS, kinds=["numba"], ins=every)
-        def market_features(context: dg.AssetExecutionContext, features: pl.LazyFrame) -> pl.DataFrame:
-            names = dict.fromkeys(each.inputs[0] for each in library.market)
-            return compute_market_features(
-                features.select("sector", "ticker", "date", *names).collect(), library.market
-            )
 
-        assets.append(market_features)
-    if library.breadth:
+def market_features(library: FeatureLibrary, features: pl.LazyFrame) -> pl.DataFrame:
+    """Features against those of the whole market."""
+    names = dict.fromkeys(each.inputs[0] for each in library.market)
+    return compute_market_features(features.select("sector", "ticker", "date", *names).collect(), library.market)
 
-        @dataset_asset(profile, "market_breadth", group=ACROSS_SECTORS, kinds=["polars"], ins=every)
-        def market_breadth(context: dg.AssetExecutionContext, features: pl.LazyFrame) -> pl.DataFrame:
-            names = dict.fromkeys(each.inputs[0] for each in library.breadth)
-            return compute_market_breadth(features.select("date", *names).collect(), library.breadth)
 
-        assets.append(market_breadth)
-    return assets
+def market_breadth(library: FeatureLibrary, features: pl.LazyFrame) -> pl.DataFrame:
+    """How many members rise, trend or stand at an extreme."""
+    names = dict.fromkeys(each.inputs[0] for each in library.breadth)
+    return compute_market_breadth(features.select("date", *names).collect(), library.breadth)

@@ -18,17 +18,18 @@ import duckdb
 import polars as pl
 from pydantic import BaseModel
 
+from quant_assets.asset_functions import Run, setting, setting_type
 from quant_assets.assets.column_lineage import column_lineage, lineage_table
-from quant_assets.assets.declare import dataset_asset, newest_keys, read, run_partitions
+from quant_assets.assets.declare import Asset, declared, newest_keys, read
 from quant_assets.declared_tests import DeclaredTest, declared_tests
 from quant_assets.errors import SettingsError
+from quant_assets.partitions import parse_key
 from quant_assets.profile import Profile
 from quant_assets.provenance.code import digest
 from quant_assets.schemas import Dataset
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import ROOT
 
-GROUP = "sql"
 SQL_DIR = ROOT / "dbt_like_sql"
 
 #: Parameter that holds the decision sessions of the run.
@@ -57,6 +58,11 @@ class SqlModel:
     parameters: tuple[str, ...] = ()
     tests: tuple[DeclaredTest, ...] = ()
     digest: str = ""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Dotted names of the settings among its parameters."""
+        return tuple(_path(name) for name in self.parameters if name != DECISION_SESSIONS)
 
 
 def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
@@ -111,7 +117,13 @@ def execute(model: SqlModel, parameters: Mapping[str, Any] | None = None, **inpu
 
 def parameter_values(model: SqlModel, settings: Settings, decisions: list[date]) -> dict[str, Any]:
     """Values of a model's parameters."""
-    return {name: decisions if name == DECISION_SESSIONS else _setting(settings, name) for name in model.parameters}
+    constants = {path: setting(settings, path) for path in model.settings}
+    return _values(model, constants, decisions)
+
+
+def _values(model: SqlModel, constants: Mapping[str, Any], decisions: list[date]) -> dict[str, Any]:
+    found = {name: constants.get(_path(name)) for name in model.parameters}
+    return found | ({DECISION_SESSIONS: decisions} if DECISION_SESSIONS in found else {})
 
 
 def load_models(datasets: Mapping[str, Dataset], folder: Path = SQL_DIR) -> list[SqlModel]:
@@ -121,34 +133,46 @@ def load_models(datasets: Mapping[str, Dataset], folder: Path = SQL_DIR) -> list
 
 def sql_assets(profile: Profile, models: list[SqlModel]) -> list[dg.AssetsDefinition]:
     """One asset for each model, each partition from the same partition of what it reads."""
-    return [_sql_asset(profile, model) for model in models]
+    return declared(profile, "sql", *(_asset(profile, model) for model in models))
 
 
-def _sql_asset(profile: Profile, model: SqlModel) -> dg.AssetsDefinition:
-    dataset = profile.datasets[model.name]
-
-    @dataset_asset(
-        profile, model.name, group=GROUP, kinds=["duckdb", "sql"], ins={name: read() for name in model.reads}
+def _asset(profile: Profile, model: SqlModel) -> Asset:
+    constants = {path: setting(profile.settings, path) for path in model.settings}
+    return Asset(
+        model.name,
+        sql_model,
+        {name: read() for name in model.reads},
+        kinds=["duckdb", "sql"],
+        given={"model": model, "constants": constants, "datasets": profile.datasets},
+        follows={f"sql.{model.name}": model.digest},
+        settings=model.settings,
     )
-    def sql_model(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> pl.DataFrame:
-        run = run_partitions(context)
-        shown: dict[str, Any] = {"sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```")}
-        lineage = column_lineage(model.name, model.sql, profile.datasets)
-        if lineage is None:
-            context.log.warning(
-                "sqlglot does not understand this SQL, which DuckDB does: the run goes on without lineage of columns"
-            )
-        else:
-            # The open-source web UI does not draw the first, so the second says it in words.
-            shown |= {"dagster/column_lineage": lineage, "columns_from": dg.MetadataValue.md(lineage_table(lineage))}
-        for partition_key in newest_keys(run):
-            context.add_asset_metadata(shown, partition_key=partition_key)
-        values = parameter_values(model, profile.settings, profile.decision_sessions(run))
-        return execute(model, values, **{name: frame.collect() for name, frame in inputs.items()}).cast(
-            dataset.empty().schema
-        )
 
-    return sql_model
+
+def sql_model(
+    run: Run, model: SqlModel, constants: dict[str, Any], datasets: dict[str, Dataset], **inputs: pl.DataFrame
+) -> pl.DataFrame:
+    """Rows of a SQL model."""
+    run.tell_each(_shown(run, model, datasets))
+    found = execute(model, _values(model, constants, run.decisions), **inputs)
+    return found.cast(datasets[model.name].empty().schema)
+
+
+def _shown(
+    run: Run, model: SqlModel, datasets: Mapping[str, Dataset]
+) -> Iterator[tuple[str | None, str, dict[str, Any]]]:
+    """The SQL and where its columns come from, beside each of the newest partitions."""
+    shown: dict[str, Any] = {"sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```")}
+    lineage = column_lineage(model.name, model.sql, datasets)
+    if lineage is None:
+        said = "sqlglot does not understand this SQL, which DuckDB does: the run goes on without lineage of columns"
+        run.tell_log(said, warning=True)
+    else:
+        # The open-source web UI does not draw the first, so the second says it in words.
+        shown |= {"dagster/column_lineage": lineage, "columns_from": dg.MetadataValue.md(lineage_table(lineage))}
+    for partition_key in newest_keys(run.partitions):
+        sector, month = parse_key(partition_key)
+        yield sector, month, shown
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
@@ -159,18 +183,15 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
         yield from _nodes(child)
 
 
-def _is_setting(name: str) -> bool:
+def _path(parameter: str) -> str:
+    """Dotted name of the setting that a parameter `group__name` stands for."""
+    return parameter.replace("__", ".")
+
+
+def _is_setting(parameter: str) -> bool:
     """Whether `group__name` is one value among the settings."""
-    found: Any = Settings
-    for part in name.split("__"):
-        if not (isinstance(found, type) and issubclass(found, BaseModel)) or part not in found.model_fields:
-            return False
-        found = found.model_fields[part].annotation
+    try:
+        found = setting_type(_path(parameter))
+    except TypeError:
+        return False
     return not (isinstance(found, type) and issubclass(found, BaseModel))
-
-
-def _setting(settings: Settings, name: str) -> Any:
-    found: Any = settings
-    for part in name.split("__"):
-        found = getattr(found, part)
-    return found

@@ -9,14 +9,10 @@ of the row and the seed alone, so any part of an input is altered as the whole i
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal, Protocol
 
 import polars as pl
 
-Kind = Literal["bars", "held", "snapshots", "membership", "delistings", "statements", "macro"]
-
-#: Dates that a row comes with: when it became known (null counts as known), and of which day or period it speaks.
-KNOWN, EVENT = "__known", "__event"
+from quant_assets.sources.altered import EVENT, KEPT, KNOWN, Kind
 
 _FIGURES = (
     "revenue",
@@ -30,28 +26,18 @@ _FIGURES = (
 )
 
 
-class Alteration(Protocol):
-    """A change of the inputs."""
-
-    def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """The altered rows.
-
-        Args:
-            kind: what they are.
-            rows: columns as in `sources.base` or as files have them under the same names (some may be missing), `KNOWN`
-                and `EVENT`.
-
-        """
-
-
 @dataclass(frozen=True)
 class Truncated:
     """Everything that became known after the cut is removed."""
 
     cut: date
+    removes = True
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rows known by the cut; an end of a membership after it is not known."""
+        if KEPT in rows.collect_schema():
+            # What a row keeps says something together with the row's other columns: with other values of these too.
+            return Perturbed(self.cut).rows(kind, rows.filter(~_after(self.cut) | pl.col(KEPT)))
         known = rows.filter(~_after(self.cut))
         return (
             known.with_columns(end_date=pl.when(pl.col("end_date") <= self.cut).then("end_date"))
@@ -78,6 +64,7 @@ class Perturbed:
     cut: date
     seed: int = 1
     published_later: bool = False
+    removes = False
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rows with the same columns; those known by the cut as they were."""
@@ -103,6 +90,8 @@ class Perturbed:
         factors = {name: 0.5 + self._uniform(40 + place, *row) for place, name in enumerate(scaled)}
         if "shares" in factors:  # halved or doubled, so that the ratio keeps its last bit
             factors["shares"] = pl.when(factors["shares"] < 1.0).then(0.5).otherwise(2.0)
+            if KEPT in rows.collect_schema():
+                factors["shares"] = pl.when(KEPT).then(1.0).otherwise(factors["shares"])
         return rows.with_columns(
             pl.when(later).then(pl.col(name) * factor).otherwise(name).alias(name) for name, factor in factors.items()
         )
@@ -179,6 +168,7 @@ class Shuffled:
     """The same rows in another order; rows of one key keep theirs, which may say which of them came first."""
 
     seed: int = 1
+    cut, removes = None, False
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rows in the order of random numbers."""
@@ -199,6 +189,7 @@ class Without:
     """One ticker is left out everywhere."""
 
     ticker: str
+    cut, removes = None, False
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rows of the other tickers, and of the market."""
@@ -210,6 +201,7 @@ class StartsLater:
     """There are no bars before a day."""
 
     start: date
+    cut, removes = None, False
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Bars from the day on; everything else as it is."""

@@ -8,72 +8,63 @@ import math
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.declare import dataset_asset, for_each_sector, run_partitions
-from quant_assets.audit.findings import TESTS
-from quant_assets.audit.quick import quick_audit
+from quant_assets.asset_functions import Run
+from quant_assets.assets.declare import Asset, declared
+from quant_assets.audit.findings import TESTS, AuditResult
+from quant_assets.audit.parts import quick_audit
 from quant_assets.audit.report import render
 from quant_assets.partitions import key, month_of
 from quant_assets.profile import Profile
 
-GROUP = "audit"
 NAME = "lookahead_audit"
 
 
 def audit_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the audit group."""
+    return declared(profile, "audit", Asset(NAME, lookahead_audit, kinds=["html"]))
 
-    @dataset_asset(profile, NAME, group=GROUP, kinds=["html"])
-    def lookahead_audit(context: dg.AssetExecutionContext) -> pl.DataFrame:
-        run = run_partitions(context)
-        market = "Simulated market" if profile.settings.source == "demo" else None
-        dataset = profile.every_dataset[NAME]
 
-        def of_sector(sector: str) -> pl.DataFrame:
-            parts = [dataset.empty().drop("sector")]
-            for as_of in profile.decision_sessions(run):
-                result, place = quick_audit(profile, sector, month_of(as_of)), key(sector, month_of(as_of))
-                page = f"{NAME}/{sector}/{month_of(as_of)}/report.html"
-                profile.store.write_artifact(page, render(result, market))
-                failing = list(dict.fromkeys(each.asset for each in result.failures))
-                shown: dict[str, str | int] = {
-                    "page": profile.store.artifact_url(page),
-                    "rows_compared": sum(each.compared for each in result.comparisons),
-                }
-                shown["not_tested"] = "; ".join(result.notes) or "none"
-                context.add_asset_metadata(
-                    shown | {"assets_that_fail": ", ".join(failing) or "none"}, partition_key=place
-                )
-                for asset in dict.fromkeys(each.asset for each in result.comparisons):
-                    # Beside each asset's materialisations; a check of each asset would run with every one of them.
-                    said = "failed" if asset in failing else "passed"
-                    context.log_event(
-                        dg.AssetObservation(
-                            asset,
-                            partition=place,
-                            description=f"look-ahead audit: {said}",
-                            metadata=shown | {"no_lookahead": said},
-                        )
-                    )
-                rows = [
-                    {
-                        **{name: getattr(each, name) for name in dataset.columns if hasattr(each, name)},
-                        "as_of": as_of,
-                        "number": number,
-                        "row_key": each.key,
-                        "deviation": each.deviation
-                        if each.deviation is not None and math.isfinite(each.deviation)
-                        else None,
-                        "not_tested": "\n".join(result.notes),
-                        "page_file": page,
-                    }
-                    for number, each in enumerate(result.comparisons, 1)
-                ]
-                parts.append(pl.DataFrame(rows, schema=parts[0].schema))
-            return pl.concat(parts)
+def lookahead_audit(run: Run, sector: str, profile: Profile) -> pl.DataFrame:
+    """Audit the months up to each decision."""
+    market = "Simulated market" if profile.settings.source == "demo" else None
+    dataset = run.dataset(NAME)
+    parts = [dataset.empty().drop("sector")]
+    for as_of in run.decisions:
+        month = month_of(as_of)
+        result = quick_audit(profile, sector, month)
+        page = f"{NAME}/{sector}/{month}/report.html"
+        run.store.write_artifact(page, render(result, market))
+        _tell(run, sector, month, result, page)
+        rows = [
+            {
+                **{name: getattr(each, name) for name in dataset.columns if hasattr(each, name)},
+                "as_of": as_of,
+                "number": number,
+                "row_key": each.key,
+                "deviation": each.deviation if math.isfinite(each.deviation or 0.0) else None,
+                "not_tested": "\n".join(result.notes),
+                "page_file": page,
+            }
+            for number, each in enumerate(result.comparisons, 1)
+        ]
+        parts.append(pl.DataFrame(rows, schema=parts[0].schema))
+    return pl.concat(parts)
 
-        return for_each_sector(run, NAME, of_sector)
 
-    return [lookahead_audit]
+def _tell(run: Run, sector: str, month: str, result: AuditResult, page: str) -> None:
+    failing = list(dict.fromkeys(each.asset for each in result.failures))
+    shown: dict[str, str | int] = {
+        "page": run.store.artifact_url(page),
+        "rows_compared": sum(each.compared for each in result.comparisons),
+        "not_tested": "; ".join(result.notes) or "none",
+    }
+    run.tell(sector, month, shown | {"assets_that_fail": ", ".join(failing) or "none"})
+    for asset in dict.fromkeys(each.asset for each in result.comparisons):
+        # Beside each asset's materialisations; a check of each asset would run with every one of them.
+        said = "failed" if asset in failing else "passed"
+        about = {**shown, "no_lookahead": said}
+        place = key(sector, month)
+        run.tell_event(dg.AssetObservation(asset, f"look-ahead audit: {said}", metadata=about, partition=place))
 
 
 def audit_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:

@@ -54,11 +54,6 @@ class Compared:
     settled: dict[str, float] = field(default_factory=dict)
 
 
-def key_columns(dataset: Dataset) -> list[str]:
-    """Columns that identify a row among all sectors."""
-    return [*(["sector"] if dataset.grain == "sector" else []), *dataset.key]
-
-
 def compare(
     dataset: Dataset,
     expected: pl.DataFrame,
@@ -80,7 +75,7 @@ def compare(
             bits. What is null or not finite equals only the like.
 
     """
-    by = key_columns(dataset)
+    by = dataset.identity
     sides = [frame.with_columns(pl.int_range(pl.len()).over(by).alias(_ROW)) for frame in (expected, found)]
     joined = (
         sides[0]
@@ -169,9 +164,7 @@ def _size(dataset: Dataset, name: str) -> pl.Expr:
     value = pl.col(name).cast(pl.Float64)
     square = (pl.when(value.is_finite()).then(value) ** 2).mean().sqrt()
     # Nothing is measured against another's size: a rate of 1 may not settle because a turnover of 3e9 stands beside it.
-    among = [
-        each for each in key_columns(dataset) if each not in dataset.columns or dataset.columns[each].dtype != pl.Date
-    ]
+    among = [each for each in dataset.identity if each not in dataset.columns or dataset.columns[each].dtype != pl.Date]
     return (square.over(among) if among else square).fill_null(0.0).alias(_SIZE)
 
 

@@ -21,7 +21,7 @@ from quant_assets.audit.datasets import compute, read_all, with_datasets
 from quant_assets.audit.findings import AuditResult, Comparison
 from quant_assets.audit.runs import Recomputed
 from quant_assets.backtest.simulation import lookback_months
-from quant_assets.partitions import RunPartitions, key, month_range, parse_key, shift_month
+from quant_assets.partitions import RunPartitions, month_range, parse_key, shift_month
 from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
@@ -115,7 +115,7 @@ def _decide(run: Recomputed, dataset: Dataset, sector: str, months: list[str], a
             for name, weight in zip(held, weights, strict=True)
         ]
         parts.append(pl.DataFrame(rows, schema=parts[0].schema))
-    keys = [key(sector, month) for month in months] if dataset.grain == "sector" else months
+    keys = dataset.grain.keys(months, [sector])
     run.profile.store.write(dataset, pl.concat(parts), keys, lambda each: run.profile.known_through(parse_key(each)[1]))
 
 

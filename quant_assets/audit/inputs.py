@@ -1,39 +1,30 @@
-"""Altered sources: an alteration applied to what a provider answers, or to the rows of the files that it reads.
+"""Altered sources: an alteration applied to what a provider answers, or by the provider to the rows that it reads.
 
 Whatever `through` an asset asks for, the alteration has been there before: an asset that asks for too much gets altered
-rows too. The `files` provider works out snapshots, delistings and renames itself, so there the rows of the files are
-altered, by the day on which the file says they became known.
+rows too. Which providers alter their rows themselves, and how, is in `sources.altered`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
 
-from quant_assets.audit.alterations import EVENT, KNOWN, Alteration, Kind, Perturbed, StartsLater, Truncated
+from quant_assets.audit.alterations import Perturbed, StartsLater
 from quant_assets.audit.findings import TestName
-from quant_assets.audit.kept_counts import KEPT, ROW_KNOWN, tells_splits, with_kept_counts
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.loading import Settings
-from quant_assets.settings.providers import FundamentalFile, MacroFile, MembershipFile, PriceFile, SecuritiesFile
+from quant_assets.sources.altered import EVENT, KNOWN, Alteration, Kind, alterable
 from quant_assets.sources.base import Source
-from quant_assets.sources.files import FilesSource
-from quant_assets.sources.files_macro import last_day_of
-from quant_assets.sources.files_reading import File
 
 
 def readable_often(profile: Profile) -> Profile:
     """The profile with files that are decoded once, for the many runs of an audit."""
-    settings = profile.settings
-    if profile.provider is not None or settings.source != "files":
+    if profile.provider is not None or (files := alterable(profile.source)) is None:
         return profile
-    start, undated_after = month_start(settings.partitions.start), settings.fundamentals.default_publication_lag_days
-    return Profile(
-        settings, FilesSource(settings.files, settings.data_dir, start, undated_after=undated_after, keep=True)
-    )
+    return Profile(profile.settings, files.read_once())
 
 
 def altered_source(profile: Profile, alteration: Alteration, settings: Settings) -> Source:
@@ -45,16 +36,15 @@ def altered_source(profile: Profile, alteration: Alteration, settings: Settings)
         settings: those of the altered run.
 
     """
-    if isinstance(profile.source, FilesSource):
-        altered = FileRows(alteration, settings.fundamentals, profile.source.spin_offs())
-        return profile.source.altered(altered.rows, month_start(settings.partitions.start))
+    if files := alterable(profile.source):
+        return files.altered(alteration, settings.fundamentals, month_start(settings.partitions.start))
     return AlteredSource(profile.source, alteration, settings.fundamentals, profile.last_session())
 
 
 def source_from(profile: Profile, start: date) -> Source | None:
     """The profile's provider with a history that starts later; None where the run's settings tell its provider so."""
-    if isinstance(profile.source, FilesSource):
-        return profile.source.altered(None, start)
+    if files := alterable(profile.source):
+        return files.altered(None, profile.settings.fundamentals, start)
     if profile.provider is None:
         return None
     return AlteredSource(profile.provider, StartsLater(start), profile.settings.fundamentals, profile.last_session())
@@ -69,45 +59,11 @@ def waiting(profile: Profile, tickers: Sequence[str], days: Sequence[date]) -> l
 
 def exempt(profile: Profile, test: TestName) -> list[str]:
     """What a test leaves as it is although it seems to alter it, one sentence each."""
-    if test == "order" and not isinstance(profile.source, FilesSource):
+    if test == "order" and alterable(profile.source) is None:
         return [
             "order: bars came in their own order, which a provider promises; what depends on it alone was not tested"
         ]
     return []
-
-
-def exempt_counts(profile: Profile, cuts: Collection[date], tickers: Collection[str]) -> list[str]:
-    """Later share counts of these tickers that alterations at the cuts keep, a sentence for each file.
-
-    See `kept_counts`.
-    """
-    source, lags = profile.source, profile.settings.fundamentals
-    if not isinstance(source, FilesSource):
-        return []
-    found: dict[str, set[str]] = {}
-
-    def look(file: File, rows: pl.LazyFrame) -> pl.LazyFrame:
-        names = rows.collect_schema().names()
-        if isinstance(file, FundamentalFile) and tells_splits(file, names):
-            for cut in cuts:
-                kept = with_kept_counts(
-                    rows.with_columns(_row_known(lags, names).alias(ROW_KNOWN)), source.spin_offs(), cut, removed=True
-                )
-                found.setdefault(file.file, set()).update(kept.filter(KEPT).select("ticker").collect()["ticker"])
-        return rows
-
-    source.altered(look, date.min).statements([], date.min)
-    asked = set(tickers)
-    renames = [{each.old, each.new} for each in profile.settings.files.renames]
-    while missing := {name for both in renames if both & asked for name in both - asked}:
-        asked |= missing
-    return [
-        f"fundamentals.shares of {', '.join(sorted(kept & asked))} was not tested against all later counts of {file}: "
-        "by some of them the splits and spin-offs are told that are in the counts known by a cut "
-        "(shares_as_of: snapshot)"
-        for file, kept in found.items()
-        if kept & asked
-    ]
 
 
 class AlteredSource:
@@ -179,7 +135,8 @@ class AlteredSource:
         return self._altered("macro", self._inner.macro(self._end), known, pl.col("period")).filter(known <= through)
 
     def _altered(self, kind: Kind, rows: pl.DataFrame, known: pl.Expr, event: pl.Expr) -> pl.DataFrame:
-        return _altered(self._alteration, kind, rows.lazy(), known, event).collect()
+        told = rows.lazy().with_columns(known.cast(pl.Date).alias(KNOWN), event.alias(EVENT))
+        return self._alteration.rows(kind, told).drop(KNOWN, EVENT).collect()
 
     def _stopped(self, alteration: Perturbed, given: pl.DataFrame, tickers: Sequence[str]) -> pl.DataFrame:
         """The delistings with those of tickers that stop trading by the alteration in place of their own."""
@@ -212,74 +169,6 @@ class AlteredSource:
         return pl.concat([rest, pl.DataFrame(rows, given.schema)]).sort("ticker", "last_session")
 
 
-class FileRows:
-    """The rows of files, altered by the day on which they became known.
-
-    Args:
-        alteration: what is changed.
-        lags: when a statement counts as known.
-        spin_offs: those that share counts are corrected for: `ticker`, `day`.
-
-    """
-
-    def __init__(self, alteration: Alteration, lags: FundamentalSettings, spin_offs: pl.DataFrame) -> None:
-        self._alteration = alteration
-        self._lags = lags
-        self._spin_offs = spin_offs
-
-    def rows(self, file: File, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Rows of a file under the project's names, altered."""
-        if isinstance(file, PriceFile):
-            return _altered(self._alteration, "bars", rows, pl.col("date"), pl.col("date"))
-        if isinstance(file, MembershipFile):
-            return _altered(self._alteration, "membership", rows, pl.col("start_date"), pl.col("start_date"))
-        if isinstance(file, SecuritiesFile):
-            # A ticker's first snapshot is assumed for the time before it: the universe says so in `sector_assumed`.
-            first = pl.col("known_at") == pl.col("known_at").min().over("ticker")
-            return _altered(self._alteration, "snapshots", rows, pl.when(~first).then("known_at"), pl.col("known_at"))
-        if isinstance(file, FundamentalFile):
-            return self._statements(file, rows)
-        return _altered(self._alteration, "macro", rows, _macro_known(file, rows), pl.col("period"))
-
-    def _statements(self, file: FundamentalFile, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """A period's first vintage is known by its publication, a later one by its snapshot; `kept_counts` stay."""
-        names, alteration = rows.collect_schema().names(), self._alteration
-        known = _row_known(self._lags, names)
-        if not (isinstance(alteration, Truncated | Perturbed) and tells_splits(file, names)):
-            return _altered(alteration, "statements", rows, known, pl.col("period_end"))
-        truncated = isinstance(alteration, Truncated)
-        marked = with_kept_counts(
-            rows.with_columns(known.cast(pl.Date).alias(ROW_KNOWN)), self._spin_offs, alteration.cut, removed=truncated
-        )
-        given = marked.with_columns(__shares="shares")
-        # What a truncated row keeps besides its count says only which of a period's rows counts; that it says with
-        # other values too.
-        replaced = alteration if isinstance(alteration, Perturbed) else Perturbed(alteration.cut)
-        altered = _altered(replaced, "statements", given, pl.col(ROW_KNOWN), pl.col("period_end"))
-        if truncated:
-            altered = altered.filter((pl.col(ROW_KNOWN) <= alteration.cut).fill_null(True) | pl.col(KEPT))
-        shares = pl.when(KEPT).then("__shares").otherwise("shares")
-        return altered.with_columns(shares=shares).drop(KEPT, ROW_KNOWN, "__shares")
-
-
-def _row_known(lags: FundamentalSettings, columns: Sequence[str]) -> pl.Expr:
-    """Day on which a row of a file of statements became known."""
-    published = pl.when(pl.col("published") > pl.col("period_end")).then("published")
-    assumed = pl.col("period_end") + pl.duration(days=lags.default_publication_lag_days)
-    known = pl.coalesce(published + pl.duration(days=lags.min_lag_days), assumed)
-    if "snapshot" not in columns:
-        return known
-    period = [
-        name for name in ("ticker", "period_end", "form") if name in columns
-    ]  # of any company: the first counts till then
-    return pl.when(pl.col("snapshot") == pl.col("snapshot").min().over(period)).then(known).otherwise("snapshot")
-
-
-def _altered(alteration: Alteration, kind: Kind, rows: pl.LazyFrame, known: pl.Expr, event: pl.Expr) -> pl.LazyFrame:
-    told = rows.with_columns(known.cast(pl.Date).alias(KNOWN), event.alias(EVENT))
-    return alteration.rows(kind, told).drop(KNOWN, EVENT)
-
-
 def _statement_known(lags: FundamentalSettings) -> pl.Expr:
     """Day from which a statement may be used, as `market.fundamentals` has it."""
     lag = pl.duration(days=lags.min_lag_days)
@@ -287,15 +176,3 @@ def _statement_known(lags: FundamentalSettings) -> pl.Expr:
         pl.col("published") + lag, pl.col("period_end") + pl.duration(days=lags.default_publication_lag_days)
     )
     return pl.max_horizontal(first, pl.col("restated_on") + lag) if lags.from_restatement else first
-
-
-def _macro_known(file: MacroFile, rows: pl.LazyFrame) -> pl.Expr:
-    """Day on which an observation of a file counts as released."""
-    frequency = pl.col("series_id").replace_strict(
-        {name: each.frequency for name, each in file.series.items()}, default="daily"
-    )
-    lag = pl.col("series_id").replace_strict({name: each.lag_days for name, each in file.series.items()}, default=0)
-    assumed = last_day_of("period", frequency) + pl.duration(days=lag)
-    if "released" not in rows.collect_schema():
-        return assumed
-    return pl.coalesce(last_day_of("released", pl.lit(file.vintage)), assumed)

@@ -1,7 +1,7 @@
 """Controls for learning through the real assets: rows that a training used, permuted labels, and an injected oracle.
 
 A trainer is any asset that reads `features` and `labels`, a forecaster any that reads a trainer's dataset and gives
-`prediction`. How the rows that a library was handed are recorded is in `fitting`; what is found is told in `findings`.
+`prediction`. How the rows that a model was handed are recorded is in `fitting`; what is found is told in `findings`.
 """
 
 import math
@@ -137,7 +137,7 @@ def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[l
             notes.append(f"learning was not tested: {trainer} of {sector} and {month} has too little history")
         elif not fits:
             notes.append(
-                f"{trainer} trains without LightGBM: which rows it used was not recorded, only what they lead to"
+                f"{trainer} fits no model in this process: which rows it used was not recorded, only what they lead to"
             )
         else:
             compared, said = _rows_were_known(stage, trainer, fits)
@@ -152,7 +152,7 @@ def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[l
             drawn = ordered.with_columns(draw=pl.Series(np.random.default_rng(seed).random(len(ordered))))
             return drawn.with_columns(pl.col("forward_return").sort_by("draw").over("date")).drop("draw")
 
-        judged = _without_relation(stage, stage.run("permuted", {"labels": permuted}), horizon)
+        judged = _without_relation(stage, stage.run("permuted", {"labels": permuted}, horizon), horizon)
         answer = read_all(base, "labels").filter(chosen).select("ticker", "date", answer="forward_return")
 
         def oracle(features: pl.DataFrame) -> pl.DataFrame:
@@ -160,7 +160,9 @@ def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[l
             return told.with_columns(pl.col("answer").alias(base.profile.features.names[0])).drop("answer")
 
         told = _with_oracle(
-            stage, stage.run("oracle", {"features": oracle, "labels": lambda rows: rows.filter(chosen)}), horizon
+            stage,
+            stage.run("oracle", {"features": oracle, "labels": lambda rows: rows.filter(chosen)}, horizon),
+            horizon,
         )
         for what, comparisons in (("on permuted labels", judged), ("with the label as an input", told)):
             found += comparisons
@@ -208,14 +210,19 @@ class _Stage:
         as_of = base.profile.decision_sessions(RunPartitions((sector,), (month,)))[0]
         return cls(base, sector, month, as_of, folder, trainers, forecasters)
 
-    def run(self, name: str, altered: dict[str, Alter]) -> _Trained:
+    def run(self, name: str, altered: dict[str, Alter], horizon: int | None = None) -> _Trained:
+        """Train and forecast on altered inputs, for one horizon alone where it is given."""
         # One checkpoint is trained, so the month after may use no older one.
         settings = self.base.profile.settings
         training = settings.training.model_copy(update={"max_checkpoint_age_months": 1})
+        models = {
+            name: each if horizon is None else each.model_copy(update={"horizons": (horizon,)})
+            for name, each in settings.models.items()
+            if horizon in (*each.horizons, horizon if not each.horizons else None, None)
+        }
         datasets = {name: altered.get(name) for name in _READ}
-        scratch = with_datasets(
-            self.base, self.folder / name, settings.model_copy(update={"training": training}), datasets
-        )
+        settings = settings.model_copy(update={"training": training, "models": models})
+        scratch = with_datasets(self.base, self.folder / name, settings, datasets)
         fits = {}
         for trainer in self.trainers:
             with recorded() as found:
@@ -328,7 +335,7 @@ def _without_relation(stage: _Stage, run: _Trained, horizon: int) -> list[Compar
 
     """
     found = []
-    for trainer, daily in _forecast_ic(stage, run, horizon).items():
+    for (trainer, _), daily in _forecast_ic(stage, run, horizon).items():
         mean = float(daily["rank_ic"].mean() or 0.0)  # type: ignore[arg-type]
         bound = _STANDARD_ERRORS * math.sqrt(float((1.0 / (daily["names"] - 1)).sum())) / len(daily)
         what = {"expected": f"rank IC 0 within {bound:.3f} on permuted labels", "found": f"rank IC {mean:+.3f}"}
@@ -342,7 +349,7 @@ def _without_relation(stage: _Stage, run: _Trained, horizon: int) -> list[Compar
 def _with_oracle(stage: _Stage, run: _Trained, horizon: int) -> list[Comparison]:
     """Whether a model finds the answer where one of its inputs is the answer."""
     found = []
-    for trainer, daily in _forecast_ic(stage, run, horizon).items():
+    for (trainer, _), daily in _forecast_ic(stage, run, horizon).items():
         mean = float(daily["rank_ic"].mean() or 0.0)  # type: ignore[arg-type]
         what = {"expected": f"rank IC above {_ORACLE_IC} with the label as an input", "found": f"rank IC {mean:+.3f}"}
         what["cause"] = "features, labels and forecasts do not belong to the same rows, or the model does not learn"
@@ -350,26 +357,29 @@ def _with_oracle(stage: _Stage, run: _Trained, horizon: int) -> list[Comparison]
     return found
 
 
-def _forecast_ic(stage: _Stage, run: _Trained, horizon: int) -> dict[str, pl.DataFrame]:
-    """Daily IC against the run's labels: each trainer's test slices, and each forecaster's rows of the month after."""
+def _forecast_ic(stage: _Stage, run: _Trained, horizon: int) -> dict[tuple[str, str], pl.DataFrame]:
+    """Daily IC by asset and model against the run's labels: a trainer's test slices, a forecaster's month after."""
     labels = (
         read_all(run.scratch, "labels").filter(pl.col("horizon") == horizon).select("ticker", "date", "forward_return")
     )
     stored = StoredRows.of(
         read_all(run.scratch, "features"), read_all(run.scratch, "labels"), stage.base.profile.features.names
     )
-    given = {
-        name: pl.concat(parts)
-        for name, fits in run.fits.items()
-        if (parts := [stored.places(each) for fit in fits for each in fit.predicted])
-    }
-    forecasts = {name: rows.rename({"value": "prediction"}).drop_nulls() for name, rows in given.items()}
-    forecasts |= {name: read_all(run.scratch, name).filter(pl.col("horizon") == horizon) for name in stage.forecasters}
+    forecasts: dict[tuple[str, str], list[pl.DataFrame]] = {}
+    for name, fits in run.fits.items():
+        for fit in fits:
+            placed = [stored.places(each).rename({"value": "prediction"}).drop_nulls() for each in fit.predicted]
+            forecasts.setdefault((name, fit.model), []).extend(placed)
+    for name in stage.forecasters:
+        rows = read_all(run.scratch, name).filter(pl.col("horizon") == horizon)
+        for model, part in rows.group_by("model", maintain_order=True):
+            forecasts[name, str(model[0])] = [part.select("ticker", "date", "prediction")]
     judged = {
-        name: daily_ic(rows.select("ticker", "date", "prediction").join(labels, on=["ticker", "date"]))
-        for name, rows in forecasts.items()
+        each: daily_ic(pl.concat(parts).join(labels, on=["ticker", "date"]))
+        for each, parts in forecasts.items()
+        if parts
     }
-    return {name: daily for name, daily in judged.items() if len(daily)}
+    return {each: daily for each, daily in judged.items() if len(daily)}
 
 
 def _comparison(

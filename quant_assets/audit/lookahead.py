@@ -1,25 +1,27 @@
-"""`audit_lookahead`: the input as it is and each trial, computed, and what their rows show. Altering is elsewhere."""
+"""`audit_lookahead`: the input as it is and altered, computed; what their rows show. How it is altered is not here."""
 
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 
+from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, check_cuts, default_cuts, windows
 from quant_assets.audit.causes import PUBLISHED_LATER, likely_cause
-from quant_assets.audit.compare import SETTLED, Difference, compare, key_columns, known_rows, rows_after
+from quant_assets.audit.compare import SETTLED, Difference, compare, known_rows, rows_after
 from quant_assets.audit.findings import AuditResult, Comparison, TestName
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.runs import Recomputed, check_assets
-from quant_assets.audit.trials import ALTERING, Trial, Trials, check_cuts, default_cuts, windows
+from quant_assets.audit.trained import said_of, trained_datasets
 from quant_assets.errors import SettingsError
+from quant_assets.grains import check_month, check_sector
 from quant_assets.io.store import DatasetStore
 from quant_assets.market.calendar import first_session_from
-from quant_assets.partitions import check_month, check_sector, month_range, month_start, parse_key
+from quant_assets.partitions import month_range, month_start, parse_key
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.schemas import Dataset
@@ -27,6 +29,9 @@ from quant_assets.settings.loading import Settings
 
 #: (what is being done, steps done, steps in all)
 Progress = Callable[[str, int, int], None]
+
+#: Partitions that have been computed, by dataset.
+Keys = dict[str, set[str]]
 
 
 def audit_lookahead(
@@ -78,21 +83,21 @@ def audit_lookahead(
     told = progress or (lambda *_: None)
     try:
         audit = Lookahead(profile, question, folder)
-        trials, notes = audit.trials(wanted, at)
-        total = len(trials) + 1
-        if trials:
+        runs, notes = audit.altered_runs(wanted, at)
+        total = len(runs) + 1
+        if runs:
             told("input as it is", 0, total)
-        for window in windows(trials):
+        for window in windows(runs):
             audit.compute(*window)
         found: list[Comparison] = []
-        for number, trial in enumerate(trials):
-            told(trial.label, number + 1, total)
-            found += audit.judge(trial, audit.alter(trial))
-        if trials:
+        for number, run in enumerate(runs):
+            told(run.label, number + 1, total)
+            found += audit.compared(run)
+        if runs:
             told("done", total, total)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return question.result(profile, found, notes, time.monotonic() - began)
+    return question.result(profile.settings.profile, found, notes, time.monotonic() - began)
 
 
 @dataclass(frozen=True)
@@ -131,9 +136,7 @@ class Question:
         check_cuts(profile, at, self.first, self.last)
         return at
 
-    def result(
-        self, profile: Profile, found: Sequence[Comparison], notes: Sequence[str], seconds: float
-    ) -> AuditResult:
+    def result(self, profile: str, found: Sequence[Comparison], notes: Sequence[str], seconds: float) -> AuditResult:
         """The result, in the order of the comparisons."""
         early = {(each.asset, each.column) for each in found if each.test == "publication" and each.failed}
         of_the_future = ("truncation", "perturbation")
@@ -143,9 +146,7 @@ class Question:
             else each
             for each in found
         )
-        return AuditResult(
-            profile.settings.profile, self.sectors, self.first, self.last, round(seconds, 1), tuple(told), tuple(notes)
-        )
+        return AuditResult(profile, self.sectors, self.first, self.last, round(seconds, 1), tuple(told), tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -160,12 +161,12 @@ class Altered:
     """
 
     url: str
-    keys: Mapping[str, set[str]]
+    keys: Keys
     failures: Sequence[str] = field(default_factory=list)
 
 
 class Lookahead:
-    """One audit's run on the input as it is, and its trials.
+    """One audit's run on the input as it is, and its altered runs.
 
     Several processes may each have one of the same folder: one computes the input as it is, the others are told of its
     partitions.
@@ -180,17 +181,27 @@ class Lookahead:
     def __init__(self, profile: Profile, question: Question, folder: Path) -> None:
         self._profile = readable_often(profile)
         self._question, self._folder = question, folder
-        self.base = Recomputed.at(folder / "base", profile.settings, self._profile.provider)
-        self._names = [name for name in self.base.planner.order if question.assets is None or name in question.assets]
+        self.base = Recomputed.at(folder / "base", profile.settings, self._profile.provider, profile)
+        trained = trained_datasets(profile)
+        self._names = [
+            name
+            for name in self.base.planner.order
+            if name not in trained and (question.assets is None or name in question.assets)
+        ]
 
-    def trials(self, tests: Sequence[TestName], cuts: Sequence[date]) -> tuple[list[Trial], list[str]]:
+    def altered_runs(self, tests: Sequence[TestName], cuts: Sequence[date]) -> tuple[list[AlteredRun], list[str]]:
         """Every altered run, and notes on what is not tested."""
         question = self._question
-        trials = Trials(self._profile, self.base, question.sectors, question.first, question.last, self._names)
-        return trials.of(tests, cuts, question.reach), trials.notes
+        runs = AlteredRuns(self._profile, self.base, question.sectors, question.first, question.last, self._names)
+        found = runs.of(tests, cuts, question.reach)
+        taken: dict[str, set[str]] = {}
+        for window in windows(found) if trained_datasets(self._profile) else ():
+            for name, keys in self.base.planner.plan(self._names, question.sectors, *window).stored.items():
+                taken.setdefault(name, set()).update(keys)
+        return found, [*runs.notes, *said_of(taken)]
 
-    def compute(self, first: str, last: str) -> None:
-        """Compute the input as it is.
+    def compute(self, first: str, last: str) -> Keys:
+        """Compute the input as it is; all of its partitions that there are now.
 
         Raises:
             RunFailedError: an asset failed.
@@ -199,86 +210,93 @@ class Lookahead:
         self.base.compute(self._names, self._question.sectors, first, last)
         if self.base.failures:
             raise RunFailedError("\n".join(self.base.failures))
+        return self.base.keys
 
-    def alter(self, trial: Trial) -> Altered:
-        """Compute a trial; but for a fresh one, the input as it is has been computed for its months."""
+    def compared(self, run: AlteredRun) -> list[Comparison]:
+        """Compute an altered run and compare it with the input as it is."""
+        return self.judge(run, self.alter(run))
+
+    def alter(self, run: AlteredRun) -> Altered:
+        """Compute an altered run; but for a fresh one, the input as it is has been computed for its months."""
         altered = Recomputed.at(
-            self._folder / trial.label.replace(" ", "-"), trial.settings, trial.source(self._profile)
+            self._folder / run.label.replace(" ", "-"), run.settings, run.source(self._profile), self._profile
         )
-        if not trial.fresh:
-            altered.take_over(self.base, trial.first, trial.cut)
+        if not run.fresh:
+            altered.take_over(self.base, run.first, run.cut)
         # Without a ticker nothing is compared that counts or chooses over tickers.
-        names = [name for name in self._names if trial.left_out is None or not self._profile.datasets[name].across]
-        altered.compute(names, self._question.sectors, trial.first, trial.last)
+        names = [name for name in self._names if run.left_out is None or not self._profile.datasets[name].across]
+        altered.compute(names, self._question.sectors, run.first, run.last)
         return Altered(altered.profile.store.url, altered.keys, altered.failures)
 
-    def judge(self, trial: Trial, altered: Altered) -> list[Comparison]:
-        """Compare a trial with the input as it is, and remove its folder."""
+    def judge(self, run: AlteredRun, altered: Altered) -> list[Comparison]:
+        """Compare an altered run with the input as it is, and remove its folder."""
         store = DatasetStore(altered.url)
         found = [
-            Comparison(name, trial.test, trial.cut, differing=1, cause=f"failed on the altered input: {each}")
+            Comparison(name, run.test, run.cut, differing=1, cause=f"failed on the altered input: {each}")
             for each in altered.failures
             for name in _assets_of(each)
         ]
         for name in self.base.planner.order:
-            keys = self._compared_keys(name, trial, altered)
+            keys = self._compared_keys(name, run, altered)
             if keys:
-                found += self._compare(self._profile.datasets[name], keys, trial, store)
+                found += self._compare(self._profile.datasets[name], keys, run, store)
         found = _inherited(found, {name: self.base.upstream(name) for name in {each.asset for each in found}})
         shutil.rmtree(altered.url, ignore_errors=True)
         return found
 
-    def _compared_keys(self, name: str, trial: Trial, altered: Altered) -> set[str]:
-        months = set(month_range(trial.first, trial.last))
+    def _compared_keys(self, name: str, run: AlteredRun, altered: Altered) -> set[str]:
+        months = set(month_range(run.first, run.last))
         both = altered.keys.get(name, set()) & self.base.keys.get(name, set())
         return {each for each in both if parse_key(each)[1] in months}
 
-    def _compare(self, dataset: Dataset, keys: set[str], trial: Trial, altered: DatasetStore) -> Iterator[Comparison]:
+    def _compare(
+        self, dataset: Dataset, keys: set[str], run: AlteredRun, altered: DatasetStore
+    ) -> Iterator[Comparison]:
         expected, found = (
             each.read(dataset, keys).drop("month").collect() for each in (self.base.profile.store, altered)
         )
         decisions = {self.base.profile.known_through(month) for month in {parse_key(each)[1] for each in keys}}
-        expected, found = (known_rows(dataset, rows, trial.cut, decisions) for rows in (expected, found))
-        if trial.test == "warm_up":
-            start = first_session_from(month_start(trial.settings.partitions.start))
+        expected, found = (known_rows(dataset, rows, run.cut, decisions) for rows in (expected, found))
+        if run.test == "warm_up":
+            start = first_session_from(month_start(run.settings.partitions.start))
             expected, found = (rows_after(dataset, rows, start) for rows in (expected, found))
-        if trial.left_out is not None:
+        if run.left_out is not None:
             if dataset.across:
                 return
             if "ticker" in dataset.columns:
-                expected, found = (rows.filter(pl.col("ticker") != trial.left_out) for rows in (expected, found))
+                expected, found = (rows.filter(pl.col("ticker") != run.left_out) for rows in (expected, found))
         columns = {
-            name: column for name, column in dataset.columns.items() if trial.left_out is None or not column.across
+            name: column for name, column in dataset.columns.items() if run.left_out is None or not column.across
         }
-        tolerance = SETTLED if trial.test == "warm_up" else 0.0
+        tolerance = SETTLED if run.test == "warm_up" else 0.0
         compared = compare(dataset, expected, found, columns, tolerance=tolerance)
         asked = dataset.name in self._names
         if not compared.differences and asked:
-            yield Comparison(dataset.name, trial.test, trial.cut, compared=compared.rows)
+            yield Comparison(dataset.name, run.test, run.cut, compared=compared.rows)
         for difference in compared.differences:
-            yield _comparison(dataset, trial, difference)
+            yield _comparison(dataset, run, difference)
 
 
-def _comparison(dataset: Dataset, trial: Trial, difference: Difference) -> Comparison:
+def _comparison(dataset: Dataset, run: AlteredRun, difference: Difference) -> Comparison:
     row = difference.rows.row(0, named=True)
     declared = ""
-    if trial.test == "warm_up":
+    if run.test == "warm_up":
         declared = dataset.anchored or (dataset.columns[difference.column].anchored if difference.column else "")
     return Comparison(
         asset=dataset.name,
-        test=trial.test,
-        cut=trial.cut,
+        test=run.test,
+        cut=run.cut,
         column=difference.column,
         compared=difference.compared,
         differing=len(difference.rows),
         first_date=row[dataset.dated_by],
         ticker=row.get("ticker"),
         sector=row.get("sector"),
-        key=", ".join(f"{name}={row[name]}" for name in key_columns(dataset)),
+        key=", ".join(f"{name}={row[name]}" for name in dataset.identity),
         expected=_text(row["expected"]),
         found=_text(row["found"]),
         deviation=difference.deviation,
-        cause=likely_cause(trial.test, dataset, difference, trial.cut),
+        cause=likely_cause(run.test, dataset, difference, run.cut),
         declared=declared,
     )
 

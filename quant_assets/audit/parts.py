@@ -1,18 +1,18 @@
 """What an audit of some sectors consists of: a part for each, with the controls of learning and execution.
 
-Running them is in `beside`.
+Running them is in `parallel`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from quant_assets.audit.altered_runs import default_cuts
 from quant_assets.audit.execution import audit_execution, executed
 from quant_assets.audit.findings import AuditResult, merged
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.learning_controls import audit_learning, learners
 from quant_assets.audit.lookahead import Progress, Question, audit_lookahead
-from quant_assets.audit.trials import default_cuts
 from quant_assets.graph import build_defs
 from quant_assets.partitions import month_range, shift_month
 from quant_assets.planning.plan import Planner
@@ -26,7 +26,7 @@ QUICK_SECTOR = "telecoms"
 #: Of a whole audit: months between two cuts, all of which are computed anew.
 _CADENCE = 12
 
-#: Tests that are no trials, by name.
+#: Tests that alter no input, by name.
 CONTROLS: dict[str, Callable[..., AuditResult]] = {"learning": audit_learning, "execution": audit_execution}
 
 
@@ -64,12 +64,12 @@ class Part:
 
     def chosen_controls(self, profile: Profile) -> tuple[tuple[str, ...], list[str]]:
         """Which of `CONTROLS` are part of it, and notes on those that are not because of the assets."""
-        if not self.controls:
-            return (), []
+        if not self.controls or self.assets is None:
+            return tuple(CONTROLS) if self.controls else (), []
         planner = Planner(build_defs(profile), profile)
         trainers, forecasters = learners(planner, profile.datasets)
         judged = {"learning": {*trainers, *forecasters}, "execution": set(executed(planner, profile.datasets))}
-        there = tuple(name for name in CONTROLS if self.assets is None or judged[name] & set(self.assets))
+        there = tuple(name for name in CONTROLS if judged[name] & set(self.assets))
         notes = [
             f"{name} was not tested: it is a test of {', '.join(sorted(judged[name]))}, none of which was asked for"
             for name in CONTROLS
@@ -81,9 +81,9 @@ class Part:
         """Do one of `CONTROLS`."""
         return CONTROLS[name](profile, sectors=self.sectors, first=self.first, last=self.last, progress=progress)
 
-    def audit(self, progress: Progress | None = None) -> AuditResult:
-        """Do all of it, in this process."""
-        profile = readable_often(Profile(load_settings(self.profile)))
+    def audit(self, progress: Progress | None = None, profile: Profile | None = None) -> AuditResult:
+        """Do all of it, in this process; `profile` where it has a provider of its own."""
+        profile = readable_often(profile or Profile(load_settings(self.profile)))
         question, (chosen, notes) = self.question(), self.chosen_controls(profile)
         lookahead = audit_lookahead(
             profile,
@@ -103,6 +103,17 @@ class Part:
         return merged([*results, said])
 
 
+def quick_audit(profile: Profile, sector: str, last: str) -> AuditResult:
+    """Audit every asset of a sector over the months that end with `last`, in this process.
+
+    Raises:
+        QuantError: an asset failed on the input as it is.
+
+    """
+    first = max(profile.months.start, shift_month(last, 1 - QUICK_MONTHS))
+    return Part(profile.settings.profile, (sector,), first, last).audit(profile=profile)
+
+
 def parts(
     profile: Profile, sectors: Sequence[str], first: str, last: str, assets: Sequence[str] | None, *, every_month: bool
 ) -> list[Part]:
@@ -112,7 +123,7 @@ def parts(
     monthly = tuple(
         each
         for each, dataset in profile.datasets.items()
-        if dataset.grain == "month" and (chosen is None or each in chosen)
+        if not dataset.grain.by_sector and (chosen is None or each in chosen)
     )
     if len(sectors) > 1 and monthly:
         recent = max(first, shift_month(last, 1 - QUICK_MONTHS))

@@ -11,10 +11,11 @@ import polars as pl
 
 from quant_assets.audit.runs import Recomputed
 from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
+from quant_assets.grains import grain_of
 from quant_assets.graph import build_defs
 from quant_assets.io.partition_file import Recorded
-from quant_assets.partitions import check_month, key, month_range, parse_key, shift_month
-from quant_assets.planning.plan import Phase
+from quant_assets.partitions import key, month_range, parse_key, shift_month
+from quant_assets.planning.plan import Plan
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain, kept
 from quant_assets.running.execute import RunFailedError
@@ -32,7 +33,8 @@ class Compared:
     Attributes:
         asset: its name.
         partition_key: its key.
-        outcome: `same`, `differs`, or `absent` where it is not stored.
+        outcome: `same`, `differs`, `absent` where it is not stored, or `taken over` where it is trained: it was read as
+            it is stored, and not computed again.
         why: what explains a difference, in words.
 
     """
@@ -62,6 +64,15 @@ class Recomputation:
     def reproduced(self) -> bool:
         """Whether nothing differs."""
         return all(each.outcome != "differs" for each in self.compared)
+
+    @property
+    def taken(self) -> dict[str, list[str]]:
+        """Partitions that were read as they are stored and not computed again, by asset."""
+        found: dict[str, list[str]] = {}
+        for each in self.compared:
+            if each.outcome == "taken over":
+                found.setdefault(each.asset, []).append(each.partition_key)
+        return found
 
 
 def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = False) -> Recomputation:
@@ -94,17 +105,18 @@ def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = F
         dump = kept(profile.store, "settings", recorded.all_settings)
         given = profile.settings.model_dump(include={"profile", "data_dir", "dagster"})
         settings = recorded_settings(dump, **given, as_of=profile.last_session())
-        sectors = [sector] if sector else _stored_sectors(profile, month)
+        scratch = Recomputed.at(Path(folder), settings, profile.provider)
+        sectors = [sector] if sector and not scratch.spans_sectors(name) else _stored_sectors(profile, month)
         # Until when the stored chain looks decides until when the other one does: labels go on maturing.
-        chain = _Chain(profile, Recomputed.at(Path(folder), settings, profile.provider), name, sectors, month)
-        known = [
-            each.known_through
-            for phase in chain.phases()
-            for _, _, each in _stored(profile, _keys(phase))
-            if each.known_through
-        ]
+        chain = _Chain(profile, scratch, name, sectors, month)
+        keys = (
+            keys
+            for plan in chain.plans()
+            for keys in (plan.stored, *(dict.fromkeys(phase.assets, phase.keys) for phase in plan.phases))
+        )
+        known = [each.known_through for found in keys for _, _, each in _stored(profile, found) if each.known_through]
         settings = recorded_settings(dump, **given, as_of=max(known))
-        chain = _Chain(profile, Recomputed.at(Path(folder), settings, profile.provider), name, sectors, month)
+        chain = _Chain(profile, Recomputed.at(Path(folder), settings, profile.provider, profile), name, sectors, month)
         again = chain.compute()
         comparison = _Comparison(profile, again)
         compared = tuple(comparison.all())
@@ -115,7 +127,7 @@ class _Chain:
     """An asset of one month with all that it reads, where nothing is stored."""
 
     def __init__(self, stored: Profile, scratch: Recomputed, name: str, sectors: Sequence[str], month: str) -> None:
-        names = [name] if stored.datasets[name].grain == "sector" else [name, *scratch.upstream(name)]
+        names = [name] if stored.datasets[name].grain.by_sector else [name, *scratch.upstream(name)]
         shown = {
             each: month_range(shift_month(month, first), month)
             for each, (first, _) in scratch.planner.history(name).items()
@@ -130,9 +142,9 @@ class _Chain:
         self._scratch = scratch
         self._sectors, self._month = sectors, month
 
-    def phases(self) -> list[Phase]:
+    def plans(self) -> list[Plan]:
         """The runs that bring it about."""
-        return [phase for asked in self._asked for plan in self._scratch.chains(*asked) for phase in plan()]
+        return [self._scratch.planner.plan(*asked) for asked in self._asked]
 
     def compute(self) -> Recomputed:
         """Execute them, with what had been tried before as a report finds it.
@@ -150,7 +162,7 @@ class _Chain:
         before = shift_month(self._month, -1)
         for name in self._scratch.planner.carried:
             keys = [key(each, before) for each in self._sectors]
-            keys = keys if self._stored.datasets[name].grain == "sector" else [before]
+            keys = keys if self._stored.datasets[name].grain.by_sector else [before]
             for _, each, recorded in list(_stored(self._stored, {name: keys})):
                 dataset, known = self._stored.datasets[name], {each: recorded.known_through or date.max}
                 rows = self._stored.store.read(dataset, [each]).collect().drop("month")
@@ -169,15 +181,10 @@ class _Chain:
 def _checked(profile: Profile, name: str, partition_key: str) -> tuple[str | None, str]:
     if name not in profile.datasets:
         raise SettingsError(f"there is no asset '{name}'; assets are {', '.join(profile.datasets)}")
-    month, _, sector = partition_key.partition("|")
     grain = profile.datasets[name].grain
-    if (grain == "sector") != bool(sector):
-        raise SettingsError(
-            f"'{partition_key}' is no partition of '{name}'; "
-            f"write {'2016-06|healthcare' if grain == 'sector' else '2016-06'}"
-        )
-    check_month(month)
-    return parse_key(partition_key)
+    if grain_of(partition_key).by_sector != grain.by_sector:
+        raise SettingsError(f"'{partition_key}' is no partition of '{name}'; write {grain.example}")
+    return grain.parse(partition_key)
 
 
 def _recorded(profile: Profile, name: str, partition_key: str) -> MadeBy:
@@ -196,7 +203,7 @@ def _stored_sectors(profile: Profile, month: str) -> list[str]:
     """Sectors of which the month is stored: what spans sectors is over those that are there."""
     found = set()
     for dataset in profile.datasets.values():
-        if dataset.grain == "sector":
+        if dataset.grain.by_sector:
             keys = [key(sector, month) for sector in SECTORS]
             found |= {parse_key(each)[0] for each in set(keys) - set(profile.store.missing(dataset, keys))}
     return [sector for sector in SECTORS if sector in found]
@@ -210,37 +217,33 @@ def _stored(profile: Profile, keys: Mapping[str, Iterable[str]]) -> Iterator[tup
         yield from ((name, each, profile.store.recorded(dataset, each)) for each in wanted if each not in gone)
 
 
-def _keys(phase: Phase) -> dict[str, list[str]]:
-    months = month_range(phase.first, phase.last)
-    keys = [key(sector, month) for sector in phase.sectors for month in months] if phase.sectors else months
-    return dict.fromkeys(phase.assets, keys)
-
-
 class _Comparison:
     """Partitions of two storages of one profile: as they are stored, and as they were computed again."""
 
     def __init__(self, stored: Profile, again: Recomputed) -> None:
         self._stored = stored
         self._again = again.profile
-        self._keys = again.keys
+        self._keys, self._taken = again.keys, again.taken
         self._order = again.planner.order
-        self._there = {(name, each): recorded for name, each, recorded in _stored(stored, again.keys)}
+        self._there = {(name, each): recorded for name, each, recorded in _stored(stored, again.keys | again.taken)}
         recorders = [(build_defs(each).resources or {})["parquet"].recorder for each in (stored, again.profile)]
         self._today: PartitionRecorder = recorders[0]
         self._recorder: PartitionRecorder = recorders[1]
 
     def all(self) -> Iterator[Compared]:
-        """Every partition that was computed again, upstream first."""
-        for name in (name for name in self._order if name in self._keys):
-            for each in sorted(self._keys[name]):
+        """Every partition that was computed again, or taken over, upstream first."""
+        for name in self._order:
+            for each in sorted(self._keys.get(name, self._taken.get(name, ()))):
                 recorded = self._there.get((name, each))
                 yield Compared(name, each, "absent") if recorded is None else self._one(name, each, recorded)
 
     def _one(self, name: str, partition_key: str, recorded: Recorded) -> Compared:
         dataset = self._again.datasets[name]
-        fresh = self._again.store.recorded(dataset, partition_key)
         content = self._stored.store.content(self._stored.datasets[name], partition_key)
         why = [] if recorded.content == content else [TAMPERED]
+        if name in self._taken:
+            return Compared(name, partition_key, "differs" if why else "taken over", tuple(why))
+        fresh = self._again.store.recorded(dataset, partition_key)
         if content == fresh.content:
             return Compared(name, partition_key, "same")
         before, now = MadeBy.parsed(recorded.made_by), MadeBy.parsed(fresh.made_by)

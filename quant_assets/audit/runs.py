@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from quant_assets.audit.trained import check_stored, take_over_trained, trained_datasets
 from quant_assets.dagster_internals import job_of_all_assets, partition_loading_context, without_events
 from quant_assets.errors import SettingsError
 from quant_assets.graph import build_defs
-from quant_assets.partitions import key, month_range, parse_key
+from quant_assets.partitions import parse_key
 from quant_assets.planning.plan import Phase, Planner
 from quant_assets.profile import Profile
 from quant_assets.running.execute import execute_chain
@@ -25,38 +26,37 @@ class Recomputed:
 
     Attributes:
         profile: with the scratch storage.
+        stored: the user's profile, whose partitions serve of what is never trained again; None where nothing is.
         keys: partitions that were computed, by dataset.
+        taken: partitions of trained datasets that were read and not computed, by dataset.
         failures: why runs failed, as `running.execute` says it.
 
     """
 
     profile: Profile
+    stored: Profile | None = None
     keys: dict[str, set[str]] = field(default_factory=dict)
+    taken: dict[str, set[str]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._defs = build_defs(self.profile)
         self._job = job_of_all_assets(self._defs)
-        self.planner = Planner(self._defs, self.profile)
+        self.planner = Planner(self._defs, self.profile, stored_only=trained_datasets(self.profile))
+        self._untaken = self.stored
 
     @classmethod
-    def at(cls, folder: Path, settings: Settings, source: Source | None) -> "Recomputed":
+    def at(cls, folder: Path, settings: Settings, source: Source | None, stored: Profile | None = None) -> "Recomputed":
         """Nothing computed yet.
 
         Args:
             folder: scratch.
             settings: of the run; its storage is replaced.
             source: the provider; None for the one that the settings name.
+            stored: the user's profile, where trained datasets are taken from.
 
         """
-        return cls(Profile(settings.model_copy(update={"storage": str(folder)}), source))
-
-    def chains(
-        self, names: Sequence[str], sectors: Sequence[str], first: str, last: str
-    ) -> list[Callable[[], list[Phase]]]:
-        """What to run, one by one; each is planned at its turn, because the store decides what is missing."""
-        by_sector = [lambda sector=sector: self.planner.sector_phases(names, sector, first, last) for sector in sectors]
-        return [*by_sector, lambda: self.planner.month_phases(names, first, last)]
+        return cls(Profile(settings.model_copy(update={"storage": str(folder)}), source), stored)
 
     def compute(
         self,
@@ -68,29 +68,34 @@ class Recomputed:
     ) -> None:
         """Compute assets and what they read; finished partitions of months before the first are kept.
 
-        A failing run ends its chain and is kept in `failures`.
+        A failing run ends its chain and is kept in `failures`. Trained datasets are taken from the user's storage.
+
+        Raises:
+            MissingPartitionError: a trained dataset that is read has not been stored.
+
         """
+        if self._untaken is not None:
+            take_over_trained(self._untaken, self.profile)
+            self._untaken = None
+        plan = self.planner.plan(names, sectors, first, last)
+        check_stored(self.profile, plan.stored)
+        for name, keys in plan.stored.items():
+            self.taken.setdefault(name, set()).update(keys)
         with _quiet(), without_events() as instance, partition_loading_context(effective_dt=datetime.now(UTC)):
-            for plan in self.chains(names, sectors, first, last):
-                for phase in plan():
+            for chain in (chain for stage in plan.stages for chain in stage):
+                for phase in chain:
                     reason = execute_chain([phase], self._job, instance, checks=False)
                     if reason:
                         self.failures.append(reason)
                         break
                     for name in phase.assets:
-                        months = month_range(phase.first, phase.last)
-                        written = (
-                            {key(sector, month) for sector in phase.sectors for month in months}
-                            if phase.sectors
-                            else set(months)
-                        )
-                        self.keys.setdefault(name, set()).update(written)
+                        self.keys.setdefault(name, set()).update(phase.keys)
                     if on_phase is not None:
                         on_phase(phase)
 
     def earliest(self, names: Sequence[str], sectors: Sequence[str], first: str, last: str) -> str:
         """First month that computing assets from nothing reaches back to."""
-        phases = [phase for plan in self.chains(names, sectors, first, last) for phase in plan()]
+        phases = self.planner.plan(names, sectors, first, last).phases
         return min((phase.first for phase in phases), default=first)
 
     def upstream(self, name: str) -> list[str]:
@@ -102,6 +107,12 @@ class Recomputed:
             found |= new
             waiting += new
         return [each for each in self.planner.order if each in found]
+
+    def spans_sectors(self, name: str) -> bool:
+        """Whether an asset follows from what is computed over all sectors."""
+        datasets = self.profile.datasets
+        spanning = [each for each in (name, *self.upstream(name)) if not datasets[each].grain.by_sector]
+        return any(datasets[read].grain.by_sector for each in spanning for read in self.planner.reads(each))
 
     def take_over(self, from_: "Recomputed", before: str, known_by: date | None) -> None:
         """Link finished partitions of another scratch folder: of months before one, none that knows more than a day.

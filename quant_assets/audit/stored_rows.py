@@ -1,4 +1,4 @@
-"""From rows that a library was handed back to the stored features and labels that they are. No judgement here."""
+"""From rows that a model was handed back to the stored features and labels that they are. No judgement here."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.audit.fitting import Given
-from quant_assets.learning.boosting import feature_matrix
+from quant_assets.learning.models.base import feature_matrix
 from quant_assets.market.panel import FloatArray
 
 

@@ -63,12 +63,19 @@ def run(
             "--refresh", help="Compute earlier months again that other code or settings have made, and what reads them."
         ),
     ] = False,
+    submit: Annotated[
+        bool,
+        typer.Option(
+            "--submit", help="Have the runs executed by the instance's daemon (make ui) and follow them from here."
+        ),
+    ] = False,
     profile: ProfileOption = None,
 ) -> None:
     """Materialise assets for sectors and months; earlier months that windows need are added where they are missing.
 
     Earlier months that other code or settings have made are used as they are, and named; `--refresh` computes them
-    again.
+    again. With `--submit` the runs wait in the queue of the Dagster instance, for the daemon that `make ui` starts, and
+    are computed with the settings that the daemon was started with.
 
     Examples:
 
@@ -77,12 +84,14 @@ def run(
         quant run -p files -s it -s healthcare --from 2015-01 --to 2016-12
 
         quant run --sector energy --to 2024-06 --select 'group:signals'
+
+        quant run --from 2015-01 --submit
     """
     session = Session(profile)
     months, chosen = session.months(first, last), session.sectors(sector)
     from quant_assets.cli.run import materialise
 
-    materialise(session.profile, chosen, *months, select=select, workers=workers, refresh=refresh)
+    materialise(session.profile, chosen, *months, select=select, workers=workers, refresh=refresh, submit=submit)
 
 
 @app.command()
@@ -237,11 +246,11 @@ def lookahead(
         quant audit lookahead --full --workers 8
     """
     session = Session(profile)
-    from quant_assets.audit.beside import audit_parts
+    from quant_assets.audit.parallel import audit_parts
     from quant_assets.cli.audit import Steps, chosen_parts, output, write
-    from quant_assets.running.bookkeeping import relax
+    from quant_assets.running.bookkeeping import prepare_bulk_runs
 
-    relax()
+    prepare_bulk_runs()
     chosen = chosen_parts(
         session.profile, session.sectors(sector) if sector else [], first, last, asset or [], full=full
     )
@@ -284,19 +293,33 @@ def trials(
 
 
 @app.command()
-def status(sector: SectorOption = None, profile: ProfileOption = None) -> None:
-    """Show which partitions exist, by asset and sector: first and last month, number, and how many are missing between.
+def status(
+    sector: SectorOption = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Tell the Dagster instance of stored partitions that it does not know.")
+    ] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Make the instance forget partitions that are not stored; runs stay.")
+    ] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Show which partitions exist, by asset and sector, and how many are missing between the first and last month.
+
+    Then those that are stored and that the Dagster instance (the web UI) does not know, and those that it lists and
+    that are not stored. Nothing stored changes.
 
     Examples:
 
         quant status
 
         quant status --profile files --sector healthcare
+
+        quant status --report --forget
     """
     session = Session(profile)
     from quant_assets.cli.status import output
 
-    for each in output(session, session.sectors(sector)):
+    for each in output(session, session.sectors(sector), reporting=report, forgetting=forget):
         show(each)
 
 
@@ -339,9 +362,9 @@ def repro(
     session = Session(profile)
     from quant_assets.audit.reproduction import recompute
     from quant_assets.cli.repro import output
-    from quant_assets.running.bookkeeping import relax
+    from quant_assets.running.bookkeeping import prepare_bulk_runs
 
-    relax()
+    prepare_bulk_runs()
     found = recompute(session.profile, asset, partition, keep=keep)
     for each in output(found):
         show(each)

@@ -40,19 +40,15 @@ def rows_known(
         raise SettingsError(
             f"--as-of {as_of} is later than the last closed session {profile.last_session()}; choose an earlier day"
         )
-    if dataset.grain == "month" and sectors:
+    if sectors and not dataset.grain.by_sector:
         raise SettingsError(f"dataset '{name}' has no sectors; leave --sector out")
     if tickers and "ticker" not in dataset.columns:
         raise SettingsError(f"dataset '{name}' has no tickers; leave --ticker out")
     month, store = month_of(as_of), profile.store
-    stored = (
-        sorted(parse_key(each)[::-1] for each in store.existing(dataset))
-        if dataset.grain == "month"
-        else sorted(
-            (found, sector)
-            for sector, found in map(parse_key, store.existing(dataset))
-            if sector in (sectors or SECTORS)
-        )
+    stored = sorted(
+        (found, sector)
+        for sector, found in map(dataset.grain.parse, store.existing(dataset))
+        if sector is None or sector in (sectors or SECTORS)
     )
     first = {sector: found for found, sector in reversed(stored) if found <= month}
     missing = [sector for sector in sectors if sector not in first]
@@ -61,21 +57,14 @@ def rows_known(
         raise MissingPartitionError(
             f"no month of '{name}'{where} up to {month} is in {store.url}; run it first with quant run --to {month}"
         )
-    keys = [
-        each if sector is None else key(sector, each)
-        for sector, start in first.items()
-        for each in month_range(start, month)
-    ]
+    keys = [key(sector, each) for sector, start in first.items() for each in month_range(start, month)]
     enough = last_session_to(as_of)
     rows = store.read(dataset, keys, lambda each: min(profile.known_through(parse_key(each)[1]), enough))
     rows = rows.filter(pl.col(dataset.known_at) <= as_of)  # also which tickers the sector has
     if tickers:
         rows = rows.filter(pl.col("ticker").is_in(list(tickers)))
     found = rows.drop("month").collect()
-    versions = [
-        *(["sector"] if dataset.grain == "sector" else []),
-        *(each for each in dataset.key if each != "known_at"),
-    ]
+    versions = [each for each in dataset.identity if each != "known_at"]
     period = next(each for each in versions if dataset.schema.get(each) == pl.Date)
     if only_newest:
         return newest(found, [each for each in versions if each != period], period, as_of)

@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.audit.reproduction import Recomputation
+from quant_assets.audit.trained import said_of
 from quant_assets.partitions import parse_key
 
 
@@ -15,13 +16,16 @@ def output(found: Recomputation) -> Iterator[str | Table]:
         yield f"not as it is today: {line}"
     if found.since:
         yield "computed again with the recorded settings and today's code"
-    table = Table("asset", "first", "last", "partitions", "same", "differ", "not stored", "why")
+    kinds = {"same": "same", "differs": "differ", "absent": "not stored"}
+    if any(each.outcome == "taken over" for each in found.compared):
+        kinds["taken over"] = "taken over"
+    table = Table("asset", "first", "last", "partitions", *kinds.values(), "why")
     by_asset: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}
     for each in found.compared:
         by_asset.setdefault(each.asset, []).append((each.partition_key, each.outcome, each.why))
     for asset, partitions in by_asset.items():
         months = sorted(parse_key(key)[1] for key, _, _ in partitions)
-        counts = [sum(outcome == wanted for _, outcome, _ in partitions) for wanted in ("same", "differs", "absent")]
+        counts = [sum(outcome == wanted for _, outcome, _ in partitions) for wanted in kinds]
         reasons: dict[str, list[str]] = {}
         for key, outcome, why in partitions:
             if outcome == "differs":
@@ -40,5 +44,6 @@ def output(found: Recomputation) -> Iterator[str | Table]:
         if found.reproduced
         else f"{differ} of {len(found.compared)} partitions differ"
     )
+    yield from said_of(found.taken)
     if found.folder is not None:
         yield f"what was computed again is in {found.folder}"

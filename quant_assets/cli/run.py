@@ -7,11 +7,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from quant_assets.cli.screen import console, show
 from quant_assets.errors import InterruptedRunError, SettingsError
 from quant_assets.graph import build_defs
-from quant_assets.planning.plan import Planner, joined, total_outputs
+from quant_assets.planning.plan import Phase, Planner, joined, total_outputs
 from quant_assets.profile import Profile
-from quant_assets.running.execute import execute
 from quant_assets.running.instance import dagster_home, records
+from quant_assets.running.launching import Executor, Here, Submitted
 from quant_assets.settings.sectors import SECTORS
+from quant_assets.sources.registry import said_absent
 
 
 def materialise(
@@ -23,6 +24,7 @@ def materialise(
     select: str | None,
     workers: int,
     refresh: bool = False,
+    submit: bool = False,
 ) -> None:
     """Compute assets of sectors and months, and the earlier months that they need.
 
@@ -34,14 +36,17 @@ def materialise(
         select: which assets, as `--select` has it; every one where None.
         workers: sectors computed at the same time.
         refresh: whether earlier months that other code or settings have made are computed again.
+        submit: whether the instance's daemon has the runs executed, and not this command.
 
     Raises:
-        SettingsError: the selection is not valid or leaves nothing to run.
+        SettingsError: the selection is not valid or leaves nothing to run, or no daemon is there to submit to.
         InterruptedRunError: the user interrupted it.
         QuantError: a run failed, or the provider's data are missing.
 
     """
     profile.source.membership(profile.last_session())  # a missing data folder is said before anything starts
+    for sentence in said_absent(profile.source).values():
+        show(sentence)
     name = profile.settings.profile
     home = dagster_home(name)
     found, wanted = records(home), profile.settings.dagster.storage
@@ -51,21 +56,20 @@ def materialise(
             "move that folder to change"
         )
     defs = build_defs(profile.settings)
+    executor: Executor = Submitted(defs) if submit else Here(name, workers)
     planner = Planner(defs, profile, refresh=refresh)
-    names = planner.select(select, defs)
+    plan = planner.plan(planner.select(select, defs), sorted(sectors, key=list(SECTORS).index), first, last)
+    tickers: dict[str, int] = dict(
+        profile.source.sector_snapshots(profile.last_session()).group_by("sector").len().iter_rows()
+    )
+
+    def work(chain: Sequence[Phase]) -> int:
+        return max(phase.outputs * sum(tickers.get(sector, 0) for sector in phase.sectors) for phase in chain)
+
     # Neighbours one after the other may become one run; the sectors with most tickers start first, so that no core is
     # left waiting.
-    chains = joined(
-        planner.sector_phases(names, sector, first, last) for sector in sorted(sectors, key=list(SECTORS).index)
-    )
-    tickers = dict(profile.source.sector_snapshots(profile.last_session()).group_by("sector").len().iter_rows())
-    chains.sort(
-        key=lambda chain: (
-            -max(phase.outputs * sum(tickers.get(sector, 0) for sector in phase.sectors) for phase in chain)
-        )
-    )
-    monthly = planner.month_phases(names, first, last)
-    phases = [phase for chain in [*chains, monthly] for phase in chain]
+    stages = [sorted(joined(chains), key=work, reverse=True) for chains in plan.stages]
+    phases = plan.phases
     if not phases:
         raise SettingsError(f"nothing to run for {first} to {last}")
     earliest = min(phase.first for phase in phases)
@@ -74,9 +78,9 @@ def materialise(
             f"warm-up: windows reach back to {earliest}; "
             "earlier partitions that are missing or unfinished are computed first"
         )
-    for note in planner.notes():
+    for note in plan.notes:
         show(note)
-    if planner.uses_stale:
+    if plan.uses_stale:
         show(
             "two versions stand side by side: quant run --refresh computes again what this run reads, "
             "quant stale shows all of it"
@@ -86,12 +90,10 @@ def materialise(
         show(f"labels reach ahead: prices up to {latest} are computed too")
     try:
         with _Counter(total_outputs(phases)) as counter:
-            execute(chains, name, workers, counter.advance)
-            execute([monthly], name, 1, counter.advance)
+            for chains in stages:
+                executor.execute(chains, counter.advance)
     except KeyboardInterrupt:
-        raise InterruptedRunError(
-            "interrupted; what was written stays, and the same command goes on from there"
-        ) from None
+        raise InterruptedRunError(executor.after_interruption) from None
 
 
 class _Counter:

@@ -24,7 +24,7 @@ class Session:
 
     def sectors(self, given: list[str] | None) -> list[str]:
         """The sectors of an option, which may name several by commas; every one where it is left out."""
-        from quant_assets.partitions import check_sector
+        from quant_assets.grains import check_sector
 
         named = [name for each in given or SECTORS for name in each.split(",")]
         return [check_sector(name) for name in dict.fromkeys(named)]
@@ -36,8 +36,10 @@ class Session:
             MissingPartitionError: there is none.
 
         """
-        existing = self.profile.store.existing(self.profile.datasets[dataset])
-        found = {key.partition("|")[2] for key in existing if key.startswith(month)}
+        from quant_assets.grains import labels_of
+
+        existing = labels_of(self.profile.store.existing(self.profile.datasets[dataset]))
+        found = {sector for sector, months in existing.items() if month in months}
         if not found:
             raise MissingPartitionError(
                 f"no sector has '{dataset}' for {month} in {self.profile.store.url}; run: {self.first_run(month)}"
@@ -46,7 +48,7 @@ class Session:
 
     def months(self, first: str | None, last: str | None) -> tuple[str, str]:
         """First and last month: the newest where the last is left out, the last where the first is."""
-        from quant_assets.partitions import check_month
+        from quant_assets.grains import check_month
 
         last = check_month(last) if last else self.profile.last_month()
         first = check_month(first) if first else last

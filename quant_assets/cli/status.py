@@ -1,36 +1,94 @@
-"""Body of `quant status`: which partitions exist. Writes nothing."""
+"""Body of `quant status`: which partitions exist, and whether the Dagster instance lists the same ones.
 
-from collections.abc import Iterator, Sequence
+Nothing is written unless the instance is to be mended.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 
 from quant_assets.cli.session import Session
 from quant_assets.errors import MissingPartitionError
+from quant_assets.grains import labels_of
 from quant_assets.partitions import month_range
+from quant_assets.running.instance import dagster_home, existing_instance, home_of
+from quant_assets.running.reconciliation import Difference, differences, forget, report
 
 
-def output(session: Session, sectors: Sequence[str]) -> Iterator[str | Table]:
-    """What the command prints: first and last month, number, and missing between, of each asset and sector.
+def output(
+    session: Session, sectors: Sequence[str], *, reporting: bool = False, forgetting: bool = False
+) -> Iterator[str | Table]:
+    """What the command prints: the partitions of each asset and sector, then what the instance lists otherwise.
+
+    Args:
+        session: the profile.
+        sectors: slugs.
+        reporting: whether the instance is told of stored partitions that it does not know.
+        forgetting: whether it is made to forget those that the storage lacks.
 
     Raises:
-        MissingPartitionError: nothing is stored.
+        MissingPartitionError: nothing is stored, and the instance lists nothing either.
+        SettingsError: the instance is bound to another storage.
 
     """
     profile = session.profile
+    home = home_of(session.settings)  # one of another storage is refused before anything is shown
+    stored = {name: profile.store.existing(dataset) for name, dataset in profile.every_dataset.items()}
+    if reporting and any(stored.values()):
+        dagster_home(session.settings.profile)
+    with existing_instance(session.settings) as instance:
+        found = list(differences(instance, stored, profile.every_dataset, sectors))
+        table = _partitions(session, sectors, stored)
+        if not table.row_count and not any(each.missing for each in found):
+            start = "quant demo" if session.settings.profile == "demo" else session.first_run(profile.last_month())
+            raise MissingPartitionError(f"nothing has been materialised in {profile.store.url}; start with: {start}")
+        yield f"profile {session.settings.profile}, {profile.store.url}"
+        yield table
+        if instance is None:
+            yield f"no Dagster instance yet; quant status --report makes {home}, which then lists what is stored"
+            return
+        if not found:
+            yield f"the Dagster instance {home} lists the same partitions"
+            return
+        yield f"the Dagster instance {home} differs:"
+        yield _compared(found)
+        unlisted, missing = sum(len(each.unlisted) for each in found), sum(len(each.missing) for each in found)
+        if reporting:
+            report(instance, profile.store, [each for each in found if each.unlisted])
+            yield f"reported to the instance: {unlisted} stored partitions"
+        elif unlisted:
+            yield "quant status --report tells the instance of the stored partitions that it does not know"
+        if forgetting:
+            forget(instance, found)
+            yield f"forgotten by the instance: {missing} partitions that are not stored; their runs stay in its history"
+        elif missing:
+            yield (
+                "quant status --forget makes the instance forget the partitions that are not stored, "
+                "quant run computes them"
+            )
+
+
+def _partitions(session: Session, sectors: Sequence[str], stored: Mapping[str, set[str]]) -> Table:
     table = Table()
     for name in ("asset", "sector", "first", "last"):
         table.add_column(name)
     table.add_column("partitions", justify="right")
     table.add_column("missing between", justify="right")
-    for name, dataset in profile.datasets.items():
-        existing = profile.store.existing(dataset)
-        for sector in sectors if dataset.grain == "sector" else [""]:
-            months = sorted(key.partition("|")[0] for key in existing if key.partition("|")[2] == sector)
+    for name, dataset in session.profile.datasets.items():
+        existing = labels_of(sorted(stored[name]))
+        for sector in sectors if dataset.grain.by_sector else [None]:
+            months = existing.get(sector, [])
             if months:
                 gaps = len(month_range(months[0], months[-1])) - len(months)
-                table.add_row(name, sector, months[0], months[-1], str(len(months)), str(gaps or ""))
-    if not table.row_count:
-        start = "quant demo" if session.settings.profile == "demo" else session.first_run(profile.last_month())
-        raise MissingPartitionError(f"nothing has been materialised in {profile.store.url}; start with: {start}")
-    yield f"profile {session.settings.profile}, {profile.store.url}"
-    yield table
+                table.add_row(name, sector or "", months[0], months[-1], str(len(months)), str(gaps or ""))
+    return table
+
+
+def _compared(found: Sequence[Difference]) -> Table:
+    table = Table("asset", "difference", "first", "last")
+    table.add_column("partitions", justify="right")
+    for each in found:
+        for keys, what in ((each.unlisted, "stored, not known to the instance"), (each.missing, "listed, not stored")):
+            if keys:
+                table.add_row(each.dataset.name, what, min(keys), max(keys), str(len(keys)))
+    return table

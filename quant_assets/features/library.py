@@ -14,6 +14,7 @@ from quant_assets.features import cross_section, fundamental
 from quant_assets.features.cross_section import Breadth, CrossSection
 from quant_assets.features.fundamental import StatementFeature
 from quant_assets.features.ohlcv import PeakFeature
+from quant_assets.grains import MONTHLY
 from quant_assets.schemas import Column, Dataset
 from quant_assets.schemas.columns import FIRST_BAR, day, ticker
 from quant_assets.schemas.dataset import Across
@@ -145,7 +146,7 @@ class FeatureLibrary:
             "date",
             {"sector": Column(pl.String, "sector of the member"), "ticker": ticker(), "date": day()}
             | {feature.name: replace(feature.column, across="market") for feature in self.market},
-            grain="month",
+            grain=MONTHLY,
         )
         counted = Dataset(
             "market_breadth",
@@ -155,7 +156,7 @@ class FeatureLibrary:
             "date",
             {"date": day(), "members": Column(pl.Int32, "members with features", "tickers", ge=1)}
             | {each.name: each.column for each in self.breadth},
-            grain="month",
+            grain=MONTHLY,
             across="market",
         )
         return (*((compared,) if self.market else ()), *((counted,) if self.breadth else ()))

@@ -1,14 +1,23 @@
 """Dagster's IO manager over the store: what a run computed, split by partition, and what it reads, as one frame."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Protocol
 
 import dagster as dg
 import polars as pl
 
-from quant_assets.dagster_internals import latest_data_versions, run_and_step, run_range, set_data_version
+from quant_assets.dagster_internals import (
+    instance_home,
+    latest_data_versions,
+    run_and_step,
+    run_range,
+    set_data_version,
+)
+from quant_assets.io.binding import bind
 from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import month_of, parse_key
 from quant_assets.schemas import Dataset
@@ -39,12 +48,20 @@ class ParquetIOManager(dg.IOManager):
         #: Tells what partitions follow from; None where nothing is recorded.
         self.recorder = recorder
         self._on_written = on_written
+        #: Homes of instances that keep the records of this storage.
+        self._homes: set[Path] = set()
         #: What the step in hand has read: the hash of the rows of each partition, by dataset.
         self._step: tuple[str, str] | None = None
         self._contents: dict[str, dict[str, str | None]] = {}
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame) -> None:
-        """Write the partitions of the run and record the rows of each."""
+        """Write the partitions of the run and record the rows of each.
+
+        Raises:
+            SettingsError: the run's instance keeps the records of another storage.
+
+        """
+        self._bind_instance(context)
         dataset = self._datasets[context.asset_key.path[-1]]
         frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
         matures = int((context.definition_metadata or {}).get("matures_months", 0))
@@ -63,7 +80,13 @@ class ParquetIOManager(dg.IOManager):
             self._on_written(dataset.name, len(rows))
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
-        """Load the mapped partitions."""
+        """Load the mapped partitions.
+
+        Raises:
+            SettingsError: the run's instance keeps the records of another storage.
+
+        """
+        self._bind_instance(context)
         dataset = self._datasets[context.asset_key.path[-1]]
         keys: Sequence[str] = context.asset_partition_keys if context.has_asset_partitions else []
         absent = (context.definition_metadata or {}).get("absent")
@@ -94,6 +117,16 @@ class ParquetIOManager(dg.IOManager):
         self._read_by(context)[dataset.name] = contents
         return frame
 
+    def _bind_instance(self, context: dg.InputContext | dg.OutputContext) -> None:
+        """Refuse an instance of another storage, however the run was started, also by Dagster's own commands."""
+        home = instance_home(context)
+        if home is None or home in self._homes:
+            return
+        with contextlib.suppress(OSError):  # a home that may not be written, as in a container, stays unbound
+            if bind(home, self.store.url):
+                context.log.info(f"the Dagster instance {home} is bound to {self.store.url} from now on")
+        self._homes.add(home)
+
     def _read_by(self, context: dg.InputContext | dg.OutputContext) -> dict[str, dict[str, str | None]]:
         step = run_and_step(context)
         if step != self._step:
@@ -116,8 +149,13 @@ class ParquetIOManager(dg.IOManager):
             kept = latest_data_versions(context, after)
             if len(kept) == 1 and (version := kept.pop()) is not None:
                 return dg.DataVersion(version)
-        whole = hashlib.blake2b("".join(f"{key}{content}" for key, content in after.items()).encode(), digest_size=16)
-        return dg.DataVersion(whole.hexdigest())
+        return dg.DataVersion(data_version(after))
+
+
+def data_version(contents: Mapping[str, str | None]) -> str:
+    """Dagster's data version of partitions that are written together, from the hash of the rows of each."""
+    whole = "".join(f"{key}{content}" for key, content in contents.items())
+    return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
 
 
 class Recorder(Protocol):

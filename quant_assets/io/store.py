@@ -1,42 +1,34 @@
 """The partitioned Parquet store: a local folder or any fsspec URL.
 
 A partition is one file, `<asset>/sector=<slug>/month=<YYYY-MM>/part-0.parquet`, replaced as a whole: a reader, or a
-machine that lost power, sees the old rows or the new ones. Files that are not rows (models, reports) stand under
-`artifacts/` and are named by a row, which is written after them. What the rows mean is in `schemas`, what a file says
-of itself in `partition_file`.
+machine that lost power, sees the old rows or the new ones. Files that are not rows are in `artifacts`, what the rows
+mean is in `schemas`, what a file says of itself in `partition_file`.
 """
 
 import contextlib
 import glob
 import io
 import os
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from pathlib import Path
 from typing import Any
 
-import fsspec
 import polars as pl
-from fsspec.implementations.local import LocalFileSystem
 
 from quant_assets.errors import DatasetError, MissingPartitionError
+from quant_assets.io.artifacts import WRITERS, ArtifactStore, FileState
 from quant_assets.io.partition_file import Recorded, content_of, read_recorded, written
 from quant_assets.partitions import describe, parse_key
 from quant_assets.schemas import Column, Dataset
 from quant_assets.settings.sectors import SECTORS
 
 _PART = "part-0.parquet"
-_STALE_SECONDS = 3600
-_WRITERS = 8  # the disk flushes the files of several writers together: 0.5 instead of 5 ms each
-_State = tuple[int, int, int]  # inode, time of change in nanoseconds, size: a file that was replaced has another
 _SECTOR_ORDER = {sector: position for position, sector in enumerate(SECTORS)}
 
 
-class DatasetStore:
-    """Partitions of datasets under one folder or URL.
+class DatasetStore(ArtifactStore):
+    """Partitions of datasets under one folder or URL, and the artifacts beside them.
 
     Args:
         url: absolute local folder, or an fsspec URL such as `s3://bucket/prefix`.
@@ -46,30 +38,21 @@ class DatasetStore:
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None, command: str = "quant run") -> None:
-        self.url = url.rstrip("/")
+        super().__init__(url, storage_options)
         self._command = command
-        self._fs, self._root = fsspec.core.url_to_fs(self.url, **dict(storage_options or {}))
-        self.local = isinstance(self._fs, LocalFileSystem)
         #: Of each local file that was read or written: its state on disk, what it records, and the columns that it was
         #: held against.
-        self._checked: dict[str, tuple[_State, Recorded, Mapping[str, Column]]] = {}
+        self._checked: dict[str, tuple[FileState, Recorded, Mapping[str, Column]]] = {}
 
     def path(self, dataset: Dataset, partition_key: str) -> str:
         """File of a partition."""
-        sector, month = parse_key(partition_key)
-        folder = f"{dataset.name}/month={month}" if sector is None else f"{dataset.name}/sector={sector}/month={month}"
-        return f"{self._root}/{folder}/{_PART}"
+        return f"{self._root}/{dataset.name}/{dataset.grain.folder(partition_key)}/{_PART}"
 
     def existing(self, dataset: Dataset) -> set[str]:
         """Keys of the partitions that have been written."""
         self._fs.invalidate_cache()
         root = glob.escape(f"{self._root}/{dataset.name}")
-        found = self._fs.glob(f"{root}/{'sector=*/' if dataset.grain == 'sector' else ''}month=*/{_PART}")
-        keys = set()
-        for path in found:
-            levels = dict(part.split("=", 1) for part in path.split("/") if "=" in part)
-            keys.add(f"{levels['month']}|{levels['sector']}" if dataset.grain == "sector" else levels["month"])
-        return keys
+        return {dataset.grain.key_at(path) for path in self._fs.glob(f"{root}/{dataset.grain.folders}/{_PART}")}
 
     def missing(self, dataset: Dataset, keys: Iterable[str]) -> list[str]:
         """Those of the keys that have not been written, in order."""
@@ -141,15 +124,12 @@ class DatasetStore:
                     f"materialise them again (web UI, or: {self._command} {_run_arguments(list(early))})"
                 )
         if self.local:
-            hive = dict.fromkeys(("sector", "month") if dataset.grain == "sector" else ("month",), pl.String())
+            hive = dict.fromkeys(dataset.grain.levels, pl.String())
             frame = pl.scan_parquet(paths, glob=False, hive_partitioning=True, hive_schema=hive)
         else:
             frames = []
             for key, source in zip(wanted, sources, strict=True):
-                sector, month = parse_key(key)
-                labels = (
-                    {"month": pl.lit(month)} if sector is None else {"sector": pl.lit(sector), "month": pl.lit(month)}
-                )
+                labels = {level: pl.lit(value) for level, value in dataset.grain.placed(key).items()}
                 frames.append(pl.read_parquet(source).with_columns(**labels))
             frame = pl.concat(frames).lazy()
         return frame.select(list(dataset.loaded_schema)), {key: each.content for key, each in recorded.items()}
@@ -215,7 +195,7 @@ class DatasetStore:
         wanted = sorted_keys(keys)
         rows_of = _split(dataset, frame, wanted)
         if known_through is not None:
-            self._keep_what_knows_more(dataset, wanted, known_through)
+            self._refuse_to_forget(dataset, wanted, known_through)
         columns = repr(dataset.schema).encode()
 
         def write_one(key: str) -> int:
@@ -229,7 +209,7 @@ class DatasetStore:
                 self._checked[path] = (state, recorded, dataset.columns)
             return len(rows)
 
-        with ThreadPoolExecutor(_WRITERS) as pool:
+        with ThreadPoolExecutor(WRITERS) as pool:
             return dict(zip(wanted, pool.map(write_one, wanted), strict=True))
 
     def contents(self, dataset: Dataset, frame: pl.DataFrame, keys: Iterable[str]) -> dict[str, str]:
@@ -238,9 +218,7 @@ class DatasetStore:
         rows_of = _split(dataset, frame, wanted)
         return {key: written(rows_of(key), columns, None, None)[1].content or "" for key in wanted}
 
-    def _keep_what_knows_more(
-        self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]
-    ) -> None:
+    def _refuse_to_forget(self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]) -> None:
         gone = set(self.missing(dataset, keys))
         for key in keys:
             known = None if key in gone else self.known_through(dataset, key)
@@ -257,65 +235,10 @@ class DatasetStore:
             path = self.path(dataset, key)
             self._fs.mv(path, path.removesuffix(".parquet") + ".refused")
 
-    def write_artifact(self, name: str, content: bytes) -> None:
-        """Replace the file `artifacts/<name>`."""
-        self.write_file(f"artifacts/{name}", content)
-
-    def write_artifacts(self, contents: Mapping[str, bytes]) -> None:
-        """Replace several of them, `contents` by name, side by side."""
-        with ThreadPoolExecutor(_WRITERS) as pool:
-            list(pool.map(self.write_artifact, contents, contents.values()))
-
-    def artifacts(self, folder: str) -> list[str]:
-        """Names of the files below `artifacts/<folder>`, sorted; none where it is not there."""
-        self._fs.invalidate_cache()
-        root = f"{self._root}/artifacts/"
-        found = [path[len(root) :] for path in self._fs.find(f"{root}{folder}")]
-        return sorted(name for name in found if not name.rpartition("/")[2].startswith("."))
-
-    def read_artifacts(self, names: Sequence[str]) -> list[bytes]:
-        """Content of several, side by side where each is a request.
-
-        Raises:
-            DatasetError: one is not there.
-
-        """
-        if self.local:
-            return [self.read_artifact(name) for name in names]
-        with ThreadPoolExecutor(_WRITERS) as pool:
-            return list(pool.map(self.read_artifact, names))
-
-    def write_file(self, name: str, content: bytes) -> None:
-        """Replace a file below the store's folder as a whole."""
-        self._replace(f"{self._root}/{name}", content)
-
-    def read_artifact(self, name: str) -> bytes:
-        """Content of the file `artifacts/<name>`.
-
-        Raises:
-            DatasetError: it is not there.
-
-        """
-        try:
-            content: bytes = self._fs.cat_file(f"{self._root}/artifacts/{name}")
-        except FileNotFoundError:
-            raise DatasetError(
-                f"{self.artifact_url(name)} is missing; materialise the partition that names it again"
-            ) from None
-        return content
-
-    def has_artifact(self, name: str) -> bool:
-        """Whether the file `artifacts/<name>` is there."""
-        return bool(self._fs.exists(f"{self._root}/artifacts/{name}"))
-
-    def artifact_url(self, name: str) -> str:
-        """Where a person finds `artifacts/<name>`."""
-        return f"{self.url}/artifacts/{name}"
-
     def _recorded(self, dataset: Dataset, path: str, source: Any) -> Recorded:
         """What a file records; it is looked into once, as long as it is the same file."""
         try:
-            state = _state(os.stat(path)) if self.local else None
+            state = FileState.of(os.stat(path)) if self.local else None
             if state is not None and path in self._checked:
                 before, found, columns = self._checked[path]
                 if before == state and columns is dataset.columns:
@@ -327,39 +250,6 @@ class DatasetStore:
         if state is not None:
             self._checked[path] = (state, found, dataset.columns)
         return found
-
-    def _replace(self, path: str, content: bytes) -> _State | None:
-        """Replace a file as a whole; its state on disk where it is local."""
-        if not self.local:
-            self._fs.pipe_file(path, content)  # an object store's put is atomic
-            return None
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for name in os.listdir(target.parent):
-            if not (name.startswith(".") and name.endswith(".tmp")):
-                continue
-            stale = target.parent / name
-            with contextlib.suppress(FileNotFoundError):  # another writer of the partition may be quicker
-                if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
-                    stale.unlink()  # left by a killed run; a younger one may be another run's
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                os.fchmod(file.fileno(), 0o644)
-                state = _state(os.fstat(file.fileno()))
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the rename itself must survive a power cut
-        finally:
-            os.close(folder)
-        return state
 
 
 def _split(dataset: Dataset, frame: pl.DataFrame, wanted: Sequence[str]) -> Callable[[str], pl.DataFrame]:
@@ -374,9 +264,7 @@ def _split(dataset: Dataset, frame: pl.DataFrame, wanted: Sequence[str]) -> Call
     if len(undated):
         first = undated.row(0, named=True)
         raise DatasetError(f"dataset '{dataset.name}': {len(undated)} rows have no {dataset.dated_by}, first {first}")
-    month = pl.col(dataset.dated_by).dt.strftime("%Y-%m")
-    label = pl.format("{}|{}", month, "sector") if dataset.grain == "sector" else month
-    frame = frame.with_columns(__key=label)
+    frame = frame.with_columns(__key=dataset.grain.of_rows(dataset.dated_by))
     outside = frame.filter(~pl.col("__key").is_in(wanted))
     if len(outside):
         first = outside.row(0, named=True)
@@ -398,10 +286,6 @@ def sorted_keys(keys: Iterable[str]) -> list[str]:
         return (_SECTOR_ORDER[sector] if sector else -1, month)
 
     return sorted(set(keys), key=order)
-
-
-def _state(found: os.stat_result) -> _State:
-    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _unreadable(path: str, error: Exception) -> DatasetError:

@@ -5,6 +5,7 @@ from datetime import date
 import polars as pl
 
 from quant_assets.errors import HistoryError
+from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import TrainingSettings
 
 
@@ -23,12 +24,12 @@ def newest_checkpoint(
     """Rows of the checkpoint that the predictions of a month use.
 
     Args:
-        checkpoints: rows of dataset `lightgbm_checkpoint` of one sector, from any months; those of `month` and later
-            are ignored.
+        checkpoints: rows of one model in the dataset of checkpoints, of one sector and from any months; those of
+            `month` and later are ignored.
         month: any day of the month to predict.
         settings: cadence and greatest age.
         first_month: any day of the profile's first month; no checkpoint can be older.
-        sector: slug, for the message.
+        sector: slug, and the model where there are several, for the message.
 
     Returns:
         The trained horizons of the newest checkpoint of a month strictly before, sorted by horizon. None where there is
@@ -57,7 +58,7 @@ def newest_checkpoint(
         )
     raise HistoryError(
         f"sector {sector}: predictions of {_name(target)} need a checkpoint of at most "
-        f"{settings.max_checkpoint_age_months} months ago; materialise lightgbm_checkpoint for "
+        f"{settings.max_checkpoint_age_months} months ago; materialise {CHECKPOINTS.name} for "
         f"{', '.join(_name(index) for index in young)}"
     )
 

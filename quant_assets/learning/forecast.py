@@ -1,88 +1,95 @@
-"""Forecasts from stored checkpoints: checked loading of a model, and its output as a forecast distribution."""
+"""Forecasts from stored checkpoints: checked loading of models, and their output as a forecast distribution."""
 
-from __future__ import annotations
-
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from quant_assets.errors import DatasetError
-from quant_assets.learning.boosting import VERSION_LENGTH, feature_matrix, predict
+from quant_assets.learning.model_files import VERSION_LENGTH, fetch, verified
+from quant_assets.learning.models.base import Distribution, FittedModel, Learner, Rows
 from quant_assets.learning.residuals import ResidualBuckets
-from quant_assets.schemas import DATASETS
+from quant_assets.schemas import CHECKPOINTS, DATASETS
 from quant_assets.settings.domain import PredictionSettings
-
-if TYPE_CHECKING:
-    import lightgbm as lgb
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model that passed the checks of `load_model`.
+class LoadedModel:
+    """A model that passed the checks of `load_models`, for one horizon.
 
     Attributes:
-        booster: LightGBM's booster.
+        name: of the model.
+        fitted: the model; the horizons of one fit share it.
         version: first characters of the model's SHA-256.
-        features: columns in the order of training.
-        residuals: standard deviation of the forecast error.
+        residuals: standard deviation of the forecast error, where the model states none.
 
     """
 
-    booster: lgb.Booster
+    name: str
+    fitted: FittedModel
     version: str
-    features: tuple[str, ...]
     residuals: ResidualBuckets
 
 
-def load_model(
-    model: bytes, model_sha256: str, manifest: bytes, manifest_sha256: str, name: str, features: Sequence[str]
-) -> Model:
-    """Read a checkpoint's files after verifying that they are the ones the dataset names.
+def load_models(
+    rows: Iterable[Mapping[str, Any]],
+    learner: Learner[Any],
+    features: Sequence[str],
+    read: Callable[[str], bytes],
+    folder: Path,
+) -> dict[int, LoadedModel]:
+    """Load a model's checkpoints after verifying that their files are the ones that the dataset names.
 
     Args:
-        model: content of the model file.
-        model_sha256: SHA-256 that dataset `lightgbm_checkpoint` records for it.
-        manifest: content of the manifest file.
-        manifest_sha256: SHA-256 recorded for it.
-        name: model file, for messages.
+        rows: of the dataset of checkpoints: those of one model and training, one for each horizon.
+        learner: that trained them.
         features: columns that will be handed to the model, in order.
+        read: gives the content of a file by its name.
+        folder: an empty one, where the files are put; not needed afterwards.
+
+    Returns:
+        The model of each horizon.
 
     Raises:
-        DatasetError: a hash differs, the manifest belongs to another model, or the model was trained on other features.
+        DatasetError: a hash differs, the manifest belongs to another model, or the model is of another kind or was
+            trained on other features.
 
     """
-    import lightgbm as lgb
-
-    for what, content, expected in (("model", model, model_sha256), ("manifest", manifest, manifest_sha256)):
-        found = hashlib.sha256(content).hexdigest()
-        if found != expected:
+    fitted: dict[str, FittedModel] = {}
+    loaded: dict[int, LoadedModel] = {}
+    for row in rows:
+        name, again = row["model_file"], f"materialise {CHECKPOINTS.name} of its month again"
+        shown = name.rpartition("/")[2]
+        if row["kind"] != learner.kind:
             raise DatasetError(
-                f"{what} of checkpoint {name} has SHA-256 {found[:VERSION_LENGTH]}…, its dataset records "
-                f"{expected[:VERSION_LENGTH]}…; the file was changed: "
-                "materialise lightgbm_checkpoint of its month again"
+                f"checkpoint {shown} of model {learner.name} is of kind {row['kind']}, the settings say "
+                f"{learner.kind}; {again}, or give the new model a name of its own"
             )
-    described = json.loads(manifest)
-    if described["model_sha256"] != model_sha256:
-        raise DatasetError(
-            f"the manifest of checkpoint {name} describes another model; "
-            "materialise lightgbm_checkpoint of its month again"
+        manifest = verified(f"manifest of checkpoint {shown}", read(row["manifest_file"]), row["manifest_sha256"])
+        described = json.loads(manifest)
+        if described["model_sha256"] != row["model_sha256"]:
+            raise DatasetError(f"the manifest of checkpoint {shown} describes another model; {again}")
+        if name not in fitted:
+            place = folder / str(len(fitted))
+            place.mkdir()
+            fetch(name, row["model_sha256"], read, place)
+            horizons = described.get("horizons", [described["horizon"]])
+            fitted[name] = learner.load(place, tuple(horizons))
+        trained = fitted[name].features
+        if not tuple(features) == tuple(described["features"]) == trained:
+            raise DatasetError(
+                f"checkpoint {shown} was trained on {_listed(trained, features)}, the features are "
+                f"{_listed(features, trained)}; {again}, or set features.sets and features.modules as they were"
+            )
+        residuals = ResidualBuckets.from_manifest(described["residuals"])
+        loaded[row["horizon"]] = LoadedModel(
+            learner.name, fitted[name], row["model_sha256"][:VERSION_LENGTH], residuals
         )
-    booster = lgb.Booster(model_str=model.decode())
-    trained = booster.feature_name()
-    if not list(features) == described["features"] == trained:
-        raise DatasetError(
-            f"checkpoint {name} was trained on {_listed(trained, features)}, the features are "
-            f"{_listed(features, trained)}; materialise lightgbm_checkpoint of its month again, or set features.sets "
-            "and features.modules as they were"
-        )
-    return Model(
-        booster, model_sha256[:VERSION_LENGTH], tuple(features), ResidualBuckets.from_manifest(described["residuals"])
-    )
+    return loaded
 
 
 def _listed(names: Sequence[str], others: Sequence[str]) -> str:
@@ -92,12 +99,12 @@ def _listed(names: Sequence[str], others: Sequence[str]) -> str:
     return f"{len(names)} ({shown or ('none of its own' if len(names) != len(others) else 'in another order')})"
 
 
-def forecast(features: pl.DataFrame, models: Mapping[int, Model], settings: PredictionSettings) -> pl.DataFrame:
+def forecast(features: pl.DataFrame, models: Mapping[int, LoadedModel], settings: PredictionSettings) -> pl.DataFrame:
     """Forecast the forward return of every row and horizon.
 
-    The forecast distribution is normal around the prediction with the standard deviation of the out-of-fold residuals
-    of the prediction's bucket: prob_up = Phi(prediction / prediction_std), clipped to min_probability and 1 -
-    min_probability. A row's values do not depend on the other rows.
+    The forecast distribution is normal around the prediction, with the model's own standard deviation, or where it
+    states none with that of the out-of-fold residuals of the prediction's bucket: prob_up = Phi(prediction /
+    prediction_std), clipped to min_probability and 1 - min_probability. A row's values do not depend on the other rows.
 
     Args:
         features: dataset `features` of one sector.
@@ -105,7 +112,7 @@ def forecast(features: pl.DataFrame, models: Mapping[int, Model], settings: Pred
         settings: clipping.
 
     Returns:
-        Dataset `predictions` (without `sector`), sorted by ticker, date and horizon.
+        Dataset `predictions` (without `sector`) of one model, sorted by ticker, date and horizon.
 
     Raises:
         DatasetError: a feature is missing.
@@ -115,15 +122,19 @@ def forecast(features: pl.DataFrame, models: Mapping[int, Model], settings: Pred
 
     schema = DATASETS["predictions"].schema
     parts = [pl.DataFrame(schema=schema)]
+    asked: dict[int, Distribution] = {}
     for horizon, model in sorted(models.items()):
-        missing = [name for name in model.features if name not in features.columns]
+        missing = [name for name in model.fitted.features if name not in features.columns]
         if missing:
             raise DatasetError(
                 f"features lack the columns {', '.join(missing[:5])} of model {model.version}; "
                 "materialise features again"
             )
-        prediction = predict(model.booster, feature_matrix(features, model.features))
-        std = model.residuals.std_of(prediction)
+        if id(model.fitted) not in asked:
+            asked[id(model.fitted)] = model.fitted.predict(Rows.of(features, model.fitted.features))
+        found, column = asked[id(model.fitted)], model.fitted.horizons.index(horizon)
+        prediction = np.ascontiguousarray(found.mean[:, column])
+        std = model.residuals.std_of(prediction) if found.std is None else np.ascontiguousarray(found.std[:, column])
         prob_up = np.clip(ndtr(prediction / std), settings.min_probability, 1 - settings.min_probability)
         parts.append(
             features.select("ticker", "date").with_columns(
@@ -132,7 +143,7 @@ def forecast(features: pl.DataFrame, models: Mapping[int, Model], settings: Pred
                 pl.Series("prediction_std", std, dtype=pl.Float64),
                 pl.Series("prob_up", prob_up, dtype=pl.Float64),
                 pl.Series("confidence", np.abs(2 * prob_up - 1), dtype=pl.Float64),
-                pl.lit("lightgbm").alias("model"),
+                pl.lit(model.name).alias("model"),
                 pl.lit(model.version).alias("model_version"),
             )
         )

@@ -51,3 +51,9 @@ def last_session_to(day: date) -> date:
 def session_number(days: NDArray[np.datetime64]) -> NDArray[np.int64]:
     """Position of each session in the whole calendar: the same for a date whatever range is computed."""
     return np.searchsorted(_all_sessions(), days)
+
+
+def decision_sessions(first: date, last: date) -> list[date]:
+    """The last session of each month from `first` to `last`; of the last month the last one up to `last`."""
+    found = {(session.year, session.month): session for session in sessions(first, last).tolist()}
+    return list(found.values())

@@ -1,1 +1,1 @@
-"""Which partitions a request needs, which stored ones are stale and why: for the command and for sensors. Runs nothing."""
+"""Which partitions a request needs, which are stale and why: for the command and for sensors. Runs nothing."""

@@ -76,7 +76,10 @@ class Staleness:
         names, store, datasets = list(names), self._profile.store, self._profile.datasets
         # What spans sectors reads those that are not asked for too.
         spanned = {
-            each for name in names if datasets[name].grain == "month" for each in self._recorder.versions[name].windows
+            each
+            for name in names
+            if not datasets[name].grain.by_sector
+            for each in self._recorder.versions[name].windows
         }
         contents: dict[str, dict[str, str | None]] = {}
         stale: dict[tuple[str, str | None], list[str]] = {}

@@ -93,14 +93,15 @@ def sector_weights(
         predictions: dataset predictions; only rows dated as_of are read.
         indicators: dataset indicators; only rows dated as_of are read.
         as_ofs: decision sessions.
-        settings: number of names, horizon and cap.
+        settings: number of names, model (any, where there is but one and none is named), horizon and cap.
 
     Returns:
         Dataset weights, sorted by ticker and as_of.
 
     """
     on = ["ticker", "as_of"]
-    forecasts = predictions.filter(pl.col("horizon") == settings.horizon).select(
+    of_model = pl.lit(True) if settings.model is None else pl.col("model") == settings.model
+    forecasts = predictions.filter((pl.col("horizon") == settings.horizon) & of_model).select(
         "ticker", pl.col("prediction").fill_nan(None), as_of="date"
     )
     volatilities = indicators.select("ticker", pl.col("garch_volatility"), as_of="date")

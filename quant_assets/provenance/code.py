@@ -2,7 +2,7 @@
 
 The digest is of the syntax tree: comments, docstrings and layout do not change it, the Python version neither. Names
 are resolved as Python does, scope by scope; a class is one definition, unless one of its methods is asked for. Nothing
-is imported or executed. What an asset function means by `profile` and `settings` is decided in `versions`.
+is imported or executed. What the parameters of an asset function lead to is decided in `versions`.
 """
 
 import ast
@@ -29,14 +29,13 @@ IGNORED = (
     "catalogue",
     "checks",
     "provenance",
+    "runtime.launch",
+    "runtime.worker",
 )
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _LAYOUT = frozenset({"ctx", "kind", "type_comment"})
-
-#: Parameters that stand for the same thing wherever they occur, so that what follows them counts as used.
-_FREE = frozenset({"self", "profile", "settings"})
 
 #: A name and the attributes after it: `settings.labels.horizons` is ("settings", "labels", "horizons").
 Chain = tuple[str, ...]
@@ -207,8 +206,13 @@ def _parsed(name: str, path: Path, _changed: int) -> Module:
     return made
 
 
-def chains(node: ast.AST, bound: frozenset[str] = frozenset()) -> Iterator[Chain]:
-    """The names that a node uses and does not bind itself, each with the attributes that follow it."""
+def chains(
+    node: ast.AST, bound: frozenset[str] = frozenset(), free: frozenset[str] = frozenset({"self"})
+) -> Iterator[Chain]:
+    """The names that a node uses and does not bind itself, each with the attributes that follow it.
+
+    Parameters that are `free` count as names that are used: a method's `self`.
+    """
     match node:
         case ast.Attribute() | ast.Name():
             attributes: list[str] = []
@@ -217,7 +221,7 @@ def chains(node: ast.AST, bound: frozenset[str] = frozenset()) -> Iterator[Chain
                 attributes.insert(0, root.attr)
                 root = root.value
             if not isinstance(root, ast.Name):
-                yield from chains(root, bound)
+                yield from chains(root, bound, free)
             elif root.id not in bound:
                 yield (root.id, *attributes)
             return
@@ -225,14 +229,19 @@ def chains(node: ast.AST, bound: frozenset[str] = frozenset()) -> Iterator[Chain
             return
         case ast.ImportFrom() | ast.Import():
             return
-    inside = bound | frozenset(_bound(node)) if isinstance(node, _SCOPES) else bound
+    inside = bound | (frozenset(_bound(node)) - free) if isinstance(node, _SCOPES) else bound
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns"):
             continue
         outside = name in ("decorator_list", "args") and isinstance(node, _FUNCTIONS)
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
-                yield from chains(child, bound if outside else inside)
+                yield from chains(child, bound if outside else inside, free)
+
+
+def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+    given = node.args
+    return [*given.posonlyargs, *given.args, *given.kwonlyargs]
 
 
 def _bound(scope: ast.AST) -> Iterator[str]:
@@ -241,7 +250,7 @@ def _bound(scope: ast.AST) -> Iterator[str]:
     while waiting:
         node = waiting.pop()
         match node:
-            case ast.arg(arg=name) if name not in _FREE:
+            case ast.arg(arg=name):
                 yield name
             case ast.Name(id=name, ctx=ast.Store()):
                 yield name
@@ -264,19 +273,13 @@ def _assigned(statement: ast.Assign | ast.AnnAssign | ast.AugAssign) -> Iterator
 
 
 def _says_nothing(node: object) -> bool:
-    """A docstring, or a call that only tells Dagster about the run (`context.add_output_metadata(…)`)."""
+    """A docstring, or a call of a `tell…` method, which only shows something beside the rows (`Run.tell`)."""
     if not isinstance(node, ast.Expr):
         return False
     if isinstance(node.value, ast.Constant):
         return True
-    call = node.value
-    if not isinstance(call, ast.Call):
-        return False
-    root: ast.AST = call.func
-    while isinstance(root, ast.Attribute):
-        root = root.value
-    told = [root, *call.args[:1]]
-    return any(isinstance(each, ast.Name) and each.id == "context" for each in told)
+    called = node.value.func if isinstance(node.value, ast.Call) else None
+    return isinstance(called, ast.Attribute) and called.attr.startswith("tell")
 
 
 def text(node: object) -> str:
@@ -301,6 +304,9 @@ def digest(content: str | bytes, size: int = 8) -> str:
 #: Gives for a chain of a definition what it leads to, or None where the ordinary rules hold.
 Rule = Callable[[Module, str, Chain], "list[Symbol] | None"]
 
+#: Gives for a chain that begins with a parameter of the first definitions what it leads to.
+Handed = Callable[[Chain], "list[Symbol]"]
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -309,15 +315,20 @@ class Definition:
     digest: str
     chains: tuple[Chain, ...]
     imported: Mapping[str, tuple[str, str | None]]
+    #: What a function uses of its own parameters.
+    parameters: tuple[Chain, ...]
 
 
-def reached(start: list[Symbol], rule: Rule, own: dict[str, Path] | None = None) -> dict[Symbol, str]:
+def reached(
+    start: list[Symbol], rule: Rule, own: dict[str, Path] | None = None, handed: Handed = lambda chain: []
+) -> dict[Symbol, str]:
     """Every definition that the first ones lead to, with its digest.
 
     Args:
         start: definitions to begin with.
         rule: of chains that mean something special.
         own: takes the files of the user's modules that were looked into, by the module's name.
+        handed: of chains that begin with a parameter of the first definitions.
 
     """
     found: dict[Symbol, str] = {}
@@ -338,40 +349,31 @@ def reached(start: list[Symbol], rule: Rule, own: dict[str, Path] | None = None)
         for chain in definition.chains:
             special = rule(where, symbol.name, chain)
             waiting += _ordinary(where, symbol.name, definition, chain) if special is None else special
+        for chain in definition.parameters if symbol in start else ():
+            waiting += handed(chain)
     return found
 
 
 def _definition(where: Module, name: str) -> Definition:
     if name not in where.analysed:
-        nodes = [*(_without_decorators(node, name) for node in where.found(name)), *where.nameless]
+        nodes = [*where.found(name), *where.nameless]
         content = "".join([*map(text, nodes), *(digest(each.read_bytes()) for each in templates(where.path))])
         imported: dict[str, tuple[str, str | None]] = {}
         for each in (each for node in nodes for each in ast.walk(node)):
             if isinstance(each, ast.Import | ast.ImportFrom):
                 imported |= imports(each, where)
-        where.analysed[name] = Definition(
-            digest(content), tuple(dict.fromkeys(chain for node in nodes for chain in chains(node))), imported
+        taken = frozenset(each.arg for node in nodes if isinstance(node, _FUNCTIONS) for each in _arguments(node))
+        used = dict.fromkeys(chain for node in nodes for chain in chains(node))
+        of_parameters = dict.fromkeys(
+            chain for node in nodes for chain in chains(node, free=taken) if chain[0] in taken
         )
+        where.analysed[name] = Definition(digest(content), tuple(used), imported, tuple(of_parameters))
     return where.analysed[name]
 
 
 def templates(path: Path) -> list[Path]:
     """Templates beside a module: they count as part of its definitions."""
     return sorted(each for each in (path.parent / "templates").glob("*") if each.is_file())
-
-
-def _without_decorators(node: ast.AST, name: str) -> ast.AST:
-    """Of the decorators of a function in a function (an asset), only what it reads.
-
-    Its group and kinds do not make rows.
-    """
-    if "." not in name or not isinstance(node, _FUNCTIONS):
-        return node
-    given = [each.keywords for each in node.decorator_list if isinstance(each, ast.Call)]
-    reads = [keyword.value for keywords in given for keyword in keywords if keyword.arg in ("ins", "deps")]
-    return type(node)(
-        **{each: getattr(node, each) for each in node._fields if hasattr(node, each)} | {"decorator_list": reads}
-    )
 
 
 def _ordinary(where: Module, name: str, definition: Definition, chain: Chain) -> list[Symbol]:

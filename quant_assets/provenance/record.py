@@ -33,7 +33,6 @@ _LIBRARIES = (
     "numba",
     "scipy",
     "duckdb",
-    "lightgbm",
     "scikit-learn",
     "exchange-calendars",
 )
@@ -95,11 +94,12 @@ class PartitionRecorder:
         self._effective = effective(profile.settings)
         self._all_settings = digest(_text(self._effective))
         self._kept: set[str] = set()
+        self._libraries = libraries(tuple(each for of in profile.models.learners.values() for each in of.libraries))
         #: State of the provider's files before anything has read them.
         self._first_states = self._file_states(versions)
         self._meanings: dict[tuple[str, str], Any] = {
             ("settings", self._all_settings): self._effective,
-            ("libraries", digest(_text(libraries()))): libraries(),
+            ("libraries", digest(_text(self._libraries))): self._libraries,
             **{("code", version.code): version.symbols for version in versions.values()},
         }
 
@@ -114,7 +114,7 @@ class PartitionRecorder:
         version, files = self.versions[name], self.source_files(name)
         self._keep(f"code/{version.code}.json", version.symbols)
         self._keep(f"settings/{self._all_settings}.json", self._effective)
-        self._keep(f"libraries/{digest(_text(libraries()))}.json", libraries())
+        self._keep(f"libraries/{digest(_text(self._libraries))}.json", self._libraries)
         if files:
             self._keep(f"sources/{digest(_text(files))}.json", files)
 
@@ -126,7 +126,7 @@ class PartitionRecorder:
         tried = cache(
             lambda sector: self._profile.trials.digests(sector, self._profile.settings.report.history_months - 1)
         )
-        sources, used = digest(_text(files)) if files else "", digest(_text(libraries()))
+        sources, used = digest(_text(files)) if files else "", digest(_text(self._libraries))
         self._meanings["sources", sources] = files
 
         def made(key: str) -> MadeBy:
@@ -157,7 +157,7 @@ class PartitionRecorder:
 
     def _files(self, name: str) -> list[str]:
         settings, version = self._profile.settings, self.versions[name]
-        return named_files(settings, version.paths) if version.reads_source and settings.source == "files" else []
+        return named_files(settings, version.paths) if version.reads_source else []
 
     def _file_states(self, names: Iterable[str]) -> dict[str, list[int] | None]:
         """State on disk of the files that assets read; None for one that is not there."""
@@ -292,10 +292,10 @@ def _by_sector(found: Mapping[str, str | None]) -> dict[str | None, tuple[list[s
 
 
 @cache
-def libraries() -> dict[str, str]:
-    """Versions of Python and the libraries, and the kind of processor."""
+def libraries(more: tuple[str, ...] = ()) -> dict[str, str]:
+    """Versions of Python, of the libraries and of some more of them, and the kind of processor."""
     found = {"python": ".".join(platform.python_version_tuple()[:2]), "processor": platform.machine()}
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -304,11 +304,12 @@ def libraries() -> dict[str, str]:
 
 
 def named_files(settings: Settings, paths: Iterable[str]) -> list[str]:
-    """Names of the files that these settings of the group `files` name."""
+    """Names of the files that these settings name, of the provider's group: those with a field `file`."""
     names: set[str] = set()
+    own = getattr(settings, settings.source, None)
     for path in paths:
         group, _, part = path.partition(".")
-        value = getattr(settings.files, part) if group == "files" else ()
+        value = getattr(own, part, ()) if group == settings.source and part else ()
         names |= {each.file for each in (value if isinstance(value, tuple) else (value,)) if hasattr(each, "file")}
     return sorted(names)
 

@@ -1,8 +1,8 @@
-"""What an asset's rows follow from beside its inputs: the code its function reaches and the settings this code reads.
+"""What an asset's rows follow from beside its inputs: the code its function reaches and the settings that it is handed.
 
-Both are derived from the source text, so that nobody keeps a list. In the wiring, `profile` is the `Profile` and
-`settings` the `Settings`; what follows these names says which settings are used and which methods of the profile and
-its source. A group of settings that is handed to a function counts as a whole.
+The code is derived from the source text, the settings, the provider and the model inputs from the annotations of the
+function's parameters (`asset_functions`) and from what the function uses of them, so that nobody keeps a list and no
+name matters. A group of settings that is handed on counts as a whole.
 """
 
 import ast
@@ -18,41 +18,29 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
+from quant_assets.asset_functions import Parameter, Run, groups, parameters
 from quant_assets.dagster_internals import asset_function
-from quant_assets.features.library import SETS
-from quant_assets.partitions import month_offsets
+from quant_assets.features.library import SETS, FeatureLibrary
+from quant_assets.learning.models import kinds
 from quant_assets.provenance.code import (
     PACKAGE,
     Chain,
     Module,
     Symbol,
-    chains,
     digest,
     located,
     reached,
     register,
     templates,
 )
-from quant_assets.schemas import ON_DEMAND
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import ROOT, conf_dir
-from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.providers import PROVIDERS
 from quant_assets.settings.sectors import SECTORS
+from quant_assets.trial_log import TrialLog
 
-WIRING = (f"{PACKAGE}.assets", f"{PACKAGE}.audit.asset")
-
-#: Where something is kept or shown, and until when: rows do not follow from it, or say themselves until when they are.
-WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "partitions.end")
-
-#: Parts of `files` that its source alone reads; whoever is handed the group gets rules for what the source gave.
-_OF_THE_SOURCE = ("membership", "securities", "fundamentals", "macro")
-
-_AUDITS = frozenset(dataset.name for dataset in ON_DEMAND)
-
-_SOURCES = {
-    "demo": Symbol(f"{PACKAGE}.sources.demo", "DemoSource"),
-    "files": Symbol(f"{PACKAGE}.sources.files", "FilesSource"),
-}
+#: Where something is kept, shown or run, and until when: no rows follow from it, or they say until when they are.
+WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "launch", "partitions.end")
 
 
 @dataclass(frozen=True)
@@ -125,37 +113,28 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
 
     Args:
         settings: of the profile; which source and features there are decides what is reached.
-        definitions: the assets.
+        definitions: the assets, as `assets.declare` makes them.
 
     """
-    functions: dict[str, Any] = {}
-    for definition in definitions:
-        function: Any = asset_function(definition)
-        functions.setdefault(f"{function.__module__}.{function.__qualname__}", function)
-    walks, made = _walks(settings, functions), {}
-    for definition in definitions:
-        function = asset_function(definition)
-        walk = walks[f"{function.__module__}.{function.__qualname__}"]
-        symbols, paths = dict(walk.symbols), set(walk.paths)
-        cells = (each.cell_contents for each in function.__closure__ or ())
-        model = dict(zip(function.__code__.co_freevars, cells, strict=True)).get("model")
-        if model is not None:  # a SQL model: its text and parameters
-            symbols[f"sql.{model.name}"] = model.digest
-            paths |= {path for name in model.parameters if (path := _path(tuple(name.split("__"))))}
-        inputs = set(definition.keys_by_input_name.values())
-        for spec in definition.specs:
-            windows = {
-                dep.asset_key.path[-1]: month_offsets(dep.partition_mapping)
-                for dep in spec.deps
-                if dep.asset_key in inputs
-            }
-            name = spec.key.path[-1]
-            # The audit reaches the report's code, but runs it over trials of its own.
-            reads_trials = walk.reads_trials and name not in _AUDITS
+    assets = [asset_function(each).asset for each in definitions]  # type: ignore[attr-defined]
+    walks, made = _walks(settings, {_name(each.compute): each.compute for each in assets}), {}
+    for asset in assets:
+        walk = walks[_name(asset.compute)]
+        windows = asset.windows
+        symbols = {**walk.symbols, **asset.follows}
+        symbols |= {
+            f"reads.{name}": digest(repr((window, asset.reads[name].metadata))) for name, window in windows.items()
+        }
+        paths = {*walk.paths, *asset.settings}
+        for name in asset.names:
             made[name] = Version(
-                dict(sorted(symbols.items())), tuple(sorted(paths)), windows, walk.reads_source, reads_trials
+                dict(sorted(symbols.items())), tuple(sorted(paths)), windows, walk.reads_source, walk.reads_trials
             )
     return made
+
+
+def _name(function: Any) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
 
 
 def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk"]:
@@ -163,11 +142,12 @@ def _walks(settings: Settings, functions: Mapping[str, Any]) -> dict[str, "_Walk
 
     Kept beside Python's compiled files until a source file changes, since it takes half a second.
     """
-    for name in settings.features.modules:
+    kinds = {each.kind.partition(":")[0] for each in settings.models.values() if ":" in each.kind}
+    for name in (*settings.features.modules, *sorted(kinds)):
         register(name, conf_dir())
     package = ROOT / PACKAGE
     files = sorted({*package.glob("**/*.py"), *package.glob("*/templates/*")})
-    choice = repr((settings.source, settings.features, sorted(functions)))
+    choice = repr((settings.source, settings.features, settings.models, sorted(functions)))
     state, file = _state(files), Path(__file__).parent / "__pycache__" / f"versions-{digest(choice)}.json"
     with contextlib.suppress(OSError, ValueError):
         kept = json.loads(file.read_text(encoding="utf-8"))
@@ -198,7 +178,7 @@ def _own_state(modules: Iterable[str]) -> str:
 
 
 class _Walk:
-    """What one asset function reaches."""
+    """What one asset function reaches: definitions by what it calls, settings and provider by what it is handed."""
 
     def __init__(
         self,
@@ -218,10 +198,10 @@ class _Walk:
     @classmethod
     def of(cls, settings: Settings, function: Any, own: dict[str, Path]) -> "_Walk":
         walk = cls(settings)
-        name = function.__qualname__.replace(".<locals>", "")
-        walk.symbols = {
-            str(each): found for each, found in reached([Symbol(function.__module__, name)], walk._rule, own).items()
-        }
+        handed = parameters(function)
+        start = [Symbol(function.__module__, function.__qualname__)]
+        found = reached(start, walk._inside_source, own, lambda chain: walk._handed(handed.get(chain[0]), chain[1:]))
+        walk.symbols = {str(each): digest for each, digest in found.items()}
         return walk
 
     def plain(self) -> dict[str, Any]:
@@ -232,74 +212,79 @@ class _Walk:
             "reads_trials": self.reads_trials,
         }
 
-    def _rule(self, where: Module, name: str, chain: Chain) -> list[Symbol] | None:
-        outer = name.partition(".")[0]
-        source = _SOURCES[self._settings.source]
-        if (where.name, outer) == (source.module, source.name) and chain[:2] == ("self", "_settings"):
-            return self.setting((self._settings.source, *chain[2:]))
-        if (where.name, outer) == (f"{PACKAGE}.profile", "Profile") and chain[0] == "self":
-            return self._profile(chain[1:])
-        if not where.name.startswith(WIRING):
-            return None
-        if chain[0] == "profile":
-            return self._profile(chain[1:])
-        if chain[0] == "settings":
-            return self.setting(chain[1:])
-        for node in where.found(f"{outer}.{chain[0]}"):
-            alias = _alias(node)
-            if alias is not None:  # training = settings.training
-                return self.setting((*alias, *chain[1:]))
-        return None
-
-    def _profile(self, chain: Chain) -> list[Symbol]:
-        match chain:
-            case ("settings", *rest):
-                return self.setting(tuple(rest))
-            case ("source", method, *_):
+    def _handed(self, parameter: Parameter | None, used: Chain) -> list[Symbol]:
+        """What a parameter leads to, by what is used of it; one that is handed on counts as a whole."""
+        match parameter and parameter.kind:
+            case "setting":
+                self._note(*parameter.path.split("."), *used)  # type: ignore[union-attr]
+            case "run":
+                return [Symbol(Run.__module__, ".".join([Run.__name__, *used[:1]]))]
+            case "source":
                 self.reads_source = True
-                source = _SOURCES[self._settings.source]
-                return [
-                    *self.setting(("source",)),
-                    *self.setting(("partitions", "start")),
-                    Symbol(source.module, f"{source.name}.{method}"),
-                ]
-            case ("trials", "trials", *_):
+                self._note("source")
+                self._note("partitions", "start")
+                source = _provider(self._settings)
+                return [Symbol(source.module, ".".join([source.name, *used[:1]]))]
+            case "features":
+                self._note("features")
+                if used[:1] == ("names",):  # only which features there are, not how they are computed
+                    return []
+                sets = [SETS[name] for name in self._settings.features.sets]
+                library = Symbol(FeatureLibrary.__module__, FeatureLibrary.__name__)
+                return [library, *(Symbol(name, "FEATURES") for name in [*sets, *self._settings.features.modules])]
+            case "models":
+                self._note("models")
+                self._note("labels", "horizons")
+                found = (kinds().get(each.kind, each.kind).partition(":") for each in self._settings.models.values())
+                return [Symbol(module, name) for module, _, name in found]
+            case "trials" if used[:1] == ("trials",):
                 self.reads_trials = True
-                return [Symbol(f"{PACKAGE}.profile", "Profile.trials")]
-            case ("features", *rest):
-                return self._features(only_names=rest[:1] == ["names"])
-            case ("months", "start"):
-                return self.setting(("partitions", "start"))
-            case ((("months" | "store" | "datasets" | "last_session" | "through" | "known_through"), *_)) | ():
-                return []  # where rows are and until when they are, which each partition says itself
-            case _:
-                return [Symbol(f"{PACKAGE}.profile", f"Profile.{chain[0]}")]
+                return [Symbol(TrialLog.__module__, f"{TrialLog.__name__}.trials")]
+            case "profile":
+                self.paths |= {name for name in Settings.model_fields if name not in WITHOUT_EFFECT}
+        return []
 
-    def _features(self, *, only_names: bool) -> list[Symbol]:
-        found = self.setting(("features",))
-        if only_names:
-            return found
-        found += [Symbol(f"{PACKAGE}.features.library", "FeatureLibrary")]
-        found += [Symbol(SETS[name], "FEATURES") for name in self._settings.features.sets]
-        for name in self._settings.features.modules:
-            found.append(Symbol(name, "FEATURES"))
-        return found
+    def _inside_source(self, where: Module, name: str, chain: Chain) -> list[Symbol] | None:
+        """The settings that the provider's class keeps from its constructor: which of them a method uses."""
+        source, outer = _provider(self._settings), name.partition(".")[0]
+        if (where.name, outer) != (source.module, source.name) or chain[0] != "self" or len(chain) < 2:
+            return None
+        group = _kept_settings(where, outer).get(chain[1])
+        if group is None:
+            return None
+        self._note(*group.split("."), *chain[2:])
+        return []
 
-    def setting(self, chain: Chain) -> list[Symbol]:
+    def _note(self, *chain: str) -> None:
         """Note the setting that a chain begins with."""
         path = _path(chain)
-        if path == "files":
-            self.paths |= {f"files.{name}" for name in FilesSettings.model_fields if name not in _OF_THE_SOURCE}
-        elif path:
+        if path:
             self.paths.add(path)
-        return []
+
+
+def _provider(settings: Settings) -> Symbol:
+    module, _, name = PROVIDERS[settings.source].partition(":")
+    return Symbol(module, name)
+
+
+def _kept_settings(where: Module, name: str) -> dict[str, str]:
+    """Attributes of a class in which its constructor keeps a group of settings, by the annotation of its parameter."""
+    types = {group.__name__: path for group, path in groups().items()}
+    found: dict[str, str] = {}
+    for init in where.found(f"{name}.__init__"):
+        named = {
+            each.arg: types[each.annotation.id]
+            for each in ast.walk(init)
+            if isinstance(each, ast.arg) and isinstance(each.annotation, ast.Name) and each.annotation.id in types
+        }
+        for each in ast.walk(init):
+            if isinstance(each, ast.Assign) and isinstance(each.value, ast.Name) and each.value.id in named:
+                found |= {at.attr: named[each.value.id] for at in each.targets if isinstance(at, ast.Attribute)}
+    return found
 
 
 def _path(chain: Chain) -> str:
-    """The longest beginning of a chain that is a setting with an effect.
-
-    The settings as a whole are handed around, and are not one.
-    """
+    """The longest beginning of a chain that is a setting with an effect."""
     path: list[str] = []
     model: Any = Settings
     for part in chain:
@@ -308,12 +293,3 @@ def _path(chain: Chain) -> str:
         model = model.model_fields[part].annotation
         path.append(part)
     return ".".join(path) if path and path[0] not in WITHOUT_EFFECT else ""
-
-
-def _alias(node: ast.AST) -> Chain | None:
-    """The chain after `settings` where a name stands for a group of settings."""
-    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Attribute):
-        return None
-    found = next(chains(node.value), ())
-    rest = found[1:] if found[:1] == ("profile",) else found
-    return rest[1:] if rest[:1] == ("settings",) and len(rest) > 1 else None

@@ -31,10 +31,10 @@ class ReportFrames:
         candidates: dataset candidates.
         weights: dataset weights.
         backtest: dataset backtest.
-        predictions: dataset predictions.
+        predictions: dataset predictions, of the model that names are ranked by.
         labels: dataset labels.
         regime_state: dataset regime_state.
-        checkpoint: dataset lightgbm_checkpoint, from before the checkpoints in use.
+        checkpoint: the dataset of checkpoints, from before the checkpoints in use.
         quarantine: dataset quarantine.
         absences: dataset absences.
         coverage: dataset universe_coverage.
@@ -292,11 +292,10 @@ def _model(forecasts: pl.DataFrame, checkpoint: pl.DataFrame, as_of: date) -> di
     rows = (
         checkpoint.filter(pl.col("as_of") < as_of)
         .sort("as_of")
-        .unique(["model_version", "horizon"], keep="first", maintain_order=True)
+        .unique(["model", "model_version", "horizon"], keep="first", maintain_order=True)
     )
-    return used.join(
-        rows.select("model_version", "horizon", "as_of", "rows", "rank_ic"), on=["model_version", "horizon"], how="left"
-    ).row(0, named=True)
+    on = ["model", "model_version", "horizon"]
+    return used.join(rows.select(*on, "as_of", "rows", "rank_ic"), on=on, how="left").row(0, named=True)
 
 
 def _months(first: date, last: date) -> int:

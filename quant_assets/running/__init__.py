@@ -1,1 +1,1 @@
-"""Runs started from the command line: their plan over the asset graph, and their execution beside each other."""
+"""Runs started from the command line: their plan over the asset graph, and their execution in parallel."""

@@ -18,7 +18,7 @@ _KEPT: dict[str, sqlite3.Connection] = {}
 
 
 @cache
-def relax() -> None:
+def prepare_bulk_runs() -> None:
     """Prepare this process for bulk runs.
 
     Events are planned once for each asset instead of once for each partition, and PostgreSQL gets a thousand of them at
@@ -35,7 +35,7 @@ def relax() -> None:
     event.listen(Engine, "connect", _on_connect)
 
 
-def give_memory_back() -> None:
+def return_freed_memory() -> None:
     """Return freed memory to the system between runs.
 
     C's allocator keeps half a gigabyte of it after a sector's history.

@@ -30,7 +30,7 @@ from quant_assets.dagster_internals import (
 from quant_assets.errors import QuantError
 from quant_assets.graph import build_defs
 from quant_assets.planning.plan import Phase
-from quant_assets.running.bookkeeping import give_memory_back, relax
+from quant_assets.running.bookkeeping import prepare_bulk_runs, return_freed_memory
 from quant_assets.running.instance import initialise_instance
 from quant_assets.settings.loading import Settings, load_settings
 
@@ -43,7 +43,7 @@ class RunFailedError(QuantError):
 
 
 def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> None:
-    """Execute chains of phases, each chain in order, chains beside each other.
+    """Execute chains of phases, each chain in order, chains in parallel.
 
     Args:
         plan: one chain per sector, or per block of sectors; those that take longest come first.
@@ -60,10 +60,10 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
     if not chains:
         return
     initialise_instance()
-    beside = workers > 1 and len(chains) > 1
+    parallel = workers > 1 and len(chains) > 1
     failed = (
-        _execute_beside(chains, profile, workers, progress)
-        if beside
+        _execute_in_parallel(chains, profile, workers, progress)
+        if parallel
         else [_outcome(each, profile, progress) for each in chains]
     )
     reasons = [reason for reason in failed if reason]
@@ -71,7 +71,7 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
         raise RunFailedError("\n".join(reasons))
 
 
-def _execute_beside(
+def _execute_in_parallel(
     chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress
 ) -> list[str | None]:
     context = multiprocessing.get_context("spawn")
@@ -174,7 +174,7 @@ _MADE: list[_Assets] = []
 
 def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | None:
     """Execute a chain up to its first failing run; the reason of that, or None."""
-    relax()
+    prepare_bulk_runs()
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     settings = load_settings(profile)
     if not _MADE or _MADE[0].settings != settings:
@@ -212,9 +212,11 @@ def execute_chain(
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
         if result.success:
-            give_memory_back()
+            return_freed_memory()
             continue
-        reason = _reason(run, result, phase)  # an interruption is raised here
+        if any(event.is_step_failure and _interrupted(event) for event in result.all_events):
+            raise KeyboardInterrupt
+        reason = failure(run, result.all_events, result.run_id, phase)
         if len(phase.sectors) < 2:
             return reason
         # One sector's failure is not another's: each goes on alone from here.
@@ -226,12 +228,21 @@ def execute_chain(
     return None
 
 
-def _reason(job: dg.JobDefinition, result: dg.ExecuteInProcessResult, phase: Phase) -> str:
-    """What the first step that failed said, or the check that blocked, with assets, sector and months."""
+def failure(job: dg.JobDefinition, events: Sequence[dg.DagsterEvent], run_id: str, phase: Phase) -> str:
+    """One line of a run that failed: what its first failing step said, or the check that blocked, and where.
+
+    Args:
+        job: of the run, or of all assets.
+        events: of the run, in order.
+        run_id: of the run.
+        phase: what it was to materialise.
+
+    """
     months = phase.first if phase.first == phase.last else f"{phase.first} to {phase.last}"
     where = ", ".join([*phase.sectors, months])
-    unexpected = f"unexpected; see run {result.run_id} in the web UI"
-    for event in result.all_events:
+    unexpected = f"unexpected; see run {run_id} in the web UI"
+    ended = ""
+    for event in events:
         checked = event.asset_check_evaluation_data if event.event_type_value == "ASSET_CHECK_EVALUATION" else None
         if checked is not None and not checked.passed and checked.severity == dg.AssetCheckSeverity.ERROR:
             return (
@@ -239,14 +250,23 @@ def _reason(job: dg.JobDefinition, result: dg.ExecuteInProcessResult, phase: Pha
                 f"was computed; mend the cause and run again: {checked.description}"
             )
         if event.is_step_failure:
-            chain = [event.step_failure_data.error]
-            while chain[-1] is not None:
-                chain.append(chain[-1].cause)
-            messages = [" ".join(error.message.split()) for error in chain if error is not None]
+            messages = _messages(event)
             ours = [message.partition(": ")[2] for message in messages if message.startswith("quant_assets.errors.")]
-            if any(message.startswith(INTERRUPTED) for message in messages):
-                raise KeyboardInterrupt
             theirs = [message for message in messages if not message.startswith("dagster.")] or messages
             assets = ", ".join(assets_of_step(job, event)) or event.step_key
             return f"{assets} ({where}): {ours[0] if ours else f'{theirs[0]} ({unexpected})'}"
-    return f"{', '.join(phase.assets)} ({where}): {unexpected}"
+        if event.event_type == dg.DagsterEventType.RUN_FAILURE and event.message:
+            ended = " ".join(event.message.split())  # of a run whose process died, which no step could say
+    return f"{', '.join(phase.assets)} ({where}): {f'{ended} ({unexpected})' if ended else unexpected}"
+
+
+def _messages(event: dg.DagsterEvent) -> list[str]:
+    """What the errors of a step's failure said, from the last raised to the first cause."""
+    chain = [event.step_failure_data.error]
+    while chain[-1] is not None:
+        chain.append(chain[-1].cause)
+    return [" ".join(error.message.split()) for error in chain if error is not None]
+
+
+def _interrupted(event: dg.DagsterEvent) -> bool:
+    return any(message.startswith(INTERRUPTED) for message in _messages(event))

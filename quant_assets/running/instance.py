@@ -1,10 +1,15 @@
-"""The Dagster instance of a profile: its folder, where its records are kept, and its first initialisation."""
+"""The Dagster instance of a storage: its folder, where its records are kept, and its first initialisation.
+
+As a program it makes the instance of a profile, and prints the folder for `DAGSTER_HOME`.
+"""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,9 +17,11 @@ import dagster as dg
 import yaml
 from dagster_postgres import DagsterPostgresStorage
 
-from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema
+from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema, keep_connections
+from quant_assets.errors import QuantError
+from quant_assets.io.binding import bind, check_serves
 from quant_assets.running.postgres import ServerError, serve
-from quant_assets.settings.loading import load_settings
+from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.origin import ROOT, conf_dir
 
 Records = Literal["postgres", "sqlite"]
@@ -58,34 +65,92 @@ class EmbeddedPostgresStorage(DagsterPostgresStorage):
             ) from None
 
 
-def dagster_home(profile: str) -> Path:
-    """Folder of the Dagster instance: `DAGSTER_HOME`, else `storage/dagster/<profile>`, made from `conf/dagster.yaml`.
+def home_of(settings: Settings) -> Path:
+    """Folder of the Dagster instance of a storage, which need not exist.
 
-    Profiles have partitions of their own, so each has an instance of its own. An existing dagster.yaml is never
-    changed. Where a new one should name PostgreSQL and that does not start, it is said on standard error and SQLite is
-    used.
+    It is `DAGSTER_HOME`, else `dagster/<profile>` beside the profile's folder in the storage (`storage/dagster/demo`
+    where nothing else is set), else, for a storage at a URL, one in `storage/dagster` whose name has the URL's hash.
+
+    Raises:
+        SettingsError: it is bound to another storage; names both.
+
     """
-    home = Path(os.environ.get("DAGSTER_HOME") or ROOT / "storage" / "dagster" / profile).resolve()
-    home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists():
+    name, url = settings.profile, settings.storage_url
+    if "://" in settings.storage:
+        own = ROOT / "storage" / "dagster" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    else:
+        own = ROOT / settings.storage / "dagster" / name
+    home = Path(os.environ.get("DAGSTER_HOME") or own).resolve()
+    check_serves(home, url)
+    return home
+
+
+def dagster_home(profile: str | None = None) -> Path:
+    """Make the folder of a profile's Dagster instance from `conf/dagster.yaml` and bind it to the profile's storage.
+
+    An existing dagster.yaml is never changed. What a user of earlier versions must know is said on standard error:
+    that an instance from before is bound to the storage in use, or that another one than before is used. So is that a
+    new one should name PostgreSQL and that does not start: SQLite is used then.
+
+    Args:
+        profile: its name; that of `QUANT_PROFILE` where None.
+
+    Raises:
+        SettingsError: the instance is bound to another storage; names both.
+
+    """
+    settings = load_settings(profile)
+    home, url = home_of(settings), settings.storage_url
+    config, shared = home / "dagster.yaml", ROOT / "storage" / "dagster" / settings.profile / "dagster.yaml"
+    made = not config.exists()
+    if made:
+        home.mkdir(parents=True, exist_ok=True)
         unfinished = config.with_suffix(f".{os.getpid()}")
         shutil.copyfile(conf_dir() / "dagster.yaml", unfinished)
-        if load_settings(profile).dagster.storage == "postgres" and _starts(home):
+        if settings.dagster.storage == "postgres" and _starts(home):
             with unfinished.open("a", encoding="utf-8") as file:
                 file.write(_EMBEDDED)
         unfinished.replace(config)
+    if bind(home, url) and not made:
+        _note(f"the Dagster instance {home} is bound to {url} from now on; quant status compares the two")
+    if made and not os.environ.get("DAGSTER_HOME") and shared.exists() and ("://" in url or Path(url).is_dir()):
+        _note(
+            f"{url} has a Dagster instance of its own now, {home}; until now {shared.parent} had the records of every "
+            "storage; quant status --report lists what is stored in the new one"
+        )
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+@contextmanager
+def existing_instance(settings: Settings) -> Iterator[dg.DagsterInstance | None]:
+    """The instance of a profile's storage; None where there is none yet. Nothing is made.
+
+    Raises:
+        SettingsError: it is bound to another storage; names both.
+        ServerError: its PostgreSQL does not start.
+
+    """
+    home = home_of(settings)
+    if not (home / "dagster.yaml").exists():
+        yield None
+        return
+    os.environ["DAGSTER_HOME"] = str(home)
+    initialise_instance()
+    with dg.DagsterInstance.get() as instance:
+        keep_connections(instance)
+        yield instance
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"note: {text}\n")
 
 
 def _starts(home: Path) -> bool:
     try:
         serve(home)
     except ServerError as error:
-        sys.stderr.write(
-            f"note: {error}; Dagster's records are kept in SQLite, which takes longer where months are many\n"
-        )
+        _note(f"{error}; Dagster's records are kept in SQLite, which takes longer where months are many")
         return False
     return True
 
@@ -109,3 +174,15 @@ def initialise_instance() -> None:
         with dg.DagsterInstance.get() as instance:
             instance.get_run_records(limit=1)
             instance.all_asset_keys()
+
+
+if __name__ == "__main__":
+    from dotenv import load_dotenv
+
+    load_dotenv(".env", override=True)  # as Dagster's own commands do
+    try:
+        made = dagster_home(sys.argv[1] if len(sys.argv) > 1 else None)
+        initialise_instance()
+    except QuantError as error:
+        sys.exit(f"error: {error}")
+    sys.stdout.write(f"{made}\n")

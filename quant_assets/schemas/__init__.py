@@ -6,8 +6,8 @@ README's table are derived from. Computation does not live here.
 """
 
 from quant_assets.schemas.audit import ON_DEMAND
-from quant_assets.schemas.dataset import Column, Dataset
-from quant_assets.schemas.learning import LEARNING
+from quant_assets.schemas.dataset import Column, Dataset, Reference
+from quant_assets.schemas.learning import CHECKPOINTS, LEARNING
 from quant_assets.schemas.market import MARKET, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
 from quant_assets.schemas.operations import OPERATIONS
 from quant_assets.schemas.portfolio import PORTFOLIO
@@ -15,6 +15,7 @@ from quant_assets.schemas.research import RESEARCH
 from quant_assets.schemas.signals import SIGNALS
 
 __all__ = [
+    "CHECKPOINTS",
     "DATASETS",
     "OHLCV_FIELDS",
     "OHLCV_MEANS",
@@ -22,6 +23,7 @@ __all__ = [
     "ON_DEMAND",
     "Column",
     "Dataset",
+    "Reference",
     "ohlcv_quantity",
 ]
 

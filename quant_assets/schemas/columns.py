@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quant_assets.schemas.dataset import Column
+from quant_assets.schemas.dataset import Column, Reference
 
 #: Why a value goes on depending on the first bar (`Column.anchored`).
 FIRST_BAR = "counted or anchored from the ticker's first bar in the profile, by contract"
@@ -14,6 +14,9 @@ LEARNED = (
     "models see features that are anchored at the first bar (`*_to_peak`), "
     "so what they say, and what follows from it, does too"
 )
+
+#: A row of a decision is about a member of the sector on that session.
+MEMBER_AS_OF = Reference(("ticker", "as_of"), "universe", ("ticker", "date"))
 
 HORIZON = Column(pl.Int32, "sessions from entry to exit", "sessions", ge=1)
 

@@ -3,45 +3,54 @@
 import polars as pl
 
 from quant_assets.schemas.columns import HORIZON, LEARNED, as_of, day, ratio, ticker
-from quant_assets.schemas.dataset import Column, Dataset
+from quant_assets.schemas.dataset import Column, Dataset, Reference
+
+#: What a training leaves, by whichever asset.
+CHECKPOINTS = Dataset(
+    "lightgbm_checkpoint",
+    "One row per model, horizon and training: the model's files, hash, data span and metrics over the test folds",
+    ("as_of", "model", "horizon"),
+    "as_of",
+    "as_of",
+    {
+        "as_of": as_of(),
+        "model": Column(pl.String, "name of the model in the settings"),
+        "kind": Column(pl.String, "kind of model"),
+        "horizon": HORIZON,
+        "status": Column(pl.String, "whether a model was trained", isin=("trained", "too_little_history")),
+        "model_version": Column(
+            pl.String, "first 12 characters of the model's SHA-256; null without a model", nullable=True
+        ),
+        "model_file": Column(
+            pl.String,
+            "the model's file, or SHA256SUMS, which lists several, relative to the profile's storage",
+            nullable=True,
+        ),
+        "model_sha256": Column(pl.String, "SHA-256 of model_file", nullable=True),
+        "manifest_file": Column(
+            pl.String, "JSON manifest: features, settings, data span, folds, importances", nullable=True
+        ),
+        "manifest_sha256": Column(pl.String, "SHA-256 of the manifest", nullable=True),
+        "rows": Column(pl.Int64, "training rows known at as_of", "rows", ge=0),
+        "first_date": Column(pl.Date, "first session among the training rows", nullable=True),
+        "last_known_at": Column(pl.Date, "latest known_at among the training rows", nullable=True),
+        "rmse": ratio("root mean squared error over the test folds", ge=0),
+        "mae": ratio("mean absolute error over the test folds", ge=0),
+        "r2": ratio("R squared over the test folds", le=1),
+        "direction_accuracy": ratio("share of test rows whose sign was right", ge=0, le=1),
+        "ic": ratio("mean over test dates of the cross-sectional Pearson correlation", ge=-1, le=1),
+        "rank_ic": ratio("mean over test dates of the cross-sectional Spearman correlation", ge=-1, le=1),
+    },
+    across="sector",
+    anchored=LEARNED,
+)
 
 LEARNING = (
-    Dataset(
-        "lightgbm_checkpoint",
-        "One row per horizon and training: the model's file, hash, data span and metrics over the test folds",
-        ("as_of", "horizon"),
-        "as_of",
-        "as_of",
-        {
-            "as_of": as_of(),
-            "horizon": HORIZON,
-            "status": Column(pl.String, "whether a model was trained", isin=("trained", "too_little_history")),
-            "model_version": Column(
-                pl.String, "first 12 characters of the model's SHA-256; null without a model", nullable=True
-            ),
-            "model_file": Column(pl.String, "LightGBM text model, relative to the profile's storage", nullable=True),
-            "model_sha256": Column(pl.String, "SHA-256 of the model file", nullable=True),
-            "manifest_file": Column(
-                pl.String, "JSON manifest: features, settings, data span, folds, importances", nullable=True
-            ),
-            "manifest_sha256": Column(pl.String, "SHA-256 of the manifest", nullable=True),
-            "rows": Column(pl.Int64, "training rows known at as_of", "rows", ge=0),
-            "first_date": Column(pl.Date, "first session among the training rows", nullable=True),
-            "last_known_at": Column(pl.Date, "latest known_at among the training rows", nullable=True),
-            "rmse": ratio("root mean squared error over the test folds", ge=0),
-            "mae": ratio("mean absolute error over the test folds", ge=0),
-            "r2": ratio("R squared over the test folds", le=1),
-            "direction_accuracy": ratio("share of test rows whose sign was right", ge=0, le=1),
-            "ic": ratio("mean over test dates of the cross-sectional Pearson correlation", ge=-1, le=1),
-            "rank_ic": ratio("mean over test dates of the cross-sectional Spearman correlation", ge=-1, le=1),
-        },
-        across="sector",
-        anchored=LEARNED,
-    ),
+    CHECKPOINTS,
     Dataset(
         "predictions",
-        "Forecast forward returns of each member, session and horizon, by the newest checkpoint of an earlier month",
-        ("ticker", "date", "horizon"),
+        "Forecast forward returns by member, session, horizon and model, by a checkpoint of an earlier month",
+        ("ticker", "date", "horizon", "model"),
         "date",
         "date",
         {
@@ -59,10 +68,11 @@ LEARNING = (
                 le=0.99,
             ),
             "confidence": ratio("distance of prob_up from a coin flip: |2 prob_up - 1|", nullable=False, ge=0, le=1),
-            "model": Column(pl.String, "kind of model"),
+            "model": Column(pl.String, "name of the model in the settings"),
             "model_version": Column(pl.String, "first 12 characters of the model's SHA-256"),
         },
         across="sector",
         anchored=LEARNED,
+        references=(Reference(("ticker", "date"), "features", ("ticker", "date")),),
     ),
 )

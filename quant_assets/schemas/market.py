@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from quant_assets.grains import MONTHLY
 from quant_assets.schemas.columns import FIRST_BAR, as_of, day, money, price, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset
 
@@ -418,7 +419,8 @@ MARKET = (
     ),
     Dataset(
         "macro",
-        "Macroeconomic observations as they became known",
+        # No asset reads it yet: features of it come through the mapping `market`, in an issue of their own.
+        "Macroeconomic observations as they became known, for readers outside: no asset reads them yet",
         ("series_id", "period", "known_at"),
         "known_at",
         "known_at",
@@ -431,6 +433,6 @@ MARKET = (
             ),
             "value": Column(pl.Float64, "observation in the series' own unit"),
         },
-        grain="month",
+        grain=MONTHLY,
     ),
 )

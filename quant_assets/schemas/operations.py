@@ -1,9 +1,11 @@
 """Datasets of the operations and SQL groups: reports, scorecards and data quality."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from quant_assets.schemas.columns import LEARNED, as_of, ratio
-from quant_assets.schemas.dataset import Column, Dataset
+from quant_assets.schemas.dataset import Column, Dataset, Reference
 from quant_assets.schemas.signals import SIGNALS
 
 OPERATIONS = (
@@ -42,6 +44,7 @@ OPERATIONS = (
             "regime": Column(pl.String, "regime of the sector", nullable=True, isin=("risk_on", "risk_off")),
         },
         across="sector",
+        references=(Reference(("best_long", "as_of"), "candidates", ("ticker", "as_of")),),
     ),
     Dataset(
         "data_quality",
@@ -58,14 +61,11 @@ OPERATIONS = (
             "member_bars": Column(pl.Int32, "of those, with a bar", ge=0),
         },
         across="sector",
+        references=(Reference(("as_of",), "universe", ("date",)),),
     ),
-    Dataset(
-        "candidates_sql",
-        "The candidates selected a second time, in SQL, to check the first (SQL)",
-        ("ticker", "as_of"),
-        "as_of",
-        "as_of",
-        next(dataset.columns for dataset in SIGNALS if dataset.name == "candidates"),
-        across="sector",
+    replace(
+        next(dataset for dataset in SIGNALS if dataset.name == "candidates"),
+        name="candidates_sql",
+        meaning="The candidates selected a second time, in SQL, to check the first (SQL)",
     ),
 )

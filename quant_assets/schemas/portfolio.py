@@ -2,8 +2,9 @@
 
 import polars as pl
 
+from quant_assets.grains import MONTHLY
 from quant_assets.schemas.columns import LEARNED, as_of, day, ratio, ticker
-from quant_assets.schemas.dataset import Column, Dataset
+from quant_assets.schemas.dataset import Column, Dataset, Reference
 from quant_assets.settings.sectors import SECTORS
 
 #: A track record follows from weights, and from where it began to be counted.
@@ -54,6 +55,7 @@ PORTFOLIO = (
             "reason": Column(pl.String, "which thresholds were crossed, or that history is too short"),
         },
         across="sector",
+        references=(Reference(("as_of",), "universe", ("date",)),),
     ),
     Dataset(
         "weights",
@@ -72,6 +74,8 @@ PORTFOLIO = (
         },
         across="sector",
         anchored=LEARNED,
+        unique=(("as_of", "rank"),),
+        references=(Reference(("ticker", "as_of"), "candidates", ("ticker", "as_of")),),
     ),
     Dataset(
         "backtest",
@@ -116,7 +120,7 @@ PORTFOLIO = (
             "weight": ratio("share of total capital", nullable=False, gt=0, le=1),
             "sector_share": ratio("share of the sector", nullable=False, gt=0, le=1),
         },
-        grain="month",
+        grain=MONTHLY,
         across="market",
         anchored=LEARNED,
     ),
@@ -136,7 +140,7 @@ PORTFOLIO = (
             "positions": Column(pl.Int32, "names held after the close", ge=0),
             "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
         },
-        grain="month",
+        grain=MONTHLY,
         across="market",
         anchored=LEARNED,
     ),
@@ -147,7 +151,7 @@ PORTFOLIO = (
         "as_of",
         "as_of",
         _track_record(),
-        grain="month",
+        grain=MONTHLY,
         across="market",
         anchored=_COUNTED,
     ),

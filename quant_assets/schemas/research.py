@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from quant_assets.grains import MONTHLY
 from quant_assets.schemas.columns import HORIZON, as_of, ratio
 from quant_assets.schemas.dataset import Column, Dataset
 
@@ -133,7 +134,7 @@ RESEARCH = (
             "spread": ratio("mean over sectors of quantile 5 less quantile 1, weighted in the same way"),
             "page_file": Column(pl.String, "HTML page, relative to the profile's storage"),
         },
-        grain="month",
+        grain=MONTHLY,
         across="market",
         anchored=_ANCHORED,
     ),

@@ -5,8 +5,8 @@ Indicators and features are declared where they are computed.
 
 import polars as pl
 
-from quant_assets.schemas.columns import HORIZON, as_of, day, ratio, ticker
-from quant_assets.schemas.dataset import Column, Dataset
+from quant_assets.schemas.columns import HORIZON, MEMBER_AS_OF, as_of, day, ratio, ticker
+from quant_assets.schemas.dataset import Column, Dataset, Reference
 
 SIGNALS = (
     Dataset(
@@ -32,6 +32,8 @@ SIGNALS = (
             "eligible_count": Column(pl.Int32, "members that passed the filters", ge=1),
         },
         across="sector",
+        unique=(("as_of", "candidate_type", "selection_rank"),),
+        references=(MEMBER_AS_OF, Reference(("ticker", "as_of"), "indicators", ("ticker", "date"))),
     ),
     Dataset(
         "labels",
@@ -51,5 +53,6 @@ SIGNALS = (
                 pl.Boolean, "true where a delisting within the horizon ended the label at the last price"
             ),
         },
+        references=(Reference(("ticker", "date"), "universe", ("ticker", "date")),),
     ),
 )

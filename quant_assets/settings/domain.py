@@ -1,14 +1,14 @@
 """Settings of what is computed, from bars to the total portfolio."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from quant_assets.settings.model import Model
+from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.sectors import SECTORS
 
 
-class EventSettings(Model):
+class EventSettings(SettingsGroup):
     """When a corporate action is taken for faulty, and when two providers disagree. Ratios: 0.02 are 2 points or 2 %.
 
     Attributes:
@@ -33,7 +33,7 @@ class EventSettings(Model):
     turnover: float = Field(default=3.0, gt=1)
 
 
-class BarSettings(Model):
+class BarSettings(SettingsGroup):
     """How the bars of several providers become one series, whichever the providers are."""
 
     #: A provider joins a ticker's series when most of its last returns (at most `splice_sessions`, at least
@@ -44,14 +44,14 @@ class BarSettings(Model):
     events: EventSettings = EventSettings()
 
 
-class SectorWindows(Model):
+class SectorWindows(SettingsGroup):
     """Indicator windows of one sector, in sessions."""
 
     moving_average: int = Field(ge=2)
     momentum_lag: int = Field(ge=1)
 
 
-class GarchSettings(Model):
+class GarchSettings(SettingsGroup):
     """GARCH(1,1) with constant mean, refitted at each month's end.
 
     With `leverage` it is GJR-GARCH(1,1), in which losses weigh by gamma more.
@@ -63,7 +63,7 @@ class GarchSettings(Model):
     leverage: bool = False
 
 
-class IndicatorSettings(Model):
+class IndicatorSettings(SettingsGroup):
     """Indicators; `windows` has one entry for each sector."""
 
     windows: dict[str, SectorWindows]
@@ -80,7 +80,7 @@ class IndicatorSettings(Model):
         return value
 
 
-class CandidateSettings(Model):
+class CandidateSettings(SettingsGroup):
     """Composite score and selection. The three weights are relative to standardised parts.
 
     A name whose median dollar volume is unknown passes `min_dollar_volume`, and one without a GARCH volatility passes
@@ -99,7 +99,7 @@ class CandidateSettings(Model):
     max_volatility: float = Field(default=1.5, gt=0)
 
 
-class FundamentalSettings(Model):
+class FundamentalSettings(SettingsGroup):
     """Point-in-time alignment of statements, in calendar days and months."""
 
     min_lag_days: int = Field(default=1, ge=0)
@@ -110,7 +110,7 @@ class FundamentalSettings(Model):
     lookback_months: int = Field(default=27, ge=15)
 
 
-class FeatureSettings(Model):
+class FeatureSettings(SettingsGroup):
     """Which features models see: ready-made sets, then modules of your own, each with a list `FEATURES`.
 
     A module is a file of the settings' folder (`my_features` is `conf/my_features.py`), or else importable from
@@ -121,7 +121,7 @@ class FeatureSettings(Model):
     modules: tuple[str, ...] = ()
 
 
-class LabelSettings(Model):
+class LabelSettings(SettingsGroup):
     """Forward returns: signal at the close of t, entry at the close of t + entry_lag, exit `horizon` sessions later."""
 
     horizons: tuple[int, ...] = (1, 5, 20, 60)
@@ -137,7 +137,7 @@ class LabelSettings(Model):
         return value
 
 
-class DelistingSettings(Model):
+class DelistingSettings(SettingsGroup):
     """What a delisting did to its holders, beyond the last price, as far as it can be told when it becomes known.
 
     A provider may say why a ticker stopped trading. Where none does, a price that had collapsed stands for a failure: a
@@ -156,21 +156,20 @@ class DelistingSettings(Model):
     collapse_sessions: int = Field(default=252, ge=1)
 
 
-class LightGBMSettings(Model):
-    """Parameters handed to LightGBM."""
+class ModelSettings(SettingsGroup):
+    """A model that is trained: its kind, the kind's parameters, and for which of labels.horizons (all where none).
 
-    num_trees: int = Field(default=100, ge=1)
-    num_leaves: int = Field(default=31, ge=2)
-    learning_rate: float = Field(default=0.05, gt=0)
-    min_data_in_leaf: int = Field(default=100, ge=1)
-    feature_fraction: float = Field(default=0.8, gt=0, le=1)
-    max_bin: int = Field(default=63, ge=3, le=255)
-    early_stopping_rounds: int = Field(default=20, ge=1)
-    num_threads: int = Field(default=1, ge=1)
+    A kind is a file of quant_assets/learning/models, or `module:Class` of your own: a file of the settings' folder, or
+    importable from PYTHONPATH.
+    """
+
+    kind: str
+    horizons: tuple[int, ...] = ()
+    parameters: dict[str, Any] = {}
 
 
-class TrainingSettings(Model):
-    """When and on what a checkpoint is trained."""
+class TrainingSettings(SettingsGroup):
+    """When and on what checkpoints are trained, whatever the models."""
 
     cadence_months: int = Field(default=3, ge=1, le=12)
     window_months: int = Field(default=36, ge=6)
@@ -180,10 +179,9 @@ class TrainingSettings(Model):
     sample_every_sessions: int = Field(default=5, ge=1)
     min_rows: int = Field(default=1_000, ge=50)
     seed: int = 20_240_601
-    lightgbm: LightGBMSettings = LightGBMSettings()
 
 
-class PredictionSettings(Model):
+class PredictionSettings(SettingsGroup):
     """How a checkpoint's output becomes a forecast distribution."""
 
     buckets: int = Field(default=5, ge=1)
@@ -191,21 +189,22 @@ class PredictionSettings(Model):
     min_probability: float = Field(default=0.01, ge=0.01, lt=0.5)
 
 
-class WeightSettings(Model):
-    """Long-only weights of one sector."""
+class WeightSettings(SettingsGroup):
+    """Long-only weights of one sector, by the forecasts of one model (the first of `models` where none is named)."""
 
+    model: str | None = None
     top_n: int = Field(default=10, ge=1)
     horizon: int = Field(default=20, ge=1)
     max_weight: float = Field(default=0.35, gt=0, le=1)
 
 
-class BacktestSettings(Model):
+class BacktestSettings(SettingsGroup):
     """Execution and costs. Trades execute at the close of the session `entry_lag` after the decision (labels agree)."""
 
     cost_bps: float = Field(default=10.0, ge=0)
 
 
-class RegimeSettings(Model):
+class RegimeSettings(SettingsGroup):
     """Risk-off where the sector's realised volatility or its drawdown is beyond the threshold."""
 
     volatility_sessions: int = Field(default=21, ge=2)
@@ -214,13 +213,13 @@ class RegimeSettings(Model):
     max_drawdown: float = Field(default=0.15, gt=0, lt=1)
 
 
-class ReportSettings(Model):
+class ReportSettings(SettingsGroup):
     """How far back a report's plots reach."""
 
     history_months: int = Field(default=24, ge=1)
 
 
-class StatisticsSettings(Model):
+class StatisticsSettings(SettingsGroup):
     """The figures beside a Sharpe ratio and a mean IC.
 
     Samples and seed are the bootstrap's, blocks those of the overfitting's cross-validation.
@@ -231,14 +230,14 @@ class StatisticsSettings(Model):
     overfitting_blocks: int = Field(default=16, ge=2, le=20, multiple_of=2)
 
 
-class FactorSettings(Model):
+class FactorSettings(SettingsGroup):
     """Factor statistics: the fewest names of a cross-section, and how many months a tear sheet looks back."""
 
     min_names: int = Field(default=10, ge=3)
     history_months: int = Field(default=120, ge=1)
 
 
-class PortfolioSettings(Model):
+class PortfolioSettings(SettingsGroup):
     """The total portfolio over sectors: equal shares, or each sector's share by inverse realised volatility."""
 
     allocation: Literal["equal", "inverse_volatility"] = "equal"

@@ -1,12 +1,13 @@
 """All settings of a profile: the platform's own, those of every other part, and how they are loaded."""
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from quant_assets.errors import SettingsError
@@ -20,6 +21,7 @@ from quant_assets.settings.domain import (
     FundamentalSettings,
     IndicatorSettings,
     LabelSettings,
+    ModelSettings,
     PortfolioSettings,
     PredictionSettings,
     RegimeSettings,
@@ -28,18 +30,29 @@ from quant_assets.settings.domain import (
     TrainingSettings,
     WeightSettings,
 )
-from quant_assets.settings.model import Model
+from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.origin import ROOT, conf_dir, sources
-from quant_assets.settings.providers import DemoSettings, FilesSettings
+from quant_assets.settings.providers import ProviderSettings
+from quant_assets.settings.sectors import SECTORS
 
 
-class DagsterSettings(Model):
+class DagsterSettings(SettingsGroup):
     """Where a new Dagster instance keeps its records: the embedded PostgreSQL (for long histories), or SQLite files."""
 
     storage: Literal["postgres", "sqlite"] = "postgres"
 
 
-class PartitionSettings(Model):
+class LaunchSettings(SettingsGroup):
+    """Where a step's heavy part (a training) runs: in its own process, in one beside it, or in several under torchrun.
+
+    What it makes is the same. `processes` is how many torchrun starts.
+    """
+
+    kind: Literal["in_process", "subprocess", "torchrun"] = "in_process"
+    processes: int = Field(default=1, ge=1)
+
+
+class PartitionSettings(SettingsGroup):
     """The months that exist. `end` (inclusive) is null where the running month is the last one."""
 
     start: str = Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
@@ -52,7 +65,7 @@ class PartitionSettings(Model):
         return self
 
 
-class Settings(BaseSettings):
+class Settings(ProviderSettings):
     """Everything that can be set. See `conf/base.yaml` for the values and their meaning."""
 
     model_config = SettingsConfigDict(
@@ -65,11 +78,11 @@ class Settings(BaseSettings):
     )
 
     profile: str
-    source: Literal["demo", "files"]
     data_dir: Path | None = None
     storage: str = "storage"
     as_of: date | None = None
     dagster: DagsterSettings = DagsterSettings()
+    launch: LaunchSettings = LaunchSettings()
     partitions: PartitionSettings
     bars: BarSettings = BarSettings()
     indicators: IndicatorSettings
@@ -79,6 +92,7 @@ class Settings(BaseSettings):
     delistings: DelistingSettings = DelistingSettings()
     labels: LabelSettings = LabelSettings()
     training: TrainingSettings = TrainingSettings()
+    models: dict[str, ModelSettings]
     predictions: PredictionSettings = PredictionSettings()
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()
@@ -87,8 +101,6 @@ class Settings(BaseSettings):
     statistics: StatisticsSettings = StatisticsSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
     factors: FactorSettings = FactorSettings()
-    demo: DemoSettings = DemoSettings()
-    files: FilesSettings = FilesSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -101,6 +113,38 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, the environment over the files."""
         return (init_settings, *sources(settings_cls))
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _some_models(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        found = {name: each for name, each in value.items() if each is not None}  # null takes one of base.yaml away
+        wrong = [name for name in found if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in SECTORS]
+        if wrong or not found:
+            raise ValueError(
+                f"'{wrong[0]}' cannot be a model's name: write a to z, 0 to 9 and _, and no sector's slug"
+                if wrong
+                else "needs at least one model, as in the project's conf/base.yaml"
+            )
+        return found
+
+    @model_validator(mode="after")
+    def _weights_have_a_model(self) -> "Settings":
+        # The name is settled here, so that every reader sees the same one.
+        name = self.weights.model or next(iter(self.models))
+        if name not in self.models:
+            raise ValueError(f"weights.model {name} is not one of models: {', '.join(self.models)}")
+        for model, each in self.models.items():
+            unknown = set(each.horizons) - set(self.labels.horizons)
+            if unknown:
+                raise ValueError(
+                    f"models.{model}.horizons {sorted(unknown)} are none of labels.horizons {self.labels.horizons}"
+                )
+        if self.weights.horizon not in (self.models[name].horizons or (self.weights.horizon,)):
+            raise ValueError(f"weights.horizon {self.weights.horizon} is none of models.{name}.horizons")
+        self.__dict__["weights"] = self.weights.model_copy(update={"model": name})
+        return self
 
     @model_validator(mode="after")
     def _horizon_has_labels(self) -> "Settings":

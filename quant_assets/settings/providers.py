@@ -1,15 +1,26 @@
-"""Settings of the providers: the simulated market, and the files of a folder with what is known about them."""
+"""The providers: their names and classes, and the settings of each.
+
+One that is added here has its class in `PROVIDERS`, its settings as a model of their own and that model as a field of
+`ProviderSettings`, all under one name, which profiles give as their `source`.
+"""
 
 from datetime import date
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings
 
-from quant_assets.settings.model import Model
+from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.sectors import SECTORS
 
+#: Name of each provider, as `source` of a profile, and where its class is ("module:Class"; imported when it is used).
+PROVIDERS = {
+    "demo": "quant_assets.sources.demo:DemoSource",
+    "files": "quant_assets.sources.files:FilesSource",
+}
 
-class DemoSettings(Model):
+
+class DemoSettings(SettingsGroup):
     """The simulated market.
 
     `signal_strength` is the daily expected log return of one standard deviation of the planted signal.
@@ -20,14 +31,14 @@ class DemoSettings(Model):
     signal_strength: float = Field(default=0.001, ge=0)
 
 
-class Span(Model):
+class Span(SettingsGroup):
     """Days from `first` to `last`, both included; without a limit where null."""
 
     first: date = date.min
     last: date = date.max
 
 
-class PriceFile(Model):
+class PriceFile(SettingsGroup):
     """One price file and how to read it. Files are listed in order of precedence, the best first.
 
     Attributes:
@@ -54,7 +65,7 @@ class PriceFile(Model):
     not_the_member: dict[str, Span] = {}
 
 
-class MembershipFile(Model):
+class MembershipFile(SettingsGroup):
     """Index membership intervals; `end_is_member` says whether a ticker still belongs on its end date."""
 
     file: str
@@ -62,7 +73,7 @@ class MembershipFile(Model):
     end_is_member: bool = False
 
 
-class SecuritiesFile(Model):
+class SecuritiesFile(SettingsGroup):
     """Sector snapshots; `sectors` maps the file's names to our slugs and must know every name in the file."""
 
     file: str
@@ -78,7 +89,7 @@ class SecuritiesFile(Model):
         return value
 
 
-class FundamentalFile(Model):
+class FundamentalFile(SettingsGroup):
     """One file of statements.
 
     Attributes:
@@ -114,14 +125,14 @@ class FundamentalFile(Model):
         return self
 
 
-class MacroSeries(Model):
+class MacroSeries(SettingsGroup):
     """When an observation is assumed to be known: `lag_days` after the end of the period that starts on its date."""
 
     frequency: Literal["daily", "weekly", "monthly", "quarterly"]
     lag_days: int = Field(ge=0)
 
 
-class MacroFile(Model):
+class MacroFile(SettingsGroup):
     """Macro series; those that `series` does not name are not read.
 
     Attributes:
@@ -140,7 +151,7 @@ class MacroFile(Model):
     series: dict[str, MacroSeries]
 
 
-class Rename(Model):
+class Rename(SettingsGroup):
     """A company that changed its symbol: from the day `since` it trades as `new`.
 
     Files name a whole series by the symbol of the day on which they were collected. With the rename declared, bars
@@ -153,7 +164,7 @@ class Rename(Model):
     since: date
 
 
-class FilesSettings(Model):
+class FilesSettings(SettingsGroup):
     """The files of the folder that `QUANT_DATA_DIR` names, and what is known about them."""
 
     prices: tuple[PriceFile, ...] = ()
@@ -189,4 +200,19 @@ class FilesSettings(Model):
                 raise ValueError(
                     f"'{each.old}' ends on {each.since}, before it began on {begun[each.old]}; put the renames in order"
                 )
+        return value
+
+
+class ProviderSettings(BaseSettings):
+    """Which provider a profile has, and the settings of each under its name; a provider may do without."""
+
+    source: str
+    demo: DemoSettings = DemoSettings()
+    files: FilesSettings = FilesSettings()
+
+    @field_validator("source")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        if value not in PROVIDERS:
+            raise ValueError(f"'{value}' is no provider; choose one of {', '.join(PROVIDERS)}")
         return value

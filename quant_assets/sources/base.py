@@ -1,8 +1,18 @@
-"""The Protocol that every provider of market data answers, and the frames that cross it. No provider's parsing here."""
+"""What a provider answers: one small Protocol for each kind of data, and the frames that cross it. No parsing here.
+
+A provider is one class in this package. It is registered by its name in `settings.providers.PROVIDERS`, made by
+`sources.registry` when a profile first asks for data, and answers as many kinds as it has: `Universe` and `Bars` it
+must, without the others their datasets stay empty, which the run says (`WITHOUT`).
+
+Network providers come in two halves. A collector (`collectors/`) asks the network and appends what it got to a raw
+store, each answer with the day of its collection; nothing is overwritten there. The provider in this package reads that
+store only, and of it what had been collected by `through`: what an asset computes depends neither on the network nor on
+the day on which it is computed, and what was not collected in time was not known in time.
+"""
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 
@@ -73,15 +83,35 @@ MACRO = pl.Schema(
     {"series_id": pl.String, "period": pl.Date, "released": pl.Date, "lag_days": pl.Int32, "value": pl.Float64}
 )
 
+#: News items, one row for each company (`ticker`, null where an item is of none) and item (`item`, the provider's own
+#: name of it). `published` is when its publisher dates it, `known_at` when it could be read: the collection, else what
+#: the provider documents; never before `published`.
+NEWS = pl.Schema(
+    {
+        "item": pl.String(),
+        "ticker": pl.String(),
+        "published": pl.Datetime("us", "UTC"),
+        "known_at": pl.Datetime("us", "UTC"),
+        "title": pl.String(),
+        "text": pl.String(),
+        "publisher": pl.String(),
+        "provider": pl.String(),
+    }
+)
 
-class Source(Protocol):
-    """A provider of market data.
 
-    Every answer holds only what had become known by `through`, and a later `through` changes no earlier row: cutting
-    the answer for a late date at an early one gives the answer for the early one.
+class _Named(Protocol):
+    """Every answer holds only what had become known by `through`, and a later `through` changes no earlier row.
+
+    So cutting the answer for a late date at an early one gives the answer for the early one.
     """
 
     name: str
+
+
+@runtime_checkable
+class Universe(_Named, Protocol):
+    """Which companies there are: their sectors, and since when they are members of the index."""
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots (`SECTOR_SNAPSHOTS`).
@@ -91,6 +121,11 @@ class Source(Protocol):
 
     def membership(self, through: date) -> pl.DataFrame:
         """Index membership (`MEMBERSHIP`); an end later than `through` is null."""
+
+
+@runtime_checkable
+class Bars(_Named, Protocol):
+    """Daily bars, and when they end."""
 
     def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
         """Daily bars (`BARS`) sorted by ticker, date, precedence.
@@ -104,8 +139,41 @@ class Source(Protocol):
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings (`DELISTINGS`) known by `through`."""
 
+
+@runtime_checkable
+class Statements(_Named, Protocol):
+    """What companies reported."""
+
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Statements (`STATEMENTS`) published by `through`; where `published` is null, with period_end by `through`."""
 
+
+@runtime_checkable
+class Macro(_Named, Protocol):
+    """Series of the whole economy."""
+
     def macro(self, through: date) -> pl.DataFrame:
         """Macro observations (`MACRO`) released (or assumed released) by `through`."""
+
+
+@runtime_checkable
+class News(_Named, Protocol):
+    """News of companies. No provider has them yet, and no dataset asks."""
+
+    def news(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
+        """News (`NEWS`) with `known_at` from the day `start` to the day `through`, sorted by `known_at` and `item`."""
+
+
+@runtime_checkable
+class Provider(Universe, Bars, Protocol):
+    """The least that a profile needs."""
+
+
+@runtime_checkable
+class Source(Provider, Statements, Macro, Protocol):
+    """Everything that the assets ask for: a provider as `sources.registry` completes it."""
+
+
+#: The kinds of data that a provider may be without, and what is then left of the datasets that are made of them. Once
+#: a dataset asks for `News`, they stand here and in `Source`.
+WITHOUT: dict[type, str] = {Statements: "fundamentals stay empty", Macro: "macro stays empty"}

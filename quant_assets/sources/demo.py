@@ -15,6 +15,7 @@ from quant_assets.sources.demo_draws import FloatArray
 from quant_assets.sources.demo_events import ORIGIN, WARM_UP, IntArray
 from quant_assets.sources.demo_market import Market, simulate
 from quant_assets.sources.demo_reports import HISTORY, macro_observations, statements
+from quant_assets.sources.registry import Terms
 
 
 class DemoSource:
@@ -54,6 +55,11 @@ class DemoSource:
             )
         self._settings = settings
         self._start = start
+
+    @classmethod
+    def of(cls, settings: DemoSettings, terms: Terms) -> "DemoSource":
+        """The provider of a profile, as `sources.registry` makes it."""
+        return cls(settings, terms.start)
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots: one for each ticker, mostly at its listing, one more for those that change the sector."""

@@ -9,19 +9,25 @@ from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from quant_assets.errors import SourceError
-from quant_assets.market import calendar
 from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.providers import FilesSettings, MacroFile, PriceFile
-from quant_assets.sources.base import BARS, DELISTINGS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
+from quant_assets.sources.base import BARS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
+from quant_assets.sources.files_delistings import HeldDays, delistings_known
 from quant_assets.sources.files_macro import observations
 from quant_assets.sources.files_reading import MAPPING, Columns, File, collect, named, optional, scan
+from quant_assets.sources.files_renames import (
+    company_bars,
+    company_snapshots,
+    company_statements,
+    refuse_lost,
+    symbols_of_companies,
+)
 from quant_assets.sources.files_statements import statement_columns, versions
+from quant_assets.sources.registry import Terms
 
 _BAR = ("ticker", "date", "open", "high", "low", "close", "volume")
 _EVENTS = ("dividend", "split_ratio")
@@ -79,6 +85,15 @@ class FilesSource:
         self._given = self
         self._kept: dict[object, pl.DataFrame] | None = {} if keep else None
         self._read: dict[int, pl.DataFrame] = {}
+
+    @classmethod
+    def of(cls, settings: FilesSettings, terms: Terms) -> "FilesSource":
+        """The provider of a profile, as `sources.registry` makes it."""
+        return cls(settings, terms.data_dir, terms.start, undated_after=terms.undated_after)
+
+    def keeping(self) -> "FilesSource":
+        """The same files; their rows are kept in memory once they are decoded."""
+        return FilesSource(self._settings, self._folder, self._start, undated_after=self._undated_after, keep=True)
 
     def altered(self, rows: Rows | None, start: date) -> "FilesSource":
         """The same files with other rows in place of theirs; what has been decoded is shared.
@@ -138,94 +153,27 @@ class FilesSource:
         return pl.concat(found).unique().sort(list(HELD))
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
-        """Tickers that no file has had a bar of for `delisted_after_sessions` sessions.
-
-        A file that had the last one must be complete meanwhile. A ticker that trades again after such a gap counts as
-        delisted in it all the same: at the time, nobody knew that it would. A symbol that its company gave up ends with
-        the rename, and is known to from then on.
-        """
-        self._refuse_lost(tickers, through)
-        ends = pl.DataFrame(
-            [(each.old, each.since, each.new) for each in self._settings.renames],
-            {"ticker": pl.String, "on": pl.Date, "new": pl.String},
-            orient="row",
-        )
-        sessions, bars = self._around_gaps(tickers, ends["ticker"].to_list())
-        if bars.is_empty():
-            return DELISTINGS.to_frame()
-        known = pl.col("position") + self._settings.delisted_after_sessions
-        bar_after = pl.col("next_position")
-        given_up = pl.Series(np.searchsorted(sessions, ends["on"].to_numpy().astype("datetime64[D]")))
-        bars = bars.join(ends.with_columns(given_up=given_up), on="ticker", how="left", maintain_order="left")
-        renamed = (
-            (pl.col("date") < pl.col("on"))
-            & (pl.col("given_up") <= known)
-            & (bar_after.is_null() | (bar_after >= pl.col("given_up")))
-        )
-        renamed = renamed.fill_null(False)
-        silent = (bar_after.is_null() | (bar_after > known)) & ~renamed
-        gaps = bars.with_columns(
-            known=pl.when(renamed).then("given_up").when(silent).then(known),
-            reason=pl.when(renamed).then(pl.lit("renamed")),
-            successor=pl.when(renamed).then("new"),
-        ).filter(pl.col("known") < len(sessions))
-        every = pl.Series(sessions, dtype=pl.Date)
-        gaps = gaps.with_columns(last_session=every.gather(gaps["position"]), known_at=every.gather(gaps["known"]))
-        heard = (pl.col("known_at") <= pl.col("complete")) | pl.col("reason").is_not_null()
-        return gaps.filter(heard & pl.col("known_at").is_between(self._start, through)).select(list(DELISTINGS))
-
-    def _around_gaps(
-        self, tickers: Sequence[str], all_of: Sequence[str]
-    ) -> tuple[NDArray[np.datetime64], pl.DataFrame]:
-        """The last bar of each ticker before a gap or the end of the files, and every bar of the tickers `all_of`.
-
-        A bar in any file counts.
-
-        Returns:
-            Sessions of the files, of shape (n_sessions,), and `ticker`, `date`, `position` among the sessions,
-            `next_position` of the ticker's next bar (null where there is none) and `complete`, until when a file that
-            has the bar is; sorted by ticker and date.
-
-        """
+        """Delistings known by `through`: see `files_delistings`."""
+        files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
+        there = {
+            ticker for precedence in range(len(self._settings.prices)) for ticker in self._spans(precedence)["ticker"]
+        }
+        refuse_lost(self._settings.renames, tickers, there, through, files)
         names = sorted(set(tickers))
         # A gap that was known before the profile starts is of no interest; longer histories begin before the calendar,
         # and before 1970.
         first = self._start - timedelta(days=30 + 2 * self._settings.delisted_after_sessions)
-        found, until = [], []
+        held = []
         for precedence, file in enumerate(self._settings.prices):
             days = (
                 self._scan_companies(file, names)
                 .filter(pl.col("date") >= first)
                 .select(pl.col("ticker").cast(pl.Enum(names)).to_physical(), pl.col("date").to_physical())
             )
-            rows = collect(days, file.file)
-            # Numbers instead of pairs: they are sorted in a tenth of the time.
-            found.append(np.sort(rows["ticker"].to_numpy().astype(np.int64) * 2**32 + rows["date"].to_numpy()))
-            until.append(np.datetime64(file.complete_through or self._last_day(precedence)))
-        bars = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *found]), kind="stable")
-        bars = bars[np.diff(bars, prepend=-1) > 0]  # np.unique hashes, which takes twenty times as long
-        if not len(bars):
-            return np.empty(0, dtype="datetime64[D]"), pl.DataFrame()
-        ticker, date_ = bars >> 32, (bars & (2**32 - 1)).astype("datetime64[D]")
-        sessions = calendar.sessions(calendar.last_session_to(date_.min().item()), max(date_.max(), *until).item())
-        position = np.searchsorted(sessions, date_, side="right") - 1
-        same = np.append(ticker[1:] == ticker[:-1], False)
-        after = np.append(position[1:], -1)
-        gap = ~same | (after > position + self._settings.delisted_after_sessions)
-        chosen = np.flatnonzero(gap | np.isin(ticker, [place for place, name in enumerate(names) if name in all_of]))
-        complete = np.full(len(chosen), np.datetime64(date.min))
-        for held, day in zip(found, until, strict=True):
-            there = np.searchsorted(held, bars[chosen], side="right") > np.searchsorted(held, bars[chosen])
-            complete = np.where(there, np.maximum(complete, day), complete)
-        return sessions, pl.DataFrame(
-            {
-                "ticker": pl.Series(names).gather(ticker[chosen]),
-                "date": pl.Series(date_[chosen], dtype=pl.Date),
-                "position": position[chosen],
-                "next_position": pl.Series(np.where(same, after, -1)[chosen]).replace(-1, None),
-                "complete": pl.Series(complete, dtype=pl.Date),
-            }
-        )
+            complete = file.complete_through or self._last_day(precedence)
+            held.append(HeldDays.of(collect(days, file.file), complete))
+        known = delistings_known(names, held, self._settings.renames, self._settings.delisted_after_sessions)
+        return known.filter(pl.col("known_at").is_between(self._start, through))
 
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Statements of all files; see `files_statements` for what counts as a version."""
@@ -238,6 +186,10 @@ class FilesSource:
         Columns: `ticker` (the files' own), `day` and `ratio`.
         """
         return spin_offs(self._given._splits)
+
+    def renames(self) -> list[set[str]]:
+        """The old and the new symbol of each rename."""
+        return [{each.old, each.new} for each in self._settings.renames]
 
     def macro(self, through: date) -> pl.DataFrame:
         """Observations of the series in the settings, each known its series' lag after the end of its period."""
@@ -256,21 +208,8 @@ class FilesSource:
             raise SourceError(
                 f"{file.file}: ticker {row['ticker']} has the unknown sector '{row['sector']}'; map it in {MAPPING}"
             )
-        first = pl.col("known_at") == pl.col("known_at").min().over("asked")
-        known = (pl.col("known_at") >= pl.col("first")) & ((pl.col("known_at") <= pl.col("last")) | first)
-        plain, others = self._under_other_symbols(frame, known)
-        others = others.filter(pl.col("place") == pl.col("place").min().over("ticker", "known_at"))  # the symbol then
-        companies = pl.concat([plain, others.select(plain.columns)])
-        begins = pl.DataFrame(
-            [(each.new, each.since) for each in self._settings.renames],
-            {"ticker": pl.String, "since": pl.Date},
-            orient="row",
-        )
-        return (
-            companies.with_columns(pl.col("sector").replace_strict(file.sectors))
-            .join(begins, on="ticker", how="left", maintain_order="left")
-            .sort("ticker", "known_at", maintain_order=True)
-        )
+        frame = frame.with_columns(pl.col("sector").replace_strict(file.sectors))
+        return company_snapshots(frame, self._symbols, self._settings.renames)
 
     @cached_property
     def _membership(self) -> pl.DataFrame:
@@ -288,42 +227,13 @@ class FilesSource:
 
     @cached_property
     def _statements(self) -> pl.DataFrame:
-        """Statements of all files, a renamed company's under each of its symbols.
-
-        While the company used a symbol and statements under it had come before, none under a later symbol is its own:
-        that was another company's then. Of two statements of a period the one under the earlier symbol counts from its
-        publication on.
-        """
+        """Statements of all files, a renamed company's under each of its symbols."""
         files = []
         for file in self._settings.fundamentals:
             given = collect(self._scan(file, statement_columns(file)), file.file)
             splits = self._given._splits if file.shares_as_of == "snapshot" else None
             files.append(versions(file, given, splits, self._undated_after))
-        rows = pl.concat([STATEMENTS.to_frame(), *files])
-        plain, others = self._under_other_symbols(
-            rows, pl.coalesce("published", "period_end").is_between("first", "last")
-        )
-        series, period = ["ticker", "provider", "frequency"], ["period_end", "frequency", "provider"]
-        others = others.with_row_index()
-        others = others.with_columns(
-            usable=pl.coalesce("published", pl.col("period_end") + pl.duration(days=self._undated_after))
-        )
-        used = others.group_by(*series, before="place", until="last").agg(since=pl.col("usable").min())
-        strange = others.join(used, on=series).filter(
-            pl.col("before") < pl.col("place"), pl.col("usable").is_between("since", "until")
-        )
-        counting = pl.col("place") == pl.col("place").cum_min().over("ticker", *period)
-        others = others.join(strange, on="index", how="anti").sort("usable", "place").filter(counting)
-        companies = pl.concat(
-            [
-                plain.with_columns(place=0).select(*plain.columns, pl.col("place").cast(pl.Int64)),
-                others.select(*plain.columns, "place"),
-            ]
-        )
-        companies = companies.sort("ticker", *period, "place", "version", descending=[False] * 4 + [True, False]).drop(
-            "place"
-        )
-        return companies.with_columns(version=pl.int_range(pl.len(), dtype=pl.Int32).over("ticker", *period))
+        return company_statements(pl.concat([STATEMENTS.to_frame(), *files]), self._symbols, self._undated_after)
 
     @cached_property
     def _macro(self) -> pl.DataFrame:
@@ -415,83 +325,16 @@ class FilesSource:
         return scan
 
     def _scan_companies(self, file: PriceFile, tickers: Sequence[str]) -> pl.LazyFrame:
-        """Bars of a file for these tickers.
-
-        They are each company's under all its symbols up to the day on which it gave the asked one up. Where a file has
-        several of them on one day, the earliest one counts, which was the symbol then.
-        """
+        """Bars of a file for these tickers, a renamed company's under all its symbols."""
         symbols = self._symbols.filter(pl.col("asked").is_in(list(tickers)))
-        plain, renamed = set(tickers) - set(symbols["asked"]), symbols["ticker"].unique().to_list()
+        plain = self._scan_prices(file, sorted(set(tickers) - set(symbols["asked"])))
         if symbols.is_empty():
-            return self._scan_prices(file, sorted(plain))
-        companies = (
-            self._scan_prices(file, renamed)
-            .join(symbols.lazy(), on="ticker", maintain_order="left")
-            .filter(pl.col("date").is_between("first", "last"))
-            .filter(pl.col("place") == pl.col("place").min().over("asked", "date"))
-            .with_columns(ticker="asked")
-            .drop("asked", "first", "last", "place")
-        )
-        return pl.concat([self._scan_prices(file, sorted(plain)), companies])
-
-    def _refuse_lost(self, tickers: Sequence[str], through: date) -> None:
-        """A rename to a symbol that no file has, nor a later one of the company, would end the old one without a word.
-
-        Raises:
-            SourceError: one of the tickers has bars and was renamed so; names it and the files.
-
-        """
-        there = {
-            ticker for precedence in range(len(self._settings.prices)) for ticker in self._spans(precedence)["ticker"]
-        }
-        after = {each.old: each.new for each in self._settings.renames}
-        for each in self._settings.renames:
-            later = [each.new]
-            while later[-1] in after:
-                later.append(after[later[-1]])
-            if each.old in tickers and each.old in there and each.since <= through and not there.intersection(later):
-                files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
-                raise SourceError(
-                    f"{each.old} was renamed to {each.new} on {each.since}, "
-                    f"but {files} have no bars of it; mend {MAPPING}"
-                )
-
-    def _under_other_symbols(self, rows: pl.DataFrame, known: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Rows of tickers that have had one symbol only; of the others those `known` in time.
-
-        The latter come under every symbol, with `_symbols`.
-        """
-        plain = rows.join(self._symbols, left_on="ticker", right_on="asked", how="anti", maintain_order="left")
-        return plain, rows.join(self._symbols, on="ticker", maintain_order="left").filter(known).with_columns(
-            ticker="asked"
-        )
+            return plain
+        return pl.concat([plain, company_bars(self._scan_prices(file, symbols["ticker"].unique().to_list()), symbols)])
 
     @cached_property
     def _symbols(self) -> pl.DataFrame:
-        """Which symbols' bars are those of a ticker that was renamed or that a rename led to.
-
-        Columns: `asked, ticker, first, last, place`.
-
-        A symbol that was given up is another company's once nothing of the old one can be confused with it.
-        """
-        after = {each.old: each for each in self._settings.renames}
-        before = {each.new: each for each in self._settings.renames}
-        rows = []
-        for asked in sorted({*after, *before}):
-            chain = [asked]
-            while chain[0] in before:
-                chain.insert(0, before[chain[0]].old)
-            while chain[-1] in after:
-                chain.append(after[chain[-1]].new)
-            end = after[asked].since if asked in after else None
-            for place, symbol in enumerate(chain):
-                ends = [day for day in (end, after[symbol].since if symbol in after else None) if day]
-                rows.append((asked, symbol, date.min, min(ends) - timedelta(days=1) if ends else date.max, place))
-            if end:
-                later = calendar.sessions(end, date.max)[self._settings.delisted_after_sessions :]
-                rows += [(asked, asked, day, date.max, 0) for day in later[:1].tolist()]
-        schema = {"asked": pl.String, "ticker": pl.String, "first": pl.Date, "last": pl.Date, "place": pl.Int64}
-        return pl.DataFrame(rows, schema, orient="row")
+        return symbols_of_companies(self._settings.renames, self._settings.delisted_after_sessions)
 
     def _scan(self, of: File, columns: Columns, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
         """Our columns of a file, of these tickers' rows or of all; or what is to be read in place of its rows."""

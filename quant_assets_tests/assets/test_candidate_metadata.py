@@ -54,7 +54,7 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], dg.AssetC
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """Indicators and universe of the months, and one month before them."""
     made = Graph.at(tmp_path_factory.mktemp("selected"), as_of=date(2024, 6, 28), partitions={"start": "2023-09"})
-    for phase in made.planner.sector_phases(["indicators", "universe"], SECTOR, shift_month(FIRST, -1), LAST):
+    for phase in made.planner.plan(["indicators", "universe"], [SECTOR], shift_month(FIRST, -1), LAST).phases:
         made.materialise(phase.assets, tags=phase.range_tags)
     return made
 

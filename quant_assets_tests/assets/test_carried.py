@@ -131,7 +131,7 @@ def test_no_run_is_made_for_earlier_months_but_what_is_stored_of_them_is_finishe
     sector, store, dataset = SECTORS[0], graph.profile.store, graph.datasets["track_record"]
 
     def planned(first: str, last: str, names: tuple[str, ...] = ("track_record",)) -> tuple[str, str]:
-        phases = graph.planner.sector_phases(names, sector, first, last)
+        phases = graph.planner.plan(names, [sector], first, last).phases
         ((begin, end),) = {(each.first, each.last) for each in phases if "track_record" in each.assets}
         return begin, end
 

@@ -19,7 +19,7 @@ from quant_assets.assets import market as market_wiring
 from quant_assets.assets import portfolio as portfolio_wiring
 from quant_assets.assets import signals as signal_wiring
 from quant_assets.audit.findings import TestName
-from quant_assets.learning import boosting
+from quant_assets.learning import training
 from quant_assets.learning.splits import Fold, purged_walk_forward
 from quant_assets.market import fundamentals, macro, placement, universe
 from quant_assets.signals import selection
@@ -42,7 +42,7 @@ class Leak:
         cut: what is known later is altered.
         start: first month of the profile.
         reach: months up to the cut that are computed again.
-        beside: a test that runs too, where the audit would otherwise compute only the months of one.
+        with_tests: tests that run too, where the audit would otherwise compute only the months of one.
 
     """
 
@@ -55,7 +55,7 @@ class Leak:
     cut: date = date(2023, 11, 15)
     start: str = "2022-12"
     reach: int = 3
-    beside: tuple[TestName, ...] = ()
+    with_tests: tuple[TestName, ...] = ()
 
 
 def leak(name: str, test: TestName, asset: str, **window: Any) -> Callable[[Plant], Plant]:
@@ -69,6 +69,11 @@ def leak(name: str, test: TestName, asset: str, **window: Any) -> Callable[[Plan
 
 
 LEAKS: dict[str, Leak] = {}
+
+
+def plant_in_process(name: str) -> None:
+    """Plant a leak for as long as this process lives."""
+    LEAKS[name].plant(pytest.MonkeyPatch())
 
 
 def spoil(patch: pytest.MonkeyPatch, where: object, name: str, change: Callable[..., Any]) -> None:
@@ -198,7 +203,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     first="2024-03",
     last="2024-06",
     cut=date(2024, 4, 15),
-    beside=("perturbation",),
+    with_tests=("perturbation",),
 )
 def _(patch: pytest.MonkeyPatch) -> None:
     def since_the_start(real: Any, windows: Windows, values: np.ndarray, window: int) -> np.ndarray:
@@ -279,7 +284,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
         mean = labels.group_by("ticker").agg(return_20=pl.col("forward_return").mean()).sort("ticker")
         return real(features.drop("return_20").join(mean, on="ticker", how="left"), labels, *rest)
 
-    spoil(patch, boosting, "training_rows", encoded)
+    spoil(patch, training, "training_rows", encoded)
 
 
 @leak("labels that are not known yet", "learning", "lightgbm_checkpoint")
@@ -287,7 +292,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     def too_early(real: Any, features: pl.DataFrame, labels: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         return real(features, labels.with_columns(known_at=pl.col("date")), *rest)
 
-    spoil(patch, boosting, "training_rows", too_early)
+    spoil(patch, training, "training_rows", too_early)
 
 
 @leak("features of the next session", "learning", "lightgbm_checkpoint")
@@ -297,14 +302,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
             features.sort("ticker", "date").with_columns(date=own(pl.col("date").shift(1))).drop_nulls("date"), *rest
         )
 
-    spoil(patch, boosting, "training_rows", shifted)
+    spoil(patch, training, "training_rows", shifted)
 
 
 def _spoil_folds(patch: pytest.MonkeyPatch, change: Callable[[list[Fold], Any, Any], list[Fold]]) -> None:
     def spoiled(dates: Any, known_at: Any, folds: int, embargo: int) -> list[Fold]:
         return change(purged_walk_forward(dates, known_at, folds, embargo), dates, known_at)
 
-    patch.setattr(boosting, "purged_walk_forward", spoiled)
+    patch.setattr(training, "purged_walk_forward", spoiled)
 
 
 @leak("purge that counts rows", "learning", "lightgbm_checkpoint")

@@ -4,15 +4,16 @@ audits."""
 import gc
 import logging
 from datetime import date
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
 import pytest
 
-from quant_assets.audit import quick
+from quant_assets.audit import asset, parts
 from quant_assets.audit.findings import AuditResult, Comparison
+from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets_tests.audit.leaks import LEAKS
 from quant_assets_tests.graph import Graph
 
@@ -21,9 +22,12 @@ SECTOR, MONTH = "cons_staples", "2024-05"
 
 def test_the_audit_names_the_asset_that_leaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     LEAKS["smoothed path of regimes"].plant(monkeypatch)
+
     # The audit is real, of few assets and one test: the whole graph would take a minute.
-    few = partial(quick.audit_lookahead, assets=["regime_state", "universe"], tests=["truncation"])
-    monkeypatch.setattr(quick, "audit_lookahead", few)
+    def few(*args: Any, **asked: Any) -> AuditResult:
+        return audit_lookahead(*args, **asked | {"assets": ["regime_state", "universe"], "tests": ["truncation"]})
+
+    monkeypatch.setattr(parts, "audit_lookahead", few)
     graph = Graph.at(tmp_path, as_of=date(2024, 6, 14), partitions={"start": "2024-02"}, labels={"horizons": (20,)})
     job = graph.defs.resolve_implicit_global_asset_job_def().get_subset(
         asset_selection={dg.AssetKey("lookahead_audit")}
@@ -84,7 +88,7 @@ def test_a_test_that_compared_no_row_is_a_warning_and_no_pass(tmp_path: Path, mo
         )
         return AuditResult("demo", (SECTOR,), "2024-02", MONTH, 0.0, found, ("warm_up was left out",))
 
-    monkeypatch.setattr(quick, "quick_audit", nearly_nothing)
+    monkeypatch.setattr(asset, "quick_audit", nearly_nothing)
     graph = Graph.at(tmp_path, as_of=date(2024, 6, 14), partitions={"start": "2024-02"})
     job = graph.defs.resolve_implicit_global_asset_job_def().get_subset(
         asset_selection={dg.AssetKey("lookahead_audit")}

@@ -9,16 +9,18 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from quant_assets.audit.alterations import Alteration, Perturbed, Shuffled, StartsLater, Truncated, Without
-from quant_assets.audit.inputs import AlteredSource, FileRows, altered_source, exempt, waiting
+from quant_assets.audit.alterations import Perturbed, Shuffled, StartsLater, Truncated, Without
+from quant_assets.audit.inputs import AlteredSource, altered_source, exempt, waiting
 from quant_assets.market.placement import panel_tickers
 from quant_assets.profile import Profile
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.settings.sectors import SECTORS
+from quant_assets.sources.altered import Alteration
 from quant_assets.sources.base import BARS, SECTOR_SNAPSHOTS, Source
 from quant_assets.sources.files import FilesSource
+from quant_assets.sources.files_altered import AlterableFiles
 
 START, CUT, END = date(2023, 1, 1), date(2024, 5, 16), date(2024, 12, 31)
 
@@ -218,8 +220,7 @@ def files(tmp_path: Path) -> Files:
 
     def make(alteration: Alteration | None) -> FilesSource:
         given = FilesSource(FilesSettings.model_validate(SETTINGS), tmp_path, date(2020, 1, 1))
-        rows = None if alteration is None else FileRows(alteration, FundamentalSettings(), given.spin_offs()).rows
-        return given.altered(rows, date(2020, 1, 1))
+        return AlterableFiles(given).altered(alteration, FundamentalSettings(), date(2020, 1, 1))
 
     return make
 

@@ -6,7 +6,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pytest
@@ -16,12 +15,13 @@ from quant_assets.audit.fitting import Given, recorded
 from quant_assets.audit.learning_controls import audit_learning, controls, training_month
 from quant_assets.audit.runs import Recomputed
 from quant_assets.audit.stored_rows import StoredRows
-from quant_assets.learning import boosting
+from quant_assets.learning import training
 from quant_assets.learning.splits import Fold, purged_walk_forward
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets_tests.audit.leaks import spoil
 from quant_assets_tests.graph import SMALL
+from quant_assets_tests.learning.kinds import LEARNERS, made_up_rows
 
 SECTOR, MONTH = "cons_staples", "2023-12"
 
@@ -50,7 +50,7 @@ def test_labels_in_the_test_slice_that_are_trained_on_show_on_permuted_labels(
     def everything(*args: Any) -> list[Fold]:
         return [replace(fold, train=np.ones_like(fold.train)) for fold in purged_walk_forward(*args)]
 
-    monkeypatch.setattr(boosting, "purged_walk_forward", everything)
+    monkeypatch.setattr(training, "purged_walk_forward", everything)
     comparisons, _ = controls(base, SECTOR, MONTH, tmp_path)
     told = [each for each in comparisons if each.failed and "permuted labels" in each.expected]
     assert [each.asset for each in told] == ["lightgbm_checkpoint"], (
@@ -68,7 +68,7 @@ def test_labels_of_other_tickers_keep_the_oracle_from_being_learned(
             features, labels.with_columns(ticker=pl.col("ticker").replace_strict(names, names.reverse())), *rest
         )
 
-    spoil(monkeypatch, boosting, "training_rows", exchanged)
+    spoil(monkeypatch, training, "training_rows", exchanged)
     comparisons, _ = controls(base, SECTOR, MONTH, tmp_path)
     causes = {(each.asset, each.column) for each in comparisons if each.failed}
     assert {("lightgbm_checkpoint", "date"), ("predictions", "prediction")} <= causes
@@ -99,26 +99,30 @@ def test_a_month_counts_once_the_labels_of_the_month_after_are_known() -> None:
 # --- What was recorded, and which rows it is --------------------------------------------------------------------------
 
 
-def test_what_lightgbm_is_handed_is_recorded_by_either_interface_and_then_no_more() -> None:
-    rng = np.random.default_rng(1)
-    matrix, target = rng.normal(size=(60, 3)), rng.normal(size=60)
-    methods = (lgb.Dataset.__init__, lgb.Booster.__init__, lgb.Booster.add_valid, lgb.Booster.predict)
-    quiet = {"verbosity": -1, "min_data_in_leaf": 5}
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_what_any_kind_is_handed_is_recorded_by_horizon_and_then_no_more(kind: str) -> None:
+    learner = LEARNERS[kind]("named")
+    rows = made_up_rows(600, (5, 20) if learner.all_horizons else (5,))
+    number = np.arange(600)
+    train, valid, test = (rows.where(mask) for mask in (number < 400, number // 100 == 4, number >= 500))
     with recorded() as fits:
-        train = lgb.Dataset(matrix[:40], target[:40])
-        valid = lgb.Dataset(matrix[40:50], target[40:50], reference=train)
-        booster = lgb.train({"objective": "regression", **quiet}, train, 3, valid_sets=[valid])
-        forecast = booster.predict(matrix[50:])
-        lgb.LGBMRegressor(n_estimators=2, min_child_samples=5, verbosity=-1).fit(matrix[:30], target[:30])
-    assert (lgb.Dataset.__init__, lgb.Booster.__init__, lgb.Booster.add_valid, lgb.Booster.predict) == methods
-    assert len(fits) == 2
-    assert np.array_equal(fits[0].fitted.matrix, matrix[:40])
-    assert np.array_equal(fits[0].stopped_by[0].values, target[40:50])
-    assert np.array_equal(fits[0].predicted[0].matrix, matrix[50:])
-    assert np.array_equal(fits[0].predicted[0].values, forecast)
-    assert np.array_equal(fits[1].fitted.values, target[:30])
-    booster.predict(matrix)
+        model = learner.fit(train, valid, 1)
+        found = model.predict(test).mean
+        learner.fit(valid, test, 1)
+    assert len(fits) == 2 * len(rows.horizons)
+    assert {each.model for each in fits} == {"named"}
+    for column in range(len(rows.horizons)):
+        fit, again = fits[column], fits[len(rows.horizons) + column]
+        assert np.array_equal(fit.fitted.matrix, train.matrix, equal_nan=True)
+        assert np.array_equal(fit.fitted.values, train.targets[:, column])
+        assert np.array_equal(fit.stopped_by[0].values, valid.targets[:, column])
+        assert np.array_equal(fit.predicted[0].matrix, test.matrix, equal_nan=True)
+        assert np.array_equal(fit.predicted[0].values, found[:, column])
+        assert np.array_equal(again.fitted.values, valid.targets[:, column])
+    model.predict(rows)
+    learner.fit(train, valid, 1)
     assert len(fits[0].predicted) == 1
+    assert len(fits) == 2 * len(rows.horizons)
 
 
 def test_rows_are_told_by_their_label_and_their_features() -> None:

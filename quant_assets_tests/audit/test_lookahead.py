@@ -11,10 +11,10 @@ import pytest
 from quant_assets.assets import market as wiring
 from quant_assets.assets import signals as signal_wiring
 from quant_assets.audit.alterations import Shuffled
+from quant_assets.audit.altered_runs import ALTERING, default_cuts
 from quant_assets.audit.findings import AuditResult, TestName
 from quant_assets.audit.inputs import altered_source
 from quant_assets.audit.lookahead import audit_lookahead
-from quant_assets.audit.trials import ALTERING, default_cuts
 from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile

@@ -64,7 +64,7 @@ def test_there_are_leaks_of_every_kind() -> None:
 def test_a_leak_is_seen_by_altering_the_inputs(leak: Leak, monkeypatch: pytest.MonkeyPatch) -> None:
     leak.plant(monkeypatch)
     more = {} if leak.asset in ("lightgbm_checkpoint", "predictions") else UNTRAINED
-    tests = (*leak.beside, leak.test)
+    tests = (*leak.with_tests, leak.test)
     result = audit_lookahead(
         small(leak.start, **more),
         sectors=[SECTOR],

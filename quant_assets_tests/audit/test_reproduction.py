@@ -31,7 +31,7 @@ START = {"start": "2023-08"}
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """A sector's candidates of a month and what they follow from."""
     graph = Graph.at(tmp_path_factory.mktemp("stored"), as_of=AS_OF, partitions=START)
-    for phase in graph.planner.sector_phases(["candidates", "delistings"], SECTOR, MONTH, MONTH):
+    for phase in graph.planner.plan(["candidates", "delistings"], [SECTOR], MONTH, MONTH).phases:
         graph.materialise(phase.assets, tags=phase.range_tags)
     return graph
 
@@ -140,23 +140,20 @@ def test_a_history_of_two_settings_is_explained_by_them(copy: Callable[..., Grap
 def test_a_run_names_stale_months_and_computes_them_again_when_asked_to(copy: Callable[..., Graph]) -> None:
     graph = copy(delistings={"failure_return": -0.4})
     why = "settings delistings.failure_return -0.3 -> -0.4"
-    asked = graph.planner.sector_phases(["candidates"], SECTOR, MONTH, MONTH)
-    assert [(phase.assets, phase.first) for phase in asked] == [(("candidates",), MONTH)]
-    assert graph.planner.notes() == [], "it reads nothing that is stale"
-    graph.planner.sector_phases(["prices", "candidates"], SECTOR, MONTH, MONTH)
-    assert graph.planner.notes() == [f"stale, left as it is: ohlcv ({SECTOR}) {MONTH}, 1 partitions: {why}"]
-    assert graph.planner.uses_stale
-    planner = Planner(graph.defs, graph.profile, refresh=True)
-    months = {
-        name: (phase.first, phase.last)
-        for phase in planner.sector_phases(["indicators"], SECTOR, MONTH, MONTH)
-        for name in phase.assets
-    }
+    asked = graph.planner.plan(["candidates"], [SECTOR], MONTH, MONTH)
+    assert [(phase.assets, phase.first) for phase in asked.phases] == [(("candidates",), MONTH)]
+    assert asked.notes == (), "it reads nothing that is stale"
+    both = graph.planner.plan(["prices", "candidates"], [SECTOR], MONTH, MONTH)
+    assert both.notes == (f"stale, left as it is: ohlcv ({SECTOR}) {MONTH}, 1 partitions: {why}",)
+    assert both.uses_stale
+    assert (asked.notes, asked.uses_stale) == ((), False), "a plan is its own"
+    refreshed = Planner(graph.defs, graph.profile, refresh=True).plan(["indicators"], [SECTOR], MONTH, MONTH)
+    months = {name: (phase.first, phase.last) for phase in refreshed.phases for name in phase.assets}
     assert months["ohlcv"] == months["prices"] == ("2023-08", MONTH), "prices read them"
     assert months["indicators"] == (MONTH, MONTH)
     assert "universe" not in months, "it depends on no delisting"
-    assert f"computed again: ohlcv ({SECTOR}) 2023-08 to {MONTH}, 7 partitions: {why}" in planner.notes()
-    assert not planner.uses_stale
+    assert f"computed again: ohlcv ({SECTOR}) 2023-08 to {MONTH}, 7 partitions: {why}" in refreshed.notes
+    assert not refreshed.uses_stale
 
 
 def copy_settings(graph: Graph, **groups: dict[str, Any]) -> Graph:
@@ -213,7 +210,7 @@ def test_dagster_says_what_a_changed_setting_makes_stale_and_what_reads_it_once_
                 found[name] = [(each.category.value, other) for each, other in zip(causes, depends, strict=True)]
             return found
 
-        for phase in graph.planner.sector_phases(["regime_state"], SECTOR, MONTH, MONTH):
+        for phase in graph.planner.plan(["regime_state"], [SECTOR], MONTH, MONTH).phases:
             graph.materialise(phase.assets, tags=phase.range_tags)
         for name in names:
             run(graph, name, first="2024-01" if name == "universe" else MONTH)

@@ -103,11 +103,9 @@ def test_a_run_writes_every_asset_with_its_warm_up_and_says_so_sparsely(finished
     assert outcome.err == ""
     store = DatasetStore(str(folder / "storage" / "demo"))
     for name, dataset in DATASETS.items():
-        wanted = {f"{month}|{SECTOR}" if dataset.grain == "sector" else month for month in (FIRST, LAST)}
+        wanted = {f"{month}|{SECTOR}" if dataset.grain.by_sector else month for month in (FIRST, LAST)}
         assert wanted <= store.existing(dataset), name
-        assert {key.partition("|")[2] for key in store.existing(dataset)} == {
-            SECTOR if dataset.grain == "sector" else ""
-        }
+        assert {key.partition("|")[2] for key in store.existing(dataset)} == {SECTOR if dataset.grain.by_sector else ""}
     assert f"2024-03|{SECTOR}" in store.existing(DATASETS["prices"]), "warm-up"
     for name, month, known in (
         ("prices", "2024-03", date(2024, 3, 28)),
@@ -169,7 +167,7 @@ def test_status_shows_every_asset_whole_in_a_narrow_pipe(again: tuple[Path, Quan
     for name, sector, first, last, count, gaps in rows:
         months = sorted(key.partition("|")[0] for key in store.existing(DATASETS[name]))
         assert (first, last, count, gaps) == (months[0], months[-1], str(len(months)), ""), name
-        assert sector == (SECTOR if DATASETS[name].grain == "sector" else "")
+        assert sector == (SECTOR if DATASETS[name].grain.by_sector else "")
     assert "…" not in outcome.out
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from quant_assets.backtest.metrics import sharpe
 from quant_assets.cli.trials import differences
-from quant_assets.learning.boosting import TrainedModel
+from quant_assets.learning.training import TrainedModel
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
@@ -42,7 +42,7 @@ def test_trials_are_listed_with_what_differs(quant: Quant, tmp_path: Path) -> No
     log(tmp_path).note_backtest("it", frame, AS_OFS)
     log(tmp_path, weights={"top_n": 5}, candidates={"long_fraction": 0.2}).note_backtest("it", frame, AS_OFS)
     series = pl.DataFrame({"date": DAYS[:30], "rank_ic": np.full(30, 0.05), "best_return": RETURNS[:30]})
-    trained = TrainedModel(AS_OFS[0], 20, 100, None, None, b"model", b"{}", None, series)
+    trained = TrainedModel("lightgbm", "lightgbm", AS_OFS[0], 20, 100, None, None, None, b"{}", None, series)
     log(tmp_path, training={"seed": 3}).note_training("it", [trained])
     log(tmp_path).note_backtest(PORTFOLIO, frame, AS_OFS)
     shown = quant()

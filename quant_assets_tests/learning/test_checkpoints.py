@@ -8,7 +8,7 @@ import pytest
 
 from quant_assets.errors import HistoryError
 from quant_assets.learning.checkpoints import is_training_month, newest_checkpoint
-from quant_assets.schemas import DATASETS
+from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import TrainingSettings
 
 SETTINGS = TrainingSettings(cadence_months=3, max_checkpoint_age_months=6)
@@ -16,7 +16,7 @@ FIRST = date(2018, 1, 1)
 
 
 def rows(*trained: tuple[date, int, str]) -> pl.DataFrame:
-    schema = DATASETS["lightgbm_checkpoint"].schema
+    schema = CHECKPOINTS.schema
     given = [{"as_of": day, "horizon": horizon, "status": status, "rows": 0} for day, horizon, status in trained]
     return pl.DataFrame(given, schema=schema, orient="row")
 

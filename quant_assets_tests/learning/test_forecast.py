@@ -1,7 +1,10 @@
 """Forecasts: what is verified on loading, the distribution, and bulk against single."""
 
 import json
+import tempfile
+from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,35 +13,43 @@ from scipy import stats
 
 from quant_assets.errors import DatasetError
 from quant_assets.features.library import FeatureLibrary, ready_made
-from quant_assets.learning.boosting import TrainedModel, train_checkpoint
-from quant_assets.learning.forecast import Model, forecast, load_model
+from quant_assets.learning.forecast import LoadedModel, forecast, load_models
+from quant_assets.learning.models.lightgbm import LightGBM
+from quant_assets.learning.training import TrainedModel, checkpoint_rows, train_checkpoint
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 
 Market = tuple[pl.DataFrame, pl.DataFrame]
-SETTINGS = PredictionSettings()
+SETTINGS, LEARNER = PredictionSettings(), LightGBM("lightgbm")
 FEATURES = FeatureLibrary({"core": ready_made("core")}).names
 
 
 @pytest.fixture(scope="module")
-def trained(market: Market) -> list[TrainedModel]:
-    return train_checkpoint(*market, date(2021, 3, 31), TrainingSettings(), SETTINGS, (5, 20), "it", FEATURES)
+def trained(market: Market, tmp_path_factory: pytest.TempPathFactory) -> list[TrainedModel]:
+    settings, folder = (TrainingSettings(), SETTINGS, LEARNER), tmp_path_factory.mktemp("models")
+    return train_checkpoint(*market, date(2021, 3, 31), *settings, (5, 20), "it", FEATURES, folder)
 
 
-def load(item: TrainedModel, **changed: object) -> Model:
-    arguments = {
-        "model": item.model,
-        "model_sha256": item.model_sha256,
-        "manifest": item.manifest,
-        "manifest_sha256": item.manifest_sha256,
-        "name": item.model_name,
-        "features": FEATURES,
-    }
-    return load_model(**arguments | changed)
+def load(
+    item: TrainedModel,
+    features: Sequence[str] = FEATURES,
+    *,
+    model: bytes | None = None,
+    manifest: bytes | None = None,
+    **changed: object,
+) -> LoadedModel:
+    """Through the row that names the files, with other content of them where it is given."""
+    row = checkpoint_rows([item], "there").row(0, named=True) | changed
+    contents = {f"there/{name}": path.read_bytes() for name, path in item.files.paths.items()}
+    contents[row["model_file"]] = model or contents[row["model_file"]]
+    contents[row["manifest_file"]] = manifest or item.manifest
+    with tempfile.TemporaryDirectory() as folder:
+        (found,) = load_models([row], LEARNER, features, contents.__getitem__, Path(folder)).values()
+    return found
 
 
 @pytest.fixture(scope="module")
-def models(trained: list[TrainedModel]) -> dict[int, Model]:
+def models(trained: list[TrainedModel]) -> dict[int, LoadedModel]:
     return {item.horizon: load(item) for item in trained}
 
 
@@ -47,7 +58,7 @@ def unseen(market: Market) -> pl.DataFrame:
     return market[0].filter(pl.col("date").is_between(date(2021, 4, 1), date(2021, 9, 30)))
 
 
-def test_rows_of_the_dataset(unseen: pl.DataFrame, models: dict[int, Model]) -> None:
+def test_rows_of_the_dataset(unseen: pl.DataFrame, models: dict[int, LoadedModel]) -> None:
     found = forecast(unseen, models, SETTINGS)
     DATASETS["predictions"].conform(found.with_columns(sector=pl.lit("it")))
     assert len(found) == 2 * len(unseen)
@@ -59,7 +70,7 @@ def test_rows_of_the_dataset(unseen: pl.DataFrame, models: dict[int, Model]) -> 
     ]
 
 
-def test_bulk_equals_single_to_the_bit(unseen: pl.DataFrame, models: dict[int, Model]) -> None:
+def test_bulk_equals_single_to_the_bit(unseen: pl.DataFrame, models: dict[int, LoadedModel]) -> None:
     bulk = forecast(unseen, models, SETTINGS)
     by_month = unseen.with_columns(month=pl.col("date").dt.month()).partition_by("month", include_key=False)
     assert len(by_month) == 6
@@ -74,7 +85,7 @@ def test_bulk_equals_single_to_the_bit(unseen: pl.DataFrame, models: dict[int, M
 
 
 def test_distribution_follows_its_bucket(
-    unseen: pl.DataFrame, models: dict[int, Model], trained: list[TrainedModel]
+    unseen: pl.DataFrame, models: dict[int, LoadedModel], trained: list[TrainedModel]
 ) -> None:
     found = forecast(unseen, models, SETTINGS).filter(pl.col("horizon") == 20)
     residuals = json.loads(trained[1].manifest)["residuals"]
@@ -86,13 +97,13 @@ def test_distribution_follows_its_bucket(
     np.testing.assert_allclose(found["confidence"], np.abs(2 * expected - 1), atol=1e-12)
 
 
-def test_probability_is_clipped(unseen: pl.DataFrame, models: dict[int, Model]) -> None:
+def test_probability_is_clipped(unseen: pl.DataFrame, models: dict[int, LoadedModel]) -> None:
     found = forecast(unseen, models, PredictionSettings(min_probability=0.49))
     assert found["prob_up"].min() == 0.49
     assert found["prob_up"].max() == 1 - 0.49
 
 
-def test_predictions_rank_unseen_returns(market: Market, unseen: pl.DataFrame, models: dict[int, Model]) -> None:
+def test_predictions_rank_unseen_returns(market: Market, unseen: pl.DataFrame, models: dict[int, LoadedModel]) -> None:
     joined = (
         forecast(unseen, models, SETTINGS)
         .join(market[1], on=["ticker", "date", "horizon"])
@@ -106,7 +117,7 @@ def test_a_changed_file_is_refused(trained: list[TrainedModel]) -> None:
     with pytest.raises(
         DatasetError, match=rf"model of checkpoint {item.model_name} has SHA-256 .* materialise lightgbm_checkpoint"
     ):
-        load(item, model=item.model + b" ")
+        load(item, model=item.files.paths[item.model_name].read_bytes() + b" ")
     with pytest.raises(DatasetError, match="manifest of checkpoint"):
         load(item, manifest=item.manifest.replace(b'"horizon": 5', b'"horizon": 6'))
 
@@ -117,7 +128,7 @@ def test_another_models_manifest_is_refused(trained: list[TrainedModel]) -> None
 
 
 def test_other_features_are_refused(
-    trained: list[TrainedModel], unseen: pl.DataFrame, models: dict[int, Model]
+    trained: list[TrainedModel], unseen: pl.DataFrame, models: dict[int, LoadedModel]
 ) -> None:
     with pytest.raises(
         DatasetError,
@@ -130,7 +141,7 @@ def test_other_features_are_refused(
         forecast(unseen.drop("macd"), models, SETTINGS)
 
 
-def test_no_models_and_no_rows_keep_the_schema(unseen: pl.DataFrame, models: dict[int, Model]) -> None:
+def test_no_models_and_no_rows_keep_the_schema(unseen: pl.DataFrame, models: dict[int, LoadedModel]) -> None:
     schema = DATASETS["predictions"].schema
     assert forecast(unseen, {}, SETTINGS).schema == schema
     empty = forecast(unseen.clear(), models, SETTINGS)

@@ -46,7 +46,7 @@ def write(graph: Graph, name: str, months: Iterable[str], known: date | None = N
     """Empty partitions of a dataset, as if written when `known` was the last closed session; by default now."""
     dataset, profile = graph.datasets[name], graph.profile
     matures = graph.defs.resolve_asset_graph().get(dg.AssetKey(name)).metadata["matures_months"]
-    keys = {(key("it", month) if dataset.grain == "sector" else month): month for month in months}
+    keys = {key("it" if dataset.grain.by_sector else None, month): month for month in months}
     for each in profile.store.existing(dataset) & keys.keys():
         Path(profile.store.path(dataset, each)).unlink()
     profile.store.write(
@@ -76,7 +76,7 @@ def months_read(graph: Graph, name: str, first: str, last: str) -> dict[str, set
         # A hole is filled: a run is one range of months.
         wanted = month_range(min(found[downstream]), max(found[downstream])) if found[downstream] else []
         subset = definition.subset_with_partition_keys(
-            [key("it", month) if dataset.grain == "sector" else month for month in wanted]
+            [key("it" if dataset.grain.by_sector else None, month) for month in wanted]
         )
         for parent in assets.get(each).parent_keys:
             upstream = parent.path[-1]
@@ -99,31 +99,27 @@ def months_read(graph: Graph, name: str, first: str, last: str) -> dict[str, set
 )
 def test_every_asset_gets_the_months_that_it_reads_and_no_others(graph: Graph, first: str, last: str) -> None:
     for name, dataset in graph.datasets.items():
-        plan = (
-            graph.planner.sector_phases([name], "it", first, last)
-            if dataset.grain == "sector"
-            else graph.planner.month_phases([name], first, last)
-        )
+        plan = graph.planner.plan([name], ["it"], first, last).phases
         expected = months_read(graph, name, first, last)
         if BARS & set(expected):
             together = set().union(*(expected.get(each, set()) for each in BARS))
             expected |= dict.fromkeys(BARS, together)  # one step writes all of them
         assert ranges(plan) == {each: (min(months), max(months)) for each, months in expected.items()}, name
-        assert {phase.sectors for phase in plan} == {("it",) if dataset.grain == "sector" else ()}
+        assert {phase.sectors for phase in plan} == {("it",) if dataset.grain.by_sector else ()}
 
 
 def test_windows_end_where_the_profile_does(graph: Graph) -> None:
-    planned = ranges(graph.planner.sector_phases(["labels", "predictions"], "it", START, START))
+    planned = ranges(graph.planner.plan(["labels", "predictions"], ["it"], START, START).phases)
     assert planned["labels"] == (START, START)
     assert planned["prices"] == (START, "2021-07"), "labels look four months ahead"
     assert "lightgbm_checkpoint" not in planned, "there is no month before the first"
-    planned = ranges(graph.planner.sector_phases(["labels"], "it", LATEST, LATEST))
+    planned = ranges(graph.planner.plan(["labels"], ["it"], LATEST, LATEST).phases)
     assert planned["prices"] == (LATEST, LATEST), "the months to come do not exist"
 
 
 def test_a_month_without_a_closed_session_is_not_planned(tmp_path: Path) -> None:
     weekend = Graph.at(tmp_path, as_of=date(2024, 6, 2), partitions={"start": START})
-    assert ranges(weekend.planner.sector_phases(["labels"], "it", "2024-05", "2024-05"))["prices"] == (
+    assert ranges(weekend.planner.plan(["labels"], ["it"], "2024-05", "2024-05").phases)["prices"] == (
         "2024-05",
         "2024-05",
     )
@@ -139,8 +135,8 @@ def test_whatever_is_read_comes_first(graph: Graph) -> None:
     assert sorted(order) == sorted(graph.datasets)
     assert all(order.index(up) < order.index(name) for name, ups in parents.items() for up in ups)
     for phases in (
-        graph.planner.sector_phases(order, "it", "2024-01", "2024-03"),
-        graph.planner.month_phases(order, "2024-01", "2024-03"),
+        graph.planner.plan(order, ["it"], "2024-01", "2024-03").phases,
+        graph.planner.plan(order, (), "2024-01", "2024-03").phases,
     ):
         assert len(phases) > 1
         done: set[str] = set()
@@ -148,18 +144,19 @@ def test_whatever_is_read_comes_first(graph: Graph) -> None:
             for name in phase.assets:
                 assert parents[name] & set(ranges(phases)) <= done | set(phase.assets[: phase.assets.index(name)]), name
             done |= set(phase.assets)
-    asked = {name for name in order if graph.datasets[name].grain == "sector"}
     assert {
         name
-        for name, span in ranges(graph.planner.sector_phases(order, "it", "2024-01", "2024-03")).items()
+        for name, span in ranges(graph.planner.plan(order, ["it"], "2024-01", "2024-03").phases).items()
         if span[1] >= "2024-03"
-    } == asked
+    } == set(order)
 
 
 def test_month_grain_assets_have_phases_of_their_own(graph: Graph) -> None:
-    assert graph.planner.sector_phases(["macro", "portfolio_weights"], "it", "2024-01", "2024-02") == []
-    assert graph.planner.month_phases(["prices"], "2024-01", "2024-02") == []
-    assert graph.planner.month_phases(["prices", "portfolio_backtest"], "2024-01", "2024-02") == [
+    own = graph.planner.plan(["macro", "portfolio_weights"], ["it"], "2024-01", "2024-02").phases
+    assert own == graph.planner.plan(["macro", "portfolio_weights"], (), "2024-01", "2024-02").phases
+    assert {phase.sectors for phase in own} == {()}
+    assert graph.planner.plan(["prices"], (), "2024-01", "2024-02").phases == []
+    assert graph.planner.plan(["prices", "portfolio_backtest"], (), "2024-01", "2024-02").phases == [
         Phase(("portfolio_weights",), "2023-11", "2024-02"),
         Phase(("portfolio_backtest",), "2024-01", "2024-02"),
     ]
@@ -168,17 +165,16 @@ def test_month_grain_assets_have_phases_of_their_own(graph: Graph) -> None:
 def test_a_sectors_warm_up_holds_what_the_total_portfolio_reads_before_the_first_month(graph: Graph) -> None:
     """The portfolio's backtest starts with what was held two months earlier, so each sector decides then too."""
     names = ["weights", "regime_state", "portfolio_backtest"]
-    plan = ranges(graph.planner.sector_phases(names, "it", "2024-01", "2024-02"))
+    plan = ranges(graph.planner.plan(names, ["it"], "2024-01", "2024-02").phases)
     assert plan["weights"] == plan["regime_state"] == ("2023-11", "2024-02")
-    assert ranges(graph.planner.month_phases(names, "2024-01", "2024-02"))["portfolio_weights"] == (
+    assert ranges(graph.planner.plan(names, (), "2024-01", "2024-02").phases)["portfolio_weights"] == (
         "2023-11",
         "2024-02",
     )
-    alone = ranges(graph.planner.sector_phases(names[:2], "it", "2024-01", "2024-02"))
+    alone = ranges(graph.planner.plan(names[:2], ["it"], "2024-01", "2024-02").phases)
     assert alone["weights"] == alone["regime_state"] == ("2024-01", "2024-02")
-    assert graph.planner.sector_phases(["portfolio_backtest"], "it", "2024-01", "2024-02") == [], (
-        "it reads the sectors that are there"
-    )
+    alone = graph.planner.plan(["portfolio_backtest"], ["it"], "2024-01", "2024-02")
+    assert {phase.sectors for phase in alone.phases} == {()}, "it reads the sectors that are there"
 
 
 def test_a_phase_says_its_range_and_what_it_writes() -> None:
@@ -197,12 +193,12 @@ def test_a_phase_says_its_range_and_what_it_writes() -> None:
 
 
 def test_a_finished_warm_up_is_not_computed_again_and_what_is_asked_is(filled: Graph) -> None:
-    plan = filled.planner.sector_phases(filled.planner.order, "it", "2024-03", "2024-04")
+    plan = filled.planner.plan(filled.planner.order, ["it"], "2024-03", "2024-04").phases
     assert set(ranges(plan).values()) == {("2024-03", "2024-04")}
-    assert ranges(filled.planner.sector_phases(["weights"], "it", "2024-04", "2024-04")) == {
+    assert ranges(filled.planner.plan(["weights"], ["it"], "2024-04", "2024-04").phases) == {
         "weights": ("2024-04", "2024-04")
     }
-    assert ranges(filled.planner.month_phases(["portfolio_backtest"], "2024-04", "2024-04")) == {
+    assert ranges(filled.planner.plan(["portfolio_backtest"], (), "2024-04", "2024-04").phases) == {
         "portfolio_backtest": ("2024-04", "2024-04")
     }
 
@@ -211,57 +207,58 @@ def test_a_warm_up_is_computed_from_its_first_missing_month(filled: Graph) -> No
     for month in ("2024-01", "2024-02"):
         Path(filled.profile.store.path(filled.datasets["prices"], key("it", month))).unlink()
     Path(filled.profile.store.path(filled.datasets["price_peaks"], key("it", "2024-03"))).unlink()
-    plan = ranges(filled.planner.sector_phases(["features"], "it", "2024-04", "2024-04"))
+    plan = ranges(filled.planner.plan(["features"], ["it"], "2024-04", "2024-04").phases)
     assert plan == {"prices": ("2024-01", "2024-02"), "features": ("2024-04", "2024-04")} | dict.fromkeys(
         BARS, ("2024-03", "2024-03")
     )
     assert (
-        ranges(filled.planner.sector_phases(["features"], "energy", "2024-04", "2024-04"))["prices"][0] < "2024-01"
+        ranges(filled.planner.plan(["features"], ["energy"], "2024-04", "2024-04").phases)["prices"][0] < "2024-01"
     ), "another sector"
 
 
 def test_a_month_that_was_written_before_it_was_over_is_computed_again(filled: Graph) -> None:
     """Else the windows of June would miss the second half of May."""
-    asked = (["indicators"], "it", LATEST, LATEST)
-    assert ranges(filled.planner.sector_phases(*asked)) == {"indicators": (LATEST, LATEST)}
+    asked = (["indicators"], ["it"], LATEST, LATEST)
+    assert ranges(filled.planner.plan(*asked).phases) == {"indicators": (LATEST, LATEST)}
     for name in ("prices", "universe", *BARS):
         write(filled, name, ["2024-05"], known=date(2024, 5, 15))
     again = dict.fromkeys(("prices", *BARS), ("2024-05", "2024-05"))  # nothing that June reads is in May's universe
-    assert ranges(filled.planner.sector_phases(*asked)) == again | {"indicators": (LATEST, LATEST)}
+    assert ranges(filled.planner.plan(*asked).phases) == again | {"indicators": (LATEST, LATEST)}
 
 
 def test_a_month_that_was_written_with_other_columns_is_computed_again(filled: Graph) -> None:
     """As after a feature has been added: models of the months before would not fit the new ones."""
     path = Path(filled.profile.store.path(filled.datasets["features"], key("it", "2024-02")))
     pl.read_parquet(path).with_columns(added=pl.lit(1.0)).write_parquet(path)
-    plan = ranges(filled.planner.sector_phases(["lightgbm_checkpoint"], "it", "2024-04", "2024-04"))
+    found = filled.planner.plan(["lightgbm_checkpoint"], ["it"], "2024-04", "2024-04")
+    plan = ranges(found.phases)
     assert plan == {"features": ("2024-02", "2024-02"), "lightgbm_checkpoint": ("2024-04", "2024-04")}
-    assert "computed again: features (it) 2024-02, 1 partitions: written with other columns" in filled.planner.notes()
+    assert "computed again: features (it) 2024-02, 1 partitions: written with other columns" in found.notes
 
 
 def test_what_knows_more_than_a_pinned_day_is_computed_again(filled: Graph) -> None:
     earlier = Graph(filled.settings.model_copy(update={"as_of": date(2024, 4, 10)}))
-    plan = ranges(earlier.planner.sector_phases(["weights"], "it", "2024-04", "2024-04"))
+    plan = ranges(earlier.planner.plan(["weights"], ["it"], "2024-04", "2024-04").phases)
     assert plan["prices"] == ("2024-04", "2024-04"), "it holds the second half of April"
 
 
 def test_labels_are_computed_again_until_they_have_matured(filled: Graph) -> None:
-    assert ranges(filled.planner.sector_phases(["lightgbm_checkpoint"], "it", "2024-04", "2024-04")) == {
+    assert ranges(filled.planner.plan(["lightgbm_checkpoint"], ["it"], "2024-04", "2024-04").phases) == {
         "lightgbm_checkpoint": ("2024-04", "2024-04")
     }
     write(filled, "labels", month_range("2023-06", "2024-04"), known=date(2024, 4, 30))
-    plan = ranges(filled.planner.sector_phases(["lightgbm_checkpoint"], "it", "2024-04", "2024-04"))
+    plan = ranges(filled.planner.plan(["lightgbm_checkpoint"], ["it"], "2024-04", "2024-04").phases)
     assert plan["labels"] == ("2024-01", "2024-04"), "those of December look ahead to April and are complete"
 
 
 def test_shown_history_is_not_made_but_mended(filled: Graph) -> None:
     for name in ("backtest", "weights"):
         Path(filled.profile.store.path(filled.datasets[name], key("it", "2024-02"))).unlink()
-    assert ranges(filled.planner.sector_phases(["ops_report"], "it", "2024-04", "2024-04")) == {
+    assert ranges(filled.planner.plan(["ops_report"], ["it"], "2024-04", "2024-04").phases) == {
         "ops_report": ("2024-04", "2024-04")
     }
     write(filled, "regime_state", ["2024-03"], known=date(2024, 3, 8))
-    assert ranges(filled.planner.sector_phases(["ops_report"], "it", "2024-04", "2024-04")) == {
+    assert ranges(filled.planner.plan(["ops_report"], ["it"], "2024-04", "2024-04").phases) == {
         "regime_state": ("2024-03", "2024-03"),
         "ops_report": ("2024-04", "2024-04"),
     }
@@ -304,7 +301,7 @@ def test_from_bars_to_labels_is_the_whole_path_from_prices_to_model_inputs(graph
     found = graph.planner.select("ohlcv..labels", graph.defs)
     assert set(found) >= {"ohlcv", "prices", "fundamentals", "macro", "indicators", "candidates", "features", "labels"}
     assert not {"universe", "lightgbm_checkpoint", "predictions"} & set(found)
-    planned = ranges(graph.planner.sector_phases(found, "it", "2024-01", "2024-01"))
+    planned = ranges(graph.planner.plan(found, ["it"], "2024-01", "2024-01").phases)
     assert {"universe", *BARS} <= set(planned), "what it reads is added"
 
 
@@ -324,7 +321,7 @@ def test_a_stretch_without_its_ends_says_how_to_write_one(graph: Graph, selectio
 
 def test_neighbouring_sectors_with_few_months_become_one_run(graph: Graph) -> None:
     def chains(*sectors: str, last: str) -> list[list[Phase]]:
-        return joined(graph.planner.sector_phases(["universe", "ohlcv"], sector, "2024-01", last) for sector in sectors)
+        return joined(graph.planner.plan(["universe", "ohlcv"], sectors, "2024-01", last).stages[0])
 
     (chain,) = chains(*SECTORS, last="2024-01")
     assert [phase.sectors for phase in chain] == [tuple(SECTORS)]
@@ -342,9 +339,7 @@ def test_neighbouring_sectors_with_few_months_become_one_run(graph: Graph) -> No
 
 
 def test_sectors_that_lack_other_months_are_not_joined(filled: Graph) -> None:
-    chains = [
-        filled.planner.sector_phases(["indicators"], sector, "2024-04", "2024-04") for sector in ("it", "telecoms")
-    ]
+    (chains,) = filled.planner.plan(["indicators"], ["it", "telecoms"], "2024-04", "2024-04").stages
     assert [[phase.sectors for phase in chain] for chain in joined(chains)] == [
         [("it",)],
         [("telecoms",)] * len(chains[1]),

@@ -19,12 +19,13 @@ TRAINING = {
     "window_months": 6,
     "min_rows": 200,
     "cadence_months": 1,
-    "lightgbm": {"min_data_in_leaf": 20, "num_trees": 5},
 }
+MODELS = {"lightgbm": {"parameters": {"min_data_in_leaf": 20, "num_trees": 5}}}
 SETTINGS = {
     "as_of": date(2024, 7, 31),
     "partitions": {"start": "2023-07"},
     "training": TRAINING,
+    "models": MODELS,
     "report": {"history_months": 2},
 }
 
@@ -34,10 +35,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """Three months of portfolio and reports of two sectors."""
     graph = Graph.at(tmp_path_factory.mktemp("stored"), **SETTINGS)
     names = ["portfolio_backtest", "ops_report", "weights", "regime_state"]
-    for sector in SECTORS:
-        for phase in graph.planner.sector_phases(names, sector, FIRST, LAST):
-            graph.materialise(phase.assets, tags=phase.range_tags)
-    for phase in graph.planner.month_phases(names, FIRST, LAST):
+    for phase in graph.planner.plan(names, SECTORS, FIRST, LAST).phases:
         graph.materialise(phase.assets, tags=phase.range_tags)
     return graph
 
@@ -108,7 +106,7 @@ def test_a_new_trial_makes_those_reports_stale_that_count_it(copy: Callable[[], 
     graph = copy()
     other = Graph(graph.settings.model_copy(update={"weights": graph.settings.weights.model_copy(update={"top_n": 1})}))
     before = graph.files()
-    for phase in other.planner.sector_phases(["weights", "backtest"], SECTORS[0], "2024-02", "2024-02"):
+    for phase in other.planner.plan(["weights", "backtest"], [SECTORS[0]], "2024-02", "2024-02").phases:
         other.materialise(phase.assets, tags=phase.range_tags)
     # The rows are again those of the settings, so that what is left is the trial.
     for path, content in before.items():
@@ -122,7 +120,7 @@ def test_a_new_trial_makes_those_reports_stale_that_count_it(copy: Callable[[], 
     again = recompute(graph.profile, "ops_report", key(SECTORS[0], "2024-02"))
     (why,) = (each.why for each in again.compared if each.outcome == "differs")
     assert why == ("inputs trials changed",)
-    for phase in graph.planner.sector_phases(["ops_report"], SECTORS[0], "2024-02", LAST):
+    for phase in graph.planner.plan(["ops_report"], [SECTORS[0]], "2024-02", LAST).phases:
         graph.materialise(phase.assets, tags=phase.range_tags)
     assert stale(graph, "ops_report") == {}
     report = graph.read("ops_report").filter(pl.col("sector") == SECTORS[0], pl.col("metric") == "trials").sort("month")

@@ -104,10 +104,10 @@ def test_metadata_for_the_web_ui_does_not_count() -> None:
     import ast
 
     told = ast.parse(
-        "def asset(context):\n    context.add_output_metadata({'rows': 1})\n    describe(context, 2)\n"
-        "    return compute(context)"
+        "def asset(work):\n    work.tell('it', '2024-01', {'rows': 1})\n    work.tell_each(described(work, 2))\n"
+        "    return compute(work)"
     )
-    assert text(told) == text(ast.parse("def asset(context):\n    return compute(context)"))
+    assert text(told) == text(ast.parse("def asset(work):\n    return compute(work)"))
 
 
 def test_a_registration_belongs_to_every_definition_of_its_module(tmp_path: Path) -> None:

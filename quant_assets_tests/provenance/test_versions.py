@@ -1,8 +1,11 @@
 """Versions of the real assets: the settings derived for each are those that it reads in a run, and a change reaches who
 depends on it."""
 
+import ast
+import importlib
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -12,14 +15,46 @@ import dagster as dg
 import pytest
 
 from quant_assets import trial_log
+from quant_assets.asset_functions import Run, parameters
+from quant_assets.assets import portfolio
 from quant_assets.audit.reproduction import recompute
+from quant_assets.dagster_internals import asset_function
 from quant_assets.partitions import key
+from quant_assets.provenance.code import IGNORED, register
 from quant_assets.provenance.record import PartitionRecorder
+from quant_assets.provenance.versions import _Walk
+from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.loading import Settings, load_settings
-from quant_assets.settings.model import Model
 from quant_assets_tests.graph import PROJECT, Graph, every_definition
 
 SECTOR, MONTH = "cons_staples", "2024-01"
+
+#: Folders and modules whose functions run for every asset and decide no row, or whose content is compared by itself.
+NOT_FOLLOWED = (
+    *(f"{name}." for name in IGNORED),
+    *(f"{name}/" for name in IGNORED),
+    "assets/declare.py",
+    "asset_functions.py",
+    "profile.py",
+    "trial_log.py",
+    "graph.py",
+    "planning/",
+    "running/",
+)
+
+#: Functions whose result is only shown beside the rows: `Run`'s, and those that are called in the argument of one.
+TOLD = {
+    "tell",
+    "tell_run",
+    "tell_each",
+    "tell_log",
+    "tell_event",
+    "reconciled",
+    "refused",
+    "figures",
+    "described",
+    "said_absent",
+}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -59,7 +94,49 @@ def changed(before: Settings, after: Settings, sector: str = "it") -> set[str]:
     ids=["candidates", "report", "costs", "windows of another sector", "windows", "where things are"],
 )
 def test_a_setting_reaches_the_assets_that_depend_on_it(override: dict[str, Any], names: set[str]) -> None:
-    assert changed(load_settings("demo"), load_settings("demo", **override)) == names
+    found = changed(load_settings("demo"), load_settings("demo", **override))
+    assert found - {"lookahead_audit"} == names
+    # The audit computes the whole graph; of the windows of one sector's indicators it sees those of its own.
+    assert ("lookahead_audit" in found) == bool(names)
+
+
+def test_what_is_recorded_does_not_hang_on_what_parameters_are_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = ast.parse(Path(portfolio.__file__).read_text(encoding="utf-8"))
+    inputs = {"sector", "weights", "prices", "delistings", "universe", "candidates", "predictions", "indicators"}
+    inputs |= {"portfolio_weights", "regime_state"}
+    for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+        taken = {each.arg for each in function.args.args} - inputs
+        for node in ast.walk(function):
+            if isinstance(node, ast.arg) and node.arg in taken:
+                node.arg = f"other_{node.arg}"
+            elif isinstance(node, ast.Name) and node.id in taken:
+                node.id = f"other_{node.id}"
+    (tmp_path / "renamed_portfolio.py").write_text(ast.unparse(tree), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("renamed_portfolio")
+    register("renamed_portfolio", tmp_path)
+    settings = load_settings("demo")
+    for name in ("regime_state", "weights", "backtest", "portfolio_weights", "portfolio_backtest"):
+        ours, theirs = (_Walk.of(settings, getattr(each, name), {}) for each in (portfolio, module))
+        assert list(parameters(getattr(module, name))) != list(parameters(getattr(portfolio, name)))
+        assert (ours.paths, ours.reads_source, ours.reads_trials) == (theirs.paths, False, False), name
+        assert {str(each) for each in ours.symbols if not str(each).startswith("assets.")} == {
+            str(each) for each in theirs.symbols if not str(each).startswith(("assets.", "renamed_portfolio."))
+        }, name
+
+
+def test_an_asset_function_cannot_take_what_provenance_does_not_see() -> None:
+    """Each parameter of each asset function stands for something that is recorded, or for where its rows lie."""
+    assets = [asset_function(each).asset for each in every_definition(load_settings("demo")).assets or ()]
+    assert len(assets) > 25
+    for asset in assets:
+        given = {name for name, each in parameters(asset.compute).items() if each.kind == "given"}
+        assert given <= set(asset.given), asset.name
+        assert not given or asset.follows, f"{asset.name} is given constants that no digest covers"
+    shown = {name for name in vars(Run) if not name.startswith("_")}
+    assert not shown & {"settings", "profile", "source", "features", "trials"}
 
 
 def test_reports_alone_depend_on_what_has_been_tried() -> None:
@@ -147,20 +224,25 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
         "window_months": 6,
         "min_rows": 200,
         "cadence_months": 1,
-        "lightgbm": {"min_data_in_leaf": 20, "num_trees": 5},
     }
-    settings = {"as_of": date(2024, 4, 30), "partitions": {"start": "2023-07"}, "training": training}
+    models = {"lightgbm": {"parameters": {"min_data_in_leaf": 20, "num_trees": 5}}}
+    settings = {
+        "as_of": date(2024, 4, 30),
+        "partitions": {"start": "2023-07"},
+        "training": training,
+        "models": models,
+    }
     made = Graph.at(tmp_path_factory.mktemp("versions"), **settings)
-    for phase in made.planner.sector_phases(
-        ["weights", "regime_state", "backtest", "ops_report"], SECTOR, MONTH, MONTH
-    ):
+    for phase in made.planner.plan(
+        ["weights", "regime_state", "backtest", "ops_report"], [SECTOR], MONTH, MONTH
+    ).phases:
         made.materialise(phase.assets, tags=phase.range_tags)
     return made
 
 
 def groups(model: type[Any] = Settings, path: str = "") -> Iterator[tuple[type[Any], str]]:
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Model):
+        if isinstance(field.annotation, type) and issubclass(field.annotation, SettingsGroup):
             yield field.annotation, f"{path}{name}"
             yield from groups(field.annotation, f"{path}{name}.")
 
@@ -170,9 +252,9 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
 ) -> None:
     versions = recorder(graph.settings).versions
     job, known, read = graph.defs.resolve_implicit_global_asset_job_def(), dict(groups()), set[str]()
-    given = Model.__getattribute__
+    given = SettingsGroup.__getattribute__
 
-    def noted(self: Model, name: str) -> Any:
+    def noted(self: SettingsGroup, name: str) -> Any:
         # The trial log notes settings from which no rows follow.
         if (
             name in type(self).model_fields
@@ -184,7 +266,7 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
 
     done = 0
     for name in graph.planner.order:
-        if graph.datasets[name].grain == "month" or key(SECTOR, MONTH) not in graph.profile.store.existing(
+        if not graph.datasets[name].grain.by_sector or key(SECTOR, MONTH) not in graph.profile.store.existing(
             graph.datasets[name]
         ):
             continue
@@ -192,7 +274,7 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
         run = job.get_subset(asset_selection={dg.AssetKey(each) for each in together}, asset_check_selection=set())
         read.clear()
         with monkeypatch.context() as patched, dg.DagsterInstance.ephemeral() as instance:
-            patched.setattr(Model, "__getattribute__", noted)
+            patched.setattr(SettingsGroup, "__getattribute__", noted)
             assert run.execute_in_process(instance=instance, partition_key=key(SECTOR, MONTH), run_config=QUIET).success
         without = {"partitions.end"} | {each for each in read if each in known.values()}
         without |= {
@@ -201,6 +283,73 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
         assert {each for each in read - without if not _covered(each, versions[name].paths)} == set(), name
         done += len(read) > 0
     assert done > 5
+
+
+def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) -> None:
+    """What Python really calls while an asset is computed, against the definitions that its version lists."""
+    versions = recorder(graph.settings).versions
+    job, package = graph.defs.resolve_implicit_global_asset_job_def(), str(PROJECT / "quant_assets")
+    # What carries rows from the store to the function and back.
+    not_followed = tuple(f"{package}/{name}" for name in NOT_FOLLOWED)
+    done = 0
+    for name in (
+        "universe",
+        "ohlcv",
+        "prices",
+        "fundamentals",
+        "indicators",
+        "candidates",
+        "features",
+        "labels",
+        "lightgbm_checkpoint",
+        "predictions",
+        "weights",
+        "backtest",
+    ):
+        called: set[tuple[str, str]] = set()
+
+        def note(frame: Any, event: str, _: object, called: set[tuple[str, str]] = called) -> None:
+            code = frame.f_code
+            if event != "call" or not code.co_filename.startswith(package) or code.co_filename.startswith(not_followed):
+                return
+            # Only what the asset function itself brings about: the IO manager calls some of the calendar too.
+            above, inside = frame, False
+            in_thread = threading.current_thread() is not threading.main_thread()
+            while above is not None and not inside:
+                if above.f_code.co_name in TOLD or above.f_code.co_filename.startswith(f"{package}/io/"):
+                    return
+                inside = above.f_code.co_filename.endswith("assets/declare.py")
+                above = above.f_back
+            if inside or in_thread:
+                called.add((code.co_filename, code.co_qualname))
+
+        together = graph.planner._together[name]
+        run = job.get_subset(asset_selection={dg.AssetKey(each) for each in together}, asset_check_selection=set())
+        with dg.DagsterInstance.ephemeral() as instance:
+            threading.setprofile(note)
+            sys.setprofile(note)
+            try:
+                assert run.execute_in_process(
+                    instance=instance, partition_key=key(SECTOR, MONTH), run_config=QUIET
+                ).success
+            finally:
+                sys.setprofile(None)
+                threading.setprofile(None)
+        modules = {}
+        for file, qualified in called:
+            module = ".".join(Path(file).relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+            modules[f"{module.removeprefix('quant_assets.')}.{qualified}"] = module
+        listed = versions[name].symbols
+        # A function in a function belongs to the outer one, a method may stand as its class.
+        missing = {
+            each
+            for each in modules
+            if not any(each == symbol or each.startswith((f"{symbol}.", f"{symbol}.<locals>")) for symbol in listed)
+            and not each.endswith(("<module>", "<lambda>", "<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>"))
+        }
+        assert missing == set(), name
+        done += len(modules)
+    assert done > 100
 
 
 def test_a_report_over_the_history_that_there_is_comes_out_the_same(graph: Graph) -> None:

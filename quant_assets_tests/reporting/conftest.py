@@ -87,6 +87,7 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
     checkpoint = pl.DataFrame(
         {
             "as_of": [date(2016, 5, 31), date(2015, 12, 31)],
+            "model": ["lightgbm", "lightgbm"],
             "horizon": pl.Series([20, 20], dtype=pl.Int32),
             "model_version": ["abcdef201606", "other"],
             "rows": [9000, 8000],

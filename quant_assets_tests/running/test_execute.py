@@ -1,4 +1,4 @@
-"""Chains of runs for real: processes beside each other on a fresh instance, a step that fails, a check that blocks, a
+"""Chains of runs for real: parallel processes on a fresh instance, a step that fails, a check that blocks, a
 killed worker."""
 
 import multiprocessing
@@ -15,6 +15,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from quant_assets.io.binding import RECORD
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError, execute, shared_cores
@@ -64,7 +65,7 @@ def existing(profile: Profile, name: str) -> set[str]:
     return profile.store.existing(DATASETS[name])
 
 
-def test_sectors_run_beside_each_other_and_one_that_fails_does_not_stop_the_others(profile: Profile) -> None:
+def test_sectors_run_in_parallel_and_one_that_fails_does_not_stop_the_others(profile: Profile) -> None:
     """Three chains, two processes, an instance that does not exist before."""
     empty_ohlcv(profile, "energy", "it")
     path = spoil(profile, "ohlcv", f"{FIRST}|energy")
@@ -243,7 +244,7 @@ def test_the_instance_has_a_folder_for_each_profile_and_its_configuration_is_nev
     monkeypatch.setenv("QUANT__DAGSTER__STORAGE", "sqlite")
     home = dagster_home("demo")
     assert home == tmp_path / "home"
-    assert [path.name for path in home.iterdir()] == ["dagster.yaml"]
+    assert sorted(path.name for path in home.iterdir()) == ["dagster.yaml", RECORD]
     assert (home / "dagster.yaml").read_bytes() == (conf_dir() / "dagster.yaml").read_bytes()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     assert dagster_home("demo") == home

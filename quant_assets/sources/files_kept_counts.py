@@ -1,24 +1,21 @@
-"""Later share counts that an altered input keeps: those that tell the product the splits in counts known by the cut.
+"""Later share counts that altered files keep: those that tell the product the splits in counts known by the cut.
 
 All counts of a download contain the splits up to it, so the ones that were known are right only after the later ones
-have been looked at (`market.share_counts`, `sources.files`). That is declared, and no more of the counts is kept than
+have been looked at (`market.share_counts`, `files`). That is declared, and no more of the counts is kept than
 it needs; every other figure is altered.
 """
 
-from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
 
 from quant_assets.settings.providers import FundamentalFile
-
-#: Whether the count of a row stays; the day on which the row became known.
-KEPT, ROW_KNOWN = "__kept", "__row_known"
+from quant_assets.sources.altered import KEPT, KNOWN
 
 
-def tells_splits(file: FundamentalFile, columns: Sequence[str]) -> bool:
+def tells_splits(file: FundamentalFile, rows: pl.LazyFrame) -> bool:
     """Whether a file's counts contain the splits up to its downloads, so that those of later ones are needed."""
-    return file.shares_as_of == "snapshot" and {"snapshot", "shares"} <= {*columns}
+    return file.shares_as_of == "snapshot" and {"snapshot", "shares"} <= {*rows.collect_schema()}
 
 
 def with_kept_counts(rows: pl.LazyFrame, spin_offs: pl.DataFrame, cut: date, *, removed: bool) -> pl.LazyFrame:
@@ -32,7 +29,7 @@ def with_kept_counts(rows: pl.LazyFrame, spin_offs: pl.DataFrame, cut: date, *, 
       they would be removed, they are kept too.
 
     Args:
-        rows: of a file: `ticker`, `period_end`, `snapshot`, `shares`, `ROW_KNOWN` (null counts as known), and `company`
+        rows: of a file: `ticker`, `period_end`, `snapshot`, `shares`, `KNOWN` (null counts as known), and `company`
             or `form` where the file has them.
         spin_offs: `ticker` and `day`, as the source has them.
         cut: last day that stays as it is.
@@ -45,7 +42,7 @@ def with_kept_counts(rows: pl.LazyFrame, spin_offs: pl.DataFrame, cut: date, *, 
     """
     names = rows.collect_schema().names()
     period = [name for name in ("ticker", "company", "period_end", "form") if name in names]
-    later = (pl.col(ROW_KNOWN) > cut).fill_null(False)
+    later = (pl.col(KNOWN) > cut).fill_null(False)
     known_first_version = (pl.col("snapshot") == pl.col("snapshot").min().over(period)) & ~later
     newest = pl.when(known_first_version).then("snapshot").max().over("ticker")
     needed = (newest > pl.col("snapshot").min().over("ticker")) & (pl.col("snapshot") <= newest)

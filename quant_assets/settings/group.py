@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 
-class Model(BaseModel):
+class SettingsGroup(BaseModel):
     """A settings group: immutable, and an unknown key is an error rather than a typo that is ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""The trials of an audit: which alterations, at which cuts, and which months are computed anew. Nothing runs here."""
+"""The altered runs of an audit: which alterations, at which cuts, and which months they compute. Nothing runs here."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,9 +6,9 @@ from datetime import date
 
 import polars as pl
 
-from quant_assets.audit.alterations import Alteration, Perturbed, Shuffled, StartsLater, Truncated, Without
+from quant_assets.audit.alterations import Perturbed, Shuffled, StartsLater, Truncated, Without
 from quant_assets.audit.findings import TESTS, TestName
-from quant_assets.audit.inputs import altered_source, exempt, exempt_counts, source_from, waiting
+from quant_assets.audit.inputs import altered_source, exempt, source_from, waiting
 from quant_assets.audit.runs import Recomputed
 from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import sessions as calendar_sessions
@@ -16,20 +16,21 @@ from quant_assets.market.placement import panel_tickers
 from quant_assets.partitions import month_end, month_of, month_range, month_start, shift_month
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import Settings
+from quant_assets.sources.altered import Alteration, alterable
 from quant_assets.sources.base import Source
 
-#: Tests that are trials; "learning" is in `quant_assets.audit.learning_controls`.
+#: Tests that alter inputs; "learning" is in `quant_assets.audit.learning_controls`.
 ALTERING: tuple[TestName, ...] = tuple(name for name in TESTS if name != "learning")
 
 #: Months after a cut that are computed with it: what a range run has of the future in its frames.
 _MONTHS_AFTER = 1
 
-#: Months between two trials' that are computed with them: a run's own costs are those of some months.
+#: Months between those of two altered runs that are computed with them: a run's own costs are those of some months.
 _APART = 3
 
 
 @dataclass(frozen=True)
-class Trial:
+class AlteredRun:
     """One altered run.
 
     Attributes:
@@ -79,10 +80,10 @@ def check_cuts(profile: Profile, cuts: Sequence[date], first: str, last: str) ->
             raise SettingsError(f"cut {cut} is no closed session of the months {first} to {last}; choose one that is")
 
 
-def windows(trials: Sequence[Trial]) -> list[tuple[str, str]]:
-    """Months that the trials compute anew, ascending; what lies close together as one."""
+def windows(runs: Sequence[AlteredRun]) -> list[tuple[str, str]]:
+    """Months that altered runs compute anew, ascending; what lies close together as one."""
     found: list[tuple[str, str]] = []
-    for first, last in sorted((trial.first, trial.last) for trial in trials):
+    for first, last in sorted((run.first, run.last) for run in runs):
         if found and first <= shift_month(found[-1][1], _APART):
             found[-1] = (found[-1][0], max(found[-1][1], last))
         else:
@@ -90,8 +91,8 @@ def windows(trials: Sequence[Trial]) -> list[tuple[str, str]]:
     return found
 
 
-class Trials:
-    """The trials of some tests.
+class AlteredRuns:
+    """The altered runs of some tests.
 
     Args:
         profile: as the user has it.
@@ -113,10 +114,10 @@ class Trials:
             last,
             names,
         )
-        #: What is not tested and why, as far as the trials have been asked for.
+        #: What is not tested and why, as far as the runs have been asked for.
         self.notes: list[str] = []
 
-    def of(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> list[Trial]:
+    def of(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> list[AlteredRun]:
         """Every altered run.
 
         Args:
@@ -126,13 +127,15 @@ class Trials:
 
         """
         found = list(self._each(tests, cuts, reach))
-        last = min(month_end(self._last), self._profile.last_session())
-        known = self._profile.source.sector_snapshots(last)
-        tickers = {ticker for sector in self._sectors for ticker in panel_tickers(known, sector, last)}
-        self.notes += exempt_counts(self._profile, {trial.cut for trial in found if trial.cut is not None}, tickers)
+        if rows := alterable(self._profile.source):
+            last = min(month_end(self._last), self._profile.last_session())
+            known = self._profile.source.sector_snapshots(last)
+            tickers = {ticker for sector in self._sectors for ticker in panel_tickers(known, sector, last)}
+            at = {run.cut for run in found if run.cut is not None}
+            self.notes += rows.untested(at, tickers, self._profile.settings.fundamentals)
         return found
 
-    def _each(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> Iterator[Trial]:
+    def _each(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> Iterator[AlteredRun]:
         settings = self._profile.settings
         for test in tests:
             self.notes += exempt(self._profile, test)
@@ -162,9 +165,9 @@ class Trials:
 
     def _at(
         self, test: TestName, cut: date, reach: int, alteration: Alteration, settings: Settings, after: int
-    ) -> Trial:
+    ) -> AlteredRun:
         month = month_of(cut)
-        return Trial(
+        return AlteredRun(
             test,
             f"{test} at {cut}",
             max(self._first, shift_month(month, 1 - reach)),
@@ -174,12 +177,12 @@ class Trials:
             cut,
         )
 
-    def _plain(self, test: TestName, reach: int, alteration: Alteration, label: str) -> Trial:
+    def _plain(self, test: TestName, reach: int, alteration: Alteration, label: str) -> AlteredRun:
         settings = self._profile.settings
         first = max(self._first, shift_month(self._last, 1 - reach))
-        return Trial(test, label, first, self._last, settings, alteration)
+        return AlteredRun(test, label, first, self._last, settings, alteration)
 
-    def _warm_up(self, reach: int) -> Iterator[Trial]:
+    def _warm_up(self, reach: int) -> Iterator[AlteredRun]:
         first = max(self._first, shift_month(self._last, 1 - reach))
         start = self._base.earliest(self._names, self._sectors, first, self._last)
         if start <= self._profile.months.start:
@@ -190,7 +193,7 @@ class Trials:
             return
         settings = self._profile.settings
         later = settings.model_copy(update={"partitions": settings.partitions.model_copy(update={"start": start})})
-        yield Trial(
+        yield AlteredRun(
             "warm_up", f"history from {start}", first, self._last, later, StartsLater(month_start(start)), fresh=True
         )
 
@@ -209,7 +212,8 @@ class Trials:
         """One with neighbours on both sides in the alphabet, a member in the last month."""
         at = min(month_end(self._last), self._profile.last_session())
         snapshots, members = self._profile.source.sector_snapshots(at), self._profile.source.membership(at)
-        renamed = {name for each in self._profile.settings.files.renames for name in (each.old, each.new)}
+        rows = alterable(self._profile.source)
+        renamed = rows.renamed() if rows else set()
         there = set(members.filter(pl.col("end_date").is_null())["ticker"]) - renamed
         found = [each for sector in self._sectors for each in panel_tickers(snapshots, sector, at) if each in there]
         if len(found) < 3:

@@ -11,11 +11,12 @@ import pytest
 from quant_assets.audit.alterations import Perturbed, Truncated
 from quant_assets.audit.findings import AuditResult
 from quant_assets.audit.inputs import altered_source, readable_often
-from quant_assets.audit.kept_counts import KEPT, ROW_KNOWN, with_kept_counts
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.market import fundamentals
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
+from quant_assets.sources.altered import KEPT, KNOWN
+from quant_assets.sources.files_kept_counts import with_kept_counts
 from quant_assets_tests.audit.leaks import own, spoil
 
 CUT = date(2024, 5, 16)
@@ -35,7 +36,7 @@ def kept(
             (ticker, QUARTERS[place], seen, 100.0, PUBLISHED[place] if known[ticker, place] == seen else seen, place)
             for ticker, place, seen in rows
         ],
-        ["ticker", "period_end", "snapshot", "shares", ROW_KNOWN, "place"],
+        ["ticker", "period_end", "snapshot", "shares", KNOWN, "place"],
         orient="row",
     )
     spin_offs = pl.DataFrame(list((spun or {}).items()), {"ticker": pl.String, "day": pl.Date}, orient="row")

@@ -4,16 +4,20 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from quant_assets.features.library import FeatureLibrary, ready_made
-from quant_assets.learning.boosting import (
+from quant_assets.learning.models.base import Learner
+from quant_assets.learning.models.lightgbm import LightGBM
+from quant_assets.learning.training import (
     TrainedModel,
     checkpoint_rows,
     train_checkpoint,
@@ -21,25 +25,37 @@ from quant_assets.learning.boosting import (
     training_start,
 )
 from quant_assets.market.calendar import session_number
-from quant_assets.schemas import DATASETS
+from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 
 Market = tuple[pl.DataFrame, pl.DataFrame]
 AS_OF = date(2021, 6, 30)
-SETTINGS, PREDICTIONS = TrainingSettings(), PredictionSettings()
+SETTINGS, PREDICTIONS, LEARNER = TrainingSettings(), PredictionSettings(), LightGBM("lightgbm")
 PLANTED = "return_20"
 FEATURES = FeatureLibrary({"core": ready_made("core")}).names
 
 
 def train(
-    market: Market, *horizons: int, settings: TrainingSettings = SETTINGS, sector: str = "it"
+    market: Market,
+    *horizons: int,
+    settings: TrainingSettings = SETTINGS,
+    sector: str = "it",
+    learner: Learner[Any] = LEARNER,
 ) -> list[TrainedModel]:
-    return train_checkpoint(*market, AS_OF, settings, PREDICTIONS, horizons, sector, FEATURES)
+    with tempfile.TemporaryDirectory() as folder:
+        return train_checkpoint(
+            *market, AS_OF, settings, PREDICTIONS, learner, horizons, sector, FEATURES, Path(folder)
+        )
 
 
 @pytest.fixture(scope="module")
 def trained(market: Market) -> TrainedModel:
     return train(market, 20)[0]
+
+
+def train_kept(market: Market, folder: Path) -> TrainedModel:
+    """The training whose files stay."""
+    return train_checkpoint(*market, AS_OF, SETTINGS, PREDICTIONS, LEARNER, (20,), "it", FEATURES, folder)[0]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +113,7 @@ def test_what_came_later_changes_no_byte(market: Market, trained: TrainedModel) 
     cutoff = session_number(np.array([AS_OF], dtype="datetime64[D]"))[0] - SETTINGS.embargo_sessions
     known = pl.Series(session_number(labels["known_at"].to_numpy()) <= cutoff)
     earlier = train((features.filter(pl.col("date") <= AS_OF), labels.filter(known)), 20)[0]
-    assert (earlier.model, earlier.manifest) == (trained.model, trained.manifest)
+    assert (earlier.model_sha256, earlier.manifest) == (trained.model_sha256, trained.manifest)
     # and not because it is ignored by accident: spoil everything later, with rows in another order
     spoiled = labels.with_columns(forward_return=pl.when(known).then("forward_return").otherwise(9.0)).sample(
         fraction=1, shuffle=True, seed=1
@@ -106,7 +122,7 @@ def test_what_came_later_changes_no_byte(market: Market, trained: TrainedModel) 
         pl.when(pl.col("date") > AS_OF).then(-1.0).otherwise(pl.col(FEATURES)).name.keep()
     ).reverse()
     again = train((strange, spoiled), 20)[0]
-    assert (again.model, again.manifest) == (trained.model, trained.manifest)
+    assert (again.model_sha256, again.manifest) == (trained.model_sha256, trained.manifest)
 
 
 def test_what_was_known_in_time_does_change_it(market: Market, trained: TrainedModel) -> None:
@@ -120,21 +136,22 @@ def test_what_was_known_in_time_does_change_it(market: Market, trained: TrainedM
     other = labels.with_columns(
         forward_return=pl.when(pl.col("date") == day).then(-pl.col("forward_return")).otherwise("forward_return")
     )
-    assert train((features, other), 20)[0].model != trained.model
+    assert train((features, other), 20)[0].model_sha256 != trained.model_sha256
 
 
-def test_same_bytes_in_another_process(trained: TrainedModel) -> None:
+def test_same_bytes_in_another_process(trained: TrainedModel, tmp_path: Path) -> None:
     code = (
-        "import hashlib, runpy; from datetime import date;"
-        "from quant_assets.learning.boosting import train_checkpoint;"
+        "import runpy, sys; from datetime import date; from pathlib import Path;"
+        "from quant_assets.learning.models.lightgbm import LEARNER;"
+        "from quant_assets.learning.training import train_checkpoint;"
         "from quant_assets.settings.domain import PredictionSettings, TrainingSettings;"
         f"market = runpy.run_path({str(Path(__file__).with_name('conftest.py'))!r})['simulate']();"
         f"as_of = date.fromisoformat('{AS_OF}');"
-        "found = train_checkpoint(*market, as_of, TrainingSettings(), PredictionSettings(), "
-        f"(20,), 'it', {FEATURES!r});"
+        "settings = TrainingSettings(), PredictionSettings(), LEARNER('lightgbm');"
+        f"found = train_checkpoint(*market, as_of, *settings, (20,), 'it', {FEATURES!r}, Path(sys.argv[1]));"
         "print(found[0].model_sha256, found[0].manifest_sha256)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [trained.model_sha256, trained.manifest_sha256]
     assert done.stderr == ""
 
@@ -187,10 +204,11 @@ def test_early_stopping_never_sees_the_test_slice(market: Market, manifest: dict
     assert other["final"]["trees"] != manifest["final"]["trees"]
 
 
-def test_manifest_says_what_was_done(trained: TrainedModel, manifest: dict) -> None:
-    assert hashlib.sha256(trained.model).hexdigest() == manifest["model_sha256"] == trained.model_sha256
+def test_manifest_says_what_was_done(market: Market, trained: TrainedModel, manifest: dict, tmp_path: Path) -> None:
+    (model,) = train_kept(market, tmp_path).files.paths.values()
+    assert hashlib.sha256(model.read_bytes()).hexdigest() == manifest["model_sha256"] == trained.model_sha256
     assert manifest["features"] == list(FEATURES)
-    assert manifest["settings"] == SETTINGS.model_dump(mode="json")
+    assert manifest["settings"] == SETTINGS.model_dump(mode="json") | {"lightgbm": LEARNER.parameters.model_dump()}
     assert manifest["data"] == {
         "rows": trained.rows,
         "first_date": trained.first_date.isoformat(),
@@ -205,14 +223,15 @@ def test_manifest_says_what_was_done(trained: TrainedModel, manifest: dict) -> N
     assert set(manifest["feature_importance"]["split"]) == set(FEATURES)
     canonical = json.dumps(manifest, sort_keys=True, indent=2) + "\n"
     assert trained.manifest == canonical.encode()
-    assert str(Path.cwd()).encode() not in trained.model + trained.manifest
+    assert str(Path.cwd()).encode() not in model.read_bytes() + trained.manifest
 
 
 def test_seed_depends_on_setting_sector_date_and_horizon(market: Market, manifest: dict) -> None:
-    small = TrainingSettings(lightgbm=SETTINGS.lightgbm.model_copy(update={"num_trees": 1}))
-    seeds = [json.loads(result.manifest)["seed"] for result in train(market, 5, 20, settings=small)]
-    seeds.append(json.loads(train(market, 20, settings=small, sector="energy")[0].manifest)["seed"])
-    seeds.append(json.loads(train(market, 20, settings=small.model_copy(update={"seed": 1}))[0].manifest)["seed"])
+    small = LightGBM("lightgbm", {"num_trees": 1})
+    other = SETTINGS.model_copy(update={"seed": 1})
+    seeds = [json.loads(result.manifest)["seed"] for result in train(market, 5, 20, learner=small)]
+    seeds.append(json.loads(train(market, 20, learner=small, sector="energy")[0].manifest)["seed"])
+    seeds.append(json.loads(train(market, 20, learner=small, settings=other)[0].manifest)["seed"])
     assert seeds[1] == manifest["seed"]
     assert len(set(seeds)) == 4
 
@@ -227,7 +246,7 @@ def test_too_little_history_has_no_model(market: Market) -> None:
         *train((features, labels.clear()), 20),
     ]
     for result, expected in zip(results, (True, True, False), strict=True):
-        assert (result.model, result.manifest, result.metrics, result.model_name, result.manifest_name) == (None,) * 5
+        assert (result.files, result.manifest, result.metrics, result.model_name, result.manifest_name) == (None,) * 5
         assert (result.rows > 0) is expected
     frame = checkpoint_rows(results, "files")
     assert frame["status"].unique().to_list() == ["too_little_history"]
@@ -240,7 +259,7 @@ def test_too_little_history_has_no_model(market: Market) -> None:
 
 def test_rows_of_the_dataset(trained: TrainedModel, market: Market) -> None:
     frame = checkpoint_rows([trained], "lightgbm_checkpoint/files/sector=it/month=2021-06")
-    dataset = DATASETS["lightgbm_checkpoint"]
+    dataset = CHECKPOINTS
     dataset.conform(frame.with_columns(sector=pl.lit("it")))
     row = frame.row(0, named=True)
     assert row["status"] == "trained"

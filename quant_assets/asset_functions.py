@@ -1,0 +1,310 @@
+"""What an asset function is handed, told by the annotations of its parameters, and the `Run` that it works for.
+
+An asset function computes rows from its parameters and from nothing else. So its signature says what the rows follow
+from beside the inputs, whatever the parameters are called: a group of settings by its type (`LabelSettings`), one
+setting by `Annotated[int, Setting("weights.horizon")]`, the provider by a Protocol of `sources.base`, the model inputs
+by `FeatureLibrary`, what is trained by `Models`, what has been tried by `TrialLog`. `pl.DataFrame` and `pl.LazyFrame`
+are inputs, by the dataset's name; `sector: str` makes it a function of one sector's rows. `assets.declare` hands them
+over, `provenance` records them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache, cached_property
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import dagster as dg
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from quant_assets.errors import DatasetError
+from quant_assets.features.library import FeatureLibrary
+from quant_assets.io.store import DatasetStore
+from quant_assets.learning.models import Models
+from quant_assets.market.calendar import decision_sessions, last_session_to, sessions
+from quant_assets.partitions import RunPartitions, key, month_end, month_start, shift_month
+from quant_assets.profile import Profile
+from quant_assets.runtime.launch import Launcher, launcher
+from quant_assets.schemas import Dataset
+from quant_assets.settings.loading import Settings
+from quant_assets.trial_log import TrialLog
+
+_PROTOCOLS = "quant_assets.sources.base"
+
+Kind = Literal["run", "sector", "input", "setting", "source", "features", "models", "trials", "profile", "given"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting as a parameter: `Annotated[int, Setting("weights.horizon")]`."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a parameter of an asset function stands for.
+
+    Attributes:
+        kind: what kind of thing; "given" is a constant of the asset's own, such as the text of a SQL model.
+        path: dotted name of a setting or a group of settings.
+        lazy: of an input, whether it is handed over without having been collected.
+
+    """
+
+    kind: Kind
+    path: str = ""
+    lazy: bool = False
+
+
+@cache
+def parameters(function: Callable[..., Any]) -> Mapping[str, Parameter]:
+    """What each parameter of an asset function stands for.
+
+    Raises:
+        TypeError: a parameter has no annotation, or one names a setting that does not exist.
+
+    """
+    hints = get_type_hints(function, include_extras=True)
+    names = function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
+    return {name: _parameter(function, name, hints.get(name)) for name in names}
+
+
+def _parameter(function: Callable[..., Any], name: str, hint: Any) -> Parameter:
+    where = f"parameter '{name}' of asset function {function.__module__}.{function.__qualname__}"
+    if hint is None:
+        raise TypeError(f"{where} has no annotation")
+    if get_origin(hint) is Annotated:
+        path = next(each.path for each in get_args(hint)[1:] if isinstance(each, Setting))
+        setting_type(path)
+        return Parameter("setting", path)
+    if name == "sector" and hint is str:
+        return Parameter("sector")
+    if hint in (pl.DataFrame, pl.LazyFrame):
+        return Parameter("input", lazy=hint is pl.LazyFrame)
+    if hint in groups():
+        return Parameter("setting", groups()[hint])
+    kinds: dict[Any, Kind] = {
+        Run: "run",
+        FeatureLibrary: "features",
+        Models: "models",
+        TrialLog: "trials",
+        Profile: "profile",
+    }
+    if hint in kinds:
+        return Parameter(kinds[hint])
+    return Parameter("source" if getattr(hint, "__module__", "") == _PROTOCOLS else "given")
+
+
+@cache
+def groups() -> Mapping[Any, str]:
+    """Dotted name of each group of settings, by its type."""
+    found: dict[Any, str] = {}
+
+    def walk(model: type[BaseModel], path: str) -> None:
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                found[field.annotation] = f"{path}{name}"
+                walk(field.annotation, f"{path}{name}.")
+
+    walk(Settings, "")
+    return found
+
+
+def setting_type(path: str) -> Any:
+    """Type of a setting, or of a group of settings, by its dotted name.
+
+    Raises:
+        TypeError: there is none.
+
+    """
+    found: Any = Settings
+    for part in path.split("."):
+        if not (isinstance(found, type) and issubclass(found, BaseModel)) or part not in found.model_fields:
+            raise TypeError(f"there is no setting '{path}'")
+        found = found.model_fields[part].annotation
+    return found
+
+
+def setting(settings: Settings, path: str) -> Any:
+    """Value of a dotted name."""
+    found: Any = settings
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def handed(function: Callable[..., Any], profile: Profile) -> dict[str, Any]:
+    """The arguments of an asset function that the profile has: settings, provider, model inputs, what was tried."""
+    getters: dict[Kind, Callable[[str], Any]] = {
+        "setting": lambda path: setting(profile.settings, path),
+        "source": lambda _: profile.source,
+        "features": lambda _: profile.features,
+        "models": lambda _: profile.models,
+        "trials": lambda _: profile.trials,
+        "profile": lambda _: profile,
+    }
+    return {name: getters[each.kind](each.path) for name, each in parameters(function).items() if each.kind in getters}
+
+
+class Run:
+    """The partitions that an asset function computes: where they lie in time, and how it tells about them.
+
+    It gives no settings and no provider: what rows follow from stands in the signature.
+
+    Args:
+        profile: of the run.
+        partitions: sectors and months.
+        context: Dagster's.
+        windows: first and last month of each input, relative to a partition's.
+
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        partitions: RunPartitions,
+        context: dg.AssetExecutionContext,
+        windows: Mapping[str, tuple[int, int]],
+    ) -> None:
+        self._profile = profile
+        self._context = context
+        self._windows = windows
+        self.partitions = partitions
+        self.sectors, self.months = partitions.sectors, partitions.months
+        self.first_day, self.last_day = partitions.first_day, partitions.last_day
+
+    @property
+    def last_session(self) -> date:
+        """The last closed session of all."""
+        return self._profile.last_session()
+
+    @cached_property
+    def through(self) -> date:
+        """The last closed session of the run's months."""
+        return min(last_session_to(self.last_day), self.last_session)
+
+    @cached_property
+    def decisions(self) -> list[date]:
+        """`as_of` of each month: its last session, in the running month the latest closed one."""
+        return decision_sessions(self.first_day, self.through)
+
+    def sessions(self, reading: str | None = None) -> NDArray[np.datetime64]:
+        """Closed sessions of the run's months, or of all months that the window of an input covers.
+
+        Args:
+            reading: the input.
+
+        Returns:
+            datetime64[D] of shape (n_sessions,).
+
+        """
+        before, after = self._windows[reading] if reading else (0, 0)
+        first, last = shift_month(self.months[0], min(before, 0)), shift_month(self.months[-1], max(after, 0))
+        return sessions(month_start(first), min(month_end(last), self.last_session))
+
+    def window(self, reading: str) -> tuple[int, int]:
+        """First and last month of an input, relative to a partition's."""
+        return self._windows[reading]
+
+    def by_sector(self, compute: Callable[..., pl.DataFrame], **inputs: pl.LazyFrame) -> pl.DataFrame:
+        """Call `compute(sector, **frames)` with each sector's rows, and stack what it returns.
+
+        The frames come without `sector` and `month`; the result gets `sector` back.
+
+        Raises:
+            DatasetError: sectors give other columns or types.
+
+        """
+        results: list[pl.DataFrame] = []
+        for sector in self.sectors:
+            results.append(compute(sector, **one_sector(sector, **inputs)).with_columns(sector=pl.lit(sector)))
+            if results[-1].schema != results[0].schema:
+                raise DatasetError(f"{sector} gives {results[-1].schema}, the sectors before it {results[0].schema}")
+        return pl.concat(results)
+
+    def walk(self, stored: pl.DataFrame, step: Callable[[str, pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+        """Rows of the run's months, each month's from those of the month before: a range equals its months.
+
+        Args:
+            stored: the asset's rows of the month before the run's first, none where they are not stored.
+            step: gives a month's rows from its key and the rows of the month before.
+
+        """
+        parts = [stored]
+        for month in self.months:
+            parts.append(step(month, parts[-1]).cast(dict(stored.schema)))  # type: ignore[arg-type]
+        return pl.concat(parts[1:])
+
+    # --- What follows from the rows, and is no part of them ---------------------------------------------------------
+
+    @property
+    def store(self) -> DatasetStore:
+        """Where artifacts that rows name are written."""
+        return self._profile.store
+
+    @property
+    def launcher(self) -> Launcher:
+        """Where a training runs; what it makes is the same."""
+        return launcher(self._context, self._profile.settings.launch)
+
+    def dataset(self, name: str) -> Dataset:
+        """The schema of a dataset."""
+        return self._profile.every_dataset[name]
+
+    def tell(self, sector: str | None, month: str, figures: Mapping[str, Any], asset: str | None = None) -> None:
+        """Show figures beside a partition in the web UI; `asset` says which of several the function makes."""
+        place = month if sector is None else key(sector, month)
+        self._context.add_asset_metadata(readable(figures), asset_key=asset, partition_key=place)
+
+    def tell_rows(
+        self,
+        rows: pl.DataFrame,
+        dated_by: str,
+        figures: Callable[[pl.DataFrame], Mapping[str, float | str | None]],
+        sector: str | None = None,
+    ) -> None:
+        """`tell` of each month that has rows, from these alone, so that it is the same however the month was run.
+
+        A figure that covers more than the partition's month says so in its name (`sharpe_to_date`).
+        """
+        months = rows.with_columns(__month=pl.col(dated_by).dt.strftime("%Y-%m"))
+        for (month,), part in months.partition_by("__month", as_dict=True, include_key=False).items():
+            self.tell(sector, str(month), figures(part))
+
+    def tell_run(self, figures: Mapping[str, Any], asset: str | None = None) -> None:
+        """Show beside each partition of the run what holds for every one, whatever the run: what its source lacks."""
+        self._context.add_output_metadata(figures, output_name=asset)
+
+    def tell_each(self, figures: Iterable[tuple[str | None, str, Mapping[str, Any]]], asset: str | None = None) -> None:
+        """`tell` for several partitions: sector, month and figures of each."""
+        for sector, month, each in figures:
+            self.tell(sector, month, each, asset)
+
+    def tell_log(self, text: str, *, warning: bool = False) -> None:
+        """Write a line into the run's log."""
+        (self._context.log.warning if warning else self._context.log.info)(text)
+
+    def tell_event(self, event: Any) -> None:
+        """Record an event of the run, such as an observation of another asset."""
+        self._context.log_event(event)
+
+
+def readable(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures without those that are not defined, rounded for reading."""
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in figures.items()
+        if value is not None
+    }
+
+
+def one_sector(sector: str, **inputs: pl.LazyFrame) -> dict[str, pl.DataFrame]:
+    """The rows of one sector of each input."""
+    frames = {
+        label: frame.filter(pl.col("sector") == sector).drop("sector", "month") for label, frame in inputs.items()
+    }
+    return dict(zip(frames, pl.collect_all(list(frames.values())), strict=True))

@@ -1,0 +1,140 @@
+"""The training of a checkpoint as a unit of work: frames go in as Arrow files, models and their facts come out."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from quant_assets.catalogue import learner as learner_of
+from quant_assets.learning.metrics import Metrics
+from quant_assets.learning.model_files import ModelFiles
+from quant_assets.learning.models.base import Learner
+from quant_assets.learning.training import TrainedModel, train_checkpoint
+from quant_assets.runtime.launch import Folders, Launcher, Unit
+from quant_assets.settings.domain import PredictionSettings, TrainingSettings
+
+_FEATURES, _LABELS = "features.arrow", "labels.arrow"
+_FACTS, _MANIFEST, _OUT_OF_FOLD = "facts.json", "manifest.json", "out_of_fold.arrow"
+_DATES = ("as_of", "first_date", "last_known_at")
+
+
+def train(
+    launcher: Launcher,
+    kind: str,
+    features: pl.DataFrame,
+    labels: pl.DataFrame,
+    as_of: date,
+    settings: TrainingSettings,
+    prediction_settings: PredictionSettings,
+    learner: Learner[Any],
+    horizons: Sequence[int],
+    scope: str,
+    names: Sequence[str],
+    folder: Path,
+) -> list[TrainedModel]:
+    """What `train_checkpoint` gives for the same arguments, byte by byte, wherever `launcher` runs it.
+
+    Args:
+        launcher: where it runs.
+        kind: of the model, as the settings name it.
+        features: as of `train_checkpoint`, and so are the others.
+        labels: as there.
+        as_of: as there.
+        settings: as there.
+        prediction_settings: as there.
+        learner: as there.
+        horizons: as there.
+        scope: as there.
+        names: as there.
+        folder: as there; it is empty.
+
+    Raises:
+        QuantError: the training failed, or its process died.
+
+    """
+    if launcher.here:
+        given = settings, prediction_settings, learner, horizons, scope, names, folder
+        return train_checkpoint(features, labels, as_of, *given)
+    folders = Folders(folder / "inputs", folder / "outputs")
+    for each in folders:
+        each.mkdir()
+    features.write_ipc(folders.inputs / _FEATURES)
+    labels.write_ipc(folders.inputs / _LABELS)
+    arguments = {
+        "as_of": as_of.isoformat(),
+        "settings": settings.model_dump(mode="json"),
+        "prediction_settings": prediction_settings.model_dump(mode="json"),
+        "model": {"name": learner.name, "kind": kind, "parameters": learner.parameters.model_dump(mode="json")},
+        "horizons": list(horizons),
+        "scope": scope,
+        "names": list(names),
+    }
+    launcher.launch(Unit.of(train_unit, arguments, folders))
+    return [_read(folders.outputs, f"h{horizon}") for horizon in horizons]
+
+
+def train_unit(
+    inputs: Path,
+    outputs: Path,
+    *,
+    as_of: str,
+    settings: dict[str, Any],
+    prediction_settings: dict[str, Any],
+    model: dict[str, Any],
+    horizons: list[int],
+    scope: str,
+    names: list[str],
+) -> None:
+    """The unit's function: `train_checkpoint` over the files of `inputs`, a folder in `outputs` for each horizon."""
+    files = outputs / "files"
+    files.mkdir()
+    trained = train_checkpoint(
+        pl.read_ipc(inputs / _FEATURES),
+        pl.read_ipc(inputs / _LABELS),
+        date.fromisoformat(as_of),
+        TrainingSettings.model_validate(settings),
+        PredictionSettings.model_validate(prediction_settings),
+        learner_of(**model),
+        horizons,
+        scope,
+        names,
+        files,
+    )
+    for item in trained:
+        _write(outputs, f"h{item.horizon}", item)
+
+
+def _write(outputs: Path, name: str, item: TrainedModel) -> None:
+    folder = outputs / name
+    folder.mkdir()
+    facts: dict[str, Any] = {each: getattr(item, each) for each in ("model", "kind", "horizon", "rows")}
+    facts |= {each: day.isoformat() if (day := getattr(item, each)) else None for each in _DATES}
+    if item.files is not None and item.metrics is not None and item.manifest is not None:
+        paths = {kept: path.relative_to(outputs).as_posix() for kept, path in item.files.paths.items()}
+        facts["files"] = {"sha256": item.files.sha256, "name": item.files.name, "paths": paths}
+        facts["metrics"] = asdict(item.metrics)
+        (folder / _MANIFEST).write_bytes(item.manifest)
+    if item.out_of_fold is not None:
+        item.out_of_fold.write_ipc(folder / _OUT_OF_FOLD)
+    (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _read(outputs: Path, name: str) -> TrainedModel:
+    folder = outputs / name
+    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    facts |= {each: facts[each] and date.fromisoformat(facts[each]) for each in _DATES}
+    files, metrics = facts.pop("files", None), facts.pop("metrics", None)
+    if files is None:
+        return TrainedModel(**facts)
+    paths = {kept: outputs / path for kept, path in files["paths"].items()}
+    return TrainedModel(
+        **facts,
+        files=ModelFiles(files["sha256"], files["name"], paths),
+        manifest=(folder / _MANIFEST).read_bytes(),
+        metrics=Metrics(**metrics),
+        out_of_fold=pl.read_ipc(folder / _OUT_OF_FOLD),
+    )

@@ -1,0 +1,58 @@
+"""Stored rows of `trained` datasets for a recomputation, which never trains them again, and what is said of that."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+import polars as pl
+
+from quant_assets.errors import MissingPartitionError
+from quant_assets.partitions import describe, month_start
+from quant_assets.profile import Profile
+
+
+def trained_datasets(profile: Profile) -> tuple[str, ...]:
+    """Names of the datasets whose rows name the hash of an artifact."""
+    return tuple(name for name, dataset in profile.datasets.items() if dataset.reproducibility == "trained")
+
+
+def take_over_trained(stored: Profile, scratch: Profile) -> None:
+    """Copy stored partitions of trained datasets, and the artifacts that their rows name, to a scratch storage.
+
+    Where the scratch profile ends earlier, rows that were not known then are left out.
+
+    Args:
+        stored: the user's.
+        scratch: where they are read.
+
+    """
+    end = scratch.last_session()
+    for name in trained_datasets(scratch):
+        dataset, store = scratch.datasets[name], stored.store
+        keys = [key for key in store.existing(dataset) if month_start(dataset.grain.parse(key)[1]) <= end]
+        recorded = {key: store.recorded(dataset, key) for key in keys}
+        rows = store.read(dataset, keys).filter(pl.col(dataset.known_at) <= end).collect()
+        known = {key: min(found.known_through or end, end) for key, found in recorded.items()}
+        made_by = {key: found.made_by or "" for key, found in recorded.items()}
+        scratch.store.write(
+            dataset, rows, keys, known.__getitem__, made_by.__getitem__ if all(made_by.values()) else None
+        )
+        named = {each for column in rows.columns if column.endswith("_file") for each in rows[column].drop_nulls()}
+        for artifact in sorted(each for each in named if store.has_artifact(each)):
+            scratch.store.write_artifact(artifact, store.read_artifact(artifact))
+
+
+def check_stored(profile: Profile, read: Mapping[str, Collection[str]]) -> None:
+    """Raise a MissingPartitionError where partitions are read of a trained dataset that are not stored."""
+    for name, keys in read.items():
+        gone = profile.store.missing(profile.datasets[name], keys)
+        if gone:
+            raise MissingPartitionError(
+                f"'{name}' is trained and never by a recomputation, which reads its stored partitions: "
+                f"{len(gone)} of {len(keys)} are missing, {describe(gone)}; materialise them first with quant run"
+            )
+
+
+def said_of(read: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """What a person must know of partitions that were taken over."""
+    for name, keys in read.items():
+        if keys:
+            yield f"{name} was not computed again: {len(keys)} stored partitions were taken over, because it is trained"

@@ -1,0 +1,181 @@
+"""Grains: into which partitions a dataset is cut, what their keys and folders look like, and which rows a key holds.
+
+The only place that knows the syntax of a key. Dagster's definitions of partitions are in `partitions`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from quant_assets.errors import SettingsError
+from quant_assets.settings.sectors import SECTORS
+
+#: Between the parts of a key, as Dagster writes it.
+_BETWEEN = "|"
+
+
+def check_sector(sector: str) -> str:
+    """Return the slug, or raise a SettingsError that lists the eleven."""
+    if sector not in SECTORS:
+        raise SettingsError(f"sector '{sector}' does not exist; choose one of {', '.join(SECTORS)}")
+    return sector
+
+
+@dataclass(frozen=True)
+class Period:
+    """Of which length the partitions are.
+
+    Attributes:
+        name: of the folder level, of the column of a loaded frame, and of Dagster's dimension.
+        pattern: of `strftime`.
+        written: the pattern for a reader of a message.
+        shape: regular expression that a label matches.
+
+    """
+
+    name: str
+    pattern: str
+    written: str
+    shape: str
+
+    def of(self, day: date) -> str:
+        """Label of the period that holds a day."""
+        return day.strftime(self.pattern)
+
+    def label(self, column: str) -> pl.Expr:
+        """Label of each row's period, by a date column."""
+        return pl.col(column).dt.strftime(self.pattern)
+
+    def check(self, label: str) -> str:
+        """Return the label, or raise a SettingsError that says how to write one."""
+        if not re.fullmatch(self.shape, label):
+            raise SettingsError(
+                f"{self.name} '{label}' is not a {self.name}; write it as {self.written}, "
+                f"for example {self.of(date(2024, 6, 14))}"
+            )
+        return label
+
+
+MONTH = Period("month", "%Y-%m", "YYYY-MM", r"\d{4}-(0[1-9]|1[0-2])")
+DAY = Period("day", "%Y-%m-%d", "YYYY-MM-DD", r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+
+
+def check_month(month: str) -> str:
+    """Return the label of a month, or raise a SettingsError."""
+    return MONTH.check(month)
+
+
+@dataclass(frozen=True)
+class Grain:
+    """Into which partitions a dataset is cut: by period, and by sector or for the whole market.
+
+    Attributes:
+        period: month or day.
+        by_sector: whether each sector has partitions of its own.
+
+    """
+
+    period: Period
+    by_sector: bool
+
+    @property
+    def name(self) -> str:
+        """For a reader: `sector × month`, `month`."""
+        return f"sector × {self.period.name}" if self.by_sector else self.period.name
+
+    @property
+    def example(self) -> str:
+        """A key, for messages."""
+        return self.key(self.period.of(date(2016, 6, 14)), "healthcare" if self.by_sector else None)
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Columns that a frame has besides those of its file when it is written: the sector, where there is one."""
+        return ("sector",) if self.by_sector else ()
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Levels of folders, from the outermost: the columns before those of the file in a loaded frame."""
+        return (*self.head, self.period.name)
+
+    def key(self, period: str, sector: str | None = None) -> str:
+        """Partition key: `2024-06|healthcare`, in Dagster's order of dimensions, or `2024-06`.
+
+        Raises:
+            SettingsError: the period or sector is none, or there is a sector where the grain has none (or none where
+                it has).
+
+        """
+        if self.by_sector != bool(sector):
+            raise SettingsError(f"a partition by {self.name} has {'a' if self.by_sector else 'no'} sector")
+        parts = (self.period.check(period), *((check_sector(sector),) if sector else ()))
+        return _BETWEEN.join(parts)
+
+    def keys(self, periods: Iterable[str], sectors: Iterable[str] = ()) -> list[str]:
+        """Keys of periods: of each sector, or of the whole market where the grain has no sectors."""
+        return [self.key(each, sector) for sector in (sectors if self.by_sector else (None,)) for each in periods]
+
+    def parse(self, key: str) -> tuple[str | None, str]:
+        """Sector (None without sectors) and period of a key.
+
+        Raises:
+            SettingsError: it is no key of this grain.
+
+        """
+        period, _, sector = key.partition(_BETWEEN)
+        if self.by_sector != bool(sector):
+            raise SettingsError(f"'{key}' is no partition by {self.name}; write {self.example}")
+        return (check_sector(sector) if sector else None), self.period.check(period)
+
+    def placed(self, key: str) -> dict[str, str]:
+        """Value of each level: of the folders, and of the columns before those of the file."""
+        sector, period = self.parse(key)
+        return dict(zip(self.levels, (*((sector,) if sector else ()), period), strict=True))
+
+    def folder(self, key: str) -> str:
+        """Folder of a partition below that of its dataset: `sector=healthcare/month=2024-06`."""
+        return "/".join(f"{level}={value}" for level, value in self.placed(key).items())
+
+    @property
+    def folders(self) -> str:
+        """What every folder of a partition matches: `sector=*/month=*`."""
+        return "/".join(f"{level}=*" for level in self.levels)
+
+    def key_at(self, path: str) -> str:
+        """Key of the partition that a path with its folder leads to."""
+        found = dict(part.split("=", 1) for part in path.split("/") if "=" in part)
+        return self.key(found[self.period.name], found["sector"] if self.by_sector else None)
+
+    def of_rows(self, dated_by: str) -> pl.Expr:
+        """Key of each row's partition, by the date that dates it and its sector."""
+        parts = (self.period.label(dated_by), *map(pl.col, self.head))
+        return pl.concat_str(*parts, separator=_BETWEEN)
+
+    def holds(self, key: str) -> pl.Expr:
+        """Which rows of a loaded frame are a partition's."""
+        return pl.all_horizontal(pl.col(level) == value for level, value in self.placed(key).items())
+
+
+SECTOR_MONTHLY = Grain(MONTH, by_sector=True)
+MONTHLY = Grain(MONTH, by_sector=False)
+SECTOR_DAILY = Grain(DAY, by_sector=True)
+DAILY = Grain(DAY, by_sector=False)
+
+
+def grain_of(key: str) -> Grain:
+    """The grain that a key is of; by month where it is no key at all, so that parsing it says what is wrong."""
+    period, _, sector = key.partition(_BETWEEN)
+    daily = re.fullmatch(DAY.shape, period) is not None
+    return Grain(DAY if daily else MONTH, by_sector=bool(sector))
+
+
+def labels_of(keys: Iterable[str]) -> Mapping[str | None, list[str]]:
+    """Periods of the keys by sector (None without sectors), in the order given."""
+    found: dict[str | None, list[str]] = {}
+    for key in keys:
+        sector, period = grain_of(key).parse(key)
+        found.setdefault(sector, []).append(period)
+    return found

@@ -1,0 +1,76 @@
+"""Which storage a Dagster instance keeps the records of: one line in a file of its home.
+
+An instance with records of two storages lists partitions that the one in use lacks. What the records say of the
+partitions is in `running.reconciliation`.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from quant_assets.errors import SettingsError
+
+#: The file in `DAGSTER_HOME`.
+RECORD = "storage-url"
+
+
+def bound_to(home: Path) -> str | None:
+    """URL or folder of the storage that a home is bound to; None where it is bound to none yet."""
+    try:
+        recorded = (home / RECORD).read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return recorded if "://" in recorded else str((home / recorded).resolve())
+
+
+def check_serves(home: Path, storage: str) -> bool:
+    """Whether a home is bound to the storage; False where it is bound to none yet.
+
+    Args:
+        home: folder of the instance.
+        storage: absolute folder, or URL.
+
+    Raises:
+        SettingsError: it is bound to another one; names both.
+
+    """
+    bound, storage = bound_to(home), _without_login(storage)
+    if bound is not None and bound != storage:
+        raise SettingsError(
+            f"the Dagster instance {home} keeps the records of {bound}, not of {storage} (QUANT__STORAGE, profile); "
+            "unset DAGSTER_HOME, so that each storage has an instance of its own, or set it to another folder; "
+            f"where it is the same storage at a new place, delete {home / RECORD}"
+        )
+    return bound is not None
+
+
+def bind(home: Path, storage: str) -> bool:
+    """Bind a home to a storage, where it is not yet.
+
+    A storage beside the home is recorded relative to it, so that both may be moved together.
+
+    Args:
+        home: folder of the instance.
+        storage: absolute folder, or URL.
+
+    Returns:
+        Whether it was bound now.
+
+    Raises:
+        SettingsError: it is bound to another one; names both.
+
+    """
+    if check_serves(home, storage):
+        return False
+    home = home.resolve()
+    beside = "://" not in storage and home.is_relative_to(Path(storage).parent)
+    unfinished = home / f".{RECORD}.{os.getpid()}"
+    unfinished.write_text(
+        f"{os.path.relpath(storage, home) if beside else _without_login(storage)}\n", encoding="utf-8"
+    )
+    unfinished.replace(home / RECORD)
+    return True
+
+
+def _without_login(url: str) -> str:
+    return re.sub(r"://[^/@]*@", "://", url).rstrip("/")

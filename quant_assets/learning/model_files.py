@@ -1,0 +1,106 @@
+"""The files of a model: named by their content, and verified before anything is loaded from them."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from quant_assets.errors import DatasetError
+from quant_assets.schemas import CHECKPOINTS
+
+#: Characters of a SHA-256 that name a version.
+VERSION_LENGTH = 12
+
+#: Lists the files of a model that has several, as `sha256sum` does: `sha256sum -c SHA256SUMS` verifies them.
+LISTING = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """What a model was saved as: one file, or several and their listing.
+
+    Attributes:
+        sha256: of the file, or of the listing.
+        name: of that file where it is kept: by its content, so that no model overwrites another.
+        paths: every file by the name under which it is kept.
+
+    """
+
+    sha256: str
+    name: str
+    paths: dict[str, Path]
+
+    @classmethod
+    def of(cls, folder: Path, stem: str) -> Self:
+        """The files in a folder, kept under a stem and their version."""
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        if len(paths) == 1 and paths[0] == folder / f"model{paths[0].suffix}":
+            found = sha256(paths[0].read_bytes())
+            name = f"{stem}-{found[:VERSION_LENGTH]}{paths[0].suffix}"
+            return cls(found, name, {name: paths[0]})
+        names = [path.relative_to(folder).as_posix() for path in paths]
+        lines = (f"{sha256(path.read_bytes())}  {name}\n" for path, name in zip(paths, names, strict=True))
+        listing = folder / LISTING
+        listing.write_text("".join(lines), encoding="utf-8")
+        found = sha256(listing.read_bytes())
+        kept = f"{stem}-{found[:VERSION_LENGTH]}"
+        return cls(
+            found,
+            f"{kept}/{LISTING}",
+            {f"{kept}/{name}": path for name, path in zip([*names, LISTING], [*paths, listing], strict=True)},
+        )
+
+    @property
+    def version(self) -> str:
+        """First characters of the SHA-256."""
+        return self.sha256[:VERSION_LENGTH]
+
+
+def fetch(name: str, expected: str, read: Callable[[str], bytes], folder: Path) -> None:
+    """Put the files of a model into a folder, as `FittedModel.save` wrote them.
+
+    Args:
+        name: of the file, or of the listing of several.
+        expected: its SHA-256.
+        read: gives the content of a file by its name.
+        folder: exists, and is empty.
+
+    Raises:
+        DatasetError: a file is not the one that was written; names it and the remedy.
+
+    """
+    kept = PurePosixPath(name)
+    content = verified(f"model of checkpoint {kept.name}", read(name), expected)
+    if kept.name != LISTING:
+        (folder / f"model{kept.suffix}").write_bytes(content)
+        return
+    listed = [line.partition("  ") for line in content.decode().splitlines()]
+    contents = {
+        each: verified(f"file {each} of checkpoint {kept.parent.name}", read(str(kept.parent / each)), found)
+        for found, _, each in listed
+    }
+    for each, part in contents.items():
+        (folder / each).parent.mkdir(parents=True, exist_ok=True)
+        (folder / each).write_bytes(part)
+
+
+def verified(what: str, content: bytes, expected: str) -> bytes:
+    """The content, if it has the SHA-256 that is recorded for it.
+
+    Raises:
+        DatasetError: it has another.
+
+    """
+    found = sha256(content)
+    if found != expected:
+        raise DatasetError(
+            f"{what} has SHA-256 {found[:VERSION_LENGTH]}…, its dataset records {expected[:VERSION_LENGTH]}…; "
+            f"the file was changed: materialise {CHECKPOINTS.name} of its month again"
+        )
+    return content
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,113 @@
+"""Gradient-boosted trees by LightGBM, stopped early on the validation rows, one model for each horizon.
+
+LightGBM loads pandas and takes over a second to import, so only the functions that run it do.
+
+References:
+    Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree, NeurIPS 30.
+
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from quant_assets.learning.models.base import Distribution, FittedModel, Learner, Rows
+from quant_assets.settings.group import SettingsGroup
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+
+_FILE = "model.txt"
+
+
+class Parameters(SettingsGroup):
+    """Parameters handed to LightGBM."""
+
+    num_trees: int = Field(default=100, ge=1)
+    num_leaves: int = Field(default=31, ge=2)
+    learning_rate: float = Field(default=0.05, gt=0)
+    min_data_in_leaf: int = Field(default=100, ge=1)
+    feature_fraction: float = Field(default=0.8, gt=0, le=1)
+    max_bin: int = Field(default=63, ge=3, le=255)
+    early_stopping_rounds: int = Field(default=20, ge=1)
+    num_threads: int = Field(default=1, ge=1)
+
+
+class Trees(FittedModel):
+    """A booster, and the one horizon that it was fitted for."""
+
+    def __init__(self, booster: lgb.Booster, horizons: tuple[int, ...]) -> None:
+        self.booster = booster
+        self.features = tuple(booster.feature_name())
+        self.horizons = horizons
+
+    def _predict(self, rows: Rows) -> Distribution:
+        # Each row is summed over the trees by itself, so its bytes do not depend on the other rows.
+        found = np.asarray(self.booster.predict(rows.matrix, num_threads=1), dtype=np.float64)
+        return Distribution(found[:, None])
+
+    def save(self, folder: Path) -> None:
+        """LightGBM's text format, as far as the best tree."""
+        text = self.booster.model_to_string(num_iteration=self.booster.best_iteration)
+        (folder / _FILE).write_bytes(text.encode())
+
+    def description(self) -> dict[str, Any]:
+        """How many trees early stopping left."""
+        return {"trees": self.booster.best_iteration}
+
+    def importances(self) -> dict[str, list[float]]:
+        """Gain and number of splits."""
+        return {
+            kind: self.booster.feature_importance(kind, iteration=self.booster.best_iteration).tolist()
+            for kind in ("gain", "split")
+        }
+
+
+class LightGBM(Learner[Parameters]):
+    """LightGBM with squared loss."""
+
+    kind = "lightgbm"
+    file_format = "LightGBM text"
+    missing = "learned"
+    exact = True
+    libraries = ("lightgbm",)
+    without_effect = frozenset({"num_threads"})
+    parameters_type = Parameters
+
+    def _fit(self, rows: Rows, validation: Rows, seed: int) -> Trees:
+        import lightgbm as lgb
+
+        settings = self.parameters
+        parameters = {
+            "objective": "regression",
+            "metric": "l2",
+            "num_leaves": settings.num_leaves,
+            "learning_rate": settings.learning_rate,
+            "min_data_in_leaf": settings.min_data_in_leaf,
+            "feature_fraction": settings.feature_fraction,
+            "max_bin": settings.max_bin,
+            "num_threads": settings.num_threads,
+            "seed": seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+        # One Dataset for each fit: bin edges, too, come from the training rows alone.
+        train = lgb.Dataset(rows.matrix, rows.targets[:, 0], feature_name=list(rows.features), params=parameters)
+        later = lgb.Dataset(validation.matrix, validation.targets[:, 0], reference=train, params=parameters)
+        stop = lgb.early_stopping(settings.early_stopping_rounds, verbose=False)
+        booster = lgb.train(parameters, train, settings.num_trees, valid_sets=[later], callbacks=[stop])
+        return Trees(booster, rows.horizons)
+
+    def load(self, folder: Path, horizons: tuple[int, ...]) -> Trees:
+        """The booster of LightGBM's text format."""
+        import lightgbm as lgb
+
+        return Trees(lgb.Booster(model_str=(folder / _FILE).read_text(encoding="utf-8")), horizons)
+
+
+LEARNER = LightGBM

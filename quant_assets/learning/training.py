@@ -1,0 +1,353 @@
+"""Training of checkpoints by any kind of model: which rows, which folds, and what is written about them.
+
+Files of models go into a folder that the caller gives; there is no other I/O.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from quant_assets.errors import HistoryError
+from quant_assets.learning.metrics import Metrics, best_returns, daily_ic, evaluate
+from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256
+from quant_assets.learning.models.base import FittedModel, Learner, Rows
+from quant_assets.learning.residuals import ResidualBuckets
+from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward
+from quant_assets.market.calendar import last_session_to, session_number
+from quant_assets.schemas import CHECKPOINTS
+from quant_assets.settings.domain import PredictionSettings, TrainingSettings
+
+#: Scope of a training on all sectors together, in the place of a sector's slug.
+MARKET = "market"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What one training yields for one horizon.
+
+    Attributes:
+        model: the model's name.
+        kind: what kind of model it is.
+        as_of: session of the training.
+        horizon: sessions from entry to exit.
+        rows: training rows known at `as_of`.
+        first_date: earliest session among them; None without rows.
+        last_known_at: latest `known_at` among them; None without rows.
+        files: of the fitted model, shared by the horizons of one fit; None where there is too little history.
+        manifest: canonical JSON (UTF-8, sorted keys), or None without a model.
+        metrics: over the test slices, or None without a model.
+        out_of_fold: `date, rank_ic, best_return` of each test date (`daily_ic`, `best_returns`), or None without a
+            model.
+
+    """
+
+    model: str
+    kind: str
+    as_of: date
+    horizon: int
+    rows: int
+    first_date: date | None
+    last_known_at: date | None
+    files: ModelFiles | None = None
+    manifest: bytes | None = None
+    metrics: Metrics | None = None
+    out_of_fold: pl.DataFrame | None = field(default=None, compare=False)
+
+    @property
+    def model_sha256(self) -> str | None:
+        """SHA-256 that stands for the model's files."""
+        return self.files.sha256 if self.files else None
+
+    @property
+    def manifest_sha256(self) -> str | None:
+        """SHA-256 of the manifest's bytes."""
+        return sha256(self.manifest) if self.manifest else None
+
+    @property
+    def model_version(self) -> str | None:
+        """First characters of the model's SHA-256."""
+        return self.files.version if self.files else None
+
+    @property
+    def model_name(self) -> str | None:
+        """File name of the model: its content decides it, so a file is never overwritten by another model."""
+        return self.files.name if self.files else None
+
+    @property
+    def manifest_name(self) -> str | None:
+        """File name of the manifest, by its own hash: settings that leave the model alone change the manifest."""
+        found = self.manifest_sha256
+        return f"manifest_h{self.horizon}-{found[:VERSION_LENGTH]}.json" if found else None
+
+
+def train_checkpoint(
+    features: pl.DataFrame,
+    labels: pl.DataFrame,
+    as_of: date,
+    settings: TrainingSettings,
+    prediction_settings: PredictionSettings,
+    learner: Learner[Any],
+    horizons: Sequence[int],
+    scope: str,
+    names: Sequence[str],
+    folder: Path,
+) -> list[TrainedModel]:
+    """Train a model for each horizon, or for all at once, on what was known at `as_of` minus the embargo.
+
+    The rows are split by `purged_walk_forward`. In every fold the model is stopped by the fold's validation slice,
+    never by its test slice. The last fold's model is kept; the other folds' test slices give the metrics and the
+    residuals behind `prediction_std`. Later rows, and rows known later, change nothing. Where one fit serves all
+    horizons, it uses the rows whose labels are known for all of them, each from the latest `known_at` on.
+
+    Args:
+        features: dataset `features` of the scope; rows of any dates.
+        labels: dataset `labels` of the scope; rows of any dates and horizons.
+        as_of: session of the training; a day that is no session counts as the session before.
+        settings: window, sampling, folds, embargo and seed.
+        prediction_settings: buckets of the residuals.
+        learner: the kind of model and its parameters.
+        horizons: sessions from entry to exit.
+        scope: the sector's slug, or `MARKET` where the rows are those of all sectors; part of the seed and of the
+            manifest.
+        names: the columns of `features` that the model sees, in order; part of the manifest.
+        folder: takes the files of the models.
+
+    Returns:
+        One result for each horizon, in the order given; without a model where the rows are fewer than `min_rows` or too
+        short to split.
+
+    """
+    fits = [tuple(horizons)] if learner.all_horizons else [(horizon,) for horizon in horizons]
+    return [
+        trained
+        for each in fits
+        for trained in _train(
+            _rows_of(features, labels, as_of, settings, each, names),
+            as_of,
+            settings,
+            prediction_settings,
+            learner,
+            each,
+            scope,
+            names,
+            folder,
+        )
+    ]
+
+
+def training_start(as_of: date, window_months: int) -> date:
+    """First day of the training window: the first of the month `window_months` before the month of `as_of`."""
+    index = as_of.year * 12 + as_of.month - 1 - window_months
+    return date(index // 12, index % 12 + 1, 1)
+
+
+def training_rows(
+    features: pl.DataFrame,
+    labels: pl.DataFrame,
+    as_of: date,
+    settings: TrainingSettings,
+    horizon: int,
+    names: Sequence[str],
+) -> pl.DataFrame:
+    """Rows that a training at `as_of` may use.
+
+    Sessions are sampled by their number in the calendar, so the choice is the same whatever range of months is loaded.
+
+    Returns:
+        `ticker`, `date`, the features, `forward_return` and `known_at`, sorted by date and ticker.
+
+    """
+    cutoff = (
+        int(session_number(np.array([last_session_to(as_of)], dtype="datetime64[D]"))[0]) - settings.embargo_sessions
+    )
+    start = training_start(as_of, settings.window_months)
+    wanted = labels.filter((pl.col("horizon") == horizon) & pl.col("date").is_between(start, as_of))
+    sampled = session_number(wanted["date"].to_numpy()) % settings.sample_every_sessions == 0
+    known = session_number(wanted["known_at"].to_numpy()) <= cutoff
+    return (
+        wanted.filter(pl.Series(sampled & known, dtype=pl.Boolean))
+        .select("ticker", "date", "forward_return", "known_at")
+        .join(features.select("ticker", "date", *names), on=["ticker", "date"], how="inner", validate="1:1")
+        .sort("date", "ticker")
+    )
+
+
+def _rows_of(
+    features: pl.DataFrame,
+    labels: pl.DataFrame,
+    as_of: date,
+    settings: TrainingSettings,
+    horizons: tuple[int, ...],
+    names: Sequence[str],
+) -> pl.DataFrame:
+    """`training_rows` of several horizons side by side, with a target for each; known once all of them are."""
+    first, *others = (training_rows(features, labels, as_of, settings, horizon, names) for horizon in horizons)
+    found, known = first.rename({"forward_return": _target(horizons[0])}), [pl.col("known_at")]
+    for horizon, rows in zip(horizons[1:], others, strict=True):
+        known.append(pl.col(f"known_at|{horizon}"))
+        more = rows.select("ticker", "date", pl.col("forward_return").alias(_target(horizon)), "known_at")
+        found = found.join(more, on=["ticker", "date"], how="inner", validate="1:1", suffix=f"|{horizon}")
+    return found.with_columns(known_at=pl.max_horizontal(known)).sort("date", "ticker")
+
+
+def _target(horizon: int) -> str:
+    """Column of a horizon's forward returns; no feature can have such a name."""
+    return f"forward_return|{horizon}"
+
+
+def checkpoint_rows(trained: Sequence[TrainedModel], folder: str) -> pl.DataFrame:
+    """Rows of the dataset of checkpoints (without `sector`) for results whose files lie in `folder`.
+
+    Args:
+        trained: results of `train_checkpoint`.
+        folder: path relative to the profile's storage, without a trailing slash.
+
+    """
+    rows = []
+    for item in trained:
+        metrics = asdict(item.metrics) if item.metrics else {}
+        row: dict[str, Any] = {
+            "as_of": item.as_of,
+            "model": item.model,
+            "kind": item.kind,
+            "horizon": item.horizon,
+            "status": "trained" if item.files else "too_little_history",
+            "model_version": item.model_version,
+            "model_file": f"{folder}/{item.model_name}" if item.files else None,
+            "model_sha256": item.model_sha256,
+            "manifest_file": f"{folder}/{item.manifest_name}" if item.manifest else None,
+            "manifest_sha256": item.manifest_sha256,
+            "rows": item.rows,
+            "first_date": item.first_date,
+            "last_known_at": item.last_known_at,
+        }
+        rows.append(
+            row | {name: metrics.get(name) for name in ("rmse", "mae", "r2", "direction_accuracy", "ic", "rank_ic")}
+        )
+    return pl.DataFrame(rows, schema=CHECKPOINTS.schema, orient="row").sort(CHECKPOINTS.key)
+
+
+def _train(
+    frame: pl.DataFrame,
+    as_of: date,
+    settings: TrainingSettings,
+    prediction_settings: PredictionSettings,
+    learner: Learner[Any],
+    horizons: tuple[int, ...],
+    scope: str,
+    names: Sequence[str],
+    folder: Path,
+) -> list[TrainedModel]:
+    """One fit, for one horizon or for several."""
+    dates, known_at = frame["date"].to_numpy(), frame["known_at"].to_numpy()
+    said = as_of, len(frame), frame["date"].min(), frame["known_at"].max()
+    untrained = [TrainedModel(learner.name, learner.kind, as_of, horizon, *said[1:]) for horizon in horizons]  # type: ignore[arg-type]
+    if len(frame) < settings.min_rows:
+        return untrained
+    try:
+        folds = purged_walk_forward(dates, known_at, settings.folds, settings.embargo_sessions)
+    except HistoryError:  # a documented outcome of a checkpoint: its status says so
+        return untrained
+    rows = Rows.of(frame, names, horizons, [_target(horizon) for horizon in horizons])
+    label = "_".join(map(str, horizons))
+    seed = _seed(settings.seed, scope, as_of, label)
+    tested: list[tuple[dict[str, Any], list[pl.DataFrame]]] = []
+    for fold in folds[:-1]:
+        model = learner.fit(rows.where(fold.train), rows.where(fold.validation), seed)
+        found = model.predict(rows.where(fold.test)).mean
+        tests = [
+            frame.filter(pl.Series(fold.test)).select(
+                "ticker",
+                "date",
+                pl.col(_target(horizon)).alias("forward_return"),
+                prediction=pl.Series(np.ascontiguousarray(found[:, column])),
+            )
+            for column, horizon in enumerate(horizons)
+        ]
+        tested.append((_entry(frame, fold, model) | {"test": _span(frame, fold.test)}, tests))
+    model = learner.fit(rows.where(folds[-1].train), rows.where(folds[-1].validation), seed)
+    place = folder / f"{learner.name}-{label}"
+    place.mkdir(parents=True)
+    model.save(place)
+    files = ModelFiles.of(place, f"model_h{label}")
+    shared = {
+        "sector": scope,
+        "as_of": as_of.isoformat(),
+        "model_sha256": files.sha256,
+        "model_format": learner.file_format,
+        "target": "forward_return",
+        "features": list(names),
+        "feature_importance": {
+            measure: dict(zip(names, values, strict=True)) for measure, values in model.importances().items()
+        },
+        "settings": settings.model_dump(mode="json") | {learner.kind: learner.parameters.model_dump(mode="json")},
+        "prediction_settings": prediction_settings.model_dump(mode="json"),
+        "seed": seed,
+        "data": _span(frame),
+        "final": _entry(frame, folds[-1], model),
+        "libraries": {name: version(name) for name in (*learner.libraries, "numpy", "polars")},
+        **({"horizons": list(horizons)} if len(horizons) > 1 else {}),
+    }
+    return [
+        _judged(shared, [(entry, tests[column]) for entry, tests in tested], result, files, prediction_settings)
+        for column, result in enumerate(untrained)
+    ]
+
+
+def _judged(
+    shared: dict[str, Any],
+    tested: Sequence[tuple[dict[str, Any], pl.DataFrame]],
+    untrained: TrainedModel,
+    files: ModelFiles,
+    settings: PredictionSettings,
+) -> TrainedModel:
+    """What a fit gave for one horizon, from its forecasts of each fold's test slice."""
+    horizon, out_of_fold = untrained.horizon, pl.concat([test for _, test in tested])
+    metrics = evaluate(out_of_fold, horizon)
+    residuals = ResidualBuckets.fit(
+        out_of_fold["prediction"].to_numpy(),
+        out_of_fold["forward_return"].to_numpy(),
+        settings.buckets,
+        settings.min_bucket_rows,
+    )
+    manifest = shared | {
+        "horizon": horizon,
+        "folds": [entry | {"metrics": asdict(evaluate(test, horizon))} for entry, test in tested],
+        "metrics": asdict(metrics),
+        "residuals": residuals.to_manifest(),
+    }
+    text = json.dumps(manifest, sort_keys=True, indent=2, allow_nan=False) + "\n"
+    series = (
+        daily_ic(out_of_fold)
+        .select("date", "rank_ic")
+        .join(best_returns(out_of_fold), on="date", how="inner")
+        .sort("date")
+    )
+    return replace(untrained, files=files, manifest=text.encode(), metrics=metrics, out_of_fold=series)
+
+
+def _entry(frame: pl.DataFrame, fold: Fold, model: FittedModel) -> dict[str, Any]:
+    spans = {"train": _span(frame, fold.train), "validation": _span(frame, fold.validation)}
+    return spans | model.description()
+
+
+def _span(rows: pl.DataFrame, mask: BoolArray | None = None) -> dict[str, Any]:
+    part = rows if mask is None else rows.filter(pl.Series(mask))
+    ends = {"first_date": part["date"].min(), "last_date": part["date"].max(), "last_known_at": part["known_at"].max()}
+    return {"rows": len(part)} | {
+        name: value.isoformat() if isinstance(value, date) else None for name, value in ends.items()
+    }
+
+
+def _seed(seed: int, scope: str, as_of: date, horizons: str) -> int:
+    """A seed that depends on the setting and the partition alone: 31 bits, which every library takes."""
+    digest = hashlib.sha256(f"{seed}|{scope}|{as_of.isoformat()}|{horizons}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF

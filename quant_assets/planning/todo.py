@@ -1,0 +1,215 @@
+"""Which months of which assets one request needs computed, and which stored ones it finds stale.
+
+A walk against the flow, from what is asked for to what that reads. How runs are cut from it is in `plan`.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from quant_assets.partitions import key, month_range, shift_month
+from quant_assets.planning.flow import Flow
+from quant_assets.profile import Profile
+
+Range = tuple[str, str]
+#: An asset's name with a sector, or with None where it spans them.
+Node = tuple[str, str | None]
+#: Why a stored partition is not what would be written today, by asset and key; None where it is.
+WhyStale = Callable[[str, str], str | None]
+
+
+class Todo:
+    """What is to be done for one request.
+
+    Args:
+        flow: of the assets.
+        profile: whose store says what is there.
+        why_stale: of a stored partition.
+        sectors: that the request is about.
+        stored_only: assets that are never computed: their stored partitions serve.
+        again: what is computed again though it is finished; everything that is looked at where None.
+
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        profile: Profile,
+        why_stale: WhyStale,
+        sectors: Sequence[str],
+        stored_only: Collection[str],
+        again: Collection[Node] | None = (),
+    ) -> None:
+        self._flow, self._profile, self._why_stale, self._again = flow, profile, why_stale, again
+        self._sectors, self._stored_only = tuple(sectors), frozenset(stored_only)
+        #: Months to compute.
+        self.spans: dict[Node, Range] = {}
+        #: Keys of the partitions of `stored_only` that are read.
+        self.stored: dict[str, set[str]] = {}
+        #: Months with stored partitions that are not what they would be today, by asset and reason, by sector.
+        self.stale: dict[tuple[str, str], dict[str | None, set[str]]] = {}
+
+    def reckon(self, names: Iterable[str], asked: Range) -> None:
+        """Find what assets need for some months.
+
+        What spans sectors reads the sectors that are there: no sector is computed for its sake, unless its asset is
+        among the names, or a sector's asset needs the one that spans them.
+        """
+        wanted, computed = set(names), set(month_range(*asked))
+        needed: dict[Node, Range | None] = {(name, place): asked for name in wanted for place in self.places(name)}
+        for_sectors: set[str] = set()
+        for together in dict.fromkeys(self._flow.together[name] for name in reversed(self._flow.order)):
+            for place in self.places(together[0]):
+                if not self._stored_only.isdisjoint(together):
+                    for name in together:
+                        span = needed.get((name, place))
+                        keys = (key(place, each) for each in (month_range(*span) if span else ()))
+                        self.stored.setdefault(name, set()).update(keys)
+                    continue
+                months = set() if wanted.isdisjoint(together) else computed
+                months = months.union(
+                    *(
+                        each
+                        for name in together
+                        for each in self._lacking(name, place, needed.get((name, place)), months)
+                    )
+                )
+                for name in self._flow.carried.intersection(together) if months else ():
+                    months |= self._carried_through(name, place, needed.get((name, place)), min(months))
+                span = _span(months)
+                if span is None:
+                    continue
+                for name in together:
+                    self.spans[name, place] = span
+                    follows = wanted if place is None and name not in for_sectors else None
+                    for upstream, window in self._flow.windows[name].items():
+                        if self.spans_sectors(upstream) and (place is not None or name in for_sectors):
+                            for_sectors.add(upstream)
+                        self._need(needed, name, place, upstream, span, window, follows)
+        for (name, place), (first, last) in self.spans.items():
+            # Beside the months computed the history changes from one version to another.
+            for month in (shift_month(first, -1), shift_month(last, 1)):
+                if not self._profile.store.missing(self._profile.datasets[name], [key(place, month)]):
+                    self._note(name, place, month, self._why_stale(name, key(place, month)))
+
+    def _need(
+        self,
+        needed: dict[Node, Range | None],
+        name: str,
+        place: str | None,
+        upstream: str,
+        span: Range,
+        window: tuple[int, int],
+        follows: Collection[str] | None,
+    ) -> None:
+        """Note the months of an input that an asset needs; of what a reader of all sectors reads, those of `follows`."""
+        over_sectors = place is None and not self.spans_sectors(upstream)
+        if over_sectors and follows is not None and upstream not in follows:
+            return
+        required = window if over_sectors else self._flow.required(name)[upstream]
+        for where in self.read_places(upstream, place):
+            months = self._clip(span, required)
+            needed[upstream, where] = _hull(needed.get((upstream, where)), months)
+            if required != window and upstream not in self._stored_only:
+                _, unfinished = self._lacking(upstream, where, self._clip(span, window))
+                needed[upstream, where] = _hull(needed[upstream, where], _span(unfinished))
+
+    def places(self, name: str) -> tuple[str | None, ...]:
+        """The sectors of the request, or None for what spans them."""
+        return (None,) if self.spans_sectors(name) else self._sectors
+
+    def read_places(self, upstream: str, place: str | None) -> tuple[str | None, ...]:
+        """Where an asset of a place reads another: in its own sector, in every one, or in none."""
+        return (place,) if place is not None and not self.spans_sectors(upstream) else self.places(upstream)
+
+    def spans_sectors(self, name: str) -> bool:
+        """Whether an asset is computed once for the market."""
+        return not self._profile.datasets[name].grain.by_sector
+
+    def stale_and_their_readers(self) -> frozenset[Node]:
+        """The assets of which a month among `spans` is stale, and those that read them."""
+        found: set[Node] = set()
+        for name in self._flow.order:
+            for place in self.places(name):
+                if (name, place) not in self.spans:
+                    continue
+                dataset, keys = (
+                    self._profile.datasets[name],
+                    [key(place, m) for m in month_range(*self.spans[name, place])],
+                )
+                gone = set(self._profile.store.missing(dataset, keys))
+                reads = {(each, where) for each in self._flow.windows[name] for where in self.read_places(each, place)}
+                if found & reads or any(self._why_stale(name, each) for each in keys if each not in gone):
+                    found |= {(member, place) for member in self._flow.together[name]}
+        return frozenset(found)
+
+    def _carried_through(self, name: str, place: str | None, wanted: Range | None, first: str) -> set[str]:
+        """Months that are computed with the first one of an asset that reads its own month before.
+
+        The unfinished ones right before it, as far as they are stored, and those wanted after it.
+        """
+        found = {month for month in month_range(*wanted) if month > first} if wanted else set()
+        while first > self._profile.months.start:
+            first = shift_month(first, -1)
+            _, unfinished = self._lacking(name, place, (first, first))
+            if not unfinished:
+                break
+            found |= unfinished
+        return found
+
+    def _lacking(
+        self, name: str, place: str | None, wanted: Range | None, computed: Collection[str] = ()
+    ) -> tuple[set[str], set[str]]:
+        """Months without a partition, and months whose partition is not as it would be written today.
+
+        Such a partition was written with other columns, or when less (or more) was known. Months that are computed in
+        any case are left out: looking into 30 thousand files takes as long as some of the work.
+        """
+        dataset, store = self._profile.datasets[name], self._profile.store
+        keys = {key(place, month): month for month in (month_range(*wanted) if wanted else ()) if month not in computed}
+        absent = set(store.missing(dataset, keys))
+        unfinished = set()
+        for each in keys.keys() - absent:
+            recorded = store.recorded(dataset, each)
+            finished = self._profile.known_through(keys[each], self._flow.matures[name])
+            again = self._again is None or (name, place) in self._again
+            if again or not recorded.same_columns or recorded.known_through not in (None, finished):
+                unfinished.add(keys[each])
+            why = self._why_stale(name, each) if recorded.same_columns else "written with other columns"
+            self._note(name, place, keys[each], why)
+        return {keys[each] for each in absent}, unfinished
+
+    def _note(self, name: str, place: str | None, month: str, why: str | None) -> None:
+        if why is not None:
+            self.stale.setdefault((name, why), {}).setdefault(place, set()).add(month)
+
+    def _clip(self, span: Range, window: tuple[int, int]) -> Range | None:
+        """The months that a window leads to, as far as they exist."""
+        begin = max(shift_month(span[0], window[0]), self._profile.months.start)
+        finish = min(shift_month(span[1], window[1]), self._profile.last_month())
+        return (begin, finish) if begin <= finish else None
+
+    def sorted_stale(self, *, computed: bool) -> list[tuple[str, str, Mapping[str | None, set[str]]]]:
+        """Asset, reason and months by sector of what is stale: of that which is computed again, or is left as it is."""
+        found = []
+        for (name, why), by_place in self.stale.items():
+            kept = {
+                place: {month for month in months if self._computes(name, place, month) == computed}
+                for place, months in by_place.items()
+            }
+            if any(kept.values()):
+                found.append((name, why, {place: months for place, months in kept.items() if months}))
+        return sorted(found, key=lambda each: (self._flow.order.index(each[0]), each[1]))
+
+    def _computes(self, name: str, place: str | None, month: str) -> bool:
+        first, last = self.spans.get((name, place), ("", ""))
+        return first <= month <= last
+
+
+def _hull(one: Range | None, other: Range | None) -> Range | None:
+    """The shortest range that holds both."""
+    return _span({month for each in (one, other) if each for month in each})
+
+
+def _span(months: Iterable[str]) -> Range | None:
+    """First and last of the months, or None where there are none."""
+    ordered = sorted(months)
+    return (ordered[0], ordered[-1]) if ordered else None

@@ -1,0 +1,222 @@
+"""Where the runs of a plan are executed: in processes of this command, or by the instance's queue and launcher."""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import dagster as dg
+
+from quant_assets.dagster_internals import has_queue, job_of_all_assets, queue_heartbeat, submit_assets
+from quant_assets.errors import SettingsError
+from quant_assets.planning.plan import Phase
+from quant_assets.running.bookkeeping import prepare_bulk_runs
+from quant_assets.running.execute import Progress, RunFailedError, execute, failure
+from quant_assets.running.instance import initialise_instance
+
+#: The code location whose daemon and launcher execute what is submitted.
+CODE_LOCATION = "quant_assets.definitions"
+
+#: Run tag by which an unfinished run of the same phase is known again.
+PHASE_TAG = "quant/phase"
+
+#: Seconds between two looks at the runs, and at the daemon. It writes a heartbeat every 30 seconds.
+_PERIOD = 1.0
+_DAEMON_PERIOD = 30.0
+_DAEMON_TOLERANCE = 120.0
+
+_UNFINISHED = [status for status in dg.DagsterRunStatus if status.name not in ("SUCCESS", "FAILURE", "CANCELED")]
+_TOLD = {
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.RUN_FAILURE,
+}
+
+
+class Executor(Protocol):
+    """Executes chains of phases, each chain in order, chains beside each other."""
+
+    #: What the user must know who has interrupted it.
+    after_interruption: str
+
+    def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress) -> None:
+        """Execute a plan to its end.
+
+        Args:
+            plan: chains of phases; those that take longest come first.
+            progress: called in this process for each dataset written.
+
+        Raises:
+            RunFailedError: a run failed. It ends its chain; the other chains are finished first, and what was written
+                stays.
+
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Here:
+    """Processes of this command.
+
+    Attributes:
+        profile: its name.
+        workers: processes at a time; with 1 everything runs in this process.
+
+    """
+
+    profile: str
+    workers: int
+    after_interruption = "interrupted; what was written stays, and the same command goes on from there"
+
+    def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress) -> None:
+        """Execute a plan to its end, as `Executor` has it."""
+        execute(plan, self.profile, self.workers, progress)
+
+
+class Submitted:
+    """The queue of the instance, whose daemon has the runs executed: as many at a time as its limits allow.
+
+    A phase is submitted when the one before it in its chain has succeeded. Where an unfinished run of the same phase is
+    in the queue already, from a command that was interrupted, it is followed and no second one is made.
+
+    Args:
+        defs: what the code location has.
+
+    Raises:
+        SettingsError: the instance has no queue, or no daemon serves it.
+
+    """
+
+    after_interruption = (
+        "no longer followed: runs that were submitted go on, in the queue of the instance (make ui shows and cancels "
+        "them); the same command follows them again and submits what is left"
+    )
+
+    def __init__(self, defs: dg.Definitions) -> None:
+        self._job = job_of_all_assets(defs)
+        initialise_instance()
+        with dg.DagsterInstance.get() as instance:
+            if not has_queue(instance):
+                raise SettingsError(
+                    f"the instance in {instance.root_directory} has no queue of runs; remove run_coordinator from its "
+                    "dagster.yaml, or run without --submit"
+                )
+            if not _served(instance):
+                raise SettingsError(f"{_no_daemon(instance)}, or run without --submit")
+
+    def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress) -> None:
+        """Submit and follow a plan to its end, as `Executor` has it."""
+        prepare_bulk_runs()
+        reasons: list[str] = []
+        with dg.DagsterInstance.get() as instance:
+            following = [self._begun(instance, tuple(chain)) for chain in plan if chain]
+            looked = time.monotonic()
+            while following:
+                time.sleep(_PERIOD)
+                if time.monotonic() - looked > _DAEMON_PERIOD:
+                    looked = time.monotonic()
+                    if not _served(instance):
+                        raise RunFailedError(
+                            f"{_no_daemon(instance)}; the runs stay in the queue, and the same command follows them"
+                        )
+                ids = [each.run_id for each in following]
+                runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=ids))}
+                following = [
+                    each
+                    for before in following
+                    for each in self._looked_at(instance, before, runs.get(before.run_id), progress, reasons)
+                ]
+        if reasons:
+            raise RunFailedError("\n".join(reasons))
+
+    def _begun(self, instance: dg.DagsterInstance, chain: tuple[Phase, ...]) -> "_Followed":
+        phase = chain[0]
+        name = hashlib.sha256(repr(phase).encode()).hexdigest()[:16]
+        unfinished = instance.get_runs(dg.RunsFilter(tags={PHASE_TAG: name}, statuses=_UNFINISHED), limit=1)
+        if unfinished:
+            return _Followed(chain, unfinished[0].run_id)
+        tags = {**phase.range_tags, PHASE_TAG: name}
+        return _Followed(chain, submit_assets(instance, self._job, phase.assets, CODE_LOCATION, tags))
+
+    def _looked_at(
+        self,
+        instance: dg.DagsterInstance,
+        followed: "_Followed",
+        run: dg.DagsterRun | None,
+        progress: Progress,
+        reasons: list[str],
+    ) -> "Iterator[_Followed]":
+        """What is to be followed in place of a run after a look at it; `reasons` gets why a chain ended early."""
+        phase, *rest = followed.chain
+        if run is not None:
+            followed = _told(instance, followed, progress)
+        if run is not None and not run.is_finished:
+            yield followed
+        elif run is not None and run.is_success:
+            if rest:
+                yield self._begun(instance, tuple(rest))
+        elif run is not None and run.tags.get("dagster/will_retry") == "true":
+            again = run.tags.get("dagster/auto_retry_run_id")
+            yield followed if again is None else _Followed(followed.chain, again)
+        else:
+            if run is not None and run.status == dg.DagsterRunStatus.FAILURE:
+                entries = instance.all_logs(followed.run_id, of_type=_TOLD)
+                events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
+                reason = failure(self._job, events, followed.run_id, phase)
+            else:
+                what = "deleted" if run is None else "cancelled"
+                where = ", ".join([*phase.sectors, f"{phase.first} to {phase.last}"])
+                reason = f"{', '.join(phase.assets)} ({where}): run {followed.run_id} was {what} in the web UI"
+            if run is not None and run.status == dg.DagsterRunStatus.FAILURE and len(phase.sectors) > 1:
+                # One sector's failure is not another's: each goes on alone from here.
+                for alone in zip(*(each.alone() for each in followed.chain), strict=True):
+                    yield self._begun(instance, alone)
+            else:
+                reasons.append(reason)
+
+
+@dataclass(frozen=True)
+class _Followed:
+    """A run that has been submitted.
+
+    Attributes:
+        chain: its phase and those after it.
+        run_id: of the run.
+        cursor: of its events that have been told.
+
+    """
+
+    chain: tuple[Phase, ...]
+    run_id: str
+    cursor: str | None = None
+
+
+def _told(instance: dg.DagsterInstance, followed: _Followed, progress: Progress) -> _Followed:
+    """Tell which partitions have been written since the last look."""
+    written: Counter[str] = Counter()
+    more = True
+    while more:
+        found = instance.get_records_for_run(
+            followed.run_id, followed.cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+        written.update(record.asset_key.path[-1] for record in found.records if record.asset_key is not None)
+        followed, more = replace(followed, cursor=found.cursor), found.has_more
+    for dataset, partitions in written.items():
+        progress(dataset, partitions)
+    return followed
+
+
+def _served(instance: dg.DagsterInstance) -> bool:
+    last = queue_heartbeat(instance)
+    return last is not None and time.time() - last < _DAEMON_TOLERANCE
+
+
+def _no_daemon(instance: dg.DagsterInstance) -> str:
+    last = queue_heartbeat(instance)
+    ago = "has run yet" if last is None else f"has been alive for {time.time() - last:.0f} seconds"
+    return (
+        f"no daemon of the instance in {instance.root_directory} {ago}, so nobody executes what is submitted; "
+        "start one with 'make ui' (PROFILE=… for a profile other than demo)"
+    )

@@ -1,0 +1,110 @@
+"""How a profile's provider is made from its name, and what stands in for the kinds of data that it has not.
+
+The names and classes themselves are in `settings.providers.PROVIDERS`, beside the settings of each provider.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from quant_assets.errors import SourceError
+from quant_assets.settings.providers import PROVIDERS
+from quant_assets.sources.base import MACRO, STATEMENTS, WITHOUT, Bars, Macro, Provider, Source, Statements, Universe
+
+
+class Terms(NamedTuple):
+    """What a profile tells any provider, beside the provider's own settings.
+
+    Attributes:
+        profile: its name, for messages.
+        start: first day of its months.
+        data_dir: the user's folder of files; None where it is not set.
+        undated_after: days after the end of its period on which a statement without a day of publication counts as
+            published.
+
+    """
+
+    profile: str
+    start: date
+    data_dir: Path | None
+    undated_after: int
+
+
+def open_source(name: str, settings: Any, terms: Terms) -> Source:
+    """The provider of a profile, made by its `of(settings, terms)`.
+
+    Args:
+        name: one of `PROVIDERS`.
+        settings: the provider's own group; None where it has none.
+        terms: what the profile says.
+
+    Raises:
+        SourceError: it lacks a kind of data that every profile needs, or what it needs itself is missing.
+
+    """
+    module, _, made_by = PROVIDERS[name].partition(":")
+    return completed(getattr(import_module(module), made_by).of(settings, terms), terms.profile)
+
+
+def completed(given: Provider, profile: str) -> Source:
+    """A provider with no rows for the kinds of data that it may be without; itself where it has them all.
+
+    Args:
+        given: the provider.
+        profile: whose it is, for messages.
+
+    Raises:
+        SourceError: it lacks a kind that every profile needs.
+
+    """
+    if isinstance(given, Source):
+        return given
+    for kind in (Universe, Bars):
+        lacks = [method for method in _methods(kind) if not hasattr(given, method)]
+        if lacks:
+            made_by = f"{type(given).__module__}.{type(given).__name__}"
+            raise SourceError(
+                f"profile '{profile}' needs {kind.__name__.lower()}, but its provider {made_by} has no "
+                f"{' and no '.join(lacks)}; add it as quant_assets/sources/base.py says, or set another source in "
+                f"conf/profiles/{profile}.yaml (one of {', '.join(PROVIDERS)})"
+            )
+    return _Completed(given)
+
+
+def said_absent(source: Source, *kinds: type) -> dict[str, str]:
+    """Which of these kinds of data (of all, where none is named) a source is without, and what follows from it.
+
+    Returns:
+        A sentence for each kind, under a name for metadata.
+
+    """
+    return {
+        f"no_{kind.__name__.lower()}": f"provider '{source.name}' has no {kind.__name__.lower()}: {WITHOUT[kind]}"
+        for kind in kinds or WITHOUT
+        if isinstance(source, _Completed) and not isinstance(source.given, kind)
+    }
+
+
+def _methods(kind: type) -> list[str]:
+    return [name for name, value in vars(kind).items() if callable(value) and not name.startswith("_")]
+
+
+class _Completed:
+    """A provider and, for the kinds of data that it has not, frames without rows."""
+
+    def __init__(self, given: Provider) -> None:
+        self.given = given
+        self.name = given.name
+        self.sector_snapshots, self.membership = given.sector_snapshots, given.membership
+        self.bars, self.held, self.delistings = given.bars, given.held, given.delistings
+
+    def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
+        given = self.given
+        return given.statements(tickers, through) if isinstance(given, Statements) else STATEMENTS.to_frame()
+
+    def macro(self, through: date) -> pl.DataFrame:
+        return self.given.macro(through) if isinstance(self.given, Macro) else MACRO.to_frame()

@@ -1,0 +1,105 @@
+"""The real training in a process of its own: the bytes are those of the step's process."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_assets.assets.training_unit import train
+from quant_assets.features.library import FeatureLibrary, ready_made
+from quant_assets.learning.models.lightgbm import LightGBM
+from quant_assets.learning.training import TrainedModel, train_checkpoint
+from quant_assets.market.calendar import sessions
+from quant_assets.runtime.launch import launcher
+from quant_assets.settings.domain import PredictionSettings, TrainingSettings
+from quant_assets.settings.loading import LaunchSettings
+from quant_assets_tests.graph import PROJECT
+
+FEATURES = FeatureLibrary({"core": ready_made("core")}).names
+AS_OF = date(2021, 6, 30)
+SETTINGS = TrainingSettings(window_months=12, min_rows=300, sample_every_sessions=2)
+LEARNER = LightGBM("trees", {"min_data_in_leaf": 20})
+GIVEN = (SETTINGS, PredictionSettings(), LEARNER, (5, 60), "it", FEATURES)
+
+
+@pytest.fixture(scope="module")
+def market() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Features without values here and there; labels over 5 sessions for all of them, over 60 for one name alone."""
+    days, rng = sessions(date(2020, 6, 1), AS_OF), np.random.default_rng(7)
+    keys = pl.DataFrame({"ticker": [f"T{place:02d}" for place in range(12)]}).join(
+        pl.DataFrame({"date": pl.Series(days, dtype=pl.Date)}), how="cross"
+    )
+    values = rng.normal(size=(len(FEATURES), len(keys)))
+    values[rng.uniform(size=values.shape) < 0.02] = np.nan
+    features = keys.with_columns(
+        **{name: pl.Series(values[place], nan_to_null=True) for place, name in enumerate(FEATURES)}
+    )
+    labels = [
+        features.filter(pl.col("date") <= days[-1 - horizon], pl.col("ticker").is_in(names)).select(
+            "ticker",
+            "date",
+            horizon=pl.lit(horizon, pl.Int32),
+            forward_return=pl.col("return_20").fill_null(0.0) * 0.01 + pl.col("return_5").fill_null(0.0) * 0.01,
+            known_at=pl.col("date").replace_strict(days[:-horizon], days[horizon:], return_dtype=pl.Date),
+        )
+        for horizon, names in ((5, keys["ticker"].unique()), (60, ["T01"]))
+    ]
+    return features, pl.concat(labels)
+
+
+def trained(
+    market: tuple[pl.DataFrame, pl.DataFrame], kind: str, folder: Path
+) -> tuple[list[TrainedModel], Mapping[str, object]]:
+    found: list[TrainedModel] = []
+
+    @dg.asset
+    def checkpoint(context: dg.AssetExecutionContext) -> None:
+        place = launcher(context, LaunchSettings(kind=kind))
+        found.extend(train(place, "lightgbm", *market, AS_OF, *GIVEN, folder))
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([checkpoint], instance=instance)
+        return found, {"log": "\n".join(entry.to_json() for entry in instance.all_logs(result.run_id))}
+
+
+def test_a_subprocess_trains_the_same_bytes(
+    market: tuple[pl.DataFrame, pl.DataFrame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    folders = [tmp_path / name for name in ("here", "there")]
+    for each in folders:
+        each.mkdir()
+    here = train_checkpoint(*market, AS_OF, *GIVEN, folders[0])
+    assert here[0].files is not None
+    assert here[1].files is None, "too little history is a result too"
+    assert 0 < here[1].rows < SETTINGS.min_rows
+    monkeypatch.setattr("quant_assets.assets.training_unit.train_checkpoint", lambda *_: pytest.fail("trained here"))
+    there, told = trained(market, "subprocess", folders[1])
+    assert "external process successfully opened dagster pipes" in str(told["log"])
+    for one, other in zip(here, there, strict=True):
+        assert replace(one, files=None) == replace(other, files=None)
+        assert contents(one) == contents(other)
+        assert (one.out_of_fold is None) == (other.out_of_fold is None)
+        if one.out_of_fold is not None and other.out_of_fold is not None:
+            assert one.out_of_fold.equals(other.out_of_fold)
+            assert one.out_of_fold.schema == other.out_of_fold.schema
+
+
+def contents(item: TrainedModel) -> dict[str, bytes] | None:
+    return None if item.files is None else {name: path.read_bytes() for name, path in item.files.paths.items()}
+
+
+def test_in_process_nothing_travels(
+    market: tuple[pl.DataFrame, pl.DataFrame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: list[tuple[object, ...]] = []
+    monkeypatch.setattr("quant_assets.assets.training_unit.train_checkpoint", lambda *each: given.append(each) or [])
+    assert trained(market, "in_process", tmp_path)[0] == []
+    assert given[0][0] is market[0]
+    assert given[0][2:] == (AS_OF, *GIVEN, tmp_path)
