@@ -240,7 +240,7 @@ class Run:
             self.tell(str(sector[0]) if sector else None, str(month), readable(figures(part)))
 
     def tell_run(self, figures: Mapping[str, Any], asset: str | None = None) -> None:
-        """Show figures of the whole run beside each of its partitions."""
+        """Show beside each partition of the run what holds for all of them, whatever the run: what its source lacks."""
         self._context.add_output_metadata(figures, output_name=asset)
 
     def tell_each(self, figures: Iterable[tuple[str | None, str, Mapping[str, Any]]], asset: str | None = None) -> None:
