@@ -47,12 +47,13 @@ TOLD = {
     "tell",
     "tell_run",
     "tell_each",
+    "tell_rows",
     "tell_log",
     "tell_event",
     "reconciled",
     "refused",
-    "figures",
     "described",
+    "_shown",
     "said_absent",
 }
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
