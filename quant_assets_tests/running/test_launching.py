@@ -167,7 +167,7 @@ def test_a_run_that_is_tried_again_is_followed_to_its_next_attempt(
     failed: list[str] = []
 
     def daemon() -> None:
-        first = wait_until("the run", instance.get_runs)[0]
+        first = wait_until("the run", instance.get_runs, dg.RunsFilter(statuses=[Status.QUEUED]))[0]
         instance.add_run_tags(first.run_id, {"dagster/will_retry": "true"})
         instance.report_run_failed(first, "its process died")
         time.sleep(3)
