@@ -25,6 +25,7 @@ IGNORED = (
     "settings",
     "io",
     "partitions",
+    "grains",
     "dagster_internals",
     "catalogue",
     "checks",

@@ -25,6 +25,7 @@ from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.provenance.versions import _Walk
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.loading import Settings, load_settings
+from quant_assets.settings.paths import WITHOUT_EFFECT
 from quant_assets_tests.graph import PROJECT, Graph, every_definition
 
 SECTOR, MONTH = "cons_staples", "2024-01"
@@ -55,6 +56,9 @@ TOLD = {
     "described",
     "_shown",
     "said_absent",
+    # No row follows from what the log of trials is told.
+    "note_training",
+    "note_backtest",
 }
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -276,13 +280,14 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
             graph.datasets[name]
         ):
             continue
-        together = graph.planner._together[name]
+        together = graph.planner._flow.together[name]
         run = job.get_subset(asset_selection={dg.AssetKey(each) for each in together}, asset_check_selection=set())
         read.clear()
         with monkeypatch.context() as patched, dg.DagsterInstance.ephemeral() as instance:
             patched.setattr(SettingsGroup, "__getattribute__", noted)
             assert run.execute_in_process(instance=instance, partition_key=key(SECTOR, MONTH), run_config=QUIET).success
         without = {"partitions.end"} | {each for each in read if each in known.values()}
+        without |= {each for each in read if each.partition(".")[0] in WITHOUT_EFFECT}
         without |= {
             each for each in read if name == "backtest" and each.startswith("statistics.")
         }  # shown beside the rows, not in them
@@ -328,7 +333,7 @@ def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) ->
             if inside or in_thread:
                 called.add((code.co_filename, code.co_qualname))
 
-        together = graph.planner._together[name]
+        together = graph.planner._flow.together[name]
         run = job.get_subset(asset_selection={dg.AssetKey(each) for each in together}, asset_check_selection=set())
         with dg.DagsterInstance.ephemeral() as instance:
             threading.setprofile(note)
