@@ -107,6 +107,7 @@ def test_what_killed_writers_left_is_removed_after_an_hour_and_never_seen(tmp_pa
     assert [each.name for each in (tmp_path / "artifacts" / "models").iterdir()] == ["c"]
 
 
+@pytest.mark.slow
 def test_a_file_larger_than_the_memory_that_is_allowed_can_be_written_and_copied(tmp_path: Path) -> None:
     """A stream of 512 MB under a limit that leaves less than half of it."""
     code = (

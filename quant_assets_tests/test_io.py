@@ -294,6 +294,7 @@ def s3_endpoint() -> Iterator[str]:
         server.wait()
 
 
+@pytest.mark.slow
 def test_an_object_store_gives_what_a_folder_gives(
     store: DatasetStore, s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

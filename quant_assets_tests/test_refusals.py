@@ -71,6 +71,7 @@ def test_a_partition_that_failed_a_check_is_set_aside_and_computed_again(
     assert ("prices", "2023-10") in {(name, phase.last) for phase in phases for name in phase.assets}
 
 
+@pytest.mark.slow
 def test_a_held_sector_without_bars_is_an_error_not_cash(tmp_path: Path) -> None:
     graph = Graph.at(tmp_path, as_of=date(2023, 12, 29), partitions=START)
     graph.run([SECTOR], "2023-10", "2023-11")

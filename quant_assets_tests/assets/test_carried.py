@@ -62,6 +62,7 @@ def row(graph: Graph, month: str, sector: str = SECTORS[0]) -> dict[str, object]
     return rows.row(0, named=True)
 
 
+@pytest.mark.slow
 def test_a_range_equals_its_months_in_rows_records_and_metadata(graph: Graph) -> None:
     materialise(graph, FIRST, LAST)
     ranged, told = files(graph), dict(graph.told)
@@ -87,6 +88,7 @@ def test_a_range_equals_its_months_in_rows_records_and_metadata(graph: Graph) ->
     assert stale(graph) == {}
 
 
+@pytest.mark.slow
 def test_the_total_portfolio_is_carried_too(graph: Graph) -> None:
     graph.materialise(["portfolio_track_record"], tags=Phase(("portfolio_track_record",), FIRST, LAST).range_tags)
     ranged = files(graph, "portfolio_track_record")
@@ -109,6 +111,7 @@ def test_each_month_records_the_rows_of_the_month_before(graph: Graph) -> None:
         assert made.inputs["track_record"] == digest("" if place is None else f"{place} {content}\n")
 
 
+@pytest.mark.slow
 def test_a_gap_begins_a_track_anew_and_closing_it_is_told(graph: Graph) -> None:
     materialise(graph, FIRST, LAST)
     whole = files(graph)

@@ -78,6 +78,7 @@ def trained(
         return found, {"log": "\n".join(entry.to_json() for entry in instance.all_logs(result.run_id))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("of", "given"), [("lightgbm", GIVEN), (OWN_KIND, OWN)])
 def test_a_subprocess_trains_the_same_bytes(
     of: str,

@@ -48,6 +48,7 @@ def differing(outcome: Outcome) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
 
 
+@pytest.mark.slow
 def test_an_instance_is_made_and_mended_only_where_that_is_asked_for(
     tmp_path: Path, store: DatasetStore, status: Callable[..., Outcome]
 ) -> None:
@@ -85,6 +86,7 @@ def test_an_instance_is_made_and_mended_only_where_that_is_asked_for(
     assert listed(home) == {"2024-03|energy", "2024-03|it", "2024-06|it"} == store.existing(PRICES)
 
 
+@pytest.mark.slow
 def test_an_instance_whose_storage_was_emptied_is_mended_too(
     store: DatasetStore, status: Callable[..., Outcome]
 ) -> None:

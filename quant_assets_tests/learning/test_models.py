@@ -173,6 +173,7 @@ def test_each_horizon_is_judged_by_its_own_returns(market: Market, tmp_path: Pat
     assert all(item.metrics.rank_ic > 0.05 for item in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "learner", [Ridge("ridge"), LightGBM("lightgbm", {"num_trees": 20})], ids=["ridge", "lightgbm"]
 )

@@ -91,6 +91,7 @@ def test_the_same_seed_gives_the_same_bytes(
         assert array.tobytes() == was.tobytes(), "a fit changes nothing of what it is given"
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_in_another_process_it_gives_the_same_bits(
     learner: Learner[Any], model: FittedModel, rows: Rows, tmp_path: Path
 ) -> None:

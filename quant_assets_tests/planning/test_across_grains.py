@@ -195,6 +195,7 @@ def test_a_market_that_is_there_is_not_computed_again(small: Market) -> None:
     ], "the market's breadth is that of the sectors that were there"
 
 
+@pytest.mark.slow
 def test_a_run_reads_the_months_before_and_a_range_equals_its_months(tmp_path: Path) -> None:
     ranged, single = Market(tmp_path / "ranged"), Market(tmp_path / "single")
     ranged.run(ranged.planner.plan(["tilt", "total"], ["it", "re"], "2023-12", "2024-04"))

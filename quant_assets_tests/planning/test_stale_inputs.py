@@ -72,6 +72,7 @@ def stale_with(graph: Graph, name: str, keys: Sequence[str], **recorded: str) ->
     return told
 
 
+@pytest.mark.slow
 def test_nothing_is_stale_that_is_written_as_today(graph: Graph) -> None:
     assert stale_with(graph, "prices", []) == {}
 

@@ -55,6 +55,7 @@ def test_it_is_drawn_whatever_there_is(sectors: int, days: int, count: int) -> N
     assert drawn(sectors, days, count) == content
 
 
+@pytest.mark.slow
 def test_the_picture_says_something_of_what_it_is_given() -> None:
     assert len({drawn(1, 1), drawn(1, 18), drawn(2, 18), drawn(1, 18, 23), drawn(1, 18, 0)}) == 5
 

@@ -127,6 +127,7 @@ def test_a_url_is_recorded_without_its_login(tmp_path: Path) -> None:
     assert not bind(tmp_path, "ftp://user:other@host/prefix/demo")
 
 
+@pytest.mark.slow
 def test_dagsters_own_command_binds_its_instance_and_is_refused_elsewhere(tmp_path: Path) -> None:
     """It knows nothing of `quant`: what writes and reads the partitions refuses."""
     home = tmp_path / "home"
@@ -186,6 +187,7 @@ def test_looking_makes_and_binds_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "storage").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_ui_serves_the_instance_of_the_storage_that_the_file_env_names(tmp_path: Path) -> None:
     """With `dagster` replaced by something that says what it was given: a web server is not what is tested."""

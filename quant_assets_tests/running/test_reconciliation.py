@@ -71,6 +71,7 @@ def remove(profile: Profile, *partition_keys: str) -> None:
         Path(profile.store.path(profile.datasets["fundamentals"], key)).unlink()
 
 
+@pytest.mark.slow
 def test_what_is_stored_and_what_is_listed_are_told_apart_and_either_is_mended(profile: Profile) -> None:
     fundamentals, macro = profile.datasets["fundamentals"], profile.datasets["macro"]
     run("it", "telecoms")
@@ -107,6 +108,7 @@ def test_what_is_stored_and_what_is_listed_are_told_apart_and_either_is_mended(p
         assert found(profile, instance) == [], "what was forgotten is known again after a run"
 
 
+@pytest.mark.slow
 def test_what_is_reported_has_the_version_dimensions_and_time_that_a_run_would_give(profile: Profile) -> None:
     fundamentals = profile.datasets["fundamentals"]
     run("it")
@@ -146,6 +148,7 @@ def test_what_is_reported_has_the_version_dimensions_and_time_that_a_run_would_g
         assert {each["dagster/partition/month"] for each in energy} == set(MONTHS)
 
 
+@pytest.mark.slow
 def test_the_web_ui_draws_what_is_left(profile: Profile) -> None:
     """Dagster keeps a summary of an asset's partitions, which it brings up to date with newer events only."""
     from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
@@ -171,6 +174,7 @@ def test_the_web_ui_draws_what_is_left(profile: Profile) -> None:
         assert drawn(instance) == set(keys("energy", "it"))
 
 
+@pytest.mark.slow
 def test_many_partitions_take_little(profile: Profile) -> None:
     """More than go into one statement; one at a time they would take minutes."""
     fundamentals = profile.datasets["fundamentals"]

@@ -138,6 +138,7 @@ def audited(profile: Profile) -> AuditResult:
     )
 
 
+@pytest.mark.slow
 def test_counts_around_a_spin_off_raise_no_alarm_and_are_named(profile: Profile) -> None:
     known = profile.source.statements(["SPUN"], CUT)["shares"].to_list()
     assert known == pytest.approx([100.0, 101.0, 102.0])
@@ -148,6 +149,7 @@ def test_counts_around_a_spin_off_raise_no_alarm_and_are_named(profile: Profile)
     assert note.startswith("fundamentals.shares of SPUN was not tested against all later counts of statements.csv")
 
 
+@pytest.mark.slow
 def test_a_leak_of_the_counts_of_a_ticker_without_spin_offs_is_seen(
     profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

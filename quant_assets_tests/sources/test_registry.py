@@ -40,6 +40,7 @@ def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Graph:
     return Graph.at(tmp_path / "storage", "memory")
 
 
+@pytest.mark.slow
 def test_a_third_provider_with_universe_and_bars_runs_through_the_graph(graph: Graph) -> None:
     names = [*graph.planner.select("universe..prices", graph.defs), "fundamentals"]
     for phase in graph.planner.plan(names, [SECTOR], MONTH, MONTH).phases:
@@ -127,6 +128,7 @@ def test_what_a_provider_has_beside_the_least_is_handed_on() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_no_provider_is_imported_before_it_is_used() -> None:
     code = "import sys, quant_assets.profile; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
