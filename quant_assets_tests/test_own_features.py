@@ -66,7 +66,7 @@ def test_own_features_appear_everywhere_and_go_cleanly(conf: Path, tmp_path: Pat
         .metadata["dagster/column_schema"]
         .columns
     }
-    assert columns["range_20"].description == "mean daily range of 20 sessions [1]"
+    assert columns["range_20"].description == "mean range [1]"
 
     rebuilt(graph, ["features", "lightgbm_checkpoint"], TRAINED, TRAINED)
     rebuilt(graph, ["predictions"], AFTER, AFTER)
