@@ -46,12 +46,14 @@ def write(graph: Graph, name: str, keys: Iterable[str], **recorded: str) -> None
         each: {found: store.recorded(dataset, found).content for found in store.existing(dataset)}
         for each, dataset in read.items()
     }
+    dataset, keys = graph.datasets[name], list(keys)
+    if name in contents:  # a month follows from the month before, which is written with it
+        contents[name] |= store.contents(dataset, dataset.empty(), keys)
     now = recorder.now(name, contents)
-    dataset = graph.datasets[name]
     store.write(
         dataset,
         dataset.empty(),
-        list(keys),
+        keys,
         lambda _: date(2024, 12, 13),
         lambda each: str(replace(now(each), **recorded)),
     )

@@ -235,6 +235,7 @@ def test_sqlite_is_a_setting_and_an_existing_home_keeps_its_own(home: Path, monk
     assert not (home / "postgres").exists()
     assert records(home) == "sqlite"
     monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv("QUANT__STORAGE", str(home / "data"))  # the one that the run has bound it to
     assert records(dagster_home("demo")) == "sqlite", "the setting is for new homes"
     assert python(SEEN, home).split()[0] == "SUCCESS"
 
