@@ -141,6 +141,7 @@ def indicators(rng: np.random.Generator, *, coarse: bool) -> pl.DataFrame:
     return pl.concat(frames, how="vertical_relaxed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["zscore", "rank"])
 @pytest.mark.parametrize("coarse", [False, True], ids=["continuous", "ties"])
 @pytest.mark.parametrize(("longs", "shorts"), [(0.15, 0.15), (0.29, 0.5)])

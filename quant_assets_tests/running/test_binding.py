@@ -163,6 +163,7 @@ def test_dagsters_own_command_binds_its_instance_and_is_refused_elsewhere(tmp_pa
     assert not (tmp_path / "two" / "demo" / "fundamentals").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_the_command_line_is_refused_in_one_line_where_only_the_write_can_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
