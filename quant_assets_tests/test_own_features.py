@@ -114,7 +114,7 @@ def test_a_longer_lookback_reaches_the_mapping(conf: Path, tmp_path: Path) -> No
     module = conf / "my_features.py"
     module.write_text(readme_example().replace('("high", "low"), 19', '("high", "low"), 1_500'), encoding="utf-8")
     graph = Graph.at(tmp_path, as_of=AS_OF, partitions=START)
-    reads = graph.planner._reads["features"]["prices"]
+    reads = graph.planner._flow.windows["features"]["prices"]
     assert reads == (-months_covering(1_500), 0)
 
 

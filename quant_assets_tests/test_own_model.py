@@ -10,6 +10,7 @@ import pytest
 from quant_assets.audit.learning_controls import controls
 from quant_assets.audit.runs import Recomputed
 from quant_assets.errors import DatasetError
+from quant_assets.graph import build_defs
 from quant_assets.partitions import key, month_range
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.trial_log import trial_name
@@ -72,6 +73,7 @@ def test_weights_report_and_statistics_take_the_model_that_is_named(graph: Graph
 
 def test_each_model_is_a_trial_and_the_strategy_names_its_own(graph: Graph) -> None:
     profile = graph.profile
+    build_defs(profile)  # tells the log which settings decide a trial
     trials = profile.trials.trials(SECTOR, TRAINED, AFTER)
     names = {model: trial_name(profile.trials.settings_of_training(model)) for model in profile.models.learners}
     assert {trial.name for trial in trials if trial.kind == "training"} == set(names.values())

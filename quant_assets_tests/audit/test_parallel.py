@@ -15,6 +15,7 @@ from quant_assets.audit.parts import Part
 from quant_assets.errors import SourceError
 from quant_assets.running.execute import RunFailedError
 from quant_assets_tests.audit.leaks import LEAKS, plant_in_process
+from quant_assets_tests.graph import PROJECT
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +33,7 @@ def start_processes_with(patch: pytest.MonkeyPatch, function: Callable[..., obje
 def test_processes_find_together_what_one_finds_alone(leak: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if leak is not None:
         LEAKS[leak].plant(monkeypatch)
+        monkeypatch.syspath_prepend(PROJECT)  # handed on to processes, which plant it too
         start_processes_with(monkeypatch, plant_in_process, leak)
     # The environment, by which worker processes have the same settings.
     monkeypatch.setenv("QUANT__AS_OF", "2024-12-13")
