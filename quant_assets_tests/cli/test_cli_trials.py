@@ -12,6 +12,7 @@ import pytest
 
 from quant_assets.backtest.metrics import sharpe
 from quant_assets.cli.trials import differences
+from quant_assets.graph import build_defs
 from quant_assets.learning.training import TrainedModel
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
@@ -25,7 +26,9 @@ RETURNS = 0.01 * np.random.default_rng(1).standard_normal(len(DAYS))
 
 
 def log(folder: Path, **overrides: Any) -> Any:
-    return Profile(load_settings("demo", storage=str(folder), **overrides)).trials
+    profile = Profile(load_settings("demo", storage=str(folder), **overrides))
+    build_defs(profile)  # tells the log which settings decide a trial
+    return profile.trials
 
 
 @pytest.fixture
