@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from quant_assets.dagster_internals import show_beside
 from quant_assets.errors import DatasetError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
@@ -219,7 +220,9 @@ class Run:
 
     def tell(self, sector: str | None, month: str, figures: Mapping[str, Any], asset: str | None = None) -> None:
         """Show figures beside a partition in the web UI; `asset` says which of several the function makes."""
-        self._context.add_asset_metadata(figures, asset_key=asset, partition_key=key(sector, month))
+        if month not in self.months or (sector is not None and sector not in self.sectors):
+            raise ValueError(f"partition {key(sector, month)} is none of this run's")
+        show_beside(self._context, asset, key(sector, month), figures)
 
     def tell_rows(
         self, rows: pl.DataFrame, dated_by: str, figures: Callable[[pl.DataFrame], Mapping[str, float | str | None]]

@@ -99,3 +99,25 @@ def test_what_is_submitted_names_the_code_location_as_its_server_does() -> None:
     (target,) = loadable_targets_from_python_module(module, None)
     assert pointer.code_pointer.fn_name == target.attribute == "defs"
     assert list(pointer.entry_point) == DEFAULT_DAGSTER_ENTRY_POINT
+
+
+def test_metadata_of_a_partition_is_added_as_dagster_adds_it() -> None:
+    months = dg.StaticPartitionsDefinition(["a", "b"])
+
+    @dg.asset(partitions_def=months, backfill_policy=dg.BackfillPolicy.single_run())
+    def told(context: dg.AssetExecutionContext) -> None:
+        for number, key in enumerate(("a", "b")):
+            internals.show_beside(context, None, key, {"ours": number})
+            context.add_asset_metadata({"theirs": number}, partition_key=key)
+
+    tags = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "b"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = internals.job_of_all_assets(dg.Definitions([told]))
+        result = job.execute_in_process(instance=instance, tags=tags)
+        (event_a, event_b) = result.get_asset_materialization_events()
+    for event, number in ((event_a, 0), (event_b, 1)):
+        shown = event.step_materialization_data.materialization.metadata
+        assert {name: value.value for name, value in shown.items() if name in ("ours", "theirs")} == {
+            "ours": number,
+            "theirs": number,
+        }
