@@ -9,6 +9,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,7 @@ from quant_assets.features.cross_section import CrossSection
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.learning.models import Models, learner_type
 from quant_assets.learning.models.base import Learner
-from quant_assets.schemas import DATASETS, Dataset
+from quant_assets.schemas import CHECKPOINTS, DATASETS, Dataset
 from quant_assets.settings.domain import ModelSettings
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.origin import conf_dir
@@ -118,6 +119,9 @@ def _module_at(path: Path) -> ModuleType:
 
 def datasets(settings: Settings, features: FeatureLibrary) -> dict[str, Dataset]:
     """Every dataset of a profile by name, in the order of the flow."""
+    # Of a kind that does not repeat its bytes no checkpoint is trained again: its files are taken as they are.
+    exact = all(each.exact for each in models(settings).learners.values())
+    checkpoints = CHECKPOINTS if exact else replace(CHECKPOINTS, reproducibility="trained")
     declared = {
         _INDICATORS_BEFORE: (indicators.dataset(settings.indicators),),
         _FEATURES_BEFORE: (features.dataset, *features.market_datasets),
@@ -125,7 +129,7 @@ def datasets(settings: Settings, features: FeatureLibrary) -> dict[str, Dataset]
     ordered: list[Dataset] = []
     for dataset in DATASETS.values():
         ordered += declared.get(dataset.name, ())
-        ordered.append(dataset)
+        ordered.append(checkpoints if dataset is CHECKPOINTS else dataset)
     return {dataset.name: dataset for dataset in ordered}
 
 

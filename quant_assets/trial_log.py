@@ -59,20 +59,20 @@ class TrialPaths:
         """What decides a training of a model (of that of the weights where None) beside its data."""
         name = model or str(settings.weights.model)
         of, horizons = learner(name, settings.models[name]), settings.models[name].horizons
+        together = horizons or (settings.labels.horizons if of.all_horizons else ())
         return {
             "model": name,
-            **({"horizons": list(horizons)} if horizons else {}),
+            **({"horizons": list(together)} if together else {}),
             "features": list(features),
             of.kind: of.deciding(),
-            **chosen(effective(settings), _without_data(self.training)),
+            **_beside_data(settings, self.training, None),
         }
 
     def settings_of_strategy(self, settings: Settings, features: Sequence[str], scope: str) -> dict[str, Any]:
         """What decides a backtest beside its data: the training by its name, and what its own way to weights adds."""
         training = self.settings_of_training(settings, features, None)
         sector = None if scope == PORTFOLIO else scope
-        paths = self.portfolio if scope == PORTFOLIO else self.strategy
-        found = chosen(effective(settings), _without_data(paths), sector)
+        found = _beside_data(settings, self.portfolio if scope == PORTFOLIO else self.strategy, sector)
         found.pop("weights.model", None)  # the training's name stands for it
         return {
             "training": trial_name(training),
@@ -80,10 +80,18 @@ class TrialPaths:
         }
 
 
-def _without_data(paths: Iterable[str]) -> list[str]:
-    """Those that do not say where data come from; features and models are named by what they are."""
-    elsewhere = {"source", "partitions", "features", "models", "labels.horizons", *PROVIDERS}
-    return [path for path in paths if path not in elsewhere and path.partition(".")[0] not in elsewhere]
+def _beside_data(settings: Settings, paths: Iterable[str], sector: str | None) -> dict[str, Any]:
+    """Values of settings that do not say where data come from; features and models are named by what they are.
+
+    Horizons are trials of their own, each with its figures, so that one more of them changes no other.
+    """
+    elsewhere = {"source", "partitions", "features", "models", *PROVIDERS}
+    found = chosen(effective(settings), paths, sector)
+    return {
+        path: value
+        for path, value in found.items()
+        if path.partition(".")[0] not in elsewhere and path != "labels.horizons"
+    }
 
 
 def trial_name(settings: Mapping[str, Any]) -> str:

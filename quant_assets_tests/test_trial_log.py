@@ -77,6 +77,7 @@ def test_the_same_trial_again_is_one_and_a_changed_setting_is_another(tmp_path: 
         "models": {"lightgbm": {"parameters": {"num_threads": 2}}},
         "demo": {"seed": 8},
         "report": {"history_months": 3},
+        "labels": {"horizons": (1, 5, 10, 20, 60)},
     }
     log_at(tmp_path, **again).note_backtest("it", returns(), MONTHS)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == files

@@ -164,14 +164,11 @@ class Planner:
 
     def _todo(self, names: Sequence[str], sectors: Sequence[str], asked: Range) -> Todo:
         def reckoned(again: Collection[Node] | None) -> Todo:
-            todo = Todo(self._flow, self._profile, self._why_stale, sectors, self._stored_only, again)
+            todo = Todo(self._flow, self._profile, self._staleness, sectors, self._stored_only, again)
             todo.reckon(names, asked)
             return todo
 
         return reckoned(reckoned(None).stale_and_their_readers() if self._refresh else ())
-
-    def _why_stale(self, name: str, partition_key: str) -> str | None:
-        return None if self._staleness is None else self._staleness.own(name, partition_key)
 
     def _stages(self, todo: Todo) -> list[tuple[list[Phase], ...]]:
         """Sectors and what spans them in turn, each asset as late as those that read it allow."""

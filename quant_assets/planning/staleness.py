@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from quant_assets.partitions import parse_key, shift_month
+from quant_assets.partitions import key, parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import MadeBy, PartitionRecorder, explain
 
@@ -67,6 +67,17 @@ class Staleness:
             return None
         found = self._explain(name, sector, recorded, self._recorder.now(name, {})(partition_key))
         return "; ".join(found[kind] for kind in ("code", "settings") if kind in found)
+
+    def carries_on_other_rows(self, name: str, partition_key: str) -> bool:
+        """Whether a state was carried on from other rows of the month before than are stored."""
+        dataset, store, (sector, month) = self._profile.datasets[name], self._profile.store, parse_key(partition_key)
+        recorded = self._record(store.recorded(dataset, partition_key).made_by)
+        if recorded is None:
+            return False
+        before = key(sector, shift_month(month, -1))
+        stored = {} if store.missing(dataset, [before]) else {before: store.recorded(dataset, before).content}
+        now = self._recorder.now(name, {name: stored})(partition_key)
+        return recorded.inputs.get(name) != now.inputs.get(name)
 
     def all(self, names: Iterable[str], sectors: Sequence[str]) -> Iterator[Stale]:
         """What is stale of these assets, in their order, which is that of the flow: an asset's readers come after it.

@@ -3,17 +3,16 @@
 A walk against the flow, from what is asked for to what that reads. How runs are cut from it is in `plan`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from quant_assets.partitions import key, month_range, shift_month
 from quant_assets.planning.flow import Flow
+from quant_assets.planning.staleness import Staleness
 from quant_assets.profile import Profile
 
 Range = tuple[str, str]
 #: An asset's name with a sector, or with None where it spans them.
 Node = tuple[str, str | None]
-#: Why a stored partition is not what would be written today, by asset and key; None where it is.
-WhyStale = Callable[[str, str], str | None]
 
 
 class Todo:
@@ -22,7 +21,7 @@ class Todo:
     Args:
         flow: of the assets.
         profile: whose store says what is there.
-        why_stale: of a stored partition.
+        staleness: tells of a stored partition whether it is stale; None where nothing is recorded.
         sectors: that the request is about.
         stored_only: assets that are never computed: their stored partitions serve.
         again: what is computed again though it is finished; everything that is looked at where None.
@@ -33,12 +32,12 @@ class Todo:
         self,
         flow: Flow,
         profile: Profile,
-        why_stale: WhyStale,
+        staleness: Staleness | None,
         sectors: Sequence[str],
         stored_only: Collection[str],
         again: Collection[Node] | None = (),
     ) -> None:
-        self._flow, self._profile, self._why_stale, self._again = flow, profile, why_stale, again
+        self._flow, self._profile, self._staleness, self._again = flow, profile, staleness, again
         self._sectors, self._stored_only = tuple(sectors), frozenset(stored_only)
         #: Months to compute.
         self.spans: dict[Node, Range] = {}
@@ -87,23 +86,29 @@ class Todo:
         for (name, place), (first, last) in self.spans.items():
             # Beside the months computed the history changes from one version to another.
             for month in (shift_month(first, -1), shift_month(last, 1)):
-                if not self._profile.store.missing(self._profile.datasets[name], [key(place, month)]):
-                    self._note(name, place, month, self._why_stale(name, key(place, month)))
+                if self._profile.store.missing(self._profile.datasets[name], [key(place, month)]):
+                    continue
+                self._note(name, place, month, self._why_stale(name, key(place, month)))
+                fills = name in self._flow.carried and month > last
+                if fills and self._profile.store.missing(self._profile.datasets[name], [key(place, last)]):
+                    self._note(name, place, month, "carried on from where nothing was stored")
 
     def _carried_through(self, name: str, place: str | None, wanted: Range | None, months: Collection[str]) -> set[str]:
         """Months that are computed with those of an asset that reads its own month before.
 
-        The unfinished ones right before, as far as they are stored, and those wanted after the first.
+        Of those stored right before, the ones from the first on that is unfinished or was carried on from other rows
+        than are stored by now; and those wanted after the first.
         """
-        first = min(months)
-        found = {month for month in month_range(*wanted) if month > first} if wanted else set()
-        while first > self._profile.months.start:
-            first = shift_month(first, -1)
-            _, unfinished = self._lacking(name, place, (first, first))
-            if not unfinished:
+        first = month = min(months)
+        found = {each for each in month_range(*wanted) if each > first} if wanted else set()
+        while month > self._profile.months.start:
+            month = shift_month(month, -1)
+            absent, unfinished = self._lacking(name, place, (month, month))
+            if absent:
                 break
-            found |= unfinished
-        return found
+            if unfinished or (self._staleness and self._staleness.carries_on_other_rows(name, key(place, month))):
+                first = month
+        return found | set(month_range(first, min(months)))
 
     def _need(
         self,
@@ -177,6 +182,9 @@ class Todo:
             why = self._why_stale(name, each) if recorded.same_columns else "written with other columns"
             self._note(name, place, keys[each], why)
         return {keys[each] for each in absent}, unfinished
+
+    def _why_stale(self, name: str, partition_key: str) -> str | None:
+        return None if self._staleness is None else self._staleness.own(name, partition_key)
 
     def _note(self, name: str, place: str | None, month: str, why: str | None) -> None:
         if why is not None:

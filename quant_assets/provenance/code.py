@@ -6,6 +6,7 @@ is imported or executed. What the parameters of an asset function lead to is dec
 """
 
 import ast
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -274,13 +275,35 @@ def _assigned(statement: ast.Assign | ast.AnnAssign | ast.AugAssign) -> Iterator
 
 
 def _says_nothing(node: object) -> bool:
-    """A docstring, or a call of a `tell…` method, which only shows something beside the rows (`Run.tell`)."""
-    if not isinstance(node, ast.Expr):
-        return False
-    if isinstance(node.value, ast.Constant):
-        return True
-    called = node.value.func if isinstance(node.value, ast.Call) else None
-    return isinstance(called, ast.Attribute) and called.attr.startswith("tell")
+    """A docstring."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+class _WithoutTelling(ast.NodeTransformer):
+    """Takes out what only shows something beside the rows: statements `run.tell…(…)` of a parameter that is a `Run`."""
+
+    def __init__(self, runs: frozenset[str]) -> None:
+        self._runs = runs
+
+    @classmethod
+    def of(cls, node: ast.AST) -> ast.AST:
+        """The node as it is where no function in it takes a `Run`, else a copy without such statements."""
+        runs = frozenset(
+            each.arg
+            for each in ast.walk(node)
+            if isinstance(each, ast.arg)
+            and isinstance(each.annotation, ast.Name | ast.Attribute)
+            and ast.unparse(each.annotation).rpartition(".")[2] == "Run"
+        )
+        made: ast.AST = cls(runs).visit(copy.deepcopy(node)) if runs else node
+        return made
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        """None for a statement that is such a call."""
+        called = node.value.func if isinstance(node.value, ast.Call) else None
+        told = isinstance(called, ast.Attribute) and called.attr.startswith("tell")
+        root = called.value if isinstance(called, ast.Attribute) else None
+        return None if told and isinstance(root, ast.Name) and root.id in self._runs else node
 
 
 def text(node: object) -> str:
@@ -343,21 +366,22 @@ def reached(
             own[where.name] = where.path
         if not where.found(symbol.name):
             handed_on = where.imported.get(symbol.name)
-            waiting += _of_import(*handed_on, ()) if handed_on else []
+            waiting += _of_import(*handed_on, ()) if handed_on else _inherited(where, symbol.name)
             continue
-        definition = _definition(where, symbol.name)
-        found[symbol] = definition.digest
-        for chain in definition.chains:
+        looked_into = definition(where, symbol.name)
+        found[symbol] = looked_into.digest
+        for chain in looked_into.chains:
             special = rule(where, symbol.name, chain)
-            waiting += _ordinary(where, symbol.name, definition, chain) if special is None else special
-        for chain in definition.parameters if symbol in start else ():
+            waiting += _ordinary(where, symbol.name, looked_into, chain) if special is None else special
+        for chain in looked_into.parameters if symbol in start else ():
             waiting += handed(chain)
     return found
 
 
-def _definition(where: Module, name: str) -> Definition:
+def definition(where: Module, name: str) -> Definition:
+    """What a definition of a module says and uses; looked into once."""
     if name not in where.analysed:
-        nodes = [*where.found(name), *where.nameless]
+        nodes = [*map(_WithoutTelling.of, where.found(name)), *where.nameless]
         content = "".join([*map(text, nodes), *(digest(each.read_bytes()) for each in templates(where.path))])
         imported: dict[str, tuple[str, str | None]] = {}
         for each in (each for node in nodes for each in ast.walk(node)):
@@ -385,8 +409,7 @@ def _ordinary(where: Module, name: str, definition: Definition, chain: Chain) ->
     outer, _, inner = name.partition(".")
     root, *attributes = chain
     if root == "self":
-        beside = f"{outer}.{attributes[0]}" if attributes else ""
-        return [Symbol(where.name, beside)] if inner and where.found(beside) else []
+        return [Symbol(where.name, f"{outer}.{attributes[0]}")] if inner and attributes else []
     own = [Symbol(where.name, f"{outer}.{root}")] if inner and root != inner and where.found(f"{outer}.{root}") else []
     # A method does not see the names of its class, but for its defaults and decorators.
     if own and any(isinstance(node, _FUNCTIONS) for node in where.found(outer)):
@@ -396,6 +419,25 @@ def _ordinary(where: Module, name: str, definition: Definition, chain: Chain) ->
     if root in where.defined:
         return [Symbol(where.name, root)]
     return _of_import(*where.imported[root], tuple(attributes)) if root in where.imported else own
+
+
+def bases(where: Module, name: str) -> list[Symbol]:
+    """The classes that a class of a module is made from, as far as they are followed."""
+    found: list[Symbol] = []
+    for node in where.found(name):
+        for base in node.bases if isinstance(node, ast.ClassDef) else ():
+            chain = next(chains(base), ())
+            if chain and chain[0] in where.imported:
+                found += _of_import(*where.imported[chain[0]], chain[1:])
+            elif chain and chain[0] in where.defined:
+                found.append(Symbol(where.name, chain[0]))
+    return found
+
+
+def _inherited(where: Module, name: str) -> list[Symbol]:
+    """Where a method that a class has not itself may stand."""
+    outer, _, inner = name.partition(".")
+    return [Symbol(each.module, f"{each.name}.{inner}") for each in bases(where, outer)] if inner else []
 
 
 def _of_import(imported: str, name: str | None, attributes: Chain) -> list[Symbol]:

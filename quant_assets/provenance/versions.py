@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,11 @@ from quant_assets.provenance.code import (
     Chain,
     Module,
     Symbol,
+    bases,
+    definition,
     digest,
     located,
+    module,
     reached,
     register,
     templates,
@@ -222,13 +225,19 @@ class _Walk:
             case "setting":
                 self._note(*parameter.path.split("."), *used)  # type: ignore[union-attr]
             case "run":
-                return [Symbol(Run.__module__, ".".join([Run.__name__, *used[:1]]))]
+                members = used[:1] or tuple(name for name in vars(Run) if not name.startswith("tell"))
+                return [Symbol(Run.__module__, f"{Run.__name__}.{name}") for name in members]
             case "source":
                 self.reads_source = True
                 self._note("source")
                 self._note("partitions", "start")
                 source = _provider(self._settings)
-                return [Symbol(source.module, ".".join([source.name, *used[:1]]))]
+                # How the provider is made belongs to each of its answers.
+                members = ("of", "__init__", *used[:1])
+                for chain in _made_from(source):
+                    self._note(*chain)
+                whole = [] if used else [source]
+                return [*whole, *(Symbol(source.module, f"{source.name}.{name}") for name in members)]
             case "features":
                 self._note("features")
                 if used[:1] == ("names",):  # only which features there are, not how they are computed
@@ -253,10 +262,14 @@ class _Walk:
 
     def _inside_source(self, where: Module, name: str, chain: Chain) -> list[Symbol] | None:
         """The settings that the provider's class keeps from its constructor: which of them a method uses."""
-        source, outer = _provider(self._settings), name.partition(".")[0]
-        if (where.name, outer) != (source.module, source.name) or chain[0] != "self" or len(chain) < 2:
+        if (
+            chain[0] != "self"
+            or len(chain) < 2
+            or name.endswith(".__init__")
+            or where.name not in (_provider(self._settings).module, *_of_sources())
+        ):
             return None
-        group = _kept_settings(where, outer).get(chain[1])
+        group = _kept_settings(where, name.partition(".")[0]).get(chain[1])
         if group is None:
             return None
         self._note(*group.split("."), *chain[2:])
@@ -274,16 +287,42 @@ def _provider(settings: Settings) -> Symbol:
     return Symbol(module, name)
 
 
+def _made_from(source: Symbol) -> list[Chain]:
+    """The settings that a provider's constructor itself looks at, beside those that it keeps."""
+    where = module(source.module)
+    if where is None or not where.found(f"{source.name}.__init__"):
+        return []
+    groups_of = _groups_taken(where, source.name)
+    used = definition(where, f"{source.name}.__init__").parameters
+    return [(*groups_of[root].split("."), *rest) for root, *rest in used if root in groups_of and rest]
+
+
+@cache
+def _of_sources() -> frozenset[str]:
+    """Modules of the package's providers."""
+    folder = ROOT / PACKAGE / "sources"
+    return frozenset(f"{PACKAGE}.sources.{path.stem}" for path in folder.glob("*.py"))
+
+
+def _groups_taken(where: Module, name: str) -> dict[str, str]:
+    """Parameters of a class's constructor that are groups of settings, by their annotation."""
+    types = {group.__name__: path for group, path in groups().items()}
+    return {
+        each.arg: types[each.annotation.id]
+        for init in where.found(f"{name}.__init__")
+        for each in ast.walk(init)
+        if isinstance(each, ast.arg) and isinstance(each.annotation, ast.Name) and each.annotation.id in types
+    }
+
+
 def _kept_settings(where: Module, name: str) -> dict[str, str]:
     """Attributes of a class in which its constructor keeps a group of settings, by the annotation of its parameter."""
-    types = {group.__name__: path for group, path in groups().items()}
     found: dict[str, str] = {}
+    for base in bases(where, name):
+        above = module(base.module)
+        found |= _kept_settings(above, base.name) if above is not None else {}
     for init in where.found(f"{name}.__init__"):
-        named = {
-            each.arg: types[each.annotation.id]
-            for each in ast.walk(init)
-            if isinstance(each, ast.arg) and isinstance(each.annotation, ast.Name) and each.annotation.id in types
-        }
+        named = _groups_taken(where, name)
         for each in ast.walk(init):
             if isinstance(each, ast.Assign) and isinstance(each.value, ast.Name) and each.value.id in named:
                 found |= {at.attr: named[each.value.id] for at in each.targets if isinstance(at, ast.Attribute)}

@@ -11,7 +11,7 @@ import pytest
 
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import key, month_end, month_range, month_start
-from quant_assets.planning.plan import Phase
+from quant_assets.planning.plan import Phase, Planner
 from quant_assets.planning.staleness import Staleness
 from quant_assets.provenance.record import MadeBy, digest
 from quant_assets_tests.graph import Graph
@@ -153,6 +153,25 @@ def test_no_run_is_made_for_earlier_months_but_what_is_stored_of_them_is_finishe
     materialise(graph, FIRST, LAST)
     Path(store.path(dataset, key(sector, "2023-06"))).unlink()
     assert planned("2023-05", LAST, ("ops_report",)) == ("2023-06", LAST)
+
+
+def test_months_that_were_carried_on_from_other_rows_are_computed_before_what_follows_them(graph: Graph) -> None:
+    materialise(graph, FIRST, "2023-05")
+    materialise(graph, "2023-07", LAST)  # from nothing: June is not there
+
+    def planned(month: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+        plan = Planner(graph.defs, graph.profile).plan(["track_record"], SECTORS[:1], month, month)
+        return [(each.first, each.last) for each in plan.phases if "track_record" in each.assets], plan.notes
+
+    spans, notes = planned("2023-06")
+    assert spans == [("2023-06", "2023-06")]
+    told = "track_record (cons_staples) 2023-07, 1 partitions: carried on from where nothing was stored"
+    assert any(told in note for note in notes), "what stays beside is said"
+    materialise(graph, "2023-06", "2023-06")
+    assert planned(LAST)[0] == [("2023-07", LAST)], "July counts from July, August from it"
+    materialise(graph, "2023-07", LAST)
+    assert planned(LAST)[0] == [(LAST, LAST)]
+    assert row(graph, LAST)["since"] == date(2023, 4, 20)
 
 
 def test_an_unfinished_month_before_is_refused_in_a_run_without_a_plan(graph: Graph) -> None:

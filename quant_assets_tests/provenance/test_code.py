@@ -1,11 +1,12 @@
 """Digests of source text: what changes rows changes them, what does not leaves them alone, and names are followed as
 Python does."""
 
+import ast
 from pathlib import Path
 
 import pytest
 
-from quant_assets.provenance.code import Symbol, reached, register, text
+from quant_assets.provenance.code import Symbol, _WithoutTelling, chains, reached, register, text
 
 SOURCE = '''
 """What the module is about."""
@@ -101,13 +102,37 @@ def test_what_changes_rows_is_named(tmp_path: Path, before: str, after: str, cha
 
 
 def test_metadata_for_the_web_ui_does_not_count() -> None:
-    import ast
-
-    told = ast.parse(
-        "def asset(work):\n    work.tell('it', '2024-01', {'rows': 1})\n    work.tell_each(described(work, 2))\n"
-        "    return compute(work)"
+    told = (
+        "def asset(work: Run):\n    work.tell('it', '2024-01', {'rows': 1})\n"
+        "    for each in parts:\n        work.tell_each(described(work, each))\n    return compute(work)"
     )
-    assert text(told) == text(ast.parse("def asset(work):\n    return compute(work)"))
+    node, without = _WithoutTelling.of(ast.parse(told)), ast.parse("def asset(work: Run):\n    return compute(work)")
+    assert ("compute",) in set(chains(node))
+    assert ("described",) not in set(chains(node))
+    silent = told.replace("    for each in parts:\n        work.tell_each(described(work, each))\n", "")
+    assert text(_WithoutTelling.of(ast.parse(silent))) == text(without)
+
+
+def test_a_method_of_that_name_of_anything_else_does_count() -> None:
+    """An optimiser is told of each trial (`study.tell`): what it is told decides rows."""
+    for taken in ("study", "study: Study"):
+        tree = ast.parse(f"def compute({taken}):\n    study.tell(trial, objective(trial))\n    return study.best")
+        assert ("objective",) in set(chains(_WithoutTelling.of(tree)))
+
+
+def test_a_method_that_a_class_inherits_is_found_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "above.py").write_text(
+        "class Above:\n    def given(self):\n        return helper()\n\ndef helper():\n    return 1\n"
+    )
+    (tmp_path / "below.py").write_text(
+        "from above import Above\n\nclass Below(Above):\n    def own(self):\n        return self.given()\n"
+    )
+    for name in ("above", "below"):
+        register(name, tmp_path)
+    found = {str(each) for each in reached([Symbol("below", "Below.own")], lambda *_: None)}
+    assert {"below.Below.own", "above.Above.given", "above.helper"} <= found
+    found = {str(each) for each in reached([Symbol("below", "Below.given")], lambda *_: None)}
+    assert found == {"above.Above.given", "above.helper"}
 
 
 def test_a_registration_belongs_to_every_definition_of_its_module(tmp_path: Path) -> None:

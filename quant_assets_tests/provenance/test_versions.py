@@ -145,6 +145,12 @@ def test_an_asset_function_cannot_take_what_provenance_does_not_see() -> None:
     assert not shown & {"settings", "profile", "source", "features", "trials"}
 
 
+def test_how_a_provider_is_made_belongs_to_what_it_gives() -> None:
+    for name in ("universe", "ohlcv", "macro"):
+        symbols = recorder(load_settings("demo")).versions[name].symbols
+        assert {"sources.demo.DemoSource.__init__", "sources.demo.DemoSource.of"} <= symbols.keys(), name
+
+
 def test_reports_alone_depend_on_what_has_been_tried() -> None:
     assert {name for name, version in recorder(load_settings("demo")).versions.items() if version.reads_trials} == {
         "ops_report"
@@ -307,14 +313,20 @@ def test_every_function_that_runs_for_an_asset_is_in_its_digest(graph: Graph) ->
     for name in (
         "universe",
         "ohlcv",
+        "universe_coverage",
         "prices",
         "fundamentals",
         "indicators",
         "candidates",
         "features",
         "labels",
+        "lightgbm_checkpoint",
+        "predictions",
+        "regime_state",
         "weights",
         "backtest",
+        "track_record",
+        "ops_report",
     ):
         called: set[tuple[str, str]] = set()
 
