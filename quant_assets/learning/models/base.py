@@ -193,6 +193,8 @@ class Learner(ABC, Generic[P]):
         missing: its rule for missing values.
         exact: whether the same rows, seed and parameters give the same bytes in every run.
         all_horizons: whether one fit serves all horizons; else there is a fit for each.
+        distributed: whether its fit runs in several processes at once, each of which is given all rows and ends with
+            the same model; else `launch.processes` must be 1.
         libraries: distributions whose versions decide what it computes.
         without_effect: parameters that do not change what is fitted, such as a number of threads.
         parameters_type: model of its parameters, with their defaults.
@@ -206,6 +208,7 @@ class Learner(ABC, Generic[P]):
     missing: ClassVar[Missing]
     exact: ClassVar[bool]
     all_horizons: ClassVar[bool] = False
+    distributed: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ()
     without_effect: ClassVar[frozenset[str]] = frozenset()
     parameters_type: type[P]
