@@ -72,6 +72,27 @@ def test_a_folder_is_replaced_as_a_whole(store: ArtifactStore, tmp_path: Path) -
         assert (Path(store.url) / "artifacts/models/a").stat().st_mode & 0o777 == 0o755, "others may read it"
 
 
+def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ArtifactStore(str(tmp_path))
+    store.write_artifact_folder("models/a", folder(tmp_path / "1", below__one=b"old"))
+    replace, calls = os.replace, list[Path]()
+
+    def second_fails(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError("no space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", second_fails)
+        with pytest.raises(OSError, match="no space left"):
+            store.write_artifact_folder("models/a", folder(tmp_path / "2", one=b"new"))
+    assert calls[1] == tmp_path / "artifacts" / "models" / "a"
+    assert store.artifacts("models") == ["models/a/below/one"]
+    assert store.read_artifact("models/a/below/one") == b"old"
+    assert os.listdir(tmp_path / "artifacts" / "models") == ["a"], "nothing temporary is left"
+
+
 def test_a_folder_without_files_or_that_is_not_there_is_named(store: ArtifactStore, tmp_path: Path) -> None:
     (tmp_path / "empty" / "below").mkdir(parents=True)
     with pytest.raises(DatasetError, match=r"empty holds no file to keep as .*artifacts/models/a"):
@@ -101,8 +122,14 @@ def test_what_killed_writers_left_is_removed_after_an_hour_and_never_seen(tmp_pa
     assert store.artifacts("models") == []
     store.write_artifact("models/c", b"c")
     assert len(list((tmp_path / "artifacts" / "models").iterdir())) == 3, "it may be another run's"
+    past, below = (time.time() - 7200,) * 2, next(left[0].iterdir())
     for each in left:
-        os.utime(each, (time.time() - 7200,) * 2)
+        os.utime(each, past)
+    store.write_artifact("models/c", b"c")
+    assert below.exists(), "a long copy changes its files alone"
+    assert not left[1].exists()
+    os.utime(below, past)
+    os.utime(left[0], past)
     store.write_artifact("models/c", b"c")
     assert [each.name for each in (tmp_path / "artifacts" / "models").iterdir()] == ["c"]
 

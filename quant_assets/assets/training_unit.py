@@ -1,6 +1,7 @@
 """The training of a checkpoint as a unit of work: frames go in as Arrow files, models and their facts come out."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
@@ -10,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from quant_assets import catalogue
+from quant_assets.errors import SettingsError
 from quant_assets.learning.metrics import Metrics
 from quant_assets.learning.model_files import ModelFiles
 from quant_assets.learning.models.base import Learner, is_observed
@@ -55,12 +57,18 @@ def train(
         folder: as there; it is empty.
 
     Raises:
+        SettingsError: the launcher has several processes, and the kind is not made for them.
         QuantError: the training failed, or its process died.
 
     """
     if launcher.here or is_observed():
         given = settings, prediction_settings, learner, horizons, scope, names, folder
         return train_checkpoint(features, labels, as_of, *given)
+    if launcher.processes > 1 and not learner.distributed:
+        raise SettingsError(
+            f"launch.processes is {launcher.processes}, and model {learner.name} of kind {kind} trains in one process: "
+            "set launch.processes to 1 (QUANT__LAUNCH__PROCESSES), or launch.kind to subprocess (QUANT__LAUNCH__KIND)"
+        )
     folders = Folders(folder / "inputs", folder / "outputs")
     for each in folders:
         each.mkdir()
@@ -91,7 +99,13 @@ def train_unit(
     scope: str,
     names: list[str],
 ) -> None:
-    """The unit's function: `train_checkpoint` over the files of `inputs`, a folder in `outputs` for each horizon."""
+    """The unit's function: `train_checkpoint` over the files of `inputs`, a folder in `outputs` for each horizon.
+
+    Where several processes train, what the first one leaves there counts.
+    """
+    if (rank := os.environ.get("RANK", "0")) != "0":
+        outputs = outputs / f"rank{rank}"
+        outputs.mkdir()
     files = outputs / "files"
     files.mkdir()
     trained = train_checkpoint(

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 import polars as pl
 
 from quant_assets.errors import MissingPartitionError
+from quant_assets.learning.model_files import LISTING
 from quant_assets.partitions import describe, month_start
 from quant_assets.profile import Profile
 
@@ -36,8 +37,10 @@ def take_over_trained(stored: Profile, scratch: Profile) -> None:
             dataset, rows, keys, known.__getitem__, made_by.__getitem__ if all(made_by.values()) else None
         )
         named = {each for column in rows.columns if column.endswith("_file") for each in rows[column].drop_nulls()}
-        for artifact in sorted(each for each in named if store.has_artifact(each)):
-            scratch.store.write_artifact(artifact, store.read_artifact(artifact))
+        # A listing stands for the whole folder that it is in; a folder for all below it; a file for itself.
+        for place in sorted({each.removesuffix(f"/{LISTING}") for each in named}):
+            for artifact in store.artifacts(place):
+                scratch.store.write_artifact(artifact, store.read_artifact(artifact))
 
 
 def check_stored(profile: Profile, read: Mapping[str, Collection[str]]) -> None:

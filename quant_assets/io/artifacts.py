@@ -150,9 +150,18 @@ class ArtifactStore:
             if target.is_dir():
                 # A folder cannot be renamed over another: the old one steps aside. A reader in between finds none.
                 aside = _temporary_folder(target)
-                os.replace(target, aside / target.name)
-                os.replace(made, target)
-                shutil.rmtree(aside)
+                old = aside / target.name
+                try:
+                    os.replace(target, old)
+                    os.replace(made, target)
+                    shutil.rmtree(old)
+                except BaseException:
+                    if old.exists() and not target.exists():
+                        os.replace(old, target)
+                    raise
+                finally:
+                    with contextlib.suppress(OSError):  # it holds the old one, which could not be put back
+                        aside.rmdir()
             else:
                 os.replace(made, target)
         except BaseException:
@@ -283,11 +292,16 @@ def _prepare(folder: Path) -> None:
             continue
         stale = folder / name
         with contextlib.suppress(FileNotFoundError):  # another writer may be quicker
-            if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
+            if _last_change(stale) < time.time() - _STALE_SECONDS:
                 if stale.is_dir():
                     shutil.rmtree(stale)
                 else:
                     stale.unlink()
+
+
+def _last_change(path: Path) -> float:
+    """Of a file, or of a folder and all below it: a long copy changes its files, and none of the folders above."""
+    return max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
 
 
 def _copy(source: Path, target: Path) -> str:

@@ -79,6 +79,7 @@ def load_models(
             fetch(name, row["model_sha256"], read, place)
             horizons = described.get("horizons", [described["horizon"]])
             fitted[name] = learner.load(place, tuple(horizons))
+            fitted[name].origin = learner.said
         trained = fitted[name].features
         if not tuple(features) == tuple(described["features"]) == trained:
             raise DatasetError(

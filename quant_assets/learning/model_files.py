@@ -36,14 +36,14 @@ class ModelFiles:
         """The files in a folder, kept under a stem and their version."""
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         if len(paths) == 1 and paths[0] == folder / f"model{paths[0].suffix}":
-            found = sha256(paths[0].read_bytes())
+            found = sha256_of(paths[0])
             name = f"{stem}-{found[:VERSION_LENGTH]}{paths[0].suffix}"
             return cls(found, name, {name: paths[0]})
         names = [path.relative_to(folder).as_posix() for path in paths]
-        lines = (f"{sha256(path.read_bytes())}  {name}\n" for path, name in zip(paths, names, strict=True))
+        lines = (f"{sha256_of(path)}  {name}\n" for path, name in zip(paths, names, strict=True))
         listing = folder / LISTING
         listing.write_text("".join(lines), encoding="utf-8")
-        found = sha256(listing.read_bytes())
+        found = sha256_of(listing)
         kept = f"{stem}-{found[:VERSION_LENGTH]}"
         return cls(
             found,
@@ -58,13 +58,15 @@ class ModelFiles:
 
 
 def fetch(name: str, expected: str, read: Callable[[str], bytes], folder: Path) -> None:
-    """Put the files of a model into a folder, as `FittedModel.save` wrote them.
+    """Put the files of a model into a folder, as `FittedModel.save` wrote them, at most one of them in memory.
+
+    Nothing may be loaded from the folder before this returns: then every file has been verified.
 
     Args:
         name: of the file, or of the listing of several.
         expected: its SHA-256.
         read: gives the content of a file by its name.
-        folder: exists, and is empty.
+        folder: exists, and is empty; after an error it holds some of the files.
 
     Raises:
         DatasetError: a file is not the one that was written; names it and the remedy.
@@ -76,13 +78,11 @@ def fetch(name: str, expected: str, read: Callable[[str], bytes], folder: Path) 
         (folder / f"model{kept.suffix}").write_bytes(content)
         return
     listed = [line.partition("  ") for line in content.decode().splitlines()]
-    contents = {
-        each: verified(f"file {each} of checkpoint {kept.parent.name}", read(str(kept.parent / each)), found)
-        for found, _, each in listed
-    }
-    for each, part in contents.items():
+    for found, _, each in listed:
         (folder / each).parent.mkdir(parents=True, exist_ok=True)
-        (folder / each).write_bytes(part)
+        (folder / each).write_bytes(
+            verified(f"file {each} of checkpoint {kept.parent.name}", read(str(kept.parent / each)), found)
+        )
 
 
 def verified(what: str, content: bytes, expected: str) -> bytes:
@@ -104,3 +104,9 @@ def verified(what: str, content: bytes, expected: str) -> bytes:
 def sha256(content: bytes) -> str:
     """SHA-256 in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -82,6 +82,8 @@ class Launcher(Protocol):
 
     #: Whether that is this process, so that nothing need travel through files.
     here: bool
+    #: How many processes call a unit's function at once, all with the same folders.
+    processes: int
 
     def launch(self, unit: Unit) -> None:
         """Run a unit to its end.
@@ -97,7 +99,7 @@ class Launcher(Protocol):
 class InProcess:
     """The step's own process."""
 
-    here = True
+    here, processes = True, 1
 
     def launch(self, unit: Unit) -> None:
         """Run a unit to its end; its errors are its own."""
@@ -109,15 +111,15 @@ class Subprocess:
 
     Args:
         context: of the step.
-        settings: of launching.
+        processes: that call a unit's function.
 
     """
 
     here = False
 
-    def __init__(self, context: dg.AssetExecutionContext, settings: LaunchSettings) -> None:
+    def __init__(self, context: dg.AssetExecutionContext, processes: int = 1) -> None:
         self._context = context
-        self._settings = settings
+        self.processes = processes
 
     def command(self) -> list[str]:
         """Command line of the worker; it says nothing of the unit, so that a list of processes shows no argument."""
@@ -195,13 +197,13 @@ class Torchrun(Subprocess):
                 "launch.kind torchrun needs PyTorch, which is not installed; "
                 "pip install 'quant-assets[deep]', or set launch.kind to subprocess (QUANT__LAUNCH__KIND)"
             )
-        return [*super().command(), "torchrun", str(self._settings.processes)]
+        return [*super().command(), "torchrun", str(self.processes)]
 
 
 LAUNCHERS: Mapping[str, Callable[[dg.AssetExecutionContext, LaunchSettings], Launcher]] = {
     "in_process": lambda *_: InProcess(),
-    "subprocess": Subprocess,
-    "torchrun": Torchrun,
+    "subprocess": lambda context, _: Subprocess(context),
+    "torchrun": lambda context, settings: Torchrun(context, settings.processes),
 }
 
 

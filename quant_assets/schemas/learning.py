@@ -59,7 +59,10 @@ LEARNING = (
             "horizon": HORIZON,
             "prediction": ratio("forecast forward return", nullable=False),
             "prediction_std": ratio(
-                "standard deviation of the out-of-fold residuals of similar predictions", nullable=False, gt=0
+                "standard deviation of the forecast: the model's own where its kind states one, else that of the "
+                "out-of-fold residuals of similar predictions",
+                nullable=False,
+                gt=0,
             ),
             "prob_up": ratio(
                 "probability of a positive forward return under a normal forecast distribution",

@@ -45,7 +45,8 @@ class DagsterSettings(SettingsGroup):
 class LaunchSettings(SettingsGroup):
     """Where a step's heavy part (a training) runs: in its own process, in one beside it, or in several under torchrun.
 
-    What it makes is the same. `processes` is how many torchrun starts.
+    What it makes is the same. `processes` is how many torchrun starts: more than one only for models whose kind is
+    `distributed`, which none of the package is.
     """
 
     kind: Literal["in_process", "subprocess", "torchrun"] = "in_process"

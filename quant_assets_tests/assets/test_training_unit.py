@@ -13,12 +13,13 @@ import polars as pl
 import pytest
 
 from quant_assets.assets.training_unit import train
+from quant_assets.errors import SettingsError
 from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.learning.models.base import observed_by
 from quant_assets.learning.models.lightgbm import LightGBM
 from quant_assets.learning.training import TrainedModel, train_checkpoint
 from quant_assets.market.calendar import sessions
-from quant_assets.runtime.launch import launcher
+from quant_assets.runtime.launch import Torchrun, Unit, launcher
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 from quant_assets.settings.loading import LaunchSettings
 from quant_assets_tests.graph import PROJECT
@@ -126,3 +127,37 @@ def test_in_process_nothing_travels_nor_where_the_audit_looks_on(
     for each in given:
         assert each[0] is market[0]
         assert each[2:] == (AS_OF, *GIVEN, tmp_path)
+
+
+def test_several_processes_are_refused_by_a_kind_for_one(
+    market: tuple[pl.DataFrame, pl.DataFrame], tmp_path: Path
+) -> None:
+    with dg.build_asset_context() as context:
+        place = launcher(context, LaunchSettings(kind="torchrun", processes=2))
+        message = r"launch\.processes is 2, and model trees of kind lightgbm .* to 1 .*, or launch\.kind to subprocess"
+        with pytest.raises(SettingsError, match=message):
+            train(place, "lightgbm", *market, AS_OF, *GIVEN, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+class OneAfterTheOther(Torchrun):
+    """The processes of a unit in this one, as torchrun numbers them."""
+
+    def launch(self, unit: Unit) -> None:
+        for rank in reversed(range(self.processes)):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("RANK", str(rank))
+                unit.carry_out()
+
+
+def test_of_a_distributed_kind_the_first_process_is_read(
+    market: tuple[pl.DataFrame, pl.DataFrame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Ridge, "distributed", True)
+    with dg.build_asset_context() as context:
+        place = OneAfterTheOther(context, processes=2)
+        found = train(place, OWN_KIND, *market, AS_OF, *OWN, tmp_path)
+    assert [item.horizon for item in found] == [5, 1]
+    for item in found:
+        assert item.files is not None
+        assert all(path.is_relative_to(tmp_path / "outputs" / "files") for path in item.files.paths.values())

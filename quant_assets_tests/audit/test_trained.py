@@ -15,8 +15,10 @@ from quant_assets.asset_functions import Run
 from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.audit.reproduction import TAMPERED, recompute
+from quant_assets.audit.trained import take_over_trained
 from quant_assets.cli import repro
 from quant_assets.errors import MissingPartitionError
+from quant_assets.learning.model_files import LISTING
 from quant_assets.partitions import key, lag
 from quant_assets.profile import Profile
 from quant_assets.schemas import Column, Dataset
@@ -37,6 +39,8 @@ MODEL = Dataset(
         "as_of": Column(pl.Date, "last session that it knows"),
         "model_file": Column(pl.String, "relative to the artifacts"),
         "model_sha256": Column(pl.String, "SHA-256 of the file"),
+        "parts_file": Column(pl.String, "listing of a model of several files"),
+        "folder_file": Column(pl.String, "folder of such a model"),
     },
     reproducibility="trained",
 )
@@ -63,7 +67,11 @@ def train(run: Run, sector: str, universe: pl.DataFrame) -> pl.DataFrame:
     for as_of in run.decisions:
         weights, name = os.urandom(8), f"stand_in_model/{sector}/{as_of}.bin"
         run.store.write_artifact(name, weights)
-        rows.append({"as_of": as_of, "model_file": name, "model_sha256": hashlib.sha256(weights).hexdigest()})
+        parts, below = (f"stand_in_model/{sector}/{as_of}-{each}" for each in ("parts", "folder"))
+        for each in (f"{parts}/{LISTING}", f"{parts}/weights/0.bin", f"{below}/a.bin", f"{below}/deeper/b.bin"):
+            run.store.write_artifact(each, weights)
+        named = {"model_file": name, "parts_file": f"{parts}/{LISTING}", "folder_file": below}
+        rows.append({"as_of": as_of, "model_sha256": hashlib.sha256(weights).hexdigest()} | named)
     return pl.DataFrame(rows, schema=MODEL.schema)
 
 
@@ -139,6 +147,16 @@ def test_a_recomputation_takes_over_what_is_trained_and_says_so(stored: Graph) -
     alone = recompute(stored.profile, "stand_in_model", key(SECTOR, "2024-01"))
     assert [each.outcome for each in alone.compared] == ["taken over"]
     assert len(TRAINED) == before
+
+
+def test_all_files_of_a_model_are_taken_over(stored: Graph, tmp_path: Path) -> None:
+    scratch = made(tmp_path)
+    take_over_trained(stored.profile, scratch.profile)
+    names = stored.profile.store.artifacts("stand_in_model")
+    assert len(names) == 5 * len(stored.read("stand_in_model"))
+    assert scratch.profile.store.artifacts("stand_in_model") == names
+    for name in names:
+        assert scratch.profile.store.read_artifact(name) == stored.profile.store.read_artifact(name)
 
 
 def test_a_trained_row_that_another_hand_changed_is_found(tmp_path: Path) -> None:

@@ -117,6 +117,34 @@ def test_a_forecast_that_is_no_number_is_refused() -> None:
         Broken().predict(rows)
 
 
+def test_a_standard_deviation_that_is_not_positive_is_refused() -> None:
+    """As of quantiles that are tied: a forecast without any doubt would divide by 0."""
+
+    class Tied(FittedModel):
+        def __init__(self, rows: Rows, doubt: float) -> None:
+            self.features, self.horizons, self.doubt = rows.features, rows.horizons, doubt
+
+        def _predict(self, rows: Rows) -> Distribution:
+            spread = np.where(np.arange(len(rows)) % 4 == 0, self.doubt, 1.0)[:, None] * np.ones(len(self.horizons))
+            return Distribution.from_quantiles([0.1, 0.9], np.stack([-spread, spread]))
+
+        def save(self, folder: Path) -> None:
+            raise AssertionError
+
+    class Sure(Ridge):
+        def _fit(self, rows: Rows, validation: Rows, seed: int) -> FittedModel:  # type: ignore[override]
+            return Tied(rows, 0.0)
+
+    rows = made_up_rows(100)
+    with pytest.raises(
+        DatasetError, match=r"^model mine of kind ridge: the standard deviation of 25 of 100 rows is not"
+    ):
+        Sure("mine").fit(rows, rows, 1).predict(rows)
+    found = Tied(rows, 0.5).predict(rows)
+    assert found.std is not None
+    assert found.std.min() > 0
+
+
 # --- One fit for all horizons, and the whole market
 # ------------------------------------------------------------------------------------
 

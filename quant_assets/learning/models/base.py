@@ -90,8 +90,8 @@ class Distribution:
 
     Attributes:
         mean: float64 of shape (n_rows, n_horizons).
-        std: standard deviation of the same shape; None where a kind states none: it then follows from the residuals of
-            the test folds (`ResidualBuckets`).
+        std: standard deviation of the same shape, positive; None where a kind states none: it then follows from the
+            residuals of the test folds (`ResidualBuckets`).
 
     """
 
@@ -125,31 +125,39 @@ class FittedModel(ABC):
         features: names of its inputs, in order.
         horizons: sessions ahead that it forecasts, in the order of the columns of its forecasts.
         fill: value in the place of a missing one, shape (n_features,); None where its kind takes missing values.
+        origin: its model and kind in words, from the learner that fitted it or whose files were loaded; for errors.
 
     """
 
     features: tuple[str, ...]
     horizons: tuple[int, ...]
     fill: FloatArray | None = None
+    origin: str = ""
 
     @final
     def predict(self, rows: Rows) -> Distribution:
         """Forecasts of rows that have this model's features in its order.
 
         Raises:
-            DatasetError: the rows have other features, or a forecast is not finite.
+            DatasetError: the rows have other features, a forecast is not finite, or a standard deviation not positive.
 
         """
         if rows.features != self.features:
             raise DatasetError(f"rows of {len(rows.features)} features for a model of {len(self.features)} others")
-        shape = len(rows), len(self.horizons)
+        shape, said = (len(rows), len(self.horizons)), self.origin or type(self).__name__
         found = self._predict(rows) if len(rows) else Distribution(np.empty(shape))
         for values in (found.mean, found.std):
             if values is not None and (values.shape != shape or not np.isfinite(values).all()):
                 raise DatasetError(
-                    f"{type(self).__name__}: forecasts of shape {values.shape}, or not finite; {shape} finite ones are "
-                    "due: a missing or extreme feature is not dealt with, or the fit did not converge"
+                    f"{said}: forecasts of shape {values.shape}, or not finite; {shape} finite ones are due: "
+                    "a missing or extreme feature is not dealt with, or the fit did not converge"
                 )
+        if found.std is not None and (tied := int((found.std <= 0).any(axis=1).sum())):
+            raise DatasetError(
+                f"{said}: the standard deviation of {tied} of {len(rows)} rows is not "
+                "positive, such as that of quantiles that are all the same: train it on more rows or with less "
+                "regularisation, or let the kind state none, so that it follows from the residuals"
+            )
         for observer in _OBSERVERS:
             observer.predicted(self, rows, found)
         return found
@@ -185,6 +193,8 @@ class Learner(ABC, Generic[P]):
         missing: its rule for missing values.
         exact: whether the same rows, seed and parameters give the same bytes in every run.
         all_horizons: whether one fit serves all horizons; else there is a fit for each.
+        distributed: whether its fit runs in several processes at once, each of which is given all rows and ends with
+            the same model; else `launch.processes` must be 1.
         libraries: distributions whose versions decide what it computes.
         without_effect: parameters that do not change what is fitted, such as a number of threads.
         parameters_type: model of its parameters, with their defaults.
@@ -198,6 +208,7 @@ class Learner(ABC, Generic[P]):
     missing: ClassVar[Missing]
     exact: ClassVar[bool]
     all_horizons: ClassVar[bool] = False
+    distributed: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ()
     without_effect: ClassVar[frozenset[str]] = frozenset()
     parameters_type: type[P]
@@ -229,6 +240,7 @@ class Learner(ABC, Generic[P]):
         model = self._fit(rows, validation, seed)
         if (model.features, model.horizons) != (rows.features, rows.horizons):
             raise DatasetError(f"kind {self.kind}: the fitted model has other features or horizons than its rows")
+        model.origin = self.said
         for observer in _OBSERVERS:
             observer.fitted(self.name, rows, validation, model)
         return model
@@ -248,6 +260,11 @@ class Learner(ABC, Generic[P]):
             horizons: that it was fitted for.
 
         """
+
+    @property
+    def said(self) -> str:
+        """The model and its kind in words, for errors."""
+        return f"model {self.name} of kind {self.kind}"
 
     @final
     def deciding(self) -> dict[str, Any]:
