@@ -11,6 +11,7 @@ from quant_assets.errors import SettingsError
 from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.origin import ROOT
+from quant_assets.settings.paths import effective, with_effect
 from quant_assets.settings.sectors import SECTORS
 
 
@@ -33,6 +34,17 @@ def refused(profile: str | None = None) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
+
+
+def test_a_setting_without_effect_has_none_as_part_of_a_group_either() -> None:
+    assert with_effect(("partitions", "end")) == ""
+    assert with_effect(("partitions", "start")) == "partitions.start"
+    assert with_effect(("launch", "kind")) == ""
+    assert with_effect(("weights", "horizon", "real")) == "weights.horizon"
+    found = effective(load_settings("demo", partitions={"start": "2022-01", "end": "2024-06"}))
+    assert found["partitions"] == {"start": "2022-01"}
+    assert not {"storage", "profile", "launch"} & set(found)
+    assert found["weights"]["horizon"] == 20
 
 
 def test_the_projects_profiles_load() -> None:
