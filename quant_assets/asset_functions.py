@@ -66,7 +66,7 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, Parameter]:
     """What each parameter of an asset function stands for.
 
     Raises:
-        TypeError: a parameter has no annotation, or one names a setting that does not exist.
+        TypeError: a parameter has no annotation, is Annotated without a setting, or names one that does not exist.
 
     """
     hints = get_type_hints(function, include_extras=True)
@@ -79,9 +79,13 @@ def _parameter(function: Callable[..., Any], name: str, hint: Any) -> Parameter:
     if hint is None:
         raise TypeError(f"{where} has no annotation")
     if get_origin(hint) is Annotated:
-        path = next(each.path for each in get_args(hint)[1:] if isinstance(each, Setting))
-        setting_type(path)
-        return Parameter("setting", path)
+        paths = [each.path for each in get_args(hint)[1:] if isinstance(each, Setting)]
+        if len(paths) != 1:
+            raise TypeError(
+                f'{where} is Annotated without its setting; write Annotated[int, Setting("weights.horizon")]'
+            )
+        setting_type(paths[0])
+        return Parameter("setting", paths[0])
     if name == "sector" and hint is str:
         return Parameter("sector")
     if hint in (pl.DataFrame, pl.LazyFrame):

@@ -9,8 +9,9 @@ import pytest
 
 from quant_assets.errors import SettingsError
 from quant_assets.market.panel import STALE_SESSIONS
-from quant_assets.settings.loading import load_settings
+from quant_assets.settings.loading import load_settings, recorded_settings
 from quant_assets.settings.origin import ROOT
+from quant_assets.settings.paths import effective, with_effect
 from quant_assets.settings.sectors import SECTORS
 
 
@@ -33,6 +34,17 @@ def refused(profile: str | None = None) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
+
+
+def test_a_setting_without_effect_has_none_as_part_of_a_group_either() -> None:
+    assert with_effect(("partitions", "end")) == ""
+    assert with_effect(("partitions", "start")) == "partitions.start"
+    assert with_effect(("launch", "kind")) == ""
+    assert with_effect(("weights", "horizon", "real")) == "weights.horizon"
+    found = effective(load_settings("demo", partitions={"start": "2022-01", "end": "2024-06"}))
+    assert found["partitions"] == {"start": "2022-01"}
+    assert not {"storage", "profile", "launch"} & set(found)
+    assert found["weights"]["horizon"] == 20
 
 
 def test_the_projects_profiles_load() -> None:
@@ -86,6 +98,32 @@ def test_profile_and_data_folder_come_from_the_environment(monkeypatch: pytest.M
     monkeypatch.setenv("QUANT_DATA_DIR", "some/folder")
     assert (load_settings().profile, load_settings().data_dir) == ("files", Path("some/folder"))
     assert load_settings("demo").profile == "demo", "an argument wins"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://key:secret@bucket",
+        "memory://key:secret@b/prefix",
+        "s3://key:se/secret@bucket",
+        "s3://secret@bucket/prefix",
+        "simplecache::ftp://key:secret@host/prefix",
+    ],
+)
+def test_a_storage_with_a_login_is_refused_and_not_repeated(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANT__STORAGE", url)
+    message = refused("demo")
+    assert "storage holds a login; take it out" in message
+    assert "AWS_ACCESS_KEY_ID" in message
+    assert "secret" not in message
+    with pytest.raises(SettingsError, match="holds a login") as caught:
+        recorded_settings(load_settings("demo", storage="storage").model_dump(mode="json"), storage=url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/a@b", "sftp://host:22/a@b", "/data/a:b@c", "memory://b"])
+def test_a_storage_without_a_login_is_taken(url: str) -> None:
+    assert load_settings("demo", storage=url).storage == url
 
 
 def test_storage_is_a_folder_of_the_project_or_a_url(monkeypatch: pytest.MonkeyPatch) -> None:

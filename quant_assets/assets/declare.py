@@ -62,7 +62,12 @@ class Asset:
 
 
 def declared(profile: Profile, group: str, *assets: Asset) -> list[dg.AssetsDefinition]:
-    """Dagster's assets of a group; those at month grain belong to the group `ACROSS_SECTORS`."""
+    """Dagster's assets of a group; those at month grain belong to the group `ACROSS_SECTORS`.
+
+    Raises:
+        TypeError: a function has a parameter for which there is nothing to hand over; names both and what may be taken.
+
+    """
     return [_defined(profile, group, each) for each in assets]
 
 
@@ -74,6 +79,14 @@ def read(
 
 
 def _defined(profile: Profile, group: str, asset: Asset) -> dg.AssetsDefinition:
+    for name, each in parameters(asset.compute).items():
+        if each.kind == "given" and name not in asset.given:
+            raise TypeError(
+                f"parameter '{name}' of asset function {asset.compute.__module__}.{asset.compute.__qualname__} has an "
+                "annotation that nothing is handed for, and the asset's `given` lacks it; take a group of settings, "
+                "Annotated[…, Setting(…)], a Protocol of sources.base, Run, FeatureLibrary, Models, TrialLog, Profile, "
+                "`sector: str`, pl.DataFrame or pl.LazyFrame"
+            )
     grain = profile.every_dataset[asset.names[0]].grain
     shared: dict[str, Any] = {
         "group_name": group if grain.by_sector else ACROSS_SECTORS,

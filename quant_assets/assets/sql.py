@@ -65,6 +65,10 @@ class SqlModel:
         """Dotted names of the settings among its parameters."""
         return tuple(_path(name) for name in self.parameters if name != DECISION_SESSIONS)
 
+    def constants(self, settings: Settings) -> dict[str, Any]:
+        """Values of these settings."""
+        return {path: setting(settings, path) for path in self.settings}
+
 
 def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
     """Parse a SQL model with DuckDB's own parser.
@@ -116,13 +120,8 @@ def execute(model: SqlModel, parameters: Mapping[str, Any] | None = None, **inpu
         return pl.DataFrame(connection.sql(model.sql, params=dict(parameters or {})).to_arrow_table())
 
 
-def parameter_values(model: SqlModel, settings: Settings, decisions: list[date]) -> dict[str, Any]:
-    """Values of a model's parameters."""
-    constants = {path: setting(settings, path) for path in model.settings}
-    return _values(model, constants, decisions)
-
-
-def _values(model: SqlModel, constants: Mapping[str, Any], decisions: list[date]) -> dict[str, Any]:
+def parameter_values(model: SqlModel, constants: Mapping[str, Any], decisions: list[date]) -> dict[str, Any]:
+    """Values of a model's parameters: of settings by dotted name, and the run's decision sessions."""
     found = {name: constants.get(_path(name)) for name in model.parameters}
     return found | ({DECISION_SESSIONS: decisions} if DECISION_SESSIONS in found else {})
 
@@ -138,13 +137,12 @@ def sql_assets(profile: Profile, models: list[SqlModel]) -> list[dg.AssetsDefini
 
 
 def _asset(profile: Profile, model: SqlModel) -> Asset:
-    constants = {path: setting(profile.settings, path) for path in model.settings}
     return Asset(
         model.name,
         sql_model,
         {name: read() for name in model.reads},
         kinds=["duckdb", "sql"],
-        given={"model": model, "constants": constants, "datasets": profile.datasets},
+        given={"model": model, "constants": model.constants(profile.settings), "datasets": profile.datasets},
         follows={f"sql.{model.name}": model.digest},
         settings=model.settings,
     )
@@ -155,7 +153,7 @@ def sql_model(
 ) -> pl.DataFrame:
     """Rows of a SQL model."""
     run.tell_each(_shown(run, model, datasets))
-    found = execute(model, _values(model, constants, run.decisions), **inputs)
+    found = execute(model, parameter_values(model, constants, run.decisions), **inputs)
     return found.cast(datasets[model.name].empty().schema)
 
 

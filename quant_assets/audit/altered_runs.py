@@ -106,14 +106,8 @@ class AlteredRuns:
     def __init__(
         self, profile: Profile, base: Recomputed, sectors: Sequence[str], first: str, last: str, names: Sequence[str]
     ) -> None:
-        self._profile, self._base, self._sectors, self._first, self._last, self._names = (
-            profile,
-            base,
-            sectors,
-            first,
-            last,
-            names,
-        )
+        self._profile, self._base, self._sectors = profile, base, sectors
+        self._first, self._last, self._names = first, last, names
         #: What is not tested and why, as far as the runs have been asked for.
         self.notes: list[str] = []
 

@@ -52,12 +52,8 @@ def audit_execution(
         RunFailedError: an asset failed.
 
     """
-    began, profile, found, notes = (
-        time.perf_counter(),
-        of if isinstance(of, Profile) else Profile(of),
-        list[Comparison](),
-        list[str](),
-    )
+    began, profile = time.perf_counter(), of if isinstance(of, Profile) else Profile(of)
+    found, notes = list[Comparison](), list[str]()
     month = max(first, shift_month(last, -1))
     start = max(shift_month(month, -lookback_months(profile.settings.labels.entry_lag)), profile.months.start)
     if start == month:

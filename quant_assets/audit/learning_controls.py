@@ -67,12 +67,8 @@ def audit_learning(
         QuantError: an asset failed on the input as it is.
 
     """
-    began, profile, found, notes = (
-        time.perf_counter(),
-        of if isinstance(of, Profile) else Profile(of),
-        list[Comparison](),
-        list[str](),
-    )
+    began, profile = time.perf_counter(), of if isinstance(of, Profile) else Profile(of)
+    found, notes = list[Comparison](), list[str]()
     month = training_month(profile, first, last)
     for number, sector in enumerate(sectors):
         if progress is not None:
@@ -220,9 +216,9 @@ class _Stage:
         settings = self.base.profile.settings
         training = settings.training.model_copy(update={"max_checkpoint_age_months": 1})
         models = {
-            name: each if horizon is None else each.model_copy(update={"horizons": (horizon,)})
-            for name, each in settings.models.items()
-            if horizon in (*each.horizons, horizon if not each.horizons else None, None)
+            model: each if horizon is None else each.model_copy(update={"horizons": (horizon,)})
+            for model, each in settings.models.items()
+            if horizon is None or not each.horizons or horizon in each.horizons
         }
         datasets = {name: altered.get(name) for name in _READ}
         settings = settings.model_copy(update={"training": training, "models": models})

@@ -5,8 +5,8 @@ partitions is in `running.reconciliation`.
 """
 
 import os
-import re
 from pathlib import Path
+from uuid import uuid4
 
 from quant_assets.errors import SettingsError
 
@@ -34,7 +34,7 @@ def check_serves(home: Path, storage: str) -> bool:
         SettingsError: it is bound to another one; names both.
 
     """
-    bound, storage = bound_to(home), _without_login(storage)
+    bound = bound_to(home)
     if bound is not None and bound != storage:
         raise SettingsError(
             f"the Dagster instance {home} keeps the records of {bound}, not of {storage} (QUANT__STORAGE, profile); "
@@ -64,13 +64,12 @@ def bind(home: Path, storage: str) -> bool:
         return False
     home = home.resolve()
     beside = "://" not in storage and home.is_relative_to(Path(storage).parent)
-    unfinished = home / f".{RECORD}.{os.getpid()}"
-    unfinished.write_text(
-        f"{os.path.relpath(storage, home) if beside else _without_login(storage)}\n", encoding="utf-8"
-    )
-    unfinished.replace(home / RECORD)
+    unfinished = home / f".{RECORD}.{uuid4().hex}"
+    try:
+        unfinished.write_text(f"{os.path.relpath(storage, home) if beside else storage}\n", encoding="utf-8")
+        os.link(unfinished, home / RECORD)  # whole, and never over one that another process has made by now
+    except FileExistsError:
+        return not check_serves(home, storage)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return True
-
-
-def _without_login(url: str) -> str:
-    return re.sub(r"://[^/@]*@", "://", url).rstrip("/")

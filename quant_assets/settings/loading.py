@@ -115,6 +115,17 @@ class Settings(ProviderSettings):
         """Arguments win over the environment, the environment over the files."""
         return (init_settings, *sources(settings_cls))
 
+    @field_validator("storage")
+    @classmethod
+    def _without_login(cls, value: str) -> str:
+        # It is shown in logs, messages and metadata. An AWS secret may hold a "/"; a port before one is no password.
+        if re.search(r"://([^/]*@|[^/:]+:(?!\d+/)[^@]*@)", value):
+            raise ValueError(
+                "storage holds a login; take it out and set the credentials in the environment "
+                "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or FSSPEC_<PROTOCOL>_…)"
+            )
+        return value
+
     @field_validator("models", mode="before")
     @classmethod
     def _some_models(cls, value: Any) -> Any:

@@ -62,12 +62,14 @@ def with_effect(chain: Iterable[str]) -> str:
             break
         model = model.model_fields[part].annotation
         path.append(part)
-    return ".".join(path) if path and path[0] not in WITHOUT_EFFECT else ""
+    begun = {".".join(path[:length]) for length in range(1, len(path) + 1)}
+    return "" if begun & set(WITHOUT_EFFECT) else ".".join(path)
 
 
 def effective(settings: Settings) -> dict[str, Any]:
     """The settings as plain values, without those from which no rows follow."""
-    return settings.model_dump(mode="json", exclude={name for name in WITHOUT_EFFECT if "." not in name})
+    parts = [name.partition(".") for name in WITHOUT_EFFECT]
+    return settings.model_dump(mode="json", exclude={first: {rest} if rest else True for first, _, rest in parts})
 
 
 def chosen(dump: Mapping[str, Any], paths: Iterable[str], sector: str | None = None) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def test_parameters_are_decision_sessions_and_settings(tmp_path: Path) -> None:
     )
     assert found.parameters == ("decision_sessions", "weights__max_weight")
     days = [date(2024, 6, 28)]
-    values = parameter_values(found, load_settings("demo", weights={"max_weight": 0.2}), days)
+    values = parameter_values(found, found.constants(load_settings("demo", weights={"max_weight": 0.2})), days)
     assert values == {"decision_sessions": days, "weights__max_weight": 0.2}
     rows = [{"date": day, "close": close} for day in (days[0], date(2024, 6, 27)) for close in (0.1, 0.3)]
     prices = pl.DataFrame(rows, schema=DATASETS["prices"].loaded_schema)
@@ -160,7 +160,8 @@ def test_the_selection_in_sql_is_that_of_the_domain(method: str, coarse: bool, l
             of_sector = (frame.filter(pl.col("sector") == sector).drop("sector", "month") for frame in (rows, members))
             ours.append(candidates(*of_sector, DAYS, settings.candidates).with_columns(sector=pl.lit(sector)))
         expected = pl.concat(ours).with_columns(month=pl.col("as_of").dt.strftime("%Y-%m"))
-        found = execute(sql, parameter_values(sql, settings, DAYS), indicators=rows, universe=members)
+        values = parameter_values(sql, sql.constants(settings), DAYS)
+        found = execute(sql, values, indicators=rows, universe=members)
         found = found.cast(DATASETS["candidates_sql"].empty().schema).with_columns(
             month=pl.col("as_of").dt.strftime("%Y-%m")
         )

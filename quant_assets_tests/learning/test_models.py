@@ -30,8 +30,7 @@ SETTINGS = TrainingSettings(), PredictionSettings()
 FEATURES = FeatureLibrary({"core": ready_made("core")}).names
 
 
-# --- The registry
-# ---------------------------------------------------------------------------------------------------------------------
+# --- The registry -----------------------------------------------------------------------------------------------------
 
 
 def test_a_kind_is_a_file_and_found_without_its_library() -> None:
@@ -86,8 +85,7 @@ def test_weights_follow_the_first_model_unless_another_is_named(monkeypatch: pyt
     assert learner.parameters.num_trees == 7
 
 
-# --- Distributions
-# --------------------------------------------------------------------------------------------------------------------
+# --- Distributions ----------------------------------------------------------------------------------------------------
 
 
 def test_moments_follow_from_quantiles() -> None:
@@ -145,8 +143,7 @@ def test_a_standard_deviation_that_is_not_positive_is_refused() -> None:
     assert found.std.min() > 0
 
 
-# --- One fit for all horizons, and the whole market
-# ------------------------------------------------------------------------------------
+# --- One fit for all horizons, and the whole market -------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -151,8 +151,7 @@ def test_missing_values_follow_its_rule(learner: Learner[Any], model: FittedMode
         assert absent - present > 0.01, "that a value is missing tells the target here"
 
 
-# --- A checkpoint's files
-# -------------------------------------------------------------------------------------------------------------
+# --- A checkpoint's files ---------------------------------------------------------------------------------------------
 
 
 def checkpoint(learner: Learner[Any], model: FittedModel, folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -9,17 +9,20 @@ import threading
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from quant_assets import trial_log
 from quant_assets.asset_functions import Run, parameters
 from quant_assets.assets import portfolio
+from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.audit.reproduction import recompute
 from quant_assets.dagster_internals import asset_function
 from quant_assets.partitions import key
+from quant_assets.profile import Profile
 from quant_assets.provenance.code import IGNORED, register
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.provenance.versions import _Walk
@@ -150,6 +153,21 @@ def test_how_a_provider_is_made_belongs_to_what_it_gives() -> None:
     for name in ("universe", "ohlcv", "macro"):
         symbols = recorder(load_settings("demo")).versions[name].symbols
         assert {"sources.demo.DemoSource.__init__", "sources.demo.DemoSource.of"} <= symbols.keys(), name
+
+
+def test_a_parameter_for_which_nothing_is_handed_over_is_refused() -> None:
+    def misspelt(sector: str, universe: pl.DataFrame, window: int) -> pl.DataFrame:
+        return universe.head(window)
+
+    def unsaid(universe: pl.DataFrame, window: Annotated[int, "weights.horizon"]) -> pl.DataFrame:
+        return universe.head(window)
+
+    profile = Profile(load_settings("demo"))
+    with pytest.raises(TypeError, match=r"'window' of .*misspelt has an annotation .* a Protocol of sources.base, Run"):
+        declared(profile, "market", Asset("absences", misspelt, {"universe": read()}))
+    assert declared(profile, "market", Asset("absences", misspelt, {"universe": read()}, given={"window": 2}))
+    with pytest.raises(TypeError, match=r"'window' of .*unsaid is Annotated without its setting"):
+        declared(profile, "market", Asset("absences", unsaid, {"universe": read()}))
 
 
 def test_reports_alone_depend_on_what_has_been_tried() -> None:

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from quant_assets.errors import SettingsError
+from quant_assets.io import binding
 from quant_assets.io.binding import RECORD, bind, bound_to
 from quant_assets.planning.plan import Phase
 from quant_assets.running import instance as running
@@ -121,10 +122,33 @@ def test_storage_and_instance_may_be_moved_together(tmp_path: Path) -> None:
         bind(moved, str(tmp_path / "here" / "demo"))
 
 
-def test_a_url_is_recorded_without_its_login(tmp_path: Path) -> None:
-    assert bind(tmp_path, "ftp://user:secret@host/prefix/demo/")
-    assert (tmp_path / RECORD).read_text() == "ftp://host/prefix/demo\n"
-    assert not bind(tmp_path, "ftp://user:other@host/prefix/demo")
+def test_a_url_is_recorded_as_it_is(tmp_path: Path) -> None:
+    assert bind(tmp_path, "s3://bucket/prefix/demo")
+    assert (tmp_path / RECORD).read_text() == "s3://bucket/prefix/demo\n"
+    assert not bind(tmp_path, "s3://bucket/prefix/demo")
+
+
+@pytest.mark.parametrize("storage", ["one", "two"])
+def test_who_binds_between_the_look_and_the_writing_is_not_overwritten(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes find the home unbound; the second to write sees what the first has written."""
+    looked, url = binding.check_serves, f"s3://bucket/{storage}"
+
+    def overtaken(home: Path, storage: str) -> bool:
+        found = looked(home, storage)
+        monkeypatch.setattr(binding, "check_serves", looked)
+        assert bind(home, "s3://bucket/one")
+        return found
+
+    monkeypatch.setattr(binding, "check_serves", overtaken)
+    if storage == "one":
+        assert not bind(tmp_path, url)
+    else:
+        with pytest.raises(SettingsError, match="keeps the records of s3://bucket/one, not of s3://bucket/two"):
+            bind(tmp_path, url)
+    assert bound_to(tmp_path) == "s3://bucket/one"
+    assert [each.name for each in tmp_path.iterdir()] == [RECORD]
 
 
 @pytest.mark.slow
