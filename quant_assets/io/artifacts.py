@@ -150,14 +150,14 @@ class ArtifactStore:
             if target.is_dir():
                 # A folder cannot be renamed over another: the old one steps aside. A reader in between finds none.
                 aside = _temporary_folder(target)
-                old = aside / target.name
+                stood = aside / target.name
                 try:
-                    os.replace(target, old)
+                    os.replace(target, stood)
                     os.replace(made, target)
-                    shutil.rmtree(old)
+                    shutil.rmtree(stood)
                 except BaseException:
-                    if old.exists() and not target.exists():
-                        os.replace(old, target)
+                    if stood.exists() and not target.exists():
+                        os.replace(stood, target)
                     raise
                 finally:
                     with contextlib.suppress(OSError):  # it holds the old one, which could not be put back
