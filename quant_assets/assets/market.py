@@ -95,6 +95,7 @@ def bars(
     every_ticker = sorted({ticker for tickers in panels for ticker in tickers})
     given, ended = source.bars(every_ticker, first, through), source.delistings(every_ticker, through)
     companies = company_bars(given, ended, days, rules)
+    compared = companies.compared.filter(pl.col("date").is_between(run.first_day, run.last_day))
     agreement: dict[str, pl.DataFrame] = {}
 
     def of_sector(sector: str, tickers: list[str]) -> dict[str, pl.DataFrame]:
@@ -112,7 +113,10 @@ def bars(
             "absences": absences(expected, history, own, panel.quarantine, gone, moved_in, decisions),
             "delistings": with_returns(heard, history, delisting),
         }
-        agreement[sector] = dated("price_disagreements", place(companies.compared, snapshots, sector, days, "date"))
+        # A bar that a ticker brought along with a move was compared in its old sector.
+        agreement[sector] = place(compared, snapshots, sector, days, "date").filter(
+            pl.col("panel_from") == pl.col("date")
+        )
         # Only what the run asks for leaves this function: all sectors' histories together would not fit into memory.
         return {name: dated(name, rows).with_columns(sector=pl.lit(sector)) for name, rows in rows_of.items()}
 
@@ -126,14 +130,14 @@ def bars(
         run.tell_each(agreed(sector, agreement[sector]), asset="price_disagreements")
     columns = {name: DATASETS[name].empty() for name in _BAR_OUTPUTS}
     return {
-        name: pl.concat([empty, *(rows_of[name].select(empty.columns) for rows_of in found)])
+        name: pl.concat([empty, *(rows_of.pop(name).select(empty.columns) for rows_of in found)])
         for name, empty in columns.items()
     }
 
 
 def agreed(sector: str, compared: pl.DataFrame) -> Iterator[tuple[str, str, dict[str, dg.MetadataValue]]]:
     """How far the providers agree in each month in which there is something to compare."""
-    for (month, *_), part in compared.group_by(MONTH.label("panel_from")):
+    for (month, *_), part in compared.group_by(MONTH.label("date")):
         yield sector, str(month), reconciled(part)
 
 

@@ -83,11 +83,14 @@ class Reference:
             related: asked for the other dataset where any row refers to it.
 
         """
-        given = frame.filter(pl.all_horizontal(pl.col(self.columns).is_not_null()))
+        # Each value once, without the rows' other columns: a dataset of 25 years has each of them many times.
+        names = [*place, *self.columns]
+        given = frame.lazy().select(names).drop_nulls(self.columns).unique().collect()
         if given.is_empty():
-            return given
-        there = related(self.dataset).select(*place, *self.to).unique().collect()
-        return given.join(there, left_on=[*place, *self.columns], right_on=[*place, *self.to], how="anti")
+            return frame.clear()
+        there = related(self.dataset).select(*place, *self.to)
+        lost = given.lazy().join(there, left_on=names, right_on=[*place, *self.to], how="anti").collect()
+        return frame.join(lost, on=names, how="semi") if len(lost) else frame.clear()
 
 
 @dataclass(frozen=True)
