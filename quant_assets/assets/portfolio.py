@@ -24,6 +24,7 @@ from quant_assets.partitions import (
     shift_month,
 )
 from quant_assets.portfolio.allocation import total_portfolio
+from quant_assets.portfolio.optimisers import optimiser
 from quant_assets.portfolio.weights import sector_weights
 from quant_assets.profile import Profile
 from quant_assets.risk.regimes import lookback_sessions
@@ -43,6 +44,7 @@ EntryLag = Annotated[int, Setting("labels.entry_lag")]
 def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the portfolio group."""
     settings = profile.settings
+    optimiser(settings.weights.method)  # one that does not exist is refused before anything runs
     regime_months = months_covering(lookback_sessions(settings.regime) + 1)
     holding_months = lookback_months(settings.labels.entry_lag)
     judged, held = read(lookback(regime_months)), read(lookback(holding_months))

@@ -90,7 +90,9 @@ def test_a_whole_provider_is_used_as_it_is_and_nothing_is_said() -> None:
 
 
 def test_an_unknown_source_lists_the_providers() -> None:
-    with pytest.raises(SettingsError, match=r"setting source of .*'yahoo' is no provider; choose one of demo, files;"):
+    known = ", ".join(PROVIDERS)
+    assert known.startswith("demo, files")
+    with pytest.raises(SettingsError, match=rf"setting source of .*'yahoo' is no provider; choose one of {known};"):
         load_settings("demo", source="yahoo")
 
 
@@ -104,7 +106,7 @@ def test_what_every_profile_needs_and_a_provider_lacks_is_one_error(
     message = str(caught.value)
     assert "profile 'memory' needs bars, but its provider" in message
     assert "memory.MemorySource has no held and no delistings; add it" in message
-    assert "another source in conf/profiles/memory.yaml (one of demo, files, memory)" in message
+    assert f"another source in conf/profiles/memory.yaml (one of {', '.join(PROVIDERS)})" in message
     monkeypatch.delattr(MemorySource, "membership")
     with pytest.raises(SourceError, match=r"needs universe, but .* has no membership;"):
         completed(MemorySource(FIRST), "memory")
