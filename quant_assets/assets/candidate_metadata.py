@@ -26,7 +26,8 @@ def described(run: Run, selections: Mapping[str, Selection]) -> Iterator[tuple[s
         selections: by sector.
 
     """
-    pictured = set(newest_keys(run.partitions, PICTURED_MONTHS))
+    # A daily run over all sectors would draw for as long as it computes.
+    pictured = set(newest_keys(run.partitions, PICTURED_MONTHS)) if len(run.sectors) == 1 else set()
     for sector, chosen in selections.items():
         turnovers = _turnover(run, sector, chosen)
         for row in chosen.coverage.join(turnovers, on="as_of", how="left").rows(named=True):
