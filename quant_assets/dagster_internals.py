@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
@@ -28,14 +28,15 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
-from dagster._core.storage.event_log import SqlEventLogStorage
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.tags import MULTIDIMENSIONAL_PARTITION_PREFIX
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._serdes import ConfigurableClassData
 from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
 
 from quant_assets.errors import SettingsError
+
+if TYPE_CHECKING:
+    from dagster._core.storage.event_log import SqlEventLogStorage
 
 #: The version that everything here was looked up in.
 LOOKED_UP_IN = "1.13.27"
@@ -179,6 +180,8 @@ def report_materialisations(instance: dg.DagsterInstance, made: Sequence[dg.Asse
         at: their time, seconds since 1970.
 
     """
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable  # loads SQLAlchemy and more
+
     storage = _sql_records(instance)
     for first in range(0, len(made), _AT_ONCE):
         events = {
@@ -212,6 +215,8 @@ def forget_partitions(instance: dg.DagsterInstance, asset: dg.AssetKey, partitio
 
     What `instance.wipe_asset_partitions` is for, which no open-source storage of Dagster has.
     """
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+
     storage, columns = _sql_records(instance), SqlEventLogStorageTable.c
     with storage.index_transaction() as connection:
         for first in range(0, len(partition_keys), _AT_ONCE):
@@ -227,7 +232,9 @@ def forget_partitions(instance: dg.DagsterInstance, asset: dg.AssetKey, partitio
     instance.report_dagster_event(event, run_id=RUNLESS_RUN_ID)
 
 
-def _sql_records(instance: dg.DagsterInstance) -> SqlEventLogStorage:
+def _sql_records(instance: dg.DagsterInstance) -> "SqlEventLogStorage":
+    from dagster._core.storage.event_log import SqlEventLogStorage
+
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
         raise SettingsError(f"an instance with records in {type(storage).__name__} cannot be mended; use a database")

@@ -114,9 +114,10 @@ def test_metadata_of_a_partition_is_added_as_dagster_adds_it() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         job = internals.job_of_all_assets(dg.Definitions([told]))
         result = job.execute_in_process(instance=instance, tags=tags)
-        (event_a, event_b) = result.get_asset_materialization_events()
-    for event, number in ((event_a, 0), (event_b, 1)):
-        shown = event.step_materialization_data.materialization.metadata
+        events = {each.partition: each for each in result.get_asset_materialization_events()}
+    assert set(events) == {"a", "b"}
+    for number, key in enumerate(("a", "b")):
+        shown = events[key].step_materialization_data.materialization.metadata
         assert {name: value.value for name, value in shown.items() if name in ("ours", "theirs")} == {
             "ours": number,
             "theirs": number,
