@@ -59,7 +59,9 @@ def test_an_instance_is_made_and_mended_only_where_that_is_asked_for(
     assert not home.exists()
 
     reported = status("--report")
-    assert (reported.status, reported.err) == (0, "")
+    assert reported.status == 0
+    # The one note that there may be: this checkout has an instance from before each storage had its own.
+    assert all("has a Dagster instance of its own now" in line for line in reported.err.splitlines())
     assert differing(reported) == [["prices", "stored, not known to the instance", "2024-03|energy", "2024-05|it", "4"]]
     assert "reported to the instance: 4 stored partitions" in reported.out
     assert listed(home) == set(STORED)
