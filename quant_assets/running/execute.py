@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def _execute_in_parallel(
         written: Any = manager.Queue()
         interrupted: Any = manager.Event()
         try:
-            futures = [pool.submit(_outcome_in_worker, chain, profile, written, interrupted) for chain in chains]
+            futures = _submitted(pool, chains, profile, written, interrupted)
             while not all(future.done() for future in futures):
                 _drain(written, progress)
             _drain(written, progress)
@@ -96,6 +96,15 @@ def _execute_in_parallel(
             interrupted.set()  # cancelling is not enough: the pool hands out one chain more than it has workers
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _submitted(
+    pool: ProcessPoolExecutor, chains: Sequence[Sequence[Phase]], profile: str, written: Any, interrupted: Any
+) -> list[Future[str | None]]:
+    try:
+        return [pool.submit(_outcome_in_worker, chain, profile, written, interrupted) for chain in chains]
+    except OSError as error:  # the pool closed its pipes while it still started workers, because one of them was killed
+        raise BrokenProcessPool(str(error)) from error
 
 
 @contextmanager
