@@ -80,6 +80,7 @@ def simulate(seed: int = 3, extra: int = 3) -> Market:
                     "close_unadjusted": close / split_factor,
                     "dollar_volume": close * volume,
                     "split_factor": split_factor,
+                    "unexplained": np.zeros(count, dtype=bool),
                     "in_sector": inside,
                     "panel_from": pl.Series(panel_from, dtype=pl.Date),
                 }

@@ -22,8 +22,15 @@ over at the first session whose return both sides of the step have; when the lea
 continues from the last session it shared with the series. A provider that does not agree describes another company
 (symbols are handed on) or is faulty: where the series has no other bar, or it would have led, its bar is listed as
 `unjoined` and not used.
+
+Unexplained
+-----------
+A bar of the series is marked where its return r_t, with the events used, is `extreme_move` or more, up or down by the
+same factor, and no other provider upholds it: none has a return since the same session within `disagreement` of it (as
+a share of 1 + r_t where that is more than 1).
 """
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -45,12 +52,13 @@ def join_providers(stepped: pl.DataFrame, settings: BarSettings) -> tuple[pl.Dat
     Args:
         stepped: of `steps.with_steps`, with the events that are to be used (`events.repair`), and with `listed`
             (`delistings.with_listing`) where a symbol may have passed from one company to another.
-        settings: `splice_sessions`, `splice_min_sessions`, `splice_tolerance`.
+        settings: `splice_sessions`, `splice_min_sessions`, `splice_tolerance`; of the events `extreme_move` and
+            `disagreement`.
 
     Returns:
-        The bars of the series with `price_factor`, `volume_factor`, `split_factor`, `traded_factor` and
-        `traded_volume_factor` (dataset `ohlcv`), and the bars that were left out because their provider does not agree
-        with the series, with the reason `unjoined`.
+        The bars of the series with `price_factor`, `volume_factor`, `split_factor`, `traded_factor`,
+        `traded_volume_factor` and `unexplained` (dataset `ohlcv`), and the bars that were left out because their
+        provider does not agree with the series, with the reason `unjoined`.
 
     """
     bars = stepped
@@ -58,7 +66,7 @@ def join_providers(stepped: pl.DataFrame, settings: BarSettings) -> tuple[pl.Dat
         bars = stepped.with_columns(listed=pl.col("date").min().over("ticker"))
     places = bars["precedence"].unique().sort().to_numpy()
     # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
-    status, factors = _compiled()(
+    status, factors, unexplained = _compiled()(
         company(bars).to_numpy().copy(),
         np.array(bars["date"].to_physical(), dtype=np.int64),
         np.searchsorted(places, bars["precedence"].to_numpy()),
@@ -74,10 +82,13 @@ def join_providers(stepped: pl.DataFrame, settings: BarSettings) -> tuple[pl.Dat
         settings.splice_sessions,
         settings.splice_min_sessions,
         settings.splice_tolerance,
+        math.log1p(settings.events.extreme_move),
+        settings.events.disagreement,
     )
     names = ("price_factor", "volume_factor", "split_factor", "traded_factor", "traded_volume_factor")
     carried = bars.with_columns(
-        pl.Series(name, values, nan_to_null=True) for name, values in zip(names, factors, strict=True)
+        *(pl.Series(name, values, nan_to_null=True) for name, values in zip(names, factors, strict=True)),
+        unexplained=pl.Series(unexplained),
     )
     series = carried.filter(pl.Series(status == _JOINED)).drop("reason", "row", "precedence", *STEP)
     return series, bars.drop(STEP).filter(pl.Series(status == _UNJOINED)).with_columns(reason=pl.lit("unjoined"))
@@ -89,7 +100,7 @@ def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
     Returns:
         open to close times `price_factor`, volume times `volume_factor`, `close_unadjusted` = close as traded and
         `dollar_volume` = close times volume, both as traded, null where they are not known, `split_factor`,
-        `in_sector`, `panel_from`.
+        `unexplained`, `in_sector`, `panel_from`.
 
     """
     return ohlcv.select(
@@ -103,16 +114,18 @@ def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
             "dollar_volume"
         ),
         "split_factor",
+        "unexplained",
         "in_sector",
         "panel_from",
     )
 
 
 @cache
-def _compiled() -> Callable[..., tuple[NDArray[np.int8], FloatArray]]:
+def _compiled() -> Callable[..., tuple[NDArray[np.int8], FloatArray, NDArray[np.bool]]]:
     import numba  # half a second that only those who compute pay
 
-    compiled: Callable[..., tuple[NDArray[np.int8], FloatArray]] = numba.njit(cache=True, nogil=True)(_series)
+    njit = numba.njit(cache=True, nogil=True)
+    compiled: Callable[..., tuple[NDArray[np.int8], FloatArray, NDArray[np.bool]]] = njit(_series)
     return compiled
 
 
@@ -133,8 +146,10 @@ def _series(
     window: int,
     minimum: int,
     tolerance: float,
-) -> tuple[NDArray[np.int8], FloatArray]:
-    """Status and factors of every bar; the kernel behind `join_providers`. The tests hold a slow reference.
+    extreme: float,
+    disagreement: float,
+) -> tuple[NDArray[np.int8], FloatArray, NDArray[np.bool]]:
+    """Status, factors and mark of every bar; the kernel behind `join_providers`. The tests hold a slow reference.
 
     Args:
         ticker: number of the ticker, of shape (n_bars,); bars are sorted by ticker, day, provider.
@@ -153,15 +168,18 @@ def _series(
         window: most returns that are compared.
         minimum: fewest returns that are compared.
         tolerance: largest difference of returns that are alike.
+        extreme: least absolute logarithm of 1 + return that is marked.
+        disagreement: largest difference of another provider's return that upholds it.
 
     Returns:
-        Status of shape (n_bars,), and factors of shape (5, n_bars): price, volume, split, traded, traded volume; NaN
-        where not of the series.
+        Status of shape (n_bars,), factors of shape (5, n_bars): price, volume, split, traded, traded volume; NaN where
+        not of the series; and whether the bar of the series is unexplained, of shape (n_bars,).
 
     """
     n = len(ticker)
     status = np.zeros(n, dtype=np.int8)
     factors = np.full((5, n), np.nan)
+    unexplained = np.zeros(n, dtype=np.bool_)
     every = range(n_providers)
 
     bar = np.full(n_providers, -1)  # the provider's clean bar of the day
@@ -279,11 +297,14 @@ def _series(
                 traded_factor[chosen],
                 shares_now / traded_shares,
             )
+            unexplained[i] = abs(np.log(series_growth)) >= extreme  # NaN at the first bar: false
             for k in every:
                 other = bar[k]
                 if other < 0 or k == chosen:
                     continue
                 if series_day >= 0 and previous[other] >= 0 and day[previous[other]] == series_day:
+                    if abs(growth[other] - series_growth) <= disagreement * max(1.0, series_growth):
+                        unexplained[i] = False
                     differences[k, compared[k] % window] = abs(growth[other] - series_growth)
                     compared[k] += 1
                 if volume[i] > 0.0 and volume[other] > 0.0:
@@ -298,4 +319,4 @@ def _series(
             aligned_day[chosen] = today
             series_day, series_close, series_volume = today, anchored, volume_base[chosen]
         start = stop
-    return status, factors
+    return status, factors, unexplained

@@ -31,14 +31,18 @@ as-traded provider meets counts:
   same factor: the other provider has adjusted what lies before. This is known at the close only as far as its close and
   volume of the day before are adjusted by then; the files, downloaded later, do not tell since when they are.
 - `spin_off_in_split`: a ratio that is none of shares: used as a dividend of the same return, so that share counts stay.
+- `unexplained_move`: g is `extreme_move` or more, up or down by the same factor, and no other provider with the same
+  step is within `disagreement` of it (as a share of g where g is more than 1): listed. This rule is for adjusted prices
+  too, and for steps to which the events of a refused bar are carried, which the other rules leave out: on which of its
+  days the events belong is not known.
 - `spin_off`: the yield is at least `spin_off_yield`: the return is right and kept. Special dividends of that size are
   among them.
 - `split_disputed`: one provider flags a split of shares, the other none or another, they disagree, and no rule explains
   it: listed.
 
 Bars of a provider of adjusted prices cannot be repaired: `adjustment_error` lists those that jump, on the day of an
-event or by a split ratio, without another provider that upholds it. A real crash meets no rule: its dollar volume
-multiplies, or another provider upholds it.
+event or by a split ratio, without another provider that upholds it. A real crash meets no rule but, where it is extreme
+and there is one provider alone, `unexplained_move`: its dollar volume multiplies, or another provider upholds it.
 """
 
 import math
@@ -95,6 +99,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     jumps_alone = ~upheld & (moved(g) >= jump) & ((g * alone - 1.0).abs() <= settings.lone_tolerance) & opened
     as_traded = pl.col("adjustment") == "as_traded"
     neither_flags = (s == 1.0) & (other_split == 1.0) & (other_yield == 0.0)
+    extreme = (moved(g) >= math.log1p(settings.extreme_move)) & ~pl.col("upheld")
     volume_step = pl.col("volume") / pl.col("volume_before") / pl.col("other_volume_growth")
     rules = {
         "split_in_dividend": (s == 1.0)
@@ -137,6 +142,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
             )
         ),
         "spin_off_in_split": spun_off,
+        "unexplained_move": extreme,
         "spin_off": given >= settings.spin_off_yield,
         "split_disputed": disputed
         & (x != 1.0)
@@ -148,10 +154,11 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         & ((s != 1.0) | (d >= settings.event_yield * c0) | (jumps_alone & (ordinary | (moved(alone) >= math.log(5.0)))))
     )
     kind = pl.coalesce(
-        *(pl.when(as_traded & rule).then(pl.lit(name)) for name, rule in rules.items()),
-        pl.when(~as_traded & adjusted).then(pl.lit("adjustment_error")),
+        *(pl.when(as_traded & ~pl.col("carried") & rule).then(pl.lit(name)) for name, rule in rules.items()),
+        pl.when(~as_traded & ~pl.col("carried") & adjusted).then(pl.lit("adjustment_error")),
+        pl.when(extreme).then(pl.lit("unexplained_move")),
     )
-    listed = pl.col("kind").is_in(["split_disputed", "adjustment_error"])
+    listed = pl.col("kind").is_in(["split_disputed", "adjustment_error", "unexplained_move"])
     ratio = (
         pl.when(split_by_other)
         .then(other_split)
@@ -233,7 +240,8 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     """The steps on remarkable days, each beside the best other's step.
 
     Remarkable is a day that has a jump, a split, a large dividend or two providers a jump apart. A step to which the
-    event of a refused bar is carried is left out: which of its days the events belong to is not known.
+    events of a refused bar are `carried` is nobody's other step. `upheld`: any other provider's return is the same, as
+    far as `disagreement`.
     """
     before = pl.col("previous").clip(0)
     large = pl.col("growth").log().abs() >= math.log1p(settings.jump)
@@ -259,7 +267,7 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     alone = (pl.col("shares") == pl.col("split")) & (
         pl.col("cash") == pl.col("paid") * pl.when(pl.col("adjustment") == "as_traded").then("split").otherwise(1.0)
     )
-    rows = rows.filter(alone)
+    rows = rows.with_columns(carried=~alone)
     others = rows.select(
         "ticker",
         "date",
@@ -270,16 +278,26 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         other_split="split",
         other_yield=pl.col("paid") / pl.col("close_before"),
         other_volume_growth=pl.col("volume") / pl.col("volume_before"),
+        other_carried="carried",
     )
-    best = (
-        rows.select("ticker", "date", "since", "provider", own="precedence")
+    bar = ["ticker", "date", "provider"]
+    pairs = (
+        rows.select(*bar, "since", "growth", own="precedence")
         .join(others, on=["ticker", "date", "since"])
         .filter(pl.col("precedence") != pl.col("own"))
-        .sort("precedence")
-        .unique(["ticker", "date", "provider"], keep="first")
-        .drop("since", "own", "precedence")
     )
-    rows = rows.join(best, on=["ticker", "date", "provider"], how="left", maintain_order="left")
+    apart = (pl.col("growth") - pl.col("other_growth")).abs()
+    upholding = pairs.filter(apart <= settings.disagreement * pl.max_horizontal("growth", 1.0))
+    best = (
+        pairs.filter(~pl.col("other_carried"))
+        .sort("precedence")
+        .unique(bar, keep="first")
+        .drop("since", "growth", "own", "precedence", "other_carried")
+    )
+    rows = rows.join(best, on=bar, how="left", maintain_order="left")
+    rows = rows.join(
+        upholding.select(*bar, upheld=True).unique(), on=bar, how="left", maintain_order="left"
+    ).with_columns(pl.col("upheld").fill_null(False))
     growth = rows["growth"].to_numpy()
     with np.errstate(divide="ignore"):
         return rows.with_columns(

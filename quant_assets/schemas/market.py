@@ -21,6 +21,13 @@ PANEL = {
     ),
 }
 
+UNEXPLAINED = Column(
+    pl.Boolean,
+    "whether the total return from the company's bar before goes beyond `bars.events.extreme_move` and nothing "
+    "explains it: no event, reported or repaired, makes it ordinary, and no other provider upholds it. Known at the "
+    "bar's own close. The price stands as given; the return is not to be relied on",
+)
+
 LISTED = replace(
     day(
         "first session of the company's bars: a symbol that trades again after a delisting is another company's, "
@@ -52,6 +59,7 @@ KINDS = (
     "spin_off",
     "split_disputed",
     "adjustment_error",
+    "unexplained_move",
 )
 
 #: The OHLCV quantities and means whose running maximum is carried from month to month.
@@ -140,6 +148,7 @@ MARKET = (
                 nullable=True,
                 gt=0,
             ),
+            "unexplained": UNEXPLAINED,
             **PANEL,
         },
     ),
@@ -373,6 +382,7 @@ MARKET = (
                 gt=0,
                 anchored=FIRST_BAR,
             ),
+            "unexplained": UNEXPLAINED,
             **PANEL,
         },
     ),

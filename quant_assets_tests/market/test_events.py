@@ -139,12 +139,24 @@ CASES: dict[str, tuple[dict[str, float], dict[str, float] | None, tuple[str, flo
     ),
     "its volume does not": ({"growth": 0.82, "volume": 1.5}, {"growth": 0.82 * 1.304, "volume": 1.5}, None),
     "a smaller step": ({"growth": 0.82, "volume": 1.5}, {"growth": 0.82 * 1.2, "volume": 1.5 / 1.2}, None),
+    "a rise by no ratio that nothing explains": ({"growth": 71.5}, None, ("unexplained_move", 1.0, 0.0)),
+    "a fall that nothing explains": ({"growth": 0.33, "volume": 15.0}, None, ("unexplained_move", 1.0, 0.0)),
+    "one on the day of a special dividend": (
+        {"growth": 6.0, "dividend": 90.0},
+        None,
+        ("unexplained_move", 1.0, 90.0),
+    ),
+    "a rise that another provider upholds": ({"growth": 71.5}, {"growth": 71.0}, None),
+    "a rise that another provider disputes": ({"growth": 71.5}, {"growth": 1.02}, ("unexplained_move", 1.0, 0.0)),
     "a split that only one flags": (
         {"growth": 0.98},
         {"growth": 0.67, "split_ratio": 0.5},
         ("split_disputed", 1.0, 0.0),
     ),
 }
+
+
+LISTED = ("split_disputed", "unexplained_move")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -162,7 +174,7 @@ def test_the_rules(make_bars: Make, name: str) -> None:
     given = own.get("split_ratio", 1.0), own.get("dividend", 0.0)
     assert (row["split_reported"], row["dividend_reported"]) == given
     unchanged = (row["split_used"], row["dividend_used"]) == given
-    assert row["action"] == ("listed" if row["kind"] == "split_disputed" else "kept" if unchanged else "repaired")
+    assert row["action"] == ("listed" if row["kind"] in LISTED else "kept" if unchanged else "repaired")
     growth = row["split_used"] * own["growth"] * (1.0 + row["dividend_used"] / (100.0 * own["growth"]))
     assert row["used_return"] == pytest.approx(growth - 1.0)
     assert row["other_provider"] == ("other" if other else None)
@@ -179,6 +191,8 @@ def test_adjusted_prices_are_only_listed(make_bars: Make) -> None:
         ("adjustment_error", "listed", 1.3, pytest.approx(0.6))
     ]
     assert _detect(_other(make_bars, 1.6)).is_empty()  # a jump without an event
+    unexplained = _detect(_other(make_bars, 71.5)).select("kind", "action", "used_return").rows()
+    assert unexplained == [("unexplained_move", "listed", pytest.approx(70.5))]
     assert _detect(_other(make_bars, 99.0, volume=70.0))["kind"].to_list() == [
         "adjustment_error"
     ]  # and one by a ratio of 100
@@ -230,6 +244,45 @@ def test_a_bar_with_the_event_of_a_refused_one_is_not_judged(make_bars: Make) ->
     ]
 
 
+UPHELD: dict[str, tuple[tuple[float, ...], list[bool]]] = {
+    "alone": ((71.5,), [True]),
+    "down": ((0.3,), [True]),
+    "not quite": ((2.99,), [False]),
+    "upheld by the third": ((71.5, 1.0, 71.0), [False]),
+    "disputed": ((71.5, 1.0), [True]),
+    "a reverse split repaired": ((19.8,), [True]),  # its volume is not a split's
+}
+
+
+@pytest.mark.parametrize("name", UPHELD)
+def test_the_series_is_marked_on_the_day_of_the_move_alone(make_bars: Make, name: str) -> None:
+    (own, *others), expected = UPHELD[name]
+    bars = [_bars(make_bars, own)] + [
+        _other(make_bars, growth).with_columns(precedence=pl.lit(place, pl.Int32), provider=pl.lit(f"other {place}"))
+        for place, growth in enumerate(others, 1)
+    ]
+    for count in range(1, 7):  # known at the close, and by nothing later
+        given = pl.concat(bars).filter(pl.col("date") <= DAYS[count - 1].item())
+        judged = judge(given, DAYS)
+        series, _ = join_providers(with_steps(repair(judged, _detect(given))), BarSettings())
+        assert series["unexplained"].to_list() == ([False] * DAY + expected + [False] * (5 - DAY))[:count]
+
+
+def test_a_move_over_a_refused_bar_with_an_event_is_marked(make_bars: Make) -> None:
+    bars = make_bars(
+        DAYS[:6],
+        [100.0, 101.0, 50.0, 500.0, 500.0, 505.0],
+        split_ratio=[1.0, 1.0, 2.0, 1.0, 1.0, 1.0],
+        high=[102.0, 102.0, 1.0, 505.0, 505.0, 510.0],
+    )
+    found = _detect(bars)
+    assert found.select("date", "kind", "action", "used_return").rows() == [
+        (DAYS[3].item(), "unexplained_move", "listed", pytest.approx(2.0 * 500.0 / 101.0 - 1.0))
+    ]
+    series, _ = join_providers(with_steps(repair(judge(bars, DAYS), found)), BarSettings())
+    assert series.filter("unexplained")["date"].to_list() == [DAYS[3].item()]
+
+
 # --- The real files ---------------------------------------------------------------------------------------------------
 
 #: Every detection but the spin-offs that are right and kept. Known of the truth: see the comment of each.
@@ -264,6 +317,7 @@ FOUND = {
         "alpha_vantage",
         "split_disputed",
     ): "EXPE 2011-12-21",  # 1:2 and TripAdvisor: true, but the price alone cannot tell
+    ("yahoo_adjusted", "unexplained_move"): "PWR 2002-07-02",  # a real fall; no other file reaches back so far
     ("yahoo_2015_2017", "split_unflagged"): "RAI 2015-09-01",  # true
     # Of each the other vendor says less than 5 %: true
     ("yahoo_adjusted", "adjustment_error"): "DHR 2016-07-05, EXPE 2011-12-21, JCI 2007-07-02, VTR 2015-08-18",
