@@ -91,6 +91,7 @@ def indicators_written(storage: Path) -> None:
             "ma_slope": [0.001 * (place % 7) for place in range(20)],
             "garch_volatility": [0.2 + 0.01 * (place % 5) for place in range(20)],
             "history_sessions": [252] * 20,
+            "garch_status": ["fitted"] * 20,
         }
     )
     store = DatasetStore(str(storage / "demo"))

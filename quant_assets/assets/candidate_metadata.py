@@ -1,4 +1,4 @@
-"""What the web UI shows beside candidates: coverage and turnover of each partition, and a picture of the newest."""
+"""What the web UI shows beside candidates: coverage, who was left out and why, turnover, a picture of the newest."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -12,11 +12,11 @@ from quant_assets.asset_functions import Run, readable
 from quant_assets.assets.declare import PICTURED_MONTHS, newest_keys
 from quant_assets.errors import DatasetError
 from quant_assets.partitions import key, month_of, shift_month
-from quant_assets.signals.selection import Selection, turnover
+from quant_assets.signals.selection import Selection, by_reason, turnover
 
 
 def described(run: Run, selections: Mapping[str, Selection]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Sector, month and figures of each partition, and with the last months a picture of the partition.
+    """Sector, month and figures of each partition, and with the last months who was left out, and a picture.
 
     Turnover against the month before the run's first is taken from what is stored; where that is nothing, it is left
     out.
@@ -28,6 +28,7 @@ def described(run: Run, selections: Mapping[str, Selection]) -> Iterator[tuple[s
     """
     # A daily run over all sectors would draw for as long as it computes.
     pictured = set(newest_keys(run.partitions, PICTURED_MONTHS)) if len(run.sectors) == 1 else set()
+    named = set(newest_keys(run.partitions))
     for sector, chosen in selections.items():
         turnovers = _turnover(run, sector, chosen)
         for row in chosen.coverage.join(turnovers, on="as_of", how="left").rows(named=True):
@@ -36,7 +37,12 @@ def described(run: Run, selections: Mapping[str, Selection]) -> Iterator[tuple[s
             shares = {name: row[name] for name in ("long_turnover", "short_turnover")}
             if row["members"]:
                 shares["eligible_share"] = row["eligible"] / row["members"]
-            shown: dict[str, Any] = {**readable(figures | shares)}
+            left_out = by_reason(chosen.excluded.filter(pl.col("as_of") == row["as_of"]))
+            counts = {f"excluded_{reason}": len(tickers) for reason, tickers in left_out.items()}
+            shown: dict[str, Any] = {**readable(figures | counts | shares)}
+            if key(sector, month) in named:
+                lines = [f"- {reason}: {', '.join(tickers)}" for reason, tickers in left_out.items()]
+                shown["excluded"] = dg.MetadataValue.md("\n".join(lines) or "nobody")
             if key(sector, month) in pictured:
                 shown["selection"] = _picture(sector, chosen, turnovers, row["as_of"])
             yield sector, month, shown

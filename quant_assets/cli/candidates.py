@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from quant_assets.errors import SettingsError
+from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
 from quant_assets.exports import export_candidates
 from quant_assets.partitions import RunPartitions, key, month_range, parse_key
 from quant_assets.profile import Profile
 from quant_assets.settings.domain import CandidateSettings
-from quant_assets.signals.selection import Selection, compare, selection, turnover
+from quant_assets.signals.selection import Selection, by_reason, compare, selection, turnover
 
 #: What is said of a month in which nobody was chosen.
 NOBODY = "no candidates; no member passed the filters (candidates.* in conf/)"
@@ -155,6 +155,7 @@ def output(shown: Shown, changes: Sequence[str], *, comparing: bool, export: str
     if len(shown.as_ofs) == 1:
         for sector in shown.sectors:
             yield from _month(sector, shown.as_ofs[0], rows.filter(pl.col("sector") == sector))
+        yield from _left_out(shown, after)
     else:
         yield _range(shown, rows)
 
@@ -174,6 +175,17 @@ def _month(sector: str, as_of: date, rows: pl.DataFrame) -> Iterator[str | Table
             *(f"{row[name]:+.2f}" for name in _SCORES),
         )
     yield table
+
+
+def _left_out(shown: Shown, settings: CandidateSettings) -> Iterator[str]:
+    try:
+        selections = shown.selected(settings)
+    except (MissingPartitionError, DatasetError) as error:
+        yield f"who was left out is not known: {error}"
+        return
+    for sector, chosen in selections.items():
+        reasons = [f"{reason} {', '.join(tickers)}" for reason, tickers in by_reason(chosen.excluded).items()]
+        yield f"{sector}, left out under the present settings: {'; '.join(reasons) or 'nobody'}"
 
 
 def _range(shown: Shown, rows: pl.DataFrame) -> Table:

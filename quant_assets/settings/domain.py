@@ -87,8 +87,15 @@ class IndicatorSettings(SettingsGroup):
 class CandidateSettings(SettingsGroup):
     """Composite score and selection. The three weights are relative to standardised parts.
 
-    A name whose median dollar volume is unknown passes `min_dollar_volume`, and one without a GARCH volatility passes
-    its band: unknown is not illiquid.
+    A name whose median dollar volume is unknown passes `min_dollar_volume`: unknown is not illiquid.
+
+    Attributes:
+        unknown_volatility: who passes the band without a GARCH volatility: everybody (`pass`), nobody (`refuse`), or
+            those that are too young for one (`young`, by `indicators.garch_status`). A young name's volatility is
+            unknown because it is new, which says nothing of its risk, and the band must not keep new listings out for
+            two years. A name with holes or without a fit is unknown because its prices are thin, stale or broken, and
+            those are the names that a cap is meant for.
+
     """
 
     momentum_weight: float = Field(default=0.5, ge=0)
@@ -101,6 +108,7 @@ class CandidateSettings(SettingsGroup):
     min_dollar_volume: float = Field(default=1_000_000.0, ge=0)
     min_volatility: float = Field(default=0.02, ge=0)
     max_volatility: float = Field(default=1.5, gt=0)
+    unknown_volatility: Literal["pass", "young", "refuse"] = "young"
 
 
 class FundamentalSettings(SettingsGroup):

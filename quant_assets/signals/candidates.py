@@ -43,6 +43,20 @@ def standardise(values: FloatArray, method: str) -> FloatArray:
     return scores
 
 
+def rules(settings: CandidateSettings) -> dict[str, pl.Expr]:
+    """What a row of indicators must meet to be eligible, by the reason for which it is left out otherwise, in order."""
+    volatility, known = pl.col("garch_volatility"), pl.col("garch_volatility").is_not_null()
+    passes = {"pass": pl.lit(True), "young": pl.col("garch_status") == "too_young", "refuse": pl.lit(False)}
+    return {
+        "short_history": pl.col("history_sessions") >= settings.min_history_sessions,
+        "illiquid": (pl.col("dollar_volume") >= settings.min_dollar_volume).fill_null(True),
+        "momentum_unknown": pl.col("momentum").is_not_null(),
+        "slope_unknown": pl.col("ma_slope").is_not_null(),
+        "volatility_unknown": known | passes[settings.unknown_volatility].fill_null(False),
+        "volatility_outside": volatility.is_between(settings.min_volatility, settings.max_volatility).fill_null(True),
+    }
+
+
 def scores(
     indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings
 ) -> pl.DataFrame:
@@ -53,8 +67,7 @@ def scores(
     part. It is rounded to 9 decimals: names that differ by the rounding errors of a sum only (common with ranks) are
     tied.
 
-    Eligible: enough history, momentum and slope known, dollar volume large enough or unknown, GARCH volatility inside
-    the band or unknown.
+    Eligible is who meets all of `rules`.
 
     Args:
         indicators: dataset indicators.
@@ -71,11 +84,7 @@ def scores(
     eligible = (
         indicators.filter(
             decided,
-            pl.col("history_sessions") >= settings.min_history_sessions,
-            (pl.col("dollar_volume") >= settings.min_dollar_volume).fill_null(True),
-            pl.col("momentum").is_not_null(),
-            pl.col("ma_slope").is_not_null(),
-            pl.col("garch_volatility").is_between(settings.min_volatility, settings.max_volatility).fill_null(True),
+            *rules(settings).values(),
         )
         .select("ticker", "momentum", "ma_slope", -pl.col("garch_volatility"), as_of="date")
         .join(members, on="as_of", how="left")
@@ -131,6 +140,25 @@ def candidates(
 ) -> pl.DataFrame:
     """Dataset candidates without `sector`: `select` of `scores`."""
     return select(scores(indicators, universe, as_ofs, settings), settings)
+
+
+def exclusions(
+    indicators: pl.DataFrame, universe: pl.DataFrame, as_ofs: Sequence[date], settings: CandidateSettings
+) -> pl.DataFrame:
+    """Members that are not eligible, each with the first of the reasons for it; arguments as of `scores`.
+
+    Returns:
+        `as_of, ticker, reason`, sorted by them. The reasons are those of `rules`, and `no_bar` where the decision
+        session has no bar.
+
+    """
+    on = ["as_of", "ticker"]
+    decided = pl.col("date").is_in(list(as_ofs))
+    reasons = [pl.when(~holds).then(pl.lit(reason)) for reason, holds in rules(settings).items()]
+    judged = indicators.filter(decided).select("ticker", as_of="date", reason=pl.coalesce(reasons), judged=pl.lit(True))
+    members = universe.filter(decided).select("ticker", as_of="date").join(judged, on=on, how="left")
+    without = pl.when(pl.col("judged").is_null()).then(pl.lit("no_bar")).otherwise("reason")
+    return members.select(*on, without.alias("reason")).drop_nulls("reason").sort(*on)
 
 
 def _first(ordered: pl.DataFrame, fraction: float) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from quant_assets.market.panel import STALE_SESSIONS, Panel
 from quant_assets.schemas import Column, Dataset
 from quant_assets.schemas.columns import FIRST_BAR, day, price, ticker
 from quant_assets.settings.domain import GarchSettings, IndicatorSettings, SectorWindows
-from quant_assets.signals.garch import GarchCounts, garch_volatility
+from quant_assets.signals.garch import STATUS, GarchCounts, garch_volatility
 from quant_assets.windows.columns import check_sessions, member_mask, member_rows
 from quant_assets.windows.declarations import Declared, Feature, FeatureSet
 from quant_assets.windows.windows import Windows
@@ -116,6 +116,12 @@ def dataset(settings: IndicatorSettings) -> Dataset:
     """Dataset `indicators`: its columns are the declared ones."""
     columns = {each.name: each.column for each, _ in all_declared(settings)}
     fitted_on = Column(pl.Date, "last session of the window that the GARCH parameters were fitted on", nullable=True)
+    status = Column(
+        pl.String,
+        "why `garch_volatility` is known or not: too_young where the company has too few sessions and no holes, "
+        "too_few_bars where sessions are missing, no_fit where prices never moved or the estimate is degenerate",
+        isin=STATUS,
+    )
     return Dataset(
         "indicators",
         "Moving average and slope, momentum and GARCH volatility with the sector's windows",
@@ -128,6 +134,7 @@ def dataset(settings: IndicatorSettings) -> Dataset:
         | {
             "history_sessions": replace(columns["history_sessions"], dtype=pl.Int32, nullable=False),
             "garch_fitted_on": fitted_on,
+            "garch_status": status,
         },
     )
 
@@ -144,8 +151,9 @@ def indicators(
     """Indicators of the sector's members at each session with a bar.
 
     Null where history is too short or too many bars are missing (the rules of `quant_assets.windows.windows`).
-    `garch_volatility` and `garch_fitted_on` are null together, through the whole month: fewer than
-    `garch.min_observations` returns in the window, prices that never moved, or a search that did not converge.
+    `garch_volatility` and `garch_fitted_on` are null together, through the whole month, and `garch_status` says why:
+    fewer than `garch.min_observations` returns in the window, prices that never moved, or an estimate that does not
+    count (`signals.garch`).
 
     Args:
         prices: dataset prices of the sector; every row serves as history, in the sector or not.
@@ -165,13 +173,21 @@ def indicators(
     panel = Panel.from_long(prices, sessions, ["close", "dollar_volume"])
     values = declared(settings.windows[sector], settings).evaluate(panel.fields, Windows(sessions))
     garch = garch_volatility(
-        panel["close"], sessions, member_mask(panel, universe, first_day, last_day), settings.garch, first_day, last_day
+        panel["close"],
+        sessions,
+        member_mask(panel, universe, first_day, last_day),
+        settings.garch,
+        first_day,
+        last_day,
+        panel.listed,
     )
-    rows = member_rows(panel, values | {"garch_volatility": garch.volatility}, universe, first_day, last_day)
+    values |= {"garch_volatility": garch.volatility, "garch_status": garch.status.astype(np.float64)}
+    rows = member_rows(panel, values, universe, first_day, last_day)
     month_starts = rows["date"].dt.month_start().to_numpy().astype("datetime64[D]")
     window_ends = pl.Series(sessions[np.searchsorted(sessions, month_starts) - 1], dtype=pl.Date)
     rows = rows.with_columns(
         garch_fitted_on=pl.when(pl.col("garch_volatility").is_not_null()).then(window_ends),
+        garch_status=pl.Series(STATUS).gather(rows["garch_status"].cast(pl.Int32)),
         history_sessions=pl.col("history_sessions").cast(pl.Int32),
     ).select(list(dataset(settings).columns))
     return Indicators(rows, garch.by_month)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import polars as pl
 
 from quant_assets.settings.domain import CandidateSettings
-from quant_assets.signals.candidates import scores, select
+from quant_assets.signals.candidates import exclusions, scores, select
 
 SIDES = ("long", "short")
 _NAME = ["as_of", "ticker"]
@@ -23,12 +23,14 @@ class Selection(NamedTuple):
         scored: every eligible name, as `candidates.scores` returns them.
         candidates: dataset candidates without `sector`.
         coverage: as `coverage` returns it.
+        excluded: as `candidates.exclusions` returns it.
 
     """
 
     scored: pl.DataFrame
     candidates: pl.DataFrame
     coverage: pl.DataFrame
+    excluded: pl.DataFrame
 
     @property
     def names(self) -> pl.DataFrame:
@@ -46,7 +48,12 @@ def selection(
 ) -> Selection:
     """Score and select the names of a sector, arguments as of `candidates.candidates`."""
     scored = scores(indicators, universe, as_ofs, settings)
-    return Selection(scored, select(scored, settings), coverage(indicators, universe, scored, as_ofs))
+    return Selection(
+        scored,
+        select(scored, settings),
+        coverage(indicators, universe, scored, as_ofs),
+        exclusions(indicators, universe, as_ofs, settings),
+    )
 
 
 def coverage(
@@ -69,6 +76,12 @@ def coverage(
     ):
         found = found.join(counted, on="as_of", how="left")
     return found.fill_null(0).sort("as_of")
+
+
+def by_reason(excluded: pl.DataFrame) -> dict[str, list[str]]:
+    """The tickers of rows of `exclusions`, by their reason in the order of the alphabet."""
+    found = excluded.sort("reason", "ticker").group_by("reason", maintain_order=True).agg("ticker")
+    return dict(found.iter_rows())
 
 
 def turnover(candidates: pl.DataFrame, as_ofs: Sequence[date]) -> pl.DataFrame:

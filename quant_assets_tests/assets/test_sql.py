@@ -136,6 +136,7 @@ def indicators(rng: np.random.Generator, *, coarse: bool) -> pl.DataFrame:
                 "garch_volatility": some([0.01 + abs(value) for value in values(0.7)], 0.15),
                 "dollar_volume": some(rng.choice([5e5, 1e6, 1e8], count).tolist(), 0.1),
                 "history_sessions": rng.choice([119, 120, 252], count).tolist(),
+                "garch_status": rng.choice(["fitted", "too_young", "too_few_bars", "no_fit"], count).tolist(),
             }
             frames.append(pl.DataFrame(made, schema_overrides={"history_sessions": pl.Int32}))
     return pl.concat(frames, how="vertical_relaxed")
@@ -144,11 +145,21 @@ def indicators(rng: np.random.Generator, *, coarse: bool) -> pl.DataFrame:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["zscore", "rank"])
 @pytest.mark.parametrize("coarse", [False, True], ids=["continuous", "ties"])
-@pytest.mark.parametrize(("longs", "shorts"), [(0.15, 0.15), (0.29, 0.5)])
-def test_the_selection_in_sql_is_that_of_the_domain(method: str, coarse: bool, longs: float, shorts: float) -> None:
+@pytest.mark.parametrize(
+    ("longs", "shorts", "unknown"), [(0.15, 0.15, "young"), (0.29, 0.5, "pass"), (0.29, 0.5, "refuse")]
+)
+def test_the_selection_in_sql_is_that_of_the_domain(
+    method: str, coarse: bool, longs: float, shorts: float, unknown: str
+) -> None:
     settings = load_settings(
         "demo",
-        candidates={"standardise": method, "long_fraction": longs, "short_fraction": shorts, "momentum_weight": 0.3},
+        candidates={
+            "standardise": method,
+            "long_fraction": longs,
+            "short_fraction": shorts,
+            "momentum_weight": 0.3,
+            "unknown_volatility": unknown,
+        },
     )
     sql = load_model(SQL_DIR / "candidates_sql.sql", DATASETS)
     rng = np.random.default_rng(8)

@@ -36,7 +36,8 @@ def indicators() -> pl.DataFrame:
             "ma_slope": float(rng.normal()),
             "garch_volatility": float(rng.uniform(0.1, 0.5)),
             "dollar_volume": 1e8,
-            "history_sessions": 252,
+            "history_sessions": 60 if place == 19 and day == AS_OF["2024-05"] else 252,
+            "garch_status": "fitted",
         }
         for sector in SECTORS
         for day in AS_OF.values()
@@ -99,6 +100,15 @@ def test_a_month_shows_the_stored_candidates_of_each_sector(quant: Quant) -> Non
     assert quant() == (status, out, err), "the newest month"
 
 
+def test_a_month_says_who_was_left_out_and_why(quant: Quant, storage: Path) -> None:
+    _, out, _ = quant("--month", "2024-06")
+    assert "it, left out under the present settings: nobody" in out
+    _, out, _ = quant("--month", "2024-05", "-s", "it")
+    assert "it, left out under the present settings: short_history IT19" in out
+    _, out, _ = quant("-s", "it", "--with", "candidates.min_history_sessions=300")
+    assert re.search(r"it, left out under the present settings: short_history IT00, .*, IT19\n", out)
+
+
 def test_a_changed_setting_selects_from_the_stored_indicators(quant: Quant) -> None:
     _, out, _ = quant("-s", "it", "--with", "candidates.momentum_weight=0", "--with", "candidates.long_fraction=0.3")
     changed = expected(CandidateSettings(momentum_weight=0.0, long_fraction=0.3), "it", "2024-06")
@@ -114,7 +124,7 @@ def test_a_range_shows_counts_and_turnover(quant: Quant) -> None:
     ]
     new = f"{len(longs[1] - longs[0]) / 3:.0%}"
     assert [row[:7] for row in cells(out)] == [
-        ["re", "2024-05", "20", "20", "3", "3", ""],
+        ["re", "2024-05", "20", "19", "2", "2", ""],
         ["re", "2024-06", "20", "20", "3", "3", new],
     ]
 

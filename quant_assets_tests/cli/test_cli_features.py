@@ -19,7 +19,13 @@ def test_every_declared_column_has_a_line() -> None:
     assert {LINES[name].set for name in datasets["market_breadth"].columns if name in LINES} == {"cross_section"}
     assert LINES["above_sma_50"].lookback == LINES["sma_distance_50"].lookback == 49
     shown = {line.name: line for line in documented(SETTINGS, "indicators")}
-    assert set(shown) == set(datasets["indicators"].columns) - {"ticker", "date", "close", "garch_fitted_on"}
+    assert set(shown) == set(datasets["indicators"].columns) - {
+        "ticker",
+        "date",
+        "close",
+        "garch_fitted_on",
+        "garch_status",
+    }
     assert (shown["garch_volatility"].lookback, shown["momentum"].lookback) == (751, 125)
 
 

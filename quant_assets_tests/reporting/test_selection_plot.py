@@ -35,6 +35,7 @@ def drawn(sectors: int, days: int, count: int = 24) -> bytes:
                 "garch_volatility": None if place % 6 == 0 and month < 9 else 0.2 + place / 100,
                 "dollar_volume": 1e8 if (place + month) % 8 else 0.0,
                 "history_sessions": 252,
+                "garch_status": "too_young" if place % 6 == 0 and month < 9 else "fitted",
             }
             for month, day in enumerate(DAYS[:days])
             for place in range(count)

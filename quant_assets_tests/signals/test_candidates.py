@@ -30,6 +30,7 @@ def frame(count: int = 20, day: date = DAY, seed: int = 1, **columns: list[objec
         "garch_fitted_on": [date(2024, 5, 31)] * count,
         "dollar_volume": [1e8] * count,
         "history_sessions": [252] * count,
+        "garch_status": ["fitted"] * count,
         **columns,
     }
     return pl.DataFrame(made, schema=dataset(load_settings("demo").indicators).schema)
@@ -85,12 +86,28 @@ def test_a_part_that_does_not_vary_is_zero() -> None:
     assert (chosen["ma_slope_score"] == 0.0).all()
 
 
-def test_missing_volatility_is_neutral_and_eligible() -> None:
+def test_missing_volatility_of_a_young_name_is_neutral_and_eligible() -> None:
     volatility = [None if i < 4 else 0.1 + 0.01 * i for i in range(20)]
-    chosen = choose(frame(garch_volatility=volatility), ALL)
+    status = ["too_young" if each is None else "fitted" for each in volatility]
+    chosen = choose(frame(garch_volatility=volatility, garch_status=status), ALL)
     missing = chosen.filter(pl.col("ticker").is_in([f"T{i:02d}" for i in range(4)]))
     assert missing["volatility_score"].to_list() == [0.0] * 4
     assert chosen.filter(pl.col("volatility_score") != 0.0)["volatility_score"].std() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "passing"),
+    [("young", ["too_young"]), ("pass", ["too_young", "too_few_bars", "no_fit"]), ("refuse", [])],
+)
+def test_who_passes_the_band_without_a_volatility(unknown: str, passing: list[str]) -> None:
+    status = ["too_young", "too_few_bars", "no_fit", *["fitted"] * 17]
+    volatility = [None] * 3 + [0.1 + 0.01 * i for i in range(17)]
+    rows = frame(garch_volatility=volatility, garch_status=status)
+    chosen = choose(rows, ALL.model_copy(update={"unknown_volatility": unknown}))
+    assert set(chosen["eligible_count"]) == {17 + len(passing)}
+    eligible = rows.filter(pl.col("garch_volatility").is_not_null() | pl.col("garch_status").is_in(passing))
+    expected = choose(eligible, ALL.model_copy(update={"unknown_volatility": "pass"}))
+    assert chosen.drop("universe_count").equals(expected.drop("universe_count"))
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,70 @@ def test_degenerate_windows_neither_crash_nor_warn(kind: str, distribution: str)
         assert found.alpha[0] + found.beta[0] < 1
 
 
+def _stale(share: float) -> np.ndarray:
+    rng = np.random.default_rng(8)
+    return np.where(rng.uniform(size=750) < share, 0.0, 0.02 * rng.standard_t(4, 750))
+
+
+def _cents(price: float) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    walk = price * np.exp(np.cumsum(rng.normal(0.0, 0.05, 751)))
+    return np.diff(np.log(np.maximum(np.round(walk, 2), 0.01)))
+
+
+@pytest.mark.parametrize(
+    ("returns", "distributions"),
+    [
+        (_cents(0.05), DISTRIBUTIONS),  # 84 % of the returns are 0: t errors say 0.02 % a year, the sample 198 %
+        (_stale(0.7), DISTRIBUTIONS),
+        (_stale(0.48), ("t",)),  # fewer zeros than half, but nu is at its bound
+        (np.where(np.arange(750) == 100, -30.0, 0.02 * simulated(5, 750)), ("t",)),  # one bad print
+    ],
+    ids=["cents", "stale", "bound", "print"],
+)
+def test_a_degenerate_estimate_does_not_count(returns: np.ndarray, distributions: tuple[str, ...]) -> None:
+    for distribution in distributions:
+        for factor in (1.0, 100.0):
+            found = fit_one(factor * returns, distribution)
+            assert not found.converged[0], distribution
+            assert np.isfinite(found.variance[0])
+            assert found.starts[0] >= 4, "it was searched"
+
+
+@pytest.mark.parametrize(
+    "returns", [_cents(3.0), _stale(0.3), np.where(np.arange(750) == 300, -0.8, 0.02 * simulated(5, 750))]
+)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_some_zeros_or_a_crash_are_not_degenerate(returns: np.ndarray, distribution: str) -> None:
+    found = fit_one(returns, distribution)
+    assert found.converged[0]
+    assert 0.2 < found.variance[0] ** 0.5 / returns.std() < 5.0
+
+
+@pytest.mark.slow
+def test_real_windows_count_but_for_stale_bars(shared_data: Path) -> None:
+    bars = (
+        pl.scan_parquet(shared_data / "prices_sp500_adjusted.parquet")
+        .filter(pl.col("ticker").hash(3) % 8 == 0)
+        .sort("ticker", "date")
+        .select("ticker", "date", change=pl.col("close").cast(pl.Float64).log().diff().over("ticker"))
+        .with_columns(bar=pl.int_range(pl.len()).over("ticker"))
+        .collect()
+        .with_row_index()
+    )
+    month = pl.col("date").dt.truncate("1mo")
+    ends = (
+        bars.filter(pl.col("bar") >= 750, pl.col("date").dt.month() == 9)
+        .group_by("ticker", month)
+        .agg(pl.last("index"))
+    )
+    stops = ends["index"].to_numpy().astype(np.int64) + 1
+    found = garch.fit(bars["change"].fill_null(0.0).to_numpy(), stops - 750, stops, "t")
+    assert len(ends) > 1_000
+    assert found.converged.mean() > 0.995
+    assert set(ends["ticker"].filter(pl.Series(~found.converged))) <= {"SW", "AMCR"}
+
+
 # --- Months -----------------------------------------------------------------------------------------------------------
 
 
@@ -324,6 +388,8 @@ def test_month_equals_a_month_made_by_hand(close: np.ndarray) -> None:
             last = close[ticker, j]
             assert made.volatility[ticker, j] == pytest.approx(math.sqrt(252 * variance) / 100.0, rel=1e-3)
     assert made.counts == (2, 0, 1)
+    assert [garch.STATUS[place] for place in made.status[:, july[0]]] == ["fitted", "fitted", "no_fit"]
+    assert np.array_equal(made.status >= 0, np.isfinite(made.volatility) | (made.status == 3))
     assert np.isfinite(made.volatility).sum() == np.isfinite(close[:2][:, july]).sum()
 
 
@@ -383,6 +449,46 @@ def test_a_short_history_has_no_volatility(close: np.ndarray) -> None:
     assert made.counts == (1, 1, 0)
     assert np.isnan(made.volatility[0, start : start + 22]).all()
     assert np.isfinite(made.volatility[0, start + 22 : start + 43]).all()
+    assert set(made.status[0, start : start + 22]) == {garch.STATUS.index("too_young")}
+    assert set(made.status[0, start + 22 : start + 43]) == {garch.STATUS.index("fitted")}
+
+
+@pytest.mark.parametrize(
+    ("life", "missing", "listed", "status"),
+    [
+        (300, (), True, "too_young"),
+        (300, (), False, "too_young"),
+        (300, (50, 120, 200), True, "too_young"),  # one of a hundred sessions
+        (300, (50, 51, 120, 200), True, "too_few_bars"),
+        (300, range(100, 105), False, "too_few_bars"),  # a week
+        (501, (), True, "fitted"),
+        (501, (250,), True, "too_few_bars"),  # old enough, but for the hole
+        (700, range(1, 699, 2), True, "too_few_bars"),
+        (0, (), True, "too_young"),  # listed in the month
+    ],
+)
+def test_a_young_name_is_told_from_one_with_holes(
+    close: np.ndarray, life: int, missing: tuple[int, ...], listed: bool, status: str
+) -> None:
+    start = int(np.searchsorted(DAYS, np.datetime64("2020-07-01")))
+    bars = close[:1].copy()
+    bars[0, : start - life] = np.nan
+    bars[0, [start - life + place for place in missing]] = np.nan
+    since = DAYS[[start - life]] if listed else None
+    wanted = np.ones(bars.shape, dtype=bool)
+    made = garch.garch_volatility(bars, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 7, 31), since)
+    assert {garch.STATUS[place] for place in made.status[0, start : start + 22]} == {status}
+    assert np.isfinite(made.volatility[0, start : start + 22]).all() == (status == "fitted")
+
+
+def test_an_old_company_that_trades_again_is_not_young(close: np.ndarray) -> None:
+    start = int(np.searchsorted(DAYS, np.datetime64("2020-07-01")))
+    bars = close[:1].copy()
+    bars[0, : start - 300] = np.nan
+    wanted = np.ones(bars.shape, dtype=bool)
+    for listed in (DAYS[[0]], np.array(["2005-01-03"], dtype="datetime64[D]")):
+        made = garch.garch_volatility(bars, DAYS, wanted, SETTINGS, date(2020, 7, 1), date(2020, 7, 31), listed)
+        assert {garch.STATUS[place] for place in made.status[0, start : start + 22]} == {"too_few_bars"}
 
 
 @pytest.mark.slow

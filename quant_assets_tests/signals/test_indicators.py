@@ -90,12 +90,14 @@ def test_windows_by_hand(whole, market, settings) -> None:
 def test_a_young_ticker_gets_each_indicator_when_it_may(whole, market, settings) -> None:
     young = whole.filter(pl.col("ticker") == "LIST")
     assert young["garch_volatility"].null_count() == young.height
+    assert set(young["garch_status"]) == {"too_young"}
     assert young["momentum"].null_count() == 0
     moved = whole.filter(pl.col("ticker") == "MOVE")
     assert moved["date"].min() == date(2020, 6, 16)
     # Its years in another sector count as its history.
     assert moved["history_sessions"].min() == 252
     assert moved["garch_volatility"].null_count() == 0
+    assert set(moved["garch_status"]) == {"fitted"}
 
 
 @pytest.mark.parametrize("sector", ["it", "utilities"])

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from quant_assets.settings.domain import CandidateSettings
-from quant_assets.signals.selection import compare, coverage, selection, turnover
+from quant_assets.signals.selection import by_reason, compare, coverage, selection, turnover
 from quant_assets_tests.graph import demo_datasets
 
 DATASETS = demo_datasets()
@@ -78,6 +78,7 @@ def indicators(count: int) -> pl.DataFrame:
             "garch_volatility": None if i == 0 else 0.2 + 0.01 * i,
             "dollar_volume": 0.0 if i == 1 else 1e8,
             "history_sessions": 252,
+            "garch_status": "too_young" if i == 0 else "fitted",
         }
         for day in (MAY, JUNE)
         for i in range(count)
@@ -95,6 +96,25 @@ def test_coverage_counts_members_bars_volatilities_and_eligible_names() -> None:
         {"as_of": JULY, "members": 0, "with_bar": 0, "with_garch_volatility": 0, "eligible": 0},
     ]
     assert coverage(given.clear(), members.clear(), found.scored.clear(), []).is_empty()
+
+
+def test_who_is_left_out_is_named_with_the_first_reason() -> None:
+    given = indicators(6).with_columns(
+        garch_status=pl.when(pl.col("date") == JUNE, pl.col("ticker") == "T0")
+        .then(pl.lit("too_few_bars"))
+        .otherwise("garch_status"),
+        history_sessions=pl.when(pl.col("ticker") == "T5").then(60).otherwise("history_sessions").cast(pl.Int32),
+        momentum=pl.when(pl.col("ticker") != "T5").then("momentum"),
+        garch_volatility=pl.when(pl.col("ticker") == "T4").then(1.6).otherwise("garch_volatility"),
+    )
+    members = pl.concat([given.select("ticker", "date"), pl.DataFrame({"ticker": ["NOBAR"], "date": [JUNE]})])
+    found = selection(given, members, [MAY, JUNE], CandidateSettings())
+    always = {"illiquid": ["T1"], "short_history": ["T5"], "volatility_outside": ["T4"]}
+    assert by_reason(found.excluded.filter(pl.col("as_of") == MAY)) == always
+    june = always | {"no_bar": ["NOBAR"], "volatility_unknown": ["T0"]}
+    assert by_reason(found.excluded.filter(pl.col("as_of") == JUNE)) == june
+    for row in found.coverage.rows(named=True):
+        assert row["members"] - row["eligible"] == len(found.excluded.filter(pl.col("as_of") == row["as_of"]))
 
 
 def test_names_have_the_scores_of_those_that_are_not_chosen_too() -> None:
