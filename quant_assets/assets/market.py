@@ -51,7 +51,7 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         Asset("universe", universe),
         Asset(_BAR_OUTPUTS, bars, together="bars"),
         Asset("universe_coverage", universe_coverage),
-        Asset("prices", prices, {"ohlcv": read()}),
+        Asset("prices", prices, {"ohlcv": read()}, sized_by="ohlcv"),
         Asset("fundamentals", fundamentals),
         Asset("macro", macro),
     )
