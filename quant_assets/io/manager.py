@@ -70,7 +70,6 @@ class ParquetIOManager(dg.IOManager):
         keys = context.asset_partition_keys
         read = self._read_by(context)
 
-
         def known(key: str) -> date:
             return self._known_through(parse_key(key)[1], matures)
 
