@@ -8,7 +8,7 @@ are inputs, by the dataset's name; `sector: str` makes it a function of one sect
 over, `provenance` records them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, cached_property
@@ -177,10 +177,13 @@ class Run:
         """First and last month of an input, relative to a partition's."""
         return self._windows[reading]
 
-    def by_sector(self, compute: Callable[..., pl.DataFrame], **inputs: pl.LazyFrame) -> pl.DataFrame:
+    def by_sector(
+        self, compute: Callable[..., pl.DataFrame], lazy: Collection[str] = (), **inputs: pl.LazyFrame
+    ) -> pl.DataFrame:
         """Call `compute(sector, **frames)` with each sector's rows, and stack what it returns.
 
-        The frames come without `sector` and `month`; the result gets `sector` back.
+        The frames come without `sector` and `month`, those named in `lazy` as they are loaded: with `month`, by which
+        files can be left out, and not yet collected. The result gets `sector` back.
 
         Raises:
             DatasetError: sectors give other columns or types.
@@ -188,7 +191,9 @@ class Run:
         """
         results: list[pl.DataFrame] = []
         for sector in self.sectors:
-            results.append(compute(sector, **one_sector(sector, **inputs)).with_columns(sector=pl.lit(sector)))
+            frames = one_sector(sector, lazy, **inputs)
+            results.append(compute(sector, **frames).with_columns(sector=pl.lit(sector)))
+            del frames
             if results[-1].schema != results[0].schema:
                 raise DatasetError(f"{sector} gives {results[-1].schema}, the sectors before it {results[0].schema}")
         return pl.concat(results)
@@ -273,11 +278,16 @@ def readable(figures: Mapping[str, float | str | None]) -> dict[str, float | str
     }
 
 
-def one_sector(sector: str, **inputs: pl.LazyFrame) -> dict[str, pl.DataFrame]:
-    """The rows of one sector of each input, and all rows of one that knows no sectors."""
+def one_sector(sector: str, lazy: Collection[str] = (), **inputs: pl.LazyFrame) -> dict[str, Any]:
+    """The rows of one sector of each input, or all of one that knows no sectors; `lazy` ones as `by_sector` says."""
 
     def own(frame: pl.LazyFrame) -> pl.LazyFrame:
         return frame.filter(pl.col("sector") == sector) if "sector" in frame.collect_schema() else frame
 
-    frames = {label: own(frame).drop("sector", "month", strict=False) for label, frame in inputs.items()}
-    return dict(zip(frames, pl.collect_all(list(frames.values())), strict=True))
+    frames = {
+        label: own(frame).drop("sector", *(() if label in lazy else ("month",)), strict=False)
+        for label, frame in inputs.items()
+    }
+    waiting = {name: frames.pop(name) for name in inputs if name in lazy}
+    ready = dict(zip(frames, pl.collect_all(list(frames.values())), strict=True))
+    return ready | waiting

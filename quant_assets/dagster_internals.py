@@ -15,11 +15,13 @@ import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.code_pointer import CodePointer
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.partitions.mapping.partition_mapping import UpstreamPartitionsResult
 from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset, PartitionsSubset
 from dagster._core.events import AssetWipedData, DagsterEvent, StepMaterializationData
 from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.execute_in_process import core_execute_in_process
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.origin import DEFAULT_DAGSTER_ENTRY_POINT, JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.remote_origin import (
@@ -57,6 +59,7 @@ __all__ = [
     "asset_function",
     "assets_of_step",
     "enqueue",
+    "execute_here",
     "forget_partitions",
     "has_queue",
     "input_metadata",
@@ -103,6 +106,23 @@ def known_as(mapping: type[dg.PartitionMapping]) -> Callable[[type], type]:
 def job_of_all_assets(defs: dg.Definitions) -> dg.JobDefinition:
     """One job over every asset and check."""
     return defs.resolve_implicit_global_asset_job_def()
+
+
+def execute_here(
+    job: dg.JobDefinition, instance: dg.DagsterInstance, tags: Mapping[str, str], run_config: Mapping[str, object]
+) -> dg.ExecuteInProcessResult:
+    """What `job.execute_in_process` does, without keeping what every step has returned until the run is over.
+
+    Of a run of a sector's history these are all of its datasets.
+    """
+    return core_execute_in_process(
+        run_config=run_config,
+        job=InMemoryJob(job.as_ephemeral_job({}, {})),
+        instance=instance,
+        output_capturing_enabled=False,
+        raise_on_error=False,
+        run_tags={**job.run_tags, **tags},
+    )
 
 
 def assets_of_step(job: dg.JobDefinition, event: dg.DagsterEvent) -> list[str]:

@@ -302,6 +302,11 @@ class RunPartitions:
         return cls(tuple(s for s in SECTORS if s in found), tuple(sorted({month for _, month in parsed})))
 
     @property
+    def keys(self) -> list[str]:
+        """Partition keys, by sector and month."""
+        return [key(sector, month) for sector in self.sectors or (None,) for month in self.months]
+
+    @property
     def first_day(self) -> date:
         """First calendar day of the run."""
         return month_start(self.months[0])

@@ -12,7 +12,8 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.asset_functions import Run, handed, parameters
-from quant_assets.partitions import RunPartitions, history, key, lag, month_offsets
+from quant_assets.io.blocks import Blocks, divided, in_months, row_bytes, rows_by_month
+from quant_assets.partitions import RunPartitions, history, key, lag, month_offsets, shift_month
 from quant_assets.profile import Profile
 from quant_assets.schemas import Dataset
 
@@ -38,6 +39,9 @@ class Asset:
         given: constants of its own, by parameter.
         follows: digests, by name, of what else rows follow from: the text of a SQL model.
         settings: dotted names of settings that come in by `given`.
+        sized_by: an input, where a month's rows follow from the months of its windows alone and a long range is
+            computed and written some months at a time: as many as that input's rows of these months let.
+        times: rows that one row of it gives.
 
     """
 
@@ -49,6 +53,8 @@ class Asset:
     given: Mapping[str, Any] = field(default_factory=dict)
     follows: Mapping[str, str] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
+    sized_by: str | None = None
+    times: int = 1
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,17 +104,22 @@ def _defined(profile: Profile, group: str, asset: Asset) -> dg.AssetsDefinition:
     if isinstance(asset.name, str):
         matures = max((last for _, last in asset.windows.values()), default=0)
 
-        def one(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> pl.DataFrame:
-            found: pl.DataFrame = _rows(profile, asset, context, inputs)
+        def at_once(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> pl.DataFrame:
+            partitions = RunPartitions.from_keys(context.partition_keys)
+            found: pl.DataFrame = _rows(profile, asset, context, partitions, inputs)
             return found
 
+        def in_blocks(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> Blocks:
+            return Blocks(_blocks(profile, asset, context, inputs))
+
+        one = in_blocks if asset.sized_by else at_once
         one.asset = asset  # type: ignore[attr-defined]
         about = _common(profile, asset.name, max(matures, 0))
         made: dg.AssetsDefinition = dg.asset(name=asset.name, kinds=kinds, **shared, **about)(one)
         return made
 
     def several(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> Iterator[dg.Output[pl.DataFrame]]:
-        rows = _rows(profile, asset, context, inputs)
+        rows = _rows(profile, asset, context, RunPartitions.from_keys(context.partition_keys), inputs)
         for name in asset.names:
             yield dg.Output(rows.pop(name), output_name=name)
 
@@ -117,16 +128,45 @@ def _defined(profile: Profile, group: str, asset: Asset) -> dg.AssetsDefinition:
     return dg.multi_asset(name=asset.together, outs=outs, **shared)(several)
 
 
-def _rows(profile: Profile, asset: Asset, context: dg.AssetExecutionContext, inputs: Mapping[str, pl.LazyFrame]) -> Any:
-    run = Run(profile, RunPartitions.from_keys(context.partition_keys), context, asset.windows)
+def _blocks(
+    profile: Profile,
+    asset: Asset,
+    context: dg.AssetExecutionContext,
+    inputs: Mapping[str, pl.LazyFrame],
+) -> Iterator[tuple[list[str], pl.DataFrame]]:
+    """Keys and rows of each block: all sectors together where one block holds them, else each by itself."""
+    partitions, sized_by = RunPartitions.from_keys(context.partition_keys), asset.sized_by or ""
+    size = row_bytes(*(profile.every_dataset[name] for name in (*asset.names, sized_by))) * asset.times
+    given = inputs[sized_by]
+    whole = divided(partitions.months, rows_by_month(given), size)
+    sectors = [partitions.sectors] if len(whole) == 1 else [(sector,) for sector in partitions.sectors] or [()]
+    for each in sectors:
+        own = given.filter(pl.col("sector").is_in(each)) if each else given
+        for months in whole if len(sectors) == 1 else divided(partitions.months, rows_by_month(own), size):
+            read = {
+                name: inputs[name].filter(in_months(shift_month(months[0], first), shift_month(months[-1], last)))
+                for name, (first, last) in asset.windows.items()
+            }
+            block = RunPartitions(each, months)
+            yield block.keys, _rows(profile, asset, context, block, read)
+
+
+def _rows(
+    profile: Profile,
+    asset: Asset,
+    context: dg.AssetExecutionContext,
+    partitions: RunPartitions,
+    inputs: Mapping[str, pl.LazyFrame],
+) -> Any:
+    run = Run(profile, partitions, context, asset.windows)
     expected = parameters(asset.compute)
     ready = handed(asset.compute, profile) | dict(asset.given)
     ready |= {name: run for name, each in expected.items() if each.kind == "run"}
+    lazy = {name for name, each in expected.items() if each.lazy}
     if not any(each.kind == "sector" for each in expected.values()):
-        lazy = {name for name, each in expected.items() if each.lazy}
         frames = {name: each if name in lazy else each.collect() for name, each in inputs.items()}
         return asset.compute(**ready, **frames)
-    return run.by_sector(lambda sector, **frames: asset.compute(sector=sector, **ready, **frames), **inputs)
+    return run.by_sector(lambda sector, **frames: asset.compute(sector=sector, **ready, **frames), lazy, **inputs)
 
 
 def _common(profile: Profile, name: str, matures_months: int = 0) -> dict[str, Any]:

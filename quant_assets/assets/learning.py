@@ -12,11 +12,12 @@ from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.assets.training_unit import train
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
+from quant_assets.io.blocks import in_months
 from quant_assets.learning.checkpoints import is_training_month, newest_checkpoint
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models import Models
-from quant_assets.learning.training import checkpoint_rows
-from quant_assets.partitions import lag, lookback, month_of, month_start
+from quant_assets.learning.training import checkpoint_rows, sampled_sessions
+from quant_assets.partitions import lag, lookback, month_of, month_start, shift_month
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS, DATASETS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
@@ -31,7 +32,9 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         profile,
         "learning",
         Asset(CHECKPOINTS.name, lightgbm_checkpoint, {"features": window, "labels": window}, kinds=kinds),
-        Asset("predictions", predictions, {"features": read(), CHECKPOINTS.name: age}, kinds=kinds),
+        Asset(
+            "predictions", predictions, {"features": read(), CHECKPOINTS.name: age}, kinds=kinds, sized_by="features"
+        ),
     )
 
 
@@ -43,8 +46,8 @@ def lightgbm_checkpoint(
     models: Models,
     library: FeatureLibrary,
     trials: TrialLog,
-    features: pl.DataFrame,
-    labels: pl.DataFrame,
+    features: pl.LazyFrame,
+    labels: pl.LazyFrame,
 ) -> pl.DataFrame:
     """Train the checkpoints of every model in the training months among the run's months."""
     decisions = [day for day in run.decisions if is_training_month(day, training.cadence_months)]
@@ -53,10 +56,14 @@ def lightgbm_checkpoint(
     parts = [pl.DataFrame(schema=CHECKPOINTS.schema)]
     for as_of in decisions:
         kept, month = f"{CHECKPOINTS.name}/{sector}/{month_of(as_of)}", []
+        # The windows of all trainings together are the whole history.
+        window = in_months(shift_month(month_of(as_of), -training.window_months), month_of(as_of))
+        sampled = window & pl.col("date").is_in(pl.Series(sampled_sessions(as_of, training), dtype=pl.Date).implode())
+        inputs = features.filter(sampled).drop("month").collect(), labels.filter(sampled).drop("month").collect()
         for name, learner in models.learners.items():
             given = training, predicting, learner, models.horizons[name], sector, library.names
             with tempfile.TemporaryDirectory() as folder:
-                trained = train(run.launcher, models.kinds[name], features, labels, as_of, *given, Path(folder))
+                trained = train(run.launcher, models.kinds[name], *inputs, as_of, *given, Path(folder))
                 # The files first, the rows that name them when all of them are there.
                 for item in trained:
                     if item.files and item.manifest:

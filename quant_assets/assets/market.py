@@ -1,6 +1,6 @@
 """Raw data by sector and month: universe and its coverage, bars and what is missing or refused, statements, macro."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -39,6 +39,9 @@ _BAR_OUTPUTS = (
     "delistings",
 )
 
+#: Tickers times sessions of the history whose bars are in memory at a time.
+_BLOCK_CELLS = 2_500_000
+
 #: First month of the profile: what is carried from a company's first bar begins there.
 Start = Annotated[str, Setting("partitions.start")]
 
@@ -51,7 +54,7 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         Asset("universe", universe),
         Asset(_BAR_OUTPUTS, bars, together="bars"),
         Asset("universe_coverage", universe_coverage),
-        Asset("prices", prices, {"ohlcv": read()}),
+        Asset("prices", prices, {"ohlcv": read()}, sized_by="ohlcv"),
         Asset("fundamentals", fundamentals),
         Asset("macro", macro),
     )
@@ -90,44 +93,62 @@ def bars(
     first, through, asked = month_start(start), run.through, run.sessions()
     days, decisions = sessions(first, through), run.decisions
     snapshots, members = source.sector_snapshots(through), source.membership(through)
-    # The files are read once for all sectors of the run, which are several only where the months are few.
+    # A company is read once for all sectors of the run, which are several only where the months are few.
     panels = [membership.panel_tickers(snapshots, sector, through) for sector in run.sectors]
     every_ticker = sorted({ticker for tickers in panels for ticker in tickers})
-    given, ended = source.bars(every_ticker, first, through), source.delistings(every_ticker, through)
-    companies = company_bars(given, ended, days, rules)
-    compared = companies.compared.filter(pl.col("date").is_between(run.first_day, run.last_day))
-    agreement: dict[str, pl.DataFrame] = {}
-
-    def of_sector(sector: str, tickers: list[str]) -> dict[str, pl.DataFrame]:
-        panel = sector_bars(companies, snapshots, sector, days)
-        history, gone = panel.ohlcv, ended.filter(pl.col("ticker").is_in(tickers))
-        own, expected = of_tickers(given, tickers), membership.members(members, snapshots, sector, asked)
-        # Of a ticker that moved in after its end there is no delisting here: the run of the month itself would not
-        # know it either.
-        heard = place(gone, snapshots, sector, days, "known_at").filter(pl.col("panel_from") == pl.col("known_at"))
-        heard = heard.filter(pl.col("known_at").is_between(run.first_day, run.last_day)).select(gone.columns)
-        moved_in = entries(snapshots, sector, days)
-        rows_of = {
-            **panel._asdict(),
-            "price_peaks": peaks(adjust(history), days, decisions),
-            "absences": absences(expected, history, own, panel.quarantine, gone, moved_in, decisions),
-            "delistings": with_returns(heard, history, delisting),
-        }
-        # A bar that a ticker brought along with a move was compared in its old sector.
-        agreement[sector] = place(compared, snapshots, sector, days, "date").filter(
-            pl.col("panel_from") == pl.col("date")
-        )
-        # Only what the run asks for leaves this function: all sectors' histories together would not fit into memory.
-        return {name: dated(name, rows).with_columns(sector=pl.lit(sector)) for name, rows in rows_of.items()}
+    ended = source.delistings(every_ticker, through)
 
     def dated(name: str, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.filter(pl.col(DATASETS[name].dated_by).is_between(run.first_day, run.last_day))
 
-    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-        found = list(pool.map(of_sector, run.sectors, panels))
+    def of_tickers_in(block: Sequence[str]) -> list[dict[str, pl.DataFrame]]:
+        given = source.bars(block, first, through)
+        companies = company_bars(given, ended, days, rules)
+        compared = companies.compared.filter(pl.col("date").is_between(run.first_day, run.last_day))
+
+        def of_sector(sector: str, tickers: Sequence[str]) -> dict[str, pl.DataFrame]:
+            own = sorted(set(tickers).intersection(block))
+            panel = sector_bars(companies, snapshots, sector, days)
+            history, gone = panel.ohlcv, ended.filter(pl.col("ticker").is_in(own))
+            # Of a ticker that moved in after its end there is no delisting here: the run of the month itself would not
+            # know it either.
+            heard = place(gone, snapshots, sector, days, "known_at").filter(pl.col("panel_from") == pl.col("known_at"))
+            heard = heard.filter(pl.col("known_at").is_between(run.first_day, run.last_day)).select(gone.columns)
+            rows_of = {
+                **panel._asdict(),
+                "price_peaks": peaks(adjust(history), days, decisions),
+                "delistings": with_returns(heard, history, delisting),
+            }
+            # A bar that a ticker brought along with a move was compared in its old sector.
+            agreement = place(compared, snapshots, sector, days, "date")
+            # Only what the run asks for leaves this function, and what the reasons for absent bars are judged by: whole
+            # histories together would not fit into memory.
+            return {name: dated(name, rows).with_columns(sector=pl.lit(sector)) for name, rows in rows_of.items()} | {
+                "_compared": agreement.filter(pl.col("panel_from") == pl.col("date")),
+                "_series": history.select("ticker", "date"),
+                "_given": of_tickers(given, own).select("ticker", "date", "provider"),
+                "_refused": panel.quarantine.select("ticker", "date"),
+            }
+
+        with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+            return list(pool.map(of_sector, run.sectors, panels))
+
+    size = max(1, _BLOCK_CELLS // max(1, len(days)))
+    parts = [of_tickers_in(every_ticker[at : at + size]) for at in range(0, max(1, len(every_ticker)), size)]
+    found = []
+    for sector, tickers, *blocks in zip(run.sectors, panels, *parts, strict=True):
+        rows_of = {name: pl.concat([each.pop(name) for each in blocks]) for name in list(blocks[0])}
+        judged = (rows_of.pop(name) for name in ("_series", "_given", "_refused"))
+        gone, expected = (
+            ended.filter(pl.col("ticker").is_in(tickers)),
+            membership.members(members, snapshots, sector, asked),
+        )
+        absent = absences(expected, *judged, gone, entries(snapshots, sector, days), decisions)
+        rows_of["absences"] = dated("absences", absent).with_columns(sector=pl.lit(sector))
+        found.append(rows_of)
     for sector, rows_of in zip(run.sectors, found, strict=True):
         run.tell_each(refused(run, sector, rows_of["quarantine"]), asset="ohlcv")
-        run.tell_each(agreed(sector, agreement[sector]), asset="price_disagreements")
+        run.tell_each(agreed(sector, rows_of["_compared"]), asset="price_disagreements")
     columns = {name: DATASETS[name].empty() for name in _BAR_OUTPUTS}
     return {
         name: pl.concat([empty, *(rows_of.pop(name).select(empty.columns) for rows_of in found)])

@@ -36,7 +36,7 @@ def research_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     return declared(
         profile,
         "research",
-        Asset("factor_statistics", factor_statistics, judged, kinds=["numba"]),
+        Asset("factor_statistics", factor_statistics, judged, kinds=["numba"], sized_by="features"),
         Asset("factor_tear_sheet", factor_tear_sheet, {"factor_statistics": years}, kinds=["html"]),
         Asset("market_tear_sheet", market_tear_sheet, {"factor_tear_sheet": sheets}, kinds=["html"]),
     )

@@ -35,8 +35,11 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         "fundamentals": read(lookback(settings.fundamentals.lookback_months)),
         "universe": read(lookback(beta_months)),
     }
-    market = [Asset("market_features", market_features, every, kinds=["numba"])] if library.market else []
-    market += [Asset("market_breadth", market_breadth, every)] if library.breadth else []
+    market = []
+    if library.market:
+        market.append(Asset("market_features", market_features, every, kinds=["numba"], sized_by="features"))
+    if library.breadth:
+        market.append(Asset("market_breadth", market_breadth, every, sized_by="features"))
     return declared(
         profile,
         "signals",
@@ -45,10 +48,17 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             indicators,
             {"prices": read(lookback(indicator_months)), "universe": read()},
             kinds=["numba"],
+            sized_by="universe",
         ),
         Asset("candidates", candidates, {"indicators": read(), "universe": read()}),
-        Asset("features", features, of_features, kinds=["numba"]),
-        Asset("labels", labels, {"prices": later, "delistings": later, "universe": read()}),
+        Asset("features", features, of_features, kinds=["numba"], sized_by="universe"),
+        Asset(
+            "labels",
+            labels,
+            {"prices": later, "delistings": later, "universe": read()},
+            sized_by="universe",
+            times=len(settings.labels.horizons),
+        ),
         *market,
     )
 

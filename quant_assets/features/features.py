@@ -58,22 +58,31 @@ def features(
     check_sessions("features", prices, universe, sessions, first_day, last_day, library.price_lookback(settings))
     fields = [name for name in library.windows.fields if name != "sector_return"]
     panel = Panel.from_long(prices, sessions, list(dict.fromkeys((*OHLCV_FIELDS, *fields))))
-    values: dict[str, FloatArray] = {}
+    since = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
+    asked, values = panel.since(since), dict[str, FloatArray]()
     if library.peaks:
-        values |= ohlcv.to_peak(
-            panel, prices, price_peaks, member_mask(panel, universe, first_day, last_day), first_day, last_day
-        )
+        back = max(0, since - max(feature.lookback for feature in library.peaks))
+        near = panel.since(back)
+        members = member_mask(near, universe, first_day, last_day)
+        over = ohlcv.to_peak(near, prices, price_peaks, members, first_day, last_day)
+        values |= {name: np.ascontiguousarray(array[:, since - back :]) for name, array in over.items()}
     inputs = dict(panel.fields)
     if "sector_return" in library.windows.fields:
         inputs["sector_return"] = equal_weight_returns(prices, universe, sessions)
-    values |= library.windows.evaluate(inputs, Windows(sessions))
-    rows = member_rows(panel, values, universe, first_day, last_day)
+    values |= library.windows.evaluate(inputs, Windows(sessions), since=since)
+    rows = member_rows(asked, values, universe, first_day, last_day)
+    values.clear()  # as large as the rows
     if library.statements:
         statements = fundamental.fundamental(
             rows.select("ticker", "date"), prices, fundamentals, settings, first_day, last_day
         )
-        rows = rows.join(statements, on=["ticker", "date"], how="left", maintain_order="left")
+        rows = _beside(rows, statements)
     if library.cross_sections:
-        against = cross_sections(rows, library.cross_sections)
-        rows = rows.join(against, on=["ticker", "date"], how="left", maintain_order="left")
+        rows = _beside(rows, cross_sections(rows, library.cross_sections))
     return rows.select(list(library.dataset.columns))
+
+
+def _beside(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """The rows with what was found for them by ticker and date; a join of all columns would copy each of them."""
+    keys = ["ticker", "date"]
+    return rows.hstack(rows.select(keys).join(found, on=keys, how="left", maintain_order="left").drop(keys))

@@ -18,6 +18,7 @@ from quant_assets.dagster_internals import (
     set_data_version,
 )
 from quant_assets.io.binding import bind
+from quant_assets.io.blocks import Blocks
 from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import month_of, parse_key
 from quant_assets.schemas import Dataset
@@ -54,8 +55,10 @@ class ParquetIOManager(dg.IOManager):
         self._step: tuple[str, str] | None = None
         self._contents: dict[str, dict[str, str | None]] = {}
 
-    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame) -> None:
-        """Write the partitions of the run and record the rows of each.
+    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | pl.LazyFrame | Blocks) -> None:
+        """Write the partitions of the run and record the rows of each; those of blocks one block after the other.
+
+        Where a later block fails, those before it stay written.
 
         Raises:
             SettingsError: the run's instance keeps the records of another storage.
@@ -63,21 +66,30 @@ class ParquetIOManager(dg.IOManager):
         """
         self._bind_instance(context)
         dataset = self._datasets[context.asset_key.path[-1]]
-        frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
         matures = int((context.definition_metadata or {}).get("matures_months", 0))
         keys = context.asset_partition_keys
         read = self._read_by(context)
-        if dataset.name in read:  # a month follows from the month before, also where this run writes both
-            read[dataset.name] |= self.store.contents(dataset, frame, keys)
+
+        def known(key: str) -> date:
+            return self._known_through(parse_key(key)[1], matures)
+
+        if isinstance(obj, Blocks):
+            self.store.refuse_to_forget(dataset, keys, known)
+            blocks = obj.parts
+        else:
+            frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
+            if dataset.name in read:  # a month follows from the month before, also where this run writes both
+                read[dataset.name] |= self.store.contents(dataset, frame, keys)
+            blocks = [(keys, frame)]
         made_by = None if self.recorder is None else self.recorder.made_by(dataset.name, read)
-        before = self._contents_of(dataset, keys)
-        rows = self.store.write(
-            dataset, frame, keys, lambda key: self._known_through(parse_key(key)[1], matures), made_by
-        )
+        before, rows = self._contents_of(dataset, keys), dict[str, int]()
+        for part, frame in blocks:
+            rows |= self.store.write(dataset, frame, part, known, made_by)
+            del frame  # it would lie beside the next block
+            if self._on_written is not None:
+                self._on_written(dataset.name, len(part))
         set_data_version(context, self._data_version(context, before, self._contents_of(dataset, keys)))
         context.add_output_metadata({"rows_of_run": sum(rows.values()), "partitions_of_run": len(rows)})
-        if self._on_written is not None:
-            self._on_written(dataset.name, len(rows))
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
         """Load the mapped partitions.

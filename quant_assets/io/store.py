@@ -195,7 +195,7 @@ class DatasetStore(ArtifactStore):
         wanted = sorted_keys(keys)
         rows_of = _split(dataset, frame, wanted)
         if known_through is not None:
-            self._refuse_to_forget(dataset, wanted, known_through)
+            self.refuse_to_forget(dataset, wanted, known_through)
         columns = repr(dataset.schema).encode()
 
         def write_one(key: str) -> int:
@@ -218,7 +218,14 @@ class DatasetStore(ArtifactStore):
         rows_of = _split(dataset, frame, wanted)
         return {key: written(rows_of(key), columns, None, None)[1].content or "" for key in wanted}
 
-    def _refuse_to_forget(self, dataset: Dataset, keys: Sequence[str], known_through: Callable[[str], date]) -> None:
+    def refuse_to_forget(self, dataset: Dataset, keys: Iterable[str], known_through: Callable[[str], date]) -> None:
+        """Refuse to replace partitions that take account of later sessions than `known_through` gives.
+
+        Raises:
+            DatasetError: there is one; names it.
+
+        """
+        keys = sorted_keys(keys)
         gone = set(self.missing(dataset, keys))
         for key in keys:
             known = None if key in gone else self.known_through(dataset, key)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 from quant_assets.learning.metrics import Metrics, best_returns, daily_ic, evaluate
@@ -21,7 +22,7 @@ from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256
 from quant_assets.learning.models.base import FittedModel, Learner, Rows
 from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward
-from quant_assets.market.calendar import last_session_to, session_number
+from quant_assets.market.calendar import last_session_to, session_number, sessions
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 
@@ -149,6 +150,13 @@ def training_start(as_of: date, window_months: int) -> date:
     return date(index // 12, index % 12 + 1, 1)
 
 
+def sampled_sessions(as_of: date, settings: TrainingSettings) -> NDArray[np.datetime64]:
+    """Sessions of the rows that a training at `as_of` may use, by their number in the calendar: datetime64[D]."""
+    days = sessions(training_start(as_of, settings.window_months), as_of)
+    sampled: NDArray[np.datetime64] = days[session_number(days) % settings.sample_every_sessions == 0]
+    return sampled
+
+
 def training_rows(
     features: pl.DataFrame,
     labels: pl.DataFrame,
@@ -168,12 +176,11 @@ def training_rows(
     cutoff = (
         int(session_number(np.array([last_session_to(as_of)], dtype="datetime64[D]"))[0]) - settings.embargo_sessions
     )
-    start = training_start(as_of, settings.window_months)
-    wanted = labels.filter((pl.col("horizon") == horizon) & pl.col("date").is_between(start, as_of))
-    sampled = session_number(wanted["date"].to_numpy()) % settings.sample_every_sessions == 0
+    sampled = pl.col("date").is_in(pl.Series(sampled_sessions(as_of, settings), dtype=pl.Date).implode())
+    wanted = labels.filter((pl.col("horizon") == horizon) & sampled)
     known = session_number(wanted["known_at"].to_numpy()) <= cutoff
     return (
-        wanted.filter(pl.Series(sampled & known, dtype=pl.Boolean))
+        wanted.filter(pl.Series(known, dtype=pl.Boolean))
         .select("ticker", "date", "forward_return", "known_at")
         .join(features.select("ticker", "date", *names), on=["ticker", "date"], how="inner", validate="1:1")
         .sort("date", "ticker")

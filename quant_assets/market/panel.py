@@ -89,6 +89,11 @@ class Panel:
         """(n_tickers, n_sessions)."""
         return len(self.tickers), len(self.sessions)
 
+    def since(self, start: int) -> "Panel":
+        """The sessions from a position on."""
+        fields = {name: np.ascontiguousarray(values[:, start:]) for name, values in self.fields.items()}
+        return self if start == 0 else Panel(self.tickers, self.sessions[start:], fields, self.listed)
+
     def companies(self) -> list[tuple[str, date | None]]:
         """Symbol and first session of each row's company."""
         return list(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import dagster as dg
 
-from quant_assets.partitions import key, month_range, shift_month
+from quant_assets.partitions import RunPartitions, month_range, shift_month
 from quant_assets.planning.flow import Flow, Window
 from quant_assets.planning.staleness import Staleness
 from quant_assets.planning.todo import Node, Range, Todo
@@ -41,8 +41,7 @@ class Phase:
     @property
     def keys(self) -> list[str]:
         """Keys of the partitions that each of the assets gets."""
-        months = month_range(self.first, self.last)
-        return [key(sector, month) for sector in self.sectors or (None,) for month in months]
+        return RunPartitions(self.sectors, tuple(month_range(self.first, self.last))).keys
 
     @property
     def outputs(self) -> int:

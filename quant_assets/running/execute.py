@@ -23,6 +23,7 @@ import dagster as dg
 from quant_assets.dagster_internals import (
     INTERRUPTED,
     assets_of_step,
+    execute_here,
     job_of_all_assets,
     keep_connections,
     partition_loading_context,
@@ -214,12 +215,8 @@ def execute_chain(
             asset_selection={dg.AssetKey(name) for name in phase.assets},
             asset_check_selection=None if checks else set(),
         )
-        result = run.execute_in_process(
-            instance=instance,
-            tags=phase.range_tags,
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        )
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        result = execute_here(run, instance, phase.range_tags, quiet)
         if result.success:
             return_freed_memory()
             continue

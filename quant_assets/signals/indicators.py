@@ -171,7 +171,8 @@ def indicators(
     """
     check_sessions("indicators", prices, universe, sessions, first_day, last_day, lookback_sessions(settings, sector))
     panel = Panel.from_long(prices, sessions, ["close", "dollar_volume"])
-    values = declared(settings.windows[sector], settings).evaluate(panel.fields, Windows(sessions))
+    since = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
+    values = declared(settings.windows[sector], settings).evaluate(panel.fields, Windows(sessions), since=since)
     garch = garch_volatility(
         panel["close"],
         sessions,
@@ -181,8 +182,9 @@ def indicators(
         last_day,
         panel.listed,
     )
-    values |= {"garch_volatility": garch.volatility, "garch_status": garch.status.astype(np.float64)}
-    rows = member_rows(panel, values, universe, first_day, last_day)
+    garch_values = {"garch_volatility": garch.volatility, "garch_status": garch.status.astype(np.float64)}
+    values |= {name: np.ascontiguousarray(each[:, since:]) for name, each in garch_values.items()}
+    rows = member_rows(panel.since(since), values, universe, first_day, last_day)
     month_starts = rows["date"].dt.month_start().to_numpy().astype("datetime64[D]")
     window_ends = pl.Series(sessions[np.searchsorted(sessions, month_starts) - 1], dtype=pl.Date)
     rows = rows.with_columns(

@@ -5,7 +5,7 @@ It is one object from which lookbacks, warm-up, schema and documentation are der
 Declarations stand in `signals.indicators` and in `features`; how a window is computed is in `windows.windows`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -161,15 +161,22 @@ class FeatureSet:
                 found[name] = _own(feature) + max(read)
         return found
 
-    def evaluate(self, fields: Inputs, windows: Windows, names: Iterable[str] | None = None) -> dict[str, FloatArray]:
+    def evaluate(
+        self, fields: Inputs, windows: Windows, names: Iterable[str] | None = None, since: int = 0
+    ) -> dict[str, FloatArray]:
         """Values of the features that a dataset holds.
 
-        Each computes from the inputs that it declares and sees no other.
+        Each computes from the inputs that it declares and sees no other, and no more sessions than its lookback and
+        those of its readers ask for: what a month needs of a feature with a short window is a small part of the panel.
 
         Args:
             fields: the `FIELDS` that are read, float64 of shape (n_tickers, n_sessions) except `sector_return`.
             windows: the kernels over the same sessions.
             names: the features that are wanted; nothing is computed that they do not read.
+            since: position of the first session that is wanted, the first one of its month.
+
+        Returns:
+            float64 of shape (n_tickers, n_sessions - since) by name.
 
         Raises:
             SettingsError: a feature gives something else than float64 of its inputs' shape; names it.
@@ -177,15 +184,44 @@ class FeatureSet:
         """
         wanted = list(self.names if names is None else names)
         needed = self._needed(wanted)
+        order = [name for name in self._lookbacks if name in needed]  # inputs first
+        starts, last_reader = self._starts(order, since), {}
+        for name in order:
+            last_reader |= dict.fromkeys(self._all[name].inputs, name)
         values: dict[str, FloatArray] = {}
-        for name in self._lookbacks:  # inputs first
-            if name in needed:
-                feature = self._all[name]
-                inputs = {each: fields[each] if each in FIELDS else values[each] for each in feature.inputs}
-                value = feature.compute(inputs, windows)
-                _check_array(feature, value, inputs)
-                values[name] = windows.delayed(value, feature.lag) if feature.lag else value
+        for name in order:
+            feature, start = self._all[name], starts[name]
+            inputs = {
+                each: _since(fields[each], start) if each in FIELDS else _since(values[each], start - starts[each])
+                for each in feature.inputs
+            }
+            part = windows.since(start)
+            value = feature.compute(inputs, part)
+            _check_array(feature, value, inputs)
+            values[name] = part.delayed(value, feature.lag) if feature.lag else value
+            for each in {name, *feature.inputs} & starts.keys():
+                if last_reader.get(each, each) == name:  # nobody reads its earlier sessions after this one
+                    values[each] = _since(values[each], since - starts[each])
+                    starts[each] = since
+                    if each not in wanted:
+                        del values[each]
         return {name: values[name] for name in wanted}
+
+    def _starts(self, order: Sequence[str], since: int) -> dict[str, int]:
+        """Position of the first session from which on each feature is computed, so that all are known from `since` on.
+
+        Args:
+            order: the features, inputs first.
+            since: as for `evaluate`.
+
+        """
+        read = dict.fromkeys(order, 0)  # sessions before `since` from which on readers ask for values
+        for name in reversed(order):
+            feature = self._all[name]
+            for each in feature.inputs:
+                if each in read:
+                    read[each] = max(read[each], read[name] + _own(feature) + _month_of_input(feature))
+        return {name: max(0, since - read[name] - _own(self._all[name])) for name in order}
 
     def _needed(self, names: Iterable[str]) -> set[str]:
         found: set[str] = set()
@@ -215,6 +251,10 @@ class FeatureSet:
             )
         self._lookbacks[name] = _own(feature) + deepest
         return self._lookbacks[name]
+
+
+def _since(values: FloatArray, start: int) -> FloatArray:
+    return values if start == 0 else np.ascontiguousarray(values[..., start:])
 
 
 def _own(feature: Feature) -> int:

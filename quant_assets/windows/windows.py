@@ -71,6 +71,11 @@ class Windows:
     def __init__(self, sessions: NDArray[np.datetime64]) -> None:
         month = sessions.astype("datetime64[M]")
         self.starts = np.searchsorted(month, month).astype(np.int64)
+        self._sessions = sessions
+
+    def since(self, start: int) -> "Windows":
+        """The windows over the sessions from a position on."""
+        return self if start == 0 else Windows(self._sessions[start:])
 
     def mean(self, values: FloatArray, window: int) -> FloatArray:
         """Mean of the last `window` sessions; exactly their value where all are the same."""
