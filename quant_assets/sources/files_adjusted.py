@@ -4,7 +4,8 @@ With closes c (of which splits are taken out, or not), splits s and adjusted clo
 s_t (c_t + d_t) / c_{t-1} as in `market.steps`, so that d_t = c_t (q_t / s_t - 1) with q_t = (a_t / c_t) / (a_{t-1} /
 c_{t-1}). q_t follows from two sessions: what the file says of later dividends cancels. Closes are written with so many
 decimals; where q_t differs from s_t by no more than these can tell, there was no dividend. Of bars as traded whose
-splits the file does not tell, q_t holds them as well: `market.events` takes such a dividend for the split that it is.
+splits the file does not tell, q_t holds them as well: `market.events` takes such a dividend for the split that it is,
+and a q_t below 1 is a split.
 """
 
 import polars as pl
@@ -15,8 +16,12 @@ from quant_assets.settings.providers import PriceFile
 #: Most decimals that are looked for; with more of them a price is as exact as 32 bits hold it.
 _DECIMALS = 6
 _SINGLE = 1.2e-7
+#: By how much fewer shares there are at least after a split of several into one.
+_FEWER = 0.05
 #: How far a close lies outside, and of which share of the bars, that its column must be a wrong one.
 _APART, _NEARLY_ALL = 1e-3, 0.5
+#: About so many bars, spread over all, are enough to see it.
+_LOOKED_AT = 20_000
 
 
 def with_dividends(rows: pl.LazyFrame, file: PriceFile) -> pl.LazyFrame:
@@ -50,9 +55,13 @@ def with_dividends(rows: pl.LazyFrame, file: PriceFile) -> pl.LazyFrame:
     )
     step = pl.col("__step")
     paid = pl.when(step > 1.0 + pl.col("__error")).then(pl.col("close") * (step - 1.0)).otherwise(0.0)
-    return rows.with_columns(dividend=pl.when(step.is_not_null()).then(paid)).drop(
-        "adjusted_close", pl.selectors.starts_with("__")
-    )
+    told = {"dividend": paid}
+    if file.adjustment == "as_traded" and "split_ratio" not in file.columns:
+        told["split_ratio"] = (
+            pl.when(step < 1.0 - pl.max_horizontal("__error", pl.lit(_FEWER))).then(step).otherwise(1.0)
+        )
+    known = [pl.when(step.is_not_null()).then(values).alias(name) for name, values in told.items()]
+    return rows.with_columns(known).drop("adjusted_close", pl.selectors.starts_with("__"))
 
 
 def _decimals(name: str) -> pl.Expr:
@@ -75,8 +84,9 @@ def refuse_contradiction(file: PriceFile, bars: pl.DataFrame) -> None:
     """
     low, high, close = pl.col("low"), pl.col("high"), pl.col("close")
     outside = (close > high * (1.0 + _APART)) | (close < low * (1.0 - _APART))
-    broken = bars.filter(outside)
-    if len(broken) <= _NEARLY_ALL * len(bars):
+    looked_at = bars.gather_every(max(1, len(bars) // _LOOKED_AT))
+    broken = looked_at.filter(outside)
+    if len(broken) <= _NEARLY_ALL * len(looked_at):
         return
     row = broken.row(0, named=True)
     theirs = file.columns.get("close", "close")
@@ -88,7 +98,7 @@ def refuse_contradiction(file: PriceFile, bars: pl.DataFrame) -> None:
         else f"'{theirs}' is not of the same prices as open, high and low; mend the columns"
     )
     raise SourceError(
-        f"{file.file}: {len(broken)} of {len(bars)} bars have a close outside their low and high (ohlc_violation): "
+        f"{file.file}: {len(broken)} of {len(looked_at)} bars have a close outside their low and high (ohlc_violation): "
         f"{row['ticker']} on {row['date']} has close {row['close']:g}, low {row['low']:g}, high {row['high']:g}; "
         f"{remedy}"
     )
