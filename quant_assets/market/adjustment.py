@@ -65,6 +65,7 @@ def join_providers(stepped: pl.DataFrame, settings: BarSettings) -> tuple[pl.Dat
     if "listed" not in bars.columns:
         bars = stepped.with_columns(listed=pl.col("date").min().over("ticker"))
     places = bars["precedence"].unique().sort().to_numpy()
+    split_adjusted = bars["adjustment"] == "split_adjusted"
     # Copies of fixed types: numba compiles anew for another type, and for an array that cannot be written to.
     status, factors, unexplained = _compiled()(
         company(bars).to_numpy().copy(),
@@ -72,7 +73,8 @@ def join_providers(stepped: pl.DataFrame, settings: BarSettings) -> tuple[pl.Dat
         np.searchsorted(places, bars["precedence"].to_numpy()),
         np.array(bars["reason"].is_null(), dtype=np.bool),
         np.array(bars["adjustment"] == "as_traded", dtype=np.bool),
-        np.array(bars["dividend"].is_not_null() & bars["split_ratio"].is_not_null(), dtype=np.bool),
+        np.array(split_adjusted, dtype=np.bool),
+        np.array((bars["dividend"].is_not_null() | split_adjusted) & bars["split_ratio"].is_not_null(), dtype=np.bool),
         np.array(bars["previous"], dtype=np.int64),
         *(
             np.array(bars[name].cast(pl.Float64).fill_null(np.nan))
@@ -97,6 +99,8 @@ def join_providers(stepped: pl.DataFrame, settings: BarSettings) -> tuple[pl.Dat
 def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
     """Adjusted bars (dataset `prices`) of bars with factors (dataset `ohlcv`); row by row, any part of the history.
 
+    Where prices and volume are adjusted for splits alone, close times volume is what was traded, whatever their level.
+
     Returns:
         open to close times `price_factor`, volume times `volume_factor`, `close_unadjusted` = close as traded and
         `dollar_volume` = close times volume, both as traded, null where they are not known, `split_factor`,
@@ -110,9 +114,10 @@ def adjust(ohlcv: pl.DataFrame) -> pl.DataFrame:
         *(pl.col(name) * pl.col("price_factor") for name in ("open", "high", "low", "close")),
         pl.col("volume") * pl.col("volume_factor"),
         (pl.col("close") * pl.col("traded_factor")).alias("close_unadjusted"),
-        (pl.col("close") * pl.col("traded_factor") * (pl.col("volume") * pl.col("traded_volume_factor"))).alias(
-            "dollar_volume"
-        ),
+        pl.when(pl.col("adjustment") == "split_adjusted")
+        .then(pl.col("close") * pl.col("volume"))
+        .otherwise(pl.col("close") * pl.col("traded_factor") * (pl.col("volume") * pl.col("traded_volume_factor")))
+        .alias("dollar_volume"),
         "split_factor",
         "unexplained",
         "in_sector",
@@ -135,6 +140,7 @@ def _series(
     provider: NDArray[np.int64],
     clean: NDArray[np.bool],
     as_traded: NDArray[np.bool],
+    split_adjusted: NDArray[np.bool],
     informed: NDArray[np.bool],
     previous: NDArray[np.int64],
     close: FloatArray,
@@ -157,7 +163,8 @@ def _series(
         provider: number of the provider from 0, the best first.
         clean: whether the bar is not refused; at most one for each ticker, day and provider.
         as_traded: whether the provider gives prices as traded.
-        informed: whether the provider gives dividends and splits.
+        split_adjusted: whether it has adjusted them for splits alone.
+        informed: whether the provider gives dividends and splits, as far as its prices are adjusted for them.
         previous: position of the provider's clean bar before, -1 where there is none.
         close: closes as given.
         volume: volumes as given.
@@ -225,6 +232,9 @@ def _series(
                 if as_traded[i]:
                     price_factor[k] *= shares[i] + cash[i] / close[i]
                     own_splits[k] *= shares[i]
+                elif split_adjusted[i]:
+                    price_factor[k] *= 1.0 + cash[i] / close[i]
+                    traded_factor[k] /= shares[i]
                 else:
                     left = 1.0 - cash[i] / close[previous[i]]
                     traded_factor[k] = traded_factor[k] * left / shares[i] if left > 0.0 else np.nan

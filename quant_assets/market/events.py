@@ -40,9 +40,10 @@ as-traded provider meets counts:
 - `split_disputed`: one provider flags a split of shares, the other none or another, they disagree, and no rule explains
   it: listed.
 
-Bars of a provider of adjusted prices cannot be repaired: `adjustment_error` lists those that jump, on the day of an
-event or by a split ratio, without another provider that upholds it. A real crash meets no rule but, where it is extreme
-and there is one provider alone, `unexplained_move`: its dollar volume multiplies, or another provider upholds it.
+Bars of a provider of adjusted prices (`split_adjusted`, `total_return`) cannot be repaired: `adjustment_error` lists
+those that jump, on the day of an event or by a split ratio, without another provider that upholds it. A real crash meets
+no rule but, where it is extreme and there is one provider alone, `unexplained_move`: its dollar volume multiplies, or
+another provider upholds it.
 """
 
 import math

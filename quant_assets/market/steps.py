@@ -6,6 +6,8 @@ Conventions
   return is r_t = s_t (c_t + d_t) / c_{t-1}: a dividend is paid on each share that there is after a split of the same
   day, and is reinvested at the close of the ex-date. Alpha Vantage's adjusted closes follow the same formula. Yahoo's
   follow c_t / (c_{t-1} - d_t), which differs by d_t |c_t + d_t - c_{t-1}| / (c_{t-1} (c_{t-1} - d_t)).
+- *Split-adjusted* (`split_adjusted`): closes and dividends are divided by the splits after them, so that r_t = (c_t +
+  d_t) / c_{t-1}, whatever s_t; their level knows later splits.
 - *Total return* (`total_return`): r_t = c_t / c_{t-1}. Only ratios of these closes are used: their level knows later
   dividends.
 - Events of a refused bar count at the provider's next clean bar: shares multiply, cash is kept and reinvested there.
@@ -50,6 +52,7 @@ def with_steps(judged: pl.DataFrame) -> pl.DataFrame:
         np.searchsorted(places, precedence),
         np.array(judged["reason"].is_null(), dtype=np.bool),
         np.array(judged["adjustment"] == "as_traded", dtype=np.bool),
+        np.array(judged["adjustment"] == "split_adjusted", dtype=np.bool),
         *(np.array(judged[name].cast(pl.Float64).fill_null(np.nan)) for name in ("close", "dividend", "split_ratio")),
         len(places),
     )
@@ -89,6 +92,7 @@ def _steps(
     provider: IntArray,
     clean: NDArray[np.bool],
     as_traded: NDArray[np.bool],
+    split_adjusted: NDArray[np.bool],
     close: FloatArray,
     dividend: FloatArray,
     split: FloatArray,
@@ -132,6 +136,8 @@ def _steps(
                 growth = close[i] / close[last[k]]
                 if as_traded[i]:
                     growth *= held[k] + cash[k] / close[i]
+                elif split_adjusted[i]:
+                    growth *= 1.0 + cash[k] / close[i]
                 level[k] *= growth
                 previous[i] = last[k]
                 values[0, i], values[1, i], values[2, i] = held[k], cash[k], growth

@@ -115,7 +115,9 @@ MARKET = (
                 gt=0,
             ),
             "adjustment": Column(
-                pl.String, "what the provider already adjusted for", isin=("as_traded", "total_return")
+                pl.String,
+                "what the provider already adjusted for",
+                isin=("as_traded", "split_adjusted", "total_return"),
             ),
             "provider": Column(pl.String, "which provider the bar comes from"),
             "price_factor": Column(

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
+from quant_assets.settings.formats import GivenFile
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.sectors import SECTORS
 
@@ -38,15 +39,16 @@ class Span(SettingsGroup):
     last: date = date.max
 
 
-class PriceFile(SettingsGroup):
+class PriceFile(GivenFile):
     """One price file and how to read it. Files are listed in order of precedence, the best first.
 
     Attributes:
-        file: name in the folder of `QUANT_DATA_DIR`, Parquet or CSV.
         provider: name under which its bars appear.
-        adjustment: `as_traded`, or `total_return` where open to close are adjusted for splits and dividends.
-        columns: our name to the file's, where they differ; `dividend` and `split_ratio` are read only if they are
-            named.
+        adjustment: what open, high, low, close and volume are adjusted for: `as_traded` for nothing, `split_adjusted`
+            for splits but not for dividends, `total_return` for both (the volume for splits).
+        columns: our name to the file's, where they differ; `dividend`, `split_ratio` and `adjusted_close` are read only
+            if they are named. The last is a close that is adjusted for dividends beside one that is not, which tells
+            the dividends.
         where: columns of the file and the value that a row must have.
         no_split: what the file writes on days without a split.
         complete_through: last day on which the file has every ticker that traded; its own last day where null.
@@ -55,28 +57,36 @@ class PriceFile(SettingsGroup):
 
     """
 
-    file: str
     provider: str
-    adjustment: Literal["as_traded", "total_return"]
+    adjustment: Literal["as_traded", "split_adjusted", "total_return"]
     columns: dict[str, str] = {}
     where: dict[str, str] = {}
     no_split: float = 1.0
     complete_through: date | None = None
     not_the_member: dict[str, Span] = {}
 
+    @model_validator(mode="after")
+    def _dividends_once(self) -> "PriceFile":
+        if "adjusted_close" in self.columns and "dividend" in self.columns:
+            raise ValueError(f"{self.file}: dividend and adjusted_close both tell the dividends; name one of them")
+        if "adjusted_close" in self.columns and self.adjustment == "total_return":
+            raise ValueError(
+                f"{self.file}: adjusted_close belongs beside a close that is not adjusted for dividends; write "
+                "adjustment: split_adjusted (Yahoo) or as_traded, or remove adjusted_close"
+            )
+        return self
 
-class MembershipFile(SettingsGroup):
+
+class MembershipFile(GivenFile):
     """Index membership intervals; `end_is_member` says whether a ticker still belongs on its end date."""
 
-    file: str
     columns: dict[str, str] = {}
     end_is_member: bool = False
 
 
-class SecuritiesFile(SettingsGroup):
+class SecuritiesFile(GivenFile):
     """Sector snapshots; `sectors` maps the file's names to our slugs and must know every name in the file."""
 
-    file: str
     columns: dict[str, str] = {}
     sectors: dict[str, str]
 
@@ -89,11 +99,10 @@ class SecuritiesFile(SettingsGroup):
         return value
 
 
-class FundamentalFile(SettingsGroup):
+class FundamentalFile(GivenFile):
     """One file of statements.
 
     Attributes:
-        file: name in the folder of `QUANT_DATA_DIR`, Parquet or CSV.
         provider: name under which its statements appear.
         frequency: what every row covers; null where the column `form` tells.
         forms: value of the column `form` to what the row covers.
@@ -108,7 +117,6 @@ class FundamentalFile(SettingsGroup):
 
     """
 
-    file: str
     provider: str
     frequency: Literal["quarterly", "annual"] | None = None
     forms: dict[str, Literal["quarterly", "annual"]] = {}
@@ -132,11 +140,10 @@ class MacroSeries(SettingsGroup):
     lag_days: int = Field(ge=0)
 
 
-class MacroFile(SettingsGroup):
+class MacroFile(GivenFile):
     """Macro series; those that `series` does not name are not read.
 
     Attributes:
-        file: name in the folder of `QUANT_DATA_DIR`, Parquet or CSV.
         columns: our name to the file's, where they differ; `released` (the day of a value's release, or the first day
             of the period in which its vintage was current) is read only if it is named, and the series' lags do not
             count then.
@@ -145,7 +152,6 @@ class MacroFile(SettingsGroup):
 
     """
 
-    file: str
     columns: dict[str, str] = {}
     vintage: Literal["daily", "monthly", "quarterly"] = "daily"
     series: dict[str, MacroSeries]

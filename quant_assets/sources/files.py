@@ -1,4 +1,4 @@
-"""The `files` provider: Parquet or CSV files of the folder QUANT_DATA_DIR names, read by the mapping in the settings.
+"""The `files` provider: tables in the folder QUANT_DATA_DIR names, read by the mapping in the settings.
 
 Which rows each question is answered with is here; which of them are good, and what follows from them, is decided in
 `quant_assets.market`.
@@ -16,9 +16,10 @@ from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.providers import FilesSettings, MacroFile, PriceFile
 from quant_assets.sources.base import BARS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
+from quant_assets.sources.files_adjusted import refuse_contradiction
 from quant_assets.sources.files_delistings import HeldDays, delistings_known
 from quant_assets.sources.files_macro import observations
-from quant_assets.sources.files_reading import MAPPING, Columns, File, collect, named, optional, scan
+from quant_assets.sources.files_reading import MAPPING, Columns, File, FileRead, Reader, collect, named, optional
 from quant_assets.sources.files_renames import (
     company_bars,
     company_snapshots,
@@ -80,6 +81,7 @@ class FilesSource:
         self._folder = data_dir
         self._start = start
         self._undated_after = undated_after
+        self._reader = Reader(data_dir)
         self._rows: Rows | None = None
         #: The files as they are: of an altered source, the one that it was made from.
         self._given = self
@@ -93,7 +95,9 @@ class FilesSource:
 
     def keeping(self) -> "FilesSource":
         """The same files; their rows are kept in memory once they are decoded."""
-        return FilesSource(self._settings, self._folder, self._start, undated_after=self._undated_after, keep=True)
+        made = FilesSource(self._settings, self._folder, self._start, undated_after=self._undated_after, keep=True)
+        made._reader = self._reader
+        return made
 
     def altered(self, rows: Rows | None, start: date) -> "FilesSource":
         """The same files with other rows in place of theirs; what has been decoded is shared.
@@ -107,8 +111,12 @@ class FilesSource:
 
         """
         made = FilesSource(self._settings, self._folder, start, undated_after=self._undated_after)
-        made._rows, made._given, made._kept = rows, self._given, self._kept
+        made._rows, made._given, made._kept, made._reader = rows, self._given, self._kept, self._reader
         return made
+
+    def told(self) -> list[FileRead]:
+        """What was read of each text so far: how it is written, how many rows it has, how many were refused and why."""
+        return self._reader.told()
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots known by `through`, and each ticker's first one."""
@@ -129,11 +137,15 @@ class FilesSource:
         for precedence, file in enumerate(self._settings.prices):
             self._spans(precedence)  # refuses rows that no filter would ever show
             split = pl.col("split_ratio")
+            given = collect(
+                self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through)), file.file
+            )
+            if self._rows is None:
+                refuse_contradiction(file, given)
             found.append(
-                collect(
-                    self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through)), file.file
+                given.with_columns(
+                    pl.lit(None, pl.Float64).alias(name) for name in _EVENTS if name not in given.columns
                 )
-                .with_columns(pl.lit(None, pl.Float64).alias(name) for name in _EVENTS if name not in file.columns)
                 .with_columns(
                     split_ratio=pl.when(split == file.no_split).then(1.0).otherwise(split),
                     adjustment=pl.lit(file.adjustment),
@@ -317,7 +329,7 @@ class FilesSource:
 
     def _scan_prices(self, file: PriceFile, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
         """Bars of a file for these tickers, or all of them, by its own symbols, without those of `not_the_member`."""
-        columns = named(file.columns, _BAR) | optional(file.columns, _EVENTS)
+        columns = named(file.columns, _BAR) | optional(file.columns, (*_EVENTS, "adjusted_close"))
         scan = self._scan(file, columns, tickers)
         for symbol, span in file.not_the_member.items():
             strange = (pl.col("ticker") == symbol) & pl.col("date").is_between(span.first, span.last)
@@ -339,11 +351,11 @@ class FilesSource:
     def _scan(self, of: File, columns: Columns, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
         """Our columns of a file, of these tickers' rows or of all; or what is to be read in place of its rows."""
         if self._kept is None:
-            read = scan(self._folder, of, columns)
+            read = self._reader.scan(of, columns)
         else:
             place = (of.file, tuple(of.where.items()) if isinstance(of, PriceFile) else (), tuple(columns.items()))
             if place not in self._kept:
-                self._kept[place] = collect(scan(self._folder, of, columns), of.file)
+                self._kept[place] = collect(self._reader.scan(of, columns), of.file)
             read = self._kept[place].lazy()
         if tickers is not None:
             read = read.filter(pl.col("ticker").is_in(list(tickers)))

@@ -1,68 +1,163 @@
-"""Reading one file of the `files` provider.
+"""The one place that reads files of the `files` provider: their columns come under our names and types.
 
-The columns that its mapping in the settings names come under our names and types.
-
-An error names the file, the column and the remedy.
+An error names the file, the column and the remedy. How a text is cut into columns is in `files_text`, what its values
+mean in `files_values`.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import time, timedelta
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from quant_assets.errors import SourceError
 from quant_assets.settings.providers import FundamentalFile, MacroFile, MembershipFile, PriceFile, SecuritiesFile
+from quant_assets.sources.files_adjusted import with_dividends
+from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days
+from quant_assets.sources.files_found import TABLES, Part, parts
+from quant_assets.sources.files_json import json_texts
+from quant_assets.sources.files_text import Texts, columns_of, layout_of, texts_of
+from quant_assets.sources.files_values import DAYS, TEXT, Origin, Values, ambiguous_zone, typed
 
 #: Where the user mends a mapping.
 MAPPING = "conf/profiles/files.yaml"
 
-_TEXT = ("ticker", "sector", "series_id", "form", "company")
-_DAYS = (
-    "date",
-    "start_date",
-    "end_date",
-    "known_at",
-    "period",
-    "released",
-    "period_end",
-    "published",
-    "snapshot",
-    "restated_on",
-)
+_FILE = "__file"
 
 Columns = Mapping[str, str | tuple[str, ...]]
 File = PriceFile | MembershipFile | SecuritiesFile | FundamentalFile | MacroFile
 
 
-def scan(folder: Path, of: File, columns: Columns) -> pl.LazyFrame:
-    """Our columns of a file, lazily: texts, dates and Float64.
+class FileRead(NamedTuple):
+    """What was read of a file, for people.
 
-    Raises:
-        SourceError: the file or a column is missing, or a column has another type; names it and the remedy.
+    Attributes:
+        file: as the settings name it, with its `where`.
+        parts: how many files that are.
+        said: what was found out about how it is written.
+        rows: of all parts that `where` leaves.
+        refused: rows by reason.
 
     """
-    file, where = of.file, of.where if isinstance(of, PriceFile) else {}
-    path = folder / file
-    if not path.is_file():
-        raise SourceError(
-            f"{path} is missing; put it there, set QUANT_DATA_DIR to the folder that has it, "
-            f"or remove it from {MAPPING}"
-        )
-    if path.suffix not in (".parquet", ".csv"):
-        raise SourceError(f"{path} is neither .parquet nor .csv; convert it or mend {MAPPING}")
-    found = pl.scan_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.scan_parquet(path)
-    try:
-        schema = found.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise SourceError(_unreadable(file, error)) from None
-    for name in [*(name for names in columns.values() for name in _several(names)), *where]:
-        if name not in schema:
+
+    file: str
+    parts: int
+    said: tuple[str, ...]
+    rows: int
+    refused: Mapping[str, int]
+
+    @property
+    def shown(self) -> str:
+        """One sentence."""
+        many = f" ({self.parts} files)" if self.parts > 1 else ""
+        how = f" read as: {', '.join(self.said)};" if self.said else ":"
+        lost = ", ".join(f"{count} {reason}" for reason, count in self.refused.items())
+        return f"{self.file}{many}{how} {self.rows} rows, {f'refused {lost}' if lost else 'none refused'}"
+
+
+class Reader:
+    """Files of one folder. A text is decoded once, while its files stay as they are; Parquet is read lazily."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._texts: dict[object, tuple[object, pl.DataFrame]] = {}
+        self._stamps: dict[object, pl.Expr] = {}
+        self._told: dict[str, FileRead] = {}
+
+    def told(self) -> list[FileRead]:
+        """What was read so far and had to be decoded."""
+        return list(self._told.values())
+
+    def scan(self, of: File, columns: Columns) -> pl.LazyFrame:
+        """Our columns of a file, lazily: texts, dates and Float64.
+
+        Raises:
+            SourceError: the file or a column is missing, has another type or cannot be read; names it and the remedy.
+
+        """
+        found = parts(self._folder, of.file)
+        if not found:
             raise SourceError(
-                f"{file} has no column '{name}'; it has {', '.join(schema)}; mend the file or its columns in {MAPPING}"
+                f"{self._folder / of.file} is missing; put it there, set QUANT_DATA_DIR to the folder that has it, "
+                f"or remove it from {MAPPING}"
             )
-    for name, value in where.items():
-        found = found.filter(pl.col(name) == value)
-    return found.select(_column(file, ours, _several(theirs), schema) for ours, theirs in columns.items())
+        kinds = {part.kind for part in found}
+        if (
+            "" in kinds
+            or (len(kinds) > 1 and "parquet" in kinds)
+            or any(part.kind == "parquet" and part.member for part in found)
+        ):
+            wrong = next((part for part in found if not part.kind), found[0])
+            raise SourceError(
+                f"{wrong.path} is neither .parquet nor .csv nor another table ({', '.join(TABLES)}; "
+                f"texts also as .gz, .bz2 or in a .zip; Parquet by itself); convert it or mend {MAPPING}"
+            )
+        rows = self._parquet(of, found, columns) if "parquet" in kinds else self._decoded(of, found, columns).lazy()
+        if isinstance(of, FundamentalFile) and of.read.scale != 1.0:
+            figures = [name for name in columns if name not in (*TEXT, *DAYS)]
+            rows = rows.with_columns(pl.col(figures) * of.read.scale)
+        return with_dividends(rows, of) if isinstance(of, PriceFile) and "adjusted_close" in columns else rows
+
+    def _parquet(self, of: File, found: Sequence[Part], columns: Columns) -> pl.LazyFrame:
+        many = len(found) > 1 or found[0].ticker is not None
+        scanned = pl.scan_parquet([part.path for part in found], include_file_paths=_FILE if many else None)
+        try:
+            schema = scanned.collect_schema()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise SourceError(_unreadable(of.file, error)) from None
+        names, _ = _resolved(of, columns, [name for name in schema if name != _FILE], found[0])
+        chosen = []
+        for ours, theirs in names.items():
+            if ours in DAYS:
+                days = [self._day(of, found, scanned, name, schema[name], ours) for name in theirs]
+                chosen.append(pl.max_horizontal(days).alias(ours) if len(days) > 1 else days[0].alias(ours))
+            else:
+                chosen.append(_column(of.file, ours, theirs, schema))
+        if "ticker" in columns and "ticker" not in names:
+            chosen.append(_told_ticker(of, found))
+        elif of.read.ticker_suffix and "ticker" in columns:
+            chosen = [
+                each.str.strip_suffix(of.read.ticker_suffix) if each.meta.output_name() == "ticker" else each
+                for each in chosen
+            ]
+        for name, value in _where(of).items():
+            scanned = scanned.filter(pl.col(name) == value)
+        return scanned.select(chosen)
+
+    def _day(
+        self, of: File, found: Sequence[Part], scanned: pl.LazyFrame, name: str, dtype: pl.DataType, ours: str
+    ) -> pl.Expr:
+        """The day that a column stands for."""
+        if dtype == pl.Date:
+            return pl.col(name)
+        if not isinstance(dtype, pl.Datetime) and (
+            of.read.dates is None or not (dtype == pl.String or dtype.is_integer())
+        ):
+            raise SourceError(
+                f"{of.file}: column '{name}' is {dtype}, but {ours} needs a date; convert it, mend {MAPPING}, or say "
+                "in its mapping how dates are written, such as read: {dates: iso}"
+            )
+        key = (of.file, of.read, name, ours == "date", _state(found))
+        if key not in self._stamps:
+            self._stamps[key] = _stamped(of, scanned, name, dtype, sessions=isinstance(of, PriceFile))
+        return self._stamps[key]
+
+    def _decoded(self, of: File, found: Sequence[Part], columns: Columns) -> pl.DataFrame:
+        key = (of.file, of.read, tuple(_where(of).items()), tuple(columns.items()))
+        state = _state(found)
+        if key not in self._texts or self._texts[key][0] != state:
+            # Of another file with the same name nothing is kept, whatever is asked of it.
+            values = _values(of, found, columns)
+            self._texts[key] = state, values.rows
+            shown = f"{of.file} where {_where(of)}" if _where(of) else of.file
+            count = len(values.rows) + sum(values.refused.values())
+            if isinstance(of, PriceFile):
+                count -= values.refused.get("not_a_number", 0)
+            self._told[shown] = FileRead(shown, len(found), tuple(values.said), count, values.refused)
+        return self._texts[key][1]
 
 
 def collect(frame: pl.LazyFrame, file: str) -> pl.DataFrame:
@@ -88,31 +183,139 @@ def optional(columns: Columns, names: Iterable[str]) -> dict[str, str | tuple[st
     return {name: columns[name] for name in names if name in columns}
 
 
-def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> pl.Expr:
-    """A column of the file under our name and type.
+def _where(of: File) -> dict[str, str]:
+    return of.where if isinstance(of, PriceFile) else {}
 
-    Of several it is the latest day, or the sum where any of them is there.
+
+def _state(found: Sequence[Part]) -> object:
+    """What changes when a file does."""
+    stats = {part.path: part.path.stat() for part in found}
+    return tuple(found), tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in stats.values())
+
+
+def _resolved(
+    of: File, columns: Columns, there: Sequence[str], part: Part
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """The file's columns for each of ours, and what was found out.
+
+    A column that the settings do not name is looked for by its name, and by that without capitals and signs (<DATE>).
+    A ticker that the file's name or the settings tell needs no column.
+
+    Raises:
+        SourceError: a column is missing; names it and the remedy.
+
     """
-    wanted = "text" if ours in _TEXT else "a date" if ours in _DAYS else "a number"
+    found: dict[str, tuple[str, ...]] = {}
+    said = []
+    for ours, theirs in columns.items():
+        if ours == "ticker" and (of.read.ticker is not None or (part.ticker is not None and ours not in of.columns)):
+            said.append("the ticker of the settings" if of.read.ticker is not None else "ticker from the file's name")
+            continue
+        names = (theirs,) if isinstance(theirs, str) else theirs
+        if ours not in of.columns and ours not in there:
+            alike = [name for name in there if re.sub(r"[\W_]", "", name).lower() == ours.replace("_", "")]
+            if len(alike) == 1:
+                names = (alike[0],)
+        found[ours] = names
+    for name in [*(name for names in found.values() for name in names), *_where(of)]:
+        if name not in there:
+            where = "" if of.file == part.name else f" ({part.name})"
+            remedy = (
+                "; or write {ticker} where the names of files tell it, or read: {ticker: …}" if name == "ticker" else ""
+            )
+            raise SourceError(
+                f"{of.file}{where} has no column '{name}'; it has {', '.join(there)}; mend the file or its columns in "
+                f"{MAPPING}{remedy}"
+            )
+    return found, said
+
+
+def _values(of: File, found: Sequence[Part], columns: Columns) -> Values:
+    """All rows of a file of texts, or of several."""
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        read = list(pool.map(lambda part: _of_part(of, part, columns), found))
+    origin = Origin(of.file, read[0][1])
+    said = [*dict.fromkeys(each for _, _, told in read for each in told)]
+    refused: dict[str, int] = {}
+    for texts, _, _ in read:
+        for reason, count in texts.refused.items():
+            refused[reason] = refused.get(reason, 0) + count
+    together = pl.concat([texts.rows for texts, _, _ in read])
+    values = typed(together, origin, of.read, bars=isinstance(of, PriceFile))
+    return Values(values.rows.select(list(columns)), [*said, *values.said], {**refused, **values.refused})
+
+
+def _of_part(of: File, part: Part, columns: Columns) -> tuple[Texts, dict[str, tuple[str, ...]], list[str]]:
+    """Texts of one table under our names, the file's names of them, and what was found out."""
+    said: list[str] = []
+    if part.kind == "text":
+        layout = layout_of(part, of.read)
+        said += layout.said
+        names, more = _resolved(of, columns, columns_of(layout), part)
+        wanted = dict.fromkeys([*(name for each in names.values() for name in each), *_where(of)])
+        texts = texts_of(part, layout, [*wanted])
+    else:
+        texts = json_texts(part)
+        names, more = _resolved(of, columns, texts.rows.columns, part)
+    rows = texts.rows
+    for name, value in _where(of).items():
+        rows = rows.filter(pl.col(name) == value)
+    chosen = [pl.col(name).alias(f"{ours}:{place}") for ours, each in names.items() for place, name in enumerate(each)]
+    if "ticker" in columns and "ticker" not in names:
+        chosen.append(pl.lit(of.read.ticker or part.ticker, pl.String).alias("ticker:0"))
+    return Texts(rows.select(chosen), texts.refused), names, [*said, *more]
+
+
+def _told_ticker(of: File, found: Sequence[Part]) -> pl.Expr:
+    if of.read.ticker is not None:
+        return pl.lit(of.read.ticker).alias("ticker")
+    names = {str(part.path): part.ticker for part in found}
+    return pl.col(_FILE).replace_strict(names, return_dtype=pl.String).alias("ticker")
+
+
+def _stamped(of: File, scanned: pl.LazyFrame, name: str, dtype: pl.DataType, *, sessions: bool) -> pl.Expr:
+    """The days of a column of time stamps, texts or whole numbers, each of its values having been looked at."""
+    column = pl.col(name)
+    where = f"{of.file}: column '{name}'"
+    if not isinstance(dtype, pl.Datetime):
+        distinct = collect(scanned.select(column.cast(pl.String).unique()), of.file).to_series().drop_nulls()
+        found = read_days(distinct, of.read.dates, of.read.zone, sessions=sessions)
+        wrong = next((text for text, day in found.days.items() if day is None), None)
+        if wrong is not None:
+            raise SourceError(f"{where}: '{wrong}' is no date by read: {{dates: {of.read.dates}}}; mend {MAPPING}")
+        if found.ambiguous:
+            raise ambiguous_zone(where, found.ambiguous[0], found.days[found.ambiguous[0]])
+        return column.cast(pl.String).replace_strict(dict(found.days), default=None, return_dtype=pl.Date)
+    clock = column.dt.replace_time_zone(None)
+    looked_at = scanned if of.read.zone is not None else scanned.filter(clock.dt.time() != time(0))
+    distinct = collect(looked_at.select(column.unique()), of.file).to_series().drop_nulls()
+    if distinct.is_empty():
+        return clock.dt.date()
+    stamps: dict[str, Stamp] = {}
+    for moment in distinct:
+        offset: timedelta | None = moment.utcoffset()
+        stamps[f"{moment.replace(tzinfo=None)}{f' {dtype.time_zone}' if dtype.time_zone else ''}"] = Stamp(
+            moment.replace(tzinfo=None), offset
+        )
+    found = days_of_stamps(stamps, of.read.zone, sessions=sessions)
+    if found.ambiguous:
+        raise ambiguous_zone(where, found.ambiguous[0], found.days[found.ambiguous[0]])
+    days = pl.Series([found.days[stamp] for stamp in stamps], dtype=pl.Date)
+    return column.replace_strict(distinct, days, default=clock.dt.date(), return_dtype=pl.Date)
+
+
+def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> pl.Expr:
+    """A text or number of a Parquet file under our name and type; of several numbers the sum where any is there."""
+    wanted = "text" if ours in TEXT else "a number"
     for name in theirs:
         dtype = schema[name]
-        fits = {
-            "text": isinstance(dtype, pl.String | pl.Categorical | pl.Enum),
-            "a date": dtype in (pl.Date, pl.Datetime),
-            "a number": dtype.is_numeric(),
-        }
-        if not fits[wanted] and not (file.endswith(".csv") and dtype == pl.String):
+        fits = isinstance(dtype, pl.String | pl.Categorical | pl.Enum) if wanted == "text" else dtype.is_numeric()
+        if not fits:
             raise SourceError(
                 f"{file}: column '{name}' is {dtype}, but {ours} needs {wanted}; convert it or mend {MAPPING}"
             )
     if wanted == "text":
         return pl.col(theirs[0]).cast(pl.String).alias(ours)
-    if wanted == "a date":
-        days = (
-            pl.col(name).str.to_date("%Y-%m-%d") if schema[name] == pl.String else pl.col(name).cast(pl.Date)
-            for name in theirs
-        )
-        return pl.max_horizontal(days).alias(ours)
     numbers = [pl.col(name).cast(pl.Float64) for name in theirs]
     if len(numbers) == 1:
         return numbers[0].alias(ours)
@@ -120,9 +323,5 @@ def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> p
     return pl.when(there).then(pl.sum_horizontal(numbers)).alias(ours)
 
 
-def _several(names: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else names
-
-
-def _unreadable(file: str, error: Exception) -> str:
+def _unreadable(file: str, error: Any) -> str:
     return f"{file} cannot be read: {str(error).strip().splitlines()[0]}; mend the file or its columns in {MAPPING}"

@@ -188,6 +188,47 @@ def test_dollar_volume_is_as_traded_whatever_the_level_of_the_adjusted_bars(make
         assert silent["traded_volume_factor"].to_list() == [1.0] * 10 + [None] * 10
 
 
+def test_prices_adjusted_for_splits_alone_carry_dividends_and_tell_what_was_traded(make_bars: Make) -> None:
+    # One share becomes two on the session 14, and 1 % is paid on the session 16; what is adjusted knows a later split
+    # of four.
+    gross = np.array(_walk(20))
+    shares, paid = np.where(np.arange(20) < 14, 1.0, 2.0), np.where(np.arange(20) == 16, 0.01, 0.0)
+    close = gross / np.cumprod(1.0 + paid)
+    split, volume = np.where(np.arange(20) == 14, 2.0, 1.0), 1000.0 + 10.0 * np.arange(20)
+    raw = make_bars(
+        DAYS[:20],
+        (close / shares).tolist(),
+        split_ratio=split.tolist(),
+        dividend=(paid * close / shares).tolist(),
+        volume=volume.tolist(),
+    )
+    per_share = 2.0 / shares * 4.0
+    adjusted = make_bars(
+        DAYS[:20],
+        (close / 8.0).tolist(),
+        split_ratio=split.tolist(),
+        dividend=(paid * close / 8.0).tolist(),
+        volume=(volume * per_share).tolist(),
+        adjustment="split_adjusted",
+        provider="adjusted",
+        precedence=1,
+    )
+    dollars = close / shares * volume
+    for alone in (raw, adjusted):
+        series = _join(alone)[0].with_columns(in_sector=True, panel_from="date")
+        prices = adjust(series)
+        np.testing.assert_allclose(prices["close"] / prices["close"][0], gross / gross[0], rtol=1e-13)
+        np.testing.assert_allclose(prices["volume"] / prices["volume"][0], volume / shares / volume[0], rtol=1e-13)
+    np.testing.assert_allclose(prices["dollar_volume"], dollars, rtol=1e-13)
+    assert prices["close_unadjusted"].to_list() == [None] * 20  # the later split is not known
+    after = adjust(_join(pl.concat([raw[:10], adjusted]))[0].with_columns(in_sector=True, panel_from="date"))
+    np.testing.assert_allclose(after["close"], gross, rtol=1e-13)
+    np.testing.assert_allclose(after["close_unadjusted"], close / shares, rtol=1e-13)
+    without = adjusted.with_columns(dividend=pl.lit(None, pl.Float64))
+    kept = _join(pl.concat([raw[:10], without]))[0]
+    assert kept["traded_factor"].is_not_null().all()  # of splits alone, which it tells
+
+
 def test_without_its_events_a_provider_cannot_carry_the_traded_price(make_bars: Make) -> None:
     raw = make_bars(DAYS[:20], _walk(20))
     adjusted = _total_return(raw).with_columns(dividend=pl.lit(None, pl.Float64), split_ratio=pl.lit(None, pl.Float64))
@@ -249,10 +290,11 @@ def _reference(judged: pl.DataFrame, settings: BarSettings) -> tuple[list[Any], 
                 held *= row["split_ratio"]
             if row["dividend"] and row["date"] not in paid:
                 paid.add(row["date"])
-                cash += row["dividend"] * held
+                cash += row["dividend"] * (held if row["adjustment"] == "as_traded" else 1.0)
             if row["reason"] is None:
                 if previous is not None:
-                    events = held + cash / row["close"] if row["adjustment"] == "as_traded" else 1.0
+                    own = {"as_traded": held, "split_adjusted": 1.0}.get(row["adjustment"])
+                    events = own + cash / row["close"] if own is not None else 1.0
                     steps[k][row["date"]] = (previous["date"], row["close"] / previous["close"] * events, events, held)
                 clean[k][row["date"]] = previous = row
                 held, cash = 1.0, 0.0
@@ -305,13 +347,13 @@ def _reference(judged: pl.DataFrame, settings: BarSettings) -> tuple[list[Any], 
     ], sorted(unjoined)
 
 
-def _random_market(make_bars: Make, seed: int) -> pl.DataFrame:
+def _random_market(make_bars: Make, seed: int, kinds: tuple[str, ...] = ("as_traded", "total_return")) -> pl.DataFrame:
     """Three providers of one ticker with holes, events, refused and repeated bars, and at times another company."""
     rng = np.random.default_rng(seed)
     n = 60
     total_return = np.exp(np.cumsum(rng.normal(0.0, 0.02, n)))
     frames = []
-    for precedence, adjustment in enumerate(rng.choice(["as_traded", "total_return"], 3)):
+    for precedence, adjustment in enumerate(rng.choice(kinds, 3)):
         split = rng.choice([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 0.5], n)
         split[0] = 1.0
         yields = np.where(rng.random(n) < 0.1, 0.02, 0.0)
@@ -320,6 +362,8 @@ def _random_market(make_bars: Make, seed: int) -> pl.DataFrame:
         close = 40.0 * path
         if adjustment == "as_traded":  # s (c + d) = path, with d = y c
             close = close / np.cumprod(split * (1.0 + yields))
+        elif adjustment == "split_adjusted":
+            close = close / np.cumprod(1.0 + yields)
         first, last = sorted(rng.integers(0, n, 2))
         keep = (np.arange(n) >= first) & (np.arange(n) <= last) & (rng.random(n) > 0.1)
         bars = make_bars(
@@ -342,7 +386,16 @@ def _random_market(make_bars: Make, seed: int) -> pl.DataFrame:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_the_kernel_agrees_with_the_reference(make_bars: Make, seed: int) -> None:
-    judged = judge(_random_market(make_bars, seed), DAYS)
+    _agrees(judge(_random_market(make_bars, seed), DAYS))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_so_it_does_where_prices_are_adjusted_for_splits_alone(make_bars: Make, seed: int) -> None:
+    kinds = ("as_traded", "split_adjusted", "split_adjusted", "total_return")
+    _agrees(judge(_random_market(make_bars, seed, kinds), DAYS))
+
+
+def _agrees(judged: pl.DataFrame) -> None:
     series, unjoined = join_providers(with_steps(judged), SETTINGS)
     expected, expected_unjoined = _reference(judged, SETTINGS)
     places = [int(name[1:]) for name in series["provider"]]

@@ -3,6 +3,7 @@ from datetime import date
 
 import numpy as np
 import polars as pl
+import pytest
 from polars.testing import assert_frame_equal
 
 from quant_assets.market import calendar
@@ -32,6 +33,25 @@ def test_adjusted_closes_already_hold_them(make_bars: Make) -> None:
     found = _steps(bars)
     assert found["growth"][1] == 0.52
     assert found.select("shares", "cash").row(1) == (2.0, 1.0)
+
+
+def test_closes_adjusted_for_splits_alone_hold_them_but_no_dividends(make_bars: Make) -> None:
+    # As traded: 100, then two for one, 51 and a dividend of 1, then 26 and two for one with a dividend of 0.5.
+    traded = make_bars(DAYS[:3], [100.0, 51.0, 26.0], split_ratio=[1.0, 2.0, 2.0], dividend=[0.0, 1.0, 0.5])
+    adjusted = make_bars(
+        DAYS[:3],
+        [25.0, 25.5, 26.0],
+        split_ratio=[1.0, 2.0, 2.0],
+        dividend=[0.0, 0.5, 0.5],
+        adjustment="split_adjusted",
+    )
+    found = _steps(adjusted)
+    np.testing.assert_allclose(found["growth"][1:], [26.0 / 25.0, 26.5 / 25.5], rtol=1e-15)
+    np.testing.assert_allclose(found["growth"], _steps(traded)["growth"], rtol=1e-15)
+    assert found["shares"][1:].to_list() == [2.0, 2.0]
+    # Those of a refused bar are of the same shares, however many splits follow.
+    lost = adjusted.with_columns(volume=pl.when(pl.col("date") == DAYS[1].item()).then(-1.0).otherwise("volume"))
+    assert _steps(lost)["growth"][2] == pytest.approx((26.0 + 1.0) / 25.0)
 
 
 def test_events_of_a_refused_bar_are_carried_and_a_repeated_row_pays_once(make_bars: Make) -> None:

@@ -113,7 +113,7 @@ def test_a_source_that_keeps_its_rows_decodes_a_file_once(write: Write) -> None:
     keeping = FilesSource(settings, folder, START, keep=True)
     bars = plain.bars(ALL, START, THROUGH)
     assert_frame_equal(keeping.bars(ALL, START, THROUGH), bars)
-    write(raw=small_tables()["raw"].with_columns(pl.col("close") * 2.0))
+    write(raw=small_tables()["raw"].with_columns(pl.col("open", "high", "low", "close") * 2.0))
     assert not plain.bars(ALL, START, THROUGH).equals(bars)
     asked = []
 

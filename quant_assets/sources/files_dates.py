@@ -1,0 +1,190 @@
+"""Dates in texts and time stamps of files: which form a column has, and the day that each of its values stands for.
+
+The day of a time stamp is a session of the exchange. Without a zone in the settings a midnight counts for its own day,
+whatever its zone, and another time for the day it has in New York. Of bars only times at which bars are stamped are
+taken: the open, the close, the last minute of the day. Other times are ambiguous: midnight in Berlin is the evening of
+the day before in New York, midnight in Tokyo its morning, so that a bar would be known a day before its close.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+EXCHANGE = "America/New_York"
+
+#: Times of day, in New York, at which daily bars are stamped.
+_STAMPED = {time(0), time(9, 30), time(13), time(13, 15), time(16), time(16, 15)}
+#: The same in UTC, of stamps that do not say their zone: midnight, open and close in New York.
+_STAMPED_UTC = {time(4), time(5), time(13, 30), time(14, 30), time(18), time(20), time(21)}
+
+_MONTHS = {
+    name: number
+    for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)  # noqa: SIM905
+}
+_TIME = (
+    r"(?:[T ,]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,]\d+)?)?\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
+    r"\s*(?P<offset>Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?(?:\[[\w/]+\])?)?"
+)
+_FORMS = {
+    "iso": re.compile(r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})" + _TIME),
+    "yyyymmdd": re.compile(r"(?P<y>(?:18|19|20)\d{2})(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01])(?:\.0)?" + _TIME),
+    "parts": re.compile(r"(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<y>\d{4}|\d{2})" + _TIME),
+    "month_name": re.compile(
+        r"(?:[A-Za-z]{3,9},? )?(?:(?P<d>\d{1,2})[-/ .]+)?(?P<name>[A-Za-z]{3,9})\.?[-/ ,]+"
+        r"(?:(?P<d2>\d{1,2})(?:st|nd|rd|th)?[-/ ,]+)?(?P<y>\d{4}|\d{2})" + _TIME
+    ),
+    "month": re.compile(r"(?P<y>\d{4})[-/](?P<m>\d{1,2})"),
+    "quarter": re.compile(r"(?P<y>\d{4})[-/ ]?[Qq](?P<q>[1-4])"),
+    "epoch": re.compile(r"-?(?P<epoch>\d{9,19})(?:\.0+)?"),
+}
+
+
+class Stamp(NamedTuple):
+    """A moment as a file gives it: the time on its clock, and how far that is from UTC (None where it does not say)."""
+
+    wall: datetime
+    offset: timedelta | None
+
+
+class Days(NamedTuple):
+    """What the values of a column stand for.
+
+    Attributes:
+        days: of each distinct value; None where it is no date.
+        form: which the column has, for people.
+        undecided: values whose day and month cannot be told apart; empty where they can.
+        ambiguous: values whose day depends on the zone; empty where there are none.
+
+    """
+
+    days: Mapping[str, date | None]
+    form: str
+    undecided: list[str]
+    ambiguous: list[str]
+
+
+def read_days(values: Iterable[str], form: str | None, zone: str | None, *, sessions: bool) -> Days:
+    """The days that distinct texts stand for.
+
+    Args:
+        values: distinct, without those that stand for nothing.
+        form: of `settings.formats.Reading.dates`; None to find it out.
+        zone: of `Reading.zone`.
+        sessions: whether they are days of bars.
+
+    """
+    texts = [*values]
+    if form is not None and "%" in form:
+        stamps = {text: _by_pattern(text, form) for text in texts}
+        return _days(stamps, f"dates {form}", zone, sessions=sessions)
+    allowed = None if form is None else "parts" if form in ("day_first", "month_first") else form
+    matched = {text: _match(text, allowed) for text in texts}
+    forms = Counter(name for name, _ in filter(None, matched.values()))
+    if not forms:
+        return Days(dict.fromkeys(texts), "no dates", [], [])
+    most = forms.most_common(1)[0][0]
+    of_form = {text: found[1] if found and found[0] == most else None for text, found in matched.items()}
+    day_first = form == "day_first"
+    undecided: list[str] = []
+    if most == "parts" and form not in ("day_first", "month_first"):
+        firsts, seconds = ({int(match[name]) for match in of_form.values() if match} for name in ("a", "b"))
+        day_first = max(firsts) > 12
+        if (max(firsts) > 12) == (max(seconds) > 12):
+            undecided = [text for text, match in of_form.items() if match and match["a"] != match["b"]]
+    stamps = {text: _stamp(most, match, day_first=day_first) if match else None for text, match in of_form.items()}
+    shown = ("dates day first" if day_first else "dates month first") if most == "parts" else f"dates {most}"
+    if undecided:
+        return Days({}, shown, undecided, [])
+    return _days(stamps, shown, zone, sessions=sessions)
+
+
+def days_of_stamps(stamps: Mapping[str, Stamp], zone: str | None, *, sessions: bool) -> Days:
+    """The days of time stamps by any name; see `read_days`."""
+    return _days(stamps, "time stamps", zone, sessions=sessions)
+
+
+def _days(stamps: Mapping[str, Stamp | None], form: str, zone: str | None, *, sessions: bool) -> Days:
+    days, odd, timed = {}, [], False
+    for text, stamp in stamps.items():
+        if stamp is None:
+            days[text] = None
+            continue
+        day, sure = _day(stamp, zone)
+        days[text] = day
+        timed = timed or stamp.wall.time() != time(0)
+        if not sure:
+            odd.append(text)
+    # Stamps of another zone's midnights give weekends for Mondays: bars have none.
+    if sessions and timed and zone is None:
+        odd += [text for text, day in days.items() if day and day.weekday() > 4 and text not in odd]
+    return Days(days, form, [], odd if sessions else [])
+
+
+def _day(stamp: Stamp, zone: str | None) -> tuple[date, bool]:
+    """The day of a stamp, and whether no other day can be meant."""
+    clock = stamp.wall.time()
+    if zone is not None and (stamp.offset is not None or clock != time(0)):
+        moment = (stamp.wall - (stamp.offset or timedelta())).replace(tzinfo=UTC)
+        return moment.astimezone(ZoneInfo(zone)).date(), True
+    if clock == time(0) or (clock.hour == 23 and clock.minute == 59):
+        return stamp.wall.date(), True
+    if stamp.offset is None:
+        return stamp.wall.date(), clock in _STAMPED | _STAMPED_UTC
+    there = (stamp.wall - stamp.offset).replace(tzinfo=UTC).astimezone(ZoneInfo(EXCHANGE))
+    return there.date(), there.time() in _STAMPED or (there.hour == 23 and there.minute == 59)
+
+
+def _match(text: str, allowed: str | None) -> tuple[str, re.Match[str]] | None:
+    for name, form in _FORMS.items():
+        if allowed in (None, name):
+            match = form.fullmatch(text.strip())
+            if match:
+                return name, match
+    return None
+
+
+def _stamp(form: str, match: re.Match[str], *, day_first: bool) -> Stamp | None:
+    found = match.groupdict()
+    try:
+        if form == "epoch":
+            # Of 9 and 10 digits they are seconds, of three more milliseconds, and so on.
+            micros = int(match[0].partition(".")[0]) * 10**6 // 1000 ** ((len(found["epoch"]) - 8) // 3)
+            return Stamp(datetime(1970, 1, 1) + timedelta(microseconds=micros), timedelta())  # noqa: DTZ001
+        year = int(found["y"])
+        if len(found["y"]) == 2:
+            year += 2000 if year < 69 else 1900
+        month, day = int(found.get("m") or 1), int(found.get("d") or 1)
+        if form == "parts":
+            first, second = int(found["a"]), int(found["b"])
+            day, month = (first, second) if day_first else (second, first)
+        elif form == "month_name":
+            month, day = _MONTHS[found["name"][:3].lower()], int(found["d"] or found["d2"] or 1)
+        elif form == "quarter":
+            month = 3 * int(found["q"]) - 2
+        hour = int(found.get("H") or 0)
+        if found.get("half"):
+            hour = hour % 12 + (12 if found["half"][0] in "pP" else 0)
+        wall = datetime(year, month, day, hour, int(found.get("M") or 0), int(found.get("S") or 0))  # noqa: DTZ001
+    except (ValueError, KeyError, OverflowError):
+        return None
+    return Stamp(wall, _offset(found.get("offset")))
+
+
+def _by_pattern(text: str, pattern: str) -> Stamp | None:
+    try:
+        found = datetime.strptime(text.strip(), pattern)  # noqa: DTZ007
+    except ValueError:
+        return None
+    return Stamp(found.replace(tzinfo=None), found.utcoffset())
+
+
+def _offset(text: str | None) -> timedelta | None:
+    if text is None:
+        return None
+    if text[0] not in "+-":
+        return timedelta()
+    hours, minutes = int(text[1:3]), int(text[-2:]) if len(text) > 3 else 0
+    return timedelta(hours=hours, minutes=minutes) * (-1 if text[0] == "-" else 1)

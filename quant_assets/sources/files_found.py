@@ -1,0 +1,175 @@
+"""Which files on disk, and in archives, the name of a file in the settings stands for. What is in them is not read."""
+
+import bz2
+import gzip
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from quant_assets.errors import SourceError
+
+#: Ends of names, by how the file is read. Compressed ones come with another end after it.
+TABLES = {
+    ".parquet": "parquet",
+    ".csv": "text",
+    ".txt": "text",
+    ".tsv": "text",
+    ".tab": "text",
+    ".json": "json",
+    ".jsonl": "json lines",
+    ".ndjson": "json lines",
+}
+_PACKED = (".gz", ".bz2")
+_TICKER = "{ticker}"
+
+
+class Part(NamedTuple):
+    """One table: a file, or a member of an archive.
+
+    Attributes:
+        path: of the file or the archive.
+        member: name in the archive; empty where there is none.
+        ticker: that the name tells; None where it tells none.
+
+    """
+
+    path: Path
+    member: str
+    ticker: str | None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.path.name}/{self.member}" if self.member else self.path.name
+
+    @property
+    def kind(self) -> str:
+        """How it is read, one of the values of `TABLES`; empty where it is no table."""
+        return kind_of(self.member or self.path.name)
+
+    def content(self) -> bytes:
+        """All of it, unpacked.
+
+        Raises:
+            SourceError: the archive or the compressed file is damaged.
+
+        """
+        try:
+            if self.member:
+                with zipfile.ZipFile(self.path) as archive:
+                    given = archive.read(self.member)
+            else:
+                given = self.path.read_bytes()
+            end = PurePosixPath(self.member or self.path.name).suffix.lower()
+            return gzip.decompress(given) if end == ".gz" else bz2.decompress(given) if end == ".bz2" else given
+        except (OSError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
+            raise SourceError(f"{self.path} cannot be unpacked: {error}; download it again") from None
+
+
+def kind_of(name: str) -> str:
+    """How a file of this name is read; empty where it is no table."""
+    ends = [end.lower() for end in PurePosixPath(name).suffixes]
+    if ends and ends[-1] in _PACKED:
+        ends.pop()
+    return TABLES.get(ends[-1], "") if ends else ""
+
+
+def parts(folder: Path, file: str) -> list[Part]:
+    """The tables that a name in the settings stands for, sorted by name; none where nothing is there.
+
+    Args:
+        folder: of the data.
+        file: as `settings.formats.GivenFile` has it.
+
+    Raises:
+        SourceError: an archive is damaged or may not be read.
+
+    """
+    exact = folder / file
+    if exact.is_file():
+        return _of_archive(exact, "**") if exact.suffix.lower() == ".zip" else [Part(exact, "", None)]
+    if exact.is_dir():
+        return [part for path, _ in _matching(folder, f"{file.rstrip('/')}/**") for part in _plain(path)]
+    archive, inside, within = file.partition(".zip/")
+    if inside:
+        archives = [path for path, _ in _matching(folder, f"{archive}.zip")]
+        return [part for path in archives for part in _of_archive(path, within)]
+    return [
+        part._replace(ticker=ticker) if ticker else part
+        for path, ticker in _matching(folder, file)
+        for part in (_of_archive(path, "**") if path.suffix.lower() == ".zip" else [Part(path, "", None)])
+    ]
+
+
+def on_disk(folder: Path, file: str) -> list[str]:
+    """Names, relative to the folder, of the files on disk that are read for a name in the settings.
+
+    The name itself where nothing is there.
+    """
+    if (folder / file).is_file():
+        return [file]
+    found = sorted({part.path for part in parts(folder, file)})
+    return [path.relative_to(folder).as_posix() for path in found] or [file]
+
+
+def _plain(path: Path) -> list[Part]:
+    return (
+        _of_archive(path, "**")
+        if path.suffix.lower() == ".zip"
+        else [Part(path, "", None)]
+        if kind_of(path.name)
+        else []
+    )
+
+
+def _of_archive(path: Path, pattern: str) -> list[Part]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(name for name in archive.namelist() if not name.endswith("/"))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise SourceError(f"{path} cannot be unpacked: {error}; download it again") from None
+    wanted = _pattern(pattern)
+    met = ((name, wanted.fullmatch(name)) for name in names if kind_of(name) and not name.startswith("__MACOSX/"))
+    return [Part(path, name, _ticker(match)) for name, match in met if match]
+
+
+def _matching(folder: Path, pattern: str) -> Iterator[tuple[Path, str | None]]:
+    """Files whose name below the folder fits, with the ticker in it; sorted."""
+    fixed = [*_fixed(pattern)]
+    top, wanted = folder.joinpath(*fixed), _pattern(pattern)
+    deep = "**" in pattern
+    names = (
+        (Path(at) / name for at, _, files in os.walk(top) for name in files)
+        if deep
+        else (path for path in folder.glob(pattern.replace(_TICKER, "*")) if path.is_file())
+    )
+    for path in sorted(names):
+        if not any(each.startswith(".") for each in path.relative_to(folder).parts):
+            match = wanted.fullmatch(path.relative_to(folder).as_posix())
+            if match:
+                yield path, _ticker(match)
+
+
+def _fixed(pattern: str) -> Iterator[str]:
+    """The folders that a pattern begins with."""
+    for each in pattern.split("/")[:-1]:
+        if "*" in each or _TICKER in each:
+            return
+        yield each
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
+    found = "".join(
+        signs.get(each) or ("(?P<ticker>[^/]+)" if each == _TICKER else re.escape(each))
+        for each in re.split(r"(\*\*/|\*\*|\*|\{ticker\})", text)
+    )
+    return re.compile(found)
+
+
+def _ticker(match: re.Match[str]) -> str | None:
+    """Symbols are written in capitals, names of files often are not."""
+    return match["ticker"].upper() if "ticker" in match.re.groupindex else None

@@ -1,0 +1,193 @@
+"""From columns of texts to ours: texts, dates and Float64; rows that are none are counted."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import NamedTuple
+
+import polars as pl
+
+from quant_assets.errors import SourceError
+from quant_assets.settings.formats import Reading
+from quant_assets.sources.files_dates import read_days
+from quant_assets.sources.files_numbers import is_null, numbers, signs_of
+
+#: Columns of ours that are texts or dates; all others are numbers.
+TEXT = ("ticker", "sector", "series_id", "form", "company")
+DAYS = (
+    "date",
+    "start_date",
+    "end_date",
+    "known_at",
+    "period",
+    "released",
+    "period_end",
+    "published",
+    "snapshot",
+    "restated_on",
+)
+#: What stands in the first column of lines below a table.
+_BELOW = (
+    r"(?i)^\W*(?:grand |sub)?(?:totals?|sum|average|mean|count|sources?|notes?|footnotes?|copyright|disclaimer|end)\b"
+)
+#: Share of the rows that may be refused; more of them say that the file is read wrongly.
+_BEARABLE = 0.2
+
+Given = Mapping[str, Sequence[str]]
+
+
+class Values(NamedTuple):
+    """Rows under our names and types, what was found out about the file, and refused rows by reason."""
+
+    rows: pl.DataFrame
+    said: list[str]
+    refused: dict[str, int]
+
+
+class Origin(NamedTuple):
+    """What messages name: the file, and the file's names of each of our columns."""
+
+    file: str
+    names: Given
+
+    def column(self, ours: str, place: int) -> str:
+        """For messages."""
+        theirs = self.names.get(ours, ())
+        return f"column '{theirs[place]}'" if place < len(theirs) else f"column for {ours}"
+
+
+def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) -> Values:
+    """Our columns of texts.
+
+    A row without a date that can be read is refused. So is one with a number that is none; of bars it stays, without a
+    close, so that it is listed among the refused bars.
+
+    Args:
+        texts: columns `ours:0`, `ours:1` … for the file's columns of one of ours.
+        origin: of the texts.
+        reading: what the settings say.
+        bars: whether they are bars.
+
+    Raises:
+        SourceError: what the file does not settle; most rows are none. Names the column and the setting to give.
+
+    """
+    places: dict[str, list[str]] = {}
+    for name in texts.columns:
+        places.setdefault(name.rpartition(":")[0], []).append(name)
+    said: list[str] = []
+    refused = {"total_line": _below(texts, places)}
+    columns: dict[str, pl.Series] = {}
+    figures = [name for ours, names in places.items() if ours not in (*TEXT, *DAYS) for name in names]
+    signs = signs_of([texts[name] for name in figures], reading.decimal)
+    if signs.decimal is None:
+        raise SourceError(
+            f"{origin.file}: whether {signs.example} has thousands or decimals cannot be told; say in its mapping "
+            "read: {decimal: '.'} or {decimal: ','}"
+        )
+    said += signs.shown
+    for ours, names in places.items():
+        if ours in TEXT:
+            columns[ours] = _text(texts[names[0]], ours, reading)
+            continue
+        found = []
+        for place, name in enumerate(names):
+            where = origin.column(ours, place)
+            if ours in DAYS:
+                values, bad = _days(texts[name], f"{origin.file}: {where}", reading, bars and ours == "date", said)
+                reason = "not_a_date"
+            else:
+                values, bad = numbers(texts[name], signs, reading.nulls)
+                reason = "not_a_number"
+                _bearable(texts[name], bad, f"{origin.file}: {where}", "no number")
+            refused[reason] = bad if reason not in refused else refused[reason] | bad
+            found.append(values)
+        columns[ours] = found[0] if len(found) == 1 else _together(found, days=ours in DAYS)
+    rows = pl.DataFrame(columns)
+    lost = refused["total_line"]
+    if "not_a_date" in refused:
+        refused["not_a_date"] &= ~lost
+        lost |= refused["not_a_date"]
+    if "not_a_number" in refused:
+        refused["not_a_number"] &= ~lost
+        if bars:
+            rows = rows.with_columns(close=pl.when(~refused["not_a_number"]).then("close"))
+        else:
+            lost |= refused["not_a_number"]
+    counted = {reason: int(bad.sum()) for reason, bad in refused.items() if bad.any()}
+    return Values(rows.filter(~lost) if lost.any() else rows, list(dict.fromkeys(said)), counted)
+
+
+def _below(texts: pl.DataFrame, places: Mapping[str, Sequence[str]]) -> pl.Series:
+    """Lines below the table, such as a total or the source: they begin so, or say nothing but a text."""
+    words = [name for ours, names in places.items() if ours in (*TEXT, *DAYS) for name in names]
+    first = pl.any_horizontal(pl.col(words).str.contains(_BELOW).fill_null(False))
+    days = [name for ours, names in places.items() if ours in DAYS for name in names]
+    rest = [name for ours, names in places.items() if ours not in TEXT for name in names]
+    undated = ~pl.any_horizontal(pl.col(days).str.contains(r"\d{2}").fill_null(False)) if days else pl.lit(True)
+    empty = pl.all_horizontal(is_null(pl.col(name)) for name in rest) if rest else pl.lit(False)
+    return texts.select(below=(first & undated) | (empty & undated)).to_series()
+
+
+def _text(texts: pl.Series, ours: str, reading: Reading) -> pl.Series:
+    plain = texts.str.strip_chars()
+    if ours == "ticker" and reading.ticker_suffix:
+        plain = plain.str.strip_suffix(reading.ticker_suffix)
+    return plain.set(plain == "", None)
+
+
+def _days(
+    texts: pl.Series, where: str, reading: Reading, sessions: bool, said: list[str]
+) -> tuple[pl.Series, pl.Series]:
+    distinct = texts.unique().drop_nulls()
+    there = distinct.to_frame("text").filter(~is_null(pl.col("text"), reading.nulls)).to_series()
+    if there.is_empty():
+        return texts.clear(len(texts)).cast(pl.Date), pl.Series([False]).new_from_index(0, len(texts))
+    found = read_days(there, reading.dates, reading.zone, sessions=sessions)
+    if found.undecided:
+        raise SourceError(
+            f"{where}: day and month of {found.undecided[0]} cannot be told apart; say in its mapping "
+            "read: {dates: day_first} or {dates: month_first}"
+        )
+    if found.form != "dates iso":
+        said.append(found.form)
+    days: dict[str, date | None] = {**found.days}
+    if found.ambiguous:
+        if len(found.ambiguous) > max(1, len(days) // 100):
+            raise ambiguous_zone(where, found.ambiguous[0], days[found.ambiguous[0]])
+        days |= dict.fromkeys(found.ambiguous)
+    keys = pl.Series([*days], dtype=pl.String)
+    values = texts.replace_strict(keys, pl.Series([*days.values()], dtype=pl.Date), default=None, return_dtype=pl.Date)
+    unread = [text for text, day in days.items() if day is None]
+    bad = texts.is_in(pl.Series(unread, dtype=pl.String).implode()).fill_null(False)
+    _bearable(texts, bad, where, "no date")
+    return values, bad
+
+
+def ambiguous_zone(where: str, stamp: str, day: date | None) -> SourceError:
+    """The error for bars at times that may stand for two sessions."""
+    return SourceError(
+        f"{where}: which session the time stamp {stamp} stands for cannot be told ({day} by its own clock or by "
+        "New York's, another one where it is midnight); say in its mapping read: {zone: …}, the zone whose days the "
+        "bars are of, such as Europe/Berlin or America/New_York"
+    )
+
+
+def _bearable(texts: pl.Series, bad: pl.Series, where: str, what: str) -> None:
+    """Refuse a column much of which is not what it should be: the mapping is wrong, or the file is read wrongly."""
+    count, there = int(bad.sum()), len(texts) - texts.null_count()
+    if count == 0 or (count < there and (count <= 3 or count <= _BEARABLE * there)):
+        return
+    example = texts.filter(bad)[0]
+    raise SourceError(
+        f"{where}: '{example}' is {what}, nor are {count} of {there} values; mend the file, its columns or its `read` "
+        "(separator, decimal, dates)"
+    )
+
+
+def _together(columns: Sequence[pl.Series], *, days: bool) -> pl.Series:
+    """The latest day, or the sum where any of them is there."""
+    every = [pl.lit(column) for column in columns]
+    if days:
+        return pl.select(pl.max_horizontal(every)).to_series()
+    there = pl.any_horizontal(each.is_not_null() for each in every)
+    return pl.select(pl.when(there).then(pl.sum_horizontal(every))).to_series()
