@@ -18,6 +18,7 @@ from quant_assets.io.manager import ParquetIOManager
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.provenance.versions import trial_paths, versions
+from quant_assets.runtime import compile_cache
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.paths import effective
 
@@ -47,6 +48,7 @@ def build_defs(
 
     """
     profile = of if isinstance(of, Profile) else Profile(of or load_settings())
+    compile_cache.provide(profile.settings.storage_url)
     with warnings.catch_warnings():
         # The partition mappings that we build on are marked beta; the version is pinned.
         warnings.simplefilter("ignore", dg.BetaWarning)

@@ -3,6 +3,8 @@
 What each command takes, with its help, is in `commands`; what it does and prints is in the module of its name.
 """
 
+import io
+import sys
 from typing import NoReturn
 
 from rich.console import Console
@@ -13,11 +15,18 @@ from quant_assets.errors import InterruptedRunError, QuantError
 
 
 def main() -> None:
-    """Entry point: a QuantError is one line and exit status 1, not a traceback."""
+    """Entry point: a QuantError, or what the machine refuses, is one line and exit status 1, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe of few letters shows the others as "?"
+            stream.reconfigure(errors="replace")
     try:
         app(standalone_mode=True)
     except QuantError as error:
         fail(error)
+    except OSError as error:
+        # A folder without rights, a full disk: nothing that a traceback would say more of.
+        where = f"{error.filename}: " if error.filename else ""
+        fail(QuantError(f"{where}{error.strerror or error}; mend that and run again"))
 
 
 def fail(error: Exception) -> NoReturn:

@@ -6,17 +6,17 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_assets.settings.domain import FIRST_DAY
+
 #: Sessions that a year is taken to have where a figure is annualised.
 SESSIONS_PER_YEAR = 252
-
-_FIRST = date(1990, 1, 2)
 
 
 @lru_cache(maxsize=1)
 def _all_sessions() -> NDArray[np.datetime64]:
     import exchange_calendars  # loads pandas; only those who need sessions pay for it
 
-    calendar = exchange_calendars.get_calendar("XNYS", start=_FIRST.isoformat())
+    calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat())
     found: NDArray[np.datetime64] = calendar.sessions.values.astype("datetime64[D]")
     return found
 
@@ -42,9 +42,9 @@ def first_session_from(day: date) -> date:
 
 
 def last_session_to(day: date) -> date:
-    """The session on `day`, or the one before."""
+    """The session on `day`, or the one before; the first of all where there is none before."""
     every = _all_sessions()
-    found: date = every[np.searchsorted(every, np.datetime64(day), side="right") - 1].item()
+    found: date = every[max(0, int(np.searchsorted(every, np.datetime64(day), side="right")) - 1)].item()
     return found
 
 

@@ -22,7 +22,7 @@ from quant_assets.errors import QuantError
 from quant_assets.io.binding import bind, check_serves
 from quant_assets.running.postgres import ServerError, serve
 from quant_assets.settings.loading import Settings, load_settings
-from quant_assets.settings.origin import ROOT, conf_dir
+from quant_assets.settings.origin import ROOT, at_home, dagster_template
 
 Records = Literal["postgres", "sqlite"]
 
@@ -80,7 +80,8 @@ def home_of(settings: Settings) -> Path:
         own = ROOT / "storage" / "dagster" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
     else:
         own = ROOT / settings.storage / "dagster" / name
-    home = Path(os.environ.get("DAGSTER_HOME") or own).resolve()
+    given = os.environ.get("DAGSTER_HOME")
+    home = (at_home(given, "DAGSTER_HOME") if given else own).resolve()
     check_serves(home, url)
     return home
 
@@ -106,7 +107,7 @@ def dagster_home(profile: str | None = None) -> Path:
     if made:
         home.mkdir(parents=True, exist_ok=True)
         unfinished = config.with_suffix(f".{os.getpid()}")
-        shutil.copyfile(conf_dir() / "dagster.yaml", unfinished)
+        shutil.copyfile(dagster_template(), unfinished)
         if settings.dagster.storage == "postgres" and _starts(home):
             with unfinished.open("a", encoding="utf-8") as file:
                 file.write(_EMBEDDED)
@@ -185,4 +186,4 @@ if __name__ == "__main__":
         initialise_instance()
     except QuantError as error:
         sys.exit(f"error: {error}")
-    sys.stdout.write(f"{made}\n")
+    sys.stdout.buffer.write(os.fsencode(made) + b"\n")  # as it is, whatever letters the output knows

@@ -75,7 +75,10 @@ def serve(home: Path) -> str:
             reason = _reason(log, said) if failed else "it does not answer"
             raise ServerError(f"PostgreSQL for Dagster's records does not start in {folder}: {reason} (see {log})")
         if unkept and (keeper is None or keeper.poll() is not None):
-            keeper = _start_keeper(folder)
+            try:
+                keeper = _start_keeper(folder)
+            except OSError as error:
+                raise ServerError(f"PostgreSQL for Dagster's records does not start in {folder}: {error}") from None
         time.sleep(0.05)
     return f"postgresql+psycopg2://postgres@/postgres?host={quote(str(socket), safe='')}"
 
@@ -121,9 +124,13 @@ def _start_keeper(folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def _socket_folder(folder: Path) -> Path:
-    """The folder of the socket: in the server's own or, where the name would be too long for a socket, below /tmp."""
-    if len(os.fsencode(folder / "socket" / ".s.PGSQL.5432")) <= _SOCKET_NAME_BYTES:
-        return folder / "socket"
+    """The folder of the socket: in the server's own, or below /tmp where its name does not suit a socket.
+
+    It may be too long. And server and clients take a comma for the end of a name, a leading quote for its beginning.
+    """
+    own = folder / "socket"
+    if len(os.fsencode(own / ".s.PGSQL.5432")) <= _SOCKET_NAME_BYTES and not set(str(own)) & set(',"'):
+        return own
     return Path("/tmp") / f"quant-assets-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108 (its owner is checked)
 
 

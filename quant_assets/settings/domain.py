@@ -1,11 +1,15 @@
 """Settings of what is computed, from bars to the total portfolio."""
 
-from typing import Any, Literal
+from datetime import date
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.sectors import SECTORS
+
+#: The calendar of sessions begins here, and with it the earliest month of a profile.
+FIRST_DAY = date(1990, 1, 1)
 
 
 class EventSettings(SettingsGroup):
@@ -136,8 +140,16 @@ class FeatureSettings(SettingsGroup):
 class LabelSettings(SettingsGroup):
     """Forward returns: signal at the close of t, entry at the close of t + entry_lag, exit `horizon` sessions later."""
 
-    horizons: tuple[int, ...] = (1, 5, 20, 60)
+    horizons: tuple[Annotated[int, Field(ge=1)], ...] = (1, 5, 20, 60)
     entry_lag: int = 1
+
+    @field_validator("horizons")
+    @classmethod
+    def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        twice = sorted({horizon for horizon in value if value.count(horizon) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]} stands twice; each horizon is a row of its own")
+        return value
 
     @field_validator("entry_lag")
     @classmethod

@@ -4,6 +4,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class SettingsGroup(BaseModel):
-    """A settings group: immutable, and an unknown key is an error rather than a typo that is ignored."""
+    """A settings group: immutable, and an unknown key is an error rather than a typo that is ignored.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Numbers are finite: a record of settings as JSON has no others.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

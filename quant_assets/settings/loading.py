@@ -1,5 +1,6 @@
 """All settings of a profile: the platform's own, those of every other part, and how they are loaded."""
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from quant_assets.errors import SettingsError
 from quant_assets.settings.domain import (
+    FIRST_DAY,
     BacktestSettings,
     BarSettings,
     CandidateSettings,
@@ -31,7 +33,7 @@ from quant_assets.settings.domain import (
     WeightSettings,
 )
 from quant_assets.settings.group import SettingsGroup
-from quant_assets.settings.origin import ROOT, conf_dir, sources
+from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
 from quant_assets.settings.sectors import SECTORS
 
@@ -56,8 +58,15 @@ class LaunchSettings(SettingsGroup):
 class PartitionSettings(SettingsGroup):
     """The months that exist. `end` (inclusive) is null where the running month is the last one."""
 
-    start: str = Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
-    end: str | None = Field(default=None, pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
+    start: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")
+    end: str | None = Field(default=None, pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")
+
+    @field_validator("start")
+    @classmethod
+    def _has_sessions(cls, value: str) -> str:
+        if value < f"{FIRST_DAY:%Y-%m}":
+            raise ValueError(f"the calendar of sessions begins on {FIRST_DAY}; start in {FIRST_DAY:%Y-%m} or later")
+        return value
 
     @model_validator(mode="after")
     def _in_order(self) -> "PartitionSettings":
@@ -118,13 +127,22 @@ class Settings(ProviderSettings):
     @field_validator("storage")
     @classmethod
     def _without_login(cls, value: str) -> str:
+        if not value or "\0" in value:
+            raise ValueError("storage must name a folder or a URL")
         # It is shown in logs, messages and metadata. An AWS secret may hold a "/"; a port before one is no password.
         if re.search(r"://([^/]*@|[^/:]+:(?!\d+/)[^@]*@)", value):
             raise ValueError(
                 "storage holds a login; take it out and set the credentials in the environment "
                 "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or FSSPEC_<PROTOCOL>_…)"
             )
-        return value
+        return value if "://" in value else str(at_home(value, "storage"))
+
+    @field_validator("data_dir")
+    @classmethod
+    def _at_home(cls, value: Path | None) -> Path | None:
+        if value is not None and "\0" in str(value):
+            raise ValueError("it must name a folder")
+        return value if value is None else at_home(str(value), "data_dir")
 
     @field_validator("models", mode="before")
     @classmethod
@@ -204,6 +222,8 @@ def load_settings(profile: str | None = None, **overrides: Any) -> Settings:
             if first["type"] == "extra_forbidden"
             else first["msg"].removeprefix("Value error, ")
         )
+        if first["type"] == "string_type" and isinstance(first["input"], bool | int | float | None):
+            what = f"it is read as {json.dumps(first['input'])}, which is no text; write it in quotes"
         subject = f"setting {where} of profile '{name}'" if where else f"profile '{name}'"
         variable = f" (QUANT__{where.upper().replace('.', '__')})" if where else ""
         raise SettingsError(

@@ -1,15 +1,14 @@
 """Where values of settings come from: the project's folder, its YAML files, and environment variables."""
 
 import os
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 from pydantic_settings import SettingsError as PydanticSettingsError
 
 from quant_assets.errors import SettingsError
+from quant_assets.settings.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,7 +18,33 @@ VARIABLES = ("QUANT_PROFILE", "QUANT_DATA_DIR", "QUANT_CONF_DIR", "QUANT_TEST_DA
 
 def conf_dir() -> Path:
     """The folder of YAML settings: `QUANT_CONF_DIR`, else `conf/` of the project."""
-    return Path(os.environ.get("QUANT_CONF_DIR") or ROOT / "conf")
+    given = os.environ.get("QUANT_CONF_DIR")
+    return at_home(given, "QUANT_CONF_DIR") if given else ROOT / "conf"
+
+
+def dagster_template() -> Path:
+    """The template of a Dagster instance: `dagster.yaml` beside the settings, else the project's."""
+    own = conf_dir() / "dagster.yaml"
+    return own if own.exists() else ROOT / "conf" / "dagster.yaml"
+
+
+def profile_file(profile: str) -> str:
+    """The YAML file of a profile, for messages: from the project's folder on where it lies in it."""
+    path = conf_dir() / "profiles" / f"{profile}.yaml"
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def at_home(path: str, what: str) -> Path:
+    """A path in which `~` stands for the home folder.
+
+    Raises:
+        SettingsError: whose home it is cannot be told.
+
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SettingsError(f"{what} {path}: there is no such home folder; write the whole path") from None
 
 
 def sources(settings: type[BaseSettings]) -> tuple[PydanticBaseSettingsSource, ...]:
@@ -60,26 +85,21 @@ class _YamlSource(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         profile = str(self.current_state.get("profile") or "demo")
         folder = conf_dir()
-        known = sorted(path.stem for path in (folder / "profiles").glob("*.yaml"))
+        try:
+            known = sorted(path.stem for path in (folder / "profiles").iterdir() if path.suffix == ".yaml")
+        except (FileNotFoundError, NotADirectoryError):
+            known = []
+        except OSError as error:
+            raise SettingsError(
+                f"{folder / 'profiles'} cannot be read: {error.strerror}; mend that, or set QUANT_CONF_DIR to a folder "
+                "that holds base.yaml and profiles"
+            ) from None
         if profile not in known:
             raise SettingsError(
                 f"profile '{profile}' does not exist; choose one of {', '.join(known) or '(none)'} "
                 f"with --profile or QUANT_PROFILE, or add {folder / 'profiles' / (profile + '.yaml')}"
             )
-        return _merge(_read_yaml(folder / "base.yaml"), _read_yaml(folder / "profiles" / f"{profile}.yaml"))
-
-
-@cache
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsError(f"{path} is missing; set QUANT_CONF_DIR to the folder that holds base.yaml") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path} must hold a mapping of settings, found {type(content).__name__}")
-    return content
+        return _merge(read_yaml(folder / "base.yaml"), read_yaml(folder / "profiles" / f"{profile}.yaml"))
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -29,11 +29,11 @@ import math
 from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeVar
 
-import numba
 import numpy as np
 from numba import prange
 
 from quant_assets.market.panel import FloatArray, IntArray
+from quant_assets.windows.compiled import machine_code
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -107,13 +107,11 @@ _BACKCAST_DECAY, _BACKCAST_SESSIONS = 0.94, 75
 
 
 def _compiled(function: Callable[P, R]) -> Callable[P, R]:
-    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    return compiled
+    return machine_code(function, error_model="numpy")
 
 
 def _parallel(function: Callable[P, R]) -> Callable[P, R]:
-    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)(function)
-    return compiled
+    return machine_code(function, error_model="numpy", parallel=True)
 
 
 @_compiled

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from quant_assets.errors import SourceError
+from quant_assets.market.calendar import first_session_from
 from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.providers import FilesSettings, MacroFile, PriceFile
@@ -69,11 +70,18 @@ class FilesSource:
         wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {MAPPING}"
         if data_dir is None:
             raise SourceError(f"QUANT_DATA_DIR is not set; set it to the folder that holds {wanted}")
-        if not data_dir.is_dir():
+        try:
+            empty = not any(data_dir.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
             raise SourceError(
                 f"the data folder {data_dir} does not exist; set QUANT_DATA_DIR to the folder that holds {wanted}"
-            )
-        if not any(data_dir.iterdir()):
+            ) from None
+        except OSError as error:
+            raise SourceError(
+                f"the data folder {data_dir} cannot be read: {error.strerror}; mend that, or set QUANT_DATA_DIR to the "
+                f"folder that holds {wanted}"
+            ) from None
+        if empty:
             raise SourceError(
                 f"the data folder {data_dir} is empty; put {wanted} there or set QUANT_DATA_DIR to another folder"
             )
@@ -174,7 +182,7 @@ class FilesSource:
         names = sorted(set(tickers))
         # A gap that was known before the profile starts is of no interest; longer histories begin before the calendar,
         # and before 1970.
-        first = self._start - timedelta(days=30 + 2 * self._settings.delisted_after_sessions)
+        first = first_session_from(self._start - timedelta(days=30 + 2 * self._settings.delisted_after_sessions))
         held = []
         for precedence, file in enumerate(self._settings.prices):
             days = (

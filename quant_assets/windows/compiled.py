@@ -5,7 +5,7 @@ What the loops compute is in `windows.kernels` and beside those who need one of 
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,9 +24,24 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         nonlocal compiled
         if compiled is None:
-            import numba  # half a second that only those who compute pay
-
-            compiled = numba.njit(cache=True, nogil=True)(function)
+            compiled = machine_code(function)
         return compiled(*args, **kwargs)
 
     return call
+
+
+def machine_code(function: Callable[P, R], **options: Any) -> Callable[P, R]:
+    """Compile with numba and keep the result on disk, where there is a place for it: else for this process alone.
+
+    Args:
+        function: to compile.
+        options: of `numba.njit`.
+
+    """
+    import numba  # half a second that only those who compute pay
+
+    try:
+        compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, **options)(function)
+    except RuntimeError:  # neither the project, nor the home folder, nor NUMBA_CACHE_DIR may be written
+        compiled = numba.njit(nogil=True, **options)(function)
+    return compiled

@@ -18,6 +18,7 @@ def test_nearest_sessions() -> None:
     assert calendar.first_session_from(date(2017, 1, 3)) == date(2017, 1, 3)
     assert calendar.last_session_to(date(2017, 1, 2)) == date(2016, 12, 30)
     assert calendar.last_session_to(date(2017, 1, 3)) == date(2017, 1, 3)
+    assert calendar.last_session_to(date(1985, 1, 1)) == date(1990, 1, 2), "not the last of all"
 
 
 def test_session_number_does_not_depend_on_the_range() -> None:

@@ -177,6 +177,16 @@ def test_a_home_behind_a_link_is_the_same_home(home: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_home_whose_name_has_a_comma_has_a_server_as_well(home: Path) -> None:
+    place = home / "a, b"
+    place.mkdir()
+    place.chmod(0o711)
+    user = use(place)
+    assert len(servers(home)) == 1
+    end(user)
+
+
+@pytest.mark.slow
 def test_who_only_stands_in_the_servers_folder_lives_on(home: Path) -> None:
     end(use(home))
     wait_until(lambda: not servers(home))

@@ -1,0 +1,113 @@
+"""The command in surroundings that are not the developer's: few letters, few rights, no home folder, settings of two
+files elsewhere. What it cannot do it says in one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quant_assets.settings.origin import ROOT
+from quant_assets_tests.command import Quant
+from quant_assets_tests.graph import PROJECT
+
+WITHOUT_RIGHTS = """
+import os, sys, tempfile
+import numba
+import numpy as np
+from quant_assets.runtime import compile_cache
+from quant_assets.windows.kernels import lagged
+given = np.arange(6.0).reshape(1, 6), 2, 1
+numba.njit(lagged.__wrapped__)(*given)  # loads what compiling needs while its files may be read
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+compile_cache._PACKAGE = compile_cache.Path("/proc")  # one's own checkout may be written by oneself
+for storage, tempfile.tempdir in zip(sys.argv[1::2], sys.argv[2::2]):
+    os.environ.pop("NUMBA_CACHE_DIR", None)
+    compile_cache.provide(storage)
+    print(os.environ.get("NUMBA_CACHE_DIR"))
+numba.core.config.reload_config()
+numba.core.caching.InTreeCacheLocator.from_function = lambda *_: None
+print(lagged(*given)[0, -1])
+"""
+
+
+def test_letters_that_the_screen_does_not_know_are_replaced(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "quant_assets.cli", "known", "delistings", "--as-of", "Mün"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "QUANT__STORAGE": str(tmp_path)},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: --as-of M?n is not a day; write it as YYYY-MM-DD, for example 2016-06-30\n"
+
+
+def test_what_the_machine_refuses_is_one_line(command: Quant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("QUANT__STORAGE", str(tmp_path / "file"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "file" / "home"))
+    outcome = command("run", "-s", "it", "--to", "2024-06")
+    assert outcome.status == 1
+    assert outcome.err.splitlines() == [
+        f"error: {tmp_path / 'file' / 'home'}: Not a directory; mend that and run again"
+    ]
+
+
+def test_a_data_folder_that_cannot_be_read_is_one_line(command: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANT_DATA_DIR", "/" + "n" * 300)  # longer than a name may be: also root cannot read it
+    outcome = command("run", "-p", "files", "-s", "it", "--to", "2016-06")
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: the data folder /nnn")
+    assert "cannot be read: File name too long; mend that, or set QUANT_DATA_DIR" in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_settings_of_two_files_elsewhere_are_enough(
+    command: Quant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a, b é"
+    (folder / "profiles").mkdir(parents=True)
+    (folder / "base.yaml").write_bytes((ROOT / "conf" / "base.yaml").read_bytes())
+    (folder / "profiles" / "mine.yaml").write_text("source: demo\npartitions: {start: '2024-05'}\n")
+    for name, value in {
+        "QUANT_CONF_DIR": str(folder),
+        "QUANT__STORAGE": str(folder / "storage"),
+        "DAGSTER_HOME": "",
+        "QUANT__DAGSTER__STORAGE": "sqlite",
+    }.items():
+        monkeypatch.setenv(name, value)
+    outcome = command("run", "-p", "mine", "-s", "it", "--to", "2024-05", "--select", "macro")
+    assert outcome.status == 0, outcome.err
+    template = folder / "storage" / "dagster" / "mine" / "dagster.yaml"
+    assert template.read_bytes() == (ROOT / "conf" / "dagster.yaml").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without rights")
+def test_a_user_who_may_write_nothing_of_his_own_computes_all_the_same(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(0o755)
+    writable = tmp_path / "writable"
+    writable.mkdir()
+    writable.chmod(0o777)
+    places = [("s3://bucket/x", writable), (writable / "x", writable), (tmp_path / "x", tmp_path / "none")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG", "NUMBA"))}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_RIGHTS, *(str(each) for pair in places for each in pair)],
+        env=environment | {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    own = writable / "quant-assets-numba-65534"
+    assert done.stdout.splitlines() == [str(own), str(writable / "numba"), "None", "3.0"]
+    assert own.stat().st_mode & 0o777 == 0o700
