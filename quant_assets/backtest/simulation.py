@@ -194,8 +194,8 @@ def _hold(
     targets: dict[str, float], closes: Panel, at: int, until: int, delisted: dict[str, list[tuple[date, float]]]
 ) -> _Segment:
     """Carry target weights from session index `at` to `until` on the panel's closes."""
-    asked = pl.DataFrame(
-        {"ticker": pl.Series(list(targets), dtype=pl.String), "date": [closes.sessions[at].item()] * len(targets)}
+    asked = pl.DataFrame({"ticker": list(targets)}, {"ticker": pl.String}).with_columns(
+        date=pl.lit(closes.sessions[at].item())
     )
     row = dict(zip(targets, closes.rows(asked).tolist(), strict=True))
     executed = {

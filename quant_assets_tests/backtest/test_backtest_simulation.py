@@ -259,6 +259,19 @@ def test_a_symbol_is_held_as_the_company_that_has_it_at_the_execution() -> None:
     assert frame["gross_return"].abs().max() == pytest.approx(0.0)
 
 
+def test_nothing_is_held_after_an_empty_decision_also_of_a_symbol_that_passed_on() -> None:
+    """The symbol is there twice among the panel's rows, and nobody is asked for."""
+    gap, again = after(FEB, 3), after(FEB, 14)
+    prices = prices_of({"A": steps({})}).filter(~pl.col("date").is_between(gap, after(FEB, 13)))
+    first, second = pl.lit(DATES[0]), pl.lit(again)
+    prices = prices.with_columns(listed=pl.when(pl.col("date") < gap).then(first).otherwise(second))
+    ended = delistings_of(("A", after(FEB, 2), after(FEB, 9)))
+    frame = run({JAN: {"A": 1.0}, FEB: {}}, prices, date(2016, 2, 1), date(2016, 3, 31), delistings=ended)
+    held = frame.filter(pl.col("positions") > 0)["date"]
+    assert (held[0], held[-1]) == (after(JAN, 1), FEB)
+    assert frame.filter(pl.col("date") > FEB)["cash"].to_list() == [1.0] * frame.filter(pl.col("date") > FEB).height
+
+
 def test_constant_weights_of_one_name_without_costs_compound_to_its_price() -> None:
     prices = random_market()
     frame = run({as_of: {"N03": 1.0} for as_of in ENDS}, prices, date(2015, 11, 1), DATES[-1])
