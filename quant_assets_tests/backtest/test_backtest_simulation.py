@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_assets.backtest.simulation import lookback_months, simulate
+from quant_assets.backtest.track_record import continued
+from quant_assets.checks import breaches
 from quant_assets.errors import DatasetError, HistoryError, SettingsError
 from quant_assets.market.calendar import sessions
 from quant_assets.schemas import DATASETS
@@ -218,6 +220,23 @@ def test_a_delisting_return_is_lost_when_the_delisting_is_known() -> None:
         decisions | {FEB: {}}, prices, date(2016, 2, 1), date(2016, 2, 29), delistings=delistings_of(("A", last, known))
     )
     assert whole["gross_return"].abs().max() == pytest.approx(0.0)
+
+
+def test_who_lost_everything_earns_nothing_until_the_next_execution() -> None:
+    last, known = after(JAN, 5), after(JAN, 8)
+    prices = prices_of({"A": steps({}), "B": steps({after(FEB, 4): 1.1})})
+    prices = prices.filter((pl.col("ticker") == "B") | (pl.col("date") <= last))
+    gone = delistings_of(("A", last, known)).with_columns(delisting_return=pl.lit(-1.0))
+    frame = run({JAN: {"A": 1.0}, FEB: {"B": 1.0}}, prices, date(2016, 2, 1), date(2016, 3, 31), delistings=gone)
+    assert not any(breaches(DATASETS["portfolio_backtest"], frame, DATES[-1]).values())
+    earned = frame.filter(pl.col("gross_return") != 0.0).select("date", "gross_return").rows()
+    assert earned == [(known, -1.0), (after(FEB, 4), pytest.approx(0.1))]
+    lost = frame.filter(pl.col("date").is_between(known, FEB))
+    assert lost.select("equity", "cash", "positions").unique().rows() == [(0.0, 1.0, 0)]
+    track = DATASETS["track_record"].empty().drop("sector")
+    for month in (FEB, MAR):
+        track = continued(track, frame, month)
+    assert track.select("equity", "drawdown", "total_return").rows() == [(0.0, 1.0, -1.0)]
 
 
 @pytest.mark.parametrize("known", [after(JAN, 1), after(JAN, 5), after(FEB, 1)])
