@@ -75,6 +75,52 @@ def test_files_are_short_and_the_list_of_longer_ones_only_shrinks() -> None:
     assert sorted(LONGER.keys() - long) == [], f"no longer than {LONGEST} lines: take it off the list"
 
 
+def made_of_a_list(node: ast.expr) -> bool:
+    """Whether an expression is a Python list (or several in a dictionary), which has no type where it is empty."""
+    if isinstance(node, ast.Dict):
+        return any(made_of_a_list(each) for each in node.values)
+    if isinstance(node, ast.BinOp):
+        return made_of_a_list(node.left) or made_of_a_list(node.right)
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in ("list", "sorted", "range", "tuple")
+    return isinstance(node, ast.List | ast.ListComp | ast.Tuple | ast.GeneratorExp)
+
+
+def untyped(tree: ast.Module) -> list[str]:
+    """Frames and series that are made of a Python list and do not say of which type: Null where the list is empty."""
+    found = []
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        typed = {each.arg for each in call.keywords} & {"schema", "dtype"}
+        if ast.unparse(call.func) == "pl.DataFrame" and len(call.args) == 1 and not typed:
+            made_of = call.args[0]
+        elif ast.unparse(call.func) == "pl.Series" and len(call.args) in (1, 2) and not typed:
+            made_of = call.args[-1]
+        else:
+            continue
+        if made_of_a_list(made_of):
+            found.append(ast.unparse(call))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("pl.DataFrame({'ticker': list(names), 'date': day})", 1),
+        ("pl.DataFrame({'date': [day] * len(names)})", 1),
+        ("pl.Series('name', [each for each in names])", 1),
+        ("pl.DataFrame({'ticker': list(names)}, {'ticker': pl.String})", 0),
+        ("pl.Series(sorted(names), dtype=pl.String)", 0),
+        ("pl.DataFrame({'ticker': pl.Series(list(names), dtype=pl.String)})", 0),
+    ],
+)
+def test_untyped_lists_are_told(code: str, count: int) -> None:
+    assert len(untyped(ast.parse(code))) == count
+
+
+def test_frames_made_of_lists_say_their_types() -> None:
+    assert {name(path): found for path in PACKAGE.rglob("*.py") if (found := untyped(parsed(path)))} == {}
+
+
 def pages() -> list[Path]:
     return sorted(DOCS.rglob("*.md"))
 

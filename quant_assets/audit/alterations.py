@@ -143,7 +143,9 @@ class Perturbed:
         if len(names) < 2:
             return rows
         step = 1 + (self._uniform(60, "ticker") * (len(names) - 1)).cast(pl.Int64)
-        index = (pl.col("sector").replace_strict(names, pl.Series(range(len(names))), default=0) + step) % len(names)
+        index = (
+            pl.col("sector").replace_strict(names, pl.Series(range(len(names)), dtype=pl.Int64), default=0) + step
+        ) % len(names)
         elsewhere = index.map_batches(names.gather, return_dtype=pl.String)
         moved = rows.with_columns(sector=pl.when(later).then(elsewhere).otherwise("sector"))
         # Some move that did not, some weeks after the cut.

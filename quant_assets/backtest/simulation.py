@@ -62,7 +62,8 @@ def simulate(
     - A name without a bar at the execution session is not bought: its weight stays in cash until the next execution.
       Where it was held, it is sold at its last price.
     - A holding without a bar keeps its last price. A delisted one becomes cash at its last price and `delisting_return`
-      (0 where unknown) at the session on which the delisting is known (no cost, no turnover).
+      (0 where unknown) at the session on which the delisting is known (no cost, no turnover). Who lost everything with
+      it earns nothing until the next execution.
     - A holding whose company was renamed is held on under the new symbol; that is no trade. Where the prices lack the
       new symbol, it is delisted.
     - A symbol that passed to another company is bought and held as the company that has it at the execution.
@@ -136,7 +137,10 @@ def simulate(
         turnover[at] = math.fsum(
             abs(segment.executed.get(name, 0.0) - held.get(name, 0.0)) for name in {**held, **segment.executed}
         )
-        gross[at + 1 : until + 1] = segment.value[1:] / segment.value[:-1] - 1.0
+        grown = np.ones(until - at)  # nothing is left to earn where everything was lost
+        gross[at + 1 : until + 1] = (
+            np.divide(segment.value[1:], segment.value[:-1], out=grown, where=segment.value[:-1] > 0.0) - 1.0
+        )
         cash[at : until + 1] = segment.cash
         positions[at : until + 1] = segment.positions
         held = {
@@ -194,8 +198,8 @@ def _hold(
     targets: dict[str, float], closes: Panel, at: int, until: int, delisted: dict[str, list[tuple[date, float]]]
 ) -> _Segment:
     """Carry target weights from session index `at` to `until` on the panel's closes."""
-    asked = pl.DataFrame(
-        {"ticker": pl.Series(list(targets), dtype=pl.String), "date": [closes.sessions[at].item()] * len(targets)}
+    asked = pl.DataFrame({"ticker": list(targets)}, {"ticker": pl.String}).with_columns(
+        date=pl.lit(closes.sessions[at].item())
     )
     row = dict(zip(targets, closes.rows(asked).tolist(), strict=True))
     executed = {
@@ -221,7 +225,8 @@ def _hold(
     value = np.array([math.fsum([idle, *column]) for column in worth.T.tolist()])
     liquid = np.array([math.fsum([idle, *column]) for column in np.where(gone, worth, 0.0).T.tolist()])
     drifted = {name: float(worth[i, -1] / value[-1]) for i, name in enumerate(executed) if not gone[i, -1]}
-    return _Segment(executed, value, liquid / value, (~gone).sum(axis=0).astype(np.int32), drifted)
+    cash = np.divide(liquid, value, out=np.ones(length), where=value > 0.0)
+    return _Segment(executed, value, cash, (~gone).sum(axis=0).astype(np.int32), drifted)
 
 
 def _delisted_at(delistings: list[tuple[date, float]], sessions: NDArray[np.datetime64]) -> tuple[int, float]:

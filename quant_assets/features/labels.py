@@ -67,10 +67,12 @@ def labels(
 
     """
     schema = DATASETS["labels"].schema
+    # What a company's bars under its new symbol continue is a position, not a bar of the symbol that it gave up.
+    own = universe.join(prices, on=["ticker", "date"], how="semi")
     prices, delistings = continued(prices.select("ticker", "date", "close", "listed"), delistings)
     panel = Panel.from_long(prices, sessions, ["close"])
     close, count = panel["close"], len(sessions)
-    asked = member_mask(panel, universe, first_day, last_day) & ~np.isnan(close)
+    asked = member_mask(panel, own, first_day, last_day) & ~np.isnan(close)
     row, at = np.nonzero(asked)
     if not len(row):
         return pl.DataFrame(schema=schema)

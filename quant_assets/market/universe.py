@@ -87,7 +87,7 @@ def coverage(
         "assumed_until"
     )
     bars = pl.concat([held, held.with_columns(provider=pl.lit("any"))]).unique().join(there, on=["ticker", "date"])
-    providers = pl.DataFrame({"provider": sorted({*held["provider"], "any"})})
+    providers = pl.DataFrame({"provider": sorted({*held["provider"], "any"})}, {"provider": pl.String})
     names = pl.DataFrame({"sector": pl.Series(list(sectors), dtype=pl.String)})
     counts = []
     for scope, group in (("index", ["date"]), ("sector", ["sector", "date"])):

@@ -58,7 +58,9 @@ def total_portfolio(
             known = dict(regime_state.filter(pl.col("as_of") == as_of).select("sector", "volatility").iter_rows())
             volatility = np.array([np.nan if known.get(sector) is None else known[sector] for sector in sectors])
         share = inverse_volatility(usable_volatility(volatility))
-        shares = pl.DataFrame({"sector": sectors, "sector_share": share})
+        shares = pl.DataFrame(
+            {"sector": sectors, "sector_share": share}, {"sector": pl.String, "sector_share": pl.Float64}
+        )
         joined = month.join(shares, on="sector", how="left", validate="m:1")
         parts.append(
             joined.with_columns(weight=pl.col("weight") * pl.col("sector_share")).select(list(schema)).cast(schema)

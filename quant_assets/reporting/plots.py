@@ -241,10 +241,9 @@ def _months(axes: Axes, track: pl.DataFrame) -> None:
         ("benchmark_growth", "Sector", _BENCHMARK, 0.2),
     ):
         level = track[name].to_list()
-        change = [
-            100 * (level[end] / (level[start] if start >= 0 else 1.0) - 1.0)
-            for start, end in zip(starts, ends, strict=True)
-        ]
+        before = [level[start] if start >= 0 else 1.0 for start in starts]
+        # Of nothing, after everything was lost, there is no return.
+        change = [100 * (level[end] / base - 1.0) if base else 0.0 for end, base in zip(ends, before, strict=True)]
         axes.bar(rows + shift, change, width=0.38, color=color, label=label)
     axes.axhline(0, color=_MUTED, linewidth=0.6)
     axes.set_xlim(-0.6, max(len(ends), 6) - 0.4)

@@ -197,7 +197,7 @@ def _bars(settings: DemoSettings) -> pl.DataFrame:
     def column(array: FloatArray) -> FloatArray:
         return array.T[order].ravel()[row]
 
-    names = pl.Series([world.tickers[ticker] for ticker in order])
+    names = pl.Series([world.tickers[ticker] for ticker in order], dtype=pl.String)
     return pl.DataFrame(
         {
             "ticker": names.gather(row // count),

@@ -112,7 +112,7 @@ def _around_gaps(
         complete = np.where(there, np.maximum(complete, day), complete)
     return sessions, pl.DataFrame(
         {
-            "ticker": pl.Series(names).gather(ticker[chosen]),
+            "ticker": pl.Series(names, dtype=pl.String).gather(ticker[chosen]),
             "date": pl.Series(date_[chosen], dtype=pl.Date),
             "position": position[chosen],
             "next_position": pl.Series(np.where(same, after, -1)[chosen]).replace(-1, None),

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_assets.backtest.simulation import lookback_months, simulate
+from quant_assets.backtest.track_record import continued
+from quant_assets.checks import breaches
 from quant_assets.errors import DatasetError, HistoryError, SettingsError
 from quant_assets.market.calendar import sessions
 from quant_assets.schemas import DATASETS
@@ -220,6 +222,23 @@ def test_a_delisting_return_is_lost_when_the_delisting_is_known() -> None:
     assert whole["gross_return"].abs().max() == pytest.approx(0.0)
 
 
+def test_who_lost_everything_earns_nothing_until_the_next_execution() -> None:
+    last, known = after(JAN, 5), after(JAN, 8)
+    prices = prices_of({"A": steps({}), "B": steps({after(FEB, 4): 1.1})})
+    prices = prices.filter((pl.col("ticker") == "B") | (pl.col("date") <= last))
+    gone = delistings_of(("A", last, known)).with_columns(delisting_return=pl.lit(-1.0))
+    frame = run({JAN: {"A": 1.0}, FEB: {"B": 1.0}}, prices, date(2016, 2, 1), date(2016, 3, 31), delistings=gone)
+    assert not any(breaches(DATASETS["portfolio_backtest"], frame, DATES[-1]).values())
+    earned = frame.filter(pl.col("gross_return") != 0.0).select("date", "gross_return").rows()
+    assert earned == [(known, -1.0), (after(FEB, 4), pytest.approx(0.1))]
+    lost = frame.filter(pl.col("date").is_between(known, FEB))
+    assert lost.select("equity", "cash", "positions").unique().rows() == [(0.0, 1.0, 0)]
+    track = DATASETS["track_record"].empty().drop("sector")
+    for month in (FEB, MAR):
+        track = continued(track, frame, month)
+    assert track.select("equity", "drawdown", "total_return").rows() == [(0.0, 1.0, -1.0)]
+
+
 @pytest.mark.parametrize("known", [after(JAN, 1), after(JAN, 5), after(FEB, 1)])
 def test_a_renamed_holding_is_held_on(known: date) -> None:
     """The new symbol's prices have another level, and its panel brings the earlier ones along from the rename on."""
@@ -257,6 +276,19 @@ def test_a_symbol_is_held_as_the_company_that_has_it_at_the_execution() -> None:
     prices = pl.DataFrame(rows, schema=schema, orient="row")
     frame = run({JAN: {"A": 1.0}, FEB: {"A": 1.0}}, prices, date(2016, 2, 1), date(2016, 3, 31))
     assert frame["gross_return"].abs().max() == pytest.approx(0.0)
+
+
+def test_nothing_is_held_after_an_empty_decision_also_of_a_symbol_that_passed_on() -> None:
+    """The symbol is there twice among the panel's rows, and nobody is asked for."""
+    gap, again = after(FEB, 3), after(FEB, 14)
+    prices = prices_of({"A": steps({})}).filter(~pl.col("date").is_between(gap, after(FEB, 13)))
+    first, second = pl.lit(DATES[0]), pl.lit(again)
+    prices = prices.with_columns(listed=pl.when(pl.col("date") < gap).then(first).otherwise(second))
+    ended = delistings_of(("A", after(FEB, 2), after(FEB, 9)))
+    frame = run({JAN: {"A": 1.0}, FEB: {}}, prices, date(2016, 2, 1), date(2016, 3, 31), delistings=ended)
+    held = frame.filter(pl.col("positions") > 0)["date"]
+    assert (held[0], held[-1]) == (after(JAN, 1), FEB)
+    assert frame.filter(pl.col("date") > FEB)["cash"].to_list() == [1.0] * frame.filter(pl.col("date") > FEB).height
 
 
 def test_constant_weights_of_one_name_without_costs_compound_to_its_price() -> None:

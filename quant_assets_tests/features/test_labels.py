@@ -212,6 +212,16 @@ def test_a_label_goes_on_under_the_new_symbol(at: int, taken: int | None) -> Non
     )
 
 
+def test_a_symbol_that_was_given_up_has_no_labels_whoever_still_lists_it() -> None:
+    """What is held goes on under the new symbol; the old one has no bar, in a range as in the month alone."""
+    prices, gone = renamed()
+    universe = pl.DataFrame({"ticker": ["OLD", "OLD"], "date": [day(9), day(25)]})
+    found = labels(prices, gone, universe, SETTINGS, DAYS, FAR, day(0), day(30))
+    assert found["date"].unique().to_list() == [day(9)]
+    later, none = prices.filter(pl.col("date") >= day(21)), gone.filter(pl.col("known_at") >= day(21))
+    assert labels(later, none, universe, SETTINGS, DAYS[21:], FAR, day(21), day(30)).is_empty()
+
+
 def test_the_next_owner_of_an_old_symbol_has_its_own_delistings() -> None:
     prices, gone = renamed(taken=20)
     universe = pl.DataFrame({"ticker": ["OLD"], "date": [day(30)]})

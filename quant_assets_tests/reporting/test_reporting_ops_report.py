@@ -265,6 +265,18 @@ def test_a_sector_in_which_nothing_has_happened_has_a_page(empty_frames: ReportF
     assert preview_png(nothing).startswith(b"\x89PNG")
 
 
+def test_a_track_that_lost_everything_has_a_page(frames: ReportFrames) -> None:
+    lost = (pl.col("date") >= date(2016, 3, 10)) & (pl.col("date") < date(2016, 4, 1))
+    backtest = frames.backtest.with_columns(
+        equity=pl.when(lost).then(0.0).otherwise("equity"),
+        net_return=pl.when(pl.col("date") == date(2016, 3, 10)).then(-1.0).otherwise("net_return"),
+    )
+    report = gather("it", JUNE, replace(frames, backtest=backtest), ReportSettings(), 20)
+    assert report.track["growth"][-1] == 0.0
+    assert value(figures(report), "total_return", "history") == -1.0
+    assert "growth" in render(report).decode().lower()
+
+
 def test_a_hostile_ticker_is_text(make_frames: Callable[..., ReportFrames]) -> None:
     hostile = make_frames(names=[HOSTILE + str(i) for i in range(24)])
     text = render(gather("it", JUNE, hostile, ReportSettings(), 20)).decode()
