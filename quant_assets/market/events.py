@@ -4,8 +4,9 @@ Point in time
 -------------
 A bar is judged at its own close, once, by what every provider says of that session and the one before; nothing later
 confirms or revokes it. Where a fault shows only later (a stale close of the ex-date, say), it is judged on the day on
-which it shows, and what was written before stays. An error of the price of one day is thus an unflagged split there and
-the inverse on the day after.
+which it shows, and what was written before stays. An error of the price of some days may thus be taken for an unflagged
+split; on the day on which it is taken back, `reversal` takes the split back too (`market.reversals`, which has the last
+word on a jump).
 
 Rules
 -----
@@ -51,12 +52,14 @@ import numpy as np
 import polars as pl
 
 from quant_assets.market.delistings import company_day
+from quant_assets.market.reversals import undone
 from quant_assets.settings.domain import EventSettings
 
 #: Ratios that an unflagged split may have; with their inverses.
 _WHOLE = np.array([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0])
 _LONE_RATIOS = np.concatenate([_WHOLE, 1.0 / _WHOLE])
-_RATIOS = np.concatenate([_LONE_RATIOS, [1.5, 1.0 / 1.5]])
+#: Those and 3:2, which needs another provider.
+SPLIT_RATIOS = np.concatenate([_LONE_RATIOS, [1.5, 1.0 / 1.5]])
 _SHARE_TOLERANCE = 5e-4
 
 
@@ -192,16 +195,20 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         .then(c0 * y / s - c)
         .otherwise(d)
     )
-    found = _doubtful(stepped, settings).with_columns(kind=kind).drop_nulls("kind")
-    found = found.with_columns(split_used=used_split, dividend_used=used_dividend)
-    used_growth = pl.col("split_used") * p * (1.0 + pl.col("dividend_used") / c)
+    rows = _doubtful(stepped, settings).with_columns(kind=kind)
+    rows = rows.with_columns(split_used=used_split, dividend_used=used_dividend)
     same = (pl.col("split_used") == s) & (pl.col("dividend_used") == d)
+    used_growth = pl.col("split_used") * p * (1.0 + pl.col("dividend_used") / c)
+    rows = rows.with_columns(
+        used_growth=pl.when(same | ~as_traded).then(g).otherwise(used_growth), confirmed=disputed & ~same
+    )
+    found = undone(rows, settings).drop_nulls("kind")
     return found.select(
         "ticker",
         "date",
         "provider",
         "kind",
-        pl.when(listed)
+        pl.when(listed | ((pl.col("kind") == "reversal") & same))
         .then(pl.lit("listed"))
         .when(same)
         .then(pl.lit("kept"))
@@ -213,7 +220,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         dividend_used=pl.when(same).then("dividend").otherwise("dividend_used"),
         price_return=p - 1.0,
         reported_return=g - 1.0,
-        used_return=pl.when(same | ~as_traded).then(g).otherwise(used_growth) - 1.0,
+        used_return=pl.col("used_growth") - 1.0,
         other_provider="other_provider",
         other_return=y - 1.0,
     ).sort("ticker", "date", "provider")
@@ -263,6 +270,8 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         since=earlier["date"],
         close_before=earlier["close"],
         volume_before=earlier["volume"],
+        level_before=earlier["level"],
+        company=marked["day"][where] // 2**24,
     )
     alone = (pl.col("shares") == pl.col("split")) & (
         pl.col("cash") == pl.col("paid") * pl.when(pl.col("adjustment") == "as_traded").then("split").otherwise(1.0)
@@ -301,8 +310,8 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     growth = rows["growth"].to_numpy()
     with np.errstate(divide="ignore"):
         return rows.with_columns(
-            ratio_in_dividend=_nearest(1.0 + rows["paid"].to_numpy() / rows["close"].to_numpy(), _RATIOS),
-            ratio_by_other=_nearest(rows["other_growth"].fill_null(1.0).to_numpy() / growth, _RATIOS),
+            ratio_in_dividend=_nearest(1.0 + rows["paid"].to_numpy() / rows["close"].to_numpy(), SPLIT_RATIOS),
+            ratio_by_other=_nearest(rows["other_growth"].fill_null(1.0).to_numpy() / growth, SPLIT_RATIOS),
             ratio_alone=_nearest(1.0 / growth, _LONE_RATIOS),
         )
 

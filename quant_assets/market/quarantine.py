@@ -2,7 +2,8 @@
 
 Each rule of `judge` looks at one bar (or the provider's repeats of it) and at nothing around it. What a bar says about
 its neighbours, such as an unlikely return, is not judged: the real ones cannot be told from the faulty ones without
-looking ahead. The exception is a close that repeats the one before while another provider's moved (`refuse_stale`).
+looking ahead. The exceptions are a close that repeats the one before while another provider's moved (`refuse_stale`),
+and extreme moves that cannot be real (`market.misprints`).
 """
 
 import numpy as np

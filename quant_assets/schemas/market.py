@@ -60,6 +60,7 @@ KINDS = (
     "split_disputed",
     "adjustment_error",
     "unexplained_move",
+    "reversal",
 )
 
 #: The OHLCV quantities and means whose running maximum is carried from month to month.
@@ -178,6 +179,8 @@ MARKET = (
                     "stale_zero_volume",
                     "duplicate",
                     "disputed_stale_close",
+                    "decimal_point",
+                    "denied_move",
                     "unjoined",
                 ),
             ),
