@@ -110,7 +110,7 @@ def _blocks(bars: pl.DataFrame) -> list[pl.DataFrame]:
 def _block(
     bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSettings
 ) -> CompanyBars:
-    judged = with_listing(judge(bars, sessions), delistings)
+    judged = with_listing(judge(bars, sessions, settings), delistings)
     reported = with_steps(judged)
     compared = compare(reported, settings.events)  # before the next rule, which disagreements are the ground of
     trusted = refuse_misprints(refuse_stale(judged, reported, settings.events), reported, settings.events)

@@ -25,8 +25,8 @@ as-traded provider meets counts:
 - `split_not_taken`: y confirms g without the split, or, if y does not uphold g, g jumps and p does not move with s:
   dropped.
 - `split_unflagged`: g times a ratio is confirmed: by y, if g jumps and y does not; by the split that the other provider
-  flags; by the day itself if y does not uphold g: close and open jump by n or 1/n, and the dollar volume is ordinary.
-  The ratio is added.
+  flags; by the day itself if y does not uphold g: close and open (without one, what of high and low is nearer to c0)
+  jump by n or 1/n, and the dollar volume is ordinary. The ratio is added.
 - `spin_off_unflagged`: the other provider flags a ratio or a dividend that explains the difference: a dividend that
   gives y is added. Also where neither flags anything, but y is larger than g by a jump and the two volumes step by the
   same factor: the other provider has adjusted what lies before. This is known at the close only as far as its close and
@@ -97,7 +97,8 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     split_by_other = (s == 1.0) & _shares(other_split) & (other_split != 1.0) & ~upheld & (moved(g) >= jump)
     split_by_other &= moved(g * other_split) <= 0.25 * moved(g)
     turnover = (c * pl.col("volume")) / (c0 * pl.col("volume_before"))
-    opened = (pl.col("open") / c0 * alone - 1.0).abs() <= settings.lone_tolerance
+    first = pl.coalesce("open", pl.when(c < c0).then("high").otherwise("low"))  # the price nearest to the one before
+    opened = (first / c0 * alone - 1.0).abs() <= settings.lone_tolerance
     ordinary = turnover.is_between(1.0 / settings.turnover, settings.turnover)
     jumps_alone = ~upheld & (moved(g) >= jump) & ((g * alone - 1.0).abs() <= settings.lone_tolerance) & opened
     as_traded = pl.col("adjustment") == "as_traded"

@@ -46,7 +46,14 @@ class EventSettings(SettingsGroup):
 
 
 class BarSettings(SettingsGroup):
-    """How the bars of several providers become one series, whichever the providers are."""
+    """How the bars of several providers become one series, whichever the providers are.
+
+    `missing_open` says what becomes of a bar whose open alone is no price of the day: it is absent or 0, or beyond high
+    or low by `events.jump` or more (left unadjusted, say), while high, low, close and volume are good. `null` uses the
+    bar without an open: prices, returns and labels are there, and what needs an open is null. `refuse` refuses it.
+    """
+
+    missing_open: Literal["null", "refuse"] = "null"
 
     #: A provider joins a ticker's series when most of its last returns (at most `splice_sessions`, at least
     #: `splice_min_sessions`) lie within `splice_tolerance` of the series'.
