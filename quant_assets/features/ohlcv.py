@@ -67,7 +67,7 @@ def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequen
 
     Returns:
         Dataset price_peaks without `sector`, sorted by ticker and as_of. A mean is null where no window was complete so
-        far.
+        far, what is of the open where there was none.
 
     Raises:
         HistoryError: an `as_of` is not among the sessions, or prices begin before them.
@@ -103,7 +103,7 @@ def peaks(prices: pl.DataFrame, sessions: NDArray[np.datetime64], as_ofs: Sequen
     known = (
         frame.filter(newest)
         .join(entered, on=["ticker", "listed"])
-        .filter(pl.col("entered") <= pl.col("as_of"), pl.col(OHLCV_QUANTITIES[0]).is_not_null())
+        .filter(pl.col("entered") <= pl.col("as_of"), pl.col("close").is_not_null())
     )
     return known.select(list(DATASETS["price_peaks"].columns)).sort("ticker", "as_of")
 

@@ -12,6 +12,7 @@ from quant_assets.errors import SourceError
 from quant_assets.market.adjustment import join_providers
 from quant_assets.market.delistings import with_listing
 from quant_assets.market.events import detect, repair
+from quant_assets.market.misprints import refuse_misprints
 from quant_assets.market.placement import entries, of_tickers, place, sector_on
 from quant_assets.market.quarantine import judge, refuse_stale
 from quant_assets.market.reconciliation import compare
@@ -109,10 +110,10 @@ def _blocks(bars: pl.DataFrame) -> list[pl.DataFrame]:
 def _block(
     bars: pl.DataFrame, delistings: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSettings
 ) -> CompanyBars:
-    judged = with_listing(judge(bars, sessions), delistings)
+    judged = with_listing(judge(bars, sessions, settings), delistings)
     reported = with_steps(judged)
     compared = compare(reported, settings.events)  # before the next rule, which disagreements are the ground of
-    trusted = refuse_stale(judged, reported, settings.events)
+    trusted = refuse_misprints(refuse_stale(judged, reported, settings.events), reported, settings.events)
     stepped = with_steps_again(
         trusted, reported, trusted.filter(trusted["reason"].ne_missing(judged["reason"]))["ticker"].unique()
     )

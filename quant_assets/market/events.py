@@ -4,8 +4,9 @@ Point in time
 -------------
 A bar is judged at its own close, once, by what every provider says of that session and the one before; nothing later
 confirms or revokes it. Where a fault shows only later (a stale close of the ex-date, say), it is judged on the day on
-which it shows, and what was written before stays. An error of the price of one day is thus an unflagged split there and
-the inverse on the day after.
+which it shows, and what was written before stays. An error of the price of some days may thus be taken for an unflagged
+split; on the day on which it is taken back, `reversal` takes the split back too (`market.reversals`, which has the last
+word on a jump).
 
 Rules
 -----
@@ -24,8 +25,8 @@ as-traded provider meets counts:
 - `split_not_taken`: y confirms g without the split, or, if y does not uphold g, g jumps and p does not move with s:
   dropped.
 - `split_unflagged`: g times a ratio is confirmed: by y, if g jumps and y does not; by the split that the other provider
-  flags; by the day itself if y does not uphold g: close and open jump by n or 1/n, and the dollar volume is ordinary.
-  The ratio is added.
+  flags; by the day itself if y does not uphold g: close and open (without one, what of high and low is nearer to c0)
+  jump by n or 1/n, and the dollar volume is ordinary. The ratio is added.
 - `spin_off_unflagged`: the other provider flags a ratio or a dividend that explains the difference: a dividend that
   gives y is added. Also where neither flags anything, but y is larger than g by a jump and the two volumes step by the
   same factor: the other provider has adjusted what lies before. This is known at the close only as far as its close and
@@ -52,12 +53,14 @@ import numpy as np
 import polars as pl
 
 from quant_assets.market.delistings import company_day
+from quant_assets.market.reversals import undone
 from quant_assets.settings.domain import EventSettings
 
 #: Ratios that an unflagged split may have; with their inverses.
 _WHOLE = np.array([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0])
 _LONE_RATIOS = np.concatenate([_WHOLE, 1.0 / _WHOLE])
-_RATIOS = np.concatenate([_LONE_RATIOS, [1.5, 1.0 / 1.5]])
+#: Those and 3:2, which needs another provider.
+SPLIT_RATIOS = np.concatenate([_LONE_RATIOS, [1.5, 1.0 / 1.5]])
 _SHARE_TOLERANCE = 5e-4
 
 
@@ -95,7 +98,8 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     split_by_other = (s == 1.0) & _shares(other_split) & (other_split != 1.0) & ~upheld & (moved(g) >= jump)
     split_by_other &= moved(g * other_split) <= 0.25 * moved(g)
     turnover = (c * pl.col("volume")) / (c0 * pl.col("volume_before"))
-    opened = (pl.col("open") / c0 * alone - 1.0).abs() <= settings.lone_tolerance
+    first = pl.coalesce("open", pl.when(c < c0).then("high").otherwise("low"))  # the price nearest to the one before
+    opened = (first / c0 * alone - 1.0).abs() <= settings.lone_tolerance
     ordinary = turnover.is_between(1.0 / settings.turnover, settings.turnover)
     jumps_alone = ~upheld & (moved(g) >= jump) & ((g * alone - 1.0).abs() <= settings.lone_tolerance) & opened
     as_traded = pl.col("adjustment") == "as_traded"
@@ -193,16 +197,20 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         .then(c0 * y / s - c)
         .otherwise(d)
     )
-    found = _doubtful(stepped, settings).with_columns(kind=kind).drop_nulls("kind")
-    found = found.with_columns(split_used=used_split, dividend_used=used_dividend)
-    used_growth = pl.col("split_used") * p * (1.0 + pl.col("dividend_used") / c)
+    rows = _doubtful(stepped, settings).with_columns(kind=kind)
+    rows = rows.with_columns(split_used=used_split, dividend_used=used_dividend)
     same = (pl.col("split_used") == s) & (pl.col("dividend_used") == d)
+    used_growth = pl.col("split_used") * p * (1.0 + pl.col("dividend_used") / c)
+    rows = rows.with_columns(
+        used_growth=pl.when(same | ~as_traded).then(g).otherwise(used_growth), confirmed=disputed & ~same
+    )
+    found = undone(rows, settings).drop_nulls("kind")
     return found.select(
         "ticker",
         "date",
         "provider",
         "kind",
-        pl.when(listed)
+        pl.when(listed | ((pl.col("kind") == "reversal") & same))
         .then(pl.lit("listed"))
         .when(same)
         .then(pl.lit("kept"))
@@ -214,7 +222,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         dividend_used=pl.when(same).then("dividend").otherwise("dividend_used"),
         price_return=p - 1.0,
         reported_return=g - 1.0,
-        used_return=pl.when(same | ~as_traded).then(g).otherwise(used_growth) - 1.0,
+        used_return=pl.col("used_growth") - 1.0,
         other_provider="other_provider",
         other_return=y - 1.0,
     ).sort("ticker", "date", "provider")
@@ -264,6 +272,8 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         since=earlier["date"],
         close_before=earlier["close"],
         volume_before=earlier["volume"],
+        level_before=earlier["level"],
+        company=marked["day"][where] // 2**24,
     )
     alone = (pl.col("shares") == pl.col("split")) & (
         pl.col("cash") == pl.col("paid") * pl.when(pl.col("adjustment") == "as_traded").then("split").otherwise(1.0)
@@ -302,8 +312,8 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     growth = rows["growth"].to_numpy()
     with np.errstate(divide="ignore"):
         return rows.with_columns(
-            ratio_in_dividend=_nearest(1.0 + rows["paid"].to_numpy() / rows["close"].to_numpy(), _RATIOS),
-            ratio_by_other=_nearest(rows["other_growth"].fill_null(1.0).to_numpy() / growth, _RATIOS),
+            ratio_in_dividend=_nearest(1.0 + rows["paid"].to_numpy() / rows["close"].to_numpy(), SPLIT_RATIOS),
+            ratio_by_other=_nearest(rows["other_growth"].fill_null(1.0).to_numpy() / growth, SPLIT_RATIOS),
             ratio_alone=_nearest(1.0 / growth, _LONE_RATIOS),
         )
 

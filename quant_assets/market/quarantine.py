@@ -2,14 +2,15 @@
 
 Each rule of `judge` looks at one bar (or the provider's repeats of it) and at nothing around it. What a bar says about
 its neighbours, such as an unlikely return, is not judged: the real ones cannot be told from the faulty ones without
-looking ahead. The exception is a close that repeats the one before while another provider's moved (`refuse_stale`).
+looking ahead. The exceptions are a close that repeats the one before while another provider's moved (`refuse_stale`),
+and extreme moves that cannot be real (`market.misprints`).
 """
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from quant_assets.settings.domain import EventSettings
+from quant_assets.settings.domain import BarSettings, EventSettings
 
 PRICES = ("open", "high", "low", "close")
 
@@ -17,7 +18,17 @@ PRICES = ("open", "high", "low", "close")
 OHLC_TOLERANCE = 1e-6
 
 
-def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
+def _without_open(settings: BarSettings) -> pl.Expr:
+    """Whether a bar may be used without its open, which is no price of the day."""
+    if settings.missing_open == "refuse":
+        return pl.lit(False)
+    open_, wide = pl.col("open"), 1.0 + settings.events.jump
+    outside = (open_ >= wide * pl.col("high")) | (wide * open_ <= pl.col("low"))
+    inside = pl.col("close").is_between("low", "high")
+    return (open_.is_null() | open_.is_nan() | (open_ == 0.0) | ((open_ > 0.0) & outside & inside)).fill_null(False)
+
+
+def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSettings | None = None) -> pl.DataFrame:
     """Number the repeats of each bar and say why it is refused.
 
     The first rule that a bar breaks is its reason, in the order of the code below. Repeats are judged among the bars
@@ -27,24 +38,31 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
     Args:
         bars: rows of `sources.base.BARS` in any order; repeats of a bar keep theirs.
         sessions: datetime64[D] of shape (n_sessions,) that cover the dates of the bars.
+        settings: whether bars without an open are used (`missing_open`), and the defaults where None.
 
     Returns:
         The bars sorted by ticker, date and precedence, with `row` (Int32, number among the provider's rows of the
-        ticker and date, from 0) and `reason` (String, null where the bar is clean).
+        ticker and date, from 0) and `reason` (String, null where the bar is clean); `open` is null where a clean bar's
+        open is no price of the day.
 
     """
+    settings = settings or BarSettings()
     key = ["ticker", "date", "precedence"]
-    prices = pl.col(PRICES)
-    highest, lowest = pl.max_horizontal(PRICES), pl.min_horizontal(PRICES)
     high, low = pl.col("high"), pl.col("low")
+    without = _without_open(settings)
+    open_ = pl.when(~without).then("open")
+    prices = (open_, high, low, pl.col("close"))
+    highest, lowest = pl.max_horizontal(prices), pl.min_horizontal(prices)
     broken_range = (
-        (high * (1.0 + OHLC_TOLERANCE) < pl.max_horizontal("open", "close"))
-        | (low * (1.0 - OHLC_TOLERANCE) > pl.min_horizontal("open", "close"))
+        (high * (1.0 + OHLC_TOLERANCE) < pl.max_horizontal(open_, "close"))
+        | (low * (1.0 - OHLC_TOLERANCE) > pl.min_horizontal(open_, "close"))
         | (high * (1.0 + OHLC_TOLERANCE) < low)
     )
+    there = [price.is_finite().fill_null(False) for price in prices]
+    there[0] |= without
     rules = (
         ("not_a_session", ~pl.col("date").is_in(pl.Series(sessions, dtype=pl.Date).implode())),
-        ("missing_price", ~pl.all_horizontal(prices.is_finite().fill_null(False))),
+        ("missing_price", ~pl.all_horizontal(there)),
         ("missing_volume", ~pl.col("volume").is_finite().fill_null(False)),
         ("non_positive_price", lowest <= 0.0),
         ("negative_volume", pl.col("volume") < 0.0),
@@ -55,7 +73,9 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
     position = pl.int_range(pl.len(), dtype=pl.Int32)
     new = pl.any_horizontal(pl.col(key) != pl.col(key).shift()).fill_null(True)
     judged = bars.sort(key, maintain_order=True).with_columns(
-        row=position - pl.when(new).then(position).forward_fill(), reason=first_broken
+        row=position - pl.when(new).then(position).forward_fill(),
+        reason=first_broken,
+        open=pl.when(~without | first_broken.is_not_null()).then("open"),
     )
     # Few, if any: the whole history need not be looked through.
     repeats = judged.filter(pl.col("row") > 0).select(key).unique()

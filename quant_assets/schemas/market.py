@@ -40,7 +40,10 @@ BAR = {
     "ticker": ticker(),
     "date": day(),
     "listed": LISTED,
-    "open": price("first price of the session"),
+    "open": replace(
+        price("first price of the session; null where the provider has none, or one far beyond high or low"),
+        nullable=True,
+    ),
     "high": price("highest price of the session"),
     "low": price("lowest price of the session"),
     "close": price("last price of the session"),
@@ -60,6 +63,7 @@ KINDS = (
     "split_disputed",
     "adjustment_error",
     "unexplained_move",
+    "reversal",
 )
 
 #: The OHLCV quantities and means whose running maximum is carried from month to month.
@@ -180,6 +184,8 @@ MARKET = (
                     "stale_zero_volume",
                     "duplicate",
                     "disputed_stale_close",
+                    "decimal_point",
+                    "denied_move",
                     "unjoined",
                 ),
             ),
@@ -343,7 +349,7 @@ MARKET = (
             name: Column(
                 pl.Float64,
                 f"highest {name.replace('_', ' ')} so far, forward-anchored",
-                nullable="_mean_" in name,
+                nullable="_mean_" in name or name == "open",
                 ge=0,
                 anchored=FIRST_BAR,
             )

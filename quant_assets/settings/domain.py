@@ -27,6 +27,11 @@ class EventSettings(SettingsGroup):
         extreme_move: total return, up or down by the same factor, from which on a step that nothing explains is marked.
             A factor of 3 is met by one of 3.8 million steps of index members since 2000, a real fall; of 2.5, by seven,
             all real.
+        decimal_tolerance: how far such a step may lie from a power of ten to be taken for a decimal point out of place.
+        reversal_days: calendar days within which a price that jumped may come back, and for which at most a misprint
+            is refused.
+        reversal_tolerance: how far from its level before the jump a price may be that has come back; a quarter of the
+            jump at most.
 
     """
 
@@ -39,10 +44,20 @@ class EventSettings(SettingsGroup):
     lone_tolerance: float = Field(default=0.03, gt=0)
     turnover: float = Field(default=3.0, gt=1)
     extreme_move: float = Field(default=2.0, gt=0)
+    decimal_tolerance: float = Field(default=0.1, gt=0)
+    reversal_days: int = Field(default=14, ge=1)
+    reversal_tolerance: float = Field(default=0.25, gt=0)
 
 
 class BarSettings(SettingsGroup):
-    """How the bars of several providers become one series, whichever the providers are."""
+    """How the bars of several providers become one series, whichever the providers are.
+
+    `missing_open` says what becomes of a bar whose open alone is no price of the day: it is absent or 0, or beyond high
+    or low by `events.jump` or more (left unadjusted, say), while high, low, close and volume are good. `null` uses the
+    bar without an open: prices, returns and labels are there, and what needs an open is null. `refuse` refuses it.
+    """
+
+    missing_open: Literal["null", "refuse"] = "null"
 
     #: A provider joins a ticker's series when most of its last returns (at most `splice_sessions`, at least
     #: `splice_min_sessions`) lie within `splice_tolerance` of the series'.

@@ -182,7 +182,7 @@ def _bars(settings: DemoSettings) -> pl.DataFrame:
         elif bad.kind == "non_positive_price":
             prices["low"][cell] = 0.0
         elif bad.kind == "missing_price":
-            prices["open"][cell] = np.nan
+            prices["close"][cell] = np.nan
         elif bad.kind == "duplicate":
             copies[cell] = 2
         else:

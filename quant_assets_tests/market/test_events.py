@@ -181,7 +181,8 @@ def test_the_rules(make_bars: Make, name: str) -> None:
 
 
 def test_every_kind_has_a_case() -> None:
-    assert {expected[0] for *_, expected in CASES.values() if expected} | {"adjustment_error"} == set(KINDS)
+    elsewhere = {"adjustment_error", "reversal"}
+    assert {expected[0] for *_, expected in CASES.values() if expected} | elsewhere == set(KINDS)
 
 
 def test_adjusted_prices_are_only_listed(make_bars: Make) -> None:

@@ -10,7 +10,7 @@ from quant_assets.market import calendar
 from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.quarantine import judge, refuse_stale
 from quant_assets.market.steps import with_steps
-from quant_assets.settings.domain import EventSettings
+from quant_assets.settings.domain import BarSettings, EventSettings
 
 DAYS = calendar.sessions(date(2024, 1, 2), date(2024, 1, 31))
 Make = Callable[..., pl.DataFrame]
@@ -20,7 +20,17 @@ Make = Callable[..., pl.DataFrame]
     ("change", "reason"),
     [
         ({}, None),
-        ({"open": None}, "missing_price"),
+        ({"open": None}, None),
+        ({"open": 0.0}, None),
+        ({"open": float("nan")}, None),
+        ({"open": float("inf")}, None),
+        ({"open": -1.0}, "non_positive_price"),
+        ({"open": 40.0}, None),  # left unadjusted
+        ({"open": 2.5}, None),
+        ({"open": 40.0, "close": 40.0}, "ohlc_violation"),  # it is not the open alone
+        ({"open": None, "high": 9.5}, "ohlc_violation"),
+        ({"open": 0.0, "low": 0.0}, "non_positive_price"),
+        ({"open": 0.0, "volume": None}, "missing_volume"),
         ({"close": float("nan")}, "missing_price"),
         ({"high": float("inf")}, "missing_price"),
         ({"volume": None}, "missing_volume"),
@@ -45,6 +55,20 @@ def test_each_rule(make_bars: Make, change: dict[str, object], reason: str | Non
         pl.lit(value).alias(name) for name, value in change.items()
     )
     assert judge(bar, DAYS)["reason"].to_list() == [reason]
+
+
+@pytest.mark.parametrize("opened", [None, 0.0, float("nan"), 40.0, 2.5])
+def test_a_bar_without_an_open_is_used_without_it_or_refused(make_bars: Make, opened: float | None) -> None:
+    bar = make_bars([date(2024, 1, 3)], [10.0]).with_columns(open=pl.lit(opened, pl.Float64))
+    used = judge(bar, DAYS, BarSettings())
+    assert used.select("reason", "open", "close").rows() == [(None, None, 10.0)]
+    refused = judge(bar, DAYS, BarSettings(missing_open="refuse"))
+    assert refused["reason"][0] in ("missing_price", "non_positive_price", "ohlc_violation")
+    assert refused["open"].equals(bar["open"])
+    # One that is refused for something else keeps what was given.
+    other = judge(bar.with_columns(volume=-1.0), DAYS, BarSettings())
+    assert other["reason"].to_list() == ["negative_volume"]
+    assert other["open"].equals(bar["open"])
 
 
 def test_repeats(make_bars: Make) -> None:

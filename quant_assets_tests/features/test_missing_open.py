@@ -1,0 +1,71 @@
+"""Bars without an open: whatever needs no open is as it was, and the rest is missing for as long as an open is."""
+
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_assets.features.library import ready_made
+from quant_assets.features.ohlcv import FEATURES, peaks
+from quant_assets.market import calendar
+from quant_assets.market.adjustment import adjust
+from quant_assets.market.bars import company_bars
+from quant_assets.schemas import DATASETS
+from quant_assets.settings.domain import BarSettings
+from quant_assets.sources.base import DELISTINGS
+from quant_assets.windows.declarations import Feature, FeatureSet
+from quant_assets.windows.recomputation import made_up
+from quant_assets.windows.windows import Windows
+from quant_assets_tests.synthetic_bars import make_bars
+
+DAYS = calendar.sessions(date(2023, 1, 1), date(2023, 12, 31))
+WITHOUT = 80
+
+
+@pytest.mark.parametrize("name", ["core", "alpha158"])
+def test_what_needs_no_open_is_as_it_was_and_the_rest_is_missing(name: str) -> None:
+    declared = [feature for feature in ready_made(name) if isinstance(feature, Feature)]
+    features = FeatureSet(declared)
+    days, fields = made_up(300)
+    without = dict(fields, open=fields["open"].copy())
+    stop = len(days) - 150
+    without["open"][0, :stop] = np.nan
+    asked = [feature.name for feature in declared if not feature.hidden]
+    whole = features.evaluate(fields, Windows(days), asked)
+    found = features.evaluate(without, Windows(days), asked)
+    needing = features.reach("open").keys() & set(asked)
+    assert 3 < len(needing) < len(asked)
+    for each in asked:
+        assert not np.isinf(found[each]).any(), each
+        if each in needing:
+            assert np.isnan(found[each][0, :stop]).all(), each
+            np.testing.assert_array_equal(found[each][1:], whole[each][1:], err_msg=each)
+            np.testing.assert_array_equal(found[each][0, -22:], whole[each][0, -22:], err_msg=each)
+        else:
+            np.testing.assert_array_equal(found[each], whole[each], err_msg=each)
+
+
+@pytest.fixture(scope="module")
+def prices() -> pl.DataFrame:
+    """A ticker's bars, the first of which have an open of 0, as dataset `prices`."""
+    rng = np.random.default_rng(3)
+    closes = 25.0 * np.exp(np.cumsum(rng.normal(0.0, 0.01, 200)))
+    opens = np.where(np.arange(200) < WITHOUT, 0.0, closes)
+    bars = make_bars(DAYS[:200], closes.tolist(), open=pl.Series(opens))
+    found = company_bars(bars, DELISTINGS.to_frame(), DAYS, BarSettings())
+    assert found.refused.is_empty()
+    rows = found.series.with_columns(in_sector=True, panel_from="date")
+    conformed = DATASETS["ohlcv"].conform(rows.with_columns(sector=pl.lit("it")))
+    assert conformed["open"].null_count() == WITHOUT
+    return adjust(rows)
+
+
+def test_prices_and_peaks_of_bars_without_an_open(prices: pl.DataFrame) -> None:
+    assert prices["open"].null_count() == WITHOUT
+    assert prices.select("high", "low", "close", "volume").null_count().row(0) == (0, 0, 0, 0)
+    found = peaks(prices, DAYS, [DAYS[60].item(), DAYS[199].item()])
+    assert found["open"].to_list() == [None, prices["open"].max()]
+    assert found["open_mean_30"].is_null().to_list() == [True, False]
+    assert found["close"].to_list() == [prices["close"][:61].max(), prices["close"].max()]
+    assert {feature.name for feature in FEATURES if "open" in feature.inputs} >= {"open_to_peak"}

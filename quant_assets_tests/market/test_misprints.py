@@ -1,0 +1,123 @@
+"""Closes that the bars before them show to be misprints, and what is believed instead."""
+
+from datetime import date
+from typing import Any
+
+import polars as pl
+import pytest
+
+from quant_assets.market import calendar
+from quant_assets.market.bars import CompanyBars, company_bars
+from quant_assets.settings.domain import BarSettings
+from quant_assets.sources.base import DELISTINGS
+from quant_assets_tests.synthetic_bars import make_bars
+
+DAYS = calendar.sessions(date(2023, 6, 1), date(2023, 12, 29))
+NONE = DELISTINGS.to_frame()
+
+
+def _bars(closes: list[float], volumes: list[float] | None = None, **columns: Any) -> pl.DataFrame:
+    volume = pl.Series(volumes or [1e6] * len(closes))
+    return make_bars(DAYS[: len(closes)], closes, **({"volume": volume} | columns))
+
+
+def _other(closes: list[float], **columns: Any) -> pl.DataFrame:
+    return _bars(closes, **({"adjustment": "total_return", "provider": "other", "precedence": 1} | columns))
+
+
+def _found(*bars: pl.DataFrame) -> CompanyBars:
+    given = pl.concat(bars).sort("ticker", "date", "precedence", maintain_order=True)
+    return company_bars(given, NONE, DAYS, BarSettings())
+
+
+def _refused(found: CompanyBars) -> list[tuple[int, str, str]]:
+    number = {day.item(): place for place, day in enumerate(DAYS)}
+    rows = found.refused.sort("date", "precedence").select("date", "provider", "reason").rows()
+    return [(number[day], provider, reason) for day, provider, reason in rows]
+
+
+@pytest.mark.parametrize("factor", [100.0, 0.01, 10.0, 0.1, 1000.0])
+@pytest.mark.parametrize("adjustment", ["as_traded", "total_return"])
+def test_a_decimal_point_out_of_place_is_refused_on_its_day(factor: float, adjustment: str) -> None:
+    closes = [97.4, 90.1, 89.7 * factor, 89.6, 89.4]
+    bars = _bars(closes, [4e6, 1.9e6, 1.5e6, 2.1e6, 1.8e6], adjustment=adjustment)
+    found = _found(bars)
+    assert _refused(found) == [(2, "raw", "decimal_point")]
+    assert found.refused["close"].to_list() == [89.7 * factor]
+    assert found.events.is_empty()
+    assert not found.series["unexplained"].any()
+    for count in range(1, 6):  # known at its own close
+        early = _found(bars[:count])
+        assert early.series.equals(found.series.filter(pl.col("date") <= DAYS[count - 1].item()))
+        assert _refused(early) == _refused(found)[: int(count > 2)]
+
+
+def test_an_unflagged_split_by_a_power_of_ten_has_another_volume() -> None:
+    found = _found(_bars([50.0, 5.0, 5.05], [1e6, 1e7, 1e7]))
+    assert _refused(found) == []
+    assert found.events["kind"].to_list() == ["split_unflagged"]
+
+
+def test_a_real_fall_of_nine_tenths_has_another_volume_too() -> None:
+    found = _found(_bars([3.65, 0.21, 0.30], [9e6, 8e7, 8e7]))
+    assert _refused(found) == []
+    assert found.events["kind"].to_list() == ["unexplained_move"]
+
+
+def test_a_flagged_one_is_no_misprint() -> None:
+    found = _found(_bars([5.0, 50.0, 50.5], split_ratio=[1.0, 0.1, 1.0]))
+    assert _refused(found) == []
+    assert found.events.is_empty()
+
+
+def test_what_another_provider_upholds_is_no_misprint() -> None:
+    found = _found(_bars([5.0, 50.0, 50.5]), _other([1.0, 10.0, 10.1]))
+    assert _refused(found) == []
+    assert not found.series["unexplained"].any()
+
+
+def test_other_units_are_believed_in_the_end_and_marked() -> None:
+    closes = [5.0, 5.01, *[505.0 + day for day in range(20)]]
+    found = _found(_bars(closes))
+    days = [day for day, _, reason in _refused(found) if reason == "decimal_point"]
+    assert days == list(range(2, 12))  # fourteen calendar days
+    assert found.series.filter("unexplained")["date"].to_list() == [DAYS[12].item()]
+    assert len(found.series) == len(closes) - len(days)
+
+
+def test_the_way_back_from_what_was_believed_is_no_misprint() -> None:
+    # The volume of the wrong day was another one, so that it was believed.
+    found = _found(_bars([50.0, 50.5, 5000.0, 50.0, 51.0], [1e6, 1e6, 3.5e6, 1.2e6, 1e6]))
+    assert _refused(found) == []
+    assert found.series["unexplained"].to_list() == [False, False, True, True, False]
+    assert found.events.select("kind", "action").rows() == [("unexplained_move", "listed"), ("reversal", "listed")]
+
+
+def test_prices_of_another_symbol_are_refused_where_a_provider_has_the_right_ones() -> None:
+    right = [50.0, 50.5, 51.0, 50.8, 50.9, 51.2]
+    swapped = [50.0, 50.5, 371.0, 368.0, 50.9, 51.2]
+    found = _found(_bars(swapped, [1e6, 1e6, 4e4, 5e4, 1e6, 1e6]), _other([close / 7.0 for close in right]))
+    assert [(day, reason) for day, provider, reason in _refused(found) if provider == "raw"] == [
+        (2, "denied_move"),
+        (3, "denied_move"),
+    ]
+    assert not found.series["unexplained"].any()
+
+
+def test_a_close_that_only_stands_still_denies_nothing() -> None:
+    found = _found(_bars([50.0, 50.5, 371.0], [1e6, 1e6, 4e4]), _other([7.0, 7.1, 7.1]))
+    assert _refused(found) == [(2, "other", "disputed_stale_close")]
+    assert found.series["unexplained"].to_list() == [False, False, True]
+
+
+def test_one_alone_is_marked() -> None:
+    found = _found(_bars([50.0, 50.5, 371.0, 50.9], [1e6, 1e6, 4e4, 1e6]))
+    assert _refused(found) == []
+    assert found.events.select("kind", "action").rows() == [("unexplained_move", "listed"), ("reversal", "listed")]
+
+
+def test_another_company_of_the_symbol_begins_anew() -> None:
+    gone = pl.DataFrame([{"ticker": "A", "last_session": DAYS[1].item()}], schema=NONE.schema)
+    found = company_bars(_bars([50.0, 50.5, 5.0, 5.1]), gone, DAYS, BarSettings())
+    assert found.refused.is_empty()
+    assert found.events.is_empty()
