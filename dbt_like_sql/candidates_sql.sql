@@ -12,6 +12,7 @@ eligible AS (
         AND coalesce(dollar_volume >= $candidates__min_dollar_volume, true)
         AND momentum IS NOT NULL
         AND ma_slope IS NOT NULL
+        AND unexplained_sessions IS NULL
         AND coalesce(
             garch_volatility BETWEEN $candidates__min_volatility AND $candidates__max_volatility,
             $candidates__unknown_volatility = 'pass' OR ($candidates__unknown_volatility = 'young' AND garch_status = 'too_young')

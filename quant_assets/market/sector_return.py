@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from quant_assets.market.containment import counted, marks
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray, Panel
 
 #: Sessions before its own that a return depends on.
@@ -18,13 +19,13 @@ LOOKBACK = 1 + STALE_SESSIONS
 def as_known(prices: pl.DataFrame) -> pl.DataFrame:
     """Closes of dataset prices that were part of the panel on their own date.
 
-    Columns: `ticker, date, close`, and `listed` where it is there.
+    Columns: `ticker, date, close`, and `listed` and `unexplained` where they are there.
 
     The earlier bars of a ticker that moved into the sector are left out, so that a range run and the run of an earlier
     month see the same rows.
     """
     return prices.filter(pl.col("panel_from") <= pl.col("date")).select(
-        pl.col("ticker", "date", "close"), pl.selectors.by_name("listed", require_all=False)
+        pl.col("ticker", "date", "close"), pl.selectors.by_name("listed", "unexplained", require_all=False)
     )
 
 
@@ -34,7 +35,7 @@ def equal_weight_returns(prices: pl.DataFrame, universe: pl.DataFrame, sessions:
     r_t = mean over i of close_{i,t} / c_i - 1, over the members of session t-1 with a bar at t, where c_i is the close
     at t-1 or, of a name that was halted then, its last one of the `STALE_SESSIONS` sessions before. So the session on
     which a halted name trades again counts its whole return since; until then, and after a longer halt, it is left out.
-    Sums are exactly rounded (`math.fsum`).
+    A step that nothing explains counts by the rule of `market.containment`. Sums are exactly rounded (`math.fsum`).
 
     Args:
         prices: dataset prices.
@@ -48,11 +49,11 @@ def equal_weight_returns(prices: pl.DataFrame, universe: pl.DataFrame, sessions:
     """
     members = universe.select("ticker", "date", member=pl.lit(1.0))
     frame = (
-        as_known(prices)
-        .select("ticker", "date", "close")
+        marks(as_known(prices))
+        .select("ticker", "date", "close", "unexplained")
         .join(members, on=["ticker", "date"], how="full", coalesce=True)
     )
-    panel = Panel.from_long(frame, sessions, ["close", "member"])
+    panel = Panel.from_long(frame, sessions, ["close", "member", "unexplained"])
     close, member = panel["close"].T, panel["member"].T  # sessions x tickers
     every = np.arange(len(sessions))[:, None]
     last = np.maximum.accumulate(np.where(np.isnan(close), -1, every), axis=0)[:-1]
@@ -61,10 +62,12 @@ def equal_weight_returns(prices: pl.DataFrame, universe: pl.DataFrame, sessions:
         np.take_along_axis(close, np.maximum(last, 0), axis=0),
         np.nan,
     )
-    change = close[1:] / base - 1.0
-    counted = (member[:-1] == 1.0) & np.isfinite(change)
+    change = np.full(panel.shape, np.nan)
+    change[:, 1:] = (close[1:] / base - 1.0).T
+    change = counted(change, panel["close"], panel["unexplained"] == 1.0).T[1:]
+    among = (member[:-1] == 1.0) & np.isfinite(change)
     result = np.full(len(sessions), np.nan)
-    for t in np.flatnonzero(counted.any(axis=1)):
-        values = change[t][counted[t]].tolist()
+    for t in np.flatnonzero(among.any(axis=1)):
+        values = change[t][among[t]].tolist()
         result[t + 1] = math.fsum(values) / len(values)
     return result

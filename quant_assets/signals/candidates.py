@@ -44,7 +44,11 @@ def standardise(values: FloatArray, method: str) -> FloatArray:
 
 
 def rules(settings: CandidateSettings) -> dict[str, pl.Expr]:
-    """What a row of indicators must meet to be eligible, by the reason for which it is left out otherwise, in order."""
+    """What a row of indicators must meet to be eligible, by the reason for which it is left out otherwise, in order.
+
+    A name is left out with `unexplained_move`, neither long nor short, as long as its momentum, moving average or slope
+    reach back to a step of the price that nothing explains.
+    """
     volatility, known = pl.col("garch_volatility"), pl.col("garch_volatility").is_not_null()
     passes = {"pass": pl.lit(True), "young": pl.col("garch_status") == "too_young", "refuse": pl.lit(False)}
     return {
@@ -52,6 +56,7 @@ def rules(settings: CandidateSettings) -> dict[str, pl.Expr]:
         "illiquid": (pl.col("dollar_volume") >= settings.min_dollar_volume).fill_null(True),
         "momentum_unknown": pl.col("momentum").is_not_null(),
         "slope_unknown": pl.col("ma_slope").is_not_null(),
+        "unexplained_move": pl.col("unexplained_sessions").is_null(),
         "volatility_unknown": known | passes[settings.unknown_volatility].fill_null(False),
         "volatility_outside": volatility.is_between(settings.min_volatility, settings.max_volatility).fill_null(True),
     }

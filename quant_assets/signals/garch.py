@@ -197,6 +197,7 @@ def garch_volatility(
     first_day: date,
     last_day: date,
     listed: NDArray[np.datetime64] | None = None,
+    unexplained: BoolArray | None = None,
 ) -> GarchVolatility:
     """Annualised one-step-ahead volatility at the close of each wanted session from `first_day` to `last_day`.
 
@@ -214,6 +215,8 @@ def garch_volatility(
         last_day: last day of the range.
         listed: first session of each row's company, datetime64[D] of shape (n_tickers,); its first bar of the window
             where it is not given.
+        unexplained: bool of close's shape: bars whose return is left out, as if it were not known (dataset prices): a
+            fit is not decided by one of them, and the forecast of the bar before stands on.
 
     """
     volatility, status = np.full(close.shape, np.nan), np.full(close.shape, -1, dtype=np.int8)
@@ -229,6 +232,9 @@ def garch_volatility(
     # All bars in one line, ticker after ticker; the return of a bar leads to it from the ticker's bar before.
     logs = logarithms(close)[there]
     returns = np.diff(logs, prepend=logs[0])
+    left_out = np.zeros(len(logs), dtype=bool) if unexplained is None else unexplained[there]
+    kept_before = np.arange(len(logs) + 1) - np.concatenate([[0], np.cumsum(left_out)])  # of the line's returns
+    returns = returns[~left_out]
     before = np.concatenate([[0], np.cumsum(there)])  # bars before each place of the panel, in the line's order
 
     def bars_before(ticker: IntArray, session: IntArray) -> IntArray:
@@ -255,21 +261,27 @@ def garch_volatility(
     outcome[ticker, which] = np.where(long_enough, _FITTED, np.where(young, _TOO_YOUNG, _TOO_FEW_BARS))
     fitted_in, short_in = which[long_enough], which[~long_enough]
     ticker, which, starts, stops = (array[long_enough] for array in (ticker, which, starts, stops))
-    fits = fit(returns, starts, stops, settings.distribution, leverage=settings.leverage)
+    first_return, end_return = kept_before[starts], kept_before[stops]
+    fits = fit(returns, first_return, end_return, settings.distribution, leverage=settings.leverage)
     good = fits.converged
     outcome[ticker[~good], which[~good]] = _NO_FIT
+    of_month = np.stack([stops, bars_before(ticker, ends[which])])[:, good]
     parameters = np.stack([fits.mu, fits.omega, fits.alpha, fits.beta, fits.gamma, fits.presample], axis=1)[good]
     from quant_assets.signals import garch_kernel
 
     with _ONE_AT_A_TIME:
-        ahead = garch_kernel.forecasts(
-            returns, starts[good], stops[good], bars_before(ticker, ends[which])[good], parameters
+        ahead = np.full(len(logs), np.nan)
+        ahead[~left_out] = garch_kernel.forecasts(
+            returns, first_return[good], end_return[good], kept_before[of_month[1]], parameters
         )
+    for bar in np.flatnonzero(left_out):  # hardly any
+        for pair in np.flatnonzero((of_month[0] <= bar) & (bar < of_month[1])):
+            ahead[bar] = fits.variance[good][pair] if bar == of_month[0, pair] else ahead[bar - 1]
     annual = np.full(close.shape, np.nan)
     annual[there] = np.sqrt(ahead * SESSIONS_PER_YEAR)
     volatility[rows] = annual[rows]
-    of_month = np.searchsorted(months, month[first:end])
-    status[:, first:end] = np.where(rows[:, first:end], outcome[:, of_month], np.int8(-1))
+    of_session = np.searchsorted(months, month[first:end])
+    status[:, first:end] = np.where(rows[:, first:end], outcome[:, of_session], np.int8(-1))
     counted = np.stack(
         [np.bincount(each, minlength=len(months)) for each in (fitted_in[good], short_in, fitted_in[~good])]
     )

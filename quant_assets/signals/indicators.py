@@ -30,6 +30,7 @@ def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> Feat
     """The indicators that are windows over the panel; GARCH has a calendar of its own."""
     average, slope, lag = sector_windows.moving_average, settings.slope_sessions, sector_windows.momentum_lag
     liquidity, history = settings.liquidity_sessions, settings.history_sessions
+    touched = max(lag, average - 1 + slope) + STALE_SESSIONS
     return FeatureSet(
         [
             Feature(
@@ -74,6 +75,16 @@ def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> Feat
                 "sessions with a bar among the last `history_sessions` of the settings",
                 "sessions",
                 ge=1,
+            ),
+            Feature(
+                "unexplained_sessions",
+                ("unexplained",),
+                touched - 1,
+                lambda x, w: w.since(x["unexplained"], touched),
+                "sessions since the last step of the price that nothing explains, if `momentum`, `moving_average` or "
+                "`ma_slope` reach back to it; null where they do not. `garch_volatility` takes no notice of its return",
+                "sessions",
+                ge=0,
             ),
         ]
     )
@@ -133,6 +144,7 @@ def dataset(settings: IndicatorSettings) -> Dataset:
         | {"moving_average": replace(columns["moving_average"], anchored=FIRST_BAR)}
         | {
             "history_sessions": replace(columns["history_sessions"], dtype=pl.Int32, nullable=False),
+            "unexplained_sessions": replace(columns["unexplained_sessions"], dtype=pl.Int32),
             "garch_fitted_on": fitted_on,
             "garch_status": status,
         },
@@ -170,7 +182,7 @@ def indicators(
 
     """
     check_sessions("indicators", prices, universe, sessions, first_day, last_day, lookback_sessions(settings, sector))
-    panel = Panel.from_long(prices, sessions, ["close", "dollar_volume"])
+    panel = Panel.from_long(prices, sessions, ["close", "dollar_volume", "unexplained"])
     since = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
     values = declared(settings.windows[sector], settings).evaluate(panel.fields, Windows(sessions), since=since)
     garch = garch_volatility(
@@ -181,6 +193,7 @@ def indicators(
         first_day,
         last_day,
         panel.listed,
+        panel["unexplained"] == 1.0,
     )
     garch_values = {"garch_volatility": garch.volatility, "garch_status": garch.status.astype(np.float64)}
     values |= {name: np.ascontiguousarray(each[:, since:]) for name, each in garch_values.items()}
@@ -190,6 +203,6 @@ def indicators(
     rows = rows.with_columns(
         garch_fitted_on=pl.when(pl.col("garch_volatility").is_not_null()).then(window_ends),
         garch_status=pl.Series(STATUS).gather(rows["garch_status"].cast(pl.Int32)),
-        history_sessions=pl.col("history_sessions").cast(pl.Int32),
+        **{name: pl.col(name).cast(pl.Int32) for name in ("history_sessions", "unexplained_sessions")},
     ).select(list(dataset(settings).columns))
     return Indicators(rows, garch.by_month)

@@ -112,6 +112,15 @@ class Windows:
         count[:, window:] -= count[:, :-window].copy()
         return np.where(seen, count, np.nan)
 
+    def since(self, values: FloatArray, window: int) -> FloatArray:
+        """Sessions since the newest of the last `window` sessions whose value is above 0, 0 at that one.
+
+        Given at sessions with a value; NaN where there is none above 0.
+        """
+        every = np.arange(values.shape[1])
+        last = np.maximum.accumulate(np.where(values > 0.0, every, -window), axis=1)
+        return np.where(~np.isnan(values) & (every - last < window), every - last, np.nan)
+
     def line(self, values: FloatArray, factor: FloatArray, window: int, least: float = 0.0) -> FloatArray:
         """The least-squares line on a factor through the last `window` sessions.
 

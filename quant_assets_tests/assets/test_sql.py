@@ -138,7 +138,9 @@ def indicators(rng: np.random.Generator, *, coarse: bool) -> pl.DataFrame:
                 "history_sessions": rng.choice([119, 120, 252], count).tolist(),
                 "garch_status": rng.choice(["fitted", "too_young", "too_few_bars", "no_fit"], count).tolist(),
             }
-            frames.append(pl.DataFrame(made, schema_overrides={"history_sessions": pl.Int32}))
+            made["unexplained_sessions"] = [None if rng.random() < 0.9 else int(rng.integers(60)) for _ in range(count)]
+            types = {"history_sessions": pl.Int32, "unexplained_sessions": pl.Int32}
+            frames.append(pl.DataFrame(made, schema_overrides=types))
     return pl.concat(frames, how="vertical_relaxed")
 
 

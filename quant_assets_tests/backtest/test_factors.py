@@ -136,6 +136,7 @@ def market(first: date, last: date, seed: int = 3) -> dict[str, pl.DataFrame]:
         ma_slope=pl.Series(noise),
         garch_volatility=pl.lit(0.2),
         garch_status=pl.lit("fitted"),
+        unexplained_sessions=pl.lit(None, pl.Int32),
     )
     predictions = rows.with_columns(model=pl.lit("lightgbm"), horizon=pl.lit(5, pl.Int32), prediction=pl.Series(-good))
     return {"features": features, "indicators": indicators, "predictions": predictions, "labels": pl.concat(labels)}

@@ -31,6 +31,7 @@ def frame(count: int = 20, day: date = DAY, seed: int = 1, **columns: list[objec
         "dollar_volume": [1e8] * count,
         "history_sessions": [252] * count,
         "garch_status": ["fitted"] * count,
+        "unexplained_sessions": [None] * count,
         **columns,
     }
     return pl.DataFrame(made, schema=dataset(load_settings("demo").indicators).schema)
@@ -119,6 +120,8 @@ def test_who_passes_the_band_without_a_volatility(unknown: str, passing: list[st
         {"garch_volatility": 1.51},
         {"momentum": None},
         {"ma_slope": None},
+        {"unexplained_sessions": 0},
+        {"unexplained_sessions": 60},
     ],
     ids=str,
 )

@@ -491,6 +491,35 @@ def test_an_old_company_that_trades_again_is_not_young(close: np.ndarray) -> Non
         assert {garch.STATUS[place] for place in made.status[0, start : start + 22]} == {"too_few_bars"}
 
 
+def test_an_unexplained_return_is_left_out(close: np.ndarray) -> None:
+    july = np.flatnonzero(DAYS.astype("datetime64[M]") == np.datetime64("2020-07"))
+    jumps = np.array([july[0] - 400, july[0] - 1, july[0], july[9], july[10]])  # in the windows, and in the month
+    jumped, marks = close[:1].copy(), np.zeros((1, len(DAYS)), dtype=bool)
+    for jump in jumps:
+        jumped[0, jump:] *= 75.0
+    marks[0, jumps] = True
+    wanted = np.ones(jumped.shape, dtype=bool)
+    first, last = date(2020, 7, 1), date(2020, 9, 30)
+    made = garch.garch_volatility(jumped, DAYS, wanted, SETTINGS, first, last, None, marks)
+    raw = garch.garch_volatility(jumped, DAYS, wanted, SETTINGS, first, last).volatility
+    plain = garch.garch_volatility(close[:1], DAYS, wanted, SETTINGS, first, last).volatility
+    asked = np.isfinite(plain)
+    assert np.array_equal(np.isfinite(made.volatility), asked)
+    assert np.abs(made.volatility[asked] / plain[asked] - 1.0).max() < 0.1
+    assert np.abs(raw[asked] / plain[asked] - 1.0).max() > 0.5
+    # At a marked bar what the bar before it forecast stands on.
+    assert made.volatility[0, july[9]] == made.volatility[0, july[10]] == made.volatility[0, july[8]]
+    for begin, end in ((first, date(2020, 7, 31)), (date(2020, 8, 1), last)):
+        month = int(np.searchsorted(DAYS, np.datetime64(begin)))
+        stop = int(np.searchsorted(DAYS, np.datetime64(end), side="right"))
+        for start in (month - 751, 0):  # a jump before the panel begins is the same
+            part = slice(start, stop)
+            single = garch.garch_volatility(
+                jumped[:, part], DAYS[part], wanted[:, part], SETTINGS, begin, end, None, marks[:, part]
+            )
+            assert np.array_equal(single.volatility[:, month - start :], made.volatility[:, month:stop])
+
+
 @pytest.mark.slow
 def test_arch_is_not_needed_at_run_time() -> None:
     code = (

@@ -46,7 +46,9 @@ def test_schema_and_rows(whole, market, settings, nothing_infinite) -> None:
     expected = expected.filter(pl.col("date").is_between(month_start(MONTHS[0]), month_end(MONTHS[-1])))
     assert whole.select("ticker", "date").equals(expected.select("ticker", "date").sort("ticker", "date"))
     nothing_infinite(whole)
+    whole, unexplained = whole.drop("unexplained_sessions"), whole["unexplained_sessions"]
     assert whole.filter(pl.col("ticker") == "T00").null_count().sum_horizontal().item() == 0
+    assert unexplained.null_count() == len(unexplained), "no step is marked"
 
 
 def test_range_equals_months(whole, compute, market, identical) -> None:
@@ -124,6 +126,34 @@ def test_cut_off_history_is_an_error(market, settings) -> None:
     days = market.days[-100:]
     with pytest.raises(HistoryError, match="751 are needed and prices have them"):
         indicators(market.prices, market.universe, SECTOR, settings, days, date(2021, 6, 1), date(2021, 6, 30))
+
+
+def test_an_unexplained_step_is_counted_from_as_far_as_the_windows_reach(market, load, settings) -> None:
+    first, last = "2020-05", "2020-10"
+    prices, universe, days = load(market, first, last, lookback_sessions(settings, SECTOR))
+    jump = int(np.searchsorted(days, np.datetime64("2020-05-20")))
+    risen = (pl.col("ticker") == "T01") & (pl.col("date") >= days[jump].item())
+    changed = prices.with_columns(
+        close=pl.when(risen).then(pl.col("close") * 75.0).otherwise("close"),
+        unexplained=risen & (pl.col("date") == days[jump].item()),
+    )
+
+    def computed(prices: pl.DataFrame) -> pl.DataFrame:
+        rows = indicators(prices, universe, SECTOR, settings, days, month_start(first), month_end(last)).rows
+        return rows.filter(pl.col("ticker") == "T01")
+
+    plain, made = computed(prices), computed(changed)
+    at = np.searchsorted(days, made["date"].to_numpy().astype("datetime64[D]")) - jump
+    windows = settings.windows[SECTOR]
+    touched = max(windows.momentum_lag, windows.moving_average - 1 + settings.slope_sessions) + 5
+    expected = [int(since) if 0 <= since < touched else None for since in at]
+    assert made["unexplained_sessions"].to_list() == expected
+    # Outside of the mark momentum and slope are those of a price that never jumped, up to rounding.
+    outside = pl.Series([each is None for each in expected])
+    for name in ("momentum", "ma_slope"):
+        np.testing.assert_allclose(made[name].filter(outside), plain[name].filter(outside), rtol=0, atol=1e-12)
+        assert (made[name] - plain[name]).abs().max() > 1.0
+    np.testing.assert_allclose(made["garch_volatility"], plain["garch_volatility"], rtol=0.1)
 
 
 def test_an_empty_sector_gives_no_rows(market, settings) -> None:
