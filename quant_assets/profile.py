@@ -1,5 +1,6 @@
 """What every run works with: the profile's settings, months, last closed session, source and store."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
@@ -29,6 +30,8 @@ class Profile:
     settings: Settings
     #: A provider of the caller's own, in place of the one that the settings name.
     provider: Source | None = None
+    #: Told what is about to be computed: datasets, sectors and months.
+    on_begun: Callable[[str], None] | None = None
 
     @cached_property
     def months(self) -> Months:

@@ -158,6 +158,10 @@ def _rows(
     partitions: RunPartitions,
     inputs: Mapping[str, pl.LazyFrame],
 ) -> Any:
+    if profile.on_begun is not None:
+        months = dict.fromkeys((partitions.months[0], partitions.months[-1]))
+        where = [*partitions.sectors, " to ".join(months)]
+        profile.on_begun(f"{', '.join(asset.names)} ({', '.join(where)})")
     run = Run(profile, partitions, context, asset.windows)
     expected = parameters(asset.compute)
     ready = handed(asset.compute, profile) | dict(asset.given)

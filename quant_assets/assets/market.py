@@ -40,7 +40,7 @@ _BAR_OUTPUTS = (
 )
 
 #: Tickers times sessions of the history whose bars are in memory at a time.
-_BLOCK_CELLS = 2_500_000
+BLOCK_CELLS = 2_500_000
 
 #: First month of the profile: what is carried from a company's first bar begins there.
 Start = Annotated[str, Setting("partitions.start")]
@@ -133,7 +133,7 @@ def bars(
         with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
             return list(pool.map(of_sector, run.sectors, panels))
 
-    size = max(1, _BLOCK_CELLS // max(1, len(days)))
+    size = max(1, BLOCK_CELLS // max(1, len(days)))
     parts = [of_tickers_in(every_ticker[at : at + size]) for at in range(0, max(1, len(every_ticker)), size)]
     found = []
     for sector, tickers, *blocks in zip(run.sectors, panels, *parts, strict=True):

@@ -55,7 +55,7 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     return declared(
         profile,
         "portfolio",
-        Asset("regime_state", regime_state, {"prices": judged, "universe": judged}),
+        Asset("regime_state", regime_state, {"prices": judged, "universe": judged}, sized_by="prices"),
         Asset("weights", weights, dict.fromkeys(("candidates", "predictions", "indicators"), read())),
         Asset("backtest", backtest, simulated),
         Asset("track_record", track_record, {"backtest": read(), "track_record": carried()}),

@@ -57,6 +57,10 @@ def run(
     workers: Annotated[
         int, typer.Option("--workers", "-w", min=1, help="Sectors computed at the same time.")
     ] = os.cpu_count() or 1,
+    memory: Annotated[
+        float | None,
+        typer.Option("--memory", help="GiB for all of them together [default: launch.memory_gib, else what is left]."),
+    ] = None,
     refresh: Annotated[
         bool,
         typer.Option(
@@ -91,7 +95,9 @@ def run(
     months, chosen = session.months(first, last), session.sectors(sector)
     from quant_assets.cli.run import materialise
 
-    materialise(session.profile, chosen, *months, select=select, workers=workers, refresh=refresh, submit=submit)
+    materialise(
+        session.profile, chosen, *months, select=select, workers=workers, memory=memory, refresh=refresh, submit=submit
+    )
 
 
 @app.command()

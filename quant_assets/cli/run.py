@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from quant_assets.cli.screen import console, show
 from quant_assets.errors import InterruptedRunError, SettingsError
 from quant_assets.graph import build_defs
+from quant_assets.planning.memory import Reckoner, budget, fitted
 from quant_assets.planning.plan import Phase, Planner, joined, total_outputs
 from quant_assets.profile import Profile
 from quant_assets.running.instance import dagster_home, records
@@ -23,6 +25,7 @@ def materialise(
     *,
     select: str | None,
     workers: int,
+    memory: float | None = None,
     refresh: bool = False,
     submit: bool = False,
 ) -> None:
@@ -34,12 +37,14 @@ def materialise(
         first: month.
         last: month.
         select: which assets, as `--select` has it; every one where None.
-        workers: sectors computed at the same time.
+        workers: sectors computed at the same time, as far as memory lets.
+        memory: GiB for all workers together; the setting `launch.memory_gib`, or what is left, where None.
         refresh: whether earlier months that other code or settings have made are computed again.
         submit: whether the instance's daemon has the runs executed, and not this command.
 
     Raises:
-        SettingsError: the selection is not valid or leaves nothing to run, or no daemon is there to submit to.
+        SettingsError: the selection is not valid or leaves nothing to run, a month of it does not fit into memory, or
+            no daemon is there to submit to.
         InterruptedRunError: the user interrupted it.
         QuantError: a run failed, or the provider's data are missing.
 
@@ -56,12 +61,11 @@ def materialise(
             "move that folder to change"
         )
     defs = build_defs(profile.settings)
-    executor: Executor = Submitted(defs) if submit else Here(name, workers)
+    submitted: Executor | None = Submitted(defs) if submit else None
     planner = Planner(defs, profile, refresh=refresh)
     plan = planner.plan(planner.select(select, defs), sorted(sectors, key=list(SECTORS).index), first, last)
-    tickers: dict[str, int] = dict(
-        profile.source.sector_snapshots(profile.last_session()).group_by("sector").len().iter_rows()
-    )
+    snapshots = profile.source.sector_snapshots(profile.last_session())
+    tickers: dict[str, int] = dict(snapshots.group_by("sector").agg(pl.col("ticker").n_unique()).iter_rows())
 
     def work(chain: Sequence[Phase]) -> int:
         return max(phase.outputs * sum(tickers.get(sector, 0) for sector in phase.sectors) for phase in chain)
@@ -88,9 +92,19 @@ def materialise(
     latest = max(phase.last for phase in phases)
     if latest > last:
         show(f"labels reach ahead: prices up to {latest} are computed too")
+    executors: list[tuple[Executor, Sequence[Sequence[Phase]]]]
+    if submitted is not None:
+        executors = [(submitted, chains) for chains in stages]
+    else:
+        most, there = Reckoner(defs, profile, tickers).most, budget(memory or profile.settings.launch.memory_gib)
+        stays = [fitted(chains, workers, most, there) for chains in stages]
+        for note in dict.fromkeys(each.note for each in stays if each.note):
+            show(note)
+        executors = [(Here(name, each.workers), each.chains) for each in stays]
+    executor = executors[0][0]
     try:
         with _Counter(total_outputs(phases)) as counter:
-            for chains in stages:
+            for executor, chains in executors:
                 executor.execute(chains, counter.advance)
     except KeyboardInterrupt:
         raise InterruptedRunError(executor.after_interruption) from None

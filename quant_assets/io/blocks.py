@@ -54,7 +54,7 @@ def divided(months: Sequence[str], rows: Mapping[str, int], bytes_of_row: int) -
     blocks: list[list[str]] = [[]]
     done = 0
     for month in months:
-        if blocks[-1] and done >= len(blocks) * total / count:
+        if len(blocks) < count and done >= len(blocks) * total / count:
             blocks.append([])
         blocks[-1].append(month)
         done += rows.get(month, 0) * bytes_of_row

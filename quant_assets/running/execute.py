@@ -31,12 +31,17 @@ from quant_assets.dagster_internals import (
 from quant_assets.errors import QuantError
 from quant_assets.graph import build_defs
 from quant_assets.planning.plan import Phase
+from quant_assets.profile import Profile
 from quant_assets.running.bookkeeping import prepare_bulk_runs, return_freed_memory
 from quant_assets.running.instance import initialise_instance
+from quant_assets.running.workers import Workers
 from quant_assets.settings.loading import Settings, load_settings
 
 #: (dataset, partitions written)
 Progress = Callable[[str, int], None]
+
+#: What a worker tells: ("written", dataset, partitions) or ("began", what, its process identifier).
+_Told = tuple[str, str, int]
 
 
 class RunFailedError(QuantError):
@@ -79,19 +84,23 @@ def _execute_in_parallel(
     workers = min(workers, len(chains))
     manager = SyncManager(ctx=context)
     manager.start(_end_with, (os.getpid(),))
+    watched = Workers()
     with manager, shared_cores(workers), worker_pool(workers, context) as pool:
-        written: Any = manager.Queue()
+        told: Any = manager.Queue()
         interrupted: Any = manager.Event()
         try:
-            futures = _submitted(pool, chains, profile, written, interrupted)
+            futures = _submitted(pool, chains, profile, told, interrupted)
             while not all(future.done() for future in futures):
-                _drain(written, progress)
-            _drain(written, progress)
+                watched.look()
+                _drain(told, progress, watched)
+            _drain(told, progress, watched)
             return [future.result() for future in futures]
         except BrokenProcessPool:
+            _drain(told, progress, watched)
+            killed = watched.killed()
             raise RunFailedError(
-                "a worker process was killed, perhaps for want of memory; what was written stays: "
-                "run again with fewer --workers"
+                f"a worker process was killed, perhaps for want of memory; {killed}{'; ' if killed else ''}what was "
+                "written stays: run again with fewer --workers"
             ) from None
         except KeyboardInterrupt:
             interrupted.set()  # cancelling is not enough: the pool hands out one chain more than it has workers
@@ -100,10 +109,10 @@ def _execute_in_parallel(
 
 
 def _submitted(
-    pool: ProcessPoolExecutor, chains: Sequence[Sequence[Phase]], profile: str, written: Any, interrupted: Any
+    pool: ProcessPoolExecutor, chains: Sequence[Sequence[Phase]], profile: str, told: Any, interrupted: Any
 ) -> list[Future[str | None]]:
     try:
-        return [pool.submit(_outcome_in_worker, chain, profile, written, interrupted) for chain in chains]
+        return [pool.submit(_outcome_in_worker, chain, profile, told, interrupted) for chain in chains]
     except OSError as error:  # the pool closed its pipes while it still started workers, because one of them was killed
         raise BrokenProcessPool(str(error)) from error
 
@@ -146,21 +155,27 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _drain(written: "Queue[tuple[str, int]]", progress: Progress) -> None:
+def _drain(told: "Queue[_Told]", progress: Progress, watched: Workers) -> None:
     while True:
         try:
-            dataset, partitions = written.get(timeout=0.2)
+            kind, what, number = told.get(timeout=0.2)
         except Empty:
             return
-        progress(dataset, partitions)
+        if kind == "written":
+            progress(what, number)
+        else:
+            watched.began(number, what)
 
 
-def _outcome_in_worker(
-    chain: Sequence[Phase], profile: str, written: "Queue[tuple[str, int]]", interrupted: Any
-) -> str | None:
+def _outcome_in_worker(chain: Sequence[Phase], profile: str, told: "Queue[_Told]", interrupted: Any) -> str | None:
     if interrupted.is_set():
         return "interrupted"
-    return _outcome(chain, profile, lambda dataset, partitions: written.put((dataset, partitions)))
+
+    def began(what: str) -> None:
+        told.put(("began", what, os.getpid()))
+
+    began(f"runs of {', '.join(chain[0].sectors) or 'what spans sectors'}")
+    return _outcome(chain, profile, lambda dataset, partitions: told.put(("written", dataset, partitions)), began)
 
 
 @dataclass
@@ -170,26 +185,34 @@ class _Assets:
     settings: Settings
     job: dg.JobDefinition
     progress: Progress
+    began: Callable[[str], None]
 
     @classmethod
     def of(cls, settings: Settings) -> "_Assets":
-        defs = build_defs(settings, lambda dataset, partitions: made.progress(dataset, partitions))
-        made = cls(settings, job_of_all_assets(defs), lambda *_: None)
+        profile = Profile(settings, on_begun=lambda what: made.began(what))
+        defs = build_defs(profile, lambda dataset, partitions: made.progress(dataset, partitions))
+        made = cls(settings, job_of_all_assets(defs), lambda *_: None, _nobody)
         return made
+
+
+def _nobody(_: str) -> None:
+    """Nobody is told what begins."""
 
 
 #: The newest one of this process.
 _MADE: list[_Assets] = []
 
 
-def _outcome(chain: Sequence[Phase], profile: str, progress: Progress) -> str | None:
+def _outcome(
+    chain: Sequence[Phase], profile: str, progress: Progress, began: Callable[[str], None] = _nobody
+) -> str | None:
     """Execute a chain up to its first failing run; the reason of that, or None."""
     prepare_bulk_runs()
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     settings = load_settings(profile)
     if not _MADE or _MADE[0].settings != settings:
         _MADE[:] = [_Assets.of(settings)]
-    _MADE[0].progress = progress
+    _MADE[0].progress, _MADE[0].began = progress, began
     with dg.DagsterInstance.get() as instance:
         keep_connections(instance)
         # At one time for all of it: Dagster then makes the list of all partition keys once, and not for each event that

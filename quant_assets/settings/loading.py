@@ -48,11 +48,13 @@ class LaunchSettings(SettingsGroup):
     """Where a step's heavy part (a training) runs: in its own process, in one beside it, or in several under torchrun.
 
     What it makes is the same. `processes` is how many torchrun starts: more than one only for models whose kind is
-    `distributed`, which none of the package is.
+    `distributed`, which none of the package is. `memory_gib` is how much memory all workers of `quant run` may hold
+    together; null takes what the machine or the container has left.
     """
 
     kind: Literal["in_process", "subprocess", "torchrun"] = "in_process"
     processes: int = Field(default=1, ge=1)
+    memory_gib: float | None = Field(default=None, gt=0)
 
 
 class PartitionSettings(SettingsGroup):

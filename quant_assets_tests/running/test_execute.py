@@ -3,16 +3,19 @@ killed worker."""
 
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from datetime import date
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
+import psutil
 import pytest
 
 from quant_assets.io.binding import RECORD
@@ -211,13 +214,16 @@ def test_a_step_of_several_assets_names_them_all(profile: Profile, monkeypatch: 
         execute([[Phase(BARS, LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
 
 
+def workers() -> list[BaseProcess]:
+    return [each for each in multiprocessing.active_children() if each.name.startswith("SpawnProcess")]
+
+
 @pytest.mark.slow
 def test_a_killed_worker_is_said(profile: Profile) -> None:
     def kill() -> None:
         for _ in range(600):
-            workers = [each for each in multiprocessing.active_children() if each.name.startswith("SpawnProcess")]
-            if workers:
-                workers[0].kill()
+            if workers():
+                workers()[0].kill()
                 return
             time.sleep(0.05)
 
@@ -228,6 +234,29 @@ def test_a_killed_worker_is_said(profile: Profile) -> None:
     ):
         execute([chain("energy", ("fundamentals",)), chain("it", ("fundamentals",))], "demo", 2, lambda *_: None)
     killer.join()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_named_with_what_it_was_at_and_the_memory_that_it_held(profile: Profile) -> None:
+    """Killed from outside, as the system does it, once it has written something."""
+
+    def kill(dataset: str, partitions: int) -> None:
+        for each in workers():
+            each.kill()
+
+    steps = ("fundamentals",), BARS
+    with pytest.raises(RunFailedError) as caught:
+        execute([chain("energy", *steps), chain("it", *steps)], "demo", 2, kill)
+    message = str(caught.value)
+    assert message.startswith("a worker process was killed, perhaps for want of memory; it had begun ")
+    assert message.endswith("; what was written stays: run again with fewer --workers")
+    found = re.findall(r"it had begun (.+?) and held (\d+\.\d\d) GiB of memory \(at most (\d+\.\d\d)\)", message)
+    named = [began for began, *_ in found if began != "nothing yet"]  # one may still have been loading its libraries
+    assert named, message
+    for began in named:
+        assert re.fullmatch(rf"\w.* \((energy|it), {FIRST} to {LAST}\)|runs of (energy|it)", began), began
+    for _, held, most in found:
+        assert 0.05 < float(held) <= float(most) < 4.0, "a process with the project's libraries"
 
 
 def test_workers_share_the_cores_and_this_process_keeps_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
