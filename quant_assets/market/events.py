@@ -37,8 +37,8 @@ as-traded provider meets counts:
   it: listed.
 
 Bars of a provider of adjusted prices (`split_adjusted`, `total_return`) cannot be repaired: `adjustment_error` lists
-those that jump, on the day of an event or by a split ratio, without another provider that upholds it. A real crash meets
-no rule: its dollar volume multiplies, or another provider upholds it.
+those that jump, on the day of an event or by a split ratio, without another provider that upholds it. A real crash
+meets no rule: its dollar volume multiplies, or another provider upholds it.
 """
 
 import math

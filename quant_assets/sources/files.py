@@ -81,7 +81,7 @@ class FilesSource:
         self._folder = data_dir
         self._start = start
         self._undated_after = undated_after
-        self._reader = Reader(data_dir)
+        self._reader = Reader(data_dir, settings)
         self._rows: Rows | None = None
         #: The files as they are: of an altered source, the one that it was made from.
         self._given = self
@@ -117,6 +117,18 @@ class FilesSource:
     def told(self) -> list[FileRead]:
         """What was read of each text so far: how it is written, how many rows it has, how many were refused and why."""
         return self._reader.told()
+
+    def everything(self, kind: str) -> pl.DataFrame:
+        """All rows of a kind of files (`prices`, `membership` and so on), as the answers give them."""
+        if kind == "prices":
+            places = range(len(self._settings.prices))
+            return self.bars(
+                [ticker for place in places for ticker in self._spans(place)["ticker"]], date.min, date.max
+            )
+        if kind == "fundamentals":
+            return self._statements
+        found = {"membership": self.membership, "securities": self.sector_snapshots, "macro": self.macro}[kind]
+        return found(date.max)
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots known by `through`, and each ticker's first one."""

@@ -98,7 +98,7 @@ def refuse_contradiction(file: PriceFile, bars: pl.DataFrame) -> None:
         else f"'{theirs}' is not of the same prices as open, high and low; mend the columns"
     )
     raise SourceError(
-        f"{file.file}: {len(broken)} of {len(looked_at)} bars have a close outside their low and high (ohlc_violation): "
-        f"{row['ticker']} on {row['date']} has close {row['close']:g}, low {row['low']:g}, high {row['high']:g}; "
+        f"{file.file}: {len(broken)} of {len(looked_at)} bars have a close outside their low and high "
+        f"(ohlc_violation): {row['ticker']} on {row['date']} has close {row['close']:g}, low {row['low']:g}, high {row['high']:g}; "
         f"{remedy}"
     )
