@@ -99,6 +99,6 @@ def refuse_contradiction(file: PriceFile, bars: pl.DataFrame) -> None:
     )
     raise SourceError(
         f"{file.file}: {len(broken)} of {len(looked_at)} bars have a close outside their low and high "
-        f"(ohlc_violation): {row['ticker']} on {row['date']} has close {row['close']:g}, low {row['low']:g}, high {row['high']:g}; "
-        f"{remedy}"
+        f"(ohlc_violation): {row['ticker']} on {row['date']} has close {row['close']:g}, low {row['low']:g}, "
+        f"high {row['high']:g}; {remedy}"
     )
