@@ -5,7 +5,7 @@ mean in `files_values`.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import time, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from quant_assets.errors import SourceError
+from quant_assets.settings.formats import Reading
 from quant_assets.settings.providers import (
     FilesSettings,
     FundamentalFile,
@@ -80,10 +81,10 @@ class FileRead(NamedTuple):
 class Reader:
     """Files of one folder. A text is decoded once, while its files stay as they are; Parquet is read lazily."""
 
-    def __init__(self, folder: Path, settings: FilesSettings) -> None:
+    def __init__(self, folder: Path, settings: FilesSettings, others: Collection[str] = ()) -> None:
         self._folder = folder
         given = (*settings.prices, settings.membership, settings.securities, *settings.fundamentals, *settings.macro)
-        self._named = {each.file for each in given if each is not None}
+        self._named = {*others, *(each.file for each in given if each is not None)}
         self._texts: dict[object, tuple[object, pl.DataFrame]] = {}
         self._stamps: dict[object, pl.Expr] = {}
         self._told: dict[str, FileRead] = {}
@@ -189,6 +190,23 @@ class Reader:
                 count -= values.refused.get("not_a_number", 0)
             self._tell(of, found, values.said, count, values.refused)
         return self._texts[key][1]
+
+
+def columns_in(part: Part, reading: Reading) -> list[str]:
+    """Names of the columns of one table.
+
+    Raises:
+        SourceError: it cannot be read.
+
+    """
+    if part.kind == "text":
+        return columns_of(layout_of(part, reading))
+    if part.kind != "parquet":
+        return json_texts(part).rows.columns
+    try:
+        return list(pl.read_parquet_schema(part.path))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise SourceError(_unreadable(part.name, error)) from None
 
 
 def collect(frame: pl.LazyFrame, file: str) -> pl.DataFrame:
