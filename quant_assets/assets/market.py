@@ -27,7 +27,7 @@ from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import BarSettings, DelistingSettings, FundamentalSettings
 from quant_assets.sources.base import Macro, Source, Statements
-from quant_assets.sources.registry import said_absent
+from quant_assets.sources.registry import said_absent, said_read
 
 _BAR_OUTPUTS = (
     "ohlcv",
@@ -67,6 +67,7 @@ def universe(run: Run, source: Source) -> pl.DataFrame:
     result = run.by_sector(lambda sector: membership.members(members, snapshots, sector, days))
     run.tell_rows(result, "date", lambda rows: {"members": rows["ticker"].n_unique()})
     run.tell_each(_without_sector(run, members, snapshots))
+    run.tell_run(said_read(source, "membership", "securities"))
     return result
 
 
@@ -149,6 +150,7 @@ def bars(
     for sector, rows_of in zip(run.sectors, found, strict=True):
         run.tell_each(refused(run, sector, rows_of["quarantine"]), asset="ohlcv")
         run.tell_each(agreed(sector, rows_of["_compared"]), asset="price_disagreements")
+    run.tell_run(said_read(source, "prices"), asset="ohlcv")
     columns = {name: DATASETS[name].empty() for name in _BAR_OUTPUTS}
     return {
         name: pl.concat([empty, *(rows_of.pop(name).select(empty.columns) for rows_of in found)])
@@ -232,12 +234,13 @@ def fundamentals(run: Run, source: Source, settings: FundamentalSettings, start:
         known = statements.as_known(given, snapshots, sector, settings, days)
         return known.filter(pl.col("panel_from").is_between(run.first_day, run.last_day))
 
-    run.tell_run(said_absent(source, Statements))
-    return run.by_sector(of_sector)
+    result = run.by_sector(of_sector)
+    run.tell_run(said_absent(source, Statements) | said_read(source, "fundamentals"))
+    return result
 
 
 def macro(run: Run, source: Source, start: Start) -> pl.DataFrame:
     """Macro observations as they became known."""
-    run.tell_run(said_absent(source, Macro))
     known = observations.as_known(source.macro(run.through), sessions(month_start(start), run.through))
+    run.tell_run(said_absent(source, Macro) | said_read(source, "macro"))
     return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))

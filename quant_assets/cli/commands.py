@@ -405,6 +405,54 @@ def features(
         show(as_table(lines))
 
 
+files_app = typer.Typer(
+    help="Look at files of your own, and write a profile that reads them.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+app.add_typer(files_app, name="files")
+
+FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds the files.")]
+
+
+@files_app.command()
+def check(folder: FolderArgument) -> None:
+    """Propose how the files of a folder are read: kind, columns, forms and what prices are adjusted for, with evidence.
+
+    Of each file ten rows are shown as they are understood, and what would be refused is counted by reason. Nothing is
+    written.
+
+    Examples:
+
+        quant files check ~/data/stooq
+
+        quant files check downloads > proposal.txt
+    """
+    from quant_assets.cli.files import checked
+
+    for each in checked(folder):
+        show(each)
+
+
+@files_app.command()
+def init(
+    folder: FolderArgument,
+    name: Annotated[str, typer.Option("--name", "-n", help="Name of the profile.")] = "mine",
+) -> None:
+    """Write a profile of some ten lines that reads the files of a folder. One that exists is not touched.
+
+    Examples:
+
+        quant files init ~/data/stooq --name stooq
+
+        quant files init downloads && quant run -p mine -s it --to 2024-06
+    """
+    from quant_assets.cli.files import write
+
+    for each in write(folder, name):
+        show(each)
+
+
 @app.command()
 def factors(
     sector: SectorOption = None,

@@ -25,6 +25,7 @@ from quant_assets.provenance.code import digest
 from quant_assets.provenance.versions import Version
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.paths import effective
+from quant_assets.sources.files_found import on_disk
 
 #: Libraries whose arithmetic or files the rows come from.
 _LIBRARIES = (
@@ -149,7 +150,7 @@ class PartitionRecorder:
         """
         found = self._hashed_files(name)
         now = self._file_states([name])
-        return found if all(self._first_states[each] == state for each, state in now.items()) else {}
+        return found if all(self._first_states.get(each) == state for each, state in now.items()) else {}
 
     @cache  # noqa: B019
     def _hashed_files(self, name: str) -> dict[str, str]:
@@ -158,7 +159,9 @@ class PartitionRecorder:
 
     def _files(self, name: str) -> list[str]:
         settings, version = self._profile.settings, self.versions[name]
-        return named_files(settings, version.paths) if version.reads_source else []
+        named = named_files(settings, version.paths) if version.reads_source else []
+        folder = settings.data_dir
+        return named if folder is None else [found for each in named for found in on_disk(folder, each)]
 
     def _file_states(self, names: Iterable[str]) -> dict[str, list[int] | None]:
         """State on disk of the files that assets read; None for one that is not there."""

@@ -53,7 +53,7 @@ class Reading(SettingsGroup):
         if value is not None:
             try:
                 ZoneInfo(value)
-            except (ValueError, OSError):
+            except (ValueError, OSError, KeyError):
                 raise ValueError(f"'{value}' is no time zone; write it as America/New_York or UTC") from None
         return value
 

@@ -164,6 +164,30 @@ class News(_Named, Protocol):
         """News (`NEWS`) with `known_at` from the day `start` to the day `through`, sorted by `known_at` and `item`."""
 
 
+class Told(Protocol):
+    """What a provider says of a file that it read."""
+
+    @property
+    def kind(self) -> str:
+        """What it is a file of."""
+
+    @property
+    def file(self) -> str:
+        """Its name."""
+
+    @property
+    def shown(self) -> str:
+        """How it was read, how many rows it has, and how many were refused and why; one sentence."""
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """A provider that reads files whose forms it had to find out."""
+
+    def told(self) -> Sequence[Told]:
+        """What it read so far."""
+
+
 @runtime_checkable
 class Provider(Universe, Bars, Protocol):
     """The least that a profile needs."""

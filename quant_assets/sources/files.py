@@ -4,7 +4,7 @@ Which rows each question is answered with is here; which of them are good, and w
 `quant_assets.market`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +50,7 @@ class FilesSource:
         undated_after: days after the end of its period on which a statement without a day of publication counts as
             published.
         keep: keep the rows of all files in memory once they are decoded, for many readings of everything.
+        others: files beside those of the settings that no pattern of a name stands for.
 
     Raises:
         SourceError: the folder is not set, missing or empty; later a file or column is missing or cannot be read.
@@ -66,6 +67,7 @@ class FilesSource:
         *,
         undated_after: int = FundamentalSettings().default_publication_lag_days,
         keep: bool = False,
+        others: Collection[str] = (),
     ) -> None:
         wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {MAPPING}"
         if data_dir is None:
@@ -89,7 +91,7 @@ class FilesSource:
         self._folder = data_dir
         self._start = start
         self._undated_after = undated_after
-        self._reader = Reader(data_dir)
+        self._reader = Reader(data_dir, settings, others)
         self._rows: Rows | None = None
         #: The files as they are: of an altered source, the one that it was made from.
         self._given = self

@@ -55,12 +55,12 @@ def with_dividends(rows: pl.LazyFrame, file: PriceFile) -> pl.LazyFrame:
     )
     step = pl.col("__step")
     paid = pl.when(step > 1.0 + pl.col("__error")).then(pl.col("close") * (step - 1.0)).otherwise(0.0)
-    told = {"dividend": paid}
+    events = {"dividend": paid}
     if file.adjustment == "as_traded" and "split_ratio" not in file.columns:
-        told["split_ratio"] = (
+        events["split_ratio"] = (
             pl.when(step < 1.0 - pl.max_horizontal("__error", pl.lit(_FEWER))).then(step).otherwise(1.0)
         )
-    known = [pl.when(step.is_not_null()).then(values).alias(name) for name, values in told.items()]
+    known = [pl.when(step.is_not_null()).then(values).alias(name) for name, values in events.items()]
     return rows.with_columns(known).drop("adjusted_close", pl.selectors.starts_with("__"))
 
 
@@ -98,7 +98,7 @@ def refuse_contradiction(file: PriceFile, bars: pl.DataFrame) -> None:
         else f"'{theirs}' is not of the same prices as open, high and low; mend the columns"
     )
     raise SourceError(
-        f"{file.file}: {len(broken)} of {len(looked_at)} bars have a close outside their low and high (ohlc_violation): "
-        f"{row['ticker']} on {row['date']} has close {row['close']:g}, low {row['low']:g}, high {row['high']:g}; "
-        f"{remedy}"
+        f"{file.file}: {len(broken)} of {len(looked_at)} bars have a close outside their low and high "
+        f"(ohlc_violation): {row['ticker']} on {row['date']} has close {row['close']:g}, low {row['low']:g}, "
+        f"high {row['high']:g}; {remedy}"
     )

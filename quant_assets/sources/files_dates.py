@@ -107,7 +107,8 @@ def days_of_stamps(stamps: Mapping[str, Stamp], zone: str | None, *, sessions: b
 
 
 def _days(stamps: Mapping[str, Stamp | None], form: str, zone: str | None, *, sessions: bool) -> Days:
-    days, odd, timed = {}, [], False
+    days: dict[str, date | None] = {}
+    odd, timed = [], False
     for text, stamp in stamps.items():
         if stamp is None:
             days[text] = None

@@ -5,7 +5,7 @@ import gzip
 import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -77,12 +77,13 @@ def kind_of(name: str) -> str:
     return TABLES.get(ends[-1], "") if ends else ""
 
 
-def parts(folder: Path, file: str) -> list[Part]:
+def parts(folder: Path, file: str, others: Collection[str] = ()) -> list[Part]:
     """The tables that a name in the settings stands for, sorted by name; none where nothing is there.
 
     Args:
         folder: of the data.
         file: as `settings.formats.GivenFile` has it.
+        others: files that have a name of their own in the settings, so that no pattern stands for them.
 
     Raises:
         SourceError: an archive is damaged or may not be read.
@@ -100,19 +101,26 @@ def parts(folder: Path, file: str) -> list[Part]:
     return [
         part._replace(ticker=ticker) if ticker else part
         for path, ticker in _matching(folder, file)
+        if path.relative_to(folder).as_posix() not in others
         for part in (_of_archive(path, "**") if path.suffix.lower() == ".zip" else [Part(path, "", None)])
     ]
+
+
+def tables(folder: Path) -> list[Part]:
+    """Every table below a folder, sorted by name."""
+    return [part for path, _ in _matching(folder, "**") for part in _plain(path)]
 
 
 def on_disk(folder: Path, file: str) -> list[str]:
     """Names, relative to the folder, of the files on disk that are read for a name in the settings.
 
-    The name itself where nothing is there.
+    The name itself where nothing is there. Archives are not opened.
     """
     if (folder / file).is_file():
         return [file]
-    found = sorted({part.path for part in parts(folder, file)})
-    return [path.relative_to(folder).as_posix() for path in found] or [file]
+    archive, inside, _ = file.partition(".zip/")
+    pattern = f"{archive}.zip" if inside else f"{file.rstrip('/')}/**" if (folder / file).is_dir() else file
+    return [path.relative_to(folder).as_posix() for path, _ in _matching(folder, pattern)] or [file]
 
 
 def _plain(path: Path) -> list[Part]:
@@ -142,7 +150,7 @@ def _matching(folder: Path, pattern: str) -> Iterator[tuple[Path, str | None]]:
     top, wanted = folder.joinpath(*fixed), _pattern(pattern)
     deep = "**" in pattern
     names = (
-        (Path(at) / name for at, _, files in os.walk(top) for name in files)
+        (Path(at) / name for at, _, files in os.walk(top, onerror=_not_entered) for name in files)
         if deep
         else (path for path in folder.glob(pattern.replace(_TICKER, "*")) if path.is_file())
     )
@@ -151,6 +159,11 @@ def _matching(folder: Path, pattern: str) -> Iterator[tuple[Path, str | None]]:
             match = wanted.fullmatch(path.relative_to(folder).as_posix())
             if match:
                 yield path, _ticker(match)
+
+
+def _not_entered(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise SourceError(f"{error.filename} cannot be entered: {error.strerror}; mend its permissions") from None
 
 
 def _fixed(pattern: str) -> Iterator[str]:

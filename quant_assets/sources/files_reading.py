@@ -5,7 +5,7 @@ mean in `files_values`.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import time, timedelta
 from pathlib import Path
@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.providers import FundamentalFile, MacroFile, MembershipFile, PriceFile, SecuritiesFile
+from quant_assets.settings.formats import Reading
+from quant_assets.settings.providers import (
+    FilesSettings,
+    FundamentalFile,
+    MacroFile,
+    MembershipFile,
+    PriceFile,
+    SecuritiesFile,
+)
 from quant_assets.sources.files_adjusted import with_dividends
 from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days
 from quant_assets.sources.files_found import TABLES, Part, parts
@@ -31,11 +39,22 @@ Columns = Mapping[str, str | tuple[str, ...]]
 File = PriceFile | MembershipFile | SecuritiesFile | FundamentalFile | MacroFile
 
 
+#: What the settings call the kinds of files.
+KINDS: dict[type[File], str] = {
+    PriceFile: "prices",
+    MembershipFile: "membership",
+    SecuritiesFile: "securities",
+    FundamentalFile: "fundamentals",
+    MacroFile: "macro",
+}
+
+
 class FileRead(NamedTuple):
     """What was read of a file, for people.
 
     Attributes:
-        file: as the settings name it, with its `where`.
+        kind: of the file, as the settings name it.
+        file: its name in the settings, with its `where`.
         parts: how many files that are.
         said: what was found out about how it is written.
         rows: of all parts that `where` leaves.
@@ -43,6 +62,7 @@ class FileRead(NamedTuple):
 
     """
 
+    kind: str
     file: str
     parts: int
     said: tuple[str, ...]
@@ -61,8 +81,10 @@ class FileRead(NamedTuple):
 class Reader:
     """Files of one folder. A text is decoded once, while its files stay as they are; Parquet is read lazily."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: FilesSettings, others: Collection[str] = ()) -> None:
         self._folder = folder
+        given = (*settings.prices, settings.membership, settings.securities, *settings.fundamentals, *settings.macro)
+        self._named = {*others, *(each.file for each in given if each is not None)}
         self._texts: dict[object, tuple[object, pl.DataFrame]] = {}
         self._stamps: dict[object, pl.Expr] = {}
         self._told: dict[str, FileRead] = {}
@@ -78,7 +100,7 @@ class Reader:
             SourceError: the file or a column is missing, has another type or cannot be read; names it and the remedy.
 
         """
-        found = parts(self._folder, of.file)
+        found = parts(self._folder, of.file, self._named)
         if not found:
             raise SourceError(
                 f"{self._folder / of.file} is missing; put it there, set QUANT_DATA_DIR to the folder that has it, "
@@ -108,7 +130,10 @@ class Reader:
             schema = scanned.collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise SourceError(_unreadable(of.file, error)) from None
-        names, _ = _resolved(of, columns, [name for name in schema if name != _FILE], found[0])
+        names, said = _resolved(of, columns, [name for name in schema if name != _FILE], found[0])
+        if said:
+            count = collect(scanned.select(pl.len()), of.file).item()
+            self._tell(of, found, said, count, {})
         chosen = []
         for ours, theirs in names.items():
             if ours in DAYS:
@@ -123,9 +148,17 @@ class Reader:
                 each.str.strip_suffix(of.read.ticker_suffix) if each.meta.output_name() == "ticker" else each
                 for each in chosen
             ]
+        if _undated(columns, names):
+            chosen.append(pl.lit(None, pl.Date).alias("published"))
         for name, value in _where(of).items():
             scanned = scanned.filter(pl.col(name) == value)
         return scanned.select(chosen)
+
+    def _tell(
+        self, of: File, found: Sequence[Part], said: Iterable[str], rows: int, refused: Mapping[str, int]
+    ) -> None:
+        shown = f"{of.file} where {_where(of)}" if _where(of) else of.file
+        self._told[shown] = FileRead(KINDS[type(of)], shown, len(found), tuple(said), rows, refused)
 
     def _day(
         self, of: File, found: Sequence[Part], scanned: pl.LazyFrame, name: str, dtype: pl.DataType, ours: str
@@ -152,12 +185,28 @@ class Reader:
             # Of another file with the same name nothing is kept, whatever is asked of it.
             values = _values(of, found, columns)
             self._texts[key] = state, values.rows
-            shown = f"{of.file} where {_where(of)}" if _where(of) else of.file
             count = len(values.rows) + sum(values.refused.values())
             if isinstance(of, PriceFile):
                 count -= values.refused.get("not_a_number", 0)
-            self._told[shown] = FileRead(shown, len(found), tuple(values.said), count, values.refused)
+            self._tell(of, found, values.said, count, values.refused)
         return self._texts[key][1]
+
+
+def columns_in(part: Part, reading: Reading) -> list[str]:
+    """Names of the columns of one table.
+
+    Raises:
+        SourceError: it cannot be read.
+
+    """
+    if part.kind == "text":
+        return columns_of(layout_of(part, reading))
+    if part.kind != "parquet":
+        return json_texts(part).rows.columns
+    try:
+        return list(pl.read_parquet_schema(part.path))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise SourceError(_unreadable(part.name, error)) from None
 
 
 def collect(frame: pl.LazyFrame, file: str) -> pl.DataFrame:
@@ -216,6 +265,12 @@ def _resolved(
             alike = [name for name in there if re.sub(r"[\W_]", "", name).lower() == ours.replace("_", "")]
             if len(alike) == 1:
                 names = (alike[0],)
+            elif ours == "published":
+                said.append(
+                    "without a day of publication: each statement counts fundamentals.default_publication_lag_days "
+                    "after the end of its period"
+                )
+                continue
         found[ours] = names
     for name in [*(name for names in found.values() for name in names), *_where(of)]:
         if name not in there:
@@ -263,7 +318,14 @@ def _of_part(of: File, part: Part, columns: Columns) -> tuple[Texts, dict[str, t
     chosen = [pl.col(name).alias(f"{ours}:{place}") for ours, each in names.items() for place, name in enumerate(each)]
     if "ticker" in columns and "ticker" not in names:
         chosen.append(pl.lit(of.read.ticker or part.ticker, pl.String).alias("ticker:0"))
+    if _undated(columns, names):
+        chosen.append(pl.lit(None, pl.String).alias("published:0"))
     return Texts(rows.select(chosen), texts.refused), names, [*said, *more]
+
+
+def _undated(columns: Columns, names: Mapping[str, object]) -> bool:
+    """Whether it holds statements without a day of publication."""
+    return "published" in columns and "published" not in names
 
 
 def _told_ticker(of: File, found: Sequence[Part]) -> pl.Expr:

@@ -202,7 +202,8 @@ def _header_rows(rows: Sequence[Sequence[str]], given: int | None) -> int:
         return min(given, len(rows))
     if _is_data(rows[0]):
         return 0
-    stacked = len(rows) > 2 and not any(rows[2][1:]) and rows[2][0] and not _is_data(rows[2][:1])
+    stacked = len(rows) > 2 and len(rows[2]) == len(rows[0]) and rows[2][0] and not any(rows[2][1:])
+    stacked = stacked and not any(_is_data(row) for row in rows[1:3])
     if stacked and any({cell.lower() for cell in row} & _FIELDS for row in rows[:2]):
         return 3
     return 1

@@ -152,7 +152,7 @@ def _days(
         said.append(found.form)
     days: dict[str, date | None] = {**found.days}
     if found.ambiguous:
-        if len(found.ambiguous) > max(1, len(days) // 100):
+        if len(found.ambiguous) > len(days) // 100:
             raise ambiguous_zone(where, found.ambiguous[0], days[found.ambiguous[0]])
         days |= dict.fromkeys(found.ambiguous)
     keys = pl.Series([*days], dtype=pl.String)

@@ -13,7 +13,18 @@ import polars as pl
 
 from quant_assets.errors import SourceError
 from quant_assets.settings.providers import PROVIDERS
-from quant_assets.sources.base import MACRO, STATEMENTS, WITHOUT, Bars, Macro, Provider, Source, Statements, Universe
+from quant_assets.sources.base import (
+    MACRO,
+    STATEMENTS,
+    WITHOUT,
+    Bars,
+    Macro,
+    Provider,
+    Reads,
+    Source,
+    Statements,
+    Universe,
+)
 
 
 class Terms(NamedTuple):
@@ -87,6 +98,18 @@ def said_absent(source: Source, *kinds: type) -> dict[str, str]:
         for kind in kinds or WITHOUT
         if isinstance(source, _Completed) and not isinstance(source.given, kind)
     }
+
+
+def said_read(source: Source, *kinds: str) -> dict[str, str]:
+    """What a source says of the files that it read, each a sentence under a name for metadata.
+
+    Args:
+        source: of the profile; one that reads no files says nothing.
+        kinds: of files, as its settings name them.
+
+    """
+    told = source.told() if isinstance(source, Reads) else []
+    return {f"read {each.file}": each.shown for each in told if each.kind in kinds}
 
 
 def _methods(kind: type) -> list[str]:

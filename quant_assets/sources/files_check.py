@@ -1,0 +1,258 @@
+"""A folder of files looked at before any profile has it: what each is, how it would be mapped, what would be refused.
+
+The rows are read by the provider itself, through the mapping that is proposed.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+from pydantic import ValidationError
+
+from quant_assets.errors import SourceError
+from quant_assets.market import calendar
+from quant_assets.market.quarantine import judge
+from quant_assets.settings.formats import Reading
+from quant_assets.settings.providers import FilesSettings
+from quant_assets.sources.files import FilesSource
+from quant_assets.sources.files_evidence import adjustment_of, frequency_of, series_of, slugs_of, span
+from quant_assets.sources.files_found import tables
+from quant_assets.sources.files_guess import Columns, guessed, patterns
+from quant_assets.sources.files_reading import collect, columns_in, named
+
+#: Providers that are known by the names of their columns, all of which must be there.
+_PROVIDERS = {
+    "stooq": {"<TICKER>", "<DATE>"},
+    "simfin": {"SimFinId"},
+    "compustat": {"datadate", "tic"},
+    "quandl_wiki": {"ex-dividend", "adj_close"},
+    "investing": {"Price", "Vol.", "Change %"},
+    "yahoo": {"Date", "Adj Close"},
+}
+_MILLIONS = ("compustat",)
+#: Kinds of which a profile has several files.
+SEVERAL = ("prices", "fundamentals", "macro")
+
+
+class Checked(NamedTuple):
+    """One file, or several of one kind.
+
+    Attributes:
+        file: as the settings would name it.
+        kind: of the settings' groups of files; empty where it is none of them.
+        entry: what the settings would say of it.
+        evidence: why, sentences.
+        rows: as they are understood.
+        read: how the texts were read, a sentence; empty of Parquet.
+        refused: rows by reason.
+        error: why it cannot be read so; empty where it can.
+
+    """
+
+    file: str
+    kind: str
+    entry: dict[str, Any]
+    evidence: tuple[str, ...]
+    rows: pl.DataFrame
+    read: str
+    refused: dict[str, int]
+    error: str
+
+
+class _Whole(FilesSource):
+    """The provider, asked for all that its files have."""
+
+    def everything(self, kind: str) -> pl.DataFrame:
+        """All rows of a kind of files (`prices`, `membership` and so on), as the answers give them."""
+        if kind == "prices":
+            places = range(len(self._settings.prices))
+            return self.bars(
+                [ticker for place in places for ticker in self._spans(place)["ticker"]], date.min, date.max
+            )
+        if kind == "fundamentals":
+            return self._statements
+        found = {"membership": self.membership, "securities": self.sector_snapshots, "macro": self.macro}[kind]
+        return found(date.max)
+
+    def series(self) -> pl.DataFrame:
+        """Which series the macro files have, whether the settings name them or not: `series_id` and `period`."""
+        found = [
+            collect(self._scan(file, named(file.columns, ("series_id", "period"))), file.file)
+            for file in self._settings.macro
+        ]
+        return pl.concat(found)
+
+    def sector_names(self) -> list[str]:
+        """The file's names of sectors, whether the settings map them or not."""
+        file = self._settings.securities
+        if file is None:
+            return []
+        given = collect(self._scan(file, named(file.columns, ("sector",))), file.file)["sector"]
+        return given.drop_nulls().unique().sort().to_list()
+
+
+def looked_at(folder: Path) -> list[Checked]:
+    """Every table below a folder, sorted by kind.
+
+    Raises:
+        SourceError: there is no such folder, or no table in it.
+
+    """
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is no folder; name the one that holds your files")
+    columns: dict[str, Sequence[str]] = {}
+    found = []
+    for part in tables(folder):
+        below = part.path.relative_to(folder).as_posix()
+        name = f"{below}/{part.member}" if part.member else below
+        try:
+            columns[name] = columns_in(part, Reading())
+        except SourceError as error:
+            found.append(_none(name, str(error)))
+    if not columns and not found:
+        raise SourceError(f"{folder} holds no table: no .parquet, .csv, .txt, .tsv or .json, packed or not")
+    taken: set[str] = set()
+    groups = {_shortest(file, columns): members for file, members in patterns(columns).items()}
+    usable = {file for file, members in groups.items() if guessed(columns[members[0]], has_ticker=False).kind}
+    for file, members in groups.items():
+        look = _Look(folder, file, columns[members[0]], usable)
+        found.append(_checked(look, len(members), taken))
+    order = ("prices", "membership", "securities", "fundamentals", "macro", "")
+    return sorted(found, key=lambda each: order.index(each.kind))
+
+
+def _none(file: str, error: str = "") -> Checked:
+    return Checked(file, "", {}, (), pl.DataFrame(), "", {}, error)
+
+
+def _shortest(file: str, every: Iterable[str]) -> str:
+    """An archive by its own name where it holds nothing else."""
+    archive, inside, _ = file.partition(".zip/")
+    if inside and "{ticker}" not in file and sum(each.startswith(f"{archive}.zip/") for each in every) == 1:
+        return f"{archive}.zip"
+    return file
+
+
+class _Look(NamedTuple):
+    """A file, the names of its columns, and the files that have entries of their own."""
+
+    folder: Path
+    file: str
+    names: Sequence[str]
+    others: Collection[str]
+
+    def source(self, kind: str, entry: dict[str, Any]) -> _Whole:
+        """The provider of this file alone."""
+        settings = FilesSettings.model_validate({kind: [entry] if kind in SEVERAL else entry})
+        return _Whole(settings, self.folder, date.min, others=self.others)
+
+
+def _checked(look: _Look, count: int, taken: set[str]) -> Checked:
+    file, names = look.file, look.names
+    kind, columns = guessed(names, has_ticker="{ticker}" in file)
+    if not kind:
+        return _none(file)
+    provider = _provider(file, names, taken if kind == "prices" else set())
+    entry: dict[str, Any] = {"file": file, "columns": {ours: each for ours, each in columns.items() if each != ours}}
+    evidence = [f"{count} files alike, the ticker in the name"] if count > 1 else []
+    try:
+        propose = {"prices": _prices, "fundamentals": _statements, "macro": _macro, "securities": _securities}
+        if kind in propose:
+            entry, more = propose[kind](look, {**entry, "provider": provider}, columns)
+            evidence += more
+        entry = {name: value for name, value in entry.items() if value not in ({}, None)}
+        source = look.source(kind, entry)
+        rows = source.everything(kind)
+    except (SourceError, ValidationError) as error:
+        message = str(error) if isinstance(error, SourceError) else str(error.errors()[0]["msg"])
+        return Checked(file, kind, entry, tuple(evidence), pl.DataFrame(), "", {}, message)
+    told = source.told()
+    refused = {reason: count for each in told for reason, count in each.refused.items()}
+    days = span(rows["date"]) if kind == "prices" else None
+    if days is not None:
+        judged = judge(rows, calendar.sessions(*days))
+        reasons = judged.drop_nulls("reason").group_by("reason").len().sort("reason")
+        refused |= dict(reasons.iter_rows())
+    return Checked(file, kind, entry, tuple(evidence), rows, "; ".join(each.shown for each in told), refused, "")
+
+
+def _prices(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:
+    """Entry of a price file, with what its prices are adjusted for."""
+    plain = {ours: each for ours, each in entry["columns"].items() if ours != "adjusted_close"}
+    events = {ours: columns[ours] for ours in ("dividend", "split_ratio") if ours in columns}
+    adjusted = columns.get("adjusted_close")
+    # Under the name of dividends a column comes as it is.
+    looked = {**plain, **events, **({"dividend": adjusted} if adjusted is not None else {})}
+    bars = look.source("prices", {**entry, "adjustment": "as_traded", "columns": looked}).everything("prices")
+    known = bars.with_columns(split_ratio=pl.when(pl.col("split_ratio") != 0.0).then("split_ratio"))
+    found = adjustment_of(
+        known, bars["dividend"] if adjusted is not None else None, f"{entry['file']} {' '.join(look.names)}"
+    )
+    mapped = {**plain, **events}
+    if adjusted is not None and "dividend" not in events and found.adjustment != "total_return":
+        mapped["adjusted_close"] = adjusted
+    made = {
+        "file": entry["file"],
+        "provider": entry["provider"],
+        "adjustment": found.adjustment,
+        "columns": mapped,
+    }
+    if "split_ratio" in events and (bars["split_ratio"] == 0.0).any():
+        made["no_split"] = 0.0
+    evidence = [f"{found.adjustment}: {found.evidence}"]
+    if not {"dividend", "adjusted_close"} & mapped.keys() and found.adjustment != "total_return":
+        evidence.append("without dividends: total returns leave them out")
+    return made, evidence
+
+
+def _statements(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:
+    """Entry of a file of statements."""
+    # A column is read only where it is named.
+    mapped = {ours: each for ours, each in columns.items() if ours != each or ours not in ("ticker", "period_end")}
+    made = {**entry, "columns": mapped, "frequency": "quarterly"}
+    evidence = []
+    if entry["provider"].startswith(_MILLIONS):
+        made["read"] = {"scale": 1e6}
+        evidence.append("figures in millions, as Compustat has them")
+    if "published" not in columns:
+        evidence.append(
+            "no day of publication: each statement counts fundamentals.default_publication_lag_days after its period"
+        )
+    rows = look.source("fundamentals", made).everything("fundamentals")
+    made["frequency"] = frequency_of(rows)
+    return made, [*evidence, f"{made['frequency']}: by the days between the ends of periods"]
+
+
+def _macro(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:
+    """Entry of a file of macro series, all of which are read."""
+    made = {"file": entry["file"], "columns": entry["columns"]}
+    if "released" in columns:
+        made["columns"] = {**made["columns"], "released": columns["released"]}
+        name = str(columns["released"]).lower()
+        made["vintage"] = "quarterly" if "quarter" in name else "monthly" if "month" in name else "daily"
+    raw = look.source("macro", {**made, "series": {}})
+    return {**made, "series": series_of(raw.series())}, [
+        "frequency by the days between observations; lag_days are wide guesses: set each series' release calendar"
+    ]
+
+
+def _securities(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:
+    """Entry of a file of sectors."""
+    made = {"file": entry["file"], "columns": entry["columns"]}
+    sectors, unknown = slugs_of(look.source("securities", {**made, "sectors": {}}).sector_names())
+    evidence = [f"no sector of ours is like '{name}': map it in `sectors`" for name in unknown]
+    return {**made, "sectors": sectors}, evidence
+
+
+def _provider(file: str, names: Sequence[str], taken: set[str]) -> str:
+    known = next((provider for provider, signs in _PROVIDERS.items() if signs <= set(names)), None)
+    stem = re.sub(r"\{ticker\}|\*|\..*$", "", file)
+    plain = known or re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_") or "files"
+    name, place = plain, 2
+    while name in taken:
+        name, place = f"{plain}_{place}", place + 1
+    taken.add(name)
+    return name

@@ -1,0 +1,162 @@
+"""What the values of a file say of how it must be mapped: what prices are adjusted for, how often statements come."""
+
+import re
+from collections.abc import Iterable
+from datetime import date
+from typing import NamedTuple
+
+import polars as pl
+
+from quant_assets.settings.sectors import SECTORS
+
+#: Ratios of a split that a step from close to close is told by, and how near to one of them it is.
+_RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0)
+_NEAR = 0.04
+
+#: Most days between observations of a frequency, and days after its end by which nearly everything has been released.
+_FREQUENCIES = ((4.0, ("daily", 8)), (10.0, ("weekly", 14)), (45.0, ("monthly", 45)), (200.0, ("quarterly", 90)))
+
+#: Sectors as GICS, Yahoo, SimFin and others call them, without capitals and signs.
+_SECTOR_NAMES = {
+    "basicmaterials": "materials",
+    "industrial": "industrials",
+    "businessservices": "industrials",
+    "consumerdiscretionary": "cons_discretionary",
+    "consumercyclical": "cons_discretionary",
+    "consumerstaples": "cons_staples",
+    "consumerdefensive": "cons_staples",
+    "consumernoncyclical": "cons_staples",
+    "healthcare": "healthcare",
+    "financial": "financials",
+    "financialservices": "financials",
+    "informationtechnology": "it",
+    "technology": "it",
+    "communicationservices": "telecoms",
+    "telecommunicationservices": "telecoms",
+    "telecommunicationsservices": "telecoms",
+    "telecommunications": "telecoms",
+    "utility": "utilities",
+    "realestate": "re",
+}
+
+
+class Adjustment(NamedTuple):
+    """A value of `PriceFile.adjustment`, and why it is proposed."""
+
+    adjustment: str
+    evidence: str
+
+
+def adjustment_of(bars: pl.DataFrame, adjusted_close: pl.Series | None, file: str) -> Adjustment:
+    """What the prices of a file are adjusted for.
+
+    Args:
+        bars: `sources.base.BARS` of one file, read as if they were as traded, with splits where it has them.
+        adjusted_close: its adjusted close, of the same rows, where it has one.
+        file: its name.
+
+    """
+    steps = bars.with_columns(adjusted=adjusted_close if adjusted_close is not None else pl.lit(None, pl.Float64))
+    steps = steps.sort("ticker", "date").with_columns(
+        step=(pl.col("close") / pl.col("close").shift()).over("ticker"),
+        ratio=(pl.col("adjusted") / pl.col("close")).over("ticker"),
+    )
+    steps = steps.with_columns(change=(pl.col("ratio") / pl.col("ratio").shift()).over("ticker"))
+    flagged = steps.filter((pl.col("split_ratio") > 0.0) & (pl.col("split_ratio") != 1.0)).drop_nulls("step")
+    flagged = flagged.filter(~pl.col("split_ratio").is_between(0.87, 1.15))
+    if len(flagged):
+        moved = (pl.col("step") * pl.col("split_ratio")).log().abs() < pl.col("step").log().abs()
+        follow = flagged.filter(moved)
+        if 2 * len(follow) > len(flagged):
+            return Adjustment("as_traded", f"{len(follow)} of {len(flagged)} closes fall with the split of the day")
+        return Adjustment(
+            "split_adjusted",
+            f"{len(flagged) - len(follow)} of {len(flagged)} closes do not move with the split of the day",
+        )
+    if adjusted_close is not None:
+        large = steps.filter((pl.col("change") - 1.0).abs() > 0.15)
+        if len(large):
+            row = large.row(0, named=True)
+            return Adjustment(
+                "as_traded",
+                f"on {row['date']} the adjusted close of {row['ticker']} steps by {row['change']:.3g} against the close: "
+                "a split that the close does not know",
+            )
+        paid = steps.filter((pl.col("change") - 1.0) > 1e-3)
+        return Adjustment(
+            "split_adjusted",
+            f"the adjusted close differs from the close by {len(paid)} dividends and by no split, as of Yahoo's files",
+        )
+    if "<TICKER>" in file or ".us." in file:
+        return Adjustment("total_return", "Stooq's files are adjusted for splits and dividends")
+    jumps = steps.filter(_like_a_split(pl.col("step")))
+    if len(jumps):
+        row = jumps.row(0, named=True)
+        return Adjustment(
+            "as_traded",
+            f"{len(jumps)} closes step by a ratio of a split: {row['ticker']} by {row['step']:.3g} on {row['date']}",
+        )
+    return Adjustment(
+        "split_adjusted",
+        f"no close of {len(steps)} steps by a ratio of a split; whether dividends are taken out the file does not "
+        "tell: write total_return where your provider says so",
+    )
+
+
+def frequency_of(statements: pl.DataFrame) -> str:
+    """How often statements come, by the days between the ends of periods."""
+    gaps = (
+        statements.select("ticker", "period_end")
+        .unique()
+        .sort("ticker", "period_end")
+        .select(pl.col("period_end").diff().over("ticker").dt.total_days())
+        .to_series()
+        .drop_nulls()
+    )
+    middle = gaps.median() if len(gaps) else None
+    return "quarterly" if isinstance(middle, float) and middle < 200 else "annual"
+
+
+def span(days: pl.Series) -> tuple[date, date] | None:
+    """First and last day; None where there is none."""
+    first, last = days.min(), days.max()
+    return (first, last) if isinstance(first, date) and isinstance(last, date) else None
+
+
+def _like_a_split(step: pl.Expr) -> pl.Expr:
+    larger = pl.max_horizontal(step, 1.0 / step)
+    return pl.any_horizontal((larger / ratio - 1.0).abs() < _NEAR for ratio in _RATIOS)
+
+
+def series_of(observations: pl.DataFrame) -> dict[str, dict[str, str | int]]:
+    """Frequency and lag of each macro series, by the days between its observations.
+
+    Args:
+        observations: `series_id` and `period`.
+
+    """
+    gaps = (
+        observations.drop_nulls()
+        .unique()
+        .sort("series_id", "period")
+        .group_by("series_id", maintain_order=True)
+        .agg(gap=pl.col("period").diff().dt.total_days().median())
+    )
+    found: dict[str, dict[str, str | int]] = {}
+    for name, gap in gaps.iter_rows():
+        frequency, lag = next((each for most, each in _FREQUENCIES if (gap or 0.0) <= most), _FREQUENCIES[-1][1])
+        found[name] = {"frequency": frequency, "lag_days": lag}
+    return found
+
+
+def slugs_of(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """Our sectors for a file's names of them, and the names that are like none."""
+    found, unknown = {}, []
+    for name in sorted(names):
+        plain = re.sub(r"[\W_]", "", name).lower()
+        slug = plain if plain in SECTORS else _SECTOR_NAMES.get(plain)
+        if slug is None:
+            unknown.append(name)
+        else:
+            found[name] = slug
+    return found, unknown
