@@ -69,6 +69,9 @@ def run(
             "--submit", help="Have the runs executed by the instance's daemon (make ui) and follow them from here."
         ),
     ] = False,
+    may_be_empty: Annotated[
+        bool, typer.Option("--may-be-empty", help="A run without a row in all that was asked for is no error.")
+    ] = False,
     profile: ProfileOption = None,
 ) -> None:
     """Materialise assets for sectors and months; earlier months that windows need are added where they are missing.
@@ -91,7 +94,16 @@ def run(
     months, chosen = session.months(first, last), session.sectors(sector)
     from quant_assets.cli.run import materialise
 
-    materialise(session.profile, chosen, *months, select=select, workers=workers, refresh=refresh, submit=submit)
+    materialise(
+        session.profile,
+        chosen,
+        *months,
+        select=select,
+        workers=workers,
+        refresh=refresh,
+        submit=submit,
+        may_be_empty=may_be_empty,
+    )
 
 
 @app.command()

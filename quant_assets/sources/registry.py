@@ -13,7 +13,18 @@ import polars as pl
 
 from quant_assets.errors import SourceError
 from quant_assets.settings.providers import PROVIDERS
-from quant_assets.sources.base import MACRO, STATEMENTS, WITHOUT, Bars, Macro, Provider, Source, Statements, Universe
+from quant_assets.sources.base import (
+    MACRO,
+    STATEMENTS,
+    WITHOUT,
+    Bars,
+    Macro,
+    Provider,
+    Reporting,
+    Source,
+    Statements,
+    Universe,
+)
 
 
 class Terms(NamedTuple):
@@ -87,6 +98,12 @@ def said_absent(source: Source, *kinds: type) -> dict[str, str]:
         for kind in kinds or WITHOUT
         if isinstance(source, _Completed) and not isinstance(source.given, kind)
     }
+
+
+def said_left_out(source: Source) -> list[str]:
+    """Which rows that it was given a source does not use, a sentence for each reason."""
+    given = source.given if isinstance(source, _Completed) else source
+    return given.left_out() if isinstance(given, Reporting) else []
 
 
 def _methods(kind: type) -> list[str]:
