@@ -11,13 +11,16 @@ from rich.table import Table
 
 from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
 from quant_assets.exports import export_candidates
-from quant_assets.partitions import RunPartitions, key, month_range, parse_key
+from quant_assets.partitions import RunPartitions, key, month_of, month_range, parse_key
 from quant_assets.profile import Profile
 from quant_assets.settings.domain import CandidateSettings
 from quant_assets.signals.selection import Selection, by_reason, compare, selection, turnover
 
 #: What is said of a month in which nobody was chosen.
 NOBODY = "no candidates; no member passed the filters (candidates.* in conf/)"
+
+#: Datasets without whose rows there is nobody to choose, and what is then said.
+_WITHOUT = {"universe": "no ticker was a member", "ohlcv": "no member has a bar"}
 
 _SCORES = {
     "composite_score": "composite",
@@ -154,15 +157,26 @@ def output(shown: Shown, changes: Sequence[str], *, comparing: bool, export: str
         return
     if len(shown.as_ofs) == 1:
         for sector in shown.sectors:
-            yield from _month(sector, shown.as_ofs[0], rows.filter(pl.col("sector") == sector))
+            yield from _month(shown.profile, sector, shown.as_ofs[0], rows.filter(pl.col("sector") == sector))
         yield from _left_out(shown, after)
     else:
         yield _range(shown, rows)
 
 
-def _month(sector: str, as_of: date, rows: pl.DataFrame) -> Iterator[str | Table]:
+def nobody(profile: Profile, sector: str, month: str) -> str:
+    """Why nobody was chosen in a month, as the stored partitions tell."""
+    for name, what in _WITHOUT.items():
+        dataset, partition = profile.datasets[name], key(sector, month)
+        if not profile.store.missing(dataset, [partition]) and not len(
+            profile.store.read(dataset, [partition]).collect()
+        ):
+            return f"no candidates; {what} (dataset {name}); quant run says why"
+    return NOBODY
+
+
+def _month(profile: Profile, sector: str, as_of: date, rows: pl.DataFrame) -> Iterator[str | Table]:
     if rows.is_empty():
-        yield f"{sector} {as_of:%Y-%m}: {NOBODY}"
+        yield f"{sector} {as_of:%Y-%m}: {nobody(profile, sector, month_of(as_of))}"
         return
     eligible, members = rows.select("eligible_count", "universe_count").row(0)
     yield f"{sector}, decided at the close of {as_of}: {eligible} of {members} members eligible"

@@ -73,6 +73,9 @@ def run(
             "--submit", help="Have the runs executed by the instance's daemon (make ui) and follow them from here."
         ),
     ] = False,
+    may_be_empty: Annotated[
+        bool, typer.Option("--may-be-empty", help="A run without a row in all that was asked for is no error.")
+    ] = False,
     profile: ProfileOption = None,
 ) -> None:
     """Materialise assets for sectors and months; earlier months that windows need are added where they are missing.
@@ -96,7 +99,15 @@ def run(
     from quant_assets.cli.run import materialise
 
     materialise(
-        session.profile, chosen, *months, select=select, workers=workers, memory=memory, refresh=refresh, submit=submit
+        session.profile,
+        chosen,
+        *months,
+        select=select,
+        workers=workers,
+        memory=memory,
+        refresh=refresh,
+        submit=submit,
+        may_be_empty=may_be_empty,
     )
 
 

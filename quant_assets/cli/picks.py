@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from quant_assets.cli.candidates import NOBODY, refuse_later
+from quant_assets.cli.candidates import nobody, refuse_later
 from quant_assets.partitions import key
 from quant_assets.profile import Profile
 
@@ -23,7 +23,7 @@ def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
     )
     refuse_later(profile, candidates)
     if candidates.is_empty():
-        yield f"{sector} {month}: {NOBODY}"
+        yield f"{sector} {month}: {nobody(profile, sector, month)}"
         return
     joined = candidates.join(weights.select("ticker", "weight", "score", "score_source"), on="ticker", how="left")
     joined = joined.sort("candidate_type", "selection_rank")

@@ -6,15 +6,21 @@ import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from quant_assets.cli.screen import console, show
-from quant_assets.errors import InterruptedRunError, SettingsError
+from quant_assets.errors import InterruptedRunError, SettingsError, SourceError
 from quant_assets.graph import build_defs
+from quant_assets.partitions import key, month_end, month_range, month_start
 from quant_assets.planning.memory import Reckoner, budget, fitted
 from quant_assets.planning.plan import Phase, Planner, joined, total_outputs
 from quant_assets.profile import Profile
+from quant_assets.running.execute import RunFailedError
 from quant_assets.running.instance import dagster_home, records
 from quant_assets.running.launching import Executor, Here, Submitted
 from quant_assets.settings.sectors import SECTORS
-from quant_assets.sources.registry import said_absent
+from quant_assets.sources.matching import unmatched
+from quant_assets.sources.registry import said_absent, said_left_out
+
+#: What a month may be without where nothing happened, or where nothing is known of it yet.
+_OFTEN_EMPTY = {"quarantine", "price_events", "price_disagreements", "absences", "delistings", "labels"}
 
 
 def materialise(
@@ -28,6 +34,7 @@ def materialise(
     memory: float | None = None,
     refresh: bool = False,
     submit: bool = False,
+    may_be_empty: bool = False,
 ) -> None:
     """Compute assets of sectors and months, and the earlier months that they need.
 
@@ -41,16 +48,17 @@ def materialise(
         memory: GiB for all workers together; the setting `launch.memory_gib`, or what is left, where None.
         refresh: whether earlier months that other code or settings have made are computed again.
         submit: whether the instance's daemon has the runs executed, and not this command.
+        may_be_empty: whether a run that ends well may leave nothing but partitions without rows.
 
     Raises:
         SettingsError: the selection is not valid or leaves nothing to run, a month of it does not fit into memory, or
             no daemon is there to submit to.
         InterruptedRunError: the user interrupted it.
-        QuantError: a run failed, or the provider's data are missing.
+        QuantError: a run failed, the provider's data are missing, or there is no row in all that was asked for.
 
     """
     profile.source.membership(profile.last_session())  # a missing data folder is said before anything starts
-    for sentence in said_absent(profile.source).values():
+    for sentence in (*said_absent(profile.source).values(), *said_left_out(profile.source)):
         show(sentence)
     name = profile.settings.profile
     home = dagster_home(name)
@@ -63,7 +71,8 @@ def materialise(
     defs = build_defs(profile.settings)
     submitted: Executor | None = Submitted(defs) if submit else None
     planner = Planner(defs, profile, refresh=refresh)
-    plan = planner.plan(planner.select(select, defs), sorted(sectors, key=list(SECTORS).index), first, last)
+    chosen = planner.select(select, defs)
+    plan = planner.plan(chosen, sorted(sectors, key=list(SECTORS).index), first, last)
     snapshots = profile.source.sector_snapshots(profile.last_session())
     tickers: dict[str, int] = dict(snapshots.group_by("sector").agg(pl.col("ticker").n_unique()).iter_rows())
 
@@ -108,6 +117,39 @@ def materialise(
                 executor.execute(chains, counter.advance)
     except KeyboardInterrupt:
         raise InterruptedRunError(executor.after_interruption) from None
+    except RunFailedError as error:
+        cause = _cause(profile, sectors, first, last)
+        raise RunFailedError(f"{error}\n{cause}" if cause else str(error)) from None
+    if not may_be_empty:
+        refuse_emptiness(profile, chosen, sectors, first, last)
+
+
+def refuse_emptiness(profile: Profile, names: Sequence[str], sectors: Sequence[str], first: str, last: str) -> None:
+    """Refuse a run that ended well and left no row, or no bar: whoever reads on would look elsewhere for the cause."""
+    months = month_range(first, last)
+
+    def rows(name: str) -> bool:
+        dataset = profile.datasets[name]
+        keys = [key(sector, month) for sector in (sectors if dataset.grain.by_sector else [None]) for month in months]
+        missing = set(profile.store.missing(dataset, keys))
+        stored = [each for each in keys if each not in missing]
+        # Of most datasets the newest month has some.
+        return any(profile.store.read(dataset, [each]).select(pl.len()).collect().item() for each in reversed(stored))
+
+    asked = [name for name in names if name in profile.datasets]
+    if set(asked) <= _OFTEN_EMPTY or (any(map(rows, asked)) and ("ohlcv" not in asked or rows("ohlcv"))):
+        return
+    what = "ohlcv has no bar" if "ohlcv" in asked else f"there is no row in {', '.join(asked)}"
+    cause = _cause(profile, sectors, first, last)
+    raise SourceError(
+        f"{what} of {', '.join(sectors)} from {first} to {last}{f': {cause}' if cause else ''}; "
+        "--may-be-empty takes that for well"
+    )
+
+
+def _cause(profile: Profile, sectors: Sequence[str], first: str, last: str) -> str | None:
+    through = min(month_end(last), profile.last_session())
+    return unmatched(profile.source, sectors, month_start(first), through)
 
 
 class _Counter:

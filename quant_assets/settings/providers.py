@@ -78,10 +78,18 @@ class PriceFile(GivenFile):
 
 
 class MembershipFile(GivenFile):
-    """Index membership intervals; `end_is_member` says whether a ticker still belongs on its end date."""
+    """Index membership intervals.
+
+    Attributes:
+        columns: our name to the file's, where they differ.
+        end_is_member: whether a ticker still belongs on its end date.
+        without_start: what a row without a start means: a mistake, or a member from the beginning.
+
+    """
 
     columns: dict[str, str] = {}
     end_is_member: bool = False
+    without_start: Literal["refuse", "always"] = "refuse"
 
 
 class SecuritiesFile(GivenFile):
@@ -103,7 +111,7 @@ class FundamentalFile(GivenFile):
     """One file of statements.
 
     Attributes:
-        provider: name under which its statements appear.
+        provider: name under which its statements appear. Files of one provider complete each other.
         frequency: what every row covers; null where the column `form` tells.
         forms: value of the column `form` to what the row covers.
         columns: our name to the file's, or to several that are added up (null only where all of them are).
@@ -131,6 +139,11 @@ class FundamentalFile(GivenFile):
         if self.shares_as_of == "snapshot" and "snapshot" not in self.columns:
             raise ValueError(f"{self.file} needs a column for snapshot, because shares_as_of is snapshot")
         return self
+
+    def covers_what(self, other: "FundamentalFile") -> bool:
+        """Whether the two tell of the same statements: one provider's, with a frequency in common."""
+        own, others = ({each.frequency, *each.forms.values()} - {None} for each in (self, other))
+        return self.provider == other.provider and not own.isdisjoint(others)
 
 
 class MacroSeries(SettingsGroup):
@@ -191,6 +204,19 @@ class FilesSettings(SettingsGroup):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"provider '{twice}' stands twice; give each file its own")
+        return value
+
+    @field_validator("fundamentals")
+    @classmethod
+    def _halves_alike(cls, value: tuple[FundamentalFile, ...]) -> tuple[FundamentalFile, ...]:
+        for place, one in enumerate(value):
+            for other in value[:place]:
+                ways = {(each.shares_as_of, "snapshot" in each.columns) for each in (one, other)}
+                if one.covers_what(other) and len(ways) > 1:
+                    raise ValueError(
+                        f"{other.file} and {one.file} tell of the same statements of provider '{one.provider}', but "
+                        "differ in their snapshot or shares_as_of; give each a provider of its own"
+                    )
         return value
 
     @field_validator("renames")

@@ -189,6 +189,14 @@ class Reads(Protocol):
 
 
 @runtime_checkable
+class Reporting(Protocol):
+    """A provider that is given rows which it does not use."""
+
+    def left_out(self) -> list[str]:
+        """A sentence for each kind of rows that is not used: where they are, how many, and why."""
+
+
+@runtime_checkable
 class Provider(Universe, Bars, Protocol):
     """The least that a profile needs."""
 

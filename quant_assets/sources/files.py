@@ -28,7 +28,9 @@ from quant_assets.sources.files_renames import (
     refuse_lost,
     symbols_of_companies,
 )
-from quant_assets.sources.files_statements import statement_columns, versions
+from quant_assets.sources.files_report import FilesReport, said_by_case
+from quant_assets.sources.files_statements import GivenStatements, statement_columns, together, versions
+from quant_assets.sources.files_universe import membership_of, sectors_of
 from quant_assets.sources.registry import Terms
 
 _BAR = ("ticker", "date", "open", "high", "low", "close", "volume")
@@ -92,6 +94,7 @@ class FilesSource:
         self._start = start
         self._undated_after = undated_after
         self._reader = Reader(data_dir, settings, others)
+        self._report = FilesReport()
         self._rows: Rows | None = None
         #: The files as they are: of an altered source, the one that it was made from.
         self._given = self
@@ -127,6 +130,16 @@ class FilesSource:
     def told(self) -> list[FileRead]:
         """What was read of each text so far: how it is written, how many rows it has, how many were refused and why."""
         return self._reader.told()
+
+    def left_out(self) -> list[str]:
+        """Rows of the membership, sector and statement files that are not used, and tickers that differ by case."""
+        members, sectors = self._membership["ticker"], self._snapshots["ticker"]
+        statements = self._statements["ticker"]
+        bars = [self._spans(place)["ticker"] for place in range(len(self._settings.prices))]
+        return [
+            *(each.sentence for each in self._report.left_out()),
+            *said_by_case(pl.concat([members, sectors, statements, *bars]).unique()),
+        ]
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots known by `through`, and each ticker's first one."""
@@ -223,14 +236,8 @@ class FilesSource:
         file = self._settings.securities
         if file is None:
             return SECTOR_SNAPSHOTS.to_frame()
-        frame = collect(self._scan(file, named(file.columns, ("ticker", "sector", "known_at"))), file.file).drop_nulls()
-        unknown = frame.filter(~pl.col("sector").is_in(list(file.sectors))).sort("ticker", "known_at")
-        if len(unknown):
-            row = unknown.row(0, named=True)
-            raise SourceError(
-                f"{file.file}: ticker {row['ticker']} has the unknown sector '{row['sector']}'; map it in {MAPPING}"
-            )
-        frame = frame.with_columns(pl.col("sector").replace_strict(file.sectors))
+        frame = collect(self._scan(file, named(file.columns, ("ticker", "sector", "known_at"))), file.file)
+        frame = sectors_of(file, frame, self._report, strict=self._rows is None)
         return company_snapshots(frame, self._symbols, self._settings.renames)
 
     @cached_property
@@ -238,23 +245,19 @@ class FilesSource:
         file = self._settings.membership
         if file is None:
             return MEMBERSHIP.to_frame()
-        frame = collect(self._scan(file, named(file.columns, MEMBERSHIP)), file.file).drop_nulls(
-            ["ticker", "start_date"]
-        )
-        if not file.end_is_member:
-            frame = frame.with_columns(pl.col("end_date").dt.offset_by("-1d"))
-        return frame.filter(pl.col("end_date").is_null() | (pl.col("end_date") >= pl.col("start_date"))).sort(
-            "ticker", "start_date"
-        )
+        frame = collect(self._scan(file, named(file.columns, MEMBERSHIP)), file.file)
+        return membership_of(file, frame, self._report, strict=self._rows is None)
 
     @cached_property
     def _statements(self) -> pl.DataFrame:
         """Statements of all files, a renamed company's under each of its symbols."""
         files = []
-        for file in self._settings.fundamentals:
-            given = collect(self._scan(file, statement_columns(file)), file.file)
-            splits = self._given._splits if file.shares_as_of == "snapshot" else None
-            files.append(versions(file, given, splits, self._undated_after))
+        for group in together(self._settings.fundamentals):
+            given = [
+                GivenStatements(file, collect(self._scan(file, statement_columns(file)), file.file)) for file in group
+            ]
+            splits = self._given._splits if group[0].shares_as_of == "snapshot" else None
+            files.append(versions(given, splits, self._undated_after, self._report, strict=self._rows is None))
         return company_statements(pl.concat([STATEMENTS.to_frame(), *files]), self._symbols, self._undated_after)
 
     @cached_property

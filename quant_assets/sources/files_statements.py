@@ -1,11 +1,16 @@
-"""Statements of one file of the `files` provider: what counts as a version, and share counts as of the publication."""
+"""Statements of files of one provider: what is one statement, what counts as a version, share counts as published."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import polars as pl
 
+from quant_assets.errors import SourceError
 from quant_assets.market.share_counts import spin_off_correction
 from quant_assets.settings.providers import FundamentalFile
 from quant_assets.sources.base import STATEMENTS
 from quant_assets.sources.files_reading import Columns, named, optional
+from quant_assets.sources.files_report import FilesReport
 
 _FIGURES = (
     "revenue",
@@ -18,6 +23,7 @@ _FIGURES = (
     "shares",
 )
 _PERIOD = ("ticker", "period_end", "frequency")
+_TOLD = tuple(f"told_{figure}" for figure in _FIGURES)
 
 
 def statement_columns(file: FundamentalFile) -> Columns:
@@ -26,57 +32,72 @@ def statement_columns(file: FundamentalFile) -> Columns:
     return named(file.columns, ("ticker", "period_end", "published")) | optional(file.columns, optionally)
 
 
+class GivenStatements(NamedTuple):
+    """A file and its `statement_columns`."""
+
+    file: FundamentalFile
+    rows: pl.DataFrame
+
+
+def together(files: Iterable[FundamentalFile]) -> list[list[FundamentalFile]]:
+    """Files whose statements are halves of one another: of one provider, with a frequency in common."""
+    groups: list[list[FundamentalFile]] = []
+    for file in files:
+        own = [group for group in groups if any(file.covers_what(other) for other in group)]
+        groups = [group for group in groups if group not in own] + [[each for group in own for each in group] + [file]]
+    return groups
+
+
 def versions(
-    file: FundamentalFile, rows: pl.DataFrame, splits: pl.DataFrame | None, undated_after: int
+    given: Sequence[GivenStatements],
+    splits: pl.DataFrame | None,
+    undated_after: int,
+    report: FilesReport,
+    *,
+    strict: bool = True,
 ) -> pl.DataFrame:
-    """Statements of one file with the versions of each period numbered.
+    """Statements of the files that belong `together`, with the versions of each period numbered.
 
     - A day of publication on or before the end of the period is a mistake and counts as unknown: the statement may be
       used, and competes with others, `undated_after` days after the end of the period.
+    - Rows of one company, period, vintage and day of publication complete each other, of one file or of several, where
+      no figure of theirs differs. What one file has no column for stays as another file of the provider told it last.
     - The statements of a period's first vintage (the snapshot, else the filing) became known when they were published,
       those of a later one with it.
     - Of several companies under one ticker, the one whose own symbol is the ticker counts once it has been heard of for
       the period or in the vintage, until then whichever is there.
     - Of several statements of one period and vintage (a subsidiary files under its parent's ticker, a row is half
-      empty), the complete one with the largest balance sheet counts, of those that were known.
+      empty), the complete one with the largest balance sheet counts, then the one with the largest figures, of those
+      that were known.
     - A version is a statement whose figures differ from those that counted before.
     - Share counts that reflect the splits up to the snapshot are taken back to the publication.
 
     Args:
-        file: which file they are of.
-        rows: its `statement_columns`.
+        given: the files.
         splits: `ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits), where share counts are as
             of the snapshot; else None.
         undated_after: days.
+        report: what is left out is counted there.
+        strict: whether files that contradict each other are an error.
 
     Returns:
         The columns of `STATEMENTS`.
 
+    Raises:
+        SourceError: two files have other figures of one publication; names ticker, period and files.
+
     """
-    there = rows.columns
-    frame = rows.drop_nulls(["ticker", "period_end"]).with_columns(
-        *(pl.lit(None, pl.Float64).alias(name) for name in _FIGURES if name not in there),
-        frequency=pl.col("form").replace_strict(file.forms, default=None) if file.forms else pl.lit(file.frequency),
-        vintage=pl.col("snapshot" if "snapshot" in there else "published"),
-        company="company" if "company" in there else "ticker",
-        published=pl.when(pl.col("published") > pl.col("period_end")).then("published"),
-        restated_on=pl.col("restated_on") if "restated_on" in there else pl.lit(None, pl.Date),
-    )
+    rows = pl.concat([_normalised(each, place, report) for place, each in enumerate(given)])
+    frame = _with_halves(_completed(rows, given, report, strict=strict), given, undated_after)
     first_vintage = pl.col("vintage") == pl.col("vintage").min().over(_PERIOD)
-    usable = pl.coalesce("heard", pl.col("period_end") + pl.duration(days=undated_after))
     own_usable = pl.when("own").then("usable").min()
     of_another = (own_usable.over(_PERIOD) <= pl.col("usable")) | (
         own_usable.over("ticker", "vintage") <= pl.col("usable")
     )
-    strange = [
-        (pl.col("company") == symbol) & pl.col("period_end").is_between(span.first, span.last)
-        for symbol, span in file.not_the_member.items()
-    ]
+    usable = pl.coalesce("heard", pl.col("period_end") + pl.duration(days=undated_after))
     vintage = [*_PERIOD, "vintage"]
     frame = (
-        frame.filter(pl.any_horizontal(pl.col(_FIGURES).is_not_null()) & pl.col("frequency").is_not_null())
-        .filter(*(~each for each in strange))
-        .with_columns(shares=pl.when(pl.col("shares") > 0.0).then("shares"), own=pl.col("company") == pl.col("ticker"))
+        frame.with_columns(own=pl.col("company") == pl.col("ticker"))
         .with_columns(heard=pl.when(first_vintage).then("published").otherwise("vintage"), as_published=first_vintage)
         .with_columns(usable=usable)
         .filter(pl.col("own") | ~of_another.fill_null(False))
@@ -87,7 +108,9 @@ def versions(
             "complete",
             "total_assets",
             "published",
-            descending=[False] * 4 + [True, True, True, False],
+            *_FIGURES,
+            "company",
+            descending=[False] * 4 + [True, True, True, False] + [True] * len(_FIGURES) + [False],
             nulls_last=True,
             maintain_order=True,
         )
@@ -108,13 +131,102 @@ def versions(
             published="heard",
             shares=pl.when("as_published").then("shares_then").otherwise("shares"),
             version=pl.int_range(pl.len(), dtype=pl.Int32).over(_PERIOD),
-            provider=pl.lit(file.provider),
+            provider=pl.lit(given[0].file.provider),
         )
         .with_columns(
             restated_on=pl.when(pl.col("restated_on") > pl.coalesce("published", "period_end")).then("restated_on")
         )
         .select(list(STATEMENTS))
     )
+
+
+def _normalised(given: GivenStatements, place: int, report: FilesReport) -> pl.DataFrame:
+    """Rows of one file that say something, under the same columns whichever file it is."""
+    file, rows = given
+    name, there = file.file, rows.columns
+    named = ("ticker", "period_end")
+    rows = report.leave_out(
+        name, rows, pl.any_horizontal(pl.col(*named).is_null()), "have no ticker or no end of a period", *named
+    )
+    rows = rows.with_columns(
+        *(pl.lit(None, pl.Float64).alias(figure) for figure in _FIGURES if figure not in there),
+        frequency=pl.col("form").replace_strict(file.forms, default=None) if file.forms else pl.lit(file.frequency),
+        vintage=pl.col("snapshot" if "snapshot" in there else "published"),
+        company="company" if "company" in there else "ticker",
+        restated_on=pl.col("restated_on") if "restated_on" in there else pl.lit(None, pl.Date),
+    )
+    if file.forms:
+        rows = report.leave_out(
+            name, rows, pl.col("frequency").is_null(), "are of a form that `forms` does not name", "form"
+        )
+    figures = pl.col(_FIGURES)
+    rows = report.leave_out(name, rows, ~pl.any_horizontal(figures.is_not_null()), "have no figure", *named)
+    early, no_count = pl.col("published") <= pl.col("period_end"), pl.col("shares") <= 0.0
+    strange = [
+        (pl.col("company") == symbol) & pl.col("period_end").is_between(span.first, span.last)
+        for symbol, span in file.not_the_member.items()
+    ]
+    rows = rows.filter(*(~each for each in strange))
+    report.count(
+        name, rows.filter(early), "were published before the end of their period; that day is not used", *named
+    )
+    report.count(name, rows.filter(no_count), "have a share count that is none", *named)
+    return rows.with_columns(
+        published=pl.when(pl.col("published") > pl.col("period_end")).then("published"),
+        shares=pl.when(pl.col("shares") > 0.0).then("shares"),
+        file=pl.lit(place),
+        **{f"told_{figure}": pl.lit(figure in there) for figure in _FIGURES},
+    ).select(*_PERIOD, "company", "vintage", "published", "restated_on", "file", *_FIGURES, *_TOLD)
+
+
+def _completed(
+    rows: pl.DataFrame, given: Sequence[GivenStatements], report: FilesReport, *, strict: bool
+) -> pl.DataFrame:
+    """The rows, those that complete each other as one, and with what only other files have columns for."""
+    publication = [*_PERIOD, "company", "vintage", "published"]
+    figures, told = pl.col(_FIGURES), pl.col(_TOLD)
+    many = pl.len().over(publication) > 1
+    differ = pl.any_horizontal(figures.drop_nulls().n_unique().over(publication) > 1)
+    rows = rows.with_columns(several=many).with_columns(differ=pl.col("several") & differ)
+    apart = rows.filter("differ")
+    between_files = apart.filter(pl.col("file").n_unique().over(publication) > 1)
+    if strict and len(between_files):
+        row = between_files.sort(publication).row(0, named=True)
+        names = ", ".join(each.file.file for each in given)
+        raise SourceError(
+            f"{names}: the files of provider '{given[0].file.provider}' have different figures of ticker "
+            f"{row['ticker']} for {row['period_end']}, published {row['published'] or 'on no day that is told'}; give "
+            "each file a provider of its own, or mend the files"
+        )
+    for place, each in enumerate(given):
+        report.count(
+            each.file.file,
+            apart.filter(pl.col("file") == place),
+            "contradict others of the same publication; of these the complete one with the largest figures counts",
+            "ticker",
+            "period_end",
+        )
+    one = (
+        rows.filter(pl.col("several") & ~pl.col("differ"))
+        .group_by(publication)
+        .agg(pl.col("restated_on", "file").max(), figures.drop_nulls().first(), told.any())
+    )
+    return pl.concat(
+        [rows.filter(~pl.col("several") | pl.col("differ")).drop("several", "differ"), one], how="diagonal"
+    )
+
+
+def _with_halves(rows: pl.DataFrame, given: Sequence[GivenStatements], undated_after: int) -> pl.DataFrame:
+    """The rows with the figures that their file has no column for, as another file told them before."""
+    if len(given) > 1:
+        usable = pl.coalesce("published", pl.col("period_end") + pl.duration(days=undated_after))
+        vintage = ["vintage"] if "snapshot" in given[0].rows.columns else []
+        company = [*_PERIOD, "company"]
+        rows = rows.sort(*company, *vintage, usable, "file", nulls_last=True).with_columns(
+            pl.when(told).then(figure).otherwise(pl.col(figure).forward_fill().over(company)).alias(figure)
+            for figure, told in zip(_FIGURES, _TOLD, strict=True)
+        )
+    return rows.drop(_TOLD)
 
 
 def _shares_at_publication(frame: pl.DataFrame, every: pl.DataFrame) -> pl.Series:

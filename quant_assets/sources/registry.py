@@ -21,6 +21,7 @@ from quant_assets.sources.base import (
     Macro,
     Provider,
     Reads,
+    Reporting,
     Source,
     Statements,
     Universe,
@@ -108,8 +109,15 @@ def said_read(source: Source, *kinds: str) -> dict[str, str]:
         kinds: of files, as its settings name them.
 
     """
-    told = source.told() if isinstance(source, Reads) else []
+    given = source.given if isinstance(source, _Completed) else source
+    told = given.told() if isinstance(given, Reads) else []
     return {f"read {each.file}": each.shown for each in told if each.kind in kinds}
+
+
+def said_left_out(source: Source) -> list[str]:
+    """Which rows that it was given a source does not use, a sentence for each reason."""
+    given = source.given if isinstance(source, _Completed) else source
+    return given.left_out() if isinstance(given, Reporting) else []
 
 
 def _methods(kind: type) -> list[str]:

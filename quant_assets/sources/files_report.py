@@ -1,0 +1,88 @@
+"""What files of the `files` provider hold that is not used: how many rows, why, and some of them by name.
+
+Rows that cannot be told apart from a mistake are refused where they are read; here is counted what may be left out.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import polars as pl
+
+#: How many rows or tickers a sentence names.
+SHOWN = 5
+
+
+class LeftOut(NamedTuple):
+    """Rows of one file that are not used, for one reason.
+
+    Attributes:
+        file: its name.
+        reason: why, as a phrase after "rows".
+        rows: how many.
+        of: how many rows the file has.
+        named: some of them.
+
+    """
+
+    file: str
+    reason: str
+    rows: int
+    of: int
+    named: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """One line for people."""
+        return f"{self.file}: {self.rows} of {self.of} rows {self.reason} ({_some(self.named)})"
+
+
+class FilesReport:
+    """What was left out of each file so far, once for each file and reason."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], LeftOut] = {}
+        #: Of each file, before anything was left out.
+        self._rows: dict[str, int] = {}
+
+    def leave_out(self, file: str, rows: pl.DataFrame, wrong: pl.Expr, reason: str, *named: str) -> pl.DataFrame:
+        """The rows without the wrong ones, which are counted.
+
+        Args:
+            file: its name.
+            rows: of the file.
+            wrong: which of them are not used; a null is none of them.
+            reason: why, as a phrase after "rows".
+            named: columns by which a row is named.
+
+        """
+        wrong = wrong.fill_null(False)
+        self._rows.setdefault(file, len(rows))
+        self.count(file, rows.filter(wrong), reason, *named)
+        return rows.filter(~wrong)
+
+    def count(self, file: str, wrong: pl.DataFrame, reason: str, *named: str) -> None:
+        """Count rows of a file that something is to be said of; rows of it were left out before, or none."""
+        if len(wrong):
+            names = wrong.select(pl.concat_str(pl.col(named).cast(pl.String), separator=" ", ignore_nulls=True))
+            shown = names.to_series().drop_nulls().unique().sort().to_list()
+            self._found[file, reason] = LeftOut(file, reason, len(wrong), self._rows[file], tuple(shown))
+
+    def left_out(self) -> list[LeftOut]:
+        """All of it, in the order in which it was found."""
+        return list(self._found.values())
+
+
+def said_by_case(tickers: Iterable[str]) -> list[str]:
+    """A sentence where tickers differ only in their letters' case, which are two spellings of one company as a rule."""
+    groups: dict[str, set[str]] = {}
+    for ticker in tickers:
+        groups.setdefault(ticker.upper(), set()).add(ticker)
+    alike = sorted(" and ".join(sorted(each)) for each in groups.values() if len(each) > 1)
+    if not alike:
+        return []
+    return [f"tickers that differ only in case are taken for different ones: {_some(tuple(alike))}"]
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(name or 'empty' for name in names[:SHOWN])}{more}"

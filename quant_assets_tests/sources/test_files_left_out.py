@@ -1,0 +1,261 @@
+"""Nothing that a file holds is dropped without a word: rows that contradict themselves are refused by name, halves of a
+statement complete each other, and what is not used is counted with the reason. The order of rows decides nothing."""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from quant_assets.errors import SettingsError, SourceError
+from quant_assets.market.fundamentals import as_known
+from quant_assets.settings.domain import FundamentalSettings
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.providers import FilesSettings
+from quant_assets.sources.files import FilesSource
+
+START, THROUGH = date(2018, 1, 1), date(2020, 12, 31)
+FIGURES = ["revenue", "net_income", "total_assets", "total_equity"]
+
+
+def opened(folder: Path, files: Mapping[str, str], **settings: Any) -> FilesSource:
+    for name, text in files.items():
+        (folder / name).write_text(text.replace(" ", ""), encoding="utf-8")
+    return FilesSource(FilesSettings.model_validate(settings), folder, START)
+
+
+def shuffled(text: str) -> str:
+    head, *rows = text.strip().splitlines()
+    return "\n".join([head, *reversed(rows)])
+
+
+# --- Membership and sectors -------------------------------------------------------------------------------------------
+
+
+def members(folder: Path, rows: str, **how: Any) -> FilesSource:
+    files = {"members.csv": f"ticker,start_date,end_date\n{rows}"}
+    return opened(folder, files, membership={"file": "members.csv", **how})
+
+
+def test_a_member_without_a_start_is_refused_by_name_or_always_was_one(tmp_path: Path) -> None:
+    rows = "BBBB,2019-01-02,\nAAAA,,\nCCCC,,2019-05-01\n"
+    with pytest.raises(SourceError) as caught:
+        members(tmp_path, rows).membership(THROUGH)
+    assert "members.csv: ticker AAAA (end_date empty) is a member without a start_date, as are 1 other" in str(
+        caught.value
+    )
+    assert "membership.without_start: always" in str(caught.value)
+    found = members(tmp_path, rows, without_start="always").membership(THROUGH)
+    assert found.rows() == [
+        ("AAAA", date(1, 1, 1), None),
+        ("BBBB", date(2019, 1, 2), None),
+        ("CCCC", date(1, 1, 1), date(2019, 4, 30)),
+    ]
+
+
+def test_a_membership_that_ends_before_it_starts_is_refused_by_name(tmp_path: Path) -> None:
+    rows = "BBBB,2019-01-02,\nAAAA,2019-05-01,2019-04-01\n"
+    with pytest.raises(SourceError, match="AAAA ends on 2019-04-01, before it starts on 2019-05-01"):
+        members(tmp_path, rows, end_is_member=True).membership(THROUGH)
+
+
+def test_rows_of_no_day_and_of_no_ticker_are_counted(tmp_path: Path) -> None:
+    source = members(tmp_path, "AAAA,2019-05-01,2019-05-01\n,2019-05-01,\nBBBB,2019-01-02,\n")
+    assert source.membership(THROUGH)["ticker"].to_list() == ["BBBB"]
+    assert source.left_out() == [
+        "members.csv: 1 of 3 rows have no ticker (2019-05-01)",
+        "members.csv: 1 of 3 rows end on the day on which they start (AAAA 2019-05-01)",
+    ]
+
+
+def sectors(folder: Path, rows: str) -> FilesSource:
+    files = {"sectors.csv": f"ticker,sector,known_at\n{rows}"}
+    names = {"Tech": "it", "Software": "it", "Phones": "telecoms"}
+    return opened(folder, files, securities={"file": "sectors.csv", "sectors": names})
+
+
+def test_two_sectors_of_a_ticker_on_a_day_are_refused_whatever_their_order(tmp_path: Path) -> None:
+    rows = "AAAA,Tech,2019-01-02\nAAAA,Phones,2019-01-02\n"
+    for each in (rows, shuffled(f"\n{rows}")):
+        with pytest.raises(SourceError, match="ticker AAAA is in it and in telecoms on 2019-01-02; mend the file"):
+            sectors(tmp_path, each).sector_snapshots(THROUGH)
+    twice = sectors(tmp_path, "AAAA,Tech,2019-01-02\nAAAA,Software,2019-01-02\nAAAA,Tech,2019-01-02\n")
+    assert twice.sector_snapshots(THROUGH).rows() == [("AAAA", "it", date(2019, 1, 2), None)]
+
+
+def test_snapshots_without_a_sector_are_counted(tmp_path: Path) -> None:
+    source = sectors(tmp_path, "AAAA,Tech,2019-01-02\nBBBB,,2019-01-02\nCCCC,Tech,\n")
+    assert source.sector_snapshots(THROUGH)["ticker"].to_list() == ["AAAA"]
+    assert source.left_out() == [
+        "sectors.csv: 1 of 3 rows have no sector (BBBB)",
+        "sectors.csv: 1 of 3 rows have no known_at (CCCC)",
+    ]
+
+
+def test_tickers_that_differ_only_in_case_are_said(tmp_path: Path) -> None:
+    bar = "2019-01-02,1,1,1,1,1"
+    files = {
+        "prices.csv": f"ticker,date,open,high,low,close,volume\naaaa,{bar}\nBBBB,{bar}\n",
+        "members.csv": "ticker,start_date,end_date\nAAAA,2019-01-02,\nBBBB,2019-01-02,\n",
+    }
+    prices = [{"file": "prices.csv", "provider": "p", "adjustment": "as_traded"}]
+    source = opened(tmp_path, files, prices=prices, membership={"file": "members.csv"})
+    assert source.left_out() == ["tickers that differ only in case are taken for different ones: AAAA and aaaa"]
+
+
+# --- Statements -------------------------------------------------------------------------------------------------------
+
+ONE = {"provider": "vendor", "frequency": "annual"}
+HALVES = """ticker,period_end,published,revenue,net_income,total_assets,total_equity
+AAAA,2018-12-31,2019-02-15,1000,100,,
+AAAA,2018-12-31,2019-02-15,,,5000,2000
+"""
+INCOME = "ticker,period_end,published,revenue,net_income\nAAAA,2018-12-31,2019-02-15,1000,100\n"
+BALANCE = "ticker,period_end,published,total_assets,total_equity\nAAAA,2018-12-31,2019-02-15,5000,2000\n"
+WHOLE = [(date(2019, 2, 15), 0, 1000.0, 100.0, 5000.0, 2000.0)]
+
+
+def columns(*figures: str) -> dict[str, str]:
+    return {figure: figure for figure in figures}
+
+
+def one_file(folder: Path, text: str, **how: Any) -> FilesSource:
+    file = {"file": "statements.csv", **ONE, "columns": columns(*FIGURES), **how}
+    return opened(folder, {"statements.csv": text}, fundamentals=[file])
+
+
+def two_files(folder: Path, income: str, balance: str, *, turned: bool = False) -> FilesSource:
+    files = [
+        {"file": "income.csv", **ONE, "columns": columns("revenue", "net_income")},
+        {"file": "balance.csv", **ONE, "columns": columns("total_assets", "total_equity")},
+    ]
+    given = {"income.csv": income, "balance.csv": balance}
+    return opened(folder, given, fundamentals=files[::-1] if turned else files)
+
+
+def told(source: FilesSource, through: date = THROUGH) -> list[tuple[Any, ...]]:
+    return source.statements(["AAAA"], through).select("published", "version", *FIGURES).rows()
+
+
+def test_half_empty_rows_of_one_publication_complete_each_other(tmp_path: Path) -> None:
+    for text in (HALVES, shuffled(HALVES)):
+        source = one_file(tmp_path, text)
+        assert told(source) == WHOLE
+        assert source.left_out() == []
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_files_of_one_provider_complete_each_other(tmp_path: Path, turned: bool) -> None:
+    source = two_files(tmp_path, INCOME, BALANCE, turned=turned)
+    assert told(source) == WHOLE
+    sessions = pl.date_range(date(2019, 1, 2), date(2019, 3, 1), "1d", eager=True).to_numpy()
+    snapshots = pl.DataFrame(
+        {"ticker": "AAAA", "sector": "it", "known_at": START, "since": pl.Series([None], dtype=pl.Date)}
+    )
+    known = as_known(source.statements(["AAAA"], THROUGH), snapshots, "it", FundamentalSettings(), sessions)
+    assert known.filter(pl.col("known_at") <= date(2019, 2, 19)).select(FIGURES).rows() == [WHOLE[0][2:]]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_a_file_has_no_column_for_stays_as_the_other_one_told_it(tmp_path: Path, turned: bool) -> None:
+    """The balance sheet comes a week later, an empty revenue is taken back later still, and nothing is known early."""
+    later = BALANCE.replace("2019-02-15", "2019-02-22")
+    source = two_files(tmp_path, f"{INCOME}AAAA,2018-12-31,2019-03-01,,110\n", later, turned=turned)
+    rows = [
+        (date(2019, 2, 15), 0, 1000.0, 100.0, None, None),
+        (date(2019, 2, 22), 1, 1000.0, 100.0, 5000.0, 2000.0),
+        (date(2019, 3, 1), 2, None, 110.0, 5000.0, 2000.0),
+    ]
+    assert told(source) == rows
+    assert told(source, date(2019, 2, 21)) == rows[:1]
+
+
+def test_files_of_one_provider_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    files = [{"file": name, **ONE, "columns": columns("revenue")} for name in ("a.csv", "b.csv")]
+    head = "ticker,period_end,published,revenue\n"
+    given = {"a.csv": f"{head}AAAA,2018-12-31,2019-02-15,1000\n", "b.csv": f"{head}AAAA,2018-12-31,2019-02-15,1001\n"}
+    for each in (files, files[::-1]):
+        with pytest.raises(SourceError) as caught:
+            opened(tmp_path, given, fundamentals=each).statements(["AAAA"], THROUGH)
+        assert "files of provider 'vendor' have different figures of ticker AAAA for 2018-12-31" in str(caught.value)
+        assert "a.csv" in str(caught.value)
+        assert "b.csv" in str(caught.value)
+    same = {**given, "b.csv": given["a.csv"]}
+    assert opened(tmp_path, same, fundamentals=files).statements(["AAAA"], THROUGH)["revenue"].to_list() == [1000.0]
+    other = [files[0], {**files[1], "provider": "another"}]
+    assert opened(tmp_path, given, fundamentals=other).statements(["AAAA"], THROUGH)["revenue"].to_list() == [
+        1001,
+        1000,
+    ]
+
+
+def test_of_statements_that_contradict_each_other_the_same_one_counts_in_any_order_and_is_said(tmp_path: Path) -> None:
+    text = (
+        "ticker,period_end,published,revenue,net_income,total_assets,total_equity\n"
+        "AAAA,2018-12-31,2019-02-15,10,1,50,20\n"
+        "AAAA,2018-12-31,2019-02-15,1000,100,5000,2000\n"
+        "AAAA,2018-12-31,2019-02-15,1000,101,5000,2000\n"
+        "AAAA,2018-12-31,2019-02-15,,,9000,\n"
+    )
+    found = [one_file(tmp_path, each) for each in (text, shuffled(text))]
+    for source in found:
+        assert told(source) == [(date(2019, 2, 15), 0, 1000.0, 101.0, 5000.0, 2000.0)]
+        assert source.left_out() == [
+            "statements.csv: 4 of 4 rows contradict others of the same publication; of these the complete one with the "
+            "largest figures counts (AAAA 2018-12-31)"
+        ]
+
+
+def test_statements_that_are_not_used_are_counted_with_the_reason(tmp_path: Path) -> None:
+    text = (
+        "ticker,period_end,published,form,revenue,net_income,total_assets,total_equity\n"
+        "AAAA,2018-12-31,2019-02-15,10-K,1000,100,5000,2000\n"
+        "AAAA,2018-12-31,2019-02-16,10-K405,1,1,1,1\n"
+        "BBBB,2018-12-31,2019-02-16,,1,1,1,1\n"
+        ",2018-12-31,2019-02-15,10-K,1,1,1,1\n"
+        "CCCC,2018-12-31,2019-02-15,10-K,,,,\n"
+        "DDDD,2018-12-31,2018-11-15,10-K,1,1,1,1\n"
+    )
+    how = {"frequency": None, "forms": {"10-K": "annual"}, "columns": columns("form", *FIGURES)}
+    source = one_file(tmp_path, text, **how)
+    assert told(source) == WHOLE
+    assert source.left_out() == [
+        "statements.csv: 1 of 6 rows have no ticker or no end of a period (2018-12-31)",
+        "statements.csv: 2 of 6 rows are of a form that `forms` does not name (empty, 10-K405)",
+        "statements.csv: 1 of 6 rows have no figure (CCCC 2018-12-31)",
+        "statements.csv: 1 of 6 rows were published before the end of their period; that day is not used "
+        "(DDDD 2018-12-31)",
+    ]
+
+
+def test_halves_that_cannot_be_held_together_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    vintages = {"file": "a.csv", **ONE, "columns": columns("snapshot", "revenue")}
+    filings = {"file": "b.csv", **ONE, "columns": columns("total_assets")}
+    with pytest.raises(SettingsError, match=r"a\.csv and b\.csv tell of the same statements.*a provider of its own"):
+        load_settings("files", files={"fundamentals": [vintages, filings]})
+    for changed in ({"provider": "another"}, {"frequency": "quarterly"}):
+        assert load_settings("files", files={"fundamentals": [vintages, {**filings, **changed}]})
+
+
+def test_the_order_of_rows_decides_nothing(tmp_path: Path) -> None:
+    head = "ticker,symbol,period_end,published,seen,sales,profit\n"
+    rows = [
+        f"A,{symbol},2018-{quarter},{published},{seen},{sales if seen < '2018-10' else 12},{profit}"
+        for symbol in ("A", "A_old", "A_new")
+        for quarter in ("03-31", "06-30")
+        for published in ("2018-08-01", "2018-08-09", "")
+        for seen in ("2018-09-01", "2018-12-01")
+        for sales, profit in ((10, ""), ("", 3), (11, 3))
+    ]
+    names = {"snapshot": "seen", "company": "symbol", "revenue": "sales", "net_income": "profit"}
+    file = {"file": "a.csv", "provider": "p", "frequency": "quarterly", "columns": names}
+    answers = []
+    for order in (rows, rows[::-1], sorted(rows, key=lambda row: row[::-1])):
+        source = opened(tmp_path, {"a.csv": head + "\n".join(order)}, fundamentals=[file])
+        answers.append(source.statements(["A"], THROUGH))
+    assert len(answers[0]) > 2
+    for answer in answers[1:]:
+        assert_frame_equal(answer, answers[0])
