@@ -69,7 +69,7 @@ def labels(
     schema = DATASETS["labels"].schema
     # What a company's bars under its new symbol continue is a position, not a bar of the symbol that it gave up.
     own = universe.join(prices, on=["ticker", "date"], how="semi")
-    prices, delistings = continued(prices.select("ticker", "date", "close", "listed"), delistings)
+    prices, delistings = continued(prices, delistings)
     panel = Panel.from_long(prices, sessions, ["close"])
     close, count = panel["close"], len(sessions)
     asked = member_mask(panel, own, first_day, last_day) & ~np.isnan(close)

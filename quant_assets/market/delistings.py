@@ -71,7 +71,7 @@ def continued(prices: pl.DataFrame, delistings: pl.DataFrame) -> tuple[pl.DataFr
 
     Returns:
         Those columns of the prices, and the delistings. A rename is no longer among these, but what became of the new
-        symbol is; it stays where the prices lack the new symbol.
+        symbol is; it stays where the prices lack the new symbol, or have it only since a move into the sector later on.
 
     """
     prices = prices.select(pl.selectors.by_name("ticker", "date", "close", "listed", "panel_from", require_all=False))
@@ -79,7 +79,10 @@ def continued(prices: pl.DataFrame, delistings: pl.DataFrame) -> tuple[pl.DataFr
     company = ["listed"] if "listed" in prices.columns else []
     for rename in delistings.drop_nulls("successor").sort("known_at", descending=True).iter_rows(named=True):
         old, new = (prices.filter(pl.col("ticker") == symbol) for symbol in (rename["ticker"], rename["successor"]))
-        last, base = (rows.filter(pl.col("date") == rename["last_session"]).head(1) for rows in (old, new))
+        then, in_time = pl.lit(True), pl.lit(True)
+        if "panel_from" in prices.columns:  # what moved into the sector later on brought its earlier bars along
+            then, in_time = (pl.col("panel_from") <= day for day in (rename["known_at"], pl.col("date")))
+        last, base = (rows.filter(pl.col("date") == rename["last_session"], then).head(1) for rows in (old, new))
         if last.is_empty() or base.is_empty():
             continue
         later = new.filter(pl.col("date") >= rename["known_at"])
@@ -89,7 +92,7 @@ def continued(prices: pl.DataFrame, delistings: pl.DataFrame) -> tuple[pl.DataFr
             [prices, later.with_columns(close=pl.col("close") * (last["close"][0] / base["close"][0]), **kept)]
         )
         # Not beyond the day on which another company takes the old symbol: from then on its delistings are that one's.
-        taken = old.filter(pl.col("date") >= rename["known_at"])["date"].min()
+        taken = old.filter(pl.col("date") >= rename["known_at"], in_time)["date"].min()
         follows = (pl.col("ticker") == rename["successor"]) & (pl.col("last_session") >= rename["known_at"])
         if taken is not None:
             follows &= pl.col("last_session") < taken

@@ -259,7 +259,10 @@ def _coverage(coverage: pl.DataFrame) -> pl.DataFrame:
         .select("date", "members", "with_bar", without_sector=pl.col("members") - pl.col("with_sector"))
         .join(index.filter(single).group_by("date").agg(of_provider="with_bar"), on="date", how="left")
         .join(own, on="date", how="left")
-        .with_columns(pl.col("sector_members", "sector_with_bar").fill_null(0))
+        .with_columns(
+            pl.col("sector_members", "sector_with_bar").fill_null(0),
+            pl.col("of_provider").fill_null(pl.lit([], pl.List(pl.Int32))),  # no provider has any bar
+        )
         .sort("date")
     )
 

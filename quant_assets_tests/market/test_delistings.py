@@ -8,7 +8,7 @@ from polars.testing import assert_frame_equal
 from quant_assets.market import calendar
 from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import company_bars, sector_bars
-from quant_assets.market.delistings import with_listing, with_returns
+from quant_assets.market.delistings import continued, with_listing, with_returns
 from quant_assets.market.placement import panel_tickers
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import BarSettings, DelistingSettings
@@ -116,6 +116,21 @@ def test_rules(make_bars: Make, closes: list[float], reason: str | None, rule: s
     found = with_returns(ended(("A", 19, 24, reason)), bars, SETTINGS)
     assert found.rows() == [("A", DATES[19], DATES[24], rule, value, None)]
     assert found.schema == DATASETS["delistings"].schema
+
+
+@pytest.mark.parametrize(("entered", "goes_on"), [(10, True), (15, False)])
+def test_a_rename_goes_on_only_in_a_panel_that_had_the_new_symbol_then(entered: int, goes_on: bool) -> None:
+    """A company that left the sector before its rename and comes back later must not alter what was known between."""
+    rows = [("OLD", DATES[k], 10.0, DATES[k]) for k in range(10)]
+    rows += [("NEW", DATES[k], 30.0, DATES[max(k, entered)]) for k in range(40)]
+    schema = {"ticker": pl.String, "date": pl.Date, "close": pl.Float64, "panel_from": pl.Date}
+    prices = pl.DataFrame(rows, schema, orient="row").with_columns(listed=pl.lit(DATES[0]))
+    gone = ended(("OLD", 9, 10, "renamed")).with_columns(successor=pl.lit("NEW"), delisting_return=pl.lit(0.0))
+    found, left = continued(prices, gone)
+    assert left.is_empty() == goes_on
+    assert found.filter(pl.col("ticker") == "OLD")["date"].max() == DATES[39 if goes_on else 9]
+    known = prices.filter(pl.col("panel_from") <= DATES[12])
+    assert continued(known, gone)[1].is_empty() == goes_on
 
 
 def _history(bars: pl.DataFrame) -> pl.DataFrame:

@@ -277,6 +277,14 @@ def test_a_track_that_lost_everything_has_a_page(frames: ReportFrames) -> None:
     assert "growth" in render(report).decode().lower()
 
 
+def test_an_index_without_any_bar_has_a_page(frames: ReportFrames) -> None:
+    nobody = frames.coverage.filter(pl.col("provider") == "any").with_columns(with_bar=pl.lit(0, pl.Int32))
+    report = gather("it", JUNE, replace(frames, coverage=nobody), ReportSettings(), 20)
+    assert report.providers == []
+    assert report.coverage["of_provider"].to_list() == [[], []]
+    assert "Index members with prices" in render(report).decode()
+
+
 def test_a_hostile_ticker_is_text(make_frames: Callable[..., ReportFrames]) -> None:
     hostile = make_frames(names=[HOSTILE + str(i) for i in range(24)])
     text = render(gather("it", JUNE, hostile, ReportSettings(), 20)).decode()
