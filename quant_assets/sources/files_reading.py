@@ -11,17 +11,25 @@ from pathlib import Path
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.providers import FundamentalFile, MacroFile, MembershipFile, PriceFile, SecuritiesFile
+from quant_assets.settings.providers import (
+    DelistingsFile,
+    FundamentalFile,
+    MacroFile,
+    MembershipFile,
+    PriceFile,
+    SecuritiesFile,
+)
 
 #: Where the user mends a mapping.
 MAPPING = "conf/profiles/files.yaml"
 
-_TEXT = ("ticker", "sector", "series_id", "form", "company")
+_TEXT = ("ticker", "sector", "series_id", "form", "company", "reason")
 _DAYS = (
     "date",
     "start_date",
     "end_date",
     "known_at",
+    "last_session",
     "period",
     "released",
     "period_end",
@@ -31,7 +39,7 @@ _DAYS = (
 )
 
 Columns = Mapping[str, str | tuple[str, ...]]
-File = PriceFile | MembershipFile | SecuritiesFile | FundamentalFile | MacroFile
+File = PriceFile | MembershipFile | SecuritiesFile | DelistingsFile | FundamentalFile | MacroFile
 
 
 def scan(folder: Path, of: File, columns: Columns) -> pl.LazyFrame:

@@ -43,7 +43,9 @@ def weights_of(decisions: dict[date, dict[str, float]]) -> pl.DataFrame:
 
 def delistings_of(*rows: tuple[str, date, date]) -> pl.DataFrame:
     frame = pl.DataFrame(rows, schema={"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date}, orient="row")
-    return frame.with_columns(delisting_return=pl.lit(None, pl.Float64), successor=pl.lit(None, pl.String))
+    return frame.with_columns(
+        rule=pl.lit("unknown"), delisting_return=pl.lit(None, pl.Float64), successor=pl.lit(None, pl.String)
+    )
 
 
 def run(

@@ -40,7 +40,7 @@ def ask(
     )
     events = [gone] if isinstance(gone, tuple) else gone or []
     delistings = pl.DataFrame(
-        [("A", day(last), day(known), "unknown", loss, None) for last, known in events],
+        [("A", day(last), day(known), "failure", loss, None) for last, known in events],
         schema=DATASETS["delistings"].schema,
         orient="row",
     )
