@@ -12,6 +12,7 @@ from datetime import date
 
 import polars as pl
 
+from quant_assets.market.delistings import TRADES_AGAIN
 from quant_assets.sources.altered import EVENT, KEPT, KNOWN, Kind
 
 _FIGURES = (
@@ -80,10 +81,7 @@ class Perturbed:
         if kind == "snapshots":
             return self._snapshots(rows.collect(), later).lazy()
         if kind == "delistings":
-            other = pl.when(self._uniform(30, "ticker") < 0.5).then(pl.lit("failure")).otherwise(pl.lit("takeover"))
-            return rows.with_columns(
-                reason=pl.when(later & pl.col("successor").is_null()).then(other).otherwise("reason")
-            )
+            return self._delistings(rows, later)
         scaled = ("value",) if kind == "macro" else tuple(name for name in _FIGURES if name in rows.collect_schema())
         # Not by version: a restated share count keeps its ratio to the one before, which tells the splits in between.
         row = ("series_id", "period") if kind == "macro" else ("ticker", "period_end")
@@ -95,6 +93,19 @@ class Perturbed:
         return rows.with_columns(
             pl.when(later).then(pl.col(name) * factor).otherwise(name).alias(name) for name, factor in factors.items()
         )
+
+    def _delistings(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
+        """Other reasons, but for renames; of those that are taken back, half stand."""
+        names = rows.collect_schema().names()
+        if "reason" not in names:
+            return rows
+        taken_back = pl.col("reason").eq_missing(pl.lit(TRADES_AGAIN))
+        other = pl.when(self._uniform(30, "ticker") < 0.5).then(pl.lit("failure")).otherwise(pl.lit("takeover"))
+        changes = later & ~taken_back
+        if "successor" in names:
+            changes &= pl.col("successor").is_null()
+        stands = later & taken_back & (self._uniform(31, "ticker", "last_session") < 0.5)
+        return rows.filter(~stands).with_columns(reason=pl.when(changes).then(other).otherwise("reason"))
 
     def stops(self) -> pl.Expr:
         """The day after which a ticker has no bars any more; null for most."""

@@ -18,6 +18,9 @@ from quant_assets.schemas import DATASETS
 
 _TOLERANCE = 1e-9
 
+#: Of a delisting: when it was known, when the ticker traded again (None where it did not), and its return.
+_Ended = tuple[date, date | None, float]
+
 
 def lookback_months(entry_lag: int) -> int:
     """Months before a month whose weights, prices, members and delistings its rows need.
@@ -64,6 +67,9 @@ def simulate(
     - A holding without a bar keeps its last price. A delisted one becomes cash at its last price and `delisting_return`
       (0 where unknown) at the session on which the delisting is known (no cost, no turnover). Who lost everything with
       it earns nothing until the next execution.
+    - Where that is taken back before the next execution, the holding was never sold: from the session on which it
+      trades again it is held and worth its price, which gives a presumed loss back. Cash that the next execution has
+      traded stays cash, and the loss stays: what was decided and booked by then was so on what was known.
     - A holding whose company was renamed is held on under the new symbol; that is no trade. Where the prices lack the
       new symbol, it is delisted.
     - A symbol that passed to another company is bought and held as the company that has it at the execution.
@@ -121,12 +127,12 @@ def simulate(
         if (at := int(np.searchsorted(sessions, np.datetime64(as_of))) + entry_lag) < len(sessions)
         and first_session_from(as_of + timedelta(days=1)).month != as_of.month
     ]
-    delisted: dict[str, list[tuple[date, float]]] = {}
+    delisted: dict[str, list[_Ended]] = {}
     if delistings is not None:
-        for name, known_at, loss in delistings.select(
-            "ticker", "known_at", pl.col("delisting_return").fill_null(0.0)
+        for name, *ended in delistings.select(
+            "ticker", "known_at", "trades_again", pl.col("delisting_return").fill_null(0.0)
         ).iter_rows():
-            delisted.setdefault(name, []).append((known_at, loss))
+            delisted.setdefault(name, []).append((ended[0], ended[1], ended[2]))
     count = len(sessions)
     gross, turnover, cash = np.zeros(count), np.zeros(count), np.ones(count)
     positions = np.zeros(count, dtype=np.int32)
@@ -194,9 +200,7 @@ class _Segment:
     drifted: dict[str, float]
 
 
-def _hold(
-    targets: dict[str, float], closes: Panel, at: int, until: int, delisted: dict[str, list[tuple[date, float]]]
-) -> _Segment:
+def _hold(targets: dict[str, float], closes: Panel, at: int, until: int, delisted: dict[str, list[_Ended]]) -> _Segment:
     """Carry target weights from session index `at` to `until` on the panel's closes."""
     asked = pl.DataFrame({"ticker": list(targets)}, {"ticker": pl.String}).with_columns(
         date=pl.lit(closes.sessions[at].item())
@@ -213,11 +217,10 @@ def _hold(
     gone = np.zeros(block.shape, dtype=bool)
     left = np.ones(block.shape)
     for i, name in enumerate(executed):
-        known, loss = _delisted_at(delisted.get(name, []), closes.sessions[at : until + 1])
-        if known < length:
-            source[i, known:] = source[i, known]
-            gone[i, known:] = True
-            left[i, known:] = 1.0 + loss
+        for known, back, loss in _delisted(delisted.get(name, []), closes.sessions[at : until + 1]):
+            source[i, known:back] = source[i, known]
+            gone[i, known:back] = True
+            left[i, known:back] = 1.0 + loss
     filled = np.take_along_axis(block, source, axis=1) * left
     worth = np.array(list(executed.values())).reshape(-1, 1) * (filled / filled[:, :1])
     idle = 1.0 - math.fsum(executed.values())
@@ -229,16 +232,22 @@ def _hold(
     return _Segment(executed, value, cash, (~gone).sum(axis=0).astype(np.int32), drifted)
 
 
-def _delisted_at(delistings: list[tuple[date, float]], sessions: NDArray[np.datetime64]) -> tuple[int, float]:
-    """Index of the first session after the execution at which a delisting is known, and its return.
+def _delisted(delistings: list[_Ended], sessions: NDArray[np.datetime64]) -> list[tuple[int, int, float]]:
+    """From and to which session after the execution a name is delisted, and its return; ascending.
 
-    The execution has index 0; where there is no such session, the index is the number of sessions.
+    The execution has index 0. One that stands is the last: what comes after it is another company's.
     """
+    found = []
     later = [each for each in delistings if each[0] > sessions[0].item()]
-    if not later:
-        return len(sessions), 0.0
-    known_at, loss = min(later)
-    return int(np.searchsorted(sessions, np.datetime64(known_at))), loss
+    for known_at, back, loss in sorted(later, key=lambda each: each[0]):
+        start, stop = (
+            len(sessions) if day is None else int(np.searchsorted(sessions, np.datetime64(day)))
+            for day in (known_at, back)
+        )
+        found.append((start, stop, loss))
+        if stop == len(sessions):
+            break
+    return [each for each in found if each[0] < len(sessions)]
 
 
 def _symbol(name: str, after: date, through: date, renames: dict[str, list[tuple[date, str]]]) -> str:

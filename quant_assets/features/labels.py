@@ -1,5 +1,6 @@
 """Dataset `labels`: forward returns and the session at which each became known. The one dataset that looks ahead."""
 
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -8,8 +9,8 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 from quant_assets.market.calendar import last_session_to, session_number
-from quant_assets.market.delistings import continued
-from quant_assets.market.panel import STALE_SESSIONS, FloatArray, IntArray, Panel
+from quant_assets.market.delistings import PRESUMED, continued
+from quant_assets.market.panel import STALE_SESSIONS, BoolArray, FloatArray, IntArray, Panel
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import LabelSettings
 from quant_assets.windows.columns import member_mask
@@ -45,6 +46,10 @@ def labels(
       the delisting became known by the exit session. One that became known up to `DELISTING_SESSIONS` later counts only
       where there is no price for the first way. Known when the delisting was. Where the entry is the last price, the
       label is the `delisting_return`, if known.
+
+    A delisting that nobody stated (`market.delistings.PRESUMED`) may turn out wrong, so its label waits as long as
+    labels look ahead: it is known `DELISTING_SESSIONS` after the exit session. If the ticker trades again by then, the
+    label ends in the first way (known on that day, if that is after the exit session), or there is none, as in a halt.
 
     A company that was renamed goes on under its new symbol. Where the sector has no prices of that, there is no label.
 
@@ -91,18 +96,25 @@ def labels(
     entered = entry < count
     entered[entered] = ~np.isnan(close[row[entered], entry[entered]])
     tickers = np.array(panel.tickers, dtype=object)[row]
-    gone, heard, payout, renamed = _next_delisting(tickers, entry, sessions, delistings)
-    final = np.where(gone >= 0, last[row, np.clip(gone, 0, count - 1)], -1)
+    ends = _Ends.of(delistings, sessions)
+    at_entry = ends.first_after(tickers, entry)
     found = []
     for horizon in settings.horizons:
         exit_session = entry + horizon
+        waits_until = exit_session + DELISTING_SESSIONS
         usual = np.where(exit_session < count, last[row, np.minimum(exit_session, count - 1)], -1)
         usual[usual <= entry] = -1
-        ended = (gone < exit_session) & ((final > entry) | ((final == entry) & ~np.isnan(payout)))
-        delisted = ended & ((heard <= exit_session) | ((heard <= exit_session + DELISTING_SESSIONS) & (usual < 0)))
+        end = ends.standing(at_entry, exit_session)
+        gone, heard, payout, again = (values[end] for values in (ends.gone, ends.heard, ends.left, ends.trades_again))
+        final = np.where(gone >= 0, last[row, np.clip(gone, 0, count - 1)], -1)
+        ended = (gone >= 0) & (gone < exit_session) & ((final > entry) | ((final == entry) & ~np.isnan(payout)))
+        counts = ended & ((heard <= exit_session) | ((heard <= waits_until) & (usual < 0)))
+        delisted = counts & (again > waits_until)
         last_price = np.where(delisted, final, usual)
-        known = np.where(delisted, np.maximum(heard, final), exit_session)
-        keep = entered & (last_price >= 0) & ~(delisted & renamed)
+        stated = np.maximum(heard, final)
+        known = np.where(delisted, np.where(ends.presumed[end], waits_until, stated), exit_session)
+        known = np.where(counts & ~delisted, np.maximum(again, exit_session), known)
+        keep = entered & (last_price >= 0) & ~(delisted & ends.renamed[end]) & (known < count)
         i, start, stop = row[keep], entry[keep], last_price[keep]
         left = np.where(delisted, np.nan_to_num(payout, nan=1.0), 1.0)[keep]
         found.append(
@@ -124,45 +136,70 @@ def labels(
     )
 
 
-def _next_delisting(
-    tickers: NDArray[np.object_], entry: IntArray, sessions: NDArray[np.datetime64], delistings: pl.DataFrame
-) -> tuple[IntArray, IntArray, FloatArray, NDArray[np.bool_]]:
-    """Of each row's first delisting from its entry on: places of its last bar and when it was known, and what it left.
+@dataclass(frozen=True)
+class _Ends:
+    """Delistings in order of ticker and last session; the last place stands for none.
 
-    A ticker may be delisted twice: a provider's long gap counts as a delisting until the ticker trades again.
-
-    Returns:
-        Two int64 arrays of shape (n_rows,), -1 where no delisting follows; a place may lie after the last of the
-        sessions. A float64 array of that shape: 1 plus the delisting return, NaN where that is unknown. A boolean
-        array: whether it is a rename.
+    Attributes:
+        tickers: object array of shape (n + 1,).
+        gone: int64, place of the last session among the sessions, -1 for none; it may lie outside of them, as the
+            others may.
+        heard: int64, place of the session at which it was known.
+        trades_again: int64, place of the session at which it was taken back, far away where it was not.
+        left: float64, 1 plus the delisting return, NaN where that is unknown.
+        renamed: bool, whether it is a rename.
+        presumed: bool, whether nobody stated it.
 
     """
-    origin = session_number(sessions[:1])[0]
-    known = delistings.select(
-        "ticker",
-        (1.0 + pl.col("delisting_return")).alias("left"),
-        pl.col("successor").is_not_null().alias("renamed"),
-        *(
-            pl.Series(name, session_number(delistings[name].to_numpy().astype("datetime64[D]")) - origin)
-            for name in ("last_session", "known_at")
-        ),
-    )
-    rows = pl.DataFrame({"ticker": pl.Series(tickers, dtype=pl.String), "entry": entry}).with_row_index()
-    matched = rows.sort("entry").join_asof(
-        known.sort("last_session", "known_at"),
-        left_on="entry",
-        right_on="last_session",
-        by="ticker",
-        strategy="forward",
-        coalesce=False,
-        check_sortedness=False,
-    )
-    matched = matched.sort("index").with_columns(
-        pl.col("last_session", "known_at").fill_null(-1),
-        pl.col("left").fill_null(np.nan),
-        pl.col("renamed").fill_null(False),
-    )
-    last, known_at, left, renamed = (
-        matched[name].to_numpy() for name in ("last_session", "known_at", "left", "renamed")
-    )
-    return last, known_at, left, renamed
+
+    tickers: NDArray[np.object_]
+    gone: IntArray
+    heard: IntArray
+    trades_again: IntArray
+    left: FloatArray
+    renamed: BoolArray
+    presumed: BoolArray
+
+    @classmethod
+    def of(cls, delistings: pl.DataFrame, sessions: NDArray[np.datetime64]) -> "_Ends":
+        """From `delistings.continued`."""
+        rows = delistings.sort("ticker", "last_session", "known_at")
+        origin = session_number(sessions[:1])[0]
+
+        def places(name: str) -> IntArray:
+            days = rows[name].fill_null(date.max).to_numpy().astype("datetime64[D]")
+            return np.append(session_number(days) - origin, -1)
+
+        never = np.iinfo(np.int64).max
+        return cls(
+            np.array([*rows["ticker"].to_list(), None], dtype=object),
+            places("last_session"),
+            places("known_at"),
+            np.where(np.append(rows["trades_again"].is_null().to_numpy(), True), never, places("trades_again")),
+            np.append(1.0 + rows["delisting_return"].fill_null(np.nan).to_numpy(), np.nan),
+            np.append(rows["successor"].is_not_null().to_numpy(), False),
+            np.append(rows["rule"].is_in(PRESUMED).to_numpy(), False),
+        )
+
+    def first_after(self, tickers: NDArray[np.object_], entry: IntArray) -> IntArray:
+        """Of each row the place of its ticker's first delisting from its entry on; int64 of shape (n_rows,)."""
+        none = len(self.gone) - 1
+        rows = pl.DataFrame({"ticker": pl.Series(tickers, dtype=pl.String), "entry": entry}).with_row_index()
+        known = pl.DataFrame({"ticker": pl.Series(self.tickers[:-1], dtype=pl.String), "gone": self.gone[:-1]})
+        matched = rows.sort("entry").join_asof(
+            known.with_row_index("end").sort("gone", "end"),
+            left_on="entry",
+            right_on="gone",
+            by="ticker",
+            strategy="forward",
+            check_sortedness=False,
+        )
+        return matched.sort("index")["end"].cast(pl.Int64).fill_null(none).to_numpy()
+
+    def standing(self, first: IntArray, exit_session: IntArray) -> IntArray:
+        """The first one from there on that was not taken back by the exit session."""
+        end = first.copy()
+        while (wrong := np.flatnonzero(self.trades_again[end] <= exit_session)).size:
+            after = end[wrong] + 1
+            end[wrong] = np.where(self.tickers[after] == self.tickers[end[wrong]], after, len(self.gone) - 1)
+        return end

@@ -6,14 +6,9 @@ from datetime import date
 import polars as pl
 
 from quant_assets.market.calendar import session_number
+from quant_assets.market.delistings import with_corrections
+from quant_assets.market.provider_gaps import USUAL_DAYS, lacking
 from quant_assets.schemas import DATASETS
-
-#: A provider lacks a session if it has fewer tickers than on the best of its last sessions in these days, by so many
-#: and by this share.
-GAP_SESSIONS = 5
-GAP_DAYS = 30
-GAP_TICKERS = 2
-GAP_SHARE = 0.1
 
 
 def absences(
@@ -35,7 +30,7 @@ def absences(
         series: `ticker, date` of the bars that there are (dataset ohlcv, all of it).
         bars: `ticker, date, provider` as given, from the start of the profile on.
         quarantine: `ticker, date` of the refused bars.
-        delistings: `ticker, last_session, known_at`.
+        delistings: `ticker, last_session, known_at, reason`. One that turned out wrong by the month's end is none.
         entered: `ticker, entered`, the session from which each ticker is in the panel (`placement.entries`). Bars
             before it are no sign of what a provider has: an earlier month does not know of them.
         as_ofs: decision sessions, ascending; members after the last one are left out.
@@ -59,17 +54,18 @@ def absences(
         allow_exact_matches=False,
         check_sortedness=False,
     )
-    ended = delistings.select("ticker", "known_at", gone="last_session").sort("gone")
+    ended = with_corrections(delistings).select("ticker", "known_at", "trades_again", gone="last_session").sort("gone")
     missing = missing.join_asof(
         ended, left_on="date", right_on="gone", by="ticker", allow_exact_matches=False, check_sortedness=False
     )
     refused = quarantine.select("ticker", "date", refused=pl.lit(True)).unique()
     missing = missing.join(refused, on=["ticker", "date"], how="left", maintain_order="left")
     missing = missing.join(_providers(missing, bars, entered), on=["ticker", "date"], how="left", maintain_order="left")
+    stands = pl.col("trades_again").is_null() | (pl.col("trades_again") > pl.col("as_of"))
     reasons = (
         ("quarantined", pl.col("refused")),
         ("no_bar_yet", pl.col("last_bar").is_null()),
-        ("delisted", (pl.col("gone") >= pl.col("last_bar")) & (pl.col("known_at") <= pl.col("as_of"))),
+        ("delisted", (pl.col("gone") >= pl.col("last_bar")) & (pl.col("known_at") <= pl.col("as_of")) & stands),
         ("provider_ended", pl.col("open").is_null() | ~pl.col("open")),
         ("provider_gap", ~pl.col("has_day")),
     )
@@ -102,21 +98,12 @@ def _providers(missing: pl.DataFrame, bars: pl.DataFrame, entered: pl.DataFrame)
         `ticker, date, open, has_day`; no row where no provider has had the ticker.
 
     """
-    nearby = pl.duration(days=GAP_DAYS)
     # What lies further back counts for none of them: the whole history need not be looked through.
     first = missing["date"].min()
-    present = bars.filter(pl.col("date") >= pl.lit(first, pl.Date) - nearby)
+    present = bars.filter(pl.col("date") >= pl.lit(first, pl.Date) - pl.duration(days=USUAL_DAYS))
     present = present.join(entered, on="ticker").filter(pl.col("date") >= pl.col("entered"))
     days = present.group_by("provider", "date").agg(tickers=pl.len().cast(pl.Int64)).sort("provider", "date")
-    before = [
-        pl.when(pl.col("date").shift(k).over("provider") >= pl.col("date") - nearby).then(
-            pl.col("tickers").shift(k).over("provider")
-        )
-        for k in range(1, GAP_SESSIONS + 1)
-    ]
-    usual = pl.max_horizontal(before)
-    lacking = usual - pl.col("tickers")
-    gaps = days.filter((lacking >= GAP_TICKERS) & (lacking >= GAP_SHARE * usual))
+    gaps = lacking(days)
     had = (
         bars.filter(pl.col("ticker").is_in(missing["ticker"].implode()))
         .group_by("ticker", "provider")

@@ -1,6 +1,7 @@
 """What a delisting means for a symbol and for those who held it.
 
-Where a symbol's next company begins, how a renamed one goes on, and what holders got beyond the last price.
+Where a symbol's next company begins, how a renamed one goes on, what holders got beyond the last price, and what was
+presumed and turned out wrong.
 """
 
 import numpy as np
@@ -9,22 +10,51 @@ import polars as pl
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import DelistingSettings
 
+#: Reason, and rule, of a row that takes a delisting back: its ticker trades again.
+TRADES_AGAIN = "trades_again"
+
+#: Rules of delistings that nobody stated: the ticker was silent. They may be taken back.
+PRESUMED = ("collapse", "unknown")
+
+
+def with_corrections(delistings: pl.DataFrame) -> pl.DataFrame:
+    """One row for each delisting, with the session from which on it is known to have been none.
+
+    A delisting may be presumed, because a ticker is silent, and turn out wrong. It stands until the ticker trades
+    again, and a row of its own, known on that day, takes it back.
+
+    Args:
+        delistings: `ticker`, `last_session`, `known_at` and `reason` (`sources.base.DELISTINGS`) or `rule` (dataset
+            delistings).
+
+    Returns:
+        The delistings in their order, with `trades_again`, null where nothing took them back.
+
+    """
+    why = pl.col("reason" if "reason" in delistings.columns else "rule")
+    key = ["ticker", "last_session"]
+    wrong = why.eq_missing(pl.lit(TRADES_AGAIN))
+    taken_back = delistings.filter(wrong).select(*key, trades_again="known_at").unique(key, maintain_order=True)
+    return delistings.filter(~wrong).join(taken_back, on=key, how="left", maintain_order="left")
+
 
 def with_listing(bars: pl.DataFrame, delistings: pl.DataFrame) -> pl.DataFrame:
     """Tell the companies apart that had a symbol one after the other.
 
     A bar after a delisting's last session belongs to another company: the symbol was handed on, or new shares replaced
-    the old ones. A bar's company follows from the bars and delistings up to its own session alone.
+    the old ones. Where the delisting was taken back, the company goes on. A bar's company follows from the bars and
+    delistings up to its own session alone.
 
     Args:
         bars: sorted by `ticker` and `date`, from each ticker's first bar on.
-        delistings: `ticker`, `last_session` of all delistings known at the last bar.
+        delistings: `sources.base.DELISTINGS`, all that are known at the last bar.
 
     Returns:
         The bars in their order with `listed`, the first session of the company's bars.
 
     """
-    ends = delistings.select("ticker", ended="last_session").sort("ended")
+    ends = with_corrections(delistings).filter(pl.col("trades_again").is_null())
+    ends = ends.select("ticker", ended="last_session").sort("ended")
     bars = bars.with_columns(listed=pl.col("date").min().over(pl.col("ticker").rle_id()))
     rows = np.flatnonzero(bars["ticker"].is_in(ends["ticker"].implode()))  # few: most tickers never end
     if not len(rows):
@@ -70,12 +100,13 @@ def continued(prices: pl.DataFrame, delistings: pl.DataFrame) -> tuple[pl.DataFr
         delistings: dataset delistings.
 
     Returns:
-        Those columns of the prices, and the delistings. A rename is no longer among these, but what became of the new
-        symbol is; it stays where the prices lack the new symbol, or have it only since a move into the sector later on.
+        Those columns of the prices, and the delistings `with_corrections`. A rename is no longer among these, but what
+        became of the new symbol is; it stays where the prices lack the new symbol, or have it only since a move into the
+        sector later on.
 
     """
     prices = prices.select(pl.selectors.by_name("ticker", "date", "close", "listed", "panel_from", require_all=False))
-    delistings = delistings.unique(["ticker", "last_session"], maintain_order=True)
+    delistings = with_corrections(delistings).unique(["ticker", "last_session"], maintain_order=True)
     company = ["listed"] if "listed" in prices.columns else []
     for rename in delistings.drop_nulls("successor").sort("known_at", descending=True).iter_rows(named=True):
         old, new = (prices.filter(pl.col("ticker") == symbol) for symbol in (rename["ticker"], rename["successor"]))
@@ -111,6 +142,7 @@ def with_returns(delistings: pl.DataFrame, prices: pl.DataFrame, settings: Delis
     - `takeover`, `renamed`: the provider says so. Holders got what the last price says: 0.
     - `failure`: the provider says so. `failure_return`.
     - `collapse`: the provider gives no reason, and the price had collapsed (see `DelistingSettings`). `failure_return`.
+    - `trades_again`: the ticker trades again, and the delisting of this last session is taken back from then on. Null.
     - `unknown`: the return is null, and whoever needs one takes the last price. Nothing is inferred from what happened
       later, and leaving the index is no sign: it ends for takeovers and failures alike.
 
@@ -121,10 +153,10 @@ def with_returns(delistings: pl.DataFrame, prices: pl.DataFrame, settings: Delis
         settings: the convention.
 
     Returns:
-        Dataset delistings without `sector`, sorted by ticker and last_session.
+        Dataset delistings without `sector`, sorted by ticker, last_session and known_at.
 
     """
-    bars = prices.join(delistings.select("ticker", "last_session"), on="ticker").filter(
+    bars = prices.join(delistings.select("ticker", "last_session").unique(), on="ticker").filter(
         pl.col("date") <= pl.col("last_session")
     )
     newest = pl.col("listed") == pl.col("listed").max().over("ticker", "last_session")
@@ -151,11 +183,12 @@ def with_returns(delistings: pl.DataFrame, prices: pl.DataFrame, settings: Delis
         "failure": settings.failure_return,
         "collapse": settings.failure_return,
         "unknown": None,
+        TRADES_AGAIN: None,
     }
     return (
         delistings.join(found, on=["ticker", "last_session"], how="left")
         .with_columns(rule=rule)
         .with_columns(delisting_return=pl.col("rule").replace_strict(loss, return_dtype=pl.Float64))
         .select(list(DATASETS["delistings"].columns))
-        .sort("ticker", "last_session")
+        .sort("ticker", "last_session", "known_at")
     )

@@ -30,8 +30,8 @@ UNEXPLAINED = Column(
 
 LISTED = replace(
     day(
-        "first session of the company's bars: a symbol that trades again after a delisting is another company's, "
-        "whose history starts anew"
+        "first session of the company's bars: a symbol that trades again after a delisting that was not taken back is "
+        "another company's, whose history starts anew"
     ),
     anchored=FIRST_BAR,
 )
@@ -256,19 +256,21 @@ MARKET = (
     ),
     Dataset(
         "delistings",
-        "Tickers that stopped trading, from the session on which that was known",
-        ("ticker", "last_session"),
+        "Tickers that stopped trading, from the session on which that was known or presumed, and which of them trade "
+        "again",
+        ("ticker", "last_session", "known_at"),
         "known_at",
         "known_at",
         {
             "ticker": ticker(),
             "last_session": day("session of the last bar"),
-            "known_at": day("session at which the delisting was known"),
+            "known_at": day("session at which the delisting was known, or at which the ticker traded again"),
             "rule": Column(
                 pl.String,
                 "how `delisting_return` was found: the provider says takeover, failure or renamed; collapse: no reason "
-                "given, but the price had collapsed; unknown",
-                isin=("takeover", "failure", "renamed", "collapse", "unknown"),
+                "given, but the price had collapsed; unknown. trades_again: the delisting of this `last_session`, "
+                "presumed earlier, is taken back from `known_at` on",
+                isin=("takeover", "failure", "renamed", "collapse", "unknown", "trades_again"),
             ),
             "delisting_return": Column(
                 pl.Float64,

@@ -182,7 +182,7 @@ class DelistingSettings(SettingsGroup):
     A provider may say why a ticker stopped trading. Where none does, a price that had collapsed stands for a failure: a
     last close below `collapse_price` USD as traded (the exchanges' minimum bid), or a fall of `collapse_fall` or more
     from the highest close of the last `collapse_sessions` sessions. Everything else is unknown, and holders are assumed
-    to have got the last price.
+    to have got the last price. Both are presumed, and taken back on the day on which the ticker trades again.
 
     `failure_return` is Shumway's mean return of performance-related delistings from NYSE and AMEX (1997, "The delisting
     bias in CRSP data", Journal of Finance 52(1)); for Nasdaq, Shumway and Warther (1999, Journal of Finance 54(6)) find

@@ -45,7 +45,9 @@ MEMBERSHIP = pl.Schema({"ticker": pl.String, "start_date": pl.Date, "end_date": 
 
 #: The last bar of tickers that stopped trading, and the session at which that was known. `reason` is takeover, failure,
 #: renamed, or null where the provider does not say. A ticker that trades again after its `last_session` is another
-#: company. `successor` is the new symbol of a company that was renamed, else null.
+#: company, unless a second row of that `last_session` with the reason trades_again takes the delisting back: it was
+#: presumed, and the same company trades again at `known_at`. `successor` is the new symbol of a company that was
+#: renamed, else null.
 DELISTINGS = pl.Schema(
     {"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date, "reason": pl.String, "successor": pl.String}
 )

@@ -9,7 +9,9 @@ from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from quant_assets.errors import SourceError
 from quant_assets.market.calendar import first_session_from
@@ -18,7 +20,13 @@ from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.providers import FilesSettings, MacroFile, PriceFile
 from quant_assets.sources.base import BARS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
 from quant_assets.sources.files_adjusted import refuse_contradiction
-from quant_assets.sources.files_delistings import HeldDays, delistings_known
+from quant_assets.sources.files_delistings import (
+    HeldDays,
+    Silence,
+    delistings_known,
+    listed_delistings,
+    told_sessions,
+)
 from quant_assets.sources.files_macro import observations
 from quant_assets.sources.files_reading import MAPPING, Columns, File, FileRead, Reader, collect, named, optional
 from quant_assets.sources.files_renames import (
@@ -100,6 +108,7 @@ class FilesSource:
         self._given = self
         self._kept: dict[object, pl.DataFrame] | None = {} if keep else None
         self._read: dict[int, pl.DataFrame] = {}
+        self._sessions: dict[int, NDArray[np.datetime64]] = {}
 
     @classmethod
     def of(cls, settings: FilesSettings, terms: Terms) -> "FilesSource":
@@ -195,9 +204,10 @@ class FilesSource:
         }
         refuse_lost(self._settings.renames, tickers, there, through, files)
         names = sorted(set(tickers))
-        # A gap that was known before the profile starts is of no interest; longer histories begin before the calendar,
-        # and before 1970.
-        first = first_session_from(self._start - timedelta(days=30 + 2 * self._settings.delisted_after_sessions))
+        silence = self._silence
+        # A silence that was known before the profile starts is of no interest: it and the habits before it take twice
+        # the longest silence at most. Histories may begin before the calendar, and before 1970.
+        first = first_session_from(self._start - timedelta(days=30 + 3 * silence.another_company_after))
         held = []
         for precedence, file in enumerate(self._settings.prices):
             days = (
@@ -205,9 +215,9 @@ class FilesSource:
                 .filter(pl.col("date") >= first)
                 .select(pl.col("ticker").cast(pl.Enum(names)).to_physical(), pl.col("date").to_physical())
             )
-            complete = file.complete_through or self._last_day(precedence)
-            held.append(HeldDays.of(collect(days, file.file), complete))
-        known = delistings_known(names, held, self._settings.renames, self._settings.delisted_after_sessions)
+            held.append(HeldDays.of(collect(days, file.file), self._told(precedence)))
+        listed = self._listed.filter(pl.col("ticker").is_in(names))
+        known = delistings_known(names, held, self._settings.renames, silence, listed)
         return known.filter(pl.col("known_at").is_between(self._start, through))
 
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
@@ -315,6 +325,16 @@ class FilesSource:
             .select("ticker", day="date", ratio="split_ratio", so_far=pl.col("split_ratio").cum_prod().over("ticker"))
         )
 
+    def _told(self, precedence: int) -> NDArray[np.datetime64]:
+        """Sessions on which a price file would have any ticker that traded, read once."""
+        if precedence not in self._sessions:
+            file = self._settings.prices[precedence]
+            counts = self._scan_prices(file).group_by("date").agg(tickers=pl.len())
+            last = self._given._last_day(precedence)
+            complete = file.complete_through or self._last_day(precedence)
+            self._sessions[precedence] = told_sessions(collect(counts, file.file), last, complete)
+        return self._sessions[precedence]
+
     def _last_day(self, precedence: int) -> date:
         """Last day on which a price file has any bar."""
         last: date = self._spans(precedence)["last"].max()  # type: ignore[assignment]
@@ -360,6 +380,22 @@ class FilesSource:
     @cached_property
     def _symbols(self) -> pl.DataFrame:
         return symbols_of_companies(self._settings.renames, self._settings.delisted_after_sessions)
+
+    @property
+    def _silence(self) -> Silence:
+        settings = self._settings
+        return Silence(
+            settings.delisted_after_sessions, settings.delisted_after_habit, settings.another_company_after_sessions
+        )
+
+    @cached_property
+    def _listed(self) -> pl.DataFrame:
+        """The delistings that the user gives, in a file or one by one."""
+        file = self._settings.delistings
+        if file is None:
+            return listed_delistings(self._settings.delisted)
+        columns = named(file.columns, ("ticker", "last_session")) | optional(file.columns, ("known_at", "reason"))
+        return listed_delistings(self._settings.delisted, file, collect(self._scan(file, columns), file.file))
 
     def _scan(self, of: File, columns: Columns, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
         """Our columns of a file, of these tickers' rows or of all; or what is to be read in place of its rows."""

@@ -9,7 +9,14 @@ from datetime import date
 import polars as pl
 
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.settings.providers import FundamentalFile, MacroFile, MembershipFile, PriceFile, SecuritiesFile
+from quant_assets.settings.providers import (
+    DelistingsFile,
+    FundamentalFile,
+    MacroFile,
+    MembershipFile,
+    PriceFile,
+    SecuritiesFile,
+)
 from quant_assets.sources.altered import EVENT, KEPT, KNOWN, Alteration, Kind
 from quant_assets.sources.files import FilesSource
 from quant_assets.sources.files_kept_counts import tells_splits, with_kept_counts
@@ -80,6 +87,10 @@ def _dated(file: File, rows: pl.LazyFrame, lags: FundamentalSettings) -> tuple[K
         # A ticker's first snapshot is assumed for the time before it: the universe says so in `sector_assumed`.
         first = pl.col("known_at") == pl.col("known_at").min().over("ticker")
         return "snapshots", pl.when(~first).then("known_at"), pl.col("known_at")
+    if isinstance(file, DelistingsFile):
+        after = pl.col("last_session") + pl.duration(days=1)
+        known = pl.coalesce("known_at", after) if "known_at" in rows.collect_schema() else after
+        return "delistings", known, pl.col("last_session")
     if isinstance(file, FundamentalFile):
         return "statements", _statement_known(lags, rows), pl.col("period_end")
     return "macro", _macro_known(file, rows), pl.col("period")

@@ -1,16 +1,40 @@
-"""When tickers of the `files` provider end: without a bar in any file for some sessions, or renamed."""
+"""When tickers of the `files` provider end: silent for longer than is their habit, renamed, or listed by the user."""
 
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from quant_assets.errors import SourceError
 from quant_assets.market import calendar
-from quant_assets.settings.providers import Rename
+from quant_assets.market.delistings import TRADES_AGAIN
+from quant_assets.market.panel import IntArray
+from quant_assets.market.provider_gaps import LOST_SHARE, lacking
+from quant_assets.settings.providers import DelistingsFile, ListedDelisting, Rename
 from quant_assets.sources.base import DELISTINGS
+from quant_assets.sources.files_reading import MAPPING
+
+#: A delisting that the user gives.
+LISTED = pl.Schema({"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date, "reason": pl.String})
+
+
+class Silence(NamedTuple):
+    """For how long a ticker may be silent, in sessions.
+
+    Attributes:
+        sessions: silent for so many, it counts as delisted,
+        habit: unless the longest silence of the time before, times this, is longer.
+        another_company_after: silent for longer, the symbol is another company's if it trades again. A ticker's habits
+            are those of so many sessions before.
+
+    """
+
+    sessions: int
+    habit: float
+    another_company_after: int
 
 
 class HeldDays(NamedTuple):
@@ -19,36 +43,115 @@ class HeldDays(NamedTuple):
     Attributes:
         days: of shape (n_bars,), sorted: place of the ticker x 2**32 + days since 1970. Numbers instead of pairs: they
             are sorted in a tenth of the time.
-        complete: last day on which the file has every ticker that traded.
+        told: datetime64[D], the sessions on which the file would have had any ticker that traded, ascending: those up
+            to the last one on which it is complete, without those that it lost.
 
     """
 
     days: NDArray[np.int64]
-    complete: date
+    told: NDArray[np.datetime64]
 
     @classmethod
-    def of(cls, rows: pl.DataFrame, complete: date) -> "HeldDays":
+    def of(cls, rows: pl.DataFrame, told: NDArray[np.datetime64]) -> "HeldDays":
         """From `ticker` (its place) and `date` (days since 1970)."""
-        return cls(np.sort(rows["ticker"].to_numpy().astype(np.int64) * 2**32 + rows["date"].to_numpy()), complete)
+        return cls(np.sort(rows["ticker"].to_numpy().astype(np.int64) * 2**32 + rows["date"].to_numpy()), told)
+
+
+def told_sessions(counts: pl.DataFrame, last: date, complete: date) -> NDArray[np.datetime64]:
+    """Sessions of a file on which a ticker's silence says something: neither without any bar nor without most.
+
+    Args:
+        counts: `date` and `tickers`, how many of all the file's tickers have a bar.
+        last: last day of the file. Where it is said to be complete for longer, everybody is silent from then on.
+        complete: last day on which the file has every ticker that traded.
+
+    """
+    days = counts.filter(pl.col("date") <= complete).with_columns(provider=pl.lit("file"))
+    kept = days.join(lacking(days, LOST_SHARE), on="date", how="anti")["date"].sort()
+    later = calendar.sessions(last + timedelta(days=1), complete)
+    return np.concatenate([kept.to_numpy().astype("datetime64[D]"), later])
+
+
+def listed_delistings(
+    one_by_one: Sequence[ListedDelisting], file: DelistingsFile | None = None, rows: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """The delistings that the user gives (`LISTED`).
+
+    Args:
+        one_by_one: of the settings.
+        file: a file of them.
+        rows: of the file: `ticker`, `last_session` and, if it has them, `known_at` and `reason`.
+
+    Raises:
+        SourceError: a row has no ticker or no last session, a reason that the settings do not know, or there are two of
+            one ticker and last session; names file, ticker, date and remedy.
+
+    """
+    found = pl.DataFrame([each.model_dump() for each in one_by_one], LISTED)
+    if file is not None and rows is not None:
+        lost = rows.filter(pl.any_horizontal(pl.col("ticker", "last_session").is_null()))
+        if len(lost):
+            raise SourceError(
+                f"{file.file}: a row of ticker {lost['ticker'][0]}, last session {lost['last_session'][0]}, lacks "
+                "one of the two; add it or remove the row"
+            )
+        given = rows.select(
+            pl.col(name) if name in rows.columns else pl.lit(None, dtype).alias(name) for name, dtype in LISTED.items()
+        )
+        # What an audit puts in place of the file's reasons are ours.
+        reasons = {"takeover": "takeover", "failure": "failure", **file.reasons}
+        strange = given.filter(pl.col("reason").is_not_null() & ~pl.col("reason").is_in(list(reasons)))
+        if len(strange):
+            row = strange.row(0, named=True)
+            raise SourceError(
+                f"{file.file}: ticker {row['ticker']}, last session {row['last_session']}, has the unknown reason "
+                f"'{row['reason']}'; map it to takeover, failure or null in files.delistings.reasons of {MAPPING}"
+            )
+        mapped = pl.col("reason").replace_strict(reasons, default=None, return_dtype=pl.String)
+        found = pl.concat([found, given.with_columns(mapped)])
+    twice = found.filter(pl.struct("ticker", "last_session").is_duplicated()).sort("ticker", "last_session")
+    if len(twice):
+        raise SourceError(
+            f"ticker {twice['ticker'][0]} is delisted twice on {twice['last_session'][0]}; remove one from "
+            f"{'' if file is None else f'{file.file} or '}files.delisted of {MAPPING}"
+        )
+    if found.is_empty():
+        return found
+    every = calendar.sessions(date.min, date.max)
+    # The session on the day or before it, and the one on the day or after it; those of today's calendar at most.
+    last = np.searchsorted(every, found["last_session"].to_numpy().astype("datetime64[D]"), side="right") - 1
+    told = found["known_at"].fill_null(date.min).to_numpy().astype("datetime64[D]")
+    known = np.where(found["known_at"].is_null(), last + 1, np.maximum(np.searchsorted(every, told), last))
+    inside = (last >= 0) & (known < len(every))
+    return found.filter(inside).with_columns(
+        last_session=pl.Series(every[last[inside]], dtype=pl.Date),
+        known_at=pl.Series(every[known[inside]], dtype=pl.Date),
+    )
 
 
 def delistings_known(
-    names: Sequence[str], files: Sequence[HeldDays], renames: Sequence[Rename], silent_sessions: int
+    names: Sequence[str],
+    files: Sequence[HeldDays],
+    renames: Sequence[Rename],
+    silence: Silence,
+    listed: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Tickers that no file has had a bar of for `silent_sessions` sessions, and symbols that their companies gave up.
+    """Tickers that are silent for longer than is their habit, symbols that were given up, and the user's delistings.
 
-    A file that had the last bar must be complete meanwhile. A ticker that trades again after such a gap counts as
-    delisted in it all the same: at the time, nobody knew that it would. A symbol that its company gave up ends with the
-    rename, and is known to from then on.
+    A session is silent where a file that had the last bar tells of it (`HeldDays.told`) and no file has a bar. A
+    ticker that trades again within `another_company_after_sessions` of them takes its delisting back on that day: at
+    the time, nobody knew that it would. A symbol that its company gave up ends with the rename, and is known to from
+    then on. What the user lists is taken as it is, in place of what the silence says.
 
     Args:
         names: the tickers, by their place.
         files: what each file has of them.
         renames: of companies.
-        silent_sessions: sessions without a bar after which a ticker counts as delisted.
+        silence: for how long a ticker may be silent.
+        listed: `LISTED` of those tickers.
 
     Returns:
-        The columns of `DELISTINGS`, sorted by ticker and day.
+        The columns of `DELISTINGS`, sorted by ticker, last session and day.
 
     """
     ends = pl.DataFrame(
@@ -56,66 +159,115 @@ def delistings_known(
         {"ticker": pl.String, "on": pl.Date, "new": pl.String},
         orient="row",
     )
-    sessions, bars = _around_gaps(names, files, ends["ticker"].to_list(), silent_sessions)
+    listed = listed.with_columns(successor=pl.lit(None, pl.String)).select(list(DELISTINGS))
+    sessions, bars = _around_gaps(names, files, ends["ticker"].to_list(), silence)
     if bars.is_empty():
-        return DELISTINGS.to_frame()
-    known = pl.col("position") + silent_sessions
+        return listed
     bar_after = pl.col("next_position")
     given_up = pl.Series(np.searchsorted(sessions, ends["on"].to_numpy().astype("datetime64[D]")))
     bars = bars.join(ends.with_columns(given_up=given_up), on="ticker", how="left", maintain_order="left")
     renamed = (
         (pl.col("date") < pl.col("on"))
-        & (pl.col("given_up") <= known)
+        & (pl.col("given_up") <= pl.col("position") + silence.sessions)
         & (bar_after.is_null() | (bar_after >= pl.col("given_up")))
     )
-    renamed = renamed.fill_null(False)
-    silent = (bar_after.is_null() | (bar_after > known)) & ~renamed
     gaps = bars.with_columns(
-        known=pl.when(renamed).then("given_up").when(silent).then(known),
+        known=pl.when(renamed).then("given_up").otherwise("known"),
         reason=pl.when(renamed).then(pl.lit("renamed")),
         successor=pl.when(renamed).then("new"),
+        back=pl.when(~renamed.fill_null(False) & (pl.col("silent") <= silence.another_company_after)).then(bar_after),
     ).filter(pl.col("known") < len(sessions))
     every = pl.Series(sessions, dtype=pl.Date)
-    gaps = gaps.with_columns(last_session=every.gather(gaps["position"]), known_at=every.gather(gaps["known"]))
-    heard = (pl.col("known_at") <= pl.col("complete")) | pl.col("reason").is_not_null()
-    return gaps.filter(heard).select(list(DELISTINGS))
+    gaps = gaps.with_columns(
+        *(
+            pl.Series(name, every.gather(gaps[place]))
+            for name, place in (("last_session", "position"), ("known_at", "known"), ("back_at", "back"))
+        )
+    )
+    gaps = _without_listed(gaps, listed)
+    taken_back = gaps.filter(pl.col("back_at").is_not_null()).with_columns(
+        known_at="back_at", reason=pl.lit(TRADES_AGAIN)
+    )
+    columns = list(DELISTINGS)
+    found = pl.concat([listed, gaps.select(columns), taken_back.select(columns)])
+    return found.sort("ticker", "last_session", "known_at")
+
+
+def _without_listed(gaps: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
+    """The gaps in which no delisting that the user gives lies, from the last bar before it to the next one."""
+    known = listed.select("ticker", ended="last_session").sort("ended")
+    gaps = gaps.sort("last_session").join_asof(
+        known, left_on="last_session", right_on="ended", by="ticker", strategy="forward", check_sortedness=False
+    )
+    inside = (pl.col("ended") < pl.col("next_bar")) | (pl.col("ended").is_not_null() & pl.col("next_bar").is_null())
+    return gaps.filter(~inside.fill_null(False) | pl.col("reason").is_not_null())
 
 
 def _around_gaps(
-    names: Sequence[str], files: Sequence[HeldDays], all_of: Collection[str], silent_sessions: int
+    names: Sequence[str], files: Sequence[HeldDays], all_of: Collection[str], silence: Silence
 ) -> tuple[NDArray[np.datetime64], pl.DataFrame]:
-    """The last bar of each ticker before a gap or the end of the files, and every bar of the tickers `all_of`.
+    """The last bar of each ticker before a silence that is not its habit, and every bar of the tickers `all_of`.
 
     A bar in any file counts.
 
     Returns:
-        Sessions of the files, of shape (n_sessions,), and `ticker`, `date`, `position` among the sessions,
-        `next_position` of the ticker's next bar (null where there is none) and `complete`, until when a file that has
-        the bar is; sorted by ticker and date.
+        Sessions of the files, of shape (n_sessions,), and `ticker`, `date`, `position` among the sessions, `next_bar`
+        and `next_position` of the ticker's next bar (null where there is none), `silent` sessions up to it, and
+        `known`, the place of the session on which they are no habit any more (null where it trades again before);
+        sorted by ticker and date.
 
     """
     bars = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *(file.days for file in files)]), kind="stable")
     bars = bars[np.diff(bars, prepend=-1) > 0]  # np.unique hashes, which takes twenty times as long
     if not len(bars):
         return np.empty(0, dtype="datetime64[D]"), pl.DataFrame()
-    until = [np.datetime64(file.complete) for file in files]
     ticker, date_ = bars >> 32, (bars & (2**32 - 1)).astype("datetime64[D]")
-    sessions = calendar.sessions(calendar.last_session_to(date_.min().item()), max(date_.max(), *until).item())
+    end = max(date_.max(), *(file.told[-1] for file in files if len(file.told)))
+    sessions = calendar.sessions(calendar.last_session_to(date_.min().item()), end.item())
     position = np.searchsorted(sessions, date_, side="right") - 1
     same = np.append(ticker[1:] == ticker[:-1], False)
-    after = np.append(position[1:], -1)
-    gap = ~same | (after > position + silent_sessions)
+    after = np.append(position[1:], len(sessions))
+    after[~same] = len(sessions)
+    # No habit comes of a shorter gap, and no delisting.
+    gap = after > position + min(silence.sessions, int(silence.sessions / silence.habit))
     chosen = np.flatnonzero(gap | np.isin(ticker, [place for place, name in enumerate(names) if name in all_of]))
-    complete = np.full(len(chosen), np.datetime64(date.min))
-    for file, day in zip(files, until, strict=True):
+    position, after = position[chosen], after[chosen]
+    held = np.zeros(len(chosen), dtype=np.int64)
+    for bit, file in enumerate(files):
         there = np.searchsorted(file.days, bars[chosen], side="right") > np.searchsorted(file.days, bars[chosen])
-        complete = np.where(there, np.maximum(complete, day), complete)
+        held |= there.astype(np.int64) << bit
+    silent = np.zeros(len(chosen), dtype=np.int64)
+    counted = {}
+    for those in np.unique(held).tolist():
+        told = [file.told for bit, file in enumerate(files) if those >> bit & 1]
+        counted[those] = np.cumsum(np.isin(sessions, np.concatenate(told)))  # up to each session, itself included
+        rows = held == those
+        silent[rows] = counted[those][after[rows] - 1] - counted[those][position[rows]]
+    allowed = _allowed(ticker[chosen], position, silent, silence)
+    known = np.full(len(chosen), -1)
+    for those, count in counted.items():
+        rows = np.flatnonzero((held == those) & (silent >= allowed))
+        known[rows] = np.searchsorted(count, count[position[rows]] + allowed[rows])
+    goes_on = same[chosen]
     return sessions, pl.DataFrame(
         {
             "ticker": pl.Series(names, dtype=pl.String).gather(ticker[chosen]),
             "date": pl.Series(date_[chosen], dtype=pl.Date),
-            "position": position[chosen],
-            "next_position": pl.Series(np.where(same, after, -1)[chosen]).replace(-1, None),
-            "complete": pl.Series(complete, dtype=pl.Date),
+            "position": position,
+            "next_bar": pl.Series(np.where(goes_on, np.roll(date_, -1)[chosen], np.datetime64("NaT")), dtype=pl.Date),
+            "next_position": pl.Series(np.where(goes_on, after, -1)).replace(-1, None),
+            "silent": silent,
+            "known": pl.Series(known).replace(-1, None),
         }
     )
+
+
+def _allowed(ticker: IntArray, position: IntArray, silent: IntArray, silence: Silence) -> IntArray:
+    """Silent sessions after which each gap is a delisting, by the longest of the ticker's silences before it."""
+    gaps = pl.DataFrame({"ticker": ticker, "position": position, "silent": silent})
+    # Beyond a year it was another company, whose habits are none of this one's.
+    habit = pl.when(pl.col("silent") <= silence.another_company_after).then("silent")
+    longest = habit.rolling_max_by("position", f"{silence.another_company_after}i", closed="left").over("ticker")
+    found = gaps.select((longest.fill_null(0) * silence.habit).ceil().cast(pl.Int64)).to_series().to_numpy()
+    allowed: IntArray = np.clip(found, silence.sessions, silence.another_company_after)
+    return allowed

@@ -16,6 +16,7 @@ import polars as pl
 from quant_assets.errors import SourceError
 from quant_assets.settings.formats import Reading
 from quant_assets.settings.providers import (
+    DelistingsFile,
     FilesSettings,
     FundamentalFile,
     MacroFile,
@@ -36,7 +37,7 @@ MAPPING = "conf/profiles/files.yaml"
 _FILE = "__file"
 
 Columns = Mapping[str, str | tuple[str, ...]]
-File = PriceFile | MembershipFile | SecuritiesFile | FundamentalFile | MacroFile
+File = PriceFile | MembershipFile | SecuritiesFile | DelistingsFile | FundamentalFile | MacroFile
 
 
 #: What the settings call the kinds of files.
@@ -44,6 +45,7 @@ KINDS: dict[type[File], str] = {
     PriceFile: "prices",
     MembershipFile: "membership",
     SecuritiesFile: "securities",
+    DelistingsFile: "delistings",
     FundamentalFile: "fundamentals",
     MacroFile: "macro",
 }
@@ -83,7 +85,14 @@ class Reader:
 
     def __init__(self, folder: Path, settings: FilesSettings, others: Collection[str] = ()) -> None:
         self._folder = folder
-        given = (*settings.prices, settings.membership, settings.securities, *settings.fundamentals, *settings.macro)
+        given = (
+            *settings.prices,
+            settings.membership,
+            settings.securities,
+            settings.delistings,
+            *settings.fundamentals,
+            *settings.macro,
+        )
         self._named = {*others, *(each.file for each in given if each is not None)}
         self._texts: dict[object, tuple[object, pl.DataFrame]] = {}
         self._stamps: dict[object, pl.Expr] = {}

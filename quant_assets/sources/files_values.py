@@ -12,12 +12,13 @@ from quant_assets.sources.files_dates import read_days
 from quant_assets.sources.files_numbers import is_null, numbers, signs_of
 
 #: Columns of ours that are texts or dates; all others are numbers.
-TEXT = ("ticker", "sector", "series_id", "form", "company")
+TEXT = ("ticker", "sector", "series_id", "form", "company", "reason")
 DAYS = (
     "date",
     "start_date",
     "end_date",
     "known_at",
+    "last_session",
     "period",
     "released",
     "period_end",

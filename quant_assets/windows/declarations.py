@@ -196,7 +196,7 @@ class FeatureSet:
                 each: _since(fields[each], start) if each in FIELDS else _since(values[each], start - starts[each])
                 for each in feature.inputs
             }
-            part = windows.since(start)
+            part = windows.from_session(start)
             value = feature.compute(inputs, part)
             _check_array(feature, value, inputs)
             values[name] = part.delayed(value, feature.lag) if feature.lag else value

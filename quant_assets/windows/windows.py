@@ -73,7 +73,7 @@ class Windows:
         self.starts = np.searchsorted(month, month).astype(np.int64)
         self._sessions = sessions
 
-    def since(self, start: int) -> "Windows":
+    def from_session(self, start: int) -> "Windows":
         """The windows over the sessions from a position on."""
         return self if start == 0 else Windows(self._sessions[start:])
 

@@ -45,7 +45,14 @@ def weights_of(decisions: dict[date, dict[str, float]]) -> pl.DataFrame:
 
 def delistings_of(*rows: tuple[str, date, date]) -> pl.DataFrame:
     frame = pl.DataFrame(rows, schema={"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date}, orient="row")
-    return frame.with_columns(delisting_return=pl.lit(None, pl.Float64), successor=pl.lit(None, pl.String))
+    return frame.with_columns(
+        rule=pl.lit("unknown"), delisting_return=pl.lit(None, pl.Float64), successor=pl.lit(None, pl.String)
+    )
+
+
+def taken_back(*rows: tuple[str, date, date]) -> pl.DataFrame:
+    """By ticker, last session and the day on which it trades again."""
+    return delistings_of(*rows).with_columns(rule=pl.lit("trades_again"))
 
 
 def run(
@@ -237,6 +244,33 @@ def test_who_lost_everything_earns_nothing_until_the_next_execution() -> None:
     for month in (FEB, MAR):
         track = continued(track, frame, month)
     assert track.select("equity", "drawdown", "total_return").rows() == [(0.0, 1.0, -1.0)]
+
+
+@pytest.mark.parametrize("back", [after(JAN, 10), after(FEB, 1), after(FEB, 3)])
+def test_a_holding_whose_delisting_was_wrong_is_held_again_until_the_next_execution(back: date) -> None:
+    """A falls to a half and is silent; it comes back at 0.8 of its level. After an execution its cash is traded."""
+    last, known = after(JAN, 4), after(JAN, 7)
+    steps_of = steps({after(JAN, 3): 0.5, back: 1.6})
+    path = [close if day <= last or day >= back else None for day, close in zip(DATES, steps_of, strict=True)]
+    prices = prices_of({"A": path, "B": steps({})})
+    presumed = delistings_of(("A", last, known)).with_columns(rule=pl.lit("collapse"), delisting_return=pl.lit(-0.3))
+    gone = pl.concat([presumed, taken_back(("A", last, back))])
+    decisions = {JAN: {"A": 0.5, "B": 0.5}, FEB: {"B": 0.5}}
+    frame = run(decisions, prices, date(2016, 2, 1), date(2016, 3, 31), delistings=gone)
+    assert at(frame, known)["gross_return"] == pytest.approx(0.675 / 0.75 - 1.0)
+    assert (at(frame, known)["positions"], at(frame, known)["cash"]) == (1, pytest.approx(0.175 / 0.675))
+    execution = after(FEB, 1)
+    if back <= execution:
+        assert at(frame, back)["gross_return"] == pytest.approx(0.9 / 0.675 - 1.0)
+        assert at(frame, back)["positions"] == (2 if back < execution else 1)
+        assert at(frame, execution)["turnover"] == pytest.approx(0.4 / 0.9 + abs(0.5 - 0.5 / 0.9))
+    else:
+        assert at(frame, back)["gross_return"] == pytest.approx(0.0)
+        assert at(frame, execution)["turnover"] == pytest.approx(abs(0.5 - 0.5 / 0.675))
+    silent = run(
+        decisions, prices.filter(pl.col("date") < back), date(2016, 2, 1), date(2016, 3, 31), delistings=presumed
+    )
+    assert frame.filter(pl.col("date") < back).equals(silent.filter(pl.col("date") < back))
 
 
 @pytest.mark.parametrize("known", [after(JAN, 1), after(JAN, 5), after(FEB, 1)])
@@ -438,7 +472,14 @@ def test_a_range_equals_its_months_bit_for_bit(entry_lag: int) -> None:
     frames = {
         "weights": weights_of(random_decisions(7)),
         "prices": prices,
-        "delistings": delistings_of(("N02", DATES[120], DATES[126]), ("N04", DATES[200], DATES[206])),
+        "delistings": pl.concat(
+            [
+                delistings_of(
+                    *((f"N0{k}", DATES[last], DATES[last + 6]) for k, last in ((2, 120), (4, 200), (6, 140), (7, 142)))
+                ),
+                taken_back(("N06", DATES[140], DATES[150]), ("N07", DATES[142], DATES[190])),
+            ]
+        ),
         "universe": prices.select("ticker")
         .unique()
         .join(pl.DataFrame({"date": DATES}), how="cross"),  # members while they are halted too
@@ -466,7 +507,12 @@ def test_a_range_equals_its_months_bit_for_bit(entry_lag: int) -> None:
 @pytest.mark.parametrize("through", [JAN, after(JAN, 1), after(JAN, 9), MAR])
 def test_what_comes_later_changes_nothing(through: date) -> None:
     prices, decisions = random_market(9, missing=0.05), random_decisions(9)
-    gone = delistings_of(("N02", after(JAN, 5), after(JAN, 8)), ("N03", after(MAR, 2), after(MAR, 4)))
+    gone = delistings_of(
+        ("N02", after(JAN, 5), after(JAN, 8)),
+        ("N03", after(MAR, 2), after(MAR, 4)),
+        ("N01", after(JAN, 2), after(JAN, 4)),
+    )
+    gone = pl.concat([gone, taken_back(("N01", after(JAN, 2), after(JAN, 10)))])
     universe = prices.select("ticker", "date")
     options = {"entry_lag": 1, "cost_bps": 10.0}
     whole = simulate(

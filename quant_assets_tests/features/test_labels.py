@@ -27,20 +27,27 @@ def ask(
     *,
     gone: tuple[int, int] | list[tuple[int, int]] | None = None,
     loss: float | None = None,
+    rule: str = "failure",
+    again: int | None = None,
     listed: list[int] | None = None,
     last_known: date = FAR,
     settings: LabelSettings = SETTINGS,
 ) -> dict[int, tuple[float, int, date, bool]]:
-    """Labels of session `at` by horizon: (return, place of the exit, known_at, delisted); at each place `listed` a new
-    company begins."""
+    """Labels of session `at` by horizon: (return, place of the exit, known_at, delisted).
+
+    At each place `listed` a new company begins; `again` takes the first of the delistings back.
+    """
     prices = pl.DataFrame({"ticker": "A", "date": [day(place) for place in closes], "close": list(closes.values())})
     begun = [min(closes), *(place for place in (listed or []))]
     prices = prices.with_columns(
         listed=pl.Series([day(max(start for start in begun if start <= place)) for place in closes])
     )
     events = [gone] if isinstance(gone, tuple) else gone or []
+    rows = [("A", day(last), day(known), rule, loss, None) for last, known in events]
+    if again is not None and day(again) <= last_known:
+        rows.append(("A", day(events[0][0]), day(again), "trades_again", None, None))
     delistings = pl.DataFrame(
-        [("A", day(last), day(known), "unknown", loss, None) for last, known in events],
+        [row for row in rows if row[2] <= last_known],
         schema=DATASETS["delistings"].schema,
         orient="row",
     )
@@ -163,6 +170,63 @@ def test_delisted_at_the_entry_gives_a_label_only_where_the_payout_is_known() ->
 
 def test_a_delisting_announced_before_the_last_session_is_known_at_the_last_price() -> None:
     assert ask(steady(*range(11)), gone=(10, 7))[20][1:] == (10, day(10), True)
+
+
+def test_a_presumed_delisting_is_given_time_to_prove_wrong() -> None:
+    bars = steady(*range(11))
+    found = ask(bars, gone=(10, 25), loss=-0.3, rule="collapse")
+    assert {horizon: row[1:] for horizon, row in found.items()} == {
+        1: (2, day(2), False),
+        5: (6, day(6), False),
+        20: (10, day(21 + DELISTING_SESSIONS), True),  # it became known at 25, and stands at 31
+        60: (10, day(61 + DELISTING_SESSIONS), True),
+    }
+    assert found[60][0] == pytest.approx(0.7 * 1.01**9 - 1)
+
+
+def test_a_ticker_that_trades_again_has_no_delisting_return() -> None:
+    """Silent from 11 to 39, taken for delisted at 25. Labels see ten sessions beyond their exits."""
+    bars, horizons = steady(*range(11), *range(40, 100)), (10, 14, 20, 28, 29, 37, 39, 60)
+    every = LabelSettings(horizons=horizons)
+
+    def given(last_known: date = FAR) -> dict[int, tuple[float, int, date, bool]]:
+        kept = {place: close for place, close in bars.items() if day(place) <= last_known}
+        return ask(kept, gone=(10, 25), again=40, loss=-0.3, rule="collapse", settings=every, last_known=last_known)
+
+    whole = given()
+    assert {horizon: row[1:] for horizon, row in whole.items()} == {
+        10: (10, day(11), False),  # an exit one session after the last bar
+        14: (10, day(15), False),
+        20: (10, day(31), True),  # nine sessions before it trades again, nobody knew
+        28: (10, day(39), True),
+        # Exits at 30 and 38 look as far as 40: no price, as in a halt. From 40 on the company goes on.
+        39: (40, day(40), False),
+        60: (61, day(61), False),
+    }
+    assert whole[60][0] == pytest.approx(1.01**60 - 1)
+    for last in range(8, 75):
+        assert given(day(last)) == {h: row for h, row in whole.items() if row[2] <= day(last)}, last
+
+
+def test_a_delisting_presumed_while_a_close_still_stands_in_waits_too() -> None:
+    """Exit at 15, five sessions after the last bar, when it is taken for delisted; it trades again at 20 or at 40."""
+    only = LabelSettings(horizons=(14,))
+    bars = steady(*range(11))
+    for again, expected in ((20, (10, day(20), False)), (40, (10, day(25), True))):
+        every = bars | steady(*range(again, 60))
+        whole = ask(every, gone=(10, 15), again=again, rule="unknown", settings=only)
+        assert whole[14][1:] == expected
+        for last in range(12, 45):
+            kept = {place: close for place, close in every.items() if place <= last}
+            found = ask(kept, gone=(10, 15), again=again, rule="unknown", settings=only, last_known=day(last))
+            assert found == ({} if day(last) < expected[1] else whole)
+
+
+def test_after_a_wrong_delisting_the_next_one_counts() -> None:
+    bars = steady(*range(11), *range(30, 41))
+    found = ask(bars, gone=[(10, 25), (40, 55)], again=30, rule="unknown")
+    assert found[60][1:] == (40, day(61 + DELISTING_SESSIONS), True)
+    assert found[60][0] == pytest.approx(1.01**39 - 1)
 
 
 def test_the_first_delisting_after_the_entry_counts() -> None:

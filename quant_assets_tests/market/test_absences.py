@@ -87,6 +87,19 @@ def test_a_delisting_that_is_not_known_by_the_months_end_is_not_told(make_bars: 
     assert found["reason"].to_list() == ["halt", "delisted", "delisted"]
 
 
+def test_a_delisting_that_was_taken_back_by_the_months_end_was_a_halt(make_bars: Make) -> None:
+    """GONE trades again at 45: in February, which ends at 39, it counts as delisted."""
+    given = market(make_bars)
+    back = given["delistings"].with_columns(known_at=pl.lit(DATES[45]), reason=pl.lit("trades_again"))
+    returned = make_bars(DATES[45:], [1.0] * len(DATES[45:]), ticker="GONE", provider="raw")
+    given["bars"], given["series"] = (pl.concat([given[name], returned]) for name in ("bars", "series"))
+    found = absences(**given | {"delistings": pl.concat([given["delistings"], back])}, as_ofs=AS_OFS)
+    assert found.filter(pl.col("ticker") == "GONE").select("reason", "last_session").rows() == [
+        ("delisted", DATES[39]),
+        ("halt", DATES[44]),
+    ]
+
+
 def test_months_equal_the_range_and_nothing_later_matters(make_bars: Make) -> None:
     """In the third month thirty tickers move in that have no bar on a day on which one of the others was halted."""
     given = market(make_bars)

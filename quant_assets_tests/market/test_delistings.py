@@ -8,7 +8,7 @@ from polars.testing import assert_frame_equal
 from quant_assets.market import calendar
 from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import company_bars, sector_bars
-from quant_assets.market.delistings import continued, with_listing, with_returns
+from quant_assets.market.delistings import continued, with_corrections, with_listing, with_returns
 from quant_assets.market.placement import panel_tickers
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import BarSettings, DelistingSettings
@@ -39,6 +39,41 @@ def test_bars_after_a_delisting_are_another_companys(make_bars: Make) -> None:
     found = with_listing(bars, ended(("A", 9, 14, None), ("A", 29, 34, None)))
     assert_frame_equal(found.drop("listed"), bars)
     assert found["listed"].to_list() == [DATES[k] for k in (0, 20, 50, 5) for _ in range(55 if k == 5 else 10)]
+
+
+def test_a_company_whose_delisting_was_wrong_goes_on(make_bars: Make, make_snapshots: Make) -> None:
+    """One listing and one anchor over the gap. One that stands begins another company, and cuts change nothing."""
+    places = [*range(30), *range(50, 70), *range(80, 90)]
+    bars = make_bars(
+        [DATES[k] for k in places],
+        [(100.0 + k) / (2 if k >= 10 else 1) for k in places],
+        split_ratio=[2.0 if k == 10 else 1.0 for k in places],
+    )
+    snapshots = make_snapshots(("A", "it", date(2016, 1, 1)))
+    gone = ended(("A", 29, 44, None), ("A", 29, 50, "trades_again"), ("A", 69, 75, None))
+    whole, *_ = sector_bars(company_bars(bars, gone, DAYS, BarSettings()), snapshots, "it", DAYS)
+    assert whole["listed"].to_list() == [DATES[0]] * 50 + [DATES[80]] * 10
+    assert whole["split_factor"][49] == 2.0
+    for cut in (29, 44, 49, 50, 75):
+        known = gone.filter(pl.col("known_at") <= DATES[cut])
+        part, *_ = sector_bars(
+            company_bars(bars.filter(pl.col("date") <= DATES[cut]), known, DAYS[: cut + 1], BarSettings()),
+            snapshots,
+            "it",
+            DAYS[: cut + 1],
+        )
+        assert_frame_equal(part, whole.filter(pl.col("date") <= DATES[cut]), check_exact=True)
+    found = with_returns(gone, _history(bars), SETTINGS)
+    assert found.select("last_session", "known_at", "rule", "delisting_return").rows() == [
+        (DATES[29], DATES[44], "unknown", None),
+        (DATES[29], DATES[50], "trades_again", None),
+        (DATES[69], DATES[75], "unknown", None),
+    ]
+    for each in (gone, found):
+        assert with_corrections(each).select("last_session", "known_at", "trades_again").rows() == [
+            (DATES[29], DATES[44], DATES[50]),
+            (DATES[69], DATES[75], None),
+        ]
 
 
 def test_a_company_owes_nothing_to_the_one_that_had_its_symbol_before(make_bars: Make, make_snapshots: Make) -> None:

@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.base import BARS, DELISTINGS, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
 from quant_assets.sources.files import FilesSource
-from quant_assets_tests.synthetic_files import ALL, START, THROUGH, Write, every_day, made_bars, small_tables
+from quant_assets_tests.synthetic_files import ALL, SETTINGS, START, THROUGH, Write, every_day, made_bars, small_tables
 
 
 def test_bars_come_as_given_with_precedence(write: Write) -> None:
@@ -73,11 +73,18 @@ def test_snapshots_are_shown_once_known_and_the_first_one_always(write: Write) -
     assert source.sector_snapshots(THROUGH).schema == SECTOR_SNAPSHOTS
 
 
-def test_a_ticker_is_delisted_once_enough_sessions_lack_it(write: Write) -> None:
-    source = write()
+def test_a_ticker_is_delisted_once_enough_sessions_lack_it(write: Write, tmp_path: Path) -> None:
+    def after_five() -> FilesSource:
+        return FilesSource(
+            FilesSettings.model_validate(SETTINGS | {"delisted_after_sessions": 5}), tmp_path / "parquet", START
+        )
+
+    write()
+    source = after_five()
     expected = [
         # B: not in the raw file from February on. Another file has it in March, but nobody knew that in February.
         ("B", date(2020, 1, 31), date(2020, 2, 7), None, None),
+        ("B", date(2020, 1, 31), date(2020, 3, 2), "trades_again", None),
         (
             "C",
             date(2020, 1, 10),
@@ -93,17 +100,15 @@ def test_a_ticker_is_delisted_once_enough_sessions_lack_it(write: Write) -> None
     assert source.delistings(ALL, date(2020, 2, 6))["ticker"].to_list() == ["C"]
     assert source.delistings(["A"], THROUGH).is_empty()
     four_lacking = [day for day in every_day(date(2020, 1, 2), date(2020, 1, 31)) if not 13 <= day.day <= 16]
-    back_in_time = write(
+    write(
         other=pl.concat([small_tables()["other"], made_bars("C", four_lacking, 7.0, source="two")]).unique(
             ["ticker", "date"]
         )
     )
-    assert back_in_time.delistings(["C"], THROUGH).is_empty()
+    assert after_five().delistings(["C"], THROUGH).is_empty()
     old = [date(1962, 1, 2), date(1989, 12, 29)]
-    with_a_past = write(
-        raw=pl.concat([small_tables()["raw"], made_bars("B", old, 1.0, div=0.25, split=0.0)]).sort("ticker", "date")
-    )
-    assert with_a_past.delistings(ALL, THROUGH).rows() == expected  # before the calendar begins, and before 1970
+    write(raw=pl.concat([small_tables()["raw"], made_bars("B", old, 1.0, div=0.25, split=0.0)]).sort("ticker", "date"))
+    assert after_five().delistings(ALL, THROUGH).rows() == expected  # before the calendar begins, and before 1970
 
 
 def test_a_source_without_files_is_empty(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from quant_assets.market.calendar import session_number
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.files import FilesSource
@@ -31,16 +32,45 @@ def test_the_profile(shared_data: Path) -> None:
 def test_real_delistings(real: FilesSource) -> None:
     through = date(2025, 10, 7)
     # VAR ends three sessions before its file does, WFM with its file, TWTR with the raw file (while it traded on); DTV
-    # came back in 2016.
-    asked = ["EMC", "LVLT", "LLTC", "VAR", "WFM", "TWTR", "DTV", "AAPL"]
+    # came back in 2016 as another company's, SANM and DYN are listed in the settings, and so is LVLT, which ends eight
+    # sessions before its file.
+    asked = ["EMC", "LVLT", "LLTC", "VAR", "WFM", "TWTR", "DTV", "AAPL", "SANM", "DYN"]
     assert real.delistings(asked, through).rows() == [
-        ("DTV", date(2015, 7, 24), date(2015, 7, 31), None, None),
-        ("EMC", date(2016, 9, 6), date(2016, 9, 13), None, None),
-        ("LLTC", date(2017, 3, 10), date(2017, 3, 17), None, None),
+        ("DTV", date(2015, 7, 24), date(2015, 8, 14), None, None),
+        ("DYN", date(2012, 7, 5), date(2012, 7, 12), None, None),
+        ("EMC", date(2016, 9, 6), date(2016, 9, 27), None, None),
+        ("LLTC", date(2017, 3, 10), date(2017, 3, 31), None, None),
         ("LVLT", date(2017, 10, 31), date(2017, 11, 7), None, None),
+        ("SANM", date(2009, 8, 14), date(2009, 8, 21), None, None),
     ]
-    assert real.delistings(asked, date(2016, 9, 12))["ticker"].to_list() == ["DTV"]
-    assert real.delistings(asked, date(2016, 9, 13))["ticker"].to_list() == ["DTV", "EMC"]
+    assert real.delistings(asked[:8], date(2016, 9, 26))["ticker"].to_list() == ["DTV"]
+    assert real.delistings(asked[:8], date(2016, 9, 27))["ticker"].to_list() == ["DTV", "EMC"]
+
+
+def test_every_real_end_is_told_and_nothing_else(real: FilesSource, shared_data: Path) -> None:
+    """Of 788 tickers: the 33 that left the market while their file went on, those listed, and a symbol of two owners.
+
+    Without the list, the two that trade again after 19 and 62 sessions are taken back on the day on which they do.
+    """
+    tickers = sorted({ticker for place in range(4) for ticker in real._spans(place)["ticker"]})
+    found = real.delistings(tickers, date(2025, 10, 7)).filter(pl.col("successor").is_null())
+    assert len(tickers) == 788
+    listed = {each.ticker for each in load_settings("files", data_dir=shared_data).files.delisted}
+    assert found.height == 37
+    assert found["reason"].null_count() == 37
+    ends = found.filter(~pl.col("ticker").is_in(["DD", "DTV", *listed]))
+    waited = session_number(ends["known_at"].to_numpy().astype("datetime64[D]")) - session_number(
+        ends["last_session"].to_numpy().astype("datetime64[D]")
+    )
+    assert set(waited.tolist()) == {15}
+    unlisted = load_settings("files", data_dir=shared_data, files={"delisted": []})
+    alone = FilesSource(unlisted.files, shared_data, date(2000, 1, 1)).delistings(["DYN", "SANM"], date(2025, 10, 7))
+    assert alone.rows() == [
+        ("DYN", date(2012, 7, 5), date(2012, 7, 26), None, None),
+        ("DYN", date(2012, 7, 5), date(2012, 10, 3), "trades_again", None),
+        ("SANM", date(2009, 8, 14), date(2009, 9, 4), None, None),
+        ("SANM", date(2009, 8, 14), date(2009, 9, 14), "trades_again", None),
+    ]
 
 
 def test_real_renames_agree_with_the_bars_and_the_membership(real: FilesSource, shared_data: Path) -> None:

@@ -34,6 +34,8 @@ def _renamed(folder: Path) -> FilesSource:
         made_bars("MID", late, 2.0, div=0.0, split=0.0),
         stranger,
         made_bars("OLD", every_day(date(2020, 9, 1), date(2020, 12, 31)), 50.0, div=0.0, split=0.0),
+        # Else the file would be silent for everybody in summer, which is no company's silence.
+        made_bars("STAYS", every_day(date(2020, 1, 2), date(2020, 12, 31)), 5.0, div=0.0, split=0.0),
     ]
     pl.concat(raw).write_parquet(folder / "raw.parquet")
     made_bars("NEW", every_day(date(2020, 1, 2), date(2020, 12, 31)), 3.0, source="one").write_parquet(
