@@ -101,8 +101,8 @@ def continued(prices: pl.DataFrame, delistings: pl.DataFrame) -> tuple[pl.DataFr
 
     Returns:
         Those columns of the prices, and the delistings `with_corrections`. A rename is no longer among these, but what
-        became of the new symbol is; it stays where the prices lack the new symbol, or have it only since a move into the
-        sector later on.
+        became of the new symbol is; it stays where the prices lack the new symbol, or have it only since a move into
+        the sector later on.
 
     """
     prices = prices.select(pl.selectors.by_name("ticker", "date", "close", "listed", "panel_from", require_all=False))

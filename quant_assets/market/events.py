@@ -42,9 +42,9 @@ as-traded provider meets counts:
   it: listed.
 
 Bars of a provider of adjusted prices (`split_adjusted`, `total_return`) cannot be repaired: `adjustment_error` lists
-those that jump, on the day of an event or by a split ratio, without another provider that upholds it. A real crash meets
-no rule but, where it is extreme and there is one provider alone, `unexplained_move`: its dollar volume multiplies, or
-another provider upholds it.
+those that jump, on the day of an event or by a split ratio, without another provider that upholds it. A real crash
+meets no rule but, where it is extreme and there is one provider alone, `unexplained_move`: its dollar volume
+multiplies, or another provider upholds it.
 """
 
 import math
