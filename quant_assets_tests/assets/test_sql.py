@@ -227,8 +227,8 @@ def test_lineage_goes_through_ctes_to_the_columns_of_datasets(tmp_path: Path) ->
         "as_of": [("prices", "date")],
         "bars": [],
         "tickers": [("prices", "high"), ("prices", "low")],
-        **dict.fromkeys(("refused_bars", "bars_without_open", "unexplained_bars"), []),
-        **dict.fromkeys(("repaired_events", "listed_events"), []),
+        **{key: [] for key in ("refused_bars", "bars_without_open", "unexplained_bars")},
+        **{key: [] for key in ("repaired_events", "listed_events")},
         "member_sessions": [],
         "member_bars": [],  # month is in the path, not among the columns
     }
