@@ -99,6 +99,14 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
             "reason": ["ohlc_violation"] * 3,
         }
     )
+    events = pl.DataFrame(
+        {
+            "ticker": ["T01", "T03", "T01", "T04", "T05"],
+            "date": [date(2016, 6, 7), date(2015, 4, 1), date(2016, 3, 1), date(2016, 6, 8), date(2012, 4, 2)],
+            "action": ["repaired", "listed", "listed", "kept", "listed"],
+            "panel_from": [date(2016, 6, 7), date(2016, 5, 2), date(2016, 3, 1), date(2016, 6, 8), date(2012, 4, 2)],
+        }
+    )
     spell = {"as_of": [date(2016, 6, 30), date(2016, 5, 31)], "ticker": ["T02", "T02"], "reason": ["halt", "halt"]}
     absences = pl.DataFrame(spell | {"sessions": pl.Series([3, 1], dtype=pl.Int32)})
     counts = [
@@ -131,4 +139,5 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
         absences,
         coverage,
         pl.concat(track),
+        events,
     )

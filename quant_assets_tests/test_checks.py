@@ -151,7 +151,7 @@ def test_a_reference_is_looked_up_in_the_same_partition() -> None:
 def test_a_row_that_refers_to_nothing_blocks_and_its_month_is_set_aside(tmp_path: Path) -> None:
     profile = Profile(load_settings("demo", storage=str(tmp_path), as_of=LAST))
     dataset, keys = DATASETS["data_quality"], ["2024-05|it", "2024-06|it"]
-    given = {"sector": "it", "tickers": 1, "bars": 1, "refused_bars": 0, "member_sessions": 1, "member_bars": 1}
+    given = dict.fromkeys(dataset.columns, 0) | {"sector": "it", "tickers": 1, "bars": 1, "member_sessions": 1}
     rows = [given | {"as_of": as_of} for as_of in (date(2024, 5, 31), date(2024, 6, 27))]
     members = [
         {"sector": "it", "ticker": "A", "date": day, "sector_assumed": False} for day in (date(2024, 5, 31), LAST)

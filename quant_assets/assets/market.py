@@ -41,6 +41,8 @@ _BAR_OUTPUTS = (
 
 #: Tickers times sessions of the history whose bars are in memory at a time.
 BLOCK_CELLS = 2_500_000
+#: Share of a sector's bars from which on it is said in the run's log that they were refused.
+_MANY_REFUSED = 0.1
 
 #: First month of the profile: what is carried from a company's first bar begins there.
 Start = Annotated[str, Setting("partitions.start")]
@@ -149,6 +151,8 @@ def bars(
         found.append(rows_of)
     for sector, rows_of in zip(run.sectors, found, strict=True):
         run.tell_each(refused(run, sector, rows_of["quarantine"]), asset="ohlcv")
+        run.tell_each(marked(run, sector, rows_of["ohlcv"]), asset="ohlcv")
+        warn_of_refused(run, sector, rows_of["quarantine"], rows_of["ohlcv"])
         run.tell_each(agreed(sector, rows_of["_compared"]), asset="price_disagreements")
     run.tell_run(said_read(source, "prices"), asset="ohlcv")
     columns = {name: DATASETS[name].empty() for name in _BAR_OUTPUTS}
@@ -192,6 +196,27 @@ def refused(run: Run, sector: str, quarantine: pl.DataFrame) -> list[tuple[str, 
         found = counted.filter(pl.col("month") == month).sort("reason")
         reasons = {f"refused_{reason}": count for reason, count in found.select("reason", "len").iter_rows()}
         told.append((sector, month, {"bars_refused": sum(reasons.values()), **reasons}))
+    return told
+
+
+def warn_of_refused(run: Run, sector: str, quarantine: pl.DataFrame, ohlcv: pl.DataFrame) -> None:
+    """Warn in the log where many of the run's bars were refused: whole files may have a fault in common."""
+    if len(quarantine) > _MANY_REFUSED * (len(quarantine) + len(ohlcv)):
+        reasons = quarantine["reason"].value_counts(sort=True).iter_rows()
+        run.tell_log(
+            f"{sector}: {len(quarantine)} bars refused, {len(ohlcv)} used: "
+            f"{', '.join(f'{count} {reason}' for reason, count in reasons)}; dataset quarantine has each of them",
+            warning=True,
+        )
+
+
+def marked(run: Run, sector: str, ohlcv: pl.DataFrame) -> list[tuple[str, str, dict[str, int]]]:
+    """How many bars of each month are used without an open, and on how many nothing explains the move."""
+    told = []
+    for month in run.months:
+        rows = ohlcv.filter(MONTH.label("date") == month)
+        counts = {"bars_without_open": rows["open"].null_count(), "bars_unexplained": rows["unexplained"].sum()}
+        told.append((sector, month, counts))
     return told
 
 

@@ -25,6 +25,7 @@ _HISTORY = (
     "regime_state",
     "lightgbm_checkpoint",
     "quarantine",
+    "price_events",
 )
 
 #: Figures that the web UI plots, with their window before their name.
@@ -58,6 +59,7 @@ def ops_report(
     regime_state: pl.DataFrame,
     lightgbm_checkpoint: pl.DataFrame,
     quarantine: pl.DataFrame,
+    price_events: pl.DataFrame,
     absences: pl.DataFrame,
     universe_coverage: pl.DataFrame,
     track_record: pl.DataFrame,
@@ -75,6 +77,7 @@ def ops_report(
         absences=absences,
         coverage=universe_coverage,
         track_record=track_record,
+        price_events=price_events,
     )
     # Each report counts what had been tried by its own as_of; what it found in the log is recorded beside its inputs.
     tried = trials.trials(sector, shift_month(run.months[0], 1 - settings.history_months), run.months[-1])

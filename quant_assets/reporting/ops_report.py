@@ -75,6 +75,9 @@ def figures(report: ReportData) -> pl.DataFrame:
         ("regime_volatility", "month", regime.get("volatility"), "1 per year"),
         ("regime_drawdown", "month", regime.get("drawdown"), "1"),
         ("quarantined_bars", "month", report.quarantined["bars"].sum(), "bars"),
+        ("refused_bars", "history", report.faults["refused"].sum(), "bars"),
+        ("repaired_events", "history", report.faults["repaired"].sum(), "bars"),
+        ("listed_events", "history", report.faults["listed"].sum(), "bars"),
         ("absent_sessions", "month", report.absent["sessions"].sum(), "sessions"),
     ]
     schema = {name: dtype for name, dtype in DATASETS["ops_report"].schema.items() if name != "report_file"}
@@ -104,6 +107,7 @@ def render(report: ReportData, market: str | None = None) -> bytes:
         picks=report.picks.to_dicts(),
         shorts=report.shorts.to_dicts(),
         quarantined=report.quarantined.to_dicts(),
+        faults=report.faults.to_dicts(),
         absent=report.absent.to_dicts(),
         coverage=report.coverage.to_dicts(),
         value=lambda name, window: values[name, window],

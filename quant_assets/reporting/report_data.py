@@ -39,6 +39,7 @@ class ReportFrames:
         absences: dataset absences.
         coverage: dataset universe_coverage.
         track_record: dataset track_record.
+        price_events: dataset price_events.
 
     """
 
@@ -53,6 +54,7 @@ class ReportFrames:
     absences: pl.DataFrame
     coverage: pl.DataFrame
     track_record: pl.DataFrame
+    price_events: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class ReportData:
         model: `model, model_version` of the predictions at as_of with the checkpoint's `as_of, rows, rank_ic` (null
             where not given), or None.
         quarantined: bars refused in the month up to as_of, by `reason`: `reason, bars`.
+        faults: bars of the history that were refused, or whose price events were repaired or listed, as known at as_of,
+            most of them first: `ticker, year, refused, repaired, listed`.
         absent: sessions of members without a bar in the month, by `reason`: `reason, sessions, names`.
         coverage: one row for each session counted, by date: `date`, of the whole index `members`, `without_sector`,
             `with_bar`, and `of_provider` (list of members with a bar, in the order of `providers`), of the sector
@@ -100,6 +104,7 @@ class ReportData:
     regime: dict[str, object] | None
     model: dict[str, object] | None
     quarantined: pl.DataFrame
+    faults: pl.DataFrame
     absent: pl.DataFrame
     coverage: pl.DataFrame
     providers: list[str]
@@ -211,6 +216,7 @@ def gather(
         regime=regime.row(0, named=True) if len(regime) else None,
         model=_model(forecasts, frames.checkpoint, as_of),
         quarantined=refused,
+        faults=_faults(frames, first, as_of),
         absent=absent,
         coverage=_coverage(coverage),
         providers=coverage.filter(pl.col("provider") != "any")["provider"].unique().sort().to_list(),
@@ -220,6 +226,22 @@ def gather(
         to_date=to_date.row(0, named=True) if len(to_date) else None,
         evidence=beside,
     )
+
+
+def _faults(frames: ReportFrames, first: date, as_of: date) -> pl.DataFrame:
+    """Refused bars and doubted price events by ticker and year, most first; see `ReportData.faults`."""
+    events = frames.price_events.filter(pl.col("date") >= first, pl.col("panel_from") <= as_of)
+    refused = frames.quarantine.filter(pl.col("date").is_between(first, as_of))
+    found = pl.concat(
+        [refused.select("ticker", "date", action=pl.lit("refused")), events.select("ticker", "date", "action")]
+    )
+    actions = ("refused", "repaired", "listed")
+    counted = (
+        found.filter(pl.col("action").is_in(actions))
+        .group_by("ticker", year=pl.col("date").dt.year())
+        .agg((pl.col("action") == action).sum().alias(action) for action in actions)
+    )
+    return counted.sort(-pl.sum_horizontal(actions).cast(pl.Int64), "ticker", "year")
 
 
 def known_rank_ic(predictions: pl.DataFrame, labels: pl.DataFrame, as_of: date) -> pl.DataFrame:

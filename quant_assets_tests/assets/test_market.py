@@ -17,7 +17,10 @@ BARS = ("ohlcv", "quarantine", "price_events", "price_disagreements", "price_pea
 
 @pytest.fixture
 def graph(tmp_path: Path) -> Graph:
-    """One file forgets a split of A on the tenth session, the other has a wrong price of B on the fifth."""
+    """One file forgets a split of A on the tenth session, the other has a wrong price of B on the fifth.
+
+    The opens of the first three sessions are 0.
+    """
     count = len(DAYS)
     steady = pl.Series(np.full(count, 100.0)) + pl.Series(np.arange(count) % 3)
     halved = pl.Series(np.where(np.arange(count) < 10, 1.0, 0.5))
@@ -26,7 +29,10 @@ def graph(tmp_path: Path) -> Graph:
     def file(name: str, **closes: pl.Series) -> dict[str, object]:
         bars = [
             pl.DataFrame({"ticker": [ticker] * count, "date": DAYS, "close": close}).with_columns(
-                open="close", high="close", low="close", volume=100.0 / pl.col("close")
+                open=pl.when(pl.int_range(pl.len()) < 3).then(0.0).otherwise("close"),
+                high="close",
+                low="close",
+                volume=100.0 / pl.col("close"),
             )
             for ticker, close in closes.items()
         ]
@@ -77,6 +83,9 @@ def test_disagreements_are_listed_summed_up_and_warned_about(graph: Graph) -> No
         for each in result.asset_materializations_for_node("bars")
         if each.asset_key.path == ["price_disagreements"]
     )
+    (about,) = (each for each in result.asset_materializations_for_node("bars") if each.asset_key.path == ["ohlcv"])
+    assert [about.metadata[f"bars_{name}"].value for name in ("refused", "without_open", "unexplained")] == [0, 6, 0]
+    assert graph.read("ohlcv").filter(pl.col("open").is_null())["date"].unique().sort().to_list() == DAYS[:3].tolist()
     months = len(graph.read("ohlcv")) // 2
     assert event.metadata["bars_compared"].value == 2 * (months - 1)
     assert event.metadata["disagreements"].value == 3

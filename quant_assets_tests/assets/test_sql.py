@@ -28,7 +28,13 @@ def model(tmp_path: Path, sql: str, name: str = "data_quality") -> SqlModel:
 def test_dependencies_are_the_datasets_that_the_sql_reads() -> None:
     assert load_model(SQL_DIR / "candidates_sql.sql", DATASETS).reads == ("indicators", "universe")
     assert load_model(SQL_DIR / "sector_scorecard.sql", DATASETS).reads == ("candidates", "indicators", "regime_state")
-    assert load_model(SQL_DIR / "data_quality.sql", DATASETS).reads == ("absences", "ohlcv", "quarantine", "universe")
+    assert load_model(SQL_DIR / "data_quality.sql", DATASETS).reads == (
+        "absences",
+        "ohlcv",
+        "price_events",
+        "quarantine",
+        "universe",
+    )
 
 
 def test_a_cte_is_not_a_dependency(tmp_path: Path) -> None:
@@ -220,6 +226,7 @@ def test_lineage_goes_through_ctes_to_the_columns_of_datasets(tmp_path: Path) ->
                         JOIN (SELECT month, count(*) AS bars, count(ticker) AS named FROM ohlcv GROUP BY month) AS o
                         ON p.month = o.month)
         SELECT 'it' AS sector, max(date) AS as_of, max(bars) AS bars, sum(width) AS tickers, 1 AS refused_bars,
+            0 AS bars_without_open, 0 AS unexplained_bars, 0 AS repaired_events, 0 AS listed_events,
             2 AS member_sessions, min(month) AS member_bars
         FROM spread WHERE bars > 3
     """
@@ -233,7 +240,8 @@ def test_lineage_goes_through_ctes_to_the_columns_of_datasets(tmp_path: Path) ->
         "as_of": [("prices", "date")],
         "bars": [],
         "tickers": [("prices", "high"), ("prices", "low")],
-        "refused_bars": [],
+        **{key: [] for key in ("refused_bars", "bars_without_open", "unexplained_bars")},
+        **{key: [] for key in ("repaired_events", "listed_events")},
         "member_sessions": [],
         "member_bars": [],  # month is in the path, not among the columns
     }

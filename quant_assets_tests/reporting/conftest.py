@@ -34,5 +34,6 @@ def empty_frames() -> ReportFrames:
         "absences",
         "universe_coverage",
         "track_record",
+        "price_events",
     )
     return ReportFrames(*(DATASETS[name].empty() for name in names))

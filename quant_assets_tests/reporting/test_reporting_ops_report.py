@@ -177,6 +177,7 @@ def test_labels_known_later_and_everything_dated_later_change_nothing(
 ) -> None:
     as_of, settings = date(2016, 2, 29), ReportSettings()
     dated = {"labels": "known_at", "backtest": "date", "predictions": "date", "quarantine": "date"}
+    dated["price_events"] = "panel_from"
     cut = {
         field.name: getattr(frames, field.name).filter(pl.col(dated.get(field.name, "as_of")) <= as_of)
         for field in fields(ReportFrames)
@@ -283,6 +284,20 @@ def test_an_index_without_any_bar_has_a_page(frames: ReportFrames) -> None:
     assert report.providers == []
     assert report.coverage["of_provider"].to_list() == [[], []]
     assert "Index members with prices" in render(report).decode()
+
+
+def test_faulty_prices_are_counted_by_ticker_and_year_as_known(frames: ReportFrames) -> None:
+    # T03's of 2015 came with it into the sector in May 2016, T05's lies before the history, and T04's was kept.
+    expected = [("T01", 2016, 3, 1, 1), ("T03", 2015, 0, 0, 1)]
+    report = gather("it", JUNE, frames, ReportSettings(), 20)
+    assert report.faults.rows() == expected
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", render(report).decode()))
+    assert "T01 2016 3 1 1 T03 2015 0 0 1" in text
+    found = figures(report)
+    counted = [value(found, name, "history") for name in ("refused_bars", "repaired_events", "listed_events")]
+    assert counted == [3, 1, 2]
+    early = gather("it", date(2016, 4, 29), frames, ReportSettings(), 20)
+    assert early.faults.rows() == [("T01", 2016, 0, 0, 1)]
 
 
 def test_a_hostile_ticker_is_text(make_frames: Callable[..., ReportFrames]) -> None:
