@@ -76,6 +76,7 @@ def figures(report: ReportData) -> pl.DataFrame:
         ("regime_drawdown", "month", regime.get("drawdown"), "1"),
         ("quarantined_bars", "month", report.quarantined["bars"].sum(), "bars"),
         ("absent_sessions", "month", report.absent["sessions"].sum(), "sessions"),
+        ("unexplained_steps", "month", report.month["unexplained"].sum(), "steps"),
     ]
     schema = {name: dtype for name, dtype in DATASETS["ops_report"].schema.items() if name != "report_file"}
     content = [
