@@ -60,6 +60,7 @@ def simulate(
                     "exit_date": pl.Series(np.tile(days[horizon + 1 :], tickers), dtype=pl.Date),
                     "known_at": pl.Series(np.tile(days[horizon + 1 :], tickers), dtype=pl.Date),
                     "delisted": np.zeros(kept * tickers, dtype=bool),
+                    "unexplained": np.zeros(kept * tickers, dtype=bool),
                 }
             )
         )

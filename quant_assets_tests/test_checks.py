@@ -28,6 +28,7 @@ def labels(**changes: object) -> pl.DataFrame:
         "exit_date": date(2024, 5, 9),
         "known_at": date(2024, 5, 9),
         "delisted": False,
+        "unexplained": False,
     } | changes
     return pl.DataFrame([row], schema=DATASETS["labels"].loaded_schema)
 

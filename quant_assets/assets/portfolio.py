@@ -8,6 +8,7 @@ import polars as pl
 
 from quant_assets.asset_functions import Run, Setting
 from quant_assets.assets.declare import Asset, carried, declared, read
+from quant_assets.assets.unexplained import tell_marked
 from quant_assets.backtest.metrics import performance
 from quant_assets.backtest.simulation import lookback_months, simulate
 from quant_assets.backtest.track_record import continued
@@ -70,6 +71,7 @@ def regime_state(
 ) -> pl.DataFrame:
     """Whether the sector is risk-on or risk-off at each decision."""
     result = judge_regime(prices, universe, run.sessions("prices"), run.decisions, settings)
+    tell_marked(run, sector, prices, universe)
     run.tell_rows(result.with_columns(sector=pl.lit(sector)), "as_of", _regime)
     return result
 
@@ -105,6 +107,7 @@ def backtest(
     def of_sector(
         sector: str, weights: pl.DataFrame, prices: pl.DataFrame, delistings: pl.DataFrame, universe: pl.DataFrame
     ) -> pl.DataFrame:
+        tell_marked(run, sector, prices, universe)
         return simulate(
             weights,
             prices,
@@ -220,7 +223,10 @@ def _held_in_sectors(rows: pl.DataFrame) -> dict[str, float | str | None]:
 def _month(rows: pl.DataFrame) -> dict[str, float | str | None]:
     found = performance(rows)
     names = ("sessions", "total_return", "benchmark_return", "max_drawdown", "turnover", "cost")
-    return {f"month_{name.removeprefix('total_')}": found[name] for name in names}
+    return {
+        **{f"month_{name.removeprefix('total_')}": found[name] for name in names},
+        "month_unexplained_steps": int(rows["unexplained"].sum()),
+    }
 
 
 def _to_date(rows: pl.DataFrame) -> dict[str, float | str | None]:

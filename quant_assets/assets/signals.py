@@ -6,6 +6,7 @@ import polars as pl
 from quant_assets.asset_functions import Run
 from quant_assets.assets.candidate_metadata import described
 from quant_assets.assets.declare import Asset, declared, read
+from quant_assets.assets.unexplained import tell_marked
 from quant_assets.features.cross_section import market_breadth as compute_market_breadth
 from quant_assets.features.cross_section import market_features as compute_market_features
 from quant_assets.features.features import features as compute_features
@@ -71,6 +72,7 @@ def indicators(
     made = compute_indicators(prices, universe, sector, settings, days, run.first_day, run.last_day)
     for month, counts in made.garch.items():
         run.tell(sector, month, {f"garch_tickers_{name}": count for name, count in counts._asdict().items()})
+    tell_marked(run, sector, prices, universe)
     return made.rows
 
 
@@ -100,6 +102,7 @@ def features(
     """Model inputs of each member and session."""
     library.audit_own()
     days = run.sessions("prices")
+    tell_marked(run, sector, prices, universe)
     return compute_features(
         prices, price_peaks, fundamentals, universe, library, settings, days, run.first_day, run.last_day
     )
@@ -115,7 +118,11 @@ def labels(
 ) -> pl.DataFrame:
     """Forward returns, each with the session at which it was known."""
     days = run.sessions("prices")
-    return compute_labels(prices, delistings, universe, settings, days, run.last_session, run.first_day, run.last_day)
+    made = compute_labels(prices, delistings, universe, settings, days, run.last_session, run.first_day, run.last_day)
+    run.tell_rows(
+        made.with_columns(sector=pl.lit(sector)), "date", lambda rows: {"unexplained": int(rows["unexplained"].sum())}
+    )
+    return made
 
 
 def market_features(library: FeatureLibrary, features: pl.LazyFrame) -> pl.DataFrame:

@@ -19,7 +19,8 @@ class Given:
 
     Attributes:
         matrix: float64 of shape (n_rows, n_features).
-        values: float64 of shape (n_rows,): the target, or the forecast of rows that were predicted.
+        values: float64 of shape (n_rows,): the forward return behind the target, or the forecast of rows that were
+            predicted.
 
     """
 
@@ -61,8 +62,10 @@ class _Recorder:
 
     def fitted(self, name: str, rows: Rows, validation: Rows, model: FittedModel) -> None:
         """The model's training and validation rows."""
-        stopped = [[given] if len(given.values) else [] for given in _by_horizon(validation, validation.targets)]
-        made = [Fit(name, given, later) for given, later in zip(_by_horizon(rows, rows.targets), stopped, strict=True)]
+        stopped = [[given] if len(given.values) else [] for given in _by_horizon(validation, _returns(validation))]
+        made = [
+            Fit(name, given, later) for given, later in zip(_by_horizon(rows, _returns(rows)), stopped, strict=True)
+        ]
         self._of[id(model)] = model, made
         self.fits += made
 
@@ -71,6 +74,11 @@ class _Recorder:
         if id(model) in self._of:
             for fit, given in zip(self._of[id(model)][1], _by_horizon(rows, found.mean), strict=True):
                 fit.predicted.append(given)
+
+
+def _returns(rows: Rows) -> FloatArray:
+    """The forward returns that are fitted, or from which what is fitted follows."""
+    return rows.targets if rows.outcomes is None else rows.outcomes
 
 
 def _by_horizon(rows: Rows, values: FloatArray) -> list[Given]:

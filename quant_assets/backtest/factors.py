@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from quant_assets.backtest.factor_kernels import compare, persist
 from quant_assets.features.labels import DELISTING_SESSIONS
+from quant_assets.market.containment import known
 from quant_assets.market.panel import BoolArray, FloatArray, IntArray
 from quant_assets.schemas import DATASETS
 from quant_assets.schemas.research import QUANTILES
@@ -75,7 +76,10 @@ class CrossSections:
         entry_lag: int,
         sessions: NDArray[np.datetime64],
     ) -> "CrossSections":
-        """Arrange rows (`ticker`, `date`, each pair once) and dataset labels; every date is one of the sessions."""
+        """Arrange rows (`ticker`, `date`, each pair once) and dataset labels; every date is one of the sessions.
+
+        A label that is `unexplained` is none.
+        """
         tickers = rows["ticker"].unique().sort()
         code = tickers.search_sorted(rows["ticker"]).to_numpy().astype(np.int64)
         day = np.searchsorted(sessions, rows["date"].to_numpy().astype("datetime64[D]"))
@@ -91,7 +95,9 @@ class CrossSections:
         shape = (len(horizons), len(rows))
         returns, later = np.full(shape, np.nan), np.full(shape, -1, dtype=np.int64)
         by_return = np.empty(shape, dtype=np.int64)
-        labels = labels.filter(pl.col("ticker").is_in(tickers.implode()), pl.col("date").is_between(*_span(sessions)))
+        labels = known(labels).filter(
+            pl.col("ticker").is_in(tickers.implode()), pl.col("date").is_between(*_span(sessions))
+        )
         for number, horizon in enumerate(horizons):
             found = labels.filter(pl.col("horizon") == horizon)
             on, heard = (

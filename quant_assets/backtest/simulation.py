@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import DatasetError, HistoryError, SettingsError
 from quant_assets.market.calendar import first_session_from
+from quant_assets.market.containment import Contained, contained, marks
 from quant_assets.market.delistings import continued
 from quant_assets.market.panel import FloatArray, Panel
 from quant_assets.market.sector_return import LOOKBACK, as_known, equal_weight_returns
@@ -72,6 +73,9 @@ def simulate(
       traded stays cash, and the loss stays: what was decided and booked by then was so on what was known.
     - A holding whose company was renamed is held on under the new symbol; that is no trade. Where the prices lack the
       new symbol, it is delisted.
+    - A holding's step that nothing explains counts by the rule of `market.containment`: a rise earns nothing, a fall is
+      lost, but not as far as it takes back a rise just before; from there on its price goes on as it does.
+      `unexplained` counts such holdings.
     - A symbol that passed to another company is bought and held as the company that has it at the execution.
 
     Args:
@@ -119,8 +123,9 @@ def simulate(
     bars = prices.filter(pl.col("ticker").is_in(list(chosen)))
     if delistings is not None:
         bars, delistings = continued(bars, delistings)
-    bars = as_known(bars).unique()
-    closes = Panel.from_long(bars, sessions, ["close"])
+    bars = marks(as_known(bars)).unique()
+    closes = Panel.from_long(bars, sessions, ["close", "unexplained"])
+    doubted = contained(closes["close"], closes["unexplained"] == 1.0)
     executions = [
         (at, {_symbol(name, as_of, sessions[at].item(), renames): weight for name, weight in decided[as_of].items()})
         for as_of in decided
@@ -135,11 +140,11 @@ def simulate(
             delisted.setdefault(name, []).append((ended[0], ended[1], ended[2]))
     count = len(sessions)
     gross, turnover, cash = np.zeros(count), np.zeros(count), np.ones(count)
-    positions = np.zeros(count, dtype=np.int32)
+    positions, unexplained = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
     held: dict[str, float] = {}
     for number, (at, targets) in enumerate(executions):
         until = executions[number + 1][0] if number + 1 < len(executions) else count - 1
-        segment = _hold(targets, closes, at, until, delisted)
+        segment = _hold(targets, closes, doubted, at, until, delisted)
         turnover[at] = math.fsum(
             abs(segment.executed.get(name, 0.0) - held.get(name, 0.0)) for name in {**held, **segment.executed}
         )
@@ -149,6 +154,7 @@ def simulate(
         )
         cash[at : until + 1] = segment.cash
         positions[at : until + 1] = segment.positions
+        unexplained[at + 1 : until + 1] = segment.unexplained[1:]
         held = {
             _symbol(name, sessions[at].item(), sessions[until].item(), renames): share
             for name, share in segment.drifted.items()
@@ -165,6 +171,7 @@ def simulate(
         "equity": _restarting_equity(net[rows], sessions[rows]),
         "positions": positions[rows],
         "cash": cash[rows],
+        "unexplained": unexplained[rows],
     }
     dataset = "portfolio_backtest"
     if benchmark_members is not None:
@@ -189,6 +196,7 @@ class _Segment:
         value: value of 1 at the execution, shape (n_sessions,).
         cash: share of equity in cash after each close.
         positions: names held after each close.
+        unexplained: names held whose step to each close does not count as it is.
         drifted: share of equity of each name still held at the last index.
 
     """
@@ -197,10 +205,18 @@ class _Segment:
     value: FloatArray
     cash: FloatArray
     positions: NDArray[np.int32]
+    unexplained: NDArray[np.int32]
     drifted: dict[str, float]
 
 
-def _hold(targets: dict[str, float], closes: Panel, at: int, until: int, delisted: dict[str, list[_Ended]]) -> _Segment:
+def _hold(
+    targets: dict[str, float],
+    closes: Panel,
+    doubted: Contained,
+    at: int,
+    until: int,
+    delisted: dict[str, list[_Ended]],
+) -> _Segment:
     """Carry target weights from session index `at` to `until` on the panel's closes."""
     asked = pl.DataFrame({"ticker": list(targets)}, {"ticker": pl.String}).with_columns(
         date=pl.lit(closes.sessions[at].item())
@@ -221,6 +237,13 @@ def _hold(targets: dict[str, float], closes: Panel, at: int, until: int, deliste
             source[i, known:back] = source[i, known]
             gone[i, known:back] = True
             left[i, known:back] = 1.0 + loss
+    unexplained = np.zeros(length, dtype=np.int32)
+    for place, session, counted in zip(*(each.tolist() for each in doubted), strict=True):  # hardly any
+        i, step = next((i for i, name in enumerate(executed) if row[name] == place), -1), session - at
+        if i >= 0 and 0 < step < length and not gone[i, step]:
+            growth = block[i, step] / block[i, source[i, step - 1]]
+            block[i, step:] *= (1.0 if np.isnan(counted) else 1.0 + counted) / growth
+            unexplained[step] += 1
     filled = np.take_along_axis(block, source, axis=1) * left
     worth = np.array(list(executed.values())).reshape(-1, 1) * (filled / filled[:, :1])
     idle = 1.0 - math.fsum(executed.values())
@@ -229,7 +252,7 @@ def _hold(targets: dict[str, float], closes: Panel, at: int, until: int, deliste
     liquid = np.array([math.fsum([idle, *column]) for column in np.where(gone, worth, 0.0).T.tolist()])
     drifted = {name: float(worth[i, -1] / value[-1]) for i, name in enumerate(executed) if not gone[i, -1]}
     cash = np.divide(liquid, value, out=np.ones(length), where=value > 0.0)
-    return _Segment(executed, value, cash, (~gone).sum(axis=0).astype(np.int32), drifted)
+    return _Segment(executed, value, cash, (~gone).sum(axis=0).astype(np.int32), unexplained, drifted)
 
 
 def _delisted(delistings: list[_Ended], sessions: NDArray[np.datetime64]) -> list[tuple[int, int, float]]:

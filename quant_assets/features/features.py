@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from quant_assets.features import fundamental, ohlcv
 from quant_assets.features.cross_section import cross_sections
 from quant_assets.features.library import FeatureLibrary
+from quant_assets.market.containment import marks
 from quant_assets.market.panel import FloatArray, Panel
 from quant_assets.market.sector_return import equal_weight_returns
 from quant_assets.schemas import OHLCV_FIELDS
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.windows.columns import check_sessions, member_mask, member_rows
-from quant_assets.windows.windows import Windows
+from quant_assets.windows.columns import check_sessions, member_mask
 
 
 def features(
@@ -30,9 +30,11 @@ def features(
 ) -> pl.DataFrame:
     """Features of the sector's members at each session with a bar.
 
-    A feature is null where its history is too short, or where it is not defined. Only features that read
-    `sector_return` and those of `library.cross_sections` depend on other tickers: on those that were members of the
-    sector at the time.
+    A feature is null where its history is too short, where it is not defined, and, of those that are windows over
+    prices, where the company's own price has made a step that nothing explains (dataset prices) in the sessions that
+    the feature looks back: so no mean over names, no rank and no model sees what follows from one. Only features that
+    read `sector_return` and those of `library.cross_sections` depend on other tickers: on those that were members of
+    the sector at the time.
 
     Args:
         prices: dataset prices of the sector, every row: the earlier bars of a ticker that moved in may lie before
@@ -57,7 +59,8 @@ def features(
     """
     check_sessions("features", prices, universe, sessions, first_day, last_day, library.price_lookback(settings))
     fields = [name for name in library.windows.fields if name != "sector_return"]
-    panel = Panel.from_long(prices, sessions, list(dict.fromkeys((*OHLCV_FIELDS, *fields))))
+    prices = marks(prices)
+    panel = Panel.from_long(prices, sessions, list(dict.fromkeys((*OHLCV_FIELDS, *fields, "unexplained"))))
     since = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
     asked, values = panel.since(since), dict[str, FloatArray]()
     if library.peaks:
@@ -69,9 +72,10 @@ def features(
     inputs = dict(panel.fields)
     if "sector_return" in library.windows.fields:
         inputs["sector_return"] = equal_weight_returns(prices, universe, sessions)
-    values |= library.windows.evaluate(inputs, Windows(sessions), since=since)
-    rows = member_rows(asked, values, universe, first_day, last_day)
-    values.clear()  # as large as the rows
+    prices = marks(prices)
+    panel = Panel.from_long(prices, sessions, list(dict.fromkeys((*OHLCV_FIELDS, *fields, "unexplained"))))
+    since = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
+    asked, values = panel.since(since), dict[str, FloatArray]()
     if library.statements:
         statements = fundamental.fundamental(
             rows.select("ticker", "date"), prices, fundamentals, settings, first_day, last_day

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 from quant_assets.market.calendar import last_session_to, session_number
+from quant_assets.market.containment import counted_step, marks
 from quant_assets.market.delistings import PRESUMED, continued
 from quant_assets.market.panel import STALE_SESSIONS, BoolArray, FloatArray, IntArray, Panel
 from quant_assets.schemas import DATASETS
@@ -53,9 +54,12 @@ def labels(
 
     A company that was renamed goes on under its new symbol. Where the sector has no prices of that, there is no label.
 
+    `unexplained` marks what the rule of `market.containment` would not count, a fall as taking back a rise where the
+    rise lies in the month of the row or later; so a row follows from the prices of its month on.
+
     Args:
-        prices: dataset prices (`ticker, date, close, listed`) of the sector from `first_day` to `forward_sessions`
-            after `last_day`, in the sector or not.
+        prices: dataset prices (`ticker, date, close, listed, unexplained`) of the sector from `first_day` to
+            `forward_sessions` after `last_day`, in the sector or not.
         delistings: dataset delistings known in the same months.
         universe: dataset universe (`ticker, date`): the rows to give.
         settings: horizons and entry lag.
@@ -74,9 +78,9 @@ def labels(
     schema = DATASETS["labels"].schema
     # What a company's bars under its new symbol continue is a position, not a bar of the symbol that it gave up.
     own = universe.join(prices, on=["ticker", "date"], how="semi")
-    prices, delistings = continued(prices, delistings)
-    panel = Panel.from_long(prices, sessions, ["close"])
-    close, count = panel["close"], len(sessions)
+    prices, delistings = continued(marks(prices).select("ticker", "date", "close", "listed", "unexplained"), delistings)
+    panel = Panel.from_long(prices, sessions, ["close", "unexplained"])
+    close, unexplained, count = panel["close"], panel["unexplained"] == 1.0, len(sessions)
     asked = member_mask(panel, own, first_day, last_day) & ~np.isnan(close)
     row, at = np.nonzero(asked)
     if not len(row):
@@ -98,6 +102,8 @@ def labels(
     tickers = np.array(panel.tickers, dtype=object)[row]
     ends = _Ends.of(delistings, sessions)
     at_entry = ends.first_after(tickers, entry)
+    month = sessions.astype("datetime64[M]")
+    month_start = np.searchsorted(month, month)[at]
     found = []
     for horizon in settings.horizons:
         exit_session = entry + horizon
@@ -116,6 +122,7 @@ def labels(
         known = np.where(counts & ~delisted, np.maximum(again, exit_session), known)
         keep = entered & (last_price >= 0) & ~(delisted & ends.renamed[end]) & (known < count)
         i, start, stop = row[keep], entry[keep], last_price[keep]
+        crossing = _crossing(close, unexplained, i, start, stop, month_start[keep])
         left = np.where(delisted, np.nan_to_num(payout, nan=1.0), 1.0)[keep]
         found.append(
             pl.DataFrame(
@@ -128,12 +135,27 @@ def labels(
                     "exit_date": pl.Series(sessions[stop], dtype=pl.Date),
                     "known_at": pl.Series(sessions[known[keep]], dtype=pl.Date),
                     "delisted": delisted[keep],
+                    "unexplained": crossing,
                 }
             )
         )
     return (
         pl.concat(found).filter(pl.col("known_at") <= last_known).select(list(schema)).sort("ticker", "date", "horizon")
     )
+
+
+def _crossing(
+    close: FloatArray, unexplained: BoolArray, row: IntArray, start: IntArray, stop: IntArray, month_start: IntArray
+) -> BoolArray:
+    """Whether the way of each label crosses a step that does not count; all of shape (n_rows,), sessions by place."""
+    crossing = np.zeros(len(row), dtype=np.bool_)
+    for name, at in np.argwhere(unexplained).tolist():  # hardly any
+        over = (row == name) & (start < at) & (at <= stop)
+        for since in np.unique(month_start[over]).tolist():
+            step, counted = counted_step(close[name], unexplained[name], at, since)
+            if counted != step:
+                crossing[over & (month_start == since)] = True
+    return crossing
 
 
 @dataclass(frozen=True)

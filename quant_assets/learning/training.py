@@ -22,7 +22,9 @@ from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256
 from quant_assets.learning.models.base import FittedModel, Learner, Rows
 from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward
+from quant_assets.learning.targets import fitted_target
 from quant_assets.market.calendar import last_session_to, session_number, sessions
+from quant_assets.market.containment import known
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 
@@ -165,7 +167,7 @@ def training_rows(
     horizon: int,
     names: Sequence[str],
 ) -> pl.DataFrame:
-    """Rows that a training at `as_of` may use.
+    """Rows that a training at `as_of` may use: known by then, and not `unexplained`.
 
     Sessions are sampled by their number in the calendar, so the choice is the same whatever range of months is loaded.
 
@@ -177,10 +179,10 @@ def training_rows(
         int(session_number(np.array([last_session_to(as_of)], dtype="datetime64[D]"))[0]) - settings.embargo_sessions
     )
     sampled = pl.col("date").is_in(pl.Series(sampled_sessions(as_of, settings), dtype=pl.Date).implode())
-    wanted = labels.filter((pl.col("horizon") == horizon) & sampled)
-    known = session_number(wanted["known_at"].to_numpy()) <= cutoff
+    wanted = known(labels).filter((pl.col("horizon") == horizon) & sampled)
+    by_then = session_number(wanted["known_at"].to_numpy()) <= cutoff
     return (
-        wanted.filter(pl.Series(known, dtype=pl.Boolean))
+        wanted.filter(pl.Series(by_then, dtype=pl.Boolean))
         .select("ticker", "date", "forward_return", "known_at")
         .join(features.select("ticker", "date", *names), on=["ticker", "date"], how="inner", validate="1:1")
         .sort("date", "ticker")
@@ -197,12 +199,21 @@ def _rows_of(
 ) -> pl.DataFrame:
     """`training_rows` of several horizons side by side, with a target for each; known once all of them are."""
     first, *others = (training_rows(features, labels, as_of, settings, horizon, names) for horizon in horizons)
-    found, known = first.rename({"forward_return": _target(horizons[0])}), [pl.col("known_at")]
+    found, known_at = first.rename({"forward_return": _target(horizons[0])}), [pl.col("known_at")]
     for horizon, rows in zip(horizons[1:], others, strict=True):
-        known.append(pl.col(f"known_at|{horizon}"))
+        known_at.append(pl.col(f"known_at|{horizon}"))
         more = rows.select("ticker", "date", pl.col("forward_return").alias(_target(horizon)), "known_at")
         found = found.join(more, on=["ticker", "date"], how="inner", validate="1:1", suffix=f"|{horizon}")
-    return found.with_columns(known_at=pl.max_horizontal(known)).sort("date", "ticker")
+    return found.with_columns(known_at=pl.max_horizontal(known_at)).sort("date", "ticker")
+
+
+def _given(frame: pl.DataFrame, names: Sequence[str], horizons: Sequence[int], settings: TrainingSettings) -> Rows:
+    """The rows as a model gets them."""
+    outcomes = [_target(horizon) for horizon in horizons]
+    if settings.target == "raw":
+        return Rows.of(frame, names, horizons, outcomes)
+    fitted = [pl.Series(f"fitted|{each}", fitted_target(frame, each, settings)) for each in outcomes]
+    return Rows.of(frame.with_columns(fitted), names, horizons, [each.name for each in fitted], outcomes)
 
 
 def _target(horizon: int) -> str:
@@ -263,7 +274,7 @@ def _train(
         folds = purged_walk_forward(dates, known_at, settings.folds, settings.embargo_sessions)
     except HistoryError:  # a documented outcome of a checkpoint: its status says so
         return untrained
-    rows = Rows.of(frame, names, horizons, [_target(horizon) for horizon in horizons])
+    rows = _given(frame, names, horizons, settings)
     label = "_".join(map(str, horizons))
     seed = _seed(settings.seed, scope, as_of, label)
     tested: list[tuple[dict[str, Any], list[pl.DataFrame]]] = []
@@ -290,7 +301,7 @@ def _train(
         "as_of": as_of.isoformat(),
         "model_sha256": files.sha256,
         "model_format": learner.file_format,
-        "target": "forward_return",
+        "target": "forward_return" if settings.target == "raw" else f"forward_return, {settings.target}",
         "features": list(names),
         "feature_importance": {
             measure: dict(zip(names, values, strict=True)) for measure, values in model.importances().items()

@@ -45,9 +45,26 @@ class Contained(NamedTuple):
     counted: FloatArray
 
 
-def marks(prices: pl.DataFrame) -> pl.DataFrame:
-    """Prices with `unexplained`; false throughout where the rows do not say."""
-    return prices if "unexplained" in prices.columns else prices.with_columns(unexplained=pl.lit(False))
+def known(labels: pl.DataFrame) -> pl.DataFrame:
+    """Rows of dataset labels that count where many are averaged, ranked or fitted: those that are not `unexplained`."""
+    return marks(labels).filter(~pl.col("unexplained"))
+
+
+def marks(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of prices or labels with `unexplained`; false throughout where they do not say."""
+    return rows if "unexplained" in rows.columns else rows.with_columns(unexplained=pl.lit(False))
+
+
+def marked_members(prices: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
+    """`ticker, date` of the members' unexplained bars, sorted by them.
+
+    Args:
+        prices: dataset prices; bars from before a ticker was in the panel are no member's.
+        universe: dataset universe (`ticker, date`).
+
+    """
+    bars = marks(prices).filter("unexplained", pl.col("panel_from") <= pl.col("date")).select("ticker", "date")
+    return bars.join(universe.select("ticker", "date"), on=["ticker", "date"], how="semi").sort("ticker", "date")
 
 
 def contained(close: FloatArray, unexplained: BoolArray) -> Contained:

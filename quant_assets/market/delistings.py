@@ -95,8 +95,8 @@ def continued(prices: pl.DataFrame, delistings: pl.DataFrame) -> tuple[pl.DataFr
     They are the new symbol's closes, times the ratio of the two at the last session of the old one.
 
     Args:
-        prices: `ticker, date, close`, and `listed` and `panel_from` where they are there; the new symbol's with the
-            bars before the rename.
+        prices: `ticker, date, close`, and `listed`, `unexplained` and `panel_from` where they are there; the new
+            symbol's with the bars before the rename.
         delistings: dataset delistings.
 
     Returns:
@@ -105,7 +105,8 @@ def continued(prices: pl.DataFrame, delistings: pl.DataFrame) -> tuple[pl.DataFr
         the sector later on.
 
     """
-    prices = prices.select(pl.selectors.by_name("ticker", "date", "close", "listed", "panel_from", require_all=False))
+    kept_columns = ("ticker", "date", "close", "listed", "unexplained", "panel_from")
+    prices = prices.select(pl.selectors.by_name(*kept_columns, require_all=False))
     delistings = with_corrections(delistings).unique(["ticker", "last_session"], maintain_order=True)
     company = ["listed"] if "listed" in prices.columns else []
     for rename in delistings.drop_nulls("successor").sort("known_at", descending=True).iter_rows(named=True):

@@ -79,6 +79,7 @@ def figures(report: ReportData) -> pl.DataFrame:
         ("repaired_events", "history", report.faults["repaired"].sum(), "bars"),
         ("listed_events", "history", report.faults["listed"].sum(), "bars"),
         ("absent_sessions", "month", report.absent["sessions"].sum(), "sessions"),
+        ("unexplained_steps", "month", report.month["unexplained"].sum(), "steps"),
     ]
     schema = {name: dtype for name, dtype in DATASETS["ops_report"].schema.items() if name != "report_file"}
     content = [

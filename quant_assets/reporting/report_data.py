@@ -14,6 +14,7 @@ import polars as pl
 from quant_assets.backtest.metrics import drawdowns, since_first_execution
 from quant_assets.backtest.trials import Trial, evidence, intervals
 from quant_assets.learning.metrics import daily_ic, standard_error
+from quant_assets.market.containment import known
 from quant_assets.settings.domain import ReportSettings, StatisticsSettings
 from quant_assets.settings.sectors import SECTORS
 
@@ -247,8 +248,8 @@ def _faults(frames: ReportFrames, first: date, as_of: date) -> pl.DataFrame:
 def known_rank_ic(predictions: pl.DataFrame, labels: pl.DataFrame, as_of: date) -> pl.DataFrame:
     """Daily rank information coefficient of predictions of one horizon, from the labels known at as_of only.
 
-    A date counts once at least `MIN_LABELLED_SHARE` of its predictions has a known label: before that the few known
-    ones are delistings, which are no sample of the sector.
+    Labels that are `unexplained` are left out. A date counts once at least `MIN_LABELLED_SHARE` of its predictions has
+    a known label: before that the few known ones are delistings, which are no sample of the sector.
 
     Args:
         predictions: rows of dataset predictions of one horizon.
@@ -259,9 +260,9 @@ def known_rank_ic(predictions: pl.DataFrame, labels: pl.DataFrame, as_of: date) 
         `date, names, rank_ic`, sorted by date.
 
     """
-    known = labels.filter(pl.col("known_at") <= as_of).select("ticker", "date", "horizon", "forward_return")
+    heard = known(labels).filter(pl.col("known_at") <= as_of).select("ticker", "date", "horizon", "forward_return")
     joined = predictions.select("ticker", "date", "horizon", "prediction").join(
-        known, on=["ticker", "date", "horizon"], how="left"
+        heard, on=["ticker", "date", "horizon"], how="left"
     )
     share = pl.col("forward_return").is_not_null().sum().over("date") / pl.len().over("date")
     return daily_ic(joined.filter(share >= MIN_LABELLED_SHARE).drop_nulls("forward_return")).select(

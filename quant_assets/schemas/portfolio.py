@@ -93,6 +93,12 @@ PORTFOLIO = (
             "benchmark_return": ratio("equal-weight return of the sector's members", nullable=True, gt=-1),
             "positions": Column(pl.Int32, "names held after the close", ge=0),
             "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
+            "unexplained": Column(
+                pl.Int32,
+                "names held with a step of the price that nothing explains and that does not count as it is: a rise "
+                "earns nothing, and a fall loses nothing as far as it takes one back",
+                ge=0,
+            ),
         },
         across="sector",
         anchored=LEARNED,
@@ -139,6 +145,12 @@ PORTFOLIO = (
             "equity": ratio("value of 1 invested at the close of the previous month", nullable=False, ge=0),
             "positions": Column(pl.Int32, "names held after the close", ge=0),
             "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
+            "unexplained": Column(
+                pl.Int32,
+                "names held with a step of the price that nothing explains and that does not count as it is: a rise "
+                "earns nothing, and a fall loses nothing as far as it takes one back",
+                ge=0,
+            ),
         },
         grain=MONTHLY,
         across="market",

@@ -52,6 +52,12 @@ SIGNALS = (
             "delisted": Column(
                 pl.Boolean, "true where a delisting within the horizon ended the label at the last price"
             ),
+            "unexplained": Column(
+                pl.Boolean,
+                "true where the way from entry to exit crosses a step that nothing explains and that does not count by "
+                "the rule of `market.containment`: a rise, or a fall that takes one back. The return is as it is; "
+                "training and factor statistics leave the row out",
+            ),
         },
         references=(Reference(("ticker", "date"), "universe", ("ticker", "date")),),
     ),

@@ -208,7 +208,15 @@ class ModelSettings(SettingsGroup):
 
 
 class TrainingSettings(SettingsGroup):
-    """When and on what checkpoints are trained, whatever the models."""
+    """When and on what checkpoints are trained, whatever the models.
+
+    Attributes:
+        target: what is fitted: forward returns as they are (`raw`), cut `target_limit` robust deviations from their
+            session's median (`winsorised`), or normal scores of their rank (`rank`); see `learning.targets`. Metrics
+            are always those of the returns as they are.
+        target_limit: see there.
+
+    """
 
     cadence_months: int = Field(default=3, ge=1, le=12)
     window_months: int = Field(default=36, ge=6)
@@ -218,6 +226,8 @@ class TrainingSettings(SettingsGroup):
     sample_every_sessions: int = Field(default=5, ge=1)
     min_rows: int = Field(default=1_000, ge=50)
     seed: int = 20_240_601
+    target: Literal["raw", "winsorised", "rank"] = "raw"
+    target_limit: float = Field(default=5.0, gt=0)
 
 
 class PredictionSettings(SettingsGroup):

@@ -325,6 +325,32 @@ def test_nothing_is_held_after_an_empty_decision_also_of_a_symbol_that_passed_on
     assert frame.filter(pl.col("date") > FEB)["cash"].to_list() == [1.0] * frame.filter(pl.col("date") > FEB).height
 
 
+@pytest.mark.parametrize(
+    ("factors", "earned", "counted"),
+    [
+        ({6: 75.0}, 0.0, [6]),  # a rise earns nothing
+        ({6: 0.06}, 0.5 * (0.06 - 1.0), []),  # a fall counts
+        ({6: 100.0, 8: 0.0098}, 0.5 * (0.98 - 1.0), [6, 8]),  # there and back: what lies below
+        ({1: 100.0, 3: 0.0098}, 0.5 * (0.98 - 1.0), [3]),  # bought at the bad price
+    ],
+)
+def test_an_unexplained_step_of_a_holding_counts_by_the_rule(
+    factors: dict[int, float], earned: float, counted: list[int]
+) -> None:
+    changes = {after(JAN, place): factor for place, factor in factors.items()}
+    prices = prices_of({"A": steps(changes), "B": steps({})})
+    marked = (pl.col("ticker") == "A") & pl.col("date").is_in(list(changes))
+    frames = [
+        run({JAN: {"A": 0.5, "B": 0.5}}, given.with_columns(unexplained=marked), date(2016, 2, 1), FEB)
+        for given in (prices, prices.filter(pl.col("date") >= date(2016, 1, 1)))
+    ]
+    found = frames[0]
+    assert found["equity"].to_list()[-1] == pytest.approx(1.0 + earned)
+    assert found.filter(pl.col("unexplained") > 0)["date"].to_list() == [after(JAN, place) for place in counted]
+    assert found["unexplained"].sum() == len(counted)
+    assert frames[1].equals(found)
+
+
 def test_constant_weights_of_one_name_without_costs_compound_to_its_price() -> None:
     prices = random_market()
     frame = run({as_of: {"N03": 1.0} for as_of in ENDS}, prices, date(2015, 11, 1), DATES[-1])

@@ -169,3 +169,32 @@ def test_a_symbols_next_company_owes_nothing_to_the_one_before(
         for month in MONTHS
     ]
     identical(pl.concat(months).filter(pl.col("ticker") == "T01").drop("beta_120").sort("date"), whole)
+
+
+def test_an_unexplained_step_stays_with_its_name_and_is_unknown_there(
+    compute, market, price_peaks, statements, identical
+) -> None:
+    day, level = date(2020, 8, 12), pl.col("open", "high", "low", "close")
+    risen = (pl.col("ticker") == "T01") & (pl.col("date") >= day)
+    prices = market.prices.with_columns(
+        pl.when(risen).then(level * 75.0).otherwise(level), unexplained=risen & (pl.col("date") == day)
+    )
+    plain = compute(market, price_peaks, statements, "2020-08", "2020-09")
+    made = compute(market._replace(prices=prices), price_peaks, statements, "2020-08", "2020-09")
+    of_sector = [name for name, column in LIBRARY.dataset.columns.items() if column.across]
+    others = pl.col("ticker") != "T01"
+    identical(made.filter(others).drop(of_sector), plain.filter(others).drop(of_sector))
+    for name in of_sector:  # one name is missing from one day's mean
+        assert (made[name] - plain[name]).filter(plain["ticker"] != "T01").abs().max() < 0.2, name
+    after = (pl.col("ticker") == "T01") & (pl.col("date") >= day)
+    for name in LIBRARY.windows.names:
+        values = made.filter(after)[name]
+        reach = LIBRARY.windows.total_lookback(name)
+        assert values.head(reach + 1).null_count() == min(reach + 1, len(values)), name
+        assert values.head(reach + 2).null_count() <= reach + 1, name
+    before = (pl.col("ticker") == "T01") & (pl.col("date") < day)
+    identical(made.filter(before).drop(of_sector), plain.filter(before).drop(of_sector))
+    months = [
+        compute(market._replace(prices=prices), price_peaks, statements, each, each) for each in ("2020-08", "2020-09")
+    ]
+    identical(pl.concat(months).sort("ticker", "date"), made)

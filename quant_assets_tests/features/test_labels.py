@@ -75,6 +75,42 @@ def test_return_from_entry_to_exit() -> None:
         assert row[0] == pytest.approx(1.01**horizon - 1)
 
 
+@pytest.mark.parametrize(
+    ("factors", "at", "expected"),
+    [
+        ({10: 75.0}, 0, {1: False, 5: False, 20: True, 60: True}),  # a rise
+        ({10: 0.06}, 0, {1: False, 5: False, 20: False, 60: False}),  # a fall counts
+        ({10: 75.0}, 9, {1: False, 5: False, 20: False, 60: False}),  # entered at its close
+        ({10: 75.0}, 8, {1: True, 5: True, 20: True, 60: True}),  # entered at the close before
+        ({10: 75.0, 12: 1 / 75.0}, 9, {1: False, 5: True, 20: True, 60: True}),  # entered between the rise and the fall
+        ({20: 75.0, 23: 1 / 75.0}, 19, {1: False, 5: True, 20: True, 60: True}),
+        ({20: 75.0, 23: 1 / 75.0}, 21, {1: False, 5: False, 20: False, 60: False}),  # the rise is of the month before
+        ({10: 75.0, 30: 1 / 75.0}, 9, {1: False, 5: False, 20: False, 60: False}),  # a level of weeks is a level
+    ],
+)
+def test_a_way_over_an_unexplained_step_is_marked(
+    factors: dict[int, float], at: int, expected: dict[int, bool]
+) -> None:
+    level = {place: np.prod([factor for since, factor in factors.items() if since <= place]) for place in range(100)}
+    rows = [("A", day(place), 100.0 * level[place], day(0), place in factors) for place in range(100)]
+    prices = pl.DataFrame(rows, schema=["ticker", "date", "close", "listed", "unexplained"], orient="row")
+    universe = pl.DataFrame({"ticker": "A", "date": [day(place) for place in range(40)]})
+    none = DATASETS["delistings"].empty().drop("sector", "month", strict=False)
+
+    def made(prices: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
+        days = DAYS[np.datetime64(first) <= DAYS]
+        return labels(prices.filter(pl.col("date") >= first), none, universe, SETTINGS, days, FAR, first, last)
+
+    january, february = (day(0), date(2024, 1, 31)), (date(2024, 2, 1), date(2024, 2, 29))
+    whole = made(prices, january[0], february[1])
+    found = whole.filter(pl.col("date") == day(at))
+    assert dict(found.select("horizon", "unexplained").iter_rows()) == expected
+    raw = made(prices.drop("unexplained"), january[0], february[1])
+    assert not raw["unexplained"].any()
+    assert raw.drop("unexplained").equals(whole.drop("unexplained")), "the returns are as they are"
+    assert pl.concat([made(prices, *january), made(prices, *february)]).sort("ticker", "date", "horizon").equals(whole)
+
+
 def test_entry_lag_is_a_setting() -> None:
     later = LabelSettings(horizons=(5,), entry_lag=3)
     assert ask(steady(*range(20)), 3, settings=later)[5][1:] == (11, day(11), False)

@@ -36,7 +36,9 @@ class Rows:
         dates: session of each row, datetime64[D] of shape (n_rows,).
         matrix: float64 of shape (n_rows, n_features), C-contiguous, NaN where a feature is missing.
         horizons: sessions ahead that the columns of `targets` are, in order; none where rows are only asked about.
-        targets: forward returns, float64 of shape (n_rows, n_horizons), every one of them known.
+        targets: what is fitted, float64 of shape (n_rows, n_horizons), every one of them known: forward returns, or
+            what `training.target` makes of them.
+        outcomes: the forward returns of that shape where the targets are not them, else None; no kind reads them.
 
     """
 
@@ -46,6 +48,7 @@ class Rows:
     matrix: FloatArray
     horizons: tuple[int, ...]
     targets: FloatArray
+    outcomes: FloatArray | None = None
 
     @classmethod
     def of(
@@ -54,8 +57,12 @@ class Rows:
         features: Sequence[str],
         horizons: Sequence[int] = (),
         targets: Sequence[str] = (),
+        outcomes: Sequence[str] = (),
     ) -> Self:
-        """Rows of a frame with `ticker`, `date`, the features, and a column of `targets` for each of `horizons`."""
+        """Rows of a frame with `ticker`, `date`, the features, and a column of `targets` for each of `horizons`.
+
+        If the `outcomes` are others, with a column of these for each of them, too.
+        """
         return cls(
             tuple(features),
             frame["ticker"].to_numpy().astype(object),
@@ -63,6 +70,7 @@ class Rows:
             feature_matrix(frame, features),
             tuple(horizons),
             np.ascontiguousarray(frame.select(targets).to_numpy()) if targets else np.empty((len(frame), 0)),
+            np.ascontiguousarray(frame.select(outcomes).to_numpy()) if outcomes else None,
         )
 
     def __len__(self) -> int:
@@ -76,6 +84,7 @@ class Rows:
             dates=self.dates[mask],
             matrix=self.matrix[mask],
             targets=self.targets[mask],
+            outcomes=None if self.outcomes is None else self.outcomes[mask],
         )
 
 
