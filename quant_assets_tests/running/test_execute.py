@@ -15,7 +15,6 @@ from pathlib import Path
 
 import dagster as dg
 import polars as pl
-import psutil
 import pytest
 
 from quant_assets.io.binding import RECORD
