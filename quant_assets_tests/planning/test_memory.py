@@ -71,13 +71,13 @@ def test_a_month_that_does_not_fit_is_refused_with_what_it_needs_and_what_there_
 @pytest.mark.parametrize(
     ("cgroup", "files", "left"),
     [
-        ("0::/", {"memory.max": "5000", "memory.current": "2000"}, 3000),
-        ("0::/a/b", {"a/b/memory.max": "5000", "a/b/memory.current": "2000"}, 3000),
+        ("0::/", {"memory.max": "5000", "memory.current": "2000"}, 3100),
+        ("0::/a/b", {"a/b/memory.max": "5000", "a/b/memory.current": "2000"}, 3100),
         ("0::/host/path", {"memory.max": "max", "memory.current": "2000"}, None),
         (
             "4:memory:/a\n3:cpu:/",
             {"memory/a/memory.limit_in_bytes": "9000", "memory/a/memory.usage_in_bytes": "1000"},
-            8000,
+            8100,
         ),
         ("0::/", {"memory.max": "5000", "memory.current": "6000"}, 0),
         ("", {}, None),
@@ -90,6 +90,8 @@ def test_memory_is_that_of_the_control_group_where_it_is_less(
     for name, text in files.items():
         (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "fs" / name).write_text(f"{text}\n")
+        cache = "total_inactive_file" if "usage" in name else "inactive_file"
+        (tmp_path / "fs" / name).with_name("memory.stat").write_text(f"anon 1\n{cache} 100\n")
     found = available(tmp_path / "fs", tmp_path / "cgroup")
     assert found == left if left is not None else found > 10**8
 
