@@ -149,7 +149,11 @@ def test_a_reference_is_looked_up_in_the_same_partition() -> None:
     assert broken(candidates(ticker=["A", None]), [there]) == [], "what is missing refers to nothing"
 
 
-def test_a_row_that_refers_to_nothing_blocks_and_its_month_is_set_aside(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [2**20, 1], ids=["at once", "by the month"])
+def test_a_row_that_refers_to_nothing_blocks_and_its_month_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr("quant_assets.io.blocks.BLOCK_BYTES", block)
     profile = Profile(load_settings("demo", storage=str(tmp_path), as_of=LAST))
     dataset, keys = DATASETS["data_quality"], ["2024-05|it", "2024-06|it"]
     given = dict.fromkeys(dataset.columns, 0) | {"sector": "it", "tickers": 1, "bars": 1, "member_sessions": 1}
@@ -175,4 +179,5 @@ def test_a_row_that_refers_to_nothing_blocks_and_its_month_is_set_aside(tmp_path
     assert set(failed) == {"references"}
     assert failed["references"].severity == dg.AssetCheckSeverity.ERROR
     assert str(failed["references"].description).startswith("as_of not in universe: 1 rows, first {'sector': 'it'")
+    assert {each.metadata["rows"].value for each in result.get_asset_check_evaluations()} == {2}
     assert profile.store.missing(dataset, keys) == ["2024-06|it"]

@@ -2,15 +2,19 @@
 later."""
 
 import shutil
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import key, month_end, month_range, shift_month
 from quant_assets.planning.plan import joined
+from quant_assets.schemas import Dataset
 from quant_assets_tests.graph import Graph, compare_known_by, compare_metadata
 
 pytestmark = pytest.mark.slow
@@ -55,6 +59,37 @@ def test_a_range_run_equals_twelve_single_runs_byte_for_byte(ranged: Graph, tmp_
     compare_metadata(ranged.metadata(months), told)
     assert {asset for asset, _, _ in told} >= {"indicators", "candidates", "backtest", "track_record", "ops_report"}
     assert {type(value) for (asset, _, name), value in told.items() if name.endswith("_to_date")} == {int, float}
+
+
+def test_a_range_in_blocks_of_months_and_tickers_equals_the_range_byte_for_byte(
+    ranged: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So small that features go by the month, labels by several, bars by three tickers."""
+    monkeypatch.setattr("quant_assets.io.blocks.BLOCK_BYTES", 200_000)
+    monkeypatch.setattr("quant_assets.assets.market.BLOCK_CELLS", 1_500)
+    written: list[tuple[str, int]] = []
+    write = DatasetStore.write
+
+    def noted(store: DatasetStore, dataset: Dataset, frame: pl.DataFrame, keys: Collection[str], *rest: Any) -> Any:
+        written.append((dataset.name, len(keys)))
+        return write(store, dataset, frame, keys, *rest)
+
+    monkeypatch.setattr(DatasetStore, "write", noted)
+    blocks = Graph.at(tmp_path, as_of=AS_OF, partitions=START)
+    shutil.copytree(ranged.profile.store.url, blocks.profile.store.url)
+    names = [
+        *blocks.planner.select("ohlcv..labels,predictions,regime_state,factor_statistics", blocks.defs),
+        "lightgbm_checkpoint",
+    ]
+    sectors = [name for name in names if blocks.datasets[name].grain.by_sector]
+    for wanted, place in ((sectors, [SECTOR]), (set(names) - set(sectors), [])):
+        for phase in blocks.planner.plan(wanted, place, "2024-03", LAST).phases:
+            blocks.materialise(phase.assets, tags=phase.range_tags)
+    assert [count for name, count in written if name == "features"] == [1, 1, 1, 1]
+    assert 1 < sum(name == "labels" for name, _ in written) < 4
+    assert {name for name, _ in written} >= {"ohlcv", "market_features", "predictions", "lightgbm_checkpoint"}
+    expected, found = ranged.files(), blocks.files()
+    assert [path for path, content in expected.items() if found[path] != content] == []
 
 
 def test_a_changed_setting_is_another_trial_and_what_was_tried_before_stays(ranged: Graph, tmp_path: Path) -> None:

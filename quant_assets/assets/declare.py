@@ -112,7 +112,7 @@ def _defined(profile: Profile, group: str, asset: Asset) -> dg.AssetsDefinition:
         def in_blocks(context: dg.AssetExecutionContext, **inputs: pl.LazyFrame) -> Blocks:
             return Blocks(_blocks(profile, asset, context, inputs))
 
-        one = in_blocks if asset.sized_by else at_once
+        one: Callable[..., Any] = in_blocks if asset.sized_by else at_once
         one.asset = asset  # type: ignore[attr-defined]
         about = _common(profile, asset.name, max(matures, 0))
         made: dg.AssetsDefinition = dg.asset(name=asset.name, kinds=kinds, **shared, **about)(one)

@@ -9,7 +9,7 @@ from quant_assets.cli.screen import console, show
 from quant_assets.errors import InterruptedRunError, SettingsError, SourceError
 from quant_assets.graph import build_defs
 from quant_assets.partitions import key, month_end, month_range, month_start
-from quant_assets.planning.memory import Reckoner, budget, fitted
+from quant_assets.planning.memory import APART, Reckoner, budget, fitted
 from quant_assets.planning.plan import Phase, Planner, joined, total_outputs
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
@@ -109,7 +109,7 @@ def materialise(
         stays = [fitted(chains, workers, most, there) for chains in stages]
         for note in dict.fromkeys(each.note for each in stays if each.note):
             show(note)
-        executors = [(Here(name, each.workers), each.chains) for each in stays]
+        executors = [(Here(name, each.workers, apart=each.most > APART), each.chains) for each in stays]
     executor = executors[0][0]
     try:
         with _Counter(total_outputs(phases)) as counter:

@@ -72,10 +72,16 @@ def features(
     inputs = dict(panel.fields)
     if "sector_return" in library.windows.fields:
         inputs["sector_return"] = equal_weight_returns(prices, universe, sessions)
-    prices = marks(prices)
-    panel = Panel.from_long(prices, sessions, list(dict.fromkeys((*OHLCV_FIELDS, *fields, "unexplained"))))
-    since = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
-    asked, values = panel.since(since), dict[str, FloatArray]()
+    windows = Windows(sessions)
+    found = library.windows.evaluate(inputs, windows, since=since)
+    if (panel["unexplained"] == 1.0).any():
+        ago = windows.since(panel["unexplained"], library.windows.total_lookback() + 1)[:, since:]
+        for name, value in found.items():
+            found[name] = np.where(ago <= library.windows.total_lookback(name), np.nan, value)
+    values |= found
+    rows = member_rows(asked, values, universe, first_day, last_day)
+    values.clear()  # as large as the rows
+    found.clear()
     if library.statements:
         statements = fundamental.fundamental(
             rows.select("ticker", "date"), prices, fundamentals, settings, first_day, last_day

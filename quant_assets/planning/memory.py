@@ -25,6 +25,9 @@ from quant_assets.profile import Profile
 
 GIB = 2**30
 
+#: A run that may hold more has a process of its own, whose end can be told: it is the one that the system kills.
+APART = 2 * GIB
+
 #: Bytes of a process with the libraries, the definitions and what was read of small files.
 _PROCESS = 0.7 * GIB
 #: Bytes of a bar's history while it is judged, for each ticker and session.
@@ -46,12 +49,14 @@ class Fitted:
     Attributes:
         chains: with the phases divided that were too long.
         workers: how many at a time.
+        most: bytes that the largest of them holds at most.
         note: what a person should know; None where there is plenty.
 
     """
 
     chains: list[list[Phase]]
     workers: int
+    most: float
     note: str | None = None
 
 
@@ -133,17 +138,23 @@ def fitted(chains: Chains, workers: int, most: Callable[[Phase], float], budget:
     """
     needs = sorted((max(map(most, chain)) for chain in chains if chain), reverse=True)
     if not needs:
-        return Fitted([], workers)
+        return Fitted([], workers, 0.0)
     count = max((n for n in range(1, min(workers, len(needs)) + 1) if sum(needs[:n]) <= budget), default=0)
     asked = min(workers, len(needs))
     told = f"memory: about {needs[0] / GIB:.1f} GiB for the largest worker, {budget / GIB:.1f} GiB for all"
     if count == asked:
         plenty = sum(needs[:asked]) < budget / 2
-        return Fitted([list(chain) for chain in chains], workers, None if plenty else f"{told}: {asked} at a time")
+        return Fitted(
+            [list(chain) for chain in chains], workers, needs[0], None if plenty else f"{told}: {asked} at a time"
+        )
     if count:
-        return Fitted([list(chain) for chain in chains], count, f"{told}: {count} at a time instead of {asked}")
+        return Fitted(
+            [list(chain) for chain in chains], count, needs[0], f"{told}: {count} at a time instead of {asked}"
+        )
     divided = [[part for phase in chain for part in _parts(phase, most, budget)] for chain in chains]
-    return Fitted(divided, 1, f"{told}: one at a time, and long ranges of months in several runs")
+    return Fitted(
+        divided, 1, min(needs[0], budget), f"{told}: one at a time, and long ranges of months in several runs"
+    )
 
 
 def _parts(phase: Phase, most: Callable[[Phase], float], budget: float) -> list[Phase]:
@@ -172,19 +183,25 @@ def budget(gib: float | None) -> float:
 
 def available(root: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")) -> int:
     """Bytes of memory that this process may still get: of the machine, or of its control group where that is less."""
-    found = [int(psutil.virtual_memory().available)]
+    found: list[int | None] = [int(psutil.virtual_memory().available)]
     lines = process.read_text(encoding="ascii").splitlines() if process.is_file() else []
     for line in lines:
         _, kinds, path = line.split(":", 2)
         if kinds == "":  # version 2
-            folder, names = root, ("memory.max", "memory.current")
+            folder, names = root, ("memory.max", "memory.current", "inactive_file")
         elif "memory" in kinds.split(","):
-            folder, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            folder, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         else:
             continue
         # In a container the path is the host's, and the files are at the root.
-        for place in (folder / path.lstrip("/"), folder):
-            limit, used = ((place / name) for name in names)
-            if limit.is_file() and used.is_file() and (most := limit.read_text().strip()) != "max":
-                found.append(max(0, int(most) - int(used.read_text())))
-    return min(found)
+        found += [_left(place, *names) for place in (folder / path.lstrip("/"), folder) if (place / names[0]).is_file()]
+    return min(each for each in found if each is not None)
+
+
+def _left(group: Path, limit: str, used: str, cache: str) -> int | None:
+    """Bytes that a control group may still get, what it holds of files that were read being given up for them."""
+    most = (group / limit).read_text(encoding="ascii").strip()
+    if most == "max":
+        return None
+    held = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+    return max(0, int(most) - int((group / used).read_text(encoding="ascii")) + int(held.get(cache, 0)))

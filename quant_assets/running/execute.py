@@ -48,7 +48,9 @@ class RunFailedError(QuantError):
     """Runs failed; one line for each chain, with its first failing step."""
 
 
-def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress) -> None:
+def execute(
+    plan: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress, *, apart: bool = False
+) -> None:
     """Execute chains of phases, each chain in order, chains in parallel.
 
     Args:
@@ -56,6 +58,8 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
         profile: name of the profile.
         workers: processes at a time; with 1 everything runs in this process.
         progress: called in this process for each dataset written.
+        apart: whether a process of its own is worth its start also for one worker: this process can tell when that one
+            is killed.
 
     Raises:
         RunFailedError: a run failed. It ends its chain; the other chains are finished first, and what was written
@@ -66,7 +70,7 @@ def execute(plan: Sequence[Sequence[Phase]], profile: str, workers: int, progres
     if not chains:
         return
     initialise_instance()
-    parallel = workers > 1 and len(chains) > 1
+    parallel = apart or (workers > 1 and len(chains) > 1)
     failed = (
         _execute_in_parallel(chains, profile, workers, progress)
         if parallel

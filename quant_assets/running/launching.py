@@ -63,16 +63,18 @@ class Here:
     Attributes:
         profile: its name.
         workers: processes at a time; with 1 everything runs in this process.
+        apart: whether one worker has a process of its own too, as of `execute`.
 
     """
 
     profile: str
     workers: int
+    apart: bool = False
     after_interruption = "interrupted; what was written stays, and the same command goes on from there"
 
     def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress) -> None:
         """Execute a plan to its end, as `Executor` has it."""
-        execute(plan, self.profile, self.workers, progress)
+        execute(plan, self.profile, self.workers, progress, apart=self.apart)
 
 
 class Submitted:

@@ -186,7 +186,7 @@ class FeatureSet:
         wanted = list(self.names if names is None else names)
         needed = self._needed(wanted)
         order = [name for name in self._lookbacks if name in needed]  # inputs first
-        starts, last_reader = self._starts(order, since), {}
+        starts, last_reader = self._starts(order, since), dict[str, str]()
         for name in order:
             last_reader |= dict.fromkeys(self._all[name].inputs, name)
         values: dict[str, FloatArray] = {}
