@@ -79,7 +79,7 @@ def adjustment_of(bars: pl.DataFrame, adjusted_close: pl.Series | None, file: st
             row = large.row(0, named=True)
             return Adjustment(
                 "as_traded",
-                f"on {row['date']} the adjusted close of {row['ticker']} steps by {row['change']:.3g} against the close: "
+                f"on {row['date']} the adjusted close of {row['ticker']} steps by {row['change']:.3g} against it: "
                 "a split that the close does not know",
             )
         paid = steps.filter((pl.col("change") - 1.0) > 1e-3)
