@@ -88,7 +88,9 @@ def test_init_writes_a_profile_and_overwrites_none(command: Quant, folder: Path)
 @pytest.mark.slow
 def test_the_profile_runs(command: Quant, folder: Path) -> None:
     assert command("files", "init", str(folder), "--name", "own").status == 0
-    done = command("run", "-p", "own", "-s", "it", "--from", "2024-01", "--to", "2024-02", "--select", "ohlcv,prices", "-w", "1")
+    done = command(
+        "run", "-p", "own", "-s", "it", "--from", "2024-01", "--to", "2024-02", "--select", "ohlcv,prices", "-w", "1"
+    )
     assert done.status == 0, done.err
     profile = Profile(load_settings("own"))
     prices = profile.store.read(profile.datasets["prices"], ["2024-01|it", "2024-02|it"]).collect()

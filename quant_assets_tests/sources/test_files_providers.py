@@ -199,7 +199,7 @@ def test_an_export_of_investing(tmp_path: Path) -> None:
     (tmp_path / "AAAA.csv").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
     (checked,) = looked_at(tmp_path)
     assert (checked.entry["provider"], checked.entry["columns"]["close"]) == ("investing", "Price")
-    assert "thousands ,, dates month first" in checked.read
+    assert "comma between thousands, dates month first" in checked.read
     found = checked.rows.select("date", "close", "volume").rows()
     assert found[0] == (date(2024, 1, 2), round(SPLIT_ADJUSTED[0] * 100.0, 2), 1e6)
     assert found[-1][0] == date(2024, 1, 18)
