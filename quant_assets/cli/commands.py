@@ -437,7 +437,7 @@ def check(folder: FolderArgument) -> None:
 
         quant files check ~/data/stooq
 
-        quant files check downloads > proposal.txt
+        quant files check downloads
     """
     from quant_assets.cli.files import checked
 
@@ -456,7 +456,7 @@ def init(
 
         quant files init ~/data/stooq --name stooq
 
-        quant files init downloads && quant run -p mine -s it --to 2024-06
+        quant files init downloads
     """
     from quant_assets.cli.files import write
 

@@ -402,7 +402,12 @@ class FilesSource:
         if self._kept is None:
             read = self._reader.scan(of, columns)
         else:
-            place = (of.file, tuple(of.where.items()) if isinstance(of, PriceFile) else (), tuple(columns.items()))
+            place = (
+                of.file,
+                of.read,
+                tuple(of.where.items()) if isinstance(of, PriceFile) else (),
+                tuple(columns.items()),
+            )
             if place not in self._kept:
                 self._kept[place] = collect(self._reader.scan(of, columns), of.file)
             read = self._kept[place].lazy()

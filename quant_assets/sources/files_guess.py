@@ -13,7 +13,7 @@ from typing import NamedTuple
 _TICKER = ("ticker", "symbol", "tic", "stocksymbol", "tickersymbol", "name")
 _PRICES = {
     "ticker": _TICKER,
-    "date": ("date", "datadate", "tradedate", "tradingday", "day", "timestamp", "datetime", "time"),
+    "date": ("date", "datadate", "tradedate", "tradingday", "day", "timestamp", "datetime", "time", "column1"),
     "open": ("open", "openprice", "1open", "prcopen", "opn"),
     "high": ("high", "highprice", "2high", "max"),
     "low": ("low", "lowprice", "3low", "min"),

@@ -30,7 +30,7 @@ class Signs(NamedTuple):
     def shown(self) -> list[str]:
         """For people."""
         found = ["decimal comma"] if self.decimal == "," else []
-        return [*found, f"thousands {'.' if self.decimal == ',' else ','}"] if self.grouped else found
+        return [*found, f"{'point' if self.decimal == ',' else 'comma'} between thousands"] if self.grouped else found
 
 
 def is_null(column: pl.Expr, more: Iterable[str] = ()) -> pl.Expr:

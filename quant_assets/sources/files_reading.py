@@ -173,8 +173,8 @@ class Reader:
         self, of: File, found: Sequence[Part], scanned: pl.LazyFrame, name: str, dtype: pl.DataType, ours: str
     ) -> pl.Expr:
         """The day that a column stands for."""
-        if dtype == pl.Date:
-            return pl.col(name)
+        if dtype in (pl.Date, pl.Null):
+            return pl.col(name).cast(pl.Date)
         if not isinstance(dtype, pl.Datetime) and (
             of.read.dates is None or not (dtype == pl.String or dtype.is_integer())
         ):
@@ -381,7 +381,7 @@ def _column(file: str, ours: str, theirs: Sequence[str], schema: pl.Schema) -> p
     for name in theirs:
         dtype = schema[name]
         fits = isinstance(dtype, pl.String | pl.Categorical | pl.Enum) if wanted == "text" else dtype.is_numeric()
-        if not fits:
+        if not fits and dtype != pl.Null:
             raise SourceError(
                 f"{file}: column '{name}' is {dtype}, but {ours} needs {wanted}; convert it or mend {MAPPING}"
             )

@@ -73,6 +73,8 @@ def layout_of(part: Part, reading: Reading) -> Layout:
     ]
     width = Counter(len(row) for _, row in rows).most_common(1)[0][0]
     at = next(number for number, (_, row) in enumerate(rows) if len(row) == width)
+    if at and len(rows[at - 1][1]) == width - 1 and not any(row[-1] for _, row in rows[at:] if len(row) == width):
+        at, width = at - 1, width - 1  # each row ends with a separator, the names do not
     levels = _header_rows([row for _, row in rows[at : at + 4]], reading.header_rows)
     header = [row for _, row in rows[at : at + levels]]
     first = rows[at + levels - 1][0] + 1 if levels else rows[at][0]

@@ -76,7 +76,7 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
     for name in texts.columns:
         places.setdefault(name.rpartition(":")[0], []).append(name)
     said: list[str] = []
-    refused = {"total_line": _below(texts, places)}
+    refused = {"total_line": _below(texts, places, bars=bars)}
     columns: dict[str, pl.Series] = {}
     figures = [name for ours, names in places.items() if ours not in (*TEXT, *DAYS) for name in names]
     signs = signs_of([texts[name] for name in figures], reading.decimal)
@@ -118,15 +118,15 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
     return Values(rows.filter(~lost) if lost.any() else rows, list(dict.fromkeys(said)), counted)
 
 
-def _below(texts: pl.DataFrame, places: Mapping[str, Sequence[str]]) -> pl.Series:
-    """Lines below the table, such as a total or the source: they begin so, or say nothing but a text."""
+def _below(texts: pl.DataFrame, places: Mapping[str, Sequence[str]], *, bars: bool) -> pl.Series:
+    """Lines below the table, such as a total or the source: they begin so; or they are no bars but a text."""
     words = [name for ours, names in places.items() if ours in (*TEXT, *DAYS) for name in names]
     first = pl.any_horizontal(pl.col(words).str.contains(_BELOW).fill_null(False))
     days = [name for ours, names in places.items() if ours in DAYS for name in names]
     rest = [name for ours, names in places.items() if ours not in TEXT for name in names]
     undated = ~pl.any_horizontal(pl.col(days).str.contains(r"\d{2}").fill_null(False)) if days else pl.lit(True)
     empty = pl.all_horizontal(is_null(pl.col(name)) for name in rest) if rest else pl.lit(False)
-    return texts.select(below=(first & undated) | (empty & undated)).to_series()
+    return texts.select(below=(first | empty if bars else first) & undated).to_series()
 
 
 def _text(texts: pl.Series, ours: str, reading: Reading) -> pl.Series:

@@ -220,7 +220,7 @@ def test_how_a_file_was_read_is_said(tmp_path: Path) -> None:
     source = source_of(tmp_path, "prices.csv")
     bars_of(source)
     assert source.told()[0].shown == (
-        "prices.csv read as: separator ;, decimal comma, thousands ., dates day first; 1 rows, none refused"
+        "prices.csv read as: separator ;, decimal comma, point between thousands, dates day first; 1 rows, none refused"
     )
 
 

@@ -1,0 +1,98 @@
+"""`quant files`: what is proposed for a folder, and a profile that is written and runs."""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from quant_assets.market.calendar import sessions
+from quant_assets.profile import Profile
+from quant_assets.settings.loading import load_settings
+from quant_assets_tests.command import Quant
+from quant_assets_tests.graph import PROJECT
+
+DAYS = sessions(date(2024, 1, 2), date(2024, 2, 29))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Files of three tickers in Yahoo's layout, of the index and its sectors; settings and storage of their own."""
+    found = tmp_path / "data"
+    found.mkdir()
+    rng = np.random.default_rng(1)
+    for ticker in ("AAAA", "BBBB", "CCCC"):
+        closes = 50.0 * np.exp(np.cumsum(rng.normal(0.0, 0.01, len(DAYS))))
+        lines = [
+            f"{day.item()},{close:.4f},{close * 1.01:.4f},{close * 0.99:.4f},{close:.4f},{close:.4f},1000000"
+            for day, close in zip(DAYS, closes, strict=True)
+        ]
+        (found / f"{ticker}.csv").write_text("Date,Open,High,Low,Close,Adj Close,Volume\n" + "\n".join(lines) + "\n")
+    with (found / "CCCC.csv").open("a") as file:
+        file.write("2024-02-30,1,1,1,1,1,1\n2024-03-01,null,null,null,null,null,null\n")
+    tickers = ("AAAA", "BBBB", "CCCC")
+    (found / "index.csv").write_text(
+        "ticker;start_date;end_date\n" + "".join(f"{each};2020-01-01;\n" for each in tickers)
+    )
+    (found / "sectors.csv").write_text(
+        "Symbol,GICS Sector,as_of\n" + "".join(f"{each},Technology,2020-01-01\n" for each in tickers)
+    )
+    conf = tmp_path / "conf"
+    (conf / "profiles").mkdir(parents=True)
+    (conf / "base.yaml").write_bytes((PROJECT / "conf" / "base.yaml").read_bytes())
+    (conf / "dagster.yaml").write_bytes((PROJECT / "conf" / "dagster.yaml").read_bytes())
+    monkeypatch.setenv("QUANT_CONF_DIR", str(conf))
+    monkeypatch.setenv("QUANT__STORAGE", str(tmp_path / "storage"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("QUANT__DAGSTER__STORAGE", "sqlite")
+    monkeypatch.delenv("QUANT_DATA_DIR", raising=False)
+    return found
+
+
+def test_check_proposes_a_mapping_and_says_what_would_be_refused(command: Quant, folder: Path) -> None:
+    done = command("files", "check", str(folder))
+    assert done.status == 0
+    proposal = yaml.safe_load(done.out[done.out.index("files:\n") : done.out.index("Write it")])["files"]
+    assert proposal["prices"][0]["file"] == "{ticker}.csv"
+    assert proposal["prices"][0]["columns"]["adjusted_close"] == "Adj Close"
+    assert proposal["membership"] == {"file": "index.csv"}
+    assert proposal["securities"]["sectors"] == {"Technology": "it"}
+    assert "{ticker}.csv (3 files) read as: ticker from the file's name" in done.out
+    assert f"{3 * len(DAYS) + 1} rows; refused 1 not_a_date, 1 missing_price" in done.out
+    assert done.out.count("│ AAAA   │ 2024-01-02 │") == 1
+    assert "index.csv read as: separator ;" in done.out
+
+
+def test_init_writes_a_profile_and_overwrites_none(command: Quant, folder: Path) -> None:
+    done = command("files", "init", str(folder), "--name", "own")
+    assert done.status == 0
+    written = Path(
+        next(line for line in done.out.splitlines() if line.startswith("written: ")).removeprefix("written: ")
+    )
+    assert "next: quant run -p own --to 2024-03" in done.out
+    assert len(written.read_text().splitlines()) <= 10
+    settings = load_settings("own")
+    assert (settings.data_dir, settings.as_of, settings.partitions.start) == (folder, date(2024, 3, 1), "2024-01")
+    before = written.read_text()
+    again = command("files", "init", str(folder), "--name", "own")
+    assert (again.status, written.read_text()) == (1, before)
+    assert "own.yaml exists; choose another --name" in again.err
+    assert "cannot be a profile's name" in command("files", "init", str(folder), "-n", "../x").err
+    (folder.parent / "bare").mkdir()
+    assert "holds no table" in command("files", "init", str(folder.parent / "bare")).err
+    (folder.parent / "bare" / "sectors.csv").write_text("a,b\n1,2\n")
+    assert "has no price file that can be read" in command("files", "init", str(folder.parent / "bare")).err
+
+
+@pytest.mark.slow
+def test_the_profile_runs(command: Quant, folder: Path) -> None:
+    assert command("files", "init", str(folder), "--name", "own").status == 0
+    done = command(
+        "run", "-p", "own", "-s", "it", "--from", "2024-01", "--to", "2024-02", "--select", "ohlcv,prices", "-w", "1"
+    )
+    assert done.status == 0, done.err
+    profile = Profile(load_settings("own"))
+    prices = profile.store.read(profile.datasets["prices"], ["2024-01|it", "2024-02|it"]).collect()
+    assert len(prices) == 3 * len(DAYS)
+    assert prices["dollar_volume"].is_not_null().all()
