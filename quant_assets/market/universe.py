@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from quant_assets.market.placement import panel_tickers, sector_on
 from quant_assets.schemas import DATASETS
 
-__all__ = ["coverage", "coverage_sessions", "members", "panel_tickers", "unclassified"]
+__all__ = ["coverage", "coverage_sessions", "listed", "members", "most_liquid", "panel_tickers", "unclassified"]
 
 
 def members(
@@ -47,6 +47,86 @@ def unclassified(membership: pl.DataFrame, snapshots: pl.DataFrame, sessions: ND
         _days(without, sessions).group_by("ticker").agg(first_date=pl.col("date").min(), last_date=pl.col("date").max())
     )
     return found.sort("ticker")
+
+
+def listed(held: pl.DataFrame, delistings: pl.DataFrame, begins: pl.DataFrame) -> pl.DataFrame:
+    """Membership of whoever has a price: from a ticker's first bar until it is known to have been delisted.
+
+    Args:
+        held: `ticker`, `date` of every bar, in any order.
+        delistings: `sources.base.DELISTINGS` of the tickers.
+        begins: `ticker`, `since` of symbols that their company took over on that day, with its history.
+
+    Returns:
+        `ticker`, `start_date`, `end_date` (both included, null while it trades), sorted by ticker and start.
+
+    """
+    ends = delistings.select("ticker", last="last_session", known="known_at").sort("ticker", "last")
+    spells = (
+        held.unique()
+        .sort("ticker", "date")
+        .join_asof(
+            ends, left_on="date", right_on="last", by="ticker", allow_exact_matches=False, check_sortedness=False
+        )
+        .group_by("ticker", before="last")
+        .agg(first=pl.col("date").min())
+        .sort("ticker", "first")
+        .join_asof(ends, left_on="first", right_on="last", by="ticker", strategy="forward", check_sortedness=False)
+        .join(begins, on="ticker", how="left")
+    )
+    return (
+        spells.select(
+            "ticker", start_date=pl.max_horizontal("first", "since"), end_date=pl.col("known").dt.offset_by("-1d")
+        )
+        .filter(pl.col("end_date").is_null() | (pl.col("end_date") >= pl.col("start_date")))
+        .sort("ticker", "start_date")
+    )
+
+
+def most_liquid(
+    bars: pl.DataFrame, listed: pl.DataFrame, count: int, window: int, sessions: NDArray[np.datetime64]
+) -> pl.DataFrame:
+    """Membership of the tickers with the largest median dollar volume, chosen anew at the close of each month.
+
+    Who is chosen at the last session of a month is a member on the days of the next one on which it is `listed`. Each
+    is judged by its bars among the last `window` sessions, of which it must have half; of equal ones the first by name
+    counts. In the month of the first bar and the next few there are none to choose from.
+
+    Args:
+        bars: `ticker`, `date`, `dollar_volume` (above 0), one for each ticker and session.
+        listed: `ticker`, `start_date`, `end_date` of those to choose from.
+        count: how many are chosen.
+        window: sessions.
+        sessions: datetime64[D] of shape (n_sessions,), to the last one of `bars`.
+
+    Returns:
+        `ticker`, `start_date`, `end_date`, an interval for each month, sorted by ticker and start.
+
+    """
+    bars = bars.filter(pl.col("dollar_volume") > 0.0).sort("date")
+    months = sessions.astype("datetime64[M]")
+    closes = np.flatnonzero(months[1:] != months[:-1]).tolist()  # the last month may not be over
+    every: list[date] = sessions.tolist()
+    chosen = [pl.DataFrame(schema={"ticker": pl.String, "month": pl.Date})]
+    for close in closes:
+        start = bars["date"].search_sorted(every[max(0, close + 1 - window)], "left")
+        stop = bars["date"].search_sorted(every[close], "right")
+        ranked = (
+            bars[start:stop]
+            .group_by("ticker")
+            .agg(pl.len(), pl.col("dollar_volume").median())
+            .filter(2 * pl.col("len") >= window)
+            .sort("dollar_volume", "ticker", descending=[True, False])
+            .head(count)
+        )
+        chosen.append(ranked.select("ticker", month=pl.lit(every[close + 1].replace(day=1), pl.Date)))
+    both = pl.concat(chosen).join(listed, on="ticker")
+    end = pl.min_horizontal("end_date", pl.col("month").dt.month_end())
+    return (
+        both.select("ticker", start_date=pl.max_horizontal("start_date", "month"), end_date=end)
+        .filter(pl.col("start_date") <= pl.col("end_date"))
+        .sort("ticker", "start_date")
+    )
 
 
 _SHOWN = {"as_of": pl.Date, "date": pl.Date}

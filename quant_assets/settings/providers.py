@@ -92,11 +92,40 @@ class MembershipFile(GivenFile):
     without_start: Literal["refuse", "always"] = "refuse"
 
 
+class MemberRule(SettingsGroup):
+    """Who is a member where there is no membership file, from its first bar until it counts as delisted.
+
+    Attributes:
+        tickers: these alone; every ticker with a price where empty.
+        most_liquid: how many of these, by median dollar volume (close times volume) at the end of the month before; all
+            where null. Files of `total_return` prices do not count where there are others: their closes tell later
+            dividends.
+        liquidity_sessions: over how many sessions the median is taken.
+
+    """
+
+    tickers: tuple[str, ...] = ()
+    most_liquid: int | None = Field(default=None, ge=1)
+    liquidity_sessions: int = Field(default=60, ge=1)
+
+
 class SecuritiesFile(GivenFile):
-    """Sector snapshots; `sectors` maps the file's names to our slugs and must know every name in the file."""
+    """Sector snapshots.
+
+    Attributes:
+        columns: our name to the file's, where they differ. Where `sic` is named, sectors are told by that column of SIC
+            codes (numbers), an approximation (`sources.sic`), and no column `sector` is read.
+        sectors: the file's names of sectors to our slugs; must know every name in the file.
+
+    """
 
     columns: dict[str, str] = {}
-    sectors: dict[str, str]
+    sectors: dict[str, str] = {}
+
+    @property
+    def by_sic(self) -> bool:
+        """Whether sectors are told by SIC codes."""
+        return "sic" in self.columns
 
     @field_validator("sectors")
     @classmethod
@@ -105,6 +134,12 @@ class SecuritiesFile(GivenFile):
         if unknown:
             raise ValueError(f"'{unknown[0]}' is not a sector; choose one of {', '.join(SECTORS)}")
         return value
+
+    @model_validator(mode="after")
+    def _told_once(self) -> "SecuritiesFile":
+        if self.by_sic == bool(self.sectors):
+            raise ValueError(f"{self.file} needs either sectors, or a column for sic")
+        return self
 
 
 class FundamentalFile(GivenFile):
@@ -214,7 +249,11 @@ class FilesSettings(SettingsGroup):
 
     prices: tuple[PriceFile, ...] = ()
     membership: MembershipFile | None = None
+    #: Who is a member where `membership` is null.
+    members: MemberRule = MemberRule()
     securities: SecuritiesFile | None = None
+    #: The sector of every ticker where `securities` is null.
+    sector: str | None = None
     fundamentals: tuple[FundamentalFile, ...] = ()
     macro: tuple[MacroFile, ...] = ()
     renames: tuple[Rename, ...] = ()
@@ -243,6 +282,21 @@ class FilesSettings(SettingsGroup):
         if twice is not None:
             raise ValueError(f"provider '{twice}' stands twice; give each file its own")
         return value
+
+    @field_validator("sector")
+    @classmethod
+    def _slug(cls, value: str | None) -> str | None:
+        if value is not None and value not in SECTORS:
+            raise ValueError(f"'{value}' is not a sector; choose one of {', '.join(SECTORS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _file_or_rule(self) -> "FilesSettings":
+        if self.membership is not None and self.members != MemberRule():
+            raise ValueError("membership and members both say who is a member; take one out")
+        if self.securities is not None and self.sector is not None:
+            raise ValueError("securities and sector both say in which sector a ticker is; take one out")
+        return self
 
     @field_validator("fundamentals")
     @classmethod

@@ -18,7 +18,7 @@ from quant_assets.market.calendar import first_session_from
 from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.providers import FilesSettings, MacroFile, PriceFile
-from quant_assets.sources.base import BARS, HELD, MACRO, MEMBERSHIP, SECTOR_SNAPSHOTS, STATEMENTS
+from quant_assets.sources.base import BARS, HELD, MACRO, MEMBERSHIP, STATEMENTS
 from quant_assets.sources.files_adjusted import refuse_contradiction
 from quant_assets.sources.files_delistings import (
     HeldDays,
@@ -38,8 +38,9 @@ from quant_assets.sources.files_renames import (
 )
 from quant_assets.sources.files_report import FilesReport, said_by_case
 from quant_assets.sources.files_statements import GivenStatements, statement_columns, together, versions
-from quant_assets.sources.files_universe import membership_of, sectors_of
+from quant_assets.sources.files_universe import members_by_rule, membership_of, said_rules, sectors_by_rule, sectors_of
 from quant_assets.sources.registry import Terms
+from quant_assets.sources.sic import sector_of
 
 _BAR = ("ticker", "date", "open", "high", "low", "close", "volume")
 _EVENTS = ("dividend", "split_ratio")
@@ -144,10 +145,11 @@ class FilesSource:
         """Rows of the membership, sector and statement files that are not used, and tickers that differ by case."""
         members, sectors = self._membership["ticker"], self._snapshots["ticker"]
         statements = self._statements["ticker"]
-        bars = [self._spans(place)["ticker"] for place in range(len(self._settings.prices))]
+        bars = self._held_from["ticker"]
         return [
+            *said_rules(self._settings, without_price=sorted(set(self._settings.members.tickers) - set(members))),
             *(each.sentence for each in self._report.left_out()),
-            *said_by_case(pl.concat([members, sectors, statements, *bars]).unique()),
+            *said_by_case(pl.concat([members, sectors, statements, bars]).unique()),
         ]
 
     def sector_snapshots(self, through: date) -> pl.DataFrame:
@@ -245,16 +247,18 @@ class FilesSource:
     def _snapshots(self) -> pl.DataFrame:
         file = self._settings.securities
         if file is None:
-            return SECTOR_SNAPSHOTS.to_frame()
-        frame = collect(self._scan(file, named(file.columns, ("ticker", "sector", "known_at"))), file.file)
-        frame = sectors_of(file, frame, self._report, strict=self._rows is None)
+            frame = sectors_by_rule(self._settings.sector, self._held_from, self._membership)
+        else:
+            told = "sic" if file.by_sic else "sector"
+            scanned = self._scan(file, named(file.columns, ("ticker", told, "known_at")))
+            frame = sectors_of(file, collect(scanned, file.file), self._report, strict=self._rows is None)
         return company_snapshots(frame, self._symbols, self._settings.renames)
 
     @cached_property
     def _membership(self) -> pl.DataFrame:
         file = self._settings.membership
         if file is None:
-            return MEMBERSHIP.to_frame()
+            return members_by_rule(self._settings, self._held_from["ticker"], self._scan_companies, self.delistings)
         frame = collect(self._scan(file, named(file.columns, MEMBERSHIP)), file.file)
         return membership_of(file, frame, self._report, strict=self._rows is None)
 
@@ -340,13 +344,23 @@ class FilesSource:
         last: date = self._spans(precedence)["last"].max()  # type: ignore[assignment]
         return last
 
+    @cached_property
+    def _held_from(self) -> pl.DataFrame:
+        """`ticker` and `first` (Date of its first bar in any price file), sorted."""
+        found = [self._spans(place).select("ticker", "first") for place in range(len(self._settings.prices))]
+        schema = pl.Schema({"ticker": pl.String, "first": pl.Date})
+        return pl.concat([schema.to_frame(), *found]).group_by("ticker").agg(pl.col("first").min()).sort("ticker")
+
     def _spans(self, precedence: int) -> pl.DataFrame:
-        """`ticker` and `last` (Date of its last bar) of a price file, read once."""
+        """`ticker`, `first` and `last` (Date of its first and last bar) of a price file, read once."""
         if precedence not in self._read:
             file = self._settings.prices[precedence]
             days = pl.col("date")
             ends = collect(
-                self._scan_prices(file).group_by("ticker").agg(last=days.max(), lost=days.null_count()), file.file
+                self._scan_prices(file)
+                .group_by("ticker")
+                .agg(first=days.min(), last=days.max(), lost=days.null_count()),
+                file.file,
             )
             lost = ends.filter(pl.col("ticker").is_null() | (pl.col("lost") > 0))
             if len(lost):
@@ -357,7 +371,7 @@ class FilesSource:
                 raise SourceError(
                     f"{file.file} has no bars{f' where {file.where}' if file.where else ''}; mend the file or {MAPPING}"
                 )
-            self._read[precedence] = ends.select("ticker", "last")
+            self._read[precedence] = ends.select("ticker", "first", "last")
         return self._read[precedence]
 
     def _scan_prices(self, file: PriceFile, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
@@ -413,4 +427,6 @@ class FilesSource:
             read = self._kept[place].lazy()
         if tickers is not None:
             read = read.filter(pl.col("ticker").is_in(list(tickers)))
+        if "sic" in columns:
+            read = read.with_columns(sector=sector_of("sic")).drop("sic")
         return read if self._rows is None else self._rows(of, read)

@@ -1,12 +1,17 @@
-"""Members of the index and sectors, as files of the `files` provider have them: which rows say something, and what."""
+"""Members of the index and sectors of the `files` provider: of its files, or by rule where there is no such file."""
 
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.providers import MembershipFile, SecuritiesFile
-from quant_assets.sources.files_reading import MAPPING
+from quant_assets.market.calendar import sessions
+from quant_assets.market.universe import listed, most_liquid
+from quant_assets.settings.providers import FilesSettings, MembershipFile, PriceFile, SecuritiesFile
+from quant_assets.settings.sectors import SECTORS
+from quant_assets.sources.base import MEMBERSHIP
+from quant_assets.sources.files_reading import MAPPING, collect
 from quant_assets.sources.files_report import FilesReport
 
 #: The start of a membership that began before anything that is asked.
@@ -74,8 +79,11 @@ def sectors_of(file: SecuritiesFile, rows: pl.DataFrame, report: FilesReport, *,
 
     """
     name = file.file
-    for column in ("ticker", "sector", "known_at"):
-        rows = report.leave_out(name, rows, pl.col(column).is_null(), f"have no {column}", "ticker")
+    what = "sector that their SIC code tells" if file.by_sic else "sector"
+    for column, lacks in (("ticker", "ticker"), ("sector", what), ("known_at", "known_at")):
+        rows = report.leave_out(name, rows, pl.col(column).is_null(), f"have no {lacks}", "ticker")
+    if file.by_sic:
+        file = file.model_copy(update={"sectors": {slug: slug for slug in SECTORS}})
     unknown = rows.filter(~pl.col("sector").is_in(list(file.sectors))).sort("ticker", "known_at")
     if len(unknown):
         row = unknown.row(0, named=True)
@@ -90,3 +98,96 @@ def sectors_of(file: SecuritiesFile, rows: pl.DataFrame, report: FilesReport, *,
         both = twice.filter((pl.col("ticker") == ticker) & (pl.col("known_at") == day))["sector"].to_list()
         raise SourceError(f"{name}: ticker {ticker} is in {' and in '.join(both)} on {day}; mend the file")
     return rows.unique(["ticker", "known_at"], keep="first", maintain_order=True)
+
+
+def members_by_rule(
+    settings: FilesSettings,
+    there: Iterable[str],
+    bars: Callable[[PriceFile, Sequence[str]], pl.LazyFrame],
+    delistings: Callable[[Sequence[str], date], pl.DataFrame],
+) -> pl.DataFrame:
+    """Intervals of membership where no file has them.
+
+    Args:
+        settings: of the files.
+        there: tickers of the price files.
+        bars: gives the bars that a file has of companies, by the symbols that are asked for.
+        delistings: gives the delistings of tickers that are known by a day.
+
+    Returns:
+        The columns of `MEMBERSHIP`, sorted by ticker and start.
+
+    """
+    rule, files = settings.members, settings.prices
+    names = sorted({*there, *(each for rename in settings.renames for each in (rename.old, rename.new))})
+    names = [name for name in names if not rule.tickers or name in rule.tickers]
+    if not names or not files:
+        return MEMBERSHIP.to_frame()
+    held = pl.concat(collect(bars(file, names).select("ticker", "date"), file.file) for file in files)
+    if held.is_empty():
+        return MEMBERSHIP.to_frame()
+    first, last = held.select(first=pl.col("date").min(), last=pl.col("date").max()).row(0)
+    last = max(last, *(file.complete_through or last for file in files))
+    begun = [(rename.new, rename.since) for rename in settings.renames]
+    begins = pl.DataFrame(begun, {"ticker": pl.String, "since": pl.Date}, orient="row")
+    trading = listed(held, delistings(names, last), begins)
+    if rule.most_liquid is None:
+        return trading
+    volume = (pl.col("close") * pl.col("volume")).alias("dollar_volume")
+    traded = [file for file in files if file.adjustment != "total_return"] or files
+    volumes = pl.concat(
+        collect(bars(file, names).select("ticker", "date", volume), file.file).drop_nulls() for file in traded
+    )
+    return most_liquid(
+        volumes.unique(["ticker", "date"], keep="first", maintain_order=True),
+        trading,
+        rule.most_liquid,
+        rule.liquidity_sessions,
+        sessions(first, last),
+    )
+
+
+def sectors_by_rule(sector: str | None, held: pl.DataFrame, membership: pl.DataFrame) -> pl.DataFrame:
+    """Every ticker in one sector, known from its first bar on, else from its membership on.
+
+    Args:
+        sector: slug; None where there is no rule either.
+        held: `ticker`, `first` (day of its first bar).
+        membership: `MEMBERSHIP`.
+
+    Returns:
+        `ticker`, `sector`, `known_at`, sorted.
+
+    """
+    days = [held.select("ticker", known_at="first"), membership.select("ticker", known_at="start_date")]
+    known = pl.concat(days).unique("ticker", keep="first", maintain_order=True).sort("ticker")
+    return known.select("ticker", pl.lit(sector).alias("sector"), "known_at").drop_nulls("sector")
+
+
+def said_rules(settings: FilesSettings, *, without_price: list[str]) -> list[str]:
+    """What stands in for files that the settings do not name, a sentence each.
+
+    Args:
+        settings: of the files.
+        without_price: tickers of `members.tickers` that no price file has.
+
+    """
+    said, rule = [], settings.members
+    if settings.membership is None:
+        who = f"the tickers of members.tickers ({len(rule.tickers)})" if rule.tickers else "every ticker with a price"
+        if rule.most_liquid is not None:
+            who = f"of {who} the {rule.most_liquid} with the largest dollar volume, chosen each month,"
+        verb = "are members" if rule.tickers or rule.most_liquid is not None else "is a member"
+        said.append(
+            f"no membership file: {who} {verb}; companies that no price file has any more are missing, and returns "
+            "look better than they were"
+        )
+    if without_price:
+        said.append(f"members.tickers: no price file has {', '.join(without_price)}")
+    if settings.securities is None and settings.sector is not None:
+        said.append(f"no securities file: every ticker is in sector '{settings.sector}' (files.sector)")
+    elif settings.securities is None:
+        said.append("no securities file and no files.sector: no ticker is in any sector's universe")
+    elif settings.securities.by_sic:
+        said.append(f"{settings.securities.file}: sectors are told by SIC codes, an approximation of GICS")
+    return said

@@ -46,8 +46,8 @@ def unmatched(source: Source, sectors: Collection[str], first: date, through: da
     spelt = source.held(variants, days)["ticker"].unique().to_list()
     if spelt:
         return f"none of {_named(asked)} has a bar {when}{_other_case(asked, spelt)}"
-    others = source.bars(asked[:_SHOWN], FIRST_DAY, through)["date"]
-    there = f"; there are bars of them from {others.min()} to {others.max()}" if len(others) else ""
+    elsewhere = source.bars(asked[:_SHOWN], FIRST_DAY, through)["date"]
+    there = f"; there are bars of them from {elsewhere.min()!s} to {elsewhere.max()!s}" if len(elsewhere) else ""
     return f"none of {_named(asked)} has a bar {when}{there}"
 
 
