@@ -14,7 +14,8 @@ from quant_assets.market.panel import FloatArray, Panel
 from quant_assets.market.sector_return import equal_weight_returns
 from quant_assets.schemas import OHLCV_FIELDS
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.windows.columns import check_sessions, member_mask
+from quant_assets.windows.columns import check_sessions, member_mask, member_rows
+from quant_assets.windows.windows import Windows
 
 
 def features(

@@ -9,10 +9,13 @@ import polars as pl
 
 from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import sessions
+from quant_assets.market.delistings import TRADES_AGAIN
 from quant_assets.settings.providers import DemoSettings
+from quant_assets.sources import demo_dirt
 from quant_assets.sources.base import BARS, DELISTINGS, MEMBERSHIP, SECTOR_SNAPSHOTS
+from quant_assets.sources.demo_dirt import Dirt
 from quant_assets.sources.demo_draws import FloatArray
-from quant_assets.sources.demo_events import ORIGIN, WARM_UP, IntArray
+from quant_assets.sources.demo_events import ORIGIN, WARM_UP, BoolArray, IntArray
 from quant_assets.sources.demo_market import Market, simulate
 from quant_assets.sources.demo_reports import HISTORY, macro_observations, statements
 from quant_assets.sources.registry import Terms
@@ -33,7 +36,8 @@ class DemoSource:
     `signal_strength` 0 both lie within two standard errors of 0.
 
     Total return of a bar: (close x split_ratio + dividend) / previous close - 1. A few bars are wrong on purpose
-    (`BAD_KINDS` in `demo_events`), never one with a dividend or a split.
+    (`BAD_KINDS` in `demo_events`), never one with a dividend or a split, and three tickers of each sector have the dirt
+    of real data (`demo_dirt`).
 
     Args:
         settings: seed, tickers for each sector, strength of the signal.
@@ -96,7 +100,7 @@ class DemoSource:
     def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
         """Daily bars as traded, prices in cents, with the dividend and split of each session."""
         chosen = pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_between(max(start, self._start), through)
-        constant = {"adjustment": pl.lit("as_traded"), "provider": pl.lit(self.name), "precedence": pl.lit(0, pl.Int32)}
+        constant = {"adjustment": pl.lit("as_traded"), "precedence": pl.lit(0, pl.Int32)}
         return _bars(self._settings).filter(chosen).with_columns(**constant).select(list(BARS))
 
     def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
@@ -104,33 +108,19 @@ class DemoSource:
         asked = (
             pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_in(list(days)) & (pl.col("date") >= self._start)
         )
-        return (
-            _bars(self._settings)
-            .filter(asked)
-            .select("ticker", "date", provider=pl.lit(self.name))
-            .unique()
-            .sort("ticker", "date")
-        )
+        return _bars(self._settings).filter(asked).select("ticker", "date", "provider").unique().sort("ticker", "date")
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
-        """Delistings: takeovers, known at the session after the last bar, and crashes, known two sessions after it."""
-        world = _market(self._settings)
-        frame = pl.DataFrame(
-            {
-                "ticker": world.tickers,
-                "last_session": _days(world, world.schedule.last),
-                "known_at": _days(world, world.schedule.delisting_known),
-                "reason": np.where(world.schedule.crash < world.schedule.last, "failure", "takeover").tolist(),
-                "successor": None,
-            },
-            schema=DELISTINGS,
-        )
+        """Delistings: takeovers, known at the session after the last bar, and crashes, known two sessions after it.
+
+        And those that are presumed, without a reason, and taken back (`demo_dirt`).
+        """
         chosen = (
             pl.col("ticker").is_in(list(tickers))
             & (pl.col("known_at") <= through)
             & (pl.col("last_session") >= self._start)
         )
-        return frame.filter(chosen).sort("ticker")
+        return _delistings(self._settings).filter(chosen)
 
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Quarterly statements, from about two years before `start` on."""
@@ -157,8 +147,53 @@ def _market(settings: DemoSettings) -> Market:
 
 
 @lru_cache(maxsize=2)
+def _dirt(settings: DemoSettings) -> Dirt:
+    return demo_dirt.plan(_market(settings))
+
+
+@lru_cache(maxsize=2)
+def _given(settings: DemoSettings) -> BoolArray:
+    """Where the provider has a bar, of shape (n_sessions, n_tickers)."""
+    world = _market(settings)
+    return world.traded & ~_dirt(settings).missing(world.traded)
+
+
+@lru_cache(maxsize=2)
+def _delistings(settings: DemoSettings) -> pl.DataFrame:
+    world = _market(settings)
+    stated = pl.DataFrame(
+        {
+            "ticker": world.tickers,
+            "last_session": _days(world, world.schedule.last),
+            "known_at": _days(world, world.schedule.delisting_known),
+            "reason": np.where(world.schedule.crash < world.schedule.last, "failure", "takeover").tolist(),
+            "successor": None,
+        },
+        schema=DELISTINGS,
+    )
+    presumed = pl.DataFrame(
+        [
+            (world.tickers[ticker], *_days(world, np.array([last, known])), TRADES_AGAIN if back else None, None)
+            for ticker, last, known, back in demo_dirt.delistings(_dirt(settings), _given(settings))
+        ],
+        schema=DELISTINGS,
+        orient="row",
+    )
+    return pl.concat([stated, presumed]).sort("ticker", "last_session", "known_at")
+
+
+@lru_cache(maxsize=2)
 def _statements(settings: DemoSettings) -> pl.DataFrame:
-    return statements(_market(settings))
+    """All statements; before a reverse split that nobody marks, shares are counted as they were then."""
+    world, dirt = _market(settings), _dirt(settings)
+    splits = {
+        world.tickers[ticker]: day or date.max
+        for ticker, day in zip(dirt.penny, _days(world, dirt.reverse_split), strict=True)
+    }
+    until = pl.col("ticker").replace_strict(splits, default=date.min, return_dtype=pl.Date)
+    before = pl.col("period_end") < until
+    more = pl.when(before).then(demo_dirt.REVERSE_SPLIT).otherwise(1.0)
+    return statements(world).with_columns(pl.col("shares") * more)
 
 
 @lru_cache(maxsize=2)
@@ -174,7 +209,10 @@ def _bars(settings: DemoSettings) -> pl.DataFrame:
         name: np.round(array, 2)
         for name, array in (("open", world.open), ("high", world.high), ("low", world.low), ("close", world.close))
     }
-    volume, copies = world.volume.copy(), world.traded.astype(np.int64)
+    dirt = _dirt(settings)
+    volume, dividend, split_ratio = world.volume.copy(), world.dividend.copy(), world.split_ratio.copy()
+    copies = _given(settings).astype(np.int64)
+    demo_dirt.lay(dirt, world, prices, volume, dividend, split_ratio)
     for bad in world.bad_rows:
         cell = bad.session, bad.ticker
         if bad.kind == "ohlc_violation":
@@ -184,7 +222,7 @@ def _bars(settings: DemoSettings) -> pl.DataFrame:
         elif bad.kind == "missing_price":
             prices["close"][cell] = np.nan
         elif bad.kind == "duplicate":
-            copies[cell] = 2
+            copies[cell] *= 2
         else:
             volume[cell] = 0.0
             for array in prices.values():
@@ -198,13 +236,23 @@ def _bars(settings: DemoSettings) -> pl.DataFrame:
         return array.T[order].ravel()[row]
 
     names = pl.Series([world.tickers[ticker] for ticker in order], dtype=pl.String)
-    return pl.DataFrame(
+    providers = pl.Series(np.where(np.isin(order, dirt.tickers), demo_dirt.PROVIDER, DemoSource.name))
+    bars = pl.DataFrame(
         {
             "ticker": names.gather(row // count),
             "date": world.sessions[row % count],
             **{name: pl.Series(column(array), nan_to_null=True) for name, array in prices.items()},
             "volume": column(volume),
-            "dividend": column(world.dividend),
-            "split_ratio": column(world.split_ratio),
+            "dividend": column(dividend),
+            "split_ratio": column(split_ratio),
+            "provider": providers.gather(row // count),
         }
     ).with_columns(pl.col("date").cast(pl.Date))
+    days = _days(world, np.arange(count))
+    repeated = pl.DataFrame(
+        [(world.tickers[ticker], days[session], day) for ticker, session, day in demo_dirt.holidays(dirt, world)],
+        {"ticker": pl.String, "date": pl.Date, "holiday": pl.Date},
+        orient="row",
+    )
+    strange = bars.join(repeated, on=["ticker", "date"]).with_columns(date="holiday", dividend=0.0, split_ratio=1.0)
+    return pl.concat([bars, strange.select(bars.columns)]).sort("ticker", "date", maintain_order=True)

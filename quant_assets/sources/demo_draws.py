@@ -32,6 +32,7 @@ class Stream(IntEnum):
     MACRO_DAILY = 13
     MACRO_MONTHLY = 14
     MACRO_RELEASES = 15
+    DIRT = 16
 
 
 def traits(seed: int, part: int) -> np.random.Generator:
