@@ -47,9 +47,10 @@ def breaches(dataset: Dataset, frame: pl.DataFrame, last_session: date) -> dict[
 
     """
     found: dict[str, list[str]] = {name: [] for name in CONTRACT}
+    schema = frame.schema  # Polars makes it at every call
     for name, column in dataset.columns.items():
-        if frame.schema.get(name) != column.dtype:
-            found["dtypes"].append(f"{name} is {frame.schema.get(name)}, not {column.dtype}")
+        if schema.get(name) != column.dtype:
+            found["dtypes"].append(f"{name} is {schema.get(name)}, not {column.dtype}")
     if found["dtypes"]:
         return found
     rules: list[tuple[str, str, pl.Expr]] = []

@@ -33,6 +33,7 @@ class Period:
         pattern: of `strftime`.
         written: the pattern for a reader of a message.
         shape: regular expression that a label matches.
+        every: its length, as Polars writes it.
 
     """
 
@@ -40,6 +41,7 @@ class Period:
     pattern: str
     written: str
     shape: str
+    every: str
 
     def of(self, day: date) -> str:
         """Label of the period that holds a day."""
@@ -59,8 +61,8 @@ class Period:
         return label
 
 
-MONTH = Period("month", "%Y-%m", "YYYY-MM", r"\d{4}-(0[1-9]|1[0-2])")
-DAY = Period("day", "%Y-%m-%d", "YYYY-MM-DD", r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+MONTH = Period("month", "%Y-%m", "YYYY-MM", r"\d{4}-(0[1-9]|1[0-2])", "1mo")
+DAY = Period("day", "%Y-%m-%d", "YYYY-MM-DD", r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", "1d")
 
 
 def check_month(month: str) -> str:

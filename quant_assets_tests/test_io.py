@@ -1,5 +1,6 @@
 """The partitioned store: order, missing partitions, schema, atomic replacement under kill -9, and a real S3 API."""
 
+import hashlib
 import os
 import random
 import signal
@@ -85,6 +86,52 @@ def test_missing_partitions_are_named_with_the_remedy(store: DatasetStore) -> No
 def test_a_partition_without_rows_is_written_empty(store: DatasetStore) -> None:
     assert store.write(DELISTINGS, rows("it", 1), ["2024-01|it", "2024-02|it"]) == {"2024-01|it": 3, "2024-02|it": 0}
     assert len(store.read(DELISTINGS, ["2024-02|it"]).collect()) == 0
+
+
+def test_a_partition_has_the_same_bytes_alone_and_among_others(store: DatasetStore) -> None:
+    """Of many partitions, with and without rows and nulls, more than are gathered at a time."""
+    months = [(year, month) for year in (2023, 2024) for month in range(1, 13)]
+    parts = {f"{year}-{month:02d}|it": rows("it", month, 4, year).head(month % 5) for year, month in months}
+    some = pl.col("last_session").dt.month() % 3 == 0
+    parts = {
+        key: part.with_columns(
+            delisting_return=pl.when(some & (pl.col("ticker") == "T00000")).then(-0.5),
+            successor=pl.when(some).then(pl.col("ticker") + "B"),
+        )
+        for key, part in parts.items()
+    }
+    assert store.write(DELISTINGS, pl.concat(parts.values()), parts) == {key: len(part) for key, part in parts.items()}
+    among = {key: Path(store.path(DELISTINGS, key)).read_bytes() for key in parts}
+    for key, part in parts.items():
+        store.write(DELISTINGS, part, [key])
+        assert Path(store.path(DELISTINGS, key)).read_bytes() == among[key]
+        assert store.content(DELISTINGS, key) == store.recorded(DELISTINGS, key).content
+
+
+def test_a_file_that_records_an_older_kind_of_hash_is_held_against_that(store: DatasetStore) -> None:
+    import pyarrow.parquet as pq
+
+    write(store, ("it", 1))
+    path = store.path(DELISTINGS, "2024-01|it")
+    table = pq.read_table(path, partitioning=None)
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table)
+    rows_of_file, footer = Path(path).read_bytes(), 8
+    footer += int.from_bytes(rows_of_file[-8:-4], "little")
+    made = hashlib.blake2b(repr(DELISTINGS.schema).encode() + rows_of_file[:-footer], digest_size=16).hexdigest()
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"content": made})
+    assert store.content(DELISTINGS, "2024-01|it") == store.recorded(DELISTINGS, "2024-01|it").content == made
+
+
+def test_files_say_the_range_of_the_columns_that_readers_filter_by(store: DatasetStore) -> None:
+    import pyarrow.parquet as pq
+
+    write(store, ("it", 1))
+    group = pq.read_metadata(store.path(DELISTINGS, "2024-01|it")).row_group(0)
+    described = {group.column(i).path_in_schema for i in range(group.num_columns) if group.column(i).is_stats_set}
+    assert described == {*DELISTINGS.key, DELISTINGS.dated_by, DELISTINGS.known_at}
 
 
 def test_month_grain(store: DatasetStore) -> None:

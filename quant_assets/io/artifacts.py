@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -237,14 +237,22 @@ class ArtifactStore:
 
     def _replace(self, path: str, content: bytes) -> FileState | None:
         """Replace a file as a whole; its state on disk where it is local."""
+        return self._begin(path, content)()
+
+    def _begin(self, path: str, content: bytes) -> Callable[[], FileState | None]:
+        """Begin to replace a file as a whole: the function to call, in any thread, waits for the disk or the network.
+
+        A file that is local has all its content under another name by then. The function gives its state on disk.
+        """
         if not self.local:
-            self._fs.pipe_file(path, content)  # an object store's put is atomic
-            return None
-        with _replacing(Path(path)) as file:
-            file.write(content)
-            file.flush()
-            # Asked of the open file: by its name it may be another writer's already.
-            return FileState.of(os.fstat(file.fileno()))
+            return lambda: self._fs.pipe_file(path, content)  # an object store's put is atomic
+        made = _Replacement(Path(path))
+        try:
+            made.file.write(content)
+        except BaseException:
+            made.abandon()
+            raise
+        return made.finish
 
     @contextlib.contextmanager
     def _uploading(self, path: str) -> Iterator[BinaryIO]:
@@ -259,22 +267,48 @@ class ArtifactStore:
         file.commit()
 
 
+class _Replacement:
+    """A file that is written under another name and takes the name `target` when it is whole and on disk."""
+
+    def __init__(self, target: Path) -> None:
+        _prepare(target.parent)
+        self._target = target
+        descriptor, self._temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        self.file: BinaryIO = os.fdopen(descriptor, "wb")
+
+    def finish(self) -> FileState:
+        """Wait for the disk and take the name; the state on disk."""
+        try:
+            with self.file:
+                self.file.flush()
+                os.fchmod(self.file.fileno(), 0o644)
+                os.fsync(self.file.fileno())
+                # Asked of the open file: by its name it may be another writer's already.
+                state = FileState.of(os.fstat(self.file.fileno()))
+            os.replace(self._temporary, self._target)
+        except BaseException:
+            self.abandon()
+            raise
+        _sync(self._target.parent)  # the rename itself must survive a power cut
+        return state
+
+    def abandon(self) -> None:
+        """Leave the target as it is."""
+        with contextlib.suppress(OSError):  # what could not be written may not be flushed either
+            self.file.close()
+        Path(self._temporary).unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _replacing(target: Path) -> Iterator[BinaryIO]:
     """A file that takes the name `target` when the block ends without error, whole and on disk."""
-    _prepare(target.parent)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    made = _Replacement(target)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)
-        os.replace(temporary, target)
+        yield made.file
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        made.abandon()
         raise
-    _sync(target.parent)  # the rename itself must survive a power cut
+    made.finish()
 
 
 def _temporary_folder(target: Path) -> Path:
@@ -286,8 +320,12 @@ def _temporary_folder(target: Path) -> Path:
 
 def _prepare(folder: Path) -> None:
     """Make a folder, and remove what a killed run left in it; what is younger may be another run's."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in os.listdir(folder):
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    for name in names:
         if not (name.startswith(".") and name.endswith(".tmp")):
             continue
         stale = folder / name

@@ -9,21 +9,28 @@ import contextlib
 import glob
 import io
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from quant_assets.errors import DatasetError, MissingPartitionError
 from quant_assets.io.artifacts import WRITERS, ArtifactStore, FileState
-from quant_assets.io.partition_file import Recorded, content_of, read_recorded, written
+from quant_assets.io.partition_file import PartitionWriter, Recorded, content_of, read_recorded
 from quant_assets.partitions import describe, parse_key
 from quant_assets.schemas import Column, Dataset
 from quant_assets.settings.sectors import SECTORS
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _PART = "part-0.parquet"
+#: Partitions whose rows are gathered at a time, and the most files that wait for the disk.
+_GATHERED, _MOST_BEGUN = 16, 32
 _SECTOR_ORDER = {sector: position for position, sector in enumerate(SECTORS)}
 
 
@@ -160,9 +167,9 @@ class DatasetStore(ArtifactStore):
             DatasetError: the file cannot be read; names it.
 
         """
-        path = self.path(dataset, partition_key)
+        recorded, path = self.recorded(dataset, partition_key), self.path(dataset, partition_key)
         try:
-            return content_of(repr(dataset.schema).encode(), self._fs.cat_file(path))
+            return content_of(repr(dataset.schema).encode(), self._fs.cat_file(path), recorded.content)
         except OSError as error:
             raise _unreadable(path, error) from None
 
@@ -193,30 +200,34 @@ class DatasetStore(ArtifactStore):
 
         """
         wanted = sorted_keys(keys)
-        rows_of = _split(dataset, frame, wanted)
+        rows = _Rows(dataset, frame, wanted)
         if known_through is not None:
             self.refuse_to_forget(dataset, wanted, known_through)
-        columns = repr(dataset.schema).encode()
-
-        def write_one(key: str) -> int:
-            path = self.path(dataset, key)
-            # One partition's rows at a time: all of them together would be a second copy of a frame that may be large.
-            rows = rows_of(key)
-            known = None if known_through is None else known_through(key)
-            content, recorded = written(rows, columns, known, None if made_by is None else made_by(key))
-            state = self._replace(path, content)
-            if state is not None:
-                self._checked[path] = (state, recorded, dataset.columns)
-            return len(rows)
-
+        made, begun = PartitionWriter(dataset.schema, dataset.filtered), deque[Callable[[], None]]()
+        # This thread computes, the others wait for the disk: where each did both, they stood in each other's way.
         with ThreadPoolExecutor(WRITERS) as pool:
-            return dict(zip(wanted, pool.map(write_one, wanted), strict=True))
+            for key, table in rows.tables():
+                known = None if known_through is None else known_through(key)
+                content, recorded = made.written(table, known, None if made_by is None else made_by(key))
+                path = self.path(dataset, key)
+                state = pool.submit(self._begin(path, content))
+                begun.append(partial(self._remember, dataset, path, recorded, state))
+                if len(begun) > _MOST_BEGUN:
+                    begun.popleft()()
+            for each in begun:
+                each()
+        return rows.count
 
     def contents(self, dataset: Dataset, frame: pl.DataFrame, keys: Iterable[str]) -> dict[str, str]:
         """The hash of the rows of each of the partitions `keys` that `write` would record; nothing is written."""
-        wanted, columns = sorted_keys(keys), repr(dataset.schema).encode()
-        rows_of = _split(dataset, frame, wanted)
-        return {key: written(rows_of(key), columns, None, None)[1].content or "" for key in wanted}
+        made, rows = PartitionWriter(dataset.schema, dataset.filtered), _Rows(dataset, frame, sorted_keys(keys))
+        return {key: made.written(table, None, None)[1].content or "" for key, table in rows.tables()}
+
+    def _remember(self, dataset: Dataset, path: str, recorded: Recorded, written: Future[FileState | None]) -> None:
+        """Wait until a file stands under its name, and keep what it records."""
+        state = written.result()
+        if state is not None:
+            self._checked[path] = (state, recorded, dataset.columns)
 
     def refuse_to_forget(self, dataset: Dataset, keys: Iterable[str], known_through: Callable[[str], date]) -> None:
         """Refuse to replace partitions that take account of later sessions than `known_through` gives.
@@ -259,30 +270,59 @@ class DatasetStore(ArtifactStore):
         return found
 
 
-def _split(dataset: Dataset, frame: pl.DataFrame, wanted: Sequence[str]) -> Callable[[str], pl.DataFrame]:
-    """A function that gives the rows of each partition, as they are written.
+class _Rows:
+    """The rows of a frame, by the partitions in which they are written.
+
+    Args:
+        dataset: what the rows are of.
+        frame: rows with `sector` at sector grain.
+        wanted: keys of the partitions.
+
+    Attributes:
+        count: rows of each key.
 
     Raises:
         DatasetError: a column breaks the schema, or a row lies outside the partitions.
 
     """
-    frame = dataset.conform(frame)
-    undated = frame.filter(pl.col(dataset.dated_by).is_null())
-    if len(undated):
-        first = undated.row(0, named=True)
-        raise DatasetError(f"dataset '{dataset.name}': {len(undated)} rows have no {dataset.dated_by}, first {first}")
-    frame = frame.with_columns(__key=dataset.grain.of_rows(dataset.dated_by))
-    outside = frame.filter(~pl.col("__key").is_in(wanted))
-    if len(outside):
-        first = outside.row(0, named=True)
-        raise DatasetError(
-            f"dataset '{dataset.name}': {len(outside)} rows lie outside the run's partitions {describe(wanted)}; "
-            f"the first is in {first['__key']}, ticker {first.get('ticker', '-')}, "
-            f"{dataset.dated_by} {first[dataset.dated_by]}"
-        )
-    grouped = frame.select("__key").with_row_index().group_by("__key", maintain_order=True).agg("index")
-    rows_of, empty = dict(zip(grouped["__key"], grouped["index"], strict=True)), pl.DataFrame(schema=dataset.schema)
-    return lambda key: frame[rows_of[key]].select(list(dataset.schema)) if key in rows_of else empty
+
+    def __init__(self, dataset: Dataset, frame: pl.DataFrame, wanted: Sequence[str]) -> None:
+        frame, day = dataset.conform(frame), pl.col(dataset.dated_by)
+        undated = frame.filter(day.is_null())
+        if len(undated):
+            raise DatasetError(
+                f"dataset '{dataset.name}': {len(undated)} rows have no {dataset.dated_by}, "
+                f"first {undated.row(0, named=True)}"
+            )
+        # Grouped by the period's first day: to write the key of each row takes longer than all the rest.
+        period = day.dt.truncate(dataset.grain.period.every).alias("__period")
+        placed = frame.lazy().select(*dataset.grain.head, dataset.dated_by).with_row_index()
+        groups = placed.group_by(*dataset.grain.head, period, maintain_order=True).agg("index", day.first()).collect()
+        keys = groups.select(dataset.grain.of_rows(dataset.dated_by)).to_series()
+        found: dict[str, pl.Series] = dict(zip(keys, groups["index"], strict=True))
+        outside = [key for key in found if key not in set(wanted)]
+        if outside:
+            first = frame.row(min(found[key][0] for key in outside), named=True)
+            raise DatasetError(
+                f"dataset '{dataset.name}': {sum(len(found[key]) for key in outside)} rows lie outside the run's "
+                f"partitions {describe(wanted)}; the first is in {outside[0]}, ticker {first.get('ticker', '-')}, "
+                f"{dataset.dated_by} {first[dataset.dated_by]}"
+            )
+        self._frame, self._found = frame.select(list(dataset.schema)), found
+        self.count = {key: len(found.get(key, ())) for key in wanted}
+
+    def tables(self) -> "Iterator[tuple[str, pa.Table]]":
+        """Rows of each partition, in the order of the keys."""
+        keys, none = list(self.count), pl.Series(dtype=pl.get_index_type())
+        # Rows of several partitions are gathered at a time, which costs little more than those of one; all of them
+        # together would be a second copy of a frame that may be large.
+        for first in range(0, len(keys), _GATHERED):
+            gathered = keys[first : first + _GATHERED]
+            table = self._frame[pl.concat([self._found.get(key, none) for key in gathered])].to_arrow()
+            start = 0
+            for key in gathered:
+                yield key, table.slice(start, self.count[key])
+                start += self.count[key]
 
 
 def sorted_keys(keys: Iterable[str]) -> list[str]:

@@ -142,6 +142,11 @@ class Dataset:
         """Columns that identify a row among all sectors."""
         return [*self.grain.head, *self.key]
 
+    @property
+    def filtered(self) -> frozenset[str]:
+        """Columns by which readers choose rows: what a row is of and when it was known, never its figures."""
+        return frozenset((*self.key, self.dated_by, self.known_at))
+
     def empty(self) -> pl.DataFrame:
         """A frame without rows, `sector` included at sector grain."""
         return pl.DataFrame(schema=dict.fromkeys(self.grain.head, pl.String()) | dict(self.schema))
@@ -154,17 +159,20 @@ class Dataset:
 
         """
         expected = {**dict.fromkeys(self.grain.head, pl.String), **dict(self.schema)}
-        missing = [name for name in expected if name not in frame.columns]
-        extra = [name for name in frame.columns if name not in expected and name not in self.grain.levels]
+        found = frame.schema  # Polars makes it at every call
+        missing = [name for name in expected if name not in found]
+        extra = [name for name in found if name not in expected and name not in self.grain.levels]
         if missing or extra:
             raise DatasetError(
                 f"dataset '{self.name}': missing columns {missing or 'none'}, unknown columns {extra or 'none'}; "
                 "declare them in quant_assets/schemas or mend the asset"
             )
-        wrong = {name: str(frame.schema[name]) for name, dtype in expected.items() if frame.schema[name] != dtype}
+        wrong = [name for name, dtype in expected.items() if found[name] != dtype]
         if wrong:
-            name, found = next(iter(wrong.items()))
-            raise DatasetError(f"dataset '{self.name}': column '{name}' is {found}, the schema says {expected[name]}")
+            name = wrong[0]
+            raise DatasetError(
+                f"dataset '{self.name}': column '{name}' is {found[name]}, the schema says {expected[name]}"
+            )
         frame, order = frame.select(list(expected)), self.identity
         # A second of CPU time for a million rows is saved where it can be.
         return frame if rises(frame, order) else frame.sort(order)
