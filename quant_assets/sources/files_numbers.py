@@ -96,7 +96,7 @@ def numbers(column: pl.Series, signs: Signs, nulls: Iterable[str]) -> tuple[pl.S
     a number multiply it. Thousands have three digits each, else it is no number.
     """
     plain = column.cast(pl.Float64, strict=False)
-    none = pl.Series([False]).new_from_index(0, len(column))
+    none = pl.Series([False], dtype=pl.Boolean).new_from_index(0, len(column))
     if signs.decimal == "." and not signs.grouped:
         rest = column.is_not_null() & ~plain.is_finite().fill_null(False)
     else:

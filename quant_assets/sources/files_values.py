@@ -142,7 +142,7 @@ def _days(
     distinct = texts.unique().drop_nulls()
     there = distinct.to_frame("text").filter(~is_null(pl.col("text"), reading.nulls)).to_series()
     if there.is_empty():
-        return texts.clear(len(texts)).cast(pl.Date), pl.Series([False]).new_from_index(0, len(texts))
+        return texts.clear(len(texts)).cast(pl.Date), pl.Series([False], dtype=pl.Boolean).new_from_index(0, len(texts))
     found = read_days(there, reading.dates, reading.zone, sessions=sessions)
     if found.undecided:
         raise SourceError(
