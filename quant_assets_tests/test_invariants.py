@@ -125,7 +125,7 @@ def _labels(market: Any, horizons: tuple[int, ...] = (1, 5, 20, 60)) -> pl.DataF
 @pytest.fixture(scope="module")
 def whole(chain, market, statements) -> Frames:
     found = chain(market, statements)
-    assert found["weights"].height > 20
+    assert found["weights"].height > 15
     assert found["backtest"]["turnover"].sum() > 1.0
     return found
 
