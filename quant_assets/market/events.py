@@ -24,7 +24,8 @@ as-traded provider meets counts:
   `spin_off_yield` and the price fell by less than a quarter of it, without a jump.
 - `split_not_taken`: y confirms g without the split, or, if y does not uphold g, g jumps and p does not move with s:
   dropped.
-- `split_unflagged`: g times a ratio is confirmed: by y, if g jumps and y does not; by the split that the other provider
+- `split_unflagged`: g times a ratio is confirmed: by y, if g jumps and y does not, for any whole ratio where the dollar
+  volume is ordinary; by the split that the other provider
   flags; by the day itself if y does not uphold g: close and open (without one, what of high and low is nearer to c0)
   jump by n or 1/n, and the dollar volume is ordinary. The ratio is added.
 - `spin_off_unflagged`: the other provider flags a ratio or a dividend that explains the difference: a dividend that
@@ -106,6 +107,9 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     neither_flags = (s == 1.0) & (other_split == 1.0) & (other_yield == 0.0)
     extreme = (moved(g) >= math.log1p(settings.extreme_move)) & ~pl.col("upheld")
     volume_step = pl.col("volume") / pl.col("volume_before") / pl.col("other_volume_growth")
+    whole = pl.col("whole_by_other")
+    listed_ratio = (g * by_other / y - 1.0).abs() <= settings.ratio_tolerance
+    whole_ratio = ordinary & ((g * whole / y - 1.0).abs() <= settings.ratio_tolerance)
     rules = {
         "split_in_dividend": (s == 1.0)
         & (given >= settings.spin_off_yield)
@@ -121,12 +125,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         ),
         "split_not_taken": (s != 1.0)
         & (confirmed(without_split) | (~upheld & (moved(g) >= jump) & (moved(without_split) <= 0.25 * moved(s)))),
-        "split_unflagged": (
-            disputed
-            & (moved(g) >= jump)
-            & (moved(y) <= 0.5 * moved(g))
-            & ((g * by_other / y - 1.0).abs() <= settings.ratio_tolerance)
-        )
+        "split_unflagged": (disputed & (moved(g) >= jump) & (moved(y) <= 0.5 * moved(g)) & (listed_ratio | whole_ratio))
         | split_by_other
         | ((d == 0.0) & (x != 1.0) & (_shares(x) | (x < 1.0)) & confirmed(g * x))
         | ((s == 1.0) & (given < settings.event_yield) & jumps_alone & ordinary),
@@ -169,6 +168,10 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         .then(other_split)
         .when(confirmed(g * x))
         .then(x)
+        .when(disputed & listed_ratio)
+        .then(by_other)
+        .when(disputed & whole_ratio)
+        .then(whole)
         .when(disputed)
         .then(by_other)
         .otherwise(alone)
@@ -201,9 +204,9 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     rows = rows.with_columns(split_used=used_split, dividend_used=used_dividend)
     same = (pl.col("split_used") == s) & (pl.col("dividend_used") == d)
     used_growth = pl.col("split_used") * p * (1.0 + pl.col("dividend_used") / c)
-    rows = rows.with_columns(
-        used_growth=pl.when(same | ~as_traded).then(g).otherwise(used_growth), confirmed=disputed & ~same
-    )
+    rows = rows.with_columns(used_growth=pl.when(same | ~as_traded).then(g).otherwise(used_growth))
+    near = (pl.col("used_growth") / y - 1.0).abs() <= settings.ratio_tolerance
+    rows = rows.with_columns(confirmed=disputed & ~same & near)
     found = undone(rows, settings).drop_nulls("kind")
     return found.select(
         "ticker",
@@ -310,10 +313,12 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         upholding.select(*bar, upheld=True).unique(), on=bar, how="left", maintain_order="left"
     ).with_columns(pl.col("upheld").fill_null(False))
     growth = rows["growth"].to_numpy()
+    apart = rows["other_growth"].fill_null(1.0).to_numpy() / growth
     with np.errstate(divide="ignore"):
         return rows.with_columns(
             ratio_in_dividend=_nearest(1.0 + rows["paid"].to_numpy() / rows["close"].to_numpy(), SPLIT_RATIOS),
-            ratio_by_other=_nearest(rows["other_growth"].fill_null(1.0).to_numpy() / growth, SPLIT_RATIOS),
+            ratio_by_other=_nearest(apart, SPLIT_RATIOS),
+            whole_by_other=np.where(apart > 1.0, np.round(apart), 1.0 / np.round(np.maximum(1.0 / apart, 1.0))),
             ratio_alone=_nearest(1.0 / growth, _LONE_RATIOS),
         )
 

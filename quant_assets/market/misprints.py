@@ -7,8 +7,9 @@ of the same step.
 
 - `decimal_point`: the close lies by a power of ten off, within `decimal_tolerance`, and as many shares as ordinary were
   traded (`turnover`). A split by such a ratio would have changed their number, and a real move of that size does.
-- `denied_move`: another provider's return over the same step is below `jump`, its close is not a repeated one, it
-  reports no event, and the difference is none of the ratios of `market.events`, which is repaired as a split instead.
+- `denied_move`: another provider's return over the same step is below `jump`, its close is not a repeated one, and it
+  reports no event. The difference of as-traded prices is no split that `market.events` would repair, by one of its
+  ratios or by a whole one on an ordinary dollar volume; or the price was refused already the session before.
 
 What follows is held against the last accepted close, so a price that is wrong for some days is refused on each. After
 `reversal_days` the price is believed: the units have changed, or the last accepted close was the wrong one, and the
@@ -60,10 +61,11 @@ def refuse_misprints(judged: pl.DataFrame, stepped: pl.DataFrame, settings: Even
         np.array(bars["date"].to_physical(), dtype=np.int64),
         np.searchsorted(places, bars["precedence"].to_numpy()),
         np.array(judged["reason"][rows].is_null(), dtype=np.bool),
+        np.array(bars["adjustment"] == "as_traded", dtype=np.bool),
         np.array((bars["shares"] != 1.0) | (bars["cash"] > 0.0), dtype=np.bool),
         *(np.array(bars[name].cast(pl.Float64).fill_null(np.nan)) for name in ("level", "close", "volume")),
         len(places),
-        np.log(SPLIT_RATIOS),
+        SPLIT_RATIOS,
         rise,
         1.0 + settings.jump,
         math.log1p(settings.decimal_tolerance),
@@ -91,12 +93,13 @@ def _misprints(
     day: NDArray[np.int64],
     provider: NDArray[np.int64],
     clean: NDArray[np.bool],
+    as_traded: NDArray[np.bool],
     event: NDArray[np.bool],
     level: FloatArray,
     close: FloatArray,
     volume: FloatArray,
     n_providers: int,
-    log_ratios: FloatArray,
+    ratios: FloatArray,
     rise: float,
     ordinary: float,
     decimal_tolerance: float,
@@ -114,13 +117,14 @@ def _misprints(
     found = np.zeros(n, dtype=np.int8)
     bar = np.full(n_providers, -1)
     last = np.full(n_providers, -1)  # the provider's last accepted bar
+    refused = np.zeros(n_providers, dtype=np.bool_)  # whether there was a misprint since then
     beside = np.full((n_providers, n_providers), -1)  # the others' bars on the day of that bar
     events = np.zeros(n, dtype=np.int64)  # how many steps with an event the provider had up to the bar
     met = np.zeros(n_providers, dtype=np.int64)
     start = 0
     while start < n:
         if start == 0 or ticker[start] != ticker[start - 1]:
-            last[:] = -1
+            last[:], refused[:] = -1, False
         bar[:] = -1
         stop = start
         while stop < n and ticker[stop] == ticker[start] and day[stop] == day[start]:
@@ -146,6 +150,7 @@ def _misprints(
                 b -= 1
             if back:
                 continue
+            traded = volume[i] / volume[last[k]] if volume[last[k]] > 0.0 else np.nan
             upheld, denied = False, False
             for j in range(n_providers):
                 since = beside[k, j]
@@ -153,14 +158,19 @@ def _misprints(
                     continue
                 other = level[bar[j]] / level[since]
                 upheld |= abs(other - growth) <= disagreement * max(1.0, growth)
-                apart = np.abs(np.log(other / growth) - log_ratios).min()
                 quiet = 1.0 / ordinary < other < ordinary and events[bar[j]] == events[since]
-                denied |= quiet and close[bar[j]] != close[since] and apart > ratio_tolerance
+                quiet &= close[bar[j]] != close[since]
+                # A split is repaired; but not in the middle of what was refused the day before.
+                split = np.abs(growth * ratios / other - 1.0).min() <= ratio_tolerance
+                if 1.0 / turnover <= traded * growth <= turnover:
+                    whole = np.round(max(growth / other, other / growth))
+                    fitting = growth / other / whole if growth > other else growth / other * whole
+                    split |= abs(fitting - 1.0) <= ratio_tolerance
+                denied |= quiet and (refused[k] or not (split and as_traded[i]))
             if upheld:
                 continue
             tenfold = np.log(growth) / np.log(10.0)
             shifted = abs(tenfold - np.round(tenfold)) * np.log(10.0) <= decimal_tolerance
-            traded = volume[i] / volume[last[k]] if volume[last[k]] > 0.0 else np.nan
             if shifted and 1.0 / turnover <= traded <= turnover:
                 found[i] = _DECIMAL_POINT
             elif denied:
@@ -168,12 +178,12 @@ def _misprints(
         for k in range(n_providers):
             i = bar[k]
             if i >= 0 and found[i] != 0:
-                bar[k] = -1  # stands beside nobody
+                bar[k], refused[k] = -1, True  # stands beside nobody
         for k in range(n_providers):
             i = bar[k]
             if i < 0:
                 continue
-            last[k] = i
+            last[k], refused[k] = i, False
             for j in range(n_providers):
                 beside[k, j] = bar[j]
         start = stop

@@ -10,9 +10,9 @@ The splits and dividends that were used instead of the reported ones at the jump
 the reversal's own, so that from there on the series stands to its level before as the reported prices do. The bars
 between them stay as they were written: the reversal is known at its own close. Where nothing was repaired before,
 nothing is repaired now: what looks like a split (`split_unflagged`), or a reported split that the price did not follow
-on its day (`split_not_taken`), is the way back. Then, and where one of the two is an `extreme_move`, the reversal is
-listed. Smaller ones are not: of the index members since 2000, 146 steps took a jump back, and all were real. A repair
-that another provider confirms stays as it is.
+on its day (`split_not_taken`), is the way back. A reversal where something is undone or kept from being repaired, or
+where both jumps go beyond twice `jump`, is listed; of the index members since 2000 five, all real, against 146 of all
+sizes. A repair that another provider confirms stays as it is.
 """
 
 import math
@@ -30,7 +30,7 @@ def undone(rows: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         rows: of `events`, the steps on remarkable days: `company`, `precedence`, `date`, `growth`, `level`,
             `level_before`, `close`, `split` and `paid` as reported, `kind`, `split_used`, `dividend_used` and
             `used_growth`, and `confirmed`, whether another provider confirms what is used.
-        settings: `jump`, `extreme_move`, `reversal_days`, `reversal_tolerance`.
+        settings: `jump`, `reversal_days`, `reversal_tolerance`.
 
     Returns:
         The rows in their order, those that reverse with the kind `reversal`, and what is used and `used_growth` as said
@@ -49,7 +49,7 @@ def undone(rows: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         jumps[name].to_list() for name in ("split_used", "dividend_used", "used_growth", "growth")
     )
     confirmed = jumps["confirmed"].to_list()
-    nearest, extreme = math.log1p(settings.reversal_tolerance), math.log1p(settings.extreme_move)
+    nearest, large = math.log1p(settings.reversal_tolerance), math.log1p(2.0 * settings.jump)
     found = []
     for i in range(len(jumps)):  # the jumps alone, and of them the few that lie close together
         j = i - 1
@@ -62,7 +62,7 @@ def undone(rows: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         shares = math.prod(split_used[k] / split[k] for k in range(j, i))
         total = math.prod(used_growth[k] / growth[k] for k in range(j, i))
         changed = total != 1.0 or used_growth[i] != growth[i]
-        if confirmed[i] or not (changed or max(abs(size[i]), abs(size[j])) >= extreme):
+        if confirmed[i] or not (changed or min(abs(size[i]), abs(size[j])) >= large):
             continue
         dividend = close[i] * ((1.0 + paid[i] / close[i]) * shares / total - 1.0)
         if dividend < 0.0:  # no dividend takes so much back

@@ -43,6 +43,9 @@ Make = Callable[..., pl.DataFrame]
         ({"high": 9.0, "low": 9.5}, "ohlc_violation"),
         ({"high": 10.0 * (1 - 5e-8)}, None),  # rounding of 32-bit prices
         ({"high": 10.0 * (1 - 5e-6)}, "ohlc_violation"),
+        ({"high": 101.0}, "decimal_point"),
+        ({"low": 0.99}, "decimal_point"),
+        ({"low": 1.6}, None),
         ({"volume": 0.0}, None),  # no trade recorded, but a range: not stale
         ({"volume": 0.0, "high": 10.0, "low": 10.0}, "stale_zero_volume"),
         ({"high": 10.0, "low": 10.0}, None),

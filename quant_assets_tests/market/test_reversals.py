@@ -87,8 +87,11 @@ def test_what_another_provider_confirms_stays() -> None:
 
 
 def test_real_moves_there_and_back_are_neither_listed_nor_changed() -> None:
-    found = _found(_bars([30.0, 20.0, 30.3, 21.0, 29.0], [5e5, 5e6, 4e6, 4e6, 4e6]))
+    found = _found(_bars([30.0, 22.0, 30.3, 22.0, 29.9], [5e5, 5e6, 4e6, 4e6, 4e6]))
     assert _events(found) == []
+    larger = _found(_bars([30.0, 17.0, 30.3, 30.0], [5e5, 5e5, 5e5, 5e5]))
+    assert _events(larger) == [("reversal", "listed")]
+    np.testing.assert_allclose(_level(larger), [30.0, 17.0, 30.3, 30.0])
 
 
 def test_a_split_stays_a_split_where_nothing_comes_back() -> None:
