@@ -119,7 +119,7 @@ def compacted_bars(
 ) -> Iterator[tuple[str, SimpleNamespace, Callable[[str], np.ndarray]]]:
     """Ticker, its bars without the sessions that have none (what TA-Lib is given), and its values at them.
 
-    Tickers with a halt longer than `STALE_SESSIONS` are left out, which TA-Lib steps over and we do not; `full=True`
+    Tickers with a halt longer than `STALE_SESSIONS` are left out, over which returns are missing here; `full=True`
     leaves out every ticker with a gap: a window of w sessions is then one of w bars.
     """
     panel = values.panel  # type: ignore[attr-defined]

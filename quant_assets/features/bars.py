@@ -30,6 +30,12 @@ def _true_range(x: Inputs, w: Windows) -> FloatArray:
     return reach
 
 
+def _bar_range(x: Inputs, w: Windows) -> FloatArray:
+    before = w.before(x["close"])
+    reach: FloatArray = np.maximum(x["high"], before) - np.minimum(x["low"], before)
+    return reach
+
+
 def _close_before(lag: int) -> Feature:
     meaning = f"close of {lag} session{'s' if lag > 1 else ''} before"
     return Feature(
@@ -60,6 +66,15 @@ FEATURES: tuple[Feature, ...] = (
         "range of the session and the close before",
         "USD",
         source="Wilder (1978), New Concepts in Technical Trading Systems, The Volatility System",
+        hidden=True,
+    ),
+    Feature(
+        "bar_range",
+        ("high", "low", "close"),
+        1,
+        _bar_range,
+        "range of the session and the close of the bar before, however old",
+        "USD",
         hidden=True,
     ),
     Feature(

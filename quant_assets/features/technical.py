@@ -8,7 +8,7 @@ from quant_assets.features.bars import deviation, over
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
 from quant_assets.windows.declarations import Feature, Inputs
-from quant_assets.windows.windows import Windows, ema_memory, wilder_memory
+from quant_assets.windows.windows import Windows, macd_memory, wilder_memory
 
 _APPEL = "Appel (1979), The moving average convergence-divergence method"
 
@@ -40,24 +40,21 @@ LOG_RETURN = Feature(
     "log return since the last close",
     hidden=True,
 )
-MACD_LINE = Feature(
-    "macd_line",
+BAR_CHANGE = Feature(
+    "bar_change",
     ("close",),
-    ema_memory(26) - 1,
-    lambda x, w: (
-        w.ema(x["close"], 12, skip=14) - w.ema(x["close"], 26)
-    ),  # both have their seeds where the slow one has its own
-    "EMA 12 - EMA 26 of the close",
+    1,
+    lambda x, w: x["close"] - w.before(x["close"]),
+    "close less that of the bar before, however old",
     "USD",
-    source=_APPEL,
     hidden=True,
 )
-SIGNAL_LINE = Feature(
-    "signal_line",
-    ("macd_line",),
-    ema_memory(9) - 1,
-    lambda x, w: w.ema(x["macd_line"], 9),
-    "EMA 9 of the MACD line",
+MACD_LINES = Feature(
+    "macd_lines",
+    ("close",),
+    macd_memory(26, 9) - 1,
+    lambda x, w: w.macd(x["close"], 12, 26, 9),
+    "EMA 12 - EMA 26 of the close, and EMA 9 of that",
     "USD",
     source=_APPEL,
     hidden=True,
@@ -66,8 +63,8 @@ SIGNAL_LINE = Feature(
 
 def _rsi(x: Inputs, w: Windows) -> FloatArray:
     """100 times the average gain over the average gain plus loss; missing where the close never moved."""
-    gain = w.wilder(np.maximum(x["change"], 0.0), 14)
-    moved = gain + w.wilder(np.maximum(-x["change"], 0.0), 14)
+    gain = w.wilder(np.maximum(x["bar_change"], 0.0), 14, bars=x["close"])
+    moved = gain + w.wilder(np.maximum(-x["bar_change"], 0.0), 14, bars=x["close"])
     return 100.0 * over(gain, moved)
 
 
@@ -102,11 +99,11 @@ FEATURES: tuple[Feature, ...] = (
     DAILY_RATIO,
     DAILY_RETURN,
     LOG_RETURN,
-    MACD_LINE,
-    SIGNAL_LINE,
+    BAR_CHANGE,
+    MACD_LINES,
     Feature(
         "rsi_14",
-        ("change",),
+        ("bar_change", "close"),
         wilder_memory(14) - 1,
         _rsi,
         "relative strength index over 14 sessions",
@@ -117,25 +114,25 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "macd",
-        ("close", "macd_line"),
+        ("close", "macd_lines"),
         0,
-        lambda x, w: x["macd_line"] / x["close"],
+        lambda x, w: x["macd_lines"][0] / x["close"],
         "MACD line (EMA 12 - EMA 26) over the close",
         source=_APPEL,
     ),
     Feature(
         "macd_signal",
-        ("close", "signal_line"),
+        ("close", "macd_lines"),
         0,
-        lambda x, w: x["signal_line"] / x["close"],
+        lambda x, w: x["macd_lines"][1] / x["close"],
         "EMA 9 of the MACD line, over the close",
         source=_APPEL,
     ),
     Feature(
         "macd_histogram",
-        ("close", "macd_line", "signal_line"),
+        ("close", "macd_lines"),
         0,
-        lambda x, w: (x["macd_line"] - x["signal_line"]) / x["close"],
+        lambda x, w: (x["macd_lines"][0] - x["macd_lines"][1]) / x["close"],
         "MACD line less its signal, over the close",
         source=_APPEL,
     ),

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from quant_assets.features.bars import BAR_BEFORE, over
+from quant_assets.features.bars import over
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray
 from quant_assets.schemas.columns import TIES
@@ -124,10 +124,17 @@ def _movement(name: str, rising: bool, meaning: str) -> Feature:
 
 def _smoothed(name: str, of: str) -> Feature:
     def compute(x: Inputs, w: Windows) -> FloatArray:
-        return w.wilder(x[of], _SPAN, _SPAN - 1)
+        return w.wilder(x[of], _SPAN, _SPAN - 1, bars=x["close"])
 
     return Feature(
-        name, (of,), wilder_memory(_SPAN) - 1, compute, f"Wilder's average of {of}", "USD", source=_WILDER, hidden=True
+        name,
+        (of, "close"),
+        wilder_memory(_SPAN) - 1,
+        compute,
+        f"Wilder's average of {of}",
+        "USD",
+        source=_WILDER,
+        hidden=True,
     )
 
 
@@ -213,18 +220,18 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "up_move",
         ("high",),
-        BAR_BEFORE,
-        lambda x, w: x["high"] - w.lagged(x["high"], 1),
-        "rise of the high",
+        1,
+        lambda x, w: x["high"] - w.before(x["high"]),
+        "rise of the high from the bar before, however old",
         "USD",
         hidden=True,
     ),
     Feature(
         "down_move",
         ("low",),
-        BAR_BEFORE,
-        lambda x, w: w.lagged(x["low"], 1) - x["low"],
-        "fall of the low",
+        1,
+        lambda x, w: w.before(x["low"]) - x["low"],
+        "fall of the low from the bar before, however old",
         "USD",
         hidden=True,
     ),
@@ -232,7 +239,7 @@ FEATURES: tuple[Feature, ...] = (
     _movement("minus_movement", False, "downward directional movement"),
     _smoothed("smoothed_plus_14", "plus_movement"),
     _smoothed("smoothed_minus_14", "minus_movement"),
-    _smoothed("smoothed_range_14", "true_range"),
+    _smoothed("smoothed_range_14", "bar_range"),
     _directional_indicator(
         "plus_di_14", "smoothed_plus_14", "Wilder's +DI: average upward movement over average true range"
     ),
@@ -243,9 +250,9 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "adx_14",
-        ("plus_movement", "minus_movement", "true_range"),
+        ("plus_movement", "minus_movement", "bar_range", "close"),
         adx_memory(_SPAN) - 1,
-        lambda x, w: w.adx(x["plus_movement"], x["minus_movement"], x["true_range"], _SPAN),
+        lambda x, w: w.adx(x["plus_movement"], x["minus_movement"], x["bar_range"], _SPAN, x["close"]),
         "average directional movement index over 14 sessions: strength of a trend in either direction",
         "percent",
         source=_WILDER,

@@ -84,9 +84,9 @@ def _kurtosis(x: Inputs, w: Windows) -> FloatArray:
 FEATURES: tuple[Feature, ...] = (
     Feature(
         "average_true_range_14",
-        ("true_range",),
+        ("bar_range", "close"),
         wilder_memory(_SPAN) - 1,
-        lambda x, w: w.wilder(x["true_range"], _SPAN),
+        lambda x, w: w.wilder(x["bar_range"], _SPAN, bars=x["close"]),
         "Wilder's average of the true range over 14 sessions",
         "USD",
         hidden=True,

@@ -1,6 +1,6 @@
 """Dataset `indicators`: moving average, slope, momentum, GARCH volatility and liquidity with the sector's windows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import NamedTuple
@@ -30,7 +30,6 @@ def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> Feat
     """The indicators that are windows over the panel; GARCH has a calendar of its own."""
     average, slope, lag = sector_windows.moving_average, settings.slope_sessions, sector_windows.momentum_lag
     liquidity, history = settings.liquidity_sessions, settings.history_sessions
-    touched = max(lag, average - 1 + slope) + STALE_SESSIONS
     return FeatureSet(
         [
             Feature(
@@ -76,16 +75,6 @@ def declared(sector_windows: SectorWindows, settings: IndicatorSettings) -> Feat
                 "sessions",
                 ge=1,
             ),
-            Feature(
-                "unexplained_sessions",
-                ("unexplained",),
-                touched - 1,
-                lambda x, w: w.since(x["unexplained"], touched),
-                "sessions since the last step of the price that nothing explains, if `momentum`, `moving_average` or "
-                "`ma_slope` reach back to it; null where they do not. `garch_volatility` takes no notice of its return",
-                "sessions",
-                ge=0,
-            ),
         ]
     )
 
@@ -103,16 +92,32 @@ def garch_indicator(settings: GarchSettings) -> Declared[GarchSettings]:
     )
 
 
+def unexplained_indicator(sector_windows: SectorWindows, settings: IndicatorSettings) -> Declared[int]:
+    """Sessions since the last unexplained step; `compute` is how many sessions it matters."""
+    reach = max(sector_windows.momentum_lag, sector_windows.moving_average - 1 + settings.slope_sessions)
+    return Declared(
+        "unexplained_sessions",
+        ("unexplained",),
+        reach + STALE_SESSIONS - 1,
+        reach + STALE_SESSIONS,
+        "sessions since the last step of the price that nothing explains, if `momentum`, `moving_average` or "
+        "`ma_slope` reach back to it; null where they do not. `garch_volatility` takes no notice of its return",
+        "sessions",
+        ge=0,
+    )
+
+
 def all_declared(settings: IndicatorSettings, sector: str | None = None) -> tuple[tuple[Declared[object], int], ...]:
     """Every indicator with the sessions before a month's first one that it may depend on.
 
     Without `sector` it is the most over all sectors.
     """
-    chosen: Iterable[SectorWindows] = settings.windows.values() if sector is None else (settings.windows[sector],)
+    chosen: Sequence[SectorWindows] = list(settings.windows.values()) if sector is None else [settings.windows[sector]]
     sets = [declared(each, settings) for each in chosen]
     garch = garch_indicator(settings.garch)
     windows = [(feature, max(each.total_lookback(feature.name) for each in sets)) for feature in sets[0].features]
-    return (*windows, (garch, garch.lookback))
+    unexplained = max((unexplained_indicator(each, settings) for each in chosen), key=lambda each: each.lookback)
+    return (*windows, (unexplained, unexplained.lookback), (garch, garch.lookback))
 
 
 def lookback_sessions(settings: IndicatorSettings, sector: str | None = None) -> int:
@@ -183,8 +188,12 @@ def indicators(
     """
     check_sessions("indicators", prices, universe, sessions, first_day, last_day, lookback_sessions(settings, sector))
     panel = Panel.from_long(prices, sessions, ["close", "dollar_volume", "unexplained"])
+    windows, unexplained = Windows(sessions), unexplained_indicator(settings.windows[sector], settings)
     since = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
-    values = declared(settings.windows[sector], settings).evaluate(panel.fields, Windows(sessions), since=since)
+    values = declared(settings.windows[sector], settings).evaluate(panel.fields, windows, since=since)
+    values["unexplained_sessions"] = np.ascontiguousarray(
+        windows.since(panel["unexplained"], unexplained.compute)[:, since:]
+    )
     garch = garch_volatility(
         panel["close"],
         sessions,

@@ -23,8 +23,8 @@ Compute = Callable[[Inputs, Windows], FloatArray]
 How_co = TypeVar("How_co", covariant=True)
 
 #: What a panel gives by itself, and how many sessions before its own session a value of it may depend on. Prices are
-#: adjusted and in USD; `dollar_volume` is as traded; `unexplained` is 1 at a bar that dataset prices marks so, else 0;
-#: `sector_return` is the equal-weight return of the sector's members, of shape (n_sessions,).
+#: adjusted and in USD; `dollar_volume` is as traded; `sector_return` is the equal-weight return of the sector's
+#: members, of shape (n_sessions,).
 FIELDS: dict[str, int] = {
     "open": 0,
     "high": 0,
@@ -32,7 +32,6 @@ FIELDS: dict[str, int] = {
     "close": 0,
     "volume": 0,
     "dollar_volume": 0,
-    "unexplained": 0,
     "sector_return": sector_return.LOOKBACK,
 }
 

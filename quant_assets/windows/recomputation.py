@@ -53,8 +53,7 @@ def made_up(lookback: int) -> tuple[NDArray[np.datetime64], dict[str, FloatArray
     absent[3, -45:-38] = True
     for values in fields.values():
         values[absent] = np.nan
-    sector_return, unexplained = rng.normal(0.0, 0.01, count), 1.0 * (rng.uniform(size=close.shape) < 0.1)
-    return days, fields | {"sector_return": sector_return, "unexplained": np.where(absent, np.nan, unexplained)}
+    return days, fields | {"sector_return": rng.normal(0.0, 0.01, count)}
 
 
 def audit(features: FeatureSet, names: Iterable[str] | None = None) -> dict[str, FloatArray]:

@@ -18,13 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray
-from quant_assets.windows import kernels, window_statistics
+from quant_assets.windows import kernels, recursions, window_statistics
 
 #: Most sessions that a month has.
 MONTH_SESSIONS = 23
 
-#: Weight that the restart of a finite-memory average may have: RSI, ATR, MACD and ADX are then TA-Lib's to 1e-9 in
-#: their own units.
+#: Weight that the restart of a finite-memory average may have where every session of its memory has a bar. RSI, ATR,
+#: MACD and ADX are then TA-Lib's of the bars alone to 1e-9 in their own units. So they are over holes and halts, as
+#: long as seven eighths of the memory's sessions have a bar or the company's first bar lies in it. With fewer bars, n,
+#: an average differs by at most its decay^(n - span) times the range of what is averaged: the longer a name has been
+#: silent within the memory, the less is known of what it did before.
 RESTART_WEIGHT = 1e-13
 
 
@@ -43,6 +46,12 @@ def adx_memory(span: int) -> int:
     # After k values the start weighs about (1 + k / span) decay^k in an average of an average.
     decay = 1.0 - 1.0 / span
     return 2 * span + _forgotten(decay) + math.ceil(-math.log1p(_forgotten(decay) / span) / math.log(decay))
+
+
+def macd_memory(slow: int, signal: int) -> int:
+    """Sessions before a month's second one over which `Windows.macd` is computed."""
+    # The averages fade one after the other, so that both must have been forgotten.
+    return ema_memory(slow) + ema_memory(signal) - 1
 
 
 def _forgotten(decay: float) -> int:
@@ -214,9 +223,27 @@ class Windows:
 
         """
         decay = 1.0 - 2.0 / (span + 1.0)
-        return kernels.smoothed(values, self.starts, span, decay, skip + ema_memory(span), skip + span, span)
+        memory, enough = skip + ema_memory(span), kernels.fewest(span)
+        return recursions.smoothed(values, values, False, self.starts, span, enough, decay, memory, skip + span, span)
 
-    def wilder(self, values: FloatArray, span: int, seed: int | None = None) -> FloatArray:
+    def macd(self, close: FloatArray, fast: int, slow: int, signal: int) -> FloatArray:
+        """MACD line (fast less slow `ema` of the close, both seeded where the slow one is) and its `ema`: two layers.
+
+        Looks back `macd_memory(slow, signal) - 1` sessions. The signal's recursion goes on at bars at which the line is
+        not given because too many sessions before have none.
+        """
+        enough = [kernels.fewest(span) for span in (fast, slow, signal)]
+        return recursions.convergence(close, self.starts, fast, slow, signal, *enough, macd_memory(slow, signal))
+
+    def before(self, values: FloatArray) -> FloatArray:
+        """The last value before a session's own, however old: for what is linked from bar to bar (`wilder`, `adx`)."""
+        last = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(values.shape[1])), axis=1)
+        last = np.concatenate([np.full((len(values), 1), -1), last[:, :-1]], axis=1)
+        return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=1), np.nan)
+
+    def wilder(
+        self, values: FloatArray, span: int, seed: int | None = None, bars: FloatArray | None = None
+    ) -> FloatArray:
         """Wilder's average (New Concepts in Technical Trading Systems, 1978): as `ema` with weight 1 / span.
 
         It looks back `wilder_memory(span) - 1` sessions.
@@ -226,14 +253,26 @@ class Windows:
             span: sessions.
             seed: observed values whose sum over `span` is the seed; `span` by default (TA-Lib takes span - 1 of
                 directional movement).
+            bars: where each value is of a bar and the one `before`: an array that is observed at every bar, such as the
+                close. It looks back one session more.
 
         """
-        first = span if seed is None else seed
-        return kernels.smoothed(values, self.starts, span, 1.0 - 1.0 / span, wilder_memory(span), first, first)
+        first, memory, enough = span if seed is None else seed, wilder_memory(span), kernels.fewest(span)
+        every, linked = (values, False) if bars is None else (bars, True)
+        return recursions.smoothed(
+            values, every, linked, self.starts, span, enough, 1.0 - 1.0 / span, memory, first, first
+        )
 
-    def adx(self, plus: FloatArray, minus: FloatArray, reach: FloatArray, span: int) -> FloatArray:
-        """Wilder's ADX of upward and downward movement and true range; looks back `adx_memory(span) - 1` sessions."""
-        return kernels.directional(plus, minus, reach, self.starts, span, adx_memory(span))
+    def adx(
+        self, plus: FloatArray, minus: FloatArray, reach: FloatArray, span: int, bars: FloatArray | None = None
+    ) -> FloatArray:
+        """Wilder's ADX of upward and downward movement and true range; looks back `adx_memory(span) - 1` sessions.
+
+        `bars` as of `wilder`.
+        """
+        every, linked = (plus + minus + reach, False) if bars is None else (bars, True)
+        memory, enough = adx_memory(span), kernels.fewest(span)
+        return recursions.directional(plus, minus, reach, every, linked, self.starts, span, enough, memory)
 
     def delayed(self, values: FloatArray, sessions: int) -> FloatArray:
         """Exactly the value `sessions` before, NaN where there was none."""

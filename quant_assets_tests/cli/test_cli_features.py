@@ -32,7 +32,7 @@ def test_every_declared_column_has_a_line() -> None:
 def test_a_line_says_what_was_declared() -> None:
     line = LINES["rsi_14"]
     assert (line.inputs, line.unit, line.lag, line.meaning) == (
-        "change",
+        "bar_change, close",
         "percent",
         0,
         "relative strength index over 14 sessions",

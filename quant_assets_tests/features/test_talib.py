@@ -2,17 +2,19 @@
 correlations, beta, sums."""
 
 from collections.abc import Callable
+from datetime import date
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import talib
 
-from quant_assets.market.calendar import SESSIONS_PER_YEAR
+from quant_assets.market.calendar import SESSIONS_PER_YEAR, sessions
 from quant_assets.market.panel import Panel
 from quant_assets.settings.loading import load_settings
 from quant_assets.signals.indicators import declared
-from quant_assets.windows.windows import Windows
+from quant_assets.windows.windows import Windows, wilder_memory
+from quant_assets_tests.synthetic_bars import evaluator, random_panel
 
 Expected = Callable[[SimpleNamespace], np.ndarray]
 
@@ -118,6 +120,77 @@ def test_features_on_real_bars(name: str, compacted, real_values) -> None:
         equal(at(name), FEATURES[name](with_sector(bars, real_values.panel)), f"{ticker} {name}")
         checked += 1
     assert checked == 5
+
+
+def _holes(kind: str, count: int) -> np.ndarray:
+    """Sessions without a bar: of any memory an eighth at most."""
+    holes, rng = np.zeros(count, dtype=bool), np.random.default_rng(7)
+    if kind == "scattered":
+        holes = rng.uniform(size=count) < 0.08
+    elif kind == "each eighth":
+        holes[7::8] = True
+    else:
+        length = int(kind)
+        for start in range(400, count - length, 600):
+            holes[start : start + length] = True
+    return holes
+
+
+def _memories(values: Callable[[str], np.ndarray], ticker: int, memory: int) -> np.ndarray:
+    """Bars of the memory of each session: from `memory` sessions up to its month's first one on."""
+    seen = np.concatenate([[0], np.cumsum(np.isfinite(values.panel["close"][ticker]))])
+    starts = Windows(values.panel.sessions).starts
+    return seen[1:] - seen[np.maximum(0, starts - memory)]
+
+
+OSCILLATORS: dict[str, Expected] = {
+    "rsi_14": lambda b: talib.RSI(b.close, 14),
+    "average_true_range_14": lambda b: talib.ATR(b.high, b.low, b.close, 14),
+    "atr_14": lambda b: talib.NATR(b.high, b.low, b.close, 14) / 100.0,
+    "macd": lambda b: talib.MACD(b.close)[0] / b.close,
+    "macd_signal": lambda b: talib.MACD(b.close)[1] / b.close,
+    "macd_histogram": lambda b: talib.MACD(b.close)[2] / b.close,
+    "plus_di_14": lambda b: talib.PLUS_DI(b.high, b.low, b.close, 14),
+    "minus_di_14": lambda b: talib.MINUS_DI(b.high, b.low, b.close, 14),
+    "adx_14": lambda b: talib.ADX(b.high, b.low, b.close, 14),
+}
+
+
+@pytest.mark.parametrize("kind", ["scattered", "each eighth", "3", "6", "20", "50"])
+def test_oscillators_step_over_holes_and_halts(kind: str) -> None:
+    panel = random_panel(np.random.default_rng(3), 2, sessions(date(2010, 1, 1), date(2017, 12, 31)))
+    for name, values in panel.fields.items():
+        if name != "sector_return":
+            values[:, _holes(kind, len(panel.sessions))] = np.nan
+    values = evaluator(panel)
+    for i in range(2):
+        there = np.flatnonzero(np.isfinite(panel["close"][i]))
+        bars = SimpleNamespace(**{name: panel[name][i, there].copy() for name in ("high", "low", "close")})
+        for name, expected in OSCILLATORS.items():
+            found, theirs = values(name)[i, there], expected(bars)
+            both = np.isfinite(found) & np.isfinite(theirs)
+            assert both[60:].mean() > 0.75, name
+            np.testing.assert_allclose(found[both], theirs[both], rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("length", [60, 120, 250, 400])
+def test_after_a_long_silence_an_average_is_off_by_what_the_restart_weighs(length: int) -> None:
+    panel = random_panel(np.random.default_rng(3), 2, sessions(date(2010, 1, 1), date(2017, 12, 31)))
+    for name, values in panel.fields.items():
+        if name != "sector_return":
+            values[:, 900 : 900 + length] = np.nan
+    values, name = evaluator(panel), "average_true_range_14"
+    far = 0.0
+    for i in range(2):
+        there = np.flatnonzero(np.isfinite(panel["close"][i]))
+        bars = SimpleNamespace(**{name: panel[name][i, there].copy() for name in ("high", "low", "close")})
+        found, theirs = values(name)[i, there], OSCILLATORS[name](bars)
+        ranges = talib.TRANGE(bars.high, bars.low, bars.close)[1:]
+        weight = (13.0 / 14.0) ** (_memories(values, i, wilder_memory(14))[there] - 1 - 14)
+        both = np.isfinite(found) & np.isfinite(theirs)
+        assert (np.abs(found - theirs)[both] <= weight[both] * np.ptp(ranges) + 1e-11).all()
+        far = max(far, np.abs(found - theirs)[both].max())
+    assert length < 250 or far > 1e-9, "the bound is needed"
 
 
 @pytest.mark.parametrize("sector", ["it", "utilities"])

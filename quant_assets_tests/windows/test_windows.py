@@ -8,7 +8,14 @@ import pytest
 
 from quant_assets.market import calendar
 from quant_assets.market.panel import STALE_SESSIONS
-from quant_assets.windows.windows import RESTART_WEIGHT, Windows, adx_memory, ema_memory, wilder_memory
+from quant_assets.windows.windows import (
+    RESTART_WEIGHT,
+    Windows,
+    adx_memory,
+    ema_memory,
+    macd_memory,
+    wilder_memory,
+)
 
 Array = np.ndarray
 Kernel = Callable[[Windows, Array], Array]
@@ -91,8 +98,17 @@ KERNELS: dict[str, tuple[Kernel, int]] = {
     "ema_12": (lambda w, x: w.ema(x, 12), ema_memory(12) - 1),
     "ema_12_skip_14": (lambda w, x: w.ema(x, 12, 14), ema_memory(12) + 13),
     "wilder_14": (lambda w, x: w.wilder(x, 14), wilder_memory(14) - 1),
+    "wilder_of_changes": (lambda w, x: w.wilder(x - w.before(x), 14, bars=x), wilder_memory(14)),
+    "adx_of_changes": (lambda w, x: w.adx(*moves(w, x), 10, x), adx_memory(10)),
+    "macd_line": (lambda w, x: w.macd(x, 6, 13, 5)[0], macd_memory(13, 5) - 1),
+    "macd_signal": (lambda w, x: w.macd(x, 6, 13, 5)[1], macd_memory(13, 5) - 1),
     "adx_14": (lambda w, x: w.adx(np.abs(x - 20.0), np.sqrt(x), x, 14), adx_memory(14) - 1),
 }
+
+
+def moves(w: Windows, values: Array) -> tuple[Array, Array, Array]:
+    change = values - w.before(values)
+    return np.maximum(change, 0.0), np.maximum(-change, 0.0), np.abs(change)
 
 
 def factor(w: Windows, values: Array, kind: str) -> Array:
@@ -154,6 +170,18 @@ def test_lagged_takes_an_older_bar_but_not_a_stale_one() -> None:
     np.testing.assert_array_equal(w.lagged(row, 3), expected)
     row[0, 9], row[0, 4] = 2.0, 0.5
     assert w.ratio(row, 3)[0, 9] == 4.0
+
+
+def test_before_is_the_last_value_however_old() -> None:
+    row = np.array([[np.nan, 1.0, 2.0, *[np.nan] * 9, 5.0, 6.0]])
+    expected = [[np.nan, np.nan, 1.0, *[2.0] * 10, 5.0]]
+    np.testing.assert_array_equal(Windows(DAYS[:14]).before(row), expected)
+
+
+def test_since_counts_from_the_newest_above_zero() -> None:
+    row = np.array([[0.0, 1.0, 0.0, np.nan, 0.0, 0.0, 1.0, 1.0]])
+    found = Windows(DAYS[:8]).since(row, 4)
+    np.testing.assert_array_equal(found, [[np.nan, 0.0, 1.0, np.nan, 3.0, np.nan, 0.0, 0.0]])
 
 
 def test_a_spike_that_left_the_window_leaves_nothing_behind(values: Array) -> None:
