@@ -138,12 +138,10 @@ def bars(
     found = []
     for sector, tickers, *blocks in zip(run.sectors, panels, *parts, strict=True):
         rows_of = {name: pl.concat([each.pop(name) for each in blocks]) for name in list(blocks[0])}
-        judged = (rows_of.pop(name) for name in ("_series", "_given", "_refused"))
-        gone, expected = (
-            ended.filter(pl.col("ticker").is_in(tickers)),
-            membership.members(members, snapshots, sector, asked),
-        )
-        absent = absences(expected, *judged, gone, entries(snapshots, sector, days), decisions)
+        series, given, out = (rows_of.pop(name) for name in ("_series", "_given", "_refused"))
+        gone, moved_in = ended.filter(pl.col("ticker").is_in(tickers)), entries(snapshots, sector, days)
+        expected = membership.members(members, snapshots, sector, asked)
+        absent = absences(expected, series, given, out, gone, moved_in, decisions)
         rows_of["absences"] = dated("absences", absent).with_columns(sector=pl.lit(sector))
         found.append(rows_of)
     for sector, rows_of in zip(run.sectors, found, strict=True):
