@@ -1,11 +1,12 @@
 """Seconds and peak memory of the whole history at one, two and four times the tickers, to see both grow with the rows.
 
     python -m benchmarks.scale --data DIR [--times 1 2 4] [--select ohlcv..labels] [--from 2000-01] [--to 2025-09]
-    [--sector it,energy]
+    [--sector it,energy] [--workers 1]
 
 The profile `files` is run over copies of DIR in a temporary folder; each further copy of a ticker has a name of its own
-and otherwise the same bars, memberships, sectors and statements. Settings come from the environment as always, storage
-and instance are temporary too. After each run over the whole range its last month is run again: what adding a month to
+and otherwise the same bars, memberships, sectors and statements. With `--sector` only the tickers of these sectors are
+copied: ten for one make a sector of a large market. Settings come from the environment as always, storage and instance
+are temporary too. After each run over the whole range its last month is run again: what adding a month to
 a full history takes.
 """
 
@@ -15,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import psutil
 
+from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -28,21 +31,37 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Measured:
-    """What a command took: seconds by the wall clock and of processors, peak memory of all its processes."""
+    """What a command took: seconds by the wall clock and of processors, peak GiB of all processes, of the largest."""
 
     seconds: float
     cpu_seconds: float
     peak_gib: float
+    largest_gib: float
 
 
-def replicate(source: Path, target: Path, times: int) -> int:
-    """Copy the files of the profile with `times` tickers for one; returns the rows of all price files."""
-    files = load_settings("files", data_dir=source).files
+def replicate(source: Path, target: Path, times: int, sectors: Sequence[str] = ()) -> int:
+    """Copy the files of the profile with `times` tickers for one; returns the rows of all price files.
+
+    Args:
+        source: folder of the files.
+        target: folder for the copies.
+        times: tickers for one.
+        sectors: whose tickers alone are copied; all of them where empty.
+
+    """
+    profile = Profile(load_settings("files", data_dir=source))
+    files = profile.settings.files
+    snapshots = profile.source.sector_snapshots(profile.last_session())
+    # Of a renamed company the bars may lie under any of its symbols.
+    symbols = {symbol for each in files.renames for symbol in (each.old, each.new)}
+    own = symbols.union(snapshots.filter(pl.col("sector").is_in(list(sectors)))["ticker"])
     names = {each.file for each in (*files.prices, *files.fundamentals, *files.macro)}
     names |= {each.file for each in (files.membership, files.securities) if each is not None}
     rows = 0
     for name in sorted(names):
         frame = pl.read_parquet(source / name)
+        if sectors and _symbols(frame):
+            frame = frame.filter(pl.any_horizontal(pl.col(_symbols(frame)).cast(pl.String).is_in(list(own))))
         if name in {each.file for each in files.prices}:
             rows += len(frame) * times
         if "ticker" in frame.columns and times > 1:
@@ -72,16 +91,17 @@ def measure(command: list[str], environment: dict[str, str], mark: str) -> Measu
     started, before = time.monotonic(), os.times()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=output, stderr=output)
-        peak = 0
+        peak = largest = 0
         while process.poll() is None:
-            peak = max(peak, sum(map(_memory, _processes(process.pid, mark))))
+            held = [_memory(each) for each in _processes(process.pid, mark)]
+            peak, largest = max(peak, sum(held)), max([largest, *held])
             time.sleep(0.5)
         if process.returncode:
             output.seek(0)
             raise SystemExit(f"{' '.join(command)} failed:\n{output.read()[-3000:]}")
     after = os.times()
     cpu = after.children_user - before.children_user + after.children_system - before.children_system
-    return Measured(time.monotonic() - started, cpu, peak / 2**30)
+    return Measured(time.monotonic() - started, cpu, peak / 2**30, largest / 2**30)
 
 
 def _processes(root: int, mark: str) -> list[psutil.Process]:
@@ -116,14 +136,25 @@ def main() -> None:
     parser.add_argument("--from", dest="first", default="2000-01")
     parser.add_argument("--to", dest="last", default="2025-09")
     parser.add_argument("--sector")
+    parser.add_argument("--workers", type=int)
     arguments = parser.parse_args()
-    print(f"{'tickers':>8} {'price rows':>12} {'run':>8} {'seconds':>8} {'CPU s':>8} {'peak GiB':>9} {'rows/s':>9}")  # noqa: T201
+    titles = (
+        ("price rows", 12),
+        ("run", 8),
+        ("seconds", 8),
+        ("CPU s", 8),
+        ("peak GiB", 9),
+        ("largest", 9),
+        ("rows/s", 9),
+    )
+    print(" ".join([f"{'tickers':>8}", *(f"{title:>{width}}" for title, width in titles)]))  # noqa: T201
     for times in arguments.times:
         with tempfile.TemporaryDirectory(prefix="quant-scale-") as folder:
             root = Path(folder)
             root.chmod(0o711)  # root's database server runs as another user
             (root / "data").mkdir()
-            rows = replicate(arguments.data, root / "data", times)
+            sectors = arguments.sector.split(",") if arguments.sector else []
+            rows = replicate(arguments.data, root / "data", times, sectors)
             home = root / "home"
             environment = os.environ | {"QUANT_DATA_DIR": str(root / "data"), "QUANT__STORAGE": str(root / "storage")}
             environment |= {"DAGSTER_HOME": str(home), "PYTHONPATH": str(PROJECT)}
@@ -144,13 +175,14 @@ def main() -> None:
                     "--to",
                     arguments.last,
                     *(["--sector", arguments.sector] if arguments.sector else []),
+                    *(["--workers", str(arguments.workers)] if arguments.workers else []),
                 ]
                 found = measure(command, environment, str(home))
                 speed = f"{rows / found.seconds:9,.0f}" if what == "history" else ""
                 print(  # noqa: T201
                     (
                         f"{times:>7}x {rows:>12,} {what:>8} {found.seconds:>8.1f} {found.cpu_seconds:>8.1f} "
-                        f"{found.peak_gib:>9.2f} {speed}"
+                        f"{found.peak_gib:>9.2f} {found.largest_gib:>9.2f} {speed}"
                     ),
                     flush=True,
                 )

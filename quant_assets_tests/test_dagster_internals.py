@@ -1,7 +1,9 @@
 """Dagster's private names stand in one module, and an upgrade makes somebody look at them."""
 
 import re
+import weakref
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -53,6 +55,43 @@ def test_what_the_wrappers_take_from_dagster_is_there() -> None:
         assert not instance.all_logs(result.run_id)
     steps = {event.step_key: internals.assets_of_step(job, event) for event in result.all_events if event.is_step_start}
     assert steps == {"upstream": ["upstream"], "downstream": ["downstream"]}
+
+
+def test_a_run_here_keeps_nothing_of_what_its_steps_returned() -> None:
+    class Rows:
+        """Something that a weak reference can lead to."""
+
+    alive: list[bool] = []
+    kept: list[weakref.ref[Rows]] = []
+
+    class Forgets(dg.IOManager):
+        def handle_output(self, context: dg.OutputContext, obj: Rows) -> None:
+            kept.append(weakref.ref(obj))
+
+        def load_input(self, context: dg.InputContext) -> None:
+            alive.append(kept[0]() is not None)
+
+    @dg.asset
+    def upstream() -> Rows:
+        return Rows()
+
+    @dg.asset
+    def downstream(upstream: Any) -> Rows:
+        return Rows()
+
+    @dg.asset
+    def last(downstream: Any) -> Rows:
+        return Rows()
+
+    defs = dg.Definitions([upstream, downstream, last], resources={"io_manager": Forgets()})
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = internals.execute_here(internals.job_of_all_assets(defs), instance, {"ours": "told"}, {})
+        run = instance.get_run_by_id(result.run_id)
+    assert result.success
+    assert run is not None
+    assert run.tags["ours"] == "told"
+    assert len(kept) == 3
+    assert alive[-1] is False, "two steps later nobody holds what the first one returned"
 
 
 def test_an_interruption_is_told_by_its_name() -> None:

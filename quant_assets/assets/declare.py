@@ -139,9 +139,9 @@ def _blocks(
     size = row_bytes(*(profile.every_dataset[name] for name in (*asset.names, sized_by))) * asset.times
     given = inputs[sized_by]
     whole = divided(partitions.months, rows_by_month(given), size)
-    sectors = (
-        [partitions.sectors] if len(whole) == 1 else [(sector,) for sector in partitions.sectors] or [tuple[str, ...]()]
-    )
+    sectors: list[tuple[str, ...]] = [(sector,) for sector in partitions.sectors]
+    if len(whole) == 1 or not sectors:
+        sectors = [partitions.sectors]
     for each in sectors:
         own = given.filter(pl.col("sector").is_in(each)) if each else given
         for months in whole if len(sectors) == 1 else divided(partitions.months, rows_by_month(own), size):

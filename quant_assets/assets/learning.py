@@ -59,23 +59,11 @@ def lightgbm_checkpoint(
         # The windows of all trainings together are the whole history.
         window = in_months(shift_month(month_of(as_of), -training.window_months), month_of(as_of))
         sampled = window & pl.col("date").is_in(pl.Series(sampled_sessions(as_of, training), dtype=pl.Date).implode())
-        seen, target = (frame.filter(sampled).drop("month").collect() for frame in (features, labels))
+        inputs, targets = (frame.filter(sampled).drop("month").collect() for frame in (features, labels))
         for name, learner in models.learners.items():
+            given = training, predicting, learner, models.horizons[name], sector, library.names
             with tempfile.TemporaryDirectory() as folder:
-                trained = train(
-                    run.launcher,
-                    models.kinds[name],
-                    seen,
-                    target,
-                    as_of,
-                    training,
-                    predicting,
-                    learner,
-                    models.horizons[name],
-                    sector,
-                    library.names,
-                    Path(folder),
-                )
+                trained = train(run.launcher, models.kinds[name], inputs, targets, as_of, *given, Path(folder))
                 # The files first, the rows that name them when all of them are there.
                 for item in trained:
                     if item.files and item.manifest:

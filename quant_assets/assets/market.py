@@ -142,9 +142,9 @@ def bars(
     for sector, tickers, *blocks in zip(run.sectors, panels, *parts, strict=True):
         rows_of = {name: pl.concat([each.pop(name) for each in blocks]) for name in list(blocks[0])}
         series, given, out = (rows_of.pop(name) for name in ("_series", "_given", "_refused"))
-        gone = ended.filter(pl.col("ticker").is_in(tickers))
+        gone, moved_in = ended.filter(pl.col("ticker").is_in(tickers)), entries(snapshots, sector, days)
         expected = membership.members(members, snapshots, sector, asked)
-        absent = absences(expected, series, given, out, gone, entries(snapshots, sector, days), decisions)
+        absent = absences(expected, series, given, out, gone, moved_in, decisions)
         rows_of["absences"] = dated("absences", absent).with_columns(sector=pl.lit(sector))
         found.append(rows_of)
     for sector, rows_of in zip(run.sectors, found, strict=True):

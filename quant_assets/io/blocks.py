@@ -41,7 +41,7 @@ def rows_by_month(frame: pl.LazyFrame) -> dict[str, int]:
 
 
 def divided(months: Sequence[str], rows: Mapping[str, int], bytes_of_row: int) -> list[tuple[str, ...]]:
-    """Months one after the other in as few blocks as hold at most `BLOCK_BYTES`, or one month, each; alike in size.
+    """Months one after the other in blocks of about the same size: of at most `BLOCK_BYTES`, or of one month.
 
     Args:
         months: sorted.
@@ -49,13 +49,15 @@ def divided(months: Sequence[str], rows: Mapping[str, int], bytes_of_row: int) -
         bytes_of_row: of one row.
 
     """
-    total = sum(rows.get(month, 0) for month in months) * bytes_of_row
-    count = min(len(months), -(-total // BLOCK_BYTES)) or 1
+    sizes = {month: rows.get(month, 0) * bytes_of_row for month in months}
+    total = sum(sizes.values())
+    usual = total / max(1, -(-total // BLOCK_BYTES))
     blocks: list[list[str]] = [[]]
-    done = 0
-    for month in months:
-        if len(blocks) < count and done >= len(blocks) * total / count:
+    held = 0
+    for month, size in sizes.items():
+        if blocks[-1] and (held + size > BLOCK_BYTES or held + size / 2 > usual):
             blocks.append([])
+            held = 0
         blocks[-1].append(month)
-        done += rows.get(month, 0) * bytes_of_row
+        held += size
     return [tuple(block) for block in blocks]
