@@ -9,7 +9,7 @@ import polars as pl
 from quant_assets.errors import SourceError
 from quant_assets.settings.formats import Reading
 from quant_assets.sources.files_dates import read_days
-from quant_assets.sources.files_numbers import is_null, numbers, signs_of
+from quant_assets.sources.files_numbers import is_null, numbers, plain_numbers, signs_of
 
 #: Columns of ours that are texts or dates; all others are numbers.
 TEXT = ("ticker", "sector", "series_id", "form", "company")
@@ -78,7 +78,9 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
     refused = {"total_line": _below(texts, places, bars=bars)}
     columns: dict[str, pl.Series] = {}
     figures = [name for ours, names in places.items() if ours not in (*TEXT, *DAYS) for name in names]
-    signs = signs_of([texts[name] for name in figures], reading.decimal)
+    plain = {name: plain_numbers(texts[name]) for name in figures}
+    odd = any(rest.any() for _, rest in plain.values()) or reading.decimal is not None
+    signs = signs_of([texts[name] for name in figures if odd], reading.decimal)
     if signs.decimal is None:
         raise SourceError(
             f"{origin.file}: whether {signs.example} has thousands or decimals cannot be told; say in its mapping "
@@ -96,7 +98,7 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
                 values, bad = _days(texts[name], f"{origin.file}: {where}", reading, bars and ours == "date", said)
                 reason = "not_a_date"
             else:
-                values, bad = numbers(texts[name], signs, reading.nulls)
+                values, bad = numbers(texts[name], plain[name], signs, reading.nulls)
                 reason = "not_a_number"
                 _bearable(texts[name], bad, f"{origin.file}: {where}", "no number")
             refused[reason] = bad if reason not in refused else refused[reason] | bad
