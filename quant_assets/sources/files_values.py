@@ -31,6 +31,7 @@ _BELOW = (
 )
 #: Share of the rows that may be refused; more of them say that the file is read wrongly.
 _BEARABLE = 0.2
+_MANY = "the text that begins with '{}' goes over several lines; a quote is not closed there, mend the file"
 
 Given = Mapping[str, Sequence[str]]
 
@@ -89,6 +90,7 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
     said += signs.shown
     for ours, names in places.items():
         if ours in TEXT:
+            _closed(texts[names[0]], f"{origin.file}: {origin.column(ours, 0)}")
             columns[ours] = _text(texts[names[0]], ours, reading)
             continue
         found = []
@@ -177,13 +179,22 @@ def ambiguous_zone(where: str, stamp: str, day: date | None) -> SourceError:
 def _bearable(texts: pl.Series, bad: pl.Series, where: str, what: str) -> None:
     """Refuse a column much of which is not what it should be: the mapping is wrong, or the file is read wrongly."""
     count, there = int(bad.sum()), len(texts) - texts.null_count()
+    if count:
+        _closed(texts.filter(bad), where)
     if count == 0 or (count < there and (count <= 3 or count <= _BEARABLE * there)):
         return
-    example = texts.filter(bad)[0]
+    example = " ".join(texts.filter(bad)[0].split())[:40]
     raise SourceError(
         f"{where}: '{example}' is {what}, nor are {count} of {there} values; mend the file, its columns or its `read` "
         "(separator, decimal, dates)"
     )
+
+
+def _closed(texts: pl.Series, where: str) -> None:
+    """Refuse texts of several lines: rows are in them, from a quote on that nothing closes."""
+    lines = texts.filter(texts.str.contains("\n", literal=True).fill_null(False))
+    if len(lines):
+        raise SourceError(f"{where}: {_MANY.format(lines[0][:40].splitlines()[0])}")
 
 
 def _together(columns: Sequence[pl.Series], *, days: bool) -> pl.Series:
