@@ -69,8 +69,16 @@ def universe(run: Run, source: Source) -> pl.DataFrame:
     result = run.by_sector(lambda sector: membership.members(members, snapshots, sector, days))
     run.tell_rows(result, "date", lambda rows: {"members": rows["ticker"].n_unique()})
     run.tell_each(_without_sector(run, members, snapshots))
-    run.tell_run(said_read(source, "membership", "securities"))
+    _tell_read(run, source, "membership", "securities")
     return result
+
+
+def _tell_read(run: Run, source: Source, *kinds: str, asset: str | None = None) -> None:
+    """Show how the files of some kinds were read, beside each partition and in the run's log."""
+    said = said_read(source, *kinds)
+    run.tell_run(said, asset=asset)
+    for sentence in said.values():
+        run.tell_log(sentence)
 
 
 def _without_sector(
@@ -152,7 +160,7 @@ def bars(
         run.tell_each(marked(run, sector, rows_of["ohlcv"]), asset="ohlcv")
         warn_of_refused(run, sector, rows_of["quarantine"], rows_of["ohlcv"])
         run.tell_each(agreed(sector, rows_of["_compared"]), asset="price_disagreements")
-    run.tell_run(said_read(source, "prices"), asset="ohlcv")
+    _tell_read(run, source, "prices", asset="ohlcv")
     columns = {name: DATASETS[name].empty() for name in _BAR_OUTPUTS}
     return {
         name: pl.concat([empty, *(rows_of.pop(name).select(empty.columns) for rows_of in found)])
@@ -258,12 +266,14 @@ def fundamentals(run: Run, source: Source, settings: FundamentalSettings, start:
         return known.filter(pl.col("panel_from").is_between(run.first_day, run.last_day))
 
     result = run.by_sector(of_sector)
-    run.tell_run(said_absent(source, Statements) | said_read(source, "fundamentals"))
+    run.tell_run(said_absent(source, Statements))
+    _tell_read(run, source, "fundamentals")
     return result
 
 
 def macro(run: Run, source: Source, start: Start) -> pl.DataFrame:
     """Macro observations as they became known."""
     known = observations.as_known(source.macro(run.through), sessions(month_start(start), run.through))
-    run.tell_run(said_absent(source, Macro) | said_read(source, "macro"))
+    run.tell_run(said_absent(source, Macro))
+    _tell_read(run, source, "macro")
     return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))

@@ -84,7 +84,7 @@ def refuse_contradiction(file: PriceFile, bars: pl.DataFrame) -> None:
     """
     low, high, close = pl.col("low"), pl.col("high"), pl.col("close")
     outside = (close > high * (1.0 + _APART)) | (close < low * (1.0 - _APART))
-    looked_at = bars.gather_every(max(1, len(bars) // _LOOKED_AT))
+    looked_at = bars.gather_every(max(1, len(bars) // _LOOKED_AT)).drop_nulls(["low", "high", "close"])
     broken = looked_at.filter(outside)
     if len(broken) <= _NEARLY_ALL * len(looked_at):
         return

@@ -39,11 +39,17 @@ def is_null(column: pl.Expr, more: Iterable[str] = ()) -> pl.Expr:
     return column.is_null() | column.str.strip_chars().str.to_lowercase().is_in(words)
 
 
+def plain_numbers(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """What texts are if numbers are written as a computer writes them, and which are something else."""
+    plain = texts.cast(pl.Float64, strict=False)
+    return plain, texts.is_not_null() & ~plain.is_finite().fill_null(False)
+
+
 def signs_of(columns: Sequence[pl.Series], given: Sign | None) -> Signs:
     """How the numbers of a file are written, by all values of its columns of numbers together.
 
     Args:
-        columns: texts.
+        columns: texts, of all columns; those that are plain everywhere tell something beside others alone.
         given: the sign before the decimals, where the settings say it.
 
     """
@@ -89,17 +95,24 @@ def _has_decimal_point(columns: Sequence[pl.Series]) -> bool:
     return any(column.str.contains(r"^[^.,]*\d\.(?:\d{1,2}|\d{4,})(?:\D.*)?$").any() for column in columns)
 
 
-def numbers(column: pl.Series, signs: Signs, nulls: Iterable[str]) -> tuple[pl.Series, pl.Series]:
+def numbers(
+    column: pl.Series, given: tuple[pl.Series, pl.Series], signs: Signs, nulls: Iterable[str]
+) -> tuple[pl.Series, pl.Series]:
     """The numbers of a column of texts, and which of them are none although they stand for something.
 
     Spaces, apostrophes and signs of currency are left out, brackets mean less than nothing, and K, M, B, T and % after
     a number multiply it. Thousands have three digits each, else it is no number.
+
+    Args:
+        column: texts.
+        given: `plain_numbers` of them.
+        signs: how they are written.
+        nulls: further words that stand for nothing.
+
     """
-    plain = column.cast(pl.Float64, strict=False)
+    plain, rest = given
     none = pl.Series([False], dtype=pl.Boolean).new_from_index(0, len(column))
-    if signs.decimal == "." and not signs.grouped:
-        rest = column.is_not_null() & ~plain.is_finite().fill_null(False)
-    else:
+    if signs.decimal != "." or signs.grouped:
         plain, rest = plain.clear(len(plain)), column.is_not_null()
     if not rest.any():
         return plain, none

@@ -76,7 +76,7 @@ def layout_of(part: Part, reading: Reading) -> Layout:
     if at and len(rows[at - 1][1]) == width - 1 and not any(row[-1] for _, row in rows[at:] if len(row) == width):
         at, width = at - 1, width - 1  # each row ends with a separator, the names do not
     levels = _header_rows([row for _, row in rows[at : at + 4]], reading.header_rows)
-    header = [row for _, row in rows[at : at + levels]]
+    header = [(row + [""] * width)[:width] for _, row in rows[at : at + levels]]
     first = rows[at + levels - 1][0] + 1 if levels else rows[at][0]
     if separator != ",":
         said.append(f"separator {_SEPARATORS[separator]}")
@@ -204,7 +204,7 @@ def _header_rows(rows: Sequence[Sequence[str]], given: int | None) -> int:
         return min(given, len(rows))
     if _is_data(rows[0]):
         return 0
-    stacked = len(rows) > 2 and len(rows[2]) == len(rows[0]) and rows[2][0] and not any(rows[2][1:])
+    stacked = len(rows) > 2 and len({len(row) for row in rows[:3]}) == 1 and rows[2][0] and not any(rows[2][1:])
     stacked = stacked and not any(_is_data(row) for row in rows[1:3])
     if stacked and any({cell.lower() for cell in row} & _FIELDS for row in rows[:2]):
         return 3

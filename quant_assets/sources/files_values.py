@@ -9,7 +9,7 @@ import polars as pl
 from quant_assets.errors import SourceError
 from quant_assets.settings.formats import Reading
 from quant_assets.sources.files_dates import read_days
-from quant_assets.sources.files_numbers import is_null, numbers, signs_of
+from quant_assets.sources.files_numbers import is_null, numbers, plain_numbers, signs_of
 
 #: Columns of ours that are texts or dates; all others are numbers.
 TEXT = ("ticker", "sector", "series_id", "form", "company", "reason")
@@ -32,6 +32,7 @@ _BELOW = (
 )
 #: Share of the rows that may be refused; more of them say that the file is read wrongly.
 _BEARABLE = 0.2
+_MANY = "the text that begins with '{}' goes over several lines; a quote is not closed there, mend the file"
 
 Given = Mapping[str, Sequence[str]]
 
@@ -79,7 +80,9 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
     refused = {"total_line": _below(texts, places, bars=bars)}
     columns: dict[str, pl.Series] = {}
     figures = [name for ours, names in places.items() if ours not in (*TEXT, *DAYS) for name in names]
-    signs = signs_of([texts[name] for name in figures], reading.decimal)
+    plain = {name: plain_numbers(texts[name]) for name in figures}
+    odd = any(rest.any() for _, rest in plain.values()) or reading.decimal is not None
+    signs = signs_of([texts[name] for name in figures if odd], reading.decimal)
     if signs.decimal is None:
         raise SourceError(
             f"{origin.file}: whether {signs.example} has thousands or decimals cannot be told; say in its mapping "
@@ -88,6 +91,7 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
     said += signs.shown
     for ours, names in places.items():
         if ours in TEXT:
+            _closed(texts[names[0]], f"{origin.file}: {origin.column(ours, 0)}")
             columns[ours] = _text(texts[names[0]], ours, reading)
             continue
         found = []
@@ -97,7 +101,7 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
                 values, bad = _days(texts[name], f"{origin.file}: {where}", reading, bars and ours == "date", said)
                 reason = "not_a_date"
             else:
-                values, bad = numbers(texts[name], signs, reading.nulls)
+                values, bad = numbers(texts[name], plain[name], signs, reading.nulls)
                 reason = "not_a_number"
                 _bearable(texts[name], bad, f"{origin.file}: {where}", "no number")
             refused[reason] = bad if reason not in refused else refused[reason] | bad
@@ -176,13 +180,22 @@ def ambiguous_zone(where: str, stamp: str, day: date | None) -> SourceError:
 def _bearable(texts: pl.Series, bad: pl.Series, where: str, what: str) -> None:
     """Refuse a column much of which is not what it should be: the mapping is wrong, or the file is read wrongly."""
     count, there = int(bad.sum()), len(texts) - texts.null_count()
+    if count:
+        _closed(texts.filter(bad), where)
     if count == 0 or (count < there and (count <= 3 or count <= _BEARABLE * there)):
         return
-    example = texts.filter(bad)[0]
+    example = " ".join(texts.filter(bad)[0].split())[:40]
     raise SourceError(
         f"{where}: '{example}' is {what}, nor are {count} of {there} values; mend the file, its columns or its `read` "
         "(separator, decimal, dates)"
     )
+
+
+def _closed(texts: pl.Series, where: str) -> None:
+    """Refuse texts of several lines: rows are in them, from a quote on that nothing closes."""
+    lines = texts.filter(texts.str.contains("\n", literal=True).fill_null(False))
+    if len(lines):
+        raise SourceError(f"{where}: {_MANY.format(lines[0][:40].splitlines()[0])}")
 
 
 def _together(columns: Sequence[pl.Series], *, days: bool) -> pl.Series:

@@ -1,11 +1,13 @@
 """`quant files`: what is proposed for a folder, and a profile that is written and runs."""
 
+import json
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from dagster import AssetKey, DagsterInstance
 
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
@@ -96,3 +98,14 @@ def test_the_profile_runs(command: Quant, folder: Path) -> None:
     prices = profile.store.read(profile.datasets["prices"], ["2024-01|it", "2024-02|it"]).collect()
     assert len(prices) == 3 * len(DAYS)
     assert prices["dollar_volume"].is_not_null().all()
+    told = DagsterInstance.get().get_latest_materialization_event(AssetKey("ohlcv"))
+    assert told is not None
+    assert told.asset_materialization is not None
+    said = told.asset_materialization.metadata["read {ticker}.csv"].value
+    assert said == (
+        f"{{ticker}}.csv (3 files) read as: ticker from the file's name; {3 * len(DAYS) + 2} rows, refused 1 not_a_date"
+    )
+    recorded = [
+        json.loads(path.read_text()) for path in (folder.parent / "storage" / "own" / "artifacts" / "sources").iterdir()
+    ]
+    assert {"AAAA.csv", "BBBB.csv", "CCCC.csv", "sectors.csv"} <= {name for each in recorded for name in each}

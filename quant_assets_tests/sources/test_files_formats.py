@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -432,3 +433,113 @@ def test_a_table_of_yfinance_with_several_tickers(tmp_path: Path) -> None:
         "2024-01-02,10.2,10.5,9.5,10,1000000\n"
     )
     assert read(tmp_path, by_ticker) == [GOOD]
+
+
+# --- Any of these together --------------------------------------------------------------------------------------------
+
+DATES = {
+    "%Y-%m-%d": None,
+    "%Y%m%d": None,
+    "%d.%m.%Y": None,
+    "%m/%d/%Y": None,
+    "%d-%b-%y": None,
+    "%Y-%m-%d %H:%M:%S": None,
+    "%d/%m/%Y": "day_first",
+}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_written_in_any_form_is_read_again(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    separator, form = str(rng.choice([",", ";", "\t", "|"])), str(rng.choice([*DATES]))
+    decimal = str(rng.choice([".", ","]))
+    thousands = str(rng.choice(["", "," if decimal == "." else ".", " "]))
+    encoding, null = (
+        str(rng.choice(["utf-8", "utf-8-sig", "utf-16", "cp1252"])),
+        str(rng.choice(["", "null", "N/A", "-"])),
+    )
+    days = [date(2024, 1, 2), date(2024, 1, 3), date(2024, 1, 31), date(2024, 12, 11)]
+    expected, lines = [], []
+
+    def number(value: float, decimals: int) -> str:
+        whole, _, rest = f"{value:,.{decimals}f}".partition(".")
+        text = whole.replace(",", thousands) + (decimal + rest if rest else "")
+        return f'"{text}"' if separator in text else text
+
+    for ticker in TICKERS:
+        for day in days:
+            prices = [round(float(each), 2) for each in rng.uniform(0.5, 5000.0, 4)]
+            low, high = min(prices), max(prices)
+            volume = float(rng.integers(1, 10**7))
+            lost = rng.random() < 0.1
+            expected.append((ticker, day, None if lost else prices[0], high, low, prices[1], volume))
+            cells = [
+                ticker,
+                day.strftime(form),
+                null if lost else number(prices[0], 2),
+                number(high, 2),
+                number(low, 2),
+                number(prices[1], 2),
+                number(volume, 0),
+                "Börse",
+            ]
+            lines.append(separator.join(cells))
+    order = rng.permutation(len(lines))
+    head = ["A title"] if rng.random() < 0.3 else []
+    head.append(separator.join(["Ticker", "Date", "Open", "High", "Low", "Close", "Volume", "Note"]))
+    ends = str(rng.choice(["\n", "\r\n"]))
+    below = ["", f"Total{separator * 7}"] if rng.random() < 0.3 else []
+    text = ends.join([*head, *(lines[place] for place in order), *below]) + ends
+    content = text.encode(encoding)
+    packed = gzip.compress(content) if rng.random() < 0.3 else content
+    file = "prices.csv.gz" if packed is not content else "prices.csv"
+    reading = {"dates": DATES[form]} if DATES[form] else {}
+    assert read(tmp_path, packed, file, read=reading) == expected
+    (told,) = source_told(tmp_path, file, reading)
+    assert told.rows - sum(told.refused.values()) == len(expected)
+
+
+def source_told(folder: Path, file: str, reading: dict[str, Any]) -> list[Any]:
+    source = source_of(folder, file, read=reading)
+    bars_of(source)
+    return source.told()
+
+
+def test_damaged_files_are_one_line_that_names_the_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    good = HEAD + "".join(f"AAAA,2024-01-{day:02},10,10.5,9.5,10.2,1000\n" for day in range(2, 20))
+    signs = [
+        ",",
+        ";",
+        "\n",
+        '"',
+        "\x00",
+        "null",
+        "2024-13-45",
+        "1e999",
+        "Total",
+        "{",
+        "#",
+        "\r",
+        "9" * 20,
+        "1.2.3",
+        "€",
+    ]
+    messages = []
+    for _ in range(60):
+        text = good
+        for _ in range(int(rng.integers(1, 5))):
+            at = int(rng.integers(0, len(text)))
+            text = text[:at] + str(rng.choice(signs)) + text[at + int(rng.integers(0, 6)) :]
+        try:
+            read(tmp_path, text)
+        except SourceError as error:
+            messages.append(str(error))
+    assert 0 < len(messages) < 50
+    assert all("prices.csv" in each and "\n" not in each for each in messages)
+
+
+def test_a_quote_that_nothing_closes_swallows_no_rows_in_silence(tmp_path: Path) -> None:
+    text = HEAD + ROW + 'AAAA,2024-01-03,10,10.5,9.5,"10.2,1\n' + 3 * ROW + 'AAAA,2024-01-04,10,10.5,9.5,"10.2,1\n'
+    with pytest.raises(SourceError, match=r"prices.csv"):
+        read(tmp_path, text)
