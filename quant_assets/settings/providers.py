@@ -47,6 +47,7 @@ class PriceFile(SettingsGroup):
         adjustment: `as_traded`, or `total_return` where open to close are adjusted for splits and dividends.
         columns: our name to the file's, where they differ; `dividend` and `split_ratio` are read only if they are
             named.
+        currency: of its prices; `files.currency` where null. Where `columns` names a column `currency`, that tells.
         where: columns of the file and the value that a row must have.
         no_split: what the file writes on days without a split.
         complete_through: last day on which the file has every ticker that traded; its own last day where null.
@@ -59,6 +60,7 @@ class PriceFile(SettingsGroup):
     provider: str
     adjustment: Literal["as_traded", "total_return"]
     columns: dict[str, str] = {}
+    currency: str | None = None
     where: dict[str, str] = {}
     no_split: float = 1.0
     complete_through: date | None = None
@@ -145,6 +147,8 @@ class FundamentalFile(SettingsGroup):
         columns: our name to the file's, or to several that are added up (null only where all of them are).
             `form`, `snapshot` (the day a vintage was downloaded), `company` (a symbol that tells the companies of one
             ticker apart) and `restated_on` (of several, the latest day counts) are read only if they are named.
+        currency: of its figures; `files.currency` where null. Where `columns` names a column `currency`, that tells.
+            Statements in another currency than their ticker's prices are not used.
         shares_as_of: the day whose splits the share counts reflect: their publication, or the snapshot. In the second
             case the splits in between are taken out again with the price files' events, else they would tell the
             future.
@@ -158,6 +162,7 @@ class FundamentalFile(SettingsGroup):
     frequency: Literal["quarterly", "annual"] | None = None
     forms: dict[str, Literal["quarterly", "annual"]] = {}
     columns: dict[str, str | tuple[str, ...]]
+    currency: str | None = None
     shares_as_of: Literal["publication", "snapshot"] = "publication"
     not_the_member: dict[str, Span] = {}
 
@@ -227,6 +232,9 @@ class FilesSettings(SettingsGroup):
     fundamentals: tuple[FundamentalFile, ...] = ()
     macro: tuple[MacroFile, ...] = ()
     renames: tuple[Rename, ...] = ()
+    #: Of prices and statements where neither their file nor its mapping tells. Nothing is converted: thresholds such as
+    #: candidates.min_dollar_volume are in the currency of the prices.
+    currency: str = Field(default="USD", min_length=1)
     #: Without a bar for so many sessions a ticker counts as delisted. If the symbol trades again, another company has
     #: it. Not fewer than `market.panel.STALE_SESSIONS`: a close may stand in for so long, and must not for one of
     #: another company.

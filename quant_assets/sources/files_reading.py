@@ -16,7 +16,7 @@ from quant_assets.settings.providers import FundamentalFile, MacroFile, Membersh
 #: Where the user mends a mapping.
 MAPPING = "conf/profiles/files.yaml"
 
-_TEXT = ("ticker", "sector", "series_id", "form", "company")
+_TEXT = ("ticker", "sector", "series_id", "form", "company", "currency")
 _DAYS = (
     "date",
     "start_date",
