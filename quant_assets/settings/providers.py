@@ -49,6 +49,7 @@ class PriceFile(GivenFile):
         columns: our name to the file's, where they differ; `dividend`, `split_ratio` and `adjusted_close` are read only
             if they are named. The last is a close that is adjusted for dividends beside one that is not, which tells
             the dividends.
+        currency: of its prices; `files.currency` where null. Where `columns` names a column `currency`, that tells.
         where: columns of the file and the value that a row must have.
         no_split: what the file writes on days without a split.
         complete_through: last day on which the file has every ticker that traded; its own last day where null.
@@ -60,6 +61,7 @@ class PriceFile(GivenFile):
     provider: str
     adjustment: Literal["as_traded", "split_adjusted", "total_return"]
     columns: dict[str, str] = {}
+    currency: str | None = None
     where: dict[str, str] = {}
     no_split: float = 1.0
     complete_through: date | None = None
@@ -152,6 +154,8 @@ class FundamentalFile(GivenFile):
         columns: our name to the file's, or to several that are added up (null only where all of them are).
             `form`, `snapshot` (the day a vintage was downloaded), `company` (a symbol that tells the companies of one
             ticker apart) and `restated_on` (of several, the latest day counts) are read only if they are named.
+        currency: of its figures; `files.currency` where null. Where `columns` names a column `currency`, that tells.
+            Statements in another currency than their ticker's prices are not used.
         shares_as_of: the day whose splits the share counts reflect: their publication, or the snapshot. In the second
             case the splits in between are taken out again with the price files' events, else they would tell the
             future.
@@ -164,6 +168,7 @@ class FundamentalFile(GivenFile):
     frequency: Literal["quarterly", "annual"] | None = None
     forms: dict[str, Literal["quarterly", "annual"]] = {}
     columns: dict[str, str | tuple[str, ...]]
+    currency: str | None = None
     shares_as_of: Literal["publication", "snapshot"] = "publication"
     not_the_member: dict[str, Span] = {}
 
@@ -273,6 +278,9 @@ class FilesSettings(SettingsGroup):
     #: A symbol that trades again after more silent sessions is another company's; before, its company goes on. Symbols
     #: that were handed on in the data of files.yaml: 314 and 438 sessions.
     another_company_after_sessions: int = Field(default=252, ge=20)
+    #: Of prices and statements where neither their file nor its mapping tells. Nothing is converted: thresholds such as
+    #: candidates.min_dollar_volume are in the currency of the prices.
+    currency: str = Field(default="USD", min_length=1)
 
     @field_validator("prices")
     @classmethod

@@ -17,9 +17,10 @@ from quant_assets.errors import SourceError
 from quant_assets.market.calendar import first_session_from
 from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.settings.providers import FilesSettings, MacroFile, PriceFile
+from quant_assets.settings.providers import FilesSettings, FundamentalFile, MacroFile, PriceFile
 from quant_assets.sources.base import BARS, HELD, MACRO, MEMBERSHIP, STATEMENTS
 from quant_assets.sources.files_adjusted import refuse_contradiction
+from quant_assets.sources.files_currency import in_price_currency, price_currencies
 from quant_assets.sources.files_delistings import (
     HeldDays,
     Silence,
@@ -37,6 +38,7 @@ from quant_assets.sources.files_renames import (
     symbols_of_companies,
 )
 from quant_assets.sources.files_report import FilesReport, said_by_case
+from quant_assets.sources.files_splits import splits_of
 from quant_assets.sources.files_statements import GivenStatements, statement_columns, together, versions
 from quant_assets.sources.files_universe import members_by_rule, membership_of, said_rules, sectors_by_rule, sectors_of
 from quant_assets.sources.registry import Terms
@@ -267,12 +269,26 @@ class FilesSource:
         """Statements of all files, a renamed company's under each of its symbols."""
         files = []
         for group in together(self._settings.fundamentals):
-            given = [
-                GivenStatements(file, collect(self._scan(file, statement_columns(file)), file.file)) for file in group
-            ]
+            given = [GivenStatements(file, self._in_price_currency(file)) for file in group]
             splits = self._given._splits if group[0].shares_as_of == "snapshot" else None
             files.append(versions(given, splits, self._undated_after, self._report, strict=self._rows is None))
         return company_statements(pl.concat([STATEMENTS.to_frame(), *files]), self._symbols, self._undated_after)
+
+    def _in_price_currency(self, file: FundamentalFile) -> pl.DataFrame:
+        rows = collect(self._scan(file, statement_columns(file)), file.file)
+        return in_price_currency(file, rows, self._price_currencies, self._settings.currency, self._report)
+
+    @cached_property
+    def _price_currencies(self) -> pl.DataFrame:
+        usual, found = pl.lit(self._settings.currency), {}
+        for place, file in enumerate(self._settings.prices):
+            if "currency" in file.columns:
+                told = self._scan(file, named(file.columns, ("ticker", "date", "currency")))
+                each = collect(told.select("ticker", pl.col("currency").fill_null(usual)).unique(), file.file)
+            else:
+                each = self._spans(place).select("ticker", currency=pl.lit(file.currency or self._settings.currency))
+            found[file.provider] = each.drop_nulls()
+        return price_currencies(found, strict=self._rows is None)
 
     @cached_property
     def _macro(self) -> pl.DataFrame:
@@ -292,42 +308,8 @@ class FilesSource:
 
     @cached_property
     def _splits(self) -> pl.DataFrame:
-        """The splits of each day, from the best file with a bar of it.
-
-        Columns: `ticker`, `day` of a split, its `ratio` and `so_far` (product of its splits).
-
-        Best by precedence, not the longest: what a file goes on to say later must not change what is known of an
-        earlier day, and files of adjusted prices give spin-offs as splits, which share counts do not reflect. An
-        altered source takes those of the files as they are: a snapshot's counts contain the splits up to it, whatever
-        is to be read of the prices.
-        """
-        files = {place: file for place, file in enumerate(self._settings.prices) if "split_ratio" in file.columns}
-        schema = pl.Schema({"ticker": pl.String, "day": pl.Date, "ratio": pl.Float64, "so_far": pl.Float64})
-        if not files:
-            return schema.to_frame()
-        events = pl.concat(
-            collect(
-                self._scan_prices(file).filter(
-                    (pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)
-                ),
-                file.file,
-            ).select("ticker", "date", "split_ratio", place=pl.lit(place))
-            for place, file in files.items()
-        )
-        days = events.lazy().select("ticker", "date").unique()
-        there = pl.concat(
-            collect(
-                self._scan_prices(file).join(days, on=["ticker", "date"]).select("ticker", "date", place=pl.lit(place)),
-                file.file,
-            )
-            for place, file in files.items()
-        )
-        best = there.group_by("ticker", "date").agg(pl.col("place").min())
-        return (
-            events.join(best, on=["ticker", "date", "place"], how="semi")
-            .sort("ticker", "date")
-            .select("ticker", day="date", ratio="split_ratio", so_far=pl.col("split_ratio").cum_prod().over("ticker"))
-        )
+        """The splits of each day; of an altered source those of the files as they are, see `files_splits`."""
+        return splits_of(self._settings.prices, self._scan_prices)
 
     def _told(self, precedence: int) -> NDArray[np.datetime64]:
         """Sessions on which a price file would have any ticker that traded, read once."""

@@ -28,7 +28,7 @@ _TOLD = tuple(f"told_{figure}" for figure in _FIGURES)
 
 def statement_columns(file: FundamentalFile) -> Columns:
     """The columns of the file that are read."""
-    optionally = ("form", "snapshot", "company", "restated_on", *_FIGURES)
+    optionally = ("form", "snapshot", "company", "restated_on", "currency", *_FIGURES)
     return named(file.columns, ("ticker", "period_end", "published")) | optional(file.columns, optionally)
 
 

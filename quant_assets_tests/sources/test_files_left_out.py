@@ -27,6 +27,11 @@ def opened(folder: Path, files: Mapping[str, str], **settings: Any) -> FilesSour
     return FilesSource(FilesSettings.model_validate(settings), folder, START)
 
 
+def left_out(source: FilesSource) -> list[str]:
+    """What the source says of its rows, without what stands in for files that it has not."""
+    return [each for each in source.left_out() if not each.startswith(("no membership file", "no securities file"))]
+
+
 def shuffled(text: str) -> str:
     head, *rows = text.strip().splitlines()
     return "\n".join([head, *reversed(rows)])
@@ -65,7 +70,7 @@ def test_a_membership_that_ends_before_it_starts_is_refused_by_name(tmp_path: Pa
 def test_rows_of_no_day_and_of_no_ticker_are_counted(tmp_path: Path) -> None:
     source = members(tmp_path, "AAAA,2019-05-01,2019-05-01\n,2019-05-01,\nBBBB,2019-01-02,\n")
     assert source.membership(THROUGH)["ticker"].to_list() == ["BBBB"]
-    assert source.left_out() == [
+    assert left_out(source) == [
         "members.csv: 1 of 3 rows have no ticker (2019-05-01)",
         "members.csv: 1 of 3 rows end on the day on which they start (AAAA 2019-05-01)",
     ]
@@ -89,7 +94,7 @@ def test_two_sectors_of_a_ticker_on_a_day_are_refused_whatever_their_order(tmp_p
 def test_snapshots_without_a_sector_are_counted(tmp_path: Path) -> None:
     source = sectors(tmp_path, "AAAA,Tech,2019-01-02\nBBBB,,2019-01-02\nCCCC,Tech,\n")
     assert source.sector_snapshots(THROUGH)["ticker"].to_list() == ["AAAA"]
-    assert source.left_out() == [
+    assert left_out(source) == [
         "sectors.csv: 1 of 3 rows have no sector (BBBB)",
         "sectors.csv: 1 of 3 rows have no known_at (CCCC)",
     ]
@@ -103,7 +108,7 @@ def test_tickers_that_differ_only_in_case_are_said(tmp_path: Path) -> None:
     }
     prices = [{"file": "prices.csv", "provider": "p", "adjustment": "as_traded"}]
     source = opened(tmp_path, files, prices=prices, membership={"file": "members.csv"})
-    assert source.left_out() == ["tickers that differ only in case are taken for different ones: AAAA and aaaa"]
+    assert left_out(source) == ["tickers that differ only in case are taken for different ones: AAAA and aaaa"]
 
 
 # --- Statements -------------------------------------------------------------------------------------------------------
@@ -144,7 +149,7 @@ def test_half_empty_rows_of_one_publication_complete_each_other(tmp_path: Path) 
     for text in (HALVES, shuffled(HALVES)):
         source = one_file(tmp_path, text)
         assert told(source) == WHOLE
-        assert source.left_out() == []
+        assert left_out(source) == []
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -203,7 +208,7 @@ def test_of_statements_that_contradict_each_other_the_same_one_counts_in_any_ord
     found = [one_file(tmp_path, each) for each in (text, shuffled(text))]
     for source in found:
         assert told(source) == [(date(2019, 2, 15), 0, 1000.0, 101.0, 5000.0, 2000.0)]
-        assert source.left_out() == [
+        assert left_out(source) == [
             "statements.csv: 4 of 4 rows contradict others of the same publication; of these the complete one with the "
             "largest figures counts (AAAA 2018-12-31)"
         ]
@@ -222,7 +227,7 @@ def test_statements_that_are_not_used_are_counted_with_the_reason(tmp_path: Path
     how = {"frequency": None, "forms": {"10-K": "annual"}, "columns": columns("form", *FIGURES)}
     source = one_file(tmp_path, text, **how)
     assert told(source) == WHOLE
-    assert source.left_out() == [
+    assert left_out(source) == [
         "statements.csv: 1 of 6 rows have no ticker or no end of a period (2018-12-31)",
         "statements.csv: 2 of 6 rows are of a form that `forms` does not name (empty, 10-K405)",
         "statements.csv: 1 of 6 rows have no figure (CCCC 2018-12-31)",
@@ -259,3 +264,47 @@ def test_the_order_of_rows_decides_nothing(tmp_path: Path) -> None:
     assert len(answers[0]) > 2
     for answer in answers[1:]:
         assert_frame_equal(answer, answers[0])
+
+
+# --- Currency ---------------------------------------------------------------------------------------------------------
+
+BAR = "2019-01-02,1,1,1,1,1"
+STATEMENT = "2018-12-31,2019-02-15,1000"
+
+
+def currencies(folder: Path, prices: Mapping[str, str], statements: str, **settings: Any) -> FilesSource:
+    """Price files (of tickers, or `ticker,currency`) and a file of statements (`ticker,currency`)."""
+    files, named = {}, []
+    for name, rows in prices.items():
+        told = "," in rows
+        head = f"{'currency,' if told else ''}date,open,high,low,close,volume"
+        files[f"{name}.csv"] = "\n".join([f"ticker,{head}", *(f"{row},{BAR}" for row in rows.split()), ""])
+        columns = {"currency": "currency"} if told else {}
+        named.append({"file": f"{name}.csv", "provider": name, "adjustment": "as_traded", "columns": columns})
+    files["statements.csv"] = "\n".join(
+        ["ticker,money,period_end,published,revenue", *(f"{row},{STATEMENT}" for row in statements.split()), ""]
+    )
+    file = {"file": "statements.csv", **ONE, "columns": {"revenue": "revenue", "currency": "money"}}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    given = {"prices": named, "fundamentals": [file], **settings}
+    return FilesSource(FilesSettings.model_validate(given), folder, START)
+
+
+def test_a_statement_in_another_currency_than_its_prices_is_left_out_and_counted(tmp_path: Path) -> None:
+    rows = "AAAA,USD BBBB,EUR CCCC, DDDD,EUR EEEE,GBP"
+    source = currencies(tmp_path, {"us": "AAAA BBBB CCCC", "eu": "DDDD,EUR EEEE,"}, rows)
+    known = source.statements(["AAAA", "BBBB", "CCCC", "DDDD", "EEEE"], THROUGH)["ticker"].to_list()
+    assert known == ["AAAA", "CCCC", "DDDD"]
+    assert (
+        "statements.csv: 2 of 5 rows are in another currency than the prices of their ticker (BBBB EUR, EEEE GBP)"
+        in left_out(source)
+    )
+    euros = currencies(tmp_path, {"us": "AAAA BBBB"}, "AAAA,USD BBBB,EUR FFFF,EUR", currency="EUR")
+    assert euros.statements(["AAAA", "BBBB", "FFFF"], THROUGH)["ticker"].to_list() == ["BBBB", "FFFF"]
+
+
+def test_prices_of_a_ticker_in_two_currencies_are_refused(tmp_path: Path) -> None:
+    source = currencies(tmp_path, {"us": "AAAA", "eu": "AAAA,EUR"}, "AAAA,USD")
+    with pytest.raises(SourceError, match=r"prices of ticker AAAA are in EUR \(eu\) and in USD \(us\); one series"):
+        source.statements(["AAAA"], THROUGH)
