@@ -22,6 +22,7 @@ from quant_assets.backtest.factor_summary import summaries
 from quant_assets.backtest.metrics import UNITS, performance, since_first_execution
 from quant_assets.backtest.trials import EVIDENCE_UNITS, MEASURED, Trial, evidence
 from quant_assets.checks import breaches, selection_differences, sessions_explained
+from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.grains import MONTH
 from quant_assets.learning.metrics import best_returns, daily_ic, evaluate
 from quant_assets.market import point_in_time
@@ -63,6 +64,7 @@ from quant_assets_tests.synthetic_rare_datasets import (
     Stored,
     computed,
     everything,
+    features_of,
     market_datasets,
     report_frames,
 )
@@ -209,7 +211,7 @@ def assert_holds(rare: Rare, months: tuple[str, str], cut: date) -> Stored:
 
 @pytest.mark.slow
 @given(rare=markets, data=st.data())
-@examples(4)
+@examples(3)
 def test_rare_things_at_once(rare: Rare, data: st.DataObject) -> None:
     every = month_range(month_of(DAYS[0]), shift_month(month_of(rare.through), 1))  # of the last no session has closed
     first, last = sorted(data.draw(st.tuples(st.sampled_from(every), st.sampled_from(every))))
@@ -332,3 +334,18 @@ def test_a_sector_of_one_name_or_none(lives: tuple[Life, ...]) -> None:
     rare = market(lives)
     stored = assert_holds(rare, ("2020-04", "2020-04"), LOOKS[3])
     assert_it_is_drawn(stored, rare.through)
+
+
+@pytest.mark.slow
+def test_every_ready_made_feature_keeps_its_contract() -> None:
+    """The other tests have some features of each kind; these are all."""
+    rare, library = market(EVERYTHING), FeatureLibrary({name: ready_made(name) for name in SETS})
+    whole = Months(month_of(DAYS[0]), month_of(rare.through), rare.through)
+    stored = market_datasets(rare, whole)
+    for sector in SECTORS:
+        rows = features_of(library, Reads(stored, whole, sector), whole)
+        loaded = rows.with_columns(sector=pl.lit(sector), month=MONTH.label("date"))
+        assert not any(breaches(library.dataset, loaded, rare.through).values())
+        assert rows.equals(rows.sort("ticker", "date"))
+        alone = whole._replace(first="2020-03", last="2020-04")
+        assert_identical(features_of(library, Reads(stored, alone, sector), alone), alone.own("features", rows))
