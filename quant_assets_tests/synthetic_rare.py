@@ -1,6 +1,7 @@
 """Small markets in which rare things happen at once, as providers answer: two sectors over five months, drawn by
 hypothesis or made by hand, and what was known of them at a day."""
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Life:
         member: from when to when it is a member, more than once where there are several.
         bars: whether there are any.
         path: `walk`, `flat` (never moves), `twin` (that of every other twin), `collapse` (falls to nothing) or `bad`
-            (with bars that are refused).
+            (with bars and events that are wrong).
         volume: whether there is any.
         providers: 1, or 2 with adjusted prices of a second one, which has only the later half and sometimes another
             price.
@@ -126,9 +127,7 @@ def market(lives: Iterable[Life], through: date = LAST, seed: int = 0, gap: tupl
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in Rare._fields}
     for number, life in enumerate(lives):
         _live(chr(ord("A") + number), life, np.random.default_rng([seed, number]), found)
-    bars = _frame(found["bars"], BARS).unique(["ticker", "date", "precedence"], keep="last", maintain_order=True)
-    bad = bars.filter(pl.col("open").is_nan())  # one of them twice
-    bars = pl.concat([bars, bad.head(1)]).sort("ticker", "date", "precedence")
+    bars = _frame(found["bars"], BARS).sort("ticker", "date", "precedence", maintain_order=True)
     if gap is not None:
         bars = bars.filter(~pl.col("date").is_in(DAYS[gap[0] : gap[0] + gap[1]]))
     macro = [
@@ -233,6 +232,23 @@ def _closes(life: Life, rng: np.random.Generator) -> np.ndarray:
     return closes
 
 
+#: What is wrong with every fourth bar of a `bad` path: refused, or an event that the prices do not know of.
+_FAULTS: tuple[dict[str, Any], ...] = (
+    {"open": math.nan},
+    {"low": 1e6},
+    {"close": 0.0},
+    {"close": None},
+    {"high": math.inf},
+    {"volume": -1.0},
+    {"volume": None},
+    {"again": True},
+    {"between": True},
+    {"dividend": 1e6},
+    {"split_ratio": 1e6},
+    {"split_ratio": 1e-6, "dividend": 3.0},
+)
+
+
 def _bars(ticker: str, closes: np.ndarray, there: np.ndarray, life: Life) -> list[dict[str, Any]]:
     rows = []
     for precedence in range(life.providers):
@@ -257,8 +273,13 @@ def _bars(ticker: str, closes: np.ndarray, there: np.ndarray, life: Life) -> lis
                 "provider": "two" if precedence else "one",
                 "precedence": precedence,
             }
-            if life.path == "bad" and place % 9 == 4:
-                row |= {"open": float("nan")} if place % 2 else {"low": shown * 2.0}
+            if life.path == "bad" and place % 4 == 3:
+                fault = dict(_FAULTS[(place // 4 + life.heard) % len(_FAULTS)])
+                if fault.pop("again", False):
+                    rows.append(row | {"close": shown * 1.005})
+                if fault.pop("between", False):
+                    rows.append(row | {"date": DAYS[place] + timedelta(days=6 - DAYS[place].isoweekday())})
+                row |= fault
             rows.append(row)
     return rows
 

@@ -236,20 +236,25 @@ def _candidates(read: Reads, months: Months, sector: str) -> pl.DataFrame:
     return selection(read("indicators"), read("universe"), months.decisions, CANDIDATES).candidates
 
 
-def _features(read: Reads, months: Months, sector: str) -> pl.DataFrame:
-    before = months_covering(LIBRARY.price_lookback(STATEMENTS))
+def features_of(library: FeatureLibrary, read: Reads, months: Months) -> pl.DataFrame:
+    """Dataset features with any features."""
+    before = months_covering(library.price_lookback(STATEMENTS))
     carried = read("price_peaks", 1).filter(pl.col("as_of") < month_start(months.last))
     return features(
         read("prices", before),
         carried,
         read("fundamentals", STATEMENTS.lookback_months),
-        read("universe", months_covering(LIBRARY.universe_lookback)),
-        LIBRARY,
+        read("universe", months_covering(library.universe_lookback)),
+        library,
         STATEMENTS,
         months.sessions(before),
         months.first_day,
         months.last_day,
     )
+
+
+def _features(read: Reads, months: Months, sector: str) -> pl.DataFrame:
+    return features_of(LIBRARY, read, months)
 
 
 def _labels(read: Reads, months: Months, sector: str) -> pl.DataFrame:

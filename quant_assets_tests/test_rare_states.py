@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from quant_assets.backtest.factor_summary import summaries
 from quant_assets.backtest.metrics import UNITS, performance, since_first_execution
-from quant_assets.backtest.trials import EVIDENCE_UNITS, evidence
+from quant_assets.backtest.trials import EVIDENCE_UNITS, MEASURED, Trial, evidence
 from quant_assets.checks import breaches, selection_differences, sessions_explained
+from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.grains import MONTH
 from quant_assets.learning.metrics import best_returns, daily_ic, evaluate
 from quant_assets.market import point_in_time
@@ -29,7 +30,7 @@ from quant_assets.market.bars import company_bars
 from quant_assets.market.reconciliation import by_ticker
 from quant_assets.market.share_counts import spin_off_correction, spin_offs
 from quant_assets.market.universe import unclassified
-from quant_assets.partitions import month_of, month_range
+from quant_assets.partitions import month_of, month_range, shift_month
 from quant_assets.reporting import tear_sheet
 from quant_assets.reporting.ops_report import figures, preview_png, render
 from quant_assets.reporting.report_data import gather
@@ -63,6 +64,7 @@ from quant_assets_tests.synthetic_rare_datasets import (
     Stored,
     computed,
     everything,
+    features_of,
     market_datasets,
     report_frames,
 )
@@ -82,16 +84,16 @@ def assert_contracts(stored: Stored, through: date, names: Iterable[str]) -> Non
             assert lost.is_empty(), (name, str(each), lost)
 
 
-def assert_the_month_alone(rare: Rare, stored: Stored, month: str) -> None:
-    """A run of one month gives the range's rows of it, bit for bit and in the same order."""
-    alone = Months(month, month, rare.through)
+def assert_the_months_alone(rare: Rare, stored: Stored, first: str, last: str) -> None:
+    """A run of some months, or of one, gives the whole range's rows of them, bit for bit and in the same order."""
+    alone = Months(first, last, rare.through)
     found = market_datasets(rare, alone)
     found |= {name: computed(stored, alone, name) for name in DERIVED}
     for name, rows in found.items():
         try:
             assert_identical(EVERY[name].conform(rows), EVERY[name].conform(alone.own(name, stored[name])))
         except AssertionError as error:
-            raise AssertionError(f"{name} of {month} alone: {error}") from error
+            raise AssertionError(f"{name} of {first} to {last} alone: {error}") from error
 
 
 def assert_nothing_ahead(rare: Rare, stored: Stored, cut: date) -> None:
@@ -121,6 +123,16 @@ def assert_figures(found: Mapping[str, float | None], names: Iterable[str]) -> N
     """Every figure is there, and a number or missing."""
     assert list(found) == list(names)
     assert {name: value for name, value in found.items() if value is not None and not math.isfinite(value)} == {}
+
+
+def tried(backtest: pl.DataFrame) -> list[Trial]:
+    """Two strategies that earned the same, one that earned nothing, one without a session, and a training."""
+    month_end = pl.col("date").max().over(pl.col("date").dt.month())
+    rows = backtest.select("date", as_of=month_end, value="net_return", rank_ic=pl.lit(None, pl.Float64))
+    rows = rows.select(list(MEASURED))
+    measured = {"a": rows, "b": rows, "c": rows.with_columns(value=pl.lit(0.0)), "d": rows.clear()}
+    found = [Trial(name, "strategy", None, SECTORS[0], DAYS[0], each) for name, each in measured.items()]
+    return [*found, Trial("e", "training", None, SECTORS[0], DAYS[0], rows.with_columns(rank_ic="value"), 5)]
 
 
 def assert_what_is_told_beside(rare: Rare, stored: Stored) -> None:
@@ -169,7 +181,7 @@ def assert_what_is_told_beside(rare: Rare, stored: Stored) -> None:
         for frame in (backtest, since_first_execution(backtest), backtest.clear()):
             assert frame.schema == backtest.schema
             assert_figures(performance(frame), UNITS)
-            assert_figures(evidence(frame, (), STATISTICS), EVIDENCE_UNITS)
+            assert_figures(evidence(frame, tried(backtest), STATISTICS), EVIDENCE_UNITS)
         judged = read("predictions").join(read("labels"), on=["ticker", "date", "horizon"])
         judged = judged.filter(pl.col("horizon") == 5)
         assert_schema(
@@ -180,28 +192,31 @@ def assert_what_is_told_beside(rare: Rare, stored: Stored) -> None:
         assert_schema(best_returns(judged), {"date": pl.Date, "best_return": pl.Float64}, ["date"])
         assert_figures(asdict(evaluate(judged, 5)), asdict(evaluate(judged.clear())))
         for as_of in (decisions[0], decisions[-1]):
-            report = gather(sector, as_of, report_frames(stored, sector), ReportSettings(), 5, (), STATISTICS)
+            report = gather(
+                sector, as_of, report_frames(stored, sector), ReportSettings(), 5, tried(backtest), STATISTICS
+            )
             rows = figures(report).with_columns(report_file=pl.lit("page"), sector=pl.lit(sector))
             dataset = DATASETS["ops_report"]
             assert not any(breaches(dataset, dataset.conform(rows), as_of).values())
 
 
-def assert_holds(rare: Rare, month: str, cut: date) -> Stored:
+def assert_holds(rare: Rare, months: tuple[str, str], cut: date) -> Stored:
     _, stored = everything(rare)
     assert_contracts(stored, rare.through, stored)
     assert_what_is_told_beside(rare, stored)
-    assert_the_month_alone(rare, stored, month)
+    assert_the_months_alone(rare, stored, *months)
     assert_nothing_ahead(rare, stored, cut)
     return stored
 
 
 @pytest.mark.slow
 @given(rare=markets, data=st.data())
-@examples(5)
+@examples(3)
 def test_rare_things_at_once(rare: Rare, data: st.DataObject) -> None:
-    month = data.draw(st.sampled_from(month_range(month_of(DAYS[0]), month_of(rare.through))))
+    every = month_range(month_of(DAYS[0]), shift_month(month_of(rare.through), 1))  # of the last no session has closed
+    first, last = sorted(data.draw(st.tuples(st.sampled_from(every), st.sampled_from(every))))
     cut = data.draw(st.sampled_from([day for day in LOOKS if day <= rare.through]))
-    assert_holds(rare, month, cut)
+    assert_holds(rare, (first, last), cut)
 
 
 def assert_it_is_drawn(stored: Stored, through: date, sectors: Iterable[str] = SECTORS[:1]) -> None:
@@ -317,5 +332,20 @@ def test_one_of_everything_meets_every_function_that_is_given_frames() -> None:
 )
 def test_a_sector_of_one_name_or_none(lives: tuple[Life, ...]) -> None:
     rare = market(lives)
-    stored = assert_holds(rare, "2020-04", LOOKS[3])
+    stored = assert_holds(rare, ("2020-04", "2020-04"), LOOKS[3])
     assert_it_is_drawn(stored, rare.through)
+
+
+@pytest.mark.slow
+def test_every_ready_made_feature_keeps_its_contract() -> None:
+    """The other tests have some features of each kind; these are all."""
+    rare, library = market(EVERYTHING), FeatureLibrary({name: ready_made(name) for name in SETS})
+    whole = Months(month_of(DAYS[0]), month_of(rare.through), rare.through)
+    stored = market_datasets(rare, whole)
+    for sector in SECTORS:
+        rows = features_of(library, Reads(stored, whole, sector), whole)
+        loaded = rows.with_columns(sector=pl.lit(sector), month=MONTH.label("date"))
+        assert not any(breaches(library.dataset, loaded, rare.through).values())
+        assert rows.equals(rows.sort("ticker", "date"))
+        alone = whole._replace(first="2020-03", last="2020-04")
+        assert_identical(features_of(library, Reads(stored, alone, sector), alone), alone.own("features", rows))

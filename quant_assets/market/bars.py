@@ -144,7 +144,8 @@ def sector_bars(
     own = of_tickers(companies.series, entered["ticker"])
     placed = sector_on(place(own, snapshots, sector, sessions, "date"), snapshots, sessions)
     listed = companies.refused.join(entered, on="ticker").filter(pl.col("date") >= pl.col("entered"))
-    listed = listed.with_columns(pl.col("open", "high", "low", "close", "volume").fill_nan(None))
+    given = pl.col("open", "high", "low", "close", "volume")
+    listed = listed.with_columns(pl.when(given.is_finite()).then(given))
     apart = companies.compared.drop_nulls("explanation")
     return SectorBars(
         _dataset("ohlcv", placed.with_columns(in_sector=pl.col("sector").eq_missing(sector))),

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from datetime import date
 
@@ -5,6 +6,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.checks import breaches
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
 from quant_assets.market.adjustment import adjust
@@ -93,6 +95,19 @@ def test_events_are_repaired_and_listed_with_the_disagreements(make_bars: Make, 
     assert apart["difference"][0] == pytest.approx(11.0 / 2 / 10.9 - 1.0)
     for name in ("price_events", "price_disagreements"):
         assert getattr(found, name).schema == DATASETS[name].schema
+
+
+def test_a_refused_bar_is_listed_with_null_in_the_place_of_no_number(make_bars: Make, make_snapshots: Make) -> None:
+    """Not a number and infinite are no prices: as values they would break the contract of the list of refused bars."""
+    bars = make_bars(DAYS[:3], [10.0] * 3, high=[10.0, math.inf, 10.0], open=[10.0, 10.0, math.nan])
+    snapshots = make_snapshots(("A", "it", date(2016, 12, 31)))
+    panel = sector_bars(company_bars(bars, NONE, DAYS, SETTINGS), snapshots, "it", DAYS)
+    assert panel.quarantine.select("reason", "open", "high").rows() == [
+        ("missing_price", 10.0, None),
+        ("missing_price", None, 10.0),
+    ]
+    loaded = panel.quarantine.with_columns(sector=pl.lit("it"))
+    assert not any(breaches(DATASETS["quarantine"], loaded, DAYS[-1].item()).values())
 
 
 def test_a_ticker_that_moves_out_stays_in_the_panel(make_bars: Make, make_snapshots: Make) -> None:
