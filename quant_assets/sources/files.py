@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import SourceError
 from quant_assets.market.calendar import first_session_from
+from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.providers import FilesSettings, FundamentalFile, MacroFile, PriceFile
@@ -375,7 +376,7 @@ class FilesSource:
 
     @cached_property
     def _symbols(self) -> pl.DataFrame:
-        return symbols_of_companies(self._settings.renames, self._settings.delisted_after_sessions)
+        return symbols_of_companies(self._settings.renames, STALE_SESSIONS)
 
     @property
     def _silence(self) -> Silence:

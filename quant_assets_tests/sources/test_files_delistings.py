@@ -10,10 +10,15 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import SettingsError, SourceError
+from quant_assets.features.labels import labels
+from quant_assets.market.adjustment import adjust
+from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.calendar import sessions
-from quant_assets.market.delistings import with_listing
+from quant_assets.market.delistings import with_listing, with_returns
+from quant_assets.settings.domain import BarSettings, DelistingSettings, LabelSettings
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.providers import FilesSettings
+from quant_assets.sources.base import SECTOR_SNAPSHOTS
 from quant_assets.sources.files import FilesSource
 
 START = date(2020, 1, 1)
@@ -130,6 +135,34 @@ def test_sessions_on_which_most_are_lacking_are_nobodys_silence(files: Open) -> 
     assert rows(files(names), *names) == []  # twelve of sixteen for sixteen sessions, the first five of them lost
     two = {f"END{k}": range(100) for k in range(2)}
     assert rows(files(two), *two) == [("END0", 99, 114, None), ("END1", 99, 114, None)]
+
+
+@pytest.mark.parametrize(("lost", "thin"), [(range(0), True), (range(200, 205), False), (range(200, 205), True)])
+def test_one_history_and_no_delisting_return_of_a_thin_or_a_lost_name(files: Open, lost: range, thin: bool) -> None:
+    """A name below a dollar, which trades on two of nine sessions, or of which a week was lost with all the others."""
+    source = files({"CHEAP": [k for k in range(400) if not thin or k % 9 < 2]}, lost)
+    names, days = ["CHEAP", "EVER0"], np.array(DAYS[FIRST : FIRST + 400], dtype="datetime64[D]")
+    gone = source.delistings(names, day(399))
+    assert gone.is_empty()
+    given = source.bars(names, START, day(399)).with_columns(
+        pl.when(pl.col("ticker") == "CHEAP").then(0.5).otherwise(pl.col(name)).alias(name)
+        for name in ("open", "high", "low", "close")
+    )
+    snapshots = pl.DataFrame([(name, "it", START, None) for name in names], SECTOR_SNAPSHOTS, orient="row")
+    ohlcv, *_ = sector_bars(company_bars(given, gone, days, BarSettings()), snapshots, "it", days)
+    assert dict(ohlcv.group_by("ticker").agg(pl.col("listed").n_unique()).iter_rows()) == {"CHEAP": 1, "EVER0": 1}
+    asked = labels(
+        adjust(ohlcv),
+        with_returns(gone, ohlcv, DelistingSettings()),
+        ohlcv.select("ticker", "date"),
+        LabelSettings(),
+        days,
+        day(399),
+        START,
+        day(300),
+    ).filter(pl.col("ticker") == "CHEAP")
+    assert asked.height > 25
+    assert asked.select(pl.col("delisted").any(), pl.col("forward_return").abs().max()).row(0) == (False, 0.0)
 
 
 def test_what_another_file_has_is_no_silence(files: Open, tmp_path: Path) -> None:
