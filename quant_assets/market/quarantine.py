@@ -23,14 +23,16 @@ OHLC_TOLERANCE = 1e-6
 FARTHEST = 9.9
 
 
-def _without_open(settings: BarSettings) -> pl.Expr:
-    """Whether a bar may be used without its open, which is no price of the day."""
-    if settings.missing_open == "refuse":
-        return pl.lit(False)
-    open_, wide = pl.col("open"), 1.0 + settings.events.jump
-    outside = (open_ >= wide * pl.col("high")) | (wide * open_ <= pl.col("low"))
-    inside = pl.col("close").is_between("low", "high")
-    return (open_.is_null() | open_.is_nan() | (open_ == 0.0) | ((open_ > 0.0) & outside & inside)).fill_null(False)
+def _without_open(bars: pl.DataFrame, settings: BarSettings) -> pl.Series | None:
+    """Whether each bar may be used without its open, which is no price of the day; None where none may."""
+    open_, high, low, wide = pl.col("open"), pl.col("high"), pl.col("low"), 1.0 + settings.events.jump
+    outside = (open_ >= wide * high) | (wide * open_ <= low)
+    # Nearly always there is none, and the whole history need not be looked at more closely.
+    if settings.missing_open == "refuse" or not bars.select((outside.fill_null(True) | open_.is_nan()).any()).item():
+        return None
+    absent = open_.is_null() | open_.is_nan() | (open_ == 0.0)
+    wrong = (open_ > 0.0) & outside & pl.col("close").is_between("low", "high")
+    return bars.select((absent | wrong).fill_null(False).alias("without")).to_series()
 
 
 def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSettings | None = None) -> pl.DataFrame:
@@ -51,24 +53,26 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSet
         open is no price of the day.
 
     """
-    settings = settings or BarSettings()
     key = ["ticker", "date", "precedence"]
+    bars = bars.sort(key, maintain_order=True)
+    without = _without_open(bars, settings or BarSettings())
+    given = bars["open"]
+    if without is not None:
+        bars = bars.with_columns(open=pl.when(~without).then("open"))
     high, low = pl.col("high"), pl.col("low")
-    without = _without_open(settings)
-    open_ = pl.when(~without).then("open")
-    prices = (open_, high, low, pl.col("close"))
-    highest, lowest = pl.max_horizontal(prices), pl.min_horizontal(prices)
-    top, bottom = pl.max_horizontal(open_, "close"), pl.min_horizontal(open_, "close")
+    highest, lowest = pl.max_horizontal(PRICES), pl.min_horizontal(PRICES)
+    top, bottom = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
     broken_range = (
         (high * (1.0 + OHLC_TOLERANCE) < top)
         | (low * (1.0 - OHLC_TOLERANCE) > bottom)
         | (high * (1.0 + OHLC_TOLERANCE) < low)
     )
-    there = [price.is_finite().fill_null(False) for price in prices]
-    there[0] |= without
+    there = pl.all_horizontal(pl.col(PRICES).is_finite().fill_null(False))
+    if without is not None:
+        there |= without & pl.all_horizontal(pl.col("high", "low", "close").is_finite().fill_null(False))
     rules = (
         ("not_a_session", ~pl.col("date").is_in(pl.Series(sessions, dtype=pl.Date).implode())),
-        ("missing_price", ~pl.all_horizontal(there)),
+        ("missing_price", ~there),
         ("missing_volume", ~pl.col("volume").is_finite().fill_null(False)),
         ("non_positive_price", lowest <= 0.0),
         ("negative_volume", pl.col("volume") < 0.0),
@@ -79,11 +83,9 @@ def judge(bars: pl.DataFrame, sessions: NDArray[np.datetime64], settings: BarSet
     first_broken = pl.coalesce(pl.when(broken).then(pl.lit(name)) for name, broken in rules)
     position = pl.int_range(pl.len(), dtype=pl.Int32)
     new = pl.any_horizontal(pl.col(key) != pl.col(key).shift()).fill_null(True)
-    judged = bars.sort(key, maintain_order=True).with_columns(
-        row=position - pl.when(new).then(position).forward_fill(),
-        reason=first_broken,
-        open=pl.when(~without | first_broken.is_not_null()).then("open"),
-    )
+    judged = bars.with_columns(row=position - pl.when(new).then(position).forward_fill(), reason=first_broken)
+    if without is not None:  # what is refused is listed as it was given
+        judged = judged.with_columns(open=pl.when(pl.col("reason").is_null()).then("open").otherwise(given))
     # Few, if any: the whole history need not be looked through.
     repeats = judged.filter(pl.col("row") > 0).select(key).unique()
     if repeats.is_empty():

@@ -55,3 +55,22 @@ def test_runs_are_taken_in_turns_after_one_that_is_not_counted() -> None:
         "print(''.join(order))"
     )
     assert run("-c", code).stdout.strip() == "ababab"
+
+
+@pytest.mark.slow
+def test_planted_faults_are_found_and_mended() -> None:
+    done = run("benchmarks/repairs.py", "--series", "4")
+    assert done.returncode == 0, done.stderr
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if line.startswith("│")
+    ]
+    found = {name: cells for name, *cells in rows}
+    for fault in ("a split for one day", "some bad days", "flag days early or late", "decimal point, all four prices"):
+        assert found[fault] == ["100%"] * 4
+    assert found["split without a flag"][2:] == found["reverse split by an odd ratio"][2:] == ["100%", "100%"]
+    assert found["opens of 0"] == ["100%"] * 4
+    precisions = [
+        float(line.split("precision ")[1].split("%")[0]) for line in done.stdout.splitlines() if "precision" in line
+    ]
+    assert len(precisions) == 2
+    assert min(precisions) > 95.0

@@ -110,7 +110,8 @@ def test_what_lies_too_long_ago_is_no_reversal() -> None:
 FACTORS = [0.01, 0.02, 0.05, 0.07, 0.1, 0.137, 0.25, 0.33, 0.5, 0.51, 1.4, 2.0, 2.05, 3.0, 7.3, 10.0, 19.5, 20.0, 71.0]
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     factors=st.lists(st.sampled_from([*FACTORS, 100.0]), min_size=1, max_size=4),
