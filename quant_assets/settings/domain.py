@@ -213,7 +213,11 @@ class TrainingSettings(SettingsGroup):
     Attributes:
         target: what is fitted: forward returns as they are (`raw`), cut `target_limit` robust deviations from their
             session's median (`winsorised`), or normal scores of their rank (`rank`); see `learning.targets`. Metrics
-            are always those of the returns as they are.
+            are always those of the returns as they are. Of LightGBM on two sectors from 2008 to 2013 (40 trainings),
+            winsorised less raw is +0.004 in rank IC (standard error 0.004) and -0.1 % in squared error, while one false
+            move of a factor of 2.5 in 36 months of rows takes the correlation of the forecasts with those without it to
+            0.67 (5 sessions ahead) and 0.43 (20) where raw, to 0.90 and 0.81 where winsorised, to 0.97 and 0.89 where
+            ranked. It leaves 99 % of the targets as they are.
         target_limit: see there.
 
     """
@@ -226,7 +230,7 @@ class TrainingSettings(SettingsGroup):
     sample_every_sessions: int = Field(default=5, ge=1)
     min_rows: int = Field(default=1_000, ge=50)
     seed: int = 20_240_601
-    target: Literal["raw", "winsorised", "rank"] = "raw"
+    target: Literal["raw", "winsorised", "rank"] = "winsorised"
     target_limit: float = Field(default=5.0, gt=0)
 
 

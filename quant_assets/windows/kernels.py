@@ -255,6 +255,20 @@ def lagged(values: FloatArray, lag: int, stale: int) -> FloatArray:
 
 
 @kernel
+def before(values: FloatArray) -> FloatArray:
+    """The last value observed before each session, however old."""
+    tickers, sessions = values.shape
+    out = np.empty((tickers, sessions))
+    for i in range(tickers):
+        last = np.nan
+        for j in range(sessions):
+            out[i, j] = last
+            if not math.isnan(values[i, j]):
+                last = values[i, j]
+    return out
+
+
+@kernel
 def logarithms(values: FloatArray) -> FloatArray:
     """Natural logarithm, one element after the other: NumPy's vector code may round differently by array layout."""
     tickers, sessions = values.shape

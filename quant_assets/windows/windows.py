@@ -237,9 +237,7 @@ class Windows:
 
     def before(self, values: FloatArray) -> FloatArray:
         """The last value before a session's own, however old: for what is linked from bar to bar (`wilder`, `adx`)."""
-        last = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(values.shape[1])), axis=1)
-        last = np.concatenate([np.full((len(values), 1), -1), last[:, :-1]], axis=1)
-        return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=1), np.nan)
+        return kernels.before(values)
 
     def wilder(
         self, values: FloatArray, span: int, seed: int | None = None, bars: FloatArray | None = None
