@@ -143,7 +143,7 @@ def fitted(chains: Chains, workers: int, most: Callable[[Phase], float], budget:
     asked = min(workers, len(needs))
     told = f"memory: about {needs[0] / GIB:.1f} GiB for the largest worker, {budget / GIB:.1f} GiB for all"
     if count == asked:
-        plenty = sum(needs[:asked]) < budget / 2
+        plenty = sum(needs[:asked]) < max(budget / 2, APART)
         return Fitted(
             [list(chain) for chain in chains], workers, needs[0], None if plenty else f"{told}: {asked} at a time"
         )
