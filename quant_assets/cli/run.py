@@ -85,13 +85,22 @@ def materialise(
     phases = plan.phases
     if not phases:
         raise SettingsError(f"nothing to run for {first} to {last}")
+    executors: list[tuple[Executor, Sequence[Sequence[Phase]]]]
+    notes = list(plan.notes)
+    if submitted is not None:
+        executors = [(submitted, chains) for chains in stages]
+    else:
+        most, there = Reckoner(defs, profile, tickers).most, budget(memory or profile.settings.launch.memory_gib)
+        stays = [fitted(chains, workers, most, there) for chains in stages]
+        notes += dict.fromkeys(each.note for each in stays if each.note)
+        executors = [(Here(name, each.workers, apart=each.most > APART), each.chains) for each in stays]
     earliest = min(phase.first for phase in phases)
     if earliest < first:
         show(
             f"warm-up: windows reach back to {earliest}; "
             "earlier partitions that are missing or unfinished are computed first"
         )
-    for note in plan.notes:
+    for note in notes:
         show(note)
     if plan.uses_stale:
         show(
@@ -101,15 +110,6 @@ def materialise(
     latest = max(phase.last for phase in phases)
     if latest > last:
         show(f"labels reach ahead: prices up to {latest} are computed too")
-    executors: list[tuple[Executor, Sequence[Sequence[Phase]]]]
-    if submitted is not None:
-        executors = [(submitted, chains) for chains in stages]
-    else:
-        most, there = Reckoner(defs, profile, tickers).most, budget(memory or profile.settings.launch.memory_gib)
-        stays = [fitted(chains, workers, most, there) for chains in stages]
-        for note in dict.fromkeys(each.note for each in stays if each.note):
-            show(note)
-        executors = [(Here(name, each.workers, apart=each.most > APART), each.chains) for each in stays]
     executor = executors[0][0]
     try:
         with _Counter(total_outputs(phases)) as counter:

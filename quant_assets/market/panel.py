@@ -91,8 +91,10 @@ class Panel:
 
     def since(self, start: int) -> "Panel":
         """The sessions from a position on."""
+        if start == 0:
+            return self
         fields = {name: np.ascontiguousarray(values[:, start:]) for name, values in self.fields.items()}
-        return self if start == 0 else Panel(self.tickers, self.sessions[start:], fields, self.listed)
+        return Panel(self.tickers, self.sessions[start:], fields, self.listed)
 
     def companies(self) -> list[tuple[str, date | None]]:
         """Symbol and first session of each row's company."""

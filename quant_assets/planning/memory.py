@@ -108,13 +108,17 @@ class Reckoner:
         if not asset.reads and len(asset.names) > 1:
             history = tickers * _sessions(self._profile.months.start, phase.last)
             return _JUDGED * min(history, BLOCK_CELLS) + made
-        # What a function of one sector takes without having been collected is read in parts.
-        lazy = {name for name, each in parameters(asset.compute).items() if each.lazy}
-        by_sector = any(each.kind == "sector" for each in parameters(asset.compute).values())
+        taken = parameters(asset.compute)
+        if any(each.kind == "sector" for each in taken.values()) and any(each.lazy for each in taken.values()):
+            # A training loads the sampled sessions of its own window.
+            sampled = self._profile.settings.training.sample_every_sessions
+            return made + _HELD / _FRAME / sampled * sum(
+                frame(name, shift_month(phase.last, first), shift_month(phase.last, last))
+                for name, (first, last) in asset.windows.items()
+            )
         return made + sum(
             frame(name, shift_month(phase.first, first), shift_month(phase.last, last))
             for name, (first, last) in asset.windows.items()
-            if not (by_sector and name in lazy)
         )
 
 
@@ -143,7 +147,7 @@ def fitted(chains: Chains, workers: int, most: Callable[[Phase], float], budget:
     asked = min(workers, len(needs))
     told = f"memory: about {needs[0] / GIB:.1f} GiB for the largest worker, {budget / GIB:.1f} GiB for all"
     if count == asked:
-        plenty = sum(needs[:asked]) < budget / 2
+        plenty = sum(needs[:asked]) < max(budget / 2, APART)
         return Fitted(
             [list(chain) for chain in chains], workers, needs[0], None if plenty else f"{told}: {asked} at a time"
         )

@@ -284,6 +284,10 @@ def test_picks_of_a_decision_after_the_pinned_day_are_refused(
             "run --sector it --select nosuch",
             r"selection 'nosuch' is not valid or selects nothing; write 'ohlcv,prices'.*assets are universe,",
         ),
+        (
+            "run --sector it --select fundamentals --memory 0.1",
+            r"it, 2024-06: fundamentals need about 0\.\d GiB of memory .*, and 0\.1 GiB are there; .* --memory",
+        ),
         ("run --sector it --select group:nosuch", r"selection 'group:nosuch' is not valid or selects nothing"),
         (
             "run --profile files --to 2024-06",

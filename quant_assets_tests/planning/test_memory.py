@@ -30,7 +30,7 @@ CHAINS = [[phase("energy")], [phase("it")], [phase("re")]]
 
 
 def test_with_plenty_nothing_is_said_or_changed() -> None:
-    found = fitted(CHAINS, 2, by_month(0.1), 100 * GIB)
+    found = fitted(CHAINS, 2, by_month(0.1), 10 * GIB)
     assert (found.chains, found.workers, found.note) == (CHAINS, 2, None)
     assert fitted([], 2, by_month(0.1), GIB).chains == []
 
