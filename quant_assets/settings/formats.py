@@ -15,7 +15,7 @@ class Reading(SettingsGroup):
     """How a file is read. What is null is found out from the file and said; what cannot be found out is an error.
 
     Attributes:
-        separator: of the columns: `,`, `;`, `|` or a tab.
+        separator: of the columns: `,`, `;`, `|` or `tab`.
         decimal: the sign before the decimals; the other one of point and comma is then taken for thousands.
         dates: one of `DATE_FORMS`, or a pattern with % as strptime takes it.
         zone: the time zone in which the day of a time stamp is the session (`Europe/Berlin` where bars are stamped at
@@ -39,6 +39,11 @@ class Reading(SettingsGroup):
     ticker: str | None = None
     ticker_suffix: str = ""
     scale: float = Field(default=1.0, gt=0)
+
+    @field_validator("separator", mode="before")
+    @classmethod
+    def _tab(cls, value: Any) -> Any:
+        return "\t" if value == "tab" else value
 
     @field_validator("dates")
     @classmethod

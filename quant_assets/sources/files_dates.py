@@ -66,7 +66,7 @@ class Days(NamedTuple):
     ambiguous: list[str]
 
 
-def read_days(values: Iterable[str], form: str | None, zone: str | None, *, sessions: bool) -> Days:
+def read_days(values: Iterable[str], form: str | None, zone: str | None, *, sessions: bool, ends: bool = False) -> Days:
     """The days that distinct texts stand for.
 
     Args:
@@ -74,6 +74,7 @@ def read_days(values: Iterable[str], form: str | None, zone: str | None, *, sess
         form: of `settings.formats.Reading.dates`; None to find it out.
         zone: of `Reading.zone`.
         sessions: whether they are days of bars.
+        ends: whether a month or quarter stands for its last day; else for its first.
 
     """
     texts = [*values]
@@ -95,6 +96,8 @@ def read_days(values: Iterable[str], form: str | None, zone: str | None, *, sess
         if (max(firsts) > 12) == (max(seconds) > 12):
             undecided = [text for text, match in of_form.items() if match and match["a"] != match["b"]]
     stamps = {text: _stamp(most, match, day_first=day_first) if match else None for text, match in of_form.items()}
+    if ends and most in ("month", "quarter"):
+        stamps = {text: _last(stamp, 1 if most == "month" else 3) for text, stamp in stamps.items()}
     shown = ("dates day first" if day_first else "dates month first") if most == "parts" else f"dates {most}"
     if undecided:
         return Days({}, shown, undecided, [])
@@ -172,6 +175,14 @@ def _stamp(form: str, match: re.Match[str], *, day_first: bool) -> Stamp | None:
     except (ValueError, KeyError, OverflowError):
         return None
     return Stamp(wall, _offset(found.get("offset")))
+
+
+def _last(stamp: Stamp | None, months: int) -> Stamp | None:
+    """The last day of so many months that begin with the day of a stamp."""
+    if stamp is None:
+        return None
+    after = stamp.wall.year * 12 + stamp.wall.month - 1 + months
+    return Stamp(datetime(after // 12, after % 12 + 1, 1) - timedelta(days=1), None)  # noqa: DTZ001
 
 
 def _by_pattern(text: str, pattern: str) -> Stamp | None:

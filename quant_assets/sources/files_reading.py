@@ -29,7 +29,7 @@ from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days
 from quant_assets.sources.files_found import TABLES, Part, parts
 from quant_assets.sources.files_json import json_texts
 from quant_assets.sources.files_text import Texts, columns_of, layout_of, texts_of
-from quant_assets.sources.files_values import DAYS, TEXT, Origin, Values, ambiguous_zone, typed
+from quant_assets.sources.files_values import DAYS, ENDS, TEXT, Origin, Values, ambiguous_zone, typed
 
 #: Where the user mends a mapping.
 MAPPING = "conf/profiles/files.yaml"
@@ -60,6 +60,7 @@ class FileRead(NamedTuple):
         parts: how many files that are.
         said: what was found out about how it is written.
         rows: of all parts that `where` leaves.
+        used: of these; a bar without a price that can be read is one, until it is refused for it.
         refused: rows by reason.
 
     """
@@ -69,6 +70,7 @@ class FileRead(NamedTuple):
     parts: int
     said: tuple[str, ...]
     rows: int
+    used: int
     refused: Mapping[str, int]
 
     @property
@@ -77,7 +79,7 @@ class FileRead(NamedTuple):
         many = f" ({self.parts} files)" if self.parts > 1 else ""
         how = f" read as: {', '.join(self.said)};" if self.said else ":"
         lost = ", ".join(f"{count} {reason}" for reason, count in self.refused.items())
-        return f"{self.file}{many}{how} {self.rows} rows, {f'refused {lost}' if lost else 'none refused'}"
+        return f"{self.file}{many}{how} {self.rows} rows, {f'{self.used} used, refused {lost}' if lost else 'all used'}"
 
 
 class Reader:
@@ -142,7 +144,7 @@ class Reader:
         names, said = _resolved(of, columns, [name for name in schema if name != _FILE], found[0])
         if said:
             count = collect(scanned.select(pl.len()), of.file).item()
-            self._tell(of, found, said, count, {})
+            self._tell(of, found, said, (count, count), {})
         chosen = []
         for ours, theirs in names.items():
             if ours in DAYS:
@@ -164,10 +166,10 @@ class Reader:
         return scanned.select(chosen)
 
     def _tell(
-        self, of: File, found: Sequence[Part], said: Iterable[str], rows: int, refused: Mapping[str, int]
+        self, of: File, found: Sequence[Part], said: Iterable[str], rows: tuple[int, int], refused: Mapping[str, int]
     ) -> None:
         shown = f"{of.file} where {_where(of)}" if _where(of) else of.file
-        self._told[shown] = FileRead(KINDS[type(of)], shown, len(found), tuple(said), rows, refused)
+        self._told[shown] = FileRead(KINDS[type(of)], shown, len(found), tuple(said), *rows, refused)
 
     def _day(
         self, of: File, found: Sequence[Part], scanned: pl.LazyFrame, name: str, dtype: pl.DataType, ours: str
@@ -182,9 +184,9 @@ class Reader:
                 f"{of.file}: column '{name}' is {dtype}, but {ours} needs a date; convert it, mend {MAPPING}, or say "
                 "in its mapping how dates are written, such as read: {dates: iso}"
             )
-        key = (of.file, of.read, name, ours == "date", _state(found))
+        key = (of.file, of.read, name, ours, _state(found))
         if key not in self._stamps:
-            self._stamps[key] = _stamped(of, scanned, name, dtype, sessions=isinstance(of, PriceFile))
+            self._stamps[key] = _stamped(of, scanned, name, dtype, ours)
         return self._stamps[key]
 
     def _decoded(self, of: File, found: Sequence[Part], columns: Columns) -> pl.DataFrame:
@@ -197,7 +199,7 @@ class Reader:
             count = len(values.rows) + sum(values.refused.values())
             if isinstance(of, PriceFile):
                 count -= values.refused.get("not_a_number", 0)
-            self._tell(of, found, values.said, count, values.refused)
+            self._tell(of, found, values.said, (count, len(values.rows)), values.refused)
         return self._texts[key][1]
 
 
@@ -344,13 +346,14 @@ def _told_ticker(of: File, found: Sequence[Part]) -> pl.Expr:
     return pl.col(_FILE).replace_strict(names, return_dtype=pl.String).alias("ticker")
 
 
-def _stamped(of: File, scanned: pl.LazyFrame, name: str, dtype: pl.DataType, *, sessions: bool) -> pl.Expr:
+def _stamped(of: File, scanned: pl.LazyFrame, name: str, dtype: pl.DataType, ours: str) -> pl.Expr:
     """The days of a column of time stamps, texts or whole numbers, each of its values having been looked at."""
     column = pl.col(name)
     where = f"{of.file}: column '{name}'"
+    sessions = isinstance(of, PriceFile) and ours == "date"
     if not isinstance(dtype, pl.Datetime):
         distinct = collect(scanned.select(column.cast(pl.String).unique()), of.file).to_series().drop_nulls()
-        found = read_days(distinct, of.read.dates, of.read.zone, sessions=sessions)
+        found = read_days(distinct, of.read.dates, of.read.zone, sessions=sessions, ends=ours in ENDS)
         wrong = next((text for text, day in found.days.items() if day is None), None)
         if wrong is not None:
             raise SourceError(f"{where}: '{wrong}' is no date by read: {{dates: {of.read.dates}}}; mend {MAPPING}")

@@ -26,6 +26,8 @@ DAYS = (
     "snapshot",
     "restated_on",
 )
+#: Of these a month or quarter stands for its last day: the others begin a period, or say so in their settings.
+ENDS = ("end_date", "known_at", "period_end", "published", "snapshot", "restated_on")
 #: What stands in the first column of lines below a table.
 _BELOW = (
     r"(?i)^\W*(?:grand |sub)?(?:totals?|sum|average|mean|count|sources?|notes?|footnotes?|copyright|disclaimer|end)\b"
@@ -98,7 +100,7 @@ def typed(texts: pl.DataFrame, origin: Origin, reading: Reading, *, bars: bool) 
         for place, name in enumerate(names):
             where = origin.column(ours, place)
             if ours in DAYS:
-                values, bad = _days(texts[name], f"{origin.file}: {where}", reading, bars and ours == "date", said)
+                values, bad = _days(texts[name], f"{origin.file}: {where}", reading, ours, bars, said)
                 reason = "not_a_date"
             else:
                 values, bad = numbers(texts[name], plain[name], signs, reading.nulls)
@@ -141,13 +143,13 @@ def _text(texts: pl.Series, ours: str, reading: Reading) -> pl.Series:
 
 
 def _days(
-    texts: pl.Series, where: str, reading: Reading, sessions: bool, said: list[str]
+    texts: pl.Series, where: str, reading: Reading, ours: str, bars: bool, said: list[str]
 ) -> tuple[pl.Series, pl.Series]:
     distinct = texts.unique().drop_nulls()
     there = distinct.to_frame("text").filter(~is_null(pl.col("text"), reading.nulls)).to_series()
     if there.is_empty():
         return texts.clear(len(texts)).cast(pl.Date), pl.Series([False], dtype=pl.Boolean).new_from_index(0, len(texts))
-    found = read_days(there, reading.dates, reading.zone, sessions=sessions)
+    found = read_days(there, reading.dates, reading.zone, sessions=bars and ours == "date", ends=ours in ENDS)
     if found.undecided:
         raise SourceError(
             f"{where}: day and month of {found.undecided[0]} cannot be told apart; say in its mapping "

@@ -102,9 +102,8 @@ def test_the_profile_runs(command: Quant, folder: Path) -> None:
     assert told is not None
     assert told.asset_materialization is not None
     said = told.asset_materialization.metadata["read {ticker}.csv"].value
-    assert said == (
-        f"{{ticker}}.csv (3 files) read as: ticker from the file's name; {3 * len(DAYS) + 2} rows, refused 1 not_a_date"
-    )
+    assert said.startswith("{ticker}.csv (3 files) read as: ticker from the file's name; ")
+    assert said.endswith(f"{3 * len(DAYS) + 2} rows, {3 * len(DAYS) + 1} used, refused 1 not_a_date")
     recorded = [
         json.loads(path.read_text()) for path in (folder.parent / "storage" / "own" / "artifacts" / "sources").iterdir()
     ]

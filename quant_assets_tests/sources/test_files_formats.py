@@ -164,7 +164,7 @@ def test_null_words_are_missing_prices_and_other_texts_are_counted(tmp_path: Pat
     assert found[-2][2:] == (None, 10.0, 9.0, 9.0, 1.0)
     assert found[-1][2:] == (10.0, None, 9.0, None, 1.0)  # without a close, so that it is refused as missing_price
     assert [each.refused for each in source.told()] == [{"not_a_number": 1}]
-    assert source.told()[0].rows == 10
+    assert (source.told()[0].rows, source.told()[0].used) == (10, 10)
 
 
 def test_a_row_without_a_date_is_refused_and_counted(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_row_without_a_date_is_refused_and_counted(tmp_path: Path) -> None:
     assert len(bars_of(source)) == 8
     (told,) = source.told()
     assert (told.rows, told.refused) == (11, {"blank": 1, "total_line": 1, "not_a_date": 1})
-    assert told.shown == "prices.csv: 11 rows, refused 1 blank, 1 total_line, 1 not_a_date"
+    assert told.shown == "prices.csv: 11 rows, 8 used, refused 1 blank, 1 total_line, 1 not_a_date"
     with pytest.raises(SourceError, match=r"prices.csv: column 'date': 'tomorrow' is no date, nor are 4 of 11 values"):
         read(tmp_path, HEAD + 7 * ROW + 3 * "AAAA,tomorrow,10,10.5,9.5,10.2,1\n" + "AAAA,today,1,1,1,1,1\n")
 
@@ -221,7 +221,7 @@ def test_how_a_file_was_read_is_said(tmp_path: Path) -> None:
     source = source_of(tmp_path, "prices.csv")
     bars_of(source)
     assert source.told()[0].shown == (
-        "prices.csv read as: separator ;, decimal comma, point between thousands, dates day first; 1 rows, none refused"
+        "prices.csv read as: separator ;, decimal comma, point between thousands, dates day first; 1 rows, all used"
     )
 
 
@@ -496,7 +496,7 @@ def test_what_is_written_in_any_form_is_read_again(tmp_path: Path, seed: int) ->
     reading = {"dates": DATES[form]} if DATES[form] else {}
     assert read(tmp_path, packed, file, read=reading) == expected
     (told,) = source_told(tmp_path, file, reading)
-    assert told.rows - sum(told.refused.values()) == len(expected)
+    assert told.used == told.rows - sum(told.refused.values()) == len(expected)
 
 
 def source_told(folder: Path, file: str, reading: dict[str, Any]) -> list[Any]:
@@ -543,3 +543,41 @@ def test_a_quote_that_nothing_closes_swallows_no_rows_in_silence(tmp_path: Path)
     text = HEAD + ROW + 'AAAA,2024-01-03,10,10.5,9.5,"10.2,1\n' + 3 * ROW + 'AAAA,2024-01-04,10,10.5,9.5,"10.2,1\n'
     with pytest.raises(SourceError, match=r"prices.csv"):
         read(tmp_path, text)
+
+
+# --- Statements, membership, macro series -----------------------------------------------------------------------------
+
+
+def test_a_period_that_is_named_by_its_quarter_ends_with_it(tmp_path: Path) -> None:
+    (tmp_path / "statements.csv").write_text("ticker;period_end;published;revenue\nAAAA;2023Q1;2023-05;(1.234,5)\n")
+    (tmp_path / "macro.csv").write_text("series_id\tdate\tvalue\nGDP\t2023Q1\t1.5\nGDP\t2023-Q2\t.\nGDP\t2023Q3\tn/a\n")
+    (tmp_path / "members.json").write_text('[{"ticker": "AAAA", "start_date": "2020-01", "end_date": "2023-06"}]')
+    settings = {
+        "fundamentals": [
+            {"file": "statements.csv", "provider": "own", "frequency": "quarterly", "columns": {"revenue": "revenue"}}
+        ],
+        "macro": [
+            {
+                "file": "macro.csv",
+                "columns": {"period": "date"},
+                "series": {"GDP": {"frequency": "quarterly", "lag_days": 30}},
+            }
+        ],
+        "membership": {"file": "members.json", "end_is_member": True},
+    }
+    source = FilesSource(FilesSettings.model_validate(settings), tmp_path, date(2020, 1, 1))
+    later = date(2024, 1, 1)
+    statements = source.statements(["AAAA"], later).select("period_end", "published", "revenue")
+    assert statements.rows() == [(date(2023, 3, 31), date(2023, 5, 31), -1234.5)]
+    assert source.macro(later).select("period", "value").rows() == [(date(2023, 1, 1), 1.5)]
+    assert source.membership(later).rows() == [("AAAA", date(2020, 1, 1), date(2023, 6, 30))]
+    assert {each.kind: each.used for each in source.told()} == {"fundamentals": 1, "macro": 3, "membership": 1}
+
+
+def test_a_statement_with_a_figure_that_is_none_is_refused_and_counted(tmp_path: Path) -> None:
+    good = "".join(f"AAAA,{year}-12-31,{year + 1}-02-01,5\n" for year in range(2010, 2020))
+    (tmp_path / "s.csv").write_text(f"ticker,period_end,published,revenue\n{good}AAAA,2020-12-31,2021-02-01,five\n")
+    entry = {"file": "s.csv", "provider": "own", "frequency": "annual", "columns": {"revenue": "revenue"}}
+    source = FilesSource(FilesSettings.model_validate({"fundamentals": [entry]}), tmp_path, date(2010, 1, 1))
+    assert len(source.statements(["AAAA"], date(2024, 1, 1))) == 10
+    assert source.told()[0].shown == "s.csv: 11 rows, 10 used, refused 1 not_a_number"
