@@ -167,10 +167,11 @@ def _live(ticker: str, life: Life, rng: np.random.Generator, found: dict[str, li
         there[place : place + length] = False
     ended = life.last is not None and heard < count and bool(there.any())
     names, ends = [ticker], [count - 1]
-    if ended and life.renamed:  # every month another symbol
+    if ended and life.renamed:
         there[last + 1 :] = life.bars
+        apart = max(1, life.heard) + last % 20  # sessions from one symbol to the next: days or a month
         names += [f"{ticker}{step}" for step in range(1, life.renamed + 1)]
-        ends = [*(min(last + 21 * step, count - 1) for step in range(life.renamed)), count - 1]
+        ends = [*(min(last + apart * step, count - 1) for step in range(life.renamed)), count - 1]
     elif ended:
         ends = [last]
     begun = 0
