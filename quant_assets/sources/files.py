@@ -316,9 +316,9 @@ class FilesSource:
         return self._sessions[precedence]
 
     def _last_day(self, precedence: int) -> date:
-        """Last day on which a price file has any bar."""
-        last: date = self._spans(precedence)["last"].max()  # type: ignore[assignment]
-        return last
+        """Last day on which a price file has any bar; an altered one may have none, then the first of all days."""
+        last: date | None = self._spans(precedence)["last"].max()  # type: ignore[assignment]
+        return last or date.min
 
     def _spans(self, precedence: int) -> pl.DataFrame:
         """`ticker` and `last` (Date of its last bar) of a price file, read once."""
