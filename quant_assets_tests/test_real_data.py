@@ -227,7 +227,7 @@ def truth(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             date(2017, 3, 15),
             {"quarantine", "delistings"},
         ),  # the last bar is five days old, but nobody knows yet that it is the last
-        (TAKEOVER, date(2017, 3, 24), {"quarantine"}),
+        (TAKEOVER, date(2017, 3, 31), {"quarantine"}),  # silent for fifteen sessions
     ],
     ids=["before the move", "after the move", "during the takeover", "after the takeover"],
 )

@@ -166,7 +166,7 @@ class AlteredSource:
             if ticker in last  # it may have been listed after that day: then it has no bar at all
         ]
         rest = given.filter(~(pl.col("ticker").is_in(ended) & (pl.col("known_at") > alteration.cut)))
-        return pl.concat([rest, pl.DataFrame(rows, given.schema)]).sort("ticker", "last_session")
+        return pl.concat([rest, pl.DataFrame(rows, given.schema)]).sort("ticker", "last_session", "known_at")
 
 
 def _statement_known(lags: FundamentalSettings) -> pl.Expr:

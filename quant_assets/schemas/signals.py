@@ -48,7 +48,10 @@ SIGNALS = (
             "forward_return": ratio("adjusted return from entry to exit", nullable=False, ge=-1),
             "entry_date": day("session at whose close the position is entered"),
             "exit_date": day("session of the last price used"),
-            "known_at": day("session at which the last price needed had closed, or the delisting was known"),
+            "known_at": day(
+                "session at which the last price needed had closed, or the delisting was known; one that nobody stated "
+                "is given ten sessions after the exit to prove wrong"
+            ),
             "delisted": Column(
                 pl.Boolean, "true where a delisting within the horizon ended the label at the last price"
             ),

@@ -226,8 +226,9 @@ class Rename(SettingsGroup):
 class ListedDelisting(SettingsGroup):
     """A delisting that is known from elsewhere: from `last_session` on the symbol is free for another company.
 
-    `known_at` is the session after `last_session` where null, when the exchange has announced it. Without a `reason`,
-    the price tells (`delistings`).
+    `known_at` is the session after `last_session` where null, when the exchange has announced it; where it is later
+    than the silence tells, or than the symbol trades again, that day counts, and no reason. Without a `reason`, the
+    price tells (`delistings`).
     """
 
     ticker: str

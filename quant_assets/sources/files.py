@@ -323,9 +323,9 @@ class FilesSource:
         return self._sessions[precedence]
 
     def _last_day(self, precedence: int) -> date:
-        """Last day on which a price file has any bar."""
-        last: date = self._spans(precedence)["last"].max()  # type: ignore[assignment]
-        return last
+        """Last day on which a price file has any bar; an altered one may have none, then the first of all days."""
+        last: date | None = self._spans(precedence)["last"].max()  # type: ignore[assignment]
+        return last or date.min
 
     @cached_property
     def _held_from(self) -> pl.DataFrame:

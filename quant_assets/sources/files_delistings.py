@@ -139,9 +139,10 @@ def delistings_known(
     """Tickers that are silent for longer than is their habit, symbols that were given up, and the user's delistings.
 
     A session is silent where a file that had the last bar tells of it (`HeldDays.told`) and no file has a bar. A
-    ticker that trades again within `another_company_after_sessions` of them takes its delisting back on that day: at
+    ticker that trades again within `silence.another_company_after` of them takes its delisting back on that day: at
     the time, nobody knew that it would. A symbol that its company gave up ends with the rename, and is known to from
-    then on. What the user lists is taken as it is, in place of what the silence says.
+    then on. What the user lists counts in place of the silence, and is known when that would tell at the latest, or
+    when the symbol trades again: a list may be younger than what it says. A reason counts if it was known by then.
 
     Args:
         names: the tickers, by their place.
@@ -159,10 +160,11 @@ def delistings_known(
         {"ticker": pl.String, "on": pl.Date, "new": pl.String},
         orient="row",
     )
-    listed = listed.with_columns(successor=pl.lit(None, pl.String)).select(list(DELISTINGS))
-    sessions, bars = _around_gaps(names, files, ends["ticker"].to_list(), silence)
+    columns = list(DELISTINGS)
+    sessions, bars = _around_gaps(names, files, ends["ticker"].to_list(), listed, silence)
+    listed = listed.filter(pl.col("known_at") <= pl.lit(sessions[-1].item() if len(sessions) else date.min))
     if bars.is_empty():
-        return listed
+        return listed.with_columns(successor=pl.lit(None, pl.String)).select(columns).sort("ticker", "last_session")
     bar_after = pl.col("next_position")
     given_up = pl.Series(np.searchsorted(sessions, ends["on"].to_numpy().astype("datetime64[D]")))
     bars = bars.join(ends.with_columns(given_up=given_up), on="ticker", how="left", maintain_order="left")
@@ -184,13 +186,28 @@ def delistings_known(
             for name, place in (("last_session", "position"), ("known_at", "known"), ("back_at", "back"))
         )
     )
-    gaps = _without_listed(gaps, listed)
+    given = _as_known(listed, bars, every)
+    gaps = _without_listed(gaps, given)
     taken_back = gaps.filter(pl.col("back_at").is_not_null()).with_columns(
         known_at="back_at", reason=pl.lit(TRADES_AGAIN)
     )
-    columns = list(DELISTINGS)
-    found = pl.concat([listed, gaps.select(columns), taken_back.select(columns)])
+    found = pl.concat([given.select(columns), gaps.select(columns), taken_back.select(columns)])
     return found.sort("ticker", "last_session", "known_at")
+
+
+def _as_known(listed: pl.DataFrame, bars: pl.DataFrame, sessions: pl.Series) -> pl.DataFrame:
+    """The user's delistings, known when the silence tells at the latest, or when the symbol trades again."""
+    latest = pl.min_horizontal("known", "next_position")
+    around = bars.select("ticker", "date", latest=sessions.gather(bars.select(latest).to_series())).sort("date")
+    found = listed.sort("last_session").join_asof(
+        around, left_on="last_session", right_on="date", by="ticker", check_sortedness=False
+    )
+    late = (pl.col("known_at") > pl.col("latest")).fill_null(False)
+    return found.with_columns(
+        known_at=pl.min_horizontal("known_at", "latest"),
+        reason=pl.when(~late).then("reason"),
+        successor=pl.lit(None, pl.String),
+    )
 
 
 def _without_listed(gaps: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
@@ -204,25 +221,26 @@ def _without_listed(gaps: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
 
 
 def _around_gaps(
-    names: Sequence[str], files: Sequence[HeldDays], all_of: Collection[str], silence: Silence
+    names: Sequence[str], files: Sequence[HeldDays], all_of: Collection[str], listed: pl.DataFrame, silence: Silence
 ) -> tuple[NDArray[np.datetime64], pl.DataFrame]:
-    """The last bar of each ticker before a silence that is not its habit, and every bar of the tickers `all_of`.
+    """The last bar of each ticker before a long gap or a delisting that is `listed`, and every bar of those `all_of`.
 
     A bar in any file counts.
 
     Returns:
-        Sessions of the files, of shape (n_sessions,), and `ticker`, `date`, `position` among the sessions, `next_bar`
-        and `next_position` of the ticker's next bar (null where there is none), `silent` sessions up to it, and
-        `known`, the place of the session on which they are no habit any more (null where it trades again before);
-        sorted by ticker and date.
+        Sessions of the files, of shape (n_sessions,), without a bar their last ones alone, and `ticker`, `date`,
+        `position` among the sessions, `next_bar` and `next_position` of the ticker's next bar (null where there is
+        none), `silent` sessions up to it, and `known`, the place of the session on which they are no habit any more
+        (null where it trades again before); sorted by ticker and date.
 
     """
     bars = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *(file.days for file in files)]), kind="stable")
     bars = bars[np.diff(bars, prepend=-1) > 0]  # np.unique hashes, which takes twenty times as long
+    told_to = [file.told[-1] for file in files if len(file.told)]
     if not len(bars):
-        return np.empty(0, dtype="datetime64[D]"), pl.DataFrame()
+        return np.sort(np.array(told_to, dtype="datetime64[D]")), pl.DataFrame()
     ticker, date_ = bars >> 32, (bars & (2**32 - 1)).astype("datetime64[D]")
-    end = max(date_.max(), *(file.told[-1] for file in files if len(file.told)))
+    end = max(date_.max(), *told_to)
     sessions = calendar.sessions(calendar.last_session_to(date_.min().item()), end.item())
     position = np.searchsorted(sessions, date_, side="right") - 1
     same = np.append(ticker[1:] == ticker[:-1], False)
@@ -230,7 +248,12 @@ def _around_gaps(
     after[~same] = len(sessions)
     # No habit comes of a shorter gap, and no delisting.
     gap = after > position + min(silence.sessions, int(silence.sessions / silence.habit))
-    chosen = np.flatnonzero(gap | np.isin(ticker, [place for place, name in enumerate(names) if name in all_of]))
+    gap |= np.isin(ticker, [place for place, name in enumerate(names) if name in all_of])
+    ended = listed.filter(pl.col("ticker").is_in(list(names)))
+    place = ended["ticker"].cast(pl.Enum(list(names))).to_physical().to_numpy().astype(np.int64)
+    before = np.searchsorted(bars, place * 2**32 + ended["last_session"].to_physical().to_numpy(), side="right") - 1
+    gap[before[(before >= 0) & (ticker[before] == place)]] = True
+    chosen = np.flatnonzero(gap)
     position, after = position[chosen], after[chosen]
     held = np.zeros(len(chosen), dtype=np.int64)
     for bit, file in enumerate(files):

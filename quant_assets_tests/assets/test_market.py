@@ -115,7 +115,7 @@ def test_a_month_without_disagreement_passes(graph: Graph) -> None:
 def test_a_ticker_that_moves_in_after_its_end_was_not_delisted_here(graph: Graph, tmp_path: Path) -> None:
     """A range run knows the later sector, the run of the month itself does not: both write the same."""
     bars = pl.read_parquet(tmp_path / "first.parquet")
-    ended = bars.filter(pl.col("ticker") == "B", pl.col("date") <= DAYS[8]).with_columns(ticker=pl.lit("C"))
+    ended = bars.filter(pl.col("ticker") == "B", pl.col("date") <= DAYS[4]).with_columns(ticker=pl.lit("C"))
     pl.concat([bars, ended]).write_parquet(tmp_path / "first.parquet")
     snapshots = pl.read_parquet(tmp_path / "securities.parquet")
     moved = pl.DataFrame(
@@ -130,4 +130,4 @@ def test_a_ticker_that_moves_in_after_its_end_was_not_delisted_here(graph: Graph
     assert graph.read("delistings").is_empty()
     assert "C" in graph.read("ohlcv").filter(pl.col("panel_from") >= date(2020, 2, 10))["ticker"]
     graph.materialise(BARS, partition_key="2020-01|utilities")
-    assert graph.read("delistings").select("ticker", "last_session").rows() == [("C", DAYS[8].item())]
+    assert graph.read("delistings").select("ticker", "last_session").rows() == [("C", DAYS[4].item())]

@@ -220,6 +220,19 @@ def test_the_users_list_counts_in_place_of_the_silence(files: Open, tmp_path: Pa
     assert rows(files(bars, delisted=inline), "GONE") == [("GONE", 99, 114, None)]
 
 
+@pytest.mark.parametrize(("known", "expected"), [(110, (110, "failure")), (114, (114, "failure")), (600, (114, None))])
+def test_a_list_that_was_made_later_is_known_when_the_silence_tells(
+    files: Open, known: int, expected: tuple[int, str | None]
+) -> None:
+    listed = [{"ticker": "GONE", "last_session": str(day(99)), "known_at": str(day(known)), "reason": "failure"}]
+    assert rows(files({"GONE": range(100)}, delisted=listed), "GONE") == [("GONE", 99, *expected)]
+    # Another company has the symbol, ten sessions later: known on that day at the latest.
+    handed_on = rows(files({"GONE": [*range(100), *range(110, 400)]}, delisted=listed), "GONE")
+    assert handed_on[0] == ("GONE", 99, 110, "failure" if known == 110 else None)
+    never_traded = rows(files({"OTHER": range(100)}, delisted=listed), "GONE")
+    assert never_traded == [("GONE", 99, known, "failure")]
+
+
 @pytest.mark.parametrize(
     ("listed", "says"),
     [
