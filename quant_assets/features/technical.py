@@ -104,7 +104,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "rsi_14",
         ("bar_change", "close"),
-        wilder_memory(14) - 1,
+        wilder_memory(14),
         _rsi,
         "relative strength index over 14 sessions",
         "percent",

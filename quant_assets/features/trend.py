@@ -129,7 +129,7 @@ def _smoothed(name: str, of: str) -> Feature:
     return Feature(
         name,
         (of, "close"),
-        wilder_memory(_SPAN) - 1,
+        wilder_memory(_SPAN),
         compute,
         f"Wilder's average of {of}",
         "USD",
@@ -251,7 +251,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "adx_14",
         ("plus_movement", "minus_movement", "bar_range", "close"),
-        adx_memory(_SPAN) - 1,
+        adx_memory(_SPAN),
         lambda x, w: w.adx(x["plus_movement"], x["minus_movement"], x["bar_range"], _SPAN, x["close"]),
         "average directional movement index over 14 sessions: strength of a trend in either direction",
         "percent",

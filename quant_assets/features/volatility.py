@@ -85,7 +85,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "average_true_range_14",
         ("bar_range", "close"),
-        wilder_memory(_SPAN) - 1,
+        wilder_memory(_SPAN),
         lambda x, w: w.wilder(x["bar_range"], _SPAN, bars=x["close"]),
         "Wilder's average of the true range over 14 sessions",
         "USD",

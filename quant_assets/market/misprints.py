@@ -7,9 +7,10 @@ of the same step.
 
 - `decimal_point`: the close lies by a power of ten off, within `decimal_tolerance`, and as many shares as ordinary were
   traded (`turnover`). A split by such a ratio would have changed their number, and a real move of that size does.
-- `denied_move`: another provider's return over the same step is below `jump`, its close is not a repeated one, and it
-  reports no event. The difference of as-traded prices is no split that `market.events` would repair, by one of its
-  ratios or by a whole one on an ordinary dollar volume; or the price was refused already the session before.
+- `denied_move`: another provider's return over the same step is below `jump`, or below `extreme_move` and by as much
+  apart; its close is not a repeated one, and it reports no event. The difference of as-traded prices is no split that
+  `market.events` would repair, by one of its ratios or by a whole one on an ordinary dollar volume; or the price was
+  refused already the session before.
 
 What follows is held against the last accepted close, so a price that is wrong for some days is refused on each. After
 `reversal_days` the price is believed: the units have changed, or the last accepted close was the wrong one, and the
@@ -158,8 +159,9 @@ def _misprints(
                     continue
                 other = level[bar[j]] / level[since]
                 upheld |= abs(other - growth) <= disagreement * max(1.0, growth)
-                quiet = 1.0 / ordinary < other < ordinary and events[bar[j]] == events[since]
-                quiet &= close[bar[j]] != close[since]
+                far = not 1.0 / rise < growth / other < rise
+                quiet = 1.0 / ordinary < other < ordinary or (far and 1.0 / rise < other < rise)
+                quiet &= events[bar[j]] == events[since] and close[bar[j]] != close[since]
                 # A split is repaired; but not in the middle of what was refused the day before.
                 split = np.abs(growth * ratios / other - 1.0).min() <= ratio_tolerance
                 if 1.0 / turnover <= traded * growth <= turnover:

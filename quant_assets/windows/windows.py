@@ -232,8 +232,10 @@ class Windows:
         Looks back `macd_memory(slow, signal) - 1` sessions. The signal's recursion goes on at bars at which the line is
         not given because too many sessions before have none.
         """
-        enough = [kernels.fewest(span) for span in (fast, slow, signal)]
-        return recursions.convergence(close, self.starts, fast, slow, signal, *enough, macd_memory(slow, signal))
+        near, far, last = (kernels.fewest(span) for span in (fast, slow, signal))
+        return recursions.convergence(
+            close, self.starts, fast, slow, signal, near, far, last, macd_memory(slow, signal)
+        )
 
     def before(self, values: FloatArray) -> FloatArray:
         """The last value before a session's own, however old: for what is linked from bar to bar (`wilder`, `adx`)."""

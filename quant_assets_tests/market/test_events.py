@@ -320,7 +320,7 @@ FOUND = {
     ): "EXPE 2011-12-21",  # 1:2 and TripAdvisor: true, but the price alone cannot tell
     ("yahoo_adjusted", "unexplained_move"): "PWR 2002-07-02",  # a real fall; no other file reaches back so far
     # Real falls and rises, there and back.
-    ("stooq_2017", "reversal"): "DNR 2016-03-08, GGP 2008-11-05, GNW 2008-09-30, MTG 2008-10-31",
+    ("stooq_2017", "reversal"): "GGP 2008-11-05",
     ("yahoo_adjusted", "reversal"): "WMB 2002-07-29",
     ("yahoo_2015_2017", "split_unflagged"): "RAI 2015-09-01",  # true
     # Of each the other vendor says less than 5 %: true
