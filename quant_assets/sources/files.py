@@ -29,8 +29,9 @@ from quant_assets.sources.files_delistings import (
     listed_delistings,
     told_sessions,
 )
+from quant_assets.sources.files_found import refuse_unusable
 from quant_assets.sources.files_macro import observations
-from quant_assets.sources.files_reading import MAPPING, Columns, File, FileRead, Reader, collect, named, optional
+from quant_assets.sources.files_reading import MAPPING, Columns, File, Reader, collect, named, optional
 from quant_assets.sources.files_renames import (
     company_bars,
     company_snapshots,
@@ -38,7 +39,7 @@ from quant_assets.sources.files_renames import (
     refuse_lost,
     symbols_of_companies,
 )
-from quant_assets.sources.files_report import FilesReport, said_by_case
+from quant_assets.sources.files_report import FileRead, FilesReport, said_by_case
 from quant_assets.sources.files_splits import splits_of
 from quant_assets.sources.files_statements import GivenStatements, statement_columns, together, versions
 from quant_assets.sources.files_universe import members_by_rule, membership_of, said_rules, sectors_by_rule, sectors_of
@@ -86,21 +87,7 @@ class FilesSource:
         wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {MAPPING}"
         if data_dir is None:
             raise SourceError(f"QUANT_DATA_DIR is not set; set it to the folder that holds {wanted}")
-        try:
-            empty = not any(data_dir.iterdir())
-        except (FileNotFoundError, NotADirectoryError):
-            raise SourceError(
-                f"the data folder {data_dir} does not exist; set QUANT_DATA_DIR to the folder that holds {wanted}"
-            ) from None
-        except OSError as error:
-            raise SourceError(
-                f"the data folder {data_dir} cannot be read: {error.strerror}; mend that, or set QUANT_DATA_DIR to the "
-                f"folder that holds {wanted}"
-            ) from None
-        if empty:
-            raise SourceError(
-                f"the data folder {data_dir} is empty; put {wanted} there or set QUANT_DATA_DIR to another folder"
-            )
+        refuse_unusable(data_dir, wanted)
         self._settings = settings
         self._folder = data_dir
         self._start = start

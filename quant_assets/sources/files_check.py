@@ -17,6 +17,7 @@ from quant_assets.market import calendar
 from quant_assets.market.quarantine import judge
 from quant_assets.settings.formats import Reading
 from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.files import FilesSource
 from quant_assets.sources.files_evidence import adjustment_of, frequency_of, series_of, slugs_of, span
 from quant_assets.sources.files_found import tables
@@ -242,7 +243,8 @@ def _macro(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[s
 def _securities(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:
     """Entry of a file of sectors."""
     made = {"file": entry["file"], "columns": entry["columns"]}
-    sectors, unknown = slugs_of(look.source("securities", {**made, "sectors": {}}).sector_names())
+    unread = {"": next(iter(SECTORS))}  # an entry needs a mapping, and the names that it should have are asked for
+    sectors, unknown = slugs_of(look.source("securities", {**made, "sectors": unread}).sector_names())
     evidence = [f"no sector of ours is like '{name}': map it in `sectors`" for name in unknown]
     return {**made, "sectors": sectors}, evidence
 

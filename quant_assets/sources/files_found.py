@@ -186,3 +186,27 @@ def _pattern(text: str) -> re.Pattern[str]:
 def _ticker(match: re.Match[str]) -> str | None:
     """Symbols are written in capitals, names of files often are not."""
     return match["ticker"].upper() if "ticker" in match.re.groupindex else None
+
+
+def refuse_unusable(folder: Path, wanted: str) -> None:
+    """Refuse a data folder that is not there, cannot be read or is empty; `wanted` says what it should hold.
+
+    Raises:
+        SourceError: it is; names the folder and the remedy.
+
+    """
+    try:
+        empty = not any(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        raise SourceError(
+            f"the data folder {folder} does not exist; set QUANT_DATA_DIR to the folder that holds {wanted}"
+        ) from None
+    except OSError as error:
+        raise SourceError(
+            f"the data folder {folder} cannot be read: {error.strerror}; mend that, or set QUANT_DATA_DIR to the "
+            f"folder that holds {wanted}"
+        ) from None
+    if empty:
+        raise SourceError(
+            f"the data folder {folder} is empty; put {wanted} there or set QUANT_DATA_DIR to another folder"
+        )

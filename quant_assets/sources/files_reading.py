@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
@@ -28,6 +28,7 @@ from quant_assets.sources.files_adjusted import with_dividends
 from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days
 from quant_assets.sources.files_found import TABLES, Part, parts
 from quant_assets.sources.files_json import json_texts
+from quant_assets.sources.files_report import FileRead
 from quant_assets.sources.files_text import Texts, columns_of, layout_of, texts_of
 from quant_assets.sources.files_values import DAYS, ENDS, TEXT, Origin, Values, ambiguous_zone, typed
 
@@ -49,37 +50,6 @@ KINDS: dict[type[File], str] = {
     FundamentalFile: "fundamentals",
     MacroFile: "macro",
 }
-
-
-class FileRead(NamedTuple):
-    """What was read of a file, for people.
-
-    Attributes:
-        kind: of the file, as the settings name it.
-        file: its name in the settings, with its `where`.
-        parts: how many files that are.
-        said: what was found out about how it is written.
-        rows: of all parts that `where` leaves.
-        used: of these; a bar without a price that can be read is one, until it is refused for it.
-        refused: rows by reason.
-
-    """
-
-    kind: str
-    file: str
-    parts: int
-    said: tuple[str, ...]
-    rows: int
-    used: int
-    refused: Mapping[str, int]
-
-    @property
-    def shown(self) -> str:
-        """One sentence."""
-        many = f" ({self.parts} files)" if self.parts > 1 else ""
-        how = f" read as: {', '.join(self.said)};" if self.said else ":"
-        lost = ", ".join(f"{count} {reason}" for reason, count in self.refused.items())
-        return f"{self.file}{many}{how} {self.rows} rows, {f'{self.used} used, refused {lost}' if lost else 'all used'}"
 
 
 class Reader:

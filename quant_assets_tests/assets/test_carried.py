@@ -35,6 +35,7 @@ def graph(tmp_path: Path) -> Graph:
                 turnover=pl.when(pl.col("date") == date(2023, 4, 20)).then(1.0).otherwise(0.0),
                 positions=(pl.col("date") >= date(2023, 4, 20)).cast(pl.Int32),
                 cash=pl.lit(0.0),
+                unexplained=pl.lit(0, pl.Int32),
                 sector=pl.lit(sector),
             )
             parts.append(rows.with_columns(net_return=pl.when(pl.col("positions") > 0).then("net_return").otherwise(0)))

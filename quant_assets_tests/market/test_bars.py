@@ -99,10 +99,10 @@ def test_events_are_repaired_and_listed_with_the_disagreements(make_bars: Make, 
 
 def test_a_refused_bar_is_listed_with_null_in_the_place_of_no_number(make_bars: Make, make_snapshots: Make) -> None:
     """Not a number and infinite are no prices: as values they would break the contract of the list of refused bars."""
-    bars = make_bars(DAYS[:3], [10.0] * 3, high=[10.0, math.inf, 10.0], open=[10.0, 10.0, math.nan])
+    bars = make_bars(DAYS[:3], [10.0, 10.0, math.nan], high=[10.0, math.inf, 10.0], open=[10.0] * 3, low=[10.0] * 3)
     snapshots = make_snapshots(("A", "it", date(2016, 12, 31)))
     panel = sector_bars(company_bars(bars, NONE, DAYS, SETTINGS), snapshots, "it", DAYS)
-    assert panel.quarantine.select("reason", "open", "high").rows() == [
+    assert panel.quarantine.select("reason", "close", "high").rows() == [
         ("missing_price", 10.0, None),
         ("missing_price", None, 10.0),
     ]

@@ -69,7 +69,7 @@ def test_without_a_membership_file_whoever_has_a_price_is_a_member_until_it_is_k
     assert found.rows() == [
         ("ALL", DAYS[0], None),
         ("NEW", DAYS[45], None),
-        ("OLD", DAYS[0], date(2020, 2, 20)),
+        ("OLD", DAYS[0], date(2020, 3, 5)),
         ("OLD", DAYS[85], None),
         ("SWAP", DAYS[0], before[-1]),
         ("SWOP", date(2020, 4, 1), None),
