@@ -206,7 +206,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     used_growth = pl.col("split_used") * p * (1.0 + pl.col("dividend_used") / c)
     rows = rows.with_columns(used_growth=pl.when(same | ~as_traded).then(g).otherwise(used_growth))
     near = (pl.col("used_growth") / y - 1.0).abs() <= settings.ratio_tolerance
-    rows = rows.with_columns(confirmed=disputed & ~same & near)
+    rows = rows.with_columns(agreed=near.fill_null(False))
     found = undone(rows, settings).drop_nulls("kind")
     return found.select(
         "ticker",

@@ -12,7 +12,7 @@ between them stay as they were written: the reversal is known at its own close. 
 nothing is repaired now: what looks like a split (`split_unflagged`), or a reported split that the price did not follow
 on its day (`split_not_taken`), is the way back. A reversal where something is undone or kept from being repaired, or
 where both jumps go beyond twice `jump`, is listed; of the index members since 2000 five, all real, against 146 of all
-sizes. A repair that another provider confirms stays as it is.
+sizes. Where another provider agrees with what is used of all of them, nothing is touched.
 """
 
 import math
@@ -29,7 +29,7 @@ def undone(rows: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     Args:
         rows: of `events`, the steps on remarkable days: `company`, `precedence`, `date`, `growth`, `level`,
             `level_before`, `close`, `split` and `paid` as reported, `kind`, `split_used`, `dividend_used` and
-            `used_growth`, and `confirmed`, whether another provider confirms what is used.
+            `used_growth`, and `agreed`, whether another provider's return is what is used.
         settings: `jump`, `reversal_days`, `reversal_tolerance`.
 
     Returns:
@@ -48,7 +48,7 @@ def undone(rows: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     split_used, dividend_used, used_growth, growth = (
         jumps[name].to_list() for name in ("split_used", "dividend_used", "used_growth", "growth")
     )
-    confirmed = jumps["confirmed"].to_list()
+    agreed = jumps["agreed"].to_list()
     nearest, large = math.log1p(settings.reversal_tolerance), math.log1p(2.0 * settings.jump)
     found = []
     for i in range(len(jumps)):  # the jumps alone, and of them the few that lie close together
@@ -62,7 +62,7 @@ def undone(rows: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         shares = math.prod(split_used[k] / split[k] for k in range(j, i))
         total = math.prod(used_growth[k] / growth[k] for k in range(j, i))
         changed = total != 1.0 or used_growth[i] != growth[i]
-        if confirmed[i] or not (changed or min(abs(size[i]), abs(size[j])) >= large):
+        if all(agreed[j : i + 1]) or not (changed or min(abs(size[i]), abs(size[j])) >= large):
             continue
         dividend = close[i] * ((1.0 + paid[i] / close[i]) * shares / total - 1.0)
         if dividend < 0.0:  # no dividend takes so much back

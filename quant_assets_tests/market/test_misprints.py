@@ -121,3 +121,20 @@ def test_another_company_of_the_symbol_begins_anew() -> None:
     found = company_bars(_bars([50.0, 50.5, 5.0, 5.1]), gone, DAYS, BarSettings())
     assert found.refused.is_empty()
     assert found.events.is_empty()
+
+
+def test_a_wrong_price_on_the_day_of_a_real_fall_is_denied() -> None:
+    found = _found(
+        _bars([116.0, 116.5, 9.7, 75.7, 75.6], [1e6, 1e6, 1.2e7, 3e6, 1e6]), _other([11.6, 11.65, 7.53, 7.57, 7.56])
+    )
+    assert [(day, reason) for day, provider, reason in _refused(found) if provider == "raw"] == [(2, "denied_move")]
+    assert found.series.select(pl.col("close") * pl.col("price_factor")).to_series()[-1] == pytest.approx(75.6)
+
+
+def test_what_another_provider_shows_to_be_a_split_is_repaired_on_its_day() -> None:
+    other = _other([11.6, 11.65, 11.7, 11.7, 11.8])
+    found = _found(_bars([1.16, 1.165, 87.75, 87.75, 88.5], [7.5e7, 7.5e7, 1e6, 1e6, 1e6]), other)
+    assert _refused(found) == []
+    assert found.events.select("kind", "action", "split_used").rows() == [
+        ("split_unflagged", "repaired", pytest.approx(1 / 75))
+    ]

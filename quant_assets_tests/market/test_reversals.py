@@ -86,6 +86,14 @@ def test_what_another_provider_confirms_stays() -> None:
     np.testing.assert_allclose(_level(found)[-1], 30.3)
 
 
+def test_a_way_back_that_another_provider_shows_as_a_split_is_none_where_it_denied_the_way_there() -> None:
+    raw = _bars([30.0, 19.1, 20.2, 30.2, 30.3], [5e5, 1e6, 7e5, 5e5, 5e5])  # another symbol's for two days
+    other = _bars([3.0, 3.01, 3.03, 3.02, 3.03], [5e5] * 5, adjustment="total_return", provider="other", precedence=1)
+    found = _found(raw, other)
+    assert _events(found) == [("reversal", "listed")]
+    np.testing.assert_allclose(_level(found)[[0, 3, 4]], [30.0, 30.2, 30.3])
+
+
 def test_real_moves_there_and_back_are_neither_listed_nor_changed() -> None:
     found = _found(_bars([30.0, 22.0, 30.3, 22.0, 29.9], [5e5, 5e6, 4e6, 4e6, 4e6]))
     assert _events(found) == []
