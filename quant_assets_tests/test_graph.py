@@ -65,7 +65,7 @@ def test_a_range_in_blocks_of_months_and_tickers_equals_the_range_byte_for_byte(
     ranged: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So small that features go by the month, labels by several, bars by three tickers."""
-    monkeypatch.setattr("quant_assets.io.blocks.BLOCK_BYTES", 200_000)
+    monkeypatch.setattr("quant_assets.io.blocks.BLOCK_BYTES", 250_000)
     monkeypatch.setattr("quant_assets.assets.market.BLOCK_CELLS", 1_500)
     written: list[tuple[str, int]] = []
     write = DatasetStore.write

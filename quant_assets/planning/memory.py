@@ -34,6 +34,8 @@ _PROCESS = 0.7 * GIB
 _JUDGED = 480
 #: Bytes held for each byte of a block that is computed and written, and of a frame that is read or returned.
 _HELD, _FRAME = 4.0, 2.0
+#: What is reckoned more than by these figures, since peaks depend on the allocator and on what threads do at a time.
+_SAFETY = 1.2
 #: Sessions of a month at most, which have the rows of a decision in one.
 _MONTH = 23
 #: The part of the available memory that runs may fill: the rest is for this process, the records' server and files.
@@ -79,7 +81,7 @@ class Reckoner:
 
     def most(self, phase: Phase) -> float:
         """Bytes that the process of a run holds at most."""
-        return _PROCESS + max(self._of(self._assets[name], phase) for name in phase.assets)
+        return _PROCESS + _SAFETY * max(self._of(self._assets[name], phase) for name in phase.assets)
 
     def _of(self, asset: Asset, phase: Phase) -> float:
         tickers = sum(self._tickers.get(each, 0) for each in phase.sectors or self._tickers)
