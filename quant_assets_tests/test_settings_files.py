@@ -173,8 +173,8 @@ def test_a_folder_that_cannot_be_read_is_named(conf: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("as_of: 9999-12-31", "as_of 9999-12-31 is too late; 2199-12-31 is the last day"),
-        ("partitions: {end: '9999-12'}", "end 9999-12 is too late; 2199-12 is the last month"),
+        ("as_of: 9999-12-31", "as_of 9999-12-31 is too late; 9899-12-31 is the last day"),
+        ("partitions: {end: '9999-12'}", "end 9999-12 is too late; 9899-12 is the last month"),
         ("indicators: {history_sessions: 3000000000}", "history_sessions 3000000000 is too large"),
         ("training: {seed: -3000000000}", "seed -3000000000 is too large"),
         ("fundamentals: {min_lag_days: 4000}", "less than or equal to 3650"),

@@ -12,7 +12,7 @@ from quant_assets.settings.sectors import SECTORS
 FIRST_DAY = date(1990, 1, 1)
 
 #: No month of a profile lies later: what is reckoned from it must still be a date.
-LAST_DAY = date(2199, 12, 31)
+LAST_DAY = date(9899, 12, 31)
 
 #: Ten years, beyond which nobody waits for a publication.
 LONGEST_LAG_DAYS = 3_650

@@ -28,7 +28,7 @@ from quant_assets.sources.files_renames import (
     refuse_lost,
     symbols_of_companies,
 )
-from quant_assets.sources.files_report import FilesReport, said_by_case
+from quant_assets.sources.files_report import FilesReport, naming_the_file, said_by_case
 from quant_assets.sources.files_splits import splits_of
 from quant_assets.sources.files_statements import GivenStatements, statement_columns, together, versions
 from quant_assets.sources.files_universe import members_by_rule, membership_of, said_rules, sectors_by_rule, sectors_of
@@ -54,6 +54,7 @@ class FilesSource:
         undated_after: days after the end of its period on which a statement without a day of publication counts as
             published.
         keep: keep the rows of all files in memory once they are decoded, for many readings of everything.
+        mapping: the file that says how they are read, which messages name.
 
     Raises:
         SourceError: the folder is not set, missing or empty; later a file or column is missing or cannot be read.
@@ -70,8 +71,9 @@ class FilesSource:
         *,
         undated_after: int = FundamentalSettings().default_publication_lag_days,
         keep: bool = False,
+        mapping: str = MAPPING,
     ) -> None:
-        wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {MAPPING}"
+        wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {mapping}"
         if data_dir is None:
             raise SourceError(f"QUANT_DATA_DIR is not set; set it to the folder that holds {wanted}")
         try:
@@ -93,6 +95,7 @@ class FilesSource:
         self._folder = data_dir
         self._start = start
         self._undated_after = undated_after
+        self.mapping = mapping
         self._report = FilesReport()
         self._rows: Rows | None = None
         #: The files as they are: of an altered source, the one that it was made from.
@@ -103,11 +106,22 @@ class FilesSource:
     @classmethod
     def of(cls, settings: FilesSettings, terms: Terms) -> "FilesSource":
         """The provider of a profile, as `sources.registry` makes it."""
-        return cls(settings, terms.data_dir, terms.start, undated_after=terms.undated_after)
+        return cls(settings, terms.data_dir, terms.start, undated_after=terms.undated_after, mapping=terms.file)
 
     def keeping(self) -> "FilesSource":
         """The same files; their rows are kept in memory once they are decoded."""
-        return FilesSource(self._settings, self._folder, self._start, undated_after=self._undated_after, keep=True)
+        return self._again(self._start, keep=True)
+
+    def _again(self, start: date, *, keep: bool) -> "FilesSource":
+        """The same files from a day on, nothing of which has been read."""
+        return FilesSource(
+            self._settings,
+            self._folder,
+            start,
+            undated_after=self._undated_after,
+            keep=keep,
+            mapping=self.mapping,
+        )
 
     def altered(self, rows: Rows | None, start: date) -> "FilesSource":
         """The same files with other rows in place of theirs; what has been decoded is shared.
@@ -120,10 +134,11 @@ class FilesSource:
             start: first day of the profile.
 
         """
-        made = FilesSource(self._settings, self._folder, start, undated_after=self._undated_after)
+        made = self._again(start, keep=False)
         made._rows, made._given, made._kept = rows, self._given, self._kept
         return made
 
+    @naming_the_file
     def left_out(self) -> list[str]:
         """Rows of the membership, sector and statement files that are not used, and tickers that differ by case."""
         members, sectors = self._membership["ticker"], self._snapshots["ticker"]
@@ -135,16 +150,19 @@ class FilesSource:
             *said_by_case(pl.concat([members, sectors, statements, bars]).unique()),
         ]
 
+    @naming_the_file
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots known by `through`, and each ticker's first one."""
         known = pl.col("ticker").is_first_distinct() | (pl.col("known_at") <= through)
         return self._snapshots.filter(known)
 
+    @naming_the_file
     def membership(self, through: date) -> pl.DataFrame:
         """Index membership; an end later than `through` is null."""
         ended = pl.when(pl.col("end_date") <= through).then("end_date")
         return self._membership.filter(pl.col("start_date") <= through).with_columns(end_date=ended)
 
+    @naming_the_file
     def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
         """Daily bars of all price files that have the tickers, as given.
 
@@ -169,6 +187,7 @@ class FilesSource:
             )
         return pl.concat(found).sort("ticker", "date", "precedence", maintain_order=True)
 
+    @naming_the_file
     def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
         """Which of the tickers have a bar on these days, by file."""
         found = [HELD.to_frame()]
@@ -177,6 +196,7 @@ class FilesSource:
             found.append(collect(there.select("ticker", "date", provider=pl.lit(file.provider)), file.file))
         return pl.concat(found).unique().sort(list(HELD))
 
+    @naming_the_file
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings known by `through`: see `files_delistings`."""
         files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
@@ -200,6 +220,7 @@ class FilesSource:
         known = delistings_known(names, held, self._settings.renames, self._settings.delisted_after_sessions)
         return known.filter(pl.col("known_at").is_between(self._start, through))
 
+    @naming_the_file
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Statements of all files; see `files_statements` for what counts as a version."""
         known = pl.coalesce("published", "period_end") <= through
@@ -216,6 +237,7 @@ class FilesSource:
         """The old and the new symbol of each rename."""
         return [{each.old, each.new} for each in self._settings.renames]
 
+    @naming_the_file
     def macro(self, through: date) -> pl.DataFrame:
         """Observations of the series in the settings, each known its series' lag after the end of its period."""
         assumed = pl.col("period") + pl.duration(days="lag_days")

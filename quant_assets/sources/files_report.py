@@ -3,13 +3,41 @@
 Rows that cannot be told apart from a mistake are refused where they are read; here is counted what may be left out.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import polars as pl
 
+from quant_assets.errors import SourceError
+from quant_assets.sources.files_reading import MAPPING
+
 #: How many rows or tickers a sentence names.
 SHOWN = 5
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="_Mapped")
+
+
+class _Mapped(Protocol):
+    """A source that says by which file it reads others."""
+
+    mapping: str
+
+
+def naming_the_file(answer: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Let errors of an answer name the mapping in use, where those who raise them know the usual one alone."""
+
+    @wraps(answer)
+    def named_so(source: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return answer(source, *args, **kwargs)
+        except SourceError as error:
+            raise SourceError(str(error).replace(MAPPING, source.mapping)) from None
+
+    return named_so
 
 
 class LeftOut(NamedTuple):

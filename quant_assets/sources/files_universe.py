@@ -161,7 +161,7 @@ def sectors_by_rule(sector: str | None, held: pl.DataFrame, membership: pl.DataF
     """
     days = [held.select("ticker", known_at="first"), membership.select("ticker", known_at="start_date")]
     known = pl.concat(days).unique("ticker", keep="first", maintain_order=True).sort("ticker")
-    return known.select("ticker", pl.lit(sector).alias("sector"), "known_at").drop_nulls("sector")
+    return known.select("ticker", pl.lit(sector, pl.String).alias("sector"), "known_at").drop_nulls("sector")
 
 
 def said_rules(settings: FilesSettings, *, without_price: list[str]) -> list[str]:
