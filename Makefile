@@ -42,6 +42,10 @@ test: lint ## Lint, then run the tests (PYTEST_ARGS='-k garch', TEST_WORKERS=2)
 quick: lint ## Lint and the tests that are not marked slow, in less than a minute
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile -m 'not slow' $(PYTEST_ARGS)
 
+.PHONY: nightly
+nightly: $(VENV)/.installed ## Ten thousand new settings, files and arguments with mistakes: none may bring a traceback
+	FUZZ_CASES=10000 $(BIN)/pytest quant_assets_tests/test_fuzz.py $(PYTEST_ARGS)
+
 # Apart from `make test`: on Python 3.11 tracing takes two fifths more processor time.
 .PHONY: coverage
 coverage: $(VENV)/.installed ## Every test once more, with the lines that none of them reaches and a floor for their share

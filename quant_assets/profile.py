@@ -15,6 +15,7 @@ from quant_assets.market.calendar import decision_sessions, last_session_to
 from quant_assets.partitions import Months, RunPartitions, month_end, month_of, month_start, shift_month
 from quant_assets.schemas import ON_DEMAND, Dataset
 from quant_assets.settings.loading import Settings
+from quant_assets.settings.origin import profile_file
 from quant_assets.sources.base import Source
 from quant_assets.sources.registry import Terms, open_source
 from quant_assets.trial_log import TrialLog
@@ -85,6 +86,7 @@ class Profile:
             month_start(settings.partitions.start),
             settings.data_dir,
             settings.fundamentals.default_publication_lag_days,
+            profile_file(settings.profile),
         )
 
     def last_session(self) -> date:
@@ -137,7 +139,7 @@ class Profile:
                 raise SettingsError(
                     f"month {month} is outside the range of profile '{self.settings.profile}', {self.months.start} to "
                     f"{newest}; choose a month inside it or set partitions.start and partitions.end in "
-                    f"conf/profiles/{self.settings.profile}.yaml"
+                    f"{profile_file(self.settings.profile)}"
                 )
         if first > last:
             raise SettingsError(

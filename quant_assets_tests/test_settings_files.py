@@ -168,3 +168,19 @@ def test_a_folder_that_cannot_be_read_is_named(conf: Path, monkeypatch: pytest.M
     monkeypatch.setenv("QUANT_CONF_DIR", str(conf / "base.yaml"))
     with pytest.raises(SettingsError, match="profile 'mine' does not exist; choose one of \\(none\\)"):
         load_settings("mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("as_of: 9999-12-31", "as_of 9999-12-31 is too late; 9899-12-31 is the last day"),
+        ("partitions: {end: '9999-12'}", "end 9999-12 is too late; 9899-12 is the last month"),
+        ("indicators: {history_sessions: 3000000000}", "history_sessions 3000000000 is too large"),
+        ("training: {seed: -3000000000}", "seed -3000000000 is too large"),
+        ("fundamentals: {min_lag_days: 4000}", "less than or equal to 3650"),
+    ],
+)
+def test_what_is_out_of_all_proportion_is_refused(conf: Path, text: str, message: str) -> None:
+    base = "source: files\n" if text.startswith("partitions") else HEAD
+    start = "{start: '2020-01', " if text.startswith("partitions") else "{"
+    assert message in refused(conf, f"{base}{text.replace('{', start)}\n")

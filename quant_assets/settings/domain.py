@@ -11,6 +11,12 @@ from quant_assets.settings.sectors import SECTORS
 #: The calendar of sessions begins here, and with it the earliest month of a profile.
 FIRST_DAY = date(1990, 1, 1)
 
+#: No month of a profile lies later: what is reckoned from it must still be a date.
+LAST_DAY = date(9899, 12, 31)
+
+#: Ten years, beyond which nobody waits for a publication.
+LONGEST_LAG_DAYS = 3_650
+
 
 class EventSettings(SettingsGroup):
     """When a corporate action is taken for faulty, and when two providers disagree. Ratios: 0.02 are 2 points or 2 %.
@@ -133,8 +139,8 @@ class CandidateSettings(SettingsGroup):
 class FundamentalSettings(SettingsGroup):
     """Point-in-time alignment of statements, in calendar days and months."""
 
-    min_lag_days: int = Field(default=1, ge=0)
-    default_publication_lag_days: int = Field(default=90, ge=1)
+    min_lag_days: int = Field(default=1, ge=0, le=LONGEST_LAG_DAYS)
+    default_publication_lag_days: int = Field(default=90, ge=1, le=LONGEST_LAG_DAYS)
     #: Use figures that the provider restated only from the restatement on. Strictly point in time, and a year late
     #: where a provider counts the comparative figures of the next report as a restatement.
     from_restatement: bool = False

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from quant_assets.errors import SettingsError
 from quant_assets.settings.domain import (
     FIRST_DAY,
+    LAST_DAY,
     BacktestSettings,
     BarSettings,
     CandidateSettings,
@@ -74,6 +75,9 @@ class PartitionSettings(SettingsGroup):
     def _in_order(self) -> "PartitionSettings":
         if self.end is not None and self.start > self.end:
             raise ValueError(f"start {self.start} is later than end {self.end}")
+        for name, month in (("start", self.start), ("end", self.end)):
+            if month is not None and month > f"{LAST_DAY:%Y-%m}":
+                raise ValueError(f"{name} {month} is too late; {LAST_DAY:%Y-%m} is the last month that can be named")
         return self
 
 
@@ -190,6 +194,8 @@ class Settings(ProviderSettings):
     def _as_of_has_months(self) -> "Settings":
         if self.as_of is not None and f"{self.as_of:%Y-%m}" < self.partitions.start:
             raise ValueError(f"as_of {self.as_of} lies before partitions.start {self.partitions.start}")
+        if self.as_of is not None and self.as_of > LAST_DAY:
+            raise ValueError(f"as_of {self.as_of} is too late; {LAST_DAY} is the last day that can be named")
         return self
 
     @property

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
+from quant_assets.settings.domain import LONGEST_LAG_DAYS
 from quant_assets.settings.formats import GivenFile
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.sectors import SECTORS
@@ -28,7 +29,7 @@ class DemoSettings(SettingsGroup):
     """
 
     seed: int = Field(default=7, ge=0)
-    tickers_per_sector: int = Field(default=22, ge=20)
+    tickers_per_sector: int = Field(default=22, ge=20, le=1_000)
     signal_strength: float = Field(default=0.001, ge=0)
 
 
@@ -190,7 +191,7 @@ class MacroSeries(SettingsGroup):
     """When an observation is assumed to be known: `lag_days` after the end of the period that starts on its date."""
 
     frequency: Literal["daily", "weekly", "monthly", "quarterly"]
-    lag_days: int = Field(ge=0)
+    lag_days: int = Field(ge=0, le=LONGEST_LAG_DAYS)
 
 
 class MacroFile(GivenFile):

@@ -30,7 +30,8 @@ from quant_assets.sources.files_delistings import (
     told_sessions,
 )
 from quant_assets.sources.files_found import refuse_unusable
-from quant_assets.sources.files_macro import observations
+from quant_assets.sources.files_macro import observations, refuse_absent
+from quant_assets.sources.files_read import FileRead
 from quant_assets.sources.files_reading import MAPPING, Columns, File, Reader, collect, named, optional
 from quant_assets.sources.files_renames import (
     company_bars,
@@ -39,7 +40,8 @@ from quant_assets.sources.files_renames import (
     refuse_lost,
     symbols_of_companies,
 )
-from quant_assets.sources.files_report import FileRead, FilesReport, said_by_case
+from quant_assets.sources.files_report import FilesReport, naming_the_file, said_by_case
+from quant_assets.sources.files_spans import spans
 from quant_assets.sources.files_splits import splits_of
 from quant_assets.sources.files_statements import GivenStatements, statement_columns, together, versions
 from quant_assets.sources.files_universe import members_by_rule, membership_of, said_rules, sectors_by_rule, sectors_of
@@ -66,6 +68,7 @@ class FilesSource:
             published.
         keep: keep the rows of all files in memory once they are decoded, for many readings of everything.
         others: files beside those of the settings that no pattern of a name stands for.
+        mapping: the file that says how they are read, which messages name.
 
     Raises:
         SourceError: the folder is not set, missing or empty; later a file or column is missing or cannot be read.
@@ -83,8 +86,9 @@ class FilesSource:
         undated_after: int = FundamentalSettings().default_publication_lag_days,
         keep: bool = False,
         others: Collection[str] = (),
+        mapping: str = MAPPING,
     ) -> None:
-        wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {MAPPING}"
+        wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {mapping}"
         if data_dir is None:
             raise SourceError(f"QUANT_DATA_DIR is not set; set it to the folder that holds {wanted}")
         refuse_unusable(data_dir, wanted)
@@ -93,6 +97,7 @@ class FilesSource:
         self._start = start
         self._undated_after = undated_after
         self._reader = Reader(data_dir, settings, others)
+        self.mapping = mapping
         self._report = FilesReport()
         self._rows: Rows | None = None
         #: The files as they are: of an altered source, the one that it was made from.
@@ -104,11 +109,16 @@ class FilesSource:
     @classmethod
     def of(cls, settings: FilesSettings, terms: Terms) -> "FilesSource":
         """The provider of a profile, as `sources.registry` makes it."""
-        return cls(settings, terms.data_dir, terms.start, undated_after=terms.undated_after)
+        return cls(settings, terms.data_dir, terms.start, undated_after=terms.undated_after, mapping=terms.file)
 
     def keeping(self) -> "FilesSource":
         """The same files; their rows are kept in memory once they are decoded."""
-        made = FilesSource(self._settings, self._folder, self._start, undated_after=self._undated_after, keep=True)
+        return self._again(self._start, keep=True)
+
+    def _again(self, start: date, *, keep: bool) -> "FilesSource":
+        """The same files from a day on; the texts that have been decoded are shared."""
+        after, mapping = self._undated_after, self.mapping
+        made = FilesSource(self._settings, self._folder, start, undated_after=after, keep=keep, mapping=mapping)
         made._reader = self._reader
         return made
 
@@ -123,14 +133,15 @@ class FilesSource:
             start: first day of the profile.
 
         """
-        made = FilesSource(self._settings, self._folder, start, undated_after=self._undated_after)
-        made._rows, made._given, made._kept, made._reader = rows, self._given, self._kept, self._reader
+        made = self._again(start, keep=False)
+        made._rows, made._given, made._kept = rows, self._given, self._kept
         return made
 
     def told(self) -> list[FileRead]:
         """What was read of each text so far: how it is written, how many rows it has, how many were refused and why."""
         return self._reader.told()
 
+    @naming_the_file
     def left_out(self) -> list[str]:
         """Rows of the membership, sector and statement files that are not used, and tickers that differ by case."""
         members, sectors = self._membership["ticker"], self._snapshots["ticker"]
@@ -142,16 +153,19 @@ class FilesSource:
             *said_by_case(pl.concat([members, sectors, statements, bars]).unique()),
         ]
 
+    @naming_the_file
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots known by `through`, and each ticker's first one."""
         known = pl.col("ticker").is_first_distinct() | (pl.col("known_at") <= through)
         return self._snapshots.filter(known)
 
+    @naming_the_file
     def membership(self, through: date) -> pl.DataFrame:
         """Index membership; an end later than `through` is null."""
         ended = pl.when(pl.col("end_date") <= through).then("end_date")
         return self._membership.filter(pl.col("start_date") <= through).with_columns(end_date=ended)
 
+    @naming_the_file
     def bars(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
         """Daily bars of all price files that have the tickers, as given.
 
@@ -180,6 +194,7 @@ class FilesSource:
             )
         return pl.concat(found).sort("ticker", "date", "precedence", maintain_order=True)
 
+    @naming_the_file
     def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
         """Which of the tickers have a bar on these days, by file."""
         found = [HELD.to_frame()]
@@ -188,6 +203,7 @@ class FilesSource:
             found.append(collect(there.select("ticker", "date", provider=pl.lit(file.provider)), file.file))
         return pl.concat(found).unique().sort(list(HELD))
 
+    @naming_the_file
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings known by `through`: see `files_delistings`."""
         files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
@@ -212,6 +228,7 @@ class FilesSource:
         known = delistings_known(names, held, self._settings.renames, silence, listed)
         return known.filter(pl.col("known_at").is_between(self._start, through))
 
+    @naming_the_file
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Statements of all files; see `files_statements` for what counts as a version."""
         known = pl.coalesce("published", "period_end") <= through
@@ -228,6 +245,7 @@ class FilesSource:
         """The old and the new symbol of each rename."""
         return [{each.old, each.new} for each in self._settings.renames]
 
+    @naming_the_file
     def macro(self, through: date) -> pl.DataFrame:
         """Observations of the series in the settings, each known its series' lag after the end of its period."""
         assumed = pl.col("period") + pl.duration(days="lag_days")
@@ -287,11 +305,8 @@ class FilesSource:
     def _observations(self, file: MacroFile) -> pl.DataFrame:
         columns = named(file.columns, ("series_id", "period", "value")) | optional(file.columns, ("released",))
         frame = collect(self._scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
-        absent = sorted(set(file.series) - set(frame["series_id"]))
-        if absent and self._rows is None:
-            raise SourceError(
-                f"{file.file} has no series '{absent[0]}'; add it to the file or remove it from {MAPPING}"
-            )
+        if self._rows is None:
+            refuse_absent(file, frame)
         return observations(file, frame)
 
     @cached_property
@@ -325,23 +340,7 @@ class FilesSource:
         """`ticker`, `first` and `last` (Date of its first and last bar) of a price file, read once."""
         if precedence not in self._read:
             file = self._settings.prices[precedence]
-            days = pl.col("date")
-            ends = collect(
-                self._scan_prices(file)
-                .group_by("ticker")
-                .agg(first=days.min(), last=days.max(), lost=days.null_count()),
-                file.file,
-            )
-            lost = ends.filter(pl.col("ticker").is_null() | (pl.col("lost") > 0))
-            if len(lost):
-                raise SourceError(
-                    f"{file.file}: a row of ticker {lost['ticker'][0]} has no ticker or no date; remove it"
-                )
-            if ends.is_empty() and self._rows is None:
-                raise SourceError(
-                    f"{file.file} has no bars{f' where {file.where}' if file.where else ''}; mend the file or {MAPPING}"
-                )
-            self._read[precedence] = ends.select("ticker", "first", "last")
+            self._read[precedence] = spans(file, self._scan_prices(file), may_be_empty=self._rows is not None)
         return self._read[precedence]
 
     def _scan_prices(self, file: PriceFile, tickers: Sequence[str] | None = None) -> pl.LazyFrame:

@@ -7,8 +7,22 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from quant_assets.errors import SourceError
 from quant_assets.settings.providers import MacroFile, MacroSeries
 from quant_assets.sources.base import MACRO
+from quant_assets.sources.files_reading import MAPPING
+
+
+def refuse_absent(file: MacroFile, frame: pl.DataFrame) -> None:
+    """Refuse a file without one of the series of the settings.
+
+    Raises:
+        SourceError: it lacks one; names the file and the series.
+
+    """
+    absent = sorted(set(file.series) - set(frame["series_id"]))
+    if absent:
+        raise SourceError(f"{file.file} has no series '{absent[0]}'; add it to the file or remove it from {MAPPING}")
 
 
 def observations(file: MacroFile, frame: pl.DataFrame) -> pl.DataFrame:

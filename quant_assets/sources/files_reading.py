@@ -28,7 +28,7 @@ from quant_assets.sources.files_adjusted import with_dividends
 from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days
 from quant_assets.sources.files_found import TABLES, Part, parts
 from quant_assets.sources.files_json import json_texts
-from quant_assets.sources.files_report import FileRead
+from quant_assets.sources.files_read import FileRead
 from quant_assets.sources.files_text import Texts, columns_of, layout_of, texts_of
 from quant_assets.sources.files_values import DAYS, ENDS, TEXT, Origin, Values, ambiguous_zone, typed
 

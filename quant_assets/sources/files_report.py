@@ -1,46 +1,43 @@
-"""What was read of the `files` provider's files, and what they hold that is not used: rows, reasons, some by name.
+"""What files of the `files` provider hold that is not used: how many rows, why, and some of them by name.
 
 Rows that cannot be told apart from a mistake are refused where they are read; here is counted what may be left out.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import polars as pl
+
+from quant_assets.errors import SourceError
+from quant_assets.sources.files_reading import MAPPING
 
 #: How many rows or tickers a sentence names.
 SHOWN = 5
 
 
-class FileRead(NamedTuple):
-    """What was read of a file, for people.
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="_Mapped")
 
-    Attributes:
-        kind: of the file, as the settings name it.
-        file: its name in the settings, with its `where`.
-        parts: how many files that are.
-        said: what was found out about how it is written.
-        rows: of all parts that `where` leaves.
-        used: of these; a bar without a price that can be read is one, until it is refused for it.
-        refused: rows by reason.
 
-    """
+class _Mapped(Protocol):
+    """A source that says by which file it reads others."""
 
-    kind: str
-    file: str
-    parts: int
-    said: tuple[str, ...]
-    rows: int
-    used: int
-    refused: Mapping[str, int]
+    mapping: str
 
-    @property
-    def shown(self) -> str:
-        """One sentence."""
-        many = f" ({self.parts} files)" if self.parts > 1 else ""
-        how = f" read as: {', '.join(self.said)};" if self.said else ":"
-        lost = ", ".join(f"{count} {reason}" for reason, count in self.refused.items())
-        return f"{self.file}{many}{how} {self.rows} rows, {f'{self.used} used, refused {lost}' if lost else 'all used'}"
+
+def naming_the_file(answer: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Let errors of an answer name the mapping in use, where those who raise them know the usual one alone."""
+
+    @wraps(answer)
+    def named_so(source: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return answer(source, *args, **kwargs)
+        except SourceError as error:
+            raise SourceError(str(error).replace(MAPPING, source.mapping)) from None
+
+    return named_so
 
 
 class LeftOut(NamedTuple):

@@ -37,6 +37,7 @@ class Terms(NamedTuple):
         data_dir: the user's folder of files; None where it is not set.
         undated_after: days after the end of its period on which a statement without a day of publication counts as
             published.
+        file: YAML file of the profile, which messages name.
 
     """
 
@@ -44,6 +45,7 @@ class Terms(NamedTuple):
     start: date
     data_dir: Path | None
     undated_after: int
+    file: str = "the profile's file"
 
 
 def open_source(name: str, settings: Any, terms: Terms) -> Source:
@@ -59,15 +61,16 @@ def open_source(name: str, settings: Any, terms: Terms) -> Source:
 
     """
     module, _, made_by = PROVIDERS[name].partition(":")
-    return completed(getattr(import_module(module), made_by).of(settings, terms), terms.profile)
+    return completed(getattr(import_module(module), made_by).of(settings, terms), terms.profile, terms.file)
 
 
-def completed(given: Provider, profile: str) -> Source:
+def completed(given: Provider, profile: str, file: str = "") -> Source:
     """A provider with no rows for the kinds of data that it may be without; itself where it has them all.
 
     Args:
         given: the provider.
         profile: whose it is, for messages.
+        file: YAML file of the profile, for messages; that of its name in conf/profiles where empty.
 
     Raises:
         SourceError: it lacks a kind that every profile needs.
@@ -82,7 +85,7 @@ def completed(given: Provider, profile: str) -> Source:
             raise SourceError(
                 f"profile '{profile}' needs {kind.__name__.lower()}, but its provider {made_by} has no "
                 f"{' and no '.join(lacks)}; add it as quant_assets/sources/base.py says, or set another source in "
-                f"conf/profiles/{profile}.yaml (one of {', '.join(PROVIDERS)})"
+                f"{file or f'conf/profiles/{profile}.yaml'} (one of {', '.join(PROVIDERS)})"
             )
     return _Completed(given)
 

@@ -68,6 +68,25 @@ def test_a_data_folder_that_cannot_be_read_is_one_line(command: Quant, monkeypat
     assert len(outcome.err.splitlines()) == 1
 
 
+def test_messages_name_the_file_in_use(command: Quant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    profile = tmp_path / "conf" / "profiles" / "mine.yaml"
+    profile.parent.mkdir(parents=True)
+    (tmp_path / "conf" / "base.yaml").write_bytes((ROOT / "conf" / "base.yaml").read_bytes())
+    profile.write_text(
+        "source: files\npartitions: {start: '2024-05', end: '2024-06'}\nfiles: {membership: {file: none.csv}}\n"
+    )
+    monkeypatch.setenv("QUANT_CONF_DIR", str(tmp_path / "conf"))
+    monkeypatch.setenv("QUANT_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("QUANT__STORAGE", str(tmp_path / "storage"))
+    told = command("run", "-p", "mine", "-s", "it", "--to", "2024-06").err
+    assert told.endswith(f"or remove it from {profile}\n"), told
+    told = command("run", "-p", "mine", "-s", "it", "--to", "2023-06").err
+    assert told.endswith(f"set partitions.start and partitions.end in {profile}\n"), told
+    monkeypatch.delenv("QUANT_CONF_DIR")
+    told = command("run", "-p", "files", "-s", "it", "--to", "2016-06").err
+    assert told.endswith("or remove it from conf/profiles/files.yaml\n"), told
+
+
 @pytest.mark.slow
 def test_settings_of_two_files_elsewhere_are_enough(
     command: Quant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

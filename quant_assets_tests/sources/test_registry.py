@@ -1,5 +1,6 @@
 """A provider is registered in one place: its name is known, and it runs through the real graph with what it has."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -106,7 +107,10 @@ def test_what_every_profile_needs_and_a_provider_lacks_is_one_error(
     message = str(caught.value)
     assert "profile 'memory' needs bars, but its provider" in message
     assert "memory.MemorySource has no held and no delistings; add it" in message
-    assert f"another source in conf/profiles/memory.yaml (one of {', '.join(PROVIDERS)})" in message
+    assert (
+        f"another source in {os.environ['QUANT_CONF_DIR']}/profiles/memory.yaml (one of {', '.join(PROVIDERS)})"
+        in message
+    )
     monkeypatch.delattr(MemorySource, "membership")
     with pytest.raises(SourceError, match=r"needs universe, but .* has no membership;"):
         completed(MemorySource(FIRST), "memory")
