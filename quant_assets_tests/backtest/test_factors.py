@@ -255,3 +255,12 @@ def test_too_few_names_give_no_row(frames) -> None:
     )
     assert 0 < noise < good, "a session on which a name has no value has too few"
     assert statistics(frames, START, FIRST, LAST, min_names=NAMES + 1).is_empty()
+
+
+def test_a_label_over_an_unexplained_step_is_none(frames) -> None:
+    marked = (pl.col("ticker") == "T03") & (pl.col("date") < date(2023, 3, 15))
+    spoilt = frames["labels"].with_columns(
+        forward_return=pl.when(marked).then(70.0).otherwise("forward_return"), unexplained=marked
+    )
+    expected = statistics(frames | {"labels": frames["labels"].filter(~marked)}, START, FIRST, LAST)
+    assert_frame_equal(statistics(frames | {"labels": spoilt}, START, FIRST, LAST), expected, check_exact=True)

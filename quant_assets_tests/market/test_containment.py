@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from quant_assets.market.calendar import sessions
-from quant_assets.market.containment import REVERSAL_SESSIONS, contained, counted
+from quant_assets.market.containment import REVERSAL_SESSIONS, contained, counted, marked_members
 from quant_assets.market.panel import FloatArray
 from quant_assets.market.sector_return import LOOKBACK, equal_weight_returns
 
@@ -98,3 +98,14 @@ def test_a_failure_counts_in_full() -> None:
     assert prices["unexplained"].sum() == 1
     found = equal_weight_returns(prices, universe, DAYS[: len(path)])
     assert found[8] == pytest.approx((11 * 0.01 + 0.21 / 3.65 - 1) / 12)
+
+
+def test_members_with_an_unexplained_bar_are_named() -> None:
+    prices, universe = sector([0.085] * 5 + [6.0] * 5)
+    moved = prices.with_columns(
+        panel_from=pl.when(pl.col("ticker") == "T000").then(pl.lit(DAYS[7].item())).otherwise("date")
+    )
+    assert marked_members(prices, universe).rows() == [("T000", DAYS[5].item())]
+    assert marked_members(moved, universe).is_empty(), "not in the panel that day"
+    assert marked_members(prices, universe.filter(pl.col("ticker") != "T000")).is_empty()
+    assert marked_members(prices.drop("unexplained"), universe).is_empty()
