@@ -18,6 +18,9 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import Column
 from quant_assets.windows.windows import MONTH_SESSIONS, Windows
 
+#: Values of one array (tickers times sessions) that are computed at a time: 256 KiB.
+_AT_A_TIME = 1 << 15
+
 Inputs = Mapping[str, FloatArray]
 Compute = Callable[[Inputs, Windows], FloatArray]
 How_co = TypeVar("How_co", covariant=True)
@@ -176,16 +179,26 @@ class FeatureSet:
 
         """
         wanted = list(self.names if names is None else names)
-        needed = self._needed(wanted)
-        values: dict[str, FloatArray] = {}
-        for name in self._lookbacks:  # inputs first
-            if name in needed:
-                feature = self._all[name]
-                inputs = {each: fields[each] if each in FIELDS else values[each] for each in feature.inputs}
+        computed = [self._all[name] for name in self._lookbacks if name in self._needed(wanted)]  # inputs first
+        tickers, sessions = next((each.shape for each in fields.values() if each.ndim > 1), (0, 0))
+        at_a_time = max(1, _AT_A_TIME // max(1, sessions))
+        found: dict[str, FloatArray] = {}
+        # Some tickers at a time, whose arrays stay in the processor's cache from one feature to the next.
+        for first in range(0, max(1, tickers), at_a_time):
+            block = slice(first, first + at_a_time)
+            given = {name: each[block] if each.ndim > 1 else each for name, each in fields.items()}
+            values: dict[str, FloatArray] = {}
+            for feature in computed:
+                inputs = {each: given[each] if each in FIELDS else values[each] for each in feature.inputs}
                 value = feature.compute(inputs, windows)
                 _check_array(feature, value, inputs)
-                values[name] = windows.delayed(value, feature.lag) if feature.lag else value
-        return {name: values[name] for name in wanted}
+                values[feature.name] = windows.delayed(value, feature.lag) if feature.lag else value
+            for name in wanted:
+                if name not in found:
+                    layers = values[name].shape[:-2]
+                    found[name] = np.empty((*layers, tickers, values[name].shape[-1]))
+                found[name][..., block, :] = values[name]
+        return found
 
     def _needed(self, names: Iterable[str]) -> set[str]:
         found: set[str] = set()
