@@ -221,22 +221,32 @@ def absolute_deviations(values: FloatArray, window: int) -> FloatArray:
     """
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
+    seen = np.empty(window)  # less the newest value: exactly 0 where all are the same
     for i in range(tickers):
         for j in range(sessions):
             if math.isnan(values[i, j]):
                 continue
-            total, count = 0.0, 0
+            n = 0
             for k in range(max(0, j - window + 1), j + 1):
                 if not math.isnan(values[i, k]):
-                    total += values[i, k] - values[i, j]  # exactly 0 where all values are the same
-                    count += 1
-            if _WHOLE * count < _PARTS * window:
+                    seen[n] = values[i, k] - values[i, j]
+                    n += 1
+            if _WHOLE * n < _PARTS * window:
                 continue
-            mean, distance = values[i, j] + total / count, 0.0
-            for k in range(max(0, j - window + 1), j + 1):
-                if not math.isnan(values[i, k]):
-                    distance += abs(values[i, k] - mean)
-            out[i, j] = distance / count
+            # Four sums that do not wait for each other.
+            a, b, c, d, whole = 0.0, 0.0, 0.0, 0.0, n - n % 4
+            for k in range(0, whole, 4):
+                a, b, c, d = a + seen[k], b + seen[k + 1], c + seen[k + 2], d + seen[k + 3]
+            for k in range(whole, n):
+                a += seen[k]
+            mean = ((a + b) + (c + d)) / n
+            a, b, c, d = 0.0, 0.0, 0.0, 0.0
+            for k in range(0, whole, 4):
+                a, b = a + abs(seen[k] - mean), b + abs(seen[k + 1] - mean)
+                c, d = c + abs(seen[k + 2] - mean), d + abs(seen[k + 3] - mean)
+            for k in range(whole, n):
+                a += abs(seen[k] - mean)
+            out[i, j] = ((a + b) + (c + d)) / n
     return out
 
 
@@ -271,7 +281,7 @@ def smoothed(
 ) -> FloatArray:
     """Exponential average that begins anew `memory` - 1 sessions before each month.
 
-    At a month's first session it is a weighted sum (its terms in four running sums, which do not wait for each other);
+    At a month's first session it is a weighted sum (its terms in eight running sums, which do not wait for each other);
     from there on a recursion.
 
     Args:
@@ -315,75 +325,23 @@ def smoothed(
                 for k in range(start - seeds, start):
                     average += seen[k]
                 average = average / span * fading[end - start]
-                a, b, c, d = 0.0, 0.0, 0.0, 0.0
-                shift = memory - end
-                for k in range(start, end - 3, 4):
-                    a += weights[shift + k] * seen[k]
-                    b += weights[shift + k + 1] * seen[k + 1]
-                    c += weights[shift + k + 2] * seen[k + 2]
-                    d += weights[shift + k + 3] * seen[k + 3]
-                for k in range(end - (end - start) % 4, end):
-                    a += weights[shift + k] * seen[k]
-                average += (a + b) + (c + d)
+                terms, factors = seen[start:end], weights[memory - (end - start) :]
+                a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+                whole = len(terms) - len(terms) % 8
+                for k in range(0, whole, 8):
+                    a += factors[k] * terms[k]
+                    b += factors[k + 1] * terms[k + 1]
+                    c += factors[k + 2] * terms[k + 2]
+                    d += factors[k + 3] * terms[k + 3]
+                    e += factors[k + 4] * terms[k + 4]
+                    f += factors[k + 5] * terms[k + 5]
+                    g += factors[k + 6] * terms[k + 6]
+                    h += factors[k + 7] * terms[k + 7]
+                for k in range(whole, len(terms)):
+                    a += factors[k] * terms[k]
+                average += ((a + b) + (c + d)) + ((e + f) + (g + h))
             else:
                 average = decay * average + (1.0 - decay) * values[i, j]
             if end > before[j] and _WHOLE * (end - before[max(0, j - span + 1)]) >= _PARTS * span:
                 out[i, j] = average
-    return out
-
-
-@kernel
-def directional(
-    plus: FloatArray, minus: FloatArray, reach: FloatArray, starts: IntArray, span: int, memory: int
-) -> FloatArray:
-    """Wilder's average directional movement index, begun anew `memory` - 1 sessions before each month.
-
-    One loop smooths the movements and their index: two averages on top of each other would each have to look back by
-    itself. Seeds are TA-Lib's: sums of the first span - 1 movements, the mean of the first `span` indices; an index
-    that is not defined counts 0 in the seed and leaves the average as it is afterwards.
-
-    Args:
-        plus: upward movement.
-        minus: downward movement.
-        reach: true range.
-        starts: `Windows.starts`.
-        span: Wilder's 14.
-        memory: sessions before the month's second one that are read.
-
-    """
-    tickers, sessions = plus.shape
-    out = np.full((tickers, sessions), np.nan)
-    decay, weight = 1.0 - 1.0 / span, 1.0 / span
-    seen, before = np.empty((sessions, 3)), np.empty(sessions + 1, np.int64)  # as in `smoothed`
-    for i in range(tickers):
-        before[0] = 0
-        for j in range(sessions):
-            before[j + 1] = before[j]
-            if not math.isnan(plus[i, j] + minus[i, j] + reach[i, j]):
-                seen[before[j], 0], seen[before[j], 1], seen[before[j], 2] = plus[i, j], minus[i, j], reach[i, j]
-                before[j + 1] += 1
-        up, down, ranges, average, begin, done = 0.0, 0.0, 0.0, 0.0, 0, 0
-        for j in range(sessions):
-            if starts[j] == j:
-                up, down, ranges, average = 0.0, 0.0, 0.0, 0.0
-                begin = done = before[max(0, j - memory + 1)]
-            for k in range(done, before[j + 1]):
-                count = k - begin + 1
-                keep = decay if count >= span else 1.0
-                up = keep * up + seen[k, 0]
-                down = keep * down + seen[k, 1]
-                ranges = keep * ranges + seen[k, 2]
-                if count < span:
-                    continue
-                moved = up + down
-                defined = ranges > 0.0 and moved > 0.0
-                if count < 2 * span:  # the seed: a mean
-                    average += weight * (100.0 * abs(up - down) / moved if defined else 0.0)
-                elif defined:
-                    average = decay * average + weight * (100.0 * abs(up - down) / moved)
-            done = before[j + 1]
-            if done - begin < 2 * span - 1 or done == before[j]:
-                continue
-            if _WHOLE * (done - before[max(0, j - span + 1)]) >= _PARTS * span:
-                out[i, j] = min(average, 100.0)  # weights of 1 may come to 1 and a rounding error
     return out

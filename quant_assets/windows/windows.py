@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray
 from quant_assets.windows import kernels, window_statistics
+from quant_assets.windows.directional import directional
 
 #: Most sessions that a month has.
 MONTH_SESSIONS = 23
@@ -219,7 +220,7 @@ class Windows:
 
     def adx(self, plus: FloatArray, minus: FloatArray, reach: FloatArray, span: int) -> FloatArray:
         """Wilder's ADX of upward and downward movement and true range; looks back `adx_memory(span) - 1` sessions."""
-        return kernels.directional(plus, minus, reach, self.starts, span, adx_memory(span))
+        return directional(plus, minus, reach, self.starts, span, adx_memory(span), *kernels.MIN_OBSERVED)
 
     def delayed(self, values: FloatArray, sessions: int) -> FloatArray:
         """Exactly the value `sessions` before, NaN where there was none."""
