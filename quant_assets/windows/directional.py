@@ -92,8 +92,8 @@ def directional(
                             kept = 1.0 if count < 2 * span else decay
                             mean = kept * mean + weight * (100.0 * abs(a - b) / (a + b))
                     done = before[j + 1]
-                    if done - begin[lane] >= 2 * span - 1 and done > before[j]:
-                        if whole * (done - before[max(0, j - span + 1)]) >= parts * span:
-                            out[i, j] = min(mean, 100.0)  # weights of 1 may come to 1 and a rounding error
+                    settled = done - begin[lane] >= 2 * span - 1 and done > before[j]
+                    if settled and whole * (done - before[max(0, j - span + 1)]) >= parts * span:
+                        out[i, j] = min(mean, 100.0)  # weights of 1 may come to 1 and a rounding error
                     j += 1
     return out

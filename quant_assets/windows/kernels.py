@@ -187,8 +187,8 @@ def regressions(values: FloatArray, factor: FloatArray, starts: IntArray, window
 
 
 @kernel
-def maxima(values: FloatArray, starts: IntArray, window: int) -> FloatArray:
-    """Maximum of the last `window` sessions."""
+def extremes(values: FloatArray, starts: IntArray, window: int, sign: float) -> FloatArray:
+    """Maximum of the last `window` sessions where `sign` is 1, minimum where it is -1."""
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
     tail, seen = np.full(window, -np.inf), np.zeros(window, np.int64)
@@ -199,17 +199,17 @@ def maxima(values: FloatArray, starts: IntArray, window: int) -> FloatArray:
                 anchor, head, count = j, -np.inf, 0
                 for n in range(1, window):
                     if j >= n and not math.isnan(values[i, j - n]):
-                        head = max(head, values[i, j - n])
+                        head = max(head, sign * values[i, j - n])
                         count += 1
                     tail[n], seen[n] = head, count
                 head, count = -np.inf, 0
             if math.isnan(values[i, j]):
                 continue
-            head = max(head, values[i, j])
+            head = max(head, sign * values[i, j])
             count += 1
             n = window - 1 - (j - anchor)
             if _WHOLE * (seen[n] + count) >= _PARTS * window:
-                out[i, j] = max(tail[n], head)
+                out[i, j] = sign * max(tail[n], head)
     return out
 
 
