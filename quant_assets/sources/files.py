@@ -207,10 +207,7 @@ class FilesSource:
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings known by `through`: see `files_delistings`."""
         files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
-        there = {
-            ticker for precedence in range(len(self._settings.prices)) for ticker in self._spans(precedence)["ticker"]
-        }
-        refuse_lost(self._settings.renames, tickers, there, through, files)
+        refuse_lost(self._settings.renames, tickers, set(self._held_from["ticker"]), through, files)
         names = sorted(set(tickers))
         silence = self._silence
         # A silence that was known before the profile starts is of no interest: it and the habits before it take twice

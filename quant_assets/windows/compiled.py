@@ -15,8 +15,9 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile with numba at the first call and keep the result on disk.
 
     Importing a module of kernels does not load numba. A kernel cannot call another one; `__wrapped__` is the Python
-    function. It releases the interpreter lock. What is kept on disk is compiled again when the kernel's own file
-    changes, with the module's constants as they were: one of another file is an argument.
+    function. It releases the interpreter lock, and divides by 0 as NumPy does, which lets loops be vector code. What is
+    kept on disk is compiled again when the kernel's own file changes, with the module's constants as they were: one of
+    another file is an argument.
     """
     compiled: Callable[P, R] | None = None
 
@@ -24,7 +25,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         nonlocal compiled
         if compiled is None:
-            compiled = machine_code(function)
+            compiled = machine_code(function, error_model="numpy")
         return compiled(*args, **kwargs)
 
     return call

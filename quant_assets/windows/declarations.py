@@ -18,6 +18,9 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import Column
 from quant_assets.windows.windows import MONTH_SESSIONS, Windows
 
+#: Values of one array (tickers times sessions) that are computed at a time: 256 KiB.
+_AT_A_TIME = 1 << 15
+
 Inputs = Mapping[str, FloatArray]
 Compute = Callable[[Inputs, Windows], FloatArray]
 How_co = TypeVar("How_co", covariant=True)
@@ -185,27 +188,31 @@ class FeatureSet:
         wanted = list(self.names if names is None else names)
         needed = self._needed(wanted)
         order = [name for name in self._lookbacks if name in needed]  # inputs first
-        starts, last_reader = self._starts(order, since), dict[str, str]()
-        for name in order:
-            last_reader |= dict.fromkeys(self._all[name].inputs, name)
-        values: dict[str, FloatArray] = {}
-        for name in order:
-            feature, start = self._all[name], starts[name]
-            inputs = {
-                each: _since(fields[each], start) if each in FIELDS else _since(values[each], start - starts[each])
-                for each in feature.inputs
-            }
-            part = windows.from_session(start)
-            value = feature.compute(inputs, part)
-            _check_array(feature, value, inputs)
-            values[name] = part.delayed(value, feature.lag) if feature.lag else value
-            for each in {name, *feature.inputs} & starts.keys():
-                if last_reader.get(each, each) == name:  # nobody reads its earlier sessions after this one
-                    values[each] = _since(values[each], since - starts[each])
-                    starts[each] = since
-                    if each not in wanted:
-                        del values[each]
-        return {name: values[name] for name in wanted}
+        starts = self._starts(order, since)
+        windows_from = {start: windows.from_session(start) for start in starts.values()}
+        tickers, sessions = next((each.shape for each in fields.values() if each.ndim > 1), (0, 0))
+        at_a_time = max(1, _AT_A_TIME // max(1, sessions))
+        found: dict[str, FloatArray] = {}
+        # Some tickers at a time, whose arrays stay in the processor's cache from one feature to the next.
+        for first in range(0, max(1, tickers), at_a_time):
+            block = slice(first, first + at_a_time)
+            given = {name: each[block] if each.ndim > 1 else each for name, each in fields.items()}
+            values: dict[str, FloatArray] = {}
+            for name in order:
+                feature, start = self._all[name], starts[name]
+                inputs = {
+                    each: _since(given[each], start) if each in FIELDS else _since(values[each], start - starts[each])
+                    for each in feature.inputs
+                }
+                value = feature.compute(inputs, windows_from[start])
+                _check_array(feature, value, inputs)
+                values[name] = windows_from[start].delayed(value, feature.lag) if feature.lag else value
+            for name in wanted:
+                value = _since(values[name], since - starts[name])
+                if name not in found:
+                    found[name] = np.empty((*value.shape[:-2], tickers, value.shape[-1]))
+                found[name][..., block, :] = value
+        return found
 
     def _starts(self, order: Sequence[str], since: int) -> dict[str, int]:
         """Position of the first session from which on each feature is computed, so that all are known from `since` on.

@@ -187,8 +187,8 @@ def regressions(values: FloatArray, factor: FloatArray, starts: IntArray, window
 
 
 @kernel
-def maxima(values: FloatArray, starts: IntArray, window: int) -> FloatArray:
-    """Maximum of the last `window` sessions."""
+def extremes(values: FloatArray, starts: IntArray, window: int, sign: float) -> FloatArray:
+    """Maximum of the last `window` sessions where `sign` is 1, minimum where it is -1."""
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
     tail, seen = np.full(window, -np.inf), np.zeros(window, np.int64)
@@ -199,17 +199,17 @@ def maxima(values: FloatArray, starts: IntArray, window: int) -> FloatArray:
                 anchor, head, count = j, -np.inf, 0
                 for n in range(1, window):
                     if j >= n and not math.isnan(values[i, j - n]):
-                        head = max(head, values[i, j - n])
+                        head = max(head, sign * values[i, j - n])
                         count += 1
                     tail[n], seen[n] = head, count
                 head, count = -np.inf, 0
             if math.isnan(values[i, j]):
                 continue
-            head = max(head, values[i, j])
+            head = max(head, sign * values[i, j])
             count += 1
             n = window - 1 - (j - anchor)
             if _WHOLE * (seen[n] + count) >= _PARTS * window:
-                out[i, j] = max(tail[n], head)
+                out[i, j] = sign * max(tail[n], head)
     return out
 
 
@@ -221,22 +221,32 @@ def absolute_deviations(values: FloatArray, window: int) -> FloatArray:
     """
     tickers, sessions = values.shape
     out = np.full((tickers, sessions), np.nan)
+    seen = np.empty(window)  # less the newest value: exactly 0 where all are the same
     for i in range(tickers):
         for j in range(sessions):
             if math.isnan(values[i, j]):
                 continue
-            total, count = 0.0, 0
+            n = 0
             for k in range(max(0, j - window + 1), j + 1):
                 if not math.isnan(values[i, k]):
-                    total += values[i, k] - values[i, j]  # exactly 0 where all values are the same
-                    count += 1
-            if _WHOLE * count < _PARTS * window:
+                    seen[n] = values[i, k] - values[i, j]
+                    n += 1
+            if _WHOLE * n < _PARTS * window:
                 continue
-            mean, distance = values[i, j] + total / count, 0.0
-            for k in range(max(0, j - window + 1), j + 1):
-                if not math.isnan(values[i, k]):
-                    distance += abs(values[i, k] - mean)
-            out[i, j] = distance / count
+            # Four sums that do not wait for each other.
+            a, b, c, d, whole = 0.0, 0.0, 0.0, 0.0, n - n % 4
+            for k in range(0, whole, 4):
+                a, b, c, d = a + seen[k], b + seen[k + 1], c + seen[k + 2], d + seen[k + 3]
+            for k in range(whole, n):
+                a += seen[k]
+            mean = ((a + b) + (c + d)) / n
+            a, b, c, d = 0.0, 0.0, 0.0, 0.0
+            for k in range(0, whole, 4):
+                a, b = a + abs(seen[k] - mean), b + abs(seen[k + 1] - mean)
+                c, d = c + abs(seen[k + 2] - mean), d + abs(seen[k + 3] - mean)
+            for k in range(whole, n):
+                a += abs(seen[k] - mean)
+            out[i, j] = ((a + b) + (c + d)) / n
     return out
 
 

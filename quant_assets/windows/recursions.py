@@ -34,7 +34,7 @@ def smoothed(
 ) -> FloatArray:
     """Exponential average.
 
-    At a month's first session it is a weighted sum (its terms in four running sums, which do not wait for each other);
+    At a month's first session it is a weighted sum (its terms in eight running sums, which do not wait for each other);
     from there on a recursion.
 
     Args:
@@ -82,16 +82,21 @@ def smoothed(
                 for k in range(start - seeds, start):
                     average += seen[k]
                 average = average / span * fading[end - start]
-                a, b, c, d = 0.0, 0.0, 0.0, 0.0
-                shift = memory - end
-                for k in range(start, end - 3, 4):
-                    a += weights[shift + k] * seen[k]
-                    b += weights[shift + k + 1] * seen[k + 1]
-                    c += weights[shift + k + 2] * seen[k + 2]
-                    d += weights[shift + k + 3] * seen[k + 3]
-                for k in range(end - (end - start) % 4, end):
-                    a += weights[shift + k] * seen[k]
-                average += (a + b) + (c + d)
+                terms, factors = seen[start:end], weights[memory - (end - start) :]
+                a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+                whole = len(terms) - len(terms) % 8
+                for k in range(0, whole, 8):
+                    a += factors[k] * terms[k]
+                    b += factors[k + 1] * terms[k + 1]
+                    c += factors[k + 2] * terms[k + 2]
+                    d += factors[k + 3] * terms[k + 3]
+                    e += factors[k + 4] * terms[k + 4]
+                    f += factors[k + 5] * terms[k + 5]
+                    g += factors[k + 6] * terms[k + 6]
+                    h += factors[k + 7] * terms[k + 7]
+                for k in range(whole, len(terms)):
+                    a += factors[k] * terms[k]
+                average += ((a + b) + (c + d)) + ((e + f) + (g + h))
             else:
                 average = decay * average + (1.0 - decay) * values[i, j]
             if end > before[j] and end - before[max(0, j - span + 1)] >= enough:

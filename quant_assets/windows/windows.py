@@ -108,11 +108,11 @@ class Windows:
 
     def highest(self, values: FloatArray, window: int) -> FloatArray:
         """Maximum of the last `window` sessions."""
-        return kernels.maxima(values, self.starts, window)
+        return kernels.extremes(values, self.starts, window, 1.0)
 
     def lowest(self, values: FloatArray, window: int) -> FloatArray:
         """Minimum of the last `window` sessions."""
-        return -kernels.maxima(-values, self.starts, window)
+        return kernels.extremes(values, self.starts, window, -1.0)
 
     def observed(self, values: FloatArray, window: int) -> FloatArray:
         """How many of the last `window` sessions have a value; given at sessions with one, however few there are."""

@@ -6,6 +6,7 @@ import pytest
 from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import sessions
 from quant_assets.market.panel import STALE_SESSIONS
+from quant_assets.windows import declarations
 from quant_assets.windows.declarations import Compute, Feature, FeatureSet
 from quant_assets.windows.windows import MONTH_SESSIONS, Windows
 
@@ -111,3 +112,38 @@ def test_what_cannot_be_computed_is_refused(features: list[Feature], message: st
 def test_another_shape_or_type_is_an_error_that_names_the_feature(value: object, message: str) -> None:
     with pytest.raises(SettingsError, match=f"feature 'odd' gives {message}"):
         evaluate(feature("odd", compute=lambda x, w: value))  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize("at_a_time", [1, 70, 1 << 15])
+def test_how_many_tickers_are_computed_at_a_time_does_not_matter(
+    monkeypatch: pytest.MonkeyPatch, at_a_time: int
+) -> None:
+    monkeypatch.setattr(declarations, "_AT_A_TIME", at_a_time)
+    close = np.exp(np.random.default_rng(5).normal(size=(7, len(DAYS))))
+    close[1, 5], market = np.nan, np.arange(float(len(DAYS)))
+    layers = feature("layers", hidden=True, compute=lambda x, w: np.stack([x["close"], 2.0 * x["close"]]))
+    features = FeatureSet(
+        [
+            layers,
+            feature("second", "layers", compute=lambda x, w: x["layers"][1]),
+            feature("against", "close", "sector_return", compute=lambda x, w: x["close"] - x["sector_return"]),
+            feature("mean", lookback=4, lag=1, compute=lambda x, w: w.mean(x["close"], 5)),
+        ]
+    )
+    found = features.evaluate(
+        {"close": close, "sector_return": market}, Windows(DAYS), ["layers", "second", "against", "mean"]
+    )
+    windows = Windows(DAYS)
+    expected = {
+        "layers": np.stack([close, 2.0 * close]),
+        "second": 2.0 * close,
+        "against": close - market,
+        "mean": windows.delayed(windows.mean(close, 5), 1),
+    }
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+    assert features.evaluate({"close": close[:0], "sector_return": market}, Windows(DAYS))["mean"].shape == (
+        0,
+        len(DAYS),
+    )
