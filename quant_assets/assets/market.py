@@ -193,7 +193,7 @@ def marked(run: Run, sector: str, ohlcv: pl.DataFrame) -> list[tuple[str, str, d
     told = []
     for month in run.months:
         rows = ohlcv.filter(MONTH.label("date") == month)
-        counts = {"bars_without_open": rows["open"].null_count(), "bars_unexplained": rows["unexplained"].sum()}
+        counts = {"bars_without_open": rows["open"].null_count(), "bars_unexplained": int(rows["unexplained"].sum())}
         told.append((sector, month, counts))
     return told
 
