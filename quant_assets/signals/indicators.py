@@ -137,6 +137,7 @@ def dataset(settings: IndicatorSettings) -> Dataset:
         "why `garch_volatility` is known or not: too_young where the company has too few sessions and no holes, "
         "too_few_bars where sessions are missing, no_fit where prices never moved or the estimate is degenerate",
         isin=STATUS,
+        anchored=FIRST_BAR,  # a company that was silent through the window's beginning is told from a young one
     )
     return Dataset(
         "indicators",
