@@ -3,8 +3,8 @@
 `market.quarantine` looks at one bar alone; here a close is held against the provider's last accepted one. Only steps
 of `extreme_move` or more, up or down by the same factor, are looked at, without an event since then and upheld by no
 other provider. An event is a split, or a dividend of `event_yield`: a smaller one is paid at the next accepted bar.
-Point in time: a bar is judged at its own close, by what was accepted before and by what the others say
-of the same step.
+Point in time: a bar is judged at its own close, by what was accepted before and by what the others say of the same
+step.
 
 - `decimal_point`: the close lies by a power of ten off, within `decimal_tolerance`, and as many shares as ordinary were
   traded (`turnover`). A split by such a ratio would have changed their number, and a real move of that size does.
