@@ -2,8 +2,9 @@
 
 `market.quarantine` looks at one bar alone; here a close is held against the provider's last accepted one. Only steps
 of `extreme_move` or more, up or down by the same factor, are looked at, without an event since then and upheld by no
-other provider. Point in time: a bar is judged at its own close, by what was accepted before and by what the others say
-of the same step.
+other provider. An event is a split, or a dividend of `event_yield`: a smaller one is paid at the next accepted bar.
+Point in time: a bar is judged at its own close, by what was accepted before and by what the others say of the same
+step.
 
 - `decimal_point`: the close lies by a power of ten off, within `decimal_tolerance`, and as many shares as ordinary were
   traded (`turnover`). A split by such a ratio would have changed their number, and a real move of that size does.
@@ -15,7 +16,7 @@ of the same step.
 What follows is held against the last accepted close, so a price that is wrong for some days is refused on each. After
 `reversal_days` the price is believed: the units have changed, or the last accepted close was the wrong one, and the
 move is marked (`unexplained_move`). A close that comes back, to within `jump`, to a level at which one was accepted in
-that time is never refused.
+that time is never refused, by the level with events or without.
 """
 
 import math
@@ -63,7 +64,11 @@ def refuse_misprints(judged: pl.DataFrame, stepped: pl.DataFrame, settings: Even
         np.searchsorted(places, bars["precedence"].to_numpy()),
         np.array(judged["reason"][rows].is_null(), dtype=np.bool),
         np.array(bars["adjustment"] == "as_traded", dtype=np.bool),
-        np.array((bars["shares"] != 1.0) | (bars["cash"] > 0.0), dtype=np.bool),
+        np.array(
+            (bars["shares"] != 1.0)
+            | (bars["cash"] >= settings.event_yield * stepped["close"].gather(bars["previous"].clip(0))),
+            dtype=np.bool,
+        ),
         *(np.array(bars[name].cast(pl.Float64).fill_null(np.nan)) for name in ("level", "close", "volume")),
         len(places),
         SPLIT_RATIOS,
@@ -139,7 +144,7 @@ def _misprints(
             i = bar[k]
             if i < 0 or last[k] < 0:
                 continue
-            growth = level[i] / level[last[k]]
+            growth = close[i] / close[last[k]]  # a small dividend is a large yield on a wrong close
             if 1.0 / rise < growth < rise:
                 continue
             if events[i] != events[last[k]] or day[i] - day[last[k]] > days:
@@ -147,7 +152,8 @@ def _misprints(
             back, b = False, last[k] - 1  # to a level at which it was accepted
             while not back and b >= 0 and ticker[b] == ticker[i] and day[i] - day[b] <= days:
                 accepted = provider[b] == k and clean[b] and found[b] == 0
-                back = accepted and 1.0 / ordinary <= level[i] / level[b] <= ordinary
+                near = 1.0 / ordinary <= level[i] / level[b] <= ordinary
+                back = accepted and (near or 1.0 / ordinary <= close[i] / close[b] <= ordinary)
                 b -= 1
             if back:
                 continue
@@ -158,7 +164,8 @@ def _misprints(
                 if j == k or bar[j] < 0 or since < 0:
                     continue
                 other = level[bar[j]] / level[since]
-                upheld |= abs(other - growth) <= disagreement * max(1.0, growth)
+                apart = min(abs(other - growth), abs(other - level[i] / level[last[k]]))
+                upheld |= apart <= disagreement * max(1.0, growth)
                 far = not 1.0 / rise < growth / other < rise
                 quiet = 1.0 / ordinary < other < ordinary or (far and 1.0 / rise < other < rise)
                 quiet &= events[bar[j]] == events[since] and close[bar[j]] != close[since]

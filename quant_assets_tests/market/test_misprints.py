@@ -52,6 +52,22 @@ def test_a_decimal_point_out_of_place_is_refused_on_its_day(factor: float, adjus
         assert _refused(early) == _refused(found)[: int(count > 2)]
 
 
+def test_a_dividend_of_the_day_is_paid_at_the_next_bar() -> None:
+    paid = [0.0, 0.0, 0.24, 0.0, 0.0]
+    found = _found(_bars([24.4, 24.5, 0.246, 24.4, 24.5], dividend=pl.Series(paid)))
+    assert _refused(found) == [(2, "raw", "decimal_point")]
+    level = found.series.select(pl.col("close") * pl.col("price_factor")).to_series()
+    assert level[-1] / level[1] == pytest.approx((24.4 + 0.24) / 24.5 * 24.5 / 24.4)
+
+
+def test_the_way_back_is_known_by_the_price_too() -> None:
+    # On the wrong day the volume was another one, and the dividend a half of the wrong price.
+    paid = [0.0, 0.0, 0.12, 0.0, 0.0]
+    found = _found(_bars([24.4, 24.5, 0.246, 24.4, 24.5], [1e6, 1e6, 3.5e6, 1.2e6, 1e6], dividend=pl.Series(paid)))
+    assert _refused(found) == []
+    assert found.series["unexplained"].to_list() == [False, False, True, True, False]
+
+
 def test_an_unflagged_split_by_a_power_of_ten_has_another_volume() -> None:
     found = _found(_bars([50.0, 5.0, 5.05], [1e6, 1e7, 1e7]))
     assert _refused(found) == []
