@@ -227,8 +227,9 @@ class Windows:
         Looks back `macd_memory(slow, signal) - 1` sessions. The signal's recursion goes on at bars at which the line is
         not given because too many sessions before have none.
         """
-        enough = [kernels.fewest(span) for span in (fast, slow, signal)]
-        return recursions.convergence(close, self.starts, fast, slow, signal, *enough, macd_memory(slow, signal))
+        quick, steady, lasting = kernels.fewest(fast), kernels.fewest(slow), kernels.fewest(signal)
+        memory = macd_memory(slow, signal)
+        return recursions.convergence(close, self.starts, fast, slow, signal, quick, steady, lasting, memory)
 
     def before(self, values: FloatArray) -> FloatArray:
         """The last value before a session's own, however old: for what is linked from bar to bar (`wilder`, `adx`)."""
