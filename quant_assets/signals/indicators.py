@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from quant_assets.market.containment import marks
 from quant_assets.market.panel import STALE_SESSIONS, Panel
 from quant_assets.schemas import Column, Dataset
 from quant_assets.schemas.columns import FIRST_BAR, day, price, ticker
@@ -188,7 +189,7 @@ def indicators(
 
     """
     check_sessions("indicators", prices, universe, sessions, first_day, last_day, lookback_sessions(settings, sector))
-    panel = Panel.from_long(prices, sessions, ["close", "dollar_volume", "unexplained"])
+    panel = Panel.from_long(marks(prices), sessions, ["close", "dollar_volume", "unexplained"])
     windows, unexplained = Windows(sessions), unexplained_indicator(settings.windows[sector], settings)
     since = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
     values = declared(settings.windows[sector], settings).evaluate(panel.fields, windows, since=since)
