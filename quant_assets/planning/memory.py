@@ -33,7 +33,7 @@ _PROCESS = 0.7 * GIB
 #: Bytes of a bar's history while it is judged, for each ticker and session.
 _JUDGED = 480
 #: Bytes held for each byte of a block that is computed and written, and of a frame that is read or returned.
-_HELD, _FRAME = 4.0, 2.0
+_HELD, _FRAME = 5.0, 2.0
 #: What is reckoned more than by these figures, since peaks depend on the allocator and on what threads do at a time.
 _SAFETY = 1.2
 #: Sessions of a month at most, which have the rows of a decision in one.

@@ -237,25 +237,24 @@ def test_a_killed_worker_is_said(profile: Profile) -> None:
 
 @pytest.mark.slow
 def test_a_killed_worker_is_named_with_what_it_was_at_and_the_memory_that_it_held(profile: Profile) -> None:
-    """Killed from outside, as the system does it, once it has written something."""
+    """Killed from outside, as the system does it, once it has written something: the one worker of one chain."""
 
     def kill(dataset: str, partitions: int) -> None:
-        for each in workers():
-            each.kill()
+        (worker,) = workers()
+        worker.kill()
 
-    steps = ("fundamentals",), BARS
     with pytest.raises(RunFailedError) as caught:
-        execute([chain("energy", *steps), chain("it", *steps)], "demo", 2, kill)
-    message = str(caught.value)
-    assert message.startswith("a worker process was killed, perhaps for want of memory; it had begun ")
-    assert message.endswith("; what was written stays: run again with fewer --workers")
-    found = re.findall(r"it had begun (.+?) and held (\d+\.\d\d) GiB of memory \(at most (\d+\.\d\d)\)", message)
-    named = [began for began, *_ in found if began != "nothing yet"]  # one may still have been loading its libraries
-    assert named, message
-    for began in named:
-        assert re.fullmatch(rf"\w.* \((energy|it), {FIRST} to {LAST}\)|runs of (energy|it)", began), began
-    for _, held, most in found:
-        assert 0.05 < float(held) <= float(most) < 4.0, "a process with the project's libraries"
+        execute([chain("energy", ("fundamentals",), BARS)], "demo", 1, kill, apart=True)
+    found = re.fullmatch(
+        r"a worker process was killed, perhaps for want of memory; it had begun (.+) and held (\d+\.\d\d) GiB of "
+        r"memory \(at most (\d+\.\d\d)\); what was written stays: run again with fewer --workers",
+        str(caught.value),
+    )
+    assert found is not None, str(caught.value)
+    began, held, most = found.groups()
+    assert re.fullmatch(rf"(fundamentals|ohlcv, .*) \(energy, {FIRST} to {LAST}\)", began), began
+    assert 0.05 < float(held) <= float(most) < 4.0, "a process with the project's libraries"
+    assert existing(profile, "fundamentals") == {f"{FIRST}|energy", f"{LAST}|energy"}
 
 
 def test_workers_share_the_cores_and_this_process_keeps_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
