@@ -50,7 +50,11 @@ def scan(folder: Path, of: File, columns: Columns) -> pl.LazyFrame:
         )
     if path.suffix not in (".parquet", ".csv"):
         raise SourceError(f"{path} is neither .parquet nor .csv; convert it or mend {MAPPING}")
-    found = pl.scan_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.scan_parquet(path)
+    found = (
+        pl.scan_csv(path, infer_schema=False, glob=False)
+        if path.suffix == ".csv"
+        else pl.scan_parquet(path, glob=False)
+    )
     try:
         schema = found.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
