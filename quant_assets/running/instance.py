@@ -18,7 +18,7 @@ import yaml
 from dagster_postgres import DagsterPostgresStorage
 
 from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema, keep_connections
-from quant_assets.errors import QuantError
+from quant_assets.errors import QuantError, SettingsError
 from quant_assets.io.binding import bind, check_serves
 from quant_assets.running.postgres import ServerError, serve
 from quant_assets.settings.loading import Settings, load_settings
@@ -72,7 +72,7 @@ def home_of(settings: Settings) -> Path:
     where nothing else is set), else, for a storage at a URL, one in `storage/dagster` whose name has the URL's hash.
 
     Raises:
-        SettingsError: it is bound to another storage; names both.
+        SettingsError: it is bound to another storage, or Dagster could not read it there; names it.
 
     """
     name, url = settings.profile, settings.storage_url
@@ -82,6 +82,11 @@ def home_of(settings: Settings) -> Path:
         own = ROOT / settings.storage / "dagster" / name
     given = os.environ.get("DAGSTER_HOME")
     home = (at_home(given, "DAGSTER_HOME") if given else own).resolve()
+    if set(str(home)) & set("*?["):
+        raise SettingsError(
+            f"{home} cannot be the folder of a Dagster instance: Dagster takes *, ? and [ in it for a pattern and does "
+            "not find its dagster.yaml there; set DAGSTER_HOME to another folder"
+        )
     check_serves(home, url)
     return home
 

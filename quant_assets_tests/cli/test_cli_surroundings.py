@@ -59,6 +59,17 @@ def test_what_the_machine_refuses_is_one_line(command: Quant, monkeypatch: pytes
     ]
 
 
+def test_a_home_that_dagster_would_read_as_a_pattern_is_refused(
+    command: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "/nowhere/a [b]")
+    outcome = command("status")
+    assert outcome.status == 1
+    assert outcome.err.startswith(
+        "error: /nowhere/a [b] cannot be the folder of a Dagster instance: Dagster takes *, ?"
+    )
+
+
 def test_a_data_folder_that_cannot_be_read_is_one_line(command: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUANT_DATA_DIR", "/" + "n" * 300)  # longer than a name may be: also root cannot read it
     outcome = command("run", "-p", "files", "-s", "it", "--to", "2016-06")

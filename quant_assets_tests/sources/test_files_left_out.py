@@ -308,3 +308,12 @@ def test_prices_of_a_ticker_in_two_currencies_are_refused(tmp_path: Path) -> Non
     source = currencies(tmp_path, {"us": "AAAA", "eu": "AAAA,EUR"}, "AAAA,USD")
     with pytest.raises(SourceError, match=r"prices of ticker AAAA are in EUR \(eu\) and in USD \(us\); one series"):
         source.statements(["AAAA"], THROUGH)
+
+
+# --- Folders ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_read_whatever_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "d [a]*, é ~"
+    folder.mkdir()
+    assert told(one_file(folder, HALVES)) == WHOLE
