@@ -127,7 +127,8 @@ class Reader:
 
     def _parquet(self, of: File, found: Sequence[Part], columns: Columns) -> pl.LazyFrame:
         many = len(found) > 1 or found[0].ticker is not None
-        scanned = pl.scan_parquet([part.path for part in found], include_file_paths=_FILE if many else None)
+        paths = [part.path for part in found]
+        scanned = pl.scan_parquet(paths, include_file_paths=_FILE) if many else pl.scan_parquet(paths[0])
         try:
             schema = scanned.collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
