@@ -106,7 +106,8 @@ class Reader:
 
     def _parquet(self, of: File, found: Sequence[Part], columns: Columns) -> pl.LazyFrame:
         many = len(found) > 1 or found[0].ticker is not None
-        scanned = pl.scan_parquet([part.path for part in found], glob=False, include_file_paths=_FILE if many else None)
+        paths, named = [part.path for part in found], _FILE if many else None
+        scanned = pl.scan_parquet(paths if many else paths[0], glob=False, include_file_paths=named)
         try:
             schema = scanned.collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:

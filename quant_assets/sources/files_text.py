@@ -270,6 +270,7 @@ def _parsed(source: str | io.BytesIO, layout: Layout, names: list[str]) -> pl.Da
     return pl.read_csv(
         source,
         has_header=False,
+        glob=False,
         schema={f"column_{place}": pl.String for place in range(1, len(layout.names) + 1)},
         columns=places,
         separator=layout.separator,
