@@ -101,8 +101,8 @@ class MemberRule(SettingsGroup):
     Attributes:
         tickers: these alone; every ticker with a price where empty.
         most_liquid: how many of these, by median dollar volume (close times volume) at the end of the month before; all
-            where null. Files of `total_return` prices do not count where there are others: their closes tell later
-            dividends.
+            where null. Files of `total_return` prices count only on days of which no other file has a bar: their closes
+            tell later dividends.
         liquidity_sessions: over how many sessions the median is taken.
 
     """

@@ -134,12 +134,20 @@ def members_by_rule(
     if rule.most_liquid is None:
         return trading
     volume = (pl.col("close") * pl.col("volume")).alias("dollar_volume")
-    traded = [file for file in files if file.adjustment != "total_return"] or files
-    volumes = pl.concat(
-        collect(bars(file, names).select("ticker", "date", volume), file.file).drop_nulls() for file in traded
-    )
+
+    def volumes(adjusted: bool) -> pl.DataFrame:
+        found = [
+            collect(bars(file, names).select("ticker", "date", volume), file.file).drop_nulls()
+            for file in files
+            if (file.adjustment == "total_return") == adjusted
+        ]
+        empty = held.clear().with_columns(dollar_volume=pl.lit(None, pl.Float64))
+        return pl.concat([empty, *found]).unique(["ticker", "date"], keep="first", maintain_order=True)
+
+    traded = volumes(False)
+    rest = volumes(True).join(traded.select("date").unique(), on="date", how="anti")
     return most_liquid(
-        volumes.unique(["ticker", "date"], keep="first", maintain_order=True),
+        pl.concat([traded, rest]),
         trading,
         rule.most_liquid,
         rule.liquidity_sessions,

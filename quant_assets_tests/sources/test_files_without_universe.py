@@ -121,6 +121,9 @@ def test_adjusted_prices_rank_nobody_where_there_are_others(tmp_path: Path) -> N
     rule = {"most_liquid": 1, "liquidity_sessions": 10}
     source = opened(tmp_path, bars, more, members=rule, prices=[adjusted, PRICES], renames=[])
     assert set(source.membership(END)["ticker"]) == {"ALL"}
+    longer = {"adjusted.parquet": pl.concat([series("NEW", 0, 120, 9_000.0), series("ALL", 0, 120, 1.0)])}
+    goes_on = opened(tmp_path, bars, longer, members=rule, prices=[adjusted, PRICES], renames=[])
+    assert goes_on.membership(END)["ticker"].to_list() == ["ALL", "ALL", "ALL", "NEW", "NEW"]
     alone = opened(tmp_path, bars, more, members=rule, prices=[adjusted], renames=[])
     assert set(alone.membership(END)["ticker"]) == {"NEW"}
 
