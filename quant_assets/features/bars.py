@@ -31,7 +31,7 @@ def _true_range(x: Inputs, w: Windows) -> FloatArray:
 
 
 def _bar_range(x: Inputs, w: Windows) -> FloatArray:
-    before = w.before(x["close"])
+    before = x["close_of_bar_before"]
     reach: FloatArray = np.maximum(x["high"], before) - np.minimum(x["low"], before)
     return reach
 
@@ -69,9 +69,18 @@ FEATURES: tuple[Feature, ...] = (
         hidden=True,
     ),
     Feature(
-        "bar_range",
-        ("high", "low", "close"),
+        "close_of_bar_before",
+        ("close",),
         1,
+        lambda x, w: w.before(x["close"]),
+        "close of the bar before, however old",
+        "USD",
+        hidden=True,
+    ),
+    Feature(
+        "bar_range",
+        ("high", "low", "close_of_bar_before"),
+        0,
         _bar_range,
         "range of the session and the close of the bar before, however old",
         "USD",

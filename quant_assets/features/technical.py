@@ -42,9 +42,9 @@ LOG_RETURN = Feature(
 )
 BAR_CHANGE = Feature(
     "bar_change",
-    ("close",),
-    1,
-    lambda x, w: x["close"] - w.before(x["close"]),
+    ("close", "close_of_bar_before"),
+    0,
+    lambda x, w: x["close"] - x["close_of_bar_before"],
     "close less that of the bar before, however old",
     "USD",
     hidden=True,
