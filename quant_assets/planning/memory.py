@@ -32,6 +32,8 @@ APART = 2 * GIB
 _PROCESS = 0.7 * GIB
 #: Bytes of a bar's history while it is judged, for each ticker and session.
 _JUDGED = 480
+#: Bytes that are kept of each of them until all are judged: which sessions have a bar, and of which provider.
+_PRESENT = 50
 #: Bytes held for each byte of a block that is computed and written, and of a frame that is read or returned.
 _HELD, _FRAME = 5.0, 2.0
 #: What is reckoned more than by these figures, since peaks depend on the allocator and on what threads do at a time.
@@ -109,7 +111,7 @@ class Reckoner:
         made = max(frame(name, phase.first, phase.last) for name in asset.names)
         if not asset.reads and len(asset.names) > 1:
             history = tickers * _sessions(self._profile.months.start, phase.last)
-            return _JUDGED * min(history, BLOCK_CELLS) + made
+            return _JUDGED * min(history, BLOCK_CELLS) + _PRESENT * history + made
         taken = parameters(asset.compute)
         if any(each.kind == "sector" for each in taken.values()) and any(each.lazy for each in taken.values()):
             # A training loads the sampled sessions of its own window.
