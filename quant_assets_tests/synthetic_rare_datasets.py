@@ -72,7 +72,7 @@ INDICATORS = IndicatorSettings(
 CANDIDATES = CandidateSettings(min_history_sessions=3, long_fraction=0.4, short_fraction=0.3)
 STATEMENTS = FundamentalSettings()
 DELISTINGS = DelistingSettings(failure_return=-1.0)  # everything is lost
-LABELS = LabelSettings(horizons=(1, 5, 20))
+LABELS = LabelSettings(horizons=(1, 5, 10))  # of folds of these few months every one has labels
 WEIGHTS = WeightSettings(model="ridge", top_n=3, horizon=5, max_weight=0.5)
 REGIMES = RegimeSettings(volatility_sessions=5, drawdown_sessions=10)
 TRAINING = TrainingSettings(
@@ -465,6 +465,7 @@ def report_frames(stored: Stored, sector: str) -> ReportFrames:
         absences=read("absences"),
         coverage=read("universe_coverage"),
         track_record=read("track_record"),
+        price_events=read("price_events"),
     )
 
 

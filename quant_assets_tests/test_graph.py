@@ -25,7 +25,7 @@ SECTOR, FIRST, LAST, AS_OF = "cons_staples", "2023-07", "2024-06", date(2024, 12
 START = {"start": "2022-12"}
 
 #: What two providers say differently: the simulated market has one. `assets/test_market.py` runs them on two.
-OF_TWO_PROVIDERS = {"price_events", "price_disagreements"}
+OF_TWO_PROVIDERS = {"price_disagreements"}
 
 
 @pytest.fixture(scope="module")

@@ -229,6 +229,7 @@ MARKET = (
             "other_return": ratio("its total return, as given"),
             "panel_from": PANEL["panel_from"],
         },
+        anchored="a reversal undoes what was found in the days before it, as far as the profile has bars of them",
     ),
     Dataset(
         "price_disagreements",

@@ -346,6 +346,23 @@ class FilesSettings(SettingsGroup):
         return value
 
 
+def named_files(settings: FilesSettings) -> set[str]:
+    """Files that have an entry of their own, for which no pattern of another entry's name stands.
+
+    Here, and not among the readers, so that not every asset follows from the settings of every file: which files a
+    pattern stands for is recorded with the files.
+    """
+    given = (
+        *settings.prices,
+        settings.membership,
+        settings.securities,
+        settings.delistings,
+        *settings.fundamentals,
+        *settings.macro,
+    )
+    return {each.file for each in given if each is not None}
+
+
 class ProviderSettings(BaseSettings):
     """Which provider a profile has, and the settings of each under its name; a provider may do without."""
 

@@ -23,6 +23,7 @@ from quant_assets.settings.providers import (
     MembershipFile,
     PriceFile,
     SecuritiesFile,
+    named_files,
 )
 from quant_assets.sources.files_adjusted import with_dividends
 from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days
@@ -57,15 +58,7 @@ class Reader:
 
     def __init__(self, folder: Path, settings: FilesSettings, others: Collection[str] = ()) -> None:
         self._folder = folder
-        given = (
-            *settings.prices,
-            settings.membership,
-            settings.securities,
-            settings.delistings,
-            *settings.fundamentals,
-            *settings.macro,
-        )
-        self._named = {*others, *(each.file for each in given if each is not None)}
+        self._named = {*others, *named_files(settings)}
         self._texts: dict[object, tuple[object, pl.DataFrame]] = {}
         self._stamps: dict[object, pl.Expr] = {}
         self._told: dict[str, FileRead] = {}

@@ -148,9 +148,10 @@ def phases_of(graph: Graph) -> list[Phase]:
 @pytest.mark.slow
 def test_the_reckoning_is_of_the_order_of_what_a_run_holds(tmp_path: Path) -> None:
     graph = small(tmp_path)
-    command = [sys.executable, "-c", _RUN, str(tmp_path)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    for folder in (tmp_path / "first", tmp_path):  # compiling, which is kept for later runs, takes more than they do
+        command = [sys.executable, "-c", _RUN, str(folder)]
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
     assert graph.profile.store.existing(graph.datasets["features"]) == {"2024-05|it", "2024-06|it"}
     held = int(done.stdout.split()[-1])
     snapshots = graph.profile.source.sector_snapshots(AS_OF)

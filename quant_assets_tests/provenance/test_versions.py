@@ -57,6 +57,7 @@ TOLD = {
     "tell_event",
     "reconciled",
     "refused",
+    "marked",
     "described",
     "_shown",
     "said_absent",

@@ -185,7 +185,7 @@ def test_a_check_that_fails_stops_what_is_downstream_and_is_one_line(
         f"delistings (it, {LAST}): check 'keys' failed, so nothing downstream was computed; "
         "mend the cause and run again: "
     )
-    assert "key ticker last_session repeats: 2 rows, first" in message
+    assert "key ticker last_session known_at repeats: 2 rows, first" in message
     assert "\n" not in message
     assert existing(profile, "delistings") == existing(profile, "labels") == set(), "later runs do not read it either"
     assert list(Path(profile.store.url).glob("delistings/sector=it/month=2024-06/*.refused")), "it can be looked at"
