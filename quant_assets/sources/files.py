@@ -321,7 +321,8 @@ class FilesSource:
         """Sessions on which a price file would have any ticker that traded, read once."""
         if precedence not in self._sessions:
             file = self._settings.prices[precedence]
-            counts = self._scan_prices(file).group_by("date").agg(tickers=pl.col("ticker").n_unique())
+            once = self._scan_prices(file).select("date", "ticker").unique()  # a third of what n_unique by date takes
+            counts = once.group_by("date").agg(tickers=pl.len())
             last = self._given._last_day(precedence)
             complete = file.complete_through or self._last_day(precedence)
             self._sessions[precedence] = told_sessions(collect(counts, file.file), last, complete)
