@@ -61,7 +61,8 @@ def listed(held: pl.DataFrame, delistings: pl.DataFrame, begins: pl.DataFrame) -
         `ticker`, `start_date`, `end_date` (both included, null while it trades), sorted by ticker and start.
 
     """
-    ends = delistings.select("ticker", last="last_session", known="known_at").sort("ticker", "last")
+    # A delisting that was taken back stands twice: it was known from the first of the two days on.
+    ends = delistings.group_by("ticker", last="last_session").agg(known=pl.col("known_at").min()).sort("ticker", "last")
     spells = (
         held.unique()
         .sort("ticker", "date")

@@ -101,8 +101,9 @@ class MemberRule(SettingsGroup):
     Attributes:
         tickers: these alone; every ticker with a price where empty.
         most_liquid: how many of these, by median dollar volume (close times volume) at the end of the month before; all
-            where null. Files of `total_return` prices count only on days of which no other file has a bar: their closes
-            tell later dividends.
+            where null. Prices must be in one currency. Files of `total_return` prices count for nothing, because their
+            closes tell later dividends; others are needed, in every month from the start of the profile on in which
+            there are bars. Of `split_adjusted` ones the volume must be adjusted as well.
         liquidity_sessions: over how many sessions the median is taken.
 
     """
@@ -304,6 +305,12 @@ class FilesSettings(SettingsGroup):
     def _file_or_rule(self) -> "FilesSettings":
         if self.membership is not None and self.members != MemberRule():
             raise ValueError("membership and members both say who is a member; take one out")
+        if self.members.most_liquid is not None and {each.adjustment for each in self.prices} == {"total_return"}:
+            raise ValueError(
+                f"members.most_liquid ranks by close times volume, and {self.prices[0].file} and every other price "
+                "file is of total_return prices, whose closes tell later dividends; add a file of prices that are "
+                "as_traded or split_adjusted, or name members in members.tickers and take most_liquid out"
+            )
         if self.securities is not None and self.sector is not None:
             raise ValueError("securities and sector both say in which sector a ticker is; take one out")
         return self

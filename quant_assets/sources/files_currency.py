@@ -42,15 +42,16 @@ def price_currencies(found: Mapping[str, pl.DataFrame], *, strict: bool = True) 
 def in_price_currency(
     file: FundamentalFile, rows: pl.DataFrame, prices: pl.DataFrame, usual: str, report: FilesReport
 ) -> pl.DataFrame:
-    """Statements that are in the currency of their ticker's prices, without their column `currency`.
+    """Statements without those in another currency than their ticker's prices, and without their column `currency`.
 
-    Figures in another one would give ratios to prices that are wrong by the rate of exchange.
+    Their ratios to prices would be wrong by the rate of exchange. Where a ticker has no prices they stay: which ones it
+    will have is not known then.
 
     Args:
         file: whose statements they are.
         rows: with `ticker` and, where the file has it, `currency`.
-        prices: of `price_currencies`.
-        usual: of tickers without prices, and where a file tells none.
+        prices: of `price_currencies`, from the files as they are: the currency of a listing that is still to come.
+        usual: where a file tells none.
         report: what is left out is counted there.
 
     """
@@ -59,6 +60,6 @@ def in_price_currency(
     rows = rows.with_columns(currency=told).join(
         prices.rename({"currency": "of_prices"}), on="ticker", how="left", maintain_order="left"
     )
-    other = pl.col("currency") != pl.col("of_prices").fill_null(usual)
+    other = pl.col("currency") != pl.col("of_prices")
     reason = "are in another currency than the prices of their ticker"
     return report.leave_out(file.file, rows, other, reason, "ticker", "currency").drop("currency", "of_prices")

@@ -6,13 +6,16 @@ from datetime import date
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.market.calendar import sessions
+from quant_assets.market.calendar import first_session_from, sessions
 from quant_assets.market.universe import listed, most_liquid
 from quant_assets.settings.providers import FilesSettings, MembershipFile, PriceFile, SecuritiesFile
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.base import MEMBERSHIP
 from quant_assets.sources.files_reading import MAPPING, collect
 from quant_assets.sources.files_report import FilesReport
+
+Bars = Callable[[PriceFile, Sequence[str]], pl.LazyFrame]
+Delistings = Callable[[Sequence[str], date], pl.DataFrame]
 
 #: The start of a membership that began before anything that is asked.
 ALWAYS = date(1, 1, 1)
@@ -100,59 +103,96 @@ def sectors_of(file: SecuritiesFile, rows: pl.DataFrame, report: FilesReport, *,
     return rows.unique(["ticker", "known_at"], keep="first", maintain_order=True)
 
 
-def members_by_rule(
-    settings: FilesSettings,
-    there: Iterable[str],
-    bars: Callable[[PriceFile, Sequence[str]], pl.LazyFrame],
-    delistings: Callable[[Sequence[str], date], pl.DataFrame],
-) -> pl.DataFrame:
-    """Intervals of membership where no file has them.
+class MemberRules:
+    """Who is a member where no file has it.
 
     Args:
         settings: of the files.
-        there: tickers of the price files.
-        bars: gives the bars that a file has of companies, by the symbols that are asked for.
-        delistings: gives the delistings of tickers that are known by a day.
-
-    Returns:
-        The columns of `MEMBERSHIP`, sorted by ticker and start.
+        start: first day of the profile.
+        currencies: gives `ticker`, `currency` of its prices.
+        strict: whether months in which nobody can be ranked are an error.
 
     """
-    rule, files = settings.members, settings.prices
-    names = sorted({*there, *(each for rename in settings.renames for each in (rename.old, rename.new))})
-    names = [name for name in names if not rule.tickers or name in rule.tickers]
-    if not names or not files:
-        return MEMBERSHIP.to_frame()
-    held = pl.concat(collect(bars(file, names).select("ticker", "date"), file.file) for file in files)
-    if held.is_empty():
-        return MEMBERSHIP.to_frame()
-    first, last = held.select(first=pl.col("date").min(), last=pl.col("date").max()).row(0)
-    last = max(last, *(file.complete_through or last for file in files))
-    begun = [(rename.new, rename.since) for rename in settings.renames]
-    begins = pl.DataFrame(begun, {"ticker": pl.String, "since": pl.Date}, orient="row")
-    trading = listed(held, delistings(names, last), begins)
-    if rule.most_liquid is None:
-        return trading
-    volume = (pl.col("close") * pl.col("volume")).alias("dollar_volume")
 
-    def volumes(adjusted: bool) -> pl.DataFrame:
-        found = [
-            collect(bars(file, names).select("ticker", "date", volume), file.file).drop_nulls()
-            for file in files
-            if (file.adjustment == "total_return") == adjusted
-        ]
-        empty = held.clear().with_columns(dollar_volume=pl.lit(None, pl.Float64))
-        return pl.concat([empty, *found]).unique(["ticker", "date"], keep="first", maintain_order=True)
+    def __init__(
+        self, settings: FilesSettings, start: date, currencies: Callable[[], pl.DataFrame], *, strict: bool = True
+    ) -> None:
+        self._settings = settings
+        self._start = start
+        self._currencies = currencies
+        self._strict = strict
 
-    traded = volumes(False)
-    rest = volumes(True).join(traded.select("date").unique(), on="date", how="anti")
-    return most_liquid(
-        pl.concat([traded, rest]),
-        trading,
-        rule.most_liquid,
-        rule.liquidity_sessions,
-        sessions(first, last),
-    )
+    def members(self, there: Iterable[str], bars: Bars, delistings: Delistings) -> pl.DataFrame:
+        """Intervals of membership.
+
+        Args:
+            there: tickers of the price files.
+            bars: gives the bars that a file has of companies, by the symbols that are asked for.
+            delistings: gives all delistings of tickers that are known by a day, those before the profile too.
+
+        Returns:
+            The columns of `MEMBERSHIP`, sorted by ticker and start.
+
+        Raises:
+            SourceError: of the most liquid, see `_ranked`.
+
+        """
+        rule, files, renames = self._settings.members, self._settings.prices, self._settings.renames
+        names = sorted({*there, *(each for rename in renames for each in (rename.old, rename.new))})
+        names = [name for name in names if not rule.tickers or name in rule.tickers]
+        found = [pl.DataFrame(schema={"ticker": pl.String, "date": pl.Date, "place": pl.Int32})]
+        for place, file in enumerate(files if names else ()):
+            days = bars(file, names).filter(pl.col("date") >= first_session_from(date.min))
+            found.append(collect(days.select("ticker", "date", place=pl.lit(place, pl.Int32)), file.file))
+        held = pl.concat(found)
+        if held.is_empty():
+            return MEMBERSHIP.to_frame()
+        newest: date = held["date"].max()  # type: ignore[assignment]
+        last = max(newest, *(file.complete_through or newest for file in files))
+        begun = [(rename.new, rename.since) for rename in renames]
+        begins = pl.DataFrame(begun, {"ticker": pl.String, "since": pl.Date}, orient="row")
+        trading = listed(held.select("ticker", "date"), delistings(names, last), begins)
+        if rule.most_liquid is None:
+            return trading
+        volumes = self._ranked(held, names, last, bars)
+        oldest: date = held["date"].min()  # type: ignore[assignment]
+        return most_liquid(volumes, trading, rule.most_liquid, rule.liquidity_sessions, sessions(oldest, last))
+
+    def _ranked(self, held: pl.DataFrame, names: Sequence[str], last: date, bars: Bars) -> pl.DataFrame:
+        """`ticker`, `date`, `dollar_volume` from the best file that has them, none of total-return prices.
+
+        Raises:
+            SourceError: prices are in several currencies, or a month that is over has total-return prices alone.
+
+        """
+        own = self._currencies().filter(pl.col("ticker").is_in(names))
+        several = own.group_by("currency").agg(pl.col("ticker").min()).sort("currency")
+        if len(several) > 1:
+            told = " and in ".join(f"{currency} ({ticker})" for currency, ticker in several.rows())
+            raise SourceError(
+                f"members.most_liquid compares close times volume, and prices are in {told}; choose those of one "
+                f"currency with members.tickers or prices.where in {MAPPING}"
+            )
+        every = self._settings.prices
+        ranking = [place for place, file in enumerate(every) if file.adjustment != "total_return"]
+        months = held.filter(pl.col("date").is_between(self._start, last.replace(day=1), closed="left")).with_columns(
+            month=pl.col("date").dt.truncate("1mo"), ranks=pl.col("place").is_in(ranking)
+        )
+        lacking = months.filter(~pl.col("ranks").any().over("month")).sort("date", "place", "ticker")
+        if self._strict and len(lacking):
+            ticker, day, place, *_ = lacking.row(0)
+            raise SourceError(
+                f"members.most_liquid has no prices of {day:%Y-%m} but those of {every[place].file} (ticker {ticker} "
+                f"on {day}), which are total_return and tell later dividends; add a file of prices that are as_traded "
+                f"or split_adjusted for that month, or name members in members.tickers of {MAPPING} and take "
+                "most_liquid out"
+            )
+        volume = (pl.col("close") * pl.col("volume")).alias("dollar_volume")
+        found = []
+        for place in ranking:
+            rows = bars(every[place], names).select("ticker", "date", volume)
+            found.append(collect(rows, every[place].file).drop_nulls())
+        return pl.concat(found).unique(["ticker", "date"], keep="first", maintain_order=True)
 
 
 def sectors_by_rule(sector: str | None, held: pl.DataFrame, membership: pl.DataFrame) -> pl.DataFrame:
@@ -190,6 +230,9 @@ def said_rules(settings: FilesSettings, *, without_price: list[str]) -> list[str
             f"no membership file: {who} {verb}; companies that no price file has any more are missing, and returns "
             "look better than they were"
         )
+    adjusted = [file.file for file in settings.prices if file.adjustment == "total_return"]
+    if rule.most_liquid is not None and adjusted:
+        said.append(f"members.most_liquid: the total_return prices of {', '.join(adjusted)} rank nobody")
     if without_price:
         said.append(f"members.tickers: no price file has {', '.join(without_price)}")
     if settings.securities is None and settings.sector is not None:

@@ -6,11 +6,11 @@ import polars as pl
 from polars.testing import assert_frame_equal
 
 from quant_assets.market import calendar
-from quant_assets.market.universe import coverage, coverage_sessions, members, unclassified
+from quant_assets.market.universe import coverage, coverage_sessions, listed, members, unclassified
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.settings.sectors import SECTORS
-from quant_assets.sources.base import HELD, MEMBERSHIP
+from quant_assets.sources.base import DELISTINGS, HELD, MEMBERSHIP
 from quant_assets.sources.files import FilesSource
 
 Make = Callable[..., pl.DataFrame]
@@ -77,6 +77,16 @@ def test_a_range_holds_what_its_months_hold(make_snapshots: Make) -> None:
 def test_members_without_a_sector_are_listed(make_snapshots: Make) -> None:
     snapshots = make_snapshots(("A", "it", date(2017, 1, 5)), ("B", "it", date(2017, 1, 5)))
     assert unclassified(_membership(), snapshots, DAYS).rows() == [("X", date(2017, 1, 30), date(2017, 3, 31))]
+
+
+def test_membership_ends_when_a_delisting_was_first_known_whatever_the_order_of_its_rows() -> None:
+    days = [date(2020, 1, 2), date(2020, 1, 3), date(2020, 6, 1)]
+    known = [("T", days[1], date(2020, 2, 3), None, None), ("T", days[1], days[2], "trades_again", None)]
+    held = pl.DataFrame({"ticker": "T", "date": days})
+    begins = pl.DataFrame(schema={"ticker": pl.String, "since": pl.Date})
+    for rows in (known, known[::-1]):
+        found = listed(held, pl.DataFrame(rows, DELISTINGS, orient="row"), begins)
+        assert found.rows() == [("T", days[0], date(2020, 2, 2)), ("T", days[2], None)]
 
 
 def test_real_moves_between_sectors(real) -> None:  # type: ignore[no-untyped-def]

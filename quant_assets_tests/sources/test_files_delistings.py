@@ -137,6 +137,14 @@ def test_sessions_on_which_most_are_lacking_are_nobodys_silence(files: Open) -> 
     assert rows(files(two), *two) == [("END0", 99, 114, None), ("END1", 99, 114, None)]
 
 
+def test_rows_that_a_file_repeats_are_no_tickers_that_it_lost_later(files: Open, tmp_path: Path) -> None:
+    source = files({"ENDS": range(100)})
+    once = pl.read_parquet(tmp_path / "bars.parquet")
+    thrice = once.filter(pl.col("date").is_in([day(place) for place in (105, 110)]))
+    pl.concat([once, thrice, thrice]).write_parquet(tmp_path / "bars.parquet")
+    assert rows(source, "ENDS") == [("ENDS", 99, 114, None)]
+
+
 @pytest.mark.parametrize(("lost", "thin"), [(range(0), True), (range(200, 205), False), (range(200, 205), True)])
 def test_one_history_and_no_delisting_return_of_a_thin_or_a_lost_name(files: Open, lost: range, thin: bool) -> None:
     """A name below a dollar, which trades on two of nine sessions, or of which a week was lost with all the others."""

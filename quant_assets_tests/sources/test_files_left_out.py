@@ -304,6 +304,17 @@ def test_a_statement_in_another_currency_than_its_prices_is_left_out_and_counted
     assert euros.statements(["AAAA", "BBBB", "FFFF"], THROUGH)["ticker"].to_list() == ["BBBB", "FFFF"]
 
 
+def test_a_statement_before_the_first_price_does_not_depend_on_what_the_price_will_be_in(tmp_path: Path) -> None:
+    rows = "AAAA,USD SOON,EUR"
+    for prices in ("AAAA,USD", "AAAA,USD SOON,EUR"):
+        source = currencies(tmp_path, {"all": prices}, rows)
+        assert source.statements(["AAAA", "SOON"], THROUGH)["ticker"].to_list() == ["AAAA", "SOON"], prices
+    # An altered source has the currencies of the files as they are, whichever bars it lacks.
+    source = currencies(tmp_path, {"all": "AAAA,USD SOON,USD"}, rows)
+    for later in (source, source.altered(lambda file, given: given.filter(pl.col("ticker") != "SOON"), START)):
+        assert source.statements(["AAAA", "SOON"], THROUGH)["ticker"].to_list() == ["AAAA"], later
+
+
 def test_prices_of_a_ticker_in_two_currencies_are_refused(tmp_path: Path) -> None:
     source = currencies(tmp_path, {"us": "AAAA", "eu": "AAAA,EUR"}, "AAAA,USD")
     with pytest.raises(SourceError, match=r"prices of ticker AAAA are in EUR \(eu\) and in USD \(us\); one series"):

@@ -11,6 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
+from quant_assets.errors import SourceError
 from quant_assets.market import calendar
 from quant_assets.market.universe import members
 from quant_assets.settings.providers import FilesSettings
@@ -121,11 +122,55 @@ def test_adjusted_prices_rank_nobody_where_there_are_others(tmp_path: Path) -> N
     rule = {"most_liquid": 1, "liquidity_sessions": 10}
     source = opened(tmp_path, bars, more, members=rule, prices=[adjusted, PRICES], renames=[])
     assert set(source.membership(END)["ticker"]) == {"ALL"}
+    assert "members.most_liquid: the total_return prices of adjusted.parquet rank nobody" in source.left_out()
+
+
+def test_adjusted_prices_rank_nobody_where_there_are_no_others(tmp_path: Path) -> None:
+    """Their closes tell later dividends, so that who was chosen would depend on them."""
+    adjusted = {"file": "adjusted.parquet", "provider": "a", "adjustment": "total_return"}
+    bars = pl.concat([series("ALL", 0, 60, 100.0), series("NEW", 0, 60, 90.0)])
+    rule = {"most_liquid": 1, "liquidity_sessions": 10}
     longer = {"adjusted.parquet": pl.concat([series("NEW", 0, 120, 9_000.0), series("ALL", 0, 120, 1.0)])}
     goes_on = opened(tmp_path, bars, longer, members=rule, prices=[adjusted, PRICES], renames=[])
-    assert goes_on.membership(END)["ticker"].to_list() == ["ALL", "ALL", "ALL", "NEW", "NEW"]
-    alone = opened(tmp_path, bars, more, members=rule, prices=[adjusted], renames=[])
-    assert set(alone.membership(END)["ticker"]) == {"NEW"}
+    with pytest.raises(
+        SourceError, match=r"most_liquid has no prices of 2020-04 but those of adjusted\.parquet \(tick"
+    ):
+        goes_on.membership(END)
+    # A month that is not over chooses nobody.
+    month = {"adjusted.parquet": series("NEW", 0, 70, 9_000.0)}
+    begun = opened(tmp_path, bars, month, members=rule, prices=[adjusted, PRICES], renames=[])
+    assert set(begun.membership(END)["ticker"]) == {"ALL"}
+    with pytest.raises(
+        ValidationError, match=r"members\.most_liquid ranks by close times volume, and adjusted\.parquet"
+    ):
+        opened(tmp_path, members=rule, prices=[adjusted], renames=[])
+
+
+def test_dollar_volumes_in_several_currencies_are_not_compared(tmp_path: Path) -> None:
+    bars = BARS.with_columns(currency=pl.when(pl.col("ticker") == "NEW").then(pl.lit("JPY")))
+    told = [{**PRICES, "columns": {"currency": "currency"}}]
+    with pytest.raises(
+        SourceError, match=r"prices are in JPY \(NEW\) and in USD \(ALL\); choose those of one currency"
+    ):
+        opened(tmp_path, bars, members={"most_liquid": 1}, prices=told).membership(END)
+    alike = {"most_liquid": 1, "tickers": ["ALL", "OLD"], "liquidity_sessions": 10}
+    assert set(opened(tmp_path, bars, members=alike, prices=told).membership(END)["ticker"]) == {"ALL", "OLD"}
+    assert "NEW" in opened(tmp_path, bars, prices=told).membership(END)["ticker"]
+
+
+@pytest.mark.parametrize("end", [date(1989, 6, 30), date(2003, 6, 30), date(2019, 10, 31), date(2019, 12, 18)])
+def test_who_died_before_the_profile_starts_is_no_member(end: date, tmp_path: Path) -> None:
+    """Long before, or before the calendar begins, too; of one that is silent for days only, it is known in time."""
+    prices = {**dict.fromkeys(("open", "high", "low", "close"), 10.0), "volume": 100.0}
+    every = pl.date_range(date(1985, 1, 1), END, eager=True)
+    lives = pl.DataFrame({"ticker": "ALL", "date": every}).filter(pl.col("date").dt.weekday() < 6)
+    dead = lives.filter(pl.col("date") <= end).with_columns(ticker=pl.lit("DEAD"))
+    source = opened(tmp_path, pl.concat([lives, dead]).with_columns(**{k: pl.lit(v) for k, v in prices.items()}))
+    found = source.membership(END).filter(pl.col("ticker") == "DEAD")
+    assert found["end_date"].null_count() == 0
+    assert (spread(source, END)["ticker"] == "DEAD").any() == (end == date(2019, 12, 18))
+    # What is told of delistings begins with the profile all the same.
+    assert len(source.delistings(["DEAD"], END)) == (end == date(2019, 12, 18))
 
 
 def test_tickers_of_the_settings_without_a_price_are_said(tmp_path: Path) -> None:
