@@ -27,7 +27,7 @@ from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import BarSettings, DelistingSettings, FundamentalSettings
 from quant_assets.sources.base import Macro, Source, Statements
-from quant_assets.sources.registry import said_absent, said_read
+from quant_assets.sources.registry import said_absent, said_left_out, said_read
 
 _BAR_OUTPUTS = (
     "ohlcv",
@@ -74,10 +74,12 @@ def universe(run: Run, source: Source) -> pl.DataFrame:
 
 
 def _tell_read(run: Run, source: Source, *kinds: str, asset: str | None = None) -> None:
-    """Show how the files of some kinds were read, beside each partition and in the run's log."""
-    said = said_read(source, *kinds)
-    run.tell_run(said, asset=asset)
-    for sentence in said.values():
+    """Show how the files of some kinds were read and what of them is not used, beside each partition and in the log."""
+    read, left_out = said_read(source, *kinds), said_left_out(source, *kinds)
+    run.tell_run(read, asset=asset)
+    if left_out:
+        run.tell_run({"left_out": dg.MetadataValue.md("\n".join(f"- {each}" for each in left_out))}, asset=asset)
+    for sentence in (*read.values(), *left_out):
         run.tell_log(sentence)
 
 

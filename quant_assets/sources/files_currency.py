@@ -42,7 +42,7 @@ def price_currencies(found: Mapping[str, pl.DataFrame], *, strict: bool = True) 
 def in_price_currency(
     file: FundamentalFile, rows: pl.DataFrame, prices: pl.DataFrame, usual: str, report: FilesReport
 ) -> pl.DataFrame:
-    """Statements that are in the currency of their ticker's prices, without their column `currency`.
+    """Statements of the entry that are in the currency of their ticker's prices, without their column `currency`.
 
     Figures in another one would give ratios to prices that are wrong by the rate of exchange.
 
@@ -54,11 +54,11 @@ def in_price_currency(
         report: what is left out is counted there.
 
     """
-    own = pl.lit(file.currency or usual)
+    rows, own = report.own(file, rows), pl.lit(file.currency or usual)
     told = pl.coalesce("currency", own) if "currency" in rows.columns else own
     rows = rows.with_columns(currency=told).join(
         prices.rename({"currency": "of_prices"}), on="ticker", how="left", maintain_order="left"
     )
     other = pl.col("currency") != pl.col("of_prices").fill_null(usual)
     reason = "are in another currency than the prices of their ticker"
-    return report.leave_out(file.file, rows, other, reason, "ticker", "currency").drop("currency", "of_prices")
+    return report.leave_out(file, rows, other, reason, "ticker", "currency").drop("currency", "of_prices")
