@@ -31,6 +31,8 @@ from quant_assets.profile import Profile
 from quant_assets.runtime.launch import Launcher, launcher
 from quant_assets.schemas import Dataset
 from quant_assets.settings.paths import groups, setting, setting_type
+from quant_assets.sources.base import Source
+from quant_assets.sources.registry import said_left_out, said_read
 from quant_assets.trial_log import TrialLog
 
 _PROTOCOLS = "quant_assets.sources.base"
@@ -259,6 +261,16 @@ class Run:
         """`tell` for several partitions: sector, month and figures of each."""
         for sector, month, each in figures:
             self.tell(sector, month, each, asset)
+
+    def tell_files(self, source: Source, *kinds: str, asset: str | None = None) -> None:
+        """Show how the source's files of some kinds were read and what of them is not used, also in the run's log."""
+        read, left_out = said_read(source, *kinds), said_left_out(source, *kinds)
+        self.tell_run(read, asset=asset)
+        if left_out:
+            listed = "\n".join(f"- {each}" for each in left_out)
+            self.tell_run({"left_out": dg.MetadataValue.md(listed)}, asset=asset)
+        for sentence in (*read.values(), *left_out):
+            self.tell_log(sentence)
 
     def tell_log(self, text: str, *, warning: bool = False) -> None:
         """Write a line into the run's log."""

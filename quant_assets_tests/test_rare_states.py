@@ -27,9 +27,10 @@ from quant_assets.grains import MONTH
 from quant_assets.learning.metrics import best_returns, daily_ic, evaluate
 from quant_assets.market import point_in_time
 from quant_assets.market.bars import company_bars
+from quant_assets.market.containment import marked_members
 from quant_assets.market.reconciliation import by_ticker
 from quant_assets.market.share_counts import spin_off_correction, spin_offs
-from quant_assets.market.universe import unclassified
+from quant_assets.market.universe import listed, most_liquid, unclassified
 from quant_assets.partitions import month_of, month_range, shift_month
 from quant_assets.reporting import tear_sheet
 from quant_assets.reporting.ops_report import figures, preview_png, render
@@ -39,7 +40,7 @@ from quant_assets.reporting.tear_sheet_plot import strongest_png
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import BarSettings, CandidateSettings, ReportSettings, StatisticsSettings
 from quant_assets.signals.candidates import candidates
-from quant_assets.signals.selection import compare, selection, turnover
+from quant_assets.signals.selection import by_reason, compare, selection, turnover
 from quant_assets_tests.synthetic import assert_identical
 from quant_assets_tests.synthetic_rare import (
     DAYS,
@@ -157,6 +158,14 @@ def assert_what_is_told_beside(rare: Rare, stored: Stored) -> None:
         assert_schema(
             point_in_time.newest(versions, ["ticker"], "period_end", as_of), dict(versions.schema), ["ticker"]
         )
+    begins = pl.DataFrame(schema={"ticker": pl.String, "since": pl.Date})
+    trading = listed(rare.bars.select("ticker", "date"), rare.delistings, begins)
+    volumes = rare.bars.select("ticker", "date", dollar_volume=pl.col("close") * pl.col("volume")).unique(
+        ["ticker", "date"], keep="first", maintain_order=True
+    )
+    for found in (trading, most_liquid(volumes, trading, 2, 5, days)):
+        assert_schema(found, dict(trading.schema), ["ticker", "start_date"])
+        assert found["ticker"].is_in(rare.bars["ticker"].implode()).all()
     splits = rare.bars.select("ticker", day="date", ratio=pl.col("split_ratio")).drop_nulls()
     counts = versions.select("ticker", "period_end", "shares", company="ticker", day="known_at")
     correction = spin_off_correction(counts.with_columns(vintage=pl.lit(rare.through)), splits)
@@ -168,6 +177,9 @@ def assert_what_is_told_beside(rare: Rare, stored: Stored) -> None:
             selection(read("indicators"), read("universe"), decisions, settings)
             for settings in (CANDIDATES, CandidateSettings(standardise="rank", min_history_sessions=1))
         )
+        assert sum(map(len, by_reason(chosen.excluded).values())) == len(chosen.excluded)
+        marked = marked_members(read("prices"), read("universe"))
+        assert_schema(marked, {"ticker": pl.String, "date": pl.Date}, ["ticker", "date"])
         moved = turnover(chosen.candidates, decisions)
         assert_schema(moved, {"as_of": pl.Date, "long_turnover": pl.Float64, "short_turnover": pl.Float64}, ["as_of"])
         assert moved["as_of"].to_list() == decisions[1:]

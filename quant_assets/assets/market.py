@@ -27,7 +27,7 @@ from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import BarSettings, DelistingSettings, FundamentalSettings
 from quant_assets.sources.base import Macro, Source, Statements
-from quant_assets.sources.registry import said_absent, said_read
+from quant_assets.sources.registry import said_absent
 
 _BAR_OUTPUTS = (
     "ohlcv",
@@ -69,16 +69,8 @@ def universe(run: Run, source: Source) -> pl.DataFrame:
     result = run.by_sector(lambda sector: membership.members(members, snapshots, sector, days))
     run.tell_rows(result, "date", lambda rows: {"members": rows["ticker"].n_unique()})
     run.tell_each(_without_sector(run, members, snapshots))
-    _tell_read(run, source, "membership", "securities")
+    run.tell_files(source, "membership", "securities")
     return result
-
-
-def _tell_read(run: Run, source: Source, *kinds: str, asset: str | None = None) -> None:
-    """Show how the files of some kinds were read, beside each partition and in the run's log."""
-    said = said_read(source, *kinds)
-    run.tell_run(said, asset=asset)
-    for sentence in said.values():
-        run.tell_log(sentence)
 
 
 def _without_sector(
@@ -160,7 +152,7 @@ def bars(
         run.tell_each(marked(run, sector, rows_of["ohlcv"]), asset="ohlcv")
         warn_of_refused(run, sector, rows_of["quarantine"], rows_of["ohlcv"])
         run.tell_each(agreed(sector, rows_of["_compared"]), asset="price_disagreements")
-    _tell_read(run, source, "prices", asset="ohlcv")
+    run.tell_files(source, "prices", asset="ohlcv")
     columns = {name: DATASETS[name].empty() for name in _BAR_OUTPUTS}
     return {
         name: pl.concat([empty, *(rows_of.pop(name).select(empty.columns) for rows_of in found)])
@@ -267,7 +259,7 @@ def fundamentals(run: Run, source: Source, settings: FundamentalSettings, start:
 
     result = run.by_sector(of_sector)
     run.tell_run(said_absent(source, Statements))
-    _tell_read(run, source, "fundamentals")
+    run.tell_files(source, "fundamentals")
     return result
 
 
@@ -275,5 +267,5 @@ def macro(run: Run, source: Source, start: Start) -> pl.DataFrame:
     """Macro observations as they became known."""
     known = observations.as_known(source.macro(run.through), sessions(month_start(start), run.through))
     run.tell_run(said_absent(source, Macro))
-    _tell_read(run, source, "macro")
+    run.tell_files(source, "macro")
     return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))

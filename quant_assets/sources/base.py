@@ -194,8 +194,14 @@ class Reads(Protocol):
 class Reporting(Protocol):
     """A provider that is given rows which it does not use."""
 
-    def left_out(self) -> list[str]:
-        """A sentence for each kind of rows that is not used: where they are, how many, and why."""
+    def left_out(self, *kinds: str) -> list[str]:
+        """A sentence for each kind of rows that is not used: where they are, how many, and why.
+
+        Args:
+            kinds: of files, as `Told.kind`; all where none is named. What stands in for files that it has not is told
+                with `membership`. No file of another kind is read for it.
+
+        """
 
 
 @runtime_checkable

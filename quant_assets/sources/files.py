@@ -20,7 +20,6 @@ from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.providers import FilesSettings, FundamentalFile, MacroFile, PriceFile
 from quant_assets.sources.base import BARS, HELD, MACRO, MEMBERSHIP, STATEMENTS
-from quant_assets.sources.files_adjusted import refuse_contradiction
 from quant_assets.sources.files_currency import in_price_currency, price_currencies
 from quant_assets.sources.files_delistings import (
     HeldDays,
@@ -32,7 +31,7 @@ from quant_assets.sources.files_delistings import (
 from quant_assets.sources.files_found import refuse_unusable
 from quant_assets.sources.files_macro import observations, refuse_absent
 from quant_assets.sources.files_read import FileRead
-from quant_assets.sources.files_reading import MAPPING, Columns, File, Reader, collect, named, optional
+from quant_assets.sources.files_reading import KINDS, MAPPING, Columns, File, Reader, collect, named, optional
 from quant_assets.sources.files_renames import (
     company_bars,
     company_snapshots,
@@ -98,7 +97,7 @@ class FilesSource:
         self._undated_after = undated_after
         self._reader = Reader(data_dir, settings, others)
         self.mapping = mapping
-        self._report = FilesReport()
+        self._report = FilesReport(settings.fundamentals)
         self._rows: Rows | None = None
         #: The files as they are: of an altered source, the one that it was made from.
         self._given = self
@@ -142,16 +141,18 @@ class FilesSource:
         return self._reader.told()
 
     @naming_the_file
-    def left_out(self) -> list[str]:
-        """Rows of the membership, sector and statement files that are not used, and tickers that differ by case."""
-        members, sectors = self._membership["ticker"], self._snapshots["ticker"]
-        statements = self._statements["ticker"]
-        bars = self._held_from["ticker"]
-        return [
-            *said_rules(self._settings, without_price=sorted(set(self._settings.members.tickers) - set(members))),
-            *(each.sentence for each in self._report.left_out()),
-            *said_by_case(pl.concat([members, sectors, statements, bars]).unique()),
-        ]
+    def left_out(self, *kinds: str) -> list[str]:
+        """Rows that are not used, rules in place of files, and tickers that differ by case; see `base.Reporting`."""
+        asked, members = set(kinds or KINDS.values()), self._settings.members.tickers
+        rules, cases = [], []
+        if "membership" in asked:
+            without = sorted(set(members) - set(self._membership["ticker"]))
+            rules = said_rules(self._settings, without_price=without)
+        if "prices" in asked:
+            statements = [self._statements] if "fundamentals" in asked else []
+            every = [self._membership, self._snapshots, *statements, self._held_from]
+            cases = said_by_case(pl.concat([each["ticker"] for each in every]).unique())
+        return [*rules, *(each.sentence for each in self._report.left_out() if each.kind in asked), *cases]
 
     @naming_the_file
     def sector_snapshots(self, through: date) -> pl.DataFrame:
@@ -173,13 +174,11 @@ class FilesSource:
         """
         found = [BARS.to_frame()]
         for precedence, file in enumerate(self._settings.prices):
-            self._spans(precedence)  # refuses rows that no filter would ever show
+            self._spans(precedence)  # refuses what no filter would ever show
             split = pl.col("split_ratio")
             given = collect(
                 self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through)), file.file
             )
-            if self._rows is None:
-                refuse_contradiction(file, given)
             found.append(
                 given.with_columns(
                     pl.lit(None, pl.Float64).alias(name) for name in _EVENTS if name not in given.columns
@@ -344,17 +343,13 @@ class FilesSource:
         """`ticker`, `first` and `last` (Date of its first and last bar) of a price file, read once."""
         if precedence not in self._read:
             file = self._settings.prices[precedence]
-            self._read[precedence] = spans(file, self._scan_prices(file), may_be_empty=self._rows is not None)
+            self._read[precedence] = spans(file, self._scan_prices(file), strict=self._rows is None)
         return self._read[precedence]
 
     def _scan_prices(self, file: PriceFile, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
-        """Bars of a file for these tickers, or all of them, by its own symbols, without those of `not_the_member`."""
+        """Bars of a file for these tickers, or all of them, by its own symbols."""
         columns = named(file.columns, _BAR) | optional(file.columns, (*_EVENTS, "adjusted_close"))
-        scan = self._scan(file, columns, tickers)
-        for symbol, span in file.not_the_member.items():
-            strange = (pl.col("ticker") == symbol) & pl.col("date").is_between(span.first, span.last)
-            scan = scan.filter(~strange.fill_null(False))  # a row without ticker or date is refused elsewhere
-        return scan
+        return self._scan(file, columns, tickers)
 
     def _scan_companies(self, file: PriceFile, tickers: Sequence[str]) -> pl.LazyFrame:
         """Bars of a file for these tickers, a renamed company's under all its symbols."""
@@ -382,8 +377,8 @@ class FilesSource:
         if self._kept is None:
             read = self._reader.scan(of, columns)
         else:
-            where = tuple(of.where.items()) if isinstance(of, PriceFile) else ()
-            place = (of.file, of.read, where, tuple(columns.items()))
+            # By entry, not by file: what is read of a file follows from its `where`, spans and adjustment too.
+            place = (id(of), tuple(columns.items()))
             if place not in self._kept:
                 self._kept[place] = collect(self._reader.scan(of, columns), of.file)
             read = self._kept[place].lazy()

@@ -42,7 +42,7 @@ def price_currencies(found: Mapping[str, pl.DataFrame], *, strict: bool = True) 
 def in_price_currency(
     file: FundamentalFile, rows: pl.DataFrame, prices: pl.DataFrame, usual: str, report: FilesReport
 ) -> pl.DataFrame:
-    """Statements without those in another currency than their ticker's prices, and without their column `currency`.
+    """Statements of the entry that are in the currency of their ticker's prices, without their column `currency`.
 
     Their ratios to prices would be wrong by the rate of exchange. Where a ticker has no prices they stay: which ones it
     will have is not known then.
@@ -55,11 +55,11 @@ def in_price_currency(
         report: what is left out is counted there.
 
     """
-    own = pl.lit(file.currency or usual)
+    rows, own = report.own(file, rows), pl.lit(file.currency or usual)
     told = pl.coalesce("currency", own) if "currency" in rows.columns else own
     rows = rows.with_columns(currency=told).join(
         prices.rename({"currency": "of_prices"}), on="ticker", how="left", maintain_order="left"
     )
     other = pl.col("currency") != pl.col("of_prices")
     reason = "are in another currency than the prices of their ticker"
-    return report.leave_out(file.file, rows, other, reason, "ticker", "currency").drop("currency", "of_prices")
+    return report.leave_out(file, rows, other, reason, "ticker", "currency").drop("currency", "of_prices")

@@ -95,6 +95,8 @@ class Reader:
         if isinstance(of, FundamentalFile) and of.read.scale != 1.0:
             figures = [name for name in columns if name not in (*TEXT, *DAYS)]
             rows = rows.with_columns(pl.col(figures) * of.read.scale)
+        if isinstance(of, PriceFile):
+            rows = _of_member(of, rows)  # before dividends are told from a bar and the one before it
         return with_dividends(rows, of) if isinstance(of, PriceFile) and "adjusted_close" in columns else rows
 
     def _parquet(self, of: File, found: Sequence[Part], columns: Columns) -> pl.LazyFrame:
@@ -107,7 +109,7 @@ class Reader:
             raise SourceError(_unreadable(of.file, error)) from None
         names, said = _resolved(of, columns, [name for name in schema if name != _FILE], found[0])
         if said:
-            count = collect(scanned.select(pl.len()), of.file).item()
+            count = collect(_left_by_where(of, scanned).select(pl.len()), of.file).item()
             self._tell(of, found, said, (count, count), {})
         chosen = []
         for ours, theirs in names.items():
@@ -125,9 +127,7 @@ class Reader:
             ]
         if _undated(columns, names):
             chosen.append(pl.lit(None, pl.Date).alias("published"))
-        for name, value in _where(of).items():
-            scanned = scanned.filter(pl.col(name) == value)
-        return scanned.select(chosen)
+        return _left_by_where(of, scanned).select(chosen)
 
     def _tell(
         self, of: File, found: Sequence[Part], said: Iterable[str], rows: tuple[int, int], refused: Mapping[str, int]
@@ -211,6 +211,18 @@ def _where(of: File) -> dict[str, str]:
     return of.where if isinstance(of, PriceFile) else {}
 
 
+def _left_by_where(of: File, rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.filter(*(pl.col(name) == value for name, value in _where(of).items()))
+
+
+def _of_member(file: PriceFile, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The bars without those of `not_the_member`."""
+    for symbol, span in file.not_the_member.items():
+        strange = (pl.col("ticker") == symbol) & pl.col("date").is_between(span.first, span.last)
+        rows = rows.filter(~strange.fill_null(False))  # a row without ticker or date is refused elsewhere
+    return rows
+
+
 def _state(found: Sequence[Part]) -> object:
     """What changes when a file does."""
     stats = {part.path: part.path.stat() for part in found}
@@ -288,8 +300,7 @@ def _of_part(of: File, part: Part, columns: Columns) -> tuple[Texts, dict[str, t
         texts = json_texts(part)
         names, more = _resolved(of, columns, texts.rows.columns, part)
     rows = texts.rows
-    for name, value in _where(of).items():
-        rows = rows.filter(pl.col(name) == value)
+    rows = rows.filter(*(pl.col(name) == value for name, value in _where(of).items()))
     chosen = [pl.col(name).alias(f"{ours}:{place}") for ours, each in names.items() for place, name in enumerate(each)]
     if "ticker" in columns and "ticker" not in names:
         chosen.append(pl.lit(of.read.ticker or part.ticker, pl.String).alias("ticker:0"))

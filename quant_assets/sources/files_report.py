@@ -3,14 +3,15 @@
 Rows that cannot be told apart from a mistake are refused where they are read; here is counted what may be left out.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.sources.files_reading import MAPPING
+from quant_assets.settings.providers import FundamentalFile
+from quant_assets.sources.files_reading import KINDS, MAPPING, File
 
 #: How many rows or tickers a sentence names.
 SHOWN = 5
@@ -44,39 +45,57 @@ class LeftOut(NamedTuple):
     """Rows of one file that are not used, for one reason.
 
     Attributes:
-        file: its name.
+        kind: of the file, as the settings name it.
+        file: its name, and which entry of the settings it is where several read it.
         reason: why, as a phrase after "rows".
         rows: how many.
-        of: how many rows the file has.
+        of: how many rows the entry has; None where that is not known.
         named: some of them.
 
     """
 
+    kind: str
     file: str
     reason: str
     rows: int
-    of: int
+    of: int | None
     named: tuple[str, ...]
 
     @property
     def sentence(self) -> str:
         """One line for people."""
-        return f"{self.file}: {self.rows} of {self.of} rows {self.reason} ({_some(self.named)})"
+        rows = f"{self.rows} rows" if self.of is None else f"{self.rows} of {self.of} rows"
+        return f"{self.file}: {rows} {self.reason} ({_some(self.named)})"
 
 
 class FilesReport:
-    """What was left out of each file so far, once for each file and reason."""
+    """What was left out of each file so far, once for each entry of the settings and reason.
 
-    def __init__(self) -> None:
-        self._found: dict[tuple[str, str], LeftOut] = {}
-        #: Of each file, before anything was left out.
-        self._rows: dict[str, int] = {}
+    Args:
+        fundamentals: entries of statements, several of which may read one file.
 
-    def leave_out(self, file: str, rows: pl.DataFrame, wrong: pl.Expr, reason: str, *named: str) -> pl.DataFrame:
+    """
+
+    def __init__(self, fundamentals: Sequence[FundamentalFile] = ()) -> None:
+        self._fundamentals = fundamentals
+        self._found: dict[tuple[int, str], LeftOut] = {}
+        #: Of each entry, before anything was left out.
+        self._rows: dict[int, int] = {}
+
+    def own(self, file: FundamentalFile, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows without those of forms that another entry of the same file takes."""
+        column = file.columns.get("form")
+        alike = [each for each in self._beside(file) if each.columns.get("form") == column]
+        taken = {form for each in alike for form in each.forms} - set(file.forms)
+        if not file.forms or not taken:
+            return rows
+        return rows.filter(~pl.col("form").is_in(sorted(taken)).fill_null(False))
+
+    def leave_out(self, file: File, rows: pl.DataFrame, wrong: pl.Expr, reason: str, *named: str) -> pl.DataFrame:
         """The rows without the wrong ones, which are counted.
 
         Args:
-            file: its name.
+            file: entry of the settings.
             rows: of the file.
             wrong: which of them are not used; a null is none of them.
             reason: why, as a phrase after "rows".
@@ -84,20 +103,31 @@ class FilesReport:
 
         """
         wrong = wrong.fill_null(False)
-        self._rows.setdefault(file, len(rows))
+        self._rows.setdefault(id(file), len(rows))
         self.count(file, rows.filter(wrong), reason, *named)
         return rows.filter(~wrong)
 
-    def count(self, file: str, wrong: pl.DataFrame, reason: str, *named: str) -> None:
+    def count(self, file: File, wrong: pl.DataFrame, reason: str, *named: str) -> None:
         """Count rows of a file that something is to be said of; rows of it were left out before, or none."""
         if len(wrong):
             names = wrong.select(pl.concat_str(pl.col(named).cast(pl.String), separator=" ", ignore_nulls=True))
             shown = names.to_series().drop_nulls().unique().sort().to_list()
-            self._found[file, reason] = LeftOut(file, reason, len(wrong), self._rows[file], tuple(shown))
+            kind, of = KINDS[type(file)], self._rows.get(id(file))
+            self._found[id(file), reason] = LeftOut(kind, self._entry(file), reason, len(wrong), of, tuple(shown))
 
     def left_out(self) -> list[LeftOut]:
         """All of it, in the order in which it was found."""
         return list(self._found.values())
+
+    def _beside(self, file: File) -> list[FundamentalFile]:
+        """Other entries of statements that read the same file."""
+        others = [each for each in self._fundamentals if each is not file and each.file == file.file]
+        return others if isinstance(file, FundamentalFile) else []
+
+    def _entry(self, file: File) -> str:
+        if not isinstance(file, FundamentalFile) or not self._beside(file):
+            return file.file
+        return f"{file.file} ({file.provider}, {', '.join(file.forms) or file.frequency})"
 
 
 def said_by_case(tickers: Iterable[str]) -> list[str]:

@@ -143,10 +143,10 @@ def versions(
 def _normalised(given: GivenStatements, place: int, report: FilesReport) -> pl.DataFrame:
     """Rows of one file that say something, under the same columns whichever file it is."""
     file, rows = given
-    name, there = file.file, rows.columns
+    there = rows.columns
     named = ("ticker", "period_end")
     rows = report.leave_out(
-        name, rows, pl.any_horizontal(pl.col(*named).is_null()), "have no ticker or no end of a period", *named
+        file, rows, pl.any_horizontal(pl.col(*named).is_null()), "have no ticker or no end of a period", *named
     )
     rows = rows.with_columns(
         *(pl.lit(None, pl.Float64).alias(figure) for figure in _FIGURES if figure not in there),
@@ -157,10 +157,10 @@ def _normalised(given: GivenStatements, place: int, report: FilesReport) -> pl.D
     )
     if file.forms:
         rows = report.leave_out(
-            name, rows, pl.col("frequency").is_null(), "are of a form that `forms` does not name", "form"
+            file, rows, pl.col("frequency").is_null(), "are of a form that `forms` does not name", "form"
         )
     figures = pl.col(_FIGURES)
-    rows = report.leave_out(name, rows, ~pl.any_horizontal(figures.is_not_null()), "have no figure", *named)
+    rows = report.leave_out(file, rows, ~pl.any_horizontal(figures.is_not_null()), "have no figure", *named)
     early, no_count = pl.col("published") <= pl.col("period_end"), pl.col("shares") <= 0.0
     strange = [
         (pl.col("company") == symbol) & pl.col("period_end").is_between(span.first, span.last)
@@ -168,9 +168,9 @@ def _normalised(given: GivenStatements, place: int, report: FilesReport) -> pl.D
     ]
     rows = rows.filter(*(~each for each in strange))
     report.count(
-        name, rows.filter(early), "were published before the end of their period; that day is not used", *named
+        file, rows.filter(early), "were published before the end of their period; that day is not used", *named
     )
-    report.count(name, rows.filter(no_count), "have a share count that is none", *named)
+    report.count(file, rows.filter(no_count), "have a share count that is none", *named)
     return rows.with_columns(
         published=pl.when(pl.col("published") > pl.col("period_end")).then("published"),
         shares=pl.when(pl.col("shares") > 0.0).then("shares"),
@@ -200,7 +200,7 @@ def _completed(
         )
     for place, each in enumerate(given):
         report.count(
-            each.file.file,
+            each.file,
             apart.filter(pl.col("file") == place),
             "contradict others of the same publication; of these the complete one with the largest figures counts",
             "ticker",

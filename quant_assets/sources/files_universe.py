@@ -40,7 +40,7 @@ def membership_of(
 
     """
     name = file.file
-    rows = report.leave_out(name, rows, pl.col("ticker").is_null(), "have no ticker", "start_date")
+    rows = report.leave_out(file, rows, pl.col("ticker").is_null(), "have no ticker", "start_date")
     if file.without_start == "always":
         rows = rows.with_columns(pl.col("start_date").fill_null(ALWAYS))
     without = rows.filter(pl.col("start_date").is_null()).sort("ticker", "end_date")
@@ -61,7 +61,7 @@ def membership_of(
     if not file.end_is_member:
         rows = rows.with_columns(pl.col("end_date").dt.offset_by("-1d"))
     empty = pl.col("end_date") < pl.col("start_date")
-    rows = report.leave_out(name, rows, empty, "end on the day on which they start", "ticker", "start_date")
+    rows = report.leave_out(file, rows, empty, "end on the day on which they start", "ticker", "start_date")
     return rows.drop_nulls("start_date").sort("ticker", "start_date", "end_date")
 
 
@@ -84,7 +84,7 @@ def sectors_of(file: SecuritiesFile, rows: pl.DataFrame, report: FilesReport, *,
     name = file.file
     what = "sector that their SIC code tells" if file.by_sic else "sector"
     for column, lacks in (("ticker", "ticker"), ("sector", what), ("known_at", "known_at")):
-        rows = report.leave_out(name, rows, pl.col(column).is_null(), f"have no {lacks}", "ticker")
+        rows = report.leave_out(file, rows, pl.col(column).is_null(), f"have no {lacks}", "ticker")
     if file.by_sic:
         file = file.model_copy(update={"sectors": {slug: slug for slug in SECTORS}})
     unknown = rows.filter(~pl.col("sector").is_in(list(file.sectors))).sort("ticker", "known_at")

@@ -117,10 +117,16 @@ def said_read(source: Source, *kinds: str) -> dict[str, str]:
     return {f"read {each.file}": each.shown for each in told if each.kind in kinds}
 
 
-def said_left_out(source: Source) -> list[str]:
-    """Which rows that it was given a source does not use, a sentence for each reason."""
+def said_left_out(source: Source, *kinds: str) -> list[str]:
+    """Which rows that it was given a source does not use, a sentence for each reason.
+
+    Args:
+        source: of the profile; one that uses all says nothing.
+        kinds: of files, as its settings name them; all where none is named.
+
+    """
     given = source.given if isinstance(source, _Completed) else source
-    return given.left_out() if isinstance(given, Reporting) else []
+    return given.left_out(*kinds) if isinstance(given, Reporting) else []
 
 
 def _methods(kind: type) -> list[str]:

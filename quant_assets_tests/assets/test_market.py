@@ -131,3 +131,33 @@ def test_a_ticker_that_moves_in_after_its_end_was_not_delisted_here(graph: Graph
     assert "C" in graph.read("ohlcv").filter(pl.col("panel_from") >= date(2020, 2, 10))["ticker"]
     graph.materialise(BARS, partition_key="2020-01|utilities")
     assert graph.read("delistings").select("ticker", "last_session").rows() == [("C", DAYS[4].item())]
+
+
+def test_rows_that_are_not_used_are_said_beside_the_universe(tmp_path: Path) -> None:
+    (tmp_path / "securities.csv").write_text("ticker,sector,as_of\nA,Energy,2019-12-31\nB,,2019-12-31\n")
+    bar = "2020-01-02,1,1,1,1,1\n"
+    (tmp_path / "prices.csv").write_text(f"ticker,date,open,high,low,close,volume\nA,{bar}a,{bar}")
+    price = {"file": "prices.csv", "provider": "p", "adjustment": "as_traded", "columns": {}}
+    graph = Graph.at(
+        tmp_path / "storage",
+        "files",
+        data_dir=tmp_path,
+        files={"prices": [price], "membership": None, "securities": {"file": "securities.csv"}},
+        partitions={"start": "2020-01"},
+        as_of=date(2020, 1, 31),
+    )
+    job = graph.defs.resolve_implicit_global_asset_job_def().get_subset(
+        asset_selection={dg.AssetKey(name) for name in ("universe", *BARS)}
+    )
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, partition_key="2020-01|energy", run_config=quiet)
+    said = {
+        each.asset_key.to_user_string(): str(each.metadata["left_out"].value).splitlines()
+        for node in ("universe", "bars")
+        for each in result.asset_materializations_for_node(node)
+        if "left_out" in each.metadata
+    }
+    assert said["ohlcv"] == ["- tickers that differ only in case are taken for different ones: A and a"]
+    assert [line.split(":")[0] for line in said["universe"]] == ["- no membership file", "- securities.csv"]
+    assert said["universe"][1].endswith("1 of 2 rows have no sector (B)")

@@ -14,8 +14,9 @@ from quant_assets.errors import SettingsError, SourceError
 from quant_assets.market.fundamentals import as_known
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.loading import load_settings
-from quant_assets.settings.providers import FilesSettings
+from quant_assets.settings.providers import FilesSettings, FundamentalFile
 from quant_assets.sources.files import FilesSource
+from quant_assets.sources.files_report import FilesReport
 
 START, THROUGH = date(2018, 1, 1), date(2020, 12, 31)
 FIGURES = ["revenue", "net_income", "total_assets", "total_equity"]
@@ -234,6 +235,53 @@ def test_statements_that_are_not_used_are_counted_with_the_reason(tmp_path: Path
         "statements.csv: 1 of 6 rows were published before the end of their period; that day is not used "
         "(DDDD 2018-12-31)",
     ]
+
+
+def test_entries_of_one_file_are_counted_apart_each_of_its_own_forms(tmp_path: Path) -> None:
+    text = (
+        "ticker,period_end,published,form,revenue\n"
+        "AAAA,2018-09-30,2018-11-15,Q,1\n"
+        ",2018-09-30,2018-11-15,Q,1\n"
+        "AAAA,2018-12-31,2019-02-15,Y,4\n"
+        "AAAA,2018-12-31,2019-02-15,Z,5\n"
+    )
+    entry = {"file": "f.csv", "columns": columns("form", "revenue")}
+    files = [
+        {**entry, "provider": "q", "forms": {"Q": "quarterly"}},
+        {**entry, "provider": "y", "forms": {"Y": "annual"}},
+    ]
+    source = opened(tmp_path, {"f.csv": text}, fundamentals=files)
+    assert source.statements(["AAAA"], THROUGH)["revenue"].to_list() == [1.0, 4.0]
+    assert left_out(source) == [
+        "f.csv (q, Q): 1 of 3 rows have no ticker or no end of a period (2018-09-30)",
+        "f.csv (q, Q): 1 of 3 rows are of a form that `forms` does not name (Z)",
+        "f.csv (y, Y): 1 of 2 rows are of a form that `forms` does not name (Z)",
+    ]
+
+
+def test_rows_are_counted_of_a_file_of_which_none_were_left_out() -> None:
+    file = FundamentalFile(file="f.csv", provider="p", frequency="annual", columns={})
+    report = FilesReport()
+    report.count(file, pl.DataFrame({"ticker": ["AAAA"]}), "are odd", "ticker")
+    assert [(each.kind, each.sentence) for each in report.left_out()] == [
+        ("fundamentals", "f.csv: 1 rows are odd (AAAA)")
+    ]
+
+
+def test_of_some_kinds_of_files_no_other_one_is_read(tmp_path: Path) -> None:
+    source = members(tmp_path, "AAAA,2019-05-01,2019-05-01\nBBBB,2019-01-02,\n", without_start="always")
+    files = FilesSettings.model_validate(
+        {**source._settings.model_dump(), "fundamentals": [{"file": "none.csv", **ONE, "columns": {}}], "sector": "it"}
+    )
+    source = FilesSource(files, tmp_path, START)
+    source.membership(THROUGH)
+    assert source.left_out("membership", "securities") == [
+        "no securities file: every ticker is in sector 'it' (files.sector)",
+        "members.csv: 1 of 2 rows end on the day on which they start (AAAA 2019-05-01)",
+    ]
+    assert source.left_out("macro") == []
+    with pytest.raises(SourceError, match=r"none\.csv is missing"):
+        source.left_out()
 
 
 def test_halves_that_cannot_be_held_together_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

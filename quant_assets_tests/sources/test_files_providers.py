@@ -144,6 +144,50 @@ def test_a_close_that_is_adjusted_beside_prices_that_are_not_is_refused(tmp_path
             FilesSettings.model_validate({"prices": [{**entry, "columns": columns, "adjustment": adjustment}]})
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_bars_of_another_company_tell_no_dividend(tmp_path: Path, keep: bool) -> None:
+    count = np.arange(12)
+    strange = (count >= 4) & (count <= 6)
+    closes = np.where(strange, 40.1234, 10.1234)
+    adjusted = np.where(strange, 20.1234, np.where(count, 9.1234, 8.6123))
+    text = YAHOO + table(closes, "{d},{o},{h},{l},{c},{a},{v}", a=adjusted)
+    (tmp_path / "AAAA.csv").write_text(text)
+    entry = {"file": "AAAA.csv", "adjustment": "split_adjusted", "read": {"ticker": "AAAA"}}
+    entry["columns"] = {"adjusted_close": "Adj Close"}
+    span = {"AAAA": {"first": DAYS[4].item(), "last": DAYS[6].item()}}
+    prices = [{**entry, "provider": "member", "not_the_member": span}, {**entry, "provider": "both"}]
+    source = FilesSource(FilesSettings.model_validate({"prices": prices}), tmp_path, date(2024, 1, 1), keep=keep)
+    bars = source.bars(["AAAA"], date(2024, 1, 1), date(2024, 12, 31))
+    member, both = (bars.filter(pl.col("provider") == name) for name in ("member", "both"))
+    assert member["date"].to_list() == DAYS[~strange].tolist()
+    paid = member.filter(pl.col("dividend") > 0.0)
+    assert paid["date"].to_list() == [DAYS[1].item()]
+    assert both.filter(pl.col("dividend") > 0.0)["date"].to_list() == [DAYS[1].item(), DAYS[7].item()]
+
+
+def test_a_few_bad_tickers_refuse_no_file_whichever_are_asked_for(tmp_path: Path) -> None:
+    def rows(bad: int, of: int) -> pl.DataFrame:
+        return pl.concat(
+            pl.DataFrame({"date": DAYS, "open": 10.0, "high": 10.1, "low": 9.9}).with_columns(
+                ticker=pl.lit(f"T{at:03}"), close=20.0 if at >= of - bad else 10.0, volume=100.0
+            )
+            for at in range(of)
+        )
+
+    settings = FilesSettings.model_validate(
+        {"prices": [{"file": "p.parquet", "provider": "p", "adjustment": "as_traded"}]}
+    )
+    for bad, refused in ((1, False), (140, True)):
+        rows(bad, 150).write_parquet(tmp_path / "p.parquet")
+        for ticker in ("T000", "T149"):
+            source = FilesSource(settings, tmp_path, date(2024, 1, 1))
+            if refused:
+                with pytest.raises(SourceError, match="have a close outside their low and high"):
+                    source.bars([ticker], date(2024, 1, 1), date(2024, 12, 31))
+            else:
+                assert len(source.bars([ticker], date(2024, 1, 1), date(2024, 12, 31))) == len(DAYS)
+
+
 def test_stooqs_bulk_folder(tmp_path: Path) -> None:
     head = "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>\n"
     for place, ticker in enumerate(("aaaa", "bbbb"), 1):

@@ -1,5 +1,6 @@
 """Folders, files and mappings that cannot be used are named with the remedy."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,16 @@ def test_a_source_that_keeps_its_rows_decodes_a_file_once(write: Write) -> None:
     assert_frame_equal(altered.bars(ALL, START, THROUGH), bars.filter(pl.col("ticker") != "B"))
     assert set(asked) == {"raw.parquet", "other.parquet"}
     assert_frame_equal(keeping.altered(None, START).bars(ALL, START, THROUGH), bars)
+
+
+def test_rows_of_a_parquet_file_are_counted_as_where_leaves_them(tmp_path: Path) -> None:
+    kinds = pl.Series(["x", "y", "y"])
+    prices = dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0)
+    pl.DataFrame({"date": [date(2020, 1, 2)] * 3, "kind": kinds}).with_columns(
+        **{name: pl.lit(value) for name, value in prices.items()}
+    ).write_parquet(tmp_path / "p.parquet")
+    entry = {"file": "p.parquet", "provider": "p", "adjustment": "as_traded", "read": {"ticker": "AAAA"}}
+    settings = FilesSettings.model_validate({"prices": [{**entry, "where": {"kind": "x"}}]})
+    source = FilesSource(settings, tmp_path, date(2020, 1, 1))
+    assert len(source.bars(["AAAA"], date(2020, 1, 1), date(2020, 12, 31))) == 1
+    assert [(each.rows, each.used) for each in source.told()] == [(1, 1)]
