@@ -81,11 +81,18 @@ class GivenFile(SettingsGroup):
             in a .zip. A folder stands for the files in it, `*` and `**` for any name and any folders, and `{ticker}`
             for the ticker where it is part of the name (`daily/**/{ticker}.us.txt`); what follows `.zip/` is in it.
         read: how it is written.
+        apart: files that a pattern does not stand for; those that have entries of their own are among them anyway.
 
     """
 
     file: str
     read: Reading = Reading()
+    apart: tuple[str, ...] = ()
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the name may stand for several files."""
+        return "*" in self.file or "{ticker}" in self.file
 
     @model_validator(mode="after")
     def _one_ticker_at_most(self) -> "GivenFile":
@@ -99,4 +106,6 @@ class GivenFile(SettingsGroup):
         dumped: dict[str, Any] = plain(self)
         if self.read == Reading():
             dumped.pop("read", None)
+        if not self.apart:
+            dumped.pop("apart", None)
         return dumped

@@ -5,7 +5,7 @@ One that is added here has its class in `PROVIDERS`, its settings as a model of 
 """
 
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
@@ -285,6 +285,27 @@ class FilesSettings(SettingsGroup):
     #: candidates.min_dollar_volume are in the currency of the prices.
     currency: str = Field(default="USD", min_length=1)
 
+    @model_validator(mode="after")
+    def _patterns_apart(self) -> "FilesSettings":
+        """Let no pattern of a name stand for a file that has an entry of its own.
+
+        Kept with the entry, so that only what is read by a pattern follows from it.
+        """
+        kinds = ("prices", "membership", "securities", "delistings", "fundamentals", "macro")
+        given = {kind: getattr(self, kind) for kind in kinds}
+        entries = [each for kind in given.values() for each in (kind if isinstance(kind, tuple) else (kind,)) if each]
+        named = {each.file for each in entries if not each.is_pattern}
+
+        def told(entry: Any) -> Any:
+            if entry is None or not entry.is_pattern:
+                return entry
+            return entry.model_copy(update={"apart": tuple(sorted(named | set(entry.apart)))})
+
+        for kind, value in given.items():
+            made = tuple(map(told, value)) if isinstance(value, tuple) else told(value)
+            object.__setattr__(self, kind, made)  # a group is immutable once it is made
+        return self
+
     @field_validator("prices")
     @classmethod
     def _named_apart(cls, value: tuple[PriceFile, ...]) -> tuple[PriceFile, ...]:
@@ -351,23 +372,6 @@ class FilesSettings(SettingsGroup):
                     f"'{each.old}' ends on {each.since}, before it began on {begun[each.old]}; put the renames in order"
                 )
         return value
-
-
-def named_files(settings: FilesSettings) -> set[str]:
-    """Files that have an entry of their own, for which no pattern of another entry's name stands.
-
-    Here, and not among the readers, so that not every asset follows from the settings of every file: which files a
-    pattern stands for is recorded with the files.
-    """
-    given = (
-        *settings.prices,
-        settings.membership,
-        settings.securities,
-        settings.delistings,
-        *settings.fundamentals,
-        *settings.macro,
-    )
-    return {each.file for each in given if each is not None}
 
 
 class ProviderSettings(BaseSettings):

@@ -4,7 +4,7 @@ Which rows each question is answered with is here; which of them are good, and w
 `quant_assets.market`.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -66,7 +66,6 @@ class FilesSource:
         undated_after: days after the end of its period on which a statement without a day of publication counts as
             published.
         keep: keep the rows of all files in memory once they are decoded, for many readings of everything.
-        others: files beside those of the settings that no pattern of a name stands for.
         mapping: the file that says how they are read, which messages name.
 
     Raises:
@@ -84,7 +83,6 @@ class FilesSource:
         *,
         undated_after: int = FundamentalSettings().default_publication_lag_days,
         keep: bool = False,
-        others: Collection[str] = (),
         mapping: str = MAPPING,
     ) -> None:
         wanted = ", ".join(sorted({file.file for file in settings.prices})) or f"the files of {mapping}"
@@ -95,9 +93,9 @@ class FilesSource:
         self._folder = data_dir
         self._start = start
         self._undated_after = undated_after
-        self._reader = Reader(data_dir, settings, others)
+        self._reader = Reader(data_dir)
         self.mapping = mapping
-        self._report = FilesReport(settings.fundamentals)
+        self._report = FilesReport()
         self._rows: Rows | None = None
         #: The files as they are: of an altered source, the one that it was made from.
         self._given = self
@@ -225,7 +223,7 @@ class FilesSource:
             )
             held.append(HeldDays.of(collect(days, file.file), self._told(precedence)))
         listed = self._listed.filter(pl.col("ticker").is_in(names))
-        known = delistings_known(names, held, self._settings.renames, Silence.of(self._settings), listed)
+        known = delistings_known(names, held, self._settings.renames, self._silence, listed)
         return known.filter(pl.col("known_at") <= through)
 
     @naming_the_file
@@ -267,7 +265,10 @@ class FilesSource:
         file = self._settings.membership
         if file is None:
             currencies, strict = (lambda: self._given._price_currencies), self._rows is None
-            rule = MemberRules(self._settings, self._start, currencies, strict=strict)
+            settings = self._settings
+            rule = MemberRules(
+                settings.members, settings.prices, settings.renames, self._start, currencies, strict=strict
+            )
             return rule.members(self._held_from["ticker"], self._scan_companies, self._delistings)
         frame = collect(self._scan(file, named(file.columns, MEMBERSHIP)), file.file)
         return membership_of(file, frame, self._report, strict=self._rows is None)
@@ -276,6 +277,7 @@ class FilesSource:
     def _statements(self) -> pl.DataFrame:
         """Statements of all files, a renamed company's under each of its symbols."""
         files = []
+        self._report.fundamentals = self._settings.fundamentals
         for group in together(self._settings.fundamentals):
             given = [GivenStatements(file, self._in_price_currency(file)) for file in group]
             splits = self._given._splits if group[0].shares_as_of == "snapshot" else None
@@ -362,6 +364,11 @@ class FilesSource:
     @cached_property
     def _symbols(self) -> pl.DataFrame:
         return symbols_of_companies(self._settings.renames, STALE_SESSIONS)
+
+    @property
+    def _silence(self) -> Silence:
+        sessions, habit = self._settings.delisted_after_sessions, self._settings.delisted_after_habit
+        return Silence(sessions, habit, self._settings.another_company_after_sessions)
 
     @cached_property
     def _listed(self) -> pl.DataFrame:

@@ -147,8 +147,9 @@ class _Look(NamedTuple):
 
     def source(self, kind: str, entry: dict[str, Any]) -> _Whole:
         """The provider of this file alone."""
+        entry = {**entry, "apart": [*self.others]}
         settings = FilesSettings.model_validate({kind: [entry] if kind in SEVERAL else entry})
-        return _Whole(settings, self.folder, date.min, others=self.others)
+        return _Whole(settings, self.folder, date.min)
 
 
 def _checked(look: _Look, count: int, taken: set[str]) -> Checked:

@@ -5,7 +5,7 @@ mean in `files_values`.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import time, timedelta
 from pathlib import Path
@@ -17,13 +17,11 @@ from quant_assets.errors import SourceError
 from quant_assets.settings.formats import Reading
 from quant_assets.settings.providers import (
     DelistingsFile,
-    FilesSettings,
     FundamentalFile,
     MacroFile,
     MembershipFile,
     PriceFile,
     SecuritiesFile,
-    named_files,
 )
 from quant_assets.sources.files_adjusted import with_dividends
 from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days
@@ -56,9 +54,8 @@ KINDS: dict[type[File], str] = {
 class Reader:
     """Files of one folder. A text is decoded once, while its files stay as they are; Parquet is read lazily."""
 
-    def __init__(self, folder: Path, settings: FilesSettings, others: Collection[str] = ()) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._named = {*others, *named_files(settings)}
         self._texts: dict[object, tuple[object, pl.DataFrame]] = {}
         self._stamps: dict[object, pl.Expr] = {}
         self._told: dict[str, FileRead] = {}
@@ -74,7 +71,7 @@ class Reader:
             SourceError: the file or a column is missing, has another type or cannot be read; names it and the remedy.
 
         """
-        found = parts(self._folder, of.file, self._named)
+        found = parts(self._folder, of.file, of.apart)
         if not found:
             raise SourceError(
                 f"{self._folder / of.file} is missing; put it there, set QUANT_DATA_DIR to the folder that has it, "

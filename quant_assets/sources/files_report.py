@@ -69,15 +69,11 @@ class LeftOut(NamedTuple):
 
 
 class FilesReport:
-    """What was left out of each file so far, once for each entry of the settings and reason.
+    """What was left out of each file so far, once for each entry of the settings and reason."""
 
-    Args:
-        fundamentals: entries of statements, several of which may read one file.
-
-    """
-
-    def __init__(self, fundamentals: Sequence[FundamentalFile] = ()) -> None:
-        self._fundamentals = fundamentals
+    def __init__(self) -> None:
+        #: Entries of statements, several of which may read one file; set by whoever reads these.
+        self.fundamentals: Sequence[FundamentalFile] = ()
         self._found: dict[tuple[int, str], LeftOut] = {}
         #: Of each entry, before anything was left out.
         self._rows: dict[int, int] = {}
@@ -121,7 +117,7 @@ class FilesReport:
 
     def _beside(self, file: File) -> list[FundamentalFile]:
         """Other entries of statements that read the same file."""
-        others = [each for each in self._fundamentals if each is not file and each.file == file.file]
+        others = [each for each in self.fundamentals if each is not file and each.file == file.file]
         return others if isinstance(file, FundamentalFile) else []
 
     def _entry(self, file: File) -> str:

@@ -8,7 +8,7 @@ import polars as pl
 from quant_assets.errors import SourceError
 from quant_assets.market.calendar import first_session_from, sessions
 from quant_assets.market.universe import listed, most_liquid
-from quant_assets.settings.providers import FilesSettings, MembershipFile, PriceFile, SecuritiesFile
+from quant_assets.settings.providers import FilesSettings, MemberRule, MembershipFile, PriceFile, Rename, SecuritiesFile
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.base import MEMBERSHIP
 from quant_assets.sources.files_reading import MAPPING, collect
@@ -107,7 +107,9 @@ class MemberRules:
     """Who is a member where no file has it.
 
     Args:
-        settings: of the files.
+        rule: who.
+        prices: the price files.
+        renames: of companies.
         start: first day of the profile.
         currencies: gives `ticker`, `currency` of its prices.
         strict: whether months in which nobody can be ranked are an error.
@@ -115,9 +117,18 @@ class MemberRules:
     """
 
     def __init__(
-        self, settings: FilesSettings, start: date, currencies: Callable[[], pl.DataFrame], *, strict: bool = True
+        self,
+        rule: MemberRule,
+        prices: Sequence[PriceFile],
+        renames: Sequence[Rename],
+        start: date,
+        currencies: Callable[[], pl.DataFrame],
+        *,
+        strict: bool = True,
     ) -> None:
-        self._settings = settings
+        self._rule = rule
+        self._prices = prices
+        self._renames = renames
         self._start = start
         self._currencies = currencies
         self._strict = strict
@@ -137,7 +148,7 @@ class MemberRules:
             SourceError: of the most liquid, see `_ranked`.
 
         """
-        rule, files, renames = self._settings.members, self._settings.prices, self._settings.renames
+        rule, files, renames = self._rule, self._prices, self._renames
         names = sorted({*there, *(each for rename in renames for each in (rename.old, rename.new))})
         names = [name for name in names if not rule.tickers or name in rule.tickers]
         found = [pl.DataFrame(schema={"ticker": pl.String, "date": pl.Date, "place": pl.Int32})]
@@ -173,7 +184,7 @@ class MemberRules:
                 f"members.most_liquid compares close times volume, and prices are in {told}; choose those of one "
                 f"currency with members.tickers or prices.where in {MAPPING}"
             )
-        every = self._settings.prices
+        every = self._prices
         ranking = [place for place, file in enumerate(every) if file.adjustment != "total_return"]
         months = held.filter(pl.col("date").is_between(self._start, last.replace(day=1), closed="left")).with_columns(
             month=pl.col("date").dt.truncate("1mo"), ranks=pl.col("place").is_in(ranking)
