@@ -265,11 +265,9 @@ class FilesSource:
         file = self._settings.membership
         if file is None:
             currencies, strict = (lambda: self._given._price_currencies), self._rows is None
-            settings = self._settings
-            rule = MemberRules(
-                settings.members, settings.prices, settings.renames, self._start, currencies, strict=strict
-            )
-            return rule.members(self._held_from["ticker"], self._scan_companies, self._delistings)
+            rule, prices, renames = self._settings.members, self._settings.prices, self._settings.renames
+            rules = MemberRules(rule, prices, renames, self._start, currencies, strict=strict)
+            return rules.members(self._held_from["ticker"], self._scan_companies, self._delistings)
         frame = collect(self._scan(file, named(file.columns, MEMBERSHIP)), file.file)
         return membership_of(file, frame, self._report, strict=self._rows is None)
 
