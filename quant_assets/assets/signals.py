@@ -119,8 +119,11 @@ def labels(
     """Forward returns, each with the session at which it was known."""
     days = run.sessions("prices")
     made = compute_labels(prices, delistings, universe, settings, days, run.last_session, run.first_day, run.last_day)
+    # Of the run: a month has more labels in a later one.
     run.tell_rows(
-        made.with_columns(sector=pl.lit(sector)), "date", lambda rows: {"unexplained": int(rows["unexplained"].sum())}
+        made.with_columns(sector=pl.lit(sector)),
+        "date",
+        lambda rows: {"unexplained_labels_of_run": int(rows["unexplained"].sum())},
     )
     return made
 
