@@ -17,6 +17,8 @@ from quant_assets.sources.files_check import SEVERAL, Checked, looked_at
 from quant_assets.sources.files_evidence import span
 
 _ROWS = 10
+#: Of every ticker where no file tells their sectors: the profile has it, and whoever knows better changes it there.
+_SECTOR = "it"
 
 
 def checked(folder: Path) -> Iterator[str | Table]:
@@ -73,19 +75,24 @@ def write(folder: Path, name: str) -> Iterator[str]:
             )
         else:
             yield f"{each.file}: left out, {each.error or 'none of the kinds'}"
-    for kind in ("membership", "securities"):
-        if not any(each.kind == kind for each in usable):
-            yield f"no file of {kind} was found: docs/files.md says what follows and what to add"
+    kinds = {each.kind for each in usable}
+    if "membership" not in kinds:
+        yield "no file of membership was found: every ticker with a price is a member (docs/files.md)"
+    if "securities" not in kinds:
+        yield f"no file of securities was found: every ticker is put into sector '{_SECTOR}' (docs/files.md)"
     yield f"written: {path}"
-    yield f"next: quant run -p {name} --to {days[1]:%Y-%m}"
+    sector = "" if "securities" in kinds else f" --sector {_SECTOR}"
+    yield f"next: quant run -p {name}{sector} --to {days[1]:%Y-%m}"
 
 
 def _profile(folder: Path, days: tuple[date, date], usable: Sequence[Checked]) -> str:
     head = {"source": "files", "data_dir": str(folder.resolve()), "as_of": days[1]}
     months = {"partitions": {"start": f"{days[0]:%Y-%m}", "end": f"{days[1]:%Y-%m}"}}
+    told = any(each.kind == "securities" for each in usable)
+    sector = "" if told else f"  sector: {_SECTOR} # of every ticker, since no file tells their sectors\n"
     return (
         f"# Proposed by `quant files init` for {folder.name}; docs/files.md says what can be changed.\n"
-        f"{yaml.safe_dump(head, sort_keys=False)}{_flow(months)}\nfiles:\n{_yaml(usable)}\n"
+        f"{yaml.safe_dump(head, sort_keys=False)}{_flow(months)}\nfiles:\n{sector}{_yaml(usable)}\n"
     )
 
 

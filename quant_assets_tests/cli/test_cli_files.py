@@ -87,6 +87,18 @@ def test_init_writes_a_profile_and_overwrites_none(command: Quant, folder: Path)
     assert "has no price file that can be read" in command("files", "init", str(folder.parent / "bare")).err
 
 
+def test_init_of_prices_alone_says_by_which_rules_they_run(command: Quant, folder: Path) -> None:
+    for name in ("index.csv", "sectors.csv"):
+        (folder / name).unlink()
+    done = command("files", "init", str(folder), "--name", "alone")
+    assert done.status == 0
+    assert "no file of securities was found: every ticker is put into sector 'it'" in done.out
+    assert "no file of membership was found: every ticker with a price is a member" in done.out
+    assert "next: quant run -p alone --sector it --to 2024-03" in done.out
+    settings = load_settings("alone").files
+    assert (settings.sector, settings.securities, settings.membership) == ("it", None, None)
+
+
 @pytest.mark.slow
 def test_the_profile_runs(command: Quant, folder: Path) -> None:
     assert command("files", "init", str(folder), "--name", "own").status == 0
