@@ -210,12 +210,12 @@ def warn_of_refused(run: Run, sector: str, quarantine: pl.DataFrame, ohlcv: pl.D
 
 def marked(run: Run, sector: str, ohlcv: pl.DataFrame) -> list[tuple[str, str, dict[str, int]]]:
     """How many bars of each month are used without an open, and on how many nothing explains the move."""
-    told = []
-    for month in run.months:
-        rows = ohlcv.filter(MONTH.label("date") == month)
-        counts = {"bars_without_open": rows["open"].null_count(), "bars_unexplained": int(rows["unexplained"].sum())}
-        told.append((sector, month, counts))
-    return told
+    counted = ohlcv.group_by(month=MONTH.label("date")).agg(
+        bars_without_open=pl.col("open").null_count(), bars_unexplained=pl.col("unexplained").sum()
+    )
+    found = {month: (without, unexplained) for month, without, unexplained in counted.iter_rows()}
+    names = ("bars_without_open", "bars_unexplained")
+    return [(sector, month, dict(zip(names, found.get(month, (0, 0)), strict=True))) for month in run.months]
 
 
 def universe_coverage(run: Run, source: Source, start: Start) -> pl.DataFrame:
