@@ -24,7 +24,8 @@ from quant_assets.audit.lookahead import Keys, Lookahead, Progress
 from quant_assets.audit.parts import Part
 from quant_assets.profile import Profile
 from quant_assets.running.bookkeeping import prepare_bulk_runs
-from quant_assets.running.execute import RunFailedError, shared_cores, worker_pool
+from quant_assets.running.execute import RunFailedError
+from quant_assets.running.processes import shared_cores, worker_pool
 from quant_assets.settings.loading import load_settings
 
 #: Processes that share a part at most: while the input as it is is computed, more of them would wait.

@@ -12,10 +12,12 @@ from rich.markup import escape
 
 from quant_assets.cli.commands import app
 from quant_assets.errors import InterruptedRunError, QuantError
+from quant_assets.running.processes import collect_rarely
 
 
 def main() -> None:
     """Entry point: a QuantError, or what the machine refuses, is one line and exit status 1, not a traceback."""
+    collect_rarely()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe of few letters shows the others as "?"
             stream.reconfigure(errors="replace")

@@ -6,11 +6,12 @@ Measured on 480 partitions: three quarters of a run's time was SQLite's flushing
 """
 
 import ctypes
-import gc
 import os
 import sqlite3
 from functools import cache
 from typing import Any
+
+from quant_assets.running.processes import collect_rarely
 
 #: Connections kept open: SQLite flushes its whole log whenever the last connection to a file closes, and Dagster opens
 #: one per event.
@@ -28,8 +29,7 @@ def prepare_bulk_runs() -> None:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    # Dagster's objects are many and stay: looking through them every 700 new ones took a twentieth of a short run.
-    gc.set_threshold(50_000)
+    collect_rarely()
     os.environ.setdefault("DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS", "1")
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     event.listen(Engine, "connect", _on_connect)

@@ -1,22 +1,13 @@
 """Executing a plan: a process for each sector, runs recorded in the profile's Dagster instance, progress on the way."""
 
-import atexit
 import logging
 import multiprocessing
 import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from multiprocessing.context import SpawnContext
-from multiprocessing.managers import SyncManager
-from multiprocessing.queues import Queue
-from queue import Empty
-from typing import Any
 
 import dagster as dg
 
@@ -34,14 +25,12 @@ from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
 from quant_assets.running.bookkeeping import prepare_bulk_runs, return_freed_memory
 from quant_assets.running.instance import initialise_instance
+from quant_assets.running.processes import Channel, channel, shared_cores, worker_pool
 from quant_assets.running.workers import Workers
 from quant_assets.settings.loading import Settings, load_settings
 
 #: (dataset, partitions written)
 Progress = Callable[[str, int], None]
-
-#: What a worker tells: ("written", dataset, partitions) or ("began", what, its process identifier).
-_Told = tuple[str, str, int]
 
 
 class RunFailedError(QuantError):
@@ -86,14 +75,10 @@ def _execute_in_parallel(
 ) -> list[str | None]:
     context = multiprocessing.get_context("spawn")
     workers = min(workers, len(chains))
-    manager = SyncManager(ctx=context)
-    manager.start(_end_with, (os.getpid(),))
-    watched = Workers()
-    with manager, shared_cores(workers), worker_pool(workers, context) as pool:
-        told: Any = manager.Queue()
-        interrupted: Any = manager.Event()
+    watched, told = Workers(), Channel(context)
+    with shared_cores(workers), worker_pool(workers, context, told) as pool:
         try:
-            futures = _submitted(pool, chains, profile, told, interrupted)
+            futures = _submitted(pool, chains, profile)
             while not all(future.done() for future in futures):
                 watched.look()
                 _drain(told, progress, watched)
@@ -107,79 +92,36 @@ def _execute_in_parallel(
                 "written stays: run again with fewer --workers"
             ) from None
         except KeyboardInterrupt:
-            interrupted.set()  # cancelling is not enough: the pool hands out one chain more than it has workers
+            told.interrupt()  # cancelling is not enough: the pool hands out one chain more than it has workers
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _submitted(
-    pool: ProcessPoolExecutor, chains: Sequence[Sequence[Phase]], profile: str, told: Any, interrupted: Any
-) -> list[Future[str | None]]:
+def _submitted(pool: ProcessPoolExecutor, chains: Sequence[Sequence[Phase]], profile: str) -> list[Future[str | None]]:
     try:
-        return [pool.submit(_outcome_in_worker, chain, profile, told, interrupted) for chain in chains]
+        return [pool.submit(_outcome_in_worker, chain, profile) for chain in chains]
     except OSError as error:  # the pool closed its pipes while it still started workers, because one of them was killed
         raise BrokenProcessPool(str(error)) from error
 
 
-@contextmanager
-def shared_cores(workers: int) -> Iterator[None]:
-    """Let the threads of workers that start meanwhile together be as many as there are cores.
-
-    Only meanwhile: numba refuses to compile anything in a process whose number of threads is another one than when it
-    began. What the user has set is kept.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ours = [name for name in ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS") if name not in os.environ]
-    os.environ.update(dict.fromkeys(ours, str(max(1, cores // workers))))
-    try:
-        yield
-    finally:
-        for name in ours:
-            del os.environ[name]
-
-
-def worker_pool(workers: int, context: SpawnContext) -> ProcessPoolExecutor:
-    """Processes that end soon after this one."""
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),))
-
-
-def _end_with(parent: int) -> None:
-    """End this worker soon after its parent: one that was killed must not leave workers that go on writing.
-
-    It ends without looking for cycles among Dagster's objects, which takes the interpreter five seconds after a run of
-    minutes.
-    """
-    atexit.register(os._exit, 0)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _drain(told: "Queue[_Told]", progress: Progress, watched: Workers) -> None:
-    while True:
-        try:
-            kind, what, number = told.get(timeout=0.2)
-        except Empty:
-            return
+def _drain(told: Channel, progress: Progress, watched: Workers) -> None:
+    for kind, what, number in told.told():
         if kind == "written":
             progress(what, number)
         else:
             watched.began(number, what)
 
 
-def _outcome_in_worker(chain: Sequence[Phase], profile: str, told: "Queue[_Told]", interrupted: Any) -> str | None:
-    if interrupted.is_set():
+def _outcome_in_worker(chain: Sequence[Phase], profile: str) -> str | None:
+    own = channel()
+    if own.interrupted:
         return "interrupted"
 
     def began(what: str) -> None:
-        told.put(("began", what, os.getpid()))
+        own.tell("began", what, os.getpid())
 
     began(f"runs of {', '.join(chain[0].sectors) or 'what spans sectors'}")
-    return _outcome(chain, profile, lambda dataset, partitions: told.put(("written", dataset, partitions)), began)
+    return _outcome(chain, profile, lambda dataset, partitions: own.tell("written", dataset, partitions), began)
 
 
 @dataclass

@@ -26,7 +26,7 @@ class Workers:
     def look(self) -> None:
         """Note how much memory each worker holds."""
         for each in multiprocessing.active_children():
-            if each.pid is None or not each.name.startswith("SpawnProcess"):  # the manager is no worker
+            if each.pid is None:
                 continue
             self._processes[each.pid] = each
             try:

@@ -40,7 +40,7 @@ from quant_assets.sources.files_renames import (
     symbols_of_companies,
 )
 from quant_assets.sources.files_report import FilesReport, naming_the_file, said_by_case
-from quant_assets.sources.files_spans import spans
+from quant_assets.sources.files_spans import spans, tickers_by_day
 from quant_assets.sources.files_splits import splits_of
 from quant_assets.sources.files_statements import GivenStatements, statement_columns, together, versions
 from quant_assets.sources.files_universe import MemberRules, membership_of, said_rules, sectors_by_rule, sectors_of
@@ -320,11 +320,10 @@ class FilesSource:
         """Sessions on which a price file would have any ticker that traded, read once."""
         if precedence not in self._sessions:
             file = self._settings.prices[precedence]
-            once = self._scan_prices(file).select("date", "ticker").unique()  # a third of what n_unique by date takes
-            counts = once.group_by("date").agg(tickers=pl.len())
+            counts = tickers_by_day(file, self._scan_prices(file))
             last = self._given._last_day(precedence)
             complete = file.complete_through or self._last_day(precedence)
-            self._sessions[precedence] = told_sessions(collect(counts, file.file), last, complete)
+            self._sessions[precedence] = told_sessions(counts, last, complete)
         return self._sessions[precedence]
 
     def _last_day(self, precedence: int) -> date:

@@ -1,4 +1,4 @@
-"""The first and the last bar of each ticker in a price file; what is wrong with a file as a whole is refused here."""
+"""What a price file holds as a whole: each ticker's first and last bar, the tickers of each day. It may be refused."""
 
 import polars as pl
 
@@ -41,3 +41,23 @@ def spans(file: PriceFile, bars: pl.LazyFrame, *, strict: bool) -> pl.DataFrame:
         )
         refuse_contradiction(file, collect(looked_at, file.file))
     return ends.select("ticker", "first", "last")
+
+
+def tickers_by_day(file: PriceFile, bars: pl.LazyFrame) -> pl.DataFrame:
+    """`date` and `tickers`, of how many tickers a file has a bar; a repeated bar counts once.
+
+    Args:
+        file: whose bars they are.
+        bars: all of it.
+
+    """
+    rows = collect(bars.select("ticker", "date"), file.file)
+    same = pl.col("ticker") == pl.col("ticker").shift()
+    in_order = rows.select(
+        (~same.fill_null(False)).sum() == pl.col("ticker").n_unique(),
+        pl.when(same).then(pl.col("date") > pl.col("date").shift()).all(),
+    )
+    # In a file in the order of ticker and date no bar is repeated: to look for such takes six times as long.
+    if not all(in_order.row(0)):
+        rows = rows.unique()
+    return rows.group_by("date").agg(tickers=pl.len())

@@ -29,18 +29,23 @@ def splits_of(prices: Sequence[PriceFile], bars: Callable[[PriceFile], pl.LazyFr
     files = {place: file for place, file in enumerate(prices) if "split_ratio" in file.columns}
     if not files:
         return SPLITS.to_frame()
-    events = pl.concat(
-        collect(
-            bars(file).filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0)), file.file
-        ).select("ticker", "date", "split_ratio", place=pl.lit(place))
+    given = {
+        place: collect(
+            bars(file)
+            .filter((pl.col("split_ratio") != file.no_split) & (pl.col("split_ratio") > 0.0))
+            .select("ticker", "date", "split_ratio", place=pl.lit(place)),
+            file.file,
+        )
         for place, file in files.items()
-    )
-    days = events.lazy().select("ticker", "date").unique()
-    there = pl.concat(
-        collect(bars(file).join(days, on=["ticker", "date"]).select("ticker", "date", place=pl.lit(place)), file.file)
-        for place, file in files.items()
-    )
-    best = there.group_by("ticker", "date").agg(pl.col("place").min())
+    }
+    events, day = pl.concat(given.values()), ["ticker", "date"]
+    # Which files have bars of these days: of the worst one it makes no difference, and of each only a worse one's days.
+    there = [events.select(*day, "place")]
+    for place, file in list(files.items())[:-1]:
+        worse = pl.concat(each for other, each in given.items() if other > place).lazy().select(day).unique()
+        found = bars(file).join(worse, on=day, how="semi").select(*day, place=pl.lit(place))
+        there.append(collect(found, file.file))
+    best = pl.concat(there).group_by(day).agg(pl.col("place").min())
     return (
         events.join(best, on=["ticker", "date", "place"], how="semi")
         .sort("ticker", "date")

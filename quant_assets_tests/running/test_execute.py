@@ -20,8 +20,9 @@ import pytest
 from quant_assets.io.binding import RECORD
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
-from quant_assets.running.execute import RunFailedError, execute, shared_cores
+from quant_assets.running.execute import RunFailedError, execute
 from quant_assets.running.instance import dagster_home
+from quant_assets.running.processes import shared_cores
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.origin import conf_dir
