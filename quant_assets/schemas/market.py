@@ -227,6 +227,7 @@ MARKET = (
                 pl.String, "the best other provider with bars on the same two sessions", nullable=True
             ),
             "other_return": ratio("its total return, as given"),
+            "unexplained": Column(pl.Boolean, "whether dataset `ohlcv` has this bar and marks it `unexplained`"),
             "panel_from": PANEL["panel_from"],
         },
         anchored="a reversal undoes what was found in the days before it, as far as the profile has bars of them",
