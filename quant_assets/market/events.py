@@ -104,9 +104,15 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     split_by_other &= moved(g * other_split) <= 0.25 * moved(g)
     turnover = (c * pl.col("volume")) / (c0 * pl.col("volume_before"))
     first = pl.coalesce("open", pl.when(c < c0).then("high").otherwise("low"))  # the price nearest to the one before
-    opened = (first / c0 * alone - 1.0).abs() <= settings.lone_tolerance
     ordinary = turnover.is_between(1.0 / settings.turnover, settings.turnover)
-    jumps_alone = ~upheld & (moved(g) >= jump) & ((g * alone - 1.0).abs() <= settings.lone_tolerance) & opened
+
+    def jumps_by_ratio(tolerance: pl.Expr) -> pl.Expr:
+        close_fits, open_fits = ((each * alone - 1.0).abs() <= tolerance for each in (g, first / c0))
+        return ~upheld & (moved(g) >= jump) & close_fits & open_fits
+
+    near, far = pl.lit(settings.lone_tolerance), pl.lit(settings.lone_far_tolerance)
+    jumps_alone = jumps_by_ratio(pl.when(moved(alone) > math.log(2.5)).then(far).otherwise(near))
+    jumps_near = jumps_by_ratio(near) & (ordinary | (moved(alone) >= math.log(5.0)))
     as_traded = pl.col("adjustment") == "as_traded"
     neither_flags = (s == 1.0) & (other_split == 1.0) & (other_yield == 0.0)
     volume_step = pl.col("volume") / pl.col("volume_before") / pl.col("other_volume_growth")
@@ -154,11 +160,7 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         & (x != 1.0)
         & ((_shares(s) & (s != 1.0)) | (_shares(other_split) & (other_split != 1.0))),
     }
-    adjusted = (
-        ~upheld
-        & (moved(g) >= jump)
-        & ((s != 1.0) | (d >= settings.event_yield * c0) | (jumps_alone & (ordinary | (moved(alone) >= math.log(5.0)))))
-    )
+    adjusted = ~upheld & (moved(g) >= jump) & ((s != 1.0) | (d >= settings.event_yield * c0) | jumps_near)
     kind = pl.coalesce(
         *(pl.when(as_traded & ~pl.col("carried") & rule).then(pl.lit(name)) for name, rule in rules.items()),
         pl.when(~as_traded & ~pl.col("carried") & adjusted).then(pl.lit("adjustment_error")),
@@ -206,8 +208,8 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     same = (pl.col("split_used") == s) & (pl.col("dividend_used") == d)
     used_growth = pl.col("split_used") * p * (1.0 + pl.col("dividend_used") / c)
     rows = rows.with_columns(used_growth=pl.when(same | ~as_traded).then(g).otherwise(used_growth))
-    near = (pl.col("used_growth") / y - 1.0).abs() <= settings.ratio_tolerance
-    rows = rows.with_columns(agreed=near.fill_null(False))
+    agreed = (pl.col("used_growth") / y - 1.0).abs() <= settings.ratio_tolerance
+    rows = rows.with_columns(agreed=agreed.fill_null(False))
     found = undone(rows, settings).drop_nulls("kind")
     action = (
         pl.when(listed | ((pl.col("kind") == "reversal") & same))

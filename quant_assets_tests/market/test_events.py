@@ -74,6 +74,8 @@ CASES: dict[str, tuple[dict[str, float], dict[str, float] | None, tuple[str, flo
     "a crash by no simple fraction": ({"growth": 0.42, "volume": 2.0}, None, None),
     "a split without a flag": ({"growth": 0.505, "volume": 2.0}, None, ("split_unflagged", 2.0, 0.0)),
     "a reverse split without a flag": ({"growth": 19.8, "volume": 0.05}, None, ("split_unflagged", 0.05, 0.0)),
+    "a split on a day that moves": ({"growth": 0.316, "volume": 3.0}, None, ("split_unflagged", 3.0, 0.0)),
+    "two shares for one on such a day": ({"growth": 0.479, "volume": 2.0}, None, None),
     "3:2 needs another provider": ({"growth": 0.667, "volume": 1.5}, None, None),
     "3:2 with another provider": ({"growth": 0.667}, {"growth": 1.001}, ("split_unflagged", 1.5, 0.0)),
     "a split that the other one flags": (
