@@ -24,7 +24,8 @@ PANEL = {
 UNEXPLAINED = Column(
     pl.Boolean,
     "whether the total return from the company's bar before goes beyond `bars.events.extreme_move` and nothing "
-    "explains it: no event, reported or repaired, makes it ordinary, and no other provider upholds it. Known at the "
+    "explains it: no event, reported or repaired, makes it ordinary, and no other provider upholds it; or whether it "
+    "takes such a step back within `bars.events.reversal_days`. Known at the "
     "bar's own close. The price stands as given; the return is not to be relied on",
 )
 

@@ -42,6 +42,37 @@ def test_what_another_rule_names_is_marked_too() -> None:
     assert found.events["kind"].to_list() == ["unexplained_move", "reversal"]
 
 
+@pytest.mark.parametrize(
+    ("path", "marked"),
+    [
+        ([9.8, 30.2, 30.0, 10.4, 10.5], [1, 3]),  # back by less than a factor of three
+        ([9.8, 3.1, 3.2, 9.2, 9.3], [1, 3]),
+        ([9.8, 30.2, 20.0, 10.4, 10.5], [1, 3]),  # in two steps, the second of which ends where it began
+        ([9.8, 30.2, 30.0, 10.4, 18.0, 10.4], [1, 3]),  # what follows a way back is judged anew
+        ([9.8, 30.2, 30.0, 15.0, 15.1], [1]),  # halfway back
+        ([9.8, 30.2, *[30.0] * 9, 10.4], [1, 11]),
+        ([9.8, 30.2, *[30.0] * 10, 10.4], [1]),  # too late
+        ([9.8, 29.0, 29.1, 10.4], []),  # no step that was marked
+    ],
+)
+def test_the_way_back_of_a_marked_step_is_marked(path: list[float], marked: list[int]) -> None:
+    # Days with a fifth of the dollars, and with five times them: nothing looks like a split.
+    volume = pl.Series([1e6 * (25.0 if k % 2 else 1.0) for k in range(len(path))])
+    bars = make_bars(DAYS[: len(path)], path, volume=volume)
+    for count in range(1, len(path) + 1):  # known at the close
+        found = _company_bars(bars[:count])
+        places = np.flatnonzero(found.series["unexplained"]).tolist()
+        assert places == [place for place in marked if place < count]
+        assert _agreed(found.series, found.events) == len(places)
+
+
+def test_a_way_back_that_another_provider_upholds_is_none() -> None:
+    path = [9.8, 9.9, 30.2, 30.0, 10.4, 10.5]
+    other = make_bars(DAYS[: len(path)], [9.8, 9.9, None, 30.0, 10.4, 10.5], **OTHER)
+    found = _company_bars(make_bars(DAYS[: len(path)], path), other)
+    assert found.series.filter("unexplained")["date"].to_list() == [DAYS[2].item()]
+
+
 def test_a_move_between_two_providers_bars_is_listed() -> None:
     """Each provider's own step is ordinary, the one from bar to bar of the series is not."""
     level = [20.0 + 0.1 * k for k in range(14)]
