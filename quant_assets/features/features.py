@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from quant_assets.features import fundamental, ohlcv
 from quant_assets.features.cross_section import cross_sections
 from quant_assets.features.library import FeatureLibrary
+from quant_assets.features.stepped_over import step_over
 from quant_assets.market.containment import marks
 from quant_assets.market.panel import FloatArray, Panel
 from quant_assets.market.sector_return import equal_weight_returns
@@ -33,7 +34,8 @@ def features(
 
     A feature is null where its history is too short, where it is not defined, and, of those that are windows over
     prices, where the company's own price has made a step that nothing explains (dataset prices) in the sessions that
-    the feature looks back: so no mean over names, no rank and no model sees what follows from one. Only features that
+    the window holds: so no mean over names, no rank and no model sees what follows from one. Averages with a fading
+    memory step over it (`features.stepped_over`). Only features that
     read `sector_return` and those of `library.cross_sections` depend on other tickers: on those that were members of
     the sector at the time.
 
@@ -75,10 +77,13 @@ def features(
         inputs["sector_return"] = equal_weight_returns(prices, universe, sessions)
     windows = Windows(sessions)
     found = library.windows.evaluate(inputs, windows, since=since)
-    if (panel["unexplained"] == 1.0).any():
-        ago = windows.since(panel["unexplained"], library.windows.total_lookback() + 1)[:, since:]
+    unexplained = panel["unexplained"] == 1.0
+    if unexplained.any():
+        step_over(found, library.windows, inputs, unexplained, sessions, since)
+        straddle = {name: library.windows.straddle(name) for name in found}
+        ago = windows.since(panel["unexplained"], max(straddle.values(), default=0) + 1)[:, since:]
         for name, value in found.items():
-            found[name] = np.where(ago <= library.windows.total_lookback(name), np.nan, value)
+            found[name] = np.where(ago <= straddle[name], np.nan, value)
     values |= found
     rows = member_rows(asked, values, universe, first_day, last_day)
     values.clear()  # as large as the rows

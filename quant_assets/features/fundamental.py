@@ -18,17 +18,22 @@ chosen by itself:
 Market value is `close_unadjusted` times the shares times the splits since the shares were stated. A statement gives
 shares on the basis of the day it is published (earlier splits are restated, US GAAP ASC 260-10-55-12), so the splits
 since are `split_factor` at t over `split_factor` at `known_at` of the statement that gives the shares. Before the
-ticker's first as-traded bar `close_unadjusted`, and with it market value, is null. Approximations that remain: shares
+ticker's first as-traded bar `close_unadjusted`, and with it market value, is null. A split that nobody flagged counts
+where the rules repaired it (`market.events`). Where the price has made an unexplained step since the shares were stated
+that looks like a split, up or down by a whole factor as far as `_DAYS_MOVE`, the number of shares is not known, and
+market value is null until a statement published since gives it. Approximations that remain: shares
 are diluted averages of a year or quarter, up to `_OLDEST_PERIOD` months old; splits, and closes carried on after the
 last as-traded bar, are as good as the provider's events (some list spin-offs as splits); shares that a provider
 restated may already contain a later split.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
+from quant_assets.market.containment import marks
 from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.windows.declarations import Declared
@@ -44,7 +49,11 @@ _OLDEST_PERIOD = 15
 _SPLIT_DAYS = STALE_SESSIONS + 2
 
 _FLOWS = ("revenue", "gross_profit", "operating_income", "net_income")
-_STOCKS = ("total_equity", "total_debt", "shares")
+#: `shares_steps`: how many steps like a split lie before the day on which the shares were stated.
+_STOCKS = ("total_equity", "total_debt", "shares", "shares_steps")
+
+#: How far a share's own move on the day may take its price from what a split alone would make of it.
+_DAYS_MOVE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,10 +201,13 @@ def fundamental(
         figure is missing, and for a ratio whose denominator is not positive (`book_to_market` may be negative).
 
     """
-    known = _known(rows, _statements(prices, fundamentals), settings, first_day, last_day)
-    bars = rows.select("ticker", "date").join(
-        prices.select("ticker", "date", "close_unadjusted", "split_factor"), on=["ticker", "date"]
+    prices = marks(prices).select(
+        "ticker", "date", "close_unadjusted", "split_factor", "unexplained", steps=pl.lit(0, pl.Int32)
     )
+    if prices["unexplained"].any():
+        prices = prices.sort("ticker", "date").with_columns(steps=_like_a_split().cum_sum().over("ticker"))
+    known = _known(rows, _statements(prices, fundamentals), settings, first_day, last_day)
+    bars = rows.select("ticker", "date").join(prices.drop("unexplained"), on=["ticker", "date"])
     joined = bars.sort("date", "ticker").join_asof(
         known.sort("state", "ticker"),
         left_on="date",
@@ -204,8 +216,21 @@ def fundamental(
         strategy="backward",
         check_sortedness=False,
     )
+    joined = joined.with_columns(shares=pl.when(pl.col("steps") == pl.col("shares_steps")).then("shares"))
     found = joined.select("ticker", "date", *_OF_A_YEAR, **_OF_NOW)
     return found.with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _like_a_split() -> pl.Expr:
+    """Whether each bar, sorted by ticker and date, is unexplained and its price a whole multiple or part of the last.
+
+    Int32. Also where that cannot be told, because one of the two has no price as traded.
+    """
+    price = pl.col("close_unadjusted") * pl.col("split_factor")
+    step = price / price.shift().over("ticker")
+    larger = pl.max_horizontal(step, 1.0 / step)
+    fits = (larger / larger.round()).log().abs() <= math.log1p(_DAYS_MOVE)
+    return (pl.col("unexplained") & fits.fill_null(True)).cast(pl.Int32)
 
 
 def _statements(prices: pl.DataFrame, fundamentals: pl.DataFrame) -> pl.DataFrame:
@@ -213,23 +238,25 @@ def _statements(prices: pl.DataFrame, fundamentals: pl.DataFrame) -> pl.DataFram
 
     `period` is in months since year 0.
     """
-    factors = prices.select("ticker", "split_factor", known_at="date").sort("known_at", "ticker")
+    factors = prices.select("ticker", "split_factor", "steps", known_at="date").sort("known_at", "ticker")
     statements = fundamentals.sort("known_at", "ticker")
     # Bars exist from a few days before, or, for a listing or the start of the profile, only from later on.
     for strategy, name, tolerance in (("backward", "_before", f"{_SPLIT_DAYS}d"), ("forward", "_after", None)):
         statements = statements.join_asof(
-            factors.rename({"split_factor": name}),
+            factors.rename({"split_factor": name, "steps": f"_steps{name}"}),
             on="known_at",
             by="ticker",
             strategy=strategy,  # type: ignore[arg-type]
             tolerance=tolerance,
             check_sortedness=False,
         )
+    shares = pl.col("shares") / pl.coalesce("_before", "_after")
     closing = pl.col("period_end").dt.offset_by(f"-{_PERIOD_SLACK}d")
     return statements.with_columns(
         period=12 * closing.dt.year() + closing.dt.month().cast(pl.Int32),
         published=pl.coalesce("published", "known_at"),
-        shares=pl.col("shares") / pl.coalesce("_before", "_after"),
+        shares=shares,
+        shares_steps=pl.when(shares.is_not_null()).then(pl.coalesce("_steps_before", "_steps_after")),
     ).sort(
         "ticker", "period", "frequency", "known_at", "provider", "period_end", descending=[False] * 4 + [True, False]
     )

@@ -58,6 +58,7 @@ MACD_LINES = Feature(
     "USD",
     source=_APPEL,
     hidden=True,
+    fading=True,
 )
 
 
@@ -111,6 +112,7 @@ FEATURES: tuple[Feature, ...] = (
         source="Wilder (1978), New Concepts in Technical Trading Systems",
         ge=0,
         le=100,
+        fading=True,
     ),
     Feature(
         "macd",

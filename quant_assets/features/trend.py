@@ -56,6 +56,7 @@ def _ema_distance(span: int) -> Feature:
         meaning,
         source="after Appel (2005), Technical Analysis: Power Tools for Active Investors",
         gt=-1,
+        fading=True,
     )
 
 
@@ -135,6 +136,7 @@ def _smoothed(name: str, of: str) -> Feature:
         "USD",
         source=_WILDER,
         hidden=True,
+        fading=True,
     )
 
 
@@ -259,5 +261,6 @@ FEATURES: tuple[Feature, ...] = (
         ge=0,
         le=100,
         anchored=TIES,
+        fading=True,
     ),
 )

@@ -90,6 +90,7 @@ FEATURES: tuple[Feature, ...] = (
         "Wilder's average of the true range over 14 sessions",
         "USD",
         hidden=True,
+        fading=True,
     ),
     Feature(
         "atr_14",

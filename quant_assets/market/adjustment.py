@@ -27,7 +27,9 @@ Unexplained
 -----------
 A bar of the series is marked where its return r_t, with the events used, is `extreme_move` or more, up or down by the
 same factor, and no other provider upholds it: none has a return since the same session within `disagreement` of it (as
-a share of 1 + r_t where that is more than 1).
+a share of 1 + r_t where that is more than 1). So is a smaller jump that takes a marked step back: within
+`reversal_days` of it, to the level before it within `reversal_tolerance` and a quarter of the jump, as
+`market.reversals` says.
 """
 
 import math
@@ -52,8 +54,8 @@ def join_providers(stepped: pl.DataFrame, settings: BarSettings) -> tuple[pl.Dat
     Args:
         stepped: of `steps.with_steps`, with the events that are to be used (`events.repair`), and with `listed`
             (`delistings.with_listing`) where a symbol may have passed from one company to another.
-        settings: `splice_sessions`, `splice_min_sessions`, `splice_tolerance`; of the events `extreme_move` and
-            `disagreement`.
+        settings: `splice_sessions`, `splice_min_sessions`, `splice_tolerance`; of the events `extreme_move`,
+            `disagreement` and what is a reversal.
 
     Returns:
         The bars of the series with `price_factor`, `volume_factor`, `split_factor`, `traded_factor`,
@@ -86,6 +88,9 @@ def join_providers(stepped: pl.DataFrame, settings: BarSettings) -> tuple[pl.Dat
         settings.splice_tolerance,
         math.log1p(settings.events.extreme_move),
         settings.events.disagreement,
+        math.log1p(settings.events.jump),
+        math.log1p(settings.events.reversal_tolerance),
+        settings.events.reversal_days,
     )
     names = ("price_factor", "volume_factor", "split_factor", "traded_factor", "traded_volume_factor")
     carried = bars.with_columns(
@@ -154,6 +159,9 @@ def _series(
     tolerance: float,
     extreme: float,
     disagreement: float,
+    jump: float,
+    near: float,
+    reversal_days: int,
 ) -> tuple[NDArray[np.int8], FloatArray, NDArray[np.bool]]:
     """Status, factors and mark of every bar; the kernel behind `join_providers`. The tests hold a slow reference.
 
@@ -177,6 +185,9 @@ def _series(
         tolerance: largest difference of returns that are alike.
         extreme: least absolute logarithm of 1 + return that is marked.
         disagreement: largest difference of another provider's return that upholds it.
+        jump: least absolute logarithm of 1 + return that takes a marked step back.
+        near: how far from its level before that step the price may then be, as a logarithm.
+        reversal_days: days within which it may.
 
     Returns:
         Status of shape (n_bars,), factors of shape (5, n_bars): price, volume, split, traded, traded volume; NaN where
@@ -205,12 +216,14 @@ def _series(
     series_close = np.nan
     series_volume = 1.0  # volume factor times splits of the last bar, where a newcomer's volume cannot be compared
     traded_shares = np.nan  # volume factor times split factor of the last as-traded bar
+    marked_day, marked_from = -1, np.nan  # the last marked step that was not taken back: its day and the level before
 
     # Plain loops instead of slices and np.median: numba compiles them in less than half the time.
     start = 0
     while start < n:
         if start == 0 or ticker[start] != ticker[start - 1]:
             leader, series_day, series_close, series_volume, traded_shares = -1, -1, np.nan, 1.0, np.nan
+            marked_day = -1
             for k in every:
                 aligned_day[k], own_splits[k], volume_base[k], compared[k], volumes_met[k] = -1, 1.0, np.nan, 0, 0
                 price_factor[k], split_factor[k], traded_factor[k] = np.nan, np.nan, np.nan
@@ -307,7 +320,10 @@ def _series(
                 traded_factor[chosen],
                 shares_now / traded_shares,
             )
-            unexplained[i] = abs(np.log(series_growth)) >= extreme  # NaN at the first bar: false
+            moved = abs(np.log(series_growth))  # NaN at the first bar: nothing below is true
+            back = marked_day >= 0 and today - marked_day <= reversal_days and moved >= jump
+            back &= abs(np.log(anchored / marked_from)) <= min(near, 0.25 * moved)
+            unexplained[i] = back or moved >= extreme
             for k in every:
                 other = bar[k]
                 if other < 0 or k == chosen:
@@ -326,6 +342,8 @@ def _series(
                 if not as_traded[other] and not np.isnan(traded_factor[chosen]):
                     traded_factor[k] = traded_factor[chosen] * close[i] / close[other]
                 aligned_day[k] = today
+            if unexplained[i]:
+                marked_day, marked_from = -1 if back else today, series_close
             aligned_day[chosen] = today
             series_day, series_close, series_volume = today, anchored, volume_base[chosen]
         start = stop

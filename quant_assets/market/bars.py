@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from quant_assets.errors import SourceError
 from quant_assets.market.adjustment import join_providers
 from quant_assets.market.delistings import with_listing
-from quant_assets.market.events import detect, repair
+from quant_assets.market.events import detect, repair, with_marks
 from quant_assets.market.misprints import refuse_misprints
 from quant_assets.market.placement import entries, of_tickers, place, sector_on
 from quant_assets.market.quarantine import judge, refuse_stale
@@ -30,7 +30,7 @@ class CompanyBars(NamedTuple):
     Attributes:
         series: one bar for each company and session, with the factors (`adjustment.join_providers`).
         refused: bars that are not used, with `reason`.
-        events: of `events.detect`.
+        events: of `events.with_marks`.
         compared: of `reconciliation.compare`.
 
     """
@@ -121,7 +121,7 @@ def _block(
     mended = events.filter(pl.col("action") == "repaired")["ticker"].unique()
     series, unjoined = join_providers(with_steps_again(repair(trusted, events), stepped, mended), settings)
     refused = pl.concat([trusted.filter(pl.col("reason").is_not_null()), unjoined])
-    return CompanyBars(series, refused, events, compared)
+    return CompanyBars(series, refused, with_marks(events, stepped, series), compared)
 
 
 def sector_bars(

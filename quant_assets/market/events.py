@@ -33,10 +33,10 @@ as-traded provider meets counts:
   same factor: the other provider has adjusted what lies before. This is known at the close only as far as its close and
   volume of the day before are adjusted by then; the files, downloaded later, do not tell since when they are.
 - `spin_off_in_split`: a ratio that is none of shares: used as a dividend of the same return, so that share counts stay.
-- `unexplained_move`: g is `extreme_move` or more, up or down by the same factor, and no other provider with the same
-  step is within `disagreement` of it (as a share of g where g is more than 1): listed. This rule is for adjusted prices
-  too, and for steps to which the events of a refused bar are carried, which the other rules leave out: on which of its
-  days the events belong is not known.
+- `unexplained_move`: the bar of the series is marked (`market.adjustment`, the one judge of that) and no rule above
+  says more: listed, of adjusted prices too, and of steps to which the events of a refused bar are carried, which the
+  other rules leave out: on which of its days the events belong is not known. What another rule names and is marked all
+  the same, a reversal for example, is told by `unexplained`.
 - `spin_off`: the yield is at least `spin_off_yield`: the return is right and kept. Special dividends of that size are
   among them.
 - `split_disputed`: one provider flags a split of shares, the other none or another, they disagree, and no rule explains
@@ -53,7 +53,7 @@ import math
 import numpy as np
 import polars as pl
 
-from quant_assets.market.delistings import company_day
+from quant_assets.market.delistings import company, company_day
 from quant_assets.market.reversals import undone
 from quant_assets.settings.domain import EventSettings
 
@@ -63,6 +63,10 @@ _LONE_RATIOS = np.concatenate([_WHOLE, 1.0 / _WHOLE])
 #: Those and 3:2, which needs another provider.
 SPLIT_RATIOS = np.concatenate([_LONE_RATIOS, [1.5, 1.0 / 1.5]])
 _SHARE_TOLERANCE = 5e-4
+
+_BAR = ["ticker", "date", "provider"]
+#: Kinds that say less of a bar than that its move is unexplained.
+_LESS_THAN_A_MARK = ("spin_off", "split_disputed")
 
 
 def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
@@ -100,12 +104,17 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
     split_by_other &= moved(g * other_split) <= 0.25 * moved(g)
     turnover = (c * pl.col("volume")) / (c0 * pl.col("volume_before"))
     first = pl.coalesce("open", pl.when(c < c0).then("high").otherwise("low"))  # the price nearest to the one before
-    opened = (first / c0 * alone - 1.0).abs() <= settings.lone_tolerance
     ordinary = turnover.is_between(1.0 / settings.turnover, settings.turnover)
-    jumps_alone = ~upheld & (moved(g) >= jump) & ((g * alone - 1.0).abs() <= settings.lone_tolerance) & opened
+
+    def jumps_by_ratio(tolerance: pl.Expr) -> pl.Expr:
+        close_fits, open_fits = ((each * alone - 1.0).abs() <= tolerance for each in (g, first / c0))
+        return ~upheld & (moved(g) >= jump) & close_fits & open_fits
+
+    near, far = pl.lit(settings.lone_tolerance), pl.lit(settings.lone_far_tolerance)
+    jumps_alone = jumps_by_ratio(pl.when(moved(alone) > math.log(2.5)).then(far).otherwise(near))
+    jumps_near = jumps_by_ratio(near) & (ordinary | (moved(alone) >= math.log(5.0)))
     as_traded = pl.col("adjustment") == "as_traded"
     neither_flags = (s == 1.0) & (other_split == 1.0) & (other_yield == 0.0)
-    extreme = (moved(g) >= math.log1p(settings.extreme_move)) & ~pl.col("upheld")
     volume_step = pl.col("volume") / pl.col("volume_before") / pl.col("other_volume_growth")
     whole = pl.col("whole_by_other")
     listed_ratio = (g * by_other / y - 1.0).abs() <= settings.ratio_tolerance
@@ -146,23 +155,17 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
             )
         ),
         "spin_off_in_split": spun_off,
-        "unexplained_move": extreme,
         "spin_off": given >= settings.spin_off_yield,
         "split_disputed": disputed
         & (x != 1.0)
         & ((_shares(s) & (s != 1.0)) | (_shares(other_split) & (other_split != 1.0))),
     }
-    adjusted = (
-        ~upheld
-        & (moved(g) >= jump)
-        & ((s != 1.0) | (d >= settings.event_yield * c0) | (jumps_alone & (ordinary | (moved(alone) >= math.log(5.0)))))
-    )
+    adjusted = ~upheld & (moved(g) >= jump) & ((s != 1.0) | (d >= settings.event_yield * c0) | jumps_near)
     kind = pl.coalesce(
         *(pl.when(as_traded & ~pl.col("carried") & rule).then(pl.lit(name)) for name, rule in rules.items()),
         pl.when(~as_traded & ~pl.col("carried") & adjusted).then(pl.lit("adjustment_error")),
-        pl.when(extreme).then(pl.lit("unexplained_move")),
     )
-    listed = pl.col("kind").is_in(["split_disputed", "adjustment_error", "unexplained_move"])
+    listed = pl.col("kind").is_in(["split_disputed", "adjustment_error"])
     ratio = (
         pl.when(split_by_other)
         .then(other_split)
@@ -200,35 +203,77 @@ def detect(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         .then(c0 * y / s - c)
         .otherwise(d)
     )
-    rows = _doubtful(stepped, settings).with_columns(kind=kind)
+    rows = _beside(stepped, _remarkable(stepped, settings)).with_columns(kind=kind)
     rows = rows.with_columns(split_used=used_split, dividend_used=used_dividend)
     same = (pl.col("split_used") == s) & (pl.col("dividend_used") == d)
     used_growth = pl.col("split_used") * p * (1.0 + pl.col("dividend_used") / c)
     rows = rows.with_columns(used_growth=pl.when(same | ~as_traded).then(g).otherwise(used_growth))
-    near = (pl.col("used_growth") / y - 1.0).abs() <= settings.ratio_tolerance
-    rows = rows.with_columns(agreed=near.fill_null(False))
+    agreed = (pl.col("used_growth") / y - 1.0).abs() <= settings.ratio_tolerance
+    rows = rows.with_columns(agreed=agreed.fill_null(False))
     found = undone(rows, settings).drop_nulls("kind")
-    return found.select(
-        "ticker",
-        "date",
-        "provider",
-        "kind",
+    action = (
         pl.when(listed | ((pl.col("kind") == "reversal") & same))
         .then(pl.lit("listed"))
         .when(same)
         .then(pl.lit("kept"))
         .otherwise(pl.lit("repaired"))
-        .alias("action"),
-        split_reported="split_ratio",
-        dividend_reported="dividend",
+    )
+    return found.select(
+        *_told("kind", action.alias("action"), pl.col("used_growth")),
         split_used=pl.when(same).then("split_ratio").otherwise("split_used"),
         dividend_used=pl.when(same).then("dividend").otherwise("dividend_used"),
-        price_return=p - 1.0,
-        reported_return=g - 1.0,
-        used_return=pl.col("used_growth") - 1.0,
-        other_provider="other_provider",
-        other_return=y - 1.0,
-    ).sort("ticker", "date", "provider")
+    ).sort(_BAR)
+
+
+def with_marks(events: pl.DataFrame, stepped: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
+    """The events with `unexplained`: whether the series has the bar and marks it. Every bar that it marks has a row.
+
+    Args:
+        events: of `detect`.
+        stepped: the bars that they were detected in.
+        series: of `adjustment.join_providers`, with the repaired events.
+
+    """
+    marked = series.filter("unexplained").select(_BAR)
+    told = events.join(marked.with_columns(unexplained=True), on=_BAR, how="left", maintain_order="left")
+    told = told.with_columns(pl.col("unexplained").fill_null(False))
+    instead = pl.col("unexplained") & pl.col("kind").is_in(_LESS_THAN_A_MARK)
+    told = told.with_columns(
+        kind=pl.when(instead).then(pl.lit("unexplained_move")).otherwise("kind"),
+        action=pl.when(instead).then(pl.lit("listed")).otherwise("action"),
+    )
+    alone = marked.join(events, on=_BAR, how="anti")
+    if alone.is_empty():
+        return told
+    days = alone.select("ticker", "date").unique()
+    where = (
+        stepped.with_row_index("place").filter(pl.col("previous") >= 0).join(days, on=["ticker", "date"], how="semi")
+    )
+    rows = _beside(stepped, where["place"]).join(alone, on=_BAR, how="semi")
+    kind, action = pl.lit("unexplained_move").alias("kind"), pl.lit("listed").alias("action")
+    rows = rows.select(
+        *_told(kind, action, pl.col("growth")),
+        split_used="split_ratio",
+        dividend_used="dividend",
+        unexplained=pl.lit(True),
+    )
+    return pl.concat([told, rows.select(told.columns)]).sort(_BAR)
+
+
+def _told(kind: str | pl.Expr, action: pl.Expr, used_growth: pl.Expr) -> list[str | pl.Expr]:
+    """Columns of dataset price_events of rows of `_beside`, but for what is used."""
+    return [
+        *_BAR,
+        kind,
+        action,
+        pl.col("split_ratio").alias("split_reported"),
+        pl.col("dividend").alias("dividend_reported"),
+        (pl.col("close") / pl.col("close_before") - 1.0).alias("price_return"),
+        (pl.col("growth") - 1.0).alias("reported_return"),
+        (used_growth - 1.0).alias("used_return"),
+        "other_provider",
+        (pl.col("other_growth") - 1.0).alias("other_return"),
+    ]
 
 
 def repair(judged: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
@@ -248,13 +293,8 @@ def repair(judged: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
-    """The steps on remarkable days, each beside the best other's step.
-
-    Remarkable is a day that has a jump, a split, a large dividend or two providers a jump apart. A step to which the
-    events of a refused bar are `carried` is nobody's other step. `upheld`: any other provider's return is the same, as
-    far as `disagreement`.
-    """
+def _remarkable(stepped: pl.DataFrame, settings: EventSettings) -> pl.Series:
+    """Places of the steps on remarkable days: with a jump, a split, a large dividend or two providers a jump apart."""
     before = pl.col("previous").clip(0)
     large = pl.col("growth").log().abs() >= math.log1p(settings.jump)
     remarkable = (
@@ -266,7 +306,14 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         same_day = pl.col("day") == pl.col("day").shift(places)
         marked = marked.with_columns(chosen=pl.col("chosen") | (apart & same_day).fill_null(False))
     chosen = marked["day"].is_in(marked.filter("chosen")["day"].unique().implode())
-    where = pl.Series(np.flatnonzero(chosen.to_numpy() & (stepped["previous"].to_numpy() >= 0)))
+    return pl.Series(np.flatnonzero(chosen.to_numpy() & (stepped["previous"].to_numpy() >= 0)))
+
+
+def _beside(stepped: pl.DataFrame, where: pl.Series) -> pl.DataFrame:
+    """The steps at these places, all of a day or none, each beside the best other provider's.
+
+    A step to which the events of a refused bar are `carried` is nobody's other step.
+    """
     rows = stepped[where]
     earlier = stepped[rows["previous"]]
     rows = rows.with_columns(
@@ -276,7 +323,7 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         close_before=earlier["close"],
         volume_before=earlier["volume"],
         level_before=earlier["level"],
-        company=marked["day"][where] // 2**24,
+        company=company(rows),
     )
     alone = (pl.col("shares") == pl.col("split")) & (
         pl.col("cash") == pl.col("paid") * pl.when(pl.col("adjustment") == "as_traded").then("split").otherwise(1.0)
@@ -294,24 +341,15 @@ def _doubtful(stepped: pl.DataFrame, settings: EventSettings) -> pl.DataFrame:
         other_volume_growth=pl.col("volume") / pl.col("volume_before"),
         other_carried="carried",
     )
-    bar = ["ticker", "date", "provider"]
-    pairs = (
-        rows.select(*bar, "since", "growth", own="precedence")
-        .join(others, on=["ticker", "date", "since"])
-        .filter(pl.col("precedence") != pl.col("own"))
-    )
-    apart = (pl.col("growth") - pl.col("other_growth")).abs()
-    upholding = pairs.filter(apart <= settings.disagreement * pl.max_horizontal("growth", 1.0))
     best = (
-        pairs.filter(~pl.col("other_carried"))
+        rows.select(*_BAR, "since", own="precedence")
+        .join(others.filter(~pl.col("other_carried")), on=["ticker", "date", "since"])
+        .filter(pl.col("precedence") != pl.col("own"))
         .sort("precedence")
-        .unique(bar, keep="first")
-        .drop("since", "growth", "own", "precedence", "other_carried")
+        .unique(_BAR, keep="first")
+        .drop("since", "own", "precedence", "other_carried")
     )
-    rows = rows.join(best, on=bar, how="left", maintain_order="left")
-    rows = rows.join(
-        upholding.select(*bar, upheld=True).unique(), on=bar, how="left", maintain_order="left"
-    ).with_columns(pl.col("upheld").fill_null(False))
+    rows = rows.join(best, on=_BAR, how="left", maintain_order="left")
     growth = rows["growth"].to_numpy()
     apart = rows["other_growth"].fill_null(1.0).to_numpy() / growth
     with np.errstate(divide="ignore"):

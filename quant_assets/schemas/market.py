@@ -24,7 +24,8 @@ PANEL = {
 UNEXPLAINED = Column(
     pl.Boolean,
     "whether the total return from the company's bar before goes beyond `bars.events.extreme_move` and nothing "
-    "explains it: no event, reported or repaired, makes it ordinary, and no other provider upholds it. Known at the "
+    "explains it: no event, reported or repaired, makes it ordinary, and no other provider upholds it; or whether it "
+    "takes such a step back within `bars.events.reversal_days`. Known at the "
     "bar's own close. The price stands as given; the return is not to be relied on",
 )
 
@@ -227,6 +228,7 @@ MARKET = (
                 pl.String, "the best other provider with bars on the same two sessions", nullable=True
             ),
             "other_return": ratio("its total return, as given"),
+            "unexplained": Column(pl.Boolean, "whether dataset `ohlcv` has this bar and marks it `unexplained`"),
             "panel_from": PANEL["panel_from"],
         },
         anchored="a reversal undoes what was found in the days before it, as far as the profile has bars of them",

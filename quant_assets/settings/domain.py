@@ -28,7 +28,9 @@ class EventSettings(SettingsGroup):
         event_yield: least dividend over the close before that is doubted.
         spin_off_yield: the same for a dividend that is marked as a spin-off.
         ratio_tolerance: how far a jump may lie from a split ratio, with another provider's return to confirm it.
-        lone_tolerance: the same for close and open without another provider.
+        lone_tolerance: the same for close and open without another provider, of a ratio of 2.
+        lone_far_tolerance: of larger ratios, which hardly any real move on an ordinary dollar volume comes near: of the
+            index members since 2000, each file alone, none up to 0.08.
         turnover: most times by which the dollar volume of such a split day may differ from the day before.
         extreme_move: total return, up or down by the same factor, from which on a step that nothing explains is marked.
             A factor of 3 is met by one of 3.8 million steps of index members since 2000, a real fall; of 2.5, by seven,
@@ -48,6 +50,7 @@ class EventSettings(SettingsGroup):
     spin_off_yield: float = Field(default=0.10, gt=0)
     ratio_tolerance: float = Field(default=0.015, gt=0)
     lone_tolerance: float = Field(default=0.03, gt=0)
+    lone_far_tolerance: float = Field(default=0.06, gt=0)
     turnover: float = Field(default=3.0, gt=1)
     extreme_move: float = Field(default=2.0, gt=0)
     decimal_tolerance: float = Field(default=0.1, gt=0)

@@ -97,10 +97,14 @@ class Feature(Declared[Compute]):
     Attributes:
         hidden: an intermediate result that others read and no dataset holds; it may have layers, shape (k, n_tickers,
             n_sessions).
+        fading: whether `lookback` is the memory of averages that fade (`ema`, `wilder`, `adx`, `macd` of `Windows`), of
+            prices or their changes. After a step of the price that nothing explains the feature is then computed as
+            `features.stepped_over` says, and must not change where all prices are multiplied by a number.
 
     """
 
     hidden: bool = False
+    fading: bool = False
 
 
 class FeatureSet:
@@ -145,6 +149,26 @@ class FeatureSet:
     def total_lookback(self, name: str | None = None) -> int:
         """Sessions before the first session of a row's month that a feature (or the greediest of all) may depend on."""
         return max(self._lookbacks.values(), default=0) if name is None else self._lookbacks[name]
+
+    @property
+    def fading(self) -> tuple[str, ...]:
+        """Those that a dataset holds and that read an average with a fading memory, by themselves or through others."""
+        found: set[str] = set()
+        for name in self._lookbacks:  # inputs first
+            if self._all[name].fading or not found.isdisjoint(self._all[name].inputs):
+                found.add(name)
+        return tuple(name for name in self.names if name in found)
+
+    def straddle(self, name: str) -> int:
+        """Sessions before its own that stand beside it or each other in a feature's windows, fading memories left out.
+
+        Counted from the row itself and not from its month.
+        """
+        feature = self._all[name]
+        own = feature.lag + (0 if feature.fading else feature.lookback)
+        return own + max(
+            (FIELDS[each] if each in FIELDS else self.straddle(each) for each in feature.inputs), default=0
+        )
 
     def reach(self, field: str) -> dict[str, int]:
         """For each feature that reads a field, the sessions before its month whose values it reads.

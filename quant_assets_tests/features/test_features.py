@@ -189,7 +189,7 @@ def test_an_unexplained_step_stays_with_its_name_and_is_unknown_there(
     after = (pl.col("ticker") == "T01") & (pl.col("date") >= day)
     for name in LIBRARY.windows.names:
         values = made.filter(after)[name]
-        reach = LIBRARY.windows.total_lookback(name)
+        reach = LIBRARY.windows.straddle(name)
         assert values.head(reach + 1).null_count() == min(reach + 1, len(values)), name
         assert values.head(reach + 2).null_count() <= reach + 1, name
     before = (pl.col("ticker") == "T01") & (pl.col("date") < day)

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from quant_assets.market import calendar
 from quant_assets.market.adjustment import join_providers
-from quant_assets.market.events import detect, repair
+from quant_assets.market.events import detect, repair, with_marks
 from quant_assets.market.quarantine import judge
 from quant_assets.market.steps import with_steps
 from quant_assets.schemas.market import KINDS
@@ -49,7 +49,15 @@ def _other(make_bars: Make, growth: float, **event: float) -> pl.DataFrame:
 
 
 def _detect(*bars: pl.DataFrame) -> pl.DataFrame:
-    return detect(with_steps(judge(pl.concat(bars), DAYS)), SETTINGS)
+    return _found(judge(pl.concat(bars), DAYS))
+
+
+def _found(judged: pl.DataFrame) -> pl.DataFrame:
+    """What is detected, repaired and then marked."""
+    stepped = with_steps(judged)
+    events = detect(stepped, SETTINGS)
+    series, _ = join_providers(with_steps(repair(judged, events)), BarSettings())
+    return with_marks(events, stepped, series)
 
 
 # What the provider says, what another one says (None: there is none), and what is found: kind, split and dividend used.
@@ -66,6 +74,8 @@ CASES: dict[str, tuple[dict[str, float], dict[str, float] | None, tuple[str, flo
     "a crash by no simple fraction": ({"growth": 0.42, "volume": 2.0}, None, None),
     "a split without a flag": ({"growth": 0.505, "volume": 2.0}, None, ("split_unflagged", 2.0, 0.0)),
     "a reverse split without a flag": ({"growth": 19.8, "volume": 0.05}, None, ("split_unflagged", 0.05, 0.0)),
+    "a split on a day that moves": ({"growth": 0.316, "volume": 3.0}, None, ("split_unflagged", 3.0, 0.0)),
+    "two shares for one on such a day": ({"growth": 0.479, "volume": 2.0}, None, None),
     "3:2 needs another provider": ({"growth": 0.667, "volume": 1.5}, None, None),
     "3:2 with another provider": ({"growth": 0.667}, {"growth": 1.001}, ("split_unflagged", 1.5, 0.0)),
     "a split that the other one flags": (
@@ -333,7 +343,7 @@ def whole(real) -> tuple[pl.DataFrame, pl.DataFrame]:  # type: ignore[no-untyped
     """The bars of every ticker with a sector, judged; and what is detected."""
     tickers = real.snapshots["ticker"].unique().to_list()
     judged = judge(real.source.bars(tickers, date(2000, 1, 1), date(2025, 10, 7)), real.sessions)
-    return judged, detect(with_steps(judged), SETTINGS)
+    return judged, _found(judged)
 
 
 def test_what_is_found_in_the_real_files(whole: tuple[pl.DataFrame, pl.DataFrame]) -> None:
@@ -377,7 +387,7 @@ def test_a_real_crash_stays(whole: tuple[pl.DataFrame, pl.DataFrame], ticker: st
 @pytest.mark.parametrize("cut", [date(2006, 2, 2), date(2011, 12, 21), date(2016, 7, 5), date(2020, 4, 2)])
 def test_nothing_known_later_changes_a_detection(whole: tuple[pl.DataFrame, pl.DataFrame], cut: date) -> None:
     judged, events = whole
-    early = detect(with_steps(judged.filter(pl.col("date") <= cut)), SETTINGS)
+    early = _found(judged.filter(pl.col("date") <= cut))
     assert_frame_equal(early, events.filter(pl.col("date") <= cut), check_exact=True)
     assert len(early) > 2
 
@@ -385,5 +395,5 @@ def test_nothing_known_later_changes_a_detection(whole: tuple[pl.DataFrame, pl.D
 def test_other_tickers_change_nothing(whole: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     judged, events = whole
     some = ["DD", "EXPE", "IRM", "MSI", "TMUS"]
-    alone = detect(with_steps(judged.filter(pl.col("ticker").is_in(some))), SETTINGS)
+    alone = _found(judged.filter(pl.col("ticker").is_in(some)))
     assert_frame_equal(alone, events.filter(pl.col("ticker").is_in(some)), check_exact=True)
