@@ -20,6 +20,7 @@ from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.providers import FilesSettings, FundamentalFile, MacroFile, PriceFile
 from quant_assets.sources.base import BARS, HELD, MACRO, MEMBERSHIP, STATEMENTS
+from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, named, optional
 from quant_assets.sources.files_currency import in_price_currency, price_currencies
 from quant_assets.sources.files_delistings import (
     HeldDays,
@@ -31,7 +32,7 @@ from quant_assets.sources.files_delistings import (
 from quant_assets.sources.files_found import refuse_unusable
 from quant_assets.sources.files_macro import observations, refuse_absent
 from quant_assets.sources.files_read import FileRead
-from quant_assets.sources.files_reading import KINDS, MAPPING, Columns, File, Reader, collect, named, optional
+from quant_assets.sources.files_reading import Reader, collect
 from quant_assets.sources.files_renames import (
     company_bars,
     company_snapshots,

@@ -19,9 +19,9 @@ from quant_assets.settings.providers import (
 )
 from quant_assets.sources.altered import EVENT, KEPT, KNOWN, Alteration, Kind
 from quant_assets.sources.files import FilesSource
+from quant_assets.sources.files_columns import File
 from quant_assets.sources.files_kept_counts import tells_splits, with_kept_counts
 from quant_assets.sources.files_macro import last_day_of
-from quant_assets.sources.files_reading import File
 
 
 class AlterableFiles:

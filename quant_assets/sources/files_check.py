@@ -19,10 +19,11 @@ from quant_assets.settings.formats import Reading
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.files import FilesSource
+from quant_assets.sources.files_columns import named
 from quant_assets.sources.files_evidence import adjustment_of, frequency_of, series_of, slugs_of, span
 from quant_assets.sources.files_found import tables
 from quant_assets.sources.files_guess import Columns, guessed, patterns
-from quant_assets.sources.files_reading import collect, columns_in, named
+from quant_assets.sources.files_reading import collect, columns_in
 
 #: Providers that are known by the names of their columns, all of which must be there.
 _PROVIDERS = {

@@ -6,7 +6,7 @@ import polars as pl
 
 from quant_assets.errors import SourceError
 from quant_assets.settings.providers import FundamentalFile
-from quant_assets.sources.files_reading import MAPPING
+from quant_assets.sources.files_columns import MAPPING
 from quant_assets.sources.files_report import FilesReport
 
 

@@ -10,7 +10,7 @@ import polars as pl
 from quant_assets.errors import SourceError
 from quant_assets.settings.providers import MacroFile, MacroSeries
 from quant_assets.sources.base import MACRO
-from quant_assets.sources.files_reading import MAPPING
+from quant_assets.sources.files_columns import MAPPING
 
 
 def refuse_absent(file: MacroFile, frame: pl.DataFrame) -> None:
