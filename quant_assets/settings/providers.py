@@ -191,12 +191,14 @@ class FundamentalFile(GivenFile):
 class MacroSeries(SettingsGroup):
     """When an observation is assumed to be known: `lag_days` after the end of the period that starts on its date."""
 
-    frequency: Literal["daily", "weekly", "monthly", "quarterly"]
+    frequency: Literal["daily", "weekly", "monthly", "quarterly", "annual"]
     lag_days: int = Field(ge=0, le=LONGEST_LAG_DAYS)
 
 
 class MacroFile(GivenFile):
     """Macro series; those that `series` does not name are not read.
+
+    A column names the series of each row, or each has a column of its own (as FRED's files have).
 
     Attributes:
         columns: our name to the file's, where they differ; `released` (the day of a value's release, or the first day

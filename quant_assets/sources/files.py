@@ -30,7 +30,7 @@ from quant_assets.sources.files_delistings import (
     told_sessions,
 )
 from quant_assets.sources.files_found import refuse_unusable
-from quant_assets.sources.files_macro import observations, refuse_absent
+from quant_assets.sources.files_macro import observations, refuse_absent, refuse_frequent
 from quant_assets.sources.files_read import FileRead
 from quant_assets.sources.files_reading import Reader, collect
 from quant_assets.sources.files_renames import (
@@ -310,6 +310,7 @@ class FilesSource:
         frame = collect(self._scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
         if self._rows is None:
             refuse_absent(file, frame)
+            refuse_frequent(file, frame)
         return observations(file, frame)
 
     @cached_property

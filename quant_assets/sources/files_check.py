@@ -81,11 +81,9 @@ class _Whole(FilesSource):
 
     def series(self) -> pl.DataFrame:
         """Which series the macro files have, whether the settings name them or not: `series_id` and `period`."""
-        found = [
-            collect(self._scan(file, named(file.columns, ("series_id", "period"))), file.file)
-            for file in self._settings.macro
-        ]
-        return pl.concat(found)
+        names = ("series_id", "period")
+        found = [self._scan(file, named(file.columns, names)).select(names) for file in self._settings.macro]
+        return pl.concat([collect(each, file.file) for each, file in zip(found, self._settings.macro, strict=True)])
 
     def sector_names(self) -> list[str]:
         """The file's names of sectors, whether the settings map them or not."""
@@ -236,10 +234,17 @@ def _macro(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[s
         made["columns"] = {**made["columns"], "released": columns["released"]}
         name = str(columns["released"]).lower()
         made["vintage"] = "quarterly" if "quarter" in name else "monthly" if "month" in name else "daily"
-    raw = look.source("macro", {**made, "series": {}})
-    return {**made, "series": series_of(raw.series())}, [
+    told = look.source("macro", {**made, "series": {}}).series()
+    series = series_of(told)
+    evidence = [
         "frequency by the days between observations; lag_days are wide guesses: set each series' release calendar"
     ]
+    if "series_id" not in columns:
+        evidence.append("a column for each series, as FRED has them")
+    rare = sorted(set(told["series_id"].drop_nulls()) - series.keys())
+    if rare:
+        evidence.append(f"left out, because their observations are more than a year apart: {', '.join(rare)}")
+    return {**made, "series": series}, evidence
 
 
 def _securities(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:

@@ -23,7 +23,8 @@ TABLES = {
     ".ndjson": "json lines",
 }
 _PACKED = (".gz", ".bz2")
-_TICKER = "{ticker}"
+#: What stands for the name of what is in a file: a ticker, or a macro series.
+_NAMES = ("{ticker}", "{series}")
 
 
 class Part(NamedTuple):
@@ -32,7 +33,7 @@ class Part(NamedTuple):
     Attributes:
         path: of the file or the archive.
         member: name in the archive; empty where there is none.
-        ticker: that the name tells; None where it tells none.
+        ticker: or macro series that the name tells; None where it tells none.
 
     """
 
@@ -152,7 +153,7 @@ def _matching(folder: Path, pattern: str) -> Iterator[tuple[Path, str | None]]:
     names = (
         (Path(at) / name for at, _, files in os.walk(top, onerror=_not_entered) for name in files)
         if deep
-        else (path for path in folder.glob(pattern.replace(_TICKER, "*")) if path.is_file())
+        else (path for path in folder.glob(re.sub("|".join(map(re.escape, _NAMES)), "*", pattern)) if path.is_file())
     )
     for path in sorted(names):
         if not any(each.startswith(".") for each in path.relative_to(folder).parts):
@@ -169,7 +170,7 @@ def _not_entered(error: OSError) -> None:
 def _fixed(pattern: str) -> Iterator[str]:
     """The folders that a pattern begins with."""
     for each in pattern.split("/")[:-1]:
-        if "*" in each or _TICKER in each:
+        if any(sign in each for sign in ("*", *_NAMES)):
             return
         yield each
 
@@ -177,8 +178,8 @@ def _fixed(pattern: str) -> Iterator[str]:
 def _pattern(text: str) -> re.Pattern[str]:
     signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
     found = "".join(
-        signs.get(each) or ("(?P<ticker>[^/]+)" if each == _TICKER else re.escape(each))
-        for each in re.split(r"(\*\*/|\*\*|\*|\{ticker\})", text)
+        signs.get(each) or ("(?P<ticker>[^/]+)" if each in _NAMES else re.escape(each))
+        for each in re.split(r"(\*\*/|\*\*|\*|\{ticker\}|\{series\})", text)
     )
     return re.compile(found)
 

@@ -70,6 +70,8 @@ _KINDS: tuple[tuple[str, Mapping[str, Sequence[str]], Sequence[str], Sequence[st
     ("membership", _MEMBERSHIP, ("ticker", "start_date", "end_date"), ()),
     ("securities", _SECURITIES, ("ticker", "sector"), ()),
 )
+#: How FRED names its series, in a table with a column for each of them.
+_SERIES = re.compile(r"[A-Z][A-Z0-9_]*")
 _PER_TICKER = re.compile(r"[A-Za-z0-9^][A-Za-z0-9.^=\-]{0,9}")
 
 Columns = dict[str, str | list[str]]
@@ -106,7 +108,21 @@ def guessed(names: Sequence[str], *, has_ticker: bool) -> Kind:
             found.pop("ticker", None)
         if set(needed) <= found.keys() and (not any_of or set(any_of) & found.keys()):
             return Kind(kind, found)
-    return Kind("", {})
+    period = _period_of_series(names, plain)
+    return Kind("", {}) if period is None else Kind("macro", {"period": period})
+
+
+def _period_of_series(names: Sequence[str], plain: Mapping[str, str]) -> str | None:
+    """The column of periods of a table as FRED has them: a column for each series, or one of values."""
+    period = plain.get("observationdate") or plain.get("date")
+    if period is None or len(names) < 2 or "" in plain:
+        return None
+    others = [name for name in names if name != period]
+    if plain.keys() == {"date", "value"} or plain.keys() == {"observationdate", "value"}:
+        return period
+    prices = {each for aliases in _PRICES.values() for each in aliases}
+    alike = all(_SERIES.fullmatch(name) for name in others) and prices.isdisjoint(map(str.lower, others))
+    return period if alike and period in ("observation_date", "DATE") else None
 
 
 def patterns(files: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -14,16 +14,14 @@ import polars as pl
 
 from quant_assets.errors import SourceError
 from quant_assets.settings.formats import Reading
-from quant_assets.settings.providers import (
-    FundamentalFile,
-    PriceFile,
-)
+from quant_assets.settings.providers import FundamentalFile, MacroFile, PriceFile
 from quant_assets.sources.files_adjusted import with_dividends
 from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, resolved, undated, where_of
 from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days
 from quant_assets.sources.files_found import TABLES, Part, parts
 from quant_assets.sources.files_json import json_texts
 from quant_assets.sources.files_read import FileRead
+from quant_assets.sources.files_series import one_row_each, series_columns
 from quant_assets.sources.files_text import Texts, columns_of, layout_of, texts_of
 from quant_assets.sources.files_values import DAYS, ENDS, TEXT, Origin, Values, ambiguous_zone, typed
 
@@ -67,13 +65,32 @@ class Reader:
                 f"{wrong.path} is neither .parquet nor .csv nor another table ({', '.join(TABLES)}; "
                 f"texts also as .gz, .bz2 or in a .zip; Parquet by itself); convert it or mend {MAPPING}"
             )
-        rows = self._parquet(of, found, columns) if "parquet" in kinds else self._decoded(of, found, columns).lazy()
+        if isinstance(of, MacroFile):
+            own = [series_columns(of, part, columns_in(part, of.read)) for part in found]
+            if any(own):
+                return self._series(of, found, own, columns)
+        rows = self._given(of, found, columns)
         if isinstance(of, FundamentalFile) and of.read.scale != 1.0:
             figures = [name for name in columns if name not in (*TEXT, *DAYS)]
             rows = rows.with_columns(pl.col(figures) * of.read.scale)
         if isinstance(of, PriceFile):
             rows = _of_member(of, rows)  # before dividends are told from a bar and the one before it
         return with_dividends(rows, of) if isinstance(of, PriceFile) and "adjusted_close" in columns else rows
+
+    def _given(self, of: File, found: Sequence[Part], columns: Columns) -> pl.LazyFrame:
+        parquet = found[0].kind == "parquet"
+        return self._parquet(of, found, columns) if parquet else self._decoded(of, found, columns).lazy()
+
+    def _series(
+        self, of: MacroFile, found: Sequence[Part], own: Sequence[Columns | None], columns: Columns
+    ) -> pl.LazyFrame:
+        """Macro series of tables that differ in their columns, a row for each series and period."""
+        tables = []
+        for part, theirs in zip(found, own, strict=True):
+            each = of if len(found) == 1 else of.model_copy(update={"file": part.name})
+            rows = self._given(each, [part], columns if theirs is None else theirs)
+            tables.append(rows if theirs is None else one_row_each(rows))
+        return pl.concat(tables, how="diagonal")
 
     def _parquet(self, of: File, found: Sequence[Part], columns: Columns) -> pl.LazyFrame:
         many = len(found) > 1 or found[0].ticker is not None
