@@ -21,7 +21,7 @@ from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.files import FilesSource
 from quant_assets.sources.files_columns import named
 from quant_assets.sources.files_evidence import adjustment_of, frequency_of, series_of, slugs_of, span
-from quant_assets.sources.files_found import tables
+from quant_assets.sources.files_found import tables, workbook, workbooks
 from quant_assets.sources.files_guess import Columns, guessed, patterns
 from quant_assets.sources.files_reading import collect, columns_in
 
@@ -104,7 +104,7 @@ def looked_at(folder: Path) -> list[Checked]:
     if not folder.is_dir():
         raise SourceError(f"{folder} is no folder; name the one that holds your files")
     columns: dict[str, Sequence[str]] = {}
-    found = []
+    found = [_none(name, str(workbook(name))) for name in workbooks(folder)]
     for part in tables(folder):
         below = part.path.relative_to(folder).as_posix()
         name = f"{below}/{part.member}" if part.member else below

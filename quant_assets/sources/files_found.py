@@ -22,6 +22,8 @@ TABLES = {
     ".jsonl": "json lines",
     ".ndjson": "json lines",
 }
+#: Ends of names of workbooks, which are not read: see `workbook`.
+WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")
 _PACKED = (".gz", ".bz2")
 #: What stands for the name of what is in a file: a ticker, or a macro series.
 _NAMES = ("{ticker}", "{series}")
@@ -105,6 +107,17 @@ def parts(folder: Path, file: str, others: Collection[str] = ()) -> list[Part]:
         if path.relative_to(folder).as_posix() not in others
         for part in (_of_archive(path, "**") if path.suffix.lower() == ".zip" else [Part(path, "", None)])
     ]
+
+
+def workbook(name: str) -> SourceError:
+    """The error for a workbook: no library that reads them is among ours."""
+    return SourceError(f"{name} is a workbook (Excel), which is not read; save its sheet as CSV and name that file")
+
+
+def workbooks(folder: Path) -> list[str]:
+    """Names, below a folder, of the workbooks in it; sorted."""
+    found = (path for path, _ in _matching(folder, "**") if path.suffix.lower() in WORKBOOKS)
+    return [path.relative_to(folder).as_posix() for path in found]
 
 
 def tables(folder: Path) -> list[Part]:

@@ -18,7 +18,7 @@ from quant_assets.settings.providers import FundamentalFile, MacroFile, PriceFil
 from quant_assets.sources.files_adjusted import with_dividends
 from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, resolved, undated, where_of
 from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days
-from quant_assets.sources.files_found import TABLES, Part, parts
+from quant_assets.sources.files_found import TABLES, WORKBOOKS, Part, parts, workbook
 from quant_assets.sources.files_json import json_texts
 from quant_assets.sources.files_read import FileRead
 from quant_assets.sources.files_series import one_row_each, series_columns
@@ -61,6 +61,8 @@ class Reader:
             or any(part.kind == "parquet" and part.member for part in found)
         ):
             wrong = next((part for part in found if not part.kind), found[0])
+            if wrong.path.suffix.lower() in WORKBOOKS:
+                raise workbook(wrong.name)
             raise SourceError(
                 f"{wrong.path} is neither .parquet nor .csv nor another table ({', '.join(TABLES)}; "
                 f"texts also as .gz, .bz2 or in a .zip; Parquet by itself); convert it or mend {MAPPING}"

@@ -16,6 +16,8 @@ from quant_assets.sources.files_found import Part
 
 #: How much of a file is looked at before all of it is read.
 _HEAD_BYTES, _HEAD_LINES = 65_536, 60
+#: What workbooks begin with, also those that are named .csv: they are archives, or Microsoft's compound files.
+_OF_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _SEPARATORS = {",": ",", ";": ";", "\t": "tab", "|": "|"}
 _DATA = re.compile(r"\d{4}-\d{1,2}-\d{1,2}.*|(?:19|20)\d{6}|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
 _FIELDS = {"open", "high", "low", "close", "adj close", "volume"}
@@ -59,6 +61,10 @@ def layout_of(part: Part, reading: Reading) -> Layout:
 
     """
     head, whole = _head(part)
+    if head.startswith(_OF_WORKBOOKS):
+        raise SourceError(
+            f"{part.name} is no text but an archive or a workbook (Excel); unpack it, or save its sheet as CSV"
+        )
     encoding, said = _encoding(head, reading.encoding)
     lines = head.decode(encoding, errors="replace").lstrip("\ufeff").splitlines()
     lines = (lines if whole or len(lines) < 2 else lines[:-1])[:_HEAD_LINES]
