@@ -157,7 +157,7 @@ class FundamentalFile(GivenFile):
             `form`, `snapshot` (the day a vintage was downloaded), `company` (a symbol that tells the companies of one
             ticker apart) and `restated_on` (of several, the latest day counts) are read only if they are named.
         currency: of its figures; `files.currency` where null. Where `columns` names a column `currency`, that tells.
-            Statements in another currency than their ticker's prices are not used.
+            Statements in another currency than their ticker's prices are converted by `files.rates`, else not used.
         shares_as_of: the day whose splits the share counts reflect: their publication, or the snapshot. In the second
             case the splits in between are taken out again with the price files' events, else they would tell the
             future.
@@ -214,6 +214,22 @@ class MacroFile(GivenFile):
     series: dict[str, MacroSeries]
 
 
+class RatesFile(GivenFile):
+    """Rates of exchange, one row each: `rate` units of the currency `to` for one of `from`.
+
+    Statements in another currency than their ticker's prices are converted by them (`sources.files_rates` says by
+    which), else they are not used.
+
+    Attributes:
+        columns: our name to the file's, where they differ: `date`, `from`, `to` and `rate`.
+        frequency: whether a rate is of its day, or of the month of its day and known when that is over.
+
+    """
+
+    columns: dict[str, str] = {}
+    frequency: Literal["daily", "monthly"] = "daily"
+
+
 class Rename(SettingsGroup):
     """A company that changed its symbol: from the day `since` it trades as `new`.
 
@@ -266,6 +282,7 @@ class FilesSettings(SettingsGroup):
     sector: str | None = None
     fundamentals: tuple[FundamentalFile, ...] = ()
     macro: tuple[MacroFile, ...] = ()
+    rates: RatesFile | None = None
     renames: tuple[Rename, ...] = ()
     delistings: DelistingsFile | None = None
     #: Delistings one by one, beside those of the file.
@@ -283,8 +300,8 @@ class FilesSettings(SettingsGroup):
     #: A symbol that trades again after more silent sessions is another company's; before, its company goes on. Symbols
     #: that were handed on in the data of files.yaml: 314 and 438 sessions.
     another_company_after_sessions: int = Field(default=252, ge=20)
-    #: Of prices and statements where neither their file nor its mapping tells. Nothing is converted: thresholds such as
-    #: candidates.min_dollar_volume are in the currency of the prices.
+    #: Of prices and statements where neither their file nor its mapping tells. Prices are not converted: thresholds
+    #: such as candidates.min_dollar_volume are in their currency.
     currency: str = Field(default="USD", min_length=1)
 
     @model_validator(mode="after")
@@ -293,7 +310,7 @@ class FilesSettings(SettingsGroup):
 
         Kept with the entry, so that only what is read by a pattern follows from it.
         """
-        kinds = ("prices", "membership", "securities", "delistings", "fundamentals", "macro")
+        kinds = ("prices", "membership", "securities", "delistings", "fundamentals", "macro", "rates")
         given = {kind: getattr(self, kind) for kind in kinds}
         entries = [each for kind in given.values() for each in (kind if isinstance(kind, tuple) else (kind,)) if each]
         named = {each.file for each in entries if not each.is_pattern}

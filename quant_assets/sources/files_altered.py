@@ -15,6 +15,7 @@ from quant_assets.settings.providers import (
     MacroFile,
     MembershipFile,
     PriceFile,
+    RatesFile,
     SecuritiesFile,
 )
 from quant_assets.sources.altered import EVENT, KEPT, KNOWN, Alteration, Kind
@@ -93,6 +94,9 @@ def _dated(file: File, rows: pl.LazyFrame, lags: FundamentalSettings) -> tuple[K
         return "delistings", known, pl.col("last_session")
     if isinstance(file, FundamentalFile):
         return "statements", _statement_known(lags, rows), pl.col("period_end")
+    if isinstance(file, RatesFile):
+        known = pl.col("date").dt.month_end() if file.frequency == "monthly" else pl.col("date")
+        return "rates", known, pl.col("date")
     return "macro", _macro_known(file, rows), pl.col("period")
 
 

@@ -10,6 +10,7 @@ from quant_assets.settings.providers import (
     MacroFile,
     MembershipFile,
     PriceFile,
+    RatesFile,
     SecuritiesFile,
 )
 from quant_assets.sources.files_found import Part
@@ -18,7 +19,7 @@ from quant_assets.sources.files_found import Part
 MAPPING = "conf/profiles/files.yaml"
 
 Columns = Mapping[str, str | tuple[str, ...]]
-File = PriceFile | MembershipFile | SecuritiesFile | DelistingsFile | FundamentalFile | MacroFile
+File = PriceFile | MembershipFile | SecuritiesFile | DelistingsFile | FundamentalFile | MacroFile | RatesFile
 
 
 #: What the settings call the kinds of files.
@@ -29,6 +30,7 @@ KINDS: dict[type[File], str] = {
     DelistingsFile: "delistings",
     FundamentalFile: "fundamentals",
     MacroFile: "macro",
+    RatesFile: "rates",
 }
 
 
