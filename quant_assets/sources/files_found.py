@@ -92,7 +92,7 @@ def parts(folder: Path, file: str, others: Collection[str] = ()) -> list[Part]:
         SourceError: an archive is damaged or may not be read.
 
     """
-    exact = folder / file
+    exact, others = folder / file, frozenset(others)
     if exact.is_file():
         return _of_archive(exact, "**") if exact.suffix.lower() == ".zip" else [Part(exact, "", None)]
     if exact.is_dir():

@@ -26,6 +26,8 @@ BALANCE = ("total_assets", "total_equity", "total_debt")
 _HOLIDAYS = 10
 #: How many days old the rate of the last month that is over may be.
 _MONTH = 31
+#: Most days between rates of two months. A rate of a quarter would be taken for one of its first month.
+_MONTHS_APART = 45
 _BACK = {"quarterly": "-3mo", "annual": "-12mo"}
 _PAIR = ("from", "to")
 
@@ -80,9 +82,12 @@ def _refuse(file: RatesFile, rows: pl.DataFrame) -> None:
         raise named(twice, f"has several rates; mend the file, or its columns in {MAPPING}")
     gaps = rows.unique([*_PAIR, "date"]).sort(*_PAIR, "date")
     gaps = gaps.with_columns(gap=pl.col("date").diff().over(_PAIR).dt.total_days().median().over(_PAIR))
-    rare = gaps.filter(pl.col("gap") > _HOLIDAYS)
-    if file.frequency == "daily" and len(rare):
-        raise named(rare, f"and later has no rate a day; write frequency: monthly in {MAPPING}, or mend the file")
+    most = _HOLIDAYS if file.frequency == "daily" else _MONTHS_APART
+    rare = gaps.filter(pl.col("gap") > most)
+    if len(rare):
+        remedy = "write frequency: monthly, or give daily ones" if file.frequency == "daily" else "give monthly ones"
+        apart = "day" if file.frequency == "daily" else "month"
+        raise named(rare, f"and later has no rate a {apart}; {remedy} ({MAPPING})")
 
 
 def converted(file: FundamentalFile, rows: pl.DataFrame, rates: Rates) -> pl.DataFrame:

@@ -22,7 +22,7 @@ from quant_assets.sources.files_found import TABLES, WORKBOOKS, Part, parts, wor
 from quant_assets.sources.files_json import json_texts
 from quant_assets.sources.files_read import FileRead
 from quant_assets.sources.files_series import one_row_each, series_columns
-from quant_assets.sources.files_text import Texts, columns_of, layout_of, texts_of
+from quant_assets.sources.files_text import EmptyFileError, Texts, columns_of, layout_of, texts_of
 from quant_assets.sources.files_values import DAYS, ENDS, TEXT, Origin, Values, ambiguous_zone, typed
 
 _FILE = "__file"
@@ -211,11 +211,23 @@ def _state(found: Sequence[Part]) -> object:
 
 
 def _values(of: File, found: Sequence[Part], columns: Columns) -> Values:
-    """All rows of a file of texts, or of several."""
+    """All rows of a file of texts, or of several; of these some may be empty."""
+
+    def of_part(part: Part) -> tuple[Texts, dict[str, tuple[str, ...]], list[str]] | EmptyFileError:
+        try:
+            return _of_part(of, part, columns)
+        except EmptyFileError as error:
+            return error
+
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-        read = list(pool.map(lambda part: _of_part(of, part, columns), found))
+        every = list(pool.map(of_part, found))
+    read = [each for each in every if not isinstance(each, EmptyFileError)]
+    if not read:
+        raise next(each for each in every if isinstance(each, EmptyFileError))
+    empty = [part.name for part, each in zip(found, every, strict=True) if isinstance(each, EmptyFileError)]
     origin = Origin(of.file, read[0][1])
     said = [*dict.fromkeys(each for _, _, told in read for each in told)]
+    said += [f"{len(empty)} empty files, {empty[0]} the first"] if empty else []
     refused: dict[str, int] = {}
     for texts, _, _ in read:
         for reason, count in texts.refused.items():

@@ -46,6 +46,10 @@ class Layout(NamedTuple):
     said: tuple[str, ...]
 
 
+class EmptyFileError(SourceError):
+    """A file without a line, as archives of many tickers have some."""
+
+
 class Texts(NamedTuple):
     """Rows of texts, and how many lines of the file are none of them, by reason."""
 
@@ -57,7 +61,8 @@ def layout_of(part: Part, reading: Reading) -> Layout:
     """Look at the beginning of a file.
 
     Raises:
-        SourceError: it has no line, or cannot be unpacked.
+        EmptyFileError: it has no line.
+        SourceError: it cannot be unpacked, or is no text.
 
     """
     head, whole = _head(part)
@@ -69,7 +74,7 @@ def layout_of(part: Part, reading: Reading) -> Layout:
     lines = head.decode(encoding, errors="replace").lstrip("\ufeff").splitlines()
     lines = (lines if whole or len(lines) < 2 else lines[:-1])[:_HEAD_LINES]
     if not any(line.strip() for line in lines):
-        raise SourceError(f"{part.name} is empty; download it again or remove it")
+        raise EmptyFileError(f"{part.name} is empty; download it again or remove it")
     header_comment = _commented_header(lines)
     comments = any(line.startswith("#") for line in lines) and not header_comment
     table = [(place, line) for place, line in enumerate(lines) if line.strip() and not (comments and line[0] == "#")]
