@@ -18,7 +18,7 @@ from quant_assets.market.calendar import first_session_from
 from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.settings.providers import FilesSettings, FundamentalFile, MacroFile, PriceFile
+from quant_assets.settings.providers import FilesSettings, FundamentalFile, PriceFile
 from quant_assets.sources.base import BARS, HELD, MACRO, MEMBERSHIP, STATEMENTS
 from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, named, optional
 from quant_assets.sources.files_currency import currencies_of, in_price_currency, price_currencies
@@ -308,14 +308,12 @@ class FilesSource:
 
     @cached_property
     def _macro(self) -> pl.DataFrame:
-        return pl.concat([MACRO.to_frame(), *map(self._observations, self._settings.macro)]).sort(
-            "series_id", "period", "released"
-        )
-
-    def _observations(self, file: MacroFile) -> pl.DataFrame:
-        columns = named(file.columns, ("series_id", "period", "value")) | optional(file.columns, ("released",))
-        frame = collect(self._scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
-        return observations(file, frame, strict=self._rows is None)
+        found = [MACRO.to_frame()]
+        for file in self._settings.macro:
+            columns = named(file.columns, ("series_id", "period", "value")) | optional(file.columns, ("released",))
+            rows = collect(self._scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
+            found.append(observations(file, rows, strict=self._rows is None))
+        return pl.concat(found).sort("series_id", "period", "released")
 
     @cached_property
     def _splits(self) -> pl.DataFrame:

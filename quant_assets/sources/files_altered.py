@@ -9,15 +9,8 @@ from datetime import date
 import polars as pl
 
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.settings.providers import (
-    DelistingsFile,
-    FundamentalFile,
-    MacroFile,
-    MembershipFile,
-    PriceFile,
-    RatesFile,
-    SecuritiesFile,
-)
+from quant_assets.settings.economy import MacroFile, RatesFile
+from quant_assets.settings.providers import DelistingsFile, FundamentalFile, MembershipFile, PriceFile, SecuritiesFile
 from quant_assets.sources.altered import EVENT, KEPT, KNOWN, Alteration, Kind
 from quant_assets.sources.files import FilesSource
 from quant_assets.sources.files_columns import File

@@ -4,15 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.providers import (
-    DelistingsFile,
-    FundamentalFile,
-    MacroFile,
-    MembershipFile,
-    PriceFile,
-    RatesFile,
-    SecuritiesFile,
-)
+from quant_assets.settings.economy import MacroFile, RatesFile
+from quant_assets.settings.providers import DelistingsFile, FundamentalFile, MembershipFile, PriceFile, SecuritiesFile
 from quant_assets.sources.files_found import Part
 
 #: Where the user mends a mapping.

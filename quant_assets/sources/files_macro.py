@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.providers import MacroFile, MacroSeries
+from quant_assets.settings.economy import MacroFile, MacroSeries
 from quant_assets.sources.base import MACRO
 from quant_assets.sources.files_columns import MAPPING
 from quant_assets.sources.files_evidence import series_of

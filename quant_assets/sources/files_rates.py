@@ -15,7 +15,8 @@ from typing import NamedTuple
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.providers import FundamentalFile, RatesFile
+from quant_assets.settings.economy import RatesFile
+from quant_assets.settings.providers import FundamentalFile
 from quant_assets.sources.files_columns import MAPPING
 
 #: What adds up over a period, and what belongs to its last day. Share counts are not of a currency.

@@ -13,8 +13,9 @@ from typing import Any
 import polars as pl
 
 from quant_assets.errors import SourceError
+from quant_assets.settings.economy import MacroFile
 from quant_assets.settings.formats import Reading
-from quant_assets.settings.providers import FundamentalFile, MacroFile, PriceFile
+from quant_assets.settings.providers import FundamentalFile, PriceFile
 from quant_assets.sources.files_adjusted import with_dividends
 from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, resolved, undated, where_of
 from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days

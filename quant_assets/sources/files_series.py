@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.providers import MacroFile
+from quant_assets.settings.economy import MacroFile
 from quant_assets.sources.files_columns import MAPPING, Columns
 from quant_assets.sources.files_found import Part
 
