@@ -87,7 +87,8 @@ def in_price_currency(
     reason, both = "are in another currency than the prices of their ticker", ("currency", "of_prices")
     given = rates() if rows.select(other.any()).item() else None
     if given is None:
-        return report.leave_out(file, rows, other, reason, "ticker", "currency").drop(both)
+        lacking = f"{reason}, and files.rates names no file of rates"
+        return report.leave_out(file, rows, other, lacking, "ticker", "currency").drop(both)
     place = "__place"
     rows = rows.with_row_index(place)
     foreign = converted(file, rows.filter(other), given)
