@@ -167,8 +167,30 @@ TABLES = {
     else table
     for name, table in small_tables().items()
 }
-FILES: dict[str, Any] = {**SETTINGS, "renames": [{"old": "C", "new": "CC", "since": "2020-01-08"}]}
-FILES = {name: value for name, value in FILES.items() if name != "renames"}
+#: A column for each series, and statements in another currency than their prices.
+TABLES["wide"] = pl.DataFrame(
+    [(date(2020, month, 1), 1.5, 3.5 if month % 3 == 1 else None) for month in range(1, 7)],
+    schema={"observation_date": pl.Date, "MONTHLY": pl.Float64, "QUARTERLY": pl.Float64},
+    orient="row",
+)
+TABLES["rates"] = pl.DataFrame(
+    {"date": pl.date_range(date(2019, 12, 25), date(2020, 6, 30), "5d", eager=True), "from": "EUR", "to": "USD"}
+).with_columns(rate=pl.lit(1.25))
+FILES: dict[str, Any] = {
+    **SETTINGS,
+    "macro": [
+        *SETTINGS["macro"],
+        {
+            "file": "wide.parquet",
+            "series": {
+                "MONTHLY": {"frequency": "monthly", "lag_days": 20},
+                "QUARTERLY": {"frequency": "quarterly", "lag_days": 30},
+            },
+        },
+    ],
+    "fundamentals": [SETTINGS["fundamentals"][0], {**SETTINGS["fundamentals"][1], "currency": "EUR"}],
+    "rates": {"file": "rates.parquet"},
+}
 
 _DTYPES: list[Callable[[pl.Expr], pl.Expr]] = [
     lambda each: each.cast(pl.String),

@@ -15,8 +15,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.settings.economy import MacroFile
 from quant_assets.settings.loading import Settings
-from quant_assets.settings.providers import FilesSettings, MacroFile
+from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.files import FilesSource
 from quant_assets_tests.graph import Graph, compare_known_by
 

@@ -259,7 +259,7 @@ def fundamentals(run: Run, source: Source, settings: FundamentalSettings, start:
 
     result = run.by_sector(of_sector)
     run.tell_run(said_absent(source, Statements))
-    run.tell_files(source, "fundamentals")
+    run.tell_files(source, "fundamentals", "rates")
     return result
 
 

@@ -72,7 +72,7 @@ class Perturbed:
         later = _after(self.cut)
         if self.published_later:
             later &= pl.col(EVENT) <= self.cut
-            if kind not in ("delistings", "statements", "macro"):
+            if kind not in ("delistings", "statements", "macro", "rates"):
                 return rows
         if kind in ("bars", "held"):
             return self._bars(rows, later)
@@ -82,9 +82,10 @@ class Perturbed:
             return self._snapshots(rows.collect(), later).lazy()
         if kind == "delistings":
             return self._delistings(rows, later)
-        scaled = ("value",) if kind == "macro" else tuple(name for name in _FIGURES if name in rows.collect_schema())
+        figures = (*_FIGURES, "value", "rate")
+        scaled = tuple(name for name in figures if name in rows.collect_schema())
         # Not by version: a restated share count keeps its ratio to the one before, which tells the splits in between.
-        row = ("series_id", "period") if kind == "macro" else ("ticker", "period_end")
+        row = {"macro": ("series_id", "period"), "rates": ("from", "to", "date")}.get(kind, ("ticker", "period_end"))
         factors = {name: 0.5 + self._uniform(40 + place, *row) for place, name in enumerate(scaled)}
         if "shares" in factors:  # halved or doubled, so that the ratio keeps its last bit
             factors["shares"] = pl.when(factors["shares"] < 1.0).then(0.5).otherwise(2.0)
@@ -193,6 +194,7 @@ class Shuffled:
             "delistings": ("ticker", "last_session"),
             "statements": ("ticker", "period_end"),
             "macro": ("series_id", "period"),
+            "rates": ("from", "to", "date"),
         }
         return rows.sort(_uniform(self.seed, 70, keys[kind]), maintain_order=True)
 
@@ -206,7 +208,7 @@ class Without:
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rows of the other tickers, and of the market."""
-        return rows if kind == "macro" else rows.filter(pl.col("ticker").ne_missing(self.ticker))
+        return rows if kind in ("macro", "rates") else rows.filter(pl.col("ticker").ne_missing(self.ticker))
 
 
 @dataclass(frozen=True)

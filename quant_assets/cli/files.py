@@ -37,7 +37,7 @@ def checked(folder: Path) -> Iterator[str | Table]:
     yield ""
     for each in found:
         if not each.kind:
-            yield f"{each.file}: {each.error or 'none of the kinds; left out'}"
+            yield f"{each.file}: left out, {each.error}"
     yield "Write it into a profile with: quant files init FOLDER --name NAME"
 
 
@@ -74,7 +74,7 @@ def write(folder: Path, name: str) -> Iterator[str]:
                 else f"{each.file}: {each.kind}"
             )
         else:
-            yield f"{each.file}: left out, {each.error or 'none of the kinds'}"
+            yield f"{each.file}: left out, {each.error}"
     kinds = {each.kind for each in usable}
     if "membership" not in kinds:
         yield "no file of membership was found: every ticker with a price is a member (docs/files.md)"
@@ -83,6 +83,7 @@ def write(folder: Path, name: str) -> Iterator[str]:
     yield f"written: {path}"
     sector = "" if "securities" in kinds else f" --sector {_SECTOR}"
     yield f"next: quant run -p {name}{sector} --to {days[1]:%Y-%m}"
+    yield f"then: quant picks -p {name}{sector} --month {days[1]:%Y-%m}"
 
 
 def _profile(folder: Path, days: tuple[date, date], usable: Sequence[Checked]) -> str:

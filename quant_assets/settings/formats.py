@@ -79,7 +79,8 @@ class GivenFile(SettingsGroup):
     Attributes:
         file: its name: Parquet, CSV or other text with separators, JSON or JSON lines, any of them also as .gz, .bz2 or
             in a .zip. A folder stands for the files in it, `*` and `**` for any name and any folders, and `{ticker}`
-            for the ticker where it is part of the name (`daily/**/{ticker}.us.txt`); what follows `.zip/` is in it.
+            for the ticker where it is part of the name (`daily/**/{ticker}.us.txt`), as `{series}` for a macro series;
+            what follows `.zip/` is in it.
         read: how it is written.
         apart: files that a pattern does not stand for; those that have entries of their own are among them anyway.
 
@@ -92,7 +93,7 @@ class GivenFile(SettingsGroup):
     @property
     def is_pattern(self) -> bool:
         """Whether the name may stand for several files."""
-        return "*" in self.file or "{ticker}" in self.file
+        return any(sign in self.file for sign in ("*", "{ticker}", "{series}"))
 
     @model_validator(mode="after")
     def _one_ticker_at_most(self) -> "GivenFile":

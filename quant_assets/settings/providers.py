@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from quant_assets.settings.domain import LONGEST_LAG_DAYS
+from quant_assets.settings.economy import MacroFile, RatesFile
 from quant_assets.settings.formats import GivenFile
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.sectors import SECTORS
@@ -157,7 +157,7 @@ class FundamentalFile(GivenFile):
             `form`, `snapshot` (the day a vintage was downloaded), `company` (a symbol that tells the companies of one
             ticker apart) and `restated_on` (of several, the latest day counts) are read only if they are named.
         currency: of its figures; `files.currency` where null. Where `columns` names a column `currency`, that tells.
-            Statements in another currency than their ticker's prices are not used.
+            Statements in another currency than their ticker's prices are converted by `files.rates`, else not used.
         shares_as_of: the day whose splits the share counts reflect: their publication, or the snapshot. In the second
             case the splits in between are taken out again with the price files' events, else they would tell the
             future.
@@ -186,30 +186,6 @@ class FundamentalFile(GivenFile):
         """Whether the two tell of the same statements: one provider's, with a frequency in common."""
         own, others = ({each.frequency, *each.forms.values()} - {None} for each in (self, other))
         return self.provider == other.provider and not own.isdisjoint(others)
-
-
-class MacroSeries(SettingsGroup):
-    """When an observation is assumed to be known: `lag_days` after the end of the period that starts on its date."""
-
-    frequency: Literal["daily", "weekly", "monthly", "quarterly"]
-    lag_days: int = Field(ge=0, le=LONGEST_LAG_DAYS)
-
-
-class MacroFile(GivenFile):
-    """Macro series; those that `series` does not name are not read.
-
-    Attributes:
-        columns: our name to the file's, where they differ; `released` (the day of a value's release, or the first day
-            of the period in which its vintage was current) is read only if it is named, and the series' lags do not
-            count then.
-        vintage: what a day in `released` stands for. A vintage of a month or quarter counts as known at its end.
-        series: the series to read.
-
-    """
-
-    columns: dict[str, str] = {}
-    vintage: Literal["daily", "monthly", "quarterly"] = "daily"
-    series: dict[str, MacroSeries]
 
 
 class Rename(SettingsGroup):
@@ -264,6 +240,7 @@ class FilesSettings(SettingsGroup):
     sector: str | None = None
     fundamentals: tuple[FundamentalFile, ...] = ()
     macro: tuple[MacroFile, ...] = ()
+    rates: RatesFile | None = None
     renames: tuple[Rename, ...] = ()
     delistings: DelistingsFile | None = None
     #: Delistings one by one, beside those of the file.
@@ -281,8 +258,8 @@ class FilesSettings(SettingsGroup):
     #: A symbol that trades again after more silent sessions is another company's; before, its company goes on. Symbols
     #: that were handed on in the data of files.yaml: 314 and 438 sessions.
     another_company_after_sessions: int = Field(default=252, ge=20)
-    #: Of prices and statements where neither their file nor its mapping tells. Nothing is converted: thresholds such as
-    #: candidates.min_dollar_volume are in the currency of the prices.
+    #: Of prices and statements where neither their file nor its mapping tells. Prices are not converted: thresholds
+    #: such as candidates.min_dollar_volume are in their currency.
     currency: str = Field(default="USD", min_length=1)
 
     @model_validator(mode="after")
@@ -291,7 +268,7 @@ class FilesSettings(SettingsGroup):
 
         Kept with the entry, so that only what is read by a pattern follows from it.
         """
-        kinds = ("prices", "membership", "securities", "delistings", "fundamentals", "macro")
+        kinds = ("prices", "membership", "securities", "delistings", "fundamentals", "macro", "rates")
         given = {kind: getattr(self, kind) for kind in kinds}
         entries = [each for kind in given.values() for each in (kind if isinstance(kind, tuple) else (kind,)) if each]
         named = {each.file for each in entries if not each.is_pattern}

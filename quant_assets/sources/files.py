@@ -18,9 +18,10 @@ from quant_assets.market.calendar import first_session_from
 from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.settings.providers import FilesSettings, FundamentalFile, MacroFile, PriceFile
+from quant_assets.settings.providers import FilesSettings, FundamentalFile, PriceFile
 from quant_assets.sources.base import BARS, HELD, MACRO, MEMBERSHIP, STATEMENTS
-from quant_assets.sources.files_currency import in_price_currency, price_currencies
+from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, named, optional
+from quant_assets.sources.files_currency import currencies_of, in_price_currency, price_currencies
 from quant_assets.sources.files_delistings import (
     HeldDays,
     Silence,
@@ -29,9 +30,10 @@ from quant_assets.sources.files_delistings import (
     told_sessions,
 )
 from quant_assets.sources.files_found import refuse_unusable
-from quant_assets.sources.files_macro import observations, refuse_absent
+from quant_assets.sources.files_macro import observations
+from quant_assets.sources.files_rates import Rates, rates_of
 from quant_assets.sources.files_read import FileRead
-from quant_assets.sources.files_reading import KINDS, MAPPING, Columns, File, Reader, collect, named, optional
+from quant_assets.sources.files_reading import Reader, collect
 from quant_assets.sources.files_renames import (
     company_bars,
     company_snapshots,
@@ -284,32 +286,34 @@ class FilesSource:
 
     def _in_price_currency(self, file: FundamentalFile) -> pl.DataFrame:
         rows = collect(self._scan(file, statement_columns(file)), file.file)
-        return in_price_currency(file, rows, self._given._price_currencies, self._settings.currency, self._report)
+        prices, usual = self._given._price_currencies, self._settings.currency
+        return in_price_currency(file, rows, prices, usual, lambda: self._rates, self._report)
+
+    @cached_property
+    def _rates(self) -> Rates | None:
+        file = self._settings.rates
+        if file is None:
+            return None
+        rows = collect(self._scan(file, named(file.columns, ("date", "from", "to", "rate"))), file.file)
+        return rates_of(file, rows, strict=self._rows is None)
 
     @cached_property
     def _price_currencies(self) -> pl.DataFrame:
-        usual, found = pl.lit(self._settings.currency), {}
+        found, usual = {}, self._settings.currency
         for place, file in enumerate(self._settings.prices):
-            if "currency" in file.columns:
-                told = self._scan(file, named(file.columns, ("ticker", "date", "currency")))
-                each = collect(told.select("ticker", pl.col("currency").fill_null(usual)).unique(), file.file)
-            else:
-                each = self._spans(place).select("ticker", currency=pl.lit(file.currency or self._settings.currency))
-            found[file.provider] = each.drop_nulls()
+            told = named(file.columns, ("ticker", "date", "currency")) if "currency" in file.columns else None
+            rows = self._spans(place).lazy() if told is None else self._scan(file, told)
+            found[file.provider] = collect(currencies_of(file, rows, usual), file.file)
         return price_currencies(found, strict=self._rows is None)
 
     @cached_property
     def _macro(self) -> pl.DataFrame:
-        return pl.concat([MACRO.to_frame(), *map(self._observations, self._settings.macro)]).sort(
-            "series_id", "period", "released"
-        )
-
-    def _observations(self, file: MacroFile) -> pl.DataFrame:
-        columns = named(file.columns, ("series_id", "period", "value")) | optional(file.columns, ("released",))
-        frame = collect(self._scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
-        if self._rows is None:
-            refuse_absent(file, frame)
-        return observations(file, frame)
+        found = [MACRO.to_frame()]
+        for file in self._settings.macro:
+            columns = named(file.columns, ("series_id", "period", "value")) | optional(file.columns, ("released",))
+            rows = collect(self._scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
+            found.append(observations(file, rows, strict=self._rows is None))
+        return pl.concat(found).sort("series_id", "period", "released")
 
     @cached_property
     def _splits(self) -> pl.DataFrame:

@@ -9,19 +9,13 @@ from datetime import date
 import polars as pl
 
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.settings.providers import (
-    DelistingsFile,
-    FundamentalFile,
-    MacroFile,
-    MembershipFile,
-    PriceFile,
-    SecuritiesFile,
-)
+from quant_assets.settings.economy import MacroFile, RatesFile
+from quant_assets.settings.providers import DelistingsFile, FundamentalFile, MembershipFile, PriceFile, SecuritiesFile
 from quant_assets.sources.altered import EVENT, KEPT, KNOWN, Alteration, Kind
 from quant_assets.sources.files import FilesSource
+from quant_assets.sources.files_columns import File
 from quant_assets.sources.files_kept_counts import tells_splits, with_kept_counts
 from quant_assets.sources.files_macro import last_day_of
-from quant_assets.sources.files_reading import File
 
 
 class AlterableFiles:
@@ -93,6 +87,9 @@ def _dated(file: File, rows: pl.LazyFrame, lags: FundamentalSettings) -> tuple[K
         return "delistings", known, pl.col("last_session")
     if isinstance(file, FundamentalFile):
         return "statements", _statement_known(lags, rows), pl.col("period_end")
+    if isinstance(file, RatesFile):
+        known = pl.col("date").dt.month_end() if file.frequency == "monthly" else pl.col("date")
+        return "rates", known, pl.col("date")
     return "macro", _macro_known(file, rows), pl.col("period")
 
 

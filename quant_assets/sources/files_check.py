@@ -19,10 +19,11 @@ from quant_assets.settings.formats import Reading
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.files import FilesSource
+from quant_assets.sources.files_columns import named
 from quant_assets.sources.files_evidence import adjustment_of, frequency_of, series_of, slugs_of, span
-from quant_assets.sources.files_found import tables
-from quant_assets.sources.files_guess import Columns, guessed, patterns
-from quant_assets.sources.files_reading import collect, columns_in, named
+from quant_assets.sources.files_found import parts, tables, workbook, workbooks
+from quant_assets.sources.files_guess import Columns, guessed, patterns, said_unknown, ticker_in
+from quant_assets.sources.files_reading import collect, columns_in
 
 #: Providers that are known by the names of their columns, all of which must be there.
 _PROVIDERS = {
@@ -75,16 +76,23 @@ class _Whole(FilesSource):
             )
         if kind == "fundamentals":
             return self._statements
+        if kind == "rates":
+            return self._rates.rows if self._rates is not None else pl.DataFrame()
         found = {"membership": self.membership, "securities": self.sector_snapshots, "macro": self.macro}[kind]
         return found(date.max)
 
     def series(self) -> pl.DataFrame:
         """Which series the macro files have, whether the settings name them or not: `series_id` and `period`."""
-        found = [
-            collect(self._scan(file, named(file.columns, ("series_id", "period"))), file.file)
-            for file in self._settings.macro
-        ]
-        return pl.concat(found)
+        names = ("series_id", "period")
+        found = [self._scan(file, named(file.columns, names)).select(names) for file in self._settings.macro]
+        return pl.concat([collect(each, file.file) for each, file in zip(found, self._settings.macro, strict=True)])
+
+    def rates_as_given(self) -> pl.DataFrame:
+        """The rows of the file of rates."""
+        file = self._settings.rates
+        if file is None:
+            return pl.DataFrame()
+        return collect(self._scan(file, named(file.columns, ("date", "from", "to", "rate"))), file.file)
 
     def sector_names(self) -> list[str]:
         """The file's names of sectors, whether the settings map them or not."""
@@ -105,7 +113,7 @@ def looked_at(folder: Path) -> list[Checked]:
     if not folder.is_dir():
         raise SourceError(f"{folder} is no folder; name the one that holds your files")
     columns: dict[str, Sequence[str]] = {}
-    found = []
+    found = [_none(name, str(workbook(name))) for name in workbooks(folder)]
     for part in tables(folder):
         below = part.path.relative_to(folder).as_posix()
         name = f"{below}/{part.member}" if part.member else below
@@ -117,11 +125,16 @@ def looked_at(folder: Path) -> list[Checked]:
         raise SourceError(f"{folder} holds no table: no .parquet, .csv, .txt, .tsv or .json, packed or not")
     taken: set[str] = set()
     groups = {_shortest(file, columns): members for file, members in patterns(columns).items()}
-    usable = {file for file, members in groups.items() if guessed(columns[members[0]], has_ticker=False).kind}
     for file, members in groups.items():
-        look = _Look(folder, file, columns[members[0]], usable)
+        look = _Look(folder, file, columns[members[0]], columns.keys() - members if "{ticker}" in file else ())
         found.append(_checked(look, len(members), taken))
-    order = ("prices", "membership", "securities", "fundamentals", "macro", "")
+    named = {each.file for each in found if each.kind and not each.error}
+    for each in found:
+        if each.kind and "{ticker}" in each.file:
+            there = {part.path.relative_to(folder).as_posix() for part in parts(folder, each.file, named)}
+            strange = sorted(there & columns.keys() - set(groups[each.file]))
+            each.entry.update({"apart": strange} if strange else {})
+    order = ("prices", "membership", "securities", "fundamentals", "macro", "rates", "")
     return sorted(found, key=lambda each: order.index(each.kind))
 
 
@@ -138,7 +151,7 @@ def _shortest(file: str, every: Iterable[str]) -> str:
 
 
 class _Look(NamedTuple):
-    """A file, the names of its columns, and the files that have entries of their own."""
+    """A file, the names of its columns, and files that its pattern does not stand for."""
 
     folder: Path
     file: str
@@ -156,12 +169,21 @@ def _checked(look: _Look, count: int, taken: set[str]) -> Checked:
     file, names = look.file, look.names
     kind, columns = guessed(names, has_ticker="{ticker}" in file)
     if not kind:
-        return _none(file)
+        return _none(file, said_unknown(names))
     provider = _provider(file, names, taken if kind == "prices" else set())
     entry: dict[str, Any] = {"file": file, "columns": {ours: each for ours, each in columns.items() if each != ours}}
     evidence = [f"{count} files alike, the ticker in the name"] if count > 1 else []
+    if kind == "prices" and "{ticker}" not in file and "ticker" not in columns and (ticker := ticker_in(file)):
+        entry["read"] = {"ticker": ticker}
+        evidence.append(f"the name tells the ticker, {ticker}")
     try:
-        propose = {"prices": _prices, "fundamentals": _statements, "macro": _macro, "securities": _securities}
+        propose = {
+            "prices": _prices,
+            "fundamentals": _statements,
+            "macro": _macro,
+            "securities": _securities,
+            "rates": _exchange,
+        }
         if kind in propose:
             entry, more = propose[kind](look, {**entry, "provider": provider}, columns)
             evidence += more
@@ -185,6 +207,7 @@ def _prices(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[
     """Entry of a price file, with what its prices are adjusted for."""
     plain = {ours: each for ours, each in entry["columns"].items() if ours != "adjusted_close"}
     events = {ours: columns[ours] for ours in ("dividend", "split_ratio") if ours in columns}
+    money = {ours: columns[ours] for ours in ("currency",) if ours in columns}
     adjusted = columns.get("adjusted_close")
     # Under the name of dividends a column comes as it is.
     looked = {**plain, **events, **({"dividend": adjusted} if adjusted is not None else {})}
@@ -193,7 +216,7 @@ def _prices(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[
     found = adjustment_of(
         known, bars["dividend"] if adjusted is not None else None, f"{entry['file']} {' '.join(look.names)}"
     )
-    mapped = {**plain, **events}
+    mapped = {**plain, **events, **money}
     if adjusted is not None and "dividend" not in events and found.adjustment != "total_return":
         mapped["adjusted_close"] = adjusted
     made = {
@@ -201,6 +224,7 @@ def _prices(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[
         "provider": entry["provider"],
         "adjustment": found.adjustment,
         "columns": mapped,
+        "read": entry.get("read"),
     }
     if "split_ratio" in events and (bars["split_ratio"] == 0.0).any():
         made["no_split"] = 0.0
@@ -235,10 +259,27 @@ def _macro(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[s
         made["columns"] = {**made["columns"], "released": columns["released"]}
         name = str(columns["released"]).lower()
         made["vintage"] = "quarterly" if "quarter" in name else "monthly" if "month" in name else "daily"
-    raw = look.source("macro", {**made, "series": {}})
-    return {**made, "series": series_of(raw.series())}, [
+    told = look.source("macro", {**made, "series": {}}).series()
+    series = series_of(told)
+    evidence = [
         "frequency by the days between observations; lag_days are wide guesses: set each series' release calendar"
     ]
+    if "series_id" not in columns:
+        evidence.append("a column for each series, as FRED has them")
+    rare = sorted(set(told["series_id"].drop_nulls()) - series.keys())
+    if rare:
+        evidence.append(f"left out, because their observations are more than a year apart: {', '.join(rare)}")
+    return {**made, "series": series}, evidence
+
+
+def _exchange(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:
+    """Entry of a file of rates of exchange."""
+    made = {"file": entry["file"], "columns": entry["columns"]}
+    rows = look.source("rates", made).rates_as_given().with_columns(series_id=pl.concat_str("from", "to"))
+    found = {each["frequency"] for each in series_of(rows.select("series_id", period="date")).values()}
+    if found & {"daily", "weekly"} or not found:
+        return made, ["a rate is of its day"]
+    return {**made, "frequency": "monthly"}, ["a rate is of the month of its day, and known when that is over"]
 
 
 def _securities(look: _Look, entry: dict[str, Any], columns: Columns) -> tuple[dict[str, Any], list[str]]:

@@ -1,13 +1,30 @@
-"""Currencies of the `files` provider: prices of a ticker are in one, and statements in another one are left out."""
+"""Currencies of the `files` provider: prices of a ticker are in one; statements in another one come in it, or not."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.providers import FundamentalFile
-from quant_assets.sources.files_reading import MAPPING
+from quant_assets.settings.providers import FundamentalFile, PriceFile
+from quant_assets.sources.files_columns import MAPPING
+from quant_assets.sources.files_rates import Rates, converted
 from quant_assets.sources.files_report import FilesReport
+
+
+def currencies_of(file: PriceFile, rows: pl.LazyFrame, usual: str) -> pl.LazyFrame:
+    """`ticker` and `currency` of the bars of a price file, each pair of them once.
+
+    Args:
+        file: their entry in the settings.
+        rows: with `ticker` and, where the file has it, `currency`.
+        usual: where neither the row nor the entry tells one.
+
+    """
+    if "currency" in file.columns:
+        rows = rows.with_columns(pl.col("currency").fill_null(usual))
+    else:
+        rows = rows.with_columns(currency=pl.lit(file.currency or usual))
+    return rows.select("ticker", "currency").unique().drop_nulls()
 
 
 def price_currencies(found: Mapping[str, pl.DataFrame], *, strict: bool = True) -> pl.DataFrame:
@@ -40,18 +57,24 @@ def price_currencies(found: Mapping[str, pl.DataFrame], *, strict: bool = True) 
 
 
 def in_price_currency(
-    file: FundamentalFile, rows: pl.DataFrame, prices: pl.DataFrame, usual: str, report: FilesReport
+    file: FundamentalFile,
+    rows: pl.DataFrame,
+    prices: pl.DataFrame,
+    usual: str,
+    rates: Callable[[], Rates | None],
+    report: FilesReport,
 ) -> pl.DataFrame:
-    """Statements of the entry that are in the currency of their ticker's prices, without their column `currency`.
+    """Statements of the entry in the currency of their ticker's prices, without their column `currency`.
 
-    Their ratios to prices would be wrong by the rate of exchange. Where a ticker has no prices they stay: which ones it
-    will have is not known then.
+    Ratios to prices would be wrong by the rate of exchange: those in another one are converted, or left out where no
+    rate is known. Where a ticker has no prices they stay: which ones it will have is not known then.
 
     Args:
         file: whose statements they are.
         rows: with `ticker` and, where the file has it, `currency`.
         prices: of `price_currencies`, from the files as they are: the currency of a listing that is still to come.
         usual: where a file tells none.
+        rates: to convert by, asked for where any statement is in another currency; None where the settings name none.
         report: what is left out is counted there.
 
     """
@@ -60,6 +83,20 @@ def in_price_currency(
     rows = rows.with_columns(currency=told).join(
         prices.rename({"currency": "of_prices"}), on="ticker", how="left", maintain_order="left"
     )
-    other = pl.col("currency") != pl.col("of_prices")
-    reason = "are in another currency than the prices of their ticker"
-    return report.leave_out(file, rows, other, reason, "ticker", "currency").drop("currency", "of_prices")
+    other = (pl.col("currency") != pl.col("of_prices")).fill_null(False)
+    reason, both = "are in another currency than the prices of their ticker", ("currency", "of_prices")
+    given = rates() if rows.select(other.any()).item() else None
+    if given is None:
+        lacking = f"{reason}, and files.rates names no file of rates"
+        return report.leave_out(file, rows, other, lacking, "ticker", "currency").drop(both)
+    place = "__place"
+    rows = rows.with_row_index(place)
+    foreign = converted(file, rows.filter(other), given)
+    every = pl.concat([rows.filter(~other).with_columns(without_rate=pl.lit(False)), foreign]).sort(place)
+    every = every.with_columns(pair=pl.format("{} to {}", "currency", "of_prices"))
+    lacking = f"{reason}, and {given.file.file} has no rate for them"
+    kept = report.leave_out(file, every, pl.col("without_rate"), lacking, "ticker", "period_end", "pair")
+    report.count(
+        file, kept.filter(other), f"are converted into the currency of prices by {given.file.file}", "ticker", "pair"
+    )
+    return kept.select(*rows.columns).drop(place, *both)

@@ -15,7 +15,7 @@ from quant_assets.market.panel import IntArray
 from quant_assets.market.provider_gaps import LOST_SHARE, lacking
 from quant_assets.settings.providers import DelistingsFile, ListedDelisting, Rename
 from quant_assets.sources.base import DELISTINGS
-from quant_assets.sources.files_reading import MAPPING
+from quant_assets.sources.files_columns import MAPPING
 
 #: A delisting that the user gives.
 LISTED = pl.Schema({"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date, "reason": pl.String})

@@ -14,7 +14,14 @@ _RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0)
 _NEAR = 0.04
 
 #: Most days between observations of a frequency, and days after its end by which nearly everything has been released.
-_FREQUENCIES = ((4.0, ("daily", 8)), (10.0, ("weekly", 14)), (45.0, ("monthly", 45)), (200.0, ("quarterly", 90)))
+#: What is rarer than a quarter is taken for annual: half a year that counts as a whole one is known late, not early.
+_FREQUENCIES = (
+    (4.0, ("daily", 8)),
+    (10.0, ("weekly", 14)),
+    (45.0, ("monthly", 45)),
+    (100.0, ("quarterly", 90)),
+    (400.0, ("annual", 366)),
+)
 
 #: Sectors as GICS, Yahoo, SimFin and others call them, without capitals and signs.
 _SECTOR_NAMES = {
@@ -134,6 +141,9 @@ def series_of(observations: pl.DataFrame) -> dict[str, dict[str, str | int]]:
     Args:
         observations: `series_id` and `period`.
 
+    Returns:
+        Settings of each series; none of those whose observations are more than a year apart.
+
     """
     gaps = (
         observations.drop_nulls()
@@ -144,8 +154,10 @@ def series_of(observations: pl.DataFrame) -> dict[str, dict[str, str | int]]:
     )
     found: dict[str, dict[str, str | int]] = {}
     for name, gap in gaps.iter_rows():
-        frequency, lag = next((each for most, each in _FREQUENCIES if (gap or 0.0) <= most), _FREQUENCIES[-1][1])
-        found[name] = {"frequency": frequency, "lag_days": lag}
+        # A single observation may be of a whole year.
+        fits = next((each for most, each in _FREQUENCIES if (400.0 if gap is None else gap) <= most), None)
+        if fits is not None:
+            found[name] = {"frequency": fits[0], "lag_days": fits[1]}
     return found
 
 

@@ -22,8 +22,11 @@ TABLES = {
     ".jsonl": "json lines",
     ".ndjson": "json lines",
 }
+#: Ends of names of workbooks, which are not read: see `workbook`.
+WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")
 _PACKED = (".gz", ".bz2")
-_TICKER = "{ticker}"
+#: What stands for the name of what is in a file: a ticker, or a macro series.
+_NAMES = ("{ticker}", "{series}")
 
 
 class Part(NamedTuple):
@@ -32,7 +35,7 @@ class Part(NamedTuple):
     Attributes:
         path: of the file or the archive.
         member: name in the archive; empty where there is none.
-        ticker: that the name tells; None where it tells none.
+        ticker: or macro series that the name tells; None where it tells none.
 
     """
 
@@ -89,7 +92,7 @@ def parts(folder: Path, file: str, others: Collection[str] = ()) -> list[Part]:
         SourceError: an archive is damaged or may not be read.
 
     """
-    exact = folder / file
+    exact, others = folder / file, frozenset(others)
     if exact.is_file():
         return _of_archive(exact, "**") if exact.suffix.lower() == ".zip" else [Part(exact, "", None)]
     if exact.is_dir():
@@ -104,6 +107,17 @@ def parts(folder: Path, file: str, others: Collection[str] = ()) -> list[Part]:
         if path.relative_to(folder).as_posix() not in others
         for part in (_of_archive(path, "**") if path.suffix.lower() == ".zip" else [Part(path, "", None)])
     ]
+
+
+def workbook(name: str) -> SourceError:
+    """The error for a workbook: no library that reads them is among ours."""
+    return SourceError(f"{name} is a workbook (Excel), which is not read; save its sheet as CSV and name that file")
+
+
+def workbooks(folder: Path) -> list[str]:
+    """Names, below a folder, of the workbooks in it; sorted."""
+    found = (path for path, _ in _matching(folder, "**") if path.suffix.lower() in WORKBOOKS)
+    return [path.relative_to(folder).as_posix() for path in found]
 
 
 def tables(folder: Path) -> list[Part]:
@@ -152,7 +166,7 @@ def _matching(folder: Path, pattern: str) -> Iterator[tuple[Path, str | None]]:
     names = (
         (Path(at) / name for at, _, files in os.walk(top, onerror=_not_entered) for name in files)
         if deep
-        else (path for path in folder.glob(pattern.replace(_TICKER, "*")) if path.is_file())
+        else (path for path in folder.glob(re.sub("|".join(map(re.escape, _NAMES)), "*", pattern)) if path.is_file())
     )
     for path in sorted(names):
         if not any(each.startswith(".") for each in path.relative_to(folder).parts):
@@ -169,7 +183,7 @@ def _not_entered(error: OSError) -> None:
 def _fixed(pattern: str) -> Iterator[str]:
     """The folders that a pattern begins with."""
     for each in pattern.split("/")[:-1]:
-        if "*" in each or _TICKER in each:
+        if any(sign in each for sign in ("*", *_NAMES)):
             return
         yield each
 
@@ -177,8 +191,8 @@ def _fixed(pattern: str) -> Iterator[str]:
 def _pattern(text: str) -> re.Pattern[str]:
     signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
     found = "".join(
-        signs.get(each) or ("(?P<ticker>[^/]+)" if each == _TICKER else re.escape(each))
-        for each in re.split(r"(\*\*/|\*\*|\*|\{ticker\})", text)
+        signs.get(each) or ("(?P<ticker>[^/]+)" if each in _NAMES else re.escape(each))
+        for each in re.split(r"(\*\*/|\*\*|\*|\{ticker\}|\{series\})", text)
     )
     return re.compile(found)
 

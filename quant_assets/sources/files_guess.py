@@ -13,15 +13,16 @@ from typing import NamedTuple
 _TICKER = ("ticker", "symbol", "tic", "stocksymbol", "tickersymbol", "name")
 _PRICES = {
     "ticker": _TICKER,
-    "date": ("date", "datadate", "tradedate", "tradingday", "day", "timestamp", "datetime", "time", "column1"),
-    "open": ("open", "openprice", "1open", "prcopen", "opn"),
-    "high": ("high", "highprice", "2high", "max"),
-    "low": ("low", "lowprice", "3low", "min"),
-    "close": ("close", "price", "last", "closeprice", "4close", "closelast", "prccd"),
-    "volume": ("volume", "vol", "5volume", "6volume", "cshtrd", "totalvolume"),
+    "date": ("date", "datadate", "tradedate", "tradingday", "day", "timestamp", "datetime", "time", "datum", "column1"),
+    "open": ("open", "openprice", "1open", "prcopen", "opn", "eröffnung", "erster"),
+    "high": ("high", "highprice", "2high", "max", "hoch"),
+    "low": ("low", "lowprice", "3low", "min", "tief"),
+    "close": ("close", "price", "last", "closeprice", "4close", "closelast", "prccd", "schluss", "schlusskurs"),
+    "volume": ("volume", "vol", "5volume", "6volume", "cshtrd", "totalvolume", "stücke", "stuecke", "volumen"),
     "adjusted_close": ("adjclose", "adjustedclose", "5adjustedclose", "closeadj"),
     "dividend": ("dividend", "dividends", "exdividend", "divcash", "dividendamount", "7dividendamount"),
     "split_ratio": ("splitratio", "stocksplits", "splitfactor", "splitcoefficient", "8splitcoefficient"),
+    "currency": ("currency", "currencycode", "curcdd"),
 }
 _MEMBERSHIP = {
     "ticker": _TICKER,
@@ -45,6 +46,7 @@ _STATEMENTS = {
     "total_equity": ("totalequity", "totalstockholdersequity", "totalshareholderequity", "seqq", "ceqq", "seq", "ceq"),
     "total_debt": ("totaldebt",),
     "restated_on": ("restateddate",),
+    "currency": ("currency", "reportedcurrency", "curcdq", "curcd"),
     "shares": ("shares", "sharesdiluted", "weightedaverageshsoutdil", "commonstocksharesoutstanding", "cshoq", "csho"),
 }
 _DEBTS = (("shorttermdebt", "longtermdebt"), ("dlcq", "dlttq"), ("dlc", "dltt"))
@@ -62,14 +64,25 @@ _MACRO = {
         "vintagequarter",
     ),
 }
+_RATES = {
+    "date": _PRICES["date"],
+    "from": ("from", "fromcurrency", "base", "basecurrency"),
+    "to": ("to", "tocurrency", "quote", "quotecurrency"),
+    "rate": ("rate", "exchangerate", "value", "close"),
+}
 #: Which columns make a kind, in the order in which kinds are tried; one of `any` must be there.
 _KINDS: tuple[tuple[str, Mapping[str, Sequence[str]], Sequence[str], Sequence[str]], ...] = (
     ("prices", _PRICES, ("date", "open", "high", "low", "close"), ()),
     ("fundamentals", _STATEMENTS, ("ticker", "period_end"), ("revenue", "net_income", "total_assets")),
     ("macro", _MACRO, ("series_id", "period", "value"), ()),
+    ("rates", _RATES, ("date", "from", "to", "rate"), ()),
     ("membership", _MEMBERSHIP, ("ticker", "start_date", "end_date"), ()),
     ("securities", _SECURITIES, ("ticker", "sector"), ()),
 )
+#: How FRED names its series, in a table with a column for each of them.
+_SERIES = re.compile(r"[A-Z][A-Z0-9_]*")
+#: How many columns a message names.
+_SHOWN = 8
 _PER_TICKER = re.compile(r"[A-Za-z0-9^][A-Za-z0-9.^=\-]{0,9}")
 
 Columns = dict[str, str | list[str]]
@@ -106,7 +119,41 @@ def guessed(names: Sequence[str], *, has_ticker: bool) -> Kind:
             found.pop("ticker", None)
         if set(needed) <= found.keys() and (not any_of or set(any_of) & found.keys()):
             return Kind(kind, found)
-    return Kind("", {})
+    period = _period_of_series(names, plain)
+    return Kind("", {}) if period is None else Kind("macro", {"period": period})
+
+
+def said_unknown(names: Sequence[str]) -> str:
+    """Why a file with these columns is of no kind, and what to do; a phrase."""
+    plain = {re.sub(r"[\W_]", "", name).lower() for name in names}
+    lacks = {kind: [ours for ours in needed if plain.isdisjoint(aliases[ours])] for kind, aliases, needed, _ in _KINDS}
+    share = {kind: len(lacks[kind]) / len(needed) for kind, _, needed, _ in _KINDS}
+    near = min(share, key=lambda kind: share[kind])
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    lacking = f"no name for {', '.join(lacks[near])}" if lacks[near] else "none of the figures"
+    return (
+        f"none of the kinds by its columns ({shown}); of {near} it has {lacking} that is known: where it is one, name "
+        "its columns in an entry of yours (docs/files.md)"
+    )
+
+
+def _period_of_series(names: Sequence[str], plain: Mapping[str, str]) -> str | None:
+    """The column of periods of a table as FRED has them: a column for each series, or one of values."""
+    period = plain.get("observationdate") or plain.get("date")
+    if period is None or len(names) < 2 or "" in plain:
+        return None
+    others = [name for name in names if name != period]
+    if plain.keys() == {"date", "value"} or plain.keys() == {"observationdate", "value"}:
+        return period
+    prices = {each for aliases in _PRICES.values() for each in aliases}
+    alike = all(_SERIES.fullmatch(name) for name in others) and prices.isdisjoint(map(str.lower, others))
+    return period if alike and period in ("observation_date", "DATE") else None
+
+
+def ticker_in(file: str) -> str | None:
+    """The ticker that the name of one file begins with; None where that is like none."""
+    stem = os.path.basename(file).partition(".")[0]
+    return stem.upper() if _PER_TICKER.fullmatch(stem) else None
 
 
 def patterns(files: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -129,7 +176,10 @@ def patterns(files: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
             top = os.path.commonpath(folders)
             if len(folders) > 1:
                 top = f"{top}/**" if top else "**"
-            found[f"{top}/{{ticker}}{ending}" if top else f"{{ticker}}{ending}"] = group
+            pattern = f"{top}/{{ticker}}{ending}" if top else f"{{ticker}}{ending}"
+            # Files with other columns under names alike: the larger group has the pattern.
+            first, second = sorted((found.get(pattern, []), group), key=len, reverse=True)
+            found |= {pattern: first} | {file: [file] for file in second}
         else:
             found |= {file: [file] for file in group}
     return found

@@ -8,34 +8,41 @@ from collections.abc import Mapping
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.providers import MacroFile, MacroSeries
+from quant_assets.settings.economy import MacroFile, MacroSeries
 from quant_assets.sources.base import MACRO
-from quant_assets.sources.files_reading import MAPPING
+from quant_assets.sources.files_columns import MAPPING
+from quant_assets.sources.files_evidence import series_of
+
+#: Days of a period, as long as one of them can be.
+_LENGTHS = {"daily": 1, "weekly": 7, "monthly": 31, "quarterly": 92, "annual": 366}
+_APART = {
+    "weekly": "an observation a week",
+    "monthly": "an observation a month",
+    "quarterly": "an observation a quarter",
+    "annual": "an observation a year or fewer",
+}
+#: So few observations do not tell how long their periods are.
+_FEW = 2
 
 
-def refuse_absent(file: MacroFile, frame: pl.DataFrame) -> None:
-    """Refuse a file without one of the series of the settings.
-
-    Raises:
-        SourceError: it lacks one; names the file and the series.
-
-    """
-    absent = sorted(set(file.series) - set(frame["series_id"]))
-    if absent:
-        raise SourceError(f"{file.file} has no series '{absent[0]}'; add it to the file or remove it from {MAPPING}")
-
-
-def observations(file: MacroFile, frame: pl.DataFrame) -> pl.DataFrame:
+def observations(file: MacroFile, frame: pl.DataFrame, *, strict: bool = True) -> pl.DataFrame:
     """Observations of one file; of several releases of a period, those that changed its value.
 
     Args:
         file: which file they are of.
         frame: `series_id`, `period`, `value` and, where the file has it, `released`.
+        strict: whether a series that is not there, or has longer periods than the settings say, is an error.
 
     Returns:
         The columns of `MACRO`.
 
+    Raises:
+        SourceError: there is one; names the file and the series.
+
     """
+    if strict:
+        _refuse_absent(file, frame)
+        _refuse_frequent(file, frame)
     frame = frame.drop_nulls(["period", "value"]).with_columns(
         frequency=pl.col("series_id").replace_strict(_of_series(file.series, "frequency")),
         lag=pl.col("series_id").replace_strict(_of_series(file.series, "lag_days")),
@@ -56,10 +63,41 @@ def observations(file: MacroFile, frame: pl.DataFrame) -> pl.DataFrame:
 def last_day_of(start: str, frequency: pl.Expr) -> pl.Expr:
     """Last day of the period that starts on a day.
 
-    The day itself where the frequency is neither monthly nor quarterly.
+    The day itself where the frequency is daily or weekly.
     """
-    months = frequency.replace_strict({"monthly": "1mo", "quarterly": "3mo"}, default="1d", return_dtype=pl.String)
+    lengths = {"monthly": "1mo", "quarterly": "3mo", "annual": "1y"}
+    months = frequency.replace_strict(lengths, default="1d", return_dtype=pl.String)
     return pl.col(start).dt.offset_by(months).dt.offset_by("-1d")
+
+
+def _refuse_absent(file: MacroFile, frame: pl.DataFrame) -> None:
+    """Refuse a file without one of the series of the settings.
+
+    Raises:
+        SourceError: it lacks one; names the file and the series.
+
+    """
+    absent = sorted(set(file.series) - set(frame["series_id"]))
+    if absent:
+        raise SourceError(f"{file.file} has no series '{absent[0]}'; add it to the file or remove it from {MAPPING}")
+
+
+def _refuse_frequent(file: MacroFile, frame: pl.DataFrame) -> None:
+    """Refuse a series of periods that are longer than the settings say: its values would be known before their ends.
+
+    Raises:
+        SourceError: there is one; names the file, the series and both frequencies.
+
+    """
+    found = series_of(frame.select("series_id", "period"))
+    several = frame.group_by("series_id").agg(pl.col("period").n_unique()).filter(pl.col("period") > _FEW)["series_id"]
+    for name in sorted(several):
+        told, is_so = file.series[name].frequency, str(found.get(name, {"frequency": "annual"})["frequency"])
+        if _LENGTHS[is_so] > _LENGTHS[told]:
+            raise SourceError(
+                f"{file.file}: series '{name}' has {_APART[is_so]}, and {MAPPING} has it for {told}: "
+                f"write frequency: {is_so} there, or mend the file"
+            )
 
 
 def _of_series(series: Mapping[str, MacroSeries], field: str) -> dict[str, str | int]:

@@ -4,7 +4,6 @@ An error names the file, the column and the remedy. How a text is cut into colum
 mean in `files_values`.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import time, timedelta
@@ -14,41 +13,20 @@ from typing import Any
 import polars as pl
 
 from quant_assets.errors import SourceError
+from quant_assets.settings.economy import MacroFile
 from quant_assets.settings.formats import Reading
-from quant_assets.settings.providers import (
-    DelistingsFile,
-    FundamentalFile,
-    MacroFile,
-    MembershipFile,
-    PriceFile,
-    SecuritiesFile,
-)
+from quant_assets.settings.providers import FundamentalFile, PriceFile
 from quant_assets.sources.files_adjusted import with_dividends
+from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, resolved, undated, where_of
 from quant_assets.sources.files_dates import Stamp, days_of_stamps, read_days
-from quant_assets.sources.files_found import TABLES, Part, parts
+from quant_assets.sources.files_found import TABLES, WORKBOOKS, Part, parts, workbook
 from quant_assets.sources.files_json import json_texts
 from quant_assets.sources.files_read import FileRead
-from quant_assets.sources.files_text import Texts, columns_of, layout_of, texts_of
+from quant_assets.sources.files_series import one_row_each, series_columns
+from quant_assets.sources.files_text import EmptyFileError, Texts, columns_of, layout_of, texts_of
 from quant_assets.sources.files_values import DAYS, ENDS, TEXT, Origin, Values, ambiguous_zone, typed
 
-#: Where the user mends a mapping.
-MAPPING = "conf/profiles/files.yaml"
-
 _FILE = "__file"
-
-Columns = Mapping[str, str | tuple[str, ...]]
-File = PriceFile | MembershipFile | SecuritiesFile | DelistingsFile | FundamentalFile | MacroFile
-
-
-#: What the settings call the kinds of files.
-KINDS: dict[type[File], str] = {
-    PriceFile: "prices",
-    MembershipFile: "membership",
-    SecuritiesFile: "securities",
-    DelistingsFile: "delistings",
-    FundamentalFile: "fundamentals",
-    MacroFile: "macro",
-}
 
 
 class Reader:
@@ -84,17 +62,38 @@ class Reader:
             or any(part.kind == "parquet" and part.member for part in found)
         ):
             wrong = next((part for part in found if not part.kind), found[0])
+            if wrong.path.suffix.lower() in WORKBOOKS:
+                raise workbook(wrong.name)
             raise SourceError(
                 f"{wrong.path} is neither .parquet nor .csv nor another table ({', '.join(TABLES)}; "
                 f"texts also as .gz, .bz2 or in a .zip; Parquet by itself); convert it or mend {MAPPING}"
             )
-        rows = self._parquet(of, found, columns) if "parquet" in kinds else self._decoded(of, found, columns).lazy()
+        if isinstance(of, MacroFile):
+            own = [series_columns(of, part, columns_in(part, of.read)) for part in found]
+            if any(own):
+                return self._series(of, found, own, columns)
+        rows = self._given(of, found, columns)
         if isinstance(of, FundamentalFile) and of.read.scale != 1.0:
             figures = [name for name in columns if name not in (*TEXT, *DAYS)]
             rows = rows.with_columns(pl.col(figures) * of.read.scale)
         if isinstance(of, PriceFile):
             rows = _of_member(of, rows)  # before dividends are told from a bar and the one before it
         return with_dividends(rows, of) if isinstance(of, PriceFile) and "adjusted_close" in columns else rows
+
+    def _given(self, of: File, found: Sequence[Part], columns: Columns) -> pl.LazyFrame:
+        parquet = found[0].kind == "parquet"
+        return self._parquet(of, found, columns) if parquet else self._decoded(of, found, columns).lazy()
+
+    def _series(
+        self, of: MacroFile, found: Sequence[Part], own: Sequence[Columns | None], columns: Columns
+    ) -> pl.LazyFrame:
+        """Macro series of tables that differ in their columns, a row for each series and period."""
+        tables = []
+        for part, theirs in zip(found, own, strict=True):
+            each = of if len(found) == 1 else of.model_copy(update={"file": part.name})
+            rows = self._given(each, [part], columns if theirs is None else theirs)
+            tables.append(rows if theirs is None else one_row_each(rows))
+        return pl.concat(tables, how="diagonal")
 
     def _parquet(self, of: File, found: Sequence[Part], columns: Columns) -> pl.LazyFrame:
         many = len(found) > 1 or found[0].ticker is not None
@@ -104,9 +103,9 @@ class Reader:
             schema = scanned.collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise SourceError(_unreadable(of.file, error)) from None
-        names, said = _resolved(of, columns, [name for name in schema if name != _FILE], found[0])
+        names, said = resolved(of, columns, [name for name in schema if name != _FILE], found[0])
         if said:
-            count = collect(_left_by_where(of, scanned).select(pl.len()), of.file).item()
+            count = collect(_left_bywhere_of(of, scanned).select(pl.len()), of.file).item()
             self._tell(of, found, said, (count, count), {})
         chosen = []
         for ours, theirs in names.items():
@@ -122,14 +121,14 @@ class Reader:
                 each.str.strip_suffix(of.read.ticker_suffix) if each.meta.output_name() == "ticker" else each
                 for each in chosen
             ]
-        if _undated(columns, names):
+        if undated(columns, names):
             chosen.append(pl.lit(None, pl.Date).alias("published"))
-        return _left_by_where(of, scanned).select(chosen)
+        return _left_bywhere_of(of, scanned).select(chosen)
 
     def _tell(
         self, of: File, found: Sequence[Part], said: Iterable[str], rows: tuple[int, int], refused: Mapping[str, int]
     ) -> None:
-        shown = f"{of.file} where {_where(of)}" if _where(of) else of.file
+        shown = f"{of.file} where {where_of(of)}" if where_of(of) else of.file
         self._told[shown] = FileRead(KINDS[type(of)], shown, len(found), tuple(said), *rows, refused)
 
     def _day(
@@ -151,7 +150,7 @@ class Reader:
         return self._stamps[key]
 
     def _decoded(self, of: File, found: Sequence[Part], columns: Columns) -> pl.DataFrame:
-        key = (of.file, of.read, tuple(_where(of).items()), tuple(columns.items()))
+        key = (of.file, of.read, tuple(where_of(of).items()), tuple(columns.items()))
         state = _state(found)
         if key not in self._texts or self._texts[key][0] != state:
             # Of another file with the same name nothing is kept, whatever is asked of it.
@@ -194,22 +193,8 @@ def collect(frame: pl.LazyFrame, file: str) -> pl.DataFrame:
         raise SourceError(_unreadable(file, error)) from None
 
 
-def named(columns: Columns, names: Iterable[str]) -> dict[str, str | tuple[str, ...]]:
-    """The file's names of columns that must be there: ours where the settings name no other."""
-    return {name: columns.get(name, name) for name in names}
-
-
-def optional(columns: Columns, names: Iterable[str]) -> dict[str, str | tuple[str, ...]]:
-    """The file's names of columns that are read only if the settings name them."""
-    return {name: columns[name] for name in names if name in columns}
-
-
-def _where(of: File) -> dict[str, str]:
-    return of.where if isinstance(of, PriceFile) else {}
-
-
-def _left_by_where(of: File, rows: pl.LazyFrame) -> pl.LazyFrame:
-    return rows.filter(*(pl.col(name) == value for name, value in _where(of).items()))
+def _left_bywhere_of(of: File, rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.filter(*(pl.col(name) == value for name, value in where_of(of).items()))
 
 
 def _of_member(file: PriceFile, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -226,55 +211,24 @@ def _state(found: Sequence[Part]) -> object:
     return tuple(found), tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in stats.values())
 
 
-def _resolved(
-    of: File, columns: Columns, there: Sequence[str], part: Part
-) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """The file's columns for each of ours, and what was found out.
-
-    A column that the settings do not name is looked for by its name, and by that without capitals and signs (<DATE>).
-    A ticker that the file's name or the settings tell needs no column.
-
-    Raises:
-        SourceError: a column is missing; names it and the remedy.
-
-    """
-    found: dict[str, tuple[str, ...]] = {}
-    said = []
-    for ours, theirs in columns.items():
-        if ours == "ticker" and (of.read.ticker is not None or (part.ticker is not None and ours not in of.columns)):
-            said.append("the ticker of the settings" if of.read.ticker is not None else "ticker from the file's name")
-            continue
-        names = (theirs,) if isinstance(theirs, str) else theirs
-        if ours not in of.columns and ours not in there:
-            alike = [name for name in there if re.sub(r"[\W_]", "", name).lower() == ours.replace("_", "")]
-            if len(alike) == 1:
-                names = (alike[0],)
-            elif ours == "published":
-                said.append(
-                    "without a day of publication: each statement counts fundamentals.default_publication_lag_days "
-                    "after the end of its period"
-                )
-                continue
-        found[ours] = names
-    for name in [*(name for names in found.values() for name in names), *_where(of)]:
-        if name not in there:
-            where = "" if of.file == part.name else f" ({part.name})"
-            remedy = (
-                "; or write {ticker} where the names of files tell it, or read: {ticker: …}" if name == "ticker" else ""
-            )
-            raise SourceError(
-                f"{of.file}{where} has no column '{name}'; it has {', '.join(there)}; mend the file or its columns in "
-                f"{MAPPING}{remedy}"
-            )
-    return found, said
-
-
 def _values(of: File, found: Sequence[Part], columns: Columns) -> Values:
-    """All rows of a file of texts, or of several."""
+    """All rows of a file of texts, or of several; of these some may be empty."""
+
+    def of_part(part: Part) -> tuple[Texts, dict[str, tuple[str, ...]], list[str]] | EmptyFileError:
+        try:
+            return _of_part(of, part, columns)
+        except EmptyFileError as error:
+            return error
+
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-        read = list(pool.map(lambda part: _of_part(of, part, columns), found))
+        every = list(pool.map(of_part, found))
+    read = [each for each in every if not isinstance(each, EmptyFileError)]
+    if not read:
+        raise next(each for each in every if isinstance(each, EmptyFileError))
+    empty = [part.name for part, each in zip(found, every, strict=True) if isinstance(each, EmptyFileError)]
     origin = Origin(of.file, read[0][1])
     said = [*dict.fromkeys(each for _, _, told in read for each in told)]
+    said += [f"{len(empty)} empty files, {empty[0]} the first"] if empty else []
     refused: dict[str, int] = {}
     for texts, _, _ in read:
         for reason, count in texts.refused.items():
@@ -290,25 +244,20 @@ def _of_part(of: File, part: Part, columns: Columns) -> tuple[Texts, dict[str, t
     if part.kind == "text":
         layout = layout_of(part, of.read)
         said += layout.said
-        names, more = _resolved(of, columns, columns_of(layout), part)
-        wanted = dict.fromkeys([*(name for each in names.values() for name in each), *_where(of)])
+        names, more = resolved(of, columns, columns_of(layout), part)
+        wanted = dict.fromkeys([*(name for each in names.values() for name in each), *where_of(of)])
         texts = texts_of(part, layout, [*wanted])
     else:
         texts = json_texts(part)
-        names, more = _resolved(of, columns, texts.rows.columns, part)
+        names, more = resolved(of, columns, texts.rows.columns, part)
     rows = texts.rows
-    rows = rows.filter(*(pl.col(name) == value for name, value in _where(of).items()))
+    rows = rows.filter(*(pl.col(name) == value for name, value in where_of(of).items()))
     chosen = [pl.col(name).alias(f"{ours}:{place}") for ours, each in names.items() for place, name in enumerate(each)]
     if "ticker" in columns and "ticker" not in names:
         chosen.append(pl.lit(of.read.ticker or part.ticker, pl.String).alias("ticker:0"))
-    if _undated(columns, names):
+    if undated(columns, names):
         chosen.append(pl.lit(None, pl.String).alias("published:0"))
     return Texts(rows.select(chosen), texts.refused), names, [*said, *more]
-
-
-def _undated(columns: Columns, names: Mapping[str, object]) -> bool:
-    """Whether it holds statements without a day of publication."""
-    return "published" in columns and "published" not in names
 
 
 def _told_ticker(of: File, found: Sequence[Part]) -> pl.Expr:

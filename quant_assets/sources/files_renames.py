@@ -8,7 +8,7 @@ import polars as pl
 from quant_assets.errors import SourceError
 from quant_assets.market import calendar
 from quant_assets.settings.providers import Rename
-from quant_assets.sources.files_reading import MAPPING
+from quant_assets.sources.files_columns import MAPPING
 
 
 def symbols_of_companies(renames: Sequence[Rename], silent_sessions: int) -> pl.DataFrame:

@@ -11,7 +11,7 @@ import polars as pl
 
 from quant_assets.errors import SourceError
 from quant_assets.settings.providers import FundamentalFile
-from quant_assets.sources.files_reading import KINDS, MAPPING, File
+from quant_assets.sources.files_columns import KINDS, MAPPING, File
 
 #: How many rows or tickers a sentence names.
 SHOWN = 5

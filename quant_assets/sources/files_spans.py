@@ -5,7 +5,8 @@ import polars as pl
 from quant_assets.errors import SourceError
 from quant_assets.settings.providers import PriceFile
 from quant_assets.sources.files_adjusted import refuse_contradiction
-from quant_assets.sources.files_reading import MAPPING, collect
+from quant_assets.sources.files_columns import MAPPING
+from quant_assets.sources.files_reading import collect
 
 #: Of so many tickers, spread over all, the closes are looked at.
 _LOOKED_AT = 60

@@ -9,7 +9,7 @@ from quant_assets.errors import SourceError
 from quant_assets.market.share_counts import spin_off_correction
 from quant_assets.settings.providers import FundamentalFile
 from quant_assets.sources.base import STATEMENTS
-from quant_assets.sources.files_reading import Columns, named, optional
+from quant_assets.sources.files_columns import Columns, named, optional
 from quant_assets.sources.files_report import FilesReport
 
 _FIGURES = (

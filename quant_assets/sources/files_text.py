@@ -16,6 +16,8 @@ from quant_assets.sources.files_found import Part
 
 #: How much of a file is looked at before all of it is read.
 _HEAD_BYTES, _HEAD_LINES = 65_536, 60
+#: What workbooks begin with, also those that are named .csv: they are archives, or Microsoft's compound files.
+_OF_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _SEPARATORS = {",": ",", ";": ";", "\t": "tab", "|": "|"}
 _DATA = re.compile(r"\d{4}-\d{1,2}-\d{1,2}.*|(?:19|20)\d{6}|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
 _FIELDS = {"open", "high", "low", "close", "adj close", "volume"}
@@ -44,6 +46,10 @@ class Layout(NamedTuple):
     said: tuple[str, ...]
 
 
+class EmptyFileError(SourceError):
+    """A file without a line, as archives of many tickers have some."""
+
+
 class Texts(NamedTuple):
     """Rows of texts, and how many lines of the file are none of them, by reason."""
 
@@ -55,15 +61,20 @@ def layout_of(part: Part, reading: Reading) -> Layout:
     """Look at the beginning of a file.
 
     Raises:
-        SourceError: it has no line, or cannot be unpacked.
+        EmptyFileError: it has no line.
+        SourceError: it cannot be unpacked, or is no text.
 
     """
     head, whole = _head(part)
+    if head.startswith(_OF_WORKBOOKS):
+        raise SourceError(
+            f"{part.name} is no text but an archive or a workbook (Excel); unpack it, or save its sheet as CSV"
+        )
     encoding, said = _encoding(head, reading.encoding)
     lines = head.decode(encoding, errors="replace").lstrip("\ufeff").splitlines()
     lines = (lines if whole or len(lines) < 2 else lines[:-1])[:_HEAD_LINES]
     if not any(line.strip() for line in lines):
-        raise SourceError(f"{part.name} is empty; download it again or remove it")
+        raise EmptyFileError(f"{part.name} is empty; download it again or remove it")
     header_comment = _commented_header(lines)
     comments = any(line.startswith("#") for line in lines) and not header_comment
     table = [(place, line) for place, line in enumerate(lines) if line.strip() and not (comments and line[0] == "#")]

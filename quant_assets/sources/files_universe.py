@@ -11,7 +11,8 @@ from quant_assets.market.universe import listed, most_liquid
 from quant_assets.settings.providers import FilesSettings, MemberRule, MembershipFile, PriceFile, Rename, SecuritiesFile
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.base import MEMBERSHIP
-from quant_assets.sources.files_reading import MAPPING, collect
+from quant_assets.sources.files_columns import MAPPING
+from quant_assets.sources.files_reading import collect
 from quant_assets.sources.files_report import FilesReport
 
 Bars = Callable[[PriceFile, Sequence[str]], pl.LazyFrame]

@@ -12,7 +12,7 @@ from quant_assets.sources.files_dates import read_days
 from quant_assets.sources.files_numbers import is_null, numbers, plain_numbers, signs_of
 
 #: Columns of ours that are texts or dates; all others are numbers.
-TEXT = ("ticker", "sector", "series_id", "form", "company", "reason", "currency")
+TEXT = ("ticker", "sector", "series_id", "form", "company", "reason", "currency", "from", "to")
 DAYS = (
     "date",
     "start_date",

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+import re
 import zipfile
 from datetime import date, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from quant_assets.errors import SourceError
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.files import FilesSource
+from quant_assets.sources.files_check import looked_at
 from quant_assets.sources.files_found import on_disk
 
 TICKERS = ["AAAA", "BBBB"]
@@ -351,9 +353,9 @@ def test_packed_files_and_folders(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"PK damaged")
         with pytest.raises(SourceError, match=rf"{name} cannot be unpacked"):
             bars_of(source_of(tmp_path, name))
-    (tmp_path / "prices.xlsx").write_bytes(b"PK")
-    with pytest.raises(SourceError, match=r"prices.xlsx is neither .parquet nor .csv"):
-        bars_of(source_of(tmp_path, "prices.xlsx"))
+    (tmp_path / "prices.docx").write_bytes(b"PK")
+    with pytest.raises(SourceError, match=r"prices.docx is neither .parquet nor .csv"):
+        bars_of(source_of(tmp_path, "prices.docx"))
 
 
 def test_parquet_files_by_ticker(tmp_path: Path) -> None:
@@ -537,6 +539,22 @@ def test_damaged_files_are_one_line_that_names_the_file(tmp_path: Path) -> None:
             messages.append(str(error))
     assert 0 < len(messages) < 50
     assert all("prices.csv" in each and "\n" not in each for each in messages)
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("prices.xlsx", r"^prices\.xlsx is a workbook \(Excel\), which is not read; save its sheet as CSV and name"),
+        ("prices.csv", r"^prices\.csv is no text but an archive or a workbook \(Excel\); .* save its sheet as CSV$"),
+    ],
+)
+def test_a_workbook_is_refused_by_its_name_and_by_what_is_in_it(tmp_path: Path, file: str, message: str) -> None:
+    with zipfile.ZipFile(tmp_path / file, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    with pytest.raises(SourceError, match=message):
+        bars_of(source_of(tmp_path, file))
+    found = {each.file: each.error for each in looked_at(tmp_path)}
+    assert re.search(message, found[file])
 
 
 def test_a_quote_that_nothing_closes_swallows_no_rows_in_silence(tmp_path: Path) -> None:

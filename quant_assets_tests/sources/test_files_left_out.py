@@ -345,8 +345,8 @@ def test_a_statement_in_another_currency_than_its_prices_is_left_out_and_counted
     known = source.statements(["AAAA", "BBBB", "CCCC", "DDDD", "EEEE"], THROUGH)["ticker"].to_list()
     assert known == ["AAAA", "CCCC", "DDDD"]
     assert (
-        "statements.csv: 2 of 5 rows are in another currency than the prices of their ticker (BBBB EUR, EEEE GBP)"
-        in left_out(source)
+        "statements.csv: 2 of 5 rows are in another currency than the prices of their ticker, and files.rates names no "
+        "file of rates (BBBB EUR, EEEE GBP)" in left_out(source)
     )
     euros = currencies(tmp_path, {"us": "AAAA BBBB"}, "AAAA,USD BBBB,EUR FFFF,EUR", currency="EUR")
     assert euros.statements(["AAAA", "BBBB", "FFFF"], THROUGH)["ticker"].to_list() == ["BBBB", "FFFF"]

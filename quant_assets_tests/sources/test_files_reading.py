@@ -12,7 +12,7 @@ from quant_assets.errors import SettingsError, SourceError
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.files import FilesSource
-from quant_assets.sources.files_reading import File
+from quant_assets.sources.files_columns import File
 from quant_assets_tests.synthetic_files import ALL, SETTINGS, START, THROUGH, Write, small_tables
 
 
