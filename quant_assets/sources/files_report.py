@@ -3,6 +3,7 @@
 Rows that cannot be told apart from a mistake are refused where they are read; here is counted what may be left out.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
@@ -16,6 +17,10 @@ from quant_assets.sources.files_reading import KINDS, MAPPING, File
 #: How many rows or tickers a sentence names.
 SHOWN = 5
 
+#: Letters that are not seen, which come with what is copied from a page.
+_WITHOUT_WIDTH = re.compile(r"[\u00ad\u200b-\u200f\u2060\ufeff]")
+#: What stands between a company's symbol and the class of its shares.
+_SIGNS = re.compile(r"[\W_]")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -127,14 +132,31 @@ class FilesReport:
 
 
 def said_by_case(tickers: Iterable[str]) -> list[str]:
-    """A sentence where tickers differ only in their letters' case, which are two spellings of one company as a rule."""
-    groups: dict[str, set[str]] = {}
+    """A sentence where tickers differ only in their letters' case, or in spaces and signs.
+
+    They are two spellings of one company as a rule: BRK.B and BRK-B, or one with a blank at its end, or with a letter
+    that is not seen and is shown as its number.
+    """
+    groups: dict[tuple[str, str], set[str]] = {}
     for ticker in tickers:
-        groups.setdefault(ticker.upper(), set()).add(ticker)
-    alike = sorted(" and ".join(sorted(each)) for each in groups.values() if len(each) > 1)
-    if not alike:
-        return []
-    return [f"tickers that differ only in case are taken for different ones: {_some(tuple(alike))}"]
+        cased = ticker.upper()
+        groups.setdefault(("case", cased), set()).add(ticker)
+        groups.setdefault(("spaces or signs", _SIGNS.sub("-", _WITHOUT_WIDTH.sub("", cased).strip())), set()).add(cased)
+    said = []
+    for how in ("case", "spaces or signs"):
+        alike = sorted(
+            " and ".join(sorted(map(_visible, each)))
+            for (kind, _), each in groups.items()
+            if kind == how and len(each) > 1
+        )
+        if alike:
+            said.append(f"tickers that differ only in {how} are taken for different ones: {_some(tuple(alike))}")
+    return said
+
+
+def _visible(ticker: str) -> str:
+    """A ticker as it is shown: in quotes where it begins or ends with a blank or has letters that are not seen."""
+    return ascii(ticker) if ticker != ticker.strip() or _WITHOUT_WIDTH.search(ticker) else ticker
 
 
 def _some(names: tuple[str, ...]) -> str:

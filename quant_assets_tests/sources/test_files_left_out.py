@@ -112,6 +112,21 @@ def test_tickers_that_differ_only_in_case_are_said(tmp_path: Path) -> None:
     assert left_out(source) == ["tickers that differ only in case are taken for different ones: AAAA and aaaa"]
 
 
+def test_tickers_that_differ_only_in_spaces_or_signs_are_said(tmp_path: Path) -> None:
+    (tmp_path / "members.csv").write_text(
+        "ticker,start_date,end_date\nBRK.B,2019-01-02,\nAAAA\u200b,2019-01-02,\nA-B,2019-01-02,\nAB,2019-01-02,\n"
+    )
+    names = ["BRK-B", "AAAA", "CCCC", "CCCC ", "AB"]
+    bars = pl.DataFrame({"ticker": names, "date": date(2019, 1, 2), "open": 1.0, "high": 1.0, "low": 1.0})
+    bars.with_columns(close=1.0, volume=1.0).write_parquet(tmp_path / "prices.parquet")
+    prices = [{"file": "prices.parquet", "provider": "p", "adjustment": "as_traded"}]
+    source = opened(tmp_path, {}, prices=prices, membership={"file": "members.csv"})
+    assert left_out(source) == [
+        "tickers that differ only in spaces or signs are taken for different ones: "
+        r"'AAAA\u200b' and AAAA, 'CCCC ' and CCCC, BRK-B and BRK.B"
+    ]
+
+
 # --- Statements -------------------------------------------------------------------------------------------------------
 
 ONE = {"provider": "vendor", "frequency": "annual"}
