@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from quant_assets.cli.screen import console, show
 from quant_assets.errors import InterruptedRunError, SettingsError, SourceError
 from quant_assets.graph import build_defs
+from quant_assets.market.calendar import decision_sessions
 from quant_assets.partitions import key, month_end, month_range, month_start
 from quant_assets.planning.memory import APART, Reckoner, budget, fitted
 from quant_assets.planning.plan import Phase, Planner, joined, total_outputs
@@ -15,12 +16,16 @@ from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.running.instance import dagster_home, records
 from quant_assets.running.launching import Executor, Here, Submitted
+from quant_assets.settings.origin import profile_file
 from quant_assets.settings.sectors import SECTORS
-from quant_assets.sources.matching import unmatched
+from quant_assets.sources.matching import undecided, unmatched
 from quant_assets.sources.registry import said_absent, said_left_out
 
 #: What a month may be without where nothing happened, or where nothing is known of it yet.
 _OFTEN_EMPTY = {"quarantine", "price_events", "price_disagreements", "absences", "delistings", "labels"}
+
+#: What is decided at a month's last session, of the members that have a bar on it.
+_DECISIONS = {"candidates", "weights"}
 
 
 def materialise(
@@ -72,6 +77,10 @@ def materialise(
     submitted: Executor | None = Submitted(defs) if submit else None
     planner = Planner(defs, profile, refresh=refresh)
     chosen = planner.select(select, defs)
+    if not _DECISIONS.isdisjoint(chosen):
+        days = decision_sessions(month_start(first), min(month_end(last), profile.last_session()))
+        for sentence in undecided(profile.source, sectors, days, profile_file(name)):
+            show(sentence)
     plan = planner.plan(chosen, sorted(sectors, key=list(SECTORS).index), first, last)
     snapshots = profile.source.sector_snapshots(profile.last_session())
     tickers: dict[str, int] = dict(snapshots.group_by("sector").agg(pl.col("ticker").n_unique()).iter_rows())

@@ -72,3 +72,11 @@ def test_a_run_without_a_bar_is_an_error_that_names_the_cause(
     assert "no candidates; no member has a bar (dataset ohlcv)" in nobody(profile, "it", "2023-06")
     outcome = command(*RUN[:-1], "macro", "--may-be-empty")
     assert outcome.status == 0, outcome.err
+
+    # The files end in the middle of the month, on whose last session is decided.
+    (data / "prices.csv").write_text("ticker,date,open,high,low,close,volume\n" + "".join(bars).upper())
+    outcome = command(*RUN[:-1], "universe..candidates")
+    assert outcome.status == 0, outcome.err
+    assert "it: on 2023-06-30 most members have no bar, so that none of these is chosen then; " in outcome.out
+    outcome = command("candidates", "-p", "mine", "-s", "it", "--month", "2023-06")
+    assert "no candidates; no member has a bar on 2023-06-30: they end on 2023-06-09 (dataset ohlcv)" in outcome.out
