@@ -56,16 +56,17 @@ def unmatched(source: Source, sectors: Collection[str], first: date, through: da
 
 
 def undecided(source: Source, sectors: Sequence[str], days: Sequence[date], mapping: str) -> list[str]:
-    """Sentences on decisions for which most of a sector's members have no bar: nobody among these can be chosen.
+    """Sentences on decisions, and their executions, for which most of a sector's members have no bar.
 
-    The files end before that day, as those of yesterday do once the market has closed, or have lost it. Of a sector the
-    day counts on which no member has a bar, or fewer than half of those who had one on one of the
-    `provider_gaps.USUAL_SESSIONS` before: a company without any price is no gap of the day.
+    Nobody among these is chosen, or bought; what was held of them is sold at its last price. The files end before that
+    day, as those of yesterday do once the market has closed, or have lost it. Of a sector the day counts on which no
+    member has a bar, or fewer than half of those who had one on one of the `provider_gaps.USUAL_SESSIONS` before: a
+    company without any price is no gap of the day.
 
     Args:
         source: of the members and bars.
         sectors: slugs.
-        days: sessions on which is decided, ascending.
+        days: sessions on which is decided or executed, ascending.
         mapping: where as_of is set, for the message.
 
     """
@@ -103,7 +104,7 @@ def undecided(source: Source, sectors: Sequence[str], days: Sequence[date], mapp
             alike.setdefault(tuple(found), []).append(sector)
     return [
         f"{', '.join(those)}: on {_named([str(day) for day in lacked])} most members have no bar, so that none of "
-        f"these is chosen then; complete the prices, or set as_of in {mapping} to the last day that they have"
+        f"these is chosen or bought then; complete the prices, or set as_of in {mapping} to the last day that they have"
         for lacked, those in alike.items()
     ]
 

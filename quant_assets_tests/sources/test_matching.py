@@ -74,8 +74,8 @@ def test_a_decision_on_a_day_that_the_files_lack_is_said(tmp_path: Path) -> None
     given = source(tmp_path, bars, "A B C D E F G", "A B C D,Phones E,Phones F,Phones G,Phones")
     asked = ["it", "telecoms", "energy"]
     said = (
-        "it: on 2023-06-30 most members have no bar, so that none of these is chosen then; complete the prices, or set "
-        "as_of in mine.yaml to the last day that they have"
+        "it: on 2023-06-30 most members have no bar, so that none of these is chosen or bought then; complete the "
+        "prices, or set as_of in mine.yaml to the last day that they have"
     )
     assert undecided(given, asked, [date(2023, 5, 31), LAST], "mine.yaml") == [said]
     assert undecided(given, asked, [date(2023, 5, 31)], "mine.yaml") == []
