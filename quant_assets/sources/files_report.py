@@ -4,15 +4,15 @@ Rows that cannot be told apart from a mistake are refused where they are read; h
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.providers import FundamentalFile
-from quant_assets.sources.files_reading import KINDS, MAPPING, File
+from quant_assets.settings.providers import FundamentalFile, PriceFile
+from quant_assets.sources.files_reading import KINDS, MAPPING, File, collect
 
 #: How many rows or tickers a sentence names.
 SHOWN = 5
@@ -152,6 +152,46 @@ def said_by_case(tickers: Iterable[str]) -> list[str]:
         if alike:
             said.append(f"tickers that differ only in {how} are taken for different ones: {_some(tuple(alike))}")
     return said
+
+
+def said_twins(
+    file: PriceFile, ends: pl.DataFrame, bars: pl.LazyFrame, renames: Collection[Collection[str]]
+) -> list[str]:
+    """A sentence where tickers of a file have the same bars: a download kept twice, or a company under two symbols.
+
+    Each of them would count, and be bought, as a company. Looked at are the close and the volume of the first day and
+    the last.
+
+    Args:
+        file: whose bars they are.
+        ends: `ticker`, `first` and `last` (Date of its first and last bar).
+        bars: all of it.
+        renames: symbols of one company, which are known to be so.
+
+    """
+    spans = pl.struct("first", "last")
+    alike = ends.filter(spans.is_duplicated() & (pl.col("first") < pl.col("last")))
+    days = pl.concat([alike["first"], alike["last"]]).unique().to_list()
+    if not days:
+        return []
+    edges = bars.filter(pl.col("date").is_in(days)).select("ticker", "date", "close", "volume")
+    figures = (pl.col("close", "volume").first().name.prefix("first_"), pl.col("close", "volume").last())
+    each = (
+        alike.join(collect(edges, file.file), on="ticker")
+        .filter(pl.col("date").is_in(pl.concat_list("first", "last")))
+        .sort("ticker", "date")
+        .group_by("ticker", "first", "last")
+        .agg(*figures)
+        .filter(pl.max_horizontal("first_volume", "volume") > 0.0)  # two that never trade may well look alike
+    )
+    twins = each.group_by(pl.exclude("ticker")).agg(pl.col("ticker").sort())["ticker"].to_list()
+    known = {frozenset(each) for each in renames}
+    found = sorted(
+        " and ".join(map(_visible, each)) for each in twins if len(each) > 1 and frozenset(each) not in known
+    )
+    if not found:
+        return []
+    return [f"{file.file}: tickers with the same bars are taken for different companies: {_some(tuple(found))}"]
 
 
 def _visible(ticker: str) -> str:

@@ -127,6 +127,29 @@ def test_tickers_that_differ_only_in_spaces_or_signs_are_said(tmp_path: Path) ->
     ]
 
 
+def test_tickers_with_the_same_bars_are_said(tmp_path: Path) -> None:
+    def priced(ticker: str, first: float, last: float, volume: int = 1000, day: str = "2019-01-02") -> str:
+        return f"{ticker},{day},1,9,1,{first},{volume}\n{ticker},2019-01-04,1,9,1,{last},{volume}\n"
+
+    bars = [
+        priced("AAAA", 2, 3),
+        priced("AAAA(1)", 2, 3),
+        priced("BBBB", 2, 4),  # one of the days alone is alike
+        priced("CCCC", 2, 3, day="2019-01-03"),
+        priced("DDDD", 2, 3, volume=2000),
+        priced("EEEE", 5, 5, volume=0),
+        priced("FFFF", 5, 5, volume=0),
+        priced("GGGG", 6, 7),
+        priced("HHHH", 6, 7),
+    ]
+    files = {"prices.csv": "ticker,date,open,high,low,close,volume\n" + "".join(bars)}
+    prices = [{"file": "prices.csv", "provider": "p", "adjustment": "as_traded"}]
+    renames = [{"old": "GGGG", "new": "HHHH", "since": "2019-01-03"}]
+    said = "prices.csv: tickers with the same bars are taken for different companies: AAAA and AAAA(1)"
+    assert left_out(opened(tmp_path, files, prices=prices, renames=renames)) == [said]
+    assert left_out(opened(tmp_path, files, prices=prices)) == [f"{said}, GGGG and HHHH"]
+
+
 # --- Statements -------------------------------------------------------------------------------------------------------
 
 ONE = {"provider": "vendor", "frequency": "annual"}
