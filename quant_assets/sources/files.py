@@ -39,7 +39,7 @@ from quant_assets.sources.files_renames import (
     refuse_lost,
     symbols_of_companies,
 )
-from quant_assets.sources.files_report import FilesReport, naming_the_file, said_by_case, said_twins
+from quant_assets.sources.files_report import FilesReport, naming_the_file, said_by_case, said_strangers, said_twins
 from quant_assets.sources.files_spans import spans
 from quant_assets.sources.files_splits import splits_of
 from quant_assets.sources.files_statements import GivenStatements, statement_columns, together, versions
@@ -152,6 +152,8 @@ class FilesSource:
             cases = said_by_case(pl.concat([each["ticker"] for each in every]).unique())
             for place, file in enumerate(self._settings.prices):
                 cases += said_twins(file, self._spans(place), self._scan_prices(file), self.renames())
+        if "fundamentals" in asked:
+            cases += said_strangers(self._statements, self._held_from["ticker"])
         return [*rules, *(each.sentence for each in self._report.left_out() if each.kind in asked), *cases]
 
     @naming_the_file

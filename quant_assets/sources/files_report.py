@@ -154,6 +154,23 @@ def said_by_case(tickers: Iterable[str]) -> list[str]:
     return said
 
 
+def said_strangers(statements: pl.DataFrame, priced: pl.Series) -> list[str]:
+    """A sentence for each provider none of whose statements is of a ticker with a price: it spells them otherwise.
+
+    Args:
+        statements: `sources.base.STATEMENTS`.
+        priced: tickers that have a bar.
+
+    """
+    each = statements.group_by("provider").agg(pl.col("ticker").unique().sort()).sort("provider")
+    return [
+        f"no statement of {provider} is of a ticker with a price ({_some(tuple(map(_visible, tickers)))}); write "
+        "tickers in the same letters in all files, or say in its mapping read: {ticker_suffix: …}"
+        for provider, tickers in each.iter_rows()
+        if len(priced) and set(tickers).isdisjoint(priced)
+    ]
+
+
 def said_twins(
     file: PriceFile, ends: pl.DataFrame, bars: pl.LazyFrame, renames: Collection[Collection[str]]
 ) -> list[str]:

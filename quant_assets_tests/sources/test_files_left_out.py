@@ -414,3 +414,21 @@ def test_a_folder_is_read_whatever_its_name(tmp_path: Path) -> None:
     folder = tmp_path / "d [a]*, é ~"
     folder.mkdir()
     assert told(one_file(folder, HALVES)) == WHOLE
+
+
+def test_statements_none_of_which_is_of_a_ticker_with_a_price_are_said(tmp_path: Path) -> None:
+    files = {
+        "prices.csv": "ticker,date,open,high,low,close,volume\nAAAA,2019-01-02,1,1,1,1,1\n",
+        "a.csv": INCOME.replace("AAAA", "AAAA.US"),
+        "b.csv": INCOME + INCOME.splitlines()[1].replace("AAAA", "BBBB") + "\n",
+    }
+    entry = {"frequency": "annual", "columns": columns("revenue", "net_income")}
+    settings = {
+        "prices": [{"file": "prices.csv", "provider": "p", "adjustment": "as_traded"}],
+        "fundamentals": [{"file": f"{name}.csv", "provider": name, **entry} for name in ("a", "b")],
+    }
+    said = (
+        "no statement of a is of a ticker with a price (AAAA.US); write tickers in the same letters in all files, or "
+        "say in its mapping read: {ticker_suffix: …}"
+    )
+    assert left_out(opened(tmp_path, files, **settings)) == [said]
