@@ -54,6 +54,23 @@ def test_a_stream_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "artifacts" / "models") == ["m.bin"]
 
 
+@pytest.mark.parametrize("size", [1, 1_000_000], ids=["at the end", "on the way"])
+def test_a_full_disk_is_named_with_the_file_and_leaves_what_was_there(tmp_path: Path, size: int) -> None:
+    """A limit on the size of files refuses as a full disk does, in the write itself or when it is flushed."""
+    store = ArtifactStore(str(tmp_path))
+    store.write_file("report.html", b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            store.write_file("report.html", b"n" * size)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
 def test_a_folder_is_replaced_as_a_whole(store: ArtifactStore, tmp_path: Path) -> None:
     first = store.write_artifact_folder("models/a", folder(tmp_path / "1", one=b"1", below__two=b"2", gone=b"3"))
     assert first.files == {name: hashlib.sha256(each).hexdigest() for name, each in

@@ -4,6 +4,7 @@ What each command takes, with its help, is in `commands`; what it does and print
 """
 
 import io
+import os
 import sys
 from typing import NoReturn
 
@@ -29,6 +30,12 @@ def main() -> None:
         # A folder without rights, a full disk: nothing that a traceback would say more of.
         where = f"{error.filename}: " if error.filename else ""
         fail(QuantError(f"{where}{error.strerror or error}; mend that and run again"))
+    except Exception as error:
+        # SQLAlchemy's, which is not loaded here: what the disk or the server of Dagster's records refuses.
+        if type(error).__name__ != "OperationalError" or not type(error).__module__.startswith("sqlalchemy."):
+            raise
+        refused = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        fail(QuantError(f"Dagster's records in {os.environ.get('DAGSTER_HOME')}: {refused}; mend that and run again"))
 
 
 def fail(error: Exception) -> NoReturn:

@@ -171,6 +171,12 @@ def nobody(profile: Profile, sector: str, month: str) -> str:
             profile.store.read(dataset, [partition]).collect()
         ):
             return f"no candidates; {what} (dataset {name}); quant run says why"
+    bars, partition = profile.datasets["ohlcv"], key(sector, month)
+    if not profile.store.missing(bars, [partition]):
+        newest = profile.store.read(bars, [partition]).select(pl.col("date").max()).collect().item()
+        as_of = profile.store.known_through(bars, partition)
+        if as_of is not None and newest < as_of:
+            return f"no candidates; no member has a bar on {as_of}: they end on {newest} (dataset ohlcv)"
     return NOBODY
 
 

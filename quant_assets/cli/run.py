@@ -1,6 +1,7 @@
 """Body of `quant run`: the plan over the assets is carried out, and what the user must know of it is said before."""
 
 from collections.abc import Sequence
+from datetime import date
 
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -8,19 +9,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from quant_assets.cli.screen import console, show
 from quant_assets.errors import InterruptedRunError, SettingsError, SourceError
 from quant_assets.graph import build_defs
-from quant_assets.partitions import key, month_end, month_range, month_start
+from quant_assets.market.calendar import decision_sessions, sessions
+from quant_assets.partitions import key, month_end, month_range, month_start, shift_month
 from quant_assets.planning.memory import APART, Reckoner, budget, fitted
 from quant_assets.planning.plan import Phase, Planner, joined, total_outputs
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.running.instance import dagster_home, records
 from quant_assets.running.launching import Executor, Here, Submitted
+from quant_assets.settings.origin import profile_file
 from quant_assets.settings.sectors import SECTORS
-from quant_assets.sources.matching import unmatched
+from quant_assets.sources.matching import undecided, unmatched
 from quant_assets.sources.registry import said_absent, said_left_out
 
 #: What a month may be without where nothing happened, or where nothing is known of it yet.
 _OFTEN_EMPTY = {"quarantine", "price_events", "price_disagreements", "absences", "delistings", "labels"}
+
+#: What is decided at a month's last session, and earned from the execution on, of the members that have a bar then.
+_DECISIONS = {"candidates", "weights", "backtest"}
 
 
 def materialise(
@@ -72,6 +78,9 @@ def materialise(
     submitted: Executor | None = Submitted(defs) if submit else None
     planner = Planner(defs, profile, refresh=refresh)
     chosen = planner.select(select, defs)
+    if not _DECISIONS.isdisjoint(chosen):
+        for sentence in undecided(profile.source, sectors, trading_days(profile, first, last), profile_file(name)):
+            show(sentence)
     plan = planner.plan(chosen, sorted(sectors, key=list(SECTORS).index), first, last)
     snapshots = profile.source.sector_snapshots(profile.last_session())
     tickers: dict[str, int] = dict(snapshots.group_by("sector").agg(pl.col("ticker").n_unique()).iter_rows())
@@ -122,6 +131,16 @@ def materialise(
         raise RunFailedError(f"{error}\n{cause}" if cause else str(error)) from None
     if not may_be_empty:
         refuse_emptiness(profile, chosen, sectors, first, last)
+
+
+def trading_days(profile: Profile, first: str, last: str) -> list[date]:
+    """The sessions of these months on which is decided, or executed what was decided the month before."""
+    begin, through = month_start(shift_month(first, -1)), min(month_end(last), profile.last_session())
+    every = sessions(begin, through).tolist()
+    decided = decision_sessions(begin, through)
+    executed = [every.index(day) + profile.settings.labels.entry_lag for day in decided]
+    days = {*decided, *(every[place] for place in executed if place < len(every))}
+    return sorted(day for day in days if day >= month_start(first))
 
 
 def refuse_emptiness(profile: Profile, names: Sequence[str], sectors: Sequence[str], first: str, last: str) -> None:

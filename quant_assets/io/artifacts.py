@@ -248,7 +248,8 @@ class ArtifactStore:
             return lambda: self._fs.pipe_file(path, content)  # an object store's put is atomic
         made = _Replacement(Path(path))
         try:
-            made.file.write(content)
+            with _naming(made.target):
+                made.file.write(content)
         except BaseException:
             made.abandon()
             raise
@@ -267,29 +268,40 @@ class ArtifactStore:
         file.commit()
 
 
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let what the disk refuses in a write name the file: a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise type(error)(error.errno, error.strerror, str(path)) from None
+
+
 class _Replacement:
     """A file that is written under another name and takes the name `target` when it is whole and on disk."""
 
     def __init__(self, target: Path) -> None:
         _prepare(target.parent)
-        self._target = target
+        self.target = target
         descriptor, self._temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         self.file: BinaryIO = os.fdopen(descriptor, "wb")
 
     def finish(self) -> FileState:
         """Wait for the disk and take the name; the state on disk."""
         try:
-            with self.file:
+            with _naming(self.target), self.file:
                 self.file.flush()
                 os.fchmod(self.file.fileno(), 0o644)
                 os.fsync(self.file.fileno())
                 # Asked of the open file: by its name it may be another writer's already.
                 state = FileState.of(os.fstat(self.file.fileno()))
-            os.replace(self._temporary, self._target)
+            os.replace(self._temporary, self.target)
         except BaseException:
             self.abandon()
             raise
-        _sync(self._target.parent)  # the rename itself must survive a power cut
+        _sync(self.target.parent)  # the rename itself must survive a power cut
         return state
 
     def abandon(self) -> None:

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -31,6 +32,11 @@ from quant_assets.settings.loading import Settings, load_settings
 
 #: (dataset, partitions written)
 Progress = Callable[[str, int], None]
+
+
+#: The message of an OSError in a step: what the machine refuses, such as a full disk, and the file. That a file is not
+#: there (2) is no such thing.
+_REFUSED = re.compile(r"\w+: \[Errno (?!2\])\d+\] (?P<what>[^:]+)(?:: '(?P<file>[^']*)'.*)?")
 
 
 class RunFailedError(QuantError):
@@ -229,6 +235,10 @@ def failure(job: dg.JobDefinition, events: Sequence[dg.DagsterEvent], run_id: st
             ours = [message.partition(": ")[2] for message in messages if message.startswith("quant_assets.errors.")]
             theirs = [message for message in messages if not message.startswith("dagster.")] or messages
             assets = ", ".join(assets_of_step(job, event)) or event.step_key
+            refused = _REFUSED.fullmatch(theirs[0])
+            if refused is not None and not ours:
+                at = f"{refused['file']}: " if refused["file"] else ""
+                return f"{assets} ({where}): {at}{refused['what']}; mend that and run again"
             return f"{assets} ({where}): {ours[0] if ours else f'{theirs[0]} ({unexpected})'}"
         if event.event_type == dg.DagsterEventType.RUN_FAILURE and event.message:
             ended = " ".join(event.message.split())  # of a run whose process died, which no step could say

@@ -41,7 +41,7 @@ from quant_assets.sources.files_renames import (
     refuse_lost,
     symbols_of_companies,
 )
-from quant_assets.sources.files_report import FilesReport, naming_the_file, said_by_case
+from quant_assets.sources.files_report import FilesReport, naming_the_file, said_by_case, said_strangers, said_twins
 from quant_assets.sources.files_spans import spans, tickers_by_day
 from quant_assets.sources.files_splits import splits_of
 from quant_assets.sources.files_statements import GivenStatements, statement_columns, together, versions
@@ -152,6 +152,10 @@ class FilesSource:
             statements = [self._statements] if "fundamentals" in asked else []
             every = [self._membership, self._snapshots, *statements, self._held_from]
             cases = said_by_case(pl.concat([each["ticker"] for each in every]).unique())
+            for place, file in enumerate(self._settings.prices):
+                cases += said_twins(file, self._spans(place), self._scan_prices(file), self.renames())
+        if "fundamentals" in asked:
+            cases += said_strangers(self._statements, self._held_from["ticker"])
         return [*rules, *(each.sentence for each in self._report.left_out() if each.kind in asked), *cases]
 
     @naming_the_file
@@ -324,9 +328,8 @@ class FilesSource:
         """Sessions on which a price file would have any ticker that traded, read once."""
         if precedence not in self._sessions:
             file = self._settings.prices[precedence]
+            last, complete = self._given._last_day(precedence), file.complete_through or self._last_day(precedence)
             counts = tickers_by_day(file, self._scan_prices(file))
-            last = self._given._last_day(precedence)
-            complete = file.complete_through or self._last_day(precedence)
             self._sessions[precedence] = told_sessions(counts, last, complete)
         return self._sessions[precedence]
 

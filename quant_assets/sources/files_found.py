@@ -154,25 +154,37 @@ def _of_archive(path: Path, pattern: str) -> list[Part]:
     except (OSError, zipfile.BadZipFile) as error:
         raise SourceError(f"{path} cannot be unpacked: {error}; download it again") from None
     wanted = _pattern(pattern)
-    met = ((name, wanted.fullmatch(name)) for name in names if kind_of(name) and not name.startswith("__MACOSX/"))
+    seen = (name for name in names if kind_of(name) and not name.startswith("__MACOSX/") and not _hidden(name))
+    met = ((name, wanted.fullmatch(name)) for name in seen)
     return [Part(path, name, _ticker(match)) for name, match in met if match]
 
 
 def _matching(folder: Path, pattern: str) -> Iterator[tuple[Path, str | None]]:
-    """Files whose name below the folder fits, with the ticker in it; sorted."""
+    """Files whose name below the folder fits, with the ticker in it; sorted.
+
+    Raises:
+        SourceError: one is a link to nothing; names it.
+
+    """
     fixed = [*_fixed(pattern)]
     top, wanted = folder.joinpath(*fixed), _pattern(pattern)
     deep = "**" in pattern
     names = (
         (Path(at) / name for at, _, files in os.walk(top, onerror=_not_entered) for name in files)
         if deep
-        else (path for path in folder.glob(re.sub("|".join(map(re.escape, _NAMES)), "*", pattern)) if path.is_file())
+        else (path for path in folder.glob(re.sub("|".join(map(re.escape, _NAMES)), "*", pattern)) if not path.is_dir())
     )
     for path in sorted(names):
-        if not any(each.startswith(".") for each in path.relative_to(folder).parts):
-            match = wanted.fullmatch(path.relative_to(folder).as_posix())
-            if match:
-                yield path, _ticker(match)
+        name = path.relative_to(folder).as_posix()
+        match = None if _hidden(name) else wanted.fullmatch(name)
+        if match and path.is_file():
+            yield path, _ticker(match)
+        elif match and path.is_symlink() and (kind_of(name) or path.suffix.lower() == ".zip"):
+            raise SourceError(f"{path} is a link to a file that is not there; mend or remove it")
+
+
+def _hidden(name: str) -> bool:
+    return any(each.startswith(".") for each in name.split("/"))
 
 
 def _not_entered(error: OSError) -> None:

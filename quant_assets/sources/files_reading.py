@@ -37,6 +37,8 @@ class Reader:
         self._texts: dict[object, tuple[object, pl.DataFrame]] = {}
         self._stamps: dict[object, pl.Expr] = {}
         self._told: dict[str, FileRead] = {}
+        #: Of Parquet files of which an entry has several.
+        self._schemas: dict[object, object] = {}
 
     def told(self) -> list[FileRead]:
         """What was read so far and had to be decoded."""
@@ -96,6 +98,31 @@ class Reader:
         return pl.concat(tables, how="diagonal")
 
     def _parquet(self, of: File, found: Sequence[Part], columns: Columns) -> pl.LazyFrame:
+        alike = [self._parquet_alike(of, each, columns) for each in self._alike(found)]
+        said = dict.fromkeys(each for _, _, told in alike for each in told)
+        if said:
+            count = sum(collect(given.select(pl.len()), of.file).item() for _, given, _ in alike)
+            self._tell(of, found, said, (count, count), {})
+        return pl.concat([rows.select(list(columns)) for rows, _, _ in alike]) if len(alike) > 1 else alike[0][0]
+
+    def _alike(self, found: Sequence[Part]) -> list[list[Part]]:
+        """The tables by their columns and types: one file has whole numbers of shares, another one has holes."""
+        if len(found) == 1:
+            return [[*found]]
+        groups: dict[object, list[Part]] = {}
+        for part, state in zip(found, _state(found)[1], strict=True):
+            if (part, state) not in self._schemas:
+                try:
+                    self._schemas[part, state] = tuple(pl.read_parquet_schema(part.path).items())
+                except (pl.exceptions.PolarsError, OSError) as error:
+                    raise SourceError(_unreadable(part.name, error)) from None
+            groups.setdefault(self._schemas[part, state], []).append(part)
+        return [*groups.values()]
+
+    def _parquet_alike(
+        self, of: File, found: Sequence[Part], columns: Columns
+    ) -> tuple[pl.LazyFrame, pl.LazyFrame, list[str]]:
+        """Our columns of tables of the same columns, all of their rows, and what was found out."""
         many = len(found) > 1 or found[0].ticker is not None
         paths, named = [part.path for part in found], _FILE if many else None
         scanned = pl.scan_parquet(paths if many else paths[0], glob=False, include_file_paths=named)
@@ -104,9 +131,6 @@ class Reader:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise SourceError(_unreadable(of.file, error)) from None
         names, said = resolved(of, columns, [name for name in schema if name != _FILE], found[0])
-        if said:
-            count = collect(_left_bywhere_of(of, scanned).select(pl.len()), of.file).item()
-            self._tell(of, found, said, (count, count), {})
         chosen = []
         for ours, theirs in names.items():
             if ours in DAYS:
@@ -123,7 +147,8 @@ class Reader:
             ]
         if undated(columns, names):
             chosen.append(pl.lit(None, pl.Date).alias("published"))
-        return _left_bywhere_of(of, scanned).select(chosen)
+        given = _left_by_where(of, scanned)
+        return given.select(chosen), given, said
 
     def _tell(
         self, of: File, found: Sequence[Part], said: Iterable[str], rows: tuple[int, int], refused: Mapping[str, int]
@@ -193,7 +218,7 @@ def collect(frame: pl.LazyFrame, file: str) -> pl.DataFrame:
         raise SourceError(_unreadable(file, error)) from None
 
 
-def _left_bywhere_of(of: File, rows: pl.LazyFrame) -> pl.LazyFrame:
+def _left_by_where(of: File, rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.filter(*(pl.col(name) == value for name, value in where_of(of).items()))
 
 
@@ -205,10 +230,12 @@ def _of_member(file: PriceFile, rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows
 
 
-def _state(found: Sequence[Part]) -> object:
-    """What changes when a file does."""
+def _state(found: Sequence[Part]) -> tuple[tuple[Part, ...], tuple[object, ...]]:
+    """What changes when a file does: of each table."""
     stats = {part.path: part.path.stat() for part in found}
-    return tuple(found), tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in stats.values())
+    return tuple(found), tuple(
+        (stats[part.path].st_ino, stats[part.path].st_mtime_ns, stats[part.path].st_size) for part in found
+    )
 
 
 def _values(of: File, found: Sequence[Part], columns: Columns) -> Values:

@@ -3,19 +3,25 @@
 Rows that cannot be told apart from a mistake are refused where they are read; here is counted what may be left out.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import polars as pl
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.providers import FundamentalFile
+from quant_assets.settings.providers import FundamentalFile, PriceFile
 from quant_assets.sources.files_columns import KINDS, MAPPING, File
+from quant_assets.sources.files_reading import collect
 
 #: How many rows or tickers a sentence names.
 SHOWN = 5
 
+#: Letters that are not seen, which come with what is copied from a page.
+_WITHOUT_WIDTH = re.compile(r"[\u00ad\u200b-\u200f\u2060\ufeff]")
+#: What stands between a company's symbol and the class of its shares.
+_SIGNS = re.compile(r"[\W_]")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -127,14 +133,88 @@ class FilesReport:
 
 
 def said_by_case(tickers: Iterable[str]) -> list[str]:
-    """A sentence where tickers differ only in their letters' case, which are two spellings of one company as a rule."""
-    groups: dict[str, set[str]] = {}
+    """A sentence where tickers differ only in their letters' case, or in spaces and signs.
+
+    They are two spellings of one company as a rule: BRK.B and BRK-B, or one with a blank at its end, or with a letter
+    that is not seen and is shown as its number.
+    """
+    groups: dict[tuple[str, str], set[str]] = {}
     for ticker in tickers:
-        groups.setdefault(ticker.upper(), set()).add(ticker)
-    alike = sorted(" and ".join(sorted(each)) for each in groups.values() if len(each) > 1)
-    if not alike:
+        cased = ticker.upper()
+        groups.setdefault(("case", cased), set()).add(ticker)
+        groups.setdefault(("spaces or signs", _SIGNS.sub("-", _WITHOUT_WIDTH.sub("", cased).strip())), set()).add(cased)
+    said = []
+    for how in ("case", "spaces or signs"):
+        alike = sorted(
+            " and ".join(sorted(map(_visible, each)))
+            for (kind, _), each in groups.items()
+            if kind == how and len(each) > 1
+        )
+        if alike:
+            said.append(f"tickers that differ only in {how} are taken for different ones: {_some(tuple(alike))}")
+    return said
+
+
+def said_strangers(statements: pl.DataFrame, priced: pl.Series) -> list[str]:
+    """A sentence for each provider none of whose statements is of a ticker with a price: it spells them otherwise.
+
+    Args:
+        statements: `sources.base.STATEMENTS`.
+        priced: tickers that have a bar.
+
+    """
+    each = statements.group_by("provider").agg(pl.col("ticker").unique().sort()).sort("provider")
+    return [
+        f"no statement of {provider} is of a ticker with a price ({_some(tuple(map(_visible, tickers)))}); write "
+        "tickers in the same letters in all files, or say in its mapping read: {ticker_suffix: …}"
+        for provider, tickers in each.iter_rows()
+        if len(priced) and set(tickers).isdisjoint(priced)
+    ]
+
+
+def said_twins(
+    file: PriceFile, ends: pl.DataFrame, bars: pl.LazyFrame, renames: Collection[Collection[str]]
+) -> list[str]:
+    """A sentence where tickers of a file have the same bars: a download kept twice, or a company under two symbols.
+
+    Each of them would count, and be bought, as a company. Looked at are the close and the volume of the first day and
+    the last.
+
+    Args:
+        file: whose bars they are.
+        ends: `ticker`, `first` and `last` (Date of its first and last bar).
+        bars: all of it.
+        renames: symbols of one company, which are known to be so.
+
+    """
+    spans = pl.struct("first", "last")
+    alike = ends.filter(spans.is_duplicated() & (pl.col("first") < pl.col("last")))
+    days = pl.concat([alike["first"], alike["last"]]).unique().to_list()
+    if not days:
         return []
-    return [f"tickers that differ only in case are taken for different ones: {_some(tuple(alike))}"]
+    edges = bars.filter(pl.col("date").is_in(days)).select("ticker", "date", "close", "volume")
+    figures = (pl.col("close", "volume").first().name.prefix("first_"), pl.col("close", "volume").last())
+    each = (
+        alike.join(collect(edges, file.file), on="ticker")
+        .filter(pl.col("date").is_in(pl.concat_list("first", "last")))
+        .sort("ticker", "date")
+        .group_by("ticker", "first", "last")
+        .agg(*figures)
+        .filter(pl.max_horizontal("first_volume", "volume") > 0.0)  # two that never trade may well look alike
+    )
+    twins = each.group_by(pl.exclude("ticker")).agg(pl.col("ticker").sort())["ticker"].to_list()
+    known = {frozenset(each) for each in renames}
+    found = sorted(
+        " and ".join(map(_visible, each)) for each in twins if len(each) > 1 and frozenset(each) not in known
+    )
+    if not found:
+        return []
+    return [f"{file.file}: tickers with the same bars are taken for different companies: {_some(tuple(found))}"]
+
+
+def _visible(ticker: str) -> str:
+    """A ticker as it is shown: in quotes where it begins or ends with a blank or has letters that are not seen."""
+    return ascii(ticker) if ticker != ticker.strip() or _WITHOUT_WIDTH.search(ticker) else ticker
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -1,11 +1,15 @@
-"""Why the universe and the bars of a provider do not meet: what a person must know whose run ended without a row."""
+"""Where universe and bars of a provider do not meet: why a run ends without a row, or decides on a day without bars."""
 
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import date, timedelta
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from quant_assets.market import calendar
+from quant_assets.market.provider_gaps import LACKING_TICKERS, LOST_SHARE, USUAL_DAYS, USUAL_SESSIONS
+from quant_assets.market.universe import members
 from quant_assets.settings.domain import FIRST_DAY
 from quant_assets.sources.base import Source
 
@@ -49,6 +53,75 @@ def unmatched(source: Source, sectors: Collection[str], first: date, through: da
     elsewhere = source.bars(asked[:_SHOWN], FIRST_DAY, through)["date"]
     there = f"; there are bars of them from {elsewhere.min()!s} to {elsewhere.max()!s}" if len(elsewhere) else ""
     return f"none of {_named(asked)} has a bar {when}{there}"
+
+
+def undecided(source: Source, sectors: Sequence[str], days: Sequence[date], mapping: str) -> list[str]:
+    """Sentences on decisions, and their executions, for which most of a sector's members have no bar.
+
+    Nobody among these is chosen, or bought; what was held of them is sold at its last price. The files end before that
+    day, as those of yesterday do once the market has closed, or have lost it. Of a sector the day counts on which no
+    member has a bar, or fewer than half of those who had one on one of the `provider_gaps.USUAL_SESSIONS` before: a
+    company without any price is no gap of the day.
+
+    Args:
+        source: of the members and bars.
+        sectors: slugs.
+        days: sessions on which is decided or executed, ascending.
+        mapping: where as_of is set, for the message.
+
+    """
+    if not days:
+        return []
+    membership, snapshots = source.membership(days[-1]), source.sector_snapshots(days[-1])
+    decided = np.array(days, dtype="datetime64[D]")
+    asked = pl.concat(
+        members(membership, snapshots, sector, decided).select("ticker", "date", sector=pl.lit(sector))
+        for sector in sectors
+    )
+    now = _counted(source, asked.with_columns(session="date"))
+    # Nearly always most are there, and the sessions before need not be looked at.
+    few = now.filter(pl.col("there") < (1.0 - LOST_SHARE) * pl.col("members")).drop("session")
+    if few.is_empty():
+        return []
+    before = {
+        day: calendar.sessions(day - timedelta(days=USUAL_DAYS), day)[-1 - USUAL_SESSIONS : -1]
+        for day in few["date"].unique().to_list()
+    }
+    nearby = [asked.filter(pl.col("date") == day).join(_sessions(each), how="cross") for day, each in before.items()]
+    usual = _counted(source, pl.concat([asked.clear().with_columns(session="date"), *nearby]))
+    lost = (
+        few.join(usual.group_by("sector", "date").agg(usual=pl.col("there").max()), on=["sector", "date"], how="left")
+        .with_columns(missing=pl.col("usual") - pl.col("there"))
+        .filter(
+            (pl.col("there") == 0)
+            | ((pl.col("missing") >= LACKING_TICKERS) & (pl.col("missing") > LOST_SHARE * pl.col("usual")))
+        )
+    )
+    alike: dict[tuple[date, ...], list[str]] = {}
+    for sector in sectors:
+        found = lost.filter(pl.col("sector") == sector)["date"].sort().to_list()
+        if found:
+            alike.setdefault(tuple(found), []).append(sector)
+    return [
+        f"{', '.join(those)}: on {_named([str(day) for day in lacked])} most members have no bar, so that none of "
+        f"these is chosen or bought then; complete the prices, or set as_of in {mapping} to the last day that they have"
+        for lacked, those in alike.items()
+    ]
+
+
+def _sessions(days: NDArray[np.datetime64]) -> pl.DataFrame:
+    return pl.DataFrame({"session": pl.Series(days, dtype=pl.Date)})
+
+
+def _counted(source: Source, asked: pl.DataFrame) -> pl.DataFrame:
+    """How many `members` of each `sector` and `date` there are, and how many of them have a bar on each `session`."""
+    tickers, days = (asked[name].unique().sort().to_list() for name in ("ticker", "session"))
+    held = source.held(tickers, days).select("ticker", session="date").unique().with_columns(there=pl.lit(1))
+    return (
+        asked.join(held, on=["ticker", "session"], how="left")
+        .group_by("sector", "date", "session")
+        .agg(members=pl.len(), there=pl.col("there").sum())
+    )
 
 
 def _other_case(wanted: Sequence[str], there: Collection[str]) -> str:

@@ -1,12 +1,14 @@
 """A run that leaves nothing but partitions without rows: an error that says why, unless it was meant."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from quant_assets.cli.candidates import nobody
-from quant_assets.cli.run import refuse_emptiness
+from quant_assets.cli.run import refuse_emptiness, trading_days
 from quant_assets.errors import SourceError
+from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.origin import ROOT
@@ -72,3 +74,20 @@ def test_a_run_without_a_bar_is_an_error_that_names_the_cause(
     assert "no candidates; no member has a bar (dataset ohlcv)" in nobody(profile, "it", "2023-06")
     outcome = command(*RUN[:-1], "macro", "--may-be-empty")
     assert outcome.status == 0, outcome.err
+
+    # The files end in the middle of the month, on whose last session is decided.
+    (data / "prices.csv").write_text("ticker,date,open,high,low,close,volume\n" + "".join(bars).upper())
+    outcome = command(*RUN[:-1], "universe..candidates")
+    assert outcome.status == 0, outcome.err
+    assert "it: on 2023-06-30 most members have no bar, so that none of these is chosen or bought then; " in outcome.out
+    outcome = command("candidates", "-p", "mine", "-s", "it", "--month", "2023-06")
+    assert "no candidates; no member has a bar on 2023-06-30: they end on 2023-06-09 (dataset ohlcv)" in outcome.out
+
+
+def test_days_of_decision_and_of_execution(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANT__AS_OF", "2024-06-14")
+    profile = Profile(load_settings("demo"))
+    lag = profile.settings.labels.entry_lag
+    may = sessions(date(2024, 5, 1), date(2024, 6, 14)).tolist()
+    executed = [may[lag - 1], may[may.index(date(2024, 5, 31)) + lag]]
+    assert trading_days(profile, "2024-05", "2024-06") == sorted([*executed, date(2024, 5, 31), date(2024, 6, 14)])

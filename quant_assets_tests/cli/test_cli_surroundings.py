@@ -59,6 +59,31 @@ def test_what_the_machine_refuses_is_one_line(command: Quant, monkeypatch: pytes
     ]
 
 
+def test_records_that_the_disk_refuses_are_one_line(tmp_path: Path) -> None:
+    """A limit on the size of files refuses as a full disk does."""
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)); "
+        "from quant_assets.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "run", "-s", "it", "--to", "2024-06", "--select", "macro"],
+        env=os.environ
+        | {
+            "QUANT__STORAGE": str(tmp_path / "storage"),
+            "DAGSTER_HOME": str(tmp_path / "home"),
+            "QUANT__DAGSTER__STORAGE": "sqlite",
+        },
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: Dagster's records in {tmp_path / 'home'}: ")
+    assert done.stderr.endswith("; mend that and run again\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_home_that_dagster_would_read_as_a_pattern_is_refused(
     command: Quant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

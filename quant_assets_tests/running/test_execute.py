@@ -206,6 +206,17 @@ def test_a_bug_is_named_with_its_run(profile: Profile, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
+def test_what_the_machine_refuses_is_no_bug(profile: Profile) -> None:
+    folder = Path(profile.store.url) / "fundamentals" / "sector=it"
+    folder.mkdir(parents=True)
+    (folder / f"month={LAST}").touch()  # root, too, is refused a folder in it
+    with pytest.raises(RunFailedError) as caught:
+        execute([[Phase(("fundamentals",), LAST, LAST, ("it",))]], "demo", 1, lambda *_: None)
+    assert str(caught.value).startswith(f"fundamentals (it, {LAST}): {folder / f'month={LAST}'}")
+    assert str(caught.value).endswith("; mend that and run again")
+
+
+@pytest.mark.slow
 def test_a_step_of_several_assets_names_them_all(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DemoSource, "bars", lambda *_: 1 / 0)
     with pytest.raises(

@@ -336,6 +336,7 @@ def test_packed_files_and_folders(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bulk.zip", "w") as archive:
         archive.writestr("data/us/aaaa.us.txt", PLAIN)
         archive.writestr("data/readme.md", "nothing")
+        archive.writestr("data/._aaaa.us.txt", "what a Mac keeps of a file")
     with zipfile.ZipFile(tmp_path / "prices.zip", "w") as archive:
         archive.writestr("prices.csv", whole)
     for file in (
@@ -364,6 +365,34 @@ def test_parquet_files_by_ticker(tmp_path: Path) -> None:
             {"date": [DAY], "open": 10.0, "high": 10.5, "low": 9.5, "close": 10.2, "volume": 1e6}
         ).write_parquet(tmp_path / f"{ticker.lower()}.parquet")
     assert bars_of(source_of(tmp_path, "{ticker}.parquet")) == [GOOD, ("BBBB", *GOOD[1:])]
+
+
+def test_parquet_files_by_ticker_need_not_have_the_same_types(tmp_path: Path) -> None:
+    given = pl.DataFrame({"date": [DAY], "open": 10.0, "high": 10.5, "low": 9.5, "close": 10.2, "volume": 1e6})
+    whole = given.with_columns(pl.col("volume").cast(pl.Int64), pl.col("date").cast(pl.Datetime("ns")), more=pl.lit(1))
+    for first, second in ((given, whole), (whole, given)):
+        first.write_parquet(tmp_path / "aaaa.parquet")
+        second.write_parquet(tmp_path / "bbbb.parquet")
+        source = source_of(tmp_path, "{ticker}.parquet")
+        assert bars_of(source) == [GOOD, ("BBBB", *GOOD[1:])]
+        assert source.told()[0].shown.endswith("2 rows, all used")
+    (tmp_path / "cccc.parquet").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"^cccc.parquet cannot be read: "):
+        bars_of(source)
+
+
+def test_a_link_to_nothing_is_named_and_a_circle_of_links_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "us").mkdir()
+    (tmp_path / "us" / "aaaa.csv").write_text(PLAIN)
+    (tmp_path / "us" / "circle").symlink_to(tmp_path)
+    (tmp_path / "us" / "notes").symlink_to(tmp_path / "nothing")
+    for file in ("us/{ticker}.csv", "**/{ticker}.csv", "us"):
+        entry = {} if "{" in file else {"read": {"ticker": "AAAA"}}
+        assert bars_of(source_of(tmp_path, file, **entry)) == [GOOD]
+    (tmp_path / "us" / "bbbb.csv").symlink_to(tmp_path / "nothing")
+    for file in ("us/{ticker}.csv", "**/{ticker}.csv", "us"):
+        with pytest.raises(SourceError, match=r"us/bbbb.csv is a link to a file that is not there; mend or remove it$"):
+            bars_of(source_of(tmp_path, file))
 
 
 RECORD = {

@@ -112,6 +112,44 @@ def test_tickers_that_differ_only_in_case_are_said(tmp_path: Path) -> None:
     assert left_out(source) == ["tickers that differ only in case are taken for different ones: AAAA and aaaa"]
 
 
+def test_tickers_that_differ_only_in_spaces_or_signs_are_said(tmp_path: Path) -> None:
+    (tmp_path / "members.csv").write_text(
+        "ticker,start_date,end_date\nBRK.B,2019-01-02,\nAAAA\u200b,2019-01-02,\nA-B,2019-01-02,\nAB,2019-01-02,\n"
+    )
+    names = ["BRK-B", "AAAA", "CCCC", "CCCC ", "AB"]
+    bars = pl.DataFrame({"ticker": names, "date": date(2019, 1, 2), "open": 1.0, "high": 1.0, "low": 1.0})
+    bars.with_columns(close=1.0, volume=1.0).write_parquet(tmp_path / "prices.parquet")
+    prices = [{"file": "prices.parquet", "provider": "p", "adjustment": "as_traded"}]
+    source = opened(tmp_path, {}, prices=prices, membership={"file": "members.csv"})
+    assert left_out(source) == [
+        "tickers that differ only in spaces or signs are taken for different ones: "
+        r"'AAAA\u200b' and AAAA, 'CCCC ' and CCCC, BRK-B and BRK.B"
+    ]
+
+
+def test_tickers_with_the_same_bars_are_said(tmp_path: Path) -> None:
+    def priced(ticker: str, first: float, last: float, volume: int = 1000, day: str = "2019-01-02") -> str:
+        return f"{ticker},{day},1,9,1,{first},{volume}\n{ticker},2019-01-04,1,9,1,{last},{volume}\n"
+
+    bars = [
+        priced("AAAA", 2, 3),
+        priced("AAAA(1)", 2, 3),
+        priced("BBBB", 2, 4),  # one of the days alone is alike
+        priced("CCCC", 2, 3, day="2019-01-03"),
+        priced("DDDD", 2, 3, volume=2000),
+        priced("EEEE", 5, 5, volume=0),
+        priced("FFFF", 5, 5, volume=0),
+        priced("GGGG", 6, 7),
+        priced("HHHH", 6, 7),
+    ]
+    files = {"prices.csv": "ticker,date,open,high,low,close,volume\n" + "".join(bars)}
+    prices = [{"file": "prices.csv", "provider": "p", "adjustment": "as_traded"}]
+    renames = [{"old": "GGGG", "new": "HHHH", "since": "2019-01-03"}]
+    said = "prices.csv: tickers with the same bars are taken for different companies: AAAA and AAAA(1)"
+    assert left_out(opened(tmp_path, files, prices=prices, renames=renames)) == [said]
+    assert left_out(opened(tmp_path, files, prices=prices)) == [f"{said}, GGGG and HHHH"]
+
+
 # --- Statements -------------------------------------------------------------------------------------------------------
 
 ONE = {"provider": "vendor", "frequency": "annual"}
@@ -376,3 +414,21 @@ def test_a_folder_is_read_whatever_its_name(tmp_path: Path) -> None:
     folder = tmp_path / "d [a]*, é ~"
     folder.mkdir()
     assert told(one_file(folder, HALVES)) == WHOLE
+
+
+def test_statements_none_of_which_is_of_a_ticker_with_a_price_are_said(tmp_path: Path) -> None:
+    files = {
+        "prices.csv": "ticker,date,open,high,low,close,volume\nAAAA,2019-01-02,1,1,1,1,1\n",
+        "a.csv": INCOME.replace("AAAA", "AAAA.US"),
+        "b.csv": INCOME + INCOME.splitlines()[1].replace("AAAA", "BBBB") + "\n",
+    }
+    entry = {"frequency": "annual", "columns": columns("revenue", "net_income")}
+    settings = {
+        "prices": [{"file": "prices.csv", "provider": "p", "adjustment": "as_traded"}],
+        "fundamentals": [{"file": f"{name}.csv", "provider": name, **entry} for name in ("a", "b")],
+    }
+    said = (
+        "no statement of a is of a ticker with a price (AAAA.US); write tickers in the same letters in all files, or "
+        "say in its mapping read: {ticker_suffix: …}"
+    )
+    assert left_out(opened(tmp_path, files, **settings)) == [said]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from quant_assets.market.calendar import sessions
 from quant_assets.settings.providers import FilesSettings
 from quant_assets.sources.files import FilesSource
-from quant_assets.sources.matching import unmatched
+from quant_assets.sources.matching import undecided, unmatched
 
 FIRST, LAST = date(2023, 6, 1), date(2023, 6, 30)
 SETTINGS = {
@@ -63,3 +64,21 @@ def test_the_cause_is_named(bars: str, members: str, sectors: str, said: str | N
 
 def test_without_any_sector_that_is_said(tmp_path: Path) -> None:
     assert unmatched(source(tmp_path, "A", "A", ""), ["it"], FIRST, LAST) == "no sector is known of any of A"
+
+
+def test_a_decision_on_a_day_that_the_files_lack_is_said(tmp_path: Path) -> None:
+    """May is complete, June ends three sessions early for all but one in `it`, and for one of three in `telecoms`."""
+    days = [day.isoformat() for day in sessions(date(2023, 5, 1), LAST).tolist()]
+    lacked = {"A": 0, "B": 3, "C": 3, "D": 0, "E": 0, "F": 3}  # nothing has a bar of G
+    bars = " ".join(f"{ticker},{day}" for ticker, count in lacked.items() for day in days[: len(days) - count])
+    given = source(tmp_path, bars, "A B C D E F G", "A B C D,Phones E,Phones F,Phones G,Phones")
+    asked = ["it", "telecoms", "energy"]
+    said = (
+        "it: on 2023-06-30 most members have no bar, so that none of these is chosen or bought then; complete the "
+        "prices, or set as_of in mine.yaml to the last day that they have"
+    )
+    assert undecided(given, asked, [date(2023, 5, 31), LAST], "mine.yaml") == [said]
+    assert undecided(given, asked, [date(2023, 5, 31)], "mine.yaml") == []
+    nobody = source(tmp_path, " ".join(f"A,{day}" for day in days[:-8]), "A D", "A D,Phones")
+    assert undecided(nobody, asked, [LAST], "mine.yaml") == [said.replace("it:", "it, telecoms:")]
+    assert undecided(nobody, asked, [], "mine.yaml") == []
