@@ -25,15 +25,15 @@ def with_corrections(delistings: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         delistings: `ticker`, `last_session`, `known_at` and `reason` (`sources.base.DELISTINGS`) or `rule` (dataset
-            delistings).
+            delistings); without either of these none is taken back.
 
     Returns:
         The delistings in their order, with `trades_again`, null where nothing took them back.
 
     """
-    why = pl.col("reason" if "reason" in delistings.columns else "rule")
+    why = [name for name in ("reason", "rule") if name in delistings.columns]
     key = ["ticker", "last_session"]
-    wrong = why.eq_missing(pl.lit(TRADES_AGAIN))
+    wrong = pl.col(why[0]).eq_missing(pl.lit(TRADES_AGAIN)) if why else pl.lit(False)
     taken_back = delistings.filter(wrong).select(*key, trades_again="known_at").unique(key, maintain_order=True)
     return delistings.filter(~wrong).join(taken_back, on=key, how="left", maintain_order="left")
 

@@ -74,6 +74,9 @@ def test_a_company_whose_delisting_was_wrong_goes_on(make_bars: Make, make_snaps
             (DATES[29], DATES[44], DATES[50]),
             (DATES[69], DATES[75], None),
         ]
+    untold = with_corrections(gone.drop("reason"))
+    assert untold["known_at"].to_list() == gone["known_at"].to_list(), "without a reason none is taken back"
+    assert untold["trades_again"].null_count() == len(gone)
 
 
 def test_a_company_owes_nothing_to_the_one_that_had_its_symbol_before(make_bars: Make, make_snapshots: Make) -> None:
