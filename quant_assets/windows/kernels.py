@@ -39,9 +39,9 @@ def sums(values: FloatArray, window: int) -> FloatArray:
     # Sums of the sessions that end at each one, before the first one too: of one, of `length`, of the next length.
     single, block, longer = np.zeros((3, window + sessions))
     seen = np.zeros(window + sessions, np.int64)
-    highest = 1
-    while 2 * highest <= window:
-        highest *= 2
+    digits = 0  # binary ones after the first
+    while 2 << digits <= window:
+        digits += 1
     for i in range(tickers):
         row, result = values[i], out[i]
         for j in range(sessions):
@@ -50,17 +50,16 @@ def sums(values: FloatArray, window: int) -> FloatArray:
         for j in range(sessions):
             count += 0 if math.isnan(row[j]) else 1
             seen[window + j] = count
-        length, digit = 1, highest // 2
-        while digit > 0:
-            for twice in (True, False):
-                if twice or window & digit:
-                    near = length if twice else 1
-                    new, newest, older = longer[window:], (block if twice else single)[window:], block[window - near :]
-                    for j in range(sessions):
-                        new[j] = newest[j] + older[j]
-                    block, longer = longer, block
-                    length += near
-            digit //= 2
+        length = 1
+        for step in range(2 * digits):  # for each digit twice as long, and one longer where it is 1
+            twice = step % 2 == 0
+            if twice or (window >> (digits - 1 - step // 2)) % 2 == 1:
+                near = length if twice else 1
+                new, newest, older = longer[window:], (block if twice else single)[window:], block[window - near :]
+                for j in range(sessions):
+                    new[j] = newest[j] + older[j]
+                block, longer = longer, block
+                length += near
         found, until, back = block[window:], seen[window:], seen[:sessions]
         for j in range(sessions):
             enough = (_WHOLE * (until[j] - back[j]) >= _PARTS * window) & (row[j] == row[j])
@@ -80,9 +79,9 @@ def moments(values: FloatArray, window: int, deviations: bool, ddof: int) -> Flo
     single, block, longer = np.zeros((3, window + sessions))  # as in `sums`, of means
     square, longer_square, nothing = np.zeros((3, window + sessions))
     seen, share, weight = np.zeros(window + sessions, np.int64), np.empty(sessions), np.empty(sessions)
-    highest = 1
-    while 2 * highest <= window:
-        highest *= 2
+    digits = 0  # binary ones after the first
+    while 2 << digits <= window:
+        digits += 1
     for i in range(tickers):
         row = values[i]
         square[window:] = 0.0
@@ -97,38 +96,37 @@ def moments(values: FloatArray, window: int, deviations: bool, ddof: int) -> Flo
             first += 1
         # From here on no window has a hole: all have one and the same share.
         whole = sessions if seen[-1] < sessions - first else min(sessions, first + window)
-        length, digit = 1, highest // 2
-        while digit > 0:
-            for twice in (True, False):
-                if twice or window & digit:
-                    near = length if twice else 1
-                    until, between, back = seen[window:], seen[window - near :], seen[window - near - length :]
+        length = 1
+        for step in range(2 * digits):  # for each digit twice as long, and one longer where it is 1
+            twice = step % 2 == 0
+            if twice or (window >> (digits - 1 - step // 2)) % 2 == 1:
+                near = length if twice else 1
+                until, between, back = seen[window:], seen[window - near :], seen[window - near - length :]
+                for j in range(whole):
+                    recent, old = until[j] - between[j], between[j] - back[j]
+                    share[j] = old / (recent + old) if old > 0 else 0.0
+                    weight[j] = recent * share[j]
+                one_share = length / (near + length)
+                one_weight = near * one_share
+                newest, older, new = (block if twice else single)[window:], block[window - near :], longer[window:]
+                newer, others, rest = newest[whole:], older[whole:], new[whole:]
+                if deviations:
+                    some, more = (square if twice else nothing)[window:], square[window - near :]
+                    both = longer_square[window:]
                     for j in range(whole):
-                        recent, old = until[j] - between[j], between[j] - back[j]
-                        share[j] = old / (recent + old) if old > 0 else 0.0
-                        weight[j] = recent * share[j]
-                    one_share = length / (near + length)
-                    one_weight = near * one_share
-                    newest, older, new = (block if twice else single)[window:], block[window - near :], longer[window:]
-                    newer, others, rest = newest[whole:], older[whole:], new[whole:]
-                    if deviations:
-                        some, more = (square if twice else nothing)[window:], square[window - near :]
-                        both = longer_square[window:]
-                        for j in range(whole):
-                            apart = older[j] - newest[j]
-                            both[j] = some[j] + more[j] + apart * apart * weight[j]
-                        some, more, both = some[whole:], more[whole:], both[whole:]
-                        for j in range(len(rest)):
-                            apart = others[j] - newer[j]
-                            both[j] = some[j] + more[j] + apart * apart * one_weight
-                        square, longer_square = longer_square, square
-                    for j in range(whole):
-                        new[j] = newest[j] + (older[j] - newest[j]) * share[j]
+                        apart = older[j] - newest[j]
+                        both[j] = some[j] + more[j] + apart * apart * weight[j]
+                    some, more, both = some[whole:], more[whole:], both[whole:]
                     for j in range(len(rest)):
-                        rest[j] = newer[j] + (others[j] - newer[j]) * one_share
-                    block, longer = longer, block
-                    length += near
-            digit //= 2
+                        apart = others[j] - newer[j]
+                        both[j] = some[j] + more[j] + apart * apart * one_weight
+                    square, longer_square = longer_square, square
+                for j in range(whole):
+                    new[j] = newest[j] + (older[j] - newest[j]) * share[j]
+                for j in range(len(rest)):
+                    rest[j] = newer[j] + (others[j] - newer[j]) * one_share
+                block, longer = longer, block
+                length += near
         found, until, back, result = block[window:], seen[window:], seen[:sessions], out[0, i]
         for j in range(sessions):
             enough = (_WHOLE * (until[j] - back[j]) >= _PARTS * window) & (row[j] == row[j])

@@ -144,12 +144,11 @@ def directional(
     out = np.empty((3, tickers, sessions))
     # By session: whether there is a bar, its movements and range; bars up to it. By lane: bars so far, the three sums,
     # the index; prices of the bar before.
-    read, found, state = np.empty((sessions, 4, LANES)), np.empty((sessions, 3, LANES)), np.empty((5, LANES))
+    read, found, state = np.full((sessions, 4, LANES), np.nan), np.empty((sessions, 3, LANES)), np.empty((5, LANES))
     seen, last = np.zeros((sessions + 1, LANES)), np.empty((3, LANES))
     decay, weight = 1.0 - 1.0 / span, 1.0 / span
     for group in range(0, tickers, LANES):
         lanes = min(LANES, tickers - group)
-        read[:] = np.nan
         for early in range(0, sessions, _TILE):
             part = read[early : early + _TILE]
             for m in range(lanes):
@@ -177,22 +176,8 @@ def directional(
             state[:] = 0.0
             state[0] = -1.0
             begin = max(0, month - memory)
-            even = True
-            for m in range(LANES):
-                bars = seen[end, m] - seen[begin, m]
-                even &= (bars == 0.0) | (bars == end - begin)
             for j in range(begin, end):
-                count = j - begin
-                if even and count >= 2 * span:
-                    for m in range(LANES):
-                        rising, falling = decay * state[1, m] + read[j, 1, m], decay * state[2, m] + read[j, 2, m]
-                        reached, average = decay * state[3, m] + read[j, 3, m], state[4, m]
-                        moved = rising + falling
-                        share = weight * (100.0 * abs(rising - falling) / moved)
-                        defined = (reached > 0.0) & (moved > 0.0)
-                        state[0, m], state[1, m], state[2, m], state[3, m] = count, rising, falling, reached
-                        state[4, m] = decay * average + share if defined else average
-                for m in range(0 if even and count >= 2 * span else LANES):
+                for m in range(LANES):
                     number = state[0, m] + read[j, 0, m]
                     keep = decay if read[j, 0, m] > 0.0 and number >= span else 1.0
                     moving = 1.0 if number > 0.0 else 0.0  # a base has none
@@ -260,13 +245,12 @@ def convergence(
     out = np.empty((2, tickers, sessions))
     # By session: whether there is a bar, its close; bars up to it. By lane: bars so far, the averages of the close,
     # that of the line.
-    read, found, state = np.empty((sessions, 2, LANES)), np.empty((sessions, 2, LANES)), np.empty((4, LANES))
+    read, found, state = np.full((sessions, 2, LANES), np.nan), np.empty((sessions, 2, LANES)), np.empty((4, LANES))
     seen = np.zeros((sessions + 1, LANES))
     quick, steady, lasting = 2.0 / (fast + 1.0), 2.0 / (slow + 1.0), 2.0 / (signal + 1.0)
     fast_seed, slow_seed, signal_seed = 1.0 / fast, 1.0 / slow, 1.0 / signal
     for group in range(0, tickers, LANES):
         lanes = min(LANES, tickers - group)
-        read[:] = np.nan
         for early in range(0, sessions, _TILE):
             part = read[early : early + _TILE]
             for m in range(lanes):
