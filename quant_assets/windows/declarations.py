@@ -19,7 +19,7 @@ from quant_assets.schemas import Column
 from quant_assets.windows.recursions import LANES
 from quant_assets.windows.windows import MONTH_SESSIONS, Windows
 
-#: Tickers that are computed at a time: as many as recursions take side by side. An array of ten years has 640 KiB.
+#: Tickers that are computed at a time: as many as recursions take side by side. An array of ten years has 320 KiB.
 _AT_A_TIME = LANES
 
 Inputs = Mapping[str, FloatArray]

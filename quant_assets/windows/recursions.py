@@ -10,7 +10,8 @@ one session more, the first bar then serves as a base only: what lies before it 
 A month is a twentieth of the memory. One average is a weighted sum of it; of those on top of each other each step waits
 for the one before, so `LANES` tickers go side by side, in arrays whose last axis they are, and a step is vector code:
 no branch depends on a ticker, and where there is no bar a sum is kept by the factor 1 and the summand 0. Months come
-from the newest to the oldest.
+from the newest to the oldest. Where each of the tickers has a bar at every session of the memory or at none, which is
+the rule, they are `even`: once the seeds are behind all count the same, and the same numbers come out with less work.
 
 Arrays are float64 of shape (n_tickers, n_sessions), C-contiguous, NaN where missing; `starts` is `Windows.starts`. A
 value exists at a session with a bar only, and where `enough` of the last `span` sessions have one.
@@ -24,7 +25,7 @@ from quant_assets.market.panel import FloatArray, IntArray
 from quant_assets.windows.compiled import kernel
 
 #: Tickers side by side, and sessions that are carried into their arrays and out of them at a time.
-LANES, _TILE = 32, 64
+LANES, _TILE = 16, 64
 
 
 @kernel
@@ -121,7 +122,14 @@ def smoothed(
 
 @kernel
 def directional(
-    high: FloatArray, low: FloatArray, close: FloatArray, starts: IntArray, span: int, enough: int, memory: int
+    high: FloatArray,
+    low: FloatArray,
+    close: FloatArray,
+    starts: IntArray,
+    span: int,
+    enough: int,
+    memory: int,
+    width: int,
 ) -> FloatArray:
     """Wilder's directional movement: +DI, -DI and the average directional movement index, three layers.
 
@@ -138,6 +146,7 @@ def directional(
         span: Wilder's 14.
         enough: as there.
         memory: as there.
+        width: `LANES`; as a constant it would have the loops over lanes unrolled, which are then no vector code.
 
     """
     tickers, sessions = close.shape
@@ -157,7 +166,7 @@ def directional(
                     part[j, 1, m], part[j, 2, m], part[j, 3, m] = tops[j], bottoms[j], closes[j]
         last[:] = np.nan
         for j in range(sessions):
-            for m in range(LANES):
+            for m in range(width):
                 top, bottom, end_of_day = read[j, 1, m], read[j, 2, m], read[j, 3, m]
                 there = not math.isnan(top + bottom + end_of_day)
                 rise, fall = top - last[0, m], last[1, m] - bottom
@@ -177,7 +186,7 @@ def directional(
             state[0] = -1.0
             begin = max(0, month - memory)
             for j in range(begin, end):
-                for m in range(LANES):
+                for m in range(width):
                     number = state[0, m] + read[j, 0, m]
                     keep = decay if read[j, 0, m] > 0.0 and number >= span else 1.0
                     moving = 1.0 if number > 0.0 else 0.0  # a base has none
@@ -192,7 +201,7 @@ def directional(
                     state[0, m], state[1, m], state[2, m], state[3, m] = number, rising, falling, reached
                 if j >= month:
                     early = max(0, j - span + 1)
-                    for m in range(LANES):
+                    for m in range(width):
                         given = read[j, 0, m] > 0.0 and seen[j + 1, m] - seen[early, m] >= enough
                         scale = 100.0 / state[3, m]
                         defined = given and state[0, m] >= span - 1 and state[3, m] > 0.0
@@ -223,6 +232,7 @@ def convergence(
     enough_slow: int,
     enough_signal: int,
     memory: int,
+    width: int,
 ) -> FloatArray:
     """The MACD line and its signal: two layers.
 
@@ -239,6 +249,7 @@ def convergence(
         enough_slow: of the slow one.
         enough_signal: of the signal's.
         memory: as of `smoothed`.
+        width: as of `directional`.
 
     """
     tickers, sessions = close.shape
@@ -258,7 +269,7 @@ def convergence(
                 for j in range(len(part)):
                     part[j, 1, m] = closes[j]
         for j in range(sessions):
-            for m in range(LANES):
+            for m in range(width):
                 missing = math.isnan(read[j, 1, m])
                 read[j, 0, m] = 0.0 if missing else 1.0
                 read[j, 1, m] = 0.0 if missing else read[j, 1, m]
@@ -269,19 +280,19 @@ def convergence(
             state[:] = 0.0
             begin = max(0, month - memory + 1)
             even = True
-            for m in range(LANES):
+            for m in range(width):
                 bars = seen[end, m] - seen[begin, m]
                 even &= (bars == 0.0) | (bars == end - begin)
             for j in range(begin, end):
                 count = j - begin + 1
                 if even and count > slow + signal:
-                    for m in range(LANES):
+                    for m in range(width):
                         price, nearer, farther, slower = read[j, 1, m], state[1, m], state[2, m], state[3, m]
                         nearer += quick * (price - nearer)
                         farther += steady * (price - farther)
                         state[0, m], state[1, m], state[2, m] = count, nearer, farther
                         state[3, m] = slower + lasting * (nearer - farther - slower)
-                for m in range(0 if even and count > slow + signal else LANES):
+                for m in range(0 if even and count > slow + signal else width):
                     number, price = state[0, m] + read[j, 0, m], read[j, 1, m]
                     # Up to the slow span the seeds, which are means; then the recursions.
                     seeding = number <= slow
@@ -300,7 +311,7 @@ def convergence(
                     state[0, m], state[1, m], state[2, m] = number, nearer, farther
                 if j >= month:
                     near_from, far_from, from_ = max(0, j - fast + 1), max(0, j - slow + 1), max(0, j - signal + 1)
-                    for m in range(LANES):
+                    for m in range(width):
                         given = read[j, 0, m] > 0.0 and seen[j + 1, m] - seen[near_from, m] >= enough_fast
                         given = given and seen[j + 1, m] - seen[far_from, m] >= enough_slow
                         enough = seen[j + 1, m] - seen[from_, m] >= enough_signal

@@ -243,7 +243,7 @@ class Windows:
         """
         near, far, last = (kernels.fewest(span) for span in (fast, slow, signal))
         return recursions.convergence(
-            close, self.starts, fast, slow, signal, near, far, last, macd_memory(slow, signal)
+            close, self.starts, fast, slow, signal, near, far, last, macd_memory(slow, signal), recursions.LANES
         )
 
     def before(self, values: FloatArray) -> FloatArray:
@@ -286,7 +286,7 @@ class Windows:
         An index is missing where there was no range.
         """
         enough, memory = kernels.fewest(span), adx_memory(span)
-        return recursions.directional(high, low, close, self.starts, span, enough, memory)
+        return recursions.directional(high, low, close, self.starts, span, enough, memory, recursions.LANES)
 
     def delayed(self, values: FloatArray, sessions: int) -> FloatArray:
         """Exactly the value `sessions` before, NaN where there was none."""
