@@ -12,7 +12,8 @@ BAR_BEFORE = 1 + STALE_SESSIONS
 
 def over(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Quotient, missing where the denominator is not positive."""
-    quotient: FloatArray = numerator / np.where(denominator > 0.0, denominator, np.nan)
+    quotient = np.full(numerator.shape, np.nan)
+    np.divide(numerator, denominator, out=quotient, where=denominator > 0.0)
     return quotient
 
 

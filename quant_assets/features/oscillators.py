@@ -18,15 +18,10 @@ def _fast_k(x: Inputs, w: Windows) -> FloatArray:
     return 100.0 * np.clip(place, 0.0, 1.0)  # prices of 32 bits may stand a rounding error outside the range
 
 
-def _deviation(x: Inputs, w: Windows) -> FloatArray:
-    count = w.observed(x["close"], _BANDS)
-    population: FloatArray = w.std(x["close"], _BANDS) * np.sqrt((count - 1.0) / count)
-    return population
-
-
 def _cci(x: Inputs, w: Windows) -> FloatArray:
     price = x["typical_price"]
-    return over(price - w.mean(price, _CHANNEL), 0.015 * w.mean_deviation(price, _CHANNEL))
+    mean = w.mean(price, _CHANNEL)
+    return over(price - mean, 0.015 * w.mean_deviation(price, _CHANNEL, mean))
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -73,28 +68,37 @@ FEATURES: tuple[Feature, ...] = (
         le=0,
     ),
     Feature(
-        "bollinger_deviation_20",
+        "bollinger_20",
         ("close",),
         _BANDS - 1,
-        _deviation,
-        "standard deviation of the close of 20 sessions (population)",
+        lambda x, w: w.mean_and_std(x["close"], _BANDS, ddof=0),
+        "mean and standard deviation (population) of the close of 20 sessions",
+        "USD",
+        hidden=True,
+    ),
+    Feature(
+        "sma_20",
+        ("bollinger_20",),
+        0,
+        lambda x, w: x["bollinger_20"][0],
+        "mean close of 20 sessions",
         "USD",
         hidden=True,
     ),
     Feature(
         "bollinger_width_20",
-        ("sma_20", "bollinger_deviation_20"),
+        ("bollinger_20",),
         0,
-        lambda x, w: 4.0 * x["bollinger_deviation_20"] / x["sma_20"],
+        lambda x, w: 4.0 * x["bollinger_20"][1] / x["bollinger_20"][0],
         "distance of the bands, two standard deviations above and below the mean of 20 sessions, over that mean",
         source=_BOLLINGER,
         ge=0,
     ),
     Feature(
         "bollinger_position_20",
-        ("close", "sma_20", "bollinger_deviation_20"),
+        ("close", "bollinger_20"),
         0,
-        lambda x, w: 0.5 + over(x["close"] - x["sma_20"], 4.0 * x["bollinger_deviation_20"]),
+        lambda x, w: 0.5 + over(x["close"] - x["bollinger_20"][0], 4.0 * x["bollinger_20"][1]),
         "%b: close between the Bollinger bands, 0 at the lower and 1 at the upper one",
         source=_BOLLINGER,
     ),

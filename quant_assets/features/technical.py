@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 from quant_assets.features.bars import deviation, over
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
@@ -64,9 +62,8 @@ MACD_LINES = Feature(
 
 def _rsi(x: Inputs, w: Windows) -> FloatArray:
     """100 times the average gain over the average gain plus loss; missing where the close never moved."""
-    gain = w.wilder(np.maximum(x["bar_change"], 0.0), 14, bars=x["close"])
-    moved = gain + w.wilder(np.maximum(-x["bar_change"], 0.0), 14, bars=x["close"])
-    return 100.0 * over(gain, moved)
+    gain, loss = w.rises_and_falls(x["bar_change"], 14, x["close"])
+    return 100.0 * over(gain, gain + loss)
 
 
 def _return(lag: int) -> Feature:
@@ -92,7 +89,8 @@ def _volatility(window: int) -> Feature:
 
 
 def _volume_zscore(x: Inputs, w: Windows) -> FloatArray:
-    return over(x["volume"] - w.mean(x["volume"], 20), w.std(x["volume"], 20))
+    mean, deviation = w.mean_and_std(x["volume"], 20)
+    return over(x["volume"] - mean, deviation)
 
 
 FEATURES: tuple[Feature, ...] = (

@@ -9,7 +9,7 @@ from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import STALE_SESSIONS, FloatArray
 from quant_assets.schemas.columns import TIES
 from quant_assets.windows.declarations import Feature, Inputs
-from quant_assets.windows.windows import Windows, adx_memory, ema_memory, wilder_memory
+from quant_assets.windows.windows import Windows, adx_memory, ema_memory
 
 SESSIONS_PER_MONTH = 21
 
@@ -104,7 +104,8 @@ def _discreteness(x: Inputs, w: Windows) -> FloatArray:
 
 def _risk_adjusted(x: Inputs, w: Windows) -> FloatArray:
     window = SESSIONS_PER_YEAR
-    return over(w.mean(x["log_return"], window), w.std(x["log_return"], window)) * math.sqrt(SESSIONS_PER_YEAR)
+    mean, deviation = w.mean_and_std(x["log_return"], window)
+    return over(mean, deviation) * math.sqrt(SESSIONS_PER_YEAR)
 
 
 def _efficiency(x: Inputs, w: Windows) -> FloatArray:
@@ -112,47 +113,25 @@ def _efficiency(x: Inputs, w: Windows) -> FloatArray:
     return np.minimum(way, 1.0)  # a price that only rose may come to 1 and a rounding error
 
 
-def _movement(name: str, rising: bool, meaning: str) -> Feature:
-    def compute(x: Inputs, w: Windows) -> FloatArray:
-        one, other = (x["up_move"], x["down_move"]) if rising else (x["down_move"], x["up_move"])
-        movement: FloatArray = np.where(
-            (one > 0.0) & (one > other), one, 0.0 * (one + other)
-        )  # 0, or missing where one is
-        return movement
-
-    return Feature(name, ("up_move", "down_move"), 0, compute, meaning, "USD", source=_WILDER, hidden=True)
-
-
-def _smoothed(name: str, of: str) -> Feature:
-    def compute(x: Inputs, w: Windows) -> FloatArray:
-        return w.wilder(x[of], _SPAN, _SPAN - 1, bars=x["close"])
-
+def _directional(name: str, layer: int, meaning: str, le: float | None = None) -> Feature:
     return Feature(
         name,
-        (of, "close"),
-        wilder_memory(_SPAN),
-        compute,
-        f"Wilder's average of {of}",
-        "USD",
+        ("directional_14",),
+        0,
+        lambda x, w: x["directional_14"][layer],
+        meaning,
+        "percent",
         source=_WILDER,
-        hidden=True,
-        fading=True,
-    )
-
-
-def _directional_indicator(name: str, smoothed: str, meaning: str) -> Feature:
-    def compute(x: Inputs, w: Windows) -> FloatArray:
-        return 100.0 * over(x[smoothed], x["smoothed_range_14"])
-
-    return Feature(
-        name, (smoothed, "smoothed_range_14"), 0, compute, meaning, "percent", source=_WILDER, ge=0, anchored=TIES
+        ge=0,
+        le=le,
+        anchored=TIES,
     )
 
 
 FEATURES: tuple[Feature, ...] = (
     *(_sma_distance(window) for window in (5, 10, 20, 50, 100, 200)),
     *(_ema_distance(span) for span in (10, 20)),  # longer spans would look back for years: 100 needs 1,250 sessions
-    *(_sma(window) for window in (5, 10, 20, 50, 100, 200)),
+    *(_sma(window) for window in (5, 10, 50, 100, 200)),  # that of 20 stands with the Bollinger bands
     _sma_slope(20, 5),
     _sma_slope(50, 20),
     _sma_slope(200, 20),
@@ -220,47 +199,22 @@ FEATURES: tuple[Feature, ...] = (
         ge=0,
     ),
     Feature(
-        "up_move",
-        ("high",),
-        1,
-        lambda x, w: x["high"] - w.before(x["high"]),
-        "rise of the high from the bar before, however old",
-        "USD",
-        hidden=True,
-    ),
-    Feature(
-        "down_move",
-        ("low",),
-        1,
-        lambda x, w: w.before(x["low"]) - x["low"],
-        "fall of the low from the bar before, however old",
-        "USD",
-        hidden=True,
-    ),
-    _movement("plus_movement", True, "upward directional movement"),
-    _movement("minus_movement", False, "downward directional movement"),
-    _smoothed("smoothed_plus_14", "plus_movement"),
-    _smoothed("smoothed_minus_14", "minus_movement"),
-    _smoothed("smoothed_range_14", "bar_range"),
-    _directional_indicator(
-        "plus_di_14", "smoothed_plus_14", "Wilder's +DI: average upward movement over average true range"
-    ),
-    _directional_indicator(
-        "minus_di_14",
-        "smoothed_minus_14",
-        "Wilder's -DI: average downward movement over average true range, 14 sessions",
-    ),
-    Feature(
-        "adx_14",
-        ("plus_movement", "minus_movement", "bar_range", "close"),
+        "directional_14",
+        ("high", "low", "close"),
         adx_memory(_SPAN),
-        lambda x, w: w.adx(x["plus_movement"], x["minus_movement"], x["bar_range"], _SPAN, x["close"]),
-        "average directional movement index over 14 sessions: strength of a trend in either direction",
+        lambda x, w: w.directional(x["high"], x["low"], x["close"], _SPAN),
+        "Wilder's +DI, -DI and ADX over 14 sessions",
         "percent",
         source=_WILDER,
-        ge=0,
-        le=100,
-        anchored=TIES,
+        hidden=True,
         fading=True,
+    ),
+    _directional("plus_di_14", 0, "Wilder's +DI: average upward movement over average true range"),
+    _directional("minus_di_14", 1, "Wilder's -DI: average downward movement over average true range, 14 sessions"),
+    _directional(
+        "adx_14",
+        2,
+        "average directional movement index over 14 sessions: strength of a trend in either direction",
+        le=100,
     ),
 )

@@ -16,10 +16,11 @@ from quant_assets.errors import SettingsError
 from quant_assets.market import sector_return
 from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import Column
+from quant_assets.windows.recursions import LANES
 from quant_assets.windows.windows import MONTH_SESSIONS, Windows
 
-#: Values of one array (tickers times sessions) that are computed at a time: 256 KiB.
-_AT_A_TIME = 1 << 15
+#: Tickers that are computed at a time: as many as recursions take side by side. An array of ten years has 320 KiB.
+_AT_A_TIME = LANES
 
 Inputs = Mapping[str, FloatArray]
 Compute = Callable[[Inputs, Windows], FloatArray]
@@ -214,12 +215,11 @@ class FeatureSet:
         order = [name for name in self._lookbacks if name in needed]  # inputs first
         starts = self._starts(order, since)
         windows_from = {start: windows.from_session(start) for start in starts.values()}
-        tickers, sessions = next((each.shape for each in fields.values() if each.ndim > 1), (0, 0))
-        at_a_time = max(1, _AT_A_TIME // max(1, sessions))
+        tickers = next((len(each) for each in fields.values() if each.ndim > 1), 0)
         found: dict[str, FloatArray] = {}
         # Some tickers at a time, whose arrays stay in the processor's cache from one feature to the next.
-        for first in range(0, max(1, tickers), at_a_time):
-            block = slice(first, first + at_a_time)
+        for first in range(0, max(1, tickers), _AT_A_TIME):
+            block = slice(first, first + _AT_A_TIME)
             given = {name: each[block] if each.ndim > 1 else each for name, each in fields.items()}
             values: dict[str, FloatArray] = {}
             for name in order:

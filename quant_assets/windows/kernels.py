@@ -32,81 +32,112 @@ def fewest(window: int) -> int:
 
 
 @kernel
-def sums(values: FloatArray, starts: IntArray, window: int, average: bool) -> FloatArray:
-    """Sum, or mean, of the observed values of the last `window` sessions.
-
-    The mean of equal values is exactly that value.
-    """
+def sums(values: FloatArray, window: int) -> FloatArray:
+    """Sum of the observed values of the last `window` sessions."""
     tickers, sessions = values.shape
-    out = np.full((tickers, sessions), np.nan)
-    tail, seen = np.zeros(window), np.zeros(window, np.int64)
+    out = np.empty((tickers, sessions))
+    # Sums of the sessions that end at each one, before the first one too: of one, of `length`, of the next length.
+    single, block, longer = np.zeros((3, window + sessions))
+    seen = np.zeros(window + sessions, np.int64)
+    digits = 0  # binary ones after the first
+    while 2 << digits <= window:
+        digits += 1
     for i in range(tickers):
-        anchor, head, count = 0, 0.0, 0
-        last, other = -1, -window  # the newest observed session, and the newest whose value is another one
+        row, result = values[i], out[i]
         for j in range(sessions):
-            if starts[j] == j or j - anchor == window:
-                anchor, head, count = j, 0.0, 0
-                for n in range(1, window):
-                    if j >= n and not math.isnan(values[i, j - n]):
-                        head += values[i, j - n]
-                        count += 1
-                    tail[n], seen[n] = head, count
-                head, count = 0.0, 0
-            if math.isnan(values[i, j]):
-                continue
-            if last >= 0 and values[i, last] != values[i, j]:
-                other = last
-            last = j
-            head += values[i, j]
-            count += 1
-            n = window - 1 - (j - anchor)
-            observed = seen[n] + count
-            if _WHOLE * observed < _PARTS * window:
-                continue
-            if average:
-                out[i, j] = (tail[n] + head) / observed if other > j - window else values[i, j]
-            else:
-                out[i, j] = tail[n] + head
+            single[window + j] = block[window + j] = 0.0 if math.isnan(row[j]) else row[j]
+        count = 0
+        for j in range(sessions):
+            count += 0 if math.isnan(row[j]) else 1
+            seen[window + j] = count
+        length = 1
+        for step in range(2 * digits):  # for each digit twice as long, and one longer where it is 1
+            twice = step % 2 == 0
+            if twice or (window >> (digits - 1 - step // 2)) % 2 == 1:
+                near = length if twice else 1
+                new, newest, older = longer[window:], (block if twice else single)[window:], block[window - near :]
+                for j in range(sessions):
+                    new[j] = newest[j] + older[j]
+                block, longer = longer, block
+                length += near
+        found, until, back = block[window:], seen[window:], seen[:sessions]
+        for j in range(sessions):
+            enough = (_WHOLE * (until[j] - back[j]) >= _PARTS * window) & (row[j] == row[j])
+            result[j] = found[j] if enough else np.nan
     return out
 
 
 @kernel
-def deviations(values: FloatArray, starts: IntArray, window: int) -> FloatArray:
-    """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 where all values are the same.
+def moments(values: FloatArray, window: int, deviations: bool, ddof: int) -> FloatArray:
+    """Mean and, if asked for, standard deviation of the last `window` sessions: one layer or two.
 
-    Means and squared deviations are updated by Welford's method and those of tail and head joined by that of Chan,
-    Golub and LeVeque (1979), which add what is positive only.
+    The mean of equal values is exactly that value and their deviation exactly 0. Means and squared deviations of two
+    blocks are joined by the method of Chan, Golub and LeVeque (1979), which adds what is positive only.
     """
     tickers, sessions = values.shape
-    out = np.full((tickers, sessions), np.nan)
-    inverse = 1.0 / np.maximum(np.arange(window + 1), 1)
-    tail_mean, tail_squares, seen = np.zeros(window), np.zeros(window), np.zeros(window, np.int64)
+    out = np.empty((2 if deviations else 1, tickers, sessions))
+    single, block, longer = np.zeros((3, window + sessions))  # as in `sums`, of means
+    square, longer_square, nothing = np.zeros((3, window + sessions))
+    seen, share, weight = np.zeros(window + sessions, np.int64), np.empty(sessions), np.empty(sessions)
+    digits = 0  # binary ones after the first
+    while 2 << digits <= window:
+        digits += 1
     for i in range(tickers):
-        anchor, mean, squares, count = 0, 0.0, 0.0, 0
+        row = values[i]
+        square[window:] = 0.0
         for j in range(sessions):
-            if starts[j] == j or j - anchor == window:
-                anchor, mean, squares, count = j, 0.0, 0.0, 0
-                for n in range(1, window):
-                    if j >= n and not math.isnan(values[i, j - n]):
-                        count += 1
-                        apart = values[i, j - n] - mean
-                        mean += apart * inverse[count]
-                        squares += apart * (values[i, j - n] - mean)
-                    tail_mean[n], tail_squares[n], seen[n] = mean, squares, count
-                mean, squares, count = 0.0, 0.0, 0
-            if math.isnan(values[i, j]):
-                continue
-            count += 1
-            apart = values[i, j] - mean
-            mean += apart * inverse[count]
-            squares += apart * (values[i, j] - mean)
-            n = window - 1 - (j - anchor)
-            observed = seen[n] + count
-            if observed < 2 or _WHOLE * observed < _PARTS * window:
-                continue
-            apart = tail_mean[n] - mean
-            total = squares + tail_squares[n] + apart * apart * (seen[n] * count * inverse[observed])
-            out[i, j] = math.sqrt(total / (observed - 1))
+            single[window + j] = block[window + j] = 0.0 if math.isnan(row[j]) else row[j]
+        count = 0
+        for j in range(sessions):
+            count += 0 if math.isnan(row[j]) else 1
+            seen[window + j] = count
+        first = 0
+        while first < sessions and seen[window + first] == 0:
+            first += 1
+        # From here on no window has a hole: all have one and the same share.
+        whole = sessions if seen[-1] < sessions - first else min(sessions, first + window)
+        length = 1
+        for step in range(2 * digits):  # for each digit twice as long, and one longer where it is 1
+            twice = step % 2 == 0
+            if twice or (window >> (digits - 1 - step // 2)) % 2 == 1:
+                near = length if twice else 1
+                until, between, back = seen[window:], seen[window - near :], seen[window - near - length :]
+                for j in range(whole):
+                    recent, old = until[j] - between[j], between[j] - back[j]
+                    share[j] = old / (recent + old) if old > 0 else 0.0
+                    weight[j] = recent * share[j]
+                one_share = length / (near + length)
+                one_weight = near * one_share
+                newest, older, new = (block if twice else single)[window:], block[window - near :], longer[window:]
+                newer, others, rest = newest[whole:], older[whole:], new[whole:]
+                if deviations:
+                    some, more = (square if twice else nothing)[window:], square[window - near :]
+                    both = longer_square[window:]
+                    for j in range(whole):
+                        apart = older[j] - newest[j]
+                        both[j] = some[j] + more[j] + apart * apart * weight[j]
+                    some, more, both = some[whole:], more[whole:], both[whole:]
+                    for j in range(len(rest)):
+                        apart = others[j] - newer[j]
+                        both[j] = some[j] + more[j] + apart * apart * one_weight
+                    square, longer_square = longer_square, square
+                for j in range(whole):
+                    new[j] = newest[j] + (older[j] - newest[j]) * share[j]
+                for j in range(len(rest)):
+                    rest[j] = newer[j] + (others[j] - newer[j]) * one_share
+                block, longer = longer, block
+                length += near
+        found, until, back, result = block[window:], seen[window:], seen[:sessions], out[0, i]
+        for j in range(sessions):
+            enough = (_WHOLE * (until[j] - back[j]) >= _PARTS * window) & (row[j] == row[j])
+            result[j] = found[j] if enough else np.nan
+        if deviations:
+            found, result = square[window:], out[1, i]
+            for j in range(sessions):
+                observed = until[j] - back[j]
+                enough = (_WHOLE * observed >= _PARTS * window) & (observed > ddof) & (row[j] == row[j])
+                deviation = math.sqrt(found[j] / (observed - ddof))
+                result[j] = deviation if enough else np.nan
     return out
 
 
@@ -187,66 +218,79 @@ def regressions(values: FloatArray, factor: FloatArray, starts: IntArray, window
 
 
 @kernel
-def extremes(values: FloatArray, starts: IntArray, window: int, sign: float) -> FloatArray:
+def extremes(values: FloatArray, window: int, sign: float) -> FloatArray:
     """Maximum of the last `window` sessions where `sign` is 1, minimum where it is -1."""
     tickers, sessions = values.shape
-    out = np.full((tickers, sessions), np.nan)
-    tail, seen = np.full(window, -np.inf), np.zeros(window, np.int64)
+    out = np.empty((tickers, sessions))
+    block, longer = np.full((2, window + sessions), -np.inf)  # as in `sums`
+    seen = np.zeros(window + sessions, np.int64)
     for i in range(tickers):
-        anchor, head, count = 0, -np.inf, 0
+        row, result = values[i], out[i]
         for j in range(sessions):
-            if starts[j] == j or j - anchor == window:
-                anchor, head, count = j, -np.inf, 0
-                for n in range(1, window):
-                    if j >= n and not math.isnan(values[i, j - n]):
-                        head = max(head, sign * values[i, j - n])
-                        count += 1
-                    tail[n], seen[n] = head, count
-                head, count = -np.inf, 0
-            if math.isnan(values[i, j]):
-                continue
-            head = max(head, sign * values[i, j])
-            count += 1
-            n = window - 1 - (j - anchor)
-            if _WHOLE * (seen[n] + count) >= _PARTS * window:
-                out[i, j] = sign * max(tail[n], head)
+            block[window + j] = -np.inf if math.isnan(row[j]) else sign * row[j]
+        count = 0
+        for j in range(sessions):
+            count += 0 if math.isnan(row[j]) else 1
+            seen[window + j] = count
+        length = 1
+        while length < window:
+            near = min(length, window - length)  # two blocks may overlap
+            new, newest, older = longer[window:], block[window:], block[window - near :]
+            for j in range(sessions):
+                new[j] = max(newest[j], older[j])
+            block, longer = longer, block
+            length += near
+        found, until, back = block[window:], seen[window:], seen[:sessions]
+        for j in range(sessions):
+            enough = (_WHOLE * (until[j] - back[j]) >= _PARTS * window) & (row[j] == row[j])
+            result[j] = sign * found[j] if enough else np.nan
     return out
 
 
 @kernel
-def absolute_deviations(values: FloatArray, window: int) -> FloatArray:
+def absolute_deviations(values: FloatArray, means: FloatArray, window: int) -> FloatArray:
     """Mean distance of the last `window` sessions' values from their mean.
 
     Each window is computed by itself: meant for short ones.
+
+    Args:
+        values: what is observed.
+        means: of the same windows, missing where too few are observed; exact where all values are equal.
+        window: sessions.
+
     """
     tickers, sessions = values.shape
-    out = np.full((tickers, sessions), np.nan)
-    seen = np.empty(window)  # less the newest value: exactly 0 where all are the same
+    out = np.empty((tickers, sessions))
+    single, there, total = np.zeros(window + sessions), np.zeros(window + sessions), np.empty(sessions)
+    seen = np.zeros(window + sessions, np.int64)
     for i in range(tickers):
+        row, mean, result = values[i], means[i], out[i]
         for j in range(sessions):
-            if math.isnan(values[i, j]):
-                continue
-            n = 0
-            for k in range(max(0, j - window + 1), j + 1):
-                if not math.isnan(values[i, k]):
-                    seen[n] = values[i, k] - values[i, j]
-                    n += 1
-            if _WHOLE * n < _PARTS * window:
-                continue
-            # Four sums that do not wait for each other.
-            a, b, c, d, whole = 0.0, 0.0, 0.0, 0.0, n - n % 4
-            for k in range(0, whole, 4):
-                a, b, c, d = a + seen[k], b + seen[k + 1], c + seen[k + 2], d + seen[k + 3]
-            for k in range(whole, n):
-                a += seen[k]
-            mean = ((a + b) + (c + d)) / n
-            a, b, c, d = 0.0, 0.0, 0.0, 0.0
-            for k in range(0, whole, 4):
-                a, b = a + abs(seen[k] - mean), b + abs(seen[k + 1] - mean)
-                c, d = c + abs(seen[k + 2] - mean), d + abs(seen[k + 3] - mean)
-            for k in range(whole, n):
-                a += abs(seen[k] - mean)
-            out[i, j] = ((a + b) + (c + d)) / n
+            single[window + j] = 0.0 if math.isnan(row[j]) else row[j]
+            there[window + j] = 0.0 if math.isnan(row[j]) else 1.0
+        count = 0
+        for j in range(sessions):
+            count += 0 if math.isnan(row[j]) else 1
+            seen[window + j] = count
+        total[:] = 0.0
+        for k in range(0, window - 3, 4):  # four at a time: what is summed is fetched and stored less often
+            a, b, c, d = (
+                single[window - k :],
+                single[window - k - 1 :],
+                single[window - k - 2 :],
+                single[window - k - 3 :],
+            )
+            e, f, g, h = there[window - k :], there[window - k - 1 :], there[window - k - 2 :], there[window - k - 3 :]
+            for j in range(sessions):
+                near = e[j] * abs(a[j] - mean[j]) + f[j] * abs(b[j] - mean[j])
+                total[j] += near + (g[j] * abs(c[j] - mean[j]) + h[j] * abs(d[j] - mean[j]))
+        for k in range(window - window % 4, window):
+            a, e = single[window - k :], there[window - k :]
+            for j in range(sessions):
+                total[j] += e[j] * abs(a[j] - mean[j])
+        until, back = seen[window:], seen[:sessions]
+        for j in range(sessions):
+            result[j] = total[j] / max(1, until[j] - back[j])  # missing where the mean is
     return out
 
 

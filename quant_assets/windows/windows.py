@@ -42,7 +42,7 @@ def wilder_memory(span: int) -> int:
 
 
 def adx_memory(span: int) -> int:
-    """Sessions before a month's second one over which `Windows.adx` of a span is computed."""
+    """Sessions before a month's second one over which `Windows.directional` of a span is computed."""
     # After k values the start weighs about (1 + k / span) decay^k in an average of an average.
     decay = 1.0 - 1.0 / span
     return 2 * span + _forgotten(decay) + math.ceil(-math.log1p(_forgotten(decay) / span) / math.log(decay))
@@ -88,11 +88,12 @@ class Windows:
 
     def mean(self, values: FloatArray, window: int) -> FloatArray:
         """Mean of the last `window` sessions; exactly their value where all are the same."""
-        return kernels.sums(values, self.starts, window, True)
+        mean: FloatArray = kernels.moments(values, window, False, 1)[0]
+        return mean
 
     def sum(self, values: FloatArray, window: int) -> FloatArray:
         """Sum of what was observed in the last `window` sessions."""
-        return kernels.sums(values, self.starts, window, False)
+        return kernels.sums(values, window)
 
     def median(self, values: FloatArray, window: int) -> FloatArray:
         """Median of the last `window` sessions."""
@@ -100,19 +101,23 @@ class Windows:
 
     def std(self, values: FloatArray, window: int) -> FloatArray:
         """Standard deviation (ddof 1) of the last `window` sessions; exactly 0 where all values are the same."""
-        return kernels.deviations(values, self.starts, window)
+        return _layer(self.mean_and_std(values, window), 1)
 
-    def mean_deviation(self, values: FloatArray, window: int) -> FloatArray:
-        """Mean distance from the mean over the last `window` sessions."""
-        return kernels.absolute_deviations(values, window)
+    def mean_and_std(self, values: FloatArray, window: int, ddof: int = 1) -> FloatArray:
+        """`mean` and standard deviation, 0 `ddof` being the population's: two layers from one pass."""
+        return kernels.moments(values, window, True, ddof)
+
+    def mean_deviation(self, values: FloatArray, window: int, mean: FloatArray | None = None) -> FloatArray:
+        """Mean distance from the mean over the last `window` sessions, which may be given where it is known."""
+        return kernels.absolute_deviations(values, self.mean(values, window) if mean is None else mean, window)
 
     def highest(self, values: FloatArray, window: int) -> FloatArray:
         """Maximum of the last `window` sessions."""
-        return kernels.extremes(values, self.starts, window, 1.0)
+        return kernels.extremes(values, window, 1.0)
 
     def lowest(self, values: FloatArray, window: int) -> FloatArray:
         """Minimum of the last `window` sessions."""
-        return kernels.extremes(values, self.starts, window, -1.0)
+        return kernels.extremes(values, window, -1.0)
 
     def observed(self, values: FloatArray, window: int) -> FloatArray:
         """How many of the last `window` sessions have a value; given at sessions with one, however few there are."""
@@ -224,7 +229,11 @@ class Windows:
         """
         decay = 1.0 - 2.0 / (span + 1.0)
         memory, enough = skip + ema_memory(span), kernels.fewest(span)
-        return recursions.smoothed(values, values, False, self.starts, span, enough, decay, memory, skip + span, span)
+        first = skip + span
+        layer: FloatArray = recursions.smoothed(
+            values, values, False, self.starts, span, enough, decay, memory, first, span, False
+        )[0]
+        return layer
 
     def macd(self, close: FloatArray, fast: int, slow: int, signal: int) -> FloatArray:
         """MACD line (fast less slow `ema` of the close, both seeded where the slow one is) and its `ema`: two layers.
@@ -234,11 +243,11 @@ class Windows:
         """
         near, far, last = (kernels.fewest(span) for span in (fast, slow, signal))
         return recursions.convergence(
-            close, self.starts, fast, slow, signal, near, far, last, macd_memory(slow, signal)
+            close, self.starts, fast, slow, signal, near, far, last, macd_memory(slow, signal), recursions.LANES
         )
 
     def before(self, values: FloatArray) -> FloatArray:
-        """The last value before a session's own, however old: for what is linked from bar to bar (`wilder`, `adx`)."""
+        """The last value before a session's own, however old: for what is linked from bar to bar (`wilder`)."""
         return kernels.before(values)
 
     def wilder(
@@ -259,20 +268,25 @@ class Windows:
         """
         first, memory, enough = span if seed is None else seed, wilder_memory(span), kernels.fewest(span)
         every, linked = (values, False) if bars is None else (bars, True)
+        layer: FloatArray = recursions.smoothed(
+            values, every, linked, self.starts, span, enough, 1.0 - 1.0 / span, memory, first, first, False
+        )[0]
+        return layer
+
+    def rises_and_falls(self, changes: FloatArray, span: int, bars: FloatArray) -> FloatArray:
+        """`wilder` of the rises and of the falls (positive) among changes since the bar before: two layers."""
+        memory, enough = wilder_memory(span), kernels.fewest(span)
         return recursions.smoothed(
-            values, every, linked, self.starts, span, enough, 1.0 - 1.0 / span, memory, first, first
+            changes, bars, True, self.starts, span, enough, 1.0 - 1.0 / span, memory, span, span, True
         )
 
-    def adx(
-        self, plus: FloatArray, minus: FloatArray, reach: FloatArray, span: int, bars: FloatArray | None = None
-    ) -> FloatArray:
-        """Wilder's ADX of upward and downward movement and true range; looks back `adx_memory(span) - 1` sessions.
+    def directional(self, high: FloatArray, low: FloatArray, close: FloatArray, span: int) -> FloatArray:
+        """Wilder's +DI, -DI and ADX, which go from bar to bar: three layers; looks back `adx_memory(span)` sessions.
 
-        `bars` as of `wilder`.
+        An index is missing where there was no range.
         """
-        every, linked = (plus + minus + reach, False) if bars is None else (bars, True)
-        memory, enough = adx_memory(span), kernels.fewest(span)
-        return recursions.directional(plus, minus, reach, every, linked, self.starts, span, enough, memory)
+        enough, memory = kernels.fewest(span), adx_memory(span)
+        return recursions.directional(high, low, close, self.starts, span, enough, memory, recursions.LANES)
 
     def delayed(self, values: FloatArray, sessions: int) -> FloatArray:
         """Exactly the value `sessions` before, NaN where there was none."""

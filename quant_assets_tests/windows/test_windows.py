@@ -99,16 +99,17 @@ KERNELS: dict[str, tuple[Kernel, int]] = {
     "ema_12_skip_14": (lambda w, x: w.ema(x, 12, 14), ema_memory(12) + 13),
     "wilder_14": (lambda w, x: w.wilder(x, 14), wilder_memory(14) - 1),
     "wilder_of_changes": (lambda w, x: w.wilder(x - w.before(x), 14, bars=x), wilder_memory(14)),
-    "adx_of_changes": (lambda w, x: w.adx(*moves(w, x), 10, x), adx_memory(10)),
+    **{
+        f"{name}_of_changes": (lambda w, x, k=k: w.rises_and_falls(x - w.before(x), 14, x)[k], wilder_memory(14))
+        for k, name in enumerate(("rises", "falls"))
+    },
+    **{
+        f"{name}_10": (lambda w, x, k=k: w.directional(1.01 * x, 0.98 * x, x, 10)[k], adx_memory(10))
+        for k, name in enumerate(("plus_di", "minus_di", "adx"))
+    },
     "macd_line": (lambda w, x: w.macd(x, 6, 13, 5)[0], macd_memory(13, 5) - 1),
     "macd_signal": (lambda w, x: w.macd(x, 6, 13, 5)[1], macd_memory(13, 5) - 1),
-    "adx_14": (lambda w, x: w.adx(np.abs(x - 20.0), np.sqrt(x), x, 14), adx_memory(14) - 1),
 }
-
-
-def moves(w: Windows, values: Array) -> tuple[Array, Array, Array]:
-    change = values - w.before(values)
-    return np.maximum(change, 0.0), np.maximum(-change, 0.0), np.abs(change)
 
 
 def factor(w: Windows, values: Array, kind: str) -> Array:
