@@ -74,7 +74,7 @@ def test_what_a_reversal_takes_back_leaves_the_shares_as_stated() -> None:
     [
         (70.6, True),  # 1:75, and a day's move
         (0.31, True),  # 3:1, by the price alone
-        (1 / 3.15, True),
+        (1 / 3.25, True),  # too far from 3:1 to be repaired, near enough to be one
         (3.4, False),  # neither three nor four times
         (1 / 3.45, False),
     ],
