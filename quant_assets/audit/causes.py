@@ -89,7 +89,7 @@ def _of_the_future(dataset: Dataset, difference: Difference, cut: date | None) -
             )
         return (
             f"only rows from {first} on differ, which is near the cut: "
-            "a shift, a window or a fill over it, or a rank or a choice in which few rows change places"
+            "a shift, a window or a fill over it, or a rank, a choice or a statistic that moves few rows"
         )
     if share > 0.9 or with_difference > 0.9 * len(days):
         return (

@@ -9,7 +9,7 @@ import pytest
 from quant_assets.assets import market as market_wiring
 from quant_assets.assets import portfolio as portfolio_wiring
 from quant_assets.assets import signals as signal_wiring
-from quant_assets.market import macro, universe
+from quant_assets.market import macro
 from quant_assets.windows.windows import Windows
 from quant_assets_tests.audit.leaks import leak, own, spoil, spoil_rows
 
@@ -36,7 +36,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, signal_wiring, "compute_features", return_60=own(pl.len().cast(pl.Float64)))
 
 
-@leak("the week's last value", "perturbation", "indicators", kind="the last value of a week from its first day on")
+@leak("the week's last value", "perturbation", "indicators", kind="the last value of a period from its first day on")
 def _(patch: pytest.MonkeyPatch) -> None:
     def weekly(real: Any, *args: Any) -> Any:
         made = real(*args)
@@ -119,15 +119,6 @@ def _(patch: pytest.MonkeyPatch) -> None:
         return rows.with_columns(return_1=pl.col("return_1") + 1e-4 * pl.Series(draw))
 
     spoil(patch, signal_wiring, "compute_features", noisy)
-
-
-@leak("a membership that is taken up again", "perturbation", "universe", kind="a gap closed by what came after")
-def _(patch: pytest.MonkeyPatch) -> None:
-    def closed(real: Any, members: pl.DataFrame, *rest: Any) -> pl.DataFrame:
-        again = pl.col("start_date").sort().shift(-1).over("ticker", order_by="start_date")
-        return real(members.with_columns(end_date=pl.coalesce(again, "end_date")), *rest)
-
-    spoil(patch, universe, "members", closed)
 
 
 @leak("the partner that moves most alike", "perturbation", "features", kind="a choice over the whole sample")

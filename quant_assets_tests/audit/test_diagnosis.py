@@ -125,20 +125,19 @@ def test_the_input_through_which_the_future_came_is_named(
 def test_labels_that_became_known_later_are_an_input(monkeypatch: pytest.MonkeyPatch) -> None:
     leak = LEAKS["target encoding"]
     leak.plant(monkeypatch)
-    (found,) = {
-        each.through
-        for each in audit_lookahead(
-            small(leak.start),
-            sectors=[SECTOR],
-            first=leak.first,
-            last=leak.last,
-            assets=[leak.asset],
-            tests=["truncation"],
-            cuts=[leak.cut],
-        ).failures
-        if each.asset == leak.asset and each.inherited_from is None
-    }
-    assert "labels" in found.split(", ")
+    result = audit_lookahead(
+        small(leak.start),
+        sectors=[SECTOR],
+        first=leak.first,
+        last=leak.last,
+        assets=[leak.asset],
+        tests=["truncation"],
+        cuts=[leak.cut],
+    )
+    through = {each.column: each.through.split(", ") for each in result.failures if each.asset == leak.asset}
+    assert "labels" in through["model_sha256"]
+    assert "prices" in through["model_sha256"], "labels are made of them"
+    assert "statements" not in through["model_sha256"]
 
 
 @pytest.mark.slow
