@@ -174,17 +174,29 @@ class Diagnosis:
             return list(found)
         names = [name for name in self.base.planner.order if name in {each.asset for each in asked}]
         said = self._found_out(run, altered, names, failed={each.asset for each in asked if not each.compared})
-        return [said.of(each) if each in asked else each for each in found]
+        made = [said.of(each) if each in asked else each for each in found]
+        for each in made:
+            if (
+                each.cause == MONTHS_TOGETHER and _question(run.test) != run.test
+            ):  # that says nothing of the other test of the future: it may ask again
+                self._marker(run.test, each).touch()
+                self._marker(_question(run.test), each).unlink(missing_ok=True)
+        return made
 
     def _is_first(self, test: TestName, each: Comparison) -> bool:
         """Whether no process of this audit has asked about the column before."""
-        place = self.folder / "diagnosed" / f"{_question(test)} {each.asset}.{each.column or 'rows'}"
-        place.parent.mkdir(parents=True, exist_ok=True)
+        if self._marker(test, each).exists():
+            return False
         try:
-            place.touch(exist_ok=False)
+            self._marker(_question(test), each).touch(exist_ok=False)
         except FileExistsError:
             return False
         return True
+
+    def _marker(self, question: str, each: Comparison) -> Path:
+        folder = self.folder / "diagnosed"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{question} {each.asset}.{each.column or 'rows'}"
 
     def _found_out(
         self, run: AlteredRun, altered: DatasetStore, names: Sequence[str], failed: Collection[str]
@@ -336,11 +348,12 @@ def spread(found: Sequence[Comparison]) -> list[Comparison]:
     input but those that are published later than they speak of brings it about.
     """
     by_itself = {(each.asset, each.column) for each in found if each.cause == BY_ITSELF}
-    told = {
-        (_question(each.test), each.asset, each.column): each
+    through = {
+        (_question(each.test), each.asset, each.column): each.through
         for each in reversed(found)
-        if each.failed and (each.through or each.cause == MONTHS_TOGETHER)
+        if each.failed and each.through
     }
+    by_months = {(each.test, each.asset, each.column) for each in found if each.cause == MONTHS_TOGETHER}
     early = {
         (each.asset, each.column)
         for each in found
@@ -349,11 +362,10 @@ def spread(found: Sequence[Comparison]) -> list[Comparison]:
     made = []
     for each in found:
         if each.failed:
-            known = told.get((_question(each.test), each.asset, each.column), each)
-            each = replace(each, through=known.through)
+            each = replace(each, through=through.get((_question(each.test), each.asset, each.column), ""))
             if (each.asset, each.column) in by_itself:
                 each = replace(each, cause=BY_ITSELF, through="")
-            elif known.cause == MONTHS_TOGETHER:
+            elif (each.test, each.asset, each.column) in by_months:
                 each = replace(each, cause=MONTHS_TOGETHER)
             elif (each.asset, each.column) in early and each.through and set(each.through.split(", ")) <= PUBLISHED:
                 each = replace(each, cause=PUBLISHED_LATER)

@@ -89,6 +89,9 @@ def test_what_depends_on_the_months_is_no_publication() -> None:
         [failure("publication", "a", MONTHS_TOGETHER), failure("perturbation", "a", through="prices, statements")]
     )
     assert [each.cause for each in told] == [MONTHS_TOGETHER, "a shift"]
+    # The other test of the future has its own answer, and the same test's other cuts have this one.
+    of_months = [failure("truncation", "a", MONTHS_TOGETHER), failure("truncation", "a"), failure("perturbation", "a")]
+    assert [each.cause for each in spread(of_months)] == [MONTHS_TOGETHER, MONTHS_TOGETHER, "a shift"]
     told = spread([failure("order", "a", BY_ITSELF), failure("perturbation", "a", through="prices")])
     assert {(each.cause, each.through) for each in told} == {(BY_ITSELF, "")}
 
