@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 
 from quant_assets.audit.alterations import Perturbed, Shuffled, StartsLater, Truncated, Without
-from quant_assets.audit.findings import TESTS, TestName
+from quant_assets.audit.findings import TESTS, Exempt, TestName
 from quant_assets.audit.inputs import altered_source, exempt, source_from, waiting
 from quant_assets.audit.runs import Recomputed
 from quant_assets.errors import SettingsError
@@ -126,7 +126,7 @@ class AlteredRuns:
             known = self._profile.source.sector_snapshots(last)
             tickers = {ticker for sector in self._sectors for ticker in panel_tickers(known, sector, last)}
             at = {run.cut for run in found if run.cut is not None}
-            self.notes += rows.untested(at, tickers, self._profile.settings.fundamentals)
+            self.notes += map(Exempt, rows.untested(at, tickers, self._profile.settings.fundamentals))
         return found
 
     def _each(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> Iterator[AlteredRun]:
@@ -211,6 +211,6 @@ class AlteredRuns:
         there = set(members.filter(pl.col("end_date").is_null())["ticker"]) - renamed
         found = [each for sector in self._sectors for each in panel_tickers(snapshots, sector, at) if each in there]
         if len(found) < 3:
-            self.notes.append("company was left out: fewer than three members")
+            self.notes.append(Exempt("company was left out: fewer than three members"))
             return None
         return found[len(found) // 2]

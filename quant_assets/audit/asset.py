@@ -42,7 +42,8 @@ def lookahead_audit(run: Run, sector: str, profile: Profile) -> pl.DataFrame:
                 "number": number,
                 "row_key": each.key,
                 "deviation": each.deviation if math.isfinite(each.deviation or 0.0) else None,
-                "not_tested": "\n".join(result.notes),
+                "not_tested": "\n".join(result.untested),
+                "exempt": "\n".join(result.exempt),
                 "page_file": page,
             }
             for number, each in enumerate(result.comparisons, 1)
@@ -56,7 +57,9 @@ def _tell(run: Run, sector: str, month: str, result: AuditResult, page: str) -> 
     shown: dict[str, str | int] = {
         "page": run.store.artifact_url(page),
         "rows_compared": sum(each.compared for each in result.comparisons),
-        "not_tested": "; ".join(result.notes) or "none",
+        "not_tested": "; ".join(result.untested) or "none",
+        "exempt": "; ".join(result.exempt) or "none",
+        "verdict": result.verdict,
     }
     run.tell(sector, month, shown | {"assets_that_fail": ", ".join(failing) or "none"})
     for asset in dict.fromkeys(each.asset for each in result.comparisons):
@@ -70,7 +73,7 @@ def _tell(run: Run, sector: str, month: str, result: AuditResult, page: str) -> 
 def audit_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """`no_lookahead`: the audit found nothing; names the assets that fail and what was not tested.
 
-    A test that compared no row is a warning.
+    What was not tested although it was asked for is a warning.
     """
 
     @dg.asset_check(
@@ -98,19 +101,21 @@ def audit_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
             tested = set(of.filter(pl.col("compared") > 0)["test"])
             if missing := [name.replace("_", "-") for name in TESTS if name not in tested]:
                 empty.append(f"{sector} {month_of(as_of)} ({', '.join(missing)})")
-        notes = list(
-            dict.fromkeys(line for said in rows["not_tested"].unique(maintain_order=True) for line in said.splitlines())
+        notes, exempt = (
+            list(dict.fromkeys(line for said in rows[name].unique(maintain_order=True) for line in said.splitlines()))
+            for name in ("not_tested", "exempt")
         )
         if empty:
             told.append(f"no row was compared in {', '.join(empty[:10])}")
         if notes:
             told.append(f"not tested: {'; '.join(notes)}")
         return dg.AssetCheckResult(
-            passed=failures.is_empty() and not empty and not rows.is_empty(),
+            passed=failures.is_empty() and not empty and not notes and not rows.is_empty(),
             severity=dg.AssetCheckSeverity.WARN if failures.is_empty() else dg.AssetCheckSeverity.ERROR,
             description="; ".join(told) or None,
             metadata={
                 "not_tested": dg.MetadataValue.md("; ".join(notes) or "none"),
+                "exempt": dg.MetadataValue.md("; ".join(exempt) or "none"),
                 "tests_without_rows": dg.MetadataValue.md(", ".join(empty) or "none"),
                 "assets_that_fail": dg.MetadataValue.md(
                     ", ".join(failures["asset"].unique(maintain_order=True)) or "none"

@@ -20,6 +20,22 @@ PUBLISHED_LATER = (
 )
 
 
+#: Cause of what differs when the very same input is computed twice.
+BY_ITSELF = (
+    "differs by itself: the input as it is, computed twice, gives two results "
+    "(a draw without a seed, the clock, the order of a set, threads); this says nothing of the future"
+)
+
+#: Cause of what differs with the input as it is, computed over the months of the altered run.
+MONTHS_TOGETHER = (
+    "depends on which months are computed together: a statistic over the rows of the run, later ones too; "
+    "what is altered in this test does not matter"
+)
+
+#: Share of tickers that show the same, from which on it is said of a column.
+_MOST = 0.8
+
+
 def likely_cause(test: TestName, dataset: Dataset, difference: Difference, cut: date | None) -> str:
     """One sentence for a person who looks for the mistake."""
     if test == "order":
@@ -65,9 +81,15 @@ def _of_the_future(dataset: Dataset, difference: Difference, cut: date | None) -
             "or one decided at its end"
         )
     if first > days[0] and sessions <= _NEAR_SESSIONS:
+        if _measured(difference, dataset):
+            last = "session before the cut differs" if sessions == 1 else f"{sessions} sessions before the cut differ"
+            return (
+                f"the last {last}, and no other: "
+                f"a shift, a centred window or the end of a week that reaches {sessions} or more ahead"
+            )
         return (
-            f"only the last {sessions} sessions before the cut differ: "
-            f"a shift or centred window that reaches {sessions} ahead, or a fill"
+            f"only rows from {first} on differ, which is near the cut: "
+            "a shift, a window or a fill over it, or a rank, a choice or a statistic that moves few rows"
         )
     if share > 0.9 or with_difference > 0.9 * len(days):
         return (
@@ -75,6 +97,22 @@ def _of_the_future(dataset: Dataset, difference: Difference, cut: date | None) -
             "a statistic over the whole sample (mean, deviation, maximum, rank, fit) or a later map"
         )
     return f"rows from {first} on differ in {share:.0%} of the cases: something that became known after the cut is used"
+
+
+def _measured(difference: Difference, dataset: Dataset) -> bool:
+    """Whether the rows that differ tell how far ahead a column reaches.
+
+    That is so where each ticker is by itself, and of most tickers every row differs from one and the same session on.
+    """
+    rows, days, column = difference.rows, difference.days, difference.column
+    if column is None or "ticker" not in rows.columns or dataset.across or dataset.columns[column].across:
+        return False
+    day = dataset.dated_by
+    each = rows.group_by("ticker").agg(pl.col(day).min().alias("first"), pl.col(day).n_unique().alias("count"))
+    first = rows[day].min()
+    sessions = int((days >= first).sum())
+    alike = each.filter((pl.col("first") == first) & (pl.col("count") == sessions)).height
+    return alike > 1 and alike >= _MOST * difference.compared / len(days)
 
 
 def _same_factor(rows: pl.DataFrame, dataset: Dataset) -> bool:

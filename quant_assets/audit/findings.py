@@ -22,6 +22,19 @@ MEANINGS: Mapping[TestName, str] = {
 }
 
 
+#: Of what was not tested, so many reasons are told in a line.
+_FIRST = 3
+
+
+class Exempt(str):
+    """A note on what a test cannot reach, or was not asked to: it is said, and the audit may pass all the same.
+
+    Every other note is of something that should have been tested and was not.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Rows of one asset with the input as it is and with the altered one.
@@ -47,6 +60,10 @@ class Comparison:
             root.
         declared: why the difference is no failure, as the schema declares it (an anchored column); empty where it is
             one.
+        through: inputs each of which, altered alone, brings the difference about, as `diagnosis` found; empty where
+            that was not asked or no single one does.
+        empty: whether no row was there to compare because the asset holds events that are rare, and none was known by
+            the cut in these months.
 
     """
 
@@ -66,6 +83,8 @@ class Comparison:
     cause: str = ""
     inherited_from: str | None = None
     declared: str = ""
+    through: str = ""
+    empty: bool = False
 
     @property
     def failed(self) -> bool:
@@ -83,7 +102,7 @@ class AuditResult:
         first, last: months, YYYY-MM.
         seconds: how long it took.
         comparisons: in the order of the tests, cuts, and the flow of the assets.
-        notes: what was not tested and why, one sentence each.
+        notes: what was not tested and why, one sentence each; what need not be is `Exempt`.
 
     """
 
@@ -107,9 +126,68 @@ class AuditResult:
         """Whether nothing failed."""
         return not self.failures
 
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """What should have been tested and was not, and why; a comparison of no row is among it."""
+        silent = (
+            f"{asset}, {test.replace('_', '-')}: it has rows, and none of them was compared"
+            for (asset, test), found in self._without_rows().items()
+            if not all(each.empty for each in found)
+        )
+        return tuple(dict.fromkeys((*(str(note) for note in self.notes if not isinstance(note, Exempt)), *silent)))
+
+    @property
+    def exempt(self) -> tuple[str, ...]:
+        """What no test reached, or was not asked for, by declaration; an asset of events that did not happen, too."""
+        tests: dict[str, list[str]] = {}
+        for (asset, test), found in self._without_rows().items():
+            if all(each.empty for each in found):
+                tests.setdefault(asset, []).append(test.replace("_", "-"))
+        empty = (
+            f"{asset} holds events, and none was known in these months ({', '.join(found)})"
+            for asset, found in tests.items()
+        )
+        return tuple(dict.fromkeys((*(str(note) for note in self.notes if isinstance(note, Exempt)), *empty)))
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was tested that was asked for and can be."""
+        return not self.untested
+
+    @property
+    def status(self) -> int:
+        """Exit status of a command: 0 where all that can be was tested and nothing failed, else 1."""
+        return 0 if self.passed and self.complete else 1
+
+    @property
+    def verdict(self) -> str:
+        """One line: what was found, and what was not tested and why."""
+        assets = ", ".join(dict.fromkeys(each.asset for each in self.failures))
+        said = [
+            "no look-ahead found" if self.passed else f"{len(self.failures)} differences that must not be, of {assets}"
+        ]
+        for what, reasons in (
+            ("not tested although asked for", self.untested),
+            ("not tested by declaration", self.exempt),
+        ):
+            if reasons:
+                more = f"; and {len(reasons) - _FIRST} more" if len(reasons) > _FIRST else ""
+                said.append(f"{what}: {len(reasons)} ({'; '.join(reasons[:_FIRST])}{more})")
+        if self.complete and self.passed:
+            said[0] += " in all that was asked"
+        return ". ".join(said)
+
+    def _without_rows(self) -> dict[tuple[str, str], list[Comparison]]:
+        """Comparisons of an asset and test that together compared no row and found nothing."""
+        by: dict[tuple[str, str], list[Comparison]] = {}
+        for each in self.comparisons:
+            by.setdefault((each.asset, each.test), []).append(each)
+        return {key: found for key, found in by.items() if not any(each.compared or each.differing for each in found)}
+
     def to_json(self) -> str:
         """The result as indented JSON: days as YYYY-MM-DD, NaN and infinity as text."""
-        return json.dumps(asdict(self) | {"passed": self.passed}, indent=2, default=str, allow_nan=False) + "\n"
+        said = {name: getattr(self, name) for name in ("passed", "complete", "untested", "exempt", "verdict", "status")}
+        return json.dumps(asdict(self) | said, indent=2, default=str, allow_nan=False) + "\n"
 
 
 def merged(results: Sequence[AuditResult]) -> AuditResult:

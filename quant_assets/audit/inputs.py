@@ -10,7 +10,7 @@ from datetime import date
 import polars as pl
 
 from quant_assets.audit.alterations import Perturbed, StartsLater
-from quant_assets.audit.findings import TestName
+from quant_assets.audit.findings import Exempt, TestName
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
@@ -60,9 +60,8 @@ def waiting(profile: Profile, tickers: Sequence[str], days: Sequence[date]) -> l
 def exempt(profile: Profile, test: TestName) -> list[str]:
     """What a test leaves as it is although it seems to alter it, one sentence each."""
     if test == "order" and alterable(profile.source) is None:
-        return [
-            "order: bars came in their own order, which a provider promises; what depends on it alone was not tested"
-        ]
+        said = "order: bars came in their own order, which a provider promises; what depends on it alone was not tested"
+        return [Exempt(said)]
     return []
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, check_cuts, default_cuts, windows
-from quant_assets.audit.causes import PUBLISHED_LATER, likely_cause
-from quant_assets.audit.compare import SETTLED, Difference, compare, known_rows, rows_after
+from quant_assets.audit.causes import likely_cause
+from quant_assets.audit.compare import SETTLED, Compared, Difference, compare, known_rows, rows_after
+from quant_assets.audit.diagnosis import Diagnosis, spread
 from quant_assets.audit.findings import AuditResult, Comparison, TestName
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.runs import Recomputed, check_assets
@@ -30,6 +31,9 @@ from quant_assets.settings.loading import Settings
 #: (what is being done, steps done, steps in all)
 Progress = Callable[[str, int, int], None]
 
+#: Share of its partitions in which an asset has rows, from which on a comparison of no row is no matter of chance.
+_REGULAR = 0.5
+
 #: Partitions that have been computed, by dataset.
 Keys = dict[str, set[str]]
 
@@ -44,6 +48,7 @@ def audit_lookahead(
     tests: Sequence[TestName] | None = None,
     cuts: Sequence[date] | None = None,
     reach: int = 3,
+    diagnosed: bool = True,
     progress: Progress | None = None,
 ) -> AuditResult:
     """Compute the real assets on altered inputs, here and in a temporary folder; compare what must not have changed.
@@ -61,6 +66,7 @@ def audit_lookahead(
         cuts: sessions at which the future is altered [default: `default_cuts`].
         reach: months up to each cut that are computed anew on the altered input, and compared; earlier ones serve as
             they are.
+        diagnosed: whether it is found out of a failure through which input it comes, by further runs.
         progress: told of each step.
 
     Raises:
@@ -76,6 +82,7 @@ def audit_lookahead(
         last,
         None if assets is None else tuple(assets),
         reach,
+        diagnosed,
     )
     wanted: tuple[TestName, ...] = tuple(tests) if tests is not None else ALTERING
     at = question.checked(profile, wanted, cuts)
@@ -109,6 +116,7 @@ class Question:
         first, last: months whose rows are audited.
         assets: whose rows are compared; None for all.
         reach: months up to each cut that are computed anew.
+        diagnosed: whether failures are looked into, by further runs.
 
     """
 
@@ -117,6 +125,7 @@ class Question:
     last: str
     assets: tuple[str, ...] | None
     reach: int
+    diagnosed: bool = True
 
     def checked(self, profile: Profile, tests: Sequence[TestName], cuts: Sequence[date] | None) -> tuple[date, ...]:
         """The cuts, once it is clear that all that is asked for exists.
@@ -138,15 +147,9 @@ class Question:
 
     def result(self, profile: str, found: Sequence[Comparison], notes: Sequence[str], seconds: float) -> AuditResult:
         """The result, in the order of the comparisons."""
-        early = {(each.asset, each.column) for each in found if each.test == "publication" and each.failed}
-        of_the_future = ("truncation", "perturbation")
-        told = (
-            replace(each, cause=PUBLISHED_LATER)
-            if each.test in of_the_future and each.failed and (each.asset, each.column) in early
-            else each
-            for each in found
+        return AuditResult(
+            profile, self.sectors, self.first, self.last, round(seconds, 1), tuple(spread(found)), tuple(notes)
         )
-        return AuditResult(profile, self.sectors, self.first, self.last, round(seconds, 1), tuple(told), tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -241,6 +244,9 @@ class Lookahead:
             if keys:
                 found += self._compare(self._profile.datasets[name], keys, run, store)
         found = _inherited(found, {name: self.base.upstream(name) for name in {each.asset for each in found}})
+        if self._question.diagnosed and any(each.failed for each in found):
+            sectors = self._question.sectors
+            found = Diagnosis(self._profile, self.base, sectors, self._folder, self._differing).told(run, store, found)
         shutil.rmtree(altered.url, ignore_errors=True)
         return found
 
@@ -252,29 +258,41 @@ class Lookahead:
     def _compare(
         self, dataset: Dataset, keys: set[str], run: AlteredRun, altered: DatasetStore
     ) -> Iterator[Comparison]:
-        expected, found = (
-            each.read(dataset, keys).drop("month").collect() for each in (self.base.profile.store, altered)
-        )
+        if run.left_out is not None and dataset.across:
+            return
+        compared, empty = self._rows_compared(dataset, keys, run, self.base.profile.store, altered)
+        asked = dataset.name in self._names
+        if not compared.differences and asked:
+            yield Comparison(dataset.name, run.test, run.cut, compared=compared.rows, empty=empty)
+        for difference in compared.differences:
+            yield _comparison(dataset, run, difference)
+
+    def _rows_compared(
+        self, dataset: Dataset, keys: set[str], run: AlteredRun, one: DatasetStore, other: DatasetStore
+    ) -> tuple[Compared, bool]:
+        """Rows of two stores as the run compares them, and whether there are none because nothing had happened."""
+        expected, found = (each.read(dataset, keys).collect() for each in (one, other))
+        rare = expected.select(dataset.grain.levels).n_unique() < _REGULAR * len(keys)
+        expected, found = expected.drop("month"), found.drop("month")
         decisions = {self.base.profile.known_through(month) for month in {parse_key(each)[1] for each in keys}}
         expected, found = (known_rows(dataset, rows, run.cut, decisions) for rows in (expected, found))
         if run.test == "warm_up":
             start = first_session_from(month_start(run.settings.partitions.start))
             expected, found = (rows_after(dataset, rows, start) for rows in (expected, found))
-        if run.left_out is not None:
-            if dataset.across:
-                return
-            if "ticker" in dataset.columns:
-                expected, found = (rows.filter(pl.col("ticker") != run.left_out) for rows in (expected, found))
+        if run.left_out is not None and "ticker" in dataset.columns:
+            expected, found = (rows.filter(pl.col("ticker") != run.left_out) for rows in (expected, found))
         columns = {
             name: column for name, column in dataset.columns.items() if run.left_out is None or not column.across
         }
         tolerance = SETTLED if run.test == "warm_up" else 0.0
-        compared = compare(dataset, expected, found, columns, tolerance=tolerance)
-        asked = dataset.name in self._names
-        if not compared.differences and asked:
-            yield Comparison(dataset.name, run.test, run.cut, compared=compared.rows)
-        for difference in compared.differences:
-            yield _comparison(dataset, run, difference)
+        return compare(dataset, expected, found, columns, tolerance=tolerance), rare and expected.is_empty()
+
+    def _differing(self, run: AlteredRun, name: str, one: DatasetStore, other: DatasetStore) -> set[str | None]:
+        """Columns of an asset that differ between two stores in the months of a run."""
+        dataset, months = self._profile.datasets[name], set(month_range(run.first, run.last))
+        keys = {each for each in one.existing(dataset) & other.existing(dataset) if parse_key(each)[1] in months}
+        compared, _ = self._rows_compared(dataset, keys, run, one, other) if keys else (Compared(0), True)
+        return {each.column for each in compared.differences}
 
 
 def _comparison(dataset: Dataset, run: AlteredRun, difference: Difference) -> Comparison:

@@ -9,7 +9,7 @@ from datetime import date
 
 from quant_assets.audit.altered_runs import default_cuts
 from quant_assets.audit.execution import audit_execution, executed
-from quant_assets.audit.findings import AuditResult, merged
+from quant_assets.audit.findings import AuditResult, Exempt, merged
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.learning_controls import audit_learning, learners
 from quant_assets.audit.lookahead import Progress, Question, audit_lookahead
@@ -70,8 +70,8 @@ class Part:
         trainers, forecasters = learners(planner, profile.datasets)
         judged = {"learning": {*trainers, *forecasters}, "execution": set(executed(planner, profile.datasets))}
         there = tuple(name for name in CONTROLS if judged[name] & set(self.assets))
-        notes = [
-            f"{name} was not tested: it is a test of {', '.join(sorted(judged[name]))}, none of which was asked for"
+        notes: list[str] = [
+            Exempt(f"{name} was not tested: none of what it tests was asked for ({', '.join(sorted(judged[name]))})")
             for name in CONTROLS
             if name not in there
         ]

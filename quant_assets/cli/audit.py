@@ -50,15 +50,17 @@ def chosen_parts(
 
 
 def output(result: AuditResult) -> Iterator[str | Table]:
-    """What the command prints: a line for each asset, then what failed and what does not settle by declaration."""
+    """What the command prints: a line for each asset, what was not tested, what failed, and last the verdict."""
     rows = sum(each.compared for each in result.comparisons if each.column is None or each.differing)
     yield (
         f"{', '.join(result.sectors)}, {result.first} to {result.last}: "
         f"{rows:,} rows compared in {result.seconds:.0f} s"
     )
     yield _by_asset(result)
-    for note in result.notes:
-        yield f"note: {note}"
+    for reason in result.untested:
+        yield f"not tested although asked for: {reason}"
+    for reason in result.exempt:
+        yield f"not tested by declaration: {reason}"
     declared: dict[tuple[str, str], list[Comparison]] = {}
     for each in result.comparisons:
         if each.declared and each.differing:
@@ -73,11 +75,7 @@ def output(result: AuditResult) -> Iterator[str | Table]:
         yield _told(each)
     if len(failures) > _SHOWN:
         yield f"… and {len(failures) - _SHOWN} more; --json FILE has all of them"
-    yield (
-        "no look-ahead found"
-        if result.passed
-        else f"{len(failures)} differences that must not be, of {_assets(failures)}"
-    )
+    yield result.verdict
 
 
 def write(result: AuditResult, json: Path | None, html: Path | None, settings: Settings) -> Iterator[str]:
@@ -148,11 +146,8 @@ def _told(each: Comparison) -> str:
     cut = f" at {each.cut}" if each.cut else ""
     first = f"; first {each.key}: {each.expected} became {each.found}" if each.key else ""
     root = f"; inherited from {each.inherited_from}" if each.inherited_from else ""
+    through = f"; with one input altered alone: {each.through}" if each.through else ""
     return (
         f"{each.asset}.{column}, {each.test.replace('_', '-')}{cut}: "
-        f"{each.differing} of {each.compared} rows{first}. {each.cause}{root}"
+        f"{each.differing} of {each.compared} rows{first}. {each.cause}{through}{root}"
     )
-
-
-def _assets(failures: Sequence[Comparison]) -> str:
-    return ", ".join(dict.fromkeys(each.asset for each in failures))

@@ -46,7 +46,11 @@ ON_DEMAND = (
             "cause": _text("what is likely"),
             "inherited_from": _text("asset upstream that differs in the same test", nullable=True),
             "declared": _text("why a difference is no failure, as the schema declares it"),
-            "not_tested": _text("what the audit did not test and why, a line each; the same in every row of an audit"),
+            "through": _text("inputs each of which, altered alone, brings the difference about; empty where not asked"),
+            "not_tested": _text(
+                "what was not tested although it was asked for, and why, a line each; the same in every row of an audit"
+            ),
+            "exempt": _text("what no test reached or was asked to, by declaration, a line each; likewise"),
             "page_file": _text("HTML page, relative to the artifacts of the profile's storage"),
         },
     ),

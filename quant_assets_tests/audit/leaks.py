@@ -37,6 +37,8 @@ class Leak:
         test: the kind of test that must fail.
         asset: the dataset in which it must be found.
         plant: puts it into the real code.
+        kind: of mistake, as the table of docs/audit.md has it [default: the name, a kind of its own].
+        full: whether only `--full` has the days on which it shows.
         first: first month of the audit.
         last: its last month.
         cut: what is known later is altered.
@@ -56,13 +58,19 @@ class Leak:
     start: str = "2022-12"
     reach: int = 3
     with_tests: tuple[TestName, ...] = ()
+    kind: str = ""
+    full: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", self.kind or self.name)
 
 
-def leak(name: str, test: TestName, asset: str, **window: Any) -> Callable[[Plant], Plant]:
-    """Register the function that plants a leak."""
+def leak(name: str, test: TestName, asset: str, **more: Any) -> Callable[[Plant], Plant]:
+    """Register the function that plants a leak; a name is taken once."""
 
     def register(plant: Plant) -> Plant:
-        LEAKS[name] = Leak(name, test, asset, plant, **window)
+        assert name not in LEAKS, name
+        LEAKS[name] = Leak(name, test, asset, plant, **more)
         return plant
 
     return register
@@ -109,7 +117,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@leak("today's sector map", "perturbation", "universe")
+@leak("today's sector map", "perturbation", "universe", kind="a map of a later day")
 def _(patch: pytest.MonkeyPatch) -> None:
     def todays(real: Any, snapshots: pl.DataFrame, sessions: Any) -> pl.DataFrame:
         newest = snapshots.sort("ticker", "known_at").unique("ticker", keep="last", maintain_order=True)
@@ -118,7 +126,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, placement, "spells", todays)
 
 
-@leak("prices adjusted backwards", "perturbation", "prices")
+@leak("prices adjusted backwards", "perturbation", "prices", kind="a scale anchored at the end of the data")
 def _(patch: pytest.MonkeyPatch) -> None:
     def backwards(real: Any, ohlcv: pl.DataFrame) -> pl.DataFrame:
         return real(
@@ -130,12 +138,17 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, market_wiring, "adjust", backwards)
 
 
-@leak("maximum of the full sample", "perturbation", "price_peaks")
+@leak("maximum of the full sample", "perturbation", "price_peaks", kind="a statistic over the whole sample")
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, market_wiring, "peaks", close=own(pl.col("close").max()))
 
 
-@leak("statements joined on the end of their period", "publication", "fundamentals")
+@leak(
+    "statements joined on the end of their period",
+    "publication",
+    "fundamentals",
+    kind="a join on the period, not on the publication",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def at_period_end(real: Any, statements: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         return real(statements.with_columns(published=pl.col("period_end")), *rest)
@@ -148,6 +161,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     "restated figures from the first publication on",
     "perturbation",
     "fundamentals",
+    kind="a later revision in place of the first",
     first="2024-01",
     last="2024-05",
     cut=date(2024, 4, 10),
@@ -161,7 +175,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, fundamentals, "as_known", restated)
 
 
-@leak("whichever row the file has first", "order", "fundamentals")
+@leak("whichever row the file has first", "order", "fundamentals", kind="ties broken by position")
 def _(patch: pytest.MonkeyPatch) -> None:
     def first_row(real: Any, statements: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         return real(statements.with_columns(shares=own(pl.col("shares").first())), *rest)
@@ -169,7 +183,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, fundamentals, "as_known", first_row)
 
 
-@leak("macro without its release lag", "publication", "macro")
+@leak("macro without its release lag", "publication", "macro", kind="a join on the period, not on the publication")
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, macro, "as_known", lambda real, given, days: real(given.with_columns(released=pl.col("period")), days))
 
@@ -177,7 +191,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 # --- Indicators, features, labels -------------------------------------------------------------------------------------
 
 
-@leak("centred window", "truncation", "indicators")
+@leak("centred window", "truncation", "indicators", kind="a window that reaches ahead")
 def _(patch: pytest.MonkeyPatch) -> None:
     def centred(real: Any, windows: Windows, values: np.ndarray, window: int) -> np.ndarray:
         trailing, ahead = real(windows, values, window), window // 2
@@ -186,7 +200,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, Windows, "mean", centred)
 
 
-@leak("volatility fitted on the whole month", "truncation", "indicators")
+@leak("volatility fitted on the whole month", "truncation", "indicators", kind="a statistic over the calendar month")
 def _(patch: pytest.MonkeyPatch) -> None:
     def of_month_end(real: Any, *args: Any) -> Any:
         made = real(*args)
@@ -200,6 +214,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     "mean since the first row",
     "warm_up",
     "indicators",
+    kind="a window longer than it says",
     first="2024-03",
     last="2024-06",
     cut=date(2024, 4, 15),
@@ -213,12 +228,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, Windows, "mean", since_the_start)
 
 
-@leak("negative shift", "truncation", "features")
+@leak("negative shift", "truncation", "features", kind="a shift")
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, signal_wiring, "compute_features", return_5=own(pl.col("return_5").shift(-1)))
 
 
-@leak("negative shift whose last rows are dropped", "perturbation", "features")
+@leak(
+    "negative shift whose last rows are dropped", "perturbation", "features", kind="a shift whose last rows are dropped"
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def tomorrow(real: Any, *args: Any) -> pl.DataFrame:
         rows = real(*args).with_columns(tomorrow=own(pl.col("return_1").shift(-1)))
@@ -227,7 +244,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, signal_wiring, "compute_features", tomorrow)
 
 
-@leak("z-score of the full sample", "perturbation", "features")
+@leak("z-score of the full sample", "perturbation", "features", kind="a statistic over the whole sample")
 def _(patch: pytest.MonkeyPatch) -> None:
     value = pl.col("realised_volatility_60")
     spoil_rows(
@@ -236,7 +253,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 
 # The feature has its first values in December.
-@leak("bfill", "perturbation", "features")
+@leak("bfill", "perturbation", "features", kind="a fill from later rows")
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(
         patch,
@@ -246,7 +263,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@leak("mean over the other tickers, not declared", "company", "features")
+@leak("mean over the other tickers, not declared", "company", "features", kind="a value of other tickers, not declared")
 def _(patch: pytest.MonkeyPatch) -> None:
     value = pl.col("realised_volatility_20")
     spoil_rows(patch, signal_wiring, "compute_features", realised_volatility_20=value - value.mean().over("date"))
@@ -256,6 +273,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     "level of the adjusted price",
     "warm_up",
     "features",
+    kind="a level that history's start decides",
     first="2024-05",
     last="2024-05",
     cut=date(2024, 5, 15),
@@ -270,7 +288,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, signal_wiring, "compute_features", level)
 
 
-@leak("labels known at their entry", "truncation", "labels")
+@leak("labels known at their entry", "truncation", "labels", kind="a label known too early")
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, signal_wiring, "compute_labels", known_at=pl.col("entry_date"))
 
@@ -278,7 +296,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
 # --- Learning ---------------------------------------------------------------------------------------------------------
 
 
-@leak("target encoding", "truncation", "lightgbm_checkpoint", first="2023-12", cut=date(2023, 12, 29))
+@leak(
+    "target encoding",
+    "truncation",
+    "lightgbm_checkpoint",
+    kind="an encoding by labels not known yet",
+    first="2023-12",
+    cut=date(2023, 12, 29),
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def encoded(real: Any, features: pl.DataFrame, labels: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         mean = labels.group_by("ticker").agg(return_20=pl.col("forward_return").mean()).sort("ticker")
@@ -287,7 +312,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, training, "training_rows", encoded)
 
 
-@leak("labels that are not known yet", "learning", "lightgbm_checkpoint")
+@leak("labels that are not known yet", "learning", "lightgbm_checkpoint", kind="a label known too early")
 def _(patch: pytest.MonkeyPatch) -> None:
     def too_early(real: Any, features: pl.DataFrame, labels: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         return real(features, labels.with_columns(known_at=pl.col("date")), *rest)
@@ -295,7 +320,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, training, "training_rows", too_early)
 
 
-@leak("features of the next session", "learning", "lightgbm_checkpoint")
+@leak("features of the next session", "learning", "lightgbm_checkpoint", kind="features and labels of different rows")
 def _(patch: pytest.MonkeyPatch) -> None:
     def shifted(real: Any, features: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         return real(
@@ -312,7 +337,7 @@ def _spoil_folds(patch: pytest.MonkeyPatch, change: Callable[[list[Fold], Any, A
     patch.setattr(training, "purged_walk_forward", spoiled)
 
 
-@leak("purge that counts rows", "learning", "lightgbm_checkpoint")
+@leak("purge that counts rows", "learning", "lightgbm_checkpoint", kind="a purge that counts rows")
 def _(patch: pytest.MonkeyPatch) -> None:
     def by_rows(folds: list[Fold], dates: Any, known_at: Any) -> list[Fold]:
         # Twenty rows before the validation slice are left out: less than one session of twenty-two tickers.
@@ -323,7 +348,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     _spoil_folds(patch, by_rows)
 
 
-@leak("split after shuffling", "learning", "lightgbm_checkpoint")
+@leak("split after shuffling", "learning", "lightgbm_checkpoint", kind="a shuffled split")
 def _(patch: pytest.MonkeyPatch) -> None:
     def shuffled(folds: list[Fold], dates: Any, known_at: Any) -> list[Fold]:
         order = np.random.default_rng(0).permutation(len(dates))
@@ -332,7 +357,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     _spoil_folds(patch, shuffled)
 
 
-@leak("early stopping on the test slice", "learning", "lightgbm_checkpoint")
+@leak("early stopping on the test slice", "learning", "lightgbm_checkpoint", kind="a choice on the test slice")
 def _(patch: pytest.MonkeyPatch) -> None:
     def on_test(folds: list[Fold], dates: Any, known_at: Any) -> list[Fold]:
         return [replace(fold, validation=fold.test) if fold.test.any() else fold for fold in folds]
@@ -344,6 +369,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     "the newest checkpoint of all",
     "perturbation",
     "predictions",
+    kind="a later checkpoint",
     first="2023-11",
     last="2024-01",
     cut=date(2023, 12, 15),
@@ -359,13 +385,13 @@ def _(patch: pytest.MonkeyPatch) -> None:
 # --- Decisions and what came of them ----------------------------------------------------------------------------------
 
 
-@leak("scores standardised over all sessions", "perturbation", "candidates")
+@leak("scores standardised over all sessions", "perturbation", "candidates", kind="a statistic over the whole sample")
 def _(patch: pytest.MonkeyPatch) -> None:
     score = pl.col("composite_score")
     spoil_rows(patch, selection, "scores", composite_score=(score - score.mean()) / score.std())
 
 
-@leak("smoothed path of regimes", "truncation", "regime_state")
+@leak("smoothed path of regimes", "truncation", "regime_state", kind="a smoothed path")
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(
         patch,
@@ -375,7 +401,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@leak("volatility of the session after", "perturbation", "weights", first="2023-11", cut=date(2023, 11, 30))
+@leak(
+    "volatility of the session after",
+    "perturbation",
+    "weights",
+    kind="a shift",
+    first="2023-11",
+    cut=date(2023, 11, 30),
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def later(
         real: Any, candidates: pl.DataFrame, predictions: pl.DataFrame, indicators: pl.DataFrame, *rest: Any

@@ -1,9 +1,10 @@
 """The page of an audit: verdicts by asset and test, failures in full, warm-up, and nothing that could run."""
 
 import re
+from dataclasses import replace
 from datetime import date
 
-from quant_assets.audit.findings import AuditResult, Comparison
+from quant_assets.audit.findings import AuditResult, Comparison, Exempt
 from quant_assets.audit.report import bar_length, cell, render
 
 CUT = date(2024, 4, 15)
@@ -42,6 +43,7 @@ RESULT = AuditResult(
             date(2024, 4, 30),
             cause="later",
             inherited_from="features",
+            through="prices, volumes",
         ),
         Comparison(
             "prices",
@@ -78,6 +80,9 @@ def test_the_page_names_column_day_ticker_values_cause_and_root() -> None:
     text = re.sub(r"<[^>]+>", " ", page)
     for said in (
         "2 differences",
+        "2 differences that must not be, of features, candidates. not tested although asked for: 2 (order was left out",
+        "2 not tested",
+        "prices, volumes",
         "return_5",
         "21 of 300",
         "2024-04-12",
@@ -102,9 +107,17 @@ def test_a_page_without_findings_says_so_and_is_the_same_whenever_it_is_made() -
     clean = AuditResult("demo", ("it",), "2022-05", "2024-04", 81.0, RESULT.comparisons[:1])
     page = render(clean)
     assert b"No look-ahead found" in page
+    assert b"no look-ahead found in all that was asked" in page
+    assert b"What was not tested" not in page
     assert b"What differs" not in page
     assert page == render(AuditResult("demo", ("it",), "2022-05", "2024-04", 12.5, RESULT.comparisons[:1]))
 
 
 def test_a_bar_grows_with_the_power_of_ten() -> None:
     assert [bar_length(each) for each in (0.0, 1e-15, 1e-6, 1.0, float("inf"))] == [2.0, 2.0, 50.0, 100.0, 100.0]
+
+
+def test_the_page_tells_what_need_not_be_tested_from_what_was_not() -> None:
+    page = render(replace(RESULT, notes=("order was left out", Exempt("by promise")))).decode()
+    untested, exempt = page.index("Although it was asked for"), page.index("By declaration")
+    assert untested < page.index("<li>order was left out") < exempt < page.index("<li>by promise")

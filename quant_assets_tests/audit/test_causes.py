@@ -1,5 +1,6 @@
 """The pattern of what differs tells the mistake."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -24,7 +25,10 @@ ROWS = Dataset(
 )
 
 
-def cause(change: np.ndarray, test: TestName = "perturbation", *, absent: int = 0) -> str:
+COMPARED = replace(ROWS, columns={**ROWS.columns, "value": replace(ROWS.columns["value"], across="ranked")})
+
+
+def cause(change: np.ndarray, test: TestName = "perturbation", *, absent: int = 0, rows: Dataset = ROWS) -> str:
     rng = np.random.default_rng(1)
     parts = [
         pl.DataFrame({"sector": "it", "ticker": name, "date": DAYS, "value": rng.uniform(1, 2, len(DAYS))}).cast(
@@ -34,7 +38,7 @@ def cause(change: np.ndarray, test: TestName = "perturbation", *, absent: int = 
     ]
     expected = pl.concat(parts)
     found = expected.with_columns(value=pl.col("value") * np.tile(change, 2))[absent:]
-    return likely_cause(test, ROWS, compare(ROWS, expected, found).differences[0], CUT)
+    return likely_cause(test, rows, compare(rows, expected, found).differences[0], CUT)
 
 
 def ones() -> np.ndarray:
@@ -44,7 +48,20 @@ def ones() -> np.ndarray:
 def test_the_last_sessions_before_the_cut_are_a_shift() -> None:
     change = ones()
     change[-3:] = [2.0, 3.0, 4.0]
-    assert "only the last 3 sessions" in cause(change)
+    assert "the last 3 sessions before the cut differ, and no other" in cause(change)
+    assert "reaches 3 or more ahead" in cause(change)
+
+
+def test_no_distance_is_said_where_none_was_measured() -> None:
+    # A rank of which few rows change places, from 54 sessions before the cut on.
+    rank = ones()
+    rank[[-54, -31, -7]] = 2.0
+    # A column that compares tickers: what differs in one reaches the others.
+    shift = ones()
+    shift[-3:] = 2.0
+    for said in (cause(rank), cause(shift, rows=COMPARED)):
+        assert "near the cut" in said
+        assert "ahead" not in said
 
 
 def test_one_factor_for_each_ticker_is_anchored_at_the_end() -> None:

@@ -20,13 +20,17 @@ from quant_assets.audit.learning_controls import controls
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.audit.runs import Recomputed
 from quant_assets.settings.loading import Settings, load_settings
-from quant_assets_tests.audit.leaks import LEAKS, Leak, spoil_rows
+from quant_assets_tests.audit import leaks, leaks_elsewhere, leaks_held_out
+from quant_assets_tests.audit.leaks import Leak, spoil_rows
 from quant_assets_tests.graph import PROJECT, SMALL
 
 SECTOR = "cons_staples"
-LEARNING = [leak for leak in LEAKS.values() if leak.test == "learning"]
-EXECUTION = [leak for leak in LEAKS.values() if leak.asset == "backtest"]
-ALTERING = [leak for leak in LEAKS.values() if leak not in LEARNING + EXECUTION]
+#: Of these modules alone, whichever others this process has loaded.
+MODULES = {module.__name__ for module in (leaks, leaks_elsewhere, leaks_held_out)}
+PLANTED = [leak for leak in leaks.LEAKS.values() if leak.plant.__module__ in MODULES]
+LEARNING = [leak for leak in PLANTED if leak.test == "learning"]
+EXECUTION = [leak for leak in PLANTED if (leak.test, leak.asset) == ("publication", "backtest")]
+ALTERING = [leak for leak in PLANTED if leak not in LEARNING + EXECUTION]
 
 #: Models are trained only where a leak of learning is looked for.
 UNTRAINED = {"training": SMALL["training"] | {"min_rows": 1_000_000}}
@@ -43,13 +47,13 @@ def found(result: AuditResult | Sequence[Comparison], test: TestName, asset: str
     return [each for each in comparisons if each.failed and each.test == test and each.asset == asset]
 
 
-def named(leaks: Sequence[Leak]) -> Any:
-    return pytest.mark.parametrize("leak", leaks, ids=lambda leak: leak.name)
+def named(planted: Sequence[Leak]) -> Any:
+    return pytest.mark.parametrize("leak", planted, ids=lambda leak: leak.name)
 
 
 def test_there_are_leaks_of_every_kind() -> None:
-    assert len(LEAKS) >= 25
-    assert {leak.test for leak in LEAKS.values()} == {
+    assert len(PLANTED) >= 57
+    assert {leak.test for leak in PLANTED} == {
         "truncation",
         "perturbation",
         "publication",
@@ -64,7 +68,7 @@ def test_there_are_leaks_of_every_kind() -> None:
 @named(ALTERING)
 def test_a_leak_is_seen_by_altering_the_inputs(leak: Leak, monkeypatch: pytest.MonkeyPatch) -> None:
     leak.plant(monkeypatch)
-    more = {} if leak.asset in ("lightgbm_checkpoint", "predictions") else UNTRAINED
+    more = {} if leak.asset in ("lightgbm_checkpoint", "predictions", "backtest") else UNTRAINED
     tests = (*leak.with_tests, leak.test)
     result = audit_lookahead(
         small(leak.start, **more),
@@ -75,6 +79,7 @@ def test_a_leak_is_seen_by_altering_the_inputs(leak: Leak, monkeypatch: pytest.M
         tests=tests,
         cuts=[leak.cut],
         reach=leak.reach,
+        diagnosed=False,
     )
     caught = found(result, leak.test, leak.asset)
     assert caught, f"{leak.test} saw nothing; notes: {result.notes}"
@@ -173,7 +178,7 @@ def test_without_a_leak_there_is_no_alarm(
     plant: Any, labelled: Recomputed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch)
-    audited = sorted({leak.asset for leak in ALTERING} - {"predictions", "lightgbm_checkpoint"})
+    audited = sorted({leak.asset for leak in ALTERING} - {"predictions", "lightgbm_checkpoint", "backtest"})
     result = audit_lookahead(
         small("2022-12", **UNTRAINED),
         sectors=[SECTOR],

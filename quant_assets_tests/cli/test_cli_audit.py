@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from quant_assets.audit import parts
+from quant_assets.audit import parallel, parts
 from quant_assets.audit.findings import AuditResult, Comparison
 from quant_assets.cli.audit import chosen_parts, output
 from quant_assets.errors import SettingsError
@@ -134,8 +134,12 @@ def test_what_is_printed_names_failures_declared_columns_and_notes() -> None:
         "A shift.; inherited from prices"
     ) in text
     assert "does not settle, as declared: prices close (up to 0.25 relative): anchored by contract" in text
-    assert "note: nothing else" in text
-    assert "1 differences that must not be, of features" in text
+    assert "not tested although asked for: nothing else" in text
+    # The last line is the verdict.
+    assert text.splitlines()[-1] == (
+        "1 differences that must not be, of features. not tested although asked for: 2 "
+        "(nothing else; delistings, truncation: it has rows, and none of them was compared)"
+    )
     lines = {line.split("│")[1].strip(): line for line in text.splitlines() if line.startswith("│")}
     assert "ok" in lines["universe"]
     assert "no rows" in lines["delistings"]
@@ -152,11 +156,30 @@ def test_the_command_audits_writes_its_result_and_leaves_with_0(quant: Quant, tm
     )
     assert (status, err) == (0, "")
     assert "no look-ahead found" in out
-    assert "note: learning was not tested: it is a test of lightgbm_checkpoint" in out
-    assert "note: execution was not tested: it is a test of backtest" in out
-    assert json.loads(found.read_text(encoding="utf-8"))["passed"]
+    assert "not tested by declaration: learning was not tested: none of what it tests was asked for" in out
+    last = out.rstrip().splitlines()[-1]
+    assert last.startswith("no look-ahead found in all that was asked. not tested by declaration: ")
+    written = json.loads(found.read_text(encoding="utf-8"))
+    assert (written["passed"], written["complete"], written["untested"], written["status"]) == (True, True, [], 0)
+    assert f"{written['verdict']}" == last
+    assert written["exempt"][0] in page.read_text(encoding="utf-8")
     assert "Simulated market" in page.read_text(encoding="utf-8")
     assert sorted(tmp_path.iterdir()) == [page, found]
+
+
+def test_the_command_leaves_with_1_where_something_was_not_tested(
+    quant: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing_found(*_: object) -> AuditResult:
+        found = (Comparison("universe", "truncation", date(2024, 5, 16), compared=10), Comparison("macro", "order"))
+        return AuditResult("demo", ("energy",), "2024-01", "2024-12", 3.0, found)
+
+    monkeypatch.setattr(parallel, "audit_parts", nothing_found)
+    status, out, _ = quant("--asset", "universe", "--sector", "energy", "--from", "2024-01")
+    assert status == 1
+    assert (
+        out.rstrip().splitlines()[-1].startswith("no look-ahead found. not tested although asked for: 1 (macro, order")
+    )
 
 
 @pytest.mark.slow
@@ -169,6 +192,7 @@ def test_the_command_leaves_with_1_where_something_differs(quant: Quant, monkeyp
     status, out, _ = quant("--asset", "universe", "--sector", "energy", "--from", "2024-01", "--workers", "1")
     assert status == 1
     assert "universe.rows, perturbation" in out
+    assert "with one input altered alone: membership" in out
 
 
 def test_a_mistake_is_one_line(quant: Quant) -> None:
