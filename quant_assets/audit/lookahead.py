@@ -13,6 +13,7 @@ import polars as pl
 from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, check_cuts, default_cuts, windows
 from quant_assets.audit.causes import PUBLISHED_LATER, likely_cause
 from quant_assets.audit.compare import SETTLED, Difference, compare, known_rows, rows_after
+from quant_assets.audit.entry_lags import entry_lags
 from quant_assets.audit.findings import AuditResult, Comparison, TestName
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.runs import Recomputed, check_assets
@@ -44,6 +45,7 @@ def audit_lookahead(
     tests: Sequence[TestName] | None = None,
     cuts: Sequence[date] | None = None,
     reach: int = 3,
+    lags: bool = False,
     progress: Progress | None = None,
 ) -> AuditResult:
     """Compute the real assets on altered inputs, here and in a temporary folder; compare what must not have changed.
@@ -61,6 +63,7 @@ def audit_lookahead(
         cuts: sessions at which the future is altered [default: `default_cuts`].
         reach: months up to each cut that are computed anew on the altered input, and compared; earlier ones serve as
             they are.
+        lags: whether scores are held against the returns by entry lag, too (`entry_lags`).
         progress: told of each step.
 
     Raises:
@@ -94,6 +97,9 @@ def audit_lookahead(
             told(run.label, number + 1, total)
             found += audit.compared(run)
         if runs:
+            if lags:
+                compared, said = audit.entry_lags()
+                found, notes = [*found, *compared], [*notes, *said]
             told("done", total, total)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -243,6 +249,10 @@ class Lookahead:
         found = _inherited(found, {name: self.base.upstream(name) for name in {each.asset for each in found}})
         shutil.rmtree(altered.url, ignore_errors=True)
         return found
+
+    def entry_lags(self) -> tuple[list[Comparison], list[str]]:
+        """Scores of the input as it is against the returns from their own close and from the next one."""
+        return entry_lags(self.base, [name for name in self._names if self.base.keys.get(name)])
 
     def _compared_keys(self, name: str, run: AlteredRun, altered: Altered) -> set[str]:
         months = set(month_range(run.first, run.last))

@@ -20,13 +20,16 @@ from quant_assets.audit.learning_controls import controls
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.audit.runs import Recomputed
 from quant_assets.settings.loading import Settings, load_settings
-from quant_assets_tests.audit.leaks import LEAKS, Leak, spoil_rows
+from quant_assets_tests.audit import leaks
+from quant_assets_tests.audit.leaks import Leak, spoil_rows
 from quant_assets_tests.graph import PROJECT, SMALL
 
 SECTOR = "cons_staples"
-LEARNING = [leak for leak in LEAKS.values() if leak.test == "learning"]
-EXECUTION = [leak for leak in LEAKS.values() if leak.asset == "backtest"]
-ALTERING = [leak for leak in LEAKS.values() if leak not in LEARNING + EXECUTION]
+#: Of this module alone, whichever others this process has loaded.
+PLANTED = [leak for leak in leaks.LEAKS.values() if leak.plant.__module__ == leaks.__name__]
+LEARNING = [leak for leak in PLANTED if leak.test == "learning"]
+EXECUTION = [leak for leak in PLANTED if leak.test == "execution"]
+ALTERING = [leak for leak in PLANTED if leak not in LEARNING + EXECUTION]
 
 #: Models are trained only where a leak of learning is looked for.
 UNTRAINED = {"training": SMALL["training"] | {"min_rows": 1_000_000}}
@@ -43,13 +46,13 @@ def found(result: AuditResult | Sequence[Comparison], test: TestName, asset: str
     return [each for each in comparisons if each.failed and each.test == test and each.asset == asset]
 
 
-def named(leaks: Sequence[Leak]) -> Any:
-    return pytest.mark.parametrize("leak", leaks, ids=lambda leak: leak.name)
+def named(planted: Sequence[Leak]) -> Any:
+    return pytest.mark.parametrize("leak", planted, ids=lambda leak: leak.name)
 
 
 def test_there_are_leaks_of_every_kind() -> None:
-    assert len(LEAKS) >= 25
-    assert {leak.test for leak in LEAKS.values()} == {
+    assert len(PLANTED) >= 25
+    assert {leak.test for leak in PLANTED} == {
         "truncation",
         "perturbation",
         "publication",
@@ -57,6 +60,7 @@ def test_there_are_leaks_of_every_kind() -> None:
         "order",
         "company",
         "learning",
+        "execution",
     }
 
 
@@ -194,5 +198,5 @@ def test_a_training_without_a_leak_raises_no_alarm(labelled: Recomputed, tmp_pat
     assert [each for each in comparisons if each.failed] == []
     assert notes == []
     assert {each.asset for each in comparisons} == {"lightgbm_checkpoint", "predictions"}
-    assert len(comparisons) == 8
+    assert len(comparisons) == 12
     assert min(each.compared for each in comparisons) >= 15
