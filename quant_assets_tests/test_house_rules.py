@@ -13,7 +13,6 @@ PACKAGE, TESTS, DOCS = PROJECT / "quant_assets", PROJECT / "quant_assets_tests",
 LONGEST = 400
 #: Files that are longer, with the reason. The list may only shrink: what is short enough leaves it, and nothing joins.
 LONGER = {
-    "audit/learning_controls.py": "one control after the other, alike in build",
     "cli/commands.py": "every command with its help, in the order of the help",
     "features/alpha158.py": "158 published formulas in the order of their source",
     "provenance/code.py": "how Python finds a name, scope by scope",

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Literal, get_args
 
-TestName = Literal["truncation", "perturbation", "publication", "warm_up", "order", "company", "learning"]
+TestName = Literal["truncation", "perturbation", "publication", "warm_up", "order", "company", "learning", "execution"]
 
 #: In the order in which they are shown.
 TESTS: tuple[TestName, ...] = get_args(TestName)
@@ -18,7 +18,10 @@ MEANINGS: Mapping[TestName, str] = {
     "warm_up": "history starts later, and still as early as the declared lookbacks ask for",
     "order": "the rows of the inputs come in another order",
     "company": "one ticker is left out; the others' rows are compared",
-    "learning": "permuted labels, an injected oracle, and when the training rows became known",
+    "learning": "features and labels from a test slice on are replaced; permuted labels, an injected oracle, and when "
+    "the training rows became known",
+    "execution": "a decision is replaced, and prices before its execution or before a label's entry; scores are held "
+    "against the session that nobody can trade any more",
 }
 
 

@@ -1,13 +1,18 @@
-"""What a training really hands to a model of any kind, recorded where it is fitted and asked.
+"""What a training really hands to a model of any kind, recorded where it is fitted and asked, and what came of it.
 
 What a checkpoint says of itself is no evidence of what it was trained on, so it is not asked here. No judgement either.
 """
 
+import hashlib
+import json
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from quant_assets.learning.models.base import Distribution, FittedModel, Rows, observed_by
 from quant_assets.market.panel import FloatArray
@@ -21,11 +26,18 @@ class Given:
         matrix: float64 of shape (n_rows, n_features).
         values: float64 of shape (n_rows,): the forward return behind the target, or the forecast of rows that were
             predicted.
+        targets: float64 of shape (n_rows,): what is fitted; of rows that were predicted, the forecast.
+        said: `ticker` and `date`, as the training calls its rows. That may be wrong.
 
     """
 
     matrix: FloatArray
     values: FloatArray
+    targets: FloatArray
+    said: pl.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.values)
 
 
 @dataclass(frozen=True)
@@ -34,14 +46,21 @@ class Fit:
 
     Attributes:
         model: name of the model in the settings.
+        horizon: sessions ahead.
+        features: names of the columns of the matrices.
         fitted: training rows.
+        made: what the fit has become: `description` as JSON (a number of trees, a penalty that was chosen), and SHA-256
+            of its `fill`, `importances` and `files`.
         stopped_by: rows by which the fit was stopped or tuned.
         predicted: rows that were forecast while the recording went on, in the order of the calls.
 
     """
 
     model: str
+    horizon: int
+    features: tuple[str, ...]
     fitted: Given
+    made: dict[str, str]
     stopped_by: list[Given] = field(default_factory=list)
     predicted: list[Given] = field(default_factory=list)
 
@@ -62,25 +81,46 @@ class _Recorder:
 
     def fitted(self, name: str, rows: Rows, validation: Rows, model: FittedModel) -> None:
         """The model's training and validation rows."""
-        stopped = [[given] if len(given.values) else [] for given in _by_horizon(validation, _returns(validation))]
-        made = [
-            Fit(name, given, later) for given, later in zip(_by_horizon(rows, _returns(rows)), stopped, strict=True)
+        made = _made(model)
+        fits = [
+            Fit(name, horizon, rows.features, given, made, [later] if len(later) else [])
+            for horizon, given, later in zip(rows.horizons, _by_horizon(rows), _by_horizon(validation), strict=True)
         ]
-        self._of[id(model)] = model, made
-        self.fits += made
+        self._of[id(model)] = model, fits
+        self.fits += fits
 
     def predicted(self, model: FittedModel, rows: Rows, found: Distribution) -> None:
         """The rows and forecasts of a model whose fit was recorded."""
         if id(model) in self._of:
-            for fit, given in zip(self._of[id(model)][1], _by_horizon(rows, found.mean), strict=True):
-                fit.predicted.append(given)
+            for fit, forecast in zip(self._of[id(model)][1], found.mean.T, strict=True):
+                values = np.array(forecast)
+                fit.predicted.append(Given(rows.matrix.copy(), values, values, _said(rows)))
 
 
-def _returns(rows: Rows) -> FloatArray:
-    """The forward returns that are fitted, or from which what is fitted follows."""
-    return rows.targets if rows.outcomes is None else rows.outcomes
+def _by_horizon(rows: Rows) -> list[Given]:
+    """The rows with each column of targets and of the forward returns behind them."""
+    returns = rows.targets if rows.outcomes is None else rows.outcomes
+    return [
+        Given(rows.matrix.copy(), np.array(value), np.array(target), _said(rows))
+        for value, target in zip(returns.T, rows.targets.T, strict=True)
+    ]
 
 
-def _by_horizon(rows: Rows, values: FloatArray) -> list[Given]:
-    """The rows with each column of values."""
-    return [Given(rows.matrix.copy(), np.array(column)) for column in values.T]
+def _said(rows: Rows) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"ticker": pl.Series(rows.tickers, dtype=pl.String), "date": pl.Series(rows.dates, dtype=pl.Date)}
+    )
+
+
+def _made(model: FittedModel) -> dict[str, str]:
+    """What a model has become, of any kind, by the files that it would be saved in and what it says of itself."""
+    with tempfile.TemporaryDirectory(prefix="quant-audit-") as folder:
+        model.save(Path(folder))
+        files = sorted(each for each in Path(folder).rglob("*") if each.is_file())
+        saved = b"".join(hashlib.sha256(each.read_bytes()).digest() for each in files)
+    return {
+        "description": json.dumps(model.description(), sort_keys=True, default=str),
+        "fill": hashlib.sha256(b"" if model.fill is None else model.fill.tobytes()).hexdigest(),
+        "importances": hashlib.sha256(json.dumps(model.importances(), sort_keys=True).encode()).hexdigest(),
+        "files": hashlib.sha256(saved).hexdigest(),
+    }

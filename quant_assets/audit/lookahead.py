@@ -14,6 +14,7 @@ from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, c
 from quant_assets.audit.causes import likely_cause
 from quant_assets.audit.compare import SETTLED, Compared, Difference, compare, known_rows, rows_after
 from quant_assets.audit.diagnosis import Diagnosis, spread
+from quant_assets.audit.entry_lags import entry_lags
 from quant_assets.audit.findings import AuditResult, Comparison, TestName
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.runs import Recomputed, check_assets
@@ -49,6 +50,7 @@ def audit_lookahead(
     cuts: Sequence[date] | None = None,
     reach: int = 3,
     diagnosed: bool = True,
+    lags: bool = False,
     progress: Progress | None = None,
 ) -> AuditResult:
     """Compute the real assets on altered inputs, here and in a temporary folder; compare what must not have changed.
@@ -67,6 +69,7 @@ def audit_lookahead(
         reach: months up to each cut that are computed anew on the altered input, and compared; earlier ones serve as
             they are.
         diagnosed: whether it is found out of a failure through which input it comes, by further runs.
+        lags: whether scores are held against the returns by entry lag, too (`entry_lags`).
         progress: told of each step.
 
     Raises:
@@ -101,6 +104,9 @@ def audit_lookahead(
             told(run.label, number + 1, total)
             found += audit.compared(run)
         if runs:
+            if lags:
+                compared, said = audit.entry_lags()
+                found, notes = [*found, *compared], [*notes, *said]
             told("done", total, total)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -249,6 +255,10 @@ class Lookahead:
             found = Diagnosis(self._profile, self.base, sectors, self._folder, self._differing).told(run, store, found)
         shutil.rmtree(altered.url, ignore_errors=True)
         return found
+
+    def entry_lags(self) -> tuple[list[Comparison], list[str]]:
+        """Scores of the input as it is against the returns from their own close and from the next one."""
+        return entry_lags(self.base, [name for name in self._names if self.base.keys.get(name)])
 
     def _compared_keys(self, name: str, run: AlteredRun, altered: Altered) -> set[str]:
         months = set(month_range(run.first, run.last))

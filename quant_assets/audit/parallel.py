@@ -122,8 +122,11 @@ async def _audited(part: Part, folder: Path, steps: _Steps) -> AuditResult:
         asyncio.gather(*map(compare, runs)),
         asyncio.gather(*(steps.do(f"{name}: {', '.join(part.sectors)}", _control, part, name) for name in controls)),
     )
-    shutil.rmtree(folder, ignore_errors=True)
     comparisons = [each for of_run in compared for each in of_run]
+    if computed:
+        by_lag, said = await step("scores by entry lag", Lookahead.entry_lags, await computed[-1])
+        comparisons, notes = [*comparisons, *by_lag], [*notes, *said]
+    shutil.rmtree(folder, ignore_errors=True)
     lookahead = part.question().result(part.profile, comparisons, notes, time.monotonic() - began)
     return part.joined([lookahead, *controlled], more)
 

@@ -11,7 +11,9 @@ from quant_assets.audit.altered_runs import default_cuts
 from quant_assets.audit.execution import audit_execution, executed
 from quant_assets.audit.findings import AuditResult, Exempt, merged
 from quant_assets.audit.inputs import readable_often
-from quant_assets.audit.learning_controls import audit_learning, learners
+from quant_assets.audit.label_prices import labelled
+from quant_assets.audit.learning_controls import audit_learning
+from quant_assets.audit.learning_stage import learners
 from quant_assets.audit.lookahead import Progress, Question, audit_lookahead
 from quant_assets.graph import build_defs
 from quant_assets.partitions import month_range, shift_month
@@ -68,7 +70,10 @@ class Part:
             return tuple(CONTROLS) if self.controls else (), []
         planner = Planner(build_defs(profile), profile)
         trainers, forecasters = learners(planner, profile.datasets)
-        judged = {"learning": {*trainers, *forecasters}, "execution": set(executed(planner, profile.datasets))}
+        judged = {
+            "learning": {*trainers, *forecasters},
+            "execution": {*executed(planner, profile.datasets), *labelled(planner, profile.datasets)},
+        }
         there = tuple(name for name in CONTROLS if judged[name] & set(self.assets))
         notes: list[str] = [
             Exempt(f"{name} was not tested: none of what it tests was asked for ({', '.join(sorted(judged[name]))})")
@@ -93,6 +98,7 @@ class Part:
             assets=question.assets,
             cuts=self.cuts(profile),
             reach=question.reach,
+            lags=True,
             progress=progress,
         )
         return self.joined([lookahead, *(self.control(name, profile, progress) for name in chosen)], notes)

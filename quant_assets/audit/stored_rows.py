@@ -47,8 +47,18 @@ class StoredRows:
             "ticker", "date", "value"
         )
 
+    def called(self, given: Given) -> pl.DataFrame:
+        """`places`, and where none of the stored ones has a row's features the row that the training calls it."""
+        placed = pl.concat(
+            [self.places(given), given.said.select(said_ticker="ticker", said_date="date")], how="horizontal"
+        )
+        return placed.select(pl.coalesce("ticker", "said_ticker"), pl.coalesce("date", "said_date"), "value")
+
     def rows(self, given: Given, horizon: int | None) -> pl.DataFrame:
         """What each row is.
+
+        A label that is none of the stored ones (it was filled, cut or scaled) is taken to be that of the row by whose
+        name the training calls it: whether that is so, `later_slices` tells.
 
         Returns:
             `ticker`, `date` and `known_at` of its label, null where it cannot be told, and `paired_ticker`,
@@ -67,14 +77,32 @@ class StoredRows:
             value="forward_return",
         )
         placed = self.places(given).rename({"ticker": "paired_ticker", "date": "paired_date"})
-        found = placed.join(alone, on="value", how="left", maintain_order="left")
+        # Rows that were cut at a bound have the value of the one row whose label it is.
+        once = pl.Series("once", given.values, dtype=pl.Float64).is_unique()
+        found = placed.with_columns(once).join(alone, on="value", how="left", maintain_order="left")
+        found = found.with_columns(pl.when("once").then(name).alias(name) for name in ("ticker", "date", "known_at"))
         found = found.join(
             same, on=["paired_ticker", "paired_date", "value"], how="left", maintain_order="left", suffix="_same"
         )
+        told = pl.coalesce("known_at", "known_at_same")
+        own = pl.when(pl.col("known_at_same").is_not_null())
+        found = found.select(
+            pl.coalesce("ticker", own.then("paired_ticker")).alias("ticker"),
+            pl.coalesce("date", own.then("paired_date")).alias("date"),
+            told.alias("known_at"),
+            told.is_not_null().alias("told"),
+            "paired_ticker",
+            "paired_date",
+        )
+        said = given.said.join(
+            labels.select("ticker", "date", "known_at"), on=["ticker", "date"], how="left", maintain_order="left"
+        )
+        found = pl.concat([found, said.rename({name: f"said_{name}" for name in said.columns})], how="horizontal")
         return found.select(
-            pl.coalesce("ticker", pl.when(pl.col("known_at_same").is_not_null()).then("paired_ticker")).alias("ticker"),
-            pl.coalesce("date", pl.when(pl.col("known_at_same").is_not_null()).then("paired_date")).alias("date"),
-            pl.coalesce("known_at", "known_at_same").alias("known_at"),
+            *(
+                pl.when("told").then(name).otherwise(f"said_{name}").alias(name)
+                for name in ("ticker", "date", "known_at")
+            ),
             "paired_ticker",
             "paired_date",
         )

@@ -274,13 +274,18 @@ def _train(
         folds = purged_walk_forward(dates, known_at, settings.folds, settings.embargo_sessions)
     except HistoryError:  # a documented outcome of a checkpoint: its status says so
         return untrained
-    rows = _given(frame, names, horizons, settings)
+
+    def rows(mask: BoolArray) -> Rows:
+        # Of these rows alone: a target compares the names of a session, and one whose label was known early, because it
+        # was delisted, may not be held against labels that were not.
+        return _given(frame.filter(pl.Series(mask)), names, horizons, settings)
+
     label = "_".join(map(str, horizons))
     seed = _seed(settings.seed, scope, as_of, label)
     tested: list[tuple[dict[str, Any], list[pl.DataFrame]]] = []
     for fold in folds[:-1]:
-        model = learner.fit(rows.where(fold.train), rows.where(fold.validation), seed)
-        found = model.predict(rows.where(fold.test)).mean
+        model = learner.fit(rows(fold.train), rows(fold.validation), seed)
+        found = model.predict(rows(fold.test)).mean
         tests = [
             frame.filter(pl.Series(fold.test)).select(
                 "ticker",
@@ -291,7 +296,7 @@ def _train(
             for column, horizon in enumerate(horizons)
         ]
         tested.append((_entry(frame, fold, model) | {"test": _span(frame, fold.test)}, tests))
-    model = learner.fit(rows.where(folds[-1].train), rows.where(folds[-1].validation), seed)
+    model = learner.fit(rows(folds[-1].train), rows(folds[-1].validation), seed)
     place = folder / f"{learner.name}-{label}"
     place.mkdir(parents=True)
     model.save(place)

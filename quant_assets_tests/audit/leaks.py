@@ -419,6 +419,6 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, portfolio_wiring, "sector_weights", later)
 
 
-@leak("execution at the close that decided", "publication", "backtest")
+@leak("execution at the close that decided", "execution", "backtest")
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, portfolio_wiring, "simulate", lambda real, *args, **kwargs: real(*args, **kwargs | {"entry_lag": 0}))

@@ -135,13 +135,20 @@ def test_rows_are_told_by_their_label_and_their_features() -> None:
         horizon=pl.lit(5, pl.Int32), forward_return=pl.Series([0.1, 0.0, 0.0, 0.4]), known_at=pl.lit(date(2024, 1, 12))
     )
     stored = StoredRows.of(features, labels, ("x",))
-    given = Given(np.array([[1.0], [2.0], [np.nan], [7.0]]), np.array([0.1, 0.0, 0.1, 0.4]))
+    matrix, values = np.array([[1.0], [2.0], [np.nan], [7.0]]), np.array([0.1, 0.0, 0.3, 0.4])
+    labels_of = features.select("ticker", "date")
+    given = Given(matrix, values, values, labels_of)
     assert stored.horizon(given) == 5
     found = stored.rows(given, 5)
-    # A label that occurs twice is told by its features; features of another row, and features that are nowhere, by
-    # their label.
-    assert found["ticker"].to_list() == ["A", "A", "A", "B"]
+    # A label that occurs twice is told by its features, features that are nowhere by their label, and a label that is
+    # nowhere by the name of its row.
+    assert found["ticker"].to_list() == ["A", "A", "B", "B"]
     assert found["date"].to_list() == [days[0], days[1], days[0], days[1]]
     assert found["paired_ticker"].to_list() == ["A", "A", "B", None]
     assert found["known_at"].null_count() == 0
-    assert stored.horizon(Given(given.matrix, np.array([5.0, 6.0, 7.0, 8.0]))) is None
+    assert stored.called(given)["ticker"].to_list() == ["A", "A", "B", "B"]
+    nowhere = np.array([5.0, 6.0, 7.0, 8.0])
+    assert stored.horizon(Given(matrix, nowhere, nowhere, labels_of)) is None
+    # Values that were cut at one bound are not all of the row whose label that is.
+    cut = np.full(4, 0.1)
+    assert stored.rows(Given(matrix, cut, cut, labels_of), 5)["date"].to_list() == [days[0], days[1], *days]

@@ -29,7 +29,7 @@ SECTOR = "cons_staples"
 MODULES = {module.__name__ for module in (leaks, leaks_elsewhere, leaks_held_out)}
 PLANTED = [leak for leak in leaks.LEAKS.values() if leak.plant.__module__ in MODULES]
 LEARNING = [leak for leak in PLANTED if leak.test == "learning"]
-EXECUTION = [leak for leak in PLANTED if (leak.test, leak.asset) == ("publication", "backtest")]
+EXECUTION = [leak for leak in PLANTED if leak.test == "execution"]
 ALTERING = [leak for leak in PLANTED if leak not in LEARNING + EXECUTION]
 
 #: Models are trained only where a leak of learning is looked for.
@@ -61,6 +61,7 @@ def test_there_are_leaks_of_every_kind() -> None:
         "order",
         "company",
         "learning",
+        "execution",
     }
 
 
@@ -199,5 +200,5 @@ def test_a_training_without_a_leak_raises_no_alarm(labelled: Recomputed, tmp_pat
     assert [each for each in comparisons if each.failed] == []
     assert notes == []
     assert {each.asset for each in comparisons} == {"lightgbm_checkpoint", "predictions"}
-    assert len(comparisons) == 8
+    assert len(comparisons) == 12
     assert min(each.compared for each in comparisons) >= 15
