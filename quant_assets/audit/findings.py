@@ -6,7 +6,18 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Literal, get_args
 
-TestName = Literal["truncation", "perturbation", "publication", "warm_up", "order", "company", "learning"]
+TestName = Literal[
+    "truncation",
+    "perturbation",
+    "publication",
+    "warm_up",
+    "order",
+    "company",
+    "state",
+    "surroundings",
+    "provider",
+    "learning",
+]
 
 #: In the order in which they are shown.
 TESTS: tuple[TestName, ...] = get_args(TestName)
@@ -18,6 +29,9 @@ MEANINGS: Mapping[TestName, str] = {
     "warm_up": "history starts later, and still as early as the declared lookbacks ask for",
     "order": "the rows of the inputs come in another order",
     "company": "one ticker is left out; the others' rows are compared",
+    "state": "the same months once more, in a process that has computed another market before",
+    "surroundings": "other clock, time zone, locale, home and hash seed; what is opened beside the inputs is named",
+    "provider": "what the provider reads ends at the cut; its answers for the days before must not change",
     "learning": "permuted labels, an injected oracle, and when the training rows became known",
 }
 

@@ -10,18 +10,21 @@ from pathlib import Path
 
 import polars as pl
 
+from quant_assets.audit.alterations import Shuffled
 from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, check_cuts, default_cuts, windows
 from quant_assets.audit.causes import PUBLISHED_LATER, likely_cause
-from quant_assets.audit.compare import SETTLED, Difference, compare, known_rows, rows_after
+from quant_assets.audit.compare import ORDER, SETTLED, Difference, compare, known_rows, rows_after, stored_otherwise
 from quant_assets.audit.findings import AuditResult, Comparison, TestName
 from quant_assets.audit.inputs import readable_often
+from quant_assets.audit.pages import compare_files, compare_shown
 from quant_assets.audit.runs import Recomputed, check_assets
+from quant_assets.audit.surroundings import Asked, compare_elsewhere, is_portable
 from quant_assets.audit.trained import said_of, trained_datasets
 from quant_assets.errors import SettingsError
 from quant_assets.grains import check_month, check_sector
 from quant_assets.io.store import DatasetStore
 from quant_assets.market.calendar import first_session_from
-from quant_assets.partitions import month_range, month_start, parse_key
+from quant_assets.partitions import month_range, month_start, parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.schemas import Dataset
@@ -29,6 +32,9 @@ from quant_assets.settings.loading import Settings
 
 #: (what is being done, steps done, steps in all)
 Progress = Callable[[str, int, int], None]
+
+#: Tests for which the input as it is is computed once more, elsewhere.
+REPEATING: tuple[TestName, ...] = ("state", "surroundings")
 
 #: Partitions that have been computed, by dataset.
 Keys = dict[str, set[str]]
@@ -57,7 +63,8 @@ def audit_lookahead(
         last: last month.
         assets: those whose rows are compared [default: all]; only what they read is computed, and compared as well, so
             that a difference is traced to where it begins.
-        tests: which [default: all but "learning", which is `quant_assets.audit.learning_controls`].
+        tests: which [default: all that alter inputs, or compute them elsewhere; the others are controls of
+            `quant_assets.audit.parts`].
         cuts: sessions at which the future is altered [default: `default_cuts`].
         reach: months up to each cut that are computed anew on the altered input, and compared; earlier ones serve as
             they are.
@@ -77,23 +84,30 @@ def audit_lookahead(
         None if assets is None else tuple(assets),
         reach,
     )
-    wanted: tuple[TestName, ...] = tuple(tests) if tests is not None else ALTERING
+    wanted: tuple[TestName, ...] = tuple(tests) if tests is not None else (*ALTERING, *REPEATING)
     at = question.checked(profile, wanted, cuts)
     folder = Path(tempfile.mkdtemp(prefix="quant-audit-"))
     told = progress or (lambda *_: None)
     try:
         audit = Lookahead(profile, question, folder)
-        runs, notes = audit.altered_runs(wanted, at)
-        total = len(runs) + 1
-        if runs:
+        runs, notes = audit.altered_runs([test for test in wanted if test in ALTERING], at)
+        again = last_months(question, runs) if set(wanted) & set(REPEATING) else None
+        stretches = windows(runs) or ([again] if again else [])
+        total = len(runs) + (1 if stretches else 0) + (1 if again else 0)
+        if stretches:
             told("input as it is", 0, total)
-        for window in windows(runs):
+        for window in stretches:
             audit.compute(*window)
         found: list[Comparison] = []
         for number, run in enumerate(runs):
             told(run.label, number + 1, total)
             found += audit.compared(run)
-        if runs:
+        if again:
+            told("other surroundings", total - 1, total)
+            repeated, more = audit.elsewhere(*again)
+            found += [each for each in repeated if each.test in wanted]
+            notes += more
+        if stretches:
             told("done", total, total)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -126,9 +140,10 @@ class Question:
 
         """
         profile.check_months(check_month(self.first), check_month(self.last))
-        unknown = [name for name in tests if name not in ALTERING]
+        known = (*ALTERING, *REPEATING)
+        unknown = [name for name in tests if name not in known]
         if unknown:
-            raise SettingsError(f"there is no test '{unknown[0]}'; tests are {', '.join(ALTERING)}")
+            raise SettingsError(f"there is no test '{unknown[0]}'; tests are {', '.join(known)}")
         if not self.sectors:
             raise SettingsError("an audit needs a sector")
         check_assets(profile, self.assets or ())
@@ -147,6 +162,12 @@ class Question:
             for each in found
         )
         return AuditResult(profile, self.sectors, self.first, self.last, round(seconds, 1), tuple(told), tuple(notes))
+
+
+def last_months(question: Question, runs: Sequence[AlteredRun]) -> tuple[str, str]:
+    """The months that are computed once more elsewhere: two, the last of those that altered runs have."""
+    first, last = (windows(runs) or [(question.first, question.last)])[-1]
+    return max(first, shift_month(last, -1)), last
 
 
 @dataclass(frozen=True)
@@ -222,7 +243,7 @@ class Lookahead:
             self._folder / run.label.replace(" ", "-"), run.settings, run.source(self._profile), self._profile
         )
         if not run.fresh:
-            altered.take_over(self.base, run.first, run.cut)
+            altered.take_over(self.base.profile.store, self.base.keys, run.first, run.cut)
         # Without a ticker nothing is compared that counts or chooses over tickers.
         names = [name for name in self._names if run.left_out is None or not self._profile.datasets[name].across]
         altered.compute(names, self._question.sectors, run.first, run.last)
@@ -243,6 +264,30 @@ class Lookahead:
         found = _inherited(found, {name: self.base.upstream(name) for name in {each.asset for each in found}})
         shutil.rmtree(altered.url, ignore_errors=True)
         return found
+
+    def elsewhere(self, first: str, last: str) -> tuple[list[Comparison], list[str]]:
+        """Compute months of the input as it is again in other surroundings; comparisons, and notes on what is not."""
+        if self._profile.provider is not None and not is_portable(self._profile.provider):
+            return [], [
+                "state and surroundings were not tested: the profile's provider is an object of the caller's own, "
+                "which no other process can be given"
+            ]
+        settings = self._profile.settings.model_copy(update={"as_of": self._profile.last_session()})
+        asked = Asked(
+            settings,
+            self._profile.provider,
+            self.base.profile.store.url,
+            self.base.keys,
+            self._folder / "elsewhere",
+            tuple(self._names),
+            self._question.sectors,
+            first,
+            last,
+        )
+        # Without a cut: every row of the months is compared.
+        run = AlteredRun("surroundings", "other surroundings", first, last, settings, Shuffled())
+        found = compare_elsewhere(asked, lambda left: self.judge(run, Altered(left.url, left.keys, left.failures)))
+        return found, []
 
     def _compared_keys(self, name: str, run: AlteredRun, altered: Altered) -> set[str]:
         months = set(month_range(run.first, run.last))
@@ -270,10 +315,18 @@ class Lookahead:
         }
         tolerance = SETTLED if run.test == "warm_up" else 0.0
         compared = compare(dataset, expected, found, columns, tolerance=tolerance)
+        differences = compared.differences
+        if all(each.column is not None for each in differences):
+            moved = stored_otherwise(dataset, expected, found)
+            differences += [moved] if moved else []
+        if run.test != "warm_up" and run.left_out is None:  # there, a figure may differ in its last digits
+            stores = (self.base.profile.store, altered)
+            differences += compare_files(dataset, expected, found, stores)
+            differences += compare_shown(dataset, keys, stores, run.cut)
         asked = dataset.name in self._names
-        if not compared.differences and asked:
+        if not differences and asked:
             yield Comparison(dataset.name, run.test, run.cut, compared=compared.rows)
-        for difference in compared.differences:
+        for difference in differences:
             yield _comparison(dataset, run, difference)
 
 
@@ -292,13 +345,24 @@ def _comparison(dataset: Dataset, run: AlteredRun, difference: Difference) -> Co
         first_date=row[dataset.dated_by],
         ticker=row.get("ticker"),
         sector=row.get("sector"),
-        key=", ".join(f"{name}={row[name]}" for name in dataset.identity),
+        key=", ".join(f"{name}={row[name]}" for name in dataset.identity if name in row),
         expected=_text(row["expected"]),
         found=_text(row["found"]),
         deviation=difference.deviation,
-        cause=likely_cause(run.test, dataset, difference, run.cut),
+        cause=_cause(dataset, run, difference),
         declared=declared,
     )
+
+
+def _cause(dataset: Dataset, run: AlteredRun, difference: Difference) -> str:
+    if difference.column == ORDER:
+        return "the rows are stored in another order: sorted by something that became known later, or not sorted"
+    likely = likely_cause(run.test, dataset, difference, run.cut)
+    if difference.column is not None and difference.column not in dataset.columns:
+        return f"what is shown beside the partition differs: {likely}"
+    if difference.column is not None and difference.column.endswith("_file"):
+        return f"a figure or curve of the file differs: {likely}"
+    return likely
 
 
 def _inherited(found: Sequence[Comparison], upstream: dict[str, list[str]]) -> list[Comparison]:

@@ -13,6 +13,7 @@ from quant_assets.audit.findings import AuditResult, merged
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.learning_controls import audit_learning, learners
 from quant_assets.audit.lookahead import Progress, Question, audit_lookahead
+from quant_assets.audit.providers import ANSWERED, audit_provider
 from quant_assets.graph import build_defs
 from quant_assets.partitions import month_range, shift_month
 from quant_assets.planning.plan import Planner
@@ -27,7 +28,11 @@ QUICK_SECTOR = "telecoms"
 _CADENCE = 12
 
 #: Tests that alter no input, by name.
-CONTROLS: dict[str, Callable[..., AuditResult]] = {"learning": audit_learning, "execution": audit_execution}
+CONTROLS: dict[str, Callable[..., AuditResult]] = {
+    "learning": audit_learning,
+    "execution": audit_execution,
+    "provider": audit_provider,
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,11 @@ class Part:
             return tuple(CONTROLS) if self.controls else (), []
         planner = Planner(build_defs(profile), profile)
         trainers, forecasters = learners(planner, profile.datasets)
-        judged = {"learning": {*trainers, *forecasters}, "execution": set(executed(planner, profile.datasets))}
+        judged = {
+            "learning": {*trainers, *forecasters},
+            "execution": set(executed(planner, profile.datasets)),
+            "provider": set(ANSWERED),
+        }
         there = tuple(name for name in CONTROLS if judged[name] & set(self.assets))
         notes = [
             f"{name} was not tested: it is a test of {', '.join(sorted(judged[name]))}, none of which was asked for"
