@@ -7,9 +7,10 @@ of its columns in `column_lineage`.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ SQL_DIR = ROOT / "dbt_like_sql"
 DECISION_SESSIONS = "decision_sessions"
 #: Table functions that read nothing from outside.
 _PURE = {"generate_series", "range", "unnest"}
+#: Clocks without brackets; the tree has them as columns.
+_CLOCKS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,12 @@ def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
         raise SettingsError(
             f"{path} reads {', '.join(unknown)}, which is not a dataset; datasets are {', '.join(datasets)}"
         )
+    unsteady = sorted({*_functions(nodes)} & _not_of_rows()) + sorted({*_names(nodes)} & _CLOCKS)
+    if unsteady:
+        raise SettingsError(
+            f"{path} calls {', '.join(unsteady)}, which follows from the clock, chance or the session and not from the "
+            "rows; select by $decision_sessions or a column instead"
+        )
     if path.stem not in datasets:
         raise SettingsError(f"{path}: declare dataset '{path.stem}' with its columns in quant_assets/schemas")
     parameters = tuple(sorted(duckdb.extract_statements(text)[0].named_parameters))
@@ -107,6 +116,24 @@ def load_model(path: Path, datasets: Mapping[str, Dataset]) -> SqlModel:
     reads = tuple(sorted(named))
     tests = declared_tests(path, text, datasets[path.stem], {each: datasets[each] for each in reads})
     return SqlModel(path.stem, text, reads, parameters, tests, digest(re.sub(r'"query_location":\d+', "", serialised)))
+
+
+def _functions(nodes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    return (str(node["function_name"]).lower() for node in nodes if node.get("class") == "FUNCTION")
+
+
+def _names(nodes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Names that stand alone: columns, and the clocks that SQL calls without brackets."""
+    columns = (node["column_names"] for node in nodes if node.get("class") == "COLUMN_REF")
+    return (str(each[0]).lower() for each in columns if len(each) == 1)
+
+
+@cache
+def _not_of_rows() -> frozenset[str]:
+    """Functions of DuckDB whose value does not follow from their arguments."""
+    with duckdb.connect(":memory:") as connection:
+        rows = connection.execute("SELECT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'")
+        return frozenset(str(name).lower() for (name,) in rows.fetchall())
 
 
 def execute(model: SqlModel, parameters: Mapping[str, Any] | None = None, **inputs: pl.DataFrame) -> pl.DataFrame:

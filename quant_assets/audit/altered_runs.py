@@ -19,8 +19,10 @@ from quant_assets.settings.loading import Settings
 from quant_assets.sources.altered import Alteration, alterable
 from quant_assets.sources.base import Source
 
-#: Tests that alter inputs; "learning" is in `quant_assets.audit.learning_controls`.
-ALTERING: tuple[TestName, ...] = tuple(name for name in TESTS if name not in ("learning", "execution"))
+#: Tests that alter inputs; the others are in `surroundings`, `providers`, `learning_controls` and `execution`.
+ALTERING: tuple[TestName, ...] = tuple(
+    name for name in TESTS if name not in ("state", "surroundings", "provider", "learning", "execution")
+)
 
 #: Months after a cut that are computed with it: what a range run has of the future in its frames.
 _MONTHS_AFTER = 1

@@ -15,6 +15,9 @@ from quant_assets.schemas import Column, Dataset
 #: ticker. Rounding that grows in a fitted model stays below it: 1e-8 in GARCH.
 SETTLED = 1e-6
 
+#: Stands for a column where the order of the stored rows differs.
+ORDER = "order of rows"
+
 _ROW, _SIZE = "__row", "__size"
 
 
@@ -125,6 +128,34 @@ def compare(
         shown = unequal.select(*dict.fromkeys([*by, dataset.dated_by]), expected=given, found=other)
         result.differences.append(Difference(name, shown, days, len(both), deviation))
     return result
+
+
+def stored_otherwise(dataset: Dataset, expected: pl.DataFrame, found: pl.DataFrame) -> Difference | None:
+    """Where two frames with the same keys have their rows in another order; None where they have not.
+
+    Datasets are stored sorted by their key, and `compare` sorts: whoever reads a file reads its order.
+
+    Args:
+        dataset: what they are.
+        expected: rows as they are stored.
+        found: likewise.
+
+    """
+    by = dataset.identity
+    if len(expected) != len(found):
+        return None
+    keys = [
+        frame.select(
+            pl.concat_str([pl.col(name).cast(pl.String).fill_null("-") for name in by], separator=" ")
+        ).to_series()
+        for frame in (expected, found)
+    ]
+    moved = keys[0] != keys[1]
+    if not moved.any():
+        return None
+    rows = expected.select(*dict.fromkeys([*by, dataset.dated_by]), expected=keys[0], found=keys[1]).filter(moved)
+    days = expected[dataset.dated_by].unique().sort()
+    return Difference(ORDER, rows.sort(dataset.dated_by, maintain_order=True), days, len(expected))
 
 
 def known_rows(

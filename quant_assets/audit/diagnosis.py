@@ -294,7 +294,7 @@ class Diagnosis:
     def _scratch(self, label: str, settings: Settings, source: Source | None, run: AlteredRun) -> Recomputed:
         folder = self.folder / f"{run.label} {label}".replace(" ", "-")
         made = Recomputed.at(folder, settings, source or self.profile.provider, self.profile)
-        made.take_over(self.base, run.first, run.cut)
+        made.take_over(self.base.profile.store, self.base.keys, run.first, run.cut)
         return made
 
     def _columns(self, run: AlteredRun, names: Sequence[str], one: DatasetStore, other: DatasetStore) -> "set[Place]":

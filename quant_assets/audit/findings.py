@@ -6,7 +6,19 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Literal, get_args
 
-TestName = Literal["truncation", "perturbation", "publication", "warm_up", "order", "company", "learning", "execution"]
+TestName = Literal[
+    "truncation",
+    "perturbation",
+    "publication",
+    "warm_up",
+    "order",
+    "company",
+    "state",
+    "surroundings",
+    "provider",
+    "learning",
+    "execution",
+]
 
 #: In the order in which they are shown.
 TESTS: tuple[TestName, ...] = get_args(TestName)
@@ -18,6 +30,9 @@ MEANINGS: Mapping[TestName, str] = {
     "warm_up": "history starts later, and still as early as the declared lookbacks ask for",
     "order": "the rows of the inputs come in another order",
     "company": "one ticker is left out; the others' rows are compared",
+    "state": "the same months once more, in a process that has computed another market before",
+    "surroundings": "other clock, time zone, locale, home and hash seed; what is opened beside the inputs is named",
+    "provider": "what the provider reads ends at the cut; its answers for the days before must not change",
     "learning": "features and labels from a test slice on are replaced; permuted labels, an injected oracle, and when "
     "the training rows became known",
     "execution": "a decision is replaced, and prices before its execution or before a label's entry; scores are held "

@@ -9,14 +9,14 @@ from datetime import date
 
 import polars as pl
 
-from quant_assets.audit.alterations import Perturbed, StartsLater
+from quant_assets.audit.alterations import Perturbed, StartsLater, Truncated
 from quant_assets.audit.findings import Exempt, TestName
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.loading import Settings
-from quant_assets.sources.altered import EVENT, KNOWN, Alteration, Kind, alterable
+from quant_assets.sources.altered import EVENT, KNOWN, Alteration, Ending, Kind, alterable
 from quant_assets.sources.base import Source
 
 
@@ -48,6 +48,14 @@ def source_from(profile: Profile, start: date) -> Source | None:
     if profile.provider is None:
         return None
     return AlteredSource(profile.provider, StartsLater(start), profile.settings.fundamentals, profile.last_session())
+
+
+def source_ending(profile: Profile, cut: date) -> Source | None:
+    """The profile's provider as it would be if what it reads ended at a day; None where that cannot be altered."""
+    if files := alterable(profile.source):
+        start = month_start(profile.settings.partitions.start)
+        return files.altered(Truncated(cut), profile.settings.fundamentals, start)
+    return profile.source.ending(cut) if isinstance(profile.source, Ending) else None
 
 
 def waiting(profile: Profile, tickers: Sequence[str], days: Sequence[date]) -> list[int]:

@@ -4,26 +4,36 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 
+from quant_assets.audit.alterations import Shuffled
 from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, check_cuts, default_cuts, windows
-from quant_assets.audit.causes import likely_cause
-from quant_assets.audit.compare import SETTLED, Compared, Difference, compare, known_rows, rows_after
+from quant_assets.audit.compare import (
+    SETTLED,
+    Compared,
+    compare,
+    known_rows,
+    rows_after,
+    stored_otherwise,
+)
 from quant_assets.audit.diagnosis import Diagnosis, spread
+from quant_assets.audit.differences import assets_of, differing, inherited
 from quant_assets.audit.entry_lags import entry_lags
-from quant_assets.audit.findings import AuditResult, Comparison, TestName
+from quant_assets.audit.findings import AuditResult, Comparison, Exempt, TestName
 from quant_assets.audit.inputs import readable_often
+from quant_assets.audit.pages import compare_files, compare_shown
 from quant_assets.audit.runs import Recomputed, check_assets
+from quant_assets.audit.surroundings import Asked, compare_elsewhere, is_portable
 from quant_assets.audit.trained import said_of, trained_datasets
 from quant_assets.errors import SettingsError
 from quant_assets.grains import check_month, check_sector
 from quant_assets.io.store import DatasetStore
 from quant_assets.market.calendar import first_session_from
-from quant_assets.partitions import month_range, month_start, parse_key
+from quant_assets.partitions import month_range, month_start, parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.schemas import Dataset
@@ -34,6 +44,8 @@ Progress = Callable[[str, int, int], None]
 
 #: Share of its partitions in which an asset has rows, from which on a comparison of no row is no matter of chance.
 _REGULAR = 0.5
+#: Tests for which the input as it is is computed once more, elsewhere.
+REPEATING: tuple[TestName, ...] = ("state", "surroundings")
 
 #: Partitions that have been computed, by dataset.
 Keys = dict[str, set[str]]
@@ -64,7 +76,8 @@ def audit_lookahead(
         last: last month.
         assets: those whose rows are compared [default: all]; only what they read is computed, and compared as well, so
             that a difference is traced to where it begins.
-        tests: which [default: all but "learning", which is `quant_assets.audit.learning_controls`].
+        tests: which [default: all that alter inputs, or compute them elsewhere; the others are controls of
+            `quant_assets.audit.parts`].
         cuts: sessions at which the future is altered [default: `default_cuts`].
         reach: months up to each cut that are computed anew on the altered input, and compared; earlier ones serve as
             they are.
@@ -87,23 +100,30 @@ def audit_lookahead(
         reach,
         diagnosed,
     )
-    wanted: tuple[TestName, ...] = tuple(tests) if tests is not None else ALTERING
+    wanted: tuple[TestName, ...] = tuple(tests) if tests is not None else (*ALTERING, *REPEATING)
     at = question.checked(profile, wanted, cuts)
     folder = Path(tempfile.mkdtemp(prefix="quant-audit-"))
     told = progress or (lambda *_: None)
     try:
         audit = Lookahead(profile, question, folder)
-        runs, notes = audit.altered_runs(wanted, at)
-        total = len(runs) + 1
-        if runs:
+        runs, notes = audit.altered_runs([test for test in wanted if test in ALTERING], at)
+        again = last_months(question, runs) if set(wanted) & set(REPEATING) else None
+        stretches = windows(runs) or ([again] if again else [])
+        total = len(runs) + (1 if stretches else 0) + (1 if again else 0)
+        if stretches:
             told("input as it is", 0, total)
-        for window in windows(runs):
+        for window in stretches:
             audit.compute(*window)
         found: list[Comparison] = []
         for number, run in enumerate(runs):
             told(run.label, number + 1, total)
             found += audit.compared(run)
-        if runs:
+        if again:
+            told("other surroundings", total - 1, total)
+            repeated, more = audit.elsewhere(*again)
+            found += [each for each in repeated if each.test in wanted]
+            notes += more
+        if stretches:
             if lags:
                 compared, said = audit.entry_lags()
                 found, notes = [*found, *compared], [*notes, *said]
@@ -141,9 +161,10 @@ class Question:
 
         """
         profile.check_months(check_month(self.first), check_month(self.last))
-        unknown = [name for name in tests if name not in ALTERING]
+        known = (*ALTERING, *REPEATING)
+        unknown = [name for name in tests if name not in known]
         if unknown:
-            raise SettingsError(f"there is no test '{unknown[0]}'; tests are {', '.join(ALTERING)}")
+            raise SettingsError(f"there is no test '{unknown[0]}'; tests are {', '.join(known)}")
         if not self.sectors:
             raise SettingsError("an audit needs a sector")
         check_assets(profile, self.assets or ())
@@ -156,6 +177,12 @@ class Question:
         return AuditResult(
             profile, self.sectors, self.first, self.last, round(seconds, 1), tuple(spread(found)), tuple(notes)
         )
+
+
+def last_months(question: Question, runs: Sequence[AlteredRun]) -> tuple[str, str]:
+    """The months that are computed once more elsewhere: two, the last of those that altered runs have."""
+    first, last = (windows(runs) or [(question.first, question.last)])[-1]
+    return max(first, shift_month(last, -1)), last
 
 
 @dataclass(frozen=True)
@@ -231,7 +258,7 @@ class Lookahead:
             self._folder / run.label.replace(" ", "-"), run.settings, run.source(self._profile), self._profile
         )
         if not run.fresh:
-            altered.take_over(self.base, run.first, run.cut)
+            altered.take_over(self.base.profile.store, self.base.keys, run.first, run.cut)
         # Without a ticker nothing is compared that counts or chooses over tickers.
         names = [name for name in self._names if run.left_out is None or not self._profile.datasets[name].across]
         altered.compute(names, self._question.sectors, run.first, run.last)
@@ -243,14 +270,15 @@ class Lookahead:
         found = [
             Comparison(name, run.test, run.cut, differing=1, cause=f"failed on the altered input: {each}")
             for each in altered.failures
-            for name in _assets_of(each)
+            for name in assets_of(each)
         ]
         for name in self.base.planner.order:
             keys = self._compared_keys(name, run, altered)
             if keys:
                 found += self._compare(self._profile.datasets[name], keys, run, store)
-        found = _inherited(found, {name: self.base.upstream(name) for name in {each.asset for each in found}})
-        if self._question.diagnosed and any(each.failed for each in found):
+        found = inherited(found, {name: self.base.upstream(name) for name in {each.asset for each in found}})
+        # What differs elsewhere has its causes told by `surroundings`.
+        if self._question.diagnosed and run.test not in REPEATING and any(each.failed for each in found):
             sectors = self._question.sectors
             found = Diagnosis(self._profile, self.base, sectors, self._folder, self._differing).told(run, store, found)
         shutil.rmtree(altered.url, ignore_errors=True)
@@ -259,6 +287,32 @@ class Lookahead:
     def entry_lags(self) -> tuple[list[Comparison], list[str]]:
         """Scores of the input as it is against the returns from their own close and from the next one."""
         return entry_lags(self.base, [name for name in self._names if self.base.keys.get(name)])
+
+    def elsewhere(self, first: str, last: str) -> tuple[list[Comparison], list[str]]:
+        """Compute months of the input as it is again in other surroundings; comparisons, and notes on what is not."""
+        if self._profile.provider is not None and not is_portable(self._profile.provider):
+            return [], [
+                Exempt(
+                    "state and surroundings were not tested: the profile's provider is an object of the caller's own, "
+                    "which no other process can be given"
+                )
+            ]
+        settings = self._profile.settings.model_copy(update={"as_of": self._profile.last_session()})
+        asked = Asked(
+            settings,
+            self._profile.provider,
+            self.base.profile.store.url,
+            self.base.keys,
+            self._folder / "elsewhere",
+            tuple(self._names),
+            self._question.sectors,
+            first,
+            last,
+        )
+        # Without a cut: every row of the months is compared.
+        run = AlteredRun("surroundings", "other surroundings", first, last, settings, Shuffled())
+        found = compare_elsewhere(asked, lambda left: self.judge(run, Altered(left.url, left.keys, left.failures)))
+        return found, []
 
     def _compared_keys(self, name: str, run: AlteredRun, altered: Altered) -> set[str]:
         months = set(month_range(run.first, run.last))
@@ -275,7 +329,7 @@ class Lookahead:
         if not compared.differences and asked:
             yield Comparison(dataset.name, run.test, run.cut, compared=compared.rows, empty=empty)
         for difference in compared.differences:
-            yield _comparison(dataset, run, difference)
+            yield differing(dataset, run, difference)
 
     def _rows_compared(
         self, dataset: Dataset, keys: set[str], run: AlteredRun, one: DatasetStore, other: DatasetStore
@@ -295,7 +349,16 @@ class Lookahead:
             name: column for name, column in dataset.columns.items() if run.left_out is None or not column.across
         }
         tolerance = SETTLED if run.test == "warm_up" else 0.0
-        return compare(dataset, expected, found, columns, tolerance=tolerance), rare and expected.is_empty()
+        compared = compare(dataset, expected, found, columns, tolerance=tolerance)
+        differences = compared.differences
+        if all(each.column is not None for each in differences):
+            moved = stored_otherwise(dataset, expected, found)
+            differences += [moved] if moved else []
+        # Not where rows differ, as what is shown of them then does; nor where they may, in their last digits.
+        if not differences and run.test != "warm_up" and run.left_out is None:
+            differences += compare_files(dataset, expected, found, (one, other))
+            differences += compare_shown(dataset, keys, (one, other), run.cut)
+        return compared, rare and expected.is_empty()
 
     def _differing(self, run: AlteredRun, name: str, one: DatasetStore, other: DatasetStore) -> set[str | None]:
         """Columns of an asset that differ between two stores in the months of a run."""
@@ -303,46 +366,3 @@ class Lookahead:
         keys = {each for each in one.existing(dataset) & other.existing(dataset) if parse_key(each)[1] in months}
         compared, _ = self._rows_compared(dataset, keys, run, one, other) if keys else (Compared(0), True)
         return {each.column for each in compared.differences}
-
-
-def _comparison(dataset: Dataset, run: AlteredRun, difference: Difference) -> Comparison:
-    row = difference.rows.row(0, named=True)
-    declared = ""
-    if run.test == "warm_up":
-        declared = dataset.anchored or (dataset.columns[difference.column].anchored if difference.column else "")
-    return Comparison(
-        asset=dataset.name,
-        test=run.test,
-        cut=run.cut,
-        column=difference.column,
-        compared=difference.compared,
-        differing=len(difference.rows),
-        first_date=row[dataset.dated_by],
-        ticker=row.get("ticker"),
-        sector=row.get("sector"),
-        key=", ".join(f"{name}={row[name]}" for name in dataset.identity),
-        expected=_text(row["expected"]),
-        found=_text(row["found"]),
-        deviation=difference.deviation,
-        cause=likely_cause(run.test, dataset, difference, run.cut),
-        declared=declared,
-    )
-
-
-def _inherited(found: Sequence[Comparison], upstream: dict[str, list[str]]) -> list[Comparison]:
-    """Name for each failure the most upstream asset that fails and that it reads."""
-    failing = {each.asset for each in found if each.failed}
-    made = []
-    for each in found:
-        roots = [name for name in upstream[each.asset] if name in failing] if each.failed else []
-        made.append(replace(each, inherited_from=roots[0]) if roots else each)
-    return made
-
-
-def _assets_of(reason: str) -> list[str]:
-    """Names with which the reason of a failed run begins."""
-    return reason.partition(" (")[0].partition(":")[0].split(", ")
-
-
-def _text(value: object) -> str:
-    return "null" if value is None else repr(value) if isinstance(value, float) else str(value)

@@ -20,7 +20,7 @@ from typing import Any
 from quant_assets.audit.altered_runs import ALTERING, AlteredRun, windows
 from quant_assets.audit.findings import AuditResult, Comparison, merged
 from quant_assets.audit.inputs import readable_often
-from quant_assets.audit.lookahead import Keys, Lookahead, Progress
+from quant_assets.audit.lookahead import Keys, Lookahead, Progress, last_months
 from quant_assets.audit.parts import Part
 from quant_assets.profile import Profile
 from quant_assets.running.bookkeeping import prepare_bulk_runs
@@ -98,7 +98,8 @@ async def _audited(part: Part, folder: Path, steps: _Steps) -> AuditResult:
     def step(what: str, do: Callable[..., Any], keys: Keys, *arguments: Any) -> "Coroutine[Any, Any, Any]":
         return steps.do(what, _do, part, folder, do, keys, *arguments)
 
-    stretches = windows(runs)
+    again = last_months(part.question(), runs)
+    stretches = windows(runs) or [again]
 
     async def compute(window: tuple[str, str], before: "Sequence[asyncio.Task[Keys]]") -> Keys:
         keys: Keys = await before[-1] if before else {}
@@ -118,11 +119,18 @@ async def _audited(part: Part, folder: Path, steps: _Steps) -> AuditResult:
         found = await step(run.label, Lookahead.compared, await computed[place], run)
         return found
 
-    compared, controlled = await asyncio.gather(
+    async def repeat() -> tuple[list[Comparison], list[str]]:
+        found: tuple[list[Comparison], list[str]] = await step(
+            "other surroundings", Lookahead.elsewhere, await computed[-1], *again
+        )
+        return found
+
+    compared, (repeated, untested), controlled = await asyncio.gather(
         asyncio.gather(*map(compare, runs)),
+        repeat(),
         asyncio.gather(*(steps.do(f"{name}: {', '.join(part.sectors)}", _control, part, name) for name in controls)),
     )
-    comparisons = [each for of_run in compared for each in of_run]
+    comparisons, notes = [each for of_run in (*compared, repeated) for each in of_run], [*notes, *untested]
     if computed:
         by_lag, said = await step("scores by entry lag", Lookahead.entry_lags, await computed[-1])
         comparisons, notes = [*comparisons, *by_lag], [*notes, *said]

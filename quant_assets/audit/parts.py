@@ -15,6 +15,7 @@ from quant_assets.audit.label_prices import labelled
 from quant_assets.audit.learning_controls import audit_learning
 from quant_assets.audit.learning_stage import learners
 from quant_assets.audit.lookahead import Progress, Question, audit_lookahead
+from quant_assets.audit.providers import ANSWERED, audit_provider
 from quant_assets.graph import build_defs
 from quant_assets.partitions import month_range, shift_month
 from quant_assets.planning.plan import Planner
@@ -29,7 +30,11 @@ QUICK_SECTOR = "telecoms"
 _CADENCE = 12
 
 #: Tests that alter no input, by name.
-CONTROLS: dict[str, Callable[..., AuditResult]] = {"learning": audit_learning, "execution": audit_execution}
+CONTROLS: dict[str, Callable[..., AuditResult]] = {
+    "learning": audit_learning,
+    "execution": audit_execution,
+    "provider": audit_provider,
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class Part:
         judged = {
             "learning": {*trainers, *forecasters},
             "execution": {*executed(planner, profile.datasets), *labelled(planner, profile.datasets)},
+            "provider": set(ANSWERED),
         }
         there = tuple(name for name in CONTROLS if judged[name] & set(self.assets))
         notes: list[str] = [

@@ -2,16 +2,20 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import dagster as dg
+
+from quant_assets.audit.pages import keep_shown
 from quant_assets.audit.trained import check_stored, take_over_trained, trained_datasets
 from quant_assets.dagster_internals import job_of_all_assets, partition_loading_context, without_events
 from quant_assets.errors import SettingsError
 from quant_assets.graph import build_defs
+from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import parse_key
 from quant_assets.planning.plan import Phase, Planner
 from quant_assets.profile import Profile
@@ -46,7 +50,14 @@ class Recomputed:
         self._untaken = self.stored
 
     @classmethod
-    def at(cls, folder: Path, settings: Settings, source: Source | None, stored: Profile | None = None) -> "Recomputed":
+    def at(
+        cls,
+        folder: Path,
+        settings: Settings,
+        source: Source | None,
+        stored: Profile | None = None,
+        on_begun: Callable[[str], None] | None = None,
+    ) -> "Recomputed":
         """Nothing computed yet.
 
         Args:
@@ -54,9 +65,10 @@ class Recomputed:
             settings: of the run; its storage is replaced.
             source: the provider; None for the one that the settings name.
             stored: the user's profile, where trained datasets are taken from.
+            on_begun: told what is about to be computed, as `Profile.on_begun` is.
 
         """
-        return cls(Profile(settings.model_copy(update={"storage": str(folder)}), source), stored)
+        return cls(Profile(settings.model_copy(update={"storage": str(folder)}), source, on_begun), stored)
 
     def compute(
         self,
@@ -84,7 +96,7 @@ class Recomputed:
         with _quiet(), without_events() as instance, partition_loading_context(effective_dt=datetime.now(UTC)):
             for chain in (chain for stage in plan.stages for chain in stage):
                 for phase in chain:
-                    reason = execute_chain([phase], self._job, instance, checks=False)
+                    reason = execute_chain([phase], self._job, instance, checks=False, seen=self._keep)
                     if reason:
                         self.failures.append(reason)
                         break
@@ -92,6 +104,10 @@ class Recomputed:
                         self.keys.setdefault(name, set()).update(phase.keys)
                     if on_phase is not None:
                         on_phase(phase)
+
+    def _keep(self, events: Sequence[dg.DagsterEvent]) -> None:
+        """Keep on disk what the runs showed beside their partitions, for another process to compare."""
+        keep_shown(events, self.profile.store.url)
 
     def earliest(self, names: Sequence[str], sectors: Sequence[str], first: str, last: str) -> str:
         """First month that computing assets from nothing reaches back to."""
@@ -114,27 +130,30 @@ class Recomputed:
         spanning = [each for each in (name, *self.upstream(name)) if not datasets[each].grain.by_sector]
         return any(datasets[read].grain.by_sector for each in spanning for read in self.planner.reads(each))
 
-    def take_over(self, from_: "Recomputed", before: str, known_by: date | None) -> None:
+    def take_over(
+        self, from_: DatasetStore, finished: Mapping[str, Collection[str]], before: str, known_by: date | None
+    ) -> None:
         """Link finished partitions of another scratch folder: of months before one, none that knows more than a day.
 
         Args:
             from_: where they are.
+            finished: their keys, by dataset.
             before: month.
             known_by: last day that they may take account of; None for any.
 
         """
-        for name, keys in from_.keys.items():
+        for name, keys in finished.items():
             dataset = self.profile.datasets[name]
             for each in keys:
                 if parse_key(each)[1] >= before:
                     continue
                 if known_by is not None:
-                    known = from_.profile.store.known_through(dataset, each)
+                    known = from_.known_through(dataset, each)
                     if known is None or known > known_by:
                         continue
-                _link(from_.profile.store.path(dataset, each), self.profile.store.path(dataset, each))
+                _link(from_.path(dataset, each), self.profile.store.path(dataset, each))
         # The files that rows name: a model's name is its content's, and a report is replaced as a whole.
-        there, here = (f"{run.profile.store.url}/artifacts" for run in (from_, self))
+        there, here = (f"{store.url}/artifacts" for store in (from_, self.profile.store))
         for folder, _, files in os.walk(there):
             for file in files:
                 if not file.startswith("."):  # another process may be writing

@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -331,9 +330,12 @@ def _temporary_folder(target: Path) -> Path:
 
 
 def _prepare(folder: Path) -> None:
-    """Make a folder, and remove what a killed run left in it; what is younger may be another run's."""
+    """Make a folder, and remove what a killed run left in it; what is younger may be another run's.
+
+    Young against the folder's own last change: both times are the file system's, which need not be this machine's.
+    """
     try:
-        names = os.listdir(folder)
+        names, now = os.listdir(folder), folder.stat().st_mtime
     except FileNotFoundError:
         folder.mkdir(parents=True, exist_ok=True)
         return
@@ -342,7 +344,7 @@ def _prepare(folder: Path) -> None:
             continue
         stale = folder / name
         with contextlib.suppress(FileNotFoundError):  # another writer may be quicker
-            if _last_change(stale) < time.time() - _STALE_SECONDS:
+            if _last_change(stale) < now - _STALE_SECONDS:
                 if stale.is_dir():
                     shutil.rmtree(stale)
                 else:

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
+from quant_assets.reporting.pages import MONTHS
 from quant_assets.reporting.report_data import ReportData
 
 #: Stand-in colours and the CSS variables that replace them in the SVG.
@@ -247,7 +248,7 @@ def _months(axes: Axes, track: pl.DataFrame) -> None:
         axes.bar(rows + shift, change, width=0.38, color=color, label=label)
     axes.axhline(0, color=_MUTED, linewidth=0.6)
     axes.set_xlim(-0.6, max(len(ends), 6) - 0.4)
-    axes.set_xticks(rows, [f"{days[end]:%b}"[:1] for end in ends])
+    axes.set_xticks(rows, [MONTHS[days[end].month - 1][:1] for end in ends])
     axes.margins(y=0.16)
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%".replace("-", "−")))
@@ -267,8 +268,7 @@ def month_ticks(axes: Axes, span: tuple[int, int]) -> None:
     months = [month for month in range(first, last + 1) if month % step == 0]
     starts = [int(np.datetime64(month, "M").astype("datetime64[D]").astype(int)) for month in months]
     labels = [
-        f"{np.datetime64(month, 'M').item():%b %Y}" if step < 12 else f"{np.datetime64(month, 'M').item():%Y}"
-        for month in months
+        f"{MONTHS[month % 12][:3]} {1970 + month // 12}" if step < 12 else f"{1970 + month // 12}" for month in months
     ]
     kept = [(start, label) for start, label in zip(starts, labels, strict=True) if start >= span[0]]
     axes.set_xticks([start for start, _ in kept], [label for _, label in kept])

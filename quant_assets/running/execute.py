@@ -174,7 +174,12 @@ def _outcome(
 
 
 def execute_chain(
-    chain: Sequence[Phase], job: dg.JobDefinition, instance: dg.DagsterInstance, *, checks: bool = True
+    chain: Sequence[Phase],
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    *,
+    checks: bool = True,
+    seen: Callable[[Sequence[dg.DagsterEvent]], None] | None = None,
 ) -> str | None:
     """Execute a chain in this process up to its first failing run; the reason of that, or None.
 
@@ -183,6 +188,7 @@ def execute_chain(
         job: of all assets.
         instance: where the runs are recorded.
         checks: whether the asset checks run too.
+        seen: told the events of each run that succeeds.
 
     """
     for number, phase in enumerate(chain):
@@ -193,6 +199,8 @@ def execute_chain(
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         result = execute_here(run, instance, phase.range_tags, quiet)
         if result.success:
+            if seen is not None:
+                seen(result.all_events)
             return_freed_memory()
             continue
         if any(event.is_step_failure and _interrupted(event) for event in result.all_events):
@@ -202,7 +210,7 @@ def execute_chain(
             return reason
         # One sector's failure is not another's: each goes on alone from here.
         reasons = [
-            execute_chain(rest, job, instance, checks=checks)
+            execute_chain(rest, job, instance, checks=checks, seen=seen)
             for rest in zip(*(each.alone() for each in chain[number:]), strict=True)
         ]
         return "\n".join(each for each in reasons if each) or None

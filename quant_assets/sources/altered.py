@@ -6,7 +6,7 @@ delistings, renames) is told apart here, and not in its own class: no row of an 
 
 from collections.abc import Collection
 from datetime import date
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -65,6 +65,14 @@ class Alterable(Protocol):
 
     def renamed(self) -> set[str]:
         """Tickers whose rows answer for another one too, so that nothing can be told of leaving them out."""
+
+
+@runtime_checkable
+class Ending(Protocol):
+    """A provider that works its answers out of a simulation, which can end earlier."""
+
+    def ending(self, end: date) -> Source:
+        """The provider of what had been simulated by a day."""
 
 
 def alterable(source: Source) -> Alterable | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,13 @@ from quant_assets.sources.demo_events import ORIGIN, WARM_UP, BoolArray, IntArra
 from quant_assets.sources.demo_market import Market, simulate
 from quant_assets.sources.demo_reports import HISTORY, macro_observations, statements
 from quant_assets.sources.registry import Terms
+
+
+class _Simulated(NamedTuple):
+    """What a simulation follows from."""
+
+    settings: DemoSettings
+    end: date
 
 
 class DemoSource:
@@ -42,6 +50,7 @@ class DemoSource:
     Args:
         settings: seed, tickers for each sector, strength of the signal.
         start: first day with bars, not before 2018. It only cuts: the simulation itself always begins on the same day.
+        end: last day that is simulated; None for all that the calendar has.
 
     Raises:
         SettingsError: `start` lies before 2018.
@@ -50,14 +59,14 @@ class DemoSource:
 
     name = "demo"
 
-    def __init__(self, settings: DemoSettings, start: date) -> None:
+    def __init__(self, settings: DemoSettings, start: date, end: date | None = None) -> None:
         if start < ORIGIN.replace(day=1):
             first = f"{ORIGIN:%Y-%m}"
             raise SettingsError(
                 f"the simulated market begins in {first}, not on {start}; "
                 f"set partitions.start of the profile to {first} or later"
             )
-        self._settings = settings
+        self._simulated = _Simulated(settings, end or date.max)
         self._start = start
 
     @classmethod
@@ -65,9 +74,13 @@ class DemoSource:
         """The provider of a profile, as `sources.registry` makes it."""
         return cls(settings, terms.start)
 
+    def ending(self, end: date) -> "DemoSource":
+        """The provider of a market that has been simulated up to a day and no further."""
+        return DemoSource(self._simulated.settings, self._start, end)
+
     def sector_snapshots(self, through: date) -> pl.DataFrame:
         """Sector snapshots: one for each ticker, mostly at its listing, one more for those that change the sector."""
-        world = _market(self._settings)
+        world = _market(self._simulated)
         moves = world.schedule.moves
         frame = pl.DataFrame(
             {
@@ -82,7 +95,7 @@ class DemoSource:
 
     def membership(self, through: date) -> pl.DataFrame:
         """Index membership: from the listing or some weeks later to the delisting, with an absence for some."""
-        world = _market(self._settings)
+        world = _market(self._simulated)
         schedule = world.schedule
         frame = pl.DataFrame(
             {
@@ -101,14 +114,14 @@ class DemoSource:
         """Daily bars as traded, prices in cents, with the dividend and split of each session."""
         chosen = pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_between(max(start, self._start), through)
         constant = {"adjustment": pl.lit("as_traded"), "precedence": pl.lit(0, pl.Int32)}
-        return _bars(self._settings).filter(chosen).with_columns(**constant).select(list(BARS))
+        return _bars(self._simulated).filter(chosen).with_columns(**constant).select(list(BARS))
 
     def held(self, tickers: Sequence[str], days: Sequence[date]) -> pl.DataFrame:
         """Which of the tickers have a bar on these days."""
         asked = (
             pl.col("ticker").is_in(list(tickers)) & pl.col("date").is_in(list(days)) & (pl.col("date") >= self._start)
         )
-        return _bars(self._settings).filter(asked).select("ticker", "date", "provider").unique().sort("ticker", "date")
+        return _bars(self._simulated).filter(asked).select("ticker", "date", "provider").unique().sort("ticker", "date")
 
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings: takeovers, known at the session after the last bar, and crashes, known two sessions after it.
@@ -120,18 +133,18 @@ class DemoSource:
             & (pl.col("known_at") <= through)
             & (pl.col("last_session") >= self._start)
         )
-        return _delistings(self._settings).filter(chosen)
+        return _delistings(self._simulated).filter(chosen)
 
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Quarterly statements, from about two years before `start` on."""
         known = pl.coalesce("published", "period_end") <= through
         chosen = pl.col("ticker").is_in(list(tickers)) & (pl.col("period_end") >= self._start - HISTORY)
-        return _statements(self._settings).filter(known & chosen)
+        return _statements(self._simulated).filter(known & chosen)
 
     def macro(self, through: date) -> pl.DataFrame:
         """Macro observations, from 2015 on."""
         assumed = pl.col("period") + pl.duration(days="lag_days")
-        return _macro(self._settings).filter(pl.coalesce("released", assumed) <= through)
+        return _macro(self._simulated).filter(pl.coalesce("released", assumed) <= through)
 
 
 def _days(world: Market, positions: IntArray) -> list[date | None]:
@@ -141,26 +154,26 @@ def _days(world: Market, positions: IntArray) -> list[date | None]:
 
 
 @lru_cache(maxsize=2)
-def _market(settings: DemoSettings) -> Market:
+def _market(simulated: _Simulated) -> Market:
     """The market over the whole calendar, which ends a year from now; each answer is cut at what it may know."""
-    return simulate(settings, sessions(WARM_UP, date.max))
+    return simulate(simulated.settings, sessions(WARM_UP, simulated.end))
 
 
 @lru_cache(maxsize=2)
-def _dirt(settings: DemoSettings) -> Dirt:
-    return demo_dirt.plan(_market(settings))
+def _dirt(simulated: _Simulated) -> Dirt:
+    return demo_dirt.plan(_market(simulated))
 
 
 @lru_cache(maxsize=2)
-def _given(settings: DemoSettings) -> BoolArray:
+def _given(simulated: _Simulated) -> BoolArray:
     """Where the provider has a bar, of shape (n_sessions, n_tickers)."""
-    world = _market(settings)
-    return world.traded & ~_dirt(settings).missing(world.traded)
+    world = _market(simulated)
+    return world.traded & ~_dirt(simulated).missing(world.traded)
 
 
 @lru_cache(maxsize=2)
-def _delistings(settings: DemoSettings) -> pl.DataFrame:
-    world = _market(settings)
+def _delistings(simulated: _Simulated) -> pl.DataFrame:
+    world = _market(simulated)
     stated = pl.DataFrame(
         {
             "ticker": world.tickers,
@@ -174,7 +187,7 @@ def _delistings(settings: DemoSettings) -> pl.DataFrame:
     presumed = pl.DataFrame(
         [
             (world.tickers[ticker], *_days(world, np.array([last, known])), TRADES_AGAIN if back else None, None)
-            for ticker, last, known, back in demo_dirt.delistings(_dirt(settings), _given(settings))
+            for ticker, last, known, back in demo_dirt.delistings(_dirt(simulated), _given(simulated))
         ],
         schema=DELISTINGS,
         orient="row",
@@ -183,9 +196,9 @@ def _delistings(settings: DemoSettings) -> pl.DataFrame:
 
 
 @lru_cache(maxsize=2)
-def _statements(settings: DemoSettings) -> pl.DataFrame:
+def _statements(simulated: _Simulated) -> pl.DataFrame:
     """All statements; before a reverse split that nobody marks, shares are counted as they were then."""
-    world, dirt = _market(settings), _dirt(settings)
+    world, dirt = _market(simulated), _dirt(simulated)
     splits = {
         world.tickers[ticker]: day or date.max
         for ticker, day in zip(dirt.penny, _days(world, dirt.reverse_split), strict=True)
@@ -197,21 +210,21 @@ def _statements(settings: DemoSettings) -> pl.DataFrame:
 
 
 @lru_cache(maxsize=2)
-def _macro(settings: DemoSettings) -> pl.DataFrame:
-    return macro_observations(_market(settings))
+def _macro(simulated: _Simulated) -> pl.DataFrame:
+    return macro_observations(_market(simulated))
 
 
 @lru_cache(maxsize=2)
-def _bars(settings: DemoSettings) -> pl.DataFrame:
+def _bars(simulated: _Simulated) -> pl.DataFrame:
     """All bars of the simulation, future ones included, sorted by ticker and date, with the planted bad rows."""
-    world = _market(settings)
+    world = _market(simulated)
     prices = {
         name: np.round(array, 2)
         for name, array in (("open", world.open), ("high", world.high), ("low", world.low), ("close", world.close))
     }
-    dirt = _dirt(settings)
+    dirt = _dirt(simulated)
     volume, dividend, split_ratio = world.volume.copy(), world.dividend.copy(), world.split_ratio.copy()
-    copies = _given(settings).astype(np.int64)
+    copies = _given(simulated).astype(np.int64)
     demo_dirt.lay(dirt, world, prices, volume, dividend, split_ratio)
     for bad in world.bad_rows:
         cell = bad.session, bad.ticker

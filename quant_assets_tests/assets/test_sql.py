@@ -61,6 +61,11 @@ def test_a_cte_is_not_a_dependency(tmp_path: Path) -> None:
         ),
         ("SELECT $candidates FROM prices", r"\$candidates is neither"),
         ("SELECT $storage__x FROM prices", r"\$storage__x is neither"),
+        ("SELECT current_date AS date FROM prices", "calls current_date, which follows from the clock"),
+        (
+            "SELECT Now() AS at, random() AS score FROM prices",
+            "calls now, random, which follows from the clock, chance",
+        ),
         ("SELECT FROM WHERE", "cannot be parsed|exactly one SELECT"),
     ],
 )

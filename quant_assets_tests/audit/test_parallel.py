@@ -52,11 +52,15 @@ def test_processes_find_together_what_one_finds_alone(leak: str | None, monkeypa
         "warm_up",
         "order",
         "company",
+        "state",
+        "surroundings",
+        "provider",
     }
     told = steps[[what for what, _, _ in steps].index("what is to be done") :]
     assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
-    # The plan, two stretches of months, eight altered runs, of which the fresh one is judged by itself, and the scores.
-    assert told[-1] == ("done", 13, 13)
+    # The plan, two stretches of months, eight altered runs, of which the fresh one is judged by itself, the months once
+    # more elsewhere, the provider, and the scores.
+    assert told[-1] == ("done", 15, 15)
 
 
 def test_an_error_of_a_process_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

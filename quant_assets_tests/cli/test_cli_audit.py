@@ -90,10 +90,10 @@ def test_controls_stay_with_the_assets_that_they_test(profile: Profile, monkeypa
     monkeypatch.setattr(parts, "audit_lookahead", control("lookahead"))
     for name in parts.CONTROLS:
         monkeypatch.setitem(parts.CONTROLS, name, control(name))
-    for assets in (["predictions"], ["backtest", "universe"]):
+    for assets, without in ((["predictions"], ["execution", "provider"]), (["backtest", "universe"], ["learning"])):
         (part,) = chosen_parts(profile, [], None, None, assets, full=False)
-        assert len(part.audit().notes) == 1
-    assert done == ["lookahead", "learning", "lookahead", "execution"]
+        assert [note.partition(" ")[0] for note in part.audit().notes] == without
+    assert done == ["lookahead", "learning", "lookahead", "execution", "provider"]
 
 
 def text_of(result: AuditResult) -> str:

@@ -1,0 +1,65 @@
+"""What is told of a difference between an altered run and the input as it is: the row, the cause, where it begins."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from quant_assets.audit.altered_runs import AlteredRun
+from quant_assets.audit.causes import likely_cause
+from quant_assets.audit.compare import ORDER, Difference
+from quant_assets.audit.findings import Comparison
+from quant_assets.schemas import Dataset
+
+
+def differing(dataset: Dataset, run: AlteredRun, difference: Difference) -> Comparison:
+    """A difference that an altered run shows in an asset, by its first row."""
+    row = difference.rows.row(0, named=True)
+    declared = ""
+    if run.test == "warm_up":
+        declared = dataset.anchored or (dataset.columns[difference.column].anchored if difference.column else "")
+    return Comparison(
+        asset=dataset.name,
+        test=run.test,
+        cut=run.cut,
+        column=difference.column,
+        compared=difference.compared,
+        differing=len(difference.rows),
+        first_date=row[dataset.dated_by],
+        ticker=row.get("ticker"),
+        sector=row.get("sector"),
+        key=", ".join(f"{name}={row[name]}" for name in dataset.identity if name in row),
+        expected=_text(row["expected"]),
+        found=_text(row["found"]),
+        deviation=difference.deviation,
+        cause=_cause(dataset, run, difference),
+        declared=declared,
+    )
+
+
+def _cause(dataset: Dataset, run: AlteredRun, difference: Difference) -> str:
+    if difference.column == ORDER:
+        return "the rows are stored in another order: sorted by something that became known later, or not sorted"
+    likely = likely_cause(run.test, dataset, difference, run.cut)
+    if difference.column is not None and difference.column not in dataset.columns:
+        return f"what is shown beside the partition differs: {likely}"
+    if difference.column is not None and difference.column.endswith("_file"):
+        return f"a figure or curve of the file differs: {likely}"
+    return likely
+
+
+def inherited(found: Sequence[Comparison], upstream: dict[str, list[str]]) -> list[Comparison]:
+    """Name for each failure the most upstream asset that fails and that it reads."""
+    failing = {each.asset for each in found if each.failed}
+    made = []
+    for each in found:
+        roots = [name for name in upstream[each.asset] if name in failing] if each.failed else []
+        made.append(replace(each, inherited_from=roots[0]) if roots else each)
+    return made
+
+
+def assets_of(reason: str) -> list[str]:
+    """Names with which the reason of a failed run begins."""
+    return reason.partition(" (")[0].partition(":")[0].split(", ")
+
+
+def _text(value: object) -> str:
+    return "null" if value is None else repr(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,207 @@
+"""A process in other surroundings: another clock, time zone, locale, home and hash seed, and a record of what it opens.
+
+It is started by `audit.surroundings`, which hands it a folder. Nothing but the standard library is imported here, so
+that what modules read while they are imported is recorded, and the clock that they take is the other one. What is then
+computed is told by the request in the folder.
+
+Python's own clocks and locale are replaced, and not the system's: a locale that a machine has not cannot be set, and
+the system's clock is everybody's. Compiled code that asks the system itself (NumPy's `datetime64("now")`) is not
+reached; a SQL model that asks DuckDB is refused when it is loaded.
+"""
+
+import gc
+import importlib
+import locale
+import os
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Callable
+from ctypes import py_object, pythonapi
+from datetime import UTC, datetime, tzinfo
+from functools import wraps
+from pathlib import Path
+from typing import Any, NamedTuple
+
+REQUEST, ANSWER = "request.pickle", "answer.pickle"
+
+#: What the other clock is ahead: another year, month, day of the week and hour, on the same calendar.
+AHEAD = 400 * 86_400 + 7 * 3_600 + 11 * 60
+
+#: Events of Python's audit hook that leave the process, and which of their arguments tells where to.
+_EVENTS = {
+    "open": 0,
+    "os.listdir": 0,
+    "os.scandir": 0,
+    "sqlite3.connect": 0,
+    "socket.connect": 1,
+    "socket.getaddrinfo": 0,
+    "socket.sendto": 1,
+    "subprocess.Popen": 1,
+    "os.exec": 0,
+    "os.posix_spawn": 0,
+    "os.system": 0,
+}
+
+_FILES = ("open", "os.listdir", "os.scandir", "sqlite3.connect")
+
+#: Functions that open files in compiled code, which the hook is not told of: of a module, those whose names begin so.
+_COMPILED = {
+    "polars": ("read_", "scan_"),
+    "pyarrow.parquet": ("read_", "ParquetFile", "ParquetDataset"),
+    "duckdb": ("connect", "read_", "from_parquet", "from_csv"),
+}
+
+
+class Opened(NamedTuple):
+    """Something outside the process that was used.
+
+    Attributes:
+        during: assets that were being computed; empty before, while modules were imported.
+        event: how, by the name of Python's audit event; `open` also for what compiled code opens.
+        what: path, address or command.
+
+    """
+
+    during: str
+    event: str
+    what: str
+
+
+class Record:
+    """Everything that the process opens from now on, each once.
+
+    Attributes:
+        during: what is being computed, for `Opened.during`.
+
+    """
+
+    def __init__(self) -> None:
+        self.during = ""
+        self._seen: dict[Opened, None] = {}
+        self._on = True
+
+    def begin(self) -> None:
+        """Record what Python opens, and what the compiled readers do."""
+        sys.addaudithook(self._heard)
+        for module, prefixes in _COMPILED.items():
+            there = importlib.import_module(module)
+            for name in dir(there):
+                function = getattr(there, name)
+                if not name.startswith(prefixes) or not callable(function):
+                    continue
+                if isinstance(function, type):
+                    function.__init__ = self._noting(function.__init__, 1)  # type: ignore[misc]
+                else:
+                    setattr(there, name, self._noting(function, 0))
+
+    def end(self) -> list[Opened]:
+        """What was opened; nothing is recorded any more."""
+        self._on = False
+        return list(self._seen)
+
+    def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
+        place = _EVENTS.get(event)
+        if place is not None and self._on:
+            self._note(event, arguments[place])
+
+    def _note(self, event: str, what: Any) -> None:
+        if isinstance(what, int):
+            return  # opened before
+        if isinstance(what, (list, tuple)) and event == "subprocess.Popen":
+            text = " ".join(map(str, what))
+        else:
+            text = os.fsdecode(what) if isinstance(what, (str, bytes, os.PathLike)) else repr(what)
+        if event in _FILES and "://" not in text:
+            if text.startswith(":") or "mode=memory" in text:
+                return  # a database in memory
+            text = os.path.abspath(text)
+        self._seen[Opened(self.during, "open" if event in _FILES else event, text)] = None
+
+    def _noting(self, function: Callable[..., Any], place: int) -> Callable[..., Any]:
+        @wraps(function)
+        def noting(*arguments: Any, **named: Any) -> Any:
+            given = [*arguments[place : place + 1], *(named[name] for name in ("source", "database") if name in named)]
+            for each in given:
+                for path in each if isinstance(each, (list, tuple)) else [each]:
+                    if self._on and isinstance(path, (str, os.PathLike)):
+                        self._note("open", path)
+            return function(*arguments, **named)
+
+        return noting
+
+
+def set_clock_ahead(seconds: int) -> None:
+    """Put the clocks of `time` and `datetime` ahead, for this process."""
+    real, local, utc = time.time, time.localtime, time.gmtime
+    strftime, ctime = time.strftime, time.ctime
+    time.time = lambda: real() + seconds
+    time.time_ns = lambda: int((real() + seconds) * 1e9)
+    time.localtime = lambda at=None: local(time.time() if at is None else at)
+    time.gmtime = lambda at=None: utc(time.time() if at is None else at)
+    time.ctime = lambda at=None: ctime(time.time() if at is None else at)
+    time.strftime = lambda form, *at: strftime(form, *(at or (time.localtime(),)))
+
+    # `date.today` asks `time.time`; these two ask the system. The class is compiled and takes no attributes, but its
+    # own dictionary does: a class put in its place would be another one than that of the values already there.
+    def now(cls: type[datetime], tz: tzinfo | None = None) -> datetime:
+        return cls.fromtimestamp(time.time(), tz)
+
+    def utcnow(cls: type[datetime]) -> datetime:
+        return cls.fromtimestamp(time.time(), UTC).replace(tzinfo=None)
+
+    (own,) = (each for each in gc.get_referents(datetime.__dict__) if isinstance(each, dict))
+    own |= {"now": classmethod(now), "utcnow": classmethod(utcnow)}
+    pythonapi.PyType_Modified(py_object(datetime))
+
+
+def set_other_locale() -> None:
+    """Let Python's `locale` and the names of days and months be those of a country that does not exist.
+
+    Its alphabet runs backwards, its decimal mark is a comma: whatever depends on a locale shows, whichever ones the
+    machine has.
+    """
+    strftime = time.strftime
+
+    def other(form: str, *at: Any) -> str:
+        for name in "aAbBpcxX":
+            form = form.replace(f"%{name}", f"¤{name}")
+        return strftime(form, *at)
+
+    def backwards(text: str) -> str:
+        return "".join(chr(0xD7FF - min(ord(each), 0xD7FE)) for each in text)
+
+    time.strftime = other  # formatting a date calls it too
+    locale.strxfrm = backwards
+    locale.strcoll = lambda one, two: (backwards(one) > backwards(two)) - (backwards(one) < backwards(two))
+    locale._override_localeconv.update({"decimal_point": ",", "thousands_sep": "."})  # type: ignore[attr-defined]
+
+
+def _end_with_parent() -> None:
+    """End when the process that started this one has: its end of the pipe is then closed."""
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    """Do what the request in the folder asks for, and leave the answer there."""
+    _end_with_parent()
+    folder = Path(sys.argv[1])
+    with open(folder / REQUEST, "rb") as file:
+        changes = pickle.load(file)  # noqa: S301  # written by `surroundings`
+        asked = file.read()
+    if "clock" in changes:
+        set_clock_ahead(AHEAD)
+    if "locale" in changes:
+        set_other_locale()
+    record = Record()
+    record.begin()
+    do, *arguments = pickle.loads(asked)  # noqa: S301  # and imports what it names
+    answer = do(*arguments, record)
+    (folder / ANSWER).write_bytes(pickle.dumps(answer))
+    os._exit(0)  # without looking for cycles among Dagster's objects, which takes seconds

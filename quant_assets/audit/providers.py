@@ -1,0 +1,193 @@
+"""The provider itself: its answers for the days up to a cut, where what it works them out of ends at the cut.
+
+The other tests alter what the provider of a profile answers; an answer that looks ahead is an input like any other to
+them. Here the rows that it reads, or the simulation behind it, end at the cut. Every answer up to it must stay, and
+must be the one that a later question gives for the same days.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import NamedTuple
+
+import polars as pl
+
+from quant_assets.audit.compare import compare
+from quant_assets.audit.findings import AuditResult, Comparison
+from quant_assets.audit.inputs import readable_often, source_ending
+from quant_assets.grains import MONTH, Grain
+from quant_assets.market.calendar import sessions
+from quant_assets.market.placement import panel_tickers
+from quant_assets.partitions import month_end, month_start
+from quant_assets.profile import Profile
+from quant_assets.schemas import Column, Dataset
+from quant_assets.sources import base
+from quant_assets.sources.base import Source
+
+#: A cut costs a simulation of the market, or a look through the files.
+_CUTS = 4
+
+_ENDS = (
+    "the provider's answer for days up to the cut changes with what it reads of the days after it: "
+    "it looks ahead, before any asset does"
+)
+_LATER = (
+    "asked at a later day, the provider gives other rows for days that it had answered for: "
+    "an answer up to a day is to hold what was known by it"
+)
+
+
+class _Answer(NamedTuple):
+    """One kind of answer.
+
+    Attributes:
+        dataset: that is made of it.
+        key: columns that identify a row.
+        schema: of the frame.
+        ask: gives the rows for a source, tickers and a day.
+        known: when a row became known.
+
+    """
+
+    dataset: str
+    key: tuple[str, ...]
+    schema: pl.Schema
+    ask: Callable[[Source, Sequence[str], date], pl.DataFrame]
+    known: pl.Expr
+
+
+_PUBLISHED = pl.coalesce("published", "period_end")
+_RELEASED = pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days"))
+_ANSWERS = (
+    _Answer(
+        "universe",
+        ("ticker", "known_at"),
+        base.SECTOR_SNAPSHOTS,
+        lambda source, _, through: source.sector_snapshots(through),
+        pl.col("known_at"),  # a ticker's first is given whatever the day is
+    ),
+    _Answer(
+        "universe",
+        ("ticker", "start_date"),
+        base.MEMBERSHIP,
+        lambda source, _, through: source.membership(through),
+        pl.col("start_date"),
+    ),
+    _Answer(
+        "ohlcv",
+        ("ticker", "date", "precedence"),
+        base.BARS,
+        lambda source, tickers, through: source.bars(tickers, date.min, through),
+        pl.col("date"),
+    ),
+    _Answer(
+        "delistings",
+        ("ticker", "last_session"),
+        base.DELISTINGS,
+        lambda source, tickers, through: source.delistings(tickers, through),
+        pl.col("known_at"),
+    ),
+    _Answer(
+        "fundamentals",
+        ("ticker", "period_end", "frequency", "version", "provider"),
+        base.STATEMENTS,
+        lambda source, tickers, through: source.statements(tickers, through),
+        _PUBLISHED,
+    ),
+    _Answer(
+        "macro", ("series_id", "period", "released"), base.MACRO, lambda source, _, day: source.macro(day), _RELEASED
+    ),
+)
+
+#: Datasets that are made of a provider's answers.
+ANSWERED = tuple(dict.fromkeys(each.dataset for each in _ANSWERS))
+
+
+def audit_provider(
+    profile: Profile,
+    *,
+    sectors: Sequence[str],
+    first: str,
+    last: str,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> AuditResult:
+    """Compare a provider's answers at days of some months with those that follow from less.
+
+    Args:
+        profile: whose provider.
+        sectors: whose tickers are asked for.
+        first: first month that a cut lies in.
+        last: last one.
+        progress: told of each cut.
+
+    """
+    began = time.monotonic()
+    profile = readable_often(profile)
+    source, end = profile.source, min(month_end(last), profile.last_session())
+    days: list[date] = sessions(month_start(first), end).tolist()
+    # Away from the ends of months, where the calendar alone makes rows known.
+    cuts = [days[(2 * number + 1) * len(days) // (2 * _CUTS)] for number in range(_CUTS)]
+    known = source.sector_snapshots(end)
+    tickers = sorted({ticker for sector in sectors for ticker in panel_tickers(known, sector, end)})
+    later = [each.ask(source, tickers, end) for each in _ANSWERS]
+    found: list[Comparison] = []
+    ends = True
+    for number, cut in enumerate(dict.fromkeys(cuts)):
+        if progress is not None:
+            progress(f"provider at {cut}", number, len(cuts))
+        ended = source_ending(profile, cut)
+        ends &= ended is not None
+        for answer, given in zip(_ANSWERS, later, strict=True):
+            rows = answer.ask(source, tickers, cut).filter(answer.known <= cut)
+            others = {_LATER: _as_known(answer, given, cut)}
+            if ended is not None:
+                others[_ENDS] = answer.ask(ended, tickers, cut).filter(answer.known <= cut)
+            found += _compared(answer, cut, rows, others)
+    notes = (
+        ()
+        if ends
+        else (
+            f"provider: what '{source.name}' works its answers out of cannot be cut; "
+            "only its answers at later days were compared",
+        )
+    )
+    name = profile.settings.profile
+    seconds = round(time.monotonic() - began, 1)
+    return AuditResult(name, tuple(sectors), first, last, seconds, tuple(found), notes)
+
+
+def _as_known(answer: _Answer, rows: pl.DataFrame, cut: date) -> pl.DataFrame:
+    """A later answer as it was at the cut."""
+    rows = rows.filter(answer.known <= cut)
+    if "end_date" in rows.columns:
+        rows = rows.with_columns(end_date=pl.when(pl.col("end_date") <= cut).then("end_date"))
+    return rows
+
+
+def _compared(
+    answer: _Answer, cut: date, rows: pl.DataFrame, others: Mapping[str, pl.DataFrame]
+) -> Iterator[Comparison]:
+    dated = answer.key[1]
+    columns = {name: Column(dtype, name, nullable=True) for name, dtype in answer.schema.items()}
+    dataset = Dataset(answer.dataset, "", answer.key, dated, dated, columns, Grain(MONTH, by_sector=False))
+    compared, differing = len(rows), 0
+    for cause, other in others.items():
+        for each in compare(dataset, other, rows).differences:
+            row, differing = each.rows.row(0, named=True), differing + 1
+            yield Comparison(
+                answer.dataset,
+                "provider",
+                cut,
+                each.column,
+                compared=each.compared,
+                differing=len(each.rows),
+                first_date=row[dated],
+                ticker=row.get("ticker"),
+                key=", ".join(f"{name}={row[name]}" for name in answer.key),
+                expected=str(row["expected"]),
+                found=str(row["found"]),
+                deviation=each.deviation,
+                cause=cause,
+            )
+    if not differing:
+        yield Comparison(answer.dataset, "provider", cut, compared=compared)
