@@ -147,6 +147,12 @@ def known_rows(
     return rows
 
 
+def known_by_ticker(dataset: Dataset, rows: pl.DataFrame, days: Mapping[str, date]) -> pl.DataFrame:
+    """Rows of tickers that were known at the close of each one's own day; of those without a day all."""
+    day = pl.col("ticker").replace_strict(list(days), pl.Series(list(days.values()), dtype=pl.Date), default=None)
+    return rows.filter((pl.col(dataset.known_at) <= day).fill_null(True))
+
+
 def rows_after(dataset: Dataset, rows: pl.DataFrame, start: date) -> pl.DataFrame:
     """Rows of which no date in the key lies before a history's first session, or on it.
 

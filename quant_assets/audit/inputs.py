@@ -9,8 +9,9 @@ from datetime import date
 
 import polars as pl
 
-from quant_assets.audit.alterations import Perturbed, StartsLater
+from quant_assets.audit.alterations import StartsLater
 from quant_assets.audit.findings import TestName
+from quant_assets.audit.perturbation import Perturbed
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
@@ -50,11 +51,11 @@ def source_from(profile: Profile, start: date) -> Source | None:
     return AlteredSource(profile.provider, StartsLater(start), profile.settings.fundamentals, profile.last_session())
 
 
-def waiting(profile: Profile, tickers: Sequence[str], days: Sequence[date]) -> list[int]:
-    """Of each day, how many statements of the tickers were of a period before it and became known after it."""
+def statements_known(profile: Profile, tickers: Sequence[str]) -> pl.DataFrame:
+    """When the tickers' statements became known: `ticker`, `period_end`, `known_at`."""
     given = profile.source.statements(tickers, profile.last_session())
-    rows = given.select(_statement_known(profile.settings.fundamentals).alias(KNOWN), pl.col("period_end").alias(EVENT))
-    return [rows.filter((pl.col(EVENT) <= day) & (pl.col(KNOWN) > day)).height for day in days]
+    known = _statement_known(profile.settings.fundamentals)
+    return given.select("ticker", "period_end", known.alias("known_at"))
 
 
 def exempt(profile: Profile, test: TestName) -> list[str]:
@@ -165,7 +166,7 @@ class AlteredSource:
             for ticker, stop, _ in ends.iter_rows()
             if ticker in last  # it may have been listed after that day: then it has no bar at all
         ]
-        rest = given.filter(~(pl.col("ticker").is_in(ended) & (pl.col("known_at") > alteration.cut)))
+        rest = given.filter(~(pl.col("ticker").is_in(ended) & (pl.col("known_at") > alteration.last_day)))
         return pl.concat([rest, pl.DataFrame(rows, given.schema)]).sort("ticker", "last_session", "known_at")
 
 

@@ -3,25 +3,27 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 
-from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, check_cuts, default_cuts, windows
+from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, Stretch, check_cuts, windows
 from quant_assets.audit.causes import PUBLISHED_LATER, likely_cause
-from quant_assets.audit.compare import SETTLED, Difference, compare, known_rows, rows_after
+from quant_assets.audit.compare import SETTLED, Difference, compare, known_by_ticker, known_rows, rows_after
+from quant_assets.audit.cuts import Cut, market_cuts
 from quant_assets.audit.findings import AuditResult, Comparison, TestName
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.runs import Recomputed, check_assets
+from quant_assets.audit.single_months import computed_alone
 from quant_assets.audit.trained import said_of, trained_datasets
 from quant_assets.errors import SettingsError
 from quant_assets.grains import check_month, check_sector
 from quant_assets.io.store import DatasetStore
 from quant_assets.market.calendar import first_session_from
-from quant_assets.partitions import month_range, month_start, parse_key
+from quant_assets.partitions import month_range, month_start, parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.schemas import Dataset
@@ -29,6 +31,9 @@ from quant_assets.settings.loading import Settings
 
 #: (what is being done, steps done, steps in all)
 Progress = Callable[[str, int, int], None]
+
+#: Cuts of each ticker's own: of some months, and of a whole history.
+_ROUNDS, _ROUNDS_OF_ALL = 3, 12
 
 #: Partitions that have been computed, by dataset.
 Keys = dict[str, set[str]]
@@ -44,6 +49,7 @@ def audit_lookahead(
     tests: Sequence[TestName] | None = None,
     cuts: Sequence[date] | None = None,
     reach: int = 3,
+    every_month: bool = False,
     progress: Progress | None = None,
 ) -> AuditResult:
     """Compute the real assets on altered inputs, here and in a temporary folder; compare what must not have changed.
@@ -58,9 +64,10 @@ def audit_lookahead(
         assets: those whose rows are compared [default: all]; only what they read is computed, and compared as well, so
             that a difference is traced to where it begins.
         tests: which [default: all but "learning", which is `quant_assets.audit.learning_controls`].
-        cuts: sessions at which the future is altered [default: `default_cuts`].
+        cuts: sessions at which the future is altered [default: `audit.cuts.market_cuts`].
         reach: months up to each cut that are computed anew on the altered input, and compared; earlier ones serve as
             they are.
+        every_month: whether the cuts chosen by default are those of a whole history.
         progress: told of each step.
 
     Raises:
@@ -76,19 +83,20 @@ def audit_lookahead(
         last,
         None if assets is None else tuple(assets),
         reach,
+        every_month,
     )
     wanted: tuple[TestName, ...] = tuple(tests) if tests is not None else ALTERING
-    at = question.checked(profile, wanted, cuts)
+    question.check(profile, wanted, cuts or ())
     folder = Path(tempfile.mkdtemp(prefix="quant-audit-"))
     told = progress or (lambda *_: None)
     try:
         audit = Lookahead(profile, question, folder)
-        runs, notes = audit.altered_runs(wanted, at)
+        runs, notes = audit.altered_runs(wanted, None if cuts is None else [Cut(day) for day in cuts])
         total = len(runs) + 1
         if runs:
             told("input as it is", 0, total)
         for window in windows(runs):
-            audit.compute(*window)
+            audit.compute(window)
         found: list[Comparison] = []
         for number, run in enumerate(runs):
             told(run.label, number + 1, total)
@@ -109,6 +117,7 @@ class Question:
         first, last: months whose rows are audited.
         assets: whose rows are compared; None for all.
         reach: months up to each cut that are computed anew.
+        every_month: whether all months are, and each ticker gets more cuts of its own.
 
     """
 
@@ -117,9 +126,15 @@ class Question:
     last: str
     assets: tuple[str, ...] | None
     reach: int
+    every_month: bool = False
 
-    def checked(self, profile: Profile, tests: Sequence[TestName], cuts: Sequence[date] | None) -> tuple[date, ...]:
-        """The cuts, once it is clear that all that is asked for exists.
+    @property
+    def rounds(self) -> int:
+        """How many cuts each ticker gets of its own."""
+        return _ROUNDS_OF_ALL if self.every_month else _ROUNDS
+
+    def check(self, profile: Profile, tests: Sequence[TestName], cuts: Sequence[date] = ()) -> None:
+        """Make sure that all that is asked for exists.
 
         Raises:
             SettingsError: something does not.
@@ -132,9 +147,7 @@ class Question:
         if not self.sectors:
             raise SettingsError("an audit needs a sector")
         check_assets(profile, self.assets or ())
-        at = tuple(cuts) if cuts is not None else default_cuts(profile, self.first, self.last)
-        check_cuts(profile, at, self.first, self.last)
-        return at
+        check_cuts(profile, cuts, self.first, self.last)
 
     def result(self, profile: str, found: Sequence[Comparison], notes: Sequence[str], seconds: float) -> AuditResult:
         """The result, in the order of the comparisons."""
@@ -157,12 +170,19 @@ class Altered:
         url: of the store of its rows.
         keys: partitions that were computed, by dataset.
         failures: why runs failed.
+        alone: what the month that was computed once more by itself has left.
 
     """
 
     url: str
     keys: Keys
     failures: Sequence[str] = field(default_factory=list)
+    alone: "Altered | None" = None
+
+    @classmethod
+    def by(cls, run: Recomputed) -> "Altered":
+        """What a run has left."""
+        return cls(run.profile.store.url, run.keys, run.failures)
 
 
 class Lookahead:
@@ -189,25 +209,37 @@ class Lookahead:
             if name not in trained and (question.assets is None or name in question.assets)
         ]
 
-    def altered_runs(self, tests: Sequence[TestName], cuts: Sequence[date]) -> tuple[list[AlteredRun], list[str]]:
-        """Every altered run, and notes on what is not tested."""
+    def altered_runs(
+        self, tests: Sequence[TestName], cuts: Sequence[Cut] | None = None
+    ) -> tuple[list[AlteredRun], list[str]]:
+        """Every altered run, and notes on what is not tested; the cuts are chosen where none are given."""
         question = self._question
+        if cuts is None:
+            cuts = market_cuts(
+                self._profile, self.base.planner, question.first, question.last, every_month=question.every_month
+            )
         runs = AlteredRuns(self._profile, self.base, question.sectors, question.first, question.last, self._names)
-        found = runs.of(tests, cuts, question.reach)
+        found = runs.of(tests, cuts, question.reach, question.rounds)
         taken: dict[str, set[str]] = {}
         for window in windows(found) if trained_datasets(self._profile) else ():
-            for name, keys in self.base.planner.plan(self._names, question.sectors, *window).stored.items():
+            for name, keys in self._stored(window):
                 taken.setdefault(name, set()).update(keys)
         return found, [*runs.notes, *said_of(taken)]
 
-    def compute(self, first: str, last: str) -> Keys:
+    def _stored(self, stretch: Stretch) -> Iterable[tuple[str, Collection[str]]]:
+        names = stretch.names or self._names
+        plan = self.base.planner.plan(names, self._question.sectors, stretch.first, stretch.last)
+        return plan.stored.items()
+
+    def compute(self, stretch: Stretch) -> Keys:
         """Compute the input as it is; all of its partitions that there are now.
 
         Raises:
             RunFailedError: an asset failed.
 
         """
-        self.base.compute(self._names, self._question.sectors, first, last)
+        names = stretch.names or self._names
+        self.base.compute(names, self._question.sectors, stretch.first, stretch.last)
         if self.base.failures:
             raise RunFailedError("\n".join(self.base.failures))
         return self.base.keys
@@ -223,69 +255,89 @@ class Lookahead:
         )
         if not run.fresh:
             altered.take_over(self.base, run.first, run.cut)
-        # Without a ticker nothing is compared that counts or chooses over tickers.
-        names = [name for name in self._names if run.left_out is None or not self._profile.datasets[name].across]
-        altered.compute(names, self._question.sectors, run.first, run.last)
-        return Altered(altered.profile.store.url, altered.keys, altered.failures)
+        # Without a ticker, or with days of their own, nothing is compared that counts or chooses over tickers.
+        by_ticker = run.left_out is not None or run.days
+        names = [name for name in run.names or self._names if not (by_ticker and self._profile.datasets[name].across)]
+        sectors, first = self._question.sectors, run.first
+        if run.test == "truncation" and first < run.last:
+            # The month of the cut as a schedule runs it on that day: by itself.
+            altered.compute(names, sectors, first, shift_month(run.last, -1))
+            first = run.last
+        altered.compute(names, sectors, first, run.last)
+        left = Altered.by(altered)
+        if run.alone is None or altered.failures:
+            return left
+        alone = computed_alone(run, self.base, altered, self._profile, names, sectors)
+        return replace(left, alone=Altered.by(alone))
 
     def judge(self, run: AlteredRun, altered: Altered) -> list[Comparison]:
         """Compare an altered run with the input as it is, and remove its folder."""
-        store = DatasetStore(altered.url)
+        found = list[Comparison]()
+        if run.test != "months":
+            found += self._judged(run, self.base.profile.store, self.base.keys, altered)
+        if altered.alone is not None and run.alone is not None:
+            end = self._profile.known_through(run.alone)
+            by_itself = replace(run, test="months", first=run.alone, last=run.alone, cut=end)
+            found += self._judged(by_itself, DatasetStore(altered.url), altered.keys, altered.alone)
+            shutil.rmtree(altered.alone.url, ignore_errors=True)
+        shutil.rmtree(altered.url, ignore_errors=True)
+        return found
+
+    def _judged(self, run: AlteredRun, expected: DatasetStore, there: Keys, altered: Altered) -> list[Comparison]:
+        """What an altered run has left beside what is expected, both of the months of the run."""
         found = [
             Comparison(name, run.test, run.cut, differing=1, cause=f"failed on the altered input: {each}")
             for each in altered.failures
             for name in _assets_of(each)
         ]
-        for name in self.base.planner.order:
-            keys = self._compared_keys(name, run, altered)
-            if keys:
-                found += self._compare(self._profile.datasets[name], keys, run, store)
-        found = _inherited(found, {name: self.base.upstream(name) for name in {each.asset for each in found}})
-        shutil.rmtree(altered.url, ignore_errors=True)
-        return found
-
-    def _compared_keys(self, name: str, run: AlteredRun, altered: Altered) -> set[str]:
         months = set(month_range(run.first, run.last))
-        both = altered.keys.get(name, set()) & self.base.keys.get(name, set())
-        return {each for each in both if parse_key(each)[1] in months}
+        for name in self.base.planner.order:
+            both = altered.keys.get(name, set()) & there.get(name, set())
+            keys = {each for each in both if parse_key(each)[1] in months}
+            if keys:
+                stores = expected, DatasetStore(altered.url)
+                found += self._compare(self._profile.datasets[name], keys, run, stores)
+        return _inherited(found, {name: self.base.upstream(name) for name in {each.asset for each in found}})
 
     def _compare(
-        self, dataset: Dataset, keys: set[str], run: AlteredRun, altered: DatasetStore
+        self, dataset: Dataset, keys: set[str], run: AlteredRun, stores: tuple[DatasetStore, DatasetStore]
     ) -> Iterator[Comparison]:
-        expected, found = (
-            each.read(dataset, keys).drop("month").collect() for each in (self.base.profile.store, altered)
-        )
+        expected, found = (each.read(dataset, keys).drop("month").collect() for each in stores)
         decisions = {self.base.profile.known_through(month) for month in {parse_key(each)[1] for each in keys}}
-        expected, found = (known_rows(dataset, rows, run.cut, decisions) for rows in (expected, found))
+        by_ticker = run.left_out is not None or run.days
+        if by_ticker and dataset.across:
+            return
+        if not run.days:
+            expected, found = (known_rows(dataset, rows, run.cut, decisions) for rows in (expected, found))
+        elif "ticker" in dataset.columns:
+            days = dict(run.days)
+            expected, found = (known_by_ticker(dataset, rows, days) for rows in (expected, found))
         if run.test == "warm_up":
             start = first_session_from(month_start(run.settings.partitions.start))
             expected, found = (rows_after(dataset, rows, start) for rows in (expected, found))
-        if run.left_out is not None:
-            if dataset.across:
-                return
-            if "ticker" in dataset.columns:
-                expected, found = (rows.filter(pl.col("ticker") != run.left_out) for rows in (expected, found))
-        columns = {
-            name: column for name, column in dataset.columns.items() if run.left_out is None or not column.across
-        }
+        if run.left_out is not None and "ticker" in dataset.columns:
+            expected, found = (rows.filter(pl.col("ticker") != run.left_out) for rows in (expected, found))
+        columns = {name: column for name, column in dataset.columns.items() if not (by_ticker and column.across)}
         tolerance = SETTLED if run.test == "warm_up" else 0.0
         compared = compare(dataset, expected, found, columns, tolerance=tolerance)
-        asked = dataset.name in self._names
+        asked = dataset.name in (run.names or self._names)
         if not compared.differences and asked:
-            yield Comparison(dataset.name, run.test, run.cut, compared=compared.rows)
+            yield Comparison(dataset.name, run.test, None if run.days else run.cut, compared=compared.rows)
         for difference in compared.differences:
             yield _comparison(dataset, run, difference)
 
 
 def _comparison(dataset: Dataset, run: AlteredRun, difference: Difference) -> Comparison:
-    row = difference.rows.row(0, named=True)
+    row, cut = difference.rows.row(0, named=True), run.cut
+    if run.days:  # what is told of the first row's ticker is true of its day alone
+        cut = dict(run.days).get(str(row.get("ticker")))
     declared = ""
     if run.test == "warm_up":
         declared = dataset.anchored or (dataset.columns[difference.column].anchored if difference.column else "")
     return Comparison(
         asset=dataset.name,
         test=run.test,
-        cut=run.cut,
+        cut=cut,
         column=difference.column,
         compared=difference.compared,
         differing=len(difference.rows),
@@ -296,7 +348,7 @@ def _comparison(dataset: Dataset, run: AlteredRun, difference: Difference) -> Co
         expected=_text(row["expected"]),
         found=_text(row["found"]),
         deviation=difference.deviation,
-        cause=likely_cause(run.test, dataset, difference, run.cut),
+        cause=likely_cause(run.test, dataset, difference, cut),
         declared=declared,
     )
 

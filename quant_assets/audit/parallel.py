@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from quant_assets.audit.altered_runs import ALTERING, AlteredRun, windows
+from quant_assets.audit.altered_runs import ALTERING, AlteredRun, Stretch, windows
 from quant_assets.audit.findings import AuditResult, Comparison, merged
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.lookahead import Keys, Lookahead, Progress
@@ -99,9 +99,9 @@ async def _audited(part: Part, folder: Path, steps: _Steps) -> AuditResult:
 
     stretches = windows(runs)
 
-    async def compute(window: tuple[str, str], before: "Sequence[asyncio.Task[Keys]]") -> Keys:
+    async def compute(window: Stretch, before: "Sequence[asyncio.Task[Keys]]") -> Keys:
         keys: Keys = await before[-1] if before else {}
-        keys = await step(f"input as it is, {window[0]}", Lookahead.compute, keys, *window)
+        keys = await step(f"input as it is, {window.first}", Lookahead.compute, keys, window)
         return keys
 
     computed: list[asyncio.Task[Keys]] = []
@@ -113,7 +113,7 @@ async def _audited(part: Part, folder: Path, steps: _Steps) -> AuditResult:
             altered = await step(run.label, Lookahead.alter, {}, run)
             found: list[Comparison] = await step(run.label, Lookahead.judge, await computed[-1], run, altered)
             return found
-        place = next(place for place, (first, last) in enumerate(stretches) if first <= run.first <= last)
+        place = next(place for place, stretch in enumerate(stretches) if stretch.serves(run))
         found = await step(run.label, Lookahead.compared, await computed[place], run)
         return found
 
@@ -144,8 +144,8 @@ def _lookahead(part: Part, folder: Path) -> Lookahead:
 def _plan(part: Part, folder: Path) -> tuple[list[AlteredRun], list[str], tuple[str, ...], list[str]]:
     """The altered runs and what is not tested; the controls, and which of them are left out."""
     profile = _profile(part.profile)
-    cuts = part.question().checked(profile, ALTERING, part.cuts(profile))
-    return *_lookahead(part, folder).altered_runs(ALTERING, cuts), *part.chosen_controls(profile)
+    part.question().check(profile, ALTERING)
+    return *_lookahead(part, folder).altered_runs(ALTERING), *part.chosen_controls(profile)
 
 
 def _control(part: Part, name: str) -> AuditResult:
