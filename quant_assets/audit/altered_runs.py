@@ -206,7 +206,9 @@ class AlteredRuns:
         if early and tickers:
             days = self._sessions(self._first, self._last)
             found = events(self._profile, tickers, days[0], days[-1])
-            for number, own in enumerate(by_event(found, tickers, days, rounds), 1):
+            # A macro series is cut as a ticker is.
+            series = sorted(set(found.filter(pl.col("event") == "release")["ticker"]))
+            for number, own in enumerate(by_event(found, [*tickers, *series], days, rounds), 1):
                 yield self._cut_by_ticker(f"events of each ticker, {number}", self._first, self._last, own, early)
         if len(early) < len(names) and tickers:
             for stretch in _around(cuts):

@@ -147,9 +147,12 @@ def known_rows(
     return rows
 
 
-def known_by_ticker(dataset: Dataset, rows: pl.DataFrame, days: Mapping[str, date]) -> pl.DataFrame:
-    """Rows of tickers that were known at the close of each one's own day; of those without a day all."""
-    day = pl.col("ticker").replace_strict(list(days), pl.Series(list(days.values()), dtype=pl.Date), default=None)
+def known_by_name(dataset: Dataset, rows: pl.DataFrame, days: Mapping[str, date]) -> pl.DataFrame:
+    """Rows of tickers (or macro series) that were known at the close of each one's own day; without a day all."""
+    name = next((each for each in dataset.key if each in ("ticker", "series_id")), None)
+    if name is None:
+        return rows
+    day = pl.col(name).replace_strict(list(days), pl.Series(list(days.values()), dtype=pl.Date), default=None)
     return rows.filter((pl.col(dataset.known_at) <= day).fill_null(True))
 
 

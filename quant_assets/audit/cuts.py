@@ -13,7 +13,7 @@ from math import gcd
 import polars as pl
 
 from quant_assets.audit.execution import executed
-from quant_assets.audit.inputs import statements_known
+from quant_assets.audit.inputs import macro_known, statements_known
 from quant_assets.audit.learning_controls import learners
 from quant_assets.learning.checkpoints import is_training_month
 from quant_assets.market.calendar import sessions
@@ -28,7 +28,18 @@ APART = 13
 _TRAININGS_APART = 39
 
 #: What happens to a ticker, the rarest first.
-EVENTS = ("delisting known", "delisting", "listing", "sector move", "joins", "leaves", "split", "halt", "statement")
+EVENTS = (
+    "delisting known",
+    "delisting",
+    "listing",
+    "sector move",
+    "joins",
+    "leaves",
+    "split",
+    "halt",
+    "statement",
+    "release",
+)
 
 #: Sessions without a bar from which on a ticker counts as halted.
 _HALTED_SESSIONS = 2
@@ -118,10 +129,10 @@ def _day(profile: Profile, month: str, which: str) -> date:
 
 
 def events(profile: Profile, tickers: Sequence[str], first: date, last: date) -> pl.DataFrame:
-    """The session before each of the tickers' events, as far as it lies within the days.
+    """The session before each event of the tickers, and before each release of a macro series, within the days.
 
     Returns:
-        `ticker`, `event` (one of `EVENTS`), `cut`, sorted; each once.
+        `ticker` (or the series), `event` (one of `EVENTS`), `cut`, sorted; each once.
 
     """
     source, end = profile.source, profile.last_session()
@@ -130,6 +141,10 @@ def events(profile: Profile, tickers: Sequence[str], first: date, last: date) ->
 
     def dated(event: str, rows: pl.DataFrame, day: str) -> pl.DataFrame:
         return rows.filter(chosen).select("ticker", pl.lit(event).alias("event"), pl.col(day).alias("day")).drop_nulls()
+
+    released = macro_known(profile).select(
+        pl.col("series_id").alias("ticker"), pl.lit("release").alias("event"), day="known_at"
+    )
 
     ended, members = source.delistings(tickers, end), source.membership(end)
     bars = source.bars(tickers, profile.terms.start, end).select("ticker", "date", "split_ratio").unique()
@@ -148,6 +163,7 @@ def events(profile: Profile, tickers: Sequence[str], first: date, last: date) ->
             dated("leaves", members, "end_date"),
             dated("split", bars.filter(pl.col("split_ratio") != 1.0), "date"),
             dated("statement", statements_known(profile, tickers), "known_at"),
+            released.filter(~chosen),
         ]
     )
     # A halt begins after the last bar before it, so that is the cut.

@@ -58,6 +58,11 @@ def statements_known(profile: Profile, tickers: Sequence[str]) -> pl.DataFrame:
     return given.select("ticker", "period_end", known.alias("known_at"))
 
 
+def macro_known(profile: Profile) -> pl.DataFrame:
+    """When the observations of macro series became known: `series_id`, `known_at`."""
+    return profile.source.macro(profile.last_session()).select("series_id", known_at=_macro_known().cast(pl.Date))
+
+
 def exempt(profile: Profile, test: TestName) -> list[str]:
     """What a test leaves as it is although it seems to alter it, one sentence each."""
     if test == "order" and alterable(profile.source) is None:
@@ -132,7 +137,7 @@ class AlteredSource:
 
     def macro(self, through: date) -> pl.DataFrame:
         """Macro observations."""
-        known = pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days"))
+        known = _macro_known()
         return self._altered("macro", self._inner.macro(self._end), known, pl.col("period")).filter(known <= through)
 
     def _altered(self, kind: Kind, rows: pl.DataFrame, known: pl.Expr, event: pl.Expr) -> pl.DataFrame:
@@ -177,3 +182,8 @@ def _statement_known(lags: FundamentalSettings) -> pl.Expr:
         pl.col("published") + lag, pl.col("period_end") + pl.duration(days=lags.default_publication_lag_days)
     )
     return pl.max_horizontal(first, pl.col("restated_on") + lag) if lags.from_restatement else first
+
+
+def _macro_known() -> pl.Expr:
+    """Day from which an observation may be used, as `market.macro` has it."""
+    return pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days"))

@@ -12,7 +12,7 @@ import polars as pl
 
 from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, Stretch, check_cuts, windows
 from quant_assets.audit.causes import PUBLISHED_LATER, likely_cause
-from quant_assets.audit.compare import SETTLED, Difference, compare, known_by_ticker, known_rows, rows_after
+from quant_assets.audit.compare import SETTLED, Difference, compare, known_by_name, known_rows, rows_after
 from quant_assets.audit.cuts import Cut, market_cuts
 from quant_assets.audit.findings import AuditResult, Comparison, TestName
 from quant_assets.audit.inputs import readable_often
@@ -309,9 +309,8 @@ class Lookahead:
             return
         if not run.days:
             expected, found = (known_rows(dataset, rows, run.cut, decisions) for rows in (expected, found))
-        elif "ticker" in dataset.columns:
-            days = dict(run.days)
-            expected, found = (known_by_ticker(dataset, rows, days) for rows in (expected, found))
+        else:
+            expected, found = (known_by_name(dataset, rows, dict(run.days)) for rows in (expected, found))
         if run.test == "warm_up":
             start = first_session_from(month_start(run.settings.partitions.start))
             expected, found = (rows_after(dataset, rows, start) for rows in (expected, found))
@@ -329,8 +328,8 @@ class Lookahead:
 
 def _comparison(dataset: Dataset, run: AlteredRun, difference: Difference) -> Comparison:
     row, cut = difference.rows.row(0, named=True), run.cut
-    if run.days:  # what is told of the first row's ticker is true of its day alone
-        cut = dict(run.days).get(str(row.get("ticker")))
+    if run.days:  # the day of the ticker or series of the first row
+        cut = dict(run.days).get(str(row.get("ticker", row.get("series_id"))))
     declared = ""
     if run.test == "warm_up":
         declared = dataset.anchored or (dataset.columns[difference.column].anchored if difference.column else "")

@@ -44,8 +44,8 @@ class Perturbed:
         cut: last day that stays as it is; where tickers have days of their own, the first of these.
         seed: of the values.
         published_later: only values of days and periods up to the cut, which had been there but were not published.
-        by_ticker: last day of each ticker that stays as it is; the rows of others, and of the market, all do. Empty
-            where the cut is everybody's.
+        by_ticker: last day of each ticker, and of each macro series, that stays as it is; the rows of others all do.
+            Empty where the cut is everybody's.
 
     """
 
@@ -57,11 +57,10 @@ class Perturbed:
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rows with the same columns; those known by the cut as they were."""
-        if self.by_ticker and kind == "macro":
-            return rows
-        later = (pl.col(KNOWN) > self.last_day).fill_null(False)
+        last_day = self._of("series_id", dict(self.by_ticker)) if kind == "macro" else self.last_day
+        later = (pl.col(KNOWN) > last_day).fill_null(False)
         if self.published_later:
-            later &= pl.col(EVENT) <= self.last_day
+            later &= pl.col(EVENT) <= last_day
             if kind not in ("delistings", "statements", "macro"):
                 return rows
         changes: dict[Kind, Callable[[pl.LazyFrame, pl.Expr], pl.LazyFrame]] = {
@@ -78,22 +77,19 @@ class Perturbed:
     @property
     def last_day(self) -> pl.Expr:
         """Last day of the row's ticker that stays as it is; null where all do."""
-        return self._of_ticker(dict(self.by_ticker)) if self.by_ticker else pl.lit(self.cut)
+        return self._of("ticker", dict(self.by_ticker))
 
     @property
     def next_session(self) -> pl.Expr:
         """The session after it."""
-        after = {ticker: _next_session(day) for ticker, day in self.by_ticker}
-        return self._of_ticker(after) if self.by_ticker else pl.lit(_next_session(self.cut))
+        return self._of("ticker", {name: _next_session(day) for name, day in self.by_ticker}, _next_session(self.cut))
 
-    @staticmethod
-    def _of_ticker(days: dict[str, date]) -> pl.Expr:
-        return pl.col("ticker").replace_strict(
-            pl.Series(list(days), dtype=pl.String),
-            pl.Series(list(days.values()), dtype=pl.Date),
-            default=None,
-            return_dtype=pl.Date,
-        )
+    def _of(self, column: str, days: dict[str, date], everybodys: date | None = None) -> pl.Expr:
+        """The day of the row's ticker or series, null without one; where none has its own, everybody's."""
+        if not days:
+            return pl.lit(everybodys or self.cut)
+        values = pl.Series(list(days.values()), dtype=pl.Date)
+        return pl.col(column).replace_strict(list(days), values, default=None, return_dtype=pl.Date)
 
     def stops(self) -> pl.Expr:
         """The day after which a ticker has no bars any more; null for most."""

@@ -43,6 +43,7 @@ class Leak:
         start: first month of the profile.
         reach: months up to the cut that are computed again.
         with_tests: tests that run too, where the audit would otherwise compute only the months of one.
+        sector: slug.
 
     """
 
@@ -56,6 +57,7 @@ class Leak:
     start: str = "2022-12"
     reach: int = 3
     with_tests: tuple[TestName, ...] = ()
+    sector: str = "cons_staples"
 
 
 def leak(name: str, test: TestName, asset: str, **window: Any) -> Callable[[Plant], Plant]:
@@ -69,6 +71,11 @@ def leak(name: str, test: TestName, asset: str, **window: Any) -> Callable[[Plan
 
 
 LEAKS: dict[str, Leak] = {}
+
+
+def leaks_of(module: str) -> list[Leak]:
+    """Those that a module of leaks has registered."""
+    return [each for each in LEAKS.values() if each.plant.__module__ == module]
 
 
 def plant_in_process(name: str) -> None:

@@ -20,13 +20,15 @@ from quant_assets.audit.learning_controls import controls
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.audit.runs import Recomputed
 from quant_assets.settings.loading import Settings, load_settings
-from quant_assets_tests.audit.leaks import LEAKS, Leak, spoil_rows
+from quant_assets_tests.audit import leaks as of_kinds
+from quant_assets_tests.audit.leaks import Leak, leaks_of, spoil_rows
 from quant_assets_tests.graph import PROJECT, SMALL
 
 SECTOR = "cons_staples"
-LEARNING = [leak for leak in LEAKS.values() if leak.test == "learning"]
-EXECUTION = [leak for leak in LEAKS.values() if leak.asset == "backtest"]
-ALTERING = [leak for leak in LEAKS.values() if leak not in LEARNING + EXECUTION]
+LEAKS = leaks_of(of_kinds.__name__)
+LEARNING = [leak for leak in LEAKS if leak.test == "learning"]
+EXECUTION = [leak for leak in LEAKS if leak.asset == "backtest"]
+ALTERING = [leak for leak in LEAKS if leak not in LEARNING + EXECUTION]
 
 #: Models are trained only where a leak of learning is looked for.
 UNTRAINED = {"training": SMALL["training"] | {"min_rows": 1_000_000}}
@@ -49,7 +51,7 @@ def named(leaks: Sequence[Leak]) -> Any:
 
 def test_there_are_leaks_of_every_kind() -> None:
     assert len(LEAKS) >= 25
-    assert {leak.test for leak in LEAKS.values()} == {
+    assert {leak.test for leak in LEAKS} == {
         "truncation",
         "perturbation",
         "publication",
