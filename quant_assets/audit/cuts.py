@@ -6,7 +6,7 @@ provider answers; no asset and no column has a name here. What becomes of the ro
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 from math import gcd
 
@@ -16,7 +16,7 @@ from quant_assets.audit.execution import executed
 from quant_assets.audit.inputs import macro_known, statements_known
 from quant_assets.audit.learning_controls import learners
 from quant_assets.learning.checkpoints import is_training_month
-from quant_assets.market.calendar import sessions
+from quant_assets.market.calendar import first_session_from, sessions
 from quant_assets.partitions import month_end, month_of, month_range, month_start, shift_month
 from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
@@ -136,6 +136,7 @@ def events(profile: Profile, tickers: Sequence[str], first: date, last: date) ->
 
     """
     source, end = profile.source, profile.last_session()
+    after = first_session_from(last + timedelta(days=1))
     days = pl.DataFrame({"cut": sessions(first, last)}, {"cut": pl.Date}).with_row_index("number")
     chosen = pl.col("ticker").is_in(list(tickers))
 
@@ -170,7 +171,7 @@ def events(profile: Profile, tickers: Sequence[str], first: date, last: date) ->
     halts = numbered.filter(pl.col("gap") > _HALTED_SESSIONS).select(
         "ticker", pl.lit("halt").alias("event"), cut="before"
     )
-    before = found.sort("day").join_asof(
+    before = found.filter(pl.col("day") <= after).sort("day").join_asof(
         days.select("cut"), left_on="day", right_on="cut", strategy="backward", allow_exact_matches=False
     )
     within = pl.concat([before.select("ticker", "event", "cut"), halts]).filter(pl.col("cut").is_between(first, last))

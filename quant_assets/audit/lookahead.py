@@ -24,6 +24,7 @@ from quant_assets.grains import check_month, check_sector
 from quant_assets.io.store import DatasetStore
 from quant_assets.market.calendar import first_session_from
 from quant_assets.partitions import month_range, month_start, parse_key, shift_month
+from quant_assets.planning.plan import total_outputs
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.schemas import Dataset
@@ -225,6 +226,13 @@ class Lookahead:
             for name, keys in self._stored(window):
                 taken.setdefault(name, set()).update(keys)
         return found, [*runs.notes, *said_of(taken)]
+
+    def work(self, of: AlteredRun | Stretch) -> int:
+        """Partitions that an altered run computes, or the input as it is with what comes before."""
+        names = of.names or self._names
+        if isinstance(of, AlteredRun) and not of.fresh:
+            return len(names) * len(self._question.sectors) * len(month_range(of.first, of.last))
+        return total_outputs(self.base.planner.plan(names, self._question.sectors, of.first, of.last).phases)
 
     def _stored(self, stretch: Stretch) -> Iterable[tuple[str, Collection[str]]]:
         names = stretch.names or self._names

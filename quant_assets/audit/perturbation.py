@@ -95,7 +95,7 @@ class Perturbed:
         """The day after which a ticker has no bars any more; null for most."""
         draw = self._uniform(20, "ticker")
         some_weeks = self._days(21, 5, 45, "ticker")
-        return pl.when(draw < 0.12).then(self.last_day).when(draw < 0.2).then(self.last_day + some_weeks)
+        return pl.when(draw < 0.08).then(self.last_day).when(draw < 0.14).then(self.last_day + some_weeks)
 
     # --- Bars ---------------------------------------------------------------------------------------------------------
 

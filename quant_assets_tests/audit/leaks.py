@@ -44,6 +44,7 @@ class Leak:
         reach: months up to the cut that are computed again.
         with_tests: tests that run too, where the audit would otherwise compute only the months of one.
         sector: slug.
+        beside: assets without which its own is not computed.
 
     """
 
@@ -58,6 +59,7 @@ class Leak:
     reach: int = 3
     with_tests: tuple[TestName, ...] = ()
     sector: str = "cons_staples"
+    beside: tuple[str, ...] = ()
 
 
 def leak(name: str, test: TestName, asset: str, **window: Any) -> Callable[[Plant], Plant]:

@@ -49,7 +49,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
 )
 def _(patch: pytest.MonkeyPatch) -> None:
     def three_weeks(real: Any, features: pl.DataFrame, labels: pl.DataFrame, *rest: Any) -> pl.DataFrame:
-        return real(features, labels.with_columns(known_at=days_earlier("known_at", 21)), *rest)
+        known_at = pl.max_horizontal(days_earlier("known_at", 21), pl.col("date"))
+        return real(features, labels.with_columns(known_at=known_at), *rest)
 
     spoil(patch, training, "training_rows", three_weeks)
 
@@ -67,7 +68,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
     _costs(patch, of_sectors=True, cost=pl.col("cost") * (1.0 + pl.col("gross_return").shift(-1).fill_null(0.0)))
 
 
-@leak("a turnover that is waived before a fall", "perturbation", "portfolio_backtest", first="2023-11", last="2024-01")
+@leak(
+    "a turnover that is waived before a fall",
+    "perturbation",
+    "portfolio_backtest",
+    first="2023-11",
+    last="2024-01",
+    beside=("regime_state", "weights"),
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     falls = pl.col("gross_return").shift(-1).fill_null(0.0)
     _costs(patch, of_sectors=False, turnover=pl.col("turnover") * (1.0 + falls))
@@ -153,13 +161,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, market_wiring, "sector_bars", early)
 
 
-@leak("no bar before a suspension", "perturbation", "prices", first="2024-02", last="2024-05")
+@leak("no bar before a suspension", "perturbation", "ohlcv", first="2024-02", last="2024-05")
 def _(patch: pytest.MonkeyPatch) -> None:
-    def dropped(real: Any, ohlcv: pl.DataFrame) -> pl.DataFrame:
-        stands = own((pl.col("volume").shift(-1) > 0.0).fill_null(True))
-        return real(ohlcv.sort("ticker", "date").filter(stands))
+    def dropped(real: Any, given: pl.DataFrame, *rest: Any) -> Any:
+        return real(given.filter(own((pl.col("volume").shift(-1) > 0.0).fill_null(True))), *rest)
 
-    spoil(patch, market_wiring, "adjust", dropped)
+    spoil(patch, market_wiring, "company_bars", dropped)
 
 
 @leak("no feature before a halt", "perturbation", "features", first="2023-11", last="2024-01")
@@ -170,7 +177,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@leak("no statement before a loss", "perturbation", "fundamentals", first="2024-02", last="2024-05")
+@leak("no statement before a loss", "events", "fundamentals", first="2024-02", last="2024-05")
 def _(patch: pytest.MonkeyPatch) -> None:
     def filtered(real: Any, statements: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         after = pl.col("net_income").shift(-1).over("ticker", order_by="period_end")

@@ -100,5 +100,5 @@ def test_a_test_that_compared_no_row_is_a_warning_and_no_pass(tmp_path: Path, mo
     (check,) = [each for each in done.get_asset_check_evaluations() if each.check_name == "no_lookahead"]
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert check.description is not None
-    assert "(perturbation, publication, warm-up, order, company, learning)" in check.description
+    assert "(perturbation, events, months, publication, warm-up, order, company, learning)" in check.description
     assert check.description.endswith("not tested: warm_up was left out")

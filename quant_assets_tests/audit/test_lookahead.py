@@ -11,12 +11,11 @@ import pytest
 from quant_assets.assets import market as wiring
 from quant_assets.assets import signals as signal_wiring
 from quant_assets.audit.alterations import Shuffled
-from quant_assets.audit.altered_runs import ALTERING, default_cuts
+from quant_assets.audit.altered_runs import ALTERING
 from quant_assets.audit.findings import AuditResult, TestName
 from quant_assets.audit.inputs import altered_source
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.errors import SettingsError
-from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.settings.loading import load_settings
@@ -186,14 +185,6 @@ def test_a_profile_with_a_provider_of_its_own_is_audited_on_that(tmp_path: Path)
     )
     assert result.passed
     assert sum(each.compared for each in result.comparisons) > 1_000
-
-
-def test_cuts_lie_in_the_months_and_one_in_the_middle_of_a_month(tmp_path: Path) -> None:
-    profile = profile_of(tmp_path)
-    middle, end = default_cuts(profile, "2023-01", "2024-06")
-    assert (middle, end) == (date(2023, 7, 18), date(2024, 1, 31))
-    assert len(sessions(middle, middle)) == 1
-    assert len(default_cuts(profile, "2022-01", "2024-06", 5)) == 5
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def test_processes_find_together_what_one_finds_alone(leak: str | None, monkeypa
     assert {each.test for each in together.comparisons} == {
         "truncation",
         "perturbation",
+        "events",
+        "months",
         "publication",
         "warm_up",
         "order",
