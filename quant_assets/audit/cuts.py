@@ -171,8 +171,10 @@ def events(profile: Profile, tickers: Sequence[str], first: date, last: date) ->
     halts = numbered.filter(pl.col("gap") > _HALTED_SESSIONS).select(
         "ticker", pl.lit("halt").alias("event"), cut="before"
     )
-    before = found.filter(pl.col("day") <= after).sort("day").join_asof(
-        days.select("cut"), left_on="day", right_on="cut", strategy="backward", allow_exact_matches=False
+    before = (
+        found.filter(pl.col("day") <= after)
+        .sort("day")
+        .join_asof(days.select("cut"), left_on="day", right_on="cut", strategy="backward", allow_exact_matches=False)
     )
     within = pl.concat([before.select("ticker", "event", "cut"), halts]).filter(pl.col("cut").is_between(first, last))
     return within.unique().sort("ticker", "event", "cut")

@@ -172,7 +172,9 @@ class AlteredSource:
             if ticker in last  # it may have been listed after that day: then it has no bar at all
         ]
         rest = given.filter(~(pl.col("ticker").is_in(ended) & (pl.col("known_at") > alteration.last_day)))
-        return pl.concat([rest, pl.DataFrame(rows, given.schema)]).sort("ticker", "last_session", "known_at")
+        # One whose delisting was known before has no second one of the same last bar.
+        new = pl.DataFrame(rows, given.schema).join(rest, on=["ticker", "last_session"], how="anti")
+        return pl.concat([rest, new]).sort("ticker", "last_session", "known_at")
 
 
 def _statement_known(lags: FundamentalSettings) -> pl.Expr:

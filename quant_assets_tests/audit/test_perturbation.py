@@ -103,3 +103,15 @@ def test_each_ticker_keeps_what_was_known_by_its_own_day(profile: Profile, ticke
         delisted.filter(~pl.col("ticker").is_in(list(days))),
         profile.source.delistings(tickers, END).filter(~pl.col("ticker").is_in(list(days))),
     )
+
+
+def test_a_ticker_whose_delisting_was_known_is_not_delisted_again_when_it_stops(profile: Profile) -> None:
+    # STA08 is presumed delisted since 14 March, and would trade again in April: instead it stops for good.
+    known = [("STA08", date(2024, 2, 22), date(2024, 3, 14))]
+    for seed in range(1, 40):
+        source = altered_source(profile, Perturbed(date(2024, 3, 15), seed=seed), profile.settings)
+        if source.bars(["STA08"], date(2024, 2, 23), END).is_empty():
+            found = source.delistings(["STA08"], END)
+            assert found.select("ticker", "last_session", "known_at").rows() == known
+            return
+    pytest.fail("no seed lets the ticker stop before it trades again")
