@@ -3,17 +3,20 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import pairwise
 
 import polars as pl
 
-from quant_assets.audit.alterations import Perturbed, Shuffled, StartsLater, Truncated, Without
+from quant_assets.audit.alterations import Shuffled, StartsLater, Truncated, Without
+from quant_assets.audit.cuts import Cut, TickerCuts, by_event, by_session, events
 from quant_assets.audit.findings import TESTS, Exempt, TestName
-from quant_assets.audit.inputs import altered_source, exempt, source_from, waiting
+from quant_assets.audit.inputs import altered_source, exempt, source_from, statements_known
+from quant_assets.audit.perturbation import Perturbed
 from quant_assets.audit.runs import Recomputed
 from quant_assets.errors import SettingsError
 from quant_assets.market.calendar import sessions as calendar_sessions
 from quant_assets.market.placement import panel_tickers
-from quant_assets.partitions import month_end, month_of, month_range, month_start, shift_month
+from quant_assets.partitions import month_end, month_of, month_start, shift_month
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import Settings
 from quant_assets.sources.altered import Alteration, alterable
@@ -44,6 +47,9 @@ class AlteredRun:
         cut: last day that compared rows may know.
         fresh: whether nothing is taken over from the run on the input as it is.
         left_out: ticker whose rows are not compared.
+        names: assets that are computed; None for all that are asked for.
+        days: of an alteration by ticker, the last day of each that compared rows may know.
+        alone: month that is computed once more by itself, as a schedule does it, and compared with what the range has.
 
     """
 
@@ -56,23 +62,20 @@ class AlteredRun:
     cut: date | None = None
     fresh: bool = False
     left_out: str | None = None
+    names: tuple[str, ...] | None = None
+    days: TickerCuts = ()
+    alone: str | None = None
+
+    @property
+    def by_ticker(self) -> bool:
+        """Whether only what each ticker has by itself is compared: one is left out, or each has its own day."""
+        return self.left_out is not None or bool(self.days)
 
     def source(self, profile: Profile) -> Source | None:
         """The provider of the run; None where its settings alone alter it."""
         if isinstance(self.alteration, StartsLater):
             return source_from(profile, self.alteration.start)
         return altered_source(profile, self.alteration, self.settings)
-
-
-def default_cuts(profile: Profile, first: str, last: str, count: int = 2) -> tuple[date, ...]:
-    """Sessions within the months, evenly spread: in the middle of a month, at the end of the next one's, and so on."""
-    months = month_range(first, last)
-    found = []
-    for number in range(count):
-        month = months[min(len(months) - 1, (number + 1) * len(months) // (count + 1))]
-        days = calendar_sessions(month_start(month), min(month_end(month), profile.last_session())).tolist()
-        found.append(days[len(days) // 2] if number % 2 == 0 else days[-1])
-    return tuple(dict.fromkeys(found))
 
 
 def check_cuts(profile: Profile, cuts: Sequence[date], first: str, last: str) -> None:
@@ -82,14 +85,40 @@ def check_cuts(profile: Profile, cuts: Sequence[date], first: str, last: str) ->
             raise SettingsError(f"cut {cut} is no closed session of the months {first} to {last}; choose one that is")
 
 
-def windows(runs: Sequence[AlteredRun]) -> list[tuple[str, str]]:
-    """Months that altered runs compute anew, ascending; what lies close together as one."""
-    found: list[tuple[str, str]] = []
-    for first, last in sorted((run.first, run.last) for run in runs):
-        if found and first <= shift_month(found[-1][1], _APART):
-            found[-1] = (found[-1][0], max(found[-1][1], last))
+@dataclass(frozen=True)
+class Stretch:
+    """Months over which the input as it is is computed, and of which assets; None for all that are asked for."""
+
+    first: str
+    last: str
+    names: tuple[str, ...] | None = None
+
+    def serves(self, run: AlteredRun) -> bool:
+        """Whether a run is compared with it."""
+        return self.names == run.names and self.first <= run.first <= self.last
+
+
+def windows(runs: Sequence[AlteredRun]) -> list[Stretch]:
+    """Months that altered runs compute anew: those of a few assets first, then ascending; close ones as one."""
+    found: list[Stretch] = []
+    for run in sorted(runs, key=lambda run: (run.names is None, run.names or (), run.first, run.last)):
+        before = found[-1] if found and found[-1].names == run.names else None
+        if before and run.first <= shift_month(before.last, _APART):
+            found[-1] = replace(before, last=max(before.last, run.last))
         else:
-            found.append((first, last))
+            found.append(Stretch(run.first, run.last, run.names))
+    return found
+
+
+def _around(cuts: Sequence[date]) -> list[tuple[str, str]]:
+    """The months of cuts and the one before each, what overlaps as one."""
+    found: list[tuple[str, str]] = []
+    for month in sorted({month_of(cut) for cut in cuts}):
+        before = shift_month(month, -1)
+        if found and before <= shift_month(found[-1][1], 1):
+            found[-1] = (found[-1][0], month)
+        else:
+            found.append((before, month))
     return found
 
 
@@ -113,41 +142,40 @@ class AlteredRuns:
         #: What is not tested and why, as far as the runs have been asked for.
         self.notes: list[str] = []
 
-    def of(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> list[AlteredRun]:
+    def of(self, tests: Sequence[TestName], cuts: Sequence[Cut], reach: int, rounds: int = 1) -> list[AlteredRun]:
         """Every altered run.
 
         Args:
             tests: in any order.
             cuts: sessions at which the future is altered.
-            reach: months up to each cut that are computed anew.
+            reach: months up to each cut that are computed anew, where the cut does not say.
+            rounds: how many cuts each ticker gets of its own.
 
         """
-        found = list(self._each(tests, cuts, reach))
+        found = list(self._each(tests, cuts, reach, rounds))
         if rows := alterable(self._profile.source):
-            last = min(month_end(self._last), self._profile.last_session())
-            known = self._profile.source.sector_snapshots(last)
-            tickers = {ticker for sector in self._sectors for ticker in panel_tickers(known, sector, last)}
-            at = {run.cut for run in found if run.cut is not None}
-            self.notes += map(Exempt, rows.untested(at, tickers, self._profile.settings.fundamentals))
+            at = {run.cut for run in found if run.cut is not None and not run.days}
+            self.notes += map(Exempt, rows.untested(at, self._panel(), self._profile.settings.fundamentals))
         return found
 
-    def _each(self, tests: Sequence[TestName], cuts: Sequence[date], reach: int) -> Iterator[AlteredRun]:
+    def _each(self, tests: Sequence[TestName], cuts: Sequence[Cut], reach: int, rounds: int) -> Iterator[AlteredRun]:
         settings = self._profile.settings
         for test in tests:
             self.notes += exempt(self._profile, test)
             if test == "truncation":
                 for cut in cuts:
-                    yield self._at(
-                        test, cut, reach, Truncated(cut), settings.model_copy(update={"as_of": cut}), after=0
-                    )
-            elif test == "perturbation":
+                    until = settings.model_copy(update={"as_of": cut.day})
+                    yield self._at(test, cut, reach, Truncated(cut.day), until, after=0)
+            elif test == "perturbation" or (test == "months" and "perturbation" not in tests):
                 for number, cut in enumerate(cuts):
-                    yield self._at(test, cut, reach, Perturbed(cut, seed=number + 1), settings, after=_MONTHS_AFTER)
+                    run = self._at(test, cut, reach, Perturbed(cut.day, seed=number + 1), settings, after=_MONTHS_AFTER)
+                    yield replace(run, alone=month_of(cut.day) if "months" in tests else None)
+            elif test == "events":
+                yield from self._by_ticker([cut.day for cut in cuts], rounds)
             elif test == "publication":
-                cut = self._most_waiting()
-                yield self._at(
-                    test, cut, min(reach, 3), Perturbed(cut, published_later=True), settings, after=_MONTHS_AFTER
-                )
+                day = self._most_published()
+                later = Perturbed(day, published_later=True)
+                yield self._at(test, Cut(day), min(reach, 3), later, settings, after=_MONTHS_AFTER)
             elif test == "warm_up":
                 yield from self._warm_up(min(reach, 3))
             elif test == "order":
@@ -160,18 +188,69 @@ class AlteredRuns:
                     )
 
     def _at(
-        self, test: TestName, cut: date, reach: int, alteration: Alteration, settings: Settings, after: int
+        self, test: TestName, cut: Cut, reach: int, alteration: Alteration, settings: Settings, after: int
     ) -> AlteredRun:
-        month = month_of(cut)
+        month = month_of(cut.day)
         return AlteredRun(
             test,
-            f"{test} at {cut}",
-            max(self._first, shift_month(month, 1 - reach)),
+            f"{test} at {cut.day}{cut.why and f', {cut.why}'}",
+            max(self._first, shift_month(month, 1 - (cut.reach or reach))),
             min(self._last, shift_month(month, after)),
             settings,
             alteration,
-            cut,
+            cut.day,
         )
+
+    def _by_ticker(self, cuts: Sequence[date], rounds: int) -> Iterator[AlteredRun]:
+        """Runs in which each ticker has a cut of its own, so that one run tries as many as there are tickers.
+
+        Assets that need no months before their own are computed over all months and cut next to events; all that
+        compare no tickers over the months around each cut, where nearly every session is one.
+        """
+        tickers = self._tickers()
+        names = [name for name in self._names if not self._profile.datasets[name].across]
+        early = tuple(name for name in names if self._needs_nothing_before([name, *self._base.upstream(name)]))
+        if early and tickers:
+            days = self._sessions(self._first, self._last)
+            found = events(self._profile, tickers, days[0], days[-1])
+            # A macro series is cut as a ticker is.
+            series = sorted(set(found.filter(pl.col("event") == "release")["ticker"]))
+            for number, own in enumerate(by_event(found, [*tickers, *series], days, rounds), 1):
+                yield self._cut_by_ticker(f"events of each ticker, {number}", self._first, self._last, own, early)
+        if len(early) < len(names) and tickers:
+            for stretch in _around(cuts):
+                first, last = (max(self._first, min(self._last, month)) for month in stretch)
+                for number, own in enumerate(by_session(tickers, self._sessions(first, last), (rounds + 1) // 2), 1):
+                    after = min(self._last, shift_month(last, _MONTHS_AFTER))
+                    yield self._cut_by_ticker(f"a session of each ticker, {first}, {number}", first, after, own, None)
+
+    def _needs_nothing_before(self, names: Sequence[str]) -> bool:
+        found = (self._base.earliest([name], self._sectors, self._first, self._last) for name in names)
+        return all(month >= self._first for month in found)
+
+    def _cut_by_ticker(
+        self, label: str, first: str, last: str, days: TickerCuts, names: tuple[str, ...] | None
+    ) -> AlteredRun:
+        known = min(day for _, day in days)
+        altered = Perturbed(known, seed=1 + len(label), by_ticker=days)
+        return AlteredRun("events", label, first, last, self._profile.settings, altered, known, names=names, days=days)
+
+    def _sessions(self, first: str, last: str) -> list[date]:
+        end = min(month_end(last), self._profile.last_session())
+        found: list[date] = calendar_sessions(month_start(first), end).tolist()
+        return found
+
+    def _panel(self) -> list[str]:
+        """Every ticker of the sectors."""
+        end = min(month_end(self._last), self._profile.last_session())
+        known = self._profile.source.sector_snapshots(end)
+        return sorted({ticker for sector in self._sectors for ticker in panel_tickers(known, sector, end)})
+
+    def _tickers(self) -> list[str]:
+        """Those that can be cut by themselves: of no company are some rows under another name."""
+        rows = alterable(self._profile.source)
+        renamed = rows.renamed() if rows else set()
+        return [ticker for ticker in self._panel() if ticker not in renamed]
 
     def _plain(self, test: TestName, reach: int, alteration: Alteration, label: str) -> AlteredRun:
         settings = self._profile.settings
@@ -193,15 +272,14 @@ class AlteredRuns:
             "warm_up", f"history from {start}", first, self._last, later, StartsLater(month_start(start)), fresh=True
         )
 
-    def _most_waiting(self) -> date:
-        """The session of the months on which most statements of the sectors wait for their publication."""
-        end = min(month_end(self._last), self._profile.last_session())
+    def _most_published(self) -> date:
+        """The session of the months before the one at which most statements of the sectors became known."""
         # With months before it whose rows can be compared, and of the last year, near the other tests without a cut.
         begin = min(max(shift_month(self._first, 2), shift_month(self._last, -11)), self._last)
-        days: list[date] = calendar_sessions(month_start(begin), end).tolist()[::5]
-        known = self._profile.source.sector_snapshots(days[-1])
-        tickers = sorted({ticker for sector in self._sectors for ticker in panel_tickers(known, sector, days[-1])})
-        counts = waiting(self._profile, tickers, days)
+        days = self._sessions(begin, self._last)
+        known = statements_known(self._profile, self._panel())["known_at"].sort()
+        upto = known.search_sorted(pl.Series([*days, days[-1]], dtype=pl.Date), "right").to_list()
+        counts = [after - before for before, after in pairwise(upto)]
         return days[max(range(len(days)), key=lambda place: (counts[place], days[place]))]
 
     def _a_ticker(self) -> str | None:

@@ -49,6 +49,17 @@ def likely_cause(test: TestName, dataset: Dataset, difference: Difference, cut: 
         )
     if test == "publication":
         return PUBLISHED_LATER
+    if test == "months":
+        return (
+            "a month by itself and a range of months give different rows: a statistic over the run's frame, "
+            "or something of the months after it"
+        )
+    if test == "events" and cut is not None:
+        first = difference.rows[dataset.dated_by][0]
+        return (
+            f"the row of {first} depends on what became known of the ticker after {cut}: a value of a later session, "
+            "or an event (split, delisting, statement, move, index change) before it was known"
+        )
     if test == "warm_up":
         return (
             "depends on more history than its declared lookback; raise the lookback, or declare the column `anchored`"

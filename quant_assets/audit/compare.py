@@ -178,6 +178,15 @@ def known_rows(
     return rows
 
 
+def known_by_name(dataset: Dataset, rows: pl.DataFrame, days: Mapping[str, date]) -> pl.DataFrame:
+    """Rows of tickers (or macro series) that were known at the close of each one's own day; without a day all."""
+    name = next((each for each in dataset.key if each in ("ticker", "series_id")), None)
+    if name is None:
+        return rows
+    day = pl.col(name).replace_strict(list(days), pl.Series(list(days.values()), dtype=pl.Date), default=None)
+    return rows.filter((pl.col(dataset.known_at) <= day).fill_null(True))
+
+
 def rows_after(dataset: Dataset, rows: pl.DataFrame, start: date) -> pl.DataFrame:
     """Rows of which no date in the key lies before a history's first session, or on it.
 

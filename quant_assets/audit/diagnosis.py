@@ -12,12 +12,13 @@ from pathlib import Path
 
 import polars as pl
 
-from quant_assets.audit.alterations import Perturbed, Truncated
+from quant_assets.audit.alterations import Truncated
 from quant_assets.audit.altered_runs import AlteredRun
 from quant_assets.audit.causes import BY_ITSELF, MONTHS_TOGETHER, PUBLISHED_LATER
 from quant_assets.audit.datasets import read_all
 from quant_assets.audit.findings import Comparison, TestName
 from quant_assets.audit.inputs import altered_source
+from quant_assets.audit.perturbation import Perturbed
 from quant_assets.audit.runs import Recomputed
 from quant_assets.graph import build_defs
 from quant_assets.io.store import DatasetStore
@@ -82,7 +83,7 @@ class SomeKinds(Perturbed):
         return stop if "bars" in self.kinds else pl.when(False).then(stop)
 
     def _all(self) -> Perturbed:
-        return Perturbed(self.cut, self.seed, self.published_later)
+        return Perturbed(self.cut, self.seed, self.published_later, self.by_ticker)
 
 
 @dataclass(frozen=True)
@@ -225,13 +226,14 @@ class Diagnosis:
     ) -> "Iterator[tuple[str, set[Place]]]":
         """Columns that differ with one input altered, by input."""
         of = run.alteration
-        seed, later = (of.seed, of.published_later) if isinstance(of, Perturbed) else (1, False)
+        # Seed, what is altered, and the days of tickers, as the run has them.
+        given = (of.seed, of.published_later, of.by_ticker) if isinstance(of, Perturbed) else (1, False, ())
         others = tuple(kind for kinds in OTHERS.values() for kind in kinds)
-        bars = {name: OfBars(cut, seed, later, _OF_BARS, name) for name in BARS}
-        rest = {name: SomeKinds(cut, seed, later, kinds) for name, kinds in OTHERS.items() if asked & set(kinds)}
+        bars = {name: OfBars(cut, *given, _OF_BARS, name) for name in BARS}
+        rest = {name: SomeKinds(cut, *given, kinds) for name, kinds in OTHERS.items() if asked & set(kinds)}
         some = False
         for together, kinds, single in (("daily bars", _OF_BARS, bars), ("other inputs together", others, rest)):
-            group = self._with(together, SomeKinds(cut, seed, later, kinds), run, names, control)
+            group = self._with(together, SomeKinds(cut, *given, kinds), run, names, control)
             some |= bool(group)
             left = set(group)
             for name, alteration in single.items() if group else ():
@@ -332,7 +334,7 @@ class _Untouched:
     removes = False
 
     def __init__(self, cut: date | None) -> None:
-        self.cut = cut
+        self.last_day = None if cut is None else pl.lit(cut)
         self.asked: set[Kind] = set()
 
     def rows(self, kind: Kind, rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 
 from quant_assets.audit.altered_runs import AlteredRun
 from quant_assets.audit.causes import likely_cause
@@ -12,14 +13,16 @@ from quant_assets.schemas import Dataset
 
 def differing(dataset: Dataset, run: AlteredRun, difference: Difference) -> Comparison:
     """A difference that an altered run shows in an asset, by its first row."""
-    row = difference.rows.row(0, named=True)
+    row, cut = difference.rows.row(0, named=True), run.cut
+    if run.days:  # the day of the ticker or series of the first row
+        cut = dict(run.days).get(str(row.get("ticker", row.get("series_id"))))
     declared = ""
     if run.test == "warm_up":
         declared = dataset.anchored or (dataset.columns[difference.column].anchored if difference.column else "")
     return Comparison(
         asset=dataset.name,
         test=run.test,
-        cut=run.cut,
+        cut=cut,
         column=difference.column,
         compared=difference.compared,
         differing=len(difference.rows),
@@ -30,15 +33,15 @@ def differing(dataset: Dataset, run: AlteredRun, difference: Difference) -> Comp
         expected=_text(row["expected"]),
         found=_text(row["found"]),
         deviation=difference.deviation,
-        cause=_cause(dataset, run, difference),
+        cause=_cause(dataset, run, difference, cut),
         declared=declared,
     )
 
 
-def _cause(dataset: Dataset, run: AlteredRun, difference: Difference) -> str:
+def _cause(dataset: Dataset, run: AlteredRun, difference: Difference, cut: date | None) -> str:
     if difference.column == ORDER:
         return "the rows are stored in another order: sorted by something that became known later, or not sorted"
-    likely = likely_cause(run.test, dataset, difference, run.cut)
+    likely = likely_cause(run.test, dataset, difference, cut)
     if difference.column is not None and difference.column not in dataset.columns:
         return f"what is shown beside the partition differs: {likely}"
     if difference.column is not None and difference.column.endswith("_file"):

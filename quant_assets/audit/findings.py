@@ -9,6 +9,8 @@ from typing import Literal, get_args
 TestName = Literal[
     "truncation",
     "perturbation",
+    "events",
+    "months",
     "publication",
     "warm_up",
     "order",
@@ -26,6 +28,8 @@ TESTS: tuple[TestName, ...] = get_args(TestName)
 MEANINGS: Mapping[TestName, str] = {
     "truncation": "everything that became known after the cut is removed",
     "perturbation": "everything that became known after the cut is replaced by random but valid values",
+    "events": "each ticker's rows after a day of its own are replaced: next to its events, and on every other session",
+    "months": "the month of the cut is computed by itself, on the altered input, and compared with the range",
     "publication": "values of periods and days before the cut that were published after it are replaced",
     "warm_up": "history starts later, and still as early as the declared lookbacks ask for",
     "order": "the rows of the inputs come in another order",

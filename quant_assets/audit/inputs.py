@@ -9,8 +9,9 @@ from datetime import date
 
 import polars as pl
 
-from quant_assets.audit.alterations import Perturbed, StartsLater, Truncated
+from quant_assets.audit.alterations import StartsLater, Truncated
 from quant_assets.audit.findings import Exempt, TestName
+from quant_assets.audit.perturbation import Perturbed
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
@@ -58,11 +59,16 @@ def source_ending(profile: Profile, cut: date) -> Source | None:
     return profile.source.ending(cut) if isinstance(profile.source, Ending) else None
 
 
-def waiting(profile: Profile, tickers: Sequence[str], days: Sequence[date]) -> list[int]:
-    """Of each day, how many statements of the tickers were of a period before it and became known after it."""
+def statements_known(profile: Profile, tickers: Sequence[str]) -> pl.DataFrame:
+    """When the tickers' statements became known: `ticker`, `period_end`, `known_at`."""
     given = profile.source.statements(tickers, profile.last_session())
-    rows = given.select(_statement_known(profile.settings.fundamentals).alias(KNOWN), pl.col("period_end").alias(EVENT))
-    return [rows.filter((pl.col(EVENT) <= day) & (pl.col(KNOWN) > day)).height for day in days]
+    known = _statement_known(profile.settings.fundamentals)
+    return given.select("ticker", "period_end", known.alias("known_at"))
+
+
+def macro_known(profile: Profile) -> pl.DataFrame:
+    """When the observations of macro series became known: `series_id`, `known_at`."""
+    return profile.source.macro(profile.last_session()).select("series_id", known_at=_macro_known().cast(pl.Date))
 
 
 def exempt(profile: Profile, test: TestName) -> list[str]:
@@ -138,7 +144,7 @@ class AlteredSource:
 
     def macro(self, through: date) -> pl.DataFrame:
         """Macro observations."""
-        known = pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days"))
+        known = _macro_known()
         return self._altered("macro", self._inner.macro(self._end), known, pl.col("period")).filter(known <= through)
 
     def _altered(self, kind: Kind, rows: pl.DataFrame, known: pl.Expr, event: pl.Expr) -> pl.DataFrame:
@@ -172,8 +178,10 @@ class AlteredSource:
             for ticker, stop, _ in ends.iter_rows()
             if ticker in last  # it may have been listed after that day: then it has no bar at all
         ]
-        rest = given.filter(~(pl.col("ticker").is_in(ended) & (pl.col("known_at") > alteration.cut)))
-        return pl.concat([rest, pl.DataFrame(rows, given.schema)]).sort("ticker", "last_session", "known_at")
+        rest = given.filter(~(pl.col("ticker").is_in(ended) & (pl.col("known_at") > alteration.last_day)))
+        # One whose delisting was known before has no second one of the same last bar.
+        new = pl.DataFrame(rows, given.schema).join(rest, on=["ticker", "last_session"], how="anti")
+        return pl.concat([rest, new]).sort("ticker", "last_session", "known_at")
 
 
 def _statement_known(lags: FundamentalSettings) -> pl.Expr:
@@ -183,3 +191,8 @@ def _statement_known(lags: FundamentalSettings) -> pl.Expr:
         pl.col("published") + lag, pl.col("period_end") + pl.duration(days=lags.default_publication_lag_days)
     )
     return pl.max_horizontal(first, pl.col("restated_on") + lag) if lags.from_restatement else first
+
+
+def _macro_known() -> pl.Expr:
+    """Day from which an observation may be used, as `market.macro` has it."""
+    return pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days"))

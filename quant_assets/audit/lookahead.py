@@ -3,37 +3,41 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 
 from quant_assets.audit.alterations import Shuffled
-from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, check_cuts, default_cuts, windows
+from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, Stretch, windows
 from quant_assets.audit.compare import (
     SETTLED,
     Compared,
     compare,
+    known_by_name,
     known_rows,
     rows_after,
     stored_otherwise,
 )
-from quant_assets.audit.diagnosis import Diagnosis, spread
+from quant_assets.audit.cuts import Cut, market_cuts
+from quant_assets.audit.diagnosis import Diagnosis
 from quant_assets.audit.differences import assets_of, differing, inherited
 from quant_assets.audit.entry_lags import entry_lags
 from quant_assets.audit.findings import AuditResult, Comparison, Exempt, TestName
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.pages import compare_files, compare_shown
-from quant_assets.audit.runs import Recomputed, check_assets
+from quant_assets.audit.question import REPEATING, Question, last_months
+from quant_assets.audit.runs import Recomputed
+from quant_assets.audit.single_months import computed_alone
 from quant_assets.audit.surroundings import Asked, compare_elsewhere, is_portable
 from quant_assets.audit.trained import said_of, trained_datasets
-from quant_assets.errors import SettingsError
-from quant_assets.grains import check_month, check_sector
+from quant_assets.grains import check_sector
 from quant_assets.io.store import DatasetStore
 from quant_assets.market.calendar import first_session_from
 from quant_assets.partitions import month_range, month_start, parse_key, shift_month
+from quant_assets.planning.plan import total_outputs
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.schemas import Dataset
@@ -44,8 +48,6 @@ Progress = Callable[[str, int, int], None]
 
 #: Share of its partitions in which an asset has rows, from which on a comparison of no row is no matter of chance.
 _REGULAR = 0.5
-#: Tests for which the input as it is is computed once more, elsewhere.
-REPEATING: tuple[TestName, ...] = ("state", "surroundings")
 
 #: Partitions that have been computed, by dataset.
 Keys = dict[str, set[str]]
@@ -63,6 +65,7 @@ def audit_lookahead(
     reach: int = 3,
     diagnosed: bool = True,
     lags: bool = False,
+    every_month: bool = False,
     progress: Progress | None = None,
 ) -> AuditResult:
     """Compute the real assets on altered inputs, here and in a temporary folder; compare what must not have changed.
@@ -78,11 +81,12 @@ def audit_lookahead(
             that a difference is traced to where it begins.
         tests: which [default: all that alter inputs, or compute them elsewhere; the others are controls of
             `quant_assets.audit.parts`].
-        cuts: sessions at which the future is altered [default: `default_cuts`].
+        cuts: sessions at which the future is altered [default: `audit.cuts.market_cuts`].
         reach: months up to each cut that are computed anew on the altered input, and compared; earlier ones serve as
             they are.
         diagnosed: whether it is found out of a failure through which input it comes, by further runs.
         lags: whether scores are held against the returns by entry lag, too (`entry_lags`).
+        every_month: whether the cuts chosen by default are those of a whole history.
         progress: told of each step.
 
     Raises:
@@ -99,21 +103,23 @@ def audit_lookahead(
         None if assets is None else tuple(assets),
         reach,
         diagnosed,
+        every_month,
     )
     wanted: tuple[TestName, ...] = tuple(tests) if tests is not None else (*ALTERING, *REPEATING)
-    at = question.checked(profile, wanted, cuts)
+    question.check(profile, wanted, cuts or ())
     folder = Path(tempfile.mkdtemp(prefix="quant-audit-"))
     told = progress or (lambda *_: None)
     try:
         audit = Lookahead(profile, question, folder)
+        at = None if cuts is None else [Cut(day) for day in cuts]
         runs, notes = audit.altered_runs([test for test in wanted if test in ALTERING], at)
         again = last_months(question, runs) if set(wanted) & set(REPEATING) else None
-        stretches = windows(runs) or ([again] if again else [])
+        stretches = windows(runs) or ([Stretch(*again)] if again else [])
         total = len(runs) + (1 if stretches else 0) + (1 if again else 0)
         if stretches:
             told("input as it is", 0, total)
-        for window in stretches:
-            audit.compute(*window)
+        for stretch in stretches:
+            audit.compute(stretch)
         found: list[Comparison] = []
         for number, run in enumerate(runs):
             told(run.label, number + 1, total)
@@ -134,58 +140,6 @@ def audit_lookahead(
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is audited.
-
-    Attributes:
-        sectors: slugs.
-        first, last: months whose rows are audited.
-        assets: whose rows are compared; None for all.
-        reach: months up to each cut that are computed anew.
-        diagnosed: whether failures are looked into, by further runs.
-
-    """
-
-    sectors: tuple[str, ...]
-    first: str
-    last: str
-    assets: tuple[str, ...] | None
-    reach: int
-    diagnosed: bool = True
-
-    def checked(self, profile: Profile, tests: Sequence[TestName], cuts: Sequence[date] | None) -> tuple[date, ...]:
-        """The cuts, once it is clear that all that is asked for exists.
-
-        Raises:
-            SettingsError: something does not.
-
-        """
-        profile.check_months(check_month(self.first), check_month(self.last))
-        known = (*ALTERING, *REPEATING)
-        unknown = [name for name in tests if name not in known]
-        if unknown:
-            raise SettingsError(f"there is no test '{unknown[0]}'; tests are {', '.join(known)}")
-        if not self.sectors:
-            raise SettingsError("an audit needs a sector")
-        check_assets(profile, self.assets or ())
-        at = tuple(cuts) if cuts is not None else default_cuts(profile, self.first, self.last)
-        check_cuts(profile, at, self.first, self.last)
-        return at
-
-    def result(self, profile: str, found: Sequence[Comparison], notes: Sequence[str], seconds: float) -> AuditResult:
-        """The result, in the order of the comparisons."""
-        return AuditResult(
-            profile, self.sectors, self.first, self.last, round(seconds, 1), tuple(spread(found)), tuple(notes)
-        )
-
-
-def last_months(question: Question, runs: Sequence[AlteredRun]) -> tuple[str, str]:
-    """The months that are computed once more elsewhere: two, the last of those that altered runs have."""
-    first, last = (windows(runs) or [(question.first, question.last)])[-1]
-    return max(first, shift_month(last, -1)), last
-
-
-@dataclass(frozen=True)
 class Altered:
     """What an altered run has left.
 
@@ -193,12 +147,19 @@ class Altered:
         url: of the store of its rows.
         keys: partitions that were computed, by dataset.
         failures: why runs failed.
+        alone: what the month that was computed once more by itself has left.
 
     """
 
     url: str
     keys: Keys
     failures: Sequence[str] = field(default_factory=list)
+    alone: "Altered | None" = None
+
+    @classmethod
+    def by(cls, run: Recomputed) -> "Altered":
+        """What a run has left."""
+        return cls(run.profile.store.url, run.keys, run.failures)
 
 
 class Lookahead:
@@ -225,25 +186,44 @@ class Lookahead:
             if name not in trained and (question.assets is None or name in question.assets)
         ]
 
-    def altered_runs(self, tests: Sequence[TestName], cuts: Sequence[date]) -> tuple[list[AlteredRun], list[str]]:
-        """Every altered run, and notes on what is not tested."""
+    def altered_runs(
+        self, tests: Sequence[TestName], cuts: Sequence[Cut] | None = None
+    ) -> tuple[list[AlteredRun], list[str]]:
+        """Every altered run, and notes on what is not tested; the cuts are chosen where none are given."""
         question = self._question
+        if cuts is None:
+            cuts = market_cuts(
+                self._profile, self.base.planner, question.first, question.last, every_month=question.every_month
+            )
         runs = AlteredRuns(self._profile, self.base, question.sectors, question.first, question.last, self._names)
-        found = runs.of(tests, cuts, question.reach)
+        found = runs.of(tests, cuts, question.reach, question.rounds)
         taken: dict[str, set[str]] = {}
-        for window in windows(found) if trained_datasets(self._profile) else ():
-            for name, keys in self.base.planner.plan(self._names, question.sectors, *window).stored.items():
+        for stretch in windows(found) if trained_datasets(self._profile) else ():
+            for name, keys in self._stored(stretch):
                 taken.setdefault(name, set()).update(keys)
         return found, [*runs.notes, *said_of(taken)]
 
-    def compute(self, first: str, last: str) -> Keys:
+    def work(self, of: AlteredRun | Stretch) -> int:
+        """Partitions that an altered run computes, or the input as it is with what comes before."""
+        names = of.names or self._names
+        if isinstance(of, AlteredRun) and not of.fresh:
+            return len(names) * len(self._question.sectors) * len(month_range(of.first, of.last))
+        return total_outputs(self.base.planner.plan(names, self._question.sectors, of.first, of.last).phases)
+
+    def _stored(self, stretch: Stretch) -> Iterable[tuple[str, Collection[str]]]:
+        names = stretch.names or self._names
+        plan = self.base.planner.plan(names, self._question.sectors, stretch.first, stretch.last)
+        return plan.stored.items()
+
+    def compute(self, stretch: Stretch) -> Keys:
         """Compute the input as it is; all of its partitions that there are now.
 
         Raises:
             RunFailedError: an asset failed.
 
         """
-        self.base.compute(self._names, self._question.sectors, first, last)
+        names = stretch.names or self._names
+        self.base.compute(names, self._question.sectors, stretch.first, stretch.last)
         if self.base.failures:
             raise RunFailedError("\n".join(self.base.failures))
         return self.base.keys
@@ -259,30 +239,54 @@ class Lookahead:
         )
         if not run.fresh:
             altered.take_over(self.base.profile.store, self.base.keys, run.first, run.cut)
-        # Without a ticker nothing is compared that counts or chooses over tickers.
-        names = [name for name in self._names if run.left_out is None or not self._profile.datasets[name].across]
-        altered.compute(names, self._question.sectors, run.first, run.last)
-        return Altered(altered.profile.store.url, altered.keys, altered.failures)
+        # Without a ticker, or with days of their own, nothing is compared that counts or chooses over tickers.
+        names = [
+            name for name in run.names or self._names if not (run.by_ticker and self._profile.datasets[name].across)
+        ]
+        sectors, first = self._question.sectors, run.first
+        if run.test == "truncation" and first < run.last:
+            # The month of the cut as a schedule runs it on that day: by itself.
+            altered.compute(names, sectors, first, shift_month(run.last, -1))
+            first = run.last
+        altered.compute(names, sectors, first, run.last)
+        left = Altered.by(altered)
+        if run.alone is None or altered.failures:
+            return left
+        alone = computed_alone(run, self.base, altered, self._profile, names, sectors)
+        return replace(left, alone=Altered.by(alone))
 
     def judge(self, run: AlteredRun, altered: Altered) -> list[Comparison]:
         """Compare an altered run with the input as it is, and remove its folder."""
-        store = DatasetStore(altered.url)
+        found, store = list[Comparison](), DatasetStore(altered.url)
+        if run.test != "months":
+            found += self._judged(run, self.base.profile.store, self.base.keys, altered)
+            # What differs elsewhere has its causes told by `surroundings`.
+            if self._question.diagnosed and run.test not in REPEATING and any(each.failed for each in found):
+                diagnosis = Diagnosis(self._profile, self.base, self._question.sectors, self._folder, self._differing)
+                found = diagnosis.told(run, store, found)
+        if altered.alone is not None and run.alone is not None:
+            end = self._profile.known_through(run.alone)
+            by_itself = replace(run, test="months", first=run.alone, last=run.alone, cut=end)
+            found += self._judged(by_itself, store, altered.keys, altered.alone)
+            shutil.rmtree(altered.alone.url, ignore_errors=True)
+        shutil.rmtree(altered.url, ignore_errors=True)
+        return found
+
+    def _judged(self, run: AlteredRun, expected: DatasetStore, there: Keys, altered: Altered) -> list[Comparison]:
+        """What an altered run has left beside what is expected, both of the months of the run."""
         found = [
             Comparison(name, run.test, run.cut, differing=1, cause=f"failed on the altered input: {each}")
             for each in altered.failures
             for name in assets_of(each)
         ]
+        months = set(month_range(run.first, run.last))
         for name in self.base.planner.order:
-            keys = self._compared_keys(name, run, altered)
+            both = altered.keys.get(name, set()) & there.get(name, set())
+            keys = {each for each in both if parse_key(each)[1] in months}
             if keys:
-                found += self._compare(self._profile.datasets[name], keys, run, store)
-        found = inherited(found, {name: self.base.upstream(name) for name in {each.asset for each in found}})
-        # What differs elsewhere has its causes told by `surroundings`.
-        if self._question.diagnosed and run.test not in REPEATING and any(each.failed for each in found):
-            sectors = self._question.sectors
-            found = Diagnosis(self._profile, self.base, sectors, self._folder, self._differing).told(run, store, found)
-        shutil.rmtree(altered.url, ignore_errors=True)
-        return found
+                stores = expected, DatasetStore(altered.url)
+                found += self._compare(self._profile.datasets[name], keys, run, stores)
+        return inherited(found, {name: self.base.upstream(name) for name in {each.asset for each in found}})
 
     def entry_lags(self) -> tuple[list[Comparison], list[str]]:
         """Scores of the input as it is against the returns from their own close and from the next one."""
@@ -314,20 +318,16 @@ class Lookahead:
         found = compare_elsewhere(asked, lambda left: self.judge(run, Altered(left.url, left.keys, left.failures)))
         return found, []
 
-    def _compared_keys(self, name: str, run: AlteredRun, altered: Altered) -> set[str]:
-        months = set(month_range(run.first, run.last))
-        both = altered.keys.get(name, set()) & self.base.keys.get(name, set())
-        return {each for each in both if parse_key(each)[1] in months}
-
     def _compare(
-        self, dataset: Dataset, keys: set[str], run: AlteredRun, altered: DatasetStore
+        self, dataset: Dataset, keys: set[str], run: AlteredRun, stores: tuple[DatasetStore, DatasetStore]
     ) -> Iterator[Comparison]:
-        if run.left_out is not None and dataset.across:
+        if run.by_ticker and dataset.across:
             return
-        compared, empty = self._rows_compared(dataset, keys, run, self.base.profile.store, altered)
-        asked = dataset.name in self._names
+        compared, empty = self._rows_compared(dataset, keys, run, *stores)
+        asked = dataset.name in (run.names or self._names)
         if not compared.differences and asked:
-            yield Comparison(dataset.name, run.test, run.cut, compared=compared.rows, empty=empty)
+            cut = None if run.days else run.cut
+            yield Comparison(dataset.name, run.test, cut, compared=compared.rows, empty=empty)
         for difference in compared.differences:
             yield differing(dataset, run, difference)
 
@@ -339,15 +339,16 @@ class Lookahead:
         rare = expected.select(dataset.grain.levels).n_unique() < _REGULAR * len(keys)
         expected, found = expected.drop("month"), found.drop("month")
         decisions = {self.base.profile.known_through(month) for month in {parse_key(each)[1] for each in keys}}
-        expected, found = (known_rows(dataset, rows, run.cut, decisions) for rows in (expected, found))
+        if not run.days:
+            expected, found = (known_rows(dataset, rows, run.cut, decisions) for rows in (expected, found))
+        else:
+            expected, found = (known_by_name(dataset, rows, dict(run.days)) for rows in (expected, found))
         if run.test == "warm_up":
             start = first_session_from(month_start(run.settings.partitions.start))
             expected, found = (rows_after(dataset, rows, start) for rows in (expected, found))
         if run.left_out is not None and "ticker" in dataset.columns:
             expected, found = (rows.filter(pl.col("ticker") != run.left_out) for rows in (expected, found))
-        columns = {
-            name: column for name, column in dataset.columns.items() if run.left_out is None or not column.across
-        }
+        columns = {name: column for name, column in dataset.columns.items() if not (run.by_ticker and column.across)}
         tolerance = SETTLED if run.test == "warm_up" else 0.0
         compared = compare(dataset, expected, found, columns, tolerance=tolerance)
         differences = compared.differences
@@ -355,7 +356,7 @@ class Lookahead:
             moved = stored_otherwise(dataset, expected, found)
             differences += [moved] if moved else []
         # Not where rows differ, as what is shown of them then does; nor where they may, in their last digits.
-        if not differences and run.test != "warm_up" and run.left_out is None:
+        if not differences and run.test != "warm_up" and not run.by_ticker:
             differences += compare_files(dataset, expected, found, (one, other))
             differences += compare_shown(dataset, keys, (one, other), run.cut)
         return compared, rare and expected.is_empty()

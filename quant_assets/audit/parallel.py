@@ -12,16 +12,19 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from quant_assets.audit.altered_runs import ALTERING, AlteredRun, windows
+from quant_assets.audit.altered_runs import ALTERING, AlteredRun, Stretch, windows
 from quant_assets.audit.findings import AuditResult, Comparison, merged
 from quant_assets.audit.inputs import readable_often
-from quant_assets.audit.lookahead import Keys, Lookahead, Progress, last_months
+from quant_assets.audit.kept import Kept
+from quant_assets.audit.lookahead import Keys, Lookahead, Progress
 from quant_assets.audit.parts import Part
+from quant_assets.audit.question import last_months
+from quant_assets.audit.remaining import Remaining
 from quant_assets.profile import Profile
 from quant_assets.running.bookkeeping import prepare_bulk_runs
 from quant_assets.running.execute import RunFailedError
@@ -32,38 +35,51 @@ from quant_assets.settings.loading import load_settings
 _OF_A_PART = 4
 
 
-def audit_parts(chosen: Sequence[Part], workers: int, progress: Progress) -> AuditResult:
+def audit_parts(chosen: Sequence[Part], workers: int, progress: Progress, kept: Kept | None = None) -> AuditResult:
     """All parts, as one result.
 
     Args:
         chosen: parts.
         workers: processes at a time; with 1 everything runs in this process.
-        progress: told of each step.
+        progress: told of each step, with the time that is left where it can be told.
+        kept: where finished parts are, and go.
 
     Raises:
         QuantError: an asset failed on the input as it is.
 
     """
     began = time.monotonic()
-    if workers > 1:
-        results = asyncio.run(_in_processes(chosen, min(workers, _OF_A_PART * len(chosen)), progress))
+    results = {} if kept is None else {part: found for part in chosen if (found := kept.result(part)) is not None}
+    left = [part for part in chosen if part not in results]
+
+    def keep(part: Part, result: AuditResult) -> None:
+        results[part] = result
+        if kept is not None:
+            kept.keep(part, result)
+
+    if workers > 1 and left:
+        asyncio.run(_in_processes(left, min(workers, _OF_A_PART * len(left)), progress, keep))
     else:
-        results = [part.audit(progress) for part in chosen]
-    return replace(merged(results), seconds=round(time.monotonic() - began, 1))
+        for part in left:
+            keep(part, part.audit(progress))
+    merging = [results[part] for part in chosen]
+    return replace(merged(merging), seconds=round(time.monotonic() - began, 1))
 
 
-async def _in_processes(chosen: Sequence[Part], workers: int, progress: Progress) -> list[AuditResult]:
+async def _in_processes(
+    chosen: Sequence[Part], workers: int, progress: Progress, keep: Callable[[Part, AuditResult], None]
+) -> None:
     scratch = tempfile.TemporaryDirectory(prefix="quant-audit-", ignore_cleanup_errors=True)
     pool = worker_pool(workers, multiprocessing.get_context("spawn"))
     with scratch as folder, shared_cores(workers), pool:
-        steps, begun = _Steps(pool, workers, progress), asyncio.Semaphore(workers)
+        steps, begun = _Steps(pool, workers, progress, Remaining(len(chosen))), asyncio.Semaphore(workers)
 
-        async def audited(number: int, part: Part) -> AuditResult:
+        async def audited(number: int, part: Part) -> None:
             async with begun:  # no more parts at a time: each has its rows on disk
-                return await _audited(part, Path(folder, str(number)), steps)
+                keep(part, await _audited(part, Path(folder, str(number)), steps))
 
         try:
-            results = await asyncio.gather(*(audited(number, part) for number, part in enumerate(chosen)))
+            await asyncio.gather(*(audited(number, part) for number, part in enumerate(chosen)))
         except BrokenProcessPool:
             raise RunFailedError(
                 "a process was killed, perhaps for want of memory; audit again with fewer --workers"
@@ -71,21 +87,23 @@ async def _in_processes(chosen: Sequence[Part], workers: int, progress: Progress
         finally:
             pool.shutdown(cancel_futures=True)
         progress("done", steps.done, steps.asked)
-        return results
 
 
 class _Steps:
     """Steps handed to processes as they become free, in the order in which they were asked for."""
 
-    def __init__(self, pool: Executor, workers: int, progress: Progress) -> None:
+    def __init__(self, pool: Executor, workers: int, progress: Progress, remaining: Remaining) -> None:
         self._pool, self._free, self._progress = pool, asyncio.Semaphore(workers), progress
+        self.remaining = remaining
         self.asked = self.done = 0
 
-    async def do(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def do(self, what: str, work: int, function: Callable[..., Any], *arguments: Any) -> Any:
         self.asked += 1
         async with self._free:
-            self._progress(what, self.done, self.asked)
+            time_left = str(self.remaining)
+            self._progress(f"{what} ({time_left})" if time_left else what, self.done, self.asked)
             found = await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+            self.remaining.ends(work)
             self.done += 1
             return found
 
@@ -93,17 +111,22 @@ class _Steps:
 async def _audited(part: Part, folder: Path, steps: _Steps) -> AuditResult:
     """A part; its processes have the folder in common."""
     began = time.monotonic()
-    runs, notes, controls, more = await steps.do("what is to be done", _plan, part, folder)
+    plan: _PartPlan = await steps.do("what is to be done", 0, _plan, part, folder)
+    runs, stretches = plan.runs, plan.stretches
+    control = max(plan.of_stretches)  # it computes the inputs of a training again
+    steps.remaining.begins([*plan.of_runs, *plan.of_stretches, *(control for _ in plan.controls)])
+    work = dict(zip([*map(id, runs), *map(id, stretches)], [*plan.of_runs, *plan.of_stretches], strict=True))
 
-    def step(what: str, do: Callable[..., Any], keys: Keys, *arguments: Any) -> "Coroutine[Any, Any, Any]":
-        return steps.do(what, _do, part, folder, do, keys, *arguments)
+    def step(
+        what: str, of: AlteredRun | Stretch | None, do: Callable[..., Any], keys: Keys, *arguments: Any
+    ) -> "Coroutine[Any, Any, Any]":
+        return steps.do(what, work[id(of)] if of else 0, _do, part, folder, do, keys, *arguments)
 
     again = last_months(part.question(), runs)
-    stretches = windows(runs) or [again]
 
-    async def compute(window: tuple[str, str], before: "Sequence[asyncio.Task[Keys]]") -> Keys:
+    async def compute(window: Stretch, before: "Sequence[asyncio.Task[Keys]]") -> Keys:
         keys: Keys = await before[-1] if before else {}
-        keys = await step(f"input as it is, {window[0]}", Lookahead.compute, keys, *window)
+        keys = await step(f"input as it is, {window.first}", window, Lookahead.compute, keys, window)
         return keys
 
     computed: list[asyncio.Task[Keys]] = []
@@ -112,31 +135,33 @@ async def _audited(part: Part, folder: Path, steps: _Steps) -> AuditResult:
 
     async def compare(run: AlteredRun) -> list[Comparison]:
         if run.fresh:  # it needs nothing of the input as it is, until it is compared with that
-            altered = await step(run.label, Lookahead.alter, {}, run)
-            found: list[Comparison] = await step(run.label, Lookahead.judge, await computed[-1], run, altered)
+            altered = await step(run.label, run, Lookahead.alter, {}, run)
+            found: list[Comparison] = await step(run.label, None, Lookahead.judge, await computed[-1], run, altered)
             return found
-        place = next(place for place, (first, last) in enumerate(stretches) if first <= run.first <= last)
-        found = await step(run.label, Lookahead.compared, await computed[place], run)
+        place = next(place for place, stretch in enumerate(stretches) if stretch.serves(run))
+        found = await step(run.label, run, Lookahead.compared, await computed[place], run)
         return found
 
     async def repeat() -> tuple[list[Comparison], list[str]]:
         found: tuple[list[Comparison], list[str]] = await step(
-            "other surroundings", Lookahead.elsewhere, await computed[-1], *again
+            "other surroundings", None, Lookahead.elsewhere, await computed[-1], *again
         )
         return found
 
     compared, (repeated, untested), controlled = await asyncio.gather(
         asyncio.gather(*map(compare, runs)),
         repeat(),
-        asyncio.gather(*(steps.do(f"{name}: {', '.join(part.sectors)}", _control, part, name) for name in controls)),
+        asyncio.gather(
+            *(steps.do(f"{name}: {', '.join(part.sectors)}", control, _control, part, name) for name in plan.controls)
+        ),
     )
-    comparisons, notes = [each for of_run in (*compared, repeated) for each in of_run], [*notes, *untested]
+    comparisons, notes = [each for of_run in (*compared, repeated) for each in of_run], [*plan.notes, *untested]
     if computed:
-        by_lag, said = await step("scores by entry lag", Lookahead.entry_lags, await computed[-1])
+        by_lag, said = await step("scores by entry lag", None, Lookahead.entry_lags, await computed[-1])
         comparisons, notes = [*comparisons, *by_lag], [*notes, *said]
     shutil.rmtree(folder, ignore_errors=True)
     lookahead = part.question().result(part.profile, comparisons, notes, time.monotonic() - began)
-    return part.joined([lookahead, *controlled], more)
+    return part.joined([lookahead, *controlled], plan.more)
 
 
 # --- In a process of the pool ----------------------------------------------------------------------------------------
@@ -153,11 +178,37 @@ def _lookahead(part: Part, folder: Path) -> Lookahead:
     return Lookahead(_profile(part.profile), part.question(), folder)
 
 
-def _plan(part: Part, folder: Path) -> tuple[list[AlteredRun], list[str], tuple[str, ...], list[str]]:
-    """The altered runs and what is not tested; the controls, and which of them are left out."""
+@dataclass(frozen=True)
+class _PartPlan:
+    """What a part consists of.
+
+    Attributes:
+        runs: altered ones.
+        stretches: over which the input as it is is computed.
+        notes: on what they do not test.
+        controls: by name.
+        more: notes on controls that are left out.
+        of_runs, of_stretches: partitions that each computes.
+
+    """
+
+    runs: list[AlteredRun]
+    stretches: list[Stretch]
+    notes: list[str]
+    controls: tuple[str, ...]
+    more: list[str]
+    of_runs: list[int]
+    of_stretches: list[int]
+
+
+def _plan(part: Part, folder: Path) -> _PartPlan:
     profile = _profile(part.profile)
-    cuts = part.question().checked(profile, ALTERING, part.cuts(profile))
-    return *_lookahead(part, folder).altered_runs(ALTERING, cuts), *part.chosen_controls(profile)
+    part.question().check(profile, ALTERING)
+    audit = _lookahead(part, folder)
+    runs, notes = audit.altered_runs(ALTERING)
+    stretches = windows(runs) or [Stretch(*last_months(part.question(), runs))]
+    work = list(map(audit.work, runs)), list(map(audit.work, stretches))
+    return _PartPlan(runs, stretches, notes, *part.chosen_controls(profile), *work)
 
 
 def _control(part: Part, name: str) -> AuditResult:

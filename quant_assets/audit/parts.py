@@ -5,19 +5,18 @@ Running them is in `parallel`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
 
-from quant_assets.audit.altered_runs import default_cuts
 from quant_assets.audit.execution import audit_execution, executed
 from quant_assets.audit.findings import AuditResult, Exempt, merged
 from quant_assets.audit.inputs import readable_often
 from quant_assets.audit.label_prices import labelled
 from quant_assets.audit.learning_controls import audit_learning
 from quant_assets.audit.learning_stage import learners
-from quant_assets.audit.lookahead import Progress, Question, audit_lookahead
+from quant_assets.audit.lookahead import Progress, audit_lookahead
 from quant_assets.audit.providers import ANSWERED, audit_provider
+from quant_assets.audit.question import Question
 from quant_assets.graph import build_defs
-from quant_assets.partitions import month_range, shift_month
+from quant_assets.partitions import shift_month
 from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
@@ -26,8 +25,8 @@ from quant_assets.settings.loading import load_settings
 QUICK_MONTHS = 24
 QUICK_SECTOR = "telecoms"
 
-#: Of a whole audit: months between two cuts, all of which are computed anew.
-_CADENCE = 12
+#: Months up to a cut that are computed anew, where the cut does not say.
+_REACH = 3
 
 #: Tests that alter no input, by name.
 CONTROLS: dict[str, Callable[..., AuditResult]] = {
@@ -46,7 +45,7 @@ class Part:
         sectors: slugs.
         first, last: months whose rows are audited.
         assets: whose rows are compared; None for all.
-        every_month: whether all months are computed anew at cuts a year apart, or some months before two cuts.
+        every_month: whether all months are computed anew at cuts 13 months apart, or some before a few.
         controls: whether the controls of learning and execution are part of it, where the assets are among those that
             they test.
 
@@ -62,12 +61,7 @@ class Part:
 
     def question(self) -> Question:
         """What `Lookahead` is asked."""
-        return Question(self.sectors, self.first, self.last, self.assets, _CADENCE + 1 if self.every_month else 3)
-
-    def cuts(self, profile: Profile) -> tuple[date, ...]:
-        """Sessions at which the future is altered."""
-        count = max(2, len(month_range(self.first, self.last)) // _CADENCE) if self.every_month else 2
-        return default_cuts(profile, self.first, self.last, count)
+        return Question(self.sectors, self.first, self.last, self.assets, _REACH, self.every_month)
 
     def chosen_controls(self, profile: Profile) -> tuple[tuple[str, ...], list[str]]:
         """Which of `CONTROLS` are part of it, and notes on those that are not because of the assets."""
@@ -102,9 +96,9 @@ class Part:
             first=question.first,
             last=question.last,
             assets=question.assets,
-            cuts=self.cuts(profile),
             reach=question.reach,
             lags=True,
+            every_month=question.every_month,
             progress=progress,
         )
         return self.joined([lookahead, *(self.control(name, profile, progress) for name in chosen)], notes)

@@ -182,6 +182,8 @@ def check_assets(profile: Profile, names: Sequence[str]) -> None:
 def _link(source: str, target: str) -> None:
     try:
         os.link(source, target)
+    except FileExistsError:  # an artifact that two scratch folders have in common
+        return
     except FileNotFoundError:  # thousands of files have a folder each, and most of these one parent
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.link(source, target)

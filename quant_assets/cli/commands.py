@@ -237,11 +237,15 @@ def lookahead(
     full: Annotated[
         bool,
         typer.Option(
-            "--full/--quick", help="Every month and sector at cuts a year apart, or one sector's last two years."
+            "--full/--quick", help="Every month and sector at cuts 13 months apart, or one sector's last two years."
         ),
     ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write every comparison into this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with each failure into this file.")] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", help="Keep each finished sector in this folder, and take from it what is finished."),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes at the same time.")] = os.cpu_count()
     or 1,
     profile: ProfileOption = None,
@@ -261,9 +265,10 @@ def lookahead(
 
         quant audit lookahead --asset features --html audit.html
 
-        quant audit lookahead --full --workers 8
+        quant audit lookahead --full --workers 8 --keep audited
     """
     session = Session(profile)
+    from quant_assets.audit.kept import Kept
     from quant_assets.audit.parallel import audit_parts
     from quant_assets.cli.audit import Steps, chosen_parts, output, write
     from quant_assets.running.bookkeeping import prepare_bulk_runs
@@ -273,7 +278,7 @@ def lookahead(
         session.profile, session.sectors(sector) if sector else [], first, last, asset or [], full=full
     )
     with Steps() as steps:
-        result = audit_parts(chosen, workers, steps.advance)
+        result = audit_parts(chosen, workers, steps.advance, Kept(keep, session.profile) if keep else None)
     for line in write(result, json, html, session.settings):
         show(line)
     for each in output(result):

@@ -309,9 +309,10 @@ MARKET = (
                 "it have no bars of anybody any more. provider_gap: the provider lacks the session for many. halt: "
                 "others have it; no trade, or lost by the provider",
                 isin=("quarantined", "no_bar_yet", "delisted", "provider_ended", "provider_gap", "halt"),
-                across="sector",
             ),
         },
+        # A spell is of one reason, and a gap of the provider is told by the others' bars.
+        across="sector",
     ),
     Dataset(
         "universe_coverage",

@@ -26,8 +26,11 @@ class Alteration(Protocol):
     """A change of the inputs."""
 
     @property
-    def cut(self) -> date | None:
-        """Last day that stays as it is; None where rows change whenever they became known."""
+    def last_day(self) -> pl.Expr | None:
+        """Last day of a row that stays as it is, null where it stays whatever its day.
+
+        None where rows change whenever they became known.
+        """
 
     @property
     def removes(self) -> bool:

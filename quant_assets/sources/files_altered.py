@@ -36,8 +36,8 @@ class AlterableFiles:
         def rows(file: File, given: pl.LazyFrame) -> pl.LazyFrame:
             kind, known, event = _dated(file, given, lags)
             told = given.with_columns(known.cast(pl.Date).alias(KNOWN), event.alias(EVENT))
-            if isinstance(file, FundamentalFile) and alteration.cut is not None and tells_splits(file, given):
-                told = with_kept_counts(told, self._source.spin_offs(), alteration.cut, removed=alteration.removes)
+            if isinstance(file, FundamentalFile) and alteration.last_day is not None and tells_splits(file, given):
+                told = with_kept_counts(told, self._source.spin_offs(), alteration.last_day, removed=alteration.removes)
             return alteration.rows(kind, told).drop(KNOWN, EVENT, KEPT, strict=False)
 
         return self._source.altered(rows, start)

@@ -18,7 +18,9 @@ def tells_splits(file: FundamentalFile, rows: pl.LazyFrame) -> bool:
     return file.shares_as_of == "snapshot" and {"snapshot", "shares"} <= {*rows.collect_schema()}
 
 
-def with_kept_counts(rows: pl.LazyFrame, spin_offs: pl.DataFrame, cut: date, *, removed: bool) -> pl.LazyFrame:
+def with_kept_counts(
+    rows: pl.LazyFrame, spin_offs: pl.DataFrame, cut: date | pl.Expr, *, removed: bool
+) -> pl.LazyFrame:
     """Mark the rows that became known after the cut and whose counts are needed for those that were known.
 
     - A spin-off that no known period has followed is judged by the first period since, and the periods up to that one.
@@ -32,7 +34,7 @@ def with_kept_counts(rows: pl.LazyFrame, spin_offs: pl.DataFrame, cut: date, *, 
         rows: of a file: `ticker`, `period_end`, `snapshot`, `shares`, `KNOWN` (null counts as known), and `company`
             or `form` where the file has them.
         spin_offs: `ticker` and `day`, as the source has them.
-        cut: last day that stays as it is.
+        cut: last day of a row that stays as it is, null where it stays whatever its day.
         removed: whether rows that are not marked will be removed; else their counts are multiplied, of a period all by
             the same factor.
 

@@ -45,6 +45,8 @@ class Leak:
         start: first month of the profile.
         reach: months up to the cut that are computed again.
         with_tests: tests that run too, where the audit would otherwise compute only the months of one.
+        sector: slug.
+        beside: assets without which its own is not computed.
 
     """
 
@@ -60,6 +62,8 @@ class Leak:
     with_tests: tuple[TestName, ...] = ()
     kind: str = ""
     full: bool = False
+    sector: str = "cons_staples"
+    beside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", self.kind or self.name)
@@ -77,6 +81,11 @@ def leak(name: str, test: TestName, asset: str, **more: Any) -> Callable[[Plant]
 
 
 LEAKS: dict[str, Leak] = {}
+
+
+def leaks_of(module: str) -> list[Leak]:
+    """Those that a module of leaks has registered."""
+    return [each for each in LEAKS.values() if each.plant.__module__ == module]
 
 
 def plant_in_process(name: str) -> None:

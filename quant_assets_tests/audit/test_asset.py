@@ -100,7 +100,10 @@ def test_a_test_that_compared_no_row_is_a_warning_and_no_pass(tmp_path: Path, mo
     (check,) = [each for each in done.get_asset_check_evaluations() if each.check_name == "no_lookahead"]
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert check.description is not None
-    missing = "perturbation, publication, warm-up, order, company, state, surroundings, provider, learning, execution"
+    missing = (
+        "perturbation, events, months, publication, warm-up, order, company, state, surroundings, provider, learning, "
+        "execution"
+    )
     assert f"({missing})" in check.description
     assert check.description.endswith(
         "not tested: warm_up was left out; universe, order: it has rows, and none of them was compared"

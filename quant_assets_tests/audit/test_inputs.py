@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from quant_assets.audit.alterations import Perturbed, Shuffled, StartsLater, Truncated, Without
-from quant_assets.audit.inputs import AlteredSource, altered_source, exempt, waiting
+from quant_assets.audit.alterations import Shuffled, StartsLater, Truncated, Without
+from quant_assets.audit.inputs import AlteredSource, altered_source, exempt, statements_known
+from quant_assets.audit.perturbation import Perturbed
 from quant_assets.market.placement import panel_tickers
 from quant_assets.profile import Profile
 from quant_assets.settings.domain import FundamentalSettings
@@ -149,7 +150,8 @@ def test_only_what_waited_for_its_publication_changes(profile: Profile, tickers:
     assert len(changed) > 5
     assert changed.select(((pl.col("period_end") <= cut) & (pl.col("published") >= cut)).all()).item()
     assert_frame_equal(source.bars(tickers, START, END), profile.source.bars(tickers, START, END))
-    assert waiting(profile, tickers, [cut])[0] >= len(changed)
+    known = statements_known(profile, tickers).filter(pl.col("period_end") <= cut, pl.col("known_at") > cut)
+    assert len(known) >= len(changed)
 
 
 def test_shuffled_rows_are_the_same_rows(profile: Profile, tickers: list[str]) -> None:

@@ -1,6 +1,7 @@
 """The audit of the real graph on the simulated market: silent as it stands, and pointing at the root where a leak is
 planted."""
 
+from collections import Counter
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,11 @@ import pytest
 from quant_assets.assets import market as wiring
 from quant_assets.assets import signals as signal_wiring
 from quant_assets.audit.alterations import Shuffled
-from quant_assets.audit.altered_runs import ALTERING, default_cuts
+from quant_assets.audit.altered_runs import ALTERING
 from quant_assets.audit.findings import AuditResult, TestName
 from quant_assets.audit.inputs import altered_source
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.errors import SettingsError
-from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
 from quant_assets.settings.loading import load_settings
@@ -104,9 +104,13 @@ def test_nothing_of_the_user_is_touched_and_progress_is_told(everything: Audited
 def test_no_test_raises_an_alarm_on_what_comes_before_the_models(decisions: AuditResult) -> None:
     assert failures(decisions) == []
     assert [note.partition(",")[0] for note in decisions.notes] == ["order: bars came in their own order"]
-    compared = {(each.asset, each.test): each.compared for each in decisions.comparisons}
+    compared = Counter[tuple[str, str]]()
+    for each in decisions.comparisons:
+        compared[each.asset, each.test] += each.compared
     assert {test for _, test in compared} == set(ALTERING)
-    assert all(compared["features", test] > 500 for test in ALTERING)
+    # Of `months` one month, of `publication` the days up to the session before most statements.
+    least = {test: 300 if test in ("months", "publication") else 500 for test in ALTERING}
+    assert [test for test in ALTERING if compared["features", test] <= least[test]] == []
     assert ("candidates", "company") not in compared  # chosen among all
     assert compared["market_breadth", "truncation"]
 
@@ -186,14 +190,6 @@ def test_a_profile_with_a_provider_of_its_own_is_audited_on_that(tmp_path: Path)
     )
     assert result.passed
     assert sum(each.compared for each in result.comparisons) > 1_000
-
-
-def test_cuts_lie_in_the_months_and_one_in_the_middle_of_a_month(tmp_path: Path) -> None:
-    profile = profile_of(tmp_path)
-    middle, end = default_cuts(profile, "2023-01", "2024-06")
-    assert (middle, end) == (date(2023, 7, 18), date(2024, 1, 31))
-    assert len(sessions(middle, middle)) == 1
-    assert len(default_cuts(profile, "2022-01", "2024-06", 5)) == 5
 
 
 @pytest.mark.parametrize(
