@@ -29,7 +29,12 @@ def days_earlier(column: str, days: int = 1) -> pl.Expr:
 
 
 @leak(
-    "forecast by the checkpoint of the month's own end", "perturbation", "predictions", first="2023-11", last="2024-01"
+    "forecast by the checkpoint of the month's own end",
+    "perturbation",
+    "predictions",
+    kind="a later checkpoint",
+    first="2023-11",
+    last="2024-01",
 )
 def _(patch: pytest.MonkeyPatch) -> None:
     def of_its_own_end(real: Any, checkpoints: pl.DataFrame, month: date, *rest: Any) -> pl.DataFrame:
@@ -44,6 +49,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     "residuals of labels that are known three weeks later",
     "perturbation",
     "lightgbm_checkpoint",
+    kind="an encoding by labels not known yet",
     first="2023-11",
     last="2024-01",
 )
@@ -63,7 +69,14 @@ def _costs(patch: pytest.MonkeyPatch, *, of_sectors: bool, **columns: pl.Expr) -
     spoil(patch, portfolio_wiring, "simulate", later)
 
 
-@leak("a cost that depends on the next session", "perturbation", "backtest", first="2023-11", last="2024-01")
+@leak(
+    "a cost that depends on the next session",
+    "perturbation",
+    "backtest",
+    kind="a cost of the session after",
+    first="2023-11",
+    last="2024-01",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     _costs(patch, of_sectors=True, cost=pl.col("cost") * (1.0 + pl.col("gross_return").shift(-1).fill_null(0.0)))
 
@@ -72,6 +85,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     "a turnover that is waived before a fall",
     "perturbation",
     "portfolio_backtest",
+    kind="a cost of the session after",
     first="2023-11",
     last="2024-01",
     beside=("regime_state", "weights"),
@@ -84,7 +98,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
 # --- What is told before it is known ----------------------------------------------------------------------------------
 
 
-@leak("a statement a session early", "events", "fundamentals", first="2024-02", last="2024-05")
+@leak(
+    "a statement a session early",
+    "events",
+    "fundamentals",
+    kind="an announcement a session early",
+    first="2024-02",
+    last="2024-05",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def early(real: Any, statements: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         return real(statements.with_columns(published=days_earlier("published")), *rest)
@@ -92,7 +113,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, fundamentals, "as_known", early)
 
 
-@leak("a release a session early", "events", "macro", first="2024-02", last="2024-05")
+@leak(
+    "a release a session early",
+    "events",
+    "macro",
+    kind="an announcement a session early",
+    first="2024-02",
+    last="2024-05",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil(
         patch,
@@ -104,12 +132,26 @@ def _(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@leak("a delisting known at its last session", "events", "delistings", first="2024-02", last="2024-05")
+@leak(
+    "a delisting known at its last session",
+    "events",
+    "delistings",
+    kind="an end known at the last session",
+    first="2024-02",
+    last="2024-05",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, market_wiring, "with_returns", known_at=pl.col("last_session"))
 
 
-@leak("labels of a delisting known at its last session", "events", "labels", first="2024-02", last="2024-05")
+@leak(
+    "labels of a delisting known at its last session",
+    "events",
+    "labels",
+    kind="an end known at the last session",
+    first="2024-02",
+    last="2024-05",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def at_the_last(real: Any, prices: pl.DataFrame, delistings: pl.DataFrame, *rest: Any) -> Any:
         return real(prices, delistings.with_columns(known_at=pl.col("last_session")), *rest)
@@ -121,6 +163,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     "an index change a day early",
     "events",
     "universe",
+    kind="a change of members or sectors known early",
     first="2023-10",
     last="2023-12",
     start="2023-03",
@@ -133,7 +176,15 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, market_wiring.membership, "members", early)
 
 
-@leak("a sector move three days early", "events", "ohlcv", first="2024-02", last="2024-05", sector="cons_discretionary")
+@leak(
+    "a sector move three days early",
+    "events",
+    "ohlcv",
+    kind="a change of members or sectors known early",
+    first="2024-02",
+    last="2024-05",
+    sector="cons_discretionary",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def early(real: Any, companies: Any, snapshots: pl.DataFrame, *rest: Any) -> Any:
         return real(companies, snapshots.with_columns(known_at=days_earlier("known_at", 3)), *rest)
@@ -141,7 +192,9 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, market_wiring, "sector_bars", early)
 
 
-@leak("a split known a day early", "events", "prices", first="2024-02", last="2024-05")
+@leak(
+    "a split known a day early", "events", "prices", kind="a split known a day early", first="2024-02", last="2024-05"
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def early(real: Any, ohlcv: pl.DataFrame) -> pl.DataFrame:
         factor = pl.col("price_factor")
@@ -152,7 +205,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, market_wiring, "adjust", early)
 
 
-@leak("shares counted after tomorrow's split", "events", "ohlcv", first="2024-02", last="2024-05")
+@leak(
+    "shares counted after tomorrow's split",
+    "events",
+    "ohlcv",
+    kind="a split known a day early",
+    first="2024-02",
+    last="2024-05",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def early(real: Any, *args: Any) -> Any:
         made, factor = real(*args), pl.col("volume_factor")
@@ -161,7 +221,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, market_wiring, "sector_bars", early)
 
 
-@leak("no bar before a suspension", "perturbation", "ohlcv", first="2024-02", last="2024-05")
+@leak(
+    "no bar before a suspension",
+    "perturbation",
+    "ohlcv",
+    kind="a null that depends on the next rows",
+    first="2024-02",
+    last="2024-05",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def dropped(real: Any, given: pl.DataFrame, *rest: Any) -> Any:
         return real(given.filter(own((pl.col("volume").shift(-1) > 0.0).fill_null(True))), *rest)
@@ -169,7 +236,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, market_wiring, "company_bars", dropped)
 
 
-@leak("no feature before a halt", "perturbation", "features", first="2023-11", last="2024-01")
+@leak(
+    "no feature before a halt",
+    "perturbation",
+    "features",
+    kind="a null that depends on the next rows",
+    first="2023-11",
+    last="2024-01",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     pause = own(pl.col("date").shift(-1)) - pl.col("date") > pl.duration(days=5)
     spoil_rows(
@@ -177,7 +251,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@leak("no statement before a loss", "events", "fundamentals", first="2024-02", last="2024-05")
+@leak(
+    "no statement before a loss",
+    "events",
+    "fundamentals",
+    kind="a null that depends on the next rows",
+    first="2024-02",
+    last="2024-05",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def filtered(real: Any, statements: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         after = pl.col("net_income").shift(-1).over("ticker", order_by="period_end")
@@ -191,7 +272,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
 # --- The turn of a month, and a month by itself -----------------------------------------------------------------------
 
 
-@leak("the last session of a month reads the first of the next", "events", "features", first="2023-11", last="2024-01")
+@leak(
+    "the last session of a month reads the first of the next",
+    "events",
+    "features",
+    kind="a month's end that reads the next month",
+    first="2023-11",
+    last="2024-01",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     value = pl.col("return_5")
     spoil_rows(
@@ -202,7 +290,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@leak("momentum of the next month's first session", "events", "indicators", first="2023-11", last="2024-01")
+@leak(
+    "momentum of the next month's first session",
+    "events",
+    "indicators",
+    kind="a month's end that reads the next month",
+    first="2023-11",
+    last="2024-01",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def turned(real: Any, *args: Any) -> Any:
         made, value = real(*args), pl.col("momentum")
@@ -212,18 +307,39 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, signal_wiring, "compute_indicators", turned)
 
 
-@leak("a rank among the rows of the run", "months", "features", first="2023-10", last="2023-12")
+@leak(
+    "a rank among the rows of the run",
+    "months",
+    "features",
+    kind="a statistic over the run's months",
+    first="2023-10",
+    last="2023-12",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil_rows(patch, signal_wiring, "compute_features", return_20=own(pl.col("return_20").rank() / pl.len()))
 
 
-@leak("a regime measured against the run's other months", "months", "regime_state", first="2023-10", last="2023-12")
+@leak(
+    "a regime measured against the run's other months",
+    "months",
+    "regime_state",
+    kind="a statistic over the run's months",
+    first="2023-10",
+    last="2023-12",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     value = pl.col("volatility")
     spoil_rows(patch, portfolio_wiring, "judge_regime", volatility=2.0 * value - value.mean())
 
 
-@leak("a month by itself that is smoothed over its own end", "months", "indicators", first="2023-10", last="2023-12")
+@leak(
+    "a month by itself that is smoothed over its own end",
+    "months",
+    "indicators",
+    kind="a way of computing that single months alone have",
+    first="2023-10",
+    last="2023-12",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def smoothed(real: Any, *args: Any) -> Any:
         made = real(*args)

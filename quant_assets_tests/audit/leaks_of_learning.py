@@ -82,7 +82,7 @@ INNOCENT = (row_by_row, within_a_session, medians_of_training_rows, trees_chosen
 # --- Preprocessing over all rows --------------------------------------------------------------------------------------
 
 
-@leak("missing features filled by medians over all rows", "learning", TRAINER)
+@leak("missing features filled by medians over all rows", "learning", TRAINER, kind="preprocessing over all rows")
 def _(patch: pytest.MonkeyPatch) -> None:
     def filled(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         return rows.with_columns(pl.col(name).fill_null(pl.col(name).median()) for name in names)
@@ -90,7 +90,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     prepared(patch, filled)
 
 
-@leak("features scaled over all rows", "learning", TRAINER)
+@leak("features scaled over all rows", "learning", TRAINER, kind="preprocessing over all rows")
 def _(patch: pytest.MonkeyPatch) -> None:
     def scaled(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         values = {name: pl.col(name).cast(pl.Float64) for name in names}
@@ -99,7 +99,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     prepared(patch, scaled)
 
 
-@leak("features ranked over all rows", "learning", TRAINER)
+@leak("features ranked over all rows", "learning", TRAINER, kind="preprocessing over all rows")
 def _(patch: pytest.MonkeyPatch) -> None:
     prepared(
         patch,
@@ -109,25 +109,25 @@ def _(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@leak("one feature's missing values filled from later rows", "learning", TRAINER)
+@leak("one feature's missing values filled from later rows", "learning", TRAINER, kind="preprocessing over all rows")
 def _(patch: pytest.MonkeyPatch) -> None:
     value = pl.col("momentum_12_1")
     prepared(patch, lambda rows, _: rows.with_columns(own(value.fill_null(strategy="backward"))))
 
 
-@leak("returns cut at bounds over all rows", "learning", TRAINER)
+@leak("returns cut at bounds over all rows", "learning", TRAINER, kind="targets made of all rows")
 def _(patch: pytest.MonkeyPatch) -> None:
     value = pl.col("forward_return")
     prepared(patch, lambda rows, _: rows.with_columns(value.clip(value.quantile(0.05), value.quantile(0.95))))
 
 
-@leak("returns standardised over all rows", "learning", TRAINER)
+@leak("returns standardised over all rows", "learning", TRAINER, kind="targets made of all rows")
 def _(patch: pytest.MonkeyPatch) -> None:
     value = pl.col("forward_return")
     prepared(patch, lambda rows, _: rows.with_columns((value - value.mean()) / value.std()))
 
 
-@leak("targets made of all rows at once", "learning", TRAINER)
+@leak("targets made of all rows at once", "learning", TRAINER, kind="targets made of all rows")
 def _(patch: pytest.MonkeyPatch) -> None:
     # The median of all rows, where each is to be held against those of its own session.
     spoil(
@@ -143,7 +143,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
 # --- Selection over all rows ------------------------------------------------------------------------------------------
 
 
-@leak("features chosen by their correlation with all labels", "learning", TRAINER)
+@leak(
+    "features chosen by their correlation with all labels",
+    "learning",
+    TRAINER,
+    kind="features or rows chosen over all rows",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def chosen(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         found = rows.select(pl.corr(pl.col(name).cast(pl.Float64), "forward_return").abs() for name in names)
@@ -153,18 +158,20 @@ def _(patch: pytest.MonkeyPatch) -> None:
     prepared(patch, chosen)
 
 
-@leak("mean return of each ticker as a feature", "learning", TRAINER)
+@leak("mean return of each ticker as a feature", "learning", TRAINER, kind="an encoding by labels not known yet")
 def _(patch: pytest.MonkeyPatch) -> None:
     prepared(patch, lambda rows, _: rows.with_columns(return_20=own(pl.col("forward_return").mean())))
 
 
-@leak("rows left out that lie far from the mean of all", "learning", TRAINER)
+@leak(
+    "rows left out that lie far from the mean of all", "learning", TRAINER, kind="features or rows chosen over all rows"
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     value = pl.col("forward_return")
     prepared(patch, lambda rows, _: rows.filter((value - value.mean()).abs() <= 1.5 * value.std()))
 
 
-@leak("trees chosen by hand on the test slices", "learning", TRAINER)
+@leak("trees chosen by hand on the test slices", "learning", TRAINER, kind="a choice on the test slice")
 def _(patch: pytest.MonkeyPatch) -> None:
     def tuned(real: Any, frame: pl.DataFrame, as_of: Any, settings: Any, predicting: Any, learner: Any, *rest: Any):  # type: ignore[no-untyped-def]
         horizons, names = rest[0], rest[2]
@@ -200,7 +207,12 @@ def _handed(patch: pytest.MonkeyPatch) -> list[Rows]:
     return found
 
 
-@leak("early stopping on whatever comes after the validation slice", "learning", TRAINER)
+@leak(
+    "early stopping on whatever comes after the validation slice",
+    "learning",
+    TRAINER,
+    kind="a choice on the test slice",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     handed = _handed(patch)
 
@@ -211,7 +223,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, LightGBM, "_fit", stopped_later)
 
 
-@leak("number of trees chosen when the forecasts are made", "learning", TRAINER)
+@leak("number of trees chosen when the forecasts are made", "learning", TRAINER, kind="a choice on the test slice")
 def _(patch: pytest.MonkeyPatch) -> None:
     handed = _handed(patch)
 
@@ -242,14 +254,24 @@ def _judged(patch: pytest.MonkeyPatch, forecast: pl.Expr) -> None:
     )
 
 
-@leak("forecasts calibrated on the slice that judges them", "learning", TRAINER)
+@leak(
+    "forecasts calibrated on the slice that judges them",
+    "learning",
+    TRAINER,
+    kind="calibration on the slice that judges",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     x, y = pl.col("prediction"), pl.col("forward_return")
     slope = pl.when(x.var() > 0.0).then(pl.cov(x, y) / x.var()).otherwise(0.0)
     _judged(patch, y.mean() + slope * (x - x.mean()))
 
 
-@leak("forecasts moved to each ticker's mean of the slice that judges them", "learning", TRAINER)
+@leak(
+    "forecasts moved to each ticker's mean of the slice that judges them",
+    "learning",
+    TRAINER,
+    kind="calibration on the slice that judges",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     _judged(patch, pl.col("prediction") - own(pl.col("prediction").mean() - pl.col("forward_return").mean()))
 
@@ -257,7 +279,9 @@ def _(patch: pytest.MonkeyPatch) -> None:
 # --- Prices of labels -------------------------------------------------------------------------------------------------
 
 
-@leak("labels from the close of their own session", "execution", "labels")
+@leak(
+    "labels from the close of their own session", "execution", "labels", kind="labels of prices up to their own session"
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def at_once(real: Any, prices: pl.DataFrame, delistings: pl.DataFrame, universe: Any, settings: Any, *rest: Any):  # type: ignore[no-untyped-def]
         return real(prices, delistings, universe, settings.model_copy(update={"entry_lag": 0}), *rest)
@@ -265,7 +289,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, signal_wiring, "compute_labels", at_once)
 
 
-@leak("labels less the return before them", "execution", "labels")
+@leak("labels less the return before them", "execution", "labels", kind="labels of prices up to their own session")
 def _(patch: pytest.MonkeyPatch) -> None:
     def less(real: Any, prices: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         before = prices.sort("ticker", "date").select(
@@ -277,7 +301,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, signal_wiring, "compute_labels", less)
 
 
-@leak("labels that a limit of their own close decides", "execution", "labels")
+@leak(
+    "labels that a limit of their own close decides",
+    "execution",
+    "labels",
+    kind="labels of prices up to their own session",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def limited(real: Any, prices: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         closes = prices.select("ticker", "date", own_close="close")
@@ -311,11 +340,11 @@ def _with_early(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[pyt
     return plant
 
 
-leak("the return of the entry session is earned", "execution", "backtest")(
+leak("the return of the entry session is earned", "execution", "backtest", kind="a return earned before the entry")(
     _with_early(lambda rows: rows.with_columns(gross_return=pl.when("entered").then("early").otherwise("gross_return")))
 )
 
-leak("bought at the price that decided", "execution", "portfolio_backtest")(
+leak("bought at the price that decided", "execution", "portfolio_backtest", kind="execution at the close that decided")(
     _with_early(
         lambda rows: rows.with_columns(
             gross_return=pl.when(pl.col("entered").shift(1, fill_value=False))
@@ -329,7 +358,12 @@ leak("bought at the price that decided", "execution", "portfolio_backtest")(
 # --- Scores that know the next session --------------------------------------------------------------------------------
 
 
-@leak("forecasts that know the next session", "execution", "predictions")
+@leak(
+    "forecasts that know the next session",
+    "execution",
+    "predictions",
+    kind="scores that order the session lost by the entry",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def knowing(real: Any, features: pl.DataFrame, *rest: Any) -> pl.DataFrame:
         ahead = features.sort("ticker", "date").select("ticker", "date", ahead=own(pl.col("return_1").shift(-1)))
@@ -339,7 +373,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
     spoil(patch, learning_wiring, "forecast", knowing)
 
 
-@leak("candidates whose trend knows the next session", "execution", "candidates")
+@leak(
+    "candidates whose trend knows the next session",
+    "execution",
+    "candidates",
+    kind="scores that order the session lost by the entry",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def knowing(real: Any, prices: pl.DataFrame, *rest: Any) -> Any:
         ahead = prices.sort("ticker", "date").select(

@@ -39,6 +39,19 @@ from quant_assets_tests.audit.leaks import LEAKS, Leak, leak, own, spoil, spoil_
 #: Leaks that are registered here, by kind.
 KINDS: dict[str, list[Leak]] = {}
 
+#: What the audit's page calls them.
+CALLED = {
+    "clock": "today's date or time",
+    "home": "the home folder and the hash seed",
+    "locale": "the machine's locale",
+    "opened": "a file, network or program beside the inputs",
+    "order": "rows stored in the order of a later value",
+    "pages": "pages and pictures of later values",
+    "provider": "a provider that answers with what it learns later",
+    "state": "state that is kept between runs",
+    "zone": "the machine's time zone",
+}
+
 #: Names a file that the leaks read where it is.
 FILE = "LEAKED_FILE"
 
@@ -47,7 +60,7 @@ def of_kind(kind: str, *arguments: Any, **window: Any) -> Callable[[Any], Any]:
     """Register a leak among those of a kind."""
 
     def register(plant: Any) -> Any:
-        leak(*arguments, **window)(plant)
+        leak(*arguments, kind=CALLED[kind], **window)(plant)
         KINDS.setdefault(kind, []).append(LEAKS[arguments[0]])
         return plant
 
