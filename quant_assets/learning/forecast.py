@@ -11,8 +11,9 @@ import polars as pl
 
 from quant_assets.errors import DatasetError
 from quant_assets.learning.model_files import VERSION_LENGTH, fetch, verified
-from quant_assets.learning.models.base import Distribution, FittedModel, Learner, Rows
+from quant_assets.learning.models.base import FittedModel, Learner
 from quant_assets.learning.residuals import ResidualBuckets
+from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.schemas import CHECKPOINTS, DATASETS
 from quant_assets.settings.domain import PredictionSettings
 
@@ -78,8 +79,7 @@ def load_models(
             place.mkdir()
             fetch(name, row["model_sha256"], read, place)
             horizons = described.get("horizons", [described["horizon"]])
-            fitted[name] = learner.load(place, tuple(horizons))
-            fitted[name].origin = learner.said
+            fitted[name] = learner.read(place, tuple(horizons))
         trained = fitted[name].features
         if not tuple(features) == tuple(described["features"]) == trained:
             raise DatasetError(

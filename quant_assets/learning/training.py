@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from quant_assets.errors import HistoryError
 from quant_assets.learning.metrics import Metrics, best_returns, daily_ic, evaluate
 from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256
-from quant_assets.learning.models.base import FittedModel, Learner, Rows
+from quant_assets.learning.models.base import FittedModel, Learner, Task
 from quant_assets.learning.residuals import ResidualBuckets
+from quant_assets.learning.rows import Rows
 from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward
 from quant_assets.learning.targets import fitted_target
 from quant_assets.market.calendar import last_session_to, session_number, sessions
@@ -207,13 +208,25 @@ def _rows_of(
     return found.with_columns(known_at=pl.max_horizontal(known_at)).sort("date", "ticker")
 
 
-def _given(frame: pl.DataFrame, names: Sequence[str], horizons: Sequence[int], settings: TrainingSettings) -> Rows:
+def _given(
+    frame: pl.DataFrame, names: Sequence[str], horizons: Sequence[int], settings: TrainingSettings, task: Task
+) -> Rows:
     """The rows as a model gets them."""
     outcomes = [_target(horizon) for horizon in horizons]
-    if settings.target == "raw":
+    if task == "classification":  # no limit and no rank change whether a return is positive
+        fitted = [(frame[each] > 0).cast(pl.Float64).alias(f"fitted|{each}") for each in outcomes]
+    elif settings.target == "raw":
         return Rows.of(frame, names, horizons, outcomes)
-    fitted = [pl.Series(f"fitted|{each}", fitted_target(frame, each, settings)) for each in outcomes]
+    else:
+        fitted = [pl.Series(f"fitted|{each}", fitted_target(frame, each, settings)) for each in outcomes]
     return Rows.of(frame.with_columns(fitted), names, horizons, [each.name for each in fitted], outcomes)
+
+
+def _said_target(settings: TrainingSettings, task: Task) -> str:
+    """What is fitted, in the words of the manifest."""
+    if task == "classification":
+        return "whether forward_return is positive"
+    return "forward_return" if settings.target == "raw" else f"forward_return, {settings.target}"
 
 
 def _target(horizon: int) -> str:
@@ -274,7 +287,7 @@ def _train(
         folds = purged_walk_forward(dates, known_at, settings.folds, settings.embargo_sessions)
     except HistoryError:  # a documented outcome of a checkpoint: its status says so
         return untrained
-    rows = _given(frame, names, horizons, settings)
+    rows = _given(frame, names, horizons, settings, learner.task)
     label = "_".join(map(str, horizons))
     seed = _seed(settings.seed, scope, as_of, label)
     tested: list[tuple[dict[str, Any], list[pl.DataFrame]]] = []
@@ -294,14 +307,14 @@ def _train(
     model = learner.fit(rows.where(folds[-1].train), rows.where(folds[-1].validation), seed)
     place = folder / f"{learner.name}-{label}"
     place.mkdir(parents=True)
-    model.save(place)
+    model.write(place)
     files = ModelFiles.of(place, f"model_h{label}")
     shared = {
         "sector": scope,
         "as_of": as_of.isoformat(),
         "model_sha256": files.sha256,
         "model_format": learner.file_format,
-        "target": "forward_return" if settings.target == "raw" else f"forward_return, {settings.target}",
+        "target": _said_target(settings, learner.task),
         "features": list(names),
         "feature_importance": {
             measure: dict(zip(names, values, strict=True)) for measure, values in model.importances().items()

@@ -206,10 +206,17 @@ class ModelSettings(SettingsGroup):
 
     A kind is a file of quant_assets/learning/models, or `module:Class` of your own: a file of the settings' folder, or
     importable from PYTHONPATH.
+
+    Attributes:
+        task_type: `regression` fits the forward return, `classification` whether it is positive. Of the latter
+            `prob_up` is the model's own probability, and `prediction` the mean return of the training rows that rose
+            and of those that fell, weighed with it.
+
     """
 
     kind: str
     horizons: tuple[int, ...] = ()
+    task_type: Literal["regression", "classification"] = "regression"
     parameters: dict[str, Any] = {}
 
 
