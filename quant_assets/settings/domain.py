@@ -248,11 +248,19 @@ class TrainingSettings(SettingsGroup):
 
 
 class PredictionSettings(SettingsGroup):
-    """How a checkpoint's output becomes a forecast distribution."""
+    """How a checkpoint's output becomes a forecast distribution.
+
+    Attributes:
+        calibration: of `prob_up` by the test folds of the training: Platt's line of the log odds, or none.
+        interval_coverage: share of the outcomes that the interval around a prediction is made to hold.
+
+    """
 
     buckets: int = Field(default=5, ge=1)
     min_bucket_rows: int = Field(default=50, ge=2)
     min_probability: float = Field(default=0.01, ge=0.01, lt=0.5)
+    calibration: Literal["platt", "none"] = "platt"
+    interval_coverage: float = Field(default=0.9, gt=0, lt=1)
 
 
 class WeightSettings(SettingsGroup):

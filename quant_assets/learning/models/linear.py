@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from quant_assets.errors import DatasetError
+from quant_assets.learning.calibration import logistic
 from quant_assets.learning.models.base import FittedModel, Learner, Task
 from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.market.panel import FloatArray
@@ -90,7 +91,7 @@ class Linear(FittedModel):
         # Not a matrix product, whose rounding depends on the number of rows.
         for column, slopes in zip(self.coefficients.standardised(rows.matrix).T, self.coefficients.slopes, strict=True):
             mean += column[:, None] * slopes
-        return Distribution(mean if self.coefficients.task == "regression" else _logistic(mean))
+        return Distribution(mean if self.coefficients.task == "regression" else logistic(mean))
 
     def save(self, folder: Path) -> None:
         """JSON, whose numbers are read back to the bit."""
@@ -180,7 +181,7 @@ def _most_likely(inputs: FloatArray, targets: FloatArray, penalties: tuple[float
         held = penalty * np.append(np.ones(features), 0.0)
         for column, target in enumerate(targets.T):
             for _ in range(_STEPS):
-                at = _logistic(with_one @ found[:, column])
+                at = logistic(with_one @ found[:, column])
                 slope = with_one.T @ (target - at) / count - held * found[:, column]
                 curve = (with_one * (at * (1 - at))[:, None]).T @ with_one / count + np.diag(held)
                 step = np.linalg.solve(curve, slope)
@@ -188,11 +189,6 @@ def _most_likely(inputs: FloatArray, targets: FloatArray, penalties: tuple[float
                 if np.abs(step).max() < _TOLERANCE:
                     break
         yield penalty, found[:-1].copy(), found[-1].copy()
-
-
-def _logistic(values: FloatArray) -> FloatArray:
-    found: FloatArray = 1.0 / (1.0 + np.exp(-values))
-    return found
 
 
 def _loss(task: Task, forecast: FloatArray, targets: FloatArray) -> float:
