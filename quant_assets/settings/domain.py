@@ -263,6 +263,18 @@ class PredictionSettings(SettingsGroup):
     interval_coverage: float = Field(default=0.9, gt=0, lt=1)
 
 
+class PromotionSettings(SettingsGroup):
+    """Which trained models deserve to be used; see `learning.gate`.
+
+    Attributes:
+        max_daily_ic: mean daily IC over the test folds above which a label is suspected to leak into a feature; real
+            factors reach .03 to .06.
+
+    """
+
+    max_daily_ic: float = Field(default=0.10, gt=0, le=1)
+
+
 class WeightSettings(SettingsGroup):
     """Long-only weights of one sector, by the forecasts of one model (the first of `models` where none is named)."""
 

@@ -27,6 +27,7 @@ from quant_assets.settings.domain import (
     ModelSettings,
     PortfolioSettings,
     PredictionSettings,
+    PromotionSettings,
     RegimeSettings,
     ReportSettings,
     StatisticsSettings,
@@ -110,6 +111,7 @@ class Settings(ProviderSettings):
     training: TrainingSettings = TrainingSettings()
     models: dict[str, ModelSettings]
     predictions: PredictionSettings = PredictionSettings()
+    promotion: PromotionSettings = PromotionSettings()
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()
     regime: RegimeSettings = RegimeSettings()
