@@ -72,7 +72,7 @@ def lightgbm_checkpoint(
                             run.store.write_artifact_file(f"{kept}/{file}", path)
                         run.store.write_artifact(f"{kept}/{item.manifest_name}", item.manifest)
                         if weights := importances_csv(item.manifest):
-                            run.store.write_artifact(f"{kept}/{Path(item.manifest_name).stem}.importances.csv", weights)
+                            run.store.write_artifact(f"{kept}/{item.importances_name}", weights)
             trials.note_training(sector, trained)
             month += trained
         rows = checkpoint_rows(month, kept)

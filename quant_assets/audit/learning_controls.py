@@ -347,9 +347,11 @@ def _without_relation(stage: _Stage, run: _Trained, horizon: int) -> list[Compar
 
 
 def _with_oracle(stage: _Stage, run: _Trained, horizon: int) -> list[Comparison]:
-    """Whether a model finds the answer where one of its inputs is the answer."""
-    found = []
-    for (trainer, _), daily in _forecast_ic(stage, run, horizon).items():
+    """Whether a model that learns finds the answer where one of its inputs is the answer."""
+    found, models = [], stage.base.profile.models.learners
+    for (trainer, model), daily in _forecast_ic(stage, run, horizon).items():
+        if not models[model].learns:
+            continue
         mean = float(daily["rank_ic"].mean() or 0.0)  # type: ignore[arg-type]
         what = {"expected": f"rank IC above {_ORACLE_IC} with the label as an input", "found": f"rank IC {mean:+.3f}"}
         what["cause"] = "features, labels and forecasts do not belong to the same rows, or the model does not learn"

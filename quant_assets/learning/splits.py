@@ -98,6 +98,35 @@ def purged_walk_forward(dates: Dates, known_at: Dates, folds: int, embargo_sessi
     return result
 
 
+def unseen_folds(dates: Dates, known_at: Dates, after: np.datetime64, folds: int) -> list[Fold]:
+    """Folds of a model that was made elsewhere: tests of the sessions after the last one that it may know.
+
+    Args:
+        dates: session of each row, as of `purged_walk_forward`.
+        known_at: likewise.
+        after: the last session that the model may know anything of.
+        folds: number of folds, the final one, which has no test, included.
+
+    Returns:
+        Folds without validation; the dates after `after` are cut into `folds` - 1 tests of as many of them, as nearly
+        as can be. What was known before a test begins is its `train`.
+
+    Raises:
+        HistoryError: there are fewer such dates than tests.
+
+    """
+    unseen = np.unique(dates[dates > after])
+    if len(unseen) < folds - 1:
+        raise HistoryError(
+            f"there are {len(unseen)} dates after {after} for {folds - 1} tests; wait until more labels are known, or "
+            "lower training.folds"
+        )
+    none = np.zeros(len(dates), dtype=bool)
+    slices = np.array_split(unseen, folds - 1)
+    tests = [Fold(known_at < days[0], none, (dates >= days[0]) & (dates <= days[-1])) for days in slices]
+    return [*tests, Fold(~none, none, none)]
+
+
 # --- Splitters --------------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256
 from quant_assets.learning.models.base import FittedModel, Learner, Task
 from quant_assets.learning.out_of_fold import Judged, fold_forecasts, judge
 from quant_assets.learning.rows import Rows
-from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward
+from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward, unseen_folds
 from quant_assets.learning.targets import fitted_target
 from quant_assets.market.calendar import last_session_to, session_number, sessions
 from quant_assets.market.containment import known
@@ -90,6 +90,12 @@ class TrainedModel:
         """File name of the manifest, by its own hash: settings that leave the model alone change the manifest."""
         found = self.manifest_sha256
         return f"manifest_h{self.horizon}-{found[:VERSION_LENGTH]}.json" if found else None
+
+    @property
+    def importances_name(self) -> str | None:
+        """File name of the importances over the folds, after the manifest that they are from."""
+        found = self.manifest_sha256
+        return f"importances_h{self.horizon}-{found[:VERSION_LENGTH]}.csv" if found else None
 
 
 def train_checkpoint(
@@ -284,7 +290,11 @@ def _train(
     if len(frame) < settings.min_rows:
         return untrained
     try:
-        folds = purged_walk_forward(dates, known_at, settings.folds, settings.embargo_sessions)
+        folds = (
+            purged_walk_forward(dates, known_at, settings.folds, settings.embargo_sessions)
+            if learner.knows_until is None
+            else unseen_folds(dates, known_at, np.datetime64(learner.knows_until), settings.folds)
+        )
     except HistoryError:  # a documented outcome of a checkpoint: its status says so
         return untrained
     rows = _given(frame, names, horizons, settings, learner.task)

@@ -8,6 +8,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, final
 
@@ -190,6 +191,7 @@ class Learner(ABC, Generic[P]):
         libraries: distributions whose versions decide what it computes.
         without_effect: parameters that do not change what is fitted, such as a number of threads.
         tasks: what it can fit.
+        learns: whether its rows decide what is fitted; else it was made elsewhere, and the audit asks for no answer.
         parameters_type: model of its parameters, with their defaults.
         name: of the model, in `models` of the settings and in column `model`.
         parameters: checked.
@@ -206,6 +208,7 @@ class Learner(ABC, Generic[P]):
     libraries: ClassVar[tuple[str, ...]] = ()
     without_effect: ClassVar[frozenset[str]] = frozenset()
     tasks: ClassVar[tuple[Task, ...]] = ("regression",)
+    learns: ClassVar[bool] = True
     parameters_type: type[P]
 
     @final
@@ -271,6 +274,11 @@ class Learner(ABC, Generic[P]):
             model.directions = np.array([told["fell"], told["rose"]])
         model.origin = self.said
         return model
+
+    @property
+    def knows_until(self) -> date | None:
+        """The last session of which it may know what no row tells it: it is judged after that one. None: of none."""
+        return None
 
     @property
     def said(self) -> str:
