@@ -98,7 +98,7 @@ def purged_walk_forward(dates: Dates, known_at: Dates, folds: int, embargo_sessi
     return result
 
 
-def unseen_folds(dates: Dates, known_at: Dates, after: np.datetime64, folds: int) -> list[Fold]:
+def unseen_folds(dates: Dates, known_at: Dates, after: np.datetime64, folds: int, embargo_sessions: int) -> list[Fold]:
     """Folds of a model that was made elsewhere: tests of the sessions after the last one that it may know.
 
     Args:
@@ -106,10 +106,11 @@ def unseen_folds(dates: Dates, known_at: Dates, after: np.datetime64, folds: int
         known_at: likewise.
         after: the last session that the model may know anything of.
         folds: number of folds, the final one, which has no test, included.
+        embargo_sessions: as of `purged_walk_forward`.
 
     Returns:
         Folds without validation; the dates after `after` are cut into `folds` - 1 tests of as many of them, as nearly
-        as can be. What was known before a test begins is its `train`.
+        as can be. What was known before a test begins, less the embargo, is its `train`.
 
     Raises:
         HistoryError: there are fewer such dates than tests.
@@ -123,7 +124,11 @@ def unseen_folds(dates: Dates, known_at: Dates, after: np.datetime64, folds: int
         )
     none = np.zeros(len(dates), dtype=bool)
     slices = np.array_split(unseen, folds - 1)
-    tests = [Fold(known_at < days[0], none, (dates >= days[0]) & (dates <= days[-1])) for days in slices]
+    known, starts = session_number(known_at), [int(session_number(days[:1])[0]) for days in slices]
+    tests = [
+        Fold(known < start - embargo_sessions, none, (dates >= days[0]) & (dates <= days[-1]))
+        for start, days in zip(starts, slices, strict=True)
+    ]
     return [*tests, Fold(~none, none, none)]
 
 

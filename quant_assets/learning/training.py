@@ -293,7 +293,9 @@ def _train(
         folds = (
             purged_walk_forward(dates, known_at, settings.folds, settings.embargo_sessions)
             if learner.knows_until is None
-            else unseen_folds(dates, known_at, np.datetime64(learner.knows_until), settings.folds)
+            else unseen_folds(
+                dates, known_at, np.datetime64(learner.knows_until), settings.folds, settings.embargo_sessions
+            )
         )
     except HistoryError:  # a documented outcome of a checkpoint: its status says so
         return untrained
