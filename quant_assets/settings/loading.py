@@ -27,6 +27,7 @@ from quant_assets.settings.domain import (
     ModelSettings,
     PortfolioSettings,
     PredictionSettings,
+    PromotionSettings,
     RegimeSettings,
     ReportSettings,
     StatisticsSettings,
@@ -110,6 +111,7 @@ class Settings(ProviderSettings):
     training: TrainingSettings = TrainingSettings()
     models: dict[str, ModelSettings]
     predictions: PredictionSettings = PredictionSettings()
+    promotion: PromotionSettings = PromotionSettings()
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()
     regime: RegimeSettings = RegimeSettings()
@@ -166,6 +168,14 @@ class Settings(ProviderSettings):
         return found
 
     @model_validator(mode="after")
+    def _horizon_has_labels(self) -> "Settings":
+        if self.weights.horizon not in self.labels.horizons:
+            raise ValueError(
+                f"weights.horizon {self.weights.horizon} is not one of labels.horizons {self.labels.horizons}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _weights_have_a_model(self) -> "Settings":
         # The name is settled here, so that every reader sees the same one.
         name = self.weights.model or next(iter(self.models))
@@ -180,14 +190,6 @@ class Settings(ProviderSettings):
         if self.weights.horizon not in (self.models[name].horizons or (self.weights.horizon,)):
             raise ValueError(f"weights.horizon {self.weights.horizon} is none of models.{name}.horizons")
         self.__dict__["weights"] = self.weights.model_copy(update={"model": name})
-        return self
-
-    @model_validator(mode="after")
-    def _horizon_has_labels(self) -> "Settings":
-        if self.weights.horizon not in self.labels.horizons:
-            raise ValueError(
-                f"weights.horizon {self.weights.horizon} is not one of labels.horizons {self.labels.horizons}"
-            )
         return self
 
     @model_validator(mode="after")

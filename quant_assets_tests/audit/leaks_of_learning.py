@@ -13,8 +13,8 @@ from quant_assets.assets import learning as learning_wiring
 from quant_assets.assets import portfolio as portfolio_wiring
 from quant_assets.assets import signals as signal_wiring
 from quant_assets.learning import training
-from quant_assets.learning.models.base import Rows
 from quant_assets.learning.models.lightgbm import LightGBM, Trees
+from quant_assets.learning.rows import Rows
 from quant_assets_tests.audit.leaks import leak, own, spoil
 
 TRAINER = "lightgbm_checkpoint"
