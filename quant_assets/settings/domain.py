@@ -248,6 +248,16 @@ class PredictionSettings(SettingsGroup):
     min_probability: float = Field(default=0.01, ge=0.01, lt=0.5)
 
 
+class RegistrySettings(SettingsGroup):
+    """What stands in for a model whose files are missing, changed or cut off, which is logged in any case.
+
+    With `previous` it is the model's checkpoint before, and where none is young enough the composite score; `refuse`
+    makes it an error.
+    """
+
+    fallback: Literal["previous", "refuse"] = "previous"
+
+
 class WeightSettings(SettingsGroup):
     """Long-only weights of one sector, by the forecasts of one model (the first of `models` where none is named)."""
 

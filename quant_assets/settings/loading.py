@@ -28,6 +28,7 @@ from quant_assets.settings.domain import (
     PortfolioSettings,
     PredictionSettings,
     RegimeSettings,
+    RegistrySettings,
     ReportSettings,
     StatisticsSettings,
     TrainingSettings,
@@ -110,6 +111,7 @@ class Settings(ProviderSettings):
     training: TrainingSettings = TrainingSettings()
     models: dict[str, ModelSettings]
     predictions: PredictionSettings = PredictionSettings()
+    registry: RegistrySettings = RegistrySettings()
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()
     regime: RegimeSettings = RegimeSettings()
