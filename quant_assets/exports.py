@@ -79,6 +79,39 @@ def export_candidates(
     return written
 
 
+#: Columns of exported predictions.
+_EXPORTED = ("ticker", "date", "horizon", "prediction", "confidence", "model")
+
+
+def export_predictions(store: DatasetStore, sector: str, rows: pl.DataFrame, decisions: Iterable[date]) -> list[str]:
+    """Write a sector's predictions of each decision as `exports/predictions/<sector>/predictions_<date>.parquet`.
+
+    The newest of them is there as `predictions.parquet`, too, as far as no newer one stands there. All sectors of a day
+    are the glob `exports/predictions/*/predictions_<date>.parquet`.
+
+    Args:
+        store: of the profile.
+        sector: slug.
+        rows: of dataset predictions, of the sector.
+        decisions: sessions; one without rows has an empty file.
+
+    Returns:
+        Names of the files.
+
+    """
+    folder, days, contents = f"exports/predictions/{sector}", sorted(decisions), dict[str, bytes]()
+    for day in days:
+        content = io.BytesIO()
+        own = rows.filter(pl.col("date") == day).select(_EXPORTED).sort("model", "horizon", "ticker")
+        own.write_parquet(content, compression="zstd")
+        contents[f"{folder}/predictions_{day}.parquet"] = content.getvalue()
+    if days and days[-1].isoformat() >= store.newest_below(folder, "predictions_", ".parquet"):
+        contents[f"{folder}/predictions.parquet"] = contents[f"{folder}/predictions_{days[-1]}.parquet"]
+    for name, written in contents.items():
+        store.write_file(name, written)
+    return list(contents)
+
+
 def predictions_document(store: DatasetStore, sector: str, month: str, document: Mapping[str, object]) -> str:
     """Write a month's picks as `exports/predictions/<sector>/<year>_<month>_predictions.json`; where they are.
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from quant_assets.errors import DatasetError, HistoryError, MissingPartitionError, SettingsError
+from quant_assets.errors import HistoryError, MissingPartitionError, ModelFileError, SettingsError
 from quant_assets.inference import candidates_of, inference_pipeline, usable_models
 from quant_assets.learning.forecast import forecast
 from quant_assets.learning.inference import picks, proportional
@@ -117,7 +117,7 @@ def test_a_model_that_cannot_be_read_is_replaced_by_the_version_before_and_said(
     (note,) = found["metadata"]["notes"]
     assert "checkpoint of 2021-03-31 is not usable" in note
     assert note in caplog.text
-    with pytest.raises(DatasetError, match=newest.name if how == "missing" else "SHA-256"):
+    with pytest.raises(ModelFileError, match=newest.name if how == "missing" else "SHA-256"):
         inference_pipeline(
             NAMES, AS_OF, profile=profile_at(Path(damaged.settings.storage), registry={"fallback": "refuse"})
         )

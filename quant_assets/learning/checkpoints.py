@@ -42,7 +42,7 @@ def newest_checkpoint(
     """
     target = _index(month)
     oldest = target - settings.max_checkpoint_age_months
-    if len(_young(checkpoints, month, settings)):
+    if len(young_checkpoints(checkpoints, month, settings)):
         return next(usable_checkpoints(checkpoints, month, settings), None)
     due = [index for index in range(_index(first_month), target) if index % settings.cadence_months == 0]
     if not due:
@@ -63,12 +63,13 @@ def newest_checkpoint(
 
 def usable_checkpoints(checkpoints: pl.DataFrame, month: date, settings: TrainingSettings) -> Iterator[pl.DataFrame]:
     """The checkpoints of months strictly before that are young enough, newest first; arguments as of the newest one."""
-    trained = _young(checkpoints, month, settings).filter(pl.col("status") == "trained")
+    trained = young_checkpoints(checkpoints, month, settings).filter(pl.col("status") == "trained")
     for as_of in trained["as_of"].unique().sort(descending=True):
         yield trained.filter(pl.col("as_of") == as_of).sort("horizon")
 
 
-def _young(checkpoints: pl.DataFrame, month: date, settings: TrainingSettings) -> pl.DataFrame:
+def young_checkpoints(checkpoints: pl.DataFrame, month: date, settings: TrainingSettings) -> pl.DataFrame:
+    """Rows of checkpoints of months strictly before that are young enough, trained or not."""
     target = _index(month)
     index = pl.col("as_of").dt.year().cast(pl.Int64) * 12 + pl.col("as_of").dt.month().cast(pl.Int64)
     return checkpoints.filter(index.is_between(target - settings.max_checkpoint_age_months, target - 1))

@@ -93,7 +93,7 @@ def test_a_month_is_the_same_alone_and_in_a_batch(quant: Quant, storage: Path) -
         (("predict", "-s", "tech", "-y", "2021", "-m", "6"), "sector 'tech' does not exist"),
         (("predict", *GIVEN, "-t", "up"), "--candidate-type up does not exist"),
         (("predict", *GIVEN, "-n", "0"), "--top-n 0"),
-        (("predict", *GIVEN, "--model", "none"), "model 'none' is none of models: lightgbm"),
+        (("predict", *GIVEN, "--model", "none"), "model 'none' is none of models: lightgbm, ensemble"),
         (("predict", "-s", SECTOR, "-y", "2021", "-m", "1"), "'candidates' are missing"),
         (("batch-predict", *RANGE[:-1], "3"), "is later than the last month"),
     ],
