@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
-from quant_assets.errors import DatasetError, HistoryError, SettingsError
+from quant_assets.errors import HistoryError, ModelFileError, SettingsError
 from quant_assets.learning.checkpoints import usable_checkpoints
+from quant_assets.learning.ensemble import ENSEMBLE
 from quant_assets.learning.forecast import LoadedModel, load_models
 from quant_assets.learning.inference import (
     COMPOSITE,
@@ -22,9 +23,10 @@ from quant_assets.learning.inference import (
     picks,
     too_few_bars,
 )
-from quant_assets.learning.models.base import Rows
+from quant_assets.learning.models.base import FittedModel, Rows
 from quant_assets.learning.registry import KEPT_MODELS, Loaded
 from quant_assets.market.calendar import last_session_to, sessions
+from quant_assets.model_versions import ModelVersions
 from quant_assets.partitions import key, month_of, month_range, month_start, parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.runtime.counters import COUNTERS
@@ -34,6 +36,17 @@ from quant_assets.settings.sectors import SECTORS
 from quant_assets.signals.selection import selection
 
 _LOG = logging.getLogger(__name__)
+
+
+class RegisteredModel(NamedTuple):
+    """A registered version: it forecasts, and states nothing of its errors."""
+
+    name: str
+    fitted: FittedModel
+    version: str
+
+
+Usable = LoadedModel | RegisteredModel
 
 #: Checkpoints of this process, by their hashes.
 _LOADED: Loaded[dict[int, LoadedModel]] = Loaded(KEPT_MODELS)
@@ -46,7 +59,8 @@ class Asked:
     Attributes:
         tickers: names that may be picked.
         as_of: session of the prediction.
-        model: its name in the settings, or one that was loaded before; that of the weights where None.
+        model: its name in the settings, `ensemble`, `name@version` of the registry, or one that was loaded before;
+            the sectors' champion where None, else that of the weights.
         top_n: names that are picked at most.
         sectors: whose members the names are; every stored one where None.
         composite: score of each name where no model is usable; that of the stored candidates where None.
@@ -84,7 +98,8 @@ def inference_pipeline(
     Args:
         tickers: names, or a dictionary with `tickers` and maybe `metadata` {`selection_scores` by ticker}.
         prediction_date: a day; one without a session counts as the session before it.
-        model: its name in the settings, or one that was loaded before [default: that of the weights].
+        model: its name in the settings, `ensemble`, `name@version` of the registry, or one that was loaded before
+            [default: the sector's champion, else that of the weights].
         sequence_length: sessions up to the prediction date; a name with bars in less than 90 % of them is excluded.
         top_n: names that are picked at most.
         profile: whose storage is read, or its name [default: QUANT_PROFILE, else demo].
@@ -167,10 +182,16 @@ def _scores(
     profile: Profile, asked: Asked, rows: pl.DataFrame, horizon: int
 ) -> tuple[dict[str, float], str | None, str, list[str]]:
     """Score of each name, who scored, its version and what is to be said of it."""
-    name, found, versions, notes = _name(profile, asked.model), dict[str, float](), list[str](), list[str]()
+    name = _name(profile, asked, rows["sector"].unique())
+    found, versions, notes = dict[str, float](), list[str](), list[str]()
+    if name == ENSEMBLE:
+        return _of_ensemble(profile, asked, rows, horizon)
     for (sector,), own in rows.partition_by("sector", as_dict=True, maintain_order=True).items():
+        models: Mapping[int, Usable]
         if isinstance(asked.model, LoadedModel):
             models, said = {horizon: asked.model}, list[str]()
+        elif "@" in name:
+            models, said = _registered(profile, name, asked.as_of, str(sector))
         else:
             models, said = usable_models(profile, str(sector), name, asked.as_of, horizon)
         notes += said
@@ -185,6 +206,48 @@ def _scores(
     return found, name, ", ".join(dict.fromkeys(versions)), notes
 
 
+def _of_ensemble(
+    profile: Profile, asked: Asked, rows: pl.DataFrame, horizon: int
+) -> tuple[dict[str, float], str | None, str, list[str]]:
+    """Scores of the ensemble as the dataset has them: its weights follow from all models' trainings."""
+    keys = [key(sector, month_of(asked.as_of)) for sector in rows["sector"].unique(maintain_order=True)]
+    of_day = (pl.col("date") == asked.as_of) & (pl.col("horizon") == horizon) & (pl.col("model") == ENSEMBLE)
+    stored = _read(profile, "predictions", keys, rows["ticker"].to_list()).filter(of_day).collect()
+    if stored.is_empty():
+        note = f"there is no forecast of the {ENSEMBLE} on {asked.as_of}: it needs two models of an earlier month"
+        return _composite(profile, asked, rows["ticker"].to_list()), None, COMPOSITE, [note]
+    found = dict.fromkeys(rows["ticker"], float("nan")) | dict(stored.select("ticker", "prediction").iter_rows())
+    return found, ENSEMBLE, ", ".join(stored["model_version"].unique(maintain_order=True)), []
+
+
+def _registered(
+    profile: Profile, said: str, as_of: date, sector: str
+) -> tuple[Mapping[int, "RegisteredModel"], list[str]]:
+    """A registered version; where its files are not whole, none and a note that says so.
+
+    Raises:
+        SettingsError: it is not registered, or was trained on what became known later, or on another sector.
+
+    """
+    versions = ModelVersions(profile.store)
+    try:
+        fitted, version = versions.load(said)
+    except ModelFileError as error:
+        if profile.settings.registry.fallback == "refuse":
+            raise
+        _LOG.warning("model %s: %s; the composite score stands in for it", said, error)
+        return {}, [f"{sector}: {error}"]
+    known = version.manifest.get("last_known_at")
+    if known is not None and known >= as_of.isoformat():
+        raise SettingsError(
+            f"model {said} was trained on what became known up to {known}; ask for a later day than that"
+        )
+    if version.manifest.get("sector", sector) != sector:
+        raise SettingsError(f"model {said} is of sector {version.manifest['sector']}, not of {sector}")
+    model = RegisteredModel(version.name, fitted, version.version)
+    return dict.fromkeys(fitted.horizons, model), []
+
+
 def usable_models(
     profile: Profile, sector: str, name: str, as_of: date, horizon: int
 ) -> tuple[dict[int, LoadedModel], list[str]]:
@@ -196,13 +259,14 @@ def usable_models(
         The model of each horizon, none where there is no checkpoint; the notes, which are logged, too.
 
     Raises:
-        DatasetError: see there.
+        ModelFileError: see there.
+        DatasetError: the checkpoint is of another kind or has other features than the settings say.
         SettingsError: there is no such model.
 
     """
     settings = profile.settings
     if name not in settings.models:
-        raise SettingsError(f"model '{name}' is none of models: {', '.join(settings.models)}")
+        raise SettingsError(f"model '{name}' is none of models: {', '.join((*settings.models, ENSEMBLE))}")
     month, learner = month_of(as_of), profile.models.learners[name]
     oldest = max(shift_month(month, -settings.training.max_checkpoint_age_months), settings.partitions.start)
     keys = [key(sector, each) for each in month_range(oldest, shift_month(month, -1))] if oldest < month else []
@@ -222,7 +286,7 @@ def usable_models(
 
         try:
             return _LOADED.get(files, load), notes
-        except DatasetError as error:
+        except ModelFileError as error:
             if settings.registry.fallback == "refuse":
                 raise
             notes.append(f"{sector}: checkpoint of {chosen['as_of'][0]} is not usable: {error}")
@@ -233,8 +297,14 @@ def usable_models(
     return {}, notes
 
 
-def _name(profile: Profile, model: str | LoadedModel | None) -> str:
-    return model.name if isinstance(model, LoadedModel) else model or str(profile.settings.weights.model)
+def _name(profile: Profile, asked: Asked, sectors: Collection[str]) -> str:
+    """The model that is asked for, else the champion of the sectors, else that of the weights."""
+    if asked.model is not None:
+        return asked.model.name if isinstance(asked.model, LoadedModel) else asked.model
+    versions = ModelVersions(profile.store)
+    champions = {found.model if (found := versions.champion(each)) else None for each in sectors}
+    only = champions.pop() if len(champions) == 1 else None
+    return only or str(profile.settings.weights.model)
 
 
 def _composite(profile: Profile, asked: Asked, tickers: Collection[str]) -> dict[str, float]:

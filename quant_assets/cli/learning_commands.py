@@ -1,13 +1,15 @@
 """What each command of `quant` about models takes, with its help; the commands of all else are in `commands`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from quant_assets.cli.commands import ProfileOption, app
+from quant_assets.cli.commands import FromOption, ProfileOption, SectorOption, ToOption, app
 from quant_assets.cli.screen import show
 from quant_assets.cli.session import Session
 
+HorizonOption = Annotated[int | None, typer.Option("--horizon", help="Sessions ahead [default: weights.horizon].")]
 OneSectorOption = Annotated[str, typer.Option("--sector", "-s", help="Sector slug.")]
 TopOption = Annotated[int, typer.Option("--top-n", "-n", help="Names that are picked at most.")]
 TypeOption = Annotated[
@@ -19,7 +21,8 @@ TypeOption = Annotated[
     ),
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Name in `models` of the settings [default: that of the weights].")
+    str | None,
+    typer.Option("--model", help="Name in `models` of the settings, or ensemble [default: that of the weights]."),
 ]
 
 
@@ -87,4 +90,160 @@ def batch_predict(
     given = first, last, top_n, candidate_type(kind), model
     session.profile.check_months(first, last)
     for each in batch(session.profile, session.sectors([sector])[0], *given):
+        show(each)
+
+
+models_app = typer.Typer(
+    help="Which models there are, whether their files are whole, and whose forecasts picks follow.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+app.add_typer(models_app, name="models")
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="One of `models`, or NAME@VERSION.")]
+
+
+@models_app.command("list")
+def list_models(sector: SectorOption = None, profile: ProfileOption = None) -> None:
+    """Show the newest checkpoint of each model by sector, the champion, and the registered versions.
+
+    Example:
+
+        quant models list --sector it
+    """
+    session = Session(profile)
+    from quant_assets.cli.models import listed
+
+    for each in listed(session.profile, session.sectors(sector)):
+        show(each)
+
+
+@models_app.command("show")
+def show_model(model: ModelArgument, sector: SectorOption = None, profile: ProfileOption = None) -> None:
+    """Show every training of a model with its metrics on the test folds, or the manifest of a registered version.
+
+    Examples:
+
+        quant models show lightgbm --sector it
+
+        quant models show mine@0123456789ab
+    """
+    session = Session(profile)
+    from quant_assets.cli.models import shown
+
+    for each in shown(session.profile, model, session.sectors(sector)):
+        show(each)
+
+
+@models_app.command()
+def verify(
+    model: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Models [default: all].")] = None,
+    sector: SectorOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Hold every model's files against the hashes that are recorded for them; exit status 1 where one differs.
+
+    Nothing is loaded from the files.
+
+    Examples:
+
+        quant models verify
+
+        quant models verify lightgbm --sector it
+    """
+    session = Session(profile)
+    from quant_assets.cli.models import verification
+
+    for each in verification(session.profile, model or [], session.sectors(sector)):
+        show(each)
+
+
+@models_app.command()
+def register(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")],
+    path: Annotated[
+        Path | None, typer.Option("--path", help="A model's file, or a folder with SHA256SUMS [default: a checkpoint].")
+    ] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="Kind of the file's model.")] = None,
+    horizon: HorizonOption = None,
+    sector: Annotated[
+        str | None, typer.Option("--sector", "-s", help="Sector whose newest checkpoint of the model is registered.")
+    ] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Keep a model as a version that never changes, named by its content; its manifest is signed with QUANT_MODEL_KEY.
+
+    Examples:
+
+        quant models register lightgbm --sector it
+
+        quant models register mine --path model.txt --kind lightgbm
+    """
+    session = Session(profile)
+    from quant_assets.cli.models import registered
+
+    one = None if sector is None else session.sectors([sector])[0]
+    for each in registered(session.profile, name, path, kind, horizon, one):
+        show(each)
+
+
+@models_app.command()
+def promote(model: ModelArgument, sector: SectorOption = None, profile: ProfileOption = None) -> None:
+    """Make a model the champion, whom `quant predict` follows; its files are verified first.
+
+    The weights of the graph follow the setting weights.model.
+
+    Examples:
+
+        quant models promote ensemble --sector it
+
+        quant models promote lightgbm@0123456789ab --sector it
+    """
+    session = Session(profile)
+    from quant_assets.cli.models import promoted
+
+    for each in promoted(session.profile, model, session.sectors(sector)):
+        show(each)
+
+
+@models_app.command("roll-back")
+def roll_back(sector: SectorOption = None, profile: ProfileOption = None) -> None:
+    """Make the champion before the present one the champion again.
+
+    Example:
+
+        quant models roll-back --sector it
+    """
+    session = Session(profile)
+    from quant_assets.cli.models import rolled_back
+
+    for each in rolled_back(session.profile, session.sectors(sector)):
+        show(each)
+
+
+@models_app.command("compare")
+def compare_models(
+    challenger: Annotated[str, typer.Argument(metavar="MODEL", help="The challenger: one of `models`, or ensemble.")],
+    sector: OneSectorOption,
+    champion: Annotated[
+        str | None, typer.Option("--against", help="The other model [default: the sector's champion].")
+    ] = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    horizon: HorizonOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Compare two models' stored forecasts: IC, spread, turnover, and the error of their difference.
+
+    Examples:
+
+        quant models compare ensemble -s it --from 2024-01 --to 2024-06
+
+        quant models compare linear --against lightgbm -s it --from 2024-01
+    """
+    session = Session(profile)
+    from quant_assets.cli.models import comparison
+
+    months, one = session.months(first, last), session.sectors([sector])[0]
+    for each in comparison(session.profile, challenger, champion, one, *months, horizon):
         show(each)

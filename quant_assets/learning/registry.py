@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Generic, Literal, TypeVar
 
-from quant_assets.errors import DatasetError, SettingsError
+from quant_assets.errors import DatasetError, ModelFileError, SettingsError
 from quant_assets.learning.model_files import LISTING, VERSION_LENGTH, fetch, sha256
 from quant_assets.learning.models import kinds, learner_type
 from quant_assets.learning.models.base import FittedModel
@@ -36,7 +36,7 @@ class UnknownKindError(SettingsError, ValueError):
     """There is no such kind of model; names those that there are."""
 
 
-class MissingModelError(DatasetError, FileNotFoundError):
+class MissingModelError(ModelFileError, FileNotFoundError):
     """A model's file is not there; names it."""
 
 
@@ -113,8 +113,8 @@ def load_model(
     Raises:
         UnknownKindError: there is no such kind.
         MissingModelError: the file, or one of those that it lists, is not there.
-        DatasetError: the format is not allowed, a file has another hash, is empty or cut off, or the model has other
-            features; names file and remedy.
+        ModelFileError: a file has another hash or is cut off; names it and the remedy.
+        DatasetError: the format is not allowed, or the model has other features.
 
     """
     content_of = read or (lambda name: Path(name).read_bytes())
@@ -132,7 +132,7 @@ def load_model(
         if spec.sha256 is None:
             _LOG.warning("model %s has no recorded SHA-256: it is loaded unverified", said)
         elif checksum != spec.sha256:
-            raise DatasetError(
+            raise ModelFileError(
                 f"model {said} has SHA-256 {checksum[:VERSION_LENGTH]}…, {spec.sha256[:VERSION_LENGTH]}… is recorded: "
                 "the file was changed or cut off; put the original back, or register it as a new version"
             )
@@ -146,7 +146,7 @@ def load_model(
                     return learner.load(Path(folder), spec.horizons)
                 except Exception as error:
                     why = " ".join(str(error).split())[:120]
-                    raise DatasetError(
+                    raise ModelFileError(
                         f"model {said} is no {learner.file_format} ({type(error).__name__}: {why}); it is cut off or "
                         "of another kind: put the original back"
                     ) from error
