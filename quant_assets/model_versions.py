@@ -67,8 +67,7 @@ class ModelVersions:
 
     def __init__(self, store: DatasetStore, key: bytes | None = None) -> None:
         self._store = store
-        found = os.environ.get(KEY)
-        self._key = key or (found.encode() if found else None)
+        self._key = key or signing_key()
 
     def register(self, name: str, contents: Mapping[str, bytes], model_file: str, facts: Mapping[str, Any]) -> Version:
         """Keep a model for good; the same content a second time is the same version.
@@ -187,6 +186,12 @@ class ModelVersions:
             return self._store.read_artifact(name)
         except DatasetError as error:
             raise ModelFileError(str(error)) from None
+
+
+def signing_key() -> bytes | None:
+    """The key of the environment; None where there is none."""
+    found = os.environ.get(KEY)
+    return found.encode() if found else None
 
 
 def files_at(path: Path) -> tuple[dict[str, bytes], str]:

@@ -247,3 +247,111 @@ def compare_models(
     months, one = session.months(first, last), session.sectors([sector])[0]
     for each in comparison(session.profile, challenger, champion, one, *months, horizon):
         show(each)
+
+
+TickersOption = Annotated[
+    list[str] | None, typer.Option("--tickers", help="Tickers, by commas or repeated [default: all that are stored].")
+]
+StartOption = Annotated[str | None, typer.Option("--start", help="First day, YYYY-MM-DD [default: the first stored].")]
+EndOption = Annotated[str | None, typer.Option("--end", help="Last day, YYYY-MM-DD [default: the last stored].")]
+OutputOption = Annotated[Path, typer.Option("--output-dir", help="Folder of what is written.")]
+
+
+@app.command()
+def label(
+    tickers: TickersOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    horizon: Annotated[int, typer.Option("--horizon", help="Sessions ahead, one of labels.horizons.")] = 1,
+    output_dir: OutputOption = Path("exported"),
+    profile: ProfileOption = None,
+) -> None:
+    """Write the stored labels (forward returns) of tickers and days that are known at the last day, as Parquet.
+
+    Examples:
+
+        quant label --tickers HLT01,HLT02 --start 2023-01-01 --end 2023-12-29
+
+        quant label --horizon 20 --output-dir labels
+    """
+    session = Session(profile)
+    from quant_assets.cli.train import Span, labels
+
+    for each in labels(session.profile, Span.of(tickers or [], start, end), horizon, output_dir):
+        show(each)
+
+
+@app.command()
+def train(
+    tickers: TickersOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    horizon: Annotated[int, typer.Option("--horizon", help="Sessions ahead, one of labels.horizons.")] = 1,
+    kind: Annotated[str, typer.Option("--kind", help="Kind of model.")] = "lightgbm",
+    n_splits: Annotated[int, typer.Option("--n-splits", help="Test windows, one after the other.")] = 5,
+    embargo_days: Annotated[int, typer.Option("--embargo-days", help="Sessions left free before a test window.")] = 2,
+    test_size: Annotated[float, typer.Option("--test-size", help="Share of the sessions that are tested.")] = 0.2,
+    n_estimators: Annotated[int, typer.Option("--n-estimators", help="Trees at most (lightgbm).")] = 100,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of trees (lightgbm).")] = 0.05,
+    num_leaves: Annotated[int, typer.Option("--num-leaves", help="Of a tree (lightgbm).")] = 31,
+    seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 42,
+    output_dir: OutputOption = Path("exported/model"),
+    profile: ProfileOption = None,
+) -> None:
+    """Train one model by walk-forward over stored features and labels; model, metrics and importances become files.
+
+    The graph's own trainings, by sector and month, are those of `quant run`.
+
+    Examples:
+
+        quant train --start 2021-01-01 --end 2023-12-29 --horizon 5
+
+        quant train --tickers HLT01,HLT02,HLT03 --n-splits 3 --embargo-days 5
+    """
+    session = Session(profile)
+    from quant_assets.cli.train import Span, training
+
+    trees = {"num_trees": n_estimators, "learning_rate": learning_rate, "num_leaves": num_leaves}
+    span, parameters = Span.of(tickers or [], start, end), trees if kind == "lightgbm" else {}
+    for each in training(
+        session.profile,
+        span,
+        horizon,
+        kind,
+        parameters,
+        output_dir,
+        n_splits=n_splits,
+        embargo=embargo_days,
+        test_size=test_size,
+        seed=seed,
+    ):
+        show(each)
+
+
+@app.command()
+def infer(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A folder of quant train, or one of `models` of the settings.")
+    ],
+    tickers: TickersOption = None,
+    on: Annotated[str | None, typer.Option("--date", help="Session, YYYY-MM-DD [default: the newest stored].")] = None,
+    horizon: Annotated[int | None, typer.Option("--horizon", help="Sessions ahead [default: the model's].")] = None,
+    database: Annotated[
+        str | None,
+        typer.Option("--database", help="duckdb:///FILE or postgresql://… [default: exports/predictions.duckdb]."),
+    ] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Forecast one session by a model and upsert into table `preds` (ticker, dt, horizon, model) of a database.
+
+    Examples:
+
+        quant infer exported/model --date 2024-06-28
+
+        quant infer lightgbm --tickers HLT01,HLT02 --database duckdb:///preds.duckdb
+    """
+    session = Session(profile)
+    from quant_assets.cli.train import inference, separated
+
+    for each in inference(session.profile, model, separated(tickers or []), on, horizon, database):
+        show(each)
