@@ -1,6 +1,7 @@
 """A storage made by hand in which a sector has features, bars, candidates and two trained checkpoints."""
 
 import tempfile
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,11 @@ def profile_at(storage: Path, **overrides: Any) -> Profile:
     return Profile(load_settings("demo", **{**SETTINGS, **overrides, "storage": str(storage)}))
 
 
-def write(storage: Path) -> Profile:
+def write(storage: Path, names: Sequence[str] = NAMES) -> Profile:
     """Fill a folder; the same bytes each time."""
     profile = profile_at(storage)
     store, datasets = profile.store, profile.datasets
-    features, labels = simulate(tickers=len(NAMES), horizons=(1, 5, 20, 60), first=date(2019, 6, 1), last=AS_OF)
+    features, labels = simulate(tickers=len(names), horizons=(1, 5, 20, 60), first=date(2019, 6, 1), last=AS_OF)
     keys = [key(SECTOR, month) for month in MONTHS]
     here = pl.col("date").is_between(date(2021, 3, 1), AS_OF)
     own = features.filter(here).with_columns(sector=pl.lit(SECTOR))
@@ -79,7 +80,7 @@ def write(storage: Path) -> Profile:
                 "garch_status": "fitted",
             }
             for day in (date(2021, 5, 28), AS_OF)
-            for place, name in enumerate(NAMES)
+            for place, name in enumerate(names)
         ],
         schema=datasets["indicators"].empty().schema,
     )
