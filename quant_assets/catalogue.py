@@ -66,7 +66,7 @@ def learner(name: str, settings: ModelSettings) -> Learner[Any]:
     """
     where, own, _ = settings.kind.partition(":")
     kind = learner_type(settings.kind, _own_module(f"models.{name}.kind", where) if own else None)
-    return kind(name, settings.parameters)
+    return kind(name, settings.parameters, settings.task_type)
 
 
 def own_features(name: str) -> tuple[Declared[object], ...]:

@@ -15,6 +15,7 @@ from quant_assets.assets.sql import load_models, sql_assets
 from quant_assets.automation.jobs import jobs
 from quant_assets.checks import agreement_check, contract_checks, presence_check, same_selection_check
 from quant_assets.io.manager import ParquetIOManager
+from quant_assets.model_checks import model_checks
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.provenance.versions import trial_paths, versions
@@ -92,6 +93,7 @@ def _definitions(
             presence_check(profile),
             agreement_check(profile),
             same_selection_check(profile),
+            *model_checks(profile),
             *checks(profile),
         ],
         jobs=jobs(profile),

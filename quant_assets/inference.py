@@ -23,8 +23,9 @@ from quant_assets.learning.inference import (
     picks,
     too_few_bars,
 )
-from quant_assets.learning.models.base import FittedModel, Rows
+from quant_assets.learning.models.base import FittedModel
 from quant_assets.learning.registry import KEPT_MODELS, Loaded
+from quant_assets.learning.rows import Rows
 from quant_assets.market.calendar import last_session_to, sessions
 from quant_assets.model_versions import ModelVersions
 from quant_assets.partitions import key, month_of, month_range, month_start, parse_key, shift_month

@@ -32,7 +32,13 @@ SMALL: dict[str, Any] = {
     "candidates": {"min_history_sessions": 60},
     "fundamentals": {"lookback_months": 15},
     "training": {"window_months": 9, "min_rows": 500},
-    "models": {"lightgbm": {"parameters": {"min_data_in_leaf": 20}}},
+    # One kind: what holds for all of them is tested apart from the graph.
+    "models": {
+        "lightgbm": {"parameters": {"min_data_in_leaf": 20}},
+        "linear": None,
+        "xgboost": None,
+        "random_forest": None,
+    },
     "regime": {"drawdown_sessions": 60},
     "report": {"history_months": 6},
 }

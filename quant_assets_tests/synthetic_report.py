@@ -45,6 +45,8 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
     predictions = _long(tickers, days[inside], prediction=guess[:, inside]).with_columns(
         horizon=pl.lit(20, pl.Int32),
         prediction_std=pl.lit(0.06),
+        prediction_lower=pl.col("prediction") - 0.1,
+        prediction_upper=pl.col("prediction") + 0.1,
         prob_up=0.5 + 5 * pl.col("prediction").clip(-0.05, 0.05),
         confidence=pl.lit(0.2),
         model=pl.lit("lightgbm"),

@@ -12,7 +12,7 @@ from quant_assets.checks import CONTRACT, described
 from quant_assets.grains import MONTHLY, SECTOR_MONTHLY, Grain
 from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
-from quant_assets.schemas import ON_DEMAND, Dataset
+from quant_assets.schemas import CHECKPOINTS, ON_DEMAND, Dataset
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets_tests.graph import PROJECT, demo_datasets, every_definition
@@ -97,7 +97,7 @@ def test_an_asset_has_the_contracts_checks_and_they_block(dataset: Dataset) -> N
     }
     assert set(CONTRACT) == {"dtypes", "keys", "nulls", "ranges", "known"}
     assert set(described(dataset)) - set(CONTRACT) == ({"references"} if dataset.references else set())
-    # Beyond the contract: what the header of a SQL model declares, and the comparisons of datasets.
+    # Beyond the contract: what the header of a SQL model declares, and the comparisons of datasets and models.
     tests = {
         test.name: test.blocking
         for model in load_models(DATASETS)
@@ -108,6 +108,8 @@ def test_an_asset_has_the_contracts_checks_and_they_block(dataset: Dataset) -> N
         "sessions_explained": "data_quality",
         "providers_agree": "price_disagreements",
         "same_selection": "candidates_sql",
+        "plausible_ic": CHECKPOINTS.name,
+        "beats_baseline": CHECKPOINTS.name,
     }
     across = {name: name == "same_selection" for name, asset in comparisons.items() if asset == dataset.name}
     assert {name: spec.blocking for name, spec in specs.items()} == dict.fromkeys(

@@ -60,7 +60,7 @@ def _judged_forecasts(sector: str, settings: Settings) -> pl.DataFrame:
 
     trainings = [day for day in decisions if is_training_month(day, settings.training.cadence_months)]
     parts = []
-    (learner,) = configured(settings).learners.values()
+    learner = configured(settings).learners["lightgbm"]
     for as_of, until in pairwise(trainings):
         common = settings.training, settings.predictions, learner, [HORIZON], sector, FEATURES.names
         with tempfile.TemporaryDirectory() as folder:

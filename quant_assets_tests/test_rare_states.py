@@ -24,6 +24,7 @@ from quant_assets.backtest.trials import EVIDENCE_UNITS, MEASURED, Trial, eviden
 from quant_assets.checks import breaches, selection_differences, sessions_explained
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.grains import MONTH
+from quant_assets.learning.gate import beaten, gated, suspected
 from quant_assets.learning.metrics import best_returns, daily_ic, evaluate
 from quant_assets.market import point_in_time
 from quant_assets.market.bars import company_bars
@@ -37,8 +38,14 @@ from quant_assets.reporting.ops_report import figures, preview_png, render
 from quant_assets.reporting.report_data import gather
 from quant_assets.reporting.selection_plot import selection_png
 from quant_assets.reporting.tear_sheet_plot import strongest_png
-from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import BarSettings, CandidateSettings, ReportSettings, StatisticsSettings
+from quant_assets.schemas import CHECKPOINTS, DATASETS
+from quant_assets.settings.domain import (
+    BarSettings,
+    CandidateSettings,
+    PromotionSettings,
+    ReportSettings,
+    StatisticsSettings,
+)
 from quant_assets.signals.candidates import candidates
 from quant_assets.signals.selection import by_reason, compare, selection, turnover
 from quant_assets_tests.synthetic import assert_identical
@@ -203,6 +210,14 @@ def assert_what_is_told_beside(rare: Rare, stored: Stored) -> None:
         )
         assert_schema(best_returns(judged), {"date": pl.Date, "best_return": pl.Float64}, ["date"])
         assert_figures(asdict(evaluate(judged, 5)), asdict(evaluate(judged.clear())))
+        checkpoints, bound = (
+            read(CHECKPOINTS.name).with_columns(sector=pl.lit(sector)),
+            PromotionSettings(max_daily_ic=0.001),
+        )
+        found = gated(checkpoints, bound)
+        assert len(found) == (checkpoints["status"] == "trained").sum()
+        assert len(suspected(found, bound)) == (~found["plausible"]).sum()
+        assert beaten(found) == [], "there is no baseline"
         for as_of in (decisions[0], decisions[-1]):
             report = gather(
                 sector, as_of, report_frames(stored, sector), ReportSettings(), 5, tried(backtest), STATISTICS

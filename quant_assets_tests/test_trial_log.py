@@ -87,7 +87,7 @@ def test_the_same_trial_again_is_one_and_a_changed_setting_is_another(tmp_path: 
         {"weights": {"top_n": 5}},
         {"candidates": {"long_fraction": 0.2}},
         {"training": {"seed": 1}},
-        {"models": {"lightgbm": {"parameters": {"num_leaves": 15}}}},
+        {"models": {"lightgbm": {"parameters": {"num_leaves": 7}}}},
         {"backtest": {"cost_bps": 0}},
         {"features": FEATURES[:1]},
         # Groups that nobody listed: they count because the assets' code reads them.

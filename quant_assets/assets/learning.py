@@ -9,6 +9,7 @@ import polars as pl
 
 from quant_assets.asset_functions import Run, Setting, readable
 from quant_assets.assets.declare import Asset, declared, read
+from quant_assets.assets.training_told import importances_csv, told_of
 from quant_assets.assets.training_unit import train
 from quant_assets.errors import ModelFileError
 from quant_assets.features.library import FeatureLibrary
@@ -77,11 +78,13 @@ def lightgbm_checkpoint(
                         for file, path in item.files.paths.items():
                             run.store.write_artifact_file(f"{kept}/{file}", path)
                         run.store.write_artifact(f"{kept}/{item.manifest_name}", item.manifest)
+                        if weights := importances_csv(item.manifest):
+                            run.store.write_artifact(f"{kept}/{item.importances_name}", weights)
             trials.note_training(sector, trained)
             month += trained
         rows = checkpoint_rows(month, kept)
         ranked = {f"{row['model']}_rank_ic_{row['horizon']}": row["rank_ic"] for row in rows.iter_rows(named=True)}
-        told = {"metrics": dg.MetadataValue.md(_metrics_table(rows)), "trained_on_rows": rows["rows"].max()}
+        told = told_of(month) | {"trained_on_rows": rows["rows"].max()}
         run.tell(sector, month_of(as_of), told | readable(ranked))
         parts.append(rows)
     return pl.concat(parts)
@@ -149,16 +152,3 @@ def predictions(
     result = run.by_sector(of_sector, features=features, lightgbm_checkpoint=lightgbm_checkpoint)
     run.tell_predictions(result)
     return result
-
-
-def _metrics_table(rows: pl.DataFrame) -> str:
-    """Metrics over the test folds by model and horizon as Markdown."""
-    names = ("rmse", "mae", "r2", "direction_accuracy", "ic", "rank_ic")
-    head = ("model", "horizon", "status", "rows", *names)
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for row in rows.iter_rows(named=True):
-        values = ["" if row[name] is None else f"{row[name]:.4f}" for name in names]
-        lines.append(
-            f"| {row['model']} | {row['horizon']} | {row['status']} | {row['rows']} | " + " | ".join(values) + " |"
-        )
-    return "\n".join(lines)

@@ -78,7 +78,10 @@ def train(
         "as_of": as_of.isoformat(),
         "settings": settings.model_dump(mode="json"),
         "prediction_settings": prediction_settings.model_dump(mode="json"),
-        "model": {"name": learner.name, "settings": {"kind": kind, "parameters": _plain(learner)}},
+        "model": {
+            "name": learner.name,
+            "settings": {"kind": kind, "parameters": _plain(learner), "task_type": learner.task},
+        },
         "horizons": list(horizons),
         "scope": scope,
         "names": list(names),

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from quant_assets.learning.models.base import Distribution, FittedModel, Rows, observed_by
+from quant_assets.learning.models.base import FittedModel, observed_by
+from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.market.panel import FloatArray
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.audit.fitting import Given
-from quant_assets.learning.models.base import feature_matrix
+from quant_assets.learning.rows import feature_matrix
 from quant_assets.market.panel import FloatArray
 
 

@@ -188,10 +188,18 @@ def register(
 
 
 @models_app.command()
-def promote(model: ModelArgument, sector: SectorOption = None, profile: ProfileOption = None) -> None:
+def promote(
+    model: ModelArgument,
+    sector: SectorOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also one that the baseline beats, or that is too good to be true.")
+    ] = False,
+    profile: ProfileOption = None,
+) -> None:
     """Make a model the champion, whom `quant predict` follows; its files are verified first.
 
-    The weights of the graph follow the setting weights.model.
+    Its newest checkpoint must beat the linear baseline out of sample, with a plausible IC (promotion.max_daily_ic). The
+    weights of the graph follow the setting weights.model.
 
     Examples:
 
@@ -202,7 +210,7 @@ def promote(model: ModelArgument, sector: SectorOption = None, profile: ProfileO
     session = Session(profile)
     from quant_assets.cli.models import promoted
 
-    for each in promoted(session.profile, model, session.sectors(sector)):
+    for each in promoted(session.profile, model, session.sectors(sector), force=force):
         show(each)
 
 

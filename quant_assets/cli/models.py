@@ -13,6 +13,7 @@ from quant_assets.errors import DatasetError, QuantError, SettingsError
 from quant_assets.inference import usable_models
 from quant_assets.learning.comparison import compared
 from quant_assets.learning.ensemble import ENSEMBLE
+from quant_assets.learning.gate import beaten, gated, suspected
 from quant_assets.learning.model_files import LISTING, fetch, verified
 from quant_assets.model_versions import KEY, ModelVersions, files_at
 from quant_assets.partitions import key, month_range, parse_key
@@ -168,12 +169,13 @@ def registered(
     yield f"registered {found.said}, {_SIGNED[found.signature]}"
 
 
-def promoted(profile: Profile, model: str, sectors: Sequence[str]) -> Iterator[str]:
+def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: bool = False) -> Iterator[str]:
     """What `quant models promote` prints: `quant predict` follows the model from now on.
 
     Raises:
         SettingsError: there is no such model.
-        DatasetError: its files are not whole.
+        DatasetError: its files are not whole; or, unless `force`, its newest checkpoint does not beat the linear
+            baseline out of sample, or its daily IC is not plausible.
 
     """
     versions = ModelVersions(profile.store)
@@ -185,6 +187,10 @@ def promoted(profile: Profile, model: str, sectors: Sequence[str]) -> Iterator[s
             _, notes = usable_models(profile, sector, model, profile.last_session(), profile.settings.weights.horizon)
             if notes:
                 raise DatasetError(f"model {model} is not promoted: {notes[0]}")
+            if against := _against(profile, model, sector):
+                if not force:
+                    raise DatasetError(f"model {model} is not promoted: {against[0]}; --force promotes it all the same")
+                yield f"promoted all the same: {against[0]}"
     for sector in sectors:
         before = _champion(profile, versions, sector)
         yield f"{sector}: {versions.promote(sector, model).model} is the champion, {before} was"
@@ -233,6 +239,14 @@ def comparison(
         table.add_row(each.figure, *values, error, str(each.sessions))
     yield table
     yield "error: standard error of the mean difference, with outcomes that overlap"
+
+
+def _against(profile: Profile, model: str, sector: str) -> list[str]:
+    """What the gate has against a model's newest checkpoint over the sessions of the weights."""
+    rows = _checkpoints(profile, [sector]).filter(pl.col("horizon") == profile.settings.weights.horizon)
+    found = gated(rows, profile.settings.promotion).filter(pl.col("model") == model)
+    newest = found.filter(pl.col("as_of") == pl.col("as_of").max())
+    return [*suspected(newest, profile.settings.promotion), *beaten(newest)]
 
 
 def _champion(profile: Profile, versions: ModelVersions, sector: str) -> str:

@@ -1,11 +1,13 @@
-"""Body of `quant picks`: the candidates of a month with their weights and forecasts. Writes nothing."""
+"""Body of `quant picks`: a month's candidates with their weights and every model's forecasts. Writes nothing."""
 
 from collections.abc import Iterator
 
+import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
 from quant_assets.cli.candidates import nobody, refuse_later
+from quant_assets.errors import MissingPartitionError
 from quant_assets.partitions import key
 from quant_assets.profile import Profile
 
@@ -29,9 +31,11 @@ def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
     joined = joined.sort("candidate_type", "selection_rank")
     table = Table()
     forecast_name = f"{profile.settings.weights.horizon}-day forecast"
-    for name in ("side", "rank", "ticker", "composite", "momentum", "slope", "low vol", "weight", forecast_name):
+    others = _others(profile, sector, month, joined)
+    shown = ("side", "rank", "ticker", "composite", "momentum", "slope", "low vol", "weight", forecast_name, *others)
+    for name in shown:
         table.add_column(name, justify="left" if name in ("side", "ticker") else "right")
-    for row in joined.iter_rows(named=True):
+    for place, row in enumerate(joined.iter_rows(named=True)):
         forecast = row["score"] if row["score_source"] == "prediction" else None
         table.add_row(
             row["candidate_type"],
@@ -43,9 +47,28 @@ def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
             ),
             _number(row["weight"], ".1%"),
             _number(forecast, "+.2%"),
+            *(_number(values[place], "+.2%") for values in others.values()),
         )
     yield f"{sector}, decided at the close of {candidates['as_of'][0]}"
     yield table
+
+
+def _others(profile: Profile, sector: str, month: str, picked: pl.DataFrame) -> dict[str, list[float | None]]:
+    """What the models that no weight follows forecast of the same names, by model; none where none was run."""
+    weights = profile.settings.weights
+    try:
+        stored = profile.store.read(profile.datasets["predictions"], [key(sector, month)])
+    except MissingPartitionError:
+        return {}
+    found = stored.filter(pl.col("horizon") == weights.horizon).collect()
+    at = picked.select("ticker", pl.col("as_of").alias("date"))
+    return {
+        model: at.join(
+            found.filter(pl.col("model") == model), on=["ticker", "date"], how="left", maintain_order="left"
+        )["prediction"].to_list()
+        for model in profile.models.learners
+        if model != weights.model and model in set(found["model"])
+    }
 
 
 def report_url(profile: Profile, sector: str, month: str) -> str:

@@ -141,7 +141,7 @@ def training(
     place.mkdir(exist_ok=True)
     for old in place.iterdir():
         old.unlink()
-    found.model.save(place)
+    found.model.write(place)
     files = ModelFiles.of(place, "model")
     for path in place.iterdir():
         path.replace(folder / path.name)

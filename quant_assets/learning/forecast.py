@@ -10,9 +10,11 @@ import numpy as np
 import polars as pl
 
 from quant_assets.errors import DatasetError, ModelFileError
+from quant_assets.learning.calibration import UNCALIBRATED, Calibration, Interval, stated_probability
 from quant_assets.learning.model_files import VERSION_LENGTH, fetch, verified
-from quant_assets.learning.models.base import Distribution, FittedModel, Learner, Rows
+from quant_assets.learning.models.base import FittedModel, Learner
 from quant_assets.learning.residuals import ResidualBuckets
+from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.schemas import CHECKPOINTS, DATASETS
 from quant_assets.settings.domain import PredictionSettings
 
@@ -26,6 +28,8 @@ class LoadedModel:
         fitted: the model; the horizons of one fit share it.
         version: first characters of the model's SHA-256.
         residuals: standard deviation of the forecast error, where the model states none.
+        calibration: of the probability of a rise.
+        interval: around a prediction; None of a checkpoint from before there were any.
 
     """
 
@@ -33,6 +37,8 @@ class LoadedModel:
     fitted: FittedModel
     version: str
     residuals: ResidualBuckets
+    calibration: Calibration = UNCALIBRATED
+    interval: Interval | None = None
 
 
 def load_models(
@@ -85,17 +91,20 @@ def load_models(
             place.mkdir()
             fetch(name, row["model_sha256"], content, place)
             horizons = described.get("horizons", [described["horizon"]])
-            fitted[name] = learner.load(place, tuple(horizons))
-            fitted[name].origin = learner.said
+            fitted[name] = learner.read(place, tuple(horizons))
         trained = fitted[name].features
         if not tuple(features) == tuple(described["features"]) == trained:
             raise DatasetError(
                 f"checkpoint {shown} was trained on {_listed(trained, features)}, the features are "
                 f"{_listed(features, trained)}; {again}, or set features.sets and features.modules as they were"
             )
-        residuals = ResidualBuckets.from_manifest(described["residuals"])
         loaded[row["horizon"]] = LoadedModel(
-            learner.name, fitted[name], row["model_sha256"][:VERSION_LENGTH], residuals
+            learner.name,
+            fitted[name],
+            row["model_sha256"][:VERSION_LENGTH],
+            ResidualBuckets.from_manifest(described["residuals"]),
+            Calibration.from_manifest(described.get("calibration")),
+            Interval.from_manifest(described.get("interval")),
         )
     return loaded
 
@@ -111,8 +120,9 @@ def forecast(features: pl.DataFrame, models: Mapping[int, LoadedModel], settings
     """Forecast the forward return of every row and horizon.
 
     The forecast distribution is normal around the prediction, with the model's own standard deviation, or where it
-    states none with that of the out-of-fold residuals of the prediction's bucket: prob_up = Phi(prediction /
-    prediction_std), clipped to min_probability and 1 - min_probability. A row's values do not depend on the other rows.
+    states none with that of the out-of-fold residuals of the prediction's bucket. prob_up is Phi(prediction /
+    prediction_std), or the model's own probability, calibrated by the test folds of the training and clipped to
+    min_probability and 1 - min_probability. A row's values do not depend on the other rows.
 
     Args:
         features: dataset `features` of one sector.
@@ -126,8 +136,6 @@ def forecast(features: pl.DataFrame, models: Mapping[int, LoadedModel], settings
         DatasetError: a feature is missing.
 
     """
-    from scipy.special import ndtr
-
     schema = DATASETS["predictions"].schema
     parts = [pl.DataFrame(schema=schema)]
     asked: dict[int, Distribution] = {}
@@ -143,9 +151,14 @@ def forecast(features: pl.DataFrame, models: Mapping[int, LoadedModel], settings
         found, column = asked[id(model.fitted)], model.fitted.horizons.index(horizon)
         prediction = np.ascontiguousarray(found.mean[:, column])
         std = model.residuals.std_of(prediction) if found.std is None else np.ascontiguousarray(found.std[:, column])
-        prob_up = np.clip(ndtr(prediction / std), settings.min_probability, 1 - settings.min_probability)
+        own = None if found.prob_up is None else np.ascontiguousarray(found.prob_up[:, column])
+        rises = model.calibration.of(stated_probability(prediction, std, own))
+        prob_up = np.clip(rises, settings.min_probability, 1 - settings.min_probability)
+        width = model.interval.width if model.interval else None
+        reach = pl.lit(width, pl.Float64) * pl.col("prediction_std")
         parts.append(
-            features.select("ticker", "date").with_columns(
+            features.select("ticker", "date")
+            .with_columns(
                 pl.lit(horizon, pl.Int32).alias("horizon"),
                 pl.Series("prediction", prediction, dtype=pl.Float64),
                 pl.Series("prediction_std", std, dtype=pl.Float64),
@@ -154,5 +167,7 @@ def forecast(features: pl.DataFrame, models: Mapping[int, LoadedModel], settings
                 pl.lit(model.name).alias("model"),
                 pl.lit(model.version).alias("model_version"),
             )
+            .with_columns(prediction_lower=pl.col("prediction") - reach, prediction_upper=pl.col("prediction") + reach)
+            .select(list(schema))
         )
-    return pl.concat(parts).select(list(schema)).sort("ticker", "date", "horizon")
+    return pl.concat(parts).sort("ticker", "date", "horizon")

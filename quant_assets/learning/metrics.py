@@ -37,6 +37,9 @@ class Metrics:
         ic_standard_error: its standard error, see `standard_error`.
         rank_ic: the same with Spearman's correlation.
         rank_ic_standard_error: its standard error.
+        quantile_spread: mean over the dates of the best fifth's mean outcome less the worst fifth's (`spreads`).
+        quantile_spread_standard_error: its standard error.
+        turnover: mean share of the best fifth's names that were not in it on the date judged before.
 
     """
 
@@ -50,6 +53,9 @@ class Metrics:
     ic_standard_error: float | None
     rank_ic: float | None
     rank_ic_standard_error: float | None
+    quantile_spread: float | None
+    quantile_spread_standard_error: float | None
+    turnover: float | None
 
 
 def evaluate(frame: pl.DataFrame, overlap_sessions: int = 1) -> Metrics:
@@ -71,6 +77,8 @@ def evaluate(frame: pl.DataFrame, overlap_sessions: int = 1) -> Metrics:
     daily = daily_ic(frame)
     dates = daily["date"].to_numpy()
     ic, rank_ic = daily["ic"].to_numpy(), daily["rank_ic"].to_numpy()
+    spread = spreads(frame)
+    differences = spread["spread"].to_numpy()
     return Metrics(
         rows=len(frame),
         rmse=math.sqrt(float((residual**2).mean())) if len(frame) else None,
@@ -84,6 +92,9 @@ def evaluate(frame: pl.DataFrame, overlap_sessions: int = 1) -> Metrics:
         ic_standard_error=standard_error(ic, dates, overlap_sessions),
         rank_ic=float(rank_ic.mean()) if len(rank_ic) else None,
         rank_ic_standard_error=standard_error(rank_ic, dates, overlap_sessions),
+        quantile_spread=float(differences.mean()) if len(spread) else None,
+        quantile_spread_standard_error=standard_error(differences, spread["date"].to_numpy(), overlap_sessions),
+        turnover=spread["turnover"].mean(),  # type: ignore[arg-type]
     )
 
 
@@ -123,8 +134,6 @@ def daily_ic(frame: pl.DataFrame) -> pl.DataFrame:
 def best_returns(frame: pl.DataFrame) -> pl.DataFrame:
     """Mean outcome of the fifth of the names (at least one) with the highest predictions on each date.
 
-    Equal predictions are taken by ticker.
-
     Args:
         frame: as in `evaluate`.
 
@@ -132,15 +141,46 @@ def best_returns(frame: pl.DataFrame) -> pl.DataFrame:
         `date`, `best_return`, sorted by date; a date with fewer than three names is left out.
 
     """
+    return spreads(frame).select("date", "best_return")
+
+
+def spreads(frame: pl.DataFrame) -> pl.DataFrame:
+    """The fifth of the names (at least one) with the highest predictions on each date, and that with the lowest.
+
+    Equal predictions are taken by ticker.
+
+    Args:
+        frame: as in `evaluate`.
+
+    Returns:
+        `date`, `best_return` and `worst_return` (mean outcomes), `spread` (the former less the latter), `turnover`
+        (share of the best names that were not among them on the date before; null on the first), sorted by date; a date
+        with fewer than three names is left out.
+
+    """
     frame = _checked(frame).sort("date", "prediction", "ticker", descending=[False, True, False])
-    days, first, counts = np.unique(frame["date"].to_numpy(), return_index=True, return_counts=True)
-    outcome = frame["forward_return"].to_numpy()
-    rows = [
-        (day.item(), float(outcome[start : start + math.ceil(count * BEST_SHARE)].mean()))
-        for day, start, count in zip(days, first, counts, strict=True)
-        if count >= MIN_NAMES
-    ]
-    return pl.DataFrame(rows, schema={"date": pl.Date, "best_return": pl.Float64}, orient="row")
+    frame = frame.with_columns(names=pl.len().over("date")).filter(pl.col("names") >= MIN_NAMES)
+    size = (pl.col("names") * BEST_SHARE).ceil()
+    place = pl.int_range(pl.len()).over("date")
+    frame = frame.with_columns(
+        day=pl.col("date").rle_id().cast(pl.Int64), best=place < size, worst=place >= pl.col("names") - size
+    )
+    chosen = frame.filter("best").select("ticker", "day")
+    before = chosen.with_columns(pl.col("day") + 1)
+    kept = chosen.join(before, on=["ticker", "day"], how="semi").group_by("day").agg(kept=pl.len())
+    days = frame.group_by("date", "day", maintain_order=True).agg(
+        best_return=pl.col("forward_return").filter("best").mean(),
+        worst_return=pl.col("forward_return").filter("worst").mean(),
+        chosen=pl.col("best").sum(),
+    )
+    turnover = 1.0 - pl.col("kept").fill_null(0) / pl.col("chosen")
+    return days.join(kept, on="day", how="left", maintain_order="left").select(
+        "date",
+        "best_return",
+        "worst_return",
+        spread=pl.col("best_return") - pl.col("worst_return"),
+        turnover=pl.when(pl.col("day") > 0).then(turnover),
+    )
 
 
 def standard_error(values: FloatArray, dates: NDArray[np.datetime64], overlap_sessions: int = 1) -> float | None:

@@ -143,7 +143,7 @@ def load_model(
             with tempfile.TemporaryDirectory() as folder:
                 fetch(spec.path, checksum, content_of, Path(folder))
                 try:
-                    return learner.load(Path(folder), spec.horizons)
+                    return learner.read(Path(folder), spec.horizons)
                 except Exception as error:
                     why = " ".join(str(error).split())[:120]
                     raise ModelFileError(

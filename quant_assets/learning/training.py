@@ -17,11 +17,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
-from quant_assets.learning.metrics import Metrics, best_returns, daily_ic, evaluate
+from quant_assets.learning.metrics import Metrics, best_returns, daily_ic
 from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256
-from quant_assets.learning.models.base import FittedModel, Learner, Rows
-from quant_assets.learning.residuals import ResidualBuckets
-from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward
+from quant_assets.learning.models.base import FittedModel, Learner, Task
+from quant_assets.learning.out_of_fold import Judged, fold_forecasts, judge
+from quant_assets.learning.rows import Rows
+from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward, unseen_folds
 from quant_assets.learning.targets import fitted_target
 from quant_assets.market.calendar import last_session_to, session_number, sessions
 from quant_assets.market.containment import known
@@ -89,6 +90,12 @@ class TrainedModel:
         """File name of the manifest, by its own hash: settings that leave the model alone change the manifest."""
         found = self.manifest_sha256
         return f"manifest_h{self.horizon}-{found[:VERSION_LENGTH]}.json" if found else None
+
+    @property
+    def importances_name(self) -> str | None:
+        """File name of the importances over the folds, after the manifest that they are from."""
+        found = self.manifest_sha256
+        return f"importances_h{self.horizon}-{found[:VERSION_LENGTH]}.csv" if found else None
 
 
 def train_checkpoint(
@@ -207,13 +214,25 @@ def _rows_of(
     return found.with_columns(known_at=pl.max_horizontal(known_at)).sort("date", "ticker")
 
 
-def _given(frame: pl.DataFrame, names: Sequence[str], horizons: Sequence[int], settings: TrainingSettings) -> Rows:
+def _given(
+    frame: pl.DataFrame, names: Sequence[str], horizons: Sequence[int], settings: TrainingSettings, task: Task
+) -> Rows:
     """The rows as a model gets them."""
     outcomes = [_target(horizon) for horizon in horizons]
-    if settings.target == "raw":
+    if task == "classification":  # no limit and no rank change whether a return is positive
+        fitted = [(frame[each] > 0).cast(pl.Float64).alias(f"fitted|{each}") for each in outcomes]
+    elif settings.target == "raw":
         return Rows.of(frame, names, horizons, outcomes)
-    fitted = [pl.Series(f"fitted|{each}", fitted_target(frame, each, settings)) for each in outcomes]
+    else:
+        fitted = [pl.Series(f"fitted|{each}", fitted_target(frame, each, settings)) for each in outcomes]
     return Rows.of(frame.with_columns(fitted), names, horizons, [each.name for each in fitted], outcomes)
+
+
+def _said_target(settings: TrainingSettings, task: Task) -> str:
+    """What is fitted, in the words of the manifest."""
+    if task == "classification":
+        return "whether forward_return is positive"
+    return "forward_return" if settings.target == "raw" else f"forward_return, {settings.target}"
 
 
 def _target(horizon: int) -> str:
@@ -271,40 +290,46 @@ def _train(
     if len(frame) < settings.min_rows:
         return untrained
     try:
-        folds = purged_walk_forward(dates, known_at, settings.folds, settings.embargo_sessions)
+        folds = (
+            purged_walk_forward(dates, known_at, settings.folds, settings.embargo_sessions)
+            if learner.knows_until is None
+            else unseen_folds(
+                dates, known_at, np.datetime64(learner.knows_until), settings.folds, settings.embargo_sessions
+            )
+        )
     except HistoryError:  # a documented outcome of a checkpoint: its status says so
         return untrained
-    rows = _given(frame, names, horizons, settings)
+    rows = _given(frame, names, horizons, settings, learner.task)
     label = "_".join(map(str, horizons))
     seed = _seed(settings.seed, scope, as_of, label)
     tested: list[tuple[dict[str, Any], list[pl.DataFrame]]] = []
+    importances: list[dict[str, list[float]]] = []
     for fold in folds[:-1]:
         model = learner.fit(rows.where(fold.train), rows.where(fold.validation), seed)
-        found = model.predict(rows.where(fold.test)).mean
-        tests = [
-            frame.filter(pl.Series(fold.test)).select(
-                "ticker",
-                "date",
-                pl.col(_target(horizon)).alias("forward_return"),
-                prediction=pl.Series(np.ascontiguousarray(found[:, column])),
-            )
-            for column, horizon in enumerate(horizons)
-        ]
+        found, here = model.predict(rows.where(fold.test)), frame.filter(pl.Series(fold.test))
+        tests = [fold_forecasts(here, _target(horizon), found, column) for column, horizon in enumerate(horizons)]
         tested.append((_entry(frame, fold, model) | {"test": _span(frame, fold.test)}, tests))
+        importances.append(model.importances())
     model = learner.fit(rows.where(folds[-1].train), rows.where(folds[-1].validation), seed)
     place = folder / f"{learner.name}-{label}"
     place.mkdir(parents=True)
-    model.save(place)
+    model.write(place)
+    importances.append(model.importances())
     files = ModelFiles.of(place, f"model_h{label}")
     shared = {
         "sector": scope,
         "as_of": as_of.isoformat(),
         "model_sha256": files.sha256,
         "model_format": learner.file_format,
-        "target": "forward_return" if settings.target == "raw" else f"forward_return, {settings.target}",
+        "target": _said_target(settings, learner.task),
         "features": list(names),
         "feature_importance": {
-            measure: dict(zip(names, values, strict=True)) for measure, values in model.importances().items()
+            measure: dict(zip(names, values, strict=True)) for measure, values in importances[-1].items()
+        },
+        # The folds and the final fit together: what a feature is worth in one of them alone is chance.
+        "mean_importance": {
+            measure: dict(zip(names, np.mean([each[measure] for each in importances], axis=0).tolist(), strict=True))
+            for measure in importances[-1]
         },
         "settings": settings.model_dump(mode="json") | {learner.kind: learner.parameters.model_dump(mode="json")},
         "prediction_settings": prediction_settings.model_dump(mode="json"),
@@ -314,42 +339,31 @@ def _train(
         "libraries": {name: version(name) for name in (*learner.libraries, "numpy", "polars")},
         **({"horizons": list(horizons)} if len(horizons) > 1 else {}),
     }
-    return [
-        _judged(shared, [(entry, tests[column]) for entry, tests in tested], result, files, prediction_settings)
-        for column, result in enumerate(untrained)
+    found_of = [
+        (result, judge([tests[column] for _, tests in tested], horizon, prediction_settings, settings.embargo_sessions))
+        for column, (horizon, result) in enumerate(zip(horizons, untrained, strict=True))
     ]
+    return [_result(shared, [entry for entry, _ in tested], result, files, judged) for result, judged in found_of]
 
 
-def _judged(
-    shared: dict[str, Any],
-    tested: Sequence[tuple[dict[str, Any], pl.DataFrame]],
-    untrained: TrainedModel,
-    files: ModelFiles,
-    settings: PredictionSettings,
+def _result(
+    shared: dict[str, Any], folds: Sequence[dict[str, Any]], untrained: TrainedModel, files: ModelFiles, judged: Judged
 ) -> TrainedModel:
-    """What a fit gave for one horizon, from its forecasts of each fold's test slice."""
-    horizon, out_of_fold = untrained.horizon, pl.concat([test for _, test in tested])
-    metrics = evaluate(out_of_fold, horizon)
-    residuals = ResidualBuckets.fit(
-        out_of_fold["prediction"].to_numpy(),
-        out_of_fold["forward_return"].to_numpy(),
-        settings.buckets,
-        settings.min_bucket_rows,
-    )
+    """What a fit gave for one horizon."""
     manifest = shared | {
-        "horizon": horizon,
-        "folds": [entry | {"metrics": asdict(evaluate(test, horizon))} for entry, test in tested],
-        "metrics": asdict(metrics),
-        "residuals": residuals.to_manifest(),
+        "horizon": untrained.horizon,
+        "folds": [entry | {"metrics": asdict(each)} for entry, each in zip(folds, judged.folds, strict=True)],
+        "metrics": asdict(judged.metrics),
+        **judged.entries,
     }
     text = json.dumps(manifest, sort_keys=True, indent=2, allow_nan=False) + "\n"
     series = (
-        daily_ic(out_of_fold)
+        daily_ic(judged.rows)
         .select("date", "rank_ic")
-        .join(best_returns(out_of_fold), on="date", how="inner")
+        .join(best_returns(judged.rows), on="date", how="inner")
         .sort("date")
     )
-    return replace(untrained, files=files, manifest=text.encode(), metrics=metrics, out_of_fold=series)
+    return replace(untrained, files=files, manifest=text.encode(), metrics=judged.metrics, out_of_fold=series)
 
 
 def _entry(frame: pl.DataFrame, fold: Fold, model: FittedModel) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import polars as pl
 
 from quant_assets.errors import HistoryError
 from quant_assets.learning.metrics import evaluate
-from quant_assets.learning.models.base import FittedModel, Learner, Rows
+from quant_assets.learning.models.base import FittedModel, Learner
 from quant_assets.learning.residuals import ResidualBuckets
+from quant_assets.learning.rows import Rows
 from quant_assets.learning.splits import BoolArray, Fold
 from quant_assets.market.calendar import session_number
 from quant_assets.settings.domain import PredictionSettings

@@ -65,8 +65,14 @@ LEARNING = (
                 nullable=False,
                 gt=0,
             ),
+            "prediction_lower": ratio(
+                "lower end of the interval that predictions.interval_coverage of the outcomes are made to lie in "
+                "(split-conformal); null where the test folds were too few for it"
+            ),
+            "prediction_upper": ratio("its upper end"),
             "prob_up": ratio(
-                "probability of a positive forward return under a normal forecast distribution",
+                "probability of a positive forward return: of a normal forecast distribution or the model's own, "
+                "calibrated on the test folds of its training",
                 nullable=False,
                 ge=0.01,
                 le=0.99,

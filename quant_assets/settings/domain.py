@@ -206,10 +206,17 @@ class ModelSettings(SettingsGroup):
 
     A kind is a file of quant_assets/learning/models, or `module:Class` of your own: a file of the settings' folder, or
     importable from PYTHONPATH.
+
+    Attributes:
+        task_type: `regression` fits the forward return, `classification` whether it is positive. Of the latter
+            `prob_up` is the model's own probability, and `prediction` the mean return of the training rows that rose
+            and of those that fell, weighed with it.
+
     """
 
     kind: str
     horizons: tuple[int, ...] = ()
+    task_type: Literal["regression", "classification"] = "regression"
     parameters: dict[str, Any] = {}
 
 
@@ -241,11 +248,31 @@ class TrainingSettings(SettingsGroup):
 
 
 class PredictionSettings(SettingsGroup):
-    """How a checkpoint's output becomes a forecast distribution."""
+    """How a checkpoint's output becomes a forecast distribution.
+
+    Attributes:
+        calibration: of `prob_up` by the test folds of the training: Platt's line of the log odds, or none.
+        interval_coverage: share of the outcomes that the interval around a prediction is made to hold.
+
+    """
 
     buckets: int = Field(default=5, ge=1)
     min_bucket_rows: int = Field(default=50, ge=2)
     min_probability: float = Field(default=0.01, ge=0.01, lt=0.5)
+    calibration: Literal["platt", "none"] = "platt"
+    interval_coverage: float = Field(default=0.9, gt=0, lt=1)
+
+
+class PromotionSettings(SettingsGroup):
+    """Which trained models deserve to be used; see `learning.gate`.
+
+    Attributes:
+        max_daily_ic: mean daily IC over the test folds above which a label is suspected to leak into a feature; real
+            factors reach .03 to .06.
+
+    """
+
+    max_daily_ic: float = Field(default=0.10, gt=0, le=1)
 
 
 class RegistrySettings(SettingsGroup):

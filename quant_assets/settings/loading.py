@@ -27,6 +27,7 @@ from quant_assets.settings.domain import (
     ModelSettings,
     PortfolioSettings,
     PredictionSettings,
+    PromotionSettings,
     RegimeSettings,
     RegistrySettings,
     ReportSettings,
@@ -112,6 +113,7 @@ class Settings(ProviderSettings):
     models: dict[str, ModelSettings]
     predictions: PredictionSettings = PredictionSettings()
     registry: RegistrySettings = RegistrySettings()
+    promotion: PromotionSettings = PromotionSettings()
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()
     regime: RegimeSettings = RegimeSettings()
@@ -169,6 +171,14 @@ class Settings(ProviderSettings):
         return found
 
     @model_validator(mode="after")
+    def _horizon_has_labels(self) -> "Settings":
+        if self.weights.horizon not in self.labels.horizons:
+            raise ValueError(
+                f"weights.horizon {self.weights.horizon} is not one of labels.horizons {self.labels.horizons}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _weights_have_a_model(self) -> "Settings":
         # The name is settled here, so that every reader sees the same one.
         name = self.weights.model or next(iter(self.models))
@@ -183,14 +193,6 @@ class Settings(ProviderSettings):
         if self.weights.horizon not in (self.models[name].horizons or (self.weights.horizon,)):
             raise ValueError(f"weights.horizon {self.weights.horizon} is none of models.{name}.horizons")
         self.__dict__["weights"] = self.weights.model_copy(update={"model": name})
-        return self
-
-    @model_validator(mode="after")
-    def _horizon_has_labels(self) -> "Settings":
-        if self.weights.horizon not in self.labels.horizons:
-            raise ValueError(
-                f"weights.horizon {self.weights.horizon} is not one of labels.horizons {self.labels.horizons}"
-            )
         return self
 
     @model_validator(mode="after")

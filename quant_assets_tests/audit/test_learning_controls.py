@@ -16,6 +16,8 @@ from quant_assets.audit.learning_controls import audit_learning, controls, train
 from quant_assets.audit.runs import Recomputed
 from quant_assets.audit.stored_rows import StoredRows
 from quant_assets.learning import training
+from quant_assets.learning.model_files import sha256_of
+from quant_assets.learning.models import kinds
 from quant_assets.learning.splits import Fold, purged_walk_forward
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import Settings, load_settings
@@ -77,6 +79,44 @@ def test_labels_of_other_tickers_keep_the_oracle_from_being_learned(
     (paired,) = [each for each in comparisons if each.failed and each.column == "date"]
     assert paired.differing > 0.9 * paired.compared
     assert paired.expected != paired.found
+
+
+@pytest.mark.slow
+def test_the_audit_is_clean_with_every_kind_and_task(base: Recomputed, tmp_path: Path) -> None:
+    import lightgbm as lgb
+
+    names = base.profile.features.names[:2]
+    inputs = np.random.default_rng(1).normal(size=(300, 2))
+    given = {"verbosity": -1, "num_threads": 1}
+    lgb.train(given, lgb.Dataset(inputs, inputs[:, 0], feature_name=list(names)), 5).save_model(tmp_path / "theirs.txt")
+    trees = {"min_data_in_leaf": 20}
+    models = {
+        "lightgbm": {"kind": "lightgbm", "parameters": trees},
+        "linear": {"kind": "linear"},
+        "xgboost": {"kind": "xgboost", "parameters": {"min_child_weight": 20}},
+        "random_forest": {"kind": "random_forest", "parameters": {"min_samples_leaf": 10, "max_features": 0.5}},
+        "theirs": {
+            "kind": "external",
+            "parameters": {
+                "path": str(tmp_path / "theirs.txt"),
+                "sha256": sha256_of(tmp_path / "theirs.txt"),
+                "format": "lightgbm",
+                "features": names,
+                "trained_until": date(2023, 6, 30),
+            },
+        },
+    }
+    assert {each["kind"] for each in models.values()} == set(kinds()), "every kind of the package"
+    for kind in ("lightgbm", "linear", "xgboost", "random_forest"):
+        models[f"{kind}_directions"] = models[kind] | {"task_type": "classification"}
+    settings = small(models=models)
+    every = Recomputed(Profile(settings.model_copy(update={"storage": base.profile.settings.storage})))
+    (tmp_path / "runs").mkdir()
+    comparisons, notes = controls(every, SECTOR, MONTH, tmp_path / "runs")
+    assert [(each.asset, each.column, each.expected, each.found) for each in comparisons if each.failed] == []
+    assert notes == []
+    # Permuted labels of all of them, the oracle of those that learn.
+    assert [each.asset for each in comparisons].count("predictions") == len(models) + len(models) - 1
 
 
 @pytest.mark.slow

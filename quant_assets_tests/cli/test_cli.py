@@ -51,7 +51,7 @@ def _variables(prefix: str, settings: dict[str, Any]) -> Iterator[tuple[str, str
         if isinstance(value, dict):
             yield from _variables(f"{prefix}__{name.upper()}", value)
         else:
-            yield f"{prefix}__{name.upper()}", str(value)
+            yield f"{prefix}__{name.upper()}", "null" if value is None else str(value)
 
 
 def in_a_shell(*arguments: str, **variables: str) -> Outcome:
@@ -239,6 +239,34 @@ def test_picks_show_weights_and_forecasts_and_cut_off_nothing(quant: Quant, tmp_
         ["short", "1", "AAA", "+1234.57", "-0.50", "+0.25", "", "", ""],
     ]
     assert all(name in outcome.out for name in ("composite", "momentum", "low vol", "forecast"))
+
+
+def test_picks_show_what_every_model_forecasts(quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of the settings; what the weights' model says stands under the horizon."""
+    for name in ("LINEAR", "XGBOOST", "RANDOM_FOREST"):
+        monkeypatch.delenv(f"QUANT__MODELS__{name}")
+    picks_written(tmp_path, 3)
+    values = {("BRK.B", "linear", 20): 0.05, ("AAA", "linear", 20): -0.01, ("AAA", "xgboost", 20): 0.02}
+    values |= {("BRK.B", "lightgbm", 20): 0.09, ("BRK.B", "linear", 5): 0.07}
+    rows = [
+        {"ticker": ticker, "date": AS_OF, "horizon": horizon, "model": model, "prediction": value, "sector": "it"}
+        for (ticker, model, horizon), value in sorted(values.items())
+    ]
+    dataset = DATASETS["predictions"]
+    content = pl.DataFrame(rows, schema=dataset.empty().schema)
+    DatasetStore(str(tmp_path / "storage" / "demo")).write(dataset, content, [f"{LAST}|it"])
+    outcome = quant("picks", "--sector", "it", "--month", LAST)
+    shown = [
+        [cell.strip() for cell in line.strip("│").split("│")][2:] for line in outcome.out.splitlines() if "│" in line
+    ]
+    assert [(row[0], row[6:]) for row in shown] == [
+        ("[bold]", ["", "", ""]),
+        ("BRK.B", ["+1.23%", "+5.00%", ""]),
+        ("AAA", ["", "-1.00%", "+2.00%"]),
+    ]
+    heading = next(line for line in outcome.out.splitlines() if "composite" in line)
+    assert heading.index("linear") < heading.index("xgboost")
+    assert "random_forest" not in heading
 
 
 def test_picks_of_a_month_without_candidates_say_why(quant: Quant, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from quant_assets.learning.models.base import Distribution, FittedModel, Learner, Rows
+from quant_assets.learning.models.base import FittedModel, Learner
+from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.market.panel import FloatArray
 from quant_assets.settings.group import SettingsGroup
 

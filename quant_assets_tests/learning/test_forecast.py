@@ -1,5 +1,6 @@
 """Forecasts: what is verified on loading, the distribution, and bulk against single."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
+from scipy.special import expit, logit
 
 from quant_assets.errors import DatasetError
 from quant_assets.features.library import FeatureLibrary, ready_made
@@ -88,13 +90,45 @@ def test_distribution_follows_its_bucket(
     unseen: pl.DataFrame, models: dict[int, LoadedModel], trained: list[TrainedModel]
 ) -> None:
     found = forecast(unseen, models, SETTINGS).filter(pl.col("horizon") == 20)
-    residuals = json.loads(trained[1].manifest)["residuals"]
+    described = json.loads(trained[1].manifest)
+    residuals, line, interval = (described[each] for each in ("residuals", "calibration", "interval"))
     bucket = np.digitize(found["prediction"], residuals["edges"])
     assert len(np.unique(bucket)) > 1
     np.testing.assert_array_equal(found["prediction_std"], np.array(residuals["std"])[bucket])
-    expected = stats.norm.cdf(found["prediction"] / found["prediction_std"]).clip(0.01, 0.99)
+    stated = stats.norm.cdf(found["prediction"] / found["prediction_std"])
+    expected = expit(line["offset"] + line["slope"] * logit(stated)).clip(0.01, 0.99)
+    assert line["rows"] > 100
+    assert np.abs(expected - stated).max() > 0.001
     np.testing.assert_allclose(found["prob_up"], expected, rtol=1e-12)
     np.testing.assert_allclose(found["confidence"], np.abs(2 * expected - 1), atol=1e-12)
+    for column, sign in (("prediction_lower", -1), ("prediction_upper", 1)):
+        reach = sign * interval["width"] * found["prediction_std"]
+        np.testing.assert_allclose(found[column], found["prediction"] + reach, rtol=1e-12)
+
+
+def test_a_checkpoint_of_before_there_were_calibrations_states_what_its_model_does(
+    unseen: pl.DataFrame, models: dict[int, LoadedModel], trained: list[TrainedModel]
+) -> None:
+    item = trained[1]
+    described = json.loads(item.manifest)
+    del described["calibration"], described["interval"]
+    manifest = json.dumps(described).encode()
+    old = load(item, manifest=manifest, manifest_sha256=hashlib.sha256(manifest).hexdigest())
+    found = forecast(unseen, {20: old}, SETTINGS)
+    assert found["prediction_lower"].null_count() == len(found) > 0
+    stated = stats.norm.cdf(found["prediction"] / found["prediction_std"]).clip(0.01, 0.99)
+    np.testing.assert_allclose(found["prob_up"], stated, rtol=1e-12)
+
+
+def test_intervals_hold_and_chances_come_true_on_unseen_returns(
+    market: Market, unseen: pl.DataFrame, models: dict[int, LoadedModel]
+) -> None:
+    judged = forecast(unseen, models, SETTINGS).join(market[1], on=["ticker", "date", "horizon"])
+    for of in judged.partition_by("horizon"):
+        inside = of["forward_return"].is_between(of["prediction_lower"], of["prediction_upper"]).mean()
+        assert 0.8 < inside < 0.97
+        risen = (of["forward_return"] > 0).cast(pl.Float64)
+        assert ((of["prob_up"] - risen) ** 2).mean() < 0.25
 
 
 def test_probability_is_clipped(unseen: pl.DataFrame, models: dict[int, LoadedModel]) -> None:

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn import metrics as oracle
 
 from quant_assets.errors import DatasetError
-from quant_assets.learning.metrics import best_returns, daily_ic, evaluate, standard_error
+from quant_assets.learning.metrics import best_returns, daily_ic, evaluate, spreads, standard_error
 from quant_assets.market.calendar import sessions
 
 DAYS = sessions(date(2020, 1, 1), date(2020, 12, 31))
@@ -138,3 +138,28 @@ def test_best_returns_hold_the_fifth_that_was_forecast_best() -> None:
         assert value == pytest.approx(rows["forward_return"][:3].mean(), rel=1e-12)
     assert len(found) == 60
     assert best_returns(frame.filter(pl.col("ticker") <= "T01")).is_empty()
+
+
+def test_spread_and_turnover_against_a_loop_over_dates() -> None:
+    frame = forecasts(names=12)
+    before: set[str] = set()
+    expected = []
+    for day in sorted(frame["date"].unique()):
+        rows = frame.filter(pl.col("date") == day).sort("prediction", "ticker", descending=[True, False])
+        best, returns = set(rows["ticker"][:3]), rows["forward_return"]
+        expected.append((day, returns[:3].mean() - returns[-3:].mean(), len(best - before) / 3 if before else None))
+        before = best
+    found = spreads(frame.sample(fraction=1.0, shuffle=True, seed=1))
+    assert found["date"].to_list() == [day for day, *_ in expected]
+    np.testing.assert_allclose(found["spread"], [spread for _, spread, _ in expected], rtol=1e-9)
+    assert found["turnover"].to_list() == pytest.approx([share for *_, share in expected])
+    assert 0.3 < found["turnover"].mean() < 1
+    whole = evaluate(frame, 5)
+    assert whole.quantile_spread == pytest.approx(found["spread"].mean())
+    assert whole.turnover == pytest.approx(found["turnover"].mean())
+    dates = found["date"].to_numpy()
+    assert whole.quantile_spread_standard_error == pytest.approx(standard_error(found["spread"].to_numpy(), dates, 5))
+    still = evaluate(frame.with_columns(prediction=pl.col("ticker").str.slice(1).cast(pl.Float64)))
+    assert still.turnover == 0
+    few = evaluate(frame.filter(pl.col("ticker") <= "T01"))
+    assert (few.quantile_spread, few.turnover) == (None, None)

@@ -16,8 +16,9 @@ from quant_assets.errors import DatasetError, SettingsError
 from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.learning.forecast import forecast, load_models
 from quant_assets.learning.models import kinds, learner_type
-from quant_assets.learning.models.base import Distribution, FittedModel, Rows
+from quant_assets.learning.models.base import FittedModel
 from quant_assets.learning.models.lightgbm import LightGBM
+from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.learning.training import MARKET, TrainedModel, checkpoint_rows, train_checkpoint, training_rows
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 from quant_assets.settings.loading import load_settings
@@ -27,6 +28,8 @@ from quant_assets_tests.learning.ridge import Ridge
 Market = tuple[pl.DataFrame, pl.DataFrame]
 AS_OF, HORIZONS = date(2021, 6, 30), (5, 20)
 SETTINGS = TrainingSettings(), PredictionSettings()
+#: Takes away what the demo has beside LightGBM.
+NO_OTHER = {"linear": None, "xgboost": None, "random_forest": None}
 FEATURES = FeatureLibrary({"core": ready_made("core")}).names
 
 
@@ -48,6 +51,11 @@ def test_a_kind_is_a_file_and_found_without_its_library() -> None:
         ({"mine": {"kind": f"{OWN}s"}}, "no kind of model '.*Ridges'"),
         ({"mine": {"kind": "no_such_module:Kind"}}, r"models\.mine\.kind: module 'no_such_module' is neither"),
         ({"lightgbm": {"parameters": {"leaves": 3}}}, r"models\.lightgbm\.parameters\.leaves .*num_leaves"),
+        ({"xgboost": {"task_type": "ranking"}}, r"models\.xgboost\.task_type .*regression"),
+        (
+            {"mine": {"kind": OWN, "task_type": "classification"}},
+            r"models\.mine\.task_type .* kind ridge does regression",
+        ),
         ({"lightgbm": {"parameters": {"num_trees": 0}}}, r"models\.lightgbm\.parameters\.num_trees is not valid"),
     ],
 )
@@ -59,7 +67,7 @@ def test_a_kind_or_parameter_that_is_not_there_is_named(models: dict[str, Any], 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"models": {"lightgbm": None}}, "needs at least one model"),
+        ({"models": {"lightgbm": None, **NO_OTHER}}, "needs at least one model"),
         ({"models": {"it": {"kind": "lightgbm"}}}, "'it' cannot be a model's name"),
         (
             {"models": {"lightgbm": {"horizons": (7,)}}},
@@ -78,9 +86,10 @@ def test_weights_follow_the_first_model_unless_another_is_named(monkeypatch: pyt
     two = {"ridge": {"kind": OWN}}
     assert load_settings("demo", models=two).weights.model == "lightgbm"
     assert load_settings("demo", models=two, weights={"model": "ridge"}).weights.model == "ridge"
-    assert load_settings("demo", models=two | {"lightgbm": None}).weights.model == "ridge"
+    assert load_settings("demo", models=two | {"lightgbm": None}).weights.model == "linear"
+    assert load_settings("demo", models=two | {"lightgbm": None, **NO_OTHER}).weights.model == "ridge"
     monkeypatch.setenv("QUANT__MODELS__LIGHTGBM__PARAMETERS__NUM_TREES", "7")
-    (learner,) = configured(load_settings("demo")).learners.values()
+    learner = configured(load_settings("demo")).learners["lightgbm"]
     assert isinstance(learner, LightGBM)
     assert learner.parameters.num_trees == 7
 

@@ -11,7 +11,7 @@ import pytest
 
 from quant_assets.errors import DatasetError, ModelFileError
 from quant_assets.learning.model_files import ModelFiles, sha256_of
-from quant_assets.learning.models.base import FittedModel, Rows
+from quant_assets.learning.models.base import FittedModel
 from quant_assets.learning.models.lightgbm import LightGBM
 from quant_assets.learning.registry import (
     Loaded,
@@ -22,6 +22,7 @@ from quant_assets.learning.registry import (
     read_signed,
     signed,
 )
+from quant_assets.learning.rows import Rows
 
 NAMES = ("one", "two")
 

@@ -4,20 +4,19 @@ A kind is one file beside this one, with its class under the name `LEARNER`. All
 `FittedModel.predict`, where the audit looks on.
 """
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, final
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, final
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from quant_assets.errors import DatasetError, SettingsError
-from quant_assets.learning.splits import BoolArray
+from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.market.panel import FloatArray
 from quant_assets.settings.group import SettingsGroup
 
@@ -25,106 +24,11 @@ from quant_assets.settings.group import SettingsGroup
 #: replaced by `FittedModel.fill`, which follows from the training rows alone and is saved with the model.
 Missing = Literal["learned", "filled"]
 
+#: What is fitted: the return itself, or whether it is positive.
+Task = Literal["regression", "classification"]
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows as a model gets them.
-
-    Attributes:
-        features: names of the columns of `matrix`, in order.
-        tickers: of each row, shape (n_rows,).
-        dates: session of each row, datetime64[D] of shape (n_rows,).
-        matrix: float64 of shape (n_rows, n_features), C-contiguous, NaN where a feature is missing.
-        horizons: sessions ahead that the columns of `targets` are, in order; none where rows are only asked about.
-        targets: what is fitted, float64 of shape (n_rows, n_horizons), every one of them known: forward returns, or
-            what `training.target` makes of them.
-        outcomes: the forward returns of that shape where the targets are not them, else None; no kind reads them.
-
-    """
-
-    features: tuple[str, ...]
-    tickers: NDArray[np.object_]
-    dates: NDArray[np.datetime64]
-    matrix: FloatArray
-    horizons: tuple[int, ...]
-    targets: FloatArray
-    outcomes: FloatArray | None = None
-
-    @classmethod
-    def of(
-        cls,
-        frame: pl.DataFrame,
-        features: Sequence[str],
-        horizons: Sequence[int] = (),
-        targets: Sequence[str] = (),
-        outcomes: Sequence[str] = (),
-    ) -> Self:
-        """Rows of a frame with `ticker`, `date`, the features, and a column of `targets` for each of `horizons`.
-
-        If the `outcomes` are others, with a column of these for each of them, too.
-        """
-        return cls(
-            tuple(features),
-            frame["ticker"].to_numpy().astype(object),
-            frame["date"].to_numpy(),
-            feature_matrix(frame, features),
-            tuple(horizons),
-            np.ascontiguousarray(frame.select(targets).to_numpy()) if targets else np.empty((len(frame), 0)),
-            np.ascontiguousarray(frame.select(outcomes).to_numpy()) if outcomes else None,
-        )
-
-    def __len__(self) -> int:
-        return len(self.matrix)
-
-    def where(self, mask: BoolArray) -> Self:
-        """The rows at which a mask of shape (n_rows,) is True, in order."""
-        return replace(
-            self,
-            tickers=self.tickers[mask],
-            dates=self.dates[mask],
-            matrix=self.matrix[mask],
-            targets=self.targets[mask],
-            outcomes=None if self.outcomes is None else self.outcomes[mask],
-        )
-
-
-def feature_matrix(frame: pl.DataFrame, features: Sequence[str]) -> FloatArray:
-    """Model input of shape (n_rows, n_features), C-contiguous, NaN where a feature is null."""
-    return np.ascontiguousarray(frame.select(pl.col(list(features)).cast(pl.Float64)).to_numpy())
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """Forecasts of forward returns.
-
-    Attributes:
-        mean: float64 of shape (n_rows, n_horizons).
-        std: standard deviation of the same shape, positive; None where a kind states none: it then follows from the
-            residuals of the test folds (`ResidualBuckets`).
-
-    """
-
-    mean: FloatArray
-    std: FloatArray | None = None
-
-    @classmethod
-    def from_quantiles(cls, levels: Sequence[float], values: FloatArray) -> Self:
-        """Mean and standard deviation of a distribution that is told by its quantiles.
-
-        The quantile function is linear between the levels and constant beyond the outermost, so both moments are exact
-        integrals of it.
-
-        Args:
-            levels: ascending, between 0 and 1, of shape (n_levels,).
-            values: quantiles of shape (n_levels, n_rows, n_horizons); those that cross are put in order.
-
-        """
-        ordered = np.sort(values, axis=0)
-        widths = np.diff(np.concatenate([[0.0], np.asarray(levels), [1.0]]))[:, None, None]
-        low, high = np.concatenate([ordered[:1], ordered]), np.concatenate([ordered, ordered[-1:]])
-        mean = (widths * (low + high) / 2.0).sum(axis=0)
-        low, high = low - mean, high - mean
-        return cls(mean, np.sqrt((widths * (low * low + low * high + high * high) / 3.0).sum(axis=0)))
+#: Kept beside the files of a model that tells directions.
+_DIRECTIONS = "directions.json"
 
 
 class FittedModel(ABC):
@@ -135,6 +39,8 @@ class FittedModel(ABC):
         horizons: sessions ahead that it forecasts, in the order of the columns of its forecasts.
         fill: value in the place of a missing one, shape (n_features,); None where its kind takes missing values.
         origin: its model and kind in words, from the learner that fitted it or whose files were loaded; for errors.
+        directions: mean return of the training rows that fell and of those that rose, shape (2, n_horizons), of a model
+            of directions; None of a model of returns.
 
     """
 
@@ -142,19 +48,28 @@ class FittedModel(ABC):
     horizons: tuple[int, ...]
     fill: FloatArray | None = None
     origin: str = ""
+    directions: FloatArray | None = None
 
     @final
     def predict(self, rows: Rows) -> Distribution:
         """Forecasts of rows that have this model's features in its order.
 
+        A model of directions forecasts the return that its probability means: that of the training rows which rose and
+        that of those which fell, weighed with it.
+
         Raises:
             DatasetError: the rows have other features, a forecast is not finite, or a standard deviation not positive.
 
         """
-        if rows.features != self.features:
-            raise DatasetError(f"rows of {len(rows.features)} features for a model of {len(self.features)} others")
         shape, said = (len(rows), len(self.horizons)), self.origin or type(self).__name__
+        if rows.features != self.features:
+            raise DatasetError(f"{said}: {_other_columns(rows.features, self.features)}")
         found = self._predict(rows) if len(rows) else Distribution(np.empty(shape))
+        if self.directions is not None:
+            fell, rose = self.directions
+            if not ((found.mean >= 0) & (found.mean <= 1)).all():
+                raise DatasetError(f"{said}: a model of directions gave what is no probability between 0 and 1")
+            found = Distribution(fell + found.mean * (rose - fell), prob_up=found.mean)
         for values in (found.mean, found.std):
             if values is not None and (values.shape != shape or not np.isfinite(values).all()):
                 raise DatasetError(
@@ -171,13 +86,68 @@ class FittedModel(ABC):
             observer.predicted(self, rows, found)
         return found
 
+    @final
+    def predict_proba(self, rows: Rows) -> FloatArray:
+        """Probabilities of a fall and of a rise, shape (n_rows, n_horizons, 2), which sum to 1.
+
+        A model of returns that states a standard deviation has those of the normal distribution. They are what the
+        model itself says: those in dataset `predictions` are calibrated.
+
+        Raises:
+            DatasetError: as `predict`; or the model states neither a probability nor a standard deviation.
+
+        """
+        found = self.predict(rows)
+        up = found.prob_up
+        if up is None:
+            if found.std is None:
+                raise DatasetError(
+                    f"{self.origin or type(self).__name__} states no probabilities: it forecasts returns without a "
+                    "standard deviation; set its task_type to classification, or take prob_up of dataset predictions"
+                )
+            from scipy.special import ndtr  # scipy is a third of a second that only those who ask pay
+
+            up = np.asarray(ndtr(found.mean / found.std), dtype=np.float64)
+        return np.stack([1.0 - up, up], axis=-1)
+
+    @final
+    def get_feature_importance(self) -> dict[str, float]:
+        """Each feature and its importance by the kind's first measure, descending; empty where the kind has none."""
+        measures = self.importances()
+        if not measures:
+            return {}
+        values = zip(self.features, next(iter(measures.values())), strict=True)
+        return dict(sorted(values, key=lambda each: (-each[1], each[0])))
+
+    @final
+    def get_model_info(self) -> dict[str, Any]:
+        """Plain values that say what the model is: origin, task, features, horizons, how the fit went."""
+        return {
+            "model": self.origin or type(self).__name__,
+            "task_type": "regression" if self.directions is None else "classification",
+            "features": list(self.features),
+            "horizons": list(self.horizons),
+            "missing": "learned" if self.fill is None else "filled",
+        } | self.description()
+
     @abstractmethod
     def _predict(self, rows: Rows) -> Distribution:
-        """Forecasts of at least one row; a row's bytes do not depend on the other rows."""
+        """Forecasts of at least one row; a row's bytes do not depend on the other rows.
+
+        Of a model of directions the mean is the probability of a rise.
+        """
 
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write the model into an empty folder: one file `model.<suffix>`, or several of any names."""
+
+    @final
+    def write(self, folder: Path) -> None:
+        """`save`, and beside it what a model of directions is asked with; `Learner.read` reads both."""
+        self.save(folder)
+        if self.directions is not None:
+            text = json.dumps(dict(zip(("fell", "rose"), self.directions.tolist(), strict=True)))
+            (folder / _DIRECTIONS).write_text(text + "\n", encoding="utf-8")
 
     def description(self) -> dict[str, Any]:
         """Plain values for the manifest that say how the fit went, such as the number of trees."""
@@ -186,6 +156,20 @@ class FittedModel(ABC):
     def importances(self) -> dict[str, list[float]]:
         """Importance of each feature in order, by the name of the measure; none where a kind has none."""
         return {}
+
+
+def _other_columns(given: tuple[str, ...], wanted: tuple[str, ...]) -> str:
+    """How the columns of rows differ from a model's."""
+    parts = [
+        f"{what} {', '.join(names)}"
+        for what, names in (
+            ("lack", [name for name in wanted if name not in set(given)]),
+            ("have beside them", [name for name in given if name not in set(wanted)]),
+        )
+        if names
+    ]
+    said = " and ".join(parts) or "have the model's features in another order"
+    return f"the rows have other columns than its {len(wanted)} features: they {said}"
 
 
 P = TypeVar("P", bound=SettingsGroup)
@@ -206,9 +190,12 @@ class Learner(ABC, Generic[P]):
             the same model; else `launch.processes` must be 1.
         libraries: distributions whose versions decide what it computes.
         without_effect: parameters that do not change what is fitted, such as a number of threads.
+        tasks: what it can fit.
+        learns: whether its rows decide what is fitted; else it was made elsewhere, and the audit asks for no answer.
         parameters_type: model of its parameters, with their defaults.
         name: of the model, in `models` of the settings and in column `model`.
         parameters: checked.
+        task: what is fitted, one of `tasks`.
 
     """
 
@@ -220,11 +207,17 @@ class Learner(ABC, Generic[P]):
     distributed: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ()
     without_effect: ClassVar[frozenset[str]] = frozenset()
+    tasks: ClassVar[tuple[Task, ...]] = ("regression",)
+    learns: ClassVar[bool] = True
     parameters_type: type[P]
 
     @final
-    def __init__(self, name: str, parameters: Mapping[str, Any] | None = None) -> None:
-        self.name = name
+    def __init__(self, name: str, parameters: Mapping[str, Any] | None = None, task: Task = "regression") -> None:
+        self.name, self.task = name, task
+        if task not in self.tasks:
+            raise SettingsError(
+                f"setting models.{name}.task_type is {task}; kind {self.kind} does {' and '.join(self.tasks)}"
+            )
         try:
             self.parameters: P = self.parameters_type(**(parameters or {}))
         except ValidationError as error:
@@ -250,6 +243,8 @@ class Learner(ABC, Generic[P]):
         if (model.features, model.horizons) != (rows.features, rows.horizons):
             raise DatasetError(f"kind {self.kind}: the fitted model has other features or horizons than its rows")
         model.origin = self.said
+        if self.task == "classification":
+            model.directions = _directions(rows, self.said)
         for observer in _OBSERVERS:
             observer.fitted(self.name, rows, validation, model)
         return model
@@ -270,6 +265,21 @@ class Learner(ABC, Generic[P]):
 
         """
 
+    @final
+    def read(self, folder: Path, horizons: tuple[int, ...]) -> FittedModel:
+        """The model that `FittedModel.write` wrote into a folder; arguments as of `load`."""
+        model = self.load(folder, horizons)
+        if (beside := folder / _DIRECTIONS).exists():
+            told = json.loads(beside.read_text(encoding="utf-8"))
+            model.directions = np.array([told["fell"], told["rose"]])
+        model.origin = self.said
+        return model
+
+    @property
+    def knows_until(self) -> date | None:
+        """The last session of which it may know what no row tells it: it is judged after that one. None: of none."""
+        return None
+
     @property
     def said(self) -> str:
         """The model and its kind in words, for errors."""
@@ -278,7 +288,20 @@ class Learner(ABC, Generic[P]):
     @final
     def deciding(self) -> dict[str, Any]:
         """Parameters that decide what is fitted, as plain values."""
-        return self.parameters.model_dump(mode="json", exclude=set(self.without_effect))
+        found: dict[str, Any] = self.parameters.model_dump(mode="json", exclude=set(self.without_effect))
+        return found if self.task == "regression" else found | {"task_type": self.task}
+
+
+def _directions(rows: Rows, said: str) -> FloatArray:
+    """Mean return of the rows whose target is 0 and of those whose target is 1, shape (2, n_horizons)."""
+    if rows.outcomes is None or not np.isin(rows.targets, (0.0, 1.0)).all():
+        raise DatasetError(f"{said}: directions are fitted to targets of 0 and 1, with the returns as outcomes")
+    up = rows.targets == 1
+    if up.all(axis=0).any() or not up.any(axis=0).all():
+        raise DatasetError(f"{said}: all {len(rows)} rows have the same direction; train it on more sessions")
+    return np.stack(
+        [(rows.outcomes * one).sum(axis=0) / one.sum(axis=0) for one in (~up, up)],
+    )
 
 
 class Observer(Protocol):

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from quant_assets.learning.models.base import Distribution, FittedModel, Learner, Rows
+from quant_assets.learning.models.base import FittedModel, Learner
+from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.settings.group import SettingsGroup
 
 if TYPE_CHECKING:
@@ -68,12 +69,13 @@ class Trees(FittedModel):
 
 
 class LightGBM(Learner[Parameters]):
-    """LightGBM with squared loss."""
+    """LightGBM with squared loss, and with log-likelihood for directions."""
 
     kind = "lightgbm"
     file_format = "LightGBM text"
     missing = "learned"
     exact = True
+    tasks = ("regression", "classification")
     libraries = ("lightgbm",)
     without_effect = frozenset({"num_threads"})
     parameters_type = Parameters
@@ -81,10 +83,10 @@ class LightGBM(Learner[Parameters]):
     def _fit(self, rows: Rows, validation: Rows, seed: int) -> Trees:
         import lightgbm as lgb
 
-        settings = self.parameters
+        settings, directions = self.parameters, self.task == "classification"
         parameters = {
-            "objective": "regression",
-            "metric": "l2",
+            "objective": "binary" if directions else "regression",
+            "metric": "binary_logloss" if directions else "l2",
             "num_leaves": settings.num_leaves,
             "learning_rate": settings.learning_rate,
             "min_data_in_leaf": settings.min_data_in_leaf,

@@ -1,0 +1,86 @@
+"""What is shown of the trainings of a month: metrics, reliability and importances, from their manifests."""
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from quant_assets.learning.training import TrainedModel
+from quant_assets.reporting.reliability_plot import reliability_svg
+
+_METRICS = ("rmse", "mae", "r2", "direction_accuracy", "ic", "rank_ic", "quantile_spread", "turnover")
+#: Features shown of each model.
+_FEATURES = 10
+
+
+def told_of(trained: Sequence[TrainedModel]) -> dict[str, dg.MetadataValue[Any]]:
+    """Metadata of the models of one sector and month.
+
+    Returns:
+        `metrics` by model and horizon over the test folds, with standard errors, and how calibration and intervals held
+        on the folds after the first; `reliability`, a plot of them; `importances` of each model's horizons together.
+        The latter two are left out where nothing was trained.
+
+    """
+    manifests = [json.loads(each.manifest) if each.manifest else {} for each in trained]
+    found: dict[str, dg.MetadataValue[Any]] = {"metrics": dg.MetadataValue.md(_metrics(trained, manifests))}
+    panels: dict[str, dict[int, Any]] = {}
+    for item, manifest in zip(trained, manifests, strict=True):
+        if manifest:
+            panels.setdefault(item.model, {})[item.horizon] = manifest["reliability"]["calibrated"]["bins"]
+    if panels:
+        plot = base64.b64encode(reliability_svg(panels).encode()).decode()
+        found["reliability"] = dg.MetadataValue.md(f"![reliability](data:image/svg+xml;base64,{plot})")
+        found["importances"] = dg.MetadataValue.md(_importances(trained, manifests))
+    return found
+
+
+def importances_csv(manifest: bytes) -> bytes | None:
+    """The features of a model with their mean importance over folds and final fit, descending by the first measure.
+
+    None where the kind has none.
+    """
+    measures = json.loads(manifest)["mean_importance"]
+    if not measures:
+        return None
+    first = next(iter(measures.values()))
+    ordered = sorted(first, key=lambda each: (-first[each], each))
+    rows = [[name, *(repr(values[name]) for values in measures.values())] for name in ordered]
+    return "".join(",".join(row) + "\n" for row in [["feature", *measures], *rows]).encode()
+
+
+def _metrics(trained: Sequence[TrainedModel], manifests: Sequence[dict[str, Any]]) -> str:
+    head = ("model", "horizon", "status", "rows", *_METRICS, "coverage", "brier", "brier of the base rate")
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for item, manifest in zip(trained, manifests, strict=True):
+        cells = [item.model, str(item.horizon), "trained" if item.files else "too_little_history", str(item.rows)]
+        for name in _METRICS:
+            value = getattr(item.metrics, name, None)
+            error = getattr(item.metrics, f"{name}_standard_error", None)
+            cells.append(_number(value) + (f" ± {error:.4f}" if error is not None else ""))
+        calibrated = manifest.get("reliability", {}).get("calibrated", {})
+        held = manifest.get("measured_coverage", {}).get("share")
+        cells += [_number(each) for each in (held, calibrated.get("brier"), calibrated.get("brier_base"))]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _importances(trained: Sequence[TrainedModel], manifests: Sequence[dict[str, Any]]) -> str:
+    """The first features of each model, by the mean over its horizons of their shares of the first measure."""
+    shares: dict[str, list[dict[str, float]]] = {}
+    for item, manifest in zip(trained, manifests, strict=True):
+        for values in list(manifest.get("mean_importance", {}).values())[:1]:
+            total = sum(values.values()) or 1.0
+            shares.setdefault(item.model, []).append({name: value / total for name, value in values.items()})
+    lines = ["| model | features, by their share of the importance |", "|---|---|"]
+    for model, of in shares.items():
+        mean = {name: sum(each[name] for each in of) / len(of) for name in of[0]}
+        first = sorted(mean, key=lambda name: (-mean[name], name))[:_FEATURES]
+        lines.append(f"| {model} | " + ", ".join(f"{name} {mean[name]:.1%}" for name in first) + " |")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,160 @@
+"""What its test folds say of a model: metrics, residuals, calibration and intervals, and how the latter two held.
+
+What is stored for later forecasts is fitted to all test folds. How well it holds is measured as it will be used: on
+each fold by what the folds before it say, as far as it was known when that fold began.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from quant_assets.learning.calibration import Calibration, Interval, reliability, stated_probability
+from quant_assets.learning.metrics import Metrics, evaluate
+from quant_assets.learning.residuals import ResidualBuckets
+from quant_assets.learning.rows import Distribution
+from quant_assets.market.calendar import session_number
+from quant_assets.market.panel import FloatArray
+from quant_assets.settings.domain import PredictionSettings
+
+#: Columns of a fold's forecasts beside `ticker`, `date`, `known_at` and `forward_return`; the last two are null where a
+#: kind states none.
+_FORECAST = {"prediction": pl.Float64, "std": pl.Float64, "prob_up": pl.Float64}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the test folds of one horizon gave.
+
+    Attributes:
+        rows: `ticker, date, prediction, forward_return` of all folds.
+        metrics: over all of them.
+        folds: of each.
+        entries: plain values for the manifest, beside the metrics.
+
+    """
+
+    rows: pl.DataFrame
+    metrics: Metrics
+    folds: list[Metrics]
+    entries: dict[str, Any]
+
+
+def fold_forecasts(tested: pl.DataFrame, outcome: str, found: Distribution, column: int) -> pl.DataFrame:
+    """The forecasts of a fold's test rows for one horizon.
+
+    Args:
+        tested: the rows, with `ticker`, `date`, `known_at` and the outcome.
+        outcome: column of the forward returns.
+        found: forecasts of these rows.
+        column: of the horizon.
+
+    """
+    values = (found.mean, found.std, found.prob_up)
+    return tested.select("ticker", "date", "known_at", pl.col(outcome).alias("forward_return")).with_columns(
+        pl.lit(None, pl.Float64).alias(name)
+        if each is None
+        else pl.Series(name, np.ascontiguousarray(each[:, column]), dtype=pl.Float64)
+        for name, each in zip(_FORECAST, values, strict=True)
+    )
+
+
+def judge(tests: Sequence[pl.DataFrame], horizon: int, settings: PredictionSettings, embargo_sessions: int) -> Judged:
+    """Judge a model by the forecasts of its test folds.
+
+    Args:
+        tests: of each fold, as `fold_forecasts` gives them, in the order of time.
+        horizon: sessions ahead.
+        settings: buckets, calibration and coverage.
+        embargo_sessions: sessions left free between the last outcome used and the fold that it is used for.
+
+    Raises:
+        DatasetError: the residuals do not vary.
+
+    """
+    rows = pl.concat(tests)
+    all_of_them = _Fitted.to(rows, settings)
+    said = [(fold, _Fitted.to(earlier, settings)) for fold, earlier in _with_earlier(tests, embargo_sessions, settings)]
+    outcomes = _joined([_outcomes(fold) for fold, _ in said])
+    held = [(len(fold), fitted.interval.holds(*fitted.spread_of(fold), _outcomes(fold))) for fold, fitted in said]
+    counted = [(count, share) for count, share in held if share is not None]
+    return Judged(
+        rows.select("ticker", "date", "prediction", "forward_return"),
+        evaluate(rows, horizon),
+        [evaluate(test, horizon) for test in tests],
+        {
+            "residuals": all_of_them.residuals.to_manifest(),
+            "calibration": all_of_them.calibration.to_manifest(),
+            "interval": all_of_them.interval.to_manifest(),
+            # Of the folds after the first, each by those before it.
+            "reliability": {
+                "stated": reliability(_joined([fitted.stated(fold) for fold, fitted in said]), outcomes),
+                "calibrated": reliability(
+                    _joined([fitted.calibration.of(fitted.stated(fold)) for fold, fitted in said]), outcomes
+                ),
+            },
+            "measured_coverage": {
+                "rows": sum(count for count, _ in counted),
+                "share": sum(count * share for count, share in counted) / sum(count for count, _ in counted)
+                if counted
+                else None,
+            },
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What some test folds say of the forecasts of later ones."""
+
+    residuals: ResidualBuckets
+    calibration: Calibration
+    interval: Interval
+
+    @classmethod
+    def to(cls, rows: pl.DataFrame, settings: PredictionSettings) -> "_Fitted":
+        prediction, outcome = rows["prediction"].to_numpy(), _outcomes(rows)
+        residuals = ResidualBuckets.fit(prediction, outcome, settings.buckets, settings.min_bucket_rows)
+        of = cls(residuals, Calibration(), Interval(settings.interval_coverage, None, 0))
+        platt = settings.calibration == "platt"
+        return cls(
+            residuals,
+            Calibration.fit(of.stated(rows), outcome) if platt else Calibration(),
+            Interval.fit(*of.spread_of(rows), outcome, settings.interval_coverage),
+        )
+
+    def spread_of(self, rows: pl.DataFrame) -> tuple[FloatArray, FloatArray]:
+        """Predictions and their standard deviations: the model's own, else of the residuals."""
+        prediction = rows["prediction"].to_numpy()
+        own = rows["std"]
+        return prediction, self.residuals.std_of(prediction) if own.null_count() else own.to_numpy()
+
+    def stated(self, rows: pl.DataFrame) -> FloatArray:
+        """Probabilities of a rise before they are calibrated."""
+        own = rows["prob_up"]
+        return stated_probability(*self.spread_of(rows), None if own.null_count() else own.to_numpy())
+
+
+def _with_earlier(
+    tests: Sequence[pl.DataFrame], embargo_sessions: int, settings: PredictionSettings
+) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Each fold with the rows of those before it that were known when it began, where these are enough for a bucket."""
+    found = []
+    for number, fold in enumerate(tests[1:], start=1):
+        before = pl.concat(tests[:number])
+        begins = session_number(fold["date"].to_numpy()).min() - embargo_sessions
+        earlier = before.filter(pl.Series(session_number(before["known_at"].to_numpy()) < begins))
+        if len(earlier) >= settings.min_bucket_rows:
+            found.append((fold, earlier))
+    return found
+
+
+def _outcomes(rows: pl.DataFrame) -> FloatArray:
+    found: FloatArray = rows["forward_return"].to_numpy()
+    return found
+
+
+def _joined(parts: Sequence[FloatArray]) -> FloatArray:
+    return np.concatenate(parts) if parts else np.empty(0)

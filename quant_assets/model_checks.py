@@ -1,0 +1,57 @@
+"""Asset checks of trained models: which are too good to be true, and which the baseline beats. All warn."""
+
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+import polars as pl
+
+from quant_assets.learning.gate import beaten, gated, suspected
+from quant_assets.profile import Profile
+from quant_assets.schemas import CHECKPOINTS
+
+#: Lines of a check's text; the rest are counted.
+_SHOWN = 10
+
+
+def model_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
+    """`plausible_ic` and `beats_baseline` of the dataset of checkpoints."""
+    settings = profile.settings.promotion
+    return [
+        _check(
+            profile,
+            "plausible_ic",
+            f"no daily IC over the test folds is above promotion.max_daily_ic, {settings.max_daily_ic:g}: it would "
+            "suggest that a label leaks into a feature",
+            lambda found: suspected(found, settings),
+            "look at the features that the manifests weigh most, and run quant audit lookahead; where the relation is "
+            "known to be as strong, raise promotion.max_daily_ic",
+        ),
+        _check(
+            profile,
+            "beats_baseline",
+            "every model's rank IC over its test folds is above that of the linear baseline",
+            beaten,
+            "such a model is not promoted: give it more rows or features, or weights the baseline (weights.model)",
+        ),
+    ]
+
+
+def _check(
+    profile: Profile, name: str, meaning: str, wrong: Callable[[pl.DataFrame], Sequence[str]], remedy: str
+) -> dg.AssetChecksDefinition:
+    dataset = profile.datasets[CHECKPOINTS.name]
+
+    @dg.asset_check(name=name, asset=dataset.name, description=meaning)
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        rows = profile.store.read(dataset, context.op_execution_context.partition_keys).collect()
+        found = gated(rows, profile.settings.promotion)
+        lines = wrong(found)
+        more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+        return dg.AssetCheckResult(
+            passed=not lines,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{'; '.join(lines[:_SHOWN])}{more}. Remedy: {remedy}" if lines else None,
+            metadata={"models": len(found), "promoted": int(found["promoted"].sum()), "against": len(lines)},
+        )
+
+    return check

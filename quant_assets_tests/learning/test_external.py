@@ -1,0 +1,222 @@
+"""Models that were trained elsewhere: verified before they are opened, and judged on what they cannot know."""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from quant_assets.errors import DatasetError, SettingsError
+from quant_assets.learning.forecast import load_models
+from quant_assets.learning.models import learner_type
+from quant_assets.learning.models.external import ExternalLearner
+from quant_assets.learning.rows import Rows
+from quant_assets.learning.splits import unseen_folds
+from quant_assets.learning.training import checkpoint_rows, train_checkpoint
+from quant_assets.market.calendar import sessions
+from quant_assets.settings.domain import PredictionSettings, TrainingSettings
+from quant_assets_tests.learning.kinds import made_up_rows
+from quant_assets_tests.synthetic_learning import FEATURES, PLANTED, simulate
+
+INPUTS = ("noise", "carries")  # in another order than the rows, and not all of them
+TRUSTED = (
+    "sklearn.linear_model._base.LinearRegression",
+    "numpy._core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy.ndarray",
+    "numpy.dtype",
+)
+
+MARK: list[str] = []
+
+
+def leave_a_mark(what: str) -> str:
+    MARK.append(what)
+    return what
+
+
+class Payload:
+    """What a hostile pickle is made of: it calls a function of its choice when it is read."""
+
+    def __reduce__(self) -> tuple[Callable[[str], str], tuple[str]]:
+        return leave_a_mark, ("read",)
+
+
+def inputs(rows: Rows) -> np.ndarray:
+    return np.ascontiguousarray(rows.matrix[:, [rows.features.index(name) for name in INPUTS]])
+
+
+def made_elsewhere(kind: str, rows: Rows, path: Path) -> np.ndarray:
+    """A model in a file, and what it forecasts by its own library."""
+    matrix, target = inputs(rows), rows.targets[:, 0]
+    if kind == "lightgbm":
+        import lightgbm as lgb
+
+        data = lgb.Dataset(matrix, target, feature_name=list(INPUTS))
+        booster = lgb.train({"verbosity": -1, "num_threads": 1}, data, 10)
+        booster.save_model(path)
+        return np.asarray(booster.predict(matrix))
+    if kind == "xgboost":
+        import xgboost as xgb
+
+        matrix_of = xgb.DMatrix(matrix, target, feature_names=list(INPUTS))
+        trees = xgb.train({"nthread": 1}, matrix_of, 10)
+        path.write_bytes(bytes(trees.save_raw("json")))
+        return np.asarray(trees.predict(matrix_of))
+    matrix = np.nan_to_num(matrix)
+    line = LinearRegression().fit(matrix, target)
+    path.write_bytes(pickle.dumps(line))
+    return np.asarray(line.predict(matrix))
+
+
+def settings(path: Path, **changed: Any) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {
+        "path": str(path),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "features": INPUTS,
+        "trained_until": date(2019, 12, 31),
+        "trusted_types": TRUSTED,
+    } | changed
+
+
+@pytest.fixture(params=["lightgbm", "xgboost", "pickle"])
+def given(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Rows, np.ndarray, dict[str, Any]]:
+    rows = made_up_rows(400, horizons=(20,))
+    if request.param == "pickle":  # scikit-learn's takes no missing values
+        rows = Rows(**{**rows.__dict__, "matrix": np.nan_to_num(rows.matrix)})
+    expected = made_elsewhere(request.param, rows, tmp_path / "theirs")
+    return rows, expected, settings(tmp_path / "theirs", format=request.param)
+
+
+def test_it_forecasts_what_its_own_library_does_and_stays_itself(
+    given: tuple[Rows, np.ndarray, dict[str, Any]], tmp_path: Path
+) -> None:
+    rows, expected, parameters = given
+    learner = ExternalLearner("theirs", parameters)
+    model = learner.fit(rows, rows.where(np.zeros(len(rows), dtype=bool)), 1)
+    np.testing.assert_allclose(model.predict(rows).mean[:, 0], expected, atol=1e-12)
+    one = model.predict(rows.where(np.arange(len(rows)) == 7)).mean
+    assert one.tobytes() == model.predict(rows).mean[[7]].tobytes()
+    assert model.get_model_info()["inputs"] == list(INPUTS)
+    (tmp_path / "kept").mkdir()
+    model.write(tmp_path / "kept")
+    Path(parameters["path"]).unlink()
+    again = learner.read(tmp_path / "kept", (20,))
+    assert again.features == rows.features
+    assert again.predict(rows).mean.tobytes() == model.predict(rows).mean.tobytes()
+
+
+def test_another_content_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    path, rows = tmp_path / "theirs", made_up_rows(100, horizons=(20,))
+    path.write_bytes(pickle.dumps(Payload()))
+    own = f"{__name__}.leave_a_mark"
+    MARK.clear()
+    wrong = settings(path, format="pickle", trusted_types=(own,), sha256="0" * 64)
+    with pytest.raises(DatasetError, match=r"model it of kind external: .* has SHA-256 .* it was not opened: restore"):
+        ExternalLearner("it", wrong).fit(rows, rows, 1)
+    with pytest.raises(DatasetError, match=r"names .*leave_a_mark, which is none of trusted_types; nothing of it was"):
+        ExternalLearner("it", settings(path, format="pickle")).fit(rows, rows, 1)
+    assert MARK == []
+    with pytest.raises(DatasetError, match="str has no predict"):
+        ExternalLearner("it", settings(path, format="pickle", trusted_types=(own,))).fit(rows, rows, 1)
+    assert MARK == ["read"], "the payload works where it is trusted, or the test would show nothing"
+
+
+@pytest.mark.parametrize("format_", ["lightgbm", "xgboost", "pickle"])
+def test_a_truncated_or_foreign_file_is_named(format_: str, tmp_path: Path) -> None:
+    path, rows = tmp_path / "theirs", made_up_rows(200, horizons=(20,))
+    for content in (b"", b"tree\nversion=v4\n", b"\x80\x04nothing", b"{}"):
+        path.write_bytes(content)
+        with pytest.raises(DatasetError, match=r"model it of kind external: .*(file is no|names|inputs)"):
+            ExternalLearner("it", settings(path, format=format_)).fit(rows, rows, 1)
+    learner = ExternalLearner("it", settings(path, format=format_))
+    path.unlink()
+    with pytest.raises(DatasetError, match=r"theirs cannot be read \(No such file.*mend models\.it\.parameters\.path"):
+        learner.fit(rows, rows, 1)
+
+
+def test_other_inputs_are_listed(tmp_path: Path) -> None:
+    path, rows = tmp_path / "theirs", made_up_rows(400, horizons=(20,))
+    made_elsewhere("lightgbm", rows, path)
+    for features, message in (
+        (INPUTS[::-1], "the file's inputs are noise, carries, in this order; parameters.features are carries, noise"),
+        (("noise", "gone"), "there are no features gone; add their set"),
+    ):
+        with pytest.raises(DatasetError, match=message):
+            ExternalLearner("it", settings(path, format="lightgbm", features=features)).fit(rows, rows, 1)
+    made_elsewhere("pickle", Rows(**{**rows.__dict__, "matrix": np.nan_to_num(rows.matrix)}), path)
+    with pytest.raises(DatasetError, match=r"the file has 2 inputs, parameters\.features are 1"):
+        ExternalLearner("it", settings(path, format="pickle", features=("noise",))).fit(rows, rows, 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"format": "joblib"}, r"parameters\.format is not valid"),
+        ({"sha256": "abc"}, r"parameters\.sha256 is not valid"),
+        ({"trusted_types": ("sklearn.*",)}, "patterns trust what nobody has looked at"),
+    ],
+)
+def test_settings_that_trust_too_much_are_refused(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_bytes(b"")
+    with pytest.raises(SettingsError, match=message):
+        ExternalLearner("it", settings(tmp_path / "theirs", **({"format": "pickle"} | changed)))
+    with pytest.raises(SettingsError, match="task_type is classification; kind external does regression"):
+        ExternalLearner("it", settings(tmp_path / "theirs", format="pickle"), "classification")
+
+
+# --- What it may know -------------------------------------------------------------------------------------------------
+
+
+def test_it_is_judged_on_sessions_that_it_cannot_know(tmp_path: Path) -> None:
+    features, labels = simulate(horizons=(20,))
+    until, as_of = date(2019, 12, 31), date(2021, 6, 30)
+    given = (TrainingSettings(), PredictionSettings())
+
+    def trained(until: date, folder: str) -> Any:
+        path = tmp_path / "slope"
+        line = LinearRegression().fit(np.array([[0.0], [1.0]]), np.array([0.0, 0.02]))
+        path.write_bytes(pickle.dumps(line))
+        known = features.with_columns(pl.col(PLANTED).fill_null(0.0))
+        learner = ExternalLearner("slope", settings(path, format="pickle", features=(PLANTED,), trained_until=until))
+        (tmp_path / folder).mkdir()
+        return learner, train_checkpoint(
+            known, labels, as_of, *given, learner, (20,), "it", FEATURES, tmp_path / folder
+        )[0]
+
+    learner, found = trained(until, "one")
+    manifest = json.loads(found.manifest)
+    assert found.out_of_fold["date"].min() > until
+    assert found.metrics.rank_ic > 0.2
+    assert [fold["test"]["rows"] > 0 for fold in manifest["folds"]] == [True, True]
+    assert manifest["folds"][0]["test"]["last_date"] < manifest["folds"][1]["test"]["first_date"]
+    assert manifest["final"]["trained_until"] == "2019-12-31"
+    contents = {f"there/{name}": file.read_bytes() for name, file in found.files.paths.items()}
+    contents[f"there/{found.manifest_name}"] = found.manifest
+    (tmp_path / "loaded").mkdir()
+    rows = checkpoint_rows([found], "there")
+    loaded = load_models(rows.iter_rows(named=True), learner, FEATURES, contents.__getitem__, tmp_path / "loaded")
+    assert set(loaded) == {20}
+    _, late = trained(as_of, "two")
+    assert (late.files, late.metrics) == (None, None), "no session is left that it could be judged on"
+
+
+def test_unseen_folds_are_tests_after_the_last_known_session() -> None:
+    days = np.repeat(sessions(date(2020, 1, 2), date(2020, 3, 31)), 2)
+    folds = unseen_folds(days, days, np.datetime64("2020-01-31"), 4, 5)
+    tested = [np.unique(days[fold.test]) for fold in folds[:-1]]
+    assert np.concatenate(tested).tolist() == [day for day in np.unique(days).tolist() if day > date(2020, 1, 31)]
+    assert [len(part) for part in tested] == [14, 14, 13]
+    for fold, part in zip(folds, tested, strict=False):
+        before = np.unique(days[days < part[0]])
+        assert np.unique(days[fold.train]).tolist() == before[:-5].tolist()
+    assert (folds[-1].train.all(), folds[-1].test.any()) == (True, False)
+    assert learner_type("lightgbm")("it").knows_until is None
