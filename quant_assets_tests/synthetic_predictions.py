@@ -1,5 +1,6 @@
 """A storage made by hand in which a sector has features, bars, candidates and two trained checkpoints."""
 
+import json
 import tempfile
 from collections.abc import Sequence
 from datetime import date
@@ -20,11 +21,19 @@ SECTOR, AS_OF, MONTHS = "it", date(2021, 6, 30), ("2021-03", "2021-04", "2021-05
 TRAININGS = (date(2020, 12, 31), date(2021, 3, 31))
 NAMES = [f"T{place:02d}" for place in range(20)]
 
+#: One model, whichever others the profile has.
+MODELS: dict[str, Any] = {
+    "lightgbm": {"kind": "lightgbm", "horizons": [20], "parameters": {"min_data_in_leaf": 20}},
+    "linear": None,
+    "xgboost": None,
+    "random_forest": None,
+}
+
 SETTINGS: dict[str, Any] = {
     "as_of": AS_OF,
     "partitions": {"start": "2020-01"},
     "features": {"sets": ["core"]},
-    "models": {"lightgbm": {"kind": "lightgbm", "horizons": [20], "parameters": {"min_data_in_leaf": 20}}},
+    "models": MODELS,
     "training": {"window_months": 18, "min_rows": 300},
     # Three longs and three shorts: fewer than can be picked among.
     "candidates": {"long_fraction": 0.15, "short_fraction": 0.15},
@@ -35,7 +44,7 @@ ENVIRONMENT = {
     "QUANT__AS_OF": str(AS_OF),
     "QUANT__PARTITIONS__START": "2020-01",
     "QUANT__FEATURES__SETS": '["core"]',
-    "QUANT__MODELS": '{"lightgbm": {"kind": "lightgbm", "horizons": [20], "parameters": {"min_data_in_leaf": 20}}}',
+    "QUANT__MODELS": json.dumps(MODELS),
     "QUANT__TRAINING__WINDOW_MONTHS": "18",
     "QUANT__TRAINING__MIN_ROWS": "300",
 }
