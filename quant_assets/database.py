@@ -66,6 +66,28 @@ def upsert_predictions(url: str, rows: pl.DataFrame) -> int:
     return len(given)
 
 
+def predictions_view(path: str, folder: str) -> None:
+    """Make view `predictions` in a DuckDB file: the rows of a dataset's folder, as they are whenever it is asked.
+
+    Raises:
+        DatabaseError: it cannot be made.
+
+    """
+    import duckdb
+
+    files = f"{folder}/**/part-0.parquet".replace("'", "''")
+
+    def work() -> None:
+        with duckdb.connect(path) as connection:
+            # A view takes no parameters; a quote in the folder's name is doubled.
+            connection.execute(
+                f"CREATE OR REPLACE VIEW predictions AS "  # noqa: S608
+                f"SELECT * FROM read_parquet('{files}', hive_partitioning = true, hive_types_autocast = false)"
+            )
+
+    _told(path, (duckdb.Error, OSError), work)
+
+
 def _into_duckdb(path: str, given: pl.DataFrame) -> None:
     import duckdb
 

@@ -16,7 +16,7 @@ import polars as pl
 import psutil
 import pytest
 
-from quant_assets.database import DatabaseError, upsert_predictions
+from quant_assets.database import DatabaseError, predictions_view, upsert_predictions
 from quant_assets.errors import SettingsError
 from quant_assets_tests.graph import PROJECT
 
@@ -131,6 +131,20 @@ def test_all_rows_or_none(database: tuple[str, Query]) -> None:
     with pytest.raises(DatabaseError, match="predictions are not written"):
         upsert_predictions(url, bad)
     assert query("SELECT count(*) FROM preds") == [(1,)]
+
+
+def test_the_view_follows_the_files_of_the_dataset(tmp_path: Path) -> None:
+    folder, path = tmp_path / "it's here" / "predictions", str(tmp_path / "preds.duckdb")
+    for month in ("2024-05", "2024-06"):
+        part = folder / f"sector=it/month={month}"
+        part.mkdir(parents=True)
+        rows(month).write_parquet(part / "part-0.parquet")
+        upsert_predictions(path, rows())
+        predictions_view(path, str(folder))
+    with duckdb.connect(path) as connection:
+        found = connection.execute("SELECT sector, month, model, count(*) FROM predictions GROUP BY ALL ORDER BY ALL")
+        assert found.fetchall() == [("it", "2024-05", "2024-05", 4), ("it", "2024-06", "2024-06", 4)]
+        assert connection.execute("SELECT count(*) FROM preds").fetchone() == (4,)
 
 
 def test_no_login_is_shown_and_other_databases_are_refused(tmp_path: Path) -> None:
