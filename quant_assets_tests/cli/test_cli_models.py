@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ import pytest
 
 from quant_assets.errors import DatasetError, SettingsError
 from quant_assets.model_versions import ModelVersions
+from quant_assets.schemas import CHECKPOINTS
 from quant_assets_tests.command import Quant
 from quant_assets_tests.synthetic_predictions import ENVIRONMENT, SECTOR, profile_at, write
 
@@ -119,6 +121,21 @@ def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage
     fallen = quant(*PICKED)
     assert "composite score, no usable model" in fallen.out
     assert "model.txt is missing" in fallen.out
+
+
+@pytest.mark.slow
+def test_a_model_that_the_baseline_beats_is_promoted_on_demand_alone(quant: Quant, storage: Path) -> None:
+    profile = profile_at(storage)
+    keys = [f"2021-03|{SECTOR}"]
+    rows = profile.store.read(CHECKPOINTS, keys).collect().drop("month")
+    better = rows.with_columns(model=pl.lit("ridge"), kind=pl.lit("linear"), rank_ic=pl.col("rank_ic") + 0.01)
+    profile.store.write(CHECKPOINTS, pl.concat([rows, better]), keys, lambda _: date(2021, 3, 31))
+    refused = quant("models", "promote", "lightgbm", "-s", SECTOR)
+    assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1)
+    assert "model lightgbm is not promoted: it 2021-03-31 lightgbm, 20 sessions: rank IC" in refused.err
+    assert ModelVersions(profile.store).champion(SECTOR) is None
+    assert "promoted all the same" in quant("models", "promote", "lightgbm", "-s", SECTOR, "--force").out
+    assert ModelVersions(profile.store).champion(SECTOR).model == "lightgbm"  # type: ignore[union-attr]
 
 
 @pytest.mark.slow
