@@ -352,9 +352,11 @@ def _with_oracle(stage: _Stage, run: _Trained, horizon: int) -> list[Comparison]
     """Whether a model that learns finds the answer where one of its inputs is the answer."""
     found, models = [], stage.base.profile.models.learners
     for (trainer, model), daily in _forecast_ic(stage, run, horizon).items():
-        if not models[model].learns:
+        # What several say together is held to what the weakest of them must find.
+        own = [models[model]] if model in models else list(models.values())
+        if not all(each.learns for each in own):
             continue
-        bound = _ORACLE_IC[models[model].task]
+        bound = min(_ORACLE_IC[each.task] for each in own)
         mean = float(daily["rank_ic"].mean() or 0.0)  # type: ignore[arg-type]
         what = {"expected": f"rank IC above {bound} with the label as an input", "found": f"rank IC {mean:+.3f}"}
         what["cause"] = "features, labels and forecasts do not belong to the same rows, or the model does not learn"
