@@ -20,6 +20,8 @@ from quant_assets.market.panel import FloatArray
 _LEAST = 1e-3
 #: Newton steps, and the change at which they end.
 _STEPS, _TOLERANCE = 50, 1e-12
+#: Deviations of offset and slope from those that change nothing, before anything is seen.
+_PRIOR = (0.25, 0.5)
 #: Fewer forecasts, or fewer of either direction, calibrate nothing.
 _FEWEST = 20
 
@@ -40,14 +42,17 @@ class Calibration:
     rows: int = 0
 
     @classmethod
-    def fit(cls, stated: FloatArray, outcome: FloatArray) -> "Calibration":
-        """The most likely line: Platt's, with his targets a little off 0 and 1, and a slope that is 1 give or take 1.
+    def fit(cls, stated: FloatArray, outcome: FloatArray, apart: float | None = None) -> "Calibration":
+        """The most likely line: Platt's, with his targets a little off 0 and 1, near the one that changes nothing.
 
-        Where the forecasts hardly differ, or are few, the slope stays near that of the model.
+        The names of a session share the market's move, and sessions nearer than the horizon share part of it. Rows that
+        count for as many as there are of them would fit the market of a few months, so together they count for the
+        periods that lie apart; the offset is 0 and the slope 1 give or take a quarter and one half.
 
         Args:
             stated: probabilities of a rise, shape (n_rows,).
             outcome: realised returns of the same shape.
+            apart: periods among them that share nothing; as many as rows where None.
 
         """
         risen = outcome > 0
@@ -56,7 +61,8 @@ class Calibration:
             return cls()
         target = np.where(risen, (rose + 1) / (rose + 2), 1 / (len(risen) - rose + 2))
         odds = _log_odds(stated)
-        offset, slope = _most_likely(odds, target)
+        weight = 1.0 if apart is None else min(1.0, apart / len(risen))
+        offset, slope = _most_likely(odds, target, weight)
         if slope < 0:
             share = float(target.mean())
             offset, slope = math.log(share / (1 - share)), 0.0
@@ -172,19 +178,21 @@ def logistic(log_odds: FloatArray) -> FloatArray:
     return found
 
 
-def _most_likely(odds: FloatArray, target: FloatArray) -> tuple[float, float]:
-    """Offset and slope by Newton's method, halving steps that make it worse; the slope's prior is normal(1, 1)."""
-    inputs, line = np.column_stack([np.ones_like(odds), odds]), np.array([0.0, 1.0])
-    held = np.array([0.0, 1.0])
+def _most_likely(odds: FloatArray, target: FloatArray, weight: float) -> tuple[float, float]:
+    """Offset and slope of rows of a weight by Newton's method, halving steps that make it worse."""
+    inputs, line, near = np.column_stack([np.ones_like(odds), odds]), np.array([0.0, 1.0]), np.array([0.0, 1.0])
+    held = 1.0 / np.square(_PRIOR)
 
     def loss(at: FloatArray) -> float:
         found = inputs @ at
-        return float((np.logaddexp(0.0, found) - target * found).sum() + 0.5 * (at[1] - 1.0) ** 2)
+        wrong = weight * (np.logaddexp(0.0, found) - target * found).sum()
+        return float(wrong + 0.5 * (held * (at - near) ** 2).sum())
 
     for _ in range(_STEPS):
         found = logistic(inputs @ line)
-        down = inputs.T @ (target - found) - held * (line - 1.0)
-        step = np.linalg.solve((inputs * (found * (1 - found))[:, None]).T @ inputs + np.diag(held), down)
+        down = weight * (inputs.T @ (target - found)) - held * (line - near)
+        curve = weight * ((inputs * (found * (1 - found))[:, None]).T @ inputs) + np.diag(held)
+        step = np.linalg.solve(curve, down)
         while loss(line + step) > loss(line) and np.abs(step).max() > _TOLERANCE:
             step = step / 2
         line = line + step

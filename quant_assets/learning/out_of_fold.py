@@ -75,8 +75,11 @@ def judge(tests: Sequence[pl.DataFrame], horizon: int, settings: PredictionSetti
 
     """
     rows = pl.concat(tests)
-    all_of_them = _Fitted.to(rows, settings)
-    said = [(fold, _Fitted.to(earlier, settings)) for fold, earlier in _with_earlier(tests, embargo_sessions, settings)]
+    all_of_them = _Fitted.to(rows, horizon, settings)
+    said = [
+        (fold, _Fitted.to(earlier, horizon, settings))
+        for fold, earlier in _with_earlier(tests, embargo_sessions, settings)
+    ]
     outcomes = _joined([_outcomes(fold) for fold, _ in said])
     held = [(len(fold), fitted.interval.holds(*fitted.spread_of(fold), _outcomes(fold))) for fold, fitted in said]
     counted = [(count, share) for count, share in held if share is not None]
@@ -114,14 +117,15 @@ class _Fitted:
     interval: Interval
 
     @classmethod
-    def to(cls, rows: pl.DataFrame, settings: PredictionSettings) -> "_Fitted":
+    def to(cls, rows: pl.DataFrame, horizon: int, settings: PredictionSettings) -> "_Fitted":
         prediction, outcome = rows["prediction"].to_numpy(), _outcomes(rows)
         residuals = ResidualBuckets.fit(prediction, outcome, settings.buckets, settings.min_bucket_rows)
         of = cls(residuals, Calibration(), Interval(settings.interval_coverage, None, 0))
-        platt = settings.calibration == "platt"
+        platt, sessions = settings.calibration == "platt", session_number(rows["date"].to_numpy())
+        apart = min(len(np.unique(sessions)), float(np.ptp(sessions) + 1) / horizon)
         return cls(
             residuals,
-            Calibration.fit(of.stated(rows), outcome) if platt else Calibration(),
+            Calibration.fit(of.stated(rows), outcome, apart) if platt else Calibration(),
             Interval.fit(*of.spread_of(rows), outcome, settings.interval_coverage),
         )
 
