@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from quant_assets.dagster_internals import show_beside
 from quant_assets.errors import DatasetError
+from quant_assets.exports import export_predictions
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
 from quant_assets.io.store import DatasetStore
@@ -271,6 +272,11 @@ class Run:
             self.tell_run({"left_out": dg.MetadataValue.md(listed)}, asset=asset)
         for sentence in (*read.values(), *left_out):
             self.tell_log(sentence)
+
+    def tell_predictions(self, rows: pl.DataFrame) -> None:
+        """Export predictions of the run's decisions for other tools; no partition follows from the files."""
+        for sector in self.sectors:
+            export_predictions(self.store, sector, rows.filter(pl.col("sector") == sector), self.decisions)
 
     def tell_log(self, text: str, *, warning: bool = False) -> None:
         """Write a line into the run's log."""

@@ -28,6 +28,10 @@ class DatasetError(QuantError):
     """Rows that break the dataset's schema or lie outside the partitions of the run."""
 
 
+class ModelFileError(DatasetError):
+    """A model's file is missing, cut off or not the one that was written; names it."""
+
+
 class HistoryError(QuantError):
     """A computation was asked for without the inputs that the time contract needs."""
 

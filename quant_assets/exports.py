@@ -1,8 +1,9 @@
 """Files in the layouts that other tools expect, from stored datasets. What the project reads back is in `io`."""
 
+import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 import polars as pl
@@ -76,3 +77,69 @@ def export_candidates(
                 store.write_file(name, written_bytes)
             written += files
     return written
+
+
+#: Columns of exported predictions.
+_EXPORTED = ("ticker", "date", "horizon", "prediction", "confidence", "model")
+
+
+def export_predictions(store: DatasetStore, sector: str, rows: pl.DataFrame, decisions: Iterable[date]) -> list[str]:
+    """Write a sector's predictions of each decision as `exports/predictions/<sector>/predictions_<date>.parquet`.
+
+    The newest of them is there as `predictions.parquet`, too, as far as no newer one stands there. All sectors of a day
+    are the glob `exports/predictions/*/predictions_<date>.parquet`.
+
+    Args:
+        store: of the profile.
+        sector: slug.
+        rows: of dataset predictions, of the sector.
+        decisions: sessions; one without rows has an empty file.
+
+    Returns:
+        Names of the files.
+
+    """
+    folder, days, contents = f"exports/predictions/{sector}", sorted(decisions), dict[str, bytes]()
+    for day in days:
+        content = io.BytesIO()
+        own = rows.filter(pl.col("date") == day).select(_EXPORTED).sort("model", "horizon", "ticker")
+        own.write_parquet(content, compression="zstd")
+        contents[f"{folder}/predictions_{day}.parquet"] = content.getvalue()
+    if days and days[-1].isoformat() >= store.newest_below(folder, "predictions_", ".parquet"):
+        contents[f"{folder}/predictions.parquet"] = contents[f"{folder}/predictions_{days[-1]}.parquet"]
+    for name, written in contents.items():
+        store.write_file(name, written)
+    return list(contents)
+
+
+def predictions_document(store: DatasetStore, sector: str, month: str, document: Mapping[str, object]) -> str:
+    """Write a month's picks as `exports/predictions/<sector>/<year>_<month>_predictions.json`; where they are.
+
+    Args:
+        store: of the profile.
+        sector: slug.
+        month: label.
+        document: strict JSON: no number in it is infinite or NaN.
+
+    """
+    name = f"exports/predictions/{sector}/{month.replace('-', '_')}_predictions.json"
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    store.write_file(name, text.encode())
+    return f"{store.url}/{name}"
+
+
+def write_batch(store: DatasetStore, sector: str, rows: Sequence[tuple[str, int, int, str, str, float | None]]) -> str:
+    """Write the picks of several months as `exports/predictions/<sector>/<sector>_batch_results.csv`; where they are.
+
+    Args:
+        store: of the profile.
+        sector: slug.
+        rows: sector, year, month, date, ticker, ml_score; a missing score is empty.
+
+    """
+    name, content = f"exports/predictions/{sector}/{sector}_batch_results.csv", io.StringIO()
+    written = csv.writer(content, lineterminator="\n")
+    written.writerow(("sector", "year", "month", "date", "ticker", "ml_score"))
+    written.writerows(rows)
+    store.write_file(name, content.getvalue().encode())
+    return f"{store.url}/{name}"

@@ -8,7 +8,8 @@ import duckdb
 import pandas as pd
 import polars as pl
 
-from quant_assets.exports import candidates_document, export_candidates
+from quant_assets.exports import candidates_document, export_candidates, export_predictions
+from quant_assets.io.store import DatasetStore
 from quant_assets.schemas import DATASETS
 
 MAY, JUNE = date(2024, 5, 31), date(2024, 6, 28)
@@ -87,3 +88,43 @@ def test_the_export_goes_to_any_fsspec_url() -> None:
     export_candidates(candidates(), "memory://exported", {"it": [JUNE]})
     found = fsspec.filesystem("memory").cat("/exported/year=2024/month=6/_candidates_it.json")
     assert json.loads(found)["tickers"] == ["CC", "BRK.B", "DD", "AA"]
+
+
+def predictions(*days: date) -> pl.DataFrame:
+    rows = [
+        {
+            "sector": "it",
+            "ticker": ticker,
+            "date": day,
+            "horizon": 20,
+            "prediction": 0.01,
+            "prediction_std": 0.1,
+            "prob_up": 0.54,
+            "confidence": 0.08,
+            "model": model,
+            "model_version": "0123456789ab",
+        }
+        for day in days
+        for ticker in ("AA", "BB")
+        for model in ("lightgbm", "ensemble")
+    ]
+    return pl.DataFrame(rows, schema=DATASETS["predictions"].empty().schema)
+
+
+def test_predictions_of_each_decision_and_the_newest_under_a_name_of_its_own(tmp_path: Path) -> None:
+    store, folder = DatasetStore(str(tmp_path)), tmp_path / "exports/predictions/it"
+    rows = predictions(MAY, date(2024, 6, 27), JUNE)
+    written = export_predictions(store, "it", rows, [MAY, JUNE])
+    assert sorted(written) == sorted(str(path.relative_to(tmp_path)) for path in folder.iterdir())
+    assert [path.name for path in sorted(folder.iterdir())] == [
+        "predictions.parquet",
+        "predictions_2024-05-31.parquet",
+        "predictions_2024-06-28.parquet",
+    ]
+    found = pl.read_parquet(folder / "predictions.parquet")
+    assert found.columns == ["ticker", "date", "horizon", "prediction", "confidence", "model"]
+    assert found.equals(rows.filter(pl.col("date") == JUNE).select(found.columns).sort("model", "horizon", "ticker"))
+    export_predictions(store, "it", rows, [MAY])
+    assert pl.read_parquet(folder / "predictions.parquet").equals(found), "an older month does not replace a newer one"
+    export_predictions(store, "it", predictions(MAY), [JUNE])
+    assert pl.read_parquet(folder / "predictions.parquet").is_empty(), "what was said and is not said any more"

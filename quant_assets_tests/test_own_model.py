@@ -48,10 +48,12 @@ def test_both_models_are_trained_and_forecast_under_their_names(graph: Graph) ->
     ]
     assert all(graph.profile.store.has_artifact(file) for file in checkpoints["model_file"])
     predictions = graph.read("predictions").filter(pl.col("month") == AFTER)
-    versions = predictions.select("model", "horizon", "model_version").unique().sort("model", "horizon")
+    of_models = predictions.filter(pl.col("model") != "ensemble")
+    versions = of_models.select("model", "horizon", "model_version").unique().sort("model", "horizon")
     assert versions.equals(checkpoints.select("model", "horizon", "model_version").sort("model", "horizon"))
     members = graph.read("features").filter(pl.col("month") == AFTER)
-    assert len(predictions) == 4 * len(members)
+    assert len(of_models) == 4 * len(members)
+    assert len(predictions) == 6 * len(members), "the ensemble of both, at either horizon"
     assert not predictions.select(graph.datasets["predictions"].key).is_duplicated().any()
 
 
@@ -68,7 +70,7 @@ def test_weights_report_and_statistics_take_the_model_that_is_named(graph: Graph
     page = graph.profile.store.read_artifact(file).decode()
     assert f"ridge {forecasts.filter(pl.col('model') == 'ridge')['model_version'][-1]}, trained at 2023-12-29" in page
     judged = graph.read("factor_statistics").filter(pl.col("kind") == "model")
-    assert judged["factor"].unique().sort().to_list() == ["lightgbm", "ridge"]
+    assert judged["factor"].unique().sort().to_list() == ["ensemble", "lightgbm", "ridge"]
 
 
 def test_each_model_is_a_trial_and_the_strategy_names_its_own(graph: Graph) -> None:
@@ -94,7 +96,9 @@ def test_the_audit_sees_the_rows_of_both(graph: Graph, tmp_path: Path) -> None:
     comparisons, notes = controls(Recomputed(graph.profile), SECTOR, TRAINED, tmp_path)
     assert [each for each in comparisons if each.failed] == []
     assert notes == []
-    assert [each.asset for each in comparisons].count("predictions") == 4  # permuted and oracle, for each model
+    assert [each.asset for each in comparisons].count(
+        "predictions"
+    ) == 6  # permuted and oracle, for each model and the ensemble
 
 
 def test_a_storage_of_before_there_were_several_models_is_computed_again(graph: Graph) -> None:

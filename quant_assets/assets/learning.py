@@ -11,17 +11,24 @@ from quant_assets.asset_functions import Run, Setting, readable
 from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.assets.training_told import importances_csv, told_of
 from quant_assets.assets.training_unit import train
+from quant_assets.errors import ModelFileError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
 from quant_assets.io.blocks import in_months
-from quant_assets.learning.checkpoints import is_training_month, newest_checkpoint
+from quant_assets.learning.checkpoints import (
+    is_training_month,
+    newest_checkpoint,
+    usable_checkpoints,
+    young_checkpoints,
+)
+from quant_assets.learning.ensemble import combined
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models import Models
 from quant_assets.learning.training import checkpoint_rows, sampled_sessions
 from quant_assets.partitions import lag, lookback, month_of, month_start, shift_month
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS, DATASETS
-from quant_assets.settings.domain import PredictionSettings, TrainingSettings
+from quant_assets.settings.domain import PredictionSettings, RegistrySettings, TrainingSettings
 from quant_assets.trial_log import TrialLog
 
 
@@ -87,14 +94,16 @@ def predictions(
     run: Run,
     training: TrainingSettings,
     predicting: PredictionSettings,
+    registry: RegistrySettings,
     start: Annotated[str, Setting("partitions.start")],
     models: Models,
     library: FeatureLibrary,
     features: pl.LazyFrame,
     lightgbm_checkpoint: pl.LazyFrame,
 ) -> pl.DataFrame:
-    """Forecast each month by every model's newest checkpoint of an earlier one."""
+    """Forecast each month by every model's newest checkpoint of an earlier one, and by all of them together."""
     loaded: dict[tuple[str, ...], dict[int, LoadedModel]] = {}
+    broken: dict[tuple[str, ...], str] = {}
 
     def load(name: str, chosen: pl.DataFrame) -> dict[int, LoadedModel]:
         files = name, *chosen["manifest_file"]
@@ -104,21 +113,42 @@ def predictions(
                 loaded[files] = load_models(rows, models.learners[name], library.names, read, Path(folder))
         return loaded[files]
 
+    def usable(name: str, checkpoints: pl.DataFrame, month: str, sector: str) -> tuple[dict[int, LoadedModel], str]:
+        """The newest checkpoint that can be read, and its files in words with what could not be."""
+        day, said = month_start(month), list[str]()
+        if newest_checkpoint(checkpoints, day, training, month_start(start), f"{sector}, model {name}") is None:
+            return {}, ""
+        for chosen in usable_checkpoints(checkpoints, day, training):
+            files = name, *chosen["manifest_file"]
+            try:
+                if files in broken:
+                    raise ModelFileError(broken[files])
+                found = load(name, chosen)
+            except ModelFileError as error:
+                if registry.fallback == "refuse":
+                    raise
+                broken[files] = str(error)
+                said.append(f"not usable: {error}")
+                run.tell_log(f"{sector} {month}, model {name}: {said[-1]}", warning=True)
+            else:
+                return found, ", ".join(dict.fromkeys([*said, *chosen["model_file"]]))
+        return {}, ", ".join(said)
+
     def of_sector(sector: str, features: pl.DataFrame, lightgbm_checkpoint: pl.DataFrame) -> pl.DataFrame:
         parts = [pl.DataFrame(schema=DATASETS["predictions"].schema)]
         for month in run.months:
-            rows, used = features.filter(MONTH.label("date") == month), list[str]()
+            rows, used, given = features.filter(MONTH.label("date") == month), list[str](), list[pl.DataFrame]()
             for name in models.learners:
-                own = lightgbm_checkpoint.filter(pl.col("model") == name)
-                chosen = newest_checkpoint(
-                    own, month_start(month), training, month_start(start), f"{sector}, model {name}"
-                )
-                if chosen is not None:
-                    used += chosen["model_file"].to_list()
-                    if len(rows):
-                        parts.append(forecast(rows, load(name, chosen), predicting))
+                found, said = usable(name, lightgbm_checkpoint.filter(pl.col("model") == name), month, sector)
+                used += [said] if said else []
+                if found and len(rows):
+                    given.append(forecast(rows, found, predicting))
+            judged = young_checkpoints(lightgbm_checkpoint, month_start(month), training)
+            parts += [*given, combined(given, judged, predicting)]
             named = ", ".join(dict.fromkeys(used)) or "none yet: too little history"
             run.tell(sector, month, {"checkpoint": named})
         return pl.concat(parts)
 
-    return run.by_sector(of_sector, features=features, lightgbm_checkpoint=lightgbm_checkpoint)
+    result = run.by_sector(of_sector, features=features, lightgbm_checkpoint=lightgbm_checkpoint)
+    run.tell_predictions(result)
+    return result

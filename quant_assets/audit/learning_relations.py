@@ -105,11 +105,13 @@ def _with_oracle(stage: Stage, run: Trained) -> tuple[list[Comparison], list[str
     found, notes = list[Comparison](), list[str]()
     learners = stage.base.profile.models.learners
     for (asset, model), daily in stage.forecast_ic(run, stage.horizon).items():
-        if not learners[model].learns:
+        # What several say together is held to what the weakest of them must find.
+        own = [model] if model in learners else list(learners)
+        if not all(learners[each].learns for each in own):
             continue
-        mean, bound, said = _mean(daily), _ORACLE_IC[learners[model].task], ""
+        mean, bound, said = _mean(daily), min(_ORACLE_IC[learners[each].task] for each in own), ""
         if mean < bound:
-            reached, rows = _reached(stage, run, asset, model)
+            reached, rows = min(_reached(stage, run, asset, each) for each in own)
             if reached < _LEARNS:
                 notes.append(
                     f"learning with the label as an input was not tested: model {model} of {asset}, {stage.sector}, "
@@ -140,7 +142,10 @@ def _reached(stage: Stage, run: Trained, asset: str, model: str) -> tuple[float,
 
     def rows_of(keys: pl.DataFrame) -> Rows:
         part = joined.join(keys.unique(), on=["ticker", "date"], how="semi")
-        target = pl.Series("target", fitted_target(part, "forward_return", training))
+        if profile.models.learners[model].task == "classification":
+            target = (part["forward_return"] > 0.0).cast(pl.Float64).alias("target")
+        else:
+            target = pl.Series("target", fitted_target(part, "forward_return", training))
         return Rows.of(part.with_columns(target), names, (stage.horizon,), ["target"])
 
     ics, counts = list[pl.DataFrame](), list[int]()

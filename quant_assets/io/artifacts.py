@@ -230,6 +230,12 @@ class ArtifactStore:
         """Where a person finds `artifacts/<name>`."""
         return f"{self.url}/artifacts/{name}"
 
+    def newest_below(self, folder: str, before: str, after: str) -> str:
+        """The last, in order of the alphabet, of what stands between `before` and `after` in names of files; or ""."""
+        self._fs.invalidate_cache()
+        names = [path.rpartition("/")[2] for path in self._fs.glob(f"{self._root}/{folder}/{before}*{after}")]
+        return max((name.removeprefix(before).removesuffix(after) for name in names), default="")
+
     def write_file(self, name: str, content: bytes) -> None:
         """Replace a file below the store's folder as a whole."""
         self._replace(f"{self._root}/{name}", content)

@@ -1,5 +1,6 @@
 """Which checkpoint a month uses: the training cadence and the choice by age. Loads no model library."""
 
+from collections.abc import Iterator
 from datetime import date
 
 import polars as pl
@@ -41,11 +42,8 @@ def newest_checkpoint(
     """
     target = _index(month)
     oldest = target - settings.max_checkpoint_age_months
-    age_index = pl.col("as_of").dt.year().cast(pl.Int64) * 12 + pl.col("as_of").dt.month().cast(pl.Int64)
-    usable = checkpoints.filter(age_index.is_between(oldest, target - 1))
-    if len(usable):
-        trained = usable.filter(pl.col("status") == "trained")
-        return trained.filter(pl.col("as_of") == pl.col("as_of").max()).sort("horizon") if len(trained) else None
+    if len(young_checkpoints(checkpoints, month, settings)):
+        return next(usable_checkpoints(checkpoints, month, settings), None)
     due = [index for index in range(_index(first_month), target) if index % settings.cadence_months == 0]
     if not due:
         return None
@@ -61,6 +59,20 @@ def newest_checkpoint(
         f"{settings.max_checkpoint_age_months} months ago; materialise {CHECKPOINTS.name} for "
         f"{', '.join(_name(index) for index in young)}"
     )
+
+
+def usable_checkpoints(checkpoints: pl.DataFrame, month: date, settings: TrainingSettings) -> Iterator[pl.DataFrame]:
+    """The checkpoints of months strictly before that are young enough, newest first; arguments as of the newest one."""
+    trained = young_checkpoints(checkpoints, month, settings).filter(pl.col("status") == "trained")
+    for as_of in trained["as_of"].unique().sort(descending=True):
+        yield trained.filter(pl.col("as_of") == as_of).sort("horizon")
+
+
+def young_checkpoints(checkpoints: pl.DataFrame, month: date, settings: TrainingSettings) -> pl.DataFrame:
+    """Rows of checkpoints of months strictly before that are young enough, trained or not."""
+    target = _index(month)
+    index = pl.col("as_of").dt.year().cast(pl.Int64) * 12 + pl.col("as_of").dt.month().cast(pl.Int64)
+    return checkpoints.filter(index.is_between(target - settings.max_checkpoint_age_months, target - 1))
 
 
 def _index(month: date) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from quant_assets.errors import DatasetError
+from quant_assets.errors import DatasetError, ModelFileError
 from quant_assets.learning.calibration import UNCALIBRATED, Calibration, Interval, stated_probability
 from quant_assets.learning.model_files import VERSION_LENGTH, fetch, verified
 from quant_assets.learning.models.base import FittedModel, Learner
@@ -61,10 +61,17 @@ def load_models(
         The model of each horizon.
 
     Raises:
-        DatasetError: a hash differs, the manifest belongs to another model, or the model is of another kind or was
-            trained on other features.
+        ModelFileError: a file is missing or has another hash, or the manifest belongs to another model.
+        DatasetError: the model is of another kind or was trained on other features.
 
     """
+
+    def content(name: str) -> bytes:
+        try:
+            return read(name)
+        except DatasetError as error:
+            raise ModelFileError(str(error)) from None
+
     fitted: dict[str, FittedModel] = {}
     loaded: dict[int, LoadedModel] = {}
     for row in rows:
@@ -75,14 +82,14 @@ def load_models(
                 f"checkpoint {shown} of model {learner.name} is of kind {row['kind']}, the settings say "
                 f"{learner.kind}; {again}, or give the new model a name of its own"
             )
-        manifest = verified(f"manifest of checkpoint {shown}", read(row["manifest_file"]), row["manifest_sha256"])
+        manifest = verified(f"manifest of checkpoint {shown}", content(row["manifest_file"]), row["manifest_sha256"])
         described = json.loads(manifest)
         if described["model_sha256"] != row["model_sha256"]:
-            raise DatasetError(f"the manifest of checkpoint {shown} describes another model; {again}")
+            raise ModelFileError(f"the manifest of checkpoint {shown} describes another model; {again}")
         if name not in fitted:
             place = folder / str(len(fitted))
             place.mkdir()
-            fetch(name, row["model_sha256"], read, place)
+            fetch(name, row["model_sha256"], content, place)
             horizons = described.get("horizons", [described["horizon"]])
             fitted[name] = learner.read(place, tuple(horizons))
         trained = fitted[name].features

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from quant_assets.errors import DatasetError
+from quant_assets.errors import ModelFileError
 from quant_assets.schemas import CHECKPOINTS
 
 #: Characters of a SHA-256 that name a version.
@@ -69,7 +69,7 @@ def fetch(name: str, expected: str, read: Callable[[str], bytes], folder: Path) 
         folder: exists, and is empty; after an error it holds some of the files.
 
     Raises:
-        DatasetError: a file is not the one that was written; names it and the remedy.
+        ModelFileError: a file is not the one that was written; names it and the remedy.
 
     """
     kept = PurePosixPath(name)
@@ -89,12 +89,12 @@ def verified(what: str, content: bytes, expected: str) -> bytes:
     """The content, if it has the SHA-256 that is recorded for it.
 
     Raises:
-        DatasetError: it has another.
+        ModelFileError: it has another.
 
     """
     found = sha256(content)
     if found != expected:
-        raise DatasetError(
+        raise ModelFileError(
             f"{what} has SHA-256 {found[:VERSION_LENGTH]}…, its dataset records {expected[:VERSION_LENGTH]}…; "
             f"the file was changed: materialise {CHECKPOINTS.name} of its month again"
         )

@@ -49,7 +49,8 @@ LEARNING = (
     CHECKPOINTS,
     Dataset(
         "predictions",
-        "Forward returns forecast by member, session, horizon and model, by its newest checkpoint of an earlier month",
+        "Forward returns forecast by member, session, horizon and model, by its newest checkpoint of an earlier month, "
+        "and by the ensemble of them where there are several",
         ("ticker", "date", "horizon", "model"),
         "date",
         "date",
@@ -77,8 +78,11 @@ LEARNING = (
                 le=0.99,
             ),
             "confidence": ratio("distance of prob_up from a coin flip: |2 prob_up - 1|", nullable=False, ge=0, le=1),
-            "model": Column(pl.String, "name of the model in the settings"),
-            "model_version": Column(pl.String, "first 12 characters of the model's SHA-256"),
+            "model": Column(pl.String, "name of the model in the settings, or ensemble"),
+            "model_version": Column(
+                pl.String,
+                "first 12 characters of the model's SHA-256; the ensemble's, of its models' versions and weights",
+            ),
         },
         across="sector",
         anchored=LEARNED,

@@ -278,6 +278,16 @@ class PromotionSettings(SettingsGroup):
     max_daily_ic: float = Field(default=0.10, gt=0, le=1)
 
 
+class RegistrySettings(SettingsGroup):
+    """What stands in for a model whose files are missing, changed or cut off, which is logged in any case.
+
+    With `previous` it is the model's checkpoint before, and where none is young enough the composite score; `refuse`
+    makes it an error.
+    """
+
+    fallback: Literal["previous", "refuse"] = "previous"
+
+
 class WeightSettings(SettingsGroup):
     """Long-only weights of one sector, by the forecasts of one model (the first of `models` where none is named)."""
 

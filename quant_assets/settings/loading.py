@@ -29,6 +29,7 @@ from quant_assets.settings.domain import (
     PredictionSettings,
     PromotionSettings,
     RegimeSettings,
+    RegistrySettings,
     ReportSettings,
     StatisticsSettings,
     TrainingSettings,
@@ -111,6 +112,7 @@ class Settings(ProviderSettings):
     training: TrainingSettings = TrainingSettings()
     models: dict[str, ModelSettings]
     predictions: PredictionSettings = PredictionSettings()
+    registry: RegistrySettings = RegistrySettings()
     promotion: PromotionSettings = PromotionSettings()
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()
@@ -158,10 +160,11 @@ class Settings(ProviderSettings):
         if not isinstance(value, Mapping):
             return value
         found = {name: each for name, each in value.items() if each is not None}  # null takes one of base.yaml away
-        wrong = [name for name in found if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in SECTORS]
+        taken = (*SECTORS, "ensemble")  # what all models say together
+        wrong = [name for name in found if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in taken]
         if wrong or not found:
             raise ValueError(
-                f"'{wrong[0]}' cannot be a model's name: write a to z, 0 to 9 and _, and no sector's slug"
+                f"'{wrong[0]}' cannot be a model's name: write a to z, 0 to 9 and _, no sector's slug and not ensemble"
                 if wrong
                 else "needs at least one model, as in the project's conf/base.yaml"
             )

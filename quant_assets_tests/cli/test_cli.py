@@ -456,7 +456,8 @@ def test_help_has_examples_that_work_and_fit_the_window(name: str, quant: Quant)
         arguments = shlex.split(example)[len(words) :]
         assert shlex.split(example)[: len(words)] == words
         given = COMMANDS[name].make_context(name, arguments).params
-        assert set(given.get("sector") or ()) <= set(SECTORS)
+        sectors = given.get("sector") or ()
+        assert ({sectors} if isinstance(sectors, str) else set(sectors)) <= set(SECTORS)
     for option in COMMANDS[name].params:
         assert option.opts[0] in outcome.out
         assert option.help or option.name == "help", f"{option.name} says nothing"

@@ -55,6 +55,7 @@ TOLD = {
     "tell_rows",
     "tell_log",
     "tell_event",
+    "tell_predictions",
     "tell_files",
     "reconciled",
     "refused",

@@ -1,0 +1,90 @@
+"""Picks among 100 tickers, warm and in a new process, forecasts of 1,000 rows, and a walk-forward over 1,000 rows.
+
+The storage is made up: 100 tickers of one sector with the features of set core, a model of 100 trees at most. There is
+no peer; what the times are meant to be stands in the notes.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from benchmarks.ratio import Ratio, alternating
+from quant_assets.inference import inference_pipeline, usable_models
+from quant_assets.learning.models.lightgbm import LightGBM
+from quant_assets.learning.rows import Rows
+from quant_assets.learning.walk_forward import walk_forward
+from quant_assets.market.calendar import sessions
+from quant_assets.settings.domain import PredictionSettings
+from quant_assets_tests.synthetic_predictions import AS_OF, ENVIRONMENT, SECTOR, write
+
+TICKERS = [f"T{place:02d}" for place in range(100)]
+ROWS, FEATURES, FOLDS = 1_000, 50, 5
+
+COLD = """
+from datetime import date
+from quant_assets.inference import inference_pipeline
+tickers = [f"T{place:02d}" for place in range(100)]
+found = inference_pipeline(tickers, date.fromisoformat("DAY"), sequence_length=32)
+assert found["source"] == "model" and found["metadata"]["valid_stocks"] == 99, found["metadata"]
+"""
+
+
+def cold_seconds(storage: Path) -> float:
+    """CPU time of a new process: imports, settings, the model's files and the picks; the least of three."""
+    fixed = {**ENVIRONMENT, "QUANT__STORAGE": str(storage), "QUANT_PROFILE": "demo"}
+    taken = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        code = COLD.replace("DAY", AS_OF.isoformat())
+        subprocess.run([sys.executable, "-c", code], env=os.environ | fixed, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(taken)
+
+
+def panel() -> pl.DataFrame:
+    """1,000 rows of 50 features with labels of five sessions: 10 tickers on 100 sessions."""
+    rng = np.random.default_rng(3)
+    days = sessions(date(2024, 1, 1), date(2024, 12, 31))
+    count = ROWS // 10
+    keys = {
+        "ticker": np.repeat([f"T{place}" for place in range(10)], count),
+        "date": pl.Series(np.tile(days[:count], 10), dtype=pl.Date),
+        "known_at": pl.Series(np.tile(days[6 : count + 6], 10), dtype=pl.Date),
+    }
+    matrix = rng.normal(size=(FEATURES, ROWS))
+    outcome = 0.02 * rng.normal(size=ROWS) + 0.005 * matrix[0]
+    return pl.DataFrame(keys | {"forward_return": outcome} | {f"f{place}": matrix[place] for place in range(FEATURES)})
+
+
+def measure() -> list[Ratio]:
+    """Each by itself: wall clock, and CPU time of the new process, whose imports a busy machine stretches most."""
+    with tempfile.TemporaryDirectory() as folder:
+        profile = write(Path(folder), TICKERS)
+        models, _ = usable_models(profile, SECTOR, "lightgbm", AS_OF, 20)
+        fitted = models[20].fitted
+        rng = np.random.default_rng(4)
+        frame = pl.DataFrame(
+            {"ticker": ["T"] * ROWS, "date": [AS_OF] * ROWS}, schema={"ticker": pl.String, "date": pl.Date}
+        ).with_columns(pl.Series(name, rng.normal(size=ROWS)) for name in fitted.features)
+        rows = Rows.of(frame, fitted.features)
+        (warm,) = alternating(lambda: inference_pipeline(TICKERS, AS_OF, profile=profile))
+        (forecast,) = alternating(lambda: fitted.predict(rows), repetitions=20)
+        cold = cold_seconds(Path(folder))
+    names, learner, given = [f"f{place}" for place in range(FEATURES)], LightGBM("m"), panel()
+    settings = PredictionSettings(min_bucket_rows=20)
+    (walked,) = alternating(lambda: walk_forward(given, learner, 5, names, settings, n_splits=FOLDS, test_size=0.5))
+    note = "meant to be under"
+    return [
+        Ratio("predict", "picks among 100 tickers, warm", warm, "", None, f"{note} 1 s"),
+        Ratio("predict", "picks among 100 tickers, a new process", cold, "", None, f"CPU time, {note} 5 s"),
+        Ratio("predict", f"LightGBM's forecasts of {ROWS} rows", forecast, "", None, f"{note} 50 ms"),
+        Ratio("predict", f"{FOLDS} folds over {ROWS} x {FEATURES}, LightGBM", walked, "", None, f"{note} 2 s"),
+    ]

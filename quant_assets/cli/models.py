@@ -1,0 +1,290 @@
+"""Bodies of `quant models`: which there are, whether their files are whole, whom picks follow, how two compare."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.markup import escape
+from rich.table import Table
+
+from quant_assets.errors import DatasetError, QuantError, SettingsError
+from quant_assets.inference import usable_models
+from quant_assets.learning.comparison import compared
+from quant_assets.learning.ensemble import ENSEMBLE
+from quant_assets.learning.gate import beaten, gated, suspected
+from quant_assets.learning.model_files import LISTING, fetch, verified
+from quant_assets.model_versions import KEY, ModelVersions, files_at
+from quant_assets.partitions import key, month_range, parse_key
+from quant_assets.profile import Profile
+from quant_assets.schemas import CHECKPOINTS
+from quant_assets.settings.sectors import SECTORS
+
+_SIGNED = {
+    "signed": "signed",
+    "unsigned": f"unsigned: {KEY} was not set when it was registered",
+    "not checked": f"signed, not checked: {KEY} is not set",
+}
+
+
+def listed(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
+    """What `quant models list` prints: the newest checkpoint of each model, and the registered versions."""
+    versions = ModelVersions(profile.store)
+    rows = _checkpoints(profile, sectors).filter(pl.col("status") == "trained")
+    newest = rows.filter(pl.col("as_of") == pl.col("as_of").max().over("sector", "model"))
+    table = _table("sector", "model", "kind", "trained at", "horizon", "version", "rank IC", "champion")
+    for row in newest.sort("sector", "model", "horizon").iter_rows(named=True):
+        table.add_row(
+            row["sector"],
+            row["model"],
+            row["kind"],
+            str(row["as_of"]),
+            str(row["horizon"]),
+            row["model_version"],
+            "" if row["rank_ic"] is None else f"{row['rank_ic']:+.3f}",
+            "yes" if _champion(profile, versions, row["sector"]) == row["model"] else "",
+        )
+    yield table
+    for said in versions.versions():
+        found = versions.version(said)
+        of = ", ".join(sector for sector in SECTORS if _champion(profile, versions, sector) == said)
+        champion = f"; champion of {of}" if of else ""
+        yield f"registered {said}: kind {found.manifest['kind']}, {_SIGNED[found.signature]}{champion}"
+
+
+def shown(profile: Profile, model: str, sectors: Sequence[str]) -> Iterator[str | Table]:
+    """What `quant models show` prints: a registered version's manifest, or a model's trainings.
+
+    Raises:
+        SettingsError: there is no such model.
+
+    """
+    if "@" in model:
+        found = ModelVersions(profile.store).version(model)
+        yield _SIGNED[found.signature]
+        yield json.dumps(dict(found.manifest), indent=2, sort_keys=True, ensure_ascii=False)
+        return
+    _of_settings(profile, model)
+    names = (
+        "sector",
+        "as_of",
+        "horizon",
+        "status",
+        "model_version",
+        "rows",
+        "rmse",
+        "r2",
+        "direction_accuracy",
+        "rank_ic",
+    )
+    table = _table(*names)
+    rows = _checkpoints(profile, sectors).filter(pl.col("model") == model).sort("sector", "as_of", "horizon")
+    for row in rows.select(names).iter_rows():
+        table.add_row(
+            *("" if each is None else f"{each:.4f}" if isinstance(each, float) else str(each) for each in row)
+        )
+    yield table
+
+
+def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]) -> Iterator[str]:
+    """What `quant models verify` prints: every file that is not the one that was written; nothing is loaded.
+
+    Raises:
+        DatasetError: at the end, where there is one.
+
+    """
+    versions, bad, good = ModelVersions(profile.store), 0, 0
+    rows = _checkpoints(profile, sectors).filter(pl.col("status") == "trained")
+    if models:
+        rows = rows.filter(pl.col("model").is_in(list(models)))
+    for row in rows.unique("manifest_file", maintain_order=True).iter_rows(named=True):
+        shown = f"{row['sector']} {row['as_of']}, model {row['model']}, horizon {row['horizon']}"
+        try:
+            verified("manifest", profile.store.read_artifact(row["manifest_file"]), row["manifest_sha256"])
+            _hashed(profile, row["model_file"], row["model_sha256"])
+            good += 1
+        except DatasetError as error:
+            bad += 1
+            yield f"{shown}: {error}"
+    for said in versions.versions():
+        if models and said not in models and said.partition("@")[0] not in models:
+            continue
+        try:
+            yield f"{said}: {_SIGNED[versions.verify(said).signature]}"
+            good += 1
+        except DatasetError as error:
+            bad += 1
+            yield f"{said}: {error}"
+    yield f"{good} of {good + bad} models are whole"
+    if bad:
+        raise DatasetError(f"{bad} of {good + bad} models are not the ones that were written; see above for the remedy")
+
+
+def registered(
+    profile: Profile, name: str, path: Path | None, kind: str | None, horizon: int | None, sector: str | None
+) -> Iterator[str]:
+    """What `quant models register` prints: a file as a version, or the newest checkpoint of a model of the settings.
+
+    Raises:
+        SettingsError: options that do not go together.
+        DatasetError: the files are not whole, or are no model of the kind.
+
+    """
+    versions, chosen = ModelVersions(profile.store), horizon or profile.settings.weights.horizon
+    facts: dict[str, Any]
+    if path is not None:
+        if kind is None:
+            raise SettingsError("--path needs --kind: the file does not say which model it is of")
+        contents, model_file = files_at(path)
+        # Features and the span of its training are not known: it may be asked about any day.
+        facts = {"kind": kind, "horizons": [chosen]}
+    else:
+        if sector is None:
+            raise SettingsError(
+                "register needs --path FILE --kind KIND, or --sector for the newest checkpoint of a model"
+            )
+        _of_settings(profile, name)
+        rows = _checkpoints(profile, [sector]).filter(
+            (pl.col("model") == name) & (pl.col("status") == "trained") & (pl.col("horizon") == chosen)
+        )
+        if rows.is_empty():
+            raise SettingsError(f"sector {sector} has no checkpoint of model {name} over {chosen} sessions")
+        row = rows.sort("as_of").row(-1, named=True)
+        manifest = json.loads(
+            verified("manifest", profile.store.read_artifact(row["manifest_file"]), row["manifest_sha256"])
+        )
+        contents, model_file = _contents(profile, row["model_file"], row["model_sha256"])
+        facts = {
+            "kind": profile.models.kinds[name],
+            "horizons": manifest.get("horizons", [manifest["horizon"]]),
+            "features": manifest["features"],
+            "parameters": profile.models.learners[name].parameters.model_dump(mode="json"),
+            "sector": sector,
+            "as_of": manifest["as_of"],
+            "last_known_at": row["last_known_at"].isoformat(),
+            "rank_ic": row["rank_ic"],
+        }
+    found = versions.register(name, contents, model_file, facts)
+    yield f"registered {found.said}, {_SIGNED[found.signature]}"
+
+
+def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: bool = False) -> Iterator[str]:
+    """What `quant models promote` prints: `quant predict` follows the model from now on.
+
+    Raises:
+        SettingsError: there is no such model.
+        DatasetError: its files are not whole; or, unless `force`, its newest checkpoint does not beat the linear
+            baseline out of sample, or its daily IC is not plausible.
+
+    """
+    versions = ModelVersions(profile.store)
+    if "@" in model:
+        versions.verify(model)
+    elif model != ENSEMBLE:
+        _of_settings(profile, model)
+        for sector in sectors:
+            _, notes = usable_models(profile, sector, model, profile.last_session(), profile.settings.weights.horizon)
+            if notes:
+                raise DatasetError(f"model {model} is not promoted: {notes[0]}")
+            if against := _against(profile, model, sector):
+                if not force:
+                    raise DatasetError(f"model {model} is not promoted: {against[0]}; --force promotes it all the same")
+                yield f"promoted all the same: {against[0]}"
+    for sector in sectors:
+        before = _champion(profile, versions, sector)
+        yield f"{sector}: {versions.promote(sector, model).model} is the champion, {before} was"
+
+
+def rolled_back(profile: Profile, sectors: Sequence[str]) -> Iterator[str]:
+    """What `quant models roll-back` prints.
+
+    Raises:
+        SettingsError: a sector has no champion before the present one.
+
+    """
+    versions = ModelVersions(profile.store)
+    for sector in sectors:
+        before = _champion(profile, versions, sector)
+        yield f"{sector}: {versions.roll_back(sector).model} is the champion again, {before} was"
+
+
+def comparison(
+    profile: Profile, challenger: str, champion: str | None, sector: str, first: str, last: str, horizon: int | None
+) -> Iterator[str | Table]:
+    """What `quant models compare` prints.
+
+    Raises:
+        QuantError: a month is not stored, or there is nothing to compare.
+
+    """
+    over = horizon or profile.settings.weights.horizon
+    against = champion or _champion(profile, ModelVersions(profile.store), sector)
+    keys = [key(sector, month) for month in month_range(first, last)]
+    forecasts, labels = (
+        profile.store.read(profile.datasets[name], keys).filter(pl.col("horizon") == over).collect()
+        for name in ("predictions", "labels")
+    )
+    own = {name: forecasts.filter(pl.col("model") == name) for name in (against, challenger)}
+    for name, rows in own.items():
+        if rows.is_empty():
+            there = ", ".join(forecasts["model"].unique().sort()) or "none"
+            raise QuantError(f"predictions of {sector} {first} to {last} hold nothing of model {name}; models: {there}")
+    labels = labels.filter(~pl.col("unexplained"))
+    yield f"{sector} {first} to {last}, {over} sessions ahead: {challenger} (challenger) against {against} (champion)"
+    table = _table("figure", "champion", "challenger", "difference", "error", "sessions")
+    for each in compared(own[against], own[challenger], labels, over):
+        error = "" if each.error is None else f"{each.error:.4f}"
+        values = (f"{value:+.4f}" for value in (each.champion, each.challenger, each.difference))
+        table.add_row(each.figure, *values, error, str(each.sessions))
+    yield table
+    yield "error: standard error of the mean difference, with outcomes that overlap"
+
+
+def _against(profile: Profile, model: str, sector: str) -> list[str]:
+    """What the gate has against a model's newest checkpoint over the sessions of the weights."""
+    rows = _checkpoints(profile, [sector]).filter(pl.col("horizon") == profile.settings.weights.horizon)
+    found = gated(rows, profile.settings.promotion).filter(pl.col("model") == model)
+    newest = found.filter(pl.col("as_of") == pl.col("as_of").max())
+    return [*suspected(newest, profile.settings.promotion), *beaten(newest)]
+
+
+def _champion(profile: Profile, versions: ModelVersions, sector: str) -> str:
+    found = versions.champion(sector)
+    return found.model if found else str(profile.settings.weights.model)
+
+
+def _of_settings(profile: Profile, model: str) -> None:
+    if model not in profile.settings.models:
+        raise SettingsError(f"model '{model}' is none of models: {', '.join(profile.settings.models)}")
+
+
+def _checkpoints(profile: Profile, sectors: Sequence[str]) -> pl.DataFrame:
+    stored = [each for each in profile.store.existing(CHECKPOINTS) if parse_key(each)[0] in set(sectors)]
+    return profile.store.read(CHECKPOINTS, stored).collect()
+
+
+def _hashed(profile: Profile, name: str, expected: str) -> None:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        fetch(name, expected, profile.store.read_artifact, Path(folder))
+
+
+def _contents(profile: Profile, name: str, expected: str) -> tuple[dict[str, bytes], str]:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        fetch(name, expected, profile.store.read_artifact, Path(folder))
+        kept = Path(name)
+        if kept.name == LISTING:
+            (Path(folder) / LISTING).write_bytes(profile.store.read_artifact(name))
+            return files_at(Path(folder))
+        return files_at(Path(folder) / f"model{kept.suffix}")
+
+
+def _table(*names: str) -> Table:
+    table = Table()
+    for name in names:
+        table.add_column(escape(name))
+    return table

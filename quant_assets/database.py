@@ -1,0 +1,142 @@
+"""Predictions in a database that others read: a table `preds`, in DuckDB or PostgreSQL, by URL."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from quant_assets.errors import QuantError, SettingsError
+
+#: Rows that are handed over at a time.
+_BATCH = 10_000
+
+_COLUMNS = ("ticker", "dt", "horizon", "model", "yhat", "yhat_std", "prob_up")
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS preds (
+    ticker TEXT NOT NULL,
+    dt DATE NOT NULL,
+    horizon INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    yhat DOUBLE PRECISION NOT NULL,
+    yhat_std DOUBLE PRECISION,
+    prob_up DOUBLE PRECISION,
+    PRIMARY KEY (ticker, dt, horizon, model)
+)
+"""
+
+_SET = "yhat = excluded.yhat, yhat_std = excluded.yhat_std, prob_up = excluded.prob_up"
+
+
+class DatabaseError(QuantError):
+    """A database cannot be opened or refuses the rows; names it, without what gives access, and the reason."""
+
+
+def upsert_predictions(url: str, rows: pl.DataFrame) -> int:
+    """Write forecasts into table `preds`, which is made where it is not there; all of them or none.
+
+    A row with the key (ticker, dt, horizon, model) of one that is there replaces its figures, so that the same rows a
+    second time change nothing.
+
+    Args:
+        url: `duckdb:///file`, the name of a file for DuckDB, or `postgresql://…`; a login belongs into the
+            environment (PGUSER, PGPASSWORD) or `~/.pgpass`.
+        rows: `ticker, date, horizon, model, prediction, prediction_std, prob_up`; each key once.
+
+    Returns:
+        Rows written.
+
+    Raises:
+        SettingsError: the URL is of another database.
+        DatabaseError: it cannot be opened, or refuses the rows.
+
+    """
+    given = rows.select(
+        "ticker", "date", pl.col("horizon").cast(pl.Int64), "model", "prediction", "prediction_std", "prob_up"
+    )
+    if url.startswith(("postgresql://", "postgres://", "postgresql+psycopg2://")):
+        _into_postgres(url, given.rows())
+    elif "://" not in url or url.startswith("duckdb:///"):
+        _into_duckdb(url.removeprefix("duckdb:///"), given)
+    else:
+        raise SettingsError(
+            f"database {_shown(url)} is neither duckdb:///FILE, the name of a file, nor postgresql://HOST/DATABASE"
+        )
+    return len(given)
+
+
+def predictions_view(path: str, folder: str) -> None:
+    """Make view `predictions` in a DuckDB file: the rows of a dataset's folder, as they are whenever it is asked.
+
+    Raises:
+        DatabaseError: it cannot be made.
+
+    """
+    import duckdb
+
+    files = f"{folder}/**/part-0.parquet".replace("'", "''")
+
+    def work() -> None:
+        with duckdb.connect(path) as connection:
+            # A view takes no parameters; a quote in the folder's name is doubled.
+            connection.execute(
+                f"CREATE OR REPLACE VIEW predictions AS "  # noqa: S608
+                f"SELECT * FROM read_parquet('{files}', hive_partitioning = true, hive_types_autocast = false)"
+            )
+
+    _told(path, (duckdb.Error, OSError), work)
+
+
+def _into_duckdb(path: str, given: pl.DataFrame) -> None:
+    import duckdb
+
+    def work() -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with duckdb.connect(path) as connection:
+            connection.execute("BEGIN")
+            connection.execute(_CREATE)
+            connection.register("given", given)
+            # Names of our own; the values come from the registered frame.
+            connection.execute(
+                f"INSERT INTO preds ({', '.join(_COLUMNS)}) SELECT * FROM given "  # noqa: S608 (constants)
+                f"ON CONFLICT (ticker, dt, horizon, model) DO UPDATE SET {_SET}"
+            )
+            connection.execute("COMMIT")
+
+    _told(path, (duckdb.Error, OSError), work)
+
+
+def _into_postgres(url: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    import psycopg2
+    from psycopg2.extras import execute_values
+
+    statement = (
+        f"INSERT INTO preds ({', '.join(_COLUMNS)}) VALUES %s "  # noqa: S608 (constants)
+        f"ON CONFLICT (ticker, dt, horizon, model) DO UPDATE SET {_SET}"
+    )
+
+    def work() -> None:
+        connection = psycopg2.connect(url.replace("postgresql+psycopg2://", "postgresql://", 1))
+        try:
+            with connection, connection.cursor() as cursor:  # one transaction
+                cursor.execute(_CREATE)
+                execute_values(cursor, statement, rows, page_size=_BATCH)
+        finally:
+            connection.close()
+
+    _told(url, (psycopg2.Error,), work)
+
+
+def _told(url: str, errors: tuple[type[Exception], ...], work: Callable[[], None]) -> None:
+    try:
+        work()
+    except errors as error:
+        why = " ".join(str(error).split())[:200]
+        raise DatabaseError(f"predictions are not written to {_shown(url)}: {why}") from None
+
+
+def _shown(url: str) -> str:
+    """A URL without a login."""
+    scheme, between, rest = url.partition("://")
+    return f"{scheme}{between}{rest.rpartition('@')[2]}" if between else url

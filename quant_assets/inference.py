@@ -1,0 +1,389 @@
+"""Picks of one session from what is stored: candidates, features, bars and the newest usable model before it."""
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+
+from quant_assets.errors import HistoryError, ModelFileError, SettingsError
+from quant_assets.learning.checkpoints import usable_checkpoints
+from quant_assets.learning.ensemble import ENSEMBLE
+from quant_assets.learning.forecast import LoadedModel, load_models
+from quant_assets.learning.inference import (
+    COMPOSITE,
+    COVERAGE,
+    WINDOW,
+    Picks,
+    Side,
+    picks,
+    too_few_bars,
+)
+from quant_assets.learning.models.base import FittedModel
+from quant_assets.learning.registry import KEPT_MODELS, Loaded
+from quant_assets.learning.rows import Rows
+from quant_assets.market.calendar import last_session_to, sessions
+from quant_assets.model_versions import ModelVersions
+from quant_assets.partitions import key, month_of, month_range, month_start, parse_key, shift_month
+from quant_assets.profile import Profile
+from quant_assets.runtime.counters import COUNTERS
+from quant_assets.schemas import CHECKPOINTS
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.sectors import SECTORS
+from quant_assets.signals.selection import selection
+
+_LOG = logging.getLogger(__name__)
+
+
+class RegisteredModel(NamedTuple):
+    """A registered version: it forecasts, and states nothing of its errors."""
+
+    name: str
+    fitted: FittedModel
+    version: str
+
+
+Usable = LoadedModel | RegisteredModel
+
+#: Checkpoints of this process, by their hashes.
+_LOADED: Loaded[dict[int, LoadedModel]] = Loaded(KEPT_MODELS)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What picks are asked for.
+
+    Attributes:
+        tickers: names that may be picked.
+        as_of: session of the prediction.
+        model: its name in the settings, `ensemble`, `name@version` of the registry, or one that was loaded before;
+            the sectors' champion where None, else that of the weights.
+        top_n: names that are picked at most.
+        sectors: whose members the names are; every stored one where None.
+        composite: score of each name where no model is usable; that of the stored candidates where None.
+        side: `long` picks the highest scores, `short` the lowest.
+        horizon: sessions ahead; that of the weights where None.
+        sequence_length: sessions of the window in which a name must have bars.
+        coverage: share of them that is enough.
+
+    """
+
+    tickers: Sequence[str]
+    as_of: date
+    model: str | LoadedModel | None = None
+    top_n: int = 10
+    sectors: Sequence[str] | None = None
+    composite: Mapping[str, float] | None = None
+    side: Side = "long"
+    horizon: int | None = None
+    sequence_length: int = WINDOW
+    coverage: float = COVERAGE
+
+
+def inference_pipeline(
+    tickers: Sequence[str] | Mapping[str, Any],
+    prediction_date: date | str,
+    model: str | LoadedModel | None = None,
+    sequence_length: int = WINDOW,
+    top_n: int = 10,
+    *,
+    profile: Profile | str | None = None,
+    sector: str | None = None,
+) -> dict[str, Any]:
+    """Score names at the close of a session and pick the best; nothing later than that session is read.
+
+    Args:
+        tickers: names, or a dictionary with `tickers` and maybe `metadata` {`selection_scores` by ticker}.
+        prediction_date: a day; one without a session counts as the session before it.
+        model: its name in the settings, `ensemble`, `name@version` of the registry, or one that was loaded before
+            [default: the sector's champion, else that of the weights].
+        sequence_length: sessions up to the prediction date; a name with bars in less than 90 % of them is excluded.
+        top_n: names that are picked at most.
+        profile: whose storage is read, or its name [default: QUANT_PROFILE, else demo].
+        sector: of the names [default: each name's own].
+
+    Returns:
+        `selected_stocks` (best first), `predicted_scores` (forward return by ticker), `portfolio_weights` (in
+        proportion to the positive scores, sum 1; none where no score is positive), `source` (`model`, or
+        `algorithmic_only` where the composite score stands in for a model), `metadata` (`total_candidates`,
+        `valid_stocks`, `excluded_stocks` with `exclusion_reasons`, `model_version`, `notes` and more).
+
+    Raises:
+        HistoryError: fewer than five names are valid.
+        MissingPartitionError: a month that is needed is not stored.
+        SettingsError: the date has no session yet, or there is no such model.
+
+    """
+    composite = None
+    if isinstance(tickers, Mapping):
+        composite = tickers.get("metadata", {}).get("selection_scores")
+        tickers = tickers["tickers"]
+    day = date.fromisoformat(prediction_date) if isinstance(prediction_date, str) else prediction_date
+    opened = profile if isinstance(profile, Profile) else Profile(load_settings(profile))
+    asked = Asked(
+        list(dict.fromkeys(tickers)),
+        last_session_to(day),
+        model,
+        top_n,
+        None if sector is None else [sector],
+        composite,
+        sequence_length=sequence_length,
+    )
+    return pick(opened, asked).document()
+
+
+def pick(profile: Profile, asked: Asked, step: Callable[[str], None] = lambda _: None) -> Picks:
+    """The picks that are asked for; `step` is told what is done next.
+
+    Raises:
+        HistoryError: as of `inference_pipeline`, and so are the others.
+
+    """
+    if asked.sequence_length < 1 or asked.top_n < 1:
+        raise SettingsError(f"{asked.sequence_length=} and {asked.top_n=} must be at least 1")
+    month = month_of(asked.as_of)
+    profile.check_months(month, month)
+    if asked.as_of > profile.last_session():
+        raise SettingsError(f"{asked.as_of} has not closed; the last closed session is {profile.last_session()}")
+    settings = profile.settings
+    horizon = asked.horizon or settings.weights.horizon
+    wanted = list(asked.sectors) if asked.sectors is not None else _stored_sectors(profile, "features", month)
+    step("features")
+    keys = [key(sector, month) for sector in wanted]
+    features = _read(profile, "features", keys, asked.tickers).filter(pl.col("date") == asked.as_of).collect()
+    sectors = features["sector"].unique(maintain_order=True).to_list() or wanted
+    step("windows of bars")
+    days = sessions(month_start(settings.partitions.start), asked.as_of)[-asked.sequence_length :]
+    if len(days) < asked.sequence_length:
+        raise HistoryError(
+            f"{asked.as_of}: the profile begins {len(days)} sessions before, {asked.sequence_length} are needed; "
+            "choose a later month or set partitions.start earlier"
+        )
+    months = month_range(month_of(days[0].item()), month)
+    bars = _read(profile, "prices", [key(each, m) for each in sectors for m in months], asked.tickers)
+    bars = bars.filter(pl.col("panel_from") <= asked.as_of).select("ticker", "date", "close")
+    excluded = too_few_bars(bars.collect(), asked.tickers, days, asked.coverage)
+    here = set(features["ticker"])
+    excluded |= {
+        name: f"no features on {asked.as_of}: no member of {', '.join(wanted)} then"
+        for name in asked.tickers
+        if name not in here and name not in excluded
+    }
+    valid = features.filter(~pl.col("ticker").is_in(list(excluded)))
+    step("model and forecasts")
+    scores, name, version, notes = _scores(profile, asked, valid, horizon)
+    return picks(scores, excluded, asked.as_of, asked.top_n, asked.side, name, version, notes)
+
+
+def _scores(
+    profile: Profile, asked: Asked, rows: pl.DataFrame, horizon: int
+) -> tuple[dict[str, float], str | None, str, list[str]]:
+    """Score of each name, who scored, its version and what is to be said of it."""
+    name = _name(profile, asked, rows["sector"].unique())
+    found, versions, notes = dict[str, float](), list[str](), list[str]()
+    if name == ENSEMBLE:
+        return _of_ensemble(profile, asked, rows, horizon)
+    for (sector,), own in rows.partition_by("sector", as_dict=True, maintain_order=True).items():
+        models: Mapping[int, Usable]
+        if isinstance(asked.model, LoadedModel):
+            models, said = {horizon: asked.model}, list[str]()
+        elif "@" in name:
+            models, said = _registered(profile, name, asked.as_of, str(sector))
+        else:
+            models, said = usable_models(profile, str(sector), name, asked.as_of, horizon)
+        notes += said
+        if horizon not in models:
+            # Forecasts and composite scores have different units: names of several sectors get the one or the other.
+            return _composite(profile, asked, rows["ticker"].to_list()), None, COMPOSITE, notes
+        model = models[horizon]
+        with COUNTERS.call(model.name, len(own)):
+            mean = model.fitted.predict(Rows.of(own, model.fitted.features)).mean
+        found |= dict(zip(own["ticker"], mean[:, model.fitted.horizons.index(horizon)].tolist(), strict=True))
+        versions.append(model.version)
+    return found, name, ", ".join(dict.fromkeys(versions)), notes
+
+
+def _of_ensemble(
+    profile: Profile, asked: Asked, rows: pl.DataFrame, horizon: int
+) -> tuple[dict[str, float], str | None, str, list[str]]:
+    """Scores of the ensemble as the dataset has them: its weights follow from all models' trainings."""
+    keys = [key(sector, month_of(asked.as_of)) for sector in rows["sector"].unique(maintain_order=True)]
+    of_day = (pl.col("date") == asked.as_of) & (pl.col("horizon") == horizon) & (pl.col("model") == ENSEMBLE)
+    stored = _read(profile, "predictions", keys, rows["ticker"].to_list()).filter(of_day).collect()
+    if stored.is_empty():
+        note = f"there is no forecast of the {ENSEMBLE} on {asked.as_of}: it needs two models of an earlier month"
+        return _composite(profile, asked, rows["ticker"].to_list()), None, COMPOSITE, [note]
+    found = dict.fromkeys(rows["ticker"], float("nan")) | dict(stored.select("ticker", "prediction").iter_rows())
+    return found, ENSEMBLE, ", ".join(stored["model_version"].unique(maintain_order=True)), []
+
+
+def _registered(
+    profile: Profile, said: str, as_of: date, sector: str
+) -> tuple[Mapping[int, "RegisteredModel"], list[str]]:
+    """A registered version; where its files are not whole, none and a note that says so.
+
+    Raises:
+        SettingsError: it is not registered, or was trained on what became known later, or on another sector.
+
+    """
+    versions = ModelVersions(profile.store)
+    try:
+        fitted, version = versions.load(said)
+    except ModelFileError as error:
+        if profile.settings.registry.fallback == "refuse":
+            raise
+        _LOG.warning("model %s: %s; the composite score stands in for it", said, error)
+        return {}, [f"{sector}: {error}"]
+    known = version.manifest.get("last_known_at")
+    if known is not None and known >= as_of.isoformat():
+        raise SettingsError(
+            f"model {said} was trained on what became known up to {known}; ask for a later day than that"
+        )
+    if version.manifest.get("sector", sector) != sector:
+        raise SettingsError(f"model {said} is of sector {version.manifest['sector']}, not of {sector}")
+    model = RegisteredModel(version.name, fitted, version.version)
+    return dict.fromkeys(fitted.horizons, model), []
+
+
+def usable_models(
+    profile: Profile, sector: str, name: str, as_of: date, horizon: int
+) -> tuple[dict[int, LoadedModel], list[str]]:
+    """The newest checkpoint of an earlier month that can be read, and a note for each newer one that cannot.
+
+    With the setting `registry.fallback` `refuse` there is no such note: the first that cannot be read is an error.
+
+    Returns:
+        The model of each horizon, none where there is no checkpoint; the notes, which are logged, too.
+
+    Raises:
+        ModelFileError: see there.
+        DatasetError: the checkpoint is of another kind or has other features than the settings say.
+        SettingsError: there is no such model.
+
+    """
+    settings = profile.settings
+    if name not in settings.models:
+        raise SettingsError(f"model '{name}' is none of models: {', '.join((*settings.models, ENSEMBLE))}")
+    month, learner = month_of(as_of), profile.models.learners[name]
+    oldest = max(shift_month(month, -settings.training.max_checkpoint_age_months), settings.partitions.start)
+    keys = [key(sector, each) for each in month_range(oldest, shift_month(month, -1))] if oldest < month else []
+    absent = set(profile.store.missing(CHECKPOINTS, keys))
+    stored = profile.store.read(CHECKPOINTS, [each for each in keys if each not in absent])
+    rows = stored.filter(pl.col("model") == name).drop("sector", "month").collect()
+    notes: list[str] = []
+    for chosen in usable_checkpoints(rows, month_start(month), settings.training):
+        if horizon not in chosen["horizon"] or (chosen["last_known_at"].max() or as_of) >= as_of:  # type: ignore[operator]
+            continue
+        files = name, *chosen["manifest_sha256"], *profile.features.names
+
+        def load(chosen: pl.DataFrame = chosen) -> dict[int, LoadedModel]:
+            with TemporaryDirectory() as folder:
+                given = learner, profile.features.names, profile.store.read_artifact, Path(folder)
+                return load_models(chosen.iter_rows(named=True), *given)
+
+        try:
+            return _LOADED.get(files, load), notes
+        except ModelFileError as error:
+            if settings.registry.fallback == "refuse":
+                raise
+            notes.append(f"{sector}: checkpoint of {chosen['as_of'][0]} is not usable: {error}")
+            _LOG.warning("model %s, %s", name, notes[-1])
+    if not notes:
+        notes.append(f"{sector}: model {name} has no checkpoint of {oldest} to the month before {month}")
+    _LOG.warning("model %s, %s: the composite score stands in for it", name, sector)
+    return {}, notes
+
+
+def _name(profile: Profile, asked: Asked, sectors: Collection[str]) -> str:
+    """The model that is asked for, else the champion of the sectors, else that of the weights."""
+    if asked.model is not None:
+        return asked.model.name if isinstance(asked.model, LoadedModel) else asked.model
+    versions = ModelVersions(profile.store)
+    champions = {found.model if (found := versions.champion(each)) else None for each in sectors}
+    only = champions.pop() if len(champions) == 1 else None
+    return only or str(profile.settings.weights.model)
+
+
+def _composite(profile: Profile, asked: Asked, tickers: Collection[str]) -> dict[str, float]:
+    """Composite score of the names, from the candidates of their month unless they were given."""
+    scores = asked.composite
+    if scores is None:
+        month = month_of(asked.as_of)
+        keys = [key(each, month) for each in _stored_sectors(profile, "candidates", month)]
+        rows = _read(profile, "candidates", keys, tickers).filter(pl.col("as_of") <= asked.as_of)
+        scores = dict(rows.select("ticker", "composite_score").collect().iter_rows())
+    return {name: float("nan") if scores.get(name) is None else float(scores[name]) for name in tickers}
+
+
+def _stored_sectors(profile: Profile, name: str, month: str) -> list[str]:
+    existing = profile.store.existing(profile.datasets[name])
+    found = {parse_key(each)[0] for each in existing if parse_key(each)[1] == month}
+    return [sector for sector in SECTORS if sector in found]
+
+
+def _read(profile: Profile, name: str, keys: Sequence[str], tickers: Collection[str]) -> pl.LazyFrame:
+    frame = profile.store.read(profile.datasets[name], keys)
+    return frame.filter(pl.col("ticker").is_in(list(tickers)))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Names of a sector and decision that may be picked.
+
+    Attributes:
+        as_of: session of the decision.
+        composite: composite score by ticker.
+        count: how many of them are stored as candidates; the others are the next ones by composite score.
+
+    """
+
+    as_of: date
+    composite: Mapping[str, float]
+    count: int
+
+
+def candidates_of(
+    profile: Profile, sector: str, month: str, kind: Literal["long", "short", "both"], at_least: int
+) -> Candidates:
+    """The candidates of a month's decision; where they are few, the next eligible names on their side join them.
+
+    Args:
+        profile: whose storage is read.
+        sector: slug.
+        month: of the decision.
+        kind: which side's candidates.
+        at_least: names below which the next ones by composite score join: in a small sector the fractions of
+            `candidates` leave too few to choose among.
+
+    Raises:
+        MissingPartitionError: the month is not stored.
+        HistoryError: nobody was chosen.
+
+    """
+    keys, through = [key(sector, month)], lambda _: profile.known_through(month)
+    rows = profile.store.read(profile.datasets["candidates"], keys, through).collect()
+    if later := rows.filter(pl.col("as_of") > profile.last_session())["as_of"].to_list():
+        raise SettingsError(f"the stored decision of {sector} {month} was taken at {later[0]}, after the pinned as_of")
+    if rows.is_empty():
+        raise HistoryError(f"{sector} {month}: nobody was chosen; quant candidates -s {sector} -m {month} says why")
+    as_of: date = rows["as_of"][0]
+    of_kind = rows if kind == "both" else rows.filter(pl.col("candidate_type") == kind)
+    stored = dict(of_kind.select("ticker", "composite_score").iter_rows())
+    if len(stored) >= at_least:
+        return Candidates(as_of, stored, len(stored))
+    decided = pl.col("date") == as_of
+    given = [profile.store.read(profile.datasets[name], keys).filter(decided) for name in ("indicators", "universe")]
+    indicators, universe = (frame.drop("sector", "month").collect() for frame in given)
+    scored = selection(indicators, universe, [as_of], profile.settings.candidates).scored
+    others = scored.filter(~pl.col("ticker").is_in(rows["ticker"].to_list()))
+    side = {"long": pl.col("composite_score") > 0, "short": pl.col("composite_score") < 0, "both": pl.lit(True)}[kind]
+    strength = pl.col("composite_score") if kind == "long" else -pl.col("composite_score")
+    next_ones = others.filter(side).sort(
+        strength.abs() if kind == "both" else strength, "ticker", descending=[True, False]
+    )
+    joined = next_ones.head(at_least - len(stored)).select("ticker", "composite_score").iter_rows()
+    return Candidates(as_of, stored | dict(joined), len(stored))

@@ -1,0 +1,159 @@
+"""One model judged by walk-forward over a panel and fitted once more on all of it: what `quant train` computes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from quant_assets.errors import HistoryError
+from quant_assets.learning.metrics import evaluate
+from quant_assets.learning.models.base import FittedModel, Learner
+from quant_assets.learning.residuals import ResidualBuckets
+from quant_assets.learning.rows import Rows
+from quant_assets.learning.splits import BoolArray, Fold
+from quant_assets.market.calendar import session_number
+from quant_assets.settings.domain import PredictionSettings
+
+#: Share of the sessions before a test window by which a fit is stopped; it is not fitted on.
+_STOPPED_BY = 0.1
+
+_METRICS = ("rmse", "mae", "r2", "direction_accuracy")
+
+
+@dataclass(frozen=True)
+class WalkForwardResult:
+    """What a walk-forward gave.
+
+    Attributes:
+        model: fitted on all rows but those that it is stopped by.
+        fold_metrics: of each fold, as plain values.
+        importances: `feature, importance`: mean over the folds of the kind's first measure, descending.
+        residuals: standard deviation of the forecast error over the test windows.
+
+    """
+
+    model: FittedModel
+    fold_metrics: list[dict[str, Any]]
+    importances: pl.DataFrame
+    residuals: ResidualBuckets
+
+    @property
+    def overall_metrics(self) -> dict[str, float | int | None]:
+        """Mean and standard deviation (of the population) of each metric over the folds, and how many rows."""
+        found: dict[str, float | int | None] = {}
+        for name in _METRICS:
+            values = [fold[name] for fold in self.fold_metrics if fold[name] is not None]
+            found[f"{name}_mean"] = float(np.mean(values)) if values else None
+            found[f"{name}_std"] = float(np.std(values)) if values else None
+        rows = sum(fold["n_samples"] for fold in self.fold_metrics)
+        return found | {"n_folds": len(self.fold_metrics), "n_total_samples": rows}
+
+
+def walk_forward(
+    rows: pl.DataFrame,
+    learner: Learner[Any],
+    horizon: int,
+    names: Sequence[str],
+    settings: PredictionSettings,
+    *,
+    n_splits: int = 5,
+    test_size: float = 0.2,
+    embargo_sessions: int = 2,
+    seed: int = 42,
+) -> WalkForwardResult:
+    """Fit before each of several test windows, judge on it, and fit once more on everything.
+
+    The last `test_size` of the sessions are cut into `n_splits` windows that follow each other. A row serves a window,
+    whatever its ticker, where its label was known before the window's first session less the embargo; the last tenth of
+    the sessions that are left stops the fit, purged in the same way.
+
+    Args:
+        rows: `ticker`, `date`, `known_at`, `forward_return` and the features, each ticker once a session.
+        learner: the kind of model and its parameters.
+        horizon: sessions ahead that `forward_return` is of.
+        names: the columns that the model sees, in order.
+        settings: buckets of the residuals.
+        n_splits: test windows.
+        test_size: share of the sessions that are tested.
+        embargo_sessions: sessions left free between the last label used and what it is used for.
+        seed: of every random draw.
+
+    Raises:
+        HistoryError: a window would be left without rows to fit on, to stop by, or to test.
+
+    """
+    rows = rows.sort("date", "ticker")
+    given = Rows.of(rows, names, (horizon,), ("forward_return",))
+    *folds, last = _folds(rows, n_splits, test_size, embargo_sessions)
+    metrics, importances, tests = list[dict[str, Any]](), list[list[float]](), list[pl.DataFrame]()
+    for number, fold in enumerate(folds):
+        model = learner.fit(given.where(fold.train), given.where(fold.validation), seed)
+        prediction = np.ascontiguousarray(model.predict(given.where(fold.test)).mean[:, 0])
+        part = rows.filter(pl.Series(fold.test))
+        test = part.select("ticker", "date", "forward_return").with_columns(prediction=pl.Series(prediction))
+        tests.append(test)
+        found, used = evaluate(test, horizon), rows.filter(pl.Series(fold.train | fold.validation))
+        metrics.append(
+            {name: getattr(found, name) for name in _METRICS}
+            | {"n_samples": len(test), "fold": number}
+            | {"train_start": used["date"].min(), "train_end": used["date"].max()}
+            | {"test_start": test["date"].min(), "test_end": test["date"].max()}
+            | {"n_train": len(used), "n_test": len(test)}
+        )
+        if measures := model.importances():
+            importances.append(next(iter(measures.values())))
+    every = pl.concat(tests)
+    return WalkForwardResult(
+        learner.fit(given.where(last.train), given.where(last.validation), seed),
+        metrics,
+        pl.DataFrame(
+            list(zip(names, np.mean(importances, axis=0).tolist(), strict=True)) if importances else [],
+            schema={"feature": pl.String, "importance": pl.Float64},
+            orient="row",
+        ).sort(["importance", "feature"], descending=[True, False]),
+        ResidualBuckets.fit(
+            every["prediction"].to_numpy(),
+            every["forward_return"].to_numpy(),
+            settings.buckets,
+            settings.min_bucket_rows,
+        ),
+    )
+
+
+def _folds(rows: pl.DataFrame, n_splits: int, test_size: float, embargo: int) -> list[Fold]:
+    """The folds, and one without a test for the model that is kept."""
+    if rows.is_empty():
+        raise HistoryError("no row has features and a known label; choose other tickers or a longer span")
+    number, known = session_number(rows["date"].to_numpy()), session_number(rows["known_at"].to_numpy())
+    first, end = int(number.min()), int(number.max()) + 1
+    start = end - max(n_splits, math.ceil((end - first) * test_size))
+    edges = start + (end - start) * np.arange(n_splits + 1) // n_splits
+    none = np.zeros(len(rows), dtype=bool)
+    folds = [
+        _fold(number, known, low, (number >= low) & (number < high), embargo) for low, high in pairwise(edges.tolist())
+    ]
+    for each in folds:
+        if not (each.train.any() and each.validation.any() and each.test.any()):
+            raise HistoryError(
+                f"{_ends(rows)} is too short for {n_splits} windows of the last "
+                f"{test_size:.0%} with an embargo of {embargo} sessions; choose a longer span or fewer windows"
+            )
+    return [*folds, _fold(number, known, int(known.max()) + embargo + 1, none, embargo)]
+
+
+def _ends(rows: pl.DataFrame) -> str:
+    return " to ".join(rows.select(pl.min("date"), last=pl.max("date")).cast(pl.String).row(0))
+
+
+def _fold(number: Any, known: Any, start: int, test: BoolArray, embargo: int) -> Fold:
+    """Rows that are known before a window, of which the last sessions stop the fit."""
+    usable = known < start - embargo
+    if not usable.any():
+        return Fold(usable, usable, test)
+    low, high = int(number[usable].min()), int(number[usable].max()) + 1
+    stop = high - max(1, math.ceil((high - low) * _STOPPED_BY))
+    return Fold(usable & (known < stop - embargo), usable & (number >= stop), test)

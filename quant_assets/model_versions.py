@@ -1,0 +1,224 @@
+"""Registered versions of models in the store, which never change, and the pointer to each sector's champion.
+
+    artifacts/registry/versions/<name>/<version>/manifest.json and the model's files
+    artifacts/registry/champions/<sector>.json
+
+A version is named by its content. A pointer is one file that is replaced as a whole, with those before it in it.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quant_assets.errors import DatasetError, ModelFileError, SettingsError
+from quant_assets.io.store import DatasetStore
+from quant_assets.learning.model_files import LISTING, VERSION_LENGTH, sha256
+from quant_assets.learning.models.base import FittedModel
+from quant_assets.learning.registry import ModelSpec, Signature, load_model, read_signed, refuse_format, signed
+
+#: Environment variable of the key that manifests are signed with.
+KEY = "QUANT_MODEL_KEY"
+
+_VERSIONS, _CHAMPIONS, _MANIFEST = "registry/versions", "registry/champions", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version.
+
+    Attributes:
+        name: of the model.
+        version: first characters of the SHA-256 of what it is.
+        manifest: kind, features, horizons, hashes, and what else was told when it was registered.
+        signature: what the manifest's signature is worth.
+
+    """
+
+    name: str
+    version: str
+    manifest: Mapping[str, Any]
+    signature: Signature
+
+    @property
+    def said(self) -> str:
+        """As a command takes it."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """Whose forecasts a sector's picks follow: a model of the settings, or `name@version`, and those before."""
+
+    model: str
+    before: tuple[str, ...] = ()
+
+
+class ModelVersions:
+    """The registry of a store.
+
+    Args:
+        store: of the profile.
+        key: that manifests are signed with; that of the environment where None, and none where there is none.
+
+    """
+
+    def __init__(self, store: DatasetStore, key: bytes | None = None) -> None:
+        self._store = store
+        self._key = key or signing_key()
+
+    def register(self, name: str, contents: Mapping[str, bytes], model_file: str, facts: Mapping[str, Any]) -> Version:
+        """Keep a model for good; the same content a second time is the same version.
+
+        Args:
+            name: of the model.
+            contents: of its files by name, its listing among them where there are several.
+            model_file: the file, or the listing.
+            facts: `kind`, `features`, `horizons`, and what else is to be known of it.
+
+        Raises:
+            DatasetError: a format is not allowed, or the model cannot be loaded; nothing is kept then.
+
+        """
+        for each in contents:
+            refuse_format(each)
+        hashes = {each: sha256(content) for each, content in sorted(contents.items())}
+        told = {"name": name, "model_file": model_file, "model_sha256": hashes[model_file], "files": hashes, **facts}
+        version = sha256(json.dumps(told, sort_keys=True, allow_nan=False).encode())[:VERSION_LENGTH]
+        load_model(_spec(told, model_file), contents.__getitem__)
+        folder = f"{_VERSIONS}/{name}/{version}"
+        if not self._store.has_artifact(f"{folder}/{_MANIFEST}"):
+            self._store.write_artifacts({f"{folder}/{each}": content for each, content in contents.items()})
+            manifest = signed(told | {"version": version}, self._key)  # last: it is what makes the files count
+            self._store.write_artifact(f"{folder}/{_MANIFEST}", manifest)
+        return self.version(f"{name}@{version}")
+
+    def versions(self, name: str | None = None) -> list[str]:
+        """Registered versions as `name@version`, of one model or of all."""
+        below = f"{_VERSIONS}/{name}" if name else _VERSIONS
+        parts = [each.split("/") for each in self._store.artifacts(below) if each.endswith(f"/{_MANIFEST}")]
+        return [f"{part[-3]}@{part[-2]}" for part in parts]
+
+    def version(self, said: str) -> Version:
+        """A registered version, its manifest checked.
+
+        Raises:
+            SettingsError: there is none.
+            DatasetError: the manifest was changed after it had been signed.
+
+        """
+        name, _, version = said.partition("@")
+        if said not in self.versions(name):
+            raise SettingsError(f"model {said} is not registered; there are: {', '.join(self.versions()) or 'none'}")
+        content = self._store.read_artifact(f"{_VERSIONS}/{name}/{version}/{_MANIFEST}")
+        manifest, signature = read_signed(content, self._key, f"manifest of model {said}")
+        told = {key: value for key, value in manifest.items() if key != "version"}
+        if sha256(json.dumps(told, sort_keys=True, allow_nan=False).encode())[:VERSION_LENGTH] != version:
+            raise ModelFileError(f"manifest of model {said} was changed: a version is named by what it says")
+        return Version(name, version, manifest, signature)
+
+    def load(self, said: str) -> tuple[FittedModel, Version]:
+        """The model of a registered version; its files are verified first.
+
+        Raises:
+            SettingsError: as of `version`.
+            DatasetError: as of `load_model`.
+
+        """
+        found = self.version(said)
+        place = f"{_VERSIONS}/{found.name}/{found.version}"
+        return load_model(_spec(found.manifest, f"{place}/{found.manifest['model_file']}"), self._read)[0], found
+
+    def verify(self, said: str) -> Version:
+        """A registered version of which every file is the one that was registered.
+
+        Raises:
+            DatasetError: one is not.
+
+        """
+        found = self.version(said)
+        for name, expected in found.manifest["files"].items():
+            if sha256(self._read(f"{_VERSIONS}/{found.name}/{found.version}/{name}")) != expected:
+                raise ModelFileError(f"model {said}: file {name} was changed; register it again")
+        return found
+
+    def champion(self, sector: str) -> Champion | None:
+        """Whose forecasts a sector's picks follow; None where nobody was promoted."""
+        name = f"{_CHAMPIONS}/{sector}.json"
+        if not self._store.has_artifact(name):
+            return None
+        try:
+            found = json.loads(self._store.read_artifact(name))
+            return Champion(str(found["champion"]), tuple(found["before"]))
+        except (ValueError, KeyError, TypeError):
+            raise DatasetError(
+                f"{self._store.artifact_url(name)} is no record of a champion; promote one again"
+            ) from None
+
+    def promote(self, sector: str, model: str) -> Champion:
+        """Make a model a sector's champion; the one that is stays in the record."""
+        now = self.champion(sector)
+        if now is not None and now.model == model:
+            return now
+        return self._point(sector, Champion(model, () if now is None else (*now.before, now.model)))
+
+    def roll_back(self, sector: str) -> Champion:
+        """Make the champion before the champion again.
+
+        Raises:
+            SettingsError: there was none.
+
+        """
+        now = self.champion(sector)
+        if now is None or not now.before:
+            raise SettingsError(f"sector {sector} has no champion before the present one; promote a model instead")
+        return self._point(sector, Champion(now.before[-1], now.before[:-1]))
+
+    def _point(self, sector: str, champion: Champion) -> Champion:
+        text = json.dumps({"before": list(champion.before), "champion": champion.model}, indent=2) + "\n"
+        self._store.write_artifact(f"{_CHAMPIONS}/{sector}.json", text.encode())
+        return champion
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return self._store.read_artifact(name)
+        except DatasetError as error:
+            raise ModelFileError(str(error)) from None
+
+
+def signing_key() -> bytes | None:
+    """The key of the environment; None where there is none."""
+    found = os.environ.get(KEY)
+    return found.encode() if found else None
+
+
+def files_at(path: Path) -> tuple[dict[str, bytes], str]:
+    """Content of a model's files by name, and which of them stands for all: a file, or a folder with `SHA256SUMS`.
+
+    Raises:
+        SettingsError: there is no such file, or the folder has no listing.
+
+    """
+    if path.is_dir():
+        if not (path / LISTING).is_file():
+            raise SettingsError(f"{path} has no {LISTING}; name the model's file, or list its files with sha256sum")
+        return {
+            each.relative_to(path).as_posix(): each.read_bytes() for each in sorted(path.rglob("*")) if each.is_file()
+        }, LISTING
+    if not path.is_file():
+        raise SettingsError(f"{path} is not there; name a model's file, or the folder of its files")
+    return {f"model{path.suffix}": path.read_bytes()}, f"model{path.suffix}"
+
+
+def _spec(told: Mapping[str, Any], path: str) -> ModelSpec:
+    return ModelSpec(
+        path,
+        told["kind"],
+        told["name"],
+        told["model_sha256"],
+        tuple(told.get("features", ())),
+        tuple(told["horizons"]),
+        told.get("parameters", {}),
+    )

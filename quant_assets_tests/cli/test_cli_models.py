@@ -1,0 +1,218 @@
+"""`quant models` on a storage made by hand: what is whole, versions that never change, and whom picks follow."""
+
+import json
+import re
+import shutil
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quant_assets.errors import DatasetError, SettingsError
+from quant_assets.model_versions import ModelVersions
+from quant_assets.schemas import CHECKPOINTS
+from quant_assets_tests.command import Quant
+from quant_assets_tests.synthetic_predictions import ENVIRONMENT, SECTOR, profile_at, write
+
+PICKED = ("predict", "-s", SECTOR, "-y", "2021", "-m", "6", "--no-save")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stored")
+    write(folder)
+    return folder
+
+
+@pytest.fixture
+def storage(made: Path, tmp_path: Path) -> Path:
+    """A copy for each test."""
+    shutil.copytree(made, tmp_path / "storage")
+    return tmp_path / "storage"
+
+
+@pytest.fixture
+def quant(storage: Path, monkeypatch: pytest.MonkeyPatch, command: Quant) -> Quant:
+    for name, value in {**ENVIRONMENT, "QUANT__STORAGE": str(storage)}.items():
+        monkeypatch.setenv(name, value)
+    return command
+
+
+def registered(quant: Quant, *given: str) -> str:
+    outcome = quant("models", "register", *(given or ("lightgbm", "--sector", SECTOR)))
+    assert outcome.status == 0, outcome.err
+    return re.search(r"registered (\S+),", outcome.out).group(1)  # type: ignore[union-attr]
+
+
+def files(storage: Path, said: str) -> Path:
+    return storage / "demo/artifacts/registry/versions" / said.replace("@", "/")
+
+
+@pytest.mark.slow
+def test_the_newest_checkpoints_are_listed_and_whole(quant: Quant) -> None:
+    rows = quant("models", "list", "-s", SECTOR).rows
+    assert [(row["model"], row["trained at"], row["horizon"], row["champion"]) for row in rows] == [
+        ("lightgbm", "2021-03-31", "20", "yes")
+    ]
+    shown = quant("models", "show", "lightgbm", "-s", SECTOR).rows
+    assert [row["as_of"] for row in shown] == ["2020-12-31", "2021-03-31"]
+    assert quant("models", "verify").out == "2 of 2 models are whole\n"
+
+
+@pytest.mark.slow
+def test_verify_names_what_was_changed(quant: Quant, storage: Path) -> None:
+    said = registered(quant)
+    (path,) = (storage / "demo/artifacts/lightgbm_checkpoint/it/2021-03").glob("model_*")
+    path.write_bytes(path.read_bytes()[:-10])
+    outcome = quant("models", "verify")
+    assert outcome.status == 1
+    assert "it 2021-03-31, model lightgbm, horizon 20: model of checkpoint model_h20" in outcome.out
+    assert f"{said}: unsigned" in outcome.out, "the version has files of its own"
+    (files(storage, said) / "model.txt").write_bytes(b"tree")
+    outcome = quant("models", "verify", said)
+    assert (outcome.status, "file model.txt was changed" in outcome.out) == (1, True)
+
+
+@pytest.mark.slow
+def test_a_version_is_named_by_its_content_and_never_changes(
+    quant: Quant, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = registered(quant)
+    before = {path: path.stat().st_mtime_ns for path in files(storage, said).iterdir()}
+    monkeypatch.setenv("QUANT_MODEL_KEY", "secret")
+    assert registered(quant) == said
+    assert {path: path.stat().st_mtime_ns for path in files(storage, said).iterdir()} == before
+    manifest = json.loads(quant("models", "show", said).out.partition("\n")[2])
+    assert (manifest["kind"], manifest["horizons"], manifest["sector"]) == ("lightgbm", [20], SECTOR)
+    (newest,) = (storage / "demo/artifacts/lightgbm_checkpoint/it/2021-03").glob("model_*")
+    other = registered(quant, "mine", "--path", str(newest), "--kind", "lightgbm")
+    assert other.startswith("mine@")
+    outcome = quant("models", "list")
+    assert f"registered {other}: kind lightgbm, signed\n" in outcome.out
+    assert (
+        f"registered {said}: kind lightgbm, unsigned: QUANT_MODEL_KEY was not set when it was registered" in outcome.out
+    )
+    monkeypatch.setenv("QUANT_MODEL_KEY", "another")
+    assert "changed after it had been signed" in quant("models", "show", other).err
+    monkeypatch.delenv("QUANT_MODEL_KEY")
+    assert "signed, not checked" in quant("models", "show", other).out
+    path = files(storage, other) / "manifest.json"
+    path.write_text(path.read_text().replace('"lightgbm"', '"linear"'))
+    assert "was changed" in quant("models", "show", other).err
+
+
+@pytest.mark.slow
+def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage: Path) -> None:
+    first = quant(*PICKED)
+    (older,) = (storage / "demo/artifacts/lightgbm_checkpoint/it/2020-12").glob("model_*")
+    said = registered(quant, "mine", "--path", str(older), "--kind", "lightgbm")
+    assert quant("models", "promote", said, "-s", SECTOR).out == f"it: {said} is the champion, lightgbm was\n"
+    second = quant(*PICKED)
+    assert f"model {said}, version {said.partition('@')[2]}" in second.out
+    assert second.rows != first.rows
+    assert quant(*PICKED, "--model", "lightgbm").out == first.out
+    assert quant("models", "promote", "lightgbm", "-s", SECTOR).status == 0
+    assert quant(*PICKED).out == first.out
+    assert quant("models", "roll-back", "-s", SECTOR).out == f"it: {said} is the champion again, lightgbm was\n"
+    assert quant(*PICKED).out == second.out
+    assert "no champion before" in quant("models", "roll-back", "-s", "energy").err
+    (files(storage, said) / "model.txt").unlink()
+    fallen = quant(*PICKED)
+    assert "composite score, no usable model" in fallen.out
+    assert "model.txt is missing" in fallen.out
+
+
+@pytest.mark.slow
+def test_a_model_that_the_baseline_beats_is_promoted_on_demand_alone(quant: Quant, storage: Path) -> None:
+    profile = profile_at(storage)
+    keys = [f"2021-03|{SECTOR}"]
+    rows = profile.store.read(CHECKPOINTS, keys).collect().drop("month")
+    better = rows.with_columns(model=pl.lit("ridge"), kind=pl.lit("linear"), rank_ic=pl.col("rank_ic") + 0.01)
+    profile.store.write(CHECKPOINTS, pl.concat([rows, better]), keys, lambda _: date(2021, 3, 31))
+    refused = quant("models", "promote", "lightgbm", "-s", SECTOR)
+    assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1)
+    assert "model lightgbm is not promoted: it 2021-03-31 lightgbm, 20 sessions: rank IC" in refused.err
+    assert ModelVersions(profile.store).champion(SECTOR) is None
+    assert "promoted all the same" in quant("models", "promote", "lightgbm", "-s", SECTOR, "--force").out
+    assert ModelVersions(profile.store).champion(SECTOR).model == "lightgbm"  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_a_version_is_not_asked_about_days_that_it_was_trained_on(quant: Quant) -> None:
+    said = registered(quant)
+    refused = quant("predict", "-s", SECTOR, "-y", "2021", "-m", "3", "--model", said)
+    assert refused.status == 1
+    assert "'candidates' are missing" in refused.err or "was trained on what became known" in refused.err
+    from quant_assets.inference import inference_pipeline
+
+    with pytest.raises(SettingsError, match="was trained on what became known up to 2021-03"):
+        inference_pipeline(["T02"], "2021-03-16", said, sequence_length=5, profile=profile_at(_storage()))
+
+
+def _storage() -> Path:
+    import os
+
+    return Path(os.environ["QUANT__STORAGE"])
+
+
+@pytest.mark.slow
+def test_two_models_are_compared_and_mistakes_are_one_line(quant: Quant, storage: Path) -> None:
+    profile = profile_at(storage)
+    features = pl.read_parquet(storage / "demo/features/sector=it/month=2021-05/part-0.parquet")
+    made = features.select("ticker", "date", one="return_20").drop_nulls()
+    schema = profile.datasets["predictions"].empty().schema
+    base = made.with_columns(
+        sector=pl.lit(SECTOR), horizon=pl.lit(20, pl.Int32), prediction_std=pl.lit(0.1), prob_up=pl.lit(0.5),
+        confidence=pl.lit(0.0), model_version=pl.lit("v"),
+    )  # fmt: skip
+    predictions = pl.concat(
+        [
+            base.with_columns(prediction="one", model=pl.lit("good")),
+            base.with_columns(prediction=-pl.col("one"), model=pl.lit("bad")),
+        ]
+    )
+    predictions = pl.concat([pl.DataFrame(schema=schema), predictions], how="diagonal").select(list(schema))
+    labels = made.with_columns(
+        sector=pl.lit(SECTOR), horizon=pl.lit(20, pl.Int32), forward_return="one", unexplained=pl.lit(False)
+    )
+    schema = profile.datasets["labels"].empty().schema
+    labels = pl.concat([pl.DataFrame(schema=schema), labels], how="diagonal").select(list(schema))
+    for name, rows in (("predictions", predictions), ("labels", labels)):
+        profile.store.write(profile.datasets[name], rows, [f"2021-05|{SECTOR}"])
+    given = ("models", "compare", "good", "-s", SECTOR, "--from", "2021-05", "--to", "2021-05")
+    outcome = quant(*given, "--against", "bad")
+    rows = {row["figure"]: row for row in outcome.rows}
+    assert [rows["rank_ic"][name] for name in ("champion", "challenger", "difference")] == [
+        "-1.0000",
+        "+1.0000",
+        "+2.0000",
+    ]
+    assert set(rows) == {"ic", "rank_ic", "spread", "turnover"}
+    refused = quant(*given)
+    assert (refused.status, refused.err.count("\n")) == (1, 1)
+    assert "hold nothing of model lightgbm; models: bad, good" in refused.err
+    for arguments, message in (
+        (("promote", "none", "-s", SECTOR), "model 'none' is none of models: lightgbm"),
+        (("promote", "none@0", "-s", SECTOR), "model none@0 is not registered"),
+        (("register", "mine"), "register needs --path FILE --kind KIND"),
+        (("register", "mine", "--path", str(storage / "none.txt"), "--kind", "lightgbm"), "is not there"),
+        (("register", "mine", "--path", __file__, "--kind", "lightgbm"), "format '.py' is not on the list"),
+    ):
+        refused = quant("models", *arguments)
+        assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1), refused.err
+        assert message in refused.err
+
+
+@pytest.mark.slow
+def test_a_pointer_is_replaced_as_a_whole_and_a_broken_one_is_told(storage: Path) -> None:
+    versions = ModelVersions(profile_at(storage).store)
+    assert versions.champion("it") is None
+    for model in ("a", "a", "b", "c"):
+        versions.promote("it", model)
+    assert (versions.champion("it").model, versions.champion("it").before) == ("c", ("a", "b"))  # type: ignore[union-attr]
+    assert versions.roll_back("it").model == "b"
+    (path,) = (storage / "demo/artifacts/registry/champions").iterdir()
+    path.write_text("{")
+    with pytest.raises(DatasetError, match="is no record of a champion"):
+        versions.champion("it")

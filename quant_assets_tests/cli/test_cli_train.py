@@ -1,0 +1,122 @@
+"""`quant label`, `quant train` and `quant infer` on a storage made by hand: the files, and what is refused."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_assets.partitions import month_range
+from quant_assets_tests.command import Quant
+from quant_assets_tests.synthetic_learning import simulate
+from quant_assets_tests.synthetic_predictions import AS_OF, ENVIRONMENT, NAMES, SECTOR, profile_at, write
+
+MONTHS = month_range("2020-07", "2021-06")
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features and labels of a year."""
+    folder = tmp_path_factory.mktemp("stored")
+    profile = write(folder)
+    features, labels = simulate(tickers=len(NAMES), horizons=(1, 5, 20, 60), last=AS_OF)
+    keys = [f"{month}|{SECTOR}" for month in MONTHS]
+    for name, rows in (("features", features), ("labels", labels)):
+        own = rows.filter(pl.col("date") >= pl.date(2020, 7, 1)).with_columns(sector=pl.lit(SECTOR))
+        profile.store.write(profile.datasets[name], own, keys, lambda _: AS_OF)
+    return folder
+
+
+@pytest.fixture
+def quant(storage: Path, monkeypatch: pytest.MonkeyPatch, command: Quant, tmp_path: Path) -> Quant:
+    for name, value in {**ENVIRONMENT, "QUANT__STORAGE": str(storage)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    return command
+
+
+def trained(quant: Quant, *given: str) -> Path:
+    outcome = quant("train", "--end", "2021-04-30", "--horizon", "5", "--n-splits", "2", "--output-dir", "made", *given)
+    assert (outcome.status, outcome.err) == (0, "")
+    return Path("made").absolute()
+
+
+@pytest.mark.slow
+def test_labels_are_those_that_were_known_at_the_last_day(quant: Quant) -> None:
+    outcome = quant("label", "--tickers", "T01,T02", "--end", "2021-03-31", "--horizon", "20", "--output-dir", "out")
+    rows = pl.read_parquet("out/labels_h20.parquet")
+    assert f"{len(rows)} labels of 2 tickers, 2020-07-01 to " in outcome.out
+    assert rows["known_at"].max() == pl.Series(["2021-03-31"]).str.to_date()[0]
+    assert rows["horizon"].unique().to_list() == [20]
+
+
+@pytest.mark.slow
+def test_the_files_of_a_training_repeat_and_say_what_it_was(quant: Quant) -> None:
+    folder = trained(quant)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "feature_importances.csv",
+        "manifest.json",
+        "metrics.json",
+        "model.txt",
+    ]
+    metrics = json.loads((folder / "metrics.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert list(metrics) == ["overall_metrics", "fold_metrics", "config"]
+    assert metrics["overall_metrics"]["n_folds"] == len(metrics["fold_metrics"]) == 2
+    assert metrics["config"]["embargo_sessions"] == 2
+    assert metrics["fold_metrics"][0]["test_end"] < metrics["fold_metrics"][1]["test_start"]
+    assert metrics["fold_metrics"][1]["test_end"] < "2021-04-30", "a label of April is known in April"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    trained(quant)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_forecasts_of_a_loaded_model_go_into_the_database(quant: Quant, storage: Path) -> None:
+    import lightgbm
+
+    folder = trained(quant)
+    outcome = quant("infer", str(folder))
+    assert (outcome.status, outcome.err) == (0, "")
+    with duckdb.connect(str(storage / "demo/exports/predictions.duckdb")) as connection:
+        found = connection.execute("SELECT ticker, dt, horizon, yhat, yhat_std, prob_up FROM preds").fetchall()
+    rows = pl.DataFrame(found, schema=["ticker", "dt", "horizon", "yhat", "yhat_std", "prob_up"], orient="row")
+    assert len(rows) == len(NAMES) == len(outcome.rows)
+    assert (rows["dt"].unique().to_list(), rows["horizon"].unique().to_list()) == ([AS_OF], [5])
+    features = profile_at(storage).features.names
+    month = pl.read_parquet(storage / "demo/features/sector=it/month=2021-06/part-0.parquet")
+    given = month.filter(pl.col("date") == AS_OF).sort("ticker")
+    booster = lightgbm.Booster(model_file=str(folder / "model.txt"))
+    expected = booster.predict(given.select(features).to_numpy())
+    assert (rows.sort("ticker")["yhat"].to_numpy() == expected).all(), "the bits of the model in memory"
+    assert (rows["yhat_std"] > 0).all()
+    assert np.ptp(rows["prob_up"].to_numpy()) > 0
+    quant("infer", str(folder / "model.txt"), "--database", "preds.duckdb")
+    quant("infer", "lightgbm", "--tickers", "T01,T02", "--database", "preds.duckdb", "--date", str(AS_OF))
+    with duckdb.connect("preds.duckdb") as connection:
+        counts = connection.execute("SELECT model, horizon, count(*) FROM preds GROUP BY ALL ORDER BY ALL").fetchall()
+    assert counts == [("lightgbm", 20, 2), ("made", 5, 20)]
+
+
+@pytest.mark.slow
+def test_what_is_refused_is_one_line(quant: Quant) -> None:
+    folder = trained(quant)
+    for arguments, message in (
+        (("infer", str(folder), "--date", "2021-04-30"), "was trained on what became known up to 2021-04-30"),
+        (("infer", str(folder), "--date", "2021-06-27"), "no ticker has features on 2021-06-27"),
+        (("infer", "none"), "model 'none' is none of models"),
+        (("infer", str(folder), "--tickers", "XX"), "no ticker has features"),
+        (("train", "--start", "2021-05-01", "--end", "2021-04-01"), "is later than --end"),
+        (("train", "--start", "yesterday"), "yesterday is not a day"),
+        (("train", "--horizon", "7"), "--horizon 7 is none of labels.horizons"),
+        (("train", "--test-size", "1.5"), "must be at least"),
+        (("train", "--tickers", "XX"), "no row has features and a known label"),
+        (("label", "--tickers", "XX"), "no label is stored"),
+    ):
+        outcome = quant(*arguments)
+        assert (outcome.status, outcome.out, outcome.err.count("\n")) == (1, "", 1), outcome.err
+        assert message in outcome.err
+    model = folder / "model.txt"
+    model.write_bytes(model.read_bytes()[:-5])
+    assert "SHA-256" in quant("infer", str(folder)).err
