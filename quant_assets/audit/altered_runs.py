@@ -170,6 +170,9 @@ class AlteredRuns:
                 for number, cut in enumerate(cuts):
                     run = self._at(test, cut, reach, Perturbed(cut.day, seed=number + 1), settings, after=_MONTHS_AFTER)
                     yield replace(run, alone=month_of(cut.day) if "months" in tests else None)
+            elif test in ("events", "company") and not self._by_themselves:
+                said = ", ".join(self._names)
+                self.notes.append(Exempt(f"{test} was left out: whatever was asked for compares tickers ({said})"))
             elif test == "events":
                 yield from self._by_ticker([cut.day for cut in cuts], rounds)
             elif test == "publication":
@@ -208,7 +211,7 @@ class AlteredRuns:
         compare no tickers over the months around each cut, where nearly every session is one.
         """
         tickers = self._tickers()
-        names = [name for name in self._names if not self._profile.datasets[name].across]
+        names = self._by_themselves
         early = tuple(name for name in names if self._needs_nothing_before([name, *self._base.upstream(name)]))
         if early and tickers:
             days = self._sessions(self._first, self._last)
@@ -223,6 +226,11 @@ class AlteredRuns:
                 for number, own in enumerate(by_session(tickers, self._sessions(first, last), (rounds + 1) // 2), 1):
                     after = min(self._last, shift_month(last, _MONTHS_AFTER))
                     yield self._cut_by_ticker(f"a session of each ticker, {first}, {number}", first, after, own, None)
+
+    @property
+    def _by_themselves(self) -> list[str]:
+        """Assets whose rows a ticker has by itself."""
+        return [name for name in self._names if not self._profile.datasets[name].across]
 
     def _needs_nothing_before(self, names: Sequence[str]) -> bool:
         found = (self._base.earliest([name], self._sectors, self._first, self._last) for name in names)

@@ -29,7 +29,7 @@ from quant_assets.sources.altered import Alteration, Kind
 from quant_assets.sources.base import Source
 
 #: Tests whose altered inputs are those that became known later.
-OF_THE_FUTURE: tuple[TestName, ...] = ("truncation", "perturbation", "publication")
+OF_THE_FUTURE: tuple[TestName, ...] = ("truncation", "perturbation", "events", "publication")
 
 _ROW, _ALTERED = "__row", "__altered"
 
@@ -48,12 +48,13 @@ OTHERS: Mapping[str, tuple[Kind, ...]] = {
     "membership": ("membership",),
     "sectors": ("snapshots",),
     "macro": ("macro",),
+    "rates of exchange": ("rates",),
 }
 
 _OF_BARS: tuple[Kind, ...] = ("bars", "held")
 
 #: Inputs that are published later than they speak of.
-PUBLISHED = frozenset({"delistings", "statements", "macro"})
+PUBLISHED = frozenset({"delistings", "statements", "macro", "rates of exchange"})
 
 #: An asset and its column; None for rows that one side alone has.
 Place = tuple[str, str | None]

@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 
 from quant_assets.audit.datasets import read_all
-from quant_assets.audit.findings import Comparison
+from quant_assets.audit.findings import Comparison, Exempt
 from quant_assets.audit.runs import Recomputed
 from quant_assets.learning.metrics import best_returns, daily_ic, standard_error
+from quant_assets.market.calendar import session_number
 from quant_assets.schemas import Dataset
 
 #: A drop of so many standard errors is none of chance: one false alarm in 31 thousand comparisons.
@@ -57,7 +58,7 @@ def entry_lags(run: Recomputed, names: Sequence[str]) -> tuple[list[Comparison],
         found += [each for each, _ in judged]
         notes += [note for _, note in judged if note]
         if not judged:
-            notes.append(f"execution was not tested: {name} has no score whose next two sessions are there")
+            notes.append(Exempt(f"execution was not tested: {name} has no score whose next two sessions are there"))
     return found, notes
 
 
@@ -66,8 +67,7 @@ def _returns(prices: pl.DataFrame) -> pl.DataFrame:
     bars = prices.unique(["ticker", "date"], keep="first").sort("ticker", "date")
     step = pl.col("close") / pl.col("close").shift(1) - 1.0
     clean = pl.when(~pl.col("unexplained").fill_null(False)).then(step).over("ticker").alias("step")
-    day = pl.col("date").rank("dense").cast(pl.Int64)
-    bars = bars.with_columns(clean, day=day)
+    bars = bars.with_columns(clean, day=pl.Series(session_number(bars["date"].to_numpy())))
     ahead = [pl.col(name).shift(-lag).over("ticker") for lag in (1, 2) for name in ("step", "day")]
     told = bars.select(
         "ticker",
@@ -117,7 +117,7 @@ def _told(dataset: Dataset, both: pl.DataFrame, which: Mapping[str, Any], cost: 
     mean, gained = float(np.mean(drop)), float((both["gained"] - both["gained_then"]).mean() or 0.0)  # type: ignore[arg-type]
     first, last = both["date"][0], both["date"][-1]
     if _STANDARD_ERRORS * least >= _TELLING:
-        return Comparison(dataset.name, "execution", last), (
+        return Comparison(dataset.name, "execution", last, empty=True), Exempt(
             f"execution was not tested by entry lag: {dataset.name} of {named} has scores of {len(both)} sessions "
             f"and {both.get_column('names').to_numpy().max()} names, too few to tell a drop of the IC from chance"
         )

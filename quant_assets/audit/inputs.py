@@ -19,6 +19,7 @@ from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.loading import Settings
 from quant_assets.sources.altered import EVENT, KNOWN, Alteration, Ending, Kind, alterable
 from quant_assets.sources.base import Source
+from quant_assets.sources.registry import as_given, completed
 
 
 def readable_often(profile: Profile) -> Profile:
@@ -56,7 +57,8 @@ def source_ending(profile: Profile, cut: date) -> Source | None:
     if files := alterable(profile.source):
         start = month_start(profile.settings.partitions.start)
         return files.altered(Truncated(cut), profile.settings.fundamentals, start)
-    return profile.source.ending(cut) if isinstance(profile.source, Ending) else None
+    given = as_given(profile.source)
+    return completed(given.ending(cut), profile.settings.profile) if isinstance(given, Ending) else None
 
 
 def statements_known(profile: Profile, tickers: Sequence[str]) -> pl.DataFrame:

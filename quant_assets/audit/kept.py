@@ -7,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from quant_assets.audit.findings import AuditResult, Comparison
+from quant_assets.audit.findings import AuditResult, Comparison, Exempt
 from quant_assets.audit.parts import Part
 from quant_assets.errors import SettingsError
 from quant_assets.profile import Profile
 from quant_assets.provenance.code import digest
+from quant_assets.settings.origin import conf_dir
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -42,7 +43,8 @@ class Kept:
         try:
             given = json.loads(path.read_text(encoding="utf-8"))
             comparisons = tuple(_comparison(each) for each in given.pop("comparisons"))
-            sectors, notes = tuple(given.pop("sectors")), tuple(given.pop("notes"))
+            sectors = tuple(given.pop("sectors"))
+            notes = tuple(Exempt(text) if exempt else text for text, exempt in given.pop("notes"))
             return AuditResult(**given, sectors=sectors, comparisons=comparisons, notes=notes)
         except (ValueError, KeyError, TypeError) as error:
             raise SettingsError(f"{path} is no kept part of an audit ({error}); delete it") from error
@@ -52,7 +54,8 @@ class Kept:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(part)
         unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(asdict(result), default=str), encoding="utf-8")
+        given = asdict(result) | {"notes": [(str(note), isinstance(note, Exempt)) for note in result.notes]}
+        unfinished.write_text(json.dumps(given, default=str), encoding="utf-8")
         unfinished.replace(path)
 
     def _path(self, part: Part) -> Path:
@@ -60,9 +63,10 @@ class Kept:
 
     @cached_property
     def _state(self) -> str:
-        """Digest of the code, the settings, the last day, and of which files of data there are."""
+        """Digest of the code, of the settings' folder and the user's code in it, the last day, and the data files."""
         settings, digests = self.profile.settings, [str(self.profile.last_session())]
-        digests += [digest(path.read_bytes()) for path in sorted(_PACKAGE.rglob("*.py"))]
+        code = [*sorted(_PACKAGE.rglob("*.py")), *sorted(path for path in conf_dir().rglob("*") if path.is_file())]
+        digests += [digest(path.read_bytes()) for path in code]
         data = settings.data_dir
         if settings.source != "demo" and data is not None:
             found = ((path, path.stat()) for path in sorted(data.rglob("*")) if path.is_file())

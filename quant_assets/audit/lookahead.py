@@ -102,8 +102,8 @@ def audit_lookahead(
         last,
         None if assets is None else tuple(assets),
         reach,
-        diagnosed,
-        every_month,
+        diagnosed=diagnosed,
+        every_month=every_month,
     )
     wanted: tuple[TestName, ...] = tuple(tests) if tests is not None else (*ALTERING, *REPEATING)
     question.check(profile, wanted, cuts or ())
@@ -258,7 +258,7 @@ class Lookahead:
     def judge(self, run: AlteredRun, altered: Altered) -> list[Comparison]:
         """Compare an altered run with the input as it is, and remove its folder."""
         found, store = list[Comparison](), DatasetStore(altered.url)
-        if run.test != "months":
+        if run.test != "months" or altered.failures:
             found += self._judged(run, self.base.profile.store, self.base.keys, altered)
             # What differs elsewhere has its causes told by `surroundings`.
             if self._question.diagnosed and run.test not in REPEATING and any(each.failed for each in found):

@@ -61,7 +61,7 @@ class Part:
 
     def question(self) -> Question:
         """What `Lookahead` is asked."""
-        return Question(self.sectors, self.first, self.last, self.assets, _REACH, self.every_month)
+        return Question(self.sectors, self.first, self.last, self.assets, reach=_REACH, every_month=self.every_month)
 
     def chosen_controls(self, profile: Profile) -> tuple[tuple[str, ...], list[str]]:
         """Which of `CONTROLS` are part of it, and notes on those that are not because of the assets."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import polars as pl
 
 from quant_assets.audit.compare import compare
-from quant_assets.audit.findings import AuditResult, Comparison
+from quant_assets.audit.findings import AuditResult, Comparison, Exempt
 from quant_assets.audit.inputs import readable_often, source_ending
 from quant_assets.grains import MONTH, Grain
 from quant_assets.market.calendar import sessions
@@ -147,8 +147,10 @@ def audit_provider(
         ()
         if ends
         else (
-            f"provider: what '{source.name}' works its answers out of cannot be cut; "
-            "only its answers at later days were compared",
+            Exempt(
+                f"provider: what '{source.name}' works its answers out of cannot be cut; "
+                "only its answers at later days were compared"
+            ),
         )
     )
     name = profile.settings.profile
@@ -190,4 +192,5 @@ def _compared(
                 cause=cause,
             )
     if not differing:
-        yield Comparison(answer.dataset, "provider", cut, compared=compared)
+        nothing = not compared and all(other.is_empty() for other in others.values())
+        yield Comparison(answer.dataset, "provider", cut, compared=compared, empty=nothing)

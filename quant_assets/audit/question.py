@@ -1,7 +1,7 @@
 """What a look-ahead audit is asked: sectors, months, assets and tests; and which months are computed once more."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import date
 
 from quant_assets.audit.altered_runs import ALTERING, AlteredRun, Stretch, check_cuts, windows
@@ -38,6 +38,7 @@ class Question:
     last: str
     assets: tuple[str, ...] | None
     reach: int
+    _: KW_ONLY
     diagnosed: bool = True
     every_month: bool = False
 

@@ -160,7 +160,9 @@ def compare_elsewhere(asked: Asked, judge: Judge) -> list[Comparison]:
 
 
 def is_portable(provider: Source) -> bool:
-    """Whether a provider can be handed to another process."""
+    """Whether a provider can be handed to another process; that of a script or notebook cannot be read there."""
+    if type(provider).__module__ == "__main__":
+        return False
     try:
         pickle.dumps(provider)
     except (pickle.PicklingError, AttributeError, TypeError):
@@ -306,6 +308,9 @@ def _allowed(asked: Asked, stored: Profile) -> tuple[str, ...]:
         found.add(str(stored.settings.data_dir))
     if trained_datasets(stored):
         found.add(stored.store.url)
+    # The file of a model that the settings name, which is read by its hash.
+    models = (each.parameters.get("path") for each in stored.settings.models.values())
+    found |= {os.path.expanduser(path) for path in models if isinstance(path, str)}
     return tuple(each for name in found for each in (os.path.abspath(name), os.path.realpath(name)))
 
 

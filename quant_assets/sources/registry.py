@@ -90,6 +90,11 @@ def completed(given: Provider, profile: str, file: str = "") -> Source:
     return _Completed(given)
 
 
+def as_given(source: Source) -> Provider:
+    """The provider as it was given, without what stands in for the kinds of data that it lacks."""
+    return source.given if isinstance(source, _Completed) else source
+
+
 def said_absent(source: Source, *kinds: type) -> dict[str, str]:
     """Which of these kinds of data (of all, where none is named) a source is without, and what follows from it.
 
@@ -112,7 +117,7 @@ def said_read(source: Source, *kinds: str) -> dict[str, str]:
         kinds: of files, as its settings name them.
 
     """
-    given = source.given if isinstance(source, _Completed) else source
+    given = as_given(source)
     told = given.told() if isinstance(given, Reads) else []
     return {f"read {each.file}": each.shown for each in told if each.kind in kinds}
 
@@ -125,7 +130,7 @@ def said_left_out(source: Source, *kinds: str) -> list[str]:
         kinds: of files, as its settings name them; all where none is named.
 
     """
-    given = source.given if isinstance(source, _Completed) else source
+    given = as_given(source)
     return given.left_out(*kinds) if isinstance(given, Reporting) else []
 
 

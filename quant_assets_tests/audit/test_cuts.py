@@ -7,6 +7,7 @@ import pytest
 
 from quant_assets.audit.altered_runs import AlteredRuns, windows
 from quant_assets.audit.cuts import EVENTS, Cut, by_event, by_session, events, market_cuts
+from quant_assets.audit.parts import Part
 from quant_assets.audit.perturbation import Perturbed
 from quant_assets.audit.runs import Recomputed
 from quant_assets.graph import build_defs
@@ -135,3 +136,10 @@ def test_a_run_by_ticker_has_its_own_stretch_of_the_input_as_it_is(profile: Prof
         ("2024-01", "2024-04", None),
     ]
     assert [sum(each.serves(run) for each in stretches) for run in found] == [1] * len(found)
+
+
+@pytest.mark.parametrize("every_month", [False, True])
+def test_a_part_asks_for_its_months_and_looks_into_failures(every_month: bool) -> None:
+    asked = Part("demo", ("energy",), "2023-01", "2024-12", every_month=every_month).question()
+    assert (asked.every_month, asked.diagnosed) == (every_month, True)
+    assert asked.rounds == (12 if every_month else 3)

@@ -1,5 +1,6 @@
 """A long audit goes on where it ended, and says how long it will take."""
 
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quant_assets.audit import parallel
-from quant_assets.audit.findings import AuditResult, Comparison
+from quant_assets.audit.findings import AuditResult, Comparison, Exempt
 from quant_assets.audit.kept import Kept
 from quant_assets.audit.parallel import audit_parts
 from quant_assets.audit.parts import Part
@@ -15,6 +16,7 @@ from quant_assets.audit.remaining import Remaining
 from quant_assets.errors import SettingsError
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
+from quant_assets.settings.origin import conf_dir
 
 PARTS = [Part("demo", (sector,), "2024-01", "2024-06", ("macro",)) for sector in ("energy", "telecoms")]
 CUT = date(2024, 5, 16)
@@ -28,6 +30,19 @@ def result_of(part: Part) -> AuditResult:
         Comparison("macro", "order", compared=9),
     )
     return AuditResult("demo", part.sectors, part.first, part.last, 1.5, found, ("a note",))
+
+
+def test_what_is_exempt_stays_so_and_the_users_code_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = tmp_path / "conf"
+    shutil.copytree(conf_dir(), conf)
+    monkeypatch.setenv("QUANT_CONF_DIR", str(conf))
+    clean = AuditResult("demo", PARTS[0].sectors, "2024-01", "2024-06", 1.0, (), (Exempt("order: as promised"),))
+    kept(tmp_path).keep(PARTS[0], clean)
+    found = kept(tmp_path).result(PARTS[0])
+    assert found is not None
+    assert (found.status, found.exempt, found.untested) == (clean.status, clean.exempt, clean.untested)
+    (conf / "my_features.py").write_text("FEATURES = ()\n")
+    assert kept(tmp_path).result(PARTS[0]) is None
 
 
 def kept(folder: Path, as_of: date = CUT) -> Kept:
