@@ -272,7 +272,13 @@ def assert_it_is_drawn(stored: Stored, through: date, sectors: Iterable[str] = S
 DOMAIN = ("market", "windows", "signals", "features", "learning", "portfolio", "risk", "backtest", "reporting")
 
 #: Functions that need not, each with the reason.
-EXEMPT: dict[str, str] = {}
+_COMMANDS = "asked for by a command, not by an asset; its own tests give it frames"
+EXEMPT: dict[str, str] = {
+    "learning.comparison.compared": _COMMANDS,
+    "learning.ensemble.combined": "the chain has one model; its own tests give it the forecasts of several",
+    "learning.inference.too_few_bars": _COMMANDS,
+    "learning.walk_forward.walk_forward": _COMMANDS,
+}
 
 
 def holds_frames(annotation: object, depth: int = 0) -> bool:

@@ -137,17 +137,25 @@ class _Later:
         }
 
     def _forecast_place(self) -> pl.DataFrame:
-        """Rank of the test slice's forecasts among those of their session, from 0 to 1: `ticker`, `date`, `place`."""
-        schema = {"ticker": pl.String, "date": pl.Date, "value": pl.Float64}
+        """Rank of the test slice's forecasts among those of their session, from 0 to 1: `ticker`, `date`, `place`.
+
+        Of several models by the mean of their ranks; without sessions whose forecasts are all equal.
+        """
+        schema = {"ticker": pl.String, "date": pl.Date, "value": pl.Float64, "model": pl.String}
         told = [
-            given.said.with_columns(value=pl.Series(given.values))
+            given.said.with_columns(value=pl.Series(given.values), model=pl.lit(fit.model))
             for fit in self.actual.fits[self.trainer]
             if fit.horizon == self.stage.horizon
             for given in fit.predicted
         ]
         rows = pl.concat([pl.DataFrame(schema=schema), *told]).filter(pl.col("date") >= self.start)
-        rows = rows.unique(["ticker", "date"], keep="last", maintain_order=True)
-        return rows.select("ticker", "date", place=pl.col("value").rank("average").over("date") / pl.len().over("date"))
+        rows = rows.unique(["ticker", "date", "model"], keep="last", maintain_order=True)
+        ranked = rows.with_columns(pl.col("value").rank("average").over("date", "model"))
+        mean = ranked.group_by("ticker", "date", maintain_order=True).agg(pl.col("value").mean())
+        differing = mean.filter(pl.col("value").n_unique().over("date") > 1)
+        return differing.select(
+            "ticker", "date", place=pl.col("value").rank("average").over("date") / pl.len().over("date")
+        )
 
     def _redrawn(self, features: pl.DataFrame) -> pl.DataFrame:
         """Every feature from the session on drawn anew among the largest values of its column."""

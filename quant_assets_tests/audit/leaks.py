@@ -384,11 +384,11 @@ def _(patch: pytest.MonkeyPatch) -> None:
     cut=date(2023, 12, 15),
 )
 def _(patch: pytest.MonkeyPatch) -> None:
-    def newest(real: Any, checkpoints: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+    def newest(real: Any, checkpoints: pl.DataFrame, *rest: Any) -> list[pl.DataFrame]:
         trained = checkpoints.filter(pl.col("status") == "trained")
-        return trained.filter(pl.col("as_of") == pl.col("as_of").max()).sort("horizon")
+        return [trained.filter(pl.col("as_of") == pl.col("as_of").max()).sort("horizon")]
 
-    spoil(patch, learning_wiring, "newest_checkpoint", newest)
+    spoil(patch, learning_wiring, "usable_checkpoints", newest)
 
 
 # --- Decisions and what came of them ----------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
     def of_its_own_end(real: Any, checkpoints: pl.DataFrame, month: date, *rest: Any) -> pl.DataFrame:
         return real(checkpoints, month_start(shift_month(f"{month:%Y-%m}", 1)), *rest)
 
-    spoil(patch, learning_wiring, "newest_checkpoint", of_its_own_end)
+    for name in ("newest_checkpoint", "usable_checkpoints"):
+        spoil(patch, learning_wiring, name, of_its_own_end)
     # The month's own checkpoint has to be read for it.
     spoil(patch, learning_wiring, "lag", lambda real, first, last=0: real(first, last))
 

@@ -12,7 +12,7 @@ import pytest
 from quant_assets.assets import learning as learning_wiring
 from quant_assets.assets import portfolio as portfolio_wiring
 from quant_assets.assets import signals as signal_wiring
-from quant_assets.learning import training
+from quant_assets.learning import out_of_fold, training
 from quant_assets.learning.models.lightgbm import LightGBM, Trees
 from quant_assets.learning.rows import Rows
 from quant_assets_tests.audit.leaks import leak, own, spoil
@@ -177,7 +177,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
         horizons, names = rest[0], rest[2]
         dates, known_at = frame["date"].to_numpy(), frame["known_at"].to_numpy()
         folds = training.purged_walk_forward(dates, known_at, settings.folds, settings.embargo_sessions)
-        rows = training._given(frame, names, horizons, settings)
+        rows = training._given(frame, names, horizons, settings, learner.task)
 
         def error(trees: int) -> float:
             parameters = learner.parameters.model_dump() | {"num_trees": trees}
@@ -200,7 +200,7 @@ def _handed(patch: pytest.MonkeyPatch) -> list[Rows]:
 
     def kept(real: Any, frame: pl.DataFrame, as_of: Any, settings: Any, predicting: Any, learner: Any, *rest: Any):  # type: ignore[no-untyped-def]
         horizons, names = rest[0], rest[2]
-        found[:] = [training._given(frame, names, horizons, settings)]
+        found[:] = [training._given(frame, names, horizons, settings, learner.task)]
         return real(frame, as_of, settings, predicting, learner, *rest)
 
     spoil(patch, training, "_train", kept)
@@ -248,7 +248,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 def _judged(patch: pytest.MonkeyPatch, forecast: pl.Expr) -> None:
     spoil(
         patch,
-        training,
+        out_of_fold,
         "evaluate",
         lambda real, frame, *rest: real(frame.with_columns(prediction=forecast), *rest),
     )

@@ -115,8 +115,8 @@ def test_the_audit_is_clean_with_every_kind_and_task(base: Recomputed, tmp_path:
     comparisons, notes = controls(every, SECTOR, MONTH, tmp_path / "runs")
     assert [(each.asset, each.column, each.expected, each.found) for each in comparisons if each.failed] == []
     assert notes == []
-    # Permuted labels of all of them, the oracle of those that learn.
-    assert [each.asset for each in comparisons].count("predictions") == len(models) + len(models) - 1
+    # Permuted labels of all of them and of the ensemble, the oracle of those that learn.
+    assert [each.asset for each in comparisons].count("predictions") == (len(models) + 1) + (len(models) - 1)
 
 
 @pytest.mark.slow

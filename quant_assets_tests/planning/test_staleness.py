@@ -12,7 +12,7 @@ import pytest
 from quant_assets.audit.reproduction import recompute
 from quant_assets.partitions import key
 from quant_assets.planning.staleness import Staleness
-from quant_assets_tests.graph import Graph
+from quant_assets_tests.graph import SMALL, Graph
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ TRAINING = {
     "min_rows": 200,
     "cadence_months": 1,
 }
-MODELS = {"lightgbm": {"parameters": {"min_data_in_leaf": 20, "num_trees": 5}}}
+MODELS = SMALL["models"] | {"lightgbm": {"parameters": {"min_data_in_leaf": 20, "num_trees": 5}}}
 SETTINGS = {
     "as_of": date(2024, 7, 31),
     "partitions": {"start": "2023-07"},
