@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
+from quant_assets.catalogue import kind_of
 from quant_assets.errors import HistoryError, ModelFileError, SettingsError
 from quant_assets.learning.checkpoints import usable_checkpoints
 from quant_assets.learning.ensemble import ENSEMBLE
@@ -230,7 +231,7 @@ def _registered(
         SettingsError: it is not registered, or was trained on what became known later, or on another sector.
 
     """
-    versions = ModelVersions(profile.store)
+    versions = ModelVersions(profile.store, type_of=kind_of(profile.settings))
     try:
         fitted, version = versions.load(said)
     except ModelFileError as error:
@@ -246,7 +247,7 @@ def _registered(
     if version.manifest.get("sector", sector) != sector:
         raise SettingsError(f"model {said} is of sector {version.manifest['sector']}, not of {sector}")
     model = RegisteredModel(version.name, fitted, version.version)
-    return dict.fromkeys(fitted.horizons, model), []
+    return dict.fromkeys(fitted.horizons, model), [f"model {said}: {version.worth}"]
 
 
 def usable_models(

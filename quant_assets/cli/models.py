@@ -9,23 +9,18 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
+from quant_assets.catalogue import kind_of
 from quant_assets.errors import DatasetError, QuantError, SettingsError
 from quant_assets.inference import usable_models
 from quant_assets.learning.comparison import compared
 from quant_assets.learning.ensemble import ENSEMBLE
 from quant_assets.learning.gate import beaten, gated, suspected
 from quant_assets.learning.model_files import LISTING, fetch, verified
-from quant_assets.model_versions import KEY, ModelVersions, files_at
+from quant_assets.model_versions import ModelVersions, files_at
 from quant_assets.partitions import key, month_range, parse_key
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.sectors import SECTORS
-
-_SIGNED = {
-    "signed": "signed",
-    "unsigned": f"unsigned: {KEY} was not set when it was registered",
-    "not checked": f"signed, not checked: {KEY} is not set",
-}
 
 
 def listed(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
@@ -50,7 +45,7 @@ def listed(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
         found = versions.version(said)
         of = ", ".join(sector for sector in SECTORS if _champion(profile, versions, sector) == said)
         champion = f"; champion of {of}" if of else ""
-        yield f"registered {said}: kind {found.manifest['kind']}, {_SIGNED[found.signature]}{champion}"
+        yield f"registered {said}: kind {found.manifest['kind']}, {found.worth}{champion}"
 
 
 def shown(profile: Profile, model: str, sectors: Sequence[str]) -> Iterator[str | Table]:
@@ -62,7 +57,7 @@ def shown(profile: Profile, model: str, sectors: Sequence[str]) -> Iterator[str 
     """
     if "@" in model:
         found = ModelVersions(profile.store).version(model)
-        yield _SIGNED[found.signature]
+        yield found.worth
         yield json.dumps(dict(found.manifest), indent=2, sort_keys=True, ensure_ascii=False)
         return
     _of_settings(profile, model)
@@ -111,7 +106,7 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
         if models and said not in models and said.partition("@")[0] not in models:
             continue
         try:
-            yield f"{said}: {_SIGNED[versions.verify(said).signature]}"
+            yield f"{said}: {versions.verify(said).worth}"
             good += 1
         except DatasetError as error:
             bad += 1
@@ -131,7 +126,8 @@ def registered(
         DatasetError: the files are not whole, or are no model of the kind.
 
     """
-    versions, chosen = ModelVersions(profile.store), horizon or profile.settings.weights.horizon
+    versions = ModelVersions(profile.store, type_of=kind_of(profile.settings))
+    chosen = horizon or profile.settings.weights.horizon
     facts: dict[str, Any]
     if path is not None:
         if kind is None:
@@ -166,7 +162,7 @@ def registered(
             "rank_ic": row["rank_ic"],
         }
     found = versions.register(name, contents, model_file, facts)
-    yield f"registered {found.said}, {_SIGNED[found.signature]}"
+    yield f"registered {found.said}, {found.worth}"
 
 
 def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: bool = False) -> Iterator[str]:

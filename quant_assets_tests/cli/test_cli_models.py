@@ -80,19 +80,23 @@ def test_a_version_is_named_by_its_content_and_never_changes(
 ) -> None:
     said = registered(quant)
     before = {path: path.stat().st_mtime_ns for path in files(storage, said).iterdir()}
-    monkeypatch.setenv("QUANT_MODEL_KEY", "secret")
+    assert "unsigned" in quant("models", "show", said).out
+    assert f"model {said}: unsigned" in quant(*PICKED, "--model", said).out
     assert registered(quant) == said
     assert {path: path.stat().st_mtime_ns for path in files(storage, said).iterdir()} == before
+    monkeypatch.setenv("QUANT_MODEL_KEY", "secret")
+    assert "is not signed, though there is a key" in quant("models", "show", said).err
+    assert registered(quant) == said
+    after = {path: path.stat().st_mtime_ns for path in files(storage, said).iterdir()}
+    assert {path.name for path in before if after[path] != before[path]} == {"manifest.json"}, "it is signed, no more"
     manifest = json.loads(quant("models", "show", said).out.partition("\n")[2])
     assert (manifest["kind"], manifest["horizons"], manifest["sector"]) == ("lightgbm", [20], SECTOR)
     (newest,) = (storage / "demo/artifacts/lightgbm_checkpoint/it/2021-03").glob("model_*")
     other = registered(quant, "mine", "--path", str(newest), "--kind", "lightgbm")
     assert other.startswith("mine@")
     outcome = quant("models", "list")
-    assert f"registered {other}: kind lightgbm, signed\n" in outcome.out
-    assert (
-        f"registered {said}: kind lightgbm, unsigned: QUANT_MODEL_KEY was not set when it was registered" in outcome.out
-    )
+    for each in (said, other):
+        assert f"registered {each}: kind lightgbm, signed\n" in outcome.out
     monkeypatch.setenv("QUANT_MODEL_KEY", "another")
     assert "changed after it had been signed" in quant("models", "show", other).err
     monkeypatch.delenv("QUANT_MODEL_KEY")
