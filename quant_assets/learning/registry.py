@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from quant_assets.errors import DatasetError, ModelFileError, SettingsError
-from quant_assets.learning.model_files import LISTING, VERSION_LENGTH, fetch, sha256
+from quant_assets.learning.model_files import LISTING, VERSION_LENGTH, fetch, listed, sha256
 from quant_assets.learning.models import kinds, learner_type
 from quant_assets.learning.models.base import FittedModel, Learner
 
@@ -157,8 +157,8 @@ def load_model(
                 f"model {said} has SHA-256 {checksum[:VERSION_LENGTH]}…, {spec.sha256[:VERSION_LENGTH]}… is recorded: "
                 "the file was changed or cut off; put the original back, or register it as a new version"
             )
-        for line in content.decode().splitlines() if PurePosixPath(spec.path).name == LISTING else ():
-            refuse_format(line.partition("  ")[2], spec.executing_formats)
+        for _, name in listed(content, f"model {said}") if PurePosixPath(spec.path).name == LISTING else ():
+            refuse_format(name, spec.executing_formats)
 
         def opened() -> FittedModel:
             with tempfile.TemporaryDirectory() as folder:

@@ -143,6 +143,13 @@ def test_the_files_of_a_listing_are_looked_at_too(tmp_path: Path) -> None:
         load_model(ModelSpec(str(tmp_path / "SHA256SUMS"), "lightgbm", sha256=files.sha256), loaded=fresh())
 
 
+def test_a_listing_that_leads_out_of_its_folder_is_refused_before_its_files_are_read(tmp_path: Path) -> None:
+    listing = tmp_path / "SHA256SUMS"
+    listing.write_text(f"{'0' * 64}  ../model.txt\n")
+    with pytest.raises(ModelFileError, match=r"of model model \(.*\.\./model\.txt"):
+        load_model(spec(listing), lambda name: listing.read_bytes() if name == str(listing) else pytest.fail(name))
+
+
 def test_other_features_are_listed(path: Path) -> None:
     with pytest.raises(DatasetError, match="not expected are two"):
         load_model(spec(path, features=("one",)), loaded=fresh())
