@@ -240,7 +240,9 @@ def _registered(
         _LOG.warning("model %s: %s; the composite score stands in for it", said, error)
         return {}, [f"{sector}: {error}"]
     known = version.manifest.get("last_known_at")
-    if known is not None and known >= as_of.isoformat():
+    if known is None:
+        raise SettingsError(f"model {said} does not say until when it was trained: register it with --trained-until")
+    if known >= as_of.isoformat():
         raise SettingsError(
             f"model {said} was trained on what became known up to {known}; ask for a later day than that"
         )

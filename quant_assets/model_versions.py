@@ -102,7 +102,8 @@ class ModelVersions:
             name: of the model.
             contents: of its files by name, its listing among them where there are several.
             model_file: the file, or the listing.
-            facts: `kind`, `features`, `horizons`, and what else is to be known of it.
+            facts: `kind`, `horizons`, `last_known_at` (ISO; of days up to it the model is not asked), and what else
+                there is to know.
 
         Raises:
             DatasetError: a format is not allowed, or the model cannot be loaded; nothing is kept then.

@@ -164,10 +164,22 @@ def register(
     path: Annotated[
         Path | None, typer.Option("--path", help="A model's file, or a folder with SHA256SUMS [default: a checkpoint].")
     ] = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="Kind of the file's model.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="Kind of the file's model [default: its manifest.json's].")
+    ] = None,
     horizon: HorizonOption = None,
     sector: Annotated[
-        str | None, typer.Option("--sector", "-s", help="Sector whose newest checkpoint of the model is registered.")
+        str | None,
+        typer.Option(
+            "--sector", "-s", help="Sector whose newest checkpoint is registered, or that the file's model is of."
+        ),
+    ] = None,
+    trained_until: Annotated[
+        str | None,
+        typer.Option(
+            "--trained-until",
+            help="Last day, YYYY-MM-DD, of which the file's model may know anything [default: its manifest.json's].",
+        ),
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
@@ -177,13 +189,13 @@ def register(
 
         quant models register lightgbm --sector it
 
-        quant models register mine --path model.txt --kind lightgbm
+        quant models register mine --path model.txt --kind lightgbm --trained-until 2023-12-29
     """
     session = Session(profile)
     from quant_assets.cli.models import registered
 
     one = None if sector is None else session.sectors([sector])[0]
-    for each in registered(session.profile, name, path, kind, horizon, one):
+    for each in registered(session.profile, name, path, kind, horizon, one, trained_until):
         show(each)
 
 

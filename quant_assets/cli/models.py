@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from quant_assets.inference import usable_models
 from quant_assets.learning.comparison import compared
 from quant_assets.learning.ensemble import ENSEMBLE
 from quant_assets.learning.gate import beaten, gated, suspected
-from quant_assets.learning.model_files import LISTING, fetch, verified
-from quant_assets.model_versions import ModelVersions, files_at
+from quant_assets.learning.model_files import LISTING, fetch, sha256, verified
+from quant_assets.learning.registry import read_signed
+from quant_assets.model_versions import ModelVersions, files_at, signing_key
 from quant_assets.partitions import key, month_range, parse_key
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS
@@ -117,12 +119,18 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
 
 
 def registered(
-    profile: Profile, name: str, path: Path | None, kind: str | None, horizon: int | None, sector: str | None
+    profile: Profile,
+    name: str,
+    path: Path | None,
+    kind: str | None,
+    horizon: int | None,
+    sector: str | None,
+    trained_until: str | None = None,
 ) -> Iterator[str]:
     """What `quant models register` prints: a file as a version, or the newest checkpoint of a model of the settings.
 
     Raises:
-        SettingsError: options that do not go together.
+        SettingsError: options that do not go together, or nothing says until when the file's model was trained.
         DatasetError: the files are not whole, or are no model of the kind.
 
     """
@@ -130,11 +138,9 @@ def registered(
     chosen = horizon or profile.settings.weights.horizon
     facts: dict[str, Any]
     if path is not None:
-        if kind is None:
-            raise SettingsError("--path needs --kind: the file does not say which model it is of")
         contents, model_file = files_at(path)
-        # Features and the span of its training are not known: it may be asked about any day.
-        facts = {"kind": kind, "horizons": [chosen]}
+        facts = _facts(path, contents[model_file], kind, horizon, trained_until) | {"sector": sector}
+        facts = {"horizons": [chosen]} | {each: value for each, value in facts.items() if value is not None}
     else:
         if sector is None:
             raise SettingsError(
@@ -243,6 +249,34 @@ def _against(profile: Profile, model: str, sector: str) -> list[str]:
     found = gated(rows, profile.settings.promotion).filter(pl.col("model") == model)
     newest = found.filter(pl.col("as_of") == pl.col("as_of").max())
     return [*suspected(newest, profile.settings.promotion), *beaten(newest)]
+
+
+def _facts(
+    path: Path, content: bytes, kind: str | None, horizon: int | None, trained_until: str | None
+) -> dict[str, Any]:
+    """What the options and the manifest of `quant train` beside a model's file say of it; null where neither does."""
+    beside = (path if path.is_dir() else path.parent) / "manifest.json"
+    told = read_signed(beside.read_bytes(), signing_key(), str(beside))[0] if beside.is_file() else {}
+    if told and told.get("model_sha256") != sha256(content):
+        raise DatasetError(f"{beside} is of another model than {path}: put that file back, or move it away")
+    try:
+        given = None if trained_until is None else date.fromisoformat(trained_until).isoformat()
+    except ValueError:
+        raise SettingsError(f"--trained-until {trained_until} is not a day; write it as YYYY-MM-DD") from None
+    days = [each for each in (given, told.get("last_known_at")) if each is not None]
+    if not days:
+        raise SettingsError(
+            f"--path {path} needs --trained-until DAY, the last day of which the model may know anything, labels "
+            "included: about days up to it the version is not asked"
+        )
+    if (of := kind or told.get("kind")) is None:
+        raise SettingsError("--path needs --kind: the file does not say which model it is of")
+    for what, option, there in (("--kind", kind, [told.get("kind")]), ("--horizon", horizon, told.get("horizons"))):
+        if told and option is not None and option not in (there or ()):
+            raise SettingsError(f"{what} {option} is not what {beside} says: {there}; leave the option out")
+    horizons = told.get("horizons") or (None if horizon is None else [horizon])
+    kept = {each: told.get(each) for each in ("features", "parameters")}
+    return {"kind": of, "horizons": horizons, "last_known_at": max(days)} | kept
 
 
 def _champion(profile: Profile, versions: ModelVersions, sector: str) -> str:

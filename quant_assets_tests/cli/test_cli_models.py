@@ -10,11 +10,14 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import DatasetError, SettingsError
+from quant_assets.learning.model_files import sha256
+from quant_assets.learning.registry import signed
 from quant_assets.model_versions import ModelVersions
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets_tests.command import Quant
 from quant_assets_tests.synthetic_predictions import ENVIRONMENT, SECTOR, profile_at, write
 
+OF_FILE = ("--kind", "lightgbm", "--trained-until", "2021-03-31")
 PICKED = ("predict", "-s", SECTOR, "-y", "2021", "-m", "6", "--no-save")
 
 
@@ -92,7 +95,7 @@ def test_a_version_is_named_by_its_content_and_never_changes(
     manifest = json.loads(quant("models", "show", said).out.partition("\n")[2])
     assert (manifest["kind"], manifest["horizons"], manifest["sector"]) == ("lightgbm", [20], SECTOR)
     (newest,) = (storage / "demo/artifacts/lightgbm_checkpoint/it/2021-03").glob("model_*")
-    other = registered(quant, "mine", "--path", str(newest), "--kind", "lightgbm")
+    other = registered(quant, "mine", "--path", str(newest), *OF_FILE)
     assert other.startswith("mine@")
     outcome = quant("models", "list")
     for each in (said, other):
@@ -110,7 +113,7 @@ def test_a_version_is_named_by_its_content_and_never_changes(
 def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage: Path) -> None:
     first = quant(*PICKED)
     (older,) = (storage / "demo/artifacts/lightgbm_checkpoint/it/2020-12").glob("model_*")
-    said = registered(quant, "mine", "--path", str(older), "--kind", "lightgbm")
+    said = registered(quant, "mine", "--path", str(older), *OF_FILE)
     assert quant("models", "promote", said, "-s", SECTOR).out == f"it: {said} is the champion, lightgbm was\n"
     second = quant(*PICKED)
     assert f"model {said}, version {said.partition('@')[2]}" in second.out
@@ -152,6 +155,41 @@ def test_a_version_is_not_asked_about_days_that_it_was_trained_on(quant: Quant) 
 
     with pytest.raises(SettingsError, match="was trained on what became known up to 2021-03"):
         inference_pipeline(["T02"], "2021-03-16", said, sequence_length=5, profile=profile_at(_storage()))
+
+
+@pytest.mark.slow
+def test_a_file_is_registered_with_the_day_until_which_it_was_trained(
+    quant: Quant, storage: Path, tmp_path: Path
+) -> None:
+    (newest,) = (storage / "demo/artifacts/lightgbm_checkpoint/it/2021-03").glob("model_*")
+    refused = quant("models", "register", "mine", "--path", str(newest), "--kind", "lightgbm")
+    assert (refused.status, "needs --trained-until DAY" in refused.err) == (1, True)
+    assert ModelVersions(profile_at(storage).store).versions() == []
+    said = registered(quant, "mine", "--path", str(newest), "--kind", "lightgbm", "--trained-until", "2021-06-30")
+    assert "was trained on what became known up to 2021-06-30" in quant(*PICKED, "--model", said).err
+    path = files(storage, said) / "manifest.json"
+    without = {name: each for name, each in json.loads(path.read_text()).items() if name != "last_known_at"}
+    told = {name: each for name, each in without.items() if name not in ("version", "signature")}
+    name = sha256(json.dumps(told, sort_keys=True).encode())[:12]
+    (shutil.copytree(path.parent, path.parent.with_name(name)) / "manifest.json").write_text(json.dumps(without))
+    assert "does not say until when it was trained" in quant(*PICKED, "--model", f"mine@{name}").err
+
+    (folder := tmp_path / "trained").mkdir()
+    shutil.copy(newest, folder / "model.txt")
+    manifest = {"kind": "lightgbm", "model_sha256": sha256(newest.read_bytes()), "horizons": [20]}
+    (folder / "manifest.json").write_bytes(signed(manifest | {"last_known_at": "2021-05-31"}, None))
+    of_folder = ("mine", "--path", str(folder / "model.txt"))
+    for more, known in (((), "2021-05-31"), (("--trained-until", "2021-04-30"), "2021-05-31")):
+        found = ModelVersions(profile_at(storage).store).version(registered(quant, *of_folder, *more))
+        assert (found.manifest["last_known_at"], found.manifest["horizons"]) == (known, [20])
+    for options, message in (
+        (("--kind", "linear"), "--kind linear is not what"),
+        (("--horizon", "5"), "--horizon 5 is not what"),
+        (("--trained-until", "May"), "--trained-until May is not a day"),
+    ):
+        assert message in quant("models", "register", *of_folder, *options).err
+    (folder / "model.txt").write_bytes(b"tree")
+    assert "is of another model than" in quant("models", "register", *of_folder).err
 
 
 def _storage() -> Path:
@@ -200,8 +238,8 @@ def test_two_models_are_compared_and_mistakes_are_one_line(quant: Quant, storage
         (("promote", "none", "-s", SECTOR), "model 'none' is none of models: lightgbm"),
         (("promote", "none@0", "-s", SECTOR), "model none@0 is not registered"),
         (("register", "mine"), "register needs --path FILE --kind KIND"),
-        (("register", "mine", "--path", str(storage / "none.txt"), "--kind", "lightgbm"), "is not there"),
-        (("register", "mine", "--path", __file__, "--kind", "lightgbm"), "format '.py' is not on the list"),
+        (("register", "mine", "--path", str(storage / "none.txt"), *OF_FILE), "is not there"),
+        (("register", "mine", "--path", __file__, *OF_FILE), "format '.py' is not on the list"),
     ):
         refused = quant("models", *arguments)
         assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1), refused.err
