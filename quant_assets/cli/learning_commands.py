@@ -204,14 +204,14 @@ def promote(
     model: ModelArgument,
     sector: SectorOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also one that the baseline beats, or that is too good to be true.")
+        bool, typer.Option("--force", help="Also one that does not beat the baseline, or is too good to be true.")
     ] = False,
     profile: ProfileOption = None,
 ) -> None:
     """Make a model the champion, whom `quant predict` follows; its files are verified first.
 
-    Its newest checkpoint must beat the linear baseline out of sample, with a plausible IC (promotion.max_daily_ic). The
-    weights of the graph follow the setting weights.model.
+    Its newest checkpoint must beat the linear baseline out of sample, with a plausible IC (promotion.max_daily_ic); a
+    version is judged by the checkpoint of its content. The weights of the graph follow the setting weights.model.
 
     Examples:
 

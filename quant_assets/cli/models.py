@@ -15,10 +15,10 @@ from quant_assets.errors import DatasetError, QuantError, SettingsError
 from quant_assets.inference import usable_models
 from quant_assets.learning.comparison import compared
 from quant_assets.learning.ensemble import ENSEMBLE
-from quant_assets.learning.gate import beaten, gated, suspected
+from quant_assets.learning.gate import against, gated, suspected
 from quant_assets.learning.model_files import LISTING, fetch, sha256, verified
 from quant_assets.learning.registry import read_signed
-from quant_assets.model_versions import ModelVersions, files_at, signing_key
+from quant_assets.model_versions import ModelVersions, Version, files_at, signing_key
 from quant_assets.partitions import key, month_range, parse_key
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS
@@ -176,23 +176,23 @@ def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: boo
 
     Raises:
         SettingsError: there is no such model.
-        DatasetError: its files are not whole; or, unless `force`, its newest checkpoint does not beat the linear
-            baseline out of sample, or its daily IC is not plausible.
+        DatasetError: its files are not whole; or, unless `force`, its checkpoint does not beat the linear baseline out
+            of sample, or its daily IC is not plausible, or nothing is known of it.
 
     """
     versions = ModelVersions(profile.store)
-    if "@" in model:
-        versions.verify(model)
-    elif model != ENSEMBLE:
-        _of_settings(profile, model)
-        for sector in sectors:
+    for sector in sectors:
+        if "@" in model:
+            _fits(profile, versions.verify(model), sector)
+        elif model != ENSEMBLE:
+            _of_settings(profile, model)
             _, notes = usable_models(profile, sector, model, profile.last_session(), profile.settings.weights.horizon)
             if notes:
                 raise DatasetError(f"model {model} is not promoted: {notes[0]}")
-            if against := _against(profile, model, sector):
-                if not force:
-                    raise DatasetError(f"model {model} is not promoted: {against[0]}; --force promotes it all the same")
-                yield f"promoted all the same: {against[0]}"
+        if reasons := _against(profile, versions, model, sector):
+            if not force:
+                raise DatasetError(f"model {model} is not promoted: {reasons[0]}; --force promotes it all the same")
+            yield f"promoted all the same: {reasons[0]}"
     for sector in sectors:
         before = _champion(profile, versions, sector)
         yield f"{sector}: {versions.promote(sector, model).model} is the champion, {before} was"
@@ -243,12 +243,38 @@ def comparison(
     yield "error: standard error of the mean difference, with outcomes that overlap"
 
 
-def _against(profile: Profile, model: str, sector: str) -> list[str]:
-    """What the gate has against a model's newest checkpoint over the sessions of the weights."""
+def _fits(profile: Profile, version: Version, sector: str) -> None:
+    """Refuse a version that cannot forecast for a sector what the weights take."""
+    told, horizon = version.manifest, profile.settings.weights.horizon
+    if (of := told.get("sector", sector)) != sector:
+        raise SettingsError(f"model {version.said} is of sector {of}, not of {sector}; give --sector {of}")
+    if horizon not in told["horizons"]:
+        raise SettingsError(
+            f"model {version.said} forecasts {told['horizons']} sessions ahead, weights.horizon is {horizon}"
+        )
+
+
+def _against(profile: Profile, versions: ModelVersions, model: str, sector: str) -> list[str]:
+    """What the gate has against a model over the sessions of the weights.
+
+    A model of the settings is judged by its newest checkpoint, a version by the checkpoint of its content, the ensemble
+    by the newest ones of its models: none may be implausible, and one must beat the baseline.
+    """
     rows = _checkpoints(profile, [sector]).filter(pl.col("horizon") == profile.settings.weights.horizon)
-    found = gated(rows, profile.settings.promotion).filter(pl.col("model") == model)
+    found, settings = gated(rows, profile.settings.promotion, profile.models.directions), profile.settings.promotion
+    if "@" in model:
+        checksum = versions.version(model).manifest["model_sha256"]
+        found = found.join(rows.filter(pl.col("model_sha256") == checksum), on=["as_of", "model"], how="semi")
+    elif model != ENSEMBLE:
+        found = found.filter(pl.col("model") == model)
     newest = found.filter(pl.col("as_of") == pl.col("as_of").max())
-    return [*suspected(newest, profile.settings.promotion), *beaten(newest)]
+    if newest.is_empty():
+        return [f"{sector}: no checkpoint of it has an IC over {profile.settings.weights.horizon} sessions"]
+    if model != ENSEMBLE:
+        return against(newest, settings)
+    better = newest.filter(pl.col("promoted") & pl.col("beats_baseline"))
+    none = [] if len(better) else [f"{sector}: none of its models beats the linear baseline"]
+    return [*suspected(newest, settings), *none]
 
 
 def _facts(

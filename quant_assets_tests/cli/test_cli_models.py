@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +14,7 @@ from quant_assets.learning.registry import signed
 from quant_assets.model_versions import ModelVersions
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets_tests.command import Quant
-from quant_assets_tests.synthetic_predictions import ENVIRONMENT, SECTOR, profile_at, write
+from quant_assets_tests.synthetic_predictions import ENVIRONMENT, SECTOR, TRAININGS, profile_at, write
 
 OF_FILE = ("--kind", "lightgbm", "--trained-until", "2021-03-31")
 PICKED = ("predict", "-s", SECTOR, "-y", "2021", "-m", "6", "--no-save")
@@ -46,6 +45,17 @@ def registered(quant: Quant, *given: str) -> str:
     outcome = quant("models", "register", *(given or ("lightgbm", "--sector", SECTOR)))
     assert outcome.status == 0, outcome.err
     return re.search(r"registered (\S+),", outcome.out).group(1)  # type: ignore[union-attr]
+
+
+def with_baseline(storage: Path, better: float) -> None:
+    """Checkpoints of a linear model whose rank IC is that of the trees and something more."""
+    profile = profile_at(storage)
+    for as_of in TRAININGS:
+        keys = [f"{as_of:%Y-%m}|{SECTOR}"]
+        rows = profile.store.read(CHECKPOINTS, keys).collect().drop("month")
+        line = rows.with_columns(model=pl.lit("ridge"), kind=pl.lit("linear"), rank_ic=pl.col("rank_ic") + better)
+        line = line.with_columns(model_sha256=pl.lit("0" * 64))
+        profile.store.write(CHECKPOINTS, pl.concat([rows, line]), keys, lambda _, day=as_of: day)
 
 
 def files(storage: Path, said: str) -> Path:
@@ -111,6 +121,7 @@ def test_a_version_is_named_by_its_content_and_never_changes(
 
 @pytest.mark.slow
 def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage: Path) -> None:
+    with_baseline(storage, -0.01)
     first = quant(*PICKED)
     (older,) = (storage / "demo/artifacts/lightgbm_checkpoint/it/2020-12").glob("model_*")
     said = registered(quant, "mine", "--path", str(older), *OF_FILE)
@@ -133,16 +144,46 @@ def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage
 @pytest.mark.slow
 def test_a_model_that_the_baseline_beats_is_promoted_on_demand_alone(quant: Quant, storage: Path) -> None:
     profile = profile_at(storage)
-    keys = [f"2021-03|{SECTOR}"]
-    rows = profile.store.read(CHECKPOINTS, keys).collect().drop("month")
-    better = rows.with_columns(model=pl.lit("ridge"), kind=pl.lit("linear"), rank_ic=pl.col("rank_ic") + 0.01)
-    profile.store.write(CHECKPOINTS, pl.concat([rows, better]), keys, lambda _: date(2021, 3, 31))
+    unknown = quant("models", "promote", "lightgbm", "-s", SECTOR)
+    assert (unknown.status, "no linear baseline to hold it against" in unknown.err) == (1, True)
+    with_baseline(storage, 0.01)
     refused = quant("models", "promote", "lightgbm", "-s", SECTOR)
     assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1)
     assert "model lightgbm is not promoted: it 2021-03-31 lightgbm, 20 sessions: rank IC" in refused.err
     assert ModelVersions(profile.store).champion(SECTOR) is None
     assert "promoted all the same" in quant("models", "promote", "lightgbm", "-s", SECTOR, "--force").out
     assert ModelVersions(profile.store).champion(SECTOR).model == "lightgbm"  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_versions_and_the_ensemble_pass_the_same_gate(quant: Quant, storage: Path, tmp_path: Path) -> None:
+    (newest,) = (storage / "demo/artifacts/lightgbm_checkpoint/it/2021-03").glob("model_*")
+    whole, versions = registered(quant), ModelVersions(profile_at(storage).store)
+    (other := tmp_path / "other.txt").write_bytes(newest.read_bytes() + b"\n")
+    unknown = registered(quant, "mine", "--path", str(other), *OF_FILE)
+    short = registered(quant, "mine", "--path", str(newest), "--horizon", "5", *OF_FILE)
+    with_baseline(storage, 0.01)
+    for given, message in (
+        ((whole, "-s", SECTOR), f"model {whole} is not promoted: it 2021-03-31 lightgbm, 20 sessions: rank IC"),
+        ((whole, "-s", "energy"), f"model {whole} is of sector it, not of energy; give --sector it"),
+        ((whole,), "is of sector it, not of"),
+        ((short, "-s", SECTOR, "--force"), "forecasts [5] sessions ahead, weights.horizon is 20"),
+        ((unknown, "-s", SECTOR), "it: no checkpoint of it has an IC over 20 sessions"),
+        (("ensemble", "-s", SECTOR), "it: none of its models beats the linear baseline"),
+        (("ensemble", "-s", "energy"), "energy: no checkpoint of it has an IC"),
+    ):
+        refused = quant("models", "promote", *given)
+        assert (refused.status, refused.out, message in refused.err) == (1, "", True), refused.err
+    assert [versions.champion(sector) for sector in (SECTOR, "energy")] == [None, None]
+    assert "promoted all the same" in quant("models", "promote", unknown, "-s", SECTOR, "--force").out
+
+
+@pytest.mark.slow
+def test_versions_and_the_ensemble_that_beat_the_baseline_are_promoted(quant: Quant, storage: Path) -> None:
+    whole = registered(quant)
+    with_baseline(storage, -0.01)
+    for given in (whole, "ensemble"):
+        assert f"it: {given} is the champion" in quant("models", "promote", given, "-s", SECTOR).out
 
 
 @pytest.mark.slow
