@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets import catalogue
-from quant_assets.database import predictions_view, upsert_predictions
+from quant_assets.database import predictions_view, shown_url, upsert_predictions
 from quant_assets.errors import HistoryError, SettingsError
 from quant_assets.inference import usable_models
 from quant_assets.learning.forecast import LoadedModel, forecast
@@ -224,7 +224,7 @@ def inference(
     written = upsert_predictions(where, found)
     if database is None and profile.store.existing(profile.datasets["predictions"]):
         predictions_view(where, f"{profile.store.url}/predictions")
-    yield f"{written} rows in table preds of {where.rpartition('@')[2]}"
+    yield f"{written} rows in table preds of {shown_url(where)}"
 
 
 def _default_database(profile: Profile) -> str:
