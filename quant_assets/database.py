@@ -144,9 +144,7 @@ def _into_postgres(url: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if isinstance(error, psycopg2.Error) and error.pgcode is not None:
             return str(error.diag.message_primary)
         said = str(error).lower()
-        return next(
-            (each for each in _REASONS if each in said), "the connection failed; look at its host, database and login"
-        )
+        return next((each for each in _REASONS if each in said), "it failed; look at its host, database and login")
 
     _told(url, (psycopg2.Error,), work, reason)
 
