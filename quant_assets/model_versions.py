@@ -6,8 +6,10 @@
 A version is named by its content. A pointer is one file that is replaced as a whole, with those before it in it.
 """
 
+import errno
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +17,10 @@ from typing import Any
 
 from quant_assets.errors import DatasetError, ModelFileError, SettingsError
 from quant_assets.io.store import DatasetStore
-from quant_assets.learning.model_files import LISTING, VERSION_LENGTH, sha256
+from quant_assets.learning.model_files import LISTING, VERSION_LENGTH, listed, sha256
 from quant_assets.learning.models.base import FittedModel, Learner
 from quant_assets.learning.registry import (
+    MissingModelError,
     ModelSpec,
     Signature,
     load_model,
@@ -36,6 +39,9 @@ SIGNED: Mapping[Signature, str] = {
     "unsigned": f"unsigned: {KEY} is not set, nor was it when this was written",
     "not checked": f"signed, not checked: {KEY} is not set",
 }
+
+#: What a name may be: it is that of a folder, and `@` parts it from its version.
+_NAME = "[a-z0-9_]+"
 
 _VERSIONS, _CHAMPIONS, _MANIFEST = "registry/versions", "registry/champions", "manifest.json"
 
@@ -106,15 +112,24 @@ class ModelVersions:
                 there is to know.
 
         Raises:
+            SettingsError: the name has other characters than a model of the settings may have.
             DatasetError: a format is not allowed, or the model cannot be loaded; nothing is kept then.
 
         """
+        if not re.fullmatch(_NAME, name):
+            raise SettingsError(f"model name '{name}' is not made of a to z, 0 to 9 and _; choose another")
+
+        def content(each: str) -> bytes:
+            if each not in contents:
+                raise FileNotFoundError(errno.ENOENT, "listed, and not there", each)
+            return contents[each]
+
         for each in contents:
             refuse_format(each)
         hashes = {each: sha256(content) for each, content in sorted(contents.items())}
         told = {"name": name, "model_file": model_file, "model_sha256": hashes[model_file], "files": hashes, **facts}
         version = sha256(json.dumps(told, sort_keys=True, allow_nan=False).encode())[:VERSION_LENGTH]
-        load_model(ModelSpec.of_manifest(told, model_file, name), contents.__getitem__, type_of=self._type_of)
+        load_model(ModelSpec.of_manifest(told, model_file, name), content, type_of=self._type_of)
         folder = f"{_VERSIONS}/{name}/{version}"
         kept = f"{folder}/{_MANIFEST}"
         if not self._store.has_artifact(kept):
@@ -140,7 +155,7 @@ class ModelVersions:
 
         """
         name, _, version = said.partition("@")
-        if said not in self.versions(name):
+        if not re.fullmatch(_NAME, name) or said not in self.versions(name):
             raise SettingsError(f"model {said} is not registered; there are: {', '.join(self.versions()) or 'none'}")
         content = self._store.read_artifact(f"{_VERSIONS}/{name}/{version}/{_MANIFEST}")
         manifest, signature = read_signed(content, self._key, f"manifest of model {said}")
@@ -230,14 +245,17 @@ def files_at(path: Path) -> tuple[dict[str, bytes], str]:
 
     Raises:
         SettingsError: there is no such file, or the folder has no listing.
+        MissingModelError: a file is listed and is not there. What is not listed is left where it is.
 
     """
     if path.is_dir():
         if not (path / LISTING).is_file():
             raise SettingsError(f"{path} has no {LISTING}; name the model's file, or list its files with sha256sum")
-        return {
-            each.relative_to(path).as_posix(): each.read_bytes() for each in sorted(path.rglob("*")) if each.is_file()
-        }, LISTING
+        content = (path / LISTING).read_bytes()
+        names = [name for _, name in listed(content, f"model {path}")]
+        if gone := [name for name in names if not (path / name).is_file()]:
+            raise MissingModelError(f"{path / gone[0]} is not there, {LISTING} lists it; put it back")
+        return {LISTING: content} | {name: (path / name).read_bytes() for name in names}, LISTING
     if not path.is_file():
         raise SettingsError(f"{path} is not there; name a model's file, or the folder of its files")
     return {f"model{path.suffix}": path.read_bytes()}, f"model{path.suffix}"

@@ -44,9 +44,13 @@ def listed(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
         )
     yield table
     for said in versions.versions():
-        found = versions.version(said)
         of = ", ".join(sector for sector in SECTORS if _champion(profile, versions, sector) == said)
         champion = f"; champion of {of}" if of else ""
+        try:
+            found = versions.version(said)
+        except QuantError as error:
+            yield f"registered {said}: not usable: {error}{champion}"
+            continue
         yield f"registered {said}: kind {found.manifest['kind']}, {found.worth}{champion}"
 
 

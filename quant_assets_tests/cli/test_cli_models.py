@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import DatasetError, SettingsError
-from quant_assets.learning.model_files import sha256
-from quant_assets.learning.registry import signed
+from quant_assets.learning.model_files import ModelFiles, sha256
+from quant_assets.learning.registry import MissingModelError, signed
 from quant_assets.model_versions import ModelVersions
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets_tests.command import Quant
@@ -231,6 +231,55 @@ def test_a_file_is_registered_with_the_day_until_which_it_was_trained(
         assert message in quant("models", "register", *of_folder, *options).err
     (folder / "model.txt").write_bytes(b"tree")
     assert "is of another model than" in quant("models", "register", *of_folder).err
+
+
+@pytest.mark.slow
+def test_what_is_registered_has_a_plain_name_and_is_what_its_listing_names(
+    quant: Quant, storage: Path, tmp_path: Path
+) -> None:
+    (newest,) = (storage / "demo/artifacts/lightgbm_checkpoint/it/2021-03").glob("model_*")
+    there = sorted(storage.rglob("*"))
+    for name in ("../../../out/x", "a/b", "x@y", "Ä", "", "a\n"):
+        refused = quant("models", "register", name, "--path", str(newest), *OF_FILE)
+        assert (refused.status, "is not made of a to z, 0 to 9 and _" in refused.err) == (1, True), refused.err
+    for said in ("../versions/mine@0", "mine/..@0"):
+        assert f"model {said} is not registered" in quant("models", "show", said).err
+    (folder := tmp_path / "several").mkdir()
+    shutil.copy(newest, folder / "model.txt")
+    (gone := folder / "fill.json").write_text("{}")
+    ModelFiles.of(folder, "mine")
+    given = ("mine", "--path", str(folder), *OF_FILE)
+    away = gone.rename(tmp_path / "away")
+    missing = quant("models", "register", *given)
+    assert (missing.status, "fill.json is not there, SHA256SUMS lists it" in missing.err) == (1, True), missing.err
+    with pytest.raises(MissingModelError, match="is not there"):
+        ModelVersions(profile_at(storage).store).register(
+            "mine",
+            {"SHA256SUMS": (folder / "SHA256SUMS").read_bytes()},
+            "SHA256SUMS",
+            {"kind": "lightgbm", "horizons": [20], "last_known_at": "2021-03-31"},
+        )
+    assert sorted(storage.rglob("*")) == there
+    away.rename(gone)
+    (folder / "feature_importances.csv").write_text("feature")
+    said = registered(quant, *given)
+    assert {path.name for path in files(storage, said).iterdir()} == {
+        "SHA256SUMS",
+        "fill.json",
+        "manifest.json",
+        "model.txt",
+    }
+
+
+@pytest.mark.slow
+def test_a_version_that_cannot_be_read_is_a_line_of_the_list(quant: Quant, storage: Path) -> None:
+    said, (newest,) = registered(quant), (storage / "demo/artifacts/lightgbm_checkpoint/it/2021-03").glob("model_*")
+    other = registered(quant, "mine", "--path", str(newest), *OF_FILE)
+    (files(storage, said) / "manifest.json").write_text("{")
+    outcome = quant("models", "list")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert f"registered {said}: not usable: manifest of model {said} is no manifest" in outcome.out
+    assert f"registered {other}: kind lightgbm" in outcome.out
 
 
 def _storage() -> Path:
