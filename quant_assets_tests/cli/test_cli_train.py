@@ -1,6 +1,7 @@
 """`quant label`, `quant train` and `quant infer` on a storage made by hand: the files, and what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -9,9 +10,11 @@ import polars as pl
 import pytest
 
 from quant_assets.partitions import month_range
+from quant_assets.settings.origin import ROOT
 from quant_assets_tests.command import Quant
+from quant_assets_tests.learning import ridge
 from quant_assets_tests.synthetic_learning import simulate
-from quant_assets_tests.synthetic_predictions import AS_OF, ENVIRONMENT, NAMES, SECTOR, profile_at, write
+from quant_assets_tests.synthetic_predictions import AS_OF, ENVIRONMENT, MODELS, NAMES, SECTOR, profile_at, write
 
 MONTHS = month_range("2020-07", "2021-06")
 
@@ -98,6 +101,27 @@ def test_forecasts_of_a_loaded_model_go_into_the_database(quant: Quant, storage:
     with duckdb.connect("preds.duckdb") as connection:
         counts = connection.execute("SELECT model, horizon, count(*) FROM preds GROUP BY ALL ORDER BY ALL").fetchall()
     assert counts == [("lightgbm", 20, 2), ("made", 5, 20)]
+
+
+@pytest.mark.slow
+def test_a_kind_of_ones_own_beside_the_settings_is_loaded_again(
+    quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copy(str(ridge.__file__), tmp_path / "conf/my_ridge.py")
+    monkeypatch.setenv("QUANT_CONF_DIR", str(tmp_path / "conf"))
+    folder = trained(quant, "--kind", "my_ridge:Ridge", "--horizon", "20")
+    unnamed = quant("infer", str(folder))
+    assert (unnamed.status, unnamed.err.count("\n")) == (1, 1)
+    assert "there is no kind of model 'my_ridge:Ridge'" in unnamed.err
+    monkeypatch.setenv("QUANT__MODELS", json.dumps({**MODELS, "mine": {"kind": "my_ridge:Ridge"}}))
+    inferred = quant("infer", str(folder))
+    assert (inferred.status, len(inferred.rows)) == (0, len(NAMES)), inferred.err
+    registered = quant("models", "register", "mine", "--path", str(folder))
+    assert registered.out.startswith("registered mine@"), registered.err
+    said = registered.out.split()[1].strip(",")
+    picked = quant("predict", "-s", SECTOR, "-y", "2021", "-m", "6", "--no-save", "--model", said)
+    assert f"model {said}, version {said.partition('@')[2]}" in picked.out, picked.err
 
 
 @pytest.mark.slow
