@@ -92,11 +92,19 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
     """What `quant models verify` prints: every file that is not the one that was written; nothing is loaded.
 
     Raises:
-        DatasetError: at the end, where there is one.
+        SettingsError: a name is neither that of a model with a checkpoint nor registered.
+        DatasetError: at the end, where there is a file that differs.
 
     """
     versions, bad, good = ModelVersions(profile.store), 0, 0
     rows = _checkpoints(profile, sectors).filter(pl.col("status") == "trained")
+    registered = versions.versions()
+    there = {*rows["model"], *registered, *(said.partition("@")[0] for said in registered)}
+    if unknown := [each for each in models if each not in there]:
+        raise SettingsError(
+            f"model '{unknown[0]}' has no checkpoint in {', '.join(sectors)} and is not registered; there are: "
+            f"{', '.join(sorted(there)) or 'none'}"
+        )
     if models:
         rows = rows.filter(pl.col("model").is_in(list(models)))
     for row in rows.unique("manifest_file", maintain_order=True).iter_rows(named=True):
@@ -108,7 +116,7 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
         except DatasetError as error:
             bad += 1
             yield f"{shown}: {error}"
-    for said in versions.versions():
+    for said in registered:
         if models and said not in models and said.partition("@")[0] not in models:
             continue
         try:
