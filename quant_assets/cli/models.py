@@ -193,7 +193,7 @@ def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: boo
                 yield f"promoted all the same: {against[0]}"
     for sector in sectors:
         before = _champion(profile, versions, sector)
-        yield f"{sector}: {versions.promote(sector, model).model} is the champion, {before} was"
+        yield f"{sector}: {versions.promote(sector, model, profile.last_session()).model} is the champion, {before} was"
 
 
 def rolled_back(profile: Profile, sectors: Sequence[str]) -> Iterator[str]:
@@ -206,7 +206,8 @@ def rolled_back(profile: Profile, sectors: Sequence[str]) -> Iterator[str]:
     versions = ModelVersions(profile.store)
     for sector in sectors:
         before = _champion(profile, versions, sector)
-        yield f"{sector}: {versions.roll_back(sector).model} is the champion again, {before} was"
+        again = versions.roll_back(sector, profile.last_session()).model
+        yield f"{sector}: {again} is the champion again, {before} was"
 
 
 def comparison(

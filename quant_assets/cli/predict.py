@@ -7,10 +7,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from quant_assets.candidate_pool import candidates_of
 from quant_assets.cli.screen import console
 from quant_assets.errors import QuantError, SettingsError
 from quant_assets.exports import predictions_document, write_batch
-from quant_assets.inference import Asked, candidates_of, pick
+from quant_assets.inference import Asked, pick
 from quant_assets.learning.inference import FEWEST, Picks
 from quant_assets.partitions import month_range
 from quant_assets.profile import Profile
