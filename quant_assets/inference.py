@@ -109,7 +109,7 @@ def inference_pipeline(
         `selected_stocks` (best first), `predicted_scores` (forward return by ticker), `portfolio_weights` (in
         proportion to the positive scores, sum 1; none where no score is positive), `source` (`model`, or
         `algorithmic_only` where the composite score stands in for a model), `metadata` (`total_candidates`,
-        `valid_stocks`, `excluded_stocks` with `exclusion_reasons`, `model_version`, `notes` and more).
+        `valid_stocks`, `excluded_stocks` with `exclusion_reasons`, `horizon`, `model`, `model_version`, `notes`, more).
 
     Raises:
         HistoryError: fewer than five names are valid.
@@ -132,7 +132,7 @@ def inference_pipeline(
         composite,
         sequence_length=sequence_length,
     )
-    return pick(opened, asked).document()
+    return pick(opened, asked).document(horizon=opened.settings.weights.horizon)
 
 
 def pick(profile: Profile, asked: Asked, step: Callable[[str], None] = lambda _: None) -> Picks:

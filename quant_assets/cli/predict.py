@@ -76,7 +76,7 @@ def output(
     for name, why in found.excluded.items():
         yield f"left out: {name}: {why}"
     if save:
-        yield predictions_document(profile.store, sector, month, _document(found, sector, count))
+        yield predictions_document(profile.store, sector, month, kind, _document(profile, found, sector, count, kind))
 
 
 def batch(
@@ -101,7 +101,8 @@ def batch(
                 failed.append(month)
                 yield f"{month}: failed: {error}"
             else:
-                where = predictions_document(profile.store, sector, month, _document(found, sector, count))
+                document = _document(profile, found, sector, count, kind)
+                where = predictions_document(profile.store, sector, month, kind, document)
                 year, number = (int(part) for part in month.split("-"))
                 day = found.as_of.isoformat()
                 # A composite score is no forecast: where no model was usable the column is empty.
@@ -110,8 +111,8 @@ def batch(
                 yield f"{month}: {', '.join(found.picked)} by {found.model_version}; {where}"
                 yield from (f"{month}: {note}" for note in found.notes)
             bar.update(task, advance=1)
-    if rows:
-        yield f"{len(rows)} rows of {len(months) - len(failed)} months in {write_batch(profile.store, sector, rows)}"
+    where = write_batch(profile.store, sector, kind, rows)
+    yield f"{len(rows)} rows of {len(months) - len(failed)} months in {where}"
     if failed:
         raise QuantError(
             f"{len(failed)} of {len(months)} months failed, each for the reason above: {', '.join(failed)}"
@@ -144,8 +145,9 @@ def _picked(
     return pick(profile, asked, step), dict(pool.composite), pool.count
 
 
-def _document(found: Picks, sector: str, count: int) -> dict[str, object]:
-    return found.document(sector=sector, num_candidates=count)
+def _document(profile: Profile, found: Picks, sector: str, count: int, kind: CandidateType) -> dict[str, object]:
+    horizon = profile.settings.weights.horizon
+    return found.document(sector=sector, num_candidates=count, candidate_type=kind, horizon=horizon)
 
 
 def _table(found: Picks, composite: dict[str, float]) -> Table:

@@ -60,6 +60,21 @@ def test_shorts_are_the_lowest_scores_and_both_sides_are_pooled(quant: Quant) ->
 
 
 @pytest.mark.slow
+def test_picks_of_the_other_side_are_another_file_and_say_so(quant: Quant, storage: Path) -> None:
+    folder = storage / "demo/exports/predictions/it"
+    quant("predict", *GIVEN)
+    longs = (folder / "2021_06_predictions.json").read_bytes()
+    for kind, name in (("long", "2021_06_predictions.json"), ("short", "2021_06_predictions_short.json")):
+        assert quant("predict", *GIVEN, "-t", kind).out.splitlines()[-1] == str(folder / name)
+        metadata = json.loads((folder / name).read_text())["metadata"]
+        assert (metadata["candidate_type"], metadata["horizon"], metadata["model"]) == (kind, 20, "lightgbm")
+    assert (folder / "2021_06_predictions.json").read_bytes() == longs
+    quant("batch-predict", *RANGE, "--candidate-type", "short")
+    assert (folder / "2021_06_predictions.json").read_bytes() == longs
+    assert (folder / "it_batch_results_short.csv").exists()
+
+
+@pytest.mark.slow
 def test_a_failed_month_is_reported_and_the_rest_go_on(quant: Quant, storage: Path) -> None:
     outcome = quant("batch-predict", *RANGE, "--top-n", "3")
     assert outcome.status == 1
