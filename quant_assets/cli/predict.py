@@ -10,7 +10,7 @@ from rich.table import Table
 from quant_assets.candidate_pool import candidates_of
 from quant_assets.cli.screen import console
 from quant_assets.errors import QuantError, SettingsError
-from quant_assets.exports import predictions_document, write_batch
+from quant_assets.exports import predictions_document, predictions_name, write_batch
 from quant_assets.inference import Asked, pick
 from quant_assets.learning.inference import FEWEST, Picks
 from quant_assets.partitions import month_range
@@ -97,12 +97,15 @@ def batch(
             bar.update(task, description=f"{sector} {month}")
             try:
                 found, _, count = _picked(profile, sector, month, top_n, kind, model)
-            except QuantError as error:
-                failed.append(month)
-                yield f"{month}: failed: {error}"
-            else:
                 document = _document(profile, found, sector, count, kind)
                 where = predictions_document(profile.store, sector, month, kind, document)
+            except (QuantError, OSError) as error:
+                failed.append(month)
+                yield f"{month}: failed: {error}"
+                # What an earlier call wrote would be taken for the picks of this one.
+                if profile.store.remove_file(predictions_name(sector, month, kind)):
+                    yield f"{month}: the picks of an earlier call were removed"
+            else:
                 year, number = (int(part) for part in month.split("-"))
                 day = found.as_of.isoformat()
                 # A composite score is no forecast: where no model was usable the column is empty.

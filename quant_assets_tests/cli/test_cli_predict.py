@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from quant_assets.cli import predict
 from quant_assets_tests.command import Quant
 from quant_assets_tests.synthetic_predictions import ENVIRONMENT, SECTOR, write
 
@@ -88,6 +90,32 @@ def test_a_failed_month_is_reported_and_the_rest_go_on(quant: Quant, storage: Pa
         document = json.loads((folder / f"2021_{month:02d}_predictions.json").read_text())
         own = rows.filter(pl.col("month") == month)
         assert dict(own.select("ticker", "ml_score").iter_rows()) == document["predicted_scores"]
+
+
+@pytest.mark.slow
+def test_nothing_of_an_earlier_call_stands_for_a_month_that_failed(
+    quant: Quant, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where it is a mistake nor where the system refuses to read."""
+    folder = storage / "demo/exports/predictions/it"
+    quant("batch-predict", *RANGE)
+    picked, gone = predict._picked, folder / "2021_05_predictions.json"
+    assert gone.exists()
+
+    def refusing(profile: Any, sector: str, month: str, *given: Any) -> Any:
+        if month == "2021-05":
+            raise PermissionError(13, "Permission denied")
+        return picked(profile, sector, month, *given)
+
+    monkeypatch.setattr(predict, "_picked", refusing)
+    outcome = quant("batch-predict", *RANGE)
+    assert outcome.err == "error: 2 of 3 months failed, each for the reason above: 2021-04, 2021-05\n"
+    assert "2021-05: the picks of an earlier call were removed" in outcome.out
+    assert not gone.exists()
+    assert (folder / "2021_06_predictions.json").exists()
+    monkeypatch.setattr(predict, "_picked", lambda *given: refusing(None, "it", "2021-05"))
+    assert "0 rows of 0 months" in quant("batch-predict", *RANGE).out
+    assert pl.read_csv(folder / "it_batch_results.csv").is_empty()
 
 
 @pytest.mark.slow
