@@ -85,9 +85,9 @@ class Asked:
 
 def inference_pipeline(
     tickers: Sequence[str] | Mapping[str, Any],
-    prediction_date: date | str,
+    prediction_date: date | str | None = None,
     model: str | LoadedModel | None = None,
-    sequence_length: int = WINDOW,
+    sequence_length: int | None = None,
     top_n: int = 10,
     *,
     profile: Profile | str | None = None,
@@ -96,11 +96,14 @@ def inference_pipeline(
     """Score names at the close of a session and pick the best; nothing later than that session is read.
 
     Args:
-        tickers: names, or a dictionary with `tickers` and maybe `metadata` {`selection_scores` by ticker}.
-        prediction_date: a day; one without a session counts as the session before it.
+        tickers: names, or a dictionary with `tickers` and maybe `prediction_date`, `sequence_length` and `metadata`
+            {`selection_scores` and `candidate_types` by ticker}. Where all types are `short` the lowest scores are
+            picked, else the highest.
+        prediction_date: a day [default: that of the dictionary]; one without a session counts as the session before.
         model: its name in the settings, `ensemble`, `name@version` of the registry, or one that was loaded before
             [default: the sector's champion as of the session, else that of the weights].
-        sequence_length: sessions up to the prediction date; a name with bars in less than 90 % of them is excluded.
+        sequence_length: sessions up to the prediction date [default: that of the dictionary, else 32]; a name with bars
+            in less than 90 % of them is excluded.
         top_n: names that are picked at most.
         profile: whose storage is read, or its name [default: QUANT_PROFILE, else demo].
         sector: of the names [default: each name's own].
@@ -114,23 +117,27 @@ def inference_pipeline(
     Raises:
         HistoryError: fewer than five names are valid.
         MissingPartitionError: a month that is needed is not stored.
-        SettingsError: the date has no session yet, or there is no such model.
+        SettingsError: there is no date, or it has no session yet, or there is no such model.
 
     """
-    composite = None
-    if isinstance(tickers, Mapping):
-        composite = tickers.get("metadata", {}).get("selection_scores")
-        tickers = tickers["tickers"]
-    day = date.fromisoformat(prediction_date) if isinstance(prediction_date, str) else prediction_date
+    given: Mapping[str, Any] = tickers if isinstance(tickers, Mapping) else {"tickers": tickers}
+    beside, names = given.get("metadata", {}), list(dict.fromkeys(given["tickers"]))
+    said = prediction_date if prediction_date is not None else given.get("prediction_date")
+    if said is None:
+        raise SettingsError("there is no prediction_date; give one, or one in the dictionary of the tickers")
+    day = date.fromisoformat(said) if isinstance(said, str) else said
+    length = sequence_length if sequence_length is not None else given.get("sequence_length", WINDOW)
+    types = beside.get("candidate_types", {})
     opened = profile if isinstance(profile, Profile) else Profile(load_settings(profile))
     asked = Asked(
-        list(dict.fromkeys(tickers)),
+        names,
         last_session_to(day),
         model,
         top_n,
         None if sector is None else [sector],
-        composite,
-        sequence_length=sequence_length,
+        beside.get("selection_scores"),
+        side="short" if names and all(types.get(name) == "short" for name in names) else "long",
+        sequence_length=length,
     )
     return pick(opened, asked).document(horizon=opened.settings.weights.horizon)
 

@@ -139,6 +139,25 @@ def test_without_any_usable_model_the_composite_score_decides_and_says_so(damage
     assert len(found["metadata"]["notes"]) == 2
 
 
+@pytest.mark.slow
+def test_what_the_dictionary_says_is_read_and_an_argument_goes_first(profile: Profile) -> None:
+    types = dict.fromkeys(NAMES, "short")
+    market_data = {"tickers": NAMES, "prediction_date": "2021-05-28", "sequence_length": 5, "metadata": {}}
+    given = inference_pipeline(market_data, profile=profile)
+    assert given == inference_pipeline(NAMES, date(2021, 5, 28), sequence_length=5, profile=profile)
+    assert given["metadata"]["date"] == "2021-05-28"
+    later = inference_pipeline(market_data, AS_OF, sequence_length=32, profile=profile)
+    assert later == inference_pipeline(NAMES, AS_OF, profile=profile)
+    shorts = inference_pipeline({**market_data, "metadata": {"candidate_types": types}}, profile=profile)
+    scores = list(shorts["predicted_scores"].values())
+    assert scores == sorted(scores) != list(given["predicted_scores"].values())
+    assert set(shorts["selected_stocks"]).isdisjoint(given["selected_stocks"][:5])
+    mixed = {**market_data, "metadata": {"candidate_types": {**types, NAMES[2]: "long"}}}
+    assert inference_pipeline(mixed, profile=profile) == given
+    with pytest.raises(SettingsError, match="there is no prediction_date"):
+        inference_pipeline(NAMES, profile=profile)
+
+
 def _forget() -> None:
     from quant_assets import inference
 

@@ -25,18 +25,6 @@ from quant_assets.settings.group import SettingsGroup
 
 _FILE, _SAID = "file", "external.json"
 
-#: What reading a file that is no pickle, or not a whole one, may raise.
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    IndexError,
-    KeyError,
-    TypeError,
-    ValueError,
-)
-
 Format = Literal["lightgbm", "xgboost", "pickle"]
 Predict = Callable[[FloatArray], FloatArray]
 
