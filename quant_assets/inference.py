@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from quant_assets.catalogue import kind_of
 from quant_assets.errors import HistoryError, ModelFileError, SettingsError
 from quant_assets.learning.checkpoints import is_training_month, usable_checkpoints
 from quant_assets.learning.ensemble import ENSEMBLE
@@ -258,7 +259,7 @@ def _registered(
         SettingsError: it is not registered, or was trained on what became known later, or on another sector.
 
     """
-    versions = ModelVersions(profile.store)
+    versions = ModelVersions(profile.store, type_of=kind_of(profile.settings))
     try:
         fitted, version = versions.load(said)
     except ModelFileError as error:
@@ -267,14 +268,16 @@ def _registered(
         _LOG.warning("model %s: %s; the composite score stands in for it", said, error)
         return {}, [f"{sector}: {error}"]
     known = version.manifest.get("last_known_at")
-    if known is not None and known >= as_of.isoformat():
+    if known is None:
+        raise SettingsError(f"model {said} does not say until when it was trained: register it with --trained-until")
+    if known >= as_of.isoformat():
         raise SettingsError(
             f"model {said} was trained on what became known up to {known}; ask for a later day than that"
         )
     if version.manifest.get("sector", sector) != sector:
         raise SettingsError(f"model {said} is of sector {version.manifest['sector']}, not of {sector}")
     model = RegisteredModel(version.name, fitted, version.version)
-    return dict.fromkeys(fitted.horizons, model), []
+    return dict.fromkeys(fitted.horizons, model), [f"model {said}: {version.worth}"]
 
 
 def usable_models(

@@ -9,7 +9,7 @@ the day since which each counts: a decision before that follows whoever was the 
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,11 +18,26 @@ from typing import Any
 from quant_assets.errors import DatasetError, ModelFileError, SettingsError
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.model_files import LISTING, VERSION_LENGTH, sha256
-from quant_assets.learning.models.base import FittedModel
-from quant_assets.learning.registry import ModelSpec, Signature, load_model, read_signed, refuse_format, signed
+from quant_assets.learning.models.base import FittedModel, Learner
+from quant_assets.learning.registry import (
+    ModelSpec,
+    Signature,
+    load_model,
+    packaged,
+    read_signed,
+    refuse_format,
+    signed,
+)
 
 #: Environment variable of the key that manifests are signed with.
 KEY = "QUANT_MODEL_KEY"
+
+#: What a signature is worth, in words.
+SIGNED: Mapping[Signature, str] = {
+    "signed": "signed",
+    "unsigned": f"unsigned: {KEY} is not set, nor was it when this was written",
+    "not checked": f"signed, not checked: {KEY} is not set",
+}
 
 _VERSIONS, _CHAMPIONS, _MANIFEST = "registry/versions", "registry/champions", "manifest.json"
 
@@ -49,6 +64,11 @@ class Version:
         """As a command takes it."""
         return f"{self.name}@{self.version}"
 
+    @property
+    def worth(self) -> str:
+        """Whether the manifest is signed, in words."""
+        return SIGNED[self.signature]
+
 
 @dataclass(frozen=True)
 class Champion:
@@ -74,21 +94,28 @@ class ModelVersions:
     Args:
         store: of the profile.
         key: that manifests are signed with; that of the environment where None, and none where there is none.
+        type_of: the class of a kind, as of `load_model`.
 
     """
 
-    def __init__(self, store: DatasetStore, key: bytes | None = None) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: DatasetStore,
+        key: bytes | None = None,
+        type_of: Callable[[str], type[Learner[Any]]] = packaged,
+    ) -> None:
+        self._store, self._type_of = store, type_of
         self._key = key or signing_key()
 
     def register(self, name: str, contents: Mapping[str, bytes], model_file: str, facts: Mapping[str, Any]) -> Version:
-        """Keep a model for good; the same content a second time is the same version.
+        """Keep a model for good; the same content a second time is the same version, signed if it was not.
 
         Args:
             name: of the model.
             contents: of its files by name, its listing among them where there are several.
             model_file: the file, or the listing.
-            facts: `kind`, `features`, `horizons`, and what else is to be known of it.
+            facts: `kind`, `horizons`, `last_known_at` (ISO; of days up to it the model is not asked), and what else
+                there is to know.
 
         Raises:
             DatasetError: a format is not allowed, or the model cannot be loaded; nothing is kept then.
@@ -99,12 +126,15 @@ class ModelVersions:
         hashes = {each: sha256(content) for each, content in sorted(contents.items())}
         told = {"name": name, "model_file": model_file, "model_sha256": hashes[model_file], "files": hashes, **facts}
         version = sha256(json.dumps(told, sort_keys=True, allow_nan=False).encode())[:VERSION_LENGTH]
-        load_model(_spec(told, model_file), contents.__getitem__)
+        load_model(ModelSpec.of_manifest(told, model_file, name), contents.__getitem__, type_of=self._type_of)
         folder = f"{_VERSIONS}/{name}/{version}"
-        if not self._store.has_artifact(f"{folder}/{_MANIFEST}"):
+        kept = f"{folder}/{_MANIFEST}"
+        if not self._store.has_artifact(kept):
             self._store.write_artifacts({f"{folder}/{each}": content for each, content in contents.items()})
             manifest = signed(told | {"version": version}, self._key)  # last: it is what makes the files count
-            self._store.write_artifact(f"{folder}/{_MANIFEST}", manifest)
+            self._store.write_artifact(kept, manifest)
+        elif self._key is not None and self._store.read_artifact(kept) == signed(told | {"version": version}, None):
+            self._store.write_artifact(kept, signed(told | {"version": version}, self._key))
         return self.version(f"{name}@{version}")
 
     def versions(self, name: str | None = None) -> list[str]:
@@ -147,8 +177,9 @@ class ModelVersions:
 
         """
         found = self.version(said)
-        place = f"{_VERSIONS}/{found.name}/{found.version}"
-        return load_model(_spec(found.manifest, f"{place}/{found.manifest['model_file']}"), self._read)[0], found
+        place = f"{_VERSIONS}/{found.name}/{found.version}/{found.manifest['model_file']}"
+        spec = ModelSpec.of_manifest(found.manifest, place, found.name)
+        return load_model(spec, self._read, type_of=self._type_of)[0], found
 
     def verify(self, said: str) -> Version:
         """A registered version of which every file is the one that was registered.
@@ -247,15 +278,3 @@ def files_at(path: Path) -> tuple[dict[str, bytes], str]:
     if not path.is_file():
         raise SettingsError(f"{path} is not there; name a model's file, or the folder of its files")
     return {f"model{path.suffix}": path.read_bytes()}, f"model{path.suffix}"
-
-
-def _spec(told: Mapping[str, Any], path: str) -> ModelSpec:
-    return ModelSpec(
-        path,
-        told["kind"],
-        told["name"],
-        told["model_sha256"],
-        tuple(told.get("features", ())),
-        tuple(told["horizons"]),
-        told.get("parameters", {}),
-    )

@@ -164,10 +164,22 @@ def register(
     path: Annotated[
         Path | None, typer.Option("--path", help="A model's file, or a folder with SHA256SUMS [default: a checkpoint].")
     ] = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="Kind of the file's model.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="Kind of the file's model [default: its manifest.json's].")
+    ] = None,
     horizon: HorizonOption = None,
     sector: Annotated[
-        str | None, typer.Option("--sector", "-s", help="Sector whose newest checkpoint of the model is registered.")
+        str | None,
+        typer.Option(
+            "--sector", "-s", help="Sector whose newest checkpoint is registered, or that the file's model is of."
+        ),
+    ] = None,
+    trained_until: Annotated[
+        str | None,
+        typer.Option(
+            "--trained-until",
+            help="Last day, YYYY-MM-DD, of which the file's model may know anything [default: its manifest.json's].",
+        ),
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
@@ -177,13 +189,13 @@ def register(
 
         quant models register lightgbm --sector it
 
-        quant models register mine --path model.txt --kind lightgbm
+        quant models register mine --path model.txt --kind lightgbm --trained-until 2023-12-29
     """
     session = Session(profile)
     from quant_assets.cli.models import registered
 
     one = None if sector is None else session.sectors([sector])[0]
-    for each in registered(session.profile, name, path, kind, horizon, one):
+    for each in registered(session.profile, name, path, kind, horizon, one, trained_until):
         show(each)
 
 
@@ -192,14 +204,14 @@ def promote(
     model: ModelArgument,
     sector: SectorOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also one that the baseline beats, or that is too good to be true.")
+        bool, typer.Option("--force", help="Also one that does not beat the baseline, or is too good to be true.")
     ] = False,
     profile: ProfileOption = None,
 ) -> None:
     """Make a model the champion, whom `quant predict` follows; its files are verified first.
 
-    Its newest checkpoint must beat the linear baseline out of sample, with a plausible IC (promotion.max_daily_ic). The
-    weights of the graph follow the setting weights.model.
+    Its newest checkpoint must beat the linear baseline out of sample, with a plausible IC (promotion.max_daily_ic); a
+    version is judged by the checkpoint of its content. The weights of the graph follow the setting weights.model.
 
     Examples:
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets import catalogue
-from quant_assets.database import predictions_view, upsert_predictions
+from quant_assets.database import predictions_view, shown_url, upsert_predictions
 from quant_assets.errors import HistoryError, SettingsError
 from quant_assets.inference import usable_models
 from quant_assets.learning.forecast import LoadedModel, forecast
@@ -24,7 +24,7 @@ from quant_assets.learning.registry import ModelSpec, load_model, read_signed, s
 from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.learning.walk_forward import walk_forward
 from quant_assets.market.containment import known
-from quant_assets.model_versions import signing_key
+from quant_assets.model_versions import SIGNED, signing_key
 from quant_assets.partitions import month_of, month_start, parse_key
 from quant_assets.profile import Profile
 from quant_assets.settings.domain import ModelSettings
@@ -199,7 +199,8 @@ def inference(
     as_of: date = rows["date"][0]
     place, parts = Path(model), list[pl.DataFrame]()
     if place.exists():
-        loaded = _trained(place, as_of)
+        loaded, signature = _trained(profile, place, as_of)
+        yield signature
         parts.append(forecast(rows.drop("sector", "month"), loaded, profile.settings.predictions))
     else:
         chosen = horizon or profile.settings.weights.horizon
@@ -223,7 +224,7 @@ def inference(
     written = upsert_predictions(where, found)
     if database is None and profile.store.existing(profile.datasets["predictions"]):
         predictions_view(where, f"{profile.store.url}/predictions")
-    yield f"{written} rows in table preds of {where.rpartition('@')[2]}"
+    yield f"{written} rows in table preds of {shown_url(where)}"
 
 
 def _default_database(profile: Profile) -> str:
@@ -232,28 +233,21 @@ def _default_database(profile: Profile) -> str:
     return f"{profile.store.url}/exports/predictions.duckdb"
 
 
-def _trained(place: Path, as_of: date) -> dict[int, LoadedModel]:
-    """A model that `quant train` left, verified."""
+def _trained(profile: Profile, place: Path, as_of: date) -> tuple[dict[int, LoadedModel], str]:
+    """A model that `quant train` left, verified, and what its manifest's signature is worth."""
     folder = place if place.is_dir() else place.parent
     if not (folder / _MANIFEST).is_file():
         raise SettingsError(f"{folder} has no {_MANIFEST}; name a folder that quant train has written")
-    told, _ = read_signed((folder / _MANIFEST).read_bytes(), signing_key(), str(folder / _MANIFEST))
+    told, signature = read_signed((folder / _MANIFEST).read_bytes(), signing_key(), str(folder / _MANIFEST))
     if told["last_known_at"] >= as_of.isoformat():
         raise SettingsError(
             f"model {place} was trained on what became known up to {told['last_known_at']}; ask for a later --date"
         )
-    spec = ModelSpec(
-        str(folder / told["model_file"]),
-        told["kind"],
-        folder.name,
-        told["model_sha256"],
-        tuple(told["features"]),
-        tuple(told["horizons"]),
-        told["parameters"],
-    )
-    fitted, checksum = load_model(spec)
+    spec = ModelSpec.of_manifest(told, str(folder / told["model_file"]), folder.name)
+    fitted, checksum = load_model(spec, type_of=catalogue.kind_of(profile.settings))
     residuals = ResidualBuckets.from_manifest(told["residuals"])
-    return {each: LoadedModel(folder.name, fitted, checksum[:VERSION_LENGTH], residuals) for each in spec.horizons}
+    loaded = {each: LoadedModel(folder.name, fitted, checksum[:VERSION_LENGTH], residuals) for each in spec.horizons}
+    return loaded, f"{folder / _MANIFEST}: {SIGNED[signature]}"
 
 
 def _labels(profile: Profile, span: Span, horizon: int) -> pl.DataFrame:

@@ -79,6 +79,7 @@ def test_forecasts_of_a_loaded_model_go_into_the_database(quant: Quant, storage:
     folder = trained(quant)
     outcome = quant("infer", str(folder))
     assert (outcome.status, outcome.err) == (0, "")
+    assert f"{folder / 'manifest.json'}: unsigned: QUANT_MODEL_KEY is not set" in outcome.out.replace("\n", "")
     with duckdb.connect(str(storage / "demo/exports/predictions.duckdb")) as connection:
         found = connection.execute("SELECT ticker, dt, horizon, yhat, yhat_std, prob_up FROM preds").fetchall()
     rows = pl.DataFrame(found, schema=["ticker", "dt", "horizon", "yhat", "yhat_std", "prob_up"], orient="row")
@@ -100,7 +101,7 @@ def test_forecasts_of_a_loaded_model_go_into_the_database(quant: Quant, storage:
 
 
 @pytest.mark.slow
-def test_what_is_refused_is_one_line(quant: Quant) -> None:
+def test_what_is_refused_is_one_line(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = trained(quant)
     for arguments, message in (
         (("infer", str(folder), "--date", "2021-04-30"), "was trained on what became known up to 2021-04-30"),
@@ -117,6 +118,14 @@ def test_what_is_refused_is_one_line(quant: Quant) -> None:
         outcome = quant(*arguments)
         assert (outcome.status, outcome.out, outcome.err.count("\n")) == (1, "", 1), outcome.err
         assert message in outcome.err
+    manifest = folder / "manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text(whole.replace('"lightgbm"', '"quant_assets_tests.learning.ridge:Ridge"'))
+    assert "there is no kind of model 'quant_assets_tests.learning.ridge:Ridge'" in quant("infer", str(folder)).err
+    manifest.write_text(whole)
+    monkeypatch.setenv("QUANT_MODEL_KEY", "secret")
+    assert "is not signed, though there is a key" in quant("infer", str(folder)).err
+    monkeypatch.delenv("QUANT_MODEL_KEY")
     model = folder / "model.txt"
     model.write_bytes(model.read_bytes()[:-5])
     assert "SHA-256" in quant("infer", str(folder)).err
