@@ -126,7 +126,10 @@ def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage
     first = quant(*PICKED)
     (older,) = (storage / "demo/artifacts/lightgbm_checkpoint/it/2020-12").glob("model_*")
     said = registered(quant, "mine", "--path", str(older), *OF_FILE)
-    assert quant("models", "promote", said, "-s", SECTOR).out == f"it: {said} is the champion, lightgbm was\n"
+    assert (
+        quant("models", "promote", said, "-s", SECTOR).out
+        == f"it: {said} is the champion of decisions from 2021-06-30 on, lightgbm was\n"
+    )
     second = quant(*PICKED)
     assert f"model {said}, version {said.partition('@')[2]}" in second.out
     assert second.rows != first.rows
@@ -312,6 +315,17 @@ def test_months_before_a_promotion_keep_their_picks(quant: Quant, storage: Path)
     pointer = ModelVersions(profile_at(storage).store).champion(SECTOR)
     assert pointer is not None
     assert pointer.since == AS_OF
+
+
+@pytest.mark.slow
+def test_a_model_is_promoted_by_the_newest_stored_checkpoint_whatever_the_day(
+    quant: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last run was years ago, as that of the demo."""
+    monkeypatch.setenv("QUANT__AS_OF", "2024-06-28")
+    outcome = quant("models", "promote", "lightgbm", "-s", SECTOR, "--force")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "lightgbm is the champion of decisions from 2024-06-28 on" in outcome.out
 
 
 @pytest.mark.slow
