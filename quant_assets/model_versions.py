@@ -3,7 +3,8 @@
     artifacts/registry/versions/<name>/<version>/manifest.json and the model's files
     artifacts/registry/champions/<sector>.json
 
-A version is named by its content. A pointer is one file that is replaced as a whole, with those before it in it.
+A version is named by its content. A pointer is one file that is replaced as a whole, with those before it in it, and
+the day since which each counts: a decision before that follows whoever was the champion then.
 """
 
 import errno
@@ -12,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +78,20 @@ class Version:
 
 @dataclass(frozen=True)
 class Champion:
-    """Whose forecasts a sector's picks follow: a model of the settings, or `name@version`, and those before."""
+    """Whose forecasts a sector's picks follow: a model of the settings, or `name@version`.
+
+    Attributes:
+        model: the champion.
+        since: day from which on decisions follow it.
+        before: champions that a roll-back goes to, the newest last.
+        history: champion and `since` of every change up to this one, so that a roll-back rewrites no past decision.
+
+    """
 
     model: str
+    since: date
     before: tuple[str, ...] = ()
+    history: tuple[tuple[str, date], ...] = ()
 
 
 class ModelVersions:
@@ -151,14 +163,22 @@ class ModelVersions:
 
         Raises:
             SettingsError: there is none.
-            DatasetError: the manifest was changed after it had been signed.
+            ModelFileError: the manifest is gone, or was changed after it had been signed.
 
         """
         name, _, version = said.partition("@")
-        if not re.fullmatch(_NAME, name) or said not in self.versions(name):
+        named = re.fullmatch(f"{_NAME}@{_NAME}", said) is not None
+        if not named or said not in self.versions(name):
+            if named and self._store.artifacts(f"{_VERSIONS}/{name}/{version}"):
+                raise ModelFileError(
+                    f"{_MANIFEST} of model {said} is missing; put it back, or register the model again"
+                )
             raise SettingsError(f"model {said} is not registered; there are: {', '.join(self.versions()) or 'none'}")
-        content = self._store.read_artifact(f"{_VERSIONS}/{name}/{version}/{_MANIFEST}")
-        manifest, signature = read_signed(content, self._key, f"manifest of model {said}")
+        content = self._read(f"{_VERSIONS}/{name}/{version}/{_MANIFEST}")
+        try:
+            manifest, signature = read_signed(content, self._key, f"manifest of model {said}")
+        except DatasetError as error:  # so that the setting registry.fallback decides what stands in for it
+            raise ModelFileError(str(error)) from None
         told = {key: value for key, value in manifest.items() if key != "version"}
         if sha256(json.dumps(told, sort_keys=True, allow_nan=False).encode())[:VERSION_LENGTH] != version:
             raise ModelFileError(f"manifest of model {said} was changed: a version is named by what it says")
@@ -197,21 +217,38 @@ class ModelVersions:
             return None
         try:
             found = json.loads(self._store.read_artifact(name))
-            return Champion(str(found["champion"]), tuple(found["before"]))
-        except (ValueError, KeyError, TypeError):
+            history = tuple((str(model), date.fromisoformat(since)) for model, since in found["history"])
+            return Champion(str(found["champion"]), history[-1][1], tuple(found["before"]), history)
+        except (ValueError, KeyError, TypeError, IndexError):
             raise DatasetError(
-                f"{self._store.artifact_url(name)} is no record of a champion; promote one again"
+                f"{self._store.artifact_url(name)} is no record of a champion; remove it and promote one again"
             ) from None
 
-    def promote(self, sector: str, model: str) -> Champion:
-        """Make a model a sector's champion; the one that is stays in the record."""
+    def champion_on(self, sector: str, as_of: date) -> str | None:
+        """Whose forecasts the picks of a decision at `as_of` follow; None where nobody had been promoted by then."""
+        found = self.champion(sector)
+        known = [model for model, since in found.history if since <= as_of] if found else []
+        return known[-1] if known else None
+
+    def promote(self, sector: str, model: str, on: date) -> Champion:
+        """Make a model a sector's champion; the one that is stays in the record.
+
+        Args:
+            sector: slug.
+            model: of the settings, or `name@version`.
+            on: last closed session when it is promoted; decisions before it follow the champion before. A version
+                counts no earlier than the day after the last label that it was trained on.
+
+        """
         now = self.champion(sector)
         if now is not None and now.model == model:
             return now
-        return self._point(sector, Champion(model, () if now is None else (*now.before, now.model)))
+        known = self.version(model).manifest.get("last_known_at") if "@" in model else None
+        since = on if known is None else max(on, date.fromisoformat(known) + timedelta(days=1))
+        return self._point(sector, model, since, () if now is None else (*now.before, now.model), now)
 
-    def roll_back(self, sector: str) -> Champion:
-        """Make the champion before the champion again.
+    def roll_back(self, sector: str, on: date) -> Champion:
+        """Make the champion before the champion again, for decisions from `on` on.
 
         Raises:
             SettingsError: there was none.
@@ -220,12 +257,13 @@ class ModelVersions:
         now = self.champion(sector)
         if now is None or not now.before:
             raise SettingsError(f"sector {sector} has no champion before the present one; promote a model instead")
-        return self._point(sector, Champion(now.before[-1], now.before[:-1]))
+        return self._point(sector, now.before[-1], on, now.before[:-1], now)
 
-    def _point(self, sector: str, champion: Champion) -> Champion:
-        text = json.dumps({"before": list(champion.before), "champion": champion.model}, indent=2) + "\n"
-        self._store.write_artifact(f"{_CHAMPIONS}/{sector}.json", text.encode())
-        return champion
+    def _point(self, sector: str, model: str, since: date, before: tuple[str, ...], now: Champion | None) -> Champion:
+        history = (*(now.history if now else ()), (model, since))
+        told = {"before": before, "champion": model, "history": [(each, day.isoformat()) for each, day in history]}
+        self._store.write_artifact(f"{_CHAMPIONS}/{sector}.json", f"{json.dumps(told, indent=2)}\n".encode())
+        return Champion(model, since, before, history)
 
     def _read(self, name: str) -> bytes:
         try:

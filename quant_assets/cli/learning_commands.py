@@ -311,9 +311,13 @@ def train(
     n_splits: Annotated[int, typer.Option("--n-splits", help="Test windows, one after the other.")] = 5,
     embargo_days: Annotated[int, typer.Option("--embargo-days", help="Sessions left free before a test window.")] = 2,
     test_size: Annotated[float, typer.Option("--test-size", help="Share of the sessions that are tested.")] = 0.2,
-    n_estimators: Annotated[int, typer.Option("--n-estimators", help="Trees at most (lightgbm).")] = 100,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of trees (lightgbm).")] = 0.05,
-    num_leaves: Annotated[int, typer.Option("--num-leaves", help="Of a tree (lightgbm).")] = 31,
+    n_estimators: Annotated[
+        int | None, typer.Option("--n-estimators", help="Trees at most (lightgbm) [default: 100].")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Of trees (lightgbm) [default: 0.05].")
+    ] = None,
+    num_leaves: Annotated[int | None, typer.Option("--num-leaves", help="Of a tree (lightgbm) [default: 31].")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 42,
     output_dir: OutputOption = Path("exported/model"),
     profile: ProfileOption = None,
@@ -329,10 +333,12 @@ def train(
         quant train --tickers HLT01,HLT02,HLT03 --n-splits 3 --embargo-days 5
     """
     session = Session(profile)
-    from quant_assets.cli.train import Span, training
+    from quant_assets.cli.train import Span, parameters_of_trees, training
 
-    trees = {"num_trees": n_estimators, "learning_rate": learning_rate, "num_leaves": num_leaves}
-    span, parameters = Span.of(tickers or [], start, end), trees if kind == "lightgbm" else {}
+    span, parameters = (
+        Span.of(tickers or [], start, end),
+        parameters_of_trees(n_estimators, learning_rate, num_leaves, kind),
+    )
     for each in training(
         session.profile,
         span,

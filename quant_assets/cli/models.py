@@ -18,8 +18,9 @@ from quant_assets.learning.ensemble import ENSEMBLE
 from quant_assets.learning.gate import against, gated, suspected
 from quant_assets.learning.model_files import LISTING, fetch, sha256, verified
 from quant_assets.learning.registry import read_signed
+from quant_assets.market.calendar import last_session_to
 from quant_assets.model_versions import ModelVersions, Version, files_at, signing_key
-from quant_assets.partitions import key, month_range, parse_key
+from quant_assets.partitions import key, month_end, month_range, parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.sectors import SECTORS
@@ -198,7 +199,7 @@ def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: boo
             _fits(profile, versions.verify(model), sector)
         elif model != ENSEMBLE:
             _of_settings(profile, model)
-            _, notes = usable_models(profile, sector, model, profile.last_session(), profile.settings.weights.horizon)
+            _, notes = usable_models(profile, sector, model, _next(profile, sector), profile.settings.weights.horizon)
             if notes:
                 raise DatasetError(f"model {model} is not promoted: {notes[0]}")
         if reasons := _against(profile, versions, model, sector):
@@ -207,7 +208,8 @@ def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: boo
             yield f"promoted all the same: {reasons[0]}"
     for sector in sectors:
         before = _champion(profile, versions, sector)
-        yield f"{sector}: {versions.promote(sector, model).model} is the champion, {before} was"
+        since = versions.promote(sector, model, profile.last_session()).since
+        yield f"{sector}: {model} is the champion of decisions from {since} on, {before} was"
 
 
 def rolled_back(profile: Profile, sectors: Sequence[str]) -> Iterator[str]:
@@ -220,7 +222,8 @@ def rolled_back(profile: Profile, sectors: Sequence[str]) -> Iterator[str]:
     versions = ModelVersions(profile.store)
     for sector in sectors:
         before = _champion(profile, versions, sector)
-        yield f"{sector}: {versions.roll_back(sector).model} is the champion again, {before} was"
+        again = versions.roll_back(sector, profile.last_session()).model
+        yield f"{sector}: {again} is the champion again, {before} was"
 
 
 def comparison(
@@ -315,6 +318,13 @@ def _facts(
     horizons = told.get("horizons") or (None if horizon is None else [horizon])
     kept = {each: told.get(each) for each in ("features", "parameters")}
     return {"kind": of, "horizons": horizons, "last_known_at": max(days)} | kept
+
+
+def _next(profile: Profile, sector: str) -> date:
+    """Last closed session of the month that follows the newest stored trainings, which is what these are for."""
+    stored = [parse_key(each)[1] for each in profile.store.existing(CHECKPOINTS) if parse_key(each)[0] == sector]
+    last = profile.last_session()
+    return min(last_session_to(month_end(shift_month(max(stored), 1))), last) if stored else last
 
 
 def _champion(profile: Profile, versions: ModelVersions, sector: str) -> str:

@@ -105,6 +105,28 @@ def labels(profile: Profile, span: Span, horizon: int, folder: Path) -> Iterator
     yield f"{len(rows)} labels of {rows['ticker'].n_unique()} tickers, {' to '.join(ends)}: {path}"
 
 
+def parameters_of_trees(
+    n_estimators: int | None, learning_rate: float | None, num_leaves: int | None, kind: str
+) -> dict[str, Any]:
+    """Parameters of a kind from options that only `lightgbm` has; None where one is not given.
+
+    Raises:
+        SettingsError: one is given for another kind.
+
+    """
+    given = {"--n-estimators": n_estimators, "--learning-rate": learning_rate, "--num-leaves": num_leaves}
+    if kind != "lightgbm":
+        for option, value in given.items():
+            if value is not None:
+                raise SettingsError(
+                    f"{option} is of kind lightgbm, not of {kind}; leave it away, or train another kind"
+                )
+        return {}
+    defaults = {"num_trees": 100, "learning_rate": 0.05, "num_leaves": 31}
+    named = zip(defaults.items(), given.values(), strict=True)
+    return {name: default if value is None else value for (name, default), value in named}
+
+
 def training(
     profile: Profile,
     span: Span,
@@ -133,6 +155,7 @@ def training(
     outcomes = _labels(profile, span, horizon).select("ticker", "date", "forward_return", "known_at")
     features = span.read(profile, "features").select("ticker", "date", *names)
     rows = outcomes.join(features, on=["ticker", "date"], how="inner", validate="1:1")
+    yield from _left_out(span.tickers, rows, "no row has features and a known label")
     settings = profile.settings.predictions
     options = {"n_splits": n_splits, "test_size": test_size, "embargo_sessions": embargo, "seed": seed}
     found = walk_forward(rows, learner, horizon, names, settings, **options)  # type: ignore[arg-type]
@@ -197,6 +220,7 @@ def inference(
     if rows.is_empty():
         raise HistoryError(f"no ticker has features on {asked or months[-1]}; the newest month is {months[-1]}")
     as_of: date = rows["date"][0]
+    yield from _left_out(tickers, rows, f"no features on {as_of}")
     place, parts = Path(model), list[pl.DataFrame]()
     if place.exists():
         loaded, signature = _trained(profile, place, as_of)
@@ -227,6 +251,13 @@ def inference(
     yield f"{written} rows in table preds of {shown_url(where)}"
 
 
+def _left_out(tickers: Sequence[str], rows: pl.DataFrame, why: str) -> Iterator[str]:
+    """Names that were asked for and have no rows, where others have."""
+    absent = sorted(set(tickers) - set(rows["ticker"]))
+    if absent and len(rows):
+        yield f"left out: {', '.join(absent)}: {why}"
+
+
 def _default_database(profile: Profile) -> str:
     if not profile.store.local:
         raise SettingsError(f"the storage is {profile.store.url}: name a database with --database")
@@ -246,7 +277,9 @@ def _trained(profile: Profile, place: Path, as_of: date) -> tuple[dict[int, Load
     spec = ModelSpec.of_manifest(told, str(folder / told["model_file"]), folder.name)
     fitted, checksum = load_model(spec, type_of=catalogue.kind_of(profile.settings))
     residuals = ResidualBuckets.from_manifest(told["residuals"])
-    loaded = {each: LoadedModel(folder.name, fitted, checksum[:VERSION_LENGTH], residuals) for each in spec.horizons}
+    # By kind and content: folders of two models are often called the same, and a second one would replace its rows.
+    name = f"{told['kind']}@{checksum[:VERSION_LENGTH]}"
+    loaded = {each: LoadedModel(name, fitted, checksum[:VERSION_LENGTH], residuals) for each in spec.horizons}
     return loaded, f"{folder / _MANIFEST}: {SIGNED[signature]}"
 
 

@@ -10,6 +10,11 @@ from quant_assets.settings.domain import PromotionSettings
 BASELINE = "linear"
 
 
+def plausible(max_daily_ic: float) -> pl.Expr:
+    """Whether neither daily IC of a checkpoint's row is above the greatest plausible one; null without an IC."""
+    return pl.max_horizontal("ic", "rank_ic") <= max_daily_ic
+
+
 def gated(checkpoints: pl.DataFrame, settings: PromotionSettings, directions: Collection[str]) -> pl.DataFrame:
     """What speaks for and against each trained model.
 
@@ -36,13 +41,13 @@ def gated(checkpoints: pl.DataFrame, settings: PromotionSettings, directions: Co
         .unique(place, keep="first", maintain_order=True)
         .select(*place, baseline="model", baseline_rank_ic="rank_ic")
     )
-    plausible = pl.max_horizontal("ic", "rank_ic") <= settings.max_daily_ic
+    believed = plausible(settings.max_daily_ic)
     own = pl.col("model") == pl.col("baseline")
     beats = pl.when(~own).then(pl.col("rank_ic") > pl.col("baseline_rank_ic"))
-    promoted = plausible & (own | beats)
+    promoted = believed & (own | beats)
     return (
         trained.join(baseline, on=place, how="left")
-        .with_columns(beats_baseline=beats, plausible=plausible, promoted=promoted.fill_null(False))
+        .with_columns(beats_baseline=beats, plausible=believed, promoted=promoted.fill_null(False))
         .select(*place, "model", "kind", "ic", "rank_ic", "baseline_rank_ic", "beats_baseline", "plausible", "promoted")
         .sort(*place, "model")
     )

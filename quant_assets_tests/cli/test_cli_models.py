@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,7 @@ from quant_assets.learning.registry import MissingModelError, signed
 from quant_assets.model_versions import ModelVersions
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets_tests.command import Quant
-from quant_assets_tests.synthetic_predictions import ENVIRONMENT, SECTOR, TRAININGS, profile_at, write
+from quant_assets_tests.synthetic_predictions import AS_OF, ENVIRONMENT, SECTOR, TRAININGS, profile_at, write
 
 OF_FILE = ("--kind", "lightgbm", "--trained-until", "2021-03-31")
 PICKED = ("predict", "-s", SECTOR, "-y", "2021", "-m", "6", "--no-save")
@@ -130,7 +131,10 @@ def test_picks_follow_the_champion_until_it_is_rolled_back(quant: Quant, storage
     first = quant(*PICKED)
     (older,) = (storage / "demo/artifacts/lightgbm_checkpoint/it/2020-12").glob("model_*")
     said = registered(quant, "mine", "--path", str(older), *OF_FILE)
-    assert quant("models", "promote", said, "-s", SECTOR).out == f"it: {said} is the champion, lightgbm was\n"
+    assert (
+        quant("models", "promote", said, "-s", SECTOR).out
+        == f"it: {said} is the champion of decisions from 2021-06-30 on, lightgbm was\n"
+    )
     second = quant(*PICKED)
     assert f"model {said}, version {said.partition('@')[2]}" in second.out
     assert second.rows != first.rows
@@ -342,13 +346,81 @@ def test_two_models_are_compared_and_mistakes_are_one_line(quant: Quant, storage
 
 
 @pytest.mark.slow
+def test_a_decision_follows_the_champion_of_its_day_and_a_roll_back_rewrites_none(storage: Path) -> None:
+    versions = ModelVersions(profile_at(storage).store)
+    versions.promote("it", "a", date(2021, 1, 29))
+    versions.promote("it", "b", date(2021, 3, 31))
+    versions.roll_back("it", date(2021, 5, 28))
+    days = [date(2021, 1, 28), date(2021, 1, 29), date(2021, 3, 30), date(2021, 3, 31), date(2021, 5, 27)]
+    assert [versions.champion_on("it", day) for day in days] == [None, "a", "a", "b", "b"]
+    assert versions.champion_on("it", date(2021, 5, 28)) == "a"
+    assert versions.champion_on("energy", AS_OF) is None
+
+
+@pytest.mark.slow
+def test_months_before_a_promotion_keep_their_picks(quant: Quant, storage: Path) -> None:
+    """A version promoted today neither decides past months nor makes those fail that it was trained on."""
+    may = ("predict", "-s", SECTOR, "-y", "2021", "-m", "5", "--no-save")
+    first, june = quant(*may), quant(*PICKED)
+    said = registered(quant)
+    assert quant("models", "promote", said, "-s", SECTOR, "--force").status == 0
+    assert quant(*may).out == first.out
+    assert f"model {said}," in quant(*PICKED).out != june.out
+    pointer = ModelVersions(profile_at(storage).store).champion(SECTOR)
+    assert pointer is not None
+    assert pointer.since == AS_OF
+
+
+@pytest.mark.slow
+def test_a_model_is_promoted_by_the_newest_stored_checkpoint_whatever_the_day(
+    quant: Quant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last run was years ago, as that of the demo."""
+    monkeypatch.setenv("QUANT__AS_OF", "2024-06-28")
+    outcome = quant("models", "promote", "lightgbm", "-s", SECTOR, "--force")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "lightgbm is the champion of decisions from 2024-06-28 on" in outcome.out
+
+
+@pytest.mark.slow
+def test_a_version_is_champion_after_what_it_was_trained_on_alone(quant: Quant, storage: Path) -> None:
+    versions = ModelVersions(profile_at(storage).store)
+    said = registered(quant)
+    known = date.fromisoformat(versions.version(said).manifest["last_known_at"])
+    assert versions.promote(SECTOR, said, date(2021, 3, 1)).since == known + timedelta(days=1)
+    assert versions.champion_on(SECTOR, known) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["changed", "missing", "signed with another key"])
+def test_a_version_without_its_manifest_is_replaced_by_the_composite_score(
+    quant: Quant, storage: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANT_MODEL_KEY", "secret")
+    said = registered(quant)
+    path = files(storage, said) / "manifest.json"
+    if how == "changed":
+        path.write_text(path.read_text().replace('"it"', '"energy"'))
+    elif how == "missing":
+        path.unlink()
+    else:
+        monkeypatch.setenv("QUANT_MODEL_KEY", "another")
+    outcome = quant(*PICKED, "--model", said)
+    assert outcome.status == 0, outcome.err
+    assert "composite score, no usable model" in outcome.out
+    assert f"manifest.json of model {said} is missing" in outcome.out or "was changed after it had been" in outcome.out
+    monkeypatch.setenv("QUANT__REGISTRY__FALLBACK", "refuse")
+    assert quant(*PICKED, "--model", said).status == 1
+
+
+@pytest.mark.slow
 def test_a_pointer_is_replaced_as_a_whole_and_a_broken_one_is_told(storage: Path) -> None:
     versions = ModelVersions(profile_at(storage).store)
     assert versions.champion("it") is None
     for model in ("a", "a", "b", "c"):
-        versions.promote("it", model)
+        versions.promote("it", model, date(2021, 6, 30))
     assert (versions.champion("it").model, versions.champion("it").before) == ("c", ("a", "b"))  # type: ignore[union-attr]
-    assert versions.roll_back("it").model == "b"
+    assert versions.roll_back("it", date(2021, 6, 30)).model == "b"
     (path,) = (storage / "demo/artifacts/registry/champions").iterdir()
     path.write_text("{")
     with pytest.raises(DatasetError, match="is no record of a champion"):

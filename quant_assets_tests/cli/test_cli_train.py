@@ -1,5 +1,6 @@
 """`quant label`, `quant train` and `quant infer` on a storage made by hand: the files, and what is refused."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -100,7 +101,28 @@ def test_forecasts_of_a_loaded_model_go_into_the_database(quant: Quant, storage:
     quant("infer", "lightgbm", "--tickers", "T01,T02", "--database", "preds.duckdb", "--date", str(AS_OF))
     with duckdb.connect("preds.duckdb") as connection:
         counts = connection.execute("SELECT model, horizon, count(*) FROM preds GROUP BY ALL ORDER BY ALL").fetchall()
-    assert counts == [("lightgbm", 20, 2), ("made", 5, 20)]
+    name = f"lightgbm@{hashlib.sha256((folder / 'model.txt').read_bytes()).hexdigest()[:12]}"
+    assert counts == [("lightgbm", 20, 2), (name, 5, 20)]
+    shutil.copytree(folder, storage / "model")
+    quant("infer", str(storage / "model"), "--database", "preds.duckdb")
+    with duckdb.connect("preds.duckdb") as connection:
+        assert connection.execute("SELECT count(*) FROM preds").fetchall() == [(22,)], "the same model again"
+
+
+@pytest.mark.slow
+def test_tickers_without_rows_are_said(quant: Quant) -> None:
+    folder = trained(quant)
+    found = quant("infer", str(folder), "--tickers", "T01,XX", "--database", "preds.duckdb")
+    assert (found.status, len(found.rows)) == (0, 1)
+    assert f"left out: XX: no features on {AS_OF}\n" in found.out
+    assert "left out" not in quant("infer", str(folder), "--database", "preds.duckdb").out
+
+
+@pytest.mark.slow
+def test_options_of_trees_are_refused_for_other_kinds(quant: Quant) -> None:
+    refused = quant("train", "--kind", "linear", "--n-estimators", "50")
+    assert (refused.status, refused.err.count("\n")) == (1, 1)
+    assert "--n-estimators is of kind lightgbm, not of linear" in refused.err
 
 
 @pytest.mark.slow

@@ -27,18 +27,6 @@ from quant_assets.settings.group import SettingsGroup
 _FILES = {"lightgbm": "model.txt", "xgboost": "model.json", "pickle": "model.pkl"}
 _SAID = "external.json"
 
-#: What reading a file that is no pickle, or not a whole one, may raise.
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    IndexError,
-    KeyError,
-    TypeError,
-    ValueError,
-)
-
 Format = Literal["lightgbm", "xgboost", "pickle"]
 Predict = Callable[[FloatArray], FloatArray]
 
