@@ -8,7 +8,7 @@ its two marks.
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +19,7 @@ from quant_assets.features.cross_section import CrossSection
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.learning.models import Models, learner_type
 from quant_assets.learning.models.base import Learner
+from quant_assets.learning.registry import packaged
 from quant_assets.schemas import CHECKPOINTS, DATASETS, Dataset
 from quant_assets.settings.domain import ModelSettings
 from quant_assets.settings.loading import Settings, load_settings
@@ -64,9 +65,21 @@ def learner(name: str, settings: ModelSettings) -> Learner[Any]:
         SettingsError: its kind does not exist or has no such parameter; names it and the remedy.
 
     """
-    where, own, _ = settings.kind.partition(":")
-    kind = learner_type(settings.kind, _own_module(f"models.{name}.kind", where) if own else None)
-    return kind(name, settings.parameters, settings.task_type)
+    return _kind(settings.kind, f"models.{name}.kind")(name, settings.parameters, settings.task_type)
+
+
+def kind_of(settings: Settings) -> Callable[[str], type[Learner[Any]]]:
+    """Gives the class of a kind by its name: of the package's kinds, and of those that the models of a profile have.
+
+    What it gives raises SettingsError of another kind: a manifest names one, too, and must not import what it likes.
+    """
+    own = {each.kind: f"models.{name}.kind" for name, each in settings.models.items()}
+    return lambda kind: _kind(kind, own[kind]) if kind in own else packaged(kind)
+
+
+def _kind(kind: str, setting: str) -> type[Learner[Any]]:
+    where, own, _ = kind.partition(":")
+    return learner_type(kind, _own_module(setting, where) if own else None)
 
 
 def own_features(name: str) -> tuple[Declared[object], ...]:

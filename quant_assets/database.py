@@ -1,5 +1,6 @@
 """Predictions in a database that others read: a table `preds`, in DuckDB or PostgreSQL, by URL."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,18 @@ CREATE TABLE IF NOT EXISTS preds (
 )
 """
 
+#: What may be told of a connection that failed: each holds nothing of the URL.
+_REASONS = (
+    "connection refused",
+    "password authentication failed",
+    "no password supplied",
+    "could not translate host name",
+    "timeout expired",
+    "too many clients",
+    "no pg_hba.conf entry",
+    "does not support ssl",
+)
+
 _SET = "yhat = excluded.yhat, yhat_std = excluded.yhat_std, prob_up = excluded.prob_up"
 
 
@@ -48,20 +61,21 @@ def upsert_predictions(url: str, rows: pl.DataFrame) -> int:
         Rows written.
 
     Raises:
-        SettingsError: the URL is of another database.
+        SettingsError: the URL is of another database, or names no file; a bare name has no colon.
         DatabaseError: it cannot be opened, or refuses the rows.
 
     """
     given = rows.select(
         "ticker", "date", pl.col("horizon").cast(pl.Int64), "model", "prediction", "prediction_std", "prob_up"
     )
+    file = url.removeprefix("duckdb:///")
     if url.startswith(("postgresql://", "postgres://", "postgresql+psycopg2://")):
         _into_postgres(url, given.rows())
-    elif "://" not in url or url.startswith("duckdb:///"):
-        _into_duckdb(url.removeprefix("duckdb:///"), given)
+    elif file and (file != url or ":" not in url):
+        _into_duckdb(file, given)
     else:
         raise SettingsError(
-            f"database {_shown(url)} is neither duckdb:///FILE, the name of a file, nor postgresql://HOST/DATABASE"
+            f"database {shown_url(url)} is neither duckdb:///FILE, the name of a file, nor postgresql://HOST/DATABASE"
         )
     return len(given)
 
@@ -125,18 +139,38 @@ def _into_postgres(url: str, rows: Sequence[tuple[Any, ...]]) -> None:
         finally:
             connection.close()
 
-    _told(url, (psycopg2.Error,), work)
+    def reason(error: Exception) -> str:
+        """Not what libpq says of a connection: it quotes the parts of a URL that it took for a host or a port."""
+        if isinstance(error, psycopg2.Error) and error.pgcode is not None:
+            return str(error.diag.message_primary)
+        said = str(error).lower()
+        return next((each for each in _REASONS if each in said), "it failed; look at its host, database and login")
+
+    _told(url, (psycopg2.Error,), work, reason)
 
 
-def _told(url: str, errors: tuple[type[Exception], ...], work: Callable[[], None]) -> None:
+def _told(
+    url: str, errors: tuple[type[Exception], ...], work: Callable[[], None], reason: Callable[[Exception], str] = str
+) -> None:
     try:
         work()
     except errors as error:
-        why = " ".join(str(error).split())[:200]
-        raise DatabaseError(f"predictions are not written to {_shown(url)}: {why}") from None
+        why = " ".join(reason(error).split())[:200]
+        raise DatabaseError(f"predictions are not written to {shown_url(url)}: {why}") from None
 
 
-def _shown(url: str) -> str:
-    """A URL without a login."""
+def shown_url(url: str) -> str:
+    """A database without what gives access: of a server scheme, host and name alone, of a file all.
+
+    What is not plainly a host and a name may be a password, and is left out.
+    """
+    if url.startswith("duckdb:///") or ":" not in url:
+        return url
     scheme, between, rest = url.partition("://")
-    return f"{scheme}{between}{rest.rpartition('@')[2]}" if between else url
+    if not between:
+        return f"{url.partition(':')[0]}:…"
+    place, _, options = rest.partition("?")
+    found = re.fullmatch(
+        r"([\w.-]*|\[[\da-f:]*\])(:\d*)?(/[\w.-]*)?", "" if "@" in options else place.rpartition("@")[2]
+    )
+    return f"{scheme}://{found[1]}{found[3] or ''}" if found and found[0] else f"{scheme}://…"

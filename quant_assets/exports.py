@@ -112,32 +112,52 @@ def export_predictions(store: DatasetStore, sector: str, rows: pl.DataFrame, dec
     return list(contents)
 
 
-def predictions_document(store: DatasetStore, sector: str, month: str, document: Mapping[str, object]) -> str:
-    """Write a month's picks as `exports/predictions/<sector>/<year>_<month>_predictions.json`; where they are.
+def predictions_name(sector: str, month: str, kind: str) -> str:
+    """File of a month's picks, `exports/predictions/<sector>/<year>_<month>_predictions.json`.
+
+    Of candidates `short` or `both` the name ends in that, so that no picks stand where the other side's are looked for.
+    """
+    return f"exports/predictions/{sector}/{month.replace('-', '_')}_predictions{_suffix(kind)}.json"
+
+
+def _suffix(kind: str) -> str:
+    return "" if kind == "long" else f"_{kind}"
+
+
+def predictions_document(
+    store: DatasetStore, sector: str, month: str, kind: str, document: Mapping[str, object]
+) -> str:
+    """Write a month's picks as the file `predictions_name`; where they are.
 
     Args:
         store: of the profile.
         sector: slug.
         month: label.
+        kind: of the candidates: long, short or both.
         document: strict JSON: no number in it is infinite or NaN.
 
     """
-    name = f"exports/predictions/{sector}/{month.replace('-', '_')}_predictions.json"
+    name = predictions_name(sector, month, kind)
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     store.write_file(name, text.encode())
     return f"{store.url}/{name}"
 
 
-def write_batch(store: DatasetStore, sector: str, rows: Sequence[tuple[str, int, int, str, str, float | None]]) -> str:
+def write_batch(
+    store: DatasetStore, sector: str, kind: str, rows: Sequence[tuple[str, int, int, str, str, float | None]]
+) -> str:
     """Write the picks of several months as `exports/predictions/<sector>/<sector>_batch_results.csv`; where they are.
+
+    The name of those of candidates `short` or `both` ends in that.
 
     Args:
         store: of the profile.
         sector: slug.
+        kind: of the candidates: long, short or both.
         rows: sector, year, month, date, ticker, ml_score; a missing score is empty.
 
     """
-    name, content = f"exports/predictions/{sector}/{sector}_batch_results.csv", io.StringIO()
+    name, content = f"exports/predictions/{sector}/{sector}_batch_results{_suffix(kind)}.csv", io.StringIO()
     written = csv.writer(content, lineterminator="\n")
     written.writerow(("sector", "year", "month", "date", "ticker", "ml_score"))
     written.writerows(rows)

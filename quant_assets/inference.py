@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
+from quant_assets.catalogue import kind_of
 from quant_assets.errors import HistoryError, ModelFileError, SettingsError
-from quant_assets.learning.checkpoints import usable_checkpoints
+from quant_assets.learning.checkpoints import is_training_month, usable_checkpoints
 from quant_assets.learning.ensemble import ENSEMBLE
 from quant_assets.learning.forecast import LoadedModel, load_models
 from quant_assets.learning.inference import (
@@ -34,7 +35,6 @@ from quant_assets.runtime.counters import COUNTERS
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.sectors import SECTORS
-from quant_assets.signals.selection import selection
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Asked:
         tickers: names that may be picked.
         as_of: session of the prediction.
         model: its name in the settings, `ensemble`, `name@version` of the registry, or one that was loaded before;
-            the sectors' champion where None, else that of the weights.
+            each sector's champion as of the session where None, else that of the weights.
         top_n: names that are picked at most.
         sectors: whose members the names are; every stored one where None.
         composite: score of each name where no model is usable; that of the stored candidates where None.
@@ -86,9 +86,9 @@ class Asked:
 
 def inference_pipeline(
     tickers: Sequence[str] | Mapping[str, Any],
-    prediction_date: date | str,
+    prediction_date: date | str | None = None,
     model: str | LoadedModel | None = None,
-    sequence_length: int = WINDOW,
+    sequence_length: int | None = None,
     top_n: int = 10,
     *,
     profile: Profile | str | None = None,
@@ -97,11 +97,14 @@ def inference_pipeline(
     """Score names at the close of a session and pick the best; nothing later than that session is read.
 
     Args:
-        tickers: names, or a dictionary with `tickers` and maybe `metadata` {`selection_scores` by ticker}.
-        prediction_date: a day; one without a session counts as the session before it.
+        tickers: names, or a dictionary with `tickers` and maybe `prediction_date`, `sequence_length` and `metadata`
+            {`selection_scores` and `candidate_types` by ticker}. Where all types are `short` the lowest scores are
+            picked, else the highest.
+        prediction_date: a day [default: that of the dictionary]; one without a session counts as the session before.
         model: its name in the settings, `ensemble`, `name@version` of the registry, or one that was loaded before
-            [default: the sector's champion, else that of the weights].
-        sequence_length: sessions up to the prediction date; a name with bars in less than 90 % of them is excluded.
+            [default: the sector's champion as of the session, else that of the weights].
+        sequence_length: sessions up to the prediction date [default: that of the dictionary, else 32]; a name with bars
+            in less than 90 % of them is excluded.
         top_n: names that are picked at most.
         profile: whose storage is read, or its name [default: QUANT_PROFILE, else demo].
         sector: of the names [default: each name's own].
@@ -110,30 +113,34 @@ def inference_pipeline(
         `selected_stocks` (best first), `predicted_scores` (forward return by ticker), `portfolio_weights` (in
         proportion to the positive scores, sum 1; none where no score is positive), `source` (`model`, or
         `algorithmic_only` where the composite score stands in for a model), `metadata` (`total_candidates`,
-        `valid_stocks`, `excluded_stocks` with `exclusion_reasons`, `model_version`, `notes` and more).
+        `valid_stocks`, `excluded_stocks` with `exclusion_reasons`, `horizon`, `model`, `model_version`, `notes`, more).
 
     Raises:
         HistoryError: fewer than five names are valid.
         MissingPartitionError: a month that is needed is not stored.
-        SettingsError: the date has no session yet, or there is no such model.
+        SettingsError: there is no date, or it has no session yet, or there is no such model.
 
     """
-    composite = None
-    if isinstance(tickers, Mapping):
-        composite = tickers.get("metadata", {}).get("selection_scores")
-        tickers = tickers["tickers"]
-    day = date.fromisoformat(prediction_date) if isinstance(prediction_date, str) else prediction_date
+    given: Mapping[str, Any] = tickers if isinstance(tickers, Mapping) else {"tickers": tickers}
+    beside, names = given.get("metadata", {}), list(dict.fromkeys(given["tickers"]))
+    said = prediction_date if prediction_date is not None else given.get("prediction_date")
+    if said is None:
+        raise SettingsError("there is no prediction_date; give one, or one in the dictionary of the tickers")
+    day = date.fromisoformat(said) if isinstance(said, str) else said
+    length = sequence_length if sequence_length is not None else given.get("sequence_length", WINDOW)
+    types = beside.get("candidate_types", {})
     opened = profile if isinstance(profile, Profile) else Profile(load_settings(profile))
     asked = Asked(
-        list(dict.fromkeys(tickers)),
+        names,
         last_session_to(day),
         model,
         top_n,
         None if sector is None else [sector],
-        composite,
-        sequence_length=sequence_length,
+        beside.get("selection_scores"),
+        side="short" if names and all(types.get(name) == "short" for name in names) else "long",
+        sequence_length=length,
     )
-    return pick(opened, asked).document()
+    return pick(opened, asked).document(horizon=opened.settings.weights.horizon)
 
 
 def pick(profile: Profile, asked: Asked, step: Callable[[str], None] = lambda _: None) -> Picks:
@@ -179,58 +186,80 @@ def pick(profile: Profile, asked: Asked, step: Callable[[str], None] = lambda _:
     return picks(scores, excluded, asked.as_of, asked.top_n, asked.side, name, version, notes)
 
 
+class _Scored(NamedTuple):
+    """Scores of a sector's names; none where no model is usable, and what is to be said of it."""
+
+    scores: dict[str, float] | None
+    name: str
+    version: str
+    notes: list[str]
+
+
 def _scores(
     profile: Profile, asked: Asked, rows: pl.DataFrame, horizon: int
 ) -> tuple[dict[str, float], str | None, str, list[str]]:
     """Score of each name, who scored, its version and what is to be said of it."""
-    name = _name(profile, asked, rows["sector"].unique())
-    found, versions, notes = dict[str, float](), list[str](), list[str]()
-    if name == ENSEMBLE:
-        return _of_ensemble(profile, asked, rows, horizon)
-    for (sector,), own in rows.partition_by("sector", as_dict=True, maintain_order=True).items():
-        models: Mapping[int, Usable]
-        if isinstance(asked.model, LoadedModel):
-            models, said = {horizon: asked.model}, list[str]()
-        elif "@" in name:
-            models, said = _registered(profile, name, asked.as_of, str(sector))
-        else:
-            models, said = usable_models(profile, str(sector), name, asked.as_of, horizon)
-        notes += said
-        if horizon not in models:
+    by_sector = rows.partition_by("sector", as_dict=True, maintain_order=True)
+    found = [_of_sector(profile, asked, str(sector), own, horizon) for (sector,), own in by_sector.items()]
+    notes, scores = [note for each in found for note in each.notes], dict[str, float]()
+    for each in found:
+        if each.scores is None:
             # Forecasts and composite scores have different units: names of several sectors get the one or the other.
             return _composite(profile, asked, rows["ticker"].to_list()), None, COMPOSITE, notes
-        model = models[horizon]
-        with COUNTERS.call(model.name, len(own)):
-            mean = model.fitted.predict(Rows.of(own, model.fitted.features)).mean
-        found |= dict(zip(own["ticker"], mean[:, model.fitted.horizons.index(horizon)].tolist(), strict=True))
-        versions.append(model.version)
-    return found, name, ", ".join(dict.fromkeys(versions)), notes
+        scores |= each.scores
+    names, versions = dict.fromkeys(each.name for each in found), dict.fromkeys(each.version for each in found)
+    return scores, ", ".join(names), ", ".join(versions), notes
 
 
-def _of_ensemble(
-    profile: Profile, asked: Asked, rows: pl.DataFrame, horizon: int
-) -> tuple[dict[str, float], str | None, str, list[str]]:
+def _of_sector(profile: Profile, asked: Asked, sector: str, rows: pl.DataFrame, horizon: int) -> _Scored:
+    """Scores of a sector's names by the model that is asked for, else by the sector's champion as of the session."""
+    chosen = asked.model or ModelVersions(profile.store).champion_on(sector, asked.as_of)
+    chosen = chosen or str(profile.settings.weights.model)
+    models: Mapping[int, Usable]
+    if isinstance(chosen, LoadedModel):
+        models, notes, name = dict.fromkeys(chosen.fitted.horizons, chosen), list[str](), chosen.name
+    elif chosen == ENSEMBLE:
+        return _of_ensemble(profile, asked, sector, rows["ticker"].to_list(), horizon)
+    else:
+        name = chosen
+        find = _registered if "@" in name else usable_models
+        models, notes = find(profile, sector, name, asked.as_of, horizon)
+    if horizon not in models:
+        if models:
+            notes = [*notes, f"{sector}: model {name} forecasts {_sessions(models)}, {horizon} are asked for"]
+        return _Scored(None, name, COMPOSITE, notes)
+    model = models[horizon]
+    with COUNTERS.call(model.name, len(rows)):
+        mean = model.fitted.predict(Rows.of(rows, model.fitted.features)).mean
+    of_horizon = mean[:, model.fitted.horizons.index(horizon)].tolist()
+    return _Scored(dict(zip(rows["ticker"], of_horizon, strict=True)), name, model.version, notes)
+
+
+def _sessions(models: Mapping[int, Usable]) -> str:
+    return f"{', '.join(str(each) for each in sorted(models))} sessions ahead"
+
+
+def _of_ensemble(profile: Profile, asked: Asked, sector: str, tickers: Sequence[str], horizon: int) -> _Scored:
     """Scores of the ensemble as the dataset has them: its weights follow from all models' trainings."""
-    keys = [key(sector, month_of(asked.as_of)) for sector in rows["sector"].unique(maintain_order=True)]
     of_day = (pl.col("date") == asked.as_of) & (pl.col("horizon") == horizon) & (pl.col("model") == ENSEMBLE)
-    stored = _read(profile, "predictions", keys, rows["ticker"].to_list()).filter(of_day).collect()
+    stored = _read(profile, "predictions", [key(sector, month_of(asked.as_of))], tickers).filter(of_day).collect()
     if stored.is_empty():
-        note = f"there is no forecast of the {ENSEMBLE} on {asked.as_of}: it needs two models of an earlier month"
-        return _composite(profile, asked, rows["ticker"].to_list()), None, COMPOSITE, [note]
-    found = dict.fromkeys(rows["ticker"], float("nan")) | dict(stored.select("ticker", "prediction").iter_rows())
-    return found, ENSEMBLE, ", ".join(stored["model_version"].unique(maintain_order=True)), []
+        note = f"{sector}: there is no forecast of the {ENSEMBLE} on {asked.as_of}: it needs two models of an earlier"
+        return _Scored(None, ENSEMBLE, COMPOSITE, [f"{note} month"])
+    found = dict.fromkeys(tickers, float("nan")) | dict(stored.select("ticker", "prediction").iter_rows())
+    return _Scored(found, ENSEMBLE, ", ".join(stored["model_version"].unique(maintain_order=True)), [])
 
 
 def _registered(
-    profile: Profile, said: str, as_of: date, sector: str
+    profile: Profile, sector: str, said: str, as_of: date, horizon: int
 ) -> tuple[Mapping[int, "RegisteredModel"], list[str]]:
-    """A registered version; where its files are not whole, none and a note that says so.
+    """A registered version for its horizons, `horizon` or not; where it is not whole, none and a note that says so.
 
     Raises:
         SettingsError: it is not registered, or was trained on what became known later, or on another sector.
 
     """
-    versions = ModelVersions(profile.store)
+    versions = ModelVersions(profile.store, type_of=kind_of(profile.settings))
     try:
         fitted, version = versions.load(said)
     except ModelFileError as error:
@@ -239,14 +268,16 @@ def _registered(
         _LOG.warning("model %s: %s; the composite score stands in for it", said, error)
         return {}, [f"{sector}: {error}"]
     known = version.manifest.get("last_known_at")
-    if known is not None and known >= as_of.isoformat():
+    if known is None:
+        raise SettingsError(f"model {said} does not say until when it was trained: register it with --trained-until")
+    if known >= as_of.isoformat():
         raise SettingsError(
             f"model {said} was trained on what became known up to {known}; ask for a later day than that"
         )
     if version.manifest.get("sector", sector) != sector:
         raise SettingsError(f"model {said} is of sector {version.manifest['sector']}, not of {sector}")
     model = RegisteredModel(version.name, fitted, version.version)
-    return dict.fromkeys(fitted.horizons, model), []
+    return dict.fromkeys(fitted.horizons, model), [f"model {said}: {version.worth}"]
 
 
 def usable_models(
@@ -261,6 +292,7 @@ def usable_models(
 
     Raises:
         ModelFileError: see there.
+        MissingPartitionError: a training month after the newest checkpoint is not stored.
         DatasetError: the checkpoint is of another kind or has other features than the settings say.
         SettingsError: there is no such model.
 
@@ -278,6 +310,7 @@ def usable_models(
     for chosen in usable_checkpoints(rows, month_start(month), settings.training):
         if horizon not in chosen["horizon"] or (chosen["last_known_at"].max() or as_of) >= as_of:  # type: ignore[operator]
             continue
+        _refuse_gap(profile, absent, month_of(chosen["as_of"][0]))
         files = name, *chosen["manifest_sha256"], *profile.features.names
 
         def load(chosen: pl.DataFrame = chosen) -> dict[int, LoadedModel]:
@@ -293,19 +326,21 @@ def usable_models(
             notes.append(f"{sector}: checkpoint of {chosen['as_of'][0]} is not usable: {error}")
             _LOG.warning("model %s, %s", name, notes[-1])
     if not notes:
+        _refuse_gap(profile, absent)
         notes.append(f"{sector}: model {name} has no checkpoint of {oldest} to the month before {month}")
     _LOG.warning("model %s, %s: the composite score stands in for it", name, sector)
     return {}, notes
 
 
-def _name(profile: Profile, asked: Asked, sectors: Collection[str]) -> str:
-    """The model that is asked for, else the champion of the sectors, else that of the weights."""
-    if asked.model is not None:
-        return asked.model.name if isinstance(asked.model, LoadedModel) else asked.model
-    versions = ModelVersions(profile.store)
-    champions = {found.model if (found := versions.champion(each)) else None for each in sectors}
-    only = champions.pop() if len(champions) == 1 else None
-    return only or str(profile.settings.weights.model)
+def _refuse_gap(profile: Profile, absent: Collection[str], after: str = "") -> None:
+    """Refuse that an older model, or none, stands in for one of a training month that was never run."""
+    cadence = profile.settings.training.cadence_months
+    due = [each for each in absent if (month := parse_key(each)[1]) > after and _trains(month, cadence)]
+    profile.store.read(CHECKPOINTS, due)
+
+
+def _trains(month: str, cadence: int) -> bool:
+    return is_training_month(month_start(month), cadence)
 
 
 def _composite(profile: Profile, asked: Asked, tickers: Collection[str]) -> dict[str, float]:
@@ -328,62 +363,3 @@ def _stored_sectors(profile: Profile, name: str, month: str) -> list[str]:
 def _read(profile: Profile, name: str, keys: Sequence[str], tickers: Collection[str]) -> pl.LazyFrame:
     frame = profile.store.read(profile.datasets[name], keys)
     return frame.filter(pl.col("ticker").is_in(list(tickers)))
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Names of a sector and decision that may be picked.
-
-    Attributes:
-        as_of: session of the decision.
-        composite: composite score by ticker.
-        count: how many of them are stored as candidates; the others are the next ones by composite score.
-
-    """
-
-    as_of: date
-    composite: Mapping[str, float]
-    count: int
-
-
-def candidates_of(
-    profile: Profile, sector: str, month: str, kind: Literal["long", "short", "both"], at_least: int
-) -> Candidates:
-    """The candidates of a month's decision; where they are few, the next eligible names on their side join them.
-
-    Args:
-        profile: whose storage is read.
-        sector: slug.
-        month: of the decision.
-        kind: which side's candidates.
-        at_least: names below which the next ones by composite score join: in a small sector the fractions of
-            `candidates` leave too few to choose among.
-
-    Raises:
-        MissingPartitionError: the month is not stored.
-        HistoryError: nobody was chosen.
-
-    """
-    keys, through = [key(sector, month)], lambda _: profile.known_through(month)
-    rows = profile.store.read(profile.datasets["candidates"], keys, through).collect()
-    if later := rows.filter(pl.col("as_of") > profile.last_session())["as_of"].to_list():
-        raise SettingsError(f"the stored decision of {sector} {month} was taken at {later[0]}, after the pinned as_of")
-    if rows.is_empty():
-        raise HistoryError(f"{sector} {month}: nobody was chosen; quant candidates -s {sector} -m {month} says why")
-    as_of: date = rows["as_of"][0]
-    of_kind = rows if kind == "both" else rows.filter(pl.col("candidate_type") == kind)
-    stored = dict(of_kind.select("ticker", "composite_score").iter_rows())
-    if len(stored) >= at_least:
-        return Candidates(as_of, stored, len(stored))
-    decided = pl.col("date") == as_of
-    given = [profile.store.read(profile.datasets[name], keys).filter(decided) for name in ("indicators", "universe")]
-    indicators, universe = (frame.drop("sector", "month").collect() for frame in given)
-    scored = selection(indicators, universe, [as_of], profile.settings.candidates).scored
-    others = scored.filter(~pl.col("ticker").is_in(rows["ticker"].to_list()))
-    side = {"long": pl.col("composite_score") > 0, "short": pl.col("composite_score") < 0, "both": pl.lit(True)}[kind]
-    strength = pl.col("composite_score") if kind == "long" else -pl.col("composite_score")
-    next_ones = others.filter(side).sort(
-        strength.abs() if kind == "both" else strength, "ticker", descending=[True, False]
-    )
-    joined = next_ones.head(at_least - len(stored)).select("ticker", "composite_score").iter_rows()
-    return Candidates(as_of, stored | dict(joined), len(stored))

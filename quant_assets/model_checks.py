@@ -44,7 +44,7 @@ def _check(
     @dg.asset_check(name=name, asset=dataset.name, description=meaning)
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         rows = profile.store.read(dataset, context.op_execution_context.partition_keys).collect()
-        found = gated(rows, profile.settings.promotion)
+        found = gated(rows, profile.settings.promotion, profile.models.directions)
         lines = wrong(found)
         more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
         return dg.AssetCheckResult(

@@ -16,7 +16,7 @@ import polars as pl
 import psutil
 import pytest
 
-from quant_assets.database import DatabaseError, predictions_view, upsert_predictions
+from quant_assets.database import DatabaseError, predictions_view, shown_url, upsert_predictions
 from quant_assets.errors import SettingsError
 from quant_assets_tests.graph import PROJECT
 
@@ -151,9 +151,47 @@ def test_no_login_is_shown_and_other_databases_are_refused(tmp_path: Path) -> No
     with pytest.raises(SettingsError, match=r"^database mysql://host/db is neither") as refused:
         upsert_predictions("mysql://me:secret@host/db", rows())
     assert "secret" not in str(refused.value)
-    with pytest.raises(DatabaseError) as failed:
-        upsert_predictions("postgresql://me:secret@127.0.0.1:1/db", rows())
-    assert "secret" not in str(failed.value)
+    for url in (
+        "postgresql://me:secret@127.0.0.1:1/db",
+        "postgresql://127.0.0.1:1/db?user=me&password=secret",
+        "postgresql://me:secret/word@127.0.0.1:1/db",
+        "postgresql://me:secret?word@127.0.0.1:1/db",
+        "postgresql://127.0.0.1:1/db?user=me&password=pass@secret",
+        "postgresql://127.0.0.1:secret/db",
+        "postgresql://127.0.0.1:1/db?secret",
+    ):
+        with pytest.raises(DatabaseError, match="predictions are not written to postgresql://") as failed:
+            upsert_predictions(url, rows())
+        assert "secret" not in str(failed.value)
+        assert "word@" not in str(failed.value)
+    with pytest.raises(DatabaseError, match=r"to postgresql://127\.0\.0\.1/db: connection refused"):
+        upsert_predictions("postgresql://me:secret@127.0.0.1:1/db?sslmode=disable", rows())
     (tmp_path / "no.duckdb").write_text("no database")
     with pytest.raises(DatabaseError, match=r"no\.duckdb"):
         upsert_predictions(str(tmp_path / "no.duckdb"), rows())
+
+
+@pytest.mark.parametrize("url", ["postgres:/me:secret@host/db", "duckdb:///", "", ":memory:", "duckdb:preds.duckdb"])
+def test_what_only_looks_like_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="is neither duckdb:///FILE, the name of a file") as refused:
+        upsert_predictions(url, rows())
+    assert "secret" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://host/db?user=u&password=s3cret", "postgresql://host/db"),
+        ("postgresql+psycopg2://me:s3cret@db.example.org:5432/q", "postgresql+psycopg2://db.example.org/q"),
+        ("postgresql://me:s3cret@[::1]:5432/q", "postgresql://[::1]/q"),
+        ("postgresql://me:s3/cret@host/q", "postgresql://host/q"),
+        ("postgresql://me:s3?cret@host/q", "postgresql://…"),
+        ("postgresql://me:s3cret", "postgresql://…"),
+        ("duckdb:///a/b.duckdb", "duckdb:///a/b.duckdb"),
+        ("b.duckdb", "b.duckdb"),
+    ],
+)
+def test_a_database_is_shown_by_scheme_host_and_name(url: str, shown: str) -> None:
+    assert shown_url(url) == shown

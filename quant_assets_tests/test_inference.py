@@ -11,10 +11,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from quant_assets.candidate_pool import candidates_of
 from quant_assets.errors import HistoryError, MissingPartitionError, ModelFileError, SettingsError
-from quant_assets.inference import candidates_of, inference_pipeline, usable_models
+from quant_assets.inference import Asked, inference_pipeline, pick, usable_models
 from quant_assets.learning.forecast import forecast
 from quant_assets.learning.inference import picks, proportional
+from quant_assets.model_versions import ModelVersions
 from quant_assets.profile import Profile
 from quant_assets_tests.synthetic_predictions import AS_OF, NAMES, SECTOR, profile_at, write
 
@@ -137,6 +139,25 @@ def test_without_any_usable_model_the_composite_score_decides_and_says_so(damage
     assert len(found["metadata"]["notes"]) == 2
 
 
+@pytest.mark.slow
+def test_what_the_dictionary_says_is_read_and_an_argument_goes_first(profile: Profile) -> None:
+    types = dict.fromkeys(NAMES, "short")
+    market_data = {"tickers": NAMES, "prediction_date": "2021-05-28", "sequence_length": 5, "metadata": {}}
+    given = inference_pipeline(market_data, profile=profile)
+    assert given == inference_pipeline(NAMES, date(2021, 5, 28), sequence_length=5, profile=profile)
+    assert given["metadata"]["date"] == "2021-05-28"
+    later = inference_pipeline(market_data, AS_OF, sequence_length=32, profile=profile)
+    assert later == inference_pipeline(NAMES, AS_OF, profile=profile)
+    shorts = inference_pipeline({**market_data, "metadata": {"candidate_types": types}}, profile=profile)
+    scores = list(shorts["predicted_scores"].values())
+    assert scores == sorted(scores) != list(given["predicted_scores"].values())
+    assert set(shorts["selected_stocks"]).isdisjoint(given["selected_stocks"][:5])
+    mixed = {**market_data, "metadata": {"candidate_types": {**types, NAMES[2]: "long"}}}
+    assert inference_pipeline(mixed, profile=profile) == given
+    with pytest.raises(SettingsError, match="there is no prediction_date"):
+        inference_pipeline(NAMES, profile=profile)
+
+
 def _forget() -> None:
     from quant_assets import inference
 
@@ -157,6 +178,51 @@ def test_few_candidates_are_joined_by_the_next_ones_of_their_side(profile: Profi
     assert not set(shorts.composite) & set(more.composite)
     both = candidates_of(profile, SECTOR, "2021-06", "both", 20)
     assert (both.count, len(both.composite)) == (6, 20)
+
+
+@pytest.mark.slow
+def test_a_model_of_another_horizon_is_said(profile: Profile) -> None:
+    models, _ = usable_models(profile, SECTOR, "lightgbm", AS_OF, 20)
+    for horizon, source in ((20, "model"), (5, "algorithmic_only")):
+        found = pick(profile, Asked(NAMES, AS_OF, models[20], sectors=[SECTOR], horizon=horizon)).document()
+        assert found["source"] == source
+        notes = ["it: model lightgbm forecasts 20 sessions ahead, 5 are asked for"] if horizon == 5 else []
+        assert found["metadata"]["notes"] == notes
+
+
+@pytest.mark.slow
+def test_a_training_month_that_was_not_run_is_no_reason_for_an_older_model(damaged: Profile) -> None:
+    folder = Path(damaged.store.url, "lightgbm_checkpoint/sector=it")
+    shutil.rmtree(folder / "month=2020-12")
+    assert usable_models(damaged, SECTOR, "lightgbm", AS_OF, 20)[0], "the newest one is there"
+    shutil.rmtree(folder / "month=2021-03")
+    with pytest.raises(MissingPartitionError, match=r"2 of 2 partitions of 'lightgbm_checkpoint' .*2020-12"):
+        inference_pipeline(NAMES, AS_OF, profile=damaged)
+
+
+@pytest.mark.slow
+def test_names_of_two_sectors_follow_each_its_own_champion(damaged: Profile) -> None:
+    sectors, store = ("it", "energy"), damaged.store
+    for dataset in ("features", "prices", "candidates", "lightgbm_checkpoint"):
+        for path in sorted(Path(store.url, dataset, "sector=it").rglob("*.parquet")):
+            month = path.parent.name.removeprefix("month=")
+            rows = store.read(damaged.datasets[dataset], [f"{month}|it"]).collect().drop("month")
+            other = rows.with_columns(sector=pl.lit("energy"))
+            if "ticker" in rows.columns:
+                other = other.with_columns(pl.col("ticker").str.replace("T", "E"))
+            store.write(damaged.datasets[dataset], other, [f"{month}|energy"], lambda _: AS_OF)
+    names = [*NAMES, *(name.replace("T", "E") for name in NAMES)]
+    versions = ModelVersions(store)
+    (older,) = model_files(damaged, "2020-12")
+    facts = {"kind": "lightgbm", "horizons": [20], "last_known_at": "2020-12-31"}
+    said = versions.register("mine", {"model.txt": older.read_bytes()}, "model.txt", facts).said
+    versions.promote("energy", said, date(2021, 5, 28))
+    found = pick(damaged, Asked(names, AS_OF, sectors=sectors, top_n=40))
+    assert found.model in {f"lightgbm, {said}", f"{said}, lightgbm"}
+    alone = pick(damaged, Asked(names, AS_OF, said, sectors=["energy"], top_n=40))
+    newest = pick(damaged, Asked(names, AS_OF, "lightgbm", sectors=["it"], top_n=40))
+    assert found.scores == pytest.approx({**alone.scores, **newest.scores})
+    assert alone.scores["E05"] != newest.scores["T05"]
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:

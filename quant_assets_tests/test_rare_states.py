@@ -214,7 +214,7 @@ def assert_what_is_told_beside(rare: Rare, stored: Stored) -> None:
             read(CHECKPOINTS.name).with_columns(sector=pl.lit(sector)),
             PromotionSettings(max_daily_ic=0.001),
         )
-        found = gated(checkpoints, bound)
+        found = gated(checkpoints, bound, ())
         assert len(found) == (checkpoints["status"] == "trained").sum()
         assert len(suspected(found, bound)) == (~found["plausible"]).sum()
         assert beaten(found) == [], "there is no baseline"

@@ -1,6 +1,7 @@
 """From labelled features to forecasts by sector and month: checkpoints and predictions."""
 
 import tempfile
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ from quant_assets.learning.checkpoints import (
     usable_checkpoints,
     young_checkpoints,
 )
-from quant_assets.learning.ensemble import combined
+from quant_assets.learning.ensemble import combined, judged_by
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models import Models
 from quant_assets.learning.training import checkpoint_rows, sampled_sessions
@@ -96,6 +97,7 @@ def predictions(
     predicting: PredictionSettings,
     registry: RegistrySettings,
     start: Annotated[str, Setting("partitions.start")],
+    max_daily_ic: Annotated[float, Setting("promotion.max_daily_ic")],
     models: Models,
     library: FeatureLibrary,
     features: pl.LazyFrame,
@@ -113,11 +115,13 @@ def predictions(
                 loaded[files] = load_models(rows, models.learners[name], library.names, read, Path(folder))
         return loaded[files]
 
-    def usable(name: str, checkpoints: pl.DataFrame, month: str, sector: str) -> tuple[dict[int, LoadedModel], str]:
-        """The newest checkpoint that can be read, and its files in words with what could not be."""
+    def usable(
+        name: str, checkpoints: pl.DataFrame, month: str, sector: str
+    ) -> tuple[dict[int, LoadedModel], date | None, str]:
+        """The newest checkpoint that can be read, its session, and its files in words with what could not be."""
         day, said = month_start(month), list[str]()
         if newest_checkpoint(checkpoints, day, training, month_start(start), f"{sector}, model {name}") is None:
-            return {}, ""
+            return {}, None, ""
         for chosen in usable_checkpoints(checkpoints, day, training):
             files = name, *chosen["manifest_file"]
             try:
@@ -131,20 +135,22 @@ def predictions(
                 said.append(f"not usable: {error}")
                 run.tell_log(f"{sector} {month}, model {name}: {said[-1]}", warning=True)
             else:
-                return found, ", ".join(dict.fromkeys([*said, *chosen["model_file"]]))
-        return {}, ", ".join(said)
+                return found, chosen["as_of"][0], ", ".join(dict.fromkeys([*said, *chosen["model_file"]]))
+        return {}, None, ", ".join(said)
 
     def of_sector(sector: str, features: pl.DataFrame, lightgbm_checkpoint: pl.DataFrame) -> pl.DataFrame:
         parts = [pl.DataFrame(schema=DATASETS["predictions"].schema)]
         for month in run.months:
             rows, used, given = features.filter(MONTH.label("date") == month), list[str](), list[pl.DataFrame]()
+            trained = dict[str, date]()
             for name in models.learners:
-                found, said = usable(name, lightgbm_checkpoint.filter(pl.col("model") == name), month, sector)
+                found, as_of, said = usable(name, lightgbm_checkpoint.filter(pl.col("model") == name), month, sector)
                 used += [said] if said else []
-                if found and len(rows):
+                if as_of is not None and len(rows):
+                    trained[name] = as_of
                     given.append(forecast(rows, found, predicting))
-            judged = young_checkpoints(lightgbm_checkpoint, month_start(month), training)
-            parts += [*given, combined(given, judged, predicting)]
+            young = young_checkpoints(lightgbm_checkpoint, month_start(month), training)
+            parts += [*given, combined(given, judged_by(young, trained, max_daily_ic), predicting)]
             named = ", ".join(dict.fromkeys(used)) or "none yet: too little history"
             run.tell(sector, month, {"checkpoint": named})
         return pl.concat(parts)

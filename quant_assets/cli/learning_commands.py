@@ -164,10 +164,22 @@ def register(
     path: Annotated[
         Path | None, typer.Option("--path", help="A model's file, or a folder with SHA256SUMS [default: a checkpoint].")
     ] = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="Kind of the file's model.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="Kind of the file's model [default: its manifest.json's].")
+    ] = None,
     horizon: HorizonOption = None,
     sector: Annotated[
-        str | None, typer.Option("--sector", "-s", help="Sector whose newest checkpoint of the model is registered.")
+        str | None,
+        typer.Option(
+            "--sector", "-s", help="Sector whose newest checkpoint is registered, or that the file's model is of."
+        ),
+    ] = None,
+    trained_until: Annotated[
+        str | None,
+        typer.Option(
+            "--trained-until",
+            help="Last day, YYYY-MM-DD, of which the file's model may know anything [default: its manifest.json's].",
+        ),
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
@@ -177,13 +189,13 @@ def register(
 
         quant models register lightgbm --sector it
 
-        quant models register mine --path model.txt --kind lightgbm
+        quant models register mine --path model.txt --kind lightgbm --trained-until 2023-12-29
     """
     session = Session(profile)
     from quant_assets.cli.models import registered
 
     one = None if sector is None else session.sectors([sector])[0]
-    for each in registered(session.profile, name, path, kind, horizon, one):
+    for each in registered(session.profile, name, path, kind, horizon, one, trained_until):
         show(each)
 
 
@@ -192,14 +204,14 @@ def promote(
     model: ModelArgument,
     sector: SectorOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also one that the baseline beats, or that is too good to be true.")
+        bool, typer.Option("--force", help="Also one that does not beat the baseline, or is too good to be true.")
     ] = False,
     profile: ProfileOption = None,
 ) -> None:
     """Make a model the champion, whom `quant predict` follows; its files are verified first.
 
-    Its newest checkpoint must beat the linear baseline out of sample, with a plausible IC (promotion.max_daily_ic). The
-    weights of the graph follow the setting weights.model.
+    Its newest checkpoint must beat the linear baseline out of sample, with a plausible IC (promotion.max_daily_ic); a
+    version is judged by the checkpoint of its content. The weights of the graph follow the setting weights.model.
 
     Examples:
 
@@ -299,9 +311,13 @@ def train(
     n_splits: Annotated[int, typer.Option("--n-splits", help="Test windows, one after the other.")] = 5,
     embargo_days: Annotated[int, typer.Option("--embargo-days", help="Sessions left free before a test window.")] = 2,
     test_size: Annotated[float, typer.Option("--test-size", help="Share of the sessions that are tested.")] = 0.2,
-    n_estimators: Annotated[int, typer.Option("--n-estimators", help="Trees at most (lightgbm).")] = 100,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of trees (lightgbm).")] = 0.05,
-    num_leaves: Annotated[int, typer.Option("--num-leaves", help="Of a tree (lightgbm).")] = 31,
+    n_estimators: Annotated[
+        int | None, typer.Option("--n-estimators", help="Trees at most (lightgbm) [default: 100].")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Of trees (lightgbm) [default: 0.05].")
+    ] = None,
+    num_leaves: Annotated[int | None, typer.Option("--num-leaves", help="Of a tree (lightgbm) [default: 31].")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 42,
     output_dir: OutputOption = Path("exported/model"),
     profile: ProfileOption = None,
@@ -317,10 +333,12 @@ def train(
         quant train --tickers HLT01,HLT02,HLT03 --n-splits 3 --embargo-days 5
     """
     session = Session(profile)
-    from quant_assets.cli.train import Span, training
+    from quant_assets.cli.train import Span, parameters_of_trees, training
 
-    trees = {"num_trees": n_estimators, "learning_rate": learning_rate, "num_leaves": num_leaves}
-    span, parameters = Span.of(tickers or [], start, end), trees if kind == "lightgbm" else {}
+    span, parameters = (
+        Span.of(tickers or [], start, end),
+        parameters_of_trees(n_estimators, learning_rate, num_leaves, kind),
+    )
     for each in training(
         session.profile,
         span,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +10,20 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
+from quant_assets.catalogue import kind_of
 from quant_assets.errors import DatasetError, QuantError, SettingsError
 from quant_assets.inference import usable_models
 from quant_assets.learning.comparison import compared
 from quant_assets.learning.ensemble import ENSEMBLE
-from quant_assets.learning.gate import beaten, gated, suspected
-from quant_assets.learning.model_files import LISTING, fetch, verified
-from quant_assets.model_versions import KEY, ModelVersions, files_at
-from quant_assets.partitions import key, month_range, parse_key
+from quant_assets.learning.gate import against, gated, suspected
+from quant_assets.learning.model_files import LISTING, fetch, sha256, verified
+from quant_assets.learning.registry import read_signed
+from quant_assets.market.calendar import last_session_to
+from quant_assets.model_versions import ModelVersions, Version, files_at, signing_key
+from quant_assets.partitions import key, month_end, month_range, parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.sectors import SECTORS
-
-_SIGNED = {
-    "signed": "signed",
-    "unsigned": f"unsigned: {KEY} was not set when it was registered",
-    "not checked": f"signed, not checked: {KEY} is not set",
-}
 
 
 def listed(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
@@ -47,10 +45,14 @@ def listed(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
         )
     yield table
     for said in versions.versions():
-        found = versions.version(said)
         of = ", ".join(sector for sector in SECTORS if _champion(profile, versions, sector) == said)
         champion = f"; champion of {of}" if of else ""
-        yield f"registered {said}: kind {found.manifest['kind']}, {_SIGNED[found.signature]}{champion}"
+        try:
+            found = versions.version(said)
+        except QuantError as error:
+            yield f"registered {said}: not usable: {error}{champion}"
+            continue
+        yield f"registered {said}: kind {found.manifest['kind']}, {found.worth}{champion}"
 
 
 def shown(profile: Profile, model: str, sectors: Sequence[str]) -> Iterator[str | Table]:
@@ -62,7 +64,7 @@ def shown(profile: Profile, model: str, sectors: Sequence[str]) -> Iterator[str 
     """
     if "@" in model:
         found = ModelVersions(profile.store).version(model)
-        yield _SIGNED[found.signature]
+        yield found.worth
         yield json.dumps(dict(found.manifest), indent=2, sort_keys=True, ensure_ascii=False)
         return
     _of_settings(profile, model)
@@ -91,11 +93,19 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
     """What `quant models verify` prints: every file that is not the one that was written; nothing is loaded.
 
     Raises:
-        DatasetError: at the end, where there is one.
+        SettingsError: a name is neither that of a model with a checkpoint nor registered.
+        DatasetError: at the end, where there is a file that differs.
 
     """
     versions, bad, good = ModelVersions(profile.store), 0, 0
     rows = _checkpoints(profile, sectors).filter(pl.col("status") == "trained")
+    registered = versions.versions()
+    there = {*rows["model"], *registered, *(said.partition("@")[0] for said in registered)}
+    if unknown := [each for each in models if each not in there]:
+        raise SettingsError(
+            f"model '{unknown[0]}' has no checkpoint in {', '.join(sectors)} and is not registered; there are: "
+            f"{', '.join(sorted(there)) or 'none'}"
+        )
     if models:
         rows = rows.filter(pl.col("model").is_in(list(models)))
     for row in rows.unique("manifest_file", maintain_order=True).iter_rows(named=True):
@@ -107,11 +117,11 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
         except DatasetError as error:
             bad += 1
             yield f"{shown}: {error}"
-    for said in versions.versions():
+    for said in registered:
         if models and said not in models and said.partition("@")[0] not in models:
             continue
         try:
-            yield f"{said}: {_SIGNED[versions.verify(said).signature]}"
+            yield f"{said}: {versions.verify(said).worth}"
             good += 1
         except DatasetError as error:
             bad += 1
@@ -122,23 +132,28 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
 
 
 def registered(
-    profile: Profile, name: str, path: Path | None, kind: str | None, horizon: int | None, sector: str | None
+    profile: Profile,
+    name: str,
+    path: Path | None,
+    kind: str | None,
+    horizon: int | None,
+    sector: str | None,
+    trained_until: str | None = None,
 ) -> Iterator[str]:
     """What `quant models register` prints: a file as a version, or the newest checkpoint of a model of the settings.
 
     Raises:
-        SettingsError: options that do not go together.
+        SettingsError: options that do not go together, or nothing says until when the file's model was trained.
         DatasetError: the files are not whole, or are no model of the kind.
 
     """
-    versions, chosen = ModelVersions(profile.store), horizon or profile.settings.weights.horizon
+    versions = ModelVersions(profile.store, type_of=kind_of(profile.settings))
+    chosen = horizon or profile.settings.weights.horizon
     facts: dict[str, Any]
     if path is not None:
-        if kind is None:
-            raise SettingsError("--path needs --kind: the file does not say which model it is of")
         contents, model_file = files_at(path)
-        # Features and the span of its training are not known: it may be asked about any day.
-        facts = {"kind": kind, "horizons": [chosen]}
+        facts = _facts(path, contents[model_file], kind, horizon, trained_until) | {"sector": sector}
+        facts = {"horizons": [chosen]} | {each: value for each, value in facts.items() if value is not None}
     else:
         if sector is None:
             raise SettingsError(
@@ -166,7 +181,7 @@ def registered(
             "rank_ic": row["rank_ic"],
         }
     found = versions.register(name, contents, model_file, facts)
-    yield f"registered {found.said}, {_SIGNED[found.signature]}"
+    yield f"registered {found.said}, {found.worth}"
 
 
 def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: bool = False) -> Iterator[str]:
@@ -174,26 +189,27 @@ def promoted(profile: Profile, model: str, sectors: Sequence[str], *, force: boo
 
     Raises:
         SettingsError: there is no such model.
-        DatasetError: its files are not whole; or, unless `force`, its newest checkpoint does not beat the linear
-            baseline out of sample, or its daily IC is not plausible.
+        DatasetError: its files are not whole; or, unless `force`, its checkpoint does not beat the linear baseline out
+            of sample, or its daily IC is not plausible, or nothing is known of it.
 
     """
     versions = ModelVersions(profile.store)
-    if "@" in model:
-        versions.verify(model)
-    elif model != ENSEMBLE:
-        _of_settings(profile, model)
-        for sector in sectors:
-            _, notes = usable_models(profile, sector, model, profile.last_session(), profile.settings.weights.horizon)
+    for sector in sectors:
+        if "@" in model:
+            _fits(profile, versions.verify(model), sector)
+        elif model != ENSEMBLE:
+            _of_settings(profile, model)
+            _, notes = usable_models(profile, sector, model, _next(profile, sector), profile.settings.weights.horizon)
             if notes:
                 raise DatasetError(f"model {model} is not promoted: {notes[0]}")
-            if against := _against(profile, model, sector):
-                if not force:
-                    raise DatasetError(f"model {model} is not promoted: {against[0]}; --force promotes it all the same")
-                yield f"promoted all the same: {against[0]}"
+        if reasons := _against(profile, versions, model, sector):
+            if not force:
+                raise DatasetError(f"model {model} is not promoted: {reasons[0]}; --force promotes it all the same")
+            yield f"promoted all the same: {reasons[0]}"
     for sector in sectors:
         before = _champion(profile, versions, sector)
-        yield f"{sector}: {versions.promote(sector, model).model} is the champion, {before} was"
+        since = versions.promote(sector, model, profile.last_session()).since
+        yield f"{sector}: {model} is the champion of decisions from {since} on, {before} was"
 
 
 def rolled_back(profile: Profile, sectors: Sequence[str]) -> Iterator[str]:
@@ -206,7 +222,8 @@ def rolled_back(profile: Profile, sectors: Sequence[str]) -> Iterator[str]:
     versions = ModelVersions(profile.store)
     for sector in sectors:
         before = _champion(profile, versions, sector)
-        yield f"{sector}: {versions.roll_back(sector).model} is the champion again, {before} was"
+        again = versions.roll_back(sector, profile.last_session()).model
+        yield f"{sector}: {again} is the champion again, {before} was"
 
 
 def comparison(
@@ -241,12 +258,73 @@ def comparison(
     yield "error: standard error of the mean difference, with outcomes that overlap"
 
 
-def _against(profile: Profile, model: str, sector: str) -> list[str]:
-    """What the gate has against a model's newest checkpoint over the sessions of the weights."""
+def _fits(profile: Profile, version: Version, sector: str) -> None:
+    """Refuse a version that cannot forecast for a sector what the weights take."""
+    told, horizon = version.manifest, profile.settings.weights.horizon
+    if (of := told.get("sector", sector)) != sector:
+        raise SettingsError(f"model {version.said} is of sector {of}, not of {sector}; give --sector {of}")
+    if horizon not in told["horizons"]:
+        raise SettingsError(
+            f"model {version.said} forecasts {told['horizons']} sessions ahead, weights.horizon is {horizon}"
+        )
+
+
+def _against(profile: Profile, versions: ModelVersions, model: str, sector: str) -> list[str]:
+    """What the gate has against a model over the sessions of the weights.
+
+    A model of the settings is judged by its newest checkpoint, a version by the checkpoint of its content, the ensemble
+    by the newest ones of its models: none may be implausible, and one must beat the baseline.
+    """
     rows = _checkpoints(profile, [sector]).filter(pl.col("horizon") == profile.settings.weights.horizon)
-    found = gated(rows, profile.settings.promotion).filter(pl.col("model") == model)
+    found, settings = gated(rows, profile.settings.promotion, profile.models.directions), profile.settings.promotion
+    if "@" in model:
+        checksum = versions.version(model).manifest["model_sha256"]
+        found = found.join(rows.filter(pl.col("model_sha256") == checksum), on=["as_of", "model"], how="semi")
+    elif model != ENSEMBLE:
+        found = found.filter(pl.col("model") == model)
     newest = found.filter(pl.col("as_of") == pl.col("as_of").max())
-    return [*suspected(newest, profile.settings.promotion), *beaten(newest)]
+    if newest.is_empty():
+        return [f"{sector}: no checkpoint of it has an IC over {profile.settings.weights.horizon} sessions"]
+    if model != ENSEMBLE:
+        return against(newest, settings)
+    better = newest.filter(pl.col("promoted") & pl.col("beats_baseline"))
+    none = [] if len(better) else [f"{sector}: none of its models beats the linear baseline"]
+    return [*suspected(newest, settings), *none]
+
+
+def _facts(
+    path: Path, content: bytes, kind: str | None, horizon: int | None, trained_until: str | None
+) -> dict[str, Any]:
+    """What the options and the manifest of `quant train` beside a model's file say of it; null where neither does."""
+    beside = (path if path.is_dir() else path.parent) / "manifest.json"
+    told = read_signed(beside.read_bytes(), signing_key(), str(beside))[0] if beside.is_file() else {}
+    if told and told.get("model_sha256") != sha256(content):
+        raise DatasetError(f"{beside} is of another model than {path}: put that file back, or move it away")
+    try:
+        given = None if trained_until is None else date.fromisoformat(trained_until).isoformat()
+    except ValueError:
+        raise SettingsError(f"--trained-until {trained_until} is not a day; write it as YYYY-MM-DD") from None
+    days = [each for each in (given, told.get("last_known_at")) if each is not None]
+    if not days:
+        raise SettingsError(
+            f"--path {path} needs --trained-until DAY, the last day of which the model may know anything, labels "
+            "included: about days up to it the version is not asked"
+        )
+    if (of := kind or told.get("kind")) is None:
+        raise SettingsError("--path needs --kind: the file does not say which model it is of")
+    for what, option, there in (("--kind", kind, [told.get("kind")]), ("--horizon", horizon, told.get("horizons"))):
+        if told and option is not None and option not in (there or ()):
+            raise SettingsError(f"{what} {option} is not what {beside} says: {there}; leave the option out")
+    horizons = told.get("horizons") or (None if horizon is None else [horizon])
+    kept = {each: told.get(each) for each in ("features", "parameters")}
+    return {"kind": of, "horizons": horizons, "last_known_at": max(days)} | kept
+
+
+def _next(profile: Profile, sector: str) -> date:
+    """Last closed session of the month that follows the newest stored trainings, which is what these are for."""
+    stored = [parse_key(each)[1] for each in profile.store.existing(CHECKPOINTS) if parse_key(each)[0] == sector]
+    last = profile.last_session()
+    return min(last_session_to(month_end(shift_month(max(stored), 1))), last) if stored else last
 
 
 def _champion(profile: Profile, versions: ModelVersions, sector: str) -> str:

@@ -7,10 +7,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from quant_assets.candidate_pool import candidates_of
 from quant_assets.cli.screen import console
 from quant_assets.errors import QuantError, SettingsError
-from quant_assets.exports import predictions_document, write_batch
-from quant_assets.inference import Asked, candidates_of, pick
+from quant_assets.exports import predictions_document, predictions_name, write_batch
+from quant_assets.inference import Asked, pick
 from quant_assets.learning.inference import FEWEST, Picks
 from quant_assets.partitions import month_range
 from quant_assets.profile import Profile
@@ -75,7 +76,7 @@ def output(
     for name, why in found.excluded.items():
         yield f"left out: {name}: {why}"
     if save:
-        yield predictions_document(profile.store, sector, month, _document(found, sector, count))
+        yield predictions_document(profile.store, sector, month, kind, _document(profile, found, sector, count, kind))
 
 
 def batch(
@@ -96,11 +97,15 @@ def batch(
             bar.update(task, description=f"{sector} {month}")
             try:
                 found, _, count = _picked(profile, sector, month, top_n, kind, model)
-            except QuantError as error:
+                document = _document(profile, found, sector, count, kind)
+                where = predictions_document(profile.store, sector, month, kind, document)
+            except (QuantError, OSError) as error:
                 failed.append(month)
                 yield f"{month}: failed: {error}"
+                # What an earlier call wrote would be taken for the picks of this one.
+                if profile.store.remove_file(predictions_name(sector, month, kind)):
+                    yield f"{month}: the picks of an earlier call were removed"
             else:
-                where = predictions_document(profile.store, sector, month, _document(found, sector, count))
                 year, number = (int(part) for part in month.split("-"))
                 day = found.as_of.isoformat()
                 # A composite score is no forecast: where no model was usable the column is empty.
@@ -109,8 +114,8 @@ def batch(
                 yield f"{month}: {', '.join(found.picked)} by {found.model_version}; {where}"
                 yield from (f"{month}: {note}" for note in found.notes)
             bar.update(task, advance=1)
-    if rows:
-        yield f"{len(rows)} rows of {len(months) - len(failed)} months in {write_batch(profile.store, sector, rows)}"
+    where = write_batch(profile.store, sector, kind, rows)
+    yield f"{len(rows)} rows of {len(months) - len(failed)} months in {where}"
     if failed:
         raise QuantError(
             f"{len(failed)} of {len(months)} months failed, each for the reason above: {', '.join(failed)}"
@@ -143,8 +148,9 @@ def _picked(
     return pick(profile, asked, step), dict(pool.composite), pool.count
 
 
-def _document(found: Picks, sector: str, count: int) -> dict[str, object]:
-    return found.document(sector=sector, num_candidates=count)
+def _document(profile: Profile, found: Picks, sector: str, count: int, kind: CandidateType) -> dict[str, object]:
+    horizon = profile.settings.weights.horizon
+    return found.document(sector=sector, num_candidates=count, candidate_type=kind, horizon=horizon)
 
 
 def _table(found: Picks, composite: dict[str, float]) -> Table:

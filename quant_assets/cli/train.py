@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_assets import catalogue
-from quant_assets.database import predictions_view, upsert_predictions
+from quant_assets.database import predictions_view, shown_url, upsert_predictions
 from quant_assets.errors import HistoryError, SettingsError
 from quant_assets.inference import usable_models
 from quant_assets.learning.forecast import LoadedModel, forecast
@@ -24,7 +24,7 @@ from quant_assets.learning.registry import ModelSpec, load_model, read_signed, s
 from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.learning.walk_forward import walk_forward
 from quant_assets.market.containment import known
-from quant_assets.model_versions import signing_key
+from quant_assets.model_versions import SIGNED, signing_key
 from quant_assets.partitions import month_of, month_start, parse_key
 from quant_assets.profile import Profile
 from quant_assets.settings.domain import ModelSettings
@@ -105,6 +105,28 @@ def labels(profile: Profile, span: Span, horizon: int, folder: Path) -> Iterator
     yield f"{len(rows)} labels of {rows['ticker'].n_unique()} tickers, {' to '.join(ends)}: {path}"
 
 
+def parameters_of_trees(
+    n_estimators: int | None, learning_rate: float | None, num_leaves: int | None, kind: str
+) -> dict[str, Any]:
+    """Parameters of a kind from options that only `lightgbm` has; None where one is not given.
+
+    Raises:
+        SettingsError: one is given for another kind.
+
+    """
+    given = {"--n-estimators": n_estimators, "--learning-rate": learning_rate, "--num-leaves": num_leaves}
+    if kind != "lightgbm":
+        for option, value in given.items():
+            if value is not None:
+                raise SettingsError(
+                    f"{option} is of kind lightgbm, not of {kind}; leave it away, or train another kind"
+                )
+        return {}
+    defaults = {"num_trees": 100, "learning_rate": 0.05, "num_leaves": 31}
+    named = zip(defaults.items(), given.values(), strict=True)
+    return {name: default if value is None else value for (name, default), value in named}
+
+
 def training(
     profile: Profile,
     span: Span,
@@ -133,6 +155,7 @@ def training(
     outcomes = _labels(profile, span, horizon).select("ticker", "date", "forward_return", "known_at")
     features = span.read(profile, "features").select("ticker", "date", *names)
     rows = outcomes.join(features, on=["ticker", "date"], how="inner", validate="1:1")
+    yield from _left_out(span.tickers, rows, "no row has features and a known label")
     settings = profile.settings.predictions
     options = {"n_splits": n_splits, "test_size": test_size, "embargo_sessions": embargo, "seed": seed}
     found = walk_forward(rows, learner, horizon, names, settings, **options)  # type: ignore[arg-type]
@@ -197,9 +220,11 @@ def inference(
     if rows.is_empty():
         raise HistoryError(f"no ticker has features on {asked or months[-1]}; the newest month is {months[-1]}")
     as_of: date = rows["date"][0]
+    yield from _left_out(tickers, rows, f"no features on {as_of}")
     place, parts = Path(model), list[pl.DataFrame]()
     if place.exists():
-        loaded = _trained(place, as_of)
+        loaded, signature = _trained(profile, place, as_of)
+        yield signature
         parts.append(forecast(rows.drop("sector", "month"), loaded, profile.settings.predictions))
     else:
         chosen = horizon or profile.settings.weights.horizon
@@ -223,7 +248,14 @@ def inference(
     written = upsert_predictions(where, found)
     if database is None and profile.store.existing(profile.datasets["predictions"]):
         predictions_view(where, f"{profile.store.url}/predictions")
-    yield f"{written} rows in table preds of {where.rpartition('@')[2]}"
+    yield f"{written} rows in table preds of {shown_url(where)}"
+
+
+def _left_out(tickers: Sequence[str], rows: pl.DataFrame, why: str) -> Iterator[str]:
+    """Names that were asked for and have no rows, where others have."""
+    absent = sorted(set(tickers) - set(rows["ticker"]))
+    if absent and len(rows):
+        yield f"left out: {', '.join(absent)}: {why}"
 
 
 def _default_database(profile: Profile) -> str:
@@ -232,28 +264,23 @@ def _default_database(profile: Profile) -> str:
     return f"{profile.store.url}/exports/predictions.duckdb"
 
 
-def _trained(place: Path, as_of: date) -> dict[int, LoadedModel]:
-    """A model that `quant train` left, verified."""
+def _trained(profile: Profile, place: Path, as_of: date) -> tuple[dict[int, LoadedModel], str]:
+    """A model that `quant train` left, verified, and what its manifest's signature is worth."""
     folder = place if place.is_dir() else place.parent
     if not (folder / _MANIFEST).is_file():
         raise SettingsError(f"{folder} has no {_MANIFEST}; name a folder that quant train has written")
-    told, _ = read_signed((folder / _MANIFEST).read_bytes(), signing_key(), str(folder / _MANIFEST))
+    told, signature = read_signed((folder / _MANIFEST).read_bytes(), signing_key(), str(folder / _MANIFEST))
     if told["last_known_at"] >= as_of.isoformat():
         raise SettingsError(
             f"model {place} was trained on what became known up to {told['last_known_at']}; ask for a later --date"
         )
-    spec = ModelSpec(
-        str(folder / told["model_file"]),
-        told["kind"],
-        folder.name,
-        told["model_sha256"],
-        tuple(told["features"]),
-        tuple(told["horizons"]),
-        told["parameters"],
-    )
-    fitted, checksum = load_model(spec)
+    spec = ModelSpec.of_manifest(told, str(folder / told["model_file"]), folder.name)
+    fitted, checksum = load_model(spec, type_of=catalogue.kind_of(profile.settings))
     residuals = ResidualBuckets.from_manifest(told["residuals"])
-    return {each: LoadedModel(folder.name, fitted, checksum[:VERSION_LENGTH], residuals) for each in spec.horizons}
+    # By kind and content: folders of two models are often called the same, and a second one would replace its rows.
+    name = f"{told['kind']}@{checksum[:VERSION_LENGTH]}"
+    loaded = {each: LoadedModel(name, fitted, checksum[:VERSION_LENGTH], residuals) for each in spec.horizons}
+    return loaded, f"{folder / _MANIFEST}: {SIGNED[signature]}"
 
 
 def _labels(profile: Profile, span: Span, horizon: int) -> pl.DataFrame:

@@ -240,6 +240,15 @@ class ArtifactStore:
         """Replace a file below the store's folder as a whole."""
         self._replace(f"{self._root}/{name}", content)
 
+    def remove_file(self, name: str) -> bool:
+        """Take a file below the store's folder away; whether there was one."""
+        path = f"{self._root}/{name}"
+        self._fs.invalidate_cache()
+        if not self._fs.exists(path):
+            return False
+        self._fs.rm_file(path)
+        return True
+
     def _replace(self, path: str, content: bytes) -> FileState | None:
         """Replace a file as a whole; its state on disk where it is local."""
         return self._begin(path, content)()

@@ -64,8 +64,8 @@ class Calibration:
         weight = 1.0 if apart is None else min(1.0, apart / len(risen))
         offset, slope = _most_likely(odds, target, weight)
         if slope < 0:
-            share = float(target.mean())
-            offset, slope = math.log(share / (1 - share)), 0.0
+            # The most likely line that does not fall: flat, with the same weight of rows and the same prior.
+            offset, slope = _most_likely(np.zeros_like(odds), target, weight)[0], 0.0
         return cls(offset, slope, len(risen))
 
     @classmethod
@@ -104,8 +104,9 @@ class Interval:
     def fit(cls, prediction: FloatArray, std: FloatArray, outcome: FloatArray, coverage: float) -> "Interval":
         """The smallest width that holds ceil((n + 1) coverage) of the n outcomes.
 
-        Of exchangeable errors the next one is then inside with at least that probability. Errors of overlapping returns
-        in a changing market are not exchangeable, so how often it holds is measured (`coverage_of`).
+        Of exchangeable errors, in deviations that do not follow from these outcomes, the next one is then inside with
+        at least that probability. Deviations of residual buckets are fitted to the same outcomes, and errors of
+        overlapping returns in a changing market are not exchangeable: how often it holds is measured (`judge`).
         """
         errors = np.sort(np.abs(outcome - prediction) / std)
         place = math.ceil((len(errors) + 1) * coverage)

@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 
 import polars as pl
 
+from quant_assets.learning.gate import plausible
 from quant_assets.learning.model_files import VERSION_LENGTH
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import PredictionSettings
@@ -36,17 +38,37 @@ def ensemble_weights(judged: Mapping[str, Sequence[float | None]]) -> dict[str, 
     return {name: each / total for name, each in worth.items() if each > 0.0}
 
 
+def judged_by(young: pl.DataFrame, used: Mapping[str, date], max_daily_ic: float) -> pl.DataFrame:
+    """The trainings that models are weighed by.
+
+    Those of a model after the one that forecasts, because their files could not be read, say nothing of its forecasts.
+    A daily IC that suggests a leak says nothing of later months: such a training is not judged, and a model with no
+    other weighs nothing beside one with a positive IC.
+
+    Args:
+        young: rows of the dataset of checkpoints that are of earlier months and young enough, of all models.
+        used: session of the checkpoint that each model forecasts with.
+        max_daily_ic: the greatest plausible one.
+
+    Returns:
+        Those of the rows.
+
+    """
+    newest = pl.col("model").replace_strict(used, default=None, return_dtype=pl.Date)
+    return young.filter(pl.col("as_of") <= newest, plausible(max_daily_ic).fill_null(True))
+
+
 def combined(forecasts: Iterable[pl.DataFrame], judged: pl.DataFrame, settings: PredictionSettings) -> pl.DataFrame:
     r"""Forecasts of the ensemble, for horizons that several models forecast.
 
     The distribution is the models' mixture: its mean :math:`\sum_m w_m p_m`, its variance :math:`\sum_m w_m (s_m^2 +
-    (p_m - p)^2)`, its probability of a rise the weighted mean of theirs (a linear opinion pool). Ends of intervals are
-    averaged, a flag is up where it is up for one of them. A row's values do not depend on the other rows, and only rows
-    that every model of its horizon has are there.
+    (p_m - p)^2)`, its probability of a rise the weighted mean of theirs (a linear opinion pool). It has no interval: no
+    test fold says how often averaged ends would hold. A flag is up where it is up for one of them. A row's values do
+    not depend on the other rows, and only rows that every model of its horizon has are there.
 
     Args:
         forecasts: dataset `predictions` of each model, without `sector`, of the same sessions.
-        judged: rows of the dataset of checkpoints that are of earlier months and young enough, of all models.
+        judged: as `judged_by` gives them.
         settings: clipping of probabilities.
 
     Returns:
@@ -108,7 +130,7 @@ def _mixed(own: Mapping[str, pl.DataFrame], weights: Mapping[str, float], settin
             model=pl.lit(ENSEMBLE),
             model_version=pl.lit(hashlib.sha256(said.encode()).hexdigest()[:VERSION_LENGTH]),
             **{
-                name: pl.any_horizontal(f"{name}|{each}" for each in weights) if flag else mean(name)
+                name: pl.any_horizontal(f"{name}|{each}" for each in weights) if flag else pl.lit(None, pl.Float64)
                 for name, flag in flags.items()
             },
         )

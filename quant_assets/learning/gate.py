@@ -1,5 +1,7 @@
 """Which trained models deserve to be used: they beat the baseline out of sample, and are not too good to be true."""
 
+from collections.abc import Collection
+
 import polars as pl
 
 from quant_assets.settings.domain import PromotionSettings
@@ -8,7 +10,12 @@ from quant_assets.settings.domain import PromotionSettings
 BASELINE = "linear"
 
 
-def gated(checkpoints: pl.DataFrame, settings: PromotionSettings) -> pl.DataFrame:
+def plausible(max_daily_ic: float) -> pl.Expr:
+    """Whether neither daily IC of a checkpoint's row is above the greatest plausible one; null without an IC."""
+    return pl.max_horizontal("ic", "rank_ic") <= max_daily_ic
+
+
+def gated(checkpoints: pl.DataFrame, settings: PromotionSettings, directions: Collection[str]) -> pl.DataFrame:
     """What speaks for and against each trained model.
 
     Both figures are of the test folds. The baseline is the first model of kind `linear` that is trained to returns at
@@ -17,6 +24,7 @@ def gated(checkpoints: pl.DataFrame, settings: PromotionSettings) -> pl.DataFram
     Args:
         checkpoints: rows of the dataset of checkpoints with `sector`, of any sectors and sessions.
         settings: the greatest plausible IC.
+        directions: models that are fitted to directions and not to returns: none of them is the baseline.
 
     Returns:
         `sector, as_of, horizon, model, kind, ic, rank_ic, baseline_rank_ic`, `beats_baseline` (the rank IC is above the
@@ -28,18 +36,18 @@ def gated(checkpoints: pl.DataFrame, settings: PromotionSettings) -> pl.DataFram
     place = ["sector", "as_of", "horizon"]
     trained = checkpoints.filter(pl.col("status") == "trained")
     baseline = (
-        trained.filter(pl.col("kind") == BASELINE)
+        trained.filter((pl.col("kind") == BASELINE) & ~pl.col("model").is_in(list(directions)))
         .sort("model")
         .unique(place, keep="first", maintain_order=True)
         .select(*place, baseline="model", baseline_rank_ic="rank_ic")
     )
-    plausible = pl.max_horizontal("ic", "rank_ic") <= settings.max_daily_ic
+    believed = plausible(settings.max_daily_ic)
     own = pl.col("model") == pl.col("baseline")
     beats = pl.when(~own).then(pl.col("rank_ic") > pl.col("baseline_rank_ic"))
-    promoted = plausible & (own | beats)
+    promoted = believed & (own | beats)
     return (
         trained.join(baseline, on=place, how="left")
-        .with_columns(beats_baseline=beats, plausible=plausible, promoted=promoted.fill_null(False))
+        .with_columns(beats_baseline=beats, plausible=believed, promoted=promoted.fill_null(False))
         .select(*place, "model", "kind", "ic", "rank_ic", "baseline_rank_ic", "beats_baseline", "plausible", "promoted")
         .sort(*place, "model")
     )
@@ -62,3 +70,15 @@ def beaten(found: pl.DataFrame) -> list[str]:
         f"baseline's {row['baseline_rank_ic']:.3f}"
         for row in found.filter(~pl.col("beats_baseline")).iter_rows(named=True)
     ]
+
+
+def against(found: pl.DataFrame, settings: PromotionSettings) -> list[str]:
+    """What speaks against the models that are not promoted, at least a line for each."""
+    unjudged = [
+        f"{row['sector']} {row['as_of']} {row['model']}, {row['horizon']} sessions: "
+        + ("no IC over its test folds" if row["rank_ic"] is None else "no linear baseline to hold it against")
+        for row in found.filter(
+            ~pl.col("promoted") & pl.col("plausible").fill_null(True) & pl.col("beats_baseline").fill_null(True)
+        ).iter_rows(named=True)
+    ]
+    return [*suspected(found, settings), *beaten(found), *unjudged]

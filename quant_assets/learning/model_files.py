@@ -77,12 +77,31 @@ def fetch(name: str, expected: str, read: Callable[[str], bytes], folder: Path) 
     if kept.name != LISTING:
         (folder / f"model{kept.suffix}").write_bytes(content)
         return
-    listed = [line.partition("  ") for line in content.decode().splitlines()]
-    for found, _, each in listed:
+    for found, each in listed(content, f"checkpoint {kept.parent.name}"):
         (folder / each).parent.mkdir(parents=True, exist_ok=True)
         (folder / each).write_bytes(
             verified(f"file {each} of checkpoint {kept.parent.name}", read(str(kept.parent / each)), found)
         )
+
+
+def listed(content: bytes, what: str) -> list[tuple[str, str]]:
+    """SHA-256 and name of each file of a listing; the names lie below the folder of the listing.
+
+    Raises:
+        ModelFileError: a line is no `sha256  name`, or its name leads out of the folder.
+
+    """
+    found: list[tuple[str, str]] = []
+    for line in content.decode("utf-8", "replace").splitlines():
+        checksum, _, name = line.partition("  ")
+        parts = PurePosixPath(name).parts
+        if not parts or parts[0] == "/" or ".." in parts or "\\" in name:
+            raise ModelFileError(
+                f"{LISTING} of {what} has the line '{line[:120]}', which is no SHA-256 and name of a file below its "
+                "folder; nothing was read: do not trust where it comes from, or list the files with sha256sum"
+            )
+        found.append((checksum, str(PurePosixPath(name))))
+    return found
 
 
 def verified(what: str, content: bytes, expected: str) -> bytes:

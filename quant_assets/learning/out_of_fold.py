@@ -1,6 +1,8 @@
 """What its test folds say of a model: metrics, residuals, calibration and intervals, and how the latter two held.
 
-What is stored for later forecasts is fitted to all test folds. How well it holds is measured as it will be used: on
+What is stored for later forecasts is fitted to all test folds. Where a model states no deviation of its own, the width
+of its interval is fitted to the rows that gave the buckets their deviations, so that the conformal bound does not apply
+to it; the measured coverage is what is known of it. How well it holds is measured as it will be used: on
 each fold by what the folds before it say, as far as it was known when that fold began.
 """
 

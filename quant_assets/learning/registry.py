@@ -10,12 +10,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from quant_assets.errors import DatasetError, ModelFileError, SettingsError
-from quant_assets.learning.model_files import LISTING, VERSION_LENGTH, fetch, sha256
+from quant_assets.learning.model_files import LISTING, VERSION_LENGTH, fetch, listed, sha256
 from quant_assets.learning.models import kinds, learner_type
-from quant_assets.learning.models.base import FittedModel
+from quant_assets.learning.models.base import FittedModel, Learner
 
 #: Suffixes of formats that hold numbers and text, and of which no reader executes anything.
 SAFE_FORMATS = (".txt", ".json", ".ubj", ".npz", ".npy", ".safetensors", ".onnx")
@@ -46,7 +46,7 @@ class ModelSpec:
 
     Attributes:
         path: of the file, or of the SHA256SUMS that lists several.
-        kind: name of a kind, or `module:Class` of one's own.
+        kind: name of a kind, or `module:Class` of one's own, which `load_model` must be given.
         name: of the model, for messages.
         sha256: of the file at `path`; where it is not told, the file is loaded unverified, which is logged.
         features: that the model must have, in order; any where empty.
@@ -64,6 +64,13 @@ class ModelSpec:
     horizons: tuple[int, ...] = (1,)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     executing_formats: tuple[str, ...] = ()
+
+    @classmethod
+    def of_manifest(cls, told: Mapping[str, Any], path: str, name: str) -> Self:
+        """What a manifest says that the model at a path is; it does not say which types of a pickle are trusted."""
+        parameters = {each: value for each, value in told.get("parameters", {}).items() if each != "trusted_types"}
+        features, horizons = tuple(told.get("features", ())), tuple(told["horizons"])
+        return cls(path, told["kind"], name, told["model_sha256"], features, horizons, parameters)
 
 
 T = TypeVar("T")
@@ -97,8 +104,26 @@ class Loaded(Generic[T]):
 LOADED: Loaded[FittedModel] = Loaded(KEPT_MODELS)
 
 
+def packaged(kind: str) -> type[Learner[Any]]:
+    """The class of one of the package's kinds; a module that a file names is not imported.
+
+    Raises:
+        UnknownKindError: there is no such kind.
+
+    """
+    if kind not in kinds():
+        raise UnknownKindError(
+            f"there is no kind of model '{kind}'; kinds are {', '.join(kinds())}, or module:Class of your own that a "
+            "model of the settings has as its kind"
+        )
+    return learner_type(kind)
+
+
 def load_model(
-    spec: ModelSpec, read: Callable[[str], bytes] | None = None, loaded: Loaded[FittedModel] = LOADED
+    spec: ModelSpec,
+    read: Callable[[str], bytes] | None = None,
+    loaded: Loaded[FittedModel] = LOADED,
+    type_of: Callable[[str], type[Learner[Any]]] = packaged,
 ) -> tuple[FittedModel, str]:
     """Load a model: its format is looked at first, then its hash, and only then is it opened.
 
@@ -106,6 +131,7 @@ def load_model(
         spec: where it is and what it must be.
         read: gives the content of a file by its name; local files where None.
         loaded: models that need not be loaded again.
+        type_of: the class of a kind; it may import what the settings name, never what a manifest alone names.
 
     Returns:
         The model and the SHA-256 of the file at `spec.path`.
@@ -119,12 +145,7 @@ def load_model(
     """
     content_of = read or (lambda name: Path(name).read_bytes())
     said = f"{spec.name or 'model'} ({spec.path})"
-    try:
-        learner = learner_type(spec.kind)(spec.name or spec.kind, spec.parameters)
-    except SettingsError as error:
-        if spec.kind in kinds():
-            raise
-        raise UnknownKindError(str(error)) from None
+    learner = type_of(spec.kind)(spec.name or spec.kind, spec.parameters)
     refuse_format(spec.path, spec.executing_formats)
     try:
         content = content_of(spec.path)
@@ -136,8 +157,8 @@ def load_model(
                 f"model {said} has SHA-256 {checksum[:VERSION_LENGTH]}…, {spec.sha256[:VERSION_LENGTH]}… is recorded: "
                 "the file was changed or cut off; put the original back, or register it as a new version"
             )
-        for line in content.decode().splitlines() if PurePosixPath(spec.path).name == LISTING else ():
-            refuse_format(line.partition("  ")[2], spec.executing_formats)
+        for _, name in listed(content, f"model {said}") if PurePosixPath(spec.path).name == LISTING else ():
+            refuse_format(name, spec.executing_formats)
 
         def opened() -> FittedModel:
             with tempfile.TemporaryDirectory() as folder:
@@ -203,7 +224,8 @@ def read_signed(content: bytes, key: bytes | None, said: str) -> tuple[dict[str,
         said: what it is, for messages.
 
     Raises:
-        DatasetError: it is no manifest, or was changed after it had been signed, or signed with another key.
+        DatasetError: it is no manifest, or was changed after it had been signed, or signed with another key, or there
+            is a key and it is not signed.
 
     """
     try:
@@ -212,10 +234,15 @@ def read_signed(content: bytes, key: bytes | None, said: str) -> tuple[dict[str,
     except (ValueError, KeyError, AttributeError, TypeError):
         raise DatasetError(f"{said} is no manifest, or is cut off; register the model again") from None
     if signature is None:
+        if key is not None:
+            raise DatasetError(
+                f"{said} is not signed, though there is a key: whoever changed it may have left the signature out; "
+                "write it again with the key if you know that it is whole"
+            )
         return manifest, "unsigned"
     if key is None:
         return manifest, "not checked"
-    if not hmac.compare_digest(signature, hmac.new(key, _canonical(manifest), hashlib.sha256).hexdigest()):
+    if not hmac.compare_digest(str(signature), hmac.new(key, _canonical(manifest), hashlib.sha256).hexdigest()):
         raise DatasetError(f"{said} was changed after it had been signed, or signed with another key")
     return manifest, "signed"
 

@@ -66,8 +66,9 @@ LEARNING = (
                 gt=0,
             ),
             "prediction_lower": ratio(
-                "lower end of the interval that predictions.interval_coverage of the outcomes are made to lie in "
-                "(split-conformal); null where the test folds were too few for it"
+                "lower end of the interval that predictions.interval_coverage of the out-of-fold outcomes lie in "
+                "(conformal width; the checkpoint's measured_coverage says how often it held later); null where the "
+                "test folds were too few for it, and of the ensemble"
             ),
             "prediction_upper": ratio("its upper end"),
             "prob_up": ratio(

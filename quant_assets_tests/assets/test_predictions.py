@@ -9,13 +9,14 @@ import polars as pl
 import pytest
 
 from quant_assets.asset_functions import Run
+from quant_assets.assets import learning
 from quant_assets.assets.learning import predictions
 from quant_assets.errors import DatasetError, ModelFileError
 from quant_assets.partitions import RunPartitions, key, month_range
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import RegistrySettings
-from quant_assets_tests.synthetic_predictions import AS_OF, SECTOR, profile_at, write
+from quant_assets_tests.synthetic_predictions import AS_OF, SECTOR, TRAININGS, profile_at, write
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +59,7 @@ def forecasts(profile: Profile, *months: str, fallback: str = "previous") -> tup
         profile.settings.predictions,
         RegistrySettings(fallback=fallback),
         "2020-01",
+        1.0,
         profile.models,
         profile.features,
         store.read(profile.datasets["features"], [key(SECTOR, month) for month in months]),
@@ -109,6 +111,18 @@ def test_a_file_that_is_not_whole_is_replaced_by_the_version_before_and_said(pro
     assert found.sort(order).equals(single.sort(order))
     with pytest.raises(ModelFileError, match=path.name.partition("-")[0]):
         forecasts(profile, "2021-06", fallback="refuse")
+
+
+def test_an_unread_training_does_not_weigh_the_model_that_stands_in(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(learning, "combined", lambda given, judged, _: asked.append(judged) or given[0].clear())
+    forecasts(profile, "2021-06")
+    (path,) = files(profile, "2021-03")
+    path.write_bytes(b"")
+    forecasts(profile, "2021-06")
+    assert [sorted(each["as_of"].unique()) for each in asked] == [list(TRAININGS), [TRAININGS[0]]]
 
 
 def test_without_any_usable_version_there_is_no_forecast_and_the_log_says_why(profile: Profile) -> None:

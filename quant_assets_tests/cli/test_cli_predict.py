@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from quant_assets.cli import predict
 from quant_assets_tests.command import Quant
 from quant_assets_tests.synthetic_predictions import ENVIRONMENT, SECTOR, write
 
@@ -60,6 +62,21 @@ def test_shorts_are_the_lowest_scores_and_both_sides_are_pooled(quant: Quant) ->
 
 
 @pytest.mark.slow
+def test_picks_of_the_other_side_are_another_file_and_say_so(quant: Quant, storage: Path) -> None:
+    folder = storage / "demo/exports/predictions/it"
+    quant("predict", *GIVEN)
+    longs = (folder / "2021_06_predictions.json").read_bytes()
+    for kind, name in (("long", "2021_06_predictions.json"), ("short", "2021_06_predictions_short.json")):
+        assert quant("predict", *GIVEN, "-t", kind).out.splitlines()[-1] == str(folder / name)
+        metadata = json.loads((folder / name).read_text())["metadata"]
+        assert (metadata["candidate_type"], metadata["horizon"], metadata["model"]) == (kind, 20, "lightgbm")
+    assert (folder / "2021_06_predictions.json").read_bytes() == longs
+    quant("batch-predict", *RANGE, "--candidate-type", "short")
+    assert (folder / "2021_06_predictions.json").read_bytes() == longs
+    assert (folder / "it_batch_results_short.csv").exists()
+
+
+@pytest.mark.slow
 def test_a_failed_month_is_reported_and_the_rest_go_on(quant: Quant, storage: Path) -> None:
     outcome = quant("batch-predict", *RANGE, "--top-n", "3")
     assert outcome.status == 1
@@ -73,6 +90,32 @@ def test_a_failed_month_is_reported_and_the_rest_go_on(quant: Quant, storage: Pa
         document = json.loads((folder / f"2021_{month:02d}_predictions.json").read_text())
         own = rows.filter(pl.col("month") == month)
         assert dict(own.select("ticker", "ml_score").iter_rows()) == document["predicted_scores"]
+
+
+@pytest.mark.slow
+def test_nothing_of_an_earlier_call_stands_for_a_month_that_failed(
+    quant: Quant, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where it is a mistake nor where the system refuses to read."""
+    folder = storage / "demo/exports/predictions/it"
+    quant("batch-predict", *RANGE)
+    picked, gone = predict._picked, folder / "2021_05_predictions.json"
+    assert gone.exists()
+
+    def refusing(profile: Any, sector: str, month: str, *given: Any) -> Any:
+        if month == "2021-05":
+            raise PermissionError(13, "Permission denied")
+        return picked(profile, sector, month, *given)
+
+    monkeypatch.setattr(predict, "_picked", refusing)
+    outcome = quant("batch-predict", *RANGE)
+    assert outcome.err == "error: 2 of 3 months failed, each for the reason above: 2021-04, 2021-05\n"
+    assert "2021-05: the picks of an earlier call were removed" in outcome.out
+    assert not gone.exists()
+    assert (folder / "2021_06_predictions.json").exists()
+    monkeypatch.setattr(predict, "_picked", lambda *given: refusing(None, "it", "2021-05"))
+    assert "0 rows of 0 months" in quant("batch-predict", *RANGE).out
+    assert pl.read_csv(folder / "it_batch_results.csv").is_empty()
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """`quant label`, `quant train` and `quant infer` on a storage made by hand: the files, and what is refused."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -9,9 +11,11 @@ import polars as pl
 import pytest
 
 from quant_assets.partitions import month_range
+from quant_assets.settings.origin import ROOT
 from quant_assets_tests.command import Quant
+from quant_assets_tests.learning import ridge
 from quant_assets_tests.synthetic_learning import simulate
-from quant_assets_tests.synthetic_predictions import AS_OF, ENVIRONMENT, NAMES, SECTOR, profile_at, write
+from quant_assets_tests.synthetic_predictions import AS_OF, ENVIRONMENT, MODELS, NAMES, SECTOR, profile_at, write
 
 MONTHS = month_range("2020-07", "2021-06")
 
@@ -79,6 +83,7 @@ def test_forecasts_of_a_loaded_model_go_into_the_database(quant: Quant, storage:
     folder = trained(quant)
     outcome = quant("infer", str(folder))
     assert (outcome.status, outcome.err) == (0, "")
+    assert f"{folder / 'manifest.json'}: unsigned: QUANT_MODEL_KEY is not set" in outcome.out.replace("\n", "")
     with duckdb.connect(str(storage / "demo/exports/predictions.duckdb")) as connection:
         found = connection.execute("SELECT ticker, dt, horizon, yhat, yhat_std, prob_up FROM preds").fetchall()
     rows = pl.DataFrame(found, schema=["ticker", "dt", "horizon", "yhat", "yhat_std", "prob_up"], orient="row")
@@ -96,11 +101,53 @@ def test_forecasts_of_a_loaded_model_go_into_the_database(quant: Quant, storage:
     quant("infer", "lightgbm", "--tickers", "T01,T02", "--database", "preds.duckdb", "--date", str(AS_OF))
     with duckdb.connect("preds.duckdb") as connection:
         counts = connection.execute("SELECT model, horizon, count(*) FROM preds GROUP BY ALL ORDER BY ALL").fetchall()
-    assert counts == [("lightgbm", 20, 2), ("made", 5, 20)]
+    name = f"lightgbm@{hashlib.sha256((folder / 'model.txt').read_bytes()).hexdigest()[:12]}"
+    assert counts == [("lightgbm", 20, 2), (name, 5, 20)]
+    shutil.copytree(folder, storage / "model")
+    quant("infer", str(storage / "model"), "--database", "preds.duckdb")
+    with duckdb.connect("preds.duckdb") as connection:
+        assert connection.execute("SELECT count(*) FROM preds").fetchall() == [(22,)], "the same model again"
 
 
 @pytest.mark.slow
-def test_what_is_refused_is_one_line(quant: Quant) -> None:
+def test_tickers_without_rows_are_said(quant: Quant) -> None:
+    folder = trained(quant)
+    found = quant("infer", str(folder), "--tickers", "T01,XX", "--database", "preds.duckdb")
+    assert (found.status, len(found.rows)) == (0, 1)
+    assert f"left out: XX: no features on {AS_OF}\n" in found.out
+    assert "left out" not in quant("infer", str(folder), "--database", "preds.duckdb").out
+
+
+@pytest.mark.slow
+def test_options_of_trees_are_refused_for_other_kinds(quant: Quant) -> None:
+    refused = quant("train", "--kind", "linear", "--n-estimators", "50")
+    assert (refused.status, refused.err.count("\n")) == (1, 1)
+    assert "--n-estimators is of kind lightgbm, not of linear" in refused.err
+
+
+@pytest.mark.slow
+def test_a_kind_of_ones_own_beside_the_settings_is_loaded_again(
+    quant: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copy(str(ridge.__file__), tmp_path / "conf/my_ridge.py")
+    monkeypatch.setenv("QUANT_CONF_DIR", str(tmp_path / "conf"))
+    folder = trained(quant, "--kind", "my_ridge:Ridge", "--horizon", "20")
+    unnamed = quant("infer", str(folder))
+    assert (unnamed.status, unnamed.err.count("\n")) == (1, 1)
+    assert "there is no kind of model 'my_ridge:Ridge'" in unnamed.err
+    monkeypatch.setenv("QUANT__MODELS", json.dumps({**MODELS, "mine": {"kind": "my_ridge:Ridge"}}))
+    inferred = quant("infer", str(folder))
+    assert (inferred.status, len(inferred.rows)) == (0, len(NAMES)), inferred.err
+    registered = quant("models", "register", "mine", "--path", str(folder))
+    assert registered.out.startswith("registered mine@"), registered.err
+    said = registered.out.split()[1].strip(",")
+    picked = quant("predict", "-s", SECTOR, "-y", "2021", "-m", "6", "--no-save", "--model", said)
+    assert f"model {said}, version {said.partition('@')[2]}" in picked.out, picked.err
+
+
+@pytest.mark.slow
+def test_what_is_refused_is_one_line(quant: Quant, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = trained(quant)
     for arguments, message in (
         (("infer", str(folder), "--date", "2021-04-30"), "was trained on what became known up to 2021-04-30"),
@@ -117,6 +164,14 @@ def test_what_is_refused_is_one_line(quant: Quant) -> None:
         outcome = quant(*arguments)
         assert (outcome.status, outcome.out, outcome.err.count("\n")) == (1, "", 1), outcome.err
         assert message in outcome.err
+    manifest = folder / "manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text(whole.replace('"lightgbm"', '"quant_assets_tests.learning.ridge:Ridge"'))
+    assert "there is no kind of model 'quant_assets_tests.learning.ridge:Ridge'" in quant("infer", str(folder)).err
+    manifest.write_text(whole)
+    monkeypatch.setenv("QUANT_MODEL_KEY", "secret")
+    assert "is not signed, though there is a key" in quant("infer", str(folder)).err
+    monkeypatch.delenv("QUANT_MODEL_KEY")
     model = folder / "model.txt"
     model.write_bytes(model.read_bytes()[:-5])
     assert "SHA-256" in quant("infer", str(folder)).err

@@ -58,6 +58,28 @@ def test_a_calibration_never_turns_the_order_round() -> None:
     assert constant.of(np.array([0.5])) == pytest.approx((outcome[:1_000] > 0).mean(), abs=6e-3)
 
 
+def test_where_the_slope_reaches_zero_nothing_jumps() -> None:
+    """Three quarters rose; four periods hold that back, on either side of a slope of 0."""
+    rng = np.random.default_rng(5)
+    odds, risen = np.clip(rng.normal(size=4_000), -3, 3), rng.random(4_000) < 0.75
+    outcome = np.where(risen, 0.01, -0.01)
+
+    def tilted(turn: float) -> Calibration:
+        return Calibration.fit(expit(odds * 8 - turn * risen), outcome, 4.0)
+
+    turns = np.linspace(0.0, 40.0, 161)
+    found = [tilted(turn) for turn in turns]
+    assert found[0].slope > 0 == found[-1].slope
+    first = next(place for place, each in enumerate(found) if each.slope == 0)
+    low, high = turns[first - 1], turns[first]
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if tilted(middle).slope > 0 else (low, middle)
+    (rises,), (flat,) = (tilted(each).of(np.array([0.5])) for each in (low, high))
+    assert flat == pytest.approx(rises, abs=1e-6)
+    assert 0.5 < flat < 0.6, "of 4 periods, not of 4000 rows"
+
+
 def test_too_few_forecasts_or_one_direction_change_nothing() -> None:
     stated, outcome = overconfident(30)
     for given_outcome in (outcome, np.full(30, 0.01)):

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from quant_assets.learning.checkpoints import young_checkpoints
-from quant_assets.learning.ensemble import ENSEMBLE, combined, ensemble_weights
+from quant_assets.learning.ensemble import ENSEMBLE, combined, ensemble_weights, judged_by
 from quant_assets.schemas import CHECKPOINTS, DATASETS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 
@@ -28,6 +28,8 @@ def forecasts(model: str, seed: int, horizons: tuple[int, ...] = (5, 20)) -> pl.
             "confidence": 0.1,
             "model": model,
             "model_version": f"{model}-{horizon}",
+            "prediction_lower": -0.1,
+            "prediction_upper": 0.1,
         }
         for place in range(4)
         for day in DAYS
@@ -75,6 +77,7 @@ def test_moments_are_those_of_the_mixture() -> None:
         assert mine["prob_up"].to_numpy() == pytest.approx(weights[0] * up + weights[1] * down, abs=1e-15)
         assert mine["confidence"].to_numpy() == pytest.approx(abs(2 * mine["prob_up"].to_numpy() - 1))
         assert mine["model_version"].n_unique() == 1
+        assert mine["prediction_lower"].null_count() == mine["prediction_upper"].null_count() == len(mine) > 0
     assert found["model_version"].n_unique() == 2
 
 
@@ -97,6 +100,26 @@ def test_what_was_judged_later_changes_nothing_and_what_was_judged_before_does()
     same = combined(parts, young, SETTINGS)
     assert not same.filter(pl.col("horizon") == 5).equals(other.filter(pl.col("horizon") == 5))
     assert same.filter(pl.col("horizon") == 20).equals(other.filter(pl.col("horizon") == 20))
+
+
+def test_a_training_that_suggests_a_leak_is_not_judged() -> None:
+    leaks = judged(("a", 5, MARCH, 0.9), ("a", 5, DECEMBER, 0.02), ("b", 5, MARCH, 0.02), ("b", 5, DECEMBER, None))
+    found = judged_by(leaks, {"a": MARCH, "b": MARCH}, 0.1)
+    assert found.equals(leaks.filter(pl.col("rank_ic").is_null() | (pl.col("rank_ic") < 0.1)))
+    of_ic = judged_by(leaks.with_columns(ic=pl.lit(0.2), rank_ic=pl.lit(0.05)), {"a": MARCH, "b": MARCH}, 0.1)
+    assert of_ic.is_empty()
+    parts = [forecasts("a", 1, (5,)), forecasts("b", 2, (5,))]
+    mine = combined(parts, found, SETTINGS)
+    half = (parts[0]["prediction"] + parts[1]["prediction"]) / 2
+    both = parts[0].with_columns(prediction=half).sort("ticker", "date")
+    assert mine.sort("ticker", "date")["prediction"].to_numpy() == pytest.approx(both["prediction"].to_numpy())
+
+
+def test_a_model_is_weighed_by_no_later_training_than_the_one_that_forecasts() -> None:
+    """Its newest one could not be read; model b is not among those that forecast."""
+    assert judged_by(JUDGED, {"a": DECEMBER}, 0.1).equals(
+        JUDGED.filter((pl.col("model") == "a") & (pl.col("as_of") == DECEMBER))
+    )
 
 
 def test_a_horizon_of_one_model_has_no_ensemble() -> None:

@@ -15,8 +15,10 @@ from sklearn.linear_model import LinearRegression
 
 from quant_assets.errors import DatasetError, SettingsError
 from quant_assets.learning.forecast import load_models
+from quant_assets.learning.model_files import LISTING, ModelFiles
 from quant_assets.learning.models import learner_type
 from quant_assets.learning.models.external import ExternalLearner
+from quant_assets.learning.registry import Loaded, ModelSpec, load_model
 from quant_assets.learning.rows import Rows
 from quant_assets.learning.splits import unseen_folds
 from quant_assets.learning.training import checkpoint_rows, train_checkpoint
@@ -128,6 +130,33 @@ def test_another_content_is_refused_before_it_is_opened(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="str has no predict"):
         ExternalLearner("it", settings(path, format="pickle", trusted_types=(own,))).fit(rows, rows, 1)
     assert MARK == ["read"], "the payload works where it is trusted, or the test would show nothing"
+
+
+@pytest.mark.parametrize("format_", ["lightgbm", "xgboost"])
+def test_what_it_keeps_is_loaded_by_its_listing_with_no_word_of_trust(format_: str, tmp_path: Path) -> None:
+    path, rows = tmp_path / "theirs", made_up_rows(400, horizons=(20,))
+    expected = made_elsewhere(format_, rows, path)
+    given = settings(path, format=format_)
+    (folder := tmp_path / "kept").mkdir()
+    ExternalLearner("it", given).fit(rows, rows, 1).write(folder)
+    files = ModelFiles.of(folder, "it")
+    told = {"kind": "external", "model_sha256": files.sha256, "horizons": [20], "features": list(rows.features)}
+    for trusted in ([], ["os.system"]):
+        parameters = given | {"trained_until": str(given["trained_until"]), "trusted_types": trusted}
+        spec = ModelSpec.of_manifest(told | {"parameters": parameters}, str(folder / LISTING), "it")
+        assert (load_model(spec, loaded=Loaded(1))[0].predict(rows).mean[:, 0] == expected).all()
+        assert "trusted_types" not in spec.parameters
+
+
+def test_a_pickle_that_it_keeps_has_its_suffix_and_is_refused_by_it(tmp_path: Path) -> None:
+    path, rows = tmp_path / "theirs", made_up_rows(400, horizons=(20,))
+    made_elsewhere("pickle", Rows(**{**rows.__dict__, "matrix": np.nan_to_num(rows.matrix)}), path)
+    (folder := tmp_path / "kept").mkdir()
+    given = settings(path, format="pickle", trusted_types=TRUSTED)
+    ExternalLearner("it", given).fit(rows, rows, 1).write(folder)
+    files = ModelFiles.of(folder, "it")
+    with pytest.raises(DatasetError, match=r"model model\.pkl: opening a \.pkl file can execute what it says"):
+        load_model(ModelSpec(str(folder / LISTING), "external", "it", files.sha256, parameters=given))
 
 
 @pytest.mark.parametrize("format_", ["lightgbm", "xgboost", "pickle"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from quant_assets.errors import DatasetError
+from quant_assets.errors import DatasetError, ModelFileError
 from quant_assets.learning.model_files import LISTING, ModelFiles, fetch, sha256
 
 CONTENTS = {"a/weights.bin": b"w" * 3_000_000, "b.json": b"{}", "c/d/empty": b""}
@@ -54,3 +54,13 @@ def test_each_file_is_on_disk_before_the_next_one_is_read(files: ModelFiles, tmp
     files.paths[f"model-{files.version}/c/d/empty"].write_bytes(b"changed")
     with pytest.raises(DatasetError, match=r"file c/d/empty of checkpoint model-.* the file was changed"):
         fetch(files.name, files.sha256, lambda name: files.paths[name].read_bytes(), other)
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "a/../../out.txt", "{folder}/out.txt", "..\\out.txt", ""])
+def test_nothing_is_written_outside_the_folder(tmp_path: Path, name: str) -> None:
+    (folder := tmp_path / "fetched").mkdir()
+    said = name.format(folder=tmp_path)
+    listing = f"{sha256(b'out')}  {said}\n".encode()
+    with pytest.raises(ModelFileError, match="no SHA-256 and name of a file below its folder"):
+        fetch(f"m/{LISTING}", sha256(listing), lambda each: listing if each.endswith(LISTING) else b"out", folder)
+    assert [path.name for path in tmp_path.rglob("*")] == ["fetched"]

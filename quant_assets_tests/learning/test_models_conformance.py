@@ -142,6 +142,11 @@ def test_saved_and_loaded_in_another_process_it_gives_the_same_bits(
     assert saved(loaded, tmp_path / "once more") == contents
 
 
+def test_loaded_it_says_of_itself_what_it_did(learner: Learner[Any], model: FittedModel, tmp_path: Path) -> None:
+    model.write(tmp_path)
+    assert learner.read(tmp_path, model.horizons).get_model_info() == model.get_model_info()
+
+
 def test_a_row_alone_and_in_any_company_gives_the_same_bits(model: FittedModel, rows: Rows) -> None:
     many = model.predict(rows)
     order = np.random.default_rng(3).permutation(len(rows))

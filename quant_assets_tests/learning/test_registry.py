@@ -68,10 +68,23 @@ def test_everything_but_path_and_kind_is_optional_and_what_is_unverified_is_logg
     assert "loaded unverified" in caplog.text
 
 
+def test_a_module_that_a_manifest_alone_names_is_not_imported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = path.with_name("mark")
+    path.with_name("payload_of_manifest.py").write_text(f"open({str(mark)!r}, 'w')\nclass Mine: pass\n")
+    monkeypatch.syspath_prepend(str(path.parent))
+    with pytest.raises(UnknownKindError, match="that a model of the settings has as its kind"):
+        load_model(spec(path, kind="payload_of_manifest:Mine"))
+    assert not mark.exists()
+    told = {"kind": "external", "model_sha256": "0", "horizons": [5], "parameters": {"trusted_types": ["os.system"]}}
+    assert ModelSpec.of_manifest(told, str(path), "m").parameters == {}
+
+
 def test_unknown_kinds_and_missing_files_have_their_own_types(path: Path) -> None:
     with pytest.raises(ValueError, match=r"no kind of model 'tarot'; kinds are .*lightgbm") as unknown:
         load_model(spec(path, kind="tarot"))
     assert isinstance(unknown.value, UnknownKindError)
+    with pytest.raises(UnknownKindError, match="no kind of model 'quant_assets_tests"):
+        load_model(spec(path, kind="quant_assets_tests.learning.ridge:Ridge"))
     with pytest.raises(FileNotFoundError) as missing:
         load_model(ModelSpec(str(path.with_name("none.txt")), "lightgbm"))
     assert isinstance(missing.value, MissingModelError)
@@ -130,6 +143,13 @@ def test_the_files_of_a_listing_are_looked_at_too(tmp_path: Path) -> None:
         load_model(ModelSpec(str(tmp_path / "SHA256SUMS"), "lightgbm", sha256=files.sha256), loaded=fresh())
 
 
+def test_a_listing_that_leads_out_of_its_folder_is_refused_before_its_files_are_read(tmp_path: Path) -> None:
+    listing = tmp_path / "SHA256SUMS"
+    listing.write_text(f"{'0' * 64}  ../model.txt\n")
+    with pytest.raises(ModelFileError, match=r"of model model \(.*\.\./model\.txt"):
+        load_model(spec(listing), lambda name: listing.read_bytes() if name == str(listing) else pytest.fail(name))
+
+
 def test_other_features_are_listed(path: Path) -> None:
     with pytest.raises(DatasetError, match="not expected are two"):
         load_model(spec(path, features=("one",)), loaded=fresh())
@@ -166,7 +186,9 @@ def test_the_cache_has_a_bound_and_lets_go_of_what_was_not_asked_for_the_longest
 def test_manifests_are_signed_or_say_that_they_are_not() -> None:
     told, key = {"name": "ä", "figure": 0.1}, b"secret"
     assert read_signed(signed(told, key), key, "m") == (told, "signed")
-    assert read_signed(signed(told, None), key, "m") == (told, "unsigned")
+    assert read_signed(signed(told, None), None, "m") == (told, "unsigned")
+    with pytest.raises(DatasetError, match="m is not signed, though there is a key"):
+        read_signed(signed(told, None), key, "m")
     assert read_signed(signed(told, key), None, "m") == (told, "not checked")
     assert signed(told, key) == signed({**told, "signature": "old"}, key)
     for content in (signed(told, key).replace(b"0.1", b"0.2"), signed(told, b"other")):

@@ -26,6 +26,11 @@ class Models:
     kinds: Mapping[str, str]
     horizons: Mapping[str, tuple[int, ...]]
 
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Those that are fitted to whether a return is positive."""
+        return tuple(name for name, each in self.learners.items() if each.task == "classification")
+
 
 def kinds() -> dict[str, str]:
     """The package's kinds by name, each as `module:name` of its class; nothing is imported."""

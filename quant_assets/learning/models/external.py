@@ -23,19 +23,9 @@ from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.market.panel import FloatArray
 from quant_assets.settings.group import SettingsGroup
 
-_FILE, _SAID = "file", "external.json"
-
-#: What reading a file that is no pickle, or not a whole one, may raise.
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    IndexError,
-    KeyError,
-    TypeError,
-    ValueError,
-)
+#: Name under which a model keeps the file, by its format, and what is said of it.
+_FILES = {"lightgbm": "model.txt", "xgboost": "model.json", "pickle": "model.pkl"}
+_SAID = "external.json"
 
 Format = Literal["lightgbm", "xgboost", "pickle"]
 Predict = Callable[[FloatArray], FloatArray]
@@ -95,7 +85,7 @@ class External(FittedModel):
 
     def save(self, folder: Path) -> None:
         """The file as it was read, and what is said of it."""
-        (folder / _FILE).write_bytes(self.content)
+        (folder / _FILES[self.said["format"]]).write_bytes(self.content)
         (folder / _SAID).write_text(json.dumps(self.said, sort_keys=True, indent=1) + "\n", encoding="utf-8")
 
     def description(self) -> dict[str, Any]:
@@ -142,7 +132,8 @@ class ExternalLearner(Learner[Parameters]):
     def load(self, folder: Path, horizons: tuple[int, ...]) -> External:
         """The file of a checkpoint; which types of a pickle are trusted is what the settings say now."""
         said = json.loads((folder / _SAID).read_text(encoding="utf-8"))
-        return External((folder / _FILE).read_bytes(), said, self.parameters.trusted_types, horizons, self.said)
+        content = (folder / _FILES[said["format"]]).read_bytes()
+        return External(content, said, self.parameters.trusted_types, horizons, self.said)
 
 
 def _lightgbm(content: bytes, features: tuple[str, ...], trusted: tuple[str, ...], origin: str) -> Predict:

@@ -58,7 +58,8 @@ class Trees(FittedModel):
 
     def description(self) -> dict[str, Any]:
         """How many trees early stopping left."""
-        return {"trees": self.booster.best_iteration}
+        best = self.booster.best_iteration  # one that was read has only the trees that were left, and does not say so
+        return {"trees": best if best > 0 else self.booster.num_trees()}
 
     def importances(self) -> dict[str, list[float]]:
         """Gain and number of splits."""
