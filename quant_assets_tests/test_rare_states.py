@@ -276,6 +276,8 @@ _COMMANDS = "asked for by a command, not by an asset; its own tests give it fram
 EXEMPT: dict[str, str] = {
     "learning.comparison.compared": _COMMANDS,
     "learning.ensemble.combined": "the chain has one model; its own tests give it the forecasts of several",
+    "learning.ensemble.judged_by": "the chain has one model; its own tests give it the checkpoints of several",
+    "learning.gate.against": _COMMANDS,
     "learning.inference.too_few_bars": _COMMANDS,
     "learning.walk_forward.walk_forward": _COMMANDS,
 }
