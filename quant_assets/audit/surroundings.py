@@ -249,8 +249,7 @@ def start(asked: Asked, changes: Collection[Change]) -> Repeated:
 
 
 def _environment(folder: Path, changes: Collection[Change]) -> dict[str, str]:
-    # Modules are found where this process finds them, from whichever folder it was started.
-    given = os.environ | {"PYTHONPATH": os.pathsep.join(os.path.abspath(each or ".") for each in sys.path)}
+    given = dict(os.environ)
     cache = Path(given.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matplotlib"
     made = {
         "PYTHONPATH": os.pathsep.join(os.path.abspath(each) for each in sys.path),

@@ -189,7 +189,7 @@ def register(
 
         quant models register lightgbm --sector it
 
-        quant models register mine --path m.txt --kind lightgbm --trained-until 2023-12-29
+        quant models register mine --path model/model.txt --kind lightgbm
     """
     session = Session(profile)
     from quant_assets.cli.models import registered

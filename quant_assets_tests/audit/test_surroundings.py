@@ -20,6 +20,7 @@ from quant_assets_tests.audit.innocent import INNOCENT
 from quant_assets_tests.audit.leaks import Leak
 from quant_assets_tests.audit.leaks_of_surroundings import FILE, KINDS, compute_planted
 from quant_assets_tests.audit.test_mutations import SECTOR, UNTRAINED, small
+from quant_assets_tests.graph import PROJECT
 
 ASSETS = ("features", "labels", "indicators", "candidates", "regime_state", "macro", "market_breadth")
 PAGES = ("ops_report", "factor_tear_sheet")
@@ -30,6 +31,7 @@ def audited(
 ) -> AuditResult:
     """The last months of 2023, with leaks planted here and in the processes that are started."""
     patch.setattr(surroundings, "compute", partial(compute_planted, tuple(plant)))
+    patch.syspath_prepend(str(PROJECT))  # where the other process finds the leaks too
     return audit_lookahead(
         small("2022-12", **UNTRAINED),
         sectors=[SECTOR],
