@@ -116,6 +116,8 @@ class Record:
         if event in _FILES and "://" not in text:
             if text.startswith(":") or "mode=memory" in text:
                 return  # a database in memory
+            if not os.path.isabs(text) and not os.path.lexists(text):
+                return  # not there, or in a folder that is open: so `shutil.rmtree` names what it removes
             text = os.path.abspath(text)
         self._seen[Opened(self.during, "open" if event in _FILES else event, text)] = None
 
