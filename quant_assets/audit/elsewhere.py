@@ -10,7 +10,9 @@ reached; a SQL model that asks DuckDB is refused when it is loaded.
 """
 
 import gc
+import hashlib
 import importlib
+import json
 import locale
 import os
 import pickle
@@ -24,7 +26,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
-REQUEST, ANSWER = "request.pickle", "answer.pickle"
+REQUEST, ANSWER = "request.pickle", "answer.json"
 
 #: What the other clock is ahead: another year, month, day of the week and hour, on the same calendar.
 AHEAD = 400 * 86_400 + 7 * 3_600 + 11 * 60
@@ -191,19 +193,22 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Do what the request in the folder asks for, and leave the answer there."""
+    """Do what the request in the folder asks for, and leave the answer there.
+
+    Arguments: the folder, the SHA-256 of the request, and the changes of the surroundings.
+    """
     _end_with_parent()
-    folder = Path(sys.argv[1])
-    with open(folder / REQUEST, "rb") as file:
-        changes = pickle.load(file)  # noqa: S301  # written by `surroundings`
-        asked = file.read()
+    folder, digest, *changes = Path(sys.argv[1]), *sys.argv[2:]
+    asked = (folder / REQUEST).read_bytes()
+    if hashlib.sha256(asked).hexdigest() != digest:
+        raise SystemExit(f"{folder / REQUEST} is not what was asked for")
     if "clock" in changes:
         set_clock_ahead(AHEAD)
     if "locale" in changes:
         set_other_locale()
     record = Record()
     record.begin()
-    do, *arguments = pickle.loads(asked)  # noqa: S301  # and imports what it names
+    do, *arguments = pickle.loads(asked)  # noqa: S301  # of the process that started this one, by its hash
     answer = do(*arguments, record)
-    (folder / ANSWER).write_bytes(pickle.dumps(answer))
+    (folder / ANSWER).write_text(json.dumps(answer.plain()), encoding="utf-8")
     os._exit(0)  # without looking for cycles among Dagster's objects, which takes seconds

@@ -13,6 +13,8 @@ of a process need no fresh one: whatever they leave to each other they leave to 
 what is looked at here.
 """
 
+import hashlib
+import json
 import os
 import pickle
 import site
@@ -24,7 +26,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from quant_assets.audit.alterations import Perturbed
 from quant_assets.audit.elsewhere import ANSWER, REQUEST, Opened, Record
@@ -127,6 +129,17 @@ class Repeated:
     failures: list[str] = field(default_factory=list)
     opened: list[Opened] = field(default_factory=list)
 
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        keys = {name: sorted(each) for name, each in self.keys.items()}
+        return {"url": self.url, "keys": keys, "failures": list(self.failures), "opened": list(self.opened)}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Repeated":
+        """What `plain` gave."""
+        keys = {name: set(each) for name, each in plain["keys"].items()}
+        return cls(plain["url"], keys, plain["failures"], [Opened(*each) for each in plain["opened"]])
+
 
 Judge = Callable[[Repeated], list[Comparison]]
 Start = Callable[[Asked, Collection[Change]], Repeated]
@@ -225,11 +238,18 @@ def start(asked: Asked, changes: Collection[Change]) -> Repeated:
     folder = asked.folder
     for name in ("home", "work", "tmp"):
         (folder / name).mkdir(parents=True)
-    request = pickle.dumps(sorted(changes)) + pickle.dumps((compute, replace(asked, market_first="market" in changes)))
+    request = pickle.dumps((compute, replace(asked, market_first="market" in changes)))
     (folder / REQUEST).write_bytes(request)
     work = folder / "work" if "home" in changes else Path.cwd()
     with subprocess.Popen(
-        [sys.executable, "-c", "from quant_assets.audit.elsewhere import main; main()", str(folder)],
+        [
+            sys.executable,
+            "-c",
+            "from quant_assets.audit.elsewhere import main; main()",
+            str(folder),
+            hashlib.sha256(request).hexdigest(),
+            *sorted(changes),
+        ],
         env=_environment(folder, changes),
         cwd=work,
         stdin=subprocess.PIPE,  # it ends when the pipe does
@@ -244,8 +264,7 @@ def start(asked: Asked, changes: Collection[Change]) -> Repeated:
     if process.returncode or not (folder / ANSWER).exists():
         last = error.decode(errors="replace").strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
         raise RunFailedError(f"the process of the audit's other surroundings ended early: {last[0]}")
-    answer: Repeated = pickle.loads((folder / ANSWER).read_bytes())  # noqa: S301  # written by `elsewhere`
-    return answer
+    return Repeated.of(json.loads((folder / ANSWER).read_text(encoding="utf-8")))
 
 
 def _environment(folder: Path, changes: Collection[Change]) -> dict[str, str]:
