@@ -2,9 +2,11 @@
 
 import dagster as dg
 
+from quant_assets.automation.revise import revise_job, revise_sensor
 from quant_assets.profile import Profile
 
 
 def automation(profile: Profile) -> dg.Definitions:
     """Schedules, sensors and the jobs that are theirs alone; each has a module of its own in this package."""
-    return dg.Definitions(schedules=[], sensors=[], jobs=[])
+    look = revise_job()
+    return dg.Definitions(schedules=[], sensors=[revise_sensor(profile, look)], jobs=[look])

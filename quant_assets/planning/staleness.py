@@ -79,6 +79,30 @@ class Staleness:
         now = self._recorder.now(name, {name: stored})(partition_key)
         return recorded.inputs.get(name) != now.inputs.get(name)
 
+    def readers(self, names: Iterable[str], revised: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+        """Stored partitions that read some partitions, directly or through others; these are among them.
+
+        Args:
+            names: assets in the order of the flow.
+            revised: keys of the partitions, by asset.
+
+        Returns:
+            Keys by asset, sorted; assets without any are left out.
+
+        """
+        stale: dict[tuple[str, str | None], list[str]] = {}
+        found: dict[str, list[str]] = {}
+        for name in names:
+            given, windows = set(revised.get(name, ())), self._recorder.versions[name].windows
+            if not given and not any(read in windows for read, _ in stale):
+                continue
+            for each in sorted(given | self._profile.store.existing(self._profile.datasets[name])):
+                sector, month = parse_key(each)
+                if each in given or any(self._stale_inputs(windows, sector, month, stale)):
+                    stale.setdefault((name, sector), []).append(month)  # in order: the next month may read it
+                    found.setdefault(name, []).append(each)
+        return found
+
     def all(self, names: Iterable[str], sectors: Sequence[str]) -> Iterator[Stale]:
         """What is stale of these assets, in their order, which is that of the flow: an asset's readers come after it.
 

@@ -98,7 +98,7 @@ class PartitionRecorder:
         self._kept: set[str] = set()
         self._libraries = libraries(tuple(each for of in profile.models.learners.values() for each in of.libraries))
         #: State of the provider's files before anything has read them.
-        self._first_states = self._file_states(versions)
+        self._first_states = self.file_states(versions)
         self._meanings: dict[tuple[str, str], Any] = {
             ("settings", self._all_settings): self._effective,
             ("libraries", digest(_text(self._libraries))): self._libraries,
@@ -149,7 +149,7 @@ class PartitionRecorder:
         None of them where one has changed since the recorder was made: nobody knows which of the two the rows are from.
         """
         found = self._hashed_files(name)
-        now = self._file_states([name])
+        now = self.file_states([name])
         return found if all(self._first_states.get(each) == state for each, state in now.items()) else {}
 
     @cache  # noqa: B019
@@ -163,8 +163,8 @@ class PartitionRecorder:
         folder = settings.data_dir
         return named if folder is None else [found for each in named for found in on_disk(folder, each)]
 
-    def _file_states(self, names: Iterable[str]) -> dict[str, list[int] | None]:
-        """State on disk of the files that assets read; None for one that is not there."""
+    def file_states(self, names: Iterable[str]) -> dict[str, list[int] | None]:
+        """Inode, time of change (ns) and size of each file that assets read, now; None for one that is not there."""
         folder = self._profile.settings.data_dir
         return (
             {}

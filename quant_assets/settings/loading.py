@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from quant_assets.errors import SettingsError
+from quant_assets.settings.automation import FreshnessSettings, RevisionSettings, VacuumSettings
 from quant_assets.settings.domain import (
     FIRST_DAY,
     LAST_DAY,
@@ -101,6 +102,9 @@ class Settings(ProviderSettings):
     as_of: date | None = None
     dagster: DagsterSettings = DagsterSettings()
     launch: LaunchSettings = LaunchSettings()
+    revisions: RevisionSettings = RevisionSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    vacuum: VacuumSettings = VacuumSettings()
     partitions: PartitionSettings
     bars: BarSettings = BarSettings()
     indicators: IndicatorSettings
