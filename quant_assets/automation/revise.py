@@ -131,7 +131,8 @@ def _held(settings: RevisionSettings, looks: Sequence[Attempt], alike: Sequence[
 def _unsettled(settings: RevisionSettings, states: Mapping[str, Sequence[int]], now: float) -> str | None:
     name, changed = max(((name, state[1] / 1e9) for name, state in states.items()), key=lambda each: each[1])
     if changed <= now and now - changed < 60 * settings.settle_minutes:
-        return f"{name} changed {(now - changed) / 60:.0f} minutes ago; waits until it has not for {settings.settle_minutes:g}"
+        minutes = (now - changed) / 60
+        return f"{name} changed {minutes:.0f} minutes ago; waits until it has not for {settings.settle_minutes:g}"
     return None
 
 
@@ -219,8 +220,10 @@ def _found(
     state: RevisionState,
     store: DatasetStore,
 ) -> list[Revised]:
-    """What differs, sector by sector; sectors that a look before this one has compared with the same files are not
-    compared again."""
+    """What differs, sector by sector.
+
+    Sectors that a look before this one has compared with the same files are not compared again.
+    """
     if state.looking != files:
         state.looking, state.found = files, {}
     revised = []

@@ -1,4 +1,4 @@
-"""Settings of what runs by itself: when it looks, when it waits, what it leaves to a person. No rows follow from them."""
+"""Settings of what runs by itself: when it looks, waits and leaves things alone. No rows follow from them."""
 
 from pydantic import Field
 
@@ -11,8 +11,8 @@ class RevisionSettings(SettingsGroup):
     Its files are looked into once none of them has changed for `settle_minutes`: one that is being written is not
     judged. Partitions of the `recompute_months` months before the newest one are computed again with all that reads
     them, older ones are reported and left as they are (null: none is too old). A look that fails is repeated after
-    `retry_minutes`, twice that, and so on, `attempts` times; then only when a file changes again. The sensor ticks every
-    `tick_seconds`.
+    `retry_minutes`, twice that, and so on, `attempts` times; then only when a file changes again. The sensor ticks
+    every `tick_seconds`.
     """
 
     settle_minutes: float = Field(default=10.0, ge=0)
