@@ -5,7 +5,6 @@
 
 import os
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,21 +14,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.code_pointer import CodePointer
-from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.partitions.mapping.partition_mapping import UpstreamPartitionsResult
 from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset, PartitionsSubset
 from dagster._core.events import AssetWipedData, DagsterEvent, StepMaterializationData
 from dagster._core.events.log import EventLogEntry
-from dagster._core.execution.backfill import (
-    BULK_ACTION_TERMINAL_STATUSES,
-    BulkActionsFilter,
-    BulkActionStatus,
-    PartitionBackfill,
-)
 from dagster._core.execution.execute_in_process import core_execute_in_process
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.origin import DEFAULT_DAGSTER_ENTRY_POINT, JobPythonOrigin, RepositoryPythonOrigin
@@ -81,13 +72,12 @@ __all__ = [
     "pipes_session",
     "queue_heartbeat",
     "report_materialisations",
-    "request_backfill",
     "run_and_step",
     "run_range",
     "set_data_version",
     "show_beside",
+    "sql_records",
     "submit_assets",
-    "unfinished_backfills",
     "without_events",
 ]
 
@@ -213,7 +203,7 @@ def report_materialisations(instance: dg.DagsterInstance, made: Sequence[dg.Asse
     """
     from dagster._core.storage.event_log.schema import SqlEventLogStorageTable  # loads SQLAlchemy and more
 
-    storage = _sql_records(instance)
+    storage = sql_records(instance)
     for first in range(0, len(made), _AT_ONCE):
         events = {
             each.partition: EventLogEntry(  # type: ignore[no-untyped-call]
@@ -248,7 +238,7 @@ def forget_partitions(instance: dg.DagsterInstance, asset: dg.AssetKey, partitio
     """
     from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
-    storage, columns = _sql_records(instance), SqlEventLogStorageTable.c
+    storage, columns = sql_records(instance), SqlEventLogStorageTable.c
     with storage.index_transaction() as connection:
         for first in range(0, len(partition_keys), _AT_ONCE):
             forgotten = columns.partition.in_(partition_keys[first : first + _AT_ONCE])
@@ -263,7 +253,8 @@ def forget_partitions(instance: dg.DagsterInstance, asset: dg.AssetKey, partitio
     instance.report_dagster_event(event, run_id=RUNLESS_RUN_ID)
 
 
-def _sql_records(instance: dg.DagsterInstance) -> "SqlEventLogStorage":
+def sql_records(instance: dg.DagsterInstance) -> "SqlEventLogStorage":
+    """Where an instance keeps its events; refused where that is no database."""
     from dagster._core.storage.event_log import SqlEventLogStorage
 
     storage = instance.event_log_storage
@@ -346,49 +337,6 @@ def submit_assets(
     if interrupted:
         raise KeyboardInterrupt
     return run.run_id
-
-
-def request_backfill(
-    instance: dg.DagsterInstance,
-    defs: dg.Definitions,
-    backfill_id: str,
-    partitions: Mapping[str, Iterable[str]],
-    **told: Any,
-) -> bool:
-    """Ask the daemon for a backfill of exactly these partitions; False where the instance has one of the name.
-
-    Dagster has no public way to ask for one of several assets' own partitions. (#13852, #27759.)
-
-    Args:
-        instance: whose daemon it is.
-        defs: that have the assets, as the daemon's code location does.
-        backfill_id: at most 32 characters.
-        partitions: keys by asset.
-        told: `title` (at most 100 characters), `description` and `tags`, which its runs carry too.
-
-    """
-    if instance.get_backfill(backfill_id) is not None:
-        return False
-    graph = defs.resolve_asset_graph()
-    wanted = {AssetKeyPartitionKey(dg.AssetKey(name), each) for name, keys in partitions.items() for each in keys}
-    instance.add_backfill(
-        PartitionBackfill.from_asset_graph_subset(
-            backfill_id=backfill_id,
-            backfill_timestamp=time.time(),
-            dynamic_partitions_store=instance,
-            asset_graph_subset=AssetGraphSubset.from_asset_partition_set(wanted, graph),
-            run_config=None,
-            **told,
-        )
-    )
-    return True
-
-
-def unfinished_backfills(instance: dg.DagsterInstance) -> dict[str, str]:
-    """Title of each backfill that has not ended, by its identifier."""
-    open_ones = [each for each in BulkActionStatus if each not in BULK_ACTION_TERMINAL_STATUSES]
-    found = instance.get_backfills(filters=BulkActionsFilter(statuses=open_ones))
-    return {each.backfill_id: each.title or "" for each in found}
 
 
 def enqueue(instance: dg.DagsterInstance, run_id: str) -> None:

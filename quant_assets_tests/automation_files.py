@@ -1,4 +1,4 @@
-"""A profile over CSV files of two small sectors, for what runs by itself: files that a test changes, and who runs it."""
+"""A profile over CSV files of two small sectors, for what runs by itself: files that a test changes."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Dagster's private names stand in one module, and an upgrade makes somebody look at them."""
+"""Dagster's private names stand in two modules, and an upgrade makes somebody look at them."""
 
 import gc
 import re
@@ -32,7 +32,7 @@ def test_no_other_module_uses_a_private_name() -> None:
     found = {
         f"{path.relative_to(PACKAGE)}: {match}"
         for path in PACKAGE.rglob("*.py")
-        if path.name != "dagster_internals.py"
+        if path.name not in ("dagster_internals.py", "dagster_records.py")
         for match in PRIVATE.findall(path.read_text(encoding="utf-8"))
     }
     assert not found

@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from quant_assets.automation.freshness import freshness_checks, freshness_sensor
+from quant_assets.automation.on_failure import failure_sensor
 from quant_assets.automation.revise import revise_job, revise_sensor
 from quant_assets.profile import Profile
 
@@ -9,4 +11,9 @@ from quant_assets.profile import Profile
 def automation(profile: Profile) -> dg.Definitions:
     """Schedules, sensors and the jobs that are theirs alone; each has a module of its own in this package."""
     look = revise_job()
-    return dg.Definitions(schedules=[], sensors=[revise_sensor(profile, look)], jobs=[look])
+    return dg.Definitions(
+        schedules=[],
+        sensors=[revise_sensor(profile, look), failure_sensor(profile), freshness_sensor(profile)],
+        jobs=[look],
+        asset_checks=freshness_checks(profile),
+    )

@@ -16,7 +16,7 @@ from quant_assets.automation.moment import Moment
 from quant_assets.automation.revised import Provided, Revised, differing, reading
 from quant_assets.automation.revision_state import Revision, RevisionState, kept_revised
 from quant_assets.automation.status import default_status
-from quant_assets.dagster_internals import request_backfill, unfinished_backfills
+from quant_assets.dagster_records import request_backfill, unfinished_backfills
 from quant_assets.graph import build_defs
 from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import parse_key, shift_month

@@ -364,6 +364,33 @@ def stale(sector: SectorOption = None, profile: ProfileOption = None) -> None:
 
 
 @app.command()
+def vacuum(
+    days: Annotated[
+        int | None,
+        typer.Option("--days", min=1, help="Days to keep the events of an ended run [default: vacuum.keep_days]."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only counted.")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Count the events of ended runs that nobody needs in the Dagster instance, or remove them.
+
+    These are the steps' beginnings and ends, inputs, outputs and lines of log, which the page of an old run shows. What
+    tells of assets and checks stays: so does the state of every partition.
+
+    Examples:
+
+        quant vacuum
+
+        quant vacuum --days 90 --yes
+    """
+    session = Session(profile)
+    from quant_assets.cli.vacuum import output
+
+    for each in output(session, days, remove=yes):
+        show(each)
+
+
+@app.command()
 def repro(
     partition: Annotated[
         str, typer.Option("--partition", help="Partition such as '2016-06|healthcare', or 2016-06 across sectors.")

@@ -112,7 +112,7 @@ def test_a_changed_bar_leads_to_exactly_what_reads_it_and_appended_ones_to_nothi
     found = asked(instance)
     # What one step makes is made together; prices read their month, labels look four months ahead, regimes back.
     bars = {"ohlcv", "quarantine", "price_events", "price_disagreements", "price_peaks", "absences", "delistings"}
-    assert {name: found[name] for name in bars} == dict.fromkeys(bars, ["it 2024-03..2024-03 1"])
+    assert {name: found[name] for name in bars} == {name: ["it 2024-03..2024-03 1"] for name in bars}
     assert found["prices"] == ["it 2024-03..2024-03 1"]
     assert found["labels"] == ["it 2023-11..2024-03 5"]
     assert found["regime_state"] == ["it 2024-03..2024-06 4"]

@@ -1,0 +1,109 @@
+"""`on_failure`: tells a person of runs that failed for good; of those that Dagster tries again it says nothing."""
+
+import logging
+from collections.abc import Sequence
+
+import dagster as dg
+
+from quant_assets.automation.alerts import Alert, tell
+from quant_assets.automation.moment import Moment
+from quant_assets.automation.status import default_status
+from quant_assets.dagster_internals import job_of_all_assets
+from quant_assets.planning.plan import Phase
+from quant_assets.profile import Profile
+from quant_assets.running.execute import failure
+from quant_assets.running.work import ORIGIN, REASONS, Work, work_of
+
+_EVENTS = {
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.RUN_FAILURE,
+}
+
+
+def failure_sensor(profile: Profile) -> dg.SensorDefinition:
+    """The sensor of a profile."""
+    name = profile.settings.profile
+
+    @dg.run_failure_sensor(
+        name="on_failure",
+        default_status=default_status(profile.settings, dg.DefaultSensorStatus),
+        description="Tells of runs that failed and are not tried again: in the daemon's log, and to the webhook of "
+        "QUANT_ALERT_URL.",
+    )
+    def on_failure(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
+        # The run as it is now: that it is tried again is noted with its failure.
+        run = context.instance.get_run_by_id(context.dagster_run.run_id) or context.dagster_run
+        if run.tags.get("dagster/will_retry") == "true":
+            return dg.SkipReason(f"run {run.run_id} is tried again")
+        moment = Moment(name)
+        entries = context.instance.all_logs(run.run_id, of_type=_EVENTS)
+        events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
+        tell(alert_of(run, events, moment), logging.getLogger("quant_assets.on_failure"))
+        return None
+
+    return on_failure
+
+
+def alert_of(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent], moment: Moment) -> Alert:
+    """What is told of a run: where it failed, the first line of why, and how to go on.
+
+    Args:
+        run: that failed.
+        events: its failures, in order.
+        moment: of its profile.
+
+    """
+    profile, work, jobs = moment.profile, work_of(run), job_of_all_assets(moment.defs)
+    assets = (
+        tuple(each for each in profile.datasets if work.assets is None or each in work.assets)
+        if work is not None
+        else ()
+    )
+    if work is not None:
+        reason = failure(jobs, events, run.run_id, Phase(assets, work.first, work.last, work.sectors))
+        title = f"{profile.settings.profile}: failed: {_short(assets) or run.job_name} ({work.where})"
+    else:
+        said = [_message(event) for event in events]
+        reason = next((each for each in said if each), "see the run in the web UI")
+        title = f"{profile.settings.profile}: failed: {run.job_name}"
+    reason = reason.splitlines()[0]
+    go_on = _command(profile, work, assets)
+    because = f"\nwhy it ran: {run.tags[REASONS]}" if run.tags.get(REASONS) else ""
+    return Alert(
+        title,
+        f"{reason}\nrun {run.run_id}{because}\ngo on with: {go_on}",
+        {
+            "run_id": run.run_id,
+            "job": run.job_name,
+            "origin": run.tags.get(ORIGIN, ""),
+            "assets": ",".join(assets),
+            "sectors": ",".join(work.sectors) if work else "",
+            "first": work.first if work else "",
+            "last": work.last if work else "",
+            "reason": reason,
+            "command": go_on,
+        },
+    )
+
+
+def _short(assets: Sequence[str]) -> str:
+    return ", ".join(assets[:3]) + (f" and {len(assets) - 3} more" if len(assets) > 3 else "")
+
+
+def _message(event: dg.DagsterEvent) -> str:
+    """What a failing step's first cause said, else the event itself."""
+    if not event.is_step_failure:
+        return " ".join((event.message or "").split())
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return "" if error is None else " ".join(error.message.split()).removeprefix("quant_assets.errors.")
+
+
+def _command(profile: Profile, work: Work | None, assets: Sequence[str]) -> str:
+    if work is None or len(work.first) != len("2024-06"):  # `quant run` takes months
+        return "the run's page in the web UI (re-execute from failure)"
+    sectors = "".join(f" -s {each}" for each in work.sectors)
+    selected = f" --select {','.join(assets)}" if work.assets is not None else ""
+    return f"quant run -p {profile.settings.profile}{sectors} --from {work.first} --to {work.last}{selected}"

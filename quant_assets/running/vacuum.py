@@ -1,0 +1,146 @@
+"""Events of ended runs that nobody needs any more: how many there are, and their removal from the instance's records.
+
+Dagster never deletes events, and deleting a run takes the state of its partitions with it. What is removed here is what
+only the log of a run's own page shows: its steps' beginnings and ends, inputs, outputs, resources, its lines of log.
+Kept is whatever tells of an asset or a check, how each run began and ended, and why a step failed.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from quant_assets.dagster_records import event_databases
+
+_ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+#: Runs that are looked at together.
+_AT_ONCE = 200
+#: Events that only the log of a run's own page shows. An explicit list: a kind that a later Dagster adds is kept.
+_OF_THE_LOG = (
+    "STEP_OUTPUT",
+    "STEP_INPUT",
+    "STEP_START",
+    "STEP_SUCCESS",
+    "STEP_SKIPPED",
+    "STEP_WORKER_STARTING",
+    "STEP_WORKER_STARTED",
+    "STEP_RESTARTED",
+    "STEP_UP_FOR_RETRY",
+    "STEP_EXPECTATION_RESULT",
+    "RESOURCE_INIT_STARTED",
+    "RESOURCE_INIT_SUCCESS",
+    "RESOURCE_INIT_FAILURE",
+    "OBJECT_STORE_OPERATION",
+    "ASSET_STORE_OPERATION",
+    "LOADED_INPUT",
+    "HANDLED_OUTPUT",
+    "ENGINE_EVENT",
+    "HOOK_COMPLETED",
+    "HOOK_ERRORED",
+    "HOOK_SKIPPED",
+    "LOGS_CAPTURED",
+)
+
+
+@dataclass(frozen=True)
+class Vacuumed:
+    """What can be removed, or was.
+
+    Attributes:
+        runs: that had such events.
+        rows: events.
+        bytes: of their text.
+        freed: bytes that the disk got back; 0 where nothing was removed, or the database keeps the space for itself.
+
+    """
+
+    runs: int
+    rows: int
+    bytes: int
+    freed: int = 0
+
+
+def vacuum(
+    instance: dg.DagsterInstance,
+    keep_days: float,
+    *,
+    remove: bool,
+    now: float | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Vacuumed:
+    """Count the dispensable events of runs that ended some days ago, or remove them.
+
+    It can be ended at any point and repeated.
+
+    Args:
+        instance: with records in a database.
+        keep_days: days for which the events of an ended run are kept.
+        remove: whether they are removed; else they are counted.
+        now: Unix time.
+        progress: told of the runs that are done.
+
+    Raises:
+        SettingsError: the instance has its records in no database.
+
+    """
+    until = (time.time() if now is None else now) - 86_400 * keep_days
+    runs = rows = size = freed = done = 0
+    for part in _ended(instance, until):
+        for run_ids, engine in event_databases(instance, part):
+            found = _handled(engine, run_ids, remove=remove)
+            runs, rows, size = runs + found.runs, rows + found.rows, size + found.bytes
+            freed += _given_back(engine) if remove and found.rows and _has_a_file(engine) else 0
+        done += len(part)
+        progress(done)
+    if remove and rows:
+        for _, engine in event_databases(instance, ["any"]):  # one for all runs: at the end
+            _given_back(engine)
+    return Vacuumed(runs, rows, size, freed)
+
+
+def _handled(engine: Any, run_ids: Sequence[str], *, remove: bool) -> Vacuumed:
+    """Count the dispensable events of runs in one database, and remove those that were counted."""
+    import sqlalchemy as sa
+
+    table = sa.table("event_logs", *map(sa.column, ("run_id", "event", "dagster_event_type", "asset_key")))
+    column = table.c
+    kind = column.dagster_event_type
+    # Lines of log have no kind. Events are JSON of ASCII letters, so that their length is bytes.
+    chosen = column.run_id.in_(run_ids) & column.asset_key.is_(None) & (kind.is_(None) | kind.in_(_OF_THE_LOG))
+    count = sa.select(
+        sa.func.count(sa.distinct(column.run_id)), sa.func.count(), sa.func.sum(sa.func.length(column.event))
+    ).where(chosen)
+    with engine.begin() as connection:
+        runs, rows, size = connection.execute(count).one()
+        if remove and rows:
+            connection.execute(sa.delete(table).where(chosen))
+    return Vacuumed(int(runs), int(rows), int(size or 0))
+
+
+def _has_a_file(engine: Any) -> bool:
+    return engine.dialect.name == "sqlite"
+
+
+def _given_back(engine: Any) -> int:
+    """Let a database use the space again, and return what it can to the disk; the bytes of that."""
+    import sqlalchemy as sa
+
+    path = Path(engine.url.database) if _has_a_file(engine) else None
+    before = path.stat().st_size if path else 0
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("VACUUM" if path else "VACUUM (ANALYZE) event_logs"))
+    return before - path.stat().st_size if path else 0
+
+
+def _ended(instance: dg.DagsterInstance, until: float) -> list[list[str]]:
+    """Identifiers of the runs that ended before a time, some at a time."""
+    found, cursor = [], None
+    while True:
+        records = instance.get_run_records(dg.RunsFilter(statuses=_ENDED), limit=1000, cursor=cursor)
+        found += [each.dagster_run.run_id for each in records if each.end_time is not None and each.end_time < until]
+        if len(records) < 1000:
+            return [found[first : first + _AT_ONCE] for first in range(0, len(found), _AT_ONCE)]
+        cursor = records[-1].dagster_run.run_id
