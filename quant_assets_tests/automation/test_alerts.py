@@ -41,7 +41,7 @@ class _Answer(BaseHTTPRequestHandler):
             self.send_header("Location", "/elsewhere")
         self.end_headers()
 
-    do_GET = do_POST
+    do_GET = do_POST  # noqa: N815 - the server's name for it
 
     def log_message(self, *_: object) -> None:
         """Quiet."""

@@ -62,8 +62,8 @@ def test_a_run_on_partitions_is_told_with_its_place_and_the_command(
     (alert,) = told
     assert alert.title == "demo: failed: ohlcv, prices (healthcare, financials, 2024-03 to 2024-06)"
     assert alert.text.splitlines() == [
-        "ohlcv, prices (healthcare, financials, 2024-03 to 2024-06): This run has been marked as failed from outside the "
-        f"execution context. (unexpected; see run {run.run_id} in the web UI)",
+        "ohlcv, prices (healthcare, financials, 2024-03 to 2024-06): This run has been marked as failed from outside "
+        f"the execution context. (unexpected; see run {run.run_id} in the web UI)",
         f"run {run.run_id}",
         "why it ran: 2 revised",
         "go on with: quant run -p demo -s healthcare -s financials --from 2024-03 --to 2024-06 --select ohlcv,prices",
