@@ -91,7 +91,7 @@ def test_a_run_that_is_tried_again_is_not_told_and_its_last_attempt_is(
     instance.add_run_tags(last.run_id, {"dagster/will_retry": "false"})
     instance.report_run_failed(last, "its process died")
     failed(instance, last)
-    assert [each.title for each in told] == [
-        "demo: failed: universe, ohlcv, quarantine and 31 more (energy, 2024-06-14)"
-    ]
+    (alert,) = told
+    assert alert.title.startswith("demo: failed: universe, ohlcv, quarantine and ")
+    assert alert.title.endswith(" more (energy, 2024-06-14)")
     assert told[0].fields["command"] == "the run's page in the web UI (re-execute from failure)"

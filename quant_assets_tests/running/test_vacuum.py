@@ -1,4 +1,4 @@
-"""Events of real runs are removed from real instances, SQLite and the embedded PostgreSQL: no partition changes state."""
+"""Events of real runs are removed, in SQLite and in the embedded PostgreSQL, and no partition changes its state."""
 
 import os
 import shutil
@@ -14,7 +14,6 @@ import pytest
 from quant_assets.running.instance import dagster_home, initialise_instance
 from quant_assets.running.postgres import _HELD, _is_free, serve
 from quant_assets.running.vacuum import _OF_THE_LOG, vacuum
-from quant_assets_tests.command import Quant
 
 pytestmark = pytest.mark.slow
 
@@ -146,36 +145,3 @@ def test_kinds_of_events_are_dagsters_and_none_tells_of_assets() -> None:
     assert set(_OF_THE_LOG) <= kinds
     assert not [each for each in _OF_THE_LOG if "ASSET" in each and each != "ASSET_STORE_OPERATION"]
     assert not [each for each in _OF_THE_LOG if "CHECK" in each or "PIPELINE" in each or "FAILURE" in each[:12]]
-
-
-def test_the_command_counts_and_removes_on_demand(
-    command: Quant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {
-        "QUANT__STORAGE": str(tmp_path / "storage"),
-        "QUANT__DAGSTER__STORAGE": "sqlite",
-        "DAGSTER_HOME": str(tmp_path / "home"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    none = command("vacuum")
-    assert (none.status, none.out) == (1, "")
-    assert "there is no Dagster instance in" in none.err
-    dagster_home("demo")
-    initialise_instance()
-    with dg.DagsterInstance.get() as found:
-        made = run(found, "2024-01")
-        stored = len(found.all_logs(made.run_id))
-    assert "nothing to remove" in command("vacuum").out
-    # A run's end is a column of its record.
-    import sqlite3
-
-    with sqlite3.connect(tmp_path / "home" / "history" / "runs.db") as records:
-        records.execute("UPDATE runs SET end_time = end_time - 40 * 86400")
-    records.close()
-    counted = command("vacuum", "--days", "39")
-    assert "events of 1 runs that ended more than 39 days ago" in counted.out
-    assert "nothing was removed, quant vacuum --yes removes them" in counted.out
-    removed = command("vacuum", "--yes")
-    assert removed.out.startswith("removed from ")
-    with dg.DagsterInstance.get() as found:
-        assert len(found.all_logs(made.run_id)) < stored - 50
