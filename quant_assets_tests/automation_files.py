@@ -58,8 +58,8 @@ def write_members(folder: Path, starts: dict[str, str] | None = None) -> Path:
     return path
 
 
-def write_profile(folder: Path, **settings: object) -> Path:
-    """Make files and a profile `own` over them in a folder; the folder of the files."""
+def write_profile(folder: Path, name: str = "own", **settings: object) -> Path:
+    """Make files and a profile over them in a folder; the folder of the files."""
     data, conf = folder / "data", folder / "conf"
     data.mkdir()
     (conf / "profiles").mkdir(parents=True)
@@ -83,22 +83,22 @@ def write_profile(folder: Path, **settings: object) -> Path:
     }
     (conf / "base.yaml").write_bytes((PROJECT / "conf" / "base.yaml").read_bytes())
     (conf / "dagster.yaml").write_bytes((PROJECT / "conf" / "dagster.yaml").read_bytes())
-    (conf / "profiles" / "own.yaml").write_text(yaml.safe_dump(profile))
+    (conf / "profiles" / f"{name}.yaml").write_text(yaml.safe_dump(profile))
     return data
 
 
-def select_profile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def select_profile(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str = "own") -> None:
     """The environment of a folder that `write_profile` has made."""
-    for name, value in {
+    for variable, value in {
         "QUANT_CONF_DIR": str(folder / "conf"),
         "QUANT_DATA_DIR": str(folder / "data"),
         "QUANT__STORAGE": str(folder / "storage"),
         "QUANT__DAGSTER__STORAGE": "sqlite",
-        "QUANT_PROFILE": "own",
+        "QUANT_PROFILE": name,
         "DAGSTER_HOME": str(folder / "home"),
         "PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }.items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(variable, value)
 
 
 def partitions(keys: Sequence[str]) -> list[str]:
