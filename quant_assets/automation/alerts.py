@@ -4,6 +4,7 @@ The URL is a secret, for whoever has it can post: it comes from the environment 
 than its host. The message is JSON with `title` and `text` (which Slack, Mattermost and the like show) and the fields.
 """
 
+import http.client
 import json
 import logging
 import os
@@ -84,7 +85,7 @@ def _posted(url: str, content: bytes) -> str | None:
     except urllib.error.HTTPError as error:
         error.close()
         return f"status {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         # A message of urllib may quote the URL; its kind does not.
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         return type(reason).__name__

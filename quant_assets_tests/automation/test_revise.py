@@ -18,7 +18,8 @@ from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
 from quant_assets.running.work import ORIGIN, TRIGGER
 from quant_assets.settings.loading import load_settings
-from quant_assets_tests.automation_files import (
+from quant_assets_tests.graph import Graph
+from quant_assets_tests.synthetic_automation import (
     AS_OF,
     ASSETS,
     FIRST,
@@ -29,7 +30,6 @@ from quant_assets_tests.automation_files import (
     write_members,
     write_profile,
 )
-from quant_assets_tests.graph import Graph
 
 pytestmark = pytest.mark.slow
 

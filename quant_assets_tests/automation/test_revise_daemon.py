@@ -20,7 +20,8 @@ from quant_assets.running.instance import dagster_home, initialise_instance
 from quant_assets.running.launching import CODE_LOCATION
 from quant_assets.running.work import ORIGIN
 from quant_assets.settings.loading import load_settings
-from quant_assets_tests.automation_files import (
+from quant_assets_tests.graph import PROJECT, Graph
+from quant_assets_tests.synthetic_automation import (
     AS_OF,
     ASSETS,
     FIRST,
@@ -30,7 +31,6 @@ from quant_assets_tests.automation_files import (
     write_bars,
     write_profile,
 )
-from quant_assets_tests.graph import PROJECT, Graph
 
 pytestmark = pytest.mark.slow
 
