@@ -1,7 +1,4 @@
-"""The Dagster instance of a storage: its folder, where its records are kept, and its first initialisation.
-
-As a program it makes the instance of a profile, and prints the folder for `DAGSTER_HOME`.
-"""
+"""The Dagster instance of a storage: its folder, where its records are kept, and their first initialisation."""
 
 import fcntl
 import hashlib
@@ -18,7 +15,7 @@ import yaml
 from dagster_postgres import DagsterPostgresStorage
 
 from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema, keep_connections
-from quant_assets.errors import QuantError, SettingsError
+from quant_assets.errors import SettingsError
 from quant_assets.io.binding import bind, bound_to, check_serves
 from quant_assets.running import own_postgres
 from quant_assets.running.postgres import ServerError, serve
@@ -111,12 +108,13 @@ def dagster_home(profile: str | None = None) -> Path:
     config, shared = home / "dagster.yaml", ROOT / "storage" / "dagster" / settings.profile / "dagster.yaml"
     made = not config.exists()
     if made:
+        by_url = "" if settings.dagster.url is None else own_postgres.section(settings.dagster)
         home.mkdir(parents=True, exist_ok=True)
         unfinished = config.with_suffix(f".{os.getpid()}")
         shutil.copyfile(dagster_template(), unfinished)
         with unfinished.open("a", encoding="utf-8") as file:
-            if settings.dagster.url is not None:
-                file.write(own_postgres.section(settings.dagster))
+            if by_url:
+                file.write(by_url)
             elif settings.dagster.storage == "postgres" and _starts(home):
                 file.write(_EMBEDDED)
         unfinished.replace(config)
@@ -211,15 +209,3 @@ def initialise_instance() -> None:
             bound = bound_to(home)
             if by_url and bound is not None:
                 own_postgres.claim(instance, bound)
-
-
-if __name__ == "__main__":
-    from dotenv import load_dotenv
-
-    load_dotenv(".env", override=True)  # as Dagster's own commands do
-    try:
-        made = dagster_home(sys.argv[1] if len(sys.argv) > 1 else None)
-        initialise_instance()
-    except QuantError as error:
-        sys.exit(f"error: {error}")
-    sys.stdout.buffer.write(os.fsencode(made) + b"\n")  # as it is, whatever letters the output knows

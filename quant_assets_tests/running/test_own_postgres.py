@@ -1,7 +1,8 @@
 """The records in a PostgreSQL by URL, for real: over TCP with a password, and every way in which it may be refused."""
 
-import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import dagster as dg
 import pytest
 import yaml
 
-from quant_assets.errors import QuantError, SettingsError
+from quant_assets.errors import SettingsError
 from quant_assets.io.binding import RECORD
 from quant_assets.running.instance import dagster_home, existing_instance, initialise_instance, kept_elsewhere, records
 from quant_assets.running.own_postgres import VARIABLE, UnreachableError
 from quant_assets.settings.loading import load_settings
+from quant_assets_tests.graph import PROJECT
 from quant_assets_tests.tcp_postgres import PASSWORD, QUOTED, USER, free_port, tcp_postgres, url_at
 
 
@@ -121,21 +123,20 @@ def test_a_setting_that_is_no_url_of_postgresql_is_refused_without_being_shown(
 def test_a_password_in_a_file_of_settings_is_refused_and_a_url_without_one_stands_in_the_home(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from quant_assets_tests.graph import PROJECT
+    def given(url: str) -> None:
+        conf = Path(tempfile.mkdtemp(dir=tmp_path))
+        shutil.copytree(PROJECT / "conf", conf, dirs_exist_ok=True)
+        with (conf / "profiles" / "demo.yaml").open("a") as file:
+            file.write(f"\ndagster: {{url: '{url}'}}\n")
+        monkeypatch.setenv("QUANT_CONF_DIR", str(conf))
 
-    conf = tmp_path / "conf"
-    (conf / "profiles").mkdir(parents=True)
-    (conf / "base.yaml").write_text((PROJECT / "conf" / "base.yaml").read_text())
-    demo = (PROJECT / "conf" / "profiles" / "demo.yaml").read_text()
-    monkeypatch.setenv("QUANT_CONF_DIR", str(conf))
     for url in ("postgresql://u:geheim@host/records", "postgresql://host/records?password=geheim"):
-        (conf / "profiles" / "demo.yaml").write_text(f"{demo}\ndagster: {{url: '{url}'}}\n")
-        with pytest.raises(QuantError, match=rf"dagster\.url holds a password; take it out .* as {VARIABLE}") as error:
+        given(url)
+        with pytest.raises(SettingsError, match=rf"dagster\.url holds a password; take it .* as {VARIABLE}") as error:
             dagster_home("demo")
         assert "geheim" not in str(error.value)
-        assert not (home / "dagster.yaml").exists()
-    (conf / "profiles" / "demo.yaml").write_text(f"{demo}\ndagster: {{url: 'postgresql://u@host/records'}}\n")
+        assert not home.exists()
+    given("postgresql://u@host/records")
     dagster_home("demo")
     config = yaml.safe_load((home / "dagster.yaml").read_text())
     assert config["storage"]["custom"]["config"] == {"url": "postgresql://u@host/records"}
-    assert VARIABLE not in os.environ
