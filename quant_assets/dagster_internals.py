@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import yaml
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.code_pointer import CodePointer
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
@@ -69,10 +68,8 @@ __all__ = [
     "keep_connections",
     "known_as",
     "latest_data_versions",
-    "limit_pool",
     "partition_loading_context",
     "pipes_session",
-    "pool_limits",
     "queue_heartbeat",
     "report_materialisations",
     "run_and_step",
@@ -80,7 +77,6 @@ __all__ = [
     "set_data_version",
     "show_beside",
     "submit_assets",
-    "upgrade_tables",
     "without_events",
 ]
 
@@ -181,28 +177,6 @@ def latest_data_versions(context: dg.OutputContext, partition_keys: Iterable[str
 def keep_connections(instance: dg.DagsterInstance) -> None:
     """Keep connections to PostgreSQL: one for each of a run's 200 queries takes longer than the queries do."""
     instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
-
-
-def upgrade_tables(instance: dg.DagsterInstance) -> bool:
-    """Bring the tables of an instance's records to this version of Dagster; whether they were of another one.
-
-    Not where they are of this one: of SQLite the file of each run would be opened.
-    """
-    schema = yaml.safe_load(instance.schema_str())["schema"]
-    if all(each is None or each["current"] == each["latest"] for each in schema.values()):
-        return False
-    instance.upgrade()
-    return True
-
-
-def pool_limits(instance: dg.DagsterInstance) -> dict[str, int]:
-    """Most steps at a time of each pool that has a limit."""
-    return {each.name: each.limit for each in instance.event_log_storage.get_pool_limits() if not each.from_default}
-
-
-def limit_pool(instance: dg.DagsterInstance, pool: str, limit: int) -> None:
-    """Let at most so many steps of a pool run at a time: `dagster instance concurrency set`."""
-    instance.event_log_storage.set_concurrency_slots(pool, limit)
 
 
 def instance_home(context: dg.InputContext | dg.OutputContext) -> Path | None:

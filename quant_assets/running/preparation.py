@@ -1,16 +1,11 @@
 """What an instance needs before runs, the web server and the daemon use it, in one step that may be repeated.
 
 Its folder, tables of this version of Dagster, limits of pools, and what its dagster.yaml lacks of the template's.
-
-As a program it prepares the instance of a profile, says on standard error what it did, and prints the folder for
-`DAGSTER_HOME`: `python -m quant_assets.running.preparation demo --pool gpu=8`.
 """
 
-import argparse
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +13,8 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from quant_assets.dagster_internals import limit_pool, pool_limits, upgrade_tables
-from quant_assets.errors import QuantError, SettingsError
+from quant_assets.errors import SettingsError
+from quant_assets.running.dagster_internals import limit_pool, pool_limits, upgrade_tables
 from quant_assets.running.instance import dagster_home, home_of, initialise_instance, kept_elsewhere
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.origin import dagster_template
@@ -159,24 +154,3 @@ def pools_of(given: Iterable[str]) -> dict[str, int]:
             raise SettingsError(f"--pool {each} is no limit of a pool; write --pool gpu=8")
         found[pool] = int(limit)
     return found
-
-
-def _main() -> None:
-    from dotenv import load_dotenv
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("profile", nargs="?")
-    parser.add_argument("--pool", action="append", default=[])
-    given = parser.parse_args()
-    load_dotenv(".env", override=True)  # as Dagster's own commands do
-    try:
-        home, said = prepare(given.profile, pools_of(given.pool))
-    except QuantError as error:
-        sys.exit(f"error: {error}")
-    for each in said:
-        sys.stderr.write(f"{each}\n")
-    sys.stdout.buffer.write(os.fsencode(home) + b"\n")  # as it is, whatever letters the output knows
-
-
-if __name__ == "__main__":
-    _main()

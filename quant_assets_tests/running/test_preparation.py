@@ -10,9 +10,9 @@ import dagster as dg
 import pytest
 import yaml
 
-from quant_assets.dagster_internals import pool_limits
 from quant_assets.errors import SettingsError
 from quant_assets.running import preparation
+from quant_assets.running.dagster_internals import pool_limits
 from quant_assets.running.preparation import news, pools_of, prepare, update
 from quant_assets.running.queue import SectorQueue
 from quant_assets_tests.graph import PROJECT
@@ -98,19 +98,14 @@ def test_a_changed_template_is_told_again(home: Path, tmp_path: Path, monkeypatc
 
 
 def test_without_an_instance_there_is_nothing_to_update(home: Path) -> None:
-    with pytest.raises(
-        SettingsError, match=r"there is no Dagster instance in .* yet; quant instance init makes it"
-    ):
+    with pytest.raises(SettingsError, match=r"there is no Dagster instance in .* yet; quant instance init makes it"):
         update("demo")
 
 
 @pytest.mark.slow
-def test_as_a_program_it_prints_the_folder_alone_and_says_the_rest_beside_it(home: Path) -> None:
-    command = [sys.executable, "-m", "quant_assets.running.preparation", "demo", "--pool"]
+def test_the_command_prints_the_folder_alone_and_says_the_rest_beside_it(home: Path) -> None:
+    command = [sys.executable, "-m", "quant_assets.cli", "instance", "init", "--profile", "demo", "--pool"]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     done = subprocess.run([*command, "gpu=3"], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == f"{home}\n"
     assert "pool gpu: at most 3 steps at a time" in done.stderr
-    wrong = subprocess.run([*command, "gpu"], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
-    assert (wrong.returncode, wrong.stdout) == (1, "")
-    assert wrong.stderr.strip() == "error: --pool gpu is no limit of a pool; write --pool gpu=8"
