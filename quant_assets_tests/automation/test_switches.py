@@ -1,14 +1,13 @@
-"""Schedules and sensors turned on and off: Dagster's own command sees what ours has done, and ours what that has."""
+"""Schedules and sensors turned on and off: Dagster's own code sees what ours has done, and ours what that has."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import in_process_test_workspace
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from quant_assets.automation.status import default_status
 from quant_assets.automation.switches import shown, turn, without_daemon
@@ -53,14 +52,6 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
         yield found
 
 
-def dagster(*arguments: str) -> str:
-    home = os.environ["DAGSTER_HOME"]
-    command = [str(Path(sys.executable).parent / "dagster"), *arguments, "-m", "tiny", "-d", home]
-    return subprocess.run(
-        command, cwd=home, env=os.environ | {"PYTHONPATH": home}, check=True, capture_output=True, text=True
-    ).stdout
-
-
 def states(instance: dg.DagsterInstance, of: list[dg.ScheduleDefinition | dg.SensorDefinition]) -> dict[str, bool]:
     return {each.name: each.on for each in shown(instance, of)}
 
@@ -81,21 +72,34 @@ def test_they_are_turned_on_and_off_and_a_second_time_it_is_said(
     assert {each.tick for each in shown(instance, instigators)} == {"none yet"}
 
 
-@pytest.mark.slow
-def test_dagsters_own_command_says_the_same(
-    instance: dg.DagsterInstance, instigators: list[dg.ScheduleDefinition | dg.SensorDefinition]
+def test_dagsters_own_code_finds_the_same_state_and_ours_what_that_has_set(
+    instance: dg.DagsterInstance, instigators: list[dg.ScheduleDefinition | dg.SensorDefinition], tmp_path: Path
 ) -> None:
+    """As the daemon and the web UI do: by the schedule or sensor of a loaded code location."""
     schedule, sensor = instigators
-    switch(instance, "tiny", schedule, on=False)
-    switch(instance, "tiny", sensor, on=True)
-    assert "Schedule: after_close [STOPPED]" in dagster("schedule", "list")
-    assert "Sensor: retrain [RUNNING]" in dagster("sensor", "list")
-    dagster("schedule", "start", "after_close")
-    dagster("sensor", "stop", "retrain")
-    assert switch_state(instance, "tiny", schedule).on
-    assert not switch_state(instance, "tiny", sensor).on
-    switch(instance, "tiny", schedule, on=False)
-    assert not switch_state(instance, "tiny", schedule).on, "what Dagster has written is written over"
+    module = LoadableTargetOrigin(python_file=str(tmp_path / "tiny.py"))
+    with in_process_test_workspace(instance, module) as workspace:
+        (location,) = workspace.code_locations
+        repository = location.get_repository("__repository__")
+        loaded = repository.get_schedule("after_close"), repository.get_sensor("retrain")
+
+        def seen() -> list[bool]:
+            found = (instance.get_instigator_state(each.get_remote_origin_id(), each.selector_id) for each in loaded)
+            return [
+                each.get_current_instigator_state(state).is_running for each, state in zip(loaded, found, strict=True)
+            ]
+
+        assert seen() == [True, False]
+        switch(instance, location.name, schedule, on=False)
+        switch(instance, location.name, sensor, on=True)
+        assert seen() == [False, True]
+        instance.start_schedule(loaded[0])
+        instance.stop_sensor(loaded[1].get_remote_origin_id(), loaded[1].selector_id, loaded[1])
+        assert [switch_state(instance, location.name, each).on for each in instigators] == [True, False]
+        switch(instance, location.name, schedule, on=False)
+        switch(instance, location.name, sensor, on=True)
+        assert seen() == [False, True], "what Dagster has written is written over"
+        assert len(instance.all_instigator_state()) == 2
 
 
 def test_without_a_daemon_it_is_said_that_nothing_runs(instance: dg.DagsterInstance) -> None:

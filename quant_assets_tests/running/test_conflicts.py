@@ -86,7 +86,7 @@ def test_of_a_sector_one_run_at_a_time_is_taken_wherever_it_comes_from(runs: Run
     several = runs.queued(Phase(("prices",), MONTH, MONTH, ("healthcare", "financials", "it")).range_tags, "prices")
     other = runs.queued(one("energy"), "prices")
     training = runs.queued(one("it"), "lightgbm_checkpoint")
-    second_training = runs.queued(one("it"), "linear_checkpoint")
+    second_training = runs.queued(one("it"), "xgboost_checkpoint")
     market = runs.queued({"dagster/partition": MONTH}, "macro")
     without = runs.queued({}, "prices")
     assert runs.taken() == [first, other, training, market, without]
