@@ -37,6 +37,7 @@ _REASONS = (
     "too many clients",
     "no pg_hba.conf entry",
     "does not support ssl",
+    "the database system is starting up",
 )
 
 _SET = "yhat = excluded.yhat, yhat_std = excluded.yhat_std, prob_up = excluded.prob_up"
@@ -139,14 +140,20 @@ def _into_postgres(url: str, rows: Sequence[tuple[Any, ...]]) -> None:
         finally:
             connection.close()
 
-    def reason(error: Exception) -> str:
-        """Not what libpq says of a connection: it quotes the parts of a URL that it took for a host or a port."""
-        if isinstance(error, psycopg2.Error) and error.pgcode is not None:
-            return str(error.diag.message_primary)
-        said = str(error).lower()
-        return next((each for each in _REASONS if each in said), "it failed; look at its host, database and login")
+    _told(url, (psycopg2.Error,), work, refusal)
 
-    _told(url, (psycopg2.Error,), work, reason)
+
+def refusal(error: Any) -> str:
+    """Why PostgreSQL refuses, of an error of psycopg2.
+
+    Not what libpq says of a connection: it quotes the parts of a URL that it took for a host or a port.
+    """
+    if error.pgcode is not None:
+        return str(error.diag.message_primary)
+    said = str(error).lower()
+    if said.strip().endswith("does not exist"):
+        return "there is no such database or user"
+    return next((each for each in _REASONS if each in said), "it failed; look at its host, database and login")
 
 
 def _told(

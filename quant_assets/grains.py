@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 import polars as pl
 
@@ -178,6 +179,12 @@ def labels_of(keys: Iterable[str]) -> Mapping[str | None, list[str]]:
     """Periods of the keys by sector (None without sectors), in the order given."""
     found: dict[str | None, list[str]] = {}
     for key in keys:
-        sector, period = grain_of(key).parse(key)
+        sector, period = _parsed(key)
         found.setdefault(sector, []).append(period)
     return found
+
+
+@lru_cache(maxsize=1 << 17)
+def _parsed(key: str) -> tuple[str | None, str]:
+    """Sector and period of a key of any grain. The same keys are asked for with each input of each asset."""
+    return grain_of(key).parse(key)

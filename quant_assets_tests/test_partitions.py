@@ -10,12 +10,14 @@ from dagster._serdes import deserialize_value, serialize_value
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quant_assets.dagster_internals import partition_loading_context
 from quant_assets.errors import SettingsError
 from quant_assets.grains import check_month
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import (
     Months,
     RunPartitions,
+    _upstream,
     all_sectors,
     forward,
     key,
@@ -33,6 +35,7 @@ from quant_assets.partitions import (
 )
 from quant_assets.settings.loading import PartitionSettings
 from quant_assets.settings.sectors import SECTORS
+from quant_assets_tests.upstream_by_sets import upstream_by_sets
 
 MONTHS = Months("2018-01", "2024-12")
 
@@ -118,6 +121,34 @@ def test_mappings_say_what_dagsters_own_say(mapping: dg.MultiPartitionMapping) -
     )
     for keys in runs:
         assert mapped(mapping, *keys) == mapped(own, *keys)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["it", "re", "energy"]), st.lists(st.integers(-30, 110), max_size=6), max_size=3),
+    st.integers(-70, 30),
+    st.integers(0, 60),
+    st.booleans(),
+    st.booleans(),
+)
+def test_the_months_that_are_read_are_those_found_month_by_month_in_sets(
+    months: dict[str, list[int]], first: int, length: int, by_sector: bool, exist: bool
+) -> None:
+    """Also before the first month and after the last, and of nothing."""
+    around = Months("2018-01", "2024-12") if exist else Months("2999-01", None)
+    of: dg.PartitionsDefinition = around.by_sector if by_sector else around.monthly
+    found = {
+        sector if by_sector else None: [shift_month("2018-01", each) for each in offsets]
+        for sector, offsets in months.items()
+    }
+    with partition_loading_context(datetime(2026, 6, 1, tzinfo=UTC)):
+        ours, sets = (
+            each(of, found, first, first + length).partitions_subset for each in (_upstream, upstream_by_sets)
+        )
+    assert type(ours) is type(sets)
+    assert ours == sets
+    assert sorted(ours.get_partition_keys()) == sorted(sets.get_partition_keys())
+    if by_sector:
+        assert {type(each) for each in ours.get_partition_keys()} <= {dg.MultiPartitionKey}
 
 
 def test_mappings_are_told_to_other_processes_as_dagsters_own() -> None:

@@ -15,7 +15,7 @@ from quant_assets.planning.memory import APART, Reckoner, budget, fitted
 from quant_assets.planning.plan import Phase, Planner, joined, total_outputs
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
-from quant_assets.running.instance import dagster_home, records
+from quant_assets.running.instance import dagster_home, kept_elsewhere
 from quant_assets.running.launching import Executor, Here, Submitted
 from quant_assets.settings.origin import profile_file
 from quant_assets.settings.sectors import SECTORS
@@ -67,13 +67,9 @@ def materialise(
     for sentence in (*said_absent(profile.source).values(), *said_left_out(profile.source)):
         show(sentence)
     name = profile.settings.profile
-    home = dagster_home(name)
-    found, wanted = records(home), profile.settings.dagster.storage
-    if found is not None and found != wanted:
-        show(
-            f"Dagster's records stay in {found}, as {home} has them, not in {wanted} (dagster.storage); "
-            "move that folder to change"
-        )
+    elsewhere = kept_elsewhere(dagster_home(name), profile.settings)
+    if elsewhere is not None:
+        show(elsewhere)
     defs = build_defs(profile.settings)
     submitted: Executor | None = Submitted(defs) if submit else None
     planner = Planner(defs, profile, refresh=refresh)

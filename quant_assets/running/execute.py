@@ -25,6 +25,7 @@ from quant_assets.graph import build_defs
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
 from quant_assets.running.bookkeeping import prepare_bulk_runs, return_freed_memory
+from quant_assets.running.conflicts import InFlightError, command_tags, refuse_in_flight
 from quant_assets.running.instance import initialise_instance
 from quant_assets.running.processes import Channel, channel, shared_cores, worker_pool
 from quant_assets.running.workers import Workers
@@ -59,12 +60,15 @@ def execute(
     Raises:
         RunFailedError: a run failed. It ends its chain; the other chains are finished first, and what was written
             stays.
+        InFlightError: another run of the instance writes some of the same partitions now; nothing was begun.
 
     """
     chains = [list(chain) for chain in plan if chain]
     if not chains:
         return
     initialise_instance()
+    with dg.DagsterInstance.get() as instance:
+        refuse_in_flight(instance, (phase for chain in chains for phase in chain))
     parallel = apart or (workers > 1 and len(chains) > 1)
     failed = (
         _execute_in_parallel(chains, profile, workers, progress)
@@ -170,7 +174,7 @@ def _outcome(
         # At one time for all of it: Dagster then makes the list of all partition keys once, and not for each event that
         # needs it.
         with partition_loading_context(effective_dt=datetime.now(UTC)):
-            return execute_chain(chain, _MADE[0].job, instance)
+            return execute_chain(chain, _MADE[0].job, instance, beside_others=True)
 
 
 def execute_chain(
@@ -180,6 +184,7 @@ def execute_chain(
     *,
     checks: bool = True,
     seen: Callable[[Sequence[dg.DagsterEvent]], None] | None = None,
+    beside_others: bool = False,
 ) -> str | None:
     """Execute a chain in this process up to its first failing run; the reason of that, or None.
 
@@ -189,15 +194,22 @@ def execute_chain(
         instance: where the runs are recorded.
         checks: whether the asset checks run too.
         seen: told the events of each run that succeeds.
+        beside_others: whether others use the instance: a phase does not begin where a run of theirs, begun meanwhile,
+            writes the same partitions.
 
     """
     for number, phase in enumerate(chain):
+        if beside_others:
+            try:
+                refuse_in_flight(instance, [phase])
+            except InFlightError as error:
+                return str(error)
         run = job.get_subset(
             asset_selection={dg.AssetKey(name) for name in phase.assets},
             asset_check_selection=None if checks else set(),
         )
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        result = execute_here(run, instance, phase.range_tags, quiet)
+        result = execute_here(run, instance, command_tags(phase), quiet)
         if result.success:
             if seen is not None:
                 seen(result.all_events)
@@ -210,7 +222,7 @@ def execute_chain(
             return reason
         # One sector's failure is not another's: each goes on alone from here.
         reasons = [
-            execute_chain(rest, job, instance, checks=checks, seen=seen)
+            execute_chain(rest, job, instance, checks=checks, seen=seen, beside_others=beside_others)
             for rest in zip(*(each.alone() for each in chain[number:]), strict=True)
         ]
         return "\n".join(each for each in reasons if each) or None

@@ -1,7 +1,4 @@
-"""The Dagster instance of a storage: its folder, where its records are kept, and its first initialisation.
-
-As a program it makes the instance of a profile, and prints the folder for `DAGSTER_HOME`.
-"""
+"""The Dagster instance of a storage: its folder, where its records are kept, and their first initialisation."""
 
 import fcntl
 import hashlib
@@ -18,13 +15,14 @@ import yaml
 from dagster_postgres import DagsterPostgresStorage
 
 from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema, keep_connections
-from quant_assets.errors import QuantError, SettingsError
-from quant_assets.io.binding import bind, check_serves
+from quant_assets.errors import SettingsError
+from quant_assets.io.binding import bind, bound_to, check_serves
+from quant_assets.running import own_postgres
 from quant_assets.running.postgres import ServerError, serve
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.origin import ROOT, at_home, dagster_template
 
-Records = Literal["postgres", "sqlite"]
+Records = Literal["postgres", "sqlite", "url"]
 
 _EMBEDDED = """
 # Runs, events and schedules: the embedded PostgreSQL in $DAGSTER_HOME/postgres, started and stopped with its users.
@@ -110,11 +108,14 @@ def dagster_home(profile: str | None = None) -> Path:
     config, shared = home / "dagster.yaml", ROOT / "storage" / "dagster" / settings.profile / "dagster.yaml"
     made = not config.exists()
     if made:
+        by_url = "" if settings.dagster.url is None else own_postgres.section(settings.dagster)
         home.mkdir(parents=True, exist_ok=True)
         unfinished = config.with_suffix(f".{os.getpid()}")
         shutil.copyfile(dagster_template(), unfinished)
-        if settings.dagster.storage == "postgres" and _starts(home):
-            with unfinished.open("a", encoding="utf-8") as file:
+        with unfinished.open("a", encoding="utf-8") as file:
+            if by_url:
+                file.write(by_url)
+            elif settings.dagster.storage == "postgres" and _starts(home):
                 file.write(_EMBEDDED)
         unfinished.replace(config)
     if bind(home, url) and not made:
@@ -164,31 +165,47 @@ def _starts(home: Path) -> bool:
 def records(home: Path) -> Records | None:
     """Where an instance keeps its records.
 
-    `postgres` (the embedded one), `sqlite`, or None for a place that its dagster.yaml names.
+    `postgres` (the embedded one), `sqlite`, `url` (a PostgreSQL by `dagster.url`), or None for a place that its
+    dagster.yaml names.
     """
     config = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
     if "storage" not in config:
         return "sqlite"
     custom = config["storage"].get("custom") or {}
+    if custom.get("class") == own_postgres.OwnPostgresStorage.__name__:
+        return "url"
     return "postgres" if custom.get("class") == EmbeddedPostgresStorage.__name__ else None
 
 
+def kept_elsewhere(home: Path, settings: Settings) -> str | None:
+    """A sentence where an instance keeps its records elsewhere than the settings have a new one keep them."""
+    found, wanted = records(home), "url" if settings.dagster.url is not None else settings.dagster.storage
+    if found is None or found == wanted:
+        return None
+    names = {"url": "the PostgreSQL of dagster.url", "postgres": "its own PostgreSQL", "sqlite": "SQLite files"}
+    return (
+        f"Dagster's records stay in {names[found]}, as {home} has them, not in {names[wanted]} (dagster.storage, "
+        "dagster.url); move that folder to change"
+    )
+
+
 def initialise_instance() -> None:
-    """Create the instance's tables, one process at a time: two at once on an empty SQLite home make each other fail."""
-    with (Path(os.environ["DAGSTER_HOME"]) / ".lock").open("w") as lock:
+    """Create the instance's tables, one process at a time: two at once on an empty SQLite home make each other fail.
+
+    Raises:
+        SettingsError: its PostgreSQL by URL is not named by the environment, or keeps the records of another storage.
+        QuantError: its PostgreSQL does not start, does not answer, or refuses.
+
+    """
+    home = Path(os.environ["DAGSTER_HOME"])
+    by_url = (home / "dagster.yaml").exists() and records(home) == "url"
+    if by_url:
+        own_postgres.check_named(home)
+    with (home / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with dg.DagsterInstance.get() as instance:
             instance.get_run_records(limit=1)
             instance.all_asset_keys()
-
-
-if __name__ == "__main__":
-    from dotenv import load_dotenv
-
-    load_dotenv(".env", override=True)  # as Dagster's own commands do
-    try:
-        made = dagster_home(sys.argv[1] if len(sys.argv) > 1 else None)
-        initialise_instance()
-    except QuantError as error:
-        sys.exit(f"error: {error}")
-    sys.stdout.buffer.write(os.fsencode(made) + b"\n")  # as it is, whatever letters the output knows
+            bound = bound_to(home)
+            if by_url and bound is not None:
+                own_postgres.claim(instance, bound)

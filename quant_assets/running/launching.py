@@ -13,8 +13,10 @@ from quant_assets.dagster_internals import enqueue, has_queue, job_of_all_assets
 from quant_assets.errors import SettingsError
 from quant_assets.planning.plan import Phase
 from quant_assets.running.bookkeeping import prepare_bulk_runs
+from quant_assets.running.conflicts import refuse_in_flight
 from quant_assets.running.execute import Progress, RunFailedError, execute, failure
 from quant_assets.running.instance import initialise_instance
+from quant_assets.running.queue import SectorQueue
 
 #: The code location whose daemon and launcher execute what is submitted.
 CODE_LOCATION = "quant_assets.definitions"
@@ -141,6 +143,8 @@ class Submitted:
             if unfinished[0].status == dg.DagsterRunStatus.NOT_STARTED:  # its command was killed in between
                 enqueue(instance, unfinished[0].run_id)
             return _Followed(chain, unfinished[0].run_id)
+        if not isinstance(instance.run_coordinator, SectorQueue):  # of a home from before: it does not wait
+            refuse_in_flight(instance, [phase], "take the queue that waits for it (quant instance update)")
         tags = {**phase.range_tags, PHASE_TAG: name}
         return _Followed(chain, submit_assets(instance, self._job, phase.assets, CODE_LOCATION, tags))
 

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from quant_assets.errors import SettingsError
@@ -41,11 +41,32 @@ from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
 from quant_assets.settings.sectors import SECTORS
 
+#: Each part may be left out where libpq's own variables or defaults give it, except for the name of the database.
+_POSTGRES = re.compile(
+    r"postgres(ql)?(\+psycopg2)?://(([^\s@/:?#%]|%[\da-fA-F]{2})*(:([^\s@/:?#%]|%[\da-fA-F]{2})*)?@)?"
+    r"([\w.-]*|\[[\da-fA-F:.]+\])(:\d{1,5})?/([\w.-]|%[\da-fA-F]{2})+(\?[\w]+=[^\s#&=]*(&[\w]+=[^\s#&=]*)*)?"
+)
+
 
 class DagsterSettings(SettingsGroup):
-    """Where a new Dagster instance keeps its records: the embedded PostgreSQL (for long histories), or SQLite files."""
+    """Where a new Dagster instance keeps its records: the embedded PostgreSQL (for long histories), or SQLite files.
+
+    With `url` (`postgresql://user@host:5432/database`) in that PostgreSQL, which somebody else runs. A password belongs
+    into the environment: in `QUANT__DAGSTER__URL`, in `PGPASSWORD`, or in `~/.pgpass`.
+    """
 
     storage: Literal["postgres", "sqlite"] = "postgres"
+    url: SecretStr | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _of_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _POSTGRES.fullmatch(value.get_secret_value()):
+            raise ValueError(  # without what was given: it may hold a password
+                "it is no URL of a PostgreSQL database; write postgresql://user@host:5432/database, special characters "
+                "of a password as %40 for @, %2F for /, %3A for :, %3F for ?, %23 for #, %25 for %"
+            )
+        return value
 
 
 class LaunchSettings(SettingsGroup):

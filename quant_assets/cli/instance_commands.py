@@ -1,0 +1,118 @@
+"""What each command of `quant` about the Dagster instance and what runs by itself takes, with its help."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from quant_assets.cli.commands import ProfileOption, app
+from quant_assets.cli.screen import show
+from quant_assets.settings.loading import load_settings
+
+instance_app = typer.Typer(
+    help="Make the Dagster instance of a profile ready.", no_args_is_help=True, rich_markup_mode="markdown"
+)
+app.add_typer(instance_app, name="instance")
+
+automation_app = typer.Typer(
+    help="Turn schedules and sensors on and off.", no_args_is_help=True, rich_markup_mode="markdown"
+)
+app.add_typer(automation_app, name="automation")
+
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]…", help="Schedules and sensors [default: all of them].")
+]
+
+
+@instance_app.command()
+def init(
+    pool: Annotated[
+        list[str] | None,
+        typer.Option("--pool", help="Most steps at a time of a pool, as gpu=8; may be repeated."),
+    ] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Make the instance of a profile where it is not there, bring its tables up to date, and limit its pools.
+
+    `make ui` and the containers do it before anything else starts; a second time there is nothing to do. Standard
+    output has the folder for `DAGSTER_HOME` alone. Like Dagster's commands it reads `.env`.
+
+    Examples:
+
+        quant instance init
+
+        quant instance init --profile files --pool gpu=8
+    """
+    from dotenv import load_dotenv
+
+    load_dotenv(".env", override=True)
+    from quant_assets.running.preparation import pools_of, prepare
+
+    home, said = prepare(profile, pools_of(pool or ()))
+    for each in said:
+        sys.stderr.write(f"{each}\n")
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(home) + b"\n")  # as it is, whatever letters the output knows
+
+
+@instance_app.command()
+def update(profile: ProfileOption = None) -> None:
+    """Take the settings of `conf/dagster.yaml` into an instance that was made with older ones.
+
+    Where its records are kept stays as it is, and the old file stays beside the new one.
+
+    Example:
+
+        quant instance update --profile files
+    """
+    from quant_assets.running.preparation import update as taken
+
+    show(taken(profile))
+
+
+@automation_app.command()
+def start(names: NamesArgument = None, profile: ProfileOption = None) -> None:
+    """Turn schedules and sensors on. They run while a daemon is alive: that of `make ui`, or of the containers.
+
+    Examples:
+
+        quant automation start --profile files
+
+        quant automation start after_close -p files
+    """
+    _turn(names, profile, on=True)
+
+
+@automation_app.command()
+def stop(names: NamesArgument = None, profile: ProfileOption = None) -> None:
+    """Turn schedules and sensors off. Runs that they have started go on.
+
+    Examples:
+
+        quant automation stop --profile files
+
+        quant automation stop retrain -p files
+    """
+    _turn(names, profile, on=False)
+
+
+@automation_app.command("status")
+def automation_status(profile: ProfileOption = None) -> None:
+    """Show which schedules and sensors are on, and what became of the last tick of each.
+
+    Example:
+
+        quant automation status --profile files
+    """
+    from quant_assets.cli.automation import output
+
+    for each in output(load_settings(profile)):
+        show(each)
+
+
+def _turn(names: list[str] | None, profile: str | None, *, on: bool) -> None:
+    from quant_assets.cli.automation import turned
+
+    for each in turned(load_settings(profile), names or [], on=on):
+        show(each)

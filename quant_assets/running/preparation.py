@@ -1,0 +1,156 @@
+"""What an instance needs before runs, the web server and the daemon use it, in one step that may be repeated.
+
+Its folder, tables of this version of Dagster, limits of pools, and what its dagster.yaml lacks of the template's.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+
+from quant_assets.errors import SettingsError
+from quant_assets.running.dagster_internals import limit_pool, pool_limits, upgrade_tables
+from quant_assets.running.instance import dagster_home, home_of, initialise_instance, kept_elsewhere
+from quant_assets.settings.loading import load_settings
+from quant_assets.settings.origin import dagster_template
+
+#: In the folder of an instance: hash of the template whose news were told last, and its dagster.yaml before an update.
+_TOLD, _BEFORE = "template-told", "dagster.yaml.before"
+
+#: Dagster's most.
+_MOST_SLOTS = 1000
+
+
+def prepare(profile: str | None, pools: Mapping[str, int]) -> tuple[Path, list[str]]:
+    """Make the instance of a profile ready: folder, tables, limits of pools. Whoever comes second finds nothing to do.
+
+    Args:
+        profile: its name; that of `QUANT_PROFILE` where None.
+        pools: most steps at a time of each pool.
+
+    Returns:
+        The folder, which `DAGSTER_HOME` names from now on, and a sentence for each thing that was done or is to be
+        known.
+
+    Raises:
+        SettingsError: the instance is bound to another storage, or a limit is not valid.
+        QuantError: its records cannot be reached.
+
+    """
+    settings = load_settings(profile)
+    new = not (home_of(settings) / "dagster.yaml").exists()
+    home = dagster_home(profile)
+    said = [f"the Dagster instance {home} {'is made' if new else 'is there'}"]
+    if new:
+        (home / _TOLD).write_text(_template_hash(), encoding="utf-8")
+    said += filter(None, (kept_elsewhere(home, settings), news(home, settings.profile)))
+    initialise_instance()
+    with dg.DagsterInstance.get() as instance:
+        if upgrade_tables(instance):
+            said.append("the tables of its records are brought to this version of Dagster")
+        said += set_pools(instance, pools)
+    return home, said
+
+
+def set_pools(instance: dg.DagsterInstance, pools: Mapping[str, int]) -> list[str]:
+    """Limit the steps of pools; a sentence for each limit that was another one before.
+
+    Raises:
+        SettingsError: a limit is not from 1 to 1,000.
+
+    """
+    before, said = pool_limits(instance), []
+    for pool, limit in pools.items():
+        if not 1 <= limit <= _MOST_SLOTS:
+            raise SettingsError(f"pool {pool}: {limit} steps at a time; give a number from 1 to {_MOST_SLOTS}")
+        if before.get(pool) != limit:
+            limit_pool(instance, pool, limit)
+            was = f" (before: {before[pool]})" if pool in before else ""
+            said.append(f"pool {pool}: at most {limit} steps at a time{was}")
+    return said
+
+
+def news(home: Path, profile: str) -> str | None:
+    """A sentence on what the template has by now and the dagster.yaml of an instance has not; told once.
+
+    The file itself is never changed unasked: it may be the user's own.
+    """
+    told = home / _TOLD
+    if told.exists() and told.read_text(encoding="utf-8") == _template_hash():
+        return None
+    told.write_text(_template_hash(), encoding="utf-8")
+    lacking = _lacking(_read(dagster_template()), _read(home / "dagster.yaml"))
+    if not lacking:
+        return None
+    return (
+        f"new in {dagster_template()} and not in {home / 'dagster.yaml'}, which stays as it is: {', '.join(lacking)}; "
+        f"quant instance update --profile {profile} takes it"
+    )
+
+
+def update(profile: str | None) -> str:
+    """Give an instance the template's dagster.yaml; its section `storage` stays, and the old file beside it.
+
+    Returns:
+        A sentence on what was done.
+
+    Raises:
+        SettingsError: there is no instance yet, or it is bound to another storage.
+
+    """
+    settings = load_settings(profile)
+    home = home_of(settings)
+    config = home / "dagster.yaml"
+    if not config.exists():
+        raise SettingsError(f"there is no Dagster instance in {home} yet; quant instance init makes it")
+    template, kept = dagster_template().read_text(encoding="utf-8"), _read(config).get("storage")
+    (home / _TOLD).write_text(_template_hash(), encoding="utf-8")
+    storage = "" if kept is None else "\n" + yaml.safe_dump({"storage": kept}, sort_keys=False)
+    if config.read_text(encoding="utf-8") == template + storage:
+        return f"{config} has all of {dagster_template()} already"
+    shutil.copyfile(config, home / _BEFORE)
+    unfinished = config.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(template + storage, encoding="utf-8")
+    unfinished.replace(config)
+    return (
+        f"{config} is that of {dagster_template()} now, with its own section storage; what it was is in "
+        f"{home / _BEFORE}. Start the web UI and the daemon anew"
+    )
+
+
+def _template_hash() -> str:
+    return hashlib.sha256(dagster_template().read_bytes()).hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
+def _lacking(template: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """Sections that are not there or are others."""
+    return [
+        name if name not in own else f"{name} (another one)"
+        for name, section in template.items()
+        if name != "storage" and own.get(name) != section
+    ]
+
+
+def pools_of(given: Iterable[str]) -> dict[str, int]:
+    """Limits of pools as a command takes them, `gpu=8`.
+
+    Raises:
+        SettingsError: one is not written like that.
+
+    """
+    found = {}
+    for each in given:
+        pool, between, limit = each.partition("=")
+        if not (pool and between and limit.isascii() and limit.isdecimal()):
+            raise SettingsError(f"--pool {each} is no limit of a pool; write --pool gpu=8")
+        found[pool] = int(limit)
+    return found

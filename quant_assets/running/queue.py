@@ -1,0 +1,64 @@
+"""The queue of an instance's runs (conf/dagster.yaml): Dagster's own, with a limit for each sector.
+
+Dagster's limits go by tags, and what a range of partitions spans is no tag of its own: here each run that is submitted,
+wherever it comes from, gets one for each sector that it writes.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Self
+
+import dagster as dg
+
+from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema
+from quant_assets.running.work import work_of
+from quant_assets.settings.sectors import SECTORS
+
+#: Run tags: what a run writes of a sector, or of what spans sectors. Trainings are apart from all else: they take long,
+#: and write no partition that the others write.
+_WRITES, _TRAINS = "quant/writes/", "quant/trains/"
+_PLACES = (*SECTORS, "across_sectors")
+
+
+def place_tags(assets: Collection[str] | None, sectors: Collection[str]) -> dict[str, str]:
+    """Tags of a run by what it writes, which the limits of the queue go by.
+
+    Args:
+        assets: names; None where its job has them all.
+        sectors: slugs; empty where it spans sectors.
+
+    """
+    kinds = {_WRITES, _TRAINS} if assets is None else {_TRAINS if _trains(name) else _WRITES for name in assets}
+    return {f"{kind}{place}": "true" for kind in sorted(kinds) for place in sectors or _PLACES[-1:]}
+
+
+def _trains(asset: str) -> bool:
+    return asset.endswith("_checkpoint")
+
+
+class SectorQueue(dg.QueuedRunCoordinator):
+    """Dagster's queue, from which at most `runs_per_sector` runs of a sector are taken at a time.
+
+    A run of several sectors waits until all of them are free. What `quant run` executes by itself counts as well. A run
+    without partitions has no limit but those of Dagster's.
+    """
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """Dagster's own, and `runs_per_sector`."""
+        return {**super().config_type(), "runs_per_sector": dg.Field(dg.IntSource, is_required=False)}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> Self:
+        """Dagster's own, with a limit for the tag of each sector."""
+        given = dict(config_value)
+        limit = given.pop("runs_per_sector", None)
+        tags = [] if limit is None else [f"{kind}{place}" for kind in (_WRITES, _TRAINS) for place in _PLACES]
+        limits = [*(given.get("tag_concurrency_limits") or []), *({"key": tag, "limit": limit} for tag in tags)]
+        return super().from_config_value(inst_data, {**given, "tag_concurrency_limits": limits})
+
+    def submit_run(self, context: Any) -> dg.DagsterRun:
+        """Put a run into the queue, with the tags of what it writes."""
+        work = work_of(context.dagster_run)
+        if work is not None:
+            self._instance.add_run_tags(work.run_id, place_tags(work.assets, work.sectors))
+        return super().submit_run(context)
