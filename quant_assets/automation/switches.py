@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from quant_assets.automation.definitions import automation
+from quant_assets.dagster_records import Instigator, heartbeats, switch, switch_state
 from quant_assets.errors import SettingsError
 from quant_assets.profile import Profile
-from quant_assets.running.dagster_internals import Instigator, heartbeats, switch, switch_state
 from quant_assets.running.launching import CODE_LOCATION
 
 #: Seconds after which a daemon that said nothing counts as gone. It writes a heartbeat every 30 seconds.

@@ -13,8 +13,8 @@ from typing import Any
 import dagster as dg
 import yaml
 
+from quant_assets.dagster_records import limit_pool, pool_limits, upgrade_tables
 from quant_assets.errors import SettingsError
-from quant_assets.running.dagster_internals import limit_pool, pool_limits, upgrade_tables
 from quant_assets.running.instance import dagster_home, home_of, initialise_instance, kept_elsewhere
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.origin import dagster_template

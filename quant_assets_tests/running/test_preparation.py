@@ -10,9 +10,9 @@ import dagster as dg
 import pytest
 import yaml
 
+from quant_assets.dagster_records import pool_limits
 from quant_assets.errors import SettingsError
 from quant_assets.running import preparation
-from quant_assets.running.dagster_internals import pool_limits
 from quant_assets.running.preparation import news, pools_of, prepare, update
 from quant_assets.running.queue import SectorQueue
 from quant_assets_tests.graph import PROJECT
