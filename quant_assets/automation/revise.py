@@ -19,13 +19,14 @@ from quant_assets.automation.status import default_status
 from quant_assets.dagster_records import request_backfill, unfinished_backfills
 from quant_assets.graph import build_defs
 from quant_assets.io.store import DatasetStore
-from quant_assets.partitions import parse_key, shift_month
+from quant_assets.partitions import key, parse_key, shift_month
 from quant_assets.planning.plan import Planner
 from quant_assets.planning.staleness import Staleness
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.running.work import ATTEMPT, ORIGIN, REASONS, TRIGGER, Attempt, attempts, in_flight
 from quant_assets.settings.automation import RevisionSettings
+from quant_assets.settings.sectors import SECTORS
 
 #: Tag of the runs that a revision led to, and of the look that found it.
 REVISION = "quant/revision"
@@ -82,7 +83,12 @@ def tick(moment: Moment, instance: dg.DagsterInstance, now: float) -> dg.RunRequ
     trigger = hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:20]
     looks = attempts(instance, {ORIGIN: LOOK})
     alike = _newest_alike(looks, trigger)
-    held = _held(settings, looks, alike, now) or _unsettled(settings, states, now) or _busy(instance)
+    held = (
+        _held(settings, looks, alike, now)
+        or _unsettled(settings, states, now)
+        or _busy(instance)
+        or _behind(moment.profile, reading(moment.profile, recorder))
+    )
     if held:
         return dg.SkipReason(held)
     newest = looks[-1].run_id[:8] if looks else "first"
@@ -144,6 +150,22 @@ def _busy(instance: dg.DagsterInstance) -> str | None:
         return f"waits for {len(backfills)} backfills, first {name} {title}".rstrip()
     if work:
         return f"waits for {len(work)} runs in flight, first {work[0].run_id} ({work[0].where})"
+    return None
+
+
+def _behind(profile: Profile, assets: Iterable[str]) -> str | None:
+    """What the day's run has not brought up to the last session yet: what reads the running month would be refused."""
+    store, last, running = profile.store, profile.last_session(), profile.last_month()
+    for name in assets:
+        dataset = profile.datasets[name]
+        for sector in SECTORS if dataset.grain.by_sector else (None,):
+            newest, before = (key(sector, month) for month in (running, shift_month(running, -1)))
+            gone = store.missing(dataset, [newest, before])
+            if len(gone) == 2:
+                continue  # a history that nobody carries on
+            known = None if newest in gone else store.known_through(dataset, newest)
+            if newest in gone or (known is not None and known < last):
+                return f"waits for the day's run: {name} {newest} does not take account of {last} yet"
     return None
 
 

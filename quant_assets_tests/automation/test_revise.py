@@ -33,7 +33,7 @@ from quant_assets_tests.synthetic_automation import (
 
 pytestmark = pytest.mark.slow
 
-SPLIT_DAY = date(2024, 3, 12)
+DAY = date(2024, 3, 12)
 
 
 @pytest.fixture(scope="module")
@@ -94,19 +94,18 @@ def test_a_changed_bar_leads_to_exactly_what_reads_it_and_appended_ones_to_nothi
     assert isinstance(quiet, dg.SkipReason)
     assert quiet.skip_message.startswith("no file has changed since run ")
 
-    monkeypatch.setenv("QUANT__AS_OF", "2024-06-17")
-    for ticker in ("ENA", "ENB", "ITA"):
-        write_bars(own, ticker, date(2024, 6, 17))
+    write_bars(own, "ENA", date(2024, 6, 17))
+    write_bars(own, "ITA", scale={date(2024, 6, 5): 1.02})
     assert looked(instance).success
     assert not instance.get_backfills(), "days of the running month are the daily run's"
 
-    write_bars(own, "ITB", date(2024, 6, 17), {SPLIT_DAY: 1.03})
+    write_bars(own, "ITA")
+    write_bars(own, "ITB", scale={DAY: 1.03})
     assert isinstance(tick(Moment(), instance, time.time()), dg.RunRequest)
     result = looked(instance)
     assert result.success
     (backfill,) = instance.get_backfills()
-    assert backfill.title is not None
-    assert backfill.title.endswith("revised: it 2024-03 (ITB)")
+    assert backfill.title == "1 revised: it 2024-03 (ITB)"
     assert backfill.tags[REVISION] == backfill.backfill_id
     assert instance.get_run_by_id(result.run_id).tags[REVISION] == backfill.backfill_id
     found = asked(instance)
@@ -144,7 +143,7 @@ def test_a_changed_bar_leads_to_exactly_what_reads_it_and_appended_ones_to_nothi
 
 
 def test_an_end_at_any_point_leads_to_one_backfill(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_bars(own, "ITB", scale={SPLIT_DAY: 1.03})
+    write_bars(own, "ITB", scale={DAY: 1.03})
     write_bars(own, "ENA", scale={date(2024, 4, 2): 0.97})
     store = Profile(load_settings("own")).store
     ends = 0
@@ -199,7 +198,7 @@ def test_an_end_at_any_point_leads_to_one_backfill(own: Path, monkeypatch: pytes
     assert ends >= 10, "each of two sectors, the revision, the request and the end are stored, with two ends each"
     assert len(names) == 1
     ((_, title),) = names
-    assert title.endswith("revised: energy, it 2024-03 to 2024-04 (ENA, ITB)")
+    assert title.endswith(" revised: energy, it 2024-03 to 2024-04 (ENA, ITB)")
 
 
 def test_what_is_old_is_reported_once_and_members_are_looked_at(
@@ -255,7 +254,7 @@ def test_a_tick_waits_gives_up_and_tells_why(own: Path, monkeypatch: pytest.Monk
                 now += 60 * 15 * 2**number + 10
         assert len(set(keys)) == 4
         assert told(now + 1e6).startswith("the files could not be looked into 4 times")
-        write_bars(own, "ITA", scale={SPLIT_DAY: 1.5})
+        write_bars(own, "ITA", scale={DAY: 1.5})
         request = tick(Moment(), instance, now)
         assert isinstance(request, dg.RunRequest), "files that have changed are looked into at once"
         assert request.tags[ORIGIN] == LOOK
@@ -266,12 +265,15 @@ def test_a_tick_waits_gives_up_and_tells_why(own: Path, monkeypatch: pytest.Monk
         instance.report_run_canceled(cancelled)
         assert "was cancelled; the next change of a file is looked into" in told(now + 1e6)
         assert request.tags[TRIGGER] != ""
+        write_bars(own, "ITA")
+        monkeypatch.setenv("QUANT__AS_OF", "2024-06-17")
+        assert told(now) == "waits for the day's run: universe 2024-06|energy does not take account of 2024-06-17 yet"
 
 
 def test_a_file_that_changes_meanwhile_decides_nothing(
     own: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_bars(own, "ITB", scale={SPLIT_DAY: 1.03})
+    write_bars(own, "ITB", scale={DAY: 1.03})
     refuse = revise.Provided.refuse_changed
 
     def changes(provided: revise.Provided) -> None:

@@ -113,8 +113,7 @@ def test_one_changed_bar_leads_to_one_titled_backfill_and_then_to_nothing(
 
     write_bars(data, "ITB", scale={date(2024, 3, 12): 1.03})
     (backfill,) = wait_until("the backfill", instance.get_backfills)
-    assert backfill.title is not None
-    assert backfill.title.endswith("revised: it 2024-03 (ITB)")
+    assert backfill.title == "1 revised: it 2024-03 (ITB)"
     wait_until("its end", lambda: instance.get_backfill(backfill.backfill_id).status.value == "COMPLETED_SUCCESS")
     runs = ended(instance, BACKFILL)
     assert {each.tags[REVISION] for each in runs} == {backfill.backfill_id}

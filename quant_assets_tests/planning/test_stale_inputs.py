@@ -131,6 +131,25 @@ def test_what_spans_sectors_is_stale_by_each_of_them(graph: Graph) -> None:
         assert found["backtest"] == [f"{sector} 2024-03..2024-05: reads stale weights"]
 
 
+@pytest.mark.parametrize("read", ["prices", "price_peaks", "weights", "lightgbm_checkpoint"])
+def test_readers_of_a_partition_are_what_would_be_stale_by_it(graph: Graph, read: str) -> None:
+    revised = key(SECTOR, "2024-03")
+    stale = stale_with(graph, read, [revised], code="another")
+    staleness = Staleness(graph.profile, recorder_of(graph))
+    readers = staleness.readers(graph.planner.order, {read: [revised]})
+    assert {name: set(keys) for name, keys in readers.items()} == {
+        name: {each for line in lines for each in keys_of(line)} for name, lines in stale.items()
+    }
+    assert list(readers) == [name for name in graph.planner.order if name in readers]
+    assert staleness.readers(graph.planner.order, {}) == {}
+
+
+def keys_of(line: str) -> list[str]:
+    """Keys of a line of `stale_with`."""
+    *sector, months = line.partition(":")[0].split()
+    return [key(sector[0] if sector else None, month) for month in month_range(*months.split(".."))]
+
+
 def test_what_does_not_count_is_not_inherited(graph: Graph) -> None:
     assert stale_with(graph, "prices", [key(SECTOR, "2024-03")], libraries="others") == {}
 

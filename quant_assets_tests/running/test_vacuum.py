@@ -87,7 +87,6 @@ def shown(instance: dg.DagsterInstance, runs: list[str]) -> dict[str, Any]:
         for name, ask in (
             ("materialisations", instance.fetch_materializations),
             ("observations", instance.fetch_observations),
-            ("plans", instance.fetch_planned_materializations),
         ):
             records = ask(key, limit=100).records
             found[f"{key} {name}"] = [(each.storage_id, each.run_id, each.partition_key) for each in records]
