@@ -20,7 +20,7 @@ def turned(settings: Settings, names: Sequence[str], *, on: bool) -> Iterator[st
 
     """
     found = instigators(Profile(settings))
-    prepare(settings.profile, {})
+    yield from prepare(settings.profile, {}).said
     with dg.DagsterInstance.get() as instance:
         yield from turn(instance, found, names, on=on)
         alone = without_daemon(instance) if on else None

@@ -49,11 +49,11 @@ def init(
     load_dotenv(".env", override=True)
     from quant_assets.running.preparation import pools_of, prepare
 
-    home, said = prepare(profile, pools_of(pool or ()))
-    for each in said:
+    made = prepare(profile, pools_of(pool or ()))
+    for each in (f"the Dagster instance {made.home} is {'made' if made.new else 'there'}", *made.said):
         sys.stderr.write(f"{each}\n")
     sys.stdout.flush()
-    sys.stdout.buffer.write(os.fsencode(home) + b"\n")  # as it is, whatever letters the output knows
+    sys.stdout.buffer.write(os.fsencode(made.home) + b"\n")  # as it is, whatever letters the output knows
 
 
 @instance_app.command()

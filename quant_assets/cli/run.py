@@ -15,8 +15,8 @@ from quant_assets.planning.memory import APART, Reckoner, budget, fitted
 from quant_assets.planning.plan import Phase, Planner, joined, total_outputs
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
-from quant_assets.running.instance import dagster_home, kept_elsewhere
 from quant_assets.running.launching import Executor, Here, Submitted
+from quant_assets.running.preparation import prepare
 from quant_assets.settings.origin import profile_file
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.matching import undecided, unmatched
@@ -67,9 +67,8 @@ def materialise(
     for sentence in (*said_absent(profile.source).values(), *said_left_out(profile.source)):
         show(sentence)
     name = profile.settings.profile
-    elsewhere = kept_elsewhere(dagster_home(name), profile.settings)
-    if elsewhere is not None:
-        show(elsewhere)
+    for sentence in prepare(name, {}).said:
+        show(sentence)
     defs = build_defs(profile.settings)
     submitted: Executor | None = Submitted(defs) if submit else None
     planner = Planner(defs, profile, refresh=refresh)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,28 @@ _TOLD, _BEFORE = "template-told", "dagster.yaml.before"
 _MOST_SLOTS = 1000
 
 
-def prepare(profile: str | None, pools: Mapping[str, int]) -> tuple[Path, list[str]]:
+@dataclass(frozen=True)
+class Prepared:
+    """An instance that is ready.
+
+    Attributes:
+        home: its folder, which `DAGSTER_HOME` names from now on.
+        new: whether it was made now.
+        said: a sentence for each thing that was done to it, or is to be known.
+
+    """
+
+    home: Path
+    new: bool
+    said: tuple[str, ...]
+
+
+def prepare(profile: str | None, pools: Mapping[str, int]) -> Prepared:
     """Make the instance of a profile ready: folder, tables, limits of pools. Whoever comes second finds nothing to do.
 
     Args:
         profile: its name; that of `QUANT_PROFILE` where None.
         pools: most steps at a time of each pool.
-
-    Returns:
-        The folder, which `DAGSTER_HOME` names from now on, and a sentence for each thing that was done or is to be
-        known.
 
     Raises:
         SettingsError: the instance is bound to another storage, or a limit is not valid.
@@ -45,16 +58,13 @@ def prepare(profile: str | None, pools: Mapping[str, int]) -> tuple[Path, list[s
     settings = load_settings(profile)
     new = not (home_of(settings) / "dagster.yaml").exists()
     home = dagster_home(profile)
-    said = [f"the Dagster instance {home} {'is made' if new else 'is there'}"]
-    if new:
-        (home / _TOLD).write_text(_template_hash(), encoding="utf-8")
-    said += filter(None, (kept_elsewhere(home, settings), news(home, settings.profile)))
+    said = [each for each in (kept_elsewhere(home, settings), news(home, settings.profile)) if each]
     initialise_instance()
     with dg.DagsterInstance.get() as instance:
         if upgrade_tables(instance):
             said.append("the tables of its records are brought to this version of Dagster")
         said += set_pools(instance, pools)
-    return home, said
+    return Prepared(home, new, tuple(said))
 
 
 def set_pools(instance: dg.DagsterInstance, pools: Mapping[str, int]) -> list[str]:

@@ -13,7 +13,7 @@ import yaml
 from quant_assets.dagster_records import pool_limits
 from quant_assets.errors import SettingsError
 from quant_assets.running import preparation
-from quant_assets.running.preparation import news, pools_of, prepare, update
+from quant_assets.running.preparation import Prepared, news, pools_of, prepare, update
 from quant_assets.running.queue import SectorQueue
 from quant_assets_tests.graph import PROJECT
 
@@ -37,14 +37,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_it_makes_the_instance_and_limits_pools_and_a_second_time_finds_nothing_to_do(home: Path) -> None:
-    made, said = prepare("demo", {"gpu": 8})
-    assert made == home
-    assert said == [f"the Dagster instance {home} is made", "pool gpu: at most 8 steps at a time"]
+    assert prepare("demo", {"gpu": 8}) == Prepared(home, True, ("pool gpu: at most 8 steps at a time",))
     assert (home / "history").is_dir(), "with tables"
     before = {path: path.stat().st_mtime_ns for path in home.glob("*.yaml")}
-    assert prepare("demo", {"gpu": 8}) == (home, [f"the Dagster instance {home} is there"])
-    assert prepare("demo", {"gpu": 2})[1][1:] == ["pool gpu: at most 2 steps at a time (before: 8)"]
-    assert prepare("demo", {})[1][1:] == [], "a limit that nobody gives stays"
+    assert prepare("demo", {"gpu": 8}) == Prepared(home, False, ())
+    assert prepare("demo", {"gpu": 2}).said == ("pool gpu: at most 2 steps at a time (before: 8)",)
+    assert prepare("demo", {}) == Prepared(home, False, ()), "a limit that nobody gives stays"
     assert {path: path.stat().st_mtime_ns for path in home.glob("*.yaml")} == before
     with dg.DagsterInstance.get() as instance:
         assert pool_limits(instance) == {"gpu": 2}
