@@ -121,7 +121,7 @@ def _handled(engine: Any, run_ids: Sequence[str], *, remove: bool) -> Vacuumed:
 
 
 def _has_a_file(engine: Any) -> bool:
-    return engine.dialect.name == "sqlite"
+    return bool(engine.dialect.name == "sqlite")
 
 
 def _given_back(engine: Any) -> int:
