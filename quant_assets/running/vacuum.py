@@ -132,6 +132,8 @@ def _given_back(engine: Any) -> int:
     before = path.stat().st_size if path else 0
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("VACUUM" if path else "VACUUM (ANALYZE) event_logs"))
+    if path:
+        engine.dispose()  # the file is written when its last connection is closed
     return before - path.stat().st_size if path else 0
 
 
