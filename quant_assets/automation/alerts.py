@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from quant_assets.errors import SettingsError, SourceError
@@ -94,7 +95,7 @@ def _posted(url: str, content: bytes) -> str | None:
 class _Stays(urllib.request.HTTPRedirectHandler):
     """A redirected webhook would be handed on to whom nobody named."""
 
-    def redirect_request(self, *_: object) -> None:
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
         return None
 
 

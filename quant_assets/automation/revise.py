@@ -271,8 +271,10 @@ def _sorted_out(
     first = "" if months is None else shift_month(profile.last_month(), -months)
     fresh, old = [], []
     for each in revised:
-        if profile.store.recorded(profile.datasets[each.asset], each.partition_key).content != each.was:
-            continue  # written since it was compared
+        store, dataset = profile.store, profile.datasets[each.asset]
+        gone = store.missing(dataset, [each.partition_key])
+        if gone or store.recorded(dataset, each.partition_key).content != each.was:
+            continue  # deleted or written since it was compared
         decision = state.decision(each)
         if parse_key(each.partition_key)[1] < first:
             old += [] if decision is not None else [each]

@@ -374,8 +374,8 @@ def vacuum(
 ) -> None:
     """Count the events of ended runs that nobody needs in the Dagster instance, or remove them.
 
-    These are the steps' beginnings and ends, inputs, outputs and lines of log, which the page of an old run shows. What
-    tells of assets and checks stays: so does the state of every partition.
+    These are lines of log, and the steps' inputs, outputs and resources, which the page of an old run shows. What tells
+    of assets and checks stays, so does the state of every partition, and when each run and step began and how it ended.
 
     Examples:
 

@@ -35,7 +35,7 @@ def output(session: Session, days: int | None, *, remove: bool) -> Iterator[str]
         yield f"removed from {home}: {what}{freed}"
     else:
         yield f"in {home}: {what}; nothing was removed, quant vacuum --yes removes them"
-    yield "kept: what tells of assets and checks, how each run began and ended, and why a step failed"
+    yield "kept: what tells of assets and checks, and when each run and step began and how it ended"
 
 
 def _size(number: int) -> str:

@@ -16,7 +16,7 @@ from quant_assets.automation.revise import LOOK, REVISION, revise_job, tick
 from quant_assets.automation.revision_state import RevisionState
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
-from quant_assets.running.work import ORIGIN, TRIGGER
+from quant_assets.running.work import ORIGIN, TRIGGER, attempts
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.graph import Graph
 from quant_assets_tests.synthetic_automation import (
@@ -223,7 +223,8 @@ def test_what_is_old_is_reported_once_and_members_are_looked_at(
     found = asked(instance)
     assert found["universe"] == ["energy 2024-04..2024-04 1"], "what is older is reported: October to March"
     assert "2023-10|energy" in str(RevisionState.of(Moment().profile.store).decided["universe"])
-    write_bars(own, "ENB")
+    write_bars(own, "ENB", date(2024, 6, 17))
+    write_members(own, {"ITC": "2024-01-17", "ENC": "2024-04-17", "ENB": "2019-01-02"})
     assert looked(instance).success
     assert len(instance.fetch_observations(dg.AssetKey("universe"), limit=5).records) == 2, "reported once"
 
@@ -241,17 +242,19 @@ def test_a_tick_waits_gives_up_and_tells_why(own: Path, monkeypatch: pytest.Monk
         assert "ITA.csv changed 2 minutes ago; waits until it has not for 10" in told(path.stat().st_mtime + 100)
         assert told(path.stat().st_mtime + 601).startswith("revise:")
         monkeypatch.setenv("QUANT__REVISIONS__SETTLE_MINUTES", "0")
-        keys = []
+        keys, at = [], now
         for number in range(4):
-            request = tick(Moment(), instance, now)
+            request = tick(Moment(), instance, at)
             assert isinstance(request, dg.RunRequest)
             keys.append(request.run_key)
             run = instance.create_run_for_job(revise_job(), tags=request.tags, status=dg.DagsterRunStatus.STARTED)
-            assert told(now) == f"run {run.run_id} looks into the files"
+            assert told(at) == f"run {run.run_id} looks into the files"
             instance.report_run_failed(run, "its process died")
+            ended = attempts(instance, {ORIGIN: LOOK})[-1].ended
+            assert ended is not None
             if number < 3:
-                assert told(now).endswith(f"failed; again in {15 * 2**number} minutes"), told(now)
-                now += 60 * 15 * 2**number + 10
+                assert told(ended + 1).endswith(f"failed; again in {15 * 2**number} minutes")
+                at = ended + 60 * 15 * 2**number + 1
         assert len(set(keys)) == 4
         assert told(now + 1e6).startswith("the files could not be looked into 4 times")
         write_bars(own, "ITA", scale={DAY: 1.5})

@@ -103,7 +103,8 @@ def shown(instance: dg.DagsterInstance, runs: list[str]) -> dict[str, Any]:
         why = instance.all_logs(run_id, of_type=ended | {dg.DagsterEventType.STEP_FAILURE})
         found[f"{run_id} ends"] = [str(each.dagster_event) for each in why]
         found[f"{run_id} stats"] = instance.get_run_stats(run_id)
-        instance.get_run_step_stats(run_id)  # of steps that are gone it knows less; it answers
+        steps = instance.get_run_step_stats(run_id)
+        found[f"{run_id} steps"] = [(each.step_key, each.status, each.start_time, each.end_time) for each in steps]
     return found
 
 
