@@ -135,10 +135,15 @@ class Machine:
         assert done.returncode == 0 or not check, f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
         return done
 
-    def start(self, name: str) -> None:
-        """Start a service, and wait until its health check says that it is well."""
-        log = self.folder / f"{name}.log"
-        with log.open("wb") as file:
+    def start(self, *names: str) -> None:
+        """Start services beside each other, and wait until the health check of each says that it is well."""
+        for name in names:
+            self._begin(name)
+        for name in names:
+            self._wait(name)
+
+    def _begin(self, name: str) -> None:
+        with (self.folder / f"{name}.log").open("wb") as file:
             self.running[name] = psutil.Popen(
                 self.command(SERVICES[name]["command"]),
                 cwd=PROJECT,
@@ -147,7 +152,9 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + SECONDS
+
+    def _wait(self, name: str) -> None:
+        log, deadline = self.folder / f"{name}.log", time.monotonic() + SECONDS
         while self.call(SERVICES[name]["healthcheck"]["test"], check=False).returncode:
             assert self.running[name].poll() is None, log.read_text(errors="replace")[-3000:]
             assert time.monotonic() < deadline, log.read_text(errors="replace")[-3000:]
@@ -155,8 +162,11 @@ class Machine:
 
     def stop(self) -> None:
         for process in reversed(self.running.values()):
-            left = [process, *process.children(recursive=True)]
-            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                left = [process, *process.children(recursive=True)]
+                os.killpg(process.pid, signal.SIGTERM)
+            except (psutil.NoSuchProcess, ProcessLookupError):  # it ended by itself, which a test has told
+                continue
             for each in psutil.wait_procs(left, 30)[1]:
                 each.kill()
             psutil.wait_procs(left, 30)
@@ -178,8 +188,8 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def test_every_services_command_runs_and_the_daemon_computes_what_is_asked_for(machine: Machine) -> None:
     home = Path(machine.environment["DAGSTER_HOME"])
     assert machine.call(SERVICES["init"]["command"]).stdout == f"{home}\n"
-    for name in ("code", "daemon", "webserver"):
-        machine.start(name)
+    machine.start("code")
+    machine.start("daemon", "webserver")
     url = f"http://127.0.0.1:{machine.web}/graphql"
     asked = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
     nodes = httpx.post(url, json={"query": asked}, timeout=60).json()["data"]["repositoriesOrError"]["nodes"]

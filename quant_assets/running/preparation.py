@@ -118,10 +118,11 @@ def update(profile: str | None) -> str:
     config = home / "dagster.yaml"
     if not config.exists():
         raise SettingsError(f"there is no Dagster instance in {home} yet; quant instance init makes it")
-    template, kept = dagster_template().read_text(encoding="utf-8"), _read(config).get("storage")
+    template, own = dagster_template().read_text(encoding="utf-8"), _read(config)
+    kept = {"storage": own["storage"]} if "storage" in own else {}
+    storage = f"\n{yaml.safe_dump(kept, sort_keys=False)}" if kept else ""
     (home / _TOLD).write_text(_template_hash(), encoding="utf-8")
-    storage = "" if kept is None else "\n" + yaml.safe_dump({"storage": kept}, sort_keys=False)
-    if config.read_text(encoding="utf-8") == template + storage:
+    if own == _read(dagster_template()) | kept:
         return f"{config} has all of {dagster_template()} already"
     shutil.copyfile(config, home / _BEFORE)
     unfinished = config.with_suffix(f".{os.getpid()}")
@@ -138,7 +139,8 @@ def _template_hash() -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return found
 
 
 def _lacking(template: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
