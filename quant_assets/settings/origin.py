@@ -13,7 +13,14 @@ from quant_assets.settings.yaml_files import read_yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Environment variables besides the settings themselves.
-VARIABLES = ("QUANT_PROFILE", "QUANT_DATA_DIR", "QUANT_CONF_DIR", "QUANT_TEST_DATA_DIR", "QUANT_MODEL_KEY")
+VARIABLES = (
+    "QUANT_PROFILE",
+    "QUANT_DATA_DIR",
+    "QUANT_CONF_DIR",
+    "QUANT_TEST_DATA_DIR",
+    "QUANT_MODEL_KEY",
+    "QUANT_GPUS",
+)
 
 
 def conf_dir() -> Path:
