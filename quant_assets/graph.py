@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -12,8 +13,8 @@ from quant_assets.assets.portfolio import portfolio_assets
 from quant_assets.assets.research import research_assets
 from quant_assets.assets.signals import signal_assets
 from quant_assets.assets.sql import load_models, sql_assets
-from quant_assets.automation.jobs import jobs
 from quant_assets.checks import agreement_check, contract_checks, presence_check, same_selection_check
+from quant_assets.grains import MONTHLY, SECTOR_MONTHLY, Grain
 from quant_assets.io.manager import ParquetIOManager
 from quant_assets.model_checks import model_checks
 from quant_assets.profile import Profile
@@ -97,7 +98,26 @@ def _definitions(
             *model_checks(profile),
             *checks(profile),
         ],
-        jobs=jobs(profile),
+        jobs=_jobs(profile),
         resources={"parquet": io_manager},
         executor=in_process_executor(),  # runs, one per sector, are the parallelism
     )
+
+
+def _jobs(profile: Profile) -> list[Any]:
+    """`main` from raw bars to the report by sector and month; `total_portfolio` over the sectors by month."""
+    grains: dict[Grain, list[str]] = {}
+    for name, dataset in profile.datasets.items():
+        grains.setdefault(dataset.grain, []).append(name)
+    return [
+        dg.define_asset_job(
+            "main",
+            dg.AssetSelection.assets(*grains[SECTOR_MONTHLY]),
+            description="Raw bars to weights, backtest and report of a sector and month.",
+        ),
+        dg.define_asset_job(
+            "total_portfolio",
+            dg.AssetSelection.assets(*grains[MONTHLY]),
+            description="Macro, and the total portfolio over the sectors that are there.",
+        ),
+    ]

@@ -1,1 +1,1 @@
-"""What starts runs inside Dagster: jobs."""
+"""What runs by itself: schedules, sensors and the small jobs that they start."""
