@@ -16,6 +16,8 @@ from quant_assets.runtime.lease import is_held, take
 #: Run tag: the file of the process that executes a run.
 PROCESS_TAG = "quant/process"
 
+_NAME = "[0-9a-f]{32}"
+
 _ON_THEIR_WAY = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 #: Of this process, by folder: the name of its file. The lock lasts as long as the process.
@@ -32,8 +34,13 @@ def process_tags(instance: dg.DagsterInstance) -> dict[str, str]:
     folder = _folder(instance)
     if folder not in _OWN:
         folder.mkdir(exist_ok=True)
+        for each in folder.iterdir():  # of processes that have ended
+            if re.fullmatch(_NAME, each.name) and not is_held(each):
+                each.unlink(missing_ok=True)
         name = uuid.uuid4().hex
-        take(folder / name)
+        unlocked = folder / f"{name}.new"  # under its name it is locked from the first moment on
+        take(unlocked)
+        unlocked.rename(folder / name)
         _OWN[folder] = name
     return {PROCESS_TAG: _OWN[folder], MAX_RETRIES_TAG: "0"}
 
@@ -41,7 +48,7 @@ def process_tags(instance: dg.DagsterInstance) -> dict[str, str]:
 def is_abandoned(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether a run names a process, and that one is gone."""
     name = run.tags.get(PROCESS_TAG, "")
-    return bool(re.fullmatch("[0-9a-f]{32}", name)) and not is_held(_folder(instance) / name)
+    return bool(re.fullmatch(_NAME, name)) and not is_held(_folder(instance) / name)
 
 
 def end_abandoned(instance: dg.DagsterInstance) -> list[str]:
@@ -50,7 +57,6 @@ def end_abandoned(instance: dg.DagsterInstance) -> list[str]:
     for run in found:
         instance.report_run_failed(run, "the process that executed this run is gone; run the same command again")
         free_slots(instance, run.run_id)
-        (_folder(instance) / run.tags[PROCESS_TAG]).unlink(missing_ok=True)
     return [run.run_id for run in found]
 
 

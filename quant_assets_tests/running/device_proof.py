@@ -113,6 +113,7 @@ class Proof:
             "DAGSTER_HOME": str(home),
             "QUANT_GPUS": str(self.devices),
             "PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "DAGSTER_GRPC_TIMEOUT_SECONDS": "600",  # a launch takes minutes on a machine that is very busy
             device_location.FOLDER: str(notes),
             device_location.EVERY: str(self.devices),
         }

@@ -15,6 +15,7 @@ from dagster._core.launcher import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
 from dagster._core.test_utils import create_run_for_test
 
+from quant_assets.running import abandoned
 from quant_assets.running.abandoned import PROCESS_TAG, end_abandoned, is_abandoned, process_tags
 from quant_assets.running.run_launcher import CheckedRunLauncher
 from quant_assets_tests.graph import PROJECT
@@ -37,6 +38,7 @@ def run_of(instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.DagsterRun:
 COMMAND = """
 import sys, time, dagster as dg
 from dagster._core.test_utils import create_run_for_test
+from quant_assets.running import abandoned
 from quant_assets.running.abandoned import process_tags
 with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
     run = create_run_for_test(instance, "job", status=dg.DagsterRunStatus.STARTED, tags=process_tags(instance))
@@ -48,7 +50,7 @@ with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
 
 @pytest.mark.slow
 def test_a_killed_command_leaves_runs_that_are_ended_and_slots_that_are_freed(
-    instance: dg.DagsterInstance, tmp_path: Path
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     command = subprocess.Popen(
@@ -80,7 +82,11 @@ def test_a_killed_command_leaves_runs_that_are_ended_and_slots_that_are_freed(
     assert instance.event_log_storage.get_concurrency_info("gpu").active_slot_count == 0
     assert [instance.get_run_by_id(each.run_id).status for each in (own, of_server)] == [Status.STARTED] * 2  # type: ignore[union-attr]
     assert end_abandoned(instance) == []
-    assert [each.name for each in (tmp_path / "processes").iterdir()] == [own.tags[PROCESS_TAG]]
+    # Who comes next clears up after those who have ended, which changes nothing.
+    monkeypatch.setattr(abandoned, "_OWN", {})
+    following = process_tags(instance)[PROCESS_TAG]
+    assert {each.name for each in (tmp_path / "processes").iterdir()} == {own.tags[PROCESS_TAG], following}
+    assert (is_abandoned(instance, run), is_abandoned(instance, own)) == (True, False)
 
 
 def test_a_run_of_which_nothing_is_known_counts_as_running(instance: dg.DagsterInstance) -> None:
