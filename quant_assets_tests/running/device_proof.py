@@ -194,11 +194,11 @@ class Proof:
 
     def fill(self, count: int) -> None:
         """Wait until as many devices are computed on."""
-        self.wait(f"{count} devices to be held", lambda: self._held() >= count)
+        self.wait(f"{count} devices to be held", lambda: self.held() >= count)
 
-    def recover(self, name: str, count: int) -> None:
-        """Wait until as many devices are computed on after a kill, and keep how long it took."""
-        self.recovered[name] = self.wait(f"{count} devices after {name}", lambda: self._held() >= count)
+    def recover(self, name: str, reached: Callable[[], object]) -> None:
+        """Wait until something is reached after a kill, and keep how long it took."""
+        self.recovered[name] = self.wait(f"what follows on {name}", reached)
         self.note(f"recovered: {name}, {self.recovered[name]:.0f} s")
 
     def kill_daemon(self) -> None:
@@ -254,7 +254,8 @@ class Proof:
             return not due and all(run.status.value in _OVER for run in runs)
 
         self.wait("every run to end", over)
-        self.wait("slots and devices to be free", lambda: not self._slots() and not self._held())
+        free = lambda: not self._slots() and all(each.about is None for each in self.leases.held())  # noqa: E731
+        self.wait("slots and devices to be free", free)
         assert not self.leases.waiting()
 
     # --- What must hold ---------------------------------------------------------------------------------------------
@@ -303,7 +304,8 @@ class Proof:
         lines = [f"{e.seconds:7.1f}  {e.what:48} {e.run:8}  {e.sector:18} {e.device}".rstrip() for e in self.events]
         return "\n".join([head, *lines])
 
-    def _held(self) -> int:
+    def held(self) -> int:
+        """How many devices are computed on by trainings that have not been told to end."""
         begun = {str(each["run"]) for each in self.holders()}
         return sum(1 for each in self.leases.held() if each.about and str(each.about["run"]) in begun)
 
@@ -330,20 +332,22 @@ class Proof:
 
 def whole(proof: Proof) -> None:
     """Three kills of the daemon, one of a code server, three of runs; one of them waits for all devices."""
-    devices = proof.devices
     proof.request(proof.instance, proof.wanted)
-    proof.fill(devices)
+    proof.fill(proof.devices)
     proof.kill_worker()
     proof.kill_daemon()
-    proof.recover("a run and the daemon killed", devices)
+    proof.recover("a run and the daemon killed", lambda: proof.held() >= proof.devices)
+    begun = len(proof.trainings())
     proof.kill_server()
-    proof.recover("the code server killed", devices)
-    proof.release(2)
-    proof.kill_worker()
-    proof.kill_daemon()
-    proof.wait("the training over all devices to wait", lambda: _all_waits(proof))
+    proof.recover("the code server killed", lambda: len(proof.trainings()) > begun)
+    proof.wait("the training over all devices to be the next", lambda: _all_waits(proof))
     proof.kill_waiting()
     proof.kill_daemon()
+    proof.fill(proof.devices // 2)
+    begun = len(proof.trainings())
+    proof.kill_worker()
+    proof.kill_daemon()
+    proof.recover("a run and the daemon killed again", lambda: len(proof.trainings()) > begun)
     proof.finish()
 
 

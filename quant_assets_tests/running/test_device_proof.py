@@ -25,7 +25,7 @@ def test_devices_are_neither_shared_nor_lost_while_daemon_server_and_run_are_kil
         proof.kill_worker()
         proof.kill_daemon()
         proof.kill_server()
-        proof.recover("run, daemon and code server killed", 2)
+        proof.recover("run, daemon and code server killed", lambda: proof.held() == 2)
         proof.finish()
         figures = proof.check()
     assert figures["most devices at once"] == 2

@@ -204,6 +204,7 @@ def test_a_unit_on_devices_sees_what_it_leased_from_a_process_of_its_own(
     assert result.success
     seen = json.loads(made["seen.json"])
     assert seen["devices"] == ("6,7" if count == 2 else "6")
+    assert seen["locks"] == [f"device-{each}" for each in seen["devices"].split(",")], "it holds them beside its step"
     assert seen["pid"] != os.getpid(), "a process stays with the devices that it was first given"
     assert f"computes on device {seen['devices'].replace(',', ', ')} ({count} of 3 devices)" in logged(instance, result)
     assert [each.about for each in Devices(locks, ["4", "6", "7"]).held()] == [None] * 3

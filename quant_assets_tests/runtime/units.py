@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 
 from quant_assets.errors import DatasetError
 from quant_assets.runtime.launch import Unit, launcher, unit_folders
@@ -23,6 +24,8 @@ def double(inputs: Path, outputs: Path, *, times: int, note: str) -> None:
     seen = {"number": int((inputs / "number").read_text()) * times, "pid": os.getpid(), "path": sys.path}
     seen["secret"] = os.environ.get("A_PASSWORD")
     seen["devices"] = os.environ.get("CUDA_VISIBLE_DEVICES")
+    open_files = [each.path for each in psutil.Process().open_files()]
+    seen["locks"] = sorted(Path(each).name for each in open_files if "device-" in each)
     (outputs / "seen.json").write_text(json.dumps(seen))
 
 
