@@ -46,6 +46,11 @@ quick: lint ## Lint and the tests that are not marked slow, in less than a minut
 nightly: $(VENV)/.installed ## Ten thousand new settings, files and arguments with mistakes: none may bring a traceback
 	FUZZ_CASES=10000 $(BIN)/pytest quant_assets_tests/test_fuzz.py $(PYTEST_ARGS)
 
+# Apart from `make test`, which has a smaller one: some thirty processes are started, in minutes.
+.PHONY: devices
+devices: $(VENV)/.installed ## Eight pretended devices, and daemon, code server and runs killed: none is shared or lost
+	$(BIN)/python -m quant_assets_tests.running.device_proof
+
 # Apart from `make test`: on Python 3.11 tracing takes two fifths more processor time.
 .PHONY: coverage
 coverage: $(VENV)/.installed ## Every test once more, with the lines that none of them reaches and a floor for their share

@@ -5,6 +5,7 @@
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,7 +23,9 @@ from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset,
 from dagster._core.events import AssetWipedData, DagsterEvent, StepMaterializationData
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.execute_in_process import core_execute_in_process
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 from dagster._core.origin import DEFAULT_DAGSTER_ENTRY_POINT, JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
@@ -30,9 +33,9 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
-from dagster._core.storage.tags import MULTIDIMENSIONAL_PARTITION_PREFIX
+from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG, MULTIDIMENSIONAL_PARTITION_PREFIX
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._serdes import ConfigurableClassData
+from dagster._serdes import ConfigurableClassData, deserialize_value
 from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
 
 from quant_assets.errors import SettingsError
@@ -50,17 +53,23 @@ __all__ = [
     "DATA_VERSION_TAG",
     "INTERRUPTED",
     "LOOKED_UP_IN",
+    "MAX_RETRIES_TAG",
     "MULTIDIMENSIONAL_PARTITION_PREFIX",
+    "CheckRunHealthResult",
     "ConfigurableClassData",
     "DefaultPartitionsSubset",
+    "DefaultRunLauncher",
     "PartitionsSubset",
     "UpstreamPartitionsResult",
     "UserConfigSchema",
+    "WorkerStatus",
     "asset_function",
     "assets_of_step",
     "enqueue",
     "execute_here",
     "forget_partitions",
+    "free_slots",
+    "has_code_server",
     "has_queue",
     "input_metadata",
     "instance_home",
@@ -74,8 +83,10 @@ __all__ = [
     "report_materialisations",
     "run_and_step",
     "run_range",
+    "runs_of_server",
     "set_data_version",
     "show_beside",
+    "sleep_while_pools_are_full",
     "sql_records",
     "submit_assets",
     "without_events",
@@ -116,6 +127,7 @@ def execute_here(
 
     Of a run of a sector's history these are all of its datasets.
     """
+    sleep_while_pools_are_full()
     return core_execute_in_process(
         run_config=run_config,
         job=InMemoryJob(job.as_ephemeral_job({}, {})),
@@ -180,9 +192,9 @@ def keep_connections(instance: dg.DagsterInstance) -> None:
     instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=10)
 
 
-def instance_home(context: dg.InputContext | dg.OutputContext) -> Path | None:
-    """Folder of the instance that an IO manager is called under; None for one that only lives in its process."""
-    instance = context.step_context.instance
+def instance_home(context: dg.InputContext | dg.OutputContext | dg.AssetExecutionContext) -> Path | None:
+    """Folder of the instance that a step or its IO manager is called under; None for one that lives in its process."""
+    instance = context.instance if isinstance(context, dg.AssetExecutionContext) else context.step_context.instance
     return Path(instance.root_directory) if instance.is_persistent else None
 
 
@@ -342,3 +354,42 @@ def submit_assets(
 def enqueue(instance: dg.DagsterInstance, run_id: str) -> None:
     """Put a run that was made into the queue. It looks at no code location; its signature asks for one."""
     instance.submit_run(run_id, workspace=None)  # type: ignore[arg-type]
+
+
+def has_code_server(run: dg.DagsterRun) -> bool:
+    """Whether a run was launched through a code server."""
+    return GRPC_INFO_TAG in run.tags
+
+
+def runs_of_server(launcher: DefaultRunLauncher, run: dg.DagsterRun) -> set[str] | None:
+    """Identifiers of the runs that the code server of a run executes now; None where it does not answer."""
+    from dagster._core.errors import DagsterUserCodeUnreachableError
+    from dagster._grpc.types import GetCurrentRunsResult
+
+    client = launcher._get_grpc_client_for_termination(run.run_id)
+    if client is None:  # the run has ended meanwhile
+        return {run.run_id}
+    try:
+        return set(deserialize_value(client.get_current_runs(), GetCurrentRunsResult).current_runs)
+    except DagsterUserCodeUnreachableError:
+        return None
+
+
+def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Free the slots of pools that an ended run has left taken."""
+    if instance.event_log_storage.supports_global_concurrency_limits:
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+
+def sleep_while_pools_are_full() -> None:
+    """Let a step of this process that waits for a slot of a pool sleep between two questions, a second at most.
+
+    Dagster means to, and takes the least of 0 and the time to wait: 30,000 turns a second, a whole core. A cancellation
+    is looked for between two turns.
+    """
+
+    def interval(self: InstanceConcurrencyContext) -> float:
+        ready = min(self._pending_timeouts.values(), default=0.0) - time.time()
+        return min(max(ready, 0.0), 1.0)
+
+    InstanceConcurrencyContext.interval_to_next_pending_claim_check = interval  # type: ignore[method-assign]

@@ -21,6 +21,7 @@ from quant_assets.profile import Profile
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.provenance.versions import trial_paths, versions
 from quant_assets.runtime import compile_cache
+from quant_assets.runtime.executor import in_process_executor
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.paths import effective
 
@@ -99,8 +100,7 @@ def _definitions(
         ],
         jobs=_jobs(profile),
         resources={"parquet": io_manager},
-        # A step costs 0.07 s in process and seconds in a process of its own; runs, one per sector, are the parallelism.
-        executor=dg.in_process_executor,
+        executor=in_process_executor(),  # runs, one per sector, are the parallelism
     )
 
 

@@ -2,12 +2,16 @@
 
 import gc
 import re
+import threading
+import time
 import weakref
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import dagster as dg
 import pytest
+from dagster._core.execution.plan.active import ActiveExecution
 
 from quant_assets import dagster_internals as internals
 
@@ -163,3 +167,33 @@ def test_metadata_of_a_partition_is_added_as_dagster_adds_it() -> None:
             "ours": number,
             "theirs": number,
         }
+
+
+def test_a_step_that_waits_for_a_slot_of_a_pool_sleeps_and_is_freed_of_an_ended_run(tmp_path: Path) -> None:
+    """In process and without our sleep it asks itself 30,000 times a second whether it is time to ask."""
+
+    @dg.asset(pool="gpu")
+    def one() -> int:
+        return 1
+
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        instance.event_log_storage.set_concurrency_slots("gpu", 1)
+        job = internals.job_of_all_assets(dg.Definitions([one]))
+        other = instance.create_run_for_job(job)
+        assert instance.event_log_storage.claim_concurrency_slot("gpu", other.run_id, "one").is_claimed
+        freed = threading.Timer(3, lambda: internals.free_slots(instance, other.run_id))
+        freed.start()
+        turns = []
+        ask = ActiveExecution.get_next_step
+
+        def counted(self: ActiveExecution) -> object:
+            turns.append(time.monotonic())
+            return ask(self)
+
+        with patch.object(ActiveExecution, "get_next_step", counted):
+            result = internals.execute_here(job, instance, {}, {})
+        freed.join()
+        assert result.success
+        assert turns[-1] - turns[0] > 1.5, "it waited"
+        assert len(turns) < 20
+        assert not instance.event_log_storage.get_concurrency_info("gpu").active_slot_count

@@ -12,6 +12,7 @@ from quant_assets.checks import CONTRACT, described
 from quant_assets.grains import MONTHLY, SECTOR_MONTHLY, Grain
 from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
+from quant_assets.runtime.executor import in_process_executor
 from quant_assets.schemas import CHECKPOINTS, ON_DEMAND, Dataset
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.sectors import SECTORS
@@ -167,7 +168,7 @@ def test_the_jobs_hold_every_asset_of_their_grain_with_its_checks() -> None:
         assert job.partitions_def == GRAPH.get(next(iter(expected))).partitions_def
         checked = {key.asset_key for key in job.asset_layer.asset_graph.asset_check_keys}
         assert checked == expected
-        assert job.executor_def is dg.in_process_executor
+        assert job.executor_def.executor_creation_fn is in_process_executor().executor_creation_fn
         assert job.description
 
 

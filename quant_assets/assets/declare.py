@@ -42,6 +42,7 @@ class Asset:
         sized_by: an input, where a month's rows follow from the months of its windows alone and a long range is
             computed and written some months at a time: as many as that input's rows of these months let.
         times: rows that one row of it gives.
+        pool: Dagster's pool, of which a step takes a slot: only of what trains.
 
     """
 
@@ -55,6 +56,7 @@ class Asset:
     settings: tuple[str, ...] = ()
     sized_by: str | None = None
     times: int = 1
+    pool: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,6 +101,7 @@ def _defined(profile: Profile, group: str, asset: Asset) -> dg.AssetsDefinition:
         "partitions_def": profile.months.definition(grain),
         "backfill_policy": dg.BackfillPolicy.single_run(),
         "ins": dict(asset.reads),
+        "pool": asset.pool,
     }
     kinds = {*asset.kinds, "parquet"}
     if isinstance(asset.name, str):

@@ -28,6 +28,7 @@ from quant_assets.learning.models import Models
 from quant_assets.learning.training import checkpoint_rows, sampled_sessions
 from quant_assets.partitions import lag, lookback, month_of, month_start, shift_month
 from quant_assets.profile import Profile
+from quant_assets.runtime.devices import POOL
 from quant_assets.schemas import CHECKPOINTS, DATASETS
 from quant_assets.settings.domain import PredictionSettings, RegistrySettings, TrainingSettings
 from quant_assets.trial_log import TrialLog
@@ -40,7 +41,7 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     return declared(
         profile,
         "learning",
-        Asset(CHECKPOINTS.name, lightgbm_checkpoint, {"features": window, "labels": window}, kinds=kinds),
+        Asset(CHECKPOINTS.name, lightgbm_checkpoint, {"features": window, "labels": window}, kinds=kinds, pool=POOL),
         Asset(
             "predictions", predictions, {"features": read(), CHECKPOINTS.name: age}, kinds=kinds, sized_by="features"
         ),

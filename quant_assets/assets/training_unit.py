@@ -61,6 +61,8 @@ def train(
         QuantError: the training failed, or its process died.
 
     """
+    devices = launcher.processes if learner.on_device else 0
+    launcher = launcher.on(0 if is_observed() else devices)
     if launcher.here or is_observed():
         given = settings, prediction_settings, learner, horizons, scope, names, folder
         return train_checkpoint(features, labels, as_of, *given)
@@ -86,7 +88,7 @@ def train(
         "scope": scope,
         "names": list(names),
     }
-    launcher.launch(Unit.of(train_unit, arguments, folders))
+    launcher.launch(Unit.of(train_unit, arguments, folders, devices, scope))
     return [_read(folders.outputs, f"h{horizon}") for horizon in horizons]
 
 

@@ -347,6 +347,26 @@ def status(
 
 
 @app.command()
+def devices(profile: ProfileOption = None) -> None:
+    """Show the devices (GPUs) that trainings may use, who computes on which, and who waits; nothing is taken.
+
+    They are those of QUANT_GPUS (how many, a list, or none), else of CUDA_VISIBLE_DEVICES, else those that nvidia-smi
+    lists, instances of split ones included. Without any, trainings run on the CPU.
+
+    Examples:
+
+        quant devices
+
+        QUANT_GPUS=0,2 quant devices --profile files
+    """
+    session = Session(profile)
+    from quant_assets.cli.devices import output
+
+    for each in output(session):
+        show(each)
+
+
+@app.command()
 def stale(sector: SectorOption = None, profile: ProfileOption = None) -> None:
     """Show which stored months would be computed otherwise today, and why: changed code, settings, inputs or files.
 

@@ -31,8 +31,7 @@ IGNORED = (
     "catalogue",
     "checks",
     "provenance",
-    "runtime.launch",
-    "runtime.worker",
+    "runtime",
 )
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)

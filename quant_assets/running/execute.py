@@ -24,6 +24,7 @@ from quant_assets.errors import QuantError
 from quant_assets.graph import build_defs
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
+from quant_assets.running.abandoned import end_abandoned, process_tags
 from quant_assets.running.bookkeeping import prepare_bulk_runs, return_freed_memory
 from quant_assets.running.conflicts import InFlightError, command_tags, refuse_in_flight
 from quant_assets.running.instance import initialise_instance
@@ -68,6 +69,7 @@ def execute(
         return
     initialise_instance()
     with dg.DagsterInstance.get() as instance:
+        end_abandoned(instance)  # they would keep their slots of pools
         refuse_in_flight(instance, (phase for chain in chains for phase in chain))
     parallel = apart or (workers > 1 and len(chains) > 1)
     failed = (
@@ -209,7 +211,7 @@ def execute_chain(
             asset_check_selection=None if checks else set(),
         )
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        result = execute_here(run, instance, command_tags(phase), quiet)
+        result = execute_here(run, instance, {**command_tags(phase), **process_tags(instance)}, quiet)
         if result.success:
             if seen is not None:
                 seen(result.all_events)

@@ -6,12 +6,12 @@ They import this before anything large, so it imports nothing large itself.
 import atexit
 import gc
 import os
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext
+
+from quant_assets.runtime.parent import end_with_parent
 
 #: What a worker tells: ("written", dataset, partitions) or ("began", what, its process identifier).
 Told = tuple[str, str, int]
@@ -110,10 +110,4 @@ def _begin(parent: int, told: Channel | None) -> None:
     collect_rarely()
     _CHANNEL[:] = [] if told is None else [told]
     atexit.register(os._exit, 0)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent(parent)

@@ -6,7 +6,8 @@ for what it makes. It knows nothing of the process it runs in. A place to run is
 
 Between the processes stand Dagster's Pipes: the unit travels in a file of the session's, what the worker says comes
 back as messages, and its output is shown in the run's log. The child ends with the step, however the step ends, and
-takes its own children with it (`runtime.worker`).
+takes its own children with it (`runtime.worker`). A unit that computes on devices holds them while it runs
+(`runtime.lease`); one that does not sees none.
 """
 
 import importlib
@@ -28,8 +29,10 @@ from typing import IO, Any, NamedTuple, Protocol
 import dagster as dg
 
 from quant_assets import errors
-from quant_assets.dagster_internals import pipes_session
+from quant_assets.dagster_internals import instance_home, pipes_session
 from quant_assets.errors import LaunchError, QuantError
+from quant_assets.runtime.devices import device_ids, without_devices
+from quant_assets.runtime.lease import Devices, Lease
 from quant_assets.settings.loading import LaunchSettings
 
 _WORKER = "quant_assets.runtime.worker"
@@ -58,17 +61,28 @@ class Unit:
         function: `module:function`, called with the two folders and the arguments by name; it returns nothing.
         arguments: JSON-able.
         folders: of its inputs and outputs.
+        devices: how many it computes on, where the machine has any; 0 for the CPU.
+        subject: what it is about, for people: the sector.
 
     """
 
     function: str
     arguments: Mapping[str, Any]
     folders: Folders
+    devices: int = 0
+    subject: str = ""
 
     @classmethod
-    def of(cls, function: Callable[..., None], arguments: Mapping[str, Any], folders: Folders) -> "Unit":
+    def of(
+        cls,
+        function: Callable[..., None],
+        arguments: Mapping[str, Any],
+        folders: Folders,
+        devices: int = 0,
+        subject: str = "",
+    ) -> "Unit":
         """The unit of a function at the top of a module; named in code, so that rows are known to follow from it."""
-        return cls(f"{function.__module__}:{function.__qualname__}", arguments, folders)
+        return cls(f"{function.__module__}:{function.__qualname__}", arguments, folders, devices, subject)
 
     def carry_out(self) -> None:
         """Call the function in this process, with the arguments as another process would get them."""
@@ -85,6 +99,10 @@ class Launcher(Protocol):
     #: How many processes call a unit's function at once, all with the same folders.
     processes: int
 
+    def on(self, devices: int) -> "Launcher":
+        """Where a unit runs that computes on so many devices, 0 for none: this place, or one that can give them."""
+        ...
+
     def launch(self, unit: Unit) -> None:
         """Run a unit to its end.
 
@@ -97,9 +115,29 @@ class Launcher(Protocol):
 
 
 class InProcess:
-    """The step's own process."""
+    """The step's own process.
+
+    A unit that computes on devices gets a process of its own where there are any: a process stays with the devices that
+    it was first given, and gives their memory back with its end only.
+
+    Args:
+        context: of the step.
+        settings: of launching.
+
+    """
 
     here, processes = True, 1
+
+    def __init__(self, context: dg.AssetExecutionContext, settings: LaunchSettings) -> None:
+        self._context, self._settings = context, settings
+
+    def on(self, devices: int) -> Launcher:
+        """This process, or another one where the unit computes on devices and there are some."""
+        if devices and device_ids():
+            return Subprocess(self._context, self._settings)
+        if devices:
+            _tell_of_none(self._context)
+        return self
 
     def launch(self, unit: Unit) -> None:
         """Run a unit to its end; its errors are its own."""
@@ -111,15 +149,18 @@ class Subprocess:
 
     Args:
         context: of the step.
-        processes: that call a unit's function.
+        settings: of launching.
 
     """
 
-    here = False
+    here, processes = False, 1
 
-    def __init__(self, context: dg.AssetExecutionContext, processes: int = 1) -> None:
-        self._context = context
-        self.processes = processes
+    def __init__(self, context: dg.AssetExecutionContext, settings: LaunchSettings) -> None:
+        self._context, self._settings = context, settings
+
+    def on(self, devices: int) -> Launcher:
+        """This place: it gives devices."""
+        return self
 
     def command(self) -> list[str]:
         """Command line of the worker; it says nothing of the unit, so that a list of processes shows no argument."""
@@ -133,11 +174,14 @@ class Subprocess:
             "inputs": str(unit.folders.inputs),
             "outputs": str(unit.folders.outputs),
         }
-        with pipes_session(self._context, {"unit": given}) as session:
+        with self._leased(unit) as lease, pipes_session(self._context, {"unit": given}) as session:
+            # What was leased is all that CUDA sees, in the driver's order.
+            visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
             process = subprocess.Popen(
                 self.command(),
                 # The whole environment: PYTHONPATH, credentials of the storage. It is written nowhere.
-                env={**os.environ, **session.get_bootstrap_env_vars()},
+                env={**os.environ, **session.get_bootstrap_env_vars(), **visible},
+                pass_fds=lease.descriptors,  # so that the devices are held until the child is gone too
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -145,10 +189,27 @@ class Subprocess:
                 errors="replace",
                 start_new_session=True,
             )
+            lease.tell(pid=process.pid)
             last = self._follow(process)
         said = [each["error"] for each in session.get_custom_messages() if "error" in each]
         if process.returncode:
             raise _error(unit.function, process.returncode, said, last)
+
+    @contextmanager
+    def _leased(self, unit: Unit) -> Iterator[Lease]:
+        """The devices that a unit computes on, held for the block; none where it wants none or there are none."""
+        ids = device_ids() if unit.devices else ()
+        if not ids:
+            if unit.devices:
+                _tell_of_none(self._context)
+            yield Lease()
+            return
+        log, wanted = self._context.log, f"{unit.devices} of {len(ids)} devices"
+        about = {"run": self._context.run_id, "asset": _asset(self._context), "subject": unit.subject}
+        devices = Devices(device_locks(self._settings, instance_home(self._context)), ids)
+        with devices.lease(unit.devices, about, lambda: log.info(f"waits for {wanted}")) as lease:
+            log.info(f"computes on device {', '.join(lease.devices)} ({wanted}), waited {lease.waited:.1f} s")
+            yield lease
 
     def _follow(self, process: "subprocess.Popen[str]") -> list[str]:
         """Wait for the child and show its output in the run's log; the last lines of it."""
@@ -182,8 +243,13 @@ class Subprocess:
 class Torchrun(Subprocess):
     """As many processes as `launch.processes` says, started and watched by PyTorch's torchrun.
 
-    The function is called in each; `torch.distributed` finds its peers in the environment. Rank 0 speaks for all.
+    The function is called in each; `torch.distributed` finds its peers in the environment. Rank 0 speaks for all. Each
+    sees all devices of the unit, of which `LOCAL_RANK` is its own.
     """
+
+    def __init__(self, context: dg.AssetExecutionContext, settings: LaunchSettings) -> None:
+        super().__init__(context, settings)
+        self.processes = settings.processes
 
     def command(self) -> list[str]:
         """Command line of the worker, which becomes torchrun.
@@ -201,15 +267,28 @@ class Torchrun(Subprocess):
 
 
 LAUNCHERS: Mapping[str, Callable[[dg.AssetExecutionContext, LaunchSettings], Launcher]] = {
-    "in_process": lambda *_: InProcess(),
-    "subprocess": lambda context, _: Subprocess(context),
-    "torchrun": lambda context, settings: Torchrun(context, settings.processes),
+    "in_process": InProcess,
+    "subprocess": Subprocess,
+    "torchrun": Torchrun,
 }
 
 
 def launcher(context: dg.AssetExecutionContext, settings: LaunchSettings) -> Launcher:
     """The launcher that `launch.kind` names, for one step."""
     return LAUNCHERS[settings.kind](context, settings)
+
+
+def device_locks(settings: LaunchSettings, home: Path | None) -> Path:
+    """Folder of the devices' locks: `launch.device_locks`, else `devices` in the instance's folder.
+
+    Args:
+        settings: of launching.
+        home: folder of the instance; where it only lives in its process a folder of the user's stands for it.
+
+    """
+    if settings.device_locks is not None:
+        return settings.device_locks
+    return (home or Path(tempfile.gettempdir()) / f"quant-assets-{os.getuid()}") / "devices"
 
 
 @contextmanager
@@ -232,6 +311,14 @@ def end(process: "subprocess.Popen[str]") -> None:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             continue
+
+
+def _tell_of_none(context: dg.AssetExecutionContext) -> None:
+    context.log.info(f"no device here: {without_devices()}; computes on the CPU")
+
+
+def _asset(context: dg.AssetExecutionContext) -> str:
+    return ", ".join(sorted(key.to_user_string() for key in context.selected_asset_keys))
 
 
 def _read(stream: IO[str], output: deque[str]) -> None:

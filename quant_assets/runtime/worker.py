@@ -7,11 +7,12 @@ import ctypes
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
+
+from quant_assets.runtime.parent import end_with_parent
 
 _PR_SET_PDEATHSIG = 1
 _PERIOD = 0.2
@@ -38,15 +39,9 @@ def end_with(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+        end_with_parent(parent)
     if os.getppid() != parent:  # it ended before it was watched
         os._exit(1)
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_PERIOD)
-    os._exit(1)
 
 
 def carry_out(*, speaks: bool = True) -> int:

@@ -73,13 +73,21 @@ class LaunchSettings(SettingsGroup):
     """Where a step's heavy part (a training) runs: in its own process, in one beside it, or in several under torchrun.
 
     What it makes is the same. `processes` is how many torchrun starts: more than one only for models whose kind is
-    `distributed`, which none of the package is. `memory_gib` is how much memory all workers of `quant run` may hold
+    `distributed`, which none of the package is. `device_locks` is the folder that says who computes on which device;
+    null takes `devices` in the instance's folder. Instances and containers that share a machine's devices name one
+    folder together, on a local file system. `memory_gib` is how much memory all workers of `quant run` may hold
     together; null takes what the machine or the container has left.
     """
 
     kind: Literal["in_process", "subprocess", "torchrun"] = "in_process"
     processes: int = Field(default=1, ge=1)
+    device_locks: Path | None = None
     memory_gib: float | None = Field(default=None, gt=0)
+
+    @field_validator("device_locks")
+    @classmethod
+    def _at_home(cls, value: Path | None) -> Path | None:
+        return value if value is None else at_home(str(value), "launch.device_locks").absolute()
 
 
 class PartitionSettings(SettingsGroup):

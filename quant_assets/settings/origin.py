@@ -20,6 +20,7 @@ VARIABLES = (
     "QUANT_TEST_DATA_DIR",
     "QUANT_MODEL_KEY",
     "QUANT_ALERT_URL",
+    "QUANT_GPUS",
 )
 
 

@@ -71,12 +71,27 @@ def trained(
 
     @dg.asset
     def checkpoint(context: dg.AssetExecutionContext) -> None:
-        place = launcher(context, LaunchSettings(kind=kind))
+        place = launcher(context, LaunchSettings(kind=kind, device_locks=folder.with_name("locks")))
         found.extend(train(place, of, *market, AS_OF, *given, folder))
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize([checkpoint], instance=instance)
         return found, {"log": "\n".join(entry.to_json() for entry in instance.all_logs(result.run_id))}
+
+
+@pytest.mark.slow
+def test_a_kind_on_a_device_trains_in_a_process_of_its_own_that_holds_one(
+    market: tuple[pl.DataFrame, pl.DataFrame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    monkeypatch.setenv("QUANT_GPUS", "5,")
+    for on_device in (False, True):
+        (tmp_path / str(on_device)).mkdir()
+        monkeypatch.setattr(Ridge, "on_device", on_device)
+        found, said = trained(market, "in_process", tmp_path / str(on_device), OWN, OWN_KIND)
+        assert [each.files is not None for each in found] == [True, True]
+        assert ("computes on device 5 (1 of 1 devices)" in said["log"]) == on_device
+    assert (tmp_path / "locks" / "device-5").read_text().count('"subject": "it"') == 1
 
 
 @pytest.mark.slow

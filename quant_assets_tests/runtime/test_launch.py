@@ -14,6 +14,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from quant_assets.runtime.lease import Devices
 from quant_assets_tests.graph import PROJECT
 from quant_assets_tests.runtime.units import launched
 
@@ -189,4 +190,55 @@ def test_torchrun_without_pytorch_says_what_to_install(
     result, _ = launched("torchrun", "ranks", {"fails": -1}, instance)
     assert "launch.kind torchrun needs PyTorch, which is not installed; pip install 'quant-assets[deep]'" in failure(
         result
+    )
+
+
+@pytest.mark.parametrize(("kind", "count"), [("subprocess", 2), ("in_process", 1)])
+def test_a_unit_on_devices_sees_what_it_leased_from_a_process_of_its_own(
+    kind: str, count: int, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANT_GPUS", "4,6,7")
+    locks = tmp_path / "locks"
+    with Devices(locks, ["4", "6", "7"]).lease(1, {"run": "another"}):
+        result, made = launched(kind, "double", {"times": 2, "note": ""}, instance, devices=count, locks=locks)
+    assert result.success
+    seen = json.loads(made["seen.json"])
+    assert seen["devices"] == ("6,7" if count == 2 else "6")
+    assert seen["locks"] == [f"device-{each}" for each in seen["devices"].split(",")], "it holds them beside its step"
+    assert seen["pid"] != os.getpid(), "a process stays with the devices that it was first given"
+    assert f"computes on device {seen['devices'].replace(',', ', ')} ({count} of 3 devices)" in logged(instance, result)
+    assert [each.about for each in Devices(locks, ["4", "6", "7"]).held()] == [None] * 3
+
+
+def test_without_devices_a_unit_that_wants_some_computes_on_the_cpu_and_says_so(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANT_GPUS", "none")
+    said = "no device here: QUANT_GPUS names no device; computes on the CPU"
+    for kind in ("in_process", "subprocess"):
+        result, made = launched(kind, "double", {"times": 2, "note": ""}, instance, devices=8)
+        assert result.success
+        seen = json.loads(made["seen.json"])
+        assert (seen["pid"] == os.getpid()) == (kind == "in_process")
+        assert said in logged(instance, result)
+    assert seen["devices"] == "", "although the machine may have some"
+
+
+def test_a_unit_of_the_cpu_sees_no_device_and_waits_for_none(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANT_GPUS", "1")
+    with Devices(tmp_path, ["0"]).lease(1, {}):
+        result, made = launched("subprocess", "double", {"times": 2, "note": ""}, instance, locks=tmp_path)
+    assert result.success
+    assert json.loads(made["seen.json"])["devices"] == ""
+
+
+def test_more_devices_than_there_are_fail_the_step_with_one_line(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANT_GPUS", "2")
+    result, _ = launched("subprocess", "double", {}, instance, devices=3, locks=tmp_path)
+    assert failure(result).startswith(
+        "quant_assets.errors.LaunchError: heavy needs 3 devices, and there are 2 (0, 1): ask for fewer"
     )

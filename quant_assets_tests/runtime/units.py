@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 
 from quant_assets.errors import DatasetError
 from quant_assets.runtime.launch import Unit, launcher, unit_folders
@@ -22,6 +23,9 @@ def double(inputs: Path, outputs: Path, *, times: int, note: str) -> None:
     sys.stderr.write("to the error\n")
     seen = {"number": int((inputs / "number").read_text()) * times, "pid": os.getpid(), "path": sys.path}
     seen["secret"] = os.environ.get("A_PASSWORD")
+    seen["devices"] = os.environ.get("CUDA_VISIBLE_DEVICES")
+    open_files = [each.path for each in psutil.Process().open_files()]
+    seen["locks"] = sorted(Path(each).name for each in open_files if "device-" in each)
     (outputs / "seen.json").write_text(json.dumps(seen))
 
 
@@ -69,7 +73,13 @@ def ranks(inputs: Path, outputs: Path, *, fails: int) -> None:
 
 
 def launched(
-    kind: str, function: str, arguments: dict[str, Any], instance: dg.DagsterInstance, processes: int = 1
+    kind: str,
+    function: str,
+    arguments: dict[str, Any],
+    instance: dg.DagsterInstance,
+    processes: int = 1,
+    devices: int = 0,
+    locks: Path | None = None,
 ) -> tuple[dg.ExecuteInProcessResult, dict[str, str]]:
     """A run with one asset that launches a unit of this module: its result, and the files that the unit made."""
     made: dict[str, str] = {}
@@ -78,8 +88,8 @@ def launched(
     def heavy(context: dg.AssetExecutionContext) -> int:
         with unit_folders() as folders:
             (folders.inputs / "number").write_text("21")
-            place = launcher(context, LaunchSettings(kind=kind, processes=processes))
-            place.launch(Unit(f"quant_assets_tests.runtime.units:{function}", arguments, folders))
+            place = launcher(context, LaunchSettings(kind=kind, processes=processes, device_locks=locks)).on(devices)
+            place.launch(Unit(f"quant_assets_tests.runtime.units:{function}", arguments, folders, devices, "it"))
             made.update({path.name: path.read_text() for path in folders.outputs.iterdir()})
         return 42
 

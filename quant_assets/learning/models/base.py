@@ -188,6 +188,8 @@ class Learner(ABC, Generic[P]):
         all_horizons: whether one fit serves all horizons; else there is a fit for each.
         distributed: whether its fit runs in several processes at once, each of which is given all rows and ends with
             the same model; else `launch.processes` must be 1.
+        on_device: whether it is fitted on a device (GPU) where there is one: it then holds one for each process. Else
+            it sees none.
         libraries: distributions whose versions decide what it computes.
         without_effect: parameters that do not change what is fitted, such as a number of threads.
         tasks: what it can fit.
@@ -205,6 +207,7 @@ class Learner(ABC, Generic[P]):
     exact: ClassVar[bool]
     all_horizons: ClassVar[bool] = False
     distributed: ClassVar[bool] = False
+    on_device: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ()
     without_effect: ClassVar[frozenset[str]] = frozenset()
     tasks: ClassVar[tuple[Task, ...]] = ("regression",)
