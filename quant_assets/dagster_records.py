@@ -115,7 +115,7 @@ def upgrade_tables(instance: dg.DagsterInstance) -> bool:
     return True
 
 
-def pool_limits(instance: dg.DagsterInstance) -> dict[str, int]:
+def limited_pools(instance: dg.DagsterInstance) -> dict[str, int]:
     """Most steps at a time of each pool that has a limit."""
     return {each.name: each.limit for each in instance.event_log_storage.get_pool_limits() if not each.from_default}
 

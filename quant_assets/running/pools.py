@@ -5,7 +5,7 @@ from quant_assets.runtime.devices import POOL, device_ids
 from quant_assets.settings.loading import Settings, load_settings
 
 #: More steps than run at once on one machine: no limit.
-_UNLIMITED = 100
+UNLIMITED = 100
 
 
 def pool_limits(settings: Settings | None = None) -> dict[str, int]:
@@ -24,4 +24,4 @@ def pool_limits(settings: Settings | None = None) -> dict[str, int]:
     """
     settings = settings or load_settings()
     on_device = any(learner_type(model.kind).on_device for model in settings.models.values())
-    return {POOL: (len(device_ids()) if on_device else 0) or _UNLIMITED}
+    return {POOL: (len(device_ids()) if on_device else 0) or UNLIMITED}

@@ -14,9 +14,10 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from quant_assets.dagster_records import limit_pool, pool_limits, upgrade_tables
+from quant_assets.dagster_records import limit_pool, limited_pools, upgrade_tables
 from quant_assets.errors import SettingsError
 from quant_assets.running.instance import dagster_home, home_of, initialise_instance, kept_elsewhere
+from quant_assets.running.pools import UNLIMITED, pool_limits
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.origin import dagster_template
 
@@ -48,7 +49,7 @@ def prepare(profile: str | None, pools: Mapping[str, int]) -> Prepared:
 
     Args:
         profile: its name; that of `QUANT_PROFILE` where None.
-        pools: most steps at a time of each pool.
+        pools: most steps at a time of pools; of the others as many as the machine calls for.
 
     Raises:
         SettingsError: the instance is bound to another storage, or a limit is not valid.
@@ -63,7 +64,7 @@ def prepare(profile: str | None, pools: Mapping[str, int]) -> Prepared:
     with dg.DagsterInstance.get() as instance:
         if upgrade_tables(instance):
             said.append("the tables of its records are brought to this version of Dagster")
-        said += set_pools(instance, pools)
+        said += set_pools(instance, _by_machine(instance, pool_limits(settings)) | dict(pools))
     return Prepared(home, new, tuple(said))
 
 
@@ -74,7 +75,7 @@ def set_pools(instance: dg.DagsterInstance, pools: Mapping[str, int]) -> list[st
         SettingsError: a limit is not from 1 to 1,000.
 
     """
-    before, said = pool_limits(instance), []
+    before, said = limited_pools(instance), []
     for pool, limit in pools.items():
         if not 1 <= limit <= _MOST_SLOTS:
             raise SettingsError(f"pool {pool}: {limit} steps at a time; give a number from 1 to {_MOST_SLOTS}")
@@ -83,6 +84,12 @@ def set_pools(instance: dg.DagsterInstance, pools: Mapping[str, int]) -> list[st
             was = f" (before: {before[pool]})" if pool in before else ""
             said.append(f"pool {pool}: at most {limit} steps at a time{was}")
     return said
+
+
+def _by_machine(instance: dg.DagsterInstance, limits: Mapping[str, int]) -> dict[str, int]:
+    """Limits that the machine calls for; that a pool without a limit needs none is no news."""
+    before = limited_pools(instance)
+    return {pool: limit for pool, limit in limits.items() if pool in before or limit < UNLIMITED}
 
 
 def news(home: Path, profile: str) -> str | None:

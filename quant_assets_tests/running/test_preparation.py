@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from quant_assets.dagster_records import pool_limits
+from quant_assets.dagster_records import limited_pools
 from quant_assets.errors import SettingsError
 from quant_assets.running import preparation
 from quant_assets.running.preparation import Prepared, news, pools_of, prepare, update
@@ -45,7 +45,7 @@ def test_it_makes_the_instance_and_limits_pools_and_a_second_time_finds_nothing_
     assert prepare("demo", {}) == Prepared(home, False, ()), "a limit that nobody gives stays"
     assert {path: path.stat().st_mtime_ns for path in home.glob("*.yaml")} == before
     with dg.DagsterInstance.get() as instance:
-        assert pool_limits(instance) == {"gpu": 2}
+        assert limited_pools(instance) == {"gpu": 2}
         assert isinstance(instance.run_coordinator, SectorQueue)
     with pytest.raises(SettingsError, match="pool gpu: 0 steps at a time; give a number from 1 to 1000"):
         prepare("demo", {"gpu": 0})
