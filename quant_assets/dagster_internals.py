@@ -30,6 +30,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
+from dagster._core.scheduler.instigation import SensorInstigatorData
 from dagster._core.storage.tags import MULTIDIMENSIONAL_PARTITION_PREFIX
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._serdes import ConfigurableClassData
@@ -74,6 +75,7 @@ __all__ = [
     "report_materialisations",
     "run_and_step",
     "run_range",
+    "sensor_cursor",
     "set_data_version",
     "show_beside",
     "submit_assets",
@@ -299,6 +301,14 @@ def queue_heartbeat(instance: dg.DagsterInstance) -> float | None:
     """When the daemon that serves an instance's queue was last alive, in seconds of Unix time; None for never."""
     found = instance.get_daemon_heartbeats().get("QUEUED_RUN_COORDINATOR")
     return None if found is None else found.timestamp
+
+
+def sensor_cursor(instance: dg.DagsterInstance, name: str) -> str | None:
+    """What a sensor of an instance has remembered; None where it never ran, or remembers nothing."""
+    for state in instance.all_instigator_state():
+        if state.name == name and isinstance(state.instigator_data, SensorInstigatorData):
+            return state.instigator_data.cursor
+    return None
 
 
 def submit_assets(

@@ -30,6 +30,7 @@ from quant_assets.partitions import lag, lookback, month_of, month_start, shift_
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS, DATASETS
 from quant_assets.settings.domain import PredictionSettings, RegistrySettings, TrainingSettings
+from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog
 
 
@@ -55,11 +56,17 @@ def lightgbm_checkpoint(
     models: Models,
     library: FeatureLibrary,
     trials: TrialLog,
+    orders: TrainingOrders,
     features: pl.LazyFrame,
     labels: pl.LazyFrame,
 ) -> pl.DataFrame:
-    """Train the checkpoints of every model in the training months among the run's months."""
-    decisions = [day for day in run.decisions if is_training_month(day, training.cadence_months)]
+    """Train the checkpoints of every model in the training months among the run's months, and in those ordered."""
+    if run.order is not None:
+        orders.note(sector, *run.order)
+    beside = orders.months(sector)
+    decisions = [
+        day for day in run.decisions if is_training_month(day, training.cadence_months) or month_of(day) in beside
+    ]
     if not decisions:
         run.tell_log(f"no training month among {', '.join(run.months)}: {training.cadence_months=}")
     parts = [pl.DataFrame(schema=CHECKPOINTS.schema)]
@@ -86,6 +93,8 @@ def lightgbm_checkpoint(
         rows = checkpoint_rows(month, kept)
         ranked = {f"{row['model']}_rank_ic_{row['horizon']}": row["rank_ic"] for row in rows.iter_rows(named=True)}
         told = told_of(month) | {"trained_on_rows": rows["rows"].max()}
+        if month_of(as_of) in beside:
+            told |= {"ordered_because": beside[month_of(as_of)]}
         run.tell(sector, month_of(as_of), told | readable(ranked))
         parts.append(rows)
     return pl.concat(parts)

@@ -38,6 +38,7 @@ from quant_assets.settings.domain import (
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
+from quant_assets.settings.retraining import RetrainingSettings
 from quant_assets.settings.sectors import SECTORS
 
 
@@ -113,6 +114,7 @@ class Settings(ProviderSettings):
     models: dict[str, ModelSettings]
     predictions: PredictionSettings = PredictionSettings()
     registry: RegistrySettings = RegistrySettings()
+    retraining: RetrainingSettings = RetrainingSettings()
     promotion: PromotionSettings = PromotionSettings()
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()
