@@ -9,10 +9,11 @@ import polars as pl
 
 from quant_assets.automation.moment import Moment
 from quant_assets.learning.model_files import sha256
-from quant_assets.market.calendar import last_session_to
-from quant_assets.partitions import key, month_end, month_range
+from quant_assets.market.calendar import last_session_to, sessions
+from quant_assets.partitions import key, month_end, month_range, month_start, shift_month
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.schemas import CHECKPOINTS
+from quant_assets_tests.synthetic_learning import simulate
 
 SECTOR, AS_OF = "energy", date(2021, 4, 30)
 
@@ -33,6 +34,24 @@ EXPECTED_IC, IC_ERROR = 0.30, 0.02
 def closing(month: str) -> date:
     """Last session of a month."""
     return last_session_to(month_end(month))
+
+
+#: The same for a sector whose rows are there to be trained on, from its first month on.
+LEARNT = "it"
+LEARNT_FIRST = "2020-07"
+LEARNT_ENVIRONMENT = {
+    "QUANT__PARTITIONS__START": LEARNT_FIRST,
+    "QUANT__FEATURES__SETS": '["core"]',
+    "QUANT__TRAINING__WINDOW_MONTHS": "6",
+    "QUANT__TRAINING__MIN_ROWS": "100",
+    "QUANT__LABELS__HORIZONS": "[1, 5, 20]",
+    "QUANT__MODELS": json.dumps(
+        {
+            "lightgbm": {"kind": "lightgbm", "horizons": [20], "parameters": {"min_data_in_leaf": 20, "num_trees": 5}},
+            **dict.fromkeys(("linear", "xgboost", "random_forest")),
+        }
+    ),
+}
 
 
 class Built:
@@ -56,6 +75,55 @@ class Built:
         self.profile.store.write(
             self.profile.datasets[name], rows, list(until), until.__getitem__, self.recorder.made_by(name, {})
         )
+
+    def learnt(self) -> None:
+        """Features and labels of `LEARNT`, with a relation to be found, as far as they are known."""
+        known = self.profile.last_session()
+        market = simulate(tickers=20, horizons=(1, 5, 20), first=date(2020, 7, 1), last=date(2021, 12, 31))
+        months = month_range(LEARNT_FIRST, self.profile.last_month())
+        for name, at, rows in zip(("features", "labels"), ("date", "known_at"), market, strict=True):
+            own = rows.filter(pl.col(at) <= known).with_columns(sector=pl.lit(LEARNT))
+            self.write(name, own.select(self.profile.datasets[name].empty().columns), LEARNT, months, known)
+
+    def forecasts(self, months: Sequence[str], of: str, right: bool, sector: str = SECTOR, late: int = 0) -> None:
+        """Predictions one session ahead by the checkpoint of a month, all right or all wrong, and their outcomes.
+
+        Args:
+            months: of the predictions.
+            of: month of the checkpoint.
+            right: whether the order of the predictions is that of the outcomes.
+            sector: slug.
+            late: sessions by which outcomes become known later than they do.
+
+        """
+        days = sessions(month_start(months[0]), month_end(months[-1]))
+        after = sessions(month_start(months[0]), month_end(shift_month(months[-1], 2)))
+        rows = [
+            {
+                "sector": sector,
+                "ticker": f"T{place}",
+                "date": day.item(),
+                "horizon": 1,
+                "prediction": place / 100 if right else -place / 100,
+                "prediction_std": 0.1,
+                "prob_up": 0.5,
+                "confidence": 0.0,
+                "model": "lightgbm",
+                "model_version": version(of),
+                "forward_return": place / 50 + number / 1e4,
+                "known_at": after[number + 2 + late].item(),
+            }
+            for number, day in enumerate(days)
+            for place in range(10)
+        ]
+        for name in ("predictions", "labels"):
+            empty = self.profile.datasets[name].empty()
+            made = pl.DataFrame(rows).with_columns(pl.col("horizon").cast(pl.Int32), unexplained=pl.lit(False))
+            stored = pl.concat([empty, made.select(*set(empty.columns) & set(made.columns))], how="diagonal")
+            known = self.profile.last_session()
+            if name == "labels":
+                stored = stored.filter(pl.col("known_at") <= known)
+            self.write(name, stored.sort("date", "ticker"), sector, months, known)
 
     def _matures(self, name: str) -> int:
         return max((last for _, last in self.recorder.versions[name].windows.values()), default=0)

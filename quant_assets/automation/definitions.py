@@ -8,4 +8,4 @@ from quant_assets.profile import Profile
 
 def automation(profile: Profile) -> dg.Definitions:
     """Schedules, sensors and the jobs that are theirs alone; each has a module of its own in this package."""
-    return dg.Definitions(schedules=[], sensors=[retrain_sensor(profile.settings.profile)], jobs=[])
+    return dg.Definitions(schedules=[], sensors=[retrain_sensor(profile)], jobs=[])

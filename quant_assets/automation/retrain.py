@@ -13,11 +13,12 @@ import dagster as dg
 from quant_assets.automation.moment import Moment
 from quant_assets.automation.retraining import RETRAIN, SECTOR, Decision, decide
 from quant_assets.automation.retraining_facts import Facts, Standing, newest_closed
-from quant_assets.automation.status import sensor_status
+from quant_assets.automation.status import default_status
 from quant_assets.errors import QuantError
 from quant_assets.partitions import describe, parse_key
 from quant_assets.planning.plan import Planner
 from quant_assets.planning.staleness import Staleness
+from quant_assets.profile import Profile
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.running.work import ORIGIN, attempts, in_flight
 from quant_assets.schemas import CHECKPOINTS
@@ -26,21 +27,22 @@ from quant_assets.settings.sectors import SECTORS
 _INTERVAL_SECONDS = 300
 
 
-def retrain_sensor(profile: str, interval_seconds: int = _INTERVAL_SECONDS) -> dg.SensorDefinition:
-    """The sensor of a profile, by its name."""
+def retrain_sensor(profile: Profile, interval_seconds: int = _INTERVAL_SECONDS) -> dg.SensorDefinition:
+    """The sensor of a profile."""
+    name = profile.settings.profile
 
     @dg.sensor(
         name=RETRAIN,
         target=dg.AssetSelection.assets(CHECKPOINTS.name),
         minimum_interval_seconds=interval_seconds,
-        default_status=sensor_status(profile),
+        default_status=default_status(profile.settings, dg.DefaultSensorStatus),
         description=(
             "Asks for a sector's training when its month has closed, when features drifted, the realised rank IC is "
             "low, or code or settings changed."
         ),
     )
     def retrain(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        tick = Tick.at(Moment(profile), context.instance, time.time())
+        tick = Tick.at(Moment(name), context.instance, time.time())
         text = "\n".join(tick.said())
         if not tick.decision.asked:
             return dg.SensorResult(skip_reason=text)

@@ -1,11 +1,19 @@
-"""Whether a schedule or sensor is on before anybody has said so."""
+"""Which schedules and sensors are on by themselves."""
 
-import dagster as dg
+from enum import Enum
+from typing import TypeVar
 
-#: The profile that is there to be looked at: what runs by itself is on from the start.
-_SHOWN = "demo"
+from quant_assets.settings.loading import Settings
+
+Status = TypeVar("Status", bound=Enum)
 
 
-def sensor_status(profile: str) -> dg.DefaultSensorStatus:
-    """Running for the demo profile; elsewhere a person switches it on."""
-    return dg.DefaultSensorStatus.RUNNING if profile == _SHOWN else dg.DefaultSensorStatus.STOPPED
+def default_status(settings: Settings, of: type[Status]) -> Status:
+    """On for the demo profile, whose data costs nobody anything; elsewhere a person turns them on.
+
+    Args:
+        settings: of the profile.
+        of: `dg.DefaultScheduleStatus` or `dg.DefaultSensorStatus`.
+
+    """
+    return of["RUNNING" if settings.profile == "demo" else "STOPPED"]
