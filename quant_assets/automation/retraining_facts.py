@@ -16,6 +16,7 @@ import polars as pl
 
 from quant_assets.grains import MONTH
 from quant_assets.learning.checkpoints import is_training_month
+from quant_assets.learning.drift import drifted
 from quant_assets.learning.model_files import verified
 from quant_assets.learning.realised import realised_ics
 from quant_assets.market.calendar import last_session_to, session_number
@@ -26,6 +27,9 @@ from quant_assets.schemas import CHECKPOINTS
 
 #: Reasons for which a month is trained though it is no training month: they are ordered.
 ORDERED = ("labels", "drift", "rank_ic")
+
+#: What names a checkpoint in predictions and drift.
+_VERSION = ["model", "horizon", "model_version"]
 
 
 @dataclass(frozen=True)
@@ -153,36 +157,72 @@ class Facts:
         self, sector: str, month: str, newest: str, content: str | None, trained: pl.DataFrame
     ) -> tuple[dict[str, str], list[str]]:
         """Reasons to train a month whatever the cadence, and those that cannot be judged."""
-        profile, settings = self._profile, self._profile.settings.retraining
+        store, settings = self._profile.store, self._profile.settings
         since = month_range(shift_month(newest, 1), month)
         wanted = {name: [key(sector, each) for each in since] for name in ("predictions", "labels")}
         wanted["feature_drift"] = [key(sector, month)]
         seen = {
-            (name, each): profile.store.recorded(profile.datasets[name], each).content
+            (name, each): store.recorded(self._profile.datasets[name], each).content
             for name, keys in wanted.items()
-            if name in profile.datasets
-            for each in sorted(set(keys) - set(profile.store.missing(profile.datasets[name], keys)))
+            for each in sorted(set(keys) - set(store.missing(self._profile.datasets[name], keys)))
         }
-        place, state = (profile.store.url, sector), (month, content, settings, seen)
+        # The figures are reckoned anew only where a file or a setting is another than at the tick before.
+        place, state = (store.url, sector), (month, content, settings.retraining, settings.drift, seen)
         if place not in _JUDGED or _JUDGED[place][0] != state:
-            _JUDGED[place] = state, self._judged(sector, month, since, trained)
+            _JUDGED[place] = state, self._judged(sector, since, trained)
         return _JUDGED[place][1]
 
-    def _judged(
-        self, sector: str, month: str, since: Sequence[str], trained: pl.DataFrame
-    ) -> tuple[dict[str, str], list[str]]:
+    def _judged(self, sector: str, since: Sequence[str], trained: pl.DataFrame) -> tuple[dict[str, str], list[str]]:
         settings, found, untold = self._profile.settings.retraining, dict[str, str](), list[str]()
-        as_of, model = self._profile.known_through(month), str(self._profile.settings.weights.model)
+        model = str(self._profile.settings.weights.model)
         trained = trained.filter(pl.col("model") == model)
-        if settings.matured_sessions is not None and len(trained):
-            known = self._matured(trained, as_of)
-            if known >= settings.matured_sessions:
-                found["labels"] = f"{known} sessions of labels have matured since (matured_sessions)"
-        if settings.on_low_ic and len(trained):
-            low, why = self._low_ic(sector, since, trained, as_of)
-            found |= {"rank_ic": low} if low else {}
-            untold += [f"rank IC: {why}"] if why else []
+        if trained.is_empty():
+            return found, untold
+        if settings.matured_sessions is not None:
+            sessions = self._matured(trained, self._profile.known_through(since[-1]))
+            if sessions >= settings.matured_sessions:
+                found["labels"] = f"{sessions} sessions of labels have matured since (matured_sessions)"
+        for name, wanted, judge in (
+            ("drift", settings.on_drift, self._drift),
+            ("rank_ic", settings.on_low_ic, self._low_ic),
+        ):
+            if wanted:
+                try:
+                    found |= {name: why} if (why := judge(sector, since, trained)) else {}
+                except _NotKnownError as error:
+                    untold.append(f"{name}: {error}")
         return found, untold
+
+    def _known(self, name: str, sector: str, months: Sequence[str], as_of: date, matures: int = 0) -> pl.DataFrame:
+        """Rows of months, as far as they were known at a session."""
+        store, dataset = self._profile.store, self._profile.datasets[name]
+        for month in months:
+            place = key(sector, month)
+            if store.missing(dataset, [place]):
+                raise _NotKnownError(f"{name} of {month} is not stored")
+            recorded = store.recorded(dataset, place)
+            needed = min(self._profile.known_through(month, matures), as_of)
+            if not recorded.same_columns:
+                raise _NotKnownError(f"{name} of {month} was written with other columns")
+            if recorded.known_through is not None and recorded.known_through < needed:
+                raise _NotKnownError(f"{name} of {month} was written before {needed} had closed")
+        return store.read(dataset, [key(sector, month) for month in months]).drop("sector", "month").collect()
+
+    def _drift(self, sector: str, since: Sequence[str], trained: pl.DataFrame) -> str | None:
+        """How the newest month's features and forecasts have left the training rows, where they have."""
+        as_of, settings = self._profile.known_through(since[-1]), self._profile.settings.drift
+        stability, predictions = (
+            self._known(name, sector, since[-1:], as_of).join(trained, on=_VERSION, how="semi")
+            for name in ("feature_drift", "predictions")
+        )
+        for row in drifted(stability, predictions, settings).filter("drifted").iter_rows(named=True):
+            apart = row["out_of_range"]
+            return (
+                f"{row['drifted_share']:.0%} of the features are above PSI {settings.max_psi:g} in {since[-1]} (at most "
+                f"{settings.max_drifted_share:.0%}), {'no' if apart is None else f'{apart:.0%}'} rows out of range (at "
+                f"most {settings.max_out_of_range:.0%})"
+            )
+        return None
 
     def _matured(self, trained: pl.DataFrame, as_of: date) -> int:
         """Sessions by which labels are known for longer than at the training, embargo included."""
@@ -190,37 +230,24 @@ class Facts:
         first, last = session_number(np.array([known, as_of], dtype="datetime64[D]")).tolist()
         return int(last - first - self._profile.settings.training.embargo_sessions)
 
-    def _low_ic(
-        self, sector: str, since: Sequence[str], trained: pl.DataFrame, as_of: date
-    ) -> tuple[str | None, str | None]:
-        """The rank IC of the newest checkpoint where it is low, in words; why it cannot be judged."""
+    def _low_ic(self, sector: str, since: Sequence[str], trained: pl.DataFrame) -> str | None:
+        """The rank IC of the newest checkpoint, where it is low."""
         store, settings = self._profile.store, self._profile.settings.retraining
-        frames = list[pl.DataFrame]()
-        for name, matures in (("predictions", 0), ("labels", self._matures)):
-            dataset, keys = self._profile.datasets[name], [key(sector, each) for each in since]
-            absent = store.missing(dataset, keys)
-            early = [
-                each
-                for month, each in zip(since, keys, strict=True)
-                if each not in absent
-                and (known := store.known_through(dataset, each)) is not None
-                and known < min(self._profile.known_through(month, matures), as_of)
-            ]
-            if absent or early:
-                short = "is not stored" if absent else f"was written before {as_of} had closed"
-                return None, f"{name} of {parse_key((absent or early)[0])[1]} {short}"
-            frames.append(store.read(dataset, keys).drop("sector", "month").collect())
-        predictions, labels = frames
-        versions = trained.select("model", "model_version", "horizon")
-        own = predictions.join(versions, on=["model", "model_version", "horizon"], how="semi")
+        as_of = self._profile.known_through(since[-1])
+        predictions = self._known("predictions", sector, since, as_of).join(trained, on=_VERSION, how="semi")
+        labels = self._known("labels", sector, since, as_of, self._matures)
         expected = dict[int, tuple[float, float]]()
         for row in trained.iter_rows(named=True):
             content = verified("manifest", store.read_artifact(row["manifest_file"]), row["manifest_sha256"])
             metrics = json.loads(content)["metrics"]
             if metrics["rank_ic"] is not None and metrics["rank_ic_standard_error"] is not None:
                 expected[row["horizon"]] = metrics["rank_ic"], metrics["rank_ic_standard_error"]
-        judged = realised_ics(own, labels, expected, as_of, settings.ic_confidence, settings.ic_min_sessions)
-        return "; ".join(each.said for each in judged if each.low) or None, None
+        judged = realised_ics(predictions, labels, expected, as_of, settings.ic_confidence, settings.ic_min_sessions)
+        return "; ".join(each.said for each in judged if each.low) or None
+
+
+class _NotKnownError(Exception):
+    """What a reason is judged by is not there."""
 
 
 def _first_stretch(months: Sequence[str]) -> list[str]:

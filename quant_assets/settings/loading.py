@@ -15,10 +15,12 @@ from quant_assets.errors import SettingsError
 from quant_assets.settings.domain import (
     FIRST_DAY,
     LAST_DAY,
+    ApplicabilitySettings,
     BacktestSettings,
     BarSettings,
     CandidateSettings,
     DelistingSettings,
+    DriftSettings,
     FactorSettings,
     FeatureSettings,
     FundamentalSettings,
@@ -113,6 +115,8 @@ class Settings(ProviderSettings):
     training: TrainingSettings = TrainingSettings()
     models: dict[str, ModelSettings]
     predictions: PredictionSettings = PredictionSettings()
+    applicability: ApplicabilitySettings = ApplicabilitySettings()
+    drift: DriftSettings = DriftSettings()
     registry: RegistrySettings = RegistrySettings()
     retraining: RetrainingSettings = RetrainingSettings()
     promotion: PromotionSettings = PromotionSettings()

@@ -163,9 +163,9 @@ def test_what_is_not_known_at_the_close_is_said(build: Set, instance: dg.Dagster
     built.inputs()
     built.checkpoints(TRAINED, EMPTY)
     build(QUANT__AS_OF="2021-04-30")
-    assert "not judged, rank IC: predictions of 2021-04 is not stored: energy" in tick(instance).said()
+    assert "not judged, rank_ic: predictions of 2021-04 is not stored: energy" in tick(instance).said()
     built.forecasts(["2021-04"], "2021-03", right=True)
-    told = "not judged, rank IC: predictions of 2021-04 was written before 2021-04-30 had closed: energy"
+    told = "not judged, rank_ic: predictions of 2021-04 was written before 2021-04-30 had closed: energy"
     assert told in tick(instance).said()
 
 
