@@ -125,6 +125,24 @@ class Built:
                 stored = stored.filter(pl.col("known_at") <= known)
             self.write(name, stored.sort("date", "ticker"), sector, months, known)
 
+    def drift(self, month: str, of: str, psi: Sequence[float], sector: str = SECTOR) -> None:
+        """How far each of some features has moved in a month from the training rows of the checkpoint of another."""
+        rows = [
+            {
+                "sector": sector,
+                "as_of": closing(month),
+                "model": "lightgbm",
+                "horizon": 1,
+                "feature": f"feature_{place}",
+                "model_version": version(of),
+                "psi": value,
+            }
+            for place, value in enumerate(psi)
+        ]
+        empty = self.profile.datasets["feature_drift"].empty()
+        stored = pl.DataFrame(rows, schema=empty.schema)
+        self.write("feature_drift", stored, sector, [month], self.profile.last_session())
+
     def _matures(self, name: str) -> int:
         return max((last for _, last in self.recorder.versions[name].windows.values()), default=0)
 

@@ -20,7 +20,7 @@ from quant_assets.learning.drift import drifted
 from quant_assets.learning.model_files import verified
 from quant_assets.learning.realised import realised_ics
 from quant_assets.market.calendar import last_session_to, session_number
-from quant_assets.partitions import key, month_end, month_of, month_range, month_start, parse_key, shift_month
+from quant_assets.partitions import key, month_end, month_of, month_range, month_start, shift_month
 from quant_assets.planning.staleness import Staleness
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS
@@ -216,11 +216,11 @@ class Facts:
             for name in ("feature_drift", "predictions")
         )
         for row in drifted(stability, predictions, settings).filter("drifted").iter_rows(named=True):
-            apart = row["out_of_range"]
+            apart = "unknown" if row["out_of_range"] is None else f"{row['out_of_range']:.0%}"
             return (
-                f"{row['drifted_share']:.0%} of the features are above PSI {settings.max_psi:g} in {since[-1]} (at most "
-                f"{settings.max_drifted_share:.0%}), {'no' if apart is None else f'{apart:.0%}'} rows out of range (at "
-                f"most {settings.max_out_of_range:.0%})"
+                f"in {since[-1]} {row['drifted_share']:.0%} of the features have a PSI above {settings.max_psi:g} "
+                f"(limit {settings.max_drifted_share:.0%}), rows out of range: {apart} "
+                f"(limit {settings.max_out_of_range:.0%})"
             )
         return None
 

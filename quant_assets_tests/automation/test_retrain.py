@@ -158,6 +158,39 @@ def test_a_low_rank_ic_orders_a_training_by_what_was_known_at_the_close(
     assert asked(tick(instance)) == {}
 
 
+def test_a_drift_orders_a_training(build: Set, instance: dg.DagsterInstance) -> None:
+    built = build()
+    built.inputs()
+    built.checkpoints(TRAINED, [*EMPTY, "2021-04"])
+    built.forecasts(["2021-04"], "2021-03", right=True)
+    assert "not judged, drift: feature_drift of 2021-04 is not stored: energy" in tick(instance).said()
+    built.drift("2021-04", "2021-03", [0.1, 0.2, 0.9])
+    assert asked(tick(instance)) == {}
+    built.drift("2021-04", "2021-03", [0.1, 0.4, 0.9])
+    found = tick(instance)
+    assert asked(found) == {SECTOR: ([key(SECTOR, "2021-04")], {"drift"}, "2021-04")}
+    (request,) = (each.request for each in found.decision.asked)
+    assert request.tags[REASONS] == (
+        "drift: in 2021-04 67% of the features have a PSI above 0.25 (limit 50%), rows out of range: unknown "
+        "(limit 25%)"
+    )
+    built.drift("2021-04", "2021-03", [0.3, 0.4, 0.9])
+    assert [each.request.run_key for each in tick(instance).decision.asked] == [request.run_key]
+    # That of another checkpoint is none of the newest one's; and the limits are settings.
+    built.drift("2021-04", "2020-12", [0.3, 0.4, 0.9])
+    assert asked(tick(instance)) == {}
+    built.drift("2021-04", "2021-03", [0.3, 0.4, 0.9])
+    for name, value in (("QUANT__DRIFT__MAX_PSI", "1"), ("QUANT__RETRAINING__ON_DRIFT", "false")):
+        build(**{name: value})
+        assert asked(tick(instance)) == {}
+        build(**{name: {"1": "0.25", "false": "true"}[value]})
+    # A training month that is due has it beside its own reason, and needs no order.
+    built = build(QUANT__TRAINING__CADENCE_MONTHS="4")
+    Path(built.profile.store.path(built.profile.datasets[CHECKPOINTS.name], key(SECTOR, "2021-04"))).unlink()
+    found = tick(instance)
+    assert {"age", "drift"} <= found.standings[SECTOR].reasons.keys()
+
+
 def test_what_is_not_known_at_the_close_is_said(build: Set, instance: dg.DagsterInstance) -> None:
     built = build(QUANT__AS_OF="2021-04-15")
     built.inputs()
