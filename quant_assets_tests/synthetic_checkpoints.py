@@ -38,11 +38,13 @@ def closing(month: str) -> date:
 
 #: The same for a sector whose rows are there to be trained on, from its first month on.
 LEARNT = "it"
-LEARNT_FIRST = "2020-07"
+LEARNT_FIRST = "2020-01"
 LEARNT_ENVIRONMENT = {
     "QUANT__PARTITIONS__START": LEARNT_FIRST,
     "QUANT__FEATURES__SETS": '["core"]',
-    "QUANT__TRAINING__WINDOW_MONTHS": "6",
+    "QUANT__TRAINING__WINDOW_MONTHS": "9",
+    "QUANT__TRAINING__FOLDS": "2",
+    "QUANT__TRAINING__SAMPLE_EVERY_SESSIONS": "2",
     "QUANT__TRAINING__MIN_ROWS": "100",
     "QUANT__LABELS__HORIZONS": "[1, 5, 20]",
     "QUANT__MODELS": json.dumps(
@@ -79,7 +81,7 @@ class Built:
     def learnt(self) -> None:
         """Features and labels of `LEARNT`, with a relation to be found, as far as they are known."""
         known = self.profile.last_session()
-        market = simulate(tickers=20, horizons=(1, 5, 20), first=date(2020, 7, 1), last=date(2021, 12, 31))
+        market = simulate(tickers=20, horizons=(1, 5, 20), first=date(2020, 1, 1), last=date(2021, 12, 31))
         months = month_range(LEARNT_FIRST, self.profile.last_month())
         for name, at, rows in zip(("features", "labels"), ("date", "known_at"), market, strict=True):
             own = rows.filter(pl.col(at) <= known).with_columns(sector=pl.lit(LEARNT))

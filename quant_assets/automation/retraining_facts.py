@@ -162,7 +162,7 @@ class Facts:
         wanted = {name: [key(sector, each) for each in since] for name in ("predictions", "labels")}
         wanted["feature_drift"] = [key(sector, month)]
         seen = {
-            (name, each): store.recorded(self._profile.datasets[name], each).content
+            (name, each): store.recorded(self._profile.datasets[name], each)[:3]
             for name, keys in wanted.items()
             for each in sorted(set(keys) - set(store.missing(self._profile.datasets[name], keys)))
         }

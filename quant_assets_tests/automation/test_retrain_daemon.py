@@ -24,7 +24,7 @@ from quant_assets_tests.synthetic_checkpoints import LEARNT, LEARNT_ENVIRONMENT,
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 400  # for what takes a tenth of it on a machine that is not busy
+SECONDS = 600  # for what takes a twentieth of it on a machine that is not busy
 
 #: A code location whose sensor looks each time the daemon lets it.
 WORKSPACE = """
@@ -55,6 +55,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "QUANT__AS_OF": f"{closing('2021-06')}",
             "QUANT_PROFILE": "demo",
             "DAGSTER_HOME": str(made),
+            "DAGSTER_GRPC_TIMEOUT_SECONDS": str(SECONDS),  # else a launch on a busy machine fails, and waits 15 minutes
             "PYTHONPATH": os.pathsep.join([str(PROJECT), str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
     ).items():
