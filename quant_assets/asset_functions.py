@@ -3,9 +3,9 @@
 An asset function computes rows from its parameters and from nothing else. So its signature says what the rows follow
 from beside the inputs, whatever the parameters are called: a group of settings by its type (`LabelSettings`), one
 setting by `Annotated[int, Setting("weights.horizon")]`, the provider by a Protocol of `sources.base`, the model inputs
-by `FeatureLibrary`, what is trained by `Models`, what has been tried by `TrialLog`. `pl.DataFrame` and `pl.LazyFrame`
-are inputs, by the dataset's name; `sector: str` makes it a function of one sector's rows. `assets.declare` hands them
-over, `provenance` records them.
+by `FeatureLibrary`, what is trained by `Models`, what has been tried by `TrialLog`, what was ordered by
+`TrainingOrders`. `pl.DataFrame` and `pl.LazyFrame` are inputs, by the dataset's name; `sector: str` makes it a function
+of one sector's rows. `assets.declare` hands them over, `provenance` records them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -34,11 +34,14 @@ from quant_assets.schemas import Dataset
 from quant_assets.settings.paths import groups, setting, setting_type
 from quant_assets.sources.base import Source
 from quant_assets.sources.registry import said_left_out, said_read
+from quant_assets.training_orders import TrainingOrders, ordered
 from quant_assets.trial_log import TrialLog
 
 _PROTOCOLS = "quant_assets.sources.base"
 
-Kind = Literal["run", "sector", "input", "setting", "source", "features", "models", "trials", "profile", "given"]
+Kind = Literal[
+    "run", "sector", "input", "setting", "source", "features", "models", "trials", "orders", "profile", "given"
+]
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def _parameter(function: Callable[..., Any], name: str, hint: Any) -> Parameter:
         FeatureLibrary: "features",
         Models: "models",
         TrialLog: "trials",
+        TrainingOrders: "orders",
         Profile: "profile",
     }
     if hint in kinds:
@@ -115,6 +119,7 @@ def handed(function: Callable[..., Any], profile: Profile) -> dict[str, Any]:
         "features": lambda _: profile.features,
         "models": lambda _: profile.models,
         "trials": lambda _: profile.trials,
+        "orders": lambda _: profile.orders,
         "profile": lambda _: profile,
     }
     return {name: getters[each.kind](each.path) for name, each in parameters(function).items() if each.kind in getters}
@@ -161,6 +166,11 @@ class Run:
     def decisions(self) -> list[date]:
         """`as_of` of each month: its last session, in the running month the latest closed one."""
         return decision_sessions(self.first_day, self.through)
+
+    @property
+    def order(self) -> tuple[str, str] | None:
+        """Month that the run trains whatever the cadence, and why; None where its tags order nothing."""
+        return ordered(self._context.run.tags, self.months)
 
     def sessions(self, reading: str | None = None) -> NDArray[np.datetime64]:
         """Closed sessions of the run's months, or of all months that the window of an input covers.

@@ -197,6 +197,14 @@ def switch(instance: dg.DagsterInstance, location: str, instigator: Instigator, 
         instance.update_instigator_state(stored.with_status(status).with_data(data))
 
 
+def sensor_cursor(instance: dg.DagsterInstance, name: str) -> str | None:
+    """What a sensor of an instance has remembered; None where it never ran, or remembers nothing."""
+    for state in instance.all_instigator_state():
+        if state.name == name and isinstance(state.instigator_data, SensorInstigatorData):
+            return state.instigator_data.cursor
+    return None
+
+
 def heartbeats(instance: dg.DagsterInstance) -> Mapping[str, float]:
     """When each part of the daemon was last alive, in seconds of Unix time: `SCHEDULER`, `SENSOR` and others."""
     return {name: found.timestamp for name, found in instance.get_daemon_heartbeats().items()}

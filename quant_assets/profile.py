@@ -18,6 +18,7 @@ from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import profile_file
 from quant_assets.sources.base import Source
 from quant_assets.sources.registry import Terms, open_source
+from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog
 
 #: A session counts as closed half an hour after the bell, when closing prices have been published.
@@ -68,6 +69,11 @@ class Profile:
     def trials(self) -> TrialLog:
         """What has been tried."""
         return TrialLog(self.store, self.settings, self.features.formulas)
+
+    @cached_property
+    def orders(self) -> TrainingOrders:
+        """Which trainings were ordered beside the cadence."""
+        return TrainingOrders(self.store)
 
     @cached_property
     def source(self) -> Source:

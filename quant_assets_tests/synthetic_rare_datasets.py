@@ -21,7 +21,8 @@ from quant_assets.features.labels import forward_sessions, labels
 from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.features.ohlcv import peaks
 from quant_assets.grains import MONTH
-from quant_assets.learning.checkpoints import newest_checkpoint
+from quant_assets.learning.checkpoints import newest_checkpoint, used_checkpoints, young_checkpoints
+from quant_assets.learning.drift import Applicability, drifted, feature_stability, stored_reference
 from quant_assets.learning.forecast import forecast, load_models
 from quant_assets.learning.training import checkpoint_rows, train_checkpoint
 from quant_assets.market import fundamentals, macro
@@ -43,6 +44,7 @@ from quant_assets.settings.domain import (
     BarSettings,
     CandidateSettings,
     DelistingSettings,
+    DriftSettings,
     FundamentalSettings,
     GarchSettings,
     IndicatorSettings,
@@ -79,6 +81,7 @@ TRAINING = TrainingSettings(
     cadence_months=1, window_months=6, max_checkpoint_age_months=2, folds=2, embargo_sessions=1, min_rows=50
 )
 PREDICTIONS = PredictionSettings(min_bucket_rows=5)
+APPLIES = Applicability(max_dissimilarity=1.0, expires_after_months=1)
 PORTFOLIO = PortfolioSettings(allocation="inverse_volatility")
 LEARNER = Ridge("ridge")
 MIN_NAMES, FACTOR_MONTHS, COST_BPS = 3, 3, 10.0
@@ -372,7 +375,25 @@ def _predictions(read: Reads, months: Months, sector: str) -> pl.DataFrame:
         if chosen is not None and len(rows):
             with tempfile.TemporaryDirectory() as folder:
                 kept = chosen.iter_rows(named=True), LEARNER, LIBRARY.names, read.stored.files.__getitem__
-                parts.append(forecast(rows, load_models(*kept, Path(folder)), PREDICTIONS))
+                parts.append(forecast(rows, load_models(*kept, Path(folder)), PREDICTIONS, APPLIES))
+    return pl.concat(parts)
+
+
+def _feature_drift(read: Reads, months: Months, sector: str) -> pl.DataFrame:
+    schema = DATASETS["feature_drift"].schema
+    parts = [pl.DataFrame(schema=schema)]
+    checkpoints = read(CHECKPOINTS.name, TRAINING.max_checkpoint_age_months)
+    for as_of in months.decisions:
+        of_month = pl.col("date").is_between(month_start(month_of(as_of)), as_of)
+        rows, forecasts = (read(name).filter(of_month) for name in ("features", "predictions"))
+        used = used_checkpoints(young_checkpoints(checkpoints, as_of, TRAINING), forecasts)
+        references = {
+            (row["model"], row["horizon"]): stored_reference(row, read.stored.files.__getitem__)
+            for row in used.iter_rows(named=True)
+        }
+        moved = feature_stability(rows, references).with_columns(as_of=pl.lit(as_of))
+        parts.append(moved.join(used, on=["model", "horizon"]).select(list(schema)))
+        drifted(moved, forecasts, DriftSettings())
     return pl.concat(parts)
 
 
@@ -385,6 +406,7 @@ BY_SECTOR: dict[str, Compute] = {
     "regime_state": _regime_state,
     CHECKPOINTS.name: _checkpoints,
     "predictions": _predictions,
+    "feature_drift": _feature_drift,
     "weights": _weights,
     "backtest": _backtest,
     "track_record": _track_record,

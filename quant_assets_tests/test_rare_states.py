@@ -279,6 +279,7 @@ EXEMPT: dict[str, str] = {
     "learning.ensemble.judged_by": "the chain has one model; its own tests give it the checkpoints of several",
     "learning.gate.against": _COMMANDS,
     "learning.inference.too_few_bars": _COMMANDS,
+    "learning.realised.realised_ics": "the sensor's alone; its own tests have labels that are not known yet, and none",
     "learning.walk_forward.walk_forward": _COMMANDS,
 }
 

@@ -92,8 +92,8 @@ def _defined(profile: Profile, group: str, asset: Asset) -> dg.AssetsDefinition:
             raise TypeError(
                 f"parameter '{name}' of asset function {asset.compute.__module__}.{asset.compute.__qualname__} has an "
                 "annotation that nothing is handed for, and the asset's `given` lacks it; take a group of settings, "
-                "Annotated[…, Setting(…)], a Protocol of sources.base, Run, FeatureLibrary, Models, TrialLog, Profile, "
-                "`sector: str`, pl.DataFrame or pl.LazyFrame"
+                "Annotated[…, Setting(…)], a Protocol of sources.base, Run, FeatureLibrary, Models, TrialLog, "
+                "TrainingOrders, Profile, `sector: str`, pl.DataFrame or pl.LazyFrame"
             )
     grain = profile.every_dataset[asset.names[0]].grain
     shared: dict[str, Any] = {

@@ -20,8 +20,10 @@ from quant_assets.learning.checkpoints import (
     is_training_month,
     newest_checkpoint,
     usable_checkpoints,
+    used_checkpoints,
     young_checkpoints,
 )
+from quant_assets.learning.drift import Applicability, Distances, feature_stability, stored_reference
 from quant_assets.learning.ensemble import combined, judged_by
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models import Models
@@ -30,7 +32,8 @@ from quant_assets.partitions import lag, lookback, month_of, month_start, shift_
 from quant_assets.profile import Profile
 from quant_assets.runtime.devices import POOL
 from quant_assets.schemas import CHECKPOINTS, DATASETS
-from quant_assets.settings.domain import PredictionSettings, RegistrySettings, TrainingSettings
+from quant_assets.settings.domain import ApplicabilitySettings, PredictionSettings, RegistrySettings, TrainingSettings
+from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog
 
 
@@ -45,6 +48,12 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         Asset(
             "predictions", predictions, {"features": read(), CHECKPOINTS.name: age}, kinds=kinds, sized_by="features"
         ),
+        Asset(
+            "feature_drift",
+            feature_drift,
+            {"features": read(), CHECKPOINTS.name: age, "predictions": read()},
+            sized_by="features",
+        ),
     )
 
 
@@ -56,11 +65,17 @@ def lightgbm_checkpoint(
     models: Models,
     library: FeatureLibrary,
     trials: TrialLog,
+    orders: TrainingOrders,
     features: pl.LazyFrame,
     labels: pl.LazyFrame,
 ) -> pl.DataFrame:
-    """Train the checkpoints of every model in the training months among the run's months."""
-    decisions = [day for day in run.decisions if is_training_month(day, training.cadence_months)]
+    """Train the checkpoints of every model in the training months among the run's months, and in those ordered."""
+    if run.order is not None:
+        orders.note(sector, *run.order)
+    beside = orders.months(sector)
+    decisions = [
+        day for day in run.decisions if is_training_month(day, training.cadence_months) or month_of(day) in beside
+    ]
     if not decisions:
         run.tell_log(f"no training month among {', '.join(run.months)}: {training.cadence_months=}")
     parts = [pl.DataFrame(schema=CHECKPOINTS.schema)]
@@ -87,6 +102,8 @@ def lightgbm_checkpoint(
         rows = checkpoint_rows(month, kept)
         ranked = {f"{row['model']}_rank_ic_{row['horizon']}": row["rank_ic"] for row in rows.iter_rows(named=True)}
         told = told_of(month) | {"trained_on_rows": rows["rows"].max()}
+        if month_of(as_of) in beside:
+            told |= {"ordered_because": beside[month_of(as_of)]}
         run.tell(sector, month_of(as_of), told | readable(ranked))
         parts.append(rows)
     return pl.concat(parts)
@@ -96,6 +113,7 @@ def predictions(
     run: Run,
     training: TrainingSettings,
     predicting: PredictionSettings,
+    applicability: ApplicabilitySettings,
     registry: RegistrySettings,
     start: Annotated[str, Setting("partitions.start")],
     max_daily_ic: Annotated[float, Setting("promotion.max_daily_ic")],
@@ -107,6 +125,7 @@ def predictions(
     """Forecast each month by every model's newest checkpoint of an earlier one, and by all of them together."""
     loaded: dict[tuple[str, ...], dict[int, LoadedModel]] = {}
     broken: dict[tuple[str, ...], str] = {}
+    applies = Applicability.of(applicability, training.cadence_months)
 
     def load(name: str, chosen: pl.DataFrame) -> dict[int, LoadedModel]:
         files = name, *chosen["manifest_file"]
@@ -143,13 +162,13 @@ def predictions(
         parts = [pl.DataFrame(schema=DATASETS["predictions"].schema)]
         for month in run.months:
             rows, used, given = features.filter(MONTH.label("date") == month), list[str](), list[pl.DataFrame]()
-            trained = dict[str, date]()
+            trained, distances = dict[str, date](), Distances(rows)
             for name in models.learners:
                 found, as_of, said = usable(name, lightgbm_checkpoint.filter(pl.col("model") == name), month, sector)
                 used += [said] if said else []
                 if as_of is not None and len(rows):
                     trained[name] = as_of
-                    given.append(forecast(rows, found, predicting))
+                    given.append(forecast(rows, found, predicting, applies, distances))
             young = young_checkpoints(lightgbm_checkpoint, month_start(month), training)
             parts += [*given, combined(given, judged_by(young, trained, max_daily_ic), predicting)]
             named = ", ".join(dict.fromkeys(used)) or "none yet: too little history"
@@ -159,3 +178,39 @@ def predictions(
     result = run.by_sector(of_sector, features=features, lightgbm_checkpoint=lightgbm_checkpoint)
     run.tell_predictions(result)
     return result
+
+
+def feature_drift(
+    run: Run,
+    training: TrainingSettings,
+    features: pl.LazyFrame,
+    lightgbm_checkpoint: pl.LazyFrame,
+    predictions: pl.LazyFrame,
+) -> pl.DataFrame:
+    """Hold each month's features against the training rows of the checkpoints that forecast it."""
+    schema = DATASETS["feature_drift"].schema
+
+    def of_sector(
+        sector: str, features: pl.DataFrame, lightgbm_checkpoint: pl.DataFrame, predictions: pl.DataFrame
+    ) -> pl.DataFrame:
+        parts = [pl.DataFrame(schema=schema)]
+        for as_of in run.decisions:
+            month = month_of(as_of)
+            rows, used = (each.filter(MONTH.label("date") == month) for each in (features, predictions))
+            young = young_checkpoints(lightgbm_checkpoint, month_start(month), training)
+            chosen = used_checkpoints(young, used)
+            found = {
+                (row["model"], row["horizon"]): reference
+                for row in chosen.iter_rows(named=True)
+                if (reference := stored_reference(row, run.store.read_artifact))
+            }
+            moved = feature_stability(rows, found).with_columns(as_of=pl.lit(as_of))
+            parts.append(
+                moved.join(chosen.select("model", "horizon", "model_version"), on=["model", "horizon"]).select(
+                    list(schema)
+                )
+            )
+        return pl.concat(parts)
+
+    asked = predictions.select("sector", "month", "date", "model", "horizon", "model_version").unique()
+    return run.by_sector(of_sector, features=features, lightgbm_checkpoint=lightgbm_checkpoint, predictions=asked)

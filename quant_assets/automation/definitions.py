@@ -4,6 +4,7 @@ import dagster as dg
 
 from quant_assets.automation.freshness import freshness_checks, freshness_sensor
 from quant_assets.automation.on_failure import failure_sensor
+from quant_assets.automation.retrain import retrain_sensor
 from quant_assets.automation.revise import revise_job, revise_sensor
 from quant_assets.profile import Profile
 
@@ -11,9 +12,10 @@ from quant_assets.profile import Profile
 def automation(profile: Profile) -> dg.Definitions:
     """Schedules, sensors and the jobs that are theirs alone; each has a module of its own in this package."""
     look = revise_job()
-    return dg.Definitions(
-        schedules=[],
-        sensors=[revise_sensor(profile, look), failure_sensor(profile), freshness_sensor(profile)],
-        jobs=[look],
-        asset_checks=freshness_checks(profile),
-    )
+    sensors = [
+        retrain_sensor(profile),
+        revise_sensor(profile, look),
+        failure_sensor(profile),
+        freshness_sensor(profile),
+    ]
+    return dg.Definitions(schedules=[], sensors=sensors, jobs=[look], asset_checks=freshness_checks(profile))

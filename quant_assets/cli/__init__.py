@@ -1,7 +1,7 @@
 """The `quant` command: thin, over the same assets, store and plan as the web UI.
 
-What each command takes, with its help, is in `commands`, `learning_commands` and `instance_commands`; what it does and
-prints is in the module of its name.
+What each command takes, with its help, is in `commands`, `learning_commands`, `instance_commands` and
+`automation_commands`; what it does and prints is in the module of its name.
 """
 
 import io
@@ -12,7 +12,8 @@ from typing import NoReturn
 from rich.console import Console
 from rich.markup import escape
 
-from quant_assets.cli import instance_commands as instance_commands  # their commands join the others
+from quant_assets.cli import automation_commands as automation_commands  # their commands join the others
+from quant_assets.cli import instance_commands as instance_commands
 from quant_assets.cli import learning_commands as learning_commands
 from quant_assets.cli.commands import app
 from quant_assets.errors import InterruptedRunError, QuantError

@@ -75,6 +75,24 @@ def young_checkpoints(checkpoints: pl.DataFrame, month: date, settings: Training
     return checkpoints.filter(index.is_between(target - settings.max_checkpoint_age_months, target - 1))
 
 
+def used_checkpoints(young: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
+    """The rows of checkpoints that the forecasts of a month are from, one for each model and horizon, sorted by them.
+
+    Args:
+        young: what `young_checkpoints` gives for the month.
+        predictions: `model, horizon, model_version` of the forecasts.
+
+    """
+    by = ["model", "horizon"]
+    return (
+        young.filter(pl.col("status") == "trained")
+        .join(predictions, on=[*by, "model_version"], how="semi")
+        .sort("as_of")
+        .unique(by, keep="last", maintain_order=True)
+        .sort(by)
+    )
+
+
 def _index(month: date) -> int:
     return month.year * 12 + month.month
 

@@ -17,6 +17,9 @@ ENSEMBLE = "ensemble"
 _ON = ["ticker", "date", "horizon"]
 _OWN = (*_ON, "prediction", "prediction_std", "prob_up", "confidence", "model", "model_version")
 
+#: What several models' forecasts have together, beside the mixture.
+_JOINT = {"dissimilarity": pl.max_horizontal, "expires": pl.min_horizontal, "in_range": pl.all_horizontal}
+
 
 def ensemble_weights(judged: Mapping[str, Sequence[float | None]]) -> dict[str, float]:
     """Weight of each model: in proportion to its mean rank IC on the test folds, as far as that is positive.
@@ -63,8 +66,9 @@ def combined(forecasts: Iterable[pl.DataFrame], judged: pl.DataFrame, settings: 
 
     The distribution is the models' mixture: its mean :math:`\sum_m w_m p_m`, its variance :math:`\sum_m w_m (s_m^2 +
     (p_m - p)^2)`, its probability of a rise the weighted mean of theirs (a linear opinion pool). It has no interval: no
-    test fold says how often averaged ends would hold. A flag is up where it is up for one of them. A row's values do
-    not depend on the other rows, and only rows that every model of its horizon has are there.
+    test fold says how often averaged ends would hold. It applies where each of those that weigh does (`in_range`), with
+    the greatest of their dissimilarities and the first of their expiries. A row's values do not depend on the other
+    rows, and only rows that every model of its horizon has are there.
 
     Args:
         forecasts: dataset `predictions` of each model, without `sector`, of the same sessions.
@@ -120,8 +124,7 @@ def _mixed(own: Mapping[str, pl.DataFrame], weights: Mapping[str, float], settin
         f"{name} {','.join(versions[name]['model_version'])} {weight!r}" for name, weight in weights.items()
     )
     least = settings.min_probability
-    beside = [name for name in columns if name not in _OWN]
-    flags = {name: own[first].schema[name] == pl.Boolean for name in beside}
+    beside = [name for name in columns if name not in _OWN and name not in _JOINT]
     return (
         found.with_columns(second)
         .with_columns(
@@ -129,10 +132,8 @@ def _mixed(own: Mapping[str, pl.DataFrame], weights: Mapping[str, float], settin
             prob_up=mean("prob_up").clip(least, 1 - least),
             model=pl.lit(ENSEMBLE),
             model_version=pl.lit(hashlib.sha256(said.encode()).hexdigest()[:VERSION_LENGTH]),
-            **{
-                name: pl.any_horizontal(f"{name}|{each}" for each in weights) if flag else pl.lit(None, pl.Float64)
-                for name, flag in flags.items()
-            },
+            **{name: joint(f"{name}|{each}" for each in weights) for name, joint in _JOINT.items()},
+            **{name: pl.lit(None, own[first].schema[name]) for name in beside},
         )
         .with_columns(confidence=(2 * pl.col("prob_up") - 1).abs())
     )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 
 from quant_assets.errors import DatasetError, ModelFileError
 from quant_assets.learning.calibration import UNCALIBRATED, Calibration, Interval, stated_probability
+from quant_assets.learning.drift import Applicability, Distances, Reference, kept_reference
 from quant_assets.learning.model_files import VERSION_LENGTH, fetch, verified
 from quant_assets.learning.models.base import FittedModel, Learner
 from quant_assets.learning.residuals import ResidualBuckets
@@ -30,6 +32,8 @@ class LoadedModel:
         residuals: standard deviation of the forecast error, where the model states none.
         calibration: of the probability of a rise.
         interval: around a prediction; None of a checkpoint from before there were any.
+        as_of: session of its training.
+        reference: what rows are held against; None where `kept_reference` finds none.
 
     """
 
@@ -39,6 +43,8 @@ class LoadedModel:
     residuals: ResidualBuckets
     calibration: Calibration = UNCALIBRATED
     interval: Interval | None = None
+    as_of: date | None = None
+    reference: Reference | None = None
 
 
 def load_models(
@@ -105,6 +111,8 @@ def load_models(
             ResidualBuckets.from_manifest(described["residuals"]),
             Calibration.from_manifest(described.get("calibration")),
             Interval.from_manifest(described.get("interval")),
+            row["as_of"],
+            kept_reference(described, row["manifest_file"], content),
         )
     return loaded
 
@@ -116,18 +124,27 @@ def _listed(names: Sequence[str], others: Sequence[str]) -> str:
     return f"{len(names)} ({shown or ('none of its own' if len(names) != len(others) else 'in another order')})"
 
 
-def forecast(features: pl.DataFrame, models: Mapping[int, LoadedModel], settings: PredictionSettings) -> pl.DataFrame:
+def forecast(
+    features: pl.DataFrame,
+    models: Mapping[int, LoadedModel],
+    settings: PredictionSettings,
+    applicability: Applicability | None = None,
+    distances: Distances | None = None,
+) -> pl.DataFrame:
     """Forecast the forward return of every row and horizon.
 
     The forecast distribution is normal around the prediction, with the model's own standard deviation, or where it
     states none with that of the out-of-fold residuals of the prediction's bucket. prob_up is Phi(prediction /
     prediction_std), or the model's own probability, calibrated by the test folds of the training and clipped to
-    min_probability and 1 - min_probability. A row's values do not depend on the other rows.
+    min_probability and 1 - min_probability. A row's values do not depend on the other rows. A row that is unlike those
+    of the training is marked and not left out.
 
     Args:
         features: dataset `features` of one sector.
         models: checkpoint of each horizon; a horizon without one gets no rows.
         settings: clipping.
+        applicability: where the forecasts apply; without it, that is not told: null.
+        distances: of the same rows, where other models are asked about them, too.
 
     Returns:
         Dataset `predictions` (without `sector`) of one model, sorted by ticker, date and horizon.
@@ -139,6 +156,7 @@ def forecast(features: pl.DataFrame, models: Mapping[int, LoadedModel], settings
     schema = DATASETS["predictions"].schema
     parts = [pl.DataFrame(schema=schema)]
     asked: dict[int, Distribution] = {}
+    distances = distances or Distances(features)
     for horizon, model in sorted(models.items()):
         missing = [name for name in model.fitted.features if name not in features.columns]
         if missing:
@@ -156,6 +174,10 @@ def forecast(features: pl.DataFrame, models: Mapping[int, LoadedModel], settings
         prob_up = np.clip(rises, settings.min_probability, 1 - settings.min_probability)
         width = model.interval.width if model.interval else None
         reach = pl.lit(width, pl.Float64) * pl.col("prediction_std")
+        unlike, expires = np.full(len(features), np.nan), None
+        if applicability is not None:
+            unlike = unlike if model.reference is None else distances.to(model.reference)
+            expires = applicability.expiry(model.as_of) if model.as_of else None
         parts.append(
             features.select("ticker", "date")
             .with_columns(
@@ -166,8 +188,14 @@ def forecast(features: pl.DataFrame, models: Mapping[int, LoadedModel], settings
                 pl.Series("confidence", np.abs(2 * prob_up - 1), dtype=pl.Float64),
                 pl.lit(model.name).alias("model"),
                 pl.lit(model.version).alias("model_version"),
+                pl.Series("dissimilarity", unlike, dtype=pl.Float64, nan_to_null=True),
+                pl.lit(expires, pl.Date).alias("expires"),
             )
-            .with_columns(prediction_lower=pl.col("prediction") - reach, prediction_upper=pl.col("prediction") + reach)
+            .with_columns(
+                prediction_lower=pl.col("prediction") - reach,
+                prediction_upper=pl.col("prediction") + reach,
+                in_range=applicability.in_range if applicability else pl.lit(None, pl.Boolean),
+            )
             .select(list(schema))
         )
     return pl.concat(parts).sort("ticker", "date", "horizon")

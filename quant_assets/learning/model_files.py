@@ -23,7 +23,7 @@ class ModelFiles:
     Attributes:
         sha256: of the file, or of the listing.
         name: of that file where it is kept: by its content, so that no model overwrites another.
-        paths: every file by the name under which it is kept.
+        paths: every file by the name under which it is kept, and what else is kept beside them.
 
     """
 

@@ -17,10 +17,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
+from quant_assets.learning.drift import KeptReference, Reference
 from quant_assets.learning.metrics import Metrics, best_returns, daily_ic
 from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256
 from quant_assets.learning.models.base import FittedModel, Learner, Task
 from quant_assets.learning.out_of_fold import Judged, fold_forecasts, judge
+from quant_assets.learning.registry import Loaded
 from quant_assets.learning.rows import Rows
 from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward, unseen_folds
 from quant_assets.learning.targets import fitted_target
@@ -28,6 +30,9 @@ from quant_assets.market.calendar import last_session_to, session_number, sessio
 from quant_assets.market.containment import known
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
+
+#: The references of the last trainings.
+_REFERENCES: Loaded[KeptReference] = Loaded(16)
 
 #: Scope of a training on all sectors together, in the place of a sector's slug.
 MARKET = "market"
@@ -45,7 +50,8 @@ class TrainedModel:
         rows: training rows known at `as_of`.
         first_date: earliest session among them; None without rows.
         last_known_at: latest `known_at` among them; None without rows.
-        files: of the fitted model, shared by the horizons of one fit; None where there is too little history.
+        files: of the fitted model, shared by the horizons of one fit, and the reference that later rows are held
+            against, where its kind learns from rows; None where there is too little history.
         manifest: canonical JSON (UTF-8, sorted keys), or None without a model.
         metrics: over the test slices, or None without a model.
         out_of_fold: `date, rank_ic, best_return` of each test date (`daily_ic`, `best_returns`), or None without a
@@ -321,6 +327,12 @@ def _train(
     model.write(place)
     importances.append(model.importances())
     files = ModelFiles.of(place, f"model_h{label}")
+    kept = None
+    if learner.learns:  # else nobody here knows on which rows it was trained
+        decided = frame.filter(pl.Series(folds[-1].train | folds[-1].validation))
+        kept = _reference(Rows.of(decided, names), label, settings, seed)
+        (folder / kept.name).write_bytes(kept.content)
+        files = replace(files, paths=files.paths | {kept.name: folder / kept.name})
     shared = {
         "sector": scope,
         "as_of": as_of.isoformat(),
@@ -338,6 +350,7 @@ def _train(
         },
         "settings": settings.model_dump(mode="json") | {learner.kind: learner.parameters.model_dump(mode="json")},
         "prediction_settings": prediction_settings.model_dump(mode="json"),
+        "reference": dict(kept.entry) if kept else None,
         "seed": seed,
         "data": _span(frame),
         "final": _entry(frame, folds[-1], model),
@@ -349,6 +362,17 @@ def _train(
         for column, (horizon, result) in enumerate(zip(horizons, untrained, strict=True))
     ]
     return [_result(shared, [entry for entry, _ in tested], result, files, judged) for result, judged in found_of]
+
+
+def _reference(rows: Rows, label: str, settings: TrainingSettings, seed: int) -> KeptReference:
+    """The reference of the rows that a model was fitted on and stopped by; several models have mostly the same."""
+    sampled, bins = settings.reference_rows, settings.reference_bins
+    key = hashlib.sha256(rows.matrix).digest(), rows.matrix.shape, rows.features, label, sampled, bins, seed
+
+    def made() -> KeptReference:
+        return KeptReference.of(Reference.of(rows.features, rows.matrix, sampled, bins, seed), f"reference_h{label}")
+
+    return _REFERENCES.get(key, made)
 
 
 def _result(

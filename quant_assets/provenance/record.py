@@ -42,8 +42,8 @@ _LIBRARIES = (
 #: Hashes of the source's files that have been read once, by path and state on disk.
 _HASHED = "sources/files.json"
 
-#: The name by which the trial log stands among the inputs.
-TRIALS = "trials"
+#: The names by which the trial log and an order of a training stand among the inputs.
+TRIALS, ORDERS = "trials", "orders"
 
 Contents = Mapping[str, Mapping[str, str | None]]
 
@@ -58,7 +58,7 @@ class MadeBy:
         all_settings: digest of all settings from which rows can follow.
         libraries: digest of the versions of libraries and Python.
         inputs: for each dataset that was read, a digest over the hashes of its partitions; of the trial log one over
-            what was tried.
+            what was tried, and of a training beside the cadence one of its order.
         sources: digest of the provider's files; empty where none were read.
 
     """
@@ -128,12 +128,14 @@ class PartitionRecorder:
         tried = cache(
             lambda sector: self._profile.trials.digests(sector, self._profile.settings.report.history_months - 1)
         )
+        ordered = cache(lambda sector: self._profile.orders.digests(sector) if version.reads_orders else {})
         sources, used = digest(_text(files)) if files else "", digest(_text(self._libraries))
         self._meanings["sources", sources] = files
 
         def made(key: str) -> MadeBy:
             sector, month = parse_key(key)
             read = inputs(key) | ({TRIALS: tried(sector)(month)} if version.reads_trials else {})
+            read |= {ORDERS: ordered(sector)[month]} if month in ordered(sector) else {}
             return MadeBy(version.code, self.settings_digest(name, sector), self._all_settings, used, read, sources)
 
         return made

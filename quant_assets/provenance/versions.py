@@ -39,6 +39,7 @@ from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import ROOT, conf_dir
 from quant_assets.settings.paths import WITHOUT_EFFECT, chosen, groups, with_effect
 from quant_assets.settings.providers import PROVIDERS
+from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog, TrialPaths
 
 
@@ -53,6 +54,7 @@ class Version:
         reads_source: whether it asks the provider.
         reads_trials: whether it counts what has been tried.
         notes: the method of the trial log by which it notes what it tries; empty where it tries nothing.
+        reads_orders: whether what was ordered decides whether it computes anything.
 
     """
 
@@ -62,6 +64,7 @@ class Version:
     reads_source: bool
     reads_trials: bool = False
     notes: str = ""
+    reads_orders: bool = False
 
     @cached_property
     def code(self) -> str:
@@ -106,6 +109,7 @@ def versions(settings: Settings, definitions: Iterable[dg.AssetsDefinition]) -> 
                 walk.reads_source,
                 walk.reads_trials,
                 walk.notes,
+                walk.reads_orders,
             )
     return made
 
@@ -193,6 +197,7 @@ class _Walk:
         reads_source: bool = False,
         reads_trials: bool = False,
         notes: str = "",
+        reads_orders: bool = False,
     ) -> None:
         self._settings = settings
         self.symbols = symbols or {}
@@ -200,6 +205,7 @@ class _Walk:
         self.reads_source = reads_source
         self.reads_trials = reads_trials
         self.notes = notes
+        self.reads_orders = reads_orders
 
     @classmethod
     def of(cls, settings: Settings, function: Any, own: dict[str, Path]) -> "_Walk":
@@ -217,6 +223,7 @@ class _Walk:
             "reads_source": self.reads_source,
             "reads_trials": self.reads_trials,
             "notes": self.notes,
+            "reads_orders": self.reads_orders,
         }
 
     def _handed(self, parameter: Parameter | None, used: Chain) -> list[Symbol]:
@@ -256,6 +263,9 @@ class _Walk:
                 return [Symbol(TrialLog.__module__, f"{TrialLog.__name__}.trials")]
             case "trials" if used:
                 self.notes = used[0]
+            case "orders" if used:
+                self.reads_orders = True
+                return [Symbol(TrainingOrders.__module__, f"{TrainingOrders.__name__}.{used[0]}")]
             case "profile":
                 self.paths |= {name for name in Settings.model_fields if name not in WITHOUT_EFFECT}
         return []

@@ -9,13 +9,14 @@ from typing import Literal
 
 import dagster as dg
 
+from quant_assets import training_orders
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import parse_key
 from quant_assets.settings.sectors import SECTORS
 
 #: Tags that say why a run exists: its origin, its reasons in words, the state of things that it answers, and how often
 #: that has been tried.
-ORIGIN, REASONS, TRIGGER, ATTEMPT = "quant/origin", "quant/reasons", "quant/trigger", "quant/attempt"
+ORIGIN, REASONS, TRIGGER, ATTEMPT = "quant/origin", training_orders.REASONS, "quant/trigger", "quant/attempt"
 
 _UNFINISHED = [status for status in dg.DagsterRunStatus if status.name not in ("SUCCESS", "FAILURE", "CANCELED")]
 _START, _END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"

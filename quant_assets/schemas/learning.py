@@ -1,4 +1,4 @@
-"""Datasets of the learning group: checkpoints and predictions."""
+"""Datasets of the learning group: checkpoints, predictions, and how far features moved away from training rows."""
 
 import polars as pl
 
@@ -84,9 +84,51 @@ LEARNING = (
                 pl.String,
                 "first 12 characters of the model's SHA-256; the ensemble's, of its models' versions and weights",
             ),
+            "dissimilarity": ratio(
+                "distance of the row's features to the nearest of a sample of the checkpoint's training rows, in units "
+                "of their mean distance from each other; null where less than half of the features are there or the "
+                "model was not trained here; of the ensemble the greatest of its models'",
+                ge=0,
+            ),
+            "expires": Column(
+                pl.Date,
+                "last day of the last month in which the checkpoint is used in time (applicability."
+                "expires_after_months); of the ensemble the first of its models'",
+                nullable=True,
+            ),
+            "in_range": Column(
+                pl.Boolean,
+                "dissimilarity is at most applicability.max_dissimilarity and date no later than expires; null where "
+                "the former cannot be told and the latter holds; of the ensemble, that it is so for each of its models",
+                nullable=True,
+            ),
         },
         across="sector",
         anchored=LEARNED,
         references=(Reference(("ticker", "date"), "features", ("ticker", "date")),),
+    ),
+    Dataset(
+        "feature_drift",
+        "How far a month's features have moved from the training rows of the checkpoint that forecast it, by model, "
+        "horizon and feature",
+        ("as_of", "model", "horizon", "feature"),
+        "as_of",
+        "as_of",
+        {
+            "as_of": as_of(),
+            "model": Column(pl.String, "name of the model in the settings"),
+            "horizon": HORIZON,
+            "feature": Column(pl.String, "name of the feature"),
+            "model_version": Column(pl.String, "as in predictions"),
+            "psi": ratio(
+                "population stability index of the rows of the month up to as_of, all members together, against the "
+                "training rows, by quantile bins of these and one of missing values: below .1 hardly moved, above .25 "
+                "moved, as scorecards read it",
+                nullable=False,
+                ge=0,
+            ),
+        },
+        across="sector",
+        anchored=LEARNED,
     ),
 )

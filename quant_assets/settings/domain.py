@@ -235,6 +235,8 @@ class TrainingSettings(SettingsGroup):
             0.67 (5 sessions ahead) and 0.43 (20) where raw, to 0.90 and 0.81 where winsorised, to 0.97 and 0.89 where
             ranked. It leaves 99 % of the targets as they are.
         target_limit: see there.
+        reference_rows: training rows, drawn once, that are kept with a checkpoint for the distances of later rows.
+        reference_bins: bins of each feature in which the training rows are counted, for population stability.
 
     """
 
@@ -248,6 +250,8 @@ class TrainingSettings(SettingsGroup):
     seed: int = 20_240_601
     target: Literal["raw", "winsorised", "rank"] = "winsorised"
     target_limit: float = Field(default=5.0, gt=0)
+    reference_rows: int = Field(default=500, ge=2)
+    reference_bins: int = Field(default=10, ge=2)
 
 
 class PredictionSettings(SettingsGroup):
@@ -264,6 +268,35 @@ class PredictionSettings(SettingsGroup):
     min_probability: float = Field(default=0.01, ge=0.01, lt=0.5)
     calibration: Literal["platt", "none"] = "platt"
     interval_coverage: float = Field(default=0.9, gt=0, lt=1)
+
+
+class ApplicabilitySettings(SettingsGroup):
+    """Where a checkpoint's forecasts apply: `in_range` of dataset predictions; see `learning.drift`.
+
+    Attributes:
+        max_dissimilarity: of a row from the training rows, 1 being their mean distance from each other.
+        expires_after_months: months after its own in which a checkpoint is used in time; until the next one is due
+            (training.cadence_months) where null.
+
+    """
+
+    max_dissimilarity: float = Field(default=1.0, gt=0)
+    expires_after_months: int | None = Field(default=None, ge=1)
+
+
+class DriftSettings(SettingsGroup):
+    """When a sector has moved away from what its models were trained on; see `learning.drift.drifted`.
+
+    Attributes:
+        max_psi: population stability index of a feature above which it has drifted; .25 is the usual limit.
+        max_drifted_share: of the features.
+        max_out_of_range: share of a month's rows.
+
+    """
+
+    max_psi: float = Field(default=0.25, gt=0)
+    max_drifted_share: float = Field(default=0.5, ge=0, le=1)
+    max_out_of_range: float = Field(default=0.25, ge=0, le=1)
 
 
 class PromotionSettings(SettingsGroup):

@@ -12,14 +12,16 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from quant_assets.errors import SettingsError
-from quant_assets.settings.automation import FreshnessSettings, RevisionSettings, VacuumSettings
+from quant_assets.settings.automation import FreshnessSettings, RetrainingSettings, RevisionSettings, VacuumSettings
 from quant_assets.settings.domain import (
     FIRST_DAY,
     LAST_DAY,
+    ApplicabilitySettings,
     BacktestSettings,
     BarSettings,
     CandidateSettings,
     DelistingSettings,
+    DriftSettings,
     FactorSettings,
     FeatureSettings,
     FundamentalSettings,
@@ -145,7 +147,10 @@ class Settings(ProviderSettings):
     training: TrainingSettings = TrainingSettings()
     models: dict[str, ModelSettings]
     predictions: PredictionSettings = PredictionSettings()
+    applicability: ApplicabilitySettings = ApplicabilitySettings()
+    drift: DriftSettings = DriftSettings()
     registry: RegistrySettings = RegistrySettings()
+    retraining: RetrainingSettings = RetrainingSettings()
     promotion: PromotionSettings = PromotionSettings()
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()

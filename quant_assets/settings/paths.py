@@ -18,6 +18,7 @@ WITHOUT_EFFECT = (
     "dagster",
     "launch",
     "partitions.end",
+    "retraining",
     "revisions",
     "freshness",
     "vacuum",

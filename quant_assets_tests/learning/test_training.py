@@ -15,8 +15,10 @@ import polars as pl
 import pytest
 
 from quant_assets.features.library import FeatureLibrary, ready_made
+from quant_assets.learning.drift import Reference
 from quant_assets.learning.models.base import Learner
 from quant_assets.learning.models.lightgbm import LightGBM
+from quant_assets.learning.rows import feature_matrix
 from quant_assets.learning.training import (
     TrainedModel,
     checkpoint_rows,
@@ -209,7 +211,8 @@ def test_early_stopping_never_sees_the_test_slice(market: Market, manifest: dict
 
 
 def test_manifest_says_what_was_done(market: Market, trained: TrainedModel, manifest: dict, tmp_path: Path) -> None:
-    (model,) = train_kept(market, tmp_path).files.paths.values()
+    kept = train_kept(market, tmp_path)
+    model = kept.files.paths[kept.model_name]
     assert hashlib.sha256(model.read_bytes()).hexdigest() == manifest["model_sha256"] == trained.model_sha256
     assert manifest["features"] == list(FEATURES)
     assert manifest["settings"] == SETTINGS.model_dump(mode="json") | {"lightgbm": LEARNER.parameters.model_dump()}
@@ -219,6 +222,16 @@ def test_manifest_says_what_was_done(market: Market, trained: TrainedModel, mani
         "last_date": "2021-05-18",
         "last_known_at": trained.last_known_at.isoformat(),
     }
+    told = manifest["reference"]
+    content = kept.files.paths[told["file"]].read_bytes()
+    assert hashlib.sha256(content).hexdigest() == told["sha256"]
+    assert told["rows"] == manifest["final"]["train"]["rows"] + manifest["final"]["validation"]["rows"]
+    reference = Reference.from_bytes(content)
+    assert (reference.features, reference.distance) == (FEATURES, told["mean_distance"])
+    assert len(reference.sample) == told["sampled"] == SETTINGS.reference_rows
+    last = pl.col("date") <= date.fromisoformat(manifest["final"]["validation"]["last_date"])
+    near = reference.dissimilarity(feature_matrix(market[0].filter(last), FEATURES))
+    assert (near < 1e-6).sum() == told["sampled"], "its rows are among those of the training"
     assert manifest["folds"][0]["test"]["rows"] + manifest["folds"][1]["test"]["rows"] == sum(
         manifest["residuals"]["rows"]
     )

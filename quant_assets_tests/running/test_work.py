@@ -9,34 +9,13 @@ from dagster import DagsterRunStatus as Status
 from quant_assets.planning.plan import Phase
 from quant_assets.running.work import TRIGGER, Attempt, attempts, in_flight
 from quant_assets.settings.sectors import SECTORS
-
-
-@dg.job
-def _job() -> None:
-    """Without a step: only its records count."""
+from quant_assets_tests.run_records import run
 
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as made:
         yield made
-
-
-def run(instance: dg.DagsterInstance, tags: dict[str, str], status: Status, *assets: str) -> dg.DagsterRun:
-    selected = {dg.AssetKey(name) for name in assets} or None
-    made = instance.create_run_for_job(_job, tags=tags, status=Status.STARTED)
-    made = made._replace(asset_selection=frozenset(selected) if selected else None)
-    instance.delete_run(made.run_id)
-    instance.add_run(made)
-    if status == Status.FAILURE:
-        instance.report_run_failed(made, "its process died")
-    elif status == Status.CANCELED:
-        instance.report_run_canceled(made)
-    elif status == Status.SUCCESS:
-        instance.report_dagster_event(
-            dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, made.job_name), made.run_id
-        )
-    return made
 
 
 def test_a_range_run_is_in_flight_on_its_rectangle(instance: dg.DagsterInstance) -> None:
