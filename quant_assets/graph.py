@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets.learning import learning_assets
+from quant_assets.assets.live import live_assets
 from quant_assets.assets.market import market_assets
 from quant_assets.assets.operations import operations_assets
 from quant_assets.assets.portfolio import portfolio_assets
@@ -72,6 +73,7 @@ def _definitions(
         *operations_assets(profile),
         *research_assets(profile),
         *sql_assets(profile, models),
+        *live_assets(profile),
         *on_demand(profile),
     ]
     found, dump = versions(profile.settings, assets), effective(profile.settings)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import dagster as dg
 
-from quant_assets.partitions import RunPartitions, month_range, shift_month
+from quant_assets.partitions import RunPartitions, month_range, period_range, shift_month
 from quant_assets.planning.flow import Flow, Window
 from quant_assets.planning.staleness import Staleness
 from quant_assets.planning.todo import Node, Range, Todo
@@ -22,7 +22,7 @@ class Phase:
 
     Attributes:
         assets: names, upstream first.
-        first, last: months.
+        first, last: months (or days).
         sectors: neighbouring slugs in GICS order, or none for month-grain assets.
 
     """
@@ -41,7 +41,7 @@ class Phase:
     @property
     def keys(self) -> list[str]:
         """Keys of the partitions that each of the assets gets."""
-        return RunPartitions(self.sectors, tuple(month_range(self.first, self.last))).keys
+        return RunPartitions(self.sectors, tuple(period_range(self.first, self.last))).keys
 
     @property
     def outputs(self) -> int:
@@ -50,8 +50,8 @@ class Phase:
 
     @property
     def partitions(self) -> int:
-        """Sectors times months."""
-        return max(1, len(self.sectors)) * len(month_range(self.first, self.last))
+        """Sectors times months (or days)."""
+        return max(1, len(self.sectors)) * len(period_range(self.first, self.last))
 
     def alone(self) -> "list[Phase]":
         """The same for each sector in a run of its own."""

@@ -36,6 +36,7 @@ from quant_assets.settings.domain import (
     WeightSettings,
 )
 from quant_assets.settings.group import SettingsGroup
+from quant_assets.settings.live import LiveSettings
 from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
 from quant_assets.settings.sectors import SECTORS
@@ -101,6 +102,7 @@ class Settings(ProviderSettings):
     as_of: date | None = None
     dagster: DagsterSettings = DagsterSettings()
     launch: LaunchSettings = LaunchSettings()
+    live: LiveSettings = LiveSettings()
     partitions: PartitionSettings
     bars: BarSettings = BarSettings()
     indicators: IndicatorSettings

@@ -10,7 +10,7 @@ from quant_assets.settings.loading import Settings
 from quant_assets.settings.sectors import SECTORS
 
 #: Where something is kept, shown or run, and until when: no rows follow from it, or they say until when they are.
-WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "launch", "partitions.end")
+WITHOUT_EFFECT = ("profile", "data_dir", "storage", "as_of", "dagster", "launch", "live", "partitions.end")
 
 _ABSENT = object()
 
