@@ -23,6 +23,9 @@ from quant_assets.settings.domain import CandidateSettings, WeightSettings
 
 DECISIONS, DAILY_REPORT = (dataset.name for dataset in LIVE)
 
+#: The check that says what was late.
+IN_TIME = "said_in_time"
+
 #: What an entry is made from: of these the day's rows are hashed too.
 _READ = ("universe", "prices", "features", "indicators", "predictions")
 #: Upstream of them: only which code and settings made the month is recorded.
@@ -42,6 +45,29 @@ def live_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         *declared(profile, "live", Asset(DECISIONS, decisions, reads)),
         *declared(profile, "live_report", Asset(DAILY_REPORT, daily_report, {DECISIONS: said_before}, kinds=["html"])),
     ]
+
+
+def live_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
+    """Checks of the assets by day; none where no go-live day is set."""
+    if profile.settings.live.go_live is None:
+        return []
+
+    @dg.asset_check(
+        name=IN_TIME, asset=DECISIONS, description="what was said of a session was said before the next one had closed"
+    )
+    def said_in_time(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        keys = context.op_execution_context.partition_keys
+        rows = profile.store.read(profile.every_dataset[DECISIONS], keys).filter(pl.col("late") > 0)
+        late = rows.select("sector", "date", "late").unique().sort("date", "sector").collect()
+        told = (f"{sector} {day}: {count} sessions late" for sector, day, count in late.head(10).iter_rows())
+        return dg.AssetCheckResult(
+            passed=late.is_empty(),
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(told) or None,
+            metadata={"late": len(late)},
+        )
+
+    return [said_in_time]
 
 
 def decisions(
@@ -117,7 +143,11 @@ def _sessions(run: Run) -> list[date]:
     if strange or early:
         shown = ", ".join(f"{day:%A} {day}" for day in (strange or early)[:3])
         more = f" and {len(strange or early) - 3} more" if len(strange or early) > 3 else ""
-        why = "no session of XNYS" if strange else f"not over yet (the last session that has closed is {run.last_session})"
+        why = (
+            "no session of XNYS"
+            if strange
+            else f"not over yet (the last session that has closed is {run.last_session})"
+        )
         raise LedgerError(
             f"{shown}{more} {'is' if len(strange or early) == 1 else 'are'} {why}: nothing is said of such a day, and "
             f"nothing of the {len(asked)} days was written; choose sessions alone, or quant daily --as-of DAY"

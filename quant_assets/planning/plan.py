@@ -119,6 +119,39 @@ class Planner:
         """Names of the assets that an asset reads."""
         return tuple(self._flow.windows[name])
 
+    @property
+    def matures(self) -> int:
+        """Months by which the asset that looks furthest ahead does."""
+        return max(self._flow.matures.values(), default=0)
+
+    def apart_from(self, left_out: Collection[str], *, of: Collection[str]) -> list[str]:
+        """The assets but some, upstream first, and without those that lack something then.
+
+        Args:
+            left_out: assets that are not computed.
+            of: those among them whose partition of the same month is not there: what needs it is left out too.
+
+        """
+        lost = set(of)
+        for name in self.order:
+            reads = {each for each, (first, last) in self._flow.required(name).items() if first <= 0 <= last}
+            if lost & reads:
+                lost |= set(self._flow.together[name])
+        return [name for name in self.order if name not in lost and name not in left_out]
+
+    def unfinished(self, name: str, sectors: Sequence[str], month: str, *, absent: bool) -> bool:
+        """Whether a partition of an asset's month was written when less was known, or is not there.
+
+        Args:
+            name: of the asset.
+            sectors: slugs.
+            month: of the partitions.
+            absent: whether one that is not there counts.
+
+        """
+        todo = Todo(self._flow, self._profile, None, sectors, self._stored_only)
+        return any(todo.lacks(name, place, month, absent=absent) for place in todo.places(name))
+
     def history(self, name: str) -> Mapping[str, Window]:
         """First and last month, relative to its own, of the inputs whose earlier months an asset reads.
 

@@ -93,9 +93,7 @@ def _sector(sector: str, day: date, rows: pl.DataFrame, horizon: int) -> SectorD
     before = earlier["date"].max() if len(earlier) else None
     then = earlier.filter(pl.col("date") == before)
     weight = pl.col("item") == "weight"
-    held, was = (
-        each.filter(weight).select("ticker", "rank", "model", weight="value") for each in (now, then)
-    )
+    held, was = (each.filter(weight).select("ticker", "rank", "model", weight="value") for each in (now, then))
     follows = held["model"][0] if len(held) else None
     shown, shown_before = (
         each.filter((pl.col("item") == "forecast") & (pl.col("horizon") == horizon) & (pl.col("model") == follows))
@@ -118,7 +116,12 @@ def _sector(sector: str, day: date, rows: pl.DataFrame, horizon: int) -> SectorD
     traded = held.join(was, on="ticker", how="full", coalesce=True, suffix="_before")
     turnover = (pl.col("weight").fill_null(0.0) - pl.col("weight_before").fill_null(0.0)).abs().sum()
     shorts = now.filter((pl.col("item") == "candidate") & (pl.col("side") == "short")).sort("rank")
-    models = now.filter(pl.col("item") == "forecast").select("model", "model_version").unique().sort("model", "model_version")
+    models = (
+        now.filter(pl.col("item") == "forecast")
+        .select("model", "model_version")
+        .unique()
+        .sort("model", "model_version")
+    )
     late = now["late"][0]
     notes = []
     if late:
