@@ -27,9 +27,9 @@ DECISIONS, DAILY_REPORT = (dataset.name for dataset in LIVE)
 IN_TIME = "said_in_time"
 
 #: What an entry is made from: of these the day's rows are hashed too.
-_READ = ("universe", "prices", "features", "indicators", "predictions")
+READ = ("universe", "prices", "features", "indicators", "predictions")
 #: Upstream of them: only which code and settings made the month is recorded.
-_BEHIND = ("ohlcv", "delistings", "price_peaks", "fundamentals")
+BEHIND = ("ohlcv", "delistings", "price_peaks", "fundamentals")
 
 #: Calendar days that reach back to the session before, wherever they lie: in September 2001 it was seven days earlier.
 _TO_SESSION_BEFORE = 7
@@ -39,7 +39,7 @@ def live_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets by day; none where no go-live day is set."""
     if profile.settings.live.go_live is None:
         return []
-    reads = dict.fromkeys((*_READ, *_BEHIND), read(of_its_month()))
+    reads = dict.fromkeys((*READ, *BEHIND), read(of_its_month()))
     said_before = read(days_before(_TO_SESSION_BEFORE), absent="any")
     return [
         *declared(profile, "live", Asset(DECISIONS, decisions, reads)),
@@ -93,7 +93,7 @@ def decisions(
         "indicators": indicators,
         "predictions": predictions,
     }
-    parts, followed = [run.dataset(DECISIONS).empty()], [run.dataset(name) for name in (*_BEHIND, *_READ)]
+    parts, followed = [run.dataset(DECISIONS).empty()], [run.dataset(name) for name in (*BEHIND, *READ)]
     for sector in run.sectors:
         for day in days:
             frames = of_day(sector, day, given)

@@ -15,7 +15,7 @@ from quant_assets.automation.moment import Moment
 from quant_assets.automation.status import schedule_status
 from quant_assets.errors import QuantError
 from quant_assets.grains import DAY
-from quant_assets.market.calendar import closes_early, sessions, why_closed
+from quant_assets.market.calendar import closes_early, why_closed
 from quant_assets.partitions import key
 from quant_assets.profile import Profile
 from quant_assets.running.daily import SESSION, SESSIONS, Daily, Sessions

@@ -1,6 +1,6 @@
 """The `quant` command: thin, over the same assets, store and plan as the web UI.
 
-What each command takes, with its help, is in `commands` and `learning_commands`; what it does and prints is in the
+What each command takes, with its help, is in `commands`, `learning_commands` and `live_commands`; what it does and prints is in the
 module of its name.
 """
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from quant_assets.cli import learning_commands as learning_commands  # its commands join the others
+from quant_assets.cli import live_commands as live_commands
 from quant_assets.cli.commands import app
 from quant_assets.errors import InterruptedRunError, QuantError
 from quant_assets.running.processes import collect_rarely

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import dagster as dg
 
-from quant_assets.partitions import RunPartitions, month_range, period_range, shift_month
+from quant_assets.partitions import RunPartitions, period_range, shift_month
 from quant_assets.planning.flow import Flow, Window
 from quant_assets.planning.staleness import Staleness
 from quant_assets.planning.todo import Node, Range, Todo

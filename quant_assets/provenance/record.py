@@ -18,8 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
-from quant_assets.io.store import DatasetStore
 from quant_assets.grains import MONTH, period_of
+from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import last_day, month_of, parse_key, shift
 from quant_assets.profile import Profile
 from quant_assets.provenance.code import digest

@@ -3,7 +3,7 @@
 The schedule, and `quant daily` by hand, do the same. What is due is read off the store; no tick or run is asked.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
