@@ -56,7 +56,7 @@ class Profile:
 
     @cached_property
     def every_dataset(self) -> dict[str, Dataset]:
-        """`datasets`, those of each day from the go-live day on, and those that are made when somebody asks for them."""
+        """`datasets`, those of each day from the go-live day on, and those that somebody must ask for."""
         live = LIVE if self.settings.live.go_live is not None else ()
         return self.datasets | {dataset.name: dataset for dataset in (*live, *ON_DEMAND)}
 

@@ -35,13 +35,24 @@ class Asked(dg.Config):
 
     """
 
-    sessions: list[str] = []
-    missed: dict[str, list[str]] = {}
+    sessions: list[str]
+    missed: dict[str, list[str]]
 
 
-@dg.op(name="carry_out", description="Computes what is unfinished, and says of each session what was not said yet.")
-def _carry_out(context: dg.OpExecutionContext, config: Asked) -> None:
-    moment = Moment()
+def _job(name: str) -> dg.JobDefinition:
+    @dg.op(description="Computes what is unfinished, and says of each session what was not said yet.")
+    def carry_out(context: dg.OpExecutionContext, config: Asked) -> None:
+        _carry_out(context, config, Moment(name))
+
+    return dg.JobDefinition(
+        name=AFTER_CLOSE,
+        description="Says, session by session, what was not said yet; the schedules of this name and before_open ask.",
+        graph_def=dg.GraphDefinition(name=AFTER_CLOSE, node_defs=[carry_out]),
+        executor_def=dg.in_process_executor,
+    )
+
+
+def _carry_out(context: dg.OpExecutionContext, config: Asked, moment: Moment) -> None:
     daily, origin = Daily(moment.profile, moment.defs), context.run.tags.get(ORIGIN, AFTER_CLOSE)
     for day, sectors in config.missed.items():
         _evaluate(context.instance, day, sectors)
@@ -71,18 +82,21 @@ def live_automation(profile: Profile) -> dg.Definitions:
     """The job and its schedules; none where no go-live day is set."""
     if profile.settings.live.go_live is None:
         return dg.Definitions()
-    job = dg.JobDefinition(
-        name=AFTER_CLOSE,
-        description="Says, session by session, what was not said yet; the schedules of this name and before_open ask.",
-        graph_def=dg.GraphDefinition(name=AFTER_CLOSE, node_defs=[_carry_out]),
-        executor_def=dg.in_process_executor,
-    )
+    name = profile.settings.profile
+    job = _job(name)
+
+    def asks_after_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        return after_close(context, Moment(name))
+
+    def asks_before_open(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        return before_open(context, Moment(name))
+
     after = dg.ScheduleDefinition(
         name=AFTER_CLOSE,
         job=job,
         cron_schedule="30 17 * * 1-5",
         execution_timezone=NEW_YORK,
-        execution_fn=after_close,
+        execution_fn=asks_after_close,
         default_status=schedule_status(profile),
         description="After each session's close it has the running month computed and the session's decisions said.",
     )
@@ -91,16 +105,16 @@ def live_automation(profile: Profile) -> dg.Definitions:
         job=job,
         cron_schedule="0 8 * * 1-5",
         execution_timezone=NEW_YORK,
-        execution_fn=before_open,
+        execution_fn=asks_before_open,
         default_status=schedule_status(profile),
-        description="Before each session it checks that the decisions of the last one are there, and asks for the rest.",
+        description="Before each session it checks that the last one's decisions are there, and asks for those that are not.",
     )
     return dg.Definitions(jobs=[job], schedules=[after, before])
 
 
-def after_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+def after_close(context: dg.ScheduleEvaluationContext, moment: Moment) -> dg.RunRequest | dg.SkipReason:
     """One run over the sessions of which something is missing; on other days the reason why there is none."""
-    moment, day = Moment(), _day(context)
+    day = _day(context)
     due, closed = Sessions(moment.profile).missing(), why_closed(day)
     last = moment.profile.last_session()
     if not due:
@@ -115,9 +129,9 @@ def after_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
     return _asked(context, moment.profile, due, AFTER_CLOSE, f"{day}{f' is no session: {closed}' if closed else half}")
 
 
-def before_open(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+def before_open(context: dg.ScheduleEvaluationContext, moment: Moment) -> dg.RunRequest | dg.SkipReason:
     """Nothing where the last session's decisions are there; else a run that says so and catches up."""
-    moment, day = Moment(), _day(context)
+    day = _day(context)
     ledger, closed = Sessions(moment.profile), why_closed(day)
     due, last = ledger.missing(), moment.profile.last_session()
     if due:

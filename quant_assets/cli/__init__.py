@@ -1,7 +1,7 @@
 """The `quant` command: thin, over the same assets, store and plan as the web UI.
 
-What each command takes, with its help, is in `commands`, `learning_commands` and `live_commands`; what it does and prints is in the
-module of its name.
+What each command takes, with its help, is in `commands`, `learning_commands` and `live_commands`; what it does and
+prints is in the module of its name.
 """
 
 import io

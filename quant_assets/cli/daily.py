@@ -61,7 +61,8 @@ def planned(profile: Profile, day: str | None) -> Iterator[str]:
     for found, chains, _ in daily.said([session]):
         nothing = False
         sectors = [sector for (phase,) in chains for sector in phase.sectors]
-        yield f"{found}: {f'decisions of {", ".join(sectors)}, then ' if sectors else ''}the day's report"
+        said = f"decisions of {', '.join(sectors)}, then " if sectors else ""
+        yield f"{found}: {said}the day's report"
     if nothing:
         yield f"{session}: everything is said, and nothing is unfinished"
     yield from _before(daily, session)

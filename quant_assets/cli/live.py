@@ -73,7 +73,7 @@ def record(profile: Profile, sectors: Sequence[str], first: date, last: date) ->
         figures = (str(len(found)), str(late), str(len(earned)), _percent(total), _percent(earned.min()))  # type: ignore[arg-type]
         table.add_row(sector, found[0], found[-1], *figures)
         for (model, ahead), rows in judged(said, known).partition_by("model", "horizon", as_dict=True).items():
-            if ahead == horizon or ahead == shortest:
+            if ahead in (horizon, shortest):
                 error = standard_error(rows["rank_ic"].to_numpy(), rows["date"].to_numpy(), int(ahead))
                 means = (rows["ic"].mean(), rows["rank_ic"].mean(), error)
                 skill.add_row(sector, escape(str(model)), str(ahead), str(len(rows)), *map(_number, means))

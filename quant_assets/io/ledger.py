@@ -38,7 +38,7 @@ def unsaid(store: DatasetStore, dataset: Dataset, frame: pl.DataFrame, keys: Seq
     if other:
         shown = f"{', '.join(other[:3])}{f' and {len(other) - 3} more' if len(other) > 3 else ''}"
         raise LedgerError(
-            f"{dataset.name} of {shown} said otherwise, and what was said stands: nothing of the {len(keys)} partitions "
-            "was written; quant live --compare shows what differs and why"
+            f"{dataset.name} of {shown} said otherwise, and what was said stands: nothing of the {len(keys)} "
+            "partitions was written; quant live --compare shows what differs and why"
         )
     return [key for key in keys if key in gone]

@@ -6,7 +6,7 @@ The schedule, and `quant daily` by hand, do the same. What is due is read off th
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 
 import dagster as dg
 
@@ -67,7 +67,7 @@ class Sessions:
         return {day: names for day, names in found.items() if names}
 
     def check(self, day: date) -> date:
-        """Return a day that is a session of the ledger and has closed, or raise a SettingsError that says what it is."""
+        """Return a day that is a session of the ledger and has closed, or raise a SettingsError that says why not."""
         last = self._profile.last_session()
         if day not in sessions(day, day).tolist():
             raise SettingsError(f"{day} ({day:%A}) is no session of XNYS; the last one that has closed is {last}")
@@ -75,7 +75,7 @@ class Sessions:
             raise SettingsError(f"the session of {day} is not over; the last one that has closed is {last}")
         if day < self.go_live:
             raise SettingsError(
-                f"{day} lies before the go-live day {self.go_live} (live.go_live): nothing was said then"
+                f"{day} lies before the go-live day {self.go_live} (live.go_live): nothing is said of it"
             )
         return day
 
@@ -199,13 +199,12 @@ class Daily:
         for each in self.unfinished(days):
             tell(f"{_months(each.first, each.last)}: {_listed(each.names)}")
             prepared = Prepared.of(each.plan, self._profile, self._defs, self._workers, tags=tags)
-            done(lambda prepared=prepared: prepared.execute(progress))  # type: ignore[misc]
-        here = Here(self._profile.settings.profile, 1)
+            done(partial(prepared.execute, progress))
         for day, chains, page in self.said(days):
             tell(f"{day}: {', '.join(sector for (phase,) in chains for sector in phase.sectors) or 'the page alone'}")
-            of_day = Here(here.profile, 1, tags=tags | {SESSION: DAY.of(day)})
+            of_day = Here(self._profile.settings.profile, 1, tags=tags | {SESSION: DAY.of(day)})
             for stage in (chains, page):
-                done(lambda stage=stage, of_day=of_day: of_day.execute(stage, progress))  # type: ignore[misc]
+                done(partial(of_day.execute, stage, progress))
         if failed:
             raise RunFailedError("\n".join(dict.fromkeys(failed)))
 
