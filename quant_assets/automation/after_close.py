@@ -107,7 +107,7 @@ def live_automation(profile: Profile) -> dg.Definitions:
         execution_timezone=NEW_YORK,
         execution_fn=asks_before_open,
         default_status=schedule_status(profile),
-        description="Before each session it checks that the last one's decisions are there, and asks for those that are not.",
+        description="Before each session it checks that the last one's decisions are there, and asks for the missing.",
     )
     return dg.Definitions(jobs=[job], schedules=[after, before])
 
