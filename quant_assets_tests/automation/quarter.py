@@ -27,7 +27,7 @@ from quant_assets.automation.after_close import NEW_YORK, live_automation
 from quant_assets.dagster_internals import submit_assets
 from quant_assets.graph import build_defs
 from quant_assets.market.calendar import sessions
-from quant_assets.partitions import key, month_of, month_range
+from quant_assets.partitions import key, month_end, month_of, month_range
 from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
 from quant_assets.running.daily import TRAINED
@@ -100,7 +100,7 @@ class Simulation:
         month, dataset = month_of(profile.last_session()), profile.datasets[CHECKPOINTS.name]
         defs = build_defs(profile.settings)
         planner = Planner(defs, profile)
-        if profile.known_through(month) != sessions(profile.last_session(), _end(month)).tolist()[-1]:
+        if profile.known_through(month) != sessions(profile.last_session(), month_end(month)).tolist()[-1]:
             return []  # its last session is still to come
         if not planner.unfinished(CHECKPOINTS.name, self.sectors, month, absent=True):
             return []
@@ -140,12 +140,6 @@ class Simulation:
                 if contents[0] != contents[1]:
                     found.append(f"{name} {each}")
         return found
-
-
-def _end(month: str) -> date:
-    from quant_assets.partitions import month_end
-
-    return month_end(month)
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

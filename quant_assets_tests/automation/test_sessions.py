@@ -33,7 +33,7 @@ def test_a_months_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             trained = simulation.trained()
             assert trained == (["2024-03|cons_staples"] if day == days[1] else [])
             assert simulation.tick("after_close", day, 18, instance) == f"everything is said of {day} and before"
-        assert simulation.entries() == dict.fromkeys(days, set(SECTORS))
+        assert simulation.entries() == {day: set(SECTORS) for day in days}
         runs = instance.get_runs(dg.RunsFilter(tags={"quant/session": str(days[2])}))
         assert [each.status for each in runs] == [dg.DagsterRunStatus.SUCCESS] * 2, "the entry, and the day's page"
         request = simulation.tick("before_open", days[3], 20, instance)
