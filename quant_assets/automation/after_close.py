@@ -18,7 +18,7 @@ from quant_assets.grains import DAY
 from quant_assets.market.calendar import closes_early, why_closed
 from quant_assets.partitions import key
 from quant_assets.profile import Profile
-from quant_assets.running.daily import SESSION, SESSIONS, Daily, Sessions
+from quant_assets.running.sessions import SESSION, SESSIONS, Sessions
 from quant_assets.running.work import ORIGIN, UNFINISHED
 
 NEW_YORK = "America/New_York"
@@ -53,9 +53,11 @@ def _job(name: str) -> dg.JobDefinition:
 
 
 def _carry_out(context: dg.OpExecutionContext, config: Asked, moment: Moment) -> None:
+    from quant_assets.running.daily import Daily  # what executes runs is loaded by them alone
+
     daily, origin = Daily(moment.profile, moment.defs), context.run.tags.get(ORIGIN, AFTER_CLOSE)
     for day, sectors in config.missed.items():
-        _evaluate(context.instance, day, sectors)
+        record_missed(context.instance, day, sectors)
     days = [daily.sessions.check(date.fromisoformat(day)) for day in config.sessions]
     try:
         daily.carry_out(days, origin, tell=context.log.info)
@@ -63,7 +65,7 @@ def _carry_out(context: dg.OpExecutionContext, config: Asked, moment: Moment) ->
         raise dg.Failure(str(error), allow_retries=False) from None
 
 
-def _evaluate(instance: dg.DagsterInstance, day: str, sectors: Sequence[str]) -> None:
+def record_missed(instance: dg.DagsterInstance, day: str, sectors: Sequence[str]) -> None:
     """Record that the decisions of a session were not there before the next one opened."""
     for sector in sectors:
         instance.report_runless_asset_event(
@@ -137,6 +139,8 @@ def before_open(context: dg.ScheduleEvaluationContext, moment: Moment) -> dg.Run
     if due:
         told = f"{day} is no session: {closed}" if closed else f"before the session of {day}"
         return _asked(context, moment.profile, due, BEFORE_OPEN, told, missed=due)
+    from quant_assets.running.daily import Daily
+
     daily = Daily(moment.profile, moment.defs)
     waiting = next(daily.unfinished([]), None)
     if waiting is not None:

@@ -21,7 +21,7 @@ from quant_assets.graph import build_defs
 from quant_assets.learning.metrics import standard_error
 from quant_assets.partitions import key
 from quant_assets.profile import Profile
-from quant_assets.running.daily import Sessions
+from quant_assets.running.sessions import Sessions
 
 #: Differences that are listed one by one.
 _SHOWN = 20

@@ -9,13 +9,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from quant_assets.assets.live import DECISIONS
-from quant_assets.automation.after_close import AFTER_CLOSE, NEW_YORK, live_automation
+from quant_assets.assets.live import DECISIONS, IN_TIME
+from quant_assets.automation.after_close import AFTER_CLOSE, NEW_YORK, live_automation, record_missed
 from quant_assets.automation.status import schedule_status
 from quant_assets.market.calendar import closes_early, why_closed
 from quant_assets.partitions import key
 from quant_assets.profile import Profile
-from quant_assets.running.daily import SESSION, SESSIONS
+from quant_assets.running.sessions import SESSION, SESSIONS
 from quant_assets.running.work import ORIGIN
 from quant_assets_tests.synthetic_live import DAYS, GO_LIVE, SECTORS, live_settings
 
@@ -126,6 +126,18 @@ def test_before_the_open_it_says_which_sectors_said_nothing(ticks: Ticks) -> Non
     assert isinstance(request, dg.RunRequest)
     assert request.run_config["ops"]["carry_out"]["config"]["missed"] == {str(DAYS[3]): ["healthcare"]}
     assert request.tags[ORIGIN] == "before_open"
+
+
+def test_what_was_missed_is_a_failed_check_of_its_partition() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        record_missed(instance, "2024-07-01", ["healthcare"])
+        check = dg.AssetCheckKey(dg.AssetKey(DECISIONS), IN_TIME)
+        record = instance.get_latest_asset_check_evaluation_record(check)
+    event = record.event.dagster_event if record is not None and record.event is not None else None
+    assert event is not None
+    found = event.asset_check_evaluation_data
+    assert (found.passed, found.partition) == (False, "2024-07-01|healthcare")
+    assert found.description == "healthcare: nothing was said of 2024-07-01 before the next session opened"
 
 
 @pytest.mark.slow
