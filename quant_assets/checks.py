@@ -12,7 +12,7 @@ import polars as pl
 
 from quant_assets.declared_tests import DeclaredTest
 from quant_assets.errors import DatasetError, MissingPartitionError
-from quant_assets.grains import grain_of
+from quant_assets.grains import MONTH, grain_of
 from quant_assets.io.blocks import divided, row_bytes, rows_by_month
 from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import parse_key
@@ -197,7 +197,7 @@ def _contract_check(profile: Profile, dataset: Dataset, declared: Sequence[Decla
 
 def _parts(dataset: Dataset, store: DatasetStore, keys: Sequence[str]) -> Iterator[list[str]]:
     """The keys in blocks of months, each sector by itself where they are several blocks."""
-    if not store.local:  # to count the rows is to load them
+    if not store.local or dataset.grain.period != MONTH:  # to count the rows is to load them; those of a day are few
         yield list(keys)
         return
     size = row_bytes(dataset)

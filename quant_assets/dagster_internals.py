@@ -316,7 +316,12 @@ def queue_heartbeat(instance: dg.DagsterInstance) -> float | None:
 
 
 def submit_assets(
-    instance: dg.DagsterInstance, job: dg.JobDefinition, assets: Iterable[str], module: str, tags: Mapping[str, str]
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    assets: Iterable[str] | None,
+    module: str,
+    tags: Mapping[str, str],
+    run_config: Mapping[str, object] | None = None,
 ) -> str:
     """Put a run into an instance's queue; its identifier.
 
@@ -324,10 +329,11 @@ def submit_assets(
 
     Args:
         instance: with a queue.
-        job: of all assets, as the code location has it.
-        assets: names of those that the run materialises.
+        job: of all assets, or another one, as the code location has it.
+        assets: names of those that the run materialises; None for a job of ops.
         module: of the code location; it holds `defs`.
         tags: of the run.
+        run_config: of its ops.
 
     """
     location = ManagedGrpcPythonEnvCodeLocationOrigin(
@@ -339,7 +345,8 @@ def submit_assets(
     with capture_interrupts():  # a run that was made and not put into the queue would wait for ever
         run = instance.create_run_for_job(
             job,
-            asset_selection={dg.AssetKey(name) for name in assets},
+            run_config=run_config,
+            asset_selection=None if assets is None else {dg.AssetKey(name) for name in assets},
             tags=tags,
             remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job.name),
             job_code_origin=JobPythonOrigin(job.name, repository),

@@ -28,6 +28,10 @@ class DatasetError(QuantError):
     """Rows that break the dataset's schema or lie outside the partitions of the run."""
 
 
+class LedgerError(DatasetError):
+    """What was said on a day would be said otherwise, or of a day that is no session; names the days."""
+
+
 class ModelFileError(DatasetError):
     """A model's file is missing, cut off or not the one that was written; names it."""
 

@@ -66,6 +66,11 @@ MONTH = Period("month", "%Y-%m", "YYYY-MM", r"\d{4}-(0[1-9]|1[0-2])", "1mo")
 DAY = Period("day", "%Y-%m-%d", "YYYY-MM-DD", r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", "1d")
 
 
+def period_of(label: str) -> Period:
+    """Of which length the period is that a label names; a month where it is none, so that checking it says so."""
+    return DAY if re.fullmatch(DAY.shape, label) else MONTH
+
+
 def check_month(month: str) -> str:
     """Return the label of a month, or raise a SettingsError."""
     return MONTH.check(month)
@@ -171,8 +176,7 @@ DAILY = Grain(DAY, by_sector=False)
 def grain_of(key: str) -> Grain:
     """The grain that a key is of; by month where it is no key at all, so that parsing it says what is wrong."""
     period, _, sector = key.partition(_BETWEEN)
-    daily = re.fullmatch(DAY.shape, period) is not None
-    return Grain(DAY if daily else MONTH, by_sector=bool(sector))
+    return Grain(period_of(period), by_sector=bool(sector))
 
 
 def labels_of(keys: Iterable[str]) -> Mapping[str | None, list[str]]:

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets.learning import learning_assets
+from quant_assets.assets.live import live_assets, live_checks
 from quant_assets.assets.market import market_assets
 from quant_assets.assets.operations import operations_assets
 from quant_assets.assets.portfolio import portfolio_assets
@@ -73,6 +74,7 @@ def _definitions(
         *operations_assets(profile),
         *research_assets(profile),
         *sql_assets(profile, models),
+        *live_assets(profile),
         *on_demand(profile),
     ]
     found, dump = versions(profile.settings, assets), effective(profile.settings)
@@ -96,6 +98,7 @@ def _definitions(
             agreement_check(profile),
             same_selection_check(profile),
             *model_checks(profile),
+            *live_checks(profile),
             *checks(profile),
         ],
         jobs=_jobs(profile),

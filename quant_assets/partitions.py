@@ -20,14 +20,14 @@ from quant_assets.dagster_internals import (
     partition_loading_context,
 )
 from quant_assets.errors import SettingsError
-from quant_assets.grains import DAY, MONTH, MONTHLY, SECTOR_MONTHLY, Grain, grain_of, labels_of
+from quant_assets.grains import DAY, MONTH, Grain, grain_of, labels_of, period_of
 from quant_assets.settings.loading import PartitionSettings
 from quant_assets.settings.sectors import SECTORS
 
 
 def key(sector: str | None, month: str) -> str:
-    """Partition key of a sector and month, or of a month alone: `key("healthcare", "2024-06")`."""
-    return (SECTOR_MONTHLY if sector else MONTHLY).key(month, sector)
+    """Partition key of a sector and month (or day), or of a month alone: `key("healthcare", "2024-06")`."""
+    return Grain(period_of(month), by_sector=bool(sector)).key(month, sector)
 
 
 def parse_key(partition_key: str) -> tuple[str | None, str]:
@@ -71,6 +71,31 @@ def month_range(first: str, last: str) -> list[str]:
         months.append(first)
         first = shift_month(first, 1)
     return months
+
+
+def first_day(period: str) -> date:
+    """First calendar day of a month; of a day, itself."""
+    return date.fromisoformat(period) if period_of(period) == DAY else month_start(period)
+
+
+def last_day(period: str) -> date:
+    """Last calendar day of a month; of a day, itself."""
+    return date.fromisoformat(period) if period_of(period) == DAY else month_end(period)
+
+
+def shift(period: str, offset: int) -> str:
+    """The period of the same length `offset` later (earlier where negative)."""
+    if period_of(period) == DAY:
+        return DAY.of(date.fromisoformat(period) + timedelta(days=offset))
+    return shift_month(period, offset)
+
+
+def period_range(first: str, last: str) -> list[str]:
+    """All months, or all calendar days, from `first` to `last`, both included; empty where first is later."""
+    if period_of(first) != DAY:
+        return month_range(first, last)
+    start, end = date.fromisoformat(first), date.fromisoformat(last)
+    return [DAY.of(start + timedelta(days=number)) for number in range((end - start).days + 1)]
 
 
 def months_covering(sessions: int) -> int:
@@ -308,6 +333,8 @@ def month_offsets(mapping: dg.PartitionMapping | None) -> tuple[int, int]:
         mapping = mapping.downstream_mappings_by_upstream_dimension[MONTH.name].partition_mapping
     if isinstance(mapping, dg.TimeWindowPartitionMapping):
         return mapping.start_offset, mapping.end_offset
+    if days := getattr(mapping, "days", 0):  # of `daily_partitions`, which are counted in days
+        return -days, 0
     return (-mapping.months, 0) if isinstance(mapping, _BetweenGrains) else (0, 0)
 
 
@@ -317,7 +344,7 @@ class RunPartitions:
 
     Attributes:
         sectors: slugs in GICS order; empty for a month-grain run.
-        months: month keys, sorted and without a gap.
+        months: labels of months (or days), sorted and without a gap.
 
     """
 
@@ -339,12 +366,12 @@ class RunPartitions:
     @property
     def first_day(self) -> date:
         """First calendar day of the run."""
-        return month_start(self.months[0])
+        return first_day(self.months[0])
 
     @property
     def last_day(self) -> date:
         """Last calendar day of the run."""
-        return month_end(self.months[-1])
+        return last_day(self.months[-1])
 
 
 def describe(keys: Sequence[str], most: int = 6) -> str:

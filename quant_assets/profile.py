@@ -12,8 +12,8 @@ from quant_assets.features.library import FeatureLibrary
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.models import Models
 from quant_assets.market.calendar import decision_sessions, last_session_to
-from quant_assets.partitions import Months, RunPartitions, month_end, month_of, month_start, shift_month
-from quant_assets.schemas import ON_DEMAND, Dataset
+from quant_assets.partitions import Months, RunPartitions, last_day, month_of, month_start, shift
+from quant_assets.schemas import LIVE, ON_DEMAND, Dataset
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import profile_file
 from quant_assets.sources.base import Source
@@ -57,8 +57,9 @@ class Profile:
 
     @cached_property
     def every_dataset(self) -> dict[str, Dataset]:
-        """`datasets`, and those that are made only when somebody asks for them."""
-        return self.datasets | {dataset.name: dataset for dataset in ON_DEMAND}
+        """`datasets`, those of each day from the go-live day on, and those that somebody must ask for."""
+        live = LIVE if self.settings.live.go_live is not None else ()
+        return self.datasets | {dataset.name: dataset for dataset in (*live, *ON_DEMAND)}
 
     @cached_property
     def store(self) -> DatasetStore:
@@ -117,11 +118,11 @@ class Profile:
         """Last closed session that a partition takes account of, were it written now.
 
         Args:
-            month: of the partition.
+            month: of the partition, or day.
             matures_months: how far ahead it looks; nothing that becomes known later changes it.
 
         """
-        return min(last_session_to(month_end(shift_month(month, matures_months))), self.last_session())
+        return min(last_session_to(last_day(shift(month, matures_months))), self.last_session())
 
     def through(self, run: RunPartitions) -> date:
         """Last closed session of a run's months."""

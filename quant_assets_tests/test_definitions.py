@@ -13,7 +13,7 @@ from quant_assets.grains import MONTHLY, SECTOR_MONTHLY, Grain
 from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
 from quant_assets.runtime.executor import in_process_executor
-from quant_assets.schemas import CHECKPOINTS, ON_DEMAND, Dataset
+from quant_assets.schemas import CHECKPOINTS, LIVE, ON_DEMAND, Dataset
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets_tests.graph import PROJECT, demo_datasets, every_definition
@@ -26,8 +26,19 @@ EVERY = pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset
 
 def test_every_dataset_is_an_asset_and_nothing_else_is() -> None:
     assert {key.to_user_string() for key in GRAPH.get_all_asset_keys()} == set(DATASETS) | {
-        dataset.name for dataset in ON_DEMAND
+        dataset.name for dataset in (*LIVE, *ON_DEMAND)
     }
+
+
+@pytest.mark.parametrize("dataset", LIVE, ids=lambda dataset: dataset.name)
+def test_what_is_by_day_is_in_no_group_or_job_of_months(dataset: Dataset) -> None:
+    node = GRAPH.get(dg.AssetKey(dataset.name))
+    assert node.group_name not in {GRAPH.get(dg.AssetKey(name)).group_name for name in DATASETS}
+    assert dataset.name not in Planner(DEFS, Profile(load_settings("demo"))).order
+    for name in ("main", "total_portfolio"):
+        assert dg.AssetKey(dataset.name) not in DEFS.resolve_job_def(name).asset_layer.selected_asset_keys
+    checks = {each.name for each in GRAPH.get_check_keys_for_assets({dg.AssetKey(dataset.name)})}
+    assert checks == set(CONTRACT) | ({"said_in_time"} if dataset.said else set())
 
 
 @pytest.mark.parametrize("dataset", ON_DEMAND, ids=lambda dataset: dataset.name)

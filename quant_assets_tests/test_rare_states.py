@@ -19,11 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_assets.backtest.factor_summary import summaries
+from quant_assets.backtest.live_record import JUDGED, REALISED, judged, realised
 from quant_assets.backtest.metrics import UNITS, performance, since_first_execution
 from quant_assets.backtest.trials import EVIDENCE_UNITS, MEASURED, Trial, evidence
 from quant_assets.checks import breaches, selection_differences, sessions_explained
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
-from quant_assets.grains import MONTH
+from quant_assets.grains import DAY, MONTH
 from quant_assets.learning.gate import beaten, gated, suspected
 from quant_assets.learning.metrics import best_returns, daily_ic, evaluate
 from quant_assets.market import point_in_time
@@ -33,12 +34,13 @@ from quant_assets.market.reconciliation import by_ticker
 from quant_assets.market.share_counts import spin_off_correction, spin_offs
 from quant_assets.market.universe import listed, most_liquid, unclassified
 from quant_assets.partitions import month_of, month_range, shift_month
-from quant_assets.reporting import tear_sheet
+from quant_assets.portfolio.ledger import said
+from quant_assets.reporting import daily_report, tear_sheet
 from quant_assets.reporting.ops_report import figures, preview_png, render
 from quant_assets.reporting.report_data import gather
 from quant_assets.reporting.selection_plot import selection_png
 from quant_assets.reporting.tear_sheet_plot import strongest_png
-from quant_assets.schemas import CHECKPOINTS, DATASETS
+from quant_assets.schemas import CHECKPOINTS, DATASETS, LIVE
 from quant_assets.settings.domain import (
     BarSettings,
     CandidateSettings,
@@ -67,6 +69,7 @@ from quant_assets_tests.synthetic_rare_datasets import (
     DERIVED,
     EVERY,
     FACTOR_MONTHS,
+    WEIGHTS,
     Months,
     Reads,
     Stored,
@@ -178,6 +181,7 @@ def assert_what_is_told_beside(rare: Rare, stored: Stored) -> None:
     correction = spin_off_correction(counts.with_columns(vintage=pl.lit(rare.through)), splits)
     assert (correction.dtype, len(correction)) == (pl.Float64, len(counts))
     assert_schema(spin_offs(splits), {"ticker": pl.String, "day": pl.Date, "ratio": pl.Float64}, ["ticker"])
+    assert_what_is_said(stored, months)
     for sector in SECTORS:
         read = Reads(stored, months, sector)
         chosen, other = (
@@ -225,6 +229,28 @@ def assert_what_is_told_beside(rare: Rare, stored: Stored) -> None:
             rows = figures(report).with_columns(report_file=pl.lit("page"), sector=pl.lit(sector))
             dataset = DATASETS["ops_report"]
             assert not any(breaches(dataset, dataset.conform(rows), as_of).values())
+
+
+def assert_what_is_said(stored: Stored, months: Months) -> None:
+    """What a ledger says of a session inside a month, its page, and what came of it."""
+    parts = []
+    for sector in SECTORS:
+        read = Reads(stored, months, sector)
+        for day in months.sessions()[-8:-6].tolist():
+            rows = said(day, read("indicators"), read("universe"), read("predictions"), CANDIDATES, WEIGHTS)
+            entry = rows.with_columns(
+                sector=pl.lit(sector), late=pl.lit(0, pl.Int32), inputs=pl.lit("{}"), day=DAY.label("date")
+            )
+            dataset = LIVE[0]
+            assert not any(breaches(dataset, entry.select(list(dataset.loaded_schema)), months.through).values())
+            parts.append(entry)
+        own = pl.concat(parts).filter(pl.col("sector") == sector)
+        assert_schema(realised(own, read("labels")), dict(REALISED), ["date", "horizon"])
+        assert_schema(judged(own, read("labels")), dict(JUDGED), ["model", "horizon", "date"])
+    ledger = pl.concat(parts)
+    report = daily_report.gather(ledger["date"].max() or months.through, ledger, WEIGHTS.horizon)
+    assert daily_report.figures(report)["metric"].n_unique() in (0, 6)
+    assert daily_report.render(report).startswith(b"<!doctype html>")
 
 
 def assert_holds(rare: Rare, months: tuple[str, str], cut: date) -> Stored:

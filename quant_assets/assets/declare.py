@@ -12,6 +12,7 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.asset_functions import Run, handed, parameters
+from quant_assets.grains import DAY
 from quant_assets.io.blocks import Blocks, divided, in_months, row_bytes, rows_by_month
 from quant_assets.partitions import RunPartitions, history, key, lag, month_offsets, shift_month
 from quant_assets.profile import Profile
@@ -70,7 +71,7 @@ class Asset:
 
 
 def declared(profile: Profile, group: str, *assets: Asset) -> list[dg.AssetsDefinition]:
-    """Dagster's assets of a group; those at month grain belong to the group `ACROSS_SECTORS`.
+    """Dagster's assets of a group; those by month that span sectors belong to `ACROSS_SECTORS`.
 
     Raises:
         TypeError: a function has a parameter for which there is nothing to hand over; names both and what may be taken.
@@ -80,7 +81,9 @@ def declared(profile: Profile, group: str, *assets: Asset) -> list[dg.AssetsDefi
 
 
 def read(
-    mapping: dg.PartitionMapping | None = None, *, absent: Literal["skip", "before", "future", "carried"] | None = None
+    mapping: dg.PartitionMapping | None = None,
+    *,
+    absent: Literal["skip", "before", "future", "carried", "any"] | None = None,
 ) -> dg.AssetIn:
     """An input: the same partition, or those of a mapping. `absent` is explained at `ParquetIOManager`."""
     return dg.AssetIn(partition_mapping=mapping, metadata={"absent": absent} if absent else None)
@@ -97,8 +100,8 @@ def _defined(profile: Profile, group: str, asset: Asset) -> dg.AssetsDefinition:
             )
     grain = profile.every_dataset[asset.names[0]].grain
     shared: dict[str, Any] = {
-        "group_name": group if grain.by_sector else ACROSS_SECTORS,
-        "partitions_def": profile.months.definition(grain),
+        "group_name": group if grain.by_sector or grain.period == DAY else ACROSS_SECTORS,
+        "partitions_def": profile.months.definition(grain, profile.settings.live.go_live),
         "backfill_policy": dg.BackfillPolicy.single_run(),
         "ins": dict(asset.reads),
         "pool": asset.pool,
@@ -213,7 +216,8 @@ def _column_schema(dataset: Dataset) -> dg.TableSchema:
 def _description(dataset: Dataset) -> str:
     """Description of an asset: meaning, key and time contract."""
     return (
-        f"{dataset.meaning}.\n\nKey: {', '.join(dataset.key)}. A row belongs to the month of `{dataset.dated_by}` "
+        f"{dataset.meaning}.\n\nKey: {', '.join(dataset.key)}. A row belongs to the {dataset.grain.period.name} of "
+        f"`{dataset.dated_by}` "
         f"and was known at `{dataset.known_at}`."
     )
 

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from quant_assets.automation.after_close import live_automation
 from quant_assets.automation.freshness import freshness_checks, freshness_sensor
 from quant_assets.automation.on_failure import failure_sensor
 from quant_assets.automation.retrain import retrain_sensor
@@ -18,4 +19,5 @@ def automation(profile: Profile) -> dg.Definitions:
         failure_sensor(profile),
         freshness_sensor(profile),
     ]
-    return dg.Definitions(schedules=[], sensors=sensors, jobs=[look], asset_checks=freshness_checks(profile))
+    own = dg.Definitions(sensors=sensors, jobs=[look], asset_checks=freshness_checks(profile))
+    return dg.Definitions.merge(live_automation(profile), own)

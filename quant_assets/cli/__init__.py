@@ -1,7 +1,7 @@
 """The `quant` command: thin, over the same assets, store and plan as the web UI.
 
-What each command takes, with its help, is in `commands`, `learning_commands`, `instance_commands` and
-`automation_commands`; what it does and prints is in the module of its name.
+What each command takes, with its help, is in `commands` and the modules named `…_commands`; what it does and prints is
+in the module of its name.
 """
 
 import io
@@ -15,6 +15,7 @@ from rich.markup import escape
 from quant_assets.cli import automation_commands as automation_commands  # their commands join the others
 from quant_assets.cli import instance_commands as instance_commands
 from quant_assets.cli import learning_commands as learning_commands
+from quant_assets.cli import live_commands as live_commands
 from quant_assets.cli.commands import app
 from quant_assets.errors import InterruptedRunError, QuantError
 from quant_assets.running.processes import collect_rarely

@@ -11,12 +11,12 @@ from quant_assets.errors import InterruptedRunError, SettingsError, SourceError
 from quant_assets.graph import build_defs
 from quant_assets.market.calendar import decision_sessions, sessions
 from quant_assets.partitions import key, month_end, month_range, month_start, shift_month
-from quant_assets.planning.memory import APART, Reckoner, budget, fitted
-from quant_assets.planning.plan import Phase, Planner, joined, total_outputs
+from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
 from quant_assets.running.execute import RunFailedError
-from quant_assets.running.launching import Executor, Here, Submitted
+from quant_assets.running.launching import Executor, Submitted
 from quant_assets.running.preparation import prepare
+from quant_assets.running.staging import Staged
 from quant_assets.settings.origin import profile_file
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.sources.matching import undecided, unmatched
@@ -77,27 +77,11 @@ def materialise(
         for sentence in undecided(profile.source, sectors, trading_days(profile, first, last), profile_file(name)):
             show(sentence)
     plan = planner.plan(chosen, sorted(sectors, key=list(SECTORS).index), first, last)
-    snapshots = profile.source.sector_snapshots(profile.last_session())
-    tickers: dict[str, int] = dict(snapshots.group_by("sector").agg(pl.col("ticker").n_unique()).iter_rows())
-
-    def work(chain: Sequence[Phase]) -> int:
-        return max(phase.outputs * sum(tickers.get(sector, 0) for sector in phase.sectors) for phase in chain)
-
-    # Neighbours one after the other may become one run; the sectors with most tickers start first, so that no core is
-    # left waiting.
-    stages = [sorted(joined(chains), key=work, reverse=True) for chains in plan.stages]
     phases = plan.phases
     if not phases:
         raise SettingsError(f"nothing to run for {first} to {last}")
-    executors: list[tuple[Executor, Sequence[Sequence[Phase]]]]
-    notes = list(plan.notes)
-    if submitted is not None:
-        executors = [(submitted, chains) for chains in stages]
-    else:
-        most, there = Reckoner(defs, profile, tickers).most, budget(memory or profile.settings.launch.memory_gib)
-        stays = [fitted(chains, workers, most, there) for chains in stages]
-        notes += dict.fromkeys(each.note for each in stays if each.note)
-        executors = [(Here(name, each.workers, apart=each.most > APART), each.chains) for each in stays]
+    prepared = Staged.of(plan, profile, defs, workers, memory=memory, submitted=submitted)
+    notes = [*plan.notes, *prepared.notes]
     earliest = min(phase.first for phase in phases)
     if earliest < first:
         show(
@@ -114,13 +98,12 @@ def materialise(
     latest = max(phase.last for phase in phases)
     if latest > last:
         show(f"labels reach ahead: prices up to {latest} are computed too")
-    executor = executors[0][0]
+    executing = [executor for executor, _ in prepared.stages][:1]
     try:
-        with _Counter(total_outputs(phases)) as counter:
-            for executor, chains in executors:
-                executor.execute(chains, counter.advance)
+        with _Counter(prepared.outputs) as counter:
+            prepared.execute(counter.advance, lambda executor: executing.append(executor))
     except KeyboardInterrupt:
-        raise InterruptedRunError(executor.after_interruption) from None
+        raise InterruptedRunError(executing[-1].after_interruption) from None
     except RunFailedError as error:
         cause = _cause(profile, sectors, first, last)
         raise RunFailedError(f"{error}\n{cause}" if cause else str(error)) from None

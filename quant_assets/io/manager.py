@@ -19,6 +19,7 @@ from quant_assets.dagster_internals import (
 )
 from quant_assets.io.binding import bind
 from quant_assets.io.blocks import Blocks
+from quant_assets.io.ledger import unsaid
 from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import month_of, parse_key
 from quant_assets.schemas import Dataset
@@ -30,7 +31,8 @@ class ParquetIOManager(dg.IOManager):
     An input's metadata may say `{"absent": "skip"}`: partitions that do not exist are left out (the total portfolio
     over the sectors that are there), `{"absent": "before"}`: so are those before the run's months (the history of a
     report), `{"absent": "carried"}`: of an asset's own months only those before the run's are loaded, as far as they
-    are there, or `{"absent": "future"}`: those of months are left out that have not begun at the last closed session.
+    are there, `{"absent": "future"}`: those of months are left out that have not begun at the last closed session, or
+    `{"absent": "any"}`: all are left out that do not exist.
     """
 
     def __init__(
@@ -80,10 +82,12 @@ class ParquetIOManager(dg.IOManager):
             frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
             if dataset.name in read:  # a month follows from the month before, also where this run writes both
                 read[dataset.name] |= self.store.contents(dataset, frame, keys)
-            blocks = [(keys, frame)]
+            blocks = [(unsaid(self.store, dataset, frame, keys) if dataset.said else keys, frame)]
         made_by = None if self.recorder is None else self.recorder.made_by(dataset.name, read)
         before, rows = self._contents_of(dataset, keys), dict[str, int]()
         for part, frame in blocks:
+            if dataset.said:
+                frame = frame.filter(dataset.grain.of_rows(dataset.dated_by).is_in(part))
             rows |= self.store.write(dataset, frame, part, known, made_by)
             del frame  # it would lie beside the next block
             if self._on_written is not None:
@@ -110,7 +114,9 @@ class ParquetIOManager(dg.IOManager):
             # A month without any sector stays among the keys: reading it raises the error that names it.
             keys = [key for key in keys if key not in gone or parse_key(key)[1] in months]
         elif absent is not None:
-            if absent == "future":
+            if absent == "any":
+                optional = list(keys)
+            elif absent == "future":
                 optional = [key for key in keys if parse_key(key)[1] > month_of(self._last_session())]
             else:
                 first = parse_key(start)[1]

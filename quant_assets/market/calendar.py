@@ -2,6 +2,7 @@
 
 from datetime import date
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,31 @@ SESSIONS_PER_YEAR = 252
 
 
 @lru_cache(maxsize=1)
-def _all_sessions() -> NDArray[np.datetime64]:
+def _calendar() -> Any:
     import exchange_calendars  # loads pandas; only those who need sessions pay for it
 
-    calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat())
-    found: NDArray[np.datetime64] = calendar.sessions.values.astype("datetime64[D]")
+    return exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat())
+
+
+@lru_cache(maxsize=1)
+def _all_sessions() -> NDArray[np.datetime64]:
+    found: NDArray[np.datetime64] = _calendar().sessions.values.astype("datetime64[D]")
     return found
+
+
+def why_closed(day: date) -> str | None:
+    """Why a day is no session, in words (`a Saturday`, `Labor Day`); None where it is one."""
+    if day in sessions(day, day).tolist():
+        return None
+    if day.weekday() > 4:
+        return f"a {day:%A}"
+    named = _calendar().regular_holidays.holidays(day.isoformat(), day.isoformat(), return_name=True)
+    return str(named.iloc[0]) if len(named) else "a day on which the exchange did not open"
+
+
+def closes_early(day: date) -> bool:
+    """Whether a day is a session that ends before 16:00 New York."""
+    return bool((_calendar().early_closes.values.astype("datetime64[D]") == np.datetime64(day)).any())
 
 
 def sessions(first: date, last: date) -> NDArray[np.datetime64]:

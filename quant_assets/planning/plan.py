@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import dagster as dg
 
-from quant_assets.partitions import RunPartitions, month_range, shift_month
+from quant_assets.partitions import RunPartitions, period_range, shift_month
 from quant_assets.planning.flow import Flow, Window
 from quant_assets.planning.staleness import Staleness
 from quant_assets.planning.todo import Node, Range, Todo
@@ -22,7 +22,7 @@ class Phase:
 
     Attributes:
         assets: names, upstream first.
-        first, last: months.
+        first, last: months (or days).
         sectors: neighbouring slugs in GICS order, or none for month-grain assets.
 
     """
@@ -41,7 +41,7 @@ class Phase:
     @property
     def keys(self) -> list[str]:
         """Keys of the partitions that each of the assets gets."""
-        return RunPartitions(self.sectors, tuple(month_range(self.first, self.last))).keys
+        return RunPartitions(self.sectors, tuple(period_range(self.first, self.last))).keys
 
     @property
     def outputs(self) -> int:
@@ -50,8 +50,8 @@ class Phase:
 
     @property
     def partitions(self) -> int:
-        """Sectors times months."""
-        return max(1, len(self.sectors)) * len(month_range(self.first, self.last))
+        """Sectors times months (or days)."""
+        return max(1, len(self.sectors)) * len(period_range(self.first, self.last))
 
     def alone(self) -> "list[Phase]":
         """The same for each sector in a run of its own."""
@@ -118,6 +118,39 @@ class Planner:
     def reads(self, name: str) -> tuple[str, ...]:
         """Names of the assets that an asset reads."""
         return tuple(self._flow.windows[name])
+
+    @property
+    def matures(self) -> int:
+        """Months by which the asset that looks furthest ahead does."""
+        return max(self._flow.matures.values(), default=0)
+
+    def apart_from(self, left_out: Collection[str], *, of: Collection[str]) -> list[str]:
+        """The assets but some, upstream first, and without those that lack something then.
+
+        Args:
+            left_out: assets that are not computed.
+            of: those among them whose partition of the same month is not there: what needs it is left out too.
+
+        """
+        lost = set(of)
+        for name in self.order:
+            reads = {each for each, (first, last) in self._flow.required(name).items() if first <= 0 <= last}
+            if lost & reads:
+                lost |= set(self._flow.together[name])
+        return [name for name in self.order if name not in lost and name not in left_out]
+
+    def unfinished(self, name: str, sectors: Sequence[str], month: str, *, absent: bool) -> bool:
+        """Whether a partition of an asset's month was written when less was known, or is not there.
+
+        Args:
+            name: of the asset.
+            sectors: slugs.
+            month: of the partitions.
+            absent: whether one that is not there counts.
+
+        """
+        todo = Todo(self._flow, self._profile, None, sectors, self._stored_only)
+        return any(todo.lacks(name, place, month, absent=absent) for place in todo.places(name))
 
     def history(self, name: str) -> Mapping[str, Window]:
         """First and last month, relative to its own, of the inputs whose earlier months an asset reads.

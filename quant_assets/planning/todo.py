@@ -183,6 +183,11 @@ class Todo:
             self._note(name, place, keys[each], why)
         return {keys[each] for each in absent}, unfinished
 
+    def lacks(self, name: str, place: str | None, month: str, *, absent: bool) -> bool:
+        """Whether a partition is not as it would be written today, code and settings aside; `absent`: or not there."""
+        missing, unfinished = self._lacking(name, place, (month, month))
+        return bool(unfinished) or (absent and bool(missing))
+
     def _why_stale(self, name: str, partition_key: str) -> str | None:
         return None if self._staleness is None else self._staleness.own(name, partition_key)
 

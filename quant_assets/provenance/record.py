@@ -18,8 +18,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
+from quant_assets.grains import MONTH, period_of
 from quant_assets.io.store import DatasetStore
-from quant_assets.partitions import parse_key, shift_month
+from quant_assets.partitions import last_day, month_of, parse_key, shift
 from quant_assets.profile import Profile
 from quant_assets.provenance.code import digest
 from quant_assets.provenance.versions import Version
@@ -271,12 +272,14 @@ def digests(
     made: dict[tuple[str, str | None, int, int], str] = {}
 
     def of(key: str) -> dict[str, str]:
-        sector, month = parse_key(key)
+        sector, period = parse_key(key)
         result = {}
         for name, (sectors, first, last) in by_name.items():
             where = None if sectors.keys() <= {None} else sector  # a sector's asset may read what has none
             months, parts = sectors.get(where, ([], []))
-            start, end = bisect_left(months, shift_month(month, first)), bisect_right(months, shift_month(month, last))
+            # What is by day may read months: that of its own day.
+            at = month_of(last_day(period)) if months and period_of(months[0]) == MONTH else period
+            start, end = bisect_left(months, shift(at, first)), bisect_right(months, shift(at, last))
             if (name, where, start, end) not in made:
                 made[name, where, start, end] = digest("".join(parts[start:end]))
             result[name] = made[name, where, start, end]

@@ -4,7 +4,7 @@ import logging
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -46,7 +46,13 @@ class RunFailedError(QuantError):
 
 
 def execute(
-    plan: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress, *, apart: bool = False
+    plan: Sequence[Sequence[Phase]],
+    profile: str,
+    workers: int,
+    progress: Progress,
+    *,
+    apart: bool = False,
+    tags: Mapping[str, str] | None = None,
 ) -> None:
     """Execute chains of phases, each chain in order, chains in parallel.
 
@@ -57,6 +63,7 @@ def execute(
         progress: called in this process for each dataset written.
         apart: whether a process of its own is worth its start also for one worker: this process can tell when that one
             is killed.
+        tags: of the runs, besides those of their ranges: why they exist.
 
     Raises:
         RunFailedError: a run failed. It ends its chain; the other chains are finished first, and what was written
@@ -73,9 +80,9 @@ def execute(
         refuse_in_flight(instance, (phase for chain in chains for phase in chain))
     parallel = apart or (workers > 1 and len(chains) > 1)
     failed = (
-        _execute_in_parallel(chains, profile, workers, progress)
+        _execute_in_parallel(chains, profile, workers, progress, tags or {})
         if parallel
-        else [_outcome(each, profile, progress) for each in chains]
+        else [_outcome(each, profile, progress, tags=tags) for each in chains]
     )
     reasons = [reason for reason in failed if reason]
     if reasons:
@@ -83,14 +90,14 @@ def execute(
 
 
 def _execute_in_parallel(
-    chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress
+    chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress, tags: Mapping[str, str]
 ) -> list[str | None]:
     context = multiprocessing.get_context("spawn")
     workers = min(workers, len(chains))
     watched, told = Workers(), Channel(context)
     with shared_cores(workers), worker_pool(workers, context, told) as pool:
         try:
-            futures = _submitted(pool, chains, profile)
+            futures = _submitted(pool, chains, profile, tags)
             while not all(future.done() for future in futures):
                 watched.look()
                 _drain(told, progress, watched)
@@ -109,9 +116,11 @@ def _execute_in_parallel(
             raise
 
 
-def _submitted(pool: ProcessPoolExecutor, chains: Sequence[Sequence[Phase]], profile: str) -> list[Future[str | None]]:
+def _submitted(
+    pool: ProcessPoolExecutor, chains: Sequence[Sequence[Phase]], profile: str, tags: Mapping[str, str]
+) -> list[Future[str | None]]:
     try:
-        return [pool.submit(_outcome_in_worker, chain, profile) for chain in chains]
+        return [pool.submit(_outcome_in_worker, chain, profile, tags) for chain in chains]
     except OSError as error:  # the pool closed its pipes while it still started workers, because one of them was killed
         raise BrokenProcessPool(str(error)) from error
 
@@ -124,7 +133,7 @@ def _drain(told: Channel, progress: Progress, watched: Workers) -> None:
             watched.began(number, what)
 
 
-def _outcome_in_worker(chain: Sequence[Phase], profile: str) -> str | None:
+def _outcome_in_worker(chain: Sequence[Phase], profile: str, tags: Mapping[str, str]) -> str | None:
     own = channel()
     if own.interrupted:
         return "interrupted"
@@ -133,7 +142,7 @@ def _outcome_in_worker(chain: Sequence[Phase], profile: str) -> str | None:
         own.tell("began", what, os.getpid())
 
     began(f"runs of {', '.join(chain[0].sectors) or 'what spans sectors'}")
-    return _outcome(chain, profile, lambda dataset, partitions: own.tell("written", dataset, partitions), began)
+    return _outcome(chain, profile, lambda dataset, partitions: own.tell("written", dataset, partitions), began, tags)
 
 
 @dataclass
@@ -162,7 +171,11 @@ _MADE: list[_Assets] = []
 
 
 def _outcome(
-    chain: Sequence[Phase], profile: str, progress: Progress, began: Callable[[str], None] = _nobody
+    chain: Sequence[Phase],
+    profile: str,
+    progress: Progress,
+    began: Callable[[str], None] = _nobody,
+    tags: Mapping[str, str] | None = None,
 ) -> str | None:
     """Execute a chain up to its first failing run; the reason of that, or None."""
     prepare_bulk_runs()
@@ -176,7 +189,7 @@ def _outcome(
         # At one time for all of it: Dagster then makes the list of all partition keys once, and not for each event that
         # needs it.
         with partition_loading_context(effective_dt=datetime.now(UTC)):
-            return execute_chain(chain, _MADE[0].job, instance, beside_others=True)
+            return execute_chain(chain, _MADE[0].job, instance, tags=tags, beside_others=True)
 
 
 def execute_chain(
@@ -185,6 +198,7 @@ def execute_chain(
     instance: dg.DagsterInstance,
     *,
     checks: bool = True,
+    tags: Mapping[str, str] | None = None,
     seen: Callable[[Sequence[dg.DagsterEvent]], None] | None = None,
     beside_others: bool = False,
 ) -> str | None:
@@ -195,6 +209,7 @@ def execute_chain(
         job: of all assets.
         instance: where the runs are recorded.
         checks: whether the asset checks run too.
+        tags: of the runs, besides those of their ranges.
         seen: told the events of each run that succeeds.
         beside_others: whether others use the instance: a phase does not begin where a run of theirs, begun meanwhile,
             writes the same partitions.
@@ -211,7 +226,8 @@ def execute_chain(
             asset_check_selection=None if checks else set(),
         )
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        result = execute_here(run, instance, {**command_tags(phase), **process_tags(instance)}, quiet)
+        of_run = {**command_tags(phase), **(tags or {}), **process_tags(instance)}
+        result = execute_here(run, instance, of_run, quiet)
         if result.success:
             if seen is not None:
                 seen(result.all_events)
@@ -224,7 +240,7 @@ def execute_chain(
             return reason
         # One sector's failure is not another's: each goes on alone from here.
         reasons = [
-            execute_chain(rest, job, instance, checks=checks, seen=seen, beside_others=beside_others)
+            execute_chain(rest, job, instance, checks=checks, tags=tags, seen=seen, beside_others=beside_others)
             for rest in zip(*(each.alone() for each in chain[number:]), strict=True)
         ]
         return "\n".join(each for each in reasons if each) or None

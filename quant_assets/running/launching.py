@@ -3,8 +3,8 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import dagster as dg
@@ -66,17 +66,19 @@ class Here:
         profile: its name.
         workers: processes at a time; with 1 everything runs in this process.
         apart: whether one worker has a process of its own too, as of `execute`.
+        tags: of the runs, besides those of their ranges.
 
     """
 
     profile: str
     workers: int
     apart: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
     after_interruption = "interrupted; what was written stays, and the same command goes on from there"
 
     def execute(self, plan: Sequence[Sequence[Phase]], progress: Progress) -> None:
         """Execute a plan to its end, as `Executor` has it."""
-        execute(plan, self.profile, self.workers, progress, apart=self.apart)
+        execute(plan, self.profile, self.workers, progress, apart=self.apart, tags=self.tags)
 
 
 class Submitted:

@@ -18,7 +18,8 @@ from quant_assets.settings.sectors import SECTORS
 #: that has been tried.
 ORIGIN, REASONS, TRIGGER, ATTEMPT = "quant/origin", training_orders.REASONS, "quant/trigger", "quant/attempt"
 
-_UNFINISHED = [status for status in dg.DagsterRunStatus if status.name not in ("SUCCESS", "FAILURE", "CANCELED")]
+#: Statuses of a run that has not ended.
+UNFINISHED = [status for status in dg.DagsterRunStatus if status.name not in ("SUCCESS", "FAILURE", "CANCELED")]
 _START, _END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _ROOT, _WILL_RETRY, _RETRIED_BY = "dagster/root_run_id", "dagster/will_retry", "dagster/auto_retry_run_id"
 
@@ -68,7 +69,7 @@ class Work:
 
 def in_flight(instance: dg.DagsterInstance) -> list[Work]:
     """Unfinished runs on partitions, oldest first; those without partitions, such as a driver's own, are no work."""
-    runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     found = (work_of(run) for run in reversed(runs))
     return [work for work in found if work is not None]
 
@@ -131,6 +132,6 @@ def _attempt(records: Iterable[dg.RunRecord]) -> Attempt:
     due = run.tags.get(_WILL_RETRY) == "true" and _RETRIED_BY not in run.tags
     if run.status.name == "SUCCESS":
         return Attempt(run.run_id, "succeeded", record.end_time, run.tags)
-    if run.status in _UNFINISHED or (run.status.name == "FAILURE" and due):
+    if run.status in UNFINISHED or (run.status.name == "FAILURE" and due):
         return Attempt(run.run_id, "unfinished", None, run.tags)
     return Attempt(run.run_id, "failed" if run.status.name == "FAILURE" else "cancelled", record.end_time, run.tags)

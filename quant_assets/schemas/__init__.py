@@ -8,6 +8,7 @@ README's table are derived from. Computation does not live here.
 from quant_assets.schemas.audit import ON_DEMAND
 from quant_assets.schemas.dataset import Column, Dataset, Reference
 from quant_assets.schemas.learning import CHECKPOINTS, LEARNING
+from quant_assets.schemas.live import LIVE
 from quant_assets.schemas.market import MARKET, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
 from quant_assets.schemas.operations import OPERATIONS
 from quant_assets.schemas.portfolio import PORTFOLIO
@@ -17,6 +18,7 @@ from quant_assets.schemas.signals import SIGNALS
 __all__ = [
     "CHECKPOINTS",
     "DATASETS",
+    "LIVE",
     "OHLCV_FIELDS",
     "OHLCV_MEANS",
     "OHLCV_QUANTITIES",

@@ -109,6 +109,8 @@ class Dataset:
             tickers.
         anchored: as of a column, for all of them and for which rows there are.
         reproducibility: whether the rows come out the same again.
+        said: columns of a ledger that tell what was said at the time: a partition that stands is never written again,
+            and a run in which they come out otherwise is refused. Empty for every other dataset.
         unique: further sets of columns that identify a row as the key does.
         references: values that another dataset has too.
 
@@ -124,6 +126,7 @@ class Dataset:
     across: Across = ""
     anchored: str = ""
     reproducibility: Reproducibility = "exact"
+    said: tuple[str, ...] = ()
     unique: tuple[tuple[str, ...], ...] = ()
     references: tuple[Reference, ...] = ()
 

@@ -39,6 +39,7 @@ from quant_assets.settings.domain import (
     WeightSettings,
 )
 from quant_assets.settings.group import SettingsGroup
+from quant_assets.settings.live import LiveSettings
 from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
 from quant_assets.settings.sectors import SECTORS
@@ -136,6 +137,7 @@ class Settings(ProviderSettings):
     revisions: RevisionSettings = RevisionSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     vacuum: VacuumSettings = VacuumSettings()
+    live: LiveSettings = LiveSettings()
     partitions: PartitionSettings
     bars: BarSettings = BarSettings()
     indicators: IndicatorSettings

@@ -1,0 +1,160 @@
+"""What is said each session from the go-live day on, and the report of the day."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated
+
+import dagster as dg
+import polars as pl
+
+from quant_assets.asset_functions import Run, Setting
+from quant_assets.assets.declare import Asset, declared, read
+from quant_assets.daily_partitions import days_before, of_its_month
+from quant_assets.errors import LedgerError
+from quant_assets.grains import DAY
+from quant_assets.market.calendar import sessions
+from quant_assets.partitions import month_of
+from quant_assets.portfolio.ledger import said
+from quant_assets.profile import Profile
+from quant_assets.provenance.day_inputs import day_inputs
+from quant_assets.reporting.daily_report import figures, gather, render
+from quant_assets.schemas import LIVE
+from quant_assets.settings.domain import CandidateSettings, WeightSettings
+
+DECISIONS, DAILY_REPORT = (dataset.name for dataset in LIVE)
+
+#: The check that says what was late.
+IN_TIME = "said_in_time"
+
+#: What an entry is made from: of these the day's rows are hashed too.
+READ = ("universe", "prices", "features", "indicators", "predictions")
+#: Upstream of them: only which code and settings made the month is recorded.
+BEHIND = ("ohlcv", "delistings", "price_peaks", "fundamentals")
+
+#: Calendar days that reach back to the session before, wherever they lie: in September 2001 it was seven days earlier.
+_TO_SESSION_BEFORE = 7
+
+
+def live_assets(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets by day; none where no go-live day is set."""
+    if profile.settings.live.go_live is None:
+        return []
+    reads = dict.fromkeys((*READ, *BEHIND), read(of_its_month()))
+    said_before = read(days_before(_TO_SESSION_BEFORE), absent="any")
+    return [
+        *declared(profile, "live", Asset(DECISIONS, decisions, reads)),
+        *declared(profile, "live_report", Asset(DAILY_REPORT, daily_report, {DECISIONS: said_before}, kinds=["html"])),
+    ]
+
+
+def live_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
+    """Checks of the assets by day; none where no go-live day is set."""
+    if profile.settings.live.go_live is None:
+        return []
+
+    @dg.asset_check(
+        name=IN_TIME, asset=DECISIONS, description="what was said of a session was said before the next one had closed"
+    )
+    def said_in_time(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        keys = context.op_execution_context.partition_keys
+        rows = profile.store.read(profile.every_dataset[DECISIONS], keys).filter(pl.col("late") > 0)
+        late = rows.select("sector", "date", "late").unique().sort("date", "sector").collect()
+        told = (f"{sector} {day}: {count} sessions late" for sector, day, count in late.head(10).iter_rows())
+        return dg.AssetCheckResult(
+            passed=late.is_empty(),
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(told) or None,
+            metadata={"late": len(late)},
+        )
+
+    return [said_in_time]
+
+
+def decisions(
+    run: Run,
+    selecting: CandidateSettings,
+    weighing: WeightSettings,
+    universe: pl.LazyFrame,
+    prices: pl.LazyFrame,
+    features: pl.LazyFrame,
+    indicators: pl.LazyFrame,
+    predictions: pl.LazyFrame,
+    ohlcv: pl.LazyFrame,
+    delistings: pl.LazyFrame,
+    price_peaks: pl.LazyFrame,
+    fundamentals: pl.LazyFrame,
+) -> pl.DataFrame:
+    """What is said at the close of each session of the run."""
+    days = _sessions(run)
+    given = {
+        "universe": universe,
+        "prices": prices,
+        "features": features,
+        "indicators": indicators,
+        "predictions": predictions,
+    }
+    parts, followed = [run.dataset(DECISIONS).empty()], [run.dataset(name) for name in (*BEHIND, *READ)]
+    for sector in run.sectors:
+        for day in days:
+            frames = of_day(sector, day, given)
+            rows = said(day, frames["indicators"], frames["universe"], frames["predictions"], selecting, weighing)
+            late = len(sessions(day, run.last_session)) - 1
+            inputs = str(day_inputs(run.store, followed, sector, day, frames))
+            rows = rows.with_columns(
+                sector=pl.lit(sector), late=pl.lit(late, pl.Int32), inputs=pl.lit(inputs, pl.String)
+            )
+            parts.append(rows.select(parts[0].columns))
+            run.tell(sector, DAY.of(day), _told(rows, late))
+    return pl.concat(parts)
+
+
+def of_day(sector: str, day: date, frames: Mapping[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
+    """The rows of a sector and session of each dataset, with the columns of its file."""
+    own = (pl.col("sector") == sector) & (pl.col("month") == month_of(day)) & (pl.col("date") == day)
+    found = pl.collect_all([each.filter(own).drop("sector", "month") for each in frames.values()])
+    return dict(zip(frames, found, strict=True))
+
+
+def daily_report(
+    run: Run,
+    horizon: Annotated[int, Setting("weights.horizon")],
+    source: Annotated[str, Setting("source")],
+    expected: Annotated[tuple[str, ...], Setting("live.sectors")],
+    decisions: pl.DataFrame,
+) -> pl.DataFrame:
+    """The page of each session over the sectors that said something, and its figures as rows."""
+    parts = [run.dataset(DAILY_REPORT).empty()]
+    for day in _sessions(run):
+        report = gather(day, decisions, horizon, expected)
+        name = f"{DAILY_REPORT}/{day}/report.html"
+        run.store.write_artifact(name, render(report, "Simulated market" if source == "demo" else None))
+        rows = figures(report).with_columns(report_file=pl.lit(name))
+        run.tell(None, DAY.of(day), {"page": run.store.artifact_url(name), "sectors": len(report.sectors)})
+        parts.append(rows.select(parts[0].columns))
+    return pl.concat(parts)
+
+
+def _sessions(run: Run) -> list[date]:
+    """The days of the run, each of which must be a session that has closed."""
+    asked = [date.fromisoformat(day) for day in run.months]
+    every = set(sessions(run.first_day, run.last_day).tolist())
+    strange = [day for day in asked if day not in every]
+    early = [day for day in asked if day > run.last_session]
+    if strange or early:
+        shown = ", ".join(f"{day:%A} {day}" for day in (strange or early)[:3])
+        more = f" and {len(strange or early) - 3} more" if len(strange or early) > 3 else ""
+        why = (
+            "no session of XNYS"
+            if strange
+            else f"not over yet (the last session that has closed is {run.last_session})"
+        )
+        raise LedgerError(
+            f"{shown}{more} {'is' if len(strange or early) == 1 else 'are'} {why}: nothing is said of such a day, and "
+            f"nothing of the {len(asked)} days was written; choose sessions alone, or quant daily --as-of DAY"
+        )
+    return asked
+
+
+def _told(rows: pl.DataFrame, late: int) -> dict[str, int]:
+    counts = dict(rows.group_by("item").len().iter_rows())
+    return {f"{item}s": counts.get(item, 0) for item in ("forecast", "candidate", "weight")} | {"late_sessions": late}

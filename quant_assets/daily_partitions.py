@@ -1,0 +1,79 @@
+"""Mappings of days: on the month that holds them, and on the days before them."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from quant_assets.dagster_internals import (
+    DefaultPartitionsSubset,
+    PartitionsSubset,
+    UpstreamPartitionsResult,
+    known_as,
+    partition_loading_context,
+)
+from quant_assets.grains import DAY, MONTH, labels_of
+from quant_assets.partitions import shift
+from quant_assets.settings.sectors import SECTORS
+
+
+def of_its_month() -> dg.MultiPartitionMapping:
+    """Sector × day on sector × month: the same sector, the month that holds the day."""
+    return dg.MultiPartitionMapping(
+        {
+            MONTH.name: dg.DimensionPartitionMapping(DAY.name, dg.TimeWindowPartitionMapping()),
+            "sector": dg.DimensionPartitionMapping("sector", dg.IdentityPartitionMapping()),
+        }
+    )
+
+
+@known_as(dg.MultiToSingleDimensionPartitionMapping)
+class _DaysBefore(dg.MultiToSingleDimensionPartitionMapping):
+    """Dagster's mapping, with the days before the partition's own, for which Dagster has none.
+
+    To its serialisation this is the mapping that it is: the web UI shows the partition's own day.
+    """
+
+    days = 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _DaysBefore) and (tuple(self), self.days) == (tuple(other), other.days)
+
+    def __ne__(self, other: object) -> bool:  # a tuple has one of its own
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((tuple(self), self.days))
+
+    def get_upstream_mapped_partitions_result_for_partitions(
+        self,
+        downstream_partitions_subset: PartitionsSubset | None,
+        downstream_partitions_def: dg.PartitionsDefinition | None,
+        upstream_partitions_def: dg.PartitionsDefinition,
+        current_time: datetime | None = None,
+        dynamic_partitions_store: Any = None,
+    ) -> UpstreamPartitionsResult:
+        if downstream_partitions_subset is None or not isinstance(
+            upstream_partitions_def, dg.MultiPartitionsDefinition
+        ):
+            raise TypeError("it leads from days to sector × day")
+        found = labels_of(downstream_partitions_subset.get_partition_keys())[None]
+        with partition_loading_context(current_time, dynamic_partitions_store):
+            existing = set(upstream_partitions_def.get_partitions_def_for_dimension(DAY.name).get_partition_keys())
+            wanted = {shift(day, -before) for day in found for before in range(self.days + 1)}
+            subset = upstream_partitions_def.empty_subset().with_partition_keys(_keys(sorted(wanted & existing)))
+        return UpstreamPartitionsResult(
+            partitions_subset=subset, required_but_nonexistent_subset=DefaultPartitionsSubset()
+        )
+
+
+def _keys(days: Iterable[str]) -> list[dg.MultiPartitionKey]:
+    return [dg.MultiPartitionKey({DAY.name: day, "sector": sector}) for day in days for sector in SECTORS]
+
+
+def days_before(days: int) -> dg.MultiToSingleDimensionPartitionMapping:
+    """Day on sector × day: every sector of the day and of the `days` calendar days before it."""
+    mapping = _DaysBefore(partition_dimension_name=DAY.name)
+    mapping.days = days
+    return mapping

@@ -1,0 +1,76 @@
+"""Datasets of each day from the go-live day on: the ledger of what was said, and the report of the day.
+
+No job over months and no audit has them among its assets.
+"""
+
+import polars as pl
+
+from quant_assets.grains import DAILY, SECTOR_DAILY
+from quant_assets.schemas.columns import LEARNED, day, ratio, ticker
+from quant_assets.schemas.dataset import Column, Dataset
+
+LIVE = (
+    Dataset(
+        "decisions",
+        "What was said at the close of the session: forecasts, candidates and weights, with what they came from; "
+        "written once and never again",
+        ("ticker", "date", "item", "model", "horizon"),
+        "date",
+        "date",
+        {
+            "ticker": ticker(),
+            "date": day("session at whose close it was said"),
+            "item": Column(pl.String, "what was said", isin=("forecast", "candidate", "weight")),
+            "model": Column(
+                pl.String, "model of a forecast, or whose forecasts a weight follows; composite_score where none is"
+            ),
+            "horizon": Column(pl.Int32, "sessions from entry to exit; 0 where a composite score is said", ge=0),
+            "value": ratio(
+                "forecast: forward return; candidate: composite score, in standard deviations; "
+                "weight: share of the sector's capital",
+                nullable=False,
+            ),
+            "std": ratio("standard deviation of a forecast", gt=0),
+            "lower": ratio("lower end of a forecast's interval, as in predictions"),
+            "upper": ratio("its upper end"),
+            "prob_up": ratio("a forecast's probability of a positive return", ge=0, le=1),
+            "side": Column(pl.String, "side of a candidate or weight", nullable=True, isin=("long", "short")),
+            "rank": Column(pl.Int32, "rank of a candidate or weight, 1 the best of its side", nullable=True, ge=1),
+            "model_version": Column(pl.String, "version of `model`, as in predictions", nullable=True),
+            "late": Column(
+                pl.Int32,
+                "sessions that had closed since when it was said: above 0 it is what would have been said, "
+                "from what was known of that day by then",
+                "sessions",
+                ge=0,
+            ),
+            "inputs": Column(
+                pl.String,
+                "JSON: of each dataset that it follows from the hashes of the month's partition and of the day's rows, "
+                "and the digests of code and settings that made them",
+            ),
+        },
+        grain=SECTOR_DAILY,
+        across="sector",
+        anchored=LEARNED,
+        said=("value", "std", "lower", "upper", "prob_up", "side", "rank", "model_version"),
+    ),
+    Dataset(
+        "daily_report",
+        "Figures of the day over the sectors of the ledger; the page itself is the named HTML file",
+        ("date", "sector", "metric"),
+        "date",
+        "date",
+        {
+            "date": day(),
+            "sector": Column(pl.String, "sector slug"),
+            "metric": Column(pl.String, "name of the figure"),
+            "value": Column(pl.Float64, "the figure; null where it is not defined", nullable=True),
+            "unit": Column(pl.String, "unit of the figure"),
+            "report_file": Column(pl.String, "HTML page, relative to the profile's storage"),
+        },
+        grain=DAILY,
+        across="market",
+        anchored=LEARNED,
+    ),
+)

@@ -1,0 +1,246 @@
+"""Sessions simulated one after the other over the demo's market, and what the months must equal in the end.
+
+The clock is a line of the settings' files, which every process reads anew: nothing waits for a real evening. Run as a
+program it simulates a quarter with a real daemon, which is killed every tenth session (`make nightly`).
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import yaml
+
+from quant_assets.assets.live import DECISIONS
+from quant_assets.automation.after_close import NEW_YORK, live_automation
+from quant_assets.dagster_internals import submit_assets
+from quant_assets.graph import build_defs
+from quant_assets.market.calendar import sessions
+from quant_assets.partitions import key, month_end, month_of, month_range
+from quant_assets.planning.plan import Planner
+from quant_assets.profile import Profile
+from quant_assets.running.daily import TRAINED
+from quant_assets.running.instance import dagster_home, initialise_instance
+from quant_assets.running.launching import CODE_LOCATION
+from quant_assets.running.staging import Staged
+from quant_assets.schemas import CHECKPOINTS
+from quant_assets.settings.loading import load_settings
+from quant_assets_tests.graph import PROJECT, SMALL
+
+SECTORS = ("cons_staples",)
+#: Seconds that a run of the daemon may take.
+_PATIENCE = 1_800
+
+
+class Simulation:
+    """A profile on a folder of its own, whose settings are files there.
+
+    Args:
+        folder: of settings, storage and instance.
+        go_live: first session of the ledger.
+        sectors: of which something is said.
+
+    """
+
+    def __init__(self, folder: Path, go_live: date, sectors: Sequence[str] = SECTORS) -> None:
+        self.folder, self.go_live, self.sectors = folder, go_live, tuple(sectors)
+        conf = folder / "conf"
+        shutil.copytree(PROJECT / "conf", conf)
+        self._profile_file = conf / "profiles" / "demo.yaml"
+        self._settings = _merged(yaml.safe_load(self._profile_file.read_text(encoding="utf-8")), SMALL)
+        self._settings |= {
+            "live": {"go_live": go_live, "sectors": list(sectors)},
+            "storage": str(folder / "storage"),
+            "dagster": {"storage": "sqlite"},
+        }
+        os.environ["QUANT_CONF_DIR"] = str(conf)
+
+    def at(self, session: date, **changed: Any) -> None:
+        """Set the clock to the evening of a session; settings may change with it."""
+        self._settings = _merged(self._settings, changed) | {"as_of": session}
+        unfinished = self._profile_file.with_suffix(".part")
+        unfinished.write_text(yaml.safe_dump(self._settings), encoding="utf-8")
+        unfinished.replace(self._profile_file)
+
+    @property
+    def profile(self) -> Profile:
+        """As of the clock."""
+        return Profile(load_settings("demo"))
+
+    def tick(self, name: str, session: date, hour: int, instance: dg.DagsterInstance) -> dg.RunRequest | str:
+        """What a schedule asks for at an hour of a day, or why it does not."""
+        schedules = {each.name: each for each in live_automation(self.profile).schedules or ()}
+        at = datetime(session.year, session.month, session.day, hour, 30, tzinfo=ZoneInfo(NEW_YORK))
+        context = dg.build_schedule_context(instance=instance, scheduled_execution_time=at)
+        result = schedules[name].evaluate_tick(context)  # type: ignore[union-attr]
+        return result.run_requests[0] if result.run_requests else str(result.skip_message)
+
+    def executed(self, request: dg.RunRequest, instance: dg.DagsterInstance) -> bool:
+        """Execute a request in this process; whether it succeeded."""
+        (job,) = live_automation(self.profile).jobs or ()
+        result = job.execute_in_process(  # type: ignore[union-attr]
+            run_config=request.run_config, tags=request.tags, instance=instance, raise_on_error=False
+        )
+        return bool(result.success)
+
+    def trained(self) -> list[str]:
+        """Train the month that has closed where that is due, as the retraining does; the keys."""
+        profile = self.profile
+        month, dataset = month_of(profile.last_session()), profile.datasets[CHECKPOINTS.name]
+        defs = build_defs(profile.settings)
+        planner = Planner(defs, profile)
+        if profile.known_through(month) != sessions(profile.last_session(), month_end(month)).tolist()[-1]:
+            return []  # its last session is still to come
+        if not planner.unfinished(CHECKPOINTS.name, self.sectors, month, absent=True):
+            return []
+        Staged.of(planner.plan(TRAINED, self.sectors, month, month), profile, defs, 1).execute(lambda *_: None)
+        return [
+            key(sector, month) for sector in self.sectors if not profile.store.missing(dataset, [key(sector, month)])
+        ]
+
+    def entries(self) -> dict[date, set[str]]:
+        """Sectors that said something, by session."""
+        dataset = self.profile.every_dataset[DECISIONS]
+        found: dict[date, set[str]] = {}
+        for sector, day in map(dataset.grain.parse, self.profile.store.existing(dataset)):
+            found.setdefault(date.fromisoformat(day), set()).add(str(sector))
+        return found
+
+    def differing(self, first: str, last: str) -> list[str]:
+        """Partitions of months that are not, byte for byte, what `quant run` makes in an empty storage; those that
+        only one of the two has."""
+        fresh = self.folder / "fresh"
+        ours = self.profile
+        theirs = Profile(load_settings("demo", storage=str(fresh)))
+        before = os.environ.get("QUANT__STORAGE"), os.environ.pop("DAGSTER_HOME", None)
+        os.environ["QUANT__STORAGE"] = str(fresh)
+        dagster_home("demo")
+        defs = build_defs(theirs.settings)
+        planner = Planner(defs, theirs)
+        Staged.of(planner.plan(planner.order, self.sectors, first, last), theirs, defs, 1).execute(lambda *_: None)
+        os.environ.pop("QUANT__STORAGE") if before[0] is None else os.environ.update(QUANT__STORAGE=before[0])
+        os.environ.pop("DAGSTER_HOME", None) if before[1] is None else os.environ.update(DAGSTER_HOME=before[1])
+        found = []
+        for name in planner.order:
+            dataset = theirs.datasets[name]
+            for each in dataset.grain.keys(month_range(first, last), self.sectors):
+                paths = [Path(of.store.path(of.datasets[name], each)) for of in (ours, theirs)]
+                contents = [path.read_bytes() if path.exists() else None for path in paths]
+                if contents[0] != contents[1]:
+                    found.append(f"{name} {each}")
+        return found
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    made = dict(base)
+    for name, value in over.items():
+        made[name] = (
+            _merged(made[name], value) if isinstance(value, dict) and isinstance(made.get(name), dict) else value
+        )
+    return made
+
+
+@contextmanager
+def daemon(simulation: Simulation) -> Iterator[subprocess.Popen[bytes]]:
+    """A real daemon with its queue and code server, in a session of its own so that it can be killed whole."""
+    log = (simulation.folder / "daemon.log").open("ab")
+    command = [str(Path(sys.executable).parent / "dagster-daemon"), "run", "-m", CODE_LOCATION]
+    process = subprocess.Popen(
+        command, cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=dict(os.environ)
+    )
+    try:
+        yield process
+    finally:
+        killed(process)
+        log.close()
+
+
+def killed(process: subprocess.Popen[bytes]) -> None:
+    """Kill -9 a daemon and all that it started."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def simulated(folder: Path, first: date, last: date, sectors: Sequence[str], *, kill_every: int) -> dict[str, Any]:
+    """Simulate the sessions of a span with a real daemon; figures for a closing note.
+
+    Every `kill_every`-th session the daemon is killed while its run is under way, and the session is missed: the next
+    tick catches it up.
+    """
+    simulation = Simulation(folder, first, sectors)
+    days, told = sessions(first, last).tolist(), {"killed": [], "trained": [], "skipped": {}, "sessions": 0}
+    simulation.at(days[0])
+    dagster_home("demo")
+    initialise_instance()
+    for number, day in enumerate(days, 1):
+        simulation.at(day)
+        kill = number % kill_every == 0
+        with dg.DagsterInstance.get() as instance, daemon(simulation) as process:
+            request = simulation.tick("after_close", day, 17, instance)
+            if isinstance(request, str):
+                told["skipped"][str(day)] = request
+                continue
+            (job,) = live_automation(simulation.profile).jobs or ()
+            run_id = submit_assets(instance, job, None, CODE_LOCATION, request.tags, request.run_config)  # type: ignore[arg-type]
+            _followed(instance, run_id, process if kill else None)
+            if kill:
+                told["killed"].append(str(day))
+                run = instance.get_run_by_id(run_id)
+                if run is not None and not run.is_finished:
+                    instance.report_run_failed(run, "its processes were killed")
+        told["trained"] += simulation.trained()
+        told["sessions"] += 1
+        sys.stdout.write(f"{day}: {len(simulation.entries())} sessions said\n")
+    with dg.DagsterInstance.get() as instance:
+        for _ in range(3):  # what was killed last, then what was waiting for the last training
+            request = simulation.tick("before_open", days[-1], 23, instance)
+            if isinstance(request, str):
+                break
+            simulation.executed(request, instance)
+    missing = [str(day) for day in days if simulation.entries().get(day) != set(simulation.sectors)]
+    told |= {"missing": missing, "differing": simulation.differing(month_of(first), month_of(last))}
+    return told
+
+
+def _followed(instance: dg.DagsterInstance, run_id: str, kill: subprocess.Popen[bytes] | None) -> None:
+    """Wait until a run has ended, or until it has begun and kill the daemon."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return
+        if kill is not None and run.status == dg.DagsterRunStatus.STARTED:
+            killed(kill)
+            return
+        time.sleep(1)
+    raise TimeoutError(f"run {run_id} has not ended after {_PATIENCE} seconds")
+
+
+def main() -> None:
+    """Simulate a quarter; prints what happened as JSON, and ends with status 1 where anything is missing or differs."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--first", type=date.fromisoformat, default=date(2024, 10, 1))
+    parser.add_argument("--last", type=date.fromisoformat, default=date(2024, 12, 31))
+    parser.add_argument("--sectors", default=",".join(SECTORS))
+    parser.add_argument("--kill-every", type=int, default=10)
+    given = parser.parse_args()
+    told = simulated(given.folder, given.first, given.last, given.sectors.split(","), kill_every=given.kill_every)
+    sys.stdout.write(json.dumps(told, indent=1) + "\n")
+    sys.exit(bool(told["missing"] or told["differing"]))
+
+
+if __name__ == "__main__":
+    main()
