@@ -205,7 +205,7 @@ class Subprocess:
             yield Lease()
             return
         log, wanted = self._context.log, f"{unit.devices} of {len(ids)} devices"
-        about = {"run": self._context.run_id, "asset": _asset(self._context), "subject": unit.subject}
+        about = {"run": self._context.run.run_id, "asset": _asset(self._context), "subject": unit.subject}
         devices = Devices(device_locks(self._settings, instance_home(self._context)), ids)
         with devices.lease(unit.devices, about, lambda: log.info(f"waits for {wanted}")) as lease:
             log.info(f"computes on device {', '.join(lease.devices)} ({wanted}), waited {lease.waited:.1f} s")

@@ -48,7 +48,7 @@ def _training(name: str, devices: int) -> dg.AssetsDefinition:
     )
     def training(context: dg.AssetExecutionContext) -> None:
         sector, _ = parse_key(context.partition_key)
-        given = {"folder": os.environ[FOLDER], "run": context.run_id, "asset": name, "sector": sector}
+        given = {"folder": os.environ[FOLDER], "run": context.run.run_id, "asset": name, "sector": sector}
         with unit_folders() as folders:
             place = launcher(context, LaunchSettings()).on(devices)
             place.launch(Unit.of(hold, given, folders, devices, sector or ""))
