@@ -1,4 +1,4 @@
-"""The sessions since a profile's go-live day, and of which of them something is still to be said; reads the ledger alone."""
+"""The sessions since a profile's go-live day, and of which something is still to be said; reads the ledger alone."""
 
 from datetime import date
 
