@@ -15,10 +15,10 @@ from quant_assets.grains import DAY
 from quant_assets.partitions import month_of, month_range, shift_month
 from quant_assets.planning.plan import Phase, Plan, Planner
 from quant_assets.profile import Profile
-from quant_assets.running.execute import RunFailedError
+from quant_assets.running.execute import Progress, RunFailedError
 from quant_assets.running.launching import Here
 from quant_assets.running.sessions import SESSION, SESSIONS, Sessions
-from quant_assets.running.staging import Progress, Staged
+from quant_assets.running.staging import Staged
 from quant_assets.running.work import ORIGIN
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.sectors import SECTORS

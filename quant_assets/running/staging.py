@@ -12,10 +12,8 @@ import polars as pl
 from quant_assets.planning.memory import APART, Reckoner, budget, fitted
 from quant_assets.planning.plan import Phase, Plan, joined, total_outputs
 from quant_assets.profile import Profile
+from quant_assets.running.execute import Progress
 from quant_assets.running.launching import Executor, Here
-
-#: (dataset, partitions written)
-Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Ticks:
 
 @pytest.fixture
 def ticks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticks]:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:  # one in memory alone is not handed to a schedule
         yield Ticks(tmp_path, monkeypatch, instance)
 
 
