@@ -1,5 +1,6 @@
 """The sensor `retrain` on storages made by hand: each reason, what a run of it writes, and what holds a sector back."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from quant_assets.partitions import key
 from quant_assets.planning.plan import Phase
 from quant_assets.running.work import ATTEMPT, ORIGIN, REASONS, TRIGGER
 from quant_assets.schemas import CHECKPOINTS
+from quant_assets.settings.sectors import SECTORS
 from quant_assets.training_orders import ORDER
 from quant_assets_tests.run_records import run
 from quant_assets_tests.synthetic_checkpoints import ENVIRONMENT, SECTOR, Built
@@ -289,3 +291,19 @@ def test_runs_in_flight_of_any_origin_hold_a_sector_back(build: Set, instance: d
     assert tick(instance).decision.held == {
         SECTOR: f"run {upstream.run_id[:8]} (revise) writes labels that it reads: energy, 2020-12"
     }
+
+
+def test_a_tick_with_nothing_to_do_takes_little(build: Set, instance: dg.DagsterInstance) -> None:
+    """Of all sectors, with everything judged. It reads the newest months alone, however many there are."""
+    built = build(QUANT__RETRAINING__IC_MIN_SESSIONS="10")
+    for sector in SECTORS:
+        built.checkpoints(TRAINED, [*EMPTY, "2021-04"], sector)
+        built.forecasts(["2021-04"], "2021-03", right=True, sector=sector)
+        built.drift("2021-04", "2021-03", [0.1] * 60, sector)
+    taken = []
+    for _ in range(2):
+        before = time.process_time()
+        assert tick(instance).said() == ["nothing is due at the close of 2021-04: all sectors"]
+        taken.append(time.process_time() - before)
+    assert max(taken) < 2
+    assert taken[1] < 1, f"figures are reckoned anew at each tick: {taken}"
