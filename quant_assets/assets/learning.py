@@ -190,16 +190,12 @@ def feature_drift(
             young = young_checkpoints(lightgbm_checkpoint, month_start(month), training)
             chosen = used_checkpoints(young, used)
             found = {
-                (row["model"], row["horizon"]): reference
+                row["model"]: reference
                 for row in chosen.iter_rows(named=True)
                 if (reference := stored_reference(row, run.store.read_artifact))
             }
-            moved = feature_stability(rows, found).with_columns(as_of=pl.lit(as_of))
-            parts.append(
-                moved.join(chosen.select("model", "horizon", "model_version"), on=["model", "horizon"]).select(
-                    list(schema)
-                )
-            )
+            told = chosen.select("model", checkpoint="as_of", as_of=pl.lit(as_of))
+            parts.append(feature_stability(rows, found).join(told, on="model").select(list(schema)))
         return pl.concat(parts)
 
     asked = predictions.select("sector", "month", "date", "model", "horizon", "model_version").unique()

@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from quant_assets.learning.distances import nearest_and_total
+from quant_assets.learning.distances import AT_ONCE, nearest_and_total
 from quant_assets.learning.model_files import VERSION_LENGTH, sha256, verified
 from quant_assets.learning.registry import Loaded
 from quant_assets.learning.rows import feature_matrix
@@ -90,27 +90,31 @@ class Reference:
 
         """
         values = _finite(matrix)
-        known = np.isfinite(values)
-        ordered, many = np.sort(values, axis=0), known.sum(axis=0)  # NaN last
-        ends = np.full((values.shape[1], bins - 1), np.inf)
+        known = ~np.isnan(values)
+        many, ordered = known.sum(axis=0), np.sort(values, axis=0)  # NaN last
+        edges = np.full((values.shape[1], bins - 1), np.inf)
+        counts = np.zeros((values.shape[1], bins + 1), dtype=np.int64)
+        shares = np.arange(1, bins) / bins
         for column, count in enumerate(many.tolist()):
             if count:
                 # Values that are there, not between two of them: a feature of few values has a bin of each.
-                places = np.ceil(np.arange(1, bins) / bins * count).astype(np.int64) - 1
-                found = np.unique(ordered[places, column])
-                ends[column, : len(found)] = found
-        centre, scale = np.zeros(values.shape[1]), np.zeros(values.shape[1])
-        there = many > 0
+                own = ordered[:count, column]
+                found = np.unique(own[np.ceil(shares * count).astype(np.int64) - 1])
+                edges[column, : len(found)] = found
+                below = np.searchsorted(own, edges[column], side="right")
+                counts[column, :bins] = np.diff(below, prepend=0, append=count)
+            counts[column, bins] = len(values) - count
         with np.errstate(over="ignore", invalid="ignore"):
-            centre[there] = np.nanmean(values[:, there], axis=0)
-            scale[there] = np.nanstd(values[:, there], axis=0)
-        # What rounding alone makes vary does not vary.
-        scale[~(np.isfinite(scale) & (scale > _ROUNDING * np.abs(centre)))] = 0.0
+            centre = np.where(known, values, 0.0).sum(axis=0) / np.maximum(many, 1)
+            apart = np.where(known, values - centre, 0.0)
+            scale = np.sqrt((apart * apart).sum(axis=0) / np.maximum(many, 1))
+            # What rounding alone makes vary does not vary.
+            scale[~(np.isfinite(scale) & (scale > _ROUNDING * np.abs(centre)))] = 0.0
         chosen = np.arange(len(values))
         if len(values) > sampled:
             chosen = np.sort(np.random.default_rng(seed).choice(len(values), sampled, replace=False))
-        few = cls(tuple(features), len(values), centre, scale, np.empty((0, 0)), 0.0, ends, _counts(values, ends))
-        sample = few._standardised(values[chosen]).astype(np.float32)
+        few = cls(tuple(features), len(values), centre, scale, np.empty((0, 0)), 0.0, edges, counts)
+        sample = few._standardised(values[chosen])
         return replace(few, sample=sample, distance=_mean_distance(sample[:, scale > 0]))
 
     def to_bytes(self) -> bytes:
@@ -146,7 +150,7 @@ class Reference:
         rows = self._standardised(_finite(matrix))[:, used]
         if not len(rows) or not self.distance > 0:
             return np.full(len(rows), np.nan)
-        nearest, _ = _distances(rows, self.sample[:, used].astype(np.float64))
+        nearest, _ = _distances(rows, self.sample[:, used])
         told = np.isfinite(rows).sum(axis=1) >= _LEAST_KNOWN * used.sum()
         found: FloatArray = np.where(told, nearest / self.distance, np.nan)
         return found
@@ -178,8 +182,9 @@ class Reference:
 
     def _standardised(self, values: FloatArray) -> FloatArray:
         used = self.scale > 0
-        apart = np.where(used, (values - self.centre) / np.where(used, self.scale, 1.0), np.nan)
-        return np.clip(apart, -_FARTHEST, _FARTHEST)
+        with np.errstate(over="ignore"):
+            apart = np.where(used, (values - self.centre) / np.where(used, self.scale, 1.0), np.nan)
+        return np.clip(apart, -_FARTHEST, _FARTHEST).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -196,12 +201,12 @@ class KeptReference:
     entry: Mapping[str, Any]
 
     @classmethod
-    def of(cls, reference: Reference, stem: str) -> Self:
-        """A reference under a stem and its version: the same content has the same name."""
+    def of(cls, reference: Reference) -> Self:
+        """A reference under its version: the same content has the same name."""
         content = reference.to_bytes()
         found = sha256(content)
         figures = {"rows": reference.rows, "sampled": len(reference.sample), "mean_distance": reference.distance}
-        return cls(content, {"file": f"{stem}-{found[:VERSION_LENGTH]}.npz", "sha256": found} | figures)
+        return cls(content, {"file": f"reference-{found[:VERSION_LENGTH]}.npz", "sha256": found} | figures)
 
     @property
     def name(self) -> str:
@@ -295,26 +300,24 @@ class Applicability:
         return (pl.col("dissimilarity") <= self.max_dissimilarity) & (pl.col("date") <= pl.col("expires"))
 
 
-def feature_stability(rows: pl.DataFrame, references: Mapping[tuple[str, int], Reference]) -> pl.DataFrame:
-    """Population stability of each feature against the training rows of each model and horizon.
+def feature_stability(rows: pl.DataFrame, references: Mapping[str, Reference]) -> pl.DataFrame:
+    """Population stability of each feature against the training rows of each model.
 
     Args:
         rows: dataset `features` of one sector and month, at least one.
-        references: by model and horizon; one of several is reckoned once.
+        references: by model; one of several models is reckoned once.
 
     Returns:
-        `model, horizon, feature, psi`, sorted.
+        `model, feature, psi`, sorted.
 
     """
-    schema = {name: DATASETS["feature_drift"].schema[name] for name in ("model", "horizon", "feature", "psi")}
+    schema = {name: DATASETS["feature_drift"].schema[name] for name in ("model", "feature", "psi")}
     found = {id(each): each.stability(feature_matrix(rows, each.features)) for each in references.values()}
     parts = [
-        pl.DataFrame(
-            {"feature": each.features, "psi": found[id(each)]}, schema_overrides={"feature": pl.String}
-        ).select(pl.lit(model).alias("model"), pl.lit(horizon, pl.Int32).alias("horizon"), "feature", "psi")
-        for (model, horizon), each in references.items()
+        pl.DataFrame({"model": [model] * len(each.features), "feature": each.features, "psi": found[id(each)]}, schema)
+        for model, each in references.items()
     ]
-    return pl.concat([pl.DataFrame(schema=schema), *parts]).sort("model", "horizon", "feature")
+    return pl.concat([pl.DataFrame(schema=schema), *parts]).sort("model", "feature")
 
 
 def drifted(stability: pl.DataFrame, predictions: pl.DataFrame, settings: DriftSettings) -> pl.DataFrame:
@@ -329,22 +332,21 @@ def drifted(stability: pl.DataFrame, predictions: pl.DataFrame, settings: DriftS
         settings: the limits.
 
     Returns:
-        `model, horizon, greatest_psi, drifted_share` (of the features, those above `max_psi`), `out_of_range` (share of
-        the rows of which `in_range` is false, of those where it can be told; null without any) and `drifted`: one of
-        the shares is above its limit. Sorted.
+        `model, greatest_psi, drifted_share` (of the features, those above `max_psi`), `out_of_range` (share of the rows
+        of which `in_range` is false, of those where it can be told; null without any) and `drifted`: one of the shares
+        is above its limit. Sorted by model.
 
     """
-    by = ["model", "horizon"]
     above = (pl.col("psi") > settings.max_psi).mean()
-    features = stability.group_by(by).agg(greatest_psi=pl.col("psi").max(), drifted_share=above)
-    rows = predictions.group_by(by).agg(out_of_range=(~pl.col("in_range")).mean())
+    features = stability.group_by("model").agg(greatest_psi=pl.col("psi").max(), drifted_share=above)
+    rows = predictions.group_by("model").agg(out_of_range=(~pl.col("in_range")).mean())
     return (
-        features.join(rows, on=by, how="left")
+        features.join(rows, on="model", how="left")
         .with_columns(
             drifted=(pl.col("drifted_share") > settings.max_drifted_share)
             | (pl.col("out_of_range") > settings.max_out_of_range).fill_null(False)
         )
-        .sort(by)
+        .sort("model")
     )
 
 
@@ -367,9 +369,10 @@ def _counts(values: FloatArray, edges: FloatArray) -> IntArray:
 
 def _distances(rows: FloatArray, others: FloatArray, *, total: bool = False) -> tuple[FloatArray, FloatArray]:
     """Distance of each row to the nearest of the others, and the sum of its distances to all of them where asked."""
-    missing = [np.isnan(each).sum(axis=1).astype(np.float64) for each in (rows, others)]
-    filled = [np.where(np.isnan(each), 0.0, each) for each in (rows, others)]
-    return nearest_and_total(np.ascontiguousarray(filled[0]), np.ascontiguousarray(filled[1].T), *missing, total)
+    beside = -rows.shape[1] % AT_ONCE
+    missing = [np.isnan(each).sum(axis=1, dtype=np.float32) for each in (rows, others)]
+    filled = [np.pad(np.where(np.isnan(each), np.float32(0), each), ((0, 0), (0, beside))) for each in (rows, others)]
+    return nearest_and_total(filled[0], np.ascontiguousarray(filled[1].T), *missing, total)
 
 
 def _mean_distance(sample: FloatArray) -> float:
@@ -377,7 +380,6 @@ def _mean_distance(sample: FloatArray) -> float:
     count = len(sample)
     if count < 2 or not sample.shape[1]:
         return 0.0
-    rows = sample.astype(np.float64)
-    itself = np.sqrt(2.0 * np.isnan(rows).sum(axis=1))  # a row with missing values is no copy of itself
-    _, totals = _distances(rows, rows, total=True)
-    return float((totals - itself).sum() / (count * (count - 1)))
+    itself = np.sqrt(2.0 * np.isnan(sample).sum(axis=1))  # a row with missing values is no copy of itself
+    _, totals = _distances(sample, sample, total=True)
+    return max(float((totals - itself).sum() / (count * (count - 1))), 0.0)

@@ -158,7 +158,7 @@ def test_a_feature_of_few_values_has_a_bin_of_each() -> None:
 
 def test_a_reference_is_read_back_verified_and_without_pickles(tmp_path: Path) -> None:
     kept, asked = reference(rows(100, 0.1)), rows(20, seed=2)
-    file = KeptReference.of(kept, "reference_h5")
+    file = KeptReference.of(kept)
     files = {f"there/{file.name}": file.content}
     again = kept_reference({"reference": dict(file.entry)}, "there/manifest.json", files.__getitem__)
     assert again is not None
@@ -169,7 +169,7 @@ def test_a_reference_is_read_back_verified_and_without_pickles(tmp_path: Path) -
     assert kept_reference({}, "there/manifest.json", files.__getitem__) is None, "of before there were any"
     assert kept_reference({"reference": None}, "there/manifest.json", files.__getitem__) is None
     json.dumps(dict(file.entry), allow_nan=False)
-    other = KeptReference.of(reference(rows(100, 0.1, seed=7)), "reference_h5")
+    other = KeptReference.of(reference(rows(100, 0.1, seed=7)))
     with pytest.raises(ModelFileError, match=f"reference {other.name} has SHA-256"):
         kept_reference({"reference": dict(other.entry)}, "there/m.json", lambda _: file.content)
     executes = tmp_path / "executes.npz"
@@ -234,21 +234,18 @@ def test_several_models_with_one_reference_are_reckoned_once(monkeypatch: pytest
 def test_stability_of_each_model_and_when_a_sector_has_drifted() -> None:
     train = rows(2000)
     frame = pl.DataFrame(rows(500, seed=2), schema=list(NAMES)).with_columns(pl.col("f0", "f1", "f2") + 20.0)
-    found = feature_stability(frame, {("b", 20): reference(train), ("a", 5): reference(train + 20.0)})
-    assert found.columns == ["model", "horizon", "feature", "psi"]
-    assert found.select("model", "horizon").unique(maintain_order=True).rows() == [("a", 5), ("b", 20)]
+    found = feature_stability(frame, {"b": reference(train), "a": reference(train + 20.0)})
+    assert found.columns == ["model", "feature", "psi"]
+    assert found["model"].unique(maintain_order=True).to_list() == ["a", "b"]
     of_b = dict(found.filter(pl.col("model") == "b").select("feature", "psi").iter_rows())
     assert [name for name, psi in of_b.items() if psi > 0.25] == ["f0", "f1", "f2"]
-    forecast = pl.DataFrame(
-        {"model": ["a", "a", "a", "b"], "horizon": [5, 5, 5, 20], "in_range": [True, False, None, None]},
-        schema_overrides={"horizon": pl.Int32},
-    )
+    forecast = pl.DataFrame({"model": ["a", "a", "a", "b"], "in_range": [True, False, None, None]})
 
     def told(**limits: float) -> list[tuple[object, ...]]:
         judged = drifted(found, forecast, DriftSettings(**limits))
-        return judged.select("model", "horizon", "drifted_share", "out_of_range", "drifted").rows()
+        return judged.select("model", "drifted_share", "out_of_range", "drifted").rows()
 
-    assert told() == [("a", 5, 0.5, 0.5, True), ("b", 20, 0.5, None, False)]
+    assert told() == [("a", 0.5, 0.5, True), ("b", 0.5, None, False)]
     assert [row[-1] for row in told(max_out_of_range=0.5)] == [False, False]
     assert [row[-1] for row in told(max_out_of_range=0.5, max_drifted_share=0.4)] == [True, True]
     assert drifted(found.clear(), forecast, DriftSettings()).is_empty()
