@@ -36,6 +36,9 @@ _LOADED: Loaded["Reference"] = Loaded(16)
 #: Share of the features that a row must have, so that something can be said of its distance.
 _LEAST_KNOWN = 0.5
 
+#: Attributes of a reference that are arrays.
+_ARRAYS = ("centre", "scale", "sample", "edges", "counts", "usual")
+
 #: Deviation of a feature, as a share of its mean, that rounding alone explains.
 _ROUNDING = 1e-12
 
@@ -65,6 +68,7 @@ class Reference:
         edges: upper ends of a feature's bins but the last, ascending, shape (n_features, n_bins - 1); infinite where it
             has fewer values than bins.
         counts: training rows in each bin, the last being that of missing values, shape (n_features, n_bins + 1).
+        usual: greatest stability index that a month of the training rows has against all of them, shape (n_features,).
 
     """
 
@@ -76,14 +80,18 @@ class Reference:
     distance: float
     edges: FloatArray
     counts: IntArray
+    usual: FloatArray
 
     @classmethod
-    def of(cls, features: Sequence[str], matrix: FloatArray, sampled: int, bins: int, seed: int) -> Self:
+    def of(
+        cls, features: Sequence[str], matrix: FloatArray, months: IntArray, sampled: int, bins: int, seed: int
+    ) -> Self:
         """What is kept of training rows.
 
         Args:
             features: names of the columns.
             matrix: of shape (n_rows, n_features), NaN where missing; an infinite value counts as missing.
+            months: number of each row's month, shape (n_rows,).
             sampled: rows that distances are taken to, at most.
             bins: of each feature, of as many training rows each as ties let.
             seed: of the choice of the rows.
@@ -113,14 +121,15 @@ class Reference:
         chosen = np.arange(len(values))
         if len(values) > sampled:
             chosen = np.sort(np.random.default_rng(seed).choice(len(values), sampled, replace=False))
-        few = cls(tuple(features), len(values), centre, scale, np.empty((0, 0)), 0.0, edges, counts)
+        usual = _greatest(values, months, edges, counts)
+        few = cls(tuple(features), len(values), centre, scale, np.empty((0, 0)), 0.0, edges, counts, usual)
         sample = few._standardised(values[chosen])
         return replace(few, sample=sample, distance=_mean_distance(sample[:, scale > 0]))
 
     def to_bytes(self) -> bytes:
         """NumPy's archive of arrays, none of them of objects; the same content has the same bytes."""
         content = io.BytesIO()
-        arrays = {name: getattr(self, name) for name in ("centre", "scale", "sample", "edges", "counts")}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
         names = np.frombuffer(json.dumps(self.features).encode(), dtype=np.uint8)
         np.savez(content, features=names, rows=np.int64(self.rows), distance=np.float64(self.distance), **arrays)
         return content.getvalue()
@@ -129,7 +138,7 @@ class Reference:
     def from_bytes(cls, content: bytes) -> Self:
         """What `to_bytes` gave; pickled objects in it are refused."""
         with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in ("centre", "scale", "sample", "edges", "counts")}
+            arrays = {name: kept[name] for name in _ARRAYS}
             names, rows, distance = kept["features"], int(kept["rows"]), float(kept["distance"])
         return cls(tuple(json.loads(names.tobytes())), rows=rows, distance=distance, **arrays)
 
@@ -168,16 +177,8 @@ class Reference:
             float64 of shape (n_features,).
 
         """
-        own, there = _counts(_finite(matrix), self.edges), np.isfinite(self.edges)
-        # The bins that a feature has: one more than edges, and that of missing values.
-        real = np.hstack([np.ones((len(there), 1), dtype=bool), there, np.ones((len(there), 1), dtype=bool)])
-        shares = [
-            np.where(real, counts + _PRIOR, 0.0) / (counts.sum(axis=1) + _PRIOR * real.sum(axis=1))[:, None]
-            for counts in (own, self.counts)
-        ]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parts = np.where(real, (shares[0] - shares[1]) * np.log(shares[0] / shares[1]), 0.0)
-        found: FloatArray = parts.sum(axis=1)
+        months = np.zeros(len(matrix), dtype=np.int64)
+        found: FloatArray = _indices(_counts(_finite(matrix), months, self.edges), self.counts, self.edges)[:, 0]
         return found
 
     def _standardised(self, values: FloatArray) -> FloatArray:
@@ -308,13 +309,13 @@ def feature_stability(rows: pl.DataFrame, references: Mapping[str, Reference]) -
         references: by model; one of several models is reckoned once.
 
     Returns:
-        `model, feature, psi`, sorted.
+        `model, feature, psi, usual_psi` (`Reference.usual`), sorted.
 
     """
-    schema = {name: DATASETS["feature_drift"].schema[name] for name in ("model", "feature", "psi")}
+    schema = {name: DATASETS["feature_drift"].schema[name] for name in ("model", "feature", "psi", "usual_psi")}
     found = {id(each): each.stability(feature_matrix(rows, each.features)) for each in references.values()}
     parts = [
-        pl.DataFrame({"model": [model] * len(each.features), "feature": each.features, "psi": found[id(each)]}, schema)
+        pl.DataFrame([[model] * len(each.features), each.features, found[id(each)], each.usual], schema)
         for model, each in references.items()
     ]
     return pl.concat([pl.DataFrame(schema=schema), *parts]).sort("model", "feature")
@@ -323,8 +324,10 @@ def feature_stability(rows: pl.DataFrame, references: Mapping[str, Reference]) -
 def drifted(stability: pl.DataFrame, predictions: pl.DataFrame, settings: DriftSettings) -> pl.DataFrame:
     """Whether the features of a month, or the rows that were forecast, are no longer those that a model knows.
 
-    A single feature that is the same for all names of a session, such as a rate of interest, has moved in any quiet
-    year; so it is the share of the features that decides, not the greatest index.
+    A month has few names, and slow features hardly change within it: their index is above the usual limit in most
+    months, without anything being wrong. So a feature has drifted where its index is above the limit and above that of
+    every month of the training rows, too. And one feature that is the same for all names of a session, such as a rate
+    of interest, passes both sooner or later; so it is the share of the features that decides, not the greatest index.
 
     Args:
         stability: rows of dataset `feature_drift` of one sector and month.
@@ -332,12 +335,12 @@ def drifted(stability: pl.DataFrame, predictions: pl.DataFrame, settings: DriftS
         settings: the limits.
 
     Returns:
-        `model, greatest_psi, drifted_share` (of the features, those above `max_psi`), `out_of_range` (share of the rows
+        `model, greatest_psi, drifted_share` (of the features), `out_of_range` (share of the rows
         of which `in_range` is false, of those where it can be told; null without any) and `drifted`: one of the shares
         is above its limit. Sorted by model.
 
     """
-    above = (pl.col("psi") > settings.max_psi).mean()
+    above = (pl.col("psi") > pl.max_horizontal("usual_psi", pl.lit(settings.max_psi))).mean()
     features = stability.group_by("model").agg(greatest_psi=pl.col("psi").max(), drifted_share=above)
     rows = predictions.group_by("model").agg(out_of_range=(~pl.col("in_range")).mean())
     return (
@@ -355,15 +358,40 @@ def _finite(matrix: FloatArray) -> FloatArray:
     return found
 
 
-def _counts(values: FloatArray, edges: FloatArray) -> IntArray:
-    """Rows in each bin of each feature; a value at an edge lies below it. Missing ones come last."""
-    bins = edges.shape[1] + 1
-    found = np.zeros((len(edges), bins + 1), dtype=np.int64)
+def _counts(values: FloatArray, groups: IntArray, edges: FloatArray) -> IntArray:
+    """Rows of each group (numbered from 0) in each bin of each feature, shape (n_features, n_groups, n_bins + 1).
+
+    A value at an edge lies below it; missing ones come last.
+    """
+    bins, many = edges.shape[1] + 1, int(groups.max(initial=0)) + 1
+    found = np.empty((len(edges), many, bins + 1), dtype=np.int64)
     for column, ends in enumerate(edges):
         own = values[:, column]
-        known = own[~np.isnan(own)]
-        found[column, :bins] = np.bincount(np.searchsorted(ends, known, side="left"), minlength=bins)
-        found[column, bins] = len(own) - len(known)
+        place = np.where(np.isnan(own), bins, np.searchsorted(ends, own, side="left"))
+        found[column] = np.bincount(groups * (bins + 1) + place, minlength=many * (bins + 1)).reshape(many, bins + 1)
+    return found
+
+
+def _indices(counts: IntArray, reference: IntArray, edges: FloatArray) -> FloatArray:
+    """Stability index of each feature and group, shape (n_features, n_groups)."""
+    # The bins that a feature has: one more than edges, and that of missing values.
+    real = np.pad(np.isfinite(edges), ((0, 0), (1, 1)), constant_values=True)[:, None, :]
+    p, q = (
+        np.where(real, (each + _PRIOR) / (each.sum(axis=-1, keepdims=True) + _PRIOR * real.sum(axis=-1)[:, None]), 1.0)
+        for each in (counts, reference[:, None, :])
+    )
+    found: FloatArray = ((p - q) * np.log(p / q)).sum(axis=-1)
+    return found
+
+
+def _greatest(values: FloatArray, months: IntArray, edges: FloatArray, counts: IntArray) -> FloatArray:
+    """Greatest index of a month among those that have at least half as many rows as they have on average."""
+    names, groups = np.unique(months, return_inverse=True)
+    if not len(names):
+        return np.zeros(len(edges))
+    rows = np.bincount(groups)
+    whole = rows >= 0.5 * rows.mean()
+    found: FloatArray = _indices(_counts(values, groups, edges), counts, edges)[:, whole].max(axis=1)
     return found
 
 

@@ -363,10 +363,13 @@ def _reference(
 ) -> KeptReference:
     """What later rows are held against; several models of a training have mostly the same rows and it is made once."""
     matrix, seed = feature_matrix(frame, names), _seed(settings.seed, scope, as_of, "reference")
+    months = frame.select(12 * pl.col("date").dt.year() + pl.col("date").dt.month()).to_series().to_numpy()
     made_of = settings.reference_rows, settings.reference_bins, seed
+    content = hashlib.sha256(matrix)
+    content.update(months)
     return _REFERENCES.get(
-        (hashlib.sha256(matrix).digest(), matrix.shape, tuple(names), *made_of),
-        lambda: KeptReference.of(Reference.of(names, matrix, *made_of)),
+        (content.digest(), matrix.shape, tuple(names), *made_of),
+        lambda: KeptReference.of(Reference.of(names, matrix, months, *made_of)),
     )
 
 

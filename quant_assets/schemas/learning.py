@@ -125,6 +125,12 @@ LEARNING = (
                 nullable=False,
                 ge=0,
             ),
+            "usual_psi": ratio(
+                "the greatest index that a month of the training rows has against all of them; in most months a slow "
+                "feature of few names is above .25",
+                nullable=False,
+                ge=0,
+            ),
         },
         across="sector",
         anchored=LEARNED,
