@@ -23,10 +23,11 @@ from quant_assets.learning.checkpoints import (
     used_checkpoints,
     young_checkpoints,
 )
-from quant_assets.learning.drift import Applicability, Distances, feature_stability, stored_reference
+from quant_assets.learning.drift import Applicability, Distances, feature_stability
 from quant_assets.learning.ensemble import combined, judged_by
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models import Models
+from quant_assets.learning.reference import stored_reference
 from quant_assets.learning.training import checkpoint_rows, sampled_sessions
 from quant_assets.partitions import lag, lookback, month_of, month_start, shift_month
 from quant_assets.profile import Profile

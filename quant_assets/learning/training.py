@@ -17,22 +17,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
-from quant_assets.learning.drift import KeptReference, Reference
 from quant_assets.learning.metrics import Metrics, best_returns, daily_ic
 from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256
 from quant_assets.learning.models.base import FittedModel, Learner, Task
 from quant_assets.learning.out_of_fold import Judged, fold_forecasts, judge
-from quant_assets.learning.registry import Loaded
-from quant_assets.learning.rows import Rows, feature_matrix
+from quant_assets.learning.reference import KeptReference, reference_of
+from quant_assets.learning.rows import Rows
 from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward, unseen_folds
-from quant_assets.learning.targets import fitted_target
+from quant_assets.learning.targets import directions, fitted_target, said_target
 from quant_assets.market.calendar import last_session_to, session_number, sessions
 from quant_assets.market.containment import known
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
-
-#: The references of the last trainings.
-_REFERENCES: Loaded[KeptReference] = Loaded(16)
 
 #: Scope of a training on all sectors together, in the place of a sector's slug.
 MARKET = "market"
@@ -149,7 +145,7 @@ def train_checkpoint(
     for each in sorted(fits, key=max, reverse=True):
         frame = _rows_of(features, labels, as_of, settings, each, names)
         if reference is None and len(frame) >= settings.min_rows and learner.learns:
-            reference = _reference(frame, names, settings, scope, as_of)
+            reference = reference_of(frame, names, settings, _seed(settings.seed, scope, as_of, "reference"))
         given = as_of, settings, prediction_settings, learner, each, scope, names, folder, reference
         trained |= {item.horizon: item for item in _train(frame, *given)}
     return [trained[horizon] for horizon in horizons]
@@ -222,19 +218,12 @@ def _given(
     """The rows as a model gets them."""
     outcomes = [_target(horizon) for horizon in horizons]
     if task == "classification":  # no limit and no rank change whether a return is positive
-        fitted = [(frame[each] > 0).cast(pl.Float64).alias(f"fitted|{each}") for each in outcomes]
-    elif settings.target == "raw":
+        fitted = [directions(frame, each, settings).alias(f"fitted|{each}") for each in outcomes]
+    elif settings.target == "raw" and settings.relative_to == "none":
         return Rows.of(frame, names, horizons, outcomes)
     else:
         fitted = [pl.Series(f"fitted|{each}", fitted_target(frame, each, settings)) for each in outcomes]
     return Rows.of(frame.with_columns(fitted), names, horizons, [each.name for each in fitted], outcomes)
-
-
-def _said_target(settings: TrainingSettings, task: Task) -> str:
-    """What is fitted, in the words of the manifest."""
-    if task == "classification":
-        return "whether forward_return is positive"
-    return "forward_return" if settings.target == "raw" else f"forward_return, {settings.target}"
 
 
 def _target(horizon: int) -> str:
@@ -332,7 +321,7 @@ def _train(
         "as_of": as_of.isoformat(),
         "model_sha256": files.sha256,
         "model_format": learner.file_format,
-        "target": _said_target(settings, learner.task),
+        "target": said_target(settings, learner.task),
         "features": list(names),
         "feature_importance": {
             measure: dict(zip(names, values, strict=True)) for measure, values in importances[-1].items()
@@ -356,21 +345,6 @@ def _train(
         for column, (horizon, result) in enumerate(zip(horizons, untrained, strict=True))
     ]
     return [_result(shared, [entry for entry, _ in tested], result, files, judged) for result, judged in found_of]
-
-
-def _reference(
-    frame: pl.DataFrame, names: Sequence[str], settings: TrainingSettings, scope: str, as_of: date
-) -> KeptReference:
-    """What later rows are held against; several models of a training have mostly the same rows and it is made once."""
-    matrix, seed = feature_matrix(frame, names), _seed(settings.seed, scope, as_of, "reference")
-    months = frame.select(12 * pl.col("date").dt.year() + pl.col("date").dt.month()).to_series().to_numpy()
-    made_of = settings.reference_rows, settings.reference_bins, seed
-    content = hashlib.sha256(matrix)
-    content.update(months)
-    return _REFERENCES.get(
-        (content.digest(), matrix.shape, tuple(names), *made_of),
-        lambda: KeptReference.of(Reference.of(names, matrix, months, *made_of)),
-    )
 
 
 def _result(

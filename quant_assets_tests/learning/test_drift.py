@@ -12,17 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_assets.errors import ModelFileError
-from quant_assets.learning import drift
-from quant_assets.learning.drift import (
-    Applicability,
-    Distances,
-    KeptReference,
-    Reference,
-    drifted,
-    feature_stability,
-    kept_reference,
-)
+from quant_assets.learning import reference as kept_rows
+from quant_assets.learning.drift import Applicability, Distances, drifted, feature_stability
 from quant_assets.learning.ensemble import combined
+from quant_assets.learning.reference import KeptReference, Reference, kept_reference
 from quant_assets.schemas import CHECKPOINTS, DATASETS
 from quant_assets.settings.domain import ApplicabilitySettings, DriftSettings, PredictionSettings
 
@@ -234,8 +227,8 @@ def test_the_ensemble_applies_where_all_its_models_do() -> None:
 
 def test_several_models_with_one_reference_are_reckoned_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    kept, other, loop = reference(rows(50)), reference(rows(50, seed=6)), drift.nearest_and_total
-    monkeypatch.setattr(drift, "nearest_and_total", lambda *given: [calls.append(1), loop(*given)][1])
+    kept, other, loop = reference(rows(50)), reference(rows(50, seed=6)), kept_rows.nearest_and_total
+    monkeypatch.setattr(kept_rows, "nearest_and_total", lambda *given: [calls.append(1), loop(*given)][1])
     frame = pl.DataFrame(rows(10, seed=2), schema=list(NAMES))
     distances = Distances(frame)
     first = distances.to(kept)
