@@ -304,11 +304,11 @@ def compute(asked: Asked, record: Record) -> Repeated:
         source = altered_source(stored, Perturbed(cut, seed=_MARKET), asked.settings)
         other = Recomputed.at(asked.folder / "other", asked.settings, source, stored, begun)
         other.take_over(store, asked.keys, asked.first, cut)
-        other.compute(asked.names, asked.sectors, asked.first, asked.last)
+        other.compute(other.with_sectors(asked.names), asked.sectors, asked.first, asked.last)
     record.during = ""
     again = Recomputed.at(asked.folder / "again", asked.settings, stored.provider, stored, begun)
     again.take_over(store, asked.keys, asked.first, None)
-    again.compute(asked.names, asked.sectors, asked.first, asked.last)
+    again.compute(again.with_sectors(asked.names), asked.sectors, asked.first, asked.last)
     home = str(asked.folder / "home")
     opened = [
         each._replace(what=each.what.replace(home, "~")) for each in _outside(record.end(), _allowed(asked, stored))
