@@ -312,8 +312,7 @@ class Lookahead:
         )
         # Without a cut: every row of the months is compared.
         run = AlteredRun("surroundings", "other surroundings", first, last, settings, Shuffled())
-        found = compare_elsewhere(asked, lambda left: self.judge(run, Altered(left.url, left.keys, left.failures)))
-        return found, []
+        return compare_elsewhere(asked, lambda left: self.judge(run, Altered(left.url, left.keys, left.failures)))
 
     def _compare(
         self, dataset: Dataset, keys: set[str], run: AlteredRun, stores: tuple[DatasetStore, DatasetStore]
