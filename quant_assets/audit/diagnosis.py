@@ -282,7 +282,8 @@ class Diagnosis:
         known = {each: store.known_through(dataset, each) or self.profile.last_session() for each in keys}
         made.profile.store.write(dataset, rows, keys, known.__getitem__)
         reading = [name for name in names if name != "labels"]
-        made.compute(reading, self.sectors, run.first, run.last)
+        asked = [name for name in made.with_sectors(reading) if name != "labels"]
+        made.compute(asked, self.sectors, run.first, run.last)
         found = self._columns(run, reading, store, made.profile.store)
         shutil.rmtree(made.profile.store.url, ignore_errors=True)
         return found
@@ -291,7 +292,7 @@ class Diagnosis:
         self, label: str, settings: Settings, alteration: Alteration, run: AlteredRun, names: Sequence[str]
     ) -> Recomputed:
         made = self._scratch(label, settings, altered_source(self.profile, alteration, settings), run)
-        made.compute(names, self.sectors, run.first, run.last)
+        made.compute(made.with_sectors(names), self.sectors, run.first, run.last)
         return made
 
     def _scratch(self, label: str, settings: Settings, source: Source | None, run: AlteredRun) -> Recomputed:

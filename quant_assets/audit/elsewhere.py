@@ -24,6 +24,7 @@ from ctypes import py_object, pythonapi
 from datetime import UTC, datetime, tzinfo
 from functools import wraps
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 REQUEST, ANSWER = "request.pickle", "answer.json"
@@ -63,12 +64,14 @@ class Opened(NamedTuple):
         during: assets that were being computed; empty before, while modules were imported.
         event: how, by the name of Python's audit event; `open` also for what compiled code opens.
         what: path, address or command.
+        by_provider: whether a method of the provider was at work: then it is an input.
 
     """
 
     during: str
     event: str
     what: str
+    by_provider: bool = False
 
 
 class Record:
@@ -76,11 +79,13 @@ class Record:
 
     Attributes:
         during: what is being computed, for `Opened.during`.
+        provider: the provider's class, for `Opened.by_provider`.
 
     """
 
     def __init__(self) -> None:
         self.during = ""
+        self.provider: type = object
         self._seen: dict[Opened, None] = {}
         self._on = True
 
@@ -121,7 +126,24 @@ class Record:
             if not os.path.isabs(text) and not os.path.lexists(text):
                 return  # not there, or in a folder that is open: so `shutil.rmtree` names what it removes
             text = os.path.abspath(text)
-        self._seen[Opened(self.during, "open" if event in _FILES else event, text)] = None
+        opened = Opened(self.during, "open" if event in _FILES else event, text)
+        if opened not in self._seen:
+            self._seen[opened._replace(by_provider=self._provider_asks())] = None
+
+    def _provider_asks(self) -> bool:
+        """Whether a method of the provider's class, or a function in one, has called what opens something."""
+        own = {
+            (getattr(sys.modules.get(each.__module__), "__file__", None), f"{each.__qualname__}.")
+            for each in self.provider.__mro__
+            if each is not object
+        }
+        frame: FrameType | None = sys._getframe(1) if own else None
+        while frame is not None:
+            code = frame.f_code
+            if any(file == code.co_filename and code.co_qualname.startswith(name) for file, name in own):
+                return True
+            frame = frame.f_back
+        return False
 
     def _noting(self, function: Callable[..., Any], place: int) -> Callable[..., Any]:
         @wraps(function)

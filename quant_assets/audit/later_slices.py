@@ -1,4 +1,4 @@
-"""Whether what a model is made of follows from later rows: those of its test slice, or of its validation slice.
+"""Whether what a model is made of follows from later rows: those of a test slice, or of its validation slice.
 
 Features and labels from the test slice on are altered, the real training runs again, and every fit that could not know
 them must be the same: rows, targets, features, what was chosen, the model's files. So nothing need be known of how a
@@ -18,6 +18,7 @@ from quant_assets.audit.datasets import Alter, read_all
 from quant_assets.audit.findings import Comparison
 from quant_assets.audit.fitting import Fit, Given
 from quant_assets.audit.learning_stage import Stage, Trained
+from quant_assets.settings.sectors import SECTORS
 
 #: A made-up label lies at most so many standard deviations of the labels from 0, and never beyond _LARGEST.
 _DEVIATIONS, _LARGEST = 5.0, 0.8
@@ -44,7 +45,7 @@ _TEST = (
 )
 
 
-def later_slices(stage: Stage, actual: Trained) -> tuple[list[Comparison], list[str]]:
+def later_slices(stage: Stage, actual: Trained, *, earlier: bool = False) -> tuple[list[Comparison], list[str]]:
     """Train on altered features, and twice on altered labels, from the last test slice on.
 
     Of the two trainings on labels the first has labels that the model forecasts, the second the opposite of them: a
@@ -54,20 +55,22 @@ def later_slices(stage: Stage, actual: Trained) -> tuple[list[Comparison], list[
     Args:
         stage: the training.
         actual: what it left on the input as it is.
+        earlier: take one of the slices before the last, drawn by the seed of the training, its sector and its session;
+            the last again where there is no other.
 
     """
     found, notes = list[Comparison](), list[str]()
     learners = stage.base.profile.models.learners.values()
     one = None if any(each.all_horizons for each in learners) else stage.horizon
     labels = read_all(stage.base, "labels").select("ticker", "date", "horizon", "known_at")
-    starts = {name: _last_test(fits, stage.horizon) for name, fits in actual.fits.items()}
+    starts = {name: _begins(stage, fits, earlier=earlier) for name, fits in actual.fits.items()}
     for trainer, start in starts.items():
         if start is None:
             notes.append(f"learning was not tested: no fit of {trainer}, {stage.sector}, forecast a test slice")
             continue
         later = _Later(stage, trainer, start, actual, labels)
         runs = {
-            name: stage.run(f"{trainer}-{name}", altered, one, forecasts=False)
+            name: stage.run(f"{trainer}-{name}-{start}", altered, one, forecasts=False)
             for name, altered in later.alterations().items()
         }
         compared = [later.compared(runs[name], what) for name, what in _ALTERED.items()]
@@ -80,7 +83,7 @@ def later_slices(stage: Stage, actual: Trained) -> tuple[list[Comparison], list[
         if not any(each.compared or each.differing for each in found if each.asset == trainer):
             notes.append(
                 f"learning was not tested: every fit of {trainer}, {stage.sector}, calls rows its own that were known "
-                f"from {start} on, when its last test slice begins"
+                f"from {start} on, when a test slice begins"
             )
     return found, notes
 
@@ -90,15 +93,21 @@ def _one(found: Sequence[Comparison]) -> list[Comparison]:
     return [each for each in found if each.failed][:1] or list(found[:1])
 
 
-def _last_test(fits: Sequence[Fit], horizon: int) -> date | None:
-    """First session of the last slice that was forecast and begins after all rows of its fit."""
-    starts = list[date]()
+def _begins(stage: Stage, fits: Sequence[Fit], *, earlier: bool) -> date | None:
+    """First session of a slice that was forecast and begins after all rows of its fit; None without one."""
+    starts = set[date]()
     for fit in fits:
-        if fit.horizon == horizon and len(fit.fitted):
+        if fit.horizon == stage.horizon and len(fit.fitted):
             last: date = fit.fitted.said["date"].max()  # type: ignore[assignment]
             first: list[date] = [each.said["date"].min() for each in fit.predicted if len(each)]  # type: ignore[misc]
-            starts += [each for each in first if each > last]
-    return max(starts, default=None)
+            starts |= {max(each for each in first if each > last)} if any(each > last for each in first) else set()
+    if not starts:
+        return None
+    *others, final = sorted(starts)
+    if not (earlier and others):
+        return final
+    drawn = [stage.base.profile.settings.training.seed, list(SECTORS).index(stage.sector), stage.as_of.toordinal()]
+    return others[int(np.random.default_rng(drawn).integers(len(others)))]
 
 
 @dataclass(frozen=True)
@@ -208,10 +217,8 @@ class _Later:
         return [self.stage.comparison(self.trainer, "prediction", rows, differing, cause=cause, **shown)]
 
     def opposite_metrics(self, one: Trained, other: Trained) -> list[Comparison]:
-        """Metrics of the last test slice under labels and their opposite: the same forecasts have the opposite ones."""
-        pairs = list(
-            zip(*(_last_metrics(each, self.trainer, self.stage.horizon) for each in (one, other)), strict=True)
-        )
+        """Metrics of the test slice under labels and their opposite: the same forecasts have the opposite ones."""
+        pairs = list(zip(*(self._metrics(each) for each in (one, other)), strict=True))
         wrong = [
             (name, first[name], second[name])
             for first, second in pairs
@@ -229,6 +236,22 @@ class _Later:
                 "they were calibrated, scaled or chosen on the test slice",
             }
         return [self.stage.comparison(self.trainer, _ODD[1], rows, len(wrong), **shown)]
+
+    def _metrics(self, run: Trained) -> list[Mapping[str, Any]]:
+        """Metrics of the test slice that begins at the session, of each model, as its manifest states them."""
+        rows = read_all(run.scratch, self.trainer)
+        if "manifest_file" not in rows.columns:
+            return []
+        chosen = rows.filter((pl.col("horizon") == self.stage.horizon) & pl.col("manifest_file").is_not_null())
+        names = chosen.sort("model")["manifest_file"]
+        manifests = [json.loads(run.scratch.profile.store.read_artifact(name)) for name in names]
+        begins = self.start.isoformat()
+        return [
+            fold["metrics"]
+            for each in manifests
+            for fold in each.get("folds", ())
+            if fold.get("test", {}).get("first_date") == begins
+        ]
 
     def _before(self, fit: Fit, given: Given) -> bool:
         """Whether all rows that a fit calls its own have labels that were known before the session."""
@@ -291,13 +314,3 @@ def _unequal(one: Any, two: Any) -> Any:
     if one.shape != two.shape:
         return np.ones_like(one, dtype=bool)
     return ~((one == two) | (np.isnan(one) & np.isnan(two)))
-
-
-def _last_metrics(run: Trained, trainer: str, horizon: int) -> list[Mapping[str, Any]]:
-    """Metrics of the last test slice of each model, as its manifest states them."""
-    rows = read_all(run.scratch, trainer)
-    if "manifest_file" not in rows.columns:
-        return []
-    chosen = rows.filter((pl.col("horizon") == horizon) & pl.col("manifest_file").is_not_null()).sort("model")
-    manifests = [json.loads(run.scratch.profile.store.read_artifact(name)) for name in chosen["manifest_file"]]
-    return [each["folds"][-1]["metrics"] for each in manifests if each.get("folds")]

@@ -27,7 +27,13 @@ Progress = Callable[[str, int, int], None]
 
 
 def audit_learning(
-    of: Profile | Settings, *, sectors: Sequence[str], first: str, last: str, progress: Progress | None = None
+    of: Profile | Settings,
+    *,
+    sectors: Sequence[str],
+    first: str,
+    last: str,
+    every_slice: bool = False,
+    progress: Progress | None = None,
 ) -> AuditResult:
     """Train the newest checkpoint of the months whose forecasts have come due; again on altered labels and features.
 
@@ -38,6 +44,7 @@ def audit_learning(
         sectors: slugs.
         first: first month among which a training month is looked for.
         last: last of them.
+        every_slice: look at a test slice before the last one as well.
         progress: told of each step.
 
     Returns:
@@ -63,7 +70,7 @@ def audit_learning(
             base = Recomputed.at(Path(folder) / "base", profile.settings, profile.provider)
             begin = max(shift_month(month, -profile.settings.training.window_months), profile.months.start)
             compute(base, list(READ), sector, begin, shift_month(month, 1))
-            comparisons, said = controls(base, sector, month, Path(folder))
+            comparisons, said = controls(base, sector, month, Path(folder), every_slice=every_slice)
         found += comparisons
         notes += said
     return AuditResult(
@@ -82,7 +89,9 @@ def training_month(profile: Profile, first: str, last: str) -> str | None:
     return None
 
 
-def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[list[Comparison], list[str]]:
+def controls(
+    base: Recomputed, sector: str, month: str, folder: Path, *, every_slice: bool = False
+) -> tuple[list[Comparison], list[str]]:
     """The controls for one training.
 
     Args:
@@ -90,6 +99,7 @@ def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[l
         sector: slug.
         month: of the training.
         folder: where the altered copies go.
+        every_slice: look at a test slice before the last one as well.
 
     Returns:
         Comparisons, and notes on what could not be told.
@@ -112,8 +122,9 @@ def controls(base: Recomputed, sector: str, month: str, folder: Path) -> tuple[l
             found, notes = [*found, *compared], [*notes, *said]
     if any(actual.trained(trainer) for trainer in stage.trainers):
         recorded = {trainer: fits for trainer, fits in actual.fits.items() if fits}
+        kept = replace(actual, fits=recorded)
         for compared, said in (
-            later_slices(stage, replace(actual, fits=recorded)),
+            *(later_slices(stage, kept, earlier=earlier) for earlier in ((False, True) if every_slice else (False,))),
             permuted_labels(stage),
             oracle(stage),
         ):

@@ -179,12 +179,9 @@ class Lookahead:
         self._profile = readable_often(profile)
         self._question, self._folder = question, folder
         self.base = Recomputed.at(folder / "base", profile.settings, self._profile.provider, profile)
-        trained = trained_datasets(profile)
-        self._names = [
-            name
-            for name in self.base.planner.order
-            if name not in trained and (question.assets is None or name in question.assets)
-        ]
+        trained, order = trained_datasets(profile), self.base.planner.order
+        asked = self.base.with_sectors(question.assets) if question.assets is not None else order
+        self._names = [name for name in asked if name not in trained]
 
     def altered_runs(
         self, tests: Sequence[TestName], cuts: Sequence[Cut] | None = None
@@ -315,8 +312,7 @@ class Lookahead:
         )
         # Without a cut: every row of the months is compared.
         run = AlteredRun("surroundings", "other surroundings", first, last, settings, Shuffled())
-        found = compare_elsewhere(asked, lambda left: self.judge(run, Altered(left.url, left.keys, left.failures)))
-        return found, []
+        return compare_elsewhere(asked, lambda left: self.judge(run, Altered(left.url, left.keys, left.failures)))
 
     def _compare(
         self, dataset: Dataset, keys: set[str], run: AlteredRun, stores: tuple[DatasetStore, DatasetStore]

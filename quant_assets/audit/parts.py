@@ -84,7 +84,9 @@ class Part:
 
     def control(self, name: str, profile: Profile, progress: Progress | None = None) -> AuditResult:
         """Do one of `CONTROLS`."""
-        return CONTROLS[name](profile, sectors=self.sectors, first=self.first, last=self.last, progress=progress)
+        more = {"every_slice": True} if name == "learning" and self.every_month else {}
+        control = CONTROLS[name]
+        return control(profile, sectors=self.sectors, first=self.first, last=self.last, progress=progress, **more)
 
     def audit(self, progress: Progress | None = None, profile: Profile | None = None) -> AuditResult:
         """Do all of it, in this process; `profile` where it has a provider of its own."""

@@ -124,6 +124,24 @@ class Recomputed:
             waiting += new
         return [each for each in self.planner.order if each in found]
 
+    def with_sectors(self, names: Sequence[str]) -> list[str]:
+        """Assets to name where nothing is stored, in the order of the flow: these, and what of the sectors is read.
+
+        For what spans sectors no sector is computed that is not asked for (`Planner.plan`): it takes those that are
+        there. What is trained is not among them: its stored rows serve.
+        """
+        found, datasets = set(names), self.profile.datasets
+        computed = set(datasets) - set(trained_datasets(self.profile))
+        for name in names:
+            for spanning in (name, *self.upstream(name)):
+                if not datasets[spanning].grain.by_sector:
+                    found |= {
+                        each
+                        for each in self.planner.reads(spanning)
+                        if datasets[each].grain.by_sector and each in computed
+                    }
+        return [name for name in self.planner.order if name in found]
+
     def spans_sectors(self, name: str) -> bool:
         """Whether an asset follows from what is computed over all sectors."""
         datasets = self.profile.datasets

@@ -30,7 +30,7 @@ from typing import Any, Literal
 
 from quant_assets.audit.alterations import Perturbed
 from quant_assets.audit.elsewhere import ANSWER, REQUEST, Opened, Record
-from quant_assets.audit.findings import Comparison, TestName
+from quant_assets.audit.findings import Comparison, Exempt, TestName
 from quant_assets.audit.inputs import altered_source, readable_often
 from quant_assets.audit.runs import Recomputed
 from quant_assets.audit.trained import trained_datasets
@@ -42,6 +42,7 @@ from quant_assets.running.execute import RunFailedError
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import ROOT, conf_dir
 from quant_assets.sources.base import Source
+from quant_assets.sources.registry import as_given, class_of
 
 #: What is other in a process.
 Change = Literal["market", "clock", "zone", "locale", "home"]
@@ -71,6 +72,8 @@ _TOGETHER = "differs in other surroundings, although no one of the clock, time z
 #: Days there begin three quarters of an hour, and most of a day, apart from those of the exchange.
 _ZONE, _OTHER_ZONE = "Pacific/Chatham", "America/Adak"
 _SEED = "271828"
+#: Things that the provider uses which are told by name.
+_NAMED = 3
 #: Of the other market: not one that a cut has.
 _MARKET = 97
 
@@ -120,7 +123,7 @@ class Repeated:
         url: of the store of its rows.
         keys: partitions that were computed, by dataset.
         failures: why runs failed.
-        opened: what was opened that is neither input, scratch folder, code nor the system's own.
+        opened: what was opened that is neither of the data folder, scratch folder, code nor the system's own.
 
     """
 
@@ -145,7 +148,7 @@ Judge = Callable[[Repeated], list[Comparison]]
 Start = Callable[[Asked, Collection[Change]], Repeated]
 
 
-def compare_elsewhere(asked: Asked, judge: Judge) -> list[Comparison]:
+def compare_elsewhere(asked: Asked, judge: Judge) -> tuple[list[Comparison], list[str]]:
     """Compute months again in other surroundings and compare.
 
     Args:
@@ -153,7 +156,7 @@ def compare_elsewhere(asked: Asked, judge: Judge) -> list[Comparison]:
         judge: compares what a process has left with the input as it is.
 
     Returns:
-        Comparisons of the tests `state` and `surroundings`.
+        Comparisons of the tests `state` and `surroundings`, and a note on what the provider reads beside its folder.
 
     """
     every: tuple[Change, ...] = ("market", "clock", "zone", "locale", "home")
@@ -169,7 +172,13 @@ def compare_elsewhere(asked: Asked, judge: Judge) -> list[Comparison]:
             if change is None and alone[None] and all(_is_in(each, alone[None]) for each in roots):
                 break
     made = [each for one in found for each in _told(one, found, alone)]
-    return made + list(_told_of(elsewhere.opened, asked.names))
+    theirs = list(dict.fromkeys(each.what for each in elsewhere.opened if each.by_provider))
+    rest = f" and {len(theirs) - _NAMED} more" if len(theirs) > _NAMED else ""
+    note = (
+        f"surroundings: the provider uses {', '.join(theirs[:_NAMED])}{rest}, beside the data folder: an input like "
+        "any other, but what it held on an earlier day is not known"
+    )
+    return made + list(_told_of(elsewhere.opened, asked.names)), [Exempt(note)] if theirs else []
 
 
 def is_portable(provider: Source) -> bool:
@@ -207,8 +216,8 @@ def _told(
 
 
 def _told_of(opened: Sequence[Opened], names: Sequence[str]) -> Iterator[Comparison]:
-    """A failure for each thing that was opened, of the first of the assets that were being computed."""
-    for each in opened:
+    """A failure for each thing that code but the provider's opened, of the first asset that was being computed."""
+    for each in (each for each in opened if not each.by_provider):
         asset = each.during.partition(",")[0] or names[0]
         when = "" if each.during else " while modules were imported"
         how = "opens" if each.event == "open" else f"uses ({each.event})"
@@ -294,7 +303,9 @@ def _offset() -> int:
 
 def compute(asked: Asked, record: Record) -> Repeated:
     """Compute another market where that is asked for, then the input as it is, and tell what was opened meanwhile."""
-    stored = readable_often(Profile(asked.settings, asked.provider))
+    own = asked.provider
+    record.provider = class_of(asked.settings.source) if own is None else type(as_given(own))
+    stored = readable_often(Profile(asked.settings, own))
     store, cut = DatasetStore(asked.base), last_session_to(month_start(asked.first) - timedelta(days=1))
 
     def begun(what: str) -> None:
@@ -304,11 +315,11 @@ def compute(asked: Asked, record: Record) -> Repeated:
         source = altered_source(stored, Perturbed(cut, seed=_MARKET), asked.settings)
         other = Recomputed.at(asked.folder / "other", asked.settings, source, stored, begun)
         other.take_over(store, asked.keys, asked.first, cut)
-        other.compute(asked.names, asked.sectors, asked.first, asked.last)
+        other.compute(other.with_sectors(asked.names), asked.sectors, asked.first, asked.last)
     record.during = ""
     again = Recomputed.at(asked.folder / "again", asked.settings, stored.provider, stored, begun)
     again.take_over(store, asked.keys, asked.first, None)
-    again.compute(asked.names, asked.sectors, asked.first, asked.last)
+    again.compute(again.with_sectors(asked.names), asked.sectors, asked.first, asked.last)
     home = str(asked.folder / "home")
     opened = [
         each._replace(what=each.what.replace(home, "~")) for each in _outside(record.end(), _allowed(asked, stored))
@@ -344,6 +355,6 @@ def _outside(opened: Sequence[Opened], allowed: Collection[str]) -> Iterator[Ope
             code = os.path.splitext(path)[1] in _CODE or os.path.isdir(path)
             if code or any(path == root or path.startswith(f"{root}{os.sep}") for root in allowed):
                 continue
-        if (each.during, each.what) not in seen:
-            seen.add((each.during, each.what))
+        if (place := (each.during, each.what, each.by_provider)) not in seen:
+            seen.add(place)
             yield each

@@ -121,6 +121,11 @@ class FilesSource:
         made._reader = self._reader
         return made
 
+    def __getstate__(self) -> dict[str, object]:
+        """What was given, without what was read: another process reads the files itself."""
+        again = self._again(self._start, keep=self._kept is not None)
+        return vars(again) | {"_reader": Reader(self._folder), "_rows": self._rows, "_given": self._given}
+
     def altered(self, rows: Rows | None, start: date) -> "FilesSource":
         """The same files with other rows in place of theirs; what has been decoded is shared.
 
@@ -229,7 +234,7 @@ class FilesSource:
             )
             held.append(HeldDays.of(collect(days, file.file), self._told(precedence)))
         listed = self._listed.filter(pl.col("ticker").is_in(names))
-        known = delistings_known(names, held, self._settings.renames, self._silence, listed)
+        known = delistings_known(names, held, self._settings.renames, Silence.of(self._settings), listed)
         return known.filter(pl.col("known_at") <= through)
 
     @naming_the_file
@@ -368,11 +373,6 @@ class FilesSource:
     @cached_property
     def _symbols(self) -> pl.DataFrame:
         return symbols_of_companies(self._settings.renames, STALE_SESSIONS)
-
-    @property
-    def _silence(self) -> Silence:
-        sessions, habit = self._settings.delisted_after_sessions, self._settings.delisted_after_habit
-        return Silence(sessions, habit, self._settings.another_company_after_sessions)
 
     @cached_property
     def _listed(self) -> pl.DataFrame:

@@ -60,8 +60,13 @@ def open_source(name: str, settings: Any, terms: Terms) -> Source:
         SourceError: it lacks a kind of data that every profile needs, or what it needs itself is missing.
 
     """
+    return completed(class_of(name).of(settings, terms), terms.profile, terms.file)
+
+
+def class_of(name: str) -> Any:
+    """The class of a provider: one of `PROVIDERS`."""
     module, _, made_by = PROVIDERS[name].partition(":")
-    return completed(getattr(import_module(module), made_by).of(settings, terms), terms.profile, terms.file)
+    return getattr(import_module(module), made_by)
 
 
 def completed(given: Provider, profile: str, file: str = "") -> Source:

@@ -3,6 +3,9 @@
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +17,7 @@ from quant_assets.assets import portfolio as portfolio_wiring
 from quant_assets.assets import signals as signal_wiring
 from quant_assets.reporting import plots
 from quant_assets.signals import selection
+from quant_assets.sources.demo import DemoSource
 from quant_assets_tests.audit.leaks import spoil
 
 
@@ -78,3 +82,18 @@ INNOCENT: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a sorted set": _sorts_a_set,
     "thicker lines": _draws_thicker,
 }
+
+
+class WithOwnFile(DemoSource):
+    """A provider of a user's own: the simulated market, its macro figures times what a file of its own says."""
+
+    file: Path
+
+    def macro(self, through: date) -> pl.DataFrame:
+        """Macro observations; the file is read in a thread, as one that downloads would."""
+        with ThreadPoolExecutor(1) as pool:
+            factor = pool.submit(self._factor).result()
+        return super().macro(through).with_columns(value=pl.col("value") * factor)
+
+    def _factor(self) -> float:
+        return float(self.file.read_text(encoding="utf-8"))

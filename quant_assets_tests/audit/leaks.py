@@ -46,7 +46,6 @@ class Leak:
         reach: months up to the cut that are computed again.
         with_tests: tests that run too, where the audit would otherwise compute only the months of one.
         sector: slug.
-        beside: assets without which its own is not computed.
 
     """
 
@@ -63,7 +62,6 @@ class Leak:
     kind: str = ""
     full: bool = False
     sector: str = "cons_staples"
-    beside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", self.kind or self.name)

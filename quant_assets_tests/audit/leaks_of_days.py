@@ -89,7 +89,6 @@ def _(patch: pytest.MonkeyPatch) -> None:
     kind="a cost of the session after",
     first="2023-11",
     last="2024-01",
-    beside=("regime_state", "weights"),
 )
 def _(patch: pytest.MonkeyPatch) -> None:
     falls = pl.col("gross_return").shift(-1).fill_null(0.0)
@@ -191,6 +190,49 @@ def _(patch: pytest.MonkeyPatch) -> None:
         return real(companies, snapshots.with_columns(known_at=days_earlier("known_at", 3)), *rest)
 
     spoil(patch, market_wiring, "sector_bars", early)
+
+
+@leak(
+    "a first bar put on the session before the listing",
+    "events",
+    "ohlcv",
+    kind="a listing known early",
+    first="2024-03",
+    last="2024-06",
+    sector="utilities",
+)
+def _(patch: pytest.MonkeyPatch) -> None:
+    def put_back(real: Any, given: pl.DataFrame, ended: Any, days: Any, *rest: Any) -> Any:
+        firsts = given.filter(pl.col("date") == own(pl.col("date").min())).sort("date")
+        before = pl.DataFrame({"before": days}, {"before": pl.Date})
+        earlier = firsts.join_asof(
+            before, left_on="date", right_on="before", strategy="backward", allow_exact_matches=False
+        )
+        earlier = earlier.drop_nulls("before").with_columns(date="before").select(given.columns)
+        order = ["ticker", "date", "precedence"]
+        return real(pl.concat([given, earlier]).sort(order, maintain_order=True), ended, days, *rest)
+
+    spoil(patch, market_wiring, "company_bars", put_back)
+
+
+@leak(
+    "a member in the week before its listing",
+    "events",
+    "universe",
+    kind="a listing known early",
+    first="2024-03",
+    last="2024-06",
+    sector="utilities",
+)
+def _(patch: pytest.MonkeyPatch) -> None:
+    def awaited(real: Any, members: pl.DataFrame, snapshots: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        listed = snapshots.group_by("ticker").agg(listed=pl.col("known_at").min())
+        at_listing = pl.col("start_date") == pl.col("listed")
+        told = members.join(listed, on="ticker", how="left", maintain_order="left")
+        start = pl.when(at_listing).then(days_earlier("start_date", 7)).otherwise("start_date")
+        return real(told.with_columns(start_date=start).drop("listed"), snapshots, *rest)
+
+    spoil(patch, market_wiring.membership, "members", awaited)
 
 
 @leak(

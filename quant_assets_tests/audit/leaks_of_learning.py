@@ -226,16 +226,27 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @leak("size of the forecasts chosen when they are made", "learning", TRAINER, kind="a choice on the test slice")
 def _(patch: pytest.MonkeyPatch) -> None:
     handed = _handed(patch)
+    spoil(patch, Trees, "_predict", lambda real, self, rows: _best_size(handed, real(self, rows), rows))
 
-    def best(real: Any, self: Trees, rows: Rows) -> Any:
+
+def _best_size(handed: list[Rows], found: Any, rows: Rows) -> Any:
+    """The forecasts times a number that the rows' own targets choose."""
+    if not handed or len(rows) != int(np.isin(handed[-1].dates, np.unique(rows.dates)).sum()):
+        return found
+    outcome = handed[-1].where(np.isin(handed[-1].dates, np.unique(rows.dates))).targets
+    sizes = [factor * found.mean for factor in (-1.0, 0.5, 1.0, 2.0)]
+    return replace(found, mean=min(sizes, key=lambda each: float(((each - outcome) ** 2).sum())))
+
+
+@leak("size of all but the last slice's forecasts", "learning", TRAINER, kind="a choice on an earlier slice", full=True)
+def _(patch: pytest.MonkeyPatch) -> None:
+    handed = _handed(patch)
+
+    def earlier(real: Any, self: Trees, rows: Rows) -> Any:
         found = real(self, rows)
-        if not handed or len(rows) != int(np.isin(handed[-1].dates, np.unique(rows.dates)).sum()):
-            return found
-        outcome = handed[-1].where(np.isin(handed[-1].dates, np.unique(rows.dates))).targets
-        sizes = [factor * found.mean for factor in (-1.0, 0.5, 1.0, 2.0)]
-        return replace(found, mean=min(sizes, key=lambda each: float(((each - outcome) ** 2).sum())))
+        return _best_size(handed, found, rows) if handed and rows.dates.max() < handed[-1].dates.max() else found
 
-    spoil(patch, Trees, "_predict", best)
+    spoil(patch, Trees, "_predict", earlier)
 
 
 # --- Judging on what was calibrated -----------------------------------------------------------------------------------

@@ -32,8 +32,9 @@ from quant_assets.audit.surroundings import Asked, Repeated, compute
 from quant_assets.market import macro
 from quant_assets.schemas import Dataset
 from quant_assets.signals import selection
-from quant_assets.sources import demo
+from quant_assets.sources import demo, files
 from quant_assets_tests.audit.innocent import INNOCENT
+from quant_assets_tests.audit.innocents import INNOCENTS
 from quant_assets_tests.audit.leaks import LEAKS, Leak, leak, own, spoil, spoil_rows
 
 #: Leaks that are registered here, by kind.
@@ -70,8 +71,9 @@ def of_kind(kind: str, *arguments: Any, **window: Any) -> Callable[[Any], Any]:
 def compute_planted(names: Sequence[str], asked: Asked, record: Record) -> Repeated:
     """What the process elsewhere does, with leaks planted in it too."""
     patch = pytest.MonkeyPatch()
+    plants = INNOCENT | {name: each.plant for name, each in (LEAKS | INNOCENTS).items()}
     for name in names:
-        (LEAKS[name].plant if name in LEAKS else INNOCENT[name])(patch)
+        plants[name](patch)
     return compute(asked, record)
 
 
@@ -169,6 +171,19 @@ def _(patch: pytest.MonkeyPatch) -> None:
         macro,
         "as_known",
         lambda real, *args: real(*args).with_columns(value=pl.col("value") + time.localtime(0).tm_gmtoff),
+    )
+
+
+# Only where the other process reads the files itself does it show.
+@leak("figures of a file by the machine's zone", "surroundings", "macro", kind=CALLED["zone"])
+def _(patch: pytest.MonkeyPatch) -> None:
+    spoil(
+        patch,
+        files,
+        "observations",
+        lambda real, *args, **more: real(*args, **more).with_columns(
+            value=pl.col("value") + time.localtime(0).tm_gmtoff
+        ),
     )
 
 

@@ -27,7 +27,7 @@ def audited(leak: Leak, *tests: TestName, assets: tuple[str, ...] = ()) -> Audit
         sectors=[leak.sector],
         first=leak.first,
         last=leak.last,
-        assets=assets or [leak.asset, *leak.beside],
+        assets=assets or [leak.asset],
         tests=tests,
         reach=2,
     )

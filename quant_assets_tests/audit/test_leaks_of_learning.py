@@ -76,7 +76,7 @@ def test_what_follows_from_later_rows_is_seen(
 ) -> None:
     leak.plant(monkeypatch)
     stage = Stage.of(base, SECTOR, MONTH, tmp_path)
-    found, notes = later_slices(stage, stage.run("actual", {}, forecasts=False))
+    found, notes = later_slices(stage, stage.run("actual", {}, forecasts=False), earlier=leak.full)
     caught = failed(found)
     assert {each.asset for each in caught} == {leak.asset}
     assert all(each.cause and each.compared and each.expected != each.found for each in caught)
@@ -89,10 +89,12 @@ def test_innocent_preparation_and_tuning_raise_no_alarm(
 ) -> None:
     plant(monkeypatch)
     stage = Stage.of(base, SECTOR, MONTH, tmp_path)
-    found, notes = later_slices(stage, stage.run("actual", {}, forecasts=False))
-    assert failed(found) == []
-    assert notes == []
-    assert min(each.compared for each in found) > 100
+    actual = stage.run("actual", {}, forecasts=False)
+    for earlier in (False, True):
+        found, notes = later_slices(stage, actual, earlier=earlier)
+        assert failed(found) == []
+        assert notes == []
+        assert min(each.compared for each in found) > 100
 
 
 @pytest.mark.parametrize(

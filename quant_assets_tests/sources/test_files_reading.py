@@ -1,5 +1,7 @@
-"""Folders, files and mappings that cannot be used are named with the remedy."""
+"""Folders, files and mappings that cannot be used are named with the remedy; another process reads the files itself."""
 
+import pickle
+from copy import deepcopy
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -139,3 +141,21 @@ def test_rows_of_a_parquet_file_are_counted_as_where_leaves_them(tmp_path: Path)
     source = FilesSource(settings, tmp_path, date(2020, 1, 1))
     assert len(source.bars(["AAAA"], date(2020, 1, 1), date(2020, 12, 31))) == 1
     assert [(each.rows, each.used) for each in source.told()] == [(1, 1)]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_source_that_is_handed_to_another_process_takes_along_nothing_that_it_read(
+    write: Write, tmp_path: Path, kind: str
+) -> None:
+    given = write(kind).keeping()
+    before = pickle.dumps(given)
+    answers = given.bars(ALL, START, THROUGH), given.statements(ALL, THROUGH), given.delistings(ALL, THROUGH)
+    assert pickle.dumps(given) == before
+    there = deepcopy(given)  # by the same state
+    found = there.bars(ALL, START, THROUGH), there.statements(ALL, THROUGH), there.delistings(ALL, THROUGH)
+    for one, other in zip(answers, found, strict=True):
+        assert_frame_equal(one, other)
+    (tmp_path / kind / f"raw.{kind}").unlink()
+    assert len(given.bars(ALL, START, THROUGH)) == len(answers[0])  # it keeps what it has decoded
+    with pytest.raises(SourceError, match=r"raw.* is missing"):
+        deepcopy(given).bars(ALL, START, THROUGH)

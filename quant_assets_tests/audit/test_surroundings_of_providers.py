@@ -1,0 +1,89 @@
+"""Providers in the process elsewhere: files are read there anew; what a provider of the user's own reads is its own."""
+
+from collections.abc import Sequence
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quant_assets.audit import surroundings
+from quant_assets.audit.findings import AuditResult
+from quant_assets.audit.lookahead import audit_lookahead
+from quant_assets.partitions import month_start
+from quant_assets.profile import Profile
+from quant_assets.settings.loading import load_settings
+from quant_assets_tests.audit.innocent import WithOwnFile
+from quant_assets_tests.audit.leaks import LEAKS
+from quant_assets_tests.audit.leaks_of_surroundings import FILE, compute_planted
+from quant_assets_tests.audit.test_mutations import SECTOR, UNTRAINED, small
+from quant_assets_tests.graph import PROJECT
+
+TABLES = {
+    "bars": ["ticker,date,open,high,low,close,volume", *(f"A,2024-05-{day},10,11,9,10,100" for day in range(13, 18))],
+    "sectors": ["ticker,sector,as_of", "A,Tech,2020-01-01"],
+    "macro": ["series_id,period,value", *(f"CPI,2024-0{month}-01,{month}" for month in range(1, 9))],
+}
+FILES: dict[str, Any] = {
+    "prices": [{"file": "bars.csv", "provider": "bars", "adjustment": "as_traded"}],
+    "membership": None,
+    "securities": {"file": "sectors.csv", "sectors": {"Tech": "it"}},
+    "fundamentals": [],
+    "macro": [{"file": "macro.csv", "series": {"CPI": {"frequency": "monthly", "lag_days": 14}}}],
+    "renames": [],
+    "delisted": [],
+}
+
+
+def audited(
+    patch: pytest.MonkeyPatch, profile: Profile, plant: Sequence[str], sector: str, *assets: str, last: str
+) -> AuditResult:
+    for name in plant:
+        LEAKS[name].plant(patch)
+    patch.setattr(surroundings, "compute", partial(compute_planted, tuple(plant)))
+    patch.syspath_prepend(str(PROJECT))  # where the other process finds the leaks too
+    return audit_lookahead(
+        profile, sectors=[sector], first=last, last=last, assets=assets, tests=["state", "surroundings"]
+    )
+
+
+@pytest.fixture
+def of_files(tmp_path: Path) -> Profile:
+    for name, lines in TABLES.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    fixed = {"as_of": date(2024, 8, 30), "partitions": {"start": "2024-01", "end": "2024-08"}}
+    return Profile(load_settings("files", files=FILES, data_dir=tmp_path, storage=str(tmp_path / "storage"), **fixed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("planted", [True, False], ids=["by the zone", "as they are"])
+def test_files_are_decoded_in_the_other_surroundings(
+    of_files: Profile, planted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = ["figures of a file by the machine's zone"] if planted else []
+    result = audited(monkeypatch, of_files, plant, "it", "macro", last="2024-07")
+    failed = [(each.test, each.asset, each.column) for each in result.failures]
+    assert failed == ([("surroundings", "macro", "value")] if planted else [])
+    assert all(each.cause.startswith("follows the machine's time zone") for each in result.failures)
+    assert all(each.compared for each in result.comparisons)
+    assert result.notes == ()
+
+
+@pytest.mark.slow
+def test_a_provider_of_the_users_own_reads_what_it_likes_and_an_asset_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "factor.txt"
+    file.write_text("1.5", encoding="utf-8")
+    monkeypatch.setenv(FILE, str(file))
+    settings = small("2022-12", **UNTRAINED)
+    own = WithOwnFile(settings.demo, month_start("2022-12"))
+    own.file = file
+    assets = ("macro", "labels")
+    result = audited(monkeypatch, Profile(settings, own), [], SECTOR, *assets, last="2023-12")
+    assert [each.cause for each in result.failures] == []
+    (note,) = result.notes
+    assert f"the provider uses {file}" in note
+    spoiled = audited(monkeypatch, Profile(settings, own), ["file read by Python"], SECTOR, *assets, last="2023-12")
+    assert [(each.asset, each.key) for each in spoiled.failures] == [("labels", str(file))]
