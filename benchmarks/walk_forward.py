@@ -135,8 +135,8 @@ class Study:
                 seed = [source.settings.training.seed, zlib.crc32(each.encode())]
                 for name, frame in altered(labels, rows["features"], rows["labels"], names, seed).items():
                     through = source.store.known_through(source.datasets[name], each)
-                    assert through is not None  # noqa: S101
-                    target.store.write(target.datasets[name], frame, [each], {each: through}.__getitem__)
+                    told = None if through is None else {each: through}.__getitem__
+                    target.store.write(target.datasets[name], frame, [each], told)
 
     def learn(self, labels: str) -> None:
         """Train and forecast where forecasts are missing, some years at a time."""
