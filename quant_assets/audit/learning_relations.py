@@ -1,7 +1,7 @@
 """What a training makes of labels without a relation to anything, and of an input that is the answer."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,15 +32,43 @@ _LEARNS = 0.3
 _ANSWER = "answer"
 
 
+def dealt_anew(labels: pl.DataFrame, seed: int | Sequence[int]) -> pl.DataFrame:
+    """Labels whose returns are dealt anew among the names of each session and horizon.
+
+    Args:
+        labels: dataset `labels`, or a part of it.
+        seed: of the draws; the same labels and seed give the same.
+
+    Returns:
+        The rows sorted by date, ticker and horizon, with another `forward_return`.
+
+    """
+    # Every date by itself: `shuffle(seed).over("date")` would deal each date of as many names alike.
+    ordered = labels.sort("date", "ticker", "horizon")
+    drawn = ordered.with_columns(draw=pl.Series(np.random.default_rng(seed).random(len(ordered))))
+    return drawn.with_columns(pl.col("forward_return").sort_by("draw").over("date", "horizon")).drop("draw")
+
+
+def with_answer(features: pl.DataFrame, labels: pl.DataFrame, place: str) -> pl.DataFrame:
+    """Features of which one is the label of its row; null where there is none.
+
+    Args:
+        features: dataset `features`, or a part of it.
+        labels: rows of dataset `labels` of one horizon.
+        place: name of the feature whose place the label takes.
+
+    """
+    answer = labels.select("ticker", "date", **{_ANSWER: "forward_return"})
+    joined = features.join(answer, on=["ticker", "date"], how="left", validate="1:1", maintain_order="left")
+    return joined.with_columns(pl.col(_ANSWER).alias(place)).drop(_ANSWER)
+
+
 def permuted_labels(stage: Stage) -> tuple[list[Comparison], list[str]]:
     """Labels dealt anew among the names of each session: nobody can forecast them."""
     seed, chosen = stage.base.profile.settings.training.seed, pl.col("horizon") == stage.horizon
 
     def permuted(labels: pl.DataFrame) -> pl.DataFrame:
-        # Every date by itself: `shuffle(seed).over("date")` would deal each date of as many names alike.
-        ordered = labels.filter(chosen).sort("date", "ticker")
-        drawn = ordered.with_columns(draw=pl.Series(np.random.default_rng(seed).random(len(ordered))))
-        return drawn.with_columns(pl.col("forward_return").sort_by("draw").over("date")).drop("draw")
+        return dealt_anew(labels.filter(chosen), seed)
 
     found = _without_relation(stage, stage.run("permuted", {"labels": permuted}, stage.horizon))
     return found, _silent(stage, found, "on permuted labels")
@@ -49,11 +77,10 @@ def permuted_labels(stage: Stage) -> tuple[list[Comparison], list[str]]:
 def oracle(stage: Stage) -> tuple[list[Comparison], list[str]]:
     """The answer in the place of the first feature: the forecasts must find it."""
     chosen = pl.col("horizon") == stage.horizon
-    answer = read_all(stage.base, "labels").filter(chosen).select("ticker", "date", **{_ANSWER: "forward_return"})
+    answer = read_all(stage.base, "labels").filter(chosen)
 
     def told(features: pl.DataFrame) -> pl.DataFrame:
-        joined = features.join(answer, on=["ticker", "date"], how="left")
-        return joined.with_columns(pl.col(_ANSWER).alias(stage.base.profile.features.names[0])).drop(_ANSWER)
+        return with_answer(features, answer, stage.base.profile.features.names[0])
 
     run = stage.run("oracle", {"features": told, "labels": lambda rows: rows.filter(chosen)}, stage.horizon)
     found, notes = _with_oracle(stage, run)

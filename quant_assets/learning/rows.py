@@ -86,7 +86,8 @@ def feature_matrix(frame: pl.DataFrame, features: Sequence[str]) -> FloatArray:
         DatasetError: the frame lacks features; lists them.
 
     """
-    if missing := [name for name in features if name not in frame.columns]:
+    columns = set(frame.columns)  # asked for once: the frame makes a new list each time
+    if missing := [name for name in features if name not in columns]:
         raise DatasetError(f"rows lack the columns {', '.join(missing)} of {len(features)} features")
     return np.ascontiguousarray(frame.select(pl.col(list(features)).cast(pl.Float64)).to_numpy())
 
