@@ -79,7 +79,6 @@ __all__ = [
     "latest_data_versions",
     "partition_loading_context",
     "pipes_session",
-    "queue_heartbeat",
     "report_materialisations",
     "run_and_step",
     "run_range",
@@ -307,12 +306,6 @@ def pipes_session(context: dg.AssetExecutionContext, extras: Mapping[str, Any]) 
 def has_queue(instance: dg.DagsterInstance) -> bool:
     """Whether runs that are submitted to an instance wait in a queue for its daemon."""
     return isinstance(instance.run_coordinator, QueuedRunCoordinator)
-
-
-def queue_heartbeat(instance: dg.DagsterInstance) -> float | None:
-    """When the daemon that serves an instance's queue was last alive, in seconds of Unix time; None for never."""
-    found = instance.get_daemon_heartbeats().get("QUEUED_RUN_COORDINATOR")
-    return None if found is None else found.timestamp
 
 
 def submit_assets(

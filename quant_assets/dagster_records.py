@@ -210,6 +210,11 @@ def heartbeats(instance: dg.DagsterInstance) -> Mapping[str, float]:
     return {name: found.timestamp for name, found in instance.get_daemon_heartbeats().items()}
 
 
+def queue_heartbeat(instance: dg.DagsterInstance) -> float | None:
+    """When the daemon that serves an instance's queue was last alive, in seconds of Unix time; None for never."""
+    return heartbeats(instance).get("QUEUED_RUN_COORDINATOR")
+
+
 def _origin(location: str, instigator: Instigator) -> RemoteInstigatorOrigin:
     module = LoadableTargetOrigin(executable_path=sys.executable, module_name=location)
     repository = RemoteRepositoryOrigin(ManagedGrpcPythonEnvCodeLocationOrigin(module, location), _REPOSITORY)

@@ -14,6 +14,7 @@ import pytest
 from dagster._core.execution.plan.active import ActiveExecution
 
 from quant_assets import dagster_internals as internals
+from quant_assets.dagster_records import queue_heartbeat
 
 PACKAGE = Path(internals.__file__).parent
 
@@ -131,7 +132,7 @@ def test_what_is_submitted_names_the_code_location_as_its_server_does() -> None:
     job = internals.job_of_all_assets(defs)
     with dg.instance_for_test() as instance:
         assert internals.has_queue(instance)
-        assert internals.queue_heartbeat(instance) is None
+        assert queue_heartbeat(instance) is None
         run = instance.get_run_by_id(internals.submit_assets(instance, job, ["one"], module, {"a": "b"}))
     assert run is not None
     assert run.status == dg.DagsterRunStatus.QUEUED

@@ -347,26 +347,6 @@ def status(
 
 
 @app.command()
-def devices(profile: ProfileOption = None) -> None:
-    """Show the devices (GPUs) that trainings may use, who computes on which, and who waits; nothing is taken.
-
-    They are those of QUANT_GPUS (how many, a list, or none), else of CUDA_VISIBLE_DEVICES, else those that nvidia-smi
-    lists, instances of split ones included. Without any, trainings run on the CPU.
-
-    Examples:
-
-        quant devices
-
-        QUANT_GPUS=0,2 quant devices --profile files
-    """
-    session = Session(profile)
-    from quant_assets.cli.devices import output
-
-    for each in output(session):
-        show(each)
-
-
-@app.command()
 def stale(sector: SectorOption = None, profile: ProfileOption = None) -> None:
     """Show which stored months would be computed otherwise today, and why: changed code, settings, inputs or files.
 
@@ -380,33 +360,6 @@ def stale(sector: SectorOption = None, profile: ProfileOption = None) -> None:
     from quant_assets.cli.stale import output
 
     for each in output(session.profile, session.sectors(sector)):
-        show(each)
-
-
-@app.command()
-def vacuum(
-    days: Annotated[
-        int | None,
-        typer.Option("--days", min=1, help="Days to keep the events of an ended run [default: vacuum.keep_days]."),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only counted.")] = False,
-    profile: ProfileOption = None,
-) -> None:
-    """Count the events of ended runs that nobody needs in the Dagster instance, or remove them.
-
-    These are lines of log, and the steps' inputs, outputs and resources, which the page of an old run shows. What tells
-    of assets and checks stays, so does the state of every partition, and when each run and step began and how it ended.
-
-    Examples:
-
-        quant vacuum
-
-        quant vacuum --days 90 --yes
-    """
-    session = Session(profile)
-    from quant_assets.cli.vacuum import output
-
-    for each in output(session, days, remove=yes):
         show(each)
 
 

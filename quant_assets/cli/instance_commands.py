@@ -8,6 +8,7 @@ import typer
 
 from quant_assets.cli.commands import ProfileOption, app
 from quant_assets.cli.screen import show
+from quant_assets.cli.session import Session
 from quant_assets.settings.loading import load_settings
 
 instance_app = typer.Typer(
@@ -115,4 +116,51 @@ def _turn(names: list[str] | None, profile: str | None, *, on: bool) -> None:
     from quant_assets.cli.automation import turned
 
     for each in turned(load_settings(profile), names or [], on=on):
+        show(each)
+
+
+@app.command()
+def devices(profile: ProfileOption = None) -> None:
+    """Show the devices (GPUs) that trainings may use, who computes on which, and who waits; nothing is taken.
+
+    They are those of QUANT_GPUS (how many, a list, or none), else of CUDA_VISIBLE_DEVICES, else those that nvidia-smi
+    lists, instances of split ones included. Without any, trainings run on the CPU.
+
+    Examples:
+
+        quant devices
+
+        QUANT_GPUS=0,2 quant devices --profile files
+    """
+    session = Session(profile)
+    from quant_assets.cli.devices import output
+
+    for each in output(session):
+        show(each)
+
+
+@app.command()
+def vacuum(
+    days: Annotated[
+        int | None,
+        typer.Option("--days", min=1, help="Days to keep the events of an ended run [default: vacuum.keep_days]."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only counted.")] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Count the events of ended runs that nobody needs in the Dagster instance, or remove them.
+
+    These are lines of log, and the steps' inputs, outputs and resources, which the page of an old run shows. What tells
+    of assets and checks stays, so does the state of every partition, and when each run and step began and how it ended.
+
+    Examples:
+
+        quant vacuum
+
+        quant vacuum --days 90 --yes
+    """
+    session = Session(profile)
+    from quant_assets.cli.vacuum import output
+
+    for each in output(session, days, remove=yes):
         show(each)

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import dagster as dg
 
-from quant_assets.dagster_internals import enqueue, has_queue, job_of_all_assets, queue_heartbeat, submit_assets
+from quant_assets.dagster_internals import enqueue, has_queue, job_of_all_assets, submit_assets
+from quant_assets.dagster_records import queue_heartbeat
 from quant_assets.errors import SettingsError
 from quant_assets.planning.plan import Phase
 from quant_assets.running.bookkeeping import prepare_bulk_runs

@@ -20,6 +20,7 @@ import pytest
 from dagster import DagsterRunStatus as Status
 
 from quant_assets import dagster_internals as internals
+from quant_assets.dagster_records import queue_heartbeat
 from quant_assets.errors import SettingsError
 from quant_assets.graph import build_defs
 from quant_assets.market.calendar import sessions
@@ -200,7 +201,7 @@ def daemon(instance: dg.DagsterInstance, tmp_path: Path) -> Iterator[psutil.Pope
             start_new_session=True,
         )
         try:
-            wait_until("the daemon's first heartbeat", lambda: internals.queue_heartbeat(instance) or server.poll())
+            wait_until("the daemon's first heartbeat", lambda: queue_heartbeat(instance) or server.poll())
             assert server.poll() is None, (tmp_path / "daemon.log").read_text()[-3000:]
             yield server
         finally:
