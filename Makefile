@@ -70,8 +70,8 @@ scale: $(VENV)/.installed ## The whole history at 1, 2 and 4 times the tickers o
 study: $(VENV)/.installed ## GARCH against arch on thousands of windows of the prices in QUANT_DATA_DIR
 	$(BIN)/python -m benchmarks.garch_study $(QUANT_DATA_DIR)
 
-.PHONY: walkforward
-walkforward: $(VENV)/.installed ## Rank IC of 16 years of walk-forward over QUANT_DATA_DIR, with controls, kept in INTO (hours)
+.PHONY: walk
+walk: $(VENV)/.installed ## Rank IC of 16 years of walk-forward over QUANT_DATA_DIR, with controls, kept in INTO (hours)
 	$(BIN)/python -m benchmarks.walk_forward --data $(QUANT_DATA_DIR) --into $(INTO)
 
 # Peers whose dependencies do not fit ours. --no-deps: the file lists what they need to compute, which is a small part of what they ask for.

@@ -250,7 +250,7 @@ def markdown(found: pl.DataFrame, labels: str, sectors: Sequence[str]) -> Iterat
     yield f"### {labels}: mean daily rank IC (t) of each sector\n"
     yield from _lines(overall.with_columns(row=pl.format("{}, {} sessions", "model", "horizon")), "", columns)
     cells = overall.filter((pl.col("sector") != ALL) & (pl.col("model") != "ensemble"))["t"].drop_nulls()
-    if len(cells):
+    if len(cells) and labels != "oracle":
         above, square = int((cells.abs() > _SIGNIFICANT).sum()), float(np.square(cells.to_numpy()).mean())
         yield (
             f"\nOf {len(cells)} cells (sectors apart, without the ensemble) {above} have |t| above {_SIGNIFICANT}; by "
