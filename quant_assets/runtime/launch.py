@@ -175,8 +175,7 @@ class Subprocess:
             "outputs": str(unit.folders.outputs),
         }
         with self._leased(unit) as lease, pipes_session(self._context, {"unit": given}) as session:
-            # What was leased is all that CUDA sees, in the driver's order.
-            visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+            visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices)}  # what was leased, and nothing else
             process = subprocess.Popen(
                 self.command(),
                 # The whole environment: PYTHONPATH, credentials of the storage. It is written nowhere.
