@@ -11,6 +11,7 @@ import dagster as dg
 
 from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema
 from quant_assets.running.work import work_of
+from quant_assets.schemas.learning import CHECKPOINTS
 from quant_assets.settings.sectors import SECTORS
 
 #: Run tags: what a run writes of a sector, or of what spans sectors. Trainings are apart from all else: they take long,
@@ -27,12 +28,10 @@ def place_tags(assets: Collection[str] | None, sectors: Collection[str]) -> dict
         sectors: slugs; empty where it spans sectors.
 
     """
-    kinds = {_WRITES, _TRAINS} if assets is None else {_TRAINS if _trains(name) else _WRITES for name in assets}
+    kinds = {_WRITES, _TRAINS}
+    if assets is not None:
+        kinds = {_TRAINS if name == CHECKPOINTS.name else _WRITES for name in assets}
     return {f"{kind}{place}": "true" for kind in sorted(kinds) for place in sectors or _PLACES[-1:]}
-
-
-def _trains(asset: str) -> bool:
-    return asset.endswith("_checkpoint")
 
 
 class SectorQueue(dg.QueuedRunCoordinator):

@@ -10,13 +10,12 @@ from dagster import DagsterRunStatus as Status
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
 from quant_assets.dagster_internals import execute_here, job_of_all_assets, submit_assets
-from quant_assets.graph import build_defs
+from quant_assets.partitions import Months
 from quant_assets.planning.plan import Phase
 from quant_assets.running.conflicts import InFlightError, command_tags, refuse_in_flight
 from quant_assets.running.execute import execute
 from quant_assets.running.instance import dagster_home, initialise_instance
 from quant_assets.running.launching import CODE_LOCATION, Submitted
-from quant_assets.settings.loading import load_settings
 
 MONTH = "2024-06"
 
@@ -42,8 +41,19 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
 
 
 @pytest.fixture
-def job() -> dg.JobDefinition:
-    return job_of_all_assets(build_defs(load_settings("demo")))
+def defs() -> dg.Definitions:
+    """Assets by the names of the graph's, without what they compute: only records of runs are made of them."""
+    months = Months("2024-05", MONTH)
+    grains = dict.fromkeys(("universe", "fundamentals", "prices", "weights", "lightgbm_checkpoint"), months.by_sector)
+
+    def made(named: str, grain: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+        @dg.asset(name=named, partitions_def=grain)
+        def nothing() -> None:
+            """Never computed."""
+
+        return nothing
+
+    return dg.Definitions([*(made(*each) for each in grains.items()), made("macro", months.monthly)])
 
 
 class Runs:
@@ -67,8 +77,8 @@ class Runs:
 
 
 @pytest.fixture
-def runs(instance: dg.DagsterInstance, job: dg.JobDefinition) -> Runs:
-    return Runs(instance, job)
+def runs(instance: dg.DagsterInstance, defs: dg.Definitions) -> Runs:
+    return Runs(instance, job_of_all_assets(defs))
 
 
 def one(sector: str, month: str = MONTH) -> dict[str, str]:
@@ -86,7 +96,7 @@ def test_of_a_sector_one_run_at_a_time_is_taken_wherever_it_comes_from(runs: Run
     several = runs.queued(Phase(("prices",), MONTH, MONTH, ("healthcare", "financials", "it")).range_tags, "prices")
     other = runs.queued(one("energy"), "prices")
     training = runs.queued(one("it"), "lightgbm_checkpoint")
-    second_training = runs.queued(one("it"), "xgboost_checkpoint")
+    second_training = runs.queued(one("it"), "lightgbm_checkpoint")
     market = runs.queued({"dagster/partition": MONTH}, "macro")
     without = runs.queued({}, "prices")
     assert runs.taken() == [first, other, training, market, without]
@@ -162,13 +172,13 @@ def test_a_run_that_begins_meanwhile_ends_the_chain_before_it_writes_the_same(
 
 
 def test_a_home_from_before_refuses_to_submit_beside_a_run_and_says_what_to_take(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, defs: dg.Definitions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quant_assets.running.launching._served", lambda _: True)
     phase = Phase(("fundamentals",), MONTH, MONTH, ("it",))
-    runs.started(one("it"), "fundamentals")
+    runs.started(command_tags(phase), "fundamentals")
     config = Path(os.environ["DAGSTER_HOME"], "dagster.yaml")
-    executor = Submitted(build_defs(load_settings("demo")))
+    executor = Submitted(defs)
     executor._begun(runs.instance, (phase,))  # waits in the queue
     assert runs.taken() == []
     config.write_text("run_coordinator: {module: dagster.core.run_coordinator, class: QueuedRunCoordinator}\n")
