@@ -366,7 +366,7 @@ def runs_of_server(launcher: DefaultRunLauncher, run: dg.DagsterRun) -> set[str]
     from dagster._core.errors import DagsterUserCodeUnreachableError
     from dagster._grpc.types import GetCurrentRunsResult
 
-    client = launcher._get_grpc_client_for_termination(run.run_id)
+    client = launcher._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
     if client is None:  # the run has ended meanwhile
         return {run.run_id}
     try:

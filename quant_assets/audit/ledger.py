@@ -202,7 +202,7 @@ class _Causes:
             if name in then and each.rows and then[name].rows and each.rows != then[name].rows
         ]
 
-    def of(self, row: Mapping[str, Any]) -> dict[str, str]:
+    def of(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Cause and words for a row that differs."""
         follows = _FOLLOWS[row["item"]]
         if row["item"] != "forecast" and self._own:

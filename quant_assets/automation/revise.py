@@ -257,7 +257,10 @@ def _found(
                 [each.asset, each.partition_key, each.was, each.now, each.names] for each in found
             ]
             state.keep(store)
-        told = [Revised(*each[:4], tuple(each[4])) for each in state.found[place or ""]]
+        told = [
+            Revised(asset, partition_key, was, now, tuple(names))
+            for asset, partition_key, was, now, names in state.found[place or ""]
+        ]
         context.log.info(f"{place or 'what spans sectors'}: {len(told)} partitions differ")
         revised += told
     return revised

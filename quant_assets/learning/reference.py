@@ -260,8 +260,8 @@ def reference_of(frame: pl.DataFrame, names: Sequence[str], settings: TrainingSe
     matrix = feature_matrix(frame, names)
     months = frame.select(12 * pl.col("date").dt.year() + pl.col("date").dt.month()).to_series().to_numpy()
     made_of = settings.reference_rows, settings.reference_bins, seed
-    content = hashlib.sha256(matrix)
-    content.update(months)
+    content = hashlib.sha256(np.ascontiguousarray(matrix).data)
+    content.update(np.ascontiguousarray(months).data)
     return _MADE.get(
         (content.digest(), matrix.shape, tuple(names), *made_of),
         lambda: KeptReference.of(Reference.of(names, matrix, months, *made_of)),
@@ -313,9 +313,9 @@ def _greatest(values: FloatArray, months: IntArray, edges: FloatArray, counts: I
 def _distances(rows: FloatArray, others: FloatArray, *, total: bool = False) -> tuple[FloatArray, FloatArray]:
     """Distance of each row to the nearest of the others, and the sum of its distances to all of them where asked."""
     beside = -rows.shape[1] % AT_ONCE
-    missing = [np.isnan(each).sum(axis=1, dtype=np.float32) for each in (rows, others)]
+    own, theirs = (np.isnan(each).sum(axis=1, dtype=np.float32) for each in (rows, others))
     filled = [np.pad(np.where(np.isnan(each), np.float32(0), each), ((0, 0), (0, beside))) for each in (rows, others)]
-    return nearest_and_total(filled[0], np.ascontiguousarray(filled[1].T), *missing, total)
+    return nearest_and_total(filled[0], np.ascontiguousarray(filled[1].T), own, theirs, total)
 
 
 def _mean_distance(sample: FloatArray) -> float:

@@ -90,7 +90,7 @@ def gather(day: date, decisions: pl.DataFrame, horizon: int, expected: Sequence[
 def _sector(sector: str, day: date, rows: pl.DataFrame, horizon: int) -> SectorDay:
     now = rows.filter(pl.col("date") == day)
     earlier = rows.filter(pl.col("date") < day)
-    before = earlier["date"].max() if len(earlier) else None
+    before: Any = earlier["date"].max() if len(earlier) else None
     then = earlier.filter(pl.col("date") == before)
     weight = pl.col("item") == "weight"
     held, was = (each.filter(weight).select("ticker", "rank", "model", weight="value") for each in (now, then))

@@ -44,7 +44,8 @@ class SectorQueue(dg.QueuedRunCoordinator):
     @classmethod
     def config_type(cls) -> UserConfigSchema:
         """Dagster's own, and `runs_per_sector`."""
-        return {**super().config_type(), "runs_per_sector": dg.Field(dg.IntSource, is_required=False)}
+        own: Any = super().config_type()
+        return {**own, "runs_per_sector": dg.Field(dg.IntSource, is_required=False)}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> Self:
