@@ -202,7 +202,7 @@ def test_an_end_at_any_point_leads_to_one_backfill(own: Path, monkeypatch: pytes
         ends += 1
     assert ends == 6, "the revision is stored, the backfill asked for, the end stored: before and after each"
     ((_, title),) = names
-    # The lower bar of April also takes part in the highest mean so far, which May carries on.
+    # Two bars, and what May carries on of the lower one.
     assert title == "3 revised: energy, it 2024-03 to 2024-05 (ENA, ITB)"
 
 
