@@ -86,8 +86,10 @@ _EXPORTED = ("ticker", "date", "horizon", "prediction", "confidence", "model")
 def export_predictions(store: DatasetStore, sector: str, rows: pl.DataFrame, decisions: Iterable[date]) -> list[str]:
     """Write a sector's predictions of each decision as `exports/predictions/<sector>/predictions_<date>.parquet`.
 
-    The newest of them is there as `predictions.parquet`, too, as far as no newer one stands there. All sectors of a day
-    are the glob `exports/predictions/*/predictions_<date>.parquet`.
+    The newest that is stored is there as `predictions.parquet`, too, whichever run wrote it and however runs overlap: a
+    run copies it after its own files, and again until it is the newest when looked at afterwards. So whoever writes
+    last has looked last, and a lock, which an object store has not, is not needed. All sectors of a day are the glob
+    `exports/predictions/*/predictions_<date>.parquet`.
 
     Args:
         store: of the profile.
@@ -105,11 +107,21 @@ def export_predictions(store: DatasetStore, sector: str, rows: pl.DataFrame, dec
         own = rows.filter(pl.col("date") == day).select(_EXPORTED).sort("model", "horizon", "ticker")
         own.write_parquet(content, compression="zstd")
         contents[f"{folder}/predictions_{day}.parquet"] = content.getvalue()
-    if days and days[-1].isoformat() >= store.newest_below(folder, "predictions_", ".parquet"):
-        contents[f"{folder}/predictions.parquet"] = contents[f"{folder}/predictions_{days[-1]}.parquet"]
     for name, written in contents.items():
         store.write_file(name, written)
-    return list(contents)
+    return [*contents, *_copy_newest(store, folder)]
+
+
+def _copy_newest(store: DatasetStore, folder: str) -> list[str]:
+    """Copy the newest export of a folder to `predictions.parquet` until none is newer; the file, if there is one."""
+    latest, copied = f"{folder}/predictions.parquet", None
+    while day := store.newest_below(folder, "predictions_", ".parquet"):
+        newest = store.read_file(f"{folder}/predictions_{day}.parquet")
+        if newest == copied:
+            return [latest]
+        store.write_file(latest, newest)
+        copied = newest
+    return []
 
 
 def predictions_name(sector: str, month: str, kind: str) -> str:

@@ -22,8 +22,9 @@ from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.features.ohlcv import peaks
 from quant_assets.grains import MONTH
 from quant_assets.learning.checkpoints import newest_checkpoint, used_checkpoints, young_checkpoints
-from quant_assets.learning.drift import Applicability, drifted, feature_stability, stored_reference
+from quant_assets.learning.drift import Applicability, drifted, feature_stability
 from quant_assets.learning.forecast import forecast, load_models
+from quant_assets.learning.reference import stored_reference
 from quant_assets.learning.training import checkpoint_rows, train_checkpoint
 from quant_assets.market import fundamentals, macro
 from quant_assets.market.absences import absences
@@ -387,12 +388,11 @@ def _feature_drift(read: Reads, months: Months, sector: str) -> pl.DataFrame:
         of_month = pl.col("date").is_between(month_start(month_of(as_of)), as_of)
         rows, forecasts = (read(name).filter(of_month) for name in ("features", "predictions"))
         used = used_checkpoints(young_checkpoints(checkpoints, as_of, TRAINING), forecasts)
-        references = {
-            (row["model"], row["horizon"]): stored_reference(row, read.stored.files.__getitem__)
-            for row in used.iter_rows(named=True)
-        }
-        moved = feature_stability(rows, references).with_columns(as_of=pl.lit(as_of))
-        parts.append(moved.join(used, on=["model", "horizon"]).select(list(schema)))
+        files = read.stored.files.__getitem__
+        references = {row["model"]: stored_reference(row, files) for row in used.iter_rows(named=True)}
+        moved = feature_stability(rows, references)
+        told = used.select("model", checkpoint="as_of", as_of=pl.lit(as_of))
+        parts.append(moved.join(told, on="model").select(list(schema)))
         drifted(moved, forecasts, DriftSettings())
     return pl.concat(parts)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import polars as pl
+import pytest
 
 from quant_assets.exports import candidates_document, export_candidates, export_predictions
 from quant_assets.io.store import DatasetStore
@@ -128,3 +129,19 @@ def test_predictions_of_each_decision_and_the_newest_under_a_name_of_its_own(tmp
     assert pl.read_parquet(folder / "predictions.parquet").equals(found), "an older month does not replace a newer one"
     export_predictions(store, "it", predictions(MAY), [JUNE])
     assert pl.read_parquet(folder / "predictions.parquet").is_empty(), "what was said and is not said any more"
+
+
+def test_overlapping_runs_leave_the_newest_whoever_writes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the run of May has looked and not yet written, that of June begins and ends."""
+    store, write, begun = DatasetStore(str(tmp_path)), DatasetStore.write_file, list[str]()
+
+    def slow(self: DatasetStore, name: str, content: bytes) -> None:
+        if name.endswith("/predictions.parquet") and not begun:
+            begun.append(name)
+            export_predictions(store, "it", predictions(MAY, JUNE), [JUNE])
+        write(self, name, content)
+
+    monkeypatch.setattr(DatasetStore, "write_file", slow)
+    export_predictions(store, "it", predictions(MAY, JUNE), [MAY])
+    assert begun
+    assert pl.read_parquet(tmp_path / "exports/predictions/it/predictions.parquet")["date"].unique().to_list() == [JUNE]

@@ -23,10 +23,11 @@ from quant_assets.learning.checkpoints import (
     used_checkpoints,
     young_checkpoints,
 )
-from quant_assets.learning.drift import Applicability, Distances, feature_stability, stored_reference
+from quant_assets.learning.drift import Applicability, Distances, feature_stability
 from quant_assets.learning.ensemble import combined, judged_by
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models import Models
+from quant_assets.learning.reference import stored_reference
 from quant_assets.learning.training import checkpoint_rows, sampled_sessions
 from quant_assets.partitions import lag, lookback, month_of, month_start, shift_month
 from quant_assets.profile import Profile
@@ -199,16 +200,12 @@ def feature_drift(
             young = young_checkpoints(lightgbm_checkpoint, month_start(month), training)
             chosen = used_checkpoints(young, used)
             found = {
-                (row["model"], row["horizon"]): reference
+                row["model"]: reference
                 for row in chosen.iter_rows(named=True)
                 if (reference := stored_reference(row, run.store.read_artifact))
             }
-            moved = feature_stability(rows, found).with_columns(as_of=pl.lit(as_of))
-            parts.append(
-                moved.join(chosen.select("model", "horizon", "model_version"), on=["model", "horizon"]).select(
-                    list(schema)
-                )
-            )
+            told = chosen.select("model", checkpoint="as_of", as_of=pl.lit(as_of))
+            parts.append(feature_stability(rows, found).join(told, on="model").select(list(schema)))
         return pl.concat(parts)
 
     asked = predictions.select("sector", "month", "date", "model", "horizon", "model_version").unique()

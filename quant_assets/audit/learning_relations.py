@@ -13,7 +13,7 @@ from quant_assets.audit.fitting import Fit
 from quant_assets.audit.learning_stage import Stage, Trained
 from quant_assets.learning.metrics import daily_ic
 from quant_assets.learning.rows import Rows
-from quant_assets.learning.targets import fitted_target
+from quant_assets.learning.targets import directions, fitted_target
 
 #: A permuted label's IC may lie so many standard errors from 0: one false alarm in 16 thousand audits.
 _STANDARD_ERRORS = 4.0
@@ -143,7 +143,7 @@ def _reached(stage: Stage, run: Trained, asset: str, model: str) -> tuple[float,
     def rows_of(keys: pl.DataFrame) -> Rows:
         part = joined.join(keys.unique(), on=["ticker", "date"], how="semi")
         if profile.models.learners[model].task == "classification":
-            target = (part["forward_return"] > 0.0).cast(pl.Float64).alias("target")
+            target = directions(part, "forward_return", training).alias("target")
         else:
             target = pl.Series("target", fitted_target(part, "forward_return", training))
         return Rows.of(part.with_columns(target), names, (stage.horizon,), ["target"])

@@ -210,17 +210,15 @@ class ArtifactStore:
             return list(pool.map(self.read_artifact, names))
 
     def read_artifact(self, name: str) -> bytes:
-        """Content of the file `artifacts/<name>`.
-
-        Raises:
-            DatasetError: it is not there.
-
-        """
+        """Content of the file `artifacts/<name>`; a DatasetError where it is not there."""
         try:
-            content: bytes = self._fs.cat_file(f"{self._root}/artifacts/{name}")
+            return self.read_file(f"artifacts/{name}")
         except FileNotFoundError:
             raise _missing(self.artifact_url(name)) from None
-        return content
+
+    def read_file(self, name: str) -> bytes:
+        """Content of a file below the store's folder; FileNotFoundError where there is none."""
+        return bytes(self._fs.cat_file(f"{self._root}/{name}"))
 
     def has_artifact(self, name: str) -> bool:
         """Whether the file `artifacts/<name>` is there."""

@@ -76,20 +76,18 @@ def young_checkpoints(checkpoints: pl.DataFrame, month: date, settings: Training
 
 
 def used_checkpoints(young: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
-    """The rows of checkpoints that the forecasts of a month are from, one for each model and horizon, sorted by them.
+    """Of the checkpoints that the forecasts of a month are from, the row of each model's shortest horizon, by model.
 
     Args:
         young: what `young_checkpoints` gives for the month.
         predictions: `model, horizon, model_version` of the forecasts.
 
     """
-    by = ["model", "horizon"]
     return (
         young.filter(pl.col("status") == "trained")
-        .join(predictions, on=[*by, "model_version"], how="semi")
-        .sort("as_of")
-        .unique(by, keep="last", maintain_order=True)
-        .sort(by)
+        .join(predictions, on=["model", "horizon", "model_version"], how="semi")
+        .sort("model", "as_of", "horizon", descending=[False, True, False])
+        .unique("model", keep="first", maintain_order=True)
     )
 
 

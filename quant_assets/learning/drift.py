@@ -1,243 +1,18 @@
-"""How far rows lie from those that a checkpoint was trained on: dissimilarity, expiry and population stability.
+"""Where forecasts apply: rows that are unlike those of the training, checkpoints that expire, features that moved."""
 
-What later rows are held against is taken from the training rows alone when a checkpoint is trained, and stored with it.
-
-References:
-    Meyer and Pebesma (2021), Predicting into unknown space? Estimating the area of applicability of spatial prediction
-    models, Methods in Ecology and Evolution 12(9): the dissimilarity index. FreqAI's `DI_threshold` is a limit of it.
-    Eirola, Doquire, Verleysen and Lendasse (2013), Distance estimation in numerical data sets with missing values,
-    Information Sciences 240.
-    Siddiqi (2006), Credit Risk Scorecards, chapter 8: the population stability index and its usual limits.
-
-"""
-
-import io
-import json
 from calendar import monthrange
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Self
 
-import numpy as np
 import polars as pl
 
-from quant_assets.learning.distances import nearest_and_total
-from quant_assets.learning.model_files import VERSION_LENGTH, sha256, verified
-from quant_assets.learning.registry import Loaded
+from quant_assets.learning.reference import Reference
 from quant_assets.learning.rows import feature_matrix
-from quant_assets.market.panel import FloatArray, IntArray
+from quant_assets.market.panel import FloatArray
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import ApplicabilitySettings, DriftSettings
-
-#: References that stay loaded: several models of a training have the same one.
-_LOADED: Loaded["Reference"] = Loaded(16)
-
-#: Share of the features that a row must have, so that something can be said of its distance.
-_LEAST_KNOWN = 0.5
-
-#: Deviation of a feature, as a share of its mean, that rounding alone explains.
-_ROUNDING = 1e-12
-
-#: Deviations from the mean beyond which all values are alike, so that no square is infinite.
-_FARTHEST = 1e6
-
-#: Added to every count of a bin, so that an empty one has a logarithm (Jeffreys' prior).
-_PRIOR = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """What is kept of the training rows of a checkpoint.
-
-    With z a row's features, standardised by the training rows and 0 where missing, and m how many are missing, the
-    squared distance of two rows is |z - z'|^2 + m + m': what it is expected to be, a missing value having the training
-    rows' mean and variance.
-
-    Attributes:
-        features: names of the columns, in order.
-        rows: training rows that it stands for.
-        centre: mean of each feature, shape (n_features,).
-        scale: standard deviation; 0 of a feature that is left out of distances, because it never varies or is never
-            there.
-        sample: some training rows, standardised, NaN where missing, float32 of shape (n_sampled, n_features).
-        distance: mean distance between two of them; 0 where there is none.
-        edges: upper ends of a feature's bins but the last, ascending, shape (n_features, n_bins - 1); infinite where it
-            has fewer values than bins.
-        counts: training rows in each bin, the last being that of missing values, shape (n_features, n_bins + 1).
-
-    """
-
-    features: tuple[str, ...]
-    rows: int
-    centre: FloatArray
-    scale: FloatArray
-    sample: FloatArray
-    distance: float
-    edges: FloatArray
-    counts: IntArray
-
-    @classmethod
-    def of(cls, features: Sequence[str], matrix: FloatArray, sampled: int, bins: int, seed: int) -> Self:
-        """What is kept of training rows.
-
-        Args:
-            features: names of the columns.
-            matrix: of shape (n_rows, n_features), NaN where missing; an infinite value counts as missing.
-            sampled: rows that distances are taken to, at most.
-            bins: of each feature, of as many training rows each as ties let.
-            seed: of the choice of the rows.
-
-        """
-        values = _finite(matrix)
-        known = np.isfinite(values)
-        ordered, many = np.sort(values, axis=0), known.sum(axis=0)  # NaN last
-        ends = np.full((values.shape[1], bins - 1), np.inf)
-        for column, count in enumerate(many.tolist()):
-            if count:
-                # Values that are there, not between two of them: a feature of few values has a bin of each.
-                places = np.ceil(np.arange(1, bins) / bins * count).astype(np.int64) - 1
-                found = np.unique(ordered[places, column])
-                ends[column, : len(found)] = found
-        centre, scale = np.zeros(values.shape[1]), np.zeros(values.shape[1])
-        there = many > 0
-        with np.errstate(over="ignore", invalid="ignore"):
-            centre[there] = np.nanmean(values[:, there], axis=0)
-            scale[there] = np.nanstd(values[:, there], axis=0)
-        # What rounding alone makes vary does not vary.
-        scale[~(np.isfinite(scale) & (scale > _ROUNDING * np.abs(centre)))] = 0.0
-        chosen = np.arange(len(values))
-        if len(values) > sampled:
-            chosen = np.sort(np.random.default_rng(seed).choice(len(values), sampled, replace=False))
-        few = cls(tuple(features), len(values), centre, scale, np.empty((0, 0)), 0.0, ends, _counts(values, ends))
-        sample = few._standardised(values[chosen]).astype(np.float32)
-        return replace(few, sample=sample, distance=_mean_distance(sample[:, scale > 0]))
-
-    def to_bytes(self) -> bytes:
-        """NumPy's archive of arrays, none of them of objects; the same content has the same bytes."""
-        content = io.BytesIO()
-        arrays = {name: getattr(self, name) for name in ("centre", "scale", "sample", "edges", "counts")}
-        names = np.frombuffer(json.dumps(self.features).encode(), dtype=np.uint8)
-        np.savez(content, features=names, rows=np.int64(self.rows), distance=np.float64(self.distance), **arrays)
-        return content.getvalue()
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Self:
-        """What `to_bytes` gave; pickled objects in it are refused."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in ("centre", "scale", "sample", "edges", "counts")}
-            names, rows, distance = kept["features"], int(kept["rows"]), float(kept["distance"])
-        return cls(tuple(json.loads(names.tobytes())), rows=rows, distance=distance, **arrays)
-
-    def dissimilarity(self, matrix: FloatArray) -> FloatArray:
-        """Distance of each row to the nearest of the sampled training rows, in units of their mean distance.
-
-        1 is as far as two training rows are from each other on average. A row's value depends on no other row.
-
-        Args:
-            matrix: of shape (n_rows, n_features), NaN where missing.
-
-        Returns:
-            float64 of shape (n_rows,); NaN where less than half of the features that vary among the training rows are
-            there, or no two training rows differ.
-
-        """
-        used = self.scale > 0
-        rows = self._standardised(_finite(matrix))[:, used]
-        if not len(rows) or not self.distance > 0:
-            return np.full(len(rows), np.nan)
-        nearest, _ = _distances(rows, self.sample[:, used].astype(np.float64))
-        told = np.isfinite(rows).sum(axis=1) >= _LEAST_KNOWN * used.sum()
-        found: FloatArray = np.where(told, nearest / self.distance, np.nan)
-        return found
-
-    def stability(self, matrix: FloatArray) -> FloatArray:
-        r"""Population stability index of each feature: :math:`\sum_b (p_b - q_b) \ln(p_b / q_b)` over its bins.
-
-        p is the share of these rows in a bin and q that of the training rows, half a row being added to every count.
-        Missing values have a bin of their own.
-
-        Args:
-            matrix: at least one row, shape (n_rows, n_features).
-
-        Returns:
-            float64 of shape (n_features,).
-
-        """
-        own, there = _counts(_finite(matrix), self.edges), np.isfinite(self.edges)
-        # The bins that a feature has: one more than edges, and that of missing values.
-        real = np.hstack([np.ones((len(there), 1), dtype=bool), there, np.ones((len(there), 1), dtype=bool)])
-        shares = [
-            np.where(real, counts + _PRIOR, 0.0) / (counts.sum(axis=1) + _PRIOR * real.sum(axis=1))[:, None]
-            for counts in (own, self.counts)
-        ]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parts = np.where(real, (shares[0] - shares[1]) * np.log(shares[0] / shares[1]), 0.0)
-        found: FloatArray = parts.sum(axis=1)
-        return found
-
-    def _standardised(self, values: FloatArray) -> FloatArray:
-        used = self.scale > 0
-        apart = np.where(used, (values - self.centre) / np.where(used, self.scale, 1.0), np.nan)
-        return np.clip(apart, -_FARTHEST, _FARTHEST)
-
-
-@dataclass(frozen=True)
-class KeptReference:
-    """The file of a reference, and what a manifest says of it.
-
-    Attributes:
-        content: of the file.
-        entry: its name beside the manifest, its SHA-256, and plain figures.
-
-    """
-
-    content: bytes
-    entry: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, reference: Reference, stem: str) -> Self:
-        """A reference under a stem and its version: the same content has the same name."""
-        content = reference.to_bytes()
-        found = sha256(content)
-        figures = {"rows": reference.rows, "sampled": len(reference.sample), "mean_distance": reference.distance}
-        return cls(content, {"file": f"{stem}-{found[:VERSION_LENGTH]}.npz", "sha256": found} | figures)
-
-    @property
-    def name(self) -> str:
-        """Of the file."""
-        return str(self.entry["file"])
-
-
-def kept_reference(manifest: Mapping[str, Any], manifest_file: str, read: Callable[[str], bytes]) -> Reference | None:
-    """The reference that a manifest names.
-
-    Args:
-        manifest: of a checkpoint.
-        manifest_file: its name; the file of the reference lies beside it.
-        read: gives the content of a file by its name.
-
-    Returns:
-        None of a model that was not trained here, or before there were references.
-
-    Raises:
-        ModelFileError: the file is not the one that was written.
-
-    """
-    entry = manifest.get("reference")
-    if entry is None:
-        return None
-    place = f"{manifest_file.rpartition('/')[0]}/{entry['file']}"
-    return _LOADED.get(
-        entry["sha256"],
-        lambda: Reference.from_bytes(verified(f"reference {entry['file']}", read(place), entry["sha256"])),
-    )
-
-
-def stored_reference(row: Mapping[str, Any], read: Callable[[str], bytes]) -> Reference | None:
-    """The reference of a row of the dataset of checkpoints; arguments, result and errors as of `kept_reference`."""
-    content = verified("manifest", read(row["manifest_file"]), row["manifest_sha256"])
-    return kept_reference(json.loads(content), row["manifest_file"], read)
 
 
 @dataclass(frozen=True)
@@ -295,33 +70,33 @@ class Applicability:
         return (pl.col("dissimilarity") <= self.max_dissimilarity) & (pl.col("date") <= pl.col("expires"))
 
 
-def feature_stability(rows: pl.DataFrame, references: Mapping[tuple[str, int], Reference]) -> pl.DataFrame:
-    """Population stability of each feature against the training rows of each model and horizon.
+def feature_stability(rows: pl.DataFrame, references: Mapping[str, Reference]) -> pl.DataFrame:
+    """Population stability of each feature against the training rows of each model.
 
     Args:
         rows: dataset `features` of one sector and month, at least one.
-        references: by model and horizon; one of several is reckoned once.
+        references: by model; one of several models is reckoned once.
 
     Returns:
-        `model, horizon, feature, psi`, sorted.
+        `model, feature, psi, usual_psi` (`Reference.usual`), sorted.
 
     """
-    schema = {name: DATASETS["feature_drift"].schema[name] for name in ("model", "horizon", "feature", "psi")}
+    schema = {name: DATASETS["feature_drift"].schema[name] for name in ("model", "feature", "psi", "usual_psi")}
     found = {id(each): each.stability(feature_matrix(rows, each.features)) for each in references.values()}
     parts = [
-        pl.DataFrame(
-            {"feature": each.features, "psi": found[id(each)]}, schema_overrides={"feature": pl.String}
-        ).select(pl.lit(model).alias("model"), pl.lit(horizon, pl.Int32).alias("horizon"), "feature", "psi")
-        for (model, horizon), each in references.items()
+        pl.DataFrame([[model] * len(each.features), each.features, found[id(each)], each.usual], schema)
+        for model, each in references.items()
     ]
-    return pl.concat([pl.DataFrame(schema=schema), *parts]).sort("model", "horizon", "feature")
+    return pl.concat([pl.DataFrame(schema=schema), *parts]).sort("model", "feature")
 
 
 def drifted(stability: pl.DataFrame, predictions: pl.DataFrame, settings: DriftSettings) -> pl.DataFrame:
     """Whether the features of a month, or the rows that were forecast, are no longer those that a model knows.
 
-    A single feature that is the same for all names of a session, such as a rate of interest, has moved in any quiet
-    year; so it is the share of the features that decides, not the greatest index.
+    A month has few names, and slow features hardly change within it: their index is above the usual limit in most
+    months, without anything being wrong. So a feature has drifted where its index is above the limit and above that of
+    every month of the training rows, too. And one feature that is the same for all names of a session, such as a rate
+    of interest, passes both sooner or later; so it is the share of the features that decides, not the greatest index.
 
     Args:
         stability: rows of dataset `feature_drift` of one sector and month.
@@ -329,55 +104,19 @@ def drifted(stability: pl.DataFrame, predictions: pl.DataFrame, settings: DriftS
         settings: the limits.
 
     Returns:
-        `model, horizon, greatest_psi, drifted_share` (of the features, those above `max_psi`), `out_of_range` (share of
-        the rows of which `in_range` is false, of those where it can be told; null without any) and `drifted`: one of
-        the shares is above its limit. Sorted.
+        `model, greatest_psi, drifted_share` (of the features), `out_of_range` (share of the rows
+        of which `in_range` is false, of those where it can be told; null without any) and `drifted`: one of the shares
+        is above its limit. Sorted by model.
 
     """
-    by = ["model", "horizon"]
-    above = (pl.col("psi") > settings.max_psi).mean()
-    features = stability.group_by(by).agg(greatest_psi=pl.col("psi").max(), drifted_share=above)
-    rows = predictions.group_by(by).agg(out_of_range=(~pl.col("in_range")).mean())
+    above = (pl.col("psi") > pl.max_horizontal("usual_psi", pl.lit(settings.max_psi))).mean()
+    features = stability.group_by("model").agg(greatest_psi=pl.col("psi").max(), drifted_share=above)
+    rows = predictions.group_by("model").agg(out_of_range=(~pl.col("in_range")).mean())
     return (
-        features.join(rows, on=by, how="left")
+        features.join(rows, on="model", how="left")
         .with_columns(
             drifted=(pl.col("drifted_share") > settings.max_drifted_share)
             | (pl.col("out_of_range") > settings.max_out_of_range).fill_null(False)
         )
-        .sort(by)
+        .sort("model")
     )
-
-
-def _finite(matrix: FloatArray) -> FloatArray:
-    found: FloatArray = np.where(np.isfinite(matrix), matrix, np.nan)
-    return found
-
-
-def _counts(values: FloatArray, edges: FloatArray) -> IntArray:
-    """Rows in each bin of each feature; a value at an edge lies below it. Missing ones come last."""
-    bins = edges.shape[1] + 1
-    found = np.zeros((len(edges), bins + 1), dtype=np.int64)
-    for column, ends in enumerate(edges):
-        own = values[:, column]
-        known = own[~np.isnan(own)]
-        found[column, :bins] = np.bincount(np.searchsorted(ends, known, side="left"), minlength=bins)
-        found[column, bins] = len(own) - len(known)
-    return found
-
-
-def _distances(rows: FloatArray, others: FloatArray, *, total: bool = False) -> tuple[FloatArray, FloatArray]:
-    """Distance of each row to the nearest of the others, and the sum of its distances to all of them where asked."""
-    missing = [np.isnan(each).sum(axis=1).astype(np.float64) for each in (rows, others)]
-    filled = [np.where(np.isnan(each), 0.0, each) for each in (rows, others)]
-    return nearest_and_total(np.ascontiguousarray(filled[0]), np.ascontiguousarray(filled[1].T), *missing, total)
-
-
-def _mean_distance(sample: FloatArray) -> float:
-    """Mean distance of two rows of a standardised sample; 0 where there are none."""
-    count = len(sample)
-    if count < 2 or not sample.shape[1]:
-        return 0.0
-    rows = sample.astype(np.float64)
-    itself = np.sqrt(2.0 * np.isnan(rows).sum(axis=1))  # a row with missing values is no copy of itself
-    _, totals = _distances(rows, rows, total=True)
-    return float((totals - itself).sum() / (count * (count - 1)))

@@ -12,9 +12,10 @@ import polars as pl
 
 from quant_assets.errors import DatasetError, ModelFileError
 from quant_assets.learning.calibration import UNCALIBRATED, Calibration, Interval, stated_probability
-from quant_assets.learning.drift import Applicability, Distances, Reference, kept_reference
+from quant_assets.learning.drift import Applicability, Distances
 from quant_assets.learning.model_files import VERSION_LENGTH, fetch, verified
 from quant_assets.learning.models.base import FittedModel, Learner
+from quant_assets.learning.reference import Reference, kept_reference
 from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.schemas import CHECKPOINTS, DATASETS

@@ -1,5 +1,7 @@
 """What a model is fitted to: forward returns as they are, or held against those of the other names of their session."""
 
+from typing import Literal
+
 import numpy as np
 import polars as pl
 
@@ -24,8 +26,11 @@ def fitted_target(rows: pl.DataFrame, outcome: str, settings: TrainingSettings) 
     - `rank`: m + s z, z being the normal quantile of (rank - 1/2) / n among the session's n rows (ties share their mean
       rank): what is left of y is its place.
 
+    With `relative_to` the sector, y is first replaced by y less the mean of its session, plus the mean of these means
+    over the sessions: what all names of a session share is left to nobody to forecast, and its average stays.
+
     Every one is a return, so that forecasts, their deviations and metrics mean the same. A row's target follows from
-    rows of its own session.
+    rows of its own session, but for that average.
 
     Args:
         rows: with `date` and the outcome.
@@ -36,6 +41,8 @@ def fitted_target(rows: pl.DataFrame, outcome: str, settings: TrainingSettings) 
         float64 of shape (n_rows,).
 
     """
+    if settings.relative_to == "sector":
+        rows = rows.with_columns(relative(rows, outcome))
     value = pl.col(outcome)
     if settings.target == "raw":
         return rows[outcome].to_numpy()
@@ -53,3 +60,25 @@ def fitted_target(rows: pl.DataFrame, outcome: str, settings: TrainingSettings) 
     place_of_normal = np.asarray(ndtri(parts["place"].to_numpy()), dtype=np.float64)
     target: FloatArray = parts["middle"].to_numpy() + parts["spread"].to_numpy() * place_of_normal
     return target
+
+
+def relative(rows: pl.DataFrame, outcome: str) -> pl.Series:
+    """Outcomes less the mean of their session, plus the mean over the sessions, under their name."""
+    means = rows.group_by("date").agg(pl.col(outcome).mean()).sort("date")
+    apart = pl.col(outcome) - pl.col(outcome).mean().over("date")
+    return rows.select(apart + means[outcome].mean()).to_series()
+
+
+def directions(rows: pl.DataFrame, outcome: str, settings: TrainingSettings) -> pl.Series:
+    """1 where the outcome is positive, or with `relative_to` the sector above the mean of its session, and else 0."""
+    middle = pl.col(outcome).mean().over("date") if settings.relative_to == "sector" else pl.lit(0.0)
+    return rows.select((pl.col(outcome) > middle).cast(pl.Float64)).to_series()
+
+
+def said_target(settings: TrainingSettings, task: Literal["regression", "classification"]) -> str:
+    """What is fitted, in words."""
+    relative_to = settings.relative_to == "sector"
+    if task == "classification":
+        return "whether forward_return is " + ("above its session's mean" if relative_to else "positive")
+    parts = ["forward_return", "relative to its session's mean"] if relative_to else ["forward_return"]
+    return ", ".join(parts if settings.target == "raw" else [*parts, settings.target])

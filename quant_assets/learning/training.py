@@ -17,22 +17,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
-from quant_assets.learning.drift import KeptReference, Reference
 from quant_assets.learning.metrics import Metrics, best_returns, daily_ic
 from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256
 from quant_assets.learning.models.base import FittedModel, Learner, Task
 from quant_assets.learning.out_of_fold import Judged, fold_forecasts, judge
-from quant_assets.learning.registry import Loaded
+from quant_assets.learning.reference import KeptReference, reference_of
 from quant_assets.learning.rows import Rows
 from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward, unseen_folds
-from quant_assets.learning.targets import fitted_target
+from quant_assets.learning.targets import directions, fitted_target, said_target
 from quant_assets.market.calendar import last_session_to, session_number, sessions
 from quant_assets.market.containment import known
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
-
-#: The references of the last trainings.
-_REFERENCES: Loaded[KeptReference] = Loaded(16)
 
 #: Scope of a training on all sectors together, in the place of a sector's slug.
 MARKET = "market"
@@ -121,7 +117,8 @@ def train_checkpoint(
     The rows are split by `purged_walk_forward`. In every fold the model is stopped by the fold's validation slice,
     never by its test slice. The last fold's model is kept; the other folds' test slices give the metrics and the
     residuals behind `prediction_std`. Later rows, and rows known later, change nothing. Where one fit serves all
-    horizons, it uses the rows whose labels are known for all of them, each from the latest `known_at` on.
+    horizons, it uses the rows whose labels are known for all of them, each from the latest `known_at` on. What later
+    rows are held against (`learning.drift`) is taken from the rows whose labels are known for the longest horizon.
 
     Args:
         features: dataset `features` of the scope; rows of any dates.
@@ -142,21 +139,16 @@ def train_checkpoint(
 
     """
     fits = [tuple(horizons)] if learner.all_horizons else [(horizon,) for horizon in horizons]
-    return [
-        trained
-        for each in fits
-        for trained in _train(
-            _rows_of(features, labels, as_of, settings, each, names),
-            as_of,
-            settings,
-            prediction_settings,
-            learner,
-            each,
-            scope,
-            names,
-            folder,
-        )
-    ]
+    trained: dict[int, TrainedModel] = {}
+    reference: KeptReference | None = None
+    # The longest horizon first: its rows are known for the others, too, and one reference serves them all.
+    for each in sorted(fits, key=max, reverse=True):
+        frame = _rows_of(features, labels, as_of, settings, each, names)
+        if reference is None and len(frame) >= settings.min_rows and learner.learns:
+            reference = reference_of(frame, names, settings, _seed(settings.seed, scope, as_of, "reference"))
+        given = as_of, settings, prediction_settings, learner, each, scope, names, folder, reference
+        trained |= {item.horizon: item for item in _train(frame, *given)}
+    return [trained[horizon] for horizon in horizons]
 
 
 def training_start(as_of: date, window_months: int) -> date:
@@ -226,19 +218,12 @@ def _given(
     """The rows as a model gets them."""
     outcomes = [_target(horizon) for horizon in horizons]
     if task == "classification":  # no limit and no rank change whether a return is positive
-        fitted = [(frame[each] > 0).cast(pl.Float64).alias(f"fitted|{each}") for each in outcomes]
-    elif settings.target == "raw":
+        fitted = [directions(frame, each, settings).alias(f"fitted|{each}") for each in outcomes]
+    elif settings.target == "raw" and settings.relative_to == "none":
         return Rows.of(frame, names, horizons, outcomes)
     else:
         fitted = [pl.Series(f"fitted|{each}", fitted_target(frame, each, settings)) for each in outcomes]
     return Rows.of(frame.with_columns(fitted), names, horizons, [each.name for each in fitted], outcomes)
-
-
-def _said_target(settings: TrainingSettings, task: Task) -> str:
-    """What is fitted, in the words of the manifest."""
-    if task == "classification":
-        return "whether forward_return is positive"
-    return "forward_return" if settings.target == "raw" else f"forward_return, {settings.target}"
 
 
 def _target(horizon: int) -> str:
@@ -288,6 +273,7 @@ def _train(
     scope: str,
     names: Sequence[str],
     folder: Path,
+    reference: KeptReference | None,
 ) -> list[TrainedModel]:
     """One fit, for one horizon or for several."""
     dates, known_at = frame["date"].to_numpy(), frame["known_at"].to_numpy()
@@ -327,18 +313,15 @@ def _train(
     model.write(place)
     importances.append(model.importances())
     files = ModelFiles.of(place, f"model_h{label}")
-    kept = None
-    if learner.learns:  # else nobody here knows on which rows it was trained
-        decided = frame.filter(pl.Series(folds[-1].train | folds[-1].validation))
-        kept = _reference(Rows.of(decided, names), label, settings, seed)
-        (folder / kept.name).write_bytes(kept.content)
-        files = replace(files, paths=files.paths | {kept.name: folder / kept.name})
+    if reference:
+        (folder / reference.name).write_bytes(reference.content)
+        files = replace(files, paths=files.paths | {reference.name: folder / reference.name})
     shared = {
         "sector": scope,
         "as_of": as_of.isoformat(),
         "model_sha256": files.sha256,
         "model_format": learner.file_format,
-        "target": _said_target(settings, learner.task),
+        "target": said_target(settings, learner.task),
         "features": list(names),
         "feature_importance": {
             measure: dict(zip(names, values, strict=True)) for measure, values in importances[-1].items()
@@ -350,7 +333,7 @@ def _train(
         },
         "settings": settings.model_dump(mode="json") | {learner.kind: learner.parameters.model_dump(mode="json")},
         "prediction_settings": prediction_settings.model_dump(mode="json"),
-        "reference": dict(kept.entry) if kept else None,
+        "reference": dict(reference.entry) if reference else None,
         "seed": seed,
         "data": _span(frame),
         "final": _entry(frame, folds[-1], model),
@@ -362,17 +345,6 @@ def _train(
         for column, (horizon, result) in enumerate(zip(horizons, untrained, strict=True))
     ]
     return [_result(shared, [entry for entry, _ in tested], result, files, judged) for result, judged in found_of]
-
-
-def _reference(rows: Rows, label: str, settings: TrainingSettings, seed: int) -> KeptReference:
-    """The reference of the rows that a model was fitted on and stopped by; several models have mostly the same."""
-    sampled, bins = settings.reference_rows, settings.reference_bins
-    key = hashlib.sha256(rows.matrix).digest(), rows.matrix.shape, rows.features, label, sampled, bins, seed
-
-    def made() -> KeptReference:
-        return KeptReference.of(Reference.of(rows.features, rows.matrix, sampled, bins, seed), f"reference_h{label}")
-
-    return _REFERENCES.get(key, made)
 
 
 def _result(

@@ -109,21 +109,25 @@ LEARNING = (
     ),
     Dataset(
         "feature_drift",
-        "How far a month's features have moved from the training rows of the checkpoint that forecast it, by model, "
-        "horizon and feature",
-        ("as_of", "model", "horizon", "feature"),
+        "How far a month's features have moved from the training rows of the checkpoints that forecast it",
+        ("as_of", "model", "feature"),
         "as_of",
         "as_of",
         {
             "as_of": as_of(),
             "model": Column(pl.String, "name of the model in the settings"),
-            "horizon": HORIZON,
             "feature": Column(pl.String, "name of the feature"),
-            "model_version": Column(pl.String, "as in predictions"),
+            "checkpoint": Column(pl.Date, "as_of of the checkpoint that forecast the month"),
             "psi": ratio(
                 "population stability index of the rows of the month up to as_of, all members together, against the "
                 "training rows, by quantile bins of these and one of missing values: below .1 hardly moved, above .25 "
                 "moved, as scorecards read it",
+                nullable=False,
+                ge=0,
+            ),
+            "usual_psi": ratio(
+                "the greatest index that a month of the training rows has against all of them; in most months a slow "
+                "feature of few names is above .25",
                 nullable=False,
                 ge=0,
             ),

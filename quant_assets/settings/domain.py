@@ -235,6 +235,8 @@ class TrainingSettings(SettingsGroup):
             0.67 (5 sessions ahead) and 0.43 (20) where raw, to 0.90 and 0.81 where winsorised, to 0.97 and 0.89 where
             ranked. It leaves 99 % of the targets as they are.
         target_limit: see there.
+        relative_to: whether returns are held against their session's mean over the training rows of the sector before
+            (`sector`), or taken as they are (`none`). Of directions it is then whether a return is above that mean.
         reference_rows: training rows, drawn once, that are kept with a checkpoint for the distances of later rows.
         reference_bins: bins of each feature in which the training rows are counted, for population stability.
 
@@ -250,6 +252,7 @@ class TrainingSettings(SettingsGroup):
     seed: int = 20_240_601
     target: Literal["raw", "winsorised", "rank"] = "winsorised"
     target_limit: float = Field(default=5.0, gt=0)
+    relative_to: Literal["none", "sector"] = "none"
     reference_rows: int = Field(default=500, ge=2)
     reference_bins: int = Field(default=10, ge=2)
 
@@ -274,7 +277,8 @@ class ApplicabilitySettings(SettingsGroup):
     """Where a checkpoint's forecasts apply: `in_range` of dataset predictions; see `learning.drift`.
 
     Attributes:
-        max_dissimilarity: of a row from the training rows, 1 being their mean distance from each other.
+        max_dissimilarity: of a row from the training rows, 1 being their mean distance from each other. Half of the
+            rows of a usual month are below .6, and 0 to 13 % above 1 (see `DriftSettings`).
         expires_after_months: months after its own in which a checkpoint is used in time; until the next one is due
             (training.cadence_months) where null.
 
@@ -287,15 +291,20 @@ class ApplicabilitySettings(SettingsGroup):
 class DriftSettings(SettingsGroup):
     """When a sector has moved away from what its models were trained on; see `learning.drift.drifted`.
 
+    Of utilities and technology, trained at five year ends from 2015 to 2023, 0 to .12 of the features had drifted one
+    and three months later in 14 of 20 cases, .16 to .36 in four, .42 and .50 in March 2020; of the rows, 0 to .13 were
+    out of range in all but March 2020, when it was .49 and .71. Without the features' own usual index, .30 to .82 of
+    them are above .25 at any time.
+
     Attributes:
-        max_psi: population stability index of a feature above which it has drifted; .25 is the usual limit.
+        max_psi: population stability index above which a feature may have drifted; .25 is what scorecards use.
         max_drifted_share: of the features.
         max_out_of_range: share of a month's rows.
 
     """
 
     max_psi: float = Field(default=0.25, gt=0)
-    max_drifted_share: float = Field(default=0.5, ge=0, le=1)
+    max_drifted_share: float = Field(default=0.25, ge=0, le=1)
     max_out_of_range: float = Field(default=0.25, ge=0, le=1)
 
 

@@ -12,17 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_assets.errors import ModelFileError
-from quant_assets.learning import drift
-from quant_assets.learning.drift import (
-    Applicability,
-    Distances,
-    KeptReference,
-    Reference,
-    drifted,
-    feature_stability,
-    kept_reference,
-)
+from quant_assets.learning import reference as kept_rows
+from quant_assets.learning.drift import Applicability, Distances, drifted, feature_stability
 from quant_assets.learning.ensemble import combined
+from quant_assets.learning.reference import KeptReference, Reference, kept_reference
 from quant_assets.schemas import CHECKPOINTS, DATASETS
 from quant_assets.settings.domain import ApplicabilitySettings, DriftSettings, PredictionSettings
 
@@ -38,7 +31,8 @@ def rows(count: int, missing: float = 0.0, seed: int = 1) -> np.ndarray:
 
 
 def reference(matrix: np.ndarray, sampled: int = 500, bins: int = 10) -> Reference:
-    return Reference.of(NAMES[: matrix.shape[1]], matrix, sampled, bins, seed=5)
+    months = np.arange(len(matrix)) * 36 // max(len(matrix), 1)
+    return Reference.of(NAMES[: matrix.shape[1]], matrix, months, sampled, bins, seed=5)
 
 
 def by_hand(train: np.ndarray, asked: np.ndarray) -> np.ndarray:
@@ -117,7 +111,7 @@ def test_the_sample_is_bounded_and_the_same_every_time() -> None:
     assert kept.sample.shape == (100, 6)
     assert kept.rows == 900
     assert kept.to_bytes() == reference(train, sampled=100).to_bytes()
-    assert kept.to_bytes() != Reference.of(NAMES, train, 100, 10, seed=6).to_bytes()
+    assert kept.to_bytes() != Reference.of(NAMES, train, np.zeros(900, dtype=int), 100, 10, seed=6).to_bytes()
     assert 0 not in np.diff(np.sort(kept.sample[~np.isnan(kept.sample[:, 0]), 0])), "no row is drawn twice"
     # A sample says nearly what all rows say.
     asked = rows(100, seed=2)
@@ -134,6 +128,18 @@ def test_psi_is_what_it_is_by_hand() -> None:
     asked = np.array([[2.0], [5.0], [6.0], [np.nan]])  # a value at an edge lies below it
     p, q = (np.array([1, 2, 1]) + 0.5) / 5.5, (np.array([4, 3, 1]) + 0.5) / 9.5
     assert kept.stability(asked)[0] == pytest.approx(((p - q) * np.log(p / q)).sum(), rel=1e-12)
+
+
+def test_the_usual_psi_is_that_of_the_month_of_training_that_differs_most() -> None:
+    train = rows(1200)
+    months = np.repeat(np.arange(12), 100)
+    train[months == 7, 4] += 40.0
+    few = np.append(months, [99] * 3)  # three rows are no month
+    kept = Reference.of(NAMES, np.vstack([train, train[:3] + 1e3]), few, 500, 10, seed=5)
+    by_month = np.array([kept.stability(train[months == month]) for month in range(12)])
+    np.testing.assert_array_equal(kept.usual, by_month.max(axis=0))
+    assert by_month[:, 4].argmax() == 7
+    assert kept.usual[4] > 2.0 > 0.5 > kept.usual[0]
 
 
 def test_psi_tells_what_moved_from_what_did_not() -> None:
@@ -158,7 +164,7 @@ def test_a_feature_of_few_values_has_a_bin_of_each() -> None:
 
 def test_a_reference_is_read_back_verified_and_without_pickles(tmp_path: Path) -> None:
     kept, asked = reference(rows(100, 0.1)), rows(20, seed=2)
-    file = KeptReference.of(kept, "reference_h5")
+    file = KeptReference.of(kept)
     files = {f"there/{file.name}": file.content}
     again = kept_reference({"reference": dict(file.entry)}, "there/manifest.json", files.__getitem__)
     assert again is not None
@@ -169,7 +175,7 @@ def test_a_reference_is_read_back_verified_and_without_pickles(tmp_path: Path) -
     assert kept_reference({}, "there/manifest.json", files.__getitem__) is None, "of before there were any"
     assert kept_reference({"reference": None}, "there/manifest.json", files.__getitem__) is None
     json.dumps(dict(file.entry), allow_nan=False)
-    other = KeptReference.of(reference(rows(100, 0.1, seed=7)), "reference_h5")
+    other = KeptReference.of(reference(rows(100, 0.1, seed=7)))
     with pytest.raises(ModelFileError, match=f"reference {other.name} has SHA-256"):
         kept_reference({"reference": dict(other.entry)}, "there/m.json", lambda _: file.content)
     executes = tmp_path / "executes.npz"
@@ -221,8 +227,8 @@ def test_the_ensemble_applies_where_all_its_models_do() -> None:
 
 def test_several_models_with_one_reference_are_reckoned_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    kept, other, loop = reference(rows(50)), reference(rows(50, seed=6)), drift.nearest_and_total
-    monkeypatch.setattr(drift, "nearest_and_total", lambda *given: [calls.append(1), loop(*given)][1])
+    kept, other, loop = reference(rows(50)), reference(rows(50, seed=6)), kept_rows.nearest_and_total
+    monkeypatch.setattr(kept_rows, "nearest_and_total", lambda *given: [calls.append(1), loop(*given)][1])
     frame = pl.DataFrame(rows(10, seed=2), schema=list(NAMES))
     distances = Distances(frame)
     first = distances.to(kept)
@@ -234,21 +240,22 @@ def test_several_models_with_one_reference_are_reckoned_once(monkeypatch: pytest
 def test_stability_of_each_model_and_when_a_sector_has_drifted() -> None:
     train = rows(2000)
     frame = pl.DataFrame(rows(500, seed=2), schema=list(NAMES)).with_columns(pl.col("f0", "f1", "f2") + 20.0)
-    found = feature_stability(frame, {("b", 20): reference(train), ("a", 5): reference(train + 20.0)})
-    assert found.columns == ["model", "horizon", "feature", "psi"]
-    assert found.select("model", "horizon").unique(maintain_order=True).rows() == [("a", 5), ("b", 20)]
+    found = feature_stability(frame, {"b": reference(train), "a": reference(train + 20.0)})
+    assert found.columns == ["model", "feature", "psi", "usual_psi"]
+    assert found["model"].unique(maintain_order=True).to_list() == ["a", "b"]
     of_b = dict(found.filter(pl.col("model") == "b").select("feature", "psi").iter_rows())
     assert [name for name, psi in of_b.items() if psi > 0.25] == ["f0", "f1", "f2"]
-    forecast = pl.DataFrame(
-        {"model": ["a", "a", "a", "b"], "horizon": [5, 5, 5, 20], "in_range": [True, False, None, None]},
-        schema_overrides={"horizon": pl.Int32},
-    )
+    forecast = pl.DataFrame({"model": ["a", "a", "a", "b"], "in_range": [True, False, None, None]})
 
     def told(**limits: float) -> list[tuple[object, ...]]:
         judged = drifted(found, forecast, DriftSettings(**limits))
-        return judged.select("model", "horizon", "drifted_share", "out_of_range", "drifted").rows()
+        return judged.select("model", "drifted_share", "out_of_range", "drifted").rows()
 
-    assert told() == [("a", 5, 0.5, 0.5, True), ("b", 20, 0.5, None, False)]
-    assert [row[-1] for row in told(max_out_of_range=0.5)] == [False, False]
-    assert [row[-1] for row in told(max_out_of_range=0.5, max_drifted_share=0.4)] == [True, True]
+    assert (found["usual_psi"] < 0.9).all()
+    assert told(max_drifted_share=0.5) == [("a", 0.5, 0.5, True), ("b", 0.5, None, False)]
+    assert [row[-1] for row in told(max_drifted_share=0.5, max_out_of_range=0.5)] == [False, False]
+    assert [row[-1] for row in told(max_drifted_share=0.4, max_out_of_range=0.5)] == [True, True]
+    assert [row[-1] for row in told(max_psi=1e3)] == [True, False]
+    unusual = found.with_columns(usual_psi=pl.when(pl.col("feature") == "f0").then(99.0).otherwise("usual_psi"))
+    assert drifted(unusual, forecast, DriftSettings())["drifted_share"].to_list() == pytest.approx([1 / 3, 1 / 3])
     assert drifted(found.clear(), forecast, DriftSettings()).is_empty()

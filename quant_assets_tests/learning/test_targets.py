@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm, rankdata
 
 from quant_assets.audit.fitting import recorded
-from quant_assets.learning.targets import fitted_target
+from quant_assets.learning.targets import directions, fitted_target, said_target
 from quant_assets.learning.training import train_checkpoint, training_rows
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 from quant_assets_tests.learning.ridge import Ridge
@@ -51,6 +51,26 @@ def test_winsorised_is_cut_within_each_session(limit: float) -> None:
 def test_winsorised_leaves_small_and_flat_sessions() -> None:
     few, flat = np.array([0.0, 0.01, 0.0, 9.0]), np.array([0.0] * 9 + [3.0])
     assert np.array_equal(target(rows(few, flat), "winsorised"), np.concatenate([few, flat]))
+
+
+@pytest.mark.parametrize("name", ["raw", "winsorised", "rank"])
+def test_relative_to_the_sector_nothing_of_what_a_session_shares_is_fitted(name: str) -> None:
+    own = [0.02 * RNG.normal(size=count) for count in (20, 25, 31)]
+    shared = (0.05, -0.08, 0.01)
+    moved = rows(*(values + move for values, move in zip(own, shared, strict=True)))
+    settings = TrainingSettings(target=name, relative_to="sector")
+    mean = np.mean([values.mean() + move for values, move in zip(own, shared, strict=True)])
+    expected = rows(*(values - values.mean() + mean for values in own))
+    np.testing.assert_allclose(fitted_target(moved, "y", settings), target(expected, name), rtol=1e-9, atol=1e-15)
+    assert moved["y"].to_list() == rows(*(v + m for v, m in zip(own, shared, strict=True)))["y"].to_list()
+
+
+def test_directions_are_signs_or_sides_of_the_sessions_mean() -> None:
+    frame = rows(np.array([0.01, 0.02, 0.06]), np.array([-0.5, 0.0, 0.1]))
+    assert directions(frame, "y", TrainingSettings()).to_list() == [1, 1, 1, 0, 0, 1]
+    assert directions(frame, "y", TrainingSettings(relative_to="sector")).to_list() == [0, 0, 1, 0, 1, 1]
+    assert said_target(TrainingSettings(relative_to="sector"), "classification").endswith("above its session's mean")
+    assert said_target(TrainingSettings(), "regression") == "forward_return, winsorised"
 
 
 def test_rank_is_a_normal_score_in_the_sessions_middle_and_spread() -> None:
