@@ -127,17 +127,17 @@ class Built:
                 stored = stored.filter(pl.col("known_at") <= known)
             self.write(name, stored.sort("date", "ticker"), sector, months, known)
 
-    def drift(self, month: str, of: str, psi: Sequence[float], sector: str = SECTOR) -> None:
+    def drift(self, month: str, of: str, psi: Sequence[float], sector: str = SECTOR, usual: float = 0.2) -> None:
         """How far each of some features has moved in a month from the training rows of the checkpoint of another."""
         rows = [
             {
                 "sector": sector,
                 "as_of": closing(month),
                 "model": "lightgbm",
-                "horizon": 1,
                 "feature": f"feature_{place}",
-                "model_version": version(of),
+                "checkpoint": closing(of),
                 "psi": value,
+                "usual_psi": usual,
             }
             for place, value in enumerate(psi)
         ]

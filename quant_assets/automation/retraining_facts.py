@@ -28,7 +28,7 @@ from quant_assets.schemas import CHECKPOINTS
 #: Reasons for which a month is trained though it is no training month: they are ordered.
 ORDERED = ("labels", "drift", "rank_ic")
 
-#: What names a checkpoint in predictions and drift.
+#: What names a checkpoint in predictions.
 _VERSION = ["model", "horizon", "model_version"]
 
 
@@ -211,15 +211,14 @@ class Facts:
     def _drift(self, sector: str, since: Sequence[str], trained: pl.DataFrame) -> str | None:
         """How the newest month's features and forecasts have left the training rows, where they have."""
         as_of, settings = self._profile.known_through(since[-1]), self._profile.settings.drift
-        stability, predictions = (
-            self._known(name, sector, since[-1:], as_of).join(trained, on=_VERSION, how="semi")
-            for name in ("feature_drift", "predictions")
-        )
+        of = trained.select("model", checkpoint="as_of")
+        stability = self._known("feature_drift", sector, since[-1:], as_of).join(of, on=list(of.columns), how="semi")
+        predictions = self._known("predictions", sector, since[-1:], as_of).join(trained, on=_VERSION, how="semi")
         for row in drifted(stability, predictions, settings).filter("drifted").iter_rows(named=True):
             apart = "unknown" if row["out_of_range"] is None else f"{row['out_of_range']:.0%}"
             return (
-                f"in {since[-1]} {row['drifted_share']:.0%} of the features have a PSI above {settings.max_psi:g} "
-                f"(limit {settings.max_drifted_share:.0%}), rows out of range: {apart} "
+                f"in {since[-1]} {row['drifted_share']:.0%} of the features have a PSI above {settings.max_psi:g} and "
+                f"above the usual (limit {settings.max_drifted_share:.0%}), rows out of range: {apart} "
                 f"(limit {settings.max_out_of_range:.0%})"
             )
         return None

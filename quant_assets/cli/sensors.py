@@ -47,10 +47,9 @@ def preview(profile: Profile, name: str) -> Iterator[str | Table]:
     with existing_instance(profile.settings) as found, dg.DagsterInstance.ephemeral() as empty:
         if found is None:
             yield "no Dagster instance yet: there are no records of runs to look at"
-        instance = found or empty
         context = dg.build_sensor_context(
-            instance,
-            cursor=sensor_cursor(instance, name),
+            found or empty,
+            cursor=None if found is None else sensor_cursor(found, name),
             repository_def=defs.get_repository_def(),
             sensor_name=name,
         )

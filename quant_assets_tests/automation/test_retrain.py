@@ -166,15 +166,16 @@ def test_a_drift_orders_a_training(build: Set, instance: dg.DagsterInstance) -> 
     built.checkpoints(TRAINED, [*EMPTY, "2021-04"])
     built.forecasts(["2021-04"], "2021-03", right=True)
     assert "not judged, drift: feature_drift of 2021-04 is not stored: energy" in tick(instance).said()
-    built.drift("2021-04", "2021-03", [0.1, 0.2, 0.9])
-    assert asked(tick(instance)) == {}
+    for psi, usual in (([0.1, 0.2, 0.2, 0.9], 0.2), ([0.3, 0.4, 0.9], 0.95)):
+        built.drift("2021-04", "2021-03", psi, usual=usual)
+        assert asked(tick(instance)) == {}
     built.drift("2021-04", "2021-03", [0.1, 0.4, 0.9])
     found = tick(instance)
     assert asked(found) == {SECTOR: ([key(SECTOR, "2021-04")], {"drift"}, "2021-04")}
     (request,) = (each.request for each in found.decision.asked)
     assert request.tags[REASONS] == (
-        "drift: in 2021-04 67% of the features have a PSI above 0.25 (limit 50%), rows out of range: unknown "
-        "(limit 25%)"
+        "drift: in 2021-04 67% of the features have a PSI above 0.25 and above the usual (limit 25%), rows out of "
+        "range: unknown (limit 25%)"
     )
     built.drift("2021-04", "2021-03", [0.3, 0.4, 0.9])
     assert [each.request.run_key for each in tick(instance).decision.asked] == [request.run_key]
