@@ -43,8 +43,9 @@ quick: lint ## Lint and the tests that are not marked slow, in less than a minut
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile -m 'not slow' $(PYTEST_ARGS)
 
 .PHONY: nightly
-nightly: $(VENV)/.installed ## Ten thousand new settings, files and arguments with mistakes: none may bring a traceback
+nightly: $(VENV)/.installed ## Ten thousand faulty settings, files and arguments: no traceback; innocent changes: no alarm of the audit
 	FUZZ_CASES=10000 $(BIN)/pytest quant_assets_tests/test_fuzz.py $(PYTEST_ARGS)
+	AUDIT_NIGHTLY=1 $(BIN)/pytest quant_assets_tests/audit/test_innocents.py $(PYTEST_ARGS)
 
 # Apart from `make test`: on Python 3.11 tracing takes two fifths more processor time.
 .PHONY: coverage
