@@ -33,7 +33,7 @@ from quant_assets.runtime.launch import Launcher, launcher
 from quant_assets.schemas import Dataset
 from quant_assets.settings.paths import groups, setting, setting_type
 from quant_assets.sources.base import Source
-from quant_assets.sources.registry import said_left_out, said_read
+from quant_assets.sources.registry import LEFT_OUT, said_left_out, said_read
 from quant_assets.training_orders import TrainingOrders, ordered
 from quant_assets.trial_log import TrialLog
 
@@ -279,7 +279,7 @@ class Run:
         self.tell_run(read, asset=asset)
         if left_out:
             listed = "\n".join(f"- {each}" for each in left_out)
-            self.tell_run({"left_out": dg.MetadataValue.md(listed)}, asset=asset)
+            self.tell_run({LEFT_OUT: dg.MetadataValue.md(listed)}, asset=asset)
         for sentence in (*read.values(), *left_out):
             self.tell_log(sentence)
 

@@ -21,6 +21,7 @@ from quant_assets.errors import DatasetError
 from quant_assets.io.store import DatasetStore
 from quant_assets.partitions import month_start, parse_key
 from quant_assets.schemas import Dataset
+from quant_assets.sources.registry import speaks_of_source
 
 _SHOWN_BESIDE = "shown"
 _PNG = b"\x89PNG"
@@ -64,7 +65,7 @@ def compare_files(
 def keep_shown(events: Sequence[dg.DagsterEvent], url: str) -> None:
     """Append what runs showed beside partitions to files of a scratch storage, one for each asset.
 
-    Without what holds for the run as a whole (`..._of_run`), and without Dagster's own.
+    Without what holds for the run as a whole (`..._of_run`) or for the provider's files, and without Dagster's own.
     """
     for event in events:
         if not event.is_step_materialization:
@@ -73,7 +74,7 @@ def keep_shown(events: Sequence[dg.DagsterEvent], url: str) -> None:
         shown = {
             name: str(value.value).replace(url, "")
             for name, value in made.metadata.items()
-            if not name.endswith("_of_run") and not name.startswith("dagster/")
+            if not (name.endswith("_of_run") or name.startswith("dagster/") or speaks_of_source(name))
         }
         if shown:
             os.makedirs(f"{url}/{_SHOWN_BESIDE}", exist_ok=True)

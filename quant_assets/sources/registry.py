@@ -27,6 +27,9 @@ from quant_assets.sources.base import (
     Universe,
 )
 
+#: Name in metadata for what a source does not use, and how those begin for what it read.
+LEFT_OUT, _READ = "left_out", "read "
+
 
 class Terms(NamedTuple):
     """What a profile tells any provider, beside the provider's own settings.
@@ -108,7 +111,7 @@ def said_absent(source: Source, *kinds: type) -> dict[str, str]:
 
     """
     return {
-        f"no_{kind.__name__.lower()}": f"provider '{source.name}' has no {kind.__name__.lower()}: {WITHOUT[kind]}"
+        _absent(kind): f"provider '{source.name}' has no {kind.__name__.lower()}: {WITHOUT[kind]}"
         for kind in kinds or WITHOUT
         if isinstance(source, _Completed) and not isinstance(source.given, kind)
     }
@@ -124,7 +127,7 @@ def said_read(source: Source, *kinds: str) -> dict[str, str]:
     """
     given = as_given(source)
     told = given.told() if isinstance(given, Reads) else []
-    return {f"read {each.file}": each.shown for each in told if each.kind in kinds}
+    return {f"{_READ}{each.file}": each.shown for each in told if each.kind in kinds}
 
 
 def said_left_out(source: Source, *kinds: str) -> list[str]:
@@ -137,6 +140,15 @@ def said_left_out(source: Source, *kinds: str) -> list[str]:
     """
     given = as_given(source)
     return given.left_out(*kinds) if isinstance(given, Reporting) else []
+
+
+def speaks_of_source(name: str) -> bool:
+    """Whether metadata of this name tells of a source or its files as a whole, those of later days included."""
+    return name == LEFT_OUT or name.startswith(_READ) or name in {_absent(kind) for kind in WITHOUT}
+
+
+def _absent(kind: type) -> str:
+    return f"no_{kind.__name__.lower()}"
 
 
 def _methods(kind: type) -> list[str]:

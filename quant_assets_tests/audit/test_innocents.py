@@ -1,12 +1,31 @@
-"""Changes that look at nothing later raise no alarm, whatever the test."""
+"""Changes that look at nothing later raise no alarm, whatever the test.
 
+`AUDIT_NIGHTLY=1`, as `make nightly` sets it, adds those that take long: days of each ticker's own, months alone, the
+process elsewhere, and the controls of execution and of the provider.
+"""
+
+import os
 from datetime import date
+from functools import partial
+from typing import Any
 
 import pytest
 
+from quant_assets.audit import surroundings
+from quant_assets.audit.altered_runs import ALTERING
+from quant_assets.audit.execution import audit_execution
+from quant_assets.audit.findings import TestName, merged
 from quant_assets.audit.lookahead import audit_lookahead
+from quant_assets.audit.providers import audit_provider
+from quant_assets.audit.question import REPEATING
+from quant_assets.profile import Profile
 from quant_assets_tests.audit.innocents import INNOCENTS, Innocent, settings_of
+from quant_assets_tests.audit.leaks_of_surroundings import compute_planted
 from quant_assets_tests.audit.test_mutations import EVERY_TEST, SECTOR, small
+from quant_assets_tests.graph import PROJECT
+
+NIGHTLY = bool(os.environ.get("AUDIT_NIGHTLY"))
+TESTS: tuple[TestName, ...] = (*ALTERING, *REPEATING) if NIGHTLY else EVERY_TEST
 
 
 def test_there_are_twenty_innocent_changes() -> None:
@@ -17,10 +36,13 @@ def test_there_are_twenty_innocent_changes() -> None:
 @pytest.mark.parametrize("each", INNOCENTS.values(), ids=lambda each: each.name)
 def test_an_innocent_change_raises_no_alarm(each: Innocent, monkeypatch: pytest.MonkeyPatch) -> None:
     each.plant(monkeypatch)
+    monkeypatch.setattr(surroundings, "compute", partial(compute_planted, (each.name,)))
+    monkeypatch.syspath_prepend(str(PROJECT))  # where the other process finds the change too
     # A training looks back further than these months; where rows are not computed anew nothing would be compared.
-    tests = ("truncation", "perturbation", "order") if each.trains else EVERY_TEST
+    tests = ("truncation", "perturbation", "order") if each.trains else TESTS
+    settings = small("2022-12", **settings_of(each))
     result = audit_lookahead(
-        small("2022-12", **settings_of(each)),
+        settings,
         sectors=[SECTOR],
         first="2023-10",
         last="2023-12",
@@ -28,6 +50,9 @@ def test_an_innocent_change_raises_no_alarm(each: Innocent, monkeypatch: pytest.
         tests=tests,
         cuts=[date(2023, 12, 12) if each.trains else date(2023, 11, 15)],
     )
+    if NIGHTLY and not each.trains:
+        months: dict[str, Any] = {"sectors": [SECTOR], "first": "2023-10", "last": "2023-12"}
+        result = merged([result, audit_execution(settings, **months), audit_provider(Profile(settings), **months)])
     assert [(found.test, found.asset, found.column, found.cause) for found in result.failures] == []
     compared = {
         name: sum(found.compared for found in result.comparisons if found.asset == name) for name in each.assets

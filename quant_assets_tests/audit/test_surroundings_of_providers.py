@@ -1,4 +1,4 @@
-"""Providers in the process elsewhere: files are read there anew; what a provider of the user's own reads is its own."""
+"""Providers under the audit: files are read anew elsewhere; what a provider opens, or says of its files, is its own."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from quant_assets.audit import surroundings
-from quant_assets.audit.findings import AuditResult
+from quant_assets.audit.alterations import Truncated
+from quant_assets.audit.findings import AuditResult, TestName
+from quant_assets.audit.inputs import altered_source, readable_often
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings
+from quant_assets.sources.registry import said_left_out
 from quant_assets_tests.audit.innocent import WithOwnFile
 from quant_assets_tests.audit.leaks import LEAKS
 from quant_assets_tests.audit.leaks_of_surroundings import FILE, compute_planted
@@ -23,13 +26,23 @@ from quant_assets_tests.graph import PROJECT
 TABLES = {
     "bars": ["ticker,date,open,high,low,close,volume", *(f"A,2024-05-{day},10,11,9,10,100" for day in range(13, 18))],
     "sectors": ["ticker,sector,as_of", "A,Tech,2020-01-01"],
+    # The first and the last are published before the end of their period: it is told that these days are not used.
+    "statements": [
+        "ticker,period_end,published,revenue",
+        "A,2023-09-30,2023-09-20,100",
+        "A,2023-12-31,2024-03-20,100",
+        "A,2024-03-31,2024-06-20,100",
+        "A,2024-06-30,2024-06-25,100",
+    ],
     "macro": ["series_id,period,value", *(f"CPI,2024-0{month}-01,{month}" for month in range(1, 9))],
 }
 FILES: dict[str, Any] = {
     "prices": [{"file": "bars.csv", "provider": "bars", "adjustment": "as_traded"}],
     "membership": None,
     "securities": {"file": "sectors.csv", "sectors": {"Tech": "it"}},
-    "fundamentals": [],
+    "fundamentals": [
+        {"file": "statements.csv", "provider": "one", "frequency": "quarterly", "columns": {"revenue": "revenue"}}
+    ],
     "macro": [{"file": "macro.csv", "series": {"CPI": {"frequency": "monthly", "lag_days": 14}}}],
     "renames": [],
     "delisted": [],
@@ -68,6 +81,19 @@ def test_files_are_decoded_in_the_other_surroundings(
     assert all(each.cause.startswith("follows the machine's time zone") for each in result.failures)
     assert all(each.compared for each in result.comparisons)
     assert result.notes == ()
+
+
+@pytest.mark.slow
+def test_what_is_told_of_whole_files_follows_from_later_rows_and_is_no_leak(of_files: Profile) -> None:
+    cut = date(2024, 5, 15)
+    altered = altered_source(readable_often(of_files), Truncated(cut), of_files.settings)
+    told = [said_left_out(source, "fundamentals") for source in (of_files.source, altered)]
+    assert told[0] != told[1]
+    months: dict[str, Any] = {"first": "2024-03", "last": "2024-07", "cuts": [cut]}
+    tests: tuple[TestName, ...] = ("truncation", "perturbation")
+    result = audit_lookahead(of_files, sectors=["it"], assets=["fundamentals"], tests=tests, **months)
+    assert [(each.asset, each.column) for each in result.failures] == []
+    assert all(each.compared for each in result.comparisons)
 
 
 @pytest.mark.slow
