@@ -17,7 +17,8 @@ from quant_assets.learning.comparison import compared
 from quant_assets.learning.ensemble import ENSEMBLE
 from quant_assets.learning.gate import against, gated, suspected
 from quant_assets.learning.model_files import LISTING, fetch, sha256, verified
-from quant_assets.learning.registry import read_signed
+from quant_assets.learning.reference import stored_reference
+from quant_assets.learning.registry import Loaded, read_signed
 from quant_assets.market.calendar import last_session_to
 from quant_assets.model_versions import ModelVersions, Version, files_at, signing_key
 from quant_assets.partitions import key, month_end, month_range, parse_key, shift_month
@@ -111,7 +112,7 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
     for row in rows.unique("manifest_file", maintain_order=True).iter_rows(named=True):
         shown = f"{row['sector']} {row['as_of']}, model {row['model']}, horizon {row['horizon']}"
         try:
-            verified("manifest", profile.store.read_artifact(row["manifest_file"]), row["manifest_sha256"])
+            stored_reference(row, profile.store.read_artifact, Loaded(1))  # its manifest, too
             _hashed(profile, row["model_file"], row["model_sha256"])
             good += 1
         except DatasetError as error:

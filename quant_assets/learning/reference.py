@@ -216,13 +216,19 @@ class KeptReference:
         return str(self.entry["file"])
 
 
-def kept_reference(manifest: Mapping[str, Any], manifest_file: str, read: Callable[[str], bytes]) -> Reference | None:
+def kept_reference(
+    manifest: Mapping[str, Any],
+    manifest_file: str,
+    read: Callable[[str], bytes],
+    loaded: Loaded[Reference] = _LOADED,
+) -> Reference | None:
     """The reference that a manifest names.
 
     Args:
         manifest: of a checkpoint.
         manifest_file: its name; the file of the reference lies beside it.
         read: gives the content of a file by its name.
+        loaded: references that need not be read again.
 
     Returns:
         None of a model that was not trained here, or before there were references.
@@ -235,16 +241,18 @@ def kept_reference(manifest: Mapping[str, Any], manifest_file: str, read: Callab
     if entry is None:
         return None
     place = f"{manifest_file.rpartition('/')[0]}/{entry['file']}"
-    return _LOADED.get(
+    return loaded.get(
         entry["sha256"],
         lambda: Reference.from_bytes(verified(f"reference {entry['file']}", read(place), entry["sha256"])),
     )
 
 
-def stored_reference(row: Mapping[str, Any], read: Callable[[str], bytes]) -> Reference | None:
+def stored_reference(
+    row: Mapping[str, Any], read: Callable[[str], bytes], loaded: Loaded[Reference] = _LOADED
+) -> Reference | None:
     """The reference of a row of the dataset of checkpoints; arguments, result and errors as of `kept_reference`."""
     content = verified("manifest", read(row["manifest_file"]), row["manifest_sha256"])
-    return kept_reference(json.loads(content), row["manifest_file"], read)
+    return kept_reference(json.loads(content), row["manifest_file"], read, loaded)
 
 
 def reference_of(frame: pl.DataFrame, names: Sequence[str], settings: TrainingSettings, seed: int) -> KeptReference:
