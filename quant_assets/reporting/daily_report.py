@@ -91,7 +91,7 @@ def _sector(sector: str, day: date, rows: pl.DataFrame, horizon: int) -> SectorD
     now = rows.filter(pl.col("date") == day)
     earlier = rows.filter(pl.col("date") < day)
     before: Any = earlier["date"].max() if len(earlier) else None
-    then = earlier.filter(pl.col("date") == before)
+    then = earlier if before is None else earlier.filter(pl.col("date") == before)
     weight = pl.col("item") == "weight"
     held, was = (each.filter(weight).select("ticker", "rank", "model", weight="value") for each in (now, then))
     follows = held["model"][0] if len(held) else None

@@ -38,18 +38,18 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
 )
 def test_what_cannot_be_is_one_line(
-    arguments: tuple[str, ...], told: str, quant: Quant, storage: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], told: str, command: Quant, storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "files" in arguments:
         for name in ("GO_LIVE", "SECTORS"):
             monkeypatch.delenv(f"QUANT__LIVE__{name}")
-    outcome = quant(*arguments)
+    outcome = command(*arguments)
     assert (outcome.status, outcome.err.count("\n")) == (1, 1), outcome.err
     assert told in outcome.err
 
 
 @pytest.mark.slow
-def test_the_record_and_the_comparison_over_entries(quant: Quant, storage: Path, tmp_path: Path) -> None:
+def test_the_record_and_the_comparison_over_entries(command: Quant, storage: Path, tmp_path: Path) -> None:
     profile = Profile(live_settings(storage))
     months_written(profile, LAST, sectors=["it"])
     assert materialised(profile, DECISIONS, DAYS[0], DAYS[1], ["it"])[0]
@@ -69,7 +69,7 @@ def test_the_record_and_the_comparison_over_entries(quant: Quant, storage: Path,
         unexplained=pl.lit(False),
     )
     profile.store.write(labels, rows, ["2024-06|it"], lambda _: LAST)
-    outcome = quant("live", "--sector", "it")
+    outcome = command("live", "--sector", "it")
     assert outcome.status == 0, outcome.err
     (row,) = outcome.rows
     assert (row["sector"], row["first"], row["last"]) == ("it", str(DAYS[0]), str(DAYS[1]))
@@ -77,7 +77,7 @@ def test_the_record_and_the_comparison_over_entries(quant: Quant, storage: Path,
     assert row["return, 1 session each"] == "+2.00%"
     assert "no forecast has matured yet" in outcome.out
 
-    assert "all would be said again today" in quant("live", "--compare", "-s", "it").out
+    assert "all would be said again today" in command("live", "--compare", "-s", "it").out
     again = Profile(live_settings(storage))
     months_written(
         again,
@@ -86,7 +86,7 @@ def test_the_record_and_the_comparison_over_entries(quant: Quant, storage: Path,
         change=lambda name, _, rows: rows.with_columns(momentum=-pl.col("momentum")) if name == "indicators" else rows,
     )
     file = tmp_path / "differences.json"
-    outcome = quant("live", "--compare", "-s", "it", "--json", str(file))
+    outcome = command("live", "--compare", "-s", "it", "--json", str(file))
     assert outcome.status == 0, outcome.err
     assert "restated input" in outcome.out
     written = json.loads(file.read_text(encoding="utf-8"))
