@@ -122,12 +122,18 @@ def _given_back(engine: Any) -> int:
     import sqlalchemy as sa
 
     path = Path(engine.url.database) if _has_a_file(engine) else None
-    before = path.stat().st_size if path else 0
+    before = _on_disk(path) if path else 0
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("VACUUM" if path else "VACUUM (ANALYZE) event_logs"))
-    if path:
-        engine.dispose()  # the file is written when its last connection is closed
-    return before - path.stat().st_size if path else 0
+        if path:  # the smaller database is in its log until that is written back
+            connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)")).all()
+    engine.dispose()
+    return max(0, before - _on_disk(path)) if path else 0
+
+
+def _on_disk(path: Path) -> int:
+    """Bytes of an SQLite file with its log, in which its newest rows are."""
+    return sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}-wal")) if each.exists())
 
 
 def _ended(instance: dg.DagsterInstance, until: float) -> list[list[str]]:

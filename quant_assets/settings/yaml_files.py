@@ -7,7 +7,7 @@ made again. What a setting takes a text for is decided by its type.
 
 import re
 from collections import Counter
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,24 @@ for _tag, _pattern, _first in (
     )
 
 
-@cache
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings of a file.
+    """The settings of a file; read again when it has changed, for a code server lives longer than its settings.
 
     Raises:
         SettingsError: it is missing or cannot be read, is not UTF-8, not valid YAML, or no mapping; names the file.
 
     """
+    try:
+        found = path.stat()
+        state = found.st_mtime_ns, found.st_size, found.st_ino
+    except (OSError, ValueError):  # what is wrong with it is said where it is read
+        state = ()
+    return _read(path, state)
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, state: tuple[int, ...]) -> dict[str, Any]:
+    """The same; `state` tells one content of the file from the next."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a safe loader)
     except FileNotFoundError:

@@ -10,11 +10,14 @@ import pytest
 from quant_assets.assets.live import DECISIONS
 from quant_assets.profile import Profile
 from quant_assets_tests.command import Quant
+from quant_assets_tests.graph import SMALL
 from quant_assets_tests.synthetic_live import DAYS, GO_LIVE, LAST, live_settings, materialised, months_written
 
 
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in SMALL.items():  # with which the stored months are written
+        monkeypatch.setenv(f"QUANT__{name.upper()}", json.dumps(value))
     monkeypatch.setenv("QUANT__STORAGE", str(tmp_path))
     monkeypatch.setenv("QUANT__AS_OF", str(LAST))
     monkeypatch.setenv("QUANT__LIVE__GO_LIVE", str(GO_LIVE))
