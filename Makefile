@@ -46,6 +46,7 @@ quick: lint ## Lint and the tests that are not marked slow, in less than a minut
 .PHONY: nightly
 nightly: $(VENV)/.installed ## Ten thousand mistakes without a traceback, innocents without an alarm, a quarter of sessions with a killed daemon
 	FUZZ_CASES=10000 $(BIN)/pytest quant_assets_tests/test_fuzz.py $(PYTEST_ARGS)
+	$(BIN)/pytest -m nightly $(PYTEST_ARGS)
 	AUDIT_NIGHTLY=1 $(BIN)/pytest quant_assets_tests/audit/test_innocents.py $(PYTEST_ARGS)
 	folder="$$(mktemp -d)" && $(BIN)/python -m quant_assets_tests.automation.quarter "$$folder" && rm -r "$$folder"
 

@@ -185,6 +185,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_every_services_command_runs_and_the_daemon_computes_what_is_asked_for(machine: Machine) -> None:
     home = Path(machine.environment["DAGSTER_HOME"])
     assert machine.call(SERVICES["init"]["command"]).stdout == f"{home}\n"

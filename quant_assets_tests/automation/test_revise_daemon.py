@@ -32,7 +32,7 @@ from quant_assets_tests.synthetic_automation import (
     write_profile,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 SECONDS = 900  # for what takes a fraction of it on a machine that is not busy
 

@@ -17,6 +17,7 @@ FIRST, LAST = date(2024, 3, 27), date(2024, 4, 2)
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_months_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUANT_CONF_DIR", str(tmp_path / "conf"))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)

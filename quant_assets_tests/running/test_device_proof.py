@@ -6,7 +6,7 @@ import pytest
 
 from quant_assets_tests.running.device_proof import Proof
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 #: In this order: the training over all devices must not be passed by the last one.
 WANTED = [
