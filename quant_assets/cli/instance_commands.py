@@ -22,7 +22,7 @@ automation_app = typer.Typer(
 app.add_typer(automation_app, name="automation")
 
 NamesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]…", help="Schedules and sensors [default: all of them].")
+    list[str] | None, typer.Argument(metavar="[NAME]…", help="Their names [default: all of them].")
 ]
 
 

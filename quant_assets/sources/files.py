@@ -26,7 +26,7 @@ from quant_assets.sources.files_delistings import (
     HeldDays,
     Silence,
     delistings_known,
-    listed_delistings,
+    given_delistings,
     told_sessions,
 )
 from quant_assets.sources.files_found import refuse_unusable
@@ -224,17 +224,16 @@ class FilesSource:
         files = ", ".join(dict.fromkeys(file.file for file in self._settings.prices))
         refuse_lost(self._settings.renames, tickers, set(self._held_from["ticker"]), through, files)
         names = sorted(set(tickers))
-        first = first_session_from(since)  # histories may begin before the calendar, and before 1970
         held = []
         for precedence, file in enumerate(self._settings.prices):
             days = (
                 self._scan_companies(file, names)
-                .filter(pl.col("date") >= first)
+                .filter(pl.col("date") >= first_session_from(since))  # histories may begin before it, and before 1970
                 .select(pl.col("ticker").cast(pl.Enum(names)).to_physical(), pl.col("date").to_physical())
             )
             held.append(HeldDays.of(collect(days, file.file), self._told(precedence)))
         listed = self._listed.filter(pl.col("ticker").is_in(names))
-        known = delistings_known(names, held, self._settings.renames, Silence.of(self._settings), listed)
+        known = delistings_known(names, held, self._settings.renames, self._silence, listed)
         return known.filter(pl.col("known_at") <= through)
 
     @naming_the_file
@@ -374,14 +373,15 @@ class FilesSource:
     def _symbols(self) -> pl.DataFrame:
         return symbols_of_companies(self._settings.renames, STALE_SESSIONS)
 
+    @property
+    def _silence(self) -> Silence:
+        sessions, habit = self._settings.delisted_after_sessions, self._settings.delisted_after_habit
+        return Silence(sessions, habit, self._settings.another_company_after_sessions)
+
     @cached_property
     def _listed(self) -> pl.DataFrame:
         """The delistings that the user gives, in a file or one by one."""
-        file = self._settings.delistings
-        if file is None:
-            return listed_delistings(self._settings.delisted)
-        columns = named(file.columns, ("ticker", "last_session")) | optional(file.columns, ("known_at", "reason"))
-        return listed_delistings(self._settings.delisted, file, collect(self._scan(file, columns), file.file))
+        return given_delistings(self._settings.delisted, self._settings.delistings, self._scan)
 
     def _scan(self, of: File, columns: Columns, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
         """Our columns of a file, of these tickers' rows or of all; or what is to be read in place of its rows."""

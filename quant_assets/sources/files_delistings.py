@@ -1,6 +1,6 @@
 """When tickers of the `files` provider end: silent for longer than is their habit, renamed, or listed by the user."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
 
@@ -13,9 +13,10 @@ from quant_assets.market import calendar
 from quant_assets.market.delistings import TRADES_AGAIN
 from quant_assets.market.panel import IntArray
 from quant_assets.market.provider_gaps import LOST_SHARE, lacking
-from quant_assets.settings.providers import DelistingsFile, FilesSettings, ListedDelisting, Rename
+from quant_assets.settings.providers import DelistingsFile, ListedDelisting, Rename
 from quant_assets.sources.base import DELISTINGS
-from quant_assets.sources.files_columns import MAPPING
+from quant_assets.sources.files_columns import MAPPING, Columns, named, optional
+from quant_assets.sources.files_reading import collect
 
 #: A delisting that the user gives.
 LISTED = pl.Schema({"ticker": pl.String, "last_session": pl.Date, "known_at": pl.Date, "reason": pl.String})
@@ -35,12 +36,6 @@ class Silence(NamedTuple):
     sessions: int
     habit: float
     another_company_after: int
-
-    @classmethod
-    def of(cls, settings: FilesSettings) -> "Silence":
-        """What the settings say."""
-        longest = settings.another_company_after_sessions
-        return cls(settings.delisted_after_sessions, settings.delisted_after_habit, longest)
 
 
 class HeldDays(NamedTuple):
@@ -76,6 +71,18 @@ def told_sessions(counts: pl.DataFrame, last: date, complete: date) -> NDArray[n
     kept = days.join(lacking(days, LOST_SHARE), on="date", how="anti")["date"].sort()
     later = calendar.sessions(last + timedelta(days=1), complete)
     return np.concatenate([kept.to_numpy().astype("datetime64[D]"), later])
+
+
+def given_delistings(
+    one_by_one: Sequence[ListedDelisting],
+    file: DelistingsFile | None,
+    scan: Callable[[DelistingsFile, Columns], pl.LazyFrame],
+) -> pl.DataFrame:
+    """`listed_delistings` of the settings, and of the file that they name, which `scan` reads."""
+    if file is None:
+        return listed_delistings(one_by_one)
+    columns = named(file.columns, ("ticker", "last_session")) | optional(file.columns, ("known_at", "reason"))
+    return listed_delistings(one_by_one, file, collect(scan(file, columns), file.file))
 
 
 def listed_delistings(

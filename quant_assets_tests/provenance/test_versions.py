@@ -89,7 +89,7 @@ def changed(before: Settings, after: Settings, sector: str = "it") -> set[str]:
 @pytest.mark.parametrize(
     ("override", "names"),
     [
-        ({"candidates": {"long_fraction": 0.3}}, {"candidates", "candidates_sql", "factor_statistics"}),
+        ({"candidates": {"long_fraction": 0.3}}, {"candidates", "candidates_sql", "factor_statistics", "decisions"}),
         ({"report": {"history_months": 6}}, {"ops_report"}),
         ({"backtest": {"cost_bps": 5.0}}, {"backtest", "portfolio_backtest"}),
         ({"indicators": {"windows": {"energy": {"moving_average": 44, "momentum_lag": 90}}}}, set()),
