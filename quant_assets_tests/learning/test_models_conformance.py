@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,7 @@ def checkpoint(learner: Learner[Any], model: FittedModel, folder: Path) -> tuple
         "manifest_sha256": sha256(contents["manifest"]),
         "horizon": model.horizons[0],
         "kind": learner.kind,
+        "as_of": date(2024, 6, 28),
     }
     return row, contents
 
