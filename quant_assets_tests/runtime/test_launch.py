@@ -207,6 +207,9 @@ def test_a_unit_on_devices_sees_what_it_leased_from_a_process_of_its_own(
     assert seen["locks"] == [f"device-{each}" for each in seen["devices"].split(",")], "it holds them beside its step"
     assert seen["pid"] != os.getpid(), "a process stays with the devices that it was first given"
     assert f"computes on device {seen['devices'].replace(',', ', ')} ({count} of 3 devices)" in logged(instance, result)
+    until = time.monotonic() + 10  # what the trainer had started ends a moment after it
+    while any(each.about for each in Devices(locks, ["4", "6", "7"]).held()) and time.monotonic() < until:
+        time.sleep(0.05)
     assert [each.about for each in Devices(locks, ["4", "6", "7"]).held()] == [None] * 3
 
 
