@@ -306,6 +306,8 @@ EXEMPT: dict[str, str] = {
     "learning.gate.against": _COMMANDS,
     "learning.inference.too_few_bars": _COMMANDS,
     "learning.realised.realised_ics": "the sensor's alone; its own tests have labels that are not known yet, and none",
+    "learning.targets.directions": "the chain fits returns; its own tests fit directions",
+    "learning.targets.relative": "the chain fits returns as they are; its own tests fit them relative to the sector",
     "learning.walk_forward.walk_forward": _COMMANDS,
 }
 

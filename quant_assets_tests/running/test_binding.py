@@ -225,6 +225,7 @@ def test_make_ui_serves_the_instance_of_the_storage_that_the_file_env_names(tmp_
     (programs.parent / ".installed").write_text("")
     (programs / "dagster").write_text('#!/bin/sh\necho "$DAGSTER_HOME" "$QUANT_PROFILE" "$@"\n')
     (programs / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (programs / "quant").write_text(f'#!/bin/sh\nexec {sys.executable} -m quant_assets.cli "$@"\n')
     for each in programs.iterdir():
         each.chmod(0o755)
 

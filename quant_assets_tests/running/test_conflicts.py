@@ -126,6 +126,7 @@ def test_the_command_leaves_tags_that_the_queue_goes_by(runs: Runs) -> None:
     assert run.status == Status.SUCCESS
     assert {tag for tag in run.tags if tag.startswith("quant/")} == {
         "quant/origin",
+        "quant/process",
         "quant/writes/it",
         "quant/writes/telecoms",
     }
