@@ -49,7 +49,8 @@ def prepare(profile: str | None, pools: Mapping[str, int]) -> Prepared:
 
     Args:
         profile: its name; that of `QUANT_PROFILE` where None.
-        pools: most steps at a time of pools; of the others as many as the machine calls for.
+        pools: most steps at a time of pools; of others without a limit as many as the machine calls
+            for.
 
     Raises:
         SettingsError: the instance is bound to another storage, or a limit is not valid.
@@ -87,9 +88,9 @@ def set_pools(instance: dg.DagsterInstance, pools: Mapping[str, int]) -> list[st
 
 
 def _by_machine(instance: dg.DagsterInstance, limits: Mapping[str, int]) -> dict[str, int]:
-    """Limits that the machine calls for; that a pool without a limit needs none is no news."""
+    """Limits that the machine calls for, of pools without one: a limit that somebody gave stays."""
     before = limited_pools(instance)
-    return {pool: limit for pool, limit in limits.items() if pool in before or limit < UNLIMITED}
+    return {pool: limit for pool, limit in limits.items() if pool not in before and limit < UNLIMITED}
 
 
 def news(home: Path, profile: str) -> str | None:
