@@ -15,7 +15,7 @@ from quant_assets.collectors.base import Question, Questions, Wanted
 from quant_assets.collectors.collect import rows_of
 from quant_assets.collectors.crypto import CANDLES
 from quant_assets.collectors.http import Client, Clock, Pace, Received, retry_after
-from quant_assets.settings.live import CryptoVenueSettings
+from quant_assets.settings.collecting import CryptoVenueSettings
 
 _MOST = 1_000
 _FIELDS = 12
@@ -86,10 +86,10 @@ class Binance:
             seconds = retry_after(received.headers, received.fetched_at)
             return Exhausted(said, None if seconds is None else received.fetched_at + timedelta(seconds=seconds))
         if received.status == 451:
-            remedy = "set live.binance.url to a venue that serves your country (https://api.binance.us)"
+            remedy = "set collecting.binance.url to a venue that serves your country (https://api.binance.us)"
             return Refused(said or "not available from this country", remedy, "provider")
         if received.status == 400 and isinstance(found, dict) and found.get("code") == -1121:
-            return Refused(said, "correct live.binance.pairs: Binance writes BTC-USDT as BTCUSDT")
+            return Refused(said, "correct collecting.binance.pairs: Binance writes BTC-USDT as BTCUSDT")
         if received.status == 404:
             return Nothing(said)
         return Broken(f"status {received.status}: {said or received.shown}")

@@ -12,7 +12,7 @@ from quant_assets.collectors.collect import Summary, collect, replay, said
 from quant_assets.collectors.crypto import CANDLES
 from quant_assets.collectors.raw_store import RawStore
 from quant_assets.collectors.tables import Tables
-from quant_assets.settings.live import CryptoVenueSettings
+from quant_assets.settings.collecting import CryptoVenueSettings
 from quant_assets_tests.collectors.clock import SimulatedClock
 from quant_assets_tests.collectors.server import Asked, Loopback, Reply, in_turn
 

@@ -1,4 +1,4 @@
-"""Settings of the live providers: where they are asked, and for what. Keys come from the environment alone."""
+"""Settings of the collectors: where they are asked, and for what. Keys come from the environment alone."""
 
 from pydantic import Field, field_validator
 
@@ -26,7 +26,7 @@ class CryptoVenueSettings(SettingsGroup):
         return value
 
 
-class LiveSettings(SettingsGroup):
+class CollectingSettings(SettingsGroup):
     """Everything that the collectors need.
 
     Attributes:
