@@ -1,0 +1,95 @@
+"""What a collector is: the questions that it asks a provider, and how it reads the answers. No network, no files."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Protocol
+
+from quant_assets.collectors.answers import Answer
+from quant_assets.collectors.http import Client, Clock, Received
+from quant_assets.collectors.raw_store import Entry
+from quant_assets.collectors.tables import Table, Tables
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request.
+
+    Attributes:
+        endpoint: what is asked for, in this project's words; a refusal may hold for all of it.
+        subject: what it is about: a ticker, a series, a search. Progress and messages name it.
+        path: below the base address.
+        parameters: of the query.
+
+    """
+
+    endpoint: str
+    subject: str
+    path: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be collected.
+
+    Attributes:
+        since: first day of what has never been collected.
+        now: when the collection began, UTC.
+        tables: what has been collected so far.
+        answered: newest answer with rows or nothing since the day of the last session, by endpoint and subject. What
+            was answered since that closed need not be asked again: so a collection that was interrupted goes on.
+        closed: when the last session's prices were published, UTC.
+
+    """
+
+    since: date
+    now: datetime
+    tables: Tables
+    answered: Mapping[tuple[str, str], Entry]
+    closed: datetime
+
+    def is_done(self, endpoint: str, subject: str) -> bool:
+        """Whether this was answered since the last session closed."""
+        entry = self.answered.get((endpoint, subject))
+        return entry is not None and entry.at >= self.closed
+
+
+#: Yields questions, is sent what each answer amounts to. Of a question that was not asked, because its endpoint has
+#: been refused, it is sent that refusal.
+Questions = Generator[Question, Answer, None]
+
+
+class Collector(Protocol):
+    """One provider. Each has a file of this package, its settings, and its name in `collectors.registry`."""
+
+    #: Of the provider, its folder and its settings.
+    name: str
+    #: What its answers are read into.
+    tables: Sequence[Table]
+
+    def client(self, clock: Clock) -> Client:
+        """What asks.
+
+        Raises:
+            SettingsError: a key is missing; names the variable of the environment and where to get one.
+
+        """
+        ...
+
+    def questions(self, wanted: Wanted) -> Questions:
+        """The questions of one collection, in order; those on which others depend first."""
+        ...
+
+    def planned(self, wanted: Wanted) -> int:
+        """How many questions that will be, as far as it can be told before: the length of a progress bar."""
+        ...
+
+    def read(self, endpoint: str, subject: str, received: Received) -> Answer:
+        """What an answer to a question amounts to. It follows from the answer alone: a replay reads it the same way.
+
+        Returns:
+            `Rows` with frames by table, without `fetched_at`, as its payload (`collect.rows_of`); or one of the others.
+
+        """
+        ...

@@ -1,0 +1,111 @@
+"""Binance: daily candles of crypto pairs, UTC days, without a key. The running candle is left out.
+
+`GET /api/v3/klines` gives at most 1,000 rows `[open time, "open", "high", "low", "close", "volume", close time, …]`.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import polars as pl
+
+from quant_assets.collectors.answers import Answer, Broken, Exhausted, Nothing, Refused, Rows
+from quant_assets.collectors.base import Question, Questions, Wanted
+from quant_assets.collectors.collect import rows_of
+from quant_assets.collectors.crypto import CANDLES
+from quant_assets.collectors.http import Client, Clock, Pace, Received, retry_after
+from quant_assets.settings.collecting import CryptoVenueSettings
+
+_MOST = 1_000
+_FIELDS = 12
+
+
+class Binance:
+    """The collector.
+
+    Args:
+        settings: address and pairs.
+
+    """
+
+    name = "binance"
+    tables = (CANDLES,)
+
+    def __init__(self, settings: CryptoVenueSettings) -> None:
+        self._settings = settings
+
+    def client(self, clock: Clock) -> Client:
+        """6,000 units of weight a minute and address, of which a question costs 2."""
+        # 418 is the ban that follows when 429 is not heeded: neither is asked again at once.
+        return Client(self._settings.url, clock=clock, paces=(Pace(1_000, 60.0),), retried=frozenset({500, 502, 503}))
+
+    def planned(self, wanted: Wanted) -> int:
+        """One for each pair, and one for each 1,000 days that it lacks."""
+        newest = self._newest(wanted)
+        days = [(wanted.now.date() - newest.get(pair, wanted.since)).days for pair in self._settings.pairs]
+        return sum(1 + max(0, each) // _MOST for each in days)
+
+    def questions(self, wanted: Wanted) -> Questions:
+        """The days of each pair from its newest candle on, which is asked for again: a venue may revise it."""
+        newest = self._newest(wanted)
+        for pair in self._settings.pairs:
+            if wanted.is_done("klines", pair):
+                continue
+            begin = newest.get(pair, wanted.since)
+            while True:
+                start = int(datetime.combine(begin, time(), UTC).timestamp() * 1_000)
+                parameters = {"symbol": pair.replace("-", ""), "interval": "1d", "startTime": start, "limit": _MOST}
+                answer = yield Question("klines", pair, "/api/v3/klines", parameters)
+                if not isinstance(answer, Rows):
+                    break
+                days: Sequence[date] = answer.payload[CANDLES.name]["date"].to_list()
+                if len(days) < _MOST - 1:  # the running one, which is left out, is the last
+                    break
+                begin = max(days) + timedelta(days=1)
+
+    def read(self, endpoint: str, subject: str, received: Received) -> Answer:
+        """Candles whose day was over when they were fetched."""
+        try:
+            found: Any = json.loads(received.body)
+        except ValueError:
+            return Broken(f"status {received.status}, not JSON: {received.shown}")
+        if received.status != 200:
+            return self._refusal(received, found)
+        try:
+            rows = [_candle(subject, each, received.fetched_at) for each in found]
+        except (TypeError, ValueError, IndexError, KeyError):
+            return Broken(f"not the rows of klines: {received.shown}")
+        frame = pl.DataFrame([row for row in rows if row], schema=CANDLES.schema, orient="row")
+        return rows_of({CANDLES.name: frame}, f"no candle of {subject} in that span")
+
+    @staticmethod
+    def _refusal(received: Received, found: Any) -> Answer:
+        said = str(found.get("msg", "")) if isinstance(found, dict) else received.shown
+        if received.status in (418, 429):
+            seconds = retry_after(received.headers, received.fetched_at)
+            return Exhausted(said, None if seconds is None else received.fetched_at + timedelta(seconds=seconds))
+        if received.status == 451:
+            remedy = "set collecting.binance.url to a venue that serves your country (https://api.binance.us)"
+            return Refused(said or "not available from this country", remedy, "provider")
+        if received.status == 400 and isinstance(found, dict) and found.get("code") == -1121:
+            return Refused(said, "correct collecting.binance.pairs: Binance writes BTC-USDT as BTCUSDT")
+        if received.status == 404:
+            return Nothing(said)
+        return Broken(f"status {received.status}: {said or received.shown}")
+
+    @staticmethod
+    def _newest(wanted: Wanted) -> dict[str, date]:
+        found = wanted.tables.newest(CANDLES.name)
+        return dict(found.group_by("pair").agg(pl.col("date").max()).iter_rows())
+
+
+def _candle(pair: str, row: Sequence[Any], fetched_at: datetime) -> tuple[Any, ...] | None:
+    """A row of the table; None for the day that is still running."""
+    if len(row) < _FIELDS:
+        raise ValueError("a candle has twelve fields")
+    closes = datetime.fromtimestamp(row[6] / 1_000, UTC)
+    if closes >= fetched_at:
+        return None
+    day = datetime.fromtimestamp(row[0] / 1_000, UTC).date()
+    return (pair, "binance", day, *(float(each) for each in row[1:6]))

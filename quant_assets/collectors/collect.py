@@ -1,0 +1,231 @@
+"""One collection: ask, keep what came as it came, read it into tables, and go on with the rest when one fails."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+
+from quant_assets.collectors.answers import Answer, Broken, Exhausted, Nothing, Refused, Rows
+from quant_assets.collectors.base import Collector, Question, Wanted
+from quant_assets.collectors.http import Clock, Received
+from quant_assets.collectors.raw_store import Entry, Position, RawStore
+from quant_assets.collectors.tables import FETCHED_AT, Change, Tables
+
+#: Answers after which what came is read into the tables.
+_TOGETHER = 50
+#: Broken answers one after the other after which the provider is taken to be not well.
+_BROKEN_IN_A_ROW = 5
+
+#: (question, answer): told of each answer.
+Progress = Callable[[Question, Answer], None]
+
+
+@dataclass
+class Summary:
+    """What a collection brought.
+
+    Attributes:
+        provider: its name.
+        asked: requests' answers, without those that were skipped.
+        outcomes: how many of each: rows, nothing, refused, exhausted, broken, skipped.
+        changes: of the tables.
+        said: one line for each thing that the user should know, with what to do.
+        ended: why it ended before all questions were asked; None where it did not.
+
+    """
+
+    provider: str
+    asked: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    changes: list[Change] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    ended: str | None = None
+
+    @property
+    def new(self) -> dict[str, int]:
+        """Facts that were not known before, by table."""
+        found = Counter[str]()
+        for change in self.changes:
+            found[change.table] += change.new
+        return dict(found)
+
+    @property
+    def revised(self) -> dict[str, int]:
+        """Versions that replace others, by table."""
+        found = Counter[str]()
+        for change in self.changes:
+            found[change.table] += len(change.revised)
+        return {name: count for name, count in found.items() if count}
+
+
+def collect(
+    collector: Collector,
+    raw: RawStore,
+    tables: Tables,
+    since: date,
+    closed: datetime,
+    clock: Clock,
+    progress: Progress = lambda *_: None,
+) -> Summary:
+    """Ask a provider for all that is wanted of it.
+
+    Args:
+        collector: of the provider.
+        raw: where answers are kept as they came.
+        tables: that they are read into. What an earlier collection kept and did not read is read first.
+        since: first day of what has never been collected.
+        closed: when the last session's prices were published.
+        clock: of pace, retries and times of collection.
+        progress: told of each answer.
+
+    Raises:
+        SettingsError: a key is missing.
+        SourceError: what is stored cannot be read or written.
+
+    """
+    summary = Summary(collector.name)
+    summary.changes += read_up(collector, raw, tables)
+    answered = newest_answers(raw.entries(since=closed.date()))
+    wanted = Wanted(since, clock.now(), tables, answered, closed)
+    refused: dict[str, Refused] = {}
+    waiting, broken = 0, 0
+    with collector.client(clock) as client:
+        asking = collector.questions(wanted)
+        question = next(asking, None)
+        while question is not None:
+            answer: Answer
+            if question.endpoint in refused:
+                answer = refused[question.endpoint]
+                summary.outcomes["skipped"] += 1
+            else:
+                received = client.get(question.path, question.parameters)
+                answer = _kept(collector, raw, question, received)
+                summary.asked += 1
+                summary.outcomes[outcome(answer)] += 1
+                waiting += 1
+                _say(summary, refused, question, answer)
+            progress(question, answer)
+            broken = broken + 1 if isinstance(answer, Broken) else 0
+            summary.ended = _end(collector.name, question, answer, broken)
+            if waiting >= _TOGETHER:
+                summary.changes += read_up(collector, raw, tables)
+                waiting = 0
+            if summary.ended:
+                asking.close()
+                break
+            try:
+                question = asking.send(answer)
+            except StopIteration:
+                question = None
+    summary.changes += read_up(collector, raw, tables)
+    return summary
+
+
+def read_up(collector: Collector, raw: RawStore, tables: Tables) -> list[Change]:
+    """Read the answers of the journal that the tables lack.
+
+    Args:
+        collector: that understands them.
+        raw: where they are.
+        tables: that they are read into.
+
+    """
+    changes = list[Change]()
+    for group in _grouped(raw.after(tables.read_through)):
+        rows: dict[str, list[pl.DataFrame]] = {}
+        for _, entry in group:
+            if entry.outcome != "rows":
+                continue
+            answer = collector.read(entry.endpoint, entry.subject, _again(raw, entry))
+            if isinstance(answer, Rows):
+                for name, frame in answer.payload.items():
+                    at = pl.lit(entry.at).cast(pl.Datetime("us", "UTC")).alias(FETCHED_AT)
+                    rows.setdefault(name, []).append(frame.with_columns(at))
+        changes += tables.append({name: pl.concat(frames) for name, frames in rows.items()}, group[-1][0])
+    return changes
+
+
+def replay(collector: Collector, raw: RawStore, tables: Tables) -> list[Change]:
+    """Make the tables again from all answers that were ever kept; nobody is asked."""
+    tables.forget()
+    return read_up(collector, raw, tables)
+
+
+def newest_answers(entries: Iterable[Entry]) -> Mapping[tuple[str, str], Entry]:
+    """The newest answer that says anything of the market, by endpoint and subject."""
+    return {(entry.endpoint, entry.subject): entry for entry in entries if entry.outcome in ("rows", "nothing")}
+
+
+def outcome(answer: Answer) -> str:
+    """Its name in the journal."""
+    return type(answer).__name__.lower()
+
+
+def _kept(collector: Collector, raw: RawStore, question: Question, received: Received) -> Answer:
+    """Keep an answer with what it amounts to, which a replay must find in it again."""
+    answer: Answer
+    if received.failure:
+        answer = Broken(received.failure)
+    else:
+        answer = collector.read(question.endpoint, question.subject, received)
+    why = "" if isinstance(answer, Rows) else answer.why
+    raw.keep(question.endpoint, question.subject, received, outcome(answer), why)
+    return answer
+
+
+def _again(raw: RawStore, entry: Entry) -> Received:
+    return Received(entry.url, entry.status, entry.headers, raw.body(entry), entry.at)
+
+
+def _grouped(entries: Iterator[tuple[Position, Entry]]) -> Iterator[list[tuple[Position, Entry]]]:
+    group: list[tuple[Position, Entry]] = []
+    for each in entries:
+        group.append(each)
+        if len(group) == 20 * _TOGETHER:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _say(summary: Summary, refused: dict[str, Refused], question: Question, answer: Answer) -> None:
+    """Take note of what goes beyond one question."""
+    where = f"{summary.provider}, {question.endpoint} of {question.subject}"
+    if isinstance(answer, Refused):
+        summary.said.append(f"{where}: refused ({answer.why}); {answer.remedy}")
+        if answer.scope == "endpoint":
+            refused[question.endpoint] = answer
+    elif isinstance(answer, Broken):
+        summary.said.append(f"{where}: no usable answer ({answer.why}); the next collection asks again")
+    elif isinstance(answer, Exhausted):
+        until = f", until {answer.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if answer.until else ""
+        summary.said.append(f"{where}: the quota is used up{until} ({answer.why})")
+
+
+def _end(provider: str, question: Question, answer: Answer, broken: int) -> str | None:
+    """Why no further question is asked."""
+    if isinstance(answer, Exhausted):
+        return "the quota is used up; what came is kept, and the same command goes on from there"
+    if isinstance(answer, Refused) and answer.scope == "provider":
+        return f"{provider} refuses everything: {answer.remedy}"
+    if broken >= _BROKEN_IN_A_ROW:
+        return f"{broken} answers one after the other could not be used, the last one of {question.subject}; try later"
+    return None
+
+
+def said(summary: Summary) -> list[str]:
+    """The summary in lines, what must be done last."""
+    counts = ", ".join(f"{count} {name}" for name, count in summary.outcomes.items() if count)
+    new = ", ".join(f"{count} {name}" for name, count in summary.new.items()) or "nothing"
+    revised = ", ".join(f"{count} {name}" for name, count in summary.revised.items())
+    head = f"{summary.provider}: {summary.asked} answers ({counts or 'nothing was to be asked'}); new: {new}"
+    return [head + (f"; revised: {revised}" if revised else ""), *summary.said, *filter(None, [summary.ended])]
+
+
+def rows_of(frames: Mapping[str, pl.DataFrame], nothing: str) -> Answer:
+    """`Rows` of what was read, or `Nothing` where no frame has a row."""
+    payload: Any = {name: frame for name, frame in frames.items() if len(frame)}
+    return Rows(payload) if payload else Nothing(nothing)

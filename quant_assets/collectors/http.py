@@ -1,0 +1,247 @@
+"""The one HTTP layer of the collectors: pace, retries, limits of size and time, and addresses without secrets.
+
+What came is returned as it came (`Received`); what it means is each provider's to say.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import httpx
+from pydantic import SecretStr
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt
+
+# Both write the address of each request into the log, with the key where a provider takes it in the query.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+#: What a retry can help with: too many requests, and a server that is not well. 401, 402, 403, 404 and 426 stay.
+RETRIED = frozenset({429, 500, 502, 503, 504})
+
+
+class Clock(Protocol):
+    """Time as the collectors see it; tests and benchmarks bring one that does not wait."""
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+@dataclass
+class Pace:
+    """At most so many requests in each window, as the provider documents it, whoever of this process asks.
+
+    Attributes:
+        requests: in each window.
+        seconds: length of a window.
+
+    """
+
+    requests: int
+    seconds: float
+    _sent: deque[datetime] = field(default_factory=deque)
+
+    def wait(self, clock: Clock) -> None:
+        """Wait until one request more is within the limit, and count it."""
+        window = timedelta(seconds=self.seconds)
+        while True:
+            now = clock.now()
+            while self._sent and now - self._sent[0] >= window:
+                self._sent.popleft()
+            if len(self._sent) < self.requests:
+                self._sent.append(now)
+                return
+            clock.sleep((self._sent[0] + window - now).total_seconds())
+
+
+@dataclass(frozen=True)
+class Received:
+    """An answer as it came, after the retries that could help.
+
+    Attributes:
+        url: without anything secret.
+        status: of HTTP; 0 where nothing came at all.
+        headers: names in lower case.
+        body: as it came; at most the cap.
+        fetched_at: UTC.
+        failure: why nothing, or not all of it, came; None where it did.
+        too_long: whether it was given up for its length, which asking again does not change.
+
+    """
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    fetched_at: datetime
+    failure: str | None = None
+    too_long: bool = False
+
+    @property
+    def shown(self) -> str:
+        """Its first characters in one line, for a message."""
+        text = " ".join(self.body[:300].decode("utf-8", "replace").split())
+        printable = "".join(letter if letter.isprintable() else "�" for letter in text)
+        return printable[:120] or "an empty answer"
+
+
+class Client:
+    """Questions to one provider.
+
+    Args:
+        base_url: of the provider, from the settings.
+        paces: limits of its requests.
+        clock: that paces, retries and times of collection go by.
+        headers: of each request.
+        secrets: further headers, or parameters where `secrets_in` is `query`; they are in no address that is kept, and
+            no message.
+        secrets_in: where the provider takes them.
+        timeout: seconds for a connection, and between two pieces of an answer.
+        cap: most bytes of an answer.
+        attempts: requests at most for one answer, the first included.
+        retried: statuses that a retry can help with; a daily budget that is answered with 429 is none.
+        session: sends the requests; one of httpx where None. For providers that demand a session of their own.
+
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        paces: tuple[Pace, ...] = (),
+        clock: Clock | None = None,
+        headers: Mapping[str, str] | None = None,
+        secrets: Mapping[str, SecretStr] | None = None,
+        secrets_in: str = "headers",
+        timeout: float = 30.0,
+        cap: int = 64 << 20,
+        attempts: int = 5,
+        retried: frozenset[int] = RETRIED,
+        session: httpx.Client | None = None,
+    ) -> None:
+        self._base, self._paces, self.clock = base_url.rstrip("/"), paces, clock or SystemClock()
+        self._headers, self._secrets, self._secrets_in = dict(headers or {}), dict(secrets or {}), secrets_in
+        self._timeout, self._cap, self._attempts, self._retried = timeout, cap, attempts, retried
+        self._session = session or httpx.Client(follow_redirects=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
+
+    def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Received:
+        """Ask, wait and ask again where that can help, and return what came last.
+
+        Args:
+            path: below the base address.
+            parameters: of the query; those that are None are left out.
+
+        """
+        return self._asked("GET", path, {}, parameters)
+
+    def post(self, path: str, form: Mapping[str, str], parameters: Mapping[str, Any] | None = None) -> Received:
+        """The same with a form, which is not kept."""
+        return self._asked("POST", path, form, parameters)
+
+    def _asked(self, method: str, path: str, form: Mapping[str, str], parameters: Mapping[str, Any] | None) -> Received:
+        given = {name: value for name, value in (parameters or {}).items() if value is not None}
+        shown = str(httpx.URL(self._base + path, params=given) if given else httpx.URL(self._base + path))
+        hidden = {name: value.get_secret_value() for name, value in self._secrets.items()}
+        query, headers = dict(given), dict(self._headers)
+        (query if self._secrets_in == "query" else headers).update(hidden)
+        request = self._session.build_request(
+            method, self._base + path, params=query or None, headers=headers, data=form or None, timeout=self._timeout
+        )
+        retrying = Retrying(
+            retry=retry_if_result(self._may_help),
+            stop=stop_after_attempt(self._attempts),
+            wait=self._pause,
+            sleep=self.clock.sleep,
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
+        received: Received = retrying(self._sent, request, shown, tuple(hidden.values()))
+        return received
+
+    def _sent(self, request: httpx.Request, shown: str, hidden: tuple[str, ...]) -> Received:
+        for pace in self._paces:
+            pace.wait(self.clock)
+
+        def received(
+            status: int, headers: Mapping[str, str], body: bytes, failure: str | None, *, too_long: bool = False
+        ) -> Received:
+            return Received(shown, status, headers, body, self.clock.now(), failure, too_long)
+
+        try:
+            answer = self._session.send(request, stream=True)
+            try:
+                return self._read(answer, received)
+            finally:
+                answer.close()
+        except httpx.HTTPError as error:
+            return received(0, {}, b"", _without(f"{type(error).__name__}: {error}", hidden))
+
+    def _read(self, answer: httpx.Response, received: Callable[..., Received]) -> Received:
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        parts, size = list[bytes](), 0
+        try:
+            for part in answer.iter_bytes():
+                size += len(part)
+                if size > self._cap:
+                    failure = f"the answer is longer than {self._cap:,} bytes"
+                    return received(answer.status_code, headers, b"", failure, too_long=True)
+                parts.append(part)
+        except httpx.HTTPError as error:
+            failure = f"the answer was cut off after {size:,} bytes ({type(error).__name__})"
+            return received(answer.status_code, headers, b"".join(parts), failure)
+        return received(answer.status_code, headers, b"".join(parts), None)
+
+    def _may_help(self, received: Received) -> bool:
+        return received.status in self._retried or (received.failure is not None and not received.too_long)
+
+    def _pause(self, state: RetryCallState) -> float:
+        """What the provider asks for, at most five minutes, else 1, 2, 4, … seconds."""
+        received = state.outcome.result() if state.outcome else None
+        asked = None if received is None else retry_after(received.headers, self.clock.now())
+        return min(asked, 300.0) if asked is not None else float(2 ** (state.attempt_number - 1))
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that `Retry-After` asks to wait, as seconds or as a date; None without one that can be read."""
+    given = headers.get("retry-after", "").strip()
+    if given.isdecimal():
+        return float(given)
+    try:
+        return max(0.0, (parsedate_to_datetime(given) - now).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def _without(text: str, hidden: tuple[str, ...]) -> str:
+    for secret in hidden:
+        text = text.replace(secret, "…") if secret else text
+    return text

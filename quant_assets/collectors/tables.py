@@ -1,0 +1,193 @@
+"""Tables made from a provider's raw answers: a row for each version of a fact, with when that version was fetched.
+
+`collected/<provider>/<table>/000007.parquet`, parts that are written once. A part counts when `made.json` names it,
+which is replaced last and also says how far the journal has been read: a crash leaves the tables as they were, and the
+answers that they lack are read again. Everything in here can be made again from the raw store.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from quant_assets.collectors.raw_store import Position
+from quant_assets.errors import SourceError
+
+#: When a version was fetched, the last column of every table.
+FETCHED_AT = "fetched_at"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A kind of facts.
+
+    Attributes:
+        name: of its folder.
+        schema: columns without `fetched_at`.
+        key: columns that name a fact; the others are its values.
+
+    """
+
+    name: str
+    schema: pl.Schema
+    key: tuple[str, ...]
+
+    @property
+    def stored(self) -> pl.Schema:
+        """Columns of a part."""
+        return pl.Schema({**self.schema, FETCHED_AT: pl.Datetime("us", "UTC")})
+
+    @property
+    def values(self) -> list[str]:
+        """Columns that a version may change."""
+        return [name for name in self.schema if name not in self.key]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What new answers did to a table.
+
+    Attributes:
+        table: its name.
+        new: facts that it did not have.
+        revised: the versions that replace others, with the columns of the table.
+
+    """
+
+    table: str
+    new: int
+    revised: pl.DataFrame
+
+
+class Tables:
+    """The tables of one provider.
+
+    Args:
+        root: folder of the profile's tables.
+        provider: name, which is that of its folder.
+        tables: that it has.
+
+    """
+
+    def __init__(self, root: Path, provider: str, tables: Sequence[Table]) -> None:
+        self._folder, self._tables = root / provider, {table.name: table for table in tables}
+
+    @property
+    def read_through(self) -> Position:
+        """Up to where the journal has been read."""
+        return self._made()[0]
+
+    def versions(self, name: str, through: datetime | None = None) -> pl.DataFrame:
+        """Every version of every fact, in the order in which they were fetched.
+
+        Args:
+            name: of the table.
+            through: what was fetched later is left out.
+
+        Raises:
+            SourceError: a part is missing or cannot be read; names it.
+
+        """
+        table = self._tables[name]
+        parts = [self._read(table, number) for number in range(self._made()[1].get(name, 0))]
+        found = pl.concat([table.stored.to_frame(), *parts])
+        return found if through is None else found.filter(pl.col(FETCHED_AT) <= through)
+
+    def newest(self, name: str, through: datetime | None = None) -> pl.DataFrame:
+        """The newest version of every fact, by its key."""
+        table = self._tables[name]
+        found = self.versions(name, through).unique(table.key, keep="last", maintain_order=True)
+        return found.sort(table.key)
+
+    def append(self, rows: Mapping[str, pl.DataFrame], read_through: Position) -> list[Change]:
+        """Append versions; of a fact whose newest version says the same nothing is kept. All of it or nothing.
+
+        Args:
+            rows: by table, in the order in which they were fetched, with `fetched_at`.
+            read_through: up to where the journal has been read when these are there.
+
+        Returns:
+            What changed, for each table with rows.
+
+        """
+        _, counts = self._made()
+        changes = []
+        for name, given in rows.items():
+            table = self._tables[name]
+            added, change = _differing(table, self.newest(name), given.select(*table.stored).cast(dict(table.stored)))
+            changes.append(change)
+            if len(added):
+                self._write(table, counts.get(name, 0), added)
+                counts = {**counts, name: counts.get(name, 0) + 1}
+        text = json.dumps({"read_through": read_through, "parts": counts}, indent=1)
+        _replace(self._folder / "made.json", text.encode())
+        return changes
+
+    def forget(self) -> None:
+        """Begin anew: every answer of the journal is to be read again."""
+        _replace(self._folder / "made.json", b'{"read_through": ["", 0], "parts": {}}')
+
+    def _made(self) -> tuple[Position, dict[str, int]]:
+        file = self._folder / "made.json"
+        try:
+            found = json.loads(file.read_bytes())
+            day, lines = found["read_through"]
+            return (str(day), int(lines)), {name: int(count) for name, count in found["parts"].items()}
+        except FileNotFoundError:
+            return ("", 0), {}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise SourceError(f"{file} cannot be read; quant collect replay makes the tables again") from None
+
+    def _path(self, table: Table, number: int) -> Path:
+        return self._folder / table.name / f"{number:06d}.parquet"
+
+    def _read(self, table: Table, number: int) -> pl.DataFrame:
+        path = self._path(table, number)
+        try:
+            found = pl.read_parquet(path, use_statistics=False)
+        except (OSError, pl.exceptions.PolarsError):
+            raise SourceError(f"{path} is missing or cut off; quant collect replay makes the tables again") from None
+        if found.schema != table.stored:
+            raise SourceError(f"{path} has other columns than this version; quant collect replay makes it again")
+        return found
+
+    def _write(self, table: Table, number: int, rows: pl.DataFrame) -> None:
+        path = self._path(table, number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        with unfinished.open("wb") as file:
+            rows.write_parquet(file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+
+
+def _differing(table: Table, before: pl.DataFrame, given: pl.DataFrame) -> tuple[pl.DataFrame, Change]:
+    """The versions that say something else than the one before them, and what they change."""
+    key, values = list(table.key), table.values
+    every = pl.concat([before.with_columns(_given=False), given.with_columns(_given=True)])
+    # Within a fact in the order of collection; a stable sort keeps what is stored before what is given.
+    every = every.sort([*key, FETCHED_AT], maintain_order=True)
+    told = pl.struct(values) if values else pl.lit(0)
+    first = pl.int_range(pl.len()).over(key) == 0
+    # A null beside a null is the same; a struct is compared as a whole, nulls among its fields included.
+    same = told.eq_missing(told.shift(1).over(key))
+    kept = every.filter(pl.col("_given") & (first | ~same)).with_columns(_new=pl.lit(value=False))
+    new = every.filter(pl.col("_given") & first)
+    revised = kept.join(new.select(*key, FETCHED_AT), on=[*key, FETCHED_AT], how="anti", nulls_equal=True)
+    added = kept.select(*table.stored).sort(FETCHED_AT, maintain_order=True)
+    return added, Change(table.name, len(new), revised.select(*table.stored))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)

@@ -1,0 +1,166 @@
+"""Collections from a venue on loopback: what is kept, revised, resumed and said, with every kind of failing answer."""
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quant_assets.collectors.binance import Binance
+from quant_assets.collectors.collect import Summary, collect, replay, said
+from quant_assets.collectors.crypto import CANDLES
+from quant_assets.collectors.raw_store import RawStore
+from quant_assets.collectors.tables import Tables
+from quant_assets.settings.collecting import CryptoVenueSettings
+from quant_assets_tests.collectors.clock import SimulatedClock
+from quant_assets_tests.collectors.server import Asked, Loopback, Reply, in_turn
+
+SINCE, START = date(2026, 11, 1), datetime(2026, 11, 30, 22, 0, tzinfo=UTC)
+DAY = 86_400_000
+
+
+def kline(day: date, close: float) -> list[Any]:
+    opens = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
+    prices = [f"{close * factor:.8f}" for factor in (1, 1.02, 0.97, 1)]
+    return [opens, *prices, "12.5", opens + DAY - 1, "1.0", 3, "1.0", "1.0", "0"]
+
+
+def venue(clock: SimulatedClock, close: float = 100.0) -> Any:
+    """Every day up to the running one, at most 1,000."""
+
+    def answer(asked: Asked) -> Reply:
+        day, rows = datetime.fromtimestamp(int(asked.query["startTime"]) / 1000, UTC).date(), []
+        while day <= clock.now().date() and len(rows) < int(asked.query["limit"]):
+            rows.append(kline(day, close))
+            day += timedelta(days=1)
+        return Reply(json.dumps(rows).encode())
+
+    return answer
+
+
+class Stores:
+    """A raw store and its tables, and collections into them."""
+
+    def __init__(self, folder: Path, url: str, clock: SimulatedClock, *pairs: str) -> None:
+        self.collector = Binance(CryptoVenueSettings(url=url, pairs=pairs or ("BTC-USDT",)))
+        self.raw = RawStore(folder / "raw", "binance")
+        self.tables = Tables(folder / "collected", "binance", self.collector.tables)
+        self.clock = clock
+
+    def collect(self, since: date = SINCE) -> Summary:
+        closed = datetime(self.clock.now().year, self.clock.now().month, self.clock.now().day, 21, 30, tzinfo=UTC)
+        return collect(self.collector, self.raw, self.tables, since, closed, self.clock)
+
+    def days(self) -> list[date]:
+        found: list[date] = self.tables.newest(CANDLES.name)["date"].to_list()
+        return found
+
+
+def test_a_first_collection_a_second_one_and_a_revision(tmp_path: Path) -> None:
+    clock = SimulatedClock(START)
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, server.url, clock, "BTC-USDT", "ETH-USDT")
+        first = stores.collect()
+        assert first.new == {"candles": 58}  # the running day is left out
+        assert stores.days()[:29] == [date(2026, 11, day) for day in range(1, 30)]
+        assert server.asked[0].query["symbol"] == "BTCUSDT"
+
+        assert stores.collect().asked == 0  # answered since the close
+        clock.sleep(86_400)
+        second = stores.collect()
+        assert (second.asked, second.new, second.revised) == (2, {"candles": 2}, {})
+        assert int(server.asked[-1].query["startTime"]) == kline(date(2026, 11, 29), 1)[0]
+
+        clock.sleep(86_400)
+        server.answer = venue(clock, close=101.0)
+        third = stores.collect()
+        assert (third.new, third.revised) == ({"candles": 2}, {"candles": 2})
+    before = START + timedelta(days=1, hours=1)
+    assert stores.tables.newest(CANDLES.name, before)["close"].unique().to_list() == [100.0]
+    assert said(third) == ["binance: 2 answers (2 rows); new: 2 candles; revised: 2 candles"]
+
+
+def test_a_long_history_is_asked_in_pages(tmp_path: Path) -> None:
+    clock = SimulatedClock(START)
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, server.url, clock)
+        summary = stores.collect(date(2020, 1, 1))
+    assert summary.asked == 3
+    days = stores.days()
+    assert (days[0], days[-1], len(days)) == (date(2020, 1, 1), date(2026, 11, 29), 2525)
+
+
+def test_a_replay_makes_the_same_tables(tmp_path: Path) -> None:
+    clock = SimulatedClock(START)
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, server.url, clock)
+        stores.collect()
+        clock.sleep(86_400)
+        server.answer = venue(clock, 102.0)
+        stores.collect()
+    before = stores.tables.versions(CANDLES.name)
+    changes = replay(stores.collector, stores.raw, stores.tables)
+    assert stores.tables.versions(CANDLES.name).equals(before)
+    assert sum(len(change.revised) for change in changes) == 1
+
+
+FAULTS = {
+    "banned": (
+        Reply(b'{"code":-1003,"msg":"too many; banned"}', 418, {"Retry-After": "120"}),
+        "exhausted",
+    ),
+    "too many": (Reply(b'{"code":-1003,"msg":"Too much weight"}', 429), "exhausted"),
+    "country": (Reply(b'{"code":0,"msg":"Service unavailable from a restricted location"}', 451), "refused"),
+    "pair": (Reply(b'{"code":-1121,"msg":"Invalid symbol."}', 400), "refused"),
+    "html": (Reply(b"<html><script>alert(1)</script>Will be right back"), "broken"),
+    "empty": (Reply(b""), "broken"),
+    "cut": (Reply(b'[[1,"1","1","1","1","1",2,"1",1,"1","1"', cut=20), "broken"),
+    "cut json": (Reply(b'[[1,"1","1"'), "broken"),
+    "short row": (Reply(b'[[1,"1","1","1"]]'), "broken"),
+    "renamed": (Reply(b'{"klines": []}'), "broken"),
+    "null": (Reply(json.dumps([[1, None, "1", "1", "1", "1", 2, "1", 1, "1", "1", "0"]]).encode()), "broken"),
+    "error 500": (Reply(b"oops", 500), "broken"),
+    "no rows": (Reply(b"[]"), "nothing"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failing_answer_changes_no_table_and_is_said(tmp_path: Path, fault: str) -> None:
+    reply, expected = FAULTS[fault]
+    clock = SimulatedClock(START)
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, server.url, clock, "BTC-USDT", "ETH-USDT")
+        stores.collect()
+        before = stores.tables.versions(CANDLES.name)
+        clock.sleep(86_400)
+        server.answer = in_turn(reply)
+        summary = stores.collect()
+        assert set(summary.outcomes) == {expected}
+        assert stores.tables.versions(CANDLES.name).equals(before)
+        assert (summary.asked == 1) == (summary.ended is not None)
+        assert expected == "nothing" or any("binance, klines of BTC-USDT" in line for line in summary.said)
+
+        server.answer = venue(clock)
+        assert stores.collect().new == ({"candles": 2} if expected != "nothing" else {})
+
+
+def test_when_every_answer_is_broken_it_stops(tmp_path: Path) -> None:
+    clock = SimulatedClock(START)
+    with Loopback(in_turn(Reply(b"<html>"))).running() as server:
+        stores = Stores(tmp_path, server.url, clock, *(f"A{number}-USDT" for number in range(9)))
+        summary = stores.collect()
+    assert summary.asked == 5
+    assert summary.ended is not None
+
+
+def test_what_an_earlier_collection_kept_and_did_not_read_is_read(tmp_path: Path) -> None:
+    """As after a kill between the answer and the tables."""
+    clock = SimulatedClock(START)
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, server.url, clock)
+        stores.collect()
+        stores.tables.forget()
+        assert stores.days() == []
+        summary = stores.collect()
+    assert (summary.asked, summary.new) == (0, {"candles": 29})
