@@ -57,6 +57,7 @@ def forecasts(profile: Profile, *months: str, fallback: str = "previous") -> tup
         run,
         profile.settings.training,
         profile.settings.predictions,
+        profile.settings.applicability,
         RegistrySettings(fallback=fallback),
         "2020-01",
         1.0,

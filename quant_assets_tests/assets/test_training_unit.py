@@ -170,7 +170,7 @@ def test_of_a_distributed_kind_the_first_process_is_read(
 ) -> None:
     monkeypatch.setattr(Ridge, "distributed", True)
     with dg.build_asset_context() as context:
-        place = OneAfterTheOther(context, processes=2)
+        place = OneAfterTheOther(context, LaunchSettings(processes=2))
         found = train(place, OWN_KIND, *market, AS_OF, *OWN, tmp_path)
     assert [item.horizon for item in found] == [5, 1]
     for item in found:
