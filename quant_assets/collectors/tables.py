@@ -118,7 +118,7 @@ class Tables:
         changes = []
         for name, given in rows.items():
             table = self._tables[name]
-            added, change = _differing(table, self.newest(name), given.select(*table.stored).cast(dict(table.stored)))
+            added, change = _differing(table, self.newest(name), given.select(*table.stored).cast(table.stored))
             changes.append(change)
             if len(added):
                 self._write(table, counts.get(name, 0), added)

@@ -64,6 +64,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         SettingsError: it is missing or cannot be read, is not UTF-8, not valid YAML, or no mapping; names the file.
 
     """
+    state: tuple[int, ...]
     try:
         found = path.stat()
         state = found.st_mtime_ns, found.st_size, found.st_ino
