@@ -14,7 +14,7 @@ from quant_assets.dagster_internals import (
     partition_loading_context,
 )
 from quant_assets.grains import DAY, MONTH, labels_of
-from quant_assets.partitions import shift
+from quant_assets.partitions import BetweenGrains, shift
 from quant_assets.settings.sectors import SECTORS
 
 
@@ -29,22 +29,8 @@ def of_its_month() -> dg.MultiPartitionMapping:
 
 
 @known_as(dg.MultiToSingleDimensionPartitionMapping)
-class _DaysBefore(dg.MultiToSingleDimensionPartitionMapping):
-    """Dagster's mapping, with the days before the partition's own, for which Dagster has none.
-
-    To its serialisation this is the mapping that it is: the web UI shows the partition's own day.
-    """
-
-    days = 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _DaysBefore) and (tuple(self), self.days) == (tuple(other), other.days)
-
-    def __ne__(self, other: object) -> bool:  # a tuple has one of its own
-        return not self == other
-
-    def __hash__(self) -> int:
-        return hash((tuple(self), self.days))
+class _DaysBefore(BetweenGrains):
+    """Days on sector × day."""
 
     def get_upstream_mapped_partitions_result_for_partitions(
         self,
@@ -61,7 +47,7 @@ class _DaysBefore(dg.MultiToSingleDimensionPartitionMapping):
         found = labels_of(downstream_partitions_subset.get_partition_keys())[None]
         with partition_loading_context(current_time, dynamic_partitions_store):
             existing = set(upstream_partitions_def.get_partitions_def_for_dimension(DAY.name).get_partition_keys())
-            wanted = {shift(day, -before) for day in found for before in range(self.days + 1)}
+            wanted = {shift(day, -before) for day in found for before in range(self.before + 1)}
             subset = upstream_partitions_def.empty_subset().with_partition_keys(_keys(sorted(wanted & existing)))
         return UpstreamPartitionsResult(
             partitions_subset=subset, required_but_nonexistent_subset=DefaultPartitionsSubset()
@@ -75,5 +61,5 @@ def _keys(days: Iterable[str]) -> list[dg.MultiPartitionKey]:
 def days_before(days: int) -> dg.MultiToSingleDimensionPartitionMapping:
     """Day on sector × day: every sector of the day and of the `days` calendar days before it."""
     mapping = _DaysBefore(partition_dimension_name=DAY.name)
-    mapping.days = days
+    mapping.before = days
     return mapping

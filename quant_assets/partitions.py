@@ -277,23 +277,29 @@ def history(months: int, last: int = 0) -> dg.TimeWindowPartitionMapping:
     )
 
 
-@known_as(dg.MultiToSingleDimensionPartitionMapping)
-class _BetweenGrains(dg.MultiToSingleDimensionPartitionMapping):
-    """Dagster's mapping, with months before the partition's own, for which Dagster has none.
+class BetweenGrains(dg.MultiToSingleDimensionPartitionMapping):
+    """Dagster's mapping, with periods before the partition's own, for which Dagster has none.
 
-    To its serialisation this is the mapping that it is: the web UI shows the partition's own month.
+    To its serialisation a subclass that is `known_as` this is the mapping that it is: the web UI shows the partition's
+    own period.
     """
 
-    months = 0
+    #: How many periods before its own are read.
+    before = 0
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BetweenGrains) and (tuple(self), self.months) == (tuple(other), other.months)
+        return isinstance(other, type(self)) and (tuple(self), self.before) == (tuple(other), other.before)
 
     def __ne__(self, other: object) -> bool:  # a tuple has one of its own
         return not self == other
 
     def __hash__(self) -> int:
-        return hash((tuple(self), self.months))
+        return hash((tuple(self), self.before))
+
+
+@known_as(dg.MultiToSingleDimensionPartitionMapping)
+class _MonthsBetweenGrains(BetweenGrains):
+    """Months on sector x month, or the other way round."""
 
     def get_upstream_mapped_partitions_result_for_partitions(
         self,
@@ -312,13 +318,13 @@ class _BetweenGrains(dg.MultiToSingleDimensionPartitionMapping):
         months = {month for each in found.values() for month in each}
         places: Iterable[str | None] = SECTORS if sectors_are_read else (None,)
         with partition_loading_context(current_time, dynamic_partitions_store):
-            return _upstream(upstream_partitions_def, dict.fromkeys(places, months), -self.months, 0)
+            return _upstream(upstream_partitions_def, dict.fromkeys(places, months), -self.before, 0)
 
 
 def all_sectors(months: int = 0) -> dg.MultiToSingleDimensionPartitionMapping:
     """Month grain on sector x month: every sector of the month and of the `months` before it."""
-    mapping = _BetweenGrains(partition_dimension_name=MONTH.name)
-    mapping.months = months
+    mapping = _MonthsBetweenGrains(partition_dimension_name=MONTH.name)
+    mapping.before = months
     return mapping
 
 
@@ -335,7 +341,7 @@ def month_offsets(mapping: dg.PartitionMapping | None) -> tuple[int, int]:
         return mapping.start_offset, mapping.end_offset
     if days := getattr(mapping, "days", 0):  # of `daily_partitions`, which are counted in days
         return -days, 0
-    return (-mapping.months, 0) if isinstance(mapping, _BetweenGrains) else (0, 0)
+    return (-mapping.before, 0) if isinstance(mapping, _MonthsBetweenGrains) else (0, 0)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from quant_assets.collectors.http import Received
 from quant_assets.errors import SourceError
+from quant_assets.io.whole_file import write_whole
 
 #: Headers that are kept: what says of what kind the body is, and what is left of a quota.
 _KEPT = ("content-type", "retry-after", "x-ratelimit-remaining", "x-ratelimit-reset", "x-mbx-used-weight-1m", "date")
@@ -165,15 +166,8 @@ class RawStore:
 
     def _keep_body(self, sha256: str, body: bytes) -> None:
         path = self._path(sha256)
-        if path.exists():
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        with unfinished.open("wb") as file:
-            file.write(gzip.compress(body, mtime=0))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        if not path.exists():
+            write_whole(path, gzip.compress(body, mtime=0))
 
     def _append(self, day: date, line: str) -> None:
         path = self._folder / "journal" / f"{day}.jsonl"

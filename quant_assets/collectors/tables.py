@@ -5,8 +5,8 @@ which is replaced last and also says how far the journal has been read: a crash 
 answers that they lack are read again. Everything in here can be made again from the raw store.
 """
 
+import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +16,7 @@ import polars as pl
 
 from quant_assets.collectors.raw_store import Position
 from quant_assets.errors import SourceError
+from quant_assets.io.whole_file import write_whole
 
 #: When a version was fetched, the last column of every table.
 FETCHED_AT = "fetched_at"
@@ -124,12 +125,12 @@ class Tables:
                 self._write(table, counts.get(name, 0), added)
                 counts = {**counts, name: counts.get(name, 0) + 1}
         text = json.dumps({"read_through": read_through, "parts": counts}, indent=1)
-        _replace(self._folder / "made.json", text.encode())
+        write_whole(self._folder / "made.json", text.encode())
         return changes
 
     def forget(self) -> None:
         """Begin anew: every answer of the journal is to be read again."""
-        _replace(self._folder / "made.json", b'{"read_through": ["", 0], "parts": {}}')
+        write_whole(self._folder / "made.json", b'{"read_through": ["", 0], "parts": {}}')
 
     def _made(self) -> tuple[Position, dict[str, int]]:
         file = self._folder / "made.json"
@@ -156,14 +157,9 @@ class Tables:
         return found
 
     def _write(self, table: Table, number: int, rows: pl.DataFrame) -> None:
-        path = self._path(table, number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        with unfinished.open("wb") as file:
-            rows.write_parquet(file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        content = io.BytesIO()
+        rows.write_parquet(content)
+        write_whole(self._path(table, number), content.getvalue())
 
 
 def _differing(table: Table, before: pl.DataFrame, given: pl.DataFrame) -> tuple[pl.DataFrame, Change]:
@@ -181,13 +177,3 @@ def _differing(table: Table, before: pl.DataFrame, given: pl.DataFrame) -> tuple
     revised = kept.join(new.select(*key, FETCHED_AT), on=[*key, FETCHED_AT], how="anti", nulls_equal=True)
     added = kept.select(*table.stored).sort(FETCHED_AT, maintain_order=True)
     return added, Change(table.name, len(new), revised.select(*table.stored))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
