@@ -1,7 +1,8 @@
-"""Sessions simulated one after the other over the demo's market, and what the months must equal in the end.
+"""Sessions simulated one after the other, and what the months must equal in the end.
 
 The clock is a line of the settings' files, which every process reads anew: nothing waits for a real evening. Run as a
-program it simulates a quarter with a real daemon, which is killed every tenth session (`make nightly`).
+program it simulates a quarter with a real daemon, which is killed every tenth session (`make nightly`): of the demo's
+market, or of real files (`--data`), of which a bar is corrected and a statement comes late.
 """
 
 import argparse
@@ -24,21 +25,34 @@ import yaml
 
 from quant_assets.assets.live import DECISIONS
 from quant_assets.automation.after_close import NEW_YORK, live_automation
+from quant_assets.automation.moment import Moment
+from quant_assets.automation.retrain import Tick
+from quant_assets.automation.revise import revise_job
+from quant_assets.automation.revise import tick as revise_tick
 from quant_assets.dagster_internals import submit_assets
+from quant_assets.dagster_records import unfinished_backfills
 from quant_assets.graph import build_defs
 from quant_assets.market.calendar import sessions
-from quant_assets.partitions import key, month_end, month_of, month_range
+from quant_assets.partitions import key, month_end, month_of, month_range, shift_month
 from quant_assets.planning.plan import Planner
 from quant_assets.profile import Profile
 from quant_assets.running.daily import TRAINED
 from quant_assets.running.instance import dagster_home, initialise_instance
 from quant_assets.running.launching import CODE_LOCATION
 from quant_assets.running.staging import Staged
+from quant_assets.running.work import REASONS
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.loading import load_settings
+from quant_assets_tests.automation.corrected_files import CorrectedFiles
 from quant_assets_tests.graph import PROJECT, SMALL
 
 SECTORS = ("cons_staples",)
+#: Settings of real files, for one sector over three years.
+OF_FILES: dict[str, Any] = {
+    "partitions": {"start": "2018-01", "end": None},
+    "models": SMALL["models"],
+    "revisions": {"settle_minutes": 0},
+}
 #: Seconds that a run of the daemon may take.
 _PATIENCE = 1_800
 
@@ -50,15 +64,28 @@ class Simulation:
         folder: of settings, storage and instance.
         go_live: first session of the ledger.
         sectors: of which something is said.
+        base: profile whose settings are taken over.
+        settings: that differ from it.
+        name: of the profile. The schedules and sensors of `demo` are on by themselves, those of any other are off.
 
     """
 
-    def __init__(self, folder: Path, go_live: date, sectors: Sequence[str] = SECTORS) -> None:
-        self.folder, self.go_live, self.sectors = folder, go_live, tuple(sectors)
+    def __init__(
+        self,
+        folder: Path,
+        go_live: date,
+        sectors: Sequence[str] = SECTORS,
+        *,
+        base: str = "demo",
+        settings: Mapping[str, Any] = SMALL,
+        name: str = "demo",
+    ) -> None:
+        self.folder, self.go_live, self.sectors, self.name = folder, go_live, tuple(sectors), name
         conf = folder / "conf"
         shutil.copytree(PROJECT / "conf", conf)
-        self._profile_file = conf / "profiles" / "demo.yaml"
-        self._settings = _merged(yaml.safe_load(self._profile_file.read_text(encoding="utf-8")), SMALL)
+        self._profile_file = conf / "profiles" / f"{name}.yaml"
+        origin = conf / "profiles" / f"{base}.yaml"
+        self._settings = _merged(yaml.safe_load(origin.read_text(encoding="utf-8")), settings)
         self._settings |= {
             "live": {"go_live": go_live, "sectors": list(sectors)},
             "storage": str(folder / "storage"),
@@ -76,7 +103,7 @@ class Simulation:
     @property
     def profile(self) -> Profile:
         """As of the clock."""
-        return Profile(load_settings("demo"))
+        return Profile(load_settings(self.name))
 
     def tick(self, name: str, session: date, hour: int, instance: dg.DagsterInstance) -> dg.RunRequest | str:
         """What a schedule asks for at an hour of a day, or why it does not."""
@@ -122,13 +149,11 @@ class Simulation:
         only one of the two has."""
         fresh = self.folder / "fresh"
         ours = self.profile
-        theirs = Profile(load_settings("demo", storage=str(fresh)))
+        theirs = Profile(load_settings(self.name, storage=str(fresh)))
         before = os.environ.get("QUANT__STORAGE"), os.environ.pop("DAGSTER_HOME", None)
         os.environ["QUANT__STORAGE"] = str(fresh)
-        dagster_home("demo")
-        defs = build_defs(theirs.settings)
-        planner = Planner(defs, theirs)
-        Staged.of(planner.plan(planner.order, self.sectors, first, last), theirs, defs, 1).execute(lambda *_: None)
+        dagster_home(self.name)
+        planner = materialised(theirs, self.sectors, first, last)
         os.environ.pop("QUANT__STORAGE") if before[0] is None else os.environ.update(QUANT__STORAGE=before[0])
         os.environ.pop("DAGSTER_HOME", None) if before[1] is None else os.environ.update(DAGSTER_HOME=before[1])
         found = []
@@ -140,6 +165,14 @@ class Simulation:
                 if contents[0] != contents[1]:
                     found.append(f"{name} {each}")
         return found
+
+
+def materialised(profile: Profile, sectors: Sequence[str], first: str, last: str) -> Planner:
+    """Have every asset of a span of months as `quant run` makes them; the planner of it."""
+    defs = build_defs(profile.settings)
+    planner = Planner(defs, profile)
+    Staged.of(planner.plan(planner.order, sectors, first, last), profile, defs, 1).execute(lambda *_: None)
+    return planner
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,48 +206,91 @@ def killed(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def simulated(folder: Path, first: date, last: date, sectors: Sequence[str], *, kill_every: int) -> dict[str, Any]:
-    """Simulate the sessions of a span with a real daemon; figures for a closing note.
+class Quarter:
+    """Sessions with a real daemon: what schedules and sensors ask for is put into its queue at once.
 
-    Every `kill_every`-th session the daemon is killed while its run is under way, and the session is missed: the next
-    tick catches it up.
+    Their clocks are real ones, so that they are asked here instead of waited for. Every `kill_every`-th session the
+    daemon is killed while its run is under way, and the session is missed: the next tick catches it up.
     """
-    simulation = Simulation(folder, first, sectors)
-    days, told = sessions(first, last).tolist(), {"killed": [], "trained": [], "skipped": {}, "sessions": 0}
-    simulation.at(days[0])
-    dagster_home("demo")
-    initialise_instance()
-    for number, day in enumerate(days, 1):
-        simulation.at(day)
-        kill = number % kill_every == 0
-        with dg.DagsterInstance.get() as instance, daemon(simulation) as process:
-            request = simulation.tick("after_close", day, 17, instance)
-            if isinstance(request, str):
-                told["skipped"][str(day)] = request
-                continue
+
+    def __init__(self, simulation: Simulation, kill_every: int, files: CorrectedFiles | None) -> None:
+        self._simulation, self._kill_every, self._files = simulation, kill_every, files
+        self.told: dict[str, Any] = {
+            "sessions": 0,
+            "killed": [],
+            "skipped": {},
+            "trained": [],
+            "changed": {},
+            "backfills": [],
+        }
+
+    def run(self, days: Sequence[date]) -> dict[str, Any]:
+        """Simulate; figures for a record."""
+        simulation = self._simulation
+        for number, day in enumerate(days, 1):
+            simulation.at(day)
+            if self._files is not None and (changed := self._files.at(day)):
+                self.told["changed"][str(day)] = changed
+            with dg.DagsterInstance.get() as instance, daemon(simulation) as process:
+                self._session(day, instance, process if number % self._kill_every == 0 else None)
+            self.told["sessions"] += 1
+            sys.stdout.write(f"{day}: {len(simulation.entries())} sessions said\n")
+            sys.stdout.flush()
+        with dg.DagsterInstance.get() as instance:
+            for _ in range(3):  # what was killed last, then what was waiting for the last training
+                request = simulation.tick("before_open", days[-1], 23, instance)
+                if isinstance(request, str):
+                    break
+                simulation.executed(request, instance)
+        missing = [str(day) for day in days if simulation.entries().get(day) != set(simulation.sectors)]
+        span = month_of(days[0]), month_of(days[-1])
+        return self.told | {"missing": missing, "differing": simulation.differing(*span)}
+
+    def _session(self, day: date, instance: dg.DagsterInstance, kill: "subprocess.Popen[bytes] | None") -> None:
+        simulation = self._simulation
+        request = simulation.tick("after_close", day, 17, instance)
+        if isinstance(request, str):
+            self.told["skipped"][str(day)] = request
+        else:
             (job,) = live_automation(simulation.profile).jobs or ()
             run_id = submit_assets(instance, job, None, CODE_LOCATION, request.tags, request.run_config)  # type: ignore[arg-type]
-            _followed(instance, run_id, process if kill else None)
-            if kill:
-                told["killed"].append(str(day))
+            _followed(instance, run_id, kill)
+            if kill is not None:
+                self.told["killed"].append(str(day))
                 run = instance.get_run_by_id(run_id)
                 if run is not None and not run.is_finished:
                     instance.report_run_failed(run, "its processes were killed")
-        told["trained"] += simulation.trained()
-        told["sessions"] += 1
-        sys.stdout.write(f"{day}: {len(simulation.entries())} sessions said\n")
-    with dg.DagsterInstance.get() as instance:
-        for _ in range(3):  # what was killed last, then what was waiting for the last training
-            request = simulation.tick("before_open", days[-1], 23, instance)
-            if isinstance(request, str):
-                break
-            simulation.executed(request, instance)
-    missing = [str(day) for day in days if simulation.entries().get(day) != set(simulation.sectors)]
-    told |= {"missing": missing, "differing": simulation.differing(month_of(first), month_of(last))}
-    return told
+                return
+        self._retrain(instance)
+        self._revise(instance)
+
+    def _retrain(self, instance: dg.DagsterInstance) -> None:
+        moment = Moment(self._simulation.name)
+        for asked in Tick.at(moment, instance, time.time()).decision.asked:
+            request = asked.request
+            partition = {"dagster/partition": request.partition_key} if request.partition_key else {}
+            tags = {**request.tags, **partition}
+            assets = [each.path[-1] for each in request.asset_selection or ()]
+            job = moment.defs.resolve_implicit_global_asset_job_def()
+            run_id = submit_assets(instance, job, assets, CODE_LOCATION, tags)
+            _followed(instance, run_id, None)
+            run = instance.get_run_by_id(run_id)
+            status = "gone" if run is None else run.status.value
+            self.told["trained"].append(f"{asked.standing.sector} {request.partition_key}: {status}; {tags[REASONS]}")
+
+    def _revise(self, instance: dg.DagsterInstance) -> None:
+        request = revise_tick(Moment(self._simulation.name), instance, time.time())
+        if not isinstance(request, dg.RunRequest):
+            return
+        before = {each.backfill_id for each in instance.get_backfills()}
+        _followed(instance, submit_assets(instance, revise_job(), None, CODE_LOCATION, request.tags), None)
+        for backfill in instance.get_backfills():
+            if backfill.backfill_id not in before:
+                status = _backfilled(instance, backfill.backfill_id)
+                self.told["backfills"].append(f"{backfill.title}: {status}")
 
 
-def _followed(instance: dg.DagsterInstance, run_id: str, kill: subprocess.Popen[bytes] | None) -> None:
+def _followed(instance: dg.DagsterInstance, run_id: str, kill: "subprocess.Popen[bytes] | None") -> None:
     """Wait until a run has ended, or until it has begun and kill the daemon."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
@@ -224,20 +300,49 @@ def _followed(instance: dg.DagsterInstance, run_id: str, kill: subprocess.Popen[
         if kill is not None and run.status == dg.DagsterRunStatus.STARTED:
             killed(kill)
             return
-        time.sleep(1)
+        time.sleep(0.5)
     raise TimeoutError(f"run {run_id} has not ended after {_PATIENCE} seconds")
+
+
+def _backfilled(instance: dg.DagsterInstance, backfill_id: str) -> str:
+    """Wait until a backfill has ended; its status."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if backfill_id not in unfinished_backfills(instance):
+            found = instance.get_backfill(backfill_id)
+            return "gone" if found is None else str(found.status.value)
+        time.sleep(0.5)
+    raise TimeoutError(f"backfill {backfill_id} has not ended after {_PATIENCE} seconds")
 
 
 def main() -> None:
     """Simulate a quarter; prints what happened as JSON, and ends with status 1 where anything is missing or differs."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--first", type=date.fromisoformat, default=date(2024, 10, 1))
-    parser.add_argument("--last", type=date.fromisoformat, default=date(2024, 12, 31))
-    parser.add_argument("--sectors", default=",".join(SECTORS))
+    parser.add_argument("--data", type=Path, help="real files; without them the demo's market")
+    parser.add_argument("--first", type=date.fromisoformat)
+    parser.add_argument("--last", type=date.fromisoformat)
     parser.add_argument("--kill-every", type=int, default=10)
     given = parser.parse_args()
-    told = simulated(given.folder, given.first, given.last, given.sectors.split(","), kill_every=given.kill_every)
+    first, last = (date(2020, 10, 1), date(2020, 12, 31)) if given.data else (date(2024, 10, 1), date(2024, 12, 31))
+    days = sessions(given.first or first, given.last or last).tolist()
+    files = None
+    if given.data:
+        # The bar is corrected in the middle; the statement comes at a session when none was missed before.
+        middle, late = days[len(days) // 2], days[2 * len(days) // 3]
+        files = CorrectedFiles(given.folder / "data", given.data, "Utilities", middle, late)
+        os.environ["QUANT_DATA_DIR"] = str(files.folder)
+        simulation = Simulation(given.folder, days[0], ("utilities",), base="files", settings=OF_FILES, name="quarter")
+    else:
+        simulation = Simulation(given.folder, days[0], name="quarter")
+    simulation.at(days[0])
+    os.environ["QUANT_PROFILE"] = simulation.name
+    dagster_home(simulation.name)
+    initialise_instance()
+    if files is not None:
+        first_month = OF_FILES["partitions"]["start"]
+        materialised(simulation.profile, simulation.sectors, first_month, shift_month(month_of(days[0]), -1))
+    told = Quarter(simulation, given.kill_every, files).run(days)
     sys.stdout.write(json.dumps(told, indent=1) + "\n")
     sys.exit(bool(told["missing"] or told["differing"]))
 
