@@ -111,7 +111,8 @@ clean: ## Remove .venv, .venv-peers and caches; storage/ is kept
 	find . -path ./storage -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, and an installation that was interrupted leaves its marker: the next one then starts afresh, because
-# pip takes a half-written package for an installed one.
+# pip takes a half-written package for an installed one. Compiled here, because where PYTHONDONTWRITEBYTECODE is set, as in many
+# containers, each of the many processes would compile the package anew.
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@set -e; \
 	python=''; \
@@ -128,5 +129,6 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	echo "Installing $$(grep -c == requirements.lock) packages into $(VENV) with $$($(BIN)/python --version): a few minutes the first time …"; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+	$(BIN)/python -m compileall -q quant_assets quant_assets_tests; \
 	rm $(VENV)/.installing; \
 	touch $@
