@@ -221,16 +221,13 @@ def truth(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 @pytest.mark.parametrize(
     ("case", "cut", "empty"),
     [
-        (MOVE, date(2021, 4, 20), {"absences"}),
-        (MOVE, date(2021, 5, 14), set()),
-        (
-            TAKEOVER,
-            date(2017, 3, 15),
-            {"quarantine", "delistings"},
-        ),  # the last bar is five days old, but nobody knows yet that it is the last
-        (TAKEOVER, date(2017, 3, 31), {"quarantine"}),  # silent for fifteen sessions
+        pytest.param(MOVE, date(2021, 4, 20), {"absences"}, id="before the move"),
+        pytest.param(MOVE, date(2021, 5, 14), set[str](), id="after the move", marks=pytest.mark.nightly),
+        # The last bar is five days old, but nobody knows yet that it is the last.
+        pytest.param(TAKEOVER, date(2017, 3, 15), {"quarantine", "delistings"}, id="during the takeover"),
+        # Silent for fifteen sessions.
+        pytest.param(TAKEOVER, date(2017, 3, 31), {"quarantine"}, id="after the takeover", marks=pytest.mark.nightly),
     ],
-    ids=["before the move", "after the move", "during the takeover", "after the takeover"],
 )
 def test_what_became_known_later_changes_no_row_known_before(
     truth: Callable[[Case], Graph], case: Case, cut: date, empty: set[str], everything: Path, tmp_path: Path

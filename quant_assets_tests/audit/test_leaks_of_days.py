@@ -91,8 +91,10 @@ def own_month(column: str) -> pl.Expr:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("plant", "first", "last"),
-    [(lambda patch: None, "2024-02", "2024-05"), (late, "2023-11", "2024-01")],
-    ids=["nothing planted", "told late"],
+    [
+        pytest.param(lambda patch: None, "2024-02", "2024-05", id="nothing planted"),
+        pytest.param(late, "2023-11", "2024-01", id="told late", marks=pytest.mark.nightly),
+    ],
 )
 def test_without_a_leak_there_is_no_alarm_at_those_cuts(
     plant: Any, first: str, last: str, monkeypatch: pytest.MonkeyPatch
