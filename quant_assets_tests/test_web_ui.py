@@ -3,27 +3,21 @@
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-import httpx
 import polars as pl
 import pytest
 
 from quant_assets.io.store import DatasetStore
 from quant_assets_tests.graph import PROJECT, demo_datasets
+from quant_assets_tests.web_pages import browser_page, needs_browser, served
 
 pytestmark = pytest.mark.slow
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-#: A browser that neither needs a sandbox (root) nor talks to anything but the loopback address.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 AS_OF = "2024-06-28"
 
 
@@ -34,9 +28,6 @@ def web_ui(tmp_path: Path) -> Iterator[str]:
     storage, home = tmp_path / "storage", tmp_path / "home"
     home.mkdir()
     shutil.copyfile(PROJECT / "conf" / "dagster.yaml", home / "dagster.yaml")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     environment = os.environ | {
         "DAGSTER_HOME": str(home),
         "QUANT__STORAGE": str(storage),
@@ -54,28 +45,8 @@ def web_ui(tmp_path: Path) -> Iterator[str]:
         check=True,
         capture_output=True,
     )
-    command = [dagster, "dev", "-m", "quant_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    log = (tmp_path / "log").open("wb")
-    # A session of its own, so that the daemon and the code server end with it.
-    server = subprocess.Popen(
-        command, env=environment, cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 120
-        while not _answers(url):
-            if server.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"dagster dev did not start:\n{(tmp_path / 'log').read_text()[-2000:]}")
-            time.sleep(0.5)
+    with served([dagster, "dev", "-m", "quant_assets.definitions"], tmp_path / "log", environment) as url:
         yield url
-    finally:
-        os.killpg(server.pid, signal.SIGINT)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-        log.close()
 
 
 def indicators_written(storage: Path) -> None:
@@ -105,22 +76,11 @@ def indicators_written(storage: Path) -> None:
         store.write(demo_datasets()[name], given, ["2024-06|healthcare"], lambda _: day)
 
 
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/server_info", timeout=2).is_success
-    except httpx.TransportError:
-        return False
-
-
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on PATH")
+@needs_browser
 def test_a_partition_is_materialised_by_clicking(web_ui: str, tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="the dev group is not installed")
     file = tmp_path / "storage" / "demo" / "prices" / "sector=healthcare" / "month=2024-06" / "part-0.parquet"
     assert not file.exists()
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(30_000)
+    with browser_page() as page:
         page.goto(f"{web_ui}/assets/prices?view=partitions")
         page.get_by_text(
             re.compile(r"^\d+ Partitions Selected$")
@@ -147,7 +107,6 @@ def test_a_partition_is_materialised_by_clicking(web_ui: str, tmp_path: Path) ->
         picture = page.locator("img[alt='scores, coverage and turnover']")
         picture.wait_for()
         assert picture.evaluate("image => [image.complete, image.naturalWidth, image.clientWidth]") == [True, 860, 860]
-        browser.close()
     rows = pl.read_parquet(file)
     assert len(rows) > 300
     assert rows["close"].is_not_null().all()

@@ -25,7 +25,7 @@ class CorrectedFiles:
 
     def __init__(self, folder: Path, data: Path, sector: str, corrected: date, late: date) -> None:
         self.folder, self._data, self._corrected, self._late = folder, data, corrected, late
-        folder.mkdir()
+        folder.mkdir(parents=True)
         for path in data.glob("*.parquet"):
             (folder / path.name).symlink_to(path.resolve())
         securities = pl.read_parquet(data / "securities.parquet")
