@@ -31,9 +31,11 @@ from quant_assets_tests.synthetic_automation import (
     write_bars,
     write_profile,
 )
+from quant_assets_tests.web_pages import BROWSER, browser_page, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
+DAGSTER_WEBSERVER = Path(sys.executable).parent / "dagster-webserver"
 SECONDS = 900  # for what takes a fraction of it on a machine that is not busy
 
 
@@ -99,6 +101,35 @@ def said(instance: dg.DagsterInstance) -> str:
     return (ticks[0].skip_reason or "") if ticks else ""
 
 
+def pages_say_why(url: str, folder: Path, backfill: str, run: dg.DagsterRun, looked: str) -> None:
+    """What a person sees who asks what ran, and why; pictures are left in the folder."""
+    own, names = "/locations/quant_assets.definitions", ("freshness", "on_failure", "retrain", "revise")
+    with browser_page() as page:
+
+        def shows(picture: str, *texts: str) -> None:
+            try:
+                for text in texts:
+                    page.get_by_text(text).first.wait_for()
+            finally:
+                page.screenshot(path=folder / f"{picture}.png")
+
+        page.goto(f"{url}/automation")
+        shows("automation", "after_close", "before_open", *names)
+        page.goto(f"{url}{own}/schedules/after_close")
+        shows("schedule", "After each session's close it has the running month computed", "30 17 * * 1-5")
+        page.goto(f"{url}{own}/sensors/revise")
+        shows("sensor", "When a provider's file changes: looks which months that are over it changes")
+        page.locator("table a, table button").filter(has_text="0 runs requested").first.click()
+        shows("tick", f"no file has changed since run {looked} looked into them")
+        page.goto(f"{url}/runs?view=backfills")
+        shows("backfills", "quant/reasons: 1 revised: it 2024-03 (ITB)")
+        page.goto(f"{url}/runs/b/{backfill}")
+        shows("backfill", "regime_state", "100% completed", "Succeeded")
+        page.goto(f"{url}/runs/{run.run_id}")
+        page.get_by_text("View tags and config").first.click()
+        shows("run", "quant/origin", "revision", "1 revised: it 2024-03 (ITB)", backfill)
+
+
 def test_one_changed_bar_leads_to_one_titled_backfill_and_then_to_nothing(
     data: Path, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +166,11 @@ def test_one_changed_bar_leads_to_one_titled_backfill_and_then_to_nothing(
     assert len(instance.get_backfills()) == 1
     of_sensor = [each for each in history(key, limit=50) if not each.run_id]  # a run evaluates the check, too
     assert len(of_sensor) == len(checked), "said once a session"
+    if BROWSER is not None:
+        # Its code has the schedules too. The daemon's has none: they would ask at their hour.
+        live = {"QUANT__LIVE__GO_LIVE": str(AS_OF)}
+        with served([str(DAGSTER_WEBSERVER), "-m", CODE_LOCATION], tmp_path / "web.log", live) as url:
+            pages_say_why(url, tmp_path, backfill.backfill_id, runs[0], newest[0].run_id)
     stored = Graph(load_settings("demo"))
     monkeypatch.setenv("QUANT__STORAGE", str(tmp_path / "fresh"))
     fresh = Graph(load_settings("demo"))
