@@ -239,6 +239,8 @@ class TrainingSettings(SettingsGroup):
             (`sector`), or taken as they are (`none`). Of directions it is then whether a return is above that mean.
         reference_rows: training rows, drawn once, that are kept with a checkpoint for the distances of later rows.
         reference_bins: bins of each feature in which the training rows are counted, for population stability.
+        shap_rows: rows of the test folds together, drawn once, of which each feature's contribution is shown, where a
+            kind states contributions (lightgbm, xgboost); 0 shows none.
 
     """
 
@@ -255,6 +257,7 @@ class TrainingSettings(SettingsGroup):
     relative_to: Literal["none", "sector"] = "none"
     reference_rows: int = Field(default=500, ge=2)
     reference_bins: int = Field(default=10, ge=2)
+    shap_rows: int = Field(default=120, ge=0)
 
 
 class PredictionSettings(SettingsGroup):
