@@ -159,11 +159,14 @@ def _read(outputs: Path, name: str) -> TrainedModel:
     files, metrics = facts.pop("files", None), facts.pop("metrics", None)
     if files is None:
         return TrainedModel(**facts)
+    frames: dict[str, Any] = {
+        each: pl.read_ipc(path) for each in _FRAMES if (path := folder / f"{each}.arrow").exists()
+    }
     paths = {kept: outputs / path for kept, path in files["paths"].items()}
     return TrainedModel(
         **facts,
         files=ModelFiles(files["sha256"], files["name"], paths),
         manifest=(folder / _MANIFEST).read_bytes(),
         metrics=Metrics(**metrics),
-        **{each: pl.read_ipc(path) for each in _FRAMES if (path := folder / f"{each}.arrow").exists()},
+        **frames,
     )

@@ -377,7 +377,7 @@ def _result(
         .join(best_returns(judged.rows), on="date", how="inner")
         .sort("date")
     )
-    frames = {"out_of_fold": series, "contributions": pl.concat(drawn) if drawn else None}
+    frames: dict[str, Any] = {"out_of_fold": series, "contributions": pl.concat(drawn) if drawn else None}
     return replace(untrained, files=files, manifest=text.encode(), metrics=judged.metrics, **frames)
 
 
