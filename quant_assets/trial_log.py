@@ -83,14 +83,15 @@ class TrialPaths:
 def _beside_data(settings: Settings, paths: Iterable[str], sector: str | None) -> dict[str, Any]:
     """Values of settings that do not say where data come from; features and models are named by what they are.
 
-    Horizons are trials of their own, each with its figures, so that one more of them changes no other.
+    Horizons are trials of their own, each with its figures, so that one more of them changes no other. How much of a
+    training is shown decides nothing.
     """
     elsewhere = {"source", "partitions", "features", "models", *PROVIDERS}
     found = chosen(effective(settings), paths, sector)
     return {
         path: value
         for path, value in found.items()
-        if path.partition(".")[0] not in elsewhere and path != "labels.horizons"
+        if path.partition(".")[0] not in elsewhere and path not in ("labels.horizons", "training.shap_rows")
     }
 
 

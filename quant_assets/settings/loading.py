@@ -51,6 +51,10 @@ _POSTGRES = re.compile(
 )
 
 
+#: As `learning.mlflow`: a store of the profile's own.
+DEFAULT_MLFLOW = "sqlite"
+
+
 class DagsterSettings(SettingsGroup):
     """Where a new Dagster instance keeps its records: the embedded PostgreSQL (for long histories), or SQLite files.
 
@@ -91,6 +95,28 @@ class LaunchSettings(SettingsGroup):
     @classmethod
     def _at_home(cls, value: Path | None) -> Path | None:
         return value if value is None else at_home(str(value), "launch.device_locks").absolute()
+
+
+class LearningSettings(SettingsGroup):
+    """Where trainings are shown beside their datasets.
+
+    Attributes:
+        mlflow: MLflow's tracking store (extra `mlflow`): `sqlite` for one file in the profile's storage, or the URI of
+            another (`sqlite:////folder/mlflow.db`, `https://server`); null logs nothing. A login belongs into MLflow's
+            own MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+
+    """
+
+    mlflow: str | None = None
+
+    @field_validator("mlflow")
+    @classmethod
+    def _a_store(cls, value: str | None) -> str | None:
+        if value is not None and value != DEFAULT_MLFLOW and "://" not in value:
+            raise ValueError(f"write {DEFAULT_MLFLOW}, the URI of a tracking store, or null for none")
+        if value is not None and re.search("://[^/]*@", value):
+            raise ValueError("it holds a login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead")
+        return value
 
 
 class PartitionSettings(SettingsGroup):
@@ -134,6 +160,7 @@ class Settings(ProviderSettings):
     as_of: date | None = None
     dagster: DagsterSettings = DagsterSettings()
     launch: LaunchSettings = LaunchSettings()
+    learning: LearningSettings = LearningSettings()
     revisions: RevisionSettings = RevisionSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     vacuum: VacuumSettings = VacuumSettings()
