@@ -14,6 +14,9 @@ FIRST_DAY = date(1990, 1, 1)
 #: No month of a profile lies later: what is reckoned from it must still be a date.
 LAST_DAY = date(9899, 12, 31)
 
+#: In the place of a model's name: what all of them say together.
+ENSEMBLE = "ensemble"
+
 #: Ten years, beyond which nobody waits for a publication.
 LONGEST_LAG_DAYS = 3_650
 
@@ -334,7 +337,10 @@ class RegistrySettings(SettingsGroup):
 
 
 class WeightSettings(SettingsGroup):
-    """Long-only weights of one sector, by the forecasts of one model (the first of `models` where none is named)."""
+    """Long-only weights of one sector, by the forecasts of one model.
+
+    It is the first of `models` where none is named; `ensemble` follows all of them together.
+    """
 
     model: str | None = None
     top_n: int = Field(default=10, ge=1)

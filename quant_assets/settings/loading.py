@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from quant_assets.errors import SettingsError
 from quant_assets.settings.automation import FreshnessSettings, RetrainingSettings, RevisionSettings, VacuumSettings
 from quant_assets.settings.domain import (
+    ENSEMBLE,
     FIRST_DAY,
     LAST_DAY,
     ApplicabilitySettings,
@@ -227,11 +228,11 @@ class Settings(ProviderSettings):
         if not isinstance(value, Mapping):
             return value
         found = {name: each for name, each in value.items() if each is not None}  # null takes one of base.yaml away
-        taken = (*SECTORS, "ensemble")  # what all models say together
+        taken = (*SECTORS, ENSEMBLE)
         wrong = [name for name in found if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in taken]
         if wrong or not found:
             raise ValueError(
-                f"'{wrong[0]}' cannot be a model's name: write a to z, 0 to 9 and _, no sector's slug and not ensemble"
+                f"'{wrong[0]}' cannot be a model's name: write a to z, 0 to 9, _, no sector's slug and not {ENSEMBLE}"
                 if wrong
                 else "needs at least one model, as in the project's conf/base.yaml"
             )
@@ -249,17 +250,22 @@ class Settings(ProviderSettings):
     def _weights_have_a_model(self) -> "Settings":
         # The name is settled here, so that every reader sees the same one.
         name = self.weights.model or next(iter(self.models))
-        if name not in self.models:
-            raise ValueError(f"weights.model {name} is not one of models: {', '.join(self.models)}")
+        if name not in (*self.models, ENSEMBLE):
+            raise ValueError(f"weights.model {name} is not one of models: {', '.join((*self.models, ENSEMBLE))}")
         for model, each in self.models.items():
             unknown = set(each.horizons) - set(self.labels.horizons)
             if unknown:
                 raise ValueError(
                     f"models.{model}.horizons {sorted(unknown)} are none of labels.horizons {self.labels.horizons}"
                 )
-        if self.weights.horizon not in (self.models[name].horizons or (self.weights.horizon,)):
-            raise ValueError(f"weights.horizon {self.weights.horizon} is none of models.{name}.horizons")
         self.__dict__["weights"] = self.weights.model_copy(update={"model": name})
+        if name != ENSEMBLE and not self.followed_models:
+            raise ValueError(f"weights.horizon {self.weights.horizon} is none of models.{name}.horizons")
+        if name == ENSEMBLE and len(self.followed_models) < 2:
+            raise ValueError(
+                f"weights.model {ENSEMBLE} needs two of models that forecast weights.horizon {self.weights.horizon}, "
+                f"there is {', '.join(self.followed_models) or 'none'}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -269,6 +275,13 @@ class Settings(ProviderSettings):
         if self.as_of is not None and self.as_of > LAST_DAY:
             raise ValueError(f"as_of {self.as_of} is too late; {LAST_DAY} is the last day that can be named")
         return self
+
+    @property
+    def followed_models(self) -> tuple[str, ...]:
+        """The models that weights follow: one, or of the ensemble all that forecast `weights.horizon`."""
+        named = self.models if self.weights.model == ENSEMBLE else [str(self.weights.model)]
+        over = self.weights.horizon
+        return tuple(name for name in named if over in (self.models[name].horizons or (over,)))
 
     @property
     def storage_url(self) -> str:
