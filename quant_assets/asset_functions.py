@@ -8,7 +8,7 @@ by `FeatureLibrary`, what is trained by `Models`, what has been tried by `TrialL
 of one sector's rows. `assets.declare` hands them over, `provenance` records them.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, cached_property
@@ -26,6 +26,7 @@ from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.models import Models
+from quant_assets.learning.training import TrainedModel
 from quant_assets.market.calendar import decision_sessions, last_session_to, sessions
 from quant_assets.partitions import RunPartitions, key, month_end, month_start, shift_month
 from quant_assets.profile import Profile
@@ -34,6 +35,7 @@ from quant_assets.schemas import Dataset
 from quant_assets.settings.paths import groups, setting, setting_type
 from quant_assets.sources.base import Source
 from quant_assets.sources.registry import LEFT_OUT, said_left_out, said_read
+from quant_assets.tracking import log_trainings
 from quant_assets.training_orders import TrainingOrders, ordered
 from quant_assets.trial_log import TrialLog
 
@@ -287,6 +289,12 @@ class Run:
         """Export predictions of the run's decisions for other tools; no partition follows from the files."""
         for sector in self.sectors:
             export_predictions(self.store, sector, rows.filter(pl.col("sector") == sector), self.decisions)
+
+    def tell_trainings(self, sector: str, trained: Sequence[TrainedModel]) -> None:
+        """Log trainings to MLflow where `learning.mlflow` says so; that it failed is a line of the run's log."""
+        settings = self._profile.settings
+        if failure := log_trainings(settings.learning, self.store, settings.profile, sector, trained):
+            self.tell_log(failure, warning=True)
 
     def tell_log(self, text: str, *, warning: bool = False) -> None:
         """Write a line into the run's log."""

@@ -13,7 +13,6 @@ import polars as pl
 from quant_assets.catalogue import kind_of
 from quant_assets.errors import HistoryError, ModelFileError, SettingsError
 from quant_assets.learning.checkpoints import is_training_month, usable_checkpoints
-from quant_assets.learning.ensemble import ENSEMBLE
 from quant_assets.learning.forecast import LoadedModel, load_models
 from quant_assets.learning.inference import (
     COMPOSITE,
@@ -33,6 +32,7 @@ from quant_assets.partitions import key, month_of, month_range, month_start, par
 from quant_assets.profile import Profile
 from quant_assets.runtime.counters import COUNTERS
 from quant_assets.schemas import CHECKPOINTS
+from quant_assets.settings.domain import ENSEMBLE
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.sectors import SECTORS
 

@@ -27,6 +27,7 @@ from quant_assets.errors import DatasetError
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.training import TrainedModel
 from quant_assets.partitions import month_of, month_start, shift_month
+from quant_assets.settings.domain import ENSEMBLE
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.paths import chosen, effective
 from quant_assets.settings.providers import PROVIDERS
@@ -56,8 +57,8 @@ class TrialPaths:
     portfolio: tuple[str, ...]
 
     def settings_of_training(self, settings: Settings, features: Sequence[str], model: str | None) -> dict[str, Any]:
-        """What decides a training of a model (of that of the weights where None) beside its data."""
-        name = model or str(settings.weights.model)
+        """What decides a training of a model (of the first that weights follow where None) beside its data."""
+        name = model or settings.followed_models[0]
         of, horizons = learner(name, settings.models[name]), settings.models[name].horizons
         together = horizons or (settings.labels.horizons if of.all_horizons else ())
         return {
@@ -69,28 +70,33 @@ class TrialPaths:
         }
 
     def settings_of_strategy(self, settings: Settings, features: Sequence[str], scope: str) -> dict[str, Any]:
-        """What decides a backtest beside its data: the training by its name, and what its own way to weights adds."""
-        training = self.settings_of_training(settings, features, None)
+        """What decides a backtest beside its data: the trainings by name, and what its own way to weights adds.
+
+        Of the ensemble there is one of each model; what weighs them is among the settings.
+        """
+        trainings = [self.settings_of_training(settings, features, each) for each in settings.followed_models]
+        names = [trial_name(each) for each in trainings]
         sector = None if scope == PORTFOLIO else scope
         found = _beside_data(settings, self.portfolio if scope == PORTFOLIO else self.strategy, sector)
-        found.pop("weights.model", None)  # the training's name stands for it
+        found.pop("weights.model", None)  # the trainings' names stand for it
         return {
-            "training": trial_name(training),
-            **{name: value for name, value in found.items() if name not in training},
+            "training": names[0] if settings.weights.model != ENSEMBLE else names,
+            **{name: value for name, value in found.items() if name not in trainings[0]},
         }
 
 
 def _beside_data(settings: Settings, paths: Iterable[str], sector: str | None) -> dict[str, Any]:
     """Values of settings that do not say where data come from; features and models are named by what they are.
 
-    Horizons are trials of their own, each with its figures, so that one more of them changes no other.
+    Horizons are trials of their own, each with its figures, so that one more of them changes no other. How much of a
+    training is shown decides nothing.
     """
     elsewhere = {"source", "partitions", "features", "models", *PROVIDERS}
     found = chosen(effective(settings), paths, sector)
     return {
         path: value
         for path, value in found.items()
-        if path.partition(".")[0] not in elsewhere and path != "labels.horizons"
+        if path.partition(".")[0] not in elsewhere and path not in ("labels.horizons", "training.shap_rows")
     }
 
 
@@ -166,7 +172,7 @@ class TrialLog:
         return {"strategy": self.settings_of_strategy(scope), "training": self.settings_of_training()}
 
     def settings_of_training(self, model: str | None = None) -> dict[str, Any]:
-        """What decides a training of a model, of that of the weights where None."""
+        """What decides a training of a model, of the first that weights follow where None."""
         return self._deciding().settings_of_training(self._settings, self._features, model)
 
     def settings_of_strategy(self, scope: str) -> dict[str, Any]:
@@ -247,13 +253,14 @@ class TrialLog:
             measured = self._documents([f"{folder}/{month}.json" for month in wanted])
             begun = date.fromisoformat(measured[0]["as_of"]) if wanted[:1] == months[:1] else month_start(months[0])
             if kind == "strategy":
-                training = self._documents([f"{folder}/{_SETTINGS}.json"])[0]["training"]
+                used = self._documents([f"{folder}/{_SETTINGS}.json"])[0]["training"]
+                trainings = (used,) if isinstance(used, str) else tuple(used)
                 rows = _stacked([_rows(each["as_of"], each["date"], each["net_return"], None) for each in measured])
-                trials.append(Trial(name, "strategy", training, scope, begun, rows))
+                trials.append(Trial(name, "strategy", trainings, scope, begun, rows))
             else:
                 horizon = self._settings.weights.horizon
                 rows = _stacked([_training_rows(each, horizon) for each in measured])
-                trials.append(Trial(name, "training", None, scope, begun, rows, horizon))
+                trials.append(Trial(name, "training", (), scope, begun, rows, horizon))
         return trials
 
     def _documents(self, names: Sequence[str]) -> list[Any]:

@@ -80,7 +80,7 @@ def test_each_model_is_a_trial_and_the_strategy_names_its_own(graph: Graph) -> N
     names = {model: trial_name(profile.trials.settings_of_training(model)) for model in profile.models.learners}
     assert {trial.name for trial in trials if trial.kind == "training"} == set(names.values())
     assert len(set(names.values())) == 2
-    assert {trial.training for trial in trials if trial.kind == "strategy"} == {names["ridge"]}
+    assert {trial.trainings for trial in trials if trial.kind == "strategy"} == {(names["ridge"],)}
 
 
 def test_what_the_rows_follow_from_is_recorded_for_every_kind(graph: Graph) -> None:

@@ -142,8 +142,8 @@ def tried(backtest: pl.DataFrame) -> list[Trial]:
     rows = backtest.select("date", as_of=month_end, value="net_return", rank_ic=pl.lit(None, pl.Float64))
     rows = rows.select(list(MEASURED))
     measured = {"a": rows, "b": rows, "c": rows.with_columns(value=pl.lit(0.0)), "d": rows.clear()}
-    found = [Trial(name, "strategy", None, SECTORS[0], DAYS[0], each) for name, each in measured.items()]
-    return [*found, Trial("e", "training", None, SECTORS[0], DAYS[0], rows.with_columns(rank_ic="value"), 5)]
+    found = [Trial(name, "strategy", (), SECTORS[0], DAYS[0], each) for name, each in measured.items()]
+    return [*found, Trial("e", "training", (), SECTORS[0], DAYS[0], rows.with_columns(rank_ic="value"), 5)]
 
 
 def assert_what_is_told_beside(rare: Rare, stored: Stored) -> None:

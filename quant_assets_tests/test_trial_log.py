@@ -2,6 +2,7 @@
 
 import runpy
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -63,7 +64,8 @@ def test_what_was_noted_comes_back_bit_for_bit(tmp_path: Path) -> None:
     found = {trial.kind: trial for trial in log_at(tmp_path).trials("it", "2024-01", "2024-03")}
     training, strategy = found["training"], found["strategy"]
     assert strategy.measured.select("date", net_return="value").equals(frame.with_columns(pl.col("date").cast(pl.Date)))
-    assert strategy.training == training.name == trial_name(log.settings_of_training())
+    assert training.name == trial_name(log.settings_of_training())
+    assert strategy.trainings == (training.name,)
     assert (strategy.first, training.first, training.sessions) == (MONTHS[0], MONTHS[-1], 20)
     assert training.measured["value"].to_list() == trained(MONTHS[-1]).out_of_fold["best_return"].to_list()  # type: ignore[index]
     assert log.settings_of(strategy) == log.settings_of_strategy("it")
@@ -116,6 +118,29 @@ def test_a_changed_formula_of_an_own_feature_is_another_trial(tmp_path: Path) ->
     profile = Profile(load_settings("demo", storage=str(tmp_path)))
     build_defs(profile)
     assert profile.trials.present("it")["training"]["features"] == list(profile.features.formulas)
+
+
+def test_a_strategy_of_the_ensemble_uses_the_trainings_of_its_models(tmp_path: Path) -> None:
+    log = log_at(tmp_path, weights={"model": "ensemble"})
+    models = log.present("it")["strategy"]["training"]
+    followed = load_settings("demo", weights={"model": "ensemble"}).followed_models
+    assert followed == ("lightgbm", "linear", "xgboost", "random_forest")
+    assert models == [trial_name(log.settings_of_training(name)) for name in followed]
+    for name in followed:
+        log.note_training("it", [replace(trained(MONTHS[-1]), model=name)])
+    log.note_backtest("it", returns(), MONTHS)
+    assert sorted(trial.kind for trial in log.trials("it", "2024-01", "2024-03")) == ["strategy", *["training"] * 4]
+    (strategy,) = counted(log.trials("it", "2024-01", "2024-03"), MONTHS[-1])
+    assert strategy.trainings == tuple(models)
+    # By one model it is another strategy, which leaves the other trainings unused.
+    one = log_at(tmp_path)
+    assert trial_name(one.settings_of_strategy("it")) != strategy.name
+    assert one.present("it")["strategy"]["training"] == trial_name(one.settings_of_training("lightgbm"))
+
+
+def test_how_much_of_a_training_is_shown_makes_no_other_trial(tmp_path: Path) -> None:
+    shown = log_at(tmp_path, training={"shap_rows": 7})
+    assert shown.present("it") == log_at(tmp_path).present("it")
 
 
 def test_a_training_without_a_model_is_no_trial(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def lightgbm_checkpoint(
         if month_of(as_of) in beside:
             told |= {"ordered_because": beside[month_of(as_of)]}
         run.tell(sector, month_of(as_of), told | readable(ranked))
+        run.tell_trainings(sector, month)
         parts.append(rows)
     return pl.concat(parts)
 

@@ -1,4 +1,4 @@
-"""What is shown of the trainings of a month: metrics, reliability and importances, from their manifests."""
+"""What is shown of the trainings of a month: metrics, reliability, importances and contributions."""
 
 import base64
 import json
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from quant_assets.learning.training import TrainedModel
 from quant_assets.reporting.reliability_plot import reliability_svg
+from quant_assets.reporting.shap_plot import shap_svg
 
 _METRICS = ("rmse", "mae", "r2", "direction_accuracy", "ic", "rank_ic", "quantile_spread", "turnover")
 #: Features shown of each model.
@@ -20,8 +22,9 @@ def told_of(trained: Sequence[TrainedModel]) -> dict[str, dg.MetadataValue[Any]]
 
     Returns:
         `metrics` by model and horizon over the test folds, with standard errors, and how calibration and intervals held
-        on the folds after the first; `reliability`, a plot of them; `importances` of each model's horizons together.
-        The latter two are left out where nothing was trained.
+        on the folds after the first; `reliability`, a plot of them; `importances` of each model's horizons together;
+        `contributions`, a SHAP summary of the models whose kinds state them, on rows of the test folds. All but the
+        metrics are left out where there is nothing to show.
 
     """
     manifests = [json.loads(each.manifest) if each.manifest else {} for each in trained]
@@ -31,10 +34,21 @@ def told_of(trained: Sequence[TrainedModel]) -> dict[str, dg.MetadataValue[Any]]
         if manifest:
             panels.setdefault(item.model, {})[item.horizon] = manifest["reliability"]["calibrated"]["bins"]
     if panels:
-        plot = base64.b64encode(reliability_svg(panels).encode()).decode()
-        found["reliability"] = dg.MetadataValue.md(f"![reliability](data:image/svg+xml;base64,{plot})")
+        found["reliability"] = dg.MetadataValue.md(_picture("reliability", reliability_svg(panels)))
         found["importances"] = dg.MetadataValue.md(_importances(trained, manifests))
+    drawn: dict[str, dict[int, pl.DataFrame]] = {}
+    for item in trained:
+        if item.contributions is not None:
+            drawn.setdefault(item.model, {})[item.horizon] = item.contributions
+    if drawn:
+        others = ", ".join(name for name in panels if name not in drawn)
+        said = f"\n\nThe kinds of {others} state no contributions: see importances." if others else ""
+        found["contributions"] = dg.MetadataValue.md(_picture("SHAP summary", shap_svg(drawn)) + said)
     return found
+
+
+def _picture(name: str, svg: str) -> str:
+    return f"![{name}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
 
 
 def importances_csv(manifest: bytes) -> bytes | None:

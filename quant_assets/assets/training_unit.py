@@ -20,7 +20,9 @@ from quant_assets.runtime.launch import Folders, Launcher, Unit
 from quant_assets.settings.domain import ModelSettings, PredictionSettings, TrainingSettings
 
 _FEATURES, _LABELS = "features.arrow", "labels.arrow"
-_FACTS, _MANIFEST, _OUT_OF_FOLD = "facts.json", "manifest.json", "out_of_fold.arrow"
+_FACTS, _MANIFEST = "facts.json", "manifest.json"
+#: Frames of a result, each a file where there is one.
+_FRAMES = ("out_of_fold", "contributions")
 _DATES = ("as_of", "first_date", "last_known_at")
 
 
@@ -144,8 +146,9 @@ def _write(outputs: Path, name: str, item: TrainedModel) -> None:
         facts["files"] = {"sha256": item.files.sha256, "name": item.files.name, "paths": paths}
         facts["metrics"] = asdict(item.metrics)
         (folder / _MANIFEST).write_bytes(item.manifest)
-    if item.out_of_fold is not None:
-        item.out_of_fold.write_ipc(folder / _OUT_OF_FOLD)
+    for each in _FRAMES:
+        if (frame := getattr(item, each)) is not None:
+            frame.write_ipc(folder / f"{each}.arrow")
     (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 
@@ -156,11 +159,14 @@ def _read(outputs: Path, name: str) -> TrainedModel:
     files, metrics = facts.pop("files", None), facts.pop("metrics", None)
     if files is None:
         return TrainedModel(**facts)
+    frames: dict[str, Any] = {
+        each: pl.read_ipc(path) for each in _FRAMES if (path := folder / f"{each}.arrow").exists()
+    }
     paths = {kept: outputs / path for kept, path in files["paths"].items()}
     return TrainedModel(
         **facts,
         files=ModelFiles(files["sha256"], files["name"], paths),
         manifest=(folder / _MANIFEST).read_bytes(),
         metrics=Metrics(**metrics),
-        out_of_fold=pl.read_ipc(folder / _OUT_OF_FOLD),
+        **frames,
     )

@@ -20,7 +20,7 @@ from quant_assets.partitions import parse_key
 from quant_assets.planning.plan import Phase, Planner
 from quant_assets.profile import Profile
 from quant_assets.running.execute import execute_chain
-from quant_assets.settings.loading import Settings
+from quant_assets.settings.loading import LearningSettings, Settings
 from quant_assets.sources.base import Source
 
 
@@ -68,7 +68,9 @@ class Recomputed:
             on_begun: told what is about to be computed, as `Profile.on_begun` is.
 
         """
-        return cls(Profile(settings.model_copy(update={"storage": str(folder)}), source, on_begun), stored)
+        # What is trained on changed or cut inputs belongs into no log of trainings.
+        apart = {"storage": str(folder), "learning": LearningSettings()}
+        return cls(Profile(settings.model_copy(update=apart), source, on_begun), stored)
 
     def compute(
         self,

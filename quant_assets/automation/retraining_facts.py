@@ -174,8 +174,8 @@ class Facts:
 
     def _judged(self, sector: str, since: Sequence[str], trained: pl.DataFrame) -> tuple[dict[str, str], list[str]]:
         settings, found, untold = self._profile.settings.retraining, dict[str, str](), list[str]()
-        model = str(self._profile.settings.weights.model)
-        trained = trained.filter(pl.col("model") == model)
+        models = self._profile.settings.followed_models
+        trained = trained.filter(pl.col("model").is_in(models))
         if trained.is_empty():
             return found, untold
         if settings.matured_sessions is not None:
@@ -188,7 +188,11 @@ class Facts:
         ):
             if wanted:
                 try:
-                    found |= {name: why} if (why := judge(sector, since, trained)) else {}
+                    of = {each: trained.filter(pl.col("model") == each) for each in models}
+                    said = {each: why for each, own in of.items() if len(own) and (why := judge(sector, since, own))}
+                    if said:
+                        named = said.values() if len(models) == 1 else (f"{each}: {why}" for each, why in said.items())
+                        found[name] = "; ".join(named)
                 except _NotKnownError as error:
                     untold.append(f"{name}: {error}")
         return found, untold

@@ -59,7 +59,7 @@ class Trial:
         name: first characters of the SHA-256 of its settings: the same settings are the same trial.
         kind: `strategy` (settings from indicators to costs, measured by a backtest) or `training` (settings of a model,
             measured by what it gave over its test folds).
-        training: name of the training of which a strategy uses the models; None of a training.
+        trainings: names of the trainings of which a strategy uses the models; none of a training.
         scope: sector slug, or `portfolio`.
         first: earliest day of the market at which it was tried.
         measured: rows of `MEASURED`, sorted by as_of and date. Of a strategy one for each session, of a training the
@@ -70,7 +70,7 @@ class Trial:
 
     name: str
     kind: Literal["strategy", "training"]
-    training: str | None
+    trainings: tuple[str, ...]
     scope: str
     first: date
     measured: pl.DataFrame
@@ -97,7 +97,7 @@ def counted(trials: Iterable[Trial], as_of: date) -> list[Trial]:
     They are each strategy, and each training that none of them uses (looked at and left).
     """
     known = [trial for trial in trials if trial.first <= as_of]
-    used = {trial.training for trial in known if trial.kind == "strategy"}
+    used = {name for trial in known if trial.kind == "strategy" for name in trial.trainings}
     return [trial for trial in known if trial.kind == "strategy" or trial.name not in used]
 
 

@@ -14,7 +14,6 @@ from quant_assets.catalogue import kind_of
 from quant_assets.errors import DatasetError, QuantError, SettingsError
 from quant_assets.inference import usable_models
 from quant_assets.learning.comparison import compared
-from quant_assets.learning.ensemble import ENSEMBLE
 from quant_assets.learning.gate import against, gated, suspected
 from quant_assets.learning.model_files import LISTING, fetch, sha256, verified
 from quant_assets.learning.reference import stored_reference
@@ -24,6 +23,7 @@ from quant_assets.model_versions import ModelVersions, Version, files_at, signin
 from quant_assets.partitions import key, month_end, month_range, parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.schemas import CHECKPOINTS
+from quant_assets.settings.domain import ENSEMBLE
 from quant_assets.settings.sectors import SECTORS
 
 

@@ -18,6 +18,7 @@ from quant_assets import catalogue
 from quant_assets.database import predictions_view, shown_url, upsert_predictions
 from quant_assets.errors import HistoryError, SettingsError
 from quant_assets.inference import usable_models
+from quant_assets.learning.calibration import Calibration, Interval
 from quant_assets.learning.forecast import LoadedModel, forecast
 from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256_of
 from quant_assets.learning.registry import ModelSpec, load_model, read_signed, signed
@@ -183,7 +184,7 @@ def training(
         "features": list(names),
         "horizons": [horizon],
         "last_known_at": str(rows["known_at"].max()),
-        "residuals": found.residuals.to_manifest(),
+        **found.told,
     }
     (folder / _MANIFEST).write_bytes(signed(manifest, signing_key()))
     metrics = {"overall_metrics": found.overall_metrics, "fold_metrics": found.fold_metrics, "config": config}
@@ -198,6 +199,10 @@ def training(
         table.add_row(*(_text(fold[name]) for name in (*shown, "direction_accuracy")))
     yield table
     what = f"{len(rows)} rows of {rows['ticker'].n_unique()} tickers"
+    held = found.told["measured_coverage"]
+    if held["share"] is not None:
+        stated = f"intervals of {settings.interval_coverage:.0%} held {held['share']:.1%} of {held['rows']} outcomes"
+        yield f"{stated} of later windows than those that they follow from"
     yield f"{what}; {model_file}, {_METRICS}, {_IMPORTANCES} in {folder}"
 
 
@@ -238,11 +243,13 @@ def inference(
     if found.is_empty():
         raise HistoryError(f"model {model} forecasts nothing on {as_of} over the sessions that are asked for")
     table = Table()
-    for name in ("ticker", "dt", "horizon", "yhat", "yhat_std", "prob_up"):
+    for name in ("ticker", "dt", "horizon", "yhat", "yhat_std", "prob_up", "interval"):
         table.add_column(name)
     for row in found.sort("horizon", "prediction", descending=[False, True]).iter_rows(named=True):
         figures = (f"{row['prediction']:+.4f}", f"{row['prediction_std']:.4f}", f"{row['prob_up']:.3f}")
-        table.add_row(escape(row["ticker"]), str(row["date"]), str(row["horizon"]), *figures)
+        ends = row["prediction_lower"], row["prediction_upper"]
+        interval = "" if None in ends else f"{ends[0]:+.3f} {ends[1]:+.3f}"
+        table.add_row(escape(row["ticker"]), str(row["date"]), str(row["horizon"]), *figures, interval)
     yield table
     where = database or _default_database(profile)
     written = upsert_predictions(where, found)
@@ -276,10 +283,15 @@ def _trained(profile: Profile, place: Path, as_of: date) -> tuple[dict[int, Load
         )
     spec = ModelSpec.of_manifest(told, str(folder / told["model_file"]), folder.name)
     fitted, checksum = load_model(spec, type_of=catalogue.kind_of(profile.settings))
-    residuals = ResidualBuckets.from_manifest(told["residuals"])
+    # As of a checkpoint (`load_models`): an older folder without a calibration is forecast without one.
+    calibration, interval = (
+        Calibration.from_manifest(told.get("calibration")),
+        Interval.from_manifest(told.get("interval")),
+    )
+    record = ResidualBuckets.from_manifest(told["residuals"]), calibration, interval
     # By kind and content: folders of two models are often called the same, and a second one would replace its rows.
     name = f"{told['kind']}@{checksum[:VERSION_LENGTH]}"
-    loaded = {each: LoadedModel(name, fitted, checksum[:VERSION_LENGTH], residuals) for each in spec.horizons}
+    loaded = {each: LoadedModel(name, fitted, checksum[:VERSION_LENGTH], *record) for each in spec.horizons}
     return loaded, f"{folder / _MANIFEST}: {SIGNED[signature]}"
 
 

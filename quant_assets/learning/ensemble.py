@@ -9,10 +9,7 @@ import polars as pl
 from quant_assets.learning.gate import plausible
 from quant_assets.learning.model_files import VERSION_LENGTH
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import PredictionSettings
-
-#: In column `model`; no model of the settings can have this name.
-ENSEMBLE = "ensemble"
+from quant_assets.settings.domain import ENSEMBLE, PredictionSettings
 
 _ON = ["ticker", "date", "horizon"]
 _OWN = (*_ON, "prediction", "prediction_std", "prob_up", "confidence", "model", "model_version")

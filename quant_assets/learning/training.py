@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
+from quant_assets.learning.contributions import mean_contributions, sampled_contributions
 from quant_assets.learning.metrics import Metrics, best_returns, daily_ic
 from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256
 from quant_assets.learning.models.base import FittedModel, Learner, Task
@@ -52,6 +53,7 @@ class TrainedModel:
         metrics: over the test slices, or None without a model.
         out_of_fold: `date, rank_ic, best_return` of each test date (`daily_ic`, `best_returns`), or None without a
             model.
+        contributions: of features to forecasts of the test slices (`sampled_contributions`), or None without any.
 
     """
 
@@ -66,6 +68,7 @@ class TrainedModel:
     manifest: bytes | None = None
     metrics: Metrics | None = None
     out_of_fold: pl.DataFrame | None = field(default=None, compare=False)
+    contributions: pl.DataFrame | None = field(default=None, compare=False)
 
     @property
     def model_sha256(self) -> str | None:
@@ -300,13 +303,14 @@ def _train(
     label = "_".join(map(str, horizons))
     seed = _seed(settings.seed, scope, as_of, label)
     tested: list[tuple[dict[str, Any], list[pl.DataFrame]]] = []
-    importances: list[dict[str, list[float]]] = []
+    importances, drawn = list[dict[str, list[float]]](), list[list[pl.DataFrame]]()
     for fold in folds[:-1]:
-        model = learner.fit(rows(fold.train), rows(fold.validation), seed)
-        found, here = model.predict(rows(fold.test)), frame.filter(pl.Series(fold.test))
+        model, asked = learner.fit(rows(fold.train), rows(fold.validation), seed), rows(fold.test)
+        found, here = model.predict(asked), frame.filter(pl.Series(fold.test))
         tests = [fold_forecasts(here, _target(horizon), found, column) for column, horizon in enumerate(horizons)]
         tested.append((_entry(frame, fold, model) | {"test": _span(frame, fold.test)}, tests))
         importances.append(model.importances())
+        drawn.append(sampled_contributions(model, asked, settings.shap_rows // (len(folds) - 1), seed))
     model = learner.fit(rows(folds[-1].train), rows(folds[-1].validation), seed)
     place = folder / f"{learner.name}-{label}"
     place.mkdir(parents=True)
@@ -344,17 +348,26 @@ def _train(
         (result, judge([tests[column] for _, tests in tested], horizon, prediction_settings, settings.embargo_sessions))
         for column, (horizon, result) in enumerate(zip(horizons, untrained, strict=True))
     ]
-    return [_result(shared, [entry for entry, _ in tested], result, files, judged) for result, judged in found_of]
+    return [
+        _result(shared, [entry for entry, _ in tested], result, files, judged, [each[column] for each in drawn if each])
+        for column, (result, judged) in enumerate(found_of)
+    ]
 
 
 def _result(
-    shared: dict[str, Any], folds: Sequence[dict[str, Any]], untrained: TrainedModel, files: ModelFiles, judged: Judged
+    shared: dict[str, Any],
+    folds: Sequence[dict[str, Any]],
+    untrained: TrainedModel,
+    files: ModelFiles,
+    judged: Judged,
+    drawn: Sequence[pl.DataFrame],
 ) -> TrainedModel:
     """What a fit gave for one horizon."""
     manifest = shared | {
         "horizon": untrained.horizon,
         "folds": [entry | {"metrics": asdict(each)} for entry, each in zip(folds, judged.folds, strict=True)],
         "metrics": asdict(judged.metrics),
+        "contributions": mean_contributions(drawn),
         **judged.entries,
     }
     text = json.dumps(manifest, sort_keys=True, indent=2, allow_nan=False) + "\n"
@@ -364,7 +377,8 @@ def _result(
         .join(best_returns(judged.rows), on="date", how="inner")
         .sort("date")
     )
-    return replace(untrained, files=files, manifest=text.encode(), metrics=judged.metrics, out_of_fold=series)
+    frames: dict[str, Any] = {"out_of_fold": series, "contributions": pl.concat(drawn) if drawn else None}
+    return replace(untrained, files=files, manifest=text.encode(), metrics=judged.metrics, **frames)
 
 
 def _entry(frame: pl.DataFrame, fold: Fold, model: FittedModel) -> dict[str, Any]:

@@ -10,9 +10,8 @@ import numpy as np
 import polars as pl
 
 from quant_assets.errors import HistoryError
-from quant_assets.learning.metrics import evaluate
 from quant_assets.learning.models.base import FittedModel, Learner
-from quant_assets.learning.residuals import ResidualBuckets
+from quant_assets.learning.out_of_fold import fold_forecasts, judge
 from quant_assets.learning.rows import Rows
 from quant_assets.learning.splits import BoolArray, Fold
 from quant_assets.market.calendar import session_number
@@ -32,14 +31,15 @@ class WalkForwardResult:
         model: fitted on all rows but those that it is stopped by.
         fold_metrics: of each fold, as plain values.
         importances: `feature, importance`: mean over the folds of the kind's first measure, descending.
-        residuals: standard deviation of the forecast error over the test windows.
+        told: what the test windows say of forecasts: `residuals`, `calibration`, `interval`, and how these held
+            (`out_of_fold.judge`); for a manifest.
 
     """
 
     model: FittedModel
     fold_metrics: list[dict[str, Any]]
     importances: pl.DataFrame
-    residuals: ResidualBuckets
+    told: dict[str, Any]
 
     @property
     def overall_metrics(self) -> dict[str, float | int | None]:
@@ -76,7 +76,7 @@ def walk_forward(
         learner: the kind of model and its parameters.
         horizon: sessions ahead that `forward_return` is of.
         names: the columns that the model sees, in order.
-        settings: buckets of the residuals.
+        settings: buckets of the residuals, calibration and coverage.
         n_splits: test windows.
         test_size: share of the sessions that are tested.
         embargo_sessions: sessions left free between the last label used and what it is used for.
@@ -92,35 +92,33 @@ def walk_forward(
     metrics, importances, tests = list[dict[str, Any]](), list[list[float]](), list[pl.DataFrame]()
     for number, fold in enumerate(folds):
         model = learner.fit(given.where(fold.train), given.where(fold.validation), seed)
-        prediction = np.ascontiguousarray(model.predict(given.where(fold.test)).mean[:, 0])
-        part = rows.filter(pl.Series(fold.test))
-        test = part.select("ticker", "date", "forward_return").with_columns(prediction=pl.Series(prediction))
+        part, found = rows.filter(pl.Series(fold.test)), model.predict(given.where(fold.test))
+        test, used = (
+            fold_forecasts(part, "forward_return", found, 0),
+            rows.filter(pl.Series(fold.train | fold.validation)),
+        )
         tests.append(test)
-        found, used = evaluate(test, horizon), rows.filter(pl.Series(fold.train | fold.validation))
         metrics.append(
-            {name: getattr(found, name) for name in _METRICS}
-            | {"n_samples": len(test), "fold": number}
+            {"n_samples": len(test), "fold": number}
             | {"train_start": used["date"].min(), "train_end": used["date"].max()}
             | {"test_start": test["date"].min(), "test_end": test["date"].max()}
             | {"n_train": len(used), "n_test": len(test)}
         )
         if measures := model.importances():
             importances.append(next(iter(measures.values())))
-    every = pl.concat(tests)
+    judged = judge(tests, horizon, settings, embargo_sessions)
     return WalkForwardResult(
         learner.fit(given.where(last.train), given.where(last.validation), seed),
-        metrics,
+        [
+            {name: getattr(of, name) for name in _METRICS} | beside
+            for of, beside in zip(judged.folds, metrics, strict=True)
+        ],
         pl.DataFrame(
             list(zip(names, np.mean(importances, axis=0).tolist(), strict=True)) if importances else [],
             schema={"feature": pl.String, "importance": pl.Float64},
             orient="row",
         ).sort(["importance", "feature"], descending=[True, False]),
-        ResidualBuckets.fit(
-            every["prediction"].to_numpy(),
-            every["forward_return"].to_numpy(),
-            settings.buckets,
-            settings.min_bucket_rows,
-        ),
+        judged.entries,
     )
 
 

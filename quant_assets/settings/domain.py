@@ -14,6 +14,9 @@ FIRST_DAY = date(1990, 1, 1)
 #: No month of a profile lies later: what is reckoned from it must still be a date.
 LAST_DAY = date(9899, 12, 31)
 
+#: In the place of a model's name: what all of them say together.
+ENSEMBLE = "ensemble"
+
 #: Ten years, beyond which nobody waits for a publication.
 LONGEST_LAG_DAYS = 3_650
 
@@ -239,6 +242,8 @@ class TrainingSettings(SettingsGroup):
             (`sector`), or taken as they are (`none`). Of directions it is then whether a return is above that mean.
         reference_rows: training rows, drawn once, that are kept with a checkpoint for the distances of later rows.
         reference_bins: bins of each feature in which the training rows are counted, for population stability.
+        shap_rows: rows of the test folds together, drawn once, of which each feature's contribution is shown, where a
+            kind states contributions (lightgbm, xgboost); 0 shows none.
 
     """
 
@@ -255,6 +260,7 @@ class TrainingSettings(SettingsGroup):
     relative_to: Literal["none", "sector"] = "none"
     reference_rows: int = Field(default=500, ge=2)
     reference_bins: int = Field(default=10, ge=2)
+    shap_rows: int = Field(default=120, ge=0)
 
 
 class PredictionSettings(SettingsGroup):
@@ -331,7 +337,10 @@ class RegistrySettings(SettingsGroup):
 
 
 class WeightSettings(SettingsGroup):
-    """Long-only weights of one sector, by the forecasts of one model (the first of `models` where none is named)."""
+    """Long-only weights of one sector, by the forecasts of one model.
+
+    It is the first of `models` where none is named; `ensemble` follows all of them together.
+    """
 
     model: str | None = None
     top_n: int = Field(default=10, ge=1)

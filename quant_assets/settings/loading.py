@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from quant_assets.errors import SettingsError
 from quant_assets.settings.automation import FreshnessSettings, RetrainingSettings, RevisionSettings, VacuumSettings
 from quant_assets.settings.domain import (
+    ENSEMBLE,
     FIRST_DAY,
     LAST_DAY,
     ApplicabilitySettings,
@@ -49,6 +50,10 @@ _POSTGRES = re.compile(
     r"postgres(ql)?(\+psycopg2)?://(([^\s@/:?#%]|%[\da-fA-F]{2})*(:([^\s@/:?#%]|%[\da-fA-F]{2})*)?@)?"
     r"([\w.-]*|\[[\da-fA-F:.]+\])(:\d{1,5})?/([\w.-]|%[\da-fA-F]{2})+(\?[\w]+=[^\s#&=]*(&[\w]+=[^\s#&=]*)*)?"
 )
+
+
+#: As `learning.mlflow`: a store of the profile's own.
+DEFAULT_MLFLOW = "sqlite"
 
 
 class DagsterSettings(SettingsGroup):
@@ -93,6 +98,28 @@ class LaunchSettings(SettingsGroup):
         return value if value is None else at_home(str(value), "launch.device_locks").absolute()
 
 
+class LearningSettings(SettingsGroup):
+    """Where trainings are shown beside their datasets.
+
+    Attributes:
+        mlflow: MLflow's tracking store (extra `mlflow`): `sqlite` for one file in the profile's storage, or the URI of
+            another (`sqlite:////folder/mlflow.db`, `https://server`); null logs nothing. A login belongs into MLflow's
+            own MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+
+    """
+
+    mlflow: str | None = None
+
+    @field_validator("mlflow")
+    @classmethod
+    def _a_store(cls, value: str | None) -> str | None:
+        if value is not None and value != DEFAULT_MLFLOW and "://" not in value:
+            raise ValueError(f"write {DEFAULT_MLFLOW}, the URI of a tracking store, or null for none")
+        if value is not None and re.search("://[^/]*@", value):
+            raise ValueError("it holds a login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead")
+        return value
+
+
 class PartitionSettings(SettingsGroup):
     """The months that exist. `end` (inclusive) is null where the running month is the last one."""
 
@@ -134,6 +161,7 @@ class Settings(ProviderSettings):
     as_of: date | None = None
     dagster: DagsterSettings = DagsterSettings()
     launch: LaunchSettings = LaunchSettings()
+    learning: LearningSettings = LearningSettings()
     revisions: RevisionSettings = RevisionSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     vacuum: VacuumSettings = VacuumSettings()
@@ -200,11 +228,11 @@ class Settings(ProviderSettings):
         if not isinstance(value, Mapping):
             return value
         found = {name: each for name, each in value.items() if each is not None}  # null takes one of base.yaml away
-        taken = (*SECTORS, "ensemble")  # what all models say together
+        taken = (*SECTORS, ENSEMBLE)
         wrong = [name for name in found if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in taken]
         if wrong or not found:
             raise ValueError(
-                f"'{wrong[0]}' cannot be a model's name: write a to z, 0 to 9 and _, no sector's slug and not ensemble"
+                f"'{wrong[0]}' cannot be a model's name: write a to z, 0 to 9, _, no sector's slug and not {ENSEMBLE}"
                 if wrong
                 else "needs at least one model, as in the project's conf/base.yaml"
             )
@@ -222,17 +250,22 @@ class Settings(ProviderSettings):
     def _weights_have_a_model(self) -> "Settings":
         # The name is settled here, so that every reader sees the same one.
         name = self.weights.model or next(iter(self.models))
-        if name not in self.models:
-            raise ValueError(f"weights.model {name} is not one of models: {', '.join(self.models)}")
+        if name not in (*self.models, ENSEMBLE):
+            raise ValueError(f"weights.model {name} is not one of models: {', '.join((*self.models, ENSEMBLE))}")
         for model, each in self.models.items():
             unknown = set(each.horizons) - set(self.labels.horizons)
             if unknown:
                 raise ValueError(
                     f"models.{model}.horizons {sorted(unknown)} are none of labels.horizons {self.labels.horizons}"
                 )
-        if self.weights.horizon not in (self.models[name].horizons or (self.weights.horizon,)):
-            raise ValueError(f"weights.horizon {self.weights.horizon} is none of models.{name}.horizons")
         self.__dict__["weights"] = self.weights.model_copy(update={"model": name})
+        if name != ENSEMBLE and not self.followed_models:
+            raise ValueError(f"weights.horizon {self.weights.horizon} is none of models.{name}.horizons")
+        if name == ENSEMBLE and len(self.followed_models) < 2:
+            raise ValueError(
+                f"weights.model {ENSEMBLE} needs two of models that forecast weights.horizon {self.weights.horizon}, "
+                f"there is {', '.join(self.followed_models) or 'none'}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -242,6 +275,13 @@ class Settings(ProviderSettings):
         if self.as_of is not None and self.as_of > LAST_DAY:
             raise ValueError(f"as_of {self.as_of} is too late; {LAST_DAY} is the last day that can be named")
         return self
+
+    @property
+    def followed_models(self) -> tuple[str, ...]:
+        """The models that weights follow: one, or of the ensemble all that forecast `weights.horizon`."""
+        named = self.models if self.weights.model == ENSEMBLE else [str(self.weights.model)]
+        over = self.weights.horizon
+        return tuple(name for name in named if over in (self.models[name].horizons or (over,)))
 
     @property
     def storage_url(self) -> str:

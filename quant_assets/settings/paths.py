@@ -17,6 +17,7 @@ WITHOUT_EFFECT = (
     "as_of",
     "dagster",
     "launch",
+    "learning",
     "live",
     "partitions.end",
     "retraining",

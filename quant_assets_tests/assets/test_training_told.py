@@ -1,5 +1,6 @@
 """What is shown of trainings: figures of the manifests, and nothing where nothing was trained."""
 
+import base64
 import csv
 import io
 import json
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 
 from quant_assets.assets.training_told import importances_csv, told_of
+from quant_assets.learning.models.lightgbm import LightGBM
 from quant_assets.learning.models.linear import LinearLearner
 from quant_assets.learning.training import TrainedModel, train_checkpoint
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
@@ -61,3 +63,27 @@ def test_of_nothing_trained_only_the_status_is_shown(tmp_path: Path) -> None:
     told = told_of(none)
     assert set(told) == {"metrics"}
     assert "| line | 5 | too_little_history |" in str(told["metrics"].value)
+
+
+def test_contributions_are_shown_of_the_kinds_that_state_them(trained: list[TrainedModel], tmp_path: Path) -> None:
+    settings = TrainingSettings(window_months=18, folds=4, shap_rows=60), PredictionSettings(), LightGBM("trees")
+    trees = train_checkpoint(*simulate(), date(2020, 6, 30), *settings, (5, 20), "it", FEATURES, tmp_path)
+    shown = str(told_of([*trained, *trees])["contributions"].value)
+    picture, _, said = shown.partition("\n")
+    assert said.strip() == "The kinds of line state no contributions: see importances."
+    svg = base64.b64decode(picture.partition("base64,")[2].rstrip(")")).decode()
+    assert ">trees, 5 d</text>" in svg
+    assert ">trees, 20 d</text>" in svg
+    assert ">line" not in svg
+    assert "\n" not in str(told_of(trees)["contributions"].value)
+    for item in trees:
+        manifest = json.loads(item.manifest)
+        told = manifest["contributions"]
+        assert told["rows"] == 60
+        assert next(iter(sorted(told["mean_absolute"], key=lambda each: -told["mean_absolute"][each]))) == PLANTED
+        tested = [(fold["test"]["first_date"], fold["test"]["last_date"]) for fold in manifest["folds"]]
+        days = item.contributions["date"].cast(pl.String).to_list()
+        assert all(any(first <= day <= last for first, last in tested) for day in days)
+        assert {sum(first <= day <= last for day in days) for first, last in tested} == {60 // 3 * len(FEATURES)}
+    assert json.loads(trained[0].manifest)["contributions"] is None
+    assert trained[0].contributions is None

@@ -187,6 +187,11 @@ def test_a_drift_orders_a_training(build: Set, instance: dg.DagsterInstance) -> 
         build(**{name: value})
         assert asked(tick(instance)) == {}
         build(**{name: {"1": "0.25", "false": "true"}[value]})
+    # Of the ensemble each model is judged by itself, and named.
+    built = build(QUANT__WEIGHTS__MODEL="ensemble")
+    (request,) = (each.request for each in tick(instance).decision.asked)
+    assert request.tags[REASONS].startswith("drift: lightgbm: in 2021-04 ")
+    build(QUANT__WEIGHTS__MODEL="lightgbm")
     # A training month that is due has it beside its own reason, and needs no order.
     built = build(QUANT__TRAINING__CADENCE_MONTHS="4")
     Path(built.profile.store.path(built.profile.datasets[CHECKPOINTS.name], key(SECTOR, "2021-04"))).unlink()

@@ -27,7 +27,7 @@ def strategy(name: str, returns: np.ndarray, training: str = "m", days: np.ndarr
     rows = pl.DataFrame(
         {"as_of": days, "date": days, "value": returns, "rank_ic": [None] * len(days)}, schema=dict(MEASURED)
     )
-    return Trial(name, "strategy", training, scope, days[0].item(), rows)
+    return Trial(name, "strategy", (training,), scope, days[0].item(), rows)
 
 
 def training(name: str, as_ofs: list[date], values: list[np.ndarray], scope: str = "it") -> Trial:
@@ -42,7 +42,7 @@ def training(name: str, as_ofs: list[date], values: list[np.ndarray], scope: str
             "rank_ic": returns[: len(days)],
         }
         parts.append(pl.DataFrame(columns, schema=dict(MEASURED)))
-    return Trial(name, "training", None, scope, as_ofs[0], pl.concat(parts), 20)
+    return Trial(name, "training", (), scope, as_ofs[0], pl.concat(parts), 20)
 
 
 def track(returns: np.ndarray, benchmark: np.ndarray | None = None) -> pl.DataFrame:

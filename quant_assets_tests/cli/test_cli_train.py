@@ -9,7 +9,10 @@ import duckdb
 import numpy as np
 import polars as pl
 import pytest
+from scipy.special import ndtr
 
+from quant_assets.inference import usable_models
+from quant_assets.learning.forecast import forecast
 from quant_assets.partitions import month_range
 from quant_assets.settings.origin import ROOT
 from quant_assets_tests.command import Quant
@@ -107,6 +110,41 @@ def test_forecasts_of_a_loaded_model_go_into_the_database(quant: Quant, storage:
     quant("infer", str(storage / "model"), "--database", "preds.duckdb")
     with duckdb.connect("preds.duckdb") as connection:
         assert connection.execute("SELECT count(*) FROM preds").fetchall() == [(22,)], "the same model again"
+
+
+@pytest.mark.slow
+def test_a_folders_forecasts_are_calibrated_by_its_own_test_windows(quant: Quant) -> None:
+    folder = trained(quant)
+    told = json.loads((folder / "manifest.json").read_text())
+    assert told["calibration"]["rows"] == told["interval"]["rows"] > 100
+    shown = quant("infer", str(folder), "--database", "preds.duckdb").rows
+    assert len(shown) == len(NAMES)
+    for row in shown:
+        yhat, std = float(row["yhat"]), float(row["yhat_std"])
+        odds = np.log(ndtr(yhat / std) / (1 - ndtr(yhat / std)))
+        rises = 1 / (1 + np.exp(-(told["calibration"]["offset"] + told["calibration"]["slope"] * odds)))
+        assert float(row["prob_up"]) == pytest.approx(rises, abs=0.003), row
+        reach = told["interval"]["width"] * std
+        ends = [float(each) for each in row["interval"].split()]
+        assert ends == pytest.approx([yhat - reach, yhat + reach], abs=1e-3), row
+
+
+@pytest.mark.slow
+def test_a_models_forecasts_are_those_of_the_dataset(quant: Quant, storage: Path) -> None:
+    profile = profile_at(storage)
+    rows = profile.store.read(profile.datasets["features"], [f"2021-06|{SECTOR}"]).collect().drop("sector", "month")
+    models, _ = usable_models(profile, SECTOR, "lightgbm", AS_OF, 20)
+    expected = forecast(rows.filter(pl.col("date") == AS_OF), models, profile.settings.predictions)
+    assert models[20].calibration.rows
+    found = quant("infer", "lightgbm", "--date", str(AS_OF), "--database", "preds.duckdb").rows
+    shown = {row["ticker"]: (row["prob_up"], row["interval"]) for row in found}
+    assert shown == {
+        each["ticker"]: (
+            f"{each['prob_up']:.3f}",
+            f"{each['prediction_lower']:+.3f} {each['prediction_upper']:+.3f}",
+        )
+        for each in expected.iter_rows(named=True)
+    }
 
 
 @pytest.mark.slow

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from quant_assets.learning.checkpoints import young_checkpoints
-from quant_assets.learning.ensemble import ENSEMBLE, combined, ensemble_weights, judged_by
+from quant_assets.learning.ensemble import combined, ensemble_weights, judged_by
 from quant_assets.schemas import CHECKPOINTS, DATASETS
-from quant_assets.settings.domain import PredictionSettings, TrainingSettings
+from quant_assets.settings.domain import ENSEMBLE, PredictionSettings, TrainingSettings
 
 SETTINGS = PredictionSettings()
 DAYS = [date(2024, 6, 3) + timedelta(days=place) for place in range(5)]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -36,7 +37,22 @@ TRUSTED = (
     "numpy.dtype",
 )
 
+#: Formats of models that take no missing values.
+NO_MISSING = ("pickle", "skops", "onnx", "safetensors", "state_dict")
+
 MARK: list[str] = []
+
+
+def needs(format_: str) -> None:
+    """Skip where the extra of a format is not installed."""
+    of = {
+        "skops": ("skops",),
+        "onnx": ("onnx", "onnxruntime"),
+        "safetensors": ("safetensors",),
+        "state_dict": ("torch",),
+    }
+    for name in of.get(format_, ()):
+        pytest.importorskip(name, reason="an extra is not installed")
 
 
 def leave_a_mark(what: str) -> str:
@@ -73,9 +89,43 @@ def made_elsewhere(kind: str, rows: Rows, path: Path) -> np.ndarray:
         path.write_bytes(bytes(trees.save_raw("json")))
         return np.asarray(trees.predict(matrix_of))
     matrix = np.nan_to_num(matrix)
+    if kind == "state_dict":
+        import torch
+
+        torch.manual_seed(1)
+        layers = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)).double()
+        torch.save(layers.state_dict(), path)
+        return np.asarray(layers(torch.from_numpy(matrix)).detach()[:, 0])
     line = LinearRegression().fit(matrix, target)
-    path.write_bytes(pickle.dumps(line))
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(line))
+    elif kind == "skops":
+        import skops.io
+
+        path.write_bytes(skops.io.dumps(line))
+    elif kind == "safetensors":
+        from safetensors.numpy import save
+
+        path.write_bytes(save({"weight": line.coef_[None], "bias": np.array([line.intercept_])}))
+    else:
+        path.write_bytes(onnx_line(line.coef_, line.intercept_).SerializeToString())
     return np.asarray(line.predict(matrix))
+
+
+def onnx_line(slopes: np.ndarray, offset: float, outputs: int = 1) -> Any:
+    """A linear model in ONNX: rows by features in, a value for each row out."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    tensors = {"slopes": np.tile(slopes[:, None], (1, outputs)), "offset": np.full(outputs, offset)}
+    shape = TensorProto.DOUBLE, ["rows", len(slopes)]
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "slopes"], ["xb"]), helper.make_node("Add", ["xb", "offset"], ["y"])],
+        "line",
+        [helper.make_tensor_value_info("x", *shape)],
+        [helper.make_tensor_value_info("y", TensorProto.DOUBLE, ["rows", outputs])],
+        [numpy_helper.from_array(each, name) for name, each in tensors.items()],
+    )
+    return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)])
 
 
 def settings(path: Path, **changed: Any) -> dict[str, Any]:
@@ -89,13 +139,19 @@ def settings(path: Path, **changed: Any) -> dict[str, Any]:
     } | changed
 
 
-@pytest.fixture(params=["lightgbm", "xgboost", "pickle"])
+def without_missing(rows: Rows) -> Rows:
+    return Rows(**{**rows.__dict__, "matrix": np.nan_to_num(rows.matrix)})
+
+
+@pytest.fixture(params=["lightgbm", "xgboost", *NO_MISSING])
 def given(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Rows, np.ndarray, dict[str, Any]]:
+    needs(request.param)
     rows = made_up_rows(400, horizons=(20,))
-    if request.param == "pickle":  # scikit-learn's takes no missing values
-        rows = Rows(**{**rows.__dict__, "matrix": np.nan_to_num(rows.matrix)})
+    if request.param in NO_MISSING:
+        rows = without_missing(rows)
     expected = made_elsewhere(request.param, rows, tmp_path / "theirs")
-    return rows, expected, settings(tmp_path / "theirs", format=request.param)
+    activation = {"activation": "tanh"} if request.param == "state_dict" else {}
+    return rows, expected, settings(tmp_path / "theirs", format=request.param, **activation)
 
 
 def test_it_forecasts_what_its_own_library_does_and_stays_itself(
@@ -150,7 +206,7 @@ def test_what_it_keeps_is_loaded_by_its_listing_with_no_word_of_trust(format_: s
 
 def test_a_pickle_that_it_keeps_has_its_suffix_and_is_refused_by_it(tmp_path: Path) -> None:
     path, rows = tmp_path / "theirs", made_up_rows(400, horizons=(20,))
-    made_elsewhere("pickle", Rows(**{**rows.__dict__, "matrix": np.nan_to_num(rows.matrix)}), path)
+    made_elsewhere("pickle", without_missing(rows), path)
     (folder := tmp_path / "kept").mkdir()
     given = settings(path, format="pickle", trusted_types=TRUSTED)
     ExternalLearner("it", given).fit(rows, rows, 1).write(folder)
@@ -159,8 +215,9 @@ def test_a_pickle_that_it_keeps_has_its_suffix_and_is_refused_by_it(tmp_path: Pa
         load_model(ModelSpec(str(folder / LISTING), "external", "it", files.sha256, parameters=given))
 
 
-@pytest.mark.parametrize("format_", ["lightgbm", "xgboost", "pickle"])
+@pytest.mark.parametrize("format_", ["lightgbm", "xgboost", *NO_MISSING])
 def test_a_truncated_or_foreign_file_is_named(format_: str, tmp_path: Path) -> None:
+    needs(format_)
     path, rows = tmp_path / "theirs", made_up_rows(200, horizons=(20,))
     for content in (b"", b"tree\nversion=v4\n", b"\x80\x04nothing", b"{}"):
         path.write_bytes(content)
@@ -172,6 +229,108 @@ def test_a_truncated_or_foreign_file_is_named(format_: str, tmp_path: Path) -> N
         learner.fit(rows, rows, 1)
 
 
+def refused(rows: Rows, path: Path, message: str, **changed: Any) -> None:
+    with pytest.raises(DatasetError, match=message):
+        ExternalLearner("it", settings(path, **changed)).fit(rows, rows, 1)
+
+
+def test_layers_that_do_not_fit_are_listed(tmp_path: Path) -> None:
+    needs("safetensors")
+    from safetensors.numpy import save
+
+    path, rows, rng = tmp_path / "theirs", without_missing(made_up_rows(50, horizons=(20,))), np.random.default_rng(1)
+    shapes = {"2.weight": (4, 2), "2.bias": (4,), "10.weight": (1, 4), "10.bias": (1,)}
+    good = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    for changed in (
+        {"10.weight": good["10.weight"].T},
+        {"10.bias": None},
+        {"2.scale": good["2.bias"]},
+        {"2.weight": rng.normal(size=(4, 3))},
+        {"10.weight": rng.normal(size=(3, 4)), "10.bias": rng.normal(size=3)},
+        dict.fromkeys(good),
+    ):
+        path.write_bytes(save({name: each for name, each in (good | changed).items() if each is not None}))
+        refused(rows, path, "the tensors are .*; they must be pairs of weight", format="safetensors", activation="relu")
+    path.write_bytes(save(good))
+    refused(rows, path, "the file has 2 layers, parameters.activation is None; name what", format="safetensors")
+    model = ExternalLearner("it", settings(path, format="safetensors", activation="relu")).fit(rows, rows, 1)
+    inner = np.maximum(inputs(rows) @ good["2.weight"].T + good["2.bias"], 0)
+    expected = inner @ good["10.weight"].T + good["10.bias"]
+    np.testing.assert_allclose(model.predict(rows).mean, expected, atol=1e-12)
+    with pytest.raises(SettingsError, match=r"parameters\.activation is not valid"):
+        ExternalLearner("it", settings(path, format="safetensors", activation="mystery"))
+
+
+def test_a_state_dict_calls_nothing_and_holds_tensors_alone(tmp_path: Path) -> None:
+    needs("state_dict")
+    import torch
+
+    path, rows = tmp_path / "theirs", without_missing(made_up_rows(50, horizons=(20,)))
+    MARK.clear()
+    torch.save({"weight": Payload()}, path)
+    refused(rows, path, "is no state dict of torch that holds tensors alone", format="state_dict")
+    torch.save(torch.nn.Linear(2, 1), path)
+    refused(rows, path, "is no state dict of torch that holds tensors alone", format="state_dict")
+    torch.save({"weight": torch.ones(1, 2), "bias": 3}, path)
+    refused(rows, path, "is no state dict of tensors", format="state_dict")
+    assert MARK == []
+
+
+def test_an_unknown_type_of_a_skops_file_is_trusted_by_name_alone(tmp_path: Path) -> None:
+    needs("skops")
+    import skops.io
+
+    path, rows = tmp_path / "theirs", without_missing(made_up_rows(50, horizons=(20,)))
+    path.write_bytes(skops.io.dumps(Constant()))
+    own = f"{__name__}.Constant"
+    refused(rows, path, rf"the skops file names {own}, which are none of trusted_types; nothing of", format="skops")
+    learner = ExternalLearner("it", settings(path, format="skops", trusted_types=(own,)))
+    assert set(learner.fit(rows, rows, 1).predict(rows).mean[:, 0]) == {0.25}
+
+
+class Constant:
+    """An estimator that skops does not know."""
+
+    def predict(self, matrix: np.ndarray) -> np.ndarray:
+        return np.full(len(matrix), 0.25)
+
+
+def test_a_graph_of_another_form_or_with_tensors_elsewhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("onnx")
+    import onnx
+
+    path, rows = tmp_path / "theirs", without_missing(made_up_rows(50, horizons=(20,)))
+    path.write_bytes(onnx_line(np.ones(3), 0.0).SerializeToString())
+    refused(rows, path, r"the file has 3 inputs, parameters\.features are 2", format="onnx")
+    path.write_bytes(onnx_line(np.ones(2), 0.0, outputs=2).SerializeToString())
+    with pytest.raises(DatasetError, match="model it of kind external: it gave 2 values for a row; it must give one"):
+        ExternalLearner("it", settings(path, format="onnx")).fit(rows, rows, 1).predict(rows)
+    two = onnx_line(np.ones(2), 0.0)
+    two.graph.output.append(onnx.helper.make_tensor_value_info("xb", onnx.TensorProto.DOUBLE, ["rows", 1]))
+    path.write_bytes(two.SerializeToString())
+    refused(rows, path, r"the graph's inputs and outputs are x tensor\(double\)\['rows', 2\], y .*, xb ", format="onnx")
+    monkeypatch.chdir(tmp_path)
+    model = onnx_line(np.ones(2), 0.0)
+    onnx.save(model, path, save_as_external_data=True, location="beside", size_threshold=0)
+    assert (tmp_path / "beside").exists()
+    refused(rows, path, r"is no ONNX model that can be read \(.*External data path", format="onnx")
+
+
+def test_a_library_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, rows = tmp_path / "theirs", made_up_rows(50, horizons=(20,))
+    path.write_bytes(b"something")
+    for format_, module, extra in (
+        ("onnx", "onnxruntime", "external"),
+        ("safetensors", "safetensors.numpy", "external"),
+        ("skops", "skops.io", "external"),
+        ("state_dict", "torch", "deep"),
+    ):
+        monkeypatch.setitem(sys.modules, module, None)
+        refused(rows, path, rf"its format needs {module.partition('.')[0]} .*\[{extra}\]", format=format_)
+
+
 def test_other_inputs_are_listed(tmp_path: Path) -> None:
     path, rows = tmp_path / "theirs", made_up_rows(400, horizons=(20,))
     made_elsewhere("lightgbm", rows, path)
@@ -181,7 +340,7 @@ def test_other_inputs_are_listed(tmp_path: Path) -> None:
     ):
         with pytest.raises(DatasetError, match=message):
             ExternalLearner("it", settings(path, format="lightgbm", features=features)).fit(rows, rows, 1)
-    made_elsewhere("pickle", Rows(**{**rows.__dict__, "matrix": np.nan_to_num(rows.matrix)}), path)
+    made_elsewhere("pickle", without_missing(rows), path)
     with pytest.raises(DatasetError, match=r"the file has 2 inputs, parameters\.features are 1"):
         ExternalLearner("it", settings(path, format="pickle", features=("noise",))).fit(rows, rows, 1)
 

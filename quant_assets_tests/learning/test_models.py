@@ -75,11 +75,29 @@ def test_a_kind_or_parameter_that_is_not_there_is_named(models: dict[str, Any], 
         ),
         ({"models": {"lightgbm": {"horizons": (5,)}}}, r"weights\.horizon 20 is none of models\.lightgbm\.horizons"),
         ({"weights": {"model": "other"}}, r"weights\.model other is not one of models: lightgbm"),
+        (
+            {"weights": {"model": "ensemble"}, "models": NO_OTHER},
+            r"weights\.model ensemble needs two of models that forecast weights\.horizon 20, there is lightgbm",
+        ),
+        (
+            {
+                "weights": {"model": "ensemble", "horizon": 5},
+                "models": NO_OTHER | {"xgboost": {"kind": "xgboost", "horizons": (20,)}},
+            },
+            r"two of models that forecast weights\.horizon 5, there is lightgbm",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_settings("demo", **given)
+
+
+def test_weights_follow_the_ensemble_of_all_that_forecast_their_horizon() -> None:
+    of = {"ridge": {"kind": OWN, "horizons": (5,)}, "other": {"kind": OWN, "horizons": (5, 20)}}
+    settings = load_settings("demo", models=NO_OTHER | of, weights={"model": "ensemble"})
+    assert (settings.weights.model, settings.followed_models) == ("ensemble", ("lightgbm", "other"))
+    assert load_settings("demo", models=NO_OTHER | of, weights={"model": "other"}).followed_models == ("other",)
 
 
 def test_weights_follow_the_first_model_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

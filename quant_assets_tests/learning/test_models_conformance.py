@@ -16,6 +16,7 @@ import pytest
 from quant_assets.errors import DatasetError, SettingsError
 from quant_assets.learning.forecast import load_models
 from quant_assets.learning.model_files import ModelFiles, sha256
+from quant_assets.learning.models import lightgbm, xgboost
 from quant_assets.learning.models.base import FittedModel, Learner
 from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.learning.rows import Distribution, Rows
@@ -158,6 +159,20 @@ def test_a_row_alone_and_in_any_company_gives_the_same_bits(model: FittedModel, 
         std, prob_up = (None if each is None else each[[number]] for each in (many.std, many.prob_up))
         assert same_bits(one, Distribution(many.mean[[number]], std, prob_up))
     assert len(model.predict(rows.where(np.zeros(len(rows), dtype=bool))).mean) == 0
+
+
+def test_contributions_add_up_to_the_raw_forecast(model: FittedModel, rows: Rows) -> None:
+    found = model.contributions(rows)
+    assert (found is None) == (not isinstance(model, lightgbm.Trees | xgboost.Trees))
+    if found is None:
+        return
+    assert found.shape == (len(rows.horizons), len(rows), len(rows.features) + 1)
+    told = model.predict(rows)
+    raw = told.mean if told.prob_up is None else np.log(told.prob_up / (1 - told.prob_up))
+    np.testing.assert_allclose(found.sum(axis=2).T, raw, rtol=1e-4, atol=1e-6)  # XGBoost's are of single precision
+    share = np.abs(found[0, :, :-1]).mean(axis=0)
+    assert rows.features[int(share.argmax())] in ("carries", "by_absence")
+    assert not share[rows.features.index("never")]
 
 
 def test_missing_values_follow_its_rule(learner: Learner[Any], model: FittedModel, rows: Rows) -> None:

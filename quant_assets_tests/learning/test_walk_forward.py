@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import HistoryError
+from quant_assets.learning.calibration import Interval
 from quant_assets.learning.models.base import observed_by
 from quant_assets.learning.models.lightgbm import LightGBM
+from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.learning.walk_forward import walk_forward
 from quant_assets.market.calendar import session_number
 from quant_assets.settings.domain import PredictionSettings
@@ -78,6 +80,26 @@ def test_figures_are_those_of_the_windows(rows: pl.DataFrame) -> None:
     assert found.importances["feature"][0] == PLANTED
     assert found.importances["importance"].is_sorted(descending=True)
     assert len(found.importances) == len(FEATURES)
+
+
+def test_calibration_and_interval_are_those_of_the_windows(rows: pl.DataFrame) -> None:
+    found, seen = run(rows, n_splits=3, test_size=0.3)
+    with observed_by(seen):  # the models of the windows once more
+        of_window = [
+            LEARNER.fit(train, validation, 42).predict(test).mean[:, 0]
+            for (train, validation), test in zip(seen.fits[:-1], list(seen.tests), strict=True)
+        ]
+    outcome = np.concatenate([test.targets[:, 0] for test in seen.tests[:3]])
+    prediction, settings = np.concatenate(of_window), PredictionSettings()
+    residuals = ResidualBuckets.fit(prediction, outcome, settings.buckets, settings.min_bucket_rows)
+    assert found.told["residuals"] == residuals.to_manifest()
+    std = residuals.std_of(prediction)
+    interval = Interval.fit(prediction, std, outcome, settings.interval_coverage)
+    assert found.told["interval"] == interval.to_manifest()
+    assert found.told["calibration"]["rows"] == len(outcome) == found.overall_metrics["n_total_samples"]
+    assert found.told["calibration"]["slope"] != 1
+    assert 0.8 < found.told["measured_coverage"]["share"] < 1
+    assert found.told["measured_coverage"]["rows"] == sum(len(test) for test in seen.tests[1:3])
 
 
 def test_the_order_of_the_rows_is_of_no_matter(rows: pl.DataFrame) -> None:

@@ -49,6 +49,16 @@ def indicators(values: dict[str, float | None], day: date = JUNE) -> pl.DataFram
 NO_PREDICTIONS = predictions({})
 
 
+def test_the_model_that_is_named_is_followed_be_it_the_ensemble() -> None:
+    said = {"lightgbm": {"A": 0.03, "B": 0.01}, "linear": {"A": -0.02, "B": 0.04}, "ensemble": {"A": 0.005, "B": 0.025}}
+    every = pl.concat([predictions(each).with_columns(model=pl.lit(name)) for name, each in said.items()])
+    given = candidates({"A": 3.0, "B": 2.0}), every, indicators({"A": 0.1, "B": 0.2}), [JUNE]
+    for name, scores in said.items():
+        frame = sector_weights(*given, WeightSettings(model=name))
+        assert by_ticker(frame, "score") == scores
+        assert set(frame["score_source"]) == {"prediction"}
+
+
 def by_ticker(frame: pl.DataFrame, column: str = "weight") -> dict[str, float]:
     return dict(frame.select("ticker", column).iter_rows())
 

@@ -66,6 +66,7 @@ TOLD = {
     # No row follows from what the log of trials is told.
     "note_training",
     "note_backtest",
+    "tell_trainings",
 }
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

@@ -103,7 +103,7 @@ def trials_of(frames: ReportFrames) -> list[Trial]:
     other = rows.with_columns(value=pl.col("value") - 0.002 * (pl.int_range(pl.len()) % 2))
     late = rows.filter(pl.col("date") >= date(2016, 5, 2))
     return [
-        Trial(name, "strategy", "model", "healthcare", trial["date"][0], trial)
+        Trial(name, "strategy", ("model",), "healthcare", trial["date"][0], trial)
         for name, trial in (("a", rows), ("b", other), ("c", late))
     ]
 

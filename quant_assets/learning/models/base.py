@@ -157,6 +157,14 @@ class FittedModel(ABC):
         """Importance of each feature in order, by the name of the measure; none where a kind has none."""
         return {}
 
+    def contributions(self, rows: Rows) -> FloatArray | None:
+        """SHAP values of rows: what each feature adds to a forecast, and last what the model says without any.
+
+        Shape (n_horizons, n_rows, n_features + 1). Their sum over the last axis is the raw forecast: what was fitted
+        (`Rows.targets`), of a model of directions its log odds. None where a kind states none.
+        """
+        return None
+
 
 def _other_columns(given: tuple[str, ...], wanted: tuple[str, ...]) -> str:
     """How the columns of rows differ from a model's."""

@@ -1,4 +1,4 @@
-"""A model that was trained elsewhere, from a file: LightGBM text, XGBoost JSON, or a pickle of trusted types.
+"""A model that was trained elsewhere, from a file in one of the formats of `learning.external_formats`.
 
 It learns nothing here. Its figures are those of sessions after `trained_until`, the last one that it may know anything
 of; before there are such sessions it has no checkpoint. The file's hash is verified before anything is opened, and what
@@ -6,10 +6,8 @@ was read is kept in the checkpoint, so that the file may go.
 """
 
 import json
-import pickle
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import date
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,18 +15,16 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from quant_assets.errors import DatasetError
+from quant_assets.learning.external_formats import FORMATS, Activation, Asked
 from quant_assets.learning.model_files import VERSION_LENGTH, sha256
 from quant_assets.learning.models.base import FittedModel, Learner
 from quant_assets.learning.rows import Distribution, Rows
-from quant_assets.market.panel import FloatArray
 from quant_assets.settings.group import SettingsGroup
 
-#: Name under which a model keeps the file, by its format, and what is said of it.
-_FILES = {"lightgbm": "model.txt", "xgboost": "model.json", "pickle": "model.pkl"}
+#: What is said of the file, beside it.
 _SAID = "external.json"
 
-Format = Literal["lightgbm", "xgboost", "pickle"]
-Predict = Callable[[FloatArray], FloatArray]
+Format = Literal["lightgbm", "xgboost", "onnx", "safetensors", "state_dict", "skops", "pickle"]
 
 
 class Parameters(SettingsGroup):
@@ -40,8 +36,10 @@ class Parameters(SettingsGroup):
         format: one of these, whatever the file's name.
         features: names of the model's inputs, in its order, among those of `features.*`.
         trained_until: the last session that its training, tuning and choice may have seen, labels included.
-        trusted_types: of a pickle: every class and function that it may name, as `module.name`. A trusted one is called
-            by whoever wrote the file: list none whose arguments could do harm.
+        trusted_types: of a pickle every class and function that it may name, as `module.name`, of a skops file those
+            that skops does not know. A trusted one is called by whoever wrote the file: list none whose arguments could
+            do harm.
+        activation: between the layers of safetensors or a state dict, where there are several.
 
     """
 
@@ -51,6 +49,7 @@ class Parameters(SettingsGroup):
     features: tuple[str, ...] = Field(min_length=1)
     trained_until: date
     trusted_types: tuple[str, ...] = ()
+    activation: Activation | None = None
 
     @field_validator("trusted_types")
     @classmethod
@@ -73,7 +72,8 @@ class External(FittedModel):
         if missing:
             raise DatasetError(f"{origin}: there are no features {', '.join(missing)}; add their set to features.sets")
         self._columns = [self.features.index(name) for name in said["features"]]
-        self._ask = _OPEN[said["format"]](content, tuple(said["features"]), trusted, origin)
+        asked = Asked(tuple(said["features"]), trusted, said.get("activation"), origin)
+        self._ask = FORMATS[said["format"]][1](content, asked)
 
     def _predict(self, rows: Rows) -> Distribution:
         found = self._ask(np.ascontiguousarray(rows.matrix[:, self._columns]))
@@ -85,7 +85,7 @@ class External(FittedModel):
 
     def save(self, folder: Path) -> None:
         """The file as it was read, and what is said of it."""
-        (folder / _FILES[self.said["format"]]).write_bytes(self.content)
+        (folder / _file(self.said)).write_bytes(self.content)
         (folder / _SAID).write_text(json.dumps(self.said, sort_keys=True, indent=1) + "\n", encoding="utf-8")
 
     def description(self) -> dict[str, Any]:
@@ -126,103 +126,20 @@ class ExternalLearner(Learner[Parameters]):
                 f"{settings.sha256[:VERSION_LENGTH]}…; it was not opened: restore it, or write its hash"
             )
         said = settings.model_dump(mode="json", include={"format", "sha256", "features", "trained_until"})
-        given = said | {"given": list(rows.features)}
+        beside = {} if settings.activation is None else {"activation": settings.activation}
+        given = said | beside | {"given": list(rows.features)}
         return External(content, given, settings.trusted_types, rows.horizons, self.said)
 
     def load(self, folder: Path, horizons: tuple[int, ...]) -> External:
         """The file of a checkpoint; which types of a pickle are trusted is what the settings say now."""
         said = json.loads((folder / _SAID).read_text(encoding="utf-8"))
-        content = (folder / _FILES[said["format"]]).read_bytes()
+        content = (folder / _file(said)).read_bytes()
         return External(content, said, self.parameters.trusted_types, horizons, self.said)
 
 
-def _lightgbm(content: bytes, features: tuple[str, ...], trusted: tuple[str, ...], origin: str) -> Predict:
-    import lightgbm as lgb
-
-    try:
-        booster = lgb.Booster(model_str=content.decode("utf-8"))
-    except (lgb.basic.LightGBMError, UnicodeDecodeError, ValueError) as error:
-        raise DatasetError(f"{origin}: the file is no LightGBM text ({error})") from None
-    _same_inputs(tuple(booster.feature_name()), features, "Column_", origin)
-    return lambda matrix: np.asarray(booster.predict(matrix, num_threads=1))
-
-
-def _xgboost(content: bytes, features: tuple[str, ...], trusted: tuple[str, ...], origin: str) -> Predict:
-    import xgboost as xgb
-
-    booster = xgb.Booster({"nthread": 1})
-    try:
-        json.loads(content)
-        booster.load_model(bytearray(content))
-    except (xgb.core.XGBoostError, ValueError) as error:
-        raise DatasetError(f"{origin}: the file is no XGBoost JSON ({str(error).splitlines()[0]})") from None
-    _same_inputs(tuple(booster.feature_names or ()) or booster.num_features(), features, "", origin)
-    names = booster.feature_names
-    return lambda matrix: np.asarray(booster.predict(xgb.DMatrix(matrix, feature_names=names, nthread=1)))
-
-
-def _pickle(content: bytes, features: tuple[str, ...], trusted: tuple[str, ...], origin: str) -> Predict:
-    class Restricted(pickle.Unpickler):
-        """Finds what is trusted and nothing else."""
-
-        def find_class(self, module: str, name: str) -> Any:
-            if f"{module}.{name}" not in trusted:
-                raise DatasetError(
-                    f"{origin}: the pickle names {module}.{name}, which is none of trusted_types; nothing of it was "
-                    "called. Add it there only if you know who wrote the file"
-                )
-            return super().find_class(module, name)
-
-    try:
-        estimator = Restricted(BytesIO(content)).load()
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        AttributeError,
-        ImportError,
-        IndexError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise DatasetError(f"{origin}: the file is no pickle that can be read ({error})") from None
-    if not callable(getattr(estimator, "predict", None)):
-        raise DatasetError(f"{origin}: {type(estimator).__name__} has no predict; pickle the estimator itself")
-    _same_inputs(getattr(estimator, "n_features_in_", len(features)), features, "", origin)
-    # A row at a time: of several at once the products' rounding would depend on their number.
-    return lambda matrix: np.array([np.ravel(estimator.predict(row[None]))[0] for row in matrix], dtype=np.float64)
-
-
-_OPEN: dict[str, Callable[[bytes, tuple[str, ...], tuple[str, ...], str], Predict]] = {
-    "lightgbm": _lightgbm,
-    "xgboost": _xgboost,
-    "pickle": _pickle,
-}
-
-
-def _same_inputs(of_the_file: tuple[str, ...] | int, features: tuple[str, ...], unnamed: str, origin: str) -> None:
-    """Refuse a file whose inputs are not those that the settings list.
-
-    Args:
-        of_the_file: names of its inputs in order, or how many there are where it has none.
-        features: of the settings.
-        unnamed: what begins the names that its library gives inputs without names.
-        origin: for the message.
-
-    Raises:
-        DatasetError: they are others; lists them.
-
-    """
-    if isinstance(of_the_file, tuple) and not all(unnamed and name.startswith(unnamed) for name in of_the_file):
-        if of_the_file != features:
-            raise DatasetError(
-                f"{origin}: the file's inputs are {', '.join(of_the_file)}, in this order; "
-                f"parameters.features are {', '.join(features)}"
-            )
-        return
-    count = of_the_file if isinstance(of_the_file, int) else len(of_the_file)
-    if count != len(features):
-        raise DatasetError(f"{origin}: the file has {count} inputs, parameters.features are {len(features)}")
+def _file(said: Mapping[str, Any]) -> str:
+    """Name under which the file is kept."""
+    return f"model{FORMATS[said['format']][0]}"
 
 
 LEARNER = ExternalLearner

@@ -22,6 +22,8 @@ from quant_assets.settings.group import SettingsGroup
 if TYPE_CHECKING:
     import lightgbm as lgb
 
+    from quant_assets.market.panel import FloatArray
+
 _FILE = "model.txt"
 
 
@@ -67,6 +69,10 @@ class Trees(FittedModel):
             kind: self.booster.feature_importance(kind, iteration=self.booster.best_iteration).tolist()
             for kind in ("gain", "split")
         }
+
+    def contributions(self, rows: Rows) -> FloatArray:
+        """LightGBM's own."""
+        return np.asarray(self.booster.predict(rows.matrix, num_threads=1, pred_contrib=True), dtype=np.float64)[None]
 
 
 class LightGBM(Learner[Parameters]):

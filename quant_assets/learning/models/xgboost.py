@@ -72,6 +72,11 @@ class Trees(FittedModel):
             for found in (self.booster.get_score(importance_type=measure),)
         }
 
+    def contributions(self, rows: Rows) -> FloatArray:
+        """XGBoost's own."""
+        found = self.booster.predict(_matrix(rows.matrix, self.features), pred_contribs=True)
+        return np.asarray(found, dtype=np.float64)[None]
+
 
 class XGBoost(Learner[Parameters]):
     """XGBoost with squared loss, and with log-likelihood for directions."""

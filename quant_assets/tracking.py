@@ -1,0 +1,153 @@
+"""Trainings in MLflow, where `learning.mlflow` says so: for looking at, nothing here reads them back.
+
+MLflow takes seconds to import, so only the function that logs does. It is told that nobody is to be told of its use.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quant_assets.errors import SettingsError
+from quant_assets.io.store import DatasetStore
+from quant_assets.learning.training import TrainedModel
+from quant_assets.settings.loading import DEFAULT_MLFLOW, LearningSettings
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+#: Before MLflow is imported, unless they are set: no figures about its use leave the machine, no line that nobody asked
+#: for, and a server that does not answer is given up after seconds rather than minutes.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+
+#: MLflow takes no more metrics and parameters at once.
+_METRICS_AT_ONCE, _PARAMETERS_AT_ONCE = 1_000, 100
+#: Characters of a parameter's value that every store takes.
+_LONGEST = 500
+
+#: By this tag a training is found again.
+_MANIFEST = "quant.manifest_sha256"
+
+
+def log_trainings(
+    settings: LearningSettings, store: DatasetStore, profile: str, sector: str, trained: Sequence[TrainedModel]
+) -> str | None:
+    """Log trainings as runs of experiment `quant-assets/<profile>`, a run for each model and horizon.
+
+    A run has the parameters, the metrics over all test folds and, under `fold/` with the fold as step, of each; under
+    `importance/` and `contribution/` what features are worth. It is found again by the SHA-256 of the training's
+    manifest: what has been logged is not logged again, what was cut off is logged anew.
+
+    Args:
+        settings: where to.
+        store: of the profile, in whose folder the store is by default.
+        profile: its name.
+        sector: slug.
+        trained: results; those without a model are no runs.
+
+    Returns:
+        Why it failed, in one line; None where it did not, or where nothing is to be logged.
+
+    """
+    found = [item for item in trained if item.manifest]
+    if settings.mlflow is None or not found:
+        return None
+    try:
+        _log(_uri(settings.mlflow, store), f"quant-assets/{profile}", sector, found)
+    except Exception as error:  # noqa: BLE001 whatever it is, a training does not fail by what is only told of it
+        first = str(error).strip().splitlines() or [""]
+        why = f"{type(error).__name__}: {first[0][:300]}"
+        if isinstance(error, ImportError):
+            why = f"{why}; install the extra mlflow (pip install 'quant-assets[mlflow]')"
+        models = ", ".join(dict.fromkeys(item.model for item in found))
+        return f"{sector}, {found[0].as_of}: trainings of {models} are not in MLflow (learning.mlflow): {why}"
+    return None
+
+
+def _uri(given: str, store: DatasetStore) -> str:
+    if given != DEFAULT_MLFLOW:
+        return given
+    if not store.local:
+        raise SettingsError(f"the storage is {store.url}: name a store's URI instead of {DEFAULT_MLFLOW}")
+    return f"sqlite:///{store.url}/mlflow.db"
+
+
+def _log(uri: str, experiment: str, sector: str, trained: Sequence[TrainedModel]) -> None:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    number = _experiment(client, experiment)
+    for item in trained:
+        same = client.search_runs([number], f"tags.`{_MANIFEST}` = '{item.manifest_sha256}'")
+        if any(run.info.status == "FINISHED" for run in same):
+            continue
+        for run in same:
+            client.delete_run(run.info.run_id)
+        _log_one(client, number, sector, item)
+
+
+def _experiment(client: "MlflowClient", name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    if (found := client.get_experiment_by_name(name)) is None:
+        try:
+            return str(client.create_experiment(name))
+        except MlflowException:  # another process was faster, or it is a failure that the next line repeats
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return str(found.experiment_id)
+
+
+def _log_one(client: "MlflowClient", experiment: str, sector: str, item: TrainedModel) -> None:
+    from mlflow.entities import Metric, Param
+
+    told: dict[str, Any] = json.loads(item.manifest or b"{}")
+    named = {"sector": sector, "model": item.model, "kind": item.kind, "as_of": item.as_of.isoformat()}
+    tags = named | {"horizon": str(item.horizon), "version": str(item.model_version)}
+    run = client.create_run(
+        experiment,
+        tags={f"quant.{name}": value for name, value in tags.items()} | {_MANIFEST: str(item.manifest_sha256)},
+        run_name=f"{sector} {item.as_of} {item.model} {item.horizon} d",
+    )
+    at = int(np.datetime64(item.as_of, "ms").astype(np.int64))
+    metrics = [Metric(name, value, at, step) for name, value, step in _metrics(told)]
+    parameters = [Param(name, value[:_LONGEST]) for name, value in sorted(_parameters(told).items())]
+    for begin in range(0, len(parameters), _PARAMETERS_AT_ONCE):
+        client.log_batch(run.info.run_id, params=parameters[begin : begin + _PARAMETERS_AT_ONCE])
+    for begin in range(0, len(metrics), _METRICS_AT_ONCE):
+        client.log_batch(run.info.run_id, metrics=metrics[begin : begin + _METRICS_AT_ONCE])
+    client.set_terminated(run.info.run_id)
+
+
+def _metrics(told: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
+    """Name, value and step of the figures in a manifest; what is undefined is left out."""
+    measured = told["measured_coverage"]["share"], told["reliability"]["calibrated"]["brier"]
+    overall = told["metrics"] | dict(zip(("interval_coverage", "brier"), measured, strict=True))
+    parts = [("", overall, 0)]
+    parts += [("fold/", fold["metrics"], step) for step, fold in enumerate(told["folds"])]
+    parts += [(f"importance/{measure}/", values, 0) for measure, values in told["mean_importance"].items()]
+    if told["contributions"]:
+        parts.append(("contribution/", told["contributions"]["mean_absolute"], 0))
+    for prefix, values, step in parts:
+        for name, value in values.items():
+            if value is not None:
+                yield f"{prefix}{name}", float(value), step
+
+
+def _parameters(told: Mapping[str, Any]) -> dict[str, str]:
+    """What decides the training, a nested setting under a dotted name."""
+    found = {"features": len(told["features"]), "rows": told["data"]["rows"], "target": told["target"]}
+    for name, value in (told["settings"] | {"predictions": told["prediction_settings"]}).items():
+        nested = value.items() if isinstance(value, Mapping) else None
+        found |= {name: value} if nested is None else {f"{name}.{each}": own for each, own in nested}
+    return {name: str(value) for name, value in found.items()}
