@@ -13,7 +13,7 @@ import polars as pl
 from quant_assets.collectors.answers import Answer, Broken, Exhausted, Nothing, Refused, Rows
 from quant_assets.collectors.base import Question, Questions, Wanted
 from quant_assets.collectors.collect import rows_of
-from quant_assets.collectors.crypto import CANDLES
+from quant_assets.collectors.crypto import CANDLES, newest_days
 from quant_assets.collectors.http import Client, Clock, Pace, Received, retry_after
 from quant_assets.settings.collecting import CryptoVenueSettings
 
@@ -42,13 +42,13 @@ class Binance:
 
     def planned(self, wanted: Wanted) -> int:
         """One for each pair, and one for each 1,000 days that it lacks."""
-        newest = self._newest(wanted)
+        newest = newest_days(wanted)
         days = [(wanted.now.date() - newest.get(pair, wanted.since)).days for pair in self._settings.pairs]
         return sum(1 + max(0, each) // _MOST for each in days)
 
     def questions(self, wanted: Wanted) -> Questions:
         """The days of each pair from its newest candle on, which is asked for again: a venue may revise it."""
-        newest = self._newest(wanted)
+        newest = newest_days(wanted)
         for pair in self._settings.pairs:
             if wanted.is_done("klines", pair):
                 continue
@@ -93,11 +93,6 @@ class Binance:
         if received.status == 404:
             return Nothing(said)
         return Broken(f"status {received.status}: {said or received.shown}")
-
-    @staticmethod
-    def _newest(wanted: Wanted) -> dict[str, date]:
-        found = wanted.tables.newest(CANDLES.name)
-        return dict(found.group_by("pair").agg(pl.col("date").max()).iter_rows())
 
 
 def _candle(pair: str, row: Sequence[Any], fetched_at: datetime) -> tuple[Any, ...] | None:

@@ -84,7 +84,7 @@ class Received:
         url: without anything secret.
         status: of HTTP; 0 where nothing came at all.
         headers: names in lower case.
-        body: as it came; at most the cap.
+        body: as it came, but for secrets that it repeats; at most the cap.
         fetched_at: UTC.
         failure: why nothing, or not all of it, came; None where it did.
         too_long: whether it was given up for its length, which asking again does not change.
@@ -122,6 +122,7 @@ class Client:
         cap: most bytes of an answer.
         attempts: requests at most for one answer, the first included.
         retried: statuses that a retry can help with; a daily budget that is answered with 429 is none.
+        pause: seconds before the first retry where the provider asks for none; each further one waits twice as long.
         session: sends the requests; one of httpx where None. For providers that demand a session of their own.
 
     """
@@ -139,11 +140,13 @@ class Client:
         cap: int = 64 << 20,
         attempts: int = 5,
         retried: frozenset[int] = RETRIED,
+        pause: float = 1.0,
         session: httpx.Client | None = None,
     ) -> None:
         self._base, self._paces, self.clock = base_url.rstrip("/"), paces, clock or SystemClock()
         self._headers, self._secrets, self._secrets_in = dict(headers or {}), dict(secrets or {}), secrets_in
         self._timeout, self._cap, self._attempts, self._retried = timeout, cap, attempts, retried
+        self._first_pause = pause
         self._session = session or httpx.Client(follow_redirects=False)
 
     def __enter__(self) -> Self:
@@ -172,6 +175,8 @@ class Client:
         given = {name: value for name, value in (parameters or {}).items() if value is not None}
         shown = str(httpx.URL(self._base + path, params=given) if given else httpx.URL(self._base + path))
         hidden = {name: value.get_secret_value() for name, value in self._secrets.items()}
+        # A token is hidden without the word `bearer` before it as well.
+        words = tuple(word for value in hidden.values() for word in {value, value.split(" ")[-1]} if word)
         query, headers = dict(given), dict(self._headers)
         (query if self._secrets_in == "query" else headers).update(hidden)
         request = self._session.build_request(
@@ -184,7 +189,7 @@ class Client:
             sleep=self.clock.sleep,
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )
-        received: Received = retrying(self._sent, request, shown, tuple(hidden.values()))
+        received: Received = retrying(self._sent, request, shown, words)
         return received
 
     def _sent(self, request: httpx.Request, shown: str, hidden: tuple[str, ...]) -> Received:
@@ -194,6 +199,9 @@ class Client:
         def received(
             status: int, headers: Mapping[str, str], body: bytes, failure: str | None, *, too_long: bool = False
         ) -> Received:
+            # Pages of errors repeat the address that was asked, with the key where that is in the query.
+            for secret in hidden:
+                body = body.replace(secret.encode(), b"...")
             return Received(shown, status, headers, body, self.clock.now(), failure, too_long)
 
         try:
@@ -224,10 +232,10 @@ class Client:
         return received.status in self._retried or (received.failure is not None and not received.too_long)
 
     def _pause(self, state: RetryCallState) -> float:
-        """What the provider asks for, at most five minutes, else 1, 2, 4, … seconds."""
+        """What the provider asks for, at most five minutes, else 1, 2, 4, … times the first pause."""
         received = state.outcome.result() if state.outcome else None
         asked = None if received is None else retry_after(received.headers, self.clock.now())
-        return min(asked, 300.0) if asked is not None else float(2 ** (state.attempt_number - 1))
+        return min(asked, 300.0) if asked is not None else self._first_pause * 2 ** (state.attempt_number - 1)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -243,5 +251,5 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 def _without(text: str, hidden: tuple[str, ...]) -> str:
     for secret in hidden:
-        text = text.replace(secret, "…") if secret else text
+        text = text.replace(secret, "…")
     return text

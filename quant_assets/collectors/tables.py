@@ -168,7 +168,7 @@ def _differing(table: Table, before: pl.DataFrame, given: pl.DataFrame) -> tuple
     every = pl.concat([before.with_columns(_given=False), given.with_columns(_given=True)])
     # Within a fact in the order of collection; a stable sort keeps what is stored before what is given.
     every = every.sort([*key, FETCHED_AT], maintain_order=True)
-    told = pl.struct(values) if values else pl.lit(0)
+    told = pl.struct(values or key)
     first = pl.int_range(pl.len()).over(key) == 0
     # A null beside a null is the same; a struct is compared as a whole, nulls among its fields included.
     same = told.eq_missing(told.shift(1).over(key))

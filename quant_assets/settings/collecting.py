@@ -2,6 +2,8 @@
 
 from pydantic import Field, field_validator
 
+from quant_assets.settings.collecting_figures import FmpSettings, FredSettings
+from quant_assets.settings.collecting_news import NewsApiSettings, RedditSettings
 from quant_assets.settings.group import SettingsGroup
 
 
@@ -32,8 +34,18 @@ class CollectingSettings(SettingsGroup):
     Attributes:
         universe: tickers that are collected, by sector (slug).
         binance: pairs of Binance.
+        coinbase: pairs of Coinbase.
+        fmp: Financial Modeling Prep.
+        fred: series of FRED.
+        newsapi: searches of NewsAPI.
+        reddit: communities of Reddit.
 
     """
 
     universe: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     binance: CryptoVenueSettings = CryptoVenueSettings(url="https://api.binance.com")
+    coinbase: CryptoVenueSettings = CryptoVenueSettings(url="https://api.exchange.coinbase.com")
+    fmp: FmpSettings = FmpSettings()
+    fred: FredSettings = FredSettings()
+    newsapi: NewsApiSettings = NewsApiSettings()
+    reddit: RedditSettings = RedditSettings()

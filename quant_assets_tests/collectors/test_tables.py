@@ -110,3 +110,12 @@ def test_versions_are_those_of_a_slow_reference(
         assert change.new == new
     found = tables.versions("bars").sort("ticker", "date", FETCHED_AT).rows()
     assert found == rows(*expected).sort("ticker", "date", FETCHED_AT).rows()
+
+
+def test_a_fact_without_values_is_the_same_when_it_is_told_again(tmp_path: Path) -> None:
+    days = Table("days", pl.Schema({"date": pl.Date}), ("date",))
+    tables = Tables(tmp_path, "fred", [days])
+    for hours, new in ((0, 1), (1, 0)):
+        given = pl.DataFrame([(date(2026, 11, 2), AT + timedelta(hours=hours))], schema=days.stored, orient="row")
+        (change,) = tables.append({"days": given}, ("2026-11-30", hours))
+        assert (change.new, len(change.revised)) == (new, 0)

@@ -1,0 +1,148 @@
+"""How answers in JSON are read: every field must be there and of its kind, or the answer counts as broken."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from quant_assets.collectors.answers import Broken
+from quant_assets.collectors.http import Received
+from quant_assets.collectors.tables import Table
+
+#: What reading an answer of another shape raises.
+WRONG = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
+
+#: Ours to theirs, of which one must be there: providers rename their fields.
+Fields = Mapping[str, tuple[str, ...]]
+
+
+def decoded(received: Received) -> Any:
+    """The JSON of an answer, or `Broken` where it is none."""
+    try:
+        return json.loads(received.body)
+    except (ValueError, RecursionError):
+        return Broken(f"status {received.status}, not JSON: {received.shown}")
+
+
+def broken(error: Exception, received: Received) -> Broken:
+    """`Broken` for an answer of another shape, with what is wrong in it."""
+    return Broken(f"{str(error).strip(chr(39))}; it begins {received.shown}")
+
+
+def field(row: Mapping[str, Any], *names: str) -> Any:
+    """The field of a row under the first of the names that it has.
+
+    Raises:
+        KeyError: it has none of them; names what it has.
+
+    """
+    for name in names:
+        if name in row:
+            return row[name]
+    raise KeyError(f"no field {names[0]} in a row with {', '.join(map(str, list(row)[:12]))}")
+
+
+def number(value: Any) -> float | None:
+    """A finite number, also one that is written as text; None for null.
+
+    Raises:
+        ValueError, TypeError: it is none.
+
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        raise TypeError(f"{value} is no number")
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError(f"{value} is no number")
+    return found
+
+
+def day(value: Any) -> date | None:
+    """A day; None for null and for an empty text.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    return date.fromisoformat(str(value)[:10]) if value else None
+
+
+def text(value: Any) -> str | None:
+    """A text; None for null."""
+    return None if value is None else str(value)
+
+
+def moment(value: Any) -> datetime | None:
+    """A time with its zone, in UTC; None for null.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    if not value:
+        return None
+    found = datetime.fromisoformat(str(value))
+    if found.tzinfo is None:
+        raise ValueError(f"{value} is a time without its zone")
+    return found.astimezone(UTC)
+
+
+def seconds(value: Any) -> datetime:
+    """A time that is told as seconds since 1970, in UTC.
+
+    Raises:
+        ValueError, TypeError: it is none.
+
+    """
+    found = number(value)
+    if found is None:
+        raise ValueError("null is no time")
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=found)
+
+
+def rows(
+    found: Sequence[Mapping[str, Any]], table: Table, fields: Fields, *, blank: Sequence[str] = (), **same: Any
+) -> pl.DataFrame:
+    """Rows of a table. One that does not name its fact is left out, unless no other is there.
+
+    Args:
+        found: rows of an answer.
+        table: which.
+        fields: of the columns that an answer tells; each is read as its column's type.
+        blank: texts that may be missing, and are empty then.
+        same: value of the columns that are the same in every row.
+
+    Returns:
+        The table's columns, those that neither tells null.
+
+    Raises:
+        KeyError, TypeError, ValueError: a field is missing, or not of its kind.
+
+    """
+    if not isinstance(found, list):
+        raise TypeError("no list of rows")
+    made = [
+        {
+            **same,
+            **{ours: _READERS[table.schema[ours].base_type()](field(row, *theirs)) for ours, theirs in fields.items()},
+        }
+        for row in found
+    ]
+    frame = pl.DataFrame(made, schema=table.schema, orient="row").with_columns(pl.col(blank).fill_null(""))
+    named = frame.drop_nulls(table.key)
+    if len(frame) and not len(named):
+        raise ValueError(f"no row has {', '.join(table.key)}")
+    return named
+
+
+_READERS: dict[Any, Callable[[Any], Any]] = {
+    pl.Float64: number,
+    pl.Date: day,
+    pl.String: text,
+    pl.Datetime: moment,
+}

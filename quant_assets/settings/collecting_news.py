@@ -1,0 +1,54 @@
+"""Settings of the collectors of texts: articles of NewsAPI, posts of Reddit."""
+
+from pydantic import Field, field_validator
+
+from quant_assets.settings.group import SettingsGroup
+
+
+class NewsApiSettings(SettingsGroup):
+    """NewsAPI. The key is in the environment's NEWSAPI_KEY.
+
+    Attributes:
+        url: base address.
+        searches: what is looked for, by a name of its own (a ticker where it is about one company):
+            `{AAPL: '"Apple Inc" OR AAPL'}`; at most 500 characters each.
+        language: of the articles, two letters; all where null.
+        delay_hours: after which the plan gives an article; 24 with the free one.
+        days_back: how far back the plan goes.
+        results: most articles of a search and day that the plan gives; 100 with the free one.
+
+    """
+
+    url: str = "https://newsapi.org/v2"
+    searches: dict[str, str] = Field(default_factory=dict)
+    language: str | None = "en"
+    delay_hours: int = Field(default=24, ge=0)
+    days_back: int = Field(default=29, ge=1)
+    results: int = Field(default=100, ge=1)
+
+    @field_validator("searches")
+    @classmethod
+    def _short(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, search in value.items():
+            if " " in name or not 0 < len(search) <= 500:
+                raise ValueError(f"search '{name}' needs a name without spaces and 1 to 500 characters")
+        return value
+
+
+class RedditSettings(SettingsGroup):
+    """Reddit. The client's name and secret are in the environment's REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET.
+
+    Attributes:
+        url: base address.
+        login_url: base address of where tokens are given.
+        user_agent: as Reddit demands it: `platform:application:version (by /u/name)`.
+        subreddits: whose new posts are collected.
+        requests_a_minute: Reddit allows 100.
+
+    """
+
+    url: str = "https://oauth.reddit.com"
+    login_url: str = "https://www.reddit.com"
+    user_agent: str = "linux:quant-assets:1 (by /u/unnamed)"
+    subreddits: tuple[str, ...] = ()
+    requests_a_minute: int = Field(default=100, ge=1)
