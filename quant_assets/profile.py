@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from quant_assets import catalogue
@@ -21,8 +22,17 @@ from quant_assets.sources.registry import Terms, open_source
 from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog
 
+if TYPE_CHECKING:
+    from quant_assets.collectors.collection import Collection
+
 #: A session counts as closed half an hour after the bell, when closing prices have been published.
 _PUBLISHED = time(16, 30)
+_EXCHANGE = ZoneInfo("America/New_York")
+
+
+def published(session: date) -> datetime:
+    """When the closing prices of a session have been published."""
+    return datetime.combine(session, _PUBLISHED, _EXCHANGE)
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,15 @@ class Profile:
         return open_source(name, getattr(self.settings, name, None), self.terms)
 
     @property
+    def collection(self) -> "Collection":
+        """What is collected over the network, up to the last closed session."""
+        from quant_assets.collectors.collection import Collection  # httpx: for those who collect
+
+        settings = self.settings
+        since = settings.collecting.since or month_start(settings.partitions.start)
+        return Collection(settings.collecting, since, published(self.last_session()))
+
+    @property
     def terms(self) -> Terms:
         """What any provider is told."""
         settings = self.settings
@@ -105,7 +124,7 @@ class Profile:
 
     @cached_property
     def _last_session(self) -> date:
-        now = datetime.now(ZoneInfo("America/New_York"))
+        now = datetime.now(_EXCHANGE)
         closed = now.date() if now.time() >= _PUBLISHED else now.date() - timedelta(days=1)
         return last_session_to(min(closed, self.settings.as_of or closed))
 

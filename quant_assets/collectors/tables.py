@@ -8,7 +8,7 @@ answers that they lack are read again. Everything in here can be made again from
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -30,12 +30,17 @@ class Table:
         name: of its folder.
         schema: columns without `fetched_at`.
         key: columns that name a fact; the others are its values.
+        precision: values that are known no better than another column of the row says (the largest error); one that
+            differs by less says the same. Those columns alone are no reason for another version.
+        of_missing: whether its facts are what a provider has not.
 
     """
 
     name: str
     schema: pl.Schema
     key: tuple[str, ...]
+    precision: Mapping[str, str] = field(default_factory=dict)
+    of_missing: bool = False
 
     @property
     def stored(self) -> pl.Schema:
@@ -45,7 +50,7 @@ class Table:
     @property
     def values(self) -> list[str]:
         """Columns that a version may change."""
-        return [name for name in self.schema if name not in self.key]
+        return [name for name in self.schema if name not in self.key and name not in self.precision.values()]
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,14 @@ class Change:
         table: its name.
         new: facts that it did not have.
         revised: the versions that replace others, with the columns of the table.
+        of_missing: as the table's.
 
     """
 
     table: str
     new: int
     revised: pl.DataFrame
+    of_missing: bool = False
 
 
 class Tables:
@@ -168,12 +175,20 @@ def _differing(table: Table, before: pl.DataFrame, given: pl.DataFrame) -> tuple
     every = pl.concat([before.with_columns(_given=False), given.with_columns(_given=True)])
     # Within a fact in the order of collection; a stable sort keeps what is stored before what is given.
     every = every.sort([*key, FETCHED_AT], maintain_order=True)
-    told = pl.struct(values) if values else pl.lit(0)
     first = pl.int_range(pl.len()).over(key) == 0
-    # A null beside a null is the same; a struct is compared as a whole, nulls among its fields included.
-    same = told.eq_missing(told.shift(1).over(key))
+    same = pl.all_horizontal(pl.lit(value=True), *(_says_the_same(table, name) for name in values))
     kept = every.filter(pl.col("_given") & (first | ~same)).with_columns(_new=pl.lit(value=False))
     new = every.filter(pl.col("_given") & first)
     revised = kept.join(new.select(*key, FETCHED_AT), on=[*key, FETCHED_AT], how="anti", nulls_equal=True)
     added = kept.select(*table.stored).sort(FETCHED_AT, maintain_order=True)
-    return added, Change(table.name, len(new), revised.select(*table.stored))
+    return added, Change(table.name, len(new), revised.select(*table.stored), table.of_missing)
+
+
+def _says_the_same(table: Table, name: str) -> pl.Expr:
+    """Whether a value is that of the version before it, as far as the two are known. A null beside a null is."""
+    value, before = pl.col(name), pl.col(name).shift(1).over(table.key)
+    if name not in table.precision:
+        return value.eq_missing(before)
+    error = pl.col(table.precision[name])
+    within = (value - before).abs() <= pl.max_horizontal(error, error.shift(1).over(table.key), pl.lit(0.0))
+    return value.eq_missing(before) | within.fill_null(value=False)

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from quant_assets.errors import SettingsError
 from quant_assets.settings.automation import FreshnessSettings, RetrainingSettings, RevisionSettings, VacuumSettings
+from quant_assets.settings.collecting import CollectingSettings
 from quant_assets.settings.domain import (
     FIRST_DAY,
     LAST_DAY,
@@ -138,6 +139,7 @@ class Settings(ProviderSettings):
     freshness: FreshnessSettings = FreshnessSettings()
     vacuum: VacuumSettings = VacuumSettings()
     live: LiveSettings = LiveSettings()
+    collecting: CollectingSettings = CollectingSettings()
     partitions: PartitionSettings
     bars: BarSettings = BarSettings()
     indicators: IndicatorSettings
