@@ -15,7 +15,7 @@ from quant_assets.collectors.raw_store import Entry, Position, RawStore
 from quant_assets.collectors.tables import FETCHED_AT, Change, Tables
 
 #: Answers after which what came is read into the tables.
-_TOGETHER = 50
+_TOGETHER = 500
 #: Broken answers one after the other after which the provider is taken to be not well.
 _BROKEN_IN_A_ROW = 5
 
@@ -49,19 +49,20 @@ class Summary:
     @property
     def new(self) -> dict[str, int]:
         """Facts that were not known before, by table."""
-        return self._new(of_missing=False)
+        return self._new("market")
 
     @property
     def missing(self) -> dict[str, int]:
         """Facts that the provider has not, though it should, and that were not missed before; by table."""
-        return self._new(of_missing=True)
+        found = self._new("missing")
+        return {name: count for name, count in found.items() if count}
 
-    def _new(self, *, of_missing: bool) -> dict[str, int]:
+    def _new(self, of: str) -> dict[str, int]:
         found = Counter[str]()
         for change in self.changes:
-            if change.of_missing == of_missing:
+            if change.of == of:
                 found[change.table] += change.new
-        return {name: count for name, count in found.items() if count or not of_missing}
+        return dict(found)
 
     @property
     def complete(self) -> bool:
@@ -73,7 +74,7 @@ class Summary:
         """Versions that replace others, by table."""
         found = Counter[str]()
         for change in self.changes:
-            found[change.table] += 0 if change.of_missing else len(change.revised)
+            found[change.table] += len(change.revised) if change.of == "market" else 0
         return {name: count for name, count in found.items() if count}
 
 
@@ -202,7 +203,7 @@ def _grouped(entries: Iterator[tuple[Position, Entry]]) -> Iterator[list[tuple[P
     group: list[tuple[Position, Entry]] = []
     for each in entries:
         group.append(each)
-        if len(group) == 20 * _TOGETHER:
+        if len(group) == _TOGETHER:
             yield group
             group = []
     if group:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from quant_assets.collectors.base import Collector
 from quant_assets.collectors.binance import Binance
+from quant_assets.collectors.yahoo import Yahoo
 from quant_assets.settings.collecting import CollectingSettings
 
 
@@ -22,5 +23,8 @@ class Registered(NamedTuple):
 
 
 COLLECTORS: Mapping[str, Registered] = {
+    "yahoo": Registered(
+        lambda settings: Yahoo(settings.yahoo, settings.tickers), lambda settings: bool(settings.tickers)
+    ),
     "binance": Registered(lambda settings: Binance(settings.binance), lambda settings: bool(settings.binance.pairs)),
 }

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -32,7 +33,7 @@ class Table:
         key: columns that name a fact; the others are its values.
         precision: values that are known no better than another column of the row says (the largest error); one that
             differs by less says the same. Those columns alone are no reason for another version.
-        of_missing: whether its facts are what a provider has not.
+        of: what its facts tell: the `market`, what a provider is `missing`, or what it was `asked`.
 
     """
 
@@ -40,7 +41,7 @@ class Table:
     schema: pl.Schema
     key: tuple[str, ...]
     precision: Mapping[str, str] = field(default_factory=dict)
-    of_missing: bool = False
+    of: Literal["market", "missing", "asked"] = "market"
 
     @property
     def stored(self) -> pl.Schema:
@@ -61,14 +62,14 @@ class Change:
         table: its name.
         new: facts that it did not have.
         revised: the versions that replace others, with the columns of the table.
-        of_missing: as the table's.
+        of: what the table's facts tell.
 
     """
 
     table: str
     new: int
     revised: pl.DataFrame
-    of_missing: bool = False
+    of: str = "market"
 
 
 class Tables:
@@ -126,7 +127,11 @@ class Tables:
         changes = []
         for name, given in rows.items():
             table = self._tables[name]
-            added, change = _differing(table, self.newest(name), given.select(*table.stored).cast(table.stored))
+            versions = given.select(*table.stored).cast(table.stored)
+            # Of a long history only those facts that are told of again.
+            of_these = self.versions(name).join(versions, on=table.key, how="semi", nulls_equal=True)
+            before = of_these.unique(table.key, keep="last", maintain_order=True)
+            added, change = _differing(table, before, versions)
             changes.append(change)
             if len(added):
                 self._write(table, counts.get(name, 0), added)
@@ -181,7 +186,7 @@ def _differing(table: Table, before: pl.DataFrame, given: pl.DataFrame) -> tuple
     new = every.filter(pl.col("_given") & first)
     revised = kept.join(new.select(*key, FETCHED_AT), on=[*key, FETCHED_AT], how="anti", nulls_equal=True)
     added = kept.select(*table.stored).sort(FETCHED_AT, maintain_order=True)
-    return added, Change(table.name, len(new), revised.select(*table.stored), table.of_missing)
+    return added, Change(table.name, len(new), revised.select(*table.stored), table.of)
 
 
 def _says_the_same(table: Table, name: str) -> pl.Expr:

@@ -40,7 +40,7 @@ class YahooSettings(SettingsGroup):
         currency: that prices must be in; a ticker in another one is refused.
         requests_an_hour: at most, and two a second.
         overlap_sessions: sessions before the newest bar that are asked for again each time.
-        whole_every_days: after which a ticker's whole history is asked for again, to see what was revised in it.
+        whole_every_sessions: after so many a ticker's whole history is asked for again, to see what was revised in it.
 
     """
 
@@ -48,7 +48,7 @@ class YahooSettings(SettingsGroup):
     currency: str = Field(default="USD", min_length=1)
     requests_an_hour: int = Field(default=1_800, ge=1)
     overlap_sessions: int = Field(default=10, ge=1)
-    whole_every_days: int = Field(default=28, ge=1)
+    whole_every_sessions: int = Field(default=20, ge=2)
 
 
 class CollectingSettings(SettingsGroup):
