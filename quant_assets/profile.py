@@ -4,15 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from quant_assets import catalogue
-from quant_assets.errors import SettingsError
+from quant_assets.errors import SettingsError, SourceError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.models import Models
-from quant_assets.market.calendar import decision_sessions, last_session_to
+from quant_assets.market.calendar import decision_sessions, first_session_from, last_session_to
 from quant_assets.partitions import Months, RunPartitions, last_day, month_of, month_start, shift
 from quant_assets.schemas import LIVE, ON_DEMAND, Dataset
 from quant_assets.settings.loading import Settings
@@ -91,7 +92,12 @@ class Profile:
         """The provider of market data; without rows for the kinds of data that it has not."""
         if self.provider is not None:
             return self.provider
-        name = self.settings.source
+        name, collecting = self.settings.source, self.settings.collecting
+        if collecting.as_files and self.data_dir is not None and not self.data_dir.exists():
+            raise SourceError(
+                f"no prices of the tickers of collecting.universe are in {collecting.path}; list tickers there, by "
+                f"sector, and run: quant collect --profile {self.settings.profile}"
+            )
         return open_source(name, getattr(self.settings, name, None), self.terms)
 
     @property
@@ -103,6 +109,19 @@ class Profile:
         since = settings.collecting.since or month_start(settings.partitions.start)
         return Collection(settings.collecting, since, published(self.last_session()))
 
+    @cached_property
+    def data_dir(self) -> Path | None:
+        """The folder of the provider's files: the user's, or what had been collected by the next session's close.
+
+        The latter is not there as long as there are no prices in it.
+        """
+        if not self.settings.collecting.as_files:
+            return self.settings.data_dir
+        from quant_assets.collectors.view import view
+
+        session = self.last_session()
+        return view(self.settings.collecting, published(first_session_from(session + timedelta(days=1))))
+
     @property
     def terms(self) -> Terms:
         """What any provider is told."""
@@ -110,7 +129,7 @@ class Profile:
         return Terms(
             settings.profile,
             month_start(settings.partitions.start),
-            settings.data_dir,
+            self.data_dir,
             settings.fundamentals.default_publication_lag_days,
             profile_file(settings.profile),
         )

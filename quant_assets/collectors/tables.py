@@ -140,6 +140,15 @@ class Tables:
         write_whole(self._folder / "made.json", text.encode())
         return changes
 
+    def state(self) -> list[str]:
+        """Name, size and time of change of each part: as long as they are the same, so is what the tables hold."""
+        found = []
+        for name, count in sorted(self._made()[1].items()):
+            for path in (self._path(self._tables[name], number) for number in range(count)):
+                about = path.stat() if path.exists() else None
+                found.append(f"{name}/{path.name} {about and (about.st_size, about.st_mtime_ns)}")
+        return found
+
     def forget(self) -> None:
         """Begin anew: every answer of the journal is to be read again."""
         write_whole(self._folder / "made.json", b'{"read_through": ["", 0], "parts": {}}')

@@ -57,6 +57,8 @@ class CollectingSettings(SettingsGroup):
     Attributes:
         folder: of all that is collected; from the project's folder on where it is no whole path. Profiles may share it.
         since: first day that is collected; the first of the profile's months where null.
+        as_files: whether the provider `files` reads what was collected, as it was known at the last session, and not
+            the folder of `data_dir`.
         universe: tickers that are collected, by sector (slug), as Yahoo writes them (BRK-B).
         yahoo: prices of the universe.
         binance: pairs of Binance.
@@ -65,6 +67,7 @@ class CollectingSettings(SettingsGroup):
 
     folder: str = "storage/collected"
     since: date | None = None
+    as_files: bool = False
     universe: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     yahoo: YahooSettings = YahooSettings()
     binance: CryptoVenueSettings = CryptoVenueSettings(url="https://api.binance.com")

@@ -238,6 +238,12 @@ class Settings(ProviderSettings):
         return self
 
     @model_validator(mode="after")
+    def _collected_is_read(self) -> "Settings":
+        if self.collecting.as_files and self.source != "files":
+            raise ValueError(f"collecting.as_files needs source: files, not {self.source}")
+        return self
+
+    @model_validator(mode="after")
     def _as_of_has_months(self) -> "Settings":
         if self.as_of is not None and f"{self.as_of:%Y-%m}" < self.partitions.start:
             raise ValueError(f"as_of {self.as_of} lies before partitions.start {self.partitions.start}")
