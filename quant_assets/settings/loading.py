@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from quant_assets.errors import SettingsError
 from quant_assets.settings.automation import FreshnessSettings, RetrainingSettings, RevisionSettings, VacuumSettings
+from quant_assets.settings.collecting import CollectingSettings
 from quant_assets.settings.domain import (
     ENSEMBLE,
     FIRST_DAY,
@@ -166,6 +167,7 @@ class Settings(ProviderSettings):
     freshness: FreshnessSettings = FreshnessSettings()
     vacuum: VacuumSettings = VacuumSettings()
     live: LiveSettings = LiveSettings()
+    collecting: CollectingSettings = CollectingSettings()
     partitions: PartitionSettings
     bars: BarSettings = BarSettings()
     indicators: IndicatorSettings
@@ -266,6 +268,12 @@ class Settings(ProviderSettings):
                 f"weights.model {ENSEMBLE} needs two of models that forecast weights.horizon {self.weights.horizon}, "
                 f"there is {', '.join(self.followed_models) or 'none'}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _collected_is_read(self) -> "Settings":
+        if self.collecting.as_files and self.source != "files":
+            raise ValueError(f"collecting.as_files needs source: files, not {self.source}")
         return self
 
     @model_validator(mode="after")
