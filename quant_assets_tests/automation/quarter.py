@@ -225,17 +225,19 @@ class Quarter:
         }
 
     def run(self, days: Sequence[date]) -> dict[str, Any]:
-        """Simulate; figures for a record."""
-        simulation = self._simulation
-        for number, day in enumerate(days, 1):
-            simulation.at(day)
-            if self._files is not None and (changed := self._files.at(day)):
-                self.told["changed"][str(day)] = changed
+        """Simulate, with one daemon until it is killed; figures for a record."""
+        simulation, left = self._simulation, list(enumerate(days, 1))
+        while left:
             with dg.DagsterInstance.get() as instance, daemon(simulation) as process:
-                self._session(day, instance, process if number % self._kill_every == 0 else None)
-            self.told["sessions"] += 1
-            sys.stdout.write(f"{day}: {len(simulation.entries())} sessions said\n")
-            sys.stdout.flush()
+                while left and process.poll() is None:
+                    number, day = left.pop(0)
+                    simulation.at(day)
+                    if self._files is not None and (changed := self._files.at(day)):
+                        self.told["changed"][str(day)] = changed
+                    self._session(day, instance, process if number % self._kill_every == 0 else None)
+                    self.told["sessions"] += 1
+                    sys.stdout.write(f"{day}: {len(simulation.entries())} sessions said\n")
+                    sys.stdout.flush()
         with dg.DagsterInstance.get() as instance:
             for _ in range(3):  # what was killed last, then what was waiting for the last training
                 request = simulation.tick("before_open", days[-1], 23, instance)
