@@ -294,12 +294,12 @@ def test_the_settings_that_an_asset_reads_when_it_runs_are_among_those_derived(
     given = SettingsGroup.__getattribute__
 
     def noted(self: SettingsGroup, name: str) -> Any:
-        # The trial log notes settings from which no rows follow.
-        if (
-            name in type(self).model_fields
-            and type(self) in known
-            and sys._getframe(1).f_globals["__name__"] != trial_log.__name__
-        ):
+        # The trial log notes settings from which no rows follow, itself or by a property of them.
+        caller = sys._getframe(1)
+        while caller.f_back and caller.f_globals["__name__"] == Settings.__module__:
+            caller = caller.f_back
+        noting = caller.f_globals["__name__"] == trial_log.__name__
+        if name in type(self).model_fields and type(self) in known and not noting:
             read.add(f"{known[type(self)]}.{name}")
         return given(self, name)
 
