@@ -1,14 +1,14 @@
-"""The operations report by sector and month: figures as rows, page as an artifact, picture in the web UI."""
+"""The operations report by sector and month: figures as rows, page as an artifact, newest pictures in the web UI."""
 
 import base64
-from typing import Annotated
+from typing import Annotated, Any
 
 import dagster as dg
 import polars as pl
 
 from quant_assets.asset_functions import Run, Setting, readable
-from quant_assets.assets.declare import Asset, declared, read
-from quant_assets.partitions import lookback, month_of, shift_month
+from quant_assets.assets.declare import PICTURED_MONTHS, Asset, declared, newest_keys, read
+from quant_assets.partitions import key, lookback, month_of, shift_month
 from quant_assets.profile import Profile
 from quant_assets.reporting.ops_report import figures, preview_png, render
 from quant_assets.reporting.report_data import ReportFrames, gather
@@ -81,19 +81,20 @@ def ops_report(
     )
     # Each report counts what had been tried by its own as_of; what it found in the log is recorded beside its inputs.
     tried = trials.trials(sector, shift_month(run.months[0], 1 - settings.history_months), run.months[-1])
-    parts = [pl.DataFrame(schema=DATASETS["ops_report"].schema)]
+    parts, pictured = [pl.DataFrame(schema=DATASETS["ops_report"].schema)], newest_keys(run.partitions, PICTURED_MONTHS)
     for as_of in run.decisions:
         report = gather(sector, as_of, content, settings, horizon, tried, statistics)
         name = f"ops_report/{sector}/{month_of(as_of)}/report.html"
         run.store.write_artifact(name, render(report, "Simulated market" if source == "demo" else None))
-        picture = base64.b64encode(preview_png(report)).decode()
         rows = figures(report).with_columns(report_file=pl.lit(name))
         told = rows.filter(pl.col("metric").is_in(_TOLD)).select("metric", "window", "value").rows()
-        shown = {
-            "report": dg.MetadataValue.md(f"![equity against benchmark](data:image/png;base64,{picture})"),
+        shown: dict[str, Any] = {
             "page": run.store.artifact_url(name),
             **readable({f"{window}_{metric}": value for metric, window, value in told}),
         }
+        if key(sector, month_of(as_of)) in pictured:
+            picture = base64.b64encode(preview_png(report)).decode()
+            shown["report"] = dg.MetadataValue.md(f"![equity against benchmark](data:image/png;base64,{picture})")
         run.tell(sector, month_of(as_of), shown)
         parts.append(rows.select(parts[0].columns))
     return pl.concat(parts)

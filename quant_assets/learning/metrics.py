@@ -69,17 +69,21 @@ def evaluate(frame: pl.DataFrame, overlap_sessions: int = 1) -> Metrics:
         DatasetError: a prediction or outcome is missing.
 
     """
+    return measured(frame, overlap_sessions)[0]
+
+
+def measured(frame: pl.DataFrame, overlap_sessions: int = 1) -> tuple[Metrics, pl.DataFrame, pl.DataFrame]:
+    """What `evaluate` gives, and what `daily_ic` and `spreads` give on the way to it; arguments and errors as there."""
     frame = _checked(frame)
     prediction, outcome = frame["prediction"].to_numpy(), frame["forward_return"].to_numpy()
     residual = outcome - prediction
     moved = outcome != 0
     total = float(((outcome - outcome.mean()) ** 2).sum()) if len(outcome) else 0.0
-    daily = daily_ic(frame)
+    daily, spread = _daily_ic(frame), _spreads(frame)
     dates = daily["date"].to_numpy()
     ic, rank_ic = daily["ic"].to_numpy(), daily["rank_ic"].to_numpy()
-    spread = spreads(frame)
     differences = spread["spread"].to_numpy()
-    return Metrics(
+    metrics = Metrics(
         rows=len(frame),
         rmse=math.sqrt(float((residual**2).mean())) if len(frame) else None,
         mae=float(np.abs(residual).mean()) if len(frame) else None,
@@ -96,6 +100,7 @@ def evaluate(frame: pl.DataFrame, overlap_sessions: int = 1) -> Metrics:
         quantile_spread_standard_error=standard_error(differences, spread["date"].to_numpy(), overlap_sessions),
         turnover=spread["turnover"].mean(),  # type: ignore[arg-type]
     )
+    return metrics, daily, spread
 
 
 def daily_ic(frame: pl.DataFrame) -> pl.DataFrame:
@@ -113,21 +118,27 @@ def daily_ic(frame: pl.DataFrame) -> pl.DataFrame:
         Grinold and Kahn (2000), Active Portfolio Management, chapter 6.
 
     """
-    frame = _checked(frame).with_columns(
+    return _daily_ic(_checked(frame))
+
+
+def _daily_ic(frame: pl.DataFrame) -> pl.DataFrame:
+    frame = frame.with_columns(
         prediction_rank=pl.col("prediction").rank("average").over("date"),
         outcome_rank=pl.col("forward_return").rank("average").over("date"),
     )
     days, first, counts = np.unique(frame["date"].to_numpy(), return_index=True, return_counts=True)
     columns = [frame[name].to_numpy() for name in ("prediction", "forward_return", "prediction_rank", "outcome_rank")]
-    rows = []
-    for day, start, count in zip(days, first, counts, strict=True):
-        prediction, outcome, prediction_rank, outcome_rank = (column[start : start + count] for column in columns)
-        if count >= MIN_NAMES and np.ptp(prediction) > 0 and np.ptp(outcome) > 0:
-            rows.append(
-                (day.item(), int(count), _correlation(prediction, outcome), _correlation(prediction_rank, outcome_rank))
-            )
+    ic, rank_ic = np.full(len(days), np.nan), np.full(len(days), np.nan)
+    for count in np.unique(counts[counts >= MIN_NAMES]).tolist():
+        # Dates with as many names at once, a row each, whose sums are those of the row alone.
+        at = np.flatnonzero(counts == count)
+        places = first[at][:, None] + np.arange(count)
+        prediction, outcome, prediction_rank, outcome_rank = (column[places] for column in columns)
+        ic[at], rank_ic[at] = _correlations(prediction, outcome), _correlations(prediction_rank, outcome_rank)
+    told = ~np.isnan(ic)
     return pl.DataFrame(
-        rows, schema={"date": pl.Date, "names": pl.Int32, "ic": pl.Float64, "rank_ic": pl.Float64}, orient="row"
+        {"date": days[told], "names": counts[told], "ic": ic[told], "rank_ic": rank_ic[told]},
+        schema={"date": pl.Date, "names": pl.Int32, "ic": pl.Float64, "rank_ic": pl.Float64},
     )
 
 
@@ -158,28 +169,44 @@ def spreads(frame: pl.DataFrame) -> pl.DataFrame:
         with fewer than three names is left out.
 
     """
-    frame = _checked(frame).sort("date", "prediction", "ticker", descending=[False, True, False])
-    frame = frame.with_columns(names=pl.len().over("date")).filter(pl.col("names") >= MIN_NAMES)
-    size = (pl.col("names") * BEST_SHARE).ceil()
-    place = pl.int_range(pl.len()).over("date")
-    frame = frame.with_columns(
-        day=pl.col("date").rle_id().cast(pl.Int64), best=place < size, worst=place >= pl.col("names") - size
+    return _spreads(_checked(frame))
+
+
+def _spreads(frame: pl.DataFrame) -> pl.DataFrame:
+    size, place = (pl.col("names") * BEST_SHARE).ceil(), pl.int_range(pl.len()).over("date")
+    ordered = (
+        frame.lazy()
+        .sort("date", "prediction", "ticker", descending=[False, True, False])
+        .with_columns(names=pl.len().over("date"))
+        .filter(pl.col("names") >= MIN_NAMES)
+        .with_columns(
+            day=pl.col("date").rle_id().cast(pl.Int64), best=place < size, worst=place >= pl.col("names") - size
+        )
+        .collect(engine="in-memory")
     )
-    chosen = frame.filter("best").select("ticker", "day")
+    chosen = ordered.lazy().filter("best").select("ticker", "day")
     before = chosen.with_columns(pl.col("day") + 1)
     kept = chosen.join(before, on=["ticker", "day"], how="semi").group_by("day").agg(kept=pl.len())
-    days = frame.group_by("date", "day", maintain_order=True).agg(
-        best_return=pl.col("forward_return").filter("best").mean(),
-        worst_return=pl.col("forward_return").filter("worst").mean(),
-        chosen=pl.col("best").sum(),
+    days = (
+        ordered.lazy()
+        .group_by("date", "day", maintain_order=True)
+        .agg(
+            best_return=pl.col("forward_return").filter("best").mean(),
+            worst_return=pl.col("forward_return").filter("worst").mean(),
+            chosen=pl.col("best").sum(),
+        )
     )
     turnover = 1.0 - pl.col("kept").fill_null(0) / pl.col("chosen")
-    return days.join(kept, on="day", how="left", maintain_order="left").select(
-        "date",
-        "best_return",
-        "worst_return",
-        spread=pl.col("best_return") - pl.col("worst_return"),
-        turnover=pl.when(pl.col("day") > 0).then(turnover),
+    return (
+        days.join(kept, on="day", how="left", maintain_order="left")
+        .select(
+            "date",
+            "best_return",
+            "worst_return",
+            spread=pl.col("best_return") - pl.col("worst_return"),
+            turnover=pl.when(pl.col("day") > 0).then(turnover),
+        )
+        .collect(engine="in-memory")
     )
 
 
@@ -231,7 +258,11 @@ def _checked(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def _correlation(left: FloatArray, right: FloatArray) -> float:
-    left, right = left - left.mean(), right - right.mean()
-    scale = math.sqrt(float((left**2).sum())) * math.sqrt(float((right**2).sum()))
-    return min(1.0, max(-1.0, float((left * right).sum()) / scale))
+def _correlations(left: FloatArray, right: FloatArray) -> FloatArray:
+    """Correlation of each row of two arrays of shape (n_dates, n_names); NaN where one of the two does not vary."""
+    left, right = (each - each.mean(axis=1, keepdims=True) for each in (left, right))
+    scale = np.sqrt((left**2).sum(axis=1)) * np.sqrt((right**2).sum(axis=1))
+    varies = (np.ptp(left, axis=1) > 0) & (np.ptp(right, axis=1) > 0) & (scale > 0)
+    found = np.divide((left * right).sum(axis=1), scale, out=np.full(len(left), np.nan), where=varies)
+    clipped: FloatArray = np.clip(found, -1.0, 1.0)
+    return clipped

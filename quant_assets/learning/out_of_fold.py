@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.learning.calibration import Calibration, Interval, reliability, stated_probability
-from quant_assets.learning.metrics import Metrics, evaluate
+from quant_assets.learning.metrics import Metrics, evaluate, measured
 from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.learning.rows import Distribution
 from quant_assets.market.calendar import session_number
@@ -31,14 +31,14 @@ class Judged:
     """What the test folds of one horizon gave.
 
     Attributes:
-        rows: `ticker, date, prediction, forward_return` of all folds.
+        series: `date, rank_ic, best_return` of each test date of all folds (`daily_ic`, `best_returns`).
         metrics: over all of them.
         folds: of each.
         entries: plain values for the manifest, beside the metrics.
 
     """
 
-    rows: pl.DataFrame
+    series: pl.DataFrame
     metrics: Metrics
     folds: list[Metrics]
     entries: dict[str, Any]
@@ -85,9 +85,10 @@ def judge(tests: Sequence[pl.DataFrame], horizon: int, settings: PredictionSetti
     outcomes = _joined([_outcomes(fold) for fold, _ in said])
     held = [(len(fold), fitted.interval.holds(*fitted.spread_of(fold), _outcomes(fold))) for fold, fitted in said]
     counted = [(count, share) for count, share in held if share is not None]
+    metrics, daily, spread = measured(rows, horizon)
     return Judged(
-        rows.select("ticker", "date", "prediction", "forward_return"),
-        evaluate(rows, horizon),
+        daily.select("date", "rank_ic").join(spread.select("date", "best_return"), on="date", how="inner").sort("date"),
+        metrics,
         [evaluate(test, horizon) for test in tests],
         {
             "residuals": all_of_them.residuals.to_manifest(),

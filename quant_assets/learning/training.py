@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 from quant_assets.learning.contributions import mean_contributions, sampled_contributions
-from quant_assets.learning.metrics import Metrics, best_returns, daily_ic
+from quant_assets.learning.metrics import Metrics
 from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256
 from quant_assets.learning.models.base import FittedModel, Learner, Task
 from quant_assets.learning.out_of_fold import Judged, fold_forecasts, judge
@@ -207,6 +207,8 @@ def _rows_of(
 ) -> pl.DataFrame:
     """`training_rows` of several horizons side by side, with a target for each; known once all of them are."""
     first, *others = (training_rows(features, labels, as_of, settings, horizon, names) for horizon in horizons)
+    if not others:
+        return first.rename({"forward_return": _target(horizons[0])})
     found, known_at = first.rename({"forward_return": _target(horizons[0])}), [pl.col("known_at")]
     for horizon, rows in zip(horizons[1:], others, strict=True):
         known_at.append(pl.col(f"known_at|{horizon}"))
@@ -215,18 +217,17 @@ def _rows_of(
     return found.with_columns(known_at=pl.max_horizontal(known_at)).sort("date", "ticker")
 
 
-def _given(
-    frame: pl.DataFrame, names: Sequence[str], horizons: Sequence[int], settings: TrainingSettings, task: Task
-) -> Rows:
-    """The rows as a model gets them."""
-    outcomes = [_target(horizon) for horizon in horizons]
+def _with_targets(rows: Rows, outcomes: pl.DataFrame, settings: TrainingSettings, task: Task) -> Rows:
+    """The rows as a model gets them, from the columns of their frame that are no features."""
+    returns = [_target(horizon) for horizon in rows.horizons]
+    known = np.ascontiguousarray(outcomes.select(returns).to_numpy())
     if task == "classification":  # no limit and no rank change whether a return is positive
-        fitted = [directions(frame, each, settings).alias(f"fitted|{each}") for each in outcomes]
+        fitted = [directions(outcomes, each, settings).to_numpy() for each in returns]
     elif settings.target == "raw" and settings.relative_to == "none":
-        return Rows.of(frame, names, horizons, outcomes)
+        return replace(rows, targets=known)
     else:
-        fitted = [pl.Series(f"fitted|{each}", fitted_target(frame, each, settings)) for each in outcomes]
-    return Rows.of(frame.with_columns(fitted), names, horizons, [each.name for each in fitted], outcomes)
+        fitted = [fitted_target(outcomes, each, settings) for each in returns]
+    return replace(rows, targets=np.stack(fitted, axis=1), outcomes=known)
 
 
 def _target(horizon: int) -> str:
@@ -295,22 +296,24 @@ def _train(
     except HistoryError:  # a documented outcome of a checkpoint: its status says so
         return untrained
 
+    asked, outcomes = Rows.of(frame, names, horizons), frame.drop(names)
+
     def rows(mask: BoolArray) -> Rows:
         # Of these rows alone: a target compares the names of a session, and one whose label was known early, because it
         # was delisted, may not be held against labels that were not.
-        return _given(frame.filter(pl.Series(mask)), names, horizons, settings, learner.task)
+        return _with_targets(asked.where(mask), outcomes.filter(pl.Series(mask)), settings, learner.task)
 
     label = "_".join(map(str, horizons))
     seed = _seed(settings.seed, scope, as_of, label)
     tested: list[tuple[dict[str, Any], list[pl.DataFrame]]] = []
     importances, drawn = list[dict[str, list[float]]](), list[list[pl.DataFrame]]()
     for fold in folds[:-1]:
-        model, asked = learner.fit(rows(fold.train), rows(fold.validation), seed), rows(fold.test)
-        found, here = model.predict(asked), frame.filter(pl.Series(fold.test))
+        model, test = learner.fit(rows(fold.train), rows(fold.validation), seed), rows(fold.test)
+        found, here = model.predict(test), outcomes.filter(pl.Series(fold.test))
         tests = [fold_forecasts(here, _target(horizon), found, column) for column, horizon in enumerate(horizons)]
         tested.append((_entry(frame, fold, model) | {"test": _span(frame, fold.test)}, tests))
         importances.append(model.importances())
-        drawn.append(sampled_contributions(model, asked, settings.shap_rows // (len(folds) - 1), seed))
+        drawn.append(sampled_contributions(model, test, settings.shap_rows // (len(folds) - 1), seed))
     model = learner.fit(rows(folds[-1].train), rows(folds[-1].validation), seed)
     place = folder / f"{learner.name}-{label}"
     place.mkdir(parents=True)
@@ -371,13 +374,7 @@ def _result(
         **judged.entries,
     }
     text = json.dumps(manifest, sort_keys=True, indent=2, allow_nan=False) + "\n"
-    series = (
-        daily_ic(judged.rows)
-        .select("date", "rank_ic")
-        .join(best_returns(judged.rows), on="date", how="inner")
-        .sort("date")
-    )
-    frames: dict[str, Any] = {"out_of_fold": series, "contributions": pl.concat(drawn) if drawn else None}
+    frames: dict[str, Any] = {"out_of_fold": judged.series, "contributions": pl.concat(drawn) if drawn else None}
     return replace(untrained, files=files, manifest=text.encode(), metrics=judged.metrics, **frames)
 
 
@@ -387,7 +384,8 @@ def _entry(frame: pl.DataFrame, fold: Fold, model: FittedModel) -> dict[str, Any
 
 
 def _span(rows: pl.DataFrame, mask: BoolArray | None = None) -> dict[str, Any]:
-    part = rows if mask is None else rows.filter(pl.Series(mask))
+    part = rows.select("date", "known_at")
+    part = part if mask is None else part.filter(pl.Series(mask))
     ends = {"first_date": part["date"].min(), "last_date": part["date"].max(), "last_known_at": part["known_at"].max()}
     return {"rows": len(part)} | {
         name: value.isoformat() if isinstance(value, date) else None for name, value in ends.items()

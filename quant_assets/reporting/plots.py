@@ -55,6 +55,7 @@ _STYLE: dict[str, Any] = {
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # as placed; else the ticks of every axis are measured to see whether any is above
     "grid.color": _GRID,
     "grid.linewidth": 0.7,
     "xtick.color": _GRID,
@@ -91,6 +92,7 @@ def report_svg(report: ReportData) -> str:
         _picks(figure.add_subplot(grid[0, 1]), report)
         _months(figure.add_subplot(grid[1:, 1]), report.track)
         month_ticks(equity, _span(report))
+        _leave_unmeasured(figure)
         buffer = io.StringIO()
         canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inline(buffer.getvalue())
@@ -122,12 +124,20 @@ def preview_png(report: ReportData) -> bytes:
 
 def png(figure: Figure, colours: int = _PNG_COLORS) -> bytes:
     """A figure as a small PNG: few colours, no metadata."""
+    _leave_unmeasured(figure)
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(colours)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _leave_unmeasured(figure: Figure) -> None:
+    """Place the names of axes that have none, so that matplotlib does not measure every tick to do so."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if not axis.get_label_text():
+            axis.set_label_coords(0.0, 0.0)
 
 
 def light(axes: Axes, title: str) -> None:

@@ -4,9 +4,10 @@ import logging
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -28,7 +29,7 @@ from quant_assets.running.abandoned import end_abandoned, process_tags
 from quant_assets.running.bookkeeping import prepare_bulk_runs, return_freed_memory
 from quant_assets.running.conflicts import InFlightError, command_tags, refuse_in_flight
 from quant_assets.running.instance import initialise_instance
-from quant_assets.running.processes import Channel, channel, shared_cores, worker_pool
+from quant_assets.running.processes import Channel, channel, keep_what_is_there, shared_cores, worker_pool
 from quant_assets.running.workers import Workers
 from quant_assets.settings.loading import Settings, load_settings
 
@@ -89,20 +90,58 @@ def execute(
         raise RunFailedError("\n".join(reasons))
 
 
+@dataclass(frozen=True)
+class _Pool:
+    """Processes that were started together, and what they tell by."""
+
+    workers: int
+    told: Channel
+    processes: ProcessPoolExecutor
+
+    @classmethod
+    def of(cls, workers: int) -> "_Pool":
+        context = multiprocessing.get_context("spawn")
+        told = Channel(context)
+        return cls(workers, told, worker_pool(workers, context, told))
+
+
+#: Most processes that stay for the next stage: each holds half a GiB, which a stage that is large itself may need.
+_FEW = 2
+#: Whether they stay, and those that did.
+_STAYING: list[bool] = []
+_STAYED: list[_Pool] = []
+
+
+@contextmanager
+def lasting_workers() -> Iterator[None]:
+    """Let the next call of `execute` have the processes of the one before: to start one takes five seconds."""
+    _STAYING.append(True)
+    try:
+        yield
+    finally:
+        _STAYING.pop()
+        while not _STAYING and _STAYED:
+            _STAYED.pop().processes.shutdown()
+
+
 def _execute_in_parallel(
     chains: Sequence[Sequence[Phase]], profile: str, workers: int, progress: Progress, tags: Mapping[str, str]
 ) -> list[str | None]:
-    context = multiprocessing.get_context("spawn")
     workers = min(workers, len(chains))
-    watched, told = Workers(), Channel(context)
-    with shared_cores(workers), worker_pool(workers, context, told) as pool:
+    pool = _STAYED.pop() if _STAYED else _Pool.of(workers)
+    if pool.workers < workers:
+        pool.processes.shutdown()
+        pool = _Pool.of(workers)
+    watched, told = Workers(), pool.told
+    with shared_cores(workers), ExitStack() as ending:
+        ending.enter_context(pool.processes)
         try:
-            futures = _submitted(pool, chains, profile, tags)
+            futures = _submitted(pool.processes, chains, profile, tags)
             while not all(future.done() for future in futures):
                 watched.look()
                 _drain(told, progress, watched)
             _drain(told, progress, watched)
-            return [future.result() for future in futures]
+            found = [future.result() for future in futures]
         except BrokenProcessPool:
             _drain(told, progress, watched)
             killed = watched.killed()
@@ -112,8 +151,12 @@ def _execute_in_parallel(
             ) from None
         except KeyboardInterrupt:
             told.interrupt()  # cancelling is not enough: the pool hands out one chain more than it has workers
-            pool.shutdown(cancel_futures=True)
+            pool.processes.shutdown(cancel_futures=True)
             raise
+        if _STAYING and pool.workers <= _FEW:
+            ending.pop_all()
+            _STAYED.append(pool)
+        return found
 
 
 def _submitted(
@@ -183,6 +226,7 @@ def _outcome(
     settings = load_settings(profile)
     if not _MADE or _MADE[0].settings != settings:
         _MADE[:] = [_Assets.of(settings)]
+        keep_what_is_there()
     _MADE[0].progress, _MADE[0].began = progress, began
     with dg.DagsterInstance.get() as instance:
         keep_connections(instance)

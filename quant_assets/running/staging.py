@@ -12,7 +12,7 @@ import polars as pl
 from quant_assets.planning.memory import APART, Reckoner, budget, fitted
 from quant_assets.planning.plan import Phase, Plan, joined, total_outputs
 from quant_assets.profile import Profile
-from quant_assets.running.execute import Progress
+from quant_assets.running.execute import Progress, lasting_workers
 from quant_assets.running.launching import Executor, Here
 
 
@@ -91,6 +91,7 @@ class Staged:
             RunFailedError: a run failed; the other chains of its stage are finished first.
 
         """
-        for executor, chains in self.stages:
-            began(executor)
-            executor.execute(chains, progress)
+        with lasting_workers():
+            for executor, chains in self.stages:
+                began(executor)
+                executor.execute(chains, progress)

@@ -20,7 +20,7 @@ import pytest
 from quant_assets.io.binding import RECORD
 from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
-from quant_assets.running.execute import RunFailedError, execute
+from quant_assets.running.execute import RunFailedError, execute, lasting_workers
 from quant_assets.running.instance import dagster_home
 from quant_assets.running.processes import shared_cores
 from quant_assets.schemas import DATASETS
@@ -267,6 +267,24 @@ def test_a_killed_worker_is_named_with_what_it_was_at_and_the_memory_that_it_hel
     assert re.fullmatch(rf"(fundamentals|ohlcv, .*) \(energy, {FIRST} to {LAST}\)", began), began
     assert 0.05 < float(held) <= float(most) < 4.0, "a process with the project's libraries"
     assert existing(profile, "fundamentals") == {f"{FIRST}|energy", f"{LAST}|energy"}
+
+
+@pytest.mark.slow
+def test_stages_one_after_the_other_have_the_same_process(profile: Profile) -> None:
+    """As `apart` asks for it, and no longer than the block."""
+    at_work: list[set[int | None]] = []
+
+    def written(dataset: str, partitions: int) -> None:
+        at_work[-1] |= {each.pid for each in workers()}
+
+    with lasting_workers():
+        for name in ("fundamentals", "universe"):
+            at_work.append(set())
+            execute([chain("energy", (name,))], "demo", 1, written, apart=True)
+    first, second = at_work
+    assert first == second
+    assert len(first) == 1
+    assert not workers()
 
 
 def test_workers_share_the_cores_and_this_process_keeps_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:

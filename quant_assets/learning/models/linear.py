@@ -87,11 +87,15 @@ class Linear(FittedModel):
         self.features, self.fill = coefficients.features, coefficients.fill
 
     def _predict(self, rows: Rows) -> Distribution:
-        mean = np.tile(self.coefficients.intercepts, (len(rows), 1))
+        return Distribution(self.of_standardised(self.coefficients.standardised(rows.matrix)))
+
+    def of_standardised(self, inputs: FloatArray) -> FloatArray:
+        """Forecasts of what `Coefficients.standardised` gave, shape (n_rows, n_horizons)."""
+        mean = np.tile(self.coefficients.intercepts, (len(inputs), 1))
         # Not a matrix product, whose rounding depends on the number of rows.
-        for column, slopes in zip(self.coefficients.standardised(rows.matrix).T, self.coefficients.slopes, strict=True):
+        for column, slopes in zip(np.ascontiguousarray(inputs.T), self.coefficients.slopes, strict=True):
             mean += column[:, None] * slopes
-        return Distribution(mean if self.coefficients.task == "regression" else logistic(mean))
+        return mean if self.coefficients.task == "regression" else logistic(mean)
 
     def save(self, folder: Path) -> None:
         """JSON, whose numbers are read back to the bit."""
@@ -131,13 +135,12 @@ class LinearLearner(Learner[Parameters]):
         # A product's rounding depends on how many threads share it, so there is one.
         with threadpool_limits(limits=1, user_api="blas"):
             tried = [Linear(coefficients, rows.horizons) for coefficients in self._tried(rows)]
-        return min(tried, key=lambda each: _loss(self.task, each._predict(validation).mean, validation.targets))
+        later = tried[0].coefficients.standardised(validation.matrix)  # alike for all of them
+        return min(tried, key=lambda each: _loss(self.task, each.of_standardised(later), validation.targets))
 
     def _tried(self, rows: Rows) -> Iterator[Coefficients]:
         """The fit by each of the penalties."""
-        here = ~np.isnan(rows.matrix).all(axis=0)
-        fill = np.zeros(len(rows.features))  # of a column that is never there: any constant will do
-        fill[here] = np.nanmedian(rows.matrix[:, here], axis=0)
+        fill = _medians(rows.matrix)
         filled = np.where(np.isnan(rows.matrix), fill, rows.matrix)
         centre, scale = filled.mean(axis=0), filled.std(axis=0)
         # What rounding alone makes vary does not vary.
@@ -155,6 +158,15 @@ class LinearLearner(Learner[Parameters]):
         plain = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         arrays = {name: np.array(plain[name]) for name in ("fill", "centre", "scale", "slopes", "intercepts")}
         return Linear(Coefficients(**(plain | arrays | {"features": tuple(plain["features"])})), horizons)
+
+
+def _medians(matrix: FloatArray) -> FloatArray:
+    """Median of what is there of each column; 0 of one that is never there, where any constant will do."""
+    ordered = np.sort(matrix.T, axis=1)  # NaN last; all columns at once take a third of the time of `nanmedian`
+    count = (~np.isnan(ordered)).sum(axis=1)
+    at = np.arange(len(ordered))
+    low, high = ordered[at, np.maximum(count - 1, 0) // 2], ordered[at, np.minimum(count // 2, len(matrix) - 1)]
+    return np.where(count > 0, (low + high) / 2, 0.0)
 
 
 Solutions = Iterator[tuple[float, FloatArray, FloatArray]]
