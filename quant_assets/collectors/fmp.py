@@ -5,9 +5,8 @@ The daily budget is answered with 429, or with a 200 that says so; more requests
 not document of which zone: UTC's is told, and one request finds out.
 """
 
-import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -75,7 +74,7 @@ class Fmp:
         CONSTITUENT_CHANGES,
     )
 
-    def __init__(self, settings: FmpSettings, tickers: tuple[str, ...]) -> None:
+    def __init__(self, settings: FmpSettings, tickers: Sequence[str]) -> None:
         self._settings, self._tickers = settings, tickers
 
     def client(self, clock: Clock) -> Client:
@@ -144,11 +143,10 @@ class Fmp:
                 for endpoint in ("constituents", "constituent-changes"):
                     yield Question(endpoint, index, ENDPOINTS[endpoint].path.format(index=index))
 
-    @staticmethod
-    def _delisted(wanted: Wanted) -> Questions:
+    def _delisted(self, wanted: Wanted) -> Questions:
         """Every page, because a company may be entered late and under an earlier day."""
         before: pl.DataFrame | None = None
-        for page in itertools.count():
+        for page in range(self._settings.delisted_pages):
             subject = f"page {page}"
             if wanted.is_done("delisted", subject):
                 if wanted.answered["delisted", subject].outcome == "nothing":

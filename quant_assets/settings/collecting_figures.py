@@ -25,9 +25,10 @@ class FmpSettings(SettingsGroup):
     Attributes:
         enabled: whether it is asked at all, for the tickers of the universe; it needs a key.
         url: base address.
-        kinds: what is asked for. Prices, splits and dividends cost a request each for each ticker, a kind of statement
-            two. No dataset reads cash flows yet.
+        kinds: what is asked for; nothing where empty. Prices, splits and dividends cost a request each for each ticker,
+            a kind of statement two. No dataset reads cash flows yet.
         indices: whose members and their changes are asked for; the smaller plans have none.
+        delisted_pages: most pages of 100 delisted companies; small plans have one.
         limit: most statements of a ticker, splits or dividends in an answer; small plans allow 5.
         requests_a_minute: of the plan.
         symbols: tickers that it writes otherwise: `{BRK.B: BRK-B}`.
@@ -36,17 +37,9 @@ class FmpSettings(SettingsGroup):
 
     enabled: bool = False
     url: str = "https://financialmodelingprep.com/stable"
-    kinds: tuple[FmpKind, ...] = (
-        "prices",
-        "splits",
-        "dividends",
-        "income",
-        "balance",
-        "delisted",
-        "symbol_changes",
-        "constituents",
-    )
+    kinds: tuple[FmpKind, ...] = ()
     indices: tuple[Literal["sp500", "nasdaq", "dowjones"], ...] = ("sp500",)
+    delisted_pages: int = Field(default=1_000, ge=1)
     limit: int = Field(default=1_000, ge=1, le=1_000)
     requests_a_minute: int = Field(default=300, ge=1)
     symbols: dict[str, str] = Field(default_factory=dict)

@@ -1,10 +1,8 @@
 """Coinbase: recorded answers, long histories in windows, and how far it is from another venue."""
 
-import json
 import math
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -14,6 +12,7 @@ from quant_assets.collectors.coinbase import Coinbase
 from quant_assets.collectors.collect import outcome, replay
 from quant_assets.collectors.crypto import APART, CANDLES, apart
 from quant_assets.settings.collecting import CryptoVenueSettings
+from quant_assets_tests.collectors.answers_coinbase import candle, venue
 from quant_assets_tests.collectors.clock import SimulatedClock
 from quant_assets_tests.collectors.server import Asked, Loopback, Reply
 from quant_assets_tests.collectors.stores import Stores, received, recorded, recordings
@@ -30,25 +29,6 @@ RECORDED = {
 
 def reader() -> Coinbase:
     return Coinbase(CryptoVenueSettings(url="http://loopback", pairs=("BTC-USD",)))
-
-
-def candle(day: date, close: float) -> list[Any]:
-    begins = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
-    return [begins, close * 0.97, close * 1.02, close * 0.99, close, 12.5]
-
-
-def venue(clock: SimulatedClock, listed: date = date(2020, 1, 1), missing: frozenset[date] = frozenset()) -> Any:
-    """Every day since it was listed up to the running one, newest first; more than 300 are refused."""
-
-    def answer(asked: Asked) -> Reply:
-        first, last = (datetime.fromisoformat(asked.query[name]).date() for name in ("start", "end"))
-        days = [first + timedelta(days=each) for each in range((last - first).days + 1)]
-        if len(days) > 300:
-            return Reply(b'{"message":"granularity too small. Count of aggregations requested exceeds 300"}', 400)
-        there = [day for day in reversed(days) if listed <= day <= clock.now().date() and day not in missing]
-        return Reply(json.dumps([candle(day, 100.0 + day.day) for day in there]).encode())
-
-    return answer
 
 
 @pytest.mark.parametrize("name", RECORDED)

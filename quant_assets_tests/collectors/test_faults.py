@@ -21,6 +21,7 @@ from quant_assets.collectors.reddit import Reddit
 from quant_assets.settings.collecting import CryptoVenueSettings
 from quant_assets.settings.collecting_figures import FmpSettings, FredSettings
 from quant_assets.settings.collecting_news import NewsApiSettings, RedditSettings
+from quant_assets_tests.collectors.answers_coinbase import candle, venue
 from quant_assets_tests.collectors.answers_fmp import FmpServer, price
 from quant_assets_tests.collectors.answers_fred import FredServer
 from quant_assets_tests.collectors.answers_texts import (
@@ -37,7 +38,6 @@ from quant_assets_tests.collectors.answers_texts import (
 from quant_assets_tests.collectors.clock import SimulatedClock
 from quant_assets_tests.collectors.server import Answering, Asked, Loopback, Reply
 from quant_assets_tests.collectors.stores import Stores
-from quant_assets_tests.collectors.test_coinbase import candle, venue
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -11,12 +11,13 @@ from quant_assets.collectors.collect import outcome, replay
 from quant_assets.collectors.fmp import Fmp
 from quant_assets.collectors.fmp_tables import ENDPOINTS
 from quant_assets.errors import SettingsError
-from quant_assets.settings.collecting_figures import FmpSettings
+from quant_assets.settings.collecting_figures import FmpKind, FmpSettings
 from quant_assets_tests.collectors.answers_fmp import FmpServer, income, price
 from quant_assets_tests.collectors.clock import SimulatedClock
 from quant_assets_tests.collectors.server import Loopback, Reply
 from quant_assets_tests.collectors.stores import Stores, received, recorded, recordings
 
+EVERYTHING = tuple(kind for kind in get_args(FmpKind) if kind != "cash_flow")
 EVENING = datetime(2026, 11, 30, 22, 0, tzinfo=UTC)
 
 #: Recording: (endpoint under which it is read, outcome, what is said or the rows that there are).
@@ -173,7 +174,9 @@ def test_a_collection_fills_every_table(tmp_path: Path, monkeypatch: pytest.Monk
     given = FmpServer(clock)
     with Loopback(given).running() as server:
         stores = Stores(
-            tmp_path, Fmp(FmpSettings(url=server.url, symbols={"BRK.B": "BRK-B"}), ("AAPL", "BRK.B")), clock
+            tmp_path,
+            Fmp(FmpSettings(url=server.url, kinds=EVERYTHING, symbols={"BRK.B": "BRK-B"}), ("AAPL", "BRK.B")),
+            clock,
         )
         summary = stores.collect()
         assert summary.said == []
@@ -239,6 +242,20 @@ def test_a_smaller_plan_is_asked_for_what_it_allows(tmp_path: Path, monkeypatch:
         "fmp, prices of TWTR",
     ]
     assert stores.tables.newest("splits")["ticker"].to_list() == ["AAPL", "META", "TWTR"]
+
+
+@pytest.mark.parametrize(("pages", "asked"), [(1, ["0"]), (1_000, ["0", "1", "2"])])
+def test_no_more_pages_of_the_delisted_are_asked_for_than_the_plan_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int, asked: list[str]
+) -> None:
+    monkeypatch.setenv("FMP_API_KEY", "k3y")
+    clock = SimulatedClock(EVENING)
+    with Loopback(FmpServer(clock)).running() as server:
+        settings = FmpSettings(url=server.url, kinds=("delisted",), delisted_pages=pages)
+        stores = Stores(tmp_path, Fmp(settings, ()), clock)
+        summary = stores.collect()
+        assert [each.query["page"] for each in server.asked] == asked
+        assert (summary.said, stores.collect().asked) == ([], 0)
 
 
 def test_a_budget_that_ends_every_day_reaches_every_ticker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,19 @@ def test_after_the_last_attempt_the_answer_is_what_came() -> None:
     assert (len(server.asked), clock.slept) == (3, [1.0, 2.0])
 
 
+def test_a_provider_may_want_longer_pauses() -> None:
+    with asking(in_turn(Reply(status=429)), attempts=3, pause=20.0) as (client, _, clock):
+        client.get("/rows")
+    assert clock.slept == [20.0, 40.0]
+
+
+@pytest.mark.parametrize("value", [KEY, f"bearer {KEY}"])
+def test_a_secret_that_the_answer_repeats_is_taken_out_of_it(value: str) -> None:
+    repeats = in_turn(Reply(f"<html>cannot answer /rows?apikey={KEY} for bearer {KEY}".encode()))
+    with asking(repeats, secrets={"Authorization": SecretStr(value)}) as (client, _, _):
+        assert KEY.encode() not in client.get("/rows").body
+
+
 def test_a_daily_budget_is_not_asked_again() -> None:
     with asking(in_turn(Reply(status=429)), retried=frozenset({503})) as (client, server, _):
         assert client.get("/rows").status == 429
