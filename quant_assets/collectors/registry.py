@@ -15,16 +15,16 @@ class Registered(NamedTuple):
     Attributes:
         made: its collector, from the settings. A missing key is refused when it asks, not here.
         wanted: whether the settings ask it for anything; `quant collect` leaves it out where not.
+        kind: of its data: prices, fundamentals, macro, news or crypto. Those of a kind are one asset, `raw_<kind>`.
 
     """
 
     made: Callable[[CollectingSettings], Collector]
     wanted: Callable[[CollectingSettings], bool]
+    kind: str
 
 
 COLLECTORS: Mapping[str, Registered] = {
-    "yahoo": Registered(
-        lambda settings: Yahoo(settings.yahoo, settings.tickers), lambda settings: bool(settings.tickers)
-    ),
-    "binance": Registered(lambda settings: Binance(settings.binance), lambda settings: bool(settings.binance.pairs)),
+    "yahoo": Registered(lambda group: Yahoo(group.yahoo, group.tickers), lambda group: bool(group.tickers), "prices"),
+    "binance": Registered(lambda group: Binance(group.binance), lambda group: bool(group.binance.pairs), "crypto"),
 }
