@@ -20,26 +20,25 @@ class Registered(NamedTuple):
     Attributes:
         made: its collector, from the settings. A missing key is refused when it asks, not here.
         wanted: whether the settings ask it for anything; `quant collect` leaves it out where not.
+        kind: of its data: prices, fundamentals, macro, news or crypto. Those of a kind are one asset, `raw_<kind>`.
 
     """
 
     made: Callable[[CollectingSettings], Collector]
     wanted: Callable[[CollectingSettings], bool]
+    kind: str
 
 
 COLLECTORS: Mapping[str, Registered] = {
-    "yahoo": Registered(
-        lambda settings: Yahoo(settings.yahoo, settings.tickers), lambda settings: bool(settings.tickers)
-    ),
+    "yahoo": Registered(lambda group: Yahoo(group.yahoo, group.tickers), lambda group: bool(group.tickers), "prices"),
     "fmp": Registered(
-        lambda settings: Fmp(settings.fmp, tuple(settings.tickers)),
-        lambda settings: settings.fmp.enabled and bool(settings.tickers),
+        lambda group: Fmp(group.fmp, tuple(group.tickers)),
+        lambda group: bool(group.fmp.kinds and group.tickers),
+        "fundamentals",
     ),
-    "fred": Registered(lambda settings: Fred(settings.fred), lambda settings: bool(settings.fred.series)),
-    "newsapi": Registered(lambda settings: NewsApi(settings.newsapi), lambda settings: bool(settings.newsapi.searches)),
-    "reddit": Registered(lambda settings: Reddit(settings.reddit), lambda settings: bool(settings.reddit.subreddits)),
-    "binance": Registered(lambda settings: Binance(settings.binance), lambda settings: bool(settings.binance.pairs)),
-    "coinbase": Registered(
-        lambda settings: Coinbase(settings.coinbase), lambda settings: bool(settings.coinbase.pairs)
-    ),
+    "fred": Registered(lambda group: Fred(group.fred), lambda group: bool(group.fred.series), "macro"),
+    "newsapi": Registered(lambda group: NewsApi(group.newsapi), lambda group: bool(group.newsapi.searches), "news"),
+    "reddit": Registered(lambda group: Reddit(group.reddit), lambda group: bool(group.reddit.subreddits), "news"),
+    "binance": Registered(lambda group: Binance(group.binance), lambda group: bool(group.binance.pairs), "crypto"),
+    "coinbase": Registered(lambda group: Coinbase(group.coinbase), lambda group: bool(group.coinbase.pairs), "crypto"),
 }

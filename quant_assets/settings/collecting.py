@@ -61,6 +61,8 @@ class CollectingSettings(SettingsGroup):
         since: first day that is collected; the first of the profile's months where null.
         as_files: whether the provider `files` reads what was collected, as it was known at the last session, and not
             the folder of `data_dir`.
+        least_coverage: share of the tickers that traded shortly before that must have a bar of a session, before
+            anything is said of it.
         universe: tickers that are collected, by sector (slug), as Yahoo writes them (BRK-B).
         yahoo: prices of the universe.
         binance: pairs of Binance.
@@ -75,6 +77,7 @@ class CollectingSettings(SettingsGroup):
     folder: str = "storage/collected"
     since: date | None = None
     as_files: bool = False
+    least_coverage: float = Field(default=0.9, ge=0, le=1)
     universe: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     yahoo: YahooSettings = YahooSettings()
     binance: CryptoVenueSettings = CryptoVenueSettings(url="https://api.binance.com")

@@ -23,7 +23,6 @@ class FmpSettings(SettingsGroup):
     """Financial Modeling Prep. The key is in the environment's FMP_API_KEY.
 
     Attributes:
-        enabled: whether it is asked at all, for the tickers of the universe; it needs a key.
         url: base address.
         kinds: what is asked for; nothing where empty. Prices, splits and dividends cost a request each for each ticker,
             a kind of statement two. No dataset reads cash flows yet.
@@ -35,7 +34,6 @@ class FmpSettings(SettingsGroup):
 
     """
 
-    enabled: bool = False
     url: str = "https://financialmodelingprep.com/stable"
     kinds: tuple[FmpKind, ...] = ()
     indices: tuple[Literal["sp500", "nasdaq", "dowjones"], ...] = ("sp500",)
