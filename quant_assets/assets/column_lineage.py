@@ -34,7 +34,10 @@ def column_lineage(name: str, sql: str, datasets: Mapping[str, Dataset]) -> dg.T
         tree = qualify(parse_one(sql, dialect="duckdb"), dialect="duckdb", schema=schema)
         scope = build_scope(tree)
         for column in datasets[name].columns:
-            nodes = lineage(column, tree, schema=schema, scope=scope, dialect="duckdb").walk()
+            # On the tree itself: a copy of it for each column, cut to what is shown, takes most of the time.
+            nodes = lineage(
+                column, tree, schema=schema, scope=scope, dialect="duckdb", copy=False, trim_selects=False
+            ).walk()
             leaves = {
                 (node.expression.name, node.name.rpartition(".")[2].strip('"'))
                 for node in nodes

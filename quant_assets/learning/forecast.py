@@ -157,16 +157,21 @@ def forecast(
     schema = DATASETS["predictions"].schema
     parts = [pl.DataFrame(schema=schema)]
     asked: dict[int, Distribution] = {}
+    columns = set(features.columns)  # asked for once: the frame makes a new list each time
+    rows: dict[tuple[str, ...], Rows] = {}
     distances = distances or Distances(features)
     for horizon, model in sorted(models.items()):
-        missing = [name for name in model.fitted.features if name not in features.columns]
+        missing = [name for name in model.fitted.features if name not in columns]
         if missing:
             raise DatasetError(
                 f"features lack the columns {', '.join(missing[:5])} of model {model.version}; "
                 "materialise features again"
             )
         if id(model.fitted) not in asked:
-            asked[id(model.fitted)] = model.fitted.predict(Rows.of(features, model.fitted.features))
+            names = model.fitted.features
+            if names not in rows:
+                rows[names] = Rows.of(features, names)
+            asked[id(model.fitted)] = model.fitted.predict(rows[names])
         found, column = asked[id(model.fitted)], model.fitted.horizons.index(horizon)
         prediction = np.ascontiguousarray(found.mean[:, column])
         std = model.residuals.std_of(prediction) if found.std is None else np.ascontiguousarray(found.std[:, column])
