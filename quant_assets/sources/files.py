@@ -186,9 +186,8 @@ class FilesSource:
         for precedence, file in enumerate(self._settings.prices):
             self._spans(precedence)  # refuses what no filter would ever show
             split = pl.col("split_ratio")
-            given = collect(
-                self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through)), file.file
-            )
+            asked = self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through))
+            given = collect(asked, file.file)
             found.append(
                 given.with_columns(
                     pl.lit(None, pl.Float64).alias(name) for name in _EVENTS if name not in given.columns
@@ -215,8 +214,7 @@ class FilesSource:
     @naming_the_file
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings known by `through`: see `files_delistings`."""
-        # A silence that was known before the profile starts is of no interest: it and the habits before it take twice
-        # the longest silence at most.
+        # What was known before is of no interest: a silence and the habits before it take twice the longest at most.
         before = timedelta(days=30 + 3 * self._settings.another_company_after_sessions)
         return self._delistings(tickers, through, self._start - before).filter(pl.col("known_at") >= self._start)
 
@@ -235,8 +233,8 @@ class FilesSource:
             held.append(HeldDays.of(collect(days, file.file), self._told(precedence)))
         listed = self._listed.filter(pl.col("ticker").is_in(names))
         known = delistings_known(names, held, self._settings.renames, self._silence, listed)
-        told = told_through(self._settings.prices, self._spans, self._scan)
-        return as_told(known, listed, told).filter(pl.col("known_at") <= through)
+        known = as_told(known, listed, told_through(self._settings.prices, self._spans, self._scan))
+        return known.filter(pl.col("known_at") <= through)
 
     @naming_the_file
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
