@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 from quant_assets.cli.screen import Counter, show
-from quant_assets.collectors.collect import said
+from quant_assets.collectors.collect import Summary, said
 from quant_assets.collectors.collection import Collection
 from quant_assets.errors import InterruptedRunError, SettingsError
 from quant_assets.profile import Profile
@@ -32,8 +32,7 @@ def collected(profile: Profile, providers: Sequence[str], since: str | None) -> 
     complete, lacking = True, list[str]()
     for name in collection.named(providers):
         try:
-            with Counter(f"answers of {name}", max(1, collection.planned(name))) as counter:
-                summary = collection.collect(name, lambda question, _, count=counter: count.advance(question.subject))
+            summary = _counted(collection, name)
         except SettingsError as error:  # a provider without its key is not another's
             lacking.append(str(error))
             continue
@@ -47,6 +46,11 @@ def collected(profile: Profile, providers: Sequence[str], since: str | None) -> 
     if lacking:
         raise SettingsError("\n".join(lacking))
     return complete
+
+
+def _counted(collection: Collection, name: str) -> Summary:
+    with Counter(f"answers of {name}", max(1, collection.planned(name))) as counter:
+        return collection.collect(name, lambda question, _: counter.advance(question.subject))
 
 
 def planned(profile: Profile, providers: Sequence[str], since: str | None) -> Iterator[str]:

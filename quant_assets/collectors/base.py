@@ -63,10 +63,15 @@ Questions = Generator[Question, Answer, None]
 class Collector(Protocol):
     """One provider. Each has a file of this package, its settings, and its name in `collectors.registry`."""
 
-    #: Of the provider, its folder and its settings.
-    name: str
-    #: What its answers are read into.
-    tables: Sequence[Table]
+    @property
+    def name(self) -> str:
+        """Of the provider, its folder and its settings."""
+        ...
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """What its answers are read into."""
+        ...
 
     def client(self, clock: Clock) -> Client:
         """What asks.

@@ -156,7 +156,7 @@ class Chart:
         if any(len(each) != len(times) for each in columns.values()):
             raise ValueError("columns of different lengths")
         days = pl.from_epoch(pl.Series("date", times, pl.Int64), "s").dt.replace_time_zone("UTC")
-        rows = pl.DataFrame([days.dt.convert_time_zone(str(self._zone)).dt.date(), *columns.values()])
+        rows = days.dt.convert_time_zone(str(self._zone)).dt.date().to_frame().with_columns(columns.values())
         finite = [pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in columns]
         over = rows.with_columns(finite).filter(pl.col("date") <= self.last)
         return over.unique("date", keep="last", maintain_order=True).sort("date")
@@ -179,7 +179,7 @@ class Chart:
         if abs(np.log(ratio)) < _TELLING or before.is_empty() or after.is_empty():
             return True
         fall = float(np.log(before[-1] / after[0]))
-        return abs(fall - np.log(ratio)) >= abs(fall)
+        return bool(abs(fall - np.log(ratio)) >= abs(fall))
 
     def _day(self, timestamp: float) -> date:
         return datetime.fromtimestamp(timestamp, self._zone).date()

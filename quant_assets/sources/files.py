@@ -43,7 +43,7 @@ from quant_assets.sources.files_renames import (
     symbols_of_companies,
 )
 from quant_assets.sources.files_report import FilesReport, naming_the_file, said_by_case, said_strangers, said_twins
-from quant_assets.sources.files_spans import spans, tickers_by_day
+from quant_assets.sources.files_spans import spans, tickers_by_day, told_through
 from quant_assets.sources.files_splits import splits_of
 from quant_assets.sources.files_statements import GivenStatements, statement_columns, together, versions
 from quant_assets.sources.files_universe import MemberRules, membership_of, said_rules, sectors_by_rule, sectors_of
@@ -186,9 +186,8 @@ class FilesSource:
         for precedence, file in enumerate(self._settings.prices):
             self._spans(precedence)  # refuses what no filter would ever show
             split = pl.col("split_ratio")
-            given = collect(
-                self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through)), file.file
-            )
+            asked = self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through))
+            given = collect(asked, file.file)
             found.append(
                 given.with_columns(
                     pl.lit(None, pl.Float64).alias(name) for name in _EVENTS if name not in given.columns
@@ -215,8 +214,7 @@ class FilesSource:
     @naming_the_file
     def delistings(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
         """Delistings known by `through`: see `files_delistings`."""
-        # A silence that was known before the profile starts is of no interest: it and the habits before it take twice
-        # the longest silence at most.
+        # What was known before is of no interest: a silence and the habits before it take twice the longest at most.
         before = timedelta(days=30 + 3 * self._settings.another_company_after_sessions)
         return self._delistings(tickers, through, self._start - before).filter(pl.col("known_at") >= self._start)
 
@@ -235,7 +233,8 @@ class FilesSource:
             held.append(HeldDays.of(collect(days, file.file), self._told(precedence)))
         listed = self._listed.filter(pl.col("ticker").is_in(names))
         known = delistings_known(names, held, self._settings.renames, self._silence, listed)
-        return as_told(known, listed, self._told_of).filter(pl.col("known_at") <= through)
+        known = as_told(known, listed, told_through(self._settings.prices, self._spans, self._scan))
+        return known.filter(pl.col("known_at") <= through)
 
     @naming_the_file
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
@@ -342,22 +341,6 @@ class FilesSource:
         """Last day on which a price file has any bar; an altered one may have none, then the first of all days."""
         last: date | None = self._spans(precedence)["last"].max()  # type: ignore[assignment]
         return last or date.min
-
-    @cached_property
-    def _told_of(self) -> pl.DataFrame:
-        """`ticker`, `told_through`, of the tickers of which no price file tells whenever they trade."""
-        through = pl.col("told_through").max()
-        told = [
-            collect(
-                self._scan(file, named(file.columns, ("ticker", "told_through"))).group_by("ticker").agg(through),
-                file.file,
-            ).drop_nulls()
-            if "told_through" in file.columns
-            else self._spans(place).select("ticker", pl.lit(date.max).alias("told_through"))
-            for place, file in enumerate(self._settings.prices)
-        ]
-        schema = pl.Schema({"ticker": pl.String, "told_through": pl.Date})
-        return pl.concat([schema.to_frame(), *told]).group_by("ticker").agg(through)
 
     @cached_property
     def _held_from(self) -> pl.DataFrame:

@@ -1,11 +1,14 @@
 """What a price file holds as a whole: each ticker's first and last bar, the tickers of each day. It may be refused."""
 
+from collections.abc import Callable, Sequence
+from datetime import date
+
 import polars as pl
 
 from quant_assets.errors import SourceError
 from quant_assets.settings.providers import PriceFile
 from quant_assets.sources.files_adjusted import refuse_contradiction
-from quant_assets.sources.files_columns import MAPPING
+from quant_assets.sources.files_columns import MAPPING, Columns, named
 from quant_assets.sources.files_reading import collect
 
 #: Of so many tickers, spread over all, the closes are looked at.
@@ -42,6 +45,32 @@ def spans(file: PriceFile, bars: pl.LazyFrame, *, strict: bool) -> pl.DataFrame:
         )
         refuse_contradiction(file, collect(looked_at, file.file))
     return ends.select("ticker", "first", "last")
+
+
+def told_through(
+    files: Sequence[PriceFile],
+    spans_of: Callable[[int], pl.DataFrame],
+    scan: Callable[[PriceFile, Columns], pl.LazyFrame],
+) -> pl.DataFrame:
+    """`ticker`, `told_through`: until when the files tell of the tickers of which none tells whenever they trade.
+
+    Args:
+        files: the price files.
+        spans_of: gives `spans` of a file by its place.
+        scan: gives columns of a file.
+
+    """
+    last = pl.col("told_through").max()
+    if not any("told_through" in file.columns for file in files):
+        return pl.DataFrame(schema={"ticker": pl.String, "told_through": pl.Date})
+    found = []
+    for place, file in enumerate(files):
+        if "told_through" in file.columns:
+            rows = scan(file, named(file.columns, ("ticker", "told_through"))).group_by("ticker").agg(last)
+            found.append(collect(rows, file.file).drop_nulls())
+        else:
+            found.append(spans_of(place).select("ticker", pl.lit(date.max).alias("told_through")))
+    return pl.concat(found).group_by("ticker").agg(last)
 
 
 def tickers_by_day(file: PriceFile, bars: pl.LazyFrame) -> pl.DataFrame:
