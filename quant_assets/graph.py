@@ -12,6 +12,7 @@ from quant_assets.assets.market import market_assets
 from quant_assets.assets.operations import operations_assets
 from quant_assets.assets.portfolio import portfolio_assets
 from quant_assets.assets.research import research_assets
+from quant_assets.assets.sentiment import sentiment_assets
 from quant_assets.assets.signals import signal_assets
 from quant_assets.assets.sql import load_models, sql_assets
 from quant_assets.checks import agreement_check, contract_checks, presence_check, same_selection_check
@@ -23,6 +24,7 @@ from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.provenance.versions import trial_paths, versions
 from quant_assets.runtime import compile_cache
 from quant_assets.runtime.executor import in_process_executor
+from quant_assets.sentiment_checks import sentiment_checks
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.paths import effective
 
@@ -68,6 +70,7 @@ def _definitions(
     models = load_models(profile.datasets)
     assets = [
         *market_assets(profile),
+        *sentiment_assets(profile),
         *signal_assets(profile),
         *learning_assets(profile),
         *portfolio_assets(profile),
@@ -98,6 +101,7 @@ def _definitions(
             agreement_check(profile),
             same_selection_check(profile),
             *model_checks(profile),
+            *sentiment_checks(profile),
             *live_checks(profile),
             *checks(profile),
         ],

@@ -19,7 +19,7 @@ from quant_assets.schemas import LIVE, ON_DEMAND, Dataset
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.origin import profile_file
 from quant_assets.sources.base import Source
-from quant_assets.sources.registry import Terms, open_source
+from quant_assets.sources.registry import Terms, completed, open_source
 from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog
 
@@ -91,7 +91,7 @@ class Profile:
     def source(self) -> Source:
         """The provider of market data; without rows for the kinds of data that it has not."""
         if self.provider is not None:
-            return self.provider
+            return completed(self.provider, self.settings.profile)
         name, collecting = self.settings.source, self.settings.collecting
         if collecting.as_files and self.data_dir is not None and not self.data_dir.exists():
             raise SourceError(

@@ -36,6 +36,10 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         "fundamentals": read(lookback(settings.fundamentals.lookback_months)),
         "universe": read(lookback(beta_months)),
     }
+    model_inputs = Asset("features", features, of_features, kinds=["numba"], sized_by="universe")
+    if library.news:
+        of_features["sentiment"] = read(lookback(months_covering(library.news_lookback)))
+        model_inputs = Asset("features", features_with_news, of_features, kinds=["numba"], sized_by="universe")
     market = []
     if library.market:
         market.append(Asset("market_features", market_features, every, kinds=["numba"], sized_by="features"))
@@ -52,7 +56,7 @@ def signal_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             sized_by="universe",
         ),
         Asset("candidates", candidates, {"indicators": read(), "universe": read()}),
-        Asset("features", features, of_features, kinds=["numba"], sized_by="universe"),
+        model_inputs,
         Asset(
             "labels",
             labels,
@@ -105,6 +109,28 @@ def features(
     tell_marked(run, sector, prices, universe)
     return compute_features(
         prices, price_peaks, fundamentals, universe, library, settings, days, run.first_day, run.last_day
+    )
+
+
+def features_with_news(
+    run: Run,
+    sector: str,
+    library: FeatureLibrary,
+    settings: FundamentalSettings,
+    prices: pl.DataFrame,
+    price_peaks: pl.DataFrame,
+    fundamentals: pl.DataFrame,
+    universe: pl.DataFrame,
+    sentiment: pl.DataFrame,
+) -> pl.DataFrame:
+    """Model inputs of each member and session, of what news say too."""
+    library.audit_own()
+    tell_marked(run, sector, prices, universe)
+    days, first, last = run.sessions("prices"), run.first_day, run.last_day
+    if len(run.sessions("sentiment")) > len(days):
+        days = run.sessions("sentiment")
+    return compute_features(
+        prices, price_peaks, fundamentals, universe, library, settings, days, first, last, sentiment
     )
 
 

@@ -60,6 +60,7 @@ class Shuffled:
             "statements": ("ticker", "period_end"),
             "macro": ("series_id", "period"),
             "rates": ("from", "to", "date"),
+            "news": ("item", "ticker"),
         }
         return rows.sort(uniform(self.seed, 70, keys[kind]), maintain_order=True)
 

@@ -49,12 +49,13 @@ OTHERS: Mapping[str, tuple[Kind, ...]] = {
     "sectors": ("snapshots",),
     "macro": ("macro",),
     "rates of exchange": ("rates",),
+    "news": ("news",),
 }
 
 _OF_BARS: tuple[Kind, ...] = ("bars", "held")
 
 #: Inputs that are published later than they speak of.
-PUBLISHED = frozenset({"delistings", "statements", "macro", "rates of exchange"})
+PUBLISHED = frozenset({"delistings", "statements", "macro", "rates of exchange", "news"})
 
 #: An asset and its column; None for rows that one side alone has.
 Place = tuple[str, str | None]

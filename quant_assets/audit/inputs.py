@@ -149,6 +149,12 @@ class AlteredSource:
         known = _macro_known()
         return self._altered("macro", self._inner.macro(self._end), known, pl.col("period")).filter(known <= through)
 
+    def news(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
+        """News."""
+        given = self._inner.news(tickers, start, self._end)
+        altered = self._altered("news", given, pl.col("known_at").dt.date(), pl.col("published").dt.date())
+        return altered.filter(pl.col("known_at").dt.date() <= through).sort("known_at", "item", maintain_order=True)
+
     def _altered(self, kind: Kind, rows: pl.DataFrame, known: pl.Expr, event: pl.Expr) -> pl.DataFrame:
         told = rows.lazy().with_columns(known.cast(pl.Date).alias(KNOWN), event.alias(EVENT))
         return self._alteration.rows(kind, told).drop(KNOWN, EVENT).collect()

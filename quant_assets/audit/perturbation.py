@@ -63,7 +63,7 @@ class Perturbed:
         later = (pl.col(KNOWN) > last_day).fill_null(False)
         if self.published_later:
             later &= pl.col(EVENT) <= last_day
-            if kind not in ("delistings", "statements", "macro", "rates"):
+            if kind not in ("delistings", "statements", "macro", "rates", "news"):
                 return rows
         changes: dict[Kind, Callable[[pl.LazyFrame, pl.Expr], pl.LazyFrame]] = {
             "bars": self._bars,
@@ -74,6 +74,7 @@ class Perturbed:
             "statements": self._statements,
             "macro": self._macro,
             "rates": self._rates,
+            "news": self._news,
         }
         return changes[kind](rows, later)
 
@@ -160,6 +161,15 @@ class Perturbed:
     def _macro(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
         factor = 0.5 + self._uniform(40, "series_id", "period")
         return rows.with_columns(value=pl.when(later).then(pl.col("value") * factor).otherwise("value"))
+
+    def _news(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
+        """Some never come, the others say something else."""
+        draw = self._uniform(45, "item")
+        rows = rows.filter(~(later & (draw < 0.2)).fill_null(False)) if not self.published_later else rows
+        ending = (
+            pl.when(draw < 0.6).then(pl.lit(" plunges after loss")).otherwise(pl.lit(" surges after record profit"))
+        )
+        return rows.with_columns(title=pl.when(later).then(pl.concat_str("title", ending)).otherwise("title"))
 
     def _rates(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
         factor = 0.5 + self._uniform(40, "from", "to", "date")

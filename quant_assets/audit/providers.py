@@ -7,7 +7,7 @@ must be the one that a later question gives for the same days.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 
 import polars as pl
@@ -97,6 +97,15 @@ _ANSWERS = (
     _Answer(
         "macro", ("series_id", "period", "released"), base.MACRO, lambda source, _, day: source.macro(day), _RELEASED
     ),
+    _Answer(
+        "sentiment",
+        ("item", "known_at", "ticker"),
+        base.NEWS,
+        lambda source, tickers, through: source.news(tickers, date.min, through).with_columns(
+            pl.col("ticker").fill_null("")
+        ),
+        pl.col("known_at").dt.date(),
+    ),
 )
 
 #: Datasets that are made of a provider's answers.
@@ -183,7 +192,7 @@ def _compared(
                 each.column,
                 compared=each.compared,
                 differing=len(each.rows),
-                first_date=row[dated],
+                first_date=row[dated].date() if isinstance(row[dated], datetime) else row[dated],
                 ticker=row.get("ticker"),
                 key=", ".join(f"{name}={row[name]}" for name in answer.key),
                 expected=str(row["expected"]),

@@ -13,17 +13,21 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
+from quant_assets.collectors.newsapi import ARTICLES, NewsApi
+from quant_assets.collectors.reddit import POSTS, Reddit
 from quant_assets.collectors.tables import FETCHED_AT, Tables
 from quant_assets.collectors.yahoo import Yahoo
 from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENTS
 from quant_assets.errors import SourceError
 from quant_assets.io.whole_file import write_whole
 from quant_assets.settings.collecting import CollectingSettings
+from quant_assets.sources.base import NEWS
+from quant_assets.sources.collected_news import known
 
 #: Days for which a view that nobody asks for is kept.
 _KEPT_DAYS = 7
@@ -45,6 +49,8 @@ def view(settings: CollectingSettings, by: datetime) -> Path:
     sources = Path(__file__).parent
     follows = (
         *tables.state(),
+        *(line for texts, _, _ in _texts(settings) for line in texts.state()),
+        repr(settings.newsapi.delay_hours),
         by.isoformat() if by <= datetime.now(UTC) else "",
         repr(sorted(settings.universe.items())),
         *(file.read_text(encoding="utf-8") for file in sorted(sources.glob("view*.py"))),
@@ -68,7 +74,30 @@ def _files(settings: CollectingSettings, tables: Tables, by: datetime) -> Mappin
     )
     bars = _bars(tables, by).join(sectors.select("ticker"), on="ticker", how="semi", maintain_order="left")
     first = bars.group_by("ticker").agg(known_at=pl.col("date").min())
-    return {"bars.parquet": bars, "securities.parquet": sectors.join(first, on="ticker").sort("ticker")}
+    return {
+        "news.parquet": _news(settings, by),
+        "bars.parquet": bars,
+        "securities.parquet": sectors.join(first, on="ticker").sort("ticker"),
+    }
+
+
+def _texts(settings: CollectingSettings) -> list[tuple[Tables, str, timedelta]]:
+    """Tables with texts: of which provider, which of them, and after how long its plan gives one."""
+    folder = settings.path / "tables"
+    return [
+        (Tables(folder, NewsApi.name, NewsApi.tables), ARTICLES.name, timedelta(hours=settings.newsapi.delay_hours)),
+        (Tables(folder, Reddit.name, Reddit.tables), POSTS.name, timedelta(0)),
+    ]
+
+
+def _news(settings: CollectingSettings, by: datetime) -> pl.DataFrame:
+    """Texts as they were first seen; which companies they name is asked when they are scored."""
+    found = [NEWS.to_frame()]
+    for (tables, name, delay), provider in zip(_texts(settings), (NewsApi.name, Reddit.name), strict=True):
+        texts = known(tables.versions(name), delay, by)
+        told = texts.with_columns(ticker=pl.lit(None, pl.String), provider=pl.lit(provider))
+        found.append(told.select(list(NEWS)))
+    return pl.concat(found).sort("known_at", "item")
 
 
 def _bars(tables: Tables, by: datetime) -> pl.DataFrame:

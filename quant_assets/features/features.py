@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from quant_assets.features import fundamental, ohlcv
 from quant_assets.features.cross_section import cross_sections
 from quant_assets.features.library import FeatureLibrary
+from quant_assets.features.sentiment import news_features
 from quant_assets.features.stepped_over import step_over
 from quant_assets.market.containment import marks
 from quant_assets.market.panel import FloatArray, Panel
@@ -29,6 +30,7 @@ def features(
     sessions: NDArray[np.datetime64],
     first_day: date,
     last_day: date,
+    sentiment: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Features of the sector's members at each session with a bar.
 
@@ -52,6 +54,8 @@ def features(
             history begins) to `last_day`.
         first_day: first day to give rows for.
         last_day: last day to give rows for.
+        sentiment: dataset sentiment from `library.news_lookback` sessions before the month of `first_day`; None where
+            the library has no features of it.
 
     Returns:
         Dataset features without `sector`, sorted by ticker and date.
@@ -93,6 +97,8 @@ def features(
             rows.select("ticker", "date"), prices, fundamentals, settings, first_day, last_day
         )
         rows = _beside(rows, statements)
+    if library.news and sentiment is not None:
+        rows = _beside(rows, news_features(rows, sentiment, library.news, sessions))
     if library.cross_sections:
         rows = _beside(rows, cross_sections(rows, library.cross_sections))
     return rows.select(list(library.dataset.columns))

@@ -14,6 +14,7 @@ from quant_assets.features import cross_section, fundamental
 from quant_assets.features.cross_section import Breadth, CrossSection
 from quant_assets.features.fundamental import StatementFeature
 from quant_assets.features.ohlcv import PeakFeature
+from quant_assets.features.sentiment import SentimentFeature
 from quant_assets.grains import MONTHLY
 from quant_assets.schemas import Column, Dataset
 from quant_assets.schemas.columns import FIRST_BAR, day, ticker
@@ -28,6 +29,7 @@ SETS = {
     "core": "quant_assets.features.core",
     "cross_section": "quant_assets.features.cross_section",
     "alpha158": "quant_assets.features.alpha158",
+    "sentiment": "quant_assets.features.sentiment",
 }
 
 #: Names that a column cannot have: they mean something else in the dataset, or beside it in training.
@@ -57,6 +59,7 @@ class FeatureLibrary:
         windows: those that are windows over the panel, and what they read.
         peaks: OHLCV quantities over their running maxima.
         statements: ratios of statements.
+        news: figures of what news say; with them `features` reads dataset `sentiment`.
         cross_sections: features against those of the sector's other members.
         market: features against those of the whole market (dataset `market_features`).
         breadth: what dataset `market_breadth` counts, as far as the features for it are there.
@@ -88,6 +91,7 @@ class FeatureLibrary:
                 raise SettingsError(f"features of {group}: {error}") from None
         self.peaks = tuple(feature for feature in declared.values() if isinstance(feature, PeakFeature))
         self.statements = tuple(feature for feature in declared.values() if isinstance(feature, StatementFeature))
+        self.news = tuple(feature for feature in declared.values() if isinstance(feature, SentimentFeature))
         against = [feature for feature in declared.values() if isinstance(feature, CrossSection)]
         self.cross_sections = tuple(feature for feature in against if feature.within == "sector")
         self.market = tuple(feature for feature in against if feature.within == "market")
@@ -194,6 +198,8 @@ class FeatureLibrary:
         """Sessions before a month's first one whose prices a feature may depend on."""
         if isinstance(feature, StatementFeature):
             return fundamental.price_sessions(settings)
+        if isinstance(feature, SentimentFeature):
+            return 0
         if isinstance(feature, CrossSection | Breadth):
             return self.lookback(next(each for each in self.features if each.name == feature.inputs[0]), settings)
         return self.windows.total_lookback(feature.name) if isinstance(feature, Feature) else feature.lookback
@@ -201,6 +207,11 @@ class FeatureLibrary:
     def price_lookback(self, settings: FundamentalSettings) -> int:
         """Sessions before a month's first one whose prices the features may depend on."""
         return max(self.lookback(feature, settings) for feature in self.features)
+
+    @property
+    def news_lookback(self) -> int:
+        """Sessions before a month's first one whose news the features may depend on."""
+        return max((feature.lookback for feature in self.news), default=0)
 
     @property
     def universe_lookback(self) -> int:

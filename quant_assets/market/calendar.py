@@ -77,3 +77,18 @@ def decision_sessions(first: date, last: date) -> list[date]:
     """The last session of each month from `first` to `last`; of the last month the last one up to `last`."""
     found = {(session.year, session.month): session for session in sessions(first, last).tolist()}
     return list(found.values())
+
+
+def closing_times(days: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """When sessions close, in UTC; some do so early.
+
+    Args:
+        days: sessions, datetime64[D] of shape (n_sessions,).
+
+    Returns:
+        datetime64[us] of the same shape.
+
+    """
+    closes = _calendar().closes
+    found: NDArray[np.datetime64] = closes.dt.tz_convert(None).to_numpy().astype("datetime64[us]")
+    return found[np.searchsorted(_all_sessions(), days)]

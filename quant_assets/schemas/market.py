@@ -442,6 +442,43 @@ MARKET = (
         },
     ),
     Dataset(
+        "sentiment",
+        "What news say of each member, session by session: a row where there are news, known by the session's close",
+        ("ticker", "date"),
+        "date",
+        "date",
+        {
+            "ticker": ticker(),
+            "date": day("first session by whose close the stories were known"),
+            "stories": Column(pl.Int32, "news about the company, each story once", "stories", ge=1),
+            "scored": Column(
+                pl.Int32, "of these, those that became known after the scorer's `trained_through`", "stories", ge=0
+            ),
+            "sentiment": Column(
+                pl.Float64,
+                "mean over the scored stories of P(positive) less P(negative); null where none is scored",
+                "1",
+                nullable=True,
+                ge=-1,
+                le=1,
+            ),
+            "dispersion": Column(
+                pl.Float64,
+                "standard deviation of the same over the scored stories",
+                "1",
+                nullable=True,
+                ge=0,
+                le=1,
+            ),
+            "scorer": Column(
+                pl.String, "kind of the scorer and the first characters of its files' SHA-256", nullable=True
+            ),
+            "trained_through": Column(
+                pl.Date, "last day of which the scorer may know anything; null without one", nullable=True
+            ),
+        },
+    ),
+    Dataset(
         "macro",
         # No asset reads it yet: features of it come through the mapping `market`, in an issue of their own.
         "Macroeconomic observations as they became known, for readers outside: no asset reads them yet",

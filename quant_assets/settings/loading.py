@@ -45,6 +45,7 @@ from quant_assets.settings.live import LiveSettings
 from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
 from quant_assets.settings.sectors import SECTORS
+from quant_assets.settings.sentiment import SentimentSettings
 
 #: Each part may be left out where libpq's own variables or defaults give it, except for the name of the database.
 _POSTGRES = re.compile(
@@ -173,6 +174,7 @@ class Settings(ProviderSettings):
     indicators: IndicatorSettings
     candidates: CandidateSettings = CandidateSettings()
     fundamentals: FundamentalSettings = FundamentalSettings()
+    sentiment: SentimentSettings = SentimentSettings()
     features: FeatureSettings = FeatureSettings()
     delistings: DelistingSettings = DelistingSettings()
     labels: LabelSettings = LabelSettings()

@@ -229,6 +229,15 @@ class DelistingsFile(GivenFile):
     reasons: dict[str, Literal["takeover", "failure"] | None] = {"takeover": "takeover", "failure": "failure"}
 
 
+class NewsFile(SettingsGroup):
+    """News in Parquet, with the columns of `sources.base.NEWS` (`ticker`, `text`, `publisher` and `provider` may lack).
+
+    `known_at` is when an item could be read, in UTC; `published` may be earlier.
+    """
+
+    file: str = Field(min_length=1)
+
+
 class FilesSettings(SettingsGroup):
     """The files of the folder that `QUANT_DATA_DIR` names, and what is known about them."""
 
@@ -242,6 +251,7 @@ class FilesSettings(SettingsGroup):
     fundamentals: tuple[FundamentalFile, ...] = ()
     macro: tuple[MacroFile, ...] = ()
     rates: RatesFile | None = None
+    news: NewsFile | None = None
     renames: tuple[Rename, ...] = ()
     delistings: DelistingsFile | None = None
     #: Delistings one by one, beside those of the file.

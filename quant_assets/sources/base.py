@@ -160,7 +160,7 @@ class Macro(_Named, Protocol):
 
 @runtime_checkable
 class News(_Named, Protocol):
-    """News of companies. No provider has them yet, and no dataset asks."""
+    """News of companies."""
 
     def news(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
         """News (`NEWS`) with `known_at` from the day `start` to the day `through`, sorted by `known_at` and `item`."""
@@ -210,10 +210,13 @@ class Provider(Universe, Bars, Protocol):
 
 
 @runtime_checkable
-class Source(Provider, Statements, Macro, Protocol):
+class Source(Provider, Statements, Macro, News, Protocol):
     """Everything that the assets ask for: a provider as `sources.registry` completes it."""
 
 
-#: The kinds of data that a provider may be without, and what is then left of the datasets that are made of them. Once
-#: a dataset asks for `News`, they stand here and in `Source`.
-WITHOUT: dict[type, str] = {Statements: "fundamentals stay empty", Macro: "macro stays empty"}
+#: The kinds of data that a provider may be without, and what is then left of the datasets that are made of them.
+WITHOUT: dict[type, str] = {
+    Statements: "fundamentals stay empty",
+    Macro: "macro stays empty",
+    News: "sentiment stays empty",
+}

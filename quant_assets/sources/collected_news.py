@@ -43,23 +43,3 @@ def known(versions: pl.DataFrame, delay: timedelta, through: datetime) -> pl.Dat
         .cast(KNOWN)
         .sort("known_at", "item")
     )
-
-
-def stories(texts: pl.DataFrame, within: timedelta = timedelta(days=3)) -> pl.DataFrame:
-    """Each story once: of texts with the same title that follow each other `within` so long the first one known.
-
-    A title is compared in small letters, without signs and without the name of its publisher at its end.
-
-    Args:
-        texts: `KNOWN`.
-        within: a title that comes back later is a story of its own.
-
-    Returns:
-        Some of the rows, sorted as before.
-
-    """
-    publisher = pl.concat_str(pl.lit(" - "), pl.col("publisher").fill_null(""))
-    words = pl.col("title").str.strip_suffix(publisher).str.to_lowercase().str.replace_all(r"[\W_]+", " ")
-    texts = texts.sort("known_at", "item").with_columns(_words=words.str.strip_chars())
-    since = pl.col("known_at") - pl.col("known_at").shift(1).over("_words")
-    return texts.filter(since.is_null() | (since > within)).drop("_words")

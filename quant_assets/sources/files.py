@@ -18,7 +18,7 @@ from quant_assets.market.calendar import first_session_from
 from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.settings.providers import FilesSettings, FundamentalFile, PriceFile
+from quant_assets.settings.providers import FilesSettings, FundamentalFile, NewsFile, PriceFile
 from quant_assets.sources.base import BARS, HELD, MACRO, MEMBERSHIP, STATEMENTS
 from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, named, optional
 from quant_assets.sources.files_currency import currencies_of, in_price_currency, price_currencies
@@ -32,6 +32,7 @@ from quant_assets.sources.files_delistings import (
 )
 from quant_assets.sources.files_found import refuse_unusable
 from quant_assets.sources.files_macro import observations
+from quant_assets.sources.files_news import news_of
 from quant_assets.sources.files_rates import Rates, rates_of
 from quant_assets.sources.files_read import FileRead
 from quant_assets.sources.files_reading import Reader, collect
@@ -54,7 +55,7 @@ _BAR = ("ticker", "date", "open", "high", "low", "close", "volume")
 _EVENTS = ("dividend", "split_ratio")
 
 #: The rows of a file, under our names, as they are to be read.
-Rows = Callable[[File, pl.LazyFrame], pl.LazyFrame]
+Rows = Callable[[File | NewsFile, pl.LazyFrame], pl.LazyFrame]
 
 
 class FilesSource:
@@ -258,6 +259,17 @@ class FilesSource:
         """Observations of the series in the settings, each known its series' lag after the end of its period."""
         assumed = pl.col("period") + pl.duration(days="lag_days")
         return self._macro.filter(pl.coalesce("released", assumed) <= through)
+
+    def news(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
+        """News of the file in the settings, those that name no company by themselves among them."""
+        day, file = pl.col("known_at").dt.date(), self._settings.news
+        own = self._news if file is None or self._rows is None else self._rows(file, self._news.lazy()).collect()
+        asked = pl.col("ticker").is_null() | pl.col("ticker").is_in(list(tickers))
+        return own.filter(asked, day.is_between(start, through)).sort("known_at", "item", maintain_order=True)
+
+    @cached_property
+    def _news(self) -> pl.DataFrame:
+        return news_of(self._settings.news, self._folder)
 
     @cached_property
     def _snapshots(self) -> pl.DataFrame:

@@ -10,7 +10,14 @@ import polars as pl
 
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.economy import MacroFile, RatesFile
-from quant_assets.settings.providers import DelistingsFile, FundamentalFile, MembershipFile, PriceFile, SecuritiesFile
+from quant_assets.settings.providers import (
+    DelistingsFile,
+    FundamentalFile,
+    MembershipFile,
+    NewsFile,
+    PriceFile,
+    SecuritiesFile,
+)
 from quant_assets.sources.altered import EVENT, KEPT, KNOWN, Alteration, Kind
 from quant_assets.sources.files import FilesSource
 from quant_assets.sources.files_columns import File
@@ -33,7 +40,7 @@ class AlterableFiles:
         if alteration is None:
             return self._source.altered(None, start)
 
-        def rows(file: File, given: pl.LazyFrame) -> pl.LazyFrame:
+        def rows(file: File | NewsFile, given: pl.LazyFrame) -> pl.LazyFrame:
             kind, known, event = _dated(file, given, lags)
             told = given.with_columns(known.cast(pl.Date).alias(KNOWN), event.alias(EVENT))
             if isinstance(file, FundamentalFile) and alteration.last_day is not None and tells_splits(file, given):
@@ -46,7 +53,7 @@ class AlterableFiles:
         """Which later share counts stay, a sentence for each file; see `files_kept_counts`."""
         found: dict[str, set[str]] = {}
 
-        def look(file: File, rows: pl.LazyFrame) -> pl.LazyFrame:
+        def look(file: File | NewsFile, rows: pl.LazyFrame) -> pl.LazyFrame:
             if isinstance(file, FundamentalFile) and tells_splits(file, rows):
                 told = rows.with_columns(_statement_known(lags, rows).alias(KNOWN))
                 for cut in cuts:
@@ -71,8 +78,10 @@ class AlterableFiles:
         return {name for both in self._source.renames() for name in both}
 
 
-def _dated(file: File, rows: pl.LazyFrame, lags: FundamentalSettings) -> tuple[Kind, pl.Expr, pl.Expr]:
+def _dated(file: File | NewsFile, rows: pl.LazyFrame, lags: FundamentalSettings) -> tuple[Kind, pl.Expr, pl.Expr]:
     """What the rows of a file are, when each became known, and of which day or period it speaks."""
+    if isinstance(file, NewsFile):
+        return "news", pl.col("known_at").dt.date(), pl.col("published").dt.date()
     if isinstance(file, PriceFile):
         return "bars", pl.col("date"), pl.col("date")
     if isinstance(file, MembershipFile):

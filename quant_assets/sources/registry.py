@@ -15,10 +15,12 @@ from quant_assets.errors import SourceError
 from quant_assets.settings.providers import PROVIDERS
 from quant_assets.sources.base import (
     MACRO,
+    NEWS,
     STATEMENTS,
     WITHOUT,
     Bars,
     Macro,
+    News,
     Provider,
     Reads,
     Reporting,
@@ -170,3 +172,7 @@ class _Completed:
 
     def macro(self, through: date) -> pl.DataFrame:
         return self.given.macro(through) if isinstance(self.given, Macro) else MACRO.to_frame()
+
+    def news(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
+        given = self.given
+        return given.news(tickers, start, through) if isinstance(given, News) else NEWS.to_frame()

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from quant_assets.sources.base import NEWS
-from quant_assets.sources.collected_news import KNOWN, known, stories
+from quant_assets.sources.collected_news import KNOWN, known
 
 AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
 VERSIONS = pl.Schema({**{name: KNOWN[name] for name in KNOWN if name != "known_at"}, "fetched_at": KNOWN["known_at"]})
@@ -43,18 +43,3 @@ def test_what_a_publisher_changes_later_was_not_known() -> None:
     for order in (given, given.reverse()):
         (row,) = known(order, timedelta(0), AT + DAY * 9).to_dicts()
         assert (row["title"], row["known_at"]) == ("before", AT + timedelta(hours=1))
-
-
-def test_a_story_counts_once_until_it_comes_back() -> None:
-    given = versions(
-        ("a", 0, 1, "Example Corp beats!"),
-        ("b", 0, 2, "EXAMPLE CORP: beats - Example News"),
-        ("c", 0, 70, "Example Corp beats"),  # within three days of the second
-        ("d", 0, 70 + 73, "Example Corp beats"),  # after three days of silence
-        ("e", 0, 2, "Another Corp beats"),
-    )
-    texts = known(given, timedelta(0), AT + DAY * 30)
-    assert stories(texts)["item"].to_list() == ["a", "e", "d"]
-    assert stories(texts.clear()).schema == KNOWN
-    for rows in range(len(texts)):  # what comes later changes nothing
-        assert stories(texts.head(rows)).equals(stories(texts).filter(pl.col("item").is_in(texts["item"].head(rows))))

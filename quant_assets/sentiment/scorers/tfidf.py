@@ -1,0 +1,122 @@
+"""Words and pairs of words, weighed by how rare they are, and a logistic regression: trained by our own command.
+
+Term frequency times inverse document frequency (Salton and Buckley 1988, Information Processing & Management 24) with
+the logarithm of counts, rows of length 1. scikit-learn fits; what is fitted is read and applied without it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from quant_assets.learning.model_files import sha256
+from quant_assets.sentiment.scorers import linear
+from quant_assets.sentiment.scorers.base import FloatArray, Origin, Scorer, softmax
+
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d[\d.,]*|[$%£€+-]")
+#: A word that fewer texts have is not learned.
+_RARE = 2
+_STRENGTH = 4.0
+
+
+def terms(text: str) -> list[str]:
+    """Words in small letters, every number as `0`, signs of money and change; and each two that follow each other."""
+    words = ["0" if each[0].isdigit() else each for each in _WORD.findall(text.lower())]
+    return words + [f"{first} {second}" for first, second in pairwise(words)]
+
+
+class TfIdf:
+    """The scorer.
+
+    Args:
+        vocabulary: terms, sorted.
+        idf: of shape (n_terms,).
+        coefficients: of shape (n_terms, 3).
+        intercepts: of shape (3,).
+
+    """
+
+    name = "tfidf"
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        idf: FloatArray,
+        coefficients: FloatArray,
+        intercepts: FloatArray,
+        trained_through: date,
+        sha256: str,
+    ) -> None:
+        self._place = {term: place for place, term in enumerate(vocabulary)}
+        self._idf, self._coefficients, self._intercepts = idf, coefficients, intercepts
+        self.trained_through, self.sha256 = trained_through, sha256
+
+    def scores(self, texts: Sequence[str]) -> FloatArray:
+        """Probabilities; a text of unknown words alone has those of the intercepts."""
+        found = np.empty((len(texts), 3))
+        for row, text in enumerate(texts):
+            places, values = weighed(text, self._place, self._idf)
+            # Of one text at a time: of several at once the sums' rounding would depend on their number.
+            found[row] = self._intercepts + (values[:, None] * self._coefficients[places]).sum(axis=0)
+        return softmax(found)
+
+
+def weighed(text: str, place: dict[str, int], idf: FloatArray) -> tuple[Any, FloatArray]:
+    """Places of the terms of a text in the vocabulary, sorted, and their values, of length 1 together."""
+    counts = Counter(place[term] for term in terms(text) if term in place)
+    places = np.array(sorted(counts), np.int64)
+    values = idf[places] * (1.0 + np.log([float(counts[each]) for each in places.tolist()]))
+    length = float(np.sqrt((values * values).sum()))
+    return places, values / length if length else values
+
+
+def open_scorer(origin: Origin) -> Scorer:
+    """The scorer of a file that `train` made."""
+    content = origin.file()
+    said, arrays = linear.unpacked(content, origin, {"vocabulary": 1, "idf": 1, "coefficients": 2, "intercepts": 1})
+    names = [str(each) for each in arrays["vocabulary"]]
+    if not len(names) == len(arrays["idf"]) == len(arrays["coefficients"]):
+        raise origin.refuse("the file's arrays do not fit together; train the scorer again")
+    return TfIdf(
+        names,
+        arrays["idf"].astype(np.float64),
+        arrays["coefficients"].astype(np.float64),
+        arrays["intercepts"].astype(np.float64),
+        said["trained_through"],
+        sha256(content),
+    )
+
+
+def train(texts: Sequence[str], labels: Sequence[str], about: dict[str, Any]) -> bytes:
+    """The file of a scorer.
+
+    Args:
+        texts: labelled ones.
+        labels: of each.
+        about: with `trained_through`, a day as text.
+
+    """
+    from scipy.sparse import csr_matrix
+
+    seen = Counter(term for text in texts for term in set(terms(text)))
+    vocabulary = sorted(term for term, count in seen.items() if count >= _RARE)
+    idf = np.array([np.log((1 + len(texts)) / (1 + seen[term])) + 1.0 for term in vocabulary])
+    place = {term: number for number, term in enumerate(vocabulary)}
+    rows = [weighed(text, place, idf) for text in texts]
+    starts = np.cumsum([0, *(len(places) for places, _ in rows)])
+    matrix = csr_matrix(
+        (np.concatenate([values for _, values in rows]), np.concatenate([places for places, _ in rows]), starts),
+        shape=(len(texts), len(vocabulary)),
+    )
+    coefficients, intercepts = linear.fit(matrix, labels, _STRENGTH)
+    arrays = {
+        "vocabulary": np.array(vocabulary),
+        "idf": idf.astype(np.float32),
+        "coefficients": coefficients.astype(np.float32),
+        "intercepts": intercepts,
+    }
+    return linear.packed("tfidf", about, arrays)

@@ -1,0 +1,46 @@
+"""News of the `files` provider: one file of texts with when each was known."""
+
+from pathlib import Path
+
+import polars as pl
+
+from quant_assets.errors import SourceError
+from quant_assets.settings.providers import NewsFile
+from quant_assets.sources.base import NEWS
+
+_OPTIONAL = ("ticker", "published", "text", "publisher", "provider")
+
+
+def news_of(file: NewsFile | None, folder: Path) -> pl.DataFrame:
+    """The news of a file (`NEWS`); none where there is no file.
+
+    Raises:
+        SourceError: it is missing, cannot be read, lacks a column, or has an item that was known before it was
+            published, which nobody can have read; names the file and what is wrong.
+
+    """
+    if file is None:
+        return NEWS.to_frame()
+    path = folder / file.file
+    try:
+        given = pl.read_parquet(path, use_statistics=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise SourceError(f"{path} cannot be read ({str(error).splitlines()[0][:120]}); mend files.news") from None
+    missing = [name for name in NEWS if name not in given.columns and name not in _OPTIONAL]
+    if missing:
+        needed = ", ".join(name for name in NEWS if name not in _OPTIONAL)
+        raise SourceError(f"{path} has no column '{missing[0]}'; news need {needed}")
+    beside = {"published": pl.col("known_at"), "provider": pl.lit("files")}
+    lacks = [name for name in _OPTIONAL if name not in given.columns]
+    given = given.with_columns(**{name: beside.get(name, pl.lit(None)) for name in lacks})
+    unzoned = [name for name in ("published", "known_at") if getattr(given.schema[name], "time_zone", None) != "UTC"]
+    if unzoned:
+        raise SourceError(f"{path}: '{unzoned[0]}' is {given.schema[unzoned[0]]}; it must be a moment in UTC")
+    rows = given.select(list(NEWS)).cast(NEWS).drop_nulls(["item", "known_at", "title"])
+    early = rows.filter(pl.col("published") > pl.col("known_at"))
+    if len(early):
+        item, published, known = early.select("item", "published", "known_at").row(0)
+        raise SourceError(
+            f"{path}: item {item} is known at {known}, before it was published at {published}; correct known_at"
+        )
+    return rows.sort("known_at", "item")

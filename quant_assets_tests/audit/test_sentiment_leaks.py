@@ -1,0 +1,51 @@
+"""The audit of dataset `sentiment`: silent as it stands, and told where news count from when they were published."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from quant_assets.assets import sentiment as wiring
+from quant_assets.audit.findings import AuditResult
+from quant_assets.audit.lookahead import audit_lookahead
+from quant_assets_tests.graph import Graph
+from quant_assets_tests.sentiment.texts import given_news, news
+
+pytestmark = pytest.mark.slow
+
+
+def audited(folder: Path) -> AuditResult:
+    """Of the profile of `given_news` with a story a day of B, each published five days before it was first seen."""
+    given = given_news(folder)
+    stories = news(*((f"i{day}", f"2022-01-{day:02d} 15:00", f"Beta {day} profit jumps") for day in range(3, 29)))
+    stories.with_columns(published=pl.col("known_at") - pl.duration(days=5)).write_parquet(folder / "news.parquet")
+    return audit_lookahead(
+        Graph.at(folder / "storage", "files", **given).profile,
+        assets=("sentiment",),
+        tests=("truncation", "perturbation", "publication"),
+        sectors=["energy"],
+        first="2022-01",
+        last="2022-01",
+        cuts=[date(2022, 1, 14)],
+        reach=1,
+    )
+
+
+def test_the_dataset_uses_nothing_of_later(tmp_path: Path) -> None:
+    result = audited(tmp_path)
+    assert [(each.test, each.asset, each.cause) for each in result.failures] == []
+    compared = {each.test: each.compared for each in result.comparisons if each.asset == "sentiment" and each.compared}
+    assert set(compared) == {"truncation", "perturbation", "publication"}
+
+
+def test_published_instead_of_first_seen_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = wiring.daily
+
+    def as_published(given: pl.DataFrame, *rest: Any) -> Any:
+        return real(given.with_columns(known_at=pl.col("published")), *rest)
+
+    monkeypatch.setattr(wiring, "daily", as_published)
+    failed = {(each.test, each.asset) for each in audited(tmp_path).failures}
+    assert ("publication", "sentiment") in failed
