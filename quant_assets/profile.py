@@ -4,14 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from quant_assets import catalogue
-from quant_assets.errors import SettingsError
+from quant_assets.errors import SettingsError, SourceError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.models import Models
-from quant_assets.market.calendar import decision_sessions, last_session_to
+from quant_assets.market.calendar import decision_sessions, first_session_from, last_session_to
 from quant_assets.partitions import Months, RunPartitions, last_day, month_of, month_start, shift
 from quant_assets.schemas import LIVE, ON_DEMAND, Dataset
 from quant_assets.settings.loading import Settings
@@ -21,8 +23,17 @@ from quant_assets.sources.registry import Terms, open_source
 from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog
 
+if TYPE_CHECKING:
+    from quant_assets.collectors.collection import Collection
+
 #: A session counts as closed half an hour after the bell, when closing prices have been published.
 _PUBLISHED = time(16, 30)
+_EXCHANGE = ZoneInfo("America/New_York")
+
+
+def published(session: date) -> datetime:
+    """When the closing prices of a session have been published."""
+    return datetime.combine(session, _PUBLISHED, _EXCHANGE)
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,35 @@ class Profile:
         """The provider of market data; without rows for the kinds of data that it has not."""
         if self.provider is not None:
             return self.provider
-        name = self.settings.source
+        name, collecting = self.settings.source, self.settings.collecting
+        if collecting.as_files and self.data_dir is not None and not self.data_dir.exists():
+            raise SourceError(
+                f"no prices of the tickers of collecting.universe are in {collecting.path}; list tickers there, by "
+                f"sector, and run: quant collect --profile {self.settings.profile}"
+            )
         return open_source(name, getattr(self.settings, name, None), self.terms)
+
+    @property
+    def collection(self) -> "Collection":
+        """What is collected over the network, up to the last closed session."""
+        from quant_assets.collectors.collection import Collection  # httpx: for those who collect
+
+        settings = self.settings
+        since = settings.collecting.since or month_start(settings.partitions.start)
+        return Collection(settings.collecting, since, published(self.last_session()))
+
+    @cached_property
+    def data_dir(self) -> Path | None:
+        """The folder of the provider's files: the user's, or what had been collected by the next session's close.
+
+        The latter is not there as long as there are no prices in it.
+        """
+        if not self.settings.collecting.as_files:
+            return self.settings.data_dir
+        from quant_assets.collectors.view import view
+
+        session = self.last_session()
+        return view(self.settings.collecting, published(first_session_from(session + timedelta(days=1))))
 
     @property
     def terms(self) -> Terms:
@@ -91,7 +129,7 @@ class Profile:
         return Terms(
             settings.profile,
             month_start(settings.partitions.start),
-            settings.data_dir,
+            self.data_dir,
             settings.fundamentals.default_publication_lag_days,
             profile_file(settings.profile),
         )
@@ -105,7 +143,7 @@ class Profile:
 
     @cached_property
     def _last_session(self) -> date:
-        now = datetime.now(ZoneInfo("America/New_York"))
+        now = datetime.now(_EXCHANGE)
         closed = now.date() if now.time() >= _PUBLISHED else now.date() - timedelta(days=1)
         return last_session_to(min(closed, self.settings.as_of or closed))
 

@@ -67,7 +67,7 @@ class Kept:
         settings, digests = self.profile.settings, [str(self.profile.last_session())]
         code = [*sorted(_PACKAGE.rglob("*.py")), *sorted(path for path in conf_dir().rglob("*") if path.is_file())]
         digests += [digest(path.read_bytes()) for path in code]
-        data = settings.data_dir
+        data = self.profile.data_dir
         if settings.source != "demo" and data is not None:
             found = ((path, path.stat()) for path in sorted(data.rglob("*")) if path.is_file())
             digests += [f"{path} {about.st_size} {about.st_mtime_ns}" for path, about in found]

@@ -103,7 +103,7 @@ def recompute(profile: Profile, name: str, partition_key: str, *, keep: bool = F
             else stack.enter_context(tempfile.TemporaryDirectory(prefix="quant-repro-"))
         )
         dump = kept(profile.store, "settings", recorded.all_settings)
-        given = profile.settings.model_dump(include={"profile", "data_dir", "dagster"})
+        given = profile.settings.model_dump(include={"profile", "data_dir", "dagster", "collecting"})
         settings = recorded_settings(dump, **given, as_of=profile.last_session())
         scratch = Recomputed.at(Path(folder), settings, profile.provider)
         sectors = [sector] if sector and not scratch.spans_sectors(name) else _stored_sectors(profile, month)

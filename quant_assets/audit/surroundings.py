@@ -334,8 +334,8 @@ def _allowed(asked: Asked, stored: Profile) -> tuple[str, ...]:
     found |= {str(asked.folder / name) for name in ("other", "again", "tmp", REQUEST)}
     found |= {str(Path.home() / name) for name in _FONTS}
     found |= {os.path.dirname(asked.base.rstrip("/")), str(conf_dir()), f"{ROOT}/quant_assets/provenance/__pycache__"}
-    if stored.settings.data_dir is not None:
-        found.add(str(stored.settings.data_dir))
+    if stored.data_dir is not None:
+        found |= {str(stored.data_dir), str(stored.settings.collecting.path)}
     if trained_datasets(stored):
         found.add(stored.store.url)
     # The file of a model that the settings name, which is read by its hash.

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from quant_assets.assets.live import DECISIONS, IN_TIME
+from quant_assets.automation.collecting import recorded
 from quant_assets.automation.moment import Moment
 from quant_assets.automation.status import default_status
 from quant_assets.errors import QuantError
@@ -40,9 +41,9 @@ class Asked(dg.Config):
 
 
 def _job(name: str) -> dg.JobDefinition:
-    @dg.op(description="Computes what is unfinished, and says of each session what was not said yet.")
+    @dg.op(description="Collects, computes what is unfinished, and says of each session what was not said yet.")
     def carry_out(context: dg.OpExecutionContext, config: Asked) -> None:
-        _carry_out(context, config, Moment(name))
+        _carry_out(context, config, name)
 
     return dg.JobDefinition(
         name=AFTER_CLOSE,
@@ -52,14 +53,21 @@ def _job(name: str) -> dg.JobDefinition:
     )
 
 
-def _carry_out(context: dg.OpExecutionContext, config: Asked, moment: Moment) -> None:
+def _carry_out(context: dg.OpExecutionContext, config: Asked, name: str) -> None:
+    from quant_assets.running.collecting import collect_first, refuse_lacking
     from quant_assets.running.daily import Daily  # what executes runs is loaded by them alone
 
-    daily, origin = Daily(moment.profile, moment.defs), context.run.tags.get(ORIGIN, AFTER_CLOSE)
     for day, sectors in config.missed.items():
         record_missed(context.instance, day, sectors)
+    asking = Moment(name).profile
+    for event in recorded(asking, collect_first(asking, context.log.info)):
+        context.instance.report_runless_asset_event(event)
+    moment = Moment(name)  # made now: it knows what was collected
+    daily, origin = Daily(moment.profile, moment.defs), context.run.tags.get(ORIGIN, AFTER_CLOSE)
     days = [daily.sessions.check(date.fromisoformat(day)) for day in config.sessions]
     try:
+        if days:
+            refuse_lacking(moment.profile)
         daily.carry_out(days, origin, tell=context.log.info)
     except QuantError as error:
         raise dg.Failure(str(error), allow_retries=False) from None

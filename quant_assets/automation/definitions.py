@@ -3,6 +3,7 @@
 import dagster as dg
 
 from quant_assets.automation.after_close import live_automation
+from quant_assets.automation.collecting import raw_automation
 from quant_assets.automation.freshness import freshness_checks, freshness_sensor
 from quant_assets.automation.on_failure import failure_sensor
 from quant_assets.automation.retrain import retrain_sensor
@@ -20,4 +21,4 @@ def automation(profile: Profile) -> dg.Definitions:
         freshness_sensor(profile),
     ]
     own = dg.Definitions(sensors=sensors, jobs=[look], asset_checks=freshness_checks(profile))
-    return dg.Definitions.merge(live_automation(profile), own)
+    return dg.Definitions.merge(live_automation(profile), raw_automation(profile), own)

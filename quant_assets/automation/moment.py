@@ -1,6 +1,7 @@
 """The moment of a tick: the profile with its last session as of now, and the planner over its graph."""
 
 from functools import cached_property
+from pathlib import Path
 
 import dagster as dg
 
@@ -25,9 +26,10 @@ class Moment:
 
     @property
     def defs(self) -> dg.Definitions:
-        """The graph's definitions; read off, never run. The same ones as long as the settings are the same."""
-        if not _BUILT or _BUILT[0][0] != self._settings:
-            _BUILT[:] = [(self._settings, build_defs(self._settings))]
+        """The graph's definitions; read off, never run. The same ones as long as settings and folder of files are."""
+        follows = self._settings, self.profile.data_dir
+        if not _BUILT or _BUILT[0][0] != follows:
+            _BUILT[:] = [(follows, build_defs(self._settings))]
         return _BUILT[0][1]
 
     @cached_property
@@ -36,5 +38,5 @@ class Moment:
         return Planner(self.defs, self.profile)
 
 
-#: The newest definitions of this process, and the settings that made them.
-_BUILT: list[tuple[Settings, dg.Definitions]] = []
+#: The newest definitions of this process, and what they follow from.
+_BUILT: list[tuple[tuple[Settings, Path | None], dg.Definitions]] = []

@@ -1,6 +1,7 @@
 """Body of `quant daily`: one session carried out by hand, or what that would be."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 
 from quant_assets.assets.live import DAILY_REPORT
@@ -9,8 +10,10 @@ from quant_assets.errors import SettingsError
 from quant_assets.grains import DAY
 from quant_assets.graph import build_defs
 from quant_assets.profile import Profile
+from quant_assets.running.collecting import collect_first, refuse_lacking
 from quant_assets.running.daily import Daily
 from quant_assets.running.instance import dagster_home
+from quant_assets.running.sessions import Sessions
 
 
 def parsed(day: str | None, profile: Profile) -> date:
@@ -29,13 +32,18 @@ def parsed(day: str | None, profile: Profile) -> date:
 
 
 def carry_out(profile: Profile, day: str | None, workers: int) -> Iterator[str]:
-    """Carry out a session; gives what to print at the end.
+    """Collect, and carry out a session; gives what to print at the end.
 
     Raises:
         SettingsError: the profile has no ledger, or the day is no session of it that has closed.
+        SourceError: most of the prices of the last session could not be collected.
         RunFailedError: something failed.
 
     """
+    Sessions(profile).check(parsed(day, profile))  # before anybody is asked
+    collect_first(profile, show)
+    profile = replace(profile)  # one that knows what was collected
+    refuse_lacking(profile)
     daily = Daily(profile, build_defs(profile.settings), workers=workers)
     session = daily.sessions.check(parsed(day, profile))
     dagster_home(profile.settings.profile)

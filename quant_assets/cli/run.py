@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from quant_assets.cli.screen import console, show
+from quant_assets.cli.screen import Counter, show
 from quant_assets.errors import InterruptedRunError, SettingsError, SourceError
 from quant_assets.graph import build_defs
 from quant_assets.market.calendar import decision_sessions, sessions
@@ -100,7 +99,7 @@ def materialise(
         show(f"labels reach ahead: prices up to {latest} are computed too")
     executing = [executor for executor, _ in prepared.stages][:1]
     try:
-        with _Counter(prepared.outputs) as counter:
+        with Counter("partitions", prepared.outputs) as counter:
             prepared.execute(counter.advance, lambda executor: executing.append(executor))
     except KeyboardInterrupt:
         raise InterruptedRunError(executing[-1].after_interruption) from None
@@ -147,36 +146,3 @@ def refuse_emptiness(profile: Profile, names: Sequence[str], sectors: Sequence[s
 def _cause(profile: Profile, sectors: Sequence[str], first: str, last: str) -> str | None:
     through = min(month_end(last), profile.last_session())
     return unmatched(profile.source, sectors, month_start(first), through)
-
-
-class _Counter:
-    """Partitions written so far: a bar in a terminal, elsewhere (a log, a pipe) a line for each tenth."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._written = 0
-        columns = (
-            TextColumn("{task.description:<20}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("<"),
-            TimeRemainingColumn(),
-        )
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._bar.add_task("partitions", total=total)
-
-    def __enter__(self) -> "_Counter":
-        self._bar.start()
-        return self
-
-    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
-        if failed is None:
-            self._bar.update(self._task, description="done")
-        self._bar.stop()
-
-    def advance(self, dataset: str, partitions: int) -> None:
-        before, self._written = self._written, self._written + partitions
-        self._bar.update(self._task, advance=partitions, description=dataset)
-        if self._bar.disable and 10 * self._written // self._total > 10 * before // self._total:
-            show(f"{self._written} of {self._total} partitions, last {dataset}")

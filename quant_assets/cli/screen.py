@@ -1,6 +1,7 @@
 """How the commands print: texts and tables whole, whatever the width of the window."""
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 console = Console()
@@ -16,3 +17,43 @@ def show(output: str | Table) -> None:
         Console(width=max(needed, console.width)).print(output)
     else:
         console.print(output, soft_wrap=True, highlight=False, markup=False)
+
+
+class Counter:
+    """How much is done: a bar in a terminal, elsewhere (a log, a pipe) a line for each tenth.
+
+    Args:
+        things: what is counted, in the plural.
+        total: how many there will be; one that is too small is corrected on the way.
+
+    """
+
+    def __init__(self, things: str, total: int) -> None:
+        self._things, self._total, self._done = things, total, 0
+        columns = (
+            TextColumn("{task.description:<20}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("<"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._bar.add_task(things, total=total)
+
+    def __enter__(self) -> "Counter":
+        self._bar.start()
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        if failed is None:
+            self._bar.update(self._task, description="done")
+        self._bar.stop()
+
+    def advance(self, last: str, number: int = 1) -> None:
+        """Count some more, of which `last` is the last."""
+        before, self._done = self._done, self._done + number
+        self._total = max(self._total, self._done)
+        self._bar.update(self._task, advance=number, total=self._total, description=last)
+        if self._bar.disable and 10 * self._done // self._total > 10 * before // self._total:
+            show(f"{self._done} of {self._total} {self._things}, last {last}")

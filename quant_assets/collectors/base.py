@@ -49,10 +49,10 @@ class Wanted:
     answered: Mapping[tuple[str, str], Entry]
     closed: datetime
 
-    def is_done(self, endpoint: str, subject: str) -> bool:
-        """Whether this was answered since the last session closed."""
+    def is_done(self, endpoint: str, subject: str, outcome: str | None = None) -> bool:
+        """Whether this was answered since the last session closed; with an outcome, whether by that one."""
         entry = self.answered.get((endpoint, subject))
-        return entry is not None and entry.at >= self.closed
+        return entry is not None and entry.at >= self.closed and outcome in (None, entry.outcome)
 
 
 #: Yields questions, is sent what each answer amounts to. Of a question that was not asked, because its endpoint has

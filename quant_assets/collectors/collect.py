@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -15,7 +15,7 @@ from quant_assets.collectors.raw_store import Entry, Position, RawStore
 from quant_assets.collectors.tables import FETCHED_AT, Change, Tables
 
 #: Answers after which what came is read into the tables.
-_TOGETHER = 50
+_TOGETHER = 500
 #: Broken answers one after the other after which the provider is taken to be not well.
 _BROKEN_IN_A_ROW = 5
 
@@ -34,6 +34,7 @@ class Summary:
         changes: of the tables.
         said: one line for each thing that the user should know, with what to do.
         ended: why it ended before all questions were asked; None where it did not.
+        left: of the provider's limits, in words; empty where none is long.
 
     """
 
@@ -43,21 +44,37 @@ class Summary:
     changes: list[Change] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     ended: str | None = None
+    left: str = ""
 
     @property
     def new(self) -> dict[str, int]:
         """Facts that were not known before, by table."""
+        return self._new("market")
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Facts that the provider has not, though it should, and that were not missed before; by table."""
+        found = self._new("missing")
+        return {name: count for name, count in found.items() if count}
+
+    def _new(self, of: str) -> dict[str, int]:
         found = Counter[str]()
         for change in self.changes:
-            found[change.table] += change.new
+            if change.of == of:
+                found[change.table] += change.new
         return dict(found)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every question was asked, and each answer told something of the market."""
+        return self.ended is None and set(self.outcomes) <= {"rows", "nothing"}
 
     @property
     def revised(self) -> dict[str, int]:
         """Versions that replace others, by table."""
         found = Counter[str]()
         for change in self.changes:
-            found[change.table] += len(change.revised)
+            found[change.table] += len(change.revised) if change.of == "market" else 0
         return {name: count for name, count in found.items() if count}
 
 
@@ -93,6 +110,7 @@ def collect(
     refused: dict[str, Refused] = {}
     waiting, broken = 0, 0
     with collector.client(clock) as client:
+        client.count(entry.at for entry in raw.entries(since=clock.now().date() - timedelta(days=1)))
         asking = collector.questions(wanted)
         question = next(asking, None)
         while question is not None:
@@ -120,6 +138,7 @@ def collect(
                 question = asking.send(answer)
             except StopIteration:
                 question = None
+        summary.left = client.left
     summary.changes += read_up(collector, raw, tables)
     return summary
 
@@ -184,7 +203,7 @@ def _grouped(entries: Iterator[tuple[Position, Entry]]) -> Iterator[list[tuple[P
     group: list[tuple[Position, Entry]] = []
     for each in entries:
         group.append(each)
-        if len(group) == 20 * _TOGETHER:
+        if len(group) == _TOGETHER:
             yield group
             group = []
     if group:
@@ -220,9 +239,13 @@ def said(summary: Summary) -> list[str]:
     """The summary in lines, what must be done last."""
     counts = ", ".join(f"{count} {name}" for name, count in summary.outcomes.items() if count)
     new = ", ".join(f"{count} {name}" for name, count in summary.new.items()) or "nothing"
-    revised = ", ".join(f"{count} {name}" for name, count in summary.revised.items())
+    told = {"revised": summary.revised, "missing": summary.missing}
     head = f"{summary.provider}: {summary.asked} answers ({counts or 'nothing was to be asked'}); new: {new}"
-    return [head + (f"; revised: {revised}" if revised else ""), *summary.said, *filter(None, [summary.ended])]
+    for what, found in told.items():
+        if found:
+            head += f"; {what}: {', '.join(f'{count} {name}' for name, count in found.items())}"
+    left = [f"{summary.provider}: left of its limits {summary.left}"] if summary.left else []
+    return [head, *left, *summary.said, *filter(None, [summary.ended])]
 
 
 def rows_of(frames: Mapping[str, pl.DataFrame], nothing: str) -> Answer:

@@ -6,7 +6,7 @@ What came is returned as it came (`Received`); what it means is each provider's 
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -74,6 +74,16 @@ class Pace:
                 self._sent.append(now)
                 return
             clock.sleep((self._sent[0] + window - now).total_seconds())
+
+    def count(self, earlier: Iterable[datetime], now: datetime) -> None:
+        """Count requests that another process sent."""
+        begin = now - timedelta(seconds=self.seconds)
+        self._sent = deque(sorted([*self._sent, *(each for each in earlier if begin < each <= now)]))
+
+    def left(self, now: datetime) -> int:
+        """Requests that may be sent without waiting."""
+        begin = now - timedelta(seconds=self.seconds)
+        return self.requests - sum(each > begin for each in self._sent)
 
 
 @dataclass(frozen=True)
@@ -156,6 +166,19 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._session.close()
+
+    def count(self, earlier: Iterable[datetime]) -> None:
+        """Count requests of earlier collections, as far as the limits reach back."""
+        times, now = list(earlier), self.clock.now()
+        for pace in self._paces:
+            pace.count(times, now)
+
+    @property
+    def left(self) -> str:
+        """What is left of the limits that reach over an hour or more, in words; empty where there are none."""
+        now = self.clock.now()
+        told = [(pace.left(now), pace.requests, pace.seconds / 3_600) for pace in self._paces if pace.seconds >= 3_600]
+        return ", ".join(f"{left:,} of {most:,} requests in {hours:g} h" for left, most, hours in told)
 
     def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Received:
         """Ask, wait and ask again where that can help, and return what came last.

@@ -8,9 +8,10 @@ answers that they lack are read again. Everything in here can be made again from
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -30,12 +31,17 @@ class Table:
         name: of its folder.
         schema: columns without `fetched_at`.
         key: columns that name a fact; the others are its values.
+        precision: values that are known no better than another column of the row says (the largest error); one that
+            differs by less says the same. Those columns alone are no reason for another version.
+        of: what its facts tell: the `market`, what a provider is `missing`, or what it was `asked`.
 
     """
 
     name: str
     schema: pl.Schema
     key: tuple[str, ...]
+    precision: Mapping[str, str] = field(default_factory=dict)
+    of: Literal["market", "missing", "asked"] = "market"
 
     @property
     def stored(self) -> pl.Schema:
@@ -45,7 +51,7 @@ class Table:
     @property
     def values(self) -> list[str]:
         """Columns that a version may change."""
-        return [name for name in self.schema if name not in self.key]
+        return [name for name in self.schema if name not in self.key and name not in self.precision.values()]
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,14 @@ class Change:
         table: its name.
         new: facts that it did not have.
         revised: the versions that replace others, with the columns of the table.
+        of: what the table's facts tell.
 
     """
 
     table: str
     new: int
     revised: pl.DataFrame
+    of: str = "market"
 
 
 class Tables:
@@ -119,7 +127,11 @@ class Tables:
         changes = []
         for name, given in rows.items():
             table = self._tables[name]
-            added, change = _differing(table, self.newest(name), given.select(*table.stored).cast(table.stored))
+            versions = given.select(*table.stored).cast(table.stored)
+            # Of a long history only those facts that are told of again.
+            of_these = self.versions(name).join(versions, on=table.key, how="semi", nulls_equal=True)
+            before = of_these.unique(table.key, keep="last", maintain_order=True)
+            added, change = _differing(table, before, versions)
             changes.append(change)
             if len(added):
                 self._write(table, counts.get(name, 0), added)
@@ -127,6 +139,15 @@ class Tables:
         text = json.dumps({"read_through": read_through, "parts": counts}, indent=1)
         write_whole(self._folder / "made.json", text.encode())
         return changes
+
+    def state(self) -> list[str]:
+        """Name, size and time of change of each part: as long as they are the same, so is what the tables hold."""
+        found = []
+        for name, count in sorted(self._made()[1].items()):
+            for path in (self._path(self._tables[name], number) for number in range(count)):
+                about = path.stat() if path.exists() else None
+                found.append(f"{name}/{path.name} {about and (about.st_size, about.st_mtime_ns)}")
+        return found
 
     def forget(self) -> None:
         """Begin anew: every answer of the journal is to be read again."""
@@ -168,12 +189,20 @@ def _differing(table: Table, before: pl.DataFrame, given: pl.DataFrame) -> tuple
     every = pl.concat([before.with_columns(_given=False), given.with_columns(_given=True)])
     # Within a fact in the order of collection; a stable sort keeps what is stored before what is given.
     every = every.sort([*key, FETCHED_AT], maintain_order=True)
-    told = pl.struct(values or key)
     first = pl.int_range(pl.len()).over(key) == 0
-    # A null beside a null is the same; a struct is compared as a whole, nulls among its fields included.
-    same = told.eq_missing(told.shift(1).over(key))
+    same = pl.all_horizontal(pl.lit(value=True), *(_says_the_same(table, name) for name in values))
     kept = every.filter(pl.col("_given") & (first | ~same)).with_columns(_new=pl.lit(value=False))
     new = every.filter(pl.col("_given") & first)
     revised = kept.join(new.select(*key, FETCHED_AT), on=[*key, FETCHED_AT], how="anti", nulls_equal=True)
     added = kept.select(*table.stored).sort(FETCHED_AT, maintain_order=True)
-    return added, Change(table.name, len(new), revised.select(*table.stored))
+    return added, Change(table.name, len(new), revised.select(*table.stored), table.of)
+
+
+def _says_the_same(table: Table, name: str) -> pl.Expr:
+    """Whether a value is that of the version before it, as far as the two are known. A null beside a null is."""
+    value, before = pl.col(name), pl.col(name).shift(1).over(table.key)
+    if name not in table.precision:
+        return value.eq_missing(before)
+    error = pl.col(table.precision[name])
+    within = (value - before).abs() <= pl.max_horizontal(error, error.shift(1).over(table.key), pl.lit(0.0))
+    return value.eq_missing(before) | within.fill_null(value=False)

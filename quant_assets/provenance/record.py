@@ -157,18 +157,18 @@ class PartitionRecorder:
 
     @cache  # noqa: B019
     def _hashed_files(self, name: str) -> dict[str, str]:
-        folder, files = self._profile.settings.data_dir, self._files(name)
+        folder, files = self._profile.data_dir, self._files(name)
         return _file_hashes(self._profile.store, folder, files) if folder is not None and files else {}
 
     def _files(self, name: str) -> list[str]:
         settings, version = self._profile.settings, self.versions[name]
         named = named_files(settings, version.paths) if version.reads_source else []
-        folder = settings.data_dir
+        folder = self._profile.data_dir if named else None
         return named if folder is None else [found for each in named for found in on_disk(folder, each)]
 
     def file_states(self, names: Iterable[str]) -> dict[str, list[int] | None]:
         """Inode, time of change (ns) and size of each file that assets read, now; None for one that is not there."""
-        folder = self._profile.settings.data_dir
+        folder = self._profile.data_dir
         return (
             {}
             if folder is None

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from quant_assets.errors import SettingsError
 from quant_assets.settings.automation import FreshnessSettings, RetrainingSettings, RevisionSettings, VacuumSettings
+from quant_assets.settings.collecting import CollectingSettings
 from quant_assets.settings.domain import (
     FIRST_DAY,
     LAST_DAY,
@@ -138,6 +139,7 @@ class Settings(ProviderSettings):
     freshness: FreshnessSettings = FreshnessSettings()
     vacuum: VacuumSettings = VacuumSettings()
     live: LiveSettings = LiveSettings()
+    collecting: CollectingSettings = CollectingSettings()
     partitions: PartitionSettings
     bars: BarSettings = BarSettings()
     indicators: IndicatorSettings
@@ -233,6 +235,12 @@ class Settings(ProviderSettings):
         if self.weights.horizon not in (self.models[name].horizons or (self.weights.horizon,)):
             raise ValueError(f"weights.horizon {self.weights.horizon} is none of models.{name}.horizons")
         self.__dict__["weights"] = self.weights.model_copy(update={"model": name})
+        return self
+
+    @model_validator(mode="after")
+    def _collected_is_read(self) -> "Settings":
+        if self.collecting.as_files and self.source != "files":
+            raise ValueError(f"collecting.as_files needs source: files, not {self.source}")
         return self
 
     @model_validator(mode="after")

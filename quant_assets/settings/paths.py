@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.sectors import SECTORS
 
-#: Where something is kept, shown or run, and until when: no rows follow from it, or they say until when they are.
+#: Where something is kept, shown, asked for or run, and until when: no rows follow from it, or they say until when they
+#: are, or the hash of the files that were read does.
 WITHOUT_EFFECT = (
     "profile",
     "data_dir",
@@ -18,6 +19,7 @@ WITHOUT_EFFECT = (
     "dagster",
     "launch",
     "live",
+    "collecting",
     "partitions.end",
     "retraining",
     "revisions",

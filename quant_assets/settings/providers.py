@@ -47,9 +47,10 @@ class PriceFile(GivenFile):
         provider: name under which its bars appear.
         adjustment: what open, high, low, close and volume are adjusted for: `as_traded` for nothing, `split_adjusted`
             for splits but not for dividends, `total_return` for both (the volume for splits).
-        columns: our name to the file's, where they differ; `dividend`, `split_ratio` and `adjusted_close` are read only
-            if they are named. The last is a close that is adjusted for dividends beside one that is not, which tells
-            the dividends.
+        columns: our name to the file's, where they differ; `dividend`, `split_ratio`, `adjusted_close` and
+            `told_through` are read only if they are named. `adjusted_close` is a close that is adjusted for dividends
+            beside one that is not, which tells the dividends; `told_through` the last day on which the provider told
+            anything of the ticker: its silence after that is none.
         currency: of its prices; `files.currency` where null. Where `columns` names a column `currency`, that tells.
         where: columns of the file and the value that a row must have.
         no_split: what the file writes on days without a split.

@@ -25,6 +25,7 @@ from quant_assets.sources.files_currency import currencies_of, in_price_currency
 from quant_assets.sources.files_delistings import (
     HeldDays,
     Silence,
+    as_told,
     delistings_known,
     given_delistings,
     told_sessions,
@@ -234,7 +235,7 @@ class FilesSource:
             held.append(HeldDays.of(collect(days, file.file), self._told(precedence)))
         listed = self._listed.filter(pl.col("ticker").is_in(names))
         known = delistings_known(names, held, self._settings.renames, self._silence, listed)
-        return known.filter(pl.col("known_at") <= through)
+        return as_told(known, listed, self._told_of).filter(pl.col("known_at") <= through)
 
     @naming_the_file
     def statements(self, tickers: Sequence[str], through: date) -> pl.DataFrame:
@@ -341,6 +342,22 @@ class FilesSource:
         """Last day on which a price file has any bar; an altered one may have none, then the first of all days."""
         last: date | None = self._spans(precedence)["last"].max()  # type: ignore[assignment]
         return last or date.min
+
+    @cached_property
+    def _told_of(self) -> pl.DataFrame:
+        """`ticker`, `told_through`, of the tickers of which no price file tells whenever they trade."""
+        through = pl.col("told_through").max()
+        told = [
+            collect(
+                self._scan(file, named(file.columns, ("ticker", "told_through"))).group_by("ticker").agg(through),
+                file.file,
+            ).drop_nulls()
+            if "told_through" in file.columns
+            else self._spans(place).select("ticker", pl.lit(date.max).alias("told_through"))
+            for place, file in enumerate(self._settings.prices)
+        ]
+        schema = pl.Schema({"ticker": pl.String, "told_through": pl.Date})
+        return pl.concat([schema.to_frame(), *told]).group_by("ticker").agg(through)
 
     @cached_property
     def _held_from(self) -> pl.DataFrame:

@@ -208,6 +208,20 @@ def delistings_known(
     return found.sort("ticker", "last_session", "known_at")
 
 
+def as_told(delistings: pl.DataFrame, listed: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    """Delistings without those that silence tells while nobody told anything of the ticker.
+
+    Args:
+        delistings: of `delistings_known`.
+        listed: `LISTED`, which stay.
+        told: `ticker`, `told_through`; a ticker that is not in it was told of all the time.
+
+    """
+    silent = delistings.join(listed, on=["ticker", "last_session"], how="anti").filter(pl.col("reason").is_null())
+    untold = silent.join(told, on="ticker").filter(pl.col("known_at") > pl.col("told_through"))
+    return delistings.join(untold, on=["ticker", "last_session", "known_at"], how="anti", maintain_order="left")
+
+
 def _as_known(listed: pl.DataFrame, bars: pl.DataFrame, sessions: pl.Series) -> pl.DataFrame:
     """The user's delistings, known when the silence tells at the latest, or when the symbol trades again."""
     latest = pl.min_horizontal("known", "next_position")

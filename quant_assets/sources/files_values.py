@@ -25,6 +25,7 @@ DAYS = (
     "published",
     "snapshot",
     "restated_on",
+    "told_through",
 )
 #: Of these a month or quarter stands for its last day: the others begin a period, or say so in their settings.
 ENDS = ("end_date", "known_at", "period_end", "published", "snapshot", "restated_on")

@@ -1,0 +1,135 @@
+"""Assets of what is collected, by day and kind of data: `raw_prices` and so on, each with its checks.
+
+A partition is a session. To materialise the newest one is to collect; of an earlier one nothing can be asked any more.
+The job `after_close` collects first, and records the same.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import dagster as dg
+
+from quant_assets.automation.moment import Moment
+from quant_assets.collectors.collect import Summary
+from quant_assets.collectors.collection import Collection
+from quant_assets.collectors.coverage import coverage, sessions_late
+from quant_assets.collectors.registry import COLLECTORS
+from quant_assets.grains import DAY
+from quant_assets.profile import Profile
+
+FRESH, COVERAGE = "fresh", "coverage"
+#: The kind that sessions are told of: those of its tickers that have no bar count.
+_PRICES = "prices"
+
+Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
+
+
+def raw_automation(profile: Profile) -> dg.Definitions:
+    """The assets and checks of the kinds of data that the settings ask for."""
+    kinds = kinds_of(profile)
+    checks = [_check(profile.settings.profile, kind, name) for kind in kinds for name in (FRESH, COVERAGE)]
+    return dg.Definitions(assets=[_asset(profile, kind) for kind in kinds], asset_checks=checks)
+
+
+def kinds_of(profile: Profile) -> Mapping[str, tuple[str, ...]]:
+    """Providers that the settings ask for anything, by kind of data."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, each in COLLECTORS.items():
+        if each.wanted(profile.settings.collecting):
+            found[each.kind] = (*found.get(each.kind, ()), name)
+    return found
+
+
+def recorded(profile: Profile, summaries: Mapping[str, Summary]) -> Iterator[Event]:
+    """What a collection is to be recorded as: materialisations of the last session, and what the checks say."""
+    session = profile.last_session()
+    for kind, providers in kinds_of(profile).items():
+        asked = [summaries[name] for name in providers if name in summaries]
+        if asked:
+            yield dg.AssetMaterialization(_name(kind), partition=DAY.of(session), metadata=_told(asked))
+        for name in (FRESH, COVERAGE):
+            passed, said = _looked_at(profile.collection, profile, kind, name)
+            yield dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey(_name(kind)),
+                check_name=name,
+                passed=passed,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=said,
+                partition=DAY.of(session),
+            )
+
+
+def _asset(profile: Profile, kind: str) -> dg.AssetsDefinition:
+    name, begin = profile.settings.profile, profile.settings.live.go_live or profile.collection.since
+    days = dg.DailyPartitionsDefinition(start_date=DAY.of(begin), end_offset=1)
+
+    def raw(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        now = Moment(name).profile
+        if context.partition_key != DAY.of(now.last_session()):
+            raise dg.Failure(
+                f"{context.partition_key} is not the last session that has closed ({now.last_session()}): nothing can "
+                "be collected of it any more",
+                allow_retries=False,
+            )
+        return dg.MaterializeResult(metadata=_told(map(now.collection.collect, kinds_of(now)[kind])))
+
+    made = dg.asset(
+        name=_name(kind),
+        partitions_def=days,
+        group_name="raw",
+        description=f"What was collected of {kind} after a session, from {', '.join(kinds_of(profile)[kind])}.",
+        kinds={"http"},
+    )
+    return made(raw)
+
+
+def _check(profile: str, kind: str, name: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=_name(kind), name=name, description=_ABOUT[name])
+    def look() -> dg.AssetCheckResult:
+        now = Moment(profile).profile
+        passed, said = _looked_at(now.collection, now, kind, name)
+        return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.WARN, description=said)
+
+    return look
+
+
+_ABOUT = {
+    FRESH: "No provider has told nothing for more closed sessions than freshness.late_sessions.",
+    COVERAGE: "Every question was answered since the last close, and collecting.least_coverage of the tickers that "
+    "traded have a bar of that session.",
+}
+
+
+def _looked_at(collection: Collection, profile: Profile, kind: str, name: str) -> tuple[bool, str]:
+    providers = kinds_of(profile)[kind]
+    if name == FRESH:
+        late = {each: sessions_late(collection, each) for each in providers}
+        told = (
+            f"{each}: nothing was ever collected" if count is None else f"{each}: {count} closed sessions are lacking"
+            for each, count in late.items()
+        )
+        most = profile.settings.freshness.late_sessions
+        return all(count is not None and count <= most for count in late.values()), "; ".join(told)
+    left = {each: collection.planned(each) for each in providers}
+    said = [f"{each}: {count} questions are not answered yet" for each, count in left.items() if count]
+    share = 1.0
+    if kind == _PRICES:
+        found = coverage(collection, profile.last_session())
+        said, share = [*said, str(found)], found.share
+    complete = not any(left.values()) and share >= profile.settings.collecting.least_coverage
+    return complete, "; ".join(said) or "every question was answered"
+
+
+def _told(summaries: Iterable[Summary]) -> dict[str, int | str]:
+    found: dict[str, int | str] = {}
+    for each in summaries:
+        found[f"{each.provider}: answers"] = each.asked
+        for what, counts in (("new", each.new), ("revised", each.revised), ("missing", each.missing)):
+            found |= {f"{each.provider}: {what} {table}": count for table, count in counts.items()}
+        said = [*each.said, *filter(None, [each.ended, each.left])]
+        if said:
+            found[f"{each.provider}: said"] = "\n".join(said)
+    return found
+
+
+def _name(kind: str) -> str:
+    return f"raw_{kind}"

@@ -1,0 +1,122 @@
+"""What a profile has collected, and the collection of it: which providers, since when, where it is kept."""
+
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from quant_assets.collectors.base import Collector, Wanted
+from quant_assets.collectors.collect import Progress, Summary, collect, newest_answers, read_up, replay
+from quant_assets.collectors.http import Clock, SystemClock
+from quant_assets.collectors.raw_store import RawStore
+from quant_assets.collectors.registry import COLLECTORS, Registered
+from quant_assets.collectors.tables import Change, Tables
+from quant_assets.errors import SettingsError, SourceError
+from quant_assets.settings.collecting import CollectingSettings
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Collections of a profile.
+
+    Attributes:
+        settings: what is asked for, of whom.
+        since: first day of what has never been collected.
+        closed: when the last session's prices were published.
+        clock: of pace, retries and times of collection.
+        registered: the providers by name.
+
+    """
+
+    settings: CollectingSettings
+    since: date
+    closed: datetime
+    clock: Clock = field(default_factory=SystemClock)
+    registered: Mapping[str, Registered] = field(default_factory=lambda: COLLECTORS)
+
+    def named(self, asked: Sequence[str] = ()) -> list[str]:
+        """The providers of a question, in order; without one those that the settings ask for anything.
+
+        Raises:
+            SettingsError: there is no such provider, or the settings ask none for anything.
+
+        """
+        unknown = [name for name in asked if name not in self.registered]
+        if unknown:
+            raise SettingsError(f"'{unknown[0]}' is no provider; choose from {', '.join(self.registered)}")
+        idle = [name for name in asked if not self.registered[name].wanted(self.settings)]
+        wanted = [name for name, each in self.registered.items() if each.wanted(self.settings)]
+        if idle or not wanted:
+            raise SettingsError(
+                f"nothing is to be collected{f' from {idle[0]}' if idle else ''}: list tickers by sector in "
+                "collecting.universe of the profile, and what else is wanted in the provider's group (docs/live.md)"
+            )
+        return [name for name in wanted if not asked or name in asked]
+
+    def collect(self, name: str, progress: Progress = lambda *_: None) -> Summary:
+        """Ask a provider for all that is wanted of it.
+
+        Raises:
+            SettingsError: a key is missing.
+            SourceError: what is stored cannot be read or written, or another collection of it is under way.
+
+        """
+        raw, tables = self.raw(name), self.tables(name)
+        with self._alone(name):
+            return collect(self._collector(name), raw, tables, self.since, self.closed, self.clock, progress)
+
+    def replay(self, name: str) -> list[Change]:
+        """Make a provider's tables again from all that was ever kept; nobody is asked.
+
+        Raises:
+            SourceError: what is stored cannot be read or written, or a collection of it is under way.
+
+        """
+        with self._alone(name):
+            return replay(self._collector(name), self.raw(name), self.tables(name))
+
+    def planned(self, name: str) -> int:
+        """How many questions a collection will ask, as far as it can be told before; nobody is asked.
+
+        Raises:
+            SourceError: what is stored cannot be read.
+
+        """
+        tables = self.tables(name)
+        answered = newest_answers(self.raw(name).entries(since=self.closed.date()))
+        return self._collector(name).planned(Wanted(self.since, self.clock.now(), tables, answered, self.closed))
+
+    def read_up(self, name: str) -> list[Change]:
+        """Read into the tables what an interrupted collection had kept."""
+        with self._alone(name):
+            return read_up(self._collector(name), self.raw(name), self.tables(name))
+
+    def raw(self, name: str) -> RawStore:
+        """A provider's answers."""
+        return RawStore(self.settings.path / "raw", name)
+
+    def tables(self, name: str) -> Tables:
+        """A provider's tables."""
+        return Tables(self.settings.path / "tables", name, self._collector(name).tables)
+
+    def _collector(self, name: str) -> Collector:
+        return self.registered[name].made(self.settings)
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Hold a provider's stores; what is held ends with the process."""
+        folder = self.settings.path / "raw" / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = (folder / ".collecting").open("a")
+        except OSError as error:
+            raise SourceError(f"{error.filename or folder}: {error.strerror}; set collecting.folder") from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SourceError(
+                    f"another process collects from {name} into {folder}; wait for it, what it keeps is not lost"
+                ) from None
+            yield

@@ -1,0 +1,122 @@
+"""What had been collected by a time, written as files for the provider `files`: nothing later is in them.
+
+`views/<digest>/bars.parquet` and so on. A view follows from the tables, the universe and the time alone; it is written
+once, and written again wherever it is missing.
+
+What a ticker's first collection told of its past counts as known in that past: there is no other knowledge of it, and a
+backtest has nothing else. From then on a fact, or what was changed of it, is known when it was fetched.
+"""
+
+import hashlib
+import io
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from quant_assets.collectors.tables import FETCHED_AT, Tables
+from quant_assets.collectors.yahoo import Yahoo
+from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENTS
+from quant_assets.errors import SourceError
+from quant_assets.io.whole_file import write_whole
+from quant_assets.settings.collecting import CollectingSettings
+
+#: Days for which a view that nobody asks for is kept.
+_KEPT_DAYS = 7
+
+
+def view(settings: CollectingSettings, by: datetime) -> Path:
+    """The folder of what had been collected before a time; there is none where that are no prices.
+
+    Args:
+        settings: where the tables are, and which tickers are wanted, in which sectors.
+        by: what was fetched then or later is left out, but for each ticker's first history.
+
+    Raises:
+        SourceError: the tables cannot be read, or the folder cannot be written.
+
+    """
+    by = by.astimezone(UTC)
+    tables = Tables(settings.path / "tables", Yahoo.name, Yahoo.tables)
+    sources = Path(__file__).parent
+    follows = (
+        *tables.state(),
+        by.isoformat() if by <= datetime.now(UTC) else "",
+        repr(sorted(settings.universe.items())),
+        *(file.read_text(encoding="utf-8") for file in sorted(sources.glob("view*.py"))),
+    )
+    folder = settings.path / "views" / hashlib.sha256("\n".join(follows).encode()).hexdigest()[:32]
+    if not folder.exists():
+        files = _files(settings, tables, by)
+        if files["bars.parquet"].is_empty():
+            return folder
+        _write(folder, files)
+        _forget(folder)
+    os.utime(folder)
+    return folder
+
+
+def _files(settings: CollectingSettings, tables: Tables, by: datetime) -> Mapping[str, pl.DataFrame]:
+    sectors = pl.DataFrame(
+        [(ticker, sector) for sector, tickers in sorted(settings.universe.items()) for ticker in tickers],
+        {"ticker": pl.String, "sector": pl.String},
+        orient="row",
+    )
+    bars = _bars(tables, by).join(sectors.select("ticker"), on="ticker", how="semi", maintain_order="left")
+    first = bars.group_by("ticker").agg(known_at=pl.col("date").min())
+    return {"bars.parquet": bars, "securities.parquet": sectors.join(first, on="ticker").sort("ticker")}
+
+
+def _bars(tables: Tables, by: datetime) -> pl.DataFrame:
+    """Bars with the events of their day, and those of days without a bar."""
+    asked = tables.versions(ASKED.name)
+    begun = asked.group_by("ticker").agg(begun=pl.col("on").min())
+    bars = _known(tables.versions(BARS.name), BARS.key, begun, by).select(
+        "ticker", "date", "open", "high", "low", "close", "volume"
+    )
+    events = _known(tables.versions(EVENTS.name), EVENTS.key, begun, by).filter(pl.col("currency").is_null())
+    paid = pl.col("kind") != "split"
+    of_day = events.group_by("ticker", "date").agg(
+        dividend=pl.when(paid.any()).then(pl.col("amount").filter(paid).sum()),
+        split_ratio=pl.when((~paid).any()).then(pl.col("amount").filter(~paid).product()),
+    )
+    told = asked.filter(pl.col(FETCHED_AT) < by).group_by("ticker").agg(told_through=pl.col("on").max())
+    both = bars.join(of_day, on=["ticker", "date"], how="full", coalesce=True)
+    return both.join(told, on="ticker", how="left").sort("ticker", "date")
+
+
+def _known(versions: pl.DataFrame, key: tuple[str, ...], begun: pl.DataFrame, by: datetime) -> pl.DataFrame:
+    """The version of each fact that was known: the newest one fetched before, else that of the first history."""
+    given = versions.join(begun, on="ticker", how="left", maintain_order="left")
+    # A first history that was interrupted was fetched by the next day.
+    first = pl.col(FETCHED_AT).dt.date() <= pl.col("begun")
+    past = first & (pl.col("date") < pl.col("begun"))
+    known = given.filter((pl.col(FETCHED_AT) < by) | past)
+    return known.unique(key, keep="last", maintain_order=True)
+
+
+def _write(folder: Path, files: Mapping[str, pl.DataFrame]) -> None:
+    """Write the files; the folder is there whole or not at all."""
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        for name, frame in files.items():
+            content = io.BytesIO()
+            frame.write_parquet(content)
+            write_whole(unfinished / name, content.getvalue())
+        unfinished.rename(folder)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if not folder.exists():  # else another process was faster
+            raise SourceError(f"{error.filename or folder}: {error.strerror}; set collecting.folder") from None
+
+
+def _forget(current: Path) -> None:
+    """Remove views that nobody has asked for of late."""
+    old = time.time() - _KEPT_DAYS * 86_400
+    for each in current.parent.iterdir():
+        if each != current and each.stat().st_mtime < old:
+            shutil.rmtree(each, ignore_errors=True)

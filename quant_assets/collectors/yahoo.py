@@ -1,0 +1,154 @@
+"""Yahoo Finance: daily bars, dividends and splits of a universe, as traded, without a key. Asked through yfinance.
+
+Of yfinance only the session is used (cookie, crumb, the fingerprint of a browser); its frames move dividends to the
+session before. Yahoo documents nothing: what is said here of its charts was seen, and an answer that is otherwise is
+said to be broken, and changes nothing.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import polars as pl
+
+from quant_assets.collectors.answers import Answer, Rows
+from quant_assets.collectors.base import Question, Questions, Wanted
+from quant_assets.collectors.collect import rows_of
+from quant_assets.collectors.http import Client, Clock, Pace, Received
+from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENTS, GAPS, Chart, read_chart
+from quant_assets.collectors.yahoo_session import charts_address, yahoo_session
+from quant_assets.market.calendar import session_number, sessions
+from quant_assets.settings.collecting import YahooSettings
+
+#: A ticker's newest days, its whole history, and sessions that both lack.
+_TAIL, _WHOLE, _AGAIN = "chart", "history", "again"
+
+
+class Yahoo:
+    """The collector.
+
+    Args:
+        settings: address, currency, how often.
+        tickers: the universe.
+
+    """
+
+    name = "yahoo"
+    tables = (BARS, EVENTS, GAPS, ASKED)
+
+    def __init__(self, settings: YahooSettings, tickers: Iterable[str]) -> None:
+        self._settings, self._tickers = settings, sorted(tickers)
+
+    def client(self, clock: Clock) -> Client:
+        """Two requests a second, and what the settings say an hour; more and Yahoo answers 429 for hours."""
+        paces = Pace(2, 1.0), Pace(self._settings.requests_an_hour, 3_600.0)
+        address, cap = charts_address(self._settings.url), 64 << 20
+        retried = frozenset({500, 502, 503, 504})  # a 429 is none: each further request makes it longer
+        return Client(
+            address,
+            clock=clock,
+            paces=paces,
+            retried=retried,
+            attempts=3,
+            cap=cap,
+            session=yahoo_session(self._settings.url, cap),
+        )
+
+    def planned(self, wanted: Wanted) -> int:
+        """One for each ticker, without those that lack sessions."""
+        return sum(not self._is_done(wanted, ticker) for ticker in self._tickers)
+
+    def questions(self, wanted: Wanted) -> Questions:
+        """Each ticker up to now, since its newest bar or of its whole history; then those that lack sessions."""
+        begun = self._begun(wanted)
+        told: dict[str, pl.DataFrame] = {}
+        for ticker in self._tickers:
+            if self._is_done(wanted, ticker):
+                if any(wanted.is_done(endpoint, ticker, "rows") for endpoint in (_TAIL, _WHOLE)):
+                    told[ticker] = BARS.schema.to_frame()
+                continue
+            tail = begun.get(ticker)
+            answer = yield self._question(_WHOLE if tail is None else _TAIL, ticker, tail or wanted.since, wanted.now)
+            if isinstance(answer, Rows):
+                told[ticker] = answer.payload.get(BARS.name, BARS.schema.to_frame())
+        for ticker, first in self._lacking(wanted, told).items():
+            if not wanted.is_done(_AGAIN, ticker):
+                yield self._question(_AGAIN, ticker, first, wanted.now)
+
+    def read(self, endpoint: str, subject: str, received: Received) -> Answer:
+        """Bars and events; of sessions that were asked for again and are not there what there is instead."""
+        chart = read_chart(subject, received, self._settings.currency)
+        if not isinstance(chart, Chart):
+            return chart
+        frames = {BARS.name: chart.bars(), EVENTS.name: chart.events()}
+        if endpoint == _AGAIN:
+            frames[GAPS.name] = chart.gaps(sessions(_asked_from(received.url), chart.last).tolist())
+        if any(map(len, frames.values())):
+            since = _asked_from(received.url) if endpoint == _WHOLE else None
+            asked = (subject, received.fetched_at.date(), since)
+            frames[ASKED.name] = pl.DataFrame([asked], ASKED.schema, orient="row")
+        return rows_of(frames, f"no session of {subject} in that span")
+
+    def _question(self, endpoint: str, ticker: str, first: date, now: datetime) -> Question:
+        begin = int(datetime.combine(first, time(), UTC).timestamp())
+        parameters = {
+            "period1": begin,
+            "period2": int(now.timestamp()),  # never earlier: later splits would be in the prices, and not told
+            "interval": "1d",
+            "includePrePost": "false",
+            "events": "div,splits,capitalGains",
+        }
+        return Question(endpoint, ticker, f"/v8/finance/chart/{ticker}", parameters)
+
+    def _is_done(self, wanted: Wanted, ticker: str) -> bool:
+        return wanted.is_done(_TAIL, ticker) or wanted.is_done(_WHOLE, ticker)
+
+    def _begun(self, wanted: Wanted) -> dict[str, date]:
+        """Day from which each ticker's newest days are asked for; those whose whole history is due are not in it."""
+        bars = (
+            wanted.tables.newest(BARS.name).group_by("ticker").agg(pl.col("date").min().alias("first"), pl.max("date"))
+        )
+        asked = wanted.tables.newest(ASKED.name).filter(pl.col("since") <= wanted.since)
+        whole = asked.group_by("ticker").agg(pl.col("on").max())
+        overlap, most = _days_of(self._settings.overlap_sessions), _days_of(self._settings.whole_every_sessions)
+        (session,) = session_number(np.array([wanted.closed.date()], "datetime64[D]"))
+        found: dict[str, date] = {}
+        for ticker, first, last, on in bars.join(whole, on="ticker").iter_rows():
+            since = wanted.now.date() - on
+            if since < most and (not since or not self._has_its_turn(ticker, int(session))):
+                found[ticker] = max(first, last - overlap)
+        return found
+
+    def _has_its_turn(self, ticker: str, session: int) -> bool:
+        """Whether a ticker's whole history is due: each on a session of its own, not a whole universe on one."""
+        place = int(hashlib.sha256(ticker.encode()).hexdigest(), 16)
+        return (session + place) % self._settings.whole_every_sessions == 0
+
+    def _lacking(self, wanted: Wanted, told: dict[str, pl.DataFrame]) -> dict[str, date]:
+        """First session of each ticker that has told something, which neither it nor a gap explains."""
+        known = pl.concat(
+            [wanted.tables.newest(BARS.name), *(each.with_columns(fetched_at=wanted.now) for each in told.values())],
+            how="diagonal_relaxed",
+        ).select("ticker", "date")
+        last = wanted.closed.date()
+        spans = known.filter(pl.col("ticker").is_in(list(told))).group_by("ticker").agg(first=pl.col("date").min())
+        if spans.is_empty():
+            return {}
+        every = pl.DataFrame({"date": sessions(spans["first"].min(), last)}).cast(pl.Date)  # type: ignore[arg-type]
+        expected = spans.join(every, how="cross").filter(pl.col("date") >= pl.col("first"))
+        missing = expected.join(known, on=["ticker", "date"], how="anti").join(
+            wanted.tables.newest(GAPS.name), on=["ticker", "date"], how="anti"
+        )
+        return dict(missing.group_by("ticker").agg(pl.col("date").min()).sort("ticker").iter_rows())
+
+
+def _asked_from(url: str) -> date:
+    (begin,) = parse_qs(urlsplit(url).query)["period1"]
+    return datetime.fromtimestamp(int(begin), UTC).date()
+
+
+def _days_of(number: int) -> timedelta:
+    """Days in which there are so many sessions, whatever holidays."""
+    return timedelta(days=-(-number * 7 // 5) + 4)

@@ -1,0 +1,244 @@
+"""How a chart of Yahoo's is read: bars, dividends and splits as they were when they traded. No question is asked here.
+
+Yahoo adjusts prices and volumes for every split up to the day on which it is asked, and tells of the splits in the span
+that it was asked for. Of a span that ends with that day every split is known, and is undone: price times ratio, volume
+and share by ratio. What was stored before a later split and what is read after it are the same.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.collectors.answers import Answer, Broken, Exhausted, Nothing, Refused
+from quant_assets.collectors.http import Received
+from quant_assets.collectors.tables import Table
+
+_PRICES = ("open", "high", "low", "close")
+
+#: As traded, in the prices' currency. What Yahoo keeps has 24 bits, and volumes are whole numbers after the splits:
+#: `price_error` and `volume_error` say how far a value may be off for that.
+BARS = Table(
+    "bars",
+    pl.Schema(
+        {"ticker": pl.String, "date": pl.Date}
+        | dict.fromkeys((*_PRICES, "volume", "price_error", "volume_error"), pl.Float64)
+    ),
+    ("ticker", "date"),
+    dict.fromkeys(_PRICES, "price_error") | {"volume": "volume_error"},
+)
+#: On the ex-date: `dividend` and `capital_gain` in money for a share of that day (`currency` null: that of the prices),
+#: `split` in new shares for an old one.
+EVENTS = Table(
+    "events",
+    pl.Schema(
+        {
+            "ticker": pl.String,
+            "date": pl.Date,
+            "kind": pl.String,
+            "amount": pl.Float64,
+            "currency": pl.String,
+            "amount_error": pl.Float64,
+        }
+    ),
+    ("ticker", "date", "kind"),
+    {"amount": "amount_error"},
+)
+#: Sessions without a bar, after they were asked for a second time, and what there is in its place.
+GAPS = Table(
+    "gaps", pl.Schema({"ticker": pl.String, "date": pl.Date, "why": pl.String}), ("ticker", "date"), of="missing"
+)
+#: Days on which Yahoo told something of a ticker; where it was asked for the whole history, since when.
+ASKED = Table(
+    "asked",
+    pl.Schema({"ticker": pl.String, "on": pl.Date, "since": pl.Date}),
+    ("ticker", "on", "since"),
+    of="asked",
+)
+
+#: After the end of a session until its bar is final.
+SETTLED = timedelta(minutes=30)
+#: A split of less is too small to be told from a day's move: it is taken to be in the prices.
+_TELLING = float(np.log(1.4))
+
+
+class Chart:
+    """An answer that is a chart.
+
+    Args:
+        ticker: that it must be of.
+        result: `chart.result[0]`.
+        fetched_at: UTC.
+
+    Raises:
+        ValueError, KeyError, TypeError, IndexError: it is not as charts were so far.
+
+    """
+
+    def __init__(self, ticker: str, result: Mapping[str, Any], fetched_at: datetime) -> None:
+        meta = result["meta"]
+        if str(meta["symbol"]).upper() != ticker or meta["dataGranularity"] != "1d":
+            raise ValueError(f"a chart of {meta['symbol']} by {meta['dataGranularity']}")
+        self.ticker, self.currency = ticker, str(meta["currency"])
+        self._zone = ZoneInfo(meta["exchangeTimezoneName"])
+        self._fetched_at = fetched_at
+        period = meta["currentTradingPeriod"]["regular"]
+        begun, ends = self._day(period["start"]), datetime.fromtimestamp(period["end"], self._zone)
+        #: Last day whose session is over.
+        self.last = begun if fetched_at >= ends + SETTLED else begun - timedelta(days=1)
+        self._rows = self._given(result)
+        events = result.get("events") or {}
+        self._splits = sorted(
+            (self._day(each["date"]), float(each["numerator"]) / float(each["denominator"]))
+            for each in (events.get("splits") or {}).values()
+        )
+        if any(not 0 < ratio < np.inf for _, ratio in self._splits):
+            raise ValueError("a split into no shares")
+        self._paid = [
+            (self._day(each["date"]), kind, float(each["amount"]), each.get("currency"))
+            for kind, name in (("dividend", "dividends"), ("capital_gain", "capitalGains"))
+            for each in (events.get(name) or {}).values()
+        ]
+
+    def bars(self) -> pl.DataFrame:
+        """Bars of sessions that are over, as traded (`BARS`). Rows without a price are left out."""
+        rows = self._rows.filter(pl.all_horizontal(pl.col(_PRICES).is_not_null()))
+        factor = self._undone(rows["date"])
+        units, made = [], {}
+        for name in _PRICES:
+            made[name], unit = _to_precision(rows[name].to_numpy() * factor)
+            units.append(unit)
+        shares = np.minimum(factor, 1.0)  # whole numbers after a reverse split stand for many before
+        error = np.where(shares < 1.0, 0.5 / shares + 0.5, 0.0)
+        volume = pl.Series(np.rint(rows["volume"].to_numpy() / factor), dtype=pl.Float64).fill_nan(None)
+        return rows.select("date").select(
+            pl.lit(self.ticker).alias("ticker"),
+            "date",
+            *(pl.Series(name, values) for name, values in made.items()),
+            volume.alias("volume"),
+            pl.Series("price_error", np.max(units, axis=0)),
+            pl.Series("volume_error", error),
+        )
+
+    def events(self) -> pl.DataFrame:
+        """Dividends, capital gains and splits on their own days (`EVENTS`), up to the last session that is over."""
+        made: dict[tuple[date, str], tuple[float, str | None, float]] = {}
+        for day, ratio in self._splits:
+            made[day, "split"] = made.get((day, "split"), (1.0,))[0] * ratio, None, 0.0
+        factors = self._undone(pl.Series([day for day, *_ in self._paid], dtype=pl.Date))
+        for (day, kind, amount, currency), factor in zip(self._paid, factors, strict=True):
+            other = currency if currency not in (None, self.currency) else None
+            # Six decimals are told after the splits; to fewer places the amount before them is certain.
+            unit = 10.0 ** np.ceil(np.log10(max(1.0, float(factor)))) * 1e-6
+            made[day, kind] = float(np.rint(amount * factor / unit) / round(1 / unit)), other, unit
+        rows = [(self.ticker, day, kind, *values) for (day, kind), values in sorted(made.items()) if day <= self.last]
+        return pl.DataFrame(rows, EVENTS.schema, orient="row")
+
+    def gaps(self, expected: Sequence[date]) -> pl.DataFrame:
+        """Which of the sessions have no bar, and what there is instead (`GAPS`)."""
+        there = self._rows.select("date", whole=pl.all_horizontal(pl.col(_PRICES).is_not_null()))
+        told = pl.when(pl.col("whole").is_null()).then(pl.lit("no row")).otherwise(pl.lit("a row without prices"))
+        sessions = pl.DataFrame({"date": list(expected)}, {"date": pl.Date})
+        found = sessions.join(there, on="date", how="left").filter(~pl.col("whole").fill_null(value=False))
+        return found.select(pl.lit(self.ticker).alias("ticker"), "date", told.alias("why"))
+
+    def _given(self, result: Mapping[str, Any]) -> pl.DataFrame:
+        """Rows of sessions that are over as they were given, the last one of each day; none of a span without any."""
+        times = result.get("timestamp") or []
+        quote = result["indicators"]["quote"][0]
+        given = {name: quote[name] if times else [] for name in (*_PRICES, "volume")}
+        columns = {name: pl.Series(name, each, pl.Float64, strict=True) for name, each in given.items()}
+        if any(len(each) != len(times) for each in columns.values()):
+            raise ValueError("columns of different lengths")
+        days = pl.from_epoch(pl.Series("date", times, pl.Int64), "s").dt.replace_time_zone("UTC")
+        rows = pl.DataFrame([days.dt.convert_time_zone(str(self._zone)).dt.date(), *columns.values()])
+        finite = [pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in columns]
+        over = rows.with_columns(finite).filter(pl.col("date") <= self.last)
+        return over.unique("date", keep="last", maintain_order=True).sort("date")
+
+    def _undone(self, days: pl.Series) -> NDArray[np.float64]:
+        """Product of the ratios of the splits after each day, of those that are in the prices."""
+        factor = np.ones(len(days))
+        for day, ratio in self._splits:
+            if self._is_in_prices(day, ratio):
+                factor *= np.where((days < day).to_numpy(), ratio, 1.0)
+        return factor
+
+    def _is_in_prices(self, day: date, ratio: float) -> bool:
+        """Whether prices before a split were adjusted for it: a new one is listed before it is.
+
+        Prices that were not fall from its eve to its open by about its ratio.
+        """
+        rows = self._rows.filter(pl.all_horizontal(pl.col("open", "close") > 0))
+        before, after = rows.filter(pl.col("date") < day)["close"], rows.filter(pl.col("date") >= day)["open"]
+        if abs(np.log(ratio)) < _TELLING or before.is_empty() or after.is_empty():
+            return True
+        fall = float(np.log(before[-1] / after[0]))
+        return abs(fall - np.log(ratio)) >= abs(fall)
+
+    def _day(self, timestamp: float) -> date:
+        return datetime.fromtimestamp(timestamp, self._zone).date()
+
+
+def read_chart(ticker: str, received: Received, currency: str) -> Chart | Answer:
+    """The chart in an answer, or what it amounts to where there is none.
+
+    Args:
+        ticker: that was asked for.
+        received: the answer.
+        currency: that its prices must be in.
+
+    """
+    if received.status == 429:
+        return Exhausted(received.shown)
+    if received.status in (401, 403):
+        remedy = "take a newer yfinance (pip install -U yfinance), or wait: Yahoo accepts its session no more"
+        return Refused(f"status {received.status}: {received.shown}", remedy, "provider")
+    try:
+        found = json.loads(received.body)
+        error = found["chart"]["error"]
+        if error is not None:
+            return _refusal(received, str(error["code"]), str(error["description"]))
+        if received.status != 200:
+            return Broken(f"status {received.status}: {received.shown}")
+        (result,) = found["chart"]["result"]
+        chart = Chart(ticker, result, received.fetched_at)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError, pl.exceptions.PolarsError) as fault:
+        what = "not JSON" if isinstance(fault, json.JSONDecodeError) else f"no chart as it was ({_said(fault)})"
+        return Broken(f"status {received.status}, {what}: {received.shown}")
+    if chart.currency != currency:
+        return Refused(
+            f"its prices are in {chart.currency}, not {currency}",
+            f"take {ticker} out of collecting.universe, or collect it where collecting.yahoo.currency is "
+            f"{chart.currency}",
+        )
+    return chart
+
+
+def _refusal(received: Received, code: str, description: str) -> Answer:
+    if code == "Not Found":
+        return Nothing(description)
+    if received.status in (400, 422):
+        return Refused(description, "correct the ticker, or collecting.since, where it is one of yours")
+    return Broken(f"status {received.status}: {code}, {description}")
+
+
+def _to_precision(prices: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Prices to the last decimal that 24 bits tell for certain, and that decimal's unit.
+
+    24 bits are off by 2**-24 of a price at most. A unit of four times that or more is told whichever splits are undone:
+    0.001 at 751.19, 0.01 up to 41,943.
+    """
+    places = np.floor(-np.log10(np.maximum(np.abs(prices), 1e-9) * 2.0**-22))
+    scale = 10.0 ** np.clip(places, 0, 9)
+    return np.rint(prices * scale) / scale, 1.0 / scale
+
+
+def _said(fault: Exception) -> str:
+    text = " ".join(str(fault).split())[:80]
+    return f"no {text}" if isinstance(fault, KeyError) else text or type(fault).__name__

@@ -1,0 +1,102 @@
+"""yfinance's session as a transport of the HTTP layer: cookie, crumb and the fingerprint of a browser are its own.
+
+Pace, retries, the size cap and what is kept stay with `http.Client`. The crumb is in no address that is kept.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from quant_assets.errors import SettingsError
+
+#: Host of the charts; yfinance asks others for cookie and crumb.
+_CHARTS = "https://query2.finance.yahoo.com"
+
+
+def charts_address(url: str) -> str:
+    """Base address of the charts: Yahoo's own, or under a stand-in's address that of the host."""
+    given = url.rstrip("/")
+    return given if _is_yahoo(given) else f"{given}/{urlsplit(_CHARTS).hostname}"
+
+
+def yahoo_session(url: str, cap: int) -> httpx.Client:
+    """What sends the requests.
+
+    Args:
+        url: of the settings; a stand-in's is asked in place of every host of Yahoo's, under `URL/HOST/…`.
+        cap: most bytes of an answer.
+
+    Raises:
+        SettingsError: yfinance is not installed.
+
+    """
+    return httpx.Client(transport=_Transport(url.rstrip("/"), cap), follow_redirects=False)
+
+
+class _Transport(httpx.BaseTransport):
+    def __init__(self, url: str, cap: int) -> None:
+        try:
+            from yfinance._http import new_session
+            from yfinance.data import YfData
+        except ImportError:
+            raise SettingsError(
+                "Yahoo is asked through yfinance, which is not installed; run: pip install 'quant-assets[live]'"
+            ) from None
+        session = new_session()
+        _limit(session, cap)
+        if not _is_yahoo(url):
+            _stand_in(session, url)
+        self._asking = YfData(session=session)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Ask through yfinance.
+
+        Raises:
+            httpx.TransportError: nothing came.
+
+        """
+        from yfinance.exceptions import YFRateLimitError
+
+        address, parameters = str(request.url.copy_with(query=None)), dict(request.url.params)
+        seconds = request.extensions["timeout"]["read"]
+        try:
+            answer = self._asking.get(address, params=parameters, timeout=seconds)
+        except YFRateLimitError:
+            return httpx.Response(429, content=b"Too Many Requests", request=request)
+        except Exception as error:  # noqa: BLE001
+            # yfinance parses cookies and pages of consent on the way, and fails there with any error.
+            raise httpx.ReadError(f"{type(error).__name__}: {error}", request=request) from None
+        # The body is unpacked already, and its length is no longer that of the header.
+        headers = {
+            name: value
+            for name, value in answer.headers.items()
+            if value is not None and name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
+        }
+        return httpx.Response(answer.status_code, headers=headers, content=answer.content, request=request)
+
+
+def _limit(session: Any, cap: int) -> None:
+    """Have curl give up an answer that is longer; without curl the length is looked at once it is there."""
+    if hasattr(session, "curl_options"):
+        from curl_cffi import CurlOpt
+
+        session.curl_options = {**session.curl_options, CurlOpt.MAXFILESIZE_LARGE: cap + 1}
+
+
+def _stand_in(session: Any, url: str) -> None:
+    """Have a session ask a stand-in for every host of Yahoo's."""
+    asked = session.request
+
+    def request(method: str, url_: str = "", *args: Any, **options: Any) -> Any:
+        given = options.pop("url", url_)
+        split = urlsplit(given)
+        rest = f"{split.path}?{split.query}" if split.query else split.path
+        return asked(method, f"{url}/{split.hostname}{rest}" if _is_yahoo(given) else given, *args, **options)
+
+    session.request = request
+
+
+def _is_yahoo(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "yahoo.com" or host.endswith(".yahoo.com")
