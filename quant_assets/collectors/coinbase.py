@@ -4,6 +4,7 @@
 first. A day without a trade has none.
 """
 
+from collections.abc import Sequence
 from datetime import time, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from quant_assets.collectors.collect import rows_of
 from quant_assets.collectors.crypto import CANDLES, newest_days
 from quant_assets.collectors.http import Client, Clock, Pace, Received, retry_after
 from quant_assets.collectors.reading import WRONG, broken, decoded, number, seconds
+from quant_assets.collectors.tables import Table
 from quant_assets.settings.collecting import CryptoVenueSettings
 
 _MOST = 300
@@ -30,7 +32,7 @@ class Coinbase:
     """
 
     name = "coinbase"
-    tables = (CANDLES,)
+    tables: Sequence[Table] = (CANDLES,)
 
     def __init__(self, settings: CryptoVenueSettings) -> None:
         self._settings = settings

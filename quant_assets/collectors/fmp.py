@@ -34,6 +34,7 @@ from quant_assets.collectors.fmp_tables import (
 from quant_assets.collectors.http import Client, Clock, Pace, Received
 from quant_assets.collectors.keys import key
 from quant_assets.collectors.reading import WRONG, broken, decoded
+from quant_assets.collectors.tables import Table
 from quant_assets.settings.collecting_figures import FmpSettings
 
 #: Bars that are asked for again: a vendor mends the last days.
@@ -61,7 +62,7 @@ class Fmp:
     """
 
     name = "fmp"
-    tables = (
+    tables: Sequence[Table] = (
         BARS,
         SPLITS,
         DIVIDENDS,

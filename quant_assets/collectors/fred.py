@@ -65,6 +65,7 @@ WINDOWS = Table(
         }
     ),
     ("series_id", "first", "last", "offset"),
+    of="asked",
 )
 
 _SERIES_FIELDS = {
@@ -93,7 +94,7 @@ class Fred:
     """
 
     name = "fred"
-    tables = (SERIES, VINTAGES, OBSERVATIONS, WINDOWS)
+    tables: Sequence[Table] = (SERIES, VINTAGES, OBSERVATIONS, WINDOWS)
 
     def __init__(self, settings: FredSettings) -> None:
         self._settings = settings

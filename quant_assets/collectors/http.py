@@ -23,6 +23,7 @@ for _name in ("httpx", "httpcore"):
 
 #: What a retry can help with: too many requests, and a server that is not well. 401, 402, 403, 404 and 426 stay.
 RETRIED = frozenset({429, 500, 502, 503, 504})
+_SHORTEST_KEY = 8
 
 
 class Clock(Protocol):
@@ -222,9 +223,10 @@ class Client:
         def received(
             status: int, headers: Mapping[str, str], body: bytes, failure: str | None, *, too_long: bool = False
         ) -> Received:
-            # Pages of errors repeat the address that was asked, with the key where that is in the query.
+            # Pages of errors repeat the address that was asked, with the key where that is in the query. What is as
+            # short as a word is no key, and may stand in any answer.
             for secret in hidden:
-                body = body.replace(secret.encode(), b"...")
+                body = body.replace(secret.encode(), b"...") if len(secret) >= _SHORTEST_KEY else body
             return Received(shown, status, headers, body, self.clock.now(), failure, too_long)
 
         try:

@@ -5,7 +5,7 @@ day that has been asked for up to its end is not asked for again. `publishedAt` 
 article was known is told by its first version's `fetched_at` (`sources.collected_news`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -51,6 +51,7 @@ SEARCHES = Table(
         }
     ),
     ("search", "day", "through", "page"),
+    of="asked",
 )
 
 _PAGE = 100
@@ -68,7 +69,7 @@ class NewsApi:
     """
 
     name = "newsapi"
-    tables = (ARTICLES, FOUND, SEARCHES)
+    tables: Sequence[Table] = (ARTICLES, FOUND, SEARCHES)
 
     def __init__(self, settings: NewsApiSettings) -> None:
         self._settings = settings

@@ -6,7 +6,7 @@ secret lasts for an hour or a day; it is renewed before it ends, and once when i
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
@@ -66,6 +66,7 @@ LISTINGS = Table(
         }
     ),
     ("subreddit", "seen_at", "after"),
+    of="asked",
 )
 
 _PAGE = 100
@@ -86,7 +87,7 @@ class Reddit:
     """
 
     name = "reddit"
-    tables = (POSTS, SCORES, LISTINGS)
+    tables: Sequence[Table] = (POSTS, SCORES, LISTINGS)
 
     def __init__(self, settings: RedditSettings) -> None:
         self._settings = settings

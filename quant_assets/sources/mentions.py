@@ -66,13 +66,12 @@ def mentions(texts: pl.DataFrame, names: pl.DataFrame) -> tuple[pl.DataFrame, pl
 
 def _names_in(whole: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """`item`, `day`, `name` of each name in each text."""
-    every = (
-        names.select("name", pattern=_words(pl.col("name"))).unique().sort(pl.col("pattern").str.len_chars(), "name")
-    )
-    patterns = every["pattern"].unique(maintain_order=True).reverse()  # the longest first
-    wanted = pl.lit(pl.Series(patterns, dtype=pl.String)).implode()
+    every = names.select("name", pattern=_words(pl.col("name"))).unique()
+    # Of several that begin at one place the first one given is found: the longest.
+    length = pl.col("pattern").str.len_chars()
+    patterns = every.select(pl.col("pattern").unique()).sort(length, "pattern", descending=True)["pattern"]
     return (
-        whole.with_columns(pattern=_words(pl.col("whole")).str.extract_many(wanted, leftmost=True))
+        whole.with_columns(pattern=_words(pl.col("whole")).str.extract_many(pl.lit(patterns).implode(), leftmost=True))
         .explode("pattern")
         .join(every, on="pattern", how="inner")
         .select("item", "day", "name", is_symbol=pl.lit(value=False), is_abbreviation=pl.lit(value=False))

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -145,7 +144,3 @@ class RedditServer:
 def posts(count: int, last: datetime) -> list[Post]:
     """One a minute, newest first."""
     return [Post(f"t3_{count - each:05d}", last - timedelta(minutes=each)) for each in range(count)]
-
-
-def names(given: Iterable[Any]) -> list[str]:
-    return [each["url"] for each in given]

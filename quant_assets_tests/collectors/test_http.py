@@ -67,6 +67,11 @@ def test_a_secret_that_the_answer_repeats_is_taken_out_of_it(value: str) -> None
         assert KEY.encode() not in client.get("/rows").body
 
 
+def test_a_key_that_is_a_word_takes_nothing_out_of_an_answer() -> None:
+    with asking(in_turn(Reply(b'{"exchange": "x"}')), secrets={"apikey": SecretStr("x")}) as (client, _, _):
+        assert client.get("/rows").body == b'{"exchange": "x"}'
+
+
 def test_a_daily_budget_is_not_asked_again() -> None:
     with asking(in_turn(Reply(status=429)), retried=frozenset({503})) as (client, server, _):
         assert client.get("/rows").status == 429

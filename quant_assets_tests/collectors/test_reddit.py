@@ -79,7 +79,7 @@ def test_every_page_scores_as_seen_and_an_edit(tmp_path: Path) -> None:
     with Loopback(reddit).running() as server:
         stores = collecting(tmp_path, server.url, clock)
         first = stores.collect()
-        assert (first.asked, first.new, first.said) == (3, {"posts": 250, "scores": 250, "listings": 3}, [])
+        assert (first.asked, first.new, first.said) == (3, {"posts": 250, "scores": 250}, [])
         assert stores.collect().asked == 0
         assert {asked.headers["User-Agent"] for asked in server.asked} == {"linux:quant-assets:1 (by /u/unnamed)"}
 
@@ -87,7 +87,7 @@ def test_every_page_scores_as_seen_and_an_edit(tmp_path: Path) -> None:
         given[0].score, given[0].text, given[0].edited = 99, "[removed]", clock.now()
         given.insert(0, Post("t3_99999", clock.now()))
         second = stores.collect()
-        assert second.new == {"posts": 1, "scores": 251, "listings": 3}
+        assert second.new == {"posts": 1, "scores": 251}
         assert second.revised == {"posts": 1}
     scores = stores.tables.newest("scores").filter(item=given[1].name).sort("seen_at")
     assert scores["score"].to_list() == [1, 99]
