@@ -5,6 +5,7 @@ MLflow takes seconds to import, so only the function that logs does. It is told 
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ _ENVIRONMENT = {
 
 #: MLflow takes no more metrics and parameters at once.
 _METRICS_AT_ONCE, _PARAMETERS_AT_ONCE = 1_000, 100
+#: Features of each measure: of all of them a run would take twice as long, and all are in the checkpoint's CSV.
+_FEATURES = 25
 #: Characters of a parameter's value that every store takes.
 _LONGEST = 500
 
@@ -42,8 +45,8 @@ def log_trainings(
     """Log trainings as runs of experiment `quant-assets/<profile>`, a run for each model and horizon.
 
     A run has the parameters, the metrics over all test folds and, under `fold/` with the fold as step, of each; under
-    `importance/` and `contribution/` what features are worth. It is found again by the SHA-256 of the training's
-    manifest: what has been logged is not logged again, what was cut off is logged anew.
+    `importance/` and `contribution/` what the features that weigh most are worth. It is found again by the SHA-256 of
+    the training's manifest: what has been logged is not logged again, what was cut off is logged anew.
 
     Args:
         settings: where to.
@@ -60,7 +63,9 @@ def log_trainings(
     if settings.mlflow is None or not found:
         return None
     try:
-        _log(_uri(settings.mlflow, store), f"quant-assets/{profile}", sector, found)
+        with warnings.catch_warnings():  # of MLflow's and Alembic's own code
+            warnings.simplefilter("ignore")
+            _log(_uri(settings.mlflow, store), f"quant-assets/{profile}", sector, found)
     except Exception as error:  # noqa: BLE001 whatever it is, a training does not fail by what is only told of it
         first = str(error).strip().splitlines() or [""]
         why = f"{type(error).__name__}: {first[0][:300]}"
@@ -135,13 +140,17 @@ def _metrics(told: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
     overall = told["metrics"] | dict(zip(("interval_coverage", "brier"), measured, strict=True))
     parts = [("", overall, 0)]
     parts += [("fold/", fold["metrics"], step) for step, fold in enumerate(told["folds"])]
-    parts += [(f"importance/{measure}/", values, 0) for measure, values in told["mean_importance"].items()]
+    parts += [(f"importance/{measure}/", _greatest(values), 0) for measure, values in told["mean_importance"].items()]
     if told["contributions"]:
-        parts.append(("contribution/", told["contributions"]["mean_absolute"], 0))
+        parts.append(("contribution/", _greatest(told["contributions"]["mean_absolute"]), 0))
     for prefix, values, step in parts:
         for name, value in values.items():
             if value is not None:
                 yield f"{prefix}{name}", float(value), step
+
+
+def _greatest(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: values[name] for name in sorted(values, key=lambda each: (-values[each], each))[:_FEATURES]}
 
 
 def _parameters(told: Mapping[str, Any]) -> dict[str, str]:

@@ -309,6 +309,7 @@ EXEMPT: dict[str, str] = {
     "learning.targets.directions": "the chain fits returns; its own tests fit directions",
     "learning.targets.relative": "the chain fits returns as they are; its own tests fit them relative to the sector",
     "learning.walk_forward.walk_forward": _COMMANDS,
+    "reporting.shap_plot.shap_svg": "of trees alone; its own tests draw missing values and contributions of 0",
 }
 
 

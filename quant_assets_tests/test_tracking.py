@@ -69,6 +69,8 @@ def test_a_training_is_a_run_with_its_figures_and_is_logged_once(
         assert metrics["rank_ic"] == manifest["metrics"]["rank_ic"]
         assert metrics[f"importance/gain/{PLANTED}"] == manifest["mean_importance"]["gain"][PLANTED]
         assert metrics[f"contribution/{PLANTED}"] == manifest["contributions"]["mean_absolute"][PLANTED]
+        for prefix in ("importance/gain/", "importance/split/", "contribution/"):
+            assert sum(name.startswith(prefix) for name in metrics) == 25 < len(FEATURES)
         assert metrics["interval_coverage"] == manifest["measured_coverage"]["share"]
         assert run.data.params["lightgbm.num_trees"] == "20"
         assert run.data.params["window_months"] == "18"
