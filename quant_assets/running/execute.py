@@ -226,7 +226,8 @@ def _outcome(
     settings = load_settings(profile)
     if not _MADE or _MADE[0].settings != settings:
         _MADE[:] = [_Assets.of(settings)]
-        keep_what_is_there()
+        if multiprocessing.parent_process() is not None:  # a command's own process frees all of it at its end
+            keep_what_is_there()
     _MADE[0].progress, _MADE[0].began = progress, began
     with dg.DagsterInstance.get() as instance:
         keep_connections(instance)
