@@ -41,9 +41,10 @@ class Binance:
         return Client(self._settings.url, clock=clock, paces=(Pace(1_000, 60.0),), retried=frozenset({500, 502, 503}))
 
     def planned(self, wanted: Wanted) -> int:
-        """One for each pair, and one for each 1,000 days that it lacks."""
+        """One for each pair that was not answered yet, and one for each 1,000 days that it lacks."""
         newest = newest_days(wanted)
-        days = [(wanted.now.date() - newest.get(pair, wanted.since)).days for pair in self._settings.pairs]
+        pairs = [pair for pair in self._settings.pairs if not wanted.is_done("klines", pair)]
+        days = [(wanted.now.date() - newest.get(pair, wanted.since)).days for pair in pairs]
         return sum(1 + max(0, each) // _MOST for each in days)
 
     def questions(self, wanted: Wanted) -> Questions:

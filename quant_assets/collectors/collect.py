@@ -19,6 +19,9 @@ _TOGETHER = 500
 #: Broken answers one after the other after which the provider is taken to be not well.
 _BROKEN_IN_A_ROW = 5
 
+#: Subjects without an answer that are named.
+_SHOWN = 5
+
 #: (question, answer): told of each answer.
 Progress = Callable[[Question, Answer], None]
 
@@ -32,6 +35,7 @@ class Summary:
         asked: requests' answers, without those that were skipped.
         outcomes: how many of each: rows, nothing, refused, exhausted, broken, skipped.
         changes: of the tables.
+        unknown: subjects of which the provider knows nothing.
         said: one line for each thing that the user should know, with what to do.
         ended: why it ended before all questions were asked; None where it did not.
         left: of the provider's limits, in words; empty where none is long.
@@ -42,6 +46,7 @@ class Summary:
     asked: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     changes: list[Change] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     ended: str | None = None
     left: str = ""
@@ -217,6 +222,8 @@ def _say(summary: Summary, refused: dict[str, Refused], question: Question, answ
         summary.said.append(f"{where}: refused ({answer.why}); {answer.remedy}")
         if answer.scope == "endpoint":
             refused[question.endpoint] = answer
+    elif isinstance(answer, Nothing):
+        summary.unknown.append(question.subject)
     elif isinstance(answer, Broken):
         summary.said.append(f"{where}: no usable answer ({answer.why}); the next collection asks again")
     elif isinstance(answer, Exhausted):
@@ -245,6 +252,10 @@ def said(summary: Summary) -> list[str]:
         if found:
             head += f"; {what}: {', '.join(f'{count} {name}' for name, count in found.items())}"
     left = [f"{summary.provider}: left of its limits {summary.left}"] if summary.left else []
+    if summary.unknown:
+        more = len(summary.unknown) - _SHOWN
+        names = f"{', '.join(summary.unknown[:_SHOWN])}{f' and {more} more' if more > 0 else ''}"
+        left.append(f"{summary.provider}: nothing is known of {names}; what is stored of them stays")
     return [head, *left, *summary.said, *filter(None, [summary.ended])]
 
 

@@ -1,6 +1,7 @@
 """Collections from Yahoo on loopback, through yfinance's own session: what is kept, revised, resumed and said."""
 
 import dataclasses
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta
@@ -102,7 +103,11 @@ def of(frame: pl.DataFrame, ticker: str) -> list[tuple[Any, ...]]:
     return frame.filter(ticker=ticker).select("date", "open", "high", "low", "close", "volume").rows()
 
 
-def test_a_first_history_a_day_more_and_a_revision(market: Callable[..., Market]) -> None:
+def unpacked(content: bytes) -> bytes:
+    return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+
+
+def test_a_first_history_a_day_more_and_a_revision(market: Callable[..., Market], tmp_path: Path) -> None:
     here = market("A", "BRK-B")
     first = here.collect()
     assert (first.outcomes, first.ended, first.missing) == ({"rows": 2}, None, {})
@@ -110,6 +115,8 @@ def test_a_first_history_a_day_more_and_a_revision(market: Callable[..., Market]
     crumbs = [each.query.get("crumb") for each in here.server.asked if "/chart/" in each.path]
     assert crumbs == ["haT3oykhHqZ"] * 2  # yfinance's session asked for it
     assert all("crumb" not in each.url for each in here.collection.raw("yahoo").entries())
+    written = [each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()]
+    assert not any(b"haT3oykhHqZ" in each or b"haT3oykhHqZ" in unpacked(each) for each in written)
     assert here.collect().asked == 0
 
     day = here.next_session()
@@ -358,7 +365,9 @@ def test_an_empty_answer_is_never_a_delisting(market: Callable[..., Market]) -> 
     gone = here.yahoo.stocks.pop("A")
     for _ in range(5):
         here.next_session()
-        assert here.collect().outcomes == {"nothing": 1, "rows": 1}
+        summary = here.collect()
+        assert summary.outcomes == {"nothing": 1, "rows": 1}
+        assert "yahoo: nothing is known of A; what is stored of them stays" in said(summary)
     assert here.newest().filter(ticker="A")["date"].max() == TODAY
     here.yahoo.stocks["A"] = gone
     day = here.next_session()

@@ -1,0 +1,154 @@
+"""What had been collected by a time, as files: nothing later is in them, and the provider `files` reads them."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quant_assets.collectors.tables import Tables
+from quant_assets.collectors.view import view
+from quant_assets.collectors.yahoo import Yahoo
+from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENTS
+from quant_assets.market.calendar import sessions
+from quant_assets.settings.collecting import CollectingSettings
+from quant_assets.settings.loading import load_settings
+from quant_assets.sources.files import FilesSource
+
+START, BEGUN = date(2026, 1, 2), datetime(2026, 3, 2, 22, tzinfo=UTC)
+DAYS = sessions(START, date(2026, 6, 30)).tolist()
+
+
+class Collected:
+    """Tables of Yahoo's that are written without asking anybody."""
+
+    def __init__(self, folder: Path, *tickers: str) -> None:
+        self.settings = CollectingSettings(folder=str(folder), universe={"it": tickers})
+        self.tables = Tables(folder / "tables", Yahoo.name, Yahoo.tables)
+
+    def add(self, at: datetime, bars: Sequence[tuple[str, date, float]] = (), events: Sequence[tuple] = ()) -> None:  # type: ignore[type-arg]
+        rows = {
+            BARS.name: pl.DataFrame(
+                [(ticker, day, close, close, close, close, 1e6, 0.0, 0.0) for ticker, day, close in bars],
+                BARS.schema,
+                orient="row",
+            ),
+            EVENTS.name: pl.DataFrame([(*each, 0.0) for each in events], EVENTS.schema, orient="row"),
+            ASKED.name: pl.DataFrame(
+                [(ticker, at.date(), None) for ticker in sorted({each[0] for each in (*bars, *events)})],
+                ASKED.schema,
+                orient="row",
+            ),
+        }
+        self.tables.append({name: each.with_columns(fetched_at=at) for name, each in rows.items()}, ("", 0))
+
+    def bars(self, by: datetime) -> pl.DataFrame:
+        return pl.read_parquet(view(self.settings, by) / "bars.parquet")
+
+    def source(self, by: datetime) -> FilesSource:
+        return FilesSource(load_settings("live").files, view(self.settings, by), START)
+
+
+@pytest.fixture
+def collected(tmp_path: Path) -> Collected:
+    """A history of two tickers, collected in one evening."""
+    found = Collected(tmp_path, "A", "B")
+    found.add(BEGUN, [(ticker, day, 10.0) for ticker in "AB" for day in DAYS if day <= BEGUN.date()])
+    return found
+
+
+def test_a_correction_is_known_when_it_was_fetched(collected: Collected) -> None:
+    later = BEGUN + timedelta(days=3)
+    collected.add(later, [("A", START, 11.0)])
+    assert collected.bars(later)["close"].unique().to_list() == [10.0]
+    after = collected.bars(later + timedelta(seconds=1))
+    assert after.filter(ticker="A", date=START)["close"].item() == 11.0
+    assert collected.bars(later)["close"].unique().to_list() == [10.0]  # made again
+
+
+def test_what_was_not_collected_by_then_is_not_there(collected: Collected) -> None:
+    """Bars of the days after the first collection that came late, and a bar of the past that it had not told."""
+    day, later = BEGUN.date() + timedelta(days=1), BEGUN + timedelta(days=9)
+    old = date(2025, 12, 31)
+    collected.add(later, [("A", day, 12.0), ("A", old, 9.0)])
+    before = collected.bars(BEGUN + timedelta(days=2))
+    assert before.filter(pl.col("date").is_in([day, old])).is_empty()
+    assert len(collected.bars(later + timedelta(days=1))) == len(before) + 2
+
+
+def test_the_past_that_a_first_collection_tells_counts_as_known_in_it(collected: Collected) -> None:
+    bars = collected.bars(datetime(2026, 2, 2, tzinfo=UTC))
+    assert bars["date"].max() == DAYS[[day < BEGUN.date() for day in DAYS].count(True) - 1]
+    assert bars["told_through"].null_count() == len(bars)
+
+
+def test_events_stand_on_their_own_days(collected: Collected) -> None:
+    holiday = date(2026, 1, 19)
+    events = [
+        ("A", START, "dividend", 0.5, None),
+        ("A", START, "capital_gain", 0.25, None),
+        ("A", START, "split", 2.0, None),
+        ("B", START, "dividend", 0.5, "EUR"),
+        ("B", holiday, "dividend", 0.1, None),
+    ]
+    collected.add(BEGUN, events=events)
+    found = collected.bars(BEGUN + timedelta(days=1)).filter(pl.col("date").is_in([START, holiday]))
+    assert found.select("ticker", "date", "close", "dividend", "split_ratio").rows() == [
+        ("A", START, 10.0, 0.75, 2.0),
+        ("B", START, 10.0, None, None),  # in another currency
+        ("B", holiday, None, 0.1, None),
+    ]
+
+
+def test_only_the_universe_is_in_it_with_its_sectors(collected: Collected) -> None:
+    collected.add(BEGUN, [("C", START, 1.0)])
+    folder = view(collected.settings, BEGUN + timedelta(days=1))
+    assert pl.read_parquet(folder / "bars.parquet")["ticker"].unique().sort().to_list() == ["A", "B"]
+    assert pl.read_parquet(folder / "securities.parquet").rows() == [("A", "it", START), ("B", "it", START)]
+    wider = collected.settings.model_copy(update={"universe": {"it": ("A",), "energy": ("C",)}})
+    assert pl.read_parquet(view(wider, BEGUN + timedelta(days=1)) / "securities.parquet")["sector"].to_list() == [
+        "it",
+        "energy",
+    ]
+
+
+def test_a_view_is_written_once_and_is_the_same_again(collected: Collected) -> None:
+    by = BEGUN + timedelta(days=1)
+    folder = view(collected.settings, by)
+    content, written = (folder / "bars.parquet").read_bytes(), (folder / "bars.parquet").stat().st_mtime_ns
+    assert view(collected.settings, by) == folder
+    assert (folder / "bars.parquet").stat().st_mtime_ns == written
+    for each in folder.iterdir():
+        each.unlink()
+    folder.rmdir()
+    assert (view(collected.settings, by) / "bars.parquet").read_bytes() == content
+
+
+def test_without_prices_there_is_none(tmp_path: Path) -> None:
+    assert not view(Collected(tmp_path, "A").settings, BEGUN).exists()
+
+
+def test_the_provider_files_reads_it(collected: Collected) -> None:
+    source = collected.source(BEGUN + timedelta(days=1))
+    assert source.bars(["A"], START, DAYS[1]).select("date", "close", "adjustment", "provider").rows() == [
+        (START, 10.0, "as_traded", "yahoo"),
+        (DAYS[1], 10.0, "as_traded", "yahoo"),
+    ]
+    assert source.sector_snapshots(START).select("ticker", "sector").rows() == [("A", "it"), ("B", "it")]
+    assert source.membership(DAYS[-1])["end_date"].to_list() == [None, None]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "untold"])
+def test_silence_is_one_only_where_yahoo_told_something(tmp_path: Path, told: bool) -> None:
+    """A halted ticker of which charts come on counts as delisted; one of which nothing comes does not."""
+    found = Collected(tmp_path, "A", "B", "C")
+    last = DAYS[40]
+    found.add(BEGUN, [(ticker, day, 10.0) for ticker in "ABC" for day in DAYS if day <= BEGUN.date()])
+    for day in DAYS:
+        if day > BEGUN.date():
+            at = datetime(day.year, day.month, day.day, 22, tzinfo=UTC)
+            rows = [(ticker, day, 10.0) for ticker in "BC"] + [("A", min(day, last), 10.0)] * (told or day <= last)
+            found.add(at, rows)
+    delistings = found.source(datetime(2026, 7, 1, tzinfo=UTC)).delistings(["A", "B", "C"], DAYS[-1])
+    assert delistings["ticker"].to_list() == (["A"] if told else [])
