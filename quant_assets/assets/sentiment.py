@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -10,10 +11,11 @@ import polars as pl
 from quant_assets.asset_functions import Run
 from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.grains import MONTH
-from quant_assets.learning.model_files import VERSION_LENGTH
+from quant_assets.learning.model_files import VERSION_LENGTH, sha256
 from quant_assets.market.calendar import last_session_to, sessions
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
+from quant_assets.sentiment import scorers
 from quant_assets.sentiment.daily import daily
 from quant_assets.sentiment.mentions import Names
 from quant_assets.sentiment.scorers import open_scorer
@@ -25,7 +27,10 @@ from quant_assets.sources.registry import said_absent
 
 def sentiment_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """The asset of news."""
-    return declared(profile, "market", Asset("sentiment", sentiment, {"universe": read()}))
+    # A scorer is found by its name, which no reading of the code can follow.
+    code = b"".join(path.read_bytes() for path in sorted(Path(scorers.__file__).parent.glob("*.py")))
+    follows = {"scorers": sha256(code)} if profile.settings.sentiment.scorer is not None else {}
+    return declared(profile, "market", Asset("sentiment", sentiment, {"universe": read()}, follows=follows))
 
 
 def scorer_of(settings: SentimentSettings) -> Scorer | None:

@@ -10,7 +10,7 @@ import polars as pl
 from quant_assets.audit.alterations import Shuffled, StartsLater, Truncated, Without
 from quant_assets.audit.cuts import Cut, TickerCuts, by_event, by_session, events
 from quant_assets.audit.findings import TESTS, Exempt, TestName
-from quant_assets.audit.inputs import altered_source, exempt, source_from, statements_known
+from quant_assets.audit.inputs import altered_source, exempt, news_known, source_from, statements_known
 from quant_assets.audit.perturbation import Perturbed
 from quant_assets.audit.runs import Recomputed
 from quant_assets.errors import SettingsError
@@ -281,11 +281,16 @@ class AlteredRuns:
         )
 
     def _most_published(self) -> date:
-        """The session of the months before the one at which most statements of the sectors became known."""
+        """The session of the months before the one at which most statements of the sectors became known.
+
+        Where nobody has statements, most news.
+        """
         # With months before it whose rows can be compared, and of the last year, near the other tests without a cut.
         begin = min(max(shift_month(self._first, 2), shift_month(self._last, -11)), self._last)
         days = self._sessions(begin, self._last)
         known = statements_known(self._profile, self._panel())["known_at"].sort()
+        if known.is_empty():
+            known = news_known(self._profile)
         upto = known.search_sorted(pl.Series([*days, days[-1]], dtype=pl.Date), "right").to_list()
         counts = [after - before for before, after in pairwise(upto)]
         return days[max(range(len(days)), key=lambda place: (counts[place], days[place]))]

@@ -68,6 +68,12 @@ def statements_known(profile: Profile, tickers: Sequence[str]) -> pl.DataFrame:
     return given.select("ticker", "period_end", known.alias("known_at"))
 
 
+def news_known(profile: Profile) -> pl.Series:
+    """Days on which news that name no company by themselves became known, sorted."""
+    given = profile.source.news([], date.min, profile.last_session())
+    return given["known_at"].dt.date().sort()
+
+
 def macro_known(profile: Profile) -> pl.DataFrame:
     """When the observations of macro series became known: `series_id`, `known_at`."""
     return profile.source.macro(profile.last_session()).select("series_id", known_at=_macro_known().cast(pl.Date))

@@ -13,7 +13,7 @@ from quant_assets.market.calendar import sessions
 from quant_assets.market.delistings import TRADES_AGAIN
 from quant_assets.settings.providers import DemoSettings
 from quant_assets.sources import demo_dirt
-from quant_assets.sources.base import BARS, DELISTINGS, MEMBERSHIP, SECTOR_SNAPSHOTS
+from quant_assets.sources.base import BARS, DELISTINGS, MEMBERSHIP, NEWS, SECTOR_SNAPSHOTS
 from quant_assets.sources.demo_dirt import Dirt
 from quant_assets.sources.demo_draws import FloatArray
 from quant_assets.sources.demo_events import ORIGIN, WARM_UP, BoolArray, IntArray
@@ -145,6 +145,10 @@ class DemoSource:
         """Macro observations, from 2015 on."""
         assumed = pl.col("period") + pl.duration(days="lag_days")
         return _macro(self._simulated).filter(pl.coalesce("released", assumed) <= through)
+
+    def news(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
+        """None: nobody writes about simulated companies."""
+        return NEWS.to_frame()
 
 
 def _days(world: Market, positions: IntArray) -> list[date | None]:

@@ -77,7 +77,8 @@ def test_without_news_it_is_there_and_empty_and_says_so(tmp_path: Path) -> None:
     graph.materialise(["universe", "sentiment"], partition_key="2024-01|energy")
     assert graph.read("sentiment").is_empty()
     told = graph.told["sentiment", "2024-01|energy"]
-    assert told["no_news"] == "provider 'demo' has no news: sentiment stays empty"
+    assert told["stories_of_all_sectors"] == 0
+    assert "nobody reads the news" in told["no_scorer"]
 
 
 def test_another_scorer_than_the_settings_say_reads_nothing(tmp_path: Path, given: dict[str, Any]) -> None:

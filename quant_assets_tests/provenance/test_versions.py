@@ -62,6 +62,8 @@ TOLD = {
     "marked",
     "described",
     "_shown",
+    "_counted",
+    "_without_scorer",
     "said_absent",
     # No row follows from what the log of trials is told.
     "note_training",

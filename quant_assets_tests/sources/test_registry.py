@@ -125,7 +125,8 @@ def test_what_a_provider_has_beside_the_least_is_handed_on() -> None:
     assert source.macro(FIRST)["asked"].to_list() == [FIRST]
     assert source.statements(TICKERS, FIRST).is_empty()
     assert isinstance(source, Source)
-    assert not isinstance(source, News)
+    assert source.news(TICKERS, FIRST, FIRST).is_empty()
+    assert not isinstance(WithMacro(FIRST), News)
     assert [isinstance(MemorySource(FIRST), kind) for kind in (Universe, Bars, Statements, Macro)] == [
         True,
         True,
