@@ -42,12 +42,12 @@ class Coinbase:
         return Client(self._settings.url, clock=clock, paces=(Pace(5, 1.0),))
 
     def planned(self, wanted: Wanted) -> int:
-        """One for each pair and each 300 days that it lacks."""
+        """One for each pair that was not answered yet, and each 300 days that it lacks."""
         newest, today = newest_days(wanted), wanted.now.date()
         return sum(
             1 + (today - newest.get(pair, wanted.since)).days // _MOST
             for pair in self._settings.pairs
-            if newest.get(pair, wanted.since) <= today
+            if newest.get(pair, wanted.since) <= today and not wanted.is_done("candles", pair)
         )
 
     def questions(self, wanted: Wanted) -> Questions:

@@ -94,9 +94,11 @@ class Fmp:
         )
 
     def planned(self, wanted: Wanted) -> int:
-        """One for each ticker and endpoint, and one for each list; further pages of the delisted are not counted."""
-        each = sum(len(_OF_TICKERS.get(kind, ())) for kind in self._settings.kinds)
-        return each * len(self._tickers) + len(list(self._lists()))
+        """What was not answered yet of each ticker and endpoint, and of the lists without that of the delisted."""
+        endpoints = [each for kind in self._settings.kinds for each in _OF_TICKERS.get(kind, ())]
+        asked = [(endpoint, ticker) for ticker in self._tickers for endpoint in endpoints]
+        asked += [(each.endpoint, each.subject) for each in self._lists()]
+        return sum(not wanted.is_done(*each) for each in asked)
 
     def questions(self, wanted: Wanted) -> Questions:
         """Lists first, then ticker by ticker, those first of which there is nothing yet."""

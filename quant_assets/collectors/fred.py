@@ -118,9 +118,17 @@ class Fred:
         )
 
     def planned(self, wanted: Wanted) -> int:
-        """The dates and a window of each series, and what it is; the further windows of long ones are not counted."""
+        """Of what was not answered yet: the dates and a window of each series, and what it is; a long one has more."""
         known = set(wanted.tables.newest(SERIES.name)["series_id"])
-        return sum(2 + (name not in known) for name in self._settings.series)
+        windows, vintages = wanted.tables.newest(WINDOWS.name), wanted.tables.newest(VINTAGES.name)
+        count = 0
+        for name in self._settings.series:
+            dates = vintages.filter(series_id=name)["vintage"].to_list()
+            dated = wanted.is_done("vintages", name)
+            through, _ = _collected(windows.filter(series_id=name), dates)
+            count += (name not in known and not wanted.is_done("series", name)) + (not dated)
+            count += not (dated and through == max(dates, default=None))
+        return count
 
     def questions(self, wanted: Wanted) -> Questions:
         """What a series is, its vintage dates, and their values in windows."""

@@ -102,16 +102,12 @@ class Reddit:
         return _WithToken(self._settings, clock)
 
     def planned(self, wanted: Wanted) -> int:
-        """Ten pages of each community, at most."""
-        return _PAGES * len(self._settings.subreddits)
+        """Ten pages, at most, of each community that was not read since the last close."""
+        return _PAGES * len(self._lacking(wanted))
 
     def questions(self, wanted: Wanted) -> Questions:
         """Every page of each community, newest first."""
-        seen = wanted.tables.newest(LISTINGS.name).filter(pl.col("seen_at") >= wanted.closed)
-        for name in self._settings.subreddits:
-            pages = seen.filter(subreddit=name)
-            if len(pages) >= _PAGES or pages["next"].null_count() or _is_empty(wanted, name):
-                continue
+        for name in self._lacking(wanted):
             after: str | None = None
             for _ in range(_PAGES):
                 parameters = {"limit": _PAGE, "raw_json": 1, "after": after}
@@ -120,6 +116,13 @@ class Reddit:
                 after = answer.payload[LISTINGS.name]["next"][0] if isinstance(answer, Rows) else None
                 if after is None:
                     break
+
+    def _lacking(self, wanted: Wanted) -> list[str]:
+        """Communities whose every page was not read since the last close."""
+        seen = wanted.tables.newest(LISTINGS.name).filter(pl.col("seen_at") >= wanted.closed)
+        pages = {name: seen.filter(subreddit=name) for name in self._settings.subreddits}
+        read = {name for name, each in pages.items() if len(each) >= _PAGES or each["next"].null_count()}
+        return [name for name in self._settings.subreddits if name not in read and not _is_empty(wanted, name)]
 
     def read(self, endpoint: str, subject: str, received: Received) -> Answer:
         """Posts, their scores, and what was asked."""

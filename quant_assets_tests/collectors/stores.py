@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from quant_assets.collectors.base import Collector
-from quant_assets.collectors.collect import Summary, collect
+from quant_assets.collectors.base import Collector, Wanted
+from quant_assets.collectors.collect import Summary, collect, newest_answers
 from quant_assets.collectors.http import Received
 from quant_assets.collectors.raw_store import Entry, RawStore
 from quant_assets.collectors.tables import Tables
@@ -31,6 +31,12 @@ class Stores:
         """As the command does after the last session's close, 21:30 UTC."""
         closed = datetime.combine(self.clock.now().date(), time(21, 30), UTC)
         return collect(self.collector, self.raw, self.tables, since, closed, self.clock)
+
+    def planned(self, since: date = SINCE) -> int:
+        """Questions that the next collection of the day would ask, as far as they can be told."""
+        closed = datetime.combine(self.clock.now().date(), time(21, 30), UTC)
+        answered = newest_answers(self.raw.entries(since=closed.date()))
+        return self.collector.planned(Wanted(since, self.clock.now(), self.tables, answered, closed))
 
     def versions(self) -> dict[str, pl.DataFrame]:
         """Every version in every table."""

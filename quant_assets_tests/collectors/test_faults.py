@@ -334,9 +334,11 @@ def _check(folder: Path, provider: Provider, faulty: Callable[[Asked], bool], re
 
         clock.sleep(86_400)
         server.answer = well
+        assert stores.planned(SINCE) > 0
         again = stores.collect(SINCE)
         assert again.said == []
         assert again.new[provider.table] > 0
+        assert stores.planned(SINCE) == 0, "what was answered since the close need not be asked again"
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
