@@ -3,7 +3,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +41,8 @@ from quant_assets.reporting.report_data import ReportFrames
 from quant_assets.risk.regimes import lookback_sessions as regime_sessions
 from quant_assets.risk.regimes import regime_state
 from quant_assets.schemas import CHECKPOINTS, DATASETS, Dataset
+from quant_assets.sentiment.daily import daily
+from quant_assets.sentiment.mentions import Names
 from quant_assets.settings.domain import (
     BarSettings,
     CandidateSettings,
@@ -58,9 +60,11 @@ from quant_assets.settings.domain import (
     WeightSettings,
 )
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
+from quant_assets.settings.sentiment import SentimentSettings
 from quant_assets.signals.indicators import dataset as indicator_dataset
 from quant_assets.signals.indicators import indicators, lookback_sessions
 from quant_assets.signals.selection import selection
+from quant_assets.sources.base import NEWS
 from quant_assets_tests.learning.ridge import Ridge
 from quant_assets_tests.synthetic_rare import LAST, SECTORS, START, Rare
 
@@ -204,6 +208,7 @@ def market_datasets(rare: Rare, months: Months) -> Stored:
         of_sector = {
             **panel._asdict(),
             "universe": there,
+            "sentiment": _sentiment(there, days),
             "price_peaks": peaks(adjust(panel.ohlcv), days, decisions),
             "absences": absences(there, panel.ohlcv, given, panel.quarantine, gone, moved_in, decisions),
             "delistings": with_returns(heard, panel.ohlcv, DELISTINGS),
@@ -217,6 +222,17 @@ def market_datasets(rare: Rare, months: Months) -> Stored:
     stored["universe_coverage"] = coverage(asked.membership, asked.snapshots, held, SECTORS, days, decisions)
     stored["macro"] = months.own("macro", macro.as_known(asked.macro, days))
     return stored
+
+
+def _sentiment(there: pl.DataFrame, days: np.ndarray) -> pl.DataFrame:
+    """Dataset sentiment of a story a session of each member, all of the same score."""
+    known = pl.col("date").dt.combine(time(15)).dt.replace_time_zone("UTC")
+    name, nothing = pl.concat_str("ticker", pl.col("date").cast(pl.String)), pl.lit(None, pl.String)
+    given = {"item": name, "published": known, "known_at": known, "title": name}
+    news = there.select("ticker", **given, text=nothing, publisher=nothing, provider=nothing).select(list(NEWS))
+    scores = lambda texts: np.tile([0.2, 0.3, 0.5], (len(texts), 1))  # noqa: E731
+    rows = daily(news, Names({}), days, days[0].item(), SentimentSettings(), scores, date(1990, 1, 1)).rows
+    return rows.with_columns(scorer=pl.lit("made"), trained_through=pl.lit(date(1990, 1, 1)))
 
 
 Compute = Callable[[Reads, Months, str], pl.DataFrame]
@@ -254,6 +270,7 @@ def features_of(library: FeatureLibrary, read: Reads, months: Months) -> pl.Data
         months.sessions(before),
         months.first_day,
         months.last_day,
+        read("sentiment", months_covering(library.news_lookback)) if library.news else None,
     )
 
 
