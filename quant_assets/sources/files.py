@@ -19,7 +19,7 @@ from quant_assets.market.panel import STALE_SESSIONS
 from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.providers import FilesSettings, FundamentalFile, NewsFile, PriceFile
-from quant_assets.sources.base import BARS, HELD, MACRO, MEMBERSHIP, STATEMENTS
+from quant_assets.sources.base import BARS, HELD, MEMBERSHIP, STATEMENTS
 from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, named, optional
 from quant_assets.sources.files_currency import currencies_of, in_price_currency, price_currencies
 from quant_assets.sources.files_delistings import (
@@ -31,8 +31,8 @@ from quant_assets.sources.files_delistings import (
     told_sessions,
 )
 from quant_assets.sources.files_found import refuse_unusable
-from quant_assets.sources.files_macro import observations
-from quant_assets.sources.files_news import news_of
+from quant_assets.sources.files_macro import macro_of
+from quant_assets.sources.files_news import known_news, news_of
 from quant_assets.sources.files_rates import Rates, rates_of
 from quant_assets.sources.files_read import FileRead
 from quant_assets.sources.files_reading import Reader, collect
@@ -233,7 +233,7 @@ class FilesSource:
             )
             held.append(HeldDays.of(collect(days, file.file), self._told(precedence)))
         listed = self._listed.filter(pl.col("ticker").is_in(names))
-        known = delistings_known(names, held, self._settings.renames, self._silence, listed)
+        known = delistings_known(names, held, self._settings.renames, Silence.of(self._settings), listed)
         known = as_told(known, listed, told_through(self._settings.prices, self._spans, self._scan))
         return known.filter(pl.col("known_at") <= through)
 
@@ -244,10 +244,7 @@ class FilesSource:
         return self._statements.filter(pl.col("ticker").is_in(list(tickers)) & known)
 
     def spin_offs(self) -> pl.DataFrame:
-        """The spin-offs that share counts are corrected for, see `market.share_counts`.
-
-        Columns: `ticker` (the files' own), `day` and `ratio`.
-        """
+        """Spin-offs that share counts are corrected for: `ticker` (the files' own), `day`, `ratio`."""
         return spin_offs(self._given._splits)
 
     def renames(self) -> list[set[str]]:
@@ -262,10 +259,9 @@ class FilesSource:
 
     def news(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
         """News of the file in the settings, those that name no company by themselves among them."""
-        day, file = pl.col("known_at").dt.date(), self._settings.news
+        file = self._settings.news
         own = self._news if file is None or self._rows is None else self._rows(file, self._news.lazy()).collect()
-        asked = pl.col("ticker").is_null() | pl.col("ticker").is_in(list(tickers))
-        return own.filter(asked, day.is_between(start, through)).sort("known_at", "item", maintain_order=True)
+        return known_news(own, tickers, start, through)
 
     @cached_property
     def _news(self) -> pl.DataFrame:
@@ -328,12 +324,7 @@ class FilesSource:
 
     @cached_property
     def _macro(self) -> pl.DataFrame:
-        found = [MACRO.to_frame()]
-        for file in self._settings.macro:
-            columns = named(file.columns, ("series_id", "period", "value")) | optional(file.columns, ("released",))
-            rows = collect(self._scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
-            found.append(observations(file, rows, strict=self._rows is None))
-        return pl.concat(found).sort("series_id", "period", "released")
+        return macro_of(self._settings.macro, self._scan, strict=self._rows is None)
 
     @cached_property
     def _splits(self) -> pl.DataFrame:
@@ -384,11 +375,6 @@ class FilesSource:
     @cached_property
     def _symbols(self) -> pl.DataFrame:
         return symbols_of_companies(self._settings.renames, STALE_SESSIONS)
-
-    @property
-    def _silence(self) -> Silence:
-        sessions, habit = self._settings.delisted_after_sessions, self._settings.delisted_after_habit
-        return Silence(sessions, habit, self._settings.another_company_after_sessions)
 
     @cached_property
     def _listed(self) -> pl.DataFrame:

@@ -3,15 +3,16 @@
 Which observations there are, and when each is assumed to be known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
 from quant_assets.errors import SourceError
 from quant_assets.settings.economy import MacroFile, MacroSeries
 from quant_assets.sources.base import MACRO
-from quant_assets.sources.files_columns import MAPPING
+from quant_assets.sources.files_columns import MAPPING, Columns, named, optional
 from quant_assets.sources.files_evidence import series_of
+from quant_assets.sources.files_reading import collect
 
 #: Days of a period, as long as one of them can be.
 _LENGTHS = {"daily": 1, "weekly": 7, "monthly": 31, "quarterly": 92, "annual": 366}
@@ -23,6 +24,18 @@ _APART = {
 }
 #: So few observations do not tell how long their periods are.
 _FEW = 2
+
+
+def macro_of(
+    files: Sequence[MacroFile], scan: Callable[[MacroFile, Columns], pl.LazyFrame], *, strict: bool
+) -> pl.DataFrame:
+    """Observations of all files, see `observations`; `scan` reads columns of one of them."""
+    found = [MACRO.to_frame()]
+    for file in files:
+        columns = named(file.columns, ("series_id", "period", "value")) | optional(file.columns, ("released",))
+        rows = collect(scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
+        found.append(observations(file, rows, strict=strict))
+    return pl.concat(found).sort("series_id", "period", "released")
 
 
 def observations(file: MacroFile, frame: pl.DataFrame, *, strict: bool = True) -> pl.DataFrame:

@@ -1,5 +1,7 @@
 """News of the `files` provider: one file of texts with when each was known."""
 
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -44,3 +46,10 @@ def news_of(file: NewsFile | None, folder: Path) -> pl.DataFrame:
             f"{path}: item {item} is known at {known}, before it was published at {published}; correct known_at"
         )
     return rows.sort("known_at", "item")
+
+
+def known_news(news: pl.DataFrame, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
+    """News that were known on days from `start` to `through`, of these tickers or of no company by themselves."""
+    asked = pl.col("ticker").is_null() | pl.col("ticker").is_in(list(tickers))
+    known = pl.col("known_at").dt.date().is_between(start, through)
+    return news.filter(asked, known).sort("known_at", "item", maintain_order=True)
