@@ -37,7 +37,7 @@ def train(
 
     Examples:
 
-        quant sentiment train headlines.parquet --out news.npz --trained-through 2022-12-31
+        quant sentiment train texts.csv --out news.npz --trained-through 2022-12-31
     """
     from quant_assets.cli.sentiment import trained
 
