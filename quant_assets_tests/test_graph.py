@@ -24,8 +24,9 @@ pytestmark = pytest.mark.slow
 SECTOR, FIRST, LAST, AS_OF = "cons_staples", "2023-07", "2024-06", date(2024, 12, 13)
 START = {"start": "2022-12"}
 
-#: What two providers say differently: the simulated market has one. `assets/test_market.py` runs them on two.
-OF_TWO_PROVIDERS = {"price_disagreements"}
+#: What two providers say differently, and news: the simulated market has one provider and no news.
+#: `assets/test_market.py` and `assets/test_sentiment.py` run them on others.
+NOT_SIMULATED = {"price_disagreements", "sentiment"}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def ranged(tmp_path_factory: pytest.TempPathFactory) -> Graph:
 
 
 def test_every_asset_has_rows(ranged: Graph) -> None:
-    for name in ranged.datasets.keys() - OF_TWO_PROVIDERS:
+    for name in ranged.datasets.keys() - NOT_SIMULATED:
         assert len(ranged.read(name)), f"{name} is empty: the tests below would show nothing for it"
     assert set(ranged.read("weights")["score_source"]) == {"composite_score", "prediction"}
     assert ranged.read("labels")["delisted"].any()
@@ -156,7 +157,7 @@ def test_what_became_known_later_changes_no_row_known_before(ranged: Graph, tmp_
     earlier = Graph.at(tmp_path, as_of=cut, partitions=START)
     earlier.run([SECTOR], FIRST, cut.strftime("%Y-%m"))
     compared = compare_known_by(cut, ranged, earlier)
-    assert {name for name, rows in compared.items() if not rows} == OF_TWO_PROVIDERS
+    assert {name for name, rows in compared.items() if not rows} == NOT_SIMULATED
     assert sum(compared.values()) > 10_000
     finished = [month for month in month_range(FIRST, LAST) if month_end(month) <= cut]
     compare_metadata(earlier.metadata(finished), ranged.metadata(finished))

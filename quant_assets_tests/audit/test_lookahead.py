@@ -83,12 +83,13 @@ def test_another_future_changes_no_row_of_any_asset(everything: Audited) -> None
     assert failures(result) == []
     compared = {each.asset: each.compared for each in result.comparisons}
     assert set(compared) == set(profile_of(Path("unused")).datasets)
-    # One provider, and no bad bar nor absence in these weeks of this sector.
+    # One provider, no news, and no bad bar nor absence in these weeks of this sector.
     assert {name for name, rows in compared.items() if not rows} <= {
         "price_events",
         "price_disagreements",
         "quarantine",
         "absences",
+        "sentiment",
     }
     assert sum(compared.values()) > 5_000
 
