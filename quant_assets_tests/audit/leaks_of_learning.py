@@ -171,13 +171,18 @@ def _(patch: pytest.MonkeyPatch) -> None:
     prepared(patch, lambda rows, _: rows.filter((value - value.mean()).abs() <= 1.5 * value.std()))
 
 
+def _as_given(frame: pl.DataFrame, names: Any, horizons: Any, settings: Any, learner: Any) -> Rows:
+    """All rows of a training as a model gets them."""
+    return training._with_targets(Rows.of(frame, names, horizons), frame.drop(names), settings, learner.task)
+
+
 @leak("trees chosen by hand on the test slices", "learning", TRAINER, kind="a choice on the test slice")
 def _(patch: pytest.MonkeyPatch) -> None:
     def tuned(real: Any, frame: pl.DataFrame, as_of: Any, settings: Any, predicting: Any, learner: Any, *rest: Any):  # type: ignore[no-untyped-def]
         horizons, names = rest[0], rest[2]
         dates, known_at = frame["date"].to_numpy(), frame["known_at"].to_numpy()
         folds = training.purged_walk_forward(dates, known_at, settings.folds, settings.embargo_sessions)
-        rows = training._given(frame, names, horizons, settings, learner.task)
+        rows = _as_given(frame, names, horizons, settings, learner)
 
         def error(trees: int) -> float:
             parameters = learner.parameters.model_dump() | {"num_trees": trees}
@@ -200,7 +205,7 @@ def _handed(patch: pytest.MonkeyPatch) -> list[Rows]:
 
     def kept(real: Any, frame: pl.DataFrame, as_of: Any, settings: Any, predicting: Any, learner: Any, *rest: Any):  # type: ignore[no-untyped-def]
         horizons, names = rest[0], rest[2]
-        found[:] = [training._given(frame, names, horizons, settings, learner.task)]
+        found[:] = [_as_given(frame, names, horizons, settings, learner)]
         return real(frame, as_of, settings, predicting, learner, *rest)
 
     spoil(patch, training, "_train", kept)
@@ -253,12 +258,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 
 def _judged(patch: pytest.MonkeyPatch, forecast: pl.Expr) -> None:
-    spoil(
-        patch,
-        out_of_fold,
-        "evaluate",
-        lambda real, frame, *rest: real(frame.with_columns(prediction=forecast), *rest),
-    )
+    for name in ("evaluate", "measured"):  # a fold, and all of them
+        spoil(patch, out_of_fold, name, lambda real, frame, *rest: real(frame.with_columns(prediction=forecast), *rest))
 
 
 @leak(

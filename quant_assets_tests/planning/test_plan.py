@@ -295,7 +295,7 @@ def test_a_selection_is_dagsters(
         ("prices..prices", ["prices"]),
         ("indicators..labels", ["indicators", "candidates", "features", "market_features", "market_breadth", "labels"]),
         ("candidates .. features,universe", ["universe", "candidates", "features"]),
-        ("fundamentals..indicators,key:weights", ["fundamentals", "macro", "sentiment", "indicators", "weights"]),
+        ("fundamentals..indicators,key:weights", ["fundamentals", "sentiment", "macro", "indicators", "weights"]),
     ],
 )
 def test_two_assets_stand_for_what_lies_between_them(graph: Graph, selection: str, names: list[str]) -> None:
