@@ -233,7 +233,9 @@ class FilesSource:
             )
             held.append(HeldDays.of(collect(days, file.file), self._told(precedence)))
         listed = self._listed.filter(pl.col("ticker").is_in(names))
-        known = delistings_known(names, held, self._settings.renames, Silence.of(self._settings), listed)
+        sessions, habit = self._settings.delisted_after_sessions, self._settings.delisted_after_habit
+        silence = Silence(sessions, habit, self._settings.another_company_after_sessions)
+        known = delistings_known(names, held, self._settings.renames, silence, listed)
         known = as_told(known, listed, told_through(self._settings.prices, self._spans, self._scan))
         return known.filter(pl.col("known_at") <= through)
 
