@@ -159,7 +159,7 @@ class Graph:
 
 
 #: Pictures and texts, which only the newest months of a run have; what they show is of the partition.
-OF_THE_NEWEST = {"selection", "strongest_factors", "sql", "columns_from"}
+OF_THE_NEWEST = {"report", "selection", "strongest_factors", "sql", "columns_from"}
 
 
 def compare_metadata(expected: dict[tuple[str, str, str], Any], found: dict[tuple[str, str, str], Any]) -> None:

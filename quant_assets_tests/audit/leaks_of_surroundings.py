@@ -32,7 +32,7 @@ from quant_assets.audit.surroundings import Asked, Repeated, compute
 from quant_assets.market import macro
 from quant_assets.schemas import Dataset
 from quant_assets.signals import selection
-from quant_assets.sources import demo, files
+from quant_assets.sources import demo, files_macro
 from quant_assets_tests.audit.innocent import INNOCENT
 from quant_assets_tests.audit.innocents import INNOCENTS
 from quant_assets_tests.audit.leaks import LEAKS, Leak, leak, own, spoil, spoil_rows
@@ -179,7 +179,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 def _(patch: pytest.MonkeyPatch) -> None:
     spoil(
         patch,
-        files,
+        files_macro,
         "observations",
         lambda real, *args, **more: real(*args, **more).with_columns(
             value=pl.col("value") + time.localtime(0).tm_gmtoff
