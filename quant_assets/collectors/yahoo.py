@@ -17,7 +17,7 @@ from quant_assets.collectors.answers import Answer, Rows
 from quant_assets.collectors.base import Question, Questions, Wanted
 from quant_assets.collectors.collect import rows_of
 from quant_assets.collectors.http import Client, Clock, Pace, Received
-from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENTS, GAPS, Chart, read_chart
+from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENTS, GAPS, LISTED, Chart, read_chart
 from quant_assets.collectors.yahoo_session import charts_address, yahoo_session
 from quant_assets.market.calendar import session_number, sessions
 from quant_assets.settings.collecting import YahooSettings
@@ -38,7 +38,7 @@ class Yahoo:
     """
 
     name = "yahoo"
-    tables = (BARS, EVENTS, GAPS, ASKED)
+    tables = (BARS, EVENTS, GAPS, ASKED, LISTED)
 
     def __init__(self, settings: YahooSettings, tickers: Iterable[str]) -> None:
         self._settings, self._tickers = settings, sorted(tickers)
@@ -84,7 +84,8 @@ class Yahoo:
         chart = read_chart(subject, received, self._settings.currency)
         if not isinstance(chart, Chart):
             return chart
-        frames = {BARS.name: chart.bars(), EVENTS.name: chart.events()}
+        listed = chart.listed(_asked_from(received.url))
+        frames = {BARS.name: chart.bars(), EVENTS.name: chart.events(), LISTED.name: listed}
         if endpoint == _AGAIN:
             frames[GAPS.name] = chart.gaps(sessions(_asked_from(received.url), chart.last).tolist())
         if any(map(len, frames.values())):

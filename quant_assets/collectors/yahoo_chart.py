@@ -49,6 +49,8 @@ EVENTS = Table(
     ("ticker", "date", "kind"),
     {"amount": "amount_error"},
 )
+#: An event's name in `LISTED`.
+EVENT = pl.concat_str(pl.col("date").cast(pl.String), pl.lit(" "), "kind")
 #: Sessions without a bar, after they were asked for a second time, and what there is in its place.
 GAPS = Table(
     "gaps", pl.Schema({"ticker": pl.String, "date": pl.Date, "why": pl.String}), ("ticker", "date"), of="missing"
@@ -58,6 +60,14 @@ ASKED = Table(
     "asked",
     pl.Schema({"ticker": pl.String, "on": pl.Date, "since": pl.Date}),
     ("ticker", "on", "since"),
+    of="asked",
+)
+#: The events (`2026-06-15 split, …`) that an answer with any had of its span: one that is stored and not among them was
+#: taken back, or moved. An answer without any takes none back, for it may have left them out.
+LISTED = Table(
+    "listed",
+    pl.Schema({"ticker": pl.String, "since": pl.Date, "through": pl.Date, "events": pl.String}),
+    ("ticker",),
     of="asked",
 )
 
@@ -138,6 +148,12 @@ class Chart:
             made[key] = told / round(1 / unit), currency, unit * len(amounts)
         rows = [(self.ticker, day, kind, *values) for (day, kind), values in sorted(made.items()) if day <= self.last]
         return pl.DataFrame(rows, EVENTS.schema, orient="row")
+
+    def listed(self, since: date) -> pl.DataFrame:
+        """Which events there are of the span since a day (`LISTED`); no row where there are none."""
+        names = self.events().select(named=EVENT).to_series().to_list()
+        rows = [(self.ticker, since, self.last, ", ".join(names))] if names else []
+        return pl.DataFrame(rows, LISTED.schema, orient="row")
 
     def gaps(self, expected: Sequence[date]) -> pl.DataFrame:
         """Which of the sessions have no bar, and what there is instead (`GAPS`)."""

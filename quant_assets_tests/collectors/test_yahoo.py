@@ -18,8 +18,9 @@ from quant_assets.collectors.answers import Rows
 from quant_assets.collectors.collect import Summary, replay, said
 from quant_assets.collectors.collection import Collection
 from quant_assets.collectors.http import Received
+from quant_assets.collectors.view import view
 from quant_assets.collectors.yahoo import Yahoo as Collector
-from quant_assets.collectors.yahoo_chart import BARS, EVENTS, GAPS
+from quant_assets.collectors.yahoo_chart import BARS, EVENTS, GAPS, LISTED
 from quant_assets.market.calendar import first_session_from, last_session_to, sessions
 from quant_assets.settings.collecting import CollectingSettings, YahooSettings
 from quant_assets_tests.collectors.clock import SimulatedClock
@@ -226,6 +227,32 @@ def test_an_old_split_without_a_price_since_is_in_the_prices(market: Callable[..
     here.yahoo.stocks["A"] = gone
     here.collect()
     assert of(here.newest(), "A") == traded(gone, TODAY)
+
+
+def test_an_event_that_moves_is_listed_on_its_new_day_alone(market: Callable[..., Market]) -> None:
+    """Nothing counts as revised, a replay makes the same, and the files have one split; an empty list takes none."""
+    here = market("A")
+    first, second = date(2026, 11, 24), date(2026, 11, 25)
+    here.yahoo.stocks["A"] = walk(5, FIRST, LAST, splits={first: 10.0}, dividends={EX: 0.5})
+    here.collect()
+    here.yahoo.stocks["A"] = walk(5, FIRST, LAST, splits={second: 10.0}, dividends={EX: 0.5})
+    day = here.next_session()
+    assert set(here.collect().revised) == {"bars"}
+
+    def splits() -> list[date]:
+        folder = view(here.collection.settings, here.clock.now() + timedelta(seconds=1))
+        return pl.read_parquet(folder / "bars.parquet").drop_nulls("split_ratio")["date"].to_list()
+
+    assert here.newest("events")["date"].to_list() == [EX, first, second]
+    assert here.newest("listed").rows() == [("A", here.newest("listed")["since"].item(), day, f"{second} split")]
+    assert splits() == [second]
+    before = here.newest("listed")
+    replay(here.collection._collector("yahoo"), here.collection.raw("yahoo"), here.collection.tables("yahoo"))
+    assert here.newest("listed").equals(before)
+    here.yahoo.faults["A"] = without("events")
+    here.next_session()
+    here.collect()
+    assert splits() == [second]
 
 
 def twice(currency: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -518,4 +545,4 @@ def test_the_hourly_limit_holds_over_collections(market: Callable[..., Market]) 
 
 
 def test_tables_have_the_columns_that_the_page_says() -> None:
-    assert [table.name for table in (BARS, EVENTS, GAPS)] == ["bars", "events", "gaps"]
+    assert [table.name for table in (BARS, EVENTS, GAPS, LISTED)] == ["bars", "events", "gaps", "listed"]
