@@ -126,7 +126,9 @@ def _not_taken_back(events: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
     # What is fetched later reaches as far or farther: of the answers that begin by a day the newest one tells of it.
     newest = answers.group_by("ticker", "since").agg(pl.max("place")).sort("ticker", "since")
     newest = newest.with_columns(pl.col("place").cum_max().over("ticker")).sort("since")
-    about = events.sort("date").join_asof(newest, left_on="date", right_on="since", by="ticker", strategy="backward")
+    about = events.sort("date").join_asof(
+        newest, left_on="date", right_on="since", by="ticker", strategy="backward", check_sortedness=False
+    )
     told = about.join(answers.select("place", "through", "names"), on="place", how="left")
     gone = (pl.col("date") <= pl.col("through")) & ~pl.col("names").str.contains(EVENT, literal=True)
     return told.filter(~gone.fill_null(value=False)).select(events.columns).sort(EVENTS.key)
