@@ -22,7 +22,7 @@ from quant_assets.collectors.newsapi import ARTICLES, NewsApi
 from quant_assets.collectors.reddit import POSTS, Reddit
 from quant_assets.collectors.tables import FETCHED_AT, Tables
 from quant_assets.collectors.yahoo import Yahoo
-from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENTS
+from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENT, EVENTS, LISTED
 from quant_assets.errors import SourceError
 from quant_assets.io.whole_file import write_whole
 from quant_assets.settings.collecting import CollectingSettings
@@ -107,7 +107,9 @@ def _bars(tables: Tables, by: datetime) -> pl.DataFrame:
     bars = _known(tables.versions(BARS.name), BARS.key, begun, by).select(
         "ticker", "date", "open", "high", "low", "close", "volume"
     )
+    listed = tables.versions(LISTED.name).filter(pl.col(FETCHED_AT) < by)
     events = _known(tables.versions(EVENTS.name), EVENTS.key, begun, by).filter(pl.col("currency").is_null())
+    events = _not_taken_back(events, listed)
     paid = pl.col("kind") != "split"
     of_day = events.group_by("ticker", "date").agg(
         dividend=pl.when(paid.any()).then(pl.col("amount").filter(paid).sum()),
@@ -116,6 +118,20 @@ def _bars(tables: Tables, by: datetime) -> pl.DataFrame:
     told = asked.filter(pl.col(FETCHED_AT) < by).group_by("ticker").agg(told_through=pl.col("on").max())
     both = bars.join(of_day, on=["ticker", "date"], how="full", coalesce=True)
     return both.join(told, on="ticker", how="left").sort("ticker", "date")
+
+
+def _not_taken_back(events: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
+    """Events without those that the newest answer about their day does not list."""
+    answers = listed.select("ticker", "since", "through", pl.col("events").alias("names")).with_row_index("place")
+    # What is fetched later reaches as far or farther: of the answers that begin by a day the newest one tells of it.
+    newest = answers.group_by("ticker", "since").agg(pl.max("place")).sort("ticker", "since")
+    newest = newest.with_columns(pl.col("place").cum_max().over("ticker")).sort("since")
+    about = events.sort("date").join_asof(
+        newest, left_on="date", right_on="since", by="ticker", strategy="backward", check_sortedness=False
+    )
+    told = about.join(answers.select("place", "through", "names"), on="place", how="left")
+    gone = (pl.col("date") <= pl.col("through")) & ~pl.col("names").str.contains(EVENT, literal=True)
+    return told.filter(~gone.fill_null(value=False)).select(events.columns).sort(EVENTS.key)
 
 
 def _known(versions: pl.DataFrame, key: tuple[str, ...], begun: pl.DataFrame, by: datetime) -> pl.DataFrame:

@@ -17,13 +17,15 @@ from quant_assets.collectors.answers import Answer, Rows
 from quant_assets.collectors.base import Question, Questions, Wanted
 from quant_assets.collectors.collect import rows_of
 from quant_assets.collectors.http import Client, Clock, Pace, Received
-from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENTS, GAPS, Chart, read_chart
+from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENTS, GAPS, LISTED, Chart, read_chart
 from quant_assets.collectors.yahoo_session import charts_address, yahoo_session
 from quant_assets.market.calendar import session_number, sessions
 from quant_assets.settings.collecting import YahooSettings
 
 #: A ticker's newest days, its whole history, and sessions that both lack.
 _TAIL, _WHOLE, _AGAIN = "chart", "history", "again"
+#: After which a ticker is asked again for the last session's bar that its answer did not have.
+_LATE = timedelta(hours=1)
 
 
 class Yahoo:
@@ -36,7 +38,7 @@ class Yahoo:
     """
 
     name = "yahoo"
-    tables = (BARS, EVENTS, GAPS, ASKED)
+    tables = (BARS, EVENTS, GAPS, ASKED, LISTED)
 
     def __init__(self, settings: YahooSettings, tickers: Iterable[str]) -> None:
         self._settings, self._tickers = settings, sorted(tickers)
@@ -58,14 +60,14 @@ class Yahoo:
 
     def planned(self, wanted: Wanted) -> int:
         """One for each ticker, without those that lack sessions."""
-        return sum(not self._is_done(wanted, ticker) for ticker in self._tickers)
+        return len(self._tickers) - len(self._done(wanted))
 
     def questions(self, wanted: Wanted) -> Questions:
         """Each ticker up to now, since its newest bar or of its whole history; then those that lack sessions."""
-        begun = self._begun(wanted)
+        begun, done = self._begun(wanted), self._done(wanted)
         told: dict[str, pl.DataFrame] = {}
         for ticker in self._tickers:
-            if self._is_done(wanted, ticker):
+            if ticker in done:
                 if any(wanted.is_done(endpoint, ticker, "rows") for endpoint in (_TAIL, _WHOLE)):
                     told[ticker] = BARS.schema.to_frame()
                 continue
@@ -82,7 +84,8 @@ class Yahoo:
         chart = read_chart(subject, received, self._settings.currency)
         if not isinstance(chart, Chart):
             return chart
-        frames = {BARS.name: chart.bars(), EVENTS.name: chart.events()}
+        listed = chart.listed(_asked_from(received.url))
+        frames = {BARS.name: chart.bars(), EVENTS.name: chart.events(), LISTED.name: listed}
         if endpoint == _AGAIN:
             frames[GAPS.name] = chart.gaps(sessions(_asked_from(received.url), chart.last).tolist())
         if any(map(len, frames.values())):
@@ -102,8 +105,24 @@ class Yahoo:
         }
         return Question(endpoint, ticker, f"/v8/finance/chart/{ticker}", parameters)
 
-    def _is_done(self, wanted: Wanted, ticker: str) -> bool:
-        return wanted.is_done(_TAIL, ticker) or wanted.is_done(_WHOLE, ticker)
+    def _done(self, wanted: Wanted) -> set[str]:
+        """Tickers that were answered since the last session closed, and not long ago where its bar is lacking still.
+
+        One without a bar for as long as a collection reaches back is halted, or trades no more: none is waited for.
+        """
+        at: dict[str, datetime] = {}
+        for (endpoint, ticker), entry in wanted.answered.items():
+            if endpoint in (_TAIL, _WHOLE):
+                at[ticker] = max(entry.at, at.get(ticker, entry.at))
+        done = {each for each in self._tickers if each in at and at[each] >= wanted.closed}
+        old = [each for each in done if wanted.now - at[each] >= _LATE]
+        if not old:
+            return done
+        day = wanted.closed.date()
+        bars = wanted.tables.newest(BARS.name).filter(pl.col("ticker").is_in(old))
+        last = bars.filter(pl.col("date") <= day).group_by("ticker").agg(pl.col("date").max())
+        reach = day - _days_of(self._settings.overlap_sessions)
+        return done - set(last.filter(pl.col("date").is_between(reach, day, closed="left"))["ticker"])
 
     def _begun(self, wanted: Wanted) -> dict[str, date]:
         """Day from which each ticker's newest days are asked for; those whose whole history is due are not in it."""

@@ -49,6 +49,8 @@ EVENTS = Table(
     ("ticker", "date", "kind"),
     {"amount": "amount_error"},
 )
+#: An event's name in `LISTED`.
+EVENT = pl.concat_str(pl.col("date").cast(pl.String), pl.lit(" "), "kind")
 #: Sessions without a bar, after they were asked for a second time, and what there is in its place.
 GAPS = Table(
     "gaps", pl.Schema({"ticker": pl.String, "date": pl.Date, "why": pl.String}), ("ticker", "date"), of="missing"
@@ -60,11 +62,21 @@ ASKED = Table(
     ("ticker", "on", "since"),
     of="asked",
 )
+#: The events (`2026-06-15 split, …`) that an answer with any had of its span: one that is stored and not among them was
+#: taken back, or moved. An answer without any takes none back, for it may have left them out.
+LISTED = Table(
+    "listed",
+    pl.Schema({"ticker": pl.String, "since": pl.Date, "through": pl.Date, "events": pl.String}),
+    ("ticker",),
+    of="asked",
+)
 
 #: After the end of a session until its bar is final.
 SETTLED = timedelta(minutes=30)
 #: A split of less is too small to be told from a day's move: it is taken to be in the prices.
 _TELLING = float(np.log(1.4))
+#: A split that is older is in the prices, whatever came after it.
+_NEW = timedelta(days=7)
 
 
 class Chart:
@@ -91,7 +103,8 @@ class Chart:
         begun, ends = self._day(period["start"]), datetime.fromtimestamp(period["end"], self._zone)
         #: Last day whose session is over.
         self.last = begun if fetched_at >= ends + SETTLED else begun - timedelta(days=1)
-        self._rows = self._given(result)
+        given = self._given(result)
+        self._rows = given.filter(pl.col("date") <= self.last)
         events = result.get("events") or {}
         self._splits = sorted(
             (self._day(each["date"]), float(each["numerator"]) / float(each["denominator"]))
@@ -99,11 +112,8 @@ class Chart:
         )
         if any(not 0 < ratio < np.inf for _, ratio in self._splits):
             raise ValueError("a split into no shares")
-        self._paid = [
-            (self._day(each["date"]), kind, float(each["amount"]), each.get("currency"))
-            for kind, name in (("dividend", "dividends"), ("capital_gain", "capitalGains"))
-            for each in (events.get(name) or {}).values()
-        ]
+        self._adjusted = [(day, ratio) for day, ratio in self._splits if self._is_in_prices(given, day, ratio)]
+        self._paid = self._payments(events)
 
     def bars(self) -> pl.DataFrame:
         """Bars of sessions that are over, as traded (`BARS`). Rows without a price are left out."""
@@ -130,14 +140,20 @@ class Chart:
         made: dict[tuple[date, str], tuple[float, str | None, float]] = {}
         for day, ratio in self._splits:
             made[day, "split"] = made.get((day, "split"), (1.0,))[0] * ratio, None, 0.0
-        factors = self._undone(pl.Series([day for day, *_ in self._paid], dtype=pl.Date))
-        for (day, kind, amount, currency), factor in zip(self._paid, factors, strict=True):
-            other = currency if currency not in (None, self.currency) else None
+        factors = self._undone(pl.Series([day for day, _ in self._paid], dtype=pl.Date))
+        for (key, (amounts, currency)), factor in zip(self._paid.items(), factors, strict=True):
             # Six decimals are told after the splits; to fewer places the amount before them is certain.
             unit = 10.0 ** np.ceil(np.log10(max(1.0, float(factor)))) * 1e-6
-            made[day, kind] = float(np.rint(amount * factor / unit) / round(1 / unit)), other, unit
+            told = sum(float(np.rint(amount * factor / unit)) for amount in amounts)
+            made[key] = told / round(1 / unit), currency, unit * len(amounts)
         rows = [(self.ticker, day, kind, *values) for (day, kind), values in sorted(made.items()) if day <= self.last]
         return pl.DataFrame(rows, EVENTS.schema, orient="row")
+
+    def listed(self, since: date) -> pl.DataFrame:
+        """Which events there are of the span since a day (`LISTED`); no row where there are none."""
+        names = self.events().select(named=EVENT).to_series().to_list()
+        rows = [(self.ticker, since, self.last, ", ".join(names))] if names else []
+        return pl.DataFrame(rows, LISTED.schema, orient="row")
 
     def gaps(self, expected: Sequence[date]) -> pl.DataFrame:
         """Which of the sessions have no bar, and what there is instead (`GAPS`)."""
@@ -148,7 +164,7 @@ class Chart:
         return found.select(pl.lit(self.ticker).alias("ticker"), "date", told.alias("why"))
 
     def _given(self, result: Mapping[str, Any]) -> pl.DataFrame:
-        """Rows of sessions that are over as they were given, the last one of each day; none of a span without any."""
+        """Rows as they were given, a running one too, the last one of each day; none of a span without any."""
         times = result.get("timestamp") or []
         quote = result["indicators"]["quote"][0]
         given = {name: quote[name] if times else [] for name in (*_PRICES, "volume")}
@@ -158,24 +174,42 @@ class Chart:
         days = pl.from_epoch(pl.Series("date", times, pl.Int64), "s").dt.replace_time_zone("UTC")
         rows = days.dt.convert_time_zone(str(self._zone)).dt.date().to_frame().with_columns(columns.values())
         finite = [pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in columns]
-        over = rows.with_columns(finite).filter(pl.col("date") <= self.last)
-        return over.unique("date", keep="last", maintain_order=True).sort("date")
+        return rows.with_columns(finite).unique("date", keep="last", maintain_order=True).sort("date")
+
+    def _payments(self, events: Mapping[str, Any]) -> dict[tuple[date, str], tuple[list[float], str | None]]:
+        """Amounts as told and their currency (null: that of the prices), by ex-date and kind."""
+        found: dict[tuple[date, str], tuple[list[float], str | None]] = {}
+        for kind, name in (("dividend", "dividends"), ("capital_gain", "capitalGains")):
+            for each in (events.get(name) or {}).values():
+                day, currency = self._day(each["date"]), each.get("currency")
+                other = currency if currency != self.currency else None
+                amounts, before = found.setdefault((day, kind), ([], other))
+                if other != before:
+                    raise ValueError(f"payments of {day} in {before or self.currency} and {other or self.currency}")
+                amounts.append(float(each["amount"]))
+        return found
 
     def _undone(self, days: pl.Series) -> NDArray[np.float64]:
         """Product of the ratios of the splits after each day, of those that are in the prices."""
         factor = np.ones(len(days))
-        for day, ratio in self._splits:
-            if self._is_in_prices(day, ratio):
-                factor *= np.where((days < day).to_numpy(), ratio, 1.0)
+        for day, ratio in self._adjusted:
+            factor *= np.where((days < day).to_numpy(), ratio, 1.0)
         return factor
 
-    def _is_in_prices(self, day: date, ratio: float) -> bool:
+    def _is_in_prices(self, given: pl.DataFrame, day: date, ratio: float) -> bool:
         """Whether prices before a split were adjusted for it: a new one is listed before it is.
 
-        Prices that were not fall from its eve to its open by about its ratio.
+        Prices that were not fall from its eve to its open by about its ratio. Of a new one without a price since
+        nobody can tell.
+
+        Raises:
+            ValueError: it is such a one.
+
         """
-        rows = self._rows.filter(pl.all_horizontal(pl.col("open", "close") > 0))
+        rows = given.filter(pl.all_horizontal(pl.col("open", "close") > 0))
         before, after = rows.filter(pl.col("date") < day)["close"], rows.filter(pl.col("date") >= day)["open"]
+        if after.is_empty() and not before.is_empty() and self._fetched_at.astimezone(self._zone).date() - day <= _NEW:
+            raise ValueError(f"the split of {day} may be in the prices or not: there is none since")
         if abs(np.log(ratio)) < _TELLING or before.is_empty() or after.is_empty():
             return True
         fall = float(np.log(before[-1] / after[0]))

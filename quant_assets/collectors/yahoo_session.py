@@ -12,6 +12,8 @@ from quant_assets.errors import SettingsError
 
 #: Host of the charts; yfinance asks others for cookie and crumb.
 _CHARTS = "https://query2.finance.yahoo.com"
+#: What another cookie can help with.
+_REFUSED = frozenset({401, 403})
 
 
 def charts_address(url: str) -> str:
@@ -47,6 +49,7 @@ class _Transport(httpx.BaseTransport):
         _limit(session, cap)
         if not _is_yahoo(url):
             _stand_in(session, url)
+        _ask_once(session)
         self._asking = YfData(session=session)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -62,6 +65,8 @@ class _Transport(httpx.BaseTransport):
         seconds = request.extensions["timeout"]["read"]
         try:
             answer = self._asking.get(address, params=parameters, timeout=seconds)
+        except _ToldError as told:
+            answer = told.answer
         except YFRateLimitError:
             return httpx.Response(429, content=b"Too Many Requests", request=request)
         except Exception as error:  # noqa: BLE001
@@ -74,6 +79,27 @@ class _Transport(httpx.BaseTransport):
             if value is not None and name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
         }
         return httpx.Response(answer.status_code, headers=headers, content=answer.content, request=request)
+
+
+class _ToldError(Exception):
+    """A chart's answer that yfinance is not to ask for again."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__(f"status {answer.status_code}")
+        self.answer = answer
+
+
+def _ask_once(session: Any) -> None:
+    """Have charts asked for once: yfinance asks again at once with another cookie, whatever the status."""
+    asked = session.request
+
+    def request(method: str, url: str, *args: Any, **options: Any) -> Any:
+        answer = asked(method, url, *args, **options)
+        if "/finance/chart/" in url and answer.status_code >= 400 and answer.status_code not in _REFUSED:
+            raise _ToldError(answer)
+        return answer
+
+    session.request = request
 
 
 def _limit(session: Any, cap: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from quant_assets.collectors.tables import Tables
 from quant_assets.collectors.view import view
 from quant_assets.collectors.yahoo import Yahoo
-from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENTS
+from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENTS, LISTED
 from quant_assets.market.calendar import sessions
 from quant_assets.settings.collecting import CollectingSettings
 from quant_assets.settings.loading import load_settings
@@ -42,6 +42,10 @@ class Collected:
             ),
         }
         self.tables.append({name: each.with_columns(fetched_at=at) for name, each in rows.items()}, ("", 0))
+
+    def lists(self, at: datetime, ticker: str, since: date, names: str) -> None:
+        rows = pl.DataFrame([(ticker, since, at.date(), names)], LISTED.schema, orient="row")
+        self.tables.append({LISTED.name: rows.with_columns(fetched_at=at)}, ("", 0))
 
     def bars(self, by: datetime) -> pl.DataFrame:
         return pl.read_parquet(view(self.settings, by) / "bars.parquet")
@@ -99,6 +103,27 @@ def test_events_stand_on_their_own_days(collected: Collected) -> None:
         ("B", START, 10.0, None, None),  # in another currency
         ("B", holiday, None, 0.1, None),
     ]
+
+
+def test_an_event_that_is_taken_back_is_gone_since_then(collected: Collected) -> None:
+    """A split is told a day later than before; what an answer does not reach back to, or lists again, stays."""
+    old, moved, new = DAYS[2], DAYS[20], DAYS[21]
+    collected.add(BEGUN, events=[("A", old, "dividend", 0.5, None), ("A", moved, "split", 10.0, None)])
+    collected.add(BEGUN, events=[("B", moved, "split", 10.0, None)])
+    collected.lists(BEGUN, "A", START, f"{old} dividend, {moved} split")
+    later = BEGUN + timedelta(days=3)
+    collected.add(later, events=[("A", new, "split", 10.0, None)])
+    collected.lists(later, "A", DAYS[15], f"{new} split")
+
+    def told(by: datetime) -> list[tuple]:  # type: ignore[type-arg]
+        found = collected.bars(by).filter(pl.any_horizontal(pl.col("dividend", "split_ratio").is_not_null()))
+        return found.select("ticker", "date", "dividend", "split_ratio").rows()
+
+    of_b = ("B", moved, None, 10.0)
+    assert told(later) == [("A", old, 0.5, None), ("A", moved, None, 10.0), of_b]
+    assert told(later + timedelta(days=1)) == [("A", old, 0.5, None), ("A", new, None, 10.0), of_b]
+    collected.lists(later + timedelta(days=1), "A", DAYS[15], f"{moved} split")
+    assert told(later + timedelta(days=2)) == [("A", old, 0.5, None), ("A", moved, None, 10.0), of_b]
 
 
 def test_only_the_universe_is_in_it_with_its_sectors(collected: Collected) -> None:

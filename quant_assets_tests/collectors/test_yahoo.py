@@ -18,8 +18,9 @@ from quant_assets.collectors.answers import Rows
 from quant_assets.collectors.collect import Summary, replay, said
 from quant_assets.collectors.collection import Collection
 from quant_assets.collectors.http import Received
+from quant_assets.collectors.view import view
 from quant_assets.collectors.yahoo import Yahoo as Collector
-from quant_assets.collectors.yahoo_chart import BARS, EVENTS, GAPS
+from quant_assets.collectors.yahoo_chart import BARS, EVENTS, GAPS, LISTED
 from quant_assets.market.calendar import first_session_from, last_session_to, sessions
 from quant_assets.settings.collecting import CollectingSettings, YahooSettings
 from quant_assets_tests.collectors.clock import SimulatedClock
@@ -195,6 +196,89 @@ def test_a_split_that_is_listed_before_prices_are_adjusted(market: Callable[...,
     assert of(here.newest(), "A") == traded(here.yahoo.stocks["A"], last)
 
 
+def test_a_split_that_is_listed_before_prices_are_adjusted_is_seen_while_its_day_runs(
+    market: Callable[..., Market],
+) -> None:
+    here = market("A")
+    here.yahoo.stocks["A"] = walk(5, FIRST, LAST, splits={TODAY: 4.0}, not_adjusted={TODAY})
+    here.clock.sleep(-7 * 3600)  # 10:30 New York
+    here.collect()
+    last = last_session_to(TODAY - timedelta(days=1))
+    assert of(here.newest(), "A") == traded(here.yahoo.stocks["A"], last)
+
+
+def test_a_new_split_without_a_price_since_leaves_its_ticker_out(market: Callable[..., Market]) -> None:
+    here = market("A", "B")
+    here.yahoo.stocks["A"] = walk(5, FIRST, LAST, splits={TODAY: 4.0}, not_adjusted={TODAY})
+    bar = here.yahoo.stocks["A"].bars.pop(TODAY)
+    first = here.collect()
+    assert first.outcomes == {"broken": 1, "rows": 1}
+    (line,) = [each for each in said(first) if "chart" in each]
+    assert f"the split of {TODAY} may be in the prices or not: there is none since" in line
+    assert here.newest()["ticker"].unique().to_list() == ["B"]
+    here.yahoo.stocks["A"].bars[TODAY] = bar
+    here.collect()
+    assert of(here.newest(), "A") == traded(here.yahoo.stocks["A"], TODAY)
+
+
+def test_an_old_split_without_a_price_since_is_in_the_prices(market: Callable[..., Market]) -> None:
+    here = market("A")
+    gone = walk(5, FIRST, date(2026, 11, 13), splits={date(2026, 11, 16): 4.0})
+    here.yahoo.stocks["A"] = gone
+    here.collect()
+    assert of(here.newest(), "A") == traded(gone, TODAY)
+
+
+def test_an_event_that_moves_is_listed_on_its_new_day_alone(market: Callable[..., Market]) -> None:
+    """Nothing counts as revised, a replay makes the same, and the files have one split; an empty list takes none."""
+    here = market("A")
+    first, second = date(2026, 11, 24), date(2026, 11, 25)
+    here.yahoo.stocks["A"] = walk(5, FIRST, LAST, splits={first: 10.0}, dividends={EX: 0.5})
+    here.collect()
+    here.yahoo.stocks["A"] = walk(5, FIRST, LAST, splits={second: 10.0}, dividends={EX: 0.5})
+    day = here.next_session()
+    assert set(here.collect().revised) == {"bars"}
+
+    def splits() -> list[date]:
+        folder = view(here.collection.settings, here.clock.now() + timedelta(seconds=1))
+        return pl.read_parquet(folder / "bars.parquet").drop_nulls("split_ratio")["date"].to_list()
+
+    assert here.newest("events")["date"].to_list() == [EX, first, second]
+    assert here.newest("listed").rows() == [("A", here.newest("listed")["since"].item(), day, f"{second} split")]
+    assert splits() == [second]
+    before = here.newest("listed")
+    replay(here.collection._collector("yahoo"), here.collection.raw("yahoo"), here.collection.tables("yahoo"))
+    assert here.newest("listed").equals(before)
+    here.yahoo.faults["A"] = without("events")
+    here.next_session()
+    here.collect()
+    assert splits() == [second]
+
+
+def twice(currency: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The same payment a second time on its day."""
+
+    def changed(found: dict[str, Any]) -> dict[str, Any]:
+        paid = found["chart"]["result"][0]["events"]["dividends"]
+        ((key, each),) = paid.items()
+        paid[str(int(key) + 1)] = {"date": each["date"] + 1, "amount": 0.25, "currency": currency}
+        return found
+
+    return changed
+
+
+def test_two_payments_of_a_day_are_both_kept(market: Callable[..., Market]) -> None:
+    here = market("A", "B")
+    for ticker, currency in (("A", "USD"), ("B", "EUR")):
+        here.yahoo.stocks[ticker].dividends[EX] = 0.5
+        here.yahoo.faults[ticker] = twice(currency)
+    summary = here.collect()
+    assert summary.outcomes == {"rows": 1, "broken": 1}
+    assert any(f"payments of {EX} in USD and EUR" in line for line in said(summary))
+    told = here.newest("events").select("ticker", "date", "kind", "amount", "amount_error").rows()
+    assert told == [("A", EX, "dividend", 0.75, 2e-6)]
+
+
 def test_a_dividend_on_a_day_without_a_bar_keeps_its_day(market: Callable[..., Market]) -> None:
     here = market("A")
     here.yahoo.stocks["A"].dividends[EX] = 0.5
@@ -229,6 +313,30 @@ def test_missing_sessions_are_asked_again_and_then_explained(market: Callable[..
     assert "yahoo: 3 answers (3 rows); new: 456 bars; missing: 2 gaps" in said(summary)
     here.next_session()
     assert (here.collect().missing, here.charts()[3:]) == ({}, ["A", "B"])  # explained: not asked for again
+
+
+def test_a_bar_that_is_late_is_asked_for_again_before_the_next_session(market: Callable[..., Market]) -> None:
+    """Null at 17:30, explained as a gap; there at 8:00. Of a halted ticker nothing is waited for."""
+    here = market("A", "B", "C")
+    here.yahoo.stocks["C"] = walk(7, FIRST, date(2026, 10, 30))
+    late = here.yahoo.stocks["A"].bars[TODAY]
+    here.yahoo.stocks["A"].bars[TODAY] = (np.nan,) * 5
+    assert here.collect().missing == {"gaps": 21}
+    assert here.newest("gaps").filter(ticker="A").rows() == [("A", TODAY, "a row without prices")]
+    here.clock.sleep(1800)
+    assert (here.collection.planned("yahoo"), here.collect().asked) == (0, 0)
+
+    here.clock.sleep(14 * 3600)  # 08:00 New York
+    asked = len(here.charts())
+    assert here.collection.planned("yahoo") == 1
+    assert here.collect().new == {"bars": 0}
+    here.yahoo.stocks["A"].bars[TODAY] = late
+    here.clock.sleep(3600)
+    assert here.collect().new == {"bars": 1}
+    assert here.charts()[asked:] == ["A", "A"]
+    assert of(here.newest(), "A") == traded(here.yahoo.stocks["A"], TODAY)
+    here.clock.sleep(7200)
+    assert (here.collection.planned("yahoo"), here.collect().asked) == (0, 0)
 
 
 def test_a_session_that_comes_with_the_second_question_is_no_gap(market: Callable[..., Market]) -> None:
@@ -350,12 +458,25 @@ def test_429_stops_at_once_and_the_next_call_goes_on(market: Callable[..., Marke
     here = market("A", "B", "C")
     here.yahoo.faults["B"] = Reply(b"Too Many Requests", 429)
     first = here.collect()
-    assert (first.outcomes, set(here.charts())) == ({"rows": 1, "exhausted": 1}, {"A", "B"})
+    assert (first.outcomes, here.charts()) == ({"rows": 1, "exhausted": 1}, ["A", "B"])
     assert first.ended == "the quota is used up; what came is kept, and the same command goes on from there"
     here.yahoo.faults.clear()
     asked = len(here.charts())
     second = here.collect()
     assert (second.outcomes, here.charts()[asked:]) == ({"rows": 2}, ["B", "C"])
+
+
+@pytest.mark.parametrize(("reply", "requests"), [(None, 1), (Reply(b"", 503), 3), (Reply(b"Forbidden", 403), 2)])
+def test_a_chart_is_asked_for_as_often_as_the_page_says(
+    market: Callable[..., Market], reply: Reply | None, requests: int
+) -> None:
+    """Once; a server that is not well thrice, each at its pace; and with another cookie where one is refused."""
+    here = market("A")
+    here.yahoo.stocks.clear()  # status 404
+    if reply:
+        here.yahoo.faults["A"] = reply
+    here.collect()
+    assert here.charts() == ["A"] * requests
 
 
 def test_an_empty_answer_is_never_a_delisting(market: Callable[..., Market]) -> None:
@@ -424,4 +545,4 @@ def test_the_hourly_limit_holds_over_collections(market: Callable[..., Market]) 
 
 
 def test_tables_have_the_columns_that_the_page_says() -> None:
-    assert [table.name for table in (BARS, EVENTS, GAPS)] == ["bars", "events", "gaps"]
+    assert [table.name for table in (BARS, EVENTS, GAPS, LISTED)] == ["bars", "events", "gaps", "listed"]
