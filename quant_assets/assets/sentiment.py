@@ -29,7 +29,11 @@ def sentiment_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """The asset of news."""
     # A scorer is found by its name, which no reading of the code can follow.
     code = b"".join(path.read_bytes() for path in sorted(Path(scorers.__file__).parent.glob("*.py")))
-    follows = {"scorers": sha256(code)} if profile.settings.sentiment.scorer is not None else {}
+    kind = profile.settings.sentiment.scorer
+    follows = {"scorers": sha256(code)} if kind is not None else {}
+    # Of the others the settings, or the files that they name, say which weights they are of.
+    if kind is not None and (package := scorers.installed(kind)) is not None:
+        follows["scorer"] = package
     return declared(profile, "market", Asset("sentiment", sentiment, {"universe": read()}, follows=follows))
 
 

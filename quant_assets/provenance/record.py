@@ -24,6 +24,7 @@ from quant_assets.partitions import last_day, month_of, parse_key, shift
 from quant_assets.profile import Profile
 from quant_assets.provenance.code import digest
 from quant_assets.provenance.versions import Version
+from quant_assets.sentiment import scorers
 from quant_assets.settings.loading import Settings
 from quant_assets.settings.paths import effective
 from quant_assets.sources.files_found import on_disk
@@ -97,7 +98,9 @@ class PartitionRecorder:
         self._effective = effective(profile.settings)
         self._all_settings = digest(_text(self._effective))
         self._kept: set[str] = set()
-        self._libraries = libraries(tuple(each for of in profile.models.learners.values() for each in of.libraries))
+        learners, scorer = profile.models.learners.values(), profile.settings.sentiment.scorer
+        of_scorer = scorers.libraries(scorer) if scorer is not None else ()
+        self._libraries = libraries((*(each for of in learners for each in of.libraries), *of_scorer))
         #: State of the provider's files before anything has read them.
         self._first_states = self.file_states(versions)
         self._meanings: dict[tuple[str, str], Any] = {

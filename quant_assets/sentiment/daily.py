@@ -33,9 +33,9 @@ class Daily(NamedTuple):
 
     Attributes:
         rows: `ROWS`, sorted by ticker and date: of all companies that are named, a row for each session with news.
-        items: `item, date, companies, ambiguous, early`: each item with its session, how many companies it is of,
-            whether it has a name that may be of several, and whether it was known before the scorer's
-            `trained_through` ended.
+        items: `item, date, companies, ambiguous, early`: each item with each session for which it counts of anybody,
+            of how many companies it does, whether it has a name that may be of several, and whether it was known
+            before the scorer's `trained_through` ended.
 
     """
 
@@ -73,36 +73,27 @@ def daily(
     calendar = calendar.with_columns(
         cut=pl.Series(closing_times(sessions), dtype=pl.Datetime("us", "UTC")) - timedelta(minutes=settings.cut_minutes)
     )
-    one = stories(news, timedelta(days=settings.story_days))
-    one = one.sort("known_at", "item").join_asof(
+    of_companies = stories(mentions(news, names), timedelta(days=settings.story_days))
+    of_companies = of_companies.sort("known_at", "item", "ticker").join_asof(
         calendar.with_columns(pl.col("cut").set_sorted()), left_on="known_at", right_on="cut", strategy="forward"
     )
-    one = one.filter(pl.col("date") >= first_day).with_columns(
-        _day=pl.col("known_at").dt.convert_time_zone("America/New_York").dt.date()
+    day = pl.col("known_at").dt.convert_time_zone("America/New_York").dt.date()
+    early = day <= pl.lit(trained_through, pl.Date) if trained_through else pl.lit(value=False)
+    # Session and `early` are of each row: an item may have become known of another company later.
+    of_companies = of_companies.filter(pl.col("date") >= first_day).with_columns(early=early)
+    items = of_companies.group_by("item", "date", maintain_order=True).agg(
+        companies=pl.col("ticker").drop_nulls().n_unique().cast(pl.Int32),
+        ambiguous=pl.col("ambiguous").any(),
+        early=pl.col("early").any(),
     )
-    of_companies, ambiguous = mentions(one, names)
-    early = pl.col("_day") <= pl.lit(trained_through, pl.Date) if trained_through else pl.lit(value=False)
-    items = (
-        one.unique("item", keep="first", maintain_order=True)
-        .join(of_companies.group_by("item").len("companies"), on="item", how="left", maintain_order="left")
-        .select(
-            "item",
-            "date",
-            pl.col("title"),
-            pl.col("companies").fill_null(0).cast(pl.Int32),
-            ambiguous=pl.col("item").is_in(ambiguous.implode()),
-            early=early,
-        )
-    )
-    read = items.filter((pl.col("companies") > 0) & ~pl.col("early")) if scores is not None else items.clear()
-    titles = read["title"].unique(maintain_order=True)
+    of_companies = of_companies.drop_nulls("ticker")
+    titles = of_companies.filter(~pl.col("early") & pl.lit(scores is not None))["title"].unique(maintain_order=True)
     found = scores(titles.to_list()) if scores is not None and len(titles) else np.empty((0, 3))
-    told = pl.DataFrame({"title": titles, "score": pl.Series(found[:, 2] - found[:, 0], dtype=pl.Float64)})
-    of_items = read.join(told, on="title").select("item", "score")
-    of_items = items.select("item", "date").join(of_items, on="item", how="left")
+    told = pl.DataFrame({"title": titles, "_score": pl.Series(found[:, 2] - found[:, 0], dtype=pl.Float64)})
     rows = (
-        of_companies.join(of_items, on="item")
-        .sort("ticker", "date", "item")
+        of_companies.join(told, on="title", how="left")
+        .with_columns(score=pl.when(~pl.col("early")).then("_score"))
+        .sort("ticker", "date", "item", "known_at")
         .group_by("ticker", "date", maintain_order=True)
         .agg(
             stories=pl.len().cast(pl.Int32),
@@ -111,7 +102,7 @@ def daily(
             dispersion=pl.col("score").std(ddof=0),
         )
     )
-    return Daily(rows.select(list(ROWS)).cast(ROWS), items.drop("title"))
+    return Daily(rows.select(list(ROWS)).cast(ROWS), items)
 
 
 def looks_ahead(rows: pl.DataFrame, trained_through: date | None) -> pl.DataFrame:
@@ -128,13 +119,13 @@ def looks_ahead(rows: pl.DataFrame, trained_through: date | None) -> pl.DataFram
 
 
 def stories(news: pl.DataFrame, within: timedelta) -> pl.DataFrame:
-    """Each story of a company once: of items with the same title that follow each other `within` so long the first one.
+    """Each story of a company once: of the same title or item, again `within` so long, the first one.
 
     A title is compared in small letters, without signs and without the name of its publisher at its end. Each is
     compared with the one before it, so that news of `within` before a day decide what is new on it.
 
     Args:
-        news: `sources.base.NEWS`.
+        news: `sources.base.NEWS`, `ticker` as of `mentions`.
         within: a title that comes back later is a story of its own.
 
     Returns:
@@ -144,5 +135,7 @@ def stories(news: pl.DataFrame, within: timedelta) -> pl.DataFrame:
     publisher = pl.concat_str(pl.lit(" - "), pl.col("publisher").fill_null(""))
     words = pl.col("title").str.strip_suffix(publisher).str.to_lowercase().str.replace_all(r"[\W_]+", " ")
     news = news.sort("known_at", "item").with_columns(_words=words.str.strip_chars())
-    since = pl.col("known_at") - pl.col("known_at").shift(1).over("ticker", "_words")
-    return news.filter(since.is_null() | (since > within)).drop("_words")
+    new = (
+        (pl.col("known_at").diff().over("ticker", same) > within).fill_null(value=True) for same in ("_words", "item")
+    )
+    return news.filter(*new).drop("_words")

@@ -8,9 +8,6 @@ import polars as pl
 
 from quant_assets.settings.sentiment import CompanyName
 
-#: What `mentions` gives.
-MENTIONS = pl.Schema({"item": pl.String(), "ticker": pl.String()})
-
 
 class Names:
     """Names of companies and when they were theirs.
@@ -45,25 +42,26 @@ class Names:
         return tuple(sorted(clear)), any(len(each) > 1 and not each & clear for each in held)
 
 
-def mentions(news: pl.DataFrame, names: Names) -> tuple[pl.DataFrame, pl.Series]:
-    """Companies of each item: those that its provider gives, else those that its title names.
+def mentions(news: pl.DataFrame, names: Names) -> pl.DataFrame:
+    """Companies of each row: the one that its provider gives, else those that its title names.
+
+    Nothing is taken over from another row of the same item, which may have become known later.
 
     Args:
-        news: `item, ticker, known_at, title`, one row for each item and company.
+        news: `sources.base.NEWS`, one row for each item and company.
         names: of the companies.
 
     Returns:
-        `MENTIONS`, sorted; and the items that name a company which cannot be told, each once.
+        The same columns with a row for each company, `ticker` null where there is none, and `ambiguous`: whether the
+        title names a company which cannot be told. Sorted by `known_at`, `item` and `ticker`.
 
     """
-    given = news.drop_nulls("ticker").select("item", "ticker")
-    rows, ambiguous = list[tuple[str, str]](), list[str]()
-    silent = news.filter(pl.col("ticker").is_null()).unique("item", keep="first", maintain_order=True)
+    silent = news.filter(pl.col("ticker").is_null())
     days = silent["known_at"].dt.convert_time_zone("America/New_York").dt.date()
-    for item, title, day in zip(silent["item"], silent["title"], days, strict=True):
-        found, unclear = names.named(title or "", day)
-        rows += [(item, ticker) for ticker in found]
-        ambiguous += [item] if unclear else []
-    of_titles = pl.DataFrame(rows, MENTIONS, orient="row")
-    every = pl.concat([given.cast(MENTIONS), of_titles]).unique().sort("item", "ticker")
-    return every, pl.Series("item", ambiguous, dtype=pl.String)
+    found = [names.named(title or "", day) for title, day in zip(silent["title"], days, strict=True)]
+    named = silent.with_columns(
+        ticker=pl.Series([tickers or (None,) for tickers, _ in found], dtype=pl.List(pl.String)),
+        ambiguous=pl.Series([unclear for _, unclear in found], dtype=pl.Boolean),
+    )
+    given = news.drop_nulls("ticker").with_columns(ambiguous=pl.lit(value=False))
+    return pl.concat([given, named.explode("ticker")]).sort("known_at", "item", "ticker")

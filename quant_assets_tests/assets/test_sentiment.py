@@ -1,6 +1,7 @@
 """Asset `sentiment` in the real graph: news of a file, names of the settings, a scorer that was trained here."""
 
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from polars.testing import assert_frame_equal
 from quant_assets.assets import sentiment as wiring
 from quant_assets.errors import ModelFileError, SourceError
 from quant_assets.sentiment.daily import looks_ahead
-from quant_assets.sentiment.scorers import open_scorer
+from quant_assets.sentiment.scorers import open_scorer, vader
 from quant_assets.sentiment.scorers.base import Origin
 from quant_assets_tests.graph import Graph
 from quant_assets_tests.sentiment.texts import NAMES, TEXTS, given_news
@@ -100,6 +101,18 @@ def test_news_that_nobody_can_have_read_are_refused(tmp_path: Path, given: dict[
         Graph.at(tmp_path / "storage", "files", **given).profile.source.news([], date(2021, 1, 1), date(2023, 1, 1))
 
 
+@pytest.mark.parametrize("column", ["item", "known_at", "title"])
+def test_a_row_of_news_that_lacks_what_it_needs_is_refused(tmp_path: Path, given: dict[str, Any], column: str) -> None:
+    file = tmp_path / "news.parquet"
+    rows = pl.read_parquet(file).with_row_index("row")
+    rows = rows.with_columns(pl.when(~pl.col("row").is_in([2, 4])).then(column).alias(column)).drop("row")
+    rows.write_parquet(file)
+    source = Graph.at(tmp_path / "storage", "files", **given).profile.source
+    named = "title Beta sales collapse again" if column == "item" else "item c"
+    with pytest.raises(SourceError, match=rf"news\.parquet: {named} has no {column}, and 1 more of 6 rows lack"):
+        source.news([], date(2021, 1, 1), date(2023, 1, 1))
+
+
 def test_a_scorer_that_was_trained_later_is_caught(
     tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,3 +150,19 @@ def test_what_looks_ahead_is_told_by_its_day() -> None:
     )
     assert looks_ahead(rows, date(2021, 12, 31))["ticker"].to_list() == ["D", "B"]
     assert looks_ahead(rows, None)["ticker"].to_list() == ["D", "B", "C"]
+
+
+def test_a_scorers_libraries_and_its_package_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("vaderSentiment")
+
+    def recorded() -> tuple[dict[str, str], str]:
+        graph = Graph.at(tmp_path, as_of=date(2024, 2, 29), sentiment={"scorer": "vader"})
+        recorder = (graph.defs.resources or {})["parquet"].recorder
+        made = recorder.now("sentiment", {})("2024-01|energy")
+        return recorder.meaning("libraries", made.libraries), made.code
+
+    used, code = recorded()
+    assert used["vaderSentiment"] == version("vaderSentiment")
+    assert recorded()[1] == code
+    monkeypatch.setattr(vader, "installed", lambda: "0" * 64)
+    assert recorded()[1] != code, "another lexicon"

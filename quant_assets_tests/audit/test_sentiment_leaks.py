@@ -17,10 +17,15 @@ pytestmark = pytest.mark.slow
 
 
 def audited(folder: Path) -> AuditResult:
-    """Of the profile of `given_news` with a story a day of B, each published five days before it was first seen."""
+    """Of the profile of `given_news` with a story a day of B, each published five days before it was first seen.
+
+    One item is of two companies, known of A before the cut and of B after it.
+    """
     given = given_news(folder)
     days = (*range(3, 29), 18, 18)  # most of them on the eighteenth
     stories = news(*((f"i{n}", f"2022-01-{day:02d} 15:00", f"Beta {n} profit jumps") for n, day in enumerate(days)))
+    for company, day in (("A", 13), ("B", 19)):
+        stories.extend(news(("two", f"2022-01-{day} 15:00", "Alpha and Beta sales surge"), ticker=company))
     stories.with_columns(published=pl.col("known_at") - pl.duration(days=5)).write_parquet(folder / "news.parquet")
     return audit_lookahead(
         Graph.at(folder / "storage", "files", **given).profile,

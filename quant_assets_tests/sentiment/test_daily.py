@@ -175,12 +175,31 @@ def test_what_may_be_of_several_is_left_out_and_told() -> None:
         ("b", "2024-07-02 15:00", "Alpha beats Delta"),
         ("c", "2024-07-02 15:00", "none"),
     )
-    rows, ambiguous = mentions(given, names)
-    assert rows.rows() == [("b", "AAA")]
-    assert ambiguous.to_list() == ["a", "b"]
+    rows = mentions(given, names).select("item", "ticker", "ambiguous").rows()
+    assert rows == [("a", None, True), ("b", "AAA", True), ("c", None, False)]
     items = made(given, names=names).items
     assert items["ambiguous"].to_list() == [True, True, False]
     assert items["companies"].to_list() == [0, 1, 0]
+
+
+def test_an_item_counts_of_each_company_from_when_it_was_known_of_it() -> None:
+    first = news(("x", "2024-07-02 14:00", "Alpha up"), ticker="AAA")
+    later = news(("x", "2024-07-08 14:00", "Alpha up after all"), ticker="BBB")
+    together = made(pl.concat([first, later]), trained=date(2024, 7, 3))
+    alone = pl.concat([made(each, trained=date(2024, 7, 3)).rows for each in (first, later)])
+    assert days(together) == {("AAA", "07-02"): 1, ("BBB", "07-08"): 1}
+    assert together.rows["scored"].to_list() == [0, 1], "of A the scorer may know it, of B not"
+    assert_frame_equal(together.rows, alone, check_exact=True)
+    assert together.items.drop("ambiguous").rows() == [
+        ("x", date(2024, 7, 2), 1, True),
+        ("x", date(2024, 7, 8), 1, False),
+    ]
+
+
+def test_an_item_that_a_provider_and_its_title_give_to_one_company_counts_once() -> None:
+    named = news(("x", "2024-07-02 14:00", "Beta up"))
+    later = news(("x", "2024-07-03 14:00", "Beta up, with a correction"), ticker="BBB")
+    assert days(made(pl.concat([named, later]))) == {("BBB", "07-02"): 1}
 
 
 def test_what_a_provider_says_of_its_items_is_taken() -> None:

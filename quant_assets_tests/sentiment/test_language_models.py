@@ -160,6 +160,25 @@ def test_finbert_is_what_transformers_computes(bert: Path) -> None:
         np.testing.assert_allclose(row, softmax(logits)[0, [1, 2, 0]], atol=1e-6)
 
 
+def test_finbert_computes_on_one_thread_and_leaves_torch_as_it_was(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    scorer, seen, before = opened("finbert", bert), set[int](), torch.get_num_threads()
+    real = torch.nn.functional.linear
+
+    def counted(*given: Any) -> Any:
+        seen.add(torch.get_num_threads())
+        return real(*given)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", counted)
+    try:
+        torch.set_num_threads(3)
+        scorer.scores(TEXTS)
+        assert (seen, torch.get_num_threads()) == ({1}, 3)
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("kind", ["finbert", "external"])
 def test_labels_that_are_not_ours_are_refused(kind: str, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue("bert" if kind == "finbert" else "graph")

@@ -1,6 +1,7 @@
 """Scorers: what they give, that each text stands for itself, and that no file is read which is another or is none."""
 
 import hashlib
+import re
 from datetime import date
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import ModelFileError, SettingsError
-from quant_assets.sentiment.scorers import kinds, linear, open_scorer, tfidf
+from quant_assets.sentiment import scorers
+from quant_assets.sentiment.scorers import installed, kinds, libraries, linear, open_scorer, tfidf
 from quant_assets.sentiment.scorers.base import LABELS, Origin, in_our_order
 from quant_assets.sentiment.training import apart, folds, labelled, quality, train
 from quant_assets_tests.sentiment.texts import TRAINED, labelled_texts
@@ -167,6 +169,34 @@ def test_vader_says_what_its_authors_rule_says(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ModelFileError, match="nothing was loaded"):
         open_scorer(Origin("vader", sha256="0" * 64))
     assert scorer.scores([]).shape == (0, 3)
+
+
+def test_vader_is_never_older_than_its_publication() -> None:
+    pytest.importorskip("vaderSentiment")
+    for said, through in ((date(2015, 1, 1), date(2020, 5, 22)), (date(2022, 1, 1), date(2022, 1, 1))):
+        assert open_scorer(Origin("vader", trained_through=said)).trained_through == through
+
+
+def test_a_day_beside_a_file_that_says_its_own_is_refused(file: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"its file says until when .*; leave out sentiment\.trained_through"):
+        open_scorer(Origin("tfidf", file, trained_through=date(2019, 1, 1)))
+
+
+def test_what_vader_is_made_of_is_told_without_opening_it() -> None:
+    pytest.importorskip("vaderSentiment")
+    assert installed("vader") == open_scorer(Origin("vader")).sha256
+    assert installed("tfidf") is None, "the settings say the hash of its file"
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_each_kind_names_the_libraries_that_it_asks_for(kind: str) -> None:
+    """Those of the modules that it is written in, by the names under which they are imported."""
+    folder = Path(str(scorers.__file__)).parent
+    source = (folder / f"{kind}.py").read_text(encoding="utf-8")
+    shared = (folder / "tokens.py").read_text(encoding="utf-8").replace("\n\n\ndef session", "\0").split("\0")
+    used = source + (shared[0] if "Tokens(" in source else "") + (shared[1] if "session(" in source else "")
+    asked = {name.partition(".")[0] for name in re.findall(r'[ =]library\("([\w.]+)"', used)}
+    assert asked == set(libraries(kind))
 
 
 def test_labelled_texts_are_counted_once_and_contradictions_left_out() -> None:

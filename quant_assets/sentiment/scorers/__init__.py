@@ -3,6 +3,7 @@
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 
 from quant_assets.errors import SettingsError
 from quant_assets.sentiment.scorers.base import Origin, Scorer
@@ -25,10 +26,36 @@ def open_scorer(origin: Origin) -> Scorer:
         ModelFileError: a file is missing, another one, or not what its kind reads.
 
     """
-    if origin.kind not in kinds():
-        raise SettingsError(f"there is no scorer '{origin.kind}'; choose one of {', '.join(kinds())}")
-    made: Callable[[Origin], Scorer] = import_module(f"{__name__}.{origin.kind}").open_scorer
+    made: Callable[[Origin], Scorer] = _module(origin.kind).open_scorer
     return made(origin)
+
+
+def libraries(kind: str) -> tuple[str, ...]:
+    """Distributions whose versions decide what a kind of scorer gives; they need not be installed.
+
+    Raises:
+        SettingsError: there is no such kind.
+
+    """
+    found: tuple[str, ...] = _module(kind).LIBRARIES
+    return found
+
+
+def installed(kind: str) -> str | None:
+    """SHA-256 of what a kind reads of an installed package where nothing else says which files it must be.
+
+    Raises:
+        SettingsError: there is no such kind.
+
+    """
+    of_package: Callable[[], str | None] = getattr(_module(kind), "installed", lambda: None)
+    return of_package()
+
+
+def _module(kind: str) -> ModuleType:
+    if kind not in kinds():
+        raise SettingsError(f"there is no scorer '{kind}'; choose one of {', '.join(kinds())}")
+    return import_module(f"{__name__}.{kind}")
 
 
 def library(name: str, extra: str = "sentiment") -> object:

@@ -15,6 +15,7 @@ from quant_assets.sentiment.scorers.base import FloatArray, Origin, Scorer, in_o
 from quant_assets.sentiment.scorers.tokens import Tokens, config, label_names, session
 
 FILES = ("model.onnx", "tokenizer.json", "config.json")
+LIBRARIES = ("onnxruntime", "tokenizers")
 
 
 class External:

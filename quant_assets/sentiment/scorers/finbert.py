@@ -5,7 +5,8 @@ Devlin et al. (2019, NAACL) as `BertForSequenceClassification` of transformers c
 precision, one text at a time; the labels and their order are those of config.json.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
@@ -16,6 +17,7 @@ from quant_assets.sentiment.scorers.base import FloatArray, Origin, Scorer, in_o
 from quant_assets.sentiment.scorers.tokens import Tokens, config, label_names
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
+LIBRARIES = ("torch", "tokenizers", "safetensors")
 _ARCHITECTURE = "BertForSequenceClassification"
 
 
@@ -37,7 +39,7 @@ class Bert:
 
     def logits(self, ids: Any, types: Any) -> FloatArray:
         """Logits of shape (1, n_labels) of token ids and types of shape (1, n_tokens)."""
-        with self._torch.inference_mode():
+        with self._on_one_thread(), self._torch.inference_mode():
             words, at = self._tensors, "bert.embeddings."
             hidden = words[f"{at}word_embeddings.weight"][self._torch.from_numpy(ids)]
             hidden = hidden + words[f"{at}token_type_embeddings.weight"][self._torch.from_numpy(types)]
@@ -47,6 +49,16 @@ class Bert:
                 hidden = self._layer(hidden, f"bert.encoder.layer.{number}.")
             pooled = self._torch.tanh(self._linear(hidden[:, 0], "bert.pooler.dense"))
             return np.asarray(self._linear(pooled, "classifier").double().numpy())
+
+    @contextmanager
+    def _on_one_thread(self) -> Iterator[None]:
+        """How torch divides sums among threads decides their rounding; others of the process keep their number."""
+        before = self._torch.get_num_threads()
+        self._torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            self._torch.set_num_threads(before)
 
     def _layer(self, hidden: Any, at: str) -> Any:
         count, width = hidden.shape[1], hidden.shape[2]

