@@ -163,7 +163,7 @@ def read_up(collector: Collector, raw: RawStore, tables: Tables) -> list[Change]
         for _, entry in group:
             if entry.outcome != "rows":
                 continue
-            answer = collector.read(entry.endpoint, entry.subject, _again(raw, entry))
+            answer = _read(collector, entry.endpoint, entry.subject, _again(raw, entry))
             if isinstance(answer, Rows):
                 for name, frame in answer.payload.items():
                     at = pl.lit(entry.at).cast(pl.Datetime("us", "UTC")).alias(FETCHED_AT)
@@ -194,10 +194,21 @@ def _kept(collector: Collector, raw: RawStore, question: Question, received: Rec
     if received.failure:
         answer = Broken(received.failure)
     else:
-        answer = collector.read(question.endpoint, question.subject, received)
+        answer = _read(collector, question.endpoint, question.subject, received)
     why = "" if isinstance(answer, Rows) else answer.why
     raw.keep(question.endpoint, question.subject, received, outcome(answer), why)
     return answer
+
+
+def _read(collector: Collector, endpoint: str, subject: str, received: Received) -> Answer:
+    """What an answer amounts to. A reader that fails is ours to mend: what came is kept, and the others go on."""
+    try:
+        return collector.read(endpoint, subject, received)
+    except Exception as error:  # noqa: BLE001  (a reader that raises has a fault of any kind)
+        said = " ".join(str(error).split())[:160]
+        return Broken(
+            f"the reader of {collector.name} failed, {type(error).__name__}: {said}; it begins {received.shown}"
+        )
 
 
 def _again(raw: RawStore, entry: Entry) -> Received:

@@ -280,7 +280,12 @@ def rows_of(asked: Endpoint, subject: str, found: Sequence[Mapping[str, Any]], f
         over = local.date() if local.time() >= _COMPLETE else local.date() - timedelta(days=1)
         frame = frame.filter(pl.col("close").is_not_null(), pl.col("date") <= over)
     elif "accepted_at" in table.schema:
-        accepted = [_accepted(row) for row in found if reading.field(row, "date") and reading.field(row, "period")]
+        # Of those rows that `reading.rows` keeps: an empty text is a form, and no form is none.
+        accepted = [
+            _accepted(row)
+            for row in found
+            if reading.day(reading.field(row, "date")) and reading.text(reading.field(row, "period")) is not None
+        ]
         frame = frame.with_columns(
             pl.Series("accepted_at", accepted, table.schema["accepted_at"]),
             pl.Series("published", map(_published, accepted, frame["filed"]), pl.Date),

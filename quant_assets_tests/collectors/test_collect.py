@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from quant_assets.collectors.answers import Answer
 from quant_assets.collectors.binance import Binance
 from quant_assets.collectors.collect import Summary, collect, replay, said
 from quant_assets.collectors.crypto import CANDLES
+from quant_assets.collectors.http import Received
 from quant_assets.collectors.raw_store import RawStore
 from quant_assets.collectors.tables import Tables
 from quant_assets.settings.collecting import CryptoVenueSettings
@@ -143,6 +145,28 @@ def test_a_failing_answer_changes_no_table_and_is_said(tmp_path: Path, fault: st
 
         server.answer = venue(clock)
         assert stores.collect().new == ({"candles": 2} if expected != "nothing" else {})
+
+
+def test_a_reader_that_fails_ends_neither_this_collection_nor_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimulatedClock(START)
+    reads = Binance.read
+
+    def fails(self: Binance, endpoint: str, subject: str, received: Received) -> Answer:
+        if subject == "BTC-USDT":
+            raise AssertionError("a fault\nof ours")
+        return reads(self, endpoint, subject, received)
+
+    monkeypatch.setattr(Binance, "read", fails)
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, server.url, clock, "BTC-USDT", "ETH-USDT")
+        for new in ({"candles": 29}, {}):
+            summary = stores.collect()
+            assert (summary.outcomes["broken"], summary.new) == (1, new)
+            assert "the reader of binance failed, AssertionError: a fault of ours; it begins [[" in summary.said[0]
+    assert [entry.outcome for entry in stores.raw.entries()] == ["broken", "rows", "broken"]
+    assert all(stores.raw.body(entry) for entry in stores.raw.entries())
 
 
 def test_when_every_answer_is_broken_it_stops(tmp_path: Path) -> None:

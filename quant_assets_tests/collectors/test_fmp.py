@@ -134,6 +134,17 @@ def test_of_two_versions_in_one_answer_the_last_accepted_counts() -> None:
     assert row["revenue"] == 2.0
 
 
+def test_a_statement_without_its_form_keeps_the_times_of_the_others_on_their_rows() -> None:
+    """An empty text is a form; a null is none, and its row is left out with its time."""
+    rows = [
+        income("AAPL", period="", acceptedDate="2024-11-01 06:01:36"),
+        income("AAPL", period=None, acceptedDate="2024-11-02 06:01:36"),
+        income("AAPL", period="FY", acceptedDate="2024-11-03 06:01:36"),
+    ]
+    read = only(reader().read("income-annual", "AAPL", received(rows)))
+    assert [(row["form"], row["accepted_at"].day) for row in read] == [("", 1), ("FY", 3)]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "scope"),
     [
