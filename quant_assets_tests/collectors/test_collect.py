@@ -33,7 +33,9 @@ def venue(clock: SimulatedClock, close: float = 100.0) -> Any:
 
     def answer(asked: Asked) -> Reply:
         day, rows = datetime.fromtimestamp(int(asked.query["startTime"]) / 1000, UTC).date(), []
-        while day <= clock.now().date() and len(rows) < int(asked.query["limit"]):
+        until = float(asked.query.get("endTime", clock.now().timestamp() * 1000))
+        last = min(clock.now().date(), datetime.fromtimestamp(until / 1000, UTC).date())
+        while day <= last and len(rows) < int(asked.query["limit"]):
             rows.append(kline(day, close))
             day += timedelta(days=1)
         return Reply(json.dumps(rows).encode())
@@ -91,6 +93,23 @@ def test_a_long_history_is_asked_in_pages(tmp_path: Path) -> None:
     assert summary.asked == 3
     days = stores.days()
     assert (days[0], days[-1], len(days)) == (date(2020, 1, 1), date(2026, 11, 29), 2525)
+
+
+def test_a_history_that_broke_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    clock = SimulatedClock(START)
+    full, count = venue(clock), [0]
+
+    def answer(asked: Asked) -> Reply:
+        count[0] += 1
+        return Reply(b"<html>") if count[0] == 2 else full(asked)
+
+    since = date(2020, 1, 1)
+    with Loopback(answer).running() as server:
+        stores = Stores(tmp_path, server.url, clock)
+        assert stores.collect(since).new == {"candles": 1_000}
+        stores.collect(since)
+        assert len(stores.days()) == (START.date() - since).days
+        assert stores.collect(since).asked == 0
 
 
 def test_a_replay_makes_the_same_tables(tmp_path: Path) -> None:
