@@ -25,6 +25,9 @@ _SHOWN = 5
 #: (question, answer): told of each answer.
 Progress = Callable[[Question, Answer], None]
 
+#: Told what a user should know, in one line.
+Tell = Callable[[str], None]
+
 
 @dataclass
 class Summary:
@@ -109,7 +112,7 @@ def collect(
 
     """
     summary = Summary(collector.name)
-    summary.changes += read_up(collector, raw, tables)
+    summary.changes += read_up(collector, raw, tables, summary.said.append)
     answered = newest_answers(raw.entries(since=closed.date()))
     wanted = Wanted(since, clock.now(), tables, answered, closed)
     refused: dict[str, Refused] = {}
@@ -134,7 +137,7 @@ def collect(
             broken = broken + 1 if isinstance(answer, Broken) else 0
             summary.ended = _end(collector.name, question, answer, broken)
             if waiting >= _TOGETHER:
-                summary.changes += read_up(collector, raw, tables)
+                summary.changes += read_up(collector, raw, tables, summary.said.append)
                 waiting = 0
             if summary.ended:
                 asking.close()
@@ -144,38 +147,47 @@ def collect(
             except StopIteration:
                 question = None
         summary.left = client.left
-    summary.changes += read_up(collector, raw, tables)
+    summary.changes += read_up(collector, raw, tables, summary.said.append)
     return summary
 
 
-def read_up(collector: Collector, raw: RawStore, tables: Tables) -> list[Change]:
-    """Read the answers of the journal that the tables lack.
+def read_up(collector: Collector, raw: RawStore, tables: Tables, tell: Tell = lambda _: None) -> list[Change]:
+    """Read the answers of the journal that the tables lack, whatever they amounted to when they came.
 
     Args:
         collector: that understands them.
         raw: where they are.
         tables: that they are read into.
+        tell: told, in one line, of answers that had rows when they came and have none for this version.
 
     """
-    changes = list[Change]()
+    changes, lost, first = list[Change](), 0, ""
     for group in _grouped(raw.after(tables.read_through)):
         rows: dict[str, list[pl.DataFrame]] = {}
         for _, entry in group:
-            if entry.outcome != "rows":
+            if not entry.whole:
                 continue
             answer = _read(collector, entry.endpoint, entry.subject, _again(raw, entry))
             if isinstance(answer, Rows):
                 for name, frame in answer.payload.items():
                     at = pl.lit(entry.at).cast(pl.Datetime("us", "UTC")).alias(FETCHED_AT)
                     rows.setdefault(name, []).append(frame.with_columns(at))
+            elif entry.outcome == "rows":
+                first = first or f"{entry.endpoint} of {entry.subject} on {entry.at:%Y-%m-%d} ({answer.why})"
+                lost += 1
         changes += tables.append({name: pl.concat(frames) for name, frames in rows.items()}, group[-1][0])
+    if lost:
+        tell(
+            f"{collector.name}: {lost} kept answer{'' if lost == 1 else 's'} had rows and cannot be read any more, "
+            f"first {first}; mend the reader, then quant collect replay"
+        )
     return changes
 
 
-def replay(collector: Collector, raw: RawStore, tables: Tables) -> list[Change]:
-    """Make the tables again from all answers that were ever kept; nobody is asked."""
+def replay(collector: Collector, raw: RawStore, tables: Tables, tell: Tell = lambda _: None) -> list[Change]:
+    """Make the tables again from all answers that were ever kept; nobody is asked. `tell` is that of `read_up`."""
     tables.forget()
-    return read_up(collector, raw, tables)
+    return read_up(collector, raw, tables, tell)
 
 
 def newest_answers(entries: Iterable[Entry]) -> Mapping[tuple[str, str], Entry]:

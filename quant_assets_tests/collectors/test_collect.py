@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quant_assets.collectors.answers import Answer
+from quant_assets.collectors.answers import Answer, Broken
 from quant_assets.collectors.binance import Binance
 from quant_assets.collectors.collect import Summary, collect, replay, said
 from quant_assets.collectors.crypto import CANDLES
@@ -124,6 +124,43 @@ def test_a_replay_makes_the_same_tables(tmp_path: Path) -> None:
     changes = replay(stores.collector, stores.raw, stores.tables)
     assert stores.tables.versions(CANDLES.name).equals(before)
     assert sum(len(change.revised) for change in changes) == 1
+
+
+def test_a_replay_reads_what_a_mended_reader_understands_and_says_what_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, reads = SimulatedClock(START), Binance.read
+    told: list[str] = []
+
+    def refuses(pair: str) -> None:
+        def read(self: Binance, endpoint: str, subject: str, received: Received) -> Answer:
+            return Broken("no field x") if subject == pair else reads(self, endpoint, subject, received)
+
+        monkeypatch.setattr(Binance, "read", read)
+
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, server.url, clock, "BTC-USDT", "ETH-USDT")
+        refuses("BTC-USDT")
+        assert stores.collect().new == {"candles": 29}
+    refuses("nobody")
+    (change,) = replay(stores.collector, stores.raw, stores.tables, told.append)
+    assert (change.new, told) == (58, [])
+    refuses("ETH-USDT")
+    (change,) = replay(stores.collector, stores.raw, stores.tables, told.append)
+    assert change.new == 29
+    assert told == [
+        "binance: 1 kept answer had rows and cannot be read any more, first klines of ETH-USDT on 2026-11-30 "
+        "(no field x); mend the reader, then quant collect replay"
+    ]
+
+
+def test_what_was_cut_off_is_not_read_again_however_whole_it_looks(tmp_path: Path) -> None:
+    clock = SimulatedClock(START)
+    rows = json.dumps([kline(date(2026, 11, 2), 1.0)]).encode()
+    with Loopback(in_turn(Reply(rows + b" " * 9, cut=len(rows)))).running() as server:
+        stores = Stores(tmp_path, server.url, clock)
+        assert set(stores.collect().outcomes) == {"broken"}
+    assert (replay(stores.collector, stores.raw, stores.tables), stores.days()) == ([], [])
 
 
 FAULTS = {
