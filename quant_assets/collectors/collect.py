@@ -185,9 +185,14 @@ def read_up(collector: Collector, raw: RawStore, tables: Tables, tell: Tell = la
 
 
 def replay(collector: Collector, raw: RawStore, tables: Tables, tell: Tell = lambda _: None) -> list[Change]:
-    """Make the tables again from all answers that were ever kept; nobody is asked. `tell` is that of `read_up`."""
-    tables.forget()
-    return read_up(collector, raw, tables, tell)
+    """Make the tables again from all answers that were ever kept; nobody is asked. `tell` is that of `read_up`.
+
+    Until all of it has been read the tables are as they were, also where the process ends before.
+    """
+    again = tables.anew()
+    changes = read_up(collector, raw, again, tell)
+    again.replace()
+    return changes
 
 
 def newest_answers(entries: Iterable[Entry]) -> Mapping[tuple[str, str], Entry]:

@@ -163,6 +163,42 @@ def test_what_was_cut_off_is_not_read_again_however_whole_it_looks(tmp_path: Pat
     assert (replay(stores.collector, stores.raw, stores.tables), stores.days()) == ([], [])
 
 
+@pytest.mark.parametrize("appended", [0, 1, 2])
+def test_a_replay_that_was_killed_leaves_the_tables_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, appended: int
+) -> None:
+    """A kill before the first group of answers was read, after it, and after all of them."""
+    clock, appends = SimulatedClock(START), Tables.append
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, server.url, clock, "BTC-USDT", "ETH-USDT")
+        stores.collect()
+        before, state = stores.tables.versions(CANDLES.name), stores.tables.state()
+        done: list[int] = []
+
+        def append(self: Tables, *given: Any) -> Any:
+            if len(done) == appended:
+                raise KeyboardInterrupt
+            done.append(1)
+            return appends(self, *given)
+
+        def replace(self: Tables) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr("quant_assets.collectors.collect._TOGETHER", 1)
+            patched.setattr(Tables, "append", append)
+            patched.setattr(Tables, "replace", replace)
+            with pytest.raises(KeyboardInterrupt):
+                replay(stores.collector, stores.raw, stores.tables)
+        assert len(done) == appended
+        assert (stores.tables.versions(CANDLES.name).equals(before), stores.tables.state()) == (True, state)
+        clock.sleep(86_400)
+        assert stores.collect().new == {"candles": 2}
+    before = stores.tables.versions(CANDLES.name)
+    replay(stores.collector, stores.raw, stores.tables)
+    assert stores.tables.versions(CANDLES.name).equals(before)
+
+
 FAULTS = {
     "banned": (
         Reply(b'{"code":-1003,"msg":"too many; banned"}', 418, {"Retry-After": "120"}),
@@ -240,7 +276,7 @@ def test_what_an_earlier_collection_kept_and_did_not_read_is_read(tmp_path: Path
     with Loopback(venue(clock)).running() as server:
         stores = Stores(tmp_path, server.url, clock)
         stores.collect()
-        stores.tables.forget()
+        (tmp_path / "collected" / "binance" / "made.json").unlink()
         assert stores.days() == []
         summary = stores.collect()
     assert (summary.asked, summary.new) == (0, {"candles": 29})
