@@ -103,11 +103,12 @@ DELISTED = _table(
 SYMBOL_CHANGES = _table(
     "symbol_changes", ("old", "new", "since"), old=pl.String, new=pl.String, since=pl.Date, company=pl.String
 )
-#: Members of an index on the day of the answer.
+#: Members of an index `on` the day of the answer, New York's: all of them on each day that was asked.
 CONSTITUENTS = _table(
     "constituents",
-    ("index", "ticker"),
+    ("index", "on", "ticker"),
     index=pl.String,
+    on=pl.Date,
     ticker=pl.String,
     company=pl.String,
     sector=pl.String,
@@ -272,11 +273,13 @@ def rows_of(asked: Endpoint, subject: str, found: Sequence[Mapping[str, Any]], f
 
     """
     table = asked.table
-    same = {name: subject for name in table.key[:1] if name not in asked.fields}
+    local = fetched_at.astimezone(NEW_YORK)
+    same: dict[str, Any] = {name: subject for name in table.key[:1] if name not in asked.fields}
+    if table is CONSTITUENTS:
+        same["on"] = local.date()
     blank = ("added", "removed") if table is CONSTITUENT_CHANGES else ()
     frame = reading.rows(found, table, asked.fields, blank=blank, **same)
     if table is BARS:
-        local = fetched_at.astimezone(NEW_YORK)
         over = local.date() if local.time() >= _COMPLETE else local.date() - timedelta(days=1)
         frame = frame.filter(pl.col("close").is_not_null(), pl.col("date") <= over)
     elif "accepted_at" in table.schema:

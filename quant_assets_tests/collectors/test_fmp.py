@@ -1,5 +1,6 @@
 """Financial Modeling Prep: its recorded answers, and collections from a loopback server that gives such."""
 
+import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -145,6 +146,28 @@ def test_a_statement_without_its_form_keeps_the_times_of_the_others_on_their_row
     assert [(row["form"], row["accepted_at"].day) for row in read] == [("", 1), ("FY", 3)]
 
 
+def test_who_left_an_index_is_no_member_on_the_days_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMP_API_KEY", "k3y")
+    clock = SimulatedClock(EVENING)
+    given = FmpServer(clock)
+    members = given.rows("sp500-constituent", {})
+    with Loopback(given).running() as server:
+        stores = Stores(tmp_path, Fmp(FmpSettings(url=server.url, kinds=("constituents",)), ()), clock)
+        stores.collect()
+        clock.sleep(86_400)
+        server.answer = lambda asked: (
+            Reply(json.dumps(members[:1]).encode()) if asked.path == "/sp500-constituent" else given(asked)
+        )
+        summary = stores.collect()
+    assert (summary.new["constituents"], summary.revised) == (1, {})
+    found = stores.tables.newest("constituents")
+    assert found.select("index", "on", "ticker").rows() == [
+        ("sp500", date(2026, 11, 30), "AAPL"),
+        ("sp500", date(2026, 11, 30), "MSFT"),
+        ("sp500", date(2026, 12, 1), "AAPL"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "scope"),
     [
@@ -210,7 +233,7 @@ def test_a_collection_fills_every_table(tmp_path: Path, monkeypatch: pytest.Monk
         clock.sleep(86_400)
         given.revenue = 400.0
         second = stores.collect()
-        assert {name: count for name, count in second.new.items() if count} == {"bars": 2}
+        assert {name: count for name, count in second.new.items() if count} == {"bars": 2, "constituents": 2}
         assert second.revised == {"income_statements": 4}
         asked = next(each for each in server.asked[::-1] if each.path.endswith("non-split-adjusted"))
         assert (asked.query["from"], asked.query["to"]) == ("2026-11-20", "2026-12-01")
