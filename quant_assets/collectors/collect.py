@@ -10,9 +10,11 @@ import polars as pl
 
 from quant_assets.collectors.answers import Answer, Broken, Exhausted, Nothing, Refused, Rows
 from quant_assets.collectors.base import Collector, Question, Wanted
+from quant_assets.collectors.histories import lacking_before
 from quant_assets.collectors.http import Clock, Received
 from quant_assets.collectors.raw_store import Entry, Position, RawStore
 from quant_assets.collectors.tables import FETCHED_AT, Change, Tables
+from quant_assets.errors import SourceError
 
 #: Answers after which what came is read into the tables.
 _TOGETHER = 500
@@ -116,6 +118,7 @@ def collect(
     answered = newest_answers(raw.entries(since=closed.date()))
     wanted = Wanted(since, clock.now(), tables, answered, closed)
     refused: dict[str, Refused] = {}
+    asked = set[tuple[str, str]]()
     waiting, broken = 0, 0
     with collector.client(clock) as client:
         client.count(entry.at for entry in raw.entries(since=clock.now().date() - timedelta(days=1)))
@@ -129,6 +132,7 @@ def collect(
             else:
                 received = client.get(question.path, question.parameters)
                 answer = _kept(collector, raw, question, received)
+                asked.add((question.endpoint, question.subject))
                 summary.asked += 1
                 summary.outcomes[outcome(answer)] += 1
                 waiting += 1
@@ -148,6 +152,10 @@ def collect(
                 question = None
         summary.left = client.left
     summary.changes += read_up(collector, raw, tables, summary.said.append)
+    try:
+        summary.said += filter(None, [lacking_before(collector.name, asked, raw.entries(), since)])
+    except SourceError as error:  # of a journal of long ago, without which this collection is as good
+        summary.said.append(str(error))
     return summary
 
 

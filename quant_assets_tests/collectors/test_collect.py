@@ -112,6 +112,21 @@ def test_a_history_that_broke_off_goes_on_where_it_was(tmp_path: Path) -> None:
         assert stores.collect(since).asked == 0
 
 
+def test_an_earlier_since_is_said_not_to_be_asked_for(tmp_path: Path) -> None:
+    clock = SimulatedClock(START)
+    with Loopback(venue(clock)).running() as server:
+        assert Stores(tmp_path, server.url, clock, "BTC-USDT").collect().said == []
+        clock.sleep(86_400)
+        stores = Stores(tmp_path, server.url, clock, "BTC-USDT", "ETH-USDT")
+        summary = stores.collect(date(2026, 10, 1))
+        assert summary.said == [
+            "binance: days from 2026-10-01 to 2026-11-01 are not asked for of BTC-USDT: a history that was begun later "
+            "goes on from its newest day; for an earlier one set another collecting.folder"
+        ]
+        clock.sleep(86_400)
+        assert stores.collect().said == []
+
+
 def test_a_replay_makes_the_same_tables(tmp_path: Path) -> None:
     clock = SimulatedClock(START)
     with Loopback(venue(clock)).running() as server:

@@ -312,6 +312,17 @@ def test_a_budget_that_ends_every_day_reaches_every_ticker(tmp_path: Path, monke
     assert stores.tables.newest("bars")["ticker"].unique().sort().to_list() == list(tickers)
 
 
+def test_an_earlier_since_is_said_not_to_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMP_API_KEY", "k3y")
+    clock = SimulatedClock(EVENING)
+    with Loopback(FmpServer(clock)).running() as server:
+        stores = Stores(tmp_path, Fmp(FmpSettings(url=server.url, kinds=("prices", "splits")), ("AAPL",)), clock)
+        assert stores.collect().said == []
+        clock.sleep(86_400)
+        (line,) = stores.collect(date(2024, 1, 1)).said
+    assert line.startswith("fmp: days from 2024-01-01 to 2026-11-01 are not asked for of AAPL: ")
+
+
 def test_endpoints_fill_columns_of_their_tables() -> None:
     for name, endpoint in ENDPOINTS.items():
         assert set(endpoint.fields) <= set(endpoint.table.schema), name
