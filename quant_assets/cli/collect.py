@@ -66,13 +66,15 @@ def replayed(profile: Profile, providers: Sequence[str]) -> Iterator[str]:
     """Make the tables again, and say what is in them."""
     collection = profile.collection
     for name in collection.named(providers):
-        changes = collection.replay(name)
+        lost = list[str]()
+        changes = collection.replay(name, lost.append)
         counts: dict[str, tuple[int, int]] = {}
         for each in changes:
             new, revised = counts.get(each.table, (0, 0))
             counts[each.table] = (new + each.new, revised + len(each.revised))
         told = "; ".join(f"{table}: {new} facts, revised {revised} times" for table, (new, revised) in counts.items())
         yield f"{name}: {told or 'no answer was kept'}"
+        yield from lost
 
 
 def _since(collection: Collection, given: str | None) -> Collection:

@@ -19,6 +19,7 @@ from quant_assets.settings.collecting import CryptoVenueSettings
 
 _MOST = 1_000
 _FIELDS = 12
+_DAY = timedelta(days=1)
 
 
 class Binance:
@@ -42,28 +43,30 @@ class Binance:
 
     def planned(self, wanted: Wanted) -> int:
         """One for each pair that was not answered yet, and one for each 1,000 days that it lacks."""
-        newest = newest_days(wanted)
-        pairs = [pair for pair in self._settings.pairs if not wanted.is_done("klines", pair)]
-        days = [(wanted.now.date() - newest.get(pair, wanted.since)).days for pair in pairs]
-        return sum(1 + max(0, each) // _MOST for each in days)
+        newest, today = newest_days(wanted), wanted.now.date()
+        return sum(
+            1 + (today - newest.get(pair, wanted.since)).days // _MOST
+            for pair in self._settings.pairs
+            if newest.get(pair, wanted.since) <= today and not wanted.is_done("klines", pair)
+        )
 
     def questions(self, wanted: Wanted) -> Questions:
         """The days of each pair from its newest candle on, which is asked for again: a venue may revise it."""
-        newest = newest_days(wanted)
+        newest, today = newest_days(wanted), wanted.now.date()
         for pair in self._settings.pairs:
             if wanted.is_done("klines", pair):
                 continue
             begin = newest.get(pair, wanted.since)
-            while True:
-                start = int(datetime.combine(begin, time(), UTC).timestamp() * 1_000)
-                parameters = {"symbol": pair.replace("-", ""), "interval": "1d", "startTime": start, "limit": _MOST}
-                answer = yield Question("klines", pair, "/api/v3/klines", parameters)
-                if not isinstance(answer, Rows):
+            while begin <= today:
+                end = min(begin + (_MOST - 1) * _DAY, today)
+                # The last window alone counts as the pair: an interrupted history goes on from its newest candle.
+                subject = pair if end == today else f"{pair} from {begin}"
+                span = {"startTime": _milliseconds(begin), "endTime": _milliseconds(end)}
+                parameters = {"symbol": pair.replace("-", ""), "interval": "1d", **span, "limit": _MOST}
+                answer = yield Question("klines", subject, "/api/v3/klines", parameters)
+                if not isinstance(answer, Rows | Nothing):
                     break
-                days: Sequence[date] = answer.payload[CANDLES.name]["date"].to_list()
-                if len(days) < _MOST - 1:  # the running one, which is left out, is the last
-                    break
-                begin = max(days) + timedelta(days=1)
+                begin = end + _DAY
 
     def read(self, endpoint: str, subject: str, received: Received) -> Answer:
         """Candles whose day was over when they were fetched."""
@@ -74,7 +77,7 @@ class Binance:
         if received.status != 200:
             return self._refusal(received, found)
         try:
-            rows = [_candle(subject, each, received.fetched_at) for each in found]
+            rows = [_candle(subject.split(" ")[0], each, received.fetched_at) for each in found]
         except (TypeError, ValueError, IndexError, KeyError):
             return Broken(f"not the rows of klines: {received.shown}")
         frame = pl.DataFrame([row for row in rows if row], schema=CANDLES.schema, orient="row")
@@ -94,6 +97,11 @@ class Binance:
         if received.status == 404:
             return Nothing(said)
         return Broken(f"status {received.status}: {said or received.shown}")
+
+
+def _milliseconds(day: date) -> int:
+    """When a day begins, since 1970."""
+    return int(datetime.combine(day, time(), UTC).timestamp() * 1_000)
 
 
 def _candle(pair: str, row: Sequence[Any], fetched_at: datetime) -> tuple[Any, ...] | None:

@@ -10,9 +10,11 @@ import polars as pl
 
 from quant_assets.collectors.answers import Answer, Broken, Exhausted, Nothing, Refused, Rows
 from quant_assets.collectors.base import Collector, Question, Wanted
+from quant_assets.collectors.histories import lacking_before
 from quant_assets.collectors.http import Clock, Received
 from quant_assets.collectors.raw_store import Entry, Position, RawStore
 from quant_assets.collectors.tables import FETCHED_AT, Change, Tables
+from quant_assets.errors import SourceError
 
 #: Answers after which what came is read into the tables.
 _TOGETHER = 500
@@ -24,6 +26,9 @@ _SHOWN = 5
 
 #: (question, answer): told of each answer.
 Progress = Callable[[Question, Answer], None]
+
+#: Told what a user should know, in one line.
+Tell = Callable[[str], None]
 
 
 @dataclass
@@ -109,10 +114,11 @@ def collect(
 
     """
     summary = Summary(collector.name)
-    summary.changes += read_up(collector, raw, tables)
+    summary.changes += read_up(collector, raw, tables, summary.said.append)
     answered = newest_answers(raw.entries(since=closed.date()))
     wanted = Wanted(since, clock.now(), tables, answered, closed)
     refused: dict[str, Refused] = {}
+    asked = set[tuple[str, str]]()
     waiting, broken = 0, 0
     with collector.client(clock) as client:
         client.count(entry.at for entry in raw.entries(since=clock.now().date() - timedelta(days=1)))
@@ -126,6 +132,7 @@ def collect(
             else:
                 received = client.get(question.path, question.parameters)
                 answer = _kept(collector, raw, question, received)
+                asked.add((question.endpoint, question.subject))
                 summary.asked += 1
                 summary.outcomes[outcome(answer)] += 1
                 waiting += 1
@@ -134,7 +141,7 @@ def collect(
             broken = broken + 1 if isinstance(answer, Broken) else 0
             summary.ended = _end(collector.name, question, answer, broken)
             if waiting >= _TOGETHER:
-                summary.changes += read_up(collector, raw, tables)
+                summary.changes += read_up(collector, raw, tables, summary.said.append)
                 waiting = 0
             if summary.ended:
                 asking.close()
@@ -144,38 +151,56 @@ def collect(
             except StopIteration:
                 question = None
         summary.left = client.left
-    summary.changes += read_up(collector, raw, tables)
+    summary.changes += read_up(collector, raw, tables, summary.said.append)
+    try:
+        summary.said += filter(None, [lacking_before(collector.name, asked, raw.entries(), since)])
+    except SourceError as error:  # of a journal of long ago, without which this collection is as good
+        summary.said.append(str(error))
     return summary
 
 
-def read_up(collector: Collector, raw: RawStore, tables: Tables) -> list[Change]:
-    """Read the answers of the journal that the tables lack.
+def read_up(collector: Collector, raw: RawStore, tables: Tables, tell: Tell = lambda _: None) -> list[Change]:
+    """Read the answers of the journal that the tables lack, whatever they amounted to when they came.
 
     Args:
         collector: that understands them.
         raw: where they are.
         tables: that they are read into.
+        tell: told, in one line, of answers that had rows when they came and have none for this version.
 
     """
-    changes = list[Change]()
+    changes, lost, first = list[Change](), 0, ""
     for group in _grouped(raw.after(tables.read_through)):
         rows: dict[str, list[pl.DataFrame]] = {}
         for _, entry in group:
-            if entry.outcome != "rows":
+            if not entry.whole:
                 continue
-            answer = collector.read(entry.endpoint, entry.subject, _again(raw, entry))
+            answer = _read(collector, entry.endpoint, entry.subject, _again(raw, entry))
             if isinstance(answer, Rows):
                 for name, frame in answer.payload.items():
                     at = pl.lit(entry.at).cast(pl.Datetime("us", "UTC")).alias(FETCHED_AT)
                     rows.setdefault(name, []).append(frame.with_columns(at))
+            elif entry.outcome == "rows":
+                first = first or f"{entry.endpoint} of {entry.subject} on {entry.at:%Y-%m-%d} ({answer.why})"
+                lost += 1
         changes += tables.append({name: pl.concat(frames) for name, frames in rows.items()}, group[-1][0])
+    if lost:
+        tell(
+            f"{collector.name}: {lost} kept answer{'' if lost == 1 else 's'} had rows and cannot be read any more, "
+            f"first {first}; mend the reader, then quant collect replay"
+        )
     return changes
 
 
-def replay(collector: Collector, raw: RawStore, tables: Tables) -> list[Change]:
-    """Make the tables again from all answers that were ever kept; nobody is asked."""
-    tables.forget()
-    return read_up(collector, raw, tables)
+def replay(collector: Collector, raw: RawStore, tables: Tables, tell: Tell = lambda _: None) -> list[Change]:
+    """Make the tables again from all answers that were ever kept; nobody is asked. `tell` is that of `read_up`.
+
+    Until all of it has been read the tables are as they were, also where the process ends before.
+    """
+    again = tables.anew()
+    changes = read_up(collector, raw, again, tell)
+    again.replace()
+    return changes
 
 
 def newest_answers(entries: Iterable[Entry]) -> Mapping[tuple[str, str], Entry]:
@@ -194,10 +219,21 @@ def _kept(collector: Collector, raw: RawStore, question: Question, received: Rec
     if received.failure:
         answer = Broken(received.failure)
     else:
-        answer = collector.read(question.endpoint, question.subject, received)
+        answer = _read(collector, question.endpoint, question.subject, received)
     why = "" if isinstance(answer, Rows) else answer.why
     raw.keep(question.endpoint, question.subject, received, outcome(answer), why)
     return answer
+
+
+def _read(collector: Collector, endpoint: str, subject: str, received: Received) -> Answer:
+    """What an answer amounts to. A reader that fails is ours to mend: what came is kept, and the others go on."""
+    try:
+        return collector.read(endpoint, subject, received)
+    except Exception as error:  # noqa: BLE001  (a reader that raises has a fault of any kind)
+        said = " ".join(str(error).split())[:160]
+        return Broken(
+            f"the reader of {collector.name} failed, {type(error).__name__}: {said}; it begins {received.shown}"
+        )
 
 
 def _again(raw: RawStore, entry: Entry) -> Received:

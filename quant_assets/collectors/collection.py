@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from quant_assets.collectors.base import Collector, Wanted
-from quant_assets.collectors.collect import Progress, Summary, collect, newest_answers, read_up, replay
+from quant_assets.collectors.collect import Progress, Summary, Tell, collect, newest_answers, read_up, replay
 from quant_assets.collectors.http import Clock, SystemClock
 from quant_assets.collectors.raw_store import RawStore
 from quant_assets.collectors.registry import COLLECTORS, Registered
@@ -66,15 +66,19 @@ class Collection:
         with self._alone(name):
             return collect(self._collector(name), raw, tables, self.since, self.closed, self.clock, progress)
 
-    def replay(self, name: str) -> list[Change]:
+    def replay(self, name: str, tell: Tell = lambda _: None) -> list[Change]:
         """Make a provider's tables again from all that was ever kept; nobody is asked.
+
+        Args:
+            name: of the provider.
+            tell: told of answers that cannot be read any more.
 
         Raises:
             SourceError: what is stored cannot be read or written, or a collection of it is under way.
 
         """
         with self._alone(name):
-            return replay(self._collector(name), self.raw(name), self.tables(name))
+            return replay(self._collector(name), self.raw(name), self.tables(name), tell)
 
     def planned(self, name: str) -> int:
         """How many questions a collection will ask, as far as it can be told before; nobody is asked.

@@ -103,11 +103,12 @@ DELISTED = _table(
 SYMBOL_CHANGES = _table(
     "symbol_changes", ("old", "new", "since"), old=pl.String, new=pl.String, since=pl.Date, company=pl.String
 )
-#: Members of an index on the day of the answer.
+#: Members of an index `on` the day of the answer, New York's: all of them on each day that was asked.
 CONSTITUENTS = _table(
     "constituents",
-    ("index", "ticker"),
+    ("index", "on", "ticker"),
     index=pl.String,
+    on=pl.Date,
     ticker=pl.String,
     company=pl.String,
     sector=pl.String,
@@ -272,15 +273,22 @@ def rows_of(asked: Endpoint, subject: str, found: Sequence[Mapping[str, Any]], f
 
     """
     table = asked.table
-    same = {name: subject for name in table.key[:1] if name not in asked.fields}
+    local = fetched_at.astimezone(NEW_YORK)
+    same: dict[str, Any] = {name: subject for name in table.key[:1] if name not in asked.fields}
+    if table is CONSTITUENTS:
+        same["on"] = local.date()
     blank = ("added", "removed") if table is CONSTITUENT_CHANGES else ()
     frame = reading.rows(found, table, asked.fields, blank=blank, **same)
     if table is BARS:
-        local = fetched_at.astimezone(NEW_YORK)
         over = local.date() if local.time() >= _COMPLETE else local.date() - timedelta(days=1)
         frame = frame.filter(pl.col("close").is_not_null(), pl.col("date") <= over)
     elif "accepted_at" in table.schema:
-        accepted = [_accepted(row) for row in found if reading.field(row, "date") and reading.field(row, "period")]
+        # Of those rows that `reading.rows` keeps: an empty text is a form, and no form is none.
+        accepted = [
+            _accepted(row)
+            for row in found
+            if reading.day(reading.field(row, "date")) and reading.text(reading.field(row, "period")) is not None
+        ]
         frame = frame.with_columns(
             pl.Series("accepted_at", accepted, table.schema["accepted_at"]),
             pl.Series("published", map(_published, accepted, frame["filed"]), pl.Date),

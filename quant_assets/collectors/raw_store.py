@@ -44,6 +44,7 @@ class Entry:
         headers: those that are kept.
         outcome: what it amounts to: rows, nothing, refused, exhausted, broken.
         why: what was said of it; empty for rows.
+        whole: whether all of it came; what did not says nothing, however it may look.
 
     """
 
@@ -57,6 +58,7 @@ class Entry:
     headers: dict[str, str]
     outcome: str
     why: str
+    whole: bool = True
 
     @property
     def at(self) -> datetime:
@@ -96,6 +98,7 @@ class RawStore:
             {name: received.headers[name] for name in _KEPT if name in received.headers},
             outcome,
             why,
+            received.failure is None,
         )
         try:
             if sha256 is not None:

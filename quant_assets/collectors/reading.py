@@ -13,7 +13,15 @@ from quant_assets.collectors.http import Received
 from quant_assets.collectors.tables import Table
 
 #: What reading an answer of another shape raises.
-WRONG = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
+WRONG = (
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    pl.exceptions.PolarsError,
+)
 
 #: Ours to theirs, of which one must be there: providers rename their fields.
 Fields = Mapping[str, tuple[str, ...]]

@@ -2,7 +2,8 @@
 
 `collected/<provider>/<table>/000007.parquet`, parts that are written once. A part counts when `made.json` names it,
 which is replaced last and also says how far the journal has been read: a crash leaves the tables as they were, and the
-answers that they lack are read again. Everything in here can be made again from the raw store.
+answers that they lack are read again. Everything in here can be made again from the raw store: beside what is there, in
+parts with higher numbers that `anew.json` names, which replaces `made.json` when all of it has been read.
 """
 
 import io
@@ -21,6 +22,9 @@ from quant_assets.io.whole_file import write_whole
 
 #: When a version was fetched, the last column of every table.
 FETCHED_AT = "fetched_at"
+
+#: Which parts count, and those of tables that are being made again.
+_MADE, _ANEW = "made.json", "anew.json"
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Tables:
 
     def __init__(self, root: Path, provider: str, tables: Sequence[Table]) -> None:
         self._folder, self._tables = root / provider, {table.name: table for table in tables}
+        self._file = self._folder / _MADE
 
     @property
     def read_through(self) -> Position:
@@ -102,7 +107,7 @@ class Tables:
 
         """
         table = self._tables[name]
-        parts = [self._read(table, number) for number in range(self._made()[1].get(name, 0))]
+        parts = [self._read(table, number) for number in self._made()[1].get(name, ())]
         found = pl.concat([table.stored.to_frame(), *parts])
         return found if through is None else found.filter(pl.col(FETCHED_AT) <= through)
 
@@ -123,7 +128,7 @@ class Tables:
             What changed, for each table with rows.
 
         """
-        _, counts = self._made()
+        _, parts = self._made()
         changes = []
         for name, given in rows.items():
             table = self._tables[name]
@@ -134,35 +139,62 @@ class Tables:
             added, change = _differing(table, before, versions)
             changes.append(change)
             if len(added):
-                self._write(table, counts.get(name, 0), added)
-                counts = {**counts, name: counts.get(name, 0) + 1}
-        text = json.dumps({"read_through": read_through, "parts": counts}, indent=1)
-        write_whole(self._folder / "made.json", text.encode())
+                of_table = parts.get(name, range(0))
+                self._write(table, of_table.stop, added)
+                parts[name] = range(of_table.start, of_table.stop + 1)
+        self._name(read_through, parts)
         return changes
 
     def state(self) -> list[str]:
         """Name, size and time of change of each part: as long as they are the same, so is what the tables hold."""
         found = []
-        for name, count in sorted(self._made()[1].items()):
-            for path in (self._path(self._tables[name], number) for number in range(count)):
+        for name, numbers in sorted(self._made()[1].items()):
+            for path in (self._path(self._tables[name], number) for number in numbers):
                 about = path.stat() if path.exists() else None
                 found.append(f"{name}/{path.name} {about and (about.st_size, about.st_mtime_ns)}")
         return found
 
-    def forget(self) -> None:
-        """Begin anew: every answer of the journal is to be read again."""
-        write_whole(self._folder / "made.json", b'{"read_through": ["", 0], "parts": {}}')
+    def anew(self) -> "Tables":
+        """The same tables before the first answer. These stay as they are until those `replace` them."""
+        found = Tables(self._folder.parent, self._folder.name, tuple(self._tables.values()))
+        found._file = self._folder / _ANEW
+        begin = {name: 1 + max(self._there(name), default=-1) for name in self._tables}
+        found._name(("", 0), {name: range(first, first) for name, first in begin.items()})
+        return found
 
-    def _made(self) -> tuple[Position, dict[str, int]]:
-        file = self._folder / "made.json"
+    def replace(self) -> None:
+        """Let these, which were begun anew, count from now on, and remove the parts that do not."""
+        _, parts = self._made()
+        write_whole(self._folder / _MADE, self._file.read_bytes())
+        self._file.unlink()
+        self._file = self._folder / _MADE
+        for name, table in self._tables.items():
+            for number in self._there(name):
+                if number not in parts.get(name, ()):
+                    self._path(table, number).unlink()
+
+    def _there(self, name: str) -> list[int]:
+        """Numbers of all parts that are in the folder, whether they count or not."""
+        return [int(path.stem) for path in (self._folder / name).glob("[0-9]*.parquet")]
+
+    def _name(self, read_through: Position, parts: Mapping[str, range]) -> None:
+        """Say which parts count."""
+        told = {name: [each.start, each.stop] for name, each in parts.items()}
+        write_whole(self._file, json.dumps({"read_through": read_through, "parts": told}, indent=1).encode())
+
+    def _made(self) -> tuple[Position, dict[str, range]]:
         try:
-            found = json.loads(file.read_bytes())
+            found = json.loads(self._file.read_bytes())
             day, lines = found["read_through"]
-            return (str(day), int(lines)), {name: int(count) for name, count in found["parts"].items()}
+            # Those that were never made again were told by their count.
+            parts = {
+                name: range(*told) if isinstance(told, list) else range(told) for name, told in found["parts"].items()
+            }
+            return (str(day), int(lines)), parts
         except FileNotFoundError:
             return ("", 0), {}
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise SourceError(f"{file} cannot be read; quant collect replay makes the tables again") from None
+            raise SourceError(f"{self._file} cannot be read; quant collect replay makes the tables again") from None
 
     def _path(self, table: Table, number: int) -> Path:
         return self._folder / table.name / f"{number:06d}.parquet"

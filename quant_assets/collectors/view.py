@@ -26,11 +26,18 @@ from quant_assets.collectors.yahoo_chart import ASKED, BARS, EVENT, EVENTS, LIST
 from quant_assets.errors import SourceError
 from quant_assets.io.whole_file import write_whole
 from quant_assets.settings.collecting import CollectingSettings
+from quant_assets.sources import collected_news
 from quant_assets.sources.base import NEWS
-from quant_assets.sources.collected_news import known
 
 #: Days for which a view that nobody asks for is kept.
 _KEPT_DAYS = 7
+
+#: Who says what is in a view: another version of these makes another one.
+_MADE_BY = (
+    *sorted(Path(__file__).parent.glob("view*.py")),
+    Path(__file__).with_name("tables.py"),
+    Path(collected_news.__file__),
+)
 
 
 def view(settings: CollectingSettings, by: datetime) -> Path:
@@ -46,24 +53,34 @@ def view(settings: CollectingSettings, by: datetime) -> Path:
     """
     by = by.astimezone(UTC)
     tables = Tables(settings.path / "tables", Yahoo.name, Yahoo.tables)
-    sources = Path(__file__).parent
-    follows = (
-        *tables.state(),
-        *(line for texts, _, _ in _texts(settings) for line in texts.state()),
-        repr(settings.newsapi.delay_hours),
-        by.isoformat() if by <= datetime.now(UTC) else "",
-        repr(sorted(settings.universe.items())),
-        *(file.read_text(encoding="utf-8") for file in sorted(sources.glob("view*.py"))),
-    )
-    folder = settings.path / "views" / hashlib.sha256("\n".join(follows).encode()).hexdigest()[:32]
-    if not folder.exists():
-        files = _files(settings, tables, by)
+    while not (folder := _folder(settings, tables, by)).exists():
+        try:
+            files = _files(settings, tables, by)
+        except SourceError:
+            if _folder(settings, tables, by) == folder:
+                raise
+            continue
+        if _folder(settings, tables, by) != folder:
+            continue  # a collection has added to the tables while they were read
         if files["bars.parquet"].is_empty():
             return folder
         _write(folder, files)
         _forget(folder)
     os.utime(folder)
     return folder
+
+
+def _folder(settings: CollectingSettings, tables: Tables, by: datetime) -> Path:
+    """Named after all that a view follows from, as it is now."""
+    follows = (
+        *tables.state(),
+        *(line for texts, _, _ in _texts(settings) for line in texts.state()),
+        repr(settings.newsapi.delay_hours),
+        by.isoformat() if by <= datetime.now(UTC) else "",
+        repr(sorted(settings.universe.items())),
+        *(file.read_text(encoding="utf-8") for file in _MADE_BY),
+    )
+    return settings.path / "views" / hashlib.sha256("\n".join(follows).encode()).hexdigest()[:32]
 
 
 def _files(settings: CollectingSettings, tables: Tables, by: datetime) -> Mapping[str, pl.DataFrame]:
@@ -94,7 +111,7 @@ def _news(settings: CollectingSettings, by: datetime) -> pl.DataFrame:
     """Texts as they were first seen; which companies they name is asked when they are scored."""
     found = [NEWS.to_frame()]
     for (tables, name, delay), provider in zip(_texts(settings), (NewsApi.name, Reddit.name), strict=True):
-        texts = known(tables.versions(name), delay, by)
+        texts = collected_news.known(tables.versions(name), delay, by)
         told = texts.with_columns(ticker=pl.lit(None, pl.String), provider=pl.lit(provider))
         found.append(told.select(list(NEWS)))
     return pl.concat(found).sort("known_at", "item")

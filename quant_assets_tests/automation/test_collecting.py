@@ -31,6 +31,7 @@ def venue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]
             "QUANT__AS_OF": str(SESSION),
             "QUANT__LIVE__GO_LIVE": "2026-11-02",
             "QUANT__COLLECTING__FOLDER": str(tmp_path / "collected"),
+            "QUANT__COLLECTING__SINCE": "2026-11-02",
             "QUANT__COLLECTING__BINANCE__URL": server.url,
             "QUANT__COLLECTING__BINANCE__PAIRS": '["BTC-USDT"]',
         }.items():

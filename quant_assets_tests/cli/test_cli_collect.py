@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,8 @@ from quant_assets_tests.collectors.server import Loopback, Reply, in_turn
 from quant_assets_tests.command import Quant
 
 DAY = 86_400_000
+#: Of a history that one question covers.
+SINCE = str(datetime.now(UTC).date() - timedelta(days=100))
 ROWS = [
     [1_700_006_400_000 + n * DAY, "1", "2", "0.5", "1.5", "9", 1_700_092_799_999 + n * DAY, *"12345"] for n in (0, 1)
 ]
@@ -20,6 +22,7 @@ ROWS = [
 def venue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
     with Loopback(in_turn(Reply(json.dumps(ROWS).encode()))).running() as server:
         monkeypatch.setenv("QUANT__COLLECTING__FOLDER", str(tmp_path / "collected"))
+        monkeypatch.setenv("QUANT__COLLECTING__SINCE", SINCE)
         monkeypatch.setenv("QUANT__COLLECTING__BINANCE__URL", server.url)
         monkeypatch.setenv("QUANT__COLLECTING__BINANCE__PAIRS", '["BTC-USDT", "ETH-USDT"]')
         yield server
@@ -30,11 +33,11 @@ def test_it_says_what_came_and_asks_nothing_twice(venue: Loopback, command: Quan
     assert (dry.status, len(venue.asked), (tmp_path / "collected").exists()) == (0, 0, False)
     assert "binance: about 4 questions, since 2023-11-01" in dry.out.splitlines()
 
-    first = command("collect", "--since", "2023-11-01")
+    first = command("collect", "--since", SINCE)
     assert first.status == 0
     assert "binance: 2 answers (2 rows); new: 4 candles" in first.out.splitlines()
     assert "answers of binance, last ETH-USDT" in first.out
-    start = datetime(2023, 11, 1, tzinfo=UTC).timestamp() * 1000
+    start = datetime.fromisoformat(f"{SINCE}T00:00:00+00:00").timestamp() * 1000
     assert [int(each.query["startTime"]) for each in venue.asked] == [start, start]
 
     again = command("collect", "--provider", "binance")

@@ -127,3 +127,13 @@ def test_the_range_tells_a_low_that_one_venue_alone_had() -> None:
     given = candles(("BTC-USD", "binance", 2, 100.0), ("BTC-USD", "coinbase", 2, 100.0))
     given = given.with_columns(low=pl.when(pl.col("venue") == "coinbase").then(45.0).otherwise("low"))
     assert math.isclose(apart(given)["range_apart"][0], -0.5)
+
+
+def test_an_earlier_since_is_said_not_to_be_asked_for(tmp_path: Path) -> None:
+    clock = SimulatedClock(EVENING)
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, Coinbase(CryptoVenueSettings(url=server.url, pairs=("BTC-USD",))), clock)
+        stores.collect()
+        clock.sleep(86_400)
+        (line,) = stores.collect(date(2024, 1, 1)).said
+    assert line.startswith("coinbase: days from 2024-01-01 to 2026-11-01 are not asked for of BTC-USD: ")

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from quant_assets.collectors.answers import Answer, Broken
 from quant_assets.collectors.binance import Binance
 from quant_assets.collectors.collect import Summary, collect, replay, said
 from quant_assets.collectors.crypto import CANDLES
+from quant_assets.collectors.http import Received
 from quant_assets.collectors.raw_store import RawStore
 from quant_assets.collectors.tables import Tables
 from quant_assets.settings.collecting import CryptoVenueSettings
@@ -31,7 +33,9 @@ def venue(clock: SimulatedClock, close: float = 100.0) -> Any:
 
     def answer(asked: Asked) -> Reply:
         day, rows = datetime.fromtimestamp(int(asked.query["startTime"]) / 1000, UTC).date(), []
-        while day <= clock.now().date() and len(rows) < int(asked.query["limit"]):
+        until = float(asked.query.get("endTime", clock.now().timestamp() * 1000))
+        last = min(clock.now().date(), datetime.fromtimestamp(until / 1000, UTC).date())
+        while day <= last and len(rows) < int(asked.query["limit"]):
             rows.append(kline(day, close))
             day += timedelta(days=1)
         return Reply(json.dumps(rows).encode())
@@ -91,6 +95,38 @@ def test_a_long_history_is_asked_in_pages(tmp_path: Path) -> None:
     assert (days[0], days[-1], len(days)) == (date(2020, 1, 1), date(2026, 11, 29), 2525)
 
 
+def test_a_history_that_broke_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    clock = SimulatedClock(START)
+    full, count = venue(clock), [0]
+
+    def answer(asked: Asked) -> Reply:
+        count[0] += 1
+        return Reply(b"<html>") if count[0] == 2 else full(asked)
+
+    since = date(2020, 1, 1)
+    with Loopback(answer).running() as server:
+        stores = Stores(tmp_path, server.url, clock)
+        assert stores.collect(since).new == {"candles": 1_000}
+        stores.collect(since)
+        assert len(stores.days()) == (START.date() - since).days
+        assert stores.collect(since).asked == 0
+
+
+def test_an_earlier_since_is_said_not_to_be_asked_for(tmp_path: Path) -> None:
+    clock = SimulatedClock(START)
+    with Loopback(venue(clock)).running() as server:
+        assert Stores(tmp_path, server.url, clock, "BTC-USDT").collect().said == []
+        clock.sleep(86_400)
+        stores = Stores(tmp_path, server.url, clock, "BTC-USDT", "ETH-USDT")
+        summary = stores.collect(date(2026, 10, 1))
+        assert summary.said == [
+            "binance: days from 2026-10-01 to 2026-11-01 are not asked for of BTC-USDT: a history that was begun later "
+            "goes on from its newest day; for an earlier one set another collecting.folder"
+        ]
+        clock.sleep(86_400)
+        assert stores.collect().said == []
+
+
 def test_a_replay_makes_the_same_tables(tmp_path: Path) -> None:
     clock = SimulatedClock(START)
     with Loopback(venue(clock)).running() as server:
@@ -103,6 +139,79 @@ def test_a_replay_makes_the_same_tables(tmp_path: Path) -> None:
     changes = replay(stores.collector, stores.raw, stores.tables)
     assert stores.tables.versions(CANDLES.name).equals(before)
     assert sum(len(change.revised) for change in changes) == 1
+
+
+def test_a_replay_reads_what_a_mended_reader_understands_and_says_what_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, reads = SimulatedClock(START), Binance.read
+    told: list[str] = []
+
+    def refuses(pair: str) -> None:
+        def read(self: Binance, endpoint: str, subject: str, received: Received) -> Answer:
+            return Broken("no field x") if subject == pair else reads(self, endpoint, subject, received)
+
+        monkeypatch.setattr(Binance, "read", read)
+
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, server.url, clock, "BTC-USDT", "ETH-USDT")
+        refuses("BTC-USDT")
+        assert stores.collect().new == {"candles": 29}
+    refuses("nobody")
+    (change,) = replay(stores.collector, stores.raw, stores.tables, told.append)
+    assert (change.new, told) == (58, [])
+    refuses("ETH-USDT")
+    (change,) = replay(stores.collector, stores.raw, stores.tables, told.append)
+    assert change.new == 29
+    assert told == [
+        "binance: 1 kept answer had rows and cannot be read any more, first klines of ETH-USDT on 2026-11-30 "
+        "(no field x); mend the reader, then quant collect replay"
+    ]
+
+
+def test_what_was_cut_off_is_not_read_again_however_whole_it_looks(tmp_path: Path) -> None:
+    clock = SimulatedClock(START)
+    rows = json.dumps([kline(date(2026, 11, 2), 1.0)]).encode()
+    with Loopback(in_turn(Reply(rows + b" " * 9, cut=len(rows)))).running() as server:
+        stores = Stores(tmp_path, server.url, clock)
+        assert set(stores.collect().outcomes) == {"broken"}
+    assert (replay(stores.collector, stores.raw, stores.tables), stores.days()) == ([], [])
+
+
+@pytest.mark.parametrize("appended", [0, 1, 2])
+def test_a_replay_that_was_killed_leaves_the_tables_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, appended: int
+) -> None:
+    """A kill before the first group of answers was read, after it, and after all of them."""
+    clock, appends = SimulatedClock(START), Tables.append
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, server.url, clock, "BTC-USDT", "ETH-USDT")
+        stores.collect()
+        before, state = stores.tables.versions(CANDLES.name), stores.tables.state()
+        done: list[int] = []
+
+        def append(self: Tables, *given: Any) -> Any:
+            if len(done) == appended:
+                raise KeyboardInterrupt
+            done.append(1)
+            return appends(self, *given)
+
+        def replace(self: Tables) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr("quant_assets.collectors.collect._TOGETHER", 1)
+            patched.setattr(Tables, "append", append)
+            patched.setattr(Tables, "replace", replace)
+            with pytest.raises(KeyboardInterrupt):
+                replay(stores.collector, stores.raw, stores.tables)
+        assert len(done) == appended
+        assert (stores.tables.versions(CANDLES.name).equals(before), stores.tables.state()) == (True, state)
+        clock.sleep(86_400)
+        assert stores.collect().new == {"candles": 2}
+    before = stores.tables.versions(CANDLES.name)
+    replay(stores.collector, stores.raw, stores.tables)
+    assert stores.tables.versions(CANDLES.name).equals(before)
 
 
 FAULTS = {
@@ -145,6 +254,28 @@ def test_a_failing_answer_changes_no_table_and_is_said(tmp_path: Path, fault: st
         assert stores.collect().new == ({"candles": 2} if expected != "nothing" else {})
 
 
+def test_a_reader_that_fails_ends_neither_this_collection_nor_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimulatedClock(START)
+    reads = Binance.read
+
+    def fails(self: Binance, endpoint: str, subject: str, received: Received) -> Answer:
+        if subject == "BTC-USDT":
+            raise AssertionError("a fault\nof ours")
+        return reads(self, endpoint, subject, received)
+
+    monkeypatch.setattr(Binance, "read", fails)
+    with Loopback(venue(clock)).running() as server:
+        stores = Stores(tmp_path, server.url, clock, "BTC-USDT", "ETH-USDT")
+        for new in ({"candles": 29}, {}):
+            summary = stores.collect()
+            assert (summary.outcomes["broken"], summary.new) == (1, new)
+            assert "the reader of binance failed, AssertionError: a fault of ours; it begins [[" in summary.said[0]
+    assert [entry.outcome for entry in stores.raw.entries()] == ["broken", "rows", "broken"]
+    assert all(stores.raw.body(entry) for entry in stores.raw.entries())
+
+
 def test_when_every_answer_is_broken_it_stops(tmp_path: Path) -> None:
     clock = SimulatedClock(START)
     with Loopback(in_turn(Reply(b"<html>"))).running() as server:
@@ -160,7 +291,7 @@ def test_what_an_earlier_collection_kept_and_did_not_read_is_read(tmp_path: Path
     with Loopback(venue(clock)).running() as server:
         stores = Stores(tmp_path, server.url, clock)
         stores.collect()
-        stores.tables.forget()
+        (tmp_path / "collected" / "binance" / "made.json").unlink()
         assert stores.days() == []
         summary = stores.collect()
     assert (summary.asked, summary.new) == (0, {"candles": 29})

@@ -236,6 +236,7 @@ NEWSAPI = {
     "a moment without its zone": (articles({**_ARTICLE, "publishedAt": "2026-11-30T12:00:00"}), "broken"),
     "no source": (articles({**_ARTICLE, "source": None}), "broken"),
     "a null list": (articles(articles=None), "broken"),
+    "a title that is an object": (articles({**_ARTICLE, "title": {"text": "Apple"}}), "broken"),
 }
 
 

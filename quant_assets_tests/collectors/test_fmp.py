@@ -1,5 +1,6 @@
 """Financial Modeling Prep: its recorded answers, and collections from a loopback server that gives such."""
 
+import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -134,6 +135,39 @@ def test_of_two_versions_in_one_answer_the_last_accepted_counts() -> None:
     assert row["revenue"] == 2.0
 
 
+def test_a_statement_without_its_form_keeps_the_times_of_the_others_on_their_rows() -> None:
+    """An empty text is a form; a null is none, and its row is left out with its time."""
+    rows = [
+        income("AAPL", period="", acceptedDate="2024-11-01 06:01:36"),
+        income("AAPL", period=None, acceptedDate="2024-11-02 06:01:36"),
+        income("AAPL", period="FY", acceptedDate="2024-11-03 06:01:36"),
+    ]
+    read = only(reader().read("income-annual", "AAPL", received(rows)))
+    assert [(row["form"], row["accepted_at"].day) for row in read] == [("", 1), ("FY", 3)]
+
+
+def test_who_left_an_index_is_no_member_on_the_days_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMP_API_KEY", "k3y")
+    clock = SimulatedClock(EVENING)
+    given = FmpServer(clock)
+    members = given.rows("sp500-constituent", {})
+    with Loopback(given).running() as server:
+        stores = Stores(tmp_path, Fmp(FmpSettings(url=server.url, kinds=("constituents",)), ()), clock)
+        stores.collect()
+        clock.sleep(86_400)
+        server.answer = lambda asked: (
+            Reply(json.dumps(members[:1]).encode()) if asked.path == "/sp500-constituent" else given(asked)
+        )
+        summary = stores.collect()
+    assert (summary.new["constituents"], summary.revised) == (1, {})
+    found = stores.tables.newest("constituents")
+    assert found.select("index", "on", "ticker").rows() == [
+        ("sp500", date(2026, 11, 30), "AAPL"),
+        ("sp500", date(2026, 11, 30), "MSFT"),
+        ("sp500", date(2026, 12, 1), "AAPL"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "scope"),
     [
@@ -199,7 +233,7 @@ def test_a_collection_fills_every_table(tmp_path: Path, monkeypatch: pytest.Monk
         clock.sleep(86_400)
         given.revenue = 400.0
         second = stores.collect()
-        assert {name: count for name, count in second.new.items() if count} == {"bars": 2}
+        assert {name: count for name, count in second.new.items() if count} == {"bars": 2, "constituents": 2}
         assert second.revised == {"income_statements": 4}
         asked = next(each for each in server.asked[::-1] if each.path.endswith("non-split-adjusted"))
         assert (asked.query["from"], asked.query["to"]) == ("2026-11-20", "2026-12-01")
@@ -276,6 +310,17 @@ def test_a_budget_that_ends_every_day_reaches_every_ticker(tmp_path: Path, monke
             clock.sleep(86_400)
     assert summary.ended is not None
     assert stores.tables.newest("bars")["ticker"].unique().sort().to_list() == list(tickers)
+
+
+def test_an_earlier_since_is_said_not_to_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMP_API_KEY", "k3y")
+    clock = SimulatedClock(EVENING)
+    with Loopback(FmpServer(clock)).running() as server:
+        stores = Stores(tmp_path, Fmp(FmpSettings(url=server.url, kinds=("prices", "splits")), ("AAPL",)), clock)
+        assert stores.collect().said == []
+        clock.sleep(86_400)
+        (line,) = stores.collect(date(2024, 1, 1)).said
+    assert line.startswith("fmp: days from 2024-01-01 to 2026-11-01 are not asked for of AAPL: ")
 
 
 def test_endpoints_fill_columns_of_their_tables() -> None:

@@ -80,9 +80,23 @@ def test_damage_is_said_with_the_remedy(tmp_path: Path, damage: str) -> None:
         (tmp_path / "yahoo" / "made.json").write_text("{")
     with pytest.raises(SourceError, match=r"(000000.parquet|made.json).*quant collect replay"):
         tables.newest("bars")
-    tables.forget()
-    tables.append({"bars": rows(("A", 2, 1.0, None, 0))}, ("2026-11-30", 1))
+    again = tables.anew()
+    again.append({"bars": rows(("A", 2, 1.0, None, 0))}, ("2026-11-30", 1))
+    again.replace()
     assert len(tables.newest("bars")) == 1
+    assert [path.name for path in (tmp_path / "yahoo").rglob("*.*")].count("anew.json") == 0
+    assert len(list((tmp_path / "yahoo" / "bars").iterdir())) == 1
+
+
+def test_tables_of_a_count_of_parts_are_read(tmp_path: Path) -> None:
+    """As they were written before any could be made again beside what is there."""
+    tables = Tables(tmp_path, "yahoo", [BARS])
+    for day in (2, 3):
+        tables.append({"bars": rows(("A", day, 1.0, None, 0))}, ("2026-11-30", day))
+    (tmp_path / "yahoo" / "made.json").write_text('{"read_through": ["2026-11-30", 3], "parts": {"bars": 2}}')
+    assert len(tables.newest("bars")) == 2
+    tables.append({"bars": rows(("A", 4, 1.0, None, 0))}, ("2026-11-30", 4))
+    assert len(tables.newest("bars")) == 3
 
 
 value = st.one_of(st.none(), st.sampled_from([0.0, 1.0, 2.0]))

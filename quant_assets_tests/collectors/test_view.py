@@ -150,6 +150,37 @@ def test_a_view_is_written_once_and_is_the_same_again(collected: Collected) -> N
     assert (view(collected.settings, by) / "bars.parquet").read_bytes() == content
 
 
+def test_what_comes_while_the_tables_are_read_is_in_the_view_that_is_named_after_it(
+    collected: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another process collects: its rows come between the name of the view and the reading."""
+    by, reads = BEGUN + timedelta(days=9), Tables.versions
+    before = view(collected.settings, BEGUN + timedelta(days=8))
+
+    def versions(self: Tables, name: str, through: datetime | None = None) -> pl.DataFrame:
+        if name == BARS.name and not came:
+            came.append(name)
+            collected.add(BEGUN + timedelta(days=1), [("A", START, 11.0)])
+        return reads(self, name, through)
+
+    came: list[str] = []
+    monkeypatch.setattr(Tables, "versions", versions)
+    found = view(collected.settings, by)
+    assert (came, found.exists()) == ([BARS.name], True)
+    assert pl.read_parquet(found / "bars.parquet").filter(ticker="A", date=START)["close"].item() == 11.0
+    assert {each for each in found.parent.iterdir() if each.is_dir()} == {before, found}
+    assert view(collected.settings, by) == found
+
+
+@pytest.mark.parametrize("source", ["view.py", "tables.py", "collected_news.py"])
+def test_another_version_of_what_makes_a_view_makes_another(
+    collected: Collected, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    before, text = view(collected.settings, BEGUN), Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, **given: text(path, **given) + "#" * (path.name == source))
+    assert view(collected.settings, BEGUN) != before
+
+
 def test_without_prices_there_is_none(tmp_path: Path) -> None:
     assert not view(Collected(tmp_path, "A").settings, BEGUN).exists()
 
