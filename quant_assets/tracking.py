@@ -5,8 +5,10 @@ MLflow takes seconds to import, so only the function that logs does. It is told 
 
 import json
 import os
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,11 +86,20 @@ def _uri(given: str, store: DatasetStore) -> str:
     return f"sqlite:///{store.url}/mlflow.db"
 
 
+def _open_once(uri: str) -> None:
+    """Fail at once on a file that is no database: MLflow tries ten times, in over a minute."""
+    path = uri.removeprefix("sqlite:///")
+    if path != uri and os.path.exists(path):
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA schema_version")
+
+
 def _log(uri: str, experiment: str, sector: str, trained: Sequence[TrainedModel]) -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow.tracking import MlflowClient
 
+    _open_once(uri)
     client = MlflowClient(tracking_uri=uri)
     number = _experiment(client, experiment)
     for item in trained:

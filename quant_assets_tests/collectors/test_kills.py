@@ -25,7 +25,6 @@ from quant_assets_tests.collectors.yahoo_server import Yahoo, evening, walk
 pytest.importorskip("yfinance")
 FIRST, BEGIN, LAST = date(2026, 9, 1), date(2026, 11, 2), date(2026, 12, 31)
 TICKERS = tuple(f"K{number:02d}" for number in range(12))
-KILLS = 50
 
 #: A process for each collection, forked from one that has imported everything and run nothing of it.
 COLLECTOR = """
@@ -62,7 +61,9 @@ def is_there(process: int) -> bool:
     return True
 
 
-def test_killed_at_fifty_random_moments_nothing_is_lost_and_nothing_is_there_twice(tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.nightly)])
+def test_killed_at_random_moments_nothing_is_lost_and_nothing_is_there_twice(tmp_path: Path, kills: int) -> None:
     rng, clock = random.Random(11), SimulatedClock(evening(BEGIN))
     stocks = {
         ticker: walk(seed, FIRST, LAST, splits={BEGIN + timedelta(1): 2.0}) for seed, ticker in enumerate(TICKERS)
@@ -80,7 +81,7 @@ def test_killed_at_fifty_random_moments_nothing_is_lost_and_nothing_is_there_twi
                 process.stdin.write(f"{clock.now().isoformat()} {session}\n")
                 process.stdin.flush()
                 child, asked = int(process.stdout.readline()), len(server.asked)
-                if killed < KILLS:
+                if killed < kills:
                     # By what was asked, and not by time, which passes as it likes on a busy machine.
                     moment = asked + rng.randint(0, 2 * len(TICKERS))
                     while len(server.asked) < moment and is_there(child):
@@ -92,7 +93,7 @@ def test_killed_at_fifty_random_moments_nothing_is_lost_and_nothing_is_there_twi
                 killed += status == -signal.SIGKILL
                 assert status in (0, -signal.SIGKILL)
                 if status == 0:
-                    goes_on = killed < KILLS
+                    goes_on = killed < kills
                     session = next(days) if goes_on else session
             process.stdin.close()
         told = Counter(each.path for each in server.asked if "/chart/" in each.path)
@@ -100,7 +101,7 @@ def test_killed_at_fifty_random_moments_nothing_is_lost_and_nothing_is_there_twi
     entries = list(found.raw("yahoo").entries())
     assert all(found.raw("yahoo").body(entry) for entry in entries)
     # What came was kept, but for the answer that was under way at each kill; and nobody was asked for it again.
-    assert 0 <= told.total() - len(entries) <= KILLS
+    assert 0 <= told.total() - len(entries) <= kills
     each = Counter((entry.endpoint, entry.subject, entry.at) for entry in entries)
     assert each.most_common(1)[0][1] == 1
     answered = Counter((entry.subject, entry.at.date()) for entry in entries if entry.endpoint != "again")
