@@ -18,7 +18,11 @@ PathOption = Annotated[
     Path | None, typer.Option("--path", help="Its file (tfidf, minilm) or folder (external, finbert).")
 ]
 ThroughOption = Annotated[
-    str | None, typer.Option("--trained-through", help="Last day of which it may know anything, YYYY-MM-DD.")
+    str | None,
+    typer.Option(
+        "--trained-through",
+        help="Last day of which it may know anything, YYYY-MM-DD; not of tfidf and minilm, whose files say it.",
+    ),
 ]
 
 

@@ -2,7 +2,7 @@
 
 Its compound score c, from -1 to 1, is no probability. It is made into some here so that the likeliest label is the one
 that the authors' own rule gives: neutral within 0.05 of 0. On headlines of finance it is right less often than who
-always says neutral (`benchmarks/bench_sentiment.py`); it is a yardstick.
+always says neutral (`benchmarks/sentiment.py`); it is a yardstick.
 """
 
 from collections.abc import Sequence
