@@ -83,7 +83,8 @@ def record_missed(instance: dg.DagsterInstance, day: str, sectors: Sequence[str]
                 passed=False,
                 severity=dg.AssetCheckSeverity.WARN,
                 description=f"{sector}: nothing was said of {day} before the next session opened",
-                partition=key(sector, day),
+                # As metadata: Dagster refuses a second evaluation of a partition from outside a run.
+                metadata={"partition": key(sector, day)},
             )
         )
 
