@@ -5,6 +5,10 @@ LightGBM loads pandas and takes over a second to import, so only the functions t
 References:
     Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree, NeurIPS 30.
 
+An update keeps the trees and moves the values of their leaves (`Booster.refit`): the few rows of a month would rather
+be learned by heart by new trees, of which no validation rows are left to tell when to stop, and the model does not grow
+from month to month.
+
 """
 
 from __future__ import annotations
@@ -83,6 +87,7 @@ class LightGBM(Learner[Parameters]):
     missing = "learned"
     exact = True
     tasks = ("regression", "classification")
+    updated = ("regression", "classification")
     libraries = ("lightgbm",)
     without_effect = frozenset({"num_threads"})
     parameters_type = Parameters
@@ -110,6 +115,23 @@ class LightGBM(Learner[Parameters]):
         later = lgb.Dataset(validation.matrix, validation.targets[:, 0], reference=train, params=parameters)
         stop = lgb.early_stopping(settings.early_stopping_rounds, verbose=False)
         booster = lgb.train(parameters, train, settings.num_trees, valid_sets=[later], callbacks=[stop])
+        return Trees(booster, rows.horizons)
+
+    def _update(self, model: FittedModel, rows: Rows, fitted_rows: int) -> Trees:
+        """Each leaf's value becomes its mean with that of the new rows, weighed by how many rows there are of each."""
+        import lightgbm as lgb
+
+        if not isinstance(model, Trees):
+            raise TypeError(f"{self.said} cannot update a {type(model).__name__}")
+        before = lgb.Booster(model_str=model.booster.model_to_string(num_iteration=model.booster.best_iteration))
+        booster = before.refit(
+            rows.matrix,
+            rows.targets[:, 0],
+            decay_rate=fitted_rows / (fitted_rows + len(rows)),
+            feature_name=list(rows.features),
+            dataset_params={"num_threads": 1, "verbosity": -1},
+            num_threads=1,
+        )
         return Trees(booster, rows.horizons)
 
     def load(self, folder: Path, horizons: tuple[int, ...]) -> Trees:
