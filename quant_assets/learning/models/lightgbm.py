@@ -120,8 +120,8 @@ class LightGBM(Learner[Parameters]):
     def _update(self, model: FittedModel, rows: Rows, fitted_rows: int) -> Trees:
         """Each tree in turn moves the values of its leaves towards what the new rows leave over after the trees before.
 
-        `_kept` says how far. That is such that each row weighs the same, however old: as many rows as there were so far,
-        all of them with returns that are higher by as much, raise the forecasts by half of it.
+        `_kept` says how far, so that each row weighs the same, however old: as many new rows as there were so far, with
+        returns that are all higher by as much, raise the forecasts by half of it.
         """
         import lightgbm as lgb
 
