@@ -172,7 +172,8 @@ class Facts:
             for each in sorted(set(keys) - set(store.missing(self._profile.datasets[name], keys)))
         }
         # The figures are reckoned anew only where a file or a setting is another than at the tick before.
-        place, state = (store.url, sector), (month, content, settings.retraining, settings.drift, seen)
+        versions = tuple(trained["model_version"])  # of the updates, too
+        place, state = (store.url, sector), (month, content, versions, settings.retraining, settings.drift, seen)
         if place not in _JUDGED or _JUDGED[place][0] != state:
             _JUDGED[place] = state, self._judged(sector, since, trained)
         return _JUDGED[place][1]
