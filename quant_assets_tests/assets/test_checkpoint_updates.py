@@ -12,12 +12,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from quant_assets.audit.reproduction import recompute
 from quant_assets.cli import models as listing
 from quant_assets.partitions import key, month_range
 from quant_assets.planning.plan import Phase
 from quant_assets.planning.staleness import Staleness
 from quant_assets.schemas import CHECKPOINTS
-from quant_assets_tests.graph import Graph
+from quant_assets_tests.graph import SMALL, Graph
 from quant_assets_tests.synthetic_learning import simulate
 
 SECTOR, FIRST, LAST = "it", "2021-03", "2021-07"
@@ -181,3 +182,16 @@ def test_without_the_month_before_nothing_is_updated_and_closing_the_gap_is_told
     assert {each.first: each.why for each in found if each.counts} == {"2021-05": f"inputs {NAME} changed"}
     materialise(graph, "2021-05", "2021-05")
     assert rows(graph, "2021-05")["status"].to_list() == ["updated"]
+
+
+@pytest.mark.slow
+def test_an_updated_month_is_reproduced_from_the_month_before_as_it_is_stored(tmp_path: Path) -> None:
+    models = SMALL["models"] | {"lightgbm": None, "linear": {"kind": "linear", "update": True}}
+    about = {"models": models, "weights": {"model": "linear"}, "labels": {"horizons": (20,)}}
+    graph = Graph.at(tmp_path, **about, as_of=date(2024, 2, 29), partitions={"start": "2023-03"})
+    for phase in graph.planner.plan([NAME], ["cons_staples"], "2023-12", "2024-02").phases:
+        graph.materialise(phase.assets, tags=phase.range_tags)
+    assert graph.read(NAME)["status"].to_list() == ["trained", "updated", "updated"]
+    found = recompute(graph.profile, NAME, key("cons_staples", "2024-02"))
+    assert found.reproduced, [each for each in found.compared if each.outcome == "differs"]
+    assert {each.partition_key for each in found.compared if each.asset == NAME} >= {key("cons_staples", "2024-02")}
