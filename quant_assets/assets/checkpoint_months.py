@@ -1,7 +1,7 @@
 """The checkpoints of one sector, month by month: what is trained, updated, stored and told."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,7 +12,6 @@ import polars as pl
 from quant_assets.asset_functions import Run, readable
 from quant_assets.assets.training_told import importances_csv, said_of_updates, told_of
 from quant_assets.assets.training_unit import train
-from quant_assets.features.library import FeatureLibrary
 from quant_assets.io.blocks import in_months
 from quant_assets.learning.checkpoints import is_training_month
 from quant_assets.learning.models import Models
@@ -23,33 +22,42 @@ from quant_assets.learning.updating import Stored, against_updates, stored_fits,
 from quant_assets.partitions import month_of, shift_month
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
-from quant_assets.training_orders import TrainingOrders
-from quant_assets.trial_log import TrialLog
 
 
 @dataclass(frozen=True)
 class CheckpointMonths:
-    """What the asset of checkpoints is handed, for one sector; its methods make the rows of a month."""
+    """Makes the rows of a month of one sector.
+
+    Of what an asset function is handed it takes the parts that it uses, so that these are what is recorded.
+
+    Attributes:
+        run: of the months.
+        sector: slug.
+        training: settings.
+        predicting: settings.
+        models: of the profile.
+        names: columns that the models see.
+        note_training: of the log of trials.
+        ordered: months of a sector that are trained whatever the cadence, and why.
+        features: of the windows of all months.
+        labels: likewise.
+
+    """
 
     run: Run
     sector: str
     training: TrainingSettings
     predicting: PredictionSettings
     models: Models
-    library: FeatureLibrary
-    trials: TrialLog
-    orders: TrainingOrders
+    names: tuple[str, ...]
+    note_training: Callable[[str, Sequence[TrainedModel]], None]
+    ordered: Callable[[str], Mapping[str, str]]
     features: pl.LazyFrame
     labels: pl.LazyFrame
 
-    def note_order(self) -> None:
-        """Note what the run's tags order, before it is asked what is trained."""
-        if self.run.order is not None:
-            self.orders.note(self.sector, *self.run.order)
-
     def trains(self, as_of: date) -> bool:
         """Whether the month of a session is a training month, or ordered."""
-        beside = self.orders.months(self.sector)
+        beside = self.ordered(self.sector)
         return is_training_month(as_of, self.training.cadence_months) or month_of(as_of) in beside
 
     def trained(self, as_of: date, before: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -63,24 +71,24 @@ class CheckpointMonths:
         inputs, targets = self._rows(as_of)
         month, found = list[TrainedModel](), list[dict[str, Any]]()
         for name, learner in self.models.learners.items():
-            given = self.training, self.predicting, learner, self.models.horizons[name], self.sector, self.library.names
+            given = self.training, self.predicting, learner, self.models.horizons[name], self.sector, self.names
             with tempfile.TemporaryDirectory() as folder:
                 (place := Path(folder) / "trained").mkdir()
                 trained = train(self.run.launcher, self.models.kinds[name], inputs, targets, as_of, *given, place)
                 if before is not None and learner.updates:
                     updated = before.filter(pl.col("status") == "updated")
                     for stored in self._stored(updated, learner, Path(folder) / "stored"):
-                        about = as_of, self.training, learner, stored, self.sector, self.library.names
+                        about = as_of, self.training, learner, stored, self.sector, self.names
                         told = against_updates(inputs, targets, *about)
                         trained = [with_comparison(item, told.get(item.horizon)) for item in trained]
                         found += [{"model": name, "horizon": each} | of for each, of in told.items()]
                 self._keep(as_of, trained)
-            self.trials.note_training(self.sector, trained)
+            self.note_training(self.sector, trained)
             month += trained
         rows = checkpoint_rows(month, self._place(as_of))
         ranked = {f"{row['model']}_rank_ic_{row['horizon']}": row["rank_ic"] for row in rows.iter_rows(named=True)}
         said = told_of(month) | {"trained_on_rows": rows["rows"].max()} | said_of_updates(found)
-        if (because := self.orders.months(self.sector).get(month_of(as_of))) is not None:
+        if (because := self.ordered(self.sector).get(month_of(as_of))) is not None:
             said |= {"ordered_because": because}
         self.run.tell(self.sector, month_of(as_of), said | readable(ranked))
         self.run.tell_trainings(self.sector, month)
@@ -108,7 +116,7 @@ class CheckpointMonths:
                     )
                     continue
                 inputs = inputs or self._rows(as_of)
-                read, names = self.run.store.read_artifact, self.library.names
+                read, names = self.run.store.read_artifact, self.names
                 updated = [
                     item
                     for number, each in enumerate(stored)
@@ -132,7 +140,7 @@ class CheckpointMonths:
         return features, labels
 
     def _stored(self, before: pl.DataFrame, learner: Learner[Any], folder: Path) -> Sequence[Stored]:
-        given = self.models.horizons[learner.name], self.library.names, self.run.store.read_artifact, folder
+        given = self.models.horizons[learner.name], self.names, self.run.store.read_artifact, folder
         return list(stored_fits(before, learner, *given))
 
     def _place(self, as_of: date) -> str:

@@ -72,8 +72,10 @@ def lightgbm_checkpoint(
     labels: pl.LazyFrame,
 ) -> pl.DataFrame:
     """Train the checkpoints of every model in the training months among the run's months, and in those ordered."""
-    months = CheckpointMonths(run, sector, training, predicting, models, library, trials, orders, features, labels)
-    months.note_order()
+    if run.order is not None:
+        orders.note(sector, *run.order)
+    settings, noted = (training, predicting, models, library.names), (trials.note_training, orders.months)
+    months = CheckpointMonths(run, sector, *settings, *noted, features, labels)
     decisions = [day for day in run.decisions if months.trains(day)]
     if not decisions:
         run.tell_log(f"no training month among {', '.join(run.months)}: {training.cadence_months=}")
@@ -94,8 +96,10 @@ def updated_checkpoint(
     lightgbm_checkpoint: pl.DataFrame,
 ) -> pl.DataFrame:
     """The same, and in the other months update the models whose settings say so, each from the month before."""
-    months = CheckpointMonths(run, sector, training, predicting, models, library, trials, orders, features, labels)
-    months.note_order()
+    if run.order is not None:
+        orders.note(sector, *run.order)
+    settings, noted = (training, predicting, models, library.names), (trials.note_training, orders.months)
+    months = CheckpointMonths(run, sector, *settings, *noted, features, labels)
     decisions = {month_of(day): day for day in run.decisions}
 
     def step(month: str, before: pl.DataFrame) -> pl.DataFrame:

@@ -25,7 +25,6 @@ class TrainedModel:
         rows: training rows known at `as_of`.
         first_date: earliest session among them; None without rows.
         last_known_at: latest `known_at` among them; None without rows.
-        updated: whether a model that was there learned from more rows; else it was trained.
         files: of the fitted model, shared by the horizons of one fit, and the reference that later rows are held
             against, where its kind learns from rows; None where there is too little history.
         manifest: canonical JSON (UTF-8, sorted keys), or None without a model.
@@ -33,6 +32,7 @@ class TrainedModel:
         out_of_fold: `date, rank_ic, best_return` of each test date (`daily_ic`, `best_returns`), or None without a
             model.
         contributions: of features to forecasts of the test slices (`sampled_contributions`), or None without any.
+        updated: whether a model that was there learned from more rows; else it was trained.
 
     """
 
@@ -43,12 +43,12 @@ class TrainedModel:
     rows: int
     first_date: date | None
     last_known_at: date | None
-    updated: bool = False
     files: ModelFiles | None = None
     manifest: bytes | None = None
     metrics: Metrics | None = None
     out_of_fold: pl.DataFrame | None = field(default=None, compare=False)
     contributions: pl.DataFrame | None = field(default=None, compare=False)
+    updated: bool = False
 
     @property
     def status(self) -> str:
