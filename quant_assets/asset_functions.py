@@ -26,7 +26,7 @@ from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.models import Models
-from quant_assets.learning.training import TrainedModel
+from quant_assets.learning.trained import TrainedModel
 from quant_assets.market.calendar import decision_sessions, last_session_to, sessions
 from quant_assets.partitions import RunPartitions, key, month_end, month_start, shift_month
 from quant_assets.profile import Profile

@@ -17,7 +17,7 @@ from typing import Any
 from quant_assets.errors import SettingsError
 from quant_assets.features.cross_section import CrossSection
 from quant_assets.features.library import SETS, FeatureLibrary, ready_made
-from quant_assets.learning.models import Models, learner_type
+from quant_assets.learning.models import Models, kinds, learner_type
 from quant_assets.learning.models.base import Learner
 from quant_assets.learning.registry import packaged
 from quant_assets.schemas import CHECKPOINTS, DATASETS, Dataset
@@ -62,10 +62,17 @@ def learner(name: str, settings: ModelSettings) -> Learner[Any]:
     """A model by its settings; the library behind it is not loaded.
 
     Raises:
-        SettingsError: its kind does not exist or has no such parameter; names it and the remedy.
+        SettingsError: its kind does not exist, has no such parameter or offers no updates; names it and the remedy.
 
     """
-    return _kind(settings.kind, f"models.{name}.kind")(name, settings.parameters, settings.task_type)
+    kind = _kind(settings.kind, f"models.{name}.kind")
+    if settings.update and settings.task_type not in kind.updated:
+        offered = [each for each in kinds() if settings.task_type in learner_type(each).updated]
+        raise SettingsError(
+            f"setting models.{name}.update is true; kind {settings.kind} offers no updates of a {settings.task_type}, "
+            f"{' and '.join(offered)} do: leave it out, or take one of these kinds"
+        )
+    return kind(name, settings.parameters, settings.task_type, settings.update)
 
 
 def kind_of(settings: Settings) -> Callable[[str], type[Learner[Any]]]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from quant_assets.errors import SettingsError
 from quant_assets.io.store import DatasetStore
-from quant_assets.learning.training import TrainedModel
+from quant_assets.learning.trained import TrainedModel
 from quant_assets.settings.loading import DEFAULT_MLFLOW, LearningSettings
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from quant_assets.backtest.trials import MEASURED, Trial
 from quant_assets.catalogue import learner
 from quant_assets.errors import DatasetError
 from quant_assets.io.store import DatasetStore
-from quant_assets.learning.training import TrainedModel
+from quant_assets.learning.trained import TrainedModel
 from quant_assets.partitions import month_of, month_start, shift_month
 from quant_assets.settings.domain import ENSEMBLE
 from quant_assets.settings.loading import Settings

@@ -25,7 +25,8 @@ from quant_assets.learning.checkpoints import newest_checkpoint, used_checkpoint
 from quant_assets.learning.drift import Applicability, drifted, feature_stability
 from quant_assets.learning.forecast import forecast, load_models
 from quant_assets.learning.reference import stored_reference
-from quant_assets.learning.training import checkpoint_rows, train_checkpoint
+from quant_assets.learning.trained import checkpoint_rows
+from quant_assets.learning.training import train_checkpoint
 from quant_assets.market import fundamentals, macro
 from quant_assets.market.absences import absences
 from quant_assets.market.adjustment import adjust

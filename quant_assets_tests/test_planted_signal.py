@@ -22,7 +22,8 @@ from quant_assets.features.ohlcv import peaks
 from quant_assets.learning.checkpoints import is_training_month
 from quant_assets.learning.forecast import forecast, load_models
 from quant_assets.learning.metrics import daily_ic, standard_error
-from quant_assets.learning.training import checkpoint_rows, train_checkpoint
+from quant_assets.learning.trained import checkpoint_rows
+from quant_assets.learning.training import train_checkpoint
 from quant_assets.market import fundamentals, universe
 from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import company_bars, sector_bars

@@ -14,7 +14,8 @@ from quant_assets.audit.runs import Recomputed
 from quant_assets.errors import SettingsError
 from quant_assets.io.store import DatasetStore
 from quant_assets.learning.models.lightgbm import LightGBM
-from quant_assets.learning.training import TrainedModel, train_checkpoint
+from quant_assets.learning.trained import TrainedModel
+from quant_assets.learning.training import train_checkpoint
 from quant_assets.partitions import RunPartitions
 from quant_assets.profile import Profile
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings

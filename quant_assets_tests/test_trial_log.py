@@ -17,7 +17,7 @@ from quant_assets.errors import DatasetError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.graph import build_defs
 from quant_assets.io.store import DatasetStore
-from quant_assets.learning.training import TrainedModel
+from quant_assets.learning.trained import TrainedModel
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings

@@ -1,6 +1,7 @@
 """From labelled features to forecasts by sector and month: checkpoints and predictions."""
 
 import tempfile
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -8,16 +9,13 @@ from typing import Annotated
 import dagster as dg
 import polars as pl
 
-from quant_assets.asset_functions import Run, Setting, readable
-from quant_assets.assets.declare import Asset, declared, read
-from quant_assets.assets.training_told import importances_csv, told_of
-from quant_assets.assets.training_unit import train
+from quant_assets.asset_functions import Run, Setting
+from quant_assets.assets.checkpoint_months import CheckpointMonths
+from quant_assets.assets.declare import Asset, carried, declared, read
 from quant_assets.errors import ModelFileError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
-from quant_assets.io.blocks import in_months
 from quant_assets.learning.checkpoints import (
-    is_training_month,
     newest_checkpoint,
     usable_checkpoints,
     used_checkpoints,
@@ -28,8 +26,7 @@ from quant_assets.learning.ensemble import combined, judged_by
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models import Models
 from quant_assets.learning.reference import stored_reference
-from quant_assets.learning.training import checkpoint_rows, sampled_sessions
-from quant_assets.partitions import lag, lookback, month_of, month_start, shift_month
+from quant_assets.partitions import lag, lookback, month_of, month_start
 from quant_assets.profile import Profile
 from quant_assets.runtime.devices import POOL
 from quant_assets.schemas import CHECKPOINTS, DATASETS
@@ -42,10 +39,14 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the learning group."""
     training, kinds = profile.settings.training, [each.kind for each in profile.models.learners.values()]
     window, age = read(lookback(training.window_months)), read(lag(training.max_checkpoint_age_months))
+    trains: Callable[..., pl.DataFrame] = lightgbm_checkpoint
+    inputs = {"features": window, "labels": window}
+    if any(each.updates for each in profile.models.learners.values()):
+        trains, inputs = updated_checkpoint, inputs | {CHECKPOINTS.name: carried()}
     return declared(
         profile,
         "learning",
-        Asset(CHECKPOINTS.name, lightgbm_checkpoint, {"features": window, "labels": window}, kinds=kinds, pool=POOL),
+        Asset(CHECKPOINTS.name, trains, inputs, kinds=kinds, pool=POOL),
         Asset(
             "predictions", predictions, {"features": read(), CHECKPOINTS.name: age}, kinds=kinds, sized_by="features"
         ),
@@ -73,42 +74,40 @@ def lightgbm_checkpoint(
     """Train the checkpoints of every model in the training months among the run's months, and in those ordered."""
     if run.order is not None:
         orders.note(sector, *run.order)
-    beside = orders.months(sector)
-    decisions = [
-        day for day in run.decisions if is_training_month(day, training.cadence_months) or month_of(day) in beside
-    ]
+    settings, noted = (training, predicting, models, library.names), (trials.note_training, orders.months)
+    months = CheckpointMonths(run, sector, *settings, *noted, features, labels)
+    decisions = [day for day in run.decisions if months.trains(day)]
     if not decisions:
         run.tell_log(f"no training month among {', '.join(run.months)}: {training.cadence_months=}")
-    parts = [pl.DataFrame(schema=CHECKPOINTS.schema)]
-    for as_of in decisions:
-        kept, month = f"{CHECKPOINTS.name}/{sector}/{month_of(as_of)}", []
-        # The windows of all trainings together are the whole history.
-        window = in_months(shift_month(month_of(as_of), -training.window_months), month_of(as_of))
-        sampled = window & pl.col("date").is_in(pl.Series(sampled_sessions(as_of, training), dtype=pl.Date).implode())
-        inputs, targets = (frame.filter(sampled).drop("month").collect() for frame in (features, labels))
-        for name, learner in models.learners.items():
-            given = training, predicting, learner, models.horizons[name], sector, library.names
-            with tempfile.TemporaryDirectory() as folder:
-                trained = train(run.launcher, models.kinds[name], inputs, targets, as_of, *given, Path(folder))
-                # The files first, the rows that name them when all of them are there.
-                for item in trained:
-                    if item.files and item.manifest:
-                        for file, path in item.files.paths.items():
-                            run.store.write_artifact_file(f"{kept}/{file}", path)
-                        run.store.write_artifact(f"{kept}/{item.manifest_name}", item.manifest)
-                        if weights := importances_csv(item.manifest):
-                            run.store.write_artifact(f"{kept}/{item.importances_name}", weights)
-            trials.note_training(sector, trained)
-            month += trained
-        rows = checkpoint_rows(month, kept)
-        ranked = {f"{row['model']}_rank_ic_{row['horizon']}": row["rank_ic"] for row in rows.iter_rows(named=True)}
-        told = told_of(month) | {"trained_on_rows": rows["rows"].max()}
-        if month_of(as_of) in beside:
-            told |= {"ordered_because": beside[month_of(as_of)]}
-        run.tell(sector, month_of(as_of), told | readable(ranked))
-        run.tell_trainings(sector, month)
-        parts.append(rows)
-    return pl.concat(parts)
+    return pl.concat([pl.DataFrame(schema=CHECKPOINTS.schema), *(months.trained(each) for each in decisions)])
+
+
+def updated_checkpoint(
+    run: Run,
+    sector: str,
+    training: TrainingSettings,
+    predicting: PredictionSettings,
+    models: Models,
+    library: FeatureLibrary,
+    trials: TrialLog,
+    orders: TrainingOrders,
+    features: pl.LazyFrame,
+    labels: pl.LazyFrame,
+    lightgbm_checkpoint: pl.DataFrame,
+) -> pl.DataFrame:
+    """The same, and in the other months update the models whose settings say so, each from the month before."""
+    if run.order is not None:
+        orders.note(sector, *run.order)
+    settings, noted = (training, predicting, models, library.names), (trials.note_training, orders.months)
+    months = CheckpointMonths(run, sector, *settings, *noted, features, labels)
+    decisions = {month_of(day): day for day in run.decisions}
+
+    def step(month: str, before: pl.DataFrame) -> pl.DataFrame:
+        if (as_of := decisions.get(month)) is None:
+            return pl.DataFrame(schema=CHECKPOINTS.schema)
+        return months.trained(as_of, before) if months.trains(as_of) else months.updated(as_of, before)
+
+    return run.walked(lightgbm_checkpoint.select(list(CHECKPOINTS.schema)), step)
 
 
 def predictions(

@@ -2,13 +2,13 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from quant_assets.learning.training import TrainedModel
+from quant_assets.learning.trained import TrainedModel
 from quant_assets.reporting.reliability_plot import reliability_svg
 from quant_assets.reporting.shap_plot import shap_svg
 
@@ -65,11 +65,34 @@ def importances_csv(manifest: bytes) -> bytes | None:
     return "".join(",".join(row) + "\n" for row in [["feature", *measures], *rows]).encode()
 
 
+def said_of_updates(judged: Sequence[Mapping[str, Any]]) -> dict[str, dg.MetadataValue[Any]]:
+    """Metadata that holds updated models against what they are to be judged by, on the same rows, new to all of them.
+
+    Args:
+        judged: of each model and horizon, what `update_checkpoint` (`before`, `training`) or `against_updates`
+            (`updated`, `training`, `full`) found.
+
+    """
+    if not judged:
+        return {}
+    names = ("updated model", "training as it was", "trained in full")
+    head = ("model", "horizon", "rows", *(f"{what} of the {each}" for each in names for what in ("rank IC", "RMSE")))
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for of in judged:
+        cells = [of["model"], str(of["horizon"]), str(of["rows"]["rows"])]
+        for each in (of.get("updated", of.get("before")), of["training"], of.get("full")):
+            error = (each or {}).get("rank_ic_standard_error")
+            cells.append(_number((each or {}).get("rank_ic")) + (f" ± {error:.4f}" if error is not None else ""))
+            cells.append(_number((each or {}).get("rmse")))
+        lines.append("| " + " | ".join(cells) + " |")
+    return {"updates": dg.MetadataValue.md("\n".join(lines))}
+
+
 def _metrics(trained: Sequence[TrainedModel], manifests: Sequence[dict[str, Any]]) -> str:
     head = ("model", "horizon", "status", "rows", *_METRICS, "coverage", "brier", "brier of the base rate")
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for item, manifest in zip(trained, manifests, strict=True):
-        cells = [item.model, str(item.horizon), "trained" if item.files else "too_little_history", str(item.rows)]
+        cells = [item.model, str(item.horizon), item.status, str(item.rows)]
         for name in _METRICS:
             value = getattr(item.metrics, name, None)
             error = getattr(item.metrics, f"{name}_standard_error", None)

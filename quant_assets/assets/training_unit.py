@@ -15,7 +15,8 @@ from quant_assets.errors import SettingsError
 from quant_assets.learning.metrics import Metrics
 from quant_assets.learning.model_files import ModelFiles
 from quant_assets.learning.models.base import Learner, is_observed
-from quant_assets.learning.training import TrainedModel, train_checkpoint
+from quant_assets.learning.trained import TrainedModel
+from quant_assets.learning.training import train_checkpoint
 from quant_assets.runtime.launch import Folders, Launcher, Unit
 from quant_assets.settings.domain import ModelSettings, PredictionSettings, TrainingSettings
 
@@ -84,7 +85,12 @@ def train(
         "prediction_settings": prediction_settings.model_dump(mode="json"),
         "model": {
             "name": learner.name,
-            "settings": {"kind": kind, "parameters": _plain(learner), "task_type": learner.task},
+            "settings": {
+                "kind": kind,
+                "parameters": _plain(learner),
+                "task_type": learner.task,
+                "update": learner.updates,
+            },
         },
         "horizons": list(horizons),
         "scope": scope,

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from quant_assets.audit.runs import Recomputed
+from quant_assets.audit.trained import take_over_artifacts
 from quant_assets.errors import DatasetError, MissingPartitionError, SettingsError
 from quant_assets.grains import grain_of
 from quant_assets.graph import build_defs
@@ -166,6 +167,7 @@ class _Chain:
                 dataset, known = self._stored.datasets[name], {each: recorded.known_through or date.max}
                 rows = self._stored.store.read(dataset, [each]).collect().drop("month")
                 self._scratch.profile.store.write(dataset, rows, [each], known.__getitem__)
+                take_over_artifacts(self._stored, self._scratch.profile, rows, whole_folders=True)
         for asked in self._asked:
             self._scratch.compute(*asked)
             there = {(name, each) for name, each, _ in _stored(self._stored, self._shown)}

@@ -1,6 +1,7 @@
 """Stored rows of `trained` datasets for a recomputation, which never trains them again, and what is said of that."""
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import PurePosixPath
 
 import polars as pl
 
@@ -37,11 +38,27 @@ def take_over_trained(stored: Profile, scratch: Profile) -> None:
         scratch.store.write(
             dataset, rows, keys, known.__getitem__, made_by.__getitem__ if all(made_by.values()) else None
         )
-        named = {each for column in rows.columns if column.endswith("_file") for each in rows[column].drop_nulls()}
-        # A listing stands for the whole folder that it is in; a folder for all below it; a file for itself.
-        for place in sorted({each.removesuffix(f"/{LISTING}") for each in named}):
-            for artifact in store.artifacts(place):
-                scratch.store.write_artifact(artifact, store.read_artifact(artifact))
+        take_over_artifacts(stored, scratch, rows)
+
+
+def take_over_artifacts(stored: Profile, scratch: Profile, rows: pl.DataFrame, *, whole_folders: bool = False) -> None:
+    """Copy the artifacts that rows name to a scratch storage.
+
+    Args:
+        stored: the user's.
+        scratch: where they are read.
+        rows: of any dataset; their columns of files count.
+        whole_folders: whether what lies beside a file comes, too: what a manifest names.
+
+    """
+    named = {each for column in rows.columns if column.endswith("_file") for each in rows[column].drop_nulls()}
+    # A listing stands for the whole folder that it is in; a folder for all below it; a file for itself.
+    places = {each.removesuffix(f"/{LISTING}") for each in named}
+    if whole_folders:
+        places = {str(PurePosixPath(each).parent) for each in places}
+    for place in sorted(places):
+        for artifact in stored.store.artifacts(place):
+            scratch.store.write_artifact(artifact, stored.store.read_artifact(artifact))
 
 
 def check_stored(profile: Profile, read: Mapping[str, Collection[str]]) -> None:

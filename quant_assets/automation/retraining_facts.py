@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.grains import MONTH
-from quant_assets.learning.checkpoints import is_training_month
+from quant_assets.learning.checkpoints import FORECASTING, is_training_month
 from quant_assets.learning.drift import drifted
 from quant_assets.learning.model_files import verified
 from quant_assets.learning.realised import realised_ics
@@ -39,7 +39,8 @@ class Standing:
     Attributes:
         sector: slug.
         month: the newest closed one.
-        newest: month of the newest checkpoint, trained or with too little history; None where there is none.
+        newest: month of the newest training, with a model or too little history; None where there is none. An update is
+            no training: it neither postpones one nor is judged by itself.
         content: hash of its rows.
         first: first month to materialise; the last is `month`, or `last`.
         last: last month to materialise.
@@ -121,7 +122,8 @@ class Facts:
         lacking = [each for each in months if key(sector, each) in gone or not self._finished(sector, each)]
         keys = [key(sector, each) for each in months if each not in lacking]
         rows = profile.store.read(self._checkpoints, keys).collect()
-        newest = None if rows.is_empty() else month_of(rows["as_of"].max())  # type: ignore[arg-type]
+        trainings = rows.filter(pl.col("status") != "updated")
+        newest = None if trainings.is_empty() else month_of(trainings["as_of"].max())  # type: ignore[arg-type]
         stretch, content, changed = _first_stretch(lacking), None, None
         if newest is not None:
             content = profile.store.recorded(self._checkpoints, key(sector, newest)).content
@@ -130,7 +132,7 @@ class Facts:
         first, last = (stretch[0], stretch[-1]) if stretch else (month, month)
         if newest is not None and last == month:  # else the older stretch comes first, and the rest at a later tick
             if newest < month:
-                own = rows.filter(MONTH.label("as_of") == newest, pl.col("status") == "trained")
+                own = rows.filter(MONTH.label("as_of") >= newest, pl.col("status").is_in(FORECASTING))
                 beside, untold = self._beside_the_cadence(sector, month, newest, content, own)
                 found |= beside
             if changed:
@@ -156,7 +158,10 @@ class Facts:
     def _beside_the_cadence(
         self, sector: str, month: str, newest: str, content: str | None, trained: pl.DataFrame
     ) -> tuple[dict[str, str], list[str]]:
-        """Reasons to train a month whatever the cadence, and those that cannot be judged."""
+        """Reasons to train a month whatever the cadence, and those that cannot be judged.
+
+        `trained` are the rows of the newest training and of its updates, whose forecasts are judged together.
+        """
         store, settings = self._profile.store, self._profile.settings
         since = month_range(shift_month(newest, 1), month)
         wanted = {name: [key(sector, each) for each in since] for name in ("predictions", "labels")}
@@ -167,7 +172,8 @@ class Facts:
             for each in sorted(set(keys) - set(store.missing(self._profile.datasets[name], keys)))
         }
         # The figures are reckoned anew only where a file or a setting is another than at the tick before.
-        place, state = (store.url, sector), (month, content, settings.retraining, settings.drift, seen)
+        versions = tuple(trained["model_version"])  # of the updates, too
+        place, state = (store.url, sector), (month, content, versions, settings.retraining, settings.drift, seen)
         if place not in _JUDGED or _JUDGED[place][0] != state:
             _JUDGED[place] = state, self._judged(sector, since, trained)
         return _JUDGED[place][1]
@@ -229,7 +235,7 @@ class Facts:
 
     def _matured(self, trained: pl.DataFrame, as_of: date) -> int:
         """Sessions by which labels are known for longer than at the training, embargo included."""
-        known: date = trained["last_known_at"].max()  # type: ignore[assignment]
+        known: date = trained.filter(pl.col("status") == "trained")["last_known_at"].max()  # type: ignore[assignment]
         first, last = session_number(np.array([known, as_of], dtype="datetime64[D]")).tolist()
         return int(last - first - self._profile.settings.training.embargo_sessions)
 
@@ -240,7 +246,7 @@ class Facts:
         predictions = self._known("predictions", sector, since, as_of).join(trained, on=_VERSION, how="semi")
         labels = self._known("labels", sector, since, as_of, self._matures)
         expected = dict[int, tuple[float, float]]()
-        for row in trained.iter_rows(named=True):
+        for row in trained.filter(pl.col("status") == "trained").iter_rows(named=True):
             content = verified("manifest", store.read_artifact(row["manifest_file"]), row["manifest_sha256"])
             metrics = json.loads(content)["metrics"]
             if metrics["rank_ic"] is not None and metrics["rank_ic_standard_error"] is not None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from quant_assets.catalogue import kind_of
 from quant_assets.errors import DatasetError, QuantError, SettingsError
 from quant_assets.inference import usable_models
+from quant_assets.learning.checkpoints import FORECASTING
 from quant_assets.learning.comparison import compared
 from quant_assets.learning.gate import against, gated, suspected
 from quant_assets.learning.model_files import LISTING, fetch, sha256, verified
@@ -30,15 +31,16 @@ from quant_assets.settings.sectors import SECTORS
 def listed(profile: Profile, sectors: Sequence[str]) -> Iterator[str | Table]:
     """What `quant models list` prints: the newest checkpoint of each model, and the registered versions."""
     versions = ModelVersions(profile.store)
-    rows = _checkpoints(profile, sectors).filter(pl.col("status") == "trained")
+    rows = _checkpoints(profile, sectors).filter(pl.col("status").is_in(FORECASTING))
     newest = rows.filter(pl.col("as_of") == pl.col("as_of").max().over("sector", "model"))
-    table = _table("sector", "model", "kind", "trained at", "horizon", "version", "rank IC", "champion")
+    table = _table("sector", "model", "kind", "as of", "status", "horizon", "version", "rank IC", "champion")
     for row in newest.sort("sector", "model", "horizon").iter_rows(named=True):
         table.add_row(
             row["sector"],
             row["model"],
             row["kind"],
             str(row["as_of"]),
+            row["status"],
             str(row["horizon"]),
             row["model_version"],
             "" if row["rank_ic"] is None else f"{row['rank_ic']:+.3f}",
@@ -99,7 +101,7 @@ def verification(profile: Profile, models: Sequence[str], sectors: Sequence[str]
 
     """
     versions, bad, good = ModelVersions(profile.store), 0, 0
-    rows = _checkpoints(profile, sectors).filter(pl.col("status") == "trained")
+    rows = _checkpoints(profile, sectors).filter(pl.col("status").is_in(FORECASTING))
     registered = versions.versions()
     there = {*rows["model"], *registered, *(said.partition("@")[0] for said in registered)}
     if unknown := [each for each in models if each not in there]:

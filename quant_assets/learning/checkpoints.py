@@ -9,6 +9,9 @@ from quant_assets.errors import HistoryError
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import TrainingSettings
 
+#: Status of a checkpoint that has a model; the others found too little history.
+FORECASTING = ("trained", "updated")
+
 
 def is_training_month(month: date, cadence_months: int) -> bool:
     """Whether a checkpoint is trained at the end of the month of `month`.
@@ -33,8 +36,9 @@ def newest_checkpoint(
         sector: slug, and the model where there are several, for the message.
 
     Returns:
-        The trained horizons of the newest checkpoint of a month strictly before, sorted by horizon. None where there is
-        no model yet: no training month has passed, or every training that is young enough found too little history.
+        The horizons of the newest checkpoint of a month strictly before, trained or updated, sorted by horizon. None
+        where there is no model yet: no training month has passed, or every training that is young enough found too
+        little history.
 
     Raises:
         HistoryError: a checkpoint should exist but there is none that is young enough; names the months to materialise.
@@ -63,7 +67,7 @@ def newest_checkpoint(
 
 def usable_checkpoints(checkpoints: pl.DataFrame, month: date, settings: TrainingSettings) -> Iterator[pl.DataFrame]:
     """The checkpoints of months strictly before that are young enough, newest first; arguments as of the newest one."""
-    trained = young_checkpoints(checkpoints, month, settings).filter(pl.col("status") == "trained")
+    trained = young_checkpoints(checkpoints, month, settings).filter(pl.col("status").is_in(FORECASTING))
     for as_of in trained["as_of"].unique().sort(descending=True):
         yield trained.filter(pl.col("as_of") == as_of).sort("horizon")
 
@@ -84,7 +88,7 @@ def used_checkpoints(young: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataF
 
     """
     return (
-        young.filter(pl.col("status") == "trained")
+        young.filter(pl.col("status").is_in(FORECASTING))
         .join(predictions, on=["model", "horizon", "model_version"], how="semi")
         .sort("model", "as_of", "horizon", descending=[False, True, False])
         .unique("model", keep="first", maintain_order=True)

@@ -41,9 +41,10 @@ def ensemble_weights(judged: Mapping[str, Sequence[float | None]]) -> dict[str, 
 def judged_by(young: pl.DataFrame, used: Mapping[str, date], max_daily_ic: float) -> pl.DataFrame:
     """The trainings that models are weighed by.
 
-    Those of a model after the one that forecasts, because their files could not be read, say nothing of its forecasts.
-    A daily IC that suggests a leak says nothing of later months: such a training is not judged, and a model with no
-    other weighs nothing beside one with a positive IC.
+    Updates are none: what their few rows say of a model is not what its test folds said. Those of a model after the one
+    that forecasts, because their files could not be read, say nothing of its forecasts. A daily IC that suggests a leak
+    says nothing of later months: such a training is not judged, and a model with no other weighs nothing beside one
+    with a positive IC.
 
     Args:
         young: rows of the dataset of checkpoints that are of earlier months and young enough, of all models.
@@ -55,7 +56,8 @@ def judged_by(young: pl.DataFrame, used: Mapping[str, date], max_daily_ic: float
 
     """
     newest = pl.col("model").replace_strict(used, default=None, return_dtype=pl.Date)
-    return young.filter(pl.col("as_of") <= newest, plausible(max_daily_ic).fill_null(True))
+    judged = young.filter(pl.col("status") != "updated", pl.col("as_of") <= newest)
+    return judged.filter(plausible(max_daily_ic).fill_null(True))
 
 
 def combined(forecasts: Iterable[pl.DataFrame], judged: pl.DataFrame, settings: PredictionSettings) -> pl.DataFrame:

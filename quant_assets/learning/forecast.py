@@ -33,7 +33,7 @@ class LoadedModel:
         residuals: standard deviation of the forecast error, where the model states none.
         calibration: of the probability of a rise.
         interval: around a prediction; None of a checkpoint from before there were any.
-        as_of: session of its training.
+        as_of: session of its training; an update does not make it younger.
         reference: what rows are held against; None where `kept_reference` finds none.
 
     """
@@ -112,7 +112,7 @@ def load_models(
             ResidualBuckets.from_manifest(described["residuals"]),
             Calibration.from_manifest(described.get("calibration")),
             Interval.from_manifest(described.get("interval")),
-            row["as_of"],
+            date.fromisoformat(updated["training"]["as_of"]) if (updated := described.get("updated")) else row["as_of"],
             kept_reference(described, row["manifest_file"], content),
         )
     return loaded

@@ -6,7 +6,7 @@ Files of models go into a folder that the caller gives; there is no other I/O.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -18,89 +18,20 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import HistoryError
 from quant_assets.learning.contributions import mean_contributions, sampled_contributions
-from quant_assets.learning.metrics import Metrics
-from quant_assets.learning.model_files import VERSION_LENGTH, ModelFiles, sha256
+from quant_assets.learning.model_files import ModelFiles
 from quant_assets.learning.models.base import FittedModel, Learner, Task
 from quant_assets.learning.out_of_fold import Judged, fold_forecasts, judge
 from quant_assets.learning.reference import KeptReference, reference_of
 from quant_assets.learning.rows import Rows
 from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward, unseen_folds
 from quant_assets.learning.targets import directions, fitted_target, said_target
+from quant_assets.learning.trained import TrainedModel
 from quant_assets.market.calendar import last_session_to, session_number, sessions
 from quant_assets.market.containment import known
-from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 
 #: Scope of a training on all sectors together, in the place of a sector's slug.
 MARKET = "market"
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """What one training yields for one horizon.
-
-    Attributes:
-        model: the model's name.
-        kind: what kind of model it is.
-        as_of: session of the training.
-        horizon: sessions from entry to exit.
-        rows: training rows known at `as_of`.
-        first_date: earliest session among them; None without rows.
-        last_known_at: latest `known_at` among them; None without rows.
-        files: of the fitted model, shared by the horizons of one fit, and the reference that later rows are held
-            against, where its kind learns from rows; None where there is too little history.
-        manifest: canonical JSON (UTF-8, sorted keys), or None without a model.
-        metrics: over the test slices, or None without a model.
-        out_of_fold: `date, rank_ic, best_return` of each test date (`daily_ic`, `best_returns`), or None without a
-            model.
-        contributions: of features to forecasts of the test slices (`sampled_contributions`), or None without any.
-
-    """
-
-    model: str
-    kind: str
-    as_of: date
-    horizon: int
-    rows: int
-    first_date: date | None
-    last_known_at: date | None
-    files: ModelFiles | None = None
-    manifest: bytes | None = None
-    metrics: Metrics | None = None
-    out_of_fold: pl.DataFrame | None = field(default=None, compare=False)
-    contributions: pl.DataFrame | None = field(default=None, compare=False)
-
-    @property
-    def model_sha256(self) -> str | None:
-        """SHA-256 that stands for the model's files."""
-        return self.files.sha256 if self.files else None
-
-    @property
-    def manifest_sha256(self) -> str | None:
-        """SHA-256 of the manifest's bytes."""
-        return sha256(self.manifest) if self.manifest else None
-
-    @property
-    def model_version(self) -> str | None:
-        """First characters of the model's SHA-256."""
-        return self.files.version if self.files else None
-
-    @property
-    def model_name(self) -> str | None:
-        """File name of the model: its content decides it, so a file is never overwritten by another model."""
-        return self.files.name if self.files else None
-
-    @property
-    def manifest_name(self) -> str | None:
-        """File name of the manifest, by its own hash: settings that leave the model alone change the manifest."""
-        found = self.manifest_sha256
-        return f"manifest_h{self.horizon}-{found[:VERSION_LENGTH]}.json" if found else None
-
-    @property
-    def importances_name(self) -> str | None:
-        """File name of the importances over the folds, after the manifest that they are from."""
-        found = self.manifest_sha256
-        return f"importances_h{self.horizon}-{found[:VERSION_LENGTH]}.csv" if found else None
 
 
 def train_checkpoint(
@@ -146,9 +77,9 @@ def train_checkpoint(
     reference: KeptReference | None = None
     # The longest horizon first: its rows are known for the others, too, and one reference serves them all.
     for each in sorted(fits, key=max, reverse=True):
-        frame = _rows_of(features, labels, as_of, settings, each, names)
+        frame = rows_of(features, labels, as_of, settings, each, names)
         if reference is None and len(frame) >= settings.min_rows and learner.learns:
-            reference = reference_of(frame, names, settings, _seed(settings.seed, scope, as_of, "reference"))
+            reference = reference_of(frame, names, settings, seed_of(settings.seed, scope, as_of, "reference"))
         given = as_of, settings, prediction_settings, learner, each, scope, names, folder, reference
         trained |= {item.horizon: item for item in _train(frame, *given)}
     return [trained[horizon] for horizon in horizons]
@@ -197,7 +128,7 @@ def training_rows(
     )
 
 
-def _rows_of(
+def rows_of(
     features: pl.DataFrame,
     labels: pl.DataFrame,
     as_of: date,
@@ -208,18 +139,18 @@ def _rows_of(
     """`training_rows` of several horizons side by side, with a target for each; known once all of them are."""
     first, *others = (training_rows(features, labels, as_of, settings, horizon, names) for horizon in horizons)
     if not others:
-        return first.rename({"forward_return": _target(horizons[0])})
-    found, known_at = first.rename({"forward_return": _target(horizons[0])}), [pl.col("known_at")]
+        return first.rename({"forward_return": target_column(horizons[0])})
+    found, known_at = first.rename({"forward_return": target_column(horizons[0])}), [pl.col("known_at")]
     for horizon, rows in zip(horizons[1:], others, strict=True):
         known_at.append(pl.col(f"known_at|{horizon}"))
-        more = rows.select("ticker", "date", pl.col("forward_return").alias(_target(horizon)), "known_at")
+        more = rows.select("ticker", "date", pl.col("forward_return").alias(target_column(horizon)), "known_at")
         found = found.join(more, on=["ticker", "date"], how="inner", validate="1:1", suffix=f"|{horizon}")
     return found.with_columns(known_at=pl.max_horizontal(known_at)).sort("date", "ticker")
 
 
-def _with_targets(rows: Rows, outcomes: pl.DataFrame, settings: TrainingSettings, task: Task) -> Rows:
+def with_targets(rows: Rows, outcomes: pl.DataFrame, settings: TrainingSettings, task: Task) -> Rows:
     """The rows as a model gets them, from the columns of their frame that are no features."""
-    returns = [_target(horizon) for horizon in rows.horizons]
+    returns = [target_column(horizon) for horizon in rows.horizons]
     known = np.ascontiguousarray(outcomes.select(returns).to_numpy())
     if task == "classification":  # no limit and no rank change whether a return is positive
         fitted = [directions(outcomes, each, settings).to_numpy() for each in returns]
@@ -230,41 +161,9 @@ def _with_targets(rows: Rows, outcomes: pl.DataFrame, settings: TrainingSettings
     return replace(rows, targets=np.stack(fitted, axis=1), outcomes=known)
 
 
-def _target(horizon: int) -> str:
+def target_column(horizon: int) -> str:
     """Column of a horizon's forward returns; no feature can have such a name."""
     return f"forward_return|{horizon}"
-
-
-def checkpoint_rows(trained: Sequence[TrainedModel], folder: str) -> pl.DataFrame:
-    """Rows of the dataset of checkpoints (without `sector`) for results whose files lie in `folder`.
-
-    Args:
-        trained: results of `train_checkpoint`.
-        folder: path relative to the profile's storage, without a trailing slash.
-
-    """
-    rows = []
-    for item in trained:
-        metrics = asdict(item.metrics) if item.metrics else {}
-        row: dict[str, Any] = {
-            "as_of": item.as_of,
-            "model": item.model,
-            "kind": item.kind,
-            "horizon": item.horizon,
-            "status": "trained" if item.files else "too_little_history",
-            "model_version": item.model_version,
-            "model_file": f"{folder}/{item.model_name}" if item.files else None,
-            "model_sha256": item.model_sha256,
-            "manifest_file": f"{folder}/{item.manifest_name}" if item.manifest else None,
-            "manifest_sha256": item.manifest_sha256,
-            "rows": item.rows,
-            "first_date": item.first_date,
-            "last_known_at": item.last_known_at,
-        }
-        rows.append(
-            row | {name: metrics.get(name) for name in ("rmse", "mae", "r2", "direction_accuracy", "ic", "rank_ic")}
-        )
-    return pl.DataFrame(rows, schema=CHECKPOINTS.schema, orient="row").sort(CHECKPOINTS.key)
 
 
 def _train(
@@ -301,17 +200,17 @@ def _train(
     def rows(mask: BoolArray) -> Rows:
         # Of these rows alone: a target compares the names of a session, and one whose label was known early, because it
         # was delisted, may not be held against labels that were not.
-        return _with_targets(asked.where(mask), outcomes.filter(pl.Series(mask)), settings, learner.task)
+        return with_targets(asked.where(mask), outcomes.filter(pl.Series(mask)), settings, learner.task)
 
     label = "_".join(map(str, horizons))
-    seed = _seed(settings.seed, scope, as_of, label)
+    seed = seed_of(settings.seed, scope, as_of, label)
     tested: list[tuple[dict[str, Any], list[pl.DataFrame]]] = []
     importances, drawn = list[dict[str, list[float]]](), list[list[pl.DataFrame]]()
     for fold in folds[:-1]:
         model, test = learner.fit(rows(fold.train), rows(fold.validation), seed), rows(fold.test)
         found, here = model.predict(test), outcomes.filter(pl.Series(fold.test))
-        tests = [fold_forecasts(here, _target(horizon), found, column) for column, horizon in enumerate(horizons)]
-        tested.append((_entry(frame, fold, model) | {"test": _span(frame, fold.test)}, tests))
+        tests = [fold_forecasts(here, target_column(horizon), found, column) for column, horizon in enumerate(horizons)]
+        tested.append((_entry(frame, fold, model) | {"test": span(frame, fold.test)}, tests))
         importances.append(model.importances())
         drawn.append(sampled_contributions(model, test, settings.shap_rows // (len(folds) - 1), seed))
     model = learner.fit(rows(folds[-1].train), rows(folds[-1].validation), seed)
@@ -342,7 +241,7 @@ def _train(
         "prediction_settings": prediction_settings.model_dump(mode="json"),
         "reference": dict(reference.entry) if reference else None,
         "seed": seed,
-        "data": _span(frame),
+        "data": span(frame),
         "final": _entry(frame, folds[-1], model),
         "libraries": {name: version(name) for name in (*learner.libraries, "numpy", "polars")},
         **({"horizons": list(horizons)} if len(horizons) > 1 else {}),
@@ -379,11 +278,12 @@ def _result(
 
 
 def _entry(frame: pl.DataFrame, fold: Fold, model: FittedModel) -> dict[str, Any]:
-    spans = {"train": _span(frame, fold.train), "validation": _span(frame, fold.validation)}
+    spans = {"train": span(frame, fold.train), "validation": span(frame, fold.validation)}
     return spans | model.description()
 
 
-def _span(rows: pl.DataFrame, mask: BoolArray | None = None) -> dict[str, Any]:
+def span(rows: pl.DataFrame, mask: BoolArray | None = None) -> dict[str, Any]:
+    """How many rows, or how many of them where a mask is True, and what they reach from and to, as plain values."""
     part = rows.select("date", "known_at")
     part = part if mask is None else part.filter(pl.Series(mask))
     ends = {"first_date": part["date"].min(), "last_date": part["date"].max(), "last_known_at": part["known_at"].max()}
@@ -392,7 +292,7 @@ def _span(rows: pl.DataFrame, mask: BoolArray | None = None) -> dict[str, Any]:
     }
 
 
-def _seed(seed: int, scope: str, as_of: date, horizons: str) -> int:
+def seed_of(seed: int, scope: str, as_of: date, horizons: str) -> int:
     """A seed that depends on the setting and the partition alone: 31 bits, which every library takes."""
     digest = hashlib.sha256(f"{seed}|{scope}|{as_of.isoformat()}|{horizons}".encode()).digest()
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF

@@ -75,8 +75,8 @@ class ReportData:
         month: backtest rows of as_of's month up to as_of.
         ic: daily rank information coefficients known at as_of: `date, names, rank_ic`.
         regime: row of regime_state at as_of, or None.
-        model: `model, model_version` of the predictions at as_of with the checkpoint's `as_of, rows, rank_ic` (null
-            where not given), or None.
+        model: `model, model_version` of the predictions at as_of with `as_of, status, rows, rank_ic` of the checkpoint
+            (null where not given), or None.
         quarantined: bars refused in the month up to as_of, by `reason`: `reason, bars`.
         faults: bars of the history that were refused, or whose price events were repaired or listed, as known at as_of,
             most of them first: `ticker, year, refused, repaired, listed`.
@@ -321,7 +321,7 @@ def _model(forecasts: pl.DataFrame, checkpoint: pl.DataFrame, as_of: date) -> di
         .unique(["model", "model_version", "horizon"], keep="first", maintain_order=True)
     )
     on = ["model", "model_version", "horizon"]
-    return used.join(rows.select(*on, "as_of", "rows", "rank_ic"), on=on, how="left").row(0, named=True)
+    return used.join(rows.select(*on, "as_of", "status", "rows", "rank_ic"), on=on, how="left").row(0, named=True)
 
 
 def _months(first: date, last: date) -> int:

@@ -8,7 +8,8 @@ from quant_assets.schemas.dataset import Column, Dataset, Reference
 #: What a training leaves, by whichever asset.
 CHECKPOINTS = Dataset(
     "lightgbm_checkpoint",
-    "One row per model, horizon and training: the model's files, hash, data span and metrics over the test folds",
+    "One row per model, horizon and training, or update of one: the model's files, hash, data span and "
+    "metrics over the test folds; of an update, those of the model before it over the rows known since",
     ("as_of", "model", "horizon"),
     "as_of",
     "as_of",
@@ -17,7 +18,11 @@ CHECKPOINTS = Dataset(
         "model": Column(pl.String, "name of the model in the settings"),
         "kind": Column(pl.String, "kind of model"),
         "horizon": HORIZON,
-        "status": Column(pl.String, "whether a model was trained", isin=("trained", "too_little_history")),
+        "status": Column(
+            pl.String,
+            "whether a model was trained, or the one of the month before updated (models.<name>.update)",
+            isin=("trained", "updated", "too_little_history"),
+        ),
         "model_version": Column(
             pl.String, "first 12 characters of the model's SHA-256; null without a model", nullable=True
         ),

@@ -217,12 +217,15 @@ class ModelSettings(SettingsGroup):
         task_type: `regression` fits the forward return, `classification` whether it is positive. Of the latter
             `prob_up` is the model's own probability, and `prediction` the mean return of the training rows that rose
             and of those that fell, weighed with it.
+        update: whether the model learns from the rows of each month that is no training month (lightgbm, linear); else
+            it stays as it was trained.
 
     """
 
     kind: str
     horizons: tuple[int, ...] = ()
     task_type: Literal["regression", "classification"] = "regression"
+    update: bool = False
     parameters: dict[str, Any] = {}
 
 

@@ -14,7 +14,8 @@ import pytest
 from quant_assets.assets.training_told import importances_csv, told_of
 from quant_assets.learning.models.lightgbm import LightGBM
 from quant_assets.learning.models.linear import LinearLearner
-from quant_assets.learning.training import TrainedModel, train_checkpoint
+from quant_assets.learning.trained import TrainedModel
+from quant_assets.learning.training import train_checkpoint
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 from quant_assets_tests.synthetic_learning import FEATURES, PLANTED, simulate
 

@@ -17,7 +17,8 @@ from quant_assets.errors import SettingsError
 from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.learning.models.base import observed_by
 from quant_assets.learning.models.lightgbm import LightGBM
-from quant_assets.learning.training import TrainedModel, train_checkpoint
+from quant_assets.learning.trained import TrainedModel
+from quant_assets.learning.training import train_checkpoint
 from quant_assets.market.calendar import sessions
 from quant_assets.runtime.launch import Torchrun, Unit, launcher
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings

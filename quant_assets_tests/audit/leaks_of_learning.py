@@ -173,7 +173,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 def _as_given(frame: pl.DataFrame, names: Any, horizons: Any, settings: Any, learner: Any) -> Rows:
     """All rows of a training as a model gets them."""
-    return training._with_targets(Rows.of(frame, names, horizons), frame.drop(names), settings, learner.task)
+    return training.with_targets(Rows.of(frame, names, horizons), frame.drop(names), settings, learner.task)
 
 
 @leak("trees chosen by hand on the test slices", "learning", TRAINER, kind="a choice on the test slice")

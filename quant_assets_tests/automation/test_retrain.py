@@ -219,6 +219,34 @@ def test_matured_labels_are_a_reason_where_that_is_set(build: Set, instance: dg.
     assert asked(tick(instance)) == {}
 
 
+def test_updates_are_no_training_and_their_forecasts_are_judged_with_those_of_theirs(
+    build: Set, instance: dg.DagsterInstance
+) -> None:
+    built = build(QUANT__AS_OF="2021-05-31", QUANT__RETRAINING__MATURED_SESSIONS="21")
+    built.checkpoints(TRAINED, EMPTY)
+    built.checkpoints(["2021-04", "2021-05"], status="updated")
+    built.forecasts(["2021-04"], "2021-03", right=True)
+    built.forecasts(["2021-05"], "2021-04", right=True)
+    built.drift("2021-05", "2021-04", [0.1, 0.2, 0.2, 0.9])
+    found = tick(instance).standings[SECTOR]
+    assert (found.newest, found.untold) == ("2021-03", ())
+    assert found.reasons.keys() == {"labels"}, "they have matured since the training, whatever was fed since"
+    build(QUANT__AS_OF="2021-05-31", QUANT__RETRAINING__MATURED_SESSIONS="60", QUANT__RETRAINING__IC_MIN_SESSIONS="30")
+    assert tick(instance).standings[SECTOR].reasons == {}
+    # Neither month alone has so many sessions.
+    built.forecasts(["2021-04"], "2021-03", right=False)
+    built.forecasts(["2021-05"], "2021-04", right=False)
+    found = tick(instance).standings[SECTOR]
+    assert (found.untold, found.reasons.keys()) == ((), {"rank_ic"})
+    built.drift("2021-05", "2021-04", [0.1, 0.4, 0.9])
+    assert tick(instance).standings[SECTOR].reasons.keys() == {"rank_ic", "drift"}
+    # The next training is due as if there had been no update.
+    build(QUANT__AS_OF="2021-06-30")
+    found = tick(instance).standings[SECTOR]
+    assert (found.newest, found.first) == ("2021-03", "2021-06")
+    assert "age" in found.reasons
+
+
 def test_changed_settings_train_the_newest_training_again(build: Set, instance: dg.DagsterInstance) -> None:
     built = build()
     built.inputs()

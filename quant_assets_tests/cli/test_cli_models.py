@@ -66,8 +66,8 @@ def files(storage: Path, said: str) -> Path:
 @pytest.mark.slow
 def test_the_newest_checkpoints_are_listed_and_whole(quant: Quant) -> None:
     rows = quant("models", "list", "-s", SECTOR).rows
-    assert [(row["model"], row["trained at"], row["horizon"], row["champion"]) for row in rows] == [
-        ("lightgbm", "2021-03-31", "20", "yes")
+    assert [(row["model"], row["as of"], row["status"], row["horizon"], row["champion"]) for row in rows] == [
+        ("lightgbm", "2021-03-31", "trained", "20", "yes")
     ]
     shown = quant("models", "show", "lightgbm", "-s", SECTOR).rows
     assert [row["as_of"] for row in shown] == ["2020-12-31", "2021-03-31"]

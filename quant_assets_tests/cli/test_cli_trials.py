@@ -13,7 +13,7 @@ import pytest
 from quant_assets.backtest.metrics import sharpe
 from quant_assets.cli.trials import differences
 from quant_assets.graph import build_defs
-from quant_assets.learning.training import TrainedModel
+from quant_assets.learning.trained import TrainedModel
 from quant_assets.market.calendar import sessions
 from quant_assets.profile import Profile
 from quant_assets.settings.loading import load_settings

@@ -19,7 +19,8 @@ from quant_assets.learning.models import kinds, learner_type
 from quant_assets.learning.models.base import FittedModel
 from quant_assets.learning.models.lightgbm import LightGBM
 from quant_assets.learning.rows import Distribution, Rows
-from quant_assets.learning.training import MARKET, TrainedModel, checkpoint_rows, train_checkpoint, training_rows
+from quant_assets.learning.trained import TrainedModel, checkpoint_rows
+from quant_assets.learning.training import MARKET, train_checkpoint, training_rows
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.learning.kinds import OWN, made_up_rows

@@ -19,13 +19,8 @@ from quant_assets.learning.models.base import Learner
 from quant_assets.learning.models.lightgbm import LightGBM
 from quant_assets.learning.reference import Reference
 from quant_assets.learning.rows import feature_matrix
-from quant_assets.learning.training import (
-    TrainedModel,
-    checkpoint_rows,
-    train_checkpoint,
-    training_rows,
-    training_start,
-)
+from quant_assets.learning.trained import TrainedModel, checkpoint_rows
+from quant_assets.learning.training import train_checkpoint, training_rows, training_start
 from quant_assets.market.calendar import session_number
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings

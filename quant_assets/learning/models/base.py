@@ -201,11 +201,13 @@ class Learner(ABC, Generic[P]):
         libraries: distributions whose versions decide what it computes.
         without_effect: parameters that do not change what is fitted, such as a number of threads.
         tasks: what it can fit.
+        updated: of these, the ones for which a model can be updated by rows that became known later (`update`).
         learns: whether its rows decide what is fitted; else it was made elsewhere, and the audit asks for no answer.
         parameters_type: model of its parameters, with their defaults.
         name: of the model, in `models` of the settings and in column `model`.
         parameters: checked.
         task: what is fitted, one of `tasks`.
+        updates: whether its models are updated between trainings, so that they keep what an update needs.
 
     """
 
@@ -219,15 +221,26 @@ class Learner(ABC, Generic[P]):
     libraries: ClassVar[tuple[str, ...]] = ()
     without_effect: ClassVar[frozenset[str]] = frozenset()
     tasks: ClassVar[tuple[Task, ...]] = ("regression",)
+    updated: ClassVar[tuple[Task, ...]] = ()
     learns: ClassVar[bool] = True
     parameters_type: type[P]
 
     @final
-    def __init__(self, name: str, parameters: Mapping[str, Any] | None = None, task: Task = "regression") -> None:
-        self.name, self.task = name, task
+    def __init__(
+        self,
+        name: str,
+        parameters: Mapping[str, Any] | None = None,
+        task: Task = "regression",
+        updates: bool = False,
+    ) -> None:
+        self.name, self.task, self.updates = name, task, updates
         if task not in self.tasks:
             raise SettingsError(
                 f"setting models.{name}.task_type is {task}; kind {self.kind} does {' and '.join(self.tasks)}"
+            )
+        if updates and task not in self.updated:
+            raise SettingsError(
+                f"setting models.{name}.update is true; kind {self.kind} offers no updates of a {task}: leave it out"
             )
         try:
             self.parameters: P = self.parameters_type(**(parameters or {}))
@@ -263,6 +276,34 @@ class Learner(ABC, Generic[P]):
     @abstractmethod
     def _fit(self, rows: Rows, validation: Rows, seed: int) -> FittedModel:
         """What `fit` says, for one horizon, or for several where `all_horizons`."""
+
+    @final
+    def update(self, model: FittedModel, rows: Rows, fitted_rows: int) -> FittedModel:
+        """The model, learning from rows that it has not been fitted to yet; the model itself stays as it is.
+
+        What a direction means (`FittedModel.directions`) stays that of the training.
+
+        Args:
+            model: that a learner of these parameters fitted or updated, with `updates`.
+            rows: at least one, of its features and horizons.
+            fitted_rows: how many rows the model has learned from so far.
+
+        Raises:
+            DatasetError: the model lacks what an update needs, or the rows are others than it has features and horizons
+                for.
+
+        """
+        if (model.features, model.horizons) != (rows.features, rows.horizons):
+            raise DatasetError(f"{self.said}: rows of other features or horizons cannot update it")
+        found = self._update(model, rows, fitted_rows)
+        found.origin, found.directions = self.said, model.directions
+        for observer in _OBSERVERS:
+            observer.fitted(self.name, rows, rows.where(np.zeros(len(rows), dtype=bool)), found)
+        return found
+
+    def _update(self, model: FittedModel, rows: Rows, fitted_rows: int) -> FittedModel:
+        """What `update` says, of a kind that offers it (`updated`)."""
+        raise NotImplementedError(f"kind {self.kind} offers no updates")
 
     @abstractmethod
     def load(self, folder: Path, horizons: tuple[int, ...]) -> FittedModel:
@@ -300,7 +341,8 @@ class Learner(ABC, Generic[P]):
     def deciding(self) -> dict[str, Any]:
         """Parameters that decide what is fitted, as plain values."""
         found: dict[str, Any] = self.parameters.model_dump(mode="json", exclude=set(self.without_effect))
-        return found if self.task == "regression" else found | {"task_type": self.task}
+        found |= {} if self.task == "regression" else {"task_type": self.task}
+        return found | ({"update": True} if self.updates else {})
 
 
 def _directions(rows: Rows, said: str) -> FloatArray:

@@ -5,6 +5,10 @@ LightGBM loads pandas and takes over a second to import, so only the functions t
 References:
     Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree, NeurIPS 30.
 
+An update keeps the trees and moves the values of their leaves (`Booster.refit`): the few rows of a month would rather
+be learned by heart by new trees, of which no validation rows are left to tell when to stop, and the model does not grow
+from month to month.
+
 """
 
 from __future__ import annotations
@@ -83,6 +87,7 @@ class LightGBM(Learner[Parameters]):
     missing = "learned"
     exact = True
     tasks = ("regression", "classification")
+    updated = ("regression", "classification")
     libraries = ("lightgbm",)
     without_effect = frozenset({"num_threads"})
     parameters_type = Parameters
@@ -112,11 +117,53 @@ class LightGBM(Learner[Parameters]):
         booster = lgb.train(parameters, train, settings.num_trees, valid_sets=[later], callbacks=[stop])
         return Trees(booster, rows.horizons)
 
+    def _update(self, model: FittedModel, rows: Rows, fitted_rows: int) -> Trees:
+        """Each tree in turn moves the values of its leaves towards what the new rows leave over after the trees before.
+
+        `_kept` says how far, so that each row weighs the same, however old: as many new rows as there were so far, with
+        returns that are all higher by as much, raise the forecasts by half of it.
+        """
+        import lightgbm as lgb
+
+        if not isinstance(model, Trees):
+            raise TypeError(f"{self.said} cannot update a {type(model).__name__}")
+        before = lgb.Booster(model_str=model.booster.model_to_string(num_iteration=model.booster.best_iteration))
+        rates = np.array([tree["shrinkage"] for tree in before.dump_model()["tree_info"]])
+        booster = before.refit(
+            rows.matrix,
+            rows.targets[:, 0],
+            decay_rate=_kept(rates, len(rows) / (fitted_rows + len(rows))),
+            feature_name=list(rows.features),
+            dataset_params={"num_threads": 1, "verbosity": -1},
+            num_threads=1,
+        )
+        return Trees(booster, rows.horizons)
+
     def load(self, folder: Path, horizons: tuple[int, ...]) -> Trees:
         """The booster of LightGBM's text format."""
         import lightgbm as lgb
 
         return Trees(lgb.Booster(model_str=(folder / _FILE).read_text(encoding="utf-8")), horizons)
+
+
+def _kept(rates: FloatArray, share: float) -> float:
+    r"""The part of a leaf's value that an update keeps, so that all trees together take up a share of what is new.
+
+    A leaf that keeps d takes 1 - d of its new value, which is the tree's rate times the mean of what the trees before
+    leave over. So the trees take up :math:`1 - \prod_t (1 - (1 - d) r_t)` of a difference between rows and model; where
+    even d = 0 is not enough, few trees of a low rate, that.
+
+    Args:
+        rates: of the trees, shape (n_trees,); LightGBM's first tree has 1, as it holds the mean.
+        share: to be taken up, between 0 and 1.
+
+    """
+    low, high = 0.0, 1.0  # of 1 - d
+    for _ in range(60):
+        middle = (low + high) / 2
+        enough = 1 - float(np.prod(1 - middle * rates)) >= share
+        low, high = (low, middle) if enough else (middle, high)
+    return 1 - high
 
 
 LEARNER = LightGBM

@@ -3,7 +3,13 @@
 Missing values are filled with the median of the training rows; features are standardised by those rows and cut at
 `limit` deviations, so that one extreme ratio moves neither the fit nor a forecast far.
 
+An update is recursive least squares in its information form: the means and products of all rows so far are kept and
+those of the new rows added, so the coefficients are those of a ridge regression on all of them together. Medians,
+centres, scales, the limit and the penalty stay those of the training. Each row weighs the same, however old it is.
+
 References:
+    Chan, Golub and LeVeque (1983), Algorithms for computing the sample variance, The American Statistician 37(3),
+    equation 1.5: products of two samples together.
     Hoerl and Kennard (1970), Ridge regression, Technometrics 12(1).
     Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, sections 3.4.1 and 4.4.1.
 
@@ -11,9 +17,9 @@ References:
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field
@@ -26,6 +32,9 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.settings.group import SettingsGroup
 
 _FILE = "model.json"
+
+#: What an update needs, beside the model; kept only where it is asked for.
+_MOMENTS = "moments.npz"
 
 #: Newton steps of the logistic fit, and the largest change of a coefficient at which they end.
 _STEPS, _TOLERANCE = 50, 1e-10
@@ -79,11 +88,51 @@ class Coefficients:
         return found
 
 
-class Linear(FittedModel):
-    """Coefficients, and the horizons that they were fitted for."""
+@dataclass(frozen=True)
+class Moments:
+    """What least squares need of the rows, of which there may be any number.
 
-    def __init__(self, coefficients: Coefficients, horizons: tuple[int, ...]) -> None:
-        self.coefficients, self.horizons = coefficients, horizons
+    Attributes:
+        rows: how many.
+        inputs: mean of each standardised feature, shape (n_features,).
+        targets: mean of each target, shape (n_horizons,).
+        squares: sums of products of the features about their means, shape (n_features, n_features).
+        products: of the features with the targets, likewise, shape (n_features, n_horizons).
+
+    """
+
+    rows: int
+    inputs: FloatArray
+    targets: FloatArray
+    squares: FloatArray
+    products: FloatArray
+
+    @classmethod
+    def of(cls, inputs: FloatArray, targets: FloatArray) -> Self:
+        """Those of standardised features and their targets."""
+        middle, mean = inputs.mean(axis=0), targets.mean(axis=0)
+        centred = inputs - middle
+        return cls(len(inputs), middle, mean, centred.T @ centred, centred.T @ (targets - mean))
+
+    def with_more(self, other: "Moments") -> "Moments":
+        """Those of both samples together."""
+        rows, apart = self.rows + other.rows, other.inputs - self.inputs
+        moved, share = other.targets - self.targets, other.rows / rows
+        between = self.rows * share
+        return Moments(
+            rows,
+            self.inputs + apart * share,
+            self.targets + moved * share,
+            self.squares + other.squares + np.outer(apart, apart) * between,
+            self.products + other.products + np.outer(apart, moved) * between,
+        )
+
+
+class Linear(FittedModel):
+    """Coefficients, the horizons that they were fitted for, and where they are to be updated, the rows' moments."""
+
+    def __init__(self, coefficients: Coefficients, horizons: tuple[int, ...], moments: Moments | None = None) -> None:
+        self.coefficients, self.horizons, self.moments = coefficients, horizons, moments
         self.features, self.fill = coefficients.features, coefficients.fill
 
     def _predict(self, rows: Rows) -> Distribution:
@@ -105,6 +154,8 @@ class Linear(FittedModel):
         }
         text = json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n"
         (folder / _FILE).write_text(text, encoding="utf-8")
+        if self.moments is not None:
+            np.savez(folder / _MOMENTS, **{each.name: getattr(self.moments, each.name) for each in fields(Moments)})
 
     def description(self) -> dict[str, Any]:
         """The penalty that was chosen."""
@@ -123,6 +174,7 @@ class LinearLearner(Learner[Parameters]):
     missing = "filled"
     exact = True
     tasks = ("regression", "classification")
+    updated = ("regression",)
     libraries = ("threadpoolctl",)
     parameters_type = Parameters
 
@@ -130,13 +182,35 @@ class LinearLearner(Learner[Parameters]):
         """Exact: the seed has no part in it."""
         from threadpoolctl import threadpool_limits
 
-        if not np.isfinite(rows.matrix[~np.isnan(rows.matrix)]).all():
-            raise DatasetError(f"{self.said}: a feature is infinite; mend it, or let it be missing")
+        self._refuse_infinite(rows)
         # A product's rounding depends on how many threads share it, so there is one.
         with threadpool_limits(limits=1, user_api="blas"):
             tried = [Linear(coefficients, rows.horizons) for coefficients in self._tried(rows)]
         later = tried[0].coefficients.standardised(validation.matrix)  # alike for all of them
-        return min(tried, key=lambda each: _loss(self.task, each.of_standardised(later), validation.targets))
+        best = min(tried, key=lambda each: _loss(self.task, each.of_standardised(later), validation.targets))
+        if self.updates:
+            with threadpool_limits(limits=1, user_api="blas"):
+                best.moments = Moments.of(best.coefficients.standardised(rows.matrix), rows.targets)
+        return best
+
+    def _update(self, model: FittedModel, rows: Rows, fitted_rows: int) -> Linear:
+        """The coefficients of all rows so far; how many they are is among the moments."""
+        from threadpoolctl import threadpool_limits
+
+        if not isinstance(model, Linear) or model.moments is None:
+            raise DatasetError(
+                f"{self.said}: what was trained has no moments to update; train it again with update: true"
+            )
+        self._refuse_infinite(rows)
+        old = model.coefficients
+        with threadpool_limits(limits=1, user_api="blas"):
+            moments = model.moments.with_more(Moments.of(old.standardised(rows.matrix), rows.targets))
+            ((_, slopes, intercepts),) = _solved(moments, (old.penalty,))
+        return Linear(replace(old, slopes=slopes, intercepts=intercepts), rows.horizons, moments)
+
+    def _refuse_infinite(self, rows: Rows) -> None:
+        if not np.isfinite(rows.matrix[~np.isnan(rows.matrix)]).all():
+            raise DatasetError(f"{self.said}: a feature is infinite; mend it, or let it be missing")
 
     def _tried(self, rows: Rows) -> Iterator[Coefficients]:
         """The fit by each of the penalties."""
@@ -157,7 +231,11 @@ class LinearLearner(Learner[Parameters]):
         """The coefficients of the JSON file."""
         plain = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         arrays = {name: np.array(plain[name]) for name in ("fill", "centre", "scale", "slopes", "intercepts")}
-        return Linear(Coefficients(**(plain | arrays | {"features": tuple(plain["features"])})), horizons)
+        moments = None
+        if (beside := folder / _MOMENTS).exists():
+            with np.load(beside, allow_pickle=False) as kept:
+                moments = Moments(**({name: kept[name] for name in kept} | {"rows": int(kept["rows"])}))
+        return Linear(Coefficients(**(plain | arrays | {"features": tuple(plain["features"])})), horizons, moments)
 
 
 def _medians(matrix: FloatArray) -> FloatArray:
@@ -173,14 +251,17 @@ Solutions = Iterator[tuple[float, FloatArray, FloatArray]]
 
 
 def _least_squares(inputs: FloatArray, targets: FloatArray, penalties: tuple[float, ...]) -> Solutions:
+    """Slopes and intercepts of each penalty."""
+    return _solved(Moments.of(inputs, targets), penalties)
+
+
+def _solved(of: Moments, penalties: tuple[float, ...]) -> Solutions:
     """Slopes and intercepts of each penalty, by one eigendecomposition of the features' products."""
-    count, middle, mean = len(inputs), inputs.mean(axis=0), targets.mean(axis=0)
-    centred = inputs - middle
-    values, vectors = np.linalg.eigh(centred.T @ centred / count)
-    turned = vectors.T @ (centred.T @ (targets - mean) / count)
+    values, vectors = np.linalg.eigh(of.squares / of.rows)
+    turned = vectors.T @ (of.products / of.rows)
     for penalty in penalties:
         slopes = vectors @ (turned / (np.maximum(values, 0.0) + penalty)[:, None])
-        yield penalty, slopes, mean - middle @ slopes
+        yield penalty, slopes, of.targets - of.inputs @ slopes
 
 
 def _most_likely(inputs: FloatArray, targets: FloatArray, penalties: tuple[float, ...]) -> Solutions:
