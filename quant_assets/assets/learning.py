@@ -1,6 +1,7 @@
 """From labelled features to forecasts by sector and month: checkpoints and predictions."""
 
 import tempfile
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -8,16 +9,17 @@ from typing import Annotated
 import dagster as dg
 import polars as pl
 
-from quant_assets.asset_functions import Run, Setting, readable
+from quant_assets.asset_functions import Run, Setting
 from quant_assets.assets.declare import Asset, declared, read
-from quant_assets.assets.training_told import importances_csv, told_of
 from quant_assets.assets.training_unit import train
+from quant_assets.assets.trainings import Trainings
+from quant_assets.assets.transformer import transformer_trainings
 from quant_assets.errors import ModelFileError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
 from quant_assets.io.blocks import in_months
+from quant_assets.learning.bars import Bars
 from quant_assets.learning.checkpoints import (
-    is_training_month,
     newest_checkpoint,
     usable_checkpoints,
     used_checkpoints,
@@ -28,11 +30,11 @@ from quant_assets.learning.ensemble import combined, judged_by
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models import Models
 from quant_assets.learning.reference import stored_reference
-from quant_assets.learning.training import checkpoint_rows, sampled_sessions
-from quant_assets.partitions import lag, lookback, month_of, month_start, shift_month
+from quant_assets.learning.training import sampled_sessions
+from quant_assets.partitions import lag, lookback, month_end, month_of, month_start, months_covering, shift_month
 from quant_assets.profile import Profile
 from quant_assets.runtime.devices import POOL
-from quant_assets.schemas import CHECKPOINTS, DATASETS
+from quant_assets.schemas import CHECKPOINTS, DATASETS, TRANSFORMER_CHECKPOINTS
 from quant_assets.settings.domain import ApplicabilitySettings, PredictionSettings, RegistrySettings, TrainingSettings
 from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog
@@ -40,15 +42,22 @@ from quant_assets.trial_log import TrialLog
 
 def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the learning group."""
-    training, kinds = profile.settings.training, [each.kind for each in profile.models.learners.values()]
+    training, found = profile.settings.training, profile.models
+    kinds = [each.kind for each in found.learners.values()]
     window, age = read(lookback(training.window_months)), read(lag(training.max_checkpoint_age_months))
-    return declared(
+    of_model = {"features": read(), **dict.fromkeys(found.checkpoints, age)}
+    forecasts = Asset("predictions", predictions, of_model, kinds=kinds, sized_by="features")
+    if deep := found.of(TRANSFORMER_CHECKPOINTS.name):
+        of_model |= {"prices": read(lookback(months_covering(found.bar_sessions)))}
+        both = CHECKPOINTS.name in of_model
+        of_both = predictions_with_transformer if both else predictions_of_transformer
+        forecasts = Asset("predictions", of_both, of_model, kinds=kinds, sized_by="features")
+    own = [each.kind for name, each in found.learners.items() if name not in deep]
+    made = declared(
         profile,
         "learning",
-        Asset(CHECKPOINTS.name, lightgbm_checkpoint, {"features": window, "labels": window}, kinds=kinds, pool=POOL),
-        Asset(
-            "predictions", predictions, {"features": read(), CHECKPOINTS.name: age}, kinds=kinds, sized_by="features"
-        ),
+        Asset(CHECKPOINTS.name, lightgbm_checkpoint, {"features": window, "labels": window}, kinds=own, pool=POOL),
+        forecasts,
         Asset(
             "feature_drift",
             feature_drift,
@@ -56,6 +65,7 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             sized_by="features",
         ),
     )
+    return [*made, *(transformer_trainings(profile) if deep else ())]
 
 
 def lightgbm_checkpoint(
@@ -71,43 +81,18 @@ def lightgbm_checkpoint(
     labels: pl.LazyFrame,
 ) -> pl.DataFrame:
     """Train the checkpoints of every model in the training months among the run's months, and in those ordered."""
-    if run.order is not None:
-        orders.note(sector, *run.order)
-    beside = orders.months(sector)
-    decisions = [
-        day for day in run.decisions if is_training_month(day, training.cadence_months) or month_of(day) in beside
-    ]
-    if not decisions:
-        run.tell_log(f"no training month among {', '.join(run.months)}: {training.cadence_months=}")
-    parts = [pl.DataFrame(schema=CHECKPOINTS.schema)]
-    for as_of in decisions:
-        kept, month = f"{CHECKPOINTS.name}/{sector}/{month_of(as_of)}", []
+    told, parts = Trainings(run, sector, CHECKPOINTS.name, training, orders), [pl.DataFrame(schema=CHECKPOINTS.schema)]
+    for as_of in told.due():
         # The windows of all trainings together are the whole history.
         window = in_months(shift_month(month_of(as_of), -training.window_months), month_of(as_of))
         sampled = window & pl.col("date").is_in(pl.Series(sampled_sessions(as_of, training), dtype=pl.Date).implode())
         inputs, targets = (frame.filter(sampled).drop("month").collect() for frame in (features, labels))
-        for name, learner in models.learners.items():
-            given = training, predicting, learner, models.horizons[name], sector, library.names
+        for name in models.of(CHECKPOINTS.name):
+            given = training, predicting, models.learners[name], models.horizons[name], sector, library.names
             with tempfile.TemporaryDirectory() as folder:
-                trained = train(run.launcher, models.kinds[name], inputs, targets, as_of, *given, Path(folder))
-                # The files first, the rows that name them when all of them are there.
-                for item in trained:
-                    if item.files and item.manifest:
-                        for file, path in item.files.paths.items():
-                            run.store.write_artifact_file(f"{kept}/{file}", path)
-                        run.store.write_artifact(f"{kept}/{item.manifest_name}", item.manifest)
-                        if weights := importances_csv(item.manifest):
-                            run.store.write_artifact(f"{kept}/{item.importances_name}", weights)
-            trials.note_training(sector, trained)
-            month += trained
-        rows = checkpoint_rows(month, kept)
-        ranked = {f"{row['model']}_rank_ic_{row['horizon']}": row["rank_ic"] for row in rows.iter_rows(named=True)}
-        told = told_of(month) | {"trained_on_rows": rows["rows"].max()}
-        if month_of(as_of) in beside:
-            told |= {"ordered_because": beside[month_of(as_of)]}
-        run.tell(sector, month_of(as_of), told | readable(ranked))
-        run.tell_trainings(sector, month)
-        parts.append(rows)
+                found = train(run.launcher, models.kinds[name], inputs, targets, as_of, *given, Path(folder))
+                trials.note_training(sector, told.keep(as_of, found))
+        parts.append(told.rows(as_of))
     return pl.concat(parts)
 
 
@@ -125,6 +110,66 @@ def predictions(
     lightgbm_checkpoint: pl.LazyFrame,
 ) -> pl.DataFrame:
     """Forecast each month by every model's newest checkpoint of an earlier one, and by all of them together."""
+    given = training, predicting, applicability, registry, start, max_daily_ic
+    return _forecasts(run, *given, models, library, features, {CHECKPOINTS.name: lightgbm_checkpoint}, None)
+
+
+def predictions_with_transformer(
+    run: Run,
+    training: TrainingSettings,
+    predicting: PredictionSettings,
+    applicability: ApplicabilitySettings,
+    registry: RegistrySettings,
+    start: Annotated[str, Setting("partitions.start")],
+    max_daily_ic: Annotated[float, Setting("promotion.max_daily_ic")],
+    models: Models,
+    library: FeatureLibrary,
+    features: pl.LazyFrame,
+    lightgbm_checkpoint: pl.LazyFrame,
+    transformer_checkpoint: pl.LazyFrame,
+    prices: pl.LazyFrame,
+) -> pl.DataFrame:
+    """The same where models that read windows of bars are among them."""
+    given = training, predicting, applicability, registry, start, max_daily_ic
+    trained = {CHECKPOINTS.name: lightgbm_checkpoint, TRANSFORMER_CHECKPOINTS.name: transformer_checkpoint}
+    return _forecasts(run, *given, models, library, features, trained, prices)
+
+
+def predictions_of_transformer(
+    run: Run,
+    training: TrainingSettings,
+    predicting: PredictionSettings,
+    applicability: ApplicabilitySettings,
+    registry: RegistrySettings,
+    start: Annotated[str, Setting("partitions.start")],
+    max_daily_ic: Annotated[float, Setting("promotion.max_daily_ic")],
+    models: Models,
+    library: FeatureLibrary,
+    features: pl.LazyFrame,
+    transformer_checkpoint: pl.LazyFrame,
+    prices: pl.LazyFrame,
+) -> pl.DataFrame:
+    """The same where all models read windows of bars."""
+    given = training, predicting, applicability, registry, start, max_daily_ic
+    trained = {TRANSFORMER_CHECKPOINTS.name: transformer_checkpoint}
+    return _forecasts(run, *given, models, library, features, trained, prices)
+
+
+def _forecasts(
+    run: Run,
+    training: TrainingSettings,
+    predicting: PredictionSettings,
+    applicability: ApplicabilitySettings,
+    registry: RegistrySettings,
+    start: str,
+    max_daily_ic: float,
+    models: Models,
+    library: FeatureLibrary,
+    features: pl.LazyFrame,
+    trained_by: Mapping[str, pl.LazyFrame],
+    prices: pl.LazyFrame | None,
+) -> pl.DataFrame:
+    """The forecasts of all models, whichever datasets their checkpoints are in."""
     loaded: dict[tuple[str, ...], dict[int, LoadedModel]] = {}
     broken: dict[tuple[str, ...], str] = {}
     applies = Applicability.of(applicability, training.cadence_months)
@@ -160,24 +205,33 @@ def predictions(
                 return found, chosen["as_of"][0], ", ".join(dict.fromkeys([*said, *chosen["model_file"]]))
         return {}, None, ", ".join(said)
 
-    def of_sector(sector: str, features: pl.DataFrame, lightgbm_checkpoint: pl.DataFrame) -> pl.DataFrame:
+    def bars_of(month: str, prices: pl.DataFrame) -> Bars:
+        last = min(month_end(month), run.through)
+        return Bars.between(prices, month_start(month), last, models.bar_sessions)
+
+    def of_sector(
+        sector: str, features: pl.DataFrame, prices: pl.DataFrame | None = None, **trained_by: pl.DataFrame
+    ) -> pl.DataFrame:
         parts = [pl.DataFrame(schema=DATASETS["predictions"].schema)]
+        checkpoints = pl.concat(trained_by.values())
         for month in run.months:
+            bars = None if prices is None else bars_of(month, prices)
             rows, used, given = features.filter(MONTH.label("date") == month), list[str](), list[pl.DataFrame]()
             trained, distances = dict[str, date](), Distances(rows)
             for name in models.learners:
-                found, as_of, said = usable(name, lightgbm_checkpoint.filter(pl.col("model") == name), month, sector)
+                found, as_of, said = usable(name, checkpoints.filter(pl.col("model") == name), month, sector)
                 used += [said] if said else []
                 if as_of is not None and len(rows):
                     trained[name] = as_of
-                    given.append(forecast(rows, found, predicting, applies, distances))
-            young = young_checkpoints(lightgbm_checkpoint, month_start(month), training)
+                    given.append(forecast(rows, found, predicting, applies, distances, bars))
+            young = young_checkpoints(checkpoints, month_start(month), training)
             parts += [*given, combined(given, judged_by(young, trained, max_daily_ic), predicting)]
             named = ", ".join(dict.fromkeys(used)) or "none yet: too little history"
             run.tell(sector, month, {"checkpoint": named})
         return pl.concat(parts)
 
-    result = run.by_sector(of_sector, features=features, lightgbm_checkpoint=lightgbm_checkpoint)
+    beside = {} if prices is None else {"prices": prices}
+    result = run.by_sector(of_sector, features=features, **trained_by, **beside)
     run.tell_predictions(result)
     return result
 

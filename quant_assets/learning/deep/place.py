@@ -42,17 +42,21 @@ def place() -> Place:
 
 @contextmanager
 def training_at(folder: Path | None, tell: Tell = _LOG.info) -> Iterator[None]:
-    """Let the trainings of the block keep their states below a folder, which goes when all of them are done.
+    """Let the trainings of the block keep their states below a folder.
 
-    What a killed process left there is gone on with by whoever trains the same again.
+    What a killed process left there is gone on with by whoever trains the same again; whoever has what came of all of
+    them removes it (`forget`).
     """
     before = _PLACE.set(Place(folder, tell))
     try:
         yield
     finally:
         _PLACE.reset(before)
-    if folder is not None:  # after an error it stays: the next attempt resumes
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def forget(folder: Path) -> None:
+    """Remove the states of trainings that are done."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from quant_assets.learning.transformer.inputs import (
     refuse_look_ahead,
     running_maximum,
 )
-from quant_assets.market.panel import IntArray, Panel
+from quant_assets.market.panel import BoolArray, IntArray, Panel
 
 #: Sessions of a window.
 DAYS = 32
@@ -193,3 +193,18 @@ def _of_the_last(flags: NDArray[np.bool_], sessions: int) -> IntArray:
     count = np.cumsum(flags, axis=1, dtype=np.int64)
     count[:, sessions:] -= count[:, :-sessions].copy()
     return count
+
+
+def without_steps(tensor: WindowTensor, unexplained: BoolArray, reach: int) -> WindowTensor:
+    """The tensor without the windows in which a price makes a step that nothing explains.
+
+    Args:
+        tensor: of a panel.
+        unexplained: whether such a step leads to the bar, shape (n_tickers, n_sessions).
+        reach: sessions up to a window's last one whose bars its values follow from.
+
+    """
+    if not unexplained.any():
+        return tensor
+    free = torch.from_numpy((_of_the_last(unexplained, reach) == 0).ravel())
+    return replace(tensor, usable=tensor.usable & free.to(tensor.usable.device))

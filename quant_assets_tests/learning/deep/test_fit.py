@@ -13,7 +13,7 @@ import torch
 
 from quant_assets.errors import DatasetError
 from quant_assets.learning.deep.fit import fit
-from quant_assets.learning.deep.place import states_of, training_at
+from quant_assets.learning.deep.place import forget, states_of, training_at
 from quant_assets.learning.deep.settings import DeepParameters
 from quant_assets.learning.deep.states import States
 from quant_assets_tests.graph import PROJECT
@@ -123,20 +123,13 @@ def train_start() -> list[torch.Tensor]:
         return [each.detach() for each in Rising().parameters()]
 
 
-def test_states_are_kept_for_as_long_as_a_training_goes_on(tmp_path: Path) -> None:
+def test_states_are_kept_where_it_is_said_and_nowhere_else(tmp_path: Path) -> None:
     with training_at(tmp_path / "kept"), states_of("abc") as folder:
         assert folder == tmp_path / "kept" / "abc"
         (folder / "state").touch()
-    assert not (tmp_path / "kept").exists()
-
-    def fails() -> None:
-        with training_at(tmp_path / "kept"), states_of("abc") as folder:
-            (folder / "state").touch()
-            raise DatasetError("no")
-
-    with pytest.raises(DatasetError):
-        fails()
     assert (tmp_path / "kept" / "abc" / "state").exists(), "the next attempt resumes"
+    forget(tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
     with states_of("abc") as folder:
         assert folder.is_dir()
     assert not folder.exists()
