@@ -230,8 +230,8 @@ def _forecasts(
             run.tell(sector, month, {"checkpoint": named})
         return pl.concat(parts)
 
-    beside = {} if prices is None else {"prices": prices}
-    result = run.by_sector(of_sector, features=features, **trained_by, **beside)
+    given = {"features": features, **trained_by, **({} if prices is None else {"prices": prices})}
+    result = run.by_sector(of_sector, (), **given)
     run.tell_predictions(result)
     return result
 

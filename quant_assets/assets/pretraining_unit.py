@@ -13,7 +13,7 @@ import polars as pl
 from quant_assets import catalogue
 from quant_assets.assets.training_unit import shown
 from quant_assets.learning.deep.place import Tell, forget, training_at
-from quant_assets.learning.model_files import VERSION_LENGTH, sha256, sha256_of
+from quant_assets.learning.model_files import VERSION_LENGTH, sha256
 from quant_assets.learning.models.base import Learner, is_observed
 from quant_assets.runtime.launch import Folders, Launcher, Unit
 from quant_assets.settings.domain import ModelSettings
@@ -27,20 +27,20 @@ class Pretrained:
     """What a pre-training left.
 
     Attributes:
-        file: the encoder's; None where there was too little history.
+        content: of the encoder's file; None where there was too little history.
         manifest: what it is, as JSON; None likewise.
         facts: columns of dataset `transformer_pretrained`.
 
     """
 
-    file: Path | None
+    content: bytes | None
     manifest: bytes | None
     facts: Mapping[str, Any]
 
     @property
     def sha256(self) -> str | None:
         """Of the file."""
-        return sha256_of(self.file) if self.file else None
+        return sha256(self.content) if self.content else None
 
     @property
     def version(self) -> str | None:
@@ -114,7 +114,7 @@ def pretrain(
     file = folders.outputs / _FILE
     if not file.exists():
         return Pretrained(None, None, facts)
-    return Pretrained(file, (folders.outputs / _MANIFEST).read_bytes(), facts)
+    return Pretrained(file.read_bytes(), (folders.outputs / _MANIFEST).read_bytes(), facts)
 
 
 def pretrain_unit(inputs: Path, outputs: Path, *, as_of: str, model: dict[str, Any], seed: int, kept: str) -> None:

@@ -8,16 +8,19 @@ from typing import Annotated, Any
 import dagster as dg
 import polars as pl
 
-from quant_assets.asset_functions import Run, Setting
+from quant_assets.asset_functions import Run, Setting, readable
 from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.assets.pretraining_unit import Pretrained, pretrain
 from quant_assets.assets.training_unit import train
 from quant_assets.assets.trainings import Trainings
 from quant_assets.io.blocks import in_months
 from quant_assets.learning.checkpoints import is_training_month
+from quant_assets.learning.model_files import verified
 from quant_assets.learning.models import Models
 from quant_assets.learning.models.base import Learner
+from quant_assets.learning.models.transformer import Encoder
 from quant_assets.learning.training import sampled_sessions
+from quant_assets.learning.transformer.published import Manifest
 from quant_assets.partitions import all_sectors, lookback, market, month_of, months_covering, shift_month
 from quant_assets.profile import Profile
 from quant_assets.runtime.devices import POOL
@@ -88,16 +91,20 @@ def transformer_pretrained(
                 found = pretrain(
                     run.launcher, models.kinds[name], bars, as_of, learner, seed, Path(folder), states, run.tell_log
                 )
-                if found.file is not None and found.manifest is not None:
-                    run.store.write_artifact_file(f"{kept}/{found.file_name}", found.file)
-                    run.store.write_artifact(f"{kept}/{found.manifest_name}", found.manifest)
-            run.tell(None, month, {f"{name}_{each}": value for each, value in found.facts.items() if value is not None})
+            if found.content is not None and found.manifest is not None:
+                run.store.write_artifact(f"{kept}/{found.file_name}", found.content)
+                run.store.write_artifact(f"{kept}/{found.manifest_name}", found.manifest)
+            figures = {
+                f"{name}_{each}": value.isoformat() if isinstance(value, date) else value
+                for each, value in found.facts.items()
+            }
+            run.tell(None, month, readable(figures))
             parts.append(_row(as_of, name, kept, found))
     return pl.concat(parts)
 
 
 def _row(as_of: date, name: str, kept: str, found: Pretrained) -> pl.DataFrame:
-    there = found.file is not None
+    there = found.content is not None
     row: dict[str, Any] = {
         "as_of": as_of,
         "model": name,
@@ -164,10 +171,6 @@ def transformer_checkpoint(
 
 def _begun(run: Run, learner: Any, encoders: pl.DataFrame, as_of: date, folder: Path) -> Learner[Any]:
     """The learner with the newest stored encoder of its model up to a session; itself where it has one of its own."""
-    from quant_assets.learning.model_files import verified
-    from quant_assets.learning.models.transformer import Encoder
-    from quant_assets.learning.transformer.published import Manifest
-
     (folder / "trained").mkdir()
     if learner.parameters.encoder is not None:
         return learner  # type: ignore[no-any-return]

@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from quant_assets.market.calendar import FIRST_DAY, sessions
+from quant_assets.market.calendar import sessions
 from quant_assets.market.containment import marks
 from quant_assets.market.panel import Panel
 from quant_assets.schemas import OHLCV_FIELDS
+from quant_assets.settings.domain import FIRST_DAY
 
 T = TypeVar("T")
 

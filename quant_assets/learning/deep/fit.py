@@ -103,8 +103,8 @@ def fit(
             trainer = _trainer(parameters, processes, epochs, folder, progress)
             progress.line(f"{said}: {len(training)} units, on {_device(trainer)}, {trainer.precision}")
             # Not torch's generator for the loaders' own seeds: it would move on with every epoch.
-            loaders = [DataLoader(each, batch_size=None, generator=torch.Generator()) for each in (fed, held)]
-            trainer.fit(module, *loaders)
+            fed_by, held_by = (DataLoader(each, batch_size=None, generator=torch.Generator()) for each in (fed, held))
+            trainer.fit(module, fed_by, held_by)
         if processes > 1 and torch.distributed.is_initialized():
             torch.distributed.barrier()
         best = states.newest()

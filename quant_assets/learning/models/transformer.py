@@ -285,7 +285,7 @@ class Transformer(Learner[Parameters]):
         sessions = self._tensor(validation).panel.sessions.astype("datetime64[D]")
         last = max(rows.dates.max(), validation.dates.max())
         known = sessions[min(int(np.searchsorted(sessions, last)) + max(rows.horizons), len(sessions) - 1)].item()
-        encoder = told.encoder and (told.encoder.manifest.version, told.encoder.manifest.trained_through)
+        begun = told.encoder.manifest if told.encoder else None
         about = About(
             horizons=rows.horizons,
             architecture=told.architecture(len(rows.horizons)),
@@ -294,8 +294,8 @@ class Transformer(Learner[Parameters]):
             centre=tuple(centre.tolist()),
             scale=tuple(scale.tolist()),
             trained_from=rows.dates.min().item(),
-            trained_through=max(known, encoder[1]) if encoder else known,
-            encoder=encoder,
+            trained_through=max(known, begun.trained_through) if begun else known,
+            encoder=(begun.version, begun.trained_through) if begun else None,
             epochs=len(fitted.history),
             best_epoch=fitted.best + 1,
             validation_loss=fitted.history[fitted.best].validation,

@@ -74,7 +74,7 @@ def pretrained(prices: pl.DataFrame, as_of: date, parameters: Parameters, seed: 
     tensor = without_steps(tensor, panel["unexplained"] == 1.0, parameters.days + LOOKBACK)
     positions = tensor.between(first, as_of)
     fed, held = _split(panel.sessions, tensor.session_of(positions), told.sample_every_sessions, parameters.days)
-    names = tensor.ticker_of(positions[fed]).unique()
+    names = torch.unique(tensor.ticker_of(positions[fed]))
     stocks = np.full(len(panel.tickers), -1, dtype=np.int64)
     stocks[names.numpy()] = np.arange(len(names))
     sectors, count = _sectors(own, panel.tickers)
@@ -94,9 +94,9 @@ def pretrained(prices: pl.DataFrame, as_of: date, parameters: Parameters, seed: 
     classes = {"stock": len(names), "sector": count, "mask_avg_price": 1}
     heads = {name: classes[name] for name, weight in told.weights.items() if weight > 0}
     architecture = parameters.architecture(1).model_copy(update={"pretrain_classes": heads})
-    given = (Windows(tensor, positions[each], stocks, sectors) for each in (fed, held))
+    training, later = (Windows(tensor, positions[each], stocks, sectors) for each in (fed, held))
     drawn = int.from_bytes(hashlib.sha256(f"{seed}|market|{as_of}|{said}".encode()).digest()[:4], "big") & 0x7FFFFFFF
-    fitted = pre_train(*given, parameters, architecture, drawn, f"{said}, pre-training")
+    fitted = pre_train(training, later, parameters, architecture, drawn, f"{said}, pre-training")
     buffer = io.BytesIO()
     torch.save({name: each.contiguous() for name, each in fitted.module.network.state_dict().items()}, buffer)
     content = buffer.getvalue()
@@ -118,7 +118,7 @@ def _split(sessions: Any, of: Tensor, every: int, days: int) -> tuple[Tensor, Te
     if not len(of):
         return torch.zeros(0, dtype=torch.bool), torch.zeros(0, dtype=torch.bool)
     sampled: BoolArray = session_number(sessions) % every == 0
-    found = of.unique()
+    found = torch.unique(of)
     begin = int(found[int(len(found) * (1 - _HELD))])
     chosen = torch.from_numpy(sampled)[of]
     return chosen & (of < begin - days + 1), chosen & (of >= begin)
