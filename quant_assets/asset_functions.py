@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import dagster as dg
@@ -232,6 +233,12 @@ class Run:
     def store(self) -> DatasetStore:
         """Where artifacts that rows name are written."""
         return self._profile.store
+
+    def states(self, dataset: str, sector: str, as_of: date, model: str) -> Path | None:
+        """Local folder of what a training that is killed is resumed from; None where the storage is no local folder."""
+        if not self.store.local:
+            return None
+        return Path(self.store.url) / "artifacts" / ".training" / dataset / sector / as_of.isoformat() / model
 
     @property
     def launcher(self) -> Launcher:

@@ -20,7 +20,7 @@ from quant_assets.features.library import SETS, FeatureLibrary, ready_made
 from quant_assets.learning.models import Models, kinds, learner_type
 from quant_assets.learning.models.base import Learner
 from quant_assets.learning.registry import packaged
-from quant_assets.schemas import CHECKPOINTS, DATASETS, Dataset
+from quant_assets.schemas import CHECKPOINTS, DATASETS, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED, Dataset
 from quant_assets.settings.domain import ModelSettings
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.origin import conf_dir
@@ -140,8 +140,10 @@ def _module_at(path: Path) -> ModuleType:
 def datasets(settings: Settings, features: FeatureLibrary) -> dict[str, Dataset]:
     """Every dataset of a profile by name, in the order of the flow."""
     # Of a kind that does not repeat its bytes no checkpoint is trained again: its files are taken as they are.
-    exact = all(each.exact for each in models(settings).learners.values())
+    found = models(settings)
+    exact = all(found.learners[name].exact for name in found.of(CHECKPOINTS.name))
     checkpoints = CHECKPOINTS if exact else replace(CHECKPOINTS, reproducibility="trained")
+    deep = (TRANSFORMER_PRETRAINED, TRANSFORMER_CHECKPOINTS) if found.of(TRANSFORMER_CHECKPOINTS.name) else ()
     declared = {
         _INDICATORS_BEFORE: (indicators.dataset(settings.indicators),),
         _FEATURES_BEFORE: (features.dataset, *features.market_datasets),
@@ -149,7 +151,7 @@ def datasets(settings: Settings, features: FeatureLibrary) -> dict[str, Dataset]
     ordered: list[Dataset] = []
     for dataset in DATASETS.values():
         ordered += declared.get(dataset.name, ())
-        ordered.append(checkpoints if dataset is CHECKPOINTS else dataset)
+        ordered += (checkpoints, *deep) if dataset is CHECKPOINTS else (dataset,)
     return {dataset.name: dataset for dataset in ordered}
 
 

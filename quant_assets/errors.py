@@ -42,3 +42,7 @@ class HistoryError(QuantError):
 
 class LaunchError(QuantError):
     """A unit of work could not be started elsewhere, or its process failed."""
+
+
+class CheckpointError(QuantError):
+    """A state of a training could not be saved or read; names the file, and what is whole."""

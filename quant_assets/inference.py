@@ -8,10 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from quant_assets.catalogue import kind_of
 from quant_assets.errors import HistoryError, ModelFileError, SettingsError
+from quant_assets.learning.bars import Bars, first_session_back
 from quant_assets.learning.checkpoints import is_training_month, usable_checkpoints
 from quant_assets.learning.forecast import LoadedModel, load_models
 from quant_assets.learning.inference import (
@@ -31,7 +33,7 @@ from quant_assets.model_versions import ModelVersions
 from quant_assets.partitions import key, month_of, month_range, month_start, parse_key, shift_month
 from quant_assets.profile import Profile
 from quant_assets.runtime.counters import COUNTERS
-from quant_assets.schemas import CHECKPOINTS
+from quant_assets.schemas import Dataset
 from quant_assets.settings.domain import ENSEMBLE
 from quant_assets.settings.loading import load_settings
 from quant_assets.settings.sectors import SECTORS
@@ -229,10 +231,24 @@ def _of_sector(profile: Profile, asked: Asked, sector: str, rows: pl.DataFrame, 
             notes = [*notes, f"{sector}: model {name} forecasts {_sessions(models)}, {horizon} are asked for"]
         return _Scored(None, name, COMPOSITE, notes)
     model = models[horizon]
+    bars = _bars(profile, sector, rows, asked.as_of, model.fitted.bar_sessions)
+    given = Rows.of(rows, model.fitted.features, bars=bars)
+    usable = model.fitted.usable(given)
     with COUNTERS.call(model.name, len(rows)):
-        mean = model.fitted.predict(Rows.of(rows, model.fitted.features)).mean
-    of_horizon = mean[:, model.fitted.horizons.index(horizon)].tolist()
-    return _Scored(dict(zip(rows["ticker"], of_horizon, strict=True)), name, model.version, notes)
+        mean = model.fitted.predict(given.where(usable)).mean
+    scores = np.full(len(rows), np.nan)  # of a name whose bars do not fill the model's window there is none
+    scores[usable] = mean[:, model.fitted.horizons.index(horizon)]
+    return _Scored(dict(zip(rows["ticker"], scores.tolist(), strict=True)), name, model.version, notes)
+
+
+def _bars(profile: Profile, sector: str, rows: pl.DataFrame, as_of: date, back: int) -> Bars | None:
+    """The bars of a sector's names as far back as a model reads them; None where it reads none."""
+    if not back:
+        return None
+    first = first_session_back(as_of, back)
+    months = month_range(max(month_of(first), profile.settings.partitions.start), month_of(as_of))
+    prices = _read(profile, "prices", [key(sector, month) for month in months], rows["ticker"].to_list())
+    return Bars.between(prices.filter(pl.col("date") >= first).collect(), as_of, as_of, back)
 
 
 def _sessions(models: Mapping[int, Usable]) -> str:
@@ -303,14 +319,15 @@ def usable_models(
     month, learner = month_of(as_of), profile.models.learners[name]
     oldest = max(shift_month(month, -settings.training.max_checkpoint_age_months), settings.partitions.start)
     keys = [key(sector, each) for each in month_range(oldest, shift_month(month, -1))] if oldest < month else []
-    absent = set(profile.store.missing(CHECKPOINTS, keys))
-    stored = profile.store.read(CHECKPOINTS, [each for each in keys if each not in absent])
+    dataset = profile.datasets[learner.checkpoints]
+    absent = set(profile.store.missing(dataset, keys))
+    stored = profile.store.read(dataset, [each for each in keys if each not in absent])
     rows = stored.filter(pl.col("model") == name).drop("sector", "month").collect()
     notes: list[str] = []
     for chosen in usable_checkpoints(rows, month_start(month), settings.training):
         if horizon not in chosen["horizon"] or (chosen["last_known_at"].max() or as_of) >= as_of:  # type: ignore[operator]
             continue
-        _refuse_gap(profile, absent, month_of(chosen["as_of"][0]))
+        _refuse_gap(profile, dataset, absent, month_of(chosen["as_of"][0]))
         files = name, *chosen["manifest_sha256"], *profile.features.names
 
         def load(chosen: pl.DataFrame = chosen) -> dict[int, LoadedModel]:
@@ -326,17 +343,17 @@ def usable_models(
             notes.append(f"{sector}: checkpoint of {chosen['as_of'][0]} is not usable: {error}")
             _LOG.warning("model %s, %s", name, notes[-1])
     if not notes:
-        _refuse_gap(profile, absent)
+        _refuse_gap(profile, dataset, absent)
         notes.append(f"{sector}: model {name} has no checkpoint of {oldest} to the month before {month}")
     _LOG.warning("model %s, %s: the composite score stands in for it", name, sector)
     return {}, notes
 
 
-def _refuse_gap(profile: Profile, absent: Collection[str], after: str = "") -> None:
+def _refuse_gap(profile: Profile, dataset: Dataset, absent: Collection[str], after: str = "") -> None:
     """Refuse that an older model, or none, stands in for one of a training month that was never run."""
     cadence = profile.settings.training.cadence_months
     due = [each for each in absent if (month := parse_key(each)[1]) > after and _trains(month, cadence)]
-    profile.store.read(CHECKPOINTS, due)
+    profile.store.read(dataset, due)
 
 
 def _trains(month: str, cadence: int) -> bool:

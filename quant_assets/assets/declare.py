@@ -83,7 +83,7 @@ def declared(profile: Profile, group: str, *assets: Asset) -> list[dg.AssetsDefi
 def read(
     mapping: dg.PartitionMapping | None = None,
     *,
-    absent: Literal["skip", "before", "future", "carried", "any"] | None = None,
+    absent: Literal["skip", "before", "future", "carried", "any", "stored"] | None = None,
 ) -> dg.AssetIn:
     """An input: the same partition, or those of a mapping. `absent` is explained at `ParquetIOManager`."""
     return dg.AssetIn(partition_mapping=mapping, metadata={"absent": absent} if absent else None)

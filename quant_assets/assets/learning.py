@@ -1,7 +1,7 @@
 """From labelled features to forecasts by sector and month: checkpoints and predictions."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +12,12 @@ import polars as pl
 from quant_assets.asset_functions import Run, Setting
 from quant_assets.assets.checkpoint_months import CheckpointMonths
 from quant_assets.assets.declare import Asset, carried, declared, read
+from quant_assets.assets.trainings import Trainings
+from quant_assets.assets.transformer import transformer_trainings
 from quant_assets.errors import ModelFileError
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
+from quant_assets.learning.bars import Bars
 from quant_assets.learning.checkpoints import (
     newest_checkpoint,
     usable_checkpoints,
@@ -26,10 +29,10 @@ from quant_assets.learning.ensemble import combined, judged_by
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models import Models
 from quant_assets.learning.reference import stored_reference
-from quant_assets.partitions import lag, lookback, month_of, month_start
+from quant_assets.partitions import lag, lookback, month_end, month_of, month_start, months_covering
 from quant_assets.profile import Profile
 from quant_assets.runtime.devices import POOL
-from quant_assets.schemas import CHECKPOINTS, DATASETS
+from quant_assets.schemas import CHECKPOINTS, DATASETS, TRANSFORMER_CHECKPOINTS
 from quant_assets.settings.domain import ApplicabilitySettings, PredictionSettings, RegistrySettings, TrainingSettings
 from quant_assets.training_orders import TrainingOrders
 from quant_assets.trial_log import TrialLog
@@ -37,19 +40,26 @@ from quant_assets.trial_log import TrialLog
 
 def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the learning group."""
-    training, kinds = profile.settings.training, [each.kind for each in profile.models.learners.values()]
+    training, found = profile.settings.training, profile.models
+    kinds = [each.kind for each in found.learners.values()]
     window, age = read(lookback(training.window_months)), read(lag(training.max_checkpoint_age_months))
+    of_model = {"features": read(), **dict.fromkeys(found.checkpoints, age)}
+    forecasts = Asset("predictions", predictions, of_model, kinds=kinds, sized_by="features")
+    if deep := found.of(TRANSFORMER_CHECKPOINTS.name):
+        of_model |= {"prices": read(lookback(months_covering(found.bar_sessions)))}
+        both = CHECKPOINTS.name in of_model
+        of_both = predictions_with_transformer if both else predictions_of_transformer
+        forecasts = Asset("predictions", of_both, of_model, kinds=kinds, sized_by="features")
+    own = [each.kind for name, each in found.learners.items() if name not in deep]
     trains: Callable[..., pl.DataFrame] = lightgbm_checkpoint
     inputs = {"features": window, "labels": window}
-    if any(each.updates for each in profile.models.learners.values()):
+    if any(each.updates for each in found.learners.values()):
         trains, inputs = updated_checkpoint, inputs | {CHECKPOINTS.name: carried()}
-    return declared(
+    made = declared(
         profile,
         "learning",
-        Asset(CHECKPOINTS.name, trains, inputs, kinds=kinds, pool=POOL),
-        Asset(
-            "predictions", predictions, {"features": read(), CHECKPOINTS.name: age}, kinds=kinds, sized_by="features"
-        ),
+        Asset(CHECKPOINTS.name, trains, inputs, kinds=own, pool=POOL),
+        forecasts,
         Asset(
             "feature_drift",
             feature_drift,
@@ -57,6 +67,7 @@ def learning_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             sized_by="features",
         ),
     )
+    return [*made, *(transformer_trainings(profile) if deep else ())]
 
 
 def lightgbm_checkpoint(
@@ -72,14 +83,10 @@ def lightgbm_checkpoint(
     labels: pl.LazyFrame,
 ) -> pl.DataFrame:
     """Train the checkpoints of every model in the training months among the run's months, and in those ordered."""
-    if run.order is not None:
-        orders.note(sector, *run.order)
-    settings, noted = (training, predicting, models, library.names), (trials.note_training, orders.months)
-    months = CheckpointMonths(run, sector, *settings, *noted, features, labels)
-    decisions = [day for day in run.decisions if months.trains(day)]
-    if not decisions:
-        run.tell_log(f"no training month among {', '.join(run.months)}: {training.cadence_months=}")
-    return pl.concat([pl.DataFrame(schema=CHECKPOINTS.schema), *(months.trained(each) for each in decisions)])
+    told = Trainings(run, sector, CHECKPOINTS.name, training.cadence_months, orders.note, orders.months)
+    settings = training, predicting, models, library.names
+    months = CheckpointMonths(told, *settings, trials.note_training, features, labels)
+    return pl.concat([pl.DataFrame(schema=CHECKPOINTS.schema), *(months.trained(each) for each in told.due())])
 
 
 def updated_checkpoint(
@@ -96,16 +103,15 @@ def updated_checkpoint(
     lightgbm_checkpoint: pl.DataFrame,
 ) -> pl.DataFrame:
     """The same, and in the other months update the models whose settings say so, each from the month before."""
-    if run.order is not None:
-        orders.note(sector, *run.order)
-    settings, noted = (training, predicting, models, library.names), (trials.note_training, orders.months)
-    months = CheckpointMonths(run, sector, *settings, *noted, features, labels)
+    told = Trainings(run, sector, CHECKPOINTS.name, training.cadence_months, orders.note, orders.months)
+    settings = training, predicting, models, library.names
+    months = CheckpointMonths(told, *settings, trials.note_training, features, labels)
     decisions = {month_of(day): day for day in run.decisions}
 
     def step(month: str, before: pl.DataFrame) -> pl.DataFrame:
         if (as_of := decisions.get(month)) is None:
             return pl.DataFrame(schema=CHECKPOINTS.schema)
-        return months.trained(as_of, before) if months.trains(as_of) else months.updated(as_of, before)
+        return months.trained(as_of, before) if told.trains(as_of) else months.updated(as_of, before)
 
     return run.walked(lightgbm_checkpoint.select(list(CHECKPOINTS.schema)), step)
 
@@ -124,6 +130,66 @@ def predictions(
     lightgbm_checkpoint: pl.LazyFrame,
 ) -> pl.DataFrame:
     """Forecast each month by every model's newest checkpoint of an earlier one, and by all of them together."""
+    given = training, predicting, applicability, registry, start, max_daily_ic
+    return _forecasts(run, *given, models, library, features, {CHECKPOINTS.name: lightgbm_checkpoint}, None)
+
+
+def predictions_with_transformer(
+    run: Run,
+    training: TrainingSettings,
+    predicting: PredictionSettings,
+    applicability: ApplicabilitySettings,
+    registry: RegistrySettings,
+    start: Annotated[str, Setting("partitions.start")],
+    max_daily_ic: Annotated[float, Setting("promotion.max_daily_ic")],
+    models: Models,
+    library: FeatureLibrary,
+    features: pl.LazyFrame,
+    lightgbm_checkpoint: pl.LazyFrame,
+    transformer_checkpoint: pl.LazyFrame,
+    prices: pl.LazyFrame,
+) -> pl.DataFrame:
+    """The same where models that read windows of bars are among them."""
+    given = training, predicting, applicability, registry, start, max_daily_ic
+    trained = {CHECKPOINTS.name: lightgbm_checkpoint, TRANSFORMER_CHECKPOINTS.name: transformer_checkpoint}
+    return _forecasts(run, *given, models, library, features, trained, prices)
+
+
+def predictions_of_transformer(
+    run: Run,
+    training: TrainingSettings,
+    predicting: PredictionSettings,
+    applicability: ApplicabilitySettings,
+    registry: RegistrySettings,
+    start: Annotated[str, Setting("partitions.start")],
+    max_daily_ic: Annotated[float, Setting("promotion.max_daily_ic")],
+    models: Models,
+    library: FeatureLibrary,
+    features: pl.LazyFrame,
+    transformer_checkpoint: pl.LazyFrame,
+    prices: pl.LazyFrame,
+) -> pl.DataFrame:
+    """The same where all models read windows of bars."""
+    given = training, predicting, applicability, registry, start, max_daily_ic
+    trained = {TRANSFORMER_CHECKPOINTS.name: transformer_checkpoint}
+    return _forecasts(run, *given, models, library, features, trained, prices)
+
+
+def _forecasts(
+    run: Run,
+    training: TrainingSettings,
+    predicting: PredictionSettings,
+    applicability: ApplicabilitySettings,
+    registry: RegistrySettings,
+    start: str,
+    max_daily_ic: float,
+    models: Models,
+    library: FeatureLibrary,
+    features: pl.LazyFrame,
+    trained_by: Mapping[str, pl.LazyFrame],
+    prices: pl.LazyFrame | None,
+) -> pl.DataFrame:
+    """The forecasts of all models, whichever datasets their checkpoints are in."""
     loaded: dict[tuple[str, ...], dict[int, LoadedModel]] = {}
     broken: dict[tuple[str, ...], str] = {}
     applies = Applicability.of(applicability, training.cadence_months)
@@ -159,24 +225,33 @@ def predictions(
                 return found, chosen["as_of"][0], ", ".join(dict.fromkeys([*said, *chosen["model_file"]]))
         return {}, None, ", ".join(said)
 
-    def of_sector(sector: str, features: pl.DataFrame, lightgbm_checkpoint: pl.DataFrame) -> pl.DataFrame:
+    def bars_of(month: str, prices: pl.DataFrame) -> Bars:
+        last = min(month_end(month), run.through)
+        return Bars.between(prices, month_start(month), last, models.bar_sessions)
+
+    def of_sector(
+        sector: str, features: pl.DataFrame, prices: pl.DataFrame | None = None, **trained_by: pl.DataFrame
+    ) -> pl.DataFrame:
         parts = [pl.DataFrame(schema=DATASETS["predictions"].schema)]
+        checkpoints = pl.concat(trained_by.values())
         for month in run.months:
+            bars = None if prices is None else bars_of(month, prices)
             rows, used, given = features.filter(MONTH.label("date") == month), list[str](), list[pl.DataFrame]()
             trained, distances = dict[str, date](), Distances(rows)
             for name in models.learners:
-                found, as_of, said = usable(name, lightgbm_checkpoint.filter(pl.col("model") == name), month, sector)
+                found, as_of, said = usable(name, checkpoints.filter(pl.col("model") == name), month, sector)
                 used += [said] if said else []
                 if as_of is not None and len(rows):
                     trained[name] = as_of
-                    given.append(forecast(rows, found, predicting, applies, distances))
-            young = young_checkpoints(lightgbm_checkpoint, month_start(month), training)
+                    given.append(forecast(rows, found, predicting, applies, distances, bars))
+            young = young_checkpoints(checkpoints, month_start(month), training)
             parts += [*given, combined(given, judged_by(young, trained, max_daily_ic), predicting)]
             named = ", ".join(dict.fromkeys(used)) or "none yet: too little history"
             run.tell(sector, month, {"checkpoint": named})
         return pl.concat(parts)
 
-    result = run.by_sector(of_sector, features=features, lightgbm_checkpoint=lightgbm_checkpoint)
+    given = {"features": features, **trained_by, **({} if prices is None else {"prices": prices})}
+    result = run.by_sector(of_sector, (), **given)
     run.tell_predictions(result)
     return result
 

@@ -1,7 +1,9 @@
 """The training of a checkpoint as a unit of work: frames go in as Arrow files, models and their facts come out."""
 
 import json
+import logging
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
@@ -12,6 +14,7 @@ import polars as pl
 
 from quant_assets import catalogue
 from quant_assets.errors import SettingsError
+from quant_assets.learning.deep.place import Tell, forget, training_at
 from quant_assets.learning.metrics import Metrics
 from quant_assets.learning.model_files import ModelFiles
 from quant_assets.learning.models.base import Learner, is_observed
@@ -20,7 +23,9 @@ from quant_assets.learning.training import train_checkpoint
 from quant_assets.runtime.launch import Folders, Launcher, Unit
 from quant_assets.settings.domain import ModelSettings, PredictionSettings, TrainingSettings
 
-_FEATURES, _LABELS = "features.arrow", "labels.arrow"
+_LOG = logging.getLogger(__name__)
+
+_FEATURES, _LABELS, _PRICES = "features.arrow", "labels.arrow", "prices.arrow"
 _FACTS, _MANIFEST = "facts.json", "manifest.json"
 #: Frames of a result, each a file where there is one.
 _FRAMES = ("out_of_fold", "contributions")
@@ -40,6 +45,10 @@ def train(
     scope: str,
     names: Sequence[str],
     folder: Path,
+    *,
+    prices: pl.DataFrame | None = None,
+    kept: Path | None = None,
+    tell: Tell = _LOG.info,
 ) -> list[TrainedModel]:
     """What `train_checkpoint` gives for the same arguments, byte by byte, wherever `launcher` runs it.
 
@@ -58,6 +67,9 @@ def train(
         scope: as there.
         names: as there.
         folder: as there; it is empty.
+        prices: as there.
+        kept: folder of what a training that is killed is resumed from, if its kind can be; of this training alone.
+        tell: is given a line on how it goes now and then; from another process they come as its output.
 
     Raises:
         SettingsError: the launcher has several processes, and the kind is not made for them.
@@ -68,7 +80,11 @@ def train(
     launcher = launcher.on(0 if is_observed() else devices)
     if launcher.here or is_observed():
         given = settings, prediction_settings, learner, horizons, scope, names, folder
-        return train_checkpoint(features, labels, as_of, *given)
+        with training_at(None if is_observed() else kept, tell):
+            found = train_checkpoint(features, labels, as_of, *given, prices=prices)
+        if kept is not None and not is_observed():
+            forget(kept)
+        return found
     if launcher.processes > 1 and not learner.distributed:
         raise SettingsError(
             f"launch.processes is {launcher.processes}, and model {learner.name} of kind {kind} trains in one process: "
@@ -79,6 +95,9 @@ def train(
         each.mkdir()
     features.write_ipc(folders.inputs / _FEATURES)
     labels.write_ipc(folders.inputs / _LABELS)
+    if prices is not None:
+        prices.write_ipc(folders.inputs / _PRICES)
+    kept = kept or folder / "kept"  # several processes share it
     arguments = {
         "as_of": as_of.isoformat(),
         "settings": settings.model_dump(mode="json"),
@@ -95,8 +114,10 @@ def train(
         "horizons": list(horizons),
         "scope": scope,
         "names": list(names),
+        "kept": str(kept),
     }
     launcher.launch(Unit.of(train_unit, arguments, folders, devices, scope))
+    forget(kept)
     return [_read(folders.outputs, f"h{horizon}") for horizon in horizons]
 
 
@@ -111,6 +132,7 @@ def train_unit(
     horizons: list[int],
     scope: str,
     names: list[str],
+    kept: str,
 ) -> None:
     """The unit's function: `train_checkpoint` over the files of `inputs`, a folder in `outputs` for each horizon.
 
@@ -121,20 +143,28 @@ def train_unit(
         outputs.mkdir()
     files = outputs / "files"
     files.mkdir()
-    trained = train_checkpoint(
-        pl.read_ipc(inputs / _FEATURES),
-        pl.read_ipc(inputs / _LABELS),
-        date.fromisoformat(as_of),
-        TrainingSettings.model_validate(settings),
-        PredictionSettings.model_validate(prediction_settings),
-        catalogue.learner(model["name"], ModelSettings.model_validate(model["settings"])),
-        horizons,
-        scope,
-        names,
-        files,
-    )
+    with training_at(Path(kept), shown):
+        trained = train_checkpoint(
+            pl.read_ipc(inputs / _FEATURES),
+            pl.read_ipc(inputs / _LABELS),
+            date.fromisoformat(as_of),
+            TrainingSettings.model_validate(settings),
+            PredictionSettings.model_validate(prediction_settings),
+            catalogue.learner(model["name"], ModelSettings.model_validate(model["settings"])),
+            horizons,
+            scope,
+            names,
+            files,
+            prices=pl.read_ipc(path) if (path := inputs / _PRICES).exists() else None,
+        )
     for item in trained:
         _write(outputs, f"h{item.horizon}", item)
+
+
+def shown(line: str) -> None:
+    """Tell the step by way of this process's output."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _plain(learner: Learner[Any]) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from quant_assets.market.calendar import last_session_to
 from quant_assets.model_versions import ModelVersions, Version, files_at, signing_key
 from quant_assets.partitions import key, month_end, month_range, parse_key, shift_month
 from quant_assets.profile import Profile
-from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import ENSEMBLE
 from quant_assets.settings.sectors import SECTORS
 
@@ -325,7 +324,8 @@ def _facts(
 
 def _next(profile: Profile, sector: str) -> date:
     """Last closed session of the month that follows the newest stored trainings, which is what these are for."""
-    stored = [parse_key(each)[1] for each in profile.store.existing(CHECKPOINTS) if parse_key(each)[0] == sector]
+    existing = {key for name in profile.models.checkpoints for key in profile.store.existing(profile.datasets[name])}
+    stored = [parse_key(each)[1] for each in existing if parse_key(each)[0] == sector]
     last = profile.last_session()
     return min(last_session_to(month_end(shift_month(max(stored), 1))), last) if stored else last
 
@@ -341,8 +341,12 @@ def _of_settings(profile: Profile, model: str) -> None:
 
 
 def _checkpoints(profile: Profile, sectors: Sequence[str]) -> pl.DataFrame:
-    stored = [each for each in profile.store.existing(CHECKPOINTS) if parse_key(each)[0] in set(sectors)]
-    return profile.store.read(CHECKPOINTS, stored).collect()
+    parts = []
+    for name in profile.models.checkpoints:
+        dataset = profile.datasets[name]
+        stored = [each for each in profile.store.existing(dataset) if parse_key(each)[0] in set(sectors)]
+        parts.append(profile.store.read(dataset, stored).collect())
+    return pl.concat(parts)
 
 
 def _hashed(profile: Profile, name: str, expected: str) -> None:

@@ -32,7 +32,8 @@ class ParquetIOManager(dg.IOManager):
     over the sectors that are there), `{"absent": "before"}`: so are those before the run's months (the history of a
     report), `{"absent": "carried"}`: of an asset's own months only those before the run's are loaded, as far as they
     are there, `{"absent": "future"}`: those of months are left out that have not begun at the last closed session, or
-    `{"absent": "any"}`: all are left out that do not exist.
+    `{"absent": "any"}` and `{"absent": "stored"}`: all are left out that do not exist; for the sake of the latter no
+    run is made but of the run's own months.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class ParquetIOManager(dg.IOManager):
             # A month without any sector stays among the keys: reading it raises the error that names it.
             keys = [key for key in keys if key not in gone or parse_key(key)[1] in months]
         elif absent is not None:
-            if absent == "any":
+            if absent in ("any", "stored"):
                 optional = list(keys)
             elif absent == "future":
                 optional = [key for key in keys if parse_key(key)[1] > month_of(self._last_session())]

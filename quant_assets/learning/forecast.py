@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.errors import DatasetError, ModelFileError
+from quant_assets.learning.bars import Bars
 from quant_assets.learning.calibration import UNCALIBRATED, Calibration, Interval, stated_probability
 from quant_assets.learning.drift import Applicability, Distances
 from quant_assets.learning.model_files import VERSION_LENGTH, fetch, verified
@@ -18,7 +19,8 @@ from quant_assets.learning.models.base import FittedModel, Learner
 from quant_assets.learning.reference import Reference, kept_reference
 from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.learning.rows import Distribution, Rows
-from quant_assets.schemas import CHECKPOINTS, DATASETS
+from quant_assets.learning.splits import BoolArray
+from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import PredictionSettings
 
 
@@ -60,7 +62,7 @@ def load_models(
     Args:
         rows: of the dataset of checkpoints: those of one model and training, one for each horizon.
         learner: that trained them.
-        features: columns that will be handed to the model, in order.
+        features: of the profile, in order; the kind says which of them it reads.
         read: gives the content of a file by its name.
         folder: an empty one, where the files are put; not needed afterwards.
 
@@ -81,8 +83,9 @@ def load_models(
 
     fitted: dict[str, FittedModel] = {}
     loaded: dict[int, LoadedModel] = {}
+    features = learner.inputs(features)
     for row in rows:
-        name, again = row["model_file"], f"materialise {CHECKPOINTS.name} of its month again"
+        name, again = row["model_file"], f"materialise {learner.checkpoints} of its month again"
         shown = name.rpartition("/")[2]
         if row["kind"] != learner.kind:
             raise DatasetError(
@@ -131,6 +134,7 @@ def forecast(
     settings: PredictionSettings,
     applicability: Applicability | None = None,
     distances: Distances | None = None,
+    bars: Bars | None = None,
 ) -> pl.DataFrame:
     """Forecast the forward return of every row and horizon.
 
@@ -146,6 +150,8 @@ def forecast(
         settings: clipping.
         applicability: where the forecasts apply; without it, that is not told: null.
         distances: of the same rows, where other models are asked about them, too.
+        bars: that the rows lie in, for models that read windows of them; a row whose window they do not fill gets no
+            forecast of those.
 
     Returns:
         Dataset `predictions` (without `sector`) of one model, sorted by ticker, date and horizon.
@@ -156,7 +162,7 @@ def forecast(
     """
     schema = DATASETS["predictions"].schema
     parts = [pl.DataFrame(schema=schema)]
-    asked: dict[int, Distribution] = {}
+    asked: dict[int, tuple[BoolArray, Distribution]] = {}
     columns = set(features.columns)  # asked for once: the frame makes a new list each time
     rows: dict[tuple[str, ...], Rows] = {}
     distances = distances or Distances(features)
@@ -170,9 +176,12 @@ def forecast(
         if id(model.fitted) not in asked:
             names = model.fitted.features
             if names not in rows:
-                rows[names] = Rows.of(features, names)
-            asked[id(model.fitted)] = model.fitted.predict(rows[names])
-        found, column = asked[id(model.fitted)], model.fitted.horizons.index(horizon)
+                rows[names] = Rows.of(features, names, bars=bars)
+            usable = model.fitted.usable(rows[names])
+            given = rows[names] if usable.all() else rows[names].where(usable)
+            asked[id(model.fitted)] = usable, model.fitted.predict(given)
+        (usable, found), column = asked[id(model.fitted)], model.fitted.horizons.index(horizon)
+        of_model = features.select("ticker", "date").filter(pl.Series(usable, dtype=pl.Boolean))
         prediction = np.ascontiguousarray(found.mean[:, column])
         std = model.residuals.std_of(prediction) if found.std is None else np.ascontiguousarray(found.std[:, column])
         own = None if found.prob_up is None else np.ascontiguousarray(found.prob_up[:, column])
@@ -180,13 +189,12 @@ def forecast(
         prob_up = np.clip(rises, settings.min_probability, 1 - settings.min_probability)
         width = model.interval.width if model.interval else None
         reach = pl.lit(width, pl.Float64) * pl.col("prediction_std")
-        unlike, expires = np.full(len(features), np.nan), None
+        unlike, expires = np.full(len(of_model), np.nan), None
         if applicability is not None:
-            unlike = unlike if model.reference is None else distances.to(model.reference)
+            unlike = unlike if model.reference is None else distances.to(model.reference)[usable]
             expires = applicability.expiry(model.as_of) if model.as_of else None
         parts.append(
-            features.select("ticker", "date")
-            .with_columns(
+            of_model.with_columns(
                 pl.lit(horizon, pl.Int32).alias("horizon"),
                 pl.Series("prediction", prediction, dtype=pl.Float64),
                 pl.Series("prediction_std", std, dtype=pl.Float64),

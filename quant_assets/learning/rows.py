@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_assets.errors import DatasetError
+from quant_assets.learning.bars import Bars
 from quant_assets.learning.splits import BoolArray
 from quant_assets.market.panel import FloatArray
 
@@ -26,6 +27,7 @@ class Rows:
         targets: what is fitted, float64 of shape (n_rows, n_horizons), every one of them known: forward returns, or
             what `training.target` makes of them; 1 where that is positive and else 0, for a model of directions.
         outcomes: the forward returns of that shape where the targets are not them, else None; no kind reads them.
+        bars: that the rows lie in, for kinds that read windows of them (`Learner.bar_sessions`); else None.
 
     """
 
@@ -36,6 +38,7 @@ class Rows:
     horizons: tuple[int, ...]
     targets: FloatArray
     outcomes: FloatArray | None = None
+    bars: Bars | None = None
 
     @classmethod
     def of(
@@ -45,6 +48,7 @@ class Rows:
         horizons: Sequence[int] = (),
         targets: Sequence[str] = (),
         outcomes: Sequence[str] = (),
+        bars: Bars | None = None,
     ) -> Self:
         """Rows of a frame with `ticker`, `date`, the features, and a column of `targets` for each of `horizons`.
 
@@ -62,6 +66,7 @@ class Rows:
             tuple(horizons),
             np.ascontiguousarray(frame.select(targets).to_numpy()) if targets else np.empty((len(frame), 0)),
             np.ascontiguousarray(frame.select(outcomes).to_numpy()) if outcomes else None,
+            bars,
         )
 
     def __len__(self) -> int:
@@ -89,6 +94,8 @@ def feature_matrix(frame: pl.DataFrame, features: Sequence[str]) -> FloatArray:
     columns = set(frame.columns)  # asked for once: the frame makes a new list each time
     if missing := [name for name in features if name not in columns]:
         raise DatasetError(f"rows lack the columns {', '.join(missing)} of {len(features)} features")
+    if not features:
+        return np.empty((len(frame), 0))
     return np.ascontiguousarray(frame.select(pl.col(list(features)).cast(pl.Float64)).to_numpy())
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from quant_assets.errors import HistoryError
+from quant_assets.errors import DatasetError, HistoryError
+from quant_assets.learning.bars import Bars
 from quant_assets.learning.contributions import mean_contributions, sampled_contributions
 from quant_assets.learning.model_files import ModelFiles
 from quant_assets.learning.models.base import FittedModel, Learner, Task
@@ -45,6 +46,8 @@ def train_checkpoint(
     scope: str,
     names: Sequence[str],
     folder: Path,
+    *,
+    prices: pl.DataFrame | None = None,
 ) -> list[TrainedModel]:
     """Train a model for each horizon, or for all at once, on what was known at `as_of` minus the embargo.
 
@@ -64,25 +67,41 @@ def train_checkpoint(
         horizons: sessions from entry to exit.
         scope: the sector's slug, or `MARKET` where the rows are those of all sectors; part of the seed and of the
             manifest.
-        names: the columns of `features` that the model sees, in order; part of the manifest.
+        names: the columns of `features`, in order; those of them that the kind reads are part of the manifest.
         folder: takes the files of the models.
+        prices: dataset `prices` of the scope, for kinds that read windows of bars; rows of any dates.
 
     Returns:
         One result for each horizon, in the order given; without a model where the rows are fewer than `min_rows` or too
         short to split.
 
     """
+    names, bars = learner.inputs(names), _bars_of(prices, as_of, settings, learner)
     fits = [tuple(horizons)] if learner.all_horizons else [(horizon,) for horizon in horizons]
     trained: dict[int, TrainedModel] = {}
     reference: KeptReference | None = None
     # The longest horizon first: its rows are known for the others, too, and one reference serves them all.
     for each in sorted(fits, key=max, reverse=True):
         frame = rows_of(features, labels, as_of, settings, each, names)
-        if reference is None and len(frame) >= settings.min_rows and learner.learns:
+        if learner.bar_sessions:
+            frame = frame.filter(pl.Series(learner.usable(Rows.of(frame, names, bars=bars)), dtype=pl.Boolean))
+        if reference is None and len(frame) >= settings.min_rows and learner.learns and names:
             reference = reference_of(frame, names, settings, seed_of(settings.seed, scope, as_of, "reference"))
-        given = as_of, settings, prediction_settings, learner, each, scope, names, folder, reference
+        given = as_of, settings, prediction_settings, learner, each, scope, names, folder, reference, bars
         trained |= {item.horizon: item for item in _train(frame, *given)}
     return [trained[horizon] for horizon in horizons]
+
+
+def _bars_of(
+    prices: pl.DataFrame | None, as_of: date, settings: TrainingSettings, learner: Learner[Any]
+) -> Bars | None:
+    """The bars up to `as_of` from as far back as the first training row's window reaches; None for other kinds."""
+    if not learner.bar_sessions:
+        return None
+    if prices is None:
+        raise DatasetError(f"{learner.said} reads windows of bars, and was given no dataset prices")
+    first = training_start(as_of, settings.window_months)
+    return Bars.between(prices, first, last_session_to(as_of), learner.bar_sessions)
 
 
 def training_start(as_of: date, window_months: int) -> date:
@@ -177,6 +196,7 @@ def _train(
     names: Sequence[str],
     folder: Path,
     reference: KeptReference | None,
+    bars: Bars | None,
 ) -> list[TrainedModel]:
     """One fit, for one horizon or for several."""
     dates, known_at = frame["date"].to_numpy(), frame["known_at"].to_numpy()
@@ -195,7 +215,7 @@ def _train(
     except HistoryError:  # a documented outcome of a checkpoint: its status says so
         return untrained
 
-    asked, outcomes = Rows.of(frame, names, horizons), frame.drop(names)
+    asked, outcomes = Rows.of(frame, names, horizons, bars=bars), frame.drop(names)
 
     def rows(mask: BoolArray) -> Rows:
         # Of these rows alone: a target compares the names of a session, and one whose label was known early, because it
@@ -207,7 +227,8 @@ def _train(
     tested: list[tuple[dict[str, Any], list[pl.DataFrame]]] = []
     importances, drawn = list[dict[str, list[float]]](), list[list[pl.DataFrame]]()
     for fold in folds[:-1]:
-        model, test = learner.fit(rows(fold.train), rows(fold.validation), seed), rows(fold.test)
+        test = rows(fold.test)
+        model = learner.unknowing(test.dates.min().item()).fit(rows(fold.train), rows(fold.validation), seed)
         found, here = model.predict(test), outcomes.filter(pl.Series(fold.test))
         tests = [fold_forecasts(here, target_column(horizon), found, column) for column, horizon in enumerate(horizons)]
         tested.append((_entry(frame, fold, model) | {"test": span(frame, fold.test)}, tests))
@@ -237,7 +258,7 @@ def _train(
             measure: dict(zip(names, np.mean([each[measure] for each in importances], axis=0).tolist(), strict=True))
             for measure in importances[-1]
         },
-        "settings": settings.model_dump(mode="json") | {learner.kind: learner.parameters.model_dump(mode="json")},
+        "settings": settings.model_dump(mode="json") | {learner.kind: learner.recorded()},
         "prediction_settings": prediction_settings.model_dump(mode="json"),
         "reference": dict(reference.entry) if reference else None,
         "seed": seed,

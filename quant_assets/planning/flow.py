@@ -57,7 +57,7 @@ class Flow:
             absent = {
                 definition.keys_by_input_name[name].path[-1]
                 for name, each in input_metadata(definition).items()
-                if each.get("absent") in ("before", "skip")
+                if each.get("absent") in ("before", "skip", "stored")
             }
             for spec in definition.specs:
                 name = spec.key.path[-1]

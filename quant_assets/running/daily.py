@@ -20,11 +20,11 @@ from quant_assets.running.launching import Here
 from quant_assets.running.sessions import SESSION, SESSIONS, Sessions
 from quant_assets.running.staging import Staged
 from quant_assets.running.work import ORIGIN
-from quant_assets.schemas import CHECKPOINTS
+from quant_assets.schemas import CHECKPOINTS, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED
 from quant_assets.settings.sectors import SECTORS
 
 #: What is left to the retraining, which trains a month once its last session has closed.
-TRAINED = frozenset({CHECKPOINTS.name})
+TRAINED = frozenset(each.name for each in (CHECKPOINTS, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED))
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,9 @@ class Daily:
         """
         live = month >= month_of(self.sessions.go_live)
         sectors = self.sessions.sectors
-        untrained = [name for name in TRAINED if self._planner.unfinished(name, sectors, month, absent=True)]
-        names = self._planner.apart_from(TRAINED, of=untrained)
+        trained = TRAINED.intersection(self._planner.order)
+        untrained = [name for name in trained if self._planner.unfinished(name, sectors, month, absent=True)]
+        names = self._planner.apart_from(trained, of=untrained)
         return tuple(name for name in names if self._planner.unfinished(name, sectors, month, absent=live))
 
     def said(self, days: Sequence[date]) -> Iterator[tuple[date, list[list[Phase]], list[list[Phase]]]]:

@@ -11,13 +11,14 @@ import dagster as dg
 
 from quant_assets.dagster_internals import ConfigurableClassData, UserConfigSchema
 from quant_assets.running.work import work_of
-from quant_assets.schemas.learning import CHECKPOINTS
+from quant_assets.schemas import CHECKPOINTS, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED
 from quant_assets.settings.sectors import SECTORS
 
 #: Run tags: what a run writes of a sector, or of what spans sectors. Trainings are apart from all else: they take long,
 #: and write no partition that the others write.
 _WRITES, _TRAINS = "quant/writes/", "quant/trains/"
 _PLACES = (*SECTORS, "across_sectors")
+_TRAINED = {each.name for each in (CHECKPOINTS, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED)}
 
 
 def place_tags(assets: Collection[str] | None, sectors: Collection[str]) -> dict[str, str]:
@@ -30,7 +31,7 @@ def place_tags(assets: Collection[str] | None, sectors: Collection[str]) -> dict
     """
     kinds = {_WRITES, _TRAINS}
     if assets is not None:
-        kinds = {_TRAINS if name == CHECKPOINTS.name else _WRITES for name in assets}
+        kinds = {_TRAINS if name in _TRAINED else _WRITES for name in assets}
     return {f"{kind}{place}": "true" for kind in sorted(kinds) for place in sectors or _PLACES[-1:]}
 
 

@@ -7,7 +7,7 @@ README's table are derived from. Computation does not live here.
 
 from quant_assets.schemas.audit import ON_DEMAND
 from quant_assets.schemas.dataset import Column, Dataset, Reference
-from quant_assets.schemas.learning import CHECKPOINTS, LEARNING
+from quant_assets.schemas.learning import CHECKPOINTS, LEARNING, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED
 from quant_assets.schemas.live import LIVE
 from quant_assets.schemas.market import MARKET, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
 from quant_assets.schemas.operations import OPERATIONS
@@ -23,6 +23,8 @@ __all__ = [
     "OHLCV_MEANS",
     "OHLCV_QUANTITIES",
     "ON_DEMAND",
+    "TRANSFORMER_CHECKPOINTS",
+    "TRANSFORMER_PRETRAINED",
     "Column",
     "Dataset",
     "Reference",

@@ -1,7 +1,10 @@
 """Datasets of the learning group: checkpoints, predictions, and how far features moved away from training rows."""
 
+from dataclasses import replace
+
 import polars as pl
 
+from quant_assets.grains import MONTHLY
 from quant_assets.schemas.columns import HORIZON, LEARNED, as_of, day, ratio, ticker
 from quant_assets.schemas.dataset import Column, Dataset, Reference
 
@@ -48,6 +51,49 @@ CHECKPOINTS = Dataset(
     },
     across="sector",
     anchored=LEARNED,
+)
+
+#: What the trainings of the stock Transformer leave; a profile has it where one of its models is of that kind.
+TRANSFORMER_CHECKPOINTS = replace(
+    CHECKPOINTS,
+    name="transformer_checkpoint",
+    meaning="The same of the stock Transformer, fine-tuned on the sector's returns: model, horizon and training",
+    reproducibility="trained",
+)
+
+#: The encoders that they begin from.
+TRANSFORMER_PRETRAINED = Dataset(
+    "transformer_pretrained",
+    "Encoders of the stock Transformer, pre-trained on the whole market's windows of bars; none of them forecasts",
+    ("as_of", "model"),
+    "as_of",
+    "as_of",
+    {
+        "as_of": as_of(),
+        "model": Column(pl.String, "name of the model in the settings"),
+        "status": Column(pl.String, "whether an encoder was trained", isin=("trained", "too_little_history")),
+        "stage": Column(pl.String, "what has been trained: encoder, whose head forecasts nothing", isin=("encoder",)),
+        "model_version": Column(
+            pl.String, "first 12 characters of the file's SHA-256; null without an encoder", nullable=True
+        ),
+        "model_file": Column(pl.String, "state dict, relative to the profile's storage", nullable=True),
+        "model_sha256": Column(pl.String, "SHA-256 of model_file", nullable=True),
+        "manifest_file": Column(
+            pl.String, "JSON manifest: stage, span, normalisation, architecture, hash", nullable=True
+        ),
+        "manifest_sha256": Column(pl.String, "SHA-256 of the manifest", nullable=True),
+        "windows": Column(pl.Int64, "windows it was trained on", "windows", ge=0),
+        "tickers": Column(pl.Int64, "names among them", "tickers", ge=0),
+        "sectors": Column(pl.Int64, "sectors among them: those whose prices are stored", "sectors", ge=0),
+        "first_date": Column(pl.Date, "first session of a window's end", nullable=True),
+        "last_date": Column(pl.Date, "last session of a window's end, those to stop by included", nullable=True),
+        "epochs": Column(pl.Int32, "passes over the windows", nullable=True, ge=1),
+        "validation_loss": ratio("loss of the tasks together on later windows, of the best epoch"),
+    },
+    grain=MONTHLY,
+    across="market",
+    anchored=LEARNED,
+    reproducibility="trained",
 )
 
 LEARNING = (

@@ -26,6 +26,20 @@ class Models:
     kinds: Mapping[str, str]
     horizons: Mapping[str, tuple[int, ...]]
 
+    def of(self, checkpoints: str) -> tuple[str, ...]:
+        """Those whose trainings fill a dataset."""
+        return tuple(name for name, each in self.learners.items() if each.checkpoints == checkpoints)
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """The datasets that trainings fill."""
+        return tuple(dict.fromkeys(each.checkpoints for each in self.learners.values()))
+
+    @property
+    def bar_sessions(self) -> int:
+        """Sessions up to a row's own whose bars any of the forecasts may follow from; 0 where none reads bars."""
+        return max(each.bar_sessions for each in self.learners.values())
+
     @property
     def directions(self) -> tuple[str, ...]:
         """Those that are fitted to whether a return is positive."""

@@ -6,18 +6,20 @@ A kind is one file beside this one, with its class under the name `LEARNER`. All
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, final
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, final
 
 import numpy as np
 from pydantic import ValidationError
 
 from quant_assets.errors import DatasetError, SettingsError
 from quant_assets.learning.rows import Distribution, Rows
+from quant_assets.learning.splits import BoolArray
 from quant_assets.market.panel import FloatArray
+from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.group import SettingsGroup
 
 #: What a kind does with a missing value (NaN): `learned`, the model takes it as a value of its own; `filled`, it is
@@ -41,6 +43,7 @@ class FittedModel(ABC):
         origin: its model and kind in words, from the learner that fitted it or whose files were loaded; for errors.
         directions: mean return of the training rows that fell and of those that rose, shape (2, n_horizons), of a model
             of directions; None of a model of returns.
+        bar_sessions: sessions up to a row's own whose bars its forecast may follow from; 0 where it reads none.
 
     """
 
@@ -49,6 +52,11 @@ class FittedModel(ABC):
     fill: FloatArray | None = None
     origin: str = ""
     directions: FloatArray | None = None
+    bar_sessions: int = 0
+
+    def usable(self, rows: Rows) -> BoolArray:
+        """Which rows have what a forecast needs, shape (n_rows,); the others must not be asked about."""
+        return np.ones(len(rows), dtype=bool)
 
     @final
     def predict(self, rows: Rows) -> Distribution:
@@ -200,6 +208,7 @@ class Learner(ABC, Generic[P]):
             it sees none.
         libraries: distributions whose versions decide what it computes.
         without_effect: parameters that do not change what is fitted, such as a number of threads.
+        checkpoints: dataset that its trainings fill.
         tasks: what it can fit.
         updated: of these, the ones for which a model can be updated by rows that became known later (`update`).
         learns: whether its rows decide what is fitted; else it was made elsewhere, and the audit asks for no answer.
@@ -220,6 +229,7 @@ class Learner(ABC, Generic[P]):
     on_device: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ()
     without_effect: ClassVar[frozenset[str]] = frozenset()
+    checkpoints: ClassVar[str] = CHECKPOINTS.name
     tasks: ClassVar[tuple[Task, ...]] = ("regression",)
     updated: ClassVar[tuple[Task, ...]] = ()
     learns: ClassVar[bool] = True
@@ -331,6 +341,28 @@ class Learner(ABC, Generic[P]):
     def knows_until(self) -> date | None:
         """The last session of which it may know what no row tells it: it is judged after that one. None: of none."""
         return None
+
+    @property
+    def bar_sessions(self) -> int:
+        """Sessions up to a row's own whose bars its forecast may follow from; 0: it reads no bars, but features."""
+        return 0
+
+    def inputs(self, features: Sequence[str]) -> tuple[str, ...]:
+        """Which of a profile's features it reads, in order: all of them, unless the kind says otherwise."""
+        return tuple(features)
+
+    def usable(self, rows: Rows) -> BoolArray:
+        """Which rows have what the kind needs, shape (n_rows,): the others are not trained on."""
+        return np.ones(len(rows), dtype=bool)
+
+    def unknowing(self, since: date) -> Self:
+        """The learner that a slice from a session on is judged with: itself, or without what knows that slice."""
+        return self
+
+    def recorded(self) -> dict[str, Any]:
+        """Its parameters as a manifest has them: plain values that mean the same on another machine."""
+        found: dict[str, Any] = self.parameters.model_dump(mode="json")
+        return found
 
     @property
     def said(self) -> str:

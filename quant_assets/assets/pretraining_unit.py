@@ -1,0 +1,137 @@
+"""A pre-training as a unit of work, as `training_unit` is one of a checkpoint: bars go in, an encoder comes out."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from quant_assets import catalogue
+from quant_assets.assets.training_unit import shown
+from quant_assets.learning.deep.place import Tell, forget, training_at
+from quant_assets.learning.model_files import VERSION_LENGTH, sha256
+from quant_assets.learning.models.base import Learner, is_observed
+from quant_assets.runtime.launch import Folders, Launcher, Unit
+from quant_assets.settings.domain import ModelSettings
+
+_BARS, _FACTS, _FILE, _MANIFEST = "bars.arrow", "facts.json", "encoder.ckpt", "manifest.json"
+_DATES = ("first_date", "last_date")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a pre-training left.
+
+    Attributes:
+        content: of the encoder's file; None where there was too little history.
+        manifest: what it is, as JSON; None likewise.
+        facts: columns of dataset `transformer_pretrained`.
+
+    """
+
+    content: bytes | None
+    manifest: bytes | None
+    facts: Mapping[str, Any]
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the file."""
+        return sha256(self.content) if self.content else None
+
+    @property
+    def version(self) -> str | None:
+        """First characters of it."""
+        found = self.sha256
+        return found[:VERSION_LENGTH] if found else None
+
+    @property
+    def file_name(self) -> str:
+        """Name under which the file is kept."""
+        return f"encoder-{self.version}.ckpt"
+
+    @property
+    def manifest_sha256(self) -> str | None:
+        """Of the manifest."""
+        return sha256(self.manifest) if self.manifest else None
+
+    @property
+    def manifest_name(self) -> str:
+        """Name under which the manifest is kept."""
+        return f"manifest-{(self.manifest_sha256 or '')[:VERSION_LENGTH]}.json"
+
+
+def pretrain(
+    launcher: Launcher,
+    kind: str,
+    bars: pl.DataFrame,
+    as_of: date,
+    learner: Learner[Any],
+    seed: int,
+    folder: Path,
+    kept: Path | None,
+    tell: Tell,
+) -> Pretrained:
+    """Pre-train an encoder, wherever `launcher` runs it.
+
+    Args:
+        launcher: where it runs.
+        kind: of the model, as the settings name it.
+        bars: dataset prices of every sector, with `sector`.
+        as_of: session of the training; nothing later is used.
+        learner: of kind `transformer`.
+        seed: of the settings.
+        folder: takes the files; it is empty.
+        kept: of what a killed training is resumed from.
+        tell: is given a line now and then.
+
+    """
+    devices = launcher.processes if learner.on_device else 0
+    launcher, kept = launcher.on(0 if is_observed() else devices), kept or folder / "kept"
+    folders = Folders(folder / "inputs", folder / "outputs")
+    for each in folders:
+        each.mkdir()
+    bars.write_ipc(folders.inputs / _BARS)
+    parameters = learner.parameters.model_dump(mode="json")
+    arguments = {
+        "as_of": as_of.isoformat(),
+        "model": {"name": learner.name, "settings": {"kind": kind, "parameters": parameters}},
+        "seed": seed,
+        "kept": str(kept),
+    }
+    unit = Unit.of(pretrain_unit, arguments, folders, devices, "market")
+    if launcher.here:
+        with training_at(kept, tell):
+            unit.carry_out()
+    else:
+        launcher.launch(unit)
+    forget(kept)
+    facts = json.loads((folders.outputs / _FACTS).read_text(encoding="utf-8"))
+    facts |= {each: facts[each] and date.fromisoformat(facts[each]) for each in _DATES}
+    file = folders.outputs / _FILE
+    if not file.exists():
+        return Pretrained(None, None, facts)
+    return Pretrained(file.read_bytes(), (folders.outputs / _MANIFEST).read_bytes(), facts)
+
+
+def pretrain_unit(inputs: Path, outputs: Path, *, as_of: str, model: dict[str, Any], seed: int, kept: str) -> None:
+    """The unit's function; where several processes train, what the first one leaves counts."""
+    from quant_assets.learning.deep.place import place
+    from quant_assets.learning.transformer.pretraining import pretrained
+
+    learner = catalogue.learner(model["name"], ModelSettings.model_validate(model["settings"]))
+    here = place()
+    with training_at(Path(kept), here.tell if here.folder is not None else shown):
+        found = pretrained(
+            pl.read_ipc(inputs / _BARS), date.fromisoformat(as_of), learner.parameters, seed, model["name"]
+        )
+    if os.environ.get("RANK", "0") != "0":
+        return
+    if found.content is not None and found.manifest is not None:
+        (outputs / _FILE).write_bytes(found.content)
+        (outputs / _MANIFEST).write_text(found.manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    plain = {name: each.isoformat() if isinstance(each, date) else each for name, each in found.facts.items()}
+    (outputs / _FACTS).write_text(json.dumps(plain), encoding="utf-8")

@@ -1,0 +1,261 @@
+"""A fit by Lightning that can be killed at any moment: run again, it ends with the same weights.
+
+All randomness follows from seed, epoch and rank, and what a state holds is what the next epoch depends on: weights,
+optimiser, schedule, losses so far. So an epoch that is computed again, after a kill, gives what it gave before, on the
+same machine. On the CPU that is so to the bit.
+"""
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from quant_assets.errors import DatasetError
+from quant_assets.learning.deep.module import DeepModule
+from quant_assets.learning.deep.place import Tell, place
+from quant_assets.learning.deep.settings import DeepParameters
+from quant_assets.learning.deep.states import States
+from quant_assets.learning.deep.units import Shares, Units, order
+
+M = TypeVar("M", bound=DeepModule)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Losses of an epoch: means over the units."""
+
+    training: float
+    validation: float
+
+
+@dataclass(frozen=True)
+class Fitted(Generic[M]):
+    """A fitted network.
+
+    Attributes:
+        module: with the weights of the best epoch, on the CPU.
+        history: of every epoch.
+        best: number of the best one, from 0.
+
+    """
+
+    module: M
+    history: tuple[Epoch, ...]
+    best: int
+
+
+def fit(
+    build: Callable[[], M],
+    training: Units,
+    validation: Units,
+    parameters: DeepParameters,
+    seed: int,
+    folder: Path,
+    said: str = "training",
+) -> Fitted[M]:
+    """Fit a network until its validation loss no longer improves; go on where an earlier call of the same was killed.
+
+    Args:
+        build: gives the network, its weights drawn from torch's default generator.
+        training: units to fit on.
+        validation: units to stop by.
+        parameters: how.
+        seed: of every random draw.
+        folder: of the states; of this very training.
+        said: what is trained, for progress.
+
+    Raises:
+        DatasetError: there is no unit, or the loss is not finite.
+        CheckpointError: a state could not be saved.
+
+    """
+    if not len(training) or not len(validation):
+        raise DatasetError(f"{said}: no unit to {'fit on' if not len(training) else 'stop by'}; train on more sessions")
+    tell, rank, processes = place().tell, int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    states = States(folder, parameters.checkpoint_mib, tell if rank == 0 else lambda _: None)
+    with _settled(parameters, seed):
+        module = build()
+        module.parameters_of_training = parameters
+        found = states.newest()
+        progress = _Progress(states, parameters, seed, rank, tell, said, found)
+        if found is not None:
+            module.load_state_dict(found["weights"])
+            module.resumed = found
+            progress.line(f"{said}: goes on after epoch {found['epoch'] + 1}")
+        if not progress.done:
+            epochs = parameters.max_epochs - len(progress.history)
+
+            def in_order() -> Any:
+                return order(len(training), seed, progress.epoch)
+
+            fed = Shares(training, parameters.batch_units, rank, processes, in_order)
+            held = Shares(validation, parameters.batch_units, rank, processes)
+            module.steps = parameters.max_epochs * len(fed)
+            trainer = _trainer(parameters, processes, epochs, folder, progress)
+            progress.line(f"{said}: {len(training)} units, on {_device(trainer)}, {trainer.precision}")
+            # Not torch's generator for the loaders' own seeds: it would move on with every epoch.
+            fed_by, held_by = (DataLoader(each, batch_size=None, generator=torch.Generator()) for each in (fed, held))
+            trainer.fit(module, fed_by, held_by)
+        if processes > 1 and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+        best = states.newest()
+    if best is None:
+        raise DatasetError(f"{said}: the state of the best epoch is gone from {folder}; train again")
+    module = module.cpu()
+    module.resumed = None
+    module.load_state_dict(best["weights"])
+    module.eval()
+    history = progress.history if progress.history else progress.of(best)
+    return Fitted(module, tuple(history), int(best["epoch"]))
+
+
+class _Progress(Callback):
+    """What happens between two epochs: seeds, the state that is kept, whether to stop, what is told."""
+
+    def __init__(
+        self,
+        states: States,
+        parameters: DeepParameters,
+        seed: int,
+        rank: int,
+        tell: Tell,
+        said: str,
+        found: dict[str, Any] | None,
+    ) -> None:
+        self._states, self._parameters, self._seed, self._rank = states, parameters, seed, rank
+        self._tell, self._said = tell, said
+        self.history = self.of(found) if found else list[Epoch]()
+
+    @staticmethod
+    def of(state: dict[str, Any]) -> list[Epoch]:
+        """The history that a state holds."""
+        return [Epoch(*each) for each in state["history"]]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is computed, or would be next."""
+        return len(self.history)
+
+    @property
+    def best(self) -> int:
+        """The last epoch that improved."""
+        best = 0
+        for number, each in enumerate(self.history):
+            if each.validation < self.history[best].validation - self._parameters.min_improvement:
+                best = number
+        return best
+
+    @property
+    def done(self) -> bool:
+        """Whether no epoch is to follow."""
+        waited = bool(self.history) and len(self.history) - 1 - self.best >= self._parameters.patience
+        return waited or len(self.history) >= self._parameters.max_epochs
+
+    def line(self, text: str) -> None:
+        """Tell, from the first process alone."""
+        if self._rank == 0:
+            self._tell(text)
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """All random draws of an epoch follow from its number."""
+        torch.manual_seed(_mixed(self._seed, self.epoch, self._rank))
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """After the validation: keep the state where it improved, and stop where it does not any more."""
+        if not isinstance(module, DeepModule):
+            raise TypeError(f"{type(module).__name__} is no DeepModule")
+        now = Epoch(module.training_loss, module.validation_loss)
+        if not (math.isfinite(now.training) and math.isfinite(now.validation)):
+            raise DatasetError(
+                f"{self._said}: the loss of epoch {self.epoch + 1} is not finite ({now.training}, {now.validation}): "
+                "lower learning_rate, or look for values without bounds among the inputs"
+            )
+        self.history.append(now)
+        number = len(self.history) - 1
+        if self.best == number and self._rank == 0:
+            state = {
+                "epoch": number,
+                "weights": module.state_dict(),
+                "optimiser": trainer.optimizers[0].state_dict(),
+                "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
+                "history": [[each.training, each.validation] for each in self.history],
+            }
+            self._states.save(state, number, now.validation)
+        better = ", better" if self.best == number else ""
+        self.line(f"{self._said}: epoch {number + 1}, loss {now.training:.6f}, validation {now.validation:.6f}{better}")
+        trainer.should_stop = self.done
+
+
+def _mixed(seed: int, epoch: int, rank: int) -> int:
+    """A seed of 63 bits for an epoch and a process."""
+    return ((seed * 1_000_003 + epoch) * 1_009 + rank) & 0x7FFF_FFFF_FFFF_FFFF
+
+
+def _trainer(parameters: DeepParameters, processes: int, epochs: int, folder: Path, progress: _Progress) -> Trainer:
+    on_device = torch.cuda.is_available()
+    strategy: Any = "auto"
+    if processes > 1:
+        from lightning.pytorch.strategies import DDPStrategy
+
+        strategy = DDPStrategy(process_group_backend="nccl" if on_device else "gloo")
+    half = parameters.precision == "bf16" or (
+        parameters.precision == "auto" and on_device and torch.cuda.is_bf16_supported()
+    )
+    return Trainer(
+        accelerator="cuda" if on_device else "cpu",
+        devices=processes,
+        strategy=strategy,
+        precision="bf16-mixed" if half else "32-true",
+        max_epochs=epochs,
+        gradient_clip_val=parameters.clip or None,
+        callbacks=[progress],
+        default_root_dir=folder,
+        # Nothing of Lightning's own beside the fit.
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        reload_dataloaders_every_n_epochs=0,
+    )
+
+
+def _device(trainer: Trainer) -> str:
+    if trainer.accelerator.__class__.__name__ == "CPUAccelerator":
+        return f"the CPU ({trainer.world_size} process{'es' if trainer.world_size > 1 else ''})"
+    return f"{trainer.world_size} device{'s' if trainer.world_size > 1 else ''}"
+
+
+@contextmanager
+def _settled(parameters: DeepParameters, seed: int) -> Iterator[None]:
+    """Torch as a training needs it, and afterwards as it was: seeds, threads, algorithms that repeat on the CPU."""
+    threads, repeats = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [each.level for each in logs]
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        # Advice on loaders with more workers, and on what its own logger is not there for.
+        warnings.filterwarnings("ignore", module="lightning.*")
+        warnings.filterwarnings("ignore", module="torch.distributed.*")
+        torch.manual_seed(seed)
+        torch.set_num_threads(parameters.num_threads)
+        if not torch.cuda.is_available():
+            torch.use_deterministic_algorithms(True)
+        for each in logs:
+            each.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(repeats)
+            torch.set_num_threads(threads)
+            for each, level in zip(logs, levels, strict=True):
+                each.setLevel(level)
