@@ -48,6 +48,11 @@ def peer_imports(module: str) -> bool:
     return done.returncode == 0
 
 
+def peer_packages() -> Path | None:
+    """The folder of the peers' packages, for a peer that runs on the libraries of this project; None where absent."""
+    return next(iter(PEERS_PYTHON.parents[1].glob("lib/python*/site-packages")), None)
+
+
 def alternating(*runs: Callable[[], object], repetitions: int = 5) -> list[float]:
     """Median seconds of each of `runs`, taken in turns, so that a slow spell of the machine meets all of them.
 
