@@ -34,8 +34,8 @@ from quant_assets.settings.domain import (
     BacktestSettings,
     PortfolioSettings,
     RegimeSettings,
-    WeightSettings,
 )
+from quant_assets.settings.weights import WeightSettings
 from quant_assets.trial_log import PORTFOLIO, TrialLog
 
 Start = Annotated[str, Setting("partitions.start")]

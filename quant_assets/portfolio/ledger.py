@@ -5,7 +5,8 @@ from datetime import date
 import polars as pl
 
 from quant_assets.portfolio.weights import sector_weights
-from quant_assets.settings.domain import CandidateSettings, WeightSettings
+from quant_assets.settings.domain import CandidateSettings
+from quant_assets.settings.weights import WeightSettings
 from quant_assets.signals.candidates import candidates
 
 #: In place of a model where a composite score is said.

@@ -13,7 +13,7 @@ import polars as pl
 from quant_assets.market.panel import FloatArray
 from quant_assets.portfolio.optimisers import optimiser
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import WeightSettings
+from quant_assets.settings.weights import WeightSettings
 
 
 def usable_volatility(volatility: FloatArray) -> FloatArray:

@@ -336,19 +336,6 @@ class RegistrySettings(SettingsGroup):
     fallback: Literal["previous", "refuse"] = "previous"
 
 
-class WeightSettings(SettingsGroup):
-    """Long-only weights of one sector, by the forecasts of one model.
-
-    It is the first of `models` where none is named; `ensemble` follows all of them together.
-    """
-
-    model: str | None = None
-    top_n: int = Field(default=10, ge=1)
-    horizon: int = Field(default=20, ge=1)
-    max_weight: float = Field(default=0.35, gt=0, le=1)
-    method: str = "inverse_volatility"  # one of portfolio/optimisers
-
-
 class BacktestSettings(SettingsGroup):
     """Execution and costs. Trades execute at the close of the session `entry_lag` after the decision (labels agree)."""
 

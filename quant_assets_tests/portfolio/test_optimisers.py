@@ -10,7 +10,7 @@ from quant_assets.errors import SettingsError
 from quant_assets.portfolio import optimisers
 from quant_assets.portfolio.optimisers import OPTIMISERS, Optimiser
 from quant_assets.portfolio.weights import sector_weights
-from quant_assets.settings.domain import WeightSettings
+from quant_assets.settings.weights import WeightSettings
 
 JUNE = date(2016, 6, 30)
 

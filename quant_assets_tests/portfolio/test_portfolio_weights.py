@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from quant_assets.portfolio.optimisers.inverse_volatility import inverse_volatility
 from quant_assets.portfolio.weights import cap_weights, sector_weights, usable_volatility
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import WeightSettings
+from quant_assets.settings.weights import WeightSettings
 
 MAY, JUNE = date(2016, 5, 31), date(2016, 6, 30)
 
