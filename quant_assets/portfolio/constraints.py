@@ -144,7 +144,9 @@ class Constraints:
         lower, upper = self.bounds
         found = []
         for at in np.flatnonzero((weights < lower - tolerance) | (weights > upper + tolerance))[:3].tolist():
-            which = BOUNDS if self.lower[at] - tolerance > weights[at] or weights[at] > self.upper[at] + tolerance else ""
+            which = (
+                BOUNDS if self.lower[at] - tolerance > weights[at] or weights[at] > self.upper[at] + tolerance else ""
+            )
             found.append(
                 f"{which or LIQUIDITY}: {self.name_of(at)} weighs {weights[at]:.6g}, "
                 f"not {lower[at]:.6g} to {upper[at]:.6g}"
@@ -238,7 +240,7 @@ class Constraints:
             least = np.abs(np.where(self.short, self.upper, self.lower))
             return f"{BOUNDS} (bounds of each name, {least.max():g} to {size.max():g}, {size.sum():g} in all)"
         if kind == "liquidity":
-            return f"{LIQUIDITY} (what the names' volumes let, {np.minimum(self.liquid, 1.0).sum():g} in all)"  # type: ignore[type-var,arg-type]
+            return f"{LIQUIDITY} (what the names' volumes let, {np.minimum(self.liquid, 1.0).sum():g} in all)"  # type: ignore[arg-type]
         if kind == "turnover":
             return f"weights.constraints.{TURNOVER} of {self.turnover:g}"
         return self.limits[int(kind.split()[1])].said

@@ -60,7 +60,8 @@ def _raised(weights: FloatArray, lower: FloatArray, upper: FloatArray, total: fl
     sums = np.array([math.fsum(np.clip(factor * weights, lower, upper).tolist()) for factor in factors.tolist()])
     at = int(np.clip(np.searchsorted(sums, total), 1, len(factors) - 1))
     between = (total - sums[at - 1]) / (sums[at] - sums[at - 1]) if sums[at] > sums[at - 1] else 1.0
-    return np.clip((factors[at - 1] + between * (factors[at] - factors[at - 1])) * weights, lower, upper)
+    factor = factors[at - 1] + between * (factors[at] - factors[at - 1])
+    return np.asarray(np.clip(factor * weights, lower, upper))
 
 
 def fitted(weights: FloatArray, constraints: Constraints) -> FloatArray:

@@ -92,7 +92,7 @@ def said(
         model=pl.when(forecast).then(pl.lit(weighing.model)).otherwise(pl.lit(COMPOSITE)),
         horizon=pl.when(forecast).then(pl.lit(weighing.horizon)).otherwise(0).cast(pl.Int32),
         value="weight",
-        side=pl.lit("long"),
+        side=pl.when(pl.col("weight") < 0.0).then(pl.lit("short")).otherwise(pl.lit("long")),
         rank="rank",
     ).join(
         forecasts.select("ticker", "date", "model", "horizon", "model_version"),

@@ -376,6 +376,10 @@ class FactorSettings(SettingsGroup):
 
 
 class PortfolioSettings(SettingsGroup):
-    """The total portfolio over sectors: equal shares, or each sector's share by inverse realised volatility."""
+    """The total portfolio over sectors: equal shares, or each sector's share by inverse realised volatility.
+
+    No sector has more than `max_sector_share` of the capital; what that leaves over is cash.
+    """
 
     allocation: Literal["equal", "inverse_volatility"] = "equal"
+    max_sector_share: float = Field(default=1.0, gt=0, le=1)

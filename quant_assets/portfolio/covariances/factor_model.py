@@ -65,4 +65,4 @@ def _modelled(loadings: FloatArray, deviations: FloatArray) -> FloatArray:
     correlation = loadings @ loadings.T
     np.fill_diagonal(correlation, 1.0)
     result = correlation * np.outer(deviations, deviations)
-    return (result + result.T) / 2.0
+    return np.asarray((result + result.T) / 2.0)

@@ -39,7 +39,7 @@ def constant_correlation(returns: FloatArray, volatility: FloatArray, ahead: Flo
 
     """
     residuals, deviations = _residuals(returns, volatility, ahead)
-    return _correlations(residuals) * np.outer(deviations, deviations)
+    return np.asarray(_correlations(residuals) * np.outer(deviations, deviations))
 
 
 def dynamic_correlation(returns: FloatArray, volatility: FloatArray, ahead: FloatArray) -> FloatArray:
@@ -64,7 +64,7 @@ def dynamic_correlation(returns: FloatArray, volatility: FloatArray, ahead: Floa
 
 
 def fitted_dynamics(residuals: FloatArray, target: FloatArray) -> tuple[float, float]:
-    """a and a + b of the largest composite likelihood.
+    """The a and a + b of the largest composite likelihood.
 
     Args:
         residuals: float64 of shape (n_sessions, n_names), NaN where missing.
@@ -104,7 +104,7 @@ def _correlations(residuals: FloatArray) -> FloatArray:
     deviations = np.sqrt(np.diag(sample))
     result = np.clip(sample / np.outer(deviations, deviations), -1.0, 1.0)
     np.fill_diagonal(result, 1.0)
-    return result
+    return np.asarray(result)
 
 
 @kernel

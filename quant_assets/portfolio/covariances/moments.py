@@ -35,7 +35,7 @@ def pairwise(returns: FloatArray, weights: FloatArray) -> FloatArray:
     away = np.where(known, returns - mean, 0.0)
     sums, totals, squares = cross_products(away, known.astype(np.float64), np.ascontiguousarray(weights))
     divisor = totals - np.divide(squares, totals, out=np.zeros_like(totals), where=totals > 0.0)
-    return np.divide(sums, divisor, out=np.zeros_like(sums), where=divisor > 1e-12)
+    return np.asarray(np.divide(sums, divisor, out=np.zeros_like(sums), where=divisor > 1e-12))
 
 
 def centred(returns: FloatArray) -> FloatArray:
@@ -47,7 +47,9 @@ def centred(returns: FloatArray) -> FloatArray:
 
 
 @kernel
-def cross_products(away: FloatArray, known: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def cross_products(
+    away: FloatArray, known: FloatArray, weights: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Weighted sums over the sessions that two names share: of their products, of the weights and of their squares.
 
     Sums are added up session by session, whatever the number of threads and the width of the processor's vectors.
@@ -102,7 +104,7 @@ def repaired(covariance: FloatArray) -> FloatArray:
     raised = (vectors * np.maximum(values, FLOOR)) @ vectors.T
     scale = deviations / np.sqrt(np.diag(raised))
     result = raised * np.outer(scale, scale)
-    return (result + result.T) / 2.0
+    return np.asarray((result + result.T) / 2.0)
 
 
 def with_young(covariance: FloatArray, old: BoolArray, ahead: FloatArray) -> FloatArray:

@@ -9,7 +9,6 @@ from quant_assets.errors import DatasetError
 from quant_assets.market.panel import FloatArray
 from quant_assets.portfolio.constraints import Constraints
 
-
 #: How far below 0 an eigenvalue of a correlation matrix may lie by rounding.
 _NEGATIVE = 1e-7
 

@@ -65,7 +65,7 @@ def correlation_distance(covariance: FloatArray) -> FloatArray:
     deviations = np.sqrt(np.diag(covariance))
     distances = np.sqrt(np.clip((1.0 - covariance / np.outer(deviations, deviations)) / 2.0, 0.0, 1.0))
     np.fill_diagonal(distances, 0.0)
-    return distances
+    return np.asarray(distances)
 
 
 def _skfolio_order(distances: FloatArray) -> IntArray:
