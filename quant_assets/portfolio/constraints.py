@@ -128,6 +128,11 @@ class Constraints:
         return np.clip(self.lower, -self.liquid, self.liquid), np.clip(self.upper, -self.liquid, self.liquid)
 
     @property
+    def said(self) -> str:
+        """All limits."""
+        return "; ".join(self._said(kind) for kind in self._kinds)
+
+    @property
     def simple(self) -> bool:
         """Whether nothing but bounds and the sides' totals matters."""
         return self.turnover is None and all(each.target for each in self.limits)

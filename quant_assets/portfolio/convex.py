@@ -3,6 +3,7 @@
 Which objective makes which optimiser is in optimisers/.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -64,13 +65,14 @@ def root(covariance: FloatArray) -> FloatArray:
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
-def solve(objective: Any, limits: list[Any], what: str) -> float:
-    """Solve a problem; its variables hold the solution.
+def solve(objective: Any, limits: list[Any], what: str, constraints: Constraints) -> float:
+    """Solve a problem; its variables hold the solution, which `fitting.settled` holds against the limits.
 
     Args:
         objective: cvxpy's.
         limits: its constraints.
         what: is computed, for the message.
+        constraints: what they were made of, for the message.
 
     Returns:
         The objective's value.
@@ -81,12 +83,15 @@ def solve(objective: Any, limits: list[Any], what: str) -> float:
     """
     cp = cvxpy()
     problem = cp.Problem(objective, limits)
-    try:
-        problem.solve(solver=cp.CLARABEL, direct_solve_method="qdldl", warm_start=False)
-    except cp.error.SolverError as error:
-        raise InfeasibleError(f"{what}: the solver found no solution ({str(error).splitlines()[0]})") from None
-    if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
-        raise InfeasibleError(f"{what}: there is no solution ({problem.status})")
+    why = ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a solution may be inaccurate: whether it keeps the limits is looked at
+        try:
+            problem.solve(solver=cp.CLARABEL, direct_solve_method="qdldl", warm_start=False)
+        except cp.error.SolverError as error:
+            why = str(error).splitlines()[0]
+    if why or problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
+        raise InfeasibleError(f"{what}: no solution was found ({why or problem.status}) within {constraints.said}")
     return float(problem.value)
 
 
@@ -96,5 +101,5 @@ def nearest(weights: FloatArray, constraints: Constraints) -> FloatArray:
     found = cp.Variable(len(weights))
     sizes = np.maximum(np.abs(weights), 0.01 * max(float(np.abs(weights).max()), 1e-6))
     distance = cp.sum_squares(cp.multiply(1.0 / np.sqrt(sizes), found - weights))
-    solve(cp.Minimize(distance), within(constraints, found), "weights within their limits")
+    solve(cp.Minimize(distance), within(constraints, found), "weights within their limits", constraints)
     return np.asarray(found.value, dtype=np.float64)

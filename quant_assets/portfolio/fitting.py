@@ -135,5 +135,5 @@ def settled(weights: FloatArray, constraints: Constraints) -> FloatArray:
         result = np.clip(weights, lower, upper)
         broken = constraints.violations(result)
     if broken:
-        raise InfeasibleError(f"no weights were found that respect {'; '.join(broken)}")
+        raise InfeasibleError(f"no weights were found that respect {'; '.join(broken)}, within {constraints.said}")
     return result

@@ -8,7 +8,8 @@ Two conventions are offered, which differ in how the names are ordered:
   what skfolio does by default. PyPortfolioOpt takes d itself too, with single linkage.
 
 Both split the ordered names in the middle, and weigh each half by the inverse of its variance under inverse-variance
-weights.
+weights. In both, which of two names or halves stands first depends on the order in which the names are given; here they
+are put in order of their variances before, so that other labels give the same weights.
 
 References:
     López de Prado (2016), Building diversified portfolios that outperform out of sample, Journal of Portfolio
@@ -55,9 +56,13 @@ def hierarchical_weights(covariance: FloatArray, distance: Literal["paper", "skf
     """
     if len(covariance) == 1:
         return np.ones(1)
-    distances = correlation_distance(covariance)
+    rising = np.argsort(np.diag(covariance), kind="stable")
+    ordered = np.ascontiguousarray(covariance[np.ix_(rising, rising)])
+    distances = correlation_distance(ordered)
     order = single_linkage_order(columns_distance(distances)) if distance == "paper" else _skfolio_order(distances)
-    return bisected(np.ascontiguousarray(covariance), order)
+    result = np.empty(len(rising))
+    result[rising] = bisected(ordered, order)
+    return result
 
 
 def correlation_distance(covariance: FloatArray) -> FloatArray:

@@ -18,6 +18,10 @@ from quant_assets.portfolio.optimisers.base import Outlook, sound
 from quant_assets.portfolio.optimisers.minimum_variance import least_variance
 
 
+#: Least expected excess return, in shares of the largest of a name, of which a ratio is looked for.
+_LEAST = 1e-4
+
+
 @dataclass(frozen=True)
 class MaximumSharpe:
     """The optimiser.
@@ -36,12 +40,12 @@ class MaximumSharpe:
         cp, constraints, matrix = cvxpy(), constraints.feasible(), sound(covariance)
         excess = outlook.expected - self.risk_free
         size = float(np.abs(excess).max())
-        if size == 0.0 or _most(excess / size, constraints) <= 1e-6:
+        if size == 0.0 or _most(excess / size, constraints) <= _LEAST:
             return settled(least_variance(matrix, constraints), constraints)
         variable, scale = cp.Variable(len(constraints)), cp.Variable(nonneg=True)
         scaled = matrix / float(matrix.diagonal().mean())
         limits = [*within(constraints, variable, scale), (excess / size) @ variable == 1.0]
-        solve(cp.Minimize(risk(scaled, variable)), limits, "maximum_sharpe")
+        solve(cp.Minimize(risk(scaled, variable)), limits, "maximum_sharpe", constraints)
         return settled(np.asarray(variable.value) / float(scale.value), constraints)
 
 
@@ -49,4 +53,4 @@ def _most(expected: FloatArray, constraints: Constraints) -> float:
     """The most expected return that the limits let."""
     cp = cvxpy()
     weights = cp.Variable(len(constraints))
-    return solve(cp.Maximize(expected @ weights), within(constraints, weights), "maximum_sharpe")
+    return solve(cp.Maximize(expected @ weights), within(constraints, weights), "maximum_sharpe", constraints)

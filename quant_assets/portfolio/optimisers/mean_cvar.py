@@ -48,7 +48,7 @@ class MeanCVaR:
             per_year = unit * np.sqrt(SESSIONS_PER_YEAR) * self.risk_aversion / 2.0
             loss = worst - (outlook.expected / per_year) @ weights
         limits = [excess >= 0.0, excess >= -(scenarios / unit) @ weights - threshold, *within(constraints, weights)]
-        solve(cp.Minimize(loss), limits, "mean_cvar")
+        solve(cp.Minimize(loss), limits, "mean_cvar", constraints)
         return settled(np.asarray(weights.value), constraints)
 
 

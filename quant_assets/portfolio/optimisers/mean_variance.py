@@ -40,5 +40,5 @@ class MeanVariance:
         loss = risk(covariance * (self.risk_aversion / 2.0 / unit), weights) - (expected / unit) @ weights
         if self.turnover_penalty:
             loss += self.turnover_penalty / unit * cp.norm1(weights - previous)
-        solve(cp.Minimize(loss), within(constraints, weights), "mean_variance")
+        solve(cp.Minimize(loss), within(constraints, weights), "mean_variance", constraints)
         return np.asarray(weights.value)

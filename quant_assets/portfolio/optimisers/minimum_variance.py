@@ -28,5 +28,5 @@ def least_variance(covariance: FloatArray, constraints: Constraints) -> FloatArr
     cp = cvxpy()
     weights = cp.Variable(len(constraints))
     scaled = covariance / float(covariance.diagonal().mean())
-    solve(cp.Minimize(risk(scaled, weights)), within(constraints, weights), "minimum_variance")
+    solve(cp.Minimize(risk(scaled, weights)), within(constraints, weights), "minimum_variance", constraints)
     return weights.value  # type: ignore[no-any-return]
