@@ -37,10 +37,12 @@ def filled(weights: FloatArray, lower: FloatArray, upper: FloatArray, total: flo
         return lower.copy()
     if total >= math.fsum(upper.tolist()):
         return upper.copy()
-    if not (weights > 0.0).all():
-        # The least positive number of any use: such a name takes what the others cannot.
-        positive = weights[weights > 0.0]
-        weights = np.maximum(weights, 1e-9 * (positive.min() if len(positive) else 1.0))
+    largest = float(weights.max())
+    if largest < 1e-200:
+        weights = weights / largest if largest > 0.0 else np.ones(len(weights))
+        largest = 1.0
+    # A name without a weight takes what the others cannot.
+    weights = np.maximum(weights, 1e-12 * largest)
     if (lower > 0.0).any():
         weights = _raised(weights, lower, upper, total)
     capped = np.zeros(len(weights), dtype=bool)

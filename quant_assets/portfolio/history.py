@@ -1,5 +1,6 @@
 """What the sessions before a decision say of the names that are weighed: returns, betas, and how holdings drifted."""
 
+import math
 from collections.abc import Sequence
 from datetime import date
 
@@ -160,20 +161,21 @@ class History:
             return dict(held)
         bought = self._sessions[entry].item()
         rows = self._rows(list(held), bought)
-        worth, rest = {}, 1.0
+        worth: dict[str, float] = {}
+        rest = [1.0]
         for (name, weight), row in zip(held.items(), rows.tolist(), strict=True):
             price = self._panel["close"][row, entry] if row >= 0 else np.nan
             if not np.isfinite(price):
                 continue
             path = self._panel["close"][row, entry:end]
             there = np.flatnonzero(np.isfinite(path))
-            rest -= weight
+            rest.append(-weight)
             value = weight * float(path[there[-1]] / price)
             if len(path) - 1 - there[-1] <= STALE_SESSIONS:
                 worth[name] = value
             else:
-                rest += value
-        total = rest + sum(worth.values())
+                rest.append(value)
+        total = math.fsum([*rest, *worth.values()])
         return {name: value / total for name, value in worth.items()} if total > 0.0 else {}
 
 

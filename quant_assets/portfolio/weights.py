@@ -111,7 +111,7 @@ def sector_weights(
                 rows = _decide(chosen, indicators, as_of, settings, history, before)
             except InfeasibleError as error:
                 raise InfeasibleError(f"weights of {as_of}: {error}") from None
-            held = as_of, dict(rows.select("ticker", "weight").iter_rows())
+            held = as_of, dict(rows.sort("ticker").select("ticker", "weight").iter_rows())
             decided.append(rows)
     schema = DATASETS["weights"].schema
     return pl.concat(
@@ -132,7 +132,8 @@ def _last_decision(previous: pl.DataFrame | None) -> tuple[date, dict[str, float
         return None
     newest = previous["as_of"].max()
     assert isinstance(newest, date)  # noqa: S101 - the column has that type and rows
-    return newest, dict(previous.filter(pl.col("as_of") == newest).select("ticker", "weight").iter_rows())
+    rows = previous.filter(pl.col("as_of") == newest).sort("ticker")
+    return newest, dict(rows.select("ticker", "weight").iter_rows())
 
 
 def _chosen(

@@ -40,7 +40,7 @@ def outlook(rng: np.random.Generator, n: int, sessions: int = 60) -> Outlook:
 
 
 def degenerate(seed: int) -> tuple[np.ndarray, Outlook, Constraints, np.ndarray]:
-    """Covariance, outlook, limits and previous weights of a problem that is odd in some way, often without a solution."""
+    """Covariance, outlook, limits and previous weights of a problem that is odd somehow, often without a solution."""
     rng = np.random.default_rng(seed)
     n = int(rng.choice([1, 2, 3, 5, 12]))
     rank = int(rng.integers(1, n + 1)) if rng.random() < 0.4 else None

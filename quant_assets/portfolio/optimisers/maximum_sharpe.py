@@ -17,7 +17,6 @@ from quant_assets.portfolio.fitting import settled
 from quant_assets.portfolio.optimisers.base import Outlook, sound
 from quant_assets.portfolio.optimisers.minimum_variance import least_variance
 
-
 #: Least expected excess return, in shares of the largest of a name, of which a ratio is looked for.
 _LEAST = 1e-4
 
