@@ -1,6 +1,7 @@
 """The limits of a sector's book: what the settings ask of long-only, neutral and 130/30 weights."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -8,8 +9,9 @@ import polars as pl
 
 from quant_assets.errors import InfeasibleError
 from quant_assets.market.panel import FloatArray
-from quant_assets.portfolio.constraints import LONGS, SHORTS, TOLERANCE, Constraints, Limit
+from quant_assets.portfolio.constraints import LONGS, SHORTS, TOLERANCE, TURNOVER, Constraints, Limit
 from quant_assets.portfolio.fitting import DUST
+from quant_assets.portfolio.history import History, needs_betas
 from quant_assets.settings.weights import Book, WeightSettings
 
 #: Totals of the longs and of the shorts, least and most, as shares of the sector's capital. What is not bought with the
@@ -140,3 +142,66 @@ def moved_within(
     ).with_columns(pl.when(pl.col("volatility") > 0.0).then("volatility"))
     both = pl.concat([target, rest], how="diagonal")
     return both.with_columns(weight=pl.Series(moved))
+
+
+def broken_limits(
+    weights: pl.DataFrame,
+    indicators: pl.DataFrame,
+    settings: WeightSettings,
+    history: History | None = None,
+    previous: pl.DataFrame | None = None,
+    entry_lag: int = 1,
+) -> list[str]:
+    """Which limits of the settings stored weights break: a line for each decision and limit.
+
+    A book that was not reached in full is none, where `infeasible` lets it be or turnover was limited. Where turnover
+    is limited, names that are on their way out may be below `min_weight`, and a neutral book is as far from neutral as
+    prices have moved what is held.
+
+    Args:
+        weights: dataset weights of one sector.
+        indicators: dataset indicators; only rows dated as_of are read, for their volumes.
+        settings: of the weights.
+        history: the sessions before, by which betas and turnover are held against their limits; not without it.
+        previous: dataset weights with the decision before the first.
+        entry_lag: sessions from decision to execution.
+
+    """
+    limits, found = settings.constraints, []
+    moving = limits.max_turnover is not None
+    loose = limits.model_copy(update={"min_weight": 0.0}) if moving else limits
+    judged = settings.model_copy(update={"constraints": loose})
+    held = None if previous is None or previous.is_empty() else previous
+    for (as_of,), rows in weights.sort("as_of", "ticker").group_by("as_of", maintain_order=True):
+        assert isinstance(as_of, date)  # noqa: S101 - the column has that type
+        side = pl.when(pl.col("weight") < 0.0).then(pl.lit("short")).otherwise(pl.lit("long"))
+        volumes = indicators.filter(pl.col("date") == as_of).select("ticker", "dollar_volume")
+        named = rows.with_columns(candidate_type=side).join(volumes, on="ticker", how="left", maintain_order="left")
+        betas = None
+        if history is not None and needs_betas(settings):
+            window = history.window(named["ticker"].to_list(), as_of, settings.covariance.sessions)
+            betas = history.betas(window, settings.covariance.min_observations)
+        asked = book_limits(named, judged, betas)
+        if moving or limits.infeasible == "cash":
+            fewer = [replace(each, low=0.0) if each.target else each for each in asked.limits]
+            totals = [each.high for each in asked.limits if each.target]
+            if not moving and settings.book in ("dollar_neutral", "130_30"):
+                ratio = np.where(asked.short, 1.0 / totals[1], 1.0 / totals[0])
+                fewer.append(Limit(f"balance of the sides of the book {settings.book}", ratio, 0.0, 0.0))
+            if moving:
+                fewer = [each for each in fewer if not each.name.startswith("beta of the book")]
+            asked = replace(asked, limits=tuple(fewer))
+        weight = named["weight"].to_numpy()
+        if not short_side(settings) and (weight < 0.0).any():
+            found.append(f"{as_of}: {named['ticker'][int(weight.argmin())]} is short in the book {settings.book}")
+        found += [f"{as_of}: {each}" for each in asked.violations(weight, 2.0 * TOLERANCE)]
+        if limits.max_turnover is not None and history is not None and held is not None:
+            newest = held.filter(pl.col("as_of") == pl.col("as_of").max()).sort("ticker")
+            before = dict(newest.select("ticker", "weight").iter_rows())
+            drifted = history.drifted(before, newest["as_of"][0], as_of, entry_lag)
+            now = dict(rows.select("ticker", "weight").iter_rows())
+            traded = sum(abs(now.get(name, 0.0) - drifted.get(name, 0.0)) for name in sorted({*now, *drifted}))
+            if drifted and traded > limits.max_turnover + 10.0 * TOLERANCE:
+                found.append(f"{as_of}: {TURNOVER} of {limits.max_turnover:g}: {traded:.6g} is traded")
+        held = rows
+    return found
