@@ -76,6 +76,10 @@ study: $(VENV)/.installed ## GARCH against arch on thousands of windows of the p
 walk: $(VENV)/.installed ## Rank IC of 16 years of walk-forward over QUANT_DATA_DIR, with controls, kept in INTO (hours)
 	$(BIN)/python -m benchmarks.walk_forward --data $(QUANT_DATA_DIR) --into $(INTO)
 
+.PHONY: optimisers
+optimisers: $(VENV)/.installed ## Every optimiser over 16 years of the prices in QUANT_DATA_DIR, with costs, long-only and neutral
+	$(BIN)/python -m benchmarks.optimisers $(QUANT_DATA_DIR)
+
 # Peers whose dependencies do not fit ours. --no-deps: the file lists what they need to compute, which is a small part of what they ask for.
 .PHONY: peers
 peers: $(VENV)/.installed ## Install the benchmarks' peers into .venv-peers (Qlib; Python 3.11 or 3.12)

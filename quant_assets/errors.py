@@ -40,6 +40,14 @@ class HistoryError(QuantError):
     """A computation was asked for without the inputs that the time contract needs."""
 
 
+class InfeasibleError(QuantError):
+    """Limits of a portfolio that cannot hold together, or an optimisation without a solution; names them."""
+
+
+class MissingPackageError(QuantError):
+    """A package of an extra is not installed; names the extra."""
+
+
 class LaunchError(QuantError):
     """A unit of work could not be started elsewhere, or its process failed."""
 

@@ -19,6 +19,7 @@ from quant_assets.checks import agreement_check, contract_checks, presence_check
 from quant_assets.grains import MONTHLY, SECTOR_MONTHLY, Grain
 from quant_assets.io.manager import ParquetIOManager
 from quant_assets.model_checks import model_checks
+from quant_assets.portfolio_checks import portfolio_checks
 from quant_assets.profile import Profile
 from quant_assets.provenance.record import PartitionRecorder
 from quant_assets.provenance.versions import trial_paths, versions
@@ -101,6 +102,7 @@ def _definitions(
             agreement_check(profile),
             same_selection_check(profile),
             *model_checks(profile),
+            *portfolio_checks(profile),
             *sentiment_checks(profile),
             *live_checks(profile),
             *checks(profile),

@@ -58,10 +58,10 @@ from quant_assets.settings.domain import (
     RegimeSettings,
     SectorWindows,
     TrainingSettings,
-    WeightSettings,
 )
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.sentiment import SentimentSettings
+from quant_assets.settings.weights import WeightSettings
 from quant_assets.signals.indicators import dataset as indicator_dataset
 from quant_assets.signals.indicators import indicators, lookback_sessions
 from quant_assets.signals.selection import selection

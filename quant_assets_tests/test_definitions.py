@@ -123,8 +123,9 @@ def test_an_asset_has_the_contracts_checks_and_they_block(dataset: Dataset) -> N
         "plausible_ic": CHECKPOINTS.name,
         "beats_baseline": CHECKPOINTS.name,
         "scored_after_training": "sentiment",
+        "within_limits": "weights",
     }
-    blocking = ("same_selection", "scored_after_training")
+    blocking = ("same_selection", "scored_after_training", "within_limits")
     across = {name: name in blocking for name, asset in comparisons.items() if asset == dataset.name}
     assert {name: spec.blocking for name, spec in specs.items()} == dict.fromkeys(
         described(dataset), True

@@ -19,7 +19,8 @@ from quant_assets.profile import Profile
 from quant_assets.provenance.day_inputs import day_inputs
 from quant_assets.reporting.daily_report import figures, gather, render
 from quant_assets.schemas import LIVE
-from quant_assets.settings.domain import CandidateSettings, WeightSettings
+from quant_assets.settings.domain import CandidateSettings
+from quant_assets.settings.weights import WeightSettings
 
 DECISIONS, DAILY_REPORT = (dataset.name for dataset in LIVE)
 

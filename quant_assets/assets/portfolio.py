@@ -25,6 +25,8 @@ from quant_assets.partitions import (
     shift_month,
 )
 from quant_assets.portfolio.allocation import total_portfolio
+from quant_assets.portfolio.history import History, needs_previous
+from quant_assets.portfolio.history import lookback_sessions as lookback_of_weights
 from quant_assets.portfolio.optimisers import optimiser
 from quant_assets.portfolio.weights import sector_weights
 from quant_assets.profile import Profile
@@ -34,8 +36,8 @@ from quant_assets.settings.domain import (
     BacktestSettings,
     PortfolioSettings,
     RegimeSettings,
-    WeightSettings,
 )
+from quant_assets.settings.weights import WeightSettings
 from quant_assets.trial_log import PORTFOLIO, TrialLog
 
 Start = Annotated[str, Setting("partitions.start")]
@@ -45,7 +47,7 @@ EntryLag = Annotated[int, Setting("labels.entry_lag")]
 def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the portfolio group."""
     settings = profile.settings
-    optimiser(settings.weights.method)  # one that does not exist is refused before anything runs
+    optimiser(settings.weights)  # one that does not exist is refused before anything runs
     regime_months = months_covering(lookback_sessions(settings.regime) + 1)
     holding_months = lookback_months(settings.labels.entry_lag)
     judged, held = read(lookback(regime_months)), read(lookback(holding_months))
@@ -57,13 +59,28 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         profile,
         "portfolio",
         Asset("regime_state", regime_state, {"prices": judged, "universe": judged}, sized_by="prices"),
-        Asset("weights", weights, dict.fromkeys(("candidates", "predictions", "indicators"), read())),
+        _weights_asset(settings.weights),
         Asset("backtest", backtest, simulated),
         Asset("track_record", track_record, {"backtest": read(), "track_record": carried()}),
         Asset("portfolio_weights", portfolio_weights, {"weights": there, "regime_state": there}),
         Asset("portfolio_backtest", portfolio_backtest, combined),
         Asset("portfolio_track_record", portfolio_track_record, continuing),
     )
+
+
+def _weights_asset(settings: WeightSettings) -> Asset:
+    """Asset `weights`, which reads the sessions before and its own month before where the settings need them."""
+    own = dict.fromkeys(("candidates", "predictions", "indicators"), read())
+    before = lookback_of_weights(settings)
+    if not before:
+        return Asset("weights", weights, own)
+    window = read(lookback(months_covering(before)))
+    reads = {**own, "prices": window, "universe": window}
+    if settings.covariance.of_garch:
+        reads["indicators"] = window
+    if not needs_previous(settings):
+        return Asset("weights", weights_of_history, reads, sized_by="prices")
+    return Asset("weights", weights_from_holdings, {**reads, "weights": carried()})
 
 
 def regime_state(
@@ -84,10 +101,53 @@ def weights(
     predictions: pl.DataFrame,
     indicators: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Weights of each decision."""
-    result = sector_weights(candidates, predictions, indicators, run.decisions, settings)
-    run.tell_rows(result.with_columns(sector=pl.lit(sector)), "as_of", _held)
-    return result
+    """Weights of each decision, from its own session."""
+    return _told(run, sector, sector_weights(candidates, predictions, indicators, run.decisions, settings))
+
+
+def weights_of_history(
+    run: Run,
+    sector: str,
+    settings: WeightSettings,
+    candidates: pl.DataFrame,
+    predictions: pl.DataFrame,
+    indicators: pl.DataFrame,
+    prices: pl.DataFrame,
+    universe: pl.DataFrame,
+) -> pl.DataFrame:
+    """Weights of each decision, from the sessions before it too."""
+    before = History(prices, universe, indicators, run.sessions("prices"))
+    tell_marked(run, sector, prices, universe)
+    return _told(run, sector, sector_weights(candidates, predictions, indicators, run.decisions, settings, before))
+
+
+def weights_from_holdings(
+    run: Run,
+    sector: str,
+    settings: WeightSettings,
+    entry_lag: EntryLag,
+    candidates: pl.DataFrame,
+    predictions: pl.DataFrame,
+    indicators: pl.DataFrame,
+    prices: pl.DataFrame,
+    universe: pl.DataFrame,
+    weights: pl.DataFrame,
+) -> pl.DataFrame:
+    """Weights of each decision, from the sessions before it and from what was held."""
+    before = History(prices, universe, indicators, run.sessions("prices"))
+    tell_marked(run, sector, prices, universe)
+    decisions = {month_of(as_of): as_of for as_of in run.decisions}
+
+    def decided(month: str, held: pl.DataFrame) -> pl.DataFrame:
+        as_ofs = [decisions[month]] if month in decisions else []
+        return sector_weights(candidates, predictions, indicators, as_ofs, settings, before, held, entry_lag)
+
+    return _told(run, sector, run.walked(weights, decided))
+
+
+def _told(run: Run, sector: str, rows: pl.DataFrame) -> pl.DataFrame:
+    run.tell_rows(rows.with_columns(sector=pl.lit(sector)), "as_of", _held)
+    return rows
 
 
 def backtest(
@@ -212,7 +272,9 @@ def _regime(rows: pl.DataFrame) -> dict[str, float | str | None]:
 
 
 def _held(rows: pl.DataFrame) -> dict[str, float | str | None]:
-    return {"names": len(rows), "invested": rows["weight"].sum(), "largest_weight": rows["weight"].max()}  # type: ignore[dict-item]
+    weight = rows["weight"]
+    sold = {"short": -weight.filter(weight < 0.0).sum()} if (weight < 0.0).any() else {}
+    return {"names": len(rows), "invested": weight.sum(), "largest_weight": weight.abs().max(), **sold}  # type: ignore[dict-item]
 
 
 def _held_in_sectors(rows: pl.DataFrame) -> dict[str, float | str | None]:

@@ -8,7 +8,7 @@ import polars as pl
 
 from quant_assets.errors import HistoryError
 from quant_assets.portfolio.optimisers.inverse_volatility import inverse_volatility
-from quant_assets.portfolio.weights import usable_volatility
+from quant_assets.portfolio.weights import cap_weights, usable_volatility
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import PortfolioSettings
 from quant_assets.settings.sectors import SECTORS
@@ -31,7 +31,8 @@ def total_portfolio(
         settings: how shares are allocated.
 
     Returns:
-        Dataset portfolio_weights, sorted by as_of, sector and ticker; weights of an as_of sum to 1.
+        Dataset portfolio_weights, sorted by as_of, sector and ticker; weights of an as_of sum to what the sectors' own
+        do, 1 for fully invested ones, less what `max_sector_share` leaves in cash.
 
     Raises:
         HistoryError: a sector's weights of the month were decided at another session than the others'.
@@ -58,6 +59,8 @@ def total_portfolio(
             known = dict(regime_state.filter(pl.col("as_of") == as_of).select("sector", "volatility").iter_rows())
             volatility = np.array([np.nan if known.get(sector) is None else known[sector] for sector in sectors])
         share = inverse_volatility(usable_volatility(volatility))
+        if settings.max_sector_share < 1.0:
+            share = cap_weights(share, settings.max_sector_share)
         shares = pl.DataFrame(
             {"sector": sectors, "sector_share": share}, {"sector": pl.String, "sector_share": pl.Float64}
         )

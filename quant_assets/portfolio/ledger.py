@@ -5,7 +5,8 @@ from datetime import date
 import polars as pl
 
 from quant_assets.portfolio.weights import sector_weights
-from quant_assets.settings.domain import CandidateSettings, WeightSettings
+from quant_assets.settings.domain import CandidateSettings
+from quant_assets.settings.weights import WeightSettings
 from quant_assets.signals.candidates import candidates
 
 #: In place of a model where a composite score is said.
@@ -91,7 +92,7 @@ def said(
         model=pl.when(forecast).then(pl.lit(weighing.model)).otherwise(pl.lit(COMPOSITE)),
         horizon=pl.when(forecast).then(pl.lit(weighing.horizon)).otherwise(0).cast(pl.Int32),
         value="weight",
-        side=pl.lit("long"),
+        side=pl.when(pl.col("weight") < 0.0).then(pl.lit("short")).otherwise(pl.lit("long")),
         rank="rank",
     ).join(
         forecasts.select("ticker", "date", "model", "horizon", "model_version"),

@@ -1,19 +1,28 @@
-"""Long-only weights of one sector: which candidates are held, and what holds for every optimiser's weights.
+"""Weights of one sector: which candidates are held, long and short, and what every optimiser is given.
 
-How the names held are weighed is in optimisers/, shares between sectors in allocation.py.
+How the names held are weighed is in optimisers/, within which limits in book.py, shares between sectors in
+allocation.py.
 """
 
 import math
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 
 import numpy as np
 import polars as pl
 
+from quant_assets.errors import HistoryError, InfeasibleError
 from quant_assets.market.panel import FloatArray
-from quant_assets.portfolio.optimisers import optimiser
+from quant_assets.portfolio.book import book_limits, moved_within, short_side
+from quant_assets.portfolio.covariances import Window, covariance, scenarios
+from quant_assets.portfolio.fitting import DUST, filled
+from quant_assets.portfolio.history import History, needs_betas, needs_history, needs_previous
+from quant_assets.portfolio.optimisers import Outlook, optimiser
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import WeightSettings
+from quant_assets.settings.weights import WeightSettings
+
+SESSIONS_PER_YEAR = 252
 
 
 def usable_volatility(volatility: FloatArray) -> FloatArray:
@@ -35,27 +44,16 @@ def usable_volatility(volatility: FloatArray) -> FloatArray:
 def cap_weights(weights: FloatArray, max_weight: float) -> FloatArray:
     """Cap weights and hand the excess to the names below in proportion to their weights, until none is above the cap.
 
-    With fewer names than 1 / max_weight no set of weights can respect the cap and sum to 1: the cap is then 1 /
-    n_names.
-
     Args:
         weights: positive weights of shape (n_names,) that sum to 1.
         max_weight: largest weight of a name.
 
     Returns:
-        Weights of the same shape, summing to 1 within 1e-12.
+        Weights of the same shape, summing to 1 within 1e-12; with fewer names than 1 / max_weight all are at the cap,
+        and the rest is cash.
 
     """
-    cap = max(max_weight, 1.0 / len(weights))
-    capped = np.zeros(len(weights), dtype=bool)
-    while not capped.all():
-        scale = (1.0 - cap * int(capped.sum())) / math.fsum(weights[~capped].tolist())
-        result = np.where(capped, cap, weights * scale)
-        above = ~capped & (result > cap)
-        if not above.any():
-            return np.asarray(result)
-        capped |= above
-    return np.full(len(weights), 1.0 / len(weights))  # every name at the cap: the cap is 1 / n_names
+    return filled(weights, np.zeros(len(weights)), np.full(len(weights), max_weight), 1.0)
 
 
 def sector_weights(
@@ -64,54 +62,175 @@ def sector_weights(
     indicators: pl.DataFrame,
     as_ofs: Iterable[date],
     settings: WeightSettings,
+    history: History | None = None,
+    previous: pl.DataFrame | None = None,
+    entry_lag: int = 1,
 ) -> pl.DataFrame:
-    """Weights decided at each as_of among that month's long candidates.
+    """Weights decided at each as_of among that month's candidates.
 
-    The best `top_n` by the prediction of `horizon` at as_of are held. Where no candidate has a prediction (no model
-    yet) they are ranked by composite score, and `score_source` says so; where only some have one, the others are left
-    out: the two scores have different units and cannot be ranked together. Equal scores are ordered by ticker.
-    Weights are those of the optimiser `method`, capped at `max_weight` (see `cap_weights`). It is given the GARCH
-    volatility at as_of; a missing one counts as the median of the chosen names, and is null where all are missing. An
-    as_of without long candidates has no rows.
+    Of the long candidates the best `top_n` by the prediction of `horizon` at as_of are held, and of the short ones the
+    worst, where the book has shorts. Where no candidate has a prediction (no model yet) they are ranked by composite
+    score, and `score_source` says so; where only some have one, the others are left out: the two scores have different
+    units and cannot be ranked together. Equal scores are ordered by ticker.
+
+    Weights are those of the optimiser `method` within the limits of the settings (`book.book_limits`). A missing GARCH
+    volatility at as_of counts as the median of the chosen names, and is null where all are missing. A decision without
+    a name, or for which the limits let nothing, has no rows.
 
     Args:
         candidates: dataset candidates.
         predictions: dataset predictions; only rows dated as_of are read.
         indicators: dataset indicators; only rows dated as_of are read.
-        as_ofs: decision sessions.
-        settings: number of names, model (any, where there is but one and none is named), horizon, optimiser and cap.
+        as_ofs: decision sessions, the months' in a row where a decision depends on the one before.
+        settings: number of names, model (any, where there is but one and none is named), horizon, optimiser, limits.
+        history: the sessions before, where the settings need them (`history.needs_history`).
+        previous: dataset weights with the decision of the month before the first as_of, none where nothing was held.
+        entry_lag: sessions from decision to execution.
 
     Returns:
         Dataset weights, sorted by ticker and as_of.
 
+    Raises:
+        HistoryError: the settings need the sessions before, which are not given.
+        InfeasibleError: the limits cannot hold together; names them and the decision.
+
     """
-    on = ["ticker", "as_of"]
-    of_model = pl.lit(True) if settings.model is None else pl.col("model") == settings.model
-    forecasts = predictions.filter((pl.col("horizon") == settings.horizon) & of_model).select(
-        "ticker", pl.col("prediction").fill_nan(None), as_of="date"
-    )
-    volatilities = indicators.select("ticker", pl.col("garch_volatility"), as_of="date")
-    longs = (
-        candidates.filter(pl.col("candidate_type") == "long")
-        .select("ticker", "as_of", pl.col("composite_score").fill_nan(None))
-        .join(forecasts, on=on, how="left", validate="m:1")
-        .join(volatilities, on=on, how="left", validate="m:1")
-    )
-    decisions = [_decide(longs.filter(pl.col("as_of") == as_of), settings) for as_of in sorted(set(as_ofs))]
+    if history is None and needs_history(settings):
+        raise HistoryError(
+            f"weights.method {settings.method} with these limits depends on the sessions before a decision; pass them"
+        )
+    held = _last_decision(previous)
+    decided = []
+    with nullcontext() if history is None else _one_thread():
+        for as_of in sorted(set(as_ofs)):
+            chosen = _chosen(candidates, predictions, indicators, as_of, settings)
+            before: dict[str, float] = {}
+            if history is not None and needs_previous(settings) and held is not None:
+                before = history.drifted(held[1], held[0], as_of, entry_lag)
+            try:
+                rows = _decide(chosen, indicators, as_of, settings, history, before)
+            except InfeasibleError as error:
+                raise InfeasibleError(f"weights of {as_of}: {error}") from None
+            held = as_of, dict(rows.sort("ticker").select("ticker", "weight").iter_rows())
+            decided.append(rows)
     schema = DATASETS["weights"].schema
     return pl.concat(
-        [pl.DataFrame(schema=schema), *(d.select(list(schema)).cast(schema) for d in decisions if len(d))]
-    ).sort(on)
+        [pl.DataFrame(schema=schema), *(d.select(list(schema)).cast(schema) for d in decided if len(d))]
+    ).sort("ticker", "as_of")
 
 
-def _decide(longs: pl.DataFrame, settings: WeightSettings) -> pl.DataFrame:
-    """Weights of one as_of from its long candidates with `prediction`, `composite_score` and `garch_volatility`."""
-    source = "prediction" if longs["prediction"].is_not_null().any() else "composite_score"
-    chosen = longs.with_columns(score=source, score_source=pl.lit(source)).drop_nulls("score")
-    chosen = chosen.sort(["score", "ticker"], descending=[True, False]).head(settings.top_n)
-    if chosen.is_empty():
-        return chosen
+def _one_thread() -> AbstractContextManager[object]:
+    """A product's rounding depends on how many threads share it, so there is one."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1, user_api="blas")  # type: ignore[no-any-return]
+
+
+def _last_decision(previous: pl.DataFrame | None) -> tuple[date, dict[str, float]] | None:
+    """The newest decision of a frame, and its weights."""
+    if previous is None or previous.is_empty():
+        return None
+    newest = previous["as_of"].max()
+    assert isinstance(newest, date)  # noqa: S101 - the column has that type and rows
+    rows = previous.filter(pl.col("as_of") == newest).sort("ticker")
+    return newest, dict(rows.select("ticker", "weight").iter_rows())
+
+
+def _chosen(
+    candidates: pl.DataFrame,
+    predictions: pl.DataFrame,
+    indicators: pl.DataFrame,
+    as_of: date,
+    settings: WeightSettings,
+) -> pl.DataFrame:
+    """The names of one decision in order of their rank.
+
+    Columns: `ticker, as_of, candidate_type, score, score_source, rank, volatility`, `confidence` in the score and the
+    names' `dollar_volume`, both null where they are not known.
+    """
+    of_model = pl.lit(True) if settings.model is None else pl.col("model") == settings.model
+    confidence = pl.col("confidence") if "confidence" in predictions.columns else pl.lit(None, pl.Float64)
+    forecasts = predictions.filter(
+        (pl.col("horizon") == settings.horizon) & of_model & (pl.col("date") == as_of)
+    ).select("ticker", pl.col("prediction").fill_nan(None), confidence.alias("confidence"))
+    volume = pl.col("dollar_volume") if "dollar_volume" in indicators.columns else pl.lit(None, pl.Float64)
+    figures = indicators.filter(pl.col("date") == as_of).select(
+        "ticker", pl.col("garch_volatility"), volume.alias("dollar_volume")
+    )
+    sides = ("long", "short") if short_side(settings) else ("long",)
+    names = (
+        candidates.filter((pl.col("as_of") == as_of) & pl.col("candidate_type").is_in(sides))
+        .select("ticker", "as_of", "candidate_type", pl.col("composite_score").fill_nan(None))
+        .join(forecasts, on="ticker", how="left", validate="m:1")
+        .join(figures, on="ticker", how="left", validate="m:1")
+    )
+    source = "prediction" if names["prediction"].is_not_null().any() else "composite_score"
+    scored = names.with_columns(score=source, score_source=pl.lit(source)).drop_nulls("score")
+    longs = scored.filter(pl.col("candidate_type") == "long").sort("score", "ticker", descending=[True, False])
+    shorts = scored.filter(pl.col("candidate_type") == "short").sort("score", "ticker")
+    chosen = pl.concat([longs.head(settings.top_n), shorts.head(settings.top_n)])
     volatility = usable_volatility(chosen["garch_volatility"].cast(pl.Float64).fill_null(np.nan).to_numpy())
-    chosen = chosen.with_columns(rank=pl.int_range(1, pl.len() + 1), volatility=pl.Series(volatility, nan_to_null=True))
-    weight = cap_weights(optimiser(settings.method)(chosen, settings), settings.max_weight)
-    return chosen.with_columns(weight=pl.Series(weight))
+    known = pl.Series(volatility, dtype=pl.Float64, nan_to_null=True)
+    return chosen.with_columns(rank=pl.int_range(1, pl.len() + 1), volatility=known)
+
+
+def _decide(
+    chosen: pl.DataFrame,
+    indicators: pl.DataFrame,
+    as_of: date,
+    settings: WeightSettings,
+    history: History | None,
+    before: dict[str, float],
+) -> pl.DataFrame:
+    """Weights of one decision; `before` are the holdings that it finds."""
+    if chosen.is_empty() and not before:
+        return chosen.with_columns(weight=pl.lit(None, pl.Float64))
+    tickers = chosen["ticker"].to_list()
+    weights = np.zeros(0)
+    if tickers:
+        volatility = chosen["volatility"].fill_null(np.nan).to_numpy()
+        matrix, window, betas = _estimated(tickers, as_of, volatility, settings, history)
+        limits = book_limits(chosen, settings, betas)
+        found = optimiser(settings).weights(
+            matrix,
+            _outlook(chosen, matrix, window, settings),
+            limits,
+            np.array([before.get(name, 0.0) for name in tickers]),
+        )
+        weights = found + 0.0  # minus zero becomes zero
+    result = chosen.with_columns(weight=pl.Series(weights, dtype=pl.Float64))
+    if before and settings.constraints.max_turnover is not None:
+        result = moved_within(result, before, indicators.filter(pl.col("date") == as_of), as_of, settings)
+    return result.filter(pl.col("weight").abs() > DUST * 1e-3).with_columns(rank=pl.int_range(1, pl.len() + 1))
+
+
+def _estimated(
+    tickers: list[str], as_of: date, volatility: FloatArray, settings: WeightSettings, history: History | None
+) -> tuple[FloatArray, Window | None, FloatArray | None]:
+    """Covariance per year, the window that it is from, and betas; the last two None where they do not matter."""
+    own = np.where(np.isfinite(volatility), volatility, 1.0)  # none is known: all alike
+    of_window = optimiser(settings).needs_covariance
+    if history is None or not (of_window or needs_betas(settings)):
+        return np.diag(own * own), None, None
+    estimate = settings.covariance
+    window = history.window(tickers, as_of, estimate.sessions, volatility=of_window and estimate.of_garch)
+    betas = history.betas(window, estimate.min_observations) if needs_betas(settings) else None
+    return covariance(window, estimate) if of_window else np.diag(own * own), window, betas
+
+
+def _outlook(chosen: pl.DataFrame, matrix: FloatArray, window: Window | None, settings: WeightSettings) -> Outlook:
+    """Expected returns per year from the scores, and scenarios where there is a window.
+
+    A forecast return counts once for each horizon of the year. A composite score z, in standard deviations, is
+    `skill` times the name's deviation over the horizon times z (Grinold and Kahn 1999, Active Portfolio Management,
+    equation 6.1).
+    """
+    score = chosen["score"].to_numpy().astype(np.float64)
+    periods = SESSIONS_PER_YEAR / settings.horizon
+    predicted = chosen["score_source"][0] == "prediction"
+    deviation = np.sqrt(np.diag(matrix))
+    expected = score * periods if predicted else settings.skill * deviation * score * math.sqrt(periods)
+    sure = chosen["confidence"].cast(pl.Float64)
+    confidence = sure.to_numpy() if predicted and not sure.null_count() else None
+    drawn = None if window is None else scenarios(window, settings.covariance.min_observations)
+    return Outlook(expected, confidence, drawn)

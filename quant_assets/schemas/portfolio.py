@@ -59,23 +59,38 @@ PORTFOLIO = (
     ),
     Dataset(
         "weights",
-        "Long-only weights decided at the month's last session, executed from the next session on",
+        "Weights decided at the month's last session, executed from the next session on; shorts are negative",
         ("ticker", "as_of"),
         "as_of",
         "as_of",
         {
             "ticker": ticker(),
             "as_of": as_of(),
-            "weight": ratio("share of the sector's capital", nullable=False, gt=0, le=1),
-            "rank": Column(pl.Int32, "1 is the best score", ge=1),
-            "score": Column(pl.Float64, "what the names were ranked by"),
+            "weight": ratio(
+                "share of the sector's capital, negative where the name is short", nullable=False, ge=-1, le=1
+            ),
+            "rank": Column(
+                pl.Int32,
+                "1 is the long with the best score; shorts follow the longs, the one with the worst first",
+                ge=1,
+            ),
+            "score": Column(
+                pl.Float64,
+                "what the names were ranked by; null for a name that is no candidate any more and that "
+                "`weights.constraints.max_turnover` keeps",
+                nullable=True,
+            ),
             "score_source": Column(pl.String, "what the score is", isin=("prediction", "composite_score")),
-            "volatility": ratio("annualised volatility that the weight is inverse to", gt=0),
+            "volatility": ratio(
+                "annualised GARCH volatility, the median of the others' where a name has none; "
+                "the weight is inverse to it where `weights.method` says so",
+                gt=0,
+            ),
         },
         across="sector",
         anchored=LEARNED,
         unique=(("as_of", "rank"),),
-        references=(Reference(("ticker", "as_of"), "candidates", ("ticker", "as_of")),),
+        references=(Reference(("ticker", "as_of"), "indicators", ("ticker", "date")),),
     ),
     Dataset(
         "backtest",
@@ -123,7 +138,7 @@ PORTFOLIO = (
             "sector": Column(pl.String, "sector slug", isin=tuple(SECTORS)),
             "ticker": ticker(),
             "as_of": as_of(),
-            "weight": ratio("share of total capital", nullable=False, gt=0, le=1),
+            "weight": ratio("share of total capital, negative where the name is short", nullable=False, ge=-1, le=1),
             "sector_share": ratio("share of the sector", nullable=False, gt=0, le=1),
         },
         grain=MONTHLY,

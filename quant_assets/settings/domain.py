@@ -339,19 +339,6 @@ class RegistrySettings(SettingsGroup):
     fallback: Literal["previous", "refuse"] = "previous"
 
 
-class WeightSettings(SettingsGroup):
-    """Long-only weights of one sector, by the forecasts of one model.
-
-    It is the first of `models` where none is named; `ensemble` follows all of them together.
-    """
-
-    model: str | None = None
-    top_n: int = Field(default=10, ge=1)
-    horizon: int = Field(default=20, ge=1)
-    max_weight: float = Field(default=0.35, gt=0, le=1)
-    method: str = "inverse_volatility"  # one of portfolio/optimisers
-
-
 class BacktestSettings(SettingsGroup):
     """Execution and costs. Trades execute at the close of the session `entry_lag` after the decision (labels agree)."""
 
@@ -392,6 +379,10 @@ class FactorSettings(SettingsGroup):
 
 
 class PortfolioSettings(SettingsGroup):
-    """The total portfolio over sectors: equal shares, or each sector's share by inverse realised volatility."""
+    """The total portfolio over sectors: equal shares, or each sector's share by inverse realised volatility.
+
+    No sector has more than `max_sector_share` of the capital; what that leaves over is cash.
+    """
 
     allocation: Literal["equal", "inverse_volatility"] = "equal"
+    max_sector_share: float = Field(default=1.0, gt=0, le=1)

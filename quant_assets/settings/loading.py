@@ -38,7 +38,6 @@ from quant_assets.settings.domain import (
     ReportSettings,
     StatisticsSettings,
     TrainingSettings,
-    WeightSettings,
 )
 from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.live import LiveSettings
@@ -46,6 +45,7 @@ from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.settings.sentiment import SentimentSettings
+from quant_assets.settings.weights import WeightSettings
 
 #: Each part may be left out where libpq's own variables or defaults give it, except for the name of the database.
 _POSTGRES = re.compile(

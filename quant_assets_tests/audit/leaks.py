@@ -4,8 +4,8 @@ A leak is what somebody might write by mistake: the real function is replaced by
 ahead.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import wraps
 from typing import Any
@@ -46,6 +46,7 @@ class Leak:
         reach: months up to the cut that are computed again.
         with_tests: tests that run too, where the audit would otherwise compute only the months of one.
         sector: slug.
+        settings: of the profile, beside those of the tests.
 
     """
 
@@ -62,6 +63,7 @@ class Leak:
     kind: str = ""
     full: bool = False
     sector: str = "cons_staples"
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", self.kind or self.name)

@@ -17,6 +17,7 @@ import typer
 
 from quant_assets.cli.commands import app
 from quant_assets.io.store import DatasetStore
+from quant_assets.portfolio.optimisers import OPTIMISERS
 from quant_assets.settings.sectors import SECTORS
 from quant_assets_tests.command import Outcome, Quant
 from quant_assets_tests.graph import PROJECT, SMALL, demo_datasets
@@ -152,6 +153,34 @@ def test_picks_show_the_decision_of_a_run(again: tuple[Path, Quant]) -> None:
         assert outcome.out.startswith(f"{SECTOR}, decided at the close of {AS_OF}\n")
         for ticker, kind, score in candidates.select("ticker", "candidate_type", "composite_score").iter_rows():
             assert re.search(rf"{kind} .*{ticker} .*{score:+.2f}".replace("+", r"\+"), outcome.out)
+
+
+@pytest.mark.slow
+def test_weights_are_shown_and_optimisers_compared(again: tuple[Path, Quant]) -> None:
+    folder, quant = again
+    before = written(folder)
+    stored = pl.read_parquet(folder / "weights" / f"sector={SECTOR}" / f"month={LAST}" / "part-0.parquet")
+    outcome = quant("weights", "--sector", SECTOR, "--month", LAST)
+    assert (outcome.status, outcome.err) == (0, "")
+    for ticker, weight in stored.select("ticker", "weight").iter_rows():
+        assert re.search(rf"long .*{ticker} .* {weight:.1%} ", outcome.out)
+    for book in ("long_only", "dollar_neutral"):
+        outcome = quant("weights", "-s", SECTOR, "-m", FIRST, "--compare", "--book", book)
+        assert (outcome.status, outcome.err) == (0, "")
+        cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in outcome.out.splitlines()]
+        shown = {row[0]: row for row in cells if row[0] in OPTIMISERS and len(row) == 9}
+        assert list(shown) == list(OPTIMISERS)
+        volatility = {name: float(row[4].rstrip("%")) for name, row in shown.items()}
+        assert volatility["minimum_variance"] <= min(volatility.values()) + 0.05
+        assert all(re.fullmatch(r"[+-]\d+\.\d\d%", row[8]) for row in shown.values()), "June's prices are stored"
+        assert {row[3] for row in shown.values()} == (
+            {"0.0%"} if book == "long_only" else {row[2] for row in shown.values()}
+        )
+        assert f"book {book}, covariance ledoit_wolf" in outcome.out
+    outcome = quant("weights", "-s", SECTOR, "-m", LAST, "--compare", "--method", "equal")
+    assert "return: not known yet" in outcome.out
+    assert "inverse_volatility" not in outcome.out
+    assert written(folder) == before
 
 
 @pytest.mark.slow
@@ -336,6 +365,9 @@ def test_picks_of_a_decision_after_the_pinned_day_are_refused(
                 r".*quant run --profile demo --sector it --from 2024-06"
             ),
         ),
+        ("weights --sector it", r"1 of 1 partitions of 'weights' are missing .*2024-06\|it"),
+        ("weights --method equal", r"--method and --book say what --compare compares; add it"),
+        ("weights -s it --compare --method best", r"there is no optimiser 'best'; choose among equal, "),
         (
             "picks --month 2024-05",
             (

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quant_assets.errors import InfeasibleError
 from quant_assets.portfolio.optimisers.inverse_volatility import inverse_volatility
 from quant_assets.portfolio.weights import cap_weights, sector_weights, usable_volatility
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import WeightSettings
+from quant_assets.settings.weights import ConstraintSettings, WeightSettings
 
 MAY, JUNE = date(2016, 5, 31), date(2016, 6, 30)
 
@@ -96,15 +97,12 @@ def test_a_second_name_pushed_over_the_cap_is_capped_too() -> None:
     assert cap_weights(np.array([0.5, 0.3, 0.1, 0.1]), 0.35) == pytest.approx([0.35, 0.35, 0.15, 0.15], abs=1e-15)
 
 
-def test_with_too_few_names_the_cap_is_relaxed_to_equal_weights() -> None:
-    frame = sector_weights(
-        candidates({"A": 3.0, "B": 2.0}),
-        NO_PREDICTIONS,
-        indicators({"A": 0.1, "B": 0.4}),
-        [JUNE],
-        WeightSettings(max_weight=0.35),
-    )
-    assert by_ticker(frame) == {"A": 0.5, "B": 0.5}
+def test_with_too_few_names_all_are_at_the_cap_and_the_rest_is_cash_or_it_is_an_error() -> None:
+    given = candidates({"A": 3.0, "B": 2.0}), NO_PREDICTIONS, indicators({"A": 0.1, "B": 0.4}), [JUNE]
+    assert by_ticker(sector_weights(*given, WeightSettings(max_weight=0.35))) == {"A": 0.35, "B": 0.35}
+    refusing = WeightSettings(max_weight=0.35, constraints=ConstraintSettings(infeasible="error"))
+    with pytest.raises(InfeasibleError, match=r"weights of 2016-06-30: .*\(A, B\).*weights.max_weight"):
+        sector_weights(*given, refusing)
 
 
 def test_without_predictions_the_composite_score_ranks_and_says_so() -> None:
@@ -127,7 +125,7 @@ def test_where_some_have_a_prediction_the_others_are_left_out() -> None:
         predictions({"B": -0.02, "C": float("nan")}),
         indicators({}),
         [JUNE],
-        WeightSettings(),
+        WeightSettings(max_weight=1.0),
     )
     assert by_ticker(frame) == {"B": 1.0}
 
@@ -166,8 +164,8 @@ def test_equal_scores_are_ordered_by_ticker() -> None:
 def test_weights_sum_to_one_and_respect_the_cap(volatility: list[float | None], max_weight: float) -> None:
     values = np.array([np.nan if v is None else v for v in volatility])
     weights = cap_weights(inverse_volatility(usable_volatility(values)), max_weight)
-    assert abs(math.fsum(weights) - 1.0) < 1e-12
-    assert weights.max() <= max(max_weight, 1.0 / len(values)) * (1 + 1e-15)
+    assert abs(math.fsum(weights) - min(1.0, max_weight * len(values))) < 1e-12
+    assert weights.max() <= max_weight * (1 + 1e-15)
     assert weights.min() > 0
     order = np.argsort(usable_volatility(values), kind="stable")
     assert (np.diff(weights[order]) <= 1e-15).all()  # a calmer name never has less

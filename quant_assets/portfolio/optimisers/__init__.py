@@ -2,30 +2,44 @@
 
 from collections.abc import Callable
 
-import polars as pl
-
 from quant_assets.errors import SettingsError
-from quant_assets.market.panel import FloatArray
-from quant_assets.portfolio.optimisers.inverse_volatility import by_volatility
-from quant_assets.settings.domain import WeightSettings
+from quant_assets.portfolio.optimisers.base import Optimiser, Outlook
+from quant_assets.portfolio.optimisers.black_litterman import BlackLitterman
+from quant_assets.portfolio.optimisers.equal import Equal
+from quant_assets.portfolio.optimisers.equal_risk_contribution import EqualRiskContribution
+from quant_assets.portfolio.optimisers.hierarchical_risk_parity import HierarchicalRiskParity
+from quant_assets.portfolio.optimisers.inverse_volatility import InverseVolatility
+from quant_assets.portfolio.optimisers.maximum_sharpe import MaximumSharpe
+from quant_assets.portfolio.optimisers.mean_cvar import MeanCVaR
+from quant_assets.portfolio.optimisers.mean_variance import MeanVariance
+from quant_assets.portfolio.optimisers.minimum_variance import MinimumVariance
+from quant_assets.settings.weights import WeightSettings
 
-#: From the chosen names, best first, to weights of shape (n_names,): positive, summing to 1, not yet capped. The frame
-#: has `ticker`, `as_of`, `score`, `prediction`, `composite_score` and `volatility` (null for all where none is known).
-Optimiser = Callable[[pl.DataFrame, WeightSettings], FloatArray]
+__all__ = ["OPTIMISERS", "Optimiser", "Outlook", "optimiser"]
 
-#: Names that `weights.method` may have.
-OPTIMISERS: dict[str, Optimiser] = {
-    "inverse_volatility": by_volatility,
+#: Names that `weights.method` may have, and how each is made from the settings.
+OPTIMISERS: dict[str, Callable[[WeightSettings], Optimiser]] = {
+    "equal": lambda _: Equal(),
+    "inverse_volatility": lambda _: InverseVolatility(),
+    "hierarchical_risk_parity": lambda settings: HierarchicalRiskParity(settings.distance),
+    "equal_risk_contribution": lambda _: EqualRiskContribution(),
+    "minimum_variance": lambda _: MinimumVariance(),
+    "maximum_sharpe": lambda settings: MaximumSharpe(settings.risk_free),
+    "mean_variance": lambda settings: MeanVariance(settings.risk_aversion, settings.turnover_penalty),
+    "mean_cvar": lambda settings: MeanCVaR(settings.tail, settings.risk_aversion),
+    "black_litterman": lambda settings: BlackLitterman(settings.risk_aversion, settings.prior_uncertainty),
 }
 
 
-def optimiser(method: str) -> Optimiser:
-    """The optimiser of a name.
+def optimiser(settings: WeightSettings) -> Optimiser:
+    """The optimiser of the settings.
 
     Raises:
         SettingsError: there is none of that name; names those there are.
 
     """
-    if method not in OPTIMISERS:
-        raise SettingsError(f"weights.method: there is no optimiser '{method}'; choose among {', '.join(OPTIMISERS)}")
-    return OPTIMISERS[method]
+    if settings.method not in OPTIMISERS:
+        raise SettingsError(
+            f"weights.method: there is no optimiser '{settings.method}'; choose among {', '.join(OPTIMISERS)}"
+        )
+    return OPTIMISERS[settings.method](settings)

@@ -1,12 +1,14 @@
 """Weights inverse to volatility: every name contributes alike where their returns are unrelated."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from quant_assets.market.panel import FloatArray
-from quant_assets.settings.domain import WeightSettings
+from quant_assets.portfolio.constraints import Constraints
+from quant_assets.portfolio.fitting import fitted
+from quant_assets.portfolio.optimisers.base import Outlook, sound
 
 
 def inverse_volatility(volatility: FloatArray) -> FloatArray:
@@ -24,6 +26,29 @@ def inverse_volatility(volatility: FloatArray) -> FloatArray:
     return np.asarray(inverse / math.fsum(inverse.tolist()))
 
 
-def by_volatility(chosen: pl.DataFrame, settings: WeightSettings) -> FloatArray:
-    """The optimiser: weights inverse to the names' `volatility`; it has no settings of its own."""
-    return inverse_volatility(chosen["volatility"].fill_null(np.nan).to_numpy())
+@dataclass(frozen=True)
+class InverseVolatility:
+    """The optimiser: each side's weights inverse to the names' volatilities.
+
+    Where no more than the volatilities is estimated (`needs_covariance` is false), the covariance is diagonal.
+    """
+
+    needs_covariance: bool = False
+
+    def weights(
+        self, covariance: FloatArray, outlook: Outlook, constraints: Constraints, previous: FloatArray
+    ) -> FloatArray:
+        """See `Optimiser`; only the diagonal matters."""
+        constraints = constraints.feasible()
+        volatility = np.sqrt(np.diag(sound(covariance)))
+        return fitted(by_side(volatility, constraints), constraints)
+
+
+def by_side(volatility: FloatArray, constraints: Constraints) -> FloatArray:
+    """Sizes of each side inverse to volatility."""
+    result = np.zeros(len(volatility))
+    for short in (False, True):
+        side = constraints.short == short
+        if side.any():
+            result[side] = inverse_volatility(volatility[side])
+    return result

@@ -1,0 +1,250 @@
+"""Body of `quant weights`: the stored weights of a month, or what several optimisers would hold. Writes nothing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+from rich.markup import escape
+from rich.table import Table
+
+from quant_assets.cli.candidates import nobody, refuse_later
+from quant_assets.errors import InfeasibleError, MissingPackageError
+from quant_assets.market.calendar import decision_sessions, sessions
+from quant_assets.market.panel import FloatArray, Panel
+from quant_assets.market.sector_return import as_known
+from quant_assets.partitions import key, month_end, month_range, month_start, months_covering, shift_month
+from quant_assets.portfolio.covariances import covariance, risk_contributions
+from quant_assets.portfolio.history import History, lookback_sessions
+from quant_assets.portfolio.optimisers import OPTIMISERS, optimiser
+from quant_assets.portfolio.weights import sector_weights
+from quant_assets.profile import Profile
+from quant_assets.settings.weights import Book, WeightSettings
+
+
+def output(profile: Profile, sector: str, month: str) -> Iterator[str | Table]:
+    """The stored weights.
+
+    Raises:
+        MissingPartitionError: the month has not been run.
+
+    """
+    stored = profile.store.read(profile.datasets["weights"], [key(sector, month)]).collect()
+    refuse_later(profile, stored)
+    if stored.is_empty():
+        yield f"{sector} {month}: nothing is held"
+        return
+    table = _table("side", "rank", "ticker", "weight", "volatility", "score", left=("side", "ticker"))
+    for row in stored.sort("rank").iter_rows(named=True):
+        side = "short" if row["weight"] < 0.0 else "long"
+        shown = (
+            _percent(row["weight"]),
+            _percent(row["volatility"]),
+            "" if row["score"] is None else f"{row['score']:+.4f}",
+        )
+        table.add_row(side, str(row["rank"]), escape(row["ticker"]), *shown)
+    yield f"{sector}, decided at the close of {stored['as_of'][0]}"
+    yield table
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What an optimiser holds.
+
+    Attributes:
+        weights: by ticker, none where there is an error.
+        volatility: ex ante, per year.
+        contributions: share of the variance by ticker.
+        turnover: against what was held before; None where that is not known.
+        earned: return from the execution on; None where no price of it is stored.
+        error: why there are no weights.
+
+    """
+
+    weights: dict[str, float]
+    volatility: float = 0.0
+    contributions: dict[str, float] | None = None
+    turnover: float | None = None
+    earned: float | None = None
+    error: str = ""
+
+
+def compared(
+    profile: Profile, sector: str, month: str, methods: Sequence[str], book: Book | None
+) -> Iterator[str | Table]:
+    """Several optimisers side by side, from the stored candidates, forecasts and prices.
+
+    Args:
+        profile: whose storage is read, and whose settings hold for the rest.
+        sector: slug.
+        month: of the decision.
+        methods: names of optimisers; all where there are none.
+        book: instead of that of the settings.
+
+    Raises:
+        MissingPartitionError: the month or one of its lookback has not been run; names it.
+        SettingsError: there is no such optimiser.
+
+    """
+    own = profile.settings.weights
+    asked = [_settings(own, name, book) for name in methods or OPTIMISERS]
+    for each in asked:
+        optimiser(each)
+    candidates = _read(profile, "candidates", sector, month, month)
+    refuse_later(profile, candidates.with_columns(sector=pl.lit(sector), month=pl.lit(month)))
+    if candidates.is_empty():
+        yield f"{sector} {month}: {nobody(profile, sector, month)}"
+        return
+    as_of: date = candidates["as_of"][0]
+    first = shift_month(month, -months_covering(max(lookback_sessions(_settings(own, "minimum_variance", book)), 300)))
+    first = max(first, profile.months.start)
+    prices, universe = (_read(profile, name, sector, first, month) for name in ("prices", "universe"))
+    indicators = _read(profile, "indicators", sector, first if own.covariance.of_garch else month, month)
+    days = sessions(month_start(first), min(month_end(month), profile.last_session()))
+    history = History(prices, universe, indicators, days)
+    predictions = _read(profile, "predictions", sector, month, month)
+    before = _before(profile, sector, month, history, as_of)
+    path, until = _ahead(profile, sector, month, as_of)
+    found: dict[str, _Held] = {}
+    for each in asked:
+        try:
+            rows = sector_weights(candidates, predictions, indicators, [as_of], each, history)
+        except (InfeasibleError, MissingPackageError) as error:
+            found[each.method] = _Held({}, error=str(error))
+            continue
+        found[each.method] = _held(rows, as_of, each, history, before, path)
+    yield f"{sector}, decided at the close of {as_of}; book {book or own.book}, covariance {own.covariance.estimator}"
+    yield _summary(found)
+    if before is None:
+        yield f"turnover: no weights of {shift_month(month, -1)} are stored"
+    yield f"return: from the execution to the close of {until}, before costs" if until else "return: not known yet"
+    yield from (f"{name}: {each.error}" for name, each in found.items() if each.error)
+    for title, shares in (
+        ("weights", {name: each.weights for name, each in found.items() if not each.error}),
+        ("shares of the variance", {name: each.contributions or {} for name, each in found.items() if not each.error}),
+    ):
+        yield title
+        yield _by_ticker(shares)
+
+
+def _settings(own: WeightSettings, method: str, book: Book | None) -> WeightSettings:
+    return own.model_copy(update={"method": method, "book": book or own.book})
+
+
+def _read(profile: Profile, name: str, sector: str, first: str, last: str) -> pl.DataFrame:
+    keys = [key(sector, month) for month in month_range(first, last)]
+    return profile.store.read(profile.datasets[name], keys).collect().drop("sector", "month")
+
+
+def _stored(profile: Profile, name: str, sector: str, months: Sequence[str]) -> pl.DataFrame:
+    """The rows of those of some months that are stored."""
+    wanted = {key(sector, month) for month in months}
+    stored = wanted - set(profile.store.missing(profile.datasets[name], wanted))
+    return profile.store.read(profile.datasets[name], stored).collect().drop("sector", "month")
+
+
+def _before(profile: Profile, sector: str, month: str, history: History, as_of: date) -> dict[str, float] | None:
+    """What the stored weights of the month before have become; None where none are stored."""
+    earlier = shift_month(month, -1)
+    rows = _stored(profile, "weights", sector, [earlier]).sort("ticker")
+    if rows.is_empty():
+        return None
+    held = dict(rows.select("ticker", "weight").iter_rows())
+    return history.drifted(held, rows["as_of"][0], as_of, profile.settings.labels.entry_lag)
+
+
+def _ahead(profile: Profile, sector: str, month: str, as_of: date) -> tuple[dict[str, float], date | None]:
+    """Return of each name from the execution to the next one, and its last session; none where no price is stored."""
+    lag = profile.settings.labels.entry_lag
+    after = [month, shift_month(month, 1), shift_month(month, 2)]
+    last = profile.last_session()
+    days = sessions(as_of, min(month_end(after[-1]), last))
+    following = [day for day in decision_sessions(month_start(after[1]), min(month_end(after[1]), last)) if day > as_of]
+    end = len(days) - 1
+    if following:
+        end = min(int(np.searchsorted(days, np.datetime64(following[0]))) + lag, end)
+    prices = as_known(_stored(profile, "prices", sector, after)).filter(pl.col("date") >= as_of)
+    newest = prices["date"].max()
+    if not isinstance(newest, date) or lag >= len(days) or newest <= days[lag].item():
+        return {}, None
+    end = min(end, int(np.searchsorted(days, np.datetime64(newest), side="right")) - 1)
+    panel = Panel.from_long(prices, days, ["close"])
+    path = panel["close"][:, lag : end + 1]
+    earned = {}
+    for (name, _), row in zip(panel.companies(), path, strict=True):
+        there = np.flatnonzero(np.isfinite(row))
+        if len(there) and there[0] == 0:  # bought at the execution; without a bar there it stays in cash
+            earned[name] = float(row[there[-1]] / row[0] - 1.0)
+    return earned, days[end].item()
+
+
+def _held(
+    rows: pl.DataFrame,
+    as_of: date,
+    settings: WeightSettings,
+    history: History,
+    before: dict[str, float] | None,
+    path: dict[str, float],
+) -> _Held:
+    weights = dict(rows.sort("rank").select("ticker", "weight").iter_rows())
+    names, values = list(weights), np.array(list(weights.values()))
+    volatility, parts = 0.0, np.zeros(len(names))
+    if names:
+        estimate = settings.covariance
+        window = history.window(names, as_of, estimate.sessions, volatility=estimate.of_garch)
+        matrix = covariance(window, estimate)
+        parts = risk_contributions(values, matrix)
+        volatility = float(np.sqrt(max(parts.sum(), 0.0)))
+        parts = parts / parts.sum() if parts.sum() > 0.0 else parts
+    traded = None
+    if before is not None:
+        traded = sum(abs(weights.get(name, 0.0) - before.get(name, 0.0)) for name in sorted({*weights, *before}))
+    earned = sum(weight * path.get(name, 0.0) for name, weight in weights.items()) if path else None
+    return _Held(weights, volatility, dict(zip(names, parts.tolist(), strict=True)), traded, earned)
+
+
+def _summary(found: dict[str, _Held]) -> Table:
+    heads = ("method", "names", "long", "short", "volatility", "largest share of risk", "effective names", "turnover")
+    table = _table(*heads, "return", left=("method", "largest share of risk"))
+    for name, each in found.items():
+        if each.error:
+            table.add_row(name, *[""] * 8)
+            continue
+        shares = np.array(list((each.contributions or {}).values()))
+        largest = max(each.contributions or {"": 0.0}, key=lambda ticker: (each.contributions or {}).get(ticker, 0.0))
+        table.add_row(
+            name,
+            str(len(each.weights)),
+            _percent(sum(weight for weight in each.weights.values() if weight > 0.0)),
+            _percent(-sum(weight for weight in each.weights.values() if weight < 0.0)),
+            _percent(each.volatility),
+            f"{escape(largest)} {shares.max(initial=0.0):.0%}",
+            f"{_effective(shares):.1f}",
+            _percent(each.turnover),
+            "" if each.earned is None else f"{each.earned:+.2%}",
+        )
+    return table
+
+
+def _effective(shares: FloatArray) -> float:
+    """As many names with equal shares of the risk would spread it alike: the inverse of the sum of squares."""
+    return float(1.0 / (shares**2).sum()) if (shares != 0.0).any() else 0.0
+
+
+def _by_ticker(shares: dict[str, dict[str, float]]) -> Table:
+    table = _table("ticker", *shares, left=("ticker",))
+    for ticker in sorted({name for each in shares.values() for name in each}):
+        table.add_row(escape(ticker), *(_percent(each.get(ticker)) for each in shares.values()))
+    return table
+
+
+def _table(*names: str, left: Sequence[str]) -> Table:
+    table = Table()
+    for name in names:
+        table.add_column(name, justify="left" if name in left else "right")
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

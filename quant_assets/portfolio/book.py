@@ -1,0 +1,207 @@
+"""The limits of a sector's book: what the settings ask of long-only, neutral and 130/30 weights."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from quant_assets.errors import InfeasibleError
+from quant_assets.market.panel import FloatArray
+from quant_assets.portfolio.constraints import LONGS, SHORTS, TOLERANCE, TURNOVER, Constraints, Limit
+from quant_assets.portfolio.fitting import DUST
+from quant_assets.portfolio.history import History, needs_betas
+from quant_assets.settings.weights import Book, WeightSettings
+
+#: Totals of the longs and of the shorts, least and most, as shares of the sector's capital. What is not bought with the
+#: shorts' proceeds or one's own money is cash.
+TOTALS: dict[Book, tuple[tuple[float, float], tuple[float, float]]] = {
+    "long_only": ((1.0, 1.0), (0.0, 0.0)),
+    "dollar_neutral": ((1.0, 1.0), (1.0, 1.0)),
+    "beta_neutral": ((1.0, 1.0), (0.0, 2.0)),
+    "130_30": ((1.3, 1.3), (0.3, 0.3)),
+}
+
+
+def short_side(settings: WeightSettings) -> bool:
+    """Whether the book has shorts."""
+    return TOTALS[settings.book][1][1] > 0.0
+
+
+def book_limits(chosen: pl.DataFrame, settings: WeightSettings, betas: FloatArray | None) -> Constraints:
+    """The limits of the names that are held.
+
+    Args:
+        chosen: `ticker, candidate_type, dollar_volume` (null where it is not known).
+        settings: of the weights.
+        betas: to the sector, of shape (n_names,), where they matter.
+
+    """
+    limits = settings.constraints
+    short = (chosen["candidate_type"] == "short").to_numpy()
+    least, most = np.full(len(chosen), limits.min_weight), np.full(len(chosen), settings.max_weight)
+    lower, upper = np.where(short, -most, least), np.where(short, -least, most)
+    found = _totals(short, settings)
+    sign = np.where(short, -1.0, 1.0)
+    if limits.max_gross is not None:
+        found.append(Limit("weights.constraints.max_gross", sign, -np.inf, limits.max_gross))
+    for name, row in (("net", np.ones(len(chosen))), ("beta", betas)):
+        low, high = getattr(limits, f"min_{name}"), getattr(limits, f"max_{name}")
+        if row is not None and (low is not None or high is not None):
+            both = f"weights.constraints.min_{name} and max_{name}"
+            found.append(Limit(both, row, -np.inf if low is None else low, np.inf if high is None else high))
+    if settings.book == "beta_neutral" and betas is not None:
+        found.append(Limit("beta of the book beta_neutral", betas, 0.0, 0.0))
+    return Constraints(
+        lower,
+        upper,
+        tuple(found),
+        liquid=_liquid(chosen["dollar_volume"], settings),
+        infeasible=limits.infeasible,
+        names=tuple(chosen["ticker"].to_list()),
+    )
+
+
+def _totals(short: FloatArray, settings: WeightSettings) -> list[Limit]:
+    """The totals of the book's sides; of a side without names, too, so that it cannot be met."""
+    longs, shorts = TOTALS[settings.book]
+    found = [Limit(LONGS, np.where(short, 0.0, 1.0), *longs, target=True)]
+    if shorts[1] > 0.0:
+        found.append(Limit(SHORTS, np.where(short, -1.0, 0.0), *shorts, target=True))
+    return found
+
+
+def _liquid(volume: pl.Series, settings: WeightSettings) -> FloatArray | None:
+    """The most that each name may weigh by its volume."""
+    share = settings.constraints.max_volume_share
+    if share is None:
+        return None
+    known = volume.cast(pl.Float64).fill_null(np.inf).to_numpy()
+    return np.asarray(known * (share / settings.constraints.capital))
+
+
+def moved_within(
+    target: pl.DataFrame, before: Mapping[str, float], today: pl.DataFrame, as_of: date, settings: WeightSettings
+) -> pl.DataFrame:
+    """As much of the way from the holdings to the target as `max_turnover` lets.
+
+    With holdings h and target w the weights are h + t (w - h), t at most 1. Names that are no candidates any more are
+    kept in part then, without a score. A name that has left the sector, or has no bar at the decision, must be sold;
+    what that takes of the turnover is gone for the others.
+
+    Args:
+        target: rows of the decision with `weight`.
+        before: holdings, as prices have moved them, by ticker.
+        today: rows of dataset indicators at the decision.
+        as_of: the decision.
+        settings: of the weights.
+
+    Returns:
+        Rows like `target`, in its order, then the names that are kept by ticker; weights may be 0.
+
+    Raises:
+        InfeasibleError: with `infeasible: error`, more must be sold than may be traded, or what is kept breaks a limit.
+
+    """
+    limits = settings.constraints
+    cap = limits.max_turnover or 0.0
+    wanted = dict(target.select("ticker", "weight").iter_rows())
+    present = set(today["ticker"])
+    kept = sorted(name for name in before if name in present and name not in wanted)
+    forced = sum(abs(weight) for name, weight in before.items() if name not in present)
+    if forced > cap + TOLERANCE and limits.infeasible == "error":
+        raise InfeasibleError(
+            f"weights.constraints.max_turnover {cap:g}: names that have left the sector and must be sold weigh "
+            f"{forced:.4g}; raise it, or set weights.constraints.infeasible: cash"
+        )
+    names = [*wanted, *kept]
+    goal = np.array([wanted.get(name, 0.0) for name in names])
+    held = np.array([before.get(name, 0.0) if name in present else 0.0 for name in names])
+    distance = float(np.abs(goal - held).sum())
+    share = 1.0 if distance == 0.0 else min(1.0, max(cap - forced, 0.0) / distance)
+    moved = held + share * (goal - held) if share < 1.0 else goal
+    moved = np.where(np.abs(moved) < DUST, 0.0, moved)
+    if (
+        share < 1.0
+        and limits.infeasible == "error"
+        and np.abs(moved).max(initial=0.0) > settings.max_weight + TOLERANCE
+    ):
+        at = int(np.abs(moved).argmax())
+        raise InfeasibleError(
+            f"weights.constraints.max_turnover {cap:g}: {names[at]}, which prices have moved to {held[at]:.4g}, cannot "
+            f"be brought below weights.max_weight {settings.max_weight:g}; raise one of them, or set "
+            "weights.constraints.infeasible: cash"
+        )
+    moved = np.clip(moved, -settings.max_weight, settings.max_weight)
+    source = target["score_source"][0] if len(target) else "composite_score"
+    figures = today.select("ticker", volatility=pl.col("garch_volatility").cast(pl.Float64))
+    rest = pl.DataFrame({"ticker": kept}, {"ticker": pl.String}).join(figures, on="ticker", how="left")
+    rest = rest.with_columns(
+        as_of=pl.lit(as_of), score=pl.lit(None, pl.Float64), score_source=pl.lit(source), weight=pl.lit(0.0)
+    ).with_columns(pl.when(pl.col("volatility") > 0.0).then("volatility"))
+    both = pl.concat([target, rest], how="diagonal")
+    return both.with_columns(weight=pl.Series(moved))
+
+
+def broken_limits(
+    weights: pl.DataFrame,
+    indicators: pl.DataFrame,
+    settings: WeightSettings,
+    history: History | None = None,
+    previous: pl.DataFrame | None = None,
+    entry_lag: int = 1,
+) -> list[str]:
+    """Which limits of the settings stored weights break: a line for each decision and limit.
+
+    A book that was not reached in full is none, where `infeasible` lets it be or turnover was limited. Where turnover
+    is limited, names that are on their way out may be below `min_weight`, and a neutral book is as far from neutral as
+    prices have moved what is held.
+
+    Args:
+        weights: dataset weights of one sector.
+        indicators: dataset indicators; only rows dated as_of are read, for their volumes.
+        settings: of the weights.
+        history: the sessions before, by which betas and turnover are held against their limits; not without it.
+        previous: dataset weights with the decision before the first.
+        entry_lag: sessions from decision to execution.
+
+    """
+    limits, found = settings.constraints, []
+    moving = limits.max_turnover is not None
+    loose = limits.model_copy(update={"min_weight": 0.0}) if moving else limits
+    judged = settings.model_copy(update={"constraints": loose})
+    held = None if previous is None or previous.is_empty() else previous
+    for (as_of,), rows in weights.sort("as_of", "ticker").group_by("as_of", maintain_order=True):
+        assert isinstance(as_of, date)  # noqa: S101 - the column has that type
+        side = pl.when(pl.col("weight") < 0.0).then(pl.lit("short")).otherwise(pl.lit("long"))
+        volumes = indicators.filter(pl.col("date") == as_of).select("ticker", "dollar_volume")
+        named = rows.with_columns(candidate_type=side).join(volumes, on="ticker", how="left", maintain_order="left")
+        betas = None
+        if history is not None and needs_betas(settings):
+            window = history.window(named["ticker"].to_list(), as_of, settings.covariance.sessions)
+            betas = history.betas(window, settings.covariance.min_observations)
+        asked = book_limits(named, judged, betas)
+        if moving or limits.infeasible == "cash":
+            fewer = [replace(each, low=0.0) if each.target else each for each in asked.limits]
+            totals = [each.high for each in asked.limits if each.target]
+            if not moving and settings.book in ("dollar_neutral", "130_30"):
+                ratio = np.where(asked.short, 1.0 / totals[1], 1.0 / totals[0])
+                fewer.append(Limit(f"balance of the sides of the book {settings.book}", ratio, 0.0, 0.0))
+            if moving:
+                fewer = [each for each in fewer if not each.name.startswith("beta of the book")]
+            asked = replace(asked, limits=tuple(fewer))
+        weight = named["weight"].to_numpy()
+        if not short_side(settings) and (weight < 0.0).any():
+            found.append(f"{as_of}: {named['ticker'][int(weight.argmin())]} is short in the book {settings.book}")
+        found += [f"{as_of}: {each}" for each in asked.violations(weight, 2.0 * TOLERANCE)]
+        if limits.max_turnover is not None and history is not None and held is not None:
+            newest = held.filter(pl.col("as_of") == pl.col("as_of").max()).sort("ticker")
+            before = dict(newest.select("ticker", "weight").iter_rows())
+            drifted = history.drifted(before, newest["as_of"][0], as_of, entry_lag)
+            now = dict(rows.select("ticker", "weight").iter_rows())
+            traded = sum(abs(now.get(name, 0.0) - drifted.get(name, 0.0)) for name in sorted({*now, *drifted}))
+            if drifted and traded > limits.max_turnover + 10.0 * TOLERANCE:
+                found.append(f"{as_of}: {TURNOVER} of {limits.max_turnover:g}: {traded:.6g} is traded")
+        held = rows
+    return found
