@@ -54,7 +54,9 @@ def analysed(profile: Profile, ticker: str, day: date | None) -> Stock:
         )
     keys = [each for each in stored if day is None or parse_key(each)[1] <= month_of(day)]
     at_or_before = pl.lit(True) if day is None else pl.col("as_of") <= day
-    rows = store.read(dataset, keys).filter(at_or_before).select("sector", "ticker", "as_of").collect() if keys else None
+    rows = (
+        store.read(dataset, keys).filter(at_or_before).select("sector", "ticker", "as_of").collect() if keys else None
+    )
     if rows is None or rows.is_empty():
         raise SettingsError(
             f"--as-of {day} is before the first decision with scores, in {parse_key(stored[0])[1]}; choose a later day"
@@ -113,8 +115,8 @@ def output(stock: Stock) -> Iterator[str | Table]:
     else:
         yield (
             f"fair value {number(score['fair_value'])}, upside {percent(score['upside'], 0, sign=True)} on "
-            f"{number(score['close_unadjusted'])} USD: {dcf.years} years at {percent(stock.growth, 1, sign=True)}, then "
-            f"{percent(dcf.terminal_growth)}, discounted at {percent(stock.wacc)}"
+            f"{number(score['close_unadjusted'])} USD: {dcf.years} years at {percent(stock.growth, 1, sign=True)}, "
+            f"then {percent(dcf.terminal_growth)}, discounted at {percent(stock.wacc)}"
         )
     if stock.values is not None:
         yield _values(stock)

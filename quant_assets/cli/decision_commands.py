@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from quant_assets.cli.commands import ProfileOption, app
+from quant_assets.cli.commands import ProfileOption, SectorOption, ToOption, app
 from quant_assets.cli.screen import show
 from quant_assets.cli.session import Session
 
@@ -39,3 +39,37 @@ def analyse(
         show(each)
     if html is not None:
         show(write(stock, html, "Simulated market" if session.settings.source == "demo" else None))
+
+
+@app.command("factor-model")
+def factor_model(
+    sector: SectorOption = None,
+    model: Annotated[str, typer.Option("--model", help="capm, ff3, carhart, ff5 or ff5_mom.")] = "ff3",
+    returns: Annotated[
+        list[Path] | None,
+        typer.Option("--returns", help="CSV of French's data library; may be repeated [default: own universe]."),
+    ] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="First month, YYYY-MM [default: the first stored].")
+    ] = None,
+    last: ToOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what a sector's backtest owes to known factors: alpha a year and betas, with Newey-West errors.
+
+    Factor returns come from files as Kenneth French publishes them, daily or monthly (momentum is a file of its own).
+    Without a file they are long-short returns of the stored sectors, by dataset `scores`, which is said.
+
+    Examples:
+
+        quant factor-model -s healthcare --model ff5
+
+        quant factor-model -s it --returns F-F_Research_Data_Factors_daily.csv
+    """
+    session = Session(profile)
+    begin, end = session.months(first or session.settings.partitions.start, last)
+    from quant_assets.cli.factor_model import explained
+
+    for name in session.sectors(sector) if sector else session.sectors_with("backtest", end):
+        for each in explained(session.profile, name, begin, end, model, returns or []):
+            show(each)

@@ -336,6 +336,7 @@ def _years(periods: pl.DataFrame, asked: _Asked) -> pl.DataFrame:
 
     Args:
         periods: one row for each `id`, `period` and `frequency`, sorted by them.
+        asked: the figures that are needed.
 
     Returns:
         The same rows, sorted likewise; a quarter that does not follow on three others has no flows.

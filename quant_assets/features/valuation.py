@@ -57,10 +57,10 @@ VALUATION: tuple[StatementFeature, ...] = (
         source="Cooper, Gulen and Schill (2008), Journal of Finance 63; the investment of Fama and French (2015)",
         of_a_year=True,
     ),
+    StatementFeature("market_value", VALUED, 0, MARKET_VALUE, "close as traded times shares outstanding", "USD"),
     StatementFeature(
-        "market_value", VALUED, 0, MARKET_VALUE, "close as traded times shares outstanding", "USD"
+        "shares_outstanding", VALUED, 0, _SHARES, "shares of the newest statement, later splits applied", "shares"
     ),
-    StatementFeature("shares_outstanding", VALUED, 0, _SHARES, "shares of the newest statement, later splits applied", "shares"),
     StatementFeature(
         "net_debt", ("total_debt", "cash"), 0, _NET_DEBT, "newest known debt less newest known cash", "USD"
     ),

@@ -1,9 +1,10 @@
-"""Dataset `scores`: four factors and their composite for every member of a sector at a decision, and what to do with it.
+"""Dataset `scores`: four factors and their composite for every member of a sector at a decision, and what to do.
 
 How the inputs are computed is in `score_inputs`, values of shares in `valuation`. Nothing is chosen or weighted here.
 
-- An input's score is its percentile among the members of the sector that have it at the decision: :math:`100 (r - 1/2) /
-  n` with the average rank :math:`r` of :math:`n`, so that the middle is 50, and the only name that has it is at 50 too.
+- An input's score is its percentile among the members of the sector that have it at the decision:
+  :math:`100 (r - 1/2) / n` with the average rank :math:`r` of :math:`n`, so that the middle is 50, and the only name
+  that has it is at 50 too.
 - A factor's score is the mean of the scores of its inputs that are known. Momentum is the weighted mean of its
   technical part and of the percentile of the forecasts' signal.
 - The composite is the weighted mean of the factors that are known. What is not known takes no part in a mean, and is

@@ -95,7 +95,7 @@ def report_svg(report: ReportData) -> str:
 
 
 def svg(figure: Figure) -> str:
-    """A figure as an `<svg>` element for inlining, as `report_svg` says; to be called inside the `rc_context` of `RC`."""
+    """A figure as an `<svg>` element, as `report_svg` gives it; to be called inside the `rc_context` of `RC`."""
     canvas: Any = FigureCanvasSVG(figure)
     _leave_unmeasured(figure)
     buffer = io.StringIO()

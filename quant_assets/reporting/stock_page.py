@@ -48,8 +48,8 @@ def ml_line(stock: Stock) -> str:
     share = weights.ml_weight / (weights.ml_weight + weights.technical_weight)
     return (
         f"{number(score['ml'], 0)} of 100 by {score['ml_forecasts']} forecasts: signal "
-        f"{number(score['ml_signal'], 4, sign=True)}, confidence {number(score['ml_confidence'], 2)}; {percent(share, 0)} "
-        "of momentum"
+        f"{number(score['ml_signal'], 4, sign=True)}, confidence {number(score['ml_confidence'], 2)}; "
+        f"{percent(share, 0)} of momentum"
     )
 
 

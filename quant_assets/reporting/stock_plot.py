@@ -125,7 +125,9 @@ def _values(axes: Axes, stock: Stock) -> None:
 def _statements(axes: Axes, stock: Stock, figures: tuple[str, ...]) -> None:
     quarters = stock.statements.filter(pl.col("frequency") == "quarterly")
     frequency = "quarterly" if len(quarters) else "annual"
-    rows = stock.statements.filter(pl.col("frequency") == frequency).unique("period_end", keep="first").sort("period_end")
+    rows = (
+        stock.statements.filter(pl.col("frequency") == frequency).unique("period_end", keep="first").sort("period_end")
+    )
     axes.set_title(f"{', '.join(each.replace('_', ' ') for each in figures).capitalize()}, USD million")
     if rows.is_empty() or all(rows[name].is_null().all() for name in figures):
         nothing(axes, "no statement is known")
@@ -133,7 +135,9 @@ def _statements(axes: Axes, stock: Stock, figures: tuple[str, ...]) -> None:
     at, width = np.arange(len(rows)), 0.7 / len(figures)
     for place, (name, colour) in enumerate(zip(figures, (ACCENT, BENCHMARK), strict=False)):
         values = rows[name].fill_null(np.nan).to_numpy() / 1e6
-        axes.bar(at + (place - (len(figures) - 1) / 2) * width, values, width, color=colour, label=name.replace("_", " "))
+        axes.bar(
+            at + (place - (len(figures) - 1) / 2) * width, values, width, color=colour, label=name.replace("_", " ")
+        )
     axes.axhline(0, color=MUTED, linewidth=0.7)
     axes.set_xticks(at, [f"{day:%Y-%m}" for day in rows["period_end"]], fontsize=6.8)
     axes.yaxis.set_major_locator(MaxNLocator(5))

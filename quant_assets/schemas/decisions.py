@@ -49,7 +49,9 @@ DECISIONS = (
             "upside": ratio("`fair_value` over the close as traded, less 1; an input of valuation", gt=-1),
             "no_fair_value": Column(pl.String, "why there is no `fair_value`", nullable=True),
             "graham_value": _per_share("Graham's number: the root of 22.5 times earnings and book of a share"),
-            "price_to_earnings": ratio("market value over net income of the newest known year; null after a loss", gt=0),
+            "price_to_earnings": ratio(
+                "market value over net income of the newest known year; null after a loss", gt=0
+            ),
             "price_to_book": ratio("market value over newest known equity; null where that is not positive", gt=0),
             "ev_to_ebitda": ratio("enterprise value over EBITDA; null where one of the two is not positive", gt=0),
             "earnings_yield": ratio("input of valuation: net income over market value"),
@@ -81,12 +83,8 @@ DECISIONS = (
             "revenue_growth": ratio("revenue of the newest known year over that of the year before, less 1"),
             "free_cash_flow": money("cash flow from operations less investment in fixed assets, of the newest year"),
             "net_debt": money("debt less cash, newest known"),
-            "shares_outstanding": Column(
-                pl.Float64, "shares, later splits applied", "shares", nullable=True, gt=0
-            ),
-            "market_value": Column(
-                pl.Float64, "close as traded times shares outstanding", "USD", nullable=True, gt=0
-            ),
+            "shares_outstanding": Column(pl.Float64, "shares, later splits applied", "shares", nullable=True, gt=0),
+            "market_value": Column(pl.Float64, "close as traded times shares outstanding", "USD", nullable=True, gt=0),
             "operating_profitability": ratio("operating income over equity, for the sorts of factor returns"),
             "asset_growth": ratio("total assets over those of a year before, less 1, for the same", gt=-1),
             "statement_age_days": Column(

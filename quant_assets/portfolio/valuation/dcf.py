@@ -1,4 +1,4 @@
-r"""Discounted cash flow in two stages: a value of the enterprise, its equity and a share, or the reason why there is none.
+r"""Discounted cash flow in two stages: a value of a company and of its share, or why there is none.
 
 Free cash flow :math:`F` grows by :math:`g` a year for :math:`n` years and by :math:`g_T` for ever after. Discounted at
 :math:`w`, the weighted average cost of capital, with flows at the ends of years:
@@ -80,7 +80,9 @@ def two_stage(
     if years < 1:
         raise SettingsError(f"a first stage of {years} years has no flow; use at least 1")
     given = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (free_cash_flow, growth, net_debt, shares)))
-    flow, rate, debt, count, discount, final = np.broadcast_arrays(*given, np.asarray(wacc), np.asarray(terminal_growth))
+    flow, rate, debt, count, discount, final = np.broadcast_arrays(
+        *given, np.asarray(wacc), np.asarray(terminal_growth)
+    )
     applies = (
         np.isnan(flow),
         np.isnan(rate),
