@@ -116,7 +116,7 @@ def regress(values: FloatArray, factors: FloatArray, lags: int | None = None) ->
         )
     if np.linalg.matrix_rank(design) < width:
         raise SettingsError("a factor does not vary or follows from the others; leave it out or choose another model")
-    coefficients = np.linalg.lstsq(design, values, rcond=None)[0]
+    coefficients: FloatArray = np.linalg.lstsq(design, values, rcond=None)[0].astype(np.float64)
     residuals = values - design @ coefficients
     chosen = min(default_lags(count) if lags is None else lags, count - 1)
     moments = design * residuals[:, None]

@@ -91,7 +91,7 @@ def _until_the_next(held: FloatArray, figures: dict[str, FloatArray]) -> dict[st
         ends = [(groups[0][third] + groups[1][third]) / 2.0 for third in (0, 2)]
         found[factor] = sign * (ends[1] - ends[0])
         if factor == "hml":
-            found["smb"] = (sum(groups[0], -sum(groups[1]))) / 3.0
+            found["smb"] = np.mean(groups[0], axis=0) - np.mean(groups[1], axis=0)
     return found
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich.markup import escape
@@ -63,11 +64,12 @@ def analysed(profile: Profile, ticker: str, day: date | None) -> Stock:
         )
     own = rows.filter(pl.col("ticker") == ticker).sort("as_of")
     if own.is_empty():
+        latest: Any = rows["as_of"].max()
         near = get_close_matches(ticker, rows["ticker"].unique().sort().to_list(), n=3)
         hint = f"; near it are {', '.join(near)}" if near else ""
-        raise SettingsError(f"ticker '{ticker}' is in no sector with scores at or before {rows['as_of'].max()}{hint}")
+        raise SettingsError(f"ticker '{ticker}' is in no sector with scores at or before {latest}{hint}")
     sector, _, as_of = own.row(-1)
-    newest = rows.filter(pl.col("sector") == sector)["as_of"].max()
+    newest: Any = rows.filter(pl.col("sector") == sector)["as_of"].max()
     if as_of != newest:
         raise SettingsError(
             f"ticker '{ticker}' was no member of {sector} at {newest}, its last scores are of {as_of}; "

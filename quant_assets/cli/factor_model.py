@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich.table import Table
@@ -60,7 +61,9 @@ def universe_factors(profile: Profile, track: pl.DataFrame) -> tuple[FactorRetur
         MissingPartitionError: no scores of the time are stored.
 
     """
-    store, first, last = profile.store, track["date"].min(), track["date"].max()
+    store = profile.store
+    first: Any = track["date"].min()
+    last: Any = track["date"].max()
     months = (f"{first:%Y-%m}", f"{last:%Y-%m}")
     scored = store.existing(profile.datasets["scores"])
     priced = store.existing(profile.datasets["prices"])
@@ -83,7 +86,7 @@ def universe_factors(profile: Profile, track: pl.DataFrame) -> tuple[FactorRetur
     rows = rows.unique(["ticker", "as_of"], keep="first", maintain_order=True)
     prices = prices.unique(["ticker", "date"], keep="first", maintain_order=True)
     found = own_factors(rows, prices, sessions(rows["as_of"].min(), last), last)  # type: ignore[arg-type]
-    names = rows.group_by("as_of").len()["len"].median()
+    names: Any = rows.group_by("as_of").len()["len"].median()
     return (
         found,
         f"{rows['sector'].n_unique()} sectors, {names:.0f} names at the median decision; not published factors",
