@@ -23,6 +23,8 @@ FIGURES = (
     "total_debt",
     "shares",
 )
+#: Told by few of the tests.
+OF_CASH = ("depreciation", "operating_cash_flow", "capital_expenditure", "cash")
 
 
 def statement(
@@ -37,7 +39,7 @@ def statement(
         "known_at": known_at,
         "provider": "p",
         "restated": False,
-        **dict.fromkeys(FIGURES),
+        **dict.fromkeys((*FIGURES, *OF_CASH)),
         "panel_from": known_at,
         **more,
     }

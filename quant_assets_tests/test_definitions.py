@@ -153,6 +153,7 @@ def test_references_are_declared_where_one_dataset_is_chosen_from_another() -> N
         "candidates",
         "labels",
         "predictions",
+        "scores",
         "regime_state",
         "weights",
         "sector_scorecard",

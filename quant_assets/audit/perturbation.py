@@ -14,19 +14,24 @@ from quant_assets.market.calendar import first_session_from
 from quant_assets.market.delistings import TRADES_AGAIN
 from quant_assets.sources.altered import EVENT, KEPT, KNOWN, Kind
 
-_FIGURES = (
-    "revenue",
-    "gross_profit",
-    "operating_income",
-    "net_income",
-    "total_assets",
-    "total_equity",
-    "total_debt",
-    "shares",
-)
+#: Figures of a statement, each with the number of its draw.
+_FIGURES = {
+    "revenue": 40,
+    "gross_profit": 41,
+    "operating_income": 42,
+    "net_income": 43,
+    "total_assets": 44,
+    "total_equity": 45,
+    "total_debt": 46,
+    "shares": 47,
+    "depreciation": 70,
+    "operating_cash_flow": 71,
+    "capital_expenditure": 72,
+    "cash": 73,
+}
 
-#: Of these a company may report either sign.
-_SIGNED = ("gross_profit", "operating_income", "net_income", "total_equity")
+#: Of these a company may report either sign, which has a draw of its own.
+_SIGNED = {"gross_profit": 50, "operating_income": 51, "net_income": 52, "total_equity": 53, "operating_cash_flow": 74}
 
 #: Prices of a bar, as far as a provider gives them.
 _PRICES = ("open", "high", "low", "close")
@@ -179,10 +184,10 @@ class Perturbed:
         names = rows.collect_schema().names()
         # Not by version: a restated share count keeps its ratio to the one before, which tells the splits in between.
         row = ("ticker", "period_end")
-        factors = {name: 0.5 + self._uniform(40 + place, *row) for place, name in enumerate(_FIGURES) if name in names}
-        for place, name in enumerate(_SIGNED):
+        factors = {name: 0.5 + self._uniform(draw, *row) for name, draw in _FIGURES.items() if name in names}
+        for name, draw in _SIGNED.items():
             if name in factors:
-                factors[name] *= pl.when(self._uniform(50 + place, *row) < 0.3).then(-1.0).otherwise(1.0)
+                factors[name] *= pl.when(self._uniform(draw, *row) < 0.3).then(-1.0).otherwise(1.0)
         if "shares" in factors:  # halved or doubled, so that the ratio keeps its last bit
             factors["shares"] = pl.when(factors["shares"] < 1.0).then(0.5).otherwise(2.0)
             if KEPT in names:

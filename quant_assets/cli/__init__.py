@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from quant_assets.cli import automation_commands as automation_commands  # their commands join the others
 from quant_assets.cli import collecting_commands as collecting_commands
+from quant_assets.cli import decision_commands as decision_commands
 from quant_assets.cli import instance_commands as instance_commands
 from quant_assets.cli import learning_commands as learning_commands
 from quant_assets.cli import live_commands as live_commands

@@ -28,6 +28,7 @@ restated may already contain a later split.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -48,9 +49,18 @@ _OLDEST_PERIOD = 15
 #: Calendar days before `known_at` in which the bar may lie whose split factor belongs to the statement.
 _SPLIT_DAYS = STALE_SESSIONS + 2
 
-_FLOWS = ("revenue", "gross_profit", "operating_income", "net_income")
-#: `shares_steps`: how many steps like a split lie before the day on which the shares were stated.
-_STOCKS = ("total_equity", "total_debt", "shares", "shares_steps")
+_FLOWS = (
+    "revenue",
+    "gross_profit",
+    "operating_income",
+    "net_income",
+    "depreciation",
+    "operating_cash_flow",
+    "capital_expenditure",
+)
+_STOCKS = ("total_assets", "total_equity", "total_debt", "cash", "shares")
+#: Ends the name of a figure of the year before.
+_BEFORE = "_before"
 
 #: How far a share's own move on the day may take its price from what a split alone would make of it.
 _DAYS_MOVE = 0.1
@@ -65,14 +75,15 @@ class StatementFeature(Declared[pl.Expr]):
     `lookback` is 0.
 
     Attributes:
-        of_a_year: whether the figures must belong to the same year (with `…_before` those of the year before it).
+        of_a_year: whether the figures must belong to the same year (with `…_before` those of the year before it). One
+            that is not may name a feature that is among its inputs.
 
     """
 
     of_a_year: bool = False
 
 
-def _over(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
+def over(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
     """A ratio: null where a figure is missing, NaN where the denominator is not positive.
 
     Where it is NaN, no older period is asked instead.
@@ -81,23 +92,23 @@ def _over(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
 
 
 _REVENUE, _NET_INCOME, _EQUITY = pl.col("revenue"), pl.col("net_income"), pl.col("total_equity")
-_MARKET_VALUE = pl.col("close_unadjusted") * pl.col("split_factor") * pl.col("shares")
-_VALUED = ("shares", "close_unadjusted", "split_factor")
+MARKET_VALUE = pl.col("close_unadjusted") * pl.col("split_factor") * pl.col("shares")
+VALUED = ("shares", "close_unadjusted", "split_factor")
 
 FEATURES: tuple[StatementFeature, ...] = (
     StatementFeature(
         "earnings_yield",
-        ("net_income", *_VALUED),
+        ("net_income", *VALUED),
         0,
-        _over(_NET_INCOME, _MARKET_VALUE),
+        over(_NET_INCOME, MARKET_VALUE),
         "net income of the newest known year (four quarters or an annual statement) over market value",
         source="Basu (1977), Journal of Finance 32",
     ),
     StatementFeature(
         "book_to_market",
-        ("total_equity", *_VALUED),
+        ("total_equity", *VALUED),
         0,
-        _over(_EQUITY, _MARKET_VALUE),
+        over(_EQUITY, MARKET_VALUE),
         "newest known total equity over market value",
         source="Fama and French (1992), Journal of Finance 47",
     ),
@@ -105,21 +116,21 @@ FEATURES: tuple[StatementFeature, ...] = (
         "return_on_equity",
         ("net_income", "total_equity"),
         0,
-        _over(_NET_INCOME, _EQUITY),
+        over(_NET_INCOME, _EQUITY),
         "net income of the newest known year over total equity",
     ),
     StatementFeature(
         "debt_to_equity",
         ("total_debt", "total_equity"),
         0,
-        _over(pl.col("total_debt"), _EQUITY),
+        over(pl.col("total_debt"), _EQUITY),
         "newest known total debt over newest known total equity",
     ),
     StatementFeature(
         "gross_margin",
         ("gross_profit", "revenue"),
         0,
-        _over(pl.col("gross_profit"), _REVENUE),
+        over(pl.col("gross_profit"), _REVENUE),
         "gross profit over revenue of the newest year with both",
         of_a_year=True,
     ),
@@ -127,7 +138,7 @@ FEATURES: tuple[StatementFeature, ...] = (
         "operating_margin",
         ("operating_income", "revenue"),
         0,
-        _over(pl.col("operating_income"), _REVENUE),
+        over(pl.col("operating_income"), _REVENUE),
         "operating income over revenue of the newest year with both",
         of_a_year=True,
     ),
@@ -135,7 +146,7 @@ FEATURES: tuple[StatementFeature, ...] = (
         "net_margin",
         ("net_income", "revenue"),
         0,
-        _over(_NET_INCOME, _REVENUE),
+        over(_NET_INCOME, _REVENUE),
         "net income over revenue of the newest year with both",
         of_a_year=True,
     ),
@@ -143,7 +154,7 @@ FEATURES: tuple[StatementFeature, ...] = (
         "revenue_growth",
         ("revenue", "revenue_before"),
         0,
-        _over(_REVENUE, pl.col("revenue_before")) - 1.0,
+        over(_REVENUE, pl.col("revenue_before")) - 1.0,
         "revenue of the newest year whose year before is known, over that of the year before, less 1",
         of_a_year=True,
     ),
@@ -151,7 +162,7 @@ FEATURES: tuple[StatementFeature, ...] = (
         "earnings_growth",
         ("net_income", "net_income_before"),
         0,
-        _over(_NET_INCOME - pl.col("net_income_before"), pl.col("net_income_before").abs()),
+        over(_NET_INCOME - pl.col("net_income_before"), pl.col("net_income_before").abs()),
         (
             "net income of the newest year whose year before is known, "
             "less that of the year before, over its absolute value"
@@ -168,8 +179,22 @@ FEATURES: tuple[StatementFeature, ...] = (
         ge=0,
     ),
 )
-_OF_A_YEAR = {feature.name: feature.compute for feature in FEATURES if feature.of_a_year}
-_OF_NOW = {feature.name: feature.compute for feature in FEATURES if not feature.of_a_year}
+
+
+class _Asked:
+    """Which figures some features need."""
+
+    def __init__(self, features: Sequence[StatementFeature]) -> None:
+        inputs = {name for feature in features for name in feature.inputs}
+        self.before = sorted(name for name in inputs if name.endswith(_BEFORE))
+        inputs |= {name.removesuffix(_BEFORE) for name in self.before}
+        self.flows = [name for name in _FLOWS if name in inputs]
+        now = {name for feature in features if not feature.of_a_year for name in feature.inputs}
+        self.flows_now = [name for name in self.flows if name in now]
+        # How many steps like a split lie before the day on which the shares were stated.
+        self.stocks = [name for name in _STOCKS if name in inputs] + ["shares_steps"]
+        self.of_a_year = {feature.name: feature.compute for feature in features if feature.of_a_year}
+        self.of_now = {feature.name: feature.compute for feature in features if not feature.of_a_year}
 
 
 def price_sessions(settings: FundamentalSettings) -> int:
@@ -185,6 +210,7 @@ def fundamental(
     settings: FundamentalSettings,
     first_day: date,
     last_day: date,
+    features: Sequence[StatementFeature] = FEATURES,
 ) -> pl.DataFrame:
     """Fundamental features of each row.
 
@@ -195,18 +221,20 @@ def fundamental(
         settings: the lookback.
         first_day: first day of the range.
         last_day: last day of the range.
+        features: those to compute.
 
     Returns:
-        `ticker`, `date` and the fundamental features, one row for each of `rows`. Null where nothing is known, where a
+        `ticker`, `date` and the features, one row for each of `rows`. Null where nothing is known, where a
         figure is missing, and for a ratio whose denominator is not positive (`book_to_market` may be negative).
 
     """
+    asked = _Asked(features)
     prices = marks(prices).select(
         "ticker", "date", "close_unadjusted", "split_factor", "unexplained", steps=pl.lit(0, pl.Int32)
     )
     if prices["unexplained"].any():
         prices = prices.sort("ticker", "date").with_columns(steps=_like_a_split().cum_sum().over("ticker"))
-    known = _known(rows, _statements(prices, fundamentals), settings, first_day, last_day)
+    known = _known(rows, _statements(prices, fundamentals), asked, settings, first_day, last_day)
     bars = rows.select("ticker", "date").join(prices.drop("unexplained"), on=["ticker", "date"])
     joined = bars.sort("date", "ticker").join_asof(
         known.sort("state", "ticker"),
@@ -216,8 +244,9 @@ def fundamental(
         strategy="backward",
         check_sortedness=False,
     )
-    joined = joined.with_columns(shares=pl.when(pl.col("steps") == pl.col("shares_steps")).then("shares"))
-    found = joined.select("ticker", "date", *_OF_A_YEAR, **_OF_NOW)
+    if "shares" in asked.stocks:
+        joined = joined.with_columns(shares=pl.when(pl.col("steps") == pl.col("shares_steps")).then("shares"))
+    found = joined.select("ticker", "date", *asked.of_a_year, **asked.of_now)
     return found.with_columns(pl.selectors.float().fill_nan(None))
 
 
@@ -263,13 +292,18 @@ def _statements(prices: pl.DataFrame, fundamentals: pl.DataFrame) -> pl.DataFram
 
 
 def _known(
-    rows: pl.DataFrame, statements: pl.DataFrame, settings: FundamentalSettings, first_day: date, last_day: date
+    rows: pl.DataFrame,
+    statements: pl.DataFrame,
+    asked: _Asked,
+    settings: FundamentalSettings,
+    first_day: date,
+    last_day: date,
 ) -> pl.DataFrame:
     """What is known of each ticker, at every day on which that changes.
 
     Returns:
         `ticker`, `state` (the first day on which the row holds, until the next one), `published` of the newest period,
-        the balance sheet, `net_income` of a year and the ratios of a year.
+        the balance sheet, the flows of a year and the ratios of a year.
 
     """
     tickers = rows.select("ticker").unique()
@@ -288,20 +322,21 @@ def _known(
         statements[known["row"]]
         .with_columns(known["id"])
         .group_by("id", "period", "frequency", maintain_order=True)
-        .agg(pl.col("published", *_STOCKS, *_FLOWS).last(ignore_nulls=True))
+        .agg(pl.col("published", *asked.stocks, *asked.flows).last(ignore_nulls=True))
     )
     recent = pl.col("period") >= pl.col("period").max().over("id") - _OLDEST_PERIOD
-    newest = pl.col("published", *_STOCKS, "net_income", *_OF_A_YEAR).last(ignore_nulls=True)
+    newest = pl.col("published", *asked.stocks, *asked.flows_now, *asked.of_a_year).last(ignore_nulls=True)
     return states.join(
-        _years(periods).filter(recent).group_by("id", maintain_order=True).agg(newest), on="id", how="left"
+        _years(periods, asked).filter(recent).group_by("id", maintain_order=True).agg(newest), on="id", how="left"
     )
 
 
-def _years(periods: pl.DataFrame) -> pl.DataFrame:
+def _years(periods: pl.DataFrame, asked: _Asked) -> pl.DataFrame:
     """Periods with the flows of the year that ends with them and the ratios of these.
 
     Args:
         periods: one row for each `id`, `period` and `frequency`, sorted by them.
+        asked: the figures that are needed.
 
     Returns:
         The same rows, sorted likewise; a quarter that does not follow on three others has no flows.
@@ -314,12 +349,12 @@ def _years(periods: pl.DataFrame) -> pl.DataFrame:
         pl.col("id") == pl.col("id").shift(3), *(gap.shift(k).is_between(2, 4) for k in range(3))
     )
     of_a_year = (
-        pl.when(follow).then(sum((pl.col(name).shift(k) for k in range(1, 4)), pl.col(name))) for name in _FLOWS
+        pl.when(follow).then(sum((pl.col(name).shift(k) for k in range(1, 4)), pl.col(name))) for name in asked.flows
     )
     annual = periods.filter(pl.col("frequency") == "annual")
     years = pl.concat([annual, quarters.with_columns(of_a_year)]).sort("id", "period", "frequency")
     before = years.select(
-        "id", "frequency", year_before="period", revenue_before="revenue", net_income_before="net_income"
+        "id", "frequency", year_before="period", **{name: name.removesuffix(_BEFORE) for name in asked.before}
     )
     return (
         years.with_columns(sought=pl.col("period") - 12)
@@ -332,5 +367,5 @@ def _years(periods: pl.DataFrame) -> pl.DataFrame:
             tolerance=1,
             check_sortedness=False,
         )
-        .with_columns(**_OF_A_YEAR)
+        .with_columns(**asked.of_a_year)
     )

@@ -25,8 +25,8 @@ from quant_assets.reporting.pages import MONTHS
 from quant_assets.reporting.report_data import ReportData
 
 #: Stand-in colours and the CSS variables that replace them in the SVG.
-_INK, _MUTED, _GRID, _ACCENT, _BENCHMARK, _LOSS = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05", "#0a0b06"
-_CSS = {_INK: "ink", _MUTED: "muted", _GRID: "line", _ACCENT: "accent", _BENCHMARK: "benchmark", _LOSS: "loss"}
+INK, MUTED, GRID, ACCENT, BENCHMARK, LOSS = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05", "#0a0b06"
+_CSS = {INK: "ink", MUTED: "muted", GRID: "line", ACCENT: "accent", BENCHMARK: "benchmark", LOSS: "loss"}
 #: More names than this are left to the table.
 _MOST_PICKS = 15
 #: Months of the monthly returns.
@@ -43,9 +43,9 @@ _STYLE: dict[str, Any] = {
     "axes.facecolor": "none",
     "text.parse_math": False,  # a ticker is not a formula
     "font.size": 9.0,
-    "text.color": _INK,
-    "axes.edgecolor": _GRID,
-    "axes.labelcolor": _MUTED,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
@@ -56,12 +56,12 @@ _STYLE: dict[str, Any] = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titley": 1.0,  # as placed; else the ticks of every axis are measured to see whether any is above
-    "grid.color": _GRID,
+    "grid.color": GRID,
     "grid.linewidth": 0.7,
-    "xtick.color": _GRID,
-    "ytick.color": _GRID,
-    "xtick.labelcolor": _MUTED,
-    "ytick.labelcolor": _MUTED,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
     "xtick.major.size": 3.0,
     "ytick.major.size": 0.0,
     "lines.linewidth": 1.6,
@@ -82,7 +82,6 @@ def report_svg(report: ReportData) -> str:
     """
     with mpl.rc_context(RC):
         figure = Figure(figsize=(11.0, 6.6))
-        canvas: Any = FigureCanvasSVG(figure)
         margins = {"left": 0.048, "right": 0.985, "top": 0.955, "bottom": 0.045, "hspace": 0.36, "wspace": 0.17}
         grid = figure.add_gridspec(3, 2, width_ratios=(2.0, 1.0), height_ratios=(2.4, 1.0, 1.0), **margins)
         equity = figure.add_subplot(grid[0, 0])
@@ -92,9 +91,15 @@ def report_svg(report: ReportData) -> str:
         _picks(figure.add_subplot(grid[0, 1]), report)
         _months(figure.add_subplot(grid[1:, 1]), report.track)
         month_ticks(equity, _span(report))
-        _leave_unmeasured(figure)
-        buffer = io.StringIO()
-        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        return svg(figure)
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an `<svg>` element, as `report_svg` gives it; to be called inside the `rc_context` of `RC`."""
+    canvas: Any = FigureCanvasSVG(figure)
+    _leave_unmeasured(figure)
+    buffer = io.StringIO()
+    canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inline(buffer.getvalue())
 
 
@@ -105,7 +110,7 @@ def preview_png(report: ReportData) -> bytes:
         axes = figure.add_axes((0.09, 0.12, 0.89, 0.75))
         light(axes, f"{report.sector_name}, {report.as_of:%Y-%m}: growth of 100, net of costs")
         if len(report.track):
-            days = _days(report.track["date"])
+            days = in_days(report.track["date"])
             axes.plot(
                 days,
                 100 * report.track["benchmark_growth"].to_numpy(),
@@ -154,14 +159,14 @@ def _equity(axes: Axes, track: pl.DataFrame) -> None:
     if track.is_empty():
         nothing(axes, "no positions yet")
         return
-    days = _days(track["date"])
+    days = in_days(track["date"])
     axes.plot(
-        days, 100 * track["benchmark_growth"].to_numpy(), color=_BENCHMARK, linewidth=1.3, label="Sector, equal weight"
+        days, 100 * track["benchmark_growth"].to_numpy(), color=BENCHMARK, linewidth=1.3, label="Sector, equal weight"
     )
-    axes.plot(days, 100 * track["growth"].to_numpy(), color=_ACCENT, label="Portfolio")
-    axes.axhline(100, color=_MUTED, linewidth=0.6)
+    axes.plot(days, 100 * track["growth"].to_numpy(), color=ACCENT, label="Portfolio")
+    axes.axhline(100, color=MUTED, linewidth=0.6)
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="upper left", ncols=2, labelcolor=_MUTED, borderaxespad=0.1)
+    axes.legend(handles[::-1], labels[::-1], loc="upper left", ncols=2, labelcolor=MUTED, borderaxespad=0.1)
     axes.margins(y=0.12)
     axes.yaxis.set_major_locator(MaxNLocator(6))
 
@@ -172,9 +177,9 @@ def _drawdown(axes: Axes, track: pl.DataFrame) -> None:
     if track.is_empty():
         nothing(axes, "no positions yet")
         return
-    days, loss = _days(track["date"]), -100 * track["drawdown"].to_numpy()
-    axes.fill_between(days, loss, 0, color=_LOSS, alpha=0.25, linewidth=0)
-    axes.plot(days, loss, color=_LOSS, linewidth=1.0)
+    days, loss = in_days(track["date"]), -100 * track["drawdown"].to_numpy()
+    axes.fill_between(days, loss, 0, color=LOSS, alpha=0.25, linewidth=0)
+    axes.plot(days, loss, color=LOSS, linewidth=1.0)
     axes.set_ylim(min(1.15 * float(loss.min()), -1.0), 0)
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%".replace("-", "−")))
@@ -191,9 +196,9 @@ def _information_coefficient(axes: Axes, ic: pl.DataFrame, horizon: int) -> None
         [_mean([v for day, v in zip(dates, values, strict=True) if day.replace(day=1) == month]) for month in months]
     )
     middle = np.array([np.datetime64(month, "D").astype(np.int64) + 14 for month in months], dtype=float)
-    axes.bar(middle, means, width=22, color=[_ACCENT if mean >= 0 else _LOSS for mean in means], alpha=0.85)
-    axes.axhline(0, color=_MUTED, linewidth=0.6)
-    axes.axhline(_mean(values), color=_INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.bar(middle, means, width=22, color=[ACCENT if mean >= 0 else LOSS for mean in means], alpha=0.85)
+    axes.axhline(0, color=MUTED, linewidth=0.6)
+    axes.axhline(_mean(values), color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
     reach = 1.15 * max(0.1, float(np.abs(means).max()))
     axes.set_ylim(-reach, reach)
     axes.yaxis.set_major_locator(MaxNLocator(4, symmetric=True))
@@ -215,7 +220,7 @@ def _picks(axes: Axes, report: ReportData) -> None:
     shown = picks.head(_MOST_PICKS)
     rows = np.arange(len(shown))
     weights = 100 * shown["weight"].to_numpy()
-    axes.barh(rows, weights, height=0.62, color=_ACCENT, alpha=0.85)
+    axes.barh(rows, weights, height=0.62, color=ACCENT, alpha=0.85)
     for row, weight, score in zip(rows, weights, shown["score"].to_list(), strict=True):
         text = f"{100 * score:+.1f}%" if forecast else f"{score:+.2f}"
         axes.annotate(
@@ -231,7 +236,7 @@ def _picks(axes: Axes, report: ReportData) -> None:
     axes.set_xlim(0, 1.75 * float(weights.max()))
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
-    axes.tick_params(axis="y", labelcolor=_INK)
+    axes.tick_params(axis="y", labelcolor=INK)
 
 
 def _months(axes: Axes, track: pl.DataFrame) -> None:
@@ -248,24 +253,24 @@ def _months(axes: Axes, track: pl.DataFrame) -> None:
     ends = ends[-len(starts) :]
     rows = np.arange(len(ends), dtype=float)
     for name, label, color, shift in (
-        ("growth", "Portfolio", _ACCENT, -0.2),
-        ("benchmark_growth", "Sector", _BENCHMARK, 0.2),
+        ("growth", "Portfolio", ACCENT, -0.2),
+        ("benchmark_growth", "Sector", BENCHMARK, 0.2),
     ):
         level = track[name].to_list()
         before = [level[start] if start >= 0 else 1.0 for start in starts]
         # Of nothing, after everything was lost, there is no return.
         change = [100 * (level[end] / base - 1.0) if base else 0.0 for end, base in zip(ends, before, strict=True)]
         axes.bar(rows + shift, change, width=0.38, color=color, label=label)
-    axes.axhline(0, color=_MUTED, linewidth=0.6)
+    axes.axhline(0, color=MUTED, linewidth=0.6)
     axes.set_xlim(-0.6, max(len(ends), 6) - 0.4)
     axes.set_xticks(rows, [MONTHS[days[end].month - 1][:1] for end in ends])
     axes.margins(y=0.16)
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%".replace("-", "−")))
-    axes.legend(loc="upper left", ncols=2, labelcolor=_MUTED, borderaxespad=0.1, fontsize=8)
+    axes.legend(loc="upper left", ncols=2, labelcolor=MUTED, borderaxespad=0.1, fontsize=8)
 
 
-def nothing(axes: Axes, message: str, color: str = _MUTED) -> None:
+def nothing(axes: Axes, message: str, color: str = MUTED) -> None:
     """A message where there is nothing to draw."""
     axes.set_yticks([])
     axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", va="center", color=color)
@@ -297,7 +302,8 @@ def _day(day: date) -> int:
     return int(np.datetime64(day, "D").astype(np.int64))
 
 
-def _days(dates: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def in_days(dates: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Days since 1970."""
     return dates.to_physical().to_numpy().astype(np.float64)
 
 

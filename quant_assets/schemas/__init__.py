@@ -7,6 +7,7 @@ README's table are derived from. Computation does not live here.
 
 from quant_assets.schemas.audit import ON_DEMAND
 from quant_assets.schemas.dataset import Column, Dataset, Reference
+from quant_assets.schemas.decisions import DECISIONS
 from quant_assets.schemas.learning import CHECKPOINTS, LEARNING, TRANSFORMER_CHECKPOINTS, TRANSFORMER_PRETRAINED
 from quant_assets.schemas.live import LIVE
 from quant_assets.schemas.market import MARKET, OHLCV_FIELDS, OHLCV_MEANS, OHLCV_QUANTITIES, ohlcv_quantity
@@ -32,5 +33,5 @@ __all__ = [
 ]
 
 DATASETS: dict[str, Dataset] = {
-    dataset.name: dataset for dataset in (*MARKET, *SIGNALS, *LEARNING, *PORTFOLIO, *OPERATIONS, *RESEARCH)
+    dataset.name: dataset for dataset in (*MARKET, *SIGNALS, *LEARNING, *DECISIONS, *PORTFOLIO, *OPERATIONS, *RESEARCH)
 }

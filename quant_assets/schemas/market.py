@@ -438,6 +438,12 @@ MARKET = (
                 nullable=True,
                 gt=0,
             ),
+            "depreciation": money("depreciation and amortisation of the period"),
+            "operating_cash_flow": money("net cash from operating activities in the period"),
+            "capital_expenditure": money(
+                "cash flow of the period for fixed assets and intangibles: negative where it was spent"
+            ),
+            "cash": money("cash, equivalents and short-term investments at period end"),
             "panel_from": PANEL["panel_from"],
         },
     ),

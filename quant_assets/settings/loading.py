@@ -43,6 +43,7 @@ from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.live import LiveSettings
 from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
+from quant_assets.settings.scoring import ScoreSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.settings.sentiment import SentimentSettings
 from quant_assets.settings.weights import WeightSettings
@@ -186,6 +187,7 @@ class Settings(ProviderSettings):
     registry: RegistrySettings = RegistrySettings()
     retraining: RetrainingSettings = RetrainingSettings()
     promotion: PromotionSettings = PromotionSettings()
+    scores: ScoreSettings = ScoreSettings()
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()
     regime: RegimeSettings = RegimeSettings()

@@ -57,6 +57,7 @@ HELD = pl.Schema({"ticker": pl.String, "date": pl.Date, "provider": pl.String})
 
 #: Statements as given. `version` counts the versions of one period without a gap (0 is the first publication), each
 #: published no earlier than the one before. `shares` are counted as at publication: splits after it are not applied.
+#: `capital_expenditure` has the sign of the cash flow statement, negative where cash was spent.
 #: `restated_on` is the day on which the provider last changed these figures, null where it does not tell or where that
 #: is not after the publication.
 STATEMENTS = pl.Schema(
@@ -76,6 +77,10 @@ STATEMENTS = pl.Schema(
         "total_equity": pl.Float64,
         "total_debt": pl.Float64,
         "shares": pl.Float64,
+        "depreciation": pl.Float64,
+        "operating_cash_flow": pl.Float64,
+        "capital_expenditure": pl.Float64,
+        "cash": pl.Float64,
     }
 )
 

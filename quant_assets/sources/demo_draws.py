@@ -33,6 +33,7 @@ class Stream(IntEnum):
     MACRO_MONTHLY = 14
     MACRO_RELEASES = 15
     DIRT = 16
+    CASH_FLOWS = 17
 
 
 def traits(seed: int, part: int) -> np.random.Generator:

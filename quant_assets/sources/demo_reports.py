@@ -16,7 +16,15 @@ from quant_assets.sources.demo_market import Market
 #: How long before a ticker's first bar its statements begin: growth over a year needs eight quarters, and the newest is
 #: not out yet.
 HISTORY = np.timedelta64(27 * 31, "D")
-_FLOWS = ("revenue", "gross_profit", "operating_income", "net_income")
+_FLOWS = (
+    "revenue",
+    "gross_profit",
+    "operating_income",
+    "net_income",
+    "depreciation",
+    "operating_cash_flow",
+    "capital_expenditure",
+)
 _RESTATED, _UNDATED = 0.03, 0.01
 _TAX, _INTEREST = 0.21, 0.05
 
@@ -79,7 +87,7 @@ def _figures(world: Market, seed: int, at: IntArray) -> dict[str, FloatArray]:
 
     The book follows the market value slowly, so that book to market neither drifts off nor repeats the price. The
     return on equity carries the characteristic at the end of the quarter with noise, and with it net income, margins
-    and the earnings yield; tickers of high characteristic also have less debt.
+    and the earnings yield; tickers of high characteristic also have less debt. Cash flows follow net income.
     """
     total = len(world.tickers)
     fixed = traits(seed, 4)
@@ -110,6 +118,13 @@ def _figures(world: Market, seed: int, at: IntArray) -> dict[str, FloatArray]:
     debt = equity * leverage * np.exp(-0.3 * world.characteristic[at] + 0.1 * noise[:, 3])
     operating_income = net_income / (1 - _TAX) + debt * _INTEREST / 4
     gross_profit = operating_income + overhead * revenue
+    # Fixed assets wear off at 4 to 8 % of the book a year and are replaced a little faster than that.
+    cash_noise = normals(seed, Stream.CASH_FLOWS, len(at), 3 * total).reshape(len(at), 3, total)
+    wear = traits(seed, 5).uniform(0.04, 0.08, total)
+    depreciation = equity * wear / 4
+    operating_cash_flow = net_income + depreciation + 0.01 * equity / 4 * cash_noise[:, 0]
+    capital_expenditure = -1.1 * depreciation * np.exp(0.15 * cash_noise[:, 1])
+    cash = 0.25 * equity * np.exp(0.1 * cash_noise[:, 2])
     return {
         "revenue": np.maximum(revenue, gross_profit),
         "gross_profit": gross_profit,
@@ -119,6 +134,10 @@ def _figures(world: Market, seed: int, at: IntArray) -> dict[str, FloatArray]:
         "total_equity": equity,
         "total_debt": debt,
         "shares": shares,
+        "depreciation": depreciation,
+        "operating_cash_flow": operating_cash_flow,
+        "capital_expenditure": capital_expenditure,
+        "cash": cash,
     }
 
 

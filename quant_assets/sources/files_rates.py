@@ -20,8 +20,16 @@ from quant_assets.settings.providers import FundamentalFile
 from quant_assets.sources.files_columns import MAPPING
 
 #: What adds up over a period, and what belongs to its last day. Share counts are not of a currency.
-FLOWS = ("revenue", "gross_profit", "operating_income", "net_income")
-BALANCE = ("total_assets", "total_equity", "total_debt")
+FLOWS = (
+    "revenue",
+    "gross_profit",
+    "operating_income",
+    "net_income",
+    "depreciation",
+    "operating_cash_flow",
+    "capital_expenditure",
+)
+BALANCE = ("total_assets", "total_equity", "total_debt", "cash")
 
 #: Days without a daily rate that a period may have, or its end: the longest holidays have eight or nine.
 _HOLIDAYS = 10

@@ -21,6 +21,10 @@ _FIGURES = (
     "total_equity",
     "total_debt",
     "shares",
+    "depreciation",
+    "operating_cash_flow",
+    "capital_expenditure",
+    "cash",
 )
 _PERIOD = ("ticker", "period_end", "frequency")
 _TOLD = tuple(f"told_{figure}" for figure in _FIGURES)

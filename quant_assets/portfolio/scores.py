@@ -1,0 +1,136 @@
+"""Dataset `scores`: four factors and their composite for every member of a sector at a decision, and what to do.
+
+How the inputs are computed is in `score_inputs`, values of shares in `valuation`. Nothing is chosen or weighted here.
+
+- An input's score is its percentile among the members of the sector that have it at the decision:
+  :math:`100 (r - 1/2) / n` with the average rank :math:`r` of :math:`n`, so that the middle is 50, and the only name
+  that has it is at 50 too.
+- A factor's score is the mean of the scores of its inputs that are known. Momentum is the weighted mean of its
+  technical part and of the percentile of the forecasts' signal.
+- The composite is the weighted mean of the factors that are known. What is not known takes no part in a mean, and is
+  listed; it never counts as 0 or as 50.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from quant_assets.portfolio.score_inputs import INPUTS, ML
+from quant_assets.portfolio.valuation.dcf import two_stage
+from quant_assets.portfolio.valuation.graham import graham_number
+from quant_assets.schemas import DATASETS
+from quant_assets.settings.scoring import DcfSettings, ScoreSettings
+
+FACTORS = ("valuation", "quality", "momentum", "risk")
+
+
+def scores(known: pl.DataFrame, settings: ScoreSettings, sector: str) -> pl.DataFrame:
+    """Scores of the members of one sector.
+
+    Args:
+        known: `score_inputs.inputs`: a row for each member and decision.
+        settings: weights, cuts and assumptions.
+        sector: slug, for the discount rate.
+
+    Returns:
+        Dataset scores without `sector`, sorted by ticker and as_of.
+
+    """
+    rows = valued(known, settings.dcf, settings.dcf.wacc_of(sector))
+    ranked = rows.select("as_of", *(each.name for each in INPUTS), "ml_signal").with_columns(
+        *(percentile(each.name, best=each.best) for each in INPUTS), percentile("ml_signal")
+    )
+
+    def factor(name: str) -> pl.Series:
+        return ranked.select(pl.mean_horizontal(each.name for each in INPUTS if each.factor == name)).to_series()
+
+    rows = rows.with_columns(
+        valuation=factor("valuation"),
+        quality=factor("quality"),
+        technical=factor("technical"),
+        ml=ranked["ml_signal"],
+        risk=factor("risk"),
+        ml_forecasts=pl.col("ml_forecasts").fill_null(0),
+    )
+    parts = {"technical": settings.technical_weight, "ml": settings.ml_weight}
+    rows = rows.with_columns(momentum=_weighted(parts))
+    weights = {name: float(getattr(settings.weights, name)) for name in FACTORS}
+    known_share = _known_weight(weights) / sum(weights.values())
+    rows = rows.with_columns(composite=_weighted(weights), known_share=known_share)
+    rated = pl.col("known_share") >= settings.min_known
+    rows = rows.with_columns(
+        recommendation=pl.when(rated & (pl.col("composite") >= settings.buy_from))
+        .then(pl.lit("buy"))
+        .when(rated & (pl.col("composite") <= settings.sell_to))
+        .then(pl.lit("sell"))
+        .when(rated & pl.col("composite").is_not_null())
+        .then(pl.lit("hold")),
+        missing=pl.concat_str(
+            *(pl.when(pl.col(name).is_null()).then(pl.lit(name)) for name in (*(each.name for each in INPUTS), ML)),
+            separator=", ",
+            ignore_nulls=True,
+        ),
+    )
+    return rows.select(list(DATASETS["scores"].schema))
+
+
+def percentile(name: str, *, best: str = "high") -> pl.Expr:
+    """Percentile, 0 to 100, of a column among the rows of the same `as_of` that have it; null where it is null.
+
+    Args:
+        name: of the column.
+        best: `high` where high values are near 100, else `low`.
+
+    """
+    value = pl.col(name) if best == "high" else -pl.col(name)
+    rank = value.rank("average").over("as_of")
+    return (100.0 * (rank - 0.5) / value.count().over("as_of")).alias(name)
+
+
+def valued(rows: pl.DataFrame, settings: DcfSettings, wacc: float) -> pl.DataFrame:
+    """The rows with `fair_value`, `upside`, `no_fair_value` and `graham_value` of a share.
+
+    Args:
+        rows: `close_unadjusted` and the figures of `features.valuation`.
+        settings: assumptions.
+        wacc: discount rate.
+
+    """
+
+    def values(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return rows[name].fill_null(np.nan).to_numpy()
+
+    growth = np.clip(values("revenue_growth"), settings.least_growth, settings.most_growth)
+    found = two_stage(
+        values("free_cash_flow"),
+        growth,
+        values("net_debt"),
+        values("shares_outstanding"),
+        wacc=wacc,
+        terminal_growth=settings.terminal_growth,
+        years=settings.years,
+    )
+    graham = graham_number(values("earnings_per_share"), values("book_per_share"))
+    rows = rows.with_columns(
+        fair_value=pl.Series(found.per_share, nan_to_null=True, dtype=pl.Float64),
+        no_fair_value=pl.Series(found.reason.tolist(), dtype=pl.String),
+        graham_value=pl.Series(graham, nan_to_null=True, dtype=pl.Float64),
+    )
+    return rows.with_columns(
+        upside=pl.col("fair_value") / pl.col("close_unadjusted") - 1.0,
+        no_fair_value=pl.when(pl.col("no_fair_value") != "").then("no_fair_value"),
+    )
+
+
+def _known_weight(weights: Mapping[str, float]) -> pl.Expr:
+    return pl.sum_horizontal(
+        pl.when(pl.col(name).is_not_null()).then(weight).otherwise(0.0) for name, weight in weights.items()
+    )
+
+
+def _weighted(weights: Mapping[str, float]) -> pl.Expr:
+    """Weighted mean of the columns that are known; null where the known ones have no weight."""
+    total = pl.sum_horizontal(pl.col(name).fill_null(0.0) * weight for name, weight in weights.items())
+    known = _known_weight(weights)
+    return pl.when(known > 0.0).then(total / known)
