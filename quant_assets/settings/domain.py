@@ -1,11 +1,12 @@
 """Settings of what is computed, from bars to the total portfolio."""
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from quant_assets.settings.group import SettingsGroup
+from quant_assets.settings.risk import ExposureSettings, MarkovSettings, RegimeMultipliers, RegimeRules
 from quant_assets.settings.sectors import SECTORS
 
 #: The calendar of sessions begins here, and with it the earliest month of a profile.
@@ -356,12 +357,25 @@ class BacktestSettings(SettingsGroup):
 
 
 class RegimeSettings(SettingsGroup):
-    """Risk-off where the sector's realised volatility or its drawdown is beyond the threshold."""
+    """Risk-off where the sector's realised volatility or its drawdown is beyond the threshold.
+
+    Beside it stands `state`, by three-way rules or a hidden Markov model (`detection`), with its exposure.
+    """
 
     volatility_sessions: int = Field(default=21, ge=2)
     drawdown_sessions: int = Field(default=252, ge=2)
     max_volatility: float = Field(default=0.30, gt=0)
     max_drawdown: float = Field(default=0.15, gt=0, lt=1)
+    detection: Literal["rules", "markov"] = "rules"
+    rules: RegimeRules = RegimeRules()
+    markov: MarkovSettings = MarkovSettings()
+    multipliers: RegimeMultipliers = RegimeMultipliers()
+
+    @model_validator(mode="after")
+    def _detected(self) -> Self:
+        if self.detection == "markov" and self.markov.emissions == "none":
+            raise ValueError("detection 'markov' needs a model; set markov.emissions to student_t or gaussian")
+        return self
 
 
 class ReportSettings(SettingsGroup):
@@ -392,3 +406,4 @@ class PortfolioSettings(SettingsGroup):
     """The total portfolio over sectors: equal shares, or each sector's share by inverse realised volatility."""
 
     allocation: Literal["equal", "inverse_volatility"] = "equal"
+    exposure: ExposureSettings = ExposureSettings()
