@@ -12,6 +12,7 @@ from quant_assets.assets.market import market_assets
 from quant_assets.assets.operations import operations_assets
 from quant_assets.assets.portfolio import portfolio_assets
 from quant_assets.assets.research import research_assets
+from quant_assets.assets.risk import risk_assets
 from quant_assets.assets.sentiment import sentiment_assets
 from quant_assets.assets.signals import signal_assets
 from quant_assets.assets.sql import load_models, sql_assets
@@ -74,6 +75,7 @@ def _definitions(
         *signal_assets(profile),
         *learning_assets(profile),
         *portfolio_assets(profile),
+        *risk_assets(profile),
         *operations_assets(profile),
         *research_assets(profile),
         *sql_assets(profile, models),

@@ -8,18 +8,19 @@ What is served at a session is P(state | returns up to that session) under param
 before it. The smoothed probability P(state | all returns) knows how the story went on, and is only used inside a fit,
 on returns that all lie before what it serves.
 
-Gaussian models are fitted by hmmlearn (extra `portfolio`), without its default prior on covariances. It has no Student-t
-emissions; those are fitted by `risk.hidden_markov_kernel`. Both start from the same values, which follow from the window
-alone: from each a search explores, and the best of them is continued.
+Gaussian models are fitted by hmmlearn (extra `portfolio`), without its default prior on covariances. It has no
+Student-t emissions; those are fitted by `risk.hidden_markov_kernel`. Both start from the same values, which follow from the
+window alone: from each a search explores, and the best of them is continued.
 
 The likelihood of a few hundred returns has maxima in which a state lasts a single session, or is never left or never
 reached again: they describe the signs of neighbouring returns, or one event. So moves are counted beside those of the
-returns (`staying` to the state itself, one to each other), a Dirichlet prior on each row of the transition matrix, which
-keeps every probability above 0.
+returns (`staying` to the state itself, one to each other), a Dirichlet prior on each row of the transition matrix,
+which keeps every probability above 0.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from quant_assets.settings.risk import MarkovSettings
 #: Probabilities of staying that searches start from.
 _STAYING = (0.98, 0.9, 0.7)
 #: Degrees of freedom that a search starts from, and their bounds: at 2 a state would have no variance, and above 30
-#: hardly anything tells the distribution from a normal one, which the search then creeps towards for thousands of steps.
+#: hardly anything tells the distribution from a normal one, which a search would creep towards for thousands of steps.
 _START_NU, _LOWEST_NU, _HIGHEST_NU = 8.0, 2.1, 30.0
 #: Of standardised returns: a variance below it is a state on a few equal returns.
 _LEAST_VARIANCE = 1e-4
@@ -100,9 +101,7 @@ class MarkovModel:
         return math.sqrt(float(probability @ (self.deviation**2 + self.location**2)) - mean * mean)
 
 
-def filter_forward(
-    initial: FloatArray, transition: FloatArray, log_density: FloatArray
-) -> tuple[FloatArray, float]:
+def filter_forward(initial: FloatArray, transition: FloatArray, log_density: FloatArray) -> tuple[FloatArray, float]:
     """Hamilton's filter: P(state at t | observations up to t), and the log-likelihood.
 
     Args:
@@ -171,8 +170,7 @@ def _starts(y: FloatArray, states: int) -> list[MarkovModel]:
     for staying in _STAYING:
         moves = np.full((states, states), (1.0 - staying) / max(states - 1, 1))
         np.fill_diagonal(moves, staying)
-        for each in (variances, np.sqrt(variances)):
-            found.append(start(moves, each))
+        found += [start(moves, each) for each in (variances, np.sqrt(variances))]
     return found
 
 
@@ -220,7 +218,7 @@ def student_t(
 
 
 def gaussian(y: FloatArray, start: MarkovModel, counted: FloatArray, iterations: int) -> tuple[MarkovModel, bool]:
-    """hmmlearn's search with normal errors, and whether it converged; arguments as of `student_t`."""
+    """Search of hmmlearn with normal errors, and whether it converged; arguments as of `student_t`."""
     try:
         from hmmlearn.hmm import GaussianHMM  # brings scikit-learn; only those who fit normal states pay
     except ImportError as error:
@@ -235,11 +233,19 @@ def gaussian(y: FloatArray, start: MarkovModel, counted: FloatArray, iterations:
         def _compute_lower_bound(self, loglikelihood: float) -> float:
             return loglikelihood + float(np.sum(counted * np.log(self.transmat_)))
 
+        def _do_mstep(self, stats: dict[str, Any]) -> None:
+            """With the bounds that hmmlearn only has where a search starts; a state without a return stays."""
+            means, covariances = self.means_.copy(), self._covars_.copy()
+            with np.errstate(invalid="ignore", divide="ignore"):
+                super()._do_mstep(stats)
+            self.means_ = np.where(np.isfinite(self.means_), self.means_, means)
+            found = np.where(np.isfinite(self._covars_), self._covars_, covariances)
+            self._covars_ = np.maximum(found, _LEAST_VARIANCE)
+
     states, rows = len(start.scale), y.reshape(-1, 1)
     model = Posterior(
         states,
         covariance_type="diag",
-        min_covar=_LEAST_VARIANCE,
         covars_prior=0.0,  # by default 0.01 is added to every sum of squares
         transmat_prior=1.0 + counted,
         init_params="",

@@ -112,7 +112,7 @@ def market_regime(
     """The regime of all sectors together, from the equal-weight return of their members; see `regimes`.
 
     Args:
-        prices: dataset prices of all sectors, with `sector`, as far back as `regime_state` says.
+        prices: dataset prices of all sectors, as far back as `regime_state` says.
         universe: dataset universe of all sectors, with `sector`.
         sessions: as of `regime_state`.
         as_ofs: decision sessions.
@@ -127,8 +127,7 @@ def market_regime(
     returns = equal_weight_returns(own, members, sessions)
     occupied = dict(members.group_by("date").agg(pl.col("sector").n_unique()).iter_rows())
     rows = [
-        row | {"sectors": occupied[row["as_of"]]}
-        for row in regimes(returns, sessions, as_ofs, set(occupied), settings)
+        row | {"sectors": occupied[row["as_of"]]} for row in regimes(returns, sessions, as_ofs, set(occupied), settings)
     ]
     return pl.DataFrame(rows, schema=DATASETS["market_regime"].schema)
 
@@ -222,7 +221,9 @@ def _filtered(
             models[served] = f"history too short: {count} of {markov.min_observations} returns"
         else:
             fitted = fit(returns[begin:stop][known[begin:stop]], markov)
-            models[served] = "no fit: the search found no states of more than single returns" if fitted is None else fitted
+            models[served] = (
+                "no fit: the search found no states of more than single returns" if fitted is None else fitted
+            )
     model, fitted_to = models[served], sessions[stop - 1].item()
     if isinstance(model, str):
         return {"markov_state": UNKNOWN, "markov_reason": model, "markov_fitted_to": fitted_to}

@@ -166,7 +166,9 @@ PORTFOLIO = (
             "sector": Column(pl.String, "sector slug", isin=tuple(SECTORS)),
             "ticker": ticker(),
             "as_of": as_of(),
-            "weight": ratio("share of total capital, the sector's share times the regime's exposure", nullable=False, gt=0),
+            "weight": ratio(
+                "share of total capital, the sector's share times the regime's exposure", nullable=False, gt=0
+            ),
             "sector_share": ratio("share of the sector in what is invested", nullable=False, gt=0, le=1),
         },
         grain=MONTHLY,

@@ -67,7 +67,7 @@ class MarkovSettings(SettingsGroup):
 
     emissions: Literal["none", "gaussian", "student_t"] = "none"
     states: int = Field(default=2, ge=2, le=4)
-    window: int = Field(default=750, ge=30)
+    window: int = Field(default=720, ge=30)
     min_observations: int = Field(default=500, ge=30)
     staying: float = Field(default=20.0, ge=1)
     cadence_months: int = Field(default=3, ge=1, le=12)
@@ -75,7 +75,9 @@ class MarkovSettings(SettingsGroup):
     @model_validator(mode="after")
     def _reachable(self) -> Self:
         if self.min_observations > self.window:
-            raise ValueError(f"min_observations {self.min_observations} is above window {self.window}: nothing is fitted")
+            raise ValueError(
+                f"min_observations {self.min_observations} is above window {self.window}: nothing is fitted"
+            )
         return self
 
 
@@ -119,14 +121,13 @@ class RiskSettings(SettingsGroup):
         episodes: first and last session of each market episode that the holdings are held against, once it is over.
         shocks: returns of the sector (of the market, for the total portfolio) that the holdings' beta is applied to.
         capital: USD that the weights are of, for the sessions that it takes to sell.
-        participation: share of the median dollar volume that is sold in a session.
-        volume_sessions: sessions of that median.
+        participation: share of the median dollar volume (`indicators.liquidity_sessions`) that is sold in a session.
 
     """
 
     levels: tuple[Level, ...] = (0.95, 0.99)
     horizons: tuple[Annotated[int, Field(ge=1, le=252)], ...] = (1, 10)
-    window: int = Field(default=750, ge=100)
+    window: int = Field(default=720, ge=50)
     min_observations: int = Field(default=500, ge=50)
     min_coverage: float = Field(default=0.9, gt=0, le=1)
     leverage: bool = False
@@ -142,7 +143,6 @@ class RiskSettings(SettingsGroup):
     shocks: tuple[Annotated[float, Field(gt=-1)], ...] = (-0.2, -0.1, 0.1)
     capital: float = Field(default=10_000_000.0, gt=0)
     participation: float = Field(default=0.1, gt=0, le=1)
-    volume_sessions: int = Field(default=20, ge=1)
 
     @field_validator("levels", "horizons", "shocks")
     @classmethod
@@ -163,7 +163,9 @@ class RiskSettings(SettingsGroup):
     @model_validator(mode="after")
     def _reachable(self) -> Self:
         if self.min_observations > self.window:
-            raise ValueError(f"min_observations {self.min_observations} is above window {self.window}: nothing is known")
+            raise ValueError(
+                f"min_observations {self.min_observations} is above window {self.window}: nothing is known"
+            )
         return self
 
     @property
