@@ -12,7 +12,7 @@ loss of the worst share 1 - c. Over T sessions:
   is that of the settings with the partition's key.
 - `cornish_fisher`: the normal quantile corrected for skewness S and excess kurtosis K (Cornish and Fisher 1938),
   z + (z² - 1) S / 6 + (z³ - 3z) K / 24 - (2z³ - 5z) S² / 36, and the mean of that over the tail. Null outside of its
-  domain, in which it rises with z throughout (Maillard 2012): beyond, a worse quantile would be a smaller loss. Over T
+  domain, in which it rises with z (Maillard 2012): beyond, a worse quantile would be a smaller loss. Over T
   sessions mean and variance times T, S over the root of T and K over T, as for a sum of independent returns.
 - `student_t`: location, scale and degrees of freedom by maximum likelihood. Over T sessions as `historical`: the shape
   of one session is kept, which for fat tails errs on the side of caution.
@@ -37,6 +37,9 @@ from quant_assets.signals import garch
 METHODS = ("historical", "filtered_historical", "cornish_fisher", "student_t", "normal")
 
 _NORMAL = NormalDist()
+
+#: Normal variables beyond are met once in 10^12 times.
+_FARTHEST = 7.0
 
 #: Iterations of the Student-t fit at most.
 _ITERATIONS = 2_000
@@ -217,15 +220,18 @@ def student_t(found: StudentT | None, level: float, horizon: int) -> Measured:
 
 
 def in_domain(skewness: float, kurtosis: float) -> bool:
-    """Whether the Cornish-Fisher quantile rises with the normal one throughout (Maillard 2012, equation 8).
+    """Whether the Cornish-Fisher quantile rises with the normal one wherever a normal variable is ever found.
 
-    Its derivative a z² + b z + c has a = K / 8 - S² / 6, b = S / 3, c = 1 - K / 8 + 5 S² / 36.
+    Its derivative a z² + b z + c has a = K / 8 - S² / 6, b = S / 3, c = 1 - K / 8 + 5 S² / 36. Maillard (2012, equation
+    8) demands that it is positive for every z, which refuses a sample whose kurtosis is a hair below the normal one's;
+    here |z| goes to `_FARTHEST`.
     """
     a, b = kurtosis / 8.0 - skewness**2 / 6.0, skewness / 3.0
     c = 1.0 - kurtosis / 8.0 + 5.0 * skewness**2 / 36.0
-    if a == 0.0:
-        return b == 0.0 and c > 0.0
-    return a > 0.0 and b * b <= 4.0 * a * c
+    lowest = min(a * _FARTHEST**2 + b * each + c for each in (_FARTHEST, -_FARTHEST))
+    if a > 0.0 and abs(b) < 2.0 * a * _FARTHEST:
+        lowest = min(lowest, c - b * b / (4.0 * a))
+    return lowest > 0.0
 
 
 def cornish_fisher(found: Moments, level: float, horizon: int) -> Measured:

@@ -237,8 +237,13 @@ def test_returns_that_do_not_vary_or_a_single_outlier_give_no_model() -> None:
 
 def test_the_deviation_ahead_mixes_the_states() -> None:
     model = MarkovModel(
-        np.array([0.5, 0.5]), np.array([[0.9, 0.1], [0.3, 0.7]]), np.array([0.0, -0.01]), np.array([0.01, 0.03]),
-        math.inf, 0.0, np.zeros(2),
+        np.array([0.5, 0.5]),
+        np.array([[0.9, 0.1], [0.3, 0.7]]),
+        np.array([0.0, -0.01]),
+        np.array([0.01, 0.03]),
+        math.inf,
+        0.0,
+        np.zeros(2),
     )
     p = 0.2 * 0.9 + 0.8 * 0.3
     mean = -0.01 * (1 - p)
