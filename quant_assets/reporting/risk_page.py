@@ -118,7 +118,7 @@ def exceptions_svg(forecasts: pl.DataFrame, level: float) -> str:
         return _LEFT + inner * (place[day] + 0.5) / max(len(days), 1)
 
     def y(value: float) -> float:
-        return _TOP + tall * (0.5 - 0.5 * value / reach)
+        return float(_TOP + tall * (0.5 - 0.5 * value / reach))
 
     counts = known.drop_nulls("exception").group_by("method").agg(pl.col("exception").sum()).sort("method")
     said = ", ".join(f"{method.replace('_', ' ')} {count}" for method, count in counts.iter_rows())

@@ -135,8 +135,10 @@ def of_method(forecasts: pl.DataFrame, method: str, level: float) -> Backtest | 
     found = forecasts.filter(
         (pl.col("method") == method) & (pl.col("level") == level) & pl.col("exception").is_not_null()
     ).sort("date")
-    columns = ("portfolio_return", "value_at_risk", "expected_shortfall")
-    return backtest(*(found[name].to_numpy() for name in columns), level)
+    came, losses, shortfalls = (
+        found[name].to_numpy() for name in ("portfolio_return", "value_at_risk", "expected_shortfall")
+    )
+    return backtest(came, losses, shortfalls, level)
 
 
 def _results(found: Backtest | None) -> dict[str, Any]:

@@ -13,6 +13,8 @@ References:
 """
 
 import math
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -20,8 +22,11 @@ from quant_assets.market.panel import FloatArray
 from quant_assets.signals.garch_kernel import digamma
 from quant_assets.windows.compiled import machine_code
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def _compiled(function):  # type: ignore[no-untyped-def]
+
+def _compiled(function: Callable[P, R]) -> Callable[P, R]:
     return machine_code(function, error_model="numpy")
 
 

@@ -194,7 +194,8 @@ class Sample:
 def scaled(value_at_risk: float, expected_shortfall: float, mean: float, horizon: int) -> Measured:
     """Figures of one session over `horizon` of them: mean times T, what lies beyond it times the root of T."""
     root = math.sqrt(horizon)
-    return Measured(*(-horizon * mean + root * (loss + mean) for loss in (value_at_risk, expected_shortfall)))
+    quantile, shortfall = (-horizon * mean + root * (loss + mean) for loss in (value_at_risk, expected_shortfall))
+    return Measured(quantile, shortfall)
 
 
 def normal(found: Moments, level: float, horizon: int) -> Measured:
@@ -215,8 +216,8 @@ def student_t(found: StudentT | None, level: float, horizon: int) -> Measured:
     constant = math.lgamma(0.5 * (nu + 1.0)) - math.lgamma(0.5 * nu) - 0.5 * math.log(math.pi * nu)
     density = math.exp(constant - 0.5 * (nu + 1.0) * math.log1p(quantile * quantile / nu))
     mean_beyond = density / (1.0 - level) * (nu + quantile * quantile) / (nu - 1.0)
-    losses = (found.scale * each - found.location for each in (quantile, mean_beyond))
-    return scaled(*losses, found.location, horizon)
+    loss, shortfall = (found.scale * each - found.location for each in (quantile, mean_beyond))
+    return scaled(loss, shortfall, found.location, horizon)
 
 
 def in_domain(skewness: float, kurtosis: float) -> bool:
