@@ -25,8 +25,7 @@ from quant_assets.market.sector_return import equal_weight_returns
 from quant_assets.risk.forecasts import of_method, var_forecasts
 from quant_assets.risk.regimes import regimes
 from quant_assets.risk.value_at_risk import METHODS
-from quant_assets.settings.domain import RegimeSettings
-from quant_assets.settings.risk import MarkovSettings, RiskSettings
+from quant_assets.settings.risk import MarkovSettings, RegimeSettings, RiskSettings
 
 START, THROUGH = date(2000, 1, 3), date(2025, 9, 30)
 #: Sessions of the volatilities that sectors are weighted by.

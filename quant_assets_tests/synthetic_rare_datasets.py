@@ -54,11 +54,11 @@ from quant_assets.settings.domain import (
     LabelSettings,
     PortfolioSettings,
     PredictionSettings,
-    RegimeSettings,
     SectorWindows,
     TrainingSettings,
     WeightSettings,
 )
+from quant_assets.settings.risk import RegimeSettings
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.sentiment import SentimentSettings
 from quant_assets.signals.indicators import dataset as indicator_dataset

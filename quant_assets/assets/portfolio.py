@@ -31,12 +31,8 @@ from quant_assets.profile import Profile
 from quant_assets.risk.regimes import fit_sessions, lookback_sessions
 from quant_assets.risk.regimes import market_regime as judge_market
 from quant_assets.risk.regimes import regime_state as judge_regime
-from quant_assets.settings.domain import (
-    BacktestSettings,
-    PortfolioSettings,
-    RegimeSettings,
-    WeightSettings,
-)
+from quant_assets.settings.domain import BacktestSettings, PortfolioSettings, WeightSettings
+from quant_assets.settings.risk import RegimeSettings
 from quant_assets.trial_log import PORTFOLIO, TrialLog
 
 Start = Annotated[str, Setting("partitions.start")]

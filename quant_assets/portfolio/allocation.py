@@ -107,7 +107,7 @@ def exposures(
     if absent:
         name = "regime_state" if settings.regime == "sector" else "market_regime"
         raise HistoryError(
-            f"the exposure of sector '{absent[0]}' at {as_of} follows {name}, which has no row at it; materialise {name}"
+            f"the exposure of sector '{absent[0]}' at {as_of} follows {name}, which has no row there; materialise it"
         )
     multipliers = {sector: known[sector] for sector in sectors}
     return {

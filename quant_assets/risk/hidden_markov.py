@@ -9,8 +9,8 @@ before it. The smoothed probability P(state | all returns) knows how the story w
 on returns that all lie before what it serves.
 
 Gaussian models are fitted by hmmlearn (extra `portfolio`), without its default prior on covariances. It has no
-Student-t emissions; those are fitted by `risk.hidden_markov_kernel`. Both start from the same values, which follow from the
-window alone: from each a search explores, and the best of them is continued.
+Student-t emissions; those are fitted by `risk.hidden_markov_kernel`. Both start from the same values, which follow from
+the window alone: from each a search explores, and the best of them is continued.
 
 The likelihood of a few hundred returns has maxima in which a state lasts a single session, or is never left or never
 reached again: they describe the signs of neighbouring returns, or one event. So moves are counted beside those of the

@@ -19,7 +19,7 @@ from quant_assets.market.sector_return import LOOKBACK, equal_weight_returns
 from quant_assets.risk.hidden_markov import MarkovModel, fit
 from quant_assets.risk.regime_rules import NORMAL, RISK_OFF, RISK_ON, UNKNOWN, judge, trend
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import RegimeSettings
+from quant_assets.settings.risk import RegimeSettings
 
 
 def lookback_sessions(settings: RegimeSettings) -> int:

@@ -1,4 +1,4 @@
-r"""Value at risk and expected shortfall of a series of returns by five methods. Losses are positive.
+"""Value at risk and expected shortfall of a series of returns by five methods. Losses are positive.
 
 With returns r over one session, VaR at level c is the loss that is not exceeded with probability c, and ES the mean
 loss of the worst share 1 - c. Over T sessions:

@@ -101,6 +101,15 @@ def _of(prefix: str, whose: str, grain: Grain, across: str) -> tuple[Dataset, ..
             **shared,  # type: ignore[arg-type]
         ),
         Dataset(
+            f"{prefix}risk_breakdown",
+            f"Where the risk of {whose} comes from, what shocks and past episodes would cost, and how fast it sells",
+            ("as_of", "part", "item", "figure"),
+            "as_of",
+            "as_of",
+            _breakdown(),
+            **shared,  # type: ignore[arg-type]
+        ),
+        Dataset(
             f"{prefix}risk",
             f"Value at risk and expected shortfall of {whose} at the decision, "
             "with back-tests of the forecasts so far; the page is a file",
@@ -108,15 +117,6 @@ def _of(prefix: str, whose: str, grain: Grain, across: str) -> tuple[Dataset, ..
             "as_of",
             "as_of",
             _risk(),
-            **shared,  # type: ignore[arg-type]
-        ),
-        Dataset(
-            f"{prefix}risk_breakdown",
-            f"Where the risk of {whose} comes from, what shocks and past episodes would cost, and how fast it sells",
-            ("as_of", "part", "item", "figure"),
-            "as_of",
-            "as_of",
-            _breakdown(),
             **shared,  # type: ignore[arg-type]
         ),
     )

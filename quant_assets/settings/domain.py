@@ -1,12 +1,12 @@
 """Settings of what is computed, from bars to the total portfolio."""
 
 from datetime import date
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from quant_assets.settings.group import SettingsGroup
-from quant_assets.settings.risk import ExposureSettings, MarkovSettings, RegimeMultipliers, RegimeRules
+from quant_assets.settings.risk import ExposureSettings
 from quant_assets.settings.sectors import SECTORS
 
 #: The calendar of sessions begins here, and with it the earliest month of a profile.
@@ -354,28 +354,6 @@ class BacktestSettings(SettingsGroup):
     """Execution and costs. Trades execute at the close of the session `entry_lag` after the decision (labels agree)."""
 
     cost_bps: float = Field(default=10.0, ge=0)
-
-
-class RegimeSettings(SettingsGroup):
-    """Risk-off where the sector's realised volatility or its drawdown is beyond the threshold.
-
-    Beside it stands `state`, by three-way rules or a hidden Markov model (`detection`), with its exposure.
-    """
-
-    volatility_sessions: int = Field(default=21, ge=2)
-    drawdown_sessions: int = Field(default=252, ge=2)
-    max_volatility: float = Field(default=0.30, gt=0)
-    max_drawdown: float = Field(default=0.15, gt=0, lt=1)
-    detection: Literal["rules", "markov"] = "rules"
-    rules: RegimeRules = RegimeRules()
-    markov: MarkovSettings = MarkovSettings()
-    multipliers: RegimeMultipliers = RegimeMultipliers()
-
-    @model_validator(mode="after")
-    def _detected(self) -> Self:
-        if self.detection == "markov" and self.markov.emissions == "none":
-            raise ValueError("detection 'markov' needs a model; set markov.emissions to student_t or gaussian")
-        return self
 
 
 class ReportSettings(SettingsGroup):

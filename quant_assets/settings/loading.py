@@ -33,7 +33,6 @@ from quant_assets.settings.domain import (
     PortfolioSettings,
     PredictionSettings,
     PromotionSettings,
-    RegimeSettings,
     RegistrySettings,
     ReportSettings,
     StatisticsSettings,
@@ -44,7 +43,7 @@ from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.live import LiveSettings
 from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
-from quant_assets.settings.risk import RiskSettings
+from quant_assets.settings.risk import RegimeSettings, RiskSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.settings.sentiment import SentimentSettings
 

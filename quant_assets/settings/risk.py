@@ -89,6 +89,28 @@ class RegimeMultipliers(SettingsGroup):
     risk_on: float = Field(default=1.2, ge=0)
 
 
+class RegimeSettings(SettingsGroup):
+    """Risk-off where the sector's realised volatility or its drawdown is beyond the threshold.
+
+    Beside it stands `state`, by three-way rules or a hidden Markov model (`detection`), with its exposure.
+    """
+
+    volatility_sessions: int = Field(default=21, ge=2)
+    drawdown_sessions: int = Field(default=252, ge=2)
+    max_volatility: float = Field(default=0.30, gt=0)
+    max_drawdown: float = Field(default=0.15, gt=0, lt=1)
+    detection: Literal["rules", "markov"] = "rules"
+    rules: RegimeRules = RegimeRules()
+    markov: MarkovSettings = MarkovSettings()
+    multipliers: RegimeMultipliers = RegimeMultipliers()
+
+    @model_validator(mode="after")
+    def _detected(self) -> Self:
+        if self.detection == "markov" and self.markov.emissions == "none":
+            raise ValueError("detection 'markov' needs a model; set markov.emissions to student_t or gaussian")
+        return self
+
+
 class ExposureSettings(SettingsGroup):
     """What the regime does to the total portfolio. The multiplier is the exposure, and the rest is cash.
 

@@ -174,7 +174,7 @@ def test_an_episode_is_in_the_month_in_which_it_ends_only_and_not_before_its_end
 
     assert in_months(date(2020, 3, 1), date(2020, 3, 31)) == 5
     assert in_months(date(2020, 2, 1), date(2020, 2, 29)) == in_months(date(2020, 4, 1), date(2020, 6, 30)) == 0
-    running = DAYS[DAYS <= np.datetime64("2020-03-20")]
+    running = DAYS[np.datetime64("2020-03-20") >= DAYS]
     assert in_months(date(2020, 3, 1), date(2020, 3, 31), running) == 0
 
 
@@ -185,7 +185,7 @@ def test_sessions_to_sell_by_hand() -> None:
     sell = figures(rows, "position", "sessions_to_sell")
     assert sell == {name: pytest.approx(WEIGHTS[name] * 1e6 / (0.1 * volumes[name])) for name in WEIGHTS}
     assert figures(rows, "portfolio", "sessions_to_sell")["total"] == pytest.approx(4.0)
-    # 0.855 of the capital: after 1, 3 and 4 sessions N0, N1 and N2 are sold, N3 after 0.1; in session 3 to 4 only N2 is.
+    # 0.855 of the capital: after 1, 3 and 4 sessions N0, N1 and N2 are sold, N3 after 0.1.
     at = figures(rows, "portfolio", "sessions_to_sell_90")["total"]
     sold = sum(min(at / sell[name], 1.0) * weight for name, weight in WEIGHTS.items())
     assert sold == pytest.approx(0.9 * 0.95, rel=1e-12)

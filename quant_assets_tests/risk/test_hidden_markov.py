@@ -50,7 +50,7 @@ def test_the_filter_is_the_slow_one() -> None:
     assert level == pytest.approx(expected_level, rel=1e-13)
 
 
-# --- Hamilton (1989), table I: growth of real GNP, an AR(4) around a switching mean ------------------------------------
+# --- Hamilton (1989), table I: growth of real GNP, an AR(4) around a switching mean -----------------------------------
 
 #: p00, p10, the means, the coefficients and the variance, as published by statsmodels and in E-views' and Stata's
 #: manuals.

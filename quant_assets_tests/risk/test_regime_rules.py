@@ -20,8 +20,7 @@ from quant_assets.risk.regimes import (
     regimes,
 )
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import RegimeSettings
-from quant_assets.settings.risk import MarkovSettings, RegimeRules
+from quant_assets.settings.risk import MarkovSettings, RegimeRules, RegimeSettings
 from quant_assets_tests.risk.panels import DAYS, prices, universe
 
 RULES = RegimeRules()

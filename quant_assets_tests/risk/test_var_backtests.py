@@ -63,7 +63,7 @@ def test_critical_value_of_acerbi_and_szekely() -> None:
 def test_a_right_model_is_refused_as_often_as_it_should_be_and_a_wrong_one_is_refused() -> None:
     rng = np.random.default_rng(11)
     var, es = -stats.norm.ppf(0.05), stats.norm.pdf(stats.norm.ppf(0.05)) / 0.05
-    refused = {name: 0 for name in ("kupiec", "independence", "conditional_coverage", "shortfall")}
+    refused = dict.fromkeys(("kupiec", "independence", "conditional_coverage", "shortfall"), 0)
     for _ in range(400):
         found = backtest(rng.standard_normal(500), np.full(500, var), np.full(500, es), 0.95)
         assert found is not None
