@@ -12,6 +12,7 @@ from quant_assets.assets.market import market_assets
 from quant_assets.assets.operations import operations_assets
 from quant_assets.assets.portfolio import portfolio_assets
 from quant_assets.assets.research import research_assets
+from quant_assets.assets.risk import risk_assets
 from quant_assets.assets.scores import score_assets
 from quant_assets.assets.sentiment import sentiment_assets
 from quant_assets.assets.signals import signal_assets
@@ -77,6 +78,7 @@ def _definitions(
         *learning_assets(profile),
         *score_assets(profile),
         *portfolio_assets(profile),
+        *risk_assets(profile),
         *operations_assets(profile),
         *research_assets(profile),
         *sql_assets(profile, models),

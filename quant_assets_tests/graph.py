@@ -39,7 +39,17 @@ SMALL: dict[str, Any] = {
         "xgboost": None,
         "random_forest": None,
     },
-    "regime": {"drawdown_sessions": 60},
+    "regime": {
+        "drawdown_sessions": 60,
+        "markov": {"window": 60, "min_observations": 40, "cadence_months": 1},
+    },
+    "risk": {
+        "window": 80,
+        "min_observations": 60,
+        "paths": 1_000,
+        "history_months": 6,
+        "episodes": {"autumn": (date(2023, 9, 1), date(2023, 10, 27))},
+    },
     "report": {"history_months": 6},
 }
 

@@ -55,10 +55,10 @@ from quant_assets.settings.domain import (
     LabelSettings,
     PortfolioSettings,
     PredictionSettings,
-    RegimeSettings,
     SectorWindows,
     TrainingSettings,
 )
+from quant_assets.settings.risk import RegimeSettings
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.sentiment import SentimentSettings
 from quant_assets.settings.weights import WeightSettings

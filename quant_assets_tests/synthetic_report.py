@@ -13,7 +13,7 @@ from quant_assets.portfolio.weights import sector_weights
 from quant_assets.reporting.report_data import ReportFrames
 from quant_assets.risk.regimes import regime_state
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import RegimeSettings
+from quant_assets.settings.risk import RegimeSettings
 from quant_assets.settings.weights import WeightSettings
 
 FIRST, LAST = date(2014, 1, 1), date(2016, 6, 30)

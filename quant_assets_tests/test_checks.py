@@ -67,6 +67,10 @@ def test_bounds_and_legal_values() -> None:
         "volatility": 0.2,
         "drawdown": 0.1,
         "reason": "calm",
+        "state": "normal",
+        "detection": "rules",
+        "rule_state": "normal",
+        "rule_reason": "neither calm nor wild",
     }
 
     def regime(**changes: object) -> pl.DataFrame:
@@ -76,6 +80,8 @@ def test_bounds_and_legal_values() -> None:
     assert failing(regime(regime="panic"), "regime_state") == {"ranges"}
     assert failing(regime(drawdown=1.01), "regime_state") == {"ranges"}
     assert failing(regime(volatility=None), "regime_state") == set(), "nullable"
+    assert failing(regime(markov_risk_off=1.01), "regime_state") == {"ranges"}
+    assert failing(regime(rule_state="calm"), "regime_state") == {"ranges"}
 
 
 def test_a_breach_names_column_count_and_first_row() -> None:

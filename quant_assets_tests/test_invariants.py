@@ -28,8 +28,9 @@ from quant_assets.portfolio.allocation import total_portfolio
 from quant_assets.portfolio.optimisers.inverse_volatility import inverse_volatility
 from quant_assets.portfolio.weights import sector_weights
 from quant_assets.risk.regimes import regime_state
-from quant_assets.settings.domain import CandidateSettings, LabelSettings, RegimeSettings
+from quant_assets.settings.domain import CandidateSettings, LabelSettings
 from quant_assets.settings.loading import Settings, load_settings
+from quant_assets.settings.risk import RegimeSettings
 from quant_assets.settings.weights import WeightSettings
 from quant_assets.signals.candidates import candidates
 from quant_assets.signals.indicators import indicators, lookback_sessions

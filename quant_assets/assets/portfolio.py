@@ -30,13 +30,11 @@ from quant_assets.portfolio.history import lookback_sessions as lookback_of_weig
 from quant_assets.portfolio.optimisers import optimiser
 from quant_assets.portfolio.weights import sector_weights
 from quant_assets.profile import Profile
-from quant_assets.risk.regimes import lookback_sessions
+from quant_assets.risk.regimes import fit_sessions, lookback_sessions
+from quant_assets.risk.regimes import market_regime as judge_market
 from quant_assets.risk.regimes import regime_state as judge_regime
-from quant_assets.settings.domain import (
-    BacktestSettings,
-    PortfolioSettings,
-    RegimeSettings,
-)
+from quant_assets.settings.domain import BacktestSettings, PortfolioSettings
+from quant_assets.settings.risk import RegimeSettings
 from quant_assets.settings.weights import WeightSettings
 from quant_assets.trial_log import PORTFOLIO, TrialLog
 
@@ -48,10 +46,11 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the portfolio group."""
     settings = profile.settings
     optimiser(settings.weights)  # one that does not exist is refused before anything runs
-    regime_months = months_covering(lookback_sessions(settings.regime) + 1)
+    regime_months = _regime_months(settings.regime)
     holding_months = lookback_months(settings.labels.entry_lag)
     judged, held = read(lookback(regime_months)), read(lookback(holding_months))
     there, traded = read(all_sectors(), absent="skip"), read(all_sectors(holding_months), absent="skip")
+    of_all = read(all_sectors(regime_months), absent="skip")
     simulated = dict.fromkeys(("weights", "prices", "delistings", "universe"), held)
     combined = {"portfolio_weights": read(history(holding_months)), "prices": traded, "delistings": traded}
     continuing = {"portfolio_backtest": read(), "portfolio_track_record": carried(by_sector=False)}
@@ -62,7 +61,12 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         _weights_asset(settings.weights),
         Asset("backtest", backtest, simulated),
         Asset("track_record", track_record, {"backtest": read(), "track_record": carried()}),
-        Asset("portfolio_weights", portfolio_weights, {"weights": there, "regime_state": there}),
+        Asset("market_regime", market_regime, dict.fromkeys(("prices", "universe"), of_all)),
+        Asset(
+            "portfolio_weights",
+            portfolio_weights,
+            {"weights": there, "regime_state": there, "market_regime": read()},
+        ),
         Asset("portfolio_backtest", portfolio_backtest, combined),
         Asset("portfolio_track_record", portfolio_track_record, continuing),
     )
@@ -83,10 +87,16 @@ def _weights_asset(settings: WeightSettings) -> Asset:
     return Asset("weights", weights_from_holdings, {**reads, "weights": carried()})
 
 
+def _regime_months(settings: RegimeSettings) -> int:
+    """Months before its own that a regime reads: by the rules, or by the fit that serves it, made months before."""
+    of_rules, of_fit = months_covering(lookback_sessions(settings) + 1), fit_sessions(settings)
+    return max(of_rules, settings.markov.cadence_months - 1 + months_covering(of_fit) if of_fit else 0)
+
+
 def regime_state(
     run: Run, sector: str, settings: RegimeSettings, prices: pl.DataFrame, universe: pl.DataFrame
 ) -> pl.DataFrame:
-    """Whether the sector is risk-on or risk-off at each decision."""
+    """The sector's regime at each decision: by thresholds, by rules and by the model."""
     result = judge_regime(prices, universe, run.sessions("prices"), run.decisions, settings)
     tell_marked(run, sector, prices, universe)
     run.tell_rows(result.with_columns(sector=pl.lit(sector)), "as_of", _regime)
@@ -200,11 +210,24 @@ def _continued(run: Run, backtest: pl.DataFrame, track_record: pl.DataFrame) -> 
     return run.walked(track_record, lambda month, before: continued(before, backtest, decisions.get(month)))
 
 
+def market_regime(run: Run, settings: RegimeSettings, prices: pl.LazyFrame, universe: pl.LazyFrame) -> pl.DataFrame:
+    """The regime of the sectors that are there, together."""
+    bars = prices.select("ticker", "date", "close", "in_sector", "panel_from", "unexplained").collect()
+    members = universe.select("sector", "ticker", "date").collect()
+    result = judge_market(bars, members, run.sessions("prices"), run.decisions, settings)
+    run.tell_rows(result, "as_of", _regime)
+    return result
+
+
 def portfolio_weights(
-    run: Run, settings: PortfolioSettings, weights: pl.DataFrame, regime_state: pl.DataFrame
+    run: Run,
+    settings: PortfolioSettings,
+    weights: pl.DataFrame,
+    regime_state: pl.DataFrame,
+    market_regime: pl.DataFrame,
 ) -> pl.DataFrame:
     """The total portfolio of the sectors whose weights are there."""
-    result = total_portfolio(weights, regime_state, run.decisions, settings)
+    result = total_portfolio(weights, regime_state, run.decisions, settings, market_regime)
     run.tell_rows(result, "as_of", _held_in_sectors)
     return result
 
@@ -268,7 +291,8 @@ def decisions_held(run: Run, reading: str, start: str) -> list[date]:
 
 def _regime(rows: pl.DataFrame) -> dict[str, float | str | None]:
     row = rows.row(0, named=True)
-    return {"risk_off": int(row["regime"] == "risk_off"), **{name: row[name] for name in ("volatility", "drawdown")}}
+    shown = ("volatility", "drawdown", "state", "rule_state", "markov_state", "markov_risk_off", "risk_multiplier")
+    return {"risk_off": int(row["regime"] == "risk_off"), **{name: row[name] for name in shown}}
 
 
 def _held(rows: pl.DataFrame) -> dict[str, float | str | None]:

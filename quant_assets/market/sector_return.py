@@ -29,13 +29,39 @@ def as_known(prices: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def counted_changes(panel: Panel) -> FloatArray:
+    """Return of each name at each session, NaN where it has no bar or no base, or where the return does not count.
+
+    The base is the close before or, of a name that was halted then, its last one of the `STALE_SESSIONS` sessions
+    before. So the session on which a halted name trades again counts its whole return since; until then, and after a
+    longer halt, it is NaN. A step that nothing explains counts by the rule of `market.containment`. A return depends on
+    the `LOOKBACK` sessions before its own.
+
+    Args:
+        panel: with `close` and `unexplained` (1 where it is).
+
+    Returns:
+        float64 of the panel's shape; NaN at the first session.
+
+    """
+    close = panel["close"].T  # sessions x tickers
+    every = np.arange(len(panel.sessions))[:, None]
+    last = np.maximum.accumulate(np.where(np.isnan(close), -1, every), axis=0)[:-1]
+    base = np.where(
+        (last >= 0) & (every[:-1] - last <= STALE_SESSIONS),
+        np.take_along_axis(close, np.maximum(last, 0), axis=0),
+        np.nan,
+    )
+    change = np.full(panel.shape, np.nan)
+    change[:, 1:] = (close[1:] / base - 1.0).T
+    return counted(change, panel["close"], panel["unexplained"] == 1.0)
+
+
 def equal_weight_returns(prices: pl.DataFrame, universe: pl.DataFrame, sessions: NDArray[np.datetime64]) -> FloatArray:
     """Mean return of the sector's members, each with the same weight at the previous close.
 
-    r_t = mean over i of close_{i,t} / c_i - 1, over the members of session t-1 with a bar at t, where c_i is the close
-    at t-1 or, of a name that was halted then, its last one of the `STALE_SESSIONS` sessions before. So the session on
-    which a halted name trades again counts its whole return since; until then, and after a longer halt, it is left out.
-    A step that nothing explains counts by the rule of `market.containment`. Sums are exactly rounded (`math.fsum`).
+    r_t = mean over i of the return of name i at t (`counted_changes`), over the members of session t-1 that have one.
+    Sums are exactly rounded (`math.fsum`).
 
     Args:
         prices: dataset prices.
@@ -54,17 +80,7 @@ def equal_weight_returns(prices: pl.DataFrame, universe: pl.DataFrame, sessions:
         .join(members, on=["ticker", "date"], how="full", coalesce=True)
     )
     panel = Panel.from_long(frame, sessions, ["close", "member", "unexplained"])
-    close, member = panel["close"].T, panel["member"].T  # sessions x tickers
-    every = np.arange(len(sessions))[:, None]
-    last = np.maximum.accumulate(np.where(np.isnan(close), -1, every), axis=0)[:-1]
-    base = np.where(
-        (last >= 0) & (every[:-1] - last <= STALE_SESSIONS),
-        np.take_along_axis(close, np.maximum(last, 0), axis=0),
-        np.nan,
-    )
-    change = np.full(panel.shape, np.nan)
-    change[:, 1:] = (close[1:] / base - 1.0).T
-    change = counted(change, panel["close"], panel["unexplained"] == 1.0).T[1:]
+    change, member = counted_changes(panel).T[1:], panel["member"].T  # sessions x tickers
     among = (member[:-1] == 1.0) & np.isfinite(change)
     result = np.full(len(sessions), np.nan)
     for t in np.flatnonzero(among.any(axis=1)):

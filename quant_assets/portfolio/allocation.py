@@ -1,6 +1,6 @@
 """The sectors' shares of the total portfolio. Weights inside a sector are in weights.py."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 import numpy as np
@@ -11,31 +11,40 @@ from quant_assets.portfolio.optimisers.inverse_volatility import inverse_volatil
 from quant_assets.portfolio.weights import cap_weights, usable_volatility
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import PortfolioSettings
+from quant_assets.settings.risk import ExposureSettings
 from quant_assets.settings.sectors import SECTORS
 
 
 def total_portfolio(
-    weights: pl.DataFrame, regime_state: pl.DataFrame, as_ofs: Iterable[date], settings: PortfolioSettings
+    weights: pl.DataFrame,
+    regime_state: pl.DataFrame,
+    as_ofs: Iterable[date],
+    settings: PortfolioSettings,
+    market_regime: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Every sector's weights times the sector's share, at each as_of.
+    """Every sector's weights times the sector's share and the regime's exposure, at each as_of.
 
     A sector has a share where it has weights at that as_of: an equal one, or one inverse to the realised volatility of
     its equal-weight return (a missing or zero volatility counts as the median of the others, all missing as equal
     shares).
 
+    The exposure is the regime's multiplier (`portfolio.exposure`): what it leaves is cash, and no sector takes it up.
+
     Args:
         weights: dataset weights of all sectors, with column `sector`.
         regime_state: dataset regime_state of all sectors, with column `sector`; `volatility` is read for inverse
-            volatility only.
+            volatility, `risk_multiplier` where the exposure is by sector.
         as_ofs: decision sessions, at most one for each month.
-        settings: how shares are allocated.
+        settings: how shares are allocated, and what the exposure is by.
+        market_regime: dataset market_regime, read where the exposure is the market's.
 
     Returns:
         Dataset portfolio_weights, sorted by as_of, sector and ticker; weights of an as_of sum to what the sectors' own
-        do, 1 for fully invested ones, less what `max_sector_share` leaves in cash.
+        do, 1 for fully invested ones, times the exposure, less what `max_sector_share` leaves in cash.
 
     Raises:
-        HistoryError: a sector's weights of the month were decided at another session than the others'.
+        HistoryError: a sector's weights of the month were decided at another session than the others', or the regime
+            that the exposure follows has no row at an as_of.
 
     """
     schema = DATASETS["portfolio_weights"].schema
@@ -65,7 +74,45 @@ def total_portfolio(
             {"sector": sectors, "sector_share": share}, {"sector": pl.String, "sector_share": pl.Float64}
         )
         joined = month.join(shares, on="sector", how="left", validate="m:1")
-        parts.append(
-            joined.with_columns(weight=pl.col("weight") * pl.col("sector_share")).select(list(schema)).cast(schema)
-        )
+        decided = joined.with_columns(weight=pl.col("weight") * pl.col("sector_share"))
+        if settings.exposure.regime != "none":
+            exposure = exposures(sectors, regime_state, market_regime, as_of, settings.exposure)
+            multiplier = pl.col("sector").replace_strict(exposure, return_dtype=pl.Float64)
+            decided = decided.with_columns(weight=pl.col("weight") * multiplier).filter(pl.col("weight") != 0)
+        parts.append(decided.select(list(schema)).cast(schema))
     return pl.concat(parts).sort("as_of", "sector", "ticker")
+
+
+def exposures(
+    sectors: Sequence[str],
+    regime_state: pl.DataFrame,
+    market_regime: pl.DataFrame | None,
+    as_of: date,
+    settings: ExposureSettings,
+) -> dict[str, float]:
+    """Exposure of each sector: its regime's multiplier or the market's, or the setting's where that is unknown.
+
+    Raises:
+        HistoryError: the regime has no row at as_of.
+
+    """
+    known: dict[str, float | None]
+    if settings.regime == "sector":
+        rows = regime_state.filter(pl.col("as_of") == as_of)
+        known = dict(rows.select("sector", "risk_multiplier").iter_rows())
+    else:
+        found = (
+            [] if market_regime is None else market_regime.filter(pl.col("as_of") == as_of)["risk_multiplier"].to_list()
+        )
+        known = dict.fromkeys(sectors, found[0]) if found else {}
+    absent = [sector for sector in sectors if sector not in known]
+    if absent:
+        name = "regime_state" if settings.regime == "sector" else "market_regime"
+        raise HistoryError(
+            f"the exposure of sector '{absent[0]}' at {as_of} follows {name}, which has no row there; materialise it"
+        )
+    multipliers = {sector: known[sector] for sector in sectors}
+    return {
+        sector: min(settings.unknown if multiplier is None else multiplier, settings.most)
+        for sector, multiplier in multipliers.items()
+    }

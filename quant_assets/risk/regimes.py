@@ -1,11 +1,12 @@
-"""Risk-on or risk-off of a sector, from thresholds on realised volatility and drawdown.
+"""Regimes of a sector and of the market at a decision: thresholds, three-way rules and a filtered Markov model.
 
-Filtered regime models come beside it.
+The rules themselves stand in `regime_rules`, the model in `hidden_markov`.
 """
 
 import math
 from collections.abc import Iterable
 from datetime import date
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,13 +16,31 @@ from quant_assets.errors import HistoryError
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
 from quant_assets.market.sector_return import LOOKBACK, equal_weight_returns
+from quant_assets.risk.hidden_markov import MarkovModel, fit
+from quant_assets.risk.regime_rules import NORMAL, RISK_OFF, RISK_ON, UNKNOWN, judge, trend
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import RegimeSettings
+from quant_assets.settings.risk import RegimeSettings
 
 
 def lookback_sessions(settings: RegimeSettings) -> int:
     """Sessions before as_of that a regime reads (prices and members)."""
-    return max(settings.volatility_sessions, settings.drawdown_sessions - 1) - 1 + LOOKBACK
+    rules = settings.rules
+    returns = max(
+        settings.volatility_sessions, settings.drawdown_sessions - 1, rules.volatility_sessions, rules.long_mean - 1
+    )
+    return returns - 1 + LOOKBACK
+
+
+def fit_sessions(settings: RegimeSettings) -> int:
+    """Sessions before the months that a fit serves that it reads; 0 where no model is fitted."""
+    return 0 if settings.markov.emissions == "none" else settings.markov.window + LOOKBACK
+
+
+def first_served(as_of: date, cadence_months: int) -> date:
+    """First day of the months that the fit serves which serves a day: a function of the day's month alone."""
+    number = 12 * as_of.year + as_of.month - 1
+    number -= number % cadence_months
+    return date(number // 12, number % 12 + 1, 1)
 
 
 def realised_volatility(returns: FloatArray) -> float | None:
@@ -61,20 +80,15 @@ def regime_state(
     as_ofs: Iterable[date],
     settings: RegimeSettings,
 ) -> pl.DataFrame:
-    """The sector's regime at each as_of.
-
-    Volatility is that of the last `volatility_sessions` equal-weight returns; drawdown is measured inside the last
-    `drawdown_sessions` sessions, on an index that starts with the window, so that both depend on their windows alone.
-    The regime is `risk_off` where either is above its threshold, and also where history is too short to tell (fewer
-    returns than `volatility_sessions`): no evidence of calm is not calm. `reason` says which. A drawdown window that is
-    not full (young history) is used as far as it goes.
+    """The sector's regime at each as_of; see `regimes`.
 
     Args:
-        prices: dataset prices from `lookback_sessions` before the first as_of.
+        prices: dataset prices from `lookback_sessions` before the first as_of, and from `fit_sessions` before the
+            months that the model at the first as_of serves.
         universe: dataset universe over the same sessions; an as_of without members has no row.
-        sessions: datetime64[D], every session from `lookback_sessions` before the first as_of to the last as_of.
+        sessions: datetime64[D], every session from there to the last as_of.
         as_ofs: decision sessions.
-        settings: windows and thresholds.
+        settings: windows, thresholds, rules and model.
 
     Returns:
         Dataset regime_state, sorted by as_of.
@@ -83,9 +97,73 @@ def regime_state(
         HistoryError: an as_of is not among the sessions, or fewer sessions than the lookback stand before it.
 
     """
-    returns = equal_weight_returns(prices, universe, sessions)
-    occupied = set(universe["date"])
+    returns, occupied = equal_weight_returns(prices, universe, sessions), set(universe["date"])
+    rows = regimes(returns, sessions, as_ofs, occupied, settings)
+    return pl.DataFrame(rows, schema=DATASETS["regime_state"].schema)
+
+
+def market_regime(
+    prices: pl.DataFrame,
+    universe: pl.DataFrame,
+    sessions: NDArray[np.datetime64],
+    as_ofs: Iterable[date],
+    settings: RegimeSettings,
+) -> pl.DataFrame:
+    """The regime of all sectors together, from the equal-weight return of their members; see `regimes`.
+
+    Args:
+        prices: dataset prices of all sectors, as far back as `regime_state` says.
+        universe: dataset universe of all sectors, with `sector`.
+        sessions: as of `regime_state`.
+        as_ofs: decision sessions.
+        settings: windows, thresholds, rules and model.
+
+    Returns:
+        Dataset market_regime, sorted by as_of.
+
+    """
+    # A ticker that moves is in both sectors' panels: it counts in the one that it was in on the day.
+    own, members = prices.filter("in_sector"), universe.select("sector", "ticker", "date")
+    returns = equal_weight_returns(own, members, sessions)
+    occupied = dict(members.group_by("date").agg(pl.col("sector").n_unique()).iter_rows())
+    rows = [
+        row | {"sectors": occupied[row["as_of"]]} for row in regimes(returns, sessions, as_ofs, set(occupied), settings)
+    ]
+    return pl.DataFrame(rows, schema=DATASETS["market_regime"].schema)
+
+
+def regimes(
+    returns: FloatArray,
+    sessions: NDArray[np.datetime64],
+    as_ofs: Iterable[date],
+    occupied: set[date],
+    settings: RegimeSettings,
+) -> list[dict[str, Any]]:
+    """Regimes of a series of returns at each as_of, in their order, from what was known at its close.
+
+    Volatility is that of the last `volatility_sessions` returns; drawdown is measured inside the last
+    `drawdown_sessions` sessions, on an index that starts with the window, so that both depend on their windows alone.
+    `regime` is `risk_off` where either is above its threshold, and also where history is too short to tell (fewer
+    returns than `volatility_sessions`): no evidence of calm is not calm. `reason` says which. A drawdown window that is
+    not full (young history) is used as far as it goes.
+
+    `state` is by `detection`: the three-way rules (`regime_rules`), or the model's most probable regime. Both say
+    `unknown` where history is too short. The model is fitted on the `window` sessions before the months that it serves
+    (`first_served`) and filtered from the first of them through as_of; nothing depends on the fit before it.
+
+    Args:
+        returns: daily, float64 of shape (n_sessions,), NaN where unknown.
+        sessions: datetime64[D] of that shape, without a gap in the calendar.
+        as_ofs: decision sessions.
+        occupied: sessions with members; an as_of without has no row.
+        settings: windows, thresholds, rules and model.
+
+    Raises:
+        HistoryError: an as_of is not among the sessions, or fewer sessions than the lookback stand before it.
+
+    """
     rows = []
+    models: dict[date, MarkovModel | str] = {}
     for as_of in sorted(set(as_ofs)):
         at = int(np.searchsorted(sessions, np.datetime64(as_of)))
         if at == len(sessions) or sessions[at] != np.datetime64(as_of) or at < lookback_sessions(settings):
@@ -101,10 +179,68 @@ def regime_state(
         drawdown = None if volatility is None else window_drawdown(window)
         known = int(np.isfinite(recent).sum())
         regime, reason = _judge(volatility, drawdown, known, settings)
-        rows.append(
-            {"as_of": as_of, "regime": regime, "volatility": volatility, "drawdown": drawdown, "reason": reason}
+        rules = settings.rules
+        ruled = judge(
+            realised_volatility(returns[at - rules.volatility_sessions + 1 : at + 1]),
+            drawdown,
+            trend(returns[at - rules.long_mean + 2 : at + 1], rules.short_mean),
+            rules,
         )
-    return pl.DataFrame(rows, schema=DATASETS["regime_state"].schema)
+        row = {"as_of": as_of, "regime": regime, "volatility": volatility, "drawdown": drawdown, "reason": reason}
+        row |= {"rule_state": ruled.state, "rule_volatility": ruled.volatility, "rule_trend": ruled.trend}
+        row |= {"rule_reason": ruled.reason} | _filtered(returns, sessions, at, settings, models)
+        state = ruled.state if settings.detection == "rules" else row["markov_state"]
+        row |= {"state": state, "detection": settings.detection}
+        rows.append(row | {"risk_multiplier": getattr(settings.multipliers, str(state), None)})
+    return rows
+
+
+def _filtered(
+    returns: FloatArray,
+    sessions: NDArray[np.datetime64],
+    at: int,
+    settings: RegimeSettings,
+    models: dict[date, MarkovModel | str],
+) -> dict[str, Any]:
+    """The model's columns at a session; `models` keeps those fitted so far, or why there is none."""
+    markov = settings.markov
+    if markov.emissions == "none":
+        return {}
+    served = first_served(sessions[at].item(), markov.cadence_months)
+    stop = int(np.searchsorted(sessions, np.datetime64(served)))
+    begin = stop - markov.window
+    if begin < LOOKBACK:
+        raise HistoryError(
+            f"the regime model of {served:%Y-%m} needs the {fit_sessions(settings)} sessions before that month; "
+            "pass sessions that reach so far"
+        )
+    known = np.isfinite(returns)
+    if served not in models:
+        count = int(known[begin:stop].sum())
+        if count < markov.min_observations:
+            models[served] = f"history too short: {count} of {markov.min_observations} returns"
+        else:
+            fitted = fit(returns[begin:stop][known[begin:stop]], markov)
+            models[served] = (
+                "no fit: the search found no states of more than single returns" if fitted is None else fitted
+            )
+    model, fitted_to = models[served], sessions[stop - 1].item()
+    if isinstance(model, str):
+        return {"markov_state": UNKNOWN, "markov_reason": model, "markov_fitted_to": fitted_to}
+    if not known[at]:
+        return {"markov_state": UNKNOWN, "markov_reason": "no return at the decision", "markov_fitted_to": fitted_to}
+    probability = model.filtered(returns[begin : at + 1][known[begin : at + 1]])[-1]
+    by_regime = {
+        RISK_OFF: float(probability[-1]),
+        NORMAL: float(probability[1:-1].sum()),
+        RISK_ON: float(probability[0]),
+    }
+    # Of equal probabilities the more cautious.
+    state = max(by_regime, key=lambda name: by_regime[name])
+    found: dict[str, Any] = {"markov_state": state, "markov_fitted_to": fitted_to}
+    found |= {f"markov_{name}": value for name, value in by_regime.items()}
+    found |= {f"markov_{number}": float(value) for number, value in enumerate(probability, start=1)}
+    return found | {"markov_volatility": model.ahead(probability) * math.sqrt(SESSIONS_PER_YEAR)}
 
 
 def _judge(volatility: float | None, drawdown: float | None, known: int, settings: RegimeSettings) -> tuple[str, str]:

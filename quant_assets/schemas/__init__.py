@@ -14,6 +14,7 @@ from quant_assets.schemas.market import MARKET, OHLCV_FIELDS, OHLCV_MEANS, OHLCV
 from quant_assets.schemas.operations import OPERATIONS
 from quant_assets.schemas.portfolio import PORTFOLIO
 from quant_assets.schemas.research import RESEARCH
+from quant_assets.schemas.risk import RISK
 from quant_assets.schemas.signals import SIGNALS
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
 ]
 
 DATASETS: dict[str, Dataset] = {
-    dataset.name: dataset for dataset in (*MARKET, *SIGNALS, *LEARNING, *DECISIONS, *PORTFOLIO, *OPERATIONS, *RESEARCH)
+    dataset.name: dataset
+    for dataset in (*MARKET, *SIGNALS, *LEARNING, *DECISIONS, *PORTFOLIO, *RISK, *OPERATIONS, *RESEARCH)
 }

@@ -36,6 +36,49 @@ def _track_record() -> dict[str, Column]:
     }
 
 
+def _regime(whose: str) -> dict[str, Column]:
+    """Columns of a regime, of a sector or of the market."""
+    states = ("risk_off", "normal", "risk_on", "unknown")
+    return {
+        "as_of": as_of(),
+        "regime": Column(pl.String, "by the thresholds", isin=("risk_on", "risk_off")),
+        "volatility": ratio(f"annualised volatility of {whose} equal-weight return", ge=0),
+        "drawdown": ratio(
+            f"{whose} equal-weight index against its highest close of the window, as a positive fraction",
+            ge=0,
+            le=1,
+        ),
+        "reason": Column(pl.String, "which thresholds were crossed, or that history is too short"),
+        "state": Column(pl.String, "by the rules or the Markov model, as `detection` says", isin=states),
+        "detection": Column(pl.String, "what `state` is by", isin=("rules", "markov")),
+        "risk_multiplier": ratio("exposure that the settings give to `state`; null where it is unknown", ge=0),
+        "rule_state": Column(pl.String, "by the rules; unknown where history is too short", isin=states),
+        "rule_volatility": ratio("annualised volatility of the rules' window", ge=0),
+        "rule_trend": ratio("short mean of the index over the long one, less 1"),
+        "rule_reason": Column(pl.String, "which rules decided, or what is not known"),
+        "markov_state": Column(
+            pl.String,
+            "most probable regime of the Markov model; unknown where history is too short, null without a model",
+            nullable=True,
+            isin=states,
+        ),
+        "markov_risk_off": ratio("filtered probability of the most volatile state", ge=0, le=1 + 1e-9),
+        "markov_normal": ratio("filtered probability of the states between", ge=0, le=1 + 1e-9),
+        "markov_risk_on": ratio("filtered probability of the calmest state", ge=0, le=1 + 1e-9),
+        **{
+            f"markov_{number}": ratio(
+                f"filtered probability of state {number}, 1 being the calmest; null where there are fewer states",
+                ge=0,
+                le=1 + 1e-9,
+            )
+            for number in (1, 2, 3, 4)
+        },
+        "markov_volatility": ratio("annualised volatility that the model expects of the next session", ge=0),
+        "markov_fitted_to": Column(pl.Date, "last session that the model was fitted on", nullable=True),
+        "markov_reason": Column(pl.String, "why the model gives no regime", nullable=True),
+    }
+
+
 PORTFOLIO = (
     Dataset(
         "regime_state",
@@ -43,17 +86,7 @@ PORTFOLIO = (
         ("as_of",),
         "as_of",
         "as_of",
-        {
-            "as_of": as_of(),
-            "regime": Column(pl.String, "state", isin=("risk_on", "risk_off")),
-            "volatility": ratio("annualised volatility of the sector's equal-weight return", ge=0),
-            "drawdown": ratio(
-                "sector's equal-weight index against its highest close of the window, as a positive fraction",
-                ge=0,
-                le=1,
-            ),
-            "reason": Column(pl.String, "which thresholds were crossed, or that history is too short"),
-        },
+        _regime("the sector's"),
         across="sector",
         references=(Reference(("as_of",), "universe", ("date",)),),
     ),
@@ -129,6 +162,16 @@ PORTFOLIO = (
         anchored=_COUNTED,
     ),
     Dataset(
+        "market_regime",
+        "Regime of all sectors together at the month's last session",
+        ("as_of",),
+        "as_of",
+        "as_of",
+        {**_regime("the market's"), "sectors": Column(pl.Int32, "sectors with members at as_of", "sectors", ge=1)},
+        grain=MONTHLY,
+        across="market",
+    ),
+    Dataset(
         "portfolio_weights",
         "The total portfolio: every sector's weights times the sector's share",
         ("sector", "ticker", "as_of"),
@@ -138,8 +181,13 @@ PORTFOLIO = (
             "sector": Column(pl.String, "sector slug", isin=tuple(SECTORS)),
             "ticker": ticker(),
             "as_of": as_of(),
-            "weight": ratio("share of total capital, negative where the name is short", nullable=False, ge=-1, le=1),
-            "sector_share": ratio("share of the sector", nullable=False, gt=0, le=1),
+            "weight": ratio(
+                "share of total capital, the sector's share times the regime's exposure; negative where the name is short",
+                nullable=False,
+                ge=-2,
+                le=2,
+            ),
+            "sector_share": ratio("share of the sector in what is invested", nullable=False, gt=0, le=1),
         },
         grain=MONTHLY,
         across="market",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from quant_assets.settings.group import SettingsGroup
+from quant_assets.settings.risk import ExposureSettings
 from quant_assets.settings.sectors import SECTORS
 
 #: The calendar of sessions begins here, and with it the earliest month of a profile.
@@ -345,15 +346,6 @@ class BacktestSettings(SettingsGroup):
     cost_bps: float = Field(default=10.0, ge=0)
 
 
-class RegimeSettings(SettingsGroup):
-    """Risk-off where the sector's realised volatility or its drawdown is beyond the threshold."""
-
-    volatility_sessions: int = Field(default=21, ge=2)
-    drawdown_sessions: int = Field(default=252, ge=2)
-    max_volatility: float = Field(default=0.30, gt=0)
-    max_drawdown: float = Field(default=0.15, gt=0, lt=1)
-
-
 class ReportSettings(SettingsGroup):
     """How far back a report's plots reach."""
 
@@ -386,3 +378,4 @@ class PortfolioSettings(SettingsGroup):
 
     allocation: Literal["equal", "inverse_volatility"] = "equal"
     max_sector_share: float = Field(default=1.0, gt=0, le=1)
+    exposure: ExposureSettings = ExposureSettings()

@@ -33,7 +33,6 @@ from quant_assets.settings.domain import (
     PortfolioSettings,
     PredictionSettings,
     PromotionSettings,
-    RegimeSettings,
     RegistrySettings,
     ReportSettings,
     StatisticsSettings,
@@ -43,6 +42,7 @@ from quant_assets.settings.group import SettingsGroup
 from quant_assets.settings.live import LiveSettings
 from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
+from quant_assets.settings.risk import RegimeSettings, RiskSettings
 from quant_assets.settings.scoring import ScoreSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.settings.sentiment import SentimentSettings
@@ -191,6 +191,7 @@ class Settings(ProviderSettings):
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()
     regime: RegimeSettings = RegimeSettings()
+    risk: RiskSettings = RiskSettings()
     report: ReportSettings = ReportSettings()
     statistics: StatisticsSettings = StatisticsSettings()
     portfolio: PortfolioSettings = PortfolioSettings()

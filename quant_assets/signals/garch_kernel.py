@@ -115,7 +115,8 @@ def _parallel(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @_compiled
-def _digamma(x: float) -> float:
+def digamma(x: float) -> float:
+    """Derivative of the logarithm of the gamma function, for positive x."""
     total = 0.0
     while x < 8.0:
         total -= 1.0 / x
@@ -303,7 +304,7 @@ def evaluate(
         return -0.5 * (n * math.log(2.0 * math.pi) + log_variance + squares), variance
     half, whole = 0.5 * (nu + 1.0), 0.5 * nu
     level = math.lgamma(half) - math.lgamma(whole) - 0.5 * math.log(math.pi * (nu - 2.0))
-    level_slope = 0.5 * (_digamma(half) - _digamma(whole) - inverse)
+    level_slope = 0.5 * (digamma(half) - digamma(whole) - inverse)
     to_eta = -nu * nu  # d nu / d eta
     score[eta] = to_eta * (n * level_slope - 0.5 * log_tail + half * inverse * inverse * squares)
     ratio = 2.0 * inverse / nu  # d log(squared scale) / d nu at a given variance

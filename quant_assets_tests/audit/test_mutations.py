@@ -20,13 +20,13 @@ from quant_assets.audit.learning_controls import controls
 from quant_assets.audit.lookahead import audit_lookahead
 from quant_assets.audit.runs import Recomputed
 from quant_assets.settings.loading import Settings, load_settings
-from quant_assets_tests.audit import leaks, leaks_elsewhere, leaks_held_out
+from quant_assets_tests.audit import leaks, leaks_elsewhere, leaks_held_out, leaks_of_risk
 from quant_assets_tests.audit.leaks import Leak, spoil_rows
 from quant_assets_tests.graph import PROJECT, SMALL
 
 SECTOR = "cons_staples"
 #: Of these modules alone, whichever others this process has loaded.
-MODULES = {module.__name__ for module in (leaks, leaks_elsewhere, leaks_held_out)}
+MODULES = {module.__name__ for module in (leaks, leaks_elsewhere, leaks_held_out, leaks_of_risk)}
 PLANTED = [leak for leak in leaks.LEAKS.values() if leak.plant.__module__ in MODULES]
 LEARNING = [leak for leak in PLANTED if leak.test == "learning"]
 EXECUTION = [leak for leak in PLANTED if leak.test == "execution"]

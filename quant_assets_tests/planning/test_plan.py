@@ -24,6 +24,9 @@ SHOWS_HISTORY: dict[str, set[str]] = {
     "factor_tear_sheet": set(),
     "track_record": {"track_record"},
     "portfolio_track_record": {"portfolio_track_record"},
+    "risk": {"var_forecasts"},
+    "risk_breakdown": {"episode_returns"},
+    "portfolio_risk": {"portfolio_var_forecasts"},
 }
 
 
@@ -157,7 +160,7 @@ def test_month_grain_assets_have_phases_of_their_own(graph: Graph) -> None:
     assert {phase.sectors for phase in own} == {()}
     assert graph.planner.plan(["prices"], (), "2024-01", "2024-02").phases == []
     assert graph.planner.plan(["prices", "portfolio_backtest"], (), "2024-01", "2024-02").phases == [
-        Phase(("portfolio_weights",), "2023-11", "2024-02"),
+        Phase(("market_regime", "portfolio_weights"), "2023-11", "2024-02"),
         Phase(("portfolio_backtest",), "2024-01", "2024-02"),
     ]
 

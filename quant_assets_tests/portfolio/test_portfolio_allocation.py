@@ -7,6 +7,7 @@ from quant_assets.errors import HistoryError
 from quant_assets.portfolio.allocation import total_portfolio
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import PortfolioSettings
+from quant_assets.settings.risk import ExposureSettings
 
 MAY, JUNE = date(2016, 5, 31), date(2016, 6, 30)
 EQUAL, INVERSE = PortfolioSettings(allocation="equal"), PortfolioSettings(allocation="inverse_volatility")
@@ -71,3 +72,58 @@ def test_a_range_equals_its_months() -> None:
         for m in (MAY, JUNE)
     ]
     assert bulk.equals(pl.concat(singles))
+
+
+def multipliers(*rows: tuple[str, date, float | None]) -> pl.DataFrame:
+    schema = {"sector": pl.String, "as_of": pl.Date, "risk_multiplier": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(volatility=pl.lit(0.2))
+
+
+def exposed(**settings: object) -> PortfolioSettings:
+    return PortfolioSettings(exposure=ExposureSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "settings", "exposure"),
+    [
+        (0.5, {}, 0.5),
+        (1.0, {}, 1.0),
+        (1.2, {}, 1.0),  # nothing is borrowed unless the setting lets it
+        (1.2, {"most": 1.5}, 1.2),
+        (None, {}, 1.0),
+        (None, {"unknown": 0.25}, 0.25),
+        (0.0, {}, 0.0),
+    ],
+)
+def test_the_markets_multiplier_is_the_exposure_and_is_not_renormalised_away(multiplier, settings, exposure) -> None:
+    market = multipliers(("", JUNE, multiplier), ("", MAY, 0.7)).drop("sector")
+    frame = total_portfolio(TWO, regimes(), [JUNE], exposed(regime="market", **settings), market)
+    assert frame["weight"].sum() == pytest.approx(exposure, abs=1e-15)
+    plain = total_portfolio(TWO, regimes(), [JUNE], EQUAL)
+    if exposure:
+        assert frame["weight"].to_list() == [exposure * weight for weight in plain["weight"]]
+        assert frame["sector_share"].to_list() == plain["sector_share"].to_list()
+    else:
+        assert frame.is_empty()
+
+
+def test_each_sectors_own_multiplier_leaves_cash_that_no_other_takes_up() -> None:
+    known = multipliers(("it", JUNE, 0.5), ("energy", JUNE, None))
+    frame = total_portfolio(TWO, known, [JUNE], exposed(regime="sector", unknown=0.8))
+    by_sector = dict(frame.group_by("sector").agg(pl.col("weight").sum()).iter_rows())
+    assert by_sector == {"it": pytest.approx(0.25), "energy": pytest.approx(0.4)}
+
+
+def test_without_regimes_the_total_portfolio_is_what_it_was() -> None:
+    known = multipliers(("it", JUNE, 0.5), ("energy", JUNE, 0.5))
+    assert total_portfolio(TWO, known, [JUNE], EQUAL, known.drop("sector")).equals(
+        total_portfolio(TWO, regimes(), [JUNE], EQUAL)
+    )
+
+
+@pytest.mark.parametrize("regime", ["market", "sector"])
+def test_a_regime_that_is_not_there_is_an_error_that_names_it(regime: str) -> None:
+    may = multipliers(("it", MAY, 1.0), ("energy", MAY, 1.0))
+    name = {"market": "market_regime", "sector": "regime_state"}[regime]
+    with pytest.raises(HistoryError, match=f"sector 'energy' at 2016-06-30 follows {name}, which has no row"):
+        total_portfolio(TWO, may, [JUNE], exposed(regime=regime), may)

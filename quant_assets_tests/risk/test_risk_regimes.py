@@ -10,7 +10,7 @@ from quant_assets.errors import HistoryError
 from quant_assets.market.calendar import sessions
 from quant_assets.risk.regimes import lookback_sessions, realised_volatility, regime_state, window_drawdown
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.domain import RegimeSettings
+from quant_assets.settings.risk import RegimeSettings
 
 SHORT = RegimeSettings(volatility_sessions=3, drawdown_sessions=5, max_volatility=0.30, max_drawdown=0.15)
 DAYS = sessions(date(2015, 1, 2), date(2016, 6, 30))

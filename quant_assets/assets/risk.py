@@ -1,0 +1,318 @@
+"""Risk of what is held: value at risk with back-tests, where it comes from, and what past episodes would cost."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from typing import Annotated, Any
+
+import dagster as dg
+import polars as pl
+
+from quant_assets.asset_functions import Run, Setting, readable
+from quant_assets.assets.declare import Asset, declared, read
+from quant_assets.market.calendar import decision_sessions
+from quant_assets.market.sector_return import equal_weight_returns
+from quant_assets.partitions import (
+    all_sectors,
+    history,
+    key,
+    lag,
+    lookback,
+    month_end,
+    month_of,
+    month_start,
+    months_covering,
+    shift_month,
+)
+from quant_assets.profile import Profile
+from quant_assets.reporting.risk_page import render
+from quant_assets.risk import breakdown, forecasts, stress
+from quant_assets.risk.holdings import Holdings, holdings
+from quant_assets.schemas import DATASETS
+from quant_assets.settings.risk import RiskSettings
+from quant_assets.settings.sectors import SECTORS
+
+Provider = Annotated[str, Setting("source")]
+
+#: Months back to the oldest episode: all that a profile has.
+_EVER = 12 * 100
+
+#: Columns of prices that holdings' returns follow from.
+_BARS = ("ticker", "date", "close", "panel_from", "listed", "unexplained")
+
+
+def risk_assets(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the risk group."""
+    settings = profile.settings.risk
+    months = months_covering(forecasts.lookback_sessions(settings) + 1)
+    past, episode = read(lookback(months)), read(lookback(settings.episode_months + 1))
+    told = read(lookback(settings.history_months - 1), absent="before")
+    of_all, before = read(all_sectors(months), absent="skip"), read(all_sectors(months + 1), absent="skip")
+    return declared(
+        profile,
+        "risk",
+        Asset("episode_returns", episode_returns, {"prices": episode, "universe": episode}),
+        Asset("var_forecasts", var_forecasts, {"weights": read(lag(1)), "prices": read(lookback(months + 1))}),
+        Asset(
+            "risk_breakdown",
+            risk_breakdown,
+            {
+                "weights": read(),
+                "prices": past,
+                "universe": past,
+                "indicators": read(),
+                "episode_returns": read(lookback(_EVER), absent="before"),
+            },
+        ),
+        Asset(
+            "risk",
+            risk,
+            {"weights": read(), "prices": past, "var_forecasts": told, "risk_breakdown": read()},
+            kinds=["html"],
+        ),
+        Asset(
+            "portfolio_var_forecasts",
+            portfolio_var_forecasts,
+            {"portfolio_weights": read(history(1, 1)), "prices": before},
+        ),
+        Asset(
+            "portfolio_risk_breakdown",
+            portfolio_risk_breakdown,
+            {
+                "portfolio_weights": read(),
+                "prices": of_all,
+                "universe": of_all,
+                "indicators": read(all_sectors(), absent="skip"),
+                "episode_returns": read(all_sectors(_EVER), absent="skip"),
+            },
+        ),
+        Asset(
+            "portfolio_risk",
+            portfolio_risk,
+            {
+                "portfolio_weights": read(),
+                "prices": of_all,
+                "portfolio_var_forecasts": read(history(settings.history_months - 1), absent="before"),
+                "portfolio_risk_breakdown": read(),
+            },
+            kinds=["html"],
+        ),
+    )
+
+
+def episode_returns(
+    run: Run, sector: str, settings: RiskSettings, prices: pl.DataFrame, universe: pl.DataFrame
+) -> pl.DataFrame:
+    """What the sector's names returned in the episodes that ended in each month."""
+    return stress.episode_returns(
+        prices, universe, run.sessions("prices"), settings.episodes, run.first_day, run.last_day
+    )
+
+
+def var_forecasts(
+    run: Run, sector: str, settings: RiskSettings, weights: pl.DataFrame, prices: pl.DataFrame
+) -> pl.DataFrame:
+    """Value at risk of each session of what the decision of the month before holds, and what came."""
+    result = forecasts.var_forecasts(weights, prices, run.sessions("prices"), _held_in(run), settings)
+    run.tell_rows(result.with_columns(sector=pl.lit(sector)), "date", _exceptions)
+    return result
+
+
+def risk_breakdown(
+    run: Run,
+    sector: str,
+    settings: RiskSettings,
+    weights: pl.DataFrame,
+    prices: pl.DataFrame,
+    universe: pl.DataFrame,
+    indicators: pl.DataFrame,
+    episode_returns: pl.DataFrame,
+) -> pl.DataFrame:
+    """Where the risk of each decision comes from, and what would cost what."""
+    market = equal_weight_returns(prices, universe, run.sessions("prices"))
+    sector_of = dict.fromkeys(weights["ticker"], sector)
+    result = _broken_down(run, settings, weights, prices, market, indicators, episode_returns, sector_of)
+    run.tell_rows(result.with_columns(sector=pl.lit(sector)), "as_of", _whole)
+    return result
+
+
+def risk(
+    run: Run,
+    sector: str,
+    settings: RiskSettings,
+    source: Provider,
+    weights: pl.DataFrame,
+    prices: pl.DataFrame,
+    var_forecasts: pl.DataFrame,
+    risk_breakdown: pl.DataFrame,
+) -> pl.DataFrame:
+    """Value at risk of each decision, with back-tests of the forecasts so far and a page."""
+    result = _at_decisions(
+        run, settings, source, sector, SECTORS[sector].name, weights, prices, var_forecasts, risk_breakdown
+    )
+    run.tell_rows(result.with_columns(sector=pl.lit(sector)), "as_of", _figures)
+    return result
+
+
+def portfolio_var_forecasts(
+    run: Run, settings: RiskSettings, portfolio_weights: pl.DataFrame, prices: pl.LazyFrame
+) -> pl.DataFrame:
+    """Value at risk of each session of the total portfolio, and what came."""
+    bars = prices.select("sector", *_BARS).collect()
+    result = forecasts.var_forecasts(portfolio_weights, bars, run.sessions("prices"), _held_in(run), settings)
+    run.tell_rows(result, "date", _exceptions)
+    return result
+
+
+def portfolio_risk_breakdown(
+    run: Run,
+    settings: RiskSettings,
+    portfolio_weights: pl.DataFrame,
+    prices: pl.LazyFrame,
+    universe: pl.LazyFrame,
+    indicators: pl.LazyFrame,
+    episode_returns: pl.DataFrame,
+) -> pl.DataFrame:
+    """Where the risk of the total portfolio comes from, and what would cost what."""
+    bars = prices.select("sector", "in_sector", *_BARS).collect()
+    members = universe.select("ticker", "date").collect()
+    market = equal_weight_returns(bars.filter("in_sector"), members, run.sessions("prices"))
+    volumes = indicators.select("ticker", "date", "dollar_volume", "sector").collect()
+    sector_of = dict(portfolio_weights.select("ticker", "sector").iter_rows())
+    result = _broken_down(
+        run, settings, portfolio_weights, bars, market, volumes, episode_returns.drop("month"), sector_of
+    )
+    run.tell_rows(result, "as_of", _whole)
+    return result
+
+
+def portfolio_risk(
+    run: Run,
+    settings: RiskSettings,
+    source: Provider,
+    portfolio_weights: pl.DataFrame,
+    prices: pl.LazyFrame,
+    portfolio_var_forecasts: pl.DataFrame,
+    portfolio_risk_breakdown: pl.DataFrame,
+) -> pl.DataFrame:
+    """Value at risk of the total portfolio, with back-tests of the forecasts so far and a page."""
+    bars = prices.select("sector", *_BARS).collect()
+    result = _at_decisions(
+        run,
+        settings,
+        source,
+        None,
+        "Total portfolio",
+        portfolio_weights,
+        bars,
+        portfolio_var_forecasts,
+        portfolio_risk_breakdown,
+    )
+    run.tell_rows(result, "as_of", _figures)
+    return result
+
+
+def _held_in(run: Run) -> Iterator[tuple[date, date, date]]:
+    """Decision session, first and last session of each month of the run that has sessions."""
+    own = run.sessions().tolist()
+    for month in run.months:
+        before = shift_month(month, -1)
+        decided, inside = (
+            decision_sessions(month_start(before), month_end(before)),
+            [d for d in own if month_of(d) == month],
+        )
+        if decided and inside:
+            yield decided[-1], inside[0], inside[-1]
+
+
+def _holdings(
+    run: Run, settings: RiskSettings, weights: pl.DataFrame, prices: pl.DataFrame
+) -> Iterator[tuple[date, Holdings]]:
+    """Of each decision that holds something."""
+    days = run.sessions("prices")
+    for as_of in run.decisions:
+        decision = weights.filter(pl.col("as_of") == as_of)
+        if len(decision):
+            yield as_of, holdings(decision, prices, days, as_of, settings.window, as_of, settings.min_coverage)
+
+
+def _broken_down(
+    run: Run,
+    settings: RiskSettings,
+    weights: pl.DataFrame,
+    prices: pl.DataFrame,
+    market: Any,
+    indicators: pl.DataFrame,
+    episodes: pl.DataFrame,
+    sector_of: Mapping[str, str],
+) -> pl.DataFrame:
+    days, rows = run.sessions("prices").tolist(), []
+    volume = indicators.select("ticker", "date", "dollar_volume")
+    place = {day: number for number, day in enumerate(days)}
+    for as_of, held in _holdings(run, settings, weights, prices):
+        if "sector" in weights.columns:
+            sector_of = dict(weights.filter(pl.col("as_of") == as_of).select("ticker", "sector").iter_rows())
+        at = place[as_of]
+        volumes = dict(
+            volume.filter(pl.col("date") == as_of).drop_nulls().select("ticker", "dollar_volume").iter_rows()
+        )
+        window = market[at - settings.window + 1 : at + 1]
+        found = breakdown.rows(held, window, volumes, episodes, sector_of, as_of, settings)
+        rows += [{"as_of": as_of, **row} for row in found]
+    return pl.DataFrame(rows, schema=DATASETS["risk_breakdown"].schema)
+
+
+def _at_decisions(
+    run: Run,
+    settings: RiskSettings,
+    source: str,
+    sector: str | None,
+    title: str,
+    weights: pl.DataFrame,
+    prices: pl.DataFrame,
+    told: pl.DataFrame,
+    parts: pl.DataFrame,
+) -> pl.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for as_of, held in _holdings(run, settings, weights, prices):
+        month = month_of(as_of)
+        first = month_start(shift_month(month, 1 - settings.history_months))
+        so_far = told.filter(pl.col("date").is_between(first, as_of))
+        found = forecasts.at_decision(held, settings, key(sector, month))
+        found = forecasts.with_backtests(found, so_far)
+        dataset = "portfolio_risk" if sector is None else f"risk/{sector}"
+        name = f"{dataset}/{month}/risk.html"
+        market = "Simulated market" if source == "demo" else None
+        page = render(title, as_of, found, so_far, parts.filter(pl.col("as_of") == as_of), market)
+        run.store.write_artifact(name, page)
+        run.tell(sector, month, {"page": run.store.artifact_url(name)})
+        rows += [{"as_of": as_of, **row, "page_file": name} for row in found]
+    return pl.DataFrame(rows, schema=DATASETS["risk"].schema)
+
+
+Told = Callable[[pl.DataFrame], dict[str, float | str | None]]
+
+
+def _exceptions(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    """Exceptions of the month at the highest level."""
+    counted = rows.filter(pl.col("level") == rows["level"].max())
+    return {
+        f"month_exceptions_{method}": int(part["exception"].sum())
+        for (method,), part in counted.sort("method").partition_by("method", as_dict=True).items()
+    }
+
+
+def _figures(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    """Of one session at the highest level."""
+    shown = rows.filter((pl.col("level") == rows["level"].max()) & (pl.col("horizon") == rows["horizon"].min()))
+    found: dict[str, float | str | None] = {}
+    for row in shown.sort("method").iter_rows(named=True):
+        found |= {f"{name}_{row['method']}": row[name] for name in ("value_at_risk", "traffic_light")}
+    return dict(readable(found))
+
+
+def _whole(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    whole = rows.filter(pl.col("part").is_in(["portfolio", "episode"]) & (pl.col("figure") != "coverage"))
+    return {
+        (figure if part == "portfolio" else f"loss_{item}"): value
+        for part, item, figure, value in whole.select("part", "item", "figure", "value").iter_rows()
+    }

@@ -1,0 +1,220 @@
+"""Where the risk of what is held comes from, what it would lose, and how long it takes to sell.
+
+Volatility and normal VaR are homogeneous in the weights, so that each name's weight times its derivative sums to the
+whole (Euler; Tasche 1999): w_i cov(r_i, R) / sd(R). The historical expected shortfall is the mean of the same worst
+sessions for every name.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
+from quant_assets.market.panel import FloatArray
+from quant_assets.risk.holdings import Holdings
+from quant_assets.risk.value_at_risk import moments, normal, tail
+from quant_assets.settings.risk import RiskSettings
+
+Row = dict[str, Any]
+
+
+def figure_of(name: str, level: float) -> str:
+    """Name of a figure at a level: `value_at_risk_99`, `value_at_risk_97.5`."""
+    return f"{name}_{100 * level:g}"
+
+
+def rows(
+    held: Holdings,
+    market: FloatArray,
+    dollar_volume: Mapping[str, float],
+    episodes: pl.DataFrame,
+    sector_of: Mapping[str, str],
+    as_of: date,
+    settings: RiskSettings,
+) -> list[Row]:
+    """Figures of dataset risk_breakdown at a decision, without `as_of`.
+
+    Args:
+        held: over `settings.window` sessions.
+        market: returns of the sector (or the market) on the same sessions, NaN where unknown.
+        dollar_volume: median dollar volume of names, where it is known.
+        episodes: dataset episode_returns of the months up to as_of (with `sector`, where there are several).
+        sector_of: each name's sector, by which a name that did not trade in an episode is held against its sector's
+            return; the same for all where there is one.
+        as_of: decision session.
+        settings: of risk.
+
+    """
+    found = contributions(held, settings)
+    return [
+        *found,
+        *(by_sector(found, sector_of) if "sector" in episodes.columns else ()),
+        *shocks(held, market, settings),
+        *replayed(held, episodes.filter(pl.col("last") <= as_of), sector_of),
+        *liquidity(held, dollar_volume, settings),
+    ]
+
+
+def _row(part: str, item: str, figure: str, value: float | None, reason: str | None = None) -> Row:
+    return {"part": part, "item": item, "figure": figure, "value": value, "reason": reason}
+
+
+def contributions(held: Holdings, settings: RiskSettings) -> list[Row]:
+    """Each name's share of volatility (annualised), VaR and ES of one session, and the whole, to which they sum."""
+    figures = [
+        "volatility",
+        *(figure_of(name, level) for name in ("value_at_risk", "expected_shortfall") for level in settings.levels),
+    ]
+    items = [("position", ticker) for ticker in held.tickers]
+    there = np.isfinite(held.total)
+    total, names = held.total[there], np.ascontiguousarray(held.returns[:, there])
+    found = moments(total) if len(total) >= settings.min_observations else None
+    if found is None or not found.deviation > 0.0:
+        why = (
+            "returns do not vary"
+            if found
+            else f"history too short: {len(total)} of {settings.min_observations} returns"
+        )
+        return [
+            *(_row(part, item, "weight", float(w)) for (part, item), w in zip(items, held.weights, strict=True)),
+            *(
+                _row(part, item, figure, None, why)
+                for part, item in [*items, ("portfolio", "total")]
+                for figure in figures
+            ),
+        ]
+    n = len(total)
+    means = names.sum(axis=1) / n
+    centred = total - found.mean
+    # With n - 1, as the deviation of the whole.
+    volatility = held.weights * (names * centred).sum(axis=1) / (n - 1) / found.deviation
+    annual = math.sqrt(SESSIONS_PER_YEAR)
+    by_figure: dict[str, FloatArray] = {"volatility": annual * volatility}
+    whole: dict[str, float | None] = {"volatility": annual * found.deviation}
+    order = np.argsort(-total, kind="stable")[::-1]  # worst first
+    for level in settings.levels:
+        value, mean_beyond = normal(found, level, 1).value_at_risk or 0.0, tail(-total, level)[1]
+        z = (value + found.mean) / found.deviation
+        by_figure[figure_of("value_at_risk", level)] = z * volatility - held.weights * means
+        whole[figure_of("value_at_risk", level)] = value
+        beyond = n - max(math.ceil(n * level - 1e-9), 1)
+        share = np.zeros(n)
+        share[order[:beyond]] = 1.0 / n
+        share[order[beyond]] = (n - beyond) / n - level
+        by_figure[figure_of("expected_shortfall", level)] = -held.weights * (names * share).sum(axis=1) / (1.0 - level)
+        whole[figure_of("expected_shortfall", level)] = mean_beyond
+    by_name = [
+        row
+        for place, (part, item) in enumerate(items)
+        for row in (
+            _row(part, item, "weight", float(held.weights[place])),
+            *(_row(part, item, figure, float(by_figure[figure][place])) for figure in figures),
+        )
+    ]
+    return [*by_name, *(_row("portfolio", "total", figure, whole[figure]) for figure in figures)]
+
+
+def by_sector(positions: Sequence[Row], sector_of: Mapping[str, str]) -> list[Row]:
+    """Sums of the positions' figures over each sector; null where one of them is."""
+    values: dict[tuple[str, str], list[Row]] = {}
+    for row in positions:
+        if row["part"] == "position":
+            values.setdefault((sector_of[row["item"]], row["figure"]), []).append(row)
+    found = []
+    for (sector, figure), rows in values.items():
+        missing = next((row["reason"] for row in rows if row["value"] is None), None)
+        value = math.fsum(row["value"] for row in rows) if missing is None else None
+        found.append(_row("sector", sector, figure, value, missing))
+    return found
+
+
+def shocks(held: Holdings, market: FloatArray, settings: RiskSettings) -> list[Row]:
+    """Beta to the sector (or the market), and the loss where that returns a shock."""
+    both = np.isfinite(held.total) & np.isfinite(market)
+    items = [f"{shock:+.0%}" for shock in settings.shocks]
+    names = ["beta", *items]
+    count = int(both.sum())
+    if count < settings.min_observations:
+        why = f"history too short: {count} of {settings.min_observations} returns"
+        return [_row("shock", item, "beta" if item == "beta" else "loss", None, why) for item in names]
+    r, f = held.total[both], market[both]
+    mean = math.fsum(f.tolist()) / count
+    variation = math.fsum(((f - mean) ** 2).tolist())
+    if not variation > 0.0:
+        return [
+            _row("shock", item, "beta" if item == "beta" else "loss", None, "the market does not vary")
+            for item in names
+        ]
+    beta = math.fsum(((f - mean) * r).tolist()) / variation
+    losses = zip(items, settings.shocks, strict=True)
+    return [
+        _row("shock", "beta", "beta", beta),
+        *(_row("shock", item, "loss", -beta * shock) for item, shock in losses),
+    ]
+
+
+def replayed(held: Holdings, episodes: pl.DataFrame, sector_of: Mapping[str, str]) -> list[Row]:
+    """Loss of today's weights over each episode that is over, and the share of the weight whose own return it is."""
+    found: list[Row] = []
+    several = "sector" in episodes.columns
+    for name in episodes["episode"].unique().sort().to_list():
+        rows = episodes.filter(pl.col("episode") == name)
+        own = dict(
+            rows.sort("ticker", "sector" if several else "episode").select("ticker", "episode_return").iter_rows()
+        )
+        if several:
+            sectors = dict(rows.select("sector", "sector_return").unique().sort("sector").iter_rows())
+        else:
+            sectors = dict.fromkeys(set(sector_of.values()), float(rows["sector_return"][0]))
+        returns = [own.get(ticker, sectors.get(sector_of[ticker])) for ticker in held.tickers]
+        missing = [ticker for ticker, each in zip(held.tickers, returns, strict=True) if each is None]
+        weights = held.weights.tolist()
+        covered = [w for ticker, w in zip(held.tickers, weights, strict=True) if ticker in own]
+        if missing:
+            found.append(_row("episode", name, "loss", None, f"neither {missing[0]} nor its sector has a return in it"))
+        else:
+            loss = -math.fsum(w * each for w, each in zip(weights, returns, strict=True) if each is not None)
+            found.append(_row("episode", name, "loss", loss))
+        found.append(_row("episode", name, "coverage", math.fsum(covered) / math.fsum(weights) if weights else None))
+    return found
+
+
+def liquidity(held: Holdings, dollar_volume: Mapping[str, float], settings: RiskSettings) -> list[Row]:
+    """Sessions to sell each name at the participation, and until all are sold and nine tenths of the weight are."""
+    sessions: list[float | None] = []
+    for ticker, weight in zip(held.tickers, held.weights.tolist(), strict=True):
+        volume = dollar_volume.get(ticker)
+        sessions.append(weight * settings.capital / (settings.participation * volume) if volume else None)
+    found = [
+        _row("position", ticker, "sessions_to_sell", each, None if each is not None else "dollar volume not known")
+        for ticker, each in zip(held.tickers, sessions, strict=True)
+    ]
+    missing = [ticker for ticker, each in zip(held.tickers, sessions, strict=True) if each is None]
+    if missing or not sessions:
+        why = f"dollar volume of {missing[0]} not known" if missing else "nothing is held"
+        return [
+            *found,
+            *(_row("portfolio", "total", name, None, why) for name in ("sessions_to_sell", "sessions_to_sell_90")),
+        ]
+    known = [each for each in sessions if each is not None]
+    return [
+        *found,
+        _row("portfolio", "total", "sessions_to_sell", max(known)),
+        _row("portfolio", "total", "sessions_to_sell_90", _sold(held.weights.tolist(), known, 0.9)),
+    ]
+
+
+def _sold(weights: Sequence[float], sessions: Sequence[float], share: float) -> float:
+    """Sessions until a share of the weight is sold, each name at a steady rate from the start."""
+    total = math.fsum(weights)
+    sold_before, rate, at = 0.0, math.fsum(w / t for w, t in zip(weights, sessions, strict=True)), 0.0
+    for end, weight in sorted(zip(sessions, weights, strict=True)):
+        if sold_before + rate * (end - at) >= share * total * (1.0 - 1e-12):
+            return at + max(share * total - sold_before, 0.0) / rate
+        sold_before, at = sold_before + rate * (end - at), end
+        rate -= weight / end
+    return at

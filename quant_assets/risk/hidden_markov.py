@@ -1,0 +1,268 @@
+"""Hidden Markov models of daily returns: fitted on a window, then filtered forward. No smoothed path is ever served.
+
+A state k has returns of a location, a scale and, with Student-t errors, degrees of freedom nu that are common to the
+states; the state moves by a matrix of transition probabilities. States are ordered by the volatility of their returns
+after every fit, so that state 1 is the calmest in all of them, whatever order a search ended in.
+
+What is served at a session is P(state | returns up to that session) under parameters that were fitted on returns
+before it. The smoothed probability P(state | all returns) knows how the story went on, and is only used inside a fit,
+on returns that all lie before what it serves.
+
+Gaussian models are fitted by hmmlearn (extra `portfolio`), without its default prior on covariances. It has no
+Student-t emissions; those are fitted by `risk.hidden_markov_kernel`. Both start from the same values, which follow from
+the window alone: from each a search explores, and the best of them is continued.
+
+The likelihood of a few hundred returns has maxima in which a state lasts a single session, or is never left or never
+reached again: they describe the signs of neighbouring returns, or one event. So moves are counted beside those of the
+returns (`staying` to the state itself, one to each other), a Dirichlet prior on each row of the transition matrix,
+which keeps every probability above 0.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from quant_assets.errors import SettingsError
+from quant_assets.market.panel import FloatArray
+from quant_assets.settings.risk import MarkovSettings
+
+#: Probabilities of staying that searches start from.
+_STAYING = (0.98, 0.9, 0.7)
+#: Degrees of freedom that a search starts from, and their bounds: at 2 a state would have no variance, and above 30
+#: hardly anything tells the distribution from a normal one, which a search would creep towards for thousands of steps.
+_START_NU, _LOWEST_NU, _HIGHEST_NU = 8.0, 2.1, 30.0
+#: Of standardised returns: a variance below it is a state on a few equal returns.
+_LEAST_VARIANCE = 1e-4
+#: Expected sessions in a state below which it describes single returns.
+_LEAST_OCCUPANCY = 10.0
+#: Gain in log-likelihood below which a search has converged, iterations of an exploring and of the final search.
+_GAIN, _EXPLORING, _ITERATIONS = 1e-4, 40, 1_000
+
+
+@dataclass(frozen=True)
+class MarkovModel:
+    """A fitted model, states from the calmest to the most volatile.
+
+    Attributes:
+        initial: probabilities of the states at the window's first return, shape (n_states,).
+        transition: from each state (row) to each, shape (n_states, n_states).
+        location: of each state's daily returns.
+        scale: of each state; the standard deviation of normal returns.
+        nu: degrees of freedom; infinite for normal returns.
+        loglikelihood: of the window's returns.
+        occupancy: expected sessions of the window in each state.
+
+    """
+
+    initial: FloatArray
+    transition: FloatArray
+    location: FloatArray
+    scale: FloatArray
+    nu: float
+    loglikelihood: float
+    occupancy: FloatArray
+
+    @property
+    def deviation(self) -> FloatArray:
+        """Standard deviation of each state's daily returns, ascending."""
+        return self.scale if math.isinf(self.nu) else self.scale * math.sqrt(self.nu / (self.nu - 2.0))
+
+    def log_density(self, returns: FloatArray) -> FloatArray:
+        """Of each return in each state, shape (n_returns, n_states)."""
+        if math.isinf(self.nu):
+            z = (returns[:, None] - self.location) / self.scale
+            return np.asarray(-0.5 * z * z - np.log(self.scale) - 0.5 * math.log(2.0 * math.pi))
+        from quant_assets.risk import hidden_markov_kernel
+
+        found = np.empty((len(returns), len(self.location)))
+        hidden_markov_kernel.student_densities(
+            np.ascontiguousarray(returns), self.location, self.scale**2, self.nu, found
+        )
+        return found
+
+    def filtered(self, returns: FloatArray) -> FloatArray:
+        """P(state at t | returns up to t), from the first return of the fitted window on.
+
+        Args:
+            returns: of shape (n_returns,), without NaN, beginning with the window that was fitted.
+
+        Returns:
+            Shape (n_returns, n_states); rows sum to 1.
+
+        """
+        return filter_forward(self.initial, self.transition, self.log_density(returns))[0]
+
+    def ahead(self, filtered: FloatArray) -> float:
+        """Standard deviation of the next session's return, from the filtered probabilities of the last, (n_states,)."""
+        probability = filtered @ self.transition
+        mean = float(probability @ self.location)
+        return math.sqrt(float(probability @ (self.deviation**2 + self.location**2)) - mean * mean)
+
+
+def filter_forward(initial: FloatArray, transition: FloatArray, log_density: FloatArray) -> tuple[FloatArray, float]:
+    """Hamilton's filter: P(state at t | observations up to t), and the log-likelihood.
+
+    Args:
+        initial: probabilities of the states at the first observation, shape (n_states,).
+        transition: from each state (row) to each, shape (n_states, n_states).
+        log_density: of each observation in each state, shape (n_observations, n_states).
+
+    """
+    from quant_assets.risk import hidden_markov_kernel  # numba is half a second that only those who filter pay
+
+    filtered, scale = np.empty(log_density.shape), np.empty(len(log_density))
+    level = hidden_markov_kernel.forward(
+        np.ascontiguousarray(initial, dtype=np.float64),
+        np.ascontiguousarray(transition, dtype=np.float64),
+        np.ascontiguousarray(log_density, dtype=np.float64),
+        filtered,
+        scale,
+    )
+    return filtered, float(level)
+
+
+def fit(returns: FloatArray, settings: MarkovSettings) -> MarkovModel | None:
+    """The model of a window, or None where it says nothing.
+
+    That is where the returns do not vary, the search does not converge, or a state has fewer than ten expected
+    sessions, which describes single returns.
+
+    Args:
+        returns: daily returns of shape (n_returns,), without NaN.
+        settings: distribution and number of states.
+
+    Raises:
+        SettingsError: hmmlearn is needed and not installed.
+
+    """
+    centre = math.fsum(returns.tolist()) / len(returns)
+    deviation = math.sqrt(math.fsum(((returns - centre) ** 2).tolist()) / len(returns))
+    if not deviation > 1e-10 * float(np.abs(returns).max()):
+        return None
+    y = np.ascontiguousarray((returns - centre) / deviation)
+    search = gaussian if settings.emissions == "gaussian" else student_t
+    counted = np.ones((settings.states, settings.states)) + (settings.staying - 1.0) * np.eye(settings.states)
+    explored = [search(y, start, counted, _EXPLORING)[0] for start in _starts(y, settings.states)]
+    best = max(explored, key=lambda model: model.loglikelihood)  # of equal ones the first
+    best, converged = search(y, best, counted, _ITERATIONS)
+    if not converged or not best.occupancy.min() >= _LEAST_OCCUPANCY:
+        return None
+    order = np.argsort(best.scale, kind="stable")
+    return MarkovModel(
+        np.ascontiguousarray(best.initial[order]),
+        np.ascontiguousarray(best.transition[np.ix_(order, order)]),
+        centre + deviation * best.location[order],
+        deviation * best.scale[order],
+        best.nu,
+        best.loglikelihood - len(returns) * math.log(deviation),
+        best.occupancy[order],
+    )
+
+
+def _starts(y: FloatArray, states: int) -> list[MarkovModel]:
+    """Where searches start: with the variances of as many groups of returns by their size, or nearer ones."""
+    sizes = np.sort(y * y)
+    variances = np.array([group.mean() for group in np.array_split(sizes, states)])
+    variances = np.maximum(np.maximum.accumulate(variances), 10 * _LEAST_VARIANCE)
+    found = []
+    for staying in _STAYING:
+        moves = np.full((states, states), (1.0 - staying) / max(states - 1, 1))
+        np.fill_diagonal(moves, staying)
+        found += [start(moves, each) for each in (variances, np.sqrt(variances))]
+    return found
+
+
+def start(transition: FloatArray, variance: FloatArray, nu: float = _START_NU) -> MarkovModel:
+    """A model to start a search of standardised returns from."""
+    states = len(variance)
+    none = np.zeros(states)
+    return MarkovModel(np.full(states, 1.0 / states), transition, none, np.sqrt(variance), nu, -math.inf, none)
+
+
+def student_t(
+    y: FloatArray, start: MarkovModel, counted: FloatArray, iterations: int, *, fixed_nu: bool = False
+) -> tuple[MarkovModel, bool]:
+    """Expectation maximisation with Student-t errors, and whether it converged.
+
+    Args:
+        y: standardised returns of shape (n_returns,).
+        start: where the search starts.
+        counted: moves that are counted beside those of the returns, shape (n_states, n_states).
+        iterations: at most.
+        fixed_nu: leave the degrees of freedom as they are.
+
+    """
+    from quant_assets.risk import hidden_markov_kernel
+
+    initial, moves, location = start.initial.copy(), start.transition.copy(), start.location.copy()
+    squared, occupancy = start.scale**2, np.zeros(len(start.scale))
+    bounds = np.array([start.nu, start.nu] if fixed_nu else [_LOWEST_NU, _HIGHEST_NU])
+    level, nu, converged = hidden_markov_kernel.student_em(
+        y,
+        initial,
+        moves,
+        location,
+        squared,
+        start.nu,
+        bounds,
+        counted,
+        _LEAST_VARIANCE,
+        _GAIN,
+        iterations,
+        occupancy,
+    )
+    found = MarkovModel(initial, moves, location, np.sqrt(squared), float(nu), float(level), occupancy)
+    return found, bool(converged)
+
+
+def gaussian(y: FloatArray, start: MarkovModel, counted: FloatArray, iterations: int) -> tuple[MarkovModel, bool]:
+    """Search of hmmlearn with normal errors, and whether it converged; arguments as of `student_t`."""
+    try:
+        from hmmlearn.hmm import GaussianHMM  # brings scikit-learn; only those who fit normal states pay
+    except ImportError as error:
+        raise SettingsError(
+            "regime.markov.emissions: gaussian is fitted by hmmlearn, which is not installed; install the extra "
+            "'portfolio', or choose student_t"
+        ) from error
+
+    class Posterior(GaussianHMM):  # type: ignore[misc]
+        """Converges by what it maximises, the likelihood with the prior's; hmmlearn looks at the likelihood alone."""
+
+        def _compute_lower_bound(self, loglikelihood: float) -> float:
+            return loglikelihood + float(np.sum(counted * np.log(self.transmat_)))
+
+        def _do_mstep(self, stats: dict[str, Any]) -> None:
+            """With the bounds that hmmlearn only has where a search starts; a state without a return stays."""
+            means, covariances = self.means_.copy(), self._covars_.copy()
+            with np.errstate(invalid="ignore", divide="ignore"):
+                super()._do_mstep(stats)
+            self.means_ = np.where(np.isfinite(self.means_), self.means_, means)
+            found = np.where(np.isfinite(self._covars_), self._covars_, covariances)
+            self._covars_ = np.maximum(found, _LEAST_VARIANCE)
+
+    states, rows = len(start.scale), y.reshape(-1, 1)
+    model = Posterior(
+        states,
+        covariance_type="diag",
+        covars_prior=0.0,  # by default 0.01 is added to every sum of squares
+        transmat_prior=1.0 + counted,
+        init_params="",
+        n_iter=iterations,
+        tol=_GAIN,
+    )
+    model.startprob_, model.transmat_ = start.initial.copy(), start.transition.copy()
+    model.means_, model.covars_ = start.location.reshape(states, 1).copy(), (start.scale**2).reshape(states, 1).copy()
+    model.fit(rows)
+    level, smoothed = model.score_samples(rows)
+    found = MarkovModel(
+        np.array(model.startprob_),
+        np.array(model.transmat_),
+        np.array(model.means_[:, 0]),
+        np.sqrt(np.array(model.covars_).reshape(states)),
+        math.inf,
+        float(level),
+        np.array(smoothed.sum(axis=0)),
+    )
+    return found, bool(model.monitor_.converged) and len(model.monitor_.history) < iterations

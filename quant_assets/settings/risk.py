@@ -1,0 +1,199 @@
+"""Settings of risk: regimes and what they do to the exposure, value at risk, stress and liquidity."""
+
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from quant_assets.settings.group import SettingsGroup
+
+#: A confidence level of a value at risk.
+Level = Annotated[float, Field(gt=0.5, lt=1)]
+
+
+class RegimeRules(SettingsGroup):
+    """Three regimes by fixed rules on volatility, drawdown and trend; see `risk.regime_rules`.
+
+    Attributes:
+        volatility_sessions: returns of the volatility.
+        high_volatility: annualised, above which it is risk-off.
+        low_volatility: annualised, below which it may be risk-on.
+        deep_drawdown: loss against the window's high (`regime.drawdown_sessions`) beyond which it is risk-off.
+        shallow_drawdown: loss within which it may be risk-on.
+        short_mean: sessions of the mean that is above the long one in an uptrend.
+        long_mean: sessions of the long mean.
+
+    """
+
+    volatility_sessions: int = Field(default=20, ge=2)
+    high_volatility: float = Field(default=0.25, gt=0)
+    low_volatility: float = Field(default=0.15, gt=0)
+    deep_drawdown: float = Field(default=0.10, gt=0, lt=1)
+    shallow_drawdown: float = Field(default=0.05, gt=0, lt=1)
+    short_mean: int = Field(default=20, ge=1)
+    long_mean: int = Field(default=50, ge=2)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        pairs = (
+            ("low_volatility", "high_volatility"),
+            ("shallow_drawdown", "deep_drawdown"),
+            ("short_mean", "long_mean"),
+        )
+        for low, high in pairs:
+            if not getattr(self, low) < getattr(self, high):
+                raise ValueError(
+                    f"{low} {getattr(self, low)} is not below {high} {getattr(self, high)}; a regime would "
+                    "be risk-off and risk-on at once"
+                )
+        return self
+
+
+class MarkovSettings(SettingsGroup):
+    """A hidden Markov model of daily returns; see `risk.hidden_markov`.
+
+    Attributes:
+        emissions: distribution of a state's returns; `none` fits no model, and its columns are null. `gaussian` is
+            fitted by hmmlearn (extra `portfolio`).
+        states: how many, ordered by volatility. The calmest is risk-on, the most volatile risk-off, those between them
+            are normal.
+        window: sessions of returns that a fit sees.
+        min_observations: fewest returns in it; with fewer the regime is unknown.
+        staying: moves from each state to itself that are counted beside those of the returns, against one to each other
+            state: without returns a state lasts as many sessions.
+        cadence_months: months that one fit serves. A fit sees what was known at the end of the month before them.
+
+    """
+
+    emissions: Literal["none", "gaussian", "student_t"] = "none"
+    states: int = Field(default=2, ge=2, le=4)
+    window: int = Field(default=720, ge=30)
+    min_observations: int = Field(default=500, ge=30)
+    staying: float = Field(default=20.0, ge=1)
+    cadence_months: int = Field(default=3, ge=1, le=12)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.min_observations > self.window:
+            raise ValueError(
+                f"min_observations {self.min_observations} is above window {self.window}: nothing is fitted"
+            )
+        return self
+
+
+class RegimeMultipliers(SettingsGroup):
+    """Exposure of a regime, 1 being fully invested. Unknown has none here: the portfolio says what it makes of it."""
+
+    risk_off: float = Field(default=0.5, ge=0)
+    normal: float = Field(default=1.0, ge=0)
+    risk_on: float = Field(default=1.2, ge=0)
+
+
+class RegimeSettings(SettingsGroup):
+    """Risk-off where the sector's realised volatility or its drawdown is beyond the threshold.
+
+    Beside it stands `state`, by three-way rules or a hidden Markov model (`detection`), with its exposure.
+    """
+
+    volatility_sessions: int = Field(default=21, ge=2)
+    drawdown_sessions: int = Field(default=252, ge=2)
+    max_volatility: float = Field(default=0.30, gt=0)
+    max_drawdown: float = Field(default=0.15, gt=0, lt=1)
+    detection: Literal["rules", "markov"] = "rules"
+    rules: RegimeRules = RegimeRules()
+    markov: MarkovSettings = MarkovSettings()
+    multipliers: RegimeMultipliers = RegimeMultipliers()
+
+    @model_validator(mode="after")
+    def _detected(self) -> Self:
+        if self.detection == "markov" and self.markov.emissions == "none":
+            raise ValueError("detection 'markov' needs a model; set markov.emissions to student_t or gaussian")
+        return self
+
+
+class ExposureSettings(SettingsGroup):
+    """What the regime does to the total portfolio. The multiplier is the exposure, and the rest is cash.
+
+    Attributes:
+        regime: whose multiplier counts: nobody's (`none`), the market's over all sectors (`market`), or each sector's
+            over its own share (`sector`).
+        unknown: exposure where the regime is unknown.
+        most: largest exposure. Above 1 money is borrowed; at 1 a multiplier of 1.2 invests everything and no more.
+
+    """
+
+    regime: Literal["none", "market", "sector"] = "none"
+    unknown: float = Field(default=1.0, ge=0)
+    most: float = Field(default=1.0, gt=0)
+
+
+class RiskSettings(SettingsGroup):
+    """Value at risk, expected shortfall, stress and liquidity of what is held.
+
+    Attributes:
+        levels: confidence levels.
+        horizons: sessions ahead.
+        window: sessions of returns that a figure is estimated on.
+        min_observations: fewest returns in it; with fewer a figure is null.
+        min_coverage: share of the invested weight that must have a return on a session; else the session has none.
+        leverage: GJR-GARCH for the filtered historical simulation, in which losses weigh by gamma more.
+        paths: simulated paths of the filtered historical simulation over several sessions.
+        seed: of these paths, with the partition's key.
+        history_months: months of stored forecasts, the decision's own among them, that back-tests look at.
+        episodes: first and last session of each market episode that the holdings are held against, once it is over.
+        shocks: returns of the sector (of the market, for the total portfolio) that the holdings' beta is applied to.
+        capital: USD that the weights are of, for the sessions that it takes to sell.
+        participation: share of the median dollar volume (`indicators.liquidity_sessions`) that is sold in a session.
+
+    """
+
+    levels: tuple[Level, ...] = (0.95, 0.99)
+    horizons: tuple[Annotated[int, Field(ge=1, le=252)], ...] = (1, 10)
+    window: int = Field(default=720, ge=50)
+    min_observations: int = Field(default=500, ge=50)
+    min_coverage: float = Field(default=0.9, gt=0, le=1)
+    leverage: bool = False
+    paths: int = Field(default=10_000, ge=1_000)
+    seed: int = Field(default=20_240_601, ge=0)
+    history_months: int = Field(default=60, ge=1)
+    episodes: dict[str, tuple[date, date]] = {
+        "dotcom_2000": (date(2000, 3, 24), date(2001, 4, 4)),
+        "credit_2008": (date(2008, 9, 12), date(2008, 11, 20)),
+        "pandemic_2020": (date(2020, 2, 19), date(2020, 3, 23)),
+        "inflation_2022": (date(2022, 1, 3), date(2022, 10, 12)),
+    }
+    shocks: tuple[Annotated[float, Field(gt=-1)], ...] = (-0.2, -0.1, 0.1)
+    capital: float = Field(default=10_000_000.0, gt=0)
+    participation: float = Field(default=0.1, gt=0, le=1)
+
+    @field_validator("levels", "horizons", "shocks")
+    @classmethod
+    def _each_once(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        twice = sorted({each for each in value if value.count(each) > 1})
+        if twice or not value:
+            raise ValueError(f"{twice[0]} stands twice; each is a row of its own" if twice else "it is empty")
+        return tuple(sorted(value))
+
+    @field_validator("episodes")
+    @classmethod
+    def _forwards(cls, value: dict[str, tuple[date, date]]) -> dict[str, tuple[date, date]]:
+        for name, (first, last) in value.items():
+            if not first < last:
+                raise ValueError(f"episode '{name}' ends on {last}, which is not after {first}")
+        return value
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.min_observations > self.window:
+            raise ValueError(
+                f"min_observations {self.min_observations} is above window {self.window}: nothing is known"
+            )
+        return self
+
+    @property
+    def episode_months(self) -> int:
+        """Months before that of its end in which the longest episode begins."""
+        return max(
+            (12 * (last.year - first.year) + last.month - first.month for first, last in self.episodes.values()),
+            default=0,
+        )
