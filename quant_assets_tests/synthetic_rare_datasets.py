@@ -61,6 +61,7 @@ from quant_assets.settings.domain import (
 )
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.sentiment import SentimentSettings
+from quant_assets.settings.trading import BacktestSettings
 from quant_assets.signals.indicators import dataset as indicator_dataset
 from quant_assets.signals.indicators import indicators, lookback_sessions
 from quant_assets.signals.selection import selection
@@ -312,7 +313,7 @@ def _backtest(read: Reads, months: Months, sector: str) -> pl.DataFrame:
         months.first_day,
         months.last_day,
         entry_lag=LABELS.entry_lag,
-        cost_bps=COST_BPS,
+        settings=BacktestSettings(cost_bps=COST_BPS),
         delistings=read("delistings", before),
         benchmark_members=read("universe", before),
     )
@@ -442,7 +443,7 @@ def _portfolio_backtest(read: Reads, months: Months) -> pl.DataFrame:
         months.first_day,
         months.last_day,
         entry_lag=LABELS.entry_lag,
-        cost_bps=COST_BPS,
+        settings=BacktestSettings(cost_bps=COST_BPS),
         delistings=read("delistings", before),
     )
 

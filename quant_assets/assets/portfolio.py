@@ -31,11 +31,11 @@ from quant_assets.profile import Profile
 from quant_assets.risk.regimes import lookback_sessions
 from quant_assets.risk.regimes import regime_state as judge_regime
 from quant_assets.settings.domain import (
-    BacktestSettings,
     PortfolioSettings,
     RegimeSettings,
     WeightSettings,
 )
+from quant_assets.settings.trading import BacktestSettings
 from quant_assets.trial_log import PORTFOLIO, TrialLog
 
 Start = Annotated[str, Setting("partitions.start")]
@@ -47,7 +47,7 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     settings = profile.settings
     optimiser(settings.weights.method)  # one that does not exist is refused before anything runs
     regime_months = months_covering(lookback_sessions(settings.regime) + 1)
-    holding_months = lookback_months(settings.labels.entry_lag)
+    holding_months = lookback_months(settings.labels.entry_lag, settings.backtest)
     judged, held = read(lookback(regime_months)), read(lookback(holding_months))
     there, traded = read(all_sectors(), absent="skip"), read(all_sectors(holding_months), absent="skip")
     simulated = dict.fromkeys(("weights", "prices", "delistings", "universe"), held)
@@ -116,7 +116,7 @@ def backtest(
             run.first_day,
             run.last_day,
             entry_lag=entry_lag,
-            cost_bps=settings.cost_bps,
+            settings=settings,
             delistings=delistings,
             benchmark_members=universe,
         )
@@ -183,7 +183,7 @@ def portfolio_backtest(
         run.first_day,
         run.last_day,
         entry_lag=entry_lag,
-        cost_bps=settings.cost_bps,
+        settings=settings,
         delistings=bars("delistings", delistings),
     )
     trials.note_backtest(PORTFOLIO, result, run.decisions)

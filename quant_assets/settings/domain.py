@@ -349,12 +349,6 @@ class WeightSettings(SettingsGroup):
     method: str = "inverse_volatility"  # one of portfolio/optimisers
 
 
-class BacktestSettings(SettingsGroup):
-    """Execution and costs. Trades execute at the close of the session `entry_lag` after the decision (labels agree)."""
-
-    cost_bps: float = Field(default=10.0, ge=0)
-
-
 class RegimeSettings(SettingsGroup):
     """Risk-off where the sector's realised volatility or its drawdown is beyond the threshold."""
 

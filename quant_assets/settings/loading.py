@@ -19,7 +19,6 @@ from quant_assets.settings.domain import (
     FIRST_DAY,
     LAST_DAY,
     ApplicabilitySettings,
-    BacktestSettings,
     BarSettings,
     CandidateSettings,
     DelistingSettings,
@@ -46,6 +45,7 @@ from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.settings.sentiment import SentimentSettings
+from quant_assets.settings.trading import BacktestSettings
 
 #: Each part may be left out where libpq's own variables or defaults give it, except for the name of the database.
 _POSTGRES = re.compile(
