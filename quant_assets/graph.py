@@ -15,6 +15,7 @@ from quant_assets.assets.research import research_assets
 from quant_assets.assets.sentiment import sentiment_assets
 from quant_assets.assets.signals import signal_assets
 from quant_assets.assets.sql import load_models, sql_assets
+from quant_assets.assets.trading import trading_assets
 from quant_assets.checks import agreement_check, contract_checks, presence_check, same_selection_check
 from quant_assets.grains import MONTHLY, SECTOR_MONTHLY, Grain
 from quant_assets.io.manager import ParquetIOManager
@@ -74,6 +75,7 @@ def _definitions(
         *signal_assets(profile),
         *learning_assets(profile),
         *portfolio_assets(profile),
+        *trading_assets(profile),
         *operations_assets(profile),
         *research_assets(profile),
         *sql_assets(profile, models),

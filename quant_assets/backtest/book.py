@@ -288,7 +288,7 @@ def _events(
 
 
 def _row(panel: Panel, ticker: str, day: date) -> int:
-    return int(panel.rows(pl.DataFrame({"ticker": [ticker], "date": [day]}))[0])
+    return int(panel.rows(pl.DataFrame({"ticker": [ticker], "date": [day]}, {"ticker": pl.String, "date": pl.Date}))[0])
 
 
 def _close(closes: pl.DataFrame, ticker: str, day: date, known: date) -> float | None:
@@ -340,6 +340,7 @@ def _told(
         result.cost[rows],
         result.turnover[rows],
         result.cash[rows],
+        np.concatenate([[0.0], 1.0 - result.cash[:-1]])[rows],
         result.positions[rows].astype(np.int32),
         result.unexplained[rows].astype(np.int32),
         {name: result.terms[rows, place] for place, name in enumerate(TERMS)},
@@ -362,6 +363,7 @@ def _joined(outcomes: Sequence[Outcome], start: int) -> Outcome:
         series("cost", 0.0),
         series("turnover", 0.0),
         series("cash", 1.0),
+        series("invested", 0.0),
         series("positions_held", 0),  # type: ignore[arg-type]
         series("unexplained", 0),  # type: ignore[arg-type]
         terms,

@@ -103,7 +103,7 @@ class ClosedForm:
         """
         days = self._closes.sessions
         count = len(days)
-        gross, turnover, cash = np.zeros(count), np.zeros(count), np.ones(count)
+        gross, turnover, cash, invested = np.zeros(count), np.zeros(count), np.ones(count), np.zeros(count)
         positions, unexplained = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
         rate = cost_bps / 1e4
         trades: list[tuple[object, ...]] = []
@@ -145,6 +145,7 @@ class ClosedForm:
                     grown = np.ones(high - low)  # nothing is left to earn where everything was lost
                     gross[low:high] = np.divide(after, before, out=grown, where=before > 0.0) - 1.0
                     unexplained[low:high] = segment.unexplained[low - at : high - at]
+                    invested[low:high] = 1.0 - segment.cash[low - at - 1 : high - at - 1]
                     self._gained(gains, month, segment, low - at, high - at)
                 held, stuck = self._carried(number, segment, at, until)
         cost = turnover * rate
@@ -154,6 +155,7 @@ class ClosedForm:
             cost,
             turnover,
             cash,
+            invested,
             positions,
             unexplained,
             terms,

@@ -44,6 +44,7 @@ class Outcome:
         cost: costs over equity before them.
         turnover: traded value over equity, buys plus sells.
         cash: share of equity in cash after the close.
+        invested: what of it was not in cash at the close before.
         positions_held: names held after the close.
         unexplained: names held whose step to the close does not count as it is.
         terms: parts of the cost by name (`book_kernel.TERMS`).
@@ -57,6 +58,7 @@ class Outcome:
     cost: FloatArray
     turnover: FloatArray
     cash: FloatArray
+    invested: FloatArray
     positions_held: NDArray[np.int32]
     unexplained: NDArray[np.int32]
     terms: dict[str, FloatArray]

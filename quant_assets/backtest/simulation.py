@@ -31,10 +31,11 @@ def lookback_months(entry_lag: int, settings: BacktestSettings = _FLAT) -> int:
     In closed form a month needs the decision whose holdings enter it and the one before, of which something may be left
     that could not be sold. The earlier one was executed before the month before began, so its as_of lies far enough
     back that `entry_lag` sessions fit in between; any m consecutive months since 1999 hold at least 20 m - 5 sessions.
-    A book begins in January of the year before (`book.begins`).
+    A book begins in January of the year before (`book.begins`), and a sector's bars are read from its first
+    decision on, so that one more month before the estimates tells which were there.
     """
     executed = math.ceil((entry_lag + 5) / 20)
-    return (2 if settings.closed_form else book.months(settings)) + executed
+    return (2 if settings.closed_form else book.months(settings) + 1) + executed
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from quant_assets.schemas.operations import OPERATIONS
 from quant_assets.schemas.portfolio import PORTFOLIO
 from quant_assets.schemas.research import RESEARCH
 from quant_assets.schemas.signals import SIGNALS
+from quant_assets.schemas.trading import TRADING
 
 __all__ = [
     "CHECKPOINTS",
@@ -30,5 +31,5 @@ __all__ = [
 ]
 
 DATASETS: dict[str, Dataset] = {
-    dataset.name: dataset for dataset in (*MARKET, *SIGNALS, *LEARNING, *PORTFOLIO, *OPERATIONS, *RESEARCH)
+    dataset.name: dataset for dataset in (*MARKET, *SIGNALS, *LEARNING, *PORTFOLIO, *TRADING, *OPERATIONS, *RESEARCH)
 }

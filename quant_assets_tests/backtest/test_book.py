@@ -245,4 +245,4 @@ def test_leverage_is_refused_unless_it_is_set_and_then_costs_interest() -> None:
 
 def test_a_book_begins_in_january_of_the_year_before() -> None:
     assert begins(date(2016, 5, 31)) == date(2015, 1, 1)
-    assert [lookback_months(1, ITEMISED), lookback_months(1)] == [23 + 3 + 1, 3]
+    assert [lookback_months(1, ITEMISED), lookback_months(1)] == [23 + 3 + 1 + 1, 3]
