@@ -8,12 +8,16 @@ from quant_assets.assets.declare import Asset, declared, read
 from quant_assets.assets.portfolio import EntryLag, Start, decisions_held, portfolio_bars
 from quant_assets.backtest.account import account, by_sector
 from quant_assets.backtest.simulation import lookback_months, simulated
-from quant_assets.partitions import all_sectors, history, lookback
+from quant_assets.partitions import all_sectors, history, lookback, months_covering
+from quant_assets.portfolio.orders import decided_orders
 from quant_assets.profile import Profile
-from quant_assets.settings.trading import BacktestSettings
+from quant_assets.settings.trading import BacktestSettings, OrderSettings
 
 #: Datasets that one simulation fills.
-BOOK = ("trades", "positions", "backtest_costs", "attribution")
+BOOK = ("trades", "positions", "backtest_costs", "attribution", "turnover")
+
+#: Months before a decision in which the backtest traded for the last time before it; with a long `entry_lag` one more.
+_HELD = 2
 
 
 def trading_assets(profile: Profile) -> list[dg.AssetsDefinition]:
@@ -29,11 +33,15 @@ def trading_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         "delistings": read(all_sectors(months), absent="skip"),
         "backtest": read(all_sectors(), absent="skip"),
     }
+    quoted = max(_HELD, months_covering(2 * settings.backtest.estimate_sessions + 1))
     return declared(
         profile,
         "portfolio",
         Asset(BOOK, book, simulating, together="book"),
         Asset("portfolio_attribution", portfolio_attribution, combined),
+        Asset(
+            "orders", orders, {"weights": read(), "positions": read(lookback(_HELD)), "prices": read(lookback(quoted))}
+        ),
     )
 
 
@@ -86,6 +94,35 @@ def book(
         indicators=indicators,
     )
     return {name: pl.concat(frames) for name, frames in parts.items()}
+
+
+def orders(
+    run: Run,
+    sector: str,
+    settings: OrderSettings,
+    costs: BacktestSettings,
+    weights: pl.DataFrame,
+    positions: pl.DataFrame,
+    prices: pl.DataFrame,
+) -> pl.DataFrame:
+    """What leads from the backtest's holdings to each decision's weights."""
+    days, parts = run.sessions("prices"), list[pl.DataFrame]()
+    for as_of in run.decisions:
+        found = decided_orders(weights, positions, prices, days, as_of, settings.capital, settings, costs)
+        parts.append(found.with_columns(as_of=pl.lit(as_of)))
+    rows = pl.concat(parts) if parts else run.dataset("orders").empty().drop("sector")
+    run.tell_rows(rows.with_columns(sector=pl.lit(sector)), "as_of", _asked)
+    run.tell_orders(sector, rows)
+    return rows
+
+
+def _asked(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    traded = rows.filter(pl.col("action") != "hold")
+    return {
+        "orders": len(traded),
+        "notional": traded["notional"].sum(),
+        "estimated_cost": traded["estimated_cost"].sum(),
+    }
 
 
 def portfolio_attribution(

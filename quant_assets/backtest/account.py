@@ -30,7 +30,7 @@ def account(
     first_day: date,
     settings: BacktestSettings,
 ) -> dict[str, pl.DataFrame]:
-    """Datasets trades, positions, backtest_costs and attribution of one sector.
+    """Datasets trades, positions, backtest_costs, attribution and turnover of one sector.
 
     Args:
         found: with `benchmark_return`.
@@ -48,14 +48,21 @@ def account(
     day_costs = pl.DataFrame({"date": found.sessions, **outcome.terms}).filter(rows)
     frames = {
         "trades": trades(outcome, prices, settings).filter(rows),
-        "positions": outcome.positions.filter(rows),
+        "positions": _positions(outcome).filter(rows),
         "backtest_costs": day_costs.filter(pl.col("date").is_in(found.frame["date"].implode())),
         "attribution": attribution(found, prices, indicators, as_ofs),
+        "turnover": turned_over(found, settings).filter(rows),
     }
     return {
         name: frame.select(list(DATASETS[name].schema)).cast(dict(DATASETS[name].schema))  # type: ignore[arg-type]
         for name, frame in frames.items()
     }
+
+
+def _positions(outcome: Outcome) -> pl.DataFrame:
+    """With 0 for what was sold as a whole, so that a session on which nothing was kept is there too."""
+    left = outcome.trades.join(outcome.positions, on=["date", "ticker"], how="anti")
+    return pl.concat([outcome.positions, left.select("date", "ticker", weight=pl.lit(0.0))]).sort("date", "ticker")
 
 
 def trades(outcome: Outcome, prices: pl.DataFrame, settings: BacktestSettings) -> pl.DataFrame:
@@ -84,6 +91,51 @@ def trades(outcome: Outcome, prices: pl.DataFrame, settings: BacktestSettings) -
         quantity=pl.col("traded").abs() * settings.capital / pl.col("quote"),
         action=pl.when(pl.col("traded") > 0.0).then(pl.lit("buy")).otherwise(pl.lit("sell")),
     ).drop("quote")
+
+
+def turned_over(found: Simulated, settings: BacktestSettings) -> pl.DataFrame:
+    """Rows of dataset turnover: what was traded by session and cause, and what was left undone.
+
+    Args:
+        found: the simulation.
+        settings: its limits.
+
+    """
+    outcome, limits = found.outcome, settings.turnover
+    after = pl.col("held") + pl.col("traded")
+    larger = after.abs() > pl.col("held").abs()
+    done = outcome.trades.with_columns(
+        cause=pl.when(pl.col("held") == 0.0)
+        .then(pl.lit("entry"))
+        .when(after.abs() < 1e-9)
+        .then(pl.lit("exit"))
+        .when(larger)
+        .then(pl.lit("increase"))
+        .otherwise(pl.lit("decrease")),
+        turnover=pl.col("traded").abs(),
+        cost=pl.col("commission") + pl.col("half_spread") + pl.col("impact"),
+    )
+    done = done.group_by("date", "cause", maintain_order=True).agg(pl.sum("turnover", "cost"))
+    parts = [
+        done.select(
+            "date",
+            "cause",
+            "turnover",
+            traded=pl.lit(True),
+            cost_bps=pl.col("cost") / pl.col("turnover") * 1e4,
+        )
+    ]
+    for name, cut in outcome.cut.items():
+        left = pl.DataFrame({"date": found.sessions, "turnover": cut}).filter(pl.col("turnover") > 0.0)
+        parts.append(left.with_columns(cause=pl.lit(name), traded=pl.lit(False)))
+    rows = pl.concat(parts, how="diagonal").sort("date", "cause")
+    spent = pl.DataFrame({"date": found.sessions, "spent": outcome.spent})
+    left = (pl.lit(limits.annual) - pl.col("spent")).clip(0.0)
+    limited = pl.lit(limits.limited)
+    return rows.join(spent, on="date", how="left", maintain_order="left").with_columns(
+        max_turnover=pl.when(limited).then(pl.lit(limits.max_turnover)),
+        annual_left=pl.when(limited).then(left),
+    )
 
 
 def attribution(

@@ -9,8 +9,11 @@ Rules, beside those of `simulation.simulate`
 - A delisted holding is cash at its last price and `delisting_return` once that is known, and is settled at the next
   rebalancing: a delisting that is taken back before was none.
 - `capital` is the size of the book at all times. Impact and participation go by it, and by estimates of the sessions
-  before (`estimates`). A name without an estimate counts as the median of those that are traded with it; without
-  any, impact is 0 and there is no limit.
+  before (`portfolio.trading_costs`). A name without an estimate counts as the median of those that are traded with it;
+  without any, impact is 0 and there is no limit.
+- With `turnover.limited`, all trades of a session are cut in proportion to its largest turnover, or to what the year's
+  has left; what is cut is left to the next rebalancing. Trades that are too small are not made, and what small sales
+  would have freed is not spent. A book that begins in the midst of a history buys what was held by then without limit.
 - Fees and interest accrue for each calendar day of the nights that a holding is held, at a 365th of the yearly rate:
   the borrow fee on what shorts are worth less the rebate on it, and financing on what longs are worth above equity.
 - Prices are total returns: dividends are reinvested by longs and paid by shorts. The term `short_dividends` tells how
@@ -33,12 +36,12 @@ from numpy.typing import NDArray
 
 from quant_assets.backtest.book_kernel import BACK, BECOMES, DELISTED, TERMS, Carried, carried
 from quant_assets.backtest.decided import Execution
-from quant_assets.backtest.estimates import daily_volatility, half_spread, median_dollar_volume
-from quant_assets.backtest.result import GAINS, POSITIONS, TRADES, Outcome
+from quant_assets.backtest.result import CUTS, GAINS, POSITIONS, TRADES, Outcome
 from quant_assets.market.containment import contained, marks
 from quant_assets.market.delistings import continued, with_corrections
 from quant_assets.market.panel import FloatArray, IntArray, Panel
-from quant_assets.settings.trading import BacktestSettings
+from quant_assets.portfolio.trading_costs import daily_volatility, half_spread, median_dollar_volume
+from quant_assets.settings.trading import BacktestSettings, TurnoverSettings
 from quant_assets.windows.windows import Windows
 
 
@@ -202,6 +205,8 @@ class _Market:
             event_values=self.event_values[within],
             doubts=doubts,
             rates=self.rates,
+            limits=_limits(settings.turnover, begun=any(each.at < since for each in executed)),
+            year=days.astype("datetime64[Y]").astype(np.int64),
             at_close=settings.execution == "close",
             long_only=settings.leverage <= 1.0 and not (target < 0.0).any(),
         )
@@ -239,6 +244,13 @@ def _filled(values: FloatArray | None, span: slice, target: FloatArray, decision
             middle[some] = np.nanmedian(part[some], axis=1)
             found[place:until, rows] = np.where(known, part, middle[:, None])
     return found
+
+
+def _limits(turnover: TurnoverSettings, *, begun: bool) -> tuple[float, float, float, float]:
+    """The kernel's limits; where a book begins in the midst of a history it buys what was held by then."""
+    if not turnover.limited:
+        return (math.inf, math.inf, 0.0, 0.0)
+    return (turnover.max_turnover, turnover.annual, turnover.min_trade, float(begun))
 
 
 def _rebalancing(decision: IntArray, days: NDArray[np.datetime64], rebalancing: str) -> IntArray:
@@ -334,16 +346,18 @@ def _told(
         },
         schema_overrides={"ticker": pl.String},
     ).filter(pl.col("month") >= pl.lit(days[first].item()).dt.month_start())
-    rows = slice(first, None)
+    rows, own = slice(first, None), days.astype("datetime64[Y]") == days[-1].astype("datetime64[Y]")
     return Outcome(
         result.gross[rows],
         result.cost[rows],
         result.turnover[rows],
+        np.cumsum(np.where(own, result.turnover, 0.0))[rows],
         result.cash[rows],
         np.concatenate([[0.0], 1.0 - result.cash[:-1]])[rows],
         result.positions[rows].astype(np.int32),
         result.unexplained[rows].astype(np.int32),
         {name: result.terms[rows, place] for place, name in enumerate(TERMS)},
+        {name: result.cut[rows, place] for place, name in enumerate(CUTS)},
         trades.select(list(TRADES)).cast(dict(TRADES)).sort("date", "ticker"),  # type: ignore[arg-type]
         positions.select(list(POSITIONS)).cast(dict(POSITIONS)).sort("date", "ticker"),  # type: ignore[arg-type]
         gains.select(list(GAINS)).cast(dict(GAINS)).sort("month", "ticker"),  # type: ignore[arg-type]
@@ -362,10 +376,12 @@ def _joined(outcomes: Sequence[Outcome], start: int) -> Outcome:
         series("gross", 0.0),
         series("cost", 0.0),
         series("turnover", 0.0),
+        series("spent", 0.0),
         series("cash", 1.0),
         series("invested", 0.0),
         series("positions_held", 0),  # type: ignore[arg-type]
         series("unexplained", 0),  # type: ignore[arg-type]
         terms,
+        {name: np.concatenate([np.zeros(start), *(each.cut[name] for each in outcomes)]) for name in CUTS},
         *(pl.concat([getattr(each, name) for each in outcomes]) for name in ("trades", "positions", "gains")),
     )

@@ -34,6 +34,8 @@ class Carried(NamedTuple):
             the price; float64 of shape (R, 6).
         kept: session and row of each holding after the close of a session with trades, int64 of shape (S, 2).
         weights: its share of equity, float64 of shape (S,).
+        cut: turnover that was not traded: beyond the limit of a session, beyond that of the year, and of trades that
+            were too small, of shape (T, 3).
 
     """
 
@@ -50,6 +52,7 @@ class Carried(NamedTuple):
     trades: FloatArray
     kept: IntArray
     weights: FloatArray
+    cut: FloatArray
 
 
 @kernel
@@ -68,6 +71,8 @@ def carry(  # type: ignore[no-untyped-def]
     event_values: FloatArray,
     doubts: IntArray,
     rates: FloatArray,
+    limits: FloatArray,
+    year: IntArray,
     at_close: bool,
     long_only: bool,
 ):
@@ -91,6 +96,8 @@ def carry(  # type: ignore[no-untyped-def]
         event_values: its return (DELISTED) or new shares for one (BECOMES), shape (E,).
         doubts: session and row of each step that does not count as it is, by session, shape (U, 2).
         rates: commission of a unit, and a year's borrow fee, rebate and financing.
+        limits: largest turnover of a session and of a year, smallest trade, and 1 where the first trades are exempt.
+        year: number of each session's year, shape (T,).
         at_close: whether trades are at the close.
         long_only: cash may not become negative: what cannot be paid for is not bought.
 
@@ -109,15 +116,18 @@ def carry(  # type: ignore[no-untyped-def]
     traded, trades, count = np.empty((1024, 2), np.int64), np.empty((1024, 6)), 0
     kept, weights, stored = np.empty((1024, 2), np.int64), np.empty(1024), 0
     cash, worth, long_value, short_value = 1.0, 1.0, 0.0, 0.0
+    cut, spent_in, exempt = np.zeros((sessions, 3)), 0.0, limits[3] > 0.0
     pending, event, doubt = False, 0, 0
     for t in range(sessions):
         before = worth
+        if t and year[t] != year[t - 1]:
+            spent_in = 0.0
         inverse = 1.0 / before if before > 0.0 else 0.0
-        year = days[t] / 365.0
+        nights = days[t] / 365.0
         paid = np.zeros(7)
-        paid[3] = short_value * rates[1] * year
-        paid[4] = -short_value * rates[2] * year
-        paid[5] = max(0.0, long_value - before) * rates[3] * year
+        paid[3] = short_value * rates[1] * nights
+        paid[4] = -short_value * rates[2] * nights
+        paid[5] = max(0.0, long_value - before) * rates[3] * nights
         cash -= paid[3] + paid[4] + paid[5]
         if short_value > 0.0 and dividend.shape[0]:
             for i in range(names):
@@ -184,6 +194,18 @@ def carry(  # type: ignore[no-untyped-def]
             if total <= 0.0:
                 continue
             # Targets are shares of what is left after costs, which follow from the trades.
+            over = 0.0
+            if limits[2] > 0.0:
+                largest = np.abs(want).max() * total
+                for i in range(names):
+                    value = shares[i] * price[t, i]
+                    change = want[i] * total - value
+                    # A small sale is made where the holding has become larger than the largest may be.
+                    droppable = waiting[i] and want[i] != 0.0 and (want[i] * change > 0.0 or abs(value) <= largest)
+                    if droppable and abs(change) < limits[2] * total:
+                        waiting[i] = False
+                        cut[t, 2] += abs(change) / total
+                        over -= change if long_only else 0.0  # what it would have freed is not spent
             share, bought, sold, buying, selling = 0.0, 0.0, 0.0, 0.0, 0.0
             for _ in range(60):
                 bought, sold, buying, selling = 0.0, 0.0, 0.0, 0.0
@@ -207,6 +229,14 @@ def carry(  # type: ignore[no-untyped-def]
             scale = 1.0
             if long_only and cash + sold - bought - buying - selling < -1e-12 * total:
                 scale = max(0.0, (cash + sold - selling) / (bought + buying))
+            if over > 0.0 and bought > 0.0:
+                scale = min(scale, max(0.0, 1.0 - over / bought))
+            wanted, room, throttle = (bought * scale + sold) / total, limits[0], 1.0
+            if limits[1] - spent_in < room:
+                room = max(0.0, limits[1] - spent_in)
+            if wanted > room and not exempt:
+                throttle = room / wanted
+                cut[t, 0 if room == limits[0] else 1] += wanted - room
             blocked = False
             for i in range(names):
                 if not waiting[i]:
@@ -222,6 +252,8 @@ def carry(  # type: ignore[no-untyped-def]
                     size *= scale
                     rest = rest or scale < 1.0
                 waiting[i] = rest
+                closing = want[i] == 0.0 and not rest and throttle == 1.0
+                size *= throttle
                 if size <= 1e-12 * total:
                     continue
                 signed = size if change > 0.0 else -size
@@ -239,12 +271,13 @@ def carry(  # type: ignore[no-untyped-def]
                 paid[1] += size * half[t, i]
                 paid[2] += paid_here
                 turnover[t] += size / total
-                closing = want[i] == 0.0 and not rest
+                spent_in += 0.0 if exempt else size / total
                 shares[i] = 0.0 if closing else shares[i] + signed / price[t, i]
                 cash -= signed + size * (rates[0] + half[t, i]) + paid_here
                 active = True
             if long_only and -1e-9 * total < cash < 0.0:
                 cash = 0.0
+            exempt = exempt and not active
             pending = blocked
             if not blocked:
                 waiting[:] = False
@@ -298,6 +331,7 @@ def carry(  # type: ignore[no-untyped-def]
         trades[:count],
         kept[:stored],
         weights[:stored],
+        cut,
     )
 
 
@@ -317,6 +351,8 @@ def carried(
     event_values: FloatArray | None = None,
     doubts: IntArray | None = None,
     rates: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
+    limits: tuple[float, float, float, float] = (np.inf, np.inf, 0.0, 0.0),
+    year: IntArray | None = None,
     at_close: bool = True,
     long_only: bool = True,
 ) -> Carried:
@@ -342,6 +378,8 @@ def carried(
             np.empty(0) if event_values is None else np.ascontiguousarray(event_values),
             np.empty((0, 2), np.int64) if doubts is None else np.ascontiguousarray(doubts),
             np.array(rates),
+            np.array(limits),
+            np.zeros(sessions, np.int64) if year is None else np.ascontiguousarray(year),
             at_close,
             long_only,
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quant_assets.backtest.book_kernel import TERMS
 from quant_assets.backtest.decided import TOLERANCE, Ended, Execution, Renames, delisted, symbol
-from quant_assets.backtest.result import GAINS, POSITIONS, TRADES, Outcome
+from quant_assets.backtest.result import CUTS, GAINS, POSITIONS, TRADES, Outcome
 from quant_assets.market.containment import Contained
 from quant_assets.market.panel import FloatArray, Panel
 
@@ -154,11 +154,13 @@ class ClosedForm:
             gross,
             cost,
             turnover,
+            np.full(count, np.nan),
             cash,
             invested,
             positions,
             unexplained,
             terms,
+            dict.fromkeys(CUTS, np.zeros(count)),
             pl.DataFrame(trades, schema=TRADES, orient="row").sort("date", "ticker"),
             pl.DataFrame(held_rows, schema=POSITIONS, orient="row").sort("date", "ticker"),
             pl.DataFrame(

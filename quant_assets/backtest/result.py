@@ -27,6 +27,9 @@ TRADES = pl.Schema(
 #: Why something was traded: a new decision, drift between decisions, or the rest of an order that could not be done.
 REASONS = ("decision", "rebalancing", "carried")
 
+#: Turnover that was not traded: beyond the limit of a session, beyond that of the year, and of trades too small.
+CUTS = ("session_limit", "annual_limit", "below_min_trade")
+
 #: Rows of `Outcome.positions`: share of equity after the close of a session with trades.
 POSITIONS = pl.Schema({"date": pl.Date(), "ticker": pl.String(), "weight": pl.Float64()})
 
@@ -43,11 +46,13 @@ class Outcome:
         gross: return before costs.
         cost: costs over equity before them.
         turnover: traded value over equity, buys plus sells.
+        spent: that of the calendar year so far; NaN where none is counted (closed form).
         cash: share of equity in cash after the close.
         invested: what of it was not in cash at the close before.
         positions_held: names held after the close.
         unexplained: names held whose step to the close does not count as it is.
         terms: parts of the cost by name (`book_kernel.TERMS`).
+        cut: turnover that was not traded, by reason (`CUTS`).
         trades: rows of `TRADES`, sorted by date and ticker.
         positions: rows of `POSITIONS`, sorted by date and ticker.
         gains: rows of `GAINS`, sorted by month and ticker.
@@ -57,11 +62,13 @@ class Outcome:
     gross: FloatArray
     cost: FloatArray
     turnover: FloatArray
+    spent: FloatArray
     cash: FloatArray
     invested: FloatArray
     positions_held: NDArray[np.int32]
     unexplained: NDArray[np.int32]
     terms: dict[str, FloatArray]
+    cut: dict[str, FloatArray]
     trades: pl.DataFrame
     positions: pl.DataFrame
     gains: pl.DataFrame

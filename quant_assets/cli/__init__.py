@@ -18,6 +18,7 @@ from quant_assets.cli import instance_commands as instance_commands
 from quant_assets.cli import learning_commands as learning_commands
 from quant_assets.cli import live_commands as live_commands
 from quant_assets.cli import sentiment_commands as sentiment_commands
+from quant_assets.cli import trading_commands as trading_commands
 from quant_assets.cli.commands import app
 from quant_assets.errors import InterruptedRunError, QuantError
 from quant_assets.running.processes import collect_rarely

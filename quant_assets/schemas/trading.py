@@ -1,4 +1,4 @@
-"""Datasets of what becomes of decided weights: trades, positions, costs, attribution."""
+"""Datasets of what becomes of decided weights: trades, positions, costs, attribution, turnover, orders."""
 
 import polars as pl
 
@@ -26,9 +26,13 @@ TRADING = (
             "held": ratio("share of equity held before; negative where sold short", nullable=False),
             "traded": ratio("share of equity traded; negative where sold", nullable=False),
             "price": Column(
-                pl.Float64, "price of the trade, as traded; null where only adjusted ones are known", "USD", True, gt=0
+                pl.Float64,
+                "price of the trade, as traded; null where only adjusted ones are known",
+                "USD",
+                nullable=True,
+                gt=0,
             ),
-            "quantity": Column(pl.Float64, "shares, of a book of `backtest.capital`", "shares", True, ge=0),
+            "quantity": Column(pl.Float64, "shares, of a book of `backtest.capital`", "shares", nullable=True, ge=0),
             "commission": _cost("commission, or the flat cost"),
             "half_spread": _cost("half the spread"),
             "impact": _cost("square-root impact"),
@@ -50,7 +54,9 @@ TRADING = (
         {
             "date": day(),
             "ticker": ticker(),
-            "weight": ratio("share of equity after the close; negative where sold short", nullable=False),
+            "weight": ratio(
+                "share of equity after the close; negative where sold short, 0 where all was sold at it", nullable=False
+            ),
         },
         across="sector",
         anchored=LEARNED,
@@ -121,6 +127,77 @@ TRADING = (
         },
         grain=MONTHLY,
         across="market",
+        anchored=LEARNED,
+    ),
+    Dataset(
+        "turnover",
+        "What the backtest turned over, by session and cause, and what its limits and small trades left undone",
+        ("date", "cause"),
+        "date",
+        "date",
+        {
+            "date": day(),
+            "cause": Column(
+                pl.String,
+                "why it was traded, or why not",
+                isin=("entry", "exit", "increase", "decrease", "session_limit", "annual_limit", "below_min_trade"),
+            ),
+            "traded": Column(pl.Boolean, "false for what was left undone"),
+            "turnover": ratio(
+                "traded value over equity, buys plus sells, against drifted holdings", nullable=False, ge=0
+            ),
+            "cost_bps": Column(
+                pl.Float64,
+                "cost of what was traded, over its value; null where nothing was",
+                "basis points",
+                nullable=True,
+            ),
+            "max_turnover": ratio("limit of a session; null where there is none"),
+            "annual_left": ratio("what the year's limit leaves after the session; null where there is none", ge=0),
+        },
+        across="sector",
+        anchored=LEARNED,
+    ),
+    Dataset(
+        "orders",
+        "What to trade so that the holdings of the backtest become the weights decided at the month's last session",
+        ("ticker", "as_of"),
+        "as_of",
+        "as_of",
+        {
+            "ticker": ticker(),
+            "as_of": as_of(),
+            "action": Column(
+                pl.String, "side of the order; hold where nothing is traded", isin=("buy", "sell", "hold")
+            ),
+            "quantity": Column(pl.Float64, "shares to trade", "shares", ge=0),
+            "notional": Column(
+                pl.Float64, "their value at the close as traded; null without one", "USD", nullable=True, ge=0
+            ),
+            "reason": Column(
+                pl.String,
+                "why there is an order, or none",
+                isin=(
+                    "new position",
+                    "increase",
+                    "decrease",
+                    "exit",
+                    "reversal",
+                    "unchanged",
+                    "below min_trade",
+                    "not affordable",
+                    "no price",
+                ),
+            ),
+            "estimated_cost": Column(
+                pl.Float64, "by the rates of the backtest; null where unknown", "USD", nullable=True, ge=0
+            ),
+            "price": Column(pl.Float64, "close as traded; null without one at as_of", "USD", nullable=True, gt=0),
+            "held_quantity": Column(pl.Float64, "shares held; negative where sold short", "shares"),
+            "target_quantity": Column(pl.Float64, "shares held after the order", "shares"),
+            "target_weight": ratio("weight decided", nullable=False),
+        },
+        across="sector",
         anchored=LEARNED,
     ),
 )

@@ -45,7 +45,7 @@ from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.settings.sentiment import SentimentSettings
-from quant_assets.settings.trading import BacktestSettings
+from quant_assets.settings.trading import BacktestSettings, OrderSettings
 
 #: Each part may be left out where libpq's own variables or defaults give it, except for the name of the database.
 _POSTGRES = re.compile(
@@ -188,6 +188,7 @@ class Settings(ProviderSettings):
     promotion: PromotionSettings = PromotionSettings()
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()
+    orders: OrderSettings = OrderSettings()
     regime: RegimeSettings = RegimeSettings()
     report: ReportSettings = ReportSettings()
     statistics: StatisticsSettings = StatisticsSettings()

@@ -1,18 +1,39 @@
 """Settings of what becomes of decided weights: execution, costs, orders, turnover, sleeves."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from quant_assets.settings.group import SettingsGroup
 
 
+class TurnoverSettings(SettingsGroup):
+    """What a rebalancing may trade; off unless `limited`.
+
+    Turnover is what is bought and sold over equity, against what is held after its drift at the trade, not against the
+    weights decided before.
+
+    Attributes:
+        limited: whether the backtest is held to these limits.
+        max_turnover: largest of a session.
+        annual: largest of a calendar year together.
+        min_trade: trades below it, as a share of equity, are dropped, unless they close a position or bring one back
+            to what the largest may be.
+
+    """
+
+    limited: bool = False
+    max_turnover: float = Field(default=0.35, gt=0, le=2)
+    annual: float = Field(default=0.80, gt=0)
+    min_trade: float = Field(default=0.005, ge=0, lt=1)
+
+
 class BacktestSettings(SettingsGroup):
     """Execution and costs. Trades execute at the session `entry_lag` after the decision (labels agree).
 
-    With `costs: flat`, `execution: close`, `rebalancing: month` and no `participation` (the defaults) the result is in
-    closed form and `cost_bps` is all that trading costs; `closed_form` says so. Everything else is carried session by
-    session in a book of holdings and cash (`backtest.book`).
+    With `costs: flat`, `execution: close`, `rebalancing: month`, no `participation` and no `turnover.limited` (the
+    defaults) the result is in closed form and `cost_bps` is all that trading costs; `closed_form` says so. Everything
+    else is carried session by session in a book of holdings and cash (`backtest.book`).
 
     Attributes:
         cost_bps: cost of trading 1 unit where `costs` is `flat`, in basis points.
@@ -36,6 +57,7 @@ class BacktestSettings(SettingsGroup):
         participation: largest share of the median dollar volume that a session's trade in a name may be; the rest is
             carried to later sessions. None is no limit.
         leverage: largest sum of a decision's weights, shorts counted negative; above 1 money is borrowed.
+        turnover: limits of what is traded.
 
     """
 
@@ -54,6 +76,7 @@ class BacktestSettings(SettingsGroup):
     rebalancing: Literal["month", "week", "day"] = "month"
     participation: float | None = Field(default=None, gt=0, le=1)
     leverage: float = Field(default=1.0, ge=1, le=10)
+    turnover: TurnoverSettings = TurnoverSettings()
 
     @property
     def closed_form(self) -> bool:
@@ -63,4 +86,24 @@ class BacktestSettings(SettingsGroup):
             and self.execution == "close"
             and self.rebalancing == "month"
             and self.participation is None
+            and not self.turnover.limited
         )
+
+
+class OrderSettings(SettingsGroup):
+    """Orders that lead from holdings to target weights.
+
+    Attributes:
+        capital: equity of the book in USD, its holdings included.
+        lot_size: shares that a trade is a multiple of; `lot_sizes` has those of single tickers.
+        lot_sizes: by ticker.
+        min_trade: smallest trade, as a share of the capital; one that closes a position is made in any case.
+        halted: why no orders may leave; empty where they may.
+
+    """
+
+    capital: float = Field(default=1_000_000.0, gt=0)
+    lot_size: int = Field(default=1, ge=1)
+    lot_sizes: dict[str, Annotated[int, Field(ge=1)]] = {}
+    min_trade: float = Field(default=0.005, ge=0, lt=1)
+    halted: str = ""

@@ -178,3 +178,56 @@ def test_who_lost_everything_begins_anew_with_the_next_decision() -> None:
     assert found.gross == pytest.approx([0, 0, 0, -1, 0, 0, 0.1, 0])
     assert found.equity == pytest.approx([1, 1, 1, 0, 0, 1, 1.1, 1.1])
     assert found.turnover == pytest.approx([1, 0, 0, 0, 0, 1, 0, 0])
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.1, 0.35, 0.6]), st.sampled_from([0.0, 0.02]), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_realised_turnover_is_never_above_its_limits(seed: int, cap: float, least: float, at_close: bool) -> None:
+    x = market(seed, shorts=bool(seed % 2), limited=bool(seed % 3), at_close=at_close)
+    year = np.arange(SESSIONS) // 20
+    found = fast({**x, "limits": (cap, 0.8, least, 0.0), "year": year})
+    assert (found.turnover <= cap + 1e-12).all()
+    assert (np.bincount(year, found.turnover) <= 0.8 + 1e-12).all()
+    if x["long_only"]:
+        assert (found.cash >= 0.0).all()
+    # Trades are measured against what is held after its drift: what was held before them, and their sizes, say so.
+    at, row = found.traded.T
+    after = {(t, i): held + traded for t, i, held, traded in zip(at, row, *found.trades[:, :2].T, strict=True)}
+    kept = dict(zip(map(tuple, found.kept.tolist()), found.weights, strict=True))
+    for place, weight in kept.items():
+        if place in after and x["at_close"]:
+            assert weight == pytest.approx(after[place], abs=0.01)  # but for the costs
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.01, 0.05]))
+@settings(max_examples=40, deadline=None)
+def test_small_trades_are_dropped_and_nothing_gets_larger_than_it_may(seed: int, least: float) -> None:
+    x = market(seed, shorts=False, limited=False, at_close=True, costs=False) | {"events": [], "dividend": NONE}
+    x["mark"] = x["price"] = np.where(np.isfinite(x["mark"]), x["mark"], 20.0)
+    found = carried(**{**x, "events": None, "limits": (np.inf, np.inf, least, 0.0)})
+    sizes, after = np.abs(found.trades[:, 1]), found.trades[:, 0] + found.trades[:, 1]
+    at, row = found.traded.T
+    goal = x["target"][x["decision"][at], row]
+    largest = x["target"][x["decision"][at]].max(axis=1)
+    small = sizes < least - 1e-12
+    # What is small all the same closes a position, brings one back to the largest, or is what could be paid for.
+    closes, back = np.abs(goal) < 1e-12, found.trades[:, 0] > largest - 1e-12
+    assert (closes | back | (found.trades[:, 1] > 0.0))[small].all()
+    assert (after <= largest + 1e-9).all()
+    for place in np.flatnonzero(x["decision"] >= 0):
+        assert (
+            1.0 - found.cash[place] <= max(x["target"][x["decision"][place]].sum(), 0.0) + 1e-9
+            or not (found.traded[:, 0] == place).any()
+            or 1.0 - found.cash[place] <= 1.0 + 1e-9
+        )
+    free = carried(**{**x, "events": None})
+    assert len(found.trades) <= len(free.trades)
+
+
+def test_the_first_trades_of_a_book_that_begins_in_the_midst_of_a_history_are_exempt() -> None:
+    mark, decision = np.full((6, 2), 10.0), np.array([0, -1, 1, -1, 2, -1])
+    target = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    for exempt, expected in ((1.0, [1.0, 0, 0.3, 0, 0.1, 0]), (0.0, [0.3, 0, 0.1, 0, 0, 0])):
+        found = carried(mark, mark, target, decision, limits=(0.3, 0.4, 0.0, exempt))
+        assert found.turnover == pytest.approx(expected)
+    assert found.cut[:, :2] == pytest.approx(np.array([[0.7, 0], [0, 0], [0, 1.2], [0, 0], [0, 1.1], [0, 0]]), abs=0.31)

@@ -18,8 +18,8 @@ import pytest
 from quant_assets import trial_log
 from quant_assets.asset_functions import Run, parameters
 from quant_assets.assets import portfolio
-from quant_assets.assets.trading import BOOK
 from quant_assets.assets.declare import Asset, declared, read
+from quant_assets.assets.trading import BOOK
 from quant_assets.audit.reproduction import recompute
 from quant_assets.dagster_internals import asset_function
 from quant_assets.partitions import key

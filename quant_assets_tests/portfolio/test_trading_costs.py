@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from quant_assets.backtest.estimates import (
+from quant_assets.market.calendar import sessions
+from quant_assets.portfolio.trading_costs import (
     abdi_ranaldo,
     corwin_schultz,
     daily_volatility,
@@ -13,7 +14,6 @@ from quant_assets.backtest.estimates import (
     known_before,
     median_dollar_volume,
 )
-from quant_assets.market.calendar import sessions
 from quant_assets.windows.windows import Windows
 
 
