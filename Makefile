@@ -82,7 +82,7 @@ optimisers: $(VENV)/.installed ## Every optimiser over 16 years of the prices in
 
 # Peers whose dependencies do not fit ours. --no-deps: the file lists what they need to compute, which is a small part of what they ask for.
 .PHONY: peers
-peers: $(VENV)/.installed ## Install the benchmarks' peers into .venv-peers (Qlib; Python 3.11 or 3.12)
+peers: $(VENV)/.installed ## Install the benchmarks' peers into .venv-peers (Qlib, vectorbt; Python 3.11 or 3.12)
 	$(BIN)/python -m venv --clear .venv-peers
 	.venv-peers/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r benchmarks/peers.txt
 

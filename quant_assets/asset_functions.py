@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from quant_assets.dagster_internals import show_beside
 from quant_assets.errors import DatasetError
-from quant_assets.exports import export_predictions
+from quant_assets.exports import export_orders, export_predictions, halted
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
 from quant_assets.io.store import DatasetStore
@@ -296,6 +296,16 @@ class Run:
         """Export predictions of the run's decisions for other tools; no partition follows from the files."""
         for sector in self.sectors:
             export_predictions(self.store, sector, rows.filter(pl.col("sector") == sector), self.decisions)
+
+    def tell_orders(self, sector: str, rows: pl.DataFrame) -> None:
+        """Export the orders of the run's newest decision for other tools, unless the kill switch halts them."""
+        if not self.decisions:
+            return
+        settings, as_of = self._profile.settings.orders, self.decisions[-1]
+        newest = rows.filter(pl.col("as_of") == as_of)
+        export_orders(self.store, f"{sector}/{as_of}", newest, settings.capital, settings.halted)
+        if why := halted(self.store, settings.halted):
+            self.tell_log(f"{sector}: no orders leave; {why}", warning=True)
 
     def tell_trainings(self, sector: str, trained: Sequence[TrainedModel]) -> None:
         """Log trainings to MLflow where `learning.mlflow` says so; that it failed is a line of the run's log."""

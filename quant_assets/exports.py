@@ -175,3 +175,79 @@ def write_batch(
     written.writerows(rows)
     store.write_file(name, content.getvalue().encode())
     return f"{store.url}/{name}"
+
+
+#: Where the kill switch says whether orders may leave: `{"halted": true, "reason": "…"}`. Who engages it writes it.
+KILL_SWITCH = "state/kill_switch.json"
+
+
+def halted(store: DatasetStore, setting: str) -> str | None:
+    """Why no orders may leave; None where they may.
+
+    A file that cannot be read as the switch's halts them too: what is not known to be released is engaged.
+
+    Args:
+        store: of the profile.
+        setting: `orders.halted`.
+
+    """
+    if setting:
+        return f"orders.halted says: {setting}"
+    try:
+        state = json.loads(store.read_file(KILL_SWITCH))
+        if state["halted"] is False:
+            return None
+        return f"the kill switch is engaged: {state.get('reason') or 'no reason is given'} ({store.url}/{KILL_SWITCH})"
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{store.url}/{KILL_SWITCH} does not say whether the kill switch is engaged; write it again"
+
+
+def order_files(orders: pl.DataFrame, capital: float) -> dict[str, bytes]:
+    """Orders as `trades_to_execute.csv`, `signals.csv` and `allocation.csv`; content by name.
+
+    Args:
+        orders: rows of dataset orders, of one decision.
+        capital: USD that weights are shares of.
+
+    """
+    rows = orders.sort("ticker")
+    worth = pl.col("price") / capital
+    signal = (
+        pl.when(pl.col("target_weight") == 0.0)
+        .then(pl.when(pl.col("held_quantity") == 0.0).then(pl.lit("none")).otherwise(pl.lit("exit")))
+        .when(pl.col("target_weight") > 0.0)
+        .then(pl.lit("long"))
+        .otherwise(pl.lit("short"))
+    )
+    files = {
+        "trades_to_execute.csv": rows.filter(pl.col("action") != "hold").select(
+            "ticker", "action", "quantity", "notional", "reason", "estimated_cost"
+        ),
+        "signals.csv": rows.select("ticker", "action", "reason", "target_weight", signal=signal),
+        "allocation.csv": rows.select(
+            "ticker",
+            "target_weight",
+            "price",
+            "held_quantity",
+            "target_quantity",
+            held_weight=pl.col("held_quantity") * worth,
+            weight=pl.col("target_quantity") * worth,
+        ),
+    }
+    return {name: frame.write_csv().encode() for name, frame in files.items()}
+
+
+def export_orders(store: DatasetStore, folder: str, orders: pl.DataFrame, capital: float, setting: str) -> list[str]:
+    """Write a decision's orders below `exports/orders/<folder>`; where they are.
+
+    Where orders are halted, `trades_to_execute.csv` is written without a row, and nothing else: one that was written
+    before must not lie there as if it were to be done.
+    """
+    names = {f"exports/orders/{folder}/{name}": content for name, content in order_files(orders, capital).items()}
+    if halted(store, setting) is not None:
+        names = {name: content.splitlines(keepends=True)[0] for name, content in names.items() if "trades_to" in name}
+    for name, content in names.items():
+        store.write_file(name, content)
+    return [f"{store.url}/{name}" for name in names]

@@ -17,6 +17,7 @@ from quant_assets.assets.scores import score_assets
 from quant_assets.assets.sentiment import sentiment_assets
 from quant_assets.assets.signals import signal_assets
 from quant_assets.assets.sql import load_models, sql_assets
+from quant_assets.assets.trading import trading_assets
 from quant_assets.checks import agreement_check, contract_checks, presence_check, same_selection_check
 from quant_assets.grains import MONTHLY, SECTOR_MONTHLY, Grain
 from quant_assets.io.manager import ParquetIOManager
@@ -79,6 +80,7 @@ def _definitions(
         *score_assets(profile),
         *portfolio_assets(profile),
         *risk_assets(profile),
+        *trading_assets(profile),
         *operations_assets(profile),
         *research_assets(profile),
         *sql_assets(profile, models),

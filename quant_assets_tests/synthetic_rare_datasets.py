@@ -61,6 +61,7 @@ from quant_assets.settings.domain import (
 from quant_assets.settings.risk import RegimeSettings
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.sentiment import SentimentSettings
+from quant_assets.settings.trading import BacktestSettings
 from quant_assets.settings.weights import WeightSettings
 from quant_assets.signals.indicators import dataset as indicator_dataset
 from quant_assets.signals.indicators import indicators, lookback_sessions
@@ -313,7 +314,7 @@ def _backtest(read: Reads, months: Months, sector: str) -> pl.DataFrame:
         months.first_day,
         months.last_day,
         entry_lag=LABELS.entry_lag,
-        cost_bps=COST_BPS,
+        settings=BacktestSettings(cost_bps=COST_BPS),
         delistings=read("delistings", before),
         benchmark_members=read("universe", before),
     )
@@ -443,7 +444,7 @@ def _portfolio_backtest(read: Reads, months: Months) -> pl.DataFrame:
         months.first_day,
         months.last_day,
         entry_lag=LABELS.entry_lag,
-        cost_bps=COST_BPS,
+        settings=BacktestSettings(cost_bps=COST_BPS),
         delistings=read("delistings", before),
     )
 

@@ -14,6 +14,7 @@ from quant_assets.reporting.report_data import ReportFrames
 from quant_assets.risk.regimes import regime_state
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.risk import RegimeSettings
+from quant_assets.settings.trading import BacktestSettings
 from quant_assets.settings.weights import WeightSettings
 
 FIRST, LAST = date(2014, 1, 1), date(2016, 6, 30)
@@ -82,7 +83,7 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
         FIRST,
         LAST,
         entry_lag=1,
-        cost_bps=10,
+        settings=BacktestSettings(cost_bps=10),
         benchmark_members=universe.filter(pl.col("date") >= FIRST),
     )
     checkpoint = pl.DataFrame(

@@ -31,6 +31,7 @@ from quant_assets.risk.regimes import regime_state
 from quant_assets.settings.domain import CandidateSettings, LabelSettings
 from quant_assets.settings.loading import Settings, load_settings
 from quant_assets.settings.risk import RegimeSettings
+from quant_assets.settings.trading import BacktestSettings
 from quant_assets.settings.weights import WeightSettings
 from quant_assets.signals.candidates import candidates
 from quant_assets.signals.indicators import indicators, lookback_sessions
@@ -85,7 +86,7 @@ def chain(load, month_ends, profile):
             date(2020, 7, 1),
             last,
             entry_lag=1,
-            cost_bps=10.0,
+            settings=BacktestSettings(cost_bps=10.0),
             delistings=market.delistings,
             benchmark_members=market.universe,
         )
@@ -224,7 +225,16 @@ def earned(decisions: dict[date, np.ndarray], closes: np.ndarray, cost_bps: floa
         if w > 0
     ]
     weights = pl.DataFrame(rows, schema={"ticker": pl.String, "as_of": pl.Date, "weight": pl.Float64}, orient="row")
-    return simulate(weights, prices_of(closes), DAYS, ENDS, date(2016, 1, 1), DATES[-1], entry_lag=1, cost_bps=cost_bps)
+    return simulate(
+        weights,
+        prices_of(closes),
+        DAYS,
+        ENDS,
+        date(2016, 1, 1),
+        DATES[-1],
+        entry_lag=1,
+        settings=BacktestSettings(cost_bps=cost_bps),
+    )
 
 
 def some_weights(seed: int) -> np.ndarray:
@@ -281,7 +291,7 @@ def test_a_held_name_earns_its_feature_and_its_label(market, whole: Frames) -> N
         date(2020, 7, 1),
         date(2020, 8, 31),
         entry_lag=1,
-        cost_bps=0.0,
+        settings=BacktestSettings(cost_bps=0.0),
     )
     own = pl.col("ticker") == "GONE"
     feature = found.select("date").join(whole["features"].filter(own), on="date", how="left")["return_1"]

@@ -33,8 +33,9 @@ from quant_assets.profile import Profile
 from quant_assets.risk.regimes import fit_sessions, lookback_sessions
 from quant_assets.risk.regimes import market_regime as judge_market
 from quant_assets.risk.regimes import regime_state as judge_regime
-from quant_assets.settings.domain import BacktestSettings, PortfolioSettings
+from quant_assets.settings.domain import PortfolioSettings
 from quant_assets.settings.risk import RegimeSettings
+from quant_assets.settings.trading import BacktestSettings
 from quant_assets.settings.weights import WeightSettings
 from quant_assets.trial_log import PORTFOLIO, TrialLog
 
@@ -47,7 +48,7 @@ def portfolio_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     settings = profile.settings
     optimiser(settings.weights)  # one that does not exist is refused before anything runs
     regime_months = _regime_months(settings.regime)
-    holding_months = lookback_months(settings.labels.entry_lag)
+    holding_months = lookback_months(settings.labels.entry_lag, settings.backtest)
     judged, held = read(lookback(regime_months)), read(lookback(holding_months))
     there, traded = read(all_sectors(), absent="skip"), read(all_sectors(holding_months), absent="skip")
     of_all = read(all_sectors(regime_months), absent="skip")
@@ -186,7 +187,7 @@ def backtest(
             run.first_day,
             run.last_day,
             entry_lag=entry_lag,
-            cost_bps=settings.cost_bps,
+            settings=settings,
             delistings=delistings,
             benchmark_members=universe,
         )
@@ -243,10 +244,30 @@ def portfolio_backtest(
     delistings: pl.LazyFrame,
 ) -> pl.DataFrame:
     """What the total portfolio would have earned, session by session."""
-    holding_months = -run.window("portfolio_weights")[0]
+    bars, ended = portfolio_bars(run, entry_lag, portfolio_weights, prices, delistings)
+    result = simulate(
+        portfolio_weights,
+        bars,
+        run.sessions("prices"),
+        decisions_held(run, "portfolio_weights", start),
+        run.first_day,
+        run.last_day,
+        entry_lag=entry_lag,
+        settings=settings,
+        delistings=ended,
+    )
+    trials.note_backtest(PORTFOLIO, result, run.decisions)
+    run.tell_rows(result, "date", _month)
+    return result
+
+
+def portfolio_bars(
+    run: Run, entry_lag: int, portfolio_weights: pl.DataFrame, prices: pl.LazyFrame, delistings: pl.LazyFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Prices and delistings of the sectors that the total portfolio holds, in the months in which it holds them."""
     held: dict[str, set[str]] = {}
     for sector, decided in portfolio_weights.select("sector", "month").unique().iter_rows():
-        last = min(shift_month(decided, holding_months), run.months[-1])
+        last = min(shift_month(decided, lookback_months(entry_lag)), run.months[-1])
         held.setdefault(sector, set()).update(month_range(decided, last))
     keys = [key(sector, month) for sector, months in held.items() for month in months]
     those = pl.any_horizontal(
@@ -258,20 +279,7 @@ def portfolio_backtest(
         run.store.present(run.dataset(name), keys)  # a sector that is held and has none is an error, not cash
         return frame.filter(those).collect()
 
-    result = simulate(
-        portfolio_weights,
-        bars("prices", prices),
-        run.sessions("prices"),
-        decisions_held(run, "portfolio_weights", start),
-        run.first_day,
-        run.last_day,
-        entry_lag=entry_lag,
-        cost_bps=settings.cost_bps,
-        delistings=bars("delistings", delistings),
-    )
-    trials.note_backtest(PORTFOLIO, result, run.decisions)
-    run.tell_rows(result, "date", _month)
-    return result
+    return bars("prices", prices), bars("delistings", delistings)
 
 
 def portfolio_track_record(

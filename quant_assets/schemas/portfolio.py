@@ -140,7 +140,7 @@ PORTFOLIO = (
             "equity": ratio("value of 1 invested at the close of the previous month", nullable=False, ge=0),
             "benchmark_return": ratio("equal-weight return of the sector's members", nullable=True, gt=-1),
             "positions": Column(pl.Int32, "names held after the close", ge=0),
-            "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
+            "cash": ratio("share of equity in cash after the close; above 1 by what was sold short", nullable=False),
             "unexplained": Column(
                 pl.Int32,
                 "names held with a step of the price that nothing explains and that does not count as it is: a rise "
@@ -182,7 +182,7 @@ PORTFOLIO = (
             "ticker": ticker(),
             "as_of": as_of(),
             "weight": ratio(
-                "share of total capital, the sector's share times the regime's exposure; negative where the name is short",
+                "share of total capital, sector share times exposure; negative where the name is short",
                 nullable=False,
                 ge=-2,
                 le=2,
@@ -207,7 +207,7 @@ PORTFOLIO = (
             "turnover": ratio("traded value over equity, buys plus sells", nullable=False, ge=0),
             "equity": ratio("value of 1 invested at the close of the previous month", nullable=False, ge=0),
             "positions": Column(pl.Int32, "names held after the close", ge=0),
-            "cash": ratio("share of equity in cash after the close", nullable=False, le=1),
+            "cash": ratio("share of equity in cash after the close; above 1 by what was sold short", nullable=False),
             "unexplained": Column(
                 pl.Int32,
                 "names held with a step of the price that nothing explains and that does not count as it is: a rise "

@@ -340,12 +340,6 @@ class RegistrySettings(SettingsGroup):
     fallback: Literal["previous", "refuse"] = "previous"
 
 
-class BacktestSettings(SettingsGroup):
-    """Execution and costs. Trades execute at the close of the session `entry_lag` after the decision (labels agree)."""
-
-    cost_bps: float = Field(default=10.0, ge=0)
-
-
 class ReportSettings(SettingsGroup):
     """How far back a report's plots reach."""
 

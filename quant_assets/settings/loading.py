@@ -19,7 +19,6 @@ from quant_assets.settings.domain import (
     FIRST_DAY,
     LAST_DAY,
     ApplicabilitySettings,
-    BacktestSettings,
     BarSettings,
     CandidateSettings,
     DelistingSettings,
@@ -46,6 +45,7 @@ from quant_assets.settings.risk import RegimeSettings, RiskSettings
 from quant_assets.settings.scoring import ScoreSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.settings.sentiment import SentimentSettings
+from quant_assets.settings.trading import BacktestSettings, OrderSettings
 from quant_assets.settings.weights import WeightSettings
 
 #: Each part may be left out where libpq's own variables or defaults give it, except for the name of the database.
@@ -190,6 +190,7 @@ class Settings(ProviderSettings):
     scores: ScoreSettings = ScoreSettings()
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()
+    orders: OrderSettings = OrderSettings()
     regime: RegimeSettings = RegimeSettings()
     risk: RiskSettings = RiskSettings()
     report: ReportSettings = ReportSettings()

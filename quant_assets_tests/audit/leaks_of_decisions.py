@@ -1,4 +1,4 @@
-"""Leaks of what is thought of a stock: a value by a statement that was not out yet, a score by a forecast of tomorrow."""
+"""Leaks of the decision engine: a value by a statement that was not out yet, a score by a forecast of tomorrow."""
 
 from datetime import date
 from typing import Any

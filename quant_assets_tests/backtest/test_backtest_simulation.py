@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.backtest.simulation import lookback_months, simulate
+from quant_assets.backtest.simulation import lookback_months, simulate, simulated
 from quant_assets.backtest.track_record import continued
 from quant_assets.checks import breaches
 from quant_assets.errors import DatasetError, HistoryError, SettingsError
 from quant_assets.market.calendar import sessions
 from quant_assets.schemas import DATASETS
+from quant_assets.settings.trading import BacktestSettings
 
 DAYS = sessions(date(2015, 10, 1), date(2016, 12, 30))
 DATES: list[date] = DAYS.tolist()
@@ -58,7 +59,8 @@ def taken_back(*rows: tuple[str, date, date]) -> pl.DataFrame:
 def run(
     decisions: dict[date, dict[str, float]], prices: pl.DataFrame, first: date, last: date, **options: Any
 ) -> pl.DataFrame:
-    options = {"entry_lag": 1, "cost_bps": 0.0, **options}
+    flat = BacktestSettings(cost_bps=options.pop("cost_bps", 0.0))
+    options = {"entry_lag": 1, "settings": flat, **options}
     return simulate(weights_of(decisions), prices, DAYS, list(decisions), first, last, **options)
 
 
@@ -148,7 +150,16 @@ def test_before_the_first_decision_everything_is_cash() -> None:
     assert set(january["cash"]) == {1.0}
     assert set(january["positions"]) == {0}
     assert set(january["equity"]) == {1.0}
-    none = simulate(weights_of({}), random_market(), DAYS, [], date(2016, 1, 1), JAN, entry_lag=1, cost_bps=5)
+    none = simulate(
+        weights_of({}),
+        random_market(),
+        DAYS,
+        [],
+        date(2016, 1, 1),
+        JAN,
+        entry_lag=1,
+        settings=BacktestSettings(cost_bps=5),
+    )
     assert none.equals(january)
 
 
@@ -416,21 +427,32 @@ def share_counts(
     }
     shares: dict[str, float] = {}
     last: dict[str, float] = {}
+    stuck: dict[str, float] = {}
     cash, before, rows = 1.0, 1.0, []
     for day in DATES:
         last |= {t: close[t, day] for t in {name for name, _ in close} if (t, day) in close}
         for t in [t for t in shares if t in gone and gone[t] <= day]:
             cash += shares.pop(t) * last[t]
         equity = cash + sum(n * last[t] for t, n in shares.items())
-        turnover = cost = 0.0
+        turnover = 0.0
         if day in orders:
-            worth = {t: n * last[t] for t, n in shares.items()}
+            stuck = {t: orders[day].get(t, 0.0) for t in shares if (t, day) not in close}
+            worth = {t: n * last[t] / equity for t, n in shares.items() if t not in stuck}
             target = {t: w for t, w in orders[day].items() if (t, day) in close}
-            turnover = sum(abs(target.get(t, 0) - worth.get(t, 0) / equity) for t in {*worth, *target})
-            cost = turnover * cost_bps / 1e4
-            equity *= 1 - cost
-            shares = {t: w * equity / last[t] for t, w in target.items()}
-            cash = equity - sum(n * last[t] for t, n in shares.items())
+            left = 1 - sum(shares[t] * last[t] / equity for t in stuck)
+            room = min(1.0, left / sum(target.values())) if stuck and target else 1.0
+            target = {t: w * room for t, w in target.items()}
+            turnover = sum(abs(target.get(t, 0) - worth.get(t, 0)) for t in {*worth, *target})
+            shares = {t: shares[t] for t in stuck} | {t: w * equity / last[t] for t, w in target.items()}
+        for t in [t for t in stuck if (t, day) in close and t in shares]:
+            too_much = max(0.0, shares[t] - stuck.pop(t) * equity / last[t])
+            turnover += too_much * last[t] / equity
+            shares[t] -= too_much
+            shares = {name: n for name, n in shares.items() if n}
+        cost = turnover * cost_bps / 1e4
+        shares = {t: n * (1 - cost) for t, n in shares.items()}
+        equity *= 1 - cost
+        cash = equity - sum(n * last[t] for t, n in shares.items())
         rows.append((day, equity / before - 1, turnover, cost, len(shares), cash / equity))
         before = equity
     return pl.DataFrame(rows, schema=["date", "net_return", "turnover", "cost", "positions", "cash"], orient="row")
@@ -438,7 +460,8 @@ def share_counts(
 
 @pytest.mark.parametrize("entry_lag", [0, 1, 3])
 def test_equals_a_book_of_share_counts(entry_lag: int) -> None:
-    prices, decisions = random_market(4, missing=0.1), random_decisions(4, full=0.9)
+    # Few holes: where names are halted at three executions in a row, what was left of the first is cut off.
+    prices, decisions = random_market(4, missing=0.05), random_decisions(4, full=0.9)
     known = after(FEB, 9)
     prices = prices.filter((pl.col("ticker") != "N05") | (pl.col("date") < after(FEB, 5)))
     for as_of in (JAN, FEB):
@@ -447,12 +470,96 @@ def test_equals_a_book_of_share_counts(entry_lag: int) -> None:
     last = DATES[
         -2
     ]  # without the last session, which with a lag of 0 would trade a decision that the reference knows as well
-    frame = run(decisions, prices, date(2015, 11, 1), last, entry_lag=entry_lag, cost_bps=15, delistings=gone)
+    frame = run(
+        decisions,
+        prices,
+        date(2015, 11, 1),
+        last,
+        entry_lag=entry_lag,
+        cost_bps=15,
+        delistings=gone,
+    )
     book = share_counts(decisions, prices, entry_lag, 15, {"N05": known}).filter(
         pl.col("date").is_between(frame["date"][0], last)
     )
     for name in ("net_return", "turnover", "cost", "cash", "positions"):
         assert frame[name].to_numpy() == pytest.approx(book[name].to_numpy(), abs=1e-12), name
+
+
+def halted(path: list[float], first: date, last: date) -> list[float | None]:
+    return [None if first <= day <= last else close for day, close in zip(DATES, path, strict=True)]
+
+
+def test_a_holding_that_is_halted_at_the_execution_books_its_loss_when_it_trades_again() -> None:
+    """It comes back at a fifth of its price: who sold it at the last one would have lost nothing."""
+    execution, again = after(FEB, 1), after(FEB, 4)
+    path = halted(steps({again: 0.2, after(FEB, 6): 2.0}), after(FEB, -1), after(FEB, 3))
+    prices = prices_of({"A": path, "B": steps({}), "C": steps({after(FEB, 2): 1.1})})
+    frame = run({JAN: {"A": 0.5, "B": 0.5}, FEB: {"C": 1.0}}, prices, date(2016, 2, 1), MAR, cost_bps=10)
+    row = at(frame, execution)
+    assert (row["turnover"], row["positions"], row["cash"]) == (1.0, 2, 0.0)  # B sold, C bought for what B gave
+    assert at(frame, after(FEB, 2))["gross_return"] == pytest.approx(0.05, abs=1e-15)
+    back = at(frame, again)
+    assert back["gross_return"] == pytest.approx(-0.4 / 1.05, abs=1e-15)
+    assert back["turnover"] == pytest.approx(0.1 / 0.65, abs=1e-15)
+    assert back["cost"] == pytest.approx(0.1 / 0.65 / 1000, abs=1e-15)
+    assert (back["positions"], back["cash"]) == (1, pytest.approx(0.1 / 0.65))
+    assert at(frame, after(FEB, 6))["gross_return"] == 0.0  # sold: what it gains later is another's
+
+
+def test_a_holding_that_is_halted_and_wanted_is_kept_up_to_its_target() -> None:
+    path = halted(steps({after(FEB, 6): 2.0}), after(FEB, -1), after(FEB, 3))
+    prices = prices_of({"A": path, "B": steps({})})
+    frame = run({JAN: {"A": 0.5, "B": 0.5}, FEB: {"A": 0.2, "B": 0.8}}, prices, date(2016, 2, 1), MAR)
+    assert at(frame, after(FEB, 1))["turnover"] == 0.0  # B would be bought, but nothing can be sold
+    assert at(frame, after(FEB, 4))["turnover"] == pytest.approx(0.3)
+    assert at(frame, after(FEB, 6))["gross_return"] == pytest.approx(0.2)
+
+
+def test_a_holding_that_is_halted_at_the_execution_and_delisted_is_settled_once() -> None:
+    last, known = after(FEB, -2), after(FEB, 3)
+    prices = prices_of({"A": halted(steps({}), after(FEB, -1), DATES[-1]), "B": steps({})})
+    gone = delistings_of(("A", last, known)).with_columns(delisting_return=pl.lit(-0.8))
+    frame = run({JAN: {"A": 0.5, "B": 0.5}, FEB: {"B": 1.0}}, prices, date(2016, 2, 1), MAR, delistings=gone)
+    assert at(frame, after(FEB, 1))["positions"] == 2
+    assert at(frame, known)["gross_return"] == pytest.approx(-0.4)
+    assert (at(frame, known)["positions"], at(frame, known)["turnover"]) == (1, 0.0)
+    assert frame["gross_return"].sum() == pytest.approx(-0.4)
+
+
+def test_shorts_lose_what_their_names_gain_and_may_lose_everything() -> None:
+    two, three = after(JAN, 2), after(JAN, 3)
+    prices = prices_of({"A": steps({two: 1.1, three: 9.0}), "B": steps({two: 1.2})})
+    frame = run({JAN: {"A": -0.5, "B": 0.5}}, prices, date(2016, 2, 1), FEB)
+    assert (at(frame, after(JAN, 1))["turnover"], at(frame, after(JAN, 1))["cash"]) == (1.0, 1.0)
+    assert at(frame, two)["gross_return"] == pytest.approx(0.05)
+    assert at(frame, three)["gross_return"] == -1.0
+    rest = frame.filter(pl.col("date") > three)
+    assert rest.select("gross_return", "equity", "cash", "positions").unique().rows() == [(0.0, 0.0, 1.0, 0)]
+
+
+def test_what_is_traded_held_and_gained_adds_up_to_the_result() -> None:
+    prices, decisions = random_market(4, missing=0.05), random_decisions(4, full=0.9)
+    found = simulated(
+        weights_of(decisions),
+        prices,
+        DAYS,
+        list(decisions),
+        date(2016, 1, 1),
+        DATES[-1],
+        entry_lag=1,
+        settings=BacktestSettings(cost_bps=12),
+    )
+    by_day = found.outcome.trades.group_by("date").agg(turnover=pl.col("traded").abs().sum(), cost=pl.sum("commission"))
+    joined = found.frame.filter(pl.col("turnover") > 0).join(by_day, on="date", how="full", coalesce=True)
+    assert joined["turnover"].to_numpy() == pytest.approx(joined["turnover_right"].to_numpy(), abs=1e-14)
+    assert joined["cost"].to_numpy() == pytest.approx(joined["cost_right"].to_numpy(), abs=1e-16)
+    held = found.outcome.positions.group_by("date").agg(invested=pl.sum("weight")).join(found.frame, on="date")
+    assert held["invested"].to_numpy() == pytest.approx(1.0 - held["cash"].to_numpy(), abs=1e-14)
+    gained = found.outcome.gains.group_by("month").agg(pl.sum("gain"))
+    monthly = found.frame.group_by(month=pl.col("date").dt.month_start()).agg(pl.sum("gross_return"))
+    both = gained.join(monthly, on="month", how="full", coalesce=True)
+    assert both["gain"].to_numpy() == pytest.approx(both["gross_return"].to_numpy(), abs=1e-13)
 
 
 def cut(frame: pl.DataFrame, column: str, first: date, last: date) -> pl.DataFrame:
@@ -475,7 +582,7 @@ def month_by_month(frames: dict[str, pl.DataFrame], months: list[date], entry_la
                 first,
                 last,
                 entry_lag=entry_lag,
-                cost_bps=12,
+                settings=BacktestSettings(cost_bps=12),
                 delistings=cut(frames["delistings"], "known_at", since, last),
                 benchmark_members=cut(frames["universe"], "date", since, last),
             )
@@ -519,7 +626,7 @@ def test_a_range_equals_its_months_bit_for_bit(entry_lag: int) -> None:
         months[0],
         date(2016, 12, 31),
         entry_lag=entry_lag,
-        cost_bps=12,
+        settings=BacktestSettings(cost_bps=12),
         delistings=frames["delistings"],
         benchmark_members=frames["universe"],
     )
@@ -540,7 +647,7 @@ def test_what_comes_later_changes_nothing(through: date) -> None:
     )
     gone = pl.concat([gone, taken_back(("N01", after(JAN, 2), after(JAN, 10)))])
     universe = prices.select("ticker", "date")
-    options = {"entry_lag": 1, "cost_bps": 10.0}
+    options: dict[str, Any] = {"entry_lag": 1, "settings": BacktestSettings(cost_bps=10.0)}
     whole = simulate(
         weights_of(decisions),
         prices,
@@ -604,13 +711,31 @@ def test_errors_name_what_is_missing() -> None:
     with pytest.raises(HistoryError, match=r"last decision is of 2016-01-29.*month before"):
         run({JAN: held}, prices, date(2016, 2, 1), date(2016, 3, 31))
     with pytest.raises(HistoryError, match="months before"):
-        simulate(weights_of({}), prices, DAYS, [], date(2015, 10, 1), DATES[-1], entry_lag=1, cost_bps=0)
+        simulate(
+            weights_of({}),
+            prices,
+            DAYS,
+            [],
+            date(2015, 10, 1),
+            DATES[-1],
+            entry_lag=1,
+            settings=BacktestSettings(cost_bps=0),
+        )
     with pytest.raises(HistoryError, match="2015-08-31 stands before the first session"):
         run({date(2015, 8, 31): held, date(2015, 9, 30): held, ENDS[0]: held}, prices, date(2015, 11, 1), ENDS[1])
     with pytest.raises(DatasetError, match="2016-01-30 is not among the sessions"):
         run({date(2016, 1, 30): held}, prices, date(2016, 2, 1), FEB)
     with pytest.raises(DatasetError, match="weights of 2016-02-29 do not belong"):
-        simulate(weights_of({FEB: held}), prices, DAYS, [JAN], date(2016, 2, 1), FEB, entry_lag=1, cost_bps=0)
+        simulate(
+            weights_of({FEB: held}),
+            prices,
+            DAYS,
+            [JAN],
+            date(2016, 2, 1),
+            FEB,
+            entry_lag=1,
+            settings=BacktestSettings(cost_bps=0),
+        )
     with pytest.raises(DatasetError, match=r"sum to 1\.2"):
         run({JAN: {"N00": 0.6, "N01": 0.6}}, prices, date(2016, 2, 1), FEB)
     with pytest.raises(DatasetError, match="N00 has two weights"):
@@ -622,11 +747,11 @@ def test_errors_name_what_is_missing() -> None:
             date(2016, 2, 1),
             FEB,
             entry_lag=1,
-            cost_bps=0,
+            settings=BacktestSettings(cost_bps=0),
         )
     with pytest.raises(SettingsError, match="cost_bps"):
         run({JAN: held}, prices, date(2016, 2, 1), FEB, cost_bps=6000)
 
 
 def test_lookback_grows_with_the_entry_lag() -> None:
-    assert [lookback_months(lag) for lag in (0, 1, 15, 16, 35, 36)] == [2, 2, 2, 3, 3, 4]
+    assert [lookback_months(lag) for lag in (0, 1, 15, 16, 35, 36)] == [3, 3, 3, 4, 4, 5]

@@ -160,18 +160,18 @@ def test_month_grain_assets_have_phases_of_their_own(graph: Graph) -> None:
     assert {phase.sectors for phase in own} == {()}
     assert graph.planner.plan(["prices"], (), "2024-01", "2024-02").phases == []
     assert graph.planner.plan(["prices", "portfolio_backtest"], (), "2024-01", "2024-02").phases == [
-        Phase(("market_regime", "portfolio_weights"), "2023-11", "2024-02"),
+        Phase(("market_regime", "portfolio_weights"), "2023-10", "2024-02"),
         Phase(("portfolio_backtest",), "2024-01", "2024-02"),
     ]
 
 
 def test_a_sectors_warm_up_holds_what_the_total_portfolio_reads_before_the_first_month(graph: Graph) -> None:
-    """The portfolio's backtest starts with what was held two months earlier, so each sector decides then too."""
+    """The portfolio's backtest starts with what was held three months earlier, so each sector decides then too."""
     names = ["weights", "regime_state", "portfolio_backtest"]
     plan = ranges(graph.planner.plan(names, ["it"], "2024-01", "2024-02").phases)
-    assert plan["weights"] == plan["regime_state"] == ("2023-11", "2024-02")
+    assert plan["weights"] == plan["regime_state"] == ("2023-10", "2024-02")
     assert ranges(graph.planner.plan(names, (), "2024-01", "2024-02").phases)["portfolio_weights"] == (
-        "2023-11",
+        "2023-10",
         "2024-02",
     )
     alone = ranges(graph.planner.plan(names[:2], ["it"], "2024-01", "2024-02").phases)

@@ -86,7 +86,7 @@ WINDOWS = {
     ("features", "price_peaks"): (-1, -1),
     ("lightgbm_checkpoint", "features"): (-9, 0),
     ("predictions", "lightgbm_checkpoint"): (-6, -1),
-    ("portfolio_backtest", "portfolio_weights"): (-2, 0),
+    ("portfolio_backtest", "portfolio_weights"): (-3, 0),
 }
 
 
@@ -127,8 +127,8 @@ def test_what_spans_sectors_is_stale_by_each_of_them(graph: Graph) -> None:
     for sector in SECTORS:
         found = stale_with(graph, "weights", [key(sector, "2024-03")], code="another")
         assert found["portfolio_weights"] == ["2024-03..2024-03: reads stale weights"]
-        assert found["portfolio_backtest"] == ["2024-03..2024-05: reads stale portfolio_weights"]
-        assert found["backtest"] == [f"{sector} 2024-03..2024-05: reads stale weights"]
+        assert found["portfolio_backtest"] == ["2024-03..2024-06: reads stale portfolio_weights"]
+        assert found["backtest"] == [f"{sector} 2024-03..2024-06: reads stale weights"]
 
 
 @pytest.mark.parametrize("read", ["prices", "price_peaks", "weights", "lightgbm_checkpoint"])

@@ -19,6 +19,7 @@ from quant_assets import trial_log
 from quant_assets.asset_functions import Run, parameters
 from quant_assets.assets import portfolio
 from quant_assets.assets.declare import Asset, declared, read
+from quant_assets.assets.trading import BOOK
 from quant_assets.audit.reproduction import recompute
 from quant_assets.dagster_internals import asset_function
 from quant_assets.partitions import key
@@ -94,7 +95,7 @@ def changed(before: Settings, after: Settings, sector: str = "it") -> set[str]:
     [
         ({"candidates": {"long_fraction": 0.3}}, {"candidates", "candidates_sql", "factor_statistics", "decisions"}),
         ({"report": {"history_months": 6}}, {"ops_report"}),
-        ({"backtest": {"cost_bps": 5.0}}, {"backtest", "portfolio_backtest"}),
+        ({"backtest": {"cost_bps": 5.0}}, {"backtest", "portfolio_backtest", "portfolio_attribution", *BOOK}),
         ({"indicators": {"windows": {"energy": {"moving_average": 44, "momentum_lag": 90}}}}, set()),
         ({"indicators": {"windows": {"it": {"moving_average": 26, "momentum_lag": 50}}}}, {"indicators"}),
         (

@@ -1,0 +1,151 @@
+"""What becomes of decided weights: trades, positions, costs and attribution of the backtests."""
+
+import dagster as dg
+import polars as pl
+
+from quant_assets.asset_functions import Run
+from quant_assets.assets.declare import Asset, declared, read
+from quant_assets.assets.portfolio import EntryLag, Start, decisions_held, portfolio_bars
+from quant_assets.backtest.account import account, by_sector
+from quant_assets.backtest.simulation import lookback_months, simulated
+from quant_assets.partitions import all_sectors, history, lookback, months_covering
+from quant_assets.portfolio.orders import decided_orders
+from quant_assets.profile import Profile
+from quant_assets.settings.trading import BacktestSettings, OrderSettings
+
+#: Datasets that one simulation fills.
+BOOK = ("trades", "positions", "backtest_costs", "attribution", "turnover")
+
+#: Months before a decision in which the backtest traded for the last time before it; with a long `entry_lag` one more.
+_HELD = 2
+
+
+def trading_assets(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets that follow from weights."""
+    settings = profile.settings
+    months = lookback_months(settings.labels.entry_lag, settings.backtest)
+    held = read(lookback(months))
+    simulating = dict.fromkeys(("weights", "prices", "delistings", "universe"), held)
+    simulating["indicators"] = read(lookback(1))
+    combined = {
+        "portfolio_weights": read(history(months)),
+        "prices": read(all_sectors(months), absent="skip"),
+        "delistings": read(all_sectors(months), absent="skip"),
+        "backtest": read(all_sectors(), absent="skip"),
+    }
+    quoted = max(_HELD, months_covering(2 * settings.backtest.estimate_sessions + 1))
+    return declared(
+        profile,
+        "portfolio",
+        Asset(BOOK, book, simulating, together="book"),
+        Asset("portfolio_attribution", portfolio_attribution, combined),
+        Asset(
+            "orders", orders, {"weights": read(), "positions": read(lookback(_HELD)), "prices": read(lookback(quoted))}
+        ),
+    )
+
+
+def book(
+    run: Run,
+    settings: BacktestSettings,
+    entry_lag: EntryLag,
+    start: Start,
+    weights: pl.LazyFrame,
+    prices: pl.LazyFrame,
+    delistings: pl.LazyFrame,
+    universe: pl.LazyFrame,
+    indicators: pl.LazyFrame,
+) -> dict[str, pl.DataFrame]:
+    """What the backtest traded, held and paid, and where its months came from."""
+    days, held = run.sessions("prices"), decisions_held(run, "weights", start)
+    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in BOOK}
+
+    def of_sector(
+        sector: str,
+        weights: pl.DataFrame,
+        prices: pl.DataFrame,
+        delistings: pl.DataFrame,
+        universe: pl.DataFrame,
+        indicators: pl.DataFrame,
+    ) -> pl.DataFrame:
+        found = simulated(
+            weights,
+            prices,
+            days,
+            held,
+            run.first_day,
+            run.last_day,
+            entry_lag=entry_lag,
+            settings=settings,
+            delistings=delistings,
+            benchmark_members=universe,
+        )
+        frames = account(found, prices, indicators, run.decisions, run.first_day, settings)
+        for name, frame in frames.items():
+            parts[name].append(frame.with_columns(sector=pl.lit(sector)))
+        return frames["backtest_costs"]
+
+    run.by_sector(
+        of_sector,
+        weights=weights,
+        prices=prices,
+        delistings=delistings,
+        universe=universe,
+        indicators=indicators,
+    )
+    return {name: pl.concat(frames) for name, frames in parts.items()}
+
+
+def orders(
+    run: Run,
+    sector: str,
+    settings: OrderSettings,
+    costs: BacktestSettings,
+    weights: pl.DataFrame,
+    positions: pl.DataFrame,
+    prices: pl.DataFrame,
+) -> pl.DataFrame:
+    """What leads from the backtest's holdings to each decision's weights."""
+    days, parts = run.sessions("prices"), list[pl.DataFrame]()
+    for as_of in run.decisions:
+        found = decided_orders(weights, positions, prices, days, as_of, settings.capital, settings, costs)
+        parts.append(found.with_columns(as_of=pl.lit(as_of)))
+    rows = pl.concat(parts) if parts else run.dataset("orders").empty().drop("sector")
+    run.tell_rows(rows.with_columns(sector=pl.lit(sector)), "as_of", _asked)
+    run.tell_orders(sector, rows)
+    return rows
+
+
+def _asked(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    traded = rows.filter(pl.col("action") != "hold")
+    return {
+        "orders": len(traded),
+        "notional": traded["notional"].sum(),
+        "estimated_cost": traded["estimated_cost"].sum(),
+    }
+
+
+def portfolio_attribution(
+    run: Run,
+    settings: BacktestSettings,
+    entry_lag: EntryLag,
+    start: Start,
+    portfolio_weights: pl.DataFrame,
+    prices: pl.LazyFrame,
+    delistings: pl.LazyFrame,
+    backtest: pl.DataFrame,
+) -> pl.DataFrame:
+    """Where the total portfolio's months came from, by sector."""
+    bars, ended = portfolio_bars(run, entry_lag, portfolio_weights, prices, delistings)
+    found = simulated(
+        portfolio_weights,
+        bars,
+        run.sessions("prices"),
+        decisions_held(run, "portfolio_weights", start),
+        run.first_day,
+        run.last_day,
+        entry_lag=entry_lag,
+        settings=settings,
+        delistings=ended,
+    )
+    return by_sector(found.outcome.gains, portfolio_weights, backtest, run.decisions)

@@ -1,0 +1,315 @@
+"""Holdings from one execution to the next in closed form: what the newest decisions alone say of a session.
+
+The rules are those of `simulation.simulate`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.backtest.book_kernel import TERMS
+from quant_assets.backtest.decided import TOLERANCE, Ended, Execution, Renames, delisted, symbol
+from quant_assets.backtest.result import CUTS, GAINS, POSITIONS, TRADES, Outcome
+from quant_assets.market.containment import Contained
+from quant_assets.market.panel import FloatArray, Panel
+
+
+@dataclass(frozen=True)
+class _Stuck:
+    """A holding without a bar at an execution: it cannot be traded and is held on.
+
+    Attributes:
+        name: symbol under which it was bought.
+        row: in the panel.
+        share: of equity at the execution.
+
+    """
+
+    name: str
+    row: int
+    share: float
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """Holdings from an execution (index 0) to the next one (last index), both included.
+
+    Attributes:
+        names: under which each was bought.
+        rows: in the panel.
+        executed: weight of each name that could be bought.
+        worth: of each name, of 1 at the execution, shape (n_names, n_sessions).
+        value: of everything, shape (n_sessions,).
+        cash: share of equity in cash after each close.
+        positions: names held after each close.
+        unexplained: names held whose step to each close does not count as it is.
+        sold: what of the stuck holdings was sold after the execution: session index, symbol, share of equity before
+            and after, and the price.
+        drifted: share of equity of each name still held at the last index.
+
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[int, ...]
+    executed: dict[str, float]
+    worth: FloatArray
+    value: FloatArray
+    cash: FloatArray
+    positions: NDArray[np.int32]
+    unexplained: NDArray[np.int32]
+    sold: tuple[tuple[int, str, float, float, float], ...]
+    drifted: dict[str, float]
+
+
+class ClosedForm:
+    """The result of executing decisions at closes for a flat cost.
+
+    A month's rows follow from the decisions of the `months` months before it alone, whatever else is there.
+
+    Args:
+        executed: the executions, ascending.
+        closes: panel of closes.
+        doubted: steps that do not count as they are.
+        ended: delistings by symbol.
+        renames: by old symbol.
+        months: before a month, whose decisions count.
+
+    """
+
+    def __init__(
+        self,
+        executed: Sequence[Execution],
+        closes: Panel,
+        doubted: Contained,
+        ended: Mapping[str, list[Ended]],
+        renames: Renames,
+        months: int,
+    ) -> None:
+        self._executed, self._closes, self._doubted = executed, closes, doubted
+        self._ended, self._renames, self._months = ended, renames, months
+        self._segments: dict[tuple[int, tuple[tuple[str, _Stuck], ...]], _Segment] = {}
+
+    def outcome(self, start: int, cost_bps: float) -> Outcome:
+        """Results of every session; those before `start` are zeros.
+
+        Args:
+            start: position of the first session that is wanted, the first of its month.
+            cost_bps: cost of trading 1 unit, in basis points.
+
+        """
+        days = self._closes.sessions
+        count = len(days)
+        gross, turnover, cash, invested = np.zeros(count), np.zeros(count), np.ones(count), np.zeros(count)
+        positions, unexplained = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
+        rate = cost_bps / 1e4
+        trades: list[tuple[object, ...]] = []
+        held_rows: list[tuple[object, ...]] = []
+        gains: dict[tuple[object, str], list[float]] = {}
+        months = days.astype("datetime64[M]")
+        for month in np.unique(months[start:]):
+            first, last = (int(np.searchsorted(months, month, side=side)) for side in ("left", "right"))  # type: ignore[call-overload]
+            known = [
+                number
+                for number, each in enumerate(self._executed)
+                if each.at < last and np.datetime64(each.as_of, "M") >= month - self._months
+            ]
+            held: dict[str, float] = {}
+            stuck: dict[str, _Stuck] = {}
+            for number in known:
+                segment, at, until = self._segment(number, stuck)
+                moved = {
+                    name: (held.get(name, 0.0), segment.executed.get(name, 0.0))
+                    for name in {**held, **segment.executed}
+                }
+                moved = {name: each for name, each in moved.items() if name not in stuck}
+                if first <= at < last:
+                    turnover[at] = math.fsum(abs(after - before) for before, after in moved.values())
+                    trades += self._traded(at, moved, rate)
+                for place, name, old, left, price in segment.sold:
+                    if first <= at + place < last:
+                        day, size = days[at + place].item(), abs(left - old)
+                        turnover[at + place] += size
+                        trades.append((day, name, old, left - old, size * rate, 0.0, 0.0, price, "carried"))
+                low, high = max(at, first), min(until + 1, last)
+                if low < high:
+                    here = slice(low - at, high - at)
+                    cash[low:high], positions[low:high] = segment.cash[here], segment.positions[here]
+                    held_rows += self._held(segment, at, low, high)
+                low = max(at + 1, first)
+                if low < high:
+                    before, after = segment.value[low - at - 1 : high - at - 1], segment.value[low - at : high - at]
+                    grown = np.ones(high - low)  # nothing is left to earn where everything was lost
+                    gross[low:high] = np.divide(after, before, out=grown, where=before > 0.0) - 1.0
+                    unexplained[low:high] = segment.unexplained[low - at : high - at]
+                    invested[low:high] = 1.0 - segment.cash[low - at - 1 : high - at - 1]
+                    self._gained(gains, month, segment, low - at, high - at)
+                held, stuck = self._carried(number, segment, at, until)
+        cost = turnover * rate
+        terms = dict.fromkeys(TERMS, np.zeros(count)) | {"commission": cost}
+        return Outcome(
+            gross,
+            cost,
+            turnover,
+            np.full(count, np.nan),
+            cash,
+            invested,
+            positions,
+            unexplained,
+            terms,
+            dict.fromkeys(CUTS, np.zeros(count)),
+            pl.DataFrame(trades, schema=TRADES, orient="row").sort("date", "ticker"),
+            pl.DataFrame(held_rows, schema=POSITIONS, orient="row").sort("date", "ticker"),
+            pl.DataFrame(
+                [(month.item(), name, math.fsum(each)) for (month, name), each in gains.items()],  # type: ignore[attr-defined]
+                schema=GAINS,
+                orient="row",
+            ).sort("month", "ticker"),
+        )
+
+    def _segment(self, number: int, stuck: Mapping[str, _Stuck]) -> tuple[_Segment, int, int]:
+        """The segment that begins with an execution, and its first and last session."""
+        at, last = self._executed[number].at, number + 1 == len(self._executed)
+        until = len(self._closes.sessions) - 1 if last else self._executed[number + 1].at
+        asked = (number, tuple(sorted(stuck.items(), key=lambda each: each[0])))
+        if asked not in self._segments:
+            self._segments[asked] = self._hold(self._executed[number].targets, at, until, stuck, last)
+        return self._segments[asked], at, until
+
+    def _carried(
+        self, number: int, segment: _Segment, at: int, until: int
+    ) -> tuple[dict[str, float], dict[str, _Stuck]]:
+        """What is held at the next execution, under the symbols of that session, and what of it cannot be traded."""
+        days = self._closes.sessions
+        held: dict[str, float] = {}
+        stuck: dict[str, _Stuck] = {}
+        for name, row in zip(segment.names, segment.rows, strict=True):
+            if name not in segment.drifted:
+                continue
+            now = symbol(name, days[at].item(), days[until].item(), self._renames)
+            held[now] = held.get(now, 0.0) + segment.drifted[name]
+            if number + 1 < len(self._executed) and not np.isfinite(self._closes["close"][row, until]):
+                stuck[now] = _Stuck(name, row, segment.drifted[name])
+        return held, stuck
+
+    def _hold(
+        self, targets: Mapping[str, float], at: int, until: int, stuck: Mapping[str, _Stuck], last: bool
+    ) -> _Segment:
+        """Carry target weights from session `at` to `until` on the panel's closes, beside what is stuck."""
+        closes, length = self._closes, until - at + 1
+        asked = pl.DataFrame({"ticker": list(targets)}, {"ticker": pl.String}).with_columns(
+            date=pl.lit(closes.sessions[at].item())
+        )
+        row = dict(zip(targets, closes.rows(asked).tolist(), strict=True))
+        executed = {
+            name: weight
+            for name, weight in targets.items()
+            if name not in stuck and row[name] >= 0 and np.isfinite(closes["close"][row[name], at])
+        }
+        frozen, wanted = math.fsum(each.share for each in stuck.values()), math.fsum(executed.values())
+        if stuck and wanted > 1.0 - frozen and min(executed.values(), default=0.0) >= 0.0:
+            room = max(0.0, 1.0 - frozen) / wanted  # what cannot be sold cannot be spent
+            executed = {name: weight * room for name, weight in executed.items()}
+        names = (*executed, *(each.name for each in stuck.values()))
+        rows = (*(row[name] for name in executed), *(each.row for each in stuck.values()))
+        shares = (*executed.values(), *(each.share for each in stuck.values()))
+        block = closes["close"][list(rows), at : until + 1]
+        traded = np.isfinite(block)
+        for i in range(len(executed), len(names)):
+            earlier = closes["close"][rows[i], :at]
+            block[i, 0] = earlier[np.flatnonzero(np.isfinite(earlier))[-1]]
+        source = np.maximum.accumulate(np.where(np.isfinite(block), np.arange(length), 0), axis=1)
+        gone = np.zeros(block.shape, dtype=bool)
+        left = np.ones(block.shape)
+        for i, name in enumerate(names):
+            for known, back, loss in delisted(self._ended.get(name, []), closes.sessions[at : until + 1]):
+                source[i, known:back] = source[i, known]
+                gone[i, known:back] = True
+                left[i, known:back] = 1.0 + loss
+        unexplained = np.zeros(length, dtype=np.int32)
+        for place, session, counted in zip(*(each.tolist() for each in self._doubted), strict=True):  # hardly any
+            i, step = next((i for i, each in enumerate(rows) if each == place), -1), session - at
+            if i >= 0 and 0 < step < length and not gone[i, step]:
+                growth = block[i, step] / block[i, source[i, step - 1]]
+                block[i, step:] *= (1.0 if np.isnan(counted) else 1.0 + counted) / growth
+                unexplained[step] += 1
+        filled = np.take_along_axis(block, source, axis=1) * left
+        worth = np.array(shares).reshape(-1, 1) * (filled / filled[:, :1])
+        idle = 1.0 - math.fsum(shares)
+        paid_out = np.full(length, 0.0 if abs(idle) <= TOLERANCE else idle)
+        sold = []
+        order = [
+            (int(np.argmax(free)), i)
+            for i in range(len(executed), len(names))
+            if (free := (traded[i] & ~gone[i] & (np.arange(length) < (length if last else length - 1)))).any()
+        ]
+        for place, i in sorted(order):
+            name = list(stuck)[i - len(executed)]
+            value = math.fsum([paid_out[place], *worth[:, place].tolist()])
+            held = float(worth[i, place])
+            goal = targets.get(name, 0.0) * value
+            new = min(held, max(goal, 0.0)) if held > 0.0 else max(held, min(goal, 0.0))
+            if new != held and value > 0.0:
+                sold.append((place, name, held / value, new / value, float(block[i, place])))
+                worth[i, place:] *= new / held
+                paid_out[place:] += held - new
+                gone[i, place:] |= new == 0.0
+        value = np.array([math.fsum(column) for column in np.vstack([paid_out, worth]).T.tolist()])
+        ruined = np.flatnonzero(value <= 0.0)
+        if len(ruined) and not (worth >= 0.0).all():  # shorts have cost more than there was
+            worth[:, ruined[0] :], value[ruined[0] :], paid_out[ruined[0] :] = 0.0, 0.0, 0.0
+            gone[:, ruined[0] :] = True
+        liquid = np.array(
+            [math.fsum(column) for column in np.vstack([paid_out, np.where(gone, worth, 0.0)]).T.tolist()]
+        )
+        drifted = {name: float(worth[i, -1] / value[-1]) for i, name in enumerate(names) if not gone[i, -1]}
+        cash = np.divide(liquid, value, out=np.ones(length), where=value > 0.0)
+        held_names = (~gone).sum(axis=0).astype(np.int32)
+        return _Segment(names, rows, executed, worth, value, cash, held_names, unexplained, tuple(sold), drifted)
+
+    def _traded(self, at: int, moved: Mapping[str, tuple[float, float]], rate: float) -> list[tuple[object, ...]]:
+        closes, day = self._closes, self._closes.sessions[at].item()
+        asked = pl.DataFrame({"ticker": list(moved)}, {"ticker": pl.String}).with_columns(date=pl.lit(day))
+        rows = closes.rows(asked).tolist()
+        return [
+            (day, name, old, new - old, abs(new - old) * rate, 0.0, 0.0, _price(closes, row, at), "decision")
+            for row, (name, (old, new)) in zip(rows, moved.items(), strict=True)
+            if new != old
+        ]
+
+    def _held(self, segment: _Segment, at: int, low: int, high: int) -> list[tuple[object, ...]]:
+        """Shares of equity after the closes with trades."""
+        days, found = self._closes.sessions, []
+        for place in sorted({0, *(each[0] for each in segment.sold)}):
+            if low <= at + place < high and segment.value[place] > 0.0:
+                shares = segment.worth[:, place] / segment.value[place]
+                day = days[at + place].item()
+                found += [
+                    (day, name, share)
+                    for name, share in zip(segment.names, shares.tolist(), strict=True)
+                    if share != 0.0
+                ]
+        return found
+
+    @staticmethod
+    def _gained(
+        gains: dict[tuple[object, str], list[float]], month: np.datetime64, segment: _Segment, low: int, high: int
+    ) -> None:
+        """Add each name's gains of some sessions, over the value of the close before."""
+        before = segment.value[low - 1 : high - 1]
+        paid = {place: (name, old - new) for place, name, old, new, _ in segment.sold}
+        for i, name in enumerate(segment.names):
+            change = np.diff(segment.worth[i, low - 1 : high])
+            for place, (sold, share) in paid.items():
+                if sold == name and low <= place < high:
+                    change[place - low] += share * segment.value[place]
+            found = np.divide(change, before, out=np.zeros(len(change)), where=before > 0.0)
+            gains.setdefault((month, name), []).extend(found.tolist())
+
+
+def _price(closes: Panel, row: int, at: int) -> float | None:
+    found = closes["close"][row, at] if row >= 0 else np.nan
+    return float(found) if np.isfinite(found) else None

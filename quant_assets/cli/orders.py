@@ -1,0 +1,159 @@
+"""Body of `quant orders`: what is held, a month's weights, the orders between, and files. Writes no dataset."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+from rich.table import Table
+
+from quant_assets.errors import MissingPartitionError, SettingsError, SourceError
+from quant_assets.exports import export_orders, halted, order_files
+from quant_assets.market.calendar import sessions
+from quant_assets.partitions import RunPartitions, key, month_range, month_start, months_covering, shift_month
+from quant_assets.portfolio.orders import decided_orders
+from quant_assets.profile import Profile
+from quant_assets.settings.sectors import SECTORS
+
+#: Months before a decision in which the backtest traded for the last time before it.
+_HELD = 2
+
+
+def output(
+    profile: Profile,
+    sector: str | None,
+    month: str,
+    capital: float | None,
+    holdings: Path | None,
+    export: Path | None,
+) -> Iterator[str | Table]:
+    """What the command prints.
+
+    Args:
+        profile: whose storage is read.
+        sector: slug; the total portfolio where None.
+        month: of the decision.
+        capital: USD; that of the settings where None.
+        holdings: file; what the sector's backtest holds where None.
+        export: folder of the files; below the profile's exports where None.
+
+    Raises:
+        SettingsError: orders are halted, or the total portfolio is asked for without holdings.
+        SourceError: the file cannot be read; names it and the line.
+        MissingPartitionError: the month has not been run.
+
+    """
+    settings = profile.settings
+    if why := halted(profile.store, settings.orders.halted):
+        raise SettingsError(f"no orders leave: {why}")
+    if sector is None and holdings is None:
+        raise SettingsError("the total portfolio has no positions of its own; pass --holdings, or one --sector")
+    held = None if holdings is None else read_holdings(holdings)
+    equity = settings.orders.capital if capital is None else capital
+    months = max(_HELD, months_covering(2 * settings.backtest.estimate_sessions + 1))
+    first = max(shift_month(month, -months), profile.months.start)
+    as_of = profile.decision_sessions(RunPartitions((sector,) if sector else (), (month,)))[0]
+    of = month if sector is None else key(sector, month)
+    weights = profile.store.read(profile.datasets["weights" if sector else "portfolio_weights"], [of]).collect()
+    positions = profile.datasets["positions"].empty()
+    if held is None and sector is not None:
+        span = [key(sector, each) for each in month_range(max(shift_month(month, -_HELD), first), month)]
+        positions = profile.store.read(profile.datasets["positions"], span).collect()
+    wanted = [*weights["ticker"], *(held or positions["ticker"])]
+    prices = _prices(profile, [sector] if sector else list(SECTORS), month_range(first, month), wanted)
+    days = sessions(month_start(first), as_of)
+    found = decided_orders(weights, positions, prices, days, as_of, equity, settings.orders, settings.backtest, held)
+    yield f"{sector or 'total portfolio'}, decided at {as_of}, for {equity:,.0f} USD"
+    yield _table(found)
+    traded = found.filter(pl.col("action") != "hold")
+    unknown = traded["estimated_cost"].null_count()
+    yield (
+        f"{len(traded)} orders over {traded['notional'].sum():,.0f} USD, estimated cost "
+        f"{traded['estimated_cost'].sum():,.0f} USD" + (f" (unknown for {unknown})" if unknown else "")
+    )
+    if export is None:
+        where = export_orders(profile.store, f"{sector or 'portfolio'}/{as_of}", found, equity, settings.orders.halted)
+        yield f"files: {', '.join(where)}"
+        return
+    export.mkdir(parents=True, exist_ok=True)
+    for name, content in order_files(found, equity).items():
+        partial = export / f".{name}.partial"
+        partial.write_bytes(content)
+        partial.replace(export / name)
+    yield f"files in {export}"
+
+
+def read_holdings(path: Path) -> dict[str, float]:
+    """Shares by ticker from a CSV with columns `ticker` and `quantity`; shorts are negative.
+
+    Raises:
+        SourceError: names the file, the line and what is wrong.
+
+    """
+    found: dict[str, float] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            named = {name.strip().lower(): name for name in rows.fieldnames or ()}
+            missing = [name for name in ("ticker", "quantity") if name not in named]
+            if missing:
+                raise SourceError(
+                    f"{path}, line 1: no column '{missing[0]}'; holdings need the columns ticker and quantity"
+                )
+            for row in rows:
+                where = f"{path}, line {rows.line_num}"
+                ticker, quantity = ((row[named[name]] or "").strip() for name in ("ticker", "quantity"))
+                if not ticker and not quantity:
+                    continue
+                if not ticker:
+                    raise SourceError(f"{where}: no ticker; name whose {quantity} shares are held")
+                if ticker in found:
+                    raise SourceError(f"{where}: {ticker} stands there twice; add its quantities up")
+                try:
+                    found[ticker] = float(quantity)
+                except ValueError:
+                    raise SourceError(f"{where}: quantity '{quantity}' of {ticker} is no number") from None
+                if not abs(found[ticker]) < float("inf"):
+                    raise SourceError(f"{where}: quantity '{quantity}' of {ticker} is no number of shares")
+    except FileNotFoundError:
+        raise SourceError(f"{path} does not exist; write holdings as a CSV with ticker and quantity") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{path} is no CSV in UTF-8 ({error}); save it as one") from None
+    return found
+
+
+def _prices(profile: Profile, sectors: list[str], months: list[str], tickers: list[str]) -> pl.DataFrame:
+    dataset = profile.datasets["prices"]
+    existing = profile.store.existing(dataset)
+    keys = [each for sector in sectors for month in months if (each := key(sector, month)) in existing]
+    if not keys:
+        raise MissingPartitionError(
+            f"no prices of {months[0]} to {months[-1]} are stored in {profile.store.url}; "
+            f"run: quant run --profile {profile.settings.profile} --to {months[-1]}"
+        )
+    rows = profile.store.read(dataset, keys).filter(pl.col("ticker").is_in(tickers)).collect()
+    return rows.filter(pl.col("panel_from") <= pl.col("date")).drop("sector", "month").unique(maintain_order=True)
+
+
+def _table(rows: pl.DataFrame) -> Table:
+    table = Table()
+    for name in ("ticker", "action", "quantity", "price", "notional", "held", "target", "weight", "cost", "reason"):
+        table.add_column(name, justify="left" if name in ("ticker", "action", "reason") else "right")
+    for row in rows.iter_rows(named=True):
+        table.add_row(
+            row["ticker"],
+            row["action"],
+            f"{row['quantity']:,.0f}",
+            _text(row["price"], ",.2f"),
+            _text(row["notional"], ",.0f"),
+            f"{row['held_quantity']:,.0f}",
+            f"{row['target_quantity']:,.0f}",
+            f"{row['target_weight']:.4f}",
+            _text(row["estimated_cost"], ",.2f"),
+            row["reason"],
+        )
+    return table
+
+
+def _text(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"

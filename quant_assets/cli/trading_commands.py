@@ -1,0 +1,77 @@
+"""What the commands of `quant` about trading take, with their help: orders and capacity."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quant_assets.cli.commands import FromOption, ProfileOption, SectorOption, ToOption, app
+from quant_assets.cli.screen import show
+from quant_assets.cli.session import Session
+
+
+@app.command()
+def orders(
+    sector: Annotated[
+        str | None, typer.Option("--sector", "-s", help="Sector slug [default: the total portfolio].")
+    ] = None,
+    month: Annotated[
+        str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")
+    ] = None,
+    capital: Annotated[
+        float | None, typer.Option("--capital", help="Equity of the book in USD, holdings included [orders.capital].")
+    ] = None,
+    holdings: Annotated[
+        Path | None,
+        typer.Option("--holdings", help="CSV with ticker and quantity [default: what the sector's backtest holds]."),
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="Folder for trades_to_execute, signals and allocation .csv.")
+    ] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what to trade so that holdings become the weights of a month, and write it as files.
+
+    Nothing is shown or written while orders are halted: by `orders.halted`, or by the kill switch.
+
+    Examples:
+
+        quant orders --capital 1000000 --holdings holdings.csv
+
+        quant orders -s it --month 2024-06 --export orders
+    """
+    session = Session(profile)
+    chosen = session.months(month, month)[1]
+    from quant_assets.cli.orders import output
+
+    where = session.sectors([sector])[0] if sector else None
+    for each in output(session.profile, where, chosen, capital, holdings, export):
+        show(each)
+
+
+@app.command()
+def capacity(
+    sector: SectorOption = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    capital: Annotated[
+        str, typer.Option("--capital", help="Sizes of the book in USD, by commas.")
+    ] = "1000000,10000000,100000000",
+    plot: Annotated[Path | None, typer.Option("--plot", help="PNG to draw the result over capital into.")] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what a sector's weights would have earned by the size of the book, with itemised costs.
+
+    Examples:
+
+        quant capacity -s it --from 2020-01 --to 2024-12
+
+        quant capacity -s it --from 2015-01 --capital 5e6,5e8 --plot it.png
+    """
+    session = Session(profile)
+    months = session.months(first, last)
+    from quant_assets.cli.capacity import output
+
+    named = session.sectors(sector) if sector else session.sectors_with("weights", months[1])
+    for each in output(session.profile, named, *months, capital, plot):
+        show(each)

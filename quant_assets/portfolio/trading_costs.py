@@ -1,0 +1,100 @@
+"""What trading a name costs, as far as its bars tell: spread, volatility and dollar volume of the sessions before.
+
+A value at a session follows from the sessions up to the one before it: what is traded there knows nothing of the
+session's own bar, nor of later ones.
+
+References:
+    Corwin, S. and Schultz, P. (2012). A simple way to estimate bid-ask spreads from daily high and low prices. Journal
+    of Finance 67(2), equations 14 and 18, with their correction for overnight moves, negative estimates set to 0.
+    Abdi, F. and Ranaldo, A. (2017). A simple estimation of bid-ask spreads from daily close, high, and low prices.
+    Review of Financial Studies 30(12), the two-day corrected version (equation 11).
+
+"""
+
+import math
+
+import numpy as np
+
+from quant_assets.market.panel import FloatArray
+from quant_assets.windows.windows import Windows
+
+
+def corwin_schultz(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
+    """Spread of each pair of sessions as a share of the price, at the later one.
+
+    Args:
+        high: float64 of shape (n_names, n_sessions), NaN without a bar.
+        low: of that shape.
+        close: of that shape.
+
+    Returns:
+        Array of that shape, NaN where either session has no bar.
+
+    """
+    spread = np.full(close.shape, np.nan)
+    before = close[:, :-1]
+    # A gap overnight widens the range of two days, and is no spread: the later day is moved to where the earlier ended.
+    gap = np.maximum(before - high[:, 1:], 0.0) + np.minimum(before - low[:, 1:], 0.0)
+    later_high, later_low = high[:, 1:] + gap, low[:, 1:] + gap
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ranges = np.log(high[:, :-1] / low[:, :-1]) ** 2 + np.log(later_high / later_low) ** 2
+        both = np.log(np.maximum(high[:, :-1], later_high) / np.minimum(low[:, :-1], later_low)) ** 2
+        scale = 3.0 - 2.0 * math.sqrt(2.0)
+        alpha = (np.sqrt(2.0 * ranges) - np.sqrt(ranges)) / scale - np.sqrt(both / scale)
+        spread[:, 1:] = np.maximum(2.0 * (np.exp(alpha) - 1.0) / (1.0 + np.exp(alpha)), 0.0)
+    return np.where(np.isfinite(spread), spread, np.nan)
+
+
+def abdi_ranaldo(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
+    """Spread of each pair of sessions as a share of the price, at the later one; arguments and result as above."""
+    spread = np.full(close.shape, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        middle, last = (np.log(high) + np.log(low)) / 2.0, np.log(close)
+        squared = 4.0 * (last[:, :-1] - middle[:, :-1]) * (last[:, :-1] - middle[:, 1:])
+        spread[:, 1:] = np.sqrt(np.maximum(squared, 0.0))
+    return np.where(np.isfinite(close) & np.isfinite(spread), spread, np.nan)
+
+
+#: By setting.
+SPREADS = {"corwin_schultz": corwin_schultz, "abdi_ranaldo": abdi_ranaldo}
+
+
+def half_spread(
+    spread: str, high: FloatArray, low: FloatArray, close: FloatArray, windows: Windows, sessions: int
+) -> FloatArray:
+    """Half the mean spread of the `sessions` sessions up to the one before, NaN where too few are known.
+
+    Where that one has no bar, the newest such mean of the `sessions` sessions before stands; so for the others below.
+
+    Args:
+        spread: of `SPREADS`.
+        high: float64 of shape (n_names, n_sessions).
+        low: of that shape.
+        close: of that shape.
+        windows: over those sessions.
+        sessions: of an estimate.
+
+    """
+    return known_before(windows.mean(SPREADS[spread](high, low, close), sessions), sessions) / 2.0
+
+
+def daily_volatility(close: FloatArray, windows: Windows, sessions: int) -> FloatArray:
+    """Deviation of the daily returns of the `sessions` sessions up to the one before."""
+    returns = np.full(close.shape, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        returns[:, 1:] = close[:, 1:] / close[:, :-1] - 1.0
+    return known_before(windows.std(returns, sessions), sessions)
+
+
+def median_dollar_volume(dollar_volume: FloatArray, windows: Windows, sessions: int) -> FloatArray:
+    """Median dollar volume of the `sessions` sessions up to the one before."""
+    return known_before(windows.median(dollar_volume, sessions), sessions)
+
+
+def known_before(values: FloatArray, sessions: int) -> FloatArray:
+    """The newest value of the `sessions` sessions before each session; NaN where there is none."""
+    numbers = np.arange(values.shape[1])
+    place = np.maximum.accumulate(np.where(np.isfinite(values), numbers, -1), axis=1)
+    place = np.concatenate([np.full((values.shape[0], 1), -1), place[:, :-1]], axis=1)
+    found = np.take_along_axis(values, np.maximum(place, 0), axis=1)
+    return np.where((place >= 0) & (place >= numbers - sessions), found, np.nan)
