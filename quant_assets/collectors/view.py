@@ -1,7 +1,8 @@
 """What had been collected by a time, written as files for the provider `files`: nothing later is in them.
 
-`views/<digest>/bars.parquet` and so on. A view follows from the tables, the universe and the time alone; it is written
-once, and written again wherever it is missing.
+`views/<digest>/bars.parquet` and so on: prices with their events, sectors, statements, delistings, members of indices,
+macro series, candles of crypto pairs, news. Of what is not collected there is a file without rows. A view follows from
+the tables, the settings and the time alone; it is written once, and written again wherever it is missing.
 
 What a ticker's first collection told of its past counts as known in that past: there is no other knowledge of it, and a
 backtest has nothing else. From then on a fact, or what was changed of it, is known when it was fetched.
@@ -18,6 +19,11 @@ from pathlib import Path
 
 import polars as pl
 
+from quant_assets.collectors import view_companies, view_series
+from quant_assets.collectors.binance import Binance
+from quant_assets.collectors.coinbase import Coinbase
+from quant_assets.collectors.fmp import Fmp
+from quant_assets.collectors.fred import Fred
 from quant_assets.collectors.newsapi import ARTICLES, NewsApi
 from quant_assets.collectors.reddit import POSTS, Reddit
 from quant_assets.collectors.tables import FETCHED_AT, Tables
@@ -72,10 +78,13 @@ def view(settings: CollectingSettings, by: datetime) -> Path:
 
 def _folder(settings: CollectingSettings, tables: Tables, by: datetime) -> Path:
     """Named after all that a view follows from, as it is now."""
+    others = [*(texts for texts, _, _ in _texts(settings)), *_figures(settings).values()]
     follows = (
         *tables.state(),
-        *(line for texts, _, _ in _texts(settings) for line in texts.state()),
+        *(line for each in others for line in each.state()),
         repr(settings.newsapi.delay_hours),
+        repr((settings.fmp.indices, sorted(settings.fmp.symbols.items()), sorted(settings.fred.series))),
+        repr((sorted(settings.binance.pairs), sorted(settings.coinbase.pairs))),
         by.isoformat() if by <= datetime.now(UTC) else "",
         repr(sorted(settings.universe.items())),
         *(file.read_text(encoding="utf-8") for file in _MADE_BY),
@@ -95,7 +104,36 @@ def _files(settings: CollectingSettings, tables: Tables, by: datetime) -> Mappin
         "news.parquet": _news(settings, by),
         "bars.parquet": bars,
         "securities.parquet": sectors.join(first, on="ticker").sort("ticker"),
+        **_of_companies(settings, bars, by),
+        **_of_series(settings, by),
     }
+
+
+def _figures(settings: CollectingSettings) -> dict[str, Tables]:
+    """Tables with figures, by provider."""
+    folder = settings.path / "tables"
+    return {each.name: Tables(folder, each.name, each.tables) for each in (Fmp, Fred, Binance, Coinbase)}
+
+
+def _of_companies(settings: CollectingSettings, bars: pl.DataFrame, by: datetime) -> dict[str, pl.DataFrame]:
+    tables, fmp, tickers = _figures(settings)[Fmp.name], settings.fmp, settings.tickers
+    traded = bars.drop_nulls("close")
+    return {
+        **{
+            f"{kind}.parquet": view_companies.statements(tables, kind, tickers, by)
+            for kind in view_companies.STATEMENTS
+        },
+        "delistings.parquet": view_companies.delistings(tables, traded, tickers, by),
+        "membership.parquet": view_companies.membership(tables, fmp.indices, fmp.symbols, tickers, by),
+    }
+
+
+def _of_series(settings: CollectingSettings, by: datetime) -> dict[str, pl.DataFrame]:
+    tables = _figures(settings)
+    wanted = {Binance.name: settings.binance.pairs, Coinbase.name: settings.coinbase.pairs}
+    venues = {name: (tables[name], pairs) for name, pairs in wanted.items()}
+    macro = [view_series.observations(tables[Fred.name], settings.fred.series, by), view_series.closes(venues, by)]
+    return {"macro.parquet": pl.concat(macro), "crypto.parquet": view_series.candles(venues, by)}
 
 
 def _texts(settings: CollectingSettings) -> list[tuple[Tables, str, timedelta]]:
