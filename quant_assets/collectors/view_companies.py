@@ -45,7 +45,7 @@ def statements(tables: Tables, kind: str, tickers: Sequence[str], by: datetime) 
     table, figures = STATEMENTS[kind]
     schema = pl.Schema({**_STATEMENT, **dict.fromkeys(figures, pl.Float64)})
     versions = tables.versions(table.name).filter(pl.col("ticker").is_in(list(tickers)))
-    known = as_known(versions, table.key, ["ticker"], pl.col("published"), by)
+    known = as_known(versions, table.key, [pl.col("ticker")], pl.col("published"), by)
     # Of several versions of one day the last one counts.
     newest = known.unique([*table.key, KNOWN_ON], keep="last", maintain_order=True)
     return newest.with_columns(published=KNOWN_ON).select(list(schema)).sort(*table.key, "published")
@@ -97,7 +97,7 @@ def membership(
     """
     ours = {theirs: mine for mine, theirs in symbols.items()}
     changes = as_known(
-        tables.versions(CONSTITUENT_CHANGES.name), CONSTITUENT_CHANGES.key, ["index"], pl.col("date"), by
+        tables.versions(CONSTITUENT_CHANGES.name), CONSTITUENT_CHANGES.key, [pl.col("index")], pl.col("date"), by
     )
     lists = tables.versions(CONSTITUENTS.name)
     begun = lists.group_by("index").agg(begun=pl.col("on").min())

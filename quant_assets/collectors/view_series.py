@@ -29,7 +29,7 @@ def observations(tables: Tables, series: tuple[str, ...], by: datetime) -> pl.Da
 
     """
     versions = tables.versions(OBSERVATIONS.name).filter(pl.col("series_id").is_in(list(series)))
-    known = as_known(versions, OBSERVATIONS.key, ["series_id"], pl.col("released"), by)
+    known = as_known(versions, OBSERVATIONS.key, [pl.col("series_id")], pl.col("released"), by)
     # A vintage that is collected after a later one is history when it comes: nothing is known by it any more.
     ordered = known.sort("series_id", "period", KNOWN_ON, "released", FETCHED_AT, maintain_order=True)
     ordered = ordered.filter(pl.col("released") == pl.col("released").cum_max().over("series_id", "period"))
@@ -61,5 +61,5 @@ def _candles(venues: dict[str, tuple[Tables, tuple[str, ...]]], by: datetime) ->
     for tables, pairs in venues.values():
         versions = tables.versions(CANDLES.name).filter(pl.col("pair").is_in(list(pairs)))
         over = pl.col("date") + pl.duration(days=1)
-        found.append(as_known(versions, CANDLES.key, ["pair", "venue"], over, by).select(list(CRYPTO)))
+        found.append(as_known(versions, CANDLES.key, [pl.col("pair"), pl.col("venue")], over, by).select(list(CRYPTO)))
     return pl.concat(found)
