@@ -39,6 +39,8 @@ from quant_assets.settings.collecting_figures import FmpSettings
 
 #: Bars that are asked for again: a vendor mends the last days.
 _AGAIN = timedelta(days=10)
+#: For so long it is remembered when a ticker was asked for.
+_REMEMBERED = timedelta(days=60)
 #: Companies on a page of those delisted.
 _PAGE = 100
 #: Endpoints of a kind that tickers have.
@@ -101,7 +103,7 @@ class Fmp:
         return sum(not wanted.is_done(*each) for each in asked)
 
     def questions(self, wanted: Wanted) -> Questions:
-        """Lists first, then ticker by ticker, those first of which there is nothing yet."""
+        """Lists first, then ticker by ticker, those first that were asked for longest ago."""
         most, newest = self._settings.limit, _newest(wanted)
         for question in self._lists():
             if not wanted.is_done(question.endpoint, question.subject):
@@ -174,10 +176,12 @@ class Fmp:
         return Question(endpoint, ticker, asked.path, parameters)
 
     def _in_order(self, wanted: Wanted) -> list[str]:
-        """Those without any figure first: a budget that ends every day at the same ticker reaches the others so."""
-        names = {BARS.name, INCOME.name, BALANCE.name}
-        had = set[str]().union(*(wanted.tables.newest(name)["ticker"] for name in names))
-        return sorted(self._tickers, key=lambda ticker: ticker in had)
+        """Those asked longest ago first, those never asked before them: a budget that ends every day reaches all so."""
+        asked: dict[str, datetime] = {}
+        for entry in wanted.entries(wanted.now.date() - _REMEMBERED):
+            if entry.outcome in ("rows", "nothing", "refused"):
+                asked[entry.subject] = max(entry.at, asked.get(entry.subject, entry.at))
+        return sorted(self._tickers, key=lambda ticker: asked.get(ticker, datetime.min.replace(tzinfo=UTC)))
 
 
 def _newest(wanted: Wanted) -> dict[str, date]:

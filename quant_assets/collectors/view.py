@@ -159,12 +159,14 @@ def _bars(tables: Tables, by: datetime) -> pl.DataFrame:
     """Bars with the events of their day, and those of days without a bar."""
     asked = tables.versions(ASKED.name)
     begun = asked.group_by("ticker").agg(begun=pl.col("on").min())
-    bars = _known(tables.versions(BARS.name), BARS.key, begun, by).select(
-        "ticker", "date", "open", "high", "low", "close", "volume"
-    )
     listed = tables.versions(LISTED.name).filter(pl.col(FETCHED_AT) < by)
     events = _known(tables.versions(EVENTS.name), EVENTS.key, begun, by).filter(pl.col("currency").is_null())
-    events = _not_taken_back(events, listed)
+    splits = events.filter(kind="split")
+    unsure = _without_events(splits, listed).filter(~pl.col("upheld")).select("ticker", FETCHED_AT)
+    versions = tables.versions(BARS.name).join(unsure, on=["ticker", FETCHED_AT], how="anti", maintain_order="left")
+    bars = _known(versions, BARS.key, begun, by).select("ticker", "date", "open", "high", "low", "close", "volume")
+    empty = _without_events(events, listed).filter("upheld").select(listed.columns)
+    events = _not_taken_back(events, pl.concat([listed.filter(pl.col("events") != ""), empty]).sort(FETCHED_AT))
     paid = pl.col("kind") != "split"
     of_day = events.group_by("ticker", "date").agg(
         dividend=pl.when(paid.any()).then(pl.col("amount").filter(paid).sum()),
@@ -173,6 +175,23 @@ def _bars(tables: Tables, by: datetime) -> pl.DataFrame:
     told = asked.filter(pl.col(FETCHED_AT) < by).group_by("ticker").agg(told_through=pl.col("on").max())
     both = bars.join(of_day, on=["ticker", "date"], how="full", coalesce=True)
     return both.join(told, on="ticker", how="left").sort("ticker", "date")
+
+
+def _without_events(events: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
+    """Answers that list nothing although known events lie in their span.
+
+    `upheld` are those before or after which the ticker's next such answer, or one with events, is such a one as well: a
+    single one may have left the events out.
+    """
+    days = events.select("ticker", event="date").sort("event")
+    dated = listed.sort("since").join_asof(
+        days, left_on="since", right_on="event", by="ticker", strategy="forward", check_sortedness=False
+    )
+    lacking = (pl.col("events") == "") & (pl.col("event") <= pl.col("through")).fill_null(value=False)
+    told = dated.with_columns(lacking=lacking).filter(pl.col("lacking") | (pl.col("events") != ""))
+    told = told.sort("ticker", FETCHED_AT)
+    around = (pl.col("lacking").shift(n).over("ticker").fill_null(value=False) for n in (1, -1))
+    return told.with_columns(upheld=pl.any_horizontal(*around)).filter("lacking").select(*listed.columns, "upheld")
 
 
 def _not_taken_back(events: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
