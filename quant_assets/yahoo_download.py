@@ -18,6 +18,11 @@ from dagster_pandas.constraints import DataFrameConstraint, DataFrameConstraintV
 from quant_assets.errors import SourceError
 from quant_assets.io.whole_file import write_whole
 
+#: Of dagster-pandas, whose functions have no types.
+_column: Any = PandasColumn
+_violation: Any = DataFrameConstraintViolationException
+_type_of: Any = create_dagster_pandas_dataframe_type
+
 _PRICES = ("open", "high", "low", "close")
 #: Ours to yfinance's.
 _NAMES = {
@@ -33,11 +38,11 @@ _NAMES = {
 _OPTIONAL = ("adjusted_close", "dividend", "split_ratio")
 
 
-class _Rows(DataFrameConstraint):  # type: ignore[misc]
+class _Rows(DataFrameConstraint):
     """At least one row, one for each ticker and day, and no bar whose high is below its low."""
 
     def __init__(self) -> None:
-        super().__init__(
+        super().__init__(  # type: ignore[no-untyped-call]
             error_description="rows that no download has", markdown_description="a row for each ticker and day"
         )
 
@@ -60,7 +65,8 @@ class _Rows(DataFrameConstraint):  # type: ignore[misc]
                 raise self._found(f"the bar of {row['ticker']} on {row['date']:%Y-%m-%d} {what}")
 
     def _found(self, what: str) -> DataFrameConstraintViolationException:
-        return DataFrameConstraintViolationException(constraint_name=self.name, constraint_description=what)
+        made: DataFrameConstraintViolationException = _violation(constraint_name=self.name, constraint_description=what)
+        return made
 
 
 def _counted(bars: pd.DataFrame) -> Mapping[str, Any]:
@@ -74,10 +80,8 @@ def _counted(bars: pd.DataFrame) -> Mapping[str, Any]:
     }
 
 
-_column: Any = PandasColumn  # its functions have no types
-
 #: Of `bars_of`: the type of an input or output of a user's own asset.
-YAHOO_BARS: dg.DagsterType = create_dagster_pandas_dataframe_type(
+YAHOO_BARS: dg.DagsterType = _type_of(
     name="YahooBars",
     description="Bars of yfinance.download, a row for each ticker and day; prices in the listing's currency.",
     columns=[
