@@ -61,6 +61,14 @@ def source_ending(profile: Profile, cut: date) -> Source | None:
     return completed(given.ending(cut), profile.settings.profile) if isinstance(given, Ending) else None
 
 
+def source_collected(profile: Profile, cut: date) -> Source | None:
+    """The profile's provider as it was at a session, of what had been collected by then; None where it is not."""
+    if not profile.settings.collecting.as_files or alterable(profile.source) is None:
+        return None
+    then = Profile(profile.settings.model_copy(update={"as_of": cut}))
+    return then.source if then.data_dir is not None and then.data_dir.exists() else None
+
+
 def statements_known(profile: Profile, tickers: Sequence[str]) -> pl.DataFrame:
     """When the tickers' statements became known: `ticker`, `period_end`, `known_at`."""
     given = profile.source.statements(tickers, profile.last_session())

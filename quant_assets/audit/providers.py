@@ -2,7 +2,8 @@
 
 The other tests alter what the provider of a profile answers; an answer that looks ahead is an input like any other to
 them. Here the rows that it reads, or the simulation behind it, end at the cut. Every answer up to it must stay, and
-must be the one that a later question gives for the same days.
+must be the one that a later question gives for the same days. Of a profile that reads what is collected, every fact
+with a day from which on it is known must also be what had been collected by that day.
 """
 
 import time
@@ -14,7 +15,7 @@ import polars as pl
 
 from quant_assets.audit.compare import compare
 from quant_assets.audit.findings import AuditResult, Comparison, Exempt
-from quant_assets.audit.inputs import readable_often, source_ending
+from quant_assets.audit.inputs import readable_often, source_collected, source_ending
 from quant_assets.grains import MONTH, Grain
 from quant_assets.market.calendar import sessions
 from quant_assets.market.placement import panel_tickers
@@ -35,6 +36,13 @@ _LATER = (
     "asked at a later day, the provider gives other rows for days that it had answered for: "
     "an answer up to a day is to hold what was known by it"
 )
+
+_COLLECTED = (
+    "what had been collected by the cut tells otherwise: a fact counts as known before it was fetched, or is not the "
+    "version that was known"
+)
+#: Datasets whose facts have a day from which on they are known. Of a bar the newest version counts on its own day.
+_DATED_WHEN_KNOWN = ("fundamentals", "macro", "sentiment")
 
 
 class _Answer(NamedTuple):
@@ -144,13 +152,15 @@ def audit_provider(
     for number, cut in enumerate(dict.fromkeys(cuts)):
         if progress is not None:
             progress(f"provider at {cut}", number, len(cuts))
-        ended = source_ending(profile, cut)
+        ended, collected = source_ending(profile, cut), source_collected(profile, cut)
         ends &= ended is not None
         for answer, given in zip(_ANSWERS, later, strict=True):
             rows = answer.ask(source, tickers, cut).filter(answer.known <= cut)
             others = {_LATER: _as_known(answer, given, cut)}
             if ended is not None:
                 others[_ENDS] = answer.ask(ended, tickers, cut).filter(answer.known <= cut)
+            if collected is not None and answer.dataset in _DATED_WHEN_KNOWN:
+                others[_COLLECTED] = answer.ask(collected, tickers, cut).filter(answer.known <= cut)
             found += _compared(answer, cut, rows, others)
     notes = (
         ()

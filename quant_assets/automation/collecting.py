@@ -4,21 +4,26 @@ A partition is a session. To materialise the newest one is to collect; of an ear
 The job `after_close` collects first, and records the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
 
 import dagster as dg
+import polars as pl
 
 from quant_assets.automation.moment import Moment
 from quant_assets.collectors.collect import Summary
 from quant_assets.collectors.collection import Collection
 from quant_assets.collectors.coverage import coverage, sessions_late
+from quant_assets.collectors.crypto import CANDLES, apart
 from quant_assets.collectors.registry import COLLECTORS
 from quant_assets.grains import DAY
 from quant_assets.profile import Profile
 
-FRESH, COVERAGE = "fresh", "coverage"
+FRESH, COVERAGE, VENUES = "fresh", "coverage", "venues"
 #: The kind that sessions are told of: those of its tickers that have no bar count.
 _PRICES = "prices"
+#: The kind that venues tell of one by one: of so many days, with closes no more than this apart.
+_CRYPTO, _DAYS, _APART = "crypto", timedelta(days=7), 0.02
 
 Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -26,7 +31,7 @@ Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
 def raw_automation(profile: Profile) -> dg.Definitions:
     """The assets and checks of the kinds of data that the settings ask for."""
     kinds = kinds_of(profile)
-    checks = [_check(profile.settings.profile, kind, name) for kind in kinds for name in (FRESH, COVERAGE)]
+    checks = [_check(profile.settings.profile, kind, name) for kind in kinds for name in _checks_of(profile, kind)]
     return dg.Definitions(assets=[_asset(profile, kind) for kind in kinds], asset_checks=checks)
 
 
@@ -46,7 +51,7 @@ def recorded(profile: Profile, summaries: Mapping[str, Summary]) -> Iterator[Eve
         asked = [summaries[name] for name in providers if name in summaries]
         if asked:
             yield dg.AssetMaterialization(_name(kind), partition=DAY.of(session), metadata=_told(asked))
-        for name in (FRESH, COVERAGE):
+        for name in _checks_of(profile, kind):
             passed, said = _looked_at(profile.collection, profile, kind, name)
             yield dg.AssetCheckEvaluation(
                 asset_key=dg.AssetKey(_name(kind)),
@@ -81,6 +86,12 @@ def _asset(profile: Profile, kind: str) -> dg.AssetsDefinition:
     return made(raw)
 
 
+def _checks_of(profile: Profile, kind: str) -> tuple[str, ...]:
+    """Names of the checks of a kind; venues are compared where there are two."""
+    both = kind == _CRYPTO and len(kinds_of(profile)[kind]) > 1
+    return (FRESH, COVERAGE, VENUES) if both else (FRESH, COVERAGE)
+
+
 def _check(profile: str, kind: str, name: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=_name(kind), name=name, description=_ABOUT[name])
     def look() -> dg.AssetCheckResult:
@@ -95,11 +106,15 @@ _ABOUT = {
     FRESH: "No provider has told nothing for more closed sessions than freshness.late_sessions.",
     COVERAGE: "Every question was answered since the last close, and collecting.least_coverage of the tickers that "
     "traded have a bar of that session.",
+    VENUES: f"No venue's close of a pair is more than {_APART:.0%} from another's on a day of the last week, and none "
+    "lacks a day that another has.",
 }
 
 
 def _looked_at(collection: Collection, profile: Profile, kind: str, name: str) -> tuple[bool, str]:
     providers = kinds_of(profile)[kind]
+    if name == VENUES:
+        return _venues(collection, providers, profile.last_session())
     if name == FRESH:
         late = {each: sessions_late(collection, each) for each in providers}
         told = (
@@ -116,6 +131,19 @@ def _looked_at(collection: Collection, profile: Profile, kind: str, name: str) -
         said, share = [*said, str(found)], found.share
     complete = not any(left.values()) and share >= profile.settings.collecting.least_coverage
     return complete, "; ".join(said) or "every question was answered"
+
+
+def _venues(collection: Collection, providers: Sequence[str], session: date) -> tuple[bool, str]:
+    """Whether the venues agree on the pairs that they have in common, and where they do so least."""
+    candles = pl.concat([collection.tables(each).newest(CANDLES.name) for each in providers])
+    found = apart(candles).filter(pl.col("date").is_between(session - _DAYS, session))
+    lacking = found.filter(pl.col("close_apart").is_null())
+    wrong = pl.concat([lacking, found.filter(pl.col("close_apart").abs() > _APART)])
+    if wrong.is_empty():
+        return True, f"{len(found)} days of pairs were compared"
+    row = wrong.row(0, named=True)
+    closes = f"{row['venue']} has {row['close']}, {row['other_venue']} {row['other_close']}"
+    return False, f"{len(wrong)} of {len(found)} days of pairs differ, first {row['pair']} on {row['date']}: {closes}"
 
 
 def _told(summaries: Iterable[Summary]) -> dict[str, int | str]:

@@ -470,6 +470,26 @@ def init(
         show(each)
 
 
+@files_app.command("import-yf")
+def import_yf(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to_csv() or to_parquet() of the frame wrote.")],
+    out: Annotated[Path, typer.Option("--out", help="Price file to write.")] = Path("bars.parquet"),
+    ticker: Annotated[str | None, typer.Option("--ticker", help="Of a frame that names none.")] = None,
+) -> None:
+    """Check a frame of yfinance.download and write it as a price file, a row for each ticker and day.
+
+    Examples:
+
+        quant files import-yf download.csv --out data/bars.parquet
+
+        quant files import-yf aapl.parquet --ticker AAPL
+    """
+    from quant_assets.cli.files import imported
+
+    for each in imported(file, out, ticker):
+        show(each)
+
+
 @app.command()
 def factors(
     sector: SectorOption = None,

@@ -86,6 +86,27 @@ def write(folder: Path, name: str) -> Iterator[str]:
     yield f"then: quant picks -p {name}{sector} --month {days[1]:%Y-%m}"
 
 
+def imported(file: Path, out: Path, ticker: str | None) -> Iterator[str]:
+    """Write the bars of a frame of yfinance.download as a price file.
+
+    Raises:
+        SettingsError: the file to write is there.
+        SourceError: the frame cannot be read, or is none of yfinance's.
+
+    """
+    from quant_assets.yahoo_download import read, written
+
+    if out.exists():
+        raise SettingsError(f"{out} exists; choose another --out, or remove it first")
+    bars = read(file, ticker)
+    entry = written(bars, out)
+    yield (
+        f"written: {out}, {len(bars):,} bars of {bars['ticker'].nunique()} tickers, {bars['date'].min():%Y-%m-%d} to "
+        f"{bars['date'].max():%Y-%m-%d}"
+    )
+    yield f"files.prices of the profile: - {_flow(entry, braces=True)}"
+
+
 def _profile(folder: Path, days: tuple[date, date], usable: Sequence[Checked]) -> str:
     head = {"source": "files", "data_dir": str(folder.resolve()), "as_of": days[1]}
     months = {"partitions": {"start": f"{days[0]:%Y-%m}", "end": f"{days[1]:%Y-%m}"}}

@@ -1,6 +1,6 @@
 """What a collector is: the questions that it asks a provider, and how it reads the answers. No network, no files."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Protocol
@@ -40,6 +40,7 @@ class Wanted:
         answered: newest answer with rows or nothing since the day of the last session, by endpoint and subject. What
             was answered since that closed need not be asked again: so a collection that was interrupted goes on.
         closed: when the last session's prices were published, UTC.
+        entries: gives the journal since a day, for who must know more of it than `answered`.
 
     """
 
@@ -48,6 +49,7 @@ class Wanted:
     tables: Tables
     answered: Mapping[tuple[str, str], Entry]
     closed: datetime
+    entries: Callable[[date], Iterable[Entry]] = lambda _: ()
 
     def is_done(self, endpoint: str, subject: str, outcome: str | None = None) -> bool:
         """Whether this was answered since the last session closed; with an outcome, whether by that one."""

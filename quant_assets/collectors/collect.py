@@ -116,7 +116,7 @@ def collect(
     summary = Summary(collector.name)
     summary.changes += read_up(collector, raw, tables, summary.said.append)
     answered = newest_answers(raw.entries(since=closed.date()))
-    wanted = Wanted(since, clock.now(), tables, answered, closed)
+    wanted = Wanted(since, clock.now(), tables, answered, closed, lambda day: raw.entries(since=day))
     refused: dict[str, Refused] = {}
     asked = set[tuple[str, str]]()
     waiting, broken = 0, 0

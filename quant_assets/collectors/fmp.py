@@ -31,6 +31,7 @@ from quant_assets.collectors.fmp_tables import (
     SYMBOL_CHANGES,
     rows_of,
 )
+from quant_assets.collectors.histories import never_asked_since
 from quant_assets.collectors.http import Client, Clock, Pace, Received
 from quant_assets.collectors.keys import key
 from quant_assets.collectors.reading import WRONG, broken, decoded
@@ -39,6 +40,8 @@ from quant_assets.settings.collecting_figures import FmpSettings
 
 #: Bars that are asked for again: a vendor mends the last days.
 _AGAIN = timedelta(days=10)
+#: For so long it is remembered when a ticker was asked for.
+_REMEMBERED = timedelta(days=60)
 #: Companies on a page of those delisted.
 _PAGE = 100
 #: Endpoints of a kind that tickers have.
@@ -101,8 +104,8 @@ class Fmp:
         return sum(not wanted.is_done(*each) for each in asked)
 
     def questions(self, wanted: Wanted) -> Questions:
-        """Lists first, then ticker by ticker, those first of which there is nothing yet."""
-        most, newest = self._settings.limit, _newest(wanted)
+        """Lists first, then ticker by ticker, those first that were asked for longest ago."""
+        most, newest = self._settings.limit, self._newest(wanted)
         for question in self._lists():
             if not wanted.is_done(question.endpoint, question.subject):
                 yield question
@@ -173,17 +176,22 @@ class Fmp:
             parameters |= {"from": str(begin), "to": str(now.astimezone(NEW_YORK).date())}
         return Question(endpoint, ticker, asked.path, parameters)
 
+    def _newest(self, wanted: Wanted) -> dict[str, date]:
+        """The day of each ticker's last bar, of those whose bars were once asked for from `since` on."""
+        bars = (
+            wanted.tables.newest(BARS.name).group_by("ticker").agg(pl.col("date").min().alias("first"), pl.max("date"))
+        )
+        late = bars.filter(pl.col("first") > wanted.since + _AGAIN)["ticker"]
+        earlier = never_asked_since(self.name, late, wanted.entries(date.min) if len(late) else (), wanted.since)
+        return {ticker: last for ticker, _, last in bars.iter_rows() if ticker not in earlier}
+
     def _in_order(self, wanted: Wanted) -> list[str]:
-        """Those without any figure first: a budget that ends every day at the same ticker reaches the others so."""
-        names = {BARS.name, INCOME.name, BALANCE.name}
-        had = set[str]().union(*(wanted.tables.newest(name)["ticker"] for name in names))
-        return sorted(self._tickers, key=lambda ticker: ticker in had)
-
-
-def _newest(wanted: Wanted) -> dict[str, date]:
-    """The day of each ticker's last bar."""
-    bars = wanted.tables.newest(BARS.name)
-    return dict(bars.group_by("ticker").agg(pl.col("date").max()).iter_rows())
+        """Those asked longest ago first, those never asked before them: a budget that ends every day reaches all so."""
+        asked: dict[str, datetime] = {}
+        for entry in wanted.entries(wanted.now.date() - _REMEMBERED):
+            if entry.outcome in ("rows", "nothing", "refused"):
+                asked[entry.subject] = max(entry.at, asked.get(entry.subject, entry.at))
+        return sorted(self._tickers, key=lambda ticker: asked.get(ticker, datetime.min.replace(tzinfo=UTC)))
 
 
 def _said(received: Received) -> str | None:

@@ -52,6 +52,28 @@ def lacking_before(
     )
 
 
+def never_asked_since(provider: str, subjects: Iterable[str], entries: Iterable[Entry], since: date) -> set[str]:
+    """Which histories were never asked for from a day on.
+
+    Args:
+        provider: its name.
+        subjects: whose.
+        entries: of the whole journal; read until each was, and not at all for none.
+        since: the day.
+
+    """
+    endpoint, parameter = _GOING_ON[provider]
+    left = set(subjects)
+    for entry in entries if left else ():
+        if entry.endpoint == endpoint and entry.subject in left and entry.outcome in ("rows", "nothing"):
+            told = httpx.URL(entry.url).params.get(parameter)
+            if told is not None and _day(told) <= since:
+                left.discard(entry.subject)
+                if not left:
+                    break
+    return left
+
+
 def _day(told: str) -> date:
     """A day as the providers' parameters tell it: written, or in milliseconds since 1970."""
     return datetime.fromtimestamp(int(told) / 1_000, UTC).date() if told.isdigit() else date.fromisoformat(told[:10])

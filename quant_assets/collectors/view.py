@@ -1,7 +1,8 @@
 """What had been collected by a time, written as files for the provider `files`: nothing later is in them.
 
-`views/<digest>/bars.parquet` and so on. A view follows from the tables, the universe and the time alone; it is written
-once, and written again wherever it is missing.
+`views/<digest>/bars.parquet` and so on: prices with their events, sectors, statements, delistings, members of indices,
+macro series, candles of crypto pairs, news. Of what is not collected there is a file without rows. A view follows from
+the tables, the settings and the time alone; it is written once, and written again wherever it is missing.
 
 What a ticker's first collection told of its past counts as known in that past: there is no other knowledge of it, and a
 backtest has nothing else. From then on a fact, or what was changed of it, is known when it was fetched.
@@ -18,6 +19,11 @@ from pathlib import Path
 
 import polars as pl
 
+from quant_assets.collectors import view_companies, view_series
+from quant_assets.collectors.binance import Binance
+from quant_assets.collectors.coinbase import Coinbase
+from quant_assets.collectors.fmp import Fmp
+from quant_assets.collectors.fred import Fred
 from quant_assets.collectors.newsapi import ARTICLES, NewsApi
 from quant_assets.collectors.reddit import POSTS, Reddit
 from quant_assets.collectors.tables import FETCHED_AT, Tables
@@ -72,10 +78,13 @@ def view(settings: CollectingSettings, by: datetime) -> Path:
 
 def _folder(settings: CollectingSettings, tables: Tables, by: datetime) -> Path:
     """Named after all that a view follows from, as it is now."""
+    others = [*(texts for texts, _, _ in _texts(settings)), *_figures(settings).values()]
     follows = (
         *tables.state(),
-        *(line for texts, _, _ in _texts(settings) for line in texts.state()),
+        *(line for each in others for line in each.state()),
         repr(settings.newsapi.delay_hours),
+        repr((settings.fmp.indices, sorted(settings.fmp.symbols.items()), sorted(settings.fred.series))),
+        repr((sorted(settings.binance.pairs), sorted(settings.coinbase.pairs))),
         by.isoformat() if by <= datetime.now(UTC) else "",
         repr(sorted(settings.universe.items())),
         *(file.read_text(encoding="utf-8") for file in _MADE_BY),
@@ -95,7 +104,36 @@ def _files(settings: CollectingSettings, tables: Tables, by: datetime) -> Mappin
         "news.parquet": _news(settings, by),
         "bars.parquet": bars,
         "securities.parquet": sectors.join(first, on="ticker").sort("ticker"),
+        **_of_companies(settings, bars, by),
+        **_of_series(settings, by),
     }
+
+
+def _figures(settings: CollectingSettings) -> dict[str, Tables]:
+    """Tables with figures, by provider."""
+    folder = settings.path / "tables"
+    return {each.name: Tables(folder, each.name, each.tables) for each in (Fmp, Fred, Binance, Coinbase)}
+
+
+def _of_companies(settings: CollectingSettings, bars: pl.DataFrame, by: datetime) -> dict[str, pl.DataFrame]:
+    tables, fmp, tickers = _figures(settings)[Fmp.name], settings.fmp, settings.tickers
+    traded = bars.drop_nulls("close")
+    return {
+        **{
+            f"{kind}.parquet": view_companies.statements(tables, kind, tickers, by)
+            for kind in view_companies.STATEMENTS
+        },
+        "delistings.parquet": view_companies.delistings(tables, traded, tickers, by),
+        "membership.parquet": view_companies.membership(tables, fmp.indices, fmp.symbols, tickers, by),
+    }
+
+
+def _of_series(settings: CollectingSettings, by: datetime) -> dict[str, pl.DataFrame]:
+    tables = _figures(settings)
+    wanted = {Binance.name: settings.binance.pairs, Coinbase.name: settings.coinbase.pairs}
+    venues = {name: (tables[name], pairs) for name, pairs in wanted.items()}
+    macro = [view_series.observations(tables[Fred.name], settings.fred.series, by), view_series.closes(venues, by)]
+    return {"macro.parquet": pl.concat(macro), "crypto.parquet": view_series.candles(venues, by)}
 
 
 def _texts(settings: CollectingSettings) -> list[tuple[Tables, str, timedelta]]:
@@ -121,12 +159,14 @@ def _bars(tables: Tables, by: datetime) -> pl.DataFrame:
     """Bars with the events of their day, and those of days without a bar."""
     asked = tables.versions(ASKED.name)
     begun = asked.group_by("ticker").agg(begun=pl.col("on").min())
-    bars = _known(tables.versions(BARS.name), BARS.key, begun, by).select(
-        "ticker", "date", "open", "high", "low", "close", "volume"
-    )
     listed = tables.versions(LISTED.name).filter(pl.col(FETCHED_AT) < by)
     events = _known(tables.versions(EVENTS.name), EVENTS.key, begun, by).filter(pl.col("currency").is_null())
-    events = _not_taken_back(events, listed)
+    splits = events.filter(kind="split")
+    unsure = _without_events(splits, listed).filter(~pl.col("upheld")).select("ticker", FETCHED_AT)
+    versions = tables.versions(BARS.name).join(unsure, on=["ticker", FETCHED_AT], how="anti", maintain_order="left")
+    bars = _known(versions, BARS.key, begun, by).select("ticker", "date", "open", "high", "low", "close", "volume")
+    empty = _without_events(events, listed).filter("upheld").select(listed.columns)
+    events = _not_taken_back(events, pl.concat([listed.filter(pl.col("events") != ""), empty]).sort(FETCHED_AT))
     paid = pl.col("kind") != "split"
     of_day = events.group_by("ticker", "date").agg(
         dividend=pl.when(paid.any()).then(pl.col("amount").filter(paid).sum()),
@@ -135,6 +175,23 @@ def _bars(tables: Tables, by: datetime) -> pl.DataFrame:
     told = asked.filter(pl.col(FETCHED_AT) < by).group_by("ticker").agg(told_through=pl.col("on").max())
     both = bars.join(of_day, on=["ticker", "date"], how="full", coalesce=True)
     return both.join(told, on="ticker", how="left").sort("ticker", "date")
+
+
+def _without_events(events: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
+    """Answers that list nothing although known events lie in their span.
+
+    `upheld` are those before or after which the ticker's next such answer, or one with events, is such a one as well: a
+    single one may have left the events out.
+    """
+    days = events.select("ticker", event="date").sort("event")
+    dated = listed.sort("since").join_asof(
+        days, left_on="since", right_on="event", by="ticker", strategy="forward", check_sortedness=False
+    )
+    lacking = (pl.col("events") == "") & (pl.col("event") <= pl.col("through")).fill_null(value=False)
+    told = dated.with_columns(lacking=lacking).filter(pl.col("lacking") | (pl.col("events") != ""))
+    told = told.sort("ticker", FETCHED_AT)
+    around = (pl.col("lacking").shift(n).over("ticker").fill_null(value=False) for n in (1, -1))
+    return told.with_columns(upheld=pl.any_horizontal(*around)).filter("lacking").select(*listed.columns, "upheld")
 
 
 def _not_taken_back(events: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:

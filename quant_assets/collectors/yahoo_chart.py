@@ -62,8 +62,9 @@ ASKED = Table(
     ("ticker", "on", "since"),
     of="asked",
 )
-#: The events (`2026-06-15 split, …`) that an answer with any had of its span: one that is stored and not among them was
-#: taken back, or moved. An answer without any takes none back, for it may have left them out.
+#: The events (`2026-06-15 split, …`; empty for none) that an answer with bars or events had of its span: one that is
+#: stored and not among them was taken back, or moved. An answer without any may have left them out, with prices that
+#: are adjusted for splits that it does not tell: it counts once another one, on another day, has none either (`view`).
 LISTED = Table(
     "listed",
     pl.Schema({"ticker": pl.String, "since": pl.Date, "through": pl.Date, "events": pl.String}),
@@ -150,9 +151,9 @@ class Chart:
         return pl.DataFrame(rows, EVENTS.schema, orient="row")
 
     def listed(self, since: date) -> pl.DataFrame:
-        """Which events there are of the span since a day (`LISTED`); no row where there are none."""
+        """Which events there are of the span since a day (`LISTED`); no row of a span without bars and events."""
         names = self.events().select(named=EVENT).to_series().to_list()
-        rows = [(self.ticker, since, self.last, ", ".join(names))] if names else []
+        rows = [(self.ticker, since, self.last, ", ".join(names))] if names or len(self._rows) else []
         return pl.DataFrame(rows, LISTED.schema, orient="row")
 
     def gaps(self, expected: Sequence[date]) -> pl.DataFrame:

@@ -16,19 +16,22 @@ def as_known(macro: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFr
     on.
 
     Args:
-        macro: `sources.base.MACRO`; observations without a value are left out.
+        macro: `sources.base.MACRO`. A value that is withdrawn is null from then on; without one before it, it is left
+            out.
         sessions: datetime64[D] of shape (n_sessions,) from the start of the profile on; what is known later is left
             out.
 
     """
     dataset = DATASETS["macro"]
     known = (
-        macro.drop_nulls("value")
-        .with_columns(usable=pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days")))
+        macro.with_columns(usable=pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days")))
         .with_columns(known_at=session_from("usable", sessions))
         .drop_nulls("known_at")
         .sort("series_id", "period", "usable")
         .unique(["series_id", "period", "known_at"], keep="last", maintain_order=True)
+        .filter(
+            pl.col("value").is_not_null() | pl.col("value").shift().over("series_id", "period").is_not_null(),
+        )
     )
     before = pl.col("usable") < pl.lit(sessions[0].item() if len(sessions) else None, pl.Date)
     newest = pl.col("period") == pl.col("period").filter(before).max().over("series_id")

@@ -498,7 +498,9 @@ MARKET = (
                 "first session at whose close the value may be used: "
                 "the release, else period plus the series' documented lag"
             ),
-            "value": Column(pl.Float64, "observation in the series' own unit"),
+            "value": Column(
+                pl.Float64, "observation in the series' own unit; null once its publisher withdrew it", nullable=True
+            ),
         },
         grain=MONTHLY,
     ),

@@ -17,7 +17,7 @@ class MacroSeries(SettingsGroup):
 
 
 class MacroFile(GivenFile):
-    """Macro series; those that `series` does not name are not read.
+    """Macro series; those that `series` does not name are not read, where it names any.
 
     A column names the series of each row, or each has a column of its own (as FRED's files have).
 
@@ -26,13 +26,13 @@ class MacroFile(GivenFile):
             of the period in which its vintage was current) is read only if it is named, and the series' lags do not
             count then.
         vintage: what a day in `released` stands for. A vintage of a month or quarter counts as known at its end.
-        series: the series to read.
+        series: the series to read; all where empty, which needs a column `released` that every row has.
 
     """
 
     columns: dict[str, str] = {}
     vintage: Literal["daily", "monthly", "quarterly"] = "daily"
-    series: dict[str, MacroSeries]
+    series: dict[str, MacroSeries] = {}
 
 
 class RatesFile(GivenFile):

@@ -85,7 +85,7 @@ STATEMENTS = pl.Schema(
 )
 
 #: Macro observations, one row for each value that a period was given; `released` is null where the provider does not
-#: know it and `lag_days` after `period` (its start) is assumed.
+#: know it and `lag_days` after `period` (its start) is assumed. A value that was withdrawn is null from its release on.
 MACRO = pl.Schema(
     {"series_id": pl.String, "period": pl.Date, "released": pl.Date, "lag_days": pl.Int32, "value": pl.Float64}
 )

@@ -33,13 +33,19 @@ def macro_of(
     found = [MACRO.to_frame()]
     for file in files:
         columns = named(file.columns, ("series_id", "period", "value")) | optional(file.columns, ("released",))
-        rows = collect(scan(file, columns).filter(pl.col("series_id").is_in(list(file.series))), file.file)
-        found.append(observations(file, rows, strict=strict))
+        if not file.series and "released" not in file.columns:
+            raise SourceError(
+                f"{file.file} has neither series with their lags nor a column for released; name one in {MAPPING}"
+            )
+        scanned = scan(file, columns)
+        if file.series:
+            scanned = scanned.filter(pl.col("series_id").is_in(list(file.series)))
+        found.append(observations(file, collect(scanned, file.file), strict=strict))
     return pl.concat(found).sort("series_id", "period", "released")
 
 
 def observations(file: MacroFile, frame: pl.DataFrame, *, strict: bool = True) -> pl.DataFrame:
-    """Observations of one file; of several releases of a period, those that changed its value.
+    """Observations of one file; of several releases of a period, those that changed its value or withdrew it (null).
 
     Args:
         file: which file they are of.
@@ -50,16 +56,21 @@ def observations(file: MacroFile, frame: pl.DataFrame, *, strict: bool = True) -
         The columns of `MACRO`.
 
     Raises:
-        SourceError: there is one; names the file and the series.
+        SourceError: there is one, or a row without a release is of none of the series; names the file and the series.
 
     """
     if strict:
         _refuse_absent(file, frame)
         _refuse_frequent(file, frame)
-    frame = frame.drop_nulls(["period", "value"]).with_columns(
-        frequency=pl.col("series_id").replace_strict(_of_series(file.series, "frequency")),
-        lag=pl.col("series_id").replace_strict(_of_series(file.series, "lag_days")),
-        released=pl.col("released") if "released" in frame.columns else pl.lit(None, pl.Date),
+        _refuse_undated(file, frame)
+    if "released" not in frame.columns:
+        frame = frame.with_columns(released=pl.lit(None, pl.Date))
+    told = pl.col("period").is_not_null() & pl.any_horizontal(pl.col("value", "released").is_not_null())
+    frame = frame.filter(told).with_columns(
+        frequency=pl.col("series_id").replace_strict(
+            _of_series(file.series, "frequency"), default="daily", return_dtype=pl.String
+        ),
+        lag=pl.col("series_id").replace_strict(_of_series(file.series, "lag_days"), default=0, return_dtype=pl.Int64),
     )
     lasts = (last_day_of("period", pl.col("frequency")) - pl.col("period")).dt.total_days()
     return (
@@ -104,13 +115,31 @@ def _refuse_frequent(file: MacroFile, frame: pl.DataFrame) -> None:
     """
     found = series_of(frame.select("series_id", "period"))
     several = frame.group_by("series_id").agg(pl.col("period").n_unique()).filter(pl.col("period") > _FEW)["series_id"]
-    for name in sorted(several):
+    for name in sorted(set(several) & file.series.keys()):
         told, is_so = file.series[name].frequency, str(found.get(name, {"frequency": "annual"})["frequency"])
         if _LENGTHS[is_so] > _LENGTHS[told]:
             raise SourceError(
                 f"{file.file}: series '{name}' has {_APART[is_so]}, and {MAPPING} has it for {told}: "
                 f"write frequency: {is_so} there, or mend the file"
             )
+
+
+def _refuse_undated(file: MacroFile, frame: pl.DataFrame) -> None:
+    """Refuse values of which neither a release nor a lag tells when they were known.
+
+    Raises:
+        SourceError: there is one; names the file, the series and the period.
+
+    """
+    if file.series:
+        return
+    undated = frame.filter(pl.col("released").is_null() & pl.col("value").is_not_null()).sort("series_id", "period")
+    if len(undated):
+        row = undated.row(0, named=True)
+        raise SourceError(
+            f"{file.file}: series '{row['series_id']}' has no {file.columns['released']} for {row['period']}; add the "
+            f"day, or name the series with its lag in {MAPPING}"
+        )
 
 
 def _of_series(series: Mapping[str, MacroSeries], field: str) -> dict[str, str | int]:

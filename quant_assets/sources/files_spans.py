@@ -66,7 +66,8 @@ def told_through(
     found = []
     for place, file in enumerate(files):
         if "told_through" in file.columns:
-            rows = scan(file, named(file.columns, ("ticker", "told_through"))).group_by("ticker").agg(last)
+            columns = named(file.columns, ("ticker", "date", "told_through"))  # by its day an audit alters a row
+            rows = scan(file, columns).group_by("ticker").agg(last)
             found.append(collect(rows, file.file).drop_nulls())
         else:
             found.append(spans_of(place).select("ticker", pl.lit(date.max).alias("told_through")))

@@ -133,6 +133,38 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 
 @leak(
+    "the newest vintage in place of the one known",
+    "events",
+    "macro",
+    kind="a later revision in place of the first",
+    first="2024-02",
+    last="2024-05",
+)
+def _(patch: pytest.MonkeyPatch) -> None:
+    def newest(real: Any, given: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        value = pl.col("value").sort_by("released").last().over("series_id", "period")
+        return real(given.with_columns(value), *rest)
+
+    spoil(patch, macro, "as_known", newest)
+
+
+@leak(
+    "a dividend a session early",
+    "events",
+    "ohlcv",
+    kind="an announcement a session early",
+    first="2024-02",
+    last="2024-05",
+)
+def _(patch: pytest.MonkeyPatch) -> None:
+    def early(real: Any, given: pl.DataFrame, *rest: Any) -> Any:
+        of_provider = ("ticker", "provider")
+        return real(given.with_columns(pl.col("dividend").shift(-1).over(of_provider, order_by="date")), *rest)
+
+    spoil(patch, market_wiring, "company_bars", early)
+
+
+@leak(
     "a delisting known at its last session",
     "events",
     "delistings",

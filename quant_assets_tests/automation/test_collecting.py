@@ -9,6 +9,8 @@ import dagster as dg
 import pytest
 
 from quant_assets.automation.collecting import raw_automation, recorded
+from quant_assets.collectors.binance import Binance
+from quant_assets.collectors.coinbase import Coinbase
 from quant_assets.collectors.coverage import coverage, sessions_late
 from quant_assets.errors import SourceError
 from quant_assets.market.calendar import sessions
@@ -17,6 +19,7 @@ from quant_assets.running.collecting import collect_first, refuse_lacking
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.collectors.server import Loopback, Reply, in_turn
 from quant_assets_tests.collectors.test_view import Collected
+from quant_assets_tests.collectors.test_view_companies import append
 
 SESSION = date(2026, 11, 27)
 CANDLES = [[1_764_000_000_000, "1", "2", "0.5", "1.5", "9", 1_764_086_399_999, *"12345"]]
@@ -85,6 +88,34 @@ def test_what_is_collected_first_is_recorded_and_what_fails_is_told(venue: Loopb
     passed = {each.check_name: each.passed for each in events if isinstance(each, dg.AssetCheckEvaluation)}
     assert passed == {"fresh": False, "coverage": False}
     assert sessions_late(profile().collection, "binance") is None
+
+
+@pytest.mark.parametrize(
+    ("closes", "said"),
+    [
+        ([100.0, 101.0], "1 days of pairs were compared"),
+        ([100.0, 103.0], "first BTC-USDT on 2026-11-26: binance has 100.0, coinbase 103.0"),
+    ],
+)
+def test_venues_that_disagree_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closes: list[float], said: str
+) -> None:
+    monkeypatch.setenv("QUANT__AS_OF", str(SESSION))
+    monkeypatch.setenv("QUANT__COLLECTING__FOLDER", str(tmp_path))
+    for venue in (Binance, Coinbase):
+        monkeypatch.setenv(f"QUANT__COLLECTING__{venue.name.upper()}__PAIRS", '["BTC-USDT"]')
+    live = Profile(load_settings("live"))
+    at = datetime.combine(SESSION, time(22), UTC)
+    for venue, close in zip((Binance, Coinbase), closes, strict=True):
+        candle = {"pair": "BTC-USDT", "venue": venue.name, "date": SESSION - timedelta(days=1)}
+        prices = dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": 1.0}
+        append(live.settings.collecting, venue, at, candles=[candle | prices])
+    checks = {key.name for each in raw_automation(live).asset_checks or () for key in each.check_keys}
+    assert checks == {"fresh", "coverage", "venues"}
+    (found,) = (each for each in recorded(live, {}) if getattr(each, "check_name", "") == "venues")
+    assert isinstance(found, dg.AssetCheckEvaluation)
+    assert found.passed == ("compared" in said)
+    assert said in str(found.description)
 
 
 def test_a_session_most_of_whose_bars_are_lacking_is_not_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ The clock is a line of the settings' files and the collectors' clock; nothing wa
 """
 
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -14,20 +15,25 @@ import dagster as dg
 import polars as pl
 import pytest
 import yaml
+from rich.table import Table
 
 from quant_assets.assets.live import DECISIONS
 from quant_assets.automation.after_close import live_automation
+from quant_assets.automation.moment import Moment
+from quant_assets.automation.revise import revise_job, tick
+from quant_assets.cli.picks import output as picks
 from quant_assets.collectors.http import SystemClock
 from quant_assets.collectors.yahoo import Yahoo as Collector
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import key
+from quant_assets.planning.plan import Phase
 from quant_assets.profile import Profile
 from quant_assets.running.instance import dagster_home
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.collectors.clock import SimulatedClock
 from quant_assets_tests.collectors.server import Loopback, Reply
 from quant_assets_tests.collectors.yahoo_server import Yahoo, at, evening, walk
-from quant_assets_tests.graph import PROJECT, SMALL
+from quant_assets_tests.graph import PROJECT, SMALL, Graph
 
 pytest.importorskip("yfinance")
 SECTOR, START = "cons_staples", date(2025, 12, 1)
@@ -158,9 +164,55 @@ def test_ten_sessions_with_a_revision_and_an_evening_without_yahoo(
     evenings.at(DAYS[3])  # what had been collected by then
     before = evenings.profile.source.bars(["T05"], REVISED, REVISED)["close"].item()
     assert before == versions["close"][0] == round(stocks["T05"].bars[REVISED][3] - 0.5, 2)
+    evenings.at(DAYS[-1])
+    acted_upon(evenings, monkeypatch)
+    table, *_ = (each for each in picks(evenings.profile, SECTOR, "2026-10") if isinstance(each, Table))
+    assert 0 < table.row_count <= len(TICKERS)
+
+
+def acted_upon(evenings: Evenings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `revise` look: the corrected bar alone is revised, and its month and what reads it are computed again."""
+    monkeypatch.setenv("QUANT_PROFILE", "live")
+    profile = evenings.profile
+    bars, month = profile.datasets["ohlcv"], key(SECTOR, "2026-09")
+
+    def close() -> float:
+        rows = profile.store.read(bars, [month]).filter(pl.col("ticker") == "T05", pl.col("date") == REVISED)
+        found: float = rows.collect()["close"].item()
+        return found
+
+    corrected = evenings.profile.source.bars(["T05"], REVISED, REVISED)["close"].item()
+    assert close() == round(corrected - 0.5, 2)
+    with dg.DagsterInstance.ephemeral() as instance:
+        request = tick(Moment("live"), instance, time.time() + 3_600.0)
+        assert isinstance(request, dg.RunRequest), request
+        assert revise_job().execute_in_process(instance=instance, tags=request.tags).success
+        (backfill,) = instance.get_backfills()
+        assert str(backfill.title).endswith("(T05)")
+        graph = Graph(load_settings("live"))
+        subset = backfill.get_asset_backfill_data(graph.defs.resolve_asset_graph()).target_subset
+        months = sorted({str(each.partition_key).partition("|")[0] for each in subset.iterate_asset_partitions()})
+        names = {each.asset_key.path[-1] for each in subset.iterate_asset_partitions()}
+        together = tuple(name for name in graph.planner.order if name in names and name in MARKET)
+        assert month in {str(each.partition_key) for each in subset.iterate_asset_partitions()}
+        graph.materialise(together, tags=Phase(together, months[0], months[-1], (SECTOR,)).range_tags)
+        assert close() == corrected
+        assert revise_job().execute_in_process(instance=instance).success
+        assert len(instance.get_backfills()) == 1
+    assert sorted(said(evenings)) == DAYS, "what was said stays said"
 
 
 REVISED = date(2026, 9, 15)
+#: What one step makes of the bars.
+MARKET = (
+    "ohlcv",
+    "quarantine",
+    "price_events",
+    "price_disagreements",
+    "price_peaks",
+    "absences",
+    "delistings",
+)
 
 
 def said(evenings: Evenings) -> dict[date, int]:

@@ -308,19 +308,27 @@ def test_a_budget_that_ends_every_day_reaches_every_ticker(tmp_path: Path, monke
             left[0] = 2
             summary = stores.collect()
             clock.sleep(86_400)
-    assert summary.ended is not None
-    assert stores.tables.newest("bars")["ticker"].unique().sort().to_list() == list(tickers)
+        assert summary.ended is not None
+        assert stores.tables.newest("bars")["ticker"].unique().sort().to_list() == list(tickers)
+        for first in ("A", "C"):  # of all of them there is something: those asked longest ago come first
+            left[0], before = 2, len(server.asked)
+            stores.collect()
+            assert server.asked[before].query["symbol"] == first
+            clock.sleep(86_400)
 
 
-def test_an_earlier_since_is_said_not_to_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_since_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FMP_API_KEY", "k3y")
     clock = SimulatedClock(EVENING)
     with Loopback(FmpServer(clock)).running() as server:
         stores = Stores(tmp_path, Fmp(FmpSettings(url=server.url, kinds=("prices", "splits")), ("AAPL",)), clock)
         assert stores.collect().said == []
-        clock.sleep(86_400)
-        (line,) = stores.collect(date(2024, 1, 1)).said
-    assert line.startswith("fmp: days from 2024-01-01 to 2026-11-01 are not asked for of AAPL: ")
+        for _ in range(2):
+            clock.sleep(86_400)
+            assert stores.collect(date(2024, 1, 1)).said == []
+        asked = [each.query["from"] for each in server.asked if "from" in each.query]
+    assert asked == ["2026-11-01", "2024-01-01", "2026-11-21"]
+    assert stores.tables.newest("bars")["date"].min() == date(2024, 1, 1)
 
 
 def test_endpoints_fill_columns_of_their_tables() -> None:

@@ -126,6 +126,30 @@ def test_an_event_that_is_taken_back_is_gone_since_then(collected: Collected) ->
     assert told(later + timedelta(days=2)) == [("A", old, 0.5, None), ("A", moved, None, 10.0), of_b]
 
 
+def test_a_single_answer_without_events_changes_nothing_and_two_take_them_back(collected: Collected) -> None:
+    """The first has prices that are adjusted for the split which it does not list."""
+    split = DAYS[20]
+    collected.add(BEGUN, events=[("A", split, "split", 2.0, None), ("B", split, "dividend", 0.5, None)])
+    collected.lists(BEGUN, "A", START, f"{split} split")
+    faulty, again = BEGUN + timedelta(days=3), BEGUN + timedelta(days=4)
+    collected.add(faulty, [("A", day, 5.0) for day in DAYS[:20]])
+    collected.lists(faulty, "A", START, "")
+
+    def told(by: datetime) -> tuple[list[float], list[float]]:
+        found = collected.bars(by).filter(ticker="A")
+        return found.filter(date=START)["close"].to_list(), found["split_ratio"].drop_nulls().to_list()
+
+    assert told(faulty + timedelta(hours=1)) == ([10.0], [2.0])
+    collected.lists(again, "A", START, "")
+    assert told(again) == ([10.0], [2.0])
+    assert told(again + timedelta(hours=1)) == ([5.0], [])
+    collected.lists(again + timedelta(days=1), "A", DAYS[30], "")  # of days without events: says nothing
+    collected.add(again + timedelta(days=2), [("A", day, 10.0) for day in DAYS[:20]])
+    collected.lists(again + timedelta(days=2), "A", START, f"{split} split")
+    assert told(again + timedelta(days=3)) == ([10.0], [2.0])
+    assert collected.bars(again + timedelta(days=3)).filter(ticker="B")["dividend"].drop_nulls().to_list() == [0.5]
+
+
 def test_only_the_universe_is_in_it_with_its_sectors(collected: Collected) -> None:
     collected.add(BEGUN, [("C", START, 1.0)])
     folder = view(collected.settings, BEGUN + timedelta(days=1))

@@ -157,3 +157,29 @@ def test_a_series_that_the_settings_have_for_more_frequent_than_it_is_is_refused
     with pytest.raises(SourceError, match=r"a\.csv: series 'UNRATE' has an observation a month, .* daily: .* monthly"):
         source.macro(THROUGH)
     fred(tmp_path, {}, file="a.csv", series={"UNRATE": {"frequency": "quarterly", "lag_days": 0}}).macro(THROUGH)
+
+
+def test_without_series_every_one_of_a_file_is_read_that_tells_its_releases(tmp_path: Path) -> None:
+    """A value that is withdrawn is null from then on; one that was never there is none."""
+    text = "series_id,period,released,value\n" + "\n".join(
+        (
+            "GDP,2020-01-01,2020-04-30,1.5",
+            "GDP,2020-01-01,2020-05-28,",
+            "GDP,2020-04-01,2020-07-30,",
+            "RATE,2020-05-04,2020-05-05,0.6",
+        )
+    )
+    columns = {"released": "released"}
+    source = fred(tmp_path, {"a.csv": text + "\n"}, file="a.csv", columns=columns)
+    assert source.macro(THROUGH).select("series_id", "released", "value").rows() == [
+        ("GDP", date(2020, 4, 30), 1.5),
+        ("GDP", date(2020, 5, 28), None),
+        ("RATE", date(2020, 5, 5), 0.6),
+    ]
+    undated = fred(tmp_path, {"b.csv": text + "\nRATE,2020-05-05,,0.7\n"}, file="b.csv", columns=columns)
+    with pytest.raises(
+        SourceError, match=r"b\.csv: series 'RATE' has no released for 2020-05-05; add the day, or name"
+    ):
+        undated.macro(THROUGH)
+    with pytest.raises(SourceError, match=r"a\.csv has neither series with their lags nor a column for released"):
+        fred(tmp_path, {}, file="a.csv").macro(THROUGH)
