@@ -14,7 +14,8 @@ from quant_assets import catalogue
 from quant_assets.assets.training_unit import shown
 from quant_assets.learning.deep.place import Tell, forget, training_at
 from quant_assets.learning.model_files import VERSION_LENGTH, sha256
-from quant_assets.learning.models.base import Learner, is_observed
+from quant_assets.learning.models.base import Learner
+from quant_assets.learning.observing import is_observed
 from quant_assets.runtime.launch import Folders, Launcher, Unit
 from quant_assets.settings.domain import ModelSettings
 

@@ -17,7 +17,8 @@ from quant_assets.errors import SettingsError
 from quant_assets.learning.deep.place import Tell, forget, training_at
 from quant_assets.learning.metrics import Metrics
 from quant_assets.learning.model_files import ModelFiles
-from quant_assets.learning.models.base import Learner, is_observed
+from quant_assets.learning.models.base import Learner
+from quant_assets.learning.observing import is_observed
 from quant_assets.learning.trained import TrainedModel
 from quant_assets.learning.training import train_checkpoint
 from quant_assets.runtime.launch import Folders, Launcher, Unit

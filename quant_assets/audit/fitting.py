@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from quant_assets.learning.models.base import FittedModel, observed_by
+from quant_assets.learning.models.base import FittedModel
+from quant_assets.learning.observing import observed_by
 from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.market.panel import FloatArray
 

@@ -15,8 +15,8 @@ import pytest
 from quant_assets.assets.training_unit import train
 from quant_assets.errors import SettingsError
 from quant_assets.features.library import FeatureLibrary, ready_made
-from quant_assets.learning.models.base import observed_by
 from quant_assets.learning.models.lightgbm import LightGBM
+from quant_assets.learning.observing import observed_by
 from quant_assets.learning.trained import TrainedModel
 from quant_assets.learning.training import train_checkpoint
 from quant_assets.market.calendar import sessions

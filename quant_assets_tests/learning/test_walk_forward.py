@@ -8,8 +8,8 @@ import pytest
 
 from quant_assets.errors import HistoryError
 from quant_assets.learning.calibration import Interval
-from quant_assets.learning.models.base import observed_by
 from quant_assets.learning.models.lightgbm import LightGBM
+from quant_assets.learning.observing import observed_by
 from quant_assets.learning.residuals import ResidualBuckets
 from quant_assets.learning.walk_forward import walk_forward
 from quant_assets.market.calendar import session_number

@@ -6,16 +6,16 @@ A kind is one file beside this one, with its class under the name `LEARNER`. All
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, final
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 
 import numpy as np
 from pydantic import ValidationError
 
 from quant_assets.errors import DatasetError, SettingsError
+from quant_assets.learning.observing import OBSERVERS
 from quant_assets.learning.rows import Distribution, Rows
 from quant_assets.learning.splits import BoolArray
 from quant_assets.market.panel import FloatArray
@@ -90,7 +90,7 @@ class FittedModel(ABC):
                 "positive, such as that of quantiles that are all the same: train it on more rows or with less "
                 "regularisation, or let the kind state none, so that it follows from the residuals"
             )
-        for observer in _OBSERVERS:
+        for observer in OBSERVERS:
             observer.predicted(self, rows, found)
         return found
 
@@ -279,7 +279,7 @@ class Learner(ABC, Generic[P]):
         model.origin = self.said
         if self.task == "classification":
             model.directions = _directions(rows, self.said)
-        for observer in _OBSERVERS:
+        for observer in OBSERVERS:
             observer.fitted(self.name, rows, validation, model)
         return model
 
@@ -307,7 +307,7 @@ class Learner(ABC, Generic[P]):
             raise DatasetError(f"{self.said}: rows of other features or horizons cannot update it")
         found = self._update(model, rows, fitted_rows)
         found.origin, found.directions = self.said, model.directions
-        for observer in _OBSERVERS:
+        for observer in OBSERVERS:
             observer.fitted(self.name, rows, rows.where(np.zeros(len(rows), dtype=bool)), found)
         return found
 
@@ -387,31 +387,3 @@ def _directions(rows: Rows, said: str) -> FloatArray:
     return np.stack(
         [(rows.outcomes * one).sum(axis=0) / one.sum(axis=0) for one in (~up, up)],
     )
-
-
-class Observer(Protocol):
-    """Is told of every fit and forecast of this process."""
-
-    def fitted(self, name: str, rows: Rows, validation: Rows, model: FittedModel) -> None:
-        """Model `name` has been fitted."""
-
-    def predicted(self, model: FittedModel, rows: Rows, found: Distribution) -> None:
-        """Forecasts have been made."""
-
-
-_OBSERVERS: list[Observer] = []
-
-
-@contextmanager
-def observed_by(observer: Observer) -> Iterator[None]:
-    """Tell an observer of every fit and forecast until the end of the block."""
-    _OBSERVERS.append(observer)
-    try:
-        yield
-    finally:
-        _OBSERVERS.remove(observer)
-
-
-def is_observed() -> bool:
-    """Whether somebody looks at the fits of this process, so that they must not happen in another."""
-    return bool(_OBSERVERS)
