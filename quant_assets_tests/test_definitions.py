@@ -63,6 +63,7 @@ def test_an_asset_says_what_it_is(dataset: Dataset) -> None:
         "signals",
         "learning",
         "portfolio",
+        "risk",
         "operations",
         "research",
         "sql",
