@@ -34,13 +34,19 @@ from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.calendar import decision_sessions, last_session_to, sessions
 from quant_assets.market.delistings import with_returns
 from quant_assets.market.placement import entries, of_tickers, place
+from quant_assets.market.sector_return import equal_weight_returns
 from quant_assets.market.universe import coverage, coverage_sessions, members, panel_tickers
 from quant_assets.partitions import month_end, month_of, month_range, month_start, months_covering, shift_month
 from quant_assets.portfolio.allocation import total_portfolio
 from quant_assets.portfolio.weights import sector_weights
 from quant_assets.reporting.report_data import ReportFrames
+from quant_assets.risk.breakdown import risk_breakdown
+from quant_assets.risk.forecasts import at_decision, var_forecasts, with_backtests
+from quant_assets.risk.forecasts import lookback_sessions as risk_sessions
+from quant_assets.risk.holdings import held_at
+from quant_assets.risk.regimes import fit_sessions, market_regime, regime_state
 from quant_assets.risk.regimes import lookback_sessions as regime_sessions
-from quant_assets.risk.regimes import regime_state
+from quant_assets.risk.stress import episode_returns
 from quant_assets.schemas import CHECKPOINTS, DATASETS, Dataset
 from quant_assets.sentiment.daily import daily
 from quant_assets.sentiment.mentions import Names
@@ -58,7 +64,7 @@ from quant_assets.settings.domain import (
     SectorWindows,
     TrainingSettings,
 )
-from quant_assets.settings.risk import RegimeSettings
+from quant_assets.settings.risk import MarkovSettings, RegimeRules, RegimeSettings, RiskSettings
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.sentiment import SentimentSettings
 from quant_assets.settings.trading import BacktestSettings
@@ -83,7 +89,19 @@ STATEMENTS = FundamentalSettings()
 DELISTINGS = DelistingSettings(failure_return=-1.0)  # everything is lost
 LABELS = LabelSettings(horizons=(1, 5, 10))  # of folds of these few months every one has labels
 WEIGHTS = WeightSettings(model="ridge", top_n=3, horizon=5, max_weight=0.5)
-REGIMES = RegimeSettings(volatility_sessions=5, drawdown_sessions=10)
+REGIMES = RegimeSettings(
+    volatility_sessions=5,
+    drawdown_sessions=10,
+    rules=RegimeRules(volatility_sessions=5, short_mean=4, long_mean=10),
+    markov=MarkovSettings(emissions="student_t", window=40, min_observations=30, cadence_months=2),
+)
+RISK = RiskSettings(
+    window=40,
+    min_observations=30,
+    paths=1_000,
+    history_months=3,
+    episodes={"spring": (date(2020, 2, 10), date(2020, 3, 20))},
+)
 TRAINING = TrainingSettings(
     cadence_months=1, window_months=6, max_checkpoint_age_months=2, folds=2, embargo_sessions=1, min_rows=50
 )
@@ -294,10 +312,58 @@ def _labels(read: Reads, months: Months, sector: str) -> pl.DataFrame:
     )
 
 
+def _regime_months() -> int:
+    fitted = REGIMES.markov.cadence_months - 1 + months_covering(fit_sessions(REGIMES))
+    return max(months_covering(regime_sessions(REGIMES) + 1), fitted)
+
+
 def _regime_state(read: Reads, months: Months, sector: str) -> pl.DataFrame:
-    before = months_covering(regime_sessions(REGIMES) + 1)
+    before = _regime_months()
     days = months.sessions(before)
     return regime_state(read("prices", before), read("universe", before), days, months.decisions, REGIMES)
+
+
+#: Months before a decision that its risk reads, and an episode.
+RISK_MONTHS, EPISODE_MONTHS = months_covering(risk_sessions(RISK) + 1), RISK.episode_months + 1
+
+
+def _episode_returns(read: Reads, months: Months, sector: str) -> pl.DataFrame:
+    prices, universe = (read(name, EPISODE_MONTHS) for name in ("prices", "universe"))
+    days = months.sessions(EPISODE_MONTHS)
+    return episode_returns(prices, universe, days, RISK.episodes, months.first_day, months.last_day)
+
+
+def _held_in(months: Months) -> list[tuple[date, date, date]]:
+    found = []
+    for month in month_range(months.first, months.last):
+        before, own = shift_month(month, -1), [day for day in months.sessions().tolist() if month_of(day) == month]
+        decided = decision_sessions(month_start(before), month_end(before))
+        found += [(decided[-1], own[0], own[-1])] if own else []
+    return found
+
+
+def _forecasts(read: Reads, months: Months, name: str) -> pl.DataFrame:
+    before, days = RISK_MONTHS + 1, months.sessions(RISK_MONTHS + 1)
+    return var_forecasts(read(name, 1), read("prices", before), days, _held_in(months), RISK)
+
+
+def _breakdown(read: Reads, months: Months, name: str) -> pl.DataFrame:
+    prices, universe, days = read("prices", RISK_MONTHS), read("universe", RISK_MONTHS), months.sessions(RISK_MONTHS)
+    own = prices.filter("in_sector") if "sector" in prices.columns else prices
+    market = equal_weight_returns(own, universe, days)
+    episodes = read("episode_returns", 12)
+    return risk_breakdown(read(name), prices, market, read("indicators"), episodes, days, months.decisions, RISK)
+
+
+def _risk(read: Reads, months: Months, name: str, told: str) -> pl.DataFrame:
+    rows, days = [], months.sessions(RISK_MONTHS)
+    forecasts = read(told, RISK.history_months - 1)
+    for as_of, held in held_at(read(name), read("prices", RISK_MONTHS), days, months.decisions, RISK):
+        first = month_start(shift_month(month_of(as_of), 1 - RISK.history_months))
+        so_far = forecasts.filter(pl.col("date").is_between(first, as_of))
+        found = with_backtests(at_decision(held, RISK, month_of(as_of)), so_far)
+        rows += [{"as_of": as_of, **row, "page_file": "page"} for row in found]
+    return pl.DataFrame(rows, schema=DATASETS["risk"].schema)
 
 
 def _weights(read: Reads, months: Months, sector: str) -> pl.DataFrame:
@@ -429,6 +495,10 @@ BY_SECTOR: dict[str, Compute] = {
     "weights": _weights,
     "backtest": _backtest,
     "track_record": _track_record,
+    "episode_returns": _episode_returns,
+    "var_forecasts": lambda read, months, sector: _forecasts(read, months, "weights"),
+    "risk_breakdown": lambda read, months, sector: _breakdown(read, months, "weights"),
+    "risk": lambda read, months, sector: _risk(read, months, "weights", "var_forecasts"),
     "factor_statistics": _factor_statistics,
     "factor_tear_sheet": _factor_tear_sheet,
 }
@@ -453,6 +523,13 @@ def _portfolio_backtest(read: Reads, months: Months) -> pl.DataFrame:
 BY_MONTH: dict[str, Callable[[Reads, Months], pl.DataFrame]] = {
     "market_features": lambda read, months: market_features(read("features"), LIBRARY.market),
     "market_breadth": lambda read, months: market_breadth(read("features"), LIBRARY.breadth),
+    "market_regime": lambda read, months: market_regime(
+        read("prices", _regime_months()),
+        read("universe", _regime_months()),
+        months.sessions(_regime_months()),
+        months.decisions,
+        REGIMES,
+    ),
     "portfolio_weights": lambda read, months: total_portfolio(
         read("weights"), read("regime_state"), months.decisions, PORTFOLIO
     ),
@@ -460,6 +537,9 @@ BY_MONTH: dict[str, Callable[[Reads, Months], pl.DataFrame]] = {
     "portfolio_track_record": lambda read, months: _walked(
         "portfolio_track_record", read("portfolio_backtest"), read, months
     ),
+    "portfolio_var_forecasts": lambda read, months: _forecasts(read, months, "portfolio_weights"),
+    "portfolio_risk_breakdown": lambda read, months: _breakdown(read, months, "portfolio_weights"),
+    "portfolio_risk": lambda read, months: _risk(read, months, "portfolio_weights", "portfolio_var_forecasts"),
     "market_tear_sheet": lambda read, months: market_rows(read("factor_tear_sheet")).with_columns(
         page_file=pl.lit("page")
     ),

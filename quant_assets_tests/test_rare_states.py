@@ -35,7 +35,7 @@ from quant_assets.market.share_counts import spin_off_correction, spin_offs
 from quant_assets.market.universe import listed, most_liquid, unclassified
 from quant_assets.partitions import month_of, month_range, shift_month
 from quant_assets.portfolio.ledger import said
-from quant_assets.reporting import daily_report, tear_sheet
+from quant_assets.reporting import daily_report, risk_page, tear_sheet
 from quant_assets.reporting.ops_report import figures, preview_png, render
 from quant_assets.reporting.report_data import gather
 from quant_assets.reporting.selection_plot import selection_png
@@ -288,6 +288,11 @@ def assert_it_is_drawn(stored: Stored, through: date, sectors: Iterable[str] = S
             best = sheet.rows.filter(pl.col("horizon") == 5, pl.col("ic").is_not_null()).head(3)
             assert best.is_empty() or strongest_png(best, sector)
             assert tear_sheet.strongest(sheet.rows, 5).height <= 12
+        at = pl.col("as_of") == as_of
+        measured, parts = read("risk").filter(at).drop("as_of", "page_file"), read("risk_breakdown").filter(at)
+        if len(measured):
+            page = risk_page.render(sector, as_of, measured.rows(named=True), read("var_forecasts"), parts, None)
+            assert page.startswith(b"<!doctype html>")
     of_last = pl.col("as_of") == as_of
     sheets, rows = (stored[name].filter(of_last) for name in ("factor_tear_sheet", "market_tear_sheet"))
     assert tear_sheet.render_market(as_of, rows, sheets, 5).startswith(b"<!doctype html>")
@@ -310,6 +315,7 @@ EXEMPT: dict[str, str] = {
     "learning.targets.directions": "the chain fits returns; its own tests fit directions",
     "learning.targets.relative": "the chain fits returns as they are; its own tests fit them relative to the sector",
     "learning.walk_forward.walk_forward": _COMMANDS,
+    "portfolio.allocation.exposures": "the chain invests whatever the regime; its own tests have every regime and none",
     "reporting.shap_plot.shap_svg": "of trees alone; its own tests draw missing values and contributions of 0",
 }
 

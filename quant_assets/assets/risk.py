@@ -1,6 +1,6 @@
 """Risk of what is held: value at risk with back-tests, where it comes from, and what past episodes would cost."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ from quant_assets.partitions import (
 from quant_assets.profile import Profile
 from quant_assets.reporting.risk_page import render
 from quant_assets.risk import breakdown, forecasts, stress
-from quant_assets.risk.holdings import Holdings, holdings
+from quant_assets.risk.holdings import held_at
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.risk import RiskSettings
 from quant_assets.settings.sectors import SECTORS
@@ -129,8 +129,9 @@ def risk_breakdown(
 ) -> pl.DataFrame:
     """Where the risk of each decision comes from, and what would cost what."""
     market = equal_weight_returns(prices, universe, run.sessions("prices"))
-    sector_of = dict.fromkeys(weights["ticker"], sector)
-    result = _broken_down(run, settings, weights, prices, market, indicators, episode_returns, sector_of)
+    result = breakdown.risk_breakdown(
+        weights, prices, market, indicators, episode_returns, run.sessions("prices"), run.decisions, settings
+    )
     run.tell_rows(result.with_columns(sector=pl.lit(sector)), "as_of", _whole)
     return result
 
@@ -177,9 +178,8 @@ def portfolio_risk_breakdown(
     members = universe.select("ticker", "date").collect()
     market = equal_weight_returns(bars.filter("in_sector"), members, run.sessions("prices"))
     volumes = indicators.select("ticker", "date", "dollar_volume", "sector").collect()
-    sector_of = dict(portfolio_weights.select("ticker", "sector").iter_rows())
-    result = _broken_down(
-        run, settings, portfolio_weights, bars, market, volumes, episode_returns.drop("month"), sector_of
+    result = breakdown.risk_breakdown(
+        portfolio_weights, bars, market, volumes, episode_returns, run.sessions("prices"), run.decisions, settings
     )
     run.tell_rows(result, "as_of", _whole)
     return result
@@ -224,43 +224,6 @@ def _held_in(run: Run) -> Iterator[tuple[date, date, date]]:
             yield decided[-1], inside[0], inside[-1]
 
 
-def _holdings(
-    run: Run, settings: RiskSettings, weights: pl.DataFrame, prices: pl.DataFrame
-) -> Iterator[tuple[date, Holdings]]:
-    """Of each decision that holds something."""
-    days = run.sessions("prices")
-    for as_of in run.decisions:
-        decision = weights.filter(pl.col("as_of") == as_of)
-        if len(decision):
-            yield as_of, holdings(decision, prices, days, as_of, settings.window, as_of, settings.min_coverage)
-
-
-def _broken_down(
-    run: Run,
-    settings: RiskSettings,
-    weights: pl.DataFrame,
-    prices: pl.DataFrame,
-    market: Any,
-    indicators: pl.DataFrame,
-    episodes: pl.DataFrame,
-    sector_of: Mapping[str, str],
-) -> pl.DataFrame:
-    days, rows = run.sessions("prices").tolist(), []
-    volume = indicators.select("ticker", "date", "dollar_volume")
-    place = {day: number for number, day in enumerate(days)}
-    for as_of, held in _holdings(run, settings, weights, prices):
-        if "sector" in weights.columns:
-            sector_of = dict(weights.filter(pl.col("as_of") == as_of).select("ticker", "sector").iter_rows())
-        at = place[as_of]
-        volumes = dict(
-            volume.filter(pl.col("date") == as_of).drop_nulls().select("ticker", "dollar_volume").iter_rows()
-        )
-        window = market[at - settings.window + 1 : at + 1]
-        found = breakdown.rows(held, window, volumes, episodes, sector_of, as_of, settings)
-        rows += [{"as_of": as_of, **row} for row in found]
-    return pl.DataFrame(rows, schema=DATASETS["risk_breakdown"].schema)
-
-
 def _at_decisions(
     run: Run,
     settings: RiskSettings,
@@ -273,7 +236,7 @@ def _at_decisions(
     parts: pl.DataFrame,
 ) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
-    for as_of, held in _holdings(run, settings, weights, prices):
+    for as_of, held in held_at(weights, prices, run.sessions("prices"), run.decisions, settings):
         month = month_of(as_of)
         first = month_start(shift_month(month, 1 - settings.history_months))
         so_far = told.filter(pl.col("date").is_between(first, as_of))
@@ -287,9 +250,6 @@ def _at_decisions(
         run.tell(sector, month, {"page": run.store.artifact_url(name)})
         rows += [{"as_of": as_of, **row, "page_file": name} for row in found]
     return pl.DataFrame(rows, schema=DATASETS["risk"].schema)
-
-
-Told = Callable[[pl.DataFrame], dict[str, float | str | None]]
 
 
 def _exceptions(rows: pl.DataFrame) -> dict[str, float | str | None]:

@@ -6,17 +6,19 @@ sessions for every name.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.panel import FloatArray
-from quant_assets.risk.holdings import Holdings
+from quant_assets.risk.holdings import Holdings, held_at
 from quant_assets.risk.value_at_risk import moments, normal, tail
+from quant_assets.schemas import DATASETS
 from quant_assets.settings.risk import RiskSettings
 
 Row = dict[str, Any]
@@ -25,6 +27,42 @@ Row = dict[str, Any]
 def figure_of(name: str, level: float) -> str:
     """Name of a figure at a level: `value_at_risk_99`, `value_at_risk_97.5`."""
     return f"{name}_{100 * level:g}"
+
+
+def risk_breakdown(
+    weights: pl.DataFrame,
+    prices: pl.DataFrame,
+    market: FloatArray,
+    indicators: pl.DataFrame,
+    episodes: pl.DataFrame,
+    sessions: NDArray[np.datetime64],
+    as_ofs: Iterable[date],
+    settings: RiskSettings,
+) -> pl.DataFrame:
+    """Dataset risk_breakdown of the decisions, in their order.
+
+    Args:
+        weights: dataset weights, or portfolio_weights (with `sector`).
+        prices: dataset prices from `forecasts.lookback_sessions` before the first decision (with `sector`, likewise).
+        market: returns of the sector, or of all, of shape (n_sessions,).
+        indicators: dataset indicators; only rows dated as_of are read.
+        episodes: dataset episode_returns of the months up to the decisions (with `sector`, likewise).
+        sessions: datetime64[D], every session from there to the last decision.
+        as_ofs: decision sessions; one that holds nothing has no rows.
+        settings: of risk.
+
+    """
+    found: list[Row] = []
+    several = "sector" in weights.columns
+    volume = indicators.select("ticker", "date", "dollar_volume").drop_nulls()
+    for as_of, held in held_at(weights, prices, sessions, as_ofs, settings):
+        decision = weights.filter(pl.col("as_of") == as_of)
+        sector_of = dict(decision.select("ticker", "sector" if several else pl.lit("").alias("sector")).iter_rows())
+        at = int(np.searchsorted(sessions, np.datetime64(as_of)))
+        volumes = dict(volume.filter(pl.col("date") == as_of).select("ticker", "dollar_volume").iter_rows())
+        window = market[at - settings.window + 1 : at + 1]
+        found += [{"as_of": as_of, **row} for row in rows(held, window, volumes, episodes, sector_of, as_of, settings)]
+    return pl.DataFrame(found, schema=DATASETS["risk_breakdown"].schema)
 
 
 def rows(
@@ -42,7 +80,8 @@ def rows(
         held: over `settings.window` sessions.
         market: returns of the sector (or the market) on the same sessions, NaN where unknown.
         dollar_volume: median dollar volume of names, where it is known.
-        episodes: dataset episode_returns of the months up to as_of (with `sector`, where there are several).
+        episodes: dataset episode_returns of the months up to as_of (with `sector`, where there are several, by which
+            the figures are summed too).
         sector_of: each name's sector, by which a name that did not trade in an episode is held against its sector's
             return; the same for all where there is one.
         as_of: decision session.

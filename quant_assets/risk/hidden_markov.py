@@ -230,6 +230,9 @@ def gaussian(y: FloatArray, start: MarkovModel, counted: FloatArray, iterations:
     class Posterior(GaussianHMM):  # type: ignore[misc]
         """Converges by what it maximises, the likelihood with the prior's; hmmlearn looks at the likelihood alone."""
 
+        means_: Any
+        _covars_: Any
+
         def _compute_lower_bound(self, loglikelihood: float) -> float:
             return loglikelihood + float(np.sum(counted * np.log(self.transmat_)))
 
@@ -243,7 +246,7 @@ def gaussian(y: FloatArray, start: MarkovModel, counted: FloatArray, iterations:
             self._covars_ = np.maximum(found, _LEAST_VARIANCE)
 
     states, rows = len(start.scale), y.reshape(-1, 1)
-    model = Posterior(
+    model: Any = Posterior(
         states,
         covariance_type="diag",
         covars_prior=0.0,  # by default 0.01 is added to every sum of squares

@@ -1,5 +1,6 @@
 """What a decision holds, applied to the past returns that were known then: the series that risk is measured on."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,6 +12,7 @@ from quant_assets.errors import HistoryError
 from quant_assets.market.containment import marks
 from quant_assets.market.panel import FloatArray, Panel
 from quant_assets.market.sector_return import LOOKBACK, counted_changes
+from quant_assets.settings.risk import RiskSettings
 
 
 @dataclass(frozen=True)
@@ -100,3 +102,17 @@ def holdings(
     enough = share >= min_coverage * weight.sum() if len(weight) else np.zeros(change.shape[1], dtype=bool)
     filled = np.where(enough, np.where(known, change, stands), np.nan)
     return Holdings(tickers, weight, filled, (filled * weight[:, None]).sum(axis=0))
+
+
+def held_at(
+    weights: pl.DataFrame,
+    prices: pl.DataFrame,
+    sessions: NDArray[np.datetime64],
+    as_ofs: Iterable[date],
+    settings: RiskSettings,
+) -> Iterator[tuple[date, Holdings]]:
+    """Each decision that holds something, over the window of sessions up to it; arguments as of `holdings`."""
+    for as_of in as_ofs:
+        decision = weights.filter(pl.col("as_of") == as_of)
+        if len(decision):
+            yield as_of, holdings(decision, prices, sessions, as_of, settings.window, as_of, settings.min_coverage)

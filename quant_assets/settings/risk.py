@@ -149,8 +149,8 @@ class RiskSettings(SettingsGroup):
 
     levels: tuple[Level, ...] = (0.95, 0.99)
     horizons: tuple[Annotated[int, Field(ge=1, le=252)], ...] = (1, 10)
-    window: int = Field(default=720, ge=50)
-    min_observations: int = Field(default=500, ge=50)
+    window: int = Field(default=720, ge=30)
+    min_observations: int = Field(default=500, ge=30)
     min_coverage: float = Field(default=0.9, gt=0, le=1)
     leverage: bool = False
     paths: int = Field(default=10_000, ge=1_000)
