@@ -48,7 +48,10 @@ SMALL: dict[str, Any] = {
         "min_observations": 60,
         "paths": 1_000,
         "history_months": 6,
-        "episodes": {"autumn": (date(2023, 9, 1), date(2023, 10, 27))},
+        "episodes": {
+            "autumn": (date(2023, 9, 1), date(2023, 10, 27)),
+            "spring": (date(2024, 2, 12), date(2024, 3, 14)),
+        },
     },
     "report": {"history_months": 6},
 }
