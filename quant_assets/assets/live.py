@@ -1,6 +1,6 @@
 """What is said each session from the go-live day on, and the report of the day."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Annotated
 
@@ -41,7 +41,8 @@ def live_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets by day; none where no go-live day is set."""
     if profile.settings.live.go_live is None:
         return []
-    reads, said_of = dict.fromkeys((*READ, *BEHIND), read(of_its_month())), decisions
+    reads = dict.fromkeys((*READ, *BEHIND), read(of_its_month()))
+    said_of: Callable[..., pl.DataFrame] = decisions
     if needs_history(profile.settings.weights):
         reads["weights"], said_of = read(of_its_month()), decisions_with_stored_weights
     said_before = read(days_before(_TO_SESSION_BEFORE), absent="any")
