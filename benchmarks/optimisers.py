@@ -11,9 +11,7 @@ table as an upper bound. Minutes on an idle machine, most of them the solver's.
 """
 
 import argparse
-import json
 import sys
-import time
 from datetime import date
 from pathlib import Path
 
@@ -108,68 +106,58 @@ def returns(
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print; each row is also a line of JSON on standard error as soon as it is there."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--into", type=Path, help="keep daily results there; what is there is not computed again")
     parser.add_argument("--from", dest="first", default="2009-12", help="month of the first decision [2009-12]")
     parser.add_argument("--to", dest="last", default="2025-09", help="last month [2025-09]")
     parser.add_argument("--method", action="append", choices=list(OPTIMISERS), help="some of them only")
     asked = parser.parse_args(arguments)
     first, last = date.fromisoformat(f"{asked.first}-01"), date.fromisoformat(f"{asked.last}-28")
-    sectors = read(asked.folder, first, last)
-    as_ofs = decision_sessions(first, last)
-    rows = []
+    sectors, as_ofs = read(asked.folder, first, last), decision_sessions(first, last)
+    rows: dict[tuple[str, str], pl.DataFrame] = {}
     for book in BOOKS:
         for method in asked.method or OPTIMISERS:
-            start = time.perf_counter()
-            settings = WeightSettings(
-                method=method, book=book, horizon=HORIZON, constraints=ConstraintSettings(infeasible="cash")
-            )
-            result = returns(sectors, settings, as_ofs, last)
-            net = result["net_return"].to_numpy()
-            traded = result["turnover"].sum() / (len(result) / 252)
-            rows.append(
-                {
-                    "book": book,
-                    "method": method,
-                    "net": net,
-                    "turnover": traded,
-                    "seconds": time.perf_counter() - start,
-                    "gross": sharpe(result["gross_return"].to_list()),
-                }
-            )
-            said = {key: value for key, value in rows[-1].items() if key != "net"}
-            print(json.dumps(said | {"net": sharpe(net.tolist())}), file=sys.stderr, flush=True)  # noqa: T201
+            kept = None if asked.into is None else asked.into / f"{book}_{method}_{asked.first}_{asked.last}.parquet"
+            if kept is not None and kept.exists():
+                rows[book, method] = pl.read_parquet(kept)
+                continue
+            limits = ConstraintSettings(infeasible="cash")
+            settings = WeightSettings(method=method, book=book, horizon=HORIZON, constraints=limits)
+            rows[book, method] = returns(sectors, settings, as_ofs, last)
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                rows[book, method].write_parquet(kept)
     Console(width=160).print(table(rows))
     return 0
 
 
-def table(rows: list[dict[str, object]]) -> Table:
+def table(rows: dict[tuple[str, str], pl.DataFrame]) -> Table:
     """A row for each optimiser and book; the deflated Sharpe ratio counts the rows of the book as trials."""
     shown = Table(title="Net of costs, all sectors alike; Sharpe ratios per year, with 95 % intervals (bootstrap)")
     heads = ("book", "method", "return", "volatility", "gross Sharpe", "net Sharpe", "interval", "DSR", "drawdown")
-    for head in (*heads, "turnover", "seconds"):
+    for head in (*heads, "turnover"):
         shown.add_column(head, justify="left" if head in ("book", "method") else "right")
-    for row in rows:
-        net = np.asarray(row["net"])
-        ratios = [
-            float(np.mean(each["net"]) / np.std(each["net"], ddof=1)) for each in rows if each["book"] == row["book"]
-        ]  # type: ignore[arg-type]
+    nets = {name: result["net_return"].to_numpy() for name, result in rows.items()}
+    for (book, method), result in rows.items():
+        net = nets[book, method]
+        ratios = [float(each.mean() / each.std(ddof=1)) for (of, _), each in nets.items() if of == book]
         spread = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
-        deflated = deflated_sharpe_ratio(Moments.of(net), len(ratios), spread)
+        moments = Moments.of(net)
+        deflated = np.nan if moments is None else deflated_sharpe_ratio(moments, len(ratios), spread)
         low, high = bootstrap_interval(net, "sharpe", 1_000, SEED) or (np.nan, np.nan)
         shown.add_row(
-            str(row["book"]),
-            str(row["method"]),
+            book,
+            method,
             f"{net.mean() * 252:.1%}",
             f"{net.std(ddof=1) * np.sqrt(252):.1%}",
-            f"{row['gross']:.2f}",
+            f"{sharpe(result['gross_return'].to_list()):.2f}",
             f"{sharpe(net.tolist()):.2f}",
             f"{low * np.sqrt(252):.2f} to {high * np.sqrt(252):.2f}",
             f"{deflated:.3f}",
             f"{max_drawdown(net.tolist()):.0%}",
-            f"{row['turnover']:.1f}",
-            f"{row['seconds']:.0f}",
+            f"{result['turnover'].sum() / (len(result) / 252):.1f}",
         )
     return shown
 

@@ -1,6 +1,6 @@
 """What is said each session from the go-live day on, and the report of the day."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from quant_assets.errors import LedgerError
 from quant_assets.grains import DAY
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import month_of
+from quant_assets.portfolio.history import needs_history
 from quant_assets.portfolio.ledger import said
 from quant_assets.profile import Profile
 from quant_assets.provenance.day_inputs import day_inputs
@@ -41,9 +42,12 @@ def live_assets(profile: Profile) -> list[dg.AssetsDefinition]:
     if profile.settings.live.go_live is None:
         return []
     reads = dict.fromkeys((*READ, *BEHIND), read(of_its_month()))
+    said_of: Callable[..., pl.DataFrame] = decisions
+    if needs_history(profile.settings.weights):
+        reads["weights"], said_of = read(of_its_month()), decisions_with_stored_weights
     said_before = read(days_before(_TO_SESSION_BEFORE), absent="any")
     return [
-        *declared(profile, "live", Asset(DECISIONS, decisions, reads)),
+        *declared(profile, "live", Asset(DECISIONS, said_of, reads)),
         *declared(profile, "live_report", Asset(DAILY_REPORT, daily_report, {DECISIONS: said_before}, kinds=["html"])),
     ]
 
@@ -86,7 +90,6 @@ def decisions(
     fundamentals: pl.LazyFrame,
 ) -> pl.DataFrame:
     """What is said at the close of each session of the run."""
-    days = _sessions(run)
     given = {
         "universe": universe,
         "prices": prices,
@@ -94,11 +97,49 @@ def decisions(
         "indicators": indicators,
         "predictions": predictions,
     }
+    return _said(run, selecting, weighing, given)
+
+
+def decisions_with_stored_weights(
+    run: Run,
+    selecting: CandidateSettings,
+    weighing: WeightSettings,
+    universe: pl.LazyFrame,
+    prices: pl.LazyFrame,
+    features: pl.LazyFrame,
+    indicators: pl.LazyFrame,
+    predictions: pl.LazyFrame,
+    ohlcv: pl.LazyFrame,
+    delistings: pl.LazyFrame,
+    price_peaks: pl.LazyFrame,
+    fundamentals: pl.LazyFrame,
+    weights: pl.LazyFrame,
+) -> pl.DataFrame:
+    """The same where weights follow from the sessions before: those that the month's partition has of the session."""
+    given = {
+        "universe": universe,
+        "prices": prices,
+        "features": features,
+        "indicators": indicators,
+        "predictions": predictions,
+    }
+    return _said(run, selecting, weighing, given, weights)
+
+
+def _said(
+    run: Run,
+    selecting: CandidateSettings,
+    weighing: WeightSettings,
+    given: Mapping[str, pl.LazyFrame],
+    weights: pl.LazyFrame | None = None,
+) -> pl.DataFrame:
+    days = _sessions(run)
     parts, followed = [run.dataset(DECISIONS).empty()], [run.dataset(name) for name in (*BEHIND, *READ)]
     for sector in run.sectors:
         for day in days:
             frames = of_day(sector, day, given)
-            rows = said(day, frames["indicators"], frames["universe"], frames["predictions"], selecting, weighing)
+            held = None if weights is None else decided_on(sector, day, weights)
+            rows = said(day, frames["indicators"], frames["universe"], frames["predictions"], selecting, weighing, held)
             late = len(sessions(day, run.last_session)) - 1
             inputs = str(day_inputs(run.store, followed, sector, day, frames))
             rows = rows.with_columns(
@@ -114,6 +155,11 @@ def of_day(sector: str, day: date, frames: Mapping[str, pl.LazyFrame]) -> dict[s
     own = (pl.col("sector") == sector) & (pl.col("month") == month_of(day)) & (pl.col("date") == day)
     found = pl.collect_all([each.filter(own).drop("sector", "month") for each in frames.values()])
     return dict(zip(frames, found, strict=True))
+
+
+def decided_on(sector: str, day: date, weights: pl.LazyFrame) -> pl.DataFrame:
+    """The rows of dataset weights that a sector decided at a session."""
+    return weights.filter(pl.col("sector") == sector, pl.col("as_of") == day).drop("sector", "month").collect()
 
 
 def daily_report(

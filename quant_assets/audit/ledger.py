@@ -8,10 +8,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from quant_assets.assets.live import BEHIND, DECISIONS, READ, of_day
+from quant_assets.assets.live import BEHIND, DECISIONS, READ, decided_on, of_day
 from quant_assets.errors import MissingPartitionError
 from quant_assets.grains import DAY
 from quant_assets.partitions import key, month_of
+from quant_assets.portfolio.history import needs_history
 from quant_assets.portfolio.ledger import SAID, said
 from quant_assets.profile import Profile
 from quant_assets.provenance.day_inputs import DayInput, DayInputs, day_inputs
@@ -124,6 +125,11 @@ class Comparison:
         then = profile.store.read(ledger, [key(sector, DAY.of(day))]).collect()
         place = [key(sector, month_of(day))]
         frames = of_day(sector, day, {name: profile.store.read(profile.datasets[name], place) for name in READ})
+        held = None
+        if needs_history(settings.weights):
+            dataset = profile.datasets["weights"]
+            stored = sorted({*place} - {*profile.store.missing(dataset, place)})
+            held = decided_on(sector, day, profile.store.read(dataset, stored))
         now = said(
             day,
             frames["indicators"],
@@ -131,7 +137,10 @@ class Comparison:
             frames["predictions"],
             settings.candidates,
             settings.weights,
+            held,
         )
+        if held is not None and held.is_empty():  # the month has gone on, and what was held that day is not computed
+            now = pl.concat([now, then.select(list(SAID)).filter(pl.col("item") == "weight")])
         if then.select(list(SAID)).sort(*_KEY).equals(now.sort(*_KEY)):
             return Compared(sector, day, len(then), _late(then), ())
         followed = [profile.datasets[name] for name in (*BEHIND, *READ)]

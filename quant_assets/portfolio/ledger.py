@@ -39,6 +39,7 @@ def said(
     predictions: pl.DataFrame,
     selecting: CandidateSettings,
     weighing: WeightSettings,
+    held: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """What is said at the close of a session, as if it were the decision of its month.
 
@@ -52,6 +53,8 @@ def said(
         predictions: dataset predictions.
         selecting: of candidates.
         weighing: of weights.
+        held: dataset weights, where the settings let weights follow from more than the session's own rows
+            (`history.needs_history`): those decided at it are said, and none where none were.
 
     Returns:
         Columns `SAID`, sorted by ticker, item, model and horizon: a row for each forecast, candidate and weight.
@@ -60,7 +63,9 @@ def said(
     of_day = pl.col("date") == day
     indicators, universe, predictions = (each.filter(of_day) for each in (indicators, universe, predictions))
     chosen = candidates(indicators, universe, [day], selecting)
-    held = sector_weights(chosen, predictions, indicators, [day], weighing)
+    if held is None:
+        held = sector_weights(chosen, predictions, indicators, [day], weighing)
+    held = held.filter(pl.col("as_of") == day)
     forecasts = predictions.select(
         "ticker",
         "date",

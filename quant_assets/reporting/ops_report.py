@@ -70,8 +70,8 @@ def figures(report: ReportData) -> pl.DataFrame:
         ("long_candidates", "month", report.longs, "names"),
         ("short_candidates", "month", len(report.shorts), "names"),
         ("picks", "month", len(picks), "names"),
-        ("largest_weight", "month", max(picks, default=None), "1"),
-        ("effective_picks", "month", 1.0 / math.fsum(w * w for w in picks) if picks else None, "names"),
+        ("largest_weight", "month", max(map(abs, picks), default=None), "1"),
+        ("effective_picks", "month", _effective(picks), "names"),
         ("regime_volatility", "month", regime.get("volatility"), "1 per year"),
         ("regime_drawdown", "month", regime.get("drawdown"), "1"),
         ("quarantined_bars", "month", report.quarantined["bars"].sum(), "bars"),
@@ -87,6 +87,15 @@ def figures(report: ReportData) -> pl.DataFrame:
         for name, window, value, unit in rows
     ]
     return pl.DataFrame(content, schema=schema, orient="row").sort("metric", "window")
+
+
+def _effective(weights: list[float]) -> float | None:
+    """As many equal weights of the same gross exposure would be spread alike."""
+    if not weights:
+        return None
+    gross = math.fsum(map(abs, weights))
+    whole = 1.0 if math.isclose(gross, 1.0, abs_tol=1e-9) else gross * gross  # the usual book to the last bit
+    return whole / math.fsum(weight * weight for weight in weights)
 
 
 def render(report: ReportData, market: str | None = None) -> bytes:

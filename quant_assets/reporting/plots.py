@@ -222,10 +222,11 @@ def _picks(axes: Axes, report: ReportData) -> None:
     weights = 100 * shown["weight"].to_numpy()
     axes.barh(rows, weights, height=0.62, color=ACCENT, alpha=0.85)
     for row, weight, score in zip(rows, weights, shown["score"].to_list(), strict=True):
-        text = f"{100 * score:+.1f}%" if forecast else f"{score:+.2f}"
+        # A name that the limit of turnover keeps has none.
+        text = "" if score is None else f"  ({100 * score:+.1f}%)" if forecast else f"  ({score:+.2f})"
         axes.annotate(
-            f"{weight:.1f}%  ({text})".replace("-", "−"),
-            (weight, row),
+            f"{weight:.1f}%{text}".replace("-", "−"),
+            (max(weight, 0.0), row),
             (4, 0),
             textcoords="offset points",
             va="center",
@@ -233,7 +234,7 @@ def _picks(axes: Axes, report: ReportData) -> None:
         )
     axes.set_yticks(rows, shown["ticker"].to_list())
     axes.set_ylim(max(len(shown), 8) - 0.4, -0.6)
-    axes.set_xlim(0, 1.75 * float(weights.max()))
+    axes.set_xlim(1.1 * min(float(weights.min()), 0.0), 1.75 * max(float(weights.max()), 1.0))
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
     axes.tick_params(axis="y", labelcolor=INK)

@@ -55,6 +55,21 @@ def test_what_is_said_is_the_sessions_own_decision(tmp_path: Path) -> None:
     assert set(rows["late"]) == {4}  # 28 June, 1, 2 and 3 July had closed
 
 
+def test_weights_that_follow_from_the_sessions_before_are_those_stored_of_the_session(tmp_path: Path) -> None:
+    settings = live_settings(tmp_path, LAST)
+    weighing = settings.weights.model_copy(update={"method": "equal_risk_contribution"})
+    profile = Profile(settings.model_copy(update={"weights": weighing}))
+    months_written(profile, LAST)
+    dataset = profile.datasets["weights"]
+    row = {"ticker": "A", "as_of": DAYS[1], "weight": -0.25, "rank": 1, "score": 0.5, "score_source": "composite_score"}
+    stored = pl.DataFrame([{"sector": "it", **row, "volatility": 0.2}], schema=dataset.empty().schema)
+    profile.store.write(dataset, stored, ["2024-06|it"])
+    assert materialised(profile, DECISIONS, DAYS[0], DAYS[1], ["it"]) == (True, "")
+    assert "weight" not in set(entry(profile, DAYS[0])["item"]), "the month's decision is another session's"
+    said = entry(profile, DAYS[1]).filter(pl.col("item") == "weight")
+    assert said.select("ticker", "value", "side").rows() == [("A", -0.25, "short")]
+
+
 def test_a_range_equals_its_days_and_equal_rows_are_no_news(tmp_path: Path) -> None:
     bulk, single = (profile_at(tmp_path / name) for name in ("bulk", "single"))
     for each in (bulk, single):

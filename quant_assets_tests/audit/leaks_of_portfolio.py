@@ -32,19 +32,3 @@ def _(patch: pytest.MonkeyPatch) -> None:
         return real(self, tickers, days[later].item(), sessions, **more)
 
     spoil(patch, History, "window", ahead)
-
-
-@leak(
-    "holdings moved by the prices after the decision",
-    "perturbation",
-    "weights",
-    kind="a window that reaches ahead",
-    settings={"weights": OF_HISTORY | {"method": "equal", "constraints": {"max_turnover": 0.3}}},
-)
-def _(patch: pytest.MonkeyPatch) -> None:
-    def ahead(real: Any, self: History, held: Any, decided: date, as_of: date, lag: int) -> dict[str, float]:
-        days = self._sessions
-        later = min(int(np.searchsorted(days, np.datetime64(as_of))) + 15, len(days) - 1)
-        return real(self, held, decided, days[later].item(), lag)
-
-    spoil(patch, History, "drifted", ahead)
