@@ -1,6 +1,4 @@
-r"""What a track record owes to known factors: regressions of its excess return, with HAC errors.
-
-.. math:: r_t - r^f_t = \alpha + \sum_k \beta_k f_{k,t} + \epsilon_t
+"""What a track record owes to known factors: regressions of its excess return, with HAC errors.
 
 Alpha is a mean return of a period (a session or a month). A year's is that times the number of periods in a year, once;
 betas have no unit of time.
@@ -182,7 +180,9 @@ class Exposure:
 
 
 def explain(track: pl.DataFrame, factors: FactorReturns, model: str) -> Exposure:
-    """Regress a daily track record on the factors of a model, session by session or month by month.
+    r"""Regress a daily track record on the factors of a model, session by session or month by month.
+
+    .. math:: r_t - r^f_t = \alpha + \sum_k \beta_k f_{k,t} + \epsilon_t
 
     Args:
         track: `date` and `net_return`, every session from its first to its last.

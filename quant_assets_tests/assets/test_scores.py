@@ -1,5 +1,7 @@
 """Asset `scores` on the graph: a row of every member, and new predictions that move the forecasts' part."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -11,25 +13,25 @@ pytestmark = pytest.mark.slow
 SECTOR, MONTH = "cons_staples", "2023-06"
 
 
-def test_new_predictions_move_the_forecasts_part_and_the_composite(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_new_predictions_move_the_forecasts_part_and_the_composite(tmp_path: Path) -> None:
     """Without a model there are none: then momentum is its technical part alone."""
-    given = {"training": {"window_months": 6, "min_rows": 1_000_000}, "partitions": {"start": "2022-12"}}
-    graph = Graph.at(tmp_path, as_of="2023-08-31", **given)
-    names = graph.planner.select("universe..predictions,scores", graph.defs)
-    by_sector = [name for name in names if graph.datasets[name].grain.by_sector]
-    for phase in graph.planner.plan(by_sector, [SECTOR], "2023-05", MONTH).phases:
+    graph = Graph.at(tmp_path, as_of="2023-08-31", partitions={"start": "2022-12"})
+    dataset, keys = graph.datasets["predictions"], [key(SECTOR, MONTH)]
+    names = ["universe", "ohlcv", "prices", "fundamentals"]
+    for phase in graph.planner.plan(names, [SECTOR], "2022-12", MONTH).phases:
         graph.materialise(phase.assets, tags=phase.range_tags)
+    graph.profile.store.write(dataset, dataset.empty(), keys)
+    graph.materialise(["scores"], partition_key=keys[0])
     before, members = graph.read("scores").filter(pl.col("month") == MONTH), graph.read("universe")
     as_of = before["as_of"][0]
     assert sorted(before["ticker"]) == sorted(members.filter(pl.col("date") == as_of)["ticker"])
     assert before["ml"].is_null().all()
     assert before["missing"].str.contains("ml").all()
     assert before["fair_value"].is_not_null().any()
-    told = graph.told["scores", key(SECTOR, MONTH)]
+    told = graph.told["scores", keys[0]]
     assert told["members"] == len(before)
     assert told["with_forecast"] == 0
 
-    dataset = graph.datasets["predictions"]
     said = before.sort("ticker").select(
         sector=pl.lit(SECTOR),
         ticker="ticker",
@@ -47,8 +49,8 @@ def test_new_predictions_move_the_forecasts_part_and_the_composite(tmp_path) -> 
         expires=pl.lit(None, pl.Date),
         in_range=pl.lit(None, pl.Boolean),
     )
-    graph.profile.store.write(dataset, said, [key(SECTOR, MONTH)], lambda _: as_of)
-    graph.materialise(["scores"], partition_key=key(SECTOR, MONTH))
+    graph.profile.store.write(dataset, said, keys, lambda _: as_of)
+    graph.materialise(["scores"], partition_key=keys[0])
     after = graph.read("scores").filter(pl.col("month") == MONTH)
     both = before.join(after, on="ticker", suffix="_after").sort("ticker")
     assert both["ml_after"].to_list() == sorted(both["ml_after"].to_list()), "in the order of the forecasts"

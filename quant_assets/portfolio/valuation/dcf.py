@@ -1,12 +1,4 @@
-r"""Discounted cash flow in two stages: a value of a company and of its share, or why there is none.
-
-Free cash flow :math:`F` grows by :math:`g` a year for :math:`n` years and by :math:`g_T` for ever after. Discounted at
-:math:`w`, the weighted average cost of capital, with flows at the ends of years:
-
-.. math:: EV = \sum_{t=1}^n F \left(\frac{1 + g}{1 + w}\right)^t
-    + \left(\frac{1 + g}{1 + w}\right)^n \frac{F (1 + g_T)}{w - g_T}
-
-Equity is :math:`EV` less net debt, and a share's value is equity over the number of shares.
+"""Discounted cash flow in two stages: a value of a company and of its share, or why there is none.
 
 References:
     Damodaran (2012), Investment valuation, 3rd edition, chapters 12 and 14 (the two-stage model of free cash flow to
@@ -62,7 +54,15 @@ def two_stage(
     terminal_growth: ArrayLike,
     years: int,
 ) -> Valuation:
-    """Values by the formula of this module; a NaN argument is one that is not known.
+    r"""Values of companies by their free cash flow; a NaN argument is one that is not known.
+
+    Free cash flow :math:`F` grows by :math:`g` a year for :math:`n` years and by :math:`g_T` for ever after. Discounted
+    at :math:`w`, the weighted average cost of capital, with flows at the ends of years:
+
+    .. math:: EV = \sum_{t=1}^n F \left(\frac{1 + g}{1 + w}\right)^t
+        + \left(\frac{1 + g}{1 + w}\right)^n \frac{F (1 + g_T)}{w - g_T}
+
+    Equity is :math:`EV` less net debt, and a share's value is equity over the number of shares.
 
     Args:
         free_cash_flow: of the newest year, in the currency of the value.
