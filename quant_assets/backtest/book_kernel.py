@@ -221,7 +221,7 @@ def carry(  # type: ignore[no-untyped-def]
                     else:
                         sold += size
                         selling += each
-                found = (buying + selling) / total
+                found = min((buying + selling) / total, 1.0)
                 apart = abs(found - share)
                 share = found
                 if apart <= 1e-15:

@@ -1,4 +1,4 @@
-"""Body of `quant orders`: holdings of a file or the backtest, a month's weights, orders and files. Writes no dataset."""
+"""Body of `quant orders`: holdings of a file or the backtest, a month's weights, orders. Writes no dataset."""
 
 import csv
 from collections.abc import Iterator
