@@ -45,7 +45,7 @@ from quant_assets.settings.origin import ROOT, at_home, conf_dir, sources
 from quant_assets.settings.providers import ProviderSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.settings.sentiment import SentimentSettings
-from quant_assets.settings.trading import BacktestSettings, OrderSettings
+from quant_assets.settings.trading import BacktestSettings, OrderSettings, SleeveSettings
 
 #: Each part may be left out where libpq's own variables or defaults give it, except for the name of the database.
 _POSTGRES = re.compile(
@@ -189,6 +189,7 @@ class Settings(ProviderSettings):
     weights: WeightSettings = WeightSettings()
     backtest: BacktestSettings = BacktestSettings()
     orders: OrderSettings = OrderSettings()
+    sleeves: SleeveSettings = SleeveSettings()
     regime: RegimeSettings = RegimeSettings()
     report: ReportSettings = ReportSettings()
     statistics: StatisticsSettings = StatisticsSettings()
