@@ -33,9 +33,8 @@ def output(profile: Profile, sector: str, first: str, last: str) -> Iterator[str
         table.add_row(row["cause"], f"{row['len']}", f"{row['turnover']:.3f}", cost)
     yield table
     cap = report["turnover_cap"]
-    yield (
-        "no limit (backtest.turnover.limited)"
-        if cap is None
-        else f"limit {cap}: above it {report['cap_breaches']} times"
-    )
+    if cap is None:
+        yield "no limit (backtest.turnover.limited)"
+    else:
+        yield f"limit {cap} a session: above it {report['cap_breaches']} times"
     yield f"file: {write_document(profile.store, f'turnover/{sector}/turnover_report.json', report)}"

@@ -1,4 +1,4 @@
-"""`quant orders` and `quant capacity` on weights, positions and prices made by hand."""
+"""`quant orders`, `capacity`, `turnover` and `sleeves` on weights, positions and prices made by hand."""
 
 import json
 from datetime import date
@@ -211,3 +211,70 @@ def test_capacity_is_a_row_for_each_capital_and_a_plot(store: DatasetStore, comm
     command(*wanted)
     assert plot.read_bytes() == first
     assert "--capital many is no amount" in command("capacity", "-s", "it", "--capital", "many")[2]
+
+
+def test_turnover_by_cause_and_its_report(store: DatasetStore, command: Quant, tmp_path: Path) -> None:
+    head = {"sector": "it", "traded": True, "max_turnover": 0.35, "annual_left": 0.1}
+    rows = [
+        {**head, "date": date(2024, 6, 3), "cause": "entry", "turnover": 0.2, "cost_bps": 10.0},
+        {**head, "date": date(2024, 6, 3), "cause": "exit", "turnover": 0.1, "cost_bps": 40.0},
+        {**head, "date": date(2024, 6, 3), "cause": "session_limit", "traded": False, "turnover": 0.5},
+        {**head, "date": date(2024, 6, 10), "cause": "decrease", "turnover": 0.36, "cost_bps": 5.0},
+    ]
+    store.write(DATASETS["turnover"], rows_of("turnover", rows), ["2024-06|it"])
+    status, out, err = command("turnover", "-s", "it", "--from", "2024-06", "--to", "2024-06")
+    assert (status, err) == (0, "")
+    assert "limit 0.35 a session: above it 1 times" in out
+    assert "not traded" in out
+    path = tmp_path / "demo" / "exports" / "turnover" / "it" / "turnover_report.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    assert (report["num_rebalances"], report["cap_breaches"], report["turnover_cap"]) == (2, 1, 0.35)
+    assert report["max_turnover"] == pytest.approx(0.36)
+    assert report["avg_turnover"] == pytest.approx(0.33)
+    assert report["total_costs"] == pytest.approx((0.2 * 10 + 0.1 * 40 + 0.36 * 5) / 1e4)
+    assert [each["date"] for each in report["turnover_history"]] == ["2024-06-03", "2024-06-10"]
+    store.write(DATASETS["turnover"], DATASETS["turnover"].empty(), ["2024-06|it"])
+    command("turnover", "-s", "it", "--from", "2024-06", "--to", "2024-06")
+    assert json.loads(path.read_text(encoding="utf-8"))["avg_turnover"] is None
+
+
+def test_sleeves_from_the_total_portfolio_and_a_file(store: DatasetStore, command: Quant, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    fixed = dict.fromkeys(("gross_return", "cost", "turnover"), 0.0) | {"equity": 1.0, "cash": 0.0}
+    rows = [
+        {**fixed, "date": day, "net_return": float(each), "positions": 1, "unexplained": 0}
+        for day, each in zip(DAYS.tolist(), 0.15 / 252**0.5 * rng.standard_normal(len(DAYS)), strict=True)
+    ]
+    months = month_range("2024-01", "2024-06")
+    store.write(DATASETS["portfolio_backtest"], rows_of("portfolio_backtest", rows), months)
+    days = pl.date_range(date(2023, 12, 1), AS_OF, eager=True)
+    closes = 100.0 * np.exp(np.cumsum(0.03 * rng.standard_normal(len(days))))
+    path = tmp_path / "crypto.parquet"
+    pl.DataFrame({"ticker": "BTC-USD", "date": days, "close": closes}).write_parquet(path)
+    wanted = ("sleeves", "--crypto", str(path), "--month")
+    status, out, err = command(*wanted, "2024-05")
+    assert (status, err) == (0, "")
+    written = tmp_path / "demo" / "exports" / "sleeves" / "2024-05" / "sleeve_allocation.json"
+    document = json.loads(written.read_text(encoding="utf-8"))
+    assert list(document) == ["allocation", "method", "date", "metrics", "rebalance_threshold"]
+    assert sum(document["allocation"].values()) == pytest.approx(1.0)
+    assert document["allocation"]["cash"] > 0.0
+    assert document["metrics"]["crypto_volatility"] > document["metrics"]["equity_volatility"]
+    # The bar of the decision's own UTC day ends after the session has closed.
+    later = pl.read_parquet(path).with_columns(
+        close=pl.when(pl.col("date") >= date(2024, 5, 31)).then(3.0 * pl.col("close")).otherwise("close")
+    )
+    later.write_parquet(path)
+    first = written.read_bytes()
+    command(*wanted, "2024-05")
+    assert written.read_bytes() == first
+    status, out, _ = command(*wanted, "2024-06", "--multiplier", "0.5")
+    assert status == 0
+    assert "held" in out
+    assert "has no column 'close'" in _without(command, wanted, path, "close")
+    assert "cannot be read" in command("sleeves", "--crypto", str(tmp_path / "none.parquet"))[2].replace("\n", " ")
+
+
+def _without(command: Quant, wanted: tuple[str, ...], path: Path, column: str) -> str:
+    pl.read_parquet(path).drop(column).write_parquet(path)
+    return command(*wanted, "2024-06")[2].replace("\n", " ")
