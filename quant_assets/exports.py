@@ -251,3 +251,64 @@ def export_orders(store: DatasetStore, folder: str, orders: pl.DataFrame, capita
     for name, content in names.items():
         store.write_file(name, content)
     return [f"{store.url}/{name}" for name in names]
+
+
+def turnover_report(turnover: pl.DataFrame) -> dict[str, object]:
+    """Dataset turnover, of one sector, as the dictionary `turnover_report.json`.
+
+    Args:
+        turnover: rows; without any that was traded the figures are null.
+
+    Returns:
+        avg_, max_ and min_turnover, avg_cost_bps, total_costs (over equity), num_rebalances, turnover_cap (null
+        where there is none), cap_breaches, turnover_history of date, turnover and cost_bps.
+
+    """
+    done = turnover.filter("traded").with_columns(cost=pl.col("turnover") * pl.col("cost_bps") / 1e4)
+    by_day = done.group_by("date").agg(pl.sum("turnover", "cost"), pl.first("max_turnover")).sort("date")
+    cap = by_day["max_turnover"][-1] if len(by_day) else None
+    above = 0 if cap is None else len(by_day.filter(pl.col("turnover") > pl.col("max_turnover") + 1e-9))
+    total = by_day["turnover"].sum()
+    return {
+        "avg_turnover": by_day["turnover"].mean(),
+        "max_turnover": by_day["turnover"].max(),
+        "min_turnover": by_day["turnover"].min(),
+        "avg_cost_bps": by_day["cost"].sum() / total * 1e4 if total else None,
+        "total_costs": by_day["cost"].sum(),
+        "num_rebalances": len(by_day),
+        "turnover_cap": cap,
+        "cap_breaches": above,
+        "turnover_history": [
+            {"date": day.isoformat(), "turnover": turned, "cost_bps": cost / turned * 1e4}
+            for day, turned, cost in by_day.select("date", "turnover", "cost").iter_rows()
+        ],
+    }
+
+
+def sleeve_document(
+    shares: Mapping[str, float], method: str, as_of: date, figures: Mapping[str, float | None], threshold: float
+) -> dict[str, object]:
+    """An allocation of sleeves as the dictionary `sleeve_allocation.json`.
+
+    Args:
+        shares: equities, crypto and cash.
+        method: of the allocation.
+        as_of: session.
+        figures: `equity_volatility`, `crypto_volatility`, `estimated_portfolio_volatility`.
+        threshold: of rebalancing.
+
+    """
+    return {
+        "allocation": dict(shares),
+        "method": method,
+        "date": as_of.isoformat(),
+        "metrics": dict(figures),
+        "rebalance_threshold": threshold,
+    }
+
+
+def write_document(store: DatasetStore, name: str, document: Mapping[str, object]) -> str:
+    """Write strict JSON as `exports/<name>`; where it is."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    store.write_file(f"exports/{name}", text.encode())
+    return f"{store.url}/exports/{name}"

@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 
 from quant_assets.assets import sql
+from quant_assets.backtest.account import account, by_sector
 from quant_assets.backtest.factor_summary import market_rows, summaries
 from quant_assets.backtest.factors import complete_after, factor_statistics
-from quant_assets.backtest.simulation import lookback_months, simulate
+from quant_assets.backtest.simulation import lookback_months, simulate, simulated
 from quant_assets.backtest.track_record import continued
 from quant_assets.features.cross_section import market_breadth, market_features
 from quant_assets.features.features import features
@@ -38,6 +39,7 @@ from quant_assets.market.sector_return import equal_weight_returns
 from quant_assets.market.universe import coverage, coverage_sessions, members, panel_tickers
 from quant_assets.partitions import month_end, month_of, month_range, month_start, months_covering, shift_month
 from quant_assets.portfolio.allocation import total_portfolio
+from quant_assets.portfolio.orders import decided_orders
 from quant_assets.portfolio.weights import sector_weights
 from quant_assets.reporting.report_data import ReportFrames
 from quant_assets.risk.breakdown import risk_breakdown
@@ -67,8 +69,12 @@ from quant_assets.settings.domain import (
 from quant_assets.settings.risk import MarkovSettings, RegimeRules, RegimeSettings, RiskSettings
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.sentiment import SentimentSettings
+<<<<<<< HEAD
 from quant_assets.settings.trading import BacktestSettings
 from quant_assets.settings.weights import WeightSettings
+=======
+from quant_assets.settings.trading import BacktestSettings, OrderSettings, TurnoverSettings
+>>>>>>> w-simulation
 from quant_assets.signals.indicators import dataset as indicator_dataset
 from quant_assets.signals.indicators import indicators, lookback_sessions
 from quant_assets.signals.selection import selection
@@ -110,6 +116,10 @@ APPLIES = Applicability(max_dissimilarity=1.0, expires_after_months=1)
 PORTFOLIO = PortfolioSettings(allocation="inverse_volatility")
 LEARNER = Ridge("ridge")
 MIN_NAMES, FACTOR_MONTHS, COST_BPS = 3, 3, 10.0
+#: A book that is carried, beside the backtest in closed form.
+CARRIED = BacktestSettings(
+    costs="itemised", rebalancing="week", participation=0.1, turnover=TurnoverSettings(limited=True, annual=5.0)
+)
 
 #: A feature of each kind, and those that are compared within the sector and the market.
 CHOSEN = (
@@ -386,6 +396,61 @@ def _backtest(read: Reads, months: Months, sector: str) -> pl.DataFrame:
     )
 
 
+def _account(name: str) -> "Compute":
+    def rows(read: Reads, months: Months, sector: str) -> pl.DataFrame:
+        before = lookback_months(LABELS.entry_lag, CARRIED)
+        found = simulated(
+            read("weights", before),
+            read("prices", before),
+            months.sessions(before),
+            months.held(before),
+            months.first_day,
+            months.last_day,
+            entry_lag=LABELS.entry_lag,
+            settings=CARRIED,
+            delistings=read("delistings", before),
+            benchmark_members=read("universe", before),
+        )
+        prices, indicators = read("prices", before), read("indicators", 1)
+        return account(found, prices, indicators, months.decisions, months.first_day, CARRIED)[name]
+
+    return rows
+
+
+def _orders(read: Reads, months: Months, sector: str) -> pl.DataFrame:
+    before, settings = 3, OrderSettings(lot_size=10)
+    parts = [DATASETS["orders"].empty().drop("sector")]
+    for as_of in months.decisions:
+        rows = decided_orders(
+            read("weights"),
+            read("positions", 2),
+            read("prices", before),
+            months.sessions(before),
+            as_of,
+            settings.capital,
+            settings,
+            CARRIED,
+        )
+        parts.append(rows.with_columns(as_of=pl.lit(as_of)).select(parts[0].columns))
+    return pl.concat(parts)
+
+
+def _portfolio_attribution(read: Reads, months: Months) -> pl.DataFrame:
+    before = lookback_months(LABELS.entry_lag)
+    found = simulated(
+        read("portfolio_weights", before),
+        read("prices", before),
+        months.sessions(before),
+        months.held(before),
+        months.first_day,
+        months.last_day,
+        entry_lag=LABELS.entry_lag,
+        settings=BacktestSettings(cost_bps=COST_BPS),
+        delistings=read("delistings", before),
+    )
+    return by_sector(found.outcome.gains, read("portfolio_weights", before), read("backtest"), months.decisions)
+
+
 def _walked(name: str, backtest: pl.DataFrame, read: Reads, months: Months) -> pl.DataFrame:
     """A track record, carried from the month before, which is stored."""
     columns = list(DATASETS[name].schema)
@@ -495,10 +560,15 @@ BY_SECTOR: dict[str, Compute] = {
     "weights": _weights,
     "backtest": _backtest,
     "track_record": _track_record,
+<<<<<<< HEAD
     "episode_returns": _episode_returns,
     "var_forecasts": lambda read, months, sector: _forecasts(read, months, "weights"),
     "risk_breakdown": lambda read, months, sector: _breakdown(read, months, "weights"),
     "risk": lambda read, months, sector: _risk(read, months, "weights", "var_forecasts"),
+=======
+    **{name: _account(name) for name in ("trades", "positions", "backtest_costs", "attribution", "turnover")},
+    "orders": _orders,
+>>>>>>> w-simulation
     "factor_statistics": _factor_statistics,
     "factor_tear_sheet": _factor_tear_sheet,
 }
@@ -534,6 +604,7 @@ BY_MONTH: dict[str, Callable[[Reads, Months], pl.DataFrame]] = {
         read("weights"), read("regime_state"), months.decisions, PORTFOLIO
     ),
     "portfolio_backtest": _portfolio_backtest,
+    "portfolio_attribution": _portfolio_attribution,
     "portfolio_track_record": lambda read, months: _walked(
         "portfolio_track_record", read("portfolio_backtest"), read, months
     ),

@@ -305,6 +305,7 @@ DOMAIN = ("market", "windows", "signals", "features", "learning", "portfolio", "
 #: Functions that need not, each with the reason.
 _COMMANDS = "asked for by a command, not by an asset; its own tests give it frames"
 EXEMPT: dict[str, str] = {
+    "backtest.capacity.by_capital": _COMMANDS,
     "features.sentiment.news_features": "the chain's features are chosen without news; all ready-made ones meet it",
     "learning.comparison.compared": _COMMANDS,
     "learning.ensemble.combined": "the chain has one model; its own tests give it the forecasts of several",

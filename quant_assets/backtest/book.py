@@ -158,7 +158,7 @@ class _Market:
             found = half_spread(settings.spread, high, low, close, windows, window)
             self.half = np.where(np.isfinite(found), found, self.half)
         if settings.impact > 0.0:
-            volatility = daily_volatility(close, windows, window)
+            volatility = daily_volatility(close, self.panel["unexplained"], windows, window)
             with np.errstate(divide="ignore", invalid="ignore"):
                 self.impact = settings.impact * volatility * np.sqrt(settings.capital / volume)
 

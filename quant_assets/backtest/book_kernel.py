@@ -196,7 +196,9 @@ def carry(  # type: ignore[no-untyped-def]
             # Targets are shares of what is left after costs, which follow from the trades.
             over = 0.0
             if limits[2] > 0.0:
-                largest = np.abs(want).max() * total
+                largest = 0.0
+                for i in range(names):
+                    largest = max(largest, abs(want[i]) * total)
                 for i in range(names):
                     value = shares[i] * price[t, i]
                     change = want[i] * total - value
@@ -221,7 +223,7 @@ def carry(  # type: ignore[no-untyped-def]
                     else:
                         sold += size
                         selling += each
-                found = (buying + selling) / total
+                found = min((buying + selling) / total, 1.0)
                 apart = abs(found - share)
                 share = found
                 if apart <= 1e-15:

@@ -1,4 +1,4 @@
-"""What the commands of `quant` about trading take, with their help: orders and capacity."""
+"""What the commands of `quant` about trading take, with their help: orders, turnover, capacity, sleeves."""
 
 from pathlib import Path
 from typing import Annotated
@@ -74,4 +74,54 @@ def capacity(
 
     named = session.sectors(sector) if sector else session.sectors_with("weights", months[1])
     for each in output(session.profile, named, *months, capital, plot):
+        show(each)
+
+
+@app.command()
+def turnover(
+    sector: SectorOption = None,
+    first: FromOption = None,
+    last: ToOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what a sector's backtest turned over by cause, and write turnover_report.json.
+
+    Example:
+
+        quant turnover -s it --from 2020-01 --to 2024-12
+    """
+    session = Session(profile)
+    months = session.months(first, last)
+    from quant_assets.cli.turnover import output
+
+    named = session.sectors(sector) if sector else session.sectors_with("turnover", months[1])
+    for name in named:
+        for each in output(session.profile, name, *months):
+            show(each)
+
+
+@app.command()
+def sleeves(
+    crypto: Annotated[Path, typer.Option("--crypto", help="Parquet of daily UTC bars: ticker, date, close.")],
+    month: Annotated[
+        str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")
+    ] = None,
+    multiplier: Annotated[
+        float, typer.Option("--multiplier", min=0.0, help="The regime's exposure: .5, 1 or 1.2 for instance.")
+    ] = 1.0,
+    profile: ProfileOption = None,
+) -> None:
+    """Show the shares of equities, crypto and cash at a month's decision, and write sleeve_allocation.json.
+
+    Equities are the total portfolio's backtest. What is held is the allocation of the month before, after its drift.
+
+    Example:
+
+        quant sleeves --crypto crypto_daily.parquet --month 2024-06
+    """
+    session = Session(profile)
+    chosen = session.months(month, month)[1]
+    from quant_assets.cli.sleeves import output
+
+    for each in output(session.profile, chosen, crypto, multiplier):
         show(each)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import DatasetError
 from quant_assets.market.panel import Panel
-from quant_assets.portfolio.trading_costs import SPREADS
+from quant_assets.portfolio.trading_costs import SPREADS, daily_returns
 from quant_assets.settings.trading import BacktestSettings, OrderSettings
 from quant_assets.windows.windows import Windows
 
@@ -123,7 +123,7 @@ def decided_orders(
 
 def _market(prices: pl.DataFrame, sessions: NDArray[np.datetime64], costs: BacktestSettings) -> pl.DataFrame:
     """`ticker, price, half_spread, volatility, dollar_volume` as known at the last session."""
-    fields = ["close", "high", "low", "dollar_volume", "close_unadjusted"]
+    fields = ["close", "high", "low", "dollar_volume", "close_unadjusted", "unexplained"]
     # The newest company of a symbol is the one that is traded.
     newest = (
         prices.filter(pl.col("listed") == pl.col("listed").max().over("ticker"))
@@ -136,8 +136,7 @@ def _market(prices: pl.DataFrame, sessions: NDArray[np.datetime64], costs: Backt
     spread = np.full(panel.shape, np.nan)
     if costs.spread != "fixed":
         spread = windows.mean(SPREADS[costs.spread](panel["high"], panel["low"], panel["close"]), window) / 2.0
-    returns = np.full(panel.shape, np.nan)
-    returns[:, 1:] = panel["close"][:, 1:] / panel["close"][:, :-1] - 1.0
+    returns = daily_returns(panel["close"], panel["unexplained"])
     columns = {
         "price": panel["close_unadjusted"],
         "half_spread": spread,

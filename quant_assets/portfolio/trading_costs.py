@@ -78,12 +78,17 @@ def half_spread(
     return known_before(windows.mean(SPREADS[spread](high, low, close), sessions), sessions) / 2.0
 
 
-def daily_volatility(close: FloatArray, windows: Windows, sessions: int) -> FloatArray:
-    """Deviation of the daily returns of the `sessions` sessions up to the one before."""
+def daily_returns(close: FloatArray, unexplained: FloatArray) -> FloatArray:
+    """Returns from session to session, NaN where either has no bar or the step is marked (1) as unexplained."""
     returns = np.full(close.shape, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         returns[:, 1:] = close[:, 1:] / close[:, :-1] - 1.0
-    return known_before(windows.std(returns, sessions), sessions)
+    return np.where(unexplained == 1.0, np.nan, returns)
+
+
+def daily_volatility(close: FloatArray, unexplained: FloatArray, windows: Windows, sessions: int) -> FloatArray:
+    """Deviation of the `daily_returns` of the `sessions` sessions up to the one before."""
+    return known_before(windows.std(daily_returns(close, unexplained), sessions), sessions)
 
 
 def median_dollar_volume(dollar_volume: FloatArray, windows: Windows, sessions: int) -> FloatArray:

@@ -107,3 +107,32 @@ class OrderSettings(SettingsGroup):
     lot_sizes: dict[str, Annotated[int, Field(ge=1)]] = {}
     min_trade: float = Field(default=0.005, ge=0, lt=1)
     halted: str = ""
+
+
+class SleeveSettings(SettingsGroup):
+    """Equities, crypto-currencies and cash.
+
+    Attributes:
+        method: `erc` (risk parity of the two risky sleeves) or `mvo_reg` (mean-variance with a ridge).
+        crypto_risk_budget: crypto's largest share of the variance.
+        threshold: shares are traded where one differs by more than this from what is held after its drift.
+        equity_volatility: target, 1 per year; the sleeve is scaled down to it.
+        crypto_volatility: likewise.
+        volatility_sessions: of volatilities and correlation; three quarters of them must be known.
+        mean_sessions: of the mean returns of `mvo_reg`.
+        risk_aversion: of `mvo_reg`.
+        ridge: of `mvo_reg`, as a share of the mean variance, added to both.
+        coins: symbols of each coin, in order of precedence; the sleeve holds the coins in equal parts.
+
+    """
+
+    method: Literal["erc", "mvo_reg"] = "erc"
+    crypto_risk_budget: float = Field(default=0.25, ge=0, le=1)
+    threshold: float = Field(default=0.05, ge=0, lt=1)
+    equity_volatility: float = Field(default=0.10, gt=0)
+    crypto_volatility: float = Field(default=0.35, gt=0)
+    volatility_sessions: int = Field(default=63, ge=10)
+    mean_sessions: int = Field(default=252, ge=20)
+    risk_aversion: float = Field(default=5.0, gt=0)
+    ridge: float = Field(default=0.1, ge=0)
+    coins: dict[str, tuple[str, ...]] = {"BTC": ("BTCUSDT", "BTC-USD"), "ETH": ("ETHUSDT", "ETH-USD")}

@@ -53,7 +53,7 @@ def slow(x: dict[str, Any]) -> dict[str, np.ndarray]:
                     change = {i: want.get(i, 0) * total * (1 - k) - shares.get(i, 0) * x["price"][t, i] for i in free}
                     size = {i: min(abs(change[i]), x["limit"][t, i] * total) for i in free}
                     rate = {i: x["half"][t, i] + x["impact"][t, i] * (size[i] / total) ** 0.5 for i in free}
-                    k = sum(size[i] * (commission + rate[i]) for i in free) / total
+                    k = min(1.0, sum(size[i] * (commission + rate[i]) for i in free) / total)
                 buys = [i for i in free if change[i] > 0]
                 need = sum(size[i] * (1 + commission + rate[i]) for i in buys)
                 gives = sum(size[i] * (1 - commission - rate[i]) for i in free if i not in buys)

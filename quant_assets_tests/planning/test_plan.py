@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from quant_assets.assets.trading import BOOK
 from quant_assets.errors import SettingsError
 from quant_assets.partitions import key, month_range
 from quant_assets.planning.plan import Phase, joined, total_outputs
@@ -104,9 +105,10 @@ def test_every_asset_gets_the_months_that_it_reads_and_no_others(graph: Graph, f
     for name, dataset in graph.datasets.items():
         plan = graph.planner.plan([name], ["it"], first, last).phases
         expected = months_read(graph, name, first, last)
-        if BARS & set(expected):
-            together = set().union(*(expected.get(each, set()) for each in BARS))
-            expected |= dict.fromkeys(BARS, together)  # one step writes all of them
+        for step in (BARS, set(BOOK)):
+            if step & set(expected):
+                together = set().union(*(expected.get(each, set()) for each in step))
+                expected |= dict.fromkeys(step, together)  # one step writes all of them
         assert ranges(plan) == {each: (min(months), max(months)) for each, months in expected.items()}, name
         assert {phase.sectors for phase in plan} == {("it",) if dataset.grain.by_sector else ()}
 

@@ -1,6 +1,7 @@
 """Estimators of what trading costs against their formulas, written out, and simulated trades with a known spread."""
 
 import math
+from datetime import date
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_an_estimate_knows_nothing_of_its_own_session_or_later_ones() -> None:
 
     def estimates(h: np.ndarray, lo: np.ndarray, c: np.ndarray, v: np.ndarray) -> list[np.ndarray]:
         spreads = [half_spread(name, h, lo, c, windows, 21) for name in ("corwin_schultz", "abdi_ranaldo")]
-        return [*spreads, daily_volatility(c, windows, 21), median_dollar_volume(v, windows, 21)]
+        return [*spreads, daily_volatility(c, np.zeros(c.shape), windows, 21), median_dollar_volume(v, windows, 21)]
 
     for one, other in zip(estimates(high, low, close, volume), estimates(*changed), strict=True):
         assert np.isfinite(one[0, at])
@@ -71,3 +72,13 @@ def test_an_estimate_knows_nothing_of_its_own_session_or_later_ones() -> None:
 def test_the_newest_value_before_stands_for_as_long_as_its_window() -> None:
     values = np.array([[1.0, np.nan, np.nan, np.nan, 5.0, 6.0]])
     assert known_before(values, 2).tolist()[0] == pytest.approx([np.nan, 1.0, 1.0, np.nan, np.nan, 5.0], nan_ok=True)
+
+
+def test_a_step_that_nothing_explains_is_no_volatility() -> None:
+    days = sessions(date(2016, 1, 4), date(2016, 4, 29))
+    close = 50.0 * np.exp(np.cumsum(0.01 * np.random.default_rng(0).standard_normal((1, len(days))), axis=1))
+    stepped, marked = close.copy(), np.zeros(close.shape)
+    stepped[:, 40:], marked[0, 40] = 60.0 * close[:, 40:], 1.0
+    found, plain = (daily_volatility(each, marked, Windows(days), 21) for each in (stepped, close))
+    assert found[0, 41:] == pytest.approx(plain[0, 41:], rel=1e-9)
+    assert daily_volatility(stepped, np.zeros(close.shape), Windows(days), 21)[0, 41] > 5.0

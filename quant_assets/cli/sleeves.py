@@ -1,0 +1,105 @@
+"""Body of `quant sleeves`: equities, crypto and cash at a month's decision, and the file of it. Writes no dataset."""
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich.table import Table
+
+from quant_assets.errors import SourceError
+from quant_assets.exports import sleeve_document, write_document
+from quant_assets.market.calendar import sessions
+from quant_assets.market.crypto import sleeve_returns
+from quant_assets.partitions import RunPartitions, month_range, month_start, months_covering, shift_month
+from quant_assets.portfolio.sleeves import allocate, drifted
+from quant_assets.profile import Profile
+
+_FILE = "sleeves/{month}/sleeve_allocation.json"
+
+
+def output(profile: Profile, month: str, crypto: Path, multiplier: float) -> Iterator[str | Table]:
+    """What the command prints.
+
+    Args:
+        profile: whose storage is read.
+        month: of the decision.
+        crypto: file of bars.
+        multiplier: the regime's exposure.
+
+    Raises:
+        SourceError: the file cannot be read or lacks a column.
+        MissingPartitionError: the total portfolio has not been run.
+        DatasetError: a day stands twice in the file, or a close is not positive.
+
+    """
+    settings = profile.settings.sleeves
+    bars = read_bars(crypto)
+    window = max(settings.volatility_sessions, settings.mean_sessions if settings.method == "mvo_reg" else 0)
+    first = max(shift_month(month, -months_covering(window + 1)), profile.months.start)
+    as_of = profile.decision_sessions(RunPartitions((), (month,)))[0]
+    rows = profile.store.read(profile.datasets["portfolio_backtest"], month_range(first, month)).collect()
+    days = sessions(month_start(first), as_of)
+    returns = pl.DataFrame({"date": days}).join(rows.select("date", "net_return"), on="date", how="left")
+    equity = returns["net_return"].fill_null(np.nan).to_numpy()
+    coins = sleeve_returns(bars.filter(pl.col("date") <= as_of), settings.coins, days)
+    held = _held(profile, shift_month(month, -1), days, equity, coins)
+    found = allocate(equity, coins, multiplier, settings, held)
+    shares = {"equities": found.equities, "crypto": found.crypto, "cash": found.cash}
+    yield f"decided at {as_of}: {found.reason}; {'rebalanced' if found.rebalanced else 'nothing is traded'}"
+    table = Table()
+    for name in ("sleeve", "share", "held", "volatility"):
+        table.add_column(name, justify="left" if name == "sleeve" else "right")
+    before = ("-", "-") if held is None else (f"{held[0]:.4f}", f"{held[1]:.4f}")
+    for (name, share), was, sigma in zip(
+        shares.items(), (*before, "-"), (found.equity_volatility, found.crypto_volatility, None), strict=True
+    ):
+        table.add_row(name, f"{share:.4f}", was, "-" if sigma is None else f"{sigma:.2%}")
+    yield table
+    if found.crypto_risk is not None:
+        yield f"crypto's share of the variance: {found.crypto_risk:.3f} of at most {settings.crypto_risk_budget:g}"
+    figures = {
+        "equity_volatility": found.equity_volatility,
+        "crypto_volatility": found.crypto_volatility,
+        "estimated_portfolio_volatility": found.portfolio_volatility,
+    }
+    document = sleeve_document(shares, settings.method, as_of, figures, settings.threshold)
+    yield f"file: {write_document(profile.store, _FILE.format(month=month), document)}"
+
+
+def read_bars(path: Path) -> pl.DataFrame:
+    """`ticker, date, close` of a Parquet file.
+
+    Raises:
+        SourceError: names the file and what is wrong.
+
+    """
+    try:
+        rows = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise SourceError(f"{path} cannot be read ({str(error).splitlines()[0][:120]})") from None
+    missing = [name for name in ("ticker", "date", "close") if name not in rows.columns]
+    if missing:
+        raise SourceError(f"{path} has no column '{missing[0]}'; bars of UTC days need ticker, date and close")
+    try:
+        return rows.select(
+            pl.col("ticker").cast(pl.String), pl.col("date").cast(pl.Date), pl.col("close").cast(pl.Float64)
+        )
+    except pl.exceptions.PolarsError as error:
+        raise SourceError(f"{path}: {str(error).splitlines()[0][:120]}; dates and numbers are needed") from None
+
+
+def _held(
+    profile: Profile, month: str, days: np.ndarray, equity: np.ndarray, coins: np.ndarray
+) -> tuple[float, float] | None:
+    """The shares of the month before's file, after their drift; None without one."""
+    try:
+        document = json.loads(profile.store.read_file(f"exports/{_FILE.format(month=month)}"))
+    except FileNotFoundError:
+        return None
+    later = days > np.datetime64(date.fromisoformat(document["date"]))
+    grown = [float(np.prod(1.0 + np.nan_to_num(each[later]))) - 1.0 for each in (equity, coins)]
+    shares = document["allocation"]
+    return drifted((shares["equities"], shares["crypto"]), *grown)

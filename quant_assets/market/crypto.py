@@ -1,0 +1,86 @@
+"""Crypto-currencies on the exchange's calendar: what a market without holidays was worth when sessions closed.
+
+The rule: a bar of a UTC day D ends at the midnight after it. At a session's close (16:00 New York, earlier on some
+days) on day S the newest bar that has ended is that of S - 1, whose last trade lies 17 to 21 hours back. A session's
+value is the close of the newest bar that had ended by the session's close; the bar of S itself ends after it and would
+be look-ahead.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quant_assets.errors import DatasetError
+from quant_assets.market.calendar import closing_times
+from quant_assets.market.panel import FloatArray
+
+#: Days that a bar may be old when it stands for a session.
+STALE_DAYS = 4
+
+
+def at_sessions(bars: pl.DataFrame, sessions: NDArray[np.datetime64]) -> pl.DataFrame:
+    """The value of each symbol at each session's close.
+
+    Args:
+        bars: `ticker, date, close`, of UTC days, each once.
+        sessions: datetime64[D] of shape (n_sessions,).
+
+    Returns:
+        `ticker, date, value, bar`, sorted by ticker and date; `bar` is the day of the bar. A session without a bar of
+        the `STALE_DAYS` days before is absent.
+
+    Raises:
+        DatasetError: a symbol has two bars of a day, or one that is not positive.
+
+    """
+    repeated = bars.filter(pl.struct("ticker", "date").is_duplicated())
+    if len(repeated):
+        ticker, day = repeated.sort("ticker", "date").select("ticker", "date").row(0)
+        raise DatasetError(f"{ticker} has two bars of {day}; a day of a crypto-currency needs one")
+    wrong = bars.filter(~(pl.col("close") > 0.0) | pl.col("close").is_null())
+    if len(wrong):
+        ticker, day, close = wrong.sort("ticker", "date").select("ticker", "date", "close").row(0)
+        raise DatasetError(f"{ticker} has a close of {close} on {day}; take the bar out")
+    ends = bars.select(
+        "ticker", "close", bar="date", ended=pl.col("date").cast(pl.Datetime("us")) + pl.duration(days=1)
+    )
+    closes = pl.DataFrame({"date": sessions, "closed": closing_times(sessions)})
+    asked = closes.join(bars.select("ticker").unique().sort("ticker"), how="cross").sort("closed", "ticker")
+    found = asked.join_asof(
+        ends.sort("ended"), left_on="closed", right_on="ended", by="ticker", check_sortedness=False
+    ).filter(pl.col("date") - pl.col("bar") <= pl.duration(days=STALE_DAYS))
+    return found.select("ticker", "date", value="close", bar="bar").sort("ticker", "date")
+
+
+def sleeve_returns(
+    bars: pl.DataFrame, coins: Mapping[str, Sequence[str]], sessions: NDArray[np.datetime64]
+) -> FloatArray:
+    """Return of an equal-weight sleeve of coins from session to session, weekends included.
+
+    A coin's return is that of the first of its symbols that has a value at both sessions: symbols are never compared
+    with each other. A coin without one is left out of the mean.
+
+    Args:
+        bars: as for `at_sessions`.
+        coins: symbols by coin, in order of precedence.
+        sessions: datetime64[D] of shape (n_sessions,).
+
+    Returns:
+        float64 of shape (n_sessions,), NaN at the first and where no coin has a return.
+
+    """
+    values = at_sessions(bars, sessions)
+    by_coin = np.full((len(coins), len(sessions)), np.nan)
+    for place, symbols in enumerate(coins.values()):
+        for symbol in reversed(symbols):
+            rows = values.filter(pl.col("ticker") == symbol)
+            level = np.full(len(sessions), np.nan)
+            level[np.searchsorted(sessions, rows["date"].to_numpy())] = rows["value"].to_numpy()
+            returns = level[1:] / level[:-1] - 1.0
+            by_coin[place, 1:] = np.where(np.isfinite(returns), returns, by_coin[place, 1:])
+    known = np.isfinite(by_coin)
+    count = known.sum(axis=0)
+    total = np.where(known, by_coin, 0.0).sum(axis=0)
+    return np.divide(total, count, out=np.full(len(sessions), np.nan), where=count > 0)

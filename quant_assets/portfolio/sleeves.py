@@ -1,0 +1,168 @@
+"""Shares of equities, crypto-currencies and cash. Weights inside the sleeves are elsewhere."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant_assets.market.calendar import SESSIONS_PER_YEAR
+from quant_assets.market.panel import FloatArray
+from quant_assets.settings.trading import SleeveSettings
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Shares of the whole, which add up to 1, and what they follow from.
+
+    Attributes:
+        equities: share.
+        crypto: share.
+        cash: the rest.
+        equity_volatility: annualised; None where the history is too short.
+        crypto_volatility: likewise.
+        portfolio_volatility: of the whole, with cash at 0; None where a sleeve that is held has none.
+        crypto_risk: crypto's share of the variance; None without any.
+        rebalanced: whether the shares were traded to, or are those of before after their drift.
+        reason: what decided, in words.
+
+    """
+
+    equities: float
+    crypto: float
+    cash: float
+    equity_volatility: float | None
+    crypto_volatility: float | None
+    portfolio_volatility: float | None
+    crypto_risk: float | None
+    rebalanced: bool
+    reason: str
+
+
+def allocate(
+    equity: FloatArray,
+    crypto: FloatArray,
+    multiplier: float,
+    settings: SleeveSettings,
+    held: tuple[float, float] | None = None,
+) -> Allocation:
+    r"""Shares of the sleeves at a session.
+
+    In this order:
+
+    1. Risk parity (`erc`): shares of the two risky sleeves inverse to their volatilities, which for two is equal risk
+       whatever their correlation; or mean-variance (`mvo_reg`): the share x of crypto in [0, 1] that maximises
+       :math:`\mu^T w - \tfrac{\gamma}{2} w^T (\Sigma + \delta \bar\sigma^2 I) w`. Cash takes no part: it has no
+       volatility, and equal risk with it would be all cash.
+    2. Each sleeve is scaled down to its volatility target; the rest is cash.
+    3. Both are scaled by the regime's multiplier, as far as there is cash for it; the rest is cash.
+    4. Crypto's share of the **variance**, :math:`w_c (\Sigma w)_c / w^T \Sigma w`, is held at its budget; what is cut
+       is cash. It is the last operation, so the budget holds in what comes out.
+    5. Where no share differs by more than the threshold from what is held after its drift, nothing is traded, unless
+       what is held is above the budget.
+
+    Args:
+        equity: daily returns of the equity sleeve up to the session, shape (n_sessions,), NaN where unknown.
+        crypto: of crypto, of that shape; at the same sessions.
+        multiplier: the regime's exposure.
+        settings: method, windows, budget, targets, threshold.
+        held: shares of equities and crypto held now, after their drift; None where nothing was held.
+
+    Returns:
+        The allocation. A sleeve whose volatility is not known is not bought; with neither all is cash.
+
+    """
+    one, other = equity[-settings.volatility_sessions :], crypto[-settings.volatility_sessions :]
+    sigma = [_volatility(each, settings) for each in (one, other)]
+    known = np.isfinite(one) & np.isfinite(other)
+    correlation = _correlation(one[known], other[known])
+    why = settings.method
+    if sigma[0] is None and sigma[1] is None:
+        shares, why = [0.0, 0.0], "neither sleeve has enough history"
+    elif sigma[1] is None:
+        shares, why = [1.0, 0.0], "crypto has too little history"
+    elif sigma[0] is None:
+        shares, why = [0.0, 0.0], "equities have too little history, and crypto alone is above its budget of risk"
+    elif settings.method == "erc":
+        shares = [sigma[1] / (sigma[0] + sigma[1]), sigma[0] / (sigma[0] + sigma[1])]
+    else:
+        share = _mean_variance(equity, crypto, (sigma[0], sigma[1]), correlation, settings)
+        shares = [1.0 - share, share]
+    targets = (settings.equity_volatility, settings.crypto_volatility)
+    shares = [
+        share * min(1.0, target / each) if each is not None and each > 0.0 else share
+        for share, each, target in zip(shares, sigma, targets, strict=True)
+    ]
+    total = sum(shares)
+    scale = min(multiplier, 1.0 / total) if total > 0.0 else 0.0
+    shares = [share * scale for share in shares]
+    if sigma[0] is not None and sigma[1] is not None:
+        most = largest_crypto(shares[0], (sigma[0], sigma[1]), correlation, settings.crypto_risk_budget)
+        if shares[1] > most:
+            shares[1], why = most, f"{why}, crypto at its budget of risk"
+    rebalanced = True
+    if held is not None and max(abs(new - old) for new, old in zip(shares, held, strict=True)) <= settings.threshold:
+        risk = _risk(held, sigma, correlation)[1]
+        if risk is None or risk <= settings.crypto_risk_budget + 1e-12:
+            shares, rebalanced, why = list(held), False, "within the threshold of what is held"
+    volatility, risk = _risk((shares[0], shares[1]), sigma, correlation)
+    return Allocation(shares[0], shares[1], 1.0 - sum(shares), sigma[0], sigma[1], volatility, risk, rebalanced, why)
+
+
+def largest_crypto(equities: float, sigma: tuple[float, float], correlation: float, budget: float) -> float:
+    """The share of crypto beside a share of equities at which its part of the variance is the budget.
+
+    With c the share it is the positive root of (1 - b) s_c^2 c^2 + (1 - 2 b) r s_e s_c e c - b s_e^2 e^2.
+    """
+    if budget >= 1.0:
+        return math.inf
+    a = (1.0 - budget) * sigma[1] ** 2
+    b = (1.0 - 2.0 * budget) * correlation * sigma[0] * sigma[1] * equities
+    c = -budget * (sigma[0] * equities) ** 2
+    return math.inf if a == 0.0 else (-b + math.sqrt(b * b - 4.0 * a * c)) / (2.0 * a)
+
+
+def drifted(held: tuple[float, float], equity: float, crypto: float) -> tuple[float, float]:
+    """Shares after the sleeves' returns since; cash earns nothing."""
+    worth = held[0] * (1.0 + equity), held[1] * (1.0 + crypto)
+    whole = 1.0 - sum(held) + sum(worth)
+    return worth[0] / whole, worth[1] / whole
+
+
+def _volatility(returns: FloatArray, settings: SleeveSettings) -> float | None:
+    known = returns[np.isfinite(returns)]
+    if len(known) < max(2, math.ceil(settings.volatility_sessions * 0.75)):
+        return None
+    found = float(np.std(known, ddof=1)) * math.sqrt(SESSIONS_PER_YEAR)
+    return found if found > 1e-12 else None
+
+
+def _correlation(one: FloatArray, other: FloatArray) -> float:
+    """0 where either does not move or too few returns are known."""
+    if len(one) < 3 or np.std(one) == 0.0 or np.std(other) == 0.0:
+        return 0.0
+    return float(np.clip(np.corrcoef(one, other)[0, 1], -1.0, 1.0))
+
+
+def _mean_variance(
+    equity: FloatArray, crypto: FloatArray, sigma: tuple[float, float], correlation: float, settings: SleeveSettings
+) -> float:
+    window = settings.mean_sessions
+    means = [float(np.nanmean(each[-window:])) * SESSIONS_PER_YEAR for each in (equity, crypto)]
+    ridge = settings.ridge * (sigma[0] ** 2 + sigma[1] ** 2) / 2.0
+    one, other, both = sigma[0] ** 2 + ridge, sigma[1] ** 2 + ridge, correlation * sigma[0] * sigma[1]
+    curvature = settings.risk_aversion * (one + other - 2.0 * both)
+    slope = means[1] - means[0] + settings.risk_aversion * (one - both)
+    return min(1.0, max(0.0, slope / curvature)) if curvature > 0.0 else float(slope > 0.0)
+
+
+def _risk(
+    shares: tuple[float, float], sigma: list[float | None], correlation: float
+) -> tuple[float | None, float | None]:
+    """Volatility of the whole and crypto's share of the variance; None where a held sleeve has no volatility."""
+    if any(share > 0.0 and each is None for share, each in zip(shares, sigma, strict=True)):
+        return None, None
+    e, c = (share * (each or 0.0) for share, each in zip(shares, sigma, strict=True))
+    variance = e * e + c * c + 2.0 * correlation * e * c
+    if variance <= 0.0:
+        return 0.0, None
+    return math.sqrt(variance), (c * c + correlation * e * c) / variance
