@@ -10,6 +10,7 @@ import pytest
 
 from quant_assets.audit.findings import AuditResult
 from quant_assets.audit.lookahead import audit_lookahead
+from quant_assets.cli.predict import output
 from quant_assets.learning.model_files import sha256
 from quant_assets.learning.transformer import inputs, windows
 from quant_assets.market.panel import FloatArray, Panel
@@ -86,6 +87,31 @@ def test_it_forecasts_returns_beside_the_other_models_and_neither_class_taints_t
         "transformer_checkpoint": "trained",
         "lightgbm_checkpoint": "exact",
     }
+
+
+def test_the_picks_of_a_month_are_its_documented_json(graph: Graph) -> None:
+    told = list(output(graph.profile, SECTOR, AFTER, 5, "both", "transformer", save=True))
+    document = json.loads(Path(str(told[-1])).read_text())
+    assert list(document) == ["selected_stocks", "predicted_scores", "portfolio_weights", "source", "metadata"]
+    assert document["source"] == "model"
+    assert set(document["metadata"]) >= {
+        "sector",
+        "date",
+        "num_candidates",
+        "total_candidates",
+        "valid_stocks",
+        "excluded_stocks",
+        "model_version",
+    }
+    assert document["metadata"]["model"] == "transformer"
+    picked = document["selected_stocks"]
+    assert len(picked) == 5
+    stored = graph.read("predictions").filter(
+        (pl.col("model") == "transformer") & (pl.col("horizon") == 20) & (pl.col("date") == date(2024, 1, 31))
+    )
+    by_name = dict(stored.select("ticker", "prediction").iter_rows())
+    assert document["predicted_scores"] == {name: by_name[name] for name in picked}, "to the bit those of the dataset"
+    assert sum(document["portfolio_weights"].values()) in (0, pytest.approx(1.0))
 
 
 def test_a_profile_without_such_a_model_has_no_such_assets() -> None:
