@@ -21,6 +21,7 @@ from quant_assets.features.labels import forward_sessions
 from quant_assets.learning.checkpoints import is_training_month
 from quant_assets.partitions import month_start, months_covering, shift_month
 from quant_assets.profile import Profile
+from quant_assets.settings.domain import ENSEMBLE
 from quant_assets.settings.loading import Settings
 
 Progress = Callable[[str, int, int], None]
@@ -67,7 +68,7 @@ def audit_learning(
             )
             break
         with tempfile.TemporaryDirectory(prefix="quant-audit-") as folder:
-            base = Recomputed.at(Path(folder) / "base", profile.settings, profile.provider)
+            base = Recomputed.at(Path(folder) / "base", _trained_again(profile), profile.provider)
             begin = max(shift_month(month, -profile.settings.training.window_months), profile.months.start)
             compute(base, list(READ), sector, begin, shift_month(month, 1))
             comparisons, said = controls(base, sector, month, Path(folder), every_slice=every_slice)
@@ -76,6 +77,19 @@ def audit_learning(
     return AuditResult(
         profile.settings.profile, tuple(sectors), first, last, time.perf_counter() - began, tuple(found), tuple(notes)
     )
+
+
+def _trained_again(profile: Profile) -> Settings:
+    """The settings without the models that are never trained again, unless there are no others."""
+    settings, learners = profile.settings, profile.models.learners
+    again = [name for name, each in learners.items() if profile.datasets[each.checkpoints].reproducibility == "exact"]
+    if len(again) in (0, len(learners)):
+        return settings
+    followed = settings.weights.model
+    if followed not in again and not (followed == ENSEMBLE and len(again) > 1):
+        followed = again[0]
+    weights = settings.weights.model_copy(update={"model": followed})
+    return settings.model_copy(update={"models": {name: settings.models[name] for name in again}, "weights": weights})
 
 
 def training_month(profile: Profile, first: str, last: str) -> str | None:

@@ -8,7 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from quant_assets.audit.findings import AuditResult
+from quant_assets.audit.lookahead import audit_lookahead
+from quant_assets.cli.predict import output
 from quant_assets.learning.model_files import sha256
+from quant_assets.learning.transformer import inputs, windows
+from quant_assets.market.panel import FloatArray, Panel
 from quant_assets_tests.graph import SMALL, Graph
 
 pytestmark = pytest.mark.slow
@@ -84,6 +89,31 @@ def test_it_forecasts_returns_beside_the_other_models_and_neither_class_taints_t
     }
 
 
+def test_the_picks_of_a_month_are_its_documented_json(graph: Graph) -> None:
+    told = list(output(graph.profile, SECTOR, AFTER, 5, "both", "transformer", save=True))
+    document = json.loads(Path(str(told[-1])).read_text())
+    assert list(document) == ["selected_stocks", "predicted_scores", "portfolio_weights", "source", "metadata"]
+    assert document["source"] == "model"
+    assert set(document["metadata"]) >= {
+        "sector",
+        "date",
+        "num_candidates",
+        "total_candidates",
+        "valid_stocks",
+        "excluded_stocks",
+        "model_version",
+    }
+    assert document["metadata"]["model"] == "transformer"
+    picked = document["selected_stocks"]
+    assert len(picked) == 5
+    stored = graph.read("predictions").filter(
+        (pl.col("model") == "transformer") & (pl.col("horizon") == 20) & (pl.col("date") == date(2024, 1, 31))
+    )
+    by_name = dict(stored.select("ticker", "prediction").iter_rows())
+    assert document["predicted_scores"] == {name: by_name[name] for name in picked}, "to the bit those of the dataset"
+    assert sum(document["portfolio_weights"].values()) in (0, pytest.approx(1.0))
+
+
 def test_a_profile_without_such_a_model_has_no_such_assets() -> None:
     plain = Graph.at(Path("nowhere"))
     assert not set(DEEP) & set(plain.datasets)
@@ -96,3 +126,24 @@ def test_forecasts_of_a_range_are_those_of_its_months(graph: Graph) -> None:
         graph.materialise(phase.assets, tags=phase.range_tags)
     assert len(graph.read("predictions").filter(pl.col("month") == "2024-02"))
     assert graph.read("predictions").filter(pl.col("month") == AFTER).equals(before)
+
+
+def audited(graph: Graph) -> AuditResult:
+    """The forecasts of a month held against those that are made without anything after its middle."""
+    given = {"sectors": [SECTOR], "first": AFTER, "last": AFTER, "assets": ["predictions"], "reach": 1}
+    return audit_lookahead(graph.profile, tests=["truncation"], cuts=[date(2024, 1, 16)], diagnosed=False, **given)
+
+
+def test_a_maximum_that_knows_the_future_is_caught_by_the_audit(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = audited(graph)
+    assert clean.passed
+    assert any(each.asset == "predictions" and each.compared for each in clean.comparisons)
+
+    def full_sample(panel: Panel, sessions: int | None = None) -> FloatArray:
+        return inputs.full_sample_maximum(panel)
+
+    # Published checkpoints were trained so; whoever takes it for the running maximum looks ahead.
+    monkeypatch.setattr(windows, "running_maximum", full_sample)
+    found = audited(graph)
+    assert not found.passed
+    assert {each.asset for each in found.comparisons if each.differing} == {"predictions"}

@@ -12,7 +12,7 @@ import pytest
 
 from quant_assets.audit.datasets import compute
 from quant_assets.audit.fitting import Given, recorded
-from quant_assets.audit.learning_controls import audit_learning, controls, training_month
+from quant_assets.audit.learning_controls import _trained_again, audit_learning, controls, training_month
 from quant_assets.audit.runs import Recomputed
 from quant_assets.audit.stored_rows import StoredRows
 from quant_assets.learning import training
@@ -106,7 +106,8 @@ def test_the_audit_is_clean_with_every_kind_and_task(base: Recomputed, tmp_path:
             },
         },
     }
-    assert {each["kind"] for each in models.values()} == set(kinds()), "every kind of the package"
+    # Of class trained is none of them: transformer is never trained by an audit.
+    assert {each["kind"] for each in models.values()} == set(kinds()) - {"transformer"}, "every kind of the package"
     for kind in ("lightgbm", "linear", "xgboost", "random_forest"):
         models[f"{kind}_directions"] = models[kind] | {"task_type": "classification"}
     settings = small(models=models)
@@ -117,6 +118,16 @@ def test_the_audit_is_clean_with_every_kind_and_task(base: Recomputed, tmp_path:
     assert notes == []
     # Permuted labels of all of them and of the ensemble, the oracle of those that learn.
     assert [each.asset for each in comparisons].count("predictions") == (len(models) + 1) + (len(models) - 1)
+
+
+def test_what_is_never_trained_again_is_left_out_of_the_settings() -> None:
+    deep = {"transformer": {"kind": "transformer"}}
+    profile = Profile(small(models=SMALL["models"] | deep | {"linear": {}}, weights={"model": "transformer"}))
+    again = _trained_again(profile)
+    assert (set(again.models), again.weights.model) == ({"lightgbm", "linear"}, "lightgbm")
+    assert "transformer_checkpoint" not in Profile(again).datasets
+    plain = Profile(small())
+    assert _trained_again(plain) is plain.settings
 
 
 @pytest.mark.slow

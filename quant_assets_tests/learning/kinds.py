@@ -11,9 +11,12 @@ from quant_assets.learning.rows import Rows
 #: The test's own, as the settings name it.
 OWN = "quant_assets_tests.learning.ridge:Ridge"
 
-#: What is made elsewhere is tested in test_external.py.
+#: What is made elsewhere is tested in test_external.py, what reads windows of bars in test_transformer_kind.py.
 LEARNERS: dict[str, type[Learner[Any]]] = {
-    name: found for name in (*kinds(), OWN) for found in (learner_type(name),) if found.learns
+    name: found
+    for name in (*kinds(), OWN)
+    for found in (learner_type(name),)
+    if found.learns and not found("any").bar_sessions
 }
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from quant_assets.errors import DatasetError, HistoryError
+from quant_assets.errors import DatasetError, HistoryError, SettingsError
 from quant_assets.learning.deep.settings import WITHOUT_EFFECT, DeepParameters
 from quant_assets.learning.models.base import FittedModel, Learner
 from quant_assets.learning.rows import Distribution, Rows
@@ -158,6 +159,16 @@ class About(SettingsGroup):
     epochs: int
     best_epoch: int
     validation_loss: float
+
+
+def _refuse_without_torch(said: str) -> None:
+    """Say which extra is missing, before an import does so in other words."""
+    lacking = [name for name in ("torch", "lightning", "safetensors") if find_spec(name) is None]
+    if lacking:
+        raise SettingsError(
+            f"{said} needs {', '.join(lacking)}, which is not installed: pip install 'quant-assets[deep]', or take the "
+            "model out of models"
+        )
 
 
 class FineTuned(FittedModel):
@@ -304,6 +315,7 @@ class Transformer(Learner[Parameters]):
 
     def load(self, folder: Path, horizons: tuple[int, ...]) -> FineTuned:
         """The network of the file, every tensor in its place."""
+        _refuse_without_torch(self.said)
         from safetensors.torch import load_file
 
         from quant_assets.learning.transformer.network import TransformerStockPrediction
@@ -324,6 +336,7 @@ class Transformer(Learner[Parameters]):
 
 def _tensor(rows: Rows, days: int, maximum_sessions: int) -> WindowTensor:
     """The windows of the bars that rows lie in, made once for all of them."""
+    _refuse_without_torch("kind transformer")
     if rows.bars is None:
         raise DatasetError("the stock Transformer reads windows of bars, and these rows have none; pass Rows.bars")
 
