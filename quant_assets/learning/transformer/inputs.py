@@ -54,34 +54,35 @@ def refuse_look_ahead(normalisation: Normalisation) -> None:
 def columns(panel: Panel) -> tuple[FloatArray, BoolArray]:
     """The 25 columns of every session of a panel, and where a bar traded.
 
-    A price that is not positive, such as an open of 0, is a missing one. A mean is over what the window has
-    (`Windows.mean`). Where a session has no bar or lacks a field, the last value of the `STALE_SESSIONS` before stands
-    in; nothing is ever filled with zeros.
+    A price that is not positive, such as an open of 0, is a missing one. Where a field is missing, the last value of
+    the `STALE_SESSIONS` before stands in, in the means too; nothing is ever filled with zeros. A mean asks for four
+    fifths of its sessions (`Windows.mean`).
 
     Args:
         panel: with `FIELDS`; prices as adjusted as the returns that are forecast.
 
     Returns:
         Values, float64 of shape (n_tickers, n_sessions, 25), NaN where even no value stands in; and whether the session
-        has a bar with all five fields and all columns, shape (n_tickers, n_sessions).
+        has a bar with all five fields, shape (n_tickers, n_sessions).
 
     """
-    fields, windows = bars(panel), Windows(panel.sessions)
-    count, sessions = panel.shape
-    values = np.empty((count, sessions, len(COLUMNS)))
-    for place, name in enumerate(COLUMNS):
-        field, _, window = name.partition("_mean_")
-        values[:, :, place] = windows.mean(fields[field], int(window)) if window else fields[field]
-    traded: BoolArray = np.all(np.isfinite(values), axis=2)
-    for place in range(len(COLUMNS)):
-        values[:, :, place] = _carried(values[:, :, place])
+    windows, (count, sessions) = Windows(panel.sessions), panel.shape
+    values, traded = np.empty((count, sessions, len(COLUMNS))), np.ones((count, sessions), dtype=np.bool_)
+    for place, field in enumerate(bars(panel).values()):
+        traded &= np.isfinite(field)
+        standing, first = _carried(field), place * PER_FIELD
+        for offset, window in enumerate(MEANS):
+            values[:, :, first + offset] = windows.mean(standing, window)
+        values[:, :, first + len(MEANS)] = standing
     return values, traded
 
 
 def bars(panel: Panel) -> Mapping[str, FloatArray]:
-    """`FIELDS` of a panel, NaN where a price is not positive or a volume negative."""
-    prices = {name: np.where(panel[name] > 0.0, panel[name], np.nan) for name in FIELDS if name != "volume"}
-    return prices | {"volume": np.where(panel["volume"] >= 0.0, panel["volume"], np.nan)}
+    """`FIELDS` of a panel in their order, NaN where a price is not positive or a volume negative."""
+    return {
+        name: np.where(panel[name] >= 0.0 if name == "volume" else panel[name] > 0.0, panel[name], np.nan)
+        for name in FIELDS
+    }
 
 
 def running_maximum(panel: Panel, sessions: int | None = None) -> FloatArray:
