@@ -69,12 +69,8 @@ from quant_assets.settings.domain import (
 from quant_assets.settings.risk import MarkovSettings, RegimeRules, RegimeSettings, RiskSettings
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.sentiment import SentimentSettings
-<<<<<<< HEAD
-from quant_assets.settings.trading import BacktestSettings
-from quant_assets.settings.weights import WeightSettings
-=======
 from quant_assets.settings.trading import BacktestSettings, OrderSettings, TurnoverSettings
->>>>>>> w-simulation
+from quant_assets.settings.weights import WeightSettings
 from quant_assets.signals.indicators import dataset as indicator_dataset
 from quant_assets.signals.indicators import indicators, lookback_sessions
 from quant_assets.signals.selection import selection
@@ -560,15 +556,12 @@ BY_SECTOR: dict[str, Compute] = {
     "weights": _weights,
     "backtest": _backtest,
     "track_record": _track_record,
-<<<<<<< HEAD
     "episode_returns": _episode_returns,
     "var_forecasts": lambda read, months, sector: _forecasts(read, months, "weights"),
     "risk_breakdown": lambda read, months, sector: _breakdown(read, months, "weights"),
     "risk": lambda read, months, sector: _risk(read, months, "weights", "var_forecasts"),
-=======
     **{name: _account(name) for name in ("trades", "positions", "backtest_costs", "attribution", "turnover")},
     "orders": _orders,
->>>>>>> w-simulation
     "factor_statistics": _factor_statistics,
     "factor_tear_sheet": _factor_tear_sheet,
 }

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Body of `quant orders`: what is held, a month's weights, the orders between, and files. Writes no dataset."""
-=======
 """Body of `quant orders`: holdings of a file or the backtest, a month's weights, orders. Writes no dataset."""
->>>>>>> w-simulation
 
 import csv
 from collections.abc import Iterator

@@ -45,12 +45,8 @@ from quant_assets.settings.risk import RegimeSettings, RiskSettings
 from quant_assets.settings.scoring import ScoreSettings
 from quant_assets.settings.sectors import SECTORS
 from quant_assets.settings.sentiment import SentimentSettings
-<<<<<<< HEAD
-from quant_assets.settings.trading import BacktestSettings, OrderSettings
-from quant_assets.settings.weights import WeightSettings
-=======
 from quant_assets.settings.trading import BacktestSettings, OrderSettings, SleeveSettings
->>>>>>> w-simulation
+from quant_assets.settings.weights import WeightSettings
 
 #: Each part may be left out where libpq's own variables or defaults give it, except for the name of the database.
 _POSTGRES = re.compile(
