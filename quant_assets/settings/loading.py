@@ -83,10 +83,10 @@ class LaunchSettings(SettingsGroup):
     """Where a step's heavy part (a training) runs: in its own process, in one beside it, or in several under torchrun.
 
     What it makes is the same. `processes` is how many torchrun starts: more than one only for models whose kind is
-    `distributed`, as `transformer` is; 8 devices are `processes: 8`. `device_locks` is the folder that says who computes
-    on which device; null takes `devices` in the instance's folder. Instances and containers that share a machine's
-    devices name one folder together, on a local file system. `memory_gib` is how much memory all workers of `quant run` may hold
-    together; null takes what the machine or the container has left.
+    `distributed`, as `transformer` is; 8 devices are `processes: 8`. `device_locks` is the folder that says who
+    computes on which device; null takes `devices` in the instance's folder. Instances and containers that share a
+    machine's devices name one folder together, on a local file system. `memory_gib` is how much memory all workers of
+    `quant run` may hold together; null takes what the machine or the container has left.
     """
 
     kind: Literal["in_process", "subprocess", "torchrun"] = "in_process"
