@@ -19,10 +19,13 @@ from benchmarks.ratio import Ratio, alternating
 from quant_assets.inference import inference_pipeline, usable_models
 from quant_assets.learning.models.lightgbm import LightGBM
 from quant_assets.learning.rows import Rows
+from quant_assets.learning.training import checkpoint_rows, train_checkpoint
 from quant_assets.learning.walk_forward import walk_forward
 from quant_assets.market.calendar import sessions
+from quant_assets.partitions import key, month_of, month_range
 from quant_assets.settings.domain import PredictionSettings
-from quant_assets_tests.synthetic_predictions import AS_OF, ENVIRONMENT, SECTOR, write
+from quant_assets_tests.synthetic_predictions import AS_OF, ENVIRONMENT, MODELS, SECTOR, TRAININGS, profile_at, write
+from quant_assets_tests.synthetic_windows import labelled, prices
 
 TICKERS = [f"T{place:02d}" for place in range(100)]
 ROWS, FEATURES, FOLDS = 1_000, 50, 5
@@ -64,6 +67,41 @@ def panel() -> pl.DataFrame:
     return pl.DataFrame(keys | {"forward_return": outcome} | {f"f{place}": matrix[place] for place in range(FEATURES)})
 
 
+#: The published shape; how well it was fitted is of no matter for the time.
+DEEP = {"transformer": {"kind": "transformer", "horizons": [20], "parameters": {"max_epochs": 1}}}
+
+
+def deep_seconds(storage: Path) -> float:
+    """Picks by a Transformer of the published size, warm: bars, windows and the network."""
+    write(storage, TICKERS)
+    settings = {"models": MODELS | DEEP, "training": {"window_months": 6, "min_rows": 300, "folds": 2}}
+    profile = profile_at(storage, **settings)
+    bars = prices(len(TICKERS), first=date(2019, 1, 2), last=AS_OF)
+    months = month_range("2019-10", month_of(AS_OF))
+    rows = bars.filter(pl.col("date") >= date(2019, 10, 1)).with_columns(sector=pl.lit(SECTOR))
+    empty = profile.datasets["prices"].empty()
+    stored = pl.concat([empty, rows], how="diagonal").select(empty.columns)
+    profile.store.write(profile.datasets["prices"], stored, [key(SECTOR, month) for month in months], lambda _: AS_OF)
+    as_of, told = TRAININGS[-1], profile.settings
+    given = told.training, told.predictions, profile.models.learners["transformer"], (20,), SECTOR, ()
+    with tempfile.TemporaryDirectory() as folder:
+        frame = bars.select("ticker", "date")
+        trained = train_checkpoint(frame, labelled(bars, (20,)), as_of, *given, Path(folder), prices=bars)
+        kept = f"transformer_checkpoint/{SECTOR}/{month_of(as_of)}"
+        for item in trained:
+            for name, path in item.files.paths.items() if item.files else ():
+                profile.store.write_artifact_file(f"{kept}/{name}", path)
+            profile.store.write_artifact(f"{kept}/{item.manifest_name}", item.manifest or b"")
+        found = checkpoint_rows(trained, kept).with_columns(sector=pl.lit(SECTOR))
+    dataset = profile.datasets["transformer_checkpoint"]
+    profile.store.write(dataset, found, [key(SECTOR, month_of(as_of))], lambda _: as_of)
+    picked = inference_pipeline(TICKERS, AS_OF, "transformer", profile=profile)
+    if picked["source"] != "model" or picked["metadata"]["valid_stocks"] != len(TICKERS):
+        raise RuntimeError(f"not what is measured: {picked['metadata']}")
+    (taken,) = alternating(lambda: inference_pipeline(TICKERS, AS_OF, "transformer", profile=profile))
+    return taken
+
+
 def measure() -> list[Ratio]:
     """Each by itself: wall clock, and CPU time of the new process, whose imports a busy machine stretches most."""
     with tempfile.TemporaryDirectory() as folder:
@@ -81,9 +119,12 @@ def measure() -> list[Ratio]:
     names, learner, given = [f"f{place}" for place in range(FEATURES)], LightGBM("m"), panel()
     settings = PredictionSettings(min_bucket_rows=20)
     (walked,) = alternating(lambda: walk_forward(given, learner, 5, names, settings, n_splits=FOLDS, test_size=0.5))
+    with tempfile.TemporaryDirectory() as folder:
+        deep = deep_seconds(Path(folder))
     note = "meant to be under"
     return [
         Ratio("predict", "picks among 100 tickers, warm", warm, "", None, f"{note} 1 s"),
+        Ratio("predict", "picks among 100 tickers, warm, Transformer", deep, "", None, f"{note} 1 s"),
         Ratio("predict", "picks among 100 tickers, a new process", cold, "", None, f"CPU time, {note} 5 s"),
         Ratio("predict", f"LightGBM's forecasts of {ROWS} rows", forecast, "", None, f"{note} 50 ms"),
         Ratio("predict", f"{FOLDS} folds over {ROWS} x {FEATURES}, LightGBM", walked, "", None, f"{note} 2 s"),
