@@ -35,7 +35,10 @@ from quant_assets.market.delistings import with_returns
 from quant_assets.market.placement import entries, of_tickers, place
 from quant_assets.market.universe import coverage, coverage_sessions, members, panel_tickers
 from quant_assets.partitions import month_end, month_of, month_range, month_start, months_covering, shift_month
+from quant_assets.portfolio import score_inputs
 from quant_assets.portfolio.allocation import total_portfolio
+from quant_assets.portfolio.score_inputs import inputs, price_lookback
+from quant_assets.portfolio.scores import scores
 from quant_assets.portfolio.weights import sector_weights
 from quant_assets.reporting.report_data import ReportFrames
 from quant_assets.risk.regimes import lookback_sessions as regime_sessions
@@ -59,6 +62,7 @@ from quant_assets.settings.domain import (
     TrainingSettings,
     WeightSettings,
 )
+from quant_assets.settings.scoring import ScoreSettings
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.sentiment import SentimentSettings
 from quant_assets.signals.indicators import dataset as indicator_dataset
@@ -298,6 +302,22 @@ def _regime_state(read: Reads, months: Months, sector: str) -> pl.DataFrame:
     return regime_state(read("prices", before), read("universe", before), days, months.decisions, REGIMES)
 
 
+def _scores(read: Reads, months: Months, sector: str) -> pl.DataFrame:
+    before = months_covering(price_lookback(STATEMENTS))
+    known = inputs(
+        read("prices", before),
+        read("fundamentals", STATEMENTS.lookback_months),
+        read("universe", months_covering(score_inputs.LIBRARY.universe_lookback)),
+        read("predictions"),
+        STATEMENTS,
+        months.sessions(before),
+        months.decisions,
+        months.first_day,
+        months.last_day,
+    )
+    return scores(known, ScoreSettings(), sector)
+
+
 def _weights(read: Reads, months: Months, sector: str) -> pl.DataFrame:
     return sector_weights(read("candidates"), read("predictions"), read("indicators"), months.decisions, WEIGHTS)
 
@@ -424,6 +444,7 @@ BY_SECTOR: dict[str, Compute] = {
     CHECKPOINTS.name: _checkpoints,
     "predictions": _predictions,
     "feature_drift": _feature_drift,
+    "scores": _scores,
     "weights": _weights,
     "backtest": _backtest,
     "track_record": _track_record,

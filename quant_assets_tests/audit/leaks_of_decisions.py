@@ -1,4 +1,4 @@
-"""Leaks of what is thought of a stock: a value by a statement that was not out yet, a score by a forecast of tomorrow."""
+"""Leaks of what is thought of a stock: a statement that was not out yet, a forecast of tomorrow."""
 
 from datetime import date
 from typing import Any
@@ -14,7 +14,7 @@ from quant_assets_tests.audit.leaks import leak, spoil
 @leak("a fair value from a later statement", "perturbation", "scores", kind="a statement before it was out")
 def _(patch: pytest.MonkeyPatch) -> None:
     def from_the_periods_end(real: Any, prices: pl.DataFrame, fundamentals: pl.DataFrame, *rest: Any) -> pl.DataFrame:
-        at_its_end = {name: "period_end" for name in ("published", "known_at", "panel_from")}
+        at_its_end = dict.fromkeys(("published", "known_at", "panel_from"), "period_end")
         return real(prices, fundamentals.with_columns(**at_its_end), *rest)
 
     spoil(patch, wiring, "inputs", from_the_periods_end)

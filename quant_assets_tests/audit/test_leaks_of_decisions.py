@@ -1,4 +1,4 @@
-"""Planted leaks of the decision engine: each is seen by the kind of test that is named, and its scores raise no alarm."""
+"""Planted leaks of the decision engine: each is seen by the test that is named, and scores raise no alarm."""
 
 from datetime import date
 

@@ -42,7 +42,7 @@ STEP = np.linspace(-0.01, 0.01, len(NAMES))
 
 def test_by_hand() -> None:
     found = own_factors(scores(), prices(STEP), DAYS, DAYS[-1].item()).rows
-    after = DAYS[DAYS > np.datetime64(DECISIONS[0])]
+    after = DAYS[np.datetime64(DECISIONS[0]) < DAYS]
     assert found["period"].to_list() == after.tolist(), "from the session after the first decision on"
     first = found.row(0, named=True)
     # Thirds of 20 names: places 0 to 5, 6 to 13, 14 to 19; within one all small names weigh the same, as all big ones.
@@ -70,7 +70,7 @@ def test_a_later_decision_or_price_changes_nothing_before() -> None:
     early = pl.col("period") <= cut
     assert found.filter(early).equals(whole.filter(early))
     assert not found.filter(~early).equals(whole.filter(~early))
-    short = own_factors(scores(), prices(STEP), DAYS[DAYS <= np.datetime64(cut)], cut).rows
+    short = own_factors(scores(), prices(STEP), DAYS[np.datetime64(cut) >= DAYS], cut).rows
     assert short.equals(whole.filter(early))
 
 

@@ -245,4 +245,4 @@ def test_the_largest_drawdown_of_a_year(market: Market, statements: pl.DataFrame
 
 def test_the_library_of_scores_needs_no_setting() -> None:
     assert set(LIBRARY.names) == {each.name for each in INPUTS if each.factor in ("technical", "risk")}
-    assert set(each.name for each in INPUTS) <= set(DATASETS["scores"].schema)
+    assert {each.name for each in INPUTS} <= set(DATASETS["scores"].schema)
