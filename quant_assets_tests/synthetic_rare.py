@@ -307,6 +307,12 @@ def _statements(ticker: str, rng: np.random.Generator) -> list[dict[str, Any]]:
                     "total_equity": size,
                     "total_debt": 3.0,
                     "shares": None if number == 0 else 1e6,
+                    "operating_income": size,
+                    "depreciation": 1.0,
+                    "operating_cash_flow": size,
+                    "capital_expenditure": -0.5,
+                    "total_assets": 5.0,
+                    "cash": None if number == 2 else 1.0,
                 }
             )
     return rows

@@ -38,8 +38,11 @@ from quant_assets.market.placement import entries, of_tickers, place
 from quant_assets.market.sector_return import equal_weight_returns
 from quant_assets.market.universe import coverage, coverage_sessions, members, panel_tickers
 from quant_assets.partitions import month_end, month_of, month_range, month_start, months_covering, shift_month
+from quant_assets.portfolio import score_inputs
 from quant_assets.portfolio.allocation import total_portfolio
 from quant_assets.portfolio.orders import decided_orders
+from quant_assets.portfolio.score_inputs import inputs, price_lookback
+from quant_assets.portfolio.scores import scores
 from quant_assets.portfolio.weights import sector_weights
 from quant_assets.reporting.report_data import ReportFrames
 from quant_assets.risk.breakdown import risk_breakdown
@@ -67,6 +70,7 @@ from quant_assets.settings.domain import (
     TrainingSettings,
 )
 from quant_assets.settings.risk import MarkovSettings, RegimeRules, RegimeSettings, RiskSettings
+from quant_assets.settings.scoring import ScoreSettings
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.sentiment import SentimentSettings
 from quant_assets.settings.trading import BacktestSettings, OrderSettings, TurnoverSettings
@@ -372,6 +376,22 @@ def _risk(read: Reads, months: Months, name: str, told: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=DATASETS["risk"].schema)
 
 
+def _scores(read: Reads, months: Months, sector: str) -> pl.DataFrame:
+    before = months_covering(price_lookback(STATEMENTS))
+    known = inputs(
+        read("prices", before),
+        read("fundamentals", STATEMENTS.lookback_months),
+        read("universe", months_covering(score_inputs.LIBRARY.universe_lookback)),
+        read("predictions"),
+        STATEMENTS,
+        months.sessions(before),
+        months.decisions,
+        months.first_day,
+        months.last_day,
+    )
+    return scores(known, ScoreSettings(), sector)
+
+
 def _weights(read: Reads, months: Months, sector: str) -> pl.DataFrame:
     return sector_weights(read("candidates"), read("predictions"), read("indicators"), months.decisions, WEIGHTS)
 
@@ -553,6 +573,7 @@ BY_SECTOR: dict[str, Compute] = {
     CHECKPOINTS.name: _checkpoints,
     "predictions": _predictions,
     "feature_drift": _feature_drift,
+    "scores": _scores,
     "weights": _weights,
     "backtest": _backtest,
     "track_record": _track_record,

@@ -35,7 +35,7 @@ from quant_assets.market.share_counts import spin_off_correction, spin_offs
 from quant_assets.market.universe import listed, most_liquid, unclassified
 from quant_assets.partitions import month_of, month_range, shift_month
 from quant_assets.portfolio.ledger import said
-from quant_assets.reporting import daily_report, risk_page, tear_sheet
+from quant_assets.reporting import daily_report, risk_page, stock_data, stock_page, tear_sheet
 from quant_assets.reporting.ops_report import figures, preview_png, render
 from quant_assets.reporting.report_data import gather
 from quant_assets.reporting.selection_plot import selection_png
@@ -48,6 +48,7 @@ from quant_assets.settings.domain import (
     ReportSettings,
     StatisticsSettings,
 )
+from quant_assets.settings.scoring import ScoreSettings
 from quant_assets.signals.candidates import candidates
 from quant_assets.signals.selection import by_reason, compare, selection, turnover
 from quant_assets_tests.synthetic import assert_identical
@@ -281,6 +282,10 @@ def assert_it_is_drawn(stored: Stored, through: date, sectors: Iterable[str] = S
         report = gather(sector, as_of, report_frames(stored, sector), ReportSettings(), 5, (), STATISTICS)
         assert render(report).startswith(b"<!doctype html>")
         assert preview_png(report)
+        for name in read("scores").filter(pl.col("as_of") == as_of)["ticker"].head(2):
+            frames = (read(each) for each in ("scores", "prices", "predictions", "fundamentals"))
+            stock = stock_data.gather(name, sector, as_of, *frames, ScoreSettings())
+            assert stock_page.render(stock).startswith(b"<!doctype html>")
         chosen = selection(read("indicators"), read("universe"), [as_of], CANDIDATES)
         assert selection_png({sector: chosen}, {sector: turnover(chosen.candidates, [as_of])})
         for sheet in summaries(read("factor_statistics"), [as_of], FACTOR_MONTHS):
@@ -306,6 +311,9 @@ DOMAIN = ("market", "windows", "signals", "features", "learning", "portfolio", "
 _COMMANDS = "asked for by a command, not by an asset; its own tests give it frames"
 EXEMPT: dict[str, str] = {
     "backtest.capacity.by_capital": _COMMANDS,
+    "backtest.factor_models.explain": _COMMANDS,
+    "backtest.factor_returns.joined": _COMMANDS,
+    "backtest.own_factors.own_factors": _COMMANDS,
     "features.sentiment.news_features": "the chain's features are chosen without news; all ready-made ones meet it",
     "learning.comparison.compared": _COMMANDS,
     "learning.ensemble.combined": "the chain has one model; its own tests give it the forecasts of several",
