@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from quant_assets.learning.training import checkpoint_rows, train_checkpoint
+from quant_assets.learning.checkpoints import checkpoint_rows
+from quant_assets.learning.training import train_checkpoint
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import key, month_of
 from quant_assets.profile import Profile

@@ -21,11 +21,11 @@ from quant_assets.features.labels import forward_sessions, labels
 from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.features.ohlcv import peaks
 from quant_assets.grains import MONTH
-from quant_assets.learning.checkpoints import newest_checkpoint, used_checkpoints, young_checkpoints
+from quant_assets.learning.checkpoints import checkpoint_rows, newest_checkpoint, used_checkpoints, young_checkpoints
 from quant_assets.learning.drift import Applicability, drifted, feature_stability
 from quant_assets.learning.forecast import forecast, load_models
 from quant_assets.learning.reference import stored_reference
-from quant_assets.learning.training import checkpoint_rows, train_checkpoint
+from quant_assets.learning.training import train_checkpoint
 from quant_assets.market import fundamentals, macro
 from quant_assets.market.absences import absences
 from quant_assets.market.adjustment import adjust

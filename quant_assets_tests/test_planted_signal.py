@@ -19,10 +19,10 @@ from quant_assets.features.features import features
 from quant_assets.features.labels import labels
 from quant_assets.features.library import FeatureLibrary, ready_made
 from quant_assets.features.ohlcv import peaks
-from quant_assets.learning.checkpoints import is_training_month
+from quant_assets.learning.checkpoints import checkpoint_rows, is_training_month
 from quant_assets.learning.forecast import forecast, load_models
 from quant_assets.learning.metrics import daily_ic, standard_error
-from quant_assets.learning.training import checkpoint_rows, train_checkpoint
+from quant_assets.learning.training import train_checkpoint
 from quant_assets.market import fundamentals, universe
 from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import company_bars, sector_bars

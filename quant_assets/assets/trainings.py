@@ -7,8 +7,8 @@ import polars as pl
 
 from quant_assets.asset_functions import Run, readable
 from quant_assets.assets.training_told import importances_csv, told_of
-from quant_assets.learning.checkpoints import is_training_month
-from quant_assets.learning.training import TrainedModel, checkpoint_rows
+from quant_assets.learning.checkpoints import checkpoint_rows, is_training_month
+from quant_assets.learning.training import TrainedModel
 from quant_assets.partitions import month_of
 from quant_assets.settings.domain import TrainingSettings
 from quant_assets.training_orders import TrainingOrders

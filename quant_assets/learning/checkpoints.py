@@ -1,13 +1,48 @@
-"""Which checkpoint a month uses: the training cadence and the choice by age. Loads no model library."""
+"""Rows of the dataset of checkpoints, and which of them a month uses: cadence and age. Loads no model library."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import date
+from typing import Any
 
 import polars as pl
 
 from quant_assets.errors import HistoryError
+from quant_assets.learning.training import TrainedModel
 from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import TrainingSettings
+
+
+def checkpoint_rows(trained: Sequence[TrainedModel], folder: str) -> pl.DataFrame:
+    """Rows of the dataset of checkpoints (without `sector`) for results whose files lie in `folder`.
+
+    Args:
+        trained: results of `train_checkpoint`.
+        folder: path relative to the profile's storage, without a trailing slash.
+
+    """
+    rows = []
+    for item in trained:
+        metrics = asdict(item.metrics) if item.metrics else {}
+        row: dict[str, Any] = {
+            "as_of": item.as_of,
+            "model": item.model,
+            "kind": item.kind,
+            "horizon": item.horizon,
+            "status": "trained" if item.files else "too_little_history",
+            "model_version": item.model_version,
+            "model_file": f"{folder}/{item.model_name}" if item.files else None,
+            "model_sha256": item.model_sha256,
+            "manifest_file": f"{folder}/{item.manifest_name}" if item.manifest else None,
+            "manifest_sha256": item.manifest_sha256,
+            "rows": item.rows,
+            "first_date": item.first_date,
+            "last_known_at": item.last_known_at,
+        }
+        rows.append(
+            row | {name: metrics.get(name) for name in ("rmse", "mae", "r2", "direction_accuracy", "ic", "rank_ic")}
+        )
+    return pl.DataFrame(rows, schema=CHECKPOINTS.schema, orient="row").sort(CHECKPOINTS.key)
 
 
 def is_training_month(month: date, cadence_months: int) -> bool:

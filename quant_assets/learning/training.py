@@ -29,7 +29,6 @@ from quant_assets.learning.splits import BoolArray, Fold, purged_walk_forward, u
 from quant_assets.learning.targets import directions, fitted_target, said_target
 from quant_assets.market.calendar import last_session_to, session_number, sessions
 from quant_assets.market.containment import known
-from quant_assets.schemas import CHECKPOINTS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 
 #: Scope of a training on all sectors together, in the place of a sector's slug.
@@ -252,38 +251,6 @@ def _with_targets(rows: Rows, outcomes: pl.DataFrame, settings: TrainingSettings
 def _target(horizon: int) -> str:
     """Column of a horizon's forward returns; no feature can have such a name."""
     return f"forward_return|{horizon}"
-
-
-def checkpoint_rows(trained: Sequence[TrainedModel], folder: str) -> pl.DataFrame:
-    """Rows of the dataset of checkpoints (without `sector`) for results whose files lie in `folder`.
-
-    Args:
-        trained: results of `train_checkpoint`.
-        folder: path relative to the profile's storage, without a trailing slash.
-
-    """
-    rows = []
-    for item in trained:
-        metrics = asdict(item.metrics) if item.metrics else {}
-        row: dict[str, Any] = {
-            "as_of": item.as_of,
-            "model": item.model,
-            "kind": item.kind,
-            "horizon": item.horizon,
-            "status": "trained" if item.files else "too_little_history",
-            "model_version": item.model_version,
-            "model_file": f"{folder}/{item.model_name}" if item.files else None,
-            "model_sha256": item.model_sha256,
-            "manifest_file": f"{folder}/{item.manifest_name}" if item.manifest else None,
-            "manifest_sha256": item.manifest_sha256,
-            "rows": item.rows,
-            "first_date": item.first_date,
-            "last_known_at": item.last_known_at,
-        }
-        rows.append(
-            row | {name: metrics.get(name) for name in ("rmse", "mae", "r2", "direction_accuracy", "ic", "rank_ic")}
-        )
-    return pl.DataFrame(rows, schema=CHECKPOINTS.schema, orient="row").sort(CHECKPOINTS.key)
 
 
 def _train(

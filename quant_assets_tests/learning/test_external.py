@@ -15,6 +15,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from quant_assets.errors import DatasetError, SettingsError
+from quant_assets.learning.checkpoints import checkpoint_rows
 from quant_assets.learning.forecast import load_models
 from quant_assets.learning.model_files import LISTING, ModelFiles
 from quant_assets.learning.models import learner_type
@@ -22,7 +23,7 @@ from quant_assets.learning.models.external import ExternalLearner
 from quant_assets.learning.registry import Loaded, ModelSpec, load_model
 from quant_assets.learning.rows import Rows
 from quant_assets.learning.splits import unseen_folds
-from quant_assets.learning.training import checkpoint_rows, train_checkpoint
+from quant_assets.learning.training import train_checkpoint
 from quant_assets.market.calendar import sessions
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 from quant_assets_tests.learning.kinds import made_up_rows

@@ -15,9 +15,10 @@ from scipy.special import expit, logit
 
 from quant_assets.errors import DatasetError
 from quant_assets.features.library import FeatureLibrary, ready_made
+from quant_assets.learning.checkpoints import checkpoint_rows
 from quant_assets.learning.forecast import LoadedModel, forecast, load_models
 from quant_assets.learning.models.lightgbm import LightGBM
-from quant_assets.learning.training import TrainedModel, checkpoint_rows, train_checkpoint
+from quant_assets.learning.training import TrainedModel, train_checkpoint
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 

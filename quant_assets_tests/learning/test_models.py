@@ -14,12 +14,13 @@ from scipy import stats
 from quant_assets.catalogue import models as configured
 from quant_assets.errors import DatasetError, SettingsError
 from quant_assets.features.library import FeatureLibrary, ready_made
+from quant_assets.learning.checkpoints import checkpoint_rows
 from quant_assets.learning.forecast import forecast, load_models
 from quant_assets.learning.models import kinds, learner_type
 from quant_assets.learning.models.base import FittedModel
 from quant_assets.learning.models.lightgbm import LightGBM
 from quant_assets.learning.rows import Distribution, Rows
-from quant_assets.learning.training import MARKET, TrainedModel, checkpoint_rows, train_checkpoint, training_rows
+from quant_assets.learning.training import MARKET, TrainedModel, train_checkpoint, training_rows
 from quant_assets.settings.domain import PredictionSettings, TrainingSettings
 from quant_assets.settings.loading import load_settings
 from quant_assets_tests.learning.kinds import OWN, made_up_rows

@@ -15,13 +15,13 @@ import polars as pl
 import pytest
 
 from quant_assets.features.library import FeatureLibrary, ready_made
+from quant_assets.learning.checkpoints import checkpoint_rows
 from quant_assets.learning.models.base import Learner
 from quant_assets.learning.models.lightgbm import LightGBM
 from quant_assets.learning.reference import Reference
 from quant_assets.learning.rows import feature_matrix
 from quant_assets.learning.training import (
     TrainedModel,
-    checkpoint_rows,
     train_checkpoint,
     training_rows,
     training_start,
