@@ -19,7 +19,8 @@ from benchmarks.ratio import Ratio, alternating
 from quant_assets.inference import inference_pipeline, usable_models
 from quant_assets.learning.models.lightgbm import LightGBM
 from quant_assets.learning.rows import Rows
-from quant_assets.learning.training import checkpoint_rows, train_checkpoint
+from quant_assets.learning.trained import checkpoint_rows
+from quant_assets.learning.training import train_checkpoint
 from quant_assets.learning.walk_forward import walk_forward
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import key, month_of, month_range

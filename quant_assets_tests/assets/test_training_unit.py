@@ -115,7 +115,9 @@ def test_a_subprocess_trains_the_same_bytes(
         assert 0 < here[1].rows < SETTINGS.min_rows
     else:
         assert len(here[1].files.paths) > 1
-    monkeypatch.setattr("quant_assets.assets.training_unit.train_checkpoint", lambda *_: pytest.fail("trained here"))
+    monkeypatch.setattr(
+        "quant_assets.assets.training_unit.train_checkpoint", lambda *_, **__: pytest.fail("trained here")
+    )
     there, told = trained(market, "subprocess", folders[1], given, of)
     assert "external process successfully opened dagster pipes" in str(told["log"])
     for one, other in zip(here, there, strict=True):
@@ -135,7 +137,9 @@ def test_in_process_nothing_travels_nor_where_the_audit_looks_on(
     market: tuple[pl.DataFrame, pl.DataFrame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     given: list[tuple[object, ...]] = []
-    monkeypatch.setattr("quant_assets.assets.training_unit.train_checkpoint", lambda *each: given.append(each) or [])
+    monkeypatch.setattr(
+        "quant_assets.assets.training_unit.train_checkpoint", lambda *each, **_: given.append(each) or []
+    )
     assert trained(market, "in_process", tmp_path)[0] == []
     with observed_by(None):  # type: ignore[arg-type]
         assert trained(market, "subprocess", tmp_path)[0] == []
