@@ -49,8 +49,8 @@ SMALL: dict[str, Any] = {
         "paths": 1_000,
         "history_months": 6,
         "episodes": {
-            "autumn": (date(2023, 9, 1), date(2023, 10, 27)),
-            "spring": (date(2024, 2, 12), date(2024, 3, 14)),
+            "autumn": {"first": date(2023, 9, 1), "last": date(2023, 10, 27)},
+            "spring": {"first": date(2024, 2, 12), "last": date(2024, 3, 14)},
         },
     },
     "report": {"history_months": 6},

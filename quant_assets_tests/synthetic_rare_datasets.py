@@ -69,7 +69,7 @@ from quant_assets.settings.domain import (
     SectorWindows,
     TrainingSettings,
 )
-from quant_assets.settings.risk import MarkovSettings, RegimeRules, RegimeSettings, RiskSettings
+from quant_assets.settings.risk import Episode, MarkovSettings, RegimeRules, RegimeSettings, RiskSettings
 from quant_assets.settings.scoring import ScoreSettings
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.sentiment import SentimentSettings
@@ -106,7 +106,7 @@ RISK = RiskSettings(
     min_observations=30,
     paths=1_000,
     history_months=3,
-    episodes={"spring": (date(2020, 2, 10), date(2020, 3, 20))},
+    episodes={"spring": Episode(first=date(2020, 2, 10), last=date(2020, 3, 20))},
 )
 TRAINING = TrainingSettings(
     cadence_months=1, window_months=6, max_checkpoint_age_months=2, folds=2, embargo_sessions=1, min_rows=50
@@ -361,7 +361,7 @@ def _breakdown(read: Reads, months: Months, name: str) -> pl.DataFrame:
     prices, universe, days = read("prices", RISK_MONTHS), read("universe", RISK_MONTHS), months.sessions(RISK_MONTHS)
     own = prices.filter("in_sector") if "sector" in prices.columns else prices
     market = equal_weight_returns(own, universe, days)
-    episodes = read("episode_returns", 12)
+    episodes = read("episode_returns", 12) if read.sector else read("risk_breakdown")
     return risk_breakdown(read(name), prices, market, read("indicators"), episodes, days, months.decisions, RISK)
 
 

@@ -82,7 +82,7 @@ def risk_assets(profile: Profile) -> list[dg.AssetsDefinition]:
                 "prices": of_all,
                 "universe": of_all,
                 "indicators": read(all_sectors(), absent="skip"),
-                "episode_returns": read(all_sectors(_EVER), absent="skip"),
+                "risk_breakdown": read(all_sectors(), absent="skip"),
             },
         ),
         Asset(
@@ -171,7 +171,7 @@ def portfolio_risk_breakdown(
     prices: pl.LazyFrame,
     universe: pl.LazyFrame,
     indicators: pl.LazyFrame,
-    episode_returns: pl.DataFrame,
+    risk_breakdown: pl.DataFrame,
 ) -> pl.DataFrame:
     """Where the risk of the total portfolio comes from, and what would cost what."""
     bars = prices.select("sector", "in_sector", *_BARS).collect()
@@ -179,7 +179,7 @@ def portfolio_risk_breakdown(
     market = equal_weight_returns(bars.filter("in_sector"), members, run.sessions("prices"))
     volumes = indicators.select("ticker", "date", "dollar_volume", "sector").collect()
     result = breakdown.risk_breakdown(
-        portfolio_weights, bars, market, volumes, episode_returns, run.sessions("prices"), run.decisions, settings
+        portfolio_weights, bars, market, volumes, risk_breakdown, run.sessions("prices"), run.decisions, settings
     )
     run.tell_rows(result, "as_of", _whole)
     return result

@@ -23,6 +23,11 @@ from quant_assets.settings.risk import RiskSettings
 
 Row = dict[str, Any]
 
+#: Of each episode that is over, the return of each name held, and whether it is its own.
+Episodes = Mapping[str, Mapping[str, tuple[float | None, bool]]]
+
+_RETURN_IN, _NOT_TRADED = "return_in_", "did not trade then: its sector's return"
+
 
 def figure_of(name: str, level: float) -> str:
     """Name of a figure at a level: `value_at_risk_99`, `value_at_risk_97.5`."""
@@ -46,7 +51,8 @@ def risk_breakdown(
         prices: dataset prices from `forecasts.lookback_sessions` before the first decision (with `sector`, likewise).
         market: returns of the sector, or of all, of shape (n_sessions,).
         indicators: dataset indicators; only rows dated as_of are read.
-        episodes: dataset episode_returns of the months up to the decisions (with `sector`, likewise).
+        episodes: of a sector dataset episode_returns of the months up to the decisions; of several dataset
+            risk_breakdown of all of them at the decisions, which has the returns of the names that they hold.
         sessions: datetime64[D], every session from there to the last decision.
         as_ofs: decision sessions; one that holds nothing has no rows.
         settings: of risk.
@@ -57,11 +63,12 @@ def risk_breakdown(
     volume = indicators.select("ticker", "date", "dollar_volume").drop_nulls()
     for as_of, held in held_at(weights, prices, sessions, as_ofs, settings):
         decision = weights.filter(pl.col("as_of") == as_of)
-        sector_of = dict(decision.select("ticker", "sector" if several else pl.lit("").alias("sector")).iter_rows())
+        sector_of = dict(decision.select("ticker", "sector").iter_rows()) if several else {}
+        past = of_sectors(episodes, as_of) if several else of_sector(episodes, held.tickers, as_of)
         at = int(np.searchsorted(sessions, np.datetime64(as_of)))
         volumes = dict(volume.filter(pl.col("date") == as_of).select("ticker", "dollar_volume").iter_rows())
         window = market[at - settings.window + 1 : at + 1]
-        found += [{"as_of": as_of, **row} for row in rows(held, window, volumes, episodes, sector_of, as_of, settings)]
+        found += [{"as_of": as_of, **row} for row in rows(held, window, volumes, past, sector_of, settings)]
     return pl.DataFrame(found, schema=DATASETS["risk_breakdown"].schema)
 
 
@@ -69,9 +76,8 @@ def rows(
     held: Holdings,
     market: FloatArray,
     dollar_volume: Mapping[str, float],
-    episodes: pl.DataFrame,
+    episodes: Episodes,
     sector_of: Mapping[str, str],
-    as_of: date,
     settings: RiskSettings,
 ) -> list[Row]:
     """Figures of dataset risk_breakdown at a decision, without `as_of`.
@@ -80,20 +86,17 @@ def rows(
         held: over `settings.window` sessions.
         market: returns of the sector (or the market) on the same sessions, NaN where unknown.
         dollar_volume: median dollar volume of names, where it is known.
-        episodes: dataset episode_returns of the months up to as_of (with `sector`, where there are several, by which
-            the figures are summed too).
-        sector_of: each name's sector, by which a name that did not trade in an episode is held against its sector's
-            return; the same for all where there is one.
-        as_of: decision session.
+        episodes: returns of the names in the episodes that are over.
+        sector_of: each name's sector, by which the figures are summed too; empty where there is but one.
         settings: of risk.
 
     """
     found = contributions(held, settings)
     return [
         *found,
-        *(by_sector(found, sector_of) if "sector" in episodes.columns else ()),
+        *(by_sector(found, sector_of) if sector_of else ()),
         *shocks(held, market, settings),
-        *replayed(held, episodes.filter(pl.col("last") <= as_of), sector_of),
+        *replayed(held, episodes),
         *liquidity(held, dollar_volume, settings),
     ]
 
@@ -196,29 +199,51 @@ def shocks(held: Holdings, market: FloatArray, settings: RiskSettings) -> list[R
     ]
 
 
-def replayed(held: Holdings, episodes: pl.DataFrame, sector_of: Mapping[str, str]) -> list[Row]:
+def replayed(held: Holdings, episodes: Episodes) -> list[Row]:
     """Loss of today's weights over each episode that is over, and the share of the weight whose own return it is."""
     found: list[Row] = []
-    several = "sector" in episodes.columns
-    for name in episodes["episode"].unique().sort().to_list():
-        rows = episodes.filter(pl.col("episode") == name)
-        own = dict(
-            rows.sort("ticker", "sector" if several else "episode").select("ticker", "episode_return").iter_rows()
-        )
-        if several:
-            sectors = dict(rows.select("sector", "sector_return").unique().sort("sector").iter_rows())
-        else:
-            sectors = dict.fromkeys(set(sector_of.values()), float(rows["sector_return"][0]))
-        returns = [own.get(ticker, sectors.get(sector_of[ticker])) for ticker in held.tickers]
-        missing = [ticker for ticker, each in zip(held.tickers, returns, strict=True) if each is None]
-        weights = held.weights.tolist()
-        covered = [w for ticker, w in zip(held.tickers, weights, strict=True) if ticker in own]
+    weights = held.weights.tolist()
+    for name, returns in sorted(episodes.items()):
+        each = [returns.get(ticker, (None, False)) for ticker in held.tickers]
+        for ticker, (value, own) in zip(held.tickers, each, strict=True):
+            found.append(_row("position", ticker, f"{_RETURN_IN}{name}", value, None if own else _NOT_TRADED))
+        missing = [ticker for ticker, (value, _) in zip(held.tickers, each, strict=True) if value is None]
         if missing:
             found.append(_row("episode", name, "loss", None, f"neither {missing[0]} nor its sector has a return in it"))
         else:
-            loss = -math.fsum(w * each for w, each in zip(weights, returns, strict=True) if each is not None)
+            loss = -math.fsum(w * (value or 0.0) for w, (value, _) in zip(weights, each, strict=True))
             found.append(_row("episode", name, "loss", loss))
-        found.append(_row("episode", name, "coverage", math.fsum(covered) / math.fsum(weights) if weights else None))
+        covered = math.fsum(w for w, (_, own) in zip(weights, each, strict=True) if own)
+        found.append(_row("episode", name, "coverage", covered / math.fsum(weights)))
+    return found
+
+
+def of_sector(episodes: pl.DataFrame, tickers: Iterable[str], as_of: date) -> Episodes:
+    """Returns in the episodes that are over at as_of; of names that did not trade in one, their sector's.
+
+    Args:
+        episodes: dataset episode_returns of a sector.
+        tickers: names held.
+        as_of: decision session.
+
+    """
+    found: dict[str, dict[str, tuple[float | None, bool]]] = {}
+    known = episodes.filter(pl.col("last") <= as_of).sort("episode", "ticker")
+    tickers = list(tickers)
+    for name, ticker, own, whole in known.select("episode", "ticker", "episode_return", "sector_return").iter_rows():
+        of_episode = found.setdefault(name, dict.fromkeys(tickers, (whole, False)))
+        of_episode[ticker] = (own, True)
+    return found
+
+
+def of_sectors(parts: pl.DataFrame, as_of: date) -> Episodes:
+    """Returns in the episodes of the names that the sectors hold at as_of, from dataset risk_breakdown of them all."""
+    found: dict[str, dict[str, tuple[float | None, bool]]] = {}
+    rows = parts.filter(
+        (pl.col("as_of") == as_of) & (pl.col("part") == "position") & pl.col("figure").str.starts_with(_RETURN_IN)
+    )
+    for figure, ticker, value, reason in rows.select("figure", "item", "value", "reason").iter_rows():
+        found.setdefault(figure.removeprefix(_RETURN_IN), {})[ticker] = (value, reason is None)
     return found
 
 

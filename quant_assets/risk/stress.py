@@ -12,13 +12,14 @@ from quant_assets.market.containment import marks
 from quant_assets.market.panel import STALE_SESSIONS, Panel
 from quant_assets.market.sector_return import LOOKBACK, as_known, counted_changes, equal_weight_returns
 from quant_assets.schemas import DATASETS
+from quant_assets.settings.risk import Episode
 
 
 def episode_returns(
     prices: pl.DataFrame,
     universe: pl.DataFrame,
     sessions: NDArray[np.datetime64],
-    episodes: Mapping[str, tuple[date, date]],
+    episodes: Mapping[str, Episode],
     first_day: date,
     last_day: date,
 ) -> pl.DataFrame:
@@ -33,7 +34,7 @@ def episode_returns(
         prices: dataset prices of a sector.
         universe: dataset universe of the sector.
         sessions: datetime64[D], every session from `LOOKBACK` before the first of the episodes.
-        episodes: first and last day of each.
+        episodes: by name.
         first_day: of the partitions.
         last_day: of the partitions.
 
@@ -45,8 +46,8 @@ def episode_returns(
     parts = [pl.DataFrame(schema=schema)]
     if not len(sessions):
         return parts[0]
-    for name, days in sorted(episodes.items()):
-        first, last = (last_session_to(day) for day in days)
+    for name, episode in sorted(episodes.items()):
+        first, last = last_session_to(episode.first), last_session_to(episode.last)
         begin, end = (int(np.searchsorted(sessions, np.datetime64(day))) for day in (first, last))
         if not first_day <= last <= last_day or end >= len(sessions) or sessions[0] > np.datetime64(first):
             continue

@@ -127,6 +127,19 @@ class ExposureSettings(SettingsGroup):
     most: float = Field(default=1.0, gt=0)
 
 
+class Episode(SettingsGroup):
+    """A dated market episode: from the close of the first day's session to that of the last day's."""
+
+    first: date
+    last: date
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if not self.first < self.last:
+            raise ValueError(f"it ends on {self.last}, which is not after {self.first}")
+        return self
+
+
 class RiskSettings(SettingsGroup):
     """Value at risk, expected shortfall, stress and liquidity of what is held.
 
@@ -140,7 +153,7 @@ class RiskSettings(SettingsGroup):
         paths: simulated paths of the filtered historical simulation over several sessions.
         seed: of these paths, with the partition's key.
         history_months: months of stored forecasts, the decision's own among them, that back-tests look at.
-        episodes: first and last session of each market episode that the holdings are held against, once it is over.
+        episodes: market episodes, by name, that the holdings are held against, once it is over.
         shocks: returns of the sector (of the market, for the total portfolio) that the holdings' beta is applied to.
         capital: USD that the weights are of, for the sessions that it takes to sell.
         participation: share of the median dollar volume (`indicators.liquidity_sessions`) that is sold in a session.
@@ -156,11 +169,11 @@ class RiskSettings(SettingsGroup):
     paths: int = Field(default=10_000, ge=1_000)
     seed: int = Field(default=20_240_601, ge=0)
     history_months: int = Field(default=60, ge=1)
-    episodes: dict[str, tuple[date, date]] = {
-        "dotcom_2000": (date(2000, 3, 24), date(2001, 4, 4)),
-        "credit_2008": (date(2008, 9, 12), date(2008, 11, 20)),
-        "pandemic_2020": (date(2020, 2, 19), date(2020, 3, 23)),
-        "inflation_2022": (date(2022, 1, 3), date(2022, 10, 12)),
+    episodes: dict[str, Episode] = {
+        "dotcom_2000": Episode(first=date(2000, 3, 24), last=date(2001, 4, 4)),
+        "credit_2008": Episode(first=date(2008, 9, 12), last=date(2008, 11, 20)),
+        "pandemic_2020": Episode(first=date(2020, 2, 19), last=date(2020, 3, 23)),
+        "inflation_2022": Episode(first=date(2022, 1, 3), last=date(2022, 10, 12)),
     }
     shocks: tuple[Annotated[float, Field(gt=-1)], ...] = (-0.2, -0.1, 0.1)
     capital: float = Field(default=10_000_000.0, gt=0)
@@ -174,14 +187,6 @@ class RiskSettings(SettingsGroup):
             raise ValueError(f"{twice[0]} stands twice; each is a row of its own" if twice else "it is empty")
         return tuple(sorted(value))
 
-    @field_validator("episodes")
-    @classmethod
-    def _forwards(cls, value: dict[str, tuple[date, date]]) -> dict[str, tuple[date, date]]:
-        for name, (first, last) in value.items():
-            if not first < last:
-                raise ValueError(f"episode '{name}' ends on {last}, which is not after {first}")
-        return value
-
     @model_validator(mode="after")
     def _reachable(self) -> Self:
         if self.min_observations > self.window:
@@ -193,7 +198,8 @@ class RiskSettings(SettingsGroup):
     @property
     def episode_months(self) -> int:
         """Months before that of its end in which the longest episode begins."""
-        return max(
-            (12 * (last.year - first.year) + last.month - first.month for first, last in self.episodes.values()),
-            default=0,
+        spans = (
+            12 * (each.last.year - each.first.year) + each.last.month - each.first.month
+            for each in self.episodes.values()
         )
+        return max(spans, default=0)

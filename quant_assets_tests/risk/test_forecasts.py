@@ -14,11 +14,12 @@ from quant_assets.risk.forecasts import at_decision, lookback_sessions, of_metho
 from quant_assets.risk.holdings import Holdings, holdings
 from quant_assets.risk.value_at_risk import METHODS
 from quant_assets.schemas import DATASETS
-from quant_assets.settings.risk import RiskSettings
+from quant_assets.settings.risk import Episode, RiskSettings
 from quant_assets_tests.risk.panels import DAYS, decision, prices, universe
 
 SETTINGS = RiskSettings(window=300, min_observations=200, paths=1_000)
 AS_OF = date(2021, 3, 31)
+SPRING = Episode(first=date(2020, 2, 19), last=date(2020, 3, 23))
 WEIGHTS = {"N0": 0.4, "N1": 0.3, "N2": 0.2, "N3": 0.05}
 
 
@@ -139,12 +140,12 @@ def test_beta_is_numpys_and_a_shock_is_its_multiple() -> None:
 
 def test_an_episode_that_is_over_is_replayed_and_a_later_one_is_not() -> None:
     bars = prices()
-    episodes = {"spring": (date(2020, 2, 19), date(2020, 3, 23)), "later": (date(2021, 3, 1), date(2021, 4, 30))}
+    episodes = {"spring": SPRING, "later": Episode(first=date(2021, 3, 1), last=date(2021, 4, 30))}
     known = bars.filter(~((pl.col("ticker") == "N3") & (pl.col("date") < date(2020, 6, 1))))
     found = stress.episode_returns(known, universe(known), DAYS, episodes, date(2020, 3, 1), date(2021, 4, 30))
     assert found.schema == DATASETS["episode_returns"].schema
     spring = found.filter(pl.col("episode") == "spring")
-    first, last = (int(np.searchsorted(DAYS, np.datetime64(day))) for day in episodes["spring"])
+    first, last = (int(np.searchsorted(DAYS, np.datetime64(day))) for day in (SPRING.first, SPRING.last))
     returns = dict(spring.select("ticker", "episode_return").iter_rows())
     assert set(returns) == {"N0", "N1", "N2", "N4"}
     assert returns["N1"] == pytest.approx(closes(bars, "N1")[last] / closes(bars, "N1")[first] - 1, rel=1e-12)
@@ -155,18 +156,22 @@ def test_an_episode_that_is_over_is_replayed_and_a_later_one_is_not() -> None:
         ]
     )
     assert spring["sector_return"][0] == pytest.approx(whole - 1, rel=1e-10)
-    sectors = dict.fromkeys(WEIGHTS, "it")
-    rows = breakdown.rows(held(bars), np.full(300, np.nan), {}, found, sectors, AS_OF, SETTINGS)
+    past = breakdown.of_sector(found, WEIGHTS, AS_OF)
+    rows = breakdown.rows(held(bars), np.full(300, np.nan), {}, past, {}, SETTINGS)
     loss = figures(rows, "episode", "loss")
     assert set(loss) == {"spring"}, "the other one ends after the decision"
     expected = -sum(w * returns.get(name, spring["sector_return"][0]) for name, w in WEIGHTS.items())
     assert loss["spring"] == pytest.approx(expected, rel=1e-12)
     assert figures(rows, "episode", "coverage")["spring"] == pytest.approx(0.9 / 0.95)
+    # What spans sectors takes the returns from the sectors' rows, and says the same of the same weights.
+    stored = pl.DataFrame([{"as_of": AS_OF, **row} for row in rows], schema=DATASETS["risk_breakdown"].schema)
+    again = breakdown.replayed(held(bars), breakdown.of_sectors(stored, AS_OF))
+    assert again == breakdown.replayed(held(bars), past)
 
 
 def test_an_episode_is_in_the_month_in_which_it_ends_only_and_not_before_its_end() -> None:
     bars = prices()
-    episodes = {"spring": (date(2020, 2, 19), date(2020, 3, 23))}
+    episodes = {"spring": SPRING}
 
     def in_months(first: date, last: date, days: np.ndarray = DAYS) -> int:
         inside = bars.filter(pl.col("date") <= days[-1].item())
