@@ -57,7 +57,8 @@ def audit_execution(
     began, profile = time.perf_counter(), of if isinstance(of, Profile) else Profile(of)
     found, notes = list[Comparison](), list[str]()
     month = max(first, shift_month(last, -1))
-    start = max(shift_month(month, -lookback_months(profile.settings.labels.entry_lag)), profile.months.start)
+    before = lookback_months(profile.settings.labels.entry_lag, profile.settings.backtest)
+    start = max(shift_month(month, -before), profile.months.start)
     if start == month:
         note = f"execution was not tested: {month} is the first month of the profile"
         return AuditResult(profile.settings.profile, tuple(sectors), first, last, 0.0, (), (note,))

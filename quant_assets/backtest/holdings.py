@@ -111,7 +111,7 @@ class ClosedForm:
         gains: dict[tuple[object, str], list[float]] = {}
         months = days.astype("datetime64[M]")
         for month in np.unique(months[start:]):
-            first, last = (int(np.searchsorted(months, month, side=side)) for side in ("left", "right"))  # type: ignore[call-overload]
+            first, last = (int(np.searchsorted(months, month, side=side)) for side in ("left", "right"))
             known = [
                 number
                 for number, each in enumerate(self._executed)
@@ -248,12 +248,12 @@ class ClosedForm:
         ]
         for place, i in sorted(order):
             name = list(stuck)[i - len(executed)]
-            value = math.fsum([paid_out[place], *worth[:, place].tolist()])
+            whole = math.fsum([paid_out[place], *worth[:, place].tolist()])
             held = float(worth[i, place])
-            goal = targets.get(name, 0.0) * value
+            goal = targets.get(name, 0.0) * whole
             new = min(held, max(goal, 0.0)) if held > 0.0 else max(held, min(goal, 0.0))
-            if new != held and value > 0.0:
-                sold.append((place, name, held / value, new / value, float(block[i, place])))
+            if new != held and whole > 0.0:
+                sold.append((place, name, held / whole, new / whole, float(block[i, place])))
                 worth[i, place:] *= new / held
                 paid_out[place:] += held - new
                 gone[i, place:] |= new == 0.0
@@ -282,7 +282,7 @@ class ClosedForm:
 
     def _held(self, segment: _Segment, at: int, low: int, high: int) -> list[tuple[object, ...]]:
         """Shares of equity after the closes with trades."""
-        days, found = self._closes.sessions, []
+        days, found = self._closes.sessions, list[tuple[object, ...]]()
         for place in sorted({0, *(each[0] for each in segment.sold)}):
             if low <= at + place < high and segment.value[place] > 0.0:
                 shares = segment.worth[:, place] / segment.value[place]

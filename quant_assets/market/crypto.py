@@ -83,4 +83,5 @@ def sleeve_returns(
     known = np.isfinite(by_coin)
     count = known.sum(axis=0)
     total = np.where(known, by_coin, 0.0).sum(axis=0)
-    return np.divide(total, count, out=np.full(len(sessions), np.nan), where=count > 0)
+    found: FloatArray = np.divide(total, count, out=np.full(len(sessions), np.nan), where=count > 0)
+    return found

@@ -75,7 +75,7 @@ def allocate(
     sigma = [_volatility(each, settings) for each in (one, other)]
     known = np.isfinite(one) & np.isfinite(other)
     correlation = _correlation(one[known], other[known])
-    why = settings.method
+    why: str = settings.method
     if sigma[0] is None and sigma[1] is None:
         shares, why = [0.0, 0.0], "neither sleeve has enough history"
     elif sigma[1] is None:

@@ -57,6 +57,7 @@ TOLD = {
     "tell_log",
     "tell_event",
     "tell_predictions",
+    "tell_orders",
     "tell_files",
     "reconciled",
     "refused",
@@ -95,7 +96,7 @@ def changed(before: Settings, after: Settings, sector: str = "it") -> set[str]:
     [
         ({"candidates": {"long_fraction": 0.3}}, {"candidates", "candidates_sql", "factor_statistics", "decisions"}),
         ({"report": {"history_months": 6}}, {"ops_report"}),
-        ({"backtest": {"cost_bps": 5.0}}, {"backtest", "portfolio_backtest", "portfolio_attribution", *BOOK}),
+        ({"backtest": {"cost_bps": 5.0}}, {"backtest", "portfolio_backtest", "portfolio_attribution", "orders", *BOOK}),
         ({"indicators": {"windows": {"energy": {"moving_average": 44, "momentum_lag": 90}}}}, set()),
         ({"indicators": {"windows": {"it": {"moving_average": 26, "momentum_lag": 50}}}}, {"indicators"}),
         (
