@@ -51,7 +51,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     "perturbation",
     "backtest_costs",
     kind="a cost from the next session's spread",
-    cut=date(2023, 11, 1),,
+    cut=date(2023, 11, 1),
 )
 def _(patch: pytest.MonkeyPatch) -> None:
     def later(real: Any, *args: Any) -> np.ndarray:
