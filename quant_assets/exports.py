@@ -268,13 +268,13 @@ def turnover_report(turnover: pl.DataFrame) -> dict[str, object]:
     by_day = done.group_by("date").agg(pl.sum("turnover", "cost"), pl.first("max_turnover")).sort("date")
     cap = by_day["max_turnover"][-1] if len(by_day) else None
     above = 0 if cap is None else len(by_day.filter(pl.col("turnover") > pl.col("max_turnover") + 1e-9))
-    total = by_day["turnover"].sum()
+    total, costs = (float(by_day[name].sum()) for name in ("turnover", "cost"))
     return {
         "avg_turnover": by_day["turnover"].mean(),
         "max_turnover": by_day["turnover"].max(),
         "min_turnover": by_day["turnover"].min(),
-        "avg_cost_bps": by_day["cost"].sum() / total * 1e4 if total else None,
-        "total_costs": by_day["cost"].sum(),
+        "avg_cost_bps": costs / total * 1e4 if total else None,
+        "total_costs": costs,
         "num_rebalances": len(by_day),
         "turnover_cap": cap,
         "cap_breaches": above,

@@ -118,11 +118,8 @@ def orders(
 
 def _asked(rows: pl.DataFrame) -> dict[str, float | str | None]:
     traded = rows.filter(pl.col("action") != "hold")
-    return {
-        "orders": len(traded),
-        "notional": traded["notional"].sum(),
-        "estimated_cost": traded["estimated_cost"].sum(),
-    }
+    sums = {name: float(traded[name].sum()) for name in ("notional", "estimated_cost")}
+    return {"orders": len(traded), **sums}
 
 
 def portfolio_attribution(

@@ -130,11 +130,11 @@ def turned_over(found: Simulated, settings: BacktestSettings) -> pl.DataFrame:
         parts.append(left.with_columns(cause=pl.lit(name), traded=pl.lit(False)))
     rows = pl.concat(parts, how="diagonal").sort("date", "cause")
     spent = pl.DataFrame({"date": found.sessions, "spent": outcome.spent})
-    left = (pl.lit(limits.annual) - pl.col("spent")).clip(0.0)
+    of_year = (pl.lit(limits.annual) - pl.col("spent")).clip(0.0)
     limited = pl.lit(limits.limited)
     return rows.join(spent, on="date", how="left", maintain_order="left").with_columns(
         max_turnover=pl.when(limited).then(pl.lit(limits.max_turnover)),
-        annual_left=pl.when(limited).then(left),
+        annual_left=pl.when(limited).then(of_year),
     )
 
 
@@ -220,12 +220,12 @@ def _by_factor(
     order = panel.rows(before.select("ticker", date=pl.lit(days[-1].item())))
     close = np.where((order >= 0)[:, None], panel["close"][order], np.nan)
     marked = np.where((order >= 0)[:, None], panel["unexplained"][order], 0.0)
-    gained = np.zeros(len(FACTORS))
+    gained: FloatArray = np.zeros(len(FACTORS))
     for place in range(1, len(days)):
         if days[place].item() <= first:
             continue
         returns = close[:, place] / close[:, place - 1] - 1.0
-        gained += exposed * _slopes(np.where(marked[:, place] == 1.0, np.nan, returns), scores)
+        gained = gained + exposed * _slopes(np.where(marked[:, place] == 1.0, np.nan, returns), scores)
     return dict(zip(FACTORS, gained.tolist(), strict=True))
 
 
@@ -235,8 +235,7 @@ def _slopes(returns: FloatArray, scores: FloatArray) -> FloatArray:
     if known.sum() < 3 * scores.shape[1]:
         return np.zeros(scores.shape[1])
     design = np.column_stack([np.ones(int(known.sum())), scores[known]])
-    found: FloatArray = np.linalg.lstsq(design, returns[known], rcond=None)[0][1:]
-    return found
+    return np.asarray(np.linalg.lstsq(design, returns[known], rcond=None)[0][1:], dtype=np.float64)
 
 
 def by_sector(

@@ -1,5 +1,6 @@
 """Leaks of what trading costs, planted where the book takes its rates from."""
 
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     "perturbation",
     "backtest_costs",
     kind="a cost from the next session's spread",
+    cut=date(2023, 11, 1),
 )
 def _(patch: pytest.MonkeyPatch) -> None:
     def later(real: Any, *args: Any) -> np.ndarray:
