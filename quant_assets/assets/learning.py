@@ -1,7 +1,7 @@
 """From labelled features to forecasts by sector and month: checkpoints and predictions."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -81,7 +81,10 @@ def lightgbm_checkpoint(
     labels: pl.LazyFrame,
 ) -> pl.DataFrame:
     """Train the checkpoints of every model in the training months among the run's months, and in those ordered."""
-    told, parts = Trainings(run, sector, CHECKPOINTS.name, training, orders), [pl.DataFrame(schema=CHECKPOINTS.schema)]
+    if run.order is not None:
+        orders.note(sector, *run.order)
+    told = Trainings(run, sector, CHECKPOINTS.name, training, orders.months(sector))
+    parts = [pl.DataFrame(schema=CHECKPOINTS.schema)]
     for as_of in told.due():
         # The windows of all trainings together are the whole history.
         window = in_months(shift_month(month_of(as_of), -training.window_months), month_of(as_of))
@@ -111,7 +114,7 @@ def predictions(
 ) -> pl.DataFrame:
     """Forecast each month by every model's newest checkpoint of an earlier one, and by all of them together."""
     given = training, predicting, applicability, registry, start, max_daily_ic
-    return _forecasts(run, *given, models, library, features, {CHECKPOINTS.name: lightgbm_checkpoint}, None)
+    return _forecasts(run, *given, models, library.names, features, {CHECKPOINTS.name: lightgbm_checkpoint}, None)
 
 
 def predictions_with_transformer(
@@ -132,7 +135,7 @@ def predictions_with_transformer(
     """The same where models that read windows of bars are among them."""
     given = training, predicting, applicability, registry, start, max_daily_ic
     trained = {CHECKPOINTS.name: lightgbm_checkpoint, TRANSFORMER_CHECKPOINTS.name: transformer_checkpoint}
-    return _forecasts(run, *given, models, library, features, trained, prices)
+    return _forecasts(run, *given, models, library.names, features, trained, prices)
 
 
 def predictions_of_transformer(
@@ -152,7 +155,7 @@ def predictions_of_transformer(
     """The same where all models read windows of bars."""
     given = training, predicting, applicability, registry, start, max_daily_ic
     trained = {TRANSFORMER_CHECKPOINTS.name: transformer_checkpoint}
-    return _forecasts(run, *given, models, library, features, trained, prices)
+    return _forecasts(run, *given, models, library.names, features, trained, prices)
 
 
 def _forecasts(
@@ -164,7 +167,7 @@ def _forecasts(
     start: str,
     max_daily_ic: float,
     models: Models,
-    library: FeatureLibrary,
+    names: Sequence[str],
     features: pl.LazyFrame,
     trained_by: Mapping[str, pl.LazyFrame],
     prices: pl.LazyFrame | None,
@@ -179,7 +182,7 @@ def _forecasts(
         if files not in loaded:
             rows, read = chosen.iter_rows(named=True), run.store.read_artifact
             with tempfile.TemporaryDirectory() as folder:
-                loaded[files] = load_models(rows, models.learners[name], library.names, read, Path(folder))
+                loaded[files] = load_models(rows, models.learners[name], names, read, Path(folder))
         return loaded[files]
 
     def usable(

@@ -1,6 +1,6 @@
 """What every asset of checkpoints does around its trainings: which months are due, files, rows, what is told."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import polars as pl
@@ -11,7 +11,6 @@ from quant_assets.learning.checkpoints import checkpoint_rows, is_training_month
 from quant_assets.learning.training import TrainedModel
 from quant_assets.partitions import month_of
 from quant_assets.settings.domain import TrainingSettings
-from quant_assets.training_orders import TrainingOrders
 
 
 class Trainings:
@@ -22,15 +21,15 @@ class Trainings:
         sector: slug.
         dataset: that the rows go into.
         settings: cadence.
-        orders: months beside the cadence; one that the run carries is noted.
+        ordered: months beside the cadence, each with its reason.
 
     """
 
-    def __init__(self, run: Run, sector: str, dataset: str, settings: TrainingSettings, orders: TrainingOrders) -> None:
+    def __init__(
+        self, run: Run, sector: str, dataset: str, settings: TrainingSettings, ordered: Mapping[str, str]
+    ) -> None:
         self._run, self._sector, self._dataset, self._settings = run, sector, dataset, settings
-        if run.order is not None:
-            orders.note(sector, *run.order)
-        self._ordered = orders.months(sector)
+        self._ordered = ordered
         self._trained: dict[date, list[TrainedModel]] = {}
 
     def due(self) -> list[date]:

@@ -134,7 +134,9 @@ def transformer_checkpoint(
     transformer_pretrained: pl.LazyFrame,
 ) -> pl.DataFrame:
     """Fine-tune each model on the sector's returns, from the newest encoder that knows nothing later."""
-    told = Trainings(run, sector, TRANSFORMER_CHECKPOINTS.name, training, orders)
+    if run.order is not None:
+        orders.note(sector, *run.order)
+    told = Trainings(run, sector, TRANSFORMER_CHECKPOINTS.name, training, orders.months(sector))
     parts, encoders = [pl.DataFrame(schema=TRANSFORMER_CHECKPOINTS.schema)], transformer_pretrained.collect()
     for as_of in told.due():
         month = month_of(as_of)
