@@ -1,7 +1,7 @@
 """From labelled features to forecasts by sector and month: checkpoints and predictions."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -83,7 +83,9 @@ def lightgbm_checkpoint(
     labels: pl.LazyFrame,
 ) -> pl.DataFrame:
     """Train the checkpoints of every model in the training months among the run's months, and in those ordered."""
-    told = Trainings(run, sector, CHECKPOINTS.name, training.cadence_months, orders.note, orders.months)
+    if run.order is not None:
+        orders.note(sector, *run.order)
+    told = Trainings(run, sector, CHECKPOINTS.name, training.cadence_months, orders.months(sector))
     settings = training, predicting, models, library.names
     months = CheckpointMonths(told, *settings, trials.note_training, features, labels)
     return pl.concat([pl.DataFrame(schema=CHECKPOINTS.schema), *(months.trained(each) for each in told.due())])
@@ -103,7 +105,9 @@ def updated_checkpoint(
     lightgbm_checkpoint: pl.DataFrame,
 ) -> pl.DataFrame:
     """The same, and in the other months update the models whose settings say so, each from the month before."""
-    told = Trainings(run, sector, CHECKPOINTS.name, training.cadence_months, orders.note, orders.months)
+    if run.order is not None:
+        orders.note(sector, *run.order)
+    told = Trainings(run, sector, CHECKPOINTS.name, training.cadence_months, orders.months(sector))
     settings = training, predicting, models, library.names
     months = CheckpointMonths(told, *settings, trials.note_training, features, labels)
     decisions = {month_of(day): day for day in run.decisions}
@@ -131,7 +135,7 @@ def predictions(
 ) -> pl.DataFrame:
     """Forecast each month by every model's newest checkpoint of an earlier one, and by all of them together."""
     given = training, predicting, applicability, registry, start, max_daily_ic
-    return _forecasts(run, *given, models, library, features, {CHECKPOINTS.name: lightgbm_checkpoint}, None)
+    return _forecasts(run, *given, models, library.names, features, {CHECKPOINTS.name: lightgbm_checkpoint}, None)
 
 
 def predictions_with_transformer(
@@ -152,7 +156,7 @@ def predictions_with_transformer(
     """The same where models that read windows of bars are among them."""
     given = training, predicting, applicability, registry, start, max_daily_ic
     trained = {CHECKPOINTS.name: lightgbm_checkpoint, TRANSFORMER_CHECKPOINTS.name: transformer_checkpoint}
-    return _forecasts(run, *given, models, library, features, trained, prices)
+    return _forecasts(run, *given, models, library.names, features, trained, prices)
 
 
 def predictions_of_transformer(
@@ -172,7 +176,7 @@ def predictions_of_transformer(
     """The same where all models read windows of bars."""
     given = training, predicting, applicability, registry, start, max_daily_ic
     trained = {TRANSFORMER_CHECKPOINTS.name: transformer_checkpoint}
-    return _forecasts(run, *given, models, library, features, trained, prices)
+    return _forecasts(run, *given, models, library.names, features, trained, prices)
 
 
 def _forecasts(
@@ -184,7 +188,7 @@ def _forecasts(
     start: str,
     max_daily_ic: float,
     models: Models,
-    library: FeatureLibrary,
+    names: Sequence[str],
     features: pl.LazyFrame,
     trained_by: Mapping[str, pl.LazyFrame],
     prices: pl.LazyFrame | None,
@@ -199,7 +203,7 @@ def _forecasts(
         if files not in loaded:
             rows, read = chosen.iter_rows(named=True), run.store.read_artifact
             with tempfile.TemporaryDirectory() as folder:
-                loaded[files] = load_models(rows, models.learners[name], library.names, read, Path(folder))
+                loaded[files] = load_models(rows, models.learners[name], names, read, Path(folder))
         return loaded[files]
 
     def usable(

@@ -1,6 +1,6 @@
 """What every asset of checkpoints does around its trainings: which months are due, files, rows, what is told."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -23,24 +23,13 @@ class Trainings:
         sector: slug.
         dataset: that the rows go into.
         cadence_months: between trainings.
-        note: of the orders; a month that the run carries is noted.
-        ordered: months of a sector that are trained whatever the cadence, and why.
+        ordered: months beside the cadence, each with its reason.
 
     """
 
-    def __init__(
-        self,
-        run: Run,
-        sector: str,
-        dataset: str,
-        cadence_months: int,
-        note: Callable[..., None],
-        ordered: Callable[[str], Mapping[str, str]],
-    ) -> None:
+    def __init__(self, run: Run, sector: str, dataset: str, cadence_months: int, ordered: Mapping[str, str]) -> None:
         self.run, self.sector, self._dataset, self._cadence = run, sector, dataset, cadence_months
-        if run.order is not None:
-            note(sector, *run.order)
-        self._ordered = ordered(sector)
+        self._ordered = ordered
         self._made: dict[date, list[TrainedModel]] = {}
 
     def trains(self, as_of: date) -> bool:

@@ -134,8 +134,9 @@ def transformer_checkpoint(
     transformer_pretrained: pl.LazyFrame,
 ) -> pl.DataFrame:
     """Fine-tune each model on the sector's returns, from the newest encoder that knows nothing later."""
-    dataset = TRANSFORMER_CHECKPOINTS.name
-    told = Trainings(run, sector, dataset, training.cadence_months, orders.note, orders.months)
+    if run.order is not None:
+        orders.note(sector, *run.order)
+    told = Trainings(run, sector, TRANSFORMER_CHECKPOINTS.name, training.cadence_months, orders.months(sector))
     parts, encoders = [pl.DataFrame(schema=TRANSFORMER_CHECKPOINTS.schema)], transformer_pretrained.collect()
     for as_of in told.due():
         month = month_of(as_of)

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import dagster as dg
 from quant_assets.asset_functions import Parameter, Run, parameters
 from quant_assets.dagster_internals import asset_function
 from quant_assets.features.library import SETS, FeatureLibrary
-from quant_assets.learning.models import kinds, learner_type
+from quant_assets.learning.models import Models, kinds, learner_type
 from quant_assets.provenance.code import (
     PACKAGE,
     Chain,
@@ -257,7 +257,14 @@ class _Walk:
                 self._note("labels", "horizons")
                 found = (kinds().get(each.kind, each.kind).partition(":") for each in self._settings.models.values())
                 chosen_by = Symbol(learner_type.__module__, learner_type.__name__)
-                return [chosen_by, *(Symbol(module, name) for module, _, name in found)]
+                # What it is asked by a name of its own is code; its fields are what it holds.
+                asked = [f"{Models.__name__}.{used[0]}"] if used else [Models.__name__]
+                own = [] if used and used[0] in {each.name for each in fields(Models)} else asked
+                return [
+                    chosen_by,
+                    *(Symbol(Models.__module__, name) for name in own),
+                    *(Symbol(module, name) for module, _, name in found),
+                ]
             case "trials" if used[:1] == ("trials",):
                 self.reads_trials = True
                 return [Symbol(TrialLog.__module__, f"{TrialLog.__name__}.trials")]
