@@ -7,7 +7,8 @@ with a year of prices; weights and simulation are the project's own, the sectors
 
 The prices are of the index members of 2025, so that returns are too high by survivorship in every row alike; what is
 compared is the rows. The risk-free rate is 0, and shorts cost no more than the trades: read the second half of the
-table as an upper bound. Minutes on an idle machine, most of them the solver's.
+table as an upper bound. Ten minutes of one
+core, most of them the solver's; `--into` keeps what is done.
 """
 
 import argparse
