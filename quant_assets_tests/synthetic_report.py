@@ -92,6 +92,7 @@ def build_frames(with_model: bool = True, names: list[str] | None = None) -> Rep
             "model": ["lightgbm", "lightgbm"],
             "horizon": pl.Series([20, 20], dtype=pl.Int32),
             "model_version": ["abcdef201606", "other"],
+            "status": ["trained", "trained"],
             "rows": [9000, 8000],
             "rank_ic": [0.041, 0.03],
         }
