@@ -12,6 +12,7 @@ import polars as pl
 
 from quant_assets.audit.alterations import Shuffled
 from quant_assets.audit.altered_runs import ALTERING, AlteredRun, AlteredRuns, Stretch, windows
+from quant_assets.audit.carried_months import first_computed
 from quant_assets.audit.compare import (
     SETTLED,
     Compared,
@@ -205,12 +206,16 @@ class Lookahead:
         names = of.names or self._names
         if isinstance(of, AlteredRun) and not of.fresh:
             return len(names) * len(self._question.sectors) * len(month_range(of.first, of.last))
-        return total_outputs(self.base.planner.plan(names, self._question.sectors, of.first, of.last).phases)
+        first = of.first if isinstance(of, AlteredRun) else self._first_computed(of)
+        return total_outputs(self.base.planner.plan(names, self._question.sectors, first, of.last).phases)
 
     def _stored(self, stretch: Stretch) -> Iterable[tuple[str, Collection[str]]]:
         names = stretch.names or self._names
-        plan = self.base.planner.plan(names, self._question.sectors, stretch.first, stretch.last)
-        return plan.stored.items()
+        first = self._first_computed(stretch)
+        return self.base.planner.plan(names, self._question.sectors, first, stretch.last).stored.items()
+
+    def _first_computed(self, stretch: Stretch) -> str:
+        return first_computed(self.base, stretch, stretch.names or self._names, self._question.sectors)
 
     def compute(self, stretch: Stretch) -> Keys:
         """Compute the input as it is; all of its partitions that there are now.
@@ -220,7 +225,7 @@ class Lookahead:
 
         """
         names = stretch.names or self._names
-        self.base.compute(names, self._question.sectors, stretch.first, stretch.last)
+        self.base.compute(names, self._question.sectors, self._first_computed(stretch), stretch.last)
         if self.base.failures:
             raise RunFailedError("\n".join(self.base.failures))
         return self.base.keys
