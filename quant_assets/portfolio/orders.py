@@ -86,8 +86,8 @@ def orders(
     rows = [_Order(row, targets, holdings, capital, settings, costs) for row in frame.iter_rows(named=True)]
     if strange := [row.ticker for row in rows if row.held and row.last is None]:
         raise DatasetError(
-            f"what is held of {', '.join(strange)} cannot be valued: no close stands in the {QUOTE_SESSIONS} sessions up "
-            "to the decision; take it out of the holdings and of the capital, or materialise the prices with it"
+            f"what is held of {', '.join(strange)} cannot be valued: no close stands in the {QUOTE_SESSIONS} sessions "
+            "up to the decision; take it out of the holdings and of the capital, or materialise the prices with it"
         )
     if all(row.goal >= 0.0 and row.held >= 0.0 for row in rows):
         _afford(rows, capital)

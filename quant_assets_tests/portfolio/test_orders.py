@@ -214,6 +214,7 @@ def test_a_decision_knows_nothing_of_a_company_that_takes_the_symbol_later_nor_o
         "X": ("buy", 10_000.0, "new position"),
     }
     assert dict(whole.select("ticker", "price").iter_rows())["X"] == 50.0
+    assert decided(prices.drop("panel_from"), weighed(as_of, X=0.5), *held(as_of), as_of=as_of)["price"].item() == 50.0
     first = SESSIONS[np.searchsorted(SESSIONS, np.datetime64(as_of)) + 1 - quoted_sessions(COSTS)].item()
     known = prices.filter(pl.col("date").is_between(first, as_of), pl.col("panel_from") <= as_of)
     single = decided(known, targets, *book, as_of=as_of, sessions=sessions(first, as_of))
