@@ -129,7 +129,7 @@ def portfolio_attribution(
     backtest: pl.DataFrame,
 ) -> pl.DataFrame:
     """Where the total portfolio's months came from, by sector."""
-    bars, ended = portfolio_bars(run, entry_lag, portfolio_weights, prices, delistings)
+    bars, ended = portfolio_bars(run, settings, entry_lag, portfolio_weights, prices, delistings)
     found = simulated(
         portfolio_weights,
         bars,
