@@ -213,7 +213,7 @@ def order_files(orders: pl.DataFrame, capital: float) -> dict[str, bytes]:
 
     """
     rows = orders.sort("ticker")
-    worth = pl.col("price") / capital
+    worth = pl.col("last_price") / capital
     signal = (
         pl.when(pl.col("target_weight") == 0.0)
         .then(pl.when(pl.col("held_quantity") == 0.0).then(pl.lit("none")).otherwise(pl.lit("exit")))

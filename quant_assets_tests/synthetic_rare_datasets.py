@@ -40,7 +40,7 @@ from quant_assets.market.universe import coverage, coverage_sessions, members, p
 from quant_assets.partitions import month_end, month_of, month_range, month_start, months_covering, shift_month
 from quant_assets.portfolio import score_inputs
 from quant_assets.portfolio.allocation import total_portfolio
-from quant_assets.portfolio.orders import decided_orders
+from quant_assets.portfolio.orders import decided_orders, quoted_sessions
 from quant_assets.portfolio.score_inputs import inputs, price_lookback
 from quant_assets.portfolio.scores import scores
 from quant_assets.portfolio.weights import sector_weights
@@ -434,7 +434,7 @@ def _account(name: str) -> "Compute":
 
 
 def _orders(read: Reads, months: Months, sector: str) -> pl.DataFrame:
-    before, settings = 3, OrderSettings(lot_size=10)
+    before, settings = months_covering(quoted_sessions(CARRIED)), OrderSettings(lot_size=10)
     parts = [DATASETS["orders"].empty().drop("sector")]
     for as_of in months.decisions:
         rows = decided_orders(

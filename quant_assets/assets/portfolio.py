@@ -10,7 +10,7 @@ from quant_assets.asset_functions import Run, Setting
 from quant_assets.assets.declare import Asset, carried, declared, read
 from quant_assets.assets.unexplained import tell_marked
 from quant_assets.backtest.metrics import performance
-from quant_assets.backtest.simulation import lookback_months, simulate
+from quant_assets.backtest.simulation import lookback_months, names_of, simulate
 from quant_assets.backtest.track_record import continued
 from quant_assets.market.calendar import decision_sessions
 from quant_assets.partitions import (
@@ -244,7 +244,7 @@ def portfolio_backtest(
     delistings: pl.LazyFrame,
 ) -> pl.DataFrame:
     """What the total portfolio would have earned, session by session."""
-    bars, ended = portfolio_bars(run, entry_lag, portfolio_weights, prices, delistings)
+    bars, ended = portfolio_bars(run, settings, entry_lag, portfolio_weights, prices, delistings)
     result = simulate(
         portfolio_weights,
         bars,
@@ -262,24 +262,30 @@ def portfolio_backtest(
 
 
 def portfolio_bars(
-    run: Run, entry_lag: int, portfolio_weights: pl.DataFrame, prices: pl.LazyFrame, delistings: pl.LazyFrame
+    run: Run,
+    settings: BacktestSettings,
+    entry_lag: int,
+    portfolio_weights: pl.DataFrame,
+    prices: pl.LazyFrame,
+    delistings: pl.LazyFrame,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Prices and delistings of the sectors that the total portfolio holds, in the months in which it holds them."""
-    held: dict[str, set[str]] = {}
+    """Prices and delistings of the names that the total portfolio holds, or held so lately that some may be left.
+
+    Of all sectors and months that are read: estimates go back before a sector's first decision, what could not be sold
+    is held after its last one, and a range must not know more bars of a month than the month alone.
+
+    Raises:
+        MissingPartitionError: a sector has no prices in a month in which it may be held; that is an error, not cash.
+
+    """
+    keys: set[str] = set()
     for sector, decided in portfolio_weights.select("sector", "month").unique().iter_rows():
-        last = min(shift_month(decided, lookback_months(entry_lag)), run.months[-1])
-        held.setdefault(sector, set()).update(month_range(decided, last))
-    keys = [key(sector, month) for sector, months in held.items() for month in months]
-    those = pl.any_horizontal(
-        pl.lit(False),
-        *((pl.col("sector") == sector) & pl.col("month").is_in(sorted(months)) for sector, months in held.items()),
-    )
-
-    def bars(name: str, frame: pl.LazyFrame) -> pl.DataFrame:
-        run.store.present(run.dataset(name), keys)  # a sector that is held and has none is an error, not cash
-        return frame.filter(those).collect()
-
-    return bars("prices", prices), bars("delistings", delistings)
+        last = min(shift_month(decided, lookback_months(entry_lag, settings)), run.months[-1])
+        keys.update(key(sector, month) for month in month_range(decided, last))
+    for name in ("prices", "delistings"):
+        run.store.present(run.dataset(name), keys)
+    ended = delistings.collect()
+    return prices.filter(pl.col("ticker").is_in(sorted(names_of(portfolio_weights, ended)))).collect(), ended
 
 
 def portfolio_track_record(

@@ -9,15 +9,12 @@ from quant_assets.assets.portfolio import EntryLag, Start, decisions_held, portf
 from quant_assets.backtest.account import account, by_sector
 from quant_assets.backtest.simulation import lookback_months, simulated
 from quant_assets.partitions import all_sectors, history, lookback, months_covering
-from quant_assets.portfolio.orders import decided_orders
+from quant_assets.portfolio.orders import decided_orders, quoted_sessions
 from quant_assets.profile import Profile
 from quant_assets.settings.trading import BacktestSettings, OrderSettings
 
 #: Datasets that one simulation fills.
 BOOK = ("trades", "positions", "backtest_costs", "attribution", "turnover")
-
-#: Months before a decision in which the backtest traded for the last time before it; with a long `entry_lag` one more.
-_HELD = 2
 
 
 def trading_assets(profile: Profile) -> list[dg.AssetsDefinition]:
@@ -33,15 +30,13 @@ def trading_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         "delistings": read(all_sectors(months), absent="skip"),
         "backtest": read(all_sectors(), absent="skip"),
     }
-    quoted = max(_HELD, months_covering(2 * settings.backtest.estimate_sessions + 1))
+    quoted = read(lookback(months_covering(quoted_sessions(settings.backtest))))
     return declared(
         profile,
         "portfolio",
         Asset(BOOK, book, simulating, together="book"),
         Asset("portfolio_attribution", portfolio_attribution, combined),
-        Asset(
-            "orders", orders, {"weights": read(), "positions": read(lookback(_HELD)), "prices": read(lookback(quoted))}
-        ),
+        Asset("orders", orders, {**dict.fromkeys(("weights", "positions", "backtest"), read()), "prices": quoted}),
     )
 
 
@@ -103,12 +98,13 @@ def orders(
     costs: BacktestSettings,
     weights: pl.DataFrame,
     positions: pl.DataFrame,
+    backtest: pl.DataFrame,
     prices: pl.DataFrame,
 ) -> pl.DataFrame:
     """What leads from the backtest's holdings to each decision's weights."""
     days, parts = run.sessions("prices"), list[pl.DataFrame]()
     for as_of in run.decisions:
-        found = decided_orders(weights, positions, prices, days, as_of, settings.capital, settings, costs)
+        found = decided_orders(weights, positions, backtest, prices, days, as_of, settings.capital, settings, costs)
         parts.append(found.with_columns(as_of=pl.lit(as_of)))
     rows = pl.concat(parts) if parts else run.dataset("orders").empty().drop("sector")
     run.tell_rows(rows.with_columns(sector=pl.lit(sector)), "as_of", _asked)
@@ -133,7 +129,7 @@ def portfolio_attribution(
     backtest: pl.DataFrame,
 ) -> pl.DataFrame:
     """Where the total portfolio's months came from, by sector."""
-    bars, ended = portfolio_bars(run, entry_lag, portfolio_weights, prices, delistings)
+    bars, ended = portfolio_bars(run, settings, entry_lag, portfolio_weights, prices, delistings)
     found = simulated(
         portfolio_weights,
         bars,

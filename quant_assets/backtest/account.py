@@ -200,7 +200,7 @@ def _by_factor(
     if not len(days) or "date" not in indicators.columns:
         return {}
     month = pl.col("date").is_between(days[0].item(), days[-1].item())
-    held = outcome.positions.filter(month)
+    held = outcome.positions.filter(month).join(outcome.trades, on="date", how="semi", maintain_order="left")
     before = indicators.filter(pl.col("date") < days[0].item())
     before = before.filter(pl.col("date") == before["date"].max()) if len(before) else before
     before = before.select("ticker", *FACTORS).drop_nulls().drop_nans().sort("ticker")

@@ -40,6 +40,7 @@ class _Segment:
 
     Attributes:
         names: under which each was bought.
+        symbols: of each on the session of the execution.
         rows: in the panel.
         executed: weight of each name that could be bought.
         worth: of each name, of 1 at the execution, shape (n_names, n_sessions).
@@ -47,6 +48,7 @@ class _Segment:
         cash: share of equity in cash after each close.
         positions: names held after each close.
         unexplained: names held whose step to each close does not count as it is.
+        gone: whether nothing is held of a name any more, shape (n_names, n_sessions).
         sold: what of the stuck holdings was sold after the execution: session index, symbol, share of equity before
             and after, and the price.
         drifted: share of equity of each name still held at the last index.
@@ -54,6 +56,7 @@ class _Segment:
     """
 
     names: tuple[str, ...]
+    symbols: tuple[str, ...]
     rows: tuple[int, ...]
     executed: dict[str, float]
     worth: FloatArray
@@ -61,6 +64,7 @@ class _Segment:
     cash: FloatArray
     positions: NDArray[np.int32]
     unexplained: NDArray[np.int32]
+    gone: NDArray[np.bool_]
     sold: tuple[tuple[int, str, float, float, float], ...]
     drifted: dict[str, float]
 
@@ -138,7 +142,8 @@ class ClosedForm:
                 if low < high:
                     here = slice(low - at, high - at)
                     cash[low:high], positions[low:high] = segment.cash[here], segment.positions[here]
-                    held_rows += self._held(segment, at, low, high)
+                    ends = last - 1 < until or number + 1 == len(self._executed)  # else the next one tells
+                    held_rows += self._held(segment, at, low, high, last - 1 if ends else None)
                 low = max(at + 1, first)
                 if low < high:
                     before, after = segment.value[low - at - 1 : high - at - 1], segment.value[low - at : high - at]
@@ -268,7 +273,10 @@ class ClosedForm:
         drifted = {name: float(worth[i, -1] / value[-1]) for i, name in enumerate(names) if not gone[i, -1]}
         cash = np.divide(liquid, value, out=np.ones(length), where=value > 0.0)
         held_names = (~gone).sum(axis=0).astype(np.int32)
-        return _Segment(names, rows, executed, worth, value, cash, held_names, unexplained, tuple(sold), drifted)
+        symbols = (*executed, *stuck)
+        return _Segment(
+            names, symbols, rows, executed, worth, value, cash, held_names, unexplained, gone, tuple(sold), drifted
+        )
 
     def _traded(self, at: int, moved: Mapping[str, tuple[float, float]], rate: float) -> list[tuple[object, ...]]:
         closes, day = self._closes, self._closes.sessions[at].item()
@@ -280,18 +288,17 @@ class ClosedForm:
             if new != old
         ]
 
-    def _held(self, segment: _Segment, at: int, low: int, high: int) -> list[tuple[object, ...]]:
-        """Shares of equity after the closes with trades."""
+    def _held(self, segment: _Segment, at: int, low: int, high: int, month_end: int | None) -> list[tuple[object, ...]]:
+        """Shares of equity after the closes with trades and that of the month's end, under the symbols of then."""
         days, found = self._closes.sessions, list[tuple[object, ...]]()
-        for place in sorted({0, *(each[0] for each in segment.sold)}):
+        told = {0, *(each[0] for each in segment.sold)} | (set() if month_end is None else {month_end - at})
+        for place in sorted(told):
             if low <= at + place < high and segment.value[place] > 0.0:
-                shares = segment.worth[:, place] / segment.value[place]
-                day = days[at + place].item()
-                found += [
-                    (day, name, share)
-                    for name, share in zip(segment.names, shares.tolist(), strict=True)
-                    if share != 0.0
-                ]
+                day, held = days[at + place].item(), dict[str, float]()
+                for i in np.flatnonzero(~segment.gone[:, place]).tolist():
+                    name = symbol(segment.symbols[i], days[at].item(), day, self._renames)
+                    held[name] = held.get(name, 0.0) + float(segment.worth[i, place] / segment.value[place])
+                found += [(day, name, share) for name, share in held.items() if share != 0.0]
         return found
 
     @staticmethod

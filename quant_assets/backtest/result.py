@@ -30,7 +30,7 @@ REASONS = ("decision", "rebalancing", "carried")
 #: Turnover that was not traded: beyond the limit of a session, beyond that of the year, and of trades too small.
 CUTS = ("session_limit", "annual_limit", "below_min_trade")
 
-#: Rows of `Outcome.positions`: share of equity after the close of a session with trades.
+#: Rows of `Outcome.positions`: share of equity after the close of a session with trades, and of a month's last.
 POSITIONS = pl.Schema({"date": pl.Date(), "ticker": pl.String(), "weight": pl.Float64()})
 
 #: Rows of `Outcome.gains`: what a name gained in a month, as the sum over its sessions of the gain over the equity of

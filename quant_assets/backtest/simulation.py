@@ -31,8 +31,7 @@ def lookback_months(entry_lag: int, settings: BacktestSettings = _FLAT) -> int:
     In closed form a month needs the decision whose holdings enter it and the one before, of which something may be left
     that could not be sold. The earlier one was executed before the month before began, so its as_of lies far enough
     back that `entry_lag` sessions fit in between; any m consecutive months since 1999 hold at least 20 m - 5 sessions.
-    A book begins in January of the year before (`book.begins`), and a sector's bars are read from its first
-    decision on, so that one more month before the estimates tells which were there.
+    A book begins in January of the year before (`book.begins`), with one more month than its estimates go back.
     """
     executed = math.ceil((entry_lag + 5) / 20)
     return (2 if settings.closed_form else book.months(settings) + 1) + executed
@@ -208,12 +207,15 @@ def simulated(
     return Simulated(frame.filter(pl.col("date") >= first_day), outcome, sessions)
 
 
+def names_of(weights: pl.DataFrame, delistings: pl.DataFrame | None) -> set[str]:
+    """What is decided about, and what anything was renamed into: whose bars a simulation needs."""
+    successors = set() if delistings is None else set(delistings["successor"].drop_nulls())
+    return set(weights["ticker"]) | successors
+
+
 def _chosen(weights: pl.DataFrame, prices: pl.DataFrame, delistings: pl.DataFrame | None) -> pl.DataFrame:
-    """Bars of what is decided about, and of what it was renamed into."""
-    chosen = set(weights["ticker"])
-    if delistings is not None:
-        chosen |= set(delistings["successor"].drop_nulls())
-    return prices.filter(pl.col("ticker").is_in(list(chosen)))
+    """Bars of the `names_of` a simulation."""
+    return prices.filter(pl.col("ticker").is_in(sorted(names_of(weights, delistings))))
 
 
 def _restarting_equity(net: FloatArray, sessions: NDArray[np.datetime64]) -> FloatArray:

@@ -11,12 +11,9 @@ from quant_assets.errors import MissingPartitionError, SettingsError, SourceErro
 from quant_assets.exports import export_orders, halted, order_files
 from quant_assets.market.calendar import sessions
 from quant_assets.partitions import RunPartitions, key, month_range, month_start, months_covering, shift_month
-from quant_assets.portfolio.orders import decided_orders
+from quant_assets.portfolio.orders import decided_orders, quoted_sessions
 from quant_assets.profile import Profile
 from quant_assets.settings.sectors import SECTORS
-
-#: Months before a decision in which the backtest traded for the last time before it.
-_HELD = 2
 
 
 def output(
@@ -39,6 +36,7 @@ def output(
 
     Raises:
         SettingsError: orders are halted, or the total portfolio is asked for without holdings.
+        DatasetError: a holding cannot be valued, or the positions are not what the backtest holds.
         SourceError: the file cannot be read; names it and the line.
         MissingPartitionError: the month has not been run.
 
@@ -50,19 +48,22 @@ def output(
         raise SettingsError("the total portfolio has no positions of its own; pass --holdings, or one --sector")
     held = None if holdings is None else read_holdings(holdings)
     equity = settings.orders.capital if capital is None else capital
-    months = max(_HELD, months_covering(2 * settings.backtest.estimate_sessions + 1))
+    months = months_covering(quoted_sessions(settings.backtest))
     first = max(shift_month(month, -months), profile.months.start)
     as_of = profile.decision_sessions(RunPartitions((sector,) if sector else (), (month,)))[0]
     of = month if sector is None else key(sector, month)
     weights = profile.store.read(profile.datasets["weights" if sector else "portfolio_weights"], [of]).collect()
-    positions = profile.datasets["positions"].empty()
-    if held is None and sector is not None:
-        span = [key(sector, each) for each in month_range(max(shift_month(month, -_HELD), first), month)]
-        positions = profile.store.read(profile.datasets["positions"], span).collect()
+    positions, backtest = (profile.datasets[name].empty() for name in ("positions", "backtest"))
+    if held is None:
+        positions, backtest = (
+            profile.store.read(profile.datasets[name], [of]).collect() for name in ("positions", "backtest")
+        )
     wanted = [*weights["ticker"], *(held or positions["ticker"])]
     prices = _prices(profile, [sector] if sector else list(SECTORS), month_range(first, month), wanted)
     days = sessions(month_start(first), as_of)
-    found = decided_orders(weights, positions, prices, days, as_of, equity, settings.orders, settings.backtest, held)
+    found = decided_orders(
+        weights, positions, backtest, prices, days, as_of, equity, settings.orders, settings.backtest, held
+    )
     yield f"{sector or 'total portfolio'}, decided at {as_of}, for {equity:,.0f} USD"
     yield _table(found)
     traded = found.filter(pl.col("action") != "hold")
@@ -132,7 +133,7 @@ def _prices(profile: Profile, sectors: list[str], months: list[str], tickers: li
             f"run: quant run --profile {profile.settings.profile} --to {months[-1]}"
         )
     rows = profile.store.read(dataset, keys).filter(pl.col("ticker").is_in(tickers)).collect()
-    return rows.filter(pl.col("panel_from") <= pl.col("date")).drop("sector", "month").unique(maintain_order=True)
+    return rows.drop("sector", "month").unique(maintain_order=True)
 
 
 def _table(rows: pl.DataFrame) -> Table:

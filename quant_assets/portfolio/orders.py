@@ -1,6 +1,7 @@
 """Orders that lead from what is held to target weights. Where holdings come from and files are written is elsewhere."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 import numpy as np
@@ -23,14 +24,22 @@ ORDERS = pl.Schema(
         "reason": pl.String(),
         "estimated_cost": pl.Float64(),
         "price": pl.Float64(),
+        "last_price": pl.Float64(),
         "held_quantity": pl.Float64(),
         "target_quantity": pl.Float64(),
         "target_weight": pl.Float64(),
     }
 )
 
+#: Sessions up to the decision in which a holding's last close is looked for: a symbol that is silent for longer is
+#: another company's when it trades again.
+QUOTE_SESSIONS = 252
+
 #: Times that buys are cut to what can be paid; each cut lowers the costs too, so that few are needed.
 _CUTS = 20
+
+#: What holdings told twice may differ by, as a share of equity.
+_SAME = 1e-6
 
 
 def orders(
@@ -47,14 +56,15 @@ def orders(
       name that is to leave is sold as a whole, odd lots included.
     - A trade below `min_trade` of the capital is not made, unless it closes a position.
     - Where nothing is sold short, holdings and estimated costs never need more than `capital`: what cannot be traded
-      keeps its part of it, and buys are cut in proportion to what is left.
+      keeps its part of it, at its last price, and buys are cut in proportion to what is left.
     - A name without a price is not traded: the row says so, with action `hold`.
 
     Args:
         targets: weight by ticker, of `capital`.
         holdings: shares by ticker, negative where sold short.
-        market: `ticker, price` (as traded; null where none is known), `half_spread` (share of the price),
-            `volatility` (of a day) and `dollar_volume` (median of a day, USD), null where not known.
+        market: `ticker, price` (as traded; null where it does not trade), `last_price` (the newest one up to then),
+            `half_spread` (share of the price), `volatility` (of a day) and `dollar_volume` (median of a day, USD), null
+            where not known.
         capital: USD, holdings included.
         settings: lots and the smallest trade.
         costs: rates of the backtest.
@@ -65,7 +75,8 @@ def orders(
         min_trade, not affordable, no price.
 
     Raises:
-        DatasetError: `capital` is not positive, or what is held and cannot be sold is worth more.
+        DatasetError: `capital` is not positive, what is held and cannot be sold is worth more, or what is held was
+            never quoted.
 
     """
     if not capital > 0.0:
@@ -73,6 +84,11 @@ def orders(
     names = sorted({name for name, weight in targets.items() if weight} | {n for n, held in holdings.items() if held})
     frame = pl.DataFrame({"ticker": names}, {"ticker": pl.String}).join(market, on="ticker", how="left")
     rows = [_Order(row, targets, holdings, capital, settings, costs) for row in frame.iter_rows(named=True)]
+    if strange := [row.ticker for row in rows if row.held and row.last is None]:
+        raise DatasetError(
+            f"what is held of {', '.join(strange)} cannot be valued: no close stands in the {QUOTE_SESSIONS} sessions "
+            "up to the decision; take it out of the holdings and of the capital, or materialise the prices with it"
+        )
     if all(row.goal >= 0.0 and row.held >= 0.0 for row in rows):
         _afford(rows, capital)
     table = [row.told() for row in rows]
@@ -82,6 +98,7 @@ def orders(
 def decided_orders(
     weights: pl.DataFrame,
     positions: pl.DataFrame,
+    backtest: pl.DataFrame,
     prices: pl.DataFrame,
     sessions: NDArray[np.datetime64],
     as_of: date,
@@ -94,9 +111,11 @@ def decided_orders(
 
     Args:
         weights: dataset weights or portfolio_weights; those of `as_of` are the targets.
-        positions: dataset positions: what is held where `holdings` is None, by its drift up to `as_of`.
-        prices: dataset prices, of the sessions given.
-        sessions: datetime64[D], from `2 estimate_sessions + 1` before `as_of` on.
+        positions: dataset positions: what is held at `as_of` where `holdings` is None.
+        backtest: dataset backtest, of the same run: whether they are all that is held; not used with `holdings`.
+        prices: dataset prices, of the sessions given; those after `as_of`, and those of a panel that a name joined
+            after it, count as not known.
+        sessions: datetime64[D], from `quoted_sessions` before `as_of` on.
         as_of: session of the decision, at whose close, as traded, shares are counted.
         capital: USD.
         settings: lots and the smallest trade.
@@ -106,31 +125,45 @@ def decided_orders(
     Returns:
         Rows of `ORDERS`.
 
+    Raises:
+        DatasetError: as `orders` and `held_at` say.
+
     """
     rows = weights.filter(pl.col("as_of") == as_of).select("ticker", "weight")
     targets = dict(rows.iter_rows())
-    market = _market(prices, sessions[sessions <= np.datetime64(as_of)], costs)
+    shares = held_at(positions, backtest, as_of) if holdings is None else {}
+    days = sessions[sessions <= np.datetime64(as_of)][-quoted_sessions(costs) :]
+    market = _market(_known(prices, {*targets, *shares, *(holdings or {})}, days), days, costs)
     if holdings is None:
-        shares = drifted(positions, prices.select("ticker", "date", "close"), as_of)
-        price = dict(market.select("ticker", "price").iter_rows())
+        last = dict(market.select("ticker", "last_price").iter_rows())
+        # Not more shares than the weight is worth; a name without a price keeps its weight for the error to name it.
         holdings = {
-            name: float(round(share * capital / quote))
+            name: share if (quote := last.get(name)) is None else _towards_zero(share * capital / quote)
             for name, share in shares.items()
-            if (quote := price.get(name)) is not None
         }
     return orders(targets, holdings, market, capital, settings, costs)
 
 
-def _market(prices: pl.DataFrame, sessions: NDArray[np.datetime64], costs: BacktestSettings) -> pl.DataFrame:
-    """`ticker, price, half_spread, volatility, dollar_volume` as known at the last session."""
+def quoted_sessions(costs: BacktestSettings) -> int:
+    """Sessions up to a decision, itself included, that its orders follow from."""
+    return max(QUOTE_SESSIONS, 2 * costs.estimate_sessions + 1)
+
+
+def _known(prices: pl.DataFrame, names: Iterable[str], sessions: NDArray[np.datetime64]) -> pl.DataFrame:
+    """Bars of the names in the sessions, as known at the last one."""
+    as_of = sessions[-1].item()
+    rows = prices.filter(pl.col("ticker").is_in(sorted(names)), pl.col("date").is_between(sessions[0].item(), as_of))
+    if "panel_from" in rows.columns:
+        rows = rows.filter(pl.col("panel_from") <= as_of)
+    if "listed" in rows.columns:  # the newest company of a symbol is the one that is traded
+        rows = rows.filter(pl.col("listed") == pl.col("listed").max().over("ticker"))
+    return rows
+
+
+def _market(bars: pl.DataFrame, sessions: NDArray[np.datetime64], costs: BacktestSettings) -> pl.DataFrame:
+    """`ticker, price, last_price, half_spread, volatility, dollar_volume` as known at the last session."""
     fields = ["close", "high", "low", "dollar_volume", "close_unadjusted", "unexplained"]
-    # The newest company of a symbol is the one that is traded.
-    newest = (
-        prices.filter(pl.col("listed") == pl.col("listed").max().over("ticker"))
-        if "listed" in prices.columns
-        else prices
-    )
-    bars = newest.select("ticker", "date", *fields).unique(["ticker", "date"], maintain_order=True)
+    bars = bars.select("ticker", "date", *fields).unique(["ticker", "date"], maintain_order=True)
     panel = Panel.from_long(bars, sessions, fields)
     windows, window = Windows(sessions), costs.estimate_sessions
     spread = np.full(panel.shape, np.nan)
@@ -144,6 +177,9 @@ def _market(prices: pl.DataFrame, sessions: NDArray[np.datetime64], costs: Backt
         "dollar_volume": windows.median(panel["dollar_volume"], window),
     }
     last = {name: pl.Series(values[:, -1], nan_to_null=True) for name, values in columns.items()}
+    traded = panel["close_unadjusted"]
+    place = np.where(np.isfinite(traded), np.arange(traded.shape[1]), 0).max(axis=1, initial=0)
+    last["last_price"] = pl.Series(np.take_along_axis(traded, place[:, None], axis=1)[:, 0], nan_to_null=True)
     return pl.DataFrame({"ticker": pl.Series(panel.tickers, dtype=pl.String), **last})
 
 
@@ -160,7 +196,7 @@ class _Order:
         costs: BacktestSettings,
     ) -> None:
         self.ticker = str(row["ticker"])
-        self.price, self.capital, self.costs, self.row = row["price"], capital, costs, row
+        self.price, self.last, self.costs, self.row = row["price"], row["last_price"], costs, row
         self.weight, self.held = targets.get(self.ticker, 0.0), holdings.get(self.ticker, 0.0)
         self.lot = settings.lot_sizes.get(self.ticker, settings.lot_size)
         self.least = settings.min_trade * capital
@@ -173,13 +209,13 @@ class _Order:
             self.goal, self.why = self.held, "below min_trade"
 
     def rounded(self, shares: float) -> float:
-        """Towards zero to lots; a billionth of a lot is rounding."""
-        return float(int(shares / self.lot + (1e-9 if shares > 0 else -1e-9)) * self.lot)
+        """Towards zero to lots."""
+        return _towards_zero(shares / self.lot) * self.lot
 
     @property
     def worth(self) -> float:
-        """What is aimed at is worth; 0 without a price."""
-        return self.goal * (self.price or 0.0)
+        """What is aimed at is worth, at the last price."""
+        return self.goal * (self.last or 0.0)
 
     @property
     def buys(self) -> float:
@@ -215,6 +251,7 @@ class _Order:
             self.reason(change),
             self.cost(),
             self.price,
+            self.last,
             self.held,
             self.goal,
             self.weight,
@@ -231,6 +268,11 @@ class _Order:
         if self.held * self.goal < 0.0:
             return "reversal"
         return "increase" if abs(self.goal) > abs(self.held) else "decrease"
+
+
+def _towards_zero(shares: float) -> float:
+    """Whole ones; a billionth of one is rounding."""
+    return float(int(shares + (1e-9 if shares > 0 else -1e-9)))
 
 
 def _afford(rows: list[_Order], capital: float) -> None:
@@ -257,29 +299,29 @@ def _afford(rows: list[_Order], capital: float) -> None:
     )
 
 
-def drifted(positions: pl.DataFrame, closes: pl.DataFrame, as_of: date) -> dict[str, float]:
-    """Shares of equity held at a session by what was held after the last session with trades.
+def held_at(positions: pl.DataFrame, backtest: pl.DataFrame, as_of: date) -> dict[str, float]:
+    """Shares of equity that the backtest holds after the close of a decision's session.
 
     Args:
-        positions: dataset positions.
-        closes: `ticker, date, close`, adjusted.
+        positions: dataset positions, of the month of `as_of`.
+        backtest: dataset backtest, of that month.
         as_of: session.
 
     Returns:
-        By ticker; a holding without a close since keeps what it was worth. Empty where nothing was ever held.
+        By ticker; empty where nothing is held.
+
+    Raises:
+        DatasetError: the positions are not what the backtest holds; without this, what is held would be bought again.
 
     """
-    known = positions.filter(pl.col("date") <= as_of)
-    if known.is_empty():
-        return {}
-    since = known["date"].max()
-    held = known.filter(pl.col("date") == since).sort("ticker")
-    prices = closes.filter(pl.col("date").is_between(since, as_of)).sort("ticker", "date")
-    grown = prices.group_by("ticker").agg(
-        grown=pl.col("close").last() / pl.col("close").first(), on=pl.col("date").min()
-    )
-    grown = grown.with_columns(grown=pl.when(pl.col("on") == since).then("grown"))
-    rows = held.join(grown, on="ticker", how="left").with_columns(pl.col("grown").fill_null(1.0)).sort("ticker")
-    worth = {name: weight * each for name, weight, each in rows.select("ticker", "weight", "grown").iter_rows()}
-    equity = 1.0 - sum(rows["weight"].to_list()) + sum(worth.values())
-    return {name: each / equity for name, each in worth.items()} if equity > 0.0 else {}
+    rows = positions.filter(pl.col("date") == as_of, pl.col("weight") != 0.0).sort("ticker")
+    told = backtest.filter(pl.col("date") == as_of)
+    if told.is_empty():
+        raise DatasetError(f"dataset backtest has no row of {as_of}; materialise it and positions again")
+    row, found = told.row(0, named=True), math.fsum(rows["weight"].to_list())
+    if bool(row["positions"]) != bool(len(rows)) or abs(found - (1.0 - row["cash"])) > _SAME:
+        raise DatasetError(
+            f"at {as_of} the backtest holds {row['positions']} names with {1.0 - row['cash']:.6f} of its equity, but "
+            f"dataset positions tells {len(rows)} with {found:.6f}; materialise backtest and positions again"
+        )
+    return dict(rows.select("ticker", "weight").iter_rows())

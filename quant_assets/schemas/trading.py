@@ -47,7 +47,7 @@ TRADING = (
     ),
     Dataset(
         "positions",
-        "What the backtest held after each session on which it traded",
+        "What the backtest held after each session on which it traded, and at the end of each month",
         ("date", "ticker"),
         "date",
         "date",
@@ -193,6 +193,9 @@ TRADING = (
                 pl.Float64, "by the rates of the backtest; null where unknown", "USD", nullable=True, ge=0
             ),
             "price": Column(pl.Float64, "close as traded; null without one at as_of", "USD", nullable=True, gt=0),
+            "last_price": Column(
+                pl.Float64, "the newest close as traded up to as_of; null without one", "USD", nullable=True, gt=0
+            ),
             "held_quantity": Column(pl.Float64, "shares held; negative where sold short", "shares"),
             "target_quantity": Column(pl.Float64, "shares held after the order", "shares"),
             "target_weight": ratio("weight decided", nullable=False),

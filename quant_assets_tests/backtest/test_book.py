@@ -12,7 +12,7 @@ from quant_assets.backtest.book import begins
 from quant_assets.backtest.simulation import Simulated, lookback_months, simulated
 from quant_assets.errors import DatasetError
 from quant_assets.market.calendar import sessions
-from quant_assets.settings.trading import BacktestSettings
+from quant_assets.settings.trading import BacktestSettings, TurnoverSettings
 
 DAYS = sessions(date(2014, 9, 1), date(2017, 3, 31))
 DATES: list[date] = DAYS.tolist()
@@ -246,3 +246,21 @@ def test_leverage_is_refused_unless_it_is_set_and_then_costs_interest() -> None:
 def test_a_book_begins_in_january_of_the_year_before() -> None:
     assert begins(date(2016, 5, 31)) == date(2015, 1, 1)
     assert [lookback_months(1, ITEMISED), lookback_months(1)] == [23 + 3 + 1 + 1, 3]
+
+
+@pytest.mark.parametrize(
+    "settings", [*EVERY, BacktestSettings(), BacktestSettings(turnover=TurnoverSettings(limited=True, annual=0.9))]
+)
+def test_what_is_held_is_told_at_the_end_of_each_month_whether_it_was_traded_or_not(settings: BacktestSettings) -> None:
+    """The year's limit is used up in spring: in later months nothing is traded, and still something is held."""
+    found = run(settings, decisions(5), market(5), delistings=DELISTED)
+    held = found.outcome.positions.group_by("date").agg(pl.sum("weight"), pl.len().cast(pl.Int32).alias("names"))
+    last = found.frame.filter(pl.col("date").is_in(ENDS))
+    assert len(last) == 15
+    assert (last["positions"] > 0).all()
+    joined = last.join(held, on="date", how="left")
+    assert joined["names"].to_list() == joined["positions"].to_list()
+    assert joined["weight"].to_numpy() == pytest.approx(1.0 - joined["cash"].to_numpy(), abs=1e-12)
+    if settings.turnover.limited:
+        traded = found.outcome.trades["date"].dt.month_start().unique()
+        assert len(traded) < 15

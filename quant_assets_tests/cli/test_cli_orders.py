@@ -50,7 +50,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetStore:
     months = month_range("2024-01", "2024-06")
     keys = [f"{month}|it" for month in months]
     store.write(DATASETS["prices"], rows_of("prices", bars), keys)
-    held = {"sector": "it", "date": date(2024, 6, 3)}
+    result = {"net_return": 0.0, "gross_return": 0.0, "cost": 0.0, "turnover": 0.0, "equity": 1.0, "unexplained": 0}
+    held = {"sector": "it", "date": AS_OF}
+    store.write(
+        DATASETS["backtest"], rows_of("backtest", [{**held, **result, "positions": 2, "cash": 0.0}]), ["2024-06|it"]
+    )
     store.write(
         DATASETS["positions"],
         rows_of("positions", [{**held, "ticker": "AAA", "weight": 0.5}, {**held, "ticker": "CCC", "weight": 0.5}]),
@@ -146,7 +150,7 @@ def test_the_kill_switch_and_the_setting_halt_the_output(
 ) -> None:
     assert halted(store, "") is None
     rows = pl.DataFrame(
-        [("AAA", "buy", 1.0, 9.0, "increase", 0.1, 9.0, 1.0, 2.0, 0.5)],
+        [("AAA", "buy", 1.0, 9.0, "increase", 0.1, 9.0, 9.0, 1.0, 2.0, 0.5)],
         schema=[
             "ticker",
             "action",
@@ -155,6 +159,7 @@ def test_the_kill_switch_and_the_setting_halt_the_output(
             "reason",
             "estimated_cost",
             "price",
+            "last_price",
             "held_quantity",
             "target_quantity",
             "target_weight",

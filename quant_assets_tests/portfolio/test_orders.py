@@ -1,7 +1,9 @@
 """Orders from holdings to targets: lots, small trades, exits, what can be paid for, costs, and drift."""
 
 from datetime import date
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -9,15 +11,17 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from quant_assets.errors import DatasetError
-from quant_assets.portfolio.orders import drifted, orders
+from quant_assets.exports import order_files
+from quant_assets.market.calendar import sessions
+from quant_assets.portfolio.orders import decided_orders, held_at, orders, quoted_sessions
 from quant_assets.settings.trading import BacktestSettings, OrderSettings
 
 FREE = BacktestSettings(cost_bps=0.0)
 
 
-def market_of(**prices: float | None) -> pl.DataFrame:
-    rows = [(name, price, 0.0005, 0.02, 1e7) for name, price in prices.items()]
-    schema = dict.fromkeys(("price", "half_spread", "volatility", "dollar_volume"), pl.Float64)
+def market_of(halted: str = "", **prices: float | None) -> pl.DataFrame:
+    rows = [(name, None if name in halted else price, price, 0.0005, 0.02, 1e7) for name, price in prices.items()]
+    schema = dict.fromkeys(("price", "last_price", "half_spread", "volatility", "dollar_volume"), pl.Float64)
     return pl.DataFrame(rows, schema={"ticker": pl.String, **schema}, orient="row")
 
 
@@ -29,7 +33,7 @@ def told(frame: pl.DataFrame) -> dict[str, tuple[str, float, str]]:
 def test_what_is_bought_sold_and_left_by_hand() -> None:
     targets = {"A": 0.3, "B": 0.2, "C": 0.1, "F": 0.1}
     holdings = {"A": 100.0, "B": 900.0, "D": 33.0, "E": 5.0, "F": 1000.0}
-    market = market_of(A=99.0, B=50.0, C=1000.0, D=7.0, E=None, F=100.2)
+    market = market_of(halted="E", A=99.0, B=50.0, C=1000.0, D=7.0, E=3.0, F=100.2)
     found = orders(targets, holdings, market, 1_000_000.0, OrderSettings(lot_sizes={"A": 100}), FREE)
     assert told(found) == {
         "A": ("buy", 2900.0, "increase"),  # 3030 shares, in lots of 100
@@ -82,12 +86,10 @@ def test_nothing_is_bought_that_cannot_be_paid_for(
     holdings = dict(zip(names, map(float, held), strict=True))
     known = dict(zip(names, prices, strict=True))
     capital = 1000.0 + 1.05 * sum(holdings[name] * known[name] for name in names)
-    market = market_of(**(known | ({"A": None} if halted else {})))
+    market = market_of(halted="A" if halted else "", **known)
     settings, costs = OrderSettings(lot_size=5), BacktestSettings(cost_bps=bps)
     found = orders(targets, holdings, market, capital, settings, costs)
-    worth = sum(
-        q * known[n] for n, q in found.select("ticker", "target_quantity").iter_rows() if n != "A" or not halted
-    )
+    worth = sum(q * known[n] for n, q in found.select("ticker", "target_quantity").iter_rows())
     assert worth + found["estimated_cost"].sum() <= capital * (1.0 + 1e-9)
     bought = found.filter(pl.col("action") == "buy")
     assert all(
@@ -106,20 +108,116 @@ def test_a_capital_below_what_cannot_be_sold_is_refused() -> None:
         orders({"A": 2.0}, {"A": 1000.0}, market_of(A=10.0), 5000.0, OrderSettings(), FREE)
 
 
-def test_what_was_held_drifts_with_its_prices_and_cash_does_not() -> None:
-    first, last = date(2024, 6, 3), date(2024, 6, 28)
-    positions = pl.DataFrame(
-        {"date": [date(2024, 5, 2), first, first], "ticker": ["X", "A", "B"], "weight": [1.0, 0.5, 0.25]},
-        schema={"date": pl.Date, "ticker": pl.String, "weight": pl.Float64},
+SESSIONS = sessions(date(2022, 6, 1), date(2024, 6, 28))
+AS_OF = SESSIONS[-1].item()
+COSTS = BacktestSettings()
+
+
+def bars(*names: str, close: float = 100.0, first: date | None = None, last: date = AS_OF) -> pl.DataFrame:
+    """Bars at one price of the sessions from the first to the last."""
+    first = first or SESSIONS[0].item()
+    days = pl.Series(SESSIONS).filter(pl.Series(SESSIONS).is_between(first, last))
+    rows = pl.DataFrame({"ticker": list(names)}).join(days.to_frame("date"), how="cross")
+    return rows.with_columns(
+        *(pl.lit(close).alias(name) for name in ("close", "high", "low", "close_unadjusted")),
+        dollar_volume=pl.lit(5e7),
+        unexplained=pl.lit(0.0),
+        listed=pl.lit(first),
+        panel_from="date",
     )
-    closes = pl.DataFrame(
-        {
-            "ticker": ["A", "A", "B"],
-            "date": [first, last, last],
-            "close": [10.0, 12.0, 7.0],
-        },
-        schema={"ticker": pl.String, "date": pl.Date, "close": pl.Float64},
+
+
+def weighed(as_of: date = AS_OF, **weights: float) -> pl.DataFrame:
+    rows = [(name, as_of, weight) for name, weight in weights.items()]
+    return pl.DataFrame(rows, schema={"ticker": pl.String, "as_of": pl.Date, "weight": pl.Float64}, orient="row")
+
+
+def held(as_of: date = AS_OF, **weights: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Datasets positions and backtest."""
+    told = pl.DataFrame({"date": [as_of], "positions": [len(weights)], "cash": [1.0 - sum(weights.values())]})
+    return weighed(as_of, **weights).rename({"as_of": "date"}), told
+
+
+def decided(
+    prices: pl.DataFrame, targets: pl.DataFrame, positions: pl.DataFrame, backtest: pl.DataFrame, **more: Any
+) -> pl.DataFrame:
+    asked = {"sessions": SESSIONS, "as_of": AS_OF, "capital": 1e6, "settings": OrderSettings(), "costs": COSTS} | more
+    return decided_orders(targets, positions, backtest, prices, **asked)
+
+
+def test_what_the_backtest_holds_is_not_bought_again_and_positions_that_lack_it_are_refused() -> None:
+    prices, targets = bars("A", "B"), weighed(A=0.5, B=0.5)
+    found = decided(prices, targets, *held(A=0.5, B=0.5))
+    assert told(found) == {"A": ("hold", 0.0, "unchanged"), "B": ("hold", 0.0, "unchanged")}
+    positions, backtest = held(A=0.5, B=0.5)
+    for wrong in (positions.clear(), positions.head(1), positions.with_columns(date=date(2024, 6, 3))):
+        with pytest.raises(DatasetError, match=r"the backtest holds 2 names with 1\.0+ .* materialise backtest"):
+            decided(prices, targets, wrong, backtest)
+    with pytest.raises(DatasetError, match=r"holds 2 names with 0\.0+ of"):  # a book without a net exposure
+        held_at(positions.clear(), backtest.with_columns(cash=1.0), AS_OF)
+    with pytest.raises(DatasetError, match="no row of 2024-06-28"):
+        decided(prices, targets, positions, backtest.clear())
+    assert held_at(*held(A=0.5, B=0.25), AS_OF) == {"A": 0.5, "B": 0.25}
+    assert held_at(*held(), AS_OF) == {}
+
+
+def test_holdings_of_the_backtest_are_not_rounded_above_the_capital() -> None:
+    """A third of a million at 70 USD is 4761.9 shares: three times 4762 could not be paid for."""
+    weights = dict.fromkeys("ABC", 1.0 / 3.0)
+    found = decided(bars(*"ABC", close=70.0), weighed(**weights), *held(**weights))
+    assert set(found["action"]) == {"hold"}
+    assert found["held_quantity"].to_list() == [4761.0] * 3
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_halted_holding_keeps_its_part_of_the_capital(by_hand: bool) -> None:
+    prices = pl.concat([bars("A", "B"), bars("H", last=SESSIONS[-4].item())])
+    holdings = {"A": 6000.0, "H": 4000.0} if by_hand else None
+    found = decided(prices, weighed(A=0.5, B=0.5), *held(A=0.6, H=0.4), holdings=holdings)
+    rows = {row["ticker"]: row for row in found.iter_rows(named=True)}
+    assert told(found)["A"] == ("sell", 1000.0, "decrease")
+    assert told(found)["H"] == ("hold", 0.0, "no price")
+    assert (rows["H"]["price"], rows["H"]["last_price"], rows["H"]["held_quantity"]) == (None, 100.0, 4000.0)
+    worth = (found["target_quantity"] * found["last_price"]).sum()
+    assert 0.99e6 < worth + found["estimated_cost"].sum() <= 1e6  # B is bought for what A brings
+    allocation = pl.read_csv(order_files(found, 1e6)["allocation.csv"])
+    assert dict(allocation.select("ticker", "held_weight").iter_rows())["H"] == pytest.approx(0.4)
+
+
+def test_a_holding_that_was_never_quoted_is_refused_and_a_target_is_not_bought() -> None:
+    since = SESSIONS[-1 - quoted_sessions(COSTS)].item()
+    prices = pl.concat([bars("A"), bars("H", last=since)])
+    with pytest.raises(DatasetError, match="what is held of H, N cannot be valued"):
+        decided(prices, weighed(A=1.0), *held(), holdings={"H": 10.0, "N": 5.0})
+    with pytest.raises(DatasetError, match="what is held of H cannot be valued"):
+        decided(prices, weighed(A=1.0), *held(A=0.5, H=0.5))
+    assert told(decided(prices, weighed(A=0.5, N=0.5), *held()))["N"] == ("hold", 0.0, "no price")
+
+
+def test_a_decision_knows_nothing_of_a_company_that_takes_the_symbol_later_nor_of_later_moves() -> None:
+    """A range that reads the prices of many months gives what each month alone gives."""
+    end, as_of = date(2024, 3, 15), date(2024, 2, 29)
+    halted = pl.col("date").is_between(date(2024, 1, 10), date(2024, 2, 29)) & (pl.col("ticker") == "H")
+    prices = pl.concat(
+        [
+            bars("X", close=50.0, last=end),
+            bars("X", close=10.0, first=date(2024, 5, 1)),
+            bars("M", close=20.0).with_columns(panel_from=pl.max_horizontal("panel_from", pl.lit(date(2024, 4, 2)))),
+            bars("H", close=30.0).filter(~halted),
+        ]
     )
-    # B has no close at the trade: it keeps what it was worth.
-    assert drifted(positions, closes, last) == pytest.approx({"A": 0.6 / 1.1, "B": 0.25 / 1.1})
-    assert drifted(positions, closes, date(2024, 4, 30)) == {}
+    targets, book = weighed(as_of, X=0.5, M=0.1, H=0.2), held(as_of, H=0.2)
+    whole = decided(prices, targets, *book, as_of=as_of)
+    assert told(whole) == {
+        "H": ("hold", 0.0, "no price"),
+        "M": ("hold", 0.0, "no price"),  # moves into the sector in April
+        "X": ("buy", 10_000.0, "new position"),
+    }
+    assert dict(whole.select("ticker", "price").iter_rows())["X"] == 50.0
+    assert decided(prices.drop("panel_from"), weighed(as_of, X=0.5), *held(as_of), as_of=as_of)["price"].item() == 50.0
+    first = SESSIONS[np.searchsorted(SESSIONS, np.datetime64(as_of)) + 1 - quoted_sessions(COSTS)].item()
+    known = prices.filter(pl.col("date").is_between(first, as_of), pl.col("panel_from") <= as_of)
+    single = decided(known, targets, *book, as_of=as_of, sessions=sessions(first, as_of))
+    assert single.equals(whole)
+    later = decided(prices, weighed(X=0.5, M=0.1, H=0.2), *held(H=0.2))
+    assert dict(later.select("ticker", "price").iter_rows()) == {"H": 30.0, "M": 20.0, "X": 10.0}
