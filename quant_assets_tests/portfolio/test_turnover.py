@@ -174,9 +174,7 @@ def _answered(seeds: range) -> dict[str, int]:
         gone = before["ticker"][0] if seed % 5 == 0 else ""
         candidates = candidates.filter(pl.col("ticker") != gone)
         today = INDICATORS.filter((pl.col("ticker") != gone) | (pl.col("date") < AS_OF))
-        none = pl.DataFrame(
-            schema={"ticker": pl.String, "date": pl.Date, "horizon": pl.Int32, "prediction": pl.Float64}
-        )
+        none = PREDICTIONS.clear()
         given = candidates, none, today, [AS_OF]
         try:
             rows = sector_weights(*given, settings, PAST, before)
