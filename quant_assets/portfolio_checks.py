@@ -45,7 +45,8 @@ def portfolio_checks(profile: Profile) -> list[dg.AssetChecksDefinition]:
             rows += count
             broken += [f"{sector} {line}" for line in lines]
         more = f"; and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-        # More than may be traded has to be where names leave the sector; nothing downstream is wrong by it.
+        # More than may be traded has to be where names leave the sector, or prices take holdings beyond another limit;
+        # nothing downstream is wrong by it.
         only_turnover = all(TURNOVER in line for line in broken)
         return dg.AssetCheckResult(
             passed=not broken,

@@ -104,12 +104,14 @@ def compared(
     days = sessions(month_start(first), min(month_end(month), profile.last_session()))
     history = History(prices, universe, indicators, days)
     predictions = _read(profile, "predictions", sector, month, month)
-    before = _before(profile, sector, month, history, as_of)
+    lag = profile.settings.labels.entry_lag
+    previous = _stored(profile, "weights", sector, [shift_month(month, -1)]).sort("ticker")
+    before = _before(previous, history, as_of, lag)
     path, until = _ahead(profile, sector, month, as_of)
     found: dict[str, _Held] = {}
     for each in asked:
         try:
-            rows = sector_weights(candidates, predictions, indicators, [as_of], each, history)
+            rows = sector_weights(candidates, predictions, indicators, [as_of], each, history, previous, lag)
         except (InfeasibleError, MissingPackageError) as error:
             found[each.method] = _Held({}, error=str(error))
             continue
@@ -144,14 +146,12 @@ def _stored(profile: Profile, name: str, sector: str, months: Sequence[str]) -> 
     return profile.store.read(profile.datasets[name], stored).collect().drop("sector", "month")
 
 
-def _before(profile: Profile, sector: str, month: str, history: History, as_of: date) -> dict[str, float] | None:
+def _before(previous: pl.DataFrame, history: History, as_of: date, entry_lag: int) -> dict[str, float] | None:
     """What the stored weights of the month before have become; None where none are stored."""
-    earlier = shift_month(month, -1)
-    rows = _stored(profile, "weights", sector, [earlier]).sort("ticker")
-    if rows.is_empty():
+    if previous.is_empty():
         return None
-    held = dict(rows.select("ticker", "weight").iter_rows())
-    return history.drifted(held, rows["as_of"][0], as_of, profile.settings.labels.entry_lag)
+    held = dict(previous.select("ticker", "weight").iter_rows())
+    return history.drifted(held, previous["as_of"][0], as_of, entry_lag)
 
 
 def _ahead(profile: Profile, sector: str, month: str, as_of: date) -> tuple[dict[str, float], date | None]:

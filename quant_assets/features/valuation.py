@@ -2,9 +2,10 @@
 
 They are declared and computed as the features of `fundamental`, by the same choice of statements, and are no set of
 model inputs: dataset `scores` has them at its decisions. EBITDA is operating income plus depreciation and amortisation,
-free cash flow is that from operations less what was spent on fixed assets and intangibles, each of one year (four
-quarters or an annual statement). Net debt is debt less cash. Amounts and shares are those of the whole company, and
-`…_per_share` is of a share as it trades at the session, so that a split changes the price and the value alike.
+free cash flow is that from operations, which is after interest, less what was spent on fixed assets and intangibles,
+each of one year (four quarters or an annual statement). Net debt is debt less cash. Amounts and shares are those of the
+whole company, and `…_per_share` is of a share as it trades at the session, so that a split changes the price and the
+value alike.
 """
 
 import polars as pl

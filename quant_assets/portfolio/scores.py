@@ -37,7 +37,7 @@ def scores(known: pl.DataFrame, settings: ScoreSettings, sector: str) -> pl.Data
         Dataset scores without `sector`, sorted by ticker and as_of.
 
     """
-    rows = valued(known, settings.dcf, settings.dcf.wacc_of(sector))
+    rows = valued(known, settings.dcf, settings.dcf.rate_of(sector))
     ranked = rows.select("as_of", *(each.name for each in INPUTS), "ml_signal").with_columns(
         *(percentile(each.name, best=each.best) for each in INPUTS), percentile("ml_signal")
     )
@@ -88,26 +88,27 @@ def percentile(name: str, *, best: str = "high") -> pl.Expr:
     return (100.0 * (rank - 0.5) / value.count().over("as_of")).alias(name)
 
 
-def valued(rows: pl.DataFrame, settings: DcfSettings, wacc: float) -> pl.DataFrame:
+def valued(rows: pl.DataFrame, settings: DcfSettings, rate: float) -> pl.DataFrame:
     """The rows with `fair_value`, `upside`, `no_fair_value` and `graham_value` of a share.
 
     Args:
         rows: `close_unadjusted` and the figures of `features.valuation`.
         settings: assumptions.
-        wacc: discount rate.
+        rate: that the flow is discounted at.
 
     """
 
     def values(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         return rows[name].fill_null(np.nan).to_numpy()
 
+    debt = values("net_debt")
     growth = np.clip(values("revenue_growth"), settings.least_growth, settings.most_growth)
     found = two_stage(
         values("free_cash_flow"),
         growth,
-        values("net_debt"),
+        np.zeros(len(debt)) if settings.flow_to == "equity" else debt,
         values("shares_outstanding"),
-        wacc=wacc,
+        wacc=rate,
         terminal_growth=settings.terminal_growth,
         years=settings.years,
     )

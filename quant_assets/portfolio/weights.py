@@ -14,11 +14,12 @@ import polars as pl
 
 from quant_assets.errors import HistoryError, InfeasibleError
 from quant_assets.market.panel import FloatArray
-from quant_assets.portfolio.book import book_limits, moved_within, short_side
+from quant_assets.portfolio.book import book_limits, short_side
 from quant_assets.portfolio.covariances import Window, covariance, scenarios
 from quant_assets.portfolio.fitting import DUST, filled
 from quant_assets.portfolio.history import History, needs_betas, needs_history, needs_previous
 from quant_assets.portfolio.optimisers import Outlook, optimiser
+from quant_assets.portfolio.turnover import moved_within
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.weights import WeightSettings
 
@@ -200,7 +201,8 @@ def _decide(
         weights = found + 0.0  # minus zero becomes zero
     result = chosen.with_columns(weight=pl.Series(weights, dtype=pl.Float64))
     if before and settings.constraints.max_turnover is not None:
-        result = moved_within(result, before, indicators.filter(pl.col("date") == as_of), as_of, settings)
+        today = indicators.filter(pl.col("date") == as_of)
+        result = moved_within(result, before, today, as_of, settings, history)
     return result.filter(pl.col("weight").abs() > DUST * 1e-3).with_columns(rank=pl.int_range(1, pl.len() + 1))
 
 

@@ -49,7 +49,7 @@ class Stock:
         prices: `date`, `close` and `sma_50`, `sma_200`: adjusted, at the level of the close as traded at `as_of`.
         forecasts: dataset predictions of the session, by horizon and model.
         statements: newest periods as they were known, newest first.
-        wacc: discount rate of the sector.
+        wacc: discount rate of the sector; the cost of equity where the flow is the shareholders'.
         growth: of the first stage; None where it is not known.
         values: fair value by discount rate and growth; None where there is no value for any.
 
@@ -113,11 +113,12 @@ def gather(
     key = ["ticker", "period_end", "frequency", "provider"]
     statements = known(fundamentals.filter(pl.col("ticker") == ticker), key, as_of)
     statements = statements.sort("period_end", "frequency", "provider", descending=[True, True, False])
-    dcf, wacc = settings.dcf, settings.dcf.wacc_of(sector)
+    dcf, wacc = settings.dcf, settings.dcf.rate_of(sector)
     growth, values = score["revenue_growth"], None
     if growth is not None:
         growth = min(max(growth, dcf.least_growth), dcf.most_growth)
-    given = (score["free_cash_flow"], growth, score["net_debt"], score["shares_outstanding"])
+    debt = 0.0 if dcf.flow_to == "equity" else score["net_debt"]
+    given = (score["free_cash_flow"], growth, debt, score["shares_outstanding"])
     if all(each is not None for each in given) and score["free_cash_flow"] > 0.0:
         values = grid(
             *given,

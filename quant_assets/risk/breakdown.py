@@ -200,9 +200,12 @@ def shocks(held: Holdings, market: FloatArray, settings: RiskSettings) -> list[R
 
 
 def replayed(held: Holdings, episodes: Episodes) -> list[Row]:
-    """Loss of today's weights over each episode that is over, and the share of the weight whose own return it is."""
+    """Loss of today's weights over each episode that is over, and the share of them whose own return it is.
+
+    The share is of longs and shorts together.
+    """
     found: list[Row] = []
-    weights = held.weights.tolist()
+    weights, sizes = held.weights.tolist(), np.abs(held.weights).tolist()
     for name, returns in sorted(episodes.items()):
         each = [returns.get(ticker, (None, False)) for ticker in held.tickers]
         for ticker, (value, own) in zip(held.tickers, each, strict=True):
@@ -213,8 +216,8 @@ def replayed(held: Holdings, episodes: Episodes) -> list[Row]:
         else:
             loss = -math.fsum(w * (value or 0.0) for w, (value, _) in zip(weights, each, strict=True))
             found.append(_row("episode", name, "loss", loss))
-        covered = math.fsum(w for w, (_, own) in zip(weights, each, strict=True) if own)
-        found.append(_row("episode", name, "coverage", covered / math.fsum(weights)))
+        covered = math.fsum(size for size, (_, own) in zip(sizes, each, strict=True) if own)
+        found.append(_row("episode", name, "coverage", covered / math.fsum(sizes)))
     return found
 
 
@@ -248,11 +251,15 @@ def of_sectors(parts: pl.DataFrame, as_of: date) -> Episodes:
 
 
 def liquidity(held: Holdings, dollar_volume: Mapping[str, float], settings: RiskSettings) -> list[Row]:
-    """Sessions to sell each name at the participation, and until all are sold and nine tenths of the weight are."""
+    """Sessions to close each name at the participation, and until all are closed and nine tenths of their sizes are.
+
+    Longs are sold and shorts bought back.
+    """
     sessions: list[float | None] = []
-    for ticker, weight in zip(held.tickers, held.weights.tolist(), strict=True):
+    sizes = np.abs(held.weights).tolist()
+    for ticker, size in zip(held.tickers, sizes, strict=True):
         volume = dollar_volume.get(ticker)
-        sessions.append(weight * settings.capital / (settings.participation * volume) if volume else None)
+        sessions.append(size * settings.capital / (settings.participation * volume) if volume else None)
     found = [
         _row("position", ticker, "sessions_to_sell", each, None if each is not None else "dollar volume not known")
         for ticker, each in zip(held.tickers, sessions, strict=True)
@@ -268,17 +275,17 @@ def liquidity(held: Holdings, dollar_volume: Mapping[str, float], settings: Risk
     return [
         *found,
         _row("portfolio", "total", "sessions_to_sell", max(known)),
-        _row("portfolio", "total", "sessions_to_sell_90", _sold(held.weights.tolist(), known, 0.9)),
+        _row("portfolio", "total", "sessions_to_sell_90", _sold(sizes, known, 0.9)),
     ]
 
 
-def _sold(weights: Sequence[float], sessions: Sequence[float], share: float) -> float:
-    """Sessions until a share of the weight is sold, each name at a steady rate from the start."""
-    total = math.fsum(weights)
-    sold_before, rate, at = 0.0, math.fsum(w / t for w, t in zip(weights, sessions, strict=True)), 0.0
-    for end, weight in sorted(zip(sessions, weights, strict=True)):
+def _sold(sizes: Sequence[float], sessions: Sequence[float], share: float) -> float:
+    """Sessions until a share of the sizes is closed, each name at a steady rate from the start."""
+    total = math.fsum(sizes)
+    sold_before, rate, at = 0.0, math.fsum(w / t for w, t in zip(sizes, sessions, strict=True)), 0.0
+    for end, size in sorted(zip(sessions, sizes, strict=True)):
         if sold_before + rate * (end - at) >= share * total * (1.0 - 1e-12):
             return at + max(share * total - sold_before, 0.0) / rate
         sold_before, at = sold_before + rate * (end - at), end
-        rate -= weight / end
+        rate -= size / end
     return at

@@ -19,8 +19,9 @@ from quant_assets.settings.risk import RiskSettings
 class Holdings:
     """Weights of a decision and the names' past returns.
 
-    On a session on which some names have no return (not listed yet, halted) the others stand for them, in proportion
-    to their weights; where less than the demanded share of the weight has one, the session has none. Cash earns
+    On a session on which some names have no return (not listed yet, halted) the others of their side stand for them, in
+    proportion to their sizes, or those of both sides where none of it has one: a short has the shorts' mean return.
+    Where names of less than the demanded share of longs and shorts together have one, the session has none. Cash earns
     nothing.
 
     Attributes:
@@ -59,7 +60,7 @@ def holdings(
         as_of: decision session.
         before: sessions up to as_of, itself among them.
         through: last session.
-        min_coverage: share of the weight that must have a return.
+        min_coverage: share of longs and shorts together that must have a return.
 
     Raises:
         HistoryError: as_of is not among the sessions, or too few stand before it.
@@ -96,12 +97,24 @@ def holdings(
     change = np.ascontiguousarray(counted_changes(panel)[:, LOOKBACK:])
     weight = held["weight"].to_numpy()
     known = np.isfinite(change)
-    share = (known * weight[:, None]).sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        stands = np.where(known, change * weight[:, None], 0.0).sum(axis=0) / share
-    enough = share >= min_coverage * weight.sum() if len(weight) else np.zeros(change.shape[1], dtype=bool)
+    size = np.abs(weight)
+    share = (known * size[:, None]).sum(axis=0)
+    stands = np.empty(change.shape)
+    for side in (weight >= 0.0, weight < 0.0):
+        if side.any():
+            own, both = _mean_return(change[side], size[side]), _mean_return(change, size)
+            stands[side] = np.where(np.isnan(own), both, own)
+    enough = share >= min_coverage * size.sum() if len(weight) else np.zeros(change.shape[1], dtype=bool)
     filled = np.where(enough, np.where(known, change, stands), np.nan)
     return Holdings(tickers, weight, filled, (filled * weight[:, None]).sum(axis=0))
+
+
+def _mean_return(change: FloatArray, size: FloatArray) -> FloatArray:
+    """Mean of the returns that are known, by size, of each session; NaN where none is."""
+    known = np.isfinite(change)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = np.where(known, change * size[:, None], 0.0).sum(axis=0)
+        return np.asarray(total / (known * size[:, None]).sum(axis=0))
 
 
 def held_at(

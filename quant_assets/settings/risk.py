@@ -148,7 +148,7 @@ class RiskSettings(SettingsGroup):
         horizons: sessions ahead.
         window: sessions of returns that a figure is estimated on.
         min_observations: fewest returns in it; with fewer a figure is null.
-        min_coverage: share of the invested weight that must have a return on a session; else the session has none.
+        min_coverage: share of longs and shorts together that must have a return on a session; else it has none.
         leverage: GJR-GARCH for the filtered historical simulation, in which losses weigh by gamma more.
         paths: simulated paths of the filtered historical simulation over several sessions.
         seed: of these paths, with the partition's key.

@@ -1,5 +1,7 @@
 """Settings of the decision engine: the weights of its factors, the cuts of its recommendations, and the valuation."""
 
+from typing import Literal
+
 from pydantic import Field, field_validator, model_validator
 
 from quant_assets.settings.group import SettingsGroup
@@ -25,9 +27,13 @@ class DcfSettings(SettingsGroup):
     """Assumptions of the discounted cash flow; rates are shares a year: 0.09 is 9 %.
 
     Attributes:
+        flow_to: whose the free cash flow is taken to be, which is cash from operations after interest. `equity`: the
+            shareholders', discounted at `cost_of_equity`, and debt counts once. `firm`: as if there were no interest,
+            discounted at `wacc`, less net debt; debt counts twice, so that the value of a company with debt is low.
         years: of the first stage.
-        wacc: discount rate of every company whose sector has none of its own.
-        sector_wacc: discount rates by sector.
+        cost_of_equity: discount rate of every company, of `equity`.
+        wacc: of `firm`, discount rate of every company whose sector has none of its own.
+        sector_wacc: of `firm`, discount rates by sector.
         terminal_growth: growth of the flows after the first stage.
         least_growth: lower bound of growth in the first stage, which is that of revenue over the newest known year.
         most_growth: its upper bound: few companies grow faster for years.
@@ -36,7 +42,9 @@ class DcfSettings(SettingsGroup):
 
     """
 
+    flow_to: Literal["firm", "equity"] = "firm"
     years: int = Field(default=5, ge=1, le=50)
+    cost_of_equity: float = Field(default=0.10, gt=0, lt=1)
     wacc: float = Field(default=0.09, gt=0, lt=1)
     sector_wacc: dict[str, float] = {}
     terminal_growth: float = Field(default=0.025, gt=-1, lt=1)
@@ -61,9 +69,9 @@ class DcfSettings(SettingsGroup):
             raise ValueError(f"least_growth {self.least_growth} is above most_growth {self.most_growth}; swap them")
         return self
 
-    def wacc_of(self, sector: str) -> float:
+    def rate_of(self, sector: str) -> float:
         """Discount rate of a sector's companies."""
-        return self.sector_wacc.get(sector, self.wacc)
+        return self.cost_of_equity if self.flow_to == "equity" else self.sector_wacc.get(sector, self.wacc)
 
 
 class ScoreSettings(SettingsGroup):

@@ -55,8 +55,9 @@ class ConstraintSettings(SettingsGroup):
         max_net: most of longs less shorts.
         min_beta: least sum of the weights times the names' betas to the sector's equal-weight return.
         max_beta: most of that.
-        max_turnover: most that is traded, buys plus sells against the holdings of before as prices have moved them;
-            the first decision, from nothing, is free.
+        max_turnover: most that is traded, buys plus sells against the holdings of before as prices have moved them
+            up to the decision; the first decision, from nothing, is free. What must be sold for other limits comes
+            first, and may be more with `infeasible: cash`.
         max_volume_share: most of a name's median dollar volume (`indicators.dollar_volume`) that `capital` times its
             weight may be; a name whose volume is not known is not limited.
         capital: of the sector, in USD.

@@ -93,6 +93,17 @@ def test_fair_value_is_the_cash_flow_model_of_the_sectors_rate() -> None:
     )
 
 
+def test_a_flow_after_interest_is_the_shareholders_and_debt_counts_once() -> None:
+    dcf = DcfSettings(flow_to="equity", cost_of_equity=0.12, sector_wacc={"it": 0.05})
+    rows = scored(ScoreSettings(dcf=dcf), net_debt=[600.0, 0.0, None])
+    expected = two_stage(100.0, 0.05, 0.0, 10.0, wacc=0.12, terminal_growth=0.025, years=5).per_share
+    assert [row["fair_value"] for row in rows] == [expected] * 3, "what is paid for debt is gone from the flow"
+    assert [row["no_fair_value"] for row in rows] == [None] * 3
+    firm = scored(net_debt=[600.0, 0.0, None])
+    assert firm[1]["fair_value"] - firm[0]["fair_value"] == pytest.approx(60.0)
+    assert firm[2]["no_fair_value"] == "net debt is not known"
+
+
 def test_a_value_is_the_same_before_and_after_a_split() -> None:
     before = scored()[0]
     after = scored(

@@ -62,14 +62,16 @@ def two_stage(
     .. math:: EV = \sum_{t=1}^n F \left(\frac{1 + g}{1 + w}\right)^t
         + \left(\frac{1 + g}{1 + w}\right)^n \frac{F (1 + g_T)}{w - g_T}
 
-    Equity is :math:`EV` less net debt, and a share's value is equity over the number of shares.
+    Equity is :math:`EV` less net debt, and a share's value is equity over the number of shares. That is of a flow
+    before interest, which belongs to creditors too. One after interest belongs to the shareholders: discounted at the
+    cost of equity, with a net debt of 0, the formula gives equity itself (Damodaran 2012, chapter 14).
 
     Args:
         free_cash_flow: of the newest year, in the currency of the value.
         growth: a year, in the first stage.
-        net_debt: in the same currency; negative is net cash.
+        net_debt: in the same currency; negative is net cash; 0 of a flow after interest.
         shares: outstanding.
-        wacc: discount rate a year.
+        wacc: discount rate a year; the cost of equity of a flow after interest.
         terminal_growth: a year, after the first stage.
         years: of the first stage, at least 1.
 
