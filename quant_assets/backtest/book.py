@@ -15,7 +15,8 @@ Rules, beside those of `simulation.simulate`
   has left; what is cut is left to the next rebalancing. Trades that are too small are not made, and what small sales
   would have freed is not spent. A book that begins in the midst of a history buys what was held by then without limit.
 - Fees and interest accrue for each calendar day of the nights that a holding is held, at a 365th of the yearly rate:
-  the borrow fee on what shorts are worth less the rebate on it, and financing on what longs are worth above equity.
+  the borrow fee on what shorts are worth, less the rebate on as much of it as there is cash, and financing on negative
+  cash. What is sold short is cash that longs may be bought with: no collateral is locked.
 - Prices are total returns: dividends are reinvested by longs and paid by shorts. The term `short_dividends` tells how
   much of the return that was; it is no part of the cost.
 
