@@ -96,10 +96,10 @@ def carry(  # type: ignore[no-untyped-def]
         event_values: its return (DELISTED) or new shares for one (BECOMES), shape (E,).
         doubts: session and row of each step that does not count as it is, by session, shape (U, 2).
         rates: commission of a unit, and a year's borrow fee, rebate and financing.
-        limits: largest turnover of a session and of a year, smallest trade, and 1 where the first trades are exempt.
+        limits: largest turnover of a session and of a year, and smallest trade.
         year: number of each session's year, shape (T,).
         at_close: whether trades are at the close.
-        long_only: cash may not become negative: what cannot be paid for is not bought.
+        long_only: until a decision sells short, cash may not become negative: what cannot be paid for is not bought.
 
     Returns:
         The fields of `Carried` in their order.
@@ -116,7 +116,7 @@ def carry(  # type: ignore[no-untyped-def]
     traded, trades, count = np.empty((1024, 2), np.int64), np.empty((1024, 6)), 0
     kept, weights, stored = np.empty((1024, 2), np.int64), np.empty(1024), 0
     cash, worth, idle, short_value = 1.0, 1.0, 1.0, 0.0
-    cut, spent_in, exempt = np.zeros((sessions, 3)), 0.0, limits[3] > 0.0
+    cut, spent_in = np.zeros((sessions, 3)), 0.0
     pending, event, doubt = False, 0, 0
     for t in range(sessions):
         before = worth
@@ -149,7 +149,7 @@ def carry(  # type: ignore[no-untyped-def]
                     if shares[i] != 0.0:
                         gains[month[t], i] += shares[i] * (value - last[i]) * inverse
                     last[i] = value
-            # Orders before the close go by the symbols of the day: renames come before them, what the close tells after.
+            # Trades before the close go by the symbols of the day: renames come before them, other events after.
             k = event
             while k < events.shape[0] and events[k, 0] == t:
                 i, kind, other, value = events[k, 1], events[k, 2], events[k, 3], event_values[k]
@@ -189,6 +189,7 @@ def carry(  # type: ignore[no-untyped-def]
                         if price[t, i] == price[t, i]:
                             last[i] = price[t, i]
                     want[i] = target[decision[t], i]
+                    long_only = long_only and not want[i] < 0.0
                     waiting[i] = want[i] != 0.0 or shares[i] != 0.0
                 pending = True
             if not pending:
@@ -242,7 +243,7 @@ def carry(  # type: ignore[no-untyped-def]
             wanted, room, throttle = (bought * scale + sold) / total, limits[0], 1.0
             if limits[1] - spent_in < room:
                 room = max(0.0, limits[1] - spent_in)
-            if wanted > room and not exempt:
+            if wanted > room:
                 throttle = room / wanted
                 cut[t, 0 if room == limits[0] else 1] += wanted - room
             blocked = False
@@ -279,13 +280,12 @@ def carry(  # type: ignore[no-untyped-def]
                 paid[1] += size * half[t, i]
                 paid[2] += paid_here
                 turnover[t] += size / total
-                spent_in += 0.0 if exempt else size / total
+                spent_in += size / total
                 shares[i] = 0.0 if closing else shares[i] + signed / price[t, i]
                 cash -= signed + size * (rates[0] + half[t, i]) + paid_here
                 active = True
             if long_only and -1e-9 * total < cash < 0.0:
                 cash = 0.0
-            exempt = exempt and not active
             pending = blocked
             if not blocked:
                 waiting[:] = False
@@ -356,7 +356,7 @@ def carried(
     event_values: FloatArray | None = None,
     doubts: IntArray | None = None,
     rates: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
-    limits: tuple[float, float, float, float] = (np.inf, np.inf, 0.0, 0.0),
+    limits: tuple[float, float, float] = (np.inf, np.inf, 0.0),
     year: IntArray | None = None,
     at_close: bool = True,
     long_only: bool = True,

@@ -11,7 +11,8 @@ class TurnoverSettings(SettingsGroup):
     """What a rebalancing may trade; off unless `limited`.
 
     Turnover is what is bought and sold over equity, against what is held after its drift at the trade, not against the
-    weights decided before.
+    weights decided before. A limited book goes back to the first decision of the profile: what it holds in a month
+    follows from all months before, which must be there.
 
     Attributes:
         limited: whether the backtest is held to these limits.

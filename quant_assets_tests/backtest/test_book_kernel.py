@@ -220,7 +220,7 @@ def test_who_lost_everything_begins_anew_with_the_next_decision() -> None:
 def test_realised_turnover_is_never_above_its_limits(seed: int, cap: float, least: float, at_close: bool) -> None:
     x = market(seed, shorts=bool(seed % 2), limited=bool(seed % 3), at_close=at_close)
     year = np.arange(SESSIONS) // 20
-    found = fast({**x, "limits": (cap, 0.8, least, 0.0), "year": year})
+    found = fast({**x, "limits": (cap, 0.8, least), "year": year})
     assert (found.turnover <= cap + 1e-12).all()
     assert (np.bincount(year, found.turnover) <= 0.8 + 1e-12).all()
     if x["long_only"]:
@@ -239,7 +239,7 @@ def test_realised_turnover_is_never_above_its_limits(seed: int, cap: float, leas
 def test_small_trades_are_dropped_and_nothing_gets_larger_than_it_may(seed: int, least: float) -> None:
     x = market(seed, shorts=False, limited=False, at_close=True, costs=False) | {"events": [], "dividend": NONE}
     x["mark"] = x["price"] = np.where(np.isfinite(x["mark"]), x["mark"], 20.0)
-    found = carried(**{**x, "events": None, "limits": (np.inf, np.inf, least, 0.0)})
+    found = carried(**{**x, "events": None, "limits": (np.inf, np.inf, least)})
     sizes, after = np.abs(found.trades[:, 1]), found.trades[:, 0] + found.trades[:, 1]
     at, row = found.traded.T
     goal = x["target"][x["decision"][at], row]
@@ -259,10 +259,11 @@ def test_small_trades_are_dropped_and_nothing_gets_larger_than_it_may(seed: int,
     assert len(found.trades) <= len(free.trades)
 
 
-def test_the_first_trades_of_a_book_that_begins_in_the_midst_of_a_history_are_exempt() -> None:
+def test_a_first_purchase_is_limited_like_any_other() -> None:
     mark, decision = np.full((6, 2), 10.0), np.array([0, -1, 1, -1, 2, -1])
     target = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    for exempt, expected in ((1.0, [1.0, 0, 0.3, 0, 0.1, 0]), (0.0, [0.3, 0, 0.1, 0, 0, 0])):
-        found = carried(mark, mark, target, decision, limits=(0.3, 0.4, 0.0, exempt))
-        assert found.turnover == pytest.approx(expected)
-    assert found.cut[:, :2] == pytest.approx(np.array([[0.7, 0], [0, 0], [0, 1.2], [0, 0], [0, 1.1], [0, 0]]), abs=0.31)
+    found = carried(mark, mark, target, decision, limits=(0.3, 0.4, 0.0))
+    assert found.turnover == pytest.approx([0.3, 0, 0.1, 0, 0, 0])
+    assert found.cut[:, :2] == pytest.approx(
+        np.array([[0.7, 0], [0, 0], [0, 1.2], [0, 0], [0, 1.275], [0, 0]]), abs=0.1
+    )
