@@ -13,9 +13,10 @@ Rules, beside those of `simulation.simulate`
   without any, impact is 0 and there is no limit.
 - With `turnover.limited`, all trades of a session are cut in proportion to its largest turnover, or to what the year's
   has left; what is cut is left to the next rebalancing. Trades that are too small are not made, and what small sales
-  would have freed is not spent. A book that begins in the midst of a history buys what was held by then without limit.
+  would have freed is not spent. The first purchase is no exception.
 - Fees and interest accrue for each calendar day of the nights that a holding is held, at a 365th of the yearly rate:
-  the borrow fee on what shorts are worth less the rebate on it, and financing on what longs are worth above equity.
+  the borrow fee on what shorts are worth, less the rebate on as much of it as there is cash, and financing on negative
+  cash. What is sold short is cash that longs may be bought with: no collateral is locked.
 - Prices are total returns: dividends are reinvested by longs and paid by shorts. The term `short_dividends` tells how
   much of the return that was; it is no part of the cost.
 
@@ -24,6 +25,9 @@ Where a book begins
 A book depends on its own past, and a month must not depend on which months are computed with it. So the months of a
 year come from a book that begins with cash at the first execution of the year before (`begins`), at least twelve months
 before any of them: what it cost to buy in, and what was carried then, is long over.
+
+Under `turnover.limited` nothing is ever over: where a limit binds, what is held goes back to the first purchase. There
+every month comes from one book that begins with cash at the first execution of all, and reads the whole history.
 """
 
 import math
@@ -44,13 +48,18 @@ from quant_assets.portfolio.trading_costs import daily_volatility, half_spread, 
 from quant_assets.settings.trading import BacktestSettings, TurnoverSettings
 from quant_assets.windows.windows import Windows
 
+#: Months that reach back to the first decision of any history.
+_WHOLE = 1200
+
 
 def months(settings: BacktestSettings) -> int:
     """Months before a month that its book reaches back: from December to January of the year before, with estimates.
 
-    An estimate may be as old as its window is long, so that two windows and the session itself lie before; any m
-    consecutive months since 1999 hold at least 20 m - 5 sessions.
+    Under `turnover.limited` all of them. An estimate may be as old as its window is long, so that two windows and the
+    session itself lie before; any m consecutive months since 1999 hold at least 20 m - 5 sessions.
     """
+    if settings.turnover.limited:
+        return _WHOLE
     return 23 + math.ceil((2 * settings.estimate_sessions + 6) / 20)
 
 
@@ -58,7 +67,7 @@ _FIELDS = ("close", "open", "high", "low", "dollar_volume", "close_unadjusted", 
 
 
 def begins(day: date) -> date:
-    """The first day of the book that gives the rows of a day."""
+    """The first day of the book that gives the rows of a day, but under `turnover.limited`."""
     return date(day.year - 1, 1, 1)
 
 
@@ -87,6 +96,9 @@ def outcome(
     names = [name for name in _FIELDS if name in known.columns]
     panel = Panel.from_long(known, sessions, names)
     market = _Market(panel, sessions, bars, delistings, settings)
+    if settings.turnover.limited:
+        since = min([start, *(each.at for each in executed[:1])])
+        return _joined([market.run(executed, since, start, len(sessions))], start)
     years = sessions.astype("datetime64[Y]")
     parts = []
     for year in np.unique(years[start:]):
@@ -205,10 +217,10 @@ class _Market:
             event_values=self.event_values[within],
             doubts=doubts,
             rates=self.rates,
-            limits=_limits(settings.turnover, begun=any(each.at < since for each in executed)),
+            limits=_limits(settings.turnover),
             year=days.astype("datetime64[Y]").astype(np.int64),
             at_close=settings.execution == "close",
-            long_only=settings.leverage <= 1.0 and not (target < 0.0).any(),
+            long_only=settings.leverage <= 1.0,
         )
         return _told(result, self.panel.tickers, days, first - since, decision >= 0, traded)
 
@@ -246,11 +258,9 @@ def _filled(values: FloatArray | None, span: slice, target: FloatArray, decision
     return found
 
 
-def _limits(turnover: TurnoverSettings, *, begun: bool) -> tuple[float, float, float, float]:
-    """The kernel's limits; where a book begins in the midst of a history it buys what was held by then."""
-    if not turnover.limited:
-        return (math.inf, math.inf, 0.0, 0.0)
-    return (turnover.max_turnover, turnover.annual, turnover.min_trade, float(begun))
+def _limits(turnover: TurnoverSettings) -> tuple[float, float, float]:
+    """The kernel's limits."""
+    return (turnover.max_turnover, turnover.annual, turnover.min_trade) if turnover.limited else (math.inf, math.inf, 0)
 
 
 def _rebalancing(decision: IntArray, days: NDArray[np.datetime64], rebalancing: str) -> IntArray:
@@ -346,12 +356,13 @@ def _told(
         },
         schema_overrides={"ticker": pl.String},
     ).filter(pl.col("month") >= pl.lit(days[first].item()).dt.month_start())
-    rows, own = slice(first, None), days.astype("datetime64[Y]") == days[-1].astype("datetime64[Y]")
+    rows, years = slice(first, None), days.astype("datetime64[Y]")
+    spent = [np.cumsum(result.turnover[years == year]) for year in np.unique(years)]
     return Outcome(
         result.gross[rows],
         result.cost[rows],
         result.turnover[rows],
-        np.cumsum(np.where(own, result.turnover, 0.0))[rows],
+        np.concatenate(spent)[rows],
         result.cash[rows],
         np.concatenate([[0.0], 1.0 - result.cash[:-1]])[rows],
         result.positions[rows].astype(np.int32),

@@ -79,8 +79,8 @@ def carry(  # type: ignore[no-untyped-def]
 ):
     """Carry a book that begins with 1 in cash.
 
-    Each session: interest and fees for the nights since the session before; with `at_close` false the trades, at
-    `price`; the close; what became known by it (`events`); with `at_close` the trades.
+    Each session: interest and fees for the nights since the session before; with `at_close` false the renames and the
+    trades, at `price`; the close; what became known by it (`events`); with `at_close` the trades.
 
     Args:
         price: prices of trades, shape (T, N), NaN where a name cannot be traded. At the close it is `mark`.
@@ -97,10 +97,10 @@ def carry(  # type: ignore[no-untyped-def]
         event_values: its return (DELISTED) or new shares for one (BECOMES), shape (E,).
         doubts: session and row of each step that does not count as it is, by session, shape (U, 2).
         rates: commission of a unit, and a year's borrow fee, rebate and financing.
-        limits: largest turnover of a session and of a year, smallest trade, and 1 where the first trades are exempt.
+        limits: largest turnover of a session and of a year, and smallest trade.
         year: number of each session's year, shape (T,).
         at_close: whether trades are at the close.
-        long_only: cash may not become negative: what cannot be paid for is not bought.
+        long_only: until a decision sells short, cash may not become negative: what cannot be paid for is not bought.
 
     Returns:
         The fields of `Carried` in their order.
@@ -116,8 +116,8 @@ def carry(  # type: ignore[no-untyped-def]
     gains = np.zeros((month[-1] + 1 if sessions else 0, names))
     traded, trades, count = np.empty((1024, 2), np.int64), np.empty((1024, 6)), 0
     kept, weights, stored = np.empty((1024, 2), np.int64), np.empty(1024), 0
-    cash, worth, long_value, short_value = 1.0, 1.0, 0.0, 0.0
-    cut, spent_in, exempt = np.zeros((sessions, 3)), 0.0, limits[3] > 0.0
+    cash, worth, idle, short_value = 1.0, 1.0, 1.0, 0.0
+    cut, spent_in = np.zeros((sessions, 3)), 0.0
     pending, event, doubt = False, 0, 0
     for t in range(sessions):
         before = worth
@@ -127,8 +127,9 @@ def carry(  # type: ignore[no-untyped-def]
         nights = days[t] / 365.0
         paid = np.zeros(7)
         paid[3] = short_value * rates[1] * nights
-        paid[4] = -short_value * rates[2] * nights
-        paid[5] = max(0.0, long_value - before) * rates[3] * nights
+        # What was sold short is cash until longs are bought with it: then it earns nothing, and nothing is borrowed.
+        paid[4] = -min(short_value, max(0.0, idle)) * rates[2] * nights
+        paid[5] = max(0.0, -idle) * rates[3] * nights
         cash -= paid[3] + paid[4] + paid[5]
         if short_value > 0.0 and dividend.shape[0]:
             for i in range(names):
@@ -149,28 +150,33 @@ def carry(  # type: ignore[no-untyped-def]
                     if shares[i] != 0.0:
                         gains[month[t], i] += shares[i] * (value - last[i]) * inverse
                     last[i] = value
+            # Trades before the close go by the symbols of the day: renames come before them, other events after.
+            k = event
+            while k < events.shape[0] and events[k, 0] == t:
+                i, kind, other, value = events[k, 1], events[k, 2], events[k, 3], event_values[k]
+                k += 1
+                if (kind == 2 and phase == 1 and not at_close) or (kind != 2 and phase == 0):
+                    continue
+                if kind == 0 and shares[i] != 0.0 and not gone[i]:
+                    gains[month[t], i] += shares[i] * last[i] * value * inverse
+                    last[i] *= 1.0 + value
+                    gone[i] = True
+                elif kind == 1 and gone[i]:
+                    gone[i] = False
+                    if mark[t, i] == mark[t, i]:
+                        gains[month[t], i] += shares[i] * (mark[t, i] - last[i]) * inverse
+                        last[i] = mark[t, i]
+                elif kind == 2 and shares[i] != 0.0 and not gone[i]:
+                    if quote[other] == quote[other]:
+                        gains[month[t], other] += shares[i] * (value * quote[other] - last[i]) * inverse
+                    else:
+                        last[other] = last[i] / value
+                    shares[other] += shares[i] * value
+                    want[other] += want[i]
+                    waiting[other] = waiting[other] or waiting[i]
+                    shares[i], want[i], waiting[i] = 0.0, 0.0, False
             if phase:
-                while event < events.shape[0] and events[event, 0] == t:
-                    i, kind, other, value = events[event, 1], events[event, 2], events[event, 3], event_values[event]
-                    event += 1
-                    if kind == 0 and shares[i] != 0.0 and not gone[i]:
-                        gains[month[t], i] += shares[i] * last[i] * value * inverse
-                        last[i] *= 1.0 + value
-                        gone[i] = True
-                    elif kind == 1 and gone[i]:
-                        gone[i] = False
-                        if mark[t, i] == mark[t, i]:
-                            gains[month[t], i] += shares[i] * (mark[t, i] - last[i]) * inverse
-                            last[i] = mark[t, i]
-                    elif kind == 2 and shares[i] != 0.0 and not gone[i]:
-                        if mark[t, other] == mark[t, other]:
-                            gains[month[t], other] += shares[i] * (value * mark[t, other] - last[i]) * inverse
-                        else:
-                            last[other] = last[i] / value
-                        shares[other] += shares[i] * value
-                        want[other] += want[i]
-                        waiting[other] = waiting[other] or waiting[i]
-                        shares[i], want[i], waiting[i] = 0.0, 0.0, False
+                event = k
             if (phase == 1) != at_close:
                 continue
             # --- Trades -----------------------------------------------------------------------------------------------
@@ -184,6 +190,7 @@ def carry(  # type: ignore[no-untyped-def]
                         if price[t, i] == price[t, i]:
                             last[i] = price[t, i]
                     want[i] = target[decision[t], i]
+                    long_only = long_only and not want[i] < 0.0
                     waiting[i] = want[i] != 0.0 or shares[i] != 0.0
                 pending = True
             if not pending:
@@ -237,7 +244,7 @@ def carry(  # type: ignore[no-untyped-def]
             wanted, room, throttle = (bought * scale + sold) / total, limits[0], 1.0
             if limits[1] - spent_in < room:
                 room = max(0.0, limits[1] - spent_in)
-            if wanted > room and not exempt:
+            if wanted > room:
                 throttle = room / wanted
                 cut[t, 0 if room == limits[0] else 1] += wanted - room
             blocked = False
@@ -274,18 +281,17 @@ def carry(  # type: ignore[no-untyped-def]
                 paid[1] += size * half[t, i]
                 paid[2] += paid_here
                 turnover[t] += size / total
-                spent_in += 0.0 if exempt else size / total
+                spent_in += size / total
                 shares[i] = 0.0 if closing else shares[i] + signed / price[t, i]
                 cash -= signed + size * (rates[0] + half[t, i]) + paid_here
                 active = True
             if long_only and -1e-9 * total < cash < 0.0:
                 cash = 0.0
-            exempt = exempt and not active
             pending = blocked
             if not blocked:
                 waiting[:] = False
         # --- The close ------------------------------------------------------------------------------------------------
-        worth, long_value, short_value, idle, held = cash, 0.0, 0.0, cash, 0
+        worth, short_value, idle, held = cash, 0.0, cash, 0
         for i in range(names):
             if shares[i] != 0.0:
                 value = shares[i] * last[i]
@@ -294,14 +300,11 @@ def carry(  # type: ignore[no-untyped-def]
                     idle += value
                 else:
                     held += 1
-                    if value > 0.0:
-                        long_value += value
-                    else:
-                        short_value -= value
+                    short_value -= min(value, 0.0)
         spent = paid[0] + paid[1] + paid[2] + paid[3] + paid[4] + paid[5]
         if worth <= 0.0:
             shares[:], gone[:], waiting[:] = 0.0, False, False
-            worth, cash, long_value, short_value, idle, held, pending, spent = 0.0, 0.0, 0.0, 0.0, 0.0, 0, False, 0.0
+            worth, cash, short_value, idle, held, pending, spent = 0.0, 0.0, 0.0, 0.0, 0, False, 0.0
             paid[:] = 0.0
         full = worth + spent
         start = before if before > 0.0 else (1.0 if active else 0.0)
@@ -355,7 +358,7 @@ def carried(
     event_values: FloatArray | None = None,
     doubts: IntArray | None = None,
     rates: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
-    limits: tuple[float, float, float, float] = (np.inf, np.inf, 0.0, 0.0),
+    limits: tuple[float, float, float] = (np.inf, np.inf, 0.0),
     year: IntArray | None = None,
     at_close: bool = True,
     long_only: bool = True,

@@ -31,7 +31,8 @@ def lookback_months(entry_lag: int, settings: BacktestSettings = _FLAT) -> int:
     In closed form a month needs the decision whose holdings enter it and the one before, of which something may be left
     that could not be sold. The earlier one was executed before the month before began, so its as_of lies far enough
     back that `entry_lag` sessions fit in between; any m consecutive months since 1999 hold at least 20 m - 5 sessions.
-    A book begins in January of the year before (`book.begins`), with one more month than its estimates go back.
+    A book begins in January of the year before (`book.begins`), or with the first decision of all, with one more month
+    than its estimates go back.
     """
     executed = math.ceil((entry_lag + 5) / 20)
     return (2 if settings.closed_form else book.months(settings) + 1) + executed
@@ -161,11 +162,16 @@ def simulated(
     """`simulate`, with trades, positions, gains and the parts of the cost; arguments and errors as there."""
     if not 0 <= settings.cost_bps <= 5000:
         raise SettingsError(f"backtest.cost_bps is {settings.cost_bps}; use 0 to 5000 basis points")
-    before = lookback_months(entry_lag, settings)
+    before, as_ofs = lookback_months(entry_lag, settings), sorted(set(as_ofs))
     sessions = sessions[sessions <= np.datetime64(last_day)]
-    start = int(np.searchsorted(sessions, np.datetime64(first_day.replace(day=1))))
+    begin = np.datetime64(first_day.replace(day=1))
+    if settings.turnover.limited and as_ofs:  # before the first decision is nothing but what costs are estimated from
+        first = int(np.searchsorted(sessions, min(begin, np.datetime64(as_ofs[0]))))
+        sessions = sessions[max(0, first - 2 * settings.estimate_sessions - LOOKBACK) :]
+    start = int(np.searchsorted(sessions, begin))
     if start == 0:
-        raise HistoryError(f"a backtest from {first_day} needs sessions of the {before} months before; pass them")
+        needed = "since the first decision" if settings.turnover.limited else f"of the {before} months before"
+        raise HistoryError(f"a backtest from {first_day} needs sessions {needed}; pass them")
     renames = renamings(delistings)
     executed = executions(weights, as_ofs, sessions, entry_lag, renames, settings.leverage)
     if settings.closed_form:

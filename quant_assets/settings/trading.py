@@ -11,7 +11,8 @@ class TurnoverSettings(SettingsGroup):
     """What a rebalancing may trade; off unless `limited`.
 
     Turnover is what is bought and sold over equity, against what is held after its drift at the trade, not against the
-    weights decided before.
+    weights decided before. A limited book goes back to the first decision of the profile: what it holds in a month
+    follows from all months before, which must be there.
 
     Attributes:
         limited: whether the backtest is held to these limits.
@@ -49,8 +50,9 @@ class BacktestSettings(SettingsGroup):
             daily dollar volume A moves its price by k s sqrt(V / A). 0 leaves impact out.
         estimate_sessions: sessions of spread, volatility and median dollar volume.
         borrow_bps: fee for borrowing what is sold short, in basis points a year of its value.
-        rebate_bps: interest on the proceeds of short sales, in basis points a year.
-        financing_bps: interest on what longs are worth above equity, in basis points a year.
+        rebate_bps: interest on the proceeds of short sales as far as they are still in cash, in basis points a year.
+        financing_bps: interest on negative cash, in basis points a year. The proceeds of short sales pay for longs: a
+            book of 130 % and -30 % borrows nothing.
         execution: at the close, at the open, or at the mean of open, high, low and close, which stands for a price
             averaged over the session (VWAP). A missing open counts as the close.
         rebalancing: how often the holdings are traded back to the newest decision.

@@ -19,6 +19,7 @@ DATES: list[date] = DAYS.tolist()
 ENDS = [day for day, following in pairwise(DATES) if day.month != following.month] + [DATES[-1]]
 NAMES = 8
 ITEMISED = BacktestSettings(costs="itemised", capital=5e6)
+CAPPED = BacktestSettings(turnover=TurnoverSettings(limited=True, max_turnover=0.35, annual=0.8, min_trade=0.005))
 
 
 def market(seed: int = 0) -> pl.DataFrame:
@@ -92,6 +93,7 @@ EVERY = [
     pytest.param(ITEMISED, id="itemised"),
     pytest.param(ITEMISED.model_copy(update={"rebalancing": "week", "execution": "open"}), id="weekly at the open"),
     pytest.param(BacktestSettings(rebalancing="day", execution="mean"), id="daily at the mean"),
+    pytest.param(CAPPED.model_copy(update={"costs": "itemised"}), id="turnover limited"),
     pytest.param(
         ITEMISED.model_copy(update={"participation": 0.02, "spread": "corwin_schultz", "capital": 1e8}), id="limited"
     ),
@@ -246,6 +248,7 @@ def test_leverage_is_refused_unless_it_is_set_and_then_costs_interest() -> None:
 def test_a_book_begins_in_january_of_the_year_before() -> None:
     assert begins(date(2016, 5, 31)) == date(2015, 1, 1)
     assert [lookback_months(1, ITEMISED), lookback_months(1)] == [23 + 3 + 1 + 1, 3]
+    assert lookback_months(1, CAPPED) > 12 * 50
 
 
 @pytest.mark.parametrize(
@@ -264,3 +267,48 @@ def test_what_is_held_is_told_at_the_end_of_each_month_whether_it_was_traded_or_
     if settings.turnover.limited:
         traded = found.outcome.trades["date"].dt.month_start().unique()
         assert len(traded) < 15
+
+
+def test_under_turnover_limits_no_book_is_put_in_the_place_of_another_at_a_new_year() -> None:
+    prices = market(5).filter(~pl.col("ticker").is_in(["N3", "N6"]))
+    closes = dict(zip(prices.select("ticker", "date").rows(), prices["close"], strict=True))
+    given = {as_of: {n: w for n, w in t.items() if n not in {"N3", "N6"}} for as_of, t in decisions(5).items()}
+    outcome = run(CAPPED, given, prices, first=date(2015, 1, 1)).outcome
+    for year in (2015, 2016):
+        before, after = (
+            part.filter(pl.col("date").dt.year() == at)
+            for part, at in ((outcome.positions, year), (outcome.trades, year + 1))
+        )
+        last, first = before["date"].max(), after["date"].min()
+        assert last is not None
+        assert first is not None
+        kept = dict(before.filter(pl.col("date") == last).select("ticker", "weight").iter_rows())
+        worth = {}
+        for name, weight in kept.items():
+            days = [day for day in DATES if (name, day) in closes]
+            start, end = (max(day for day in days if day <= each) for each in (last, first))
+            worth[name] = weight * closes[name, end] / closes[name, start]
+        total = 1.0 - sum(kept.values()) + sum(worth.values())
+        traded = after.filter(pl.col("date") == first)
+        assert len(traded)
+        assert traded["held"].to_list() == pytest.approx([worth.get(name, 0.0) / total for name in traded["ticker"]])
+
+
+def test_turnover_is_never_above_its_limits_whenever_the_first_purchase_comes() -> None:
+    for begins_with in (ENDS[0], date(2016, 5, 1)):
+        for known_from in (ENDS[0], ENDS[14]):
+            given = {day: t if day >= begins_with else {} for day, t in decisions(6).items() if day >= known_from}
+            frame = run(CAPPED, given).frame
+            assert frame["turnover"].max() <= 0.35 + 1e-12  # type: ignore[operator]
+            by_year = frame.group_by(pl.col("date").dt.year()).agg(pl.sum("turnover"))
+            assert by_year["turnover"].max() <= 0.8 + 1e-12  # type: ignore[operator]
+            assert frame["turnover"].sum() > 0.5
+
+
+def test_shorts_that_come_later_change_nothing_before() -> None:
+    settings = ITEMISED.model_copy(update={"participation": 0.3})
+    for chosen in (settings, CAPPED):
+        given = decisions(7) | {day: t for day, t in decisions(7, shorts=True).items() if day >= date(2016, 8, 1)}
+        whole, known = (run(chosen, given, market(7), last=last) for last in (DATES[-1], date(2016, 7, 29)))
+        assert known.frame.equals(whole.frame.filter(pl.col("date") <= date(2016, 7, 29)))
+        assert any(weight < 0.0 for each in given.values() for weight in each.values())
