@@ -10,14 +10,12 @@ import polars as pl
 from rich.table import Table
 
 from quant_assets.errors import SourceError
-from quant_assets.exports import sleeve_document, write_document
+from quant_assets.exports import SLEEVE_FILE, sleeve_document, write_document
 from quant_assets.market.calendar import sessions
 from quant_assets.market.crypto import sleeve_returns
 from quant_assets.partitions import RunPartitions, month_range, month_start, months_covering, shift_month
 from quant_assets.portfolio.sleeves import allocate, drifted
 from quant_assets.profile import Profile
-
-_FILE = "sleeves/{month}/sleeve_allocation.json"
 
 
 def output(profile: Profile, month: str, crypto: Path, multiplier: float) -> Iterator[str | Table]:
@@ -66,7 +64,7 @@ def output(profile: Profile, month: str, crypto: Path, multiplier: float) -> Ite
         "estimated_portfolio_volatility": found.portfolio_volatility,
     }
     document = sleeve_document(shares, settings.method, as_of, figures, settings.threshold)
-    yield f"file: {write_document(profile.store, _FILE.format(month=month), document)}"
+    yield f"file: {write_document(profile.store, SLEEVE_FILE.format(month=month), document)}"
 
 
 def read_bars(path: Path) -> pl.DataFrame:
@@ -96,7 +94,7 @@ def _held(
 ) -> tuple[float, float] | None:
     """The shares of the month before's file, after their drift; None without one."""
     try:
-        document = json.loads(profile.store.read_file(f"exports/{_FILE.format(month=month)}"))
+        document = json.loads(profile.store.read_file(f"exports/{SLEEVE_FILE.format(month=month)}"))
     except FileNotFoundError:
         return None
     later = days > np.datetime64(date.fromisoformat(document["date"]))

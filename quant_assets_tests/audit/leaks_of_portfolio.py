@@ -1,11 +1,13 @@
-"""Leaks of the weights to plant in the real code: what an optimiser is given knows more than it may."""
+"""Leaks of weights and sleeves to plant in the real code: what they are given knows more than it may."""
 
 from datetime import date
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
+from quant_assets.assets import market as market_wiring
 from quant_assets.portfolio.covariances import Window
 from quant_assets.portfolio.history import History
 from quant_assets_tests.audit.leaks import leak, spoil
@@ -32,3 +34,16 @@ def _(patch: pytest.MonkeyPatch) -> None:
         return real(self, tickers, days[later].item(), sessions, **more)
 
     spoil(patch, History, "window", ahead)
+
+
+@leak(
+    "crypto closes of the next UTC day",
+    "perturbation",
+    "crypto",
+    kind="a bar that ends after the session",
+)
+def _(patch: pytest.MonkeyPatch) -> None:
+    def own_day(real: Any, bars: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        return real(bars.with_columns(pl.col("date") - pl.duration(days=1)), *rest)
+
+    spoil(patch, market_wiring, "at_sessions", own_day)
