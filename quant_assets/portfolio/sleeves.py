@@ -97,10 +97,9 @@ def sleeve_allocation(
     reason = found.reason
     if not len(crypto):
         reason += "; no closes of crypto-currencies are given"
-    elif not {each for symbols in settings.coins.values() for each in symbols} & set(
-        there := crypto["ticker"].unique()
-    ):
-        reason += f"; sleeves.coins has none of the symbols that are given: {', '.join(sorted(there))}"
+    elif not {each for symbols in settings.coins.values() for each in symbols} & set(crypto["ticker"]):
+        there = ", ".join(crypto["ticker"].unique().sort())
+        reason += f"; sleeves.coins has none of the symbols that are given: {there}"
     return pl.DataFrame(
         {
             "as_of": as_of,
@@ -202,9 +201,8 @@ def allocate(
         if risk is None or risk <= settings.crypto_risk_budget + 1e-12:
             shares, rebalanced, why = list(held), False, "within the threshold of what is held"
     volatility, risk = _risk((shares[0], shares[1]), sigma, correlation)
-    return Allocation(
-        shares[0], shares[1], max(0.0, 1.0 - sum(shares)), sigma[0], sigma[1], volatility, risk, rebalanced, why
-    )
+    cash = max(0.0, 1.0 - sum(shares))
+    return Allocation(shares[0], shares[1], cash, sigma[0], sigma[1], volatility, risk, rebalanced, why)
 
 
 def largest_crypto(equities: float, sigma: tuple[float, float], correlation: float, budget: float) -> float:

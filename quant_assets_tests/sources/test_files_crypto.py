@@ -37,14 +37,14 @@ def test_a_day_twice_or_a_close_of_nothing_names_file_symbol_and_day(write: Writ
         SourceError, match=r"coins\.parquet: ETH-USD has two bars of 2020-06-19; .*files\.crypto\.not_read"
     ):
         write(coins=pl.concat([coins, again])).crypto(THROUGH)
+    others = coins.filter(pl.col("pair") != "ETH-USD")
     with pytest.raises(SourceError, match=r"coins\.parquet: ETH-USD has a close of -1\.0 on 2020-06-19"):
-        write(coins=pl.concat([coins.filter(pl.col("pair") != "ETH-USD"), again.with_columns(close=-1.0)])).crypto(LATE)
+        write(coins=pl.concat([others, again.with_columns(close=-1.0)])).crypto(LATE)
+
+
+def test_without_an_entry_there_are_none_and_without_its_file_that_is_said(write: Write, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"coins\.parquet is missing"):
         write(coins=None).crypto(LATE)
-
-
-def test_without_a_file_there_are_none(write: Write, tmp_path: Path) -> None:
-    write()
     source = FilesSource(FilesSettings(), tmp_path / "parquet", START)
     assert source.crypto(LATE).equals(CRYPTO.to_frame())
 
