@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from quant_assets.errors import HistoryError
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
 from quant_assets.market.crypto import returns_at
 from quant_assets.market.panel import FloatArray
@@ -72,9 +71,6 @@ def sleeve_allocation(
     Returns:
         A row of dataset sleeve_allocation.
 
-    Raises:
-        HistoryError: the market's regime has no row at as_of, and the exposure follows it.
-
     """
     # Which returns are read follows from the decision alone, whatever else is in hand.
     upto = days[days <= np.datetime64(as_of)]
@@ -126,12 +122,8 @@ def _multiplier(market_regime: pl.DataFrame, as_of: date, settings: SleeveSettin
     if settings.regime == "none":
         return 1.0
     known = market_regime.filter(pl.col("as_of") == as_of)["risk_multiplier"].to_list()
-    if not known:
-        raise HistoryError(
-            f"the exposure of the sleeves at {as_of} follows market_regime, which has no row there; materialise it, "
-            "or set sleeves.regime to none"
-        )
-    return settings.unknown if known[0] is None else float(known[0])
+    # No row: a market in which no sector has a member.
+    return settings.unknown if not known or known[0] is None else float(known[0])
 
 
 def allocate(

@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.errors import HistoryError
 from quant_assets.market.calendar import decision_sessions, sessions
 from quant_assets.market.crypto import sleeve_returns
 from quant_assets.partitions import month_end, month_range, month_start
@@ -136,7 +135,7 @@ def test_the_file_is_that_of_the_row(graph: Graph) -> None:
     assert graph.told["sleeve_allocation", LAST]["crypto"] == pytest.approx(row["crypto"], abs=1e-6)
 
 
-def test_what_is_missing_is_told_and_a_regime_that_is_not_there_is_an_error(graph: Graph) -> None:
+def test_what_is_missing_is_told_and_an_unknown_regime_is_what_the_setting_says(graph: Graph) -> None:
     days, backtest, regime = DAYS, graph.read("portfolio_backtest"), graph.read("market_regime")
     settings, nothing = SleeveSettings(), graph.datasets["crypto"].empty()
     before = graph.datasets["sleeve_allocation"].empty()
@@ -150,11 +149,10 @@ def test_what_is_missing_is_told_and_a_regime_that_is_not_there_is_an_error(grap
     )
     row = sleeve_allocation(before, backtest, other, regime, days, as_ofs[-1], settings).row(0, named=True)
     assert row["reason"].endswith("sleeves.coins has none of the symbols that are given: DOGE-USD")
-    with pytest.raises(HistoryError, match=f"sleeves at {as_ofs[-1]} follows market_regime"):
-        sleeve_allocation(before, backtest, nothing, regime.clear(), days, as_ofs[-1], settings)
     unknown = settings.model_copy(update={"unknown": 0.25})
-    found = sleeve_allocation(before, backtest, nothing, regime, days, as_ofs[4], unknown)
-    assert found["multiplier"].item() == 0.25
+    for known in (regime, regime.clear()):  # not known, and a market without a member
+        found = sleeve_allocation(before, backtest, nothing, known, days, as_ofs[4], unknown)
+        assert found["multiplier"].item() == 0.25
     free = settings.model_copy(update={"regime": "none"})
     found = sleeve_allocation(before, backtest, nothing, regime.clear(), days, as_ofs[5], free)
     assert found["multiplier"].item() == 1.0
