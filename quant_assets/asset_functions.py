@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from quant_assets.dagster_internals import show_beside
 from quant_assets.errors import DatasetError
-from quant_assets.exports import export_orders, export_predictions, halted
+from quant_assets.exports import export_orders, export_predictions, export_sleeves, halted
 from quant_assets.features.library import FeatureLibrary
 from quant_assets.grains import MONTH
 from quant_assets.io.store import DatasetStore
@@ -308,6 +308,11 @@ class Run:
             export_orders(self.store, f"{sector}/{as_of}", own, settings.capital, settings.halted)
         if why := halted(self.store, settings.halted):
             self.tell_log(f"{sector}: no orders leave; {why}", warning=True)
+
+    def tell_sleeves(self, rows: pl.DataFrame) -> None:
+        """Export the allocations of the run's decisions for other tools; no partition follows from the files."""
+        for row in rows.iter_rows(named=True):
+            export_sleeves(self.store, row, self._profile.settings.sleeves.threshold)
 
     def tell_trainings(self, sector: str, trained: Sequence[TrainedModel]) -> None:
         """Log trainings to MLflow where `learning.mlflow` says so; that it failed is a line of the run's log."""

@@ -5,11 +5,15 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import polars as pl
 
 from quant_assets.io.store import DatasetStore
 from quant_assets.signals.selection import SIDES
+
+#: Where the allocation of a month's decision is exported.
+SLEEVE_FILE = "sleeves/{month}/sleeve_allocation.json"
 
 
 def candidates_document(candidates: pl.DataFrame, sector: str, as_of: date) -> dict[str, object]:
@@ -305,6 +309,18 @@ def sleeve_document(
         "metrics": dict(figures),
         "rebalance_threshold": threshold,
     }
+
+
+def export_sleeves(store: DatasetStore, row: Mapping[str, Any], threshold: float) -> str:
+    """Write a row of dataset sleeve_allocation as `sleeve_allocation.json`; where it is."""
+    figures = {
+        "equity_volatility": row["equity_volatility"],
+        "crypto_volatility": row["crypto_volatility"],
+        "estimated_portfolio_volatility": row["portfolio_volatility"],
+    }
+    shares = {name: row[name] for name in ("equities", "crypto", "cash")}
+    document = sleeve_document(shares, row["method"], row["as_of"], figures, threshold)
+    return write_document(store, SLEEVE_FILE.format(month=row["as_of"].strftime("%Y-%m")), document)
 
 
 def write_document(store: DatasetStore, name: str, document: Mapping[str, object]) -> str:

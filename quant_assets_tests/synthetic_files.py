@@ -72,6 +72,7 @@ SETTINGS: dict[str, Any] = {
             },
         }
     ],
+    "crypto": {"file": "coins.parquet", "columns": {"ticker": "pair", "date": "day"}, "not_read": ["DOGE-USD"]},
 }
 
 
@@ -186,6 +187,18 @@ def small_tables() -> dict[str, pl.DataFrame]:
                 ("UNUSED", date(2020, 1, 4), 5.0),
             ],
             schema={"series_id": pl.String, "date": pl.Date, "value": pl.Float64},
+            orient="row",
+        ),
+        "coins": pl.DataFrame(
+            [
+                ("ETH-USD", date(2020, 6, 19), 30.0),
+                ("BTC-USD", date(2020, 6, 20), 101.0),
+                ("BTC-USD", date(2020, 6, 19), None),
+                ("BTC-USD", date(2020, 6, 18), 100.0),
+                ("DOGE-USD", date(2020, 6, 18), 1.0),
+                ("DOGE-USD", date(2020, 6, 18), 2.0),
+            ],
+            schema={"pair": pl.String, "day": pl.Date, "close": pl.Float64},
             orient="row",
         ),
     }

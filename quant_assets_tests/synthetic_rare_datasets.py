@@ -3,7 +3,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from datetime import date, time
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,12 +33,13 @@ from quant_assets.market.absences import absences
 from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.calendar import decision_sessions, last_session_to, sessions
+from quant_assets.market.crypto import at_sessions
 from quant_assets.market.delistings import with_returns
 from quant_assets.market.placement import entries, of_tickers, place
 from quant_assets.market.sector_return import equal_weight_returns
 from quant_assets.market.universe import coverage, coverage_sessions, members, panel_tickers
 from quant_assets.partitions import month_end, month_of, month_range, month_start, months_covering, shift_month
-from quant_assets.portfolio import score_inputs
+from quant_assets.portfolio import score_inputs, sleeves
 from quant_assets.portfolio.allocation import total_portfolio
 from quant_assets.portfolio.orders import decided_orders, quoted_sessions
 from quant_assets.portfolio.score_inputs import inputs, price_lookback
@@ -73,7 +74,7 @@ from quant_assets.settings.risk import Episode, MarkovSettings, RegimeRules, Reg
 from quant_assets.settings.scoring import ScoreSettings
 from quant_assets.settings.sectors import SECTORS as EVERY_SECTOR
 from quant_assets.settings.sentiment import SentimentSettings
-from quant_assets.settings.trading import BacktestSettings, OrderSettings, TurnoverSettings
+from quant_assets.settings.trading import BacktestSettings, OrderSettings, SleeveSettings, TurnoverSettings
 from quant_assets.settings.weights import WeightSettings
 from quant_assets.signals.indicators import dataset as indicator_dataset
 from quant_assets.signals.indicators import indicators, lookback_sessions
@@ -113,6 +114,7 @@ TRAINING = TrainingSettings(
 )
 PREDICTIONS = PredictionSettings(min_bucket_rows=5)
 APPLIES = Applicability(max_dissimilarity=1.0, expires_after_months=1)
+SLEEVES = SleeveSettings(volatility_sessions=10, threshold=0.02)
 PORTFOLIO = PortfolioSettings(allocation="inverse_volatility")
 LEARNER = Ridge("ridge")
 MIN_NAMES, FACTOR_MONTHS, COST_BPS = 3, 3, 10.0
@@ -251,7 +253,17 @@ def market_datasets(rare: Rare, months: Months) -> Stored:
     held = asked.held(coverage_sessions(days, decisions))
     stored["universe_coverage"] = coverage(asked.membership, asked.snapshots, held, SECTORS, days, decisions)
     stored["macro"] = months.own("macro", macro.as_known(asked.macro, days))
+    stored["crypto"] = months.own("crypto", at_sessions(_coins(months.through), days).rename({"value": "close"}))
     return stored
+
+
+def _coins(last: date) -> pl.DataFrame:
+    """Closes of a coin that has every day, and of one that begins late and lacks a fortnight."""
+    rows = pl.DataFrame({"date": pl.date_range(START, last - timedelta(days=1), "1d", eager=True)}).with_row_index("n")
+    close = 100.0 + pl.col("n").hash(3) % 50
+    late = rows.filter(pl.col("n") >= 40, ~pl.col("n").is_between(60, 74))
+    parts = [(rows, "BTC-USD"), (late, "ETH-USD")]
+    return pl.concat([part.select(ticker=pl.lit(name), date="date", close=close) for part, name in parts])
 
 
 def _sentiment(there: pl.DataFrame, days: np.ndarray) -> pl.DataFrame:
@@ -467,6 +479,18 @@ def _portfolio_attribution(read: Reads, months: Months) -> pl.DataFrame:
     return by_sector(found.outcome.gains, read("portfolio_weights", before), read("backtest"), months.decisions)
 
 
+def _sleeves(read: Reads, months: Months) -> pl.DataFrame:
+    """Shares of the sleeves, carried from the month before, which is stored."""
+    before, name = months_covering(sleeves.lookback_sessions(SLEEVES) + 1), "sleeve_allocation"
+    stored = read(name, 1) if name in read.stored else DATASETS[name].empty()
+    parts = [stored.filter(pl.col("as_of") < months.first_day)]
+    inputs = read("portfolio_backtest", before), read("crypto", before), read("market_regime")
+    for as_of in months.decisions:
+        days = months.sessions(before)
+        parts.append(sleeves.sleeve_allocation(parts[-1], *inputs, days, as_of, SLEEVES))
+    return pl.concat(parts[1:])
+
+
 def _walked(name: str, backtest: pl.DataFrame, read: Reads, months: Months) -> pl.DataFrame:
     """A track record, carried from the month before, which is stored."""
     columns = list(DATASETS[name].schema)
@@ -619,6 +643,7 @@ BY_MONTH: dict[str, Callable[[Reads, Months], pl.DataFrame]] = {
     ),
     "portfolio_backtest": _portfolio_backtest,
     "portfolio_attribution": _portfolio_attribution,
+    "sleeve_allocation": _sleeves,
     "portfolio_track_record": lambda read, months: _walked(
         "portfolio_track_record", read("portfolio_backtest"), read, months
     ),

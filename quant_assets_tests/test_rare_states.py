@@ -325,7 +325,6 @@ EXEMPT: dict[str, str] = {
     "learning.targets.relative": "the chain fits returns as they are; its own tests fit them relative to the sector",
     "learning.walk_forward.walk_forward": _COMMANDS,
     "portfolio.allocation.exposures": "the chain invests whatever the regime; its own tests have every regime and none",
-    "market.crypto.at_sessions": _COMMANDS,
     "market.crypto.sleeve_returns": _COMMANDS,
     "reporting.shap_plot.shap_svg": "of trees alone; its own tests draw missing values and contributions of 0",
 }

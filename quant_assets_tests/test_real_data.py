@@ -97,7 +97,7 @@ def everything(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     for name in FILES:
         chosen = pl.scan_parquet(shared_data / f"{name}.parquet").filter(pl.col("ticker").is_in(TICKERS))
         chosen.collect().write_parquet(folder / f"{name}.parquet")
-    for name in MACRO:
+    for name in (*MACRO, "crypto_daily"):
         shutil.copyfile(shared_data / f"{name}.parquet", folder / f"{name}.parquet")
     return folder
 
@@ -125,6 +125,7 @@ def _known_by(cut: date, everything: Path, folder: Path, settings: FilesSettings
         )
     released = _released(settings.macro[0])
     copy("macro_fred", lambda observations: observations.filter(released <= cut))
+    copy("crypto_daily", lambda closes: closes.filter(pl.col("date") < cut))  # a UTC day ends after New York's close
     ended = pl.col("vintage_quarter").dt.offset_by("3mo").dt.offset_by("-1d")
     copy("macro_us_gdp_vintages", lambda estimates: estimates.filter(ended <= cut))
     return folder
@@ -194,6 +195,8 @@ def test_what_files_say_later_changes_no_earlier_answer(everything: Path, tmp_pa
     assert_frame_equal(part.membership(late), whole.membership(cut))
     assert_frame_equal(part.bars(TICKERS, start, late), whole.bars(TICKERS, start, cut))
     assert_frame_equal(part.macro(late), whole.macro(cut))
+    assert_frame_equal(part.crypto(late), whole.crypto(cut))
+    assert len(part.crypto(late))
     assert_frame_equal(part.delistings(TICKERS, late), whole.delistings(TICKERS, cut))
     known = whole.statements(TICKERS, cut).filter(
         pl.coalesce("published", pl.col("period_end").dt.offset_by("90d")) <= cut

@@ -1,4 +1,4 @@
-"""Raw data by sector and month: universe and its coverage, bars and what is missing or refused, statements, macro."""
+"""Raw data by sector and month: universe, its coverage, bars, what is missing or refused, statements, macro, crypto."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +19,7 @@ from quant_assets.market.absences import absences
 from quant_assets.market.adjustment import adjust
 from quant_assets.market.bars import company_bars, sector_bars
 from quant_assets.market.calendar import sessions
+from quant_assets.market.crypto import at_sessions
 from quant_assets.market.delistings import with_returns
 from quant_assets.market.placement import entries, of_tickers, place
 from quant_assets.market.reconciliation import by_ticker
@@ -26,7 +27,7 @@ from quant_assets.partitions import month_start
 from quant_assets.profile import Profile
 from quant_assets.schemas import DATASETS
 from quant_assets.settings.domain import BarSettings, DelistingSettings, FundamentalSettings
-from quant_assets.sources.base import Macro, Source, Statements
+from quant_assets.sources.base import Crypto, Macro, Source, Statements
 from quant_assets.sources.registry import said_absent
 
 _BAR_OUTPUTS = (
@@ -59,6 +60,7 @@ def market_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         Asset("prices", prices, {"ohlcv": read()}, sized_by="ohlcv"),
         Asset("fundamentals", fundamentals),
         Asset("macro", macro),
+        Asset("crypto", crypto),
     )
 
 
@@ -269,3 +271,11 @@ def macro(run: Run, source: Source, start: Start) -> pl.DataFrame:
     run.tell_run(said_absent(source, Macro))
     run.tell_files(source, "macro")
     return known.filter(pl.col("known_at").is_between(run.first_day, run.last_day))
+
+
+def crypto(run: Run, source: Source) -> pl.DataFrame:
+    """Crypto-currencies at the sessions' closes."""
+    found = at_sessions(source.crypto(run.through), run.sessions())
+    run.tell_run(said_absent(source, Crypto))
+    run.tell_files(source, "crypto")
+    return found.rename({"value": "close"})

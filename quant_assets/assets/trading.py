@@ -1,17 +1,19 @@
-"""What becomes of decided weights: trades, positions, costs and attribution of the backtests."""
+"""What becomes of decided weights: trades, positions, costs and attribution of the backtests, and sleeves."""
 
 import dagster as dg
 import polars as pl
 
 from quant_assets.asset_functions import Run
-from quant_assets.assets.declare import Asset, declared, read
+from quant_assets.assets.declare import Asset, carried, declared, read
 from quant_assets.assets.portfolio import EntryLag, Start, decisions_held, portfolio_bars
 from quant_assets.backtest.account import account, by_sector
 from quant_assets.backtest.simulation import lookback_months, simulated
-from quant_assets.partitions import all_sectors, history, lookback, months_covering
+from quant_assets.partitions import all_sectors, history, lookback, month_of, months_covering
 from quant_assets.portfolio.orders import decided_orders, quoted_sessions
+from quant_assets.portfolio.sleeves import lookback_sessions
+from quant_assets.portfolio.sleeves import sleeve_allocation as allocated
 from quant_assets.profile import Profile
-from quant_assets.settings.trading import BacktestSettings, OrderSettings
+from quant_assets.settings.trading import BacktestSettings, OrderSettings, SleeveSettings
 
 #: Datasets that one simulation fills.
 BOOK = ("trades", "positions", "backtest_costs", "attribution", "turnover")
@@ -31,11 +33,20 @@ def trading_assets(profile: Profile) -> list[dg.AssetsDefinition]:
         "backtest": read(all_sectors(), absent="skip"),
     }
     quoted = read(lookback(months_covering(quoted_sessions(settings.backtest))))
+    # A return is from the session before: one more than the returns that are read.
+    sleeves = read(history(months_covering(lookback_sessions(settings.sleeves) + 1)))
+    allocating = {
+        "portfolio_backtest": sleeves,
+        "crypto": sleeves,
+        "market_regime": read(),
+        "sleeve_allocation": carried(by_sector=False),
+    }
     return declared(
         profile,
         "portfolio",
         Asset(BOOK, book, simulating, together="book"),
         Asset("portfolio_attribution", portfolio_attribution, combined),
+        Asset("sleeve_allocation", sleeve_allocation, allocating),
         Asset("orders", orders, {**dict.fromkeys(("weights", "positions", "backtest"), read()), "prices": quoted}),
     )
 
@@ -142,3 +153,30 @@ def portfolio_attribution(
         delistings=ended,
     )
     return by_sector(found.outcome.gains, portfolio_weights, backtest, run.decisions)
+
+
+def sleeve_allocation(
+    run: Run,
+    settings: SleeveSettings,
+    portfolio_backtest: pl.DataFrame,
+    crypto: pl.DataFrame,
+    market_regime: pl.DataFrame,
+    sleeve_allocation: pl.DataFrame,
+) -> pl.DataFrame:
+    """Shares of the sleeves at each decision."""
+    days, decisions = run.sessions("crypto"), {month_of(as_of): as_of for as_of in run.decisions}
+
+    def decided(month: str, before: pl.DataFrame) -> pl.DataFrame:
+        if month not in decisions:
+            return before.clear()
+        return allocated(before, portfolio_backtest, crypto, market_regime, days, decisions[month], settings)
+
+    rows = run.walked(sleeve_allocation.drop("month"), decided)
+    run.tell_rows(rows, "as_of", _sleeves)
+    run.tell_sleeves(rows)
+    return rows
+
+
+def _sleeves(rows: pl.DataFrame) -> dict[str, float | str | None]:
+    row = rows.row(0, named=True)
+    return {name: row[name] for name in ("equities", "crypto", "cash", "multiplier", "crypto_risk", "reason")}

@@ -61,6 +61,7 @@ class Shuffled:
             "macro": ("series_id", "period"),
             "rates": ("from", "to", "date"),
             "news": ("item", "ticker"),
+            "crypto": ("ticker", "date"),
         }
         return rows.sort(uniform(self.seed, 70, keys[kind]), maintain_order=True)
 

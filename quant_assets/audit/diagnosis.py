@@ -50,12 +50,13 @@ OTHERS: Mapping[str, tuple[Kind, ...]] = {
     "macro": ("macro",),
     "rates of exchange": ("rates",),
     "news": ("news",),
+    "crypto-currencies": ("crypto",),
 }
 
 _OF_BARS: tuple[Kind, ...] = ("bars", "held")
 
 #: Inputs that are published later than they speak of.
-PUBLISHED = frozenset({"delistings", "statements", "macro", "rates of exchange", "news"})
+PUBLISHED = frozenset({"delistings", "statements", "macro", "rates of exchange", "news", "crypto-currencies"})
 
 #: An asset and its column; None for rows that one side alone has.
 Place = tuple[str, str | None]

@@ -169,6 +169,12 @@ class AlteredSource:
         altered = self._altered("news", given, pl.col("known_at").dt.date(), pl.col("published").dt.date())
         return altered.filter(pl.col("known_at").dt.date() <= through).sort("known_at", "item", maintain_order=True)
 
+    def crypto(self, through: date) -> pl.DataFrame:
+        """Closes of crypto-currencies."""
+        known = pl.col("date") + pl.duration(days=1)
+        altered = self._altered("crypto", self._inner.crypto(self._end), known, pl.col("date"))
+        return altered.filter(known <= through).sort("ticker", "date")
+
     def _altered(self, kind: Kind, rows: pl.DataFrame, known: pl.Expr, event: pl.Expr) -> pl.DataFrame:
         told = rows.lazy().with_columns(known.cast(pl.Date).alias(KNOWN), event.alias(EVENT))
         return self._alteration.rows(kind, told).drop(KNOWN, EVENT).collect()

@@ -68,7 +68,7 @@ class Perturbed:
         later = (pl.col(KNOWN) > last_day).fill_null(False)
         if self.published_later:
             later &= pl.col(EVENT) <= last_day
-            if kind not in ("delistings", "statements", "macro", "rates", "news"):
+            if kind not in ("delistings", "statements", "macro", "rates", "news", "crypto"):
                 return rows
         changes: dict[Kind, Callable[[pl.LazyFrame, pl.Expr], pl.LazyFrame]] = {
             "bars": self._bars,
@@ -80,6 +80,7 @@ class Perturbed:
             "macro": self._macro,
             "rates": self._rates,
             "news": self._news,
+            "crypto": self._crypto,
         }
         return changes[kind](rows, later)
 
@@ -166,6 +167,10 @@ class Perturbed:
     def _macro(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
         factor = 0.5 + self._uniform(40, "series_id", "period")
         return rows.with_columns(value=pl.when(later).then(pl.col("value") * factor).otherwise("value"))
+
+    def _crypto(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
+        factor = 0.5 + self._uniform(48, "ticker", "date")
+        return rows.with_columns(close=pl.when(later).then(pl.col("close") * factor).otherwise("close"))
 
     def _news(self, rows: pl.LazyFrame, later: pl.Expr) -> pl.LazyFrame:
         """Some never come, the others say something else."""

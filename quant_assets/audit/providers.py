@@ -114,6 +114,13 @@ _ANSWERS = (
         ),
         pl.col("known_at").dt.date(),
     ),
+    _Answer(
+        "crypto",
+        ("ticker", "date"),
+        base.CRYPTO,
+        lambda source, _, day: source.crypto(day),
+        pl.col("date") + pl.duration(days=1),
+    ),
 )
 
 #: Datasets that are made of a provider's answers.

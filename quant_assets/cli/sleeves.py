@@ -1,4 +1,4 @@
-"""Body of `quant sleeves`: equities, crypto and cash at a month's decision, and the file of it. Writes no dataset."""
+"""Body of `quant sleeves`: equities, crypto and cash at a month's decision, stored or worked out. Writes no dataset."""
 
 import json
 from collections.abc import Iterator
@@ -10,14 +10,35 @@ import polars as pl
 from rich.table import Table
 
 from quant_assets.errors import SourceError
-from quant_assets.exports import sleeve_document, write_document
+from quant_assets.exports import SLEEVE_FILE, export_sleeves, sleeve_document, write_document
 from quant_assets.market.calendar import sessions
 from quant_assets.market.crypto import sleeve_returns
 from quant_assets.partitions import RunPartitions, month_range, month_start, months_covering, shift_month
 from quant_assets.portfolio.sleeves import allocate, drifted
 from quant_assets.profile import Profile
 
-_FILE = "sleeves/{month}/sleeve_allocation.json"
+
+def stored(profile: Profile, month: str) -> Iterator[str | Table]:
+    """What the command prints of dataset sleeve_allocation.
+
+    Args:
+        profile: whose storage is read.
+        month: of the decision.
+
+    Raises:
+        MissingPartitionError: the month has not been run.
+
+    """
+    rows = profile.store.read(profile.datasets["sleeve_allocation"], [month]).collect()
+    for row in rows.iter_rows(named=True):
+        done = "rebalanced" if row["rebalanced"] else "nothing is traded"
+        yield f"decided at {row['as_of']}: {row['reason']}; {done}; exposure {row['multiplier']:g}"
+        shares = {name: row[name] for name in ("equities", "crypto", "cash")}
+        held = None if row["held_equities"] is None else (row["held_equities"], row["held_crypto"])
+        yield _table(shares, held, (row["equity_volatility"], row["crypto_volatility"]))
+        if row["crypto_risk"] is not None:
+            yield f"crypto's share of the variance: {row['crypto_risk']:.3f}"
+        yield f"file: {export_sleeves(profile.store, row, profile.settings.sleeves.threshold)}"
 
 
 def output(profile: Profile, month: str, crypto: Path, multiplier: float) -> Iterator[str | Table]:
@@ -49,15 +70,7 @@ def output(profile: Profile, month: str, crypto: Path, multiplier: float) -> Ite
     found = allocate(equity, coins, multiplier, settings, held)
     shares = {"equities": found.equities, "crypto": found.crypto, "cash": found.cash}
     yield f"decided at {as_of}: {found.reason}; {'rebalanced' if found.rebalanced else 'nothing is traded'}"
-    table = Table()
-    for name in ("sleeve", "share", "held", "volatility"):
-        table.add_column(name, justify="left" if name == "sleeve" else "right")
-    before = ("-", "-") if held is None else (f"{held[0]:.4f}", f"{held[1]:.4f}")
-    for (name, share), was, sigma in zip(
-        shares.items(), (*before, "-"), (found.equity_volatility, found.crypto_volatility, None), strict=True
-    ):
-        table.add_row(name, f"{share:.4f}", was, "-" if sigma is None else f"{sigma:.2%}")
-    yield table
+    yield _table(shares, held, (found.equity_volatility, found.crypto_volatility))
     if found.crypto_risk is not None:
         yield f"crypto's share of the variance: {found.crypto_risk:.3f} of at most {settings.crypto_risk_budget:g}"
     figures = {
@@ -66,7 +79,19 @@ def output(profile: Profile, month: str, crypto: Path, multiplier: float) -> Ite
         "estimated_portfolio_volatility": found.portfolio_volatility,
     }
     document = sleeve_document(shares, settings.method, as_of, figures, settings.threshold)
-    yield f"file: {write_document(profile.store, _FILE.format(month=month), document)}"
+    yield f"file: {write_document(profile.store, SLEEVE_FILE.format(month=month), document)}"
+
+
+def _table(
+    shares: dict[str, float], held: tuple[float, float] | None, volatilities: tuple[float | None, float | None]
+) -> Table:
+    table = Table()
+    for name in ("sleeve", "share", "held", "volatility"):
+        table.add_column(name, justify="left" if name == "sleeve" else "right")
+    before = ("-", "-") if held is None else (f"{held[0]:.4f}", f"{held[1]:.4f}")
+    for (name, share), was, sigma in zip(shares.items(), (*before, "-"), (*volatilities, None), strict=True):
+        table.add_row(name, f"{share:.4f}", was, "-" if sigma is None else f"{sigma:.2%}")
+    return table
 
 
 def read_bars(path: Path) -> pl.DataFrame:
@@ -96,7 +121,7 @@ def _held(
 ) -> tuple[float, float] | None:
     """The shares of the month before's file, after their drift; None without one."""
     try:
-        document = json.loads(profile.store.read_file(f"exports/{_FILE.format(month=month)}"))
+        document = json.loads(profile.store.read_file(f"exports/{SLEEVE_FILE.format(month=month)}"))
     except FileNotFoundError:
         return None
     later = days > np.datetime64(date.fromisoformat(document["date"]))

@@ -102,26 +102,32 @@ def turnover(
 
 @app.command()
 def sleeves(
-    crypto: Annotated[Path, typer.Option("--crypto", help="Parquet of daily UTC bars: ticker, date, close.")],
+    crypto: Annotated[
+        Path | None,
+        typer.Option("--crypto", help="Parquet of daily UTC bars: ticker, date, close [default: the stored dataset]."),
+    ] = None,
     month: Annotated[
         str | None, typer.Option("--month", "-m", help="Month, YYYY-MM [default: the newest month].")
     ] = None,
     multiplier: Annotated[
-        float, typer.Option("--multiplier", min=0.0, help="The regime's exposure: .5, 1 or 1.2 for instance.")
+        float, typer.Option("--multiplier", min=0.0, help="With --crypto, the regime's exposure: .5, 1 or 1.2.")
     ] = 1.0,
     profile: ProfileOption = None,
 ) -> None:
     """Show the shares of equities, crypto and cash at a month's decision, and write sleeve_allocation.json.
 
     Equities are the total portfolio's backtest. What is held is the allocation of the month before, after its drift.
+    Without --crypto the month of dataset sleeve_allocation is shown.
 
     Example:
 
-        quant sleeves --crypto crypto_daily.parquet --month 2024-06
+        quant sleeves --month 2024-06
+        quant sleeves --crypto crypto_daily.parquet --month 2024-06 --multiplier .5
     """
     session = Session(profile)
     chosen = session.months(month, month)[1]
-    from quant_assets.cli.sleeves import output
+    from quant_assets.cli.sleeves import output, stored
 
-    for each in output(session.profile, chosen, crypto, multiplier):
+    found = stored(session.profile, chosen) if crypto is None else output(session.profile, chosen, crypto, multiplier)
+    for each in found:
         show(each)

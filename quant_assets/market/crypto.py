@@ -71,7 +71,21 @@ def sleeve_returns(
         float64 of shape (n_sessions,), NaN at the first and where no coin has a return.
 
     """
-    values = at_sessions(bars, sessions)
+    return returns_at(at_sessions(bars, sessions), coins, sessions)
+
+
+def returns_at(
+    values: pl.DataFrame, coins: Mapping[str, Sequence[str]], sessions: NDArray[np.datetime64]
+) -> FloatArray:
+    """`sleeve_returns` of what `at_sessions` gives.
+
+    Args:
+        values: `ticker, date, value`; rows of other sessions are left out.
+        coins: as for `sleeve_returns`.
+        sessions: datetime64[D] of shape (n_sessions,).
+
+    """
+    values = values.filter(pl.col("date").is_in(pl.Series(sessions).implode()))
     by_coin = np.full((len(coins), len(sessions)), np.nan)
     for place, symbols in enumerate(coins.values()):
         for symbol in reversed(symbols):

@@ -2,11 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from quant_assets.market.calendar import SESSIONS_PER_YEAR
+from quant_assets.market.crypto import returns_at
 from quant_assets.market.panel import FloatArray
+from quant_assets.schemas import DATASETS
 from quant_assets.settings.trading import SleeveSettings
 
 
@@ -36,6 +41,89 @@ class Allocation:
     crypto_risk: float | None
     rebalanced: bool
     reason: str
+
+
+def lookback_sessions(settings: SleeveSettings) -> int:
+    """Sessions up to a decision whose returns it reads."""
+    return max(settings.volatility_sessions, settings.mean_sessions if settings.method == "mvo_reg" else 0)
+
+
+def sleeve_allocation(
+    before: pl.DataFrame,
+    equity: pl.DataFrame,
+    crypto: pl.DataFrame,
+    market_regime: pl.DataFrame,
+    days: NDArray[np.datetime64],
+    as_of: date,
+    settings: SleeveSettings,
+) -> pl.DataFrame:
+    """The allocation of a decision, from what the allocation before it has become.
+
+    Args:
+        before: the allocation of the month before, none or one row of the dataset.
+        equity: `date`, `net_return`, `positions` of the total portfolio.
+        crypto: rows of dataset crypto.
+        market_regime: rows of the dataset.
+        days: sessions from before those that a decision reads, datetime64[D] of shape (n_sessions,).
+        as_of: session of the decision.
+        settings: method, windows, budget, targets, threshold, exposure.
+
+    Returns:
+        A row of dataset sleeve_allocation.
+
+    """
+    # Which returns are read follows from the decision alone, whatever else is in hand.
+    upto = days[days <= np.datetime64(as_of)]
+    told = equity.select("date", "net_return", "positions")
+    returns = pl.DataFrame({"date": upto}).join(told, on="date", how="left").sort("date")
+    stocks = returns["net_return"].fill_null(np.nan).to_numpy()
+    coins = returns_at(crypto.rename({"close": "value"}), settings.coins, upto)
+    multiplier = _multiplier(market_regime, as_of, settings)
+    held, since = None, as_of
+    if len(before):
+        row = before.row(0, named=True)
+        later = upto > np.datetime64(row["as_of"])
+        # A session without a return is one on which nothing was held, or of which no close is known: it moves nothing.
+        grown = [float(np.prod(1.0 + np.nan_to_num(each[later]))) - 1.0 for each in (stocks, coins)]
+        held, since = drifted((row["equities"], row["crypto"]), grown[0], grown[1]), row["since"]
+    read = lookback_sessions(settings)
+    # Nothing is said of the sleeve's volatility by sessions before there was a portfolio.
+    begun = (returns["positions"].fill_null(0) > 0).tail(read).cum_max().to_numpy()
+    found = allocate(np.where(begun, stocks[-read:], np.nan), coins[-read:].copy(), multiplier, settings, held)
+    reason = found.reason
+    if not len(crypto):
+        reason += "; no closes of crypto-currencies are given"
+    elif not {each for symbols in settings.coins.values() for each in symbols} & set(crypto["ticker"]):
+        there = ", ".join(crypto["ticker"].unique().sort())
+        reason += f"; sleeves.coins has none of the symbols that are given: {there}"
+    return pl.DataFrame(
+        {
+            "as_of": as_of,
+            "equities": found.equities,
+            "crypto": found.crypto,
+            "cash": found.cash,
+            "method": settings.method,
+            "multiplier": multiplier,
+            "equity_volatility": found.equity_volatility,
+            "crypto_volatility": found.crypto_volatility,
+            "portfolio_volatility": found.portfolio_volatility,
+            "crypto_risk": found.crypto_risk,
+            "held_equities": held[0] if held else None,
+            "held_crypto": held[1] if held else None,
+            "rebalanced": found.rebalanced,
+            "reason": reason,
+            "since": since,
+        },
+        schema=DATASETS["sleeve_allocation"].schema,
+    )
+
+
+def _multiplier(market_regime: pl.DataFrame, as_of: date, settings: SleeveSettings) -> float:
+    if settings.regime == "none":
+        return 1.0
+    known = market_regime.filter(pl.col("as_of") == as_of)["risk_multiplier"].to_list()
+    # No row: a market in which no sector has a member.
+    return settings.unknown if not known or known[0] is None else float(known[0])
 
 
 def allocate(
@@ -105,7 +193,8 @@ def allocate(
         if risk is None or risk <= settings.crypto_risk_budget + 1e-12:
             shares, rebalanced, why = list(held), False, "within the threshold of what is held"
     volatility, risk = _risk((shares[0], shares[1]), sigma, correlation)
-    return Allocation(shares[0], shares[1], 1.0 - sum(shares), sigma[0], sigma[1], volatility, risk, rebalanced, why)
+    cash = max(0.0, 1.0 - sum(shares))
+    return Allocation(shares[0], shares[1], cash, sigma[0], sigma[1], volatility, risk, rebalanced, why)
 
 
 def largest_crypto(equities: float, sigma: tuple[float, float], correlation: float, budget: float) -> float:

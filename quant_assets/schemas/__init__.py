@@ -16,6 +16,7 @@ from quant_assets.schemas.portfolio import PORTFOLIO
 from quant_assets.schemas.research import RESEARCH
 from quant_assets.schemas.risk import RISK
 from quant_assets.schemas.signals import SIGNALS
+from quant_assets.schemas.sleeves import SLEEVES
 from quant_assets.schemas.trading import TRADING
 
 __all__ = [
@@ -36,5 +37,16 @@ __all__ = [
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
-    for dataset in (*MARKET, *SIGNALS, *LEARNING, *DECISIONS, *PORTFOLIO, *RISK, *TRADING, *OPERATIONS, *RESEARCH)
+    for dataset in (
+        *MARKET,
+        *SIGNALS,
+        *LEARNING,
+        *DECISIONS,
+        *PORTFOLIO,
+        *RISK,
+        *TRADING,
+        *SLEEVES,
+        *OPERATIONS,
+        *RESEARCH,
+    )
 }

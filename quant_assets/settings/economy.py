@@ -1,4 +1,4 @@
-"""Settings of files whose figures are of no company: macro series and rates of exchange."""
+"""Settings of files whose figures are of no company: macro series, rates of exchange, crypto-currencies."""
 
 from typing import Literal
 
@@ -49,3 +49,18 @@ class RatesFile(GivenFile):
 
     columns: dict[str, str] = {}
     frequency: Literal["daily", "monthly"] = "daily"
+
+
+class CryptoFile(GivenFile):
+    """Daily closes of crypto-currencies, one row for each symbol and UTC day, weekends included.
+
+    A bar of a day ends at the midnight after it, and counts as known from then on.
+
+    Attributes:
+        columns: our name to the file's, where they differ: `ticker`, `date` and `close`.
+        not_read: symbols that are left out, such as one whose days are there twice.
+
+    """
+
+    columns: dict[str, str] = {}
+    not_read: tuple[str, ...] = ()

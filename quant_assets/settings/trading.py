@@ -124,6 +124,10 @@ class SleeveSettings(SettingsGroup):
         mean_sessions: of the mean returns of `mvo_reg`.
         risk_aversion: of `mvo_reg`.
         ridge: of `mvo_reg`, as a share of the mean variance, added to both.
+        regime: whose multiplier is the exposure of dataset `sleeve_allocation`, the rest being cash: the market's, or
+            nobody's (`none`). With `portfolio.exposure.regime` on, the equity sleeve follows the regime by itself, and
+            `none` keeps it from being counted twice.
+        unknown: exposure where the market's regime is unknown.
         coins: symbols of each coin, in order of precedence; the sleeve holds the coins in equal parts.
 
     """
@@ -137,4 +141,6 @@ class SleeveSettings(SettingsGroup):
     mean_sessions: int = Field(default=252, ge=20)
     risk_aversion: float = Field(default=5.0, gt=0)
     ridge: float = Field(default=0.1, ge=0)
+    regime: Literal["none", "market"] = "market"
+    unknown: float = Field(default=1.0, ge=0)
     coins: dict[str, tuple[str, ...]] = {"BTC": ("BTCUSDT", "BTC-USD"), "ETH": ("ETHUSDT", "ETH-USD")}

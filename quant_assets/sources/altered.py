@@ -13,7 +13,9 @@ import polars as pl
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.sources.base import Source
 
-Kind = Literal["bars", "held", "snapshots", "membership", "delistings", "statements", "macro", "rates", "news"]
+Kind = Literal[
+    "bars", "held", "snapshots", "membership", "delistings", "statements", "macro", "rates", "news", "crypto"
+]
 
 #: Dates that a row comes with: when it became known (null counts as known), and of which day or period it speaks.
 KNOWN, EVENT = "__known", "__event"

@@ -106,6 +106,10 @@ NEWS = pl.Schema(
     }
 )
 
+#: Closes of crypto-currencies, one row for each symbol and UTC day, weekends included. A day's bar ends at the midnight
+#: after it, and is known from the next day on.
+CRYPTO = pl.Schema({"ticker": pl.String, "date": pl.Date, "close": pl.Float64})
+
 
 class _Named(Protocol):
     """Every answer holds only what had become known by `through`, and a later `through` changes no earlier row.
@@ -171,6 +175,14 @@ class News(_Named, Protocol):
         """News (`NEWS`) with `known_at` from the day `start` to the day `through`, sorted by `known_at` and `item`."""
 
 
+@runtime_checkable
+class Crypto(_Named, Protocol):
+    """Crypto-currencies."""
+
+    def crypto(self, through: date) -> pl.DataFrame:
+        """Closes (`CRYPTO`) of UTC days before `through`, which had ended by it, sorted by ticker and date."""
+
+
 class Told(Protocol):
     """What a provider says of a file that it read."""
 
@@ -215,7 +227,7 @@ class Provider(Universe, Bars, Protocol):
 
 
 @runtime_checkable
-class Source(Provider, Statements, Macro, News, Protocol):
+class Source(Provider, Statements, Macro, News, Crypto, Protocol):
     """Everything that the assets ask for: a provider as `sources.registry` completes it."""
 
 
@@ -224,4 +236,5 @@ WITHOUT: dict[type, str] = {
     Statements: "fundamentals stay empty",
     Macro: "macro stays empty",
     News: "sentiment stays empty",
+    Crypto: "crypto stays empty, and sleeve_allocation has equities and cash alone",
 }

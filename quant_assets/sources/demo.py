@@ -14,6 +14,7 @@ from quant_assets.market.delistings import TRADES_AGAIN
 from quant_assets.settings.providers import DemoSettings
 from quant_assets.sources import demo_dirt
 from quant_assets.sources.base import BARS, DELISTINGS, MEMBERSHIP, NEWS, SECTOR_SNAPSHOTS
+from quant_assets.sources.demo_crypto import crypto_closes
 from quant_assets.sources.demo_dirt import Dirt
 from quant_assets.sources.demo_draws import FloatArray
 from quant_assets.sources.demo_events import ORIGIN, WARM_UP, BoolArray, IntArray
@@ -150,6 +151,10 @@ class DemoSource:
         """None: nobody writes about simulated companies."""
         return NEWS.to_frame()
 
+    def crypto(self, through: date) -> pl.DataFrame:
+        """Closes of two simulated coins, from the simulation's first day on."""
+        return _crypto(self._simulated).filter(pl.col("date") < through)
+
 
 def _days(world: Market, positions: IntArray) -> list[date | None]:
     """Dates of positions of sessions; None for those past the calendar's end."""
@@ -216,6 +221,11 @@ def _statements(simulated: _Simulated) -> pl.DataFrame:
 @lru_cache(maxsize=2)
 def _macro(simulated: _Simulated) -> pl.DataFrame:
     return macro_observations(_market(simulated))
+
+
+@lru_cache(maxsize=2)
+def _crypto(simulated: _Simulated) -> pl.DataFrame:
+    return crypto_closes(_market(simulated))
 
 
 @lru_cache(maxsize=2)

@@ -34,6 +34,7 @@ class Stream(IntEnum):
     MACRO_RELEASES = 15
     DIRT = 16
     CASH_FLOWS = 17
+    CRYPTO = 18
 
 
 def traits(seed: int, part: int) -> np.random.Generator:

@@ -20,7 +20,9 @@ from quant_assets.market.share_counts import spin_offs
 from quant_assets.settings.domain import FundamentalSettings
 from quant_assets.settings.providers import FilesSettings, FundamentalFile, NewsFile, PriceFile
 from quant_assets.sources.base import BARS, HELD, MEMBERSHIP, STATEMENTS
+from quant_assets.sources.files_bars import EVENTS, bars_of
 from quant_assets.sources.files_columns import KINDS, MAPPING, Columns, File, named, optional
+from quant_assets.sources.files_crypto import crypto_of
 from quant_assets.sources.files_currency import currencies_of, in_price_currency, price_currencies
 from quant_assets.sources.files_delistings import (
     HeldDays,
@@ -52,14 +54,13 @@ from quant_assets.sources.registry import Terms
 from quant_assets.sources.sic import sector_of
 
 _BAR = ("ticker", "date", "open", "high", "low", "close", "volume")
-_EVENTS = ("dividend", "split_ratio")
 
 #: The rows of a file, under our names, as they are to be read.
 Rows = Callable[[File | NewsFile, pl.LazyFrame], pl.LazyFrame]
 
 
 class FilesSource:
-    """Prices, membership, sectors, statements and macro series from files.
+    """Prices, membership, sectors, statements, macro series, news and crypto-currencies from files.
 
     Small files are read once for each instance, prices lazily by ticker and date.
 
@@ -186,21 +187,8 @@ class FilesSource:
         found = [BARS.to_frame()]
         for precedence, file in enumerate(self._settings.prices):
             self._spans(precedence)  # refuses what no filter would ever show
-            split = pl.col("split_ratio")
             asked = self._scan_companies(file, tickers).filter(pl.col("date").is_between(start, through))
-            given = collect(asked, file.file)
-            found.append(
-                given.with_columns(
-                    pl.lit(None, pl.Float64).alias(name) for name in _EVENTS if name not in given.columns
-                )
-                .with_columns(
-                    split_ratio=pl.when(split == file.no_split).then(1.0).otherwise(split),
-                    adjustment=pl.lit(file.adjustment),
-                    provider=pl.lit(file.provider),
-                    precedence=pl.lit(precedence, pl.Int32),
-                )
-                .select(list(BARS))
-            )
+            found.append(bars_of(file, collect(asked, file.file), precedence))
         return pl.concat(found).sort("ticker", "date", "precedence", maintain_order=True)
 
     @naming_the_file
@@ -264,6 +252,15 @@ class FilesSource:
         file = self._settings.news
         own = self._news if file is None or self._rows is None else self._rows(file, self._news.lazy()).collect()
         return known_news(own, tickers, start, through)
+
+    @naming_the_file
+    def crypto(self, through: date) -> pl.DataFrame:
+        """Closes of the file in the settings."""
+        return self._crypto.filter(pl.col("date") < through)
+
+    @cached_property
+    def _crypto(self) -> pl.DataFrame:
+        return crypto_of(self._settings.crypto, self._scan, strict=self._rows is None)
 
     @cached_property
     def _news(self) -> pl.DataFrame:
@@ -363,7 +360,7 @@ class FilesSource:
 
     def _scan_prices(self, file: PriceFile, tickers: Sequence[str] | None = None) -> pl.LazyFrame:
         """Bars of a file for these tickers, or all of them, by its own symbols."""
-        columns = named(file.columns, _BAR) | optional(file.columns, (*_EVENTS, "adjusted_close"))
+        columns = named(file.columns, _BAR) | optional(file.columns, (*EVENTS, "adjusted_close"))
         return self._scan(file, columns, tickers)
 
     def _scan_companies(self, file: PriceFile, tickers: Sequence[str]) -> pl.LazyFrame:

@@ -9,7 +9,7 @@ from datetime import date
 import polars as pl
 
 from quant_assets.settings.domain import FundamentalSettings
-from quant_assets.settings.economy import MacroFile, RatesFile
+from quant_assets.settings.economy import CryptoFile, MacroFile, RatesFile
 from quant_assets.settings.providers import (
     DelistingsFile,
     FundamentalFile,
@@ -99,6 +99,8 @@ def _dated(file: File | NewsFile, rows: pl.LazyFrame, lags: FundamentalSettings)
     if isinstance(file, RatesFile):
         known = pl.col("date").dt.month_end() if file.frequency == "monthly" else pl.col("date")
         return "rates", known, pl.col("date")
+    if isinstance(file, CryptoFile):
+        return "crypto", pl.col("date") + pl.duration(days=1), pl.col("date")
     return "macro", _macro_known(file, rows), pl.col("period")
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from quant_assets.errors import SourceError
-from quant_assets.settings.economy import MacroFile, RatesFile
+from quant_assets.settings.economy import CryptoFile, MacroFile, RatesFile
 from quant_assets.settings.providers import DelistingsFile, FundamentalFile, MembershipFile, PriceFile, SecuritiesFile
 from quant_assets.sources.files_found import Part
 
@@ -12,7 +12,9 @@ from quant_assets.sources.files_found import Part
 MAPPING = "conf/profiles/files.yaml"
 
 Columns = Mapping[str, str | tuple[str, ...]]
-File = PriceFile | MembershipFile | SecuritiesFile | DelistingsFile | FundamentalFile | MacroFile | RatesFile
+File = (
+    PriceFile | MembershipFile | SecuritiesFile | DelistingsFile | FundamentalFile | MacroFile | RatesFile | CryptoFile
+)
 
 
 #: What the settings call the kinds of files.
@@ -24,6 +26,7 @@ KINDS: dict[type[File], str] = {
     FundamentalFile: "fundamentals",
     MacroFile: "macro",
     RatesFile: "rates",
+    CryptoFile: "crypto",
 }
 
 

@@ -14,11 +14,13 @@ import polars as pl
 from quant_assets.errors import SourceError
 from quant_assets.settings.providers import PROVIDERS
 from quant_assets.sources.base import (
+    CRYPTO,
     MACRO,
     NEWS,
     STATEMENTS,
     WITHOUT,
     Bars,
+    Crypto,
     Macro,
     News,
     Provider,
@@ -176,3 +178,6 @@ class _Completed:
     def news(self, tickers: Sequence[str], start: date, through: date) -> pl.DataFrame:
         given = self.given
         return given.news(tickers, start, through) if isinstance(given, News) else NEWS.to_frame()
+
+    def crypto(self, through: date) -> pl.DataFrame:
+        return self.given.crypto(through) if isinstance(self.given, Crypto) else CRYPTO.to_frame()

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quant_assets.assets import market as market_wiring
 from quant_assets.assets import portfolio as wiring
 from quant_assets.portfolio.covariances import Window
 from quant_assets.portfolio.history import History
@@ -67,3 +68,16 @@ def _(patch: pytest.MonkeyPatch) -> None:
         return real(before, backtest.with_columns(date=moved), as_of)
 
     spoil(patch, wiring, "continued", past)
+
+
+@leak(
+    "crypto closes of the next UTC day",
+    "perturbation",
+    "crypto",
+    kind="a bar that ends after the session",
+)
+def _(patch: pytest.MonkeyPatch) -> None:
+    def own_day(real: Any, bars: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        return real(bars.with_columns(pl.col("date") - pl.duration(days=1)), *rest)
+
+    spoil(patch, market_wiring, "at_sessions", own_day)

@@ -247,6 +247,7 @@ def test_a_changed_source_file_is_named(tmp_path: Path) -> None:
         "renames": [],
         "fundamentals": [],
         "macro": [],
+        "crypto": None,
     }
     graph = Graph.at(
         tmp_path / "storage",

@@ -44,6 +44,7 @@ FILES: dict[str, Any] = {
         {"file": "statements.csv", "provider": "one", "frequency": "quarterly", "columns": {"revenue": "revenue"}}
     ],
     "macro": [{"file": "macro.csv", "series": {"CPI": {"frequency": "monthly", "lag_days": 14}}}],
+    "crypto": None,
     "renames": [],
     "delisted": [],
 }

@@ -58,6 +58,7 @@ TOLD = {
     "tell_event",
     "tell_predictions",
     "tell_orders",
+    "tell_sleeves",
     "tell_files",
     "reconciled",
     "refused",

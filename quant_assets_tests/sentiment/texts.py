@@ -81,6 +81,7 @@ def given_news(folder: Path) -> dict[str, Any]:
             "membership": None,
             "fundamentals": [],
             "macro": [],
+            "crypto": None,
             "renames": [],
             "delisted": [],
             "news": {"file": "news.parquet"},

@@ -104,3 +104,17 @@ def test_macro(asked: Asked) -> None:
     assert len(rows)
     known = pl.coalesce("released", pl.col("period") + pl.duration(days="lag_days"))
     assert_frame_equal(source.macro(early), rows.filter(known <= early))
+
+
+def test_crypto(asked: Asked) -> None:
+    source, early, late = asked
+    if not isinstance(source, base.Crypto):
+        pytest.skip("it has none")
+    rows = source.crypto(late)
+    assert rows.schema == base.CRYPTO
+    assert len(rows)
+    ended = pl.col("date") + pl.duration(days=1)
+    assert rows.filter(ended > late).is_empty()
+    assert_frame_equal(source.crypto(early), rows.filter(ended <= early))
+    assert_frame_equal(rows, rows.sort("ticker", "date"))
+    assert not rows.select("ticker", "date").is_duplicated().any()

@@ -81,6 +81,7 @@ def answers(source: DemoSource, tickers: list[str], through: date) -> dict[str, 
         "delistings": source.delistings(tickers, through),
         "statements": source.statements(tickers, through),
         "macro": source.macro(through),
+        "crypto": source.crypto(through),
         "membership": source.membership(through),
         "snapshots": source.sector_snapshots(through),
         "held": source.held(tickers, [day for day in HELD_ON if day <= through]),
@@ -93,6 +94,7 @@ SCHEMAS = {
     "delistings": base.DELISTINGS,
     "statements": base.STATEMENTS,
     "macro": base.MACRO,
+    "crypto": base.CRYPTO,
     "membership": base.MEMBERSHIP,
     "snapshots": base.SECTOR_SNAPSHOTS,
     "held": base.HELD,
@@ -107,6 +109,7 @@ def as_of(answer: dict[str, pl.DataFrame], cut: date) -> dict[str, pl.DataFrame]
         "delistings": answer["delistings"].filter(pl.col("known_at") <= cut),
         "statements": answer["statements"].filter(pl.coalesce("published", "period_end") <= cut),
         "macro": answer["macro"].filter(pl.coalesce("released", assumed) <= cut),
+        "crypto": answer["crypto"].filter(pl.col("date") < cut),
         "membership": answer["membership"]
         .filter(pl.col("start_date") <= cut)
         .with_columns(end_date=pl.when(pl.col("end_date") <= cut).then("end_date")),

@@ -1,0 +1,49 @@
+"""Closes of crypto-currencies of the `files` provider: one file of UTC days."""
+
+from collections.abc import Callable
+
+import polars as pl
+
+from quant_assets.errors import SourceError
+from quant_assets.settings.economy import CryptoFile
+from quant_assets.sources.base import CRYPTO
+from quant_assets.sources.files_columns import MAPPING, Columns, named
+from quant_assets.sources.files_reading import collect
+
+
+def crypto_of(
+    file: CryptoFile | None, scan: Callable[[CryptoFile, Columns], pl.LazyFrame], *, strict: bool
+) -> pl.DataFrame:
+    """The closes of a file (`CRYPTO`), sorted; none where there is no file.
+
+    Args:
+        file: its entry in the settings.
+        scan: reads columns of it.
+        strict: whether closes that cannot be right are an error.
+
+    Raises:
+        SourceError: there is one; names the file, the symbol and the day.
+
+    """
+    if file is None:
+        return CRYPTO.to_frame()
+    scanned = scan(file, named(file.columns, tuple(CRYPTO)))
+    if file.not_read:
+        scanned = scanned.filter(~pl.col("ticker").is_in(list(file.not_read)))
+    # A day without a close is a day without a bar.
+    rows = collect(scanned, file.file).select(list(CRYPTO)).cast(CRYPTO).drop_nulls().sort("ticker", "date")
+    if strict:
+        _refuse(file, rows)
+    return rows
+
+
+def _refuse(file: CryptoFile, rows: pl.DataFrame) -> None:
+    remedy = f"correct the file, or name the symbol in files.crypto.not_read of {MAPPING}"
+    twice = rows.filter(pl.struct("ticker", "date").is_duplicated())
+    if len(twice):
+        ticker, day = twice.select("ticker", "date").row(0)
+        raise SourceError(f"{file.file}: {ticker} has two bars of {day}; {remedy}")
+    wrong = rows.filter(~((pl.col("close") > 0.0) & pl.col("close").is_finite()))
+    if len(wrong):
+        ticker, day, close = wrong.row(0)
+        raise SourceError(f"{file.file}: {ticker} has a close of {close} on {day}; {remedy}")
