@@ -17,7 +17,7 @@ from quant_assets_tests.synthetic_live import DAYS, GO_LIVE, LAST, live_settings
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in SMALL.items():  # with which the stored months are written
-        monkeypatch.setenv(f"QUANT__{name.upper()}", json.dumps(value))
+        monkeypatch.setenv(f"QUANT__{name.upper()}", json.dumps(value, default=str))
     monkeypatch.setenv("QUANT__STORAGE", str(tmp_path))
     monkeypatch.setenv("QUANT__AS_OF", str(LAST))
     monkeypatch.setenv("QUANT__LIVE__GO_LIVE", str(GO_LIVE))
