@@ -280,6 +280,32 @@ def test_sleeves_from_the_total_portfolio_and_a_file(store: DatasetStore, comman
     assert "cannot be read" in command("sleeves", "--crypto", str(tmp_path / "none.parquet"))[2].replace("\n", " ")
 
 
+def test_sleeves_of_the_stored_month(store: DatasetStore, command: Quant, tmp_path: Path) -> None:
+    row = dict.fromkeys(DATASETS["sleeve_allocation"].columns) | {
+        "as_of": date(2024, 5, 31),
+        "since": date(2024, 4, 30),
+        "method": "erc",
+        "reason": "erc, crypto at its budget of risk",
+        "multiplier": 0.5,
+        "rebalanced": True,
+        "equities": 0.42,
+        "crypto": 0.0375,
+        "cash": 0.5425,
+        "held_equities": 0.61,
+        "held_crypto": 0.05,
+        "crypto_risk": 0.25,
+    }
+    schema = DATASETS["sleeve_allocation"].schema
+    store.write(DATASETS["sleeve_allocation"], pl.DataFrame([row], schema=schema), ["2024-05"])
+    status, out, err = command("sleeves", "--month", "2024-05")
+    assert (status, err) == (0, "")
+    for shown in ("2024-05-31", "budget of risk", "exposure 0.5", "0.4200", "0.0375", "0.5425", "0.6100", "0.250"):
+        assert shown in out
+    written = tmp_path / "demo" / "exports" / "sleeves" / "2024-05" / "sleeve_allocation.json"
+    assert json.loads(written.read_text(encoding="utf-8"))["allocation"]["cash"] == 0.5425
+    assert "2024-04" in command("sleeves", "--month", "2024-04")[2]
+
+
 def _without(command: Quant, wanted: tuple[str, ...], path: Path, column: str) -> str:
     pl.read_parquet(path).drop(column).write_parquet(path)
     return command(*wanted, "2024-06")[2].replace("\n", " ")
